@@ -1,0 +1,118 @@
+/* calib.h: samples for calibration and evaluation, read one at a time.
+ *
+ * A sample set is a list of samples, each with one tensor per model input.
+ * Nothing is decoded before it is asked for, so a set's memory does not grow
+ * with its length. Sources:
+ *   a folder of PNG or JPEG, flat or in class folders (one level; classes
+ *     in alphabetical order), or with labels.csv (file,class);
+ *   a .npy file, for a model with one input: axis 0 counts samples when the
+ *     array has one axis more than, or the same number as, the input; with one
+ *     axis less it is one sample;
+ *   a .npz file: one such array an input, by name (or the only one), and the
+ *     classes in an integer array "labels", "label" or "y";
+ *   a folder of TensorProto .pb files: input_0.pb ... in one folder, or in
+ *     folders one a sample (ONNX's test_data_set_N), or one file a sample for a
+ *     model with one input;
+ *   a single picture or .pb file.
+ *
+ * Batch   dimension 0 of an input is the batch when it is a symbol or 1. An
+ *         array's rows along it are samples of their own. An input of rank 0, or
+ *         with any other dimension 0, has no batch: each of its samples is a whole
+ *         array, .npy and .npz count them along one axis more, and they are read
+ *         one at a time.
+ * Memory  .npy files are read slice by slice; a .npz member is unpacked when the
+ *         set is opened, the large ones into a temporary file; an array in
+ *         Fortran order is held whole.
+ */
+#ifndef LDNQ_CALIB_H
+#define LDNQ_CALIB_H
+
+#include <ldnq/ir.h>
+
+struct ldnq_pool;
+
+/* What a picture goes through: resize (shorter side to N, bilinear with
+ * antialiasing), centre crop (N x N), then (x * scale - mean) / std a channel. */
+struct ldnq_preprocess {
+    float scale;                  /* 1/255 unless said */
+    size_t mean_count, std_count; /* 0 (none), 1 (all channels) or the channels' number */
+    float mean[4], std[4];
+    size_t resize, crop; /* pixels; 0: none */
+};
+
+void ldnq_preprocess_defaults(struct ldnq_preprocess *preprocess);
+
+struct ldnq_samples;
+
+struct ldnq_samples_options {
+    struct ldnq_preprocess preprocess; /* for pictures only */
+    size_t max_samples;                /* 0: all; else a draw by `seed` that keeps file order */
+    uint64_t seed;
+    bool need_labels; /* eval: without labels is an error; labels.csv and the labels of
+                         a .npz are read only then */
+};
+
+/* Opens `path` (any source above) for the inputs of `graph`, which need not
+ * outlive the set. Symbols among the inputs' dimensions stay open: sizes come
+ * from the first sample, and the others have to agree with it.
+ * Errors: IO, DATA (no samples; a file that is not a picture; a first sample
+ * that does not fit; an input without data), USAGE (mean, std, scale and the
+ * channel count), NOMEM. Messages name the file. The caller destroys it; destroy
+ * accepts NULL. */
+enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
+                                   const struct ldnq_samples_options *options,
+                                   struct ldnq_samples **out, struct ldnq_error *err);
+void ldnq_samples_destroy(struct ldnq_samples *samples);
+
+size_t ldnq_samples_count(const struct ldnq_samples *samples);
+/* -1 when there are no labels. */
+int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample);
+/* For messages: the file, or "x.npy[3]". */
+const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample);
+/* xxh3 over the contents of the samples in use, in their order: the files of
+ * pictures and TensorProtos, the rows of arrays. Names are left out. */
+enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
+                                   struct ldnq_error *err);
+
+/* Whether every input has a batch dimension, so that more than one sample can be
+ * read at a time. Whether the model then computes with more than the 1 that an
+ * input may declare there is the caller's concern. */
+bool ldnq_samples_can_stack(const struct ldnq_samples *samples);
+
+/* How many samples one run of the graph may take: `want`, or 1 where an input
+ * declares its batch to be 1 or has none. */
+size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
+                          size_t want);
+
+/* Samples first .. first+count-1 as one batch: inputs[i] belongs to
+ * graph->inputs[i], has its dtype, dimension 0 is the batch; the data are in the
+ * arena. Samples are decoded in parallel on the pool (NULL: in the caller's
+ * thread); of several that fail the first one is told. count is 1 unless
+ * ldnq_samples_can_stack.
+ * Errors: IO, DATA (a sample whose shape does not fit the input or the first
+ * sample: both shapes and the file; NaN or infinity), UNSUPPORTED (count), NOMEM. */
+enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, size_t count,
+                                   struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                   struct ldnq_tensor **inputs, struct ldnq_error *err);
+
+/* ---- single arrays, for `run` ------------------------------------------------ */
+
+/* A .npy file (version 1 to 3, little-endian, C or Fortran order; float16, 32,
+ * 64, integers and bool) with the dtype that it has. Errors: IO, DATA, NOMEM. */
+enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena,
+                               struct ldnq_tensor **out, struct ldnq_error *err);
+/* Written to a temporary file and renamed. Errors: IO, UNSUPPORTED (dtype). */
+enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
+                                struct ldnq_error *err);
+
+/* `tensor` as `dtype`: itself when it has that type, else a copy in the arena.
+ * Floats of any width and integers become float or double, rounded to nearest (a
+ * double beyond float's range becomes infinity); integers and bool become any
+ * integer type that holds all the values that are there; 0 and 1 become bool. A
+ * float never becomes an integer.
+ * Errors: DATA (a value that the type can't hold; types without a conversion), NOMEM. */
+enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq_dtype dtype,
+                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                     struct ldnq_error *err);
+
+#endif

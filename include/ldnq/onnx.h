@@ -1,0 +1,65 @@
+/* onnx.h: a model file in memory, and the graph that is read from it.
+ *
+ * The loaded ModelProto stays the truth: ldnq_model_import makes a graph to
+ * compute with, the emitter patches the model, and ldnq_model_save writes it
+ * with everything that ldnq did not understand still in it.
+ */
+#ifndef LDNQ_ONNX_H
+#define LDNQ_ONNX_H
+
+#include <ldnq/ir.h>
+
+struct ldnq_model;
+
+/* Reads a file, and its external data from files below the model's folder.
+ * Errors: IO, MODEL (empty, truncated, not ONNX, tensor sizes that disagree,
+ * nesting too deep), NOMEM. The caller destroys it; destroy accepts NULL. */
+enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out,
+                                 struct ldnq_error *err);
+/* The same from memory (not kept); `name` is for messages. External data are
+ * refused, as there is no folder. */
+enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const char *name,
+                                        struct ldnq_model **out, struct ldnq_error *err);
+void ldnq_model_destroy(struct ldnq_model *model);
+
+/* The model's graph; opsets LDNQ_OPSET_FIRST to LATEST of ai.onnx, any of the
+ * other domains. Constant nodes and initializers become constants; initializers
+ * that are also graph inputs (IR 3) count as initializers. The graph lives in
+ * `arena` and points into the model, which must outlive it.
+ * Errors: MODEL (an input that nothing makes, a name made twice, a cycle, a
+ * tensor whose size is wrong), UNSUPPORTED (opset), NOMEM. */
+enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
+                                   struct ldnq_graph **out, struct ldnq_error *err);
+
+/* Writes to a temporary file beside `path` and renames it. Tensors that came
+ * from external data go to PATH.data beside it. Errors: IO, NOMEM; nothing is
+ * left behind. */
+enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
+                                 struct ldnq_error *err);
+/* The bytes that save would write, in memory of the caller's (ldnq_model_free_bytes). */
+enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
+                                 struct ldnq_error *err);
+void ldnq_model_free_bytes(void *bytes);
+
+/* The path that it was loaded from, its size in bytes with external data, and
+ * an xxh3 hash of its contents. */
+const char *ldnq_model_path(const struct ldnq_model *model);
+size_t ldnq_model_bytes(const struct ldnq_model *model);
+uint64_t ldnq_model_hash(const struct ldnq_model *model);
+int64_t ldnq_model_ir_version(const struct ldnq_model *model);
+const char *ldnq_model_producer(const struct ldnq_model *model);
+/* Opset of ai.onnx. */
+int ldnq_model_opset(const struct ldnq_model *model);
+
+/* metadata_props; set replaces. NULL when the key is not there. */
+const char *ldnq_model_metadata(const struct ldnq_model *model, const char *key);
+enum ldnq_status ldnq_model_set_metadata(struct ldnq_model *model, const char *key,
+                                         const char *value, struct ldnq_error *err);
+
+/* One serialized TensorProto, as in ONNX's test data (.pb files), decoded into
+ * the arena. *name is "" when it has none. Errors: MODEL, NOMEM. */
+enum ldnq_status ldnq_tensorproto_decode(const void *bytes, size_t size, struct ldnq_arena *arena,
+                                         struct ldnq_tensor **out, const char **name,
+                                         struct ldnq_error *err);
+
+#endif

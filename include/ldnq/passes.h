@@ -1,0 +1,35 @@
+/* passes.h: what makes a graph as it was read ready to be executed.
+ *
+ * All work in place; new tensors live in the graph's arena. A pass leaves a
+ * graph that ldnq_graph_verify accepts.
+ */
+#ifndef LDNQ_PASSES_H
+#define LDNQ_PASSES_H
+
+#include <ldnq/ir.h>
+
+/* Gives the symbol `name` a size in all shapes of the graph's inputs.
+ * Errors: USAGE (no dimension of that name: the message lists those there are,
+ * a size below 1). */
+enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, int64_t size,
+                                    struct ldnq_error *err);
+
+/* Works out types and shapes, symbols included, and computes ahead of data what
+ * can be: nodes with constant inputs, and shape arithmetic in which symbols only
+ * pass through. Nodes without operator make values of unknown shape.
+ * Errors: MODEL (inputs that don't fit a node), NOMEM. */
+enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err);
+
+/* Merges a BatchNormalization into the convolution in front of it, where nothing
+ * else reads what lies between: y = s*(conv(x)) + (B - s*mean), s = scale /
+ * sqrt(var + epsilon). The merged node is kept in node->merged. */
+enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err);
+
+/* Takes out nodes whose outputs nothing reads. */
+enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err);
+
+/* Binds operators and runs all passes in their order.
+ * Errors: UNSUPPORTED with the list of all nodes that can't be executed; MODEL. */
+enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err);
+
+#endif

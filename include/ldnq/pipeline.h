@@ -1,0 +1,91 @@
+/* pipeline.h: quantizes a graph layer by layer, from a handful of samples.
+ *
+ * The walk goes front to back once: at each layer it takes the statistics of the
+ * input that the already quantized layers in front make, solves for codes and
+ * scales, writes the weight back into the graph, and goes on.
+ */
+#ifndef LDNQ_PIPELINE_H
+#define LDNQ_PIPELINE_H
+
+#include <ldnq/calib.h>
+#include <ldnq/ir.h>
+#include <ldnq/quant.h>
+
+/* ---- which layers --------------------------------------------------------------- */
+
+/* A node with a weight, as matrices: G groups of M outputs and K inputs. */
+struct ldnq_layer {
+    struct ldnq_node *node;
+    size_t place; /* in graph->nodes */
+    size_t groups, outputs, inputs;
+    bool transposed;  /* the weight lies in memory as (K, M) */
+    int channel_axis; /* of the weight tensor */
+    size_t weight_input;
+    const struct ldnq_tensor *weight; /* NULL when it is not constant */
+    const char *weight_name;
+    /* The bias that is solved for with the weight; NULL when there is none, or
+     * none that can be changed. The layer adds bias_factor times it. */
+    size_t bias_input;
+    const struct ldnq_tensor *bias;
+    const char *bias_name;
+    float bias_factor;
+    const char *refusal; /* why it can't be quantized; NULL when it can */
+};
+
+/* All nodes of the graph (after ldnq_passes_run, or after folding alone when
+ * parts can't be executed) that have a weight, in order. Lives in the arena. */
+enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_layer **layers, size_t *count,
+                                  struct ldnq_error *err);
+
+/* Multiplications with the weight that one run of the batch takes; false when the
+ * layer's shapes are not known. */
+bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
+
+/* ---- the run ------------------------------------------------------------------------ */
+
+struct ldnq_quantize_options {
+    const struct ldnq_codebook *codebook;
+    enum ldnq_granularity granularity;
+    const struct ldnq_solver *solver;
+    struct ldnq_solver_options solver_options;
+    /* Nodes by label or name, or by shell pattern. Without `only`, all. */
+    const char *const *skip, *const *only;
+    size_t skip_count, only_count;
+    size_t max_bytes; /* ceiling of what activations may take in memory; 0: 256 MiB */
+    struct ldnq_pool *pool;
+    const struct ldnq_sink *sink;
+};
+
+/* What became of one layer. Arrays are in the weight tensor's own order. */
+struct ldnq_layer_result {
+    struct ldnq_layer layer;
+    /* An earlier layer with the same weight in the same role, whose codes and
+     * scales this one shares; NULL for most. */
+    const struct ldnq_layer_result *shared;
+    const int8_t *codes;            /* as many as the weight has elements */
+    const float *scales;            /* a channel, G*M; all the same per tensor */
+    const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
+    double error_start, error;      /* as in quant.h */
+    int iterations;
+    double rho;
+    size_t positions; /* columns that the statistics were taken over */
+};
+
+struct ldnq_quantization {
+    const struct ldnq_codebook *codebook;
+    enum ldnq_granularity granularity;
+    size_t count;
+    struct ldnq_layer_result *layers;
+};
+
+/* Quantizes the graph's layers in place: afterwards it computes with the
+ * quantized weights. Results live in the arena.
+ * Errors: USAGE (a skip or only that matches no layer, nothing left to
+ * quantize), DATA, NUMERIC (NaN in a weight; named), UNSUPPORTED, IO, NOMEM. */
+enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
+                               const struct ldnq_quantize_options *options,
+                               struct ldnq_arena *arena, struct ldnq_quantization **out,
+                               struct ldnq_error *err);
+
+#endif

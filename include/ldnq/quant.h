@@ -1,0 +1,95 @@
+/* quant.h: codebooks, and solvers that fit codebook weights to one layer's
+ * quadratic. Plain matrices in and out: no graph, no file.
+ *
+ * Solves  min over codes q, scales a (and the bias)
+ *             1/2 sum_g tr (G_g - W_g)' H_g (G_g - W_g),  G = a * q
+ * Shapes  G groups of M outputs and K inputs: weight (G, M, K), gram (G, K, K),
+ *         mean (G, K), bias (G, M), all row-major. M and K are per group.
+ * Units   weight and bias as in the model; gram and mean are means over the
+ *         positions of the calibration data.
+ * Source  Chen, Wang, Pan, "Deep Neural Network Quantization via Layer-Wise
+ *         Optimization using Limited Training Data", AAAI 2019.
+ */
+#ifndef LDNQ_QUANT_H
+#define LDNQ_QUANT_H
+
+#include <ldnq/base.h>
+
+struct ldnq_pool;
+
+/* ---- codebooks ---------------------------------------------------------------- */
+
+struct ldnq_codebook {
+    const char *name;    /* as in --weights */
+    const char *summary; /* for --help */
+    size_t count;
+    const int16_t *codes; /* ascending, 0 among them */
+    unsigned bits;        /* the narrowest of 2, 4, 8 bits whose two's complement holds all */
+};
+
+/* NULL when there is none of that name. */
+const struct ldnq_codebook *ldnq_codebook_find(const char *name);
+/* All of them, ended by NULL. */
+const struct ldnq_codebook *const *ldnq_codebooks(void);
+/* The code nearest to value; of two equally near the one nearer to 0. */
+int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value);
+
+enum ldnq_granularity {
+    LDNQ_PER_TENSOR,  /* one scale a weight */
+    LDNQ_PER_CHANNEL, /* one scale an output channel */
+};
+
+/* ---- a layer's problem and what a solver makes of it ---------------------------- */
+
+struct ldnq_layer_problem {
+    size_t groups, outputs, inputs; /* G, M, K */
+    const float *weight;            /* (G, M, K) */
+    const double *gram;             /* (G, K, K) H = E[y y'], symmetric PSD */
+    /* The constant-one row of H, for a layer with a bias; both NULL without. */
+    const double *mean; /* (G, K) E[y] */
+    const float *bias;  /* (G, M) */
+    const struct ldnq_codebook *codebook;
+    enum ldnq_granularity granularity;
+};
+
+/* Buffers are the caller's; solve fills them in. */
+struct ldnq_layer_solution {
+    int8_t *codes; /* (G, M, K) */
+    float *scales; /* (G, M), > 0; all the same per tensor */
+    float *bias;   /* (G, M); NULL without */
+    double error_start; /* objective of the solver's start, relative to that of G = 0 */
+    double error;       /* of the solution, the same measure; never above error_start */
+    int iterations; /* of the channel that took most */
+    double rho;     /* ADMM's penalty, the mean over the groups; 0 for solvers without one */
+};
+
+struct ldnq_solver_options {
+    double rho_factor;   /* rho = factor * the mean of H's diagonal */
+    bool rho_from_first; /* in place of the mean the first element, as in the paper */
+    int max_iterations;  /* at most 100 in the paper */
+    int max_rises;       /* stop after so many rises of the objective in a row */
+};
+
+void ldnq_solver_defaults(struct ldnq_solver_options *options);
+
+struct ldnq_solver {
+    const char *name;    /* as in --solver */
+    const char *summary; /* for --help */
+    /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
+     * problem, an objective beyond a double), NOMEM, USAGE (an option out of
+     * range). Scratch memory is the solver's own and released. */
+    enum ldnq_status (*solve)(const struct ldnq_layer_problem *problem,
+                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+                              struct ldnq_layer_solution *solution, struct ldnq_error *err);
+};
+
+const struct ldnq_solver *ldnq_solver_find(const char *name);
+const struct ldnq_solver *const *ldnq_solvers(void);
+
+/* The objective of codes, scales and bias, relative to that of G = 0 (with the
+ * bias that is best there when the layer has one). 0 when both are 0; infinite
+ * when only the latter is. */
+double ldnq_layer_error(const struct ldnq_layer_problem *problem,
+                        const struct ldnq_layer_solution *solution);
+
+#endif

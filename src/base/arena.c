@@ -1,0 +1,135 @@
+#include <ldnq/base.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+#define ALIGNMENT 64
+#define FIRST_BLOCK ((size_t)16 << 10)
+#define LARGEST_BLOCK ((size_t)1 << 20)
+
+struct block {
+    struct block *next;
+    size_t size, used; /* bytes behind this header, and those handed out */
+    char pad[ALIGNMENT - sizeof(struct block *) - 2 * sizeof(size_t)];
+};
+
+struct ldnq_arena {
+    struct block *blocks; /* the newest first; only it is filled further */
+    size_t next_size, bytes;
+};
+
+enum ldnq_status ldnq_arena_create(struct ldnq_arena **out, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = ldnq_calloc(1, sizeof *arena);
+    *out = arena;
+    if (!arena)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    arena->next_size = FIRST_BLOCK;
+    return LDNQ_OK;
+}
+
+void ldnq_arena_destroy(struct ldnq_arena *arena)
+{
+    if (!arena)
+        return;
+    for (struct block *block = arena->blocks, *next; block; block = next) {
+        next = block->next;
+        ldnq_free(block);
+    }
+    ldnq_free(arena);
+}
+
+static struct block *add_block(struct ldnq_arena *arena, size_t size)
+{
+    struct block *block = ldnq_malloc_aligned(sizeof *block + size);
+    if (!block)
+        return NULL;
+    *block = (struct block){ .size = size };
+    arena->bytes += sizeof *block + size;
+    return block;
+}
+
+/* A block for one large object goes behind the newest one, so that the room
+ * left in that is not lost. */
+static void *alloc_large(struct ldnq_arena *arena, size_t size)
+{
+    struct block *block = add_block(arena, size);
+    if (!block)
+        return NULL;
+    block->used = size;
+    if (arena->blocks) {
+        block->next = arena->blocks->next;
+        arena->blocks->next = block;
+    } else {
+        arena->blocks = block;
+    }
+    return block + 1;
+}
+
+static void *alloc_small(struct ldnq_arena *arena, size_t size)
+{
+    struct block *block = arena->blocks;
+    if (!block || block->size - block->used < size) {
+        block = add_block(arena, arena->next_size);
+        if (!block)
+            return NULL;
+        block->next = arena->blocks;
+        arena->blocks = block;
+        arena->next_size = ldnq_size_min(2 * arena->next_size, LARGEST_BLOCK);
+    }
+    void *memory = (char *)(block + 1) + block->used;
+    block->used += size;
+    return memory;
+}
+
+void *ldnq_arena_alloc(struct ldnq_arena *arena, size_t count, size_t size, struct ldnq_error *err)
+{
+    size_t bytes, rounded;
+    if (!ldnq_size_mul(count, size, &bytes) || !ldnq_size_add(bytes, ALIGNMENT, &rounded) ||
+        rounded > SIZE_MAX / 2) {
+        ldnq_fail(err, LDNQ_NOMEM, "a size of %zu times %zu bytes is too large", count, size);
+        return NULL;
+    }
+    rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+    void *memory =
+        rounded > FIRST_BLOCK / 4 ? alloc_large(arena, rounded) : alloc_small(arena, rounded);
+    if (!memory) {
+        ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes could not be had", bytes);
+        return NULL;
+    }
+    return memset(memory, 0, rounded);
+}
+
+char *ldnq_arena_strdup(struct ldnq_arena *arena, const char *text, struct ldnq_error *err)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = ldnq_arena_alloc(arena, size, 1, err);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+char *ldnq_arena_printf(struct ldnq_arena *arena, struct ldnq_error *err, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = NULL;
+    if (length < 0)
+        ldnq_fail(err, LDNQ_NOMEM, "a text is too long");
+    else
+        text = ldnq_arena_alloc(arena, (size_t)length + 1, 1, err);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+size_t ldnq_arena_bytes(const struct ldnq_arena *arena)
+{
+    return arena->bytes;
+}

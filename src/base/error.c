@@ -1,0 +1,66 @@
+#include <ldnq/base.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+enum ldnq_status ldnq_fail(struct ldnq_error *err, enum ldnq_status status, const char *format, ...)
+{
+    if (!err)
+        return status;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->message, sizeof err->message, format, args);
+    va_end(args);
+    ldnq_text_flatten(err->message);
+    err->status = status;
+    return status;
+}
+
+enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status status,
+                                  const char *format, ...)
+{
+    if (!err)
+        return status;
+    char context[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(context, sizeof context, format, args);
+    va_end(args);
+    ldnq_text_flatten(context);
+    size_t shift = strlen(context) + 2;
+    size_t keep = strnlen(err->message, sizeof err->message - 1);
+    if (keep > sizeof err->message - 1 - shift)
+        keep = sizeof err->message - 1 - shift;
+    memmove(err->message + shift, err->message, keep);
+    err->message[shift + keep] = '\0';
+    memcpy(err->message, context, shift - 2);
+    memcpy(err->message + shift - 2, ": ", 2);
+    err->status = status;
+    return status;
+}
+
+const char *ldnq_status_name(enum ldnq_status status)
+{
+    switch (status) {
+    case LDNQ_OK:
+        return "ok";
+    case LDNQ_USAGE:
+        return "usage";
+    case LDNQ_IO:
+        return "io";
+    case LDNQ_MODEL:
+        return "model";
+    case LDNQ_UNSUPPORTED:
+        return "unsupported";
+    case LDNQ_DATA:
+        return "data";
+    case LDNQ_NUMERIC:
+        return "numeric";
+    case LDNQ_NOMEM:
+        return "nomem";
+    }
+    return "unknown";
+}

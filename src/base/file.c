@@ -1,0 +1,147 @@
+#define _GNU_SOURCE
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+static enum ldnq_status read_stream(FILE *stream, const char *path, struct ldnq_arena *arena,
+                                    void **bytes, size_t *size, struct ldnq_error *err)
+{
+    struct stat info;
+    if (fstat(fileno(stream), &info) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(errno));
+    if (!S_ISREG(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is not a regular file", path);
+    *size = (size_t)info.st_size;
+    *bytes = ldnq_arena_alloc(arena, *size, 1, err);
+    if (!*bytes)
+        return ldnq_fail_within(err, LDNQ_NOMEM, "%s", path);
+    if (fread(*bytes, 1, *size, stream) != *size)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be read to its end: %s", path,
+                         ferror(stream) ? strerror(errno) : "it became shorter");
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void **bytes,
+                                size_t *size, struct ldnq_error *err)
+{
+    FILE *stream = fopen(path, "rbe");
+    if (!stream)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
+    enum ldnq_status status = read_stream(stream, path, arena, bytes, size, err);
+    fclose(stream);
+    return status;
+}
+
+/* Without a temporary: a device or a pipe (/dev/null, /dev/stdout) must not be
+ * replaced by a file. */
+static enum ldnq_status open_special(struct ldnq_file_writer *writer, const struct stat *info,
+                                     struct ldnq_error *err)
+{
+    ldnq_free(writer->temporary);
+    writer->temporary = NULL;
+    if (S_ISDIR(info->st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path,
+                         strerror(EISDIR));
+    writer->stream = fopen(writer->path, "wbe");
+    if (!writer->stream)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct ldnq_error *err)
+{
+    int fd = mkostemp(writer->temporary, O_CLOEXEC);
+    if (fd < 0) {
+        int reason = errno;
+        ldnq_free(writer->temporary);
+        writer->temporary = NULL;
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path,
+                         strerror(reason));
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(fd, 0666 & ~mask);
+    writer->stream = fdopen(fd, "wb");
+    if (!writer->stream) {
+        close(fd);
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const char *path,
+                                       struct ldnq_error *err)
+{
+    size_t length = strlen(path);
+    *writer = (struct ldnq_file_writer){ .path = ldnq_malloc(length + 1),
+                                         .temporary = ldnq_malloc(length + 16) };
+    if (!writer->path || !writer->temporary)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    memcpy(writer->path, path, length + 1);
+    snprintf(writer->temporary, length + 16, "%s.tmpXXXXXX", path);
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return open_special(writer, &info, err);
+    return open_temporary(writer, err);
+}
+
+enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const void *bytes,
+                                      size_t size, struct ldnq_error *err)
+{
+    if (size && fwrite(bytes, 1, size, writer->stream) != size)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", writer->path, strerror(errno));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct ldnq_error *err)
+{
+    bool flushed = fflush(writer->stream) == 0;
+    /* Some file systems can't sync; what matters is that they say why. */
+    if (flushed && fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != ENOTSUP)
+        flushed = false;
+    int reason = errno;
+    if (fclose(writer->stream) != 0 && flushed) {
+        flushed = false;
+        reason = errno;
+    }
+    writer->stream = NULL;
+    if (!flushed)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", writer->path, strerror(reason));
+    if (writer->temporary && rename(writer->temporary, writer->path) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be put in place: %s", writer->path,
+                         strerror(errno));
+    ldnq_free(writer->temporary);
+    writer->temporary = NULL;
+    return LDNQ_OK;
+}
+
+void ldnq_file_writer_finish(struct ldnq_file_writer *writer)
+{
+    if (writer->stream)
+        fclose(writer->stream);
+    if (writer->temporary)
+        unlink(writer->temporary);
+    ldnq_free(writer->temporary);
+    ldnq_free(writer->path);
+    *writer = (struct ldnq_file_writer){ 0 };
+}
+
+enum ldnq_status ldnq_file_write(const char *path, const void *bytes, size_t size,
+                                 struct ldnq_error *err)
+{
+    struct ldnq_file_writer writer = { 0 };
+    enum ldnq_status status = ldnq_file_writer_init(&writer, path, err);
+    if (status == LDNQ_OK)
+        status = ldnq_file_writer_put(&writer, bytes, size, err);
+    if (status == LDNQ_OK)
+        status = ldnq_file_writer_commit(&writer, err);
+    ldnq_file_writer_finish(&writer);
+    return status;
+}

@@ -1,0 +1,29 @@
+#include <ldnq/base.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+void ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage, const char *detail,
+                        size_t done, size_t total)
+{
+    if (!sink || !sink->progress)
+        return;
+    struct ldnq_progress progress = { .stage = stage, .detail = detail, .done = done,
+                                      .total = total };
+    sink->progress(sink->ctx, &progress);
+}
+
+void ldnq_sink_warn(const struct ldnq_sink *sink, const char *format, ...)
+{
+    if (!sink || !sink->warn)
+        return;
+    char message[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    ldnq_text_flatten(message);
+    sink->warn(sink->ctx, message);
+}

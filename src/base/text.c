@@ -1,0 +1,45 @@
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROOM_TO_END 32
+
+void ldnq_text_init(struct ldnq_text *text, char *data, size_t size)
+{
+    *text = (struct ldnq_text){ .data = data, .size = size };
+    if (size)
+        data[0] = '\0';
+}
+
+void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *format, ...)
+{
+    char item[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(item, sizeof item, format, args);
+    va_end(args);
+    const char *between = text->items++ ? separator : "";
+    size_t need = strlen(between) + strlen(item);
+    if (text->left_out || text->used + need + ROOM_TO_END >= text->size) {
+        text->left_out++;
+        return;
+    }
+    text->used += (size_t)snprintf(text->data + text->used, text->size - text->used, "%s%s",
+                                   between, item);
+}
+
+void ldnq_text_end(struct ldnq_text *text)
+{
+    if (text->left_out)
+        snprintf(text->data + text->used, text->size - text->used, " and %zu more",
+                 text->left_out);
+}
+
+void ldnq_text_flatten(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}

@@ -1,0 +1,25 @@
+/* text.h: a line built up piece by piece in a caller's buffer, e.g. the list of
+ * all nodes that a message names. What does not fit is counted, not written. */
+#ifndef LDNQ_BASE_TEXT_H
+#define LDNQ_BASE_TEXT_H
+
+#include <stddef.h>
+
+struct ldnq_text {
+    char *data; /* always NUL-terminated */
+    size_t size, used;
+    size_t items, left_out;
+};
+
+void ldnq_text_init(struct ldnq_text *text, char *data, size_t size);
+/* Adds one item, with ", " (or another separator) in front of all but the
+ * first; keeps room to say how many were left out. */
+void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Puts '?' for control characters: a message is one line that can be shown on a
+ * terminal, whatever a file's names contain. */
+void ldnq_text_flatten(char *text);
+/* Adds " and 12 more" when items were left out. */
+void ldnq_text_end(struct ldnq_text *text);
+
+#endif

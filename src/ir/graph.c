@@ -1,0 +1,140 @@
+#include <ldnq/ir.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+
+enum ldnq_status ldnq_graph_create(struct ldnq_arena *arena, const char *name, const char *file,
+                                   struct ldnq_graph **out, struct ldnq_error *err)
+{
+    struct ldnq_graph *graph = ldnq_arena_alloc(arena, 1, sizeof *graph, err);
+    *out = graph;
+    if (!graph)
+        return LDNQ_NOMEM;
+    graph->arena = arena;
+    graph->name = ldnq_arena_strdup(arena, name, err);
+    graph->file = ldnq_arena_strdup(arena, file, err);
+    return graph->name && graph->file ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+/* An array of pointers in the arena that doubles when it is full. */
+static enum ldnq_status grow(struct ldnq_arena *arena, void **array, size_t count,
+                             size_t *capacity, struct ldnq_error *err)
+{
+    if (count < *capacity)
+        return LDNQ_OK;
+    size_t larger = ldnq_size_max(64, 2 * *capacity);
+    void **copy = ldnq_arena_alloc(arena, larger, sizeof *copy, err);
+    if (!copy)
+        return LDNQ_NOMEM;
+    if (count)
+        memcpy(copy, *array, count * sizeof *copy);
+    *array = copy;
+    *capacity = larger;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_add_value(struct ldnq_graph *graph, const char *name,
+                                      struct ldnq_value **out, struct ldnq_error *err)
+{
+    void *values = graph->values;
+    LDNQ_TRY(grow(graph->arena, &values, graph->value_count, &graph->value_capacity, err));
+    graph->values = values;
+    struct ldnq_value *value = ldnq_arena_alloc(graph->arena, 1, sizeof *value, err);
+    if (!value)
+        return LDNQ_NOMEM;
+    value->name = *name ? ldnq_arena_strdup(graph->arena, name, err)
+                        : ldnq_arena_printf(graph->arena, err, "#value%zu", graph->value_count);
+    if (!value->name)
+        return LDNQ_NOMEM;
+    value->index = graph->value_count;
+    value->shape.rank = LDNQ_RANK_UNKNOWN;
+    graph->values[graph->value_count++] = value;
+    *out = value;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *name,
+                                         const struct ldnq_tensor *tensor,
+                                         struct ldnq_value **out, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_graph_add_value(graph, name, out, err));
+    (*out)->dtype = tensor->dtype;
+    (*out)->shape = tensor->shape;
+    (*out)->constant = tensor;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
+                                   struct ldnq_error *err)
+{
+    for (size_t i = 0; name && i < graph->symbol_count; i++) {
+        if (graph->symbols[i] && strcmp(graph->symbols[i], name) == 0) {
+            *symbol = LDNQ_SYMBOL_BASE + (int64_t)i;
+            return LDNQ_OK;
+        }
+    }
+    void *symbols = graph->symbols;
+    LDNQ_TRY(grow(graph->arena, &symbols, graph->symbol_count, &graph->symbol_capacity, err));
+    graph->symbols = symbols;
+    const char *copy = NULL;
+    if (name && !(copy = ldnq_arena_strdup(graph->arena, name, err)))
+        return LDNQ_NOMEM;
+    *symbol = LDNQ_SYMBOL_BASE + (int64_t)graph->symbol_count;
+    graph->symbols[graph->symbol_count++] = copy;
+    return LDNQ_OK;
+}
+
+const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbol)
+{
+    size_t index = (size_t)(symbol - LDNQ_SYMBOL_BASE);
+    return ldnq_is_symbol(symbol) && index < graph->symbol_count ? graph->symbols[index] : NULL;
+}
+
+struct ldnq_value *ldnq_graph_find_value(const struct ldnq_graph *graph, const char *name)
+{
+    for (size_t i = 0; i < graph->value_count; i++)
+        if (strcmp(graph->values[i]->name, name) == 0)
+            return graph->values[i];
+    return NULL;
+}
+
+struct ldnq_node *ldnq_graph_find_node(const struct ldnq_graph *graph, const char *label)
+{
+    struct ldnq_node *by_name = NULL;
+    size_t matches = 0;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        if (strcmp(node->label, label) == 0)
+            return node;
+        if (strcmp(node->name, label) == 0) {
+            by_name = node;
+            matches++;
+        }
+    }
+    return matches == 1 ? by_name : NULL;
+}
+
+const struct ldnq_attr *ldnq_node_attr(const struct ldnq_node *node, const char *name)
+{
+    for (size_t i = 0; i < node->attr_count; i++)
+        if (strcmp(node->attrs[i].name, name) == 0)
+            return &node->attrs[i];
+    return NULL;
+}
+
+enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                enum ldnq_status status, struct ldnq_error *err,
+                                const char *format, ...)
+{
+    char reason[4096];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof reason, format, args);
+    va_end(args);
+    const char *dot = *node->domain ? "." : "";
+    return ldnq_fail(err, status, "%s: node '%s' (%s%s%s, opset %d): %s", graph->file, node->label,
+                     node->domain, dot, node->op_type, node->opset, reason);
+}
