@@ -1,0 +1,148 @@
+#include <ldnq/calib.h>
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static double half_value(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    double value = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                   : exponent     ? ldexp(1024 + mantissa, exponent - 25)
+                                  : ldexp(mantissa, -24);
+    return bits >> 15 ? -value : value;
+}
+
+static double bfloat_value(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return (double)value;
+}
+
+static bool is_float(enum ldnq_dtype dtype)
+{
+    return dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE || dtype == LDNQ_FLOAT16 ||
+           dtype == LDNQ_BFLOAT16;
+}
+
+/* Elements that the functions below read: one a byte, or wider. */
+static bool is_whole(enum ldnq_dtype dtype)
+{
+    return dtype == LDNQ_BOOL || ldnq_dtype_is_integer(dtype);
+}
+
+static int64_t load_integer(const struct ldnq_tensor *tensor, size_t i)
+{
+    switch (tensor->dtype) {
+    case LDNQ_INT16:
+        return ((const int16_t *)tensor->data)[i];
+    case LDNQ_UINT16:
+        return ((const uint16_t *)tensor->data)[i];
+    case LDNQ_INT32:
+        return ((const int32_t *)tensor->data)[i];
+    case LDNQ_UINT32:
+        return ((const uint32_t *)tensor->data)[i];
+    case LDNQ_INT64:
+    case LDNQ_UINT64: /* the caller has seen to the upper half */
+        return ((const int64_t *)tensor->data)[i];
+    default:
+        return ldnq_dtype_is_signed(tensor->dtype) ? ((const int8_t *)tensor->data)[i]
+                                                   : ((const uint8_t *)tensor->data)[i];
+    }
+}
+
+static double load_real(const struct ldnq_tensor *tensor, size_t i)
+{
+    switch (tensor->dtype) {
+    case LDNQ_FLOAT:
+        return (double)((const float *)tensor->data)[i];
+    case LDNQ_DOUBLE:
+        return ((const double *)tensor->data)[i];
+    case LDNQ_FLOAT16:
+        return half_value(((const uint16_t *)tensor->data)[i]);
+    case LDNQ_BFLOAT16:
+        return bfloat_value(((const uint16_t *)tensor->data)[i]);
+    case LDNQ_UINT64:
+        return (double)((const uint64_t *)tensor->data)[i];
+    default:
+        return (double)load_integer(tensor, i);
+    }
+}
+
+static void to_real(const struct ldnq_tensor *from, struct ldnq_tensor *to, size_t count)
+{
+    if (to->dtype == LDNQ_FLOAT)
+        for (size_t i = 0; i < count; i++)
+            ((float *)to->data)[i] = (float)load_real(from, i);
+    else
+        for (size_t i = 0; i < count; i++)
+            ((double *)to->data)[i] = load_real(from, i);
+}
+
+static bool fits(int64_t value, enum ldnq_dtype dtype)
+{
+    unsigned bits = dtype == LDNQ_BOOL ? 1 : ldnq_dtype_bits(dtype);
+    if (bits == 64)
+        return dtype == LDNQ_INT64 || value >= 0;
+    if (ldnq_dtype_is_signed(dtype))
+        return value >= -((int64_t)1 << (bits - 1)) && value < (int64_t)1 << (bits - 1);
+    return value >= 0 && value < (int64_t)1 << bits;
+}
+
+static void store_integer(struct ldnq_tensor *tensor, size_t i, int64_t value)
+{
+    switch (ldnq_dtype_size(tensor->dtype)) {
+    case 8:
+        ((int64_t *)tensor->data)[i] = value;
+        break;
+    case 4:
+        ((uint32_t *)tensor->data)[i] = (uint32_t)value;
+        break;
+    case 2:
+        ((uint16_t *)tensor->data)[i] = (uint16_t)value;
+        break;
+    default:
+        ((uint8_t *)tensor->data)[i] = (uint8_t)value;
+    }
+}
+
+static enum ldnq_status to_integer(const struct ldnq_tensor *from, struct ldnq_tensor *to,
+                                   size_t count, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t value = load_integer(from, i);
+        if (from->dtype == LDNQ_UINT64 && value < 0)
+            return ldnq_fail(err, LDNQ_DATA, "the value %" PRIu64 " does not fit %s",
+                             (uint64_t)value, ldnq_dtype_name(to->dtype));
+        if (!fits(value, to->dtype))
+            return ldnq_fail(err, LDNQ_DATA, "the value %" PRId64 " does not fit %s", value,
+                             ldnq_dtype_name(to->dtype));
+        store_integer(to, i, value);
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq_dtype dtype,
+                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                     struct ldnq_error *err)
+{
+    *out = tensor;
+    if (tensor->dtype == dtype)
+        return LDNQ_OK;
+    bool real = (dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE) &&
+                (is_float(tensor->dtype) || is_whole(tensor->dtype));
+    bool whole = is_whole(dtype) && is_whole(tensor->dtype);
+    if (!real && !whole)
+        return ldnq_fail(err, LDNQ_DATA, "holds %s where %s is wanted",
+                         ldnq_dtype_name(tensor->dtype), ldnq_dtype_name(dtype));
+    struct ldnq_tensor *made;
+    LDNQ_TRY(ldnq_tensor_create(arena, dtype, &tensor->shape, &made, err));
+    *out = made;
+    size_t count = ldnq_tensor_count(made);
+    if (whole)
+        return to_integer(tensor, made, count, err);
+    to_real(tensor, made, count);
+    return LDNQ_OK;
+}

@@ -1,0 +1,30 @@
+/* folder.h: what a folder holds, in an order that does not depend on the file system. */
+#ifndef LDNQ_CALIB_FOLDER_H
+#define LDNQ_CALIB_FOLDER_H
+
+#include <ldnq/base.h>
+
+struct ldnq_entry {
+    const char *name;
+    const char *path; /* the folder's with the name behind it */
+    bool is_folder;   /* else a regular file */
+};
+
+struct ldnq_folder {
+    size_t count, capacity;
+    struct ldnq_entry *entries; /* by the bytes of their names */
+};
+
+/* Folders and regular files; names with a dot in front are left out, and so is
+ * what is neither. Errors: IO (also a link to nothing), NOMEM. */
+enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
+                                  struct ldnq_folder *out, struct ldnq_error *err);
+
+/* Whether the name ends in this, ".png", in any case. */
+bool ldnq_name_ends(const char *name, const char *extension);
+
+/* A larger copy of an array when it is full: *capacity doubles. Errors: NOMEM. */
+enum ldnq_status ldnq_grow(void **array, size_t count, size_t *capacity, size_t size,
+                           struct ldnq_arena *arena, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,102 @@
+#include "calib/picture.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+/* after stdio.h, which they need */
+#include <jerror.h>
+#include <jpeglib.h>
+
+struct decoder {
+    struct jpeg_decompress_struct info;
+    struct jpeg_error_mgr manager;
+    jmp_buf escape;
+    const struct ldnq_picture_file *file;
+    struct ldnq_arena *arena;
+    struct ldnq_picture *out;
+    struct ldnq_error *err;
+};
+
+static void give_up(j_common_ptr info)
+{
+    struct decoder *decoder = info->client_data;
+    longjmp(decoder->escape, 1);
+}
+
+/* libjpeg paints over what is missing and warns. Here damage is an error; what
+ * does not touch the pixels is let pass, as there is much of it about. */
+static void judge_warning(j_common_ptr info, int level)
+{
+    int code = info->err->msg_code;
+    bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR ||
+                    code == JWRN_ADOBE_XFORM || code == JWRN_BOGUS_ICC;
+    if (level < 0 && !harmless)
+        give_up(info);
+}
+
+static void print_nothing(j_common_ptr info)
+{
+    (void)info;
+}
+
+static enum ldnq_status tell(struct decoder *decoder)
+{
+    char reason[JMSG_LENGTH_MAX];
+    bool memory = decoder->manager.msg_code == JERR_OUT_OF_MEMORY;
+    decoder->manager.format_message((j_common_ptr)&decoder->info, reason);
+    return ldnq_fail(decoder->err, memory ? LDNQ_NOMEM : LDNQ_DATA, "%s: %s: %s",
+                     decoder->file->path, memory ? "out of memory" : "is a damaged JPEG", reason);
+}
+
+static enum ldnq_status read_header(struct decoder *decoder)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    jpeg_mem_src(info, decoder->file->bytes, decoder->file->size);
+    jpeg_read_header(info, TRUE);
+    if (info->num_components == 4)
+        return ldnq_fail(decoder->err, LDNQ_DATA, "%s: is a CMYK JPEG; only grey and RGB are read",
+                         decoder->file->path);
+    bool grey = info->jpeg_color_space == JCS_GRAYSCALE;
+    info->out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+    decoder->out->width = info->image_width;
+    decoder->out->height = info->image_height;
+    decoder->out->channels = grey ? 1 : 3;
+    return LDNQ_OK;
+}
+
+static void read_pixels(struct decoder *decoder)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    struct ldnq_picture *out = decoder->out;
+    jpeg_start_decompress(info);
+    while (info->output_scanline < info->output_height) {
+        JSAMPROW row = out->pixels + info->output_scanline * out->width * out->channels;
+        jpeg_read_scanlines(info, &row, 1);
+    }
+    jpeg_finish_decompress(info);
+}
+
+/* Holds no variable that the jump could leave undefined. */
+static enum ldnq_status run(struct decoder *decoder)
+{
+    if (setjmp(decoder->escape))
+        return tell(decoder);
+    jpeg_create_decompress(&decoder->info); /* keeps err and client_data */
+    LDNQ_TRY(read_header(decoder));
+    LDNQ_TRY(ldnq_picture_create(decoder->file->path, decoder->arena, decoder->out, decoder->err));
+    read_pixels(decoder);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
+                                  struct ldnq_picture *out, struct ldnq_error *err)
+{
+    struct decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
+    decoder.info.err = jpeg_std_error(&decoder.manager);
+    decoder.info.client_data = &decoder;
+    decoder.manager.error_exit = give_up;
+    decoder.manager.emit_message = judge_warning;
+    decoder.manager.output_message = print_nothing;
+    enum ldnq_status status = run(&decoder);
+    jpeg_destroy_decompress(&decoder.info);
+    return status;
+}

@@ -1,0 +1,139 @@
+#include "calib/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "calib/folder.h"
+
+#define CLASS_LIMIT 1000000000
+
+/* A copy of the file that is cut up on the way. */
+struct cursor {
+    const char *path;
+    char *at, *end; /* *end is NUL */
+    size_t line;
+    struct ldnq_error *err;
+};
+
+static enum ldnq_status bad_line(const struct cursor *cursor, const char *why)
+{
+    return ldnq_fail(cursor->err, LDNQ_DATA, "%s:%zu: %s", cursor->path, cursor->line, why);
+}
+
+/* The text of a field in quotes, where "" is a quote; at stands behind the first. */
+static bool quoted(struct cursor *cursor, char **out)
+{
+    char *to = *out = cursor->at;
+    for (; *cursor->at && *cursor->at != '\n'; cursor->at++) {
+        if (*cursor->at == '"' && *++cursor->at != '"') {
+            if (*cursor->at && !strchr(",\r\n", *cursor->at))
+                return false;
+            *to = '\0';
+            /* The quote that *to may have been is no longer needed: at is behind it. */
+            return true;
+        }
+        *to++ = *cursor->at;
+    }
+    return false;
+}
+
+/* Cuts off the next field; *last tells that its line ends there. */
+static bool field(struct cursor *cursor, char **out, bool *last)
+{
+    if (*cursor->at == '"') {
+        cursor->at++;
+        if (!quoted(cursor, out))
+            return false;
+    } else {
+        *out = cursor->at;
+        cursor->at += strcspn(cursor->at, ",\r\n");
+    }
+    char *end = cursor->at;
+    if (*end == '\r' && (end[1] == '\n' || end[1] == '\0'))
+        cursor->at++;
+    *last = *cursor->at != ',';
+    if (*last && *cursor->at && *cursor->at != '\n')
+        return false;
+    if (cursor->at < cursor->end)
+        cursor->at++;
+    *end = '\0';
+    return true;
+}
+
+static bool class_of(const char *text, int64_t *class)
+{
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 10 || text[digits])
+        return false;
+    *class = strtoll(text, NULL, 10);
+    return *class < CLASS_LIMIT;
+}
+
+static enum ldnq_status read_line(struct cursor *cursor, struct ldnq_labels *labels,
+                                  struct ldnq_arena *arena)
+{
+    char *file, *class;
+    bool last;
+    struct ldnq_label label = { .line = cursor->line };
+    if (!field(cursor, &file, &last) || last || !field(cursor, &class, &last) || !last)
+        return bad_line(cursor, "is not of the form file,class");
+    if (cursor->line == 1) {
+        bool header = strcmp(file, "file") == 0 && strcmp(class, "class") == 0;
+        return header ? LDNQ_OK : bad_line(cursor, "the first line is not 'file,class'");
+    }
+    if (!class_of(class, &label.class))
+        return ldnq_fail(cursor->err, LDNQ_DATA, "%s:%zu: '%s' is not a class number", cursor->path,
+                         cursor->line, class);
+    label.file = file;
+    void *list = labels->list;
+    LDNQ_TRY(ldnq_grow(&list, labels->count, &labels->capacity, sizeof label, arena, cursor->err));
+    labels->list = list;
+    labels->list[labels->count++] = label;
+    return LDNQ_OK;
+}
+
+static int by_file(const void *a, const void *b)
+{
+    const struct ldnq_label *x = a, *y = b;
+    int order = strcmp(x->file, y->file);
+    return order ? order : (x->line > y->line) - (x->line < y->line);
+}
+
+static enum ldnq_status refuse_doubles(const char *path, const struct ldnq_labels *labels,
+                                       struct ldnq_error *err)
+{
+    for (size_t i = 1; i < labels->count; i++)
+        if (strcmp(labels->list[i - 1].file, labels->list[i].file) == 0)
+            return ldnq_fail(err, LDNQ_DATA, "%s:%zu: '%s' is on line %zu already", path,
+                             labels->list[i].line, labels->list[i].file, labels->list[i - 1].line);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_labels_read(const char *path, struct ldnq_arena *arena,
+                                  struct ldnq_labels *out, struct ldnq_error *err)
+{
+    void *bytes;
+    size_t size;
+    *out = (struct ldnq_labels){ 0 };
+    LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &size, err));
+    char *text = ldnq_arena_alloc(arena, size + 1, 1, err);
+    if (!text)
+        return LDNQ_NOMEM;
+    memcpy(text, bytes, size);
+    struct cursor cursor = { .path = path, .at = text, .end = text + size, .line = 1, .err = err };
+    if (memchr(text, '\0', size))
+        return ldnq_fail(err, LDNQ_DATA, "%s: is not a text file", path);
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
+        cursor.at += 3;
+    for (; cursor.at < cursor.end; cursor.line++) {
+        size_t blank = strspn(cursor.at, "\r");
+        if (cursor.line > 1 && cursor.at[blank] == '\n')
+            cursor.at += blank + 1;
+        else
+            LDNQ_TRY(read_line(&cursor, out, arena));
+    }
+    if (out->count)
+        qsort(out->list, out->count, sizeof *out->list, by_file);
+    return refuse_doubles(path, out, err);
+}

@@ -1,0 +1,232 @@
+#include "calib/npz.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zip.h>
+
+#include "base/size.h"
+
+#define PIECE ((size_t)65536)
+
+/* One member on its way out of the archive. */
+struct member {
+    zip_file_t *stream;
+    size_t size; /* as the archive's directory has it */
+    unsigned char *prefix;
+    size_t prefix_size;
+    struct ldnq_npy_header header;
+    struct ldnq_array *array;
+    struct ldnq_error *err;
+};
+
+static enum ldnq_status unpack(struct member *member, unsigned char *to, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        zip_int64_t got = zip_fread(member->stream, to + done, size - done);
+        if (got <= 0)
+            return ldnq_fail(member->err, LDNQ_DATA, "%s: is damaged: %s", member->array->name,
+                             got < 0 ? zip_file_strerror(member->stream) : "it ends too early");
+        done += (size_t)got;
+    }
+    return LDNQ_OK;
+}
+
+/* Only a read past the end makes libzip compare the checksum. */
+static enum ldnq_status expect_end(struct member *member)
+{
+    unsigned char more;
+    zip_int64_t got = zip_fread(member->stream, &more, 1);
+    if (got == 0)
+        return LDNQ_OK;
+    return ldnq_fail(member->err, LDNQ_DATA, "%s: is damaged: %s", member->array->name,
+                     got < 0 ? zip_file_strerror(member->stream) : "it goes on after its end");
+}
+
+/* What the prefix holds of the data, and how much of it. */
+static const unsigned char *data_in_prefix(const struct member *member, size_t *size)
+{
+    *size = member->prefix_size - member->header.offset;
+    return member->prefix + member->header.offset;
+}
+
+static enum ldnq_status unpack_to_memory(struct member *member, struct ldnq_arena *arena)
+{
+    unsigned char *data = ldnq_arena_alloc(arena, member->header.bytes, 1, member->err);
+    if (!data)
+        return LDNQ_NOMEM;
+    size_t had;
+    const unsigned char *begin = data_in_prefix(member, &had);
+    memcpy(data, begin, had);
+    member->array->data = data;
+    return unpack(member, data + had, member->header.bytes - had);
+}
+
+static enum ldnq_status put(struct member *member, const unsigned char *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t wrote = write(member->array->fd, bytes + done, size - done);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return ldnq_fail(member->err, LDNQ_IO, "%s: can't be unpacked to a temporary file: %s",
+                             member->array->name, strerror(errno));
+        done += (size_t)wrote;
+    }
+    return LDNQ_OK;
+}
+
+/* Nameless from the start, so that it goes when the process does. */
+static enum ldnq_status create_temporary(struct member *member)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder && *folder ? folder : "/tmp");
+    errno = ENAMETOOLONG;
+    if (length < (int)sizeof path)
+        member->array->fd = mkstemp(path);
+    if (member->array->fd < 0)
+        return ldnq_fail(member->err, LDNQ_IO, "%s: no temporary file to unpack it to: %s",
+                         member->array->name, strerror(errno));
+    unlink(path);
+    return LDNQ_OK;
+}
+
+/* The prefix is the buffer once its data are written. */
+static enum ldnq_status unpack_to_file(struct member *member)
+{
+    size_t had;
+    const unsigned char *begin = data_in_prefix(member, &had);
+    LDNQ_TRY(create_temporary(member));
+    LDNQ_TRY(put(member, begin, had));
+    for (size_t left = member->header.bytes - had; left;) {
+        size_t size = ldnq_size_min(left, PIECE);
+        LDNQ_TRY(unpack(member, member->prefix, size));
+        LDNQ_TRY(put(member, member->prefix, size));
+        left -= size;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_member(struct member *member, struct ldnq_arena *arena)
+{
+    struct ldnq_array *array = member->array;
+    member->prefix_size = ldnq_size_min(member->size, LDNQ_NPY_PREFIX);
+    LDNQ_TRY(unpack(member, member->prefix, member->prefix_size));
+    LDNQ_TRY(ldnq_npy_parse(member->prefix, member->prefix_size, array->name, &member->header,
+                            member->err));
+    if (member->size - member->header.offset != member->header.bytes)
+        return ldnq_fail(member->err, LDNQ_DATA,
+                         "%s: has %zu bytes of data where its header counts %zu", array->name,
+                         member->size - member->header.offset, member->header.bytes);
+    bool small = member->header.bytes <= LDNQ_NPZ_IN_MEMORY;
+    LDNQ_TRY(small ? unpack_to_memory(member, arena) : unpack_to_file(member));
+    return expect_end(member);
+}
+
+/* In Fortran order the bytes that were unpacked to memory are only a way station. */
+static enum ldnq_status settle_member(struct member *member, struct ldnq_arena *scratch,
+                                      struct ldnq_arena *arena)
+{
+    bool moves = member->header.fortran && member->header.shape.rank > 1;
+    LDNQ_TRY(read_member(member, moves ? scratch : arena));
+    return ldnq_array_settle(member->array, &member->header, arena, member->err);
+}
+
+static enum ldnq_status open_member(zip_t *archive, const zip_stat_t *info,
+                                    struct ldnq_array *array, struct ldnq_arena *arena,
+                                    struct ldnq_error *err)
+{
+    struct member member = { .array = array, .size = (size_t)info->size, .err = err };
+    struct ldnq_arena *scratch;
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    enum ldnq_status status = LDNQ_NOMEM;
+    member.prefix = ldnq_arena_alloc(scratch, LDNQ_NPY_PREFIX, 1, err);
+    if (member.prefix) {
+        member.stream = zip_fopen_index(archive, info->index, 0);
+        status = member.stream ? settle_member(&member, scratch, arena)
+                               : ldnq_fail(err, LDNQ_DATA, "%s: can't be unpacked: %s", array->name,
+                                           zip_strerror(archive));
+    }
+    if (member.stream)
+        zip_fclose(member.stream);
+    ldnq_arena_destroy(scratch);
+    return status;
+}
+
+static enum ldnq_status name_member(const char *path, const zip_stat_t *info,
+                                    struct ldnq_arena *arena, struct ldnq_npz *npz,
+                                    struct ldnq_error *err)
+{
+    char *key = ldnq_arena_strdup(arena, info->name, err);
+    if (!key)
+        return LDNQ_NOMEM;
+    size_t length = strlen(key);
+    if (length < 5 || strcmp(key + length - 4, ".npy") != 0)
+        return ldnq_fail(err, LDNQ_DATA, "%s: its member '%s' is not a .npy array", path, key);
+    key[length - 4] = '\0';
+    for (size_t i = 0; i < npz->count; i++)
+        if (strcmp(npz->keys[i], key) == 0)
+            return ldnq_fail(err, LDNQ_DATA, "%s: has two arrays '%s'", path, key);
+    struct ldnq_array *array = &npz->arrays[npz->count];
+    npz->keys[npz->count++] = key;
+    *array = (struct ldnq_array){ .fd = -1 };
+    array->name = ldnq_arena_printf(arena, err, "%s[%s]", path, key);
+    return array->name ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static enum ldnq_status read_archive(const char *path, zip_t *archive, struct ldnq_arena *arena,
+                                     struct ldnq_npz *npz, struct ldnq_error *err)
+{
+    zip_int64_t entries = zip_get_num_entries(archive, 0);
+    size_t count = entries > 0 ? (size_t)entries : 0;
+    npz->keys = ldnq_arena_alloc(arena, count, sizeof *npz->keys, err);
+    npz->arrays = ldnq_arena_alloc(arena, count, sizeof *npz->arrays, err);
+    if (!npz->keys || !npz->arrays)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        zip_stat_t info;
+        zip_stat_init(&info);
+        if (zip_stat_index(archive, i, 0, &info) != 0 || !(info.valid & ZIP_STAT_NAME) ||
+            !(info.valid & ZIP_STAT_SIZE))
+            return ldnq_fail(err, LDNQ_DATA, "%s: is damaged: %s", path, zip_strerror(archive));
+        LDNQ_TRY(name_member(path, &info, arena, npz, err));
+        LDNQ_TRY(open_member(archive, &info, &npz->arrays[npz->count - 1], arena, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status fail_to_open(const char *path, int code, struct ldnq_error *err)
+{
+    zip_error_t error;
+    zip_error_init_with_code(&error, code);
+    bool system = zip_error_system_type(&error) == ZIP_ET_SYS || code == ZIP_ER_NOENT;
+    enum ldnq_status status = code == ZIP_ER_MEMORY ? LDNQ_NOMEM : system ? LDNQ_IO : LDNQ_DATA;
+    ldnq_fail(err, status, "%s: can't be read as .npz: %s", path, zip_error_strerror(&error));
+    zip_error_fini(&error);
+    return status;
+}
+
+enum ldnq_status ldnq_npz_open(const char *path, struct ldnq_arena *arena, struct ldnq_npz *out,
+                               struct ldnq_error *err)
+{
+    int code;
+    *out = (struct ldnq_npz){ 0 };
+    zip_t *archive = zip_open(path, ZIP_RDONLY, &code);
+    if (!archive)
+        return fail_to_open(path, code, err);
+    enum ldnq_status status = read_archive(path, archive, arena, out, err);
+    zip_discard(archive);
+    if (status != LDNQ_OK)
+        ldnq_npz_close(out);
+    return status;
+}
+
+void ldnq_npz_close(struct ldnq_npz *npz)
+{
+    for (size_t i = 0; i < npz->count; i++)
+        ldnq_array_close(&npz->arrays[i]);
+    npz->count = 0;
+}

@@ -1,0 +1,77 @@
+#include "calib/picture.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/size.h"
+
+bool ldnq_png_is(const unsigned char *bytes, size_t size)
+{
+    return size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0;
+}
+
+bool ldnq_jpeg_is(const unsigned char *bytes, size_t size)
+{
+    return size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0;
+}
+
+enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
+                                     struct ldnq_picture *picture, struct ldnq_error *err)
+{
+    size_t pixels;
+    if (!ldnq_size_mul(picture->width, picture->height, &pixels) ||
+        pixels > LDNQ_PICTURE_MAX_PIXELS)
+        return ldnq_fail(err, LDNQ_DATA, "%s: %zu x %zu pixels are more than ldnq takes", path,
+                         picture->width, picture->height);
+    picture->pixels = ldnq_arena_alloc(arena, pixels, picture->channels, err);
+    return picture->pixels ? LDNQ_OK : ldnq_fail_within(err, LDNQ_NOMEM, "%s", path);
+}
+
+static enum ldnq_status decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
+                               struct ldnq_picture *out, struct ldnq_error *err)
+{
+    if (ldnq_png_is(file->bytes, file->size))
+        return ldnq_png_decode(file, arena, out, err);
+    if (ldnq_jpeg_is(file->bytes, file->size))
+        return ldnq_jpeg_decode(file, arena, out, err);
+    return ldnq_fail(err, LDNQ_DATA, "%s: %s", file->path,
+                     file->size ? "is neither PNG nor JPEG" : "is empty");
+}
+
+static void rgb_from_grey(const unsigned char *grey, unsigned char *rgb, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++)
+        memset(rgb + 3 * i, grey[i], 3);
+}
+
+/* The weights 0.299, 0.587, 0.114 in 16 bits, rounded: Pillow's mode "L". */
+static void grey_from_rgb(const unsigned char *rgb, unsigned char *grey, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++, rgb += 3)
+        grey[i] =
+            (unsigned char)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
+}
+
+static enum ldnq_status to_channels(const char *path, size_t channels, struct ldnq_arena *arena,
+                                    struct ldnq_picture *picture, struct ldnq_error *err)
+{
+    if (picture->channels == channels)
+        return LDNQ_OK;
+    struct ldnq_picture from = *picture;
+    picture->channels = channels;
+    LDNQ_TRY(ldnq_picture_create(path, arena, picture, err));
+    (channels == 1 ? grey_from_rgb : rgb_from_grey)(from.pixels, picture->pixels,
+                                                    from.width * from.height);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldnq_arena *arena,
+                                   struct ldnq_picture *out, struct ldnq_error *err)
+{
+    void *bytes;
+    struct ldnq_picture_file file = { .path = path };
+    LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &file.size, err));
+    file.bytes = bytes;
+    LDNQ_TRY(decode(&file, arena, out, err));
+    return to_channels(path, channels, arena, out, err);
+}

@@ -1,0 +1,257 @@
+#include "calib/source.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/rng.h"
+#include "calib/folder.h"
+
+static const struct ldnq_source *const sources[] = {
+    &ldnq_source_pictures,
+    &ldnq_source_npy,
+    &ldnq_source_npz,
+    &ldnq_source_protos,
+};
+
+/* ---- which source ------------------------------------------------------------- */
+
+static void look_for_files(const struct ldnq_folder *folder, struct ldnq_probe *probe)
+{
+    for (size_t i = 0; i < folder->count; i++) {
+        const struct ldnq_entry *entry = &folder->entries[i];
+        if (entry->is_folder)
+            continue;
+        probe->holds_protos |= ldnq_name_ends(entry->name, ".pb");
+        if (!probe->holds_pictures)
+            probe->holds_pictures = ldnq_is_picture(entry->name, entry->path);
+    }
+}
+
+static enum ldnq_status probe_folder(struct ldnq_probe *probe, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_folder top, inner;
+    LDNQ_TRY(ldnq_folder_list(probe->path, arena, &top, err));
+    look_for_files(&top, probe);
+    for (size_t i = 0; i < top.count && !probe->holds_pictures; i++)
+        if (top.entries[i].is_folder) {
+            LDNQ_TRY(ldnq_folder_list(top.entries[i].path, arena, &inner, err));
+            look_for_files(&inner, probe);
+        }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status probe_file(struct ldnq_probe *probe, struct ldnq_error *err)
+{
+    int fd = open(probe->path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, probe->magic, sizeof probe->magic);
+    int reason = errno;
+    if (fd >= 0)
+        close(fd);
+    if (got < 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", probe->path, strerror(reason));
+    probe->magic_size = (size_t)got;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
+                                   struct ldnq_probe *probe, struct ldnq_error *err)
+{
+    struct stat info;
+    *probe = (struct ldnq_probe){ .path = path };
+    if (stat(path, &info) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
+    probe->is_folder = S_ISDIR(info.st_mode);
+    if (probe->is_folder)
+        return probe_folder(probe, arena, err);
+    if (!S_ISREG(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is neither a regular file nor a folder", path);
+    return probe_file(probe, err);
+}
+
+/* The arena is thrown away: a set need not keep the listing that it was told by. */
+static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch,
+                                    const struct ldnq_source **out, struct ldnq_error *err)
+{
+    struct ldnq_probe probe;
+    LDNQ_TRY(probe_path(path, scratch, &probe, err));
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+        if (sources[i]->detect(&probe)) {
+            *out = sources[i];
+            return LDNQ_OK;
+        }
+    if (probe.is_folder)
+        return ldnq_fail(err, LDNQ_DATA, "%s: holds no PNG, JPEG or .pb files", path);
+    return ldnq_fail(err, LDNQ_DATA, "%s: is neither PNG, JPEG, .npy, .npz nor .pb", path);
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+static enum ldnq_status copy_input(const struct ldnq_graph *graph, const struct ldnq_value *value,
+                                   struct ldnq_arena *arena, struct ldnq_input *input,
+                                   struct ldnq_error *err)
+{
+    char text[LDNQ_SHAPE_TEXT];
+    ldnq_shape_print(&value->shape, graph, text, sizeof text);
+    input->name = ldnq_arena_strdup(arena, value->name, err);
+    input->shape_text = ldnq_arena_strdup(arena, text, err);
+    if (!input->name || !input->shape_text)
+        return LDNQ_NOMEM;
+    input->dtype = value->dtype == LDNQ_UNDEFINED ? LDNQ_FLOAT : value->dtype;
+    input->shape = value->shape;
+    input->batched = value->shape.rank == LDNQ_RANK_UNKNOWN ||
+                     (value->shape.rank > 0 && value->shape.dim[0] < 2 && value->shape.dim[0] != 0);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status copy_inputs(struct ldnq_samples *samples, const struct ldnq_graph *graph,
+                                    struct ldnq_error *err)
+{
+    if (graph->input_count == 0)
+        return ldnq_fail(err, LDNQ_DATA, "%s: the model has no inputs that data could be for",
+                         samples->path);
+    samples->inputs =
+        ldnq_arena_alloc(samples->arena, graph->input_count, sizeof *samples->inputs, err);
+    if (!samples->inputs)
+        return LDNQ_NOMEM;
+    samples->input_count = graph->input_count;
+    for (size_t i = 0; i < graph->input_count; i++)
+        LDNQ_TRY(copy_input(graph, graph->inputs[i], samples->arena, &samples->inputs[i], err));
+    return LDNQ_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The first `count` of a shuffled deck (Fisher and Yates), back in file order. */
+static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    size_t total = samples->item_count, wanted = samples->options.max_samples;
+    samples->items = ldnq_arena_alloc(samples->arena, total, sizeof *samples->items, err);
+    if (!samples->items)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < total; i++)
+        samples->items[i] = i;
+    samples->count = wanted && wanted < total ? wanted : total;
+    if (samples->count == total)
+        return LDNQ_OK;
+    struct ldnq_rng rng = { samples->options.seed };
+    for (size_t i = 0; i < samples->count; i++) {
+        size_t other = i + ldnq_rng_below(&rng, total - i), item = samples->items[i];
+        samples->items[i] = samples->items[other];
+        samples->items[other] = item;
+    }
+    qsort(samples->items, samples->count, sizeof *samples->items, by_number);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status name_samples(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    samples->names = ldnq_arena_alloc(samples->arena, samples->count, sizeof *samples->names, err);
+    if (!samples->names)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < samples->count; i++) {
+        samples->names[i] = samples->source->name(samples, samples->items[i], err);
+        if (!samples->names[i])
+            return LDNQ_NOMEM;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status open_source(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct ldnq_arena *scratch;
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    enum ldnq_status status = find_source(samples->path, scratch, &samples->source, err);
+    ldnq_arena_destroy(scratch);
+    LDNQ_TRY(status);
+    LDNQ_TRY(samples->source->open(samples, err));
+    if (samples->item_count == 0)
+        return ldnq_fail(err, LDNQ_DATA, "%s: holds no samples", samples->path);
+    if (samples->item_count > UINT32_MAX)
+        return ldnq_fail(err, LDNQ_DATA, "%s: holds more samples than can be counted",
+                         samples->path);
+    if (samples->options.need_labels && !samples->has_labels)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: has no classes: neither class folders nor labels.csv, nor an array "
+                         "'labels' in a .npz",
+                         samples->path);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *path,
+                                     const struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_arena_create(&samples->arena, err));
+    samples->path = ldnq_arena_strdup(samples->arena, path, err);
+    if (!samples->path)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(copy_inputs(samples, graph, err));
+    LDNQ_TRY(open_source(samples, err));
+    LDNQ_TRY(draw(samples, err));
+    LDNQ_TRY(name_samples(samples, err));
+    return ldnq_samples_settle(samples, err);
+}
+
+enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
+                                   const struct ldnq_samples_options *options,
+                                   struct ldnq_samples **out, struct ldnq_error *err)
+{
+    *out = NULL;
+    struct ldnq_samples *samples = ldnq_calloc(1, sizeof *samples);
+    if (!samples)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    samples->options = *options;
+    enum ldnq_status status = open_samples(samples, path, graph, err);
+    if (status == LDNQ_OK)
+        *out = samples;
+    else
+        ldnq_samples_destroy(samples);
+    return status;
+}
+
+void ldnq_samples_destroy(struct ldnq_samples *samples)
+{
+    if (!samples)
+        return;
+    if (samples->state && samples->source->close)
+        samples->source->close(samples);
+    ldnq_arena_destroy(samples->arena);
+    ldnq_free(samples);
+}
+
+/* ---- what is asked about a set -------------------------------------------------- */
+
+size_t ldnq_samples_count(const struct ldnq_samples *samples)
+{
+    return samples->count;
+}
+
+int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample)
+{
+    assert(sample < samples->count);
+    return samples->has_labels ? samples->source->label(samples, samples->items[sample]) : -1;
+}
+
+const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample)
+{
+    assert(sample < samples->count);
+    return samples->names[sample];
+}
+
+bool ldnq_samples_can_stack(const struct ldnq_samples *samples)
+{
+    for (size_t i = 0; i < samples->input_count; i++)
+        if (!samples->inputs[i].batched)
+            return false;
+    return true;
+}

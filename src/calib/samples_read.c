@@ -1,0 +1,233 @@
+#include "calib/source.h"
+
+#include <assert.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/pool.h"
+#include "base/size.h"
+
+/* ---- one sample ------------------------------------------------------------------ */
+
+bool ldnq_input_takes(const struct ldnq_input *input, const struct ldnq_shape *row)
+{
+    int skip = input->batched ? 1 : 0;
+    if (input->shape.rank == LDNQ_RANK_UNKNOWN)
+        return true;
+    if (row->rank != input->shape.rank - skip)
+        return false;
+    for (int axis = 0; axis < row->rank; axis++) {
+        int64_t wanted = input->shape.dim[axis + skip];
+        if (wanted >= 0 && row->dim[axis] != wanted)
+            return false;
+    }
+    return true;
+}
+
+static void cut_front(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
+{
+    out->rank = shape->rank - axes;
+    memcpy(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
+}
+
+enum ldnq_status ldnq_input_fit(const struct ldnq_input *input, const char *name,
+                                const struct ldnq_shape *array, size_t *rows,
+                                struct ldnq_shape *row, struct ldnq_error *err)
+{
+    int batch = input->batched ? 1 : 0;
+    /* Of an input whose rank is not known, an array's axis 0 is the batch. */
+    int rank = input->shape.rank == LDNQ_RANK_UNKNOWN ? array->rank : input->shape.rank;
+    int axes = array->rank - rank + batch;
+    bool fits = axes >= 0 && axes <= batch + 1 && axes <= array->rank &&
+                ldnq_shape_span(array, 0, axes, rows);
+    if (fits)
+        cut_front(array, axes, row);
+    if (fits && ldnq_input_takes(input, row))
+        return LDNQ_OK;
+    char text[LDNQ_SHAPE_TEXT];
+    return ldnq_fail(err, LDNQ_DATA, "%s: is %s where input '%s' is %s", name,
+                     ldnq_shape_print(array, NULL, text, sizeof text), input->name,
+                     input->shape_text);
+}
+
+/* The first sample sets what the others are held against. */
+static enum ldnq_status check_row(const struct ldnq_samples *samples, const char *name,
+                                  struct ldnq_input *input, const struct ldnq_shape *row,
+                                  bool is_first, struct ldnq_error *err)
+{
+    const struct ldnq_source *source = samples->source;
+    char text[LDNQ_SHAPE_TEXT], other[LDNQ_SHAPE_TEXT];
+    ldnq_shape_print(row, NULL, text, sizeof text);
+    if (!ldnq_input_takes(input, row))
+        return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s where input '%s' is %s%s", name, text,
+                         source->stage, input->name, input->shape_text, source->advice);
+    if (is_first)
+        input->row = *row;
+    if (ldnq_shape_equal(row, &input->row))
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s for input '%s' where %s is %s%s", name, text,
+                     source->stage, input->name, samples->names[0],
+                     ldnq_shape_print(&input->row, NULL, other, sizeof other), source->advice);
+}
+
+static enum ldnq_status check_finite(const struct ldnq_tensor *tensor, const char *name,
+                                     const struct ldnq_input *input, struct ldnq_error *err)
+{
+    const float *single = tensor->dtype == LDNQ_FLOAT ? tensor->data : NULL;
+    const double *wide = tensor->dtype == LDNQ_DOUBLE ? tensor->data : NULL;
+    size_t count = single || wide ? ldnq_tensor_count(tensor) : 0;
+    for (size_t i = 0; i < count; i++) {
+        double value = single ? (double)single[i] : wide[i];
+        if (!isfinite(value))
+            return ldnq_fail(err, LDNQ_DATA, "%s: its data for input '%s' hold %s at element %zu",
+                             name, input->name, isnan(value) ? "NaN" : "infinity", i);
+    }
+    return LDNQ_OK;
+}
+
+/* One input of one sample, checked, with the input's dtype. */
+static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sample, size_t i,
+                                   bool is_first, struct ldnq_arena *arena,
+                                   const struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    struct ldnq_input *input = &samples->inputs[i];
+    const char *name = samples->names[sample];
+    const struct ldnq_tensor *raw;
+    LDNQ_TRY(samples->source->read(samples, samples->items[sample], i, arena, &raw, err));
+    LDNQ_TRY(check_row(samples, name, input, &raw->shape, is_first, err));
+    enum ldnq_status status = ldnq_tensor_convert(raw, input->dtype, arena, out, err);
+    if (status != LDNQ_OK)
+        return ldnq_fail_within(err, status, "%s: input '%s'", name, input->name);
+    return check_finite(*out, name, input, err);
+}
+
+enum ldnq_status ldnq_samples_settle(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct ldnq_arena *scratch;
+    const struct ldnq_tensor *tensor;
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    enum ldnq_status status = LDNQ_OK;
+    for (size_t i = 0; status == LDNQ_OK && i < samples->input_count; i++)
+        status = read_input(samples, 0, i, true, scratch, &tensor, err);
+    ldnq_arena_destroy(scratch);
+    return status;
+}
+
+/* ---- a batch --------------------------------------------------------------------- */
+
+struct batch {
+    const struct ldnq_samples *samples;
+    size_t first;
+    struct ldnq_tensor **inputs;
+    pthread_mutex_t lock;
+    size_t failed; /* the first of those that did; guarded by lock, as the next two */
+    enum ldnq_status status;
+    struct ldnq_error *err;
+};
+
+static enum ldnq_status read_slot(const struct batch *batch, size_t slot, struct ldnq_arena *arena,
+                                  struct ldnq_error *err)
+{
+    for (size_t i = 0; i < batch->samples->input_count; i++) {
+        const struct ldnq_tensor *tensor;
+        size_t bytes;
+        LDNQ_TRY(read_input(batch->samples, batch->first + slot, i, false, arena, &tensor, err));
+        if (ldnq_tensor_bytes(tensor, &bytes) && bytes)
+            memcpy((char *)batch->inputs[i]->data + slot * bytes, tensor->data, bytes);
+    }
+    return LDNQ_OK;
+}
+
+static void read_chunk(void *ctx, size_t slot, size_t thread)
+{
+    struct batch *batch = ctx;
+    struct ldnq_error err;
+    struct ldnq_arena *arena;
+    enum ldnq_status status = ldnq_arena_create(&arena, &err);
+    (void)thread;
+    if (status == LDNQ_OK)
+        status = read_slot(batch, slot, arena, &err);
+    ldnq_arena_destroy(arena);
+    if (status == LDNQ_OK)
+        return;
+    pthread_mutex_lock(&batch->lock);
+    if (batch->status == LDNQ_OK || slot < batch->failed) {
+        batch->failed = slot;
+        batch->status = ldnq_fail(batch->err, status, "%s", err.message);
+    }
+    pthread_mutex_unlock(&batch->lock);
+}
+
+static enum ldnq_status make_tensor(const struct ldnq_input *input, size_t count,
+                                    struct ldnq_arena *arena, struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_shape shape = input->row;
+    if (input->batched) {
+        if (shape.rank == LDNQ_MAX_RANK) /* of an input whose rank is not known */
+            return ldnq_fail(err, LDNQ_DATA, "input '%s' has more than %d axes", input->name,
+                             LDNQ_MAX_RANK);
+        memmove(shape.dim + 1, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
+        shape.dim[0] = (int64_t)count;
+        shape.rank++;
+    }
+    return ldnq_tensor_create(arena, input->dtype, &shape, out, err);
+}
+
+enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, size_t count,
+                                   struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                   struct ldnq_tensor **inputs, struct ldnq_error *err)
+{
+    assert(first <= samples->count && count <= samples->count - first);
+    for (size_t i = 0; i < samples->input_count; i++) {
+        if (count != 1 && !samples->inputs[i].batched)
+            return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                             "input '%s' is %s and has no batch: samples go in one at a time",
+                             samples->inputs[i].name, samples->inputs[i].shape_text);
+        LDNQ_TRY(make_tensor(&samples->inputs[i], count, arena, &inputs[i], err));
+    }
+    struct batch batch = { .samples = samples, .first = first, .inputs = inputs, .err = err };
+    pthread_mutex_init(&batch.lock, NULL);
+    ldnq_pool_run(pool, count, read_chunk, &batch);
+    pthread_mutex_destroy(&batch.lock);
+    return batch.status;
+}
+
+/* ---- the hash -------------------------------------------------------------------- */
+
+void ldnq_hash_bytes(XXH3_state_t *state, const void *bytes, size_t size)
+{
+    uint64_t length = size;
+    XXH3_64bits_update(state, &length, sizeof length);
+    XXH3_64bits_update(state, bytes, size);
+}
+
+enum ldnq_status ldnq_hash_file(const char *path, struct ldnq_arena *arena, XXH3_state_t *state,
+                                struct ldnq_error *err)
+{
+    void *bytes;
+    size_t size;
+    LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &size, err));
+    ldnq_hash_bytes(state, bytes, size);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
+                                   struct ldnq_error *err)
+{
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset(&state);
+    for (size_t i = 0; i < samples->count; i++) {
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        enum ldnq_status status =
+            samples->source->hash(samples, samples->items[i], arena, &state, err);
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+    }
+    *hash = XXH3_64bits_digest(&state);
+    return LDNQ_OK;
+}

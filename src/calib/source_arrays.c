@@ -1,0 +1,250 @@
+/* Arrays: a .npy file, or the members of a .npz file. */
+#include "calib/source.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "calib/folder.h"
+#include "calib/npz.h"
+
+struct arrays {
+    struct ldnq_npz npz;      /* of a .npy file: its one array, without a name */
+    struct ldnq_array **data; /* (inputs) */
+    struct ldnq_shape *rows;  /* (inputs): the shape of one sample */
+    const int64_t *labels;    /* (items) or NULL */
+};
+
+/* ---- opening --------------------------------------------------------------------- */
+
+static enum ldnq_status create(struct ldnq_samples *samples, struct arrays **out,
+                               struct ldnq_error *err)
+{
+    struct arrays *arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays, err);
+    if (!arrays)
+        return LDNQ_NOMEM;
+    arrays->data =
+        ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *arrays->data, err);
+    arrays->rows =
+        ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *arrays->rows, err);
+    samples->state = *out = arrays;
+    return arrays->data && arrays->rows ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+/* Every input has its array; all must hold as many samples. */
+static enum ldnq_status count_items(struct ldnq_samples *samples, const struct arrays *arrays,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++) {
+        const struct ldnq_array *array = arrays->data[i];
+        size_t rows;
+        LDNQ_TRY(ldnq_input_fit(&samples->inputs[i], array->name, &array->shape, &rows,
+                                &arrays->rows[i], err));
+        if (i == 0)
+            samples->item_count = rows;
+        if (rows != samples->item_count)
+            return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
+                             array->name, rows, arrays->data[0]->name, samples->item_count);
+    }
+    return LDNQ_OK;
+}
+
+static bool npy_detect(const struct ldnq_probe *probe)
+{
+    bool magic = probe->magic_size >= LDNQ_NPY_MAGIC_SIZE &&
+                 memcmp(probe->magic, LDNQ_NPY_MAGIC, LDNQ_NPY_MAGIC_SIZE) == 0;
+    return !probe->is_folder && (magic || ldnq_name_ends(probe->path, ".npy"));
+}
+
+static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct arrays *arrays;
+    if (samples->input_count != 1)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: is one array, but the model has %zu inputs; give a .npz file with an "
+                         "array for each",
+                         samples->path, samples->input_count);
+    LDNQ_TRY(create(samples, &arrays, err));
+    arrays->npz.arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays->npz.arrays, err);
+    if (!arrays->npz.arrays)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_array_open(samples->path, samples->arena, arrays->npz.arrays, err));
+    arrays->npz.count = 1;
+    arrays->data[0] = arrays->npz.arrays;
+    return count_items(samples, arrays, err);
+}
+
+/* ---- which array is what ----------------------------------------------------------- */
+
+static bool names_labels(const char *key)
+{
+    return strcmp(key, "labels") == 0 || strcmp(key, "label") == 0 || strcmp(key, "y") == 0;
+}
+
+static size_t find_input(const struct ldnq_samples *samples, const char *key)
+{
+    size_t i = 0;
+    while (i < samples->input_count && strcmp(samples->inputs[i].name, key) != 0)
+        i++;
+    return i;
+}
+
+/* *labels: the array of classes, if there is one. */
+static enum ldnq_status assign(struct ldnq_samples *samples, struct arrays *arrays,
+                               struct ldnq_array **labels, struct ldnq_error *err)
+{
+    struct ldnq_array *stray = NULL;
+    size_t strays = 0;
+    *labels = NULL;
+    for (size_t k = 0; k < arrays->npz.count; k++) {
+        struct ldnq_array *array = &arrays->npz.arrays[k];
+        size_t i = find_input(samples, arrays->npz.keys[k]);
+        if (i < samples->input_count) {
+            arrays->data[i] = array;
+        } else if (names_labels(arrays->npz.keys[k])) {
+            if (*labels)
+                return ldnq_fail(err, LDNQ_DATA, "%s: may be the classes, and so may %s",
+                                 array->name, (*labels)->name);
+            *labels = array;
+        } else {
+            stray = array;
+            strays++;
+        }
+    }
+    if (strays == 1 && samples->input_count == 1 && !arrays->data[0]) {
+        arrays->data[0] = stray;
+        strays = 0;
+    }
+    if (strays)
+        return ldnq_fail(err, LDNQ_DATA, "%s: the model has no input of that name", stray->name);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status refuse_missing(const struct ldnq_samples *samples,
+                                       const struct arrays *arrays, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++)
+        if (!arrays->data[i])
+            return ldnq_fail(err, LDNQ_DATA, "%s: has no array for input '%s'", samples->path,
+                             samples->inputs[i].name);
+    return LDNQ_OK;
+}
+
+/* (S) or (S,1), integers. */
+static enum ldnq_status read_labels(struct ldnq_samples *samples, struct arrays *arrays,
+                                    const struct ldnq_array *array, struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &array->shape;
+    struct ldnq_tensor *raw;
+    const struct ldnq_tensor *labels;
+    bool column = shape->rank == 1 || (shape->rank == 2 && shape->dim[1] == 1);
+    if (!column || (uint64_t)shape->dim[0] != samples->item_count ||
+        !ldnq_dtype_is_integer(array->dtype)) {
+        char text[LDNQ_SHAPE_TEXT];
+        return ldnq_fail(err, LDNQ_DATA, "%s: is %s %s where %zu integers are wanted, one a sample",
+                         array->name, ldnq_shape_print(shape, NULL, text, sizeof text),
+                         ldnq_dtype_name(array->dtype), samples->item_count);
+    }
+    LDNQ_TRY(ldnq_array_slice(array, 0, shape, samples->arena, &raw, err));
+    LDNQ_TRY(ldnq_tensor_convert(raw, LDNQ_INT64, samples->arena, &labels, err));
+    arrays->labels = labels->data;
+    for (size_t i = 0; i < samples->item_count; i++)
+        if (arrays->labels[i] < 0)
+            return ldnq_fail(err, LDNQ_DATA, "%s: %" PRId64 " at element %zu is not a class",
+                             array->name, arrays->labels[i], i);
+    samples->has_labels = true;
+    return LDNQ_OK;
+}
+
+static bool npz_detect(const struct ldnq_probe *probe)
+{
+    bool magic = probe->magic_size >= 4 && (memcmp(probe->magic, "PK\x03\x04", 4) == 0 ||
+                                            memcmp(probe->magic, "PK\x05\x06", 4) == 0);
+    return !probe->is_folder && (magic || ldnq_name_ends(probe->path, ".npz"));
+}
+
+static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct arrays *arrays;
+    struct ldnq_array *labels;
+    LDNQ_TRY(create(samples, &arrays, err));
+    LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
+    LDNQ_TRY(assign(samples, arrays, &labels, err));
+    LDNQ_TRY(refuse_missing(samples, arrays, err));
+    LDNQ_TRY(count_items(samples, arrays, err));
+    return labels && samples->options.need_labels ? read_labels(samples, arrays, labels, err)
+                                                  : LDNQ_OK;
+}
+
+/* ---- the sources ------------------------------------------------------------------- */
+
+static void arrays_close(struct ldnq_samples *samples)
+{
+    ldnq_npz_close(&((struct arrays *)samples->state)->npz);
+}
+
+static const char *arrays_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+{
+    return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
+}
+
+static int64_t arrays_label(const struct ldnq_samples *samples, size_t item)
+{
+    return ((const struct arrays *)samples->state)->labels[item];
+}
+
+static enum ldnq_status arrays_read(const struct ldnq_samples *samples, size_t item, size_t input,
+                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    const struct arrays *arrays = samples->state;
+    const struct ldnq_shape *row = &arrays->rows[input];
+    struct ldnq_tensor *tensor;
+    size_t count = 0;
+    ldnq_shape_count(row, &count); /* a part of an array that could be counted */
+    LDNQ_TRY(ldnq_array_slice(arrays->data[input], item * count, row, arena, &tensor, err));
+    *out = tensor;
+    return LDNQ_OK;
+}
+
+/* With type and shape, as the same bytes can be other numbers. */
+static enum ldnq_status arrays_hash(const struct ldnq_samples *samples, size_t item,
+                                    struct ldnq_arena *arena, XXH3_state_t *state,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++) {
+        const struct ldnq_tensor *tensor;
+        size_t bytes = 0;
+        LDNQ_TRY(arrays_read(samples, item, i, arena, &tensor, err));
+        int32_t dtype = (int32_t)tensor->dtype;
+        ldnq_tensor_bytes(tensor, &bytes);
+        ldnq_hash_bytes(state, &dtype, sizeof dtype);
+        ldnq_hash_bytes(state, tensor->shape.dim,
+                        (size_t)tensor->shape.rank * sizeof *tensor->shape.dim);
+        ldnq_hash_bytes(state, tensor->data, bytes);
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_source ldnq_source_npy = {
+    .stage = "",
+    .advice = "",
+    .detect = npy_detect,
+    .open = npy_open,
+    .close = arrays_close,
+    .name = arrays_name,
+    .label = arrays_label,
+    .read = arrays_read,
+    .hash = arrays_hash,
+};
+
+const struct ldnq_source ldnq_source_npz = {
+    .stage = "",
+    .advice = "",
+    .detect = npz_detect,
+    .open = npz_open,
+    .close = arrays_close,
+    .name = arrays_name,
+    .label = arrays_label,
+    .read = arrays_read,
+    .hash = arrays_hash,
+};

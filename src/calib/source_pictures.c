@@ -1,0 +1,292 @@
+/* Pictures: one file, or a folder of them, flat, in class folders, or under the
+ * names that labels.csv has for them. */
+#include "calib/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "calib/folder.h"
+#include "calib/preprocess.h"
+
+struct picture {
+    const char *path;
+    const char *key; /* "x.png" or "cat/x.png", as labels.csv has it */
+    int64_t label;
+};
+
+struct pictures {
+    size_t channels;
+    size_t count, capacity;
+    struct picture *list;
+    const char *flat, *in_folder; /* the first path of each kind */
+};
+
+static enum ldnq_status read_magic(const char *path, unsigned char *magic, size_t *size,
+                                   struct ldnq_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : read(fd, magic, LDNQ_PICTURE_MAGIC_SIZE);
+    int reason = errno;
+    if (fd >= 0)
+        close(fd);
+    if (got < 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(reason));
+    *size = (size_t)got;
+    return LDNQ_OK;
+}
+
+static bool is_readable(const unsigned char *magic, size_t size)
+{
+    return ldnq_png_is(magic, size) || ldnq_jpeg_is(magic, size);
+}
+
+/* Those that can't be read count too, so that they are refused and not passed over. */
+static bool has_picture_extension(const char *name)
+{
+    static const char *const extensions[] = {
+        ".png", ".jpg",  ".jpeg", ".jpe", ".jfif", ".bmp",  ".gif",  ".webp",
+        ".tif", ".tiff", ".ppm",  ".pgm", ".pnm",  ".heic", ".avif", ".jp2",
+    };
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
+        if (ldnq_name_ends(name, extensions[i]))
+            return true;
+    return false;
+}
+
+bool ldnq_is_picture(const char *name, const char *path)
+{
+    unsigned char magic[LDNQ_PICTURE_MAGIC_SIZE];
+    size_t size;
+    if (strchr(name, '.'))
+        return has_picture_extension(name);
+    return read_magic(path, magic, &size, NULL) == LDNQ_OK && is_readable(magic, size);
+}
+
+static bool pictures_detect(const struct ldnq_probe *probe)
+{
+    return probe->is_folder
+               ? probe->holds_pictures
+               : is_readable(probe->magic, probe->magic_size) || has_picture_extension(probe->path);
+}
+
+/* ---- the list -------------------------------------------------------------------- */
+
+static enum ldnq_status add(struct ldnq_samples *samples, const char *path, const char *key,
+                            int64_t label, struct ldnq_error *err)
+{
+    struct pictures *pictures = samples->state;
+    unsigned char magic[LDNQ_PICTURE_MAGIC_SIZE];
+    size_t size;
+    LDNQ_TRY(read_magic(path, magic, &size, err));
+    if (!is_readable(magic, size))
+        return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,
+                         size ? "is neither PNG nor JPEG" : "is empty");
+    void *list = pictures->list;
+    LDNQ_TRY(ldnq_grow(&list, pictures->count, &pictures->capacity, sizeof *pictures->list,
+                       samples->arena, err));
+    pictures->list = list;
+    pictures->list[pictures->count++] = (struct picture){ path, key, label };
+    const char **kind = label < 0 ? &pictures->flat : &pictures->in_folder;
+    if (!*kind)
+        *kind = path;
+    return LDNQ_OK;
+}
+
+/* label -1: not a class folder but the one that was asked for. */
+static enum ldnq_status add_folder(struct ldnq_samples *samples, const struct ldnq_folder *folder,
+                                   const char *class, int64_t label, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < folder->count; i++) {
+        const struct ldnq_entry *entry = &folder->entries[i];
+        if (entry->is_folder || !ldnq_is_picture(entry->name, entry->path))
+            continue;
+        const char *key = entry->name;
+        if (label >= 0)
+            key = ldnq_arena_printf(samples->arena, err, "%s/%s", class, entry->name);
+        if (!key)
+            return LDNQ_NOMEM;
+        LDNQ_TRY(add(samples, entry->path, key, label, err));
+    }
+    return LDNQ_OK;
+}
+
+/* A class folder without pictures keeps its number. */
+static enum ldnq_status add_all(struct ldnq_samples *samples, const char **labels_path,
+                                struct ldnq_error *err)
+{
+    struct ldnq_folder top, inner;
+    int64_t class = 0;
+    *labels_path = NULL;
+    LDNQ_TRY(ldnq_folder_list(samples->path, samples->arena, &top, err));
+    LDNQ_TRY(add_folder(samples, &top, NULL, -1, err));
+    for (size_t i = 0; i < top.count; i++) {
+        const struct ldnq_entry *entry = &top.entries[i];
+        if (!entry->is_folder && strcmp(entry->name, "labels.csv") == 0)
+            *labels_path = entry->path;
+        if (!entry->is_folder)
+            continue;
+        LDNQ_TRY(ldnq_folder_list(entry->path, samples->arena, &inner, err));
+        LDNQ_TRY(add_folder(samples, &inner, entry->name, class ++, err));
+    }
+    return LDNQ_OK;
+}
+
+/* ---- classes --------------------------------------------------------------------- */
+
+static int match_file(const void *key, const void *label)
+{
+    return strcmp(key, ((const struct ldnq_label *)label)->file);
+}
+
+static enum ldnq_status refuse_unknown_files(const char *path, const struct ldnq_labels *labels,
+                                             struct ldnq_error *err)
+{
+    const struct ldnq_label *unknown = NULL;
+    for (size_t i = 0; i < labels->count; i++) {
+        const struct ldnq_label *label = &labels->list[i];
+        if (!label->used && (!unknown || label->line < unknown->line))
+            unknown = label;
+    }
+    if (!unknown)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_DATA, "%s:%zu: there is no picture '%s' in the folder", path,
+                     unknown->line, unknown->file);
+}
+
+static enum ldnq_status apply_labels(struct ldnq_samples *samples, const char *path,
+                                     struct ldnq_error *err)
+{
+    struct pictures *pictures = samples->state;
+    struct ldnq_labels labels;
+    const char *missing = NULL;
+    LDNQ_TRY(ldnq_labels_read(path, samples->arena, &labels, err));
+    for (size_t i = 0; i < pictures->count; i++) {
+        struct picture *picture = &pictures->list[i];
+        struct ldnq_label *label = NULL;
+        if (labels.count)
+            label = bsearch(picture->key, labels.list, labels.count, sizeof *label, match_file);
+        if (!label) {
+            missing = missing ? missing : picture->path;
+            continue;
+        }
+        picture->label = label->class;
+        label->used = true;
+    }
+    LDNQ_TRY(refuse_unknown_files(path, &labels, err));
+    return missing ? ldnq_fail(err, LDNQ_DATA, "%s: has no line in %s", missing, path) : LDNQ_OK;
+}
+
+static enum ldnq_status set_labels(struct ldnq_samples *samples, const char *labels_path,
+                                   struct ldnq_error *err)
+{
+    struct pictures *pictures = samples->state;
+    if (labels_path) {
+        samples->has_labels = samples->options.need_labels;
+        return samples->has_labels ? apply_labels(samples, labels_path, err) : LDNQ_OK;
+    }
+    if (pictures->flat && pictures->in_folder)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: holds pictures in folders ('%s') and beside them ('%s'); only "
+                         "labels.csv can tell what that means",
+                         samples->path, pictures->in_folder, pictures->flat);
+    samples->has_labels = pictures->in_folder != NULL;
+    return LDNQ_OK;
+}
+
+/* ---- the source ------------------------------------------------------------------ */
+
+static enum ldnq_status choose_channels(const struct ldnq_samples *samples, size_t *channels,
+                                        struct ldnq_error *err)
+{
+    const struct ldnq_input *input = &samples->inputs[0];
+    if (samples->input_count != 1)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: holds pictures, but the model has %zu inputs; give a .npz file or "
+                         "folders of .pb files",
+                         samples->path, samples->input_count);
+    int64_t wanted = input->shape.rank == 4 ? input->shape.dim[1] : 0;
+    *channels = wanted == 1 ? 1 : 3; /* RGB where the model leaves it open */
+    if (input->batched && (wanted == 1 || wanted == 3 || wanted < 0) && input->dtype == LDNQ_FLOAT)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_DATA,
+                     "%s: holds pictures, but input '%s' is %s %s; they need (N,1,H,W) or "
+                     "(N,3,H,W) float32",
+                     samples->path, input->name, input->shape_text, ldnq_dtype_name(input->dtype));
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static enum ldnq_status pictures_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const char *labels_path = NULL;
+    struct pictures *pictures = ldnq_arena_alloc(samples->arena, 1, sizeof *pictures, err);
+    samples->state = pictures;
+    if (!pictures)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(choose_channels(samples, &pictures->channels, err));
+    LDNQ_TRY(ldnq_preprocess_check(&samples->options.preprocess, pictures->channels, err));
+    if (is_folder(samples->path))
+        LDNQ_TRY(add_all(samples, &labels_path, err));
+    else
+        LDNQ_TRY(add(samples, samples->path, samples->path, -1, err));
+    samples->item_count = pictures->count;
+    return set_labels(samples, labels_path, err);
+}
+
+static const struct picture *at(const struct ldnq_samples *samples, size_t item)
+{
+    return &((const struct pictures *)samples->state)->list[item];
+}
+
+static const char *pictures_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+{
+    (void)err;
+    return at(samples, item)->path;
+}
+
+static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
+{
+    return at(samples, item)->label;
+}
+
+static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t item, size_t input,
+                                      struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                      struct ldnq_error *err)
+{
+    const char *path = at(samples, item)->path;
+    size_t channels = ((const struct pictures *)samples->state)->channels;
+    struct ldnq_picture picture;
+    struct ldnq_tensor *tensor;
+    (void)input;
+    LDNQ_TRY(ldnq_picture_read(path, channels, arena, &picture, err));
+    LDNQ_TRY(
+        ldnq_preprocess_run(&samples->options.preprocess, path, &picture, arena, &tensor, err));
+    *out = tensor;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t item,
+                                      struct ldnq_arena *arena, XXH3_state_t *state,
+                                      struct ldnq_error *err)
+{
+    return ldnq_hash_file(at(samples, item)->path, arena, state, err);
+}
+
+const struct ldnq_source ldnq_source_pictures = {
+    .stage = " after preprocessing",
+    .advice = "; use --resize and --crop",
+    .detect = pictures_detect,
+    .open = pictures_open,
+    .name = pictures_name,
+    .label = pictures_label,
+    .read = pictures_read,
+    .hash = pictures_hash,
+};

@@ -1,0 +1,236 @@
+/* TensorProto .pb files: input_0.pb, input_1.pb ... in the folder or in folders
+ * of it; for a model with one input any .pb file but output_*.pb. A file that
+ * holds several rows along the batch holds as many samples. */
+#include "calib/source.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <ldnq/onnx.h>
+
+#include "base/file.h"
+#include "base/size.h"
+#include "calib/folder.h"
+
+struct proto {
+    const char **paths; /* (inputs) */
+    const char *name;   /* the folder, or the file where the model has one input */
+    size_t row, rows;   /* this one of so many in the files */
+};
+
+struct protos {
+    size_t count, capacity;
+    struct proto *list;
+};
+
+static bool protos_detect(const struct ldnq_probe *probe)
+{
+    return probe->is_folder ? probe->holds_protos : ldnq_name_ends(probe->path, ".pb");
+}
+
+/* ---- reading ------------------------------------------------------------------------ */
+
+static enum ldnq_status decode(const char *path, struct ldnq_arena *arena, struct ldnq_tensor **out,
+                               struct ldnq_error *err)
+{
+    void *bytes;
+    size_t size;
+    const char *name;
+    LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &size, err));
+    if (size == 0)
+        return ldnq_fail(err, LDNQ_DATA, "%s: is empty", path);
+    enum ldnq_status status = ldnq_tensorproto_decode(bytes, size, arena, out, &name, err);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    return ldnq_fail_within(err, status == LDNQ_NOMEM ? LDNQ_NOMEM : LDNQ_DATA, "%s", path);
+}
+
+/* How many samples a set of files holds, which takes a look into each. */
+static enum ldnq_status count_rows(const struct ldnq_samples *samples, struct proto *proto,
+                                   struct ldnq_arena *scratch, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++) {
+        struct ldnq_tensor *tensor;
+        struct ldnq_shape row;
+        size_t rows;
+        LDNQ_TRY(decode(proto->paths[i], scratch, &tensor, err));
+        LDNQ_TRY(
+            ldnq_input_fit(&samples->inputs[i], proto->paths[i], &tensor->shape, &rows, &row, err));
+        if (i == 0)
+            proto->rows = rows;
+        if (rows != proto->rows)
+            return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
+                             proto->paths[i], rows, proto->paths[0], proto->rows);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- the list ----------------------------------------------------------------------- */
+
+static enum ldnq_status add(struct ldnq_samples *samples, const char *name, const char **paths,
+                            struct ldnq_error *err)
+{
+    struct protos *protos = samples->state;
+    struct proto proto = { .paths = paths, .name = name };
+    struct ldnq_arena *scratch;
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    enum ldnq_status status = count_rows(samples, &proto, scratch, err);
+    ldnq_arena_destroy(scratch);
+    LDNQ_TRY(status);
+    for (; proto.row < proto.rows; proto.row++) {
+        void *list = protos->list;
+        LDNQ_TRY(
+            ldnq_grow(&list, protos->count, &protos->capacity, sizeof proto, samples->arena, err));
+        protos->list = list;
+        protos->list[protos->count++] = proto;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status add_file(struct ldnq_samples *samples, const char *path,
+                                 struct ldnq_error *err)
+{
+    const char **paths = ldnq_arena_alloc(samples->arena, 1, sizeof *paths, err);
+    if (!paths)
+        return LDNQ_NOMEM;
+    paths[0] = path;
+    return add(samples, path, paths, err);
+}
+
+/* The number in "input_12.pb"; false for any other name. */
+static bool input_number(const char *name, size_t *number)
+{
+    int end = 0;
+    unsigned value;
+    if (sscanf(name, "input_%4u.pb%n", &value, &end) != 1 || end == 0 || name[end])
+        return false;
+    *number = value;
+    return true;
+}
+
+/* Every .pb file is a sample of the one input. */
+static enum ldnq_status add_each(struct ldnq_samples *samples, const struct ldnq_folder *folder,
+                                 struct ldnq_error *err)
+{
+    for (size_t i = 0; i < folder->count; i++) {
+        const struct ldnq_entry *entry = &folder->entries[i];
+        if (!entry->is_folder && ldnq_name_ends(entry->name, ".pb") &&
+            strncmp(entry->name, "output_", 7) != 0)
+            LDNQ_TRY(add_file(samples, entry->path, err));
+    }
+    return LDNQ_OK;
+}
+
+/* The files of one sample; a folder that has none is passed over. */
+static enum ldnq_status add_set(struct ldnq_samples *samples, const char *path,
+                                const struct ldnq_folder *folder, struct ldnq_error *err)
+{
+    size_t found = 0, number;
+    const char **paths = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *paths, err);
+    if (!paths)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < folder->count; i++) {
+        if (folder->entries[i].is_folder || !input_number(folder->entries[i].name, &number))
+            continue;
+        if (number >= samples->input_count)
+            return ldnq_fail(err, LDNQ_DATA, "%s: the model has only %zu inputs",
+                             folder->entries[i].path, samples->input_count);
+        found += !paths[number];
+        paths[number] = folder->entries[i].path;
+    }
+    for (size_t i = 0; found && i < samples->input_count; i++)
+        if (!paths[i])
+            return ldnq_fail(err, LDNQ_DATA, "%s: has no input_%zu.pb for input '%s'", path, i,
+                             samples->inputs[i].name);
+    return found ? add(samples, path, paths, err) : LDNQ_OK;
+}
+
+static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *path, bool go_down,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_folder folder;
+    LDNQ_TRY(ldnq_folder_list(path, samples->arena, &folder, err));
+    if (samples->input_count == 1)
+        LDNQ_TRY(add_each(samples, &folder, err));
+    else
+        LDNQ_TRY(add_set(samples, path, &folder, err));
+    for (size_t i = 0; go_down && i < folder.count; i++)
+        if (folder.entries[i].is_folder)
+            LDNQ_TRY(add_folder(samples, folder.entries[i].path, false, err));
+    return LDNQ_OK;
+}
+
+/* ---- the source ----------------------------------------------------------------------- */
+
+static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct protos *protos = ldnq_arena_alloc(samples->arena, 1, sizeof *protos, err);
+    samples->state = protos;
+    if (!protos)
+        return LDNQ_NOMEM;
+    if (!ldnq_name_ends(samples->path, ".pb"))
+        LDNQ_TRY(add_folder(samples, samples->path, true, err));
+    else if (samples->input_count == 1)
+        LDNQ_TRY(add_file(samples, samples->path, err));
+    else
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: is one tensor, but the model has %zu inputs; give a folder with "
+                         "input_0.pb and on",
+                         samples->path, samples->input_count);
+    samples->item_count = protos->count;
+    return LDNQ_OK;
+}
+
+static const struct proto *at(const struct ldnq_samples *samples, size_t item)
+{
+    return &((const struct protos *)samples->state)->list[item];
+}
+
+static const char *protos_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+{
+    const struct proto *proto = at(samples, item);
+    if (proto->rows == 1)
+        return proto->name;
+    return ldnq_arena_printf(samples->arena, err, "%s[%zu]", proto->name, proto->row);
+}
+
+static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t item, size_t input,
+                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    const struct proto *proto = at(samples, item);
+    const char *path = proto->paths[input];
+    struct ldnq_tensor *tensor;
+    size_t rows, bytes;
+    LDNQ_TRY(decode(path, arena, &tensor, err));
+    LDNQ_TRY(
+        ldnq_input_fit(&samples->inputs[input], path, &tensor->shape, &rows, &tensor->shape, err));
+    *out = tensor;
+    if (rows != proto->rows)
+        return ldnq_fail(err, LDNQ_DATA, "%s: has changed since it was opened", path);
+    if (ldnq_tensor_bytes(tensor, &bytes) && bytes)
+        tensor->data = (char *)tensor->data + proto->row * bytes;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t item,
+                                    struct ldnq_arena *arena, XXH3_state_t *state,
+                                    struct ldnq_error *err)
+{
+    const struct proto *proto = at(samples, item);
+    uint64_t row = proto->row;
+    ldnq_hash_bytes(state, &row, sizeof row);
+    for (size_t i = 0; i < samples->input_count; i++)
+        LDNQ_TRY(ldnq_hash_file(proto->paths[i], arena, state, err));
+    return LDNQ_OK;
+}
+
+const struct ldnq_source ldnq_source_protos = {
+    .stage = "",
+    .advice = "",
+    .detect = protos_detect,
+    .open = protos_open,
+    .name = protos_name,
+    .read = protos_read,
+    .hash = protos_hash,
+};

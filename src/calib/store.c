@@ -1,0 +1,244 @@
+#define _GNU_SOURCE
+#include "calib/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+struct batch {
+    size_t count;
+    struct ldnq_tensor *tensors; /* data NULL while it is only in the file */
+    off_t offset;                /* of all its tensors, one behind the other; -1: not there */
+    size_t bytes;
+};
+
+struct generation {
+    struct batch *batches;
+    int fd; /* -1 until something is spilled */
+    off_t end;
+};
+
+struct ldnq_store {
+    size_t batch_count, max_bytes, in_memory, spilled;
+    struct generation generations[2];
+    int current;
+};
+
+static struct generation *current_of(struct ldnq_store *store)
+{
+    return &store->generations[store->current];
+}
+
+static struct generation *next_of(struct ldnq_store *store)
+{
+    return &store->generations[!store->current];
+}
+
+enum ldnq_status ldnq_store_create(size_t batches, size_t max_bytes, struct ldnq_store **out,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_store *store = ldnq_calloc(1, sizeof *store);
+    *out = NULL;
+    if (!store)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    store->batch_count = batches;
+    store->max_bytes = max_bytes;
+    for (int i = 0; i < 2; i++) {
+        store->generations[i].fd = -1;
+        store->generations[i].batches = ldnq_calloc(batches, sizeof(struct batch));
+    }
+    if (!store->generations[0].batches || !store->generations[1].batches) {
+        ldnq_store_destroy(store);
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    }
+    *out = store;
+    return LDNQ_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+static void free_data(struct ldnq_store *store, struct batch *batch)
+{
+    if (batch->count && batch->tensors[0].data) {
+        ldnq_free(batch->tensors[0].data);
+        store->in_memory -= batch->bytes;
+    }
+    for (size_t i = 0; i < batch->count; i++)
+        batch->tensors[i].data = NULL;
+}
+
+static void clear(struct ldnq_store *store, struct batch *batch)
+{
+    free_data(store, batch);
+    ldnq_free(batch->tensors);
+    *batch = (struct batch){ 0 };
+}
+
+static size_t padded(const struct ldnq_tensor *tensor)
+{
+    size_t bytes = 0;
+    ldnq_tensor_bytes(tensor, &bytes);
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* One block holds all tensors of the batch; the first one's data is its start. */
+static enum ldnq_status allocate_data(struct ldnq_store *store, struct batch *batch,
+                                      struct ldnq_error *err)
+{
+    char *data = ldnq_malloc_aligned(batch->bytes);
+    if (!data)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of activations; "
+                         "--max-mem or --max-samples can be lowered", batch->bytes);
+    store->in_memory += batch->bytes;
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->tensors[i].data = data;
+        data += padded(&batch->tensors[i]);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- the file ------------------------------------------------------------------------- */
+
+static enum ldnq_status open_file(struct generation *generation, struct ldnq_error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    if (generation->fd >= 0)
+        return LDNQ_OK;
+    if (!folder || !*folder)
+        folder = "/tmp";
+    if (snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder) >= (int)sizeof path)
+        return ldnq_fail(err, LDNQ_IO, "%s: is too long a path for a temporary file", folder);
+    generation->fd = mkostemp(path, O_CLOEXEC);
+    if (generation->fd < 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: no temporary file can be made there: %s; set TMPDIR "
+                         "or raise --max-mem", folder, strerror(errno));
+    unlink(path);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, off_t offset,
+                                 struct ldnq_error *err)
+{
+    while (size > 0) {
+        ssize_t moved = write ? pwrite(fd, data, size, offset) : pread(fd, data, size, offset);
+        if (moved < 0 && errno == EINTR)
+            continue;
+        if (moved <= 0)
+            return ldnq_fail(err, LDNQ_IO, "the temporary file of activations can't be %s: %s",
+                             write ? "written" : "read", moved < 0 ? strerror(errno) : "too short");
+        data += moved;
+        offset += moved;
+        size -= (size_t)moved;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status spill(struct ldnq_store *store, struct generation *generation,
+                              struct batch *batch, struct ldnq_error *err)
+{
+    LDNQ_TRY(open_file(generation, err));
+    LDNQ_TRY(transfer(generation->fd, true, batch->tensors[0].data, batch->bytes, generation->end,
+                      err));
+    batch->offset = generation->end;
+    generation->end += (off_t)batch->bytes;
+    store->spilled += batch->bytes;
+    free_data(store, batch);
+    return LDNQ_OK;
+}
+
+/* ---- saving and loading ---------------------------------------------------------------- */
+
+enum ldnq_status ldnq_store_save(struct ldnq_store *store, size_t index,
+                                 const struct ldnq_tensor *const *tensors, size_t count,
+                                 struct ldnq_error *err)
+{
+    struct generation *generation = next_of(store);
+    struct batch *batch = &generation->batches[index];
+    clear(store, batch);
+    if (count == 0)
+        return LDNQ_OK;
+    batch->tensors = ldnq_calloc(count, sizeof *batch->tensors);
+    if (!batch->tensors)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        batch->tensors[i] = (struct ldnq_tensor){ .dtype = tensors[i]->dtype,
+                                                  .shape = tensors[i]->shape };
+        if (!ldnq_size_add(batch->bytes, padded(tensors[i]), &batch->bytes))
+            return ldnq_fail(err, LDNQ_NOMEM, "the activations of a batch are too large");
+    }
+    batch->count = count;
+    LDNQ_TRY(allocate_data(store, batch, err));
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = 0;
+        ldnq_tensor_bytes(tensors[i], &bytes);
+        if (bytes)
+            memcpy(batch->tensors[i].data, tensors[i]->data, bytes);
+    }
+    return store->in_memory > store->max_bytes ? spill(store, generation, batch, err) : LDNQ_OK;
+}
+
+enum ldnq_status ldnq_store_load(struct ldnq_store *store, size_t index,
+                                 const struct ldnq_tensor **tensors, size_t *count,
+                                 struct ldnq_error *err)
+{
+    struct generation *generation = current_of(store);
+    struct batch *batch = &generation->batches[index];
+    if (batch->count && !batch->tensors[0].data) {
+        LDNQ_TRY(allocate_data(store, batch, err));
+        enum ldnq_status status = transfer(generation->fd, false, batch->tensors[0].data,
+                                           batch->bytes, batch->offset, err);
+        if (status != LDNQ_OK) {
+            free_data(store, batch);
+            return status;
+        }
+    }
+    *tensors = batch->tensors;
+    *count = batch->count;
+    return LDNQ_OK;
+}
+
+void ldnq_store_release(struct ldnq_store *store, size_t index)
+{
+    clear(store, &current_of(store)->batches[index]);
+}
+
+static void empty(struct ldnq_store *store, struct generation *generation)
+{
+    for (size_t i = 0; generation->batches && i < store->batch_count; i++)
+        clear(store, &generation->batches[i]);
+    generation->end = 0;
+    /* Give the disk its room back; when that fails the file is merely reused. */
+    if (generation->fd >= 0 && ftruncate(generation->fd, 0) != 0)
+        generation->end = 0;
+}
+
+void ldnq_store_advance(struct ldnq_store *store)
+{
+    empty(store, current_of(store));
+    store->current = !store->current;
+}
+
+size_t ldnq_store_spilled(const struct ldnq_store *store)
+{
+    return store->spilled;
+}
+
+void ldnq_store_destroy(struct ldnq_store *store)
+{
+    if (!store)
+        return;
+    for (int i = 0; i < 2; i++) {
+        empty(store, &store->generations[i]);
+        ldnq_free(store->generations[i].batches);
+        if (store->generations[i].fd >= 0)
+            close(store->generations[i].fd);
+    }
+    ldnq_free(store);
+}

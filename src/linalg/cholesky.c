@@ -1,0 +1,52 @@
+#include "linalg/cholesky.h"
+
+#include <limits.h>
+#include <math.h>
+
+/* LAPACK's Fortran symbols, which every OpenBLAS build has (Debian's carries no
+ * LAPACKE). The trailing length is Fortran's hidden one for `uplo`. */
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info,
+             size_t uplo_length);
+void dpotrs_(const char *uplo, const int *n, const int *rows, const double *a, const int *lda,
+             double *b, const int *ldb, int *info, size_t uplo_length);
+
+/* OpenBLAS asks of a pivot only whether it is below or at 0, which NaN is not. */
+static int first_bad_pivot(size_t n, const double *factor)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(factor[i * n + i]))
+            return (int)i + 1;
+    return 0;
+}
+
+/* Column-major and row-major are each other's transposes: Fortran's upper
+ * triangle U with A = U'U is our lower triangle L with A = LL'. */
+enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err)
+{
+    if (n > INT_MAX)
+        return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
+    if (n == 0)
+        return LDNQ_OK;
+    int order = (int)n, info = 0;
+    dpotrf_("U", &order, a, &order, &info, 1);
+    if (info == 0)
+        info = first_bad_pivot(n, a);
+    if (info != 0)
+        return ldnq_fail(err, LDNQ_NUMERIC,
+                         "a matrix of %zu rows is not positive definite (pivot %d)", n, info);
+    return LDNQ_OK;
+}
+
+/* A row of b is a column to Fortran. The rows go in slices that an int can count. */
+void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
+{
+    if (n == 0)
+        return;
+    int order = (int)n, info = 0;
+    while (rows > 0) {
+        int slice = rows < INT_MAX ? (int)rows : INT_MAX;
+        dpotrs_("U", &order, &slice, factor, &order, b, &order, &info, 1);
+        b += (size_t)slice * n;
+        rows -= (size_t)slice;
+    }
+}

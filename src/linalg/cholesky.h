@@ -1,0 +1,21 @@
+/* cholesky.h: factor a symmetric positive definite matrix, and solve with it.
+ *
+ * Shapes  a, factor (n, n); b (rows, n); all row-major. factor = L, lower, with
+ *         A = L L'; what lies above its diagonal is left as it was.
+ * Owns    nothing; both work in place and do not allocate.
+ * Errors  NUMERIC (not positive definite, or a size LAPACK can't count)
+ * Threads safe on distinct buffers; a factor may be shared by solves
+ */
+#ifndef LDNQ_LINALG_CHOLESKY_H
+#define LDNQ_LINALG_CHOLESKY_H
+
+#include <ldnq/base.h>
+
+/* A becomes L. Only the lower triangle of A is read. */
+enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err);
+
+/* Each row of b is a right-hand side and becomes its solution: B becomes
+ * B A^-1, which for symmetric A is A^-1 applied to every row. */
+void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b);
+
+#endif

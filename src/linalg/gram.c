@@ -1,0 +1,91 @@
+#include "linalg/gram.h"
+
+#include "base/size.h"
+#include "linalg/blas.h"
+
+/* H is cut into square tiles, the units of work; only those on and above the
+ * diagonal are computed. */
+#define TILE ((size_t)96)
+
+static size_t tiles_a_side(size_t k)
+{
+    return ldnq_size_ceil_div(k, TILE);
+}
+
+static size_t tile_count(size_t k)
+{
+    size_t side = tiles_a_side(k);
+    return side * (side + 1) / 2;
+}
+
+static size_t tile_floats(size_t k)
+{
+    size_t edge = ldnq_size_min(k, TILE);
+    return edge * edge;
+}
+
+size_t ldnq_gram_scratch(size_t k, size_t threads)
+{
+    return threads * tile_floats(k);
+}
+
+struct gram_job {
+    size_t k, ld, count;
+    const float *columns;
+    double *h, *sum;
+    float *scratch;
+};
+
+static void add_tile(const struct gram_job *job, size_t row, size_t column, float *product)
+{
+    size_t rows = ldnq_size_min(TILE, job->k - row);
+    size_t width = ldnq_size_min(TILE, job->k - column);
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, width, job->count, 1.0f,
+               job->columns + row * job->ld, job->ld, job->columns + column * job->ld, job->ld,
+               0.0f, product, width);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < width; j++)
+            job->h[(row + i) * job->k + column + j] += product[i * width + j];
+}
+
+static void add_sums(const struct gram_job *job, size_t row)
+{
+    size_t last = ldnq_size_min(row + TILE, job->k);
+    for (size_t i = row; i < last; i++) {
+        double sum = 0;
+        for (size_t p = 0; p < job->count; p++)
+            sum += job->columns[i * job->ld + p];
+        job->sum[i] += sum;
+    }
+}
+
+static void run_tile(void *argument, size_t chunk, size_t thread)
+{
+    const struct gram_job *job = argument;
+    size_t side = tiles_a_side(job->k), row = 0, left = chunk;
+    while (left >= side - row)
+        left -= side - row++;
+    add_tile(job, row * TILE, (row + left) * TILE,
+             job->scratch + thread * tile_floats(job->k));
+    if (left == 0)
+        add_sums(job, row * TILE);
+}
+
+void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,
+                   float *scratch, struct ldnq_pool *pool)
+{
+    struct gram_job job = { .k = k, .ld = ld, .count = count, .columns = columns, .h = h,
+                            .sum = sum, .scratch = scratch };
+    ldnq_pool_run(pool, tile_count(k), run_tile, &job);
+}
+
+void ldnq_gram_finish(size_t k, double count, double *h, double *sum)
+{
+    double inverse = count > 0 ? 1 / count : 0;
+    for (size_t i = 0; i < k; i++) {
+        sum[i] *= inverse;
+        h[i * k + i] *= inverse;
+        for (size_t j = i + 1; j < k; j++)
+            h[j * k + i] = h[i * k + j] *= inverse;
+    }
+}
