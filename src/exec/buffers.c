@@ -1,0 +1,76 @@
+#include "exec/buffers.h"
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+/* The smallest that fits, else the largest: one of them serves with the least
+ * memory. NULL when nothing is free. */
+static struct ldnq_buffer *take_free(struct ldnq_buffers *buffers, size_t size)
+{
+    struct ldnq_buffer **best = NULL;
+    for (struct ldnq_buffer **at = &buffers->free; *at; at = &(*at)->next) {
+        bool fits = (*at)->size >= size, best_fits = best && (*best)->size >= size;
+        if (!best || (fits && (!best_fits || (*at)->size < (*best)->size)) ||
+            (!best_fits && (*at)->size > (*best)->size))
+            best = at;
+    }
+    if (!best)
+        return NULL;
+    struct ldnq_buffer *buffer = *best;
+    *best = buffer->next;
+    return buffer;
+}
+
+static enum ldnq_status resize(struct ldnq_buffers *buffers, struct ldnq_buffer *buffer,
+                               size_t size, struct ldnq_error *err)
+{
+    ldnq_free(buffer->data);
+    buffers->held -= buffer->size;
+    buffer->size = 0;
+    buffer->data = ldnq_malloc_aligned(size);
+    if (!buffer->data)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes for a value", size);
+    buffer->size = size;
+    buffers->held += size;
+    buffers->peak = ldnq_size_max(buffers->peak, buffers->held);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
+                                   struct ldnq_buffer **out, struct ldnq_error *err)
+{
+    struct ldnq_buffer *buffer = take_free(buffers, size);
+    *out = NULL;
+    if (!buffer)
+        buffer = ldnq_calloc(1, sizeof *buffer);
+    if (!buffer)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    buffer->users = 1;
+    if (!buffer->data || buffer->size < size) {
+        enum ldnq_status status = resize(buffers, buffer, size, err);
+        if (status != LDNQ_OK) {
+            ldnq_buffers_release(buffers, buffer);
+            return status;
+        }
+    }
+    *out = buffer;
+    return LDNQ_OK;
+}
+
+void ldnq_buffers_release(struct ldnq_buffers *buffers, struct ldnq_buffer *buffer)
+{
+    if (!buffer || --buffer->users > 0)
+        return;
+    buffer->next = buffers->free;
+    buffers->free = buffer;
+}
+
+void ldnq_buffers_finish(struct ldnq_buffers *buffers)
+{
+    for (struct ldnq_buffer *buffer = buffers->free, *next; buffer; buffer = next) {
+        next = buffer->next;
+        ldnq_free(buffer->data);
+        ldnq_free(buffer);
+    }
+    *buffers = (struct ldnq_buffers){ 0 };
+}

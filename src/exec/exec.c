@@ -1,0 +1,338 @@
+#include <ldnq/exec.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+#include "exec/buffers.h"
+#include "exec/plan.h"
+
+struct slot {
+    struct ldnq_tensor tensor;
+    struct ldnq_buffer *buffer; /* NULL for a lent tensor */
+    bool held;
+};
+
+struct ldnq_exec {
+    const struct ldnq_graph *graph;
+    struct ldnq_pool *pool;
+    struct ldnq_arena *arena;
+    struct ldnq_plan plan;
+    struct ldnq_buffers buffers;
+    struct slot *slots; /* by value */
+    const struct ldnq_tensor **in;
+    struct ldnq_tensor *out;
+    void *scratch;
+    size_t scratch_size;
+};
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static enum ldnq_status check_bound(const struct ldnq_graph *graph, size_t *most_inputs,
+                                    size_t *most_outputs, struct ldnq_error *err)
+{
+    *most_inputs = *most_outputs = 1;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const struct ldnq_node *node = graph->nodes[i];
+        if (!node->op)
+            return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
+                                  "the operator is not supported");
+        *most_inputs = ldnq_size_max(*most_inputs, node->input_count);
+        *most_outputs = ldnq_size_max(*most_outputs, node->output_count);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
+{
+    size_t inputs, outputs;
+    LDNQ_TRY(check_bound(exec->graph, &inputs, &outputs, err));
+    LDNQ_TRY(ldnq_arena_create(&exec->arena, err));
+    LDNQ_TRY(ldnq_plan_init(&exec->plan, exec->graph, exec->arena, err));
+    exec->slots =
+        ldnq_arena_alloc(exec->arena, exec->graph->value_count, sizeof *exec->slots, err);
+    exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
+    exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
+    return exec->slots && exec->in && exec->out ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
+                                  struct ldnq_exec **out, struct ldnq_error *err)
+{
+    struct ldnq_exec *exec = ldnq_calloc(1, sizeof *exec);
+    *out = NULL;
+    if (!exec)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    exec->graph = graph;
+    exec->pool = pool;
+    enum ldnq_status status = init(exec, err);
+    if (status != LDNQ_OK) {
+        ldnq_exec_destroy(exec);
+        return status;
+    }
+    *out = exec;
+    return LDNQ_OK;
+}
+
+void ldnq_exec_destroy(struct ldnq_exec *exec)
+{
+    if (!exec)
+        return;
+    if (exec->slots)
+        ldnq_exec_reset(exec);
+    ldnq_buffers_finish(&exec->buffers);
+    ldnq_free(exec->scratch);
+    ldnq_arena_destroy(exec->arena);
+    ldnq_free(exec);
+}
+
+/* ---- values ----------------------------------------------------------------------- */
+
+static void drop(struct ldnq_exec *exec, size_t value)
+{
+    struct slot *slot = &exec->slots[value];
+    ldnq_buffers_release(&exec->buffers, slot->buffer);
+    *slot = (struct slot){ 0 };
+}
+
+void ldnq_exec_reset(struct ldnq_exec *exec)
+{
+    for (size_t i = 0; i < exec->graph->value_count; i++)
+        drop(exec, i);
+}
+
+void ldnq_exec_lend(struct ldnq_exec *exec, const struct ldnq_value *value,
+                    const struct ldnq_tensor *tensor)
+{
+    drop(exec, value->index);
+    exec->slots[value->index] = (struct slot){ .tensor = *tensor, .held = true };
+}
+
+const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
+                                          const struct ldnq_value *value)
+{
+    if (value->constant)
+        return value->constant;
+    const struct slot *slot = &exec->slots[value->index];
+    return slot->held ? &slot->tensor : NULL;
+}
+
+size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
+                          const struct ldnq_value **values)
+{
+    const struct ldnq_plan *plan = &exec->plan;
+    size_t count = 0;
+    for (size_t i = 0; i < exec->graph->value_count; i++) {
+        const struct ldnq_value *value = exec->graph->values[i];
+        bool exists = value->is_input || (plan->made[i] != LDNQ_NEVER && plan->made[i] < place);
+        bool needed = plan->last_read[i] != LDNQ_NEVER && plan->last_read[i] >= place;
+        if (!value->constant && exists && needed)
+            values[count++] = value;
+    }
+    return count;
+}
+
+size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)
+{
+    return exec->buffers.peak + exec->scratch_size;
+}
+
+/* ---- one node ------------------------------------------------------------------------ */
+
+/* The value that a node's output goes to: its own, or that of the clamp that
+ * runs inside it. */
+static const struct ldnq_value *output_of(const struct ldnq_exec *exec, size_t place, size_t i)
+{
+    size_t fused = exec->plan.fused[place];
+    if (i == 0 && fused != LDNQ_NEVER)
+        return exec->graph->nodes[fused]->outputs[0];
+    return exec->graph->nodes[place]->outputs[i];
+}
+
+static bool is_last_reader(const struct ldnq_exec *exec, const struct ldnq_value *value,
+                           size_t place)
+{
+    return !value->constant && exec->plan.last_read[value->index] == place;
+}
+
+/* Another input that is the same value would be overwritten under the operator. */
+static bool is_read_twice(const struct ldnq_node *node)
+{
+    for (size_t i = 1; i < node->input_count; i++)
+        if (node->inputs[i] == node->inputs[0])
+            return true;
+    return false;
+}
+
+/* Whether output 0 can take over input 0's memory. */
+static bool can_take_over(const struct ldnq_exec *exec, size_t place,
+                          const struct ldnq_op_call *call)
+{
+    const struct ldnq_node *node = call->node;
+    if (!(node->op->flags & LDNQ_OP_IN_PLACE) || !node->inputs[0] ||
+        !is_last_reader(exec, node->inputs[0], place) || is_read_twice(node))
+        return false;
+    const struct ldnq_buffer *buffer = exec->slots[node->inputs[0]->index].buffer;
+    return buffer && buffer->users == 1 && call->in[0]->dtype == call->out[0].dtype &&
+           ldnq_shape_equal(&call->in[0]->shape, &call->out[0].shape);
+}
+
+static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
+                                     struct ldnq_op_call *call, size_t i, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = call->node;
+    const struct ldnq_value *value = output_of(exec, place, i);
+    size_t bytes;
+    if (!ldnq_tensor_bytes(&call->out[i], &bytes))
+        return ldnq_fail(err, LDNQ_NOMEM, "its output %zu is too large", i);
+    if (!value) {
+        call->out[i].data = NULL;
+        return LDNQ_OK;
+    }
+    struct slot *slot = &exec->slots[value->index];
+    bool is_view = i == 0 && (node->op->flags & LDNQ_OP_VIEW);
+    if (is_view || (i == 0 && can_take_over(exec, place, call))) {
+        bool from_slot = !node->inputs[0]->constant;
+        slot->buffer = from_slot ? exec->slots[node->inputs[0]->index].buffer : NULL;
+        call->out[i].data = call->in[0]->data;
+        if (slot->buffer)
+            slot->buffer->users++;
+    } else {
+        LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, &slot->buffer, err));
+        call->out[i].data = slot->buffer->data;
+    }
+    slot->tensor = call->out[i];
+    slot->held = true;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status provide_scratch(struct ldnq_exec *exec, struct ldnq_op_call *call,
+                                        struct ldnq_error *err)
+{
+    size_t bytes = call->node->op->scratch ? call->node->op->scratch(call) : 0;
+    if (bytes > exec->scratch_size) {
+        ldnq_free(exec->scratch);
+        exec->scratch_size = 0;
+        exec->scratch = bytes == SIZE_MAX ? NULL : ldnq_malloc_aligned(bytes);
+        if (!exec->scratch)
+            return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of scratch", bytes);
+        exec->scratch_size = bytes;
+    }
+    call->scratch = exec->scratch;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status gather_inputs(struct ldnq_exec *exec, const struct ldnq_node *node,
+                                      struct ldnq_error *err)
+{
+    for (size_t i = 0; i < node->input_count; i++) {
+        exec->in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
+        if (node->inputs[i] && !exec->in[i])
+            return ldnq_fail(err, LDNQ_MODEL, "its input '%s' is not there yet",
+                             node->inputs[i]->name);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = exec->graph->nodes[place];
+    LDNQ_TRY(gather_inputs(exec, node, err));
+    struct ldnq_op_call call = {
+        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
+        .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
+        .clamp = exec->plan.fused[place] != LDNQ_NEVER ? &exec->plan.clamp[place] : NULL,
+    };
+    LDNQ_TRY(ldnq_ops_infer(&call, err));
+    for (size_t i = 0; i < call.out_count; i++)
+        LDNQ_TRY(place_output(exec, place, &call, i, err));
+    if (node->op->flags & LDNQ_OP_VIEW)
+        return LDNQ_OK;
+    LDNQ_TRY(provide_scratch(exec, &call, err));
+    return node->op->forward(&call, err);
+}
+
+static void drop_unread(struct ldnq_exec *exec, size_t place)
+{
+    const struct ldnq_node *node = exec->graph->nodes[place];
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && is_last_reader(exec, node->inputs[i], place))
+            drop(exec, node->inputs[i]->index);
+    for (size_t i = 0; i < node->output_count; i++) {
+        const struct ldnq_value *value = output_of(exec, place, i);
+        if (value && exec->plan.last_read[value->index] == LDNQ_NEVER)
+            drop(exec, value->index);
+    }
+}
+
+enum ldnq_status ldnq_exec_step(struct ldnq_exec *exec, size_t first, size_t last,
+                                struct ldnq_error *err)
+{
+    for (size_t place = first; place < last; place++) {
+        if (exec->plan.skipped[place])
+            continue;
+        struct ldnq_error reason;
+        enum ldnq_status status = run_node(exec, place, &reason);
+        if (status != LDNQ_OK)
+            return ldnq_node_fail(exec->graph, exec->graph->nodes[place], status, err, "%s",
+                                  reason.message);
+        drop_unread(exec, place);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- the whole graph ------------------------------------------------------------------- */
+
+/* A symbol takes the first size that an input gives it and must keep it. */
+static bool fits(const struct ldnq_shape *want, const struct ldnq_shape *have, int64_t *bound)
+{
+    if (want->rank == LDNQ_RANK_UNKNOWN)
+        return true;
+    if (want->rank != have->rank)
+        return false;
+    for (int i = 0; i < want->rank; i++) {
+        int64_t dim = want->dim[i];
+        int64_t *size = ldnq_is_symbol(dim) ? &bound[dim - LDNQ_SYMBOL_BASE] : &dim;
+        if (*size < 0)
+            *size = have->dim[i];
+        if (*size != have->dim[i])
+            return false;
+    }
+    return true;
+}
+
+static enum ldnq_status check_inputs(const struct ldnq_exec *exec,
+                                     struct ldnq_tensor *const *inputs, int64_t *bound,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = exec->graph;
+    for (size_t i = 0; i < graph->symbol_count; i++)
+        bound[i] = -1;
+    for (size_t i = 0; i < graph->input_count; i++) {
+        const struct ldnq_value *value = graph->inputs[i];
+        char want[LDNQ_SHAPE_TEXT], have[LDNQ_SHAPE_TEXT];
+        if (inputs[i]->dtype == value->dtype && fits(&value->shape, &inputs[i]->shape, bound))
+            continue;
+        return ldnq_fail(err, LDNQ_DATA, "%s: input '%s' is %s %s where the data are %s %s",
+                         graph->file, value->name, ldnq_dtype_name(value->dtype),
+                         ldnq_shape_print(&value->shape, graph, want, sizeof want),
+                         ldnq_dtype_name(inputs[i]->dtype),
+                         ldnq_shape_print(&inputs[i]->shape, NULL, have, sizeof have));
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                               struct ldnq_error *err)
+{
+    int64_t *bound = ldnq_calloc(exec->graph->symbol_count, sizeof *bound);
+    if (!bound)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    enum ldnq_status status = check_inputs(exec, inputs, bound, err);
+    ldnq_free(bound);
+    LDNQ_TRY(status);
+    ldnq_exec_reset(exec);
+    for (size_t i = 0; i < exec->graph->input_count; i++)
+        ldnq_exec_lend(exec, exec->graph->inputs[i], inputs[i]);
+    return ldnq_exec_step(exec, 0, exec->graph->node_count, err);
+}

@@ -1,0 +1,28 @@
+/* plan.h: what an executor knows of a graph before data come: when each value
+ * is made and read for the last time, and which activations run inside the node
+ * in front of them.
+ */
+#ifndef LDNQ_EXEC_PLAN_H
+#define LDNQ_EXEC_PLAN_H
+
+#include "ops/op.h"
+
+#define LDNQ_NEVER SIZE_MAX
+
+struct ldnq_plan {
+    const struct ldnq_graph *graph;
+    /* By value: the node (place) that makes it, or LDNQ_NEVER for inputs; and the
+     * last one that reads it, node_count for graph outputs, LDNQ_NEVER for none. */
+    size_t *made, *last_read;
+    /* By node: the clamp behind it that it applies itself, as a node (place) that
+     * is then skipped; LDNQ_NEVER for none. */
+    size_t *fused;
+    struct ldnq_clamp *clamp;
+    bool *skipped;
+};
+
+/* Lives in the arena. Errors: NOMEM. */
+enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
+                                struct ldnq_arena *arena, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,77 @@
+/* arithmetic.c: Add, Sub, Mul, Div. Integers wrap around; integer division
+ * truncates and refuses a zero. */
+#include "ops/spans.h"
+
+#define CASES(cases) (cases), sizeof(cases) / sizeof *(cases)
+
+/* Through unsigned, where wrapping is defined. */
+#define ADD32(x, y) (int32_t)((uint32_t)(x) + (uint32_t)(y))
+#define SUB32(x, y) (int32_t)((uint32_t)(x) - (uint32_t)(y))
+#define MUL32(x, y) (int32_t)((uint32_t)(x) * (uint32_t)(y))
+#define ADD64(x, y) (int64_t)((uint64_t)(x) + (uint64_t)(y))
+#define SUB64(x, y) (int64_t)((uint64_t)(x) - (uint64_t)(y))
+#define MUL64(x, y) (int64_t)((uint64_t)(x) * (uint64_t)(y))
+
+LDNQ_SPAN(add_float, float, float, x + y)
+LDNQ_SPAN(add_int32, int32_t, int32_t, ADD32(x, y))
+LDNQ_SPAN(add_int64, int64_t, int64_t, ADD64(x, y))
+LDNQ_SPAN(sub_float, float, float, x - y)
+LDNQ_SPAN(sub_int32, int32_t, int32_t, SUB32(x, y))
+LDNQ_SPAN(sub_int64, int64_t, int64_t, SUB64(x, y))
+LDNQ_SPAN(mul_float, float, float, x * y)
+LDNQ_SPAN(mul_int32, int32_t, int32_t, MUL32(x, y))
+LDNQ_SPAN(mul_int64, int64_t, int64_t, MUL64(x, y))
+LDNQ_SPAN(div_float, float, float, x / y)
+LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
+LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
+
+#define ARITHMETIC(name, Type)                                                                     \
+    static const struct ldnq_span_case name##_cases[] = {                                          \
+        { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
+    };                                                                                             \
+    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    {                                                                                              \
+        return ldnq_binary_infer(call, CASES(name##_cases), LDNQ_UNDEFINED, err);                  \
+    }                                                                                              \
+    static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
+                                           struct ldnq_error *err)                                 \
+    {                                                                                              \
+        LDNQ_TRY(name##_check(call, err));                                                         \
+        ldnq_binary_run(call, CASES(name##_cases));                                                \
+        return LDNQ_OK;                                                                            \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type, .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,           \
+        .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
+        .infer = name##_infer,                                                                     \
+        .forward = name##_forward,                                                                 \
+    };
+
+static inline enum ldnq_status nothing_to_check(const struct ldnq_op_call *call,
+                                                struct ldnq_error *err)
+{
+    (void)call;
+    (void)err;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *divisor = call->in[1];
+    size_t count = ldnq_tensor_count(divisor);
+    bool zero = false;
+    for (size_t i = 0; divisor->dtype == LDNQ_INT32 && i < count; i++)
+        zero |= ((const int32_t *)divisor->data)[i] == 0;
+    for (size_t i = 0; divisor->dtype == LDNQ_INT64 && i < count; i++)
+        zero |= ((const int64_t *)divisor->data)[i] == 0;
+    return zero ? ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero") : LDNQ_OK;
+}
+
+#define add_check nothing_to_check
+#define sub_check nothing_to_check
+#define mul_check nothing_to_check
+
+ARITHMETIC(add, "Add")
+ARITHMETIC(sub, "Sub")
+ARITHMETIC(mul, "Mul")
+ARITHMETIC(div, "Div")

@@ -1,0 +1,118 @@
+/* batchnormalization.c: BatchNormalization as inference does it, a scale and a
+ * shift for each channel.
+ *
+ * Shapes  x, y (N, C, ...); scale, b, mean, var (C)
+ *         y = (x - mean) / sqrt(var + epsilon) * scale + b
+ */
+#include "ops/op.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+struct planes {
+    const float *x;
+    float *y;
+    const float *scale, *shift; /* (C) */
+    size_t channels, size;
+};
+
+static enum ldnq_status batchnormalization_7_read(const struct ldnq_node *node,
+                                                  struct ldnq_arena *arena, const void **attrs,
+                                                  struct ldnq_error *err)
+{
+    (void)arena;
+    (void)attrs;
+    if (ldnq_attr_int(node, "spatial", 1) == 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "spatial=0 is not supported");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status batchnormalization_read(const struct ldnq_node *node,
+                                                struct ldnq_arena *arena, const void **attrs,
+                                                struct ldnq_error *err)
+{
+    (void)arena;
+    (void)attrs;
+    if (ldnq_attr_int(node, "training_mode", 0) != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "training_mode=1 is not supported");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call,
+                                                 struct ldnq_error *err)
+{
+    const struct ldnq_shape *x = &call->in[0]->shape;
+    int64_t channels = x->rank < 2 ? 1 : x->dim[1];
+    for (size_t i = 1; i < 5; i++) {
+        const struct ldnq_shape *shape = &call->in[i]->shape;
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        if (shape->rank < 0 || x->rank < 0)
+            continue;
+        if (shape->rank != 1 || (!ldnq_is_symbol(shape->dim[0]) && !ldnq_is_symbol(channels) &&
+                                 shape->dim[0] != channels))
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "input %zu does not have one number for each of %" PRId64 " channels",
+                             i, channels);
+    }
+    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+}
+
+/* scale and shift. */
+static size_t batchnormalization_scratch(const struct ldnq_op_call *call)
+{
+    return 2 * sizeof(float) * ldnq_tensor_count(call->in[1]);
+}
+
+static void normalize_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct planes *planes = ctx;
+    size_t size = planes->size;
+    for (size_t plane = first; plane < last; plane++) {
+        const float *x = planes->x + plane * size;
+        float *y = planes->y + plane * size;
+        const float scale = planes->scale[plane % planes->channels];
+        const float shift = planes->shift[plane % planes->channels];
+        LDNQ_IVDEP
+        for (size_t i = 0; i < size; i++)
+            y[i] = x[i] * scale + shift;
+    }
+}
+
+static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *call,
+                                                   struct ldnq_error *err)
+{
+    const float *gamma = call->in[1]->data, *beta = call->in[2]->data;
+    const float *mean = call->in[3]->data, *variance = call->in[4]->data;
+    double epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f);
+    size_t channels = ldnq_tensor_count(call->in[1]), count = ldnq_tensor_count(call->in[0]);
+    float *scale = call->scratch, *shift = scale + channels;
+    (void)err;
+    for (size_t c = 0; c < channels; c++) {
+        double factor = (double)gamma[c] / sqrt((double)variance[c] + epsilon);
+        scale[c] = (float)factor;
+        shift[c] = (float)((double)beta[c] - (double)mean[c] * factor);
+    }
+    struct planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .scale = scale,
+                             .shift = shift, .channels = channels, .size = 1 };
+    for (int i = 2; i < call->in[0]->shape.rank; i++)
+        planes.size *= (size_t)call->in[0]->shape.dim[i];
+    if (count > 0)
+        ldnq_op_for_rows(call, count / planes.size, planes.size, normalize_planes, &planes);
+    return LDNQ_OK;
+}
+
+/* The running statistics of training are further outputs, which nobody reads in
+ * a model that is only run. */
+#define BATCHNORMALIZATION(name, SINCE, UNTIL, READ)                                               \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = "BatchNormalization", .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,   \
+        .inputs_min = 5, .inputs_max = 5, .outputs_max = 1,                                        \
+        .read = READ,                                                                              \
+        .infer = batchnormalization_infer,                                                         \
+        .scratch = batchnormalization_scratch,                                                     \
+        .forward = batchnormalization_forward,                                                     \
+    };
+
+BATCHNORMALIZATION(batchnormalization_7, 7, 8, batchnormalization_7_read)
+BATCHNORMALIZATION(batchnormalization_9, 9, 13, NULL)
+BATCHNORMALIZATION(batchnormalization, 14, LDNQ_OPSET_LATEST, batchnormalization_read)

@@ -1,0 +1,260 @@
+#include "ops/conv_kernels.h"
+
+#include <string.h>
+
+#include "base/simd.h"
+#include "base/size.h"
+#include "linalg/blas.h"
+#include "linalg/slab.h"
+
+/* A tile's columns should stay in a second-level cache together with its output;
+ * a depthwise tile's slab in a first-level one. */
+#define COLUMN_FLOATS ((size_t)64 << 10)
+#define LEAST_POSITIONS ((size_t)128)
+#define MOST_COLUMNS ((size_t)1024)
+#define SLAB_FLOATS ((size_t)6 << 10)
+
+static size_t inputs_of(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    return g->channels * g->kernel_h * g->kernel_w;
+}
+
+static size_t plane_of(const struct ldnq_conv_job *job)
+{
+    return job->geometry.out_h * job->geometry.out_w;
+}
+
+static bool is_depthwise(const struct ldnq_conv_job *job)
+{
+    return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1;
+}
+
+/* The image's own memory is the matrix of columns. */
+static bool is_pointwise(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->out_h == g->height && g->out_w == g->width;
+}
+
+/* ---- tiles ------------------------------------------------------------------------- */
+
+/* How a plane is cut: whole lines, unless one is longer than a tile should be. */
+struct cut {
+    size_t rows, columns; /* of a full tile */
+    size_t down, across;  /* tiles in a plane */
+};
+
+static size_t depthwise_rows(const struct ldnq_conv_geometry *g, size_t columns)
+{
+    size_t line = columns * g->stride_w + g->kernel_w * g->dilation_w;
+    size_t lines = SLAB_FLOATS / line, extent = g->kernel_h * g->dilation_h;
+    return lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
+}
+
+static struct cut cut_of(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t positions = COLUMN_FLOATS / ldnq_size_max(1, inputs_of(job));
+    struct cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS) };
+    if (is_depthwise(job))
+        cut.rows = depthwise_rows(g, cut.columns);
+    else
+        cut.rows = ldnq_size_max(positions, LEAST_POSITIONS) / cut.columns;
+    cut.rows = ldnq_size_min(ldnq_size_max(cut.rows, 1), g->out_h);
+    cut.down = ldnq_size_ceil_div(g->out_h, cut.rows);
+    cut.across = ldnq_size_ceil_div(g->out_w, cut.columns);
+    return cut;
+}
+
+static struct ldnq_tile tile_at(const struct ldnq_conv_job *job, const struct cut *cut,
+                                size_t index)
+{
+    struct ldnq_tile tile = { .y = index / cut->across * cut->rows,
+                              .x = index % cut->across * cut->columns };
+    tile.rows = ldnq_size_min(cut->rows, job->geometry.out_h - tile.y);
+    tile.columns = ldnq_size_min(cut->columns, job->geometry.out_w - tile.x);
+    return tile;
+}
+
+/* ---- what all ways end with ----------------------------------------------------------- */
+
+/* Adds the bias to, and clamps, `count` outputs of one channel. */
+LDNQ_MULTIVERSION
+static void finish_line(float bias, const struct ldnq_clamp *clamp, float *y, size_t count)
+{
+    if (!clamp) {
+        for (size_t i = 0; i < count; i++)
+            y[i] += bias;
+        return;
+    }
+    float low = clamp->low, high = clamp->high;
+    for (size_t i = 0; i < count; i++) {
+        float value = y[i] + bias;
+        value = value < low ? low : value;
+        y[i] = value > high ? high : value;
+    }
+}
+
+static void finish(const struct ldnq_conv_job *job, size_t channel, float *y, size_t count)
+{
+    if (job->bias || job->clamp)
+        finish_line(job->bias ? job->bias[channel] : 0.0f, job->clamp, y, count);
+}
+
+/* ---- products ------------------------------------------------------------------------ */
+
+/* Scratch of a thread: columns of a tile, then the slab of one plane. */
+static size_t product_scratch(const struct ldnq_conv_job *job, const struct cut *cut,
+                              size_t *slab_at)
+{
+    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
+    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
+    *slab_at = (inputs_of(job) * cut->rows * cut->columns + 15) & ~(size_t)15;
+    return (*slab_at + ldnq_slab_floats(&slab) + 15) & ~(size_t)15;
+}
+
+static const float *make_columns(const struct ldnq_conv_job *job, const struct cut *cut,
+                                 const struct ldnq_tile *tile, const float *x, size_t thread)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t slab_at, size = product_scratch(job, cut, &slab_at);
+    size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
+    float *columns = (float *)job->scratch + thread * size;
+    struct ldnq_slab slab = ldnq_slab_of(g, tile, columns + slab_at);
+    for (size_t c = 0; c < g->channels; c++) {
+        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
+        ldnq_slab_columns(g, tile, &slab, columns + c * taps * count, count);
+    }
+    return columns;
+}
+
+static void run_product(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across, k = inputs_of(job), plane = plane_of(job);
+    size_t image_group = chunk / tiles, group = image_group % job->groups;
+    struct ldnq_tile tile = tile_at(job, &cut, chunk % tiles);
+    size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
+    const float *x = job->x + image_group * g->channels * g->height * g->width;
+    float *y = job->y + image_group * job->outputs * plane + first;
+    bool pointwise = is_pointwise(job);
+    const float *columns = pointwise ? x + first : make_columns(job, &cut, &tile, x, thread);
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, job->outputs, count, k, 1.0f,
+               job->weight + group * job->outputs * k, k, columns, pointwise ? plane : count, 0.0f,
+               y, plane);
+    for (size_t m = 0; m < job->outputs; m++)
+        finish(job, group * job->outputs + m, y + m * plane, count);
+}
+
+/* ---- depthwise ------------------------------------------------------------------------ */
+
+/* y += the taps of one kernel line. The common widths have a pass of their own:
+ * one load and store of y for all their taps. */
+LDNQ_MULTIVERSION
+static void add_3(const float *const *line, const float *w, float *restrict y, size_t count)
+{
+    const float *restrict a = line[0], *restrict b = line[1], *restrict c = line[2];
+    for (size_t x = 0; x < count; x++)
+        y[x] += w[0] * a[x] + w[1] * b[x] + w[2] * c[x];
+}
+
+LDNQ_MULTIVERSION
+static void add_5(const float *const *line, const float *w, float *restrict y, size_t count)
+{
+    const float *restrict a = line[0], *restrict b = line[1], *restrict c = line[2],
+                *restrict d = line[3], *restrict e = line[4];
+    for (size_t x = 0; x < count; x++)
+        y[x] += w[0] * a[x] + w[1] * b[x] + w[2] * c[x] + w[3] * d[x] + w[4] * e[x];
+}
+
+LDNQ_MULTIVERSION
+static void add_1(const float *restrict line, float w, float *restrict y, size_t count)
+{
+    for (size_t x = 0; x < count; x++)
+        y[x] += w * line[x];
+}
+
+static void add_taps(const struct ldnq_slab *slab, size_t row, size_t kh, const float *w,
+                     size_t width, float *y, size_t count)
+{
+    const float *line[5];
+    if (width == 3 || width == 5) {
+        for (size_t kw = 0; kw < width; kw++)
+            line[kw] = ldnq_slab_line(slab, row, kh, kw);
+        (width == 3 ? add_3 : add_5)(line, w, y, count);
+        return;
+    }
+    for (size_t kw = 0; kw < width; kw++)
+        add_1(ldnq_slab_line(slab, row, kh, kw), w[kw], y, count);
+}
+
+static size_t depthwise_scratch(const struct ldnq_conv_job *job, const struct cut *cut)
+{
+    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
+    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
+    return (ldnq_slab_floats(&slab) + 15) & ~(size_t)15;
+}
+
+static void depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
+                           const struct ldnq_slab *slab, size_t channel, float *y)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    const float *w = job->weight + channel * g->kernel_h * g->kernel_w;
+    for (size_t row = 0; row < tile->rows; row++) {
+        float *line = y + (tile->y + row) * g->out_w + tile->x;
+        memset(line, 0, tile->columns * sizeof *line);
+        for (size_t kh = 0; kh < g->kernel_h; kh++)
+            add_taps(slab, row, kh, w + kh * g->kernel_w, g->kernel_w, line, tile->columns);
+        finish(job, channel, line, tile->columns);
+    }
+}
+
+/* All tiles of one group of one image, and of its (few) outputs. */
+static void run_depthwise(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    struct cut cut = cut_of(job);
+    float *scratch = (float *)job->scratch + thread * depthwise_scratch(job, &cut);
+    for (size_t i = 0; i < cut.down * cut.across; i++) {
+        struct ldnq_tile tile = tile_at(job, &cut, i);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, scratch);
+        ldnq_slab_fill(g, &tile, job->x + chunk * g->height * g->width, &slab);
+        for (size_t m = 0; m < job->outputs; m++) {
+            size_t channel = chunk % job->groups * job->outputs + m;
+            depthwise_tile(job, &tile, &slab, channel,
+                           job->y + (chunk * job->outputs + m) * plane_of(job));
+        }
+    }
+}
+
+/* ---- all ways ---------------------------------------------------------------------------- */
+
+size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
+{
+    size_t bytes, slab_at, floats;
+    if (plane_of(job) == 0 || is_pointwise(job))
+        return 0;
+    struct cut cut = cut_of(job);
+    if (!ldnq_size_mul(inputs_of(job), cut.rows * cut.columns, &floats))
+        return SIZE_MAX;
+    floats = is_depthwise(job) ? depthwise_scratch(job, &cut)
+                               : product_scratch(job, &cut, &slab_at);
+    return ldnq_size_mul(floats, threads * sizeof(float), &bytes) ? bytes : SIZE_MAX;
+}
+
+void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
+{
+    size_t images = job->images * job->groups;
+    if (plane_of(job) == 0 || images == 0)
+        return;
+    struct cut cut = cut_of(job);
+    if (is_depthwise(job))
+        ldnq_pool_run(pool, images, run_depthwise, (void *)job);
+    else
+        ldnq_pool_run(pool, images * cut.down * cut.across, run_product, (void *)job);
+}

@@ -1,0 +1,31 @@
+/* flatten.c: Flatten to two axes: those before `axis`, and the others. */
+#include "ops/op.h"
+
+static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    struct ldnq_shape *to = &call->out[0].shape;
+    int64_t at = ldnq_attr_int(call->node, "axis", 1);
+    call->out[0].dtype = call->in[0]->dtype;
+    if (from->rank < 0) {
+        to->rank = 2;
+        LDNQ_TRY(ldnq_op_unknown_dim(call, &to->dim[0], err));
+        return ldnq_op_unknown_dim(call, &to->dim[1], err);
+    }
+    int axis = from->rank;
+    /* The axis may also be the one behind the last. */
+    if (at != from->rank)
+        LDNQ_TRY(ldnq_op_axis(at, from->rank, &axis, err));
+    *to = (struct ldnq_shape){ .rank = 2, .dim = { 1, 1 } };
+    for (int i = 0; i < from->rank; i++) {
+        int64_t *dim = &to->dim[i < axis ? 0 : 1];
+        LDNQ_TRY(ldnq_op_dim_mul(call, *dim, from->dim[i], dim, err));
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_flatten = {
+    .type = "Flatten", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = flatten_infer,
+};

@@ -1,0 +1,92 @@
+/* gather.c: Gather along one axis: data as (outer, size, inner). */
+#include "ops/op.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
+
+struct gather {
+    struct ldnq_split_at data;
+    size_t count, bytes; /* of indices; of one inner run */
+    const struct ldnq_tensor *indices;
+    const char *from;
+    char *to;
+};
+
+static enum ldnq_status gather_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    int axis;
+    call->out[0].dtype = call->in[0]->dtype;
+    LDNQ_TRY(ldnq_op_require(call, 1, INDEX_TYPES, err));
+    if (data->rank < 0 || indices->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
+    if (data->rank - 1 + indices->rank > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
+                         LDNQ_MAX_RANK);
+    out->rank = 0;
+    for (int i = 0; i < axis; i++)
+        out->dim[out->rank++] = data->dim[i];
+    for (int i = 0; i < indices->rank; i++)
+        out->dim[out->rank++] = indices->dim[i];
+    for (int i = axis + 1; i < data->rank; i++)
+        out->dim[out->rank++] = data->dim[i];
+    return LDNQ_OK;
+}
+
+static int64_t index_at(const struct ldnq_tensor *indices, size_t i)
+{
+    return indices->dtype == LDNQ_INT64 ? ((const int64_t *)indices->data)[i]
+                                        : ((const int32_t *)indices->data)[i];
+}
+
+static enum ldnq_status check_indices(const struct gather *gather, struct ldnq_error *err)
+{
+    int64_t size = (int64_t)gather->data.size;
+    for (size_t i = 0; i < gather->count; i++) {
+        int64_t index = index_at(gather->indices, i);
+        if (index < -size || index >= size)
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "index %" PRId64 " is outside of an axis of %" PRId64 " elements",
+                             index, size);
+    }
+    return LDNQ_OK;
+}
+
+/* Rows of the output: (outer, index). */
+static void gather_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct gather *gather = ctx;
+    for (size_t row = first; row < last; row++) {
+        int64_t index = index_at(gather->indices, row % gather->count);
+        size_t at = (size_t)(index < 0 ? index + (int64_t)gather->data.size : index);
+        size_t from = row / gather->count * gather->data.size + at;
+        memcpy(gather->to + row * gather->bytes, gather->from + from * gather->bytes,
+               gather->bytes);
+    }
+}
+
+static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *data = call->in[0];
+    int axis;
+    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
+    struct gather gather = { .data = ldnq_op_split_at(&data->shape, axis),
+                             .count = ldnq_tensor_count(call->in[1]), .indices = call->in[1],
+                             .from = data->data, .to = call->out[0].data };
+    gather.bytes = gather.data.inner * ldnq_dtype_size(data->dtype);
+    LDNQ_TRY(check_indices(&gather, err));
+    ldnq_op_for_rows(call, gather.data.outer * gather.count, gather.data.inner, gather_rows,
+                     &gather);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_gather = {
+    .type = "Gather", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .infer = gather_infer,
+    .forward = gather_forward,
+};

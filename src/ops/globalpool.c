@@ -1,0 +1,85 @@
+/* globalpool.c: GlobalAveragePool and GlobalMaxPool: a number a plane.
+ *
+ * Shapes  x (N, C, D1, D2, ...), y (N, C, 1, 1, ...)
+ */
+#include "ops/op.h"
+
+#include <math.h>
+
+#include "ops/sums.h"
+
+struct planes {
+    const float *x;
+    float *y;
+    size_t size;
+};
+
+static enum ldnq_status globalpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape *out = &call->out[0].shape;
+    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    if (out->rank >= 0 && out->rank < 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
+                         out->rank);
+    for (int i = 2; i < out->rank; i++)
+        out->dim[i] = 1;
+    return LDNQ_OK;
+}
+
+static void average_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct planes *planes = ctx;
+    for (size_t i = first; i < last; i++)
+        planes->y[i] =
+            (float)(ldnq_sum(planes->x + i * planes->size, planes->size) / (double)planes->size);
+}
+
+static void max_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct planes *planes = ctx;
+    for (size_t i = first; i < last; i++) {
+        const float *x = planes->x + i * planes->size;
+        float max = -INFINITY;
+        for (size_t k = 0; k < planes->size; k++)
+            max = x[k] > max ? x[k] : max;
+        planes->y[i] = max;
+    }
+}
+
+static enum ldnq_status globalpool_forward(const struct ldnq_op_call *call, ldnq_range_fn *run)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .size = 1 };
+    for (int i = 2; i < shape->rank; i++)
+        planes.size *= (size_t)shape->dim[i];
+    ldnq_op_for_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, run, &planes);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status globalaveragepool_forward(const struct ldnq_op_call *call,
+                                                  struct ldnq_error *err)
+{
+    (void)err;
+    return globalpool_forward(call, average_planes);
+}
+
+static enum ldnq_status globalmaxpool_forward(const struct ldnq_op_call *call,
+                                              struct ldnq_error *err)
+{
+    (void)err;
+    return globalpool_forward(call, max_planes);
+}
+
+const struct ldnq_op ldnq_op_globalaveragepool = {
+    .type = "GlobalAveragePool", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = globalpool_infer,
+    .forward = globalaveragepool_forward,
+};
+
+const struct ldnq_op ldnq_op_globalmaxpool = {
+    .type = "GlobalMaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = globalpool_infer,
+    .forward = globalmaxpool_forward,
+};

@@ -1,0 +1,81 @@
+/* lrn.c: LRN, local response normalization across channels.
+ *
+ * Shapes  x, y (N, C, ...)
+ *         y = x / (bias + alpha / size * sum of x^2 over size channels) ^ beta
+ *         the window has floor((size-1)/2) channels before and the rest behind
+ */
+#include "ops/op.h"
+
+#include <math.h>
+
+#include "base/size.h"
+
+struct lrn {
+    const float *x;
+    float *y;
+    size_t channels, plane, before, behind;
+    float scale, beta, bias; /* scale: alpha / size */
+};
+
+static enum ldnq_status lrn_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                 const void **attrs, struct ldnq_error *err)
+{
+    (void)arena;
+    (void)attrs;
+    return ldnq_attr_int(node, "size", 0) < 1 ? ldnq_fail(err, LDNQ_MODEL, "has no size")
+                                              : LDNQ_OK;
+}
+
+static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    int rank = call->in[0]->shape.rank;
+    if (rank >= 0 && rank < 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least", rank);
+    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+}
+
+static void lrn_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct lrn *lrn = ctx;
+    for (size_t i = first; i < last; i++) {
+        size_t c = i % lrn->channels, image = i - c;
+        size_t from = c > lrn->before ? c - lrn->before : 0;
+        size_t to = ldnq_size_min(c + lrn->behind, lrn->channels - 1);
+        float *y = lrn->y + i * lrn->plane;
+        for (size_t k = 0; k < lrn->plane; k++)
+            y[k] = 0.0f;
+        for (size_t other = from; other <= to; other++) {
+            const float *x = lrn->x + (image + other) * lrn->plane;
+            for (size_t k = 0; k < lrn->plane; k++)
+                y[k] += x[k] * x[k];
+        }
+        const float *x = lrn->x + i * lrn->plane;
+        for (size_t k = 0; k < lrn->plane; k++)
+            y[k] = x[k] * powf(lrn->bias + lrn->scale * y[k], -lrn->beta);
+    }
+}
+
+static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    int64_t size = ldnq_attr_int(call->node, "size", 0);
+    struct lrn lrn = { .x = call->in[0]->data, .y = call->out[0].data,
+                       .channels = (size_t)shape->dim[1], .plane = 1,
+                       .before = (size_t)((size - 1) / 2), .behind = (size_t)(size / 2),
+                       .scale = ldnq_attr_float(call->node, "alpha", 1e-4f) / (float)size,
+                       .beta = ldnq_attr_float(call->node, "beta", 0.75f),
+                       .bias = ldnq_attr_float(call->node, "bias", 1.0f) };
+    (void)err;
+    for (int i = 2; i < shape->rank; i++)
+        lrn.plane *= (size_t)shape->dim[i];
+    ldnq_op_for_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, lrn_planes, &lrn);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_lrn = {
+    .type = "LRN", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .read = lrn_read,
+    .infer = lrn_infer,
+    .forward = lrn_forward,
+};

@@ -1,0 +1,164 @@
+/* matmul.c: MatMul, numpy's matmul.
+ *
+ * Shapes  A (..., M, K), B (..., K, N), the leading axes broadcast; an input with
+ *         one axis is a row (A) or a column (B) whose axis the output drops
+ */
+#include "base/size.h"
+#include "ops/layer.h"
+#include "ops/product.h"
+
+/* An input with one axis gets a second one of size 1. */
+static struct ldnq_shape as_matrix(const struct ldnq_shape *shape, bool is_left)
+{
+    struct ldnq_shape matrix = *shape;
+    if (shape->rank == 1) {
+        matrix.rank = 2;
+        matrix.dim[is_left ? 1 : 0] = shape->dim[0];
+        matrix.dim[is_left ? 0 : 1] = 1;
+    }
+    return matrix;
+}
+
+static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
+                                     const struct ldnq_shape *b, struct ldnq_shape *y,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
+    int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
+    lead_a.rank -= 2;
+    lead_b.rank -= 2;
+    LDNQ_TRY(ldnq_op_broadcast(call, &lead_a, &lead_b, y, err));
+    if (y->rank + 2 > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
+                         LDNQ_MAX_RANK);
+    if (a->rank > 1)
+        y->dim[y->rank++] = m;
+    if (b->rank > 1)
+        y->dim[y->rank++] = n;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < call->in_count; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    call->out[0].dtype = LDNQ_FLOAT;
+    const struct ldnq_shape *a = &call->in[0]->shape, *b = &call->in[1]->shape;
+    if (a->rank < 0 || b->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (a->rank == 0 || b->rank == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
+    int64_t k = a->dim[a->rank - 1], other = b->dim[b->rank > 1 ? b->rank - 2 : 0];
+    if (!ldnq_is_symbol(k) && !ldnq_is_symbol(other) && k != other)
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %lld and %lld",
+                         (long long)k, (long long)other);
+    return output_shape(call, a, b, &call->out[0].shape, err);
+}
+
+struct leading_axes {
+    struct ldnq_shape lead;
+    size_t strides_a[LDNQ_MAX_RANK], strides_b[LDNQ_MAX_RANK];
+    size_t matrix_a, matrix_b; /* elements of one matrix */
+};
+
+static void batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
+{
+    const struct leading_axes *axes = ctx;
+    offsets[0] = offsets[1] = 0;
+    for (int i = axes->lead.rank - 1; i >= 0; i--) {
+        size_t dim = (size_t)axes->lead.dim[i], at = batch % dim;
+        batch /= dim;
+        offsets[0] += at * axes->strides_a[i] * axes->matrix_a;
+        offsets[1] += at * axes->strides_b[i] * axes->matrix_b;
+    }
+}
+
+static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape a = as_matrix(&call->in[0]->shape, true);
+    struct ldnq_shape b = as_matrix(&call->in[1]->shape, false);
+    struct ldnq_product product = {
+        .m = (size_t)a.dim[a.rank - 2], .n = (size_t)b.dim[b.rank - 1],
+        .k = (size_t)a.dim[a.rank - 1], .alpha = 1.0f, .batches = 1,
+        .a = call->in[0]->data, .b = call->in[1]->data, .c = call->out[0].data,
+    };
+    struct leading_axes axes = { .matrix_a = product.m * product.k,
+                                 .matrix_b = product.k * product.n };
+    size_t lead_a = 1;
+    ldnq_shape_span(&a, 0, a.rank - 2, &lead_a);
+    if (b.rank == 2) {
+        /* One matrix for all: the left side's leading axes are more rows. */
+        product.m *= lead_a;
+    } else {
+        struct ldnq_op_call at_run_time = *call;
+        a.rank -= 2;
+        b.rank -= 2;
+        LDNQ_TRY(ldnq_op_broadcast(&at_run_time, &a, &b, &axes.lead, err));
+        ldnq_shape_count(&axes.lead, &product.batches);
+        ldnq_op_strides(&a, &axes.lead, axes.strides_a);
+        ldnq_op_strides(&b, &axes.lead, axes.strides_b);
+        product.offsets = batch_offsets;
+        product.ctx = &axes;
+    }
+    ldnq_product_run(&product, call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- as a layer ----------------------------------------------------------------------- */
+
+static enum ldnq_status matmul_describe(const struct ldnq_node *node,
+                                        const struct ldnq_tensor *weight,
+                                        const struct ldnq_tensor *bias,
+                                        struct ldnq_layer_view *view, struct ldnq_error *err)
+{
+    (void)node;
+    (void)bias;
+    if (weight->shape.rank != 2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
+                         weight->shape.rank);
+    *view = (struct ldnq_layer_view){ .groups = 1,
+                                      .outputs = (size_t)weight->shape.dim[1],
+                                      .inputs = (size_t)weight->shape.dim[0],
+                                      .transposed = true,
+                                      .channel_axis = 1 };
+    return LDNQ_OK;
+}
+
+static size_t matmul_positions(const struct ldnq_op_call *call)
+{
+    size_t rows = 0;
+    const struct ldnq_shape *a = &call->in[0]->shape;
+    return ldnq_shape_span(a, 0, a->rank - 1, &rows) ? rows : 0;
+}
+
+static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                           size_t count, float *columns, size_t ld)
+{
+    (void)group;
+    const struct ldnq_shape *a = &call->in[0]->shape;
+    size_t k = (size_t)a->dim[a->rank - 1];
+    const float *rows = (const float *)call->in[0]->data + first * k;
+    for (size_t i = 0; i < k; i++)
+        for (size_t p = 0; p < count; p++)
+            columns[i * ld + p] = rows[p * k + i];
+}
+
+static const struct ldnq_op_layer matmul_layer = {
+    .weight_input = 1,
+    .bias_input = -1,
+    .describe = matmul_describe,
+    .positions = matmul_positions,
+    .columns = matmul_columns,
+};
+
+const struct ldnq_op ldnq_op_matmul = {
+    .type = "MatMul",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .infer = matmul_infer,
+    .forward = matmul_forward,
+    .layer = &matmul_layer,
+};

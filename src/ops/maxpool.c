@@ -1,0 +1,76 @@
+/* maxpool.c: MaxPool. The second output (Indices) is not made. */
+#include "ops/pooling.h"
+
+#include <math.h>
+
+#define MAXPOOL_TYPES \
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
+
+/* One output row takes, tap by tap, the greater of itself and the input row. */
+#define MAXPOOL(name, T, LOWEST)                                                                   \
+    static void name##_tap(T *restrict y, const T *restrict x, size_t count, size_t stride)        \
+    {                                                                                              \
+        if (stride == 1) {                                                                         \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[i] > y[i] ? x[i] : y[i];                                                  \
+        } else if (stride == 2) {                                                                  \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[2 * i] > y[i] ? x[2 * i] : y[i];                                          \
+        } else {                                                                                   \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[i * stride] > y[i] ? x[i * stride] : y[i];                                \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_line(const struct ldnq_pooling *p, const T *x, T *y)                        \
+    {                                                                                              \
+        const struct ldnq_pooling_axis *w = &p->axis[2];                                           \
+        size_t first, last, at;                                                                    \
+        for (size_t k = 0; k < w->kernel; k++) {                                                   \
+            ldnq_pooling_inside(w, k, &first, &last, &at);                                         \
+            if (last > first)                                                                      \
+                name##_tap(y + first, x + at, last - first, (size_t)w->stride);                    \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const void *ctx, size_t first, size_t last)                                   \
+    {                                                                                              \
+        const struct ldnq_pooling *p = ctx;                                                        \
+        size_t width = p->axis[2].in, id, ih;                                                      \
+        for (size_t row = first; row < last; row++) {                                              \
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);                                 \
+            const T *x = (const T *)p->x + at.plane * p->axis[0].in * p->axis[1].in * width;       \
+            T *y = (T *)p->y + row * p->axis[2].out;                                               \
+            for (size_t i = 0; i < p->axis[2].out; i++)                                            \
+                y[i] = (LOWEST);                                                                   \
+            for (size_t d = 0; d < p->axis[0].kernel; d++)                                         \
+                for (size_t h = 0; h < p->axis[1].kernel; h++)                                     \
+                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&                            \
+                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))                              \
+                        name##_line(p, x + (id * p->axis[1].in + ih) * width, y);                  \
+        }                                                                                          \
+    }
+
+MAXPOOL(maxpool_float, float, -INFINITY)
+MAXPOOL(maxpool_int8, int8_t, INT8_MIN)
+MAXPOOL(maxpool_uint8, uint8_t, 0)
+
+static enum ldnq_status maxpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return ldnq_pooling_infer(call, MAXPOOL_TYPES, err);
+}
+
+static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    enum ldnq_dtype dtype = call->in[0]->dtype;
+    ldnq_range_fn *run = dtype == LDNQ_FLOAT  ? maxpool_float
+                         : dtype == LDNQ_INT8 ? maxpool_int8
+                                              : maxpool_uint8;
+    return ldnq_pooling_run(call, run, err);
+}
+
+const struct ldnq_op ldnq_op_maxpool = {
+    .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .read = ldnq_pooling_read,
+    .infer = maxpool_infer,
+    .forward = maxpool_forward,
+};

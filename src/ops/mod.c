@@ -1,0 +1,59 @@
+/* mod.c: Mod. With fmod=1 the result has the dividend's sign (C's), else the
+ * divisor's (Python's). */
+#include "ops/spans.h"
+
+#include <math.h>
+
+/* Division by -1 overflows for the least number; its remainder is 0. */
+#define REMAINDER(x, y) ((y) == -1 ? 0 : (x) % (y))
+#define MODULO(x, y) (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
+
+LDNQ_SPAN(mod_int32, int32_t, int32_t, MODULO(x, y))
+LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))
+LDNQ_SPAN(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
+LDNQ_SPAN(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
+LDNQ_SPAN(fmod_float, float, float, fmodf(x, y))
+
+static const struct ldnq_span_case mod_cases[] = {
+    { LDNQ_INT32, mod_int32 }, { LDNQ_INT64, mod_int64 },
+};
+static const struct ldnq_span_case fmod_cases[] = {
+    { LDNQ_INT32, fmod_int32 }, { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
+};
+
+static bool is_fmod(const struct ldnq_op_call *call)
+{
+    return ldnq_attr_int(call->node, "fmod", 0) != 0;
+}
+
+static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    if (is_fmod(call))
+        return ldnq_binary_infer(call, fmod_cases, 3, LDNQ_UNDEFINED, err);
+    if (call->in[0]->dtype == LDNQ_FLOAT)
+        return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
+    return ldnq_binary_infer(call, mod_cases, 2, LDNQ_UNDEFINED, err);
+}
+
+static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *divisor = call->in[1];
+    bool zero = false;
+    for (size_t i = 0; i < ldnq_tensor_count(divisor) && divisor->dtype != LDNQ_FLOAT; i++)
+        zero |= divisor->dtype == LDNQ_INT64 ? ((const int64_t *)divisor->data)[i] == 0
+                                             : ((const int32_t *)divisor->data)[i] == 0;
+    if (zero)
+        return ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero");
+    if (is_fmod(call))
+        ldnq_binary_run(call, fmod_cases, 3);
+    else
+        ldnq_binary_run(call, mod_cases, 2);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_mod = {
+    .type = "Mod", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .infer = mod_infer,
+    .forward = mod_forward,
+};

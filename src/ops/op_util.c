@@ -1,0 +1,306 @@
+#include "ops/op.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/size.h"
+
+/* ---- attributes ----------------------------------------------------------------- */
+
+int64_t ldnq_attr_int(const struct ldnq_node *node, const char *name, int64_t otherwise)
+{
+    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    return attr && attr->kind == LDNQ_ATTR_INT ? attr->i : otherwise;
+}
+
+float ldnq_attr_float(const struct ldnq_node *node, const char *name, float otherwise)
+{
+    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    return attr && attr->kind == LDNQ_ATTR_FLOAT ? attr->f : otherwise;
+}
+
+const char *ldnq_attr_string(const struct ldnq_node *node, const char *name, const char *otherwise)
+{
+    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    return attr && attr->kind == LDNQ_ATTR_STRING ? attr->s : otherwise;
+}
+
+const int64_t *ldnq_attr_ints(const struct ldnq_node *node, const char *name, size_t *count)
+{
+    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    *count = attr && attr->kind == LDNQ_ATTR_INTS ? attr->count : 0;
+    return attr && attr->kind == LDNQ_ATTR_INTS ? attr->ints : NULL;
+}
+
+/* ---- what infer needs ------------------------------------------------------------ */
+
+enum ldnq_status ldnq_op_require(const struct ldnq_op_call *call, size_t input, unsigned mask,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensor = input < call->in_count ? call->in[input] : NULL;
+    if (!tensor || (mask & LDNQ_DTYPE_BIT(tensor->dtype)))
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_UNSUPPORTED, "input %zu of type %s is not supported", input,
+                     ldnq_dtype_name(tensor->dtype));
+}
+
+enum ldnq_status ldnq_op_infer_same(struct ldnq_op_call *call, unsigned mask,
+                                    struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_op_require(call, 0, mask, err));
+    call->out[0].dtype = call->in[0]->dtype;
+    call->out[0].shape = call->in[0]->shape;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_require_one(const struct ldnq_op_call *call, size_t input,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    size_t count;
+    if (!tensor || !ldnq_shape_count(&tensor->shape, &count) || count == 1)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL, "input %zu has %zu elements where one is needed", input,
+                     count);
+}
+
+enum ldnq_status ldnq_op_unknown_dim(struct ldnq_op_call *call, int64_t *dim,
+                                     struct ldnq_error *err)
+{
+    if (!call->graph)
+        return ldnq_fail(err, LDNQ_MODEL, "a size can't be told from its inputs");
+    return ldnq_graph_symbol(call->graph, NULL, dim, err);
+}
+
+enum ldnq_status ldnq_op_unknown_shape(struct ldnq_op_call *call, size_t output,
+                                       struct ldnq_error *err)
+{
+    if (!call->graph)
+        return ldnq_fail(err, LDNQ_MODEL, "a shape can't be told from its inputs");
+    call->out[output].shape.rank = LDNQ_RANK_UNKNOWN;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_dim_mul(struct ldnq_op_call *call, int64_t a, int64_t b, int64_t *out,
+                                 struct ldnq_error *err)
+{
+    if (a == 1 || b == 1) {
+        *out = a == 1 ? b : a;
+        return LDNQ_OK;
+    }
+    if (a == 0 || b == 0) {
+        *out = 0;
+        return LDNQ_OK;
+    }
+    if (ldnq_is_symbol(a) || ldnq_is_symbol(b))
+        return ldnq_op_unknown_dim(call, out, err);
+    if (!ldnq_int64_mul(a, b, out))
+        return ldnq_fail(err, LDNQ_MODEL, "the size %" PRId64 " times %" PRId64 " is too large", a,
+                         b);
+    return LDNQ_OK;
+}
+
+static int64_t int_at(const struct ldnq_tensor *tensor, size_t i)
+{
+    return tensor->dtype == LDNQ_INT64 ? ((const int64_t *)tensor->data)[i]
+                                       : ((const int32_t *)tensor->data)[i];
+}
+
+enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input, int64_t *values,
+                                   size_t capacity, size_t *count, bool *known,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensor = call->in[input];
+    *known = false;
+    *count = 0;
+    LDNQ_TRY(ldnq_op_require(call, input,
+                             LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT32), err));
+    if (tensor->shape.rank > 1)
+        return ldnq_fail(err, LDNQ_MODEL, "input %zu has %d axes where a list is needed", input,
+                         tensor->shape.rank);
+    if (!ldnq_shape_count(&tensor->shape, count))
+        return LDNQ_OK;
+    if (*count > capacity)
+        return ldnq_fail(err, LDNQ_MODEL, "input %zu has %zu elements where %zu is the most",
+                         input, *count, capacity);
+    if (!tensor->data)
+        return LDNQ_OK;
+    *known = true;
+    for (size_t i = 0; i < *count; i++) {
+        values[i] = int_at(tensor, i);
+        *known = *known && !ldnq_is_symbol(values[i]);
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input,
+                                   struct ldnq_shape *dims, struct ldnq_error *err)
+{
+    size_t count;
+    bool known;
+    LDNQ_TRY(ldnq_op_read_ints(call, input, dims->dim, LDNQ_MAX_RANK, &count, &known, err));
+    if (call->in[input]->data) {
+        dims->rank = (int)count;
+        return LDNQ_OK;
+    }
+    if (!call->graph)
+        return ldnq_fail(err, LDNQ_MODEL, "input %zu holds sizes that are not known", input);
+    dims->rank = LDNQ_RANK_UNKNOWN;
+    if (call->in[input]->shape.rank < 0 || !ldnq_shape_is_known(&call->in[input]->shape))
+        return LDNQ_OK;
+    dims->rank = (int)count;
+    for (int i = 0; i < dims->rank; i++)
+        LDNQ_TRY(ldnq_op_unknown_dim(call, &dims->dim[i], err));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_axis(int64_t axis, int rank, int *out, struct ldnq_error *err)
+{
+    if (axis < -rank || axis >= rank)
+        return ldnq_fail(err, LDNQ_MODEL, "axis %" PRId64 " does not exist in a tensor of %d axes",
+                         axis, rank);
+    *out = (int)(axis < 0 ? axis + rank : axis);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_axes(const int64_t *axes, size_t count, int rank, unsigned *set,
+                              struct ldnq_error *err)
+{
+    *set = 0;
+    for (size_t i = 0; i < count; i++) {
+        int axis = 0;
+        LDNQ_TRY(ldnq_op_axis(axes[i], rank, &axis, err));
+        if (*set & (1u << axis))
+            return ldnq_fail(err, LDNQ_MODEL, "axis %d stands twice in its list of axes", axis);
+        *set |= 1u << axis;
+    }
+    return LDNQ_OK;
+}
+
+struct ldnq_split_at ldnq_op_split_at(const struct ldnq_shape *shape, int axis)
+{
+    struct ldnq_split_at split = { 1, 1, 1 };
+    for (int i = 0; i < shape->rank; i++) {
+        size_t *part = i < axis ? &split.outer : i > axis ? &split.inner : &split.size;
+        *part *= (size_t)shape->dim[i];
+    }
+    return split;
+}
+
+/* ---- broadcasting ----------------------------------------------------------------- */
+
+static int64_t dim_from_end(const struct ldnq_shape *shape, int from_end)
+{
+    return from_end < shape->rank ? shape->dim[shape->rank - 1 - from_end] : 1;
+}
+
+static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int64_t b,
+                                      int64_t *out, struct ldnq_error *err)
+{
+    if (a == b || b == 1) {
+        *out = a;
+    } else if (a == 1) {
+        *out = b;
+    } else if (ldnq_is_symbol(a) && ldnq_is_symbol(b)) {
+        return ldnq_op_unknown_dim(call, out, err);
+    } else if (ldnq_is_symbol(a) || ldnq_is_symbol(b)) {
+        /* The symbol can only be 1 or the other one's size. */
+        *out = ldnq_is_symbol(a) ? b : a;
+    } else {
+        return ldnq_fail(err, LDNQ_MODEL, "sizes %" PRId64 " and %" PRId64 " don't broadcast", a,
+                         b);
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_op_broadcast(struct ldnq_op_call *call, const struct ldnq_shape *a,
+                                   const struct ldnq_shape *b, struct ldnq_shape *out,
+                                   struct ldnq_error *err)
+{
+    if (a->rank < 0 || b->rank < 0) {
+        out->rank = LDNQ_RANK_UNKNOWN;
+        return LDNQ_OK;
+    }
+    struct ldnq_shape result = { .rank = a->rank > b->rank ? a->rank : b->rank };
+    for (int i = 0; i < result.rank; i++)
+        LDNQ_TRY(broadcast_dim(call, dim_from_end(a, i), dim_from_end(b, i),
+                               &result.dim[result.rank - 1 - i], err));
+    *out = result;
+    return LDNQ_OK;
+}
+
+void ldnq_op_strides(const struct ldnq_shape *shape, const struct ldnq_shape *out,
+                     size_t strides[LDNQ_MAX_RANK])
+{
+    size_t stride = 1;
+    for (int i = 0; i < out->rank; i++) {
+        int64_t dim = dim_from_end(shape, i);
+        strides[out->rank - 1 - i] = dim == 1 ? 0 : stride;
+        stride *= (size_t)dim;
+    }
+}
+
+/* ---- pieces of work --------------------------------------------------------------- */
+
+#define PIECE ((size_t)16384)
+
+struct ranges {
+    ldnq_range_fn *run;
+    const void *ctx;
+    size_t count, piece;
+};
+
+static void run_range(void *argument, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct ranges *ranges = argument;
+    size_t first = chunk * ranges->piece;
+    ranges->run(ranges->ctx, first, ldnq_size_min(first + ranges->piece, ranges->count));
+}
+
+static void for_pieces(const struct ldnq_op_call *call, struct ranges *ranges)
+{
+    size_t pieces = ldnq_size_ceil_div(ranges->count, ranges->piece);
+    if (pieces == 1)
+        ranges->run(ranges->ctx, 0, ranges->count);
+    else
+        ldnq_pool_run(call->pool, pieces, run_range, ranges);
+}
+
+void ldnq_op_for_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
+                        const void *ctx)
+{
+    struct ranges ranges = { .run = run, .ctx = ctx, .count = count, .piece = PIECE };
+    for_pieces(call, &ranges);
+}
+
+void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost,
+                      ldnq_range_fn *run, const void *ctx)
+{
+    size_t piece = ldnq_size_max(1, PIECE / ldnq_size_max(1, cost));
+    struct ranges ranges = { .run = run, .ctx = ctx, .count = rows, .piece = piece };
+    for_pieces(call, &ranges);
+}
+
+/* ---- infer with its checks ---------------------------------------------------------- */
+
+static bool shape_is_sane(const struct ldnq_shape *shape)
+{
+    if (shape->rank < LDNQ_RANK_UNKNOWN || shape->rank > LDNQ_MAX_RANK)
+        return false;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dim[i] < 0 && !ldnq_is_symbol(shape->dim[i]))
+            return false;
+    return true;
+}
+
+enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < call->out_count; i++)
+        call->out[i] = (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
+    LDNQ_TRY(call->node->op->infer(call, err));
+    for (size_t i = 0; i < call->out_count; i++)
+        if (!shape_is_sane(&call->out[i].shape))
+            return ldnq_fail(err, LDNQ_MODEL, "its output %zu would have a negative size", i);
+    return LDNQ_OK;
+}

@@ -1,0 +1,104 @@
+#include "ops/pooling.h"
+
+#include "base/size.h"
+
+enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                   const void **attrs, struct ldnq_error *err)
+{
+    size_t count;
+    struct ldnq_window *window = ldnq_arena_alloc(arena, 1, sizeof *window, err);
+    if (!window)
+        return LDNQ_NOMEM;
+    *attrs = window;
+    if (!ldnq_attr_ints(node, "kernel_shape", &count) || count == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "has no kernel_shape");
+    return ldnq_window_read(node, window, err);
+}
+
+enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    if (in->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if ((size_t)in->rank != window->axes + 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where its window needs %zu",
+                         in->rank, window->axes + 2);
+    for (size_t i = 0; i < window->axes; i++)
+        LDNQ_TRY(ldnq_window_output(call, window, i, in->dim[i + 2], window->kernel[i],
+                                    &out->dim[i + 2], NULL, err));
+    return LDNQ_OK;
+}
+
+static ptrdiff_t trailing_limit(const struct ldnq_window *window, size_t i,
+                                const struct ldnq_pooling_axis *axis)
+{
+    ptrdiff_t in = (ptrdiff_t)axis->in;
+    if (window->auto_pad == LDNQ_PAD_NOTSET)
+        return in + (ptrdiff_t)window->pad_end[i];
+    /* SAME pads as much as the last window needs; VALID's windows stay inside. */
+    ptrdiff_t reach = ((ptrdiff_t)axis->out - 1) * axis->stride - axis->begin +
+                      ((ptrdiff_t)axis->kernel - 1) * axis->dilation + 1;
+    return reach > in ? reach : in;
+}
+
+static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
+                                 struct ldnq_pooling_axis *axis, struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    struct ldnq_op_call sized = *call;
+    int64_t in = call->in[0]->shape.dim[i + 2], out, begin;
+    LDNQ_TRY(ldnq_window_output(&sized, window, i, in, window->kernel[i], &out, &begin, err));
+    *axis = (struct ldnq_pooling_axis){
+        .in = (size_t)in, .out = (size_t)out, .kernel = (size_t)window->kernel[i],
+        .stride = (ptrdiff_t)window->stride[i], .dilation = (ptrdiff_t)window->dilation[i],
+        .begin = (ptrdiff_t)begin,
+    };
+    axis->limit = trailing_limit(window, i, axis);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct ldnq_pooling pooling = {
+        .x = call->in[0]->data, .y = call->out[0].data,
+        .include_pad = ldnq_attr_int(call->node, "count_include_pad", 0) != 0,
+    };
+    size_t missing = LDNQ_WINDOW_AXES - window->axes, taps = 1;
+    for (size_t i = 0; i < missing; i++)
+        pooling.axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
+    for (size_t i = 0; i < window->axes; i++) {
+        LDNQ_TRY(set_axis(call, i, &pooling.axis[missing + i], err));
+        taps *= pooling.axis[missing + i].kernel;
+    }
+    size_t rows = (size_t)(shape->dim[0] * shape->dim[1]) * pooling.axis[0].out *
+                  pooling.axis[1].out;
+    ldnq_op_for_rows(call, rows, pooling.axis[2].out * taps, run, &pooling);
+    return LDNQ_OK;
+}
+
+struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row)
+{
+    size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
+    return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od,
+                                      .oh = row % oh };
+}
+
+void ldnq_pooling_inside(const struct ldnq_pooling_axis *axis, size_t k, size_t *first,
+                         size_t *last, size_t *at)
+{
+    ptrdiff_t offset = (ptrdiff_t)k * axis->dilation - axis->begin, in = (ptrdiff_t)axis->in;
+    ptrdiff_t stride = axis->stride;
+    ptrdiff_t low = offset < 0 ? (-offset + stride - 1) / stride : 0;
+    ptrdiff_t high = in > offset ? (in - offset + stride - 1) / stride : 0;
+    high = high < (ptrdiff_t)axis->out ? high : (ptrdiff_t)axis->out;
+    *first = (size_t)low;
+    *last = (size_t)(high > low ? high : low);
+    *at = (size_t)(low * stride + offset);
+}

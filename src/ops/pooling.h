@@ -1,0 +1,57 @@
+/* pooling.h: what MaxPool and AveragePool share: the window over one to three
+ * spatial axes, walked one output row at a time.
+ *
+ * Shapes  x (N, C, D, H, W), y (N, C, OD, OH, OW); missing axes have one element
+ */
+#ifndef LDNQ_OPS_POOLING_H
+#define LDNQ_OPS_POOLING_H
+
+#include "ops/window.h"
+
+struct ldnq_pooling_axis {
+    size_t in, out, kernel;
+    ptrdiff_t stride, dilation, begin;
+    /* First position behind the trailing pad, where ceil_mode's last window may
+     * reach beyond. */
+    ptrdiff_t limit;
+};
+
+struct ldnq_pooling {
+    struct ldnq_pooling_axis axis[LDNQ_WINDOW_AXES]; /* D, H, W */
+    const void *x;
+    void *y;
+    bool include_pad; /* AveragePool's count_include_pad */
+};
+
+/* Reads the attributes and wants kernel_shape. */
+enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                   const void **attrs, struct ldnq_error *err);
+enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
+                                    struct ldnq_error *err);
+/* The geometry of a call, and run over all output rows (plane, od, oh), where
+ * ctx is the struct ldnq_pooling. */
+enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
+                                  struct ldnq_error *err);
+
+/* Output row -> its input plane's number and the first tap's place in D and H. */
+struct ldnq_pooling_row {
+    size_t plane;
+    size_t od, oh;
+};
+struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row);
+
+/* Where tap k of output o reads; false when that is padding. */
+static inline bool ldnq_pooling_tap(const struct ldnq_pooling_axis *axis, size_t o, size_t k,
+                                    size_t *at)
+{
+    ptrdiff_t place = (ptrdiff_t)o * axis->stride - axis->begin + (ptrdiff_t)k * axis->dilation;
+    *at = (size_t)place;
+    return place >= 0 && place < (ptrdiff_t)axis->in;
+}
+
+/* Outputs first .. last-1 are those whose tap k reads inside of the axis; output
+ * first reads at `at`. */
+void ldnq_pooling_inside(const struct ldnq_pooling_axis *axis, size_t k, size_t *first,
+                         size_t *last, size_t *at);
+
+#endif

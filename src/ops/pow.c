@@ -1,0 +1,95 @@
+/* pow.c: Pow; the exponent may be of another type than the base, which gives
+ * the output its type. */
+#include "ops/spans.h"
+
+#include <math.h>
+
+/* By squaring; wraps around. Below 1 in magnitude what is left is 0. */
+static int64_t whole_power(int64_t base, int64_t exponent)
+{
+    uint64_t result = 1, square = (uint64_t)base;
+    if (exponent < 0)
+        return base == 1 ? 1 : base == -1 ? (exponent & 1 ? -1 : 1) : 0;
+    for (; exponent > 0; exponent >>= 1) {
+        if (exponent & 1)
+            result *= square;
+        square *= square;
+    }
+    return (int64_t)result;
+}
+
+static int64_t power_cut(int64_t base, float exponent)
+{
+    double power = pow((double)base, (double)exponent);
+    return power < 0x1p63 && power >= -0x1p63 ? (int64_t)power : INT64_MIN;
+}
+
+/* B of base x and exponent y, an E. */
+#define POWER(name, B, E, EXPR)                                                                    \
+    static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
+    {                                                                                              \
+        const B *a = in[0];                                                                        \
+        const E *b = in[1];                                                                        \
+        B *out = out_;                                                                             \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            const B x = a[i * step[0]];                                                            \
+            const E y = b[i * step[1]];                                                            \
+            out[i] = (B)(EXPR);                                                                    \
+        }                                                                                          \
+    }
+
+POWER(float_float, float, float, powf(x, y))
+POWER(float_int32, float, int32_t, powf(x, (float)y))
+POWER(float_int64, float, int64_t, powf(x, (float)y))
+POWER(int32_int32, int32_t, int32_t, whole_power(x, y))
+POWER(int32_int64, int32_t, int64_t, whole_power(x, y))
+POWER(int32_float, int32_t, float, power_cut(x, y))
+POWER(int64_int32, int64_t, int32_t, whole_power(x, y))
+POWER(int64_int64, int64_t, int64_t, whole_power(x, y))
+POWER(int64_float, int64_t, float, power_cut(x, y))
+/* What most exported models take Pow for. */
+LDNQ_SPAN(square_float, float, float, ((void)y, x * x))
+
+static const struct ldnq_span_case float_cases[] = {
+    { LDNQ_FLOAT, float_float }, { LDNQ_INT32, float_int32 }, { LDNQ_INT64, float_int64 },
+};
+static const struct ldnq_span_case int32_cases[] = {
+    { LDNQ_FLOAT, int32_float }, { LDNQ_INT32, int32_int32 }, { LDNQ_INT64, int32_int64 },
+};
+static const struct ldnq_span_case int64_cases[] = {
+    { LDNQ_FLOAT, int64_float }, { LDNQ_INT32, int64_int32 }, { LDNQ_INT64, int64_int64 },
+};
+
+#define POW_TYPES                                                                                  \
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
+
+static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_op_require(call, 0, POW_TYPES, err));
+    LDNQ_TRY(ldnq_op_require(call, 1, POW_TYPES, err));
+    call->out[0].dtype = call->in[0]->dtype;
+    return ldnq_op_broadcast(call, &call->in[0]->shape, &call->in[1]->shape, &call->out[0].shape,
+                             err);
+}
+
+static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
+    const struct ldnq_span_case *cases = in[0]->dtype == LDNQ_FLOAT   ? float_cases
+                                         : in[0]->dtype == LDNQ_INT32 ? int32_cases
+                                                                      : int64_cases;
+    ldnq_span_fn *run = ldnq_span_find(cases, 3, in[1]->dtype);
+    (void)err;
+    if (run == float_float && ldnq_tensor_count(in[1]) == 1 &&
+        *(const float *)in[1]->data == 2.0f)
+        run = square_float;
+    ldnq_spans_run(call, run, &call->out[0], in, 2);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_pow = {
+    .type = "Pow", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .infer = pow_infer,
+    .forward = pow_forward,
+};

@@ -1,0 +1,104 @@
+#include "ops/op.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+/* One line an operator; records of the same type stand together. */
+static const struct ldnq_op *const table[] = {
+#define LDNQ_OP(name) &ldnq_op_##name,
+#include "ops/list.h"
+#undef LDNQ_OP
+};
+
+static bool is_default_domain(const char *domain)
+{
+    return *domain == '\0' || strcmp(domain, "ai.onnx") == 0;
+}
+
+const struct ldnq_op *ldnq_ops_find(const char *domain, const char *type, int opset)
+{
+    if (!is_default_domain(domain))
+        return NULL;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i]->type, type) == 0 && table[i]->since <= opset &&
+            opset <= table[i]->until)
+            return table[i];
+    return NULL;
+}
+
+bool ldnq_ops_knows(const char *domain, const char *type)
+{
+    for (size_t i = 0; is_default_domain(domain) && i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i]->type, type) == 0)
+            return true;
+    return false;
+}
+
+static enum ldnq_status check_counts(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                     const struct ldnq_op *op, struct ldnq_error *err)
+{
+    size_t given = 0;
+    for (size_t i = 0; i < node->input_count; i++)
+        given = node->inputs[i] ? i + 1 : given;
+    if (given < (size_t)op->inputs_min || (op->inputs_max >= 0 && given > (size_t)op->inputs_max))
+        return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
+                              "has %zu inputs, which is not a number that it can have", given);
+    for (size_t i = 0; i < (size_t)op->inputs_min; i++)
+        if (!node->inputs[i] && op->inputs_max >= 0)
+            return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "lacks its input %zu", i);
+    size_t wanted = 0;
+    for (size_t i = 0; i < node->output_count; i++)
+        wanted = node->outputs[i] ? i + 1 : wanted;
+    if (op->outputs_max >= 0 && wanted > (size_t)op->outputs_max)
+        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
+                              "has %zu outputs where ldnq makes %d", wanted, op->outputs_max);
+    if (wanted == 0)
+        return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "has no output");
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_node *node,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_op *op = ldnq_ops_find(node->domain, node->op_type, node->opset);
+    if (!op && ldnq_ops_knows(node->domain, node->op_type))
+        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
+                              "its meaning at this opset is not supported");
+    if (!op)
+        return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err, "the operator is not supported");
+    LDNQ_TRY(check_counts(graph, node, op, err));
+    if (op->read) {
+        struct ldnq_error reason = { 0 };
+        enum ldnq_status status = op->read(node, graph->arena, &node->op_attrs, &reason);
+        if (status != LDNQ_OK)
+            return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
+    }
+    node->op = op;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    char list[LDNQ_ERROR_SIZE];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    enum ldnq_status worst = LDNQ_OK;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_error reason = { 0 };
+        enum ldnq_status status = ldnq_ops_bind_node(graph, graph->nodes[i], &reason);
+        if (status == LDNQ_OK)
+            continue;
+        if (status == LDNQ_NOMEM)
+            return ldnq_fail(err, status, "%s", reason.message);
+        /* The file stands in front of the whole list once. */
+        size_t skip = strlen(graph->file) + 2;
+        ldnq_text_item(&text, "; ", "%s", reason.message + skip);
+        if (worst != LDNQ_MODEL)
+            worst = status;
+    }
+    if (worst == LDNQ_OK)
+        return LDNQ_OK;
+    ldnq_text_end(&text);
+    return ldnq_fail(err, worst, "%s: %s", graph->file, list);
+}

@@ -1,0 +1,115 @@
+/* reshape.c: Reshape. 0 takes over the input's size (unless allowzero), -1 is
+ * what is left; symbols cancel where the same one is in both shapes. */
+#include "ops/op.h"
+
+#include <inttypes.h>
+
+#include "base/size.h"
+
+/* A product of sizes: numbers times the symbols in the list. */
+struct product {
+    int64_t number;
+    int symbols;
+    int64_t symbol[LDNQ_MAX_RANK];
+};
+
+static bool multiply(struct product *product, int64_t dim)
+{
+    if (!ldnq_is_symbol(dim))
+        return ldnq_int64_mul(product->number, dim, &product->number);
+    product->symbol[product->symbols++] = dim;
+    return true;
+}
+
+/* Drops what both have once more in each. */
+static void cancel(struct product *a, struct product *b)
+{
+    for (int i = 0; i < a->symbols; i++) {
+        for (int k = 0; k < b->symbols; k++) {
+            if (a->symbol[i] != b->symbol[k])
+                continue;
+            a->symbol[i--] = a->symbol[--a->symbols];
+            b->symbol[k] = b->symbol[--b->symbols];
+            break;
+        }
+    }
+}
+
+/* The size that -1 stands for: all of the input over the rest of the output. */
+static enum ldnq_status divide(struct ldnq_op_call *call, const struct product *all,
+                               const struct product *rest, int64_t *dim, struct ldnq_error *err)
+{
+    if (rest->symbols == 0 && all->symbols == 0) {
+        if (rest->number == 0 || all->number % rest->number != 0)
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "%" PRId64 " elements can't be cut into pieces of %" PRId64,
+                             all->number, rest->number);
+        *dim = all->number / rest->number;
+        return LDNQ_OK;
+    }
+    if (rest->symbols == 0 && all->symbols == 1 && rest->number == all->number) {
+        *dim = all->symbol[0];
+        return LDNQ_OK;
+    }
+    return ldnq_op_unknown_dim(call, dim, err);
+}
+
+/* Fills in the zeros, finds the -1 and multiplies up the others. */
+static enum ldnq_status take_over(const struct ldnq_op_call *call, struct ldnq_shape *shape,
+                                  struct product *rest, int *open, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    bool keep_zero = ldnq_attr_int(call->node, "allowzero", 0) != 0;
+    *open = -1;
+    for (int i = 0; i < shape->rank; i++) {
+        int64_t *dim = &shape->dim[i];
+        if (*dim == 0 && !keep_zero) {
+            if (i >= from->rank)
+                return ldnq_fail(err, LDNQ_MODEL, "takes over axis %d of %d axes", i, from->rank);
+            *dim = from->dim[i];
+        }
+        if (*dim == -1 && *open < 0) {
+            *open = i;
+            continue;
+        }
+        if (*dim < 0 && !ldnq_is_symbol(*dim))
+            return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is not a size", *dim);
+        if (!multiply(rest, *dim))
+            return ldnq_fail(err, LDNQ_MODEL, "its shape is too large");
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    struct ldnq_shape shape;
+    struct product all = { .number = 1 }, rest = { .number = 1 };
+    int open;
+    call->out[0].dtype = call->in[0]->dtype;
+    LDNQ_TRY(ldnq_op_read_dims(call, 1, &shape, err));
+    if (shape.rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (from->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(take_over(call, &shape, &rest, &open, err));
+    for (int i = 0; i < from->rank; i++)
+        if (!multiply(&all, from->dim[i]))
+            return ldnq_fail(err, LDNQ_MODEL, "its input's shape is too large");
+    bool known = all.symbols == 0 && rest.symbols == 0;
+    cancel(&all, &rest);
+    if (open >= 0)
+        LDNQ_TRY(divide(call, &all, &rest, &shape.dim[open], err));
+    else if (known && all.number != rest.number)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " elements don't fit a shape of %" PRId64, all.number,
+                         rest.number);
+    call->out[0].shape = shape;
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_reshape = {
+    .type = "Reshape", .since = 5, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .infer = reshape_infer,
+};

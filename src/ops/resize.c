@@ -1,0 +1,440 @@
+/* resize.c: Resize and Upsample.
+ *
+ * Nearest copies elements of any type by a map of indices for each axis; linear
+ * and cubic interpolate float32 one axis after the other, through buffers in
+ * scratch. The region of interest (tf_crop_and_resize) is not supported.
+ */
+#include "ops/resize_axis.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/strided.h"
+
+enum policy { STRETCH, NOT_LARGER, NOT_SMALLER };
+
+struct resize_attrs {
+    struct ldnq_resize how;
+    enum policy policy;
+};
+
+struct axes {
+    int rank;
+    struct ldnq_resize_axis axis[LDNQ_MAX_RANK];
+};
+
+/* ---- attributes -------------------------------------------------------------------- */
+
+static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr,
+                                  const char *otherwise, const char *const *names, int count,
+                                  int *out, struct ldnq_error *err)
+{
+    const char *name = ldnq_attr_string(node, attr, otherwise);
+    for (*out = 0; *out < count; ++*out)
+        if (strcmp(name, names[*out]) == 0)
+            return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s=%s is not supported", attr, name);
+}
+
+static const char *const modes[] = { "nearest", "linear", "cubic", "bilinear" };
+static const char *const coordinates[] = { "half_pixel",    "half_pixel_symmetric",
+                                           "pytorch_half_pixel", "align_corners",
+                                           "asymmetric",    "tf_half_pixel_for_nn" };
+static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil", "floor",
+                                        "ceil" };
+static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
+
+/* What Upsample and the first Resize did: asymmetric, rounding down. */
+static enum ldnq_status upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                      const void **attrs, struct ldnq_error *err)
+{
+    struct resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
+    int mode;
+    if (!resize)
+        return LDNQ_NOMEM;
+    *attrs = resize;
+    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 4, &mode, err));
+    resize->how = (struct ldnq_resize){
+        .mode = mode == 3 ? LDNQ_LINEAR : (enum ldnq_resize_mode)mode,
+        .coordinate = LDNQ_ASYMMETRIC, .nearest = LDNQ_FLOOR, .cubic_a = -0.75f,
+    };
+    return LDNQ_OK;
+}
+
+static enum ldnq_status resize_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                    const void **attrs, struct ldnq_error *err)
+{
+    struct resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
+    int mode, coordinate, nearest, policy;
+    if (!resize)
+        return LDNQ_NOMEM;
+    *attrs = resize;
+    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 3, &mode, err));
+    LDNQ_TRY(read_name(node, "coordinate_transformation_mode", "half_pixel", coordinates, 6,
+                       &coordinate, err));
+    LDNQ_TRY(read_name(node, "nearest_mode", "round_prefer_floor", nearests, 4, &nearest, err));
+    LDNQ_TRY(read_name(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
+    resize->policy = (enum policy)policy;
+    resize->how = (struct ldnq_resize){
+        .mode = (enum ldnq_resize_mode)mode,
+        .coordinate = (enum ldnq_resize_coordinate)coordinate,
+        .nearest = (enum ldnq_resize_nearest)nearest,
+        .cubic_a = ldnq_attr_float(node, "cubic_coeff_a", -0.75f),
+        .exclude_outside = ldnq_attr_int(node, "exclude_outside", 0) != 0,
+        .antialias = ldnq_attr_int(node, "antialias", 0) != 0 && mode != LDNQ_NEAREST,
+    };
+    return LDNQ_OK;
+}
+
+/* ---- sizes --------------------------------------------------------------------------- */
+
+/* The axes that the node's numbers are for, all without the attribute. */
+static enum ldnq_status chosen_axes(const struct ldnq_op_call *call, size_t count,
+                                    int chosen[LDNQ_MAX_RANK], struct ldnq_error *err)
+{
+    size_t given;
+    int rank = call->in[0]->shape.rank;
+    const int64_t *axes = ldnq_attr_ints(call->node, "axes", &given);
+    if (count != (axes ? given : (size_t)rank))
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu scales or sizes for %zu axes", count,
+                         axes ? given : (size_t)rank);
+    for (size_t i = 0; i < count; i++) {
+        chosen[i] = (int)i;
+        if (axes)
+            LDNQ_TRY(ldnq_op_axis(axes[i], rank, &chosen[i], err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const float *scales,
+                                     size_t count, struct axes *axes, struct ldnq_error *err)
+{
+    int chosen[LDNQ_MAX_RANK];
+    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    for (size_t i = 0; i < count; i++) {
+        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
+        double out = floor((double)axis->in * (double)scales[i]);
+        if (!(scales[i] > 0.0f) || out > 0x1p40)
+            return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible",
+                             (double)scales[i]);
+        axis->scale = scales[i];
+        axis->out = (size_t)out;
+    }
+    return LDNQ_OK;
+}
+
+/* With a policy all axes get one scale, which meets the sizes in one of them. */
+static void keep_aspect(enum policy policy, const int *chosen, size_t count, struct axes *axes)
+{
+    float scale = policy == NOT_LARGER ? INFINITY : 0.0f;
+    for (size_t i = 0; i < count && policy != STRETCH; i++) {
+        float one = axes->axis[chosen[i]].scale;
+        scale = (policy == NOT_LARGER) == (one < scale) ? one : scale;
+    }
+    for (size_t i = 0; i < count && policy != STRETCH; i++) {
+        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
+        axis->scale = scale;
+        axis->out = (size_t)floorf(scale * (float)axis->in + 0.5f);
+    }
+}
+
+static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64_t *sizes,
+                                    size_t count, struct axes *axes, struct ldnq_error *err)
+{
+    const struct resize_attrs *resize = call->attrs;
+    int chosen[LDNQ_MAX_RANK];
+    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    for (size_t i = 0; i < count; i++) {
+        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
+        if (sizes[i] < 0 || sizes[i] > (int64_t)1 << 40)
+            return ldnq_fail(err, LDNQ_MODEL, "one of its sizes is not possible");
+        axis->out = (size_t)sizes[i];
+        axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
+    }
+    keep_aspect(resize->policy, chosen, count, axes);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status scales_of_input(const struct ldnq_op_call *call, size_t input,
+                                        struct axes *axes, bool *known, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *scales = ldnq_op_in(call, input);
+    LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    *known = scales && scales->data;
+    if (!*known)
+        return LDNQ_OK;
+    size_t count = ldnq_tensor_count(scales);
+    if (count > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu scales", count);
+    return apply_scales(call, scales->data, count, axes, err);
+}
+
+/* Sizes win where there are any; empty tensors stand for inputs left out. */
+static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call, struct axes *axes,
+                                        bool *known, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *sizes = ldnq_op_in(call, 3);
+    int64_t values[LDNQ_MAX_RANK];
+    size_t count = 0;
+    if (!sizes || (ldnq_shape_count(&sizes->shape, &count) && count == 0))
+        return scales_of_input(call, 2, axes, known, err);
+    LDNQ_TRY(ldnq_op_read_ints(call, 3, values, LDNQ_MAX_RANK, &count, known, err));
+    return *known ? apply_sizes(call, values, count, axes, err) : LDNQ_OK;
+}
+
+/* The three revisions differ in where the numbers come from. */
+static enum ldnq_status find_axes(const struct ldnq_op_call *call, struct axes *axes, bool *known,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    const struct ldnq_attr *scales = ldnq_node_attr(call->node, "scales");
+    axes->rank = in->rank;
+    *known = true;
+    for (int i = 0; i < in->rank; i++) {
+        size_t size = ldnq_is_symbol(in->dim[i]) ? 1 : (size_t)in->dim[i];
+        axes->axis[i] = (struct ldnq_resize_axis){ size, size, 1.0f };
+    }
+    if (call->node->op->inputs_max == 4)
+        return scales_or_sizes(call, axes, known, err);
+    if (call->node->op->inputs_max == 2)
+        return scales_of_input(call, 1, axes, known, err);
+    if (!scales || scales->kind != LDNQ_ATTR_FLOATS || scales->count > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_MODEL, "has no scales");
+    return apply_scales(call, scales->floats, scales->count, axes, err);
+}
+
+static enum ldnq_status resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct resize_attrs *resize = call->attrs;
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    struct axes axes;
+    bool known;
+    unsigned types = resize->how.mode == LDNQ_NEAREST ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
+    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    if (in->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(find_axes(call, &axes, &known, err));
+    for (int i = 0; i < in->rank; i++) {
+        bool open = !known || (ldnq_is_symbol(in->dim[i]) && axes.axis[i].scale != 1.0f);
+        if (open)
+            LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
+        else if (!ldnq_is_symbol(in->dim[i]))
+            out->dim[i] = (int64_t)axes.axis[i].out;
+        if (known && axes.axis[i].in == 0 && axes.axis[i].out > 0)
+            return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty and can't grow", i);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- nearest --------------------------------------------------------------------------- */
+
+struct copy {
+    const char *x;
+    char *y;
+    size_t size; /* bytes of an element */
+    int rank;
+    size_t out[LDNQ_MAX_RANK];
+    ptrdiff_t stride[LDNQ_MAX_RANK];
+    size_t *map[LDNQ_MAX_RANK];
+};
+
+static void copy_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct copy *copy = ctx;
+    size_t columns = copy->out[copy->rank - 1];
+    const size_t *map = copy->map[copy->rank - 1];
+    for (size_t row = first; row < last; row++) {
+        size_t rest = row, from = 0;
+        for (int i = copy->rank - 2; i >= 0; i--) {
+            from += copy->map[i][rest % copy->out[i]] * (size_t)copy->stride[i];
+            rest /= copy->out[i];
+        }
+        const char *x = copy->x + from * copy->size;
+        char *y = copy->y + row * columns * copy->size;
+        if (copy->size == 4) {
+            for (size_t i = 0; i < columns; i++)
+                ((uint32_t *)(void *)y)[i] = ((const uint32_t *)(const void *)x)[map[i]];
+        } else {
+            for (size_t i = 0; i < columns; i++)
+                memcpy(y + i * copy->size, x + map[i] * copy->size, copy->size);
+        }
+    }
+}
+
+static void run_nearest(const struct ldnq_op_call *call, const struct axes *axes)
+{
+    const struct resize_attrs *resize = call->attrs;
+    const struct ldnq_tensor *in = call->in[0];
+    struct copy copy = { .x = in->data, .y = call->out[0].data, .rank = axes->rank,
+                         .size = ldnq_dtype_size(in->dtype) };
+    size_t *map = call->scratch, count = ldnq_tensor_count(&call->out[0]);
+    ldnq_row_major(&in->shape, copy.stride);
+    for (int i = 0; i < axes->rank; i++) {
+        copy.map[i] = map;
+        copy.out[i] = axes->axis[i].out;
+        ldnq_resize_fill(&resize->how, &axes->axis[i], map, NULL);
+        map += axes->axis[i].out;
+    }
+    size_t columns = copy.out[axes->rank - 1];
+    ldnq_op_for_rows(call, count / columns, columns, copy_rows, &copy);
+}
+
+/* ---- linear and cubic --------------------------------------------------------------------- */
+
+/* One axis of a tensor seen as (outer, in or out, inner). */
+struct pass {
+    const float *x;
+    float *y;
+    size_t in, out, inner, taps;
+    const size_t *index;
+    const float *weight;
+};
+
+static void pass_line(const struct pass *p, const float *x, float *y, const size_t *index,
+                      const float *weight)
+{
+    for (size_t i = 0; i < p->inner; i++)
+        y[i] = x[index[0] * p->inner + i] * weight[0];
+    for (size_t k = 1; k < p->taps; k++) {
+        const float *from = x + index[k] * p->inner;
+        for (size_t i = 0; i < p->inner; i++)
+            y[i] += from[i] * weight[k];
+    }
+}
+
+/* Lines are (outer, out). */
+static void pass_lines(const void *ctx, size_t first, size_t last)
+{
+    const struct pass *p = ctx;
+    for (size_t line = first; line < last; line++) {
+        size_t o = line % p->out;
+        pass_line(p, p->x + line / p->out * p->in * p->inner, p->y + line * p->inner,
+                  p->index + o * p->taps, p->weight + o * p->taps);
+    }
+}
+
+/* Axes are done from the first to the last: before pass i the tensor has its
+ * output size in the axes before i and its input size in the others. */
+static size_t elements_before(const struct axes *axes, int i)
+{
+    size_t count = 1;
+    for (int k = 0; k < axes->rank; k++) {
+        size_t size = k < i ? axes->axis[k].out : axes->axis[k].in;
+        if (!ldnq_size_mul(count, size, &count))
+            return SIZE_MAX;
+    }
+    return count;
+}
+
+static void run_passes(const struct ldnq_op_call *call, const struct axes *axes, float *buffers[2],
+                       size_t *index, float *weight)
+{
+    const struct resize_attrs *resize = call->attrs;
+    const float *x = call->in[0]->data;
+    int last = -1, turn = 0;
+    for (int i = 0; i < axes->rank; i++)
+        last = ldnq_resize_is_copy(&axes->axis[i]) ? last : i;
+    if (last < 0)
+        memcpy(call->out[0].data, x, ldnq_tensor_count(&call->out[0]) * sizeof *x);
+    for (int i = 0; i <= last; i++) {
+        const struct ldnq_resize_axis *axis = &axes->axis[i];
+        if (ldnq_resize_is_copy(axis))
+            continue;
+        struct pass pass = { .x = x, .y = i == last ? call->out[0].data : buffers[turn],
+                             .in = axis->in, .out = axis->out, .inner = 1, .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight };
+        for (int k = i + 1; k < axes->rank; k++)
+            pass.inner *= axes->axis[k].in;
+        ldnq_resize_fill(&resize->how, axis, index, weight);
+        size_t lines = elements_before(axes, i + 1) / pass.inner;
+        ldnq_op_for_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
+        x = pass.y;
+        turn = 1 - turn;
+    }
+}
+
+/* ---- scratch: the tables of one axis, and two buffers ------------------------------------- */
+
+struct sizes {
+    size_t table;  /* entries of the largest table; for nearest of all together */
+    size_t buffer; /* elements of the largest tensor on the way */
+};
+
+static bool find_sizes(const struct resize_attrs *resize, const struct axes *axes,
+                       struct sizes *sizes)
+{
+    *sizes = (struct sizes){ 0 };
+    for (int i = 0; i < axes->rank; i++) {
+        size_t entries;
+        if (!ldnq_size_mul(axes->axis[i].out, ldnq_resize_taps(&resize->how, &axes->axis[i]),
+                           &entries))
+            return false;
+        if (resize->how.mode == LDNQ_NEAREST)
+            sizes->table += entries;
+        else
+            sizes->table = ldnq_size_max(sizes->table, entries);
+        sizes->buffer = ldnq_size_max(sizes->buffer, elements_before(axes, i));
+    }
+    return true;
+}
+
+static size_t resize_scratch(const struct ldnq_op_call *call)
+{
+    const struct resize_attrs *resize = call->attrs;
+    struct axes axes;
+    struct sizes sizes;
+    bool known;
+    size_t tables, buffers, total;
+    if (find_axes(call, &axes, &known, NULL) != LDNQ_OK || !find_sizes(resize, &axes, &sizes) ||
+        !ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables))
+        return SIZE_MAX;
+    if (resize->how.mode == LDNQ_NEAREST)
+        return tables;
+    return ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+                   ldnq_size_add(tables, buffers, &total)
+               ? total
+               : SIZE_MAX;
+}
+
+static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct resize_attrs *resize = call->attrs;
+    struct axes axes;
+    struct sizes sizes;
+    bool known;
+    LDNQ_TRY(find_axes(call, &axes, &known, err));
+    if (!known || !find_sizes(resize, &axes, &sizes))
+        return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
+    if (ldnq_tensor_count(&call->out[0]) == 0)
+        return LDNQ_OK;
+    if (axes.rank == 0) {
+        memcpy(call->out[0].data, call->in[0]->data, ldnq_dtype_size(call->in[0]->dtype));
+        return LDNQ_OK;
+    }
+    if (resize->how.mode == LDNQ_NEAREST) {
+        run_nearest(call, &axes);
+        return LDNQ_OK;
+    }
+    size_t *index = call->scratch;
+    float *weight = (float *)(void *)(index + sizes.table);
+    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
+    run_passes(call, &axes, buffers, index, weight);
+    return LDNQ_OK;
+}
+
+#define RESIZE(name, Type, SINCE, UNTIL, LEAST, MOST, READ)                                        \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type, .since = SINCE, .until = UNTIL,                                              \
+        .inputs_min = LEAST, .inputs_max = MOST, .outputs_max = 1,                                 \
+        .read = READ,                                                                              \
+        .infer = resize_infer,                                                                     \
+        .scratch = resize_scratch,                                                                 \
+        .forward = resize_forward,                                                                 \
+    };
+
+RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, upsample_read)
+RESIZE(upsample, "Upsample", 9, 9, 2, 2, upsample_read)
+RESIZE(resize_10, "Resize", 10, 10, 2, 2, upsample_read)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, resize_read)

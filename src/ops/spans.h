@@ -1,0 +1,68 @@
+/* spans.h: element-wise operators of one to three inputs that broadcast.
+ *
+ * The output is cut into spans along which each input either goes on by one
+ * element or stays where it is; an operator only writes the loop over a span.
+ */
+#ifndef LDNQ_OPS_SPANS_H
+#define LDNQ_OPS_SPANS_H
+
+#include "ops/op.h"
+
+#define LDNQ_SPAN_INPUTS 3
+
+/* step[i] is 0 or 1. out may be in[0] itself. */
+typedef void ldnq_span_fn(void *out, const void *const *in, const size_t *step, size_t count);
+
+/* Runs over all of out; every in[i] broadcasts to its shape. */
+void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
+                    const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
+                    size_t inputs);
+
+/* The span function of a binary operator: U = EXPR of x and y, both T. */
+#define LDNQ_SPAN(name, T, U, EXPR)                                                                \
+    static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
+    {                                                                                              \
+        const T *a = in[0], *b = in[1];                                                            \
+        U *out = out_;                                                                             \
+        if (step[0] && step[1]) {                                                                  \
+            LDNQ_IVDEP                                                                             \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                const T x = a[i], y = b[i];                                                        \
+                out[i] = (U)(EXPR);                                                                \
+            }                                                                                      \
+        } else if (step[0]) {                                                                      \
+            const T y = *b;                                                                        \
+            LDNQ_IVDEP                                                                             \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                const T x = a[i];                                                                  \
+                out[i] = (U)(EXPR);                                                                \
+            }                                                                                      \
+        } else {                                                                                   \
+            const T x = *a;                                                                        \
+            const size_t by = step[1];                                                             \
+            LDNQ_IVDEP                                                                             \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                const T y = b[i * by];                                                             \
+                out[i] = (U)(EXPR);                                                                \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+/* A dtype and the span function for inputs of it. */
+struct ldnq_span_case {
+    enum ldnq_dtype dtype;
+    ldnq_span_fn *run;
+};
+
+/* infer of a binary operator that broadcasts: inputs of one dtype, which must be
+ * among the cases; out_dtype LDNQ_UNDEFINED stands for the inputs' own. */
+enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call, const struct ldnq_span_case *cases,
+                                   size_t count, enum ldnq_dtype out_dtype,
+                                   struct ldnq_error *err);
+void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_span_case *cases,
+                     size_t count);
+/* NULL when the dtype is not among them. */
+ldnq_span_fn *ldnq_span_find(const struct ldnq_span_case *cases, size_t count,
+                             enum ldnq_dtype dtype);
+
+#endif

@@ -1,0 +1,128 @@
+/* squeeze.c: Squeeze and Unsqueeze; their axes are an attribute up to opset 12
+ * and an input since 13. */
+#include "ops/op.h"
+
+#include <inttypes.h>
+
+/* Without a list of axes Squeeze drops all that have one element, which nobody
+ * knows while a size is a symbol. */
+static enum ldnq_status squeeze_set(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                    bool given, unsigned *set, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    if (given)
+        return ldnq_op_axes(axes, count, from->rank, set, err);
+    *set = 0;
+    for (int i = 0; i < from->rank; i++)
+        *set |= from->dim[i] == 1 ? 1u << i : 0;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status squeeze_with(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                     bool given, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    struct ldnq_shape *to = &call->out[0].shape;
+    unsigned set;
+    if (from->rank < 0 || (!given && !ldnq_shape_is_known(from)))
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(squeeze_set(call, axes, count, given, &set, err));
+    to->rank = 0;
+    for (int i = 0; i < from->rank; i++) {
+        if (!(set & (1u << i)))
+            to->dim[to->rank++] = from->dim[i];
+        else if (from->dim[i] != 1 && !ldnq_is_symbol(from->dim[i]))
+            return ldnq_fail(err, LDNQ_MODEL, "axis %d has %" PRId64 " elements and can't go", i,
+                             from->dim[i]);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t *axes,
+                                       size_t count, bool given, struct ldnq_error *err)
+{
+    const struct ldnq_shape *from = &call->in[0]->shape;
+    struct ldnq_shape *to = &call->out[0].shape;
+    unsigned set;
+    (void)given;
+    if (from->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (count > (size_t)(LDNQ_MAX_RANK - from->rank))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
+                         LDNQ_MAX_RANK);
+    to->rank = from->rank + (int)count;
+    LDNQ_TRY(ldnq_op_axes(axes, count, to->rank, &set, err));
+    for (int i = 0, k = 0; i < to->rank; i++)
+        to->dim[i] = set & (1u << i) ? 1 : from->dim[k++];
+    return LDNQ_OK;
+}
+
+typedef enum ldnq_status with_axes_fn(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                      bool given, struct ldnq_error *err);
+
+static enum ldnq_status by_attribute(struct ldnq_op_call *call, with_axes_fn *infer,
+                                     struct ldnq_error *err)
+{
+    size_t count;
+    const int64_t *axes = ldnq_attr_ints(call->node, "axes", &count);
+    call->out[0].dtype = call->in[0]->dtype;
+    return infer(call, axes, count, axes != NULL, err);
+}
+
+static enum ldnq_status by_input(struct ldnq_op_call *call, with_axes_fn *infer,
+                                 struct ldnq_error *err)
+{
+    int64_t axes[LDNQ_MAX_RANK];
+    size_t count = 0;
+    bool known = true, given = ldnq_op_in(call, 1) != NULL;
+    call->out[0].dtype = call->in[0]->dtype;
+    if (given)
+        LDNQ_TRY(ldnq_op_read_ints(call, 1, axes, LDNQ_MAX_RANK, &count, &known, err));
+    if (!known)
+        return ldnq_op_unknown_shape(call, 0, err);
+    return infer(call, axes, count, given, err);
+}
+
+static enum ldnq_status squeeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return by_attribute(call, squeeze_with, err);
+}
+
+static enum ldnq_status squeeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return by_input(call, squeeze_with, err);
+}
+
+static enum ldnq_status unsqueeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return by_attribute(call, unsqueeze_with, err);
+}
+
+static enum ldnq_status unsqueeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return by_input(call, unsqueeze_with, err);
+}
+
+const struct ldnq_op ldnq_op_squeeze_1 = {
+    .type = "Squeeze", .since = 1, .until = 12, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = squeeze_1_infer,
+};
+
+const struct ldnq_op ldnq_op_squeeze = {
+    .type = "Squeeze", .since = 13, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1, .inputs_max = 2, .outputs_max = 1,
+    .infer = squeeze_infer,
+};
+
+const struct ldnq_op ldnq_op_unsqueeze_1 = {
+    .type = "Unsqueeze", .since = 1, .until = 12, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = unsqueeze_1_infer,
+};
+
+const struct ldnq_op ldnq_op_unsqueeze = {
+    .type = "Unsqueeze", .since = 13, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .infer = unsqueeze_infer,
+};

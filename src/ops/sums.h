@@ -1,0 +1,11 @@
+/* sums.h: sums of a run of floats in double, in one fixed order. */
+#ifndef LDNQ_OPS_SUMS_H
+#define LDNQ_OPS_SUMS_H
+
+#include <stddef.h>
+
+double ldnq_sum(const float *x, size_t count);
+/* Sum of (x - centre) squared. */
+double ldnq_sum_squares(const float *x, size_t count, double centre);
+
+#endif

@@ -1,0 +1,139 @@
+/* topk.c: TopK along one axis; k is an attribute up to opset 9 and an input
+ * since 10. Equal values come in the order of their indices; the output is
+ * always sorted. */
+#include "ops/op.h"
+
+#include <inttypes.h>
+
+#define TOPK_TYPES                                                                                 \
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
+
+struct topk {
+    const void *x;
+    void *values;
+    int64_t *indices; /* may be NULL */
+    struct ldnq_split_at at;
+    size_t k;
+    bool largest;
+};
+
+/* Each line's best so far stand sorted in the output; an element that beats the
+ * last one moves up to its place. */
+#define TOPK(name, T)                                                                              \
+    static void name##_line(const struct topk *t, const T *x, T *values, int64_t *indices)         \
+    {                                                                                              \
+        size_t inner = t->at.inner, held = 0;                                                      \
+        for (size_t i = 0; i < t->at.size && t->k > 0; i++) {                                      \
+            const T v = x[i * inner];                                                              \
+            size_t place = held;                                                                   \
+            while (place > 0 && (t->largest ? v > values[(place - 1) * inner]                      \
+                                            : v < values[(place - 1) * inner]))                    \
+                place--;                                                                           \
+            if (place == t->k)                                                                     \
+                continue;                                                                          \
+            held += held < t->k;                                                                   \
+            for (size_t m = held - 1; m > place; m--) {                                            \
+                values[m * inner] = values[(m - 1) * inner];                                       \
+                indices[m * inner] = indices[(m - 1) * inner];                                     \
+            }                                                                                      \
+            values[place * inner] = v;                                                             \
+            indices[place * inner] = (int64_t)i;                                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const void *ctx, size_t first, size_t last)                                   \
+    {                                                                                              \
+        const struct topk *t = ctx;                                                                \
+        for (size_t line = first; line < last; line++) {                                           \
+            size_t outer = line / t->at.inner, inner = line % t->at.inner;                         \
+            size_t to = outer * t->k * t->at.inner + inner;                                        \
+            name##_line(t, (const T *)t->x + outer * t->at.size * t->at.inner + inner,             \
+                        (T *)t->values + to, t->indices + to);                                     \
+        }                                                                                          \
+    }
+
+TOPK(topk_float, float)
+TOPK(topk_int32, int32_t)
+TOPK(topk_int64, int64_t)
+
+static enum ldnq_status topk_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
+{
+    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
+}
+
+static enum ldnq_status topk_with(struct ldnq_op_call *call, int64_t k, bool known,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    int axis;
+    LDNQ_TRY(ldnq_op_infer_same(call, TOPK_TYPES, err));
+    if (in->rank >= 0) {
+        LDNQ_TRY(topk_axis(call, &axis, err));
+        if (!known)
+            LDNQ_TRY(ldnq_op_unknown_dim(call, &k, err));
+        else if (k < 0 || (!ldnq_is_symbol(in->dim[axis]) && k > in->dim[axis]))
+            return ldnq_fail(err, LDNQ_MODEL, "can't take %" PRId64 " of %" PRId64 " elements", k,
+                             in->dim[axis]);
+        call->out[0].shape.dim[axis] = k;
+    }
+    if (call->out_count > 1) {
+        call->out[1].shape = call->out[0].shape;
+        call->out[1].dtype = LDNQ_INT64;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status topk_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return topk_with(call, ldnq_attr_int(call->node, "k", 0), true, err);
+}
+
+static enum ldnq_status topk_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    int64_t k = 0;
+    size_t count;
+    bool known;
+    LDNQ_TRY(ldnq_op_read_ints(call, 1, &k, 1, &count, &known, err));
+    return topk_with(call, k, known, err);
+}
+
+/* Room for the indices, which order the values even where nobody asks for them. */
+static size_t topk_scratch(const struct ldnq_op_call *call)
+{
+    size_t count = ldnq_tensor_count(&call->out[0]);
+    return count > SIZE_MAX / sizeof(int64_t) ? SIZE_MAX : count * sizeof(int64_t);
+}
+
+static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *x = call->in[0];
+    bool wanted = call->out_count > 1 && call->out[1].data;
+    int axis;
+    LDNQ_TRY(topk_axis(call, &axis, err));
+    struct topk topk = { .x = x->data, .values = call->out[0].data,
+                         .indices = wanted ? call->out[1].data : call->scratch,
+                         .at = ldnq_op_split_at(&x->shape, axis),
+                         .k = (size_t)call->out[0].shape.dim[axis],
+                         .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
+    ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? topk_float
+                         : x->dtype == LDNQ_INT32 ? topk_int32
+                                                  : topk_int64;
+    ldnq_op_for_rows(call, topk.at.outer * topk.at.inner, topk.at.size, run, &topk);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_topk_1 = {
+    .type = "TopK", .since = 1, .until = 9,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
+    .infer = topk_1_infer,
+    .scratch = topk_scratch,
+    .forward = topk_forward,
+};
+
+const struct ldnq_op ldnq_op_topk = {
+    .type = "TopK", .since = 10, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2, .inputs_max = 2, .outputs_max = 2,
+    .infer = topk_infer,
+    .scratch = topk_scratch,
+    .forward = topk_forward,
+};

@@ -1,0 +1,52 @@
+/* trilu.c: Trilu: the upper or lower triangle of matrices, zeros elsewhere. */
+#include "ops/op.h"
+
+#include <string.h>
+
+#include "base/size.h"
+
+static enum ldnq_status trilu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    int rank = call->in[0]->shape.rank;
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
+    if (rank == 0 || rank == 1)
+        return ldnq_fail(err, LDNQ_MODEL, "its input is not a matrix");
+    return ldnq_op_infer_same(call, ~0u, err);
+}
+
+/* Column k + row is the first of the upper triangle, and the last of the lower. */
+static void trilu_row(const char *x, char *y, size_t columns, size_t size, int64_t diagonal,
+                      bool upper)
+{
+    int64_t most = (int64_t)columns, edge = upper ? diagonal : diagonal + 1;
+    size_t cut = (size_t)(edge < 0 ? 0 : edge > most ? most : edge);
+    size_t first = upper ? cut : 0, last = upper ? columns : cut;
+    memset(y, 0, columns * size);
+    memcpy(y + first * size, x + first * size, (last - first) * size);
+}
+
+static enum ldnq_status trilu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in = call->in[0], *k = ldnq_op_in(call, 1);
+    const int64_t *dim = in->shape.dim;
+    size_t size = ldnq_dtype_size(in->dtype), columns = (size_t)dim[in->shape.rank - 1];
+    size_t rows = (size_t)dim[in->shape.rank - 2], count = ldnq_tensor_count(in);
+    bool upper = ldnq_attr_int(call->node, "upper", 1) != 0;
+    int64_t diagonal = k ? *(const int64_t *)k->data : 0;
+    (void)err;
+    /* Beyond the matrix all diagonals are alike; sums stay small. */
+    diagonal = diagonal > INT32_MAX ? INT32_MAX : diagonal < INT32_MIN ? INT32_MIN : diagonal;
+    for (size_t row = 0; count > 0 && row < count / columns; row++)
+        trilu_row((const char *)in->data + row * columns * size,
+                  (char *)call->out[0].data + row * columns * size, columns, size,
+                  diagonal + (int64_t)(row % rows), upper);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_trilu = {
+    .type = "Trilu", .since = 14, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 2, .outputs_max = 1,
+    .infer = trilu_infer,
+    .forward = trilu_forward,
+};

@@ -1,0 +1,71 @@
+/* bench_forward.c: times forward passes for tools/bench; not a test.
+ *
+ * usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS
+ * Writes the first output, then runs once for each line on stdin and prints the
+ * seconds that it took, so that the caller can alternate with another program.
+ */
+#include <ldnq/calib.h>
+#include <ldnq/exec.h>
+#include <ldnq/onnx.h>
+#include <ldnq/passes.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "linalg/blas.h"
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static enum ldnq_status bench(char **argv, struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct ldnq_model *model;
+    struct ldnq_graph *graph;
+    struct ldnq_pool *pool;
+    struct ldnq_exec *exec;
+    struct ldnq_tensor *input;
+    char line[16];
+    LDNQ_TRY(ldnq_model_load(argv[1], &model, err));
+    LDNQ_TRY(ldnq_model_import(model, arena, &graph, err));
+    LDNQ_TRY(ldnq_passes_run(graph, err));
+    LDNQ_TRY(ldnq_npy_read(argv[2], arena, &input, err));
+    LDNQ_TRY(ldnq_pool_create(strtoul(argv[4], NULL, 10), &pool, err));
+    LDNQ_TRY(ldnq_exec_create(graph, pool, &exec, err));
+    LDNQ_TRY(ldnq_exec_run(exec, &input, err));
+    LDNQ_TRY(ldnq_npy_write(argv[3], ldnq_exec_value(exec, graph->outputs[0]), err));
+    printf("ready\n");
+    fflush(stdout);
+    while (fgets(line, sizeof line, stdin)) {
+        double start = now();
+        LDNQ_TRY(ldnq_exec_run(exec, &input, err));
+        printf("%.9f\n", now() - start);
+        fflush(stdout);
+    }
+    ldnq_exec_destroy(exec);
+    ldnq_pool_destroy(pool);
+    ldnq_model_destroy(model);
+    return LDNQ_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct ldnq_error err;
+    struct ldnq_arena *arena;
+    if (argc != 5) {
+        fprintf(stderr, "usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS\n");
+        return LDNQ_USAGE;
+    }
+    ldnq_blas_init();
+    enum ldnq_status status = ldnq_arena_create(&arena, &err);
+    if (status == LDNQ_OK)
+        status = bench(argv, arena, &err);
+    if (status != LDNQ_OK)
+        fprintf(stderr, "bench_forward: %s\n", err.message);
+    ldnq_arena_destroy(arena);
+    return (int)status;
+}
