@@ -1,0 +1,75 @@
+#include <ldnq/quant.h>
+
+#include <string.h>
+
+#define CODES_4(n) (n), (n) + 1, (n) + 2, (n) + 3
+#define CODES_16(n) CODES_4(n), CODES_4((n) + 4), CODES_4((n) + 8), CODES_4((n) + 12)
+#define CODES_64(n) CODES_16(n), CODES_16((n) + 16), CODES_16((n) + 32), CODES_16((n) + 48)
+
+static const int16_t ternary[] = { -1, 0, 1 };
+static const int16_t pot5[] = { -2, -1, 0, 1, 2 };
+static const int16_t pot7[] = { -4, -2, -1, 0, 1, 2, 4 };
+static const int16_t pot9[] = { -8, -4, -2, -1, 0, 1, 2, 4, 8 };
+static const int16_t pot11[] = { -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16 };
+static const int16_t int2[] = { CODES_4(-2) };
+static const int16_t int3[] = { CODES_4(-4), CODES_4(0) };
+static const int16_t int4[] = { CODES_16(-8) };
+static const int16_t int8[] = { CODES_64(-128), CODES_64(-64), CODES_64(0), CODES_64(64) };
+
+#define CODEBOOK(name_, bits_, summary_)                                                           \
+    {                                                                                              \
+        .name = #name_, .summary = summary_, .count = sizeof name_ / sizeof *name_,                \
+        .codes = name_, .bits = bits_                                                              \
+    }
+
+static const struct ldnq_codebook table[] = {
+    CODEBOOK(ternary, 2, "-1 0 1"),
+    CODEBOOK(pot5, 4, "0 and powers of two up to 2, of either sign"),
+    CODEBOOK(pot7, 4, "0 and powers of two up to 4, of either sign"),
+    CODEBOOK(pot9, 8, "0 and powers of two up to 8, of either sign"),
+    CODEBOOK(pot11, 8, "0 and powers of two up to 16, of either sign"),
+    CODEBOOK(int2, 2, "-2 to 1"),
+    CODEBOOK(int3, 4, "-4 to 3"),
+    CODEBOOK(int4, 4, "-8 to 7"),
+    CODEBOOK(int8, 8, "-128 to 127"),
+};
+
+#define TABLE_COUNT (sizeof table / sizeof *table)
+
+const struct ldnq_codebook *ldnq_codebook_find(const char *name)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
+
+const struct ldnq_codebook *const *ldnq_codebooks(void)
+{
+    static const struct ldnq_codebook *const all[TABLE_COUNT + 1] = {
+        &table[0], &table[1], &table[2], &table[3], &table[4],
+        &table[5], &table[6], &table[7], &table[8],
+    };
+    return all;
+}
+
+/* Bisection for the first code that is not below value; one of the two codes
+ * around it is nearest. */
+int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value)
+{
+    const int16_t *codes = codebook->codes;
+    size_t low = 0, high = codebook->count - 1;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (codes[middle] < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return codes[0];
+    double below = value - codes[low - 1], above = codes[low] - value;
+    if (below != above)
+        return below < above ? codes[low - 1] : codes[low];
+    return codes[low - 1] >= 0 ? codes[low - 1] : codes[low];
+}

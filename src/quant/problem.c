@@ -1,0 +1,57 @@
+#include "quant/problem.h"
+
+#include <math.h>
+
+#include "base/size.h"
+
+size_t ldnq_piece_count(const struct ldnq_layer_problem *problem)
+{
+    return problem->groups * ldnq_size_ceil_div(problem->outputs, LDNQ_PIECE_ROWS);
+}
+
+struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index)
+{
+    const size_t per_group = ldnq_size_ceil_div(problem->outputs, LDNQ_PIECE_ROWS);
+    const size_t group = index / per_group, first = index % per_group * LDNQ_PIECE_ROWS;
+    return (struct ldnq_piece){
+        .group = group,
+        .first = first,
+        .rows = ldnq_size_min(problem->outputs - first, LDNQ_PIECE_ROWS),
+        .offset = group * problem->outputs + first,
+    };
+}
+
+/* The products of sizes below can't overflow: the caller holds arrays of them. */
+static enum ldnq_status check_floats(const char *what, const float *values, size_t groups,
+                                     size_t outputs, size_t inputs, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < groups * outputs * inputs; i++)
+        if (!isfinite(values[i]))
+            return ldnq_fail(err, LDNQ_NUMERIC,
+                             "the %s holds %s (group %zu, output %zu, input %zu)", what,
+                             isnan(values[i]) ? "NaN" : "an infinity", i / inputs / outputs,
+                             i / inputs % outputs, i % inputs);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status check_doubles(const char *what, const double *values, size_t groups,
+                                      size_t size, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < groups * size; i++)
+        if (!isfinite(values[i]))
+            return ldnq_fail(err, LDNQ_NUMERIC, "the %s holds %s (group %zu)", what,
+                             isnan(values[i]) ? "NaN" : "an infinity", i / size);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
+                                    struct ldnq_error *err)
+{
+    const size_t g = problem->groups, m = problem->outputs, k = problem->inputs;
+    LDNQ_TRY(check_floats("weight", problem->weight, g, m, k, err));
+    LDNQ_TRY(check_doubles("gram matrix of the layer's input", problem->gram, g, k * k, err));
+    if (!problem->mean)
+        return LDNQ_OK;
+    LDNQ_TRY(check_doubles("mean of the layer's input", problem->mean, g, k, err));
+    return check_floats("bias", problem->bias, g, m, 1, err);
+}

@@ -1,0 +1,64 @@
+/* problem.h: what every solver needs of a layer's problem: the check at the
+ * door, the pieces that it is worked on in, and the objective.
+ *
+ * The objective of a row (one output channel of one group), d = g - w (K) and
+ * the bias's change c, is that of the augmented quadratic
+ *
+ *     (d, c) [ H   m ] (d, c)'  =  d H d' + 2 c (d.m) + c^2
+ *            [ m'  1 ]
+ *
+ * and c = -(d.m) is its exact minimum over c: d (H - m m') d', the covariance's
+ * form. Without the paper's factor 1/2, which cancels in what is reported.
+ */
+#ifndef LDNQ_QUANT_PROBLEM_H
+#define LDNQ_QUANT_PROBLEM_H
+
+#include <ldnq/quant.h>
+
+/* The rows of a group in blocks that do not depend on the number of threads:
+ * enough for the matrix products, few enough that small layers make several. */
+#define LDNQ_PIECE_ROWS 32
+
+struct ldnq_piece {
+    size_t group, first, rows;
+    size_t offset; /* of its first row among all (G, M) rows */
+};
+
+size_t ldnq_piece_count(const struct ldnq_layer_problem *problem);
+struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index);
+
+/* Errors: NUMERIC with the place of a NaN or infinity in weight, bias, gram or
+ * mean. */
+enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
+                                    struct ldnq_error *err);
+
+/* A choice of codes, all (G, M, ...); bias NULL stands for the best one. */
+struct ldnq_choice {
+    const int8_t *codes; /* NULL for G = 0 */
+    const float *scales, *bias;
+};
+
+/* The objective of the rows channels[0 .. count-1] of a group into errors[0 ..
+ * count-1]; NULL channels are 0, 1, 2 ... count is at most LDNQ_PIECE_ROWS. */
+void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group,
+                     const size_t *channels, size_t count, const struct ldnq_choice *choice,
+                     double *errors);
+
+/* The sum over all rows, in their order. `errors` is scratch, (G, M). */
+double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                        const struct ldnq_choice *choice, double *errors);
+
+/* The same to the bit, in this thread and without scratch. */
+double ldnq_total_error_serial(const struct ldnq_layer_problem *problem,
+                               const struct ldnq_choice *choice);
+
+/* Writes error_start and error, relative to `zero`, the objective of G = 0.
+ * Errors: NUMERIC when one of the three is beyond a double. */
+enum ldnq_status ldnq_report_errors(double zero, double before, double after,
+                                    struct ldnq_layer_solution *solution, struct ldnq_error *err);
+
+/* bias = b + (W - G) m, the closed form above. Not for a layer without a bias. */
+void ldnq_best_bias(const struct ldnq_layer_problem *problem, const int8_t *codes,
+                    const float *scales, float *bias);
+
+#endif

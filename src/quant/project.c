@@ -1,0 +1,231 @@
+#include "quant/project.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/pool.h"
+
+/* The turns settle after two to five; int8 goes on for longer by changes far
+ * below its step. */
+#define TURNS 10
+
+/* Scales tried by the search, a constant ratio apart. */
+#define CANDIDATES 32
+
+/* ---- one pass over a span ------------------------------------------------- */
+
+static bool is_uniform(const struct ldnq_codebook *codebook)
+{
+    int width = codebook->codes[codebook->count - 1] - codebook->codes[0];
+    return width == (int)codebook->count - 1;
+}
+
+/* Round half toward zero, then clamp. Written without branches and without
+ * round(), so that the compiler turns it into vector code on any x86-64. The
+ * bound keeps the conversion to int defined and is beyond every code. */
+static void round_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                      double inverse, int8_t *codes)
+{
+    const int lowest = codebook->codes[0], highest = codebook->codes[codebook->count - 1];
+    const double bound = 256;
+    for (size_t i = 0; i < n; i++) {
+        double x = v[i] * inverse, size = fabs(x);
+        size = size < bound ? size : bound;
+        int code = (int)(size + 0.5);
+        code -= code - size >= 0.5;
+        code = x < 0 ? -code : code;
+        code = code < lowest ? lowest : code;
+        codes[i] = (int8_t)(code > highest ? highest : code);
+    }
+}
+
+/* Codebooks that are not uniform are symmetric: the size of the code is the sum
+ * of the steps whose midpoint |x| is beyond. */
+static void scan_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                     double inverse, int8_t *codes)
+{
+    const int16_t *positive = codebook->codes + codebook->count / 2;
+    const size_t steps = codebook->count / 2;
+    for (size_t i = 0; i < n; i++) {
+        double x = v[i] * inverse, size = fabs(x);
+        int code = 0;
+        for (size_t j = 0; j < steps; j++) {
+            int from = positive[j], to = positive[j + 1];
+            code += size > 0.5 * (from + to) ? to - from : 0;
+        }
+        codes[i] = (int8_t)(x < 0 ? -code : code);
+    }
+}
+
+/* Four sums, so that one addition need not wait for the one before. */
+static double dot_codes(const double *v, const int8_t *codes, size_t n)
+{
+    double sum[4] = { 0 };
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (size_t j = 0; j < 4; j++)
+            sum[j] += v[i + j] * codes[i + j];
+    for (; i < n; i++)
+        sum[0] += v[i] * codes[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static int64_t square_codes(const int8_t *codes, size_t n)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += codes[i] * codes[i];
+    return sum;
+}
+
+void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale)
+{
+    const double inverse = 1 / (double)scale;
+    const bool uniform = is_uniform(codebook);
+    double vq = 0;
+    int64_t qq = 0;
+    for (size_t row = 0; row < span->rows; row++) {
+        const double *v = span->v + row * span->v_stride;
+        int8_t *codes = span->codes + row * span->length;
+        (uniform ? round_row : scan_row)(codebook, v, span->length, inverse, codes);
+        vq += dot_codes(v, codes, span->length);
+        qq += square_codes(codes, span->length);
+    }
+    span->vq = span->weight * vq;
+    span->qq = span->weight * (double)qq;
+}
+
+static void survey_span(struct ldnq_span *span)
+{
+    span->largest = span->lowest = span->vv = 0;
+    for (size_t row = 0; row < span->rows; row++) {
+        const double *v = span->v + row * span->v_stride;
+        for (size_t i = 0; i < span->length; i++) {
+            span->largest = v[i] > span->largest ? v[i] : span->largest;
+            span->lowest = v[i] < span->lowest ? v[i] : span->lowest;
+            span->vv += v[i] * v[i];
+        }
+    }
+}
+
+/* ---- all spans together ------------------------------------------------------ */
+
+struct projection {
+    const struct ldnq_codebook *codebook;
+    struct ldnq_pool *pool;
+    struct ldnq_span *spans;
+    size_t count;
+    float scale;
+};
+
+static void codes_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    struct projection *projection = ctx;
+    ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
+}
+
+static void survey_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    struct projection *projection = ctx;
+    survey_span(&projection->spans[chunk]);
+}
+
+static void nearest_codes(struct projection *projection, double *vq, double *qq)
+{
+    ldnq_pool_run(projection->pool, projection->count, codes_chunk, projection);
+    *vq = *qq = 0;
+    for (size_t i = 0; i < projection->count; i++) {
+        *vq += projection->spans[i].vq;
+        *qq += projection->spans[i].qq;
+    }
+}
+
+static bool is_scale(double scale)
+{
+    return scale >= (double)FLT_MIN && scale <= (double)FLT_MAX;
+}
+
+/* The range of scales worth trying: at `high` no value is clipped, and beyond it
+ * the outer codes lie idle; at `low` most of the values are clipped. */
+static void scale_range(struct projection *projection, double *low, double *high)
+{
+    const struct ldnq_codebook *codebook = projection->codebook;
+    double largest = 0, lowest = 0, vv = 0, n = 0;
+    ldnq_pool_run(projection->pool, projection->count, survey_chunk, projection);
+    for (size_t i = 0; i < projection->count; i++) {
+        const struct ldnq_span *span = &projection->spans[i];
+        largest = fmax(largest, span->largest);
+        lowest = fmin(lowest, span->lowest);
+        vv += span->vv;
+        n += (double)span->rows * (double)span->length;
+    }
+    double top = codebook->codes[codebook->count - 1], bottom = codebook->codes[0];
+    *high = fmax(largest / top, lowest / bottom);
+    *low = fmin(0.5 * sqrt(vv / fmax(n, 1)) / fmax(top, -bottom), *high / 2);
+}
+
+/* With the best a for given codes the distance is v.v - (v.q)^2 / q.q, so the
+ * candidate with the largest (v.q)^2 / q.q wins. 0 when there is none. */
+static float search_scale(struct projection *projection)
+{
+    double low, high, best = 0, vq, qq;
+    float winner = 0;
+    scale_range(projection, &low, &high);
+    if (!is_scale(high))
+        return 0;
+    const double ratio = pow(low / high, 1.0 / (CANDIDATES - 1));
+    for (int i = 0; i < CANDIDATES && is_scale(high); i++, high *= ratio) {
+        projection->scale = (float)high;
+        nearest_codes(projection, &vq, &qq);
+        if (qq > 0 && vq * vq / qq > best) {
+            best = vq * vq / qq;
+            winner = projection->scale;
+        }
+    }
+    return winner;
+}
+
+/* Ends with the codes and the scale in step: the last turn's codes with the
+ * scale that is best for them. false when all codes have become 0. */
+static bool take_turns(struct projection *projection, float *scale)
+{
+    double vq, qq;
+    for (int turn = 0; turn < TURNS; turn++) {
+        projection->scale = *scale;
+        nearest_codes(projection, &vq, &qq);
+        if (!(qq > 0) || !is_scale(vq / qq))
+            return false;
+        *scale = (float)(vq / qq);
+        if (*scale == projection->scale)
+            break;
+    }
+    return true;
+}
+
+static void clear_codes(struct projection *projection)
+{
+    for (size_t i = 0; i < projection->count; i++) {
+        struct ldnq_span *span = &projection->spans[i];
+        if (span->rows && span->length)
+            memset(span->codes, 0, span->rows * span->length);
+        span->vq = span->qq = 0;
+    }
+}
+
+/* A warm start that is far too large sends every value to 0: search again. */
+float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
+                   struct ldnq_span *spans, size_t count, float start)
+{
+    struct projection projection = { codebook, pool, spans, count, 0 };
+    float scale = start;
+    if (scale > 0 && take_turns(&projection, &scale))
+        return scale;
+    scale = search_scale(&projection);
+    if (scale > 0 && take_turns(&projection, &scale))
+        return scale;
+    clear_codes(&projection);
+    return 1;
+}

@@ -1,0 +1,10 @@
+/* solver.h: the solvers that the table in solver.c lists. */
+#ifndef LDNQ_QUANT_SOLVER_H
+#define LDNQ_QUANT_SOLVER_H
+
+#include <ldnq/quant.h>
+
+extern const struct ldnq_solver ldnq_solver_rtn;
+extern const struct ldnq_solver ldnq_solver_admm_paper;
+
+#endif

@@ -1,0 +1,341 @@
+/* Promises that every solver of the table keeps. */
+#include "test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/pool.h"
+#include "layer.h"
+
+static struct ldnq_error err;
+
+static bool in_codebook(const struct ldnq_codebook *codebook, int8_t code)
+{
+    for (size_t i = 0; i < codebook->count; i++)
+        if (codebook->codes[i] == code)
+            return true;
+    return false;
+}
+
+static void check_solution(const struct layer *layer)
+{
+    const struct ldnq_layer_problem *p = &layer->problem;
+    const struct ldnq_layer_solution *s = &layer->solution;
+    for (size_t i = 0; i < p->groups * p->outputs * p->inputs; i++)
+        assert_true(in_codebook(p->codebook, s->codes[i]));
+    for (size_t i = 0; i < p->groups * p->outputs; i++) {
+        assert_true(s->scales[i] > 0 && isfinite(s->scales[i]));
+        assert_true(p->granularity == LDNQ_PER_CHANNEL || s->scales[i] == s->scales[0]);
+        assert_true(!s->bias || isfinite(s->bias[i]));
+    }
+    assert_true(s->error <= s->error_start);
+    assert_true(ldnq_layer_error(p, s) == s->error);
+}
+
+static void each_solver(void (*check)(const char *solver, enum ldnq_granularity granularity))
+{
+    for (const struct ldnq_solver *const *s = ldnq_solvers(); *s; s++) {
+        check((*s)->name, LDNQ_PER_TENSOR);
+        check((*s)->name, LDNQ_PER_CHANNEL);
+    }
+}
+
+static void check_shapes(const char *solver, enum ldnq_granularity granularity)
+{
+    const size_t shapes[][3] = { { 1, 5, 12 }, { 1, 70, 9 },  { 3, 4, 6 }, { 40, 1, 9 },
+                                 { 1, 3, 1 },  { 1, 1, 140 }, { 0, 2, 3 }, { 1, 0, 4 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (const struct ldnq_codebook *const *c = ldnq_codebooks(); *c; c++)
+            for (int bias = 0; bias < 2; bias++) {
+                struct layer layer = layer_make(shapes[i][0], shapes[i][1], shapes[i][2],
+                                                (*c)->name, granularity, i);
+                if (!bias)
+                    layer_without_bias(&layer);
+                assert_ok(layer_solve(&layer, solver, NULL, &err));
+                check_solution(&layer);
+                layer_free(&layer);
+            }
+}
+
+static void solution_should_be_codes_of_the_codebook_and_never_worse_than_the_start(void **state)
+{
+    (void)state;
+    each_solver(check_shapes);
+}
+
+static void check_identical(const struct layer *a, const struct layer *b)
+{
+    const size_t rows = a->problem.groups * a->problem.outputs;
+    const struct ldnq_layer_solution *x = &a->solution, *y = &b->solution;
+    assert_memory_equal(x->codes, y->codes, rows * a->problem.inputs);
+    assert_memory_equal(x->scales, y->scales, rows * sizeof *x->scales);
+    assert_memory_equal(x->bias, y->bias, rows * sizeof *x->bias);
+    assert_true(x->error == y->error && x->error_start == y->error_start);
+    assert_true(x->iterations == y->iterations && x->rho == y->rho);
+}
+
+static void check_threads(const char *solver, enum ldnq_granularity granularity)
+{
+    const size_t shapes[][3] = { { 1, 100, 40 }, { 60, 2, 9 } };
+    struct ldnq_pool *pool;
+    assert_ok(ldnq_pool_create(4, &pool, &err));
+    for (size_t i = 0; i < 2; i++) {
+        const size_t *s = shapes[i];
+        struct layer one = layer_make(s[0], s[1], s[2], "pot7", granularity, 5);
+        struct layer four = layer_make(s[0], s[1], s[2], "pot7", granularity, 5);
+        assert_ok(layer_solve(&one, solver, NULL, &err));
+        assert_ok(layer_solve(&four, solver, pool, &err));
+        check_identical(&one, &four);
+        layer_free(&one);
+        layer_free(&four);
+    }
+    ldnq_pool_destroy(pool);
+}
+
+static void one_thread_and_four_should_give_identical_bytes(void **state)
+{
+    (void)state;
+    each_solver(check_threads);
+}
+
+static void check_zero_weights(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(2, 3, 7, "int4", granularity, 6);
+    memset(layer.weight, 0, 42 * sizeof *layer.weight);
+    assert_ok(layer_solve(&layer, solver, NULL, &err));
+    check_solution(&layer);
+    for (size_t i = 0; i < 42; i++)
+        assert_int_equal(layer.solution.codes[i], 0);
+    for (size_t i = 0; i < 6; i++) {
+        assert_true(layer.solution.scales[i] == 1);
+        assert_true(layer.solution.bias[i] == layer.bias[i]);
+    }
+    assert_true(layer.solution.error == 0 && layer.solution.error_start == 0);
+    layer_free(&layer);
+}
+
+static void zero_weights_should_have_zero_codes_scale_one_and_no_error(void **state)
+{
+    (void)state;
+    each_solver(check_zero_weights);
+}
+
+static void check_zero_channel(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(1, 3, 20, "ternary", granularity, 7);
+    memset(layer.weight + 20, 0, 20 * sizeof *layer.weight);
+    assert_ok(layer_solve(&layer, solver, NULL, &err));
+    check_solution(&layer);
+    if (granularity == LDNQ_PER_CHANNEL) {
+        for (size_t i = 20; i < 40; i++)
+            assert_int_equal(layer.solution.codes[i], 0);
+        assert_true(layer.solution.scales[1] == 1);
+    }
+    layer_free(&layer);
+}
+
+static void a_zero_channel_should_have_zero_codes_and_scale_one(void **state)
+{
+    (void)state;
+    each_solver(check_zero_channel);
+}
+
+/* Weights that are codes times a scale, with an outermost code in each channel. */
+static void check_lossless(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(1, 4, 30, "int8", granularity, 8);
+    struct ldnq_rng rng = { 9 };
+    for (size_t i = 0; i < 120; i++)
+        layer.weight[i] =
+            i % 30 == 0 ? 127 / 64.0f : ((float)ldnq_rng_below(&rng, 255) - 127) / 64.0f;
+    assert_ok(layer_solve(&layer, solver, NULL, &err));
+    check_solution(&layer);
+    assert_true(layer.solution.error < 1e-6);
+    layer_free(&layer);
+}
+
+static void int8_should_be_near_lossless(void **state)
+{
+    (void)state;
+    each_solver(check_lossless);
+    struct layer layer = layer_make(1, 4, 30, "int8", LDNQ_PER_CHANNEL, 8);
+    for (const struct ldnq_solver *const *s = ldnq_solvers(); *s; s++) {
+        assert_ok(layer_solve(&layer, (*s)->name, NULL, &err));
+        assert_true(layer.solution.error < 1e-4);
+    }
+    layer_free(&layer);
+}
+
+static void check_duplicates(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(1, 40, 11, "pot5", granularity, 10);
+    for (size_t m = 1; m < 40; m++)
+        memcpy(layer.weight + m * 11, layer.weight, 11 * sizeof *layer.weight);
+    assert_ok(layer_solve(&layer, solver, NULL, &err));
+    check_solution(&layer);
+    for (size_t m = 1; m < 40; m++) {
+        assert_memory_equal(layer.solution.codes + m * 11, layer.solution.codes, 11);
+        assert_true(layer.solution.scales[m] == layer.solution.scales[0]);
+    }
+    layer_free(&layer);
+}
+
+static void channels_that_are_equal_should_get_equal_codes(void **state)
+{
+    (void)state;
+    each_solver(check_duplicates);
+}
+
+static void check_not_finite(const char *solver, enum ldnq_granularity granularity)
+{
+    const float bad[] = { NAN, INFINITY, -INFINITY };
+    for (size_t i = 0; i < 3; i++) {
+        struct layer layer = layer_make(2, 3, 4, "ternary", granularity, 11);
+        layer.bias[4] = bad[i];
+        assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the bias holds");
+        assert_non_null(strstr(err.message, "(group 1, output 1"));
+        layer.mean[3] = (double)bad[i];
+        assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the mean");
+        layer.gram[17] = (double)bad[i];
+        assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the gram matrix");
+        layer.weight[12 + 2 * 4 + 3] = bad[i];
+        assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the weight holds");
+        assert_non_null(strstr(err.message, "(group 1, output 2, input 3)"));
+        layer_free(&layer);
+    }
+}
+
+static void what_is_not_finite_should_be_refused_by_name(void **state)
+{
+    (void)state;
+    each_solver(check_not_finite);
+}
+
+static void check_huge(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(1, 2, 3, "int4", granularity, 12);
+    for (size_t i = 0; i < 9; i++)
+        layer.gram[i] = i % 4 == 0 ? 1e300 : 0;
+    for (size_t i = 0; i < 6; i++)
+        layer.weight[i] = i % 2 ? 3e38f : -1e38f;
+    assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "overflows");
+    layer_free(&layer);
+}
+
+static void an_objective_beyond_a_double_should_be_refused(void **state)
+{
+    (void)state;
+    each_solver(check_huge);
+}
+
+static void check_allocations(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(3, 40, 6, "ternary", granularity, 13);
+    for (long n = 0;; n++) {
+        ldnq_alloc_fail_after(n);
+        const enum ldnq_status status = layer_solve(&layer, solver, NULL, &err);
+        ldnq_alloc_fail_after(-1);
+        if (status == LDNQ_OK)
+            break;
+        assert_int_equal(status, LDNQ_NOMEM);
+        assert_true(n < 100);
+    }
+    layer_free(&layer);
+}
+
+/* That nothing leaks then is AddressSanitizer's to say. */
+static void every_failing_allocation_should_be_reported(void **state)
+{
+    (void)state;
+    each_solver(check_allocations);
+}
+
+static void layer_error_should_equal_the_plain_loops(void **state)
+{
+    (void)state;
+    const size_t shapes[][3] = { { 1, 3, 5 }, { 3, 40, 7 }, { 1, 33, 300 } };
+    struct ldnq_rng rng = { 15 };
+    for (size_t i = 0; i < 6; i++) {
+        const size_t *s = shapes[i / 2], rows = s[0] * s[1];
+        struct layer layer = layer_make(s[0], s[1], s[2], "int4", LDNQ_PER_CHANNEL, i);
+        struct layer zero = layer_make(s[0], s[1], s[2], "int4", LDNQ_PER_CHANNEL, i);
+        if (i % 2) {
+            layer_without_bias(&layer);
+            layer_without_bias(&zero);
+        }
+        for (size_t r = 0; r < rows; r++) {
+            layer.solution.scales[r] = 0.03f + (float)r / 1000;
+            if (layer.solution.bias)
+                layer.solution.bias[r] = layer.bias[r] + 0.1f * (float)(r % 3);
+            for (size_t k = 0; k < s[2]; k++) {
+                layer.solution.codes[r * s[2] + k] = (int8_t)((int)ldnq_rng_below(&rng, 16) - 8);
+                if (zero.solution.bias)
+                    zero.solution.bias[r] += zero.weight[r * s[2] + k] *
+                                             (float)zero.mean[r / s[1] * s[2] + k];
+            }
+            if (zero.solution.bias)
+                zero.solution.bias[r] += zero.bias[r];
+        }
+        const double e = layer_objective(&layer, layer.solution.codes, layer.solution.scales,
+                                         layer.solution.bias);
+        const double e0 = layer_objective(&zero, zero.solution.codes, zero.solution.scales,
+                                          zero.solution.bias);
+        assert_float_equal(ldnq_layer_error(&layer.problem, &layer.solution), e / e0,
+                           1e-5 * e / e0);
+        layer_free(&layer);
+        layer_free(&zero);
+    }
+}
+
+static void every_solver_should_be_found_by_its_name(void **state)
+{
+    (void)state;
+    const struct ldnq_solver *const *all = ldnq_solvers();
+    for (size_t i = 0; all[i]; i++) {
+        assert_ptr_equal(ldnq_solver_find(all[i]->name), all[i]);
+        assert_true(strlen(all[i]->summary) > 0);
+    }
+    assert_non_null(ldnq_solver_find("rtn"));
+    assert_non_null(ldnq_solver_find("admm-paper"));
+    assert_null(ldnq_solver_find("nothing"));
+}
+
+static void rtn_should_take_the_scale_from_the_largest_weight(void **state)
+{
+    (void)state;
+    struct layer layer = layer_empty(1, 2, 3, "int4", LDNQ_PER_CHANNEL);
+    const float weight[] = { 0.7f, -0.34f, 0.04f, -1.4f, 0.5f, 0 };
+    const int8_t codes[] = { 7, -3, 0, -7, 2, 0 }, shared[] = { 3, -2, 0, -7, 2, 0 };
+    memcpy(layer.weight, weight, sizeof weight);
+    layer.bias[1] = 3;
+    assert_ok(layer_solve(&layer, "rtn", NULL, &err));
+    assert_memory_equal(layer.solution.codes, codes, 6);
+    assert_float_equal(layer.solution.scales[0], 0.1f, 1e-7);
+    assert_float_equal(layer.solution.scales[1], 0.2f, 1e-7);
+    assert_true(layer.solution.bias[1] == 3);
+    layer.problem.granularity = LDNQ_PER_TENSOR;
+    assert_ok(layer_solve(&layer, "rtn", NULL, &err));
+    assert_memory_equal(layer.solution.codes, shared, 6);
+    layer_free(&layer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(solution_should_be_codes_of_the_codebook_and_never_worse_than_the_start),
+        cmocka_unit_test(one_thread_and_four_should_give_identical_bytes),
+        cmocka_unit_test(zero_weights_should_have_zero_codes_scale_one_and_no_error),
+        cmocka_unit_test(a_zero_channel_should_have_zero_codes_and_scale_one),
+        cmocka_unit_test(int8_should_be_near_lossless),
+        cmocka_unit_test(channels_that_are_equal_should_get_equal_codes),
+        cmocka_unit_test(what_is_not_finite_should_be_refused_by_name),
+        cmocka_unit_test(an_objective_beyond_a_double_should_be_refused),
+        cmocka_unit_test(every_failing_allocation_should_be_reported),
+        cmocka_unit_test(layer_error_should_equal_the_plain_loops),
+        cmocka_unit_test(every_solver_should_be_found_by_its_name),
+        cmocka_unit_test(rtn_should_take_the_scale_from_the_largest_weight),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
