@@ -1,0 +1,142 @@
+#include <ldnq/emit.h>
+
+#include <string.h>
+
+#include "onnx/edit.h"
+
+struct emitter {
+    struct ldnq_model *model;
+    const struct ldnq_quantization *quantization;
+    const struct ldnq_emit_choice *choice;
+    struct ldnq_arena *arena;
+    const char **dequantized; /* by layer: the value that its weight now is */
+};
+
+static enum ldnq_status fresh_name(struct emitter *emitter, const char *base, const char *suffix,
+                                   const char **name, struct ldnq_error *err)
+{
+    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
+    return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
+}
+
+/* ---- the weight ------------------------------------------------------------------- */
+
+static enum ldnq_status add_codes(struct emitter *emitter, const struct ldnq_layer_result *result,
+                                  const char **name, struct ldnq_error *err)
+{
+    struct ldnq_tensor codes = { .dtype = emitter->choice->dtype,
+                                 .shape = result->layer.weight->shape,
+                                 .data = (void *)result->codes };
+    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_quantized", name, err));
+    return ldnq_edit_add_initializer(emitter->model, *name, &codes, err);
+}
+
+static enum ldnq_status add_scales(struct emitter *emitter, const struct ldnq_layer_result *result,
+                                   const char **name, struct ldnq_error *err)
+{
+    bool per_channel = emitter->quantization->granularity == LDNQ_PER_CHANNEL;
+    struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT, .data = (void *)result->scales };
+    if (per_channel)
+        scales.shape = (struct ldnq_shape){
+            .rank = 1, .dim = { (int64_t)(result->layer.groups * result->layer.outputs) }
+        };
+    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_scale", name, err));
+    return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
+}
+
+static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
+{
+    const struct ldnq_layer_result *result = &emitter->quantization->layers[i];
+    const char *inputs[2], *node;
+    LDNQ_TRY(add_codes(emitter, result, &inputs[0], err));
+    LDNQ_TRY(add_scales(emitter, result, &inputs[1], err));
+    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_dequantized",
+                        &emitter->dequantized[i], err));
+    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_DequantizeLinear", &node, err));
+    struct ldnq_edit_int_attr axis = { "axis", result->layer.channel_axis };
+    size_t attrs = emitter->quantization->granularity == LDNQ_PER_CHANNEL ? 1 : 0;
+    return ldnq_edit_insert_node(emitter->model, result->layer.node->origin, "DequantizeLinear",
+                                 node, inputs, 2, emitter->dequantized[i], &axis, attrs, err);
+}
+
+/* ---- the layer ---------------------------------------------------------------------- */
+
+static enum ldnq_status set_bias(struct emitter *emitter, const struct ldnq_layer_result *result,
+                                 struct ldnq_error *err)
+{
+    const char *name;
+    if (!result->bias)
+        return LDNQ_OK;
+    LDNQ_TRY(fresh_name(emitter, result->layer.bias_name, "_corrected", &name, err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, result->bias, err));
+    return ldnq_edit_set_input(emitter->model, result->layer.node->origin,
+                               result->layer.bias_input, name, err);
+}
+
+/* The nodes folded into the layer go; it makes what the last of them made. */
+static enum ldnq_status absorb_merged(struct emitter *emitter, const struct ldnq_node *node,
+                                      struct ldnq_error *err)
+{
+    for (size_t i = 0; i < node->merged_count; i++)
+        ldnq_edit_remove_node(emitter->model, node->merged[i]->origin);
+    if (node->merged_count == 0)
+        return LDNQ_OK;
+    return ldnq_edit_set_output(emitter->model, node->origin, 0, node->outputs[0]->name, err);
+}
+
+static enum ldnq_status note_layer(struct emitter *emitter, const struct ldnq_layer_result *result,
+                                   struct ldnq_error *err)
+{
+    float low = result->scales[0], high = result->scales[0];
+    for (size_t i = 1; i < result->layer.groups * result->layer.outputs; i++) {
+        low = result->scales[i] < low ? result->scales[i] : low;
+        high = result->scales[i] > high ? result->scales[i] : high;
+    }
+    const char *key = ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s",
+                                        result->layer.node->label);
+    const char *value = ldnq_arena_printf(
+        emitter->arena, err, "codebook=%s storage=%s scale=%.9g..%.9g error=%.6g",
+        emitter->quantization->codebook->name, ldnq_dtype_name(emitter->choice->dtype),
+        (double)low, (double)high, result->error);
+    if (!key || !value)
+        return LDNQ_NOMEM;
+    return ldnq_model_set_metadata(emitter->model, key, value, err);
+}
+
+static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldnq_error *err)
+{
+    const struct ldnq_layer_result *result = &emitter->quantization->layers[i];
+    const struct ldnq_node *node = result->layer.node;
+    if (result->shared)
+        emitter->dequantized[i] =
+            emitter->dequantized[result->shared - emitter->quantization->layers];
+    else
+        LDNQ_TRY(add_dequantize(emitter, i, err));
+    LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, result->layer.weight_input,
+                                 emitter->dequantized[i], err));
+    LDNQ_TRY(set_bias(emitter, result, err));
+    LDNQ_TRY(absorb_merged(emitter, node, err));
+    return note_layer(emitter, result, err);
+}
+
+static enum ldnq_status emit_all(struct emitter *emitter, struct ldnq_error *err)
+{
+    size_t count = emitter->quantization->count;
+    emitter->dequantized =
+        ldnq_arena_alloc(emitter->arena, count, sizeof *emitter->dequantized, err);
+    if (!emitter->dequantized)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(emit_layer(emitter, i, err));
+    return ldnq_edit_prune(emitter->model, err);
+}
+
+enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantization *quantization,
+                           const struct ldnq_emit_choice *choice, struct ldnq_error *err)
+{
+    struct emitter emitter = { .model = model, .quantization = quantization, .choice = choice };
+    LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
+    enum ldnq_status status = emit_all(&emitter, err);
+    ldnq_arena_destroy(emitter.arena);
+    return status;
+}

@@ -1,0 +1,62 @@
+/* storage.c: in which type codes are stored, and the opset that this takes. */
+#include <ldnq/emit.h>
+
+#include "base/size.h"
+#include "onnx/edit.h"
+
+/* Narrow to wide; source: ONNX's DequantizeLinear, versions 10, 13, 21 and 25. */
+static const struct storage_type {
+    enum ldnq_storage storage;
+    enum ldnq_dtype dtype;
+    unsigned bits;
+    int opset;
+} types[] = {
+    { LDNQ_STORAGE_INT2, LDNQ_INT2, 2, 25 },
+    { LDNQ_STORAGE_INT4, LDNQ_INT4, 4, 21 },
+    { LDNQ_STORAGE_INT8, LDNQ_INT8, 8, 10 },
+};
+
+#define TYPE_COUNT (sizeof types / sizeof *types)
+#define OPSET_OF_AXIS 13
+
+static const struct storage_type *narrowest(unsigned bits, int opset)
+{
+    for (size_t i = 0; i < TYPE_COUNT; i++)
+        if (types[i].bits >= bits && types[i].opset <= opset)
+            return &types[i];
+    return &types[TYPE_COUNT - 1];
+}
+
+static const struct storage_type *named(enum ldnq_storage storage)
+{
+    for (size_t i = 0; i < TYPE_COUNT; i++)
+        if (types[i].storage == storage)
+            return &types[i];
+    return NULL;
+}
+
+enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_codebook *codebook,
+                                   enum ldnq_granularity granularity,
+                                   const struct ldnq_emit_options *options,
+                                   struct ldnq_emit_choice *choice, struct ldnq_error *err)
+{
+    int opset = ldnq_model_opset(model);
+    if (options->opset > opset)
+        opset = options->opset;
+    if (granularity == LDNQ_PER_CHANNEL && opset < OPSET_OF_AXIS)
+        opset = OPSET_OF_AXIS;
+    const struct storage_type *type = named(options->storage);
+    if (!type)
+        type = narrowest(codebook->bits, opset);
+    if (type->bits < codebook->bits)
+        return ldnq_fail(err, LDNQ_USAGE, "codes of '%s' do not fit %s; use --storage auto",
+                         codebook->name, ldnq_dtype_name(type->dtype));
+    if (opset < type->opset)
+        opset = type->opset;
+    const struct storage_type *least = narrowest(codebook->bits, types[0].opset);
+    *choice = (struct ldnq_emit_choice){ .dtype = type->dtype,
+                                         .opset = opset,
+                                         .narrowest = least->dtype,
+                                         .narrowest_opset = least->opset };
+    return ldnq_model_raise_opset(model, opset, err);
+}

@@ -1,0 +1,184 @@
+/* batchnorm.c: BatchNormalization folded into the layer in front of it.
+ *
+ * Source  Ioffe, Szegedy, "Batch Normalization", ICML 2015, algorithm 2: at
+ *         inference it is an affine map a channel.
+ */
+#include <ldnq/passes.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/layer.h"
+
+/* The inputs of BatchNormalization. */
+enum { X, SCALE, SHIFT, MEAN, VARIANCE, INPUTS };
+
+struct merge {
+    struct ldnq_graph *graph;
+    const size_t *readers; /* by value */
+    struct ldnq_node *layer, *norm;
+    struct ldnq_layer_view view;
+    const struct ldnq_tensor *weight, *bias;
+    size_t channels;
+};
+
+/* Readers of each value, the graph's own outputs among them. */
+static size_t *count_readers(const struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    size_t *readers = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *readers, err);
+    for (size_t i = 0; readers && i < graph->value_count; i++)
+        readers[i] = graph->values[i]->is_output;
+    for (size_t i = 0; readers && i < graph->node_count; i++) {
+        const struct ldnq_node *node = graph->nodes[i];
+        for (size_t j = 0; j < node->input_count; j++)
+            if (node->inputs[j])
+                readers[node->inputs[j]->index]++;
+        for (size_t j = 0; j < node->capture_count; j++)
+            readers[node->captures[j]->index]++;
+    }
+    return readers;
+}
+
+static const struct ldnq_tensor *float_constant(const struct ldnq_node *node, size_t input)
+{
+    const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
+    return value && value->constant && value->constant->dtype == LDNQ_FLOAT ? value->constant
+                                                                            : NULL;
+}
+
+static bool norm_is_constant(const struct ldnq_node *norm, size_t channels)
+{
+    for (size_t i = SCALE; i < INPUTS; i++) {
+        const struct ldnq_tensor *tensor = float_constant(norm, i);
+        if (!tensor || ldnq_tensor_count(tensor) != channels)
+            return false;
+    }
+    return true;
+}
+
+static bool can_merge(struct merge *merge)
+{
+    struct ldnq_node *layer = merge->layer;
+    if (!layer || !layer->op || !layer->op->layer || merge->readers[layer->outputs[0]->index] != 1)
+        return false;
+    const struct ldnq_op_layer *facts = layer->op->layer;
+    merge->weight = float_constant(layer, (size_t)facts->weight_input);
+    if (facts->bias_input < 0 || !merge->weight)
+        return false;
+    size_t bias_input = (size_t)facts->bias_input;
+    bool has_bias = bias_input < layer->input_count && layer->inputs[bias_input];
+    merge->bias = has_bias ? float_constant(layer, bias_input) : NULL;
+    if (has_bias && !merge->bias)
+        return false;
+    if (facts->describe(layer, merge->weight, merge->bias, &merge->view, NULL) != LDNQ_OK ||
+        merge->view.bias_factor == 0.0f)
+        return false;
+    merge->channels = merge->view.groups * merge->view.outputs;
+    return norm_is_constant(merge->norm, merge->channels);
+}
+
+/* Element i of the weight belongs to this output channel. */
+static size_t channel_of(const struct merge *merge, size_t i)
+{
+    return merge->view.transposed ? i % merge->channels : i / merge->view.inputs;
+}
+
+static enum ldnq_status merged_tensors(const struct merge *merge, struct ldnq_tensor **weight,
+                                       struct ldnq_tensor **bias, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = merge->graph->arena;
+    struct ldnq_shape bias_shape = { .rank = 1, .dim = { (int64_t)merge->channels } };
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &merge->weight->shape, weight, err));
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias_shape, bias, err));
+    double *factor = ldnq_arena_alloc(arena, merge->channels, sizeof *factor, err);
+    if (!factor)
+        return LDNQ_NOMEM;
+    const struct ldnq_node *norm = merge->norm;
+    const float *scale = float_constant(norm, SCALE)->data, *shift = float_constant(norm, SHIFT)->data;
+    const float *mean = float_constant(norm, MEAN)->data, *var = float_constant(norm, VARIANCE)->data;
+    const float *old = merge->bias ? merge->bias->data : NULL;
+    double epsilon = ldnq_attr_float(norm, "epsilon", 1e-5f), beta = merge->view.bias_factor;
+    for (size_t c = 0; c < merge->channels; c++) {
+        factor[c] = scale[c] / sqrt((double)var[c] + epsilon);
+        double before = old ? beta * old[c] : 0.0;
+        ((float *)(*bias)->data)[c] = (float)(((before - mean[c]) * factor[c] + shift[c]) / beta);
+    }
+    const float *w = merge->weight->data;
+    for (size_t i = 0, count = ldnq_tensor_count(merge->weight); i < count; i++)
+        ((float *)(*weight)->data)[i] = (float)(w[i] * factor[channel_of(merge, i)]);
+    return LDNQ_OK;
+}
+
+/* The tensor becomes the layer's input, under the name of the one that it
+ * replaces; the list grows when it is too short. */
+static enum ldnq_status set_constant(const struct merge *merge, size_t input,
+                                     const struct ldnq_tensor *tensor, struct ldnq_error *err)
+{
+    struct ldnq_node *layer = merge->layer;
+    bool is_there = input < layer->input_count && layer->inputs[input];
+    const char *name = is_there ? layer->inputs[input]->name
+                                : ldnq_arena_printf(merge->graph->arena, err, "%s.bias",
+                                                    layer->label);
+    if (!name)
+        return LDNQ_NOMEM;
+    if (input >= layer->input_count) {
+        struct ldnq_value **longer =
+            ldnq_arena_alloc(merge->graph->arena, input + 1, sizeof *longer, err);
+        if (!longer)
+            return LDNQ_NOMEM;
+        memcpy(longer, layer->inputs, layer->input_count * sizeof *longer);
+        layer->inputs = longer;
+        layer->input_count = input + 1;
+    }
+    return ldnq_graph_add_constant(merge->graph, name, tensor, &layer->inputs[input], err);
+}
+
+static enum ldnq_status note_merged(const struct merge *merge, struct ldnq_error *err)
+{
+    struct ldnq_node *layer = merge->layer;
+    struct ldnq_node **list =
+        ldnq_arena_alloc(merge->graph->arena, layer->merged_count + 1, sizeof *list, err);
+    if (!list)
+        return LDNQ_NOMEM;
+    if (layer->merged_count)
+        memcpy(list, layer->merged, layer->merged_count * sizeof *list);
+    list[layer->merged_count++] = merge->norm;
+    layer->merged = list;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status apply(struct merge *merge, struct ldnq_error *err)
+{
+    struct ldnq_tensor *weight, *bias;
+    const struct ldnq_op_layer *facts = merge->layer->op->layer;
+    LDNQ_TRY(merged_tensors(merge, &weight, &bias, err));
+    LDNQ_TRY(set_constant(merge, (size_t)facts->weight_input, weight, err));
+    LDNQ_TRY(set_constant(merge, (size_t)facts->bias_input, bias, err));
+    LDNQ_TRY(note_merged(merge, err));
+    merge->layer->outputs[0]->producer = NULL;
+    merge->layer->outputs[0] = merge->norm->outputs[0];
+    merge->layer->outputs[0]->producer = merge->layer;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    size_t kept = 0;
+    const size_t *readers = count_readers(graph, err);
+    if (!readers)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        graph->nodes[kept++] = node;
+        if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X])
+            continue;
+        struct merge merge = { .graph = graph, .readers = readers, .norm = node,
+                               .layer = node->inputs[X]->producer };
+        if (!can_merge(&merge))
+            continue;
+        LDNQ_TRY(apply(&merge, err));
+        kept--;
+    }
+    graph->node_count = kept;
+    return LDNQ_OK;
+}

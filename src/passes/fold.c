@@ -1,0 +1,205 @@
+/* fold.c: shapes ahead of data, and constants out of nodes.
+ *
+ * A small integer tensor may be known in part: `content` holds its elements with
+ * symbols among them (a Shape of a symbolic batch). Operators that only move
+ * elements run on contents as they do on data, so that a chain of Shape, Gather,
+ * Concat and Slice comes out plain wherever the batch drops out of it.
+ */
+#include <ldnq/passes.h>
+
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/op.h"
+
+/* Larger results (a constant expanded to an image's size) are left to run time. */
+#define LARGEST_RESULT ((size_t)256 << 20)
+#define LARGEST_CONTENT ((size_t)1024)
+
+struct folder {
+    struct ldnq_graph *graph;
+    struct ldnq_node *node;
+    struct ldnq_op_call call;
+    struct ldnq_tensor *in, *out;
+    const struct ldnq_tensor **in_list;
+};
+
+enum knowledge { UNKNOWN, PARTLY, FULLY };
+
+static enum knowledge knowledge_of(const struct ldnq_value *value)
+{
+    if (value->constant)
+        return FULLY;
+    return value->content ? PARTLY : UNKNOWN;
+}
+
+static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tensor)
+{
+    if (value->constant)
+        *tensor = *value->constant;
+    else
+        *tensor = (struct ldnq_tensor){ .dtype = value->dtype, .shape = value->shape,
+                                        .data = (void *)value->content };
+}
+
+static enum ldnq_status prepare(struct folder *folder, struct ldnq_error *err)
+{
+    struct ldnq_node *node = folder->node;
+    struct ldnq_arena *arena = folder->graph->arena;
+    folder->in = ldnq_arena_alloc(arena, node->input_count, sizeof *folder->in, err);
+    folder->out = ldnq_arena_alloc(arena, node->output_count, sizeof *folder->out, err);
+    folder->in_list = ldnq_arena_alloc(arena, node->input_count, sizeof *folder->in_list, err);
+    if (!folder->in || !folder->out || !folder->in_list)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (!node->inputs[i])
+            continue;
+        fill_input(node->inputs[i], &folder->in[i]);
+        folder->in_list[i] = &folder->in[i];
+    }
+    folder->call = (struct ldnq_op_call){
+        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
+        .out_count = node->output_count, .in = folder->in_list, .out = folder->out,
+        .graph = folder->graph,
+    };
+    return LDNQ_OK;
+}
+
+/* Whether forward gives, now, what it would give on data; and for how much of it. */
+static enum knowledge result_knowledge(const struct ldnq_node *node)
+{
+    unsigned flags = node->op->flags;
+    enum knowledge least = FULLY;
+    if (flags & LDNQ_OP_IMPURE)
+        return UNKNOWN;
+    if (flags & LDNQ_OP_SHAPE_ONLY)
+        return PARTLY;
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (!node->inputs[i] || knowledge_of(node->inputs[i]) == FULLY)
+            continue;
+        bool moves = (flags & LDNQ_OP_MOVES_ALL) ||
+                     (i == 0 && (flags & (LDNQ_OP_MOVES_FIRST | LDNQ_OP_VIEW)));
+        if (!moves || knowledge_of(node->inputs[i]) == UNKNOWN)
+            return UNKNOWN;
+        least = PARTLY;
+    }
+    return least;
+}
+
+static bool result_fits(const struct folder *folder, enum knowledge knowledge)
+{
+    for (size_t i = 0; i < folder->node->output_count; i++) {
+        size_t bytes, count;
+        if (!ldnq_tensor_bytes(&folder->out[i], &bytes) || bytes > LARGEST_RESULT ||
+            !ldnq_shape_count(&folder->out[i].shape, &count))
+            return false;
+        if (knowledge == PARTLY && (folder->out[i].dtype != LDNQ_INT64 || count > LARGEST_CONTENT))
+            return false;
+        if (ldnq_dtype_size(folder->out[i].dtype) == 0)
+            return false;
+    }
+    return true;
+}
+
+static enum ldnq_status compute(struct folder *folder, struct ldnq_error *err)
+{
+    struct ldnq_op_call *call = &folder->call;
+    const struct ldnq_op *op = folder->node->op;
+    if (op->flags & LDNQ_OP_VIEW) {
+        folder->out[0].data = folder->in[0].data;
+        return LDNQ_OK;
+    }
+    for (size_t i = 0; i < call->out_count; i++) {
+        size_t bytes = 0;
+        ldnq_tensor_bytes(&folder->out[i], &bytes);
+        folder->out[i].data = ldnq_arena_alloc(folder->graph->arena, bytes, 1, err);
+        if (!folder->out[i].data)
+            return LDNQ_NOMEM;
+    }
+    size_t scratch = op->scratch ? op->scratch(call) : 0;
+    if (scratch)
+        call->scratch = ldnq_arena_alloc(folder->graph->arena, scratch, 1, err);
+    if (scratch && !call->scratch)
+        return LDNQ_NOMEM;
+    return op->forward(call, err);
+}
+
+static bool has_symbol(const struct ldnq_tensor *tensor)
+{
+    const int64_t *data = tensor->data;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        if (ldnq_is_symbol(data[i]))
+            return true;
+    return false;
+}
+
+static void store(struct folder *folder, size_t i, enum knowledge knowledge)
+{
+    struct ldnq_value *value = folder->node->outputs[i];
+    if (!value)
+        return;
+    if (knowledge == PARTLY && has_symbol(&folder->out[i])) {
+        value->content = folder->out[i].data;
+        return;
+    }
+    value->constant = &folder->out[i];
+    value->folded_from = folder->node;
+    value->producer = NULL;
+}
+
+/* Inputs that a foreign node makes have no type; what comes of them has none either. */
+static bool inputs_have_types(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && node->inputs[i]->dtype == LDNQ_UNDEFINED)
+            return false;
+    return true;
+}
+
+static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
+{
+    struct ldnq_node *node = folder->node;
+    LDNQ_TRY(prepare(folder, err));
+    LDNQ_TRY(ldnq_ops_infer(&folder->call, err));
+    for (size_t i = 0; i < node->output_count; i++) {
+        if (!node->outputs[i])
+            continue;
+        node->outputs[i]->dtype = folder->out[i].dtype;
+        node->outputs[i]->shape = folder->out[i].shape;
+    }
+    enum knowledge knowledge = result_knowledge(node);
+    if (knowledge == UNKNOWN || !result_fits(folder, knowledge))
+        return LDNQ_OK;
+    LDNQ_TRY(compute(folder, err));
+    for (size_t i = 0; i < node->output_count; i++)
+        store(folder, i, knowledge);
+    return LDNQ_OK;
+}
+
+static bool is_folded(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i] && !node->outputs[i]->constant)
+            return false;
+    return true;
+}
+
+enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        graph->nodes[kept++] = node;
+        if (!node->op || !inputs_have_types(node))
+            continue;
+        struct folder folder = { .graph = graph, .node = node };
+        struct ldnq_error reason;
+        enum ldnq_status status = visit(&folder, &reason);
+        if (status != LDNQ_OK)
+            return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
+        if (is_folded(node))
+            kept--;
+    }
+    graph->node_count = kept;
+    return LDNQ_OK;
+}

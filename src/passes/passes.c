@@ -1,0 +1,118 @@
+#include <ldnq/passes.h>
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "ops/op.h"
+
+static size_t replace(struct ldnq_graph *graph, int64_t symbol, int64_t size)
+{
+    size_t replaced = 0;
+    for (size_t i = 0; i < graph->input_count; i++) {
+        struct ldnq_shape *shape = &graph->inputs[i]->shape;
+        for (int d = 0; d < shape->rank; d++) {
+            if (shape->dim[d] == symbol) {
+                shape->dim[d] = size;
+                replaced++;
+            }
+        }
+    }
+    return replaced;
+}
+
+static enum ldnq_status no_such_dim(const struct ldnq_graph *graph, const char *name,
+                                    struct ldnq_error *err)
+{
+    char list[1024];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < graph->symbol_count; i++)
+        if (graph->symbols[i])
+            ldnq_text_item(&text, ", ", "'%s'", graph->symbols[i]);
+    ldnq_text_end(&text);
+    return ldnq_fail(err, LDNQ_USAGE, "%s: no open dimension of an input is named '%s'; %s%s",
+                     graph->file, name, *list ? "there are " : "there is none with a name", list);
+}
+
+/* A dimension without a name is addressed as INPUT:AXIS. */
+static int64_t find_unnamed(const struct ldnq_graph *graph, const char *name)
+{
+    const char *colon = strrchr(name, ':');
+    for (size_t i = 0; colon && i < graph->input_count; i++) {
+        const struct ldnq_value *value = graph->inputs[i];
+        size_t length = (size_t)(colon - name);
+        if (strncmp(value->name, name, length) != 0 || value->name[length] != '\0')
+            continue;
+        for (int d = 0; d < value->shape.rank && d < 10; d++)
+            if (colon[1] == '0' + d && colon[2] == '\0')
+                return value->shape.dim[d];
+    }
+    return 0;
+}
+
+enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, int64_t size,
+                                    struct ldnq_error *err)
+{
+    if (size < 1)
+        return ldnq_fail(err, LDNQ_USAGE, "dimension '%s' can't be %" PRId64, name, size);
+    int64_t symbol = find_unnamed(graph, name);
+    for (size_t i = 0; i < graph->symbol_count; i++)
+        if (graph->symbols[i] && strcmp(graph->symbols[i], name) == 0)
+            symbol = LDNQ_SYMBOL_BASE + (int64_t)i;
+    if (!ldnq_is_symbol(symbol) || replace(graph, symbol, size) == 0)
+        return no_such_dim(graph, name, err);
+    return LDNQ_OK;
+}
+
+static bool is_alive(const struct ldnq_node *node, const bool *needed)
+{
+    for (size_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i] && needed[node->outputs[i]->index])
+            return true;
+    return false;
+}
+
+static void need_inputs(const struct ldnq_node *node, bool *needed)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i])
+            needed[node->inputs[i]->index] = true;
+    for (size_t i = 0; i < node->capture_count; i++)
+        needed[node->captures[i]->index] = true;
+}
+
+enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    bool *needed = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *needed, err);
+    bool *alive = ldnq_arena_alloc(graph->arena, graph->node_count, sizeof *alive, err);
+    if (!needed || !alive)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->output_count; i++)
+        needed[graph->outputs[i]->index] = true;
+    for (size_t i = graph->node_count; i-- > 0;) {
+        alive[i] = is_alive(graph->nodes[i], needed);
+        if (alive[i])
+            need_inputs(graph->nodes[i], needed);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        if (alive[i])
+            graph->nodes[kept++] = node;
+        for (size_t o = 0; !alive[i] && o < node->output_count; o++)
+            if (node->outputs[o])
+                node->outputs[o]->producer = NULL;
+    }
+    graph->node_count = kept;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_ops_bind(graph, err));
+    LDNQ_TRY(ldnq_pass_fold(graph, err));
+    LDNQ_TRY(ldnq_pass_batchnorm(graph, err));
+    LDNQ_TRY(ldnq_pass_dead(graph, err));
+    return ldnq_graph_verify(graph, err);
+}

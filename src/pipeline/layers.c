@@ -1,0 +1,119 @@
+#include <ldnq/pipeline.h>
+
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/layer.h"
+
+/* Whether a constant was computed from quantized codes: it is quantized already. */
+static bool comes_from_codes(const struct ldnq_value *value)
+{
+    const struct ldnq_node *from = value->folded_from;
+    if (!from)
+        return false;
+    if (strcmp(from->op_type, "DequantizeLinear") == 0)
+        return true;
+    for (size_t i = 0; i < from->input_count; i++)
+        if (from->inputs[i] && comes_from_codes(from->inputs[i]))
+            return true;
+    return false;
+}
+
+static const struct ldnq_value *input_of(const struct ldnq_node *node, int input)
+{
+    return input >= 0 && (size_t)input < node->input_count ? node->inputs[input] : NULL;
+}
+
+static enum ldnq_status refuse(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                               const char *reason, struct ldnq_error *err)
+{
+    layer->refusal = ldnq_arena_strdup(arena, reason, err);
+    return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq_value *weight,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    if (!weight || !weight->constant)
+        return refuse(layer, arena, "its weight is computed at run time", err);
+    if (weight->constant->dtype != LDNQ_FLOAT) {
+        layer->refusal = ldnq_arena_printf(arena, err, "its weight is %s, not float32",
+                                           ldnq_dtype_name(weight->constant->dtype));
+        return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
+    }
+    if (comes_from_codes(weight))
+        return refuse(layer, arena, "its weight is quantized already", err);
+    if (ldnq_tensor_count(weight->constant) == 0)
+        return refuse(layer, arena, "its weight has no elements", err);
+    return LDNQ_OK;
+}
+
+static void take_view(struct ldnq_layer *layer, const struct ldnq_layer_view *view)
+{
+    layer->groups = view->groups;
+    layer->outputs = view->outputs;
+    layer->inputs = view->inputs;
+    layer->transposed = view->transposed;
+    layer->channel_axis = view->channel_axis;
+    layer->bias_factor = view->bias_factor;
+}
+
+static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_node *node = layer->node;
+    const struct ldnq_op_layer *facts = node->op->layer;
+    const struct ldnq_value *weight = input_of(node, facts->weight_input);
+    const struct ldnq_value *bias = input_of(node, facts->bias_input);
+    layer->weight_input = (size_t)facts->weight_input;
+    layer->bias_input = facts->bias_input < 0 ? 0 : (size_t)facts->bias_input;
+    layer->weight = weight ? weight->constant : NULL;
+    layer->weight_name = weight ? weight->name : "";
+    layer->bias_name = bias ? bias->name : "";
+    LDNQ_TRY(check_weight(layer, weight, arena, err));
+    if (!layer->weight)
+        return LDNQ_OK;
+    struct ldnq_layer_view view;
+    struct ldnq_error reason;
+    enum ldnq_status status =
+        facts->describe(node, layer->weight, bias ? bias->constant : NULL, &view, &reason);
+    if (status == LDNQ_UNSUPPORTED)
+        return layer->refusal ? LDNQ_OK : refuse(layer, arena, reason.message, err);
+    if (status != LDNQ_OK)
+        return ldnq_fail(err, status, "%s", reason.message);
+    take_view(layer, &view);
+    if (bias && bias->constant && bias->constant->dtype == LDNQ_FLOAT && view.bias_factor != 0.0f)
+        layer->bias = bias->constant;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_layer **layers, size_t *count,
+                                  struct ldnq_error *err)
+{
+    *count = 0;
+    *layers = ldnq_arena_alloc(arena, graph->node_count, sizeof **layers, err);
+    if (!*layers)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
+        if (!node->op || !node->op->layer)
+            continue;
+        struct ldnq_layer *layer = &(*layers)[(*count)++];
+        *layer = (struct ldnq_layer){ .node = node, .place = i };
+        LDNQ_TRY(describe(layer, arena, err));
+    }
+    return LDNQ_OK;
+}
+
+bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
+{
+    size_t elements, out;
+    if (!layer->weight || layer->groups == 0 || layer->outputs == 0 ||
+        !ldnq_shape_count(&layer->node->outputs[0]->shape, &out) ||
+        !ldnq_size_mul(out, layer->inputs, &elements))
+        return false;
+    /* Every output element is a sum over the K inputs of its group. */
+    *macs = elements;
+    return true;
+}

@@ -1,0 +1,14 @@
+/* select.h: which layers a run quantizes, by --skip and --only. */
+#ifndef LDNQ_PIPELINE_SELECT_H
+#define LDNQ_PIPELINE_SELECT_H
+
+#include <ldnq/pipeline.h>
+
+/* The layers that are to be quantized, in order. Errors: USAGE (a pattern that
+ * matches no layer, no layer left: with the reasons), NOMEM. */
+enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
+                                    const struct ldnq_quantize_options *options,
+                                    struct ldnq_arena *arena, struct ldnq_layer **layers,
+                                    size_t *count, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,92 @@
+#include "pipeline/statistics.h"
+
+#include "base/size.h"
+#include "linalg/gram.h"
+
+/* A slab's columns are made in parts, so that more than one thread can. */
+#define PART (LDNQ_GRAM_SLAB / 8)
+
+enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics, size_t groups,
+                                      size_t inputs, struct ldnq_pool *pool,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    size_t squares, all, threads = ldnq_pool_threads(pool);
+    *statistics = (struct ldnq_statistics){ .groups = groups, .inputs = inputs, .pool = pool };
+    if (!ldnq_size_mul(inputs, inputs, &squares) || !ldnq_size_mul(squares, groups, &all))
+        return ldnq_fail(err, LDNQ_NOMEM, "%zu inputs are too many to be solved for", inputs);
+    size_t slabs = groups > 1 ? threads : 1;
+    statistics->gram = ldnq_arena_alloc(arena, all, sizeof *statistics->gram, err);
+    statistics->mean = ldnq_arena_alloc(arena, groups * inputs, sizeof *statistics->mean, err);
+    statistics->columns = ldnq_arena_alloc(arena, slabs * inputs,
+                                           LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
+    statistics->scratch = ldnq_arena_alloc(arena, ldnq_gram_scratch(inputs, threads),
+                                           sizeof *statistics->scratch, err);
+    bool has_all =
+        statistics->gram && statistics->mean && statistics->columns && statistics->scratch;
+    return has_all ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+struct job {
+    const struct ldnq_statistics *statistics;
+    const struct ldnq_op_call *call;
+    size_t positions;
+    size_t first, count; /* the slab */
+};
+
+/* ---- one group: threads share a slab ----------------------------------------------------- */
+
+static void make_part(void *argument, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct job *job = argument;
+    size_t first = chunk * PART, count = ldnq_size_min(PART, job->count - first);
+    job->call->node->op->layer->columns(job->call, 0, job->first + first, count,
+                                        job->statistics->columns + first, LDNQ_GRAM_SLAB);
+}
+
+static void add_whole(struct job *job)
+{
+    const struct ldnq_statistics *s = job->statistics;
+    for (job->first = 0; job->first < job->positions; job->first += LDNQ_GRAM_SLAB) {
+        job->count = ldnq_size_min(LDNQ_GRAM_SLAB, job->positions - job->first);
+        ldnq_pool_run(s->pool, ldnq_size_ceil_div(job->count, PART), make_part, job);
+        ldnq_gram_add(s->inputs, s->columns, LDNQ_GRAM_SLAB, job->count, s->gram, s->mean,
+                      s->scratch, s->pool);
+    }
+}
+
+/* ---- many groups: a thread takes whole groups ---------------------------------------------- */
+
+static void add_group(void *argument, size_t group, size_t thread)
+{
+    const struct job *job = argument;
+    const struct ldnq_statistics *s = job->statistics;
+    size_t k = s->inputs;
+    float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
+    float *scratch = s->scratch + thread * ldnq_gram_scratch(k, 1);
+    for (size_t first = 0; first < job->positions; first += LDNQ_GRAM_SLAB) {
+        size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, job->positions - first);
+        job->call->node->op->layer->columns(job->call, group, first, count, columns,
+                                            LDNQ_GRAM_SLAB);
+        ldnq_gram_add(k, columns, LDNQ_GRAM_SLAB, count, s->gram + group * k * k,
+                      s->mean + group * k, scratch, NULL);
+    }
+}
+
+void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call)
+{
+    struct job job = { .statistics = statistics, .call = call,
+                       .positions = call->node->op->layer->positions(call) };
+    if (statistics->groups == 1)
+        add_whole(&job);
+    else
+        ldnq_pool_run(statistics->pool, statistics->groups, add_group, &job);
+    statistics->positions += job.positions;
+}
+
+void ldnq_statistics_finish(struct ldnq_statistics *s)
+{
+    for (size_t g = 0; g < s->groups; g++)
+        ldnq_gram_finish(s->inputs, (double)s->positions, s->gram + g * s->inputs * s->inputs,
+                         s->mean + g * s->inputs);
+}
