@@ -1,0 +1,350 @@
+/* cmd_quantize.c: the main job, from a float file and samples to a QDQ file. */
+#include <ldnq/emit.h>
+#include <ldnq/pipeline.h>
+
+#include <cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/json.h"
+#include "cli/session.h"
+
+struct job {
+    struct cli_session session;
+    struct ldnq_samples *samples;
+    struct ldnq_quantize_options options;
+    struct ldnq_emit_options emit;
+    struct ldnq_emit_choice choice;
+    struct ldnq_quantization *result;
+    size_t bytes_before, bytes_after;
+    double start;
+};
+
+/* ---- choices ------------------------------------------------------------------------ */
+
+static enum ldnq_status unknown_name(const char *option, const char *given, const char *choices,
+                                     struct ldnq_error *err)
+{
+    return ldnq_fail(err, LDNQ_USAGE, "quantize: %s '%s' is not known; there are %s", option,
+                     given, choices);
+}
+
+static enum ldnq_status choose_codebook(struct job *job, struct ldnq_error *err)
+{
+    char list[512];
+    struct ldnq_text text;
+    job->options.codebook = ldnq_codebook_find(job->session.settings->weights);
+    if (job->options.codebook)
+        return LDNQ_OK;
+    ldnq_text_init(&text, list, sizeof list);
+    for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
+        ldnq_text_item(&text, ", ", "%s", (*book)->name);
+    return unknown_name("--weights", job->session.settings->weights, list, err);
+}
+
+static enum ldnq_status choose_solver(struct job *job, struct ldnq_error *err)
+{
+    char list[512];
+    struct ldnq_text text;
+    job->options.solver = ldnq_solver_find(job->session.settings->solver);
+    if (job->options.solver)
+        return LDNQ_OK;
+    ldnq_text_init(&text, list, sizeof list);
+    for (const struct ldnq_solver *const *solver = ldnq_solvers(); *solver; solver++)
+        ldnq_text_item(&text, ", ", "%s", (*solver)->name);
+    return unknown_name("--solver", job->session.settings->solver, list, err);
+}
+
+static enum ldnq_status choose_named(const char *option, const char *given,
+                                     const char *const *names, size_t count, int *index,
+                                     struct ldnq_error *err)
+{
+    char list[256];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < count; i++) {
+        ldnq_text_item(&text, ", ", "%s", names[i]);
+        if (strcmp(names[i], given) == 0) {
+            *index = (int)i;
+            return LDNQ_OK;
+        }
+    }
+    return unknown_name(option, given, list, err);
+}
+
+static enum ldnq_status choose(struct job *job, struct ldnq_error *err)
+{
+    /* In the order of enum ldnq_granularity and enum ldnq_storage. */
+    static const char *const granularities[] = { "tensor", "channel" };
+    static const char *const storages[] = { "auto", "int8", "int4", "int2" };
+    static const char *const rhos[] = { "mean", "first" };
+    const struct cli_settings *settings = job->session.settings;
+    int granularity, storage, rho_from;
+    LDNQ_TRY(choose_codebook(job, err));
+    LDNQ_TRY(choose_solver(job, err));
+    LDNQ_TRY(choose_named("--granularity", settings->granularity, granularities, 2, &granularity,
+                          err));
+    LDNQ_TRY(choose_named("--storage", settings->storage, storages, 4, &storage, err));
+    LDNQ_TRY(choose_named("--rho-from", settings->rho_from, rhos, 2, &rho_from, err));
+    if (settings->opset > 1000)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --opset %zu does not exist",
+                         settings->opset);
+    ldnq_solver_defaults(&job->options.solver_options);
+    job->options.solver_options.rho_from_first = rho_from == 1;
+    if (settings->rho > 0)
+        job->options.solver_options.rho_factor = settings->rho;
+    job->options.granularity = (enum ldnq_granularity)granularity;
+    job->options.skip = settings->skip.items;
+    job->options.skip_count = settings->skip.count;
+    job->options.only = settings->only.items;
+    job->options.only_count = settings->only.count;
+    job->options.max_bytes = settings->max_bytes;
+    job->options.pool = job->session.pool;
+    job->options.sink = &job->session.progress.sink;
+    job->emit = (struct ldnq_emit_options){ .storage = (enum ldnq_storage)storage,
+                                            .opset = (int)settings->opset };
+    return LDNQ_OK;
+}
+
+/* Hours of work should not end at a folder that isn't there. */
+static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
+{
+    char folder[4096];
+    struct stat info;
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folder)
+        return ldnq_fail(err, LDNQ_IO, "%s: the path is too long", path);
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    const char *where = slash ? (length ? folder : "/") : ".";
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; -o takes a file", path);
+    if (stat(where, &info) != 0 || !S_ISDIR(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: '%s' is not a folder", path, where);
+    if (access(where, W_OK) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", path, strerror(errno));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status check_settings(const struct cli_settings *settings,
+                                       struct ldnq_error *err)
+{
+    if (!settings->output)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: -o OUT is missing");
+    if (!settings->calib)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --calib PATH is missing: the samples that "
+                         "the weights are fitted on");
+    return check_output(settings->output, err);
+}
+
+/* ---- metadata ------------------------------------------------------------------------- */
+
+static void note_list(struct ldnq_text *text, const char *name, const struct cli_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        ldnq_text_item(text, " ", "%s=%s", name, list->items[i]);
+}
+
+/* What decides the result, and nothing else: not the threads, not the paths. */
+static void describe_options(const struct job *job, char *data, size_t size)
+{
+    const struct cli_settings *s = job->session.settings;
+    const struct ldnq_preprocess *p = &s->preprocess;
+    struct ldnq_text text;
+    ldnq_text_init(&text, data, size);
+    ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
+                   "storage=%s", s->weights, s->granularity, s->solver,
+                   job->options.solver_options.rho_factor, s->rho_from, s->storage);
+    ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
+    if (s->mean)
+        ldnq_text_item(&text, " ", "mean=%s", s->mean);
+    if (s->std)
+        ldnq_text_item(&text, " ", "std=%s", s->std);
+    if (p->resize)
+        ldnq_text_item(&text, " ", "resize=%zu", p->resize);
+    if (p->crop)
+        ldnq_text_item(&text, " ", "crop=%zu", p->crop);
+    if (s->max_samples)
+        ldnq_text_item(&text, " ", "max-samples=%zu seed=%zu", s->max_samples, s->seed);
+    note_list(&text, "dim", &s->dims);
+    note_list(&text, "skip", &s->skip);
+    note_list(&text, "only", &s->only);
+    ldnq_text_end(&text);
+}
+
+static enum ldnq_status note_run(struct job *job, uint64_t model_hash, struct ldnq_error *err)
+{
+    struct ldnq_model *model = job->session.model;
+    char text[4096];
+    uint64_t data_hash;
+    LDNQ_TRY(ldnq_samples_hash(job->samples, &data_hash, err));
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.version", LDNQ_VERSION, err));
+    describe_options(job, text, sizeof text);
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.options", text, err));
+    snprintf(text, sizeof text, "xxh3:%016" PRIx64, model_hash);
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.model", text, err));
+    snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash,
+             ldnq_samples_count(job->samples));
+    return ldnq_model_set_metadata(model, "ldnq.data", text, err);
+}
+
+/* ---- what is said at the end ------------------------------------------------------------ */
+
+static size_t weight_count(const struct ldnq_layer_result *result)
+{
+    return result->layer.groups * result->layer.outputs * result->layer.inputs;
+}
+
+static void print_summary(const struct job *job)
+{
+    const struct cli_settings *settings = job->session.settings;
+    const struct ldnq_quantization *result = job->result;
+    const struct ldnq_layer_result *worst = &result->layers[0];
+    size_t weights = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        weights += weight_count(&result->layers[i]);
+        if (result->layers[i].error > worst->error)
+            worst = &result->layers[i];
+    }
+    printf("%s: %zu layers, %zu weights, %s in %s, one scale a %s\n", settings->output,
+           result->count, weights, settings->weights, ldnq_dtype_name(job->choice.dtype),
+           settings->granularity);
+    printf("%zu -> %zu bytes (%.2f times smaller), opset %d, %zu samples, %.1f s\n",
+           job->bytes_before, job->bytes_after,
+           (double)job->bytes_before / (double)job->bytes_after, job->choice.opset,
+           ldnq_samples_count(job->samples), cli_now() - job->start);
+    printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
+           worst->layer.node->label);
+    if (job->choice.narrowest != job->choice.dtype)
+        printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
+               ldnq_dtype_name(job->choice.narrowest), ldnq_dtype_name(job->choice.narrowest),
+               job->choice.narrowest_opset);
+}
+
+static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
+{
+    cJSON *item = cJSON_CreateObject();
+    if (!item || !cJSON_AddItemToArray(list, item))
+        return false;
+    const struct ldnq_layer *layer = &result->layer;
+    double low = (double)result->scales[0], high = low;
+    for (size_t i = 1; i < layer->groups * layer->outputs; i++) {
+        low = (double)result->scales[i] < low ? (double)result->scales[i] : low;
+        high = (double)result->scales[i] > high ? (double)result->scales[i] : high;
+    }
+    return cJSON_AddStringToObject(item, "node", layer->node->label) &&
+           cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
+           cJSON_AddNumberToObject(item, "groups", (double)layer->groups) &&
+           cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
+           cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
+           cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
+           cJSON_AddNumberToObject(item, "scale_min", low) &&
+           cJSON_AddNumberToObject(item, "scale_max", high) &&
+           cJSON_AddNumberToObject(item, "rho", result->rho) &&
+           cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
+           cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
+           cJSON_AddNumberToObject(item, "error", result->error);
+}
+
+static bool fill_json(cJSON *root, const struct job *job)
+{
+    const struct cli_settings *settings = job->session.settings;
+    bool done = cJSON_AddStringToObject(root, "model", settings->models.items[0]) &&
+                cJSON_AddStringToObject(root, "output", settings->output) &&
+                cJSON_AddStringToObject(root, "weights", settings->weights) &&
+                cJSON_AddStringToObject(root, "granularity", settings->granularity) &&
+                cJSON_AddStringToObject(root, "solver", settings->solver) &&
+                cJSON_AddStringToObject(root, "storage", ldnq_dtype_name(job->choice.dtype)) &&
+                cJSON_AddNumberToObject(root, "opset", job->choice.opset) &&
+                cJSON_AddNumberToObject(root, "samples",
+                                        (double)ldnq_samples_count(job->samples)) &&
+                cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
+                cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
+                cJSON_AddNumberToObject(root, "seconds", cli_now() - job->start);
+    cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
+    for (size_t i = 0; list && i < job->result->count; i++)
+        if (!add_layer(list, &job->result->layers[i]))
+            return false;
+    return list != NULL;
+}
+
+static enum ldnq_status print_result(const struct job *job, struct ldnq_error *err)
+{
+    if (!job->session.settings->json) {
+        if (!job->session.settings->quiet)
+            print_summary(job);
+        return LDNQ_OK;
+    }
+    cJSON *root = cJSON_CreateObject();
+    bool filled = root && fill_json(root, job);
+    return cli_json_print(root, filled, err);
+}
+
+/* ---- the run ------------------------------------------------------------------------------ */
+
+static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
+{
+    struct cli_session *session = &job->session;
+    const struct cli_settings *settings = session->settings;
+    LDNQ_TRY(ldnq_model_load(settings->models.items[0], &session->model, err));
+    job->bytes_before = ldnq_model_bytes(session->model);
+    uint64_t model_hash = ldnq_model_hash(session->model);
+    LDNQ_TRY(ldnq_emit_prepare(session->model, job->options.codebook, job->options.granularity,
+                               &job->emit, &job->choice, err));
+    LDNQ_TRY(cli_session_prepare(session, err));
+    LDNQ_TRY(cli_session_samples(session, settings->calib, false, &job->samples, err));
+    LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
+                           &job->result, err));
+    LDNQ_TRY(ldnq_emit(session->model, job->result, &job->choice, err));
+    LDNQ_TRY(note_run(job, model_hash, err));
+    LDNQ_TRY(ldnq_model_save(session->model, settings->output, err));
+    struct stat info;
+    job->bytes_after = stat(settings->output, &info) == 0 ? (size_t)info.st_size : 0;
+    cli_progress_finish(&session->progress);
+    return print_result(job, err);
+}
+
+static enum ldnq_status run_quantize(const struct cli_settings *settings, struct ldnq_error *err)
+{
+    struct job job = { .start = cli_now() };
+    LDNQ_TRY(check_settings(settings, err));
+    enum ldnq_status status = cli_session_init(&job.session, settings, err);
+    if (status == LDNQ_OK)
+        status = choose(&job, err);
+    if (status == LDNQ_OK)
+        status = quantize(&job, err);
+    ldnq_samples_destroy(job.samples);
+    cli_session_finish(&job.session);
+    return status;
+}
+
+static const char *const options[] = {
+    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from", "--skip", "--only",
+    "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
+    "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
+};
+
+const struct cli_command cli_cmd_quantize = {
+    .name = "quantize",
+    .arguments = "MODEL -o OUT --calib PATH [options]",
+    .summary = "float ONNX file and samples in, QDQ ONNX file out",
+    .details =
+        "Replaces the weight of every Conv, Gemm and MatMul by low-bit integers and a\n"
+        "DequantizeLinear, fitted layer by layer so that each layer's output on the\n"
+        "samples stays what it was. Labels are not needed. OUT appears whole or not at\n"
+        "all.\n\n"
+        "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
+        "       --mean .485,.456,.406 --std .229,.224,.225\n"
+        "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'\n\n"
+        "'ldnq inspect MODEL' tells which layers there are; 'ldnq eval' what was kept.",
+    .options = options,
+    .models_min = 1,
+    .models_max = 1,
+    .run = run_quantize,
+};

@@ -1,0 +1,42 @@
+/* command.h: what a subcommand is, and the settings that options fill in.
+ *
+ * One table (options.c) drives parsing, defaults and help; a subcommand is one
+ * file, one record, and one line in main.c.
+ */
+#ifndef LDNQ_CLI_COMMAND_H
+#define LDNQ_CLI_COMMAND_H
+
+#include <ldnq/calib.h>
+#include <ldnq/emit.h>
+#include <ldnq/quant.h>
+
+struct cli_list {
+    const char **items; /* point into argv */
+    size_t count;
+};
+
+struct cli_settings {
+    struct cli_list models; /* what stands on the line without an option */
+    const char *output, *calib, *data;
+    struct cli_list inputs, dims, skip, only;
+    const char *weights, *granularity, *solver, *storage, *rho_from;
+    size_t opset, threads, seed, max_samples, max_bytes;
+    double rho;
+    struct ldnq_preprocess preprocess;
+    const char *mean, *std; /* as given, for the metadata */
+    bool json, quiet, help;
+};
+
+struct cli_command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *summary;   /* one line, for the list of commands */
+    const char *details;   /* for the command's own help; examples among them */
+    const char *const *options; /* names of the options it takes, ended by NULL */
+    size_t models_min, models_max;
+    enum ldnq_status (*run)(const struct cli_settings *settings, struct ldnq_error *err);
+};
+
+extern const struct cli_command cli_cmd_quantize, cli_cmd_eval, cli_cmd_run, cli_cmd_inspect;
+
+#endif

@@ -1,0 +1,97 @@
+#define _GNU_SOURCE
+#include "cli/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BAR_CELLS 24
+#define REDRAW_SECONDS 0.1
+#define LINE_SECONDS 10.0
+
+double cli_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void format_time(double seconds, char *text, size_t size)
+{
+    unsigned long whole = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
+    if (whole < 60)
+        snprintf(text, size, "%lu s", whole);
+    else if (whole < 3600)
+        snprintf(text, size, "%lu:%02lu min", whole / 60, whole % 60);
+    else
+        snprintf(text, size, "%lu:%02lu h", whole / 3600, whole / 60 % 60);
+}
+
+static void draw_bar(const struct cli_progress *progress, const struct ldnq_progress *at,
+                     const char *left)
+{
+    char bar[BAR_CELLS + 1];
+    size_t full = at->done * BAR_CELLS / at->total;
+    memset(bar, '#', full);
+    memset(bar + full, '.', BAR_CELLS - full);
+    bar[BAR_CELLS] = '\0';
+    char line[512];
+    int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
+                          at->done * 100 / at->total, left, at->detail ? at->detail : "");
+    size_t most = progress->width > 1 ? progress->width - 1 : 79;
+    if (length > 0 && (size_t)length > most && most < sizeof line)
+        line[most] = '\0';
+    fprintf(stderr, "\r\033[K%s", line);
+    fflush(stderr);
+}
+
+static void show(void *ctx, const struct ldnq_progress *at)
+{
+    struct cli_progress *progress = ctx;
+    double now = cli_now();
+    if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
+        snprintf(progress->stage, sizeof progress->stage, "%s", at->stage);
+        progress->start = progress->last_shown = now;
+    }
+    double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
+    if (at->total == 0 || at->done == 0 || now - progress->last_shown < wait)
+        return;
+    progress->last_shown = now;
+    char left[32];
+    double spent = now - progress->start;
+    format_time(spent * (double)(at->total - at->done) / (double)at->done, left, sizeof left);
+    if (progress->is_terminal) {
+        draw_bar(progress, at, left);
+        progress->bar_is_up = true;
+    } else {
+        fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
+                at->detail ? ", at " : "", at->detail ? at->detail : "");
+    }
+}
+
+static void warn(void *ctx, const char *message)
+{
+    struct cli_progress *progress = ctx;
+    cli_progress_finish(progress);
+    fprintf(stderr, "ldnq: warning: %s\n", message);
+}
+
+void cli_progress_init(struct cli_progress *progress, bool quiet)
+{
+    struct winsize size;
+    *progress = (struct cli_progress){ .quiet = quiet,
+                                       .is_terminal = isatty(STDERR_FILENO) != 0 };
+    progress->sink = (struct ldnq_sink){ .ctx = progress, .progress = quiet ? NULL : show,
+                                         .warn = warn };
+    if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
+        progress->width = size.ws_col;
+}
+
+void cli_progress_finish(struct cli_progress *progress)
+{
+    if (progress->bar_is_up)
+        fprintf(stderr, "\r\033[K");
+    progress->bar_is_up = false;
+}
