@@ -13,6 +13,10 @@
 
 #define LDNQ_MAX_RANK 8
 
+/* The opsets of ai.onnx whose operators ldnq knows. */
+#define LDNQ_OPSET_FIRST 7
+#define LDNQ_OPSET_LATEST 25
+
 /* ---- element types ---------------------------------------------------------- */
 
 /* Numbered as in ONNX's TensorProto.DataType. Types below a byte are held

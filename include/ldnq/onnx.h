@@ -12,31 +12,35 @@
 struct ldnq_model;
 
 /* Reads a file, and its external data from files below the model's folder.
- * Errors: IO, MODEL (empty, truncated, not ONNX, tensor sizes that disagree,
- * nesting too deep), NOMEM. The caller destroys it; destroy accepts NULL. */
+ * Tensors and wiring are looked at by ldnq_model_import.
+ * Errors: IO, MODEL (empty, truncated, not ONNX, nested too deep, external data
+ * that leave the folder or don't fit their tensor), NOMEM. The caller destroys it; destroy accepts NULL. */
 enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out,
                                  struct ldnq_error *err);
-/* The same from memory (not kept); `name` is for messages. External data are
- * refused, as there is no folder. */
+/* The same from memory (not kept); `name` is for messages. UNSUPPORTED with
+ * external data, as there is no folder. */
 enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const char *name,
                                         struct ldnq_model **out, struct ldnq_error *err);
 void ldnq_model_destroy(struct ldnq_model *model);
 
 /* The model's graph; opsets LDNQ_OPSET_FIRST to LATEST of ai.onnx, any of the
  * other domains. Constant nodes and initializers become constants; initializers
- * that are also graph inputs (IR 3) count as initializers. The graph lives in
- * `arena` and points into the model, which must outlive it.
+ * that are also graph inputs (IR 3) count as initializers; those of strings are
+ * constants without data. The graph lives in `arena` and points into the model,
+ * which must outlive it; edits of the model don't reach the graph.
  * Errors: MODEL (an input that nothing makes, a name made twice, a cycle, a
  * tensor whose size is wrong), UNSUPPORTED (opset), NOMEM. */
 enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
                                    struct ldnq_graph **out, struct ldnq_error *err);
 
-/* Writes to a temporary file beside `path` and renames it. Tensors that came
- * from external data go to PATH.data beside it. Errors: IO, NOMEM; nothing is
- * left behind. */
+/* Writes to a temporary file beside `path` and renames it. Tensors of 1 KB and
+ * more that came from external data go to PATH.data beside it, the others into
+ * the model. Errors: IO, UNSUPPORTED (above 2 GB), NOMEM; nothing is left
+ * behind. */
 enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
                                  struct ldnq_error *err);
-/* The bytes that save would write, in memory of the caller's (ldnq_model_free_bytes). */
+/* The same into memory of the caller's (ldnq_model_free_bytes), with what came
+ * from external data in it. */
 enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
                                  struct ldnq_error *err);
 void ldnq_model_free_bytes(void *bytes);

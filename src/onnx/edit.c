@@ -1,0 +1,158 @@
+#include "onnx/edit.h"
+
+#include <string.h>
+
+#include "base/size.h"
+#include "onnx/build.h"
+#include "onnx/codec.h"
+#include "onnx/model.h"
+
+/* The first IR version whose initializers need not be graph inputs as well. */
+#define IR_FOR_INITIALIZERS 4
+
+enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *base,
+                                       const char **name, struct ldnq_error *err)
+{
+    struct ldnq_name *entry;
+    char *unique = ldnq_arena_strdup(model->arena, base, err);
+    for (size_t i = 1; unique && (!*unique || ldnq_names_find(&model->names, unique)); i++)
+        unique = ldnq_arena_printf(model->arena, err, "%s_%zu", base, i);
+    if (!unique)
+        return LDNQ_NOMEM;
+    *name = unique;
+    return ldnq_names_put(&model->names, unique, &entry, err);
+}
+
+/* Room for one more in a list of messages of the main graph. */
+static enum ldnq_status grow(struct ldnq_model *model, void **list, size_t count,
+                             size_t *capacity, struct ldnq_error *err)
+{
+    if (count < *capacity)
+        return LDNQ_OK;
+    size_t larger = ldnq_size_max(64, 2 * count);
+    void **copy = ldnq_arena_alloc(model->arena, larger, sizeof *copy, err);
+    if (!copy)
+        return LDNQ_NOMEM;
+    if (count)
+        memcpy(copy, *list, count * sizeof *copy);
+    *list = copy;
+    *capacity = larger;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
+                                           const struct ldnq_tensor *tensor,
+                                           struct ldnq_error *err)
+{
+    Onnx__GraphProto *graph = model->proto->graph;
+    Onnx__TensorProto *proto;
+    struct ldnq_name *entry;
+    void *list = graph->initializer;
+    LDNQ_TRY(ldnq_codec_encode(tensor, name, model->arena, &proto, err));
+    LDNQ_TRY(ldnq_names_put(&model->names, proto->name, &entry, err));
+    LDNQ_TRY(grow(model, &list, graph->n_initializer, &model->initializer_capacity, err));
+    graph->initializer = list;
+    graph->initializer[graph->n_initializer++] = proto;
+    return ldnq_model_need_ir(model, IR_FOR_INITIALIZERS, err);
+}
+
+/* ---- nodes ------------------------------------------------------------------------------ */
+
+/* n_node when the origin is not one of this model's. */
+static size_t find_node(const struct ldnq_model *model, const void *origin)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    size_t at = 0;
+    while (at < graph->n_node && graph->node[at] != origin)
+        at++;
+    return at;
+}
+
+static enum ldnq_status require_node(const struct ldnq_model *model, const void *origin,
+                                     Onnx__NodeProto **node, struct ldnq_error *err)
+{
+    size_t at = find_node(model, origin);
+    if (at == model->proto->graph->n_node)
+        return ldnq_fail(err, LDNQ_USAGE, "%s: a node to be changed is not in the model",
+                         model->path);
+    *node = model->proto->graph->node[at];
+    return LDNQ_OK;
+}
+
+static enum ldnq_status insert_at(struct ldnq_model *model, size_t at, Onnx__NodeProto *node,
+                                  struct ldnq_error *err)
+{
+    Onnx__GraphProto *graph = model->proto->graph;
+    void *list = graph->node;
+    LDNQ_TRY(grow(model, &list, graph->n_node, &model->node_capacity, err));
+    graph->node = list;
+    memmove(graph->node + at + 1, graph->node + at, (graph->n_node - at) * sizeof *graph->node);
+    graph->node[at] = node;
+    graph->n_node++;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status take_name(struct ldnq_model *model, const char *name,
+                                  struct ldnq_error *err)
+{
+    struct ldnq_name *entry;
+    return *name ? ldnq_names_put(&model->names, name, &entry, err) : LDNQ_OK;
+}
+
+enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *before,
+                                       const char *op_type, const char *name,
+                                       const char *const *inputs, size_t input_count,
+                                       const char *output, const struct ldnq_edit_int_attr *attrs,
+                                       size_t attr_count, struct ldnq_error *err)
+{
+    Onnx__NodeProto *ignored;
+    LDNQ_TRY(require_node(model, before, &ignored, err));
+    Onnx__NodeProto *node = ldnq_build_node(model->arena, op_type, name, inputs, input_count,
+                                            &output, 1, err);
+    if (!node)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < attr_count; i++)
+        LDNQ_TRY(ldnq_build_int(model->arena, node, attrs[i].name, attrs[i].value, err));
+    LDNQ_TRY(take_name(model, node->name, err));
+    LDNQ_TRY(take_name(model, node->output[0], err));
+    return insert_at(model, find_node(model, before), node, err);
+}
+
+enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origin, size_t index,
+                                     const char *name, struct ldnq_error *err)
+{
+    Onnx__NodeProto *node;
+    LDNQ_TRY(require_node(model, origin, &node, err));
+    return ldnq_build_set_name(model->arena, &node->input, &node->n_input, index, name, err);
+}
+
+static void mark_gone(struct ldnq_model *model, const char *name)
+{
+    struct ldnq_name *entry = ldnq_names_find(&model->names, name);
+    if (entry)
+        entry->flags |= LDNQ_NAME_GONE;
+}
+
+enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *origin, size_t index,
+                                      const char *name, struct ldnq_error *err)
+{
+    Onnx__NodeProto *node;
+    LDNQ_TRY(require_node(model, origin, &node, err));
+    if (index < node->n_output)
+        mark_gone(model, node->output[index]);
+    LDNQ_TRY(
+        ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
+    return take_name(model, node->output[index], err);
+}
+
+void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin)
+{
+    Onnx__GraphProto *graph = model->proto->graph;
+    size_t at = find_node(model, origin);
+    if (at == graph->n_node)
+        return;
+    for (size_t i = 0; i < graph->node[at]->n_output; i++)
+        mark_gone(model, graph->node[at]->output[i]);
+    memmove(graph->node + at, graph->node + at + 1, (graph->n_node - at - 1) * sizeof *graph->node);
+    graph->n_node--;
+}

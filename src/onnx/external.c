@@ -1,0 +1,198 @@
+#define _DEFAULT_SOURCE /* realpath */
+#include "onnx/external.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "base/size.h"
+#include "onnx/codec.h"
+#include "onnx/visit.h"
+
+struct loader {
+    struct ldnq_model *model;
+    const char *folder;
+    char folder_real[PATH_MAX];
+    struct ldnq_names files;  /* by resolved path: pointer to bytes, count of bytes */
+    struct ldnq_names places; /* by location as written: the entry's key in files */
+};
+
+struct place {
+    const char *location;
+    uint64_t offset, length;
+    bool has_length;
+};
+
+/* ---- where the bytes are ---------------------------------------------------------- */
+
+static enum ldnq_status parse_number(const char *key, const char *text, uint64_t *value,
+                                     struct ldnq_error *err)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno || number > SIZE_MAX / 2)
+        return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is not a usable %s", text, key);
+    *value = number;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_place(const Onnx__TensorProto *tensor, struct place *place,
+                                   struct ldnq_error *err)
+{
+    *place = (struct place){ 0 };
+    for (size_t i = 0; i < tensor->n_external_data; i++) {
+        const char *key = ldnq_or_empty(tensor->external_data[i]->key);
+        const char *value = ldnq_or_empty(tensor->external_data[i]->value);
+        if (strcmp(key, "location") == 0) {
+            place->location = value;
+        } else if (strcmp(key, "offset") == 0) {
+            LDNQ_TRY(parse_number(key, value, &place->offset, err));
+        } else if (strcmp(key, "length") == 0) {
+            LDNQ_TRY(parse_number(key, value, &place->length, err));
+            place->has_length = true;
+        }
+    }
+    if (!place->location || !*place->location)
+        return ldnq_fail(err, LDNQ_MODEL, "external data: the location is missing");
+    return LDNQ_OK;
+}
+
+static bool climbs(const char *location)
+{
+    for (const char *at = location; at; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || !at[2]))
+            return true;
+    }
+    return false;
+}
+
+/* ---- files ------------------------------------------------------------------------ */
+
+static bool is_below(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    if (length == 1) /* the root */
+        return true;
+    return strncmp(path, folder, length) == 0 && path[length] == '/';
+}
+
+static enum ldnq_status read_whole(struct loader *loader, const char *path, struct ldnq_name **file,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_model *model = loader->model;
+    void *bytes;
+    size_t size;
+    const char *key = ldnq_arena_strdup(model->arena, path, err);
+    if (!key)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_names_put(&loader->files, key, file, err));
+    if ((*file)->pointer)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_file_read(path, model->arena, &bytes, &size, err));
+    (*file)->pointer = bytes;
+    (*file)->count = size;
+    model->bytes += size;
+    model->hash = XXH3_64bits_withSeed(bytes, size, model->hash);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status open_resolved(struct loader *loader, const char *location,
+                                      const char *path, struct ldnq_name **file,
+                                      struct ldnq_error *err)
+{
+    char real[PATH_MAX];
+    if (!realpath(path, real))
+        return ldnq_fail(err, LDNQ_IO, "external data file '%s' can't be opened: %s", path,
+                         strerror(errno));
+    if (!is_below(real, loader->folder_real))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "external data: '%s' is a link out of the model's folder", location);
+    return read_whole(loader, real, file, err);
+}
+
+static enum ldnq_status open_location(struct loader *loader, const char *location,
+                                      struct ldnq_name **file, struct ldnq_error *err)
+{
+    struct ldnq_name *known;
+    LDNQ_TRY(ldnq_names_put(&loader->places, location, &known, err));
+    if (known->pointer) {
+        *file = ldnq_names_find(&loader->files, known->pointer);
+        return LDNQ_OK;
+    }
+    if (*location == '/' || climbs(location))
+        return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is not below the model's folder",
+                         location);
+    char *path =
+        ldnq_arena_printf(loader->model->arena, err, "%s/%s", loader->folder, location);
+    if (!path)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(open_resolved(loader, location, path, file, err));
+    known->pointer = (void *)(uintptr_t)(*file)->key;
+    return LDNQ_OK;
+}
+
+/* ---- tensors ---------------------------------------------------------------------- */
+
+static enum ldnq_status take_bytes(Onnx__TensorProto *tensor, const struct place *place,
+                                   const struct ldnq_name *file, struct ldnq_error *err)
+{
+    size_t want;
+    LDNQ_TRY(ldnq_codec_packed_size(tensor, &want, err));
+    size_t length = place->has_length ? (size_t)place->length : want;
+    if (length != want)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "external data: length %zu, where the tensor's shape needs %zu bytes",
+                         length, want);
+    size_t end;
+    if (!ldnq_size_add((size_t)place->offset, length, &end) || end > file->count)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "external data: bytes %zu to %zu of '%s', which has only %zu",
+                         (size_t)place->offset, end, place->location, file->count);
+    tensor->raw_data.data = (uint8_t *)file->pointer + place->offset;
+    tensor->raw_data.len = length;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status load_tensor(struct loader *loader, Onnx__TensorProto *tensor,
+                                    struct ldnq_error *err)
+{
+    struct place place;
+    struct ldnq_name *file;
+    if (!loader->folder)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "its data are in another file, which needs the model's folder");
+    if (tensor->has_raw_data && tensor->raw_data.len)
+        return ldnq_fail(err, LDNQ_MODEL, "has both raw_data and external data");
+    LDNQ_TRY(read_place(tensor, &place, err));
+    LDNQ_TRY(open_location(loader, place.location, &file, err));
+    tensor->has_raw_data = 0;
+    return take_bytes(tensor, &place, file, err);
+}
+
+static enum ldnq_status visit_tensor(void *ctx, void *message, struct ldnq_error *err)
+{
+    Onnx__TensorProto *tensor = message;
+    if (!ldnq_is_external(tensor))
+        return LDNQ_OK;
+    enum ldnq_status status = load_tensor(ctx, tensor, err);
+    if (status != LDNQ_OK)
+        ldnq_fail_within(err, status, "tensor '%s'", ldnq_or_empty(tensor->name));
+    return status;
+}
+
+enum ldnq_status ldnq_external_load(struct ldnq_model *model, const char *folder,
+                                    struct ldnq_error *err)
+{
+    struct loader loader = { .model = model, .folder = folder };
+    ldnq_names_init(&loader.files, model->arena);
+    ldnq_names_init(&loader.places, model->arena);
+    if (folder && !realpath(folder, loader.folder_real))
+        return ldnq_fail(err, LDNQ_IO, "folder %s: can't be opened: %s", folder, strerror(errno));
+    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, visit_tensor, &loader,
+                      err);
+}

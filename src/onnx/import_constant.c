@@ -1,0 +1,58 @@
+#include <string.h>
+
+#include "onnx/attrs.h"
+#include "onnx/codec.h"
+#include "onnx/import.h"
+
+/* What value_float and its like hold, used where it lies. */
+static enum ldnq_status wrap(struct ldnq_import *import, enum ldnq_dtype dtype, int rank,
+                             size_t count, const void *data, const struct ldnq_tensor **out,
+                             struct ldnq_error *err)
+{
+    struct ldnq_tensor *tensor = ldnq_arena_alloc(import->graph->arena, 1, sizeof *tensor, err);
+    if (!tensor)
+        return LDNQ_NOMEM;
+    tensor->dtype = dtype;
+    tensor->shape.rank = rank;
+    tensor->shape.dim[0] = (int64_t)count;
+    tensor->data = (void *)(uintptr_t)data;
+    *out = tensor;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status from_sparse(struct ldnq_import *import, const struct ldnq_node *node,
+                                    const struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    const Onnx__AttributeProto *proto = ldnq_attr_find(node->origin, "sparse_value");
+    struct ldnq_tensor *tensor;
+    if (!proto || !proto->sparse_tensor)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_codec_decode_sparse(proto->sparse_tensor, import->graph->arena, &tensor, err));
+    *out = tensor;
+    return LDNQ_OK;
+}
+
+/* Strings have no data in the IR, so a Constant of them stays a node. */
+enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct ldnq_node *node,
+                                      const struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    *out = NULL;
+    for (size_t i = 0; i < node->attr_count; i++) {
+        const struct ldnq_attr *attr = &node->attrs[i];
+        bool is_value = strncmp(attr->name, "value", 5) == 0;
+        if (!is_value)
+            continue;
+        if (attr->kind == LDNQ_ATTR_TENSOR)
+            *out = attr->t->dtype == LDNQ_STRING ? NULL : attr->t;
+        else if (attr->kind == LDNQ_ATTR_FLOAT)
+            return wrap(import, LDNQ_FLOAT, 0, 1, &attr->f, out, err);
+        else if (attr->kind == LDNQ_ATTR_INT)
+            return wrap(import, LDNQ_INT64, 0, 1, &attr->i, out, err);
+        else if (attr->kind == LDNQ_ATTR_FLOATS)
+            return wrap(import, LDNQ_FLOAT, 1, attr->count, attr->floats, out, err);
+        else if (attr->kind == LDNQ_ATTR_INTS)
+            return wrap(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
+        return LDNQ_OK;
+    }
+    return from_sparse(import, node, out, err);
+}

@@ -1,0 +1,121 @@
+#include <string.h>
+
+#include "onnx/codec.h"
+#include "onnx/import.h"
+
+/* ---- initializers ------------------------------------------------------------------- */
+
+static enum ldnq_status add_initializer(struct ldnq_import *import, const char *name,
+                                        const struct ldnq_tensor *tensor, struct ldnq_error *err)
+{
+    struct ldnq_value *value;
+    if (!*name)
+        return ldnq_fail(err, LDNQ_MODEL, "%s: an initializer has no name", import->graph->file);
+    LDNQ_TRY(ldnq_import_value(import, name, "an initializer", &value, err));
+    value->dtype = tensor->dtype;
+    value->shape = tensor->shape;
+    value->constant = tensor;
+    value->is_initializer = true;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status import_dense(struct ldnq_import *import, const Onnx__TensorProto *proto,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_tensor *tensor;
+    enum ldnq_status status = ldnq_codec_decode(proto, import->graph->arena, &tensor, err);
+    if (status != LDNQ_OK)
+        return ldnq_fail_within(err, status, "%s", import->graph->file);
+    return add_initializer(import, ldnq_or_empty(proto->name), tensor, err);
+}
+
+static enum ldnq_status import_sparse(struct ldnq_import *import,
+                                      const Onnx__SparseTensorProto *proto, struct ldnq_error *err)
+{
+    struct ldnq_tensor *tensor;
+    enum ldnq_status status = ldnq_codec_decode_sparse(proto, import->graph->arena, &tensor, err);
+    if (status != LDNQ_OK)
+        return ldnq_fail_within(err, status, "%s", import->graph->file);
+    return add_initializer(import, ldnq_or_empty(proto->values->name), tensor, err);
+}
+
+enum ldnq_status ldnq_import_initializers(struct ldnq_import *import, struct ldnq_error *err)
+{
+    const Onnx__GraphProto *proto = import->model->proto->graph;
+    for (size_t i = 0; i < proto->n_initializer; i++)
+        LDNQ_TRY(import_dense(import, proto->initializer[i], err));
+    for (size_t i = 0; i < proto->n_sparse_initializer; i++)
+        LDNQ_TRY(import_sparse(import, proto->sparse_initializer[i], err));
+    return LDNQ_OK;
+}
+
+/* ---- inputs --------------------------------------------------------------------------- */
+
+/* Some exporters write -1 for a size that they don't know, or '?', which is then
+ * another size each time. */
+static enum ldnq_status read_dim(struct ldnq_import *import,
+                                 const Onnx__TensorShapeProto__Dimension *proto, int64_t *dim,
+                                 struct ldnq_error *err)
+{
+    if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE &&
+        proto->dim_value >= 0) {
+        *dim = proto->dim_value;
+        return LDNQ_OK;
+    }
+    const char *name = NULL;
+    if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
+        proto->dim_param && *proto->dim_param && strcmp(proto->dim_param, "?") != 0)
+        name = proto->dim_param;
+    return ldnq_graph_symbol(import->graph, name, dim, err);
+}
+
+static enum ldnq_status read_shape(struct ldnq_import *import, const Onnx__TensorShapeProto *proto,
+                                   struct ldnq_value *value, struct ldnq_error *err)
+{
+    if (proto->n_dim > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: graph input '%s' has rank %zu; at most %d are supported",
+                         import->graph->file, value->name, proto->n_dim, LDNQ_MAX_RANK);
+    value->shape.rank = (int)proto->n_dim;
+    for (size_t i = 0; i < proto->n_dim; i++)
+        LDNQ_TRY(read_dim(import, proto->dim[i], &value->shape.dim[i], err));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_type(struct ldnq_import *import, const Onnx__TypeProto *proto,
+                                  struct ldnq_value *value, struct ldnq_error *err)
+{
+    if (!proto || proto->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+        return LDNQ_OK;
+    const Onnx__TypeProto__Tensor *tensor = proto->tensor_type;
+    if (tensor->elem_type > LDNQ_UNDEFINED && tensor->elem_type <= LDNQ_INT2)
+        value->dtype = (enum ldnq_dtype)tensor->elem_type;
+    return tensor->shape ? read_shape(import, tensor->shape, value, err) : LDNQ_OK;
+}
+
+static enum ldnq_status import_input(struct ldnq_import *import, const Onnx__ValueInfoProto *proto,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_graph *graph = import->graph;
+    struct ldnq_value *value = ldnq_import_find(import, ldnq_or_empty(proto->name));
+    if (value && value->is_initializer)
+        return LDNQ_OK;
+    if (!proto->name || !*proto->name)
+        return ldnq_fail(err, LDNQ_MODEL, "%s: a graph input has no name", graph->file);
+    LDNQ_TRY(ldnq_import_value(import, proto->name, "a graph input", &value, err));
+    value->is_input = true;
+    graph->inputs[graph->input_count++] = value;
+    return read_type(import, proto->type, value, err);
+}
+
+enum ldnq_status ldnq_import_inputs(struct ldnq_import *import, struct ldnq_error *err)
+{
+    struct ldnq_graph *graph = import->graph;
+    const Onnx__GraphProto *proto = import->model->proto->graph;
+    graph->inputs = ldnq_arena_alloc(graph->arena, proto->n_input, sizeof *graph->inputs, err);
+    if (!graph->inputs)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < proto->n_input; i++)
+        LDNQ_TRY(import_input(import, proto->input[i], err));
+    return LDNQ_OK;
+}

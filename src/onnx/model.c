@@ -1,0 +1,140 @@
+#include "onnx/model.h"
+
+#include <limits.h>
+#include <string.h>
+
+int ldnq_opset_in(Onnx__OperatorSetIdProto *const *imports, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int64_t version = imports[i]->version;
+        if (ldnq_is_onnx_domain(imports[i]->domain))
+            return version < 0 || version > INT_MAX ? INT_MAX : (int)version;
+    }
+    return 0;
+}
+
+const char *ldnq_model_path(const struct ldnq_model *model)
+{
+    return model->path;
+}
+
+size_t ldnq_model_bytes(const struct ldnq_model *model)
+{
+    return model->bytes;
+}
+
+uint64_t ldnq_model_hash(const struct ldnq_model *model)
+{
+    return model->hash;
+}
+
+int64_t ldnq_model_ir_version(const struct ldnq_model *model)
+{
+    return model->proto->ir_version;
+}
+
+const char *ldnq_model_producer(const struct ldnq_model *model)
+{
+    return ldnq_or_empty(model->proto->producer_name);
+}
+
+int ldnq_model_opset(const struct ldnq_model *model)
+{
+    return ldnq_opset_in(model->proto->opset_import, model->proto->n_opset_import);
+}
+
+/* ---- IR version --------------------------------------------------------------------- */
+
+/* The first whose initializers need not be graph inputs as well. */
+#define IR_PLAIN_INITIALIZERS 4
+
+static enum ldnq_status drop_initializer_inputs(Onnx__GraphProto *graph, struct ldnq_arena *scratch,
+                                                struct ldnq_error *err)
+{
+    struct ldnq_names names;
+    struct ldnq_name *entry;
+    ldnq_names_init(&names, scratch);
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        if (graph->initializer[i]->name)
+            LDNQ_TRY(ldnq_names_put(&names, graph->initializer[i]->name, &entry, err));
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++) {
+        const Onnx__TensorProto *values = graph->sparse_initializer[i]->values;
+        if (values && values->name)
+            LDNQ_TRY(ldnq_names_put(&names, values->name, &entry, err));
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->n_input; i++)
+        if (!graph->input[i]->name || !ldnq_names_find(&names, graph->input[i]->name))
+            graph->input[kept++] = graph->input[i];
+    graph->n_input = kept;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_model_need_ir(struct ldnq_model *model, int64_t version,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_arena *scratch;
+    enum ldnq_status status = LDNQ_OK;
+    if (model->proto->ir_version >= version)
+        return LDNQ_OK;
+    if (model->proto->ir_version < IR_PLAIN_INITIALIZERS && version >= IR_PLAIN_INITIALIZERS) {
+        LDNQ_TRY(ldnq_arena_create(&scratch, err));
+        status = drop_initializer_inputs(model->proto->graph, scratch, err);
+        ldnq_arena_destroy(scratch);
+    }
+    if (status == LDNQ_OK)
+        model->proto->ir_version = version;
+    return status;
+}
+
+/* ---- metadata ----------------------------------------------------------------------- */
+
+static Onnx__StringStringEntryProto *find_entry(const Onnx__ModelProto *proto, const char *key)
+{
+    for (size_t i = 0; i < proto->n_metadata_props; i++)
+        if (strcmp(ldnq_or_empty(proto->metadata_props[i]->key), key) == 0)
+            return proto->metadata_props[i];
+    return NULL;
+}
+
+const char *ldnq_model_metadata(const struct ldnq_model *model, const char *key)
+{
+    const Onnx__StringStringEntryProto *entry = find_entry(model->proto, key);
+    return entry ? ldnq_or_empty(entry->value) : NULL;
+}
+
+static enum ldnq_status add_entry(struct ldnq_model *model, const char *key,
+                                  Onnx__StringStringEntryProto **out, struct ldnq_error *err)
+{
+    Onnx__ModelProto *proto = model->proto;
+    size_t count = proto->n_metadata_props;
+    Onnx__StringStringEntryProto *entry = ldnq_arena_alloc(model->arena, 1, sizeof *entry, err);
+    Onnx__StringStringEntryProto **list =
+        ldnq_arena_alloc(model->arena, count + 1, sizeof(void *), err);
+    if (!entry || !list)
+        return LDNQ_NOMEM;
+    onnx__string_string_entry_proto__init(entry);
+    entry->key = ldnq_arena_strdup(model->arena, key, err);
+    if (!entry->key)
+        return LDNQ_NOMEM;
+    if (count)
+        memcpy(list, proto->metadata_props, count * sizeof *list);
+    list[count] = entry;
+    proto->metadata_props = list;
+    proto->n_metadata_props = count + 1;
+    *out = entry;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_model_set_metadata(struct ldnq_model *model, const char *key,
+                                         const char *value, struct ldnq_error *err)
+{
+    char *copy = ldnq_arena_strdup(model->arena, value, err);
+    Onnx__StringStringEntryProto *entry = find_entry(model->proto, key);
+    if (!copy)
+        return LDNQ_NOMEM;
+    if (!entry)
+        LDNQ_TRY(add_entry(model, key, &entry, err));
+    entry->value = copy;
+    return LDNQ_OK;
+}

@@ -1,0 +1,182 @@
+#include "onnx/edit.h"
+#include "onnx/model.h"
+#include "onnx/uses.h"
+
+struct pruner {
+    struct ldnq_model *model;
+    struct ldnq_names reads;
+    bool changed;
+};
+
+static struct ldnq_name *entry_of(const struct pruner *pruner, const char *name)
+{
+    return name ? ldnq_names_find(&pruner->model->names, name) : NULL;
+}
+
+static bool is_gone(const struct pruner *pruner, const char *name)
+{
+    const struct ldnq_name *entry = entry_of(pruner, name);
+    return entry && entry->flags & LDNQ_NAME_GONE;
+}
+
+static void set_gone(const struct pruner *pruner, const char *name, bool gone)
+{
+    struct ldnq_name *entry = entry_of(pruner, name);
+    if (entry && gone)
+        entry->flags |= LDNQ_NAME_GONE;
+    else if (entry)
+        entry->flags &= ~(unsigned)LDNQ_NAME_GONE;
+}
+
+static bool is_read(const struct pruner *pruner, const char *name)
+{
+    const struct ldnq_name *entry = name ? ldnq_names_find(&pruner->reads, name) : NULL;
+    return entry && entry->count;
+}
+
+static bool was_dead(const struct pruner *pruner, const char *name)
+{
+    const struct ldnq_name *entry = entry_of(pruner, name);
+    return entry && entry->flags & LDNQ_NAME_DEAD;
+}
+
+static enum ldnq_status unread(void *ctx, const char *name, struct ldnq_error *err)
+{
+    struct pruner *pruner = ctx;
+    struct ldnq_name *entry = ldnq_names_find(&pruner->reads, name);
+    (void)err;
+    if (entry && entry->count)
+        entry->count--;
+    return LDNQ_OK;
+}
+
+static const char *sparse_name(const Onnx__SparseTensorProto *sparse)
+{
+    return sparse->values ? sparse->values->name : NULL;
+}
+
+/* ---- what is made again by someone else is not gone ---------------------------------- */
+
+static void keep_what_is_made(struct pruner *pruner)
+{
+    const Onnx__GraphProto *graph = pruner->model->proto->graph;
+    for (size_t i = 0; i < graph->n_node; i++)
+        for (size_t o = 0; o < graph->node[i]->n_output; o++)
+            set_gone(pruner, graph->node[i]->output[o], false);
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        set_gone(pruner, graph->initializer[i]->name, false);
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++)
+        set_gone(pruner, sparse_name(graph->sparse_initializer[i]), false);
+}
+
+/* ---- what goes --------------------------------------------------------------------------- */
+
+static bool node_can_go(const struct pruner *pruner, const Onnx__NodeProto *node)
+{
+    bool was_used = false;
+    for (size_t i = 0; i < node->n_output; i++) {
+        const char *name = node->output[i];
+        if (is_read(pruner, name))
+            return false;
+        was_used |= *name && !was_dead(pruner, name);
+    }
+    return was_used;
+}
+
+static enum ldnq_status drop_node(struct pruner *pruner, size_t at, struct ldnq_error *err)
+{
+    const Onnx__NodeProto *node = pruner->model->proto->graph->node[at];
+    LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, unread, pruner, err));
+    ldnq_edit_remove_node(pruner->model, node);
+    pruner->changed = true;
+    return LDNQ_OK;
+}
+
+/* Backwards, so that a chain in the usual order goes in one pass. */
+static enum ldnq_status drop_nodes(struct pruner *pruner, struct ldnq_error *err)
+{
+    const Onnx__GraphProto *graph = pruner->model->proto->graph;
+    for (size_t i = graph->n_node; i-- > 0;)
+        if (node_can_go(pruner, graph->node[i]))
+            LDNQ_TRY(drop_node(pruner, i, err));
+    return LDNQ_OK;
+}
+
+static bool initializer_goes(struct pruner *pruner, const char *name)
+{
+    if (!name || is_read(pruner, name) || was_dead(pruner, name))
+        return false;
+    set_gone(pruner, name, true);
+    pruner->changed = true;
+    return true;
+}
+
+static void drop_initializers(struct pruner *pruner)
+{
+    Onnx__GraphProto *graph = pruner->model->proto->graph;
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->n_initializer; i++)
+        if (!initializer_goes(pruner, graph->initializer[i]->name))
+            graph->initializer[kept++] = graph->initializer[i];
+    graph->n_initializer = kept;
+    kept = 0;
+    for (size_t i = 0; i < graph->n_sparse_initializer; i++)
+        if (!initializer_goes(pruner, sparse_name(graph->sparse_initializer[i])))
+            graph->sparse_initializer[kept++] = graph->sparse_initializer[i];
+    graph->n_sparse_initializer = kept;
+}
+
+/* An annotation goes with its tensor, and then reads no scale any more. */
+static void drop_annotations(struct pruner *pruner)
+{
+    Onnx__GraphProto *graph = pruner->model->proto->graph;
+    size_t kept = 0;
+    for (size_t i = 0; i < graph->n_quantization_annotation; i++) {
+        Onnx__TensorAnnotation *annotation = graph->quantization_annotation[i];
+        if (!is_gone(pruner, annotation->tensor_name)) {
+            graph->quantization_annotation[kept++] = annotation;
+            continue;
+        }
+        for (size_t k = 0; k < annotation->n_quant_parameter_tensor_names; k++)
+            if (annotation->quant_parameter_tensor_names[k]->value)
+                unread(pruner, annotation->quant_parameter_tensor_names[k]->value, NULL);
+        pruner->changed = true;
+    }
+    graph->n_quantization_annotation = kept;
+}
+
+static size_t drop_infos(const struct pruner *pruner, Onnx__ValueInfoProto **infos, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!is_gone(pruner, infos[i]->name))
+            infos[kept++] = infos[i];
+    return kept;
+}
+
+static enum ldnq_status prune(struct pruner *pruner, struct ldnq_error *err)
+{
+    Onnx__GraphProto *graph = pruner->model->proto->graph;
+    LDNQ_TRY(ldnq_uses_count(pruner->model, &pruner->reads, err));
+    keep_what_is_made(pruner);
+    do {
+        pruner->changed = false;
+        LDNQ_TRY(drop_nodes(pruner, err));
+        drop_initializers(pruner);
+        drop_annotations(pruner);
+    } while (pruner->changed);
+    graph->n_value_info = drop_infos(pruner, graph->value_info, graph->n_value_info);
+    graph->n_input = drop_infos(pruner, graph->input, graph->n_input);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_edit_prune(struct ldnq_model *model, struct ldnq_error *err)
+{
+    struct ldnq_arena *scratch;
+    struct pruner pruner = { .model = model };
+    LDNQ_TRY(ldnq_arena_create(&scratch, err));
+    ldnq_names_init(&pruner.reads, scratch);
+    enum ldnq_status status = prune(&pruner, err);
+    ldnq_arena_destroy(scratch);
+    return status;
+}

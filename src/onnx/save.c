@@ -1,0 +1,235 @@
+#include <ldnq/onnx.h>
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/size.h"
+#include "onnx/model.h"
+#include "onnx/visit.h"
+
+/* Below this a tensor is better off in the model itself. */
+#define EXTERNAL_LEAST 1024
+/* What the format advises, for readers that map the file into memory. */
+#define EXTERNAL_ALIGNMENT 4096
+/* protobuf's limit for one message. */
+#define FILE_LIMIT ((size_t)INT32_MAX)
+
+/* A tensor as it was before it was changed for writing. */
+struct changed {
+    Onnx__TensorProto *tensor;
+    Onnx__TensorProto before;
+};
+
+/* For the time of writing, external tensors say where they are going to be: in
+ * a new data file, or in the model. */
+struct saver {
+    struct ldnq_arena *arena;
+    struct changed *changed;
+    size_t changed_count, changed_capacity;
+    const char *location;          /* of the data file beside the model; NULL: none */
+    struct ldnq_file_writer *data; /* opened with the first tensor that goes there */
+    const char *data_path;
+    size_t offset;
+};
+
+/* ---- external tensors ----------------------------------------------------------------- */
+
+static enum ldnq_status remember(struct saver *saver, Onnx__TensorProto *tensor,
+                                 struct ldnq_error *err)
+{
+    if (saver->changed_count == saver->changed_capacity) {
+        size_t capacity = ldnq_size_max(64, 2 * saver->changed_capacity);
+        struct changed *larger = ldnq_arena_alloc(saver->arena, capacity, sizeof *larger, err);
+        if (!larger)
+            return LDNQ_NOMEM;
+        if (saver->changed_count)
+            memcpy(larger, saver->changed, saver->changed_count * sizeof *larger);
+        saver->changed = larger;
+        saver->changed_capacity = capacity;
+    }
+    saver->changed[saver->changed_count++] = (struct changed){ tensor, *tensor };
+    return LDNQ_OK;
+}
+
+static void restore(struct saver *saver)
+{
+    for (size_t i = 0; i < saver->changed_count; i++)
+        *saver->changed[i].tensor = saver->changed[i].before;
+}
+
+static void make_internal(Onnx__TensorProto *tensor)
+{
+    tensor->n_external_data = 0;
+    tensor->has_data_location = 0;
+    tensor->has_raw_data = 1;
+}
+
+static enum ldnq_status append_data(struct saver *saver, const Onnx__TensorProto *tensor,
+                                    size_t *offset, struct ldnq_error *err)
+{
+    static const char zeros[EXTERNAL_ALIGNMENT];
+    if (!saver->data->stream)
+        LDNQ_TRY(ldnq_file_writer_init(saver->data, saver->data_path, err));
+    size_t gap = (EXTERNAL_ALIGNMENT - saver->offset % EXTERNAL_ALIGNMENT) % EXTERNAL_ALIGNMENT;
+    LDNQ_TRY(ldnq_file_writer_put(saver->data, zeros, gap, err));
+    *offset = saver->offset + gap;
+    saver->offset = *offset + tensor->raw_data.len;
+    return ldnq_file_writer_put(saver->data, tensor->raw_data.data, tensor->raw_data.len, err);
+}
+
+static Onnx__StringStringEntryProto *new_entry(struct saver *saver, const char *key,
+                                               const char *value, struct ldnq_error *err)
+{
+    Onnx__StringStringEntryProto *entry = ldnq_arena_alloc(saver->arena, 1, sizeof *entry, err);
+    if (!entry)
+        return NULL;
+    onnx__string_string_entry_proto__init(entry);
+    entry->key = ldnq_arena_strdup(saver->arena, key, err);
+    entry->value = value ? ldnq_arena_strdup(saver->arena, value, err) : NULL;
+    return entry->key && entry->value ? entry : NULL;
+}
+
+static bool is_place(const Onnx__StringStringEntryProto *entry)
+{
+    const char *key = ldnq_or_empty(entry->key);
+    return strcmp(key, "location") == 0 || strcmp(key, "offset") == 0 ||
+           strcmp(key, "length") == 0;
+}
+
+/* Other keys, such as a checksum, stay true. */
+static enum ldnq_status set_place(struct saver *saver, Onnx__TensorProto *tensor, size_t offset,
+                                  struct ldnq_error *err)
+{
+    size_t old = tensor->n_external_data, count = 0;
+    Onnx__StringStringEntryProto **list =
+        ldnq_arena_alloc(saver->arena, old + 3, sizeof *list, err);
+    if (!list)
+        return LDNQ_NOMEM;
+    char number[2][24];
+    snprintf(number[0], sizeof number[0], "%zu", offset);
+    snprintf(number[1], sizeof number[1], "%zu", tensor->raw_data.len);
+    list[count++] = new_entry(saver, "location", saver->location, err);
+    list[count++] = new_entry(saver, "offset", number[0], err);
+    list[count++] = new_entry(saver, "length", number[1], err);
+    if (!list[0] || !list[1] || !list[2])
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < old; i++)
+        if (!is_place(tensor->external_data[i]))
+            list[count++] = tensor->external_data[i];
+    tensor->external_data = list;
+    tensor->n_external_data = count;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error *err)
+{
+    struct saver *saver = ctx;
+    Onnx__TensorProto *tensor = message;
+    size_t offset;
+    if (!ldnq_is_external(tensor))
+        return LDNQ_OK;
+    LDNQ_TRY(remember(saver, tensor, err));
+    if (!saver->location || tensor->raw_data.len < EXTERNAL_LEAST) {
+        make_internal(tensor);
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(append_data(saver, tensor, &offset, err));
+    return set_place(saver, tensor, offset, err);
+}
+
+static enum ldnq_status move_tensors(const struct ldnq_model *model, struct saver *saver,
+                                     struct ldnq_error *err)
+{
+    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, move_tensor, saver,
+                      err);
+}
+
+/* ---- the model -------------------------------------------------------------------------- */
+
+static enum ldnq_status pack(const struct ldnq_model *model, const char *path, void **bytes,
+                             size_t *size, struct ldnq_error *err)
+{
+    *size = onnx__model_proto__get_packed_size(model->proto);
+    if (*size > FILE_LIMIT)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: would be larger than 2 GB, more than an ONNX file may be; store the "
+                         "input model's weights as external data first",
+                         path);
+    *bytes = ldnq_malloc(*size);
+    if (!*bytes)
+        return ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory: %zu bytes could not be had", path,
+                         *size);
+    onnx__model_proto__pack(model->proto, *bytes);
+    return LDNQ_OK;
+}
+
+/* The data file takes its name first: a model must never name bytes that are
+ * not there. */
+static enum ldnq_status commit(struct saver *saver, struct ldnq_file_writer *file,
+                               struct ldnq_error *err)
+{
+    bool has_data = saver->data->stream != NULL;
+    if (has_data)
+        LDNQ_TRY(ldnq_file_writer_commit(saver->data, err));
+    enum ldnq_status status = ldnq_file_writer_commit(file, err);
+    if (status != LDNQ_OK && has_data)
+        unlink(saver->data_path);
+    return status;
+}
+
+static enum ldnq_status write_model(const struct ldnq_model *model, struct saver *saver,
+                                    const char *path, struct ldnq_error *err)
+{
+    void *bytes = NULL;
+    size_t size;
+    struct ldnq_file_writer file = { 0 };
+    LDNQ_TRY(move_tensors(model, saver, err));
+    LDNQ_TRY(pack(model, path, &bytes, &size, err));
+    enum ldnq_status status = ldnq_file_writer_init(&file, path, err);
+    if (status == LDNQ_OK)
+        status = ldnq_file_writer_put(&file, bytes, size, err);
+    if (status == LDNQ_OK)
+        status = commit(saver, &file, err);
+    ldnq_file_writer_finish(&file);
+    ldnq_free(bytes);
+    return status;
+}
+
+enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
+                                 struct ldnq_error *err)
+{
+    struct ldnq_file_writer data = { 0 };
+    struct saver saver = { .data = &data };
+    LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
+    enum ldnq_status status = LDNQ_NOMEM;
+    saver.data_path = ldnq_arena_printf(saver.arena, err, "%s.data", path);
+    if (saver.data_path) {
+        const char *slash = strrchr(saver.data_path, '/');
+        saver.location = slash ? slash + 1 : saver.data_path;
+        status = write_model(model, &saver, path, err);
+    }
+    restore(&saver);
+    ldnq_file_writer_finish(&data);
+    ldnq_arena_destroy(saver.arena);
+    return status;
+}
+
+enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
+                                 struct ldnq_error *err)
+{
+    struct saver saver = { 0 };
+    LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
+    enum ldnq_status status = move_tensors(model, &saver, err);
+    if (status == LDNQ_OK)
+        status = pack(model, model->path, bytes, size, err);
+    restore(&saver);
+    ldnq_arena_destroy(saver.arena);
+    return status;
+}
+
+void ldnq_model_free_bytes(void *bytes)
+{
+    ldnq_free(bytes);
+}

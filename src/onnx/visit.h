@@ -1,0 +1,26 @@
+/* visit.h: every message of one kind in a model, however deep. */
+#ifndef LDNQ_ONNX_VISIT_H
+#define LDNQ_ONNX_VISIT_H
+
+#include <ldnq/base.h>
+
+#include "onnx.pb-c.h"
+
+typedef enum ldnq_status ldnq_visit_fn(void *ctx, void *message, struct ldnq_error *err);
+
+/* Calls visit for each message of `kind` in `root` (and for root itself), outer
+ * ones first, in the file's order; stops at the first failure. */
+enum ldnq_status ldnq_visit(ProtobufCMessage *root, const ProtobufCMessageDescriptor *kind,
+                            ldnq_visit_fn *visit, void *ctx, struct ldnq_error *err);
+
+/* Names that a node's subgraphs, or a graph, read from outside, as often as
+ * they are read there. Scopes are built in `scratch`. */
+typedef enum ldnq_status ldnq_capture_fn(void *ctx, const char *name, struct ldnq_error *err);
+enum ldnq_status ldnq_visit_node_captures(const Onnx__NodeProto *node, struct ldnq_arena *scratch,
+                                          ldnq_capture_fn *visit, void *ctx,
+                                          struct ldnq_error *err);
+enum ldnq_status ldnq_visit_graph_captures(const Onnx__GraphProto *graph,
+                                           struct ldnq_arena *scratch, ldnq_capture_fn *visit,
+                                           void *ctx, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* wire.h: protobuf bytes in: what protobuf-c's unpacker does not check.
+ *
+ * The unpacker recurses as deep as the bytes say, cuts strings at a NUL, and
+ * merges a message that comes twice by copying; so the bytes are walked first.
+ */
+#ifndef LDNQ_ONNX_WIRE_H
+#define LDNQ_ONNX_WIRE_H
+
+#include <ldnq/base.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+/* As deep as protobuf's own readers go. */
+#define LDNQ_WIRE_DEPTH 100
+
+/* Checks one serialized message and all within it.
+ * Errors: MODEL, with the byte and the reason, without the file's name. */
+enum ldnq_status ldnq_wire_check(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                                 size_t size, struct ldnq_error *err);
+
+/* Checks and unpacks into the arena. Errors: MODEL, NOMEM. */
+enum ldnq_status ldnq_wire_unpack(const ProtobufCMessageDescriptor *descriptor, const void *bytes,
+                                  size_t size, struct ldnq_arena *arena, ProtobufCMessage **out,
+                                  struct ldnq_error *err);
+
+#endif
