@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
+#include "ops/expf.h"
+
 struct activation {
     const float *x;
     float *y;
@@ -12,6 +15,7 @@ struct activation {
 
 /* SECOND is the name of the second attribute. */
 #define ACTIVATION(name, Type, SINCE, ALPHA, SECOND, BETA, EXPR)                                   \
+    LDNQ_MULTIVERSION                                                                              \
     static void name##_range(const void *ctx, size_t first, size_t last)                           \
     {                                                                                              \
         const struct activation *activation = ctx;                                                 \
@@ -57,7 +61,7 @@ ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v 
 ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v)
 ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
            beta * (v > 0.0f ? v : alpha * expm1f(v)))
-ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + expf(-alpha * v)))
+ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)))
 ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f)
 
 /* ---- Gelu ---------------------------------------------------------------------- */

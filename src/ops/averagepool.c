@@ -31,14 +31,29 @@ static void add_tap(float *restrict y, const float *restrict x, size_t count, si
 }
 
 /* All taps of one input line. */
-static void add_line(const struct ldnq_pooling_axis *w, const float *x, float *y)
+static void add_line(const struct ldnq_pooling *p, const float *x, float *y)
 {
-    size_t first, last, at;
+    const struct ldnq_pooling_axis *w = &p->axis[2];
     for (size_t k = 0; k < w->kernel; k++) {
-        ldnq_pooling_inside(w, k, &first, &last, &at);
-        if (last > first)
-            add_tap(y + first, x + at, last - first, (size_t)w->stride);
+        struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);
+        if (span.last > span.first)
+            add_tap(y + span.first, x + span.at, span.last - span.first, (size_t)w->stride);
     }
+}
+
+/* Outputs at the ends of a row, whose windows may have fewer taps that count;
+ * stops at the first that has all of them, and returns it. */
+static size_t divide_ends(const struct ldnq_pooling *p, size_t lines, float *y, bool backwards)
+{
+    const struct ldnq_pooling_axis *w = &p->axis[2];
+    size_t done = 0;
+    for (; done < w->out; done++) {
+        size_t i = backwards ? w->out - 1 - done : done, columns = taps(w, i, p->include_pad);
+        if (columns == w->kernel)
+            break;
+        y[i] = lines * columns > 0 ? y[i] / (float)(lines * columns) : 0.0f;
+    }
+    return done;
 }
 
 static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
@@ -46,10 +61,11 @@ static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at,
     const struct ldnq_pooling_axis *w = &p->axis[2];
     size_t lines = taps(&p->axis[0], at.od, p->include_pad) *
                    taps(&p->axis[1], at.oh, p->include_pad);
-    for (size_t i = 0; i < w->out; i++) {
-        size_t count = lines * taps(w, i, p->include_pad);
-        y[i] = count ? y[i] / (float)count : 0.0f;
-    }
+    size_t first = divide_ends(p, lines, y, false);
+    size_t last = first < w->out ? w->out - divide_ends(p, lines, y, true) : first;
+    const float count = lines ? (float)(lines * w->kernel) : 1.0f;
+    for (size_t i = first; i < last; i++)
+        y[i] /= count;
 }
 
 static void average_rows(const void *ctx, size_t first, size_t last)
@@ -66,7 +82,7 @@ static void average_rows(const void *ctx, size_t first, size_t last)
             for (size_t h = 0; h < p->axis[1].kernel; h++)
                 if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
                     ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                    add_line(&p->axis[2], x + (id * height + ih) * width, y);
+                    add_line(p, x + (id * height + ih) * width, y);
         divide_row(p, at, y);
     }
 }

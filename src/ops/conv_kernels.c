@@ -237,7 +237,8 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
 size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
 {
     size_t bytes, slab_at, floats;
-    if (plane_of(job) == 0 || is_pointwise(job))
+    /* Depthwise comes first, also where it is pointwise too. */
+    if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
     struct cut cut = cut_of(job);
     if (!ldnq_size_mul(inputs_of(job), cut.rows * cut.columns, &floats))

@@ -82,7 +82,8 @@ static enum ldnq_status move_blocks(const struct ldnq_op_call *call, bool to_spa
 {
     const struct blocks *blocks = call->attrs;
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
-    const int64_t *deep = (to_space ? in : out)->shape.dim, *wide = (to_space ? out : in)->shape.dim;
+    const int64_t *deep = (to_space ? in : out)->shape.dim;
+    const int64_t *wide = (to_space ? out : in)->shape.dim;
     ptrdiff_t b = (ptrdiff_t)blocks->size, c = (ptrdiff_t)wide[1], h = (ptrdiff_t)deep[2];
     ptrdiff_t w = (ptrdiff_t)deep[3], plane = h * w, width = w * b;
     ptrdiff_t channel = blocks->channels_first ? b * b : 1, block = blocks->channels_first ? 1 : c;

@@ -24,11 +24,11 @@
     static void name##_line(const struct ldnq_pooling *p, const T *x, T *y)                        \
     {                                                                                              \
         const struct ldnq_pooling_axis *w = &p->axis[2];                                           \
-        size_t first, last, at;                                                                    \
         for (size_t k = 0; k < w->kernel; k++) {                                                   \
-            ldnq_pooling_inside(w, k, &first, &last, &at);                                         \
-            if (last > first)                                                                      \
-                name##_tap(y + first, x + at, last - first, (size_t)w->stride);                    \
+            struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);                           \
+            if (span.last > span.first)                                                            \
+                name##_tap(y + span.first, x + span.at, span.last - span.first,                    \
+                           (size_t)w->stride);                                                     \
         }                                                                                          \
     }                                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \

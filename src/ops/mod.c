@@ -6,7 +6,8 @@
 
 /* Division by -1 overflows for the least number; its remainder is 0. */
 #define REMAINDER(x, y) ((y) == -1 ? 0 : (x) % (y))
-#define MODULO(x, y) (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
+#define MODULO(x, y)                                                                               \
+    (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
 
 LDNQ_SPAN(mod_int32, int32_t, int32_t, MODULO(x, y))
 LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))

@@ -12,9 +12,6 @@
 
 #include "base/pool.h"
 
-#define LDNQ_OPSET_FIRST 7
-#define LDNQ_OPSET_LATEST 25
-
 enum ldnq_op_flag {
     /* Output 0 is input 0 under another shape: no copy is made, forward is NULL. */
     LDNQ_OP_VIEW = 1,
@@ -36,9 +33,6 @@ enum ldnq_op_flag {
     /* forward applies call->clamp to output 0, so that a Relu or Clip behind it
      * costs no pass over memory of its own. */
     LDNQ_OP_CLAMPS = 32,
-    /* forward reads its inputs' shapes and not their data (Shape, Size), so that
-     * folding may run it ahead of data, on symbols too. */
-    LDNQ_OP_SHAPE_ONLY = 64,
 };
 
 struct ldnq_clamp {

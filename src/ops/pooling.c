@@ -77,6 +77,8 @@ enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn
         LDNQ_TRY(set_axis(call, i, &pooling.axis[missing + i], err));
         taps *= pooling.axis[missing + i].kernel;
     }
+    for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling.axis[2].kernel; k++)
+        pooling.span[k] = ldnq_pooling_span(&pooling.axis[2], k);
     size_t rows = (size_t)(shape->dim[0] * shape->dim[1]) * pooling.axis[0].out *
                   pooling.axis[1].out;
     ldnq_op_for_rows(call, rows, pooling.axis[2].out * taps, run, &pooling);
@@ -90,15 +92,14 @@ struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, siz
                                       .oh = row % oh };
 }
 
-void ldnq_pooling_inside(const struct ldnq_pooling_axis *axis, size_t k, size_t *first,
-                         size_t *last, size_t *at)
+struct ldnq_pooling_span ldnq_pooling_span(const struct ldnq_pooling_axis *line, size_t k)
 {
-    ptrdiff_t offset = (ptrdiff_t)k * axis->dilation - axis->begin, in = (ptrdiff_t)axis->in;
-    ptrdiff_t stride = axis->stride;
+    ptrdiff_t offset = (ptrdiff_t)k * line->dilation - line->begin, in = (ptrdiff_t)line->in;
+    ptrdiff_t stride = line->stride, out = (ptrdiff_t)line->out;
     ptrdiff_t low = offset < 0 ? (-offset + stride - 1) / stride : 0;
     ptrdiff_t high = in > offset ? (in - offset + stride - 1) / stride : 0;
-    high = high < (ptrdiff_t)axis->out ? high : (ptrdiff_t)axis->out;
-    *first = (size_t)low;
-    *last = (size_t)(high > low ? high : low);
-    *at = (size_t)(low * stride + offset);
+    high = high < out ? high : out;
+    return (struct ldnq_pooling_span){ .first = (size_t)low,
+                                       .last = (size_t)(high > low ? high : low),
+                                       .at = (size_t)(low * stride + offset) };
 }

@@ -16,8 +16,18 @@ struct ldnq_pooling_axis {
     ptrdiff_t limit;
 };
 
+/* Outputs first .. last-1 of a row are those whose tap reads inside of the
+ * line; output first reads at `at`. */
+struct ldnq_pooling_span {
+    size_t first, last, at;
+};
+
+/* Taps of a line whose spans are worked out once for all rows. */
+#define LDNQ_POOLING_SPANS 16
+
 struct ldnq_pooling {
     struct ldnq_pooling_axis axis[LDNQ_WINDOW_AXES]; /* D, H, W */
+    struct ldnq_pooling_span span[LDNQ_POOLING_SPANS];
     const void *x;
     void *y;
     bool include_pad; /* AveragePool's count_include_pad */
@@ -49,9 +59,12 @@ static inline bool ldnq_pooling_tap(const struct ldnq_pooling_axis *axis, size_t
     return place >= 0 && place < (ptrdiff_t)axis->in;
 }
 
-/* Outputs first .. last-1 are those whose tap k reads inside of the axis; output
- * first reads at `at`. */
-void ldnq_pooling_inside(const struct ldnq_pooling_axis *axis, size_t k, size_t *first,
-                         size_t *last, size_t *at);
+/* The span of tap k along a line. */
+struct ldnq_pooling_span ldnq_pooling_span(const struct ldnq_pooling_axis *line, size_t k);
+static inline struct ldnq_pooling_span ldnq_pooling_tap_span(const struct ldnq_pooling *pooling,
+                                                             size_t k)
+{
+    return k < LDNQ_POOLING_SPANS ? pooling->span[k] : ldnq_pooling_span(&pooling->axis[2], k);
+}
 
 #endif

@@ -169,7 +169,7 @@ static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments
     s->block = scale->shape.rank > 1 ? (size_t)ldnq_attr_int(call->node, "block_size", 0) : 0;
     s->blocks = s->block ? ldnq_size_ceil_div(s->size, s->block) : 0;
     s->scale_step = (s->inner > 1) == (s->block > 0);
-    size_t segments = s->inner > 1 ? s->outer * s->size : s->block ? s->outer * s->blocks : s->outer;
+    size_t segments = s->outer * (s->inner > 1 ? s->size : s->block ? s->blocks : 1);
     ldnq_op_for_rows(call, segments, count / segments, run_segments, s);
     return LDNQ_OK;
 }

@@ -132,7 +132,8 @@ static void add_whole(enum reduction kind, struct tile *tile, const int64_t *x, 
     case PROD:
         EACH(acc[a] = (int64_t)((uint64_t)acc[a] * (uint64_t)x[i]));
     case L1:
-        EACH(acc[a] = (int64_t)((uint64_t)acc[a] + (x[i] < 0 ? 0 - (uint64_t)x[i] : (uint64_t)x[i])));
+        EACH(acc[a] = (int64_t)((uint64_t)acc[a] +
+                                (x[i] < 0 ? 0 - (uint64_t)x[i] : (uint64_t)x[i])));
     case L2:
     case SUM_SQUARE:
         EACH(acc[a] = (int64_t)((uint64_t)acc[a] + (uint64_t)x[i] * (uint64_t)x[i]));

@@ -78,7 +78,8 @@ static enum ldnq_status resolve(struct ldnq_op_call *infer, const struct ldnq_sh
     }
     for (size_t i = 0; i < ranges->count; i++) {
         int axis;
-        LDNQ_TRY(ldnq_op_axis(ranges->axes ? ranges->axes[i] : (int64_t)i, shape->rank, &axis, err));
+        int64_t named = ranges->axes ? ranges->axes[i] : (int64_t)i;
+        LDNQ_TRY(ldnq_op_axis(named, shape->rank, &axis, err));
         if (seen & (1u << axis))
             return ldnq_fail(err, LDNQ_MODEL, "axis %d is sliced twice", axis);
         seen |= 1u << axis;
@@ -186,8 +187,9 @@ static enum ldnq_status read_inputs(const struct ldnq_op_call *call, struct rang
     inputs->ranges.count = count[0];
     inputs->axes_known = known[2];
     inputs->all_known = known[0] && known[1] && known[2] && known[3];
-    if (inputs->all_known && (count[0] != count[1] || (inputs->ranges.axes && count[2] != count[0]) ||
-                              (inputs->ranges.steps && count[3] != count[0])))
+    bool agree = count[0] == count[1] && (!inputs->ranges.axes || count[2] == count[0]) &&
+                 (!inputs->ranges.steps || count[3] == count[0]);
+    if (inputs->all_known && !agree)
         return ldnq_fail(err, LDNQ_MODEL, "starts, ends, axes and steps have different lengths");
     return LDNQ_OK;
 }

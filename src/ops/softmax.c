@@ -7,6 +7,15 @@
 
 #include <math.h>
 
+#include "base/simd.h"
+#include "base/size.h"
+#include "ops/expf.h"
+#include "ops/sums.h"
+
+/* Lines that are worked on together where they lie side by side (inner > 1), and
+ * elements of a line at a time where they do not. */
+#define TILE ((size_t)128)
+
 struct softmax {
     const float *x;
     float *y;
@@ -14,35 +23,129 @@ struct softmax {
     bool logarithm;
 };
 
-/* One line of elements `step` apart. The greatest is taken off first, so that no
- * exponential overflows. */
-static void softmax_line(const struct softmax *softmax, const float *x, float *y, size_t step)
+/* ---- one line in one piece --------------------------------------------------------- */
+
+static float greatest(const float *x, size_t count)
 {
-    size_t count = softmax->at.size;
-    float max = -INFINITY;
-    double sum = 0.0;
-    for (size_t i = 0; i < count; i++)
-        max = x[i * step] > max ? x[i * step] : max;
-    for (size_t i = 0; i < count; i++) {
-        float power = expf(x[i * step] - max);
-        sum += (double)power;
-        if (!softmax->logarithm)
-            y[i * step] = power;
-    }
-    const float scale = (float)(1.0 / sum), shift = (float)log(sum);
-    for (size_t i = 0; i < count && softmax->logarithm; i++)
-        y[i * step] = x[i * step] - max - shift;
-    for (size_t i = 0; i < count && !softmax->logarithm; i++)
-        y[i * step] *= scale;
+    float lane[8], max = -INFINITY;
+    size_t i = 0;
+    for (size_t k = 0; k < 8; k++)
+        lane[k] = -INFINITY;
+    for (; i + 8 <= count; i += 8)
+        for (size_t k = 0; k < 8; k++)
+            lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
+    for (; i < count; i++)
+        max = x[i] > max ? x[i] : max;
+    for (size_t k = 0; k < 8; k++)
+        max = lane[k] > max ? lane[k] : max;
+    return max;
 }
 
-static void softmax_lines(const void *ctx, size_t first, size_t last)
+LDNQ_MULTIVERSION
+static void powers(const float *x, float *y, size_t count, float max)
+{
+    LDNQ_IVDEP
+    for (size_t i = 0; i < count; i++)
+        y[i] = ldnq_expf(x[i] - max);
+}
+
+/* The greatest is taken off first, so that no exponential overflows. */
+static void softmax_line(const float *x, float *y, size_t count)
+{
+    float max = greatest(x, count);
+    powers(x, y, count, max);
+    const float scale = (float)(1.0 / ldnq_sum(y, count));
+    for (size_t i = 0; i < count; i++)
+        y[i] *= scale;
+}
+
+/* y may be x, so the powers go elsewhere. */
+static void logsoftmax_line(const float *x, float *y, size_t count)
+{
+    float max = greatest(x, count), tile[TILE];
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i += TILE) {
+        size_t piece = ldnq_size_min(TILE, count - i);
+        powers(x + i, tile, piece, max);
+        sum += ldnq_sum(tile, piece);
+    }
+    const float shift = (float)log(sum);
+    LDNQ_IVDEP
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] - max - shift;
+}
+
+static void softmax_rows(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
-    size_t inner = softmax->at.inner;
-    for (size_t line = first; line < last; line++) {
-        size_t at = line / inner * softmax->at.size * inner + line % inner;
-        softmax_line(softmax, softmax->x + at, softmax->y + at, inner);
+    size_t size = softmax->at.size;
+    for (size_t line = first; line < last; line++)
+        (softmax->logarithm ? logsoftmax_line : softmax_line)(softmax->x + line * size,
+                                                              softmax->y + line * size, size);
+}
+
+/* ---- lines side by side ------------------------------------------------------------- */
+
+struct columns {
+    float max[TILE], sum[TILE];
+};
+
+LDNQ_MULTIVERSION
+static void find_sums(const float *x, size_t size, size_t step, size_t lines,
+                      struct columns *columns)
+{
+    float *max = columns->max, *sum = columns->sum;
+    for (size_t k = 0; k < lines; k++) {
+        max[k] = -INFINITY;
+        sum[k] = 0.0f;
+    }
+    for (size_t i = 0; i < size; i++)
+        for (size_t k = 0; k < lines; k++)
+            max[k] = x[i * step + k] > max[k] ? x[i * step + k] : max[k];
+    for (size_t i = 0; i < size; i++)
+        for (size_t k = 0; k < lines; k++)
+            sum[k] += ldnq_expf(x[i * step + k] - max[k]);
+}
+
+LDNQ_MULTIVERSION
+static void divide(const float *x, float *y, size_t size, size_t step, size_t lines,
+                   const struct columns *columns)
+{
+    const float *max = columns->max, *sum = columns->sum;
+    for (size_t i = 0; i < size; i++) {
+        LDNQ_IVDEP
+        for (size_t k = 0; k < lines; k++)
+            y[i * step + k] = ldnq_expf(x[i * step + k] - max[k]) / sum[k];
+    }
+}
+
+static void subtract(const float *x, float *y, size_t size, size_t step, size_t lines,
+                     struct columns *columns)
+{
+    for (size_t k = 0; k < lines; k++)
+        columns->sum[k] = logf(columns->sum[k]);
+    for (size_t i = 0; i < size; i++) {
+        LDNQ_IVDEP
+        for (size_t k = 0; k < lines; k++)
+            y[i * step + k] = x[i * step + k] - columns->max[k] - columns->sum[k];
+    }
+}
+
+/* Groups of TILE lines: (outer, group). */
+static void softmax_groups(const void *ctx, size_t first, size_t last)
+{
+    const struct softmax *softmax = ctx;
+    size_t size = softmax->at.size, inner = softmax->at.inner;
+    size_t groups = ldnq_size_ceil_div(inner, TILE);
+    struct columns columns;
+    for (size_t i = first; i < last; i++) {
+        size_t line = i % groups * TILE, at = i / groups * size * inner + line;
+        size_t lines = ldnq_size_min(TILE, inner - line);
+        find_sums(softmax->x + at, size, inner, lines, &columns);
+        if (softmax->logarithm)
+            subtract(softmax->x + at, softmax->y + at, size, inner, lines, &columns);
+        else
+            divide(softmax->x + at, softmax->y + at, size, inner, lines, &columns);
     }
 }
 
@@ -51,7 +154,11 @@ static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call,
 {
     struct softmax softmax = { .x = call->in[0]->data, .y = call->out[0].data, .at = at,
                                .logarithm = logarithm };
-    ldnq_op_for_rows(call, at.outer * at.inner, at.size * 8, softmax_lines, &softmax);
+    if (at.inner == 1)
+        ldnq_op_for_rows(call, at.outer, at.size, softmax_rows, &softmax);
+    else
+        ldnq_op_for_rows(call, at.outer * ldnq_size_ceil_div(at.inner, TILE),
+                         at.size * ldnq_size_min(at.inner, TILE), softmax_groups, &softmax);
     return LDNQ_OK;
 }
 

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+#include "base/simd.h"
+#include "ops/expf.h"
+
 #define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
 #define SIGNED (FLOATS | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
@@ -13,6 +16,7 @@ struct unary {
 
 /* y[i] = EXPR of v, both T. */
 #define LOOP(name, T, EXPR)                                                                        \
+    LDNQ_MULTIVERSION                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
         const struct unary *unary = ctx;                                                           \
@@ -82,14 +86,15 @@ SIGNED_UNARY(sign, "Sign", 9, (float)((v > 0.0f) - (v < 0.0f)), (v > 0) - (v < 0
 
 FLOAT_UNARY(ceil, "Ceil", 6, ceilf(v))
 FLOAT_UNARY(erf, "Erf", 9, erff(v))
-FLOAT_UNARY(exp, "Exp", 6, expf(v))
+FLOAT_UNARY(exp, "Exp", 6, ldnq_expf(v))
 FLOAT_UNARY(floor, "Floor", 6, floorf(v))
-FLOAT_UNARY(hardswish, "HardSwish", 14, v * fmaxf(0.0f, fminf(1.0f, v / 6.0f + 0.5f)))
+#define CLAMPED(v) ((v) < 0.0f ? 0.0f : (v) > 1.0f ? 1.0f : (v))
+FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f))
 FLOAT_UNARY(log, "Log", 6, logf(v))
 FLOAT_UNARY(reciprocal, "Reciprocal", 6, 1.0f / v)
 /* The mode of rounding is the default one: half to even. */
 FLOAT_UNARY(round, "Round", 11, rintf(v))
-FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + expf(-v)))
+FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + ldnq_expf(-v)))
 /* log(1 + e^v) = max(v, 0) + log(1 + e^-|v|) does not overflow. */
 #define SOFTPLUS(v) (fmaxf(v, 0.0f) + log1pf(expf(-fabsf(v))))
 FLOAT_UNARY(softplus, "Softplus", 1, SOFTPLUS(v))

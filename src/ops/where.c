@@ -36,9 +36,12 @@ static enum ldnq_status where_forward(const struct ldnq_op_call *call, struct ld
 {
     size_t size = ldnq_dtype_size(call->out[0].dtype);
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1], call->in[2] };
+    ldnq_span_fn *run = size == 1   ? where_8
+                        : size == 2 ? where_16
+                        : size == 4 ? where_32
+                                    : where_64;
     (void)err;
-    ldnq_spans_run(call, size == 1 ? where_8 : size == 2 ? where_16 : size == 4 ? where_32 : where_64,
-                   &call->out[0], in, 3);
+    ldnq_spans_run(call, run, &call->out[0], in, 3);
     return LDNQ_OK;
 }
 

@@ -1,0 +1,158 @@
+/* Gemm and MatMul as they run and as layers, against a plain triple loop; Conv's
+ * layer is in test_conv.c. */
+#include "use.h"
+
+#include "linalg/blas.h"
+
+struct matrix {
+    const float *data;
+    size_t row, column; /* steps */
+};
+
+static void plain_product(size_t m, size_t n, size_t k, double alpha, struct matrix a,
+                          struct matrix b, double *c)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++)
+            for (size_t at = 0; at < k; at++)
+                c[i * n + j] += alpha * (double)a.data[i * a.row + at * a.column] *
+                                (double)b.data[at * b.row + j * b.column];
+}
+
+/* The layer's (M, P) is the operator's (P, M). */
+static void check_layer(struct use *use, size_t p, size_t m, const double *y)
+{
+    struct ldnq_layer_view view;
+    size_t positions;
+    double *product = use_layer_product(use, &view, &positions);
+    assert_int_equal(positions, p);
+    assert_int_equal(view.outputs, m);
+    assert_int_equal(view.groups, 1);
+    assert_int_equal(use->in[1]->shape.dim[view.channel_axis], m);
+    for (size_t i = 0; i < p; i++)
+        for (size_t j = 0; j < m; j++)
+            assert_true(fabs(product[j * positions + i] - y[i * m + j]) < 1e-5);
+    free(product);
+}
+
+static struct ldnq_shape shape_of(size_t a, size_t b, bool transposed)
+{
+    return (struct ldnq_shape){ 2, { (int64_t)(transposed ? b : a),
+                                     (int64_t)(transposed ? a : b) } };
+}
+
+static struct matrix matrix_of(const struct ldnq_tensor *tensor, bool transposed)
+{
+    size_t width = (size_t)tensor->shape.dim[1];
+    return (struct matrix){ tensor->data, transposed ? 1 : width, transposed ? width : 1 };
+}
+
+/* bias: 0 none, 1 (M), 2 (1, M). */
+static void check_gemm(size_t p, size_t m, size_t k, int flags, int bias, struct ldnq_rng *rng)
+{
+    static const float alphas[] = { 1.0f, -0.5f };
+    const float alpha = alphas[ldnq_rng_below(rng, 2)], beta = alphas[ldnq_rng_below(rng, 2)];
+    const bool ta = flags & 1, tb = flags & 2;
+    struct use use;
+    use_init(&use, "Gemm", 13);
+    use_int(&use, "transA", ta);
+    use_int(&use, "transB", tb);
+    use_float(&use, "alpha", alpha);
+    use_float(&use, "beta", beta);
+    use_input(&use, 0, shape_of(p, k, ta), rng);
+    use_input(&use, 1, shape_of(k, m, tb), rng);
+    if (bias)
+        use_input(&use, 2, bias == 1 ? (struct ldnq_shape){ 1, { (int64_t)m } }
+                                     : (struct ldnq_shape){ 2, { 1, (int64_t)m } }, rng);
+    assert_ok(use_infer(&use));
+    double *y = calloc(p * m + 1, sizeof *y);
+    for (size_t i = 0; bias && i < p * m; i++)
+        y[i] = (double)beta * (double)((const float *)use.tensors[2].data)[i % m];
+    plain_product(p, m, k, (double)alpha, matrix_of(use.in[0], ta), matrix_of(use.in[1], tb), y);
+    use_forward_on_threads(&use, NULL);
+    assert_near(use.out.data, y, p * m, 1e-6 + 2e-7 * (double)k);
+    check_layer(&use, p, m, y);
+    free(y);
+    use_finish(&use);
+}
+
+static void gemm_should_equal_the_plain_loop_also_as_a_layer(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 31 };
+    for (int round = 0; round < 200; round++)
+        check_gemm(1 + ldnq_rng_below(&rng, 12), 1 + ldnq_rng_below(&rng, 12),
+                   1 + ldnq_rng_below(&rng, 30), round % 4, round / 4 % 3, &rng);
+    for (int flags = 0; flags < 4; flags++) { /* more than one block each way */
+        check_gemm(130, 258, 20, flags, flags % 3, &rng);
+        check_gemm(3, 5, 0, flags, 1, &rng);
+        check_gemm(0, 5, 3, flags, 1, &rng);
+    }
+}
+
+static void check_matmul(struct ldnq_shape a, size_t m, struct ldnq_rng *rng)
+{
+    size_t k = (size_t)a.dim[a.rank - 1], p = 0;
+    struct use use;
+    assert_true(ldnq_shape_span(&a, 0, a.rank - 1, &p));
+    use_init(&use, "MatMul", 13);
+    use_input(&use, 0, a, rng);
+    use_input(&use, 1, shape_of(k, m, false), rng);
+    assert_ok(use_infer(&use));
+    assert_int_equal(use.out.shape.rank, a.rank);
+    double *y = calloc(p * m + 1, sizeof *y);
+    plain_product(p, m, k, 1, (struct matrix){ use.in[0]->data, k, 1 },
+                  matrix_of(use.in[1], false), y);
+    use_forward_on_threads(&use, NULL);
+    assert_near(use.out.data, y, p * m, 1e-6 + 2e-7 * (double)k);
+    check_layer(&use, p, m, y);
+    free(y);
+    use_finish(&use);
+}
+
+static void matmul_should_equal_the_plain_loop_also_as_a_layer(void **state)
+{
+    (void)state;
+    static const struct ldnq_shape lefts[] = {
+        { 1, { 7 } },       { 2, { 5, 9 } },       { 2, { 300, 4 } }, { 3, { 3, 4, 5 } },
+        { 4, { 2, 3, 1, 6 } }, { 3, { 0, 4, 5 } }, { 2, { 4, 0 } },
+    };
+    struct ldnq_rng rng = { 32 };
+    for (size_t i = 0; i < sizeof lefts / sizeof *lefts; i++)
+        for (size_t m = 1; m < 600; m = 3 * m + 2)
+            check_matmul(lefts[i], m, &rng);
+}
+
+static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 33 };
+    struct ldnq_layer_view view;
+    struct use use;
+    use_init(&use, "MatMul", 13);
+    use_input(&use, 0, (struct ldnq_shape){ 3, { 2, 3, 4 } }, &rng);
+    use_input(&use, 1, (struct ldnq_shape){ 3, { 2, 4, 5 } }, &rng);
+    assert_ok(use_infer(&use));
+    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &view, &err),
+                 LDNQ_UNSUPPORTED, "3 axes");
+    use_finish(&use);
+    use_init(&use, "Gemm", 13);
+    use_float(&use, "alpha", 0);
+    use_input(&use, 0, (struct ldnq_shape){ 2, { 3, 4 } }, &rng);
+    use_input(&use, 1, (struct ldnq_shape){ 2, { 4, 5 } }, &rng);
+    assert_ok(use_infer(&use));
+    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &view, &err),
+                 LDNQ_UNSUPPORTED, "alpha=0");
+    use_finish(&use);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm_should_equal_the_plain_loop_also_as_a_layer),
+        cmocka_unit_test(matmul_should_equal_the_plain_loop_also_as_a_layer),
+        cmocka_unit_test(weights_that_are_no_layer_should_be_refused_with_a_reason),
+    };
+    ldnq_blas_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,191 @@
+/* What operators refuse, with a message and without a crash. */
+#include "op_call.h"
+
+static const float zeros[64];
+
+static void gather_should_refuse_an_index_out_of_range(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t index[] = { 0, 5 }, negative[] = { -6 };
+    op_call_init(&op, "Gather", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(5, 2), zeros);
+    op_call_ints(&op, 2, index);
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "index 5 is outside of an axis of 5");
+    op.inputs[1] = (struct ldnq_tensor){ LDNQ_INT64, SHAPE(1), (void *)(uintptr_t)negative };
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "index -6");
+    op_call_finish(&op);
+}
+
+static void gatherelements_should_refuse_an_index_out_of_range(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t index[] = { 0, 2 };
+    op_call_init(&op, "GatherElements", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 2), zeros);
+    op_call_input(&op, LDNQ_INT64, SHAPE(1, 2), index);
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "index 2");
+    op_call_finish(&op);
+}
+
+static void a_symbol_as_an_index_should_be_refused(void **state)
+{
+    (void)state;
+    struct op_call op;
+    op_call_init(&op, "Gather", 13);
+    int64_t index[] = { op_call_symbol(&op, "N") };
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(5), zeros);
+    op_call_ints(&op, 1, index);
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "outside");
+    op_call_finish(&op);
+}
+
+static void slice_should_refuse_a_step_of_zero(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t zero[] = { 0 }, one[] = { 1 };
+    op_call_init(&op, "Slice", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(5), zeros);
+    op_call_ints(&op, 1, zero);
+    op_call_ints(&op, 1, one);
+    op_call_ints(&op, 1, zero);
+    op_call_input(&op, LDNQ_INT64, SHAPE(1), zero);
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "step of 0");
+    op_call_finish(&op);
+}
+
+static void slice_should_survive_the_extremes_of_int64(void **state)
+{
+    (void)state;
+    static const int64_t extremes[] = { INT64_MIN, INT64_MIN + 1, -1, 1, INT64_MAX };
+    for (size_t i = 0; i < 125; i++) {
+        struct op_call op;
+        op_call_init(&op, "Slice", 13);
+        op_call_input(&op, LDNQ_FLOAT, SHAPE(5), zeros);
+        op_call_ints(&op, 1, &extremes[i % 5]);
+        op_call_ints(&op, 1, &extremes[i / 5 % 5]);
+        const int64_t axis = 0;
+        op_call_ints(&op, 1, &axis);
+        op_call_ints(&op, 1, &extremes[i / 25]);
+        assert_ok(op_call_run(&op));
+        op_call_finish(&op);
+    }
+}
+
+static void integer_division_by_zero_should_be_an_error(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "Div", "Mod" };
+    const int64_t a[] = { 1, 2 }, b[] = { 1, 0 };
+    for (size_t i = 0; i < 2; i++) {
+        struct op_call op;
+        op_call_init(&op, types[i], 13);
+        op_call_ints(&op, 2, a);
+        op_call_ints(&op, 2, b);
+        assert_fails(op_call_run(&op), LDNQ_NUMERIC, "zero");
+        op_call_finish(&op);
+    }
+}
+
+static void the_least_integer_over_minus_one_should_wrap_around(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t a[] = { INT64_MIN }, b[] = { -1 };
+    op_call_init(&op, "Div", 13);
+    op_call_ints(&op, 1, a);
+    op_call_ints(&op, 1, b);
+    assert_ok(op_call_run(&op));
+    assert_true(*(const int64_t *)op.outputs[0].data == INT64_MIN);
+    op_call_finish(&op);
+}
+
+static void types_that_are_not_supported_should_be_named(void **state)
+{
+    (void)state;
+    struct op_call op;
+    op_call_init(&op, "Relu", 13);
+    op_call_input(&op, LDNQ_FLOAT16, SHAPE(2), NULL);
+    assert_fails(op_call_infer(&op), LDNQ_UNSUPPORTED, "float16");
+    op_call_finish(&op);
+    op_call_init(&op, "Add", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(2), NULL);
+    op_call_input(&op, LDNQ_INT64, SHAPE(2), NULL);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "float32 and int64");
+    op_call_finish(&op);
+}
+
+static void shapes_that_do_not_fit_should_be_named(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t target[] = { 4, 2 };
+    op_call_init(&op, "Add", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(4), NULL);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "3 and 4");
+    op_call_finish(&op);
+    op_call_init(&op, "Reshape", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
+    op_call_ints(&op, 2, target);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "6 elements don't fit a shape of 8");
+    op_call_finish(&op);
+}
+
+static void a_pad_that_cuts_too_much_should_be_an_error(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t pads[] = { -2, -2 };
+    op_call_init(&op, "Pad", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(3), zeros);
+    op_call_ints(&op, 2, pads);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "negative size");
+    op_call_finish(&op);
+}
+
+static void a_range_that_does_not_end_should_be_an_error(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t start = 0, limit = 5, delta = 0;
+    op_call_init(&op, "Range", 13);
+    op_call_input(&op, LDNQ_INT64, SCALAR, &start);
+    op_call_input(&op, LDNQ_INT64, SCALAR, &limit);
+    op_call_input(&op, LDNQ_INT64, SCALAR, &delta);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "does not end");
+    op_call_finish(&op);
+}
+
+static void sizes_that_overflow_should_be_an_error(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const int64_t repeats[] = { (int64_t)1 << 40, (int64_t)1 << 40 };
+    op_call_init(&op, "Tile", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE((int64_t)1 << 30, 1), NULL);
+    op_call_ints(&op, 2, repeats);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "too large");
+    op_call_finish(&op);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gather_should_refuse_an_index_out_of_range),
+        cmocka_unit_test(gatherelements_should_refuse_an_index_out_of_range),
+        cmocka_unit_test(a_symbol_as_an_index_should_be_refused),
+        cmocka_unit_test(slice_should_refuse_a_step_of_zero),
+        cmocka_unit_test(slice_should_survive_the_extremes_of_int64),
+        cmocka_unit_test(integer_division_by_zero_should_be_an_error),
+        cmocka_unit_test(the_least_integer_over_minus_one_should_wrap_around),
+        cmocka_unit_test(types_that_are_not_supported_should_be_named),
+        cmocka_unit_test(shapes_that_do_not_fit_should_be_named),
+        cmocka_unit_test(a_pad_that_cuts_too_much_should_be_an_error),
+        cmocka_unit_test(a_range_that_does_not_end_should_be_an_error),
+        cmocka_unit_test(sizes_that_overflow_should_be_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
