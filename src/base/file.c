@@ -41,7 +41,7 @@ enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void
 
 /* Without a temporary: a device or a pipe (/dev/null, /dev/stdout) must not be
  * replaced by a file. */
-static enum ldnq_status open_special(struct ldnq_file_writer *writer, const struct stat *info,
+static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const struct stat *info,
                                      struct ldnq_error *err)
 {
     ldnq_free(writer->temporary);
@@ -79,16 +79,21 @@ static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct l
 enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const char *path,
                                        struct ldnq_error *err)
 {
+    static const char suffix[] = ".tmpXXXXXX";
     size_t length = strlen(path);
     *writer = (struct ldnq_file_writer){ .path = ldnq_malloc(length + 1),
-                                         .temporary = ldnq_malloc(length + 16) };
-    if (!writer->path || !writer->temporary)
+                                         .temporary = ldnq_malloc(length + sizeof suffix) };
+    if (!writer->path || !writer->temporary) {
+        ldnq_free(writer->temporary);
+        writer->temporary = NULL;
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    }
     memcpy(writer->path, path, length + 1);
-    snprintf(writer->temporary, length + 16, "%s.tmpXXXXXX", path);
+    memcpy(writer->temporary, path, length);
+    memcpy(writer->temporary + length, suffix, sizeof suffix);
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return open_special(writer, &info, err);
+        return open_in_place(writer, &info, err);
     return open_temporary(writer, err);
 }
 

@@ -16,10 +16,11 @@ void ldnq_text_init(struct ldnq_text *text, char *data, size_t size);
  * first; keeps room to say how many were left out. */
 void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Adds " and 12 more" when items were left out. */
+void ldnq_text_end(struct ldnq_text *text);
+
 /* Puts '?' for control characters: a message is one line that can be shown on a
  * terminal, whatever a file's names contain. */
 void ldnq_text_flatten(char *text);
-/* Adds " and 12 more" when items were left out. */
-void ldnq_text_end(struct ldnq_text *text);
 
 #endif

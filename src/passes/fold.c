@@ -72,7 +72,7 @@ static enum knowledge result_knowledge(const struct ldnq_node *node)
     enum knowledge least = FULLY;
     if (flags & LDNQ_OP_IMPURE)
         return UNKNOWN;
-    if (flags & LDNQ_OP_SHAPE_ONLY)
+    if (flags & LDNQ_OP_READS_SHAPE)
         return PARTLY;
     for (size_t i = 0; i < node->input_count; i++) {
         if (!node->inputs[i] || knowledge_of(node->inputs[i]) == FULLY)
@@ -170,10 +170,13 @@ static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
     enum knowledge knowledge = result_knowledge(node);
     if (knowledge == UNKNOWN || !result_fits(folder, knowledge))
         return LDNQ_OK;
-    LDNQ_TRY(compute(folder, err));
-    for (size_t i = 0; i < node->output_count; i++)
+    enum ldnq_status status = compute(folder, err);
+    /* What symbols can't answer (the Size of a symbolic shape) is left to run time. */
+    if (knowledge == PARTLY && status != LDNQ_OK && status != LDNQ_NOMEM)
+        return LDNQ_OK;
+    for (size_t i = 0; status == LDNQ_OK && i < node->output_count; i++)
         store(folder, i, knowledge);
-    return LDNQ_OK;
+    return status;
 }
 
 static bool is_folded(const struct ldnq_node *node)

@@ -1,0 +1,251 @@
+/* The executor: values live as long as they are read, and no longer. */
+#include "graph_build.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+/* Two convolutions with Relu, a residual sum, a flattened view and a Gemm. */
+static struct ldnq_graph *build_network(void)
+{
+    static const int64_t pads[] = { 1, 1, 1, 1 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 6, 6));
+    struct ldnq_value *a = NODE(graph, "Conv", "c1", x, build_weight(graph, "w1", SHAPE(4, 2, 3, 3), 1),
+                                build_weight(graph, "b1", SHAPE(4), 2));
+    build_attr_ints(a, "pads", 4, pads);
+    struct ldnq_value *r = NODE(graph, "Relu", "r1", a);
+    struct ldnq_value *b = NODE(graph, "Conv", "c2", r, build_weight(graph, "w2", SHAPE(4, 4, 3, 3), 3));
+    build_attr_ints(b, "pads", 4, pads);
+    struct ldnq_value *sum = NODE(graph, "Add", "sum", b, r);
+    struct ldnq_value *s = NODE(graph, "Relu", "r2", sum);
+    struct ldnq_value *flat = NODE(graph, "Flatten", "flat", s);
+    struct ldnq_value *out =
+        NODE(graph, "Gemm", "fc", flat, build_weight(graph, "w3", SHAPE(144, 5), 4));
+    build_output(graph, out);
+    assert_ok(ldnq_passes_run(graph, &err));
+    return graph;
+}
+
+static void exec_should_not_overwrite_what_is_read_again(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(8));
+    struct ldnq_value *negative = NODE(graph, "Neg", "neg", x);
+    struct ldnq_value *view = NODE(graph, "Identity", "view", negative);
+    struct ldnq_value *relu = NODE(graph, "Relu", "relu", negative); /* `view` still reads it */
+    struct ldnq_value *sum = NODE(graph, "Add", "sum", view, relu);
+    struct ldnq_value *twice = NODE(graph, "Sub", "twice", sum, sum);
+    build_output(graph, NODE(graph, "Add", "out", sum, twice));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(8), 3);
+    struct ldnq_tensor *kept = build_tensor(graph->arena, SHAPE(8), 3);
+    struct ldnq_tensor *out = build_run(graph, input);
+    for (int i = 0; i < 8; i++) {
+        float n = -((float *)input->data)[i];
+        assert_true(((float *)out->data)[i] == n + (n > 0 ? n : 0));
+    }
+    assert_same_bits(input, kept);
+    build_free(graph);
+}
+
+static void exec_should_not_overwrite_inputs_or_constants_behind_views(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(8));
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(8), 5);
+    struct ldnq_value *a = NODE(graph, "Relu", "a", NODE(graph, "Identity", "vx", x));
+    struct ldnq_value *view = NODE(graph, "Identity", "vw", w);
+    struct ldnq_value *b = NODE(graph, "Relu", "b", view);
+    build_output(graph, NODE(graph, "Add", "out", a, b));
+    assert_ok(ldnq_ops_bind(graph, &err)); /* without folding, so that the view stays */
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(8), 3);
+    build_run(graph, input);
+    assert_same_bits(input, build_tensor(graph->arena, SHAPE(8), 3));
+    assert_same_bits(w->constant, build_tensor(graph->arena, SHAPE(8), 5));
+    build_free(graph);
+}
+
+static void exec_should_give_the_same_with_and_without_fused_clamps(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 2, 6, 6), 7);
+    struct ldnq_tensor *fused = build_run(graph, input);
+    /* A convolution that the caller wants to see can't have its clamp inside. */
+    build_output(graph, ldnq_graph_find_value(graph, "c1_out"));
+    assert_same_bits(build_run(graph, input), fused);
+    struct ldnq_exec *exec;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_ok(ldnq_exec_run(exec, &input, &err));
+    const float *seen = ldnq_exec_value(exec, graph->outputs[1])->data;
+    bool has_negative = false;
+    for (int i = 0; i < 3 * 4 * 36; i++)
+        has_negative = has_negative || seen[i] < 0;
+    assert_true(has_negative);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void copy_frontier(struct ldnq_graph *graph, const struct ldnq_exec *exec,
+                          const struct ldnq_value **values, size_t count,
+                          struct ldnq_tensor *copies)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct ldnq_tensor *tensor = ldnq_exec_value(exec, values[i]);
+        size_t bytes = 0;
+        assert_non_null(tensor);
+        assert_true(ldnq_tensor_bytes(tensor, &bytes));
+        copies[i] = *tensor;
+        copies[i].data = ldnq_arena_alloc(graph->arena, bytes, 1, &err);
+        memcpy(copies[i].data, tensor->data, bytes);
+    }
+}
+
+static void exec_should_continue_from_any_frontier(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 2, 6, 6), 7);
+    struct ldnq_tensor *whole = build_run(graph, input);
+    for (size_t place = 0; place <= graph->node_count; place++) {
+        struct ldnq_exec *exec;
+        const struct ldnq_value *values[64];
+        struct ldnq_tensor copies[64];
+        assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+        ldnq_exec_lend(exec, graph->inputs[0], input);
+        assert_ok(ldnq_exec_step(exec, 0, place, &err));
+        size_t count = ldnq_exec_frontier(exec, place, values);
+        assert_true(count >= 1 && count <= 2);
+        copy_frontier(graph, exec, values, count, copies);
+        ldnq_exec_reset(exec);
+        for (size_t i = 0; i < count; i++)
+            ldnq_exec_lend(exec, values[i], &copies[i]);
+        assert_ok(ldnq_exec_step(exec, place, graph->node_count, &err));
+        assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), whole);
+        ldnq_exec_destroy(exec);
+    }
+    build_free(graph);
+}
+
+static void exec_should_hold_no_more_than_the_live_values(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1000));
+    struct ldnq_value *at = x;
+    for (int i = 0; i < 24; i++)
+        at = NODE(graph, "Add", "add", at, x);
+    build_output(graph, at);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_exec *exec;
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(1000), 3);
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_ok(ldnq_exec_run(exec, &input, &err));
+    assert_true(ldnq_exec_peak_bytes(exec) <= 2 * 4000 + 128);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_serve_any_batch_in_turn(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_exec *exec;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    for (int64_t batch = 1; batch < 6; batch += 2) {
+        struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(batch, 2, 6, 6), 7);
+        assert_ok(ldnq_exec_run(exec, &input, &err));
+        const struct ldnq_tensor *out = ldnq_exec_value(exec, graph->outputs[0]);
+        assert_true(ldnq_shape_equal(&out->shape, &SHAPE(batch, 5)));
+    }
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_name_inputs_that_do_not_fit(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_exec *exec;
+    struct ldnq_tensor *wide = build_tensor(graph->arena, SHAPE(1, 2, 6, 7), 7);
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_fails(ldnq_exec_run(exec, &wide, &err), LDNQ_DATA,
+                 "input 'x' is float32 (N,2,6,6) where the data are float32 (1,2,6,7)");
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_want_one_size_for_one_symbol(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    int64_t n = build_symbol(graph, "N");
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(n)), *y = build_input(graph, "y", SHAPE(n));
+    build_output(graph, NODE(graph, "Add", "add", x, y));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_exec *exec;
+    struct ldnq_tensor *inputs[] = { build_tensor(graph->arena, SHAPE(1), 1),
+                                     build_tensor(graph->arena, SHAPE(3), 1) };
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_fails(ldnq_exec_run(exec, inputs, &err), LDNQ_DATA, "input 'y'");
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_give_the_same_bits_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(7, 2, 6, 6), 7);
+    struct ldnq_tensor *serial = build_run(graph, input);
+    for (size_t threads = 2; threads <= 4; threads++) {
+        struct ldnq_pool *pool;
+        struct ldnq_exec *exec;
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        assert_ok(ldnq_exec_create(graph, pool, &exec, &err));
+        assert_ok(ldnq_exec_run(exec, &input, &err));
+        assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), serial);
+        ldnq_exec_destroy(exec);
+        ldnq_pool_destroy(pool);
+    }
+    build_free(graph);
+}
+
+static void exec_should_come_back_from_any_failed_allocation(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(2, 2, 6, 6), 7);
+    enum ldnq_status status = LDNQ_NOMEM;
+    for (long allowed = 0; status == LDNQ_NOMEM && allowed < 1000; allowed++) {
+        struct ldnq_exec *exec;
+        ldnq_alloc_fail_after(allowed);
+        status = ldnq_exec_create(graph, NULL, &exec, &err);
+        if (status == LDNQ_OK)
+            status = ldnq_exec_run(exec, &input, &err);
+        ldnq_alloc_fail_after(-1);
+        ldnq_exec_destroy(exec);
+    }
+    assert_int_equal(status, LDNQ_OK);
+    build_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exec_should_not_overwrite_what_is_read_again),
+        cmocka_unit_test(exec_should_not_overwrite_inputs_or_constants_behind_views),
+        cmocka_unit_test(exec_should_give_the_same_with_and_without_fused_clamps),
+        cmocka_unit_test(exec_should_continue_from_any_frontier),
+        cmocka_unit_test(exec_should_hold_no_more_than_the_live_values),
+        cmocka_unit_test(exec_should_serve_any_batch_in_turn),
+        cmocka_unit_test(exec_should_name_inputs_that_do_not_fit),
+        cmocka_unit_test(exec_should_want_one_size_for_one_symbol),
+        cmocka_unit_test(exec_should_give_the_same_bits_on_any_number_of_threads),
+        cmocka_unit_test(exec_should_come_back_from_any_failed_allocation),
+    };
+    return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
+}

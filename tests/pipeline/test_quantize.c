@@ -1,0 +1,312 @@
+/* The walk: which layers, statistics, what becomes of the graph. */
+#include "graph_build.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <ldnq/pipeline.h>
+
+#include "base/file.h"
+
+#define SAMPLES 23
+
+/* A grouped and a plain convolution, a residual sum, a Gemm with beta, a MatMul. */
+static struct ldnq_graph *build_network(void)
+{
+    static const int64_t pads[] = { 1, 1, 1, 1 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "grouped", x, build_weight(graph, "w1", SHAPE(4, 2, 3, 3), 1),
+             build_weight(graph, "b1", SHAPE(4), 2));
+    build_attr_ints(a, "pads", 4, pads);
+    build_attr(a, "group", 2);
+    struct ldnq_value *r = NODE(graph, "Relu", "r1", a);
+    struct ldnq_value *b =
+        NODE(graph, "Conv", "plain", r, build_weight(graph, "w2", SHAPE(4, 4, 3, 3), 3));
+    build_attr_ints(b, "pads", 4, pads);
+    struct ldnq_value *s = NODE(graph, "Relu", "r2", NODE(graph, "Add", "sum", b, r));
+    struct ldnq_value *flat = NODE(graph, "Flatten", "flat", s);
+    struct ldnq_value *fc = NODE(graph, "Gemm", "fc", flat,
+                                 build_weight(graph, "w3", SHAPE(144, 6), 4),
+                                 build_weight(graph, "b3", SHAPE(1, 6), 5));
+    struct ldnq_value *out =
+        NODE(graph, "MatMul", "head", NODE(graph, "Relu", "r3", fc),
+             build_weight(graph, "w4", SHAPE(6, 3), 6));
+    build_output(graph, out);
+    return graph;
+}
+
+/* ---- a set of samples in a file ------------------------------------------------------- */
+
+static char folder[64], data_path[96];
+
+static int make_samples(void **state)
+{
+    (void)state;
+    struct ldnq_arena *arena;
+    snprintf(folder, sizeof folder, "/tmp/ldnq-test-XXXXXX");
+    if (!mkdtemp(folder))
+        return 1;
+    snprintf(data_path, sizeof data_path, "%s/x.npy", folder);
+    assert_ok(ldnq_arena_create(&arena, &err));
+    assert_ok(ldnq_npy_write(data_path, build_tensor(arena, SHAPE(SAMPLES, 4, 6, 6), 77), &err));
+    ldnq_arena_destroy(arena);
+    return 0;
+}
+
+static int remove_samples(void **state)
+{
+    (void)state;
+    unlink(data_path);
+    return rmdir(folder);
+}
+
+static struct ldnq_samples *open_samples(const struct ldnq_graph *graph)
+{
+    struct ldnq_samples *samples;
+    struct ldnq_samples_options options = { 0 };
+    ldnq_preprocess_defaults(&options.preprocess);
+    assert_ok(ldnq_samples_open(data_path, graph, &options, &samples, &err));
+    return samples;
+}
+
+static struct ldnq_quantize_options options_of(const char *codebook, const char *solver)
+{
+    struct ldnq_quantize_options options = { .codebook = ldnq_codebook_find(codebook),
+                                             .granularity = LDNQ_PER_CHANNEL,
+                                             .solver = ldnq_solver_find(solver) };
+    ldnq_solver_defaults(&options.solver_options);
+    assert_non_null(options.codebook);
+    assert_non_null(options.solver);
+    return options;
+}
+
+static enum ldnq_status quantize(struct ldnq_graph *graph,
+                                 const struct ldnq_quantize_options *options,
+                                 struct ldnq_quantization **result)
+{
+    struct ldnq_samples *samples = open_samples(graph);
+    enum ldnq_status status = ldnq_quantize(graph, samples, options, graph->arena, result, &err);
+    ldnq_samples_destroy(samples);
+    return status;
+}
+
+static struct ldnq_graph *quantized(const struct ldnq_quantize_options *options,
+                                    struct ldnq_quantization **result)
+{
+    struct ldnq_graph *graph = build_network();
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_ok(quantize(graph, options, result));
+    return graph;
+}
+
+/* ---- tests ------------------------------------------------------------------------------ */
+
+static void quantize_should_leave_every_layer_with_its_codes(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "admm-paper");
+    struct ldnq_graph *graph = quantized(&options, &result);
+    assert_int_equal(result->count, 4);
+    for (size_t i = 0; i < result->count; i++) {
+        const struct ldnq_layer_result *layer = &result->layers[i];
+        size_t rows = layer->layer.groups * layer->layer.outputs;
+        const float *now =
+            layer->layer.node->inputs[layer->layer.weight_input]->constant->data;
+        for (size_t row = 0; row < rows; row++)
+            for (size_t k = 0; k < layer->layer.inputs; k++) {
+                size_t at = layer->layer.transposed ? k * rows + row : row * layer->layer.inputs + k;
+                assert_in_range(layer->codes[at] + 8, 0, 15);
+                assert_true(now[at] == layer->scales[row] * (float)layer->codes[at]);
+            }
+        assert_true(layer->error <= layer->error_start && layer->error >= 0);
+    }
+    assert_int_equal(result->layers[0].positions, SAMPLES * 36);
+    assert_int_equal(result->layers[2].positions, SAMPLES);
+    build_free(graph);
+}
+
+static double difference(const struct ldnq_tensor *a, const struct ldnq_tensor *b)
+{
+    double sum = 0, norm = 0;
+    for (size_t i = 0; i < ldnq_tensor_count(a); i++) {
+        double d = (double)((float *)a->data)[i] - ((float *)b->data)[i];
+        sum += d * d;
+        norm += (double)((float *)b->data)[i] * ((float *)b->data)[i];
+    }
+    return sum / norm;
+}
+
+static void quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_graph *whole = build_network();
+    assert_ok(ldnq_passes_run(whole, &err));
+    struct ldnq_tensor *input = build_tensor(whole->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
+    struct ldnq_tensor *want = build_run(whole, input);
+    struct ldnq_quantize_options options = options_of("int8", "admm-paper");
+    struct ldnq_graph *fine = quantized(&options, &result);
+    assert_true(difference(build_run(fine, input), want) < 1e-3);
+    options = options_of("ternary", "admm-paper");
+    struct ldnq_graph *fitted = quantized(&options, &result);
+    options = options_of("ternary", "rtn");
+    struct ldnq_graph *rounded = quantized(&options, &result);
+    assert_true(difference(build_run(fitted, input), want) <
+                difference(build_run(rounded, input), want) / 2);
+    build_free(whole);
+    build_free(fine);
+    build_free(fitted);
+    build_free(rounded);
+}
+
+static void assert_same_result(const struct ldnq_quantization *a, const struct ldnq_quantization *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        size_t rows = a->layers[i].layer.groups * a->layers[i].layer.outputs;
+        assert_memory_equal(a->layers[i].codes, b->layers[i].codes,
+                            rows * a->layers[i].layer.inputs);
+        assert_memory_equal(a->layers[i].scales, b->layers[i].scales, rows * sizeof(float));
+        assert_true(a->layers[i].error == b->layers[i].error);
+        if (a->layers[i].bias)
+            assert_same_bits(a->layers[i].bias, b->layers[i].bias);
+    }
+}
+
+static void quantize_should_not_depend_on_threads_or_memory(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *first, *again;
+    struct ldnq_quantize_options options = options_of("ternary", "admm-paper");
+    struct ldnq_graph *graph = quantized(&options, &first);
+    for (size_t threads = 1; threads <= 3; threads++) {
+        struct ldnq_pool *pool;
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        options.pool = pool;
+        options.max_bytes = threads == 1 ? 1 : 0;
+        struct ldnq_graph *other = quantized(&options, &again);
+        assert_same_result(first, again);
+        build_free(other);
+        ldnq_pool_destroy(pool);
+    }
+    build_free(graph);
+}
+
+static void skip_and_only_should_choose_layers(void **state)
+{
+    (void)state;
+    static const char *const convolutions[] = { "grouped", "pl*" };
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    options.skip = convolutions;
+    options.skip_count = 2;
+    struct ldnq_graph *graph = quantized(&options, &result);
+    assert_int_equal(result->count, 2);
+    assert_string_equal(result->layers[0].layer.node->label, "fc");
+    build_free(graph);
+
+    options = options_of("int4", "rtn");
+    options.only = convolutions;
+    options.only_count = 2;
+    graph = quantized(&options, &result);
+    assert_int_equal(result->count, 2);
+    assert_string_equal(result->layers[1].layer.node->label, "plain");
+    /* What was left out still has the weight of the file. */
+    struct ldnq_node *fc = ldnq_graph_find_node(graph, "fc");
+    assert_ptr_equal(fc->inputs[1], ldnq_graph_find_value(graph, "w3"));
+    build_free(graph);
+}
+
+static void patterns_without_a_layer_should_be_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = { "nowhere*" }, *const all[] = { "*" };
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    struct ldnq_graph *graph = build_network();
+    assert_ok(ldnq_passes_run(graph, &err));
+    options.skip = wrong;
+    options.skip_count = 1;
+    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "--skip 'nowhere*'");
+    options.only = wrong;
+    options.only_count = 1;
+    options.skip_count = 0;
+    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "--only 'nowhere*'");
+    options.only_count = 0;
+    options.skip = all;
+    options.skip_count = 1;
+    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "no layer to quantize");
+    build_free(graph);
+}
+
+static void a_weight_read_twice_in_one_role_should_keep_one_set_of_codes(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
+    struct ldnq_value *a = NODE(graph, "Conv", "a", x, w);
+    build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w));
+    build_output(graph, NODE(graph, "Abs", "other", w));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "admm-paper");
+    struct ldnq_tensor *before = build_tensor(graph->arena, SHAPE(4, 4, 1, 1), 1);
+    assert_ok(quantize(graph, &options, &result));
+    assert_ptr_equal(result->layers[1].shared, &result->layers[0]);
+    assert_memory_equal(result->layers[0].codes, result->layers[1].codes, 16);
+    assert_same_bits(w->constant, before);
+    build_free(graph);
+}
+
+static void nan_in_a_weight_should_be_named(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_value *weight = ldnq_graph_find_value(graph, "w2");
+    ((float *)weight->constant->data)[7] = NAN;
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
+                 "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is nan");
+    build_free(graph);
+}
+
+static void layers_should_say_why_they_can_not_be_quantized(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4));
+    struct ldnq_value *w = build_input(graph, "w", SHAPE(4, 4));
+    struct ldnq_value *y = NODE(graph, "MatMul", "live", x, w);
+    build_output(graph, NODE(graph, "MatMul", "batched", y,
+                             build_weight(graph, "w3", SHAPE(1, 4, 4), 1)));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_layer *layers;
+    size_t count;
+    assert_ok(ldnq_layers_list(graph, graph->arena, &layers, &count, &err));
+    assert_int_equal(count, 2);
+    assert_string_equal(layers[0].refusal, "its weight is computed at run time");
+    assert_non_null(strstr(layers[1].refusal, "3 axes"));
+    build_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantize_should_leave_every_layer_with_its_codes),
+        cmocka_unit_test(quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer),
+        cmocka_unit_test(quantize_should_not_depend_on_threads_or_memory),
+        cmocka_unit_test(skip_and_only_should_choose_layers),
+        cmocka_unit_test(patterns_without_a_layer_should_be_refused),
+        cmocka_unit_test(a_weight_read_twice_in_one_role_should_keep_one_set_of_codes),
+        cmocka_unit_test(nan_in_a_weight_should_be_named),
+        cmocka_unit_test(layers_should_say_why_they_can_not_be_quantized),
+    };
+    return cmocka_run_group_tests_name("quantize", tests, make_samples, remove_samples);
+}
