@@ -19,7 +19,31 @@ static enum ldnq_status fresh_name(struct emitter *emitter, const char *base, co
     return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
 }
 
-/* ---- the weight ------------------------------------------------------------------- */
+/* ---- the weight -------------------------------------------------------------------
+ *
+ * A weight that its node reads as (K, M) is stored as (M, K), with a Transpose
+ * behind its DequantizeLinear. ONNX Runtime (seen in 1.32) turns a
+ * DequantizeLinear in front of a MatMul or Gemm of (K, M) into its MatMulNBits,
+ * which rounds activations to 8 bits and, for int2, is wrong by as much as the
+ * result for K = 200; behind a Transpose it computes what the file says. */
+
+/* Codes (K, M) as (M, K). */
+static enum ldnq_status transpose_codes(struct emitter *emitter, struct ldnq_tensor *codes,
+                                        struct ldnq_error *err)
+{
+    size_t rows = (size_t)codes->shape.dim[0], columns = (size_t)codes->shape.dim[1];
+    const int8_t *from = codes->data;
+    int8_t *to = ldnq_arena_alloc(emitter->arena, rows * columns, sizeof *to, err);
+    if (!to)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t column = 0; column < columns; column++)
+            to[column * rows + row] = from[row * columns + column];
+    codes->data = to;
+    codes->shape.dim[0] = (int64_t)columns;
+    codes->shape.dim[1] = (int64_t)rows;
+    return LDNQ_OK;
+}
 
 static enum ldnq_status add_codes(struct emitter *emitter, const struct ldnq_layer_result *result,
                                   const char **name, struct ldnq_error *err)
@@ -27,6 +51,8 @@ static enum ldnq_status add_codes(struct emitter *emitter, const struct ldnq_lay
     struct ldnq_tensor codes = { .dtype = emitter->choice->dtype,
                                  .shape = result->layer.weight->shape,
                                  .data = (void *)result->codes };
+    if (result->layer.transposed)
+        LDNQ_TRY(transpose_codes(emitter, &codes, err));
     LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_quantized", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &codes, err);
 }
@@ -44,19 +70,39 @@ static enum ldnq_status add_scales(struct emitter *emitter, const struct ldnq_la
     return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
 }
 
+/* A node in front of the layer; *output is its new value's name. */
+static enum ldnq_status insert(struct emitter *emitter, const struct ldnq_layer_result *result,
+                               const char *op_type, const char *const *inputs, size_t input_count,
+                               const char *suffix, const struct ldnq_edit_int_attr *attrs,
+                               size_t attr_count, const char **output, struct ldnq_error *err)
+{
+    const char *node, *base = result->layer.weight_name;
+    const char *node_suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
+    if (!node_suffix)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(fresh_name(emitter, base, node_suffix, &node, err));
+    LDNQ_TRY(fresh_name(emitter, base, suffix, output, err));
+    return ldnq_edit_insert_node(emitter->model, result->layer.node->origin, op_type, node, inputs,
+                                 input_count, *output, attrs, attr_count, err);
+}
+
 static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_layer_result *result = &emitter->quantization->layers[i];
-    const char *inputs[2], *node;
+    const struct ldnq_layer *layer = &result->layer;
+    const char *inputs[2], *output;
     LDNQ_TRY(add_codes(emitter, result, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, result, &inputs[1], err));
-    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_dequantized",
-                        &emitter->dequantized[i], err));
-    LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_DequantizeLinear", &node, err));
-    struct ldnq_edit_int_attr axis = { "axis", result->layer.channel_axis };
+    struct ldnq_edit_int_attr axis = { "axis", layer->transposed ? 0 : layer->channel_axis };
     size_t attrs = emitter->quantization->granularity == LDNQ_PER_CHANNEL ? 1 : 0;
-    return ldnq_edit_insert_node(emitter->model, result->layer.node->origin, "DequantizeLinear",
-                                 node, inputs, 2, emitter->dequantized[i], &axis, attrs, err);
+    LDNQ_TRY(insert(emitter, result, "DequantizeLinear", inputs, 2, "_dequantized", &axis, attrs,
+                    &output, err));
+    /* Without perm the axes are reversed. */
+    if (layer->transposed)
+        LDNQ_TRY(insert(emitter, result, "Transpose", (const char *const[]){ output }, 1,
+                        "_transposed", NULL, 0, &output, err));
+    emitter->dequantized[i] = output;
+    return LDNQ_OK;
 }
 
 /* ---- the layer ---------------------------------------------------------------------- */
