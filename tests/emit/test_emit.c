@@ -1,0 +1,183 @@
+/* What is written: the type of the codes, the opset, and nothing that was there
+ * lost or taken twice. */
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <ldnq/emit.h>
+#include <ldnq/passes.h>
+
+static struct ldnq_error err;
+
+static struct ldnq_model *load(const char *name)
+{
+    struct ldnq_model *model;
+    char path[4096];
+    const char *folder = getenv("LDNQ_TESTDATA");
+    snprintf(path, sizeof path, "%s/digits/%s", folder ? folder : "testdata", name);
+    assert_ok(ldnq_model_load(path, &model, &err));
+    return model;
+}
+
+struct expectation {
+    const char *model, *codebook;
+    enum ldnq_storage storage;
+    int opset;
+    enum ldnq_dtype dtype;
+    int result;
+};
+
+static void prepare_should_choose_the_narrowest_type_that_the_opset_has(void **state)
+{
+    (void)state;
+    static const struct expectation table[] = {
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 0, LDNQ_INT8, 13 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 20, LDNQ_INT8, 20 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 21, LDNQ_INT4, 21 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 25, LDNQ_INT2, 25 },
+        { "digits-ts.onnx", "pot7", LDNQ_STORAGE_AUTO, 25, LDNQ_INT4, 25 },
+        { "digits-ts.onnx", "pot9", LDNQ_STORAGE_AUTO, 25, LDNQ_INT8, 25 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_INT8, 0, LDNQ_INT8, 13 },
+        { "digits-ts.onnx", "int3", LDNQ_STORAGE_INT4, 0, LDNQ_INT4, 21 },
+        { "digits-dynamo.onnx", "int2", LDNQ_STORAGE_INT2, 0, LDNQ_INT2, 25 },
+        { "digits-dynamo.onnx", "int4", LDNQ_STORAGE_AUTO, 0, LDNQ_INT8, 20 },
+        { "digits-dynamo.onnx", "int4", LDNQ_STORAGE_INT4, 13, LDNQ_INT4, 21 },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct ldnq_model *model = load(table[i].model);
+        struct ldnq_emit_options options = { table[i].storage, table[i].opset };
+        struct ldnq_emit_choice choice;
+        assert_ok(ldnq_emit_prepare(model, ldnq_codebook_find(table[i].codebook), LDNQ_PER_CHANNEL,
+                                    &options, &choice, &err));
+        assert_int_equal(choice.dtype, table[i].dtype);
+        assert_int_equal(choice.opset, table[i].result);
+        assert_int_equal(ldnq_model_opset(model), table[i].result);
+        ldnq_model_destroy(model);
+    }
+}
+
+static void prepare_should_refuse_codes_that_do_not_fit(void **state)
+{
+    (void)state;
+    struct ldnq_model *model = load("digits-ts.onnx");
+    struct ldnq_emit_options options = { LDNQ_STORAGE_INT4, 0 };
+    struct ldnq_emit_choice choice;
+    assert_fails(ldnq_emit_prepare(model, ldnq_codebook_find("pot9"), LDNQ_PER_TENSOR, &options,
+                                   &choice, &err),
+                 LDNQ_USAGE, "codes of 'pot9' do not fit int4");
+    assert_int_equal(ldnq_model_opset(model), 13);
+    ldnq_model_destroy(model);
+}
+
+static void prepare_should_name_the_narrowest_type_as_a_hint(void **state)
+{
+    (void)state;
+    struct ldnq_model *model = load("digits-ts.onnx");
+    struct ldnq_emit_options options = { LDNQ_STORAGE_AUTO, 0 };
+    struct ldnq_emit_choice choice;
+    assert_ok(ldnq_emit_prepare(model, ldnq_codebook_find("int4"), LDNQ_PER_CHANNEL, &options,
+                                &choice, &err));
+    assert_int_equal(choice.narrowest, LDNQ_INT4);
+    assert_int_equal(choice.narrowest_opset, 21);
+    ldnq_model_destroy(model);
+}
+
+/* ---- emit ------------------------------------------------------------------------------- */
+
+struct written {
+    struct ldnq_model *model;
+    struct ldnq_arena *arena;
+    struct ldnq_graph *graph;
+};
+
+/* The only layer asked for, with codes made by rounding: no samples are needed to
+ * see what is written. */
+static struct ldnq_quantization *round_layer(struct written *w, const char *label)
+{
+    struct ldnq_layer *layers;
+    size_t count, at = 0;
+    assert_ok(ldnq_layers_list(w->graph, w->arena, &layers, &count, &err));
+    while (at < count && strcmp(layers[at].node->label, label) != 0)
+        at++;
+    assert_true(at < count);
+    struct ldnq_layer *layer = &layers[at];
+    size_t rows = layer->groups * layer->outputs;
+    struct ldnq_quantization *q = ldnq_arena_alloc(w->arena, 1, sizeof *q, &err);
+    *q = (struct ldnq_quantization){ .codebook = ldnq_codebook_find("int8"),
+                                     .granularity = LDNQ_PER_CHANNEL, .count = 1 };
+    q->layers = ldnq_arena_alloc(w->arena, 1, sizeof *q->layers, &err);
+    int8_t *codes = ldnq_arena_alloc(w->arena, rows * layer->inputs, 1, &err);
+    float *scales = ldnq_arena_alloc(w->arena, rows, sizeof *scales, &err);
+    for (size_t i = 0; i < rows * layer->inputs; i++)
+        codes[i] = (int8_t)(i % 7) - 3;
+    for (size_t i = 0; i < rows; i++)
+        scales[i] = 0.5f + (float)i;
+    q->layers[0] = (struct ldnq_layer_result){ .layer = *layer, .codes = codes, .scales = scales,
+                                               .error = 0.25 };
+    return q;
+}
+
+/* Twice, so that every wanted name is taken the second time. */
+static void emit_should_take_no_name_twice(void **state)
+{
+    (void)state;
+    static const char *const labels[] = { "/res1/res1.0/Conv", "/res2/res2.0/Conv" };
+    struct written w = { .model = load("digits-ts.onnx") };
+    for (size_t i = 0; i < 2; i++) {
+        struct ldnq_emit_choice choice = { .dtype = LDNQ_INT8, .opset = 13 };
+        assert_ok(ldnq_arena_create(&w.arena, &err));
+        assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
+        assert_ok(ldnq_passes_run(w.graph, &err));
+        struct ldnq_quantization *q = round_layer(&w, labels[i]);
+        q->layers[0].layer.weight_name = "same";
+        assert_ok(ldnq_emit(w.model, q, &choice, &err));
+        ldnq_arena_destroy(w.arena);
+    }
+    assert_ok(ldnq_arena_create(&w.arena, &err));
+    assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
+    assert_non_null(ldnq_graph_find_value(w.graph, "same_quantized"));
+    assert_non_null(ldnq_graph_find_value(w.graph, "same_quantized_1"));
+    assert_ok(ldnq_passes_run(w.graph, &err));
+    ldnq_arena_destroy(w.arena);
+    ldnq_model_destroy(w.model);
+}
+
+static void emit_should_write_what_the_layer_then_computes_with(void **state)
+{
+    (void)state;
+    struct written w = { .model = load("digits-ts.onnx") };
+    struct ldnq_emit_choice choice = { .dtype = LDNQ_INT8, .opset = 13 };
+    assert_ok(ldnq_arena_create(&w.arena, &err));
+    assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
+    assert_ok(ldnq_passes_run(w.graph, &err));
+    struct ldnq_quantization *q = round_layer(&w, "/classifier/Gemm");
+    assert_ok(ldnq_emit(w.model, q, &choice, &err));
+    assert_string_equal(ldnq_model_metadata(w.model, "ldnq.layer./classifier/Gemm"),
+                        "codebook=int8 storage=int8 scale=0.5..9.5 error=0.25");
+
+    struct ldnq_graph *again;
+    assert_ok(ldnq_model_import(w.model, w.arena, &again, &err));
+    assert_null(ldnq_graph_find_value(again, "classifier.weight"));
+    assert_ok(ldnq_passes_run(again, &err));
+    const struct ldnq_node *gemm = ldnq_graph_find_node(again, "/classifier/Gemm");
+    const struct ldnq_tensor *weight = gemm->inputs[1]->constant;
+    assert_non_null(weight);
+    for (size_t i = 0; i < ldnq_tensor_count(weight); i++)
+        assert_true(((float *)weight->data)[i] ==
+                    q->layers[0].scales[i / 64] * (float)q->layers[0].codes[i]);
+    ldnq_arena_destroy(w.arena);
+    ldnq_model_destroy(w.model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prepare_should_choose_the_narrowest_type_that_the_opset_has),
+        cmocka_unit_test(prepare_should_refuse_codes_that_do_not_fit),
+        cmocka_unit_test(prepare_should_name_the_narrowest_type_as_a_hint),
+        cmocka_unit_test(emit_should_take_no_name_twice),
+        cmocka_unit_test(emit_should_write_what_the_layer_then_computes_with),
+    };
+    return cmocka_run_group_tests_name("emit", tests, NULL, NULL);
+}

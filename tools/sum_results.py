@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Adds up JUnit XML files (meson's and pytest's) to one line
+"N passed, N failed, N skipped"; exits non-zero when anything failed, or when
+nothing passed."""
+
+import argparse
+import collections
+import sys
+import xml.etree.ElementTree as ElementTree
+
+
+def outcome(case):
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "failed"
+    return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--failed", type=int, default=0, help="failures to add")
+    parser.add_argument("--skipped", type=int, default=0, help="skipped tests to add")
+    parser.add_argument("files", nargs="*")
+    arguments = parser.parse_args()
+
+    counts = collections.Counter(failed=arguments.failed, skipped=arguments.skipped)
+    for path in arguments.files:
+        for case in ElementTree.parse(path).iter("testcase"):
+            result = outcome(case)
+            counts[result] += 1
+            if result == "failed":
+                print(f"failed: {case.get('classname')} {case.get('name')}")
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    sys.exit(1 if counts["failed"] or not counts["passed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
