@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cli/json.h"
+#include "cli/plain.h"
 #include "cli/session.h"
 #include "ops/op.h"
 
@@ -61,22 +62,23 @@ static void print_values(const char *title, struct ldnq_value *const *values, si
                          const struct ldnq_graph *graph)
 {
     for (size_t i = 0; i < count; i++) {
-        char shape[LDNQ_SHAPE_TEXT];
-        printf("%s %s %s %s\n", title, values[i]->name, ldnq_dtype_name(values[i]->dtype),
+        char shape[LDNQ_SHAPE_TEXT], name[CLI_PLAIN_SIZE];
+        printf("%s %s %s %s\n", title, cli_plain(values[i]->name, name),
+               ldnq_dtype_name(values[i]->dtype),
                ldnq_shape_print(&values[i]->shape, graph, shape, sizeof shape));
     }
 }
 
 static void print_layer(const struct ldnq_layer *layer)
 {
-    char shape[LDNQ_SHAPE_TEXT], macs_text[32] = "?";
+    char shape[LDNQ_SHAPE_TEXT], label[CLI_PLAIN_SIZE], macs_text[32] = "?";
     uint64_t macs;
     if (ldnq_layer_macs(layer, &macs))
         snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
     printf("%-6s %-18s %10zu %12s  %-11s  %s%s%s\n", layer->node->op_type,
            shape_text(layer->weight, shape, sizeof shape),
            layer->weight ? ldnq_tensor_count(layer->weight) : 0, macs_text,
-           layer->refusal ? "no" : "yes", layer->node->label, layer->refusal ? ": " : "",
+           layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label), layer->refusal ? ": " : "",
            layer->refusal ? layer->refusal : "");
 }
 
@@ -86,8 +88,9 @@ static void print_table(const struct view *view)
     const struct ldnq_model *model = view->session.model;
     size_t quantizable = 0, weights = 0;
     uint64_t total = 0, macs;
+    char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
-           ldnq_model_ir_version(model), ldnq_model_opset(model), ldnq_model_producer(model),
+           ldnq_model_ir_version(model), ldnq_model_opset(model), cli_plain(ldnq_model_producer(model), producer),
            ldnq_model_bytes(model));
     print_values("input ", graph->inputs, graph->input_count, graph);
     print_values("output", graph->outputs, graph->output_count, graph);

@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "cli/json.h"
+#include "cli/plain.h"
 #include "cli/session.h"
 
 struct job {
@@ -161,6 +162,8 @@ static void describe_options(const struct job *job, char *data, size_t size)
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
                    "storage=%s", s->weights, s->granularity, s->solver,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
+    if (s->opset)
+        ldnq_text_item(&text, " ", "opset=%zu", s->opset);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
     if (s->mean)
         ldnq_text_item(&text, " ", "mean=%s", s->mean);
@@ -207,6 +210,7 @@ static void print_summary(const struct job *job)
     const struct ldnq_quantization *result = job->result;
     const struct ldnq_layer_result *worst = &result->layers[0];
     size_t weights = 0;
+    char label[CLI_PLAIN_SIZE];
     for (size_t i = 0; i < result->count; i++) {
         weights += weight_count(&result->layers[i]);
         if (result->layers[i].error > worst->error)
@@ -220,7 +224,7 @@ static void print_summary(const struct job *job)
            (double)job->bytes_before / (double)job->bytes_after, job->choice.opset,
            ldnq_samples_count(job->samples), cli_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
-           worst->layer.node->label);
+           cli_plain(worst->layer.node->label, label));
     if (job->choice.narrowest != job->choice.dtype)
         printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
                ldnq_dtype_name(job->choice.narrowest), ldnq_dtype_name(job->choice.narrowest),

@@ -8,6 +8,7 @@
 
 #include "cli/json.h"
 #include "cli/options.h"
+#include "cli/plain.h"
 #include "cli/session.h"
 
 struct job {
@@ -147,8 +148,8 @@ static enum ldnq_status print_result(const struct job *job, struct ldnq_error *e
     if (!job->session.settings->json) {
         for (size_t i = 0; !job->session.settings->quiet && i < graph->output_count; i++) {
             const struct ldnq_tensor *tensor = ldnq_exec_value(job->exec, graph->outputs[i]);
-            char shape[LDNQ_SHAPE_TEXT];
-            printf("%s: %s %s %s\n", job->paths[i], graph->outputs[i]->name,
+            char shape[LDNQ_SHAPE_TEXT], name[CLI_PLAIN_SIZE];
+            printf("%s: %s %s %s\n", job->paths[i], cli_plain(graph->outputs[i]->name, name),
                    ldnq_dtype_name(tensor->dtype),
                    ldnq_shape_print(&tensor->shape, NULL, shape, sizeof shape));
         }

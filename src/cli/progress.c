@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/plain.h"
+
 #define BAR_CELLS 24
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
@@ -37,9 +39,9 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     memset(bar, '#', full);
     memset(bar + full, '.', BAR_CELLS - full);
     bar[BAR_CELLS] = '\0';
-    char line[512];
+    char line[CLI_PLAIN_SIZE + 128], detail[CLI_PLAIN_SIZE];
     int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
-                          at->done * 100 / at->total, left, at->detail ? at->detail : "");
+                          at->done * 100 / at->total, left, cli_plain(at->detail ? at->detail : "", detail));
     size_t most = progress->width > 1 ? progress->width - 1 : 79;
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
@@ -59,7 +61,7 @@ static void show(void *ctx, const struct ldnq_progress *at)
     if (at->total == 0 || at->done == 0 || now - progress->last_shown < wait)
         return;
     progress->last_shown = now;
-    char left[32];
+    char left[32], detail[CLI_PLAIN_SIZE];
     double spent = now - progress->start;
     format_time(spent * (double)(at->total - at->done) / (double)at->done, left, sizeof left);
     if (progress->is_terminal) {
@@ -67,7 +69,7 @@ static void show(void *ctx, const struct ldnq_progress *at)
         progress->bar_is_up = true;
     } else {
         fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
-                at->detail ? ", at " : "", at->detail ? at->detail : "");
+                at->detail ? ", at " : "", cli_plain(at->detail ? at->detail : "", detail));
     }
 }
 

@@ -11,6 +11,7 @@ struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *g, const struct l
     size_t width = (tile->columns - 1) * g->stride_w + (g->kernel_w - 1) * g->dilation_w + 1;
     return (struct ldnq_slab){
         .rows = (tile->rows - 1) * g->stride_h + (g->kernel_h - 1) * g->dilation_h + 1,
+        .phases = ldnq_size_min(width, g->stride_w),
         .phase = ldnq_size_ceil_div(width, g->stride_w),
         .stride_w = g->stride_w, .stride_h = g->stride_h,
         .dilation_w = g->dilation_w, .dilation_h = g->dilation_h,
@@ -20,7 +21,10 @@ struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *g, const struct l
 
 size_t ldnq_slab_floats(const struct ldnq_slab *slab)
 {
-    return slab->rows * slab->stride_w * slab->phase;
+    size_t lines, floats;
+    bool counted = ldnq_size_mul(slab->rows, slab->phases, &lines) &&
+                   ldnq_size_mul(lines, slab->phase, &floats);
+    return counted ? floats : SIZE_MAX;
 }
 
 /* One phase of a line: out[j] = line[j * stride + at], 0 outside of the line;
@@ -54,12 +58,12 @@ void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *
         size_t y = tile->y * g->stride_h + row;
         bool is_inside = y >= g->pad_top && y - g->pad_top < g->height;
         if (!is_inside) {
-            memset(out, 0, slab->stride_w * slab->phase * sizeof *out);
-            out += slab->stride_w * slab->phase;
+            memset(out, 0, slab->phases * slab->phase * sizeof *out);
+            out += slab->phases * slab->phase;
             continue;
         }
         const float *line = plane + (y - g->pad_top) * g->width;
-        for (size_t phase = 0; phase < slab->stride_w; phase++, out += slab->phase)
+        for (size_t phase = 0; phase < slab->phases; phase++, out += slab->phase)
             fill_phase(line, g->width, g->stride_w, tile->x * g->stride_w + phase, g->pad_left,
                        out, slab->phase);
     }
@@ -80,7 +84,7 @@ static void copy_lines(const float *restrict in, size_t in_ld, float *restrict o
 void ldnq_slab_columns(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
                        const struct ldnq_slab *slab, float *columns, size_t ld)
 {
-    size_t line = slab->stride_h * slab->stride_w * slab->phase;
+    size_t line = slab->stride_h * slab->phases * slab->phase;
     for (size_t kh = 0; kh < g->kernel_h; kh++)
         for (size_t kw = 0; kw < g->kernel_w; kw++, columns += ld)
             copy_lines(ldnq_slab_line(slab, 0, kh, kw), line, columns, tile->rows, tile->columns);

@@ -6,7 +6,7 @@
  * ldnq_slab_line(...)[x]. With a horizontal stride s, the slab holds the s
  * phases of a line one behind the other.
  *
- * Shapes  slab (rows needed, stride_w, width of a phase)
+ * Shapes  slab (rows needed, phases, width of a phase)
  * Threads safe; nothing is allocated
  */
 #ifndef LDNQ_LINALG_SLAB_H
@@ -22,7 +22,7 @@ struct ldnq_tile {
 };
 
 struct ldnq_slab {
-    size_t rows, phase; /* input lines; floats of one phase of a line */
+    size_t rows, phases, phase; /* input lines; phases of a line; floats of one */
     size_t stride_w, stride_h, dilation_w, dilation_h;
     float *data;
 };
@@ -30,6 +30,7 @@ struct ldnq_slab {
 /* Sizes for a tile; data is the caller's, ldnq_slab_floats of it. */
 struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *geometry,
                               const struct ldnq_tile *tile, float *data);
+/* SIZE_MAX when they can't be counted. */
 size_t ldnq_slab_floats(const struct ldnq_slab *slab);
 /* Reads one plane (H, W). */
 void ldnq_slab_fill(const struct ldnq_conv_geometry *geometry, const struct ldnq_tile *tile,
@@ -41,7 +42,7 @@ static inline const float *ldnq_slab_line(const struct ldnq_slab *slab, size_t r
 {
     size_t line = row * slab->stride_h + kh * slab->dilation_h;
     size_t shift = kw * slab->dilation_w;
-    return slab->data + (line * slab->stride_w + shift % slab->stride_w) * slab->phase +
+    return slab->data + (line * slab->phases + shift % slab->stride_w) * slab->phase +
            shift / slab->stride_w;
 }
 

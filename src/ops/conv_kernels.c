@@ -60,6 +60,8 @@ static struct cut cut_of(const struct ldnq_conv_job *job)
     struct cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS) };
     if (is_depthwise(job))
         cut.rows = depthwise_rows(g, cut.columns);
+    else if (cut.columns < g->out_w)
+        cut.rows = 1; /* a product writes its tile as one run */
     else
         cut.rows = ldnq_size_max(positions, LEAST_POSITIONS) / cut.columns;
     cut.rows = ldnq_size_min(ldnq_size_max(cut.rows, 1), g->out_h);
@@ -103,26 +105,47 @@ static void finish(const struct ldnq_conv_job *job, size_t channel, float *y, si
         finish_line(job->bias ? job->bias[channel] : 0.0f, job->clamp, y, count);
 }
 
-/* ---- products ------------------------------------------------------------------------ */
+/* ---- scratch -------------------------------------------------------------------------- */
 
-/* Scratch of a thread: columns of a tile, then the slab of one plane. */
-static size_t product_scratch(const struct ldnq_conv_job *job, const struct cut *cut,
-                              size_t *slab_at)
+/* Scratch of a thread in floats: columns of a tile (none for depthwise), then the
+ * slab of one plane. false when it can't be counted. */
+static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cut, size_t *slab_at,
+                           size_t *floats)
 {
     struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
     struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
-    *slab_at = (inputs_of(job) * cut->rows * cut->columns + 15) & ~(size_t)15;
-    return (*slab_at + ldnq_slab_floats(&slab) + 15) & ~(size_t)15;
+    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job);
+    if (!ldnq_size_mul(inputs, cut->rows * cut->columns, slab_at) ||
+        !ldnq_size_add(*slab_at, 15, slab_at))
+        return false;
+    *slab_at &= ~(size_t)15;
+    if (!ldnq_size_add(*slab_at, ldnq_slab_floats(&slab), floats) ||
+        !ldnq_size_add(*floats, 15, floats))
+        return false;
+    *floats &= ~(size_t)15;
+    return true;
 }
+
+/* A thread's part of the scratch, which has been counted when it was provided. */
+static float *scratch_of(const struct ldnq_conv_job *job, const struct cut *cut, size_t thread,
+                         float **slab)
+{
+    size_t slab_at = 0, floats = 0;
+    thread_scratch(job, cut, &slab_at, &floats);
+    float *scratch = (float *)job->scratch + thread * floats;
+    *slab = scratch + slab_at;
+    return scratch;
+}
+
+/* ---- products ------------------------------------------------------------------------ */
 
 static const float *make_columns(const struct ldnq_conv_job *job, const struct cut *cut,
                                  const struct ldnq_tile *tile, const float *x, size_t thread)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t slab_at, size = product_scratch(job, cut, &slab_at);
     size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
-    float *columns = (float *)job->scratch + thread * size;
-    struct ldnq_slab slab = ldnq_slab_of(g, tile, columns + slab_at);
+    float *plane, *columns = scratch_of(job, cut, thread, &plane);
+    struct ldnq_slab slab = ldnq_slab_of(g, tile, plane);
     for (size_t c = 0; c < g->channels; c++) {
         ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
         ldnq_slab_columns(g, tile, &slab, columns + c * taps * count, count);
@@ -192,13 +215,6 @@ static void add_taps(const struct ldnq_slab *slab, size_t row, size_t kh, const 
         add_1(ldnq_slab_line(slab, row, kh, kw), w[kw], y, count);
 }
 
-static size_t depthwise_scratch(const struct ldnq_conv_job *job, const struct cut *cut)
-{
-    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
-    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
-    return (ldnq_slab_floats(&slab) + 15) & ~(size_t)15;
-}
-
 static void depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
                            const struct ldnq_slab *slab, size_t channel, float *y)
 {
@@ -219,10 +235,11 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct cut cut = cut_of(job);
-    float *scratch = (float *)job->scratch + thread * depthwise_scratch(job, &cut);
+    float *plane;
+    scratch_of(job, &cut, thread, &plane);
     for (size_t i = 0; i < cut.down * cut.across; i++) {
         struct ldnq_tile tile = tile_at(job, &cut, i);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, scratch);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, plane);
         ldnq_slab_fill(g, &tile, job->x + chunk * g->height * g->width, &slab);
         for (size_t m = 0; m < job->outputs; m++) {
             size_t channel = chunk % job->groups * job->outputs + m;
@@ -241,11 +258,9 @@ size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
     if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
     struct cut cut = cut_of(job);
-    if (!ldnq_size_mul(inputs_of(job), cut.rows * cut.columns, &floats))
-        return SIZE_MAX;
-    floats = is_depthwise(job) ? depthwise_scratch(job, &cut)
-                               : product_scratch(job, &cut, &slab_at);
-    return ldnq_size_mul(floats, threads * sizeof(float), &bytes) ? bytes : SIZE_MAX;
+    bool counted = thread_scratch(job, &cut, &slab_at, &floats) &&
+                   ldnq_size_mul(floats, threads * sizeof(float), &bytes);
+    return counted ? bytes : SIZE_MAX;
 }
 
 void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)

@@ -142,7 +142,7 @@ static void pointwise_should_equal_the_reference_strided_and_padded(void **state
     }
 }
 
-/* 72 inputs make tiles of 896 positions, 4 of 2^14, 576 of the least number, 128. */
+/* Tall, wide and deep enough for several tiles each way. */
 static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
 {
     (void)state;
@@ -160,6 +160,18 @@ static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
           .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
         { .axes = 1, .n = 1, .groups = 1, .c = 4, .m = 2, .size = { 1, 40000 },
           .kernel = { 1, 1 }, .stride = { 1, 2 }, .dilation = { 1, 1 } },
+        { .axes = 2, .n = 1, .groups = 1, .c = 2, .m = 2, .size = { 3, 2500 },
+          .kernel = { 2, 5 }, .stride = { 1, 2 }, .dilation = { 1, 3 }, .begin = { 0, 7 },
+          .end = { 1, 2 } },
+        { .axes = 2, .n = 2, .groups = 3, .c = 1, .m = 2, .size = { 90, 110 },
+          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
+          .end = { 1, 1 }, .has_bias = true },
+        { .axes = 2, .n = 1, .groups = 2, .c = 1, .m = 1, .size = { 60, 2100 },
+          .kernel = { 5, 5 }, .stride = { 2, 2 }, .dilation = { 2, 1 }, .begin = { 4, 2 },
+          .end = { 4, 2 } },
+        { .axes = 1, .n = 1, .groups = 2, .c = 1, .m = 1, .size = { 1, 9000 },
+          .kernel = { 1, 4 }, .stride = { 1, 3 }, .dilation = { 1, 2 }, .begin = { 0, 3 },
+          .end = { 0, 5 }, .has_bias = true },
     };
     struct ldnq_rng rng = { 24 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

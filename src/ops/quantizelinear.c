@@ -1,4 +1,4 @@
-/* quantize.c: QuantizeLinear and DequantizeLinear.
+/* quantizelinear.c: QuantizeLinear and DequantizeLinear.
  *
  * Shapes  x, y any; scale and zero point: one for all, one for each index of
  *         `axis`, or one for each block of block_size indices along it (scale
