@@ -70,7 +70,7 @@ static enum ldnq_status read_inputs(struct job *job, struct ldnq_error *err)
         const struct ldnq_tensor *converted;
         LDNQ_TRY(find_input(graph, list->items[i], &index, &path, err));
         if (job->inputs[index])
-            return ldnq_fail(err, LDNQ_USAGE, "input '%s' is given twice",
+            return ldnq_fail(err, LDNQ_USAGE, "%s: input '%s' is given twice", graph->file,
                              graph->inputs[index]->name);
         LDNQ_TRY(ldnq_npy_read(path, arena, &job->inputs[index], err));
         enum ldnq_status status = ldnq_tensor_convert(
@@ -81,7 +81,8 @@ static enum ldnq_status read_inputs(struct job *job, struct ldnq_error *err)
     }
     for (size_t i = 0; i < graph->input_count; i++)
         if (!job->inputs[i])
-            return ldnq_fail(err, LDNQ_USAGE, "input '%s' is missing; give --input %s=FILE.npy",
+            return ldnq_fail(err, LDNQ_USAGE,
+                             "%s: input '%s' is missing; give --input %s=FILE.npy", graph->file,
                              graph->inputs[i]->name, graph->inputs[i]->name);
     return LDNQ_OK;
 }

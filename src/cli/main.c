@@ -45,9 +45,17 @@ static enum ldnq_status run(const struct cli_command *command, int argc, char **
     else if (status == LDNQ_OK)
         status = command->run(&settings, err);
     cli_settings_finish(&settings);
+    return status;
+}
+
+/* What was printed counts as done only when it got through; returns the exit code. */
+static int finish(enum ldnq_status status, struct ldnq_error *err)
+{
     if (status == LDNQ_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = ldnq_fail(err, LDNQ_IO, "standard output can't be written");
-    return status;
+    if (status != LDNQ_OK)
+        fprintf(stderr, "ldnq: %s\n", err->message);
+    return (int)status;
 }
 
 static const struct cli_command *find(const char *name)
@@ -60,6 +68,7 @@ static const struct cli_command *find(const char *name)
 
 int main(int argc, char **argv)
 {
+    struct ldnq_error err = { 0 };
     if (argc < 2) {
         print_overview(stderr);
         return LDNQ_USAGE;
@@ -67,21 +76,16 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_overview(stdout);
-        return LDNQ_OK;
+        return finish(LDNQ_OK, &err);
     }
     if (strcmp(argv[1], "--version") == 0) {
         print_version();
-        return LDNQ_OK;
+        return finish(LDNQ_OK, &err);
     }
     const struct cli_command *command = find(argv[1]);
-    if (!command) {
-        fprintf(stderr, "ldnq: unknown command '%s'; 'ldnq --help' lists them\n", argv[1]);
-        return LDNQ_USAGE;
-    }
+    if (!command)
+        return finish(ldnq_fail(&err, LDNQ_USAGE, "unknown command '%s'; 'ldnq --help' lists them",
+                                argv[1]), &err);
     ldnq_blas_init();
-    struct ldnq_error err = { 0 };
-    enum ldnq_status status = run(command, argc - 2, argv + 2, &err);
-    if (status != LDNQ_OK)
-        fprintf(stderr, "ldnq: %s\n", err.message);
-    return (int)status;
+    return finish(run(command, argc - 2, argv + 2, &err), &err);
 }

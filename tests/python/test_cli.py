@@ -1,0 +1,392 @@
+"""The command line: help, usage errors, JSON, what is printed where, and progress."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+
+import small_models as small
+import support
+from support import DIGITS, IO, OK, USAGE
+
+MODEL = DIGITS / "digits-ts.onnx"
+CALIB = DIGITS / "calib"
+EVAL = DIGITS / "eval"
+COMMANDS = ["quantize", "eval", "run", "inspect"]
+
+
+def quantize(out, *options):
+    return ["quantize", MODEL, "-o", out, "--calib", CALIB, *options]
+
+
+def assert_usage_error(done, *words):
+    assert done.returncode == USAGE, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("ldnq: ") and done.stderr.count("\n") == 1
+    for word in words:
+        assert str(word) in done.stderr, done.stderr
+
+
+# ---- help and version
+
+
+def test_no_arguments_should_print_the_overview_on_stderr():
+    done = support.ldnq()
+    assert (done.returncode, done.stdout) == (USAGE, "")
+    assert done.stderr == support.succeed("--help").stdout
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_should_name_every_command_and_every_exit_code(word):
+    done = support.succeed(word)
+    assert done.stdout.startswith("usage: ldnq COMMAND") and done.stderr == ""
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\S", done.stdout, re.M)
+    assert all(f"{code} " in done.stdout.partition("exit codes:")[2] for code in (0, *range(2, 9)))
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_should_show_usage_example_and_options(command, word):
+    done = support.succeed(command, word)
+    assert done.stdout.startswith(f"usage: ldnq {command} MODEL") and done.stderr == ""
+    assert f"  ldnq {command} " in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def options_of(command):
+    text = support.succeed(command, "--help").stdout.partition("\noptions:\n")[2]
+    return set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.M))
+
+
+@pytest.mark.parametrize("command, options", [
+    ("quantize", "--output --calib --weights --granularity --solver --skip --only --storage "
+     "--opset --mean --std --scale --resize --crop --dim --max-samples --max-mem --seed --threads "
+     "--json --quiet --help"),
+    ("eval", "--data --mean --std --scale --resize --crop --dim --max-samples --seed --threads "
+     "--json --quiet --help"),
+    ("run", "--input --output --dim --threads --json --quiet --help"),
+    ("inspect", "--dim --json --help"),
+])
+def test_each_command_should_offer_its_options(command, options):
+    assert set(options.split()) <= options_of(command)
+
+
+def test_help_should_name_every_codebook_and_solver_that_there_is(tmp_path):
+    text = support.succeed("quantize", "--help").stdout
+    for option in ("--weights", "--solver", "--granularity", "--storage"):
+        done = support.ldnq(*quantize(tmp_path / "q.onnx", option, "nonsense"))
+        assert_usage_error(done, option, "'nonsense'")
+        names = done.stderr.partition("there are ")[2].strip().split(", ")
+        assert len(names) >= 2 and all(name in text for name in names)
+
+
+def test_version_should_name_version_blas_and_processor():
+    lines = support.succeed("--version").stdout.splitlines()
+    build = (support.ROOT / "meson.build").read_text()
+    version = re.search(r"version: '([^']+)'", build)[1]
+    assert lines[0] == f"ldnq {version}"
+    assert re.fullmatch(r"blas: \S.*\d.*", lines[1])
+    assert re.fullmatch(r"cpu: (x86-64|aarch64|unknown).*", lines[2]) and len(lines) == 3
+
+
+# ---- usage errors
+
+
+@pytest.mark.parametrize("word", ["quantise", "Quantize", "--verbose", ""])
+def test_an_unknown_command_should_be_named(word):
+    assert_usage_error(support.ldnq(word), f"'{word}'", "--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_option_should_be_named(command):
+    for option in ("--nonsense", "--thread", "-x", "--nonsense=3"):
+        assert_usage_error(support.ldnq(command, MODEL, option), command, option, "--help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_model_should_be_told_with_the_usage(command):
+    assert_usage_error(support.ldnq(command), command, "no model", f"usage: ldnq {command} MODEL")
+
+
+@pytest.mark.parametrize("command", ["quantize", "run", "inspect"])
+def test_a_model_too_many_should_be_named(command):
+    assert_usage_error(support.ldnq(command, MODEL, "another.onnx"), command, "'another.onnx'")
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["quantize", MODEL, "--calib", CALIB], ["-o"]),
+    (["quantize", MODEL, "-o", "q.onnx"], ["--calib"]),
+    (["eval", MODEL], ["--data"]),
+    (["run", MODEL, "--input", "x.npy"], ["--output"]),
+    (["run", MODEL, "--output", "out"], ["digits-ts.onnx", "'input'", "--input"]),
+    (["quantize", MODEL, "-o"], ["--output", "needs"]),
+    (["quantize", MODEL, "-o", ""], ["--output"]),
+    (["eval", MODEL, "--data"], ["--data", "needs"]),
+])
+def test_what_is_missing_should_be_named(arguments, words, tmp_path):
+    assert_usage_error(support.ldnq(*arguments, cwd=tmp_path), *words)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option, values", [
+    ("--threads", ["two", "-1", "1.5", "", "1e3", "99999999999999999999"]),
+    ("--seed", ["x", "-3"]),
+    ("--max-samples", ["many", "-1", "10%"]),
+    ("--max-mem", ["0", "1T", "K", "1KB", "-5", "99999999999G"]),
+    ("--resize", ["big", "-8"]),
+    ("--crop", ["8x8"]),
+    ("--opset", ["latest", "-1"]),
+    ("--rho", ["0", "-1", "nan", "inf", "x"]),
+    ("--mean", ["red", "1,,2", "1,2,", "1,2,3,4,5", "nan", "1;2"]),
+    ("--std", ["-", "inf", "1,"]),
+    ("--scale", ["0", "1/0", "x", "1/", "nan"]),
+    ("--dim", ["N", "N=", "N=x", "=3", "N=-1"]),
+])
+def test_bad_values_should_be_named_with_their_option(option, values, tmp_path):
+    for value in values:
+        done = support.ldnq(*quantize(tmp_path / "q.onnx", option, value))
+        assert_usage_error(done, option, f"'{value}'" if value else option)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--mean", "1,2,3"], ["--mean", "3", "1"]),
+    (["--std", "1,2"], ["--std", "2", "1"]),
+    (["--std", "0"], ["--std", "0"]),
+    (["--dim", "nothing=3"], ["'nothing'"]),
+    (["--dim", "N=0"], ["'N'", "0"]),
+    (["--opset", "26"], ["26"]),
+    (["--skip", "nothing"], ["--skip", "'nothing'"]),
+    (["--only", "nothing"], ["--only", "'nothing'"]),
+    (["--only", "*Conv", "--only", "no*thing"], ["--only", "'no*thing'"]),
+    (["--skip", "/Flatten"], ["--skip", "'/Flatten'"]),
+    (["--skip", "*"], ["no layer"]),
+    (["--weights", "int16"], ["--weights", "'int16'", "int8"]),
+    (["--json=yes"], ["--json"]),
+])
+def test_values_that_do_not_fit_the_model_should_be_named(arguments, words, tmp_path):
+    assert_usage_error(support.ldnq(*quantize(tmp_path / "q.onnx", *arguments)), *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_inputs_of_run_should_be_named_when_they_do_not_fit(tmp_path):
+    support.save(small.two_inputs()[0], tmp_path / "m.onnx")
+    np.save(tmp_path / "x.npy", np.zeros((1, 2, 4, 4), np.float32))
+
+    def run(*inputs):
+        words = [word for text in inputs for word in ("--input", text)]
+        return support.ldnq("run", tmp_path / "m.onnx", *words, "--output", tmp_path / "out")
+
+    assert_usage_error(run(tmp_path / "x.npy"), "NAME=FILE")
+    assert_usage_error(run(f"x={tmp_path / 'x.npy'}"), "'side'")
+    assert_usage_error(run(f"z={tmp_path / 'x.npy'}"), "'z'", "'x'", "'side'")
+    assert_usage_error(run(*[f"x={tmp_path / 'x.npy'}"] * 2), "'x'", "twice")
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_should_be_taken_in_every_usual_form(tmp_path):
+    forms = [["-o", tmp_path / "a.onnx", "--weights", "int4"],
+             [f"--output={tmp_path / 'b.onnx'}", "--weights=int4"]]
+    for form in forms:
+        support.succeed("quantize", *form, f"--calib={CALIB}", "--", MODEL)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+# ---- JSON
+
+
+def keys(value):
+    """The skeleton of a JSON value: keys and types, lists by their first element."""
+    if isinstance(value, dict):
+        return {key: keys(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [keys(value[0])] if value else []
+    return "number" if type(value) in (int, float) else type(value).__name__
+
+
+SCORE = {"file": "str", "top1": "number", "top5": "number", "samples": "number",
+         "seconds": "number"}
+
+
+@pytest.mark.parametrize("count, agreement", [(1, "NoneType"), (2, "number"), (3, ["number"])])
+def test_json_of_eval(count, agreement):
+    result = support.answer("eval", *[MODEL] * count, "--data", EVAL, "--max-samples", 40)
+    assert keys(result) == {"models": [SCORE], "agreement": agreement}
+    assert len(result["models"]) == count
+    assert {model["file"] for model in result["models"]} == {str(MODEL)}
+    assert result["models"][0]["samples"] == 40
+    if count > 1:
+        assert result["agreement"] == (100 if count == 2 else [100, 100])
+
+
+def test_json_of_quantize(tmp_path):
+    result = support.answer(*quantize(tmp_path / "q.onnx"))
+    layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
+                           "rho", "iterations", "error_start", "error"], "number")
+    top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
+                                    "storage")}
+    top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
+                                        "seconds")}
+    assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer]}
+    assert result["bytes_before"] == MODEL.stat().st_size
+    assert result["layers"][4]["groups"] == 48
+
+
+def test_json_of_inspect():
+    result = support.answer("inspect", MODEL)
+    layer = {"node": "str", "op": "str", "quantizable": "bool", "shape": ["number"],
+             "parameters": "number", "macs": "number"}
+    assert keys(result) == {"file": "str", "ir_version": "number", "opset": "number",
+                            "bytes": "number", "executable": "bool", "layers": [layer]}
+    assert result["opset"] == 13 and result["bytes"] == MODEL.stat().st_size
+
+
+def test_json_of_run(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((2, 1, 8, 8), np.float32))
+    result = support.answer("run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path)
+    assert result == {"outputs": [{"name": "logits", "file": str(tmp_path / "logits.npy"),
+                                   "dtype": "float32", "shape": [2, 10]}]}
+    assert np.load(tmp_path / "logits.npy").shape == (2, 10)
+
+
+def test_names_of_outputs_should_become_names_of_files(tmp_path):
+    names = ["/a/b", "..", "_a_b", "c d"]
+    nodes = [small.node("Relu", "x", "y")]
+    nodes += [onnx.helper.make_node("Identity", ["y"], [name]) for name in names]
+    proto = small.model(nodes, {"x": ["N", 2]}, {name: ["N", 2] for name in names}, {})
+    support.save(proto, tmp_path / "m.onnx")
+    outputs = support.run(tmp_path / "m.onnx", {"x": np.ones((1, 2), np.float32)}, tmp_path / "r")
+    assert list(outputs) == names
+    files = sorted(path.name for path in (tmp_path / "r" / "out").iterdir())
+    assert len(files) == 4 and {"_a_b.npy", "c d.npy"} <= set(files)
+    assert not any(name.startswith("..") for name in files)
+
+
+# ---- what is printed where
+
+
+def test_tables_should_go_to_stdout_and_stay_alone(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((1, 1, 8, 8), np.float32))
+    for arguments, pattern in [
+        (["eval", MODEL, MODEL, "--data", EVAL], r"99\.67% +100\.00% +600.*agreement.*100\.00%"),
+        (["inspect", MODEL], r"opset 13.*7 of 7 layers can be quantized: 25096 weights"),
+        (["run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path],
+         r"logits\.npy: logits float32 \(1,10\)"),
+        (quantize(tmp_path / "q.onnx"), r"7 layers, 25096 weights, ternary.*smaller.*hint:"),
+    ]:
+        done = support.succeed(*arguments)
+        assert done.stderr == "" and re.search(pattern, done.stdout, re.S), done.stdout
+
+
+def test_quiet_should_print_nothing(tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((1, 1, 8, 8), np.float32))
+    for option in ("--quiet", "-q"):
+        for arguments in (quantize(tmp_path / "q.onnx"),
+                          ["run", MODEL, "--input", tmp_path / "in.npy", "-o", tmp_path / "out"]):
+            done = support.succeed(*arguments, option)
+            assert done.stdout == done.stderr == ""
+    assert (tmp_path / "q.onnx").exists() and (tmp_path / "out" / "logits.npy").exists()
+
+
+def test_quiet_should_not_take_away_what_was_asked_for(tmp_path):
+    done = support.succeed("eval", MODEL, "--data", EVAL, "--quiet")
+    assert "99.67%" in done.stdout and done.stderr == ""
+    json.loads(support.succeed(*quantize(tmp_path / "q.onnx", "--quiet", "--json")).stdout)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--help"], ["--version"], ["quantize", "--help"], ["inspect", MODEL],
+    ["inspect", MODEL, "--json"], ["eval", MODEL, "--data", EVAL],
+], ids=lambda words: " ".join(map(str, words[:1] + words[2:])))
+def test_a_full_or_closed_stdout_should_be_told(arguments):
+    command = [support.LDNQ, *map(str, arguments)]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == IO
+    assert done.stderr.startswith("ldnq: ") and done.stderr.count("\n") == 1
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], stderr=subprocess.PIPE,
+                            text=True, check=False)
+    assert closed.returncode == IO and closed.stderr.count("\n") == 1
+
+
+def test_a_file_should_not_take_the_place_of_a_closed_stdout(tmp_path):
+    """Descriptor 1 is free then, and what is opened first gets it."""
+    out = tmp_path / "q.onnx"
+    support.succeed(*quantize(tmp_path / "want.onnx"))
+    command = [str(word) for word in [support.LDNQ, *quantize(out)]]
+    subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], check=False)
+    assert not out.exists() or out.read_bytes() == (tmp_path / "want.onnx").read_bytes()
+
+
+# ---- progress
+
+
+def long_work(tmp_path):
+    """Arguments of a run that takes some seconds."""
+    proto, shape, _ = small.convolution((32, 24, 24), (32, 32, 3, 3), pads=[1] * 4)
+    proto.graph.node[0].output[0] = "a0"
+    for i in range(6):
+        last = i == 5
+        proto.graph.node.append(small.conv(f"a{i} w b", "y" if last else f"a{i + 1}",
+                                           name=f"conv{i}", pads=[1] * 4))
+    values = support.weights(32, 32, 3, 3) / 6
+    proto.graph.initializer[0].CopyFrom(support.tensor("w", values))
+    calib = support.save_samples(tmp_path / "calib.npy", *shape, count=60)
+    support.save(proto, tmp_path / "m.onnx")
+    return ["quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib", calib]
+
+
+def on_terminal(arguments):
+    """(exit code, all that stderr got) with stderr on a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([support.LDNQ, *map(str, arguments)], stdout=subprocess.DEVNULL,
+                          stderr=theirs) as child:
+        os.close(theirs)
+        text = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                text += os.read(ours, 65536)
+            except OSError:  # how a terminal ends when nobody holds its other side
+                break
+    os.close(ours)
+    return child.returncode, text.decode()
+
+
+def test_a_terminal_should_show_a_bar_with_the_time_left(tmp_path):
+    code, text = on_terminal(long_work(tmp_path))
+    assert code == OK
+    bars = re.findall(r"\r\x1b\[K(quantize \[(#*)(\.*)\] +(\d+) %  [\d:]+ (?:s|min|h) left)", text)
+    assert len(bars) >= 2
+    assert all(len(full) + len(rest) == 24 for _, full, rest, _ in bars)
+    shares = [int(percent) for *_, percent in bars]
+    assert shares == sorted(shares) and shares[-1] <= 100
+    assert text.endswith("\r\x1b[K")  # the bar is taken off again
+    assert "\n" not in text
+
+
+def test_quiet_should_keep_the_bar_off_a_terminal(tmp_path):
+    assert on_terminal([*long_work(tmp_path), "--quiet"]) == (OK, "")
+
+
+def test_an_error_should_stand_on_a_line_of_its_own_on_a_terminal(tmp_path):
+    data = np.load(support.save_samples(tmp_path / "x.npy", 32, 24, 24, count=60))
+    arguments = long_work(tmp_path)
+    data[55, 0, 0, 0] = np.nan
+    np.save(tmp_path / "calib.npy", data)
+    code, text = on_terminal(arguments)
+    assert code == support.DATA
+    assert re.search(r"(^|\x1b\[K)ldnq: [^\r\n]*calib\.npy\[55\][^\r\n]*\r\n$", text)
+
+
+def test_without_a_terminal_there_should_be_no_control_characters(tmp_path):
+    done = support.succeed(*long_work(tmp_path))
+    assert not re.search(r"[\r\x1b]", done.stderr + done.stdout)
+    for line in done.stderr.splitlines():
+        assert re.fullmatch(r"quantize: \d+ %, [\d:]+ (s|min|h) left.*", line)
