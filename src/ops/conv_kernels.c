@@ -6,6 +6,7 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/slab.h"
+#include "ops/conv_direct.h"
 
 /* A tile's columns should stay in a second-level cache together with its output;
  * a depthwise tile's slab in a first-level one. */
@@ -38,6 +39,12 @@ static bool is_pointwise(const struct ldnq_conv_job *job)
            g->out_h == g->height && g->out_w == g->width;
 }
 
+/* Between those two: small enough for registers and a cache, or columns in memory. */
+static bool is_direct(const struct ldnq_conv_job *job)
+{
+    return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_is_direct(job);
+}
+
 /* ---- tiles ------------------------------------------------------------------------- */
 
 /* How a plane is cut: whole lines, unless one is longer than a tile should be. */
@@ -60,6 +67,8 @@ static struct cut cut_of(const struct ldnq_conv_job *job)
     struct cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS) };
     if (is_depthwise(job))
         cut.rows = depthwise_rows(g, cut.columns);
+    else if (is_direct(job))
+        cut.rows = ldnq_conv_direct_rows(job);
     else if (cut.columns < g->out_w)
         cut.rows = 1; /* a product writes its tile as one run */
     else
@@ -173,6 +182,16 @@ static void run_product(void *argument, size_t chunk, size_t thread)
         finish(job, group * job->outputs + m, y + m * plane, count);
 }
 
+static void run_direct(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across;
+    struct ldnq_tile tile = tile_at(job, &cut, chunk % tiles);
+    ldnq_conv_direct_tile(job, chunk / tiles, &tile,
+                          (float *)job->scratch + thread * ldnq_conv_direct_scratch(job));
+}
+
 /* ---- depthwise ------------------------------------------------------------------------ */
 
 /* y += the taps of one kernel line. The common widths have a pass of their own:
@@ -258,6 +277,8 @@ size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
     if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
     struct cut cut = cut_of(job);
+    if (is_direct(job)) /* which is only where little is needed */
+        return threads * ldnq_conv_direct_scratch(job) * sizeof(float);
     bool counted = thread_scratch(job, &cut, &slab_at, &floats) &&
                    ldnq_size_mul(floats, threads * sizeof(float), &bytes);
     return counted ? bytes : SIZE_MAX;
@@ -272,5 +293,6 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     if (is_depthwise(job))
         ldnq_pool_run(pool, images, run_depthwise, (void *)job);
     else
-        ldnq_pool_run(pool, images * cut.down * cut.across, run_product, (void *)job);
+        ldnq_pool_run(pool, images * cut.down * cut.across,
+                      is_direct(job) ? run_direct : run_product, (void *)job);
 }

@@ -1,0 +1,24 @@
+/* conv_direct.h: a convolution without columns in memory.
+ *
+ * Slabs (linalg/slab.h) of all channels of a group stand side by side; every tap
+ * is then a fixed offset, the same for all output positions. A block of four
+ * output channels and three runs of eight positions is summed in registers over
+ * all taps.
+ */
+#ifndef LDNQ_OPS_CONV_DIRECT_H
+#define LDNQ_OPS_CONV_DIRECT_H
+
+#include "linalg/slab.h"
+#include "ops/conv_kernels.h"
+
+/* Whether a tile's slabs stay small enough for this to be the faster way. */
+bool ldnq_conv_is_direct(const struct ldnq_conv_job *job);
+/* Output lines of a tile; columns are all of a line. */
+size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job);
+/* Floats of scratch a thread, a multiple of 16. */
+size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job);
+/* One tile of one group of one image (image * groups + group). */
+void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
+                           const struct ldnq_tile *tile, float *scratch);
+
+#endif
