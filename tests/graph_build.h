@@ -114,6 +114,16 @@ static inline struct ldnq_value *build_node(struct ldnq_graph *graph, const char
     return out;
 }
 
+/* The node of `of` gets `count` outputs: `of` stands at `at`, all others are left out. */
+static inline void build_left_out(struct ldnq_graph *graph, struct ldnq_value *of, size_t at,
+                                  size_t count)
+{
+    struct ldnq_node *node = of->producer;
+    node->outputs = ldnq_arena_alloc(graph->arena, count, sizeof *node->outputs, &err);
+    node->outputs[at] = of;
+    node->output_count = count;
+}
+
 #define NODE(graph, type, name, ...)                                                               \
     build_node(graph, type, name, (struct ldnq_value *[]){ __VA_ARGS__, NULL })
 

@@ -1,8 +1,10 @@
 /* emit.h: writes a quantization into the model that the graph was read from.
  *
  * A layer's weight becomes an integer initializer and a DequantizeLinear in front
- * of the layer; folded BatchNormalizations disappear into it; what nothing reads
- * any more is dropped. All else stays as it was loaded.
+ * of the layer; behind that one comes a Transpose where the weight lies as (K, M),
+ * as its codes are stored as (M, K) (emit.c says why). Folded BatchNormalizations
+ * disappear into the layer; what nothing reads any more is dropped. All else stays
+ * as it was loaded.
  */
 #ifndef LDNQ_EMIT_H
 #define LDNQ_EMIT_H

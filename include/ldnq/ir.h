@@ -157,6 +157,7 @@ struct ldnq_value {
     /* The node that folding computed this constant from; it is no longer in the
      * graph. NULL for initializers and for what is not constant. */
     const struct ldnq_node *folded_from;
+    bool from_codes; /* computed from a DequantizeLinear of constants */
     bool is_input, is_output;
     /* One that the file gives as an initializer, and which nothing overrides. */
     bool is_initializer;

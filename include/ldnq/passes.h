@@ -8,21 +8,23 @@
 
 #include <ldnq/ir.h>
 
-/* Gives the symbol `name` a size in all shapes of the graph's inputs.
- * Errors: USAGE (no dimension of that name: the message lists those there are,
- * a size below 1). */
+/* Gives the symbol `name` a size in all shapes of the graph's inputs; INPUT:AXIS
+ * ("x:2") stands for the symbol at that place, which may have no name.
+ * Errors: USAGE (no open dimension of that name: the message lists those that are
+ * still open; a size below 1). */
 enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, int64_t size,
                                     struct ldnq_error *err);
 
 /* Works out types and shapes, symbols included, and computes ahead of data what
  * can be: nodes with constant inputs, and shape arithmetic in which symbols only
- * pass through. Nodes without operator make values of unknown shape.
+ * pass through. Large results are left to run time. Nodes without operator make values of unknown shape.
  * Errors: MODEL (inputs that don't fit a node), NOMEM. */
 enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Merges a BatchNormalization into the convolution in front of it, where nothing
- * else reads what lies between: y = s*(conv(x)) + (B - s*mean), s = scale /
- * sqrt(var + epsilon). The merged node is kept in node->merged. */
+/* Merges a BatchNormalization into the convolution, or the Gemm whose bias counts,
+ * in front of it, where nothing else reads what lies between: y = s*(conv(x)) +
+ * (B - s*mean), s = scale / sqrt(var + epsilon). One whose numbers would not be
+ * finite stays. The merged node is kept in node->merged. */
 enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Takes out nodes whose outputs nothing reads. */

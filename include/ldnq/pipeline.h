@@ -66,11 +66,15 @@ struct ldnq_layer_result {
     const int8_t *codes;            /* as many as the weight has elements */
     const float *scales;            /* a channel, G*M; all the same per tensor */
     const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
-    double error_start, error;      /* as in quant.h */
+    /* As in quant.h. With shared codes, error_start is theirs with the file's bias. */
+    double error_start, error;
     int iterations;
     double rho;
     size_t positions; /* columns that the statistics were taken over */
 };
+
+/* The smallest and the largest of a layer's scales. */
+void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high);
 
 struct ldnq_quantization {
     const struct ldnq_codebook *codebook;
@@ -82,7 +86,8 @@ struct ldnq_quantization {
 /* Quantizes the graph's layers in place: afterwards it computes with the
  * quantized weights. Results live in the arena.
  * Errors: USAGE (a skip or only that matches no layer, nothing left to
- * quantize), DATA, NUMERIC (NaN in a weight; named), UNSUPPORTED, IO, NOMEM. */
+ * quantize), DATA (also samples that do not fit a layer, or give it no input),
+ * NUMERIC (NaN in a weight; named), UNSUPPORTED, IO, NOMEM. */
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
                                const struct ldnq_quantize_options *options,
                                struct ldnq_arena *arena, struct ldnq_quantization **out,

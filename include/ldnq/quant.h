@@ -75,6 +75,7 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options);
 struct ldnq_solver {
     const char *name;    /* as in --solver */
     const char *summary; /* for --help */
+    bool fits_bias; /* sets the bias to the best one; else it stays the problem's */
     /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
      * problem, an objective beyond a double), NOMEM, USAGE (an option out of
      * range). Scratch memory is the solver's own and released. */
@@ -91,5 +92,10 @@ const struct ldnq_solver *const *ldnq_solvers(void);
  * when only the latter is. */
 double ldnq_layer_error(const struct ldnq_layer_problem *problem,
                         const struct ldnq_layer_solution *solution);
+
+/* Fills in the bias that is the objective's exact minimum for the solution's codes
+ * and scales: b + (W - G) E[y]. Not for a layer without a bias. */
+void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
+                          struct ldnq_layer_solution *solution);
 
 #endif

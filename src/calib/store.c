@@ -105,14 +105,18 @@ static enum ldnq_status allocate_data(struct ldnq_store *store, struct batch *ba
 
 /* ---- the file ------------------------------------------------------------------------- */
 
-static enum ldnq_status open_file(struct generation *generation, struct ldnq_error *err)
+static const char *temporary_folder(void)
 {
     const char *folder = getenv("TMPDIR");
+    return folder && *folder ? folder : "/tmp";
+}
+
+static enum ldnq_status open_file(struct generation *generation, struct ldnq_error *err)
+{
+    const char *folder = temporary_folder();
     char path[4096];
     if (generation->fd >= 0)
         return LDNQ_OK;
-    if (!folder || !*folder)
-        folder = "/tmp";
     if (snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder) >= (int)sizeof path)
         return ldnq_fail(err, LDNQ_IO, "%s: is too long a path for a temporary file", folder);
     generation->fd = mkostemp(path, O_CLOEXEC);
@@ -131,8 +135,9 @@ static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, of
         if (moved < 0 && errno == EINTR)
             continue;
         if (moved <= 0)
-            return ldnq_fail(err, LDNQ_IO, "the temporary file of activations can't be %s: %s",
-                             write ? "written" : "read", moved < 0 ? strerror(errno) : "too short");
+            return ldnq_fail(err, LDNQ_IO, "%s: the temporary file of activations can't be %s: %s",
+                             temporary_folder(), write ? "written" : "read",
+                             moved < 0 ? strerror(errno) : "too short");
         data += moved;
         offset += moved;
         size -= (size_t)moved;

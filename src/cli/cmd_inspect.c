@@ -17,22 +17,24 @@ struct view {
     const char *refused; /* the message on nodes that can't be executed, or NULL */
 };
 
-/* One sample a run, where nothing else is said: that is what costs are counted for. */
-static void bind_batch(struct ldnq_graph *graph)
+/* One sample a run, where nothing else is said: that is what costs are counted for.
+ * false when no dimension is open there. */
+static bool bind_batch(struct ldnq_graph *graph)
 {
+    bool bound = false;
     for (size_t i = 0; i < graph->input_count; i++) {
         struct ldnq_shape *shape = &graph->inputs[i]->shape;
-        if (shape->rank > 0 && ldnq_is_symbol(shape->dim[0]))
+        if (shape->rank > 0 && ldnq_is_symbol(shape->dim[0])) {
             shape->dim[0] = 1;
+            bound = true;
+        }
     }
+    return bound;
 }
 
-static enum ldnq_status look(struct view *view, struct ldnq_error *err)
+static enum ldnq_status bind_and_fold(struct view *view, struct ldnq_error *err)
 {
     struct cli_session *session = &view->session;
-    LDNQ_TRY(ldnq_model_load(session->settings->models.items[0], &session->model, err));
-    LDNQ_TRY(cli_session_import(session, err));
-    bind_batch(session->graph);
     enum ldnq_status status = ldnq_ops_bind(session->graph, err);
     if (status == LDNQ_UNSUPPORTED) {
         view->refused = ldnq_arena_strdup(session->arena, err->message, err);
@@ -41,7 +43,23 @@ static enum ldnq_status look(struct view *view, struct ldnq_error *err)
     } else if (status != LDNQ_OK) {
         return status;
     }
-    LDNQ_TRY(ldnq_pass_fold(session->graph, err));
+    LDNQ_TRY(ldnq_pass_dead(session->graph, err));
+    return ldnq_pass_fold(session->graph, err);
+}
+
+static enum ldnq_status look(struct view *view, struct ldnq_error *err)
+{
+    struct cli_session *session = &view->session;
+    LDNQ_TRY(ldnq_model_load(session->settings->models.items[0], &session->model, err));
+    LDNQ_TRY(cli_session_import(session, err));
+    bool bound = bind_batch(session->graph);
+    enum ldnq_status status = bind_and_fold(view, err);
+    /* The first dimension may be no batch at all: then sizes stay open. */
+    if (status == LDNQ_MODEL && bound) {
+        LDNQ_TRY(cli_session_import(session, err));
+        status = bind_and_fold(view, err);
+    }
+    LDNQ_TRY(status);
     LDNQ_TRY(ldnq_pass_batchnorm(session->graph, err));
     LDNQ_TRY(ldnq_pass_dead(session->graph, err));
     return ldnq_layers_list(session->graph, session->arena, &view->layers, &view->count, err);
@@ -88,6 +106,7 @@ static void print_table(const struct view *view)
     const struct ldnq_model *model = view->session.model;
     size_t quantizable = 0, weights = 0;
     uint64_t total = 0, macs;
+    bool is_known = true;
     char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
            ldnq_model_ir_version(model), ldnq_model_opset(model), cli_plain(ldnq_model_producer(model), producer),
@@ -102,10 +121,17 @@ static void print_table(const struct view *view)
             continue;
         quantizable++;
         weights += ldnq_tensor_count(view->layers[i].weight);
-        total += ldnq_layer_macs(&view->layers[i], &macs) ? macs : 0;
+        if (ldnq_layer_macs(&view->layers[i], &macs))
+            total += macs;
+        else
+            is_known = false;
     }
-    printf("\n%zu of %zu layers can be quantized: %zu weights, %" PRIu64 " MACs a sample\n",
-           quantizable, view->count, weights, total);
+    printf("\n%zu of %zu layers can be quantized: %zu weights, ", quantizable, view->count,
+           weights);
+    if (is_known)
+        printf("%" PRIu64 " MACs a sample\n", total);
+    else
+        printf("MACs not known (sizes are open; see --dim)\n");
     if (view->refused)
         printf("it can't be executed, and so not quantized: %s\n", view->refused);
 }

@@ -237,19 +237,16 @@ static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
     if (!item || !cJSON_AddItemToArray(list, item))
         return false;
     const struct ldnq_layer *layer = &result->layer;
-    double low = (double)result->scales[0], high = low;
-    for (size_t i = 1; i < layer->groups * layer->outputs; i++) {
-        low = (double)result->scales[i] < low ? (double)result->scales[i] : low;
-        high = (double)result->scales[i] > high ? (double)result->scales[i] : high;
-    }
+    float low, high;
+    ldnq_layer_scale_range(result, &low, &high);
     return cJSON_AddStringToObject(item, "node", layer->node->label) &&
            cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
            cJSON_AddNumberToObject(item, "groups", (double)layer->groups) &&
            cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
            cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
            cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
-           cJSON_AddNumberToObject(item, "scale_min", low) &&
-           cJSON_AddNumberToObject(item, "scale_max", high) &&
+           cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
+           cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "rho", result->rho) &&
            cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
@@ -281,7 +278,8 @@ static bool fill_json(cJSON *root, const struct job *job)
 static enum ldnq_status print_result(const struct job *job, struct ldnq_error *err)
 {
     if (!job->session.settings->json) {
-        if (!job->session.settings->quiet)
+        /* A pipe or a device has no size, and may be standard output itself. */
+        if (!job->session.settings->quiet && job->bytes_after > 0)
             print_summary(job);
         return LDNQ_OK;
     }
@@ -309,7 +307,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     LDNQ_TRY(note_run(job, model_hash, err));
     LDNQ_TRY(ldnq_model_save(session->model, settings->output, err));
     struct stat info;
-    job->bytes_after = stat(settings->output, &info) == 0 ? (size_t)info.st_size : 0;
+    if (stat(settings->output, &info) == 0 && S_ISREG(info.st_mode))
+        job->bytes_after = (size_t)info.st_size;
     cli_progress_finish(&session->progress);
     return print_result(job, err);
 }

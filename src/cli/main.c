@@ -30,7 +30,6 @@ static void print_overview(FILE *stream)
 static void print_version(void)
 {
     char blas[128], cpu[128];
-    ldnq_blas_init();
     printf("ldnq %s\nblas: %s\ncpu: %s\n", LDNQ_VERSION,
            ldnq_blas_describe(blas, sizeof blas), cli_cpu_features(cpu, sizeof cpu));
 }
@@ -86,6 +85,5 @@ int main(int argc, char **argv)
     if (!command)
         return finish(ldnq_fail(&err, LDNQ_USAGE, "unknown command '%s'; 'ldnq --help' lists them",
                                 argv[1]), &err);
-    ldnq_blas_init();
     return finish(run(command, argc - 2, argv + 2, &err), &err);
 }

@@ -4,10 +4,16 @@
 
 #include "cli/options.h"
 
+/* Far above any machine, far below what can't be started. */
+#define MOST_THREADS 1024
+
 enum ldnq_status cli_session_init(struct cli_session *session, const struct cli_settings *settings,
                                   struct ldnq_error *err)
 {
     *session = (struct cli_session){ .settings = settings };
+    if (settings->threads > MOST_THREADS)
+        return ldnq_fail(err, LDNQ_USAGE, "--threads %zu is too many; %d is the most",
+                         settings->threads, MOST_THREADS);
     cli_progress_init(&session->progress, settings->quiet);
     LDNQ_TRY(ldnq_arena_create(&session->arena, err));
     return ldnq_pool_create(settings->threads, &session->pool, err);

@@ -133,11 +133,8 @@ static enum ldnq_status absorb_merged(struct emitter *emitter, const struct ldnq
 static enum ldnq_status note_layer(struct emitter *emitter, const struct ldnq_layer_result *result,
                                    struct ldnq_error *err)
 {
-    float low = result->scales[0], high = result->scales[0];
-    for (size_t i = 1; i < result->layer.groups * result->layer.outputs; i++) {
-        low = result->scales[i] < low ? result->scales[i] : low;
-        high = result->scales[i] > high ? result->scales[i] : high;
-    }
+    float low, high;
+    ldnq_layer_scale_range(result, &low, &high);
     const char *key = ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s",
                                         result->layer.node->label);
     const char *value = ldnq_arena_printf(
@@ -174,6 +171,7 @@ static enum ldnq_status emit_all(struct emitter *emitter, struct ldnq_error *err
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(emit_layer(emitter, i, err));
+    LDNQ_TRY(ldnq_edit_separate_nodes(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }
 

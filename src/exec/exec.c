@@ -22,6 +22,7 @@ struct ldnq_exec {
     struct slot *slots; /* by value */
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
+    struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */
     void *scratch;
     size_t scratch_size;
 };
@@ -53,7 +54,8 @@ static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
         ldnq_arena_alloc(exec->arena, exec->graph->value_count, sizeof *exec->slots, err);
     exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
     exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
-    return exec->slots && exec->in && exec->out ? LDNQ_OK : LDNQ_NOMEM;
+    exec->unwanted = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->unwanted, err);
+    return exec->slots && exec->in && exec->out && exec->unwanted ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
@@ -177,6 +179,8 @@ static bool can_take_over(const struct ldnq_exec *exec, size_t place,
            ldnq_shape_equal(&call->in[0]->shape, &call->out[0].shape);
 }
 
+/* Operators write all of their outputs: one that is left out gets memory that
+ * goes back after the node. */
 static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
                                      struct ldnq_op_call *call, size_t i, struct ldnq_error *err)
 {
@@ -185,24 +189,22 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
     size_t bytes;
     if (!ldnq_tensor_bytes(&call->out[i], &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "its output %zu is too large", i);
-    if (!value) {
-        call->out[i].data = NULL;
-        return LDNQ_OK;
-    }
-    struct slot *slot = &exec->slots[value->index];
+    struct ldnq_buffer **buffer =
+        value ? &exec->slots[value->index].buffer : &exec->unwanted[i];
     bool is_view = i == 0 && (node->op->flags & LDNQ_OP_VIEW);
     if (is_view || (i == 0 && can_take_over(exec, place, call))) {
         bool from_slot = !node->inputs[0]->constant;
-        slot->buffer = from_slot ? exec->slots[node->inputs[0]->index].buffer : NULL;
+        *buffer = from_slot ? exec->slots[node->inputs[0]->index].buffer : NULL;
         call->out[i].data = call->in[0]->data;
-        if (slot->buffer)
-            slot->buffer->users++;
+        if (*buffer)
+            (*buffer)->users++;
     } else {
-        LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, &slot->buffer, err));
-        call->out[i].data = slot->buffer->data;
+        LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, buffer, err));
+        call->out[i].data = (*buffer)->data;
     }
-    slot->tensor = call->out[i];
-    slot->held = true;
+    if (value)
+        exec->slots[value->index] =
+            (struct slot){ .tensor = call->out[i], .buffer = *buffer, .held = true };
     return LDNQ_OK;
 }
 
@@ -210,10 +212,12 @@ static enum ldnq_status provide_scratch(struct ldnq_exec *exec, struct ldnq_op_c
                                         struct ldnq_error *err)
 {
     size_t bytes = call->node->op->scratch ? call->node->op->scratch(call) : 0;
+    if (bytes == SIZE_MAX)
+        return ldnq_fail(err, LDNQ_NOMEM, "its scratch memory can't be counted");
     if (bytes > exec->scratch_size) {
         ldnq_free(exec->scratch);
         exec->scratch_size = 0;
-        exec->scratch = bytes == SIZE_MAX ? NULL : ldnq_malloc_aligned(bytes);
+        exec->scratch = ldnq_malloc_aligned(bytes);
         if (!exec->scratch)
             return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of scratch", bytes);
         exec->scratch_size = bytes;
@@ -252,6 +256,14 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
     return node->op->forward(&call, err);
 }
 
+static void drop_unwanted(struct ldnq_exec *exec, size_t place)
+{
+    for (size_t i = 0; i < exec->graph->nodes[place]->output_count; i++) {
+        ldnq_buffers_release(&exec->buffers, exec->unwanted[i]);
+        exec->unwanted[i] = NULL;
+    }
+}
+
 static void drop_unread(struct ldnq_exec *exec, size_t place)
 {
     const struct ldnq_node *node = exec->graph->nodes[place];
@@ -273,6 +285,7 @@ enum ldnq_status ldnq_exec_step(struct ldnq_exec *exec, size_t first, size_t las
             continue;
         struct ldnq_error reason;
         enum ldnq_status status = run_node(exec, place, &reason);
+        drop_unwanted(exec, place);
         if (status != LDNQ_OK)
             return ldnq_node_fail(exec->graph, exec->graph->nodes[place], status, err, "%s",
                                   reason.message);

@@ -3,7 +3,11 @@
 #include <cblas.h>
 #include <stdio.h>
 
-void ldnq_blas_init(void)
+/* Before main: a program that links the library has no call to forget, and no
+ * product pays for asking whether it is done. OpenBLAS's own start comes first,
+ * as that of any library that this one needs. */
+__attribute__((constructor))
+static void keep_to_one_thread(void)
 {
     openblas_set_num_threads(1);
 }

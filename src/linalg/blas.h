@@ -1,14 +1,14 @@
 /* blas.h: the matrix products and factorizations that ldnq needs, row-major.
  *
  * All run in the caller's thread: the pool in base is the one parallel level.
+ * This holds for the whole program: OpenBLAS is set to one thread when it starts,
+ * as sums that are cut by the number of threads would not be the same everywhere.
  */
 #ifndef LDNQ_LINALG_BLAS_H
 #define LDNQ_LINALG_BLAS_H
 
 #include <ldnq/base.h>
 
-/* To be called once before any other thread calls BLAS; cheap when repeated. */
-void ldnq_blas_init(void);
 /* "OpenBLAS 0.3.21 (Zen kernels)", for --version. */
 const char *ldnq_blas_describe(char *text, size_t size);
 

@@ -3,6 +3,9 @@
  * Shapes  image (C, H, W), the channels of one group; columns (K, count) with
  *         K = C * KH * KW in the order of ONNX's weights, one column an output
  *         position; positions run over (OH, OW) row by row.
+ * Use     for any run of positions, as the statistics take them; the forward pass
+ *         works on rectangles of the output, whose input slab.h lays out once for
+ *         all taps.
  * Threads safe; nothing is allocated.
  */
 #ifndef LDNQ_LINALG_IM2COL_H

@@ -40,6 +40,10 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
                                       const char *name, struct ldnq_error *err);
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin);
 
+/* Of nodes with one name all but the first get names of their own: ONNX Runtime
+ * loads no graph that has two. Errors: NOMEM. */
+enum ldnq_status ldnq_edit_separate_nodes(struct ldnq_model *model, struct ldnq_error *err);
+
 /* Drops the initializers and nodes that nothing reads any more, among those
  * that something read when the model was loaded: what was dead before stays.
  * Also their entries in value_info, quantization annotations and (IR 3) inputs. */

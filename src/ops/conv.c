@@ -13,8 +13,8 @@
 #include <inttypes.h>
 
 #include "base/size.h"
-#include "linalg/blas.h"
 #include "ops/layer.h"
+#include "ops/product.h"
 
 struct conv_attrs {
     struct ldnq_window window;
@@ -56,11 +56,18 @@ static enum ldnq_status check_channels(const struct conv_attrs *conv, const stru
     return LDNQ_OK;
 }
 
+static bool bias_fits(const struct ldnq_shape *b, const struct ldnq_shape *w)
+{
+    if (b->rank < 0 || (b->rank == 1 && w->rank < 1))
+        return true;
+    return b->rank == 1 && (b->dim[0] == w->dim[0] || ldnq_is_symbol(b->dim[0]) ||
+                            ldnq_is_symbol(w->dim[0]));
+}
+
 static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct conv_attrs *conv = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
-    const struct ldnq_tensor *b = call->in_count > 2 ? call->in[2] : NULL;
     int axes = w->rank - 2;
     if (axes < 1 || x->rank != w->rank || (conv->window.axes && conv->window.axes != (size_t)axes))
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes and its weight %d, which don't "
@@ -72,9 +79,15 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
         if (conv->window.kernel[i] && w->dim[2 + i] != conv->window.kernel[i])
             return ldnq_fail(err, LDNQ_MODEL, "kernel_shape says %" PRId64 " where the weight has %"
                              PRId64, conv->window.kernel[i], w->dim[2 + i]);
-    if (b && (b->shape.rank != 1 || b->shape.dim[0] != w->dim[0]))
-        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
     return check_channels(conv, x, w, err);
+}
+
+/* 0 where it can't be told yet, or not at all: that is for others to refuse. */
+static int64_t span_of(const struct ldnq_shape *shape, int first)
+{
+    size_t count = 0;
+    ldnq_shape_span(shape, first, shape->rank, &count);
+    return count > INT64_MAX ? INT64_MAX : (int64_t)count;
 }
 
 static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -85,6 +98,9 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
         LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    /* Needs no input shape: the bias goes with the weight alone. */
+    if (ldnq_op_in(call, 2) && !bias_fits(&call->in[2]->shape, w))
+        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
     if (x->rank < 0 || w->rank < 0)
         return ldnq_op_unknown_shape(call, 0, err);
     LDNQ_TRY(check_shapes(call, err));
@@ -93,7 +109,8 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     for (int i = 2; i < x->rank; i++)
         LDNQ_TRY(ldnq_window_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
                                     &y->dim[i], NULL, err));
-    return LDNQ_OK;
+    int64_t inputs = span_of(w, 1), positions = span_of(y, 2);
+    return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
 }
 
 /* The geometry of one group; valid once infer has passed on known shapes. */
@@ -164,9 +181,8 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
                                       const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
                                       struct ldnq_error *err)
 {
-    (void)bias; /* infer has checked that it has one number a channel */
     const struct conv_attrs *conv = node->op_attrs;
-    size_t channels, inputs;
+    size_t channels, inputs, biases;
     if (weight->shape.rank < 3 || weight->shape.rank > 4 ||
         !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
         !ldnq_shape_span(&weight->shape, 1, weight->shape.rank, &inputs) ||
@@ -176,8 +192,10 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
     *view = (struct ldnq_layer_view){ .groups = (size_t)conv->groups,
                                       .outputs = channels / (size_t)conv->groups,
                                       .inputs = inputs,
-                                      .channel_axis = 0,
-                                      .bias_factor = 1.0f };
+                                      .channel_axis = 0 };
+    /* Where the input's type is not known, infer has not looked at the bias. */
+    bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == channels);
+    view->bias_factor = fits ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 

@@ -37,13 +37,11 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
     if (a->rank != 2 || b->rank != 2)
         return ldnq_fail(err, LDNQ_MODEL, "its inputs have %d and %d axes where 2 are needed",
                          a->rank, b->rank);
-    int64_t k = a->dim[gemm->transpose_a ? 0 : 1], other = b->dim[gemm->transpose_b ? 1 : 0];
-    if (!ldnq_is_symbol(k) && !ldnq_is_symbol(other) && k != other)
-        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %lld and %lld",
-                         (long long)k, (long long)other);
     struct ldnq_shape *y = &call->out[0].shape, with_c;
     *y = (struct ldnq_shape){ .rank = 2, .dim = { a->dim[gemm->transpose_a ? 1 : 0],
                                                   b->dim[gemm->transpose_b ? 0 : 1] } };
+    LDNQ_TRY(ldnq_product_check(y->dim[0], y->dim[1], a->dim[gemm->transpose_a ? 0 : 1],
+                                b->dim[gemm->transpose_b ? 1 : 0], err));
     if (call->in_count < 3 || !call->in[2] || call->in[2]->shape.rank < 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_broadcast(call, y, &call->in[2]->shape, &with_c, err));
@@ -66,26 +64,30 @@ static void spread_c(const struct ldnq_op_call *call)
             *y++ = c[i * strides[0] + j * strides[1]];
 }
 
-static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+static struct ldnq_product product_of(const struct ldnq_op_call *call)
 {
-    (void)err;
     const struct gemm_attrs *gemm = call->attrs;
-    bool has_c = call->in_count > 2 && call->in[2] && gemm->beta != 0.0f;
-    if (has_c)
-        spread_c(call);
-    struct ldnq_product product = {
+    return (struct ldnq_product){
         .m = (size_t)call->out[0].shape.dim[0],
         .n = (size_t)call->out[0].shape.dim[1],
         .k = (size_t)call->in[0]->shape.dim[gemm->transpose_a ? 0 : 1],
         .transpose_a = gemm->transpose_a ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .transpose_b = gemm->transpose_b ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .alpha = gemm->alpha,
-        .beta = has_c ? gemm->beta : 0.0f,
+        .beta = ldnq_op_in(call, 2) ? gemm->beta : 0.0f,
         .batches = 1,
         .a = call->in[0]->data,
         .b = call->in[1]->data,
         .c = call->out[0].data,
     };
+}
+
+static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    struct ldnq_product product = product_of(call);
+    if (product.beta != 0.0f)
+        spread_c(call);
     ldnq_product_run(&product, call->pool);
     return LDNQ_OK;
 }
@@ -131,14 +133,8 @@ static void gemm_columns(const struct ldnq_op_call *call, size_t group, size_t f
                          float *columns, size_t ld)
 {
     (void)group;
-    const struct gemm_attrs *gemm = call->attrs;
-    const float *a = call->in[0]->data;
-    size_t rows = (size_t)call->in[0]->shape.dim[0], width = (size_t)call->in[0]->shape.dim[1];
-    size_t k = gemm->transpose_a ? rows : width;
-    for (size_t i = 0; i < k; i++)
-        for (size_t p = 0; p < count; p++)
-            columns[i * ld + p] = gemm->alpha * (gemm->transpose_a ? a[i * width + first + p]
-                                                                   : a[(first + p) * width + i]);
+    struct ldnq_product product = product_of(call);
+    ldnq_product_columns(&product, first, count, columns, ld);
 }
 
 static const struct ldnq_op_layer gemm_layer = {

@@ -25,6 +25,8 @@ static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldn
 {
     struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
     int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
+    LDNQ_TRY(ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2],
+                                err));
     lead_a.rank -= 2;
     lead_b.rank -= 2;
     LDNQ_TRY(ldnq_op_broadcast(call, &lead_a, &lead_b, y, err));
@@ -48,10 +50,6 @@ static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_erro
         return ldnq_op_unknown_shape(call, 0, err);
     if (a->rank == 0 || b->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
-    int64_t k = a->dim[a->rank - 1], other = b->dim[b->rank > 1 ? b->rank - 2 : 0];
-    if (!ldnq_is_symbol(k) && !ldnq_is_symbol(other) && k != other)
-        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %lld and %lld",
-                         (long long)k, (long long)other);
     return output_shape(call, a, b, &call->out[0].shape, err);
 }
 
@@ -136,11 +134,9 @@ static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t
 {
     (void)group;
     const struct ldnq_shape *a = &call->in[0]->shape;
-    size_t k = (size_t)a->dim[a->rank - 1];
-    const float *rows = (const float *)call->in[0]->data + first * k;
-    for (size_t i = 0; i < k; i++)
-        for (size_t p = 0; p < count; p++)
-            columns[i * ld + p] = rows[p * k + i];
+    struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1], .alpha = 1.0f,
+                                    .a = call->in[0]->data };
+    ldnq_product_columns(&product, first, count, columns, ld);
 }
 
 static const struct ldnq_op_layer matmul_layer = {

@@ -1,6 +1,6 @@
 /* op.h: what an operator is, and the table of all of them.
  *
- * An operator is one record in one file and one line in ops/registry.c. A
+ * An operator is one record in one file and one line in ops/list.h. A
  * changed meaning in a later opset is a second record of the same type. The
  * same infer serves before data comes (dimensions may be symbols, input data
  * may be absent) and at run time (all is known).
@@ -142,7 +142,8 @@ enum ldnq_status ldnq_op_dim_mul(struct ldnq_op_call *call, int64_t a, int64_t b
 
 /* Input i as int64 (from an int32 or int64 tensor of rank 0 or 1), copied to
  * values; *known is false when the data are absent or hold a symbol. More than
- * `capacity` elements, another dtype: MODEL. */
+ * `capacity` elements, another dtype, at run time a number out of the symbols'
+ * range: MODEL. */
 enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input, int64_t *values,
                                    size_t capacity, size_t *count, bool *known,
                                    struct ldnq_error *err);

@@ -128,6 +128,10 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
     *known = true;
     for (size_t i = 0; i < *count; i++) {
         values[i] = int_at(tensor, i);
+        /* With data there are no symbols: this is a number that looks like one. */
+        if (!call->graph && ldnq_is_symbol(values[i]))
+            return ldnq_fail(err, LDNQ_MODEL, "input %zu holds %" PRId64 ", which is out of range",
+                             input, values[i]);
         *known = *known && !ldnq_is_symbol(values[i]);
     }
     return LDNQ_OK;
@@ -294,13 +298,23 @@ static bool shape_is_sane(const struct ldnq_shape *shape)
     return true;
 }
 
+static enum ldnq_status check_output(const struct ldnq_op_call *call, size_t output,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->out[output].shape;
+    if (!shape_is_sane(shape))
+        return ldnq_fail(err, LDNQ_MODEL, "its output %zu would have a negative size", output);
+    if (!call->graph && !ldnq_shape_is_known(shape))
+        return ldnq_fail(err, LDNQ_MODEL, "the shape of its output %zu can't be told", output);
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i] = (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
     LDNQ_TRY(call->node->op->infer(call, err));
     for (size_t i = 0; i < call->out_count; i++)
-        if (!shape_is_sane(&call->out[i].shape))
-            return ldnq_fail(err, LDNQ_MODEL, "its output %zu would have a negative size", i);
+        LDNQ_TRY(check_output(call, i, err));
     return LDNQ_OK;
 }

@@ -21,6 +21,17 @@ struct ldnq_product {
     float *c;
 };
 
+/* Whether a product of (m, k_a) and (k_b, n) exists, and within BLAS's integers;
+ * sizes as in shapes, symbols pass.
+ * Errors: MODEL (the inputs share no axis), UNSUPPORTED (more than 2^31-1). */
+enum ldnq_status ldnq_product_check(int64_t m, int64_t n, int64_t k_a, int64_t k_b,
+                                    struct ldnq_error *err);
+
+/* alpha times rows first .. first+count-1 of a, as columns: element k of row p
+ * goes to columns[k * ld + p]. Reads a, m, k, transpose_a and alpha alone. */
+void ldnq_product_columns(const struct ldnq_product *product, size_t first, size_t count,
+                          float *columns, size_t ld);
+
 void ldnq_product_run(const struct ldnq_product *product, struct ldnq_pool *pool);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "ops/attr_kinds.h"
 
 /* One line an operator; records of the same type stand together. */
 static const struct ldnq_op *const table[] = {
@@ -35,25 +36,41 @@ bool ldnq_ops_knows(const char *domain, const char *type)
     return false;
 }
 
+/* Inputs and outputs that are left out at the end are as if they weren't there.
+ * An operator with any number of outputs may go by how many are listed (Split). */
+static void trim_lists(struct ldnq_node *node, const struct ldnq_op *op)
+{
+    while (node->input_count > 0 && !node->inputs[node->input_count - 1])
+        node->input_count--;
+    while (op->outputs_max >= 0 && node->output_count > 0 && !node->outputs[node->output_count - 1])
+        node->output_count--;
+}
+
+static bool has_output(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i])
+            return true;
+    return false;
+}
+
+/* After trim_lists. */
 static enum ldnq_status check_counts(const struct ldnq_graph *graph, const struct ldnq_node *node,
                                      const struct ldnq_op *op, struct ldnq_error *err)
 {
-    size_t given = 0;
-    for (size_t i = 0; i < node->input_count; i++)
-        given = node->inputs[i] ? i + 1 : given;
+    size_t given = node->input_count, wanted = node->output_count;
     if (given < (size_t)op->inputs_min || (op->inputs_max >= 0 && given > (size_t)op->inputs_max))
         return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                               "has %zu inputs, which is not a number that it can have", given);
-    for (size_t i = 0; i < (size_t)op->inputs_min; i++)
-        if (!node->inputs[i] && op->inputs_max >= 0)
+    /* Where any number is possible, none is optional. */
+    size_t required = op->inputs_max < 0 ? given : (size_t)op->inputs_min;
+    for (size_t i = 0; i < required; i++)
+        if (!node->inputs[i])
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "lacks its input %zu", i);
-    size_t wanted = 0;
-    for (size_t i = 0; i < node->output_count; i++)
-        wanted = node->outputs[i] ? i + 1 : wanted;
     if (op->outputs_max >= 0 && wanted > (size_t)op->outputs_max)
         return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
                               "has %zu outputs where ldnq makes %d", wanted, op->outputs_max);
-    if (wanted == 0)
+    if (!has_output(node))
         return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "has no output");
     return LDNQ_OK;
 }
@@ -67,13 +84,14 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
                               "its meaning at this opset is not supported");
     if (!op)
         return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err, "the operator is not supported");
+    trim_lists(node, op);
     LDNQ_TRY(check_counts(graph, node, op, err));
-    if (op->read) {
-        struct ldnq_error reason = { 0 };
-        enum ldnq_status status = op->read(node, graph->arena, &node->op_attrs, &reason);
-        if (status != LDNQ_OK)
-            return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
-    }
+    struct ldnq_error reason = { 0 };
+    enum ldnq_status status = ldnq_op_check_attr_kinds(node, &reason);
+    if (status == LDNQ_OK && op->read)
+        status = op->read(node, graph->arena, &node->op_attrs, &reason);
+    if (status != LDNQ_OK)
+        return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
     node->op = op;
     return LDNQ_OK;
 }

@@ -20,6 +20,7 @@ struct merge {
     struct ldnq_layer_view view;
     const struct ldnq_tensor *weight, *bias;
     size_t channels;
+    struct ldnq_tensor *new_weight, *new_bias;
 };
 
 /* Readers of each value, the graph's own outputs among them. */
@@ -83,13 +84,13 @@ static size_t channel_of(const struct merge *merge, size_t i)
     return merge->view.transposed ? i % merge->channels : i / merge->view.inputs;
 }
 
-static enum ldnq_status merged_tensors(const struct merge *merge, struct ldnq_tensor **weight,
-                                       struct ldnq_tensor **bias, struct ldnq_error *err)
+static enum ldnq_status merge_tensors(struct merge *merge, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = merge->graph->arena;
-    struct ldnq_shape bias_shape = { .rank = 1, .dim = { (int64_t)merge->channels } };
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &merge->weight->shape, weight, err));
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias_shape, bias, err));
+    struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)merge->channels } };
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &merge->weight->shape, &merge->new_weight, err));
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &shape, &merge->new_bias, err));
+    float *weight = merge->new_weight->data, *bias = merge->new_bias->data;
     double *factor = ldnq_arena_alloc(arena, merge->channels, sizeof *factor, err);
     if (!factor)
         return LDNQ_NOMEM;
@@ -101,12 +102,21 @@ static enum ldnq_status merged_tensors(const struct merge *merge, struct ldnq_te
     for (size_t c = 0; c < merge->channels; c++) {
         factor[c] = scale[c] / sqrt((double)var[c] + epsilon);
         double before = old ? beta * old[c] : 0.0;
-        ((float *)(*bias)->data)[c] = (float)(((before - mean[c]) * factor[c] + shift[c]) / beta);
+        bias[c] = (float)(((before - mean[c]) * factor[c] + shift[c]) / beta);
     }
     const float *w = merge->weight->data;
     for (size_t i = 0, count = ldnq_tensor_count(merge->weight); i < count; i++)
-        ((float *)(*weight)->data)[i] = (float)(w[i] * factor[channel_of(merge, i)]);
+        weight[i] = (float)(w[i] * factor[channel_of(merge, i)]);
     return LDNQ_OK;
+}
+
+static bool is_finite(const struct ldnq_tensor *tensor)
+{
+    const float *data = tensor->data;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        if (!isfinite(data[i]))
+            return false;
+    return true;
 }
 
 /* The tensor becomes the layer's input, under the name of the one that it
@@ -115,10 +125,8 @@ static enum ldnq_status set_constant(const struct merge *merge, size_t input,
                                      const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
     struct ldnq_node *layer = merge->layer;
-    bool is_there = input < layer->input_count && layer->inputs[input];
-    const char *name = is_there ? layer->inputs[input]->name
-                                : ldnq_arena_printf(merge->graph->arena, err, "%s.bias",
-                                                    layer->label);
+    struct ldnq_value *old = input < layer->input_count ? layer->inputs[input] : NULL, *value;
+    const char *name = old ? old->name : ldnq_arena_printf(merge->graph->arena, err, "%s.bias", layer->label);
     if (!name)
         return LDNQ_NOMEM;
     if (input >= layer->input_count) {
@@ -130,7 +138,12 @@ static enum ldnq_status set_constant(const struct merge *merge, size_t input,
         layer->inputs = longer;
         layer->input_count = input + 1;
     }
-    return ldnq_graph_add_constant(merge->graph, name, tensor, &layer->inputs[input], err);
+    LDNQ_TRY(ldnq_graph_add_constant(merge->graph, name, tensor, &value, err));
+    /* Where the numbers came from before is still where they come from. */
+    value->folded_from = old ? old->folded_from : NULL;
+    value->from_codes = old && old->from_codes;
+    layer->inputs[input] = value;
+    return LDNQ_OK;
 }
 
 static enum ldnq_status note_merged(const struct merge *merge, struct ldnq_error *err)
@@ -149,11 +162,9 @@ static enum ldnq_status note_merged(const struct merge *merge, struct ldnq_error
 
 static enum ldnq_status apply(struct merge *merge, struct ldnq_error *err)
 {
-    struct ldnq_tensor *weight, *bias;
     const struct ldnq_op_layer *facts = merge->layer->op->layer;
-    LDNQ_TRY(merged_tensors(merge, &weight, &bias, err));
-    LDNQ_TRY(set_constant(merge, (size_t)facts->weight_input, weight, err));
-    LDNQ_TRY(set_constant(merge, (size_t)facts->bias_input, bias, err));
+    LDNQ_TRY(set_constant(merge, (size_t)facts->weight_input, merge->new_weight, err));
+    LDNQ_TRY(set_constant(merge, (size_t)facts->bias_input, merge->new_bias, err));
     LDNQ_TRY(note_merged(merge, err));
     merge->layer->outputs[0]->producer = NULL;
     merge->layer->outputs[0] = merge->norm->outputs[0];
@@ -175,6 +186,10 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
         struct merge merge = { .graph = graph, .readers = readers, .norm = node,
                                .layer = node->inputs[X]->producer };
         if (!can_merge(&merge))
+            continue;
+        LDNQ_TRY(merge_tensors(&merge, err));
+        /* A negative variance, or a beta that the bias can't be divided by. */
+        if (!is_finite(merge.new_weight) || !is_finite(merge.new_bias))
             continue;
         LDNQ_TRY(apply(&merge, err));
         kept--;

@@ -5,20 +5,25 @@
  * elements run on contents as they do on data, so that a chain of Shape, Gather,
  * Concat and Slice comes out plain wherever the batch drops out of it.
  */
-#include <ldnq/passes.h>
+#include "passes/fold.h"
 
 #include <string.h>
+
+#include <ldnq/passes.h>
 
 #include "base/size.h"
 #include "ops/op.h"
 
 /* Larger results (a constant expanded to an image's size) are left to run time. */
 #define LARGEST_RESULT ((size_t)256 << 20)
+/* All results and their scratch live as long as the graph. */
+#define LARGEST_TOTAL ((size_t)1 << 30)
 #define LARGEST_CONTENT ((size_t)1024)
 
 struct folder {
     struct ldnq_graph *graph;
     struct ldnq_node *node;
+    size_t *budget; /* bytes that results may still take */
     struct ldnq_op_call call;
     struct ldnq_tensor *in, *out;
     const struct ldnq_tensor **in_list;
@@ -101,6 +106,22 @@ static bool result_fits(const struct folder *folder, enum knowledge knowledge)
     return true;
 }
 
+/* Takes what the node needs out of the budget; false where that is too much. */
+static bool take_memory(struct folder *folder)
+{
+    const struct ldnq_op *op = folder->node->op;
+    size_t needed = op->scratch ? op->scratch(&folder->call) : 0, bytes;
+    if (op->flags & LDNQ_OP_VIEW)
+        return true;
+    for (size_t i = 0; i < folder->node->output_count; i++)
+        if (!ldnq_tensor_bytes(&folder->out[i], &bytes) || !ldnq_size_add(needed, bytes, &needed))
+            return false;
+    if (needed > *folder->budget)
+        return false;
+    *folder->budget -= needed;
+    return true;
+}
+
 static enum ldnq_status compute(struct folder *folder, struct ldnq_error *err)
 {
     struct ldnq_op_call *call = &folder->call;
@@ -133,6 +154,16 @@ static bool has_symbol(const struct ldnq_tensor *tensor)
     return false;
 }
 
+static bool comes_from_codes(const struct ldnq_node *node)
+{
+    if (strcmp(node->op->type, "DequantizeLinear") == 0)
+        return true;
+    for (size_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && node->inputs[i]->from_codes)
+            return true;
+    return false;
+}
+
 static void store(struct folder *folder, size_t i, enum knowledge knowledge)
 {
     struct ldnq_value *value = folder->node->outputs[i];
@@ -144,6 +175,7 @@ static void store(struct folder *folder, size_t i, enum knowledge knowledge)
     }
     value->constant = &folder->out[i];
     value->folded_from = folder->node;
+    value->from_codes = comes_from_codes(folder->node);
     value->producer = NULL;
 }
 
@@ -168,7 +200,7 @@ static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
         node->outputs[i]->shape = folder->out[i].shape;
     }
     enum knowledge knowledge = result_knowledge(node);
-    if (knowledge == UNKNOWN || !result_fits(folder, knowledge))
+    if (knowledge == UNKNOWN || !result_fits(folder, knowledge) || !take_memory(folder))
         return LDNQ_OK;
     enum ldnq_status status = compute(folder, err);
     /* What symbols can't answer (the Size of a symbolic shape) is left to run time. */
@@ -187,7 +219,7 @@ static bool is_folded(const struct ldnq_node *node)
     return true;
 }
 
-enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struct ldnq_error *err)
 {
     size_t kept = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -195,7 +227,7 @@ enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err
         graph->nodes[kept++] = node;
         if (!node->op || !inputs_have_types(node))
             continue;
-        struct folder folder = { .graph = graph, .node = node };
+        struct folder folder = { .graph = graph, .node = node, .budget = &budget };
         struct ldnq_error reason;
         enum ldnq_status status = visit(&folder, &reason);
         if (status != LDNQ_OK)
@@ -205,4 +237,9 @@ enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err
     }
     graph->node_count = kept;
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    return ldnq_fold_within(graph, LARGEST_TOTAL, err);
 }

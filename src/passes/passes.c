@@ -21,18 +21,35 @@ static size_t replace(struct ldnq_graph *graph, int64_t symbol, int64_t size)
     return replaced;
 }
 
+/* The first input and axis where the symbol stands; NULL where it is nowhere. */
+static const struct ldnq_value *find_symbol(const struct ldnq_graph *graph, int64_t symbol,
+                                            int *axis)
+{
+    for (size_t i = 0; i < graph->input_count; i++)
+        for (*axis = 0; *axis < graph->inputs[i]->shape.rank; ++*axis)
+            if (graph->inputs[i]->shape.dim[*axis] == symbol)
+                return graph->inputs[i];
+    return NULL;
+}
+
 static enum ldnq_status no_such_dim(const struct ldnq_graph *graph, const char *name,
                                     struct ldnq_error *err)
 {
     char list[1024];
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
-    for (size_t i = 0; i < graph->symbol_count; i++)
-        if (graph->symbols[i])
+    for (size_t i = 0; i < graph->symbol_count; i++) {
+        int axis;
+        const struct ldnq_value *value =
+            find_symbol(graph, LDNQ_SYMBOL_BASE + (int64_t)i, &axis);
+        if (value && graph->symbols[i])
             ldnq_text_item(&text, ", ", "'%s'", graph->symbols[i]);
+        else if (value)
+            ldnq_text_item(&text, ", ", "'%s:%d'", value->name, axis);
+    }
     ldnq_text_end(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no open dimension of an input is named '%s'; %s%s",
-                     graph->file, name, *list ? "there are " : "there is none with a name", list);
+                     graph->file, name, *list ? "there are " : "there is none", list);
 }
 
 /* A dimension without a name is addressed as INPUT:AXIS. */
@@ -111,6 +128,7 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_ops_bind(graph, err));
+    LDNQ_TRY(ldnq_pass_dead(graph, err));
     LDNQ_TRY(ldnq_pass_fold(graph, err));
     LDNQ_TRY(ldnq_pass_batchnorm(graph, err));
     LDNQ_TRY(ldnq_pass_dead(graph, err));

@@ -1,23 +1,7 @@
 #include <ldnq/pipeline.h>
 
-#include <string.h>
-
 #include "base/size.h"
 #include "ops/layer.h"
-
-/* Whether a constant was computed from quantized codes: it is quantized already. */
-static bool comes_from_codes(const struct ldnq_value *value)
-{
-    const struct ldnq_node *from = value->folded_from;
-    if (!from)
-        return false;
-    if (strcmp(from->op_type, "DequantizeLinear") == 0)
-        return true;
-    for (size_t i = 0; i < from->input_count; i++)
-        if (from->inputs[i] && comes_from_codes(from->inputs[i]))
-            return true;
-    return false;
-}
 
 static const struct ldnq_value *input_of(const struct ldnq_node *node, int input)
 {
@@ -41,7 +25,7 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
                                            ldnq_dtype_name(weight->constant->dtype));
         return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
     }
-    if (comes_from_codes(weight))
+    if (weight->from_codes)
         return refuse(layer, arena, "its weight is quantized already", err);
     if (ldnq_tensor_count(weight->constant) == 0)
         return refuse(layer, arena, "its weight has no elements", err);
@@ -116,4 +100,13 @@ bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
     /* Every output element is a sum over the K inputs of its group. */
     *macs = elements;
     return true;
+}
+
+void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high)
+{
+    *low = *high = result->scales[0];
+    for (size_t i = 1; i < result->layer.groups * result->layer.outputs; i++) {
+        *low = result->scales[i] < *low ? result->scales[i] : *low;
+        *high = result->scales[i] > *high ? result->scales[i] : *high;
+    }
 }

@@ -20,6 +20,8 @@ struct run {
     struct ldnq_quantization *result;
     const struct ldnq_value **file_weight; /* the one that it read in the file */
     size_t at;                            /* the layer that the walk stands in front of */
+    const struct ldnq_tensor **in; /* of one call, room for any layer's */
+    struct ldnq_tensor *out;
     struct ldnq_statistics *statistics;
 };
 
@@ -42,8 +44,9 @@ static enum ldnq_status check_finite(const struct run *run, const struct ldnq_la
     for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
         if (!isfinite(data[i]))
             return ldnq_node_fail(run->graph, layer->node, LDNQ_NUMERIC, err,
-                                  "element %zu of its %s is %f; --skip '%s' leaves it as it is", i,
-                                  what, (double)data[i], layer->node->label);
+                                  "element %zu of its %s is %s; --skip '%s' leaves it as it is", i,
+                                  what, isnan(data[i]) ? "NaN" : "infinity",
+                                  layer->node->label);
     return LDNQ_OK;
 }
 
@@ -55,6 +58,19 @@ static enum ldnq_status prepare_layer(struct run *run, size_t i, struct ldnq_err
     run->file_weight[i] = layer->node->inputs[layer->weight_input];
     LDNQ_TRY(own_input(run, layer->node, layer->weight_input, err));
     return layer->bias ? own_input(run, layer->node, layer->bias_input, err) : LDNQ_OK;
+}
+
+static enum ldnq_status allocate_call(struct run *run, const struct ldnq_layer *layers,
+                                      size_t count, struct ldnq_error *err)
+{
+    size_t inputs = 0, outputs = 0;
+    for (size_t i = 0; i < count; i++) {
+        inputs = ldnq_size_max(inputs, layers[i].node->input_count);
+        outputs = ldnq_size_max(outputs, layers[i].node->output_count);
+    }
+    run->in = ldnq_arena_alloc(run->arena, inputs, sizeof *run->in, err);
+    run->out = ldnq_arena_alloc(run->arena, outputs, sizeof *run->out, err);
+    return run->in && run->out ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
@@ -73,6 +89,7 @@ static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
     if (!result->layers)
         return LDNQ_NOMEM;
     run->result = result;
+    LDNQ_TRY(allocate_call(run, layers, count, err));
     for (size_t i = 0; i < count; i++) {
         result->layers[i].layer = layers[i];
         LDNQ_TRY(prepare_layer(run, i, err));
@@ -82,10 +99,13 @@ static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
 
 /* ---- statistics -------------------------------------------------------------------- */
 
-static enum ldnq_status check_gram(const struct run *run, const struct ldnq_layer *layer,
-                                   struct ldnq_error *err)
+static enum ldnq_status check_statistics(const struct run *run, const struct ldnq_layer *layer,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_statistics *s = run->statistics;
+    if (s->positions == 0)
+        return ldnq_node_fail(run->graph, layer->node, LDNQ_DATA, err,
+                              "the calibration samples give it no input");
     for (size_t i = 0; i < s->groups * s->inputs; i++)
         if (!isfinite(s->mean[i]))
             return ldnq_node_fail(run->graph, layer->node, LDNQ_NUMERIC, err,
@@ -93,21 +113,37 @@ static enum ldnq_status check_gram(const struct run *run, const struct ldnq_laye
     return LDNQ_OK;
 }
 
+/* What the executor would call the layer with for this batch, shapes inferred. */
+static enum ldnq_status make_call(struct run *run, const struct ldnq_exec *exec, size_t batch,
+                                  struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = run->result->layers[run->at].layer.node;
+    for (size_t i = 0; i < node->input_count; i++)
+        run->in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
+    *call = (struct ldnq_op_call){
+        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
+        .out_count = node->output_count, .in = run->in, .out = run->out,
+        .pool = run->options->pool,
+    };
+    struct ldnq_error reason;
+    enum ldnq_status status = ldnq_ops_infer(call, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    /* The model's own shapes were checked before: these come from the samples. */
+    if (status == LDNQ_MODEL)
+        status = LDNQ_DATA;
+    return ldnq_node_fail(run->graph, node, status, err, "%s (samples from %s on)",
+                          reason.message,
+                          ldnq_samples_name(run->twin.samples, batch * run->twin.batch_size));
+}
+
 static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
                                   struct ldnq_error *err)
 {
     struct run *run = ctx;
-    const struct ldnq_layer *layer = &run->result->layers[run->at].layer;
-    const struct ldnq_node *node = layer->node;
-    const struct ldnq_tensor *in[8] = { 0 };
-    struct ldnq_tensor out[4];
-    size_t inputs = ldnq_size_min(node->input_count, sizeof in / sizeof *in);
-    for (size_t i = 0; i < inputs; i++)
-        in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
-    struct ldnq_op_call call = { .node = node, .attrs = node->op_attrs, .in_count = inputs,
-                                 .in = in, .out = out, .pool = run->options->pool,
-                                 .out_count = ldnq_size_min(node->output_count, 4) };
-    LDNQ_TRY(ldnq_ops_infer(&call, err));
+    const struct ldnq_node *node = run->result->layers[run->at].layer.node;
+    struct ldnq_op_call call;
+    LDNQ_TRY(make_call(run, exec, batch, &call, err));
     ldnq_statistics_add(run->statistics, &call);
     size_t batches = run->twin.batch_count;
     ldnq_sink_progress(run->options->sink, "quantize", node->label,
@@ -227,8 +263,10 @@ static const struct ldnq_layer_result *find_shared(const struct run *run)
     return NULL;
 }
 
-/* Codes are given; only their error on this layer's own input is new. */
-static void share(struct ldnq_layer_result *result, const struct ldnq_layer_result *shared,
+/* Codes are given; the best bias and the error depend on this layer's own input.
+ * A solver that leaves the file's biases alone does so here too. */
+static void share(const struct run *run, struct ldnq_layer_result *result,
+                  const struct ldnq_layer_result *shared,
                   const struct ldnq_layer_problem *problem, struct ldnq_layer_solution *solution)
 {
     const struct ldnq_layer *layer = &result->layer;
@@ -240,6 +278,10 @@ static void share(struct ldnq_layer_result *result, const struct ldnq_layer_resu
         memcpy(solution->bias, problem->bias, rows_of(layer) * sizeof *solution->bias);
     result->shared = shared;
     solution->error = solution->error_start = ldnq_layer_error(problem, solution);
+    if (!problem->bias || !run->options->solver->fits_bias)
+        return;
+    ldnq_layer_best_bias(problem, solution);
+    solution->error = ldnq_layer_error(problem, solution);
 }
 
 static enum ldnq_status solve(struct run *run, struct ldnq_arena *arena, struct ldnq_error *err)
@@ -256,7 +298,7 @@ static enum ldnq_status solve(struct run *run, struct ldnq_arena *arena, struct 
         return LDNQ_NOMEM;
     const struct ldnq_layer_result *shared = find_shared(run);
     if (shared)
-        share(result, shared, &problem, &solution);
+        share(run, result, shared, &problem, &solution);
     else
         LDNQ_TRY(run->options->solver->solve(&problem, &run->options->solver_options,
                                              run->options->pool, &solution, err));
@@ -277,7 +319,7 @@ static enum ldnq_status quantize_layer(struct run *run, struct ldnq_arena *arena
                                   arena, err));
     LDNQ_TRY(ldnq_twin_walk(&run->twin, layer->place, add_batch, run, err));
     ldnq_statistics_finish(&statistics);
-    LDNQ_TRY(check_gram(run, layer, err));
+    LDNQ_TRY(check_statistics(run, layer, err));
     struct ldnq_error reason;
     enum ldnq_status status = solve(run, arena, &reason);
     if (status != LDNQ_OK)

@@ -74,7 +74,9 @@ static enum ldnq_status walk_batch(struct ldnq_twin *twin, size_t batch, size_t 
         LDNQ_TRY(lend_frontier(twin, batch, err));
     LDNQ_TRY(ldnq_exec_step(twin->exec, twin->place, place, err));
     LDNQ_TRY(visit(ctx, twin->exec, batch, err));
-    LDNQ_TRY(save_frontier(twin, batch, next_count, err));
+    /* A walk that starts at the front reads the samples again. */
+    if (place > 0)
+        LDNQ_TRY(save_frontier(twin, batch, next_count, err));
     ldnq_exec_reset(twin->exec);
     ldnq_store_release(twin->store, batch);
     return LDNQ_OK;
@@ -98,7 +100,6 @@ enum ldnq_status ldnq_twin_walk(struct ldnq_twin *twin, size_t place, ldnq_twin_
     const struct ldnq_value **spare = twin->frontier;
     twin->frontier = twin->next_frontier;
     twin->next_frontier = spare;
-    twin->frontier_count = next_count;
     twin->place = place;
     return LDNQ_OK;
 }

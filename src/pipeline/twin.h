@@ -24,7 +24,6 @@ struct ldnq_twin {
     const struct ldnq_value **frontier;     /* what the current generation holds */
     const struct ldnq_value **next_frontier;
     const struct ldnq_tensor **tensors;
-    size_t frontier_count;
     size_t place;   /* nodes in front of it have run */
     size_t batch_size, batch_count;
 };

@@ -455,7 +455,7 @@ static enum ldnq_status fit(struct admm *admm, double zero, struct ldnq_error *e
     start_records(admm);
     iterate(admm);
     if (admm->problem->mean)
-        ldnq_best_bias(admm->problem, solution->codes, solution->scales, solution->bias);
+        ldnq_layer_best_bias(admm->problem, solution);
     double after = solution_error(admm);
     if (!(after <= before)) {
         start(admm);
@@ -511,7 +511,6 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
                               const struct ldnq_solver_options *options, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
-    ldnq_blas_init();
     if (!(options->rho_factor > 0) || !isfinite(options->rho_factor))
         return ldnq_fail(err, LDNQ_USAGE, "rho's factor is %g; it must be above 0, e.g. 0.5",
                          options->rho_factor);
@@ -538,5 +537,6 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
 const struct ldnq_solver ldnq_solver_admm_paper = {
     .name = "admm-paper",
     .summary = "the paper's ADMM on the layer's quadratic, codes and scale by turns",
+    .fits_bias = true,
     .solve = solve,
 };

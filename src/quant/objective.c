@@ -187,15 +187,17 @@ double ldnq_layer_error(const struct ldnq_layer_problem *problem,
                     ldnq_total_error_serial(problem, &zero));
 }
 
-void ldnq_best_bias(const struct ldnq_layer_problem *problem, const int8_t *codes,
-                    const float *scales, float *bias)
+/* bias = b - d m, the closed form in problem.h. */
+void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
+                          struct ldnq_layer_solution *solution)
 {
-    const struct ldnq_choice choice = { codes, scales, NULL };
+    const struct ldnq_choice choice = { solution->codes, solution->scales, NULL };
     for (size_t g = 0; g < problem->groups; g++) {
         const struct rows rows = { problem, &choice, NULL, g, problem->outputs };
         for (size_t r = 0; r < problem->outputs; r++) {
             const size_t row = row_index(&rows, r);
-            bias[row] = (float)((double)problem->bias[row] - mean_difference(&rows, r));
+            solution->bias[row] =
+                (float)((double)problem->bias[row] - mean_difference(&rows, r));
         }
     }
 }

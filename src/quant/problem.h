@@ -57,8 +57,4 @@ double ldnq_total_error_serial(const struct ldnq_layer_problem *problem,
 enum ldnq_status ldnq_report_errors(double zero, double before, double after,
                                     struct ldnq_layer_solution *solution, struct ldnq_error *err);
 
-/* bias = b + (W - G) m, the closed form above. Not for a layer without a bias. */
-void ldnq_best_bias(const struct ldnq_layer_problem *problem, const int8_t *codes,
-                    const float *scales, float *bias);
-
 #endif

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "linalg/blas.h"
 #include "quant/problem.h"
 
 static float largest(const float *values, size_t n)
@@ -54,7 +53,6 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
 {
     (void)options;
     (void)pool;
-    ldnq_blas_init();
     LDNQ_TRY(ldnq_problem_check(problem, err));
     round_all(problem, solution);
     if (problem->mean)

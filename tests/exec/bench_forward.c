@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "linalg/blas.h"
-
 static double now(void)
 {
     struct timespec time;
@@ -60,7 +58,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS\n");
         return LDNQ_USAGE;
     }
-    ldnq_blas_init();
     enum ldnq_status status = ldnq_arena_create(&arena, &err);
     if (status == LDNQ_OK)
         status = bench(argv, arena, &err);

@@ -233,6 +233,128 @@ static void exec_should_come_back_from_any_failed_allocation(void **state)
     build_free(graph);
 }
 
+/* Halves of x; only the second one is wanted. */
+static void exec_should_run_nodes_whose_first_output_is_left_out(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4));
+    struct ldnq_value *half = NODE(graph, "Split", "split", x);
+    build_attr(half, "axis", 1);
+    build_left_out(graph, half, 1, 2);
+    build_output(graph, half);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 4), 7);
+    struct ldnq_tensor *out = build_run(graph, input);
+    assert_true(ldnq_shape_equal(&out->shape, &SHAPE(3, 2)));
+    for (int i = 0; i < 6; i++)
+        assert_true(((float *)out->data)[i] == ((float *)input->data)[i / 2 * 4 + 2 + i % 2]);
+    build_free(graph);
+}
+
+/* What is left out counts where an operator goes by the number of its outputs. */
+static void exec_should_count_left_out_outputs_of_split(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *half = NODE(graph, "Split", "split", build_input(graph, "x", SHAPE(4, 2)));
+    build_left_out(graph, half, 0, 2);
+    build_output(graph, half);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_tensor *out = build_run(graph, build_tensor(graph->arena, SHAPE(4, 2), 7));
+    assert_true(ldnq_shape_equal(&out->shape, &SHAPE(2, 2)));
+    build_free(graph);
+}
+
+static void exec_should_give_back_the_memory_of_left_out_outputs(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *at = build_input(graph, "x", SHAPE(1000));
+    for (int i = 0; i < 10; i++) {
+        at = NODE(graph, "Split", "split", NODE(graph, "Concat", "twice", at, at));
+        build_attr(at->producer->inputs[0], "axis", 0);
+        build_left_out(graph, at, 1, 2);
+    }
+    build_output(graph, at);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_exec *exec;
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(1000), 3);
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_ok(ldnq_exec_run(exec, &input, &err));
+    assert_same_bits(ldnq_exec_value(exec, at), input);
+    assert_true(ldnq_exec_peak_bytes(exec) <= 6 * 4000);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_run_nodes_whose_last_outputs_are_left_out(void **state)
+{
+    (void)state;
+    static const int64_t kernel[] = { 1, 1 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 3, 3));
+    struct ldnq_value *pool = NODE(graph, "MaxPool", "pool", x);
+    build_attr_ints(pool, "kernel_shape", 2, kernel);
+    build_left_out(graph, pool, 0, 2);
+    struct ldnq_value *drop = NODE(graph, "Dropout", "drop", pool);
+    build_left_out(graph, drop, 0, 2);
+    struct ldnq_value *zero = build_weight(graph, "zero", SHAPE(2), 1);
+    struct ldnq_value *one = build_weight(graph, "one", SHAPE(2), 1);
+    for (int i = 0; i < 2; i++) {
+        ((float *)zero->constant->data)[i] = 0.0f;
+        ((float *)one->constant->data)[i] = 1.0f;
+    }
+    struct ldnq_value *norm = NODE(graph, "BatchNormalization", "norm", drop, one, zero, zero, one);
+    build_left_out(graph, norm, 0, 5);
+    build_output(graph, norm);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(2, 2, 3, 3), 7);
+    assert_close(build_run(graph, input), input, 1e-4);
+    build_free(graph);
+}
+
+static size_t no_size(const struct ldnq_op_call *call)
+{
+    (void)call;
+    return SIZE_MAX;
+}
+
+static enum ldnq_status no_shape(struct ldnq_op_call *call, struct ldnq_error *reason)
+{
+    (void)reason;
+    call->out[0].dtype = LDNQ_FLOAT;
+    return LDNQ_OK;
+}
+
+static void assert_refused(struct ldnq_op *op, const char *reason)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *out = NODE(graph, "Relu", "relu", build_input(graph, "x", SHAPE(8)));
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(8), 3);
+    struct ldnq_exec *exec;
+    build_output(graph, out);
+    assert_ok(ldnq_passes_run(graph, &err));
+    out->producer->op = op;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    enum ldnq_status status = ldnq_exec_run(exec, &input, &err);
+    assert_true(status == LDNQ_NOMEM || status == LDNQ_MODEL);
+    if (!strstr(err.message, reason))
+        fail_msg("'%s' does not say '%s'", err.message, reason);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_say_what_can_not_be_counted(void **state)
+{
+    (void)state;
+    struct ldnq_op op = *ldnq_ops_find("", "Relu", 13);
+    op.scratch = no_size;
+    assert_refused(&op, "its scratch memory can't be counted");
+    op.infer = no_shape;
+    assert_refused(&op, "the shape of its output 0 can't be told");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +368,11 @@ int main(void)
         cmocka_unit_test(exec_should_want_one_size_for_one_symbol),
         cmocka_unit_test(exec_should_give_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(exec_should_come_back_from_any_failed_allocation),
+        cmocka_unit_test(exec_should_run_nodes_whose_first_output_is_left_out),
+        cmocka_unit_test(exec_should_count_left_out_outputs_of_split),
+        cmocka_unit_test(exec_should_give_back_the_memory_of_left_out_outputs),
+        cmocka_unit_test(exec_should_run_nodes_whose_last_outputs_are_left_out),
+        cmocka_unit_test(exec_should_say_what_can_not_be_counted),
     };
     return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Products against a plain triple loop. */
 #include "test.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,11 +142,20 @@ static void beta_0_should_leave_c_unread(void **state)
     }
 }
 
+/* OpenBLAS by itself starts a thread a processor. */
+static void blas_should_have_one_thread_without_being_asked_to(void **state)
+{
+    (void)state;
+    float a = 2, b = 3, c = 0;
+    assert_int_equal(openblas_get_num_threads(), 1);
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 1, 1, 1, 1, &a, 1, &b, 1, 0, &c, 1);
+    assert_true(c == 6);
+}
+
 static void describe_should_name_the_library_in_any_buffer(void **state)
 {
     (void)state;
     char text[200];
-    ldnq_blas_init();
     assert_non_null(strstr(ldnq_blas_describe(text, sizeof text), "OpenBLAS "));
     assert_non_null(strstr(text, " kernels)"));
     for (size_t size = 1; size < 40; size++) {
@@ -162,8 +172,8 @@ int main(void)
         cmocka_unit_test(products_should_equal_the_plain_loop),
         cmocka_unit_test(products_without_rows_columns_or_sums_should_be_complete),
         cmocka_unit_test(beta_0_should_leave_c_unread),
+        cmocka_unit_test(blas_should_have_one_thread_without_being_asked_to),
         cmocka_unit_test(describe_should_name_the_library_in_any_buffer),
     };
-    ldnq_blas_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

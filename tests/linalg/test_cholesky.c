@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "linalg/blas.h"
 #include "linalg/cholesky.h"
 
 static struct ldnq_error err;
@@ -112,6 +111,5 @@ int main(void)
         cmocka_unit_test(factor_should_refuse_what_is_not_positive_definite),
         cmocka_unit_test(factor_should_refuse_a_size_that_lapack_can_not_count),
     };
-    ldnq_blas_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

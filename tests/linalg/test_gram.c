@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "linalg/blas.h"
 #include "linalg/gram.h"
 
 static struct ldnq_error err;
@@ -117,6 +116,5 @@ int main(void)
         cmocka_unit_test(gram_should_be_the_same_to_the_bit_on_1_to_4_threads),
         cmocka_unit_test(no_columns_and_no_inputs_should_give_zeros),
     };
-    ldnq_blas_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,8 +2,6 @@
  * layer is in test_conv.c. */
 #include "use.h"
 
-#include "linalg/blas.h"
-
 struct matrix {
     const float *data;
     size_t row, column; /* steps */
@@ -153,6 +151,5 @@ int main(void)
         cmocka_unit_test(matmul_should_equal_the_plain_loop_also_as_a_layer),
         cmocka_unit_test(weights_that_are_no_layer_should_be_refused_with_a_reason),
     };
-    ldnq_blas_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

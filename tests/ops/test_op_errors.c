@@ -171,6 +171,59 @@ static void sizes_that_overflow_should_be_an_error(void **state)
     op_call_finish(&op);
 }
 
+static void conv_should_refuse_a_bias_that_does_not_fit_ahead_of_its_input(void **state)
+{
+    (void)state;
+    struct op_call op;
+    op_call_init(&op, "Conv", 13);
+    op_call_input(&op, LDNQ_FLOAT, UNKNOWN, NULL);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(8, 1, 1, 1), zeros);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(1), zeros);
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "one number an output channel");
+    op.inputs[2].shape = SHAPE(8);
+    assert_ok(op_call_infer(&op));
+    op.inputs[2].shape = SHAPE(op_call_symbol(&op, "M"));
+    assert_ok(op_call_infer(&op));
+    op_call_finish(&op);
+}
+
+/* Ahead of data a number out of the symbols' range is a symbol; with data it is
+ * one that nobody can mean. */
+static void sizes_that_look_like_symbols_should_be_refused_with_data(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "Reshape", "Expand", "Tile", "ConstantOfShape" };
+    for (size_t i = 0; i < 4; i++) {
+        struct op_call op;
+        op_call_init(&op, types[i], 13);
+        const int64_t sizes[] = { op_call_symbol(&op, "N"), 1 };
+        if (i < 3)
+            op_call_input(&op, LDNQ_FLOAT, SHAPE(1, 1), zeros);
+        op_call_ints(&op, 2, sizes);
+        assert_ok(op_call_infer(&op));
+        assert_fails(op_call_run(&op), LDNQ_MODEL, "out of range");
+        op_call_finish(&op);
+    }
+}
+
+static void products_beyond_the_integers_of_blas_should_be_refused(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "Gemm", "MatMul", "Conv" };
+    const int64_t large = (int64_t)1 << 31;
+    const struct ldnq_shape left[] = { SHAPE(1, 1), SHAPE(2, 1, large), SHAPE(1, 1, 65536, 65536) };
+    const struct ldnq_shape right[] = { SHAPE(1, large), SHAPE(large, 1), SHAPE(1, 1, 1, 1) };
+    for (size_t i = 0; i < 3; i++) {
+        struct op_call op;
+        op_call_init(&op, types[i], 13);
+        op_call_input(&op, LDNQ_FLOAT, left[i], NULL);
+        op_call_input(&op, LDNQ_FLOAT, right[i], NULL);
+        assert_fails(op_call_infer(&op), LDNQ_UNSUPPORTED,
+                     "a product of more than 2^31-1 rows or columns is not supported");
+        op_call_finish(&op);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +239,9 @@ int main(void)
         cmocka_unit_test(a_pad_that_cuts_too_much_should_be_an_error),
         cmocka_unit_test(a_range_that_does_not_end_should_be_an_error),
         cmocka_unit_test(sizes_that_overflow_should_be_an_error),
+        cmocka_unit_test(conv_should_refuse_a_bias_that_does_not_fit_ahead_of_its_input),
+        cmocka_unit_test(sizes_that_look_like_symbols_should_be_refused_with_data),
+        cmocka_unit_test(products_beyond_the_integers_of_blas_should_be_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

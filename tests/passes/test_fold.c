@@ -1,6 +1,8 @@
 /* Shapes ahead of data, and constants out of nodes. */
 #include "graph_build.h"
 
+#include "passes/fold.h"
+
 static void fold_should_compute_nodes_with_constant_inputs(void **state)
 {
     (void)state;
@@ -135,6 +137,68 @@ static void fold_should_pass_over_nodes_that_it_does_not_know(void **state)
     build_free(graph);
 }
 
+static void fold_should_leave_to_run_time_what_goes_beyond_the_budget(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *a = build_weight(graph, "a", SHAPE(64), 1), *sums[3];
+    for (int i = 0; i < 3; i++)
+        build_output(graph, sums[i] = NODE(graph, "Add", "add", a, a));
+    build_output(graph, NODE(graph, "Identity", "view", a)); /* takes nothing */
+    assert_ok(ldnq_ops_bind(graph, &err));
+    assert_ok(ldnq_fold_within(graph, 2 * 64 * sizeof(float), &err));
+    assert_true(sums[0]->constant && sums[1]->constant && !sums[2]->constant);
+    assert_int_equal(graph->node_count, 1);
+    assert_ptr_equal(sums[2]->producer, graph->nodes[0]);
+    assert_true(ldnq_shape_equal(&sums[2]->shape, &SHAPE(64)));
+    build_free(graph);
+}
+
+static void fold_should_fold_nodes_with_outputs_left_out(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *a = build_weight(graph, "a", SHAPE(4), 1);
+    struct ldnq_value *half = NODE(graph, "Split", "split", a);
+    struct ldnq_value *drop = NODE(graph, "Dropout", "drop", half);
+    build_left_out(graph, half, 1, 2);
+    build_left_out(graph, drop, 0, 2);
+    build_output(graph, drop);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 0);
+    assert_memory_equal(drop->constant->data, (float *)a->constant->data + 2, 2 * sizeof(float));
+    build_free(graph);
+}
+
+static struct ldnq_value *build_codes(struct ldnq_graph *graph)
+{
+    struct ldnq_value *value;
+    struct ldnq_tensor *tensor;
+    assert_ok(ldnq_tensor_create(graph->arena, LDNQ_INT8, &SHAPE(4), &tensor, &err));
+    assert_ok(ldnq_graph_add_constant(graph, "codes", tensor, &value, &err));
+    return value;
+}
+
+static void fold_should_mark_what_comes_from_codes(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *scale = build_weight(graph, "scale", ((struct ldnq_shape){ .rank = 0 }), 1);
+    struct ldnq_value *codes = build_codes(graph), *plain = build_weight(graph, "w", SHAPE(4), 2);
+    struct ldnq_value *w = NODE(graph, "DequantizeLinear", "dequantize", codes, scale);
+    for (int i = 0; i < 10; i++) {
+        w = NODE(graph, "Add", "add", w, w);
+        plain = NODE(graph, "Add", "add_plain", plain, plain);
+    }
+    build_output(graph, w);
+    build_output(graph, plain);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_true(w->constant && w->from_codes);
+    assert_true(plain->constant && !plain->from_codes);
+    assert_false(codes->from_codes);
+    build_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +209,9 @@ int main(void)
         cmocka_unit_test(fold_should_leave_to_run_time_what_symbols_can_not_answer),
         cmocka_unit_test(fold_should_name_the_node_whose_inputs_do_not_fit),
         cmocka_unit_test(fold_should_pass_over_nodes_that_it_does_not_know),
+        cmocka_unit_test(fold_should_leave_to_run_time_what_goes_beyond_the_budget),
+        cmocka_unit_test(fold_should_fold_nodes_with_outputs_left_out),
+        cmocka_unit_test(fold_should_mark_what_comes_from_codes),
     };
     return cmocka_run_group_tests_name("fold", tests, NULL, NULL);
 }

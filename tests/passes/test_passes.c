@@ -1,6 +1,8 @@
 /* Binding, BatchNormalization, dead code. */
 #include "graph_build.h"
 
+#include <math.h>
+
 /* x -> Conv -> BatchNormalization -> out; the convolution has groups and a bias. */
 struct normed {
     struct ldnq_graph *graph;
@@ -139,15 +141,163 @@ static void run_should_name_all_nodes_that_can_not_be_executed(void **state)
     build_free(graph);
 }
 
+static void batchnorm_should_stay_where_the_merged_numbers_are_not_finite(void **state)
+{
+    (void)state;
+    struct normed n = build_normed();
+    ((float *)n.out->producer->inputs[4]->constant->data)[3] = -1.0f; /* the root of the variance */
+    build_output(n.graph, n.out);
+    assert_ok(ldnq_passes_run(n.graph, &err));
+    assert_int_equal(n.graph->node_count, 2);
+    assert_ptr_equal(n.graph->nodes[0]->inputs[1], n.weight);
+    build_free(n.graph);
+}
+
+static void batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 3));
+    struct ldnq_value *gemm = NODE(graph, "Gemm", "fc", x, build_weight(graph, "w", SHAPE(3, 4), 1));
+    struct ldnq_node *node = gemm->producer;
+    struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
+    attrs[node->attr_count++] =
+        (struct ldnq_attr){ .name = "beta", .kind = LDNQ_ATTR_FLOAT, .f = 1e-40f };
+    struct ldnq_value *variance = build_weight(graph, "var", SHAPE(4), 2);
+    for (int i = 0; i < 4; i++)
+        ((float *)variance->constant->data)[i] += 1.5f;
+    build_output(graph, NODE(graph, "BatchNormalization", "norm", gemm,
+                             build_weight(graph, "scale", SHAPE(4), 3),
+                             build_weight(graph, "shift", SHAPE(4), 4),
+                             build_weight(graph, "mean", SHAPE(4), 5), variance));
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 2);
+    struct ldnq_tensor *out = build_run(graph, build_tensor(graph->arena, SHAPE(2, 3), 9));
+    for (int i = 0; i < 8; i++)
+        assert_true(isfinite(((float *)out->data)[i]));
+    build_free(graph);
+}
+
+/* Behind a foreign node nothing is inferred, and so nothing has been checked. */
+static void batchnorm_should_stay_where_the_bias_does_not_fit(void **state)
+{
+    (void)state;
+    struct normed n = build_normed();
+    struct ldnq_node *conv = n.conv->producer;
+    n.graph->node_count = 0;
+    conv->inputs[0] = NODE(n.graph, "Foreign", "foreign", conv->inputs[0]);
+    conv->inputs[2] = build_weight(n.graph, "short", SHAPE(1), 2);
+    n.graph->nodes[n.graph->node_count++] = conv;
+    n.graph->nodes[n.graph->node_count++] = n.out->producer;
+    build_output(n.graph, n.out);
+    assert_fails(ldnq_ops_bind(n.graph, &err), LDNQ_UNSUPPORTED, "'foreign'");
+    assert_ok(ldnq_pass_fold(n.graph, &err));
+    assert_ok(ldnq_pass_batchnorm(n.graph, &err));
+    assert_int_equal(n.graph->node_count, 3);
+    build_free(n.graph);
+}
+
+static void batchnorm_should_remember_where_the_weight_came_from(void **state)
+{
+    (void)state;
+    struct normed n = build_normed();
+    struct ldnq_node *conv = n.conv->producer;
+    n.graph->node_count = 0;
+    struct ldnq_value *twice = NODE(n.graph, "Add", "twice", n.weight, n.weight);
+    conv->inputs[1] = twice;
+    n.graph->nodes[n.graph->node_count++] = conv;
+    n.graph->nodes[n.graph->node_count++] = n.out->producer;
+    build_output(n.graph, n.out);
+    assert_ok(ldnq_ops_bind(n.graph, &err));
+    assert_ok(ldnq_pass_fold(n.graph, &err));
+    twice->from_codes = true;
+    assert_ok(ldnq_pass_batchnorm(n.graph, &err));
+    assert_int_equal(n.graph->node_count, 1);
+    assert_ptr_not_equal(conv->inputs[1], twice);
+    assert_ptr_equal(conv->inputs[1]->folded_from, twice->folded_from);
+    assert_non_null(twice->folded_from);
+    assert_true(conv->inputs[1]->from_codes && !conv->inputs[2]->from_codes);
+    build_free(n.graph);
+}
+
+static void bind_should_list_only_what_is_open(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    build_symbol(graph, "elsewhere"); /* of an output, say */
+    int64_t n = build_symbol(graph, "N"), unnamed = build_symbol(graph, NULL);
+    build_input(graph, "x", SHAPE(n, 3, unnamed));
+    build_input(graph, "y", SHAPE(n));
+    assert_fails(ldnq_pass_bind_dim(graph, "M", 4, &err), LDNQ_USAGE, "there are 'N', 'x:2'");
+    assert_null(strstr(err.message, "elsewhere"));
+    assert_ok(ldnq_pass_bind_dim(graph, "N", 4, &err));
+    assert_fails(ldnq_pass_bind_dim(graph, "N", 4, &err), LDNQ_USAGE, "there are 'x:2'");
+    assert_ok(ldnq_pass_bind_dim(graph, "x:2", 4, &err));
+    assert_fails(ldnq_pass_bind_dim(graph, "N", 4, &err), LDNQ_USAGE, "there is none");
+    build_free(graph);
+}
+
+/* The inputs of "behind" don't even fit. */
+static void run_should_not_look_at_what_nothing_reads(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 3));
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 5), 1);
+    struct ldnq_value *unread = NODE(graph, "Add", "unread", w, w);
+    NODE(graph, "Gemm", "behind", x, unread);
+    build_output(graph, NODE(graph, "Relu", "relu", x));
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_null(unread->constant);
+    assert_int_equal(graph->node_count, 1);
+    build_free(graph);
+}
+
+static struct ldnq_graph *build_variadic(const char *type, bool first, bool last)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(2));
+    struct ldnq_value *out = NODE(graph, type, "many", x, x, x);
+    build_attr(out, "axis", 0);
+    if (!first)
+        out->producer->inputs[0] = NULL;
+    if (!last)
+        out->producer->inputs[2] = NULL;
+    build_output(graph, out);
+    return graph;
+}
+
+static void run_should_refuse_gaps_among_any_number_of_inputs(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "Concat", "Sum", "Max", "Min", "Mean" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct ldnq_graph *graph = build_variadic(types[i], false, true);
+        assert_fails(ldnq_passes_run(graph, &err), LDNQ_MODEL, "lacks its input 0");
+        build_free(graph);
+        graph = build_variadic(types[i], true, false);
+        assert_ok(ldnq_passes_run(graph, &err));
+        build_run(graph, build_tensor(graph->arena, SHAPE(2), 1));
+        build_free(graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batchnorm_should_not_change_what_the_network_computes),
         cmocka_unit_test(batchnorm_should_stay_where_the_convolution_is_read_elsewhere),
         cmocka_unit_test(batchnorm_should_stay_where_its_numbers_come_with_the_data),
+        cmocka_unit_test(batchnorm_should_stay_where_the_merged_numbers_are_not_finite),
+        cmocka_unit_test(batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny),
+        cmocka_unit_test(batchnorm_should_stay_where_the_bias_does_not_fit),
+        cmocka_unit_test(batchnorm_should_remember_where_the_weight_came_from),
         cmocka_unit_test(dead_should_take_out_what_nothing_reads),
         cmocka_unit_test(bind_should_give_open_dimensions_their_size),
         cmocka_unit_test(bind_should_name_the_dimensions_there_are),
+        cmocka_unit_test(bind_should_list_only_what_is_open),
+        cmocka_unit_test(run_should_not_look_at_what_nothing_reads),
+        cmocka_unit_test(run_should_refuse_gaps_among_any_number_of_inputs),
         cmocka_unit_test(run_should_name_all_nodes_that_can_not_be_executed),
     };
     return cmocka_run_group_tests_name("passes", tests, NULL, NULL);

@@ -2,7 +2,9 @@
 #include "graph_build.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <ldnq/pipeline.h>
@@ -263,6 +265,147 @@ static void a_weight_read_twice_in_one_role_should_keep_one_set_of_codes(void **
     build_free(graph);
 }
 
+/* The means over samples and positions of (N, C, H, W), by channel. */
+static void channel_means(const struct ldnq_tensor *tensor, double *means)
+{
+    size_t channels = (size_t)tensor->shape.dim[1];
+    size_t plane = (size_t)(tensor->shape.dim[2] * tensor->shape.dim[3]);
+    for (size_t c = 0; c < channels; c++)
+        means[c] = 0;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        means[i / plane % channels] +=
+            (double)((float *)tensor->data)[i] * (double)channels / (double)count;
+}
+
+/* Two convolutions that read one weight; output 0 is the second one's. */
+static struct ldnq_graph *build_shared(void)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "a", x, w, build_weight(graph, "ba", SHAPE(4), 2));
+    build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w,
+                             build_weight(graph, "bb", SHAPE(4), 3)));
+    assert_ok(ldnq_passes_run(graph, &err));
+    return graph;
+}
+
+/* Where the bias is best, codes change no channel's mean output. */
+static void a_layer_that_shares_codes_should_have_its_own_best_bias(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_shared();
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "admm-paper");
+    assert_ok(quantize(graph, &options, &result));
+    assert_non_null(result->layers[1].shared);
+    assert_true(result->layers[1].error < result->layers[1].error_start);
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
+    double got[4], want[4];
+    channel_means(build_run(graph, input), got);
+    struct ldnq_node *node = result->layers[1].layer.node;
+    node->inputs[1]->constant = result->layers[1].layer.weight;
+    node->inputs[2]->constant = result->layers[1].layer.bias;
+    channel_means(build_run(graph, input), want);
+    for (size_t c = 0; c < 4; c++)
+        assert_true(fabs(got[c] - want[c]) < 1e-5);
+    build_free(graph);
+}
+
+static void rounding_should_keep_the_bias_of_the_file_also_where_codes_are_shared(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_shared();
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    assert_ok(quantize(graph, &options, &result));
+    for (size_t i = 0; i < 2; i++)
+        assert_same_bits(result->layers[i].bias, result->layers[i].layer.bias);
+    build_free(graph);
+}
+
+/* ---- samples that don't fit, and memory -------------------------------------------------- */
+
+static void samples_that_do_not_fit_a_layer_should_be_named_with_it(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(
+        graph, "x", SHAPE(build_symbol(graph, "N"), build_symbol(graph, "C"), 6, 6));
+    build_output(graph, NODE(graph, "Conv", "narrow", x,
+                             build_weight(graph, "w", SHAPE(2, 3, 1, 1), 1)));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    assert_fails(quantize(graph, &options, &result), LDNQ_DATA,
+                 "m.onnx: node 'narrow' (Conv, opset 13): ");
+    assert_non_null(strstr(err.message, "x.npy[0]"));
+    build_free(graph);
+}
+
+static void a_layer_without_input_should_be_named(void **state)
+{
+    (void)state;
+    static const int64_t zero[] = { 0 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *ints = build_ints(graph, "zero", 1, zero);
+    struct ldnq_value *none = NODE(graph, "Slice", "none", x, ints, ints, ints);
+    build_output(graph, NODE(graph, "Conv", "starved", none,
+                             build_weight(graph, "w", SHAPE(2, 4, 1, 1), 1)));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    assert_fails(quantize(graph, &options, &result), LDNQ_DATA,
+                 "node 'starved' (Conv, opset 13): the calibration samples give it no input");
+    build_free(graph);
+}
+
+/* They can be read again, so that no memory and no file is needed for them. */
+static void the_samples_themselves_should_not_be_stored(void **state)
+{
+    (void)state;
+    static const char *const front[] = { "grouped" };
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    options.only = front;
+    options.only_count = 1;
+    options.max_bytes = 1;
+    setenv("TMPDIR", "/nonexistent/folder", 1);
+    struct ldnq_graph *graph = quantized(&options, &result);
+    unsetenv("TMPDIR");
+    assert_int_equal(result->layers[0].layer.place, 0);
+    build_free(graph);
+}
+
+static void a_full_disk_should_be_told_with_its_folder(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    struct rlimit limit, small;
+    struct ldnq_graph *graph = build_network();
+    assert_ok(ldnq_passes_run(graph, &err));
+    options.max_bytes = 1;
+    setenv("TMPDIR", folder, 1);
+    void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    small = limit;
+    small.rlim_cur = 100;
+    setrlimit(RLIMIT_FSIZE, &small);
+    enum ldnq_status status = quantize(graph, &options, &result);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    signal(SIGXFSZ, before);
+    unsetenv("TMPDIR");
+    assert_int_equal(status, LDNQ_IO);
+    assert_memory_equal(err.message, folder, strlen(folder));
+    assert_non_null(strstr(err.message, "can't be written: File too large"));
+    build_free(graph);
+}
+
+/* ---- layers ------------------------------------------------------------------------------ */
+
 static void nan_in_a_weight_should_be_named(void **state)
 {
     (void)state;
@@ -273,7 +416,10 @@ static void nan_in_a_weight_should_be_named(void **state)
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
     assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
-                 "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is nan");
+                 "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is NaN; --skip 'plain'");
+    ((float *)weight->constant->data)[7] = INFINITY;
+    assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
+                 "element 7 of its weight is infinity");
     build_free(graph);
 }
 
@@ -296,6 +442,27 @@ static void layers_should_say_why_they_can_not_be_quantized(void **state)
     build_free(graph);
 }
 
+/* Seven readers of each value in a row of sixteen: 7^16 ways back to the front. */
+static void a_weight_from_many_folded_nodes_should_be_listed_at_once(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4));
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4), 1);
+    static const char *const names[] = { "a", "b", "c", "d", "e", "f", "g", "h",
+                                         "i", "j", "k", "l", "m", "n", "o", "p" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        w = NODE(graph, "Mean", names[i], w, w, w, w, w, w, w);
+    build_output(graph, NODE(graph, "MatMul", "head", x, w));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_layer *layers;
+    size_t count;
+    assert_ok(ldnq_layers_list(graph, graph->arena, &layers, &count, &err));
+    assert_int_equal(count, 1);
+    assert_null(layers[0].refusal);
+    build_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,8 +472,15 @@ int main(void)
         cmocka_unit_test(skip_and_only_should_choose_layers),
         cmocka_unit_test(patterns_without_a_layer_should_be_refused),
         cmocka_unit_test(a_weight_read_twice_in_one_role_should_keep_one_set_of_codes),
+        cmocka_unit_test(a_layer_that_shares_codes_should_have_its_own_best_bias),
+        cmocka_unit_test(rounding_should_keep_the_bias_of_the_file_also_where_codes_are_shared),
+        cmocka_unit_test(samples_that_do_not_fit_a_layer_should_be_named_with_it),
+        cmocka_unit_test(a_layer_without_input_should_be_named),
+        cmocka_unit_test(the_samples_themselves_should_not_be_stored),
+        cmocka_unit_test(a_full_disk_should_be_told_with_its_folder),
         cmocka_unit_test(nan_in_a_weight_should_be_named),
         cmocka_unit_test(layers_should_say_why_they_can_not_be_quantized),
+        cmocka_unit_test(a_weight_from_many_folded_nodes_should_be_listed_at_once),
     };
     return cmocka_run_group_tests_name("quantize", tests, make_samples, remove_samples);
 }

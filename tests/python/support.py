@@ -63,12 +63,12 @@ def run(model, feeds, folder, *options):
 # ---- ONNX Runtime
 
 
-def loadable(model):
-    """The file; ONNX Runtime takes none with two nodes of one name, ONNX and ldnq do."""
-    proto = onnx.load(model, load_external_data=False)
+def loadable(source):
+    """A source file for ONNX Runtime, which takes none with two nodes of one name."""
+    proto = onnx.load(source, load_external_data=False)
     names = [node.name for node in proto.graph.node if node.name]
     if len(set(names)) == len(names):
-        return str(model)
+        return source
     for node in proto.graph.node:
         node.name = ""
     return proto.SerializeToString()
@@ -80,7 +80,7 @@ def session(model, optimized=True):
     options.intra_op_num_threads = 2
     if not optimized:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(loadable(model), options,
+    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options,
                                         providers=["CPUExecutionProvider"])
 
 

@@ -19,7 +19,7 @@ import pytest
 
 import small_models as small
 import support
-from bad_cases import CALIB, CASES, DIGIT_MODEL, IGNORED, on_digits, quantize
+from bad_cases import CALIB, CASES, DIGIT_MODEL, on_digits, quantize
 from support import DIGITS, IO, MODEL, weights
 
 PROGRAMS = {"plain": support.LDNQ}
@@ -32,7 +32,6 @@ SANITIZERS = {
 }
 
 KEPT = b"what was there before"
-KNOWN = pytest.mark.xfail(strict=True, raises=AssertionError)
 
 
 @pytest.fixture(params=PROGRAMS.values(), ids=PROGRAMS)
@@ -57,9 +56,7 @@ def listing(folder):
     return sorted(path.relative_to(folder) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("case", [
-    pytest.param(case, id=name, marks=[KNOWN] if case in IGNORED else [])
-    for name, case in CASES.items()])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_bad_input_should_be_refused_in_one_line(case, program, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()

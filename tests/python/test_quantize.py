@@ -341,7 +341,7 @@ def prepare(build, tmp_path):
 
 def close(out, source, feeds):
     """Relative error of the outputs against the float model's, in ONNX Runtime."""
-    want, got = support.ort_run(source, feeds), support.ort_run(out, feeds)
+    want, got = support.ort_run(support.loadable(source), feeds), support.ort_run(out, feeds)
     assert list(want) == list(got)
     return max(np.linalg.norm(got[n] - want[n]) / np.linalg.norm(want[n]) for n in want)
 

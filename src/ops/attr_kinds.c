@@ -1,0 +1,80 @@
+#include "ops/attr_kinds.h"
+
+#include <string.h>
+
+/* The kinds of attributes that ldnq reads, by name: ai.onnx gives one name one
+ * kind in all its operators, but for "value". Grouped by kind. */
+static const struct attr_kind {
+    const char *name;
+    enum ldnq_attr_kind kind;
+} kinds[] = {
+    { "allowzero", LDNQ_ATTR_INT },
+    { "antialias", LDNQ_ATTR_INT },
+    { "axis", LDNQ_ATTR_INT },
+    { "block_size", LDNQ_ATTR_INT },
+    { "blocksize", LDNQ_ATTR_INT },
+    { "ceil_mode", LDNQ_ATTR_INT },
+    { "count_include_pad", LDNQ_ATTR_INT },
+    { "end", LDNQ_ATTR_INT },
+    { "exclude_outside", LDNQ_ATTR_INT },
+    { "exclusive", LDNQ_ATTR_INT },
+    { "fmod", LDNQ_ATTR_INT },
+    { "group", LDNQ_ATTR_INT },
+    { "k", LDNQ_ATTR_INT },
+    { "keepdims", LDNQ_ATTR_INT },
+    { "largest", LDNQ_ATTR_INT },
+    { "noop_with_empty_axes", LDNQ_ATTR_INT },
+    { "num_groups", LDNQ_ATTR_INT },
+    { "num_outputs", LDNQ_ATTR_INT },
+    { "output_dtype", LDNQ_ATTR_INT },
+    { "p", LDNQ_ATTR_INT },
+    { "reverse", LDNQ_ATTR_INT },
+    { "select_last_index", LDNQ_ATTR_INT },
+    { "size", LDNQ_ATTR_INT },
+    { "spatial", LDNQ_ATTR_INT },
+    { "start", LDNQ_ATTR_INT },
+    { "to", LDNQ_ATTR_INT },
+    { "training_mode", LDNQ_ATTR_INT },
+    { "transA", LDNQ_ATTR_INT },
+    { "transB", LDNQ_ATTR_INT },
+    { "upper", LDNQ_ATTR_INT },
+    { "alpha", LDNQ_ATTR_FLOAT },
+    { "beta", LDNQ_ATTR_FLOAT },
+    { "bias", LDNQ_ATTR_FLOAT },
+    { "cubic_coeff_a", LDNQ_ATTR_FLOAT },
+    { "epsilon", LDNQ_ATTR_FLOAT },
+    { "gamma", LDNQ_ATTR_FLOAT },
+    { "max", LDNQ_ATTR_FLOAT },
+    { "min", LDNQ_ATTR_FLOAT },
+    { "approximate", LDNQ_ATTR_STRING },
+    { "auto_pad", LDNQ_ATTR_STRING },
+    { "coordinate_transformation_mode", LDNQ_ATTR_STRING },
+    { "mode", LDNQ_ATTR_STRING },
+    { "nearest_mode", LDNQ_ATTR_STRING },
+    { "axes", LDNQ_ATTR_INTS },
+    { "dilations", LDNQ_ATTR_INTS },
+    { "ends", LDNQ_ATTR_INTS },
+    { "kernel_shape", LDNQ_ATTR_INTS },
+    { "pads", LDNQ_ATTR_INTS },
+    { "perm", LDNQ_ATTR_INTS },
+    { "split", LDNQ_ATTR_INTS },
+    { "starts", LDNQ_ATTR_INTS },
+    { "strides", LDNQ_ATTR_INTS },
+    { "scales", LDNQ_ATTR_FLOATS },
+};
+
+/* In the order of enum ldnq_attr_kind. */
+static const char *const kind_names[] = { "a float", "an int", "a string", "a tensor",
+                                          "floats", "ints", "strings", "of another kind" };
+
+enum ldnq_status ldnq_op_check_attr_kinds(const struct ldnq_node *node, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < node->attr_count; i++) {
+        const struct ldnq_attr *attr = &node->attrs[i];
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (strcmp(attr->name, kinds[k].name) == 0 && attr->kind != kinds[k].kind)
+                return ldnq_fail(err, LDNQ_MODEL, "its attribute '%s' is %s where it should be %s",
+                                 attr->name, kind_names[attr->kind], kind_names[kinds[k].kind]);
+    }
+    return LDNQ_OK;
+}
