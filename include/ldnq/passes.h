@@ -27,6 +27,10 @@ enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err
  * finite stays. The merged node is kept in node->merged. */
 enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err);
 
+/* Lets a convolution do the zero padding of a Pad in front of it. The Pad stays
+ * for others who read it; the file's nodes are not changed. */
+enum ldnq_status ldnq_pass_pad(struct ldnq_graph *graph, struct ldnq_error *err);
+
 /* Takes out nodes whose outputs nothing reads. */
 enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err);
 

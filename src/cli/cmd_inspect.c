@@ -96,7 +96,8 @@ static void print_layer(const struct ldnq_layer *layer)
     printf("%-6s %-18s %10zu %12s  %-11s  %s%s%s\n", layer->node->op_type,
            shape_text(layer->weight, shape, sizeof shape),
            layer->weight ? ldnq_tensor_count(layer->weight) : 0, macs_text,
-           layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label), layer->refusal ? ": " : "",
+           layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label),
+           layer->refusal ? ": " : "",
            layer->refusal ? layer->refusal : "");
 }
 
@@ -109,7 +110,8 @@ static void print_table(const struct view *view)
     bool is_known = true;
     char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
-           ldnq_model_ir_version(model), ldnq_model_opset(model), cli_plain(ldnq_model_producer(model), producer),
+           ldnq_model_ir_version(model), ldnq_model_opset(model),
+           cli_plain(ldnq_model_producer(model), producer),
            ldnq_model_bytes(model));
     print_values("input ", graph->inputs, graph->input_count, graph);
     print_values("output", graph->outputs, graph->output_count, graph);

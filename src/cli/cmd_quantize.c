@@ -328,7 +328,8 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from", "--skip", "--only",
+    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from",
+    "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
 };

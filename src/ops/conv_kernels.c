@@ -14,6 +14,8 @@
 #define LEAST_POSITIONS ((size_t)128)
 #define MOST_COLUMNS ((size_t)1024)
 #define SLAB_FLOATS ((size_t)6 << 10)
+/* Of a depthwise kernel's line; wider ones take another way. */
+#define MOST_TAPS ((size_t)64)
 
 static size_t inputs_of(const struct ldnq_conv_job *job)
 {
@@ -28,7 +30,8 @@ static size_t plane_of(const struct ldnq_conv_job *job)
 
 static bool is_depthwise(const struct ldnq_conv_job *job)
 {
-    return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1;
+    return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1 &&
+           job->geometry.kernel_w <= MOST_TAPS;
 }
 
 /* The image's own memory is the matrix of columns. */
@@ -220,18 +223,19 @@ static void add_1(const float *restrict line, float w, float *restrict y, size_t
         y[x] += w * line[x];
 }
 
-static void add_taps(const struct ldnq_slab *slab, size_t row, size_t kh, const float *w,
-                     size_t width, float *y, size_t count)
+/* `line` is where the first tap reads; the others are `offsets` from there. */
+static void add_taps(const float *line, const size_t *offsets, const float *w, size_t width,
+                     float *y, size_t count)
 {
-    const float *line[5];
+    const float *lines[5];
     if (width == 3 || width == 5) {
         for (size_t kw = 0; kw < width; kw++)
-            line[kw] = ldnq_slab_line(slab, row, kh, kw);
-        (width == 3 ? add_3 : add_5)(line, w, y, count);
+            lines[kw] = line + offsets[kw];
+        (width == 3 ? add_3 : add_5)(lines, w, y, count);
         return;
     }
     for (size_t kw = 0; kw < width; kw++)
-        add_1(ldnq_slab_line(slab, row, kh, kw), w[kw], y, count);
+        add_1(line + offsets[kw], w[kw], y, count);
 }
 
 static void depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
@@ -239,11 +243,15 @@ static void depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_ti
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     const float *w = job->weight + channel * g->kernel_h * g->kernel_w;
+    size_t offsets[MOST_TAPS];
+    for (size_t kw = 0; kw < g->kernel_w; kw++)
+        offsets[kw] = (size_t)(ldnq_slab_line(slab, 0, 0, kw) - slab->data);
     for (size_t row = 0; row < tile->rows; row++) {
         float *line = y + (tile->y + row) * g->out_w + tile->x;
         memset(line, 0, tile->columns * sizeof *line);
         for (size_t kh = 0; kh < g->kernel_h; kh++)
-            add_taps(slab, row, kh, w + kh * g->kernel_w, g->kernel_w, line, tile->columns);
+            add_taps(ldnq_slab_line(slab, row, kh, 0), offsets, w + kh * g->kernel_w,
+                     g->kernel_w, line, tile->columns);
         finish(job, channel, line, tile->columns);
     }
 }

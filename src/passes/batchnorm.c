@@ -95,8 +95,10 @@ static enum ldnq_status merge_tensors(struct merge *merge, struct ldnq_error *er
     if (!factor)
         return LDNQ_NOMEM;
     const struct ldnq_node *norm = merge->norm;
-    const float *scale = float_constant(norm, SCALE)->data, *shift = float_constant(norm, SHIFT)->data;
-    const float *mean = float_constant(norm, MEAN)->data, *var = float_constant(norm, VARIANCE)->data;
+    const float *scale = float_constant(norm, SCALE)->data;
+    const float *shift = float_constant(norm, SHIFT)->data;
+    const float *mean = float_constant(norm, MEAN)->data;
+    const float *var = float_constant(norm, VARIANCE)->data;
     const float *old = merge->bias ? merge->bias->data : NULL;
     double epsilon = ldnq_attr_float(norm, "epsilon", 1e-5f), beta = merge->view.bias_factor;
     for (size_t c = 0; c < merge->channels; c++) {
@@ -126,7 +128,8 @@ static enum ldnq_status set_constant(const struct merge *merge, size_t input,
 {
     struct ldnq_node *layer = merge->layer;
     struct ldnq_value *old = input < layer->input_count ? layer->inputs[input] : NULL, *value;
-    const char *name = old ? old->name : ldnq_arena_printf(merge->graph->arena, err, "%s.bias", layer->label);
+    const char *name = old ? old->name
+                           : ldnq_arena_printf(merge->graph->arena, err, "%s.bias", layer->label);
     if (!name)
         return LDNQ_NOMEM;
     if (input >= layer->input_count) {

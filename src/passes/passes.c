@@ -131,6 +131,7 @@ enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *er
     LDNQ_TRY(ldnq_pass_dead(graph, err));
     LDNQ_TRY(ldnq_pass_fold(graph, err));
     LDNQ_TRY(ldnq_pass_batchnorm(graph, err));
+    LDNQ_TRY(ldnq_pass_pad(graph, err));
     LDNQ_TRY(ldnq_pass_dead(graph, err));
     return ldnq_graph_verify(graph, err);
 }

@@ -79,6 +79,74 @@ static void batchnorm_should_stay_where_its_numbers_come_with_the_data(void **st
     build_free(n.graph);
 }
 
+/* x -> Pad -> Conv; the convolution has pads of its own. */
+static struct ldnq_graph *build_padded(const int64_t pads[8], struct ldnq_value **pad)
+{
+    static const int64_t own[] = { 1, 0, 0, 2 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 5, 4));
+    *pad = NODE(graph, "Pad", "pad", x, build_ints(graph, "pads", 8, pads));
+    struct ldnq_value *out =
+        NODE(graph, "Conv", "conv", *pad, build_weight(graph, "w", SHAPE(3, 2, 3, 3), 1));
+    build_attr_ints(out, "pads", 4, own);
+    build_output(graph, out);
+    return graph;
+}
+
+static const int64_t spatial[] = { 0, 0, 2, 1, 0, 0, 0, 3 };
+
+static void pad_should_go_into_the_convolution_behind_it(void **state)
+{
+    (void)state;
+    struct ldnq_value *pad;
+    struct ldnq_graph *graph = build_padded(spatial, &pad);
+    assert_ok(ldnq_ops_bind(graph, &err));
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(2, 2, 5, 4), 9);
+    struct ldnq_tensor *before = build_run(graph, input);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 1);
+    assert_close(build_run(graph, input), before, 1e-6);
+    build_free(graph);
+}
+
+static void pad_should_stay_where_a_convolution_can_not_do_it(void **state)
+{
+    (void)state;
+    static const int64_t cuts[] = { 0, 0, -1, 1, 0, 0, 0, 3 };
+    struct ldnq_value *pad;
+    struct ldnq_graph *graph = build_padded(cuts, &pad);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 2);
+    build_free(graph);
+
+    graph = build_padded(spatial, &pad);
+    struct ldnq_value *one = build_weight(graph, "one", SHAPE(1), 3);
+    pad->producer->inputs[pad->producer->input_count++] = one;
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 2);
+    build_free(graph);
+
+    graph = build_padded(spatial, &pad);
+    struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)pad->producer->attrs;
+    attrs[pad->producer->attr_count++] =
+        (struct ldnq_attr){ .name = "mode", .kind = LDNQ_ATTR_STRING, .s = "edge" };
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 2);
+    build_free(graph);
+}
+
+static void pad_should_stay_for_others_who_read_it(void **state)
+{
+    (void)state;
+    struct ldnq_value *pad;
+    struct ldnq_graph *graph = build_padded(spatial, &pad);
+    build_output(graph, pad);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(graph->node_count, 2);
+    assert_string_equal(ldnq_graph_find_node(graph, "conv")->inputs[0]->name, "x");
+    build_free(graph);
+}
+
 static void dead_should_take_out_what_nothing_reads(void **state)
 {
     (void)state;
@@ -292,6 +360,9 @@ int main(void)
         cmocka_unit_test(batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny),
         cmocka_unit_test(batchnorm_should_stay_where_the_bias_does_not_fit),
         cmocka_unit_test(batchnorm_should_remember_where_the_weight_came_from),
+        cmocka_unit_test(pad_should_go_into_the_convolution_behind_it),
+        cmocka_unit_test(pad_should_stay_where_a_convolution_can_not_do_it),
+        cmocka_unit_test(pad_should_stay_for_others_who_read_it),
         cmocka_unit_test(dead_should_take_out_what_nothing_reads),
         cmocka_unit_test(bind_should_give_open_dimensions_their_size),
         cmocka_unit_test(bind_should_name_the_dimensions_there_are),
