@@ -68,6 +68,12 @@ def floats(rng, sizes):
     return rng.normal(0, 2, sizes).astype(F)
 
 
+def wholes(rng, sizes):
+    """Small whole numbers: sums of their products are exact in any order, so that what
+    cancels shows no rounding, which differs from one way of summing to the next."""
+    return rng.integers(-8, 9, sizes).astype(F)
+
+
 def axis_of(rng, rank):
     return int(rng.integers(-rank, rank))
 
@@ -324,11 +330,11 @@ def convolution(rng):
     groups = int(pick(rng, 1, 1, 2, 4))
     inputs, outputs = groups * int(rng.integers(1, 4)), groups * int(rng.integers(1, 4))
     attributes = window(rng, axes, ceil_mode=False)
-    x = floats(rng, [2, inputs, *list_of(rng, axes, 6, 12)])
-    w = floats(rng, [outputs, inputs // groups, *attributes["kernel_shape"]])
+    x = wholes(rng, [2, inputs, *list_of(rng, axes, 6, 12)])
+    w = wholes(rng, [outputs, inputs // groups, *attributes["kernel_shape"]])
     if attributes["auto_pad"] in ("NOTSET", "VALID"):
         attributes["dilations"] = list_of(rng, axes, 1, 3)
-    bias = [floats(rng, [outputs])] if rng.random() < 0.5 else []
+    bias = [wholes(rng, [outputs])] if rng.random() < 0.5 else []
     return Case("Conv", [x, w, *bias], group=groups, **attributes)
 
 
@@ -336,8 +342,8 @@ def convolution(rng):
 def gemm(rng):
     m, k, n = (int(size) for size in rng.integers(1, 9, 3))
     left, right = int(rng.integers(0, 2)), int(rng.integers(0, 2))
-    a, b = floats(rng, (k, m) if left else (m, k)), floats(rng, (n, k) if right else (k, n))
-    c = pick(rng, [], [floats(rng, n)], [floats(rng, (m, 1))], [floats(rng, ())])
+    a, b = wholes(rng, (k, m) if left else (m, k)), wholes(rng, (n, k) if right else (k, n))
+    c = pick(rng, [], [wholes(rng, n)], [wholes(rng, (m, 1))], [wholes(rng, ())])
     return Case("Gemm", [a, b, *c], transA=left, transB=right, alpha=0.7, beta=1.3)
 
 
@@ -345,7 +351,7 @@ def gemm(rng):
 def matmul(rng):
     m, k, n = (int(size) for size in rng.integers(1, 9, 3))
     batch = shape(rng, most=2, zero=0)
-    a, b = floats(rng, [*batch, m, k]), floats(rng, [*broadcasting(rng, batch), k, n])
+    a, b = wholes(rng, [*batch, m, k]), wholes(rng, [*broadcasting(rng, batch), k, n])
     return Case("MatMul", pick(rng, [a, b], [a[..., 0, :] if m == 1 else a, b[..., 0]]))
 
 
