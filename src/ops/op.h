@@ -30,6 +30,9 @@ enum ldnq_op_flag {
      * While folding it may fail (Size of a shape with symbols); the value then
      * stays unknown. */
     LDNQ_OP_READS_SHAPE = 64,
+    /* Output 0 holds integer codes of input 0, and a gradient flows through them all
+     * the same: the straight-through estimator (QuantizeLinear). */
+    LDNQ_OP_CODES = 128,
     /* forward applies call->clamp to output 0, so that a Relu or Clip behind it
      * costs no pass over memory of its own. */
     LDNQ_OP_CLAMPS = 32,
@@ -53,6 +56,21 @@ struct ldnq_op_call {
     const struct ldnq_clamp *clamp; /* forward, for LDNQ_OP_CLAMPS; NULL for none */
 };
 
+/* Gradients of one scalar loss through one use of a node. Shapes of all inputs and
+ * outputs are in `call`; data only of those that the record says it reads back
+ * (reads_in, reads_out), and of constants. Gradients are float32 in the shape of
+ * their tensor, also those of integer codes (ops/quantizelinear.c). */
+struct ldnq_op_grad {
+    const struct ldnq_op_call *call; /* scratch: what backward_scratch asked for */
+    /* By output: the loss' gradient; NULL where the output does not matter to it. */
+    const struct ldnq_tensor *const *out;
+    /* By input: data is NULL where the gradient is not wanted; else memory that
+     * backward overwrites as a whole (the executor sums over the readers). */
+    struct ldnq_tensor *in;
+};
+
+#define LDNQ_ALL_INPUTS (~0u)
+
 struct ldnq_op_layer;
 
 struct ldnq_op {
@@ -72,6 +90,15 @@ struct ldnq_op {
     size_t (*scratch)(const struct ldnq_op_call *call);
     /* Errors: MODEL (an index out of range in data), NUMERIC. */
     enum ldnq_status (*forward)(const struct ldnq_op_call *call, struct ldnq_error *err);
+    /* Gradients. `flows` has a bit for each input that one may flow to (the first 32;
+     * LDNQ_ALL_INPUTS); 0 where outputs do not change with small changes of the
+     * inputs (Shape, Floor, comparisons). Views need no backward. reads_in and
+     * reads_out: the inputs and outputs whose data backward looks at, which the
+     * executor therefore keeps. NULL where flows is not 0 and the operator is no
+     * view: gradients through it are refused. Errors: UNSUPPORTED, NUMERIC. */
+    unsigned flows, reads_in, reads_out;
+    size_t (*backward_scratch)(const struct ldnq_op_grad *grad);
+    enum ldnq_status (*backward)(const struct ldnq_op_grad *grad, struct ldnq_error *err);
     /* For operators that only clamp their input 0: whether this node does, and
      * to what. NULL for all others. */
     bool (*as_clamp)(const struct ldnq_node *node, struct ldnq_clamp *clamp);
