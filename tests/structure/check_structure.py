@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 # The one place for this table. A room may always include itself; the header
-# include/ldnq/NAME.h belongs to the room NAME. None stands for all rooms.
+# include/ldnq/NAME.h belongs to the room NAME, but for those in SECOND_HEADERS.
+# None stands for all rooms.
 ALLOWED = {
     "base": "",
     "linalg": "base",
@@ -31,6 +32,9 @@ ALLOWED = {
 }
 # Of calib's files, those that may include from onnx.
 CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
+
+# A room's further public headers.
+SECOND_HEADERS = {"grad": "exec"}
 
 MOST_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
@@ -72,11 +76,17 @@ class Tree:
                 yield name, text.count("\n", 0, match.start()) + 1, match.group(2)
 
 
+def header_room(name):
+    """The room of the public header `name`."""
+    stem = name.removesuffix(".h")
+    return SECOND_HEADERS.get(stem, stem)
+
+
 def room_of(name):
     """The room of a file, or None where it has none."""
     parts = name.split("/")
     if parts[0] == "include":
-        return parts[2].removesuffix(".h")
+        return header_room(parts[2])
     return parts[1] if len(parts) > 2 else None
 
 
@@ -84,7 +94,7 @@ def included_room(tree, what):
     """The room that an included name belongs to; None for what is not ours."""
     parts = what.split("/")
     if parts[0] == "ldnq" and len(parts) == 2:
-        return parts[1].removesuffix(".h")
+        return header_room(parts[1])
     return parts[0] if "src/" + what in tree.files else None
 
 
