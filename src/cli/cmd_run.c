@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "cli/json.h"
 #include "cli/options.h"
 #include "cli/plain.h"
@@ -22,11 +23,10 @@ static enum ldnq_status no_such_input(const struct ldnq_graph *graph, const char
                                       struct ldnq_error *err)
 {
     char list[1024];
-    size_t used = 0;
-    list[0] = '\0';
-    for (size_t i = 0; i < graph->input_count && used < sizeof list; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s'%s'", i ? ", " : "",
-                                 graph->inputs[i]->name);
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < graph->input_count; i++)
+        ldnq_text_item(&text, ", ", "'%s'", graph->inputs[i]->name);
     return ldnq_fail(err, LDNQ_USAGE, "%s: has no input '%s'; its inputs are %s", graph->file,
                      name, list);
 }
