@@ -1,31 +1,6 @@
-#include <ldnq/exec.h>
-
-#include <string.h>
-
 #include "base/alloc.h"
 #include "base/size.h"
-#include "exec/buffers.h"
-#include "exec/plan.h"
-
-struct slot {
-    struct ldnq_tensor tensor;
-    struct ldnq_buffer *buffer; /* NULL for a lent tensor */
-    bool held;
-};
-
-struct ldnq_exec {
-    const struct ldnq_graph *graph;
-    struct ldnq_pool *pool;
-    struct ldnq_arena *arena;
-    struct ldnq_plan plan;
-    struct ldnq_buffers buffers;
-    struct slot *slots; /* by value */
-    const struct ldnq_tensor **in;
-    struct ldnq_tensor *out;
-    struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */
-    void *scratch;
-    size_t scratch_size;
-};
+#include "exec/state.h"
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -90,24 +65,26 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
 
 /* ---- values ----------------------------------------------------------------------- */
 
-static void drop(struct ldnq_exec *exec, size_t value)
+void ldnq_exec_drop(struct ldnq_exec *exec, size_t value)
 {
-    struct slot *slot = &exec->slots[value];
+    struct ldnq_slot *slot = &exec->slots[value];
     ldnq_buffers_release(&exec->buffers, slot->buffer);
-    *slot = (struct slot){ 0 };
+    slot->tensor.data = NULL;
+    slot->buffer = NULL;
+    slot->held = false;
 }
 
 void ldnq_exec_reset(struct ldnq_exec *exec)
 {
     for (size_t i = 0; i < exec->graph->value_count; i++)
-        drop(exec, i);
+        ldnq_exec_drop(exec, i);
 }
 
 void ldnq_exec_lend(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor)
 {
-    drop(exec, value->index);
-    exec->slots[value->index] = (struct slot){ .tensor = *tensor, .held = true };
+    ldnq_exec_drop(exec, value->index);
+    exec->slots[value->index] = (struct ldnq_slot){ .tensor = *tensor, .held = true };
 }
 
 const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
@@ -115,7 +92,7 @@ const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
 {
     if (value->constant)
         return value->constant;
-    const struct slot *slot = &exec->slots[value->index];
+    const struct ldnq_slot *slot = &exec->slots[value->index];
     return slot->held ? &slot->tensor : NULL;
 }
 
@@ -204,25 +181,22 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
     }
     if (value)
         exec->slots[value->index] =
-            (struct slot){ .tensor = call->out[i], .buffer = *buffer, .held = true };
+            (struct ldnq_slot){ .tensor = call->out[i], .buffer = *buffer, .held = true };
     return LDNQ_OK;
 }
 
-static enum ldnq_status provide_scratch(struct ldnq_exec *exec, struct ldnq_op_call *call,
-                                        struct ldnq_error *err)
+enum ldnq_status ldnq_exec_scratch(struct ldnq_exec *exec, size_t bytes, struct ldnq_error *err)
 {
-    size_t bytes = call->node->op->scratch ? call->node->op->scratch(call) : 0;
     if (bytes == SIZE_MAX)
         return ldnq_fail(err, LDNQ_NOMEM, "its scratch memory can't be counted");
-    if (bytes > exec->scratch_size) {
-        ldnq_free(exec->scratch);
-        exec->scratch_size = 0;
-        exec->scratch = ldnq_malloc_aligned(bytes);
-        if (!exec->scratch)
-            return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of scratch", bytes);
-        exec->scratch_size = bytes;
-    }
-    call->scratch = exec->scratch;
+    if (bytes <= exec->scratch_size)
+        return LDNQ_OK;
+    ldnq_free(exec->scratch);
+    exec->scratch_size = 0;
+    exec->scratch = ldnq_malloc_aligned(bytes);
+    if (!exec->scratch)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of scratch", bytes);
+    exec->scratch_size = bytes;
     return LDNQ_OK;
 }
 
@@ -252,7 +226,8 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
         LDNQ_TRY(place_output(exec, place, &call, i, err));
     if (node->op->flags & LDNQ_OP_VIEW)
         return LDNQ_OK;
-    LDNQ_TRY(provide_scratch(exec, &call, err));
+    LDNQ_TRY(ldnq_exec_scratch(exec, node->op->scratch ? node->op->scratch(&call) : 0, err));
+    call.scratch = exec->scratch;
     return node->op->forward(&call, err);
 }
 
@@ -269,11 +244,11 @@ static void drop_unread(struct ldnq_exec *exec, size_t place)
     const struct ldnq_node *node = exec->graph->nodes[place];
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i] && is_last_reader(exec, node->inputs[i], place))
-            drop(exec, node->inputs[i]->index);
+            ldnq_exec_drop(exec, node->inputs[i]->index);
     for (size_t i = 0; i < node->output_count; i++) {
         const struct ldnq_value *value = output_of(exec, place, i);
         if (value && exec->plan.last_read[value->index] == LDNQ_NEVER)
-            drop(exec, value->index);
+            ldnq_exec_drop(exec, value->index);
     }
 }
 

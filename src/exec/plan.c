@@ -53,6 +53,19 @@ static void fuse(struct ldnq_plan *plan, size_t place, const size_t *readers, co
     plan->made[between] = LDNQ_NEVER;
 }
 
+void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place)
+{
+    size_t next = plan->fused[place];
+    if (next == LDNQ_NEVER)
+        return;
+    size_t between = plan->graph->nodes[place]->outputs[0]->index;
+    plan->fused[place] = LDNQ_NEVER;
+    plan->skipped[next] = false;
+    plan->made[plan->graph->nodes[next]->outputs[0]->index] = next;
+    plan->made[between] = place;
+    plan->last_read[between] = next;
+}
+
 enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
                                 struct ldnq_arena *arena, struct ldnq_error *err)
 {

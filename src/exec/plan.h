@@ -25,4 +25,7 @@ struct ldnq_plan {
 enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
                                 struct ldnq_arena *arena, struct ldnq_error *err);
 
+/* Takes the clamp out of the node at `place` again. */
+void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place);
+
 #endif

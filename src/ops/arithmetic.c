@@ -25,7 +25,8 @@ LDNQ_SPAN(div_float, float, float, x / y)
 LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
 LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
-#define ARITHMETIC(name, Type)                                                                     \
+/* Gradients read the inputs that `reads` names. */
+#define ARITHMETIC(name, Type, reads)                                                                     \
     static const struct ldnq_span_case name##_cases[] = {                                          \
         { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
     };                                                                                             \
@@ -45,6 +46,9 @@ LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
+        .flows = 3, .reads_in = (reads),                                                           \
+        .backward_scratch = ldnq_spans_grad_scratch,                                               \
+        .backward = name##_backward,                                                               \
     };
 
 static inline enum ldnq_status nothing_to_check(const struct ldnq_op_call *call,
@@ -67,11 +71,53 @@ static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_e
     return zero ? ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero") : LDNQ_OK;
 }
 
+/* ---- gradients -------------------------------------------------------------------- */
+
+LDNQ_SPAN(times, float, float, x * y)
+
+static void negated(void *out_, const void *const *in, const size_t *step, size_t count)
+{
+    const float *x = in[0];
+    float *out = out_;
+    (void)step;
+    for (size_t i = 0; i < count; i++)
+        out[i] = -x[i];
+}
+
+static enum ldnq_status add_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < 2; i++)
+        if (grad->in[i].data)
+            ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status sub_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+    ldnq_spans_grad(grad, 1, negated, grad->out, 1);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < 2; i++) {
+        const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[1 - i] };
+        ldnq_spans_grad(grad, i, times, in, 2);
+    }
+    return LDNQ_OK;
+}
+
 #define add_check nothing_to_check
 #define sub_check nothing_to_check
 #define mul_check nothing_to_check
 
-ARITHMETIC(add, "Add")
-ARITHMETIC(sub, "Sub")
-ARITHMETIC(mul, "Mul")
-ARITHMETIC(div, "Div")
+ARITHMETIC(add, "Add", 0)
+ARITHMETIC(sub, "Sub", 0)
+ARITHMETIC(mul, "Mul", 3)
+#define div_backward NULL
+ARITHMETIC(div, "Div", 0)

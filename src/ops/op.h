@@ -202,6 +202,12 @@ enum ldnq_status ldnq_op_broadcast(struct ldnq_op_call *call, const struct ldnq_
 void ldnq_op_strides(const struct ldnq_shape *shape, const struct ldnq_shape *out,
                      size_t strides[LDNQ_MAX_RANK]);
 
+/* Gradients of a broadcast input: float32 `from` summed over the axes along which
+ * `to` (of a shape that broadcasts to it) was broadcast. Overwrites to's data; a
+ * plain copy where nothing was. Element-wise operators: ldnq_spans_grad. */
+void ldnq_op_sum_to(const struct ldnq_op_call *call, const struct ldnq_tensor *from,
+                    const struct ldnq_tensor *to);
+
 /* Keeps the vectorizer from giving up where out may be in, element for element. */
 #if defined(__clang__)
 #define LDNQ_IVDEP _Pragma("clang loop vectorize(assume_safety)")

@@ -1,7 +1,7 @@
 /* relu.c: Relu. NaN stays NaN, as in ONNX Runtime. */
-#include "ops/op.h"
-
 #include <math.h>
+
+#include "ops/spans.h"
 
 #define RELU_TYPES (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | \
                     LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT8))
@@ -45,6 +45,17 @@ static enum ldnq_status relu_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+LDNQ_SPAN(relu_gradient, float, float, x > 0.0f ? y : 0.0f)
+
+/* By its output, which is positive where the input is. */
+static enum ldnq_status relu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { &grad->call->out[0], grad->out[0] };
+    (void)err;
+    ldnq_spans_grad(grad, 0, relu_gradient, in, 2);
+    return LDNQ_OK;
+}
+
 static bool relu_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp)
 {
     (void)node;
@@ -57,5 +68,7 @@ const struct ldnq_op ldnq_op_relu = {
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = relu_infer,
     .forward = relu_forward,
+    .flows = 1, .reads_out = 1,
+    .backward = relu_backward,
     .as_clamp = relu_as_clamp,
 };

@@ -18,6 +18,14 @@ void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
                     const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
                     size_t inputs);
 
+/* Gradient of input i: `run` makes it in the shape of output 0 from tensors that
+ * broadcast to it (the gradient of output 0 among them), and it is summed over the
+ * axes along which the input was broadcast. Nothing where it is not wanted.
+ * ldnq_spans_grad_scratch is backward_scratch for operators that use it. */
+void ldnq_spans_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_span_fn *run,
+                     const struct ldnq_tensor *const *in, size_t inputs);
+size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad);
+
 /* The span function of a binary operator: U = EXPR of x and y, both T. */
 #define LDNQ_SPAN(name, T, U, EXPR)                                                                \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
