@@ -3,12 +3,15 @@
 #include <cblas.h>
 #include <stdio.h>
 
+#include "linalg/blas_kernels.h"
+
 /* Before main: a program that links the library has no call to forget, and no
  * product pays for asking whether it is done. OpenBLAS's own start comes first,
  * as that of any library that this one needs. */
 __attribute__((constructor))
-static void keep_to_one_thread(void)
+static void set_up(void)
 {
+    ldnq_blas_choose_kernels();
     openblas_set_num_threads(1);
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -94,6 +95,36 @@ def test_version_should_name_version_blas_and_processor():
     assert lines[0] == f"ldnq {version}"
     assert re.fullmatch(r"blas: \S.*\d.*", lines[1])
     assert re.fullmatch(r"cpu: (x86-64|aarch64|unknown).*", lines[2]) and len(lines) == 3
+
+
+AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma"}
+AVX512_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
+
+
+def blas_kernels(**environment):
+    kept = {name: text for name, text in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+    text = support.succeed("--version", env=kept | environment).stdout
+    return re.search(r"^blas: .*\((\S+) kernels\)$", text, re.MULTILINE)[1]
+
+
+def processor_flags():
+    path = pathlib.Path("/proc/cpuinfo")
+    found = path.exists() and re.search(r"^flags\s*:(.*)$", path.read_text(), re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def test_version_should_print_avx512_kernels_where_the_processor_runs_them():
+    kernels = blas_kernels()
+    if AVX512 <= processor_flags():
+        assert kernels in AVX512_KERNELS
+    else:
+        assert kernels not in AVX512_KERNELS
+
+
+@pytest.mark.skipif("avx2" not in processor_flags(), reason="no two sets of kernels run here")
+@pytest.mark.parametrize("kernels", ["Haswell", "Zen"])
+def test_openblas_coretype_should_win_over_our_choice(kernels):
+    assert blas_kernels(OPENBLAS_CORETYPE=kernels) == kernels
 
 
 # ---- usage errors
