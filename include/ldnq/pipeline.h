@@ -19,6 +19,7 @@ struct ldnq_layer {
     size_t place; /* in graph->nodes */
     size_t groups, outputs, inputs;
     bool transposed;  /* the weight lies in memory as (K, M) */
+    size_t taps;      /* not 0: it lies as (K/taps, M, taps) */
     int channel_axis; /* of the weight tensor */
     size_t weight_input;
     const struct ldnq_tensor *weight; /* NULL when it is not constant */

@@ -55,6 +55,8 @@ static const struct attr_kind {
     { "dilations", LDNQ_ATTR_INTS },
     { "ends", LDNQ_ATTR_INTS },
     { "kernel_shape", LDNQ_ATTR_INTS },
+    { "output_padding", LDNQ_ATTR_INTS },
+    { "output_shape", LDNQ_ATTR_INTS },
     { "pads", LDNQ_ATTR_INTS },
     { "perm", LDNQ_ATTR_INTS },
     { "split", LDNQ_ATTR_INTS },

@@ -1,14 +1,16 @@
-/* conv.c: Conv over one or two spatial axes, any groups, strides, dilations and
+/* conv.c: Conv over one to three spatial axes, any groups, strides, dilations and
  * padding.
  *
  * Shapes  x (N, C, H, W), w (M, C/G, KH, KW), b (M), y (N, M, OH, OW)
- *         with one spatial axis: H = KH = OH = 1
+ *         with one spatial axis: H = KH = OH = 1; with three, D in front of H
  *
  * Three ways: depthwise runs over the planes directly; 1x1 with stride 1 is a
  * product with the image as it lies; all else goes through im2col. Work is one
- * tile of output positions of one group of one image.
+ * tile of output positions of one group of one image. Three axes always go through
+ * columns (conv_volume.h).
  */
 #include "ops/conv_kernels.h"
+#include "ops/conv_volume.h"
 
 #include <inttypes.h>
 
@@ -28,9 +30,6 @@ static enum ldnq_status conv_read(const struct ldnq_node *node, struct ldnq_aren
     if (!conv)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_window_read(node, &conv->window, err));
-    if (conv->window.axes > 2)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %zu axes is not supported",
-                         conv->window.axes);
     conv->groups = ldnq_attr_int(node, "group", 1);
     if (conv->groups < 1)
         return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", conv->groups);
@@ -72,7 +71,7 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     if (axes < 1 || x->rank != w->rank || (conv->window.axes && conv->window.axes != (size_t)axes))
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes and its weight %d, which don't "
                          "go together", x->rank, w->rank);
-    if (axes > 2)
+    if (axes > LDNQ_WINDOW_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          axes);
     for (int i = 0; i < axes; i++)
@@ -140,6 +139,52 @@ static struct ldnq_conv_geometry geometry_of(const struct ldnq_op_call *call)
     return g;
 }
 
+/* ---- three axes ---------------------------------------------------------------------- */
+
+static bool is_volume(const struct ldnq_op_call *call)
+{
+    return call->in[0]->shape.rank == LDNQ_VOLUME_AXES + 2;
+}
+
+static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
+{
+    const struct conv_attrs *conv = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    struct ldnq_op_call at_run_time = *call;
+    struct ldnq_volume_job job = { .groups = (size_t)conv->groups,
+                                   .outputs = (size_t)(w->dim[0] / conv->groups),
+                                   .images = (size_t)x->dim[0],
+                                   .weight = call->in[1]->data, .scratch = call->scratch };
+    job.volume.channels = (size_t)w->dim[1];
+    for (size_t i = 0; i < LDNQ_VOLUME_AXES; i++) {
+        int64_t out, begin;
+        if (ldnq_window_output(&at_run_time, &conv->window, i, x->dim[i + 2], w->dim[i + 2], &out,
+                               &begin, NULL) != LDNQ_OK)
+            out = begin = 0;
+        job.volume.axis[i] = (struct ldnq_volume_axis){
+            .in = (size_t)x->dim[i + 2], .out = (size_t)out, .kernel = (size_t)w->dim[i + 2],
+            .stride = (size_t)conv->window.stride[i],
+            .dilation = (size_t)conv->window.dilation[i], .pad = (size_t)begin,
+        };
+    }
+    return job;
+}
+
+static size_t volume_scratch(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = volume_of(call);
+    return ldnq_volume_scratch(&job, ldnq_pool_threads(call->pool));
+}
+
+static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = volume_of(call);
+    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    ldnq_volume_convolve(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                         call->out[0].data, call->pool);
+    return LDNQ_OK;
+}
+
 /* ---- forward ------------------------------------------------------------------------ */
 
 static struct ldnq_conv_job job_of(const struct ldnq_op_call *call)
@@ -162,6 +207,8 @@ static struct ldnq_conv_job job_of(const struct ldnq_op_call *call)
 
 static size_t conv_scratch(const struct ldnq_op_call *call)
 {
+    if (is_volume(call))
+        return volume_scratch(call);
     struct ldnq_conv_job job = job_of(call);
     return ldnq_conv_scratch(&job, ldnq_pool_threads(call->pool));
 }
@@ -169,6 +216,8 @@ static size_t conv_scratch(const struct ldnq_op_call *call)
 static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
+    if (is_volume(call))
+        return volume_forward(call);
     struct ldnq_conv_job job = job_of(call);
     ldnq_conv_run(&job, call->pool);
     return LDNQ_OK;
@@ -183,7 +232,7 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
 {
     const struct conv_attrs *conv = node->op_attrs;
     size_t channels, inputs, biases;
-    if (weight->shape.rank < 3 || weight->shape.rank > 4 ||
+    if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
         !ldnq_shape_span(&weight->shape, 1, weight->shape.rank, &inputs) ||
         channels % (size_t)conv->groups != 0)
@@ -199,24 +248,46 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
+/* Positions of one image. */
+static size_t plane_of(const struct ldnq_op_call *call)
+{
+    if (is_volume(call)) {
+        struct ldnq_volume_job job = volume_of(call);
+        return ldnq_volume_positions(&job.volume);
+    }
+    struct ldnq_conv_geometry g = geometry_of(call);
+    return g.out_h * g.out_w;
+}
+
 static size_t conv_positions(const struct ldnq_op_call *call)
 {
+    return (size_t)call->in[0]->shape.dim[0] * plane_of(call);
+}
+
+/* Of one group of one image. */
+static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                          size_t count, float *columns, size_t ld)
+{
+    const float *x = call->in[0]->data;
+    if (is_volume(call)) {
+        struct ldnq_volume_job job = volume_of(call);
+        size_t size = job.volume.channels * ldnq_volume_plane(&job.volume);
+        ldnq_volume_columns(&job.volume, x + image_group * size, at, count, columns, ld);
+        return;
+    }
     struct ldnq_conv_geometry g = geometry_of(call);
-    return (size_t)call->in[0]->shape.dim[0] * g.out_h * g.out_w;
+    ldnq_im2col(&g, x + image_group * g.channels * g.height * g.width, at, count, columns, ld);
 }
 
 static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
                          float *columns, size_t ld)
 {
     const struct conv_attrs *conv = call->attrs;
-    struct ldnq_conv_geometry g = geometry_of(call);
-    size_t plane = g.out_h * g.out_w, image_size = g.channels * g.height * g.width;
+    size_t plane = plane_of(call);
     while (count > 0) {
         size_t image = first / plane, at = first % plane;
         size_t part = ldnq_size_min(count, plane - at);
-        const float *x = call->in[0]->data;
-        ldnq_im2col(&g, x + (image * (size_t)conv->groups + group) * image_size, at, part, columns,
-                    ld);
+        image_columns(call, image * (size_t)conv->groups + group, at, part, columns, ld);
         columns += part;
         first += part;
         count -= part;

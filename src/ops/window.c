@@ -3,9 +3,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Far above any real window, far below where products overflow. */
-#define LARGEST ((int64_t)1 << 30)
-
 static enum ldnq_status read_list(const struct ldnq_node *node, const char *name, size_t axes,
                                   int64_t least, int64_t *out, bool *given,
                                   struct ldnq_error *err)
@@ -19,7 +16,7 @@ static enum ldnq_status read_list(const struct ldnq_node *node, const char *name
         return ldnq_fail(err, LDNQ_MODEL, "%s has %zu numbers where %zu are needed", name, count,
                          axes);
     for (size_t i = 0; i < count; i++) {
-        if (list[i] < least || list[i] > LARGEST)
+        if (list[i] < least || list[i] > LDNQ_WINDOW_LARGEST)
             return ldnq_fail(err, LDNQ_MODEL, "%s has the impossible number %" PRId64, name,
                              list[i]);
         out[i] = list[i];
@@ -110,7 +107,7 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
 {
     if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel))
         return ldnq_op_unknown_dim(call, out, err);
-    if (kernel < 1 || kernel > LARGEST || size > LARGEST)
+    if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size > LDNQ_WINDOW_LARGEST)
         return ldnq_fail(err, LDNQ_MODEL, "a window of %" PRId64 " over %" PRId64
                          " elements is not possible", kernel, size);
     int64_t extent = (kernel - 1) * window->dilation[axis] + 1, begin = window->pad_begin[axis];

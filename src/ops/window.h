@@ -8,6 +8,8 @@
 #include "ops/op.h"
 
 #define LDNQ_WINDOW_AXES 3
+/* Of all sizes: far above any real window, far below where products overflow. */
+#define LDNQ_WINDOW_LARGEST ((int64_t)1 << 30)
 
 enum ldnq_auto_pad { LDNQ_PAD_NOTSET, LDNQ_PAD_VALID, LDNQ_PAD_SAME_UPPER, LDNQ_PAD_SAME_LOWER };
 

@@ -81,6 +81,8 @@ static bool can_merge(struct merge *merge)
 /* Element i of the weight belongs to this output channel. */
 static size_t channel_of(const struct merge *merge, size_t i)
 {
+    if (merge->view.taps)
+        return i / merge->view.taps % merge->channels;
     return merge->view.transposed ? i % merge->channels : i / merge->view.inputs;
 }
 

@@ -38,6 +38,7 @@ static void take_view(struct ldnq_layer *layer, const struct ldnq_layer_view *vi
     layer->outputs = view->outputs;
     layer->inputs = view->inputs;
     layer->transposed = view->transposed;
+    layer->taps = view->taps;
     layer->channel_axis = view->channel_axis;
     layer->bias_factor = view->bias_factor;
 }
@@ -92,12 +93,13 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
 
 bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
 {
-    size_t elements, out;
+    /* Every output element is a sum over the K inputs of its group; where the weight
+     * has taps apart, every input element goes to each of them in all M outputs. */
+    const struct ldnq_value *side = layer->taps ? layer->node->inputs[0] : layer->node->outputs[0];
+    size_t each = layer->taps ? layer->outputs * layer->taps : layer->inputs, elements, count;
     if (!layer->weight || layer->groups == 0 || layer->outputs == 0 ||
-        !ldnq_shape_count(&layer->node->outputs[0]->shape, &out) ||
-        !ldnq_size_mul(out, layer->inputs, &elements))
+        !ldnq_shape_count(&side->shape, &count) || !ldnq_size_mul(count, each, &elements))
         return false;
-    /* Every output element is a sum over the K inputs of its group. */
     *macs = elements;
     return true;
 }

@@ -156,6 +156,8 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
 /* The weight tensor's element (g, m, k). */
 static size_t element(const struct ldnq_layer *layer, size_t row, size_t k)
 {
+    if (layer->taps)
+        return (k / layer->taps * layer->outputs + row) * layer->taps + k % layer->taps;
     return layer->transposed ? k * (layer->groups * layer->outputs) + row
                              : row * layer->inputs + k;
 }
@@ -256,7 +258,8 @@ static const struct ldnq_layer_result *find_shared(const struct run *run)
     for (size_t i = 0; i < run->at; i++) {
         const struct ldnq_layer *other = &run->result->layers[i].layer;
         if (run->file_weight[i] == run->file_weight[run->at] && !run->result->layers[i].shared &&
-            other->transposed == layer->transposed && other->groups == layer->groups &&
+            other->transposed == layer->transposed && other->taps == layer->taps &&
+            other->groups == layer->groups &&
             other->outputs == layer->outputs && other->channel_axis == layer->channel_axis)
             return &run->result->layers[i];
     }

@@ -255,8 +255,8 @@ static void infer_should_refuse_shapes_that_do_not_fit(void **state)
         { { 2, { 1, 3 } }, { 2, { 2, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "go together" },
         { { 4, { 1, 3, 2, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "fit" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 0, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "window" },
-        { { 5, { 1, 3, 5, 5, 5 } }, { 5, { 2, 3, 3, 3, 3 } }, { 1, { 2 } }, 1, LDNQ_UNSUPPORTED,
-          "3 axes" },
+        { { 6, { 1, 3, 5, 5, 5, 5 } }, { 6, { 2, 3, 3, 3, 3, 3 } }, { 1, { 2 } }, 1,
+          LDNQ_UNSUPPORTED, "4 axes" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, 0, LDNQ_MODEL, "group=0" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, -1, LDNQ_MODEL, "group=-1" },
     };

@@ -153,6 +153,16 @@ static inline void assert_near(const float *is, const double *wanted, size_t cou
                      wanted[i]);
 }
 
+/* Where W[row][i] of a group lies in the weight. */
+static inline size_t use_element(const struct ldnq_layer_view *view, size_t g, size_t row,
+                                 size_t i)
+{
+    size_t m = view->outputs, taps = view->taps;
+    if (taps)
+        return (i / taps * m + row) * taps + i % taps;
+    return g * m * view->inputs + (view->transposed ? i * m + row : row * view->inputs + i);
+}
+
 /* W y + b from the operator's own view of its weight and its input's columns:
  * (groups, outputs, positions). The caller frees it. */
 static inline double *use_layer_product(struct use *use, struct ldnq_layer_view *view,
@@ -172,11 +182,10 @@ static inline double *use_layer_product(struct use *use, struct ldnq_layer_view 
         layer->columns(&use->call, g, 0, half, columns, p + 1);
         layer->columns(&use->call, g, half, p - half, columns + half, p + 1);
         for (size_t row = 0; row < m; row++) {
-            const float *w = weight + g * m * k + (view->transposed ? row : row * k);
             double *out = product + (g * m + row) * p;
             for (size_t at = 0; at < p; at++) {
                 for (size_t i = 0; i < k; i++)
-                    out[at] += (double)w[view->transposed ? i * m : i] *
+                    out[at] += (double)weight[use_element(view, g, row, i)] *
                                (double)columns[i * (p + 1) + at];
                 if (bias)
                     out[at] += (double)view->bias_factor *

@@ -189,6 +189,20 @@ def convolution(shape, weight, bias=True, **attributes):
     return proto, shape, 1
 
 
+def transposed_convolution(shape, weight, bias=True, **attributes):
+    values = {"w": weights(*weight)}
+    if bias:
+        values["b"] = weights(weight[1], seed=3)
+    nodes = [node("ConvTranspose", "x w b" if bias else "x w", "y", **attributes)]
+    return chain(nodes, shape, [None] * len(shape), values), shape, 1
+
+
+def batchnorm_behind_transposed_conv():
+    nodes = [node("ConvTranspose", "x w", "a", strides=[2, 2]),
+             node("BatchNormalization", "a g h m v", "y")]
+    return *normalized(nodes, (5, 13, 13), {"w": weights(4, 5, 3, 3), **norm(5)}), 1
+
+
 def bias_shared_by_two_layers():
     nodes = [conv("x w b", "a", pads=[1] * 4), conv("a v b", "c", pads=[1] * 4),
              node("Add", "c b", "y")]
@@ -249,7 +263,7 @@ ALL = {function.__name__: function for function in (
     batchnorm_behind_conv, batchnorm_behind_conv_with_bias_in_opset_9,
     batchnorm_behind_grouped_conv, batchnorm_behind_depthwise_conv,
     batchnorms_behind_one_shared_weight, batchnorm_behind_gemm,
-    batchnorm_whose_conv_is_read_twice, matmul_on_three_axes, bias_shared_by_two_layers,
+    batchnorm_behind_transposed_conv, batchnorm_whose_conv_is_read_twice, matmul_on_three_axes, bias_shared_by_two_layers,
     bias_that_is_computed, value_info_of_everything, activations_with_qdq,
     weight_that_is_zero, two_inputs, branches_that_meet)}
 ALL |= {
@@ -275,6 +289,18 @@ ALL |= {
     "conv_same_lower": lambda: convolution((3, 7, 6), (4, 3, 4, 3), auto_pad="SAME_LOWER"),
     "conv_valid": lambda: convolution((3, 7, 6), (4, 3, 3, 3), auto_pad="VALID"),
     "conv_1x1_strided": lambda: convolution((5, 7, 7), (4, 5, 1, 1), strides=[2, 3]),
+    "conv_3d": lambda: convolution((2, 5, 6, 7), (4, 2, 2, 3, 3), strides=[1, 2, 1],
+                                   pads=[1, 0, 1, 0, 1, 1]),
+    "conv_3d_grouped": lambda: convolution((4, 4, 5, 5), (4, 2, 3, 3, 3), group=2, bias=False),
+    "transposed_1d": lambda: transposed_convolution((3, 7), (3, 4, 5), strides=[3], pads=[1, 2]),
+    "transposed_2d": lambda: transposed_convolution((3, 5, 6), (3, 4, 3, 4), strides=[2, 3],
+                                                    output_padding=[1, 0]),
+    "transposed_dilated": lambda: transposed_convolution((3, 6, 6), (3, 2, 3, 3), bias=False,
+                                                         dilations=[2, 1]),
+    "transposed_same": lambda: transposed_convolution((3, 5, 5), (3, 4, 3, 3), strides=[2, 2],
+                                                      auto_pad="SAME_UPPER"),
+    "transposed_3d": lambda: transposed_convolution((2, 3, 4, 4), (2, 3, 2, 3, 2),
+                                                    strides=[2, 1, 2]),
     "conv_single_weight": lambda: convolution((1, 3, 3), (1, 1, 1, 1)),
 }
 

@@ -68,9 +68,11 @@ def assert_valid(source, out, feeds, folder, codebook="ternary", granularity="ch
         assert q.dtype == DTYPE_OF_BITS[bits]
         assert set(np.unique(q.codes)) <= CODES[codebook]
         assert (q.scales > 0).all() and q.scales.dtype == np.float32
-        # Outputs always lie along the first axis; see src/emit for the ones that did not.
-        assert q.axis == (0 if granularity == "channel" else None)
-        assert q.scales.shape == (q.codes.shape[:1] if granularity == "channel" else ())
+        # Outputs lie along the first axis (see src/emit for the ones that did not), but for
+        # ConvTranspose.
+        axis = 1 if q.readers[0].op_type == "ConvTranspose" else 0
+        assert q.axis == (axis if granularity == "channel" else None)
+        assert q.scales.shape == ((q.codes.shape[axis],) if granularity == "channel" else ())
     return made, outputs
 
 
@@ -404,7 +406,7 @@ def test_what_made_the_float_weight_should_be_gone(build, tmp_path):
     (small.batchnorm_behind_conv, 0), (small.batchnorm_behind_conv_with_bias_in_opset_9, 0),
     (small.batchnorm_behind_grouped_conv, 0), (small.batchnorm_behind_depthwise_conv, 0),
     (small.batchnorms_behind_one_shared_weight, 0), (small.batchnorm_behind_gemm, 0),
-    (small.batchnorm_whose_conv_is_read_twice, 1)])
+    (small.batchnorm_behind_transposed_conv, 0), (small.batchnorm_whose_conv_is_read_twice, 1)])
 def test_batchnorm_should_go_where_it_can(build, left, tmp_path):
     source, calib, _, _ = prepare(build, tmp_path)
     quantize(source, tmp_path / "q.onnx", calib)
@@ -451,6 +453,9 @@ def one_layer(kind):
         "gemm": lambda: small.gemm(weights(4, seed=3), alpha=0.7, beta=-1.5, transB=1),
         "conv": lambda: small.convolution((6, 7, 7), (9, 2, 3, 3), group=3, pads=[1, 0, 2, 1]),
         "conv without bias": lambda: small.convolution((3, 7, 7), (4, 3, 3, 3), bias=False),
+        "conv over three axes": lambda: small.convolution((2, 5, 6, 4), (3, 2, 3, 2, 3)),
+        "transposed conv": lambda: small.transposed_convolution((3, 5, 6), (3, 4, 3, 4),
+                                                                strides=[2, 3], pads=[1, 0, 2, 1]),
         "batchnorm": small.batchnorm_behind_conv,
     }
     return builders[kind]
@@ -458,7 +463,8 @@ def one_layer(kind):
 
 @pytest.mark.parametrize("codebook", ["ternary", "pot7", "int3"])
 @pytest.mark.parametrize("solver", ["rtn", "admm-paper"])
-@pytest.mark.parametrize("kind", ["matmul", "gemm", "conv", "conv without bias", "batchnorm"])
+@pytest.mark.parametrize("kind", ["matmul", "gemm", "conv", "conv without bias",
+                                  "conv over three axes", "transposed conv", "batchnorm"])
 def test_error_should_be_the_outputs_own(kind, solver, codebook, tmp_path):
     """E|q-y|^2 over that of a layer with weight zero and, where there is one, the best bias."""
     source, calib, _, _ = prepare(one_layer(kind), tmp_path)
@@ -466,7 +472,7 @@ def test_error_should_be_the_outputs_own(kind, solver, codebook, tmp_path):
     feeds = {"x": np.load(calib)}
     (want,), (got,) = (support.ort_run(path, feeds).values()
                        for path in (source, tmp_path / "q.onnx"))
-    axis = 1 if want.ndim == 4 else want.ndim - 1
+    axis = 1 if want.ndim > 3 else want.ndim - 1
     want, got = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1).astype(float)
                  for a in (want, got))
     has_bias = kind not in ("matmul", "conv without bias")
@@ -512,6 +518,18 @@ def test_inspect_should_say_why_a_layer_is_not_quantized(tmp_path):
     seen = inspect(save(proto, tmp_path / "m.onnx"))
     assert seen["fine"]["quantizable"] and "reason" not in seen["fine"]
     assert "axes" in seen["row"]["reason"] and "run time" in seen["data"]["reason"]
+
+
+def test_a_grouped_transposed_conv_should_stay_float(tmp_path):
+    nodes = [small.node("ConvTranspose", "x w", "a", name="up", group=2),
+             small.conv("a v", "y", name="fine")]
+    values = {"w": weights(4, 3, 2, 2), "v": weights(2, 6, 3, 3)}
+    build = lambda: (small.chain(nodes, (4, 5, 5), (2, 4, 4), values), (4, 5, 5), 1)
+    source, calib, feeds, _ = prepare(build, tmp_path)
+    assert "groups share" in inspect(source)["up"]["reason"]
+    quantize(source, tmp_path / "q.onnx", calib)
+    made, _ = assert_valid(source, tmp_path / "q.onnx", feeds, tmp_path)
+    assert [q.readers[0].name for q in made] == ["fine"]
 
 
 def test_skip_and_only_should_choose_by_name_and_by_pattern(tmp_path):
