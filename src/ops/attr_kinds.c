@@ -33,6 +33,7 @@ static const struct attr_kind {
     { "size", LDNQ_ATTR_INT },
     { "spatial", LDNQ_ATTR_INT },
     { "start", LDNQ_ATTR_INT },
+    { "storage_order", LDNQ_ATTR_INT },
     { "to", LDNQ_ATTR_INT },
     { "training_mode", LDNQ_ATTR_INT },
     { "transA", LDNQ_ATTR_INT },

@@ -1,4 +1,5 @@
-/* maxpool.c: MaxPool. The second output (Indices) is not made. */
+/* maxpool.c: MaxPool. */
+#include "ops/maxpool_indices.h"
 #include "ops/pooling.h"
 
 #include <math.h>
@@ -55,7 +56,10 @@ MAXPOOL(maxpool_uint8, uint8_t, 0)
 
 static enum ldnq_status maxpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_infer(call, MAXPOOL_TYPES, err);
+    LDNQ_TRY(ldnq_pooling_infer(call, MAXPOOL_TYPES, err));
+    if (call->out_count > 1)
+        call->out[1] = (struct ldnq_tensor){ LDNQ_INT64, call->out[0].shape, NULL };
+    return LDNQ_OK;
 }
 
 static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -64,12 +68,13 @@ static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct 
     ldnq_range_fn *run = dtype == LDNQ_FLOAT  ? maxpool_float
                          : dtype == LDNQ_INT8 ? maxpool_int8
                                               : maxpool_uint8;
-    return ldnq_pooling_run(call, run, err);
+    LDNQ_TRY(ldnq_pooling_run(call, run, err));
+    return call->out_count > 1 ? ldnq_maxpool_indices(call, err) : LDNQ_OK;
 }
 
 const struct ldnq_op ldnq_op_maxpool = {
     .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
     .read = ldnq_pooling_read,
     .infer = maxpool_infer,
     .forward = maxpool_forward,

@@ -69,6 +69,8 @@ enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn
     struct ldnq_pooling pooling = {
         .x = call->in[0]->data, .y = call->out[0].data,
         .include_pad = ldnq_attr_int(call->node, "count_include_pad", 0) != 0,
+        .column_major = ldnq_attr_int(call->node, "storage_order", 0) != 0,
+        .p = ldnq_attr_int(call->node, "p", 2),
     };
     size_t missing = LDNQ_WINDOW_AXES - window->axes, taps = 1;
     for (size_t i = 0; i < missing; i++)

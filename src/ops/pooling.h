@@ -1,4 +1,4 @@
-/* pooling.h: what MaxPool and AveragePool share: the window over one to three
+/* pooling.h: what MaxPool, AveragePool and LpPool share: the window over one to three
  * spatial axes, walked one output row at a time.
  *
  * Shapes  x (N, C, D, H, W), y (N, C, OD, OH, OW); missing axes have one element
@@ -30,7 +30,9 @@ struct ldnq_pooling {
     struct ldnq_pooling_span span[LDNQ_POOLING_SPANS];
     const void *x;
     void *y;
-    bool include_pad; /* AveragePool's count_include_pad */
+    bool include_pad;  /* AveragePool's count_include_pad */
+    bool column_major; /* MaxPool's storage_order */
+    int64_t p;         /* LpPool's */
 };
 
 /* Reads the attributes and wants kernel_shape. */

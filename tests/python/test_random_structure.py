@@ -53,6 +53,49 @@ def transposed_convolution(rng):
     return Case("ConvTranspose", [x, w, *bias], group=groups, **attributes)
 
 
+@generator
+def pooling_with_indices(rng):
+    axes = int(rng.integers(1, 4))
+    x = floats(rng, [2, 3, *list_of(rng, axes, 5, 9)])
+    attributes = window(rng, axes, ceil_mode=True)
+    if attributes["auto_pad"] in ("NOTSET", "VALID"):
+        attributes["dilations"] = list_of(rng, axes, 1, 3)
+    if rng.random() < 0.5:
+        x = rng.integers(0, 4, x.shape).astype(pick(rng, F, np.int8, np.uint8))
+    return Case("MaxPool", [x], outputs=2, storage_order=int(rng.integers(0, 2)), **attributes)
+
+
+@generator
+def unpooling(rng):
+    axes = int(rng.integers(1, 4))
+    kernel, strides = list_of(rng, axes, 2, 4), list_of(rng, axes, 2, 4)
+    sizes = [2, 2, *list_of(rng, axes, 2, 5)]
+    pads = list_of(rng, 2 * axes, 0, 2)
+    whole = [(n - 1) * s + k - a - b for n, s, k, a, b in
+             zip(sizes[2:], strides, kernel, pads[:axes], pads[axes:], strict=True)]
+    count = 4 * int(np.prod(whole))
+    # Each place at most once: which of two stays is nowhere said.
+    indices = rng.permutation(count)[: int(np.prod(sizes))].reshape(sizes)
+    return Case("MaxUnpool", [floats(rng, sizes), indices.astype(I64)], kernel_shape=kernel,
+                strides=strides, pads=pads)
+
+
+@generator
+def norm_pooling(rng):
+    axes = int(rng.integers(1, 4))
+    x = floats(rng, [2, 3, *list_of(rng, axes, 5, 9)])
+    p = int(rng.integers(1, 4))
+    if rng.random() < 0.2:
+        return Case("GlobalLpPool", [x], p=p)
+    attributes = window(rng, axes, ceil_mode=False)
+    if attributes["auto_pad"] in ("NOTSET", "VALID"):
+        attributes["dilations"] = list_of(rng, axes, 1, 3)
+    else:
+        # Where windows don't meet, SAME shifts them in ONNX Runtime's LpPool alone.
+        attributes["strides"] = [int(rng.integers(1, k + 1)) for k in attributes["kernel_shape"]]
+    return Case("LpPool", [x], opset=18, p=p, **attributes)
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_nodes_should_give_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))
