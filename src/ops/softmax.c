@@ -3,13 +3,14 @@
  * Shapes  x, y (outer, size, inner): normalized along `size`. Up to opset 12 all
  *         axes from `axis` on are one; since 13 only `axis` itself.
  */
-#include "ops/op.h"
+#include "ops/softmax.h"
 
 #include <math.h>
 
 #include "base/simd.h"
 #include "base/size.h"
 #include "ops/expf.h"
+#include "ops/op.h"
 #include "ops/sums.h"
 
 /* Lines that are worked on together where they lie side by side (inner > 1), and
@@ -50,7 +51,7 @@ static void powers(const float *x, float *y, size_t count, float max)
 }
 
 /* The greatest is taken off first, so that no exponential overflows. */
-static void softmax_line(const float *x, float *y, size_t count)
+void ldnq_softmax_line(const float *x, float *y, size_t count)
 {
     float max = greatest(x, count);
     powers(x, y, count, max);
@@ -80,8 +81,8 @@ static void softmax_rows(const void *ctx, size_t first, size_t last)
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
     for (size_t line = first; line < last; line++)
-        (softmax->logarithm ? logsoftmax_line : softmax_line)(softmax->x + line * size,
-                                                              softmax->y + line * size, size);
+        (softmax->logarithm ? logsoftmax_line : ldnq_softmax_line)(
+            softmax->x + line * size, softmax->y + line * size, size);
 }
 
 /* ---- lines side by side ------------------------------------------------------------- */
