@@ -15,7 +15,7 @@
 
 static struct ldnq_error err;
 
-#define BUILD_MOST 32
+#define BUILD_MOST 128
 
 #define SHAPE(...)                                                                                 \
     ((struct ldnq_shape){ .rank = sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t),            \

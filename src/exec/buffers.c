@@ -3,10 +3,37 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
+static void free_buffer(struct ldnq_buffers *buffers, struct ldnq_buffer **at)
+{
+    struct ldnq_buffer *buffer = *at;
+    *at = buffer->next;
+    buffers->held -= buffer->size;
+    ldnq_free(buffer->data);
+    ldnq_free(buffer);
+}
+
+/* Under a ceiling: one of that very size, and room for one where there is none. */
+static struct ldnq_buffer *take_same(struct ldnq_buffers *buffers, size_t size)
+{
+    for (struct ldnq_buffer **at = &buffers->free; *at; at = &(*at)->next) {
+        if ((*at)->size == size) {
+            struct ldnq_buffer *buffer = *at;
+            *at = buffer->next;
+            return buffer;
+        }
+    }
+    while (buffers->free && (buffers->held > buffers->ceiling ||
+                             size > buffers->ceiling - buffers->held))
+        free_buffer(buffers, &buffers->free);
+    return NULL;
+}
+
 /* The smallest that fits, else the largest: one of them serves with the least
  * memory. NULL when nothing is free. */
 static struct ldnq_buffer *take_free(struct ldnq_buffers *buffers, size_t size)
 {
+    if (buffers->ceiling > 0)
+        return take_same(buffers, size);
     struct ldnq_buffer **best = NULL;
     for (struct ldnq_buffer **at = &buffers->free; *at; at = &(*at)->next) {
         bool fits = (*at)->size >= size, best_fits = best && (*best)->size >= size;
@@ -27,8 +54,8 @@ static enum ldnq_status resize(struct ldnq_buffers *buffers, struct ldnq_buffer 
     ldnq_free(buffer->data);
     buffers->held -= buffer->size;
     buffer->size = 0;
-    buffer->data = ldnq_malloc_aligned(size);
-    if (!buffer->data)
+    buffer->data = buffers->counts ? NULL : ldnq_malloc_aligned(size);
+    if (!buffer->data && !buffers->counts)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes for a value", size);
     buffer->size = size;
     buffers->held += size;
@@ -46,7 +73,8 @@ enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
     if (!buffer)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     buffer->users = 1;
-    if (!buffer->data || buffer->size < size) {
+    bool is_new = !buffer->data && !buffers->counts;
+    if (is_new || buffer->size < size) {
         enum ldnq_status status = resize(buffers, buffer, size, err);
         if (status != LDNQ_OK) {
             ldnq_buffers_release(buffers, buffer);
@@ -67,10 +95,7 @@ void ldnq_buffers_release(struct ldnq_buffers *buffers, struct ldnq_buffer *buff
 
 void ldnq_buffers_finish(struct ldnq_buffers *buffers)
 {
-    for (struct ldnq_buffer *buffer = buffers->free, *next; buffer; buffer = next) {
-        next = buffer->next;
-        ldnq_free(buffer->data);
-        ldnq_free(buffer);
-    }
+    while (buffers->free)
+        free_buffer(buffers, &buffers->free);
     *buffers = (struct ldnq_buffers){ 0 };
 }

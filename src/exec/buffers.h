@@ -1,7 +1,9 @@
 /* buffers.h: memory of values, handed back for the next one that fits.
  *
  * There are never more buffers than values were held at one time: a request
- * that none fits makes the largest free one larger.
+ * that none fits makes the largest free one larger. Under a ceiling a buffer serves
+ * only values of its own size, and free ones are given back where the sum would go
+ * past it: then no more is held than values take, or the ceiling where that is more.
  */
 #ifndef LDNQ_EXEC_BUFFERS_H
 #define LDNQ_EXEC_BUFFERS_H
@@ -18,6 +20,8 @@ struct ldnq_buffer {
 struct ldnq_buffers {
     struct ldnq_buffer *free;
     size_t held, peak; /* bytes in buffers, free ones included */
+    size_t ceiling;    /* 0: none */
+    bool counts;       /* sizes are counted, and data are NULL: a rehearsal */
 };
 
 /* One user; errors: NOMEM. */

@@ -118,16 +118,6 @@ size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)
 
 /* ---- one node ------------------------------------------------------------------------ */
 
-/* The value that a node's output goes to: its own, or that of the clamp that
- * runs inside it. */
-static const struct ldnq_value *output_of(const struct ldnq_exec *exec, size_t place, size_t i)
-{
-    size_t fused = exec->plan.fused[place];
-    if (i == 0 && fused != LDNQ_NEVER)
-        return exec->graph->nodes[fused]->outputs[0];
-    return exec->graph->nodes[place]->outputs[i];
-}
-
 static bool is_last_reader(const struct ldnq_exec *exec, const struct ldnq_value *value,
                            size_t place)
 {
@@ -162,7 +152,7 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
                                      struct ldnq_op_call *call, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_node *node = call->node;
-    const struct ldnq_value *value = output_of(exec, place, i);
+    const struct ldnq_value *value = ldnq_plan_output(&exec->plan, place, i);
     size_t bytes;
     if (!ldnq_tensor_bytes(&call->out[i], &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "its output %zu is too large", i);
@@ -182,6 +172,9 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
     if (value)
         exec->slots[value->index] =
             (struct ldnq_slot){ .tensor = call->out[i], .buffer = *buffer, .held = true };
+    if (value != node->outputs[i])
+        exec->slots[node->outputs[i]->index].tensor =
+            (struct ldnq_tensor){ .dtype = call->out[i].dtype, .shape = call->out[i].shape };
     return LDNQ_OK;
 }
 
@@ -212,6 +205,17 @@ static enum ldnq_status gather_inputs(struct ldnq_exec *exec, const struct ldnq_
     return LDNQ_OK;
 }
 
+/* In place of infer, which may need data. */
+static void recall_shapes(struct ldnq_exec *exec, const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->output_count; i++) {
+        if (node->outputs[i])
+            exec->out[i] = exec->slots[node->outputs[i]->index].tensor;
+        else
+            exec->out[i] = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape.rank = 1 };
+    }
+}
+
 static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ldnq_error *err)
 {
     const struct ldnq_node *node = exec->graph->nodes[place];
@@ -221,10 +225,13 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
         .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
         .clamp = exec->plan.fused[place] != LDNQ_NEVER ? &exec->plan.clamp[place] : NULL,
     };
-    LDNQ_TRY(ldnq_ops_infer(&call, err));
+    if (exec->rehearsal)
+        recall_shapes(exec, node);
+    else
+        LDNQ_TRY(ldnq_ops_infer(&call, err));
     for (size_t i = 0; i < call.out_count; i++)
         LDNQ_TRY(place_output(exec, place, &call, i, err));
-    if (node->op->flags & LDNQ_OP_VIEW)
+    if ((node->op->flags & LDNQ_OP_VIEW) || exec->rehearsal)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_exec_scratch(exec, node->op->scratch ? node->op->scratch(&call) : 0, err));
     call.scratch = exec->scratch;
@@ -246,7 +253,7 @@ static void drop_unread(struct ldnq_exec *exec, size_t place)
         if (node->inputs[i] && is_last_reader(exec, node->inputs[i], place))
             ldnq_exec_drop(exec, node->inputs[i]->index);
     for (size_t i = 0; i < node->output_count; i++) {
-        const struct ldnq_value *value = output_of(exec, place, i);
+        const struct ldnq_value *value = ldnq_plan_output(&exec->plan, place, i);
         if (value && exec->plan.last_read[value->index] == LDNQ_NEVER)
             ldnq_exec_drop(exec, value->index);
     }
@@ -289,6 +296,21 @@ static bool fits(const struct ldnq_shape *want, const struct ldnq_shape *have, i
     return true;
 }
 
+enum ldnq_status ldnq_exec_check_input(const struct ldnq_graph *graph,
+                                       const struct ldnq_value *value,
+                                       const struct ldnq_tensor *tensor, int64_t *bound,
+                                       struct ldnq_error *err)
+{
+    char want[LDNQ_SHAPE_TEXT], have[LDNQ_SHAPE_TEXT];
+    if (tensor->dtype == value->dtype && fits(&value->shape, &tensor->shape, bound))
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_DATA, "%s: input '%s' is %s %s where the data are %s %s",
+                     graph->file, value->name, ldnq_dtype_name(value->dtype),
+                     ldnq_shape_print(&value->shape, graph, want, sizeof want),
+                     ldnq_dtype_name(tensor->dtype),
+                     ldnq_shape_print(&tensor->shape, NULL, have, sizeof have));
+}
+
 static enum ldnq_status check_inputs(const struct ldnq_exec *exec,
                                      struct ldnq_tensor *const *inputs, int64_t *bound,
                                      struct ldnq_error *err)
@@ -296,17 +318,8 @@ static enum ldnq_status check_inputs(const struct ldnq_exec *exec,
     const struct ldnq_graph *graph = exec->graph;
     for (size_t i = 0; i < graph->symbol_count; i++)
         bound[i] = -1;
-    for (size_t i = 0; i < graph->input_count; i++) {
-        const struct ldnq_value *value = graph->inputs[i];
-        char want[LDNQ_SHAPE_TEXT], have[LDNQ_SHAPE_TEXT];
-        if (inputs[i]->dtype == value->dtype && fits(&value->shape, &inputs[i]->shape, bound))
-            continue;
-        return ldnq_fail(err, LDNQ_DATA, "%s: input '%s' is %s %s where the data are %s %s",
-                         graph->file, value->name, ldnq_dtype_name(value->dtype),
-                         ldnq_shape_print(&value->shape, graph, want, sizeof want),
-                         ldnq_dtype_name(inputs[i]->dtype),
-                         ldnq_shape_print(&inputs[i]->shape, NULL, have, sizeof have));
-    }
+    for (size_t i = 0; i < graph->input_count; i++)
+        LDNQ_TRY(ldnq_exec_check_input(graph, graph->inputs[i], inputs[i], bound, err));
     return LDNQ_OK;
 }
 

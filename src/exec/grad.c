@@ -4,31 +4,10 @@
 
 #include "base/alloc.h"
 #include "base/size.h"
-#include "exec/grad_reach.h"
-#include "exec/state.h"
+#include "exec/grad_state.h"
 
-/* Gradient of a value; no data while nothing has flowed to it. */
-struct slot {
-    struct ldnq_tensor tensor;
-    struct ldnq_buffer *buffer;
-};
-
-struct ldnq_grad {
-    const struct ldnq_graph *graph;
-    struct ldnq_arena *arena;
-    struct ldnq_grad_options options; /* lists of our own */
-    struct ldnq_grad_reach reach;
-    struct ldnq_exec *exec;
-    struct slot *slots; /* by value */
-    struct slot *seeds; /* by target; only while the loss is computed */
-    /* For the node at hand: gradients of its outputs, and of its inputs. */
-    const struct ldnq_tensor **out;
-    struct ldnq_tensor *in;
-    struct ldnq_buffer **in_buffer;
-    /* For the loss. */
-    const struct ldnq_tensor **values;
-    struct ldnq_tensor *gradients;
-};
+/* Plans with more segments than this are not looked at. */
+#define MOST_SEGMENTS 64
 
 /* ---- life -------------------------------------------------------------------------- */
 
@@ -75,8 +54,13 @@ static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
     grad->in_buffer = ldnq_arena_alloc(grad->arena, inputs, sizeof *grad->in_buffer, err);
     grad->values = ldnq_arena_alloc(grad->arena, targets, sizeof *grad->values, err);
     grad->gradients = ldnq_arena_alloc(grad->arena, targets, sizeof *grad->gradients, err);
+    grad->planned = ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned, err);
+    grad->planned_fed =
+        ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned_fed, err);
+    grad->bound = ldnq_arena_alloc(grad->arena, graph->symbol_count, sizeof *grad->bound, err);
     return grad->slots && grad->seeds && grad->out && grad->in && grad->in_buffer &&
-                   grad->values && grad->gradients
+                   grad->values && grad->gradients && grad->planned && grad->planned_fed &&
+                   grad->bound
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
@@ -88,11 +72,9 @@ static enum ldnq_status init(struct ldnq_grad *grad, struct ldnq_pool *pool,
     LDNQ_TRY(ldnq_exec_create(grad->graph, pool, &grad->exec, err));
     LDNQ_TRY(take_options(grad, options, err));
     LDNQ_TRY(ldnq_grad_reach_init(&grad->reach, grad->graph, &grad->options, grad->arena, err));
-    struct ldnq_plan *plan = &grad->exec->plan;
-    for (size_t i = 0; i < grad->graph->node_count; i++)
-        ldnq_plan_unfuse(plan, i);
-    for (size_t i = 0; i < grad->graph->value_count; i++)
-        plan->last_read[i] = grad->graph->node_count;
+    LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach,
+                                 grad->arena, err));
+    grad->exec->buffers.ceiling = options->max_bytes;
     return allocate(grad, err);
 }
 
@@ -114,18 +96,12 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
     return LDNQ_OK;
 }
 
-static void clear(struct ldnq_grad *grad, struct slot *slot)
-{
-    ldnq_buffers_release(&grad->exec->buffers, slot->buffer);
-    *slot = (struct slot){ 0 };
-}
-
 static void reset(struct ldnq_grad *grad)
 {
     for (size_t i = 0; grad->slots && i < grad->graph->value_count; i++)
-        clear(grad, &grad->slots[i]);
+        ldnq_grad_clear(grad, &grad->slots[i]);
     for (size_t i = 0; grad->seeds && i < grad->options.target_count; i++)
-        clear(grad, &grad->seeds[i]);
+        ldnq_grad_clear(grad, &grad->seeds[i]);
 }
 
 void ldnq_grad_destroy(struct ldnq_grad *grad)
@@ -138,222 +114,218 @@ void ldnq_grad_destroy(struct ldnq_grad *grad)
     ldnq_free(grad);
 }
 
-/* ---- gradients of values --------------------------------------------------------------- */
+/* ---- one run ------------------------------------------------------------------------- */
 
-static enum ldnq_status make(struct ldnq_grad *grad, const struct ldnq_shape *shape,
-                             struct ldnq_tensor *tensor, struct ldnq_buffer **buffer,
-                             struct ldnq_error *err)
+static enum ldnq_status take_feed(struct ldnq_grad *grad, const struct ldnq_grad_feed *feed,
+                                  struct ldnq_error *err)
 {
-    size_t bytes;
-    *tensor = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *shape };
-    if (!ldnq_tensor_bytes(tensor, &bytes))
-        return ldnq_fail(err, LDNQ_NOMEM, "a gradient is too large");
-    LDNQ_TRY(ldnq_buffers_take(&grad->exec->buffers, bytes, buffer, err));
-    tensor->data = (*buffer)->data;
+    const struct ldnq_value *value = feed->value;
+    size_t made = grad->exec->plan.made[value->index];
+    if (value->is_input)
+        LDNQ_TRY(ldnq_exec_check_input(grad->graph, value, feed->tensor, grad->bound, err));
+    if (made != LDNQ_NEVER && made >= grad->options.first && grad->reach.active[made])
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "%s: '%s' is given from outside, and a gradient passes the node that "
+                         "makes it",
+                         grad->graph->file, value->name);
+    grad->plan.fed[value->index] = true;
     return LDNQ_OK;
 }
 
-static enum ldnq_status make_zero(struct ldnq_grad *grad, const struct ldnq_shape *shape,
-                                  struct slot *slot, struct ldnq_error *err)
+static enum ldnq_status take_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                   size_t count, struct ldnq_error *err)
 {
-    LDNQ_TRY(make(grad, shape, &slot->tensor, &slot->buffer, err));
-    memset(slot->tensor.data, 0, ldnq_tensor_count(&slot->tensor) * sizeof(float));
+    memset(grad->plan.fed, 0, grad->graph->value_count * sizeof *grad->plan.fed);
+    for (size_t i = 0; i < grad->graph->symbol_count; i++)
+        grad->bound[i] = -1;
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(take_feed(grad, &feeds[i], err));
     return LDNQ_OK;
 }
 
-struct addition {
-    float *to;
-    const float *from;
+/* Only what is fed is held after that. */
+static void start(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, size_t count)
+{
+    reset(grad);
+    ldnq_exec_reset(grad->exec);
+    for (size_t i = 0; i < count; i++)
+        ldnq_exec_lend(grad->exec, feeds[i].value, feeds[i].tensor);
+}
+
+struct loss {
+    ldnq_loss_fn *compute;
+    void *ctx;
+    double value;
 };
 
-static void add_range(const void *ctx, size_t first, size_t last)
-{
-    const struct addition *addition = ctx;
-    for (size_t i = first; i < last; i++)
-        addition->to[i] += addition->from[i];
-}
-
-static void add(struct ldnq_grad *grad, struct ldnq_tensor *to, const struct ldnq_tensor *from)
-{
-    struct addition addition = { to->data, from->data };
-    struct ldnq_op_call call = { .pool = grad->exec->pool };
-    ldnq_op_for_ranges(&call, ldnq_tensor_count(to), add_range, &addition);
-}
-
-/* Before its elements change: another value's gradient may be the same memory. */
-static enum ldnq_status make_own(struct ldnq_grad *grad, struct slot *slot,
-                                 struct ldnq_error *err)
-{
-    struct slot own = { 0 };
-    if (slot->buffer->users == 1)
-        return LDNQ_OK;
-    LDNQ_TRY(make(grad, &slot->tensor.shape, &own.tensor, &own.buffer, err));
-    memcpy(own.tensor.data, slot->tensor.data, ldnq_tensor_count(&own.tensor) * sizeof(float));
-    clear(grad, slot);
-    *slot = own;
-    return LDNQ_OK;
-}
-
-/* Takes over one use of the buffer, whatever the outcome. */
-static enum ldnq_status collect(struct ldnq_grad *grad, const struct ldnq_value *value,
-                                const struct ldnq_tensor *part, struct ldnq_buffer *buffer,
-                                struct ldnq_error *err)
-{
-    struct slot *slot = &grad->slots[value->index];
-    if (!slot->buffer) {
-        *slot = (struct slot){ *part, buffer };
-        return LDNQ_OK;
-    }
-    enum ldnq_status status = make_own(grad, slot, err);
-    if (status == LDNQ_OK)
-        add(grad, &slot->tensor, part);
-    ldnq_buffers_release(&grad->exec->buffers, buffer);
-    return status;
-}
-
-/* ---- one node ---------------------------------------------------------------------------- */
-
-/* The value's type and shape, and its data where they are kept. */
-static const struct ldnq_tensor *seen(const struct ldnq_grad *grad, const struct ldnq_value *value)
-{
-    return value->constant ? value->constant : &grad->exec->slots[value->index].tensor;
-}
-
-static bool is_wanted(const struct ldnq_grad *grad, const struct ldnq_node *node, size_t i)
-{
-    const struct ldnq_value *value = node->inputs[i];
-    return value && grad->reach.carries[value->index] && ldnq_grad_flows(node, i) &&
-           (seen(grad, value)->dtype == LDNQ_FLOAT || ldnq_grad_is_codes(value));
-}
-
-static enum ldnq_status pass_view(struct ldnq_grad *grad, const struct ldnq_node *node,
-                                  struct ldnq_error *err)
-{
-    const struct slot *out = &grad->slots[node->outputs[0]->index];
-    struct ldnq_tensor part = out->tensor;
-    if (!out->buffer || !is_wanted(grad, node, 0))
-        return LDNQ_OK;
-    part.shape = seen(grad, node->inputs[0])->shape;
-    out->buffer->users++;
-    return collect(grad, node->inputs[0], &part, out->buffer, err);
-}
-
-static enum ldnq_status call_backward(struct ldnq_grad *grad, const struct ldnq_node *node,
-                                      struct ldnq_error *err)
-{
-    struct ldnq_exec *exec = grad->exec;
-    struct ldnq_op_call call = {
-        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
-    };
-    struct ldnq_op_grad use = { .call = &call, .out = grad->out, .in = grad->in };
-    for (size_t i = 0; i < node->input_count; i++)
-        exec->in[i] = node->inputs[i] ? seen(grad, node->inputs[i]) : NULL;
-    for (size_t i = 0; i < node->output_count; i++)
-        exec->out[i] = node->outputs[i] ? *seen(grad, node->outputs[i])
-                                        : (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
-    for (size_t i = 0; i < node->input_count; i++)
-        if (is_wanted(grad, node, i))
-            LDNQ_TRY(make(grad, &exec->in[i]->shape, &grad->in[i], &grad->in_buffer[i], err));
-    size_t bytes = node->op->backward_scratch ? node->op->backward_scratch(&use) : 0;
-    LDNQ_TRY(ldnq_exec_scratch(exec, bytes, err));
-    call.scratch = exec->scratch;
-    return node->op->backward(&use, err);
-}
-
-static enum ldnq_status pass_node(struct ldnq_grad *grad, const struct ldnq_node *node,
-                                  struct ldnq_error *err)
-{
-    bool matters = false;
-    for (size_t i = 0; i < node->output_count; i++) {
-        const struct slot *slot =
-            node->outputs[i] ? &grad->slots[node->outputs[i]->index] : NULL;
-        grad->out[i] = slot && slot->buffer ? &slot->tensor : NULL;
-        matters |= grad->out[i] != NULL;
-    }
-    if (!matters)
-        return LDNQ_OK;
-    for (size_t i = 0; i < node->input_count; i++) {
-        grad->in[i] = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT };
-        grad->in_buffer[i] = NULL;
-    }
-    enum ldnq_status status = call_backward(grad, node, err);
-    for (size_t i = 0; i < node->input_count; i++) {
-        if (grad->in_buffer[i] && status == LDNQ_OK)
-            status = collect(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
-        else
-            ldnq_buffers_release(&grad->exec->buffers, grad->in_buffer[i]);
-    }
-    return status;
-}
-
-static enum ldnq_status run_backward(struct ldnq_grad *grad, size_t first, size_t last,
+static enum ldnq_status compute_loss(struct ldnq_grad *grad, struct loss *loss,
                                      struct ldnq_error *err)
-{
-    for (size_t p = last; p-- > first;) {
-        const struct ldnq_node *node = grad->graph->nodes[p];
-        struct ldnq_error reason;
-        if (!grad->reach.active[p])
-            continue;
-        enum ldnq_status status = node->op->flags & LDNQ_OP_VIEW ? pass_view(grad, node, &reason)
-                                                                 : pass_node(grad, node, &reason);
-        if (status != LDNQ_OK)
-            return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s",
-                                  reason.message);
-        for (size_t i = 0; i < node->output_count; i++)
-            if (node->outputs[i] && !grad->reach.wanted[node->outputs[i]->index])
-                clear(grad, &grad->slots[node->outputs[i]->index]);
-    }
-    return LDNQ_OK;
-}
-
-/* ---- the whole ------------------------------------------------------------------------------ */
-
-static enum ldnq_status compute_loss(struct ldnq_grad *grad, ldnq_loss_fn *loss, void *ctx,
-                                     double *value, struct ldnq_error *err)
 {
     const struct ldnq_grad_options *options = &grad->options;
     for (size_t i = 0; i < options->target_count; i++) {
         const struct ldnq_value *target = options->targets[i];
         grad->values[i] = ldnq_exec_value(grad->exec, target);
         if (!grad->values[i])
-            return ldnq_fail(err, LDNQ_USAGE, "the target '%s' was not computed", target->name);
-        LDNQ_TRY(make_zero(grad, &grad->values[i]->shape, &grad->seeds[i], err));
+            return ldnq_fail(err, LDNQ_USAGE, "%s: the target '%s' was neither given nor computed",
+                             grad->graph->file, target->name);
+        LDNQ_TRY(ldnq_grad_make_zero(grad, &grad->values[i]->shape, &grad->seeds[i], err));
         grad->gradients[i] = grad->seeds[i].tensor;
     }
-    LDNQ_TRY(loss(ctx, grad->values, grad->gradients, value, err));
+    if (!grad->exec->rehearsal)
+        LDNQ_TRY(loss->compute(loss->ctx, grad->values, grad->gradients, &loss->value, err));
     for (size_t i = 0; i < options->target_count; i++) {
-        struct slot seed = grad->seeds[i];
-        grad->seeds[i] = (struct slot){ 0 };
-        LDNQ_TRY(collect(grad, options->targets[i], &seed.tensor, seed.buffer, err));
+        struct ldnq_grad_slot seed = grad->seeds[i];
+        grad->seeds[i] = (struct ldnq_grad_slot){ 0 };
+        LDNQ_TRY(ldnq_grad_collect(grad, options->targets[i], &seed.tensor, seed.buffer, err));
     }
     return LDNQ_OK;
 }
 
+static void drop_if_done(struct ldnq_grad *grad, const struct ldnq_value *value, size_t m,
+                         size_t place)
+{
+    if (value && !value->constant && ldnq_grad_plan_is_done(&grad->plan, value->index, m, place))
+        ldnq_exec_drop(grad->exec, value->index);
+}
+
+static void drop_done(struct ldnq_grad *grad, size_t m, size_t place)
+{
+    for (size_t i = 0; i < grad->graph->value_count; i++)
+        drop_if_done(grad, grad->graph->values[i], m, place);
+}
+
+static enum ldnq_status pass_segment(struct ldnq_grad *grad, size_t m, struct ldnq_error *err)
+{
+    for (size_t p = grad->plan.start[m + 1]; p-- > grad->plan.start[m];) {
+        const struct ldnq_node *node = grad->graph->nodes[p];
+        if (!grad->reach.active[p])
+            continue;
+        LDNQ_TRY(ldnq_grad_pass(grad, p, err));
+        for (size_t i = 0; i < node->input_count; i++)
+            drop_if_done(grad, node->inputs[i], m, p);
+        for (size_t i = 0; i < node->output_count; i++)
+            drop_if_done(grad, node->outputs[i], m, p);
+    }
+    drop_done(grad, m, grad->plan.start[m]);
+    return LDNQ_OK;
+}
+
+/* A wanted value that changes no target. */
 static enum ldnq_status fill_unreached(struct ldnq_grad *grad, struct ldnq_error *err)
 {
     for (size_t i = 0; i < grad->options.wanted_count; i++) {
         const struct ldnq_value *value = grad->options.wanted[i];
-        struct slot *slot = &grad->slots[value->index];
-        if (!slot->buffer)
-            LDNQ_TRY(make_zero(grad, &seen(grad, value)->shape, slot, err));
+        const struct ldnq_tensor *tensor = ldnq_grad_seen(grad, value);
+        struct ldnq_grad_slot *slot = &grad->slots[value->index];
+        if (slot->buffer)
+            continue;
+        if (tensor->dtype == LDNQ_UNDEFINED)
+            return ldnq_fail(err, LDNQ_USAGE, "%s: '%s' was neither given nor computed",
+                             grad->graph->file, value->name);
+        LDNQ_TRY(ldnq_grad_make_zero(grad, &tensor->shape, slot, err));
     }
     return LDNQ_OK;
 }
+
+static enum ldnq_status run(struct ldnq_grad *grad, struct loss *loss, struct ldnq_error *err)
+{
+    struct ldnq_grad_plan *plan = &grad->plan;
+    size_t last = plan->segments - 1;
+    ldnq_grad_plan_forward(plan, true);
+    LDNQ_TRY(ldnq_exec_step(grad->exec, grad->options.first, grad->options.last, err));
+    LDNQ_TRY(compute_loss(grad, loss, err));
+    drop_done(grad, last, grad->options.last);
+    LDNQ_TRY(pass_segment(grad, last, err));
+    for (size_t m = last; m-- > 0;) {
+        ldnq_grad_plan_again(plan, m);
+        LDNQ_TRY(ldnq_exec_step(grad->exec, plan->start[m], plan->start[m + 1], err));
+        LDNQ_TRY(pass_segment(grad, m, err));
+    }
+    return fill_unreached(grad, err);
+}
+
+/* ---- under a ceiling -------------------------------------------------------------------- */
+
+static bool is_planned_for(const struct ldnq_grad *grad)
+{
+    for (size_t i = 0; i < grad->graph->value_count; i++) {
+        const struct ldnq_shape *shape = &grad->exec->slots[i].tensor.shape;
+        if (grad->plan.fed[i] != grad->planned_fed[i] ||
+            (grad->plan.fed[i] && !ldnq_shape_equal(shape, &grad->planned[i])))
+            return false;
+    }
+    return grad->is_planned;
+}
+
+/* A run in which nothing is computed: how many bytes it would take. */
+static enum ldnq_status rehearse(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                 size_t feed_count, size_t *peak, struct ldnq_error *err)
+{
+    struct ldnq_buffers *buffers = &grad->exec->buffers, real = *buffers;
+    /* A ceiling that is always met: no more is held than is in use. */
+    *buffers = (struct ldnq_buffers){ .counts = true, .ceiling = 1 };
+    grad->exec->rehearsal = true;
+    enum ldnq_status status = run(grad, NULL, err);
+    *peak = buffers->peak;
+    start(grad, feeds, feed_count);
+    ldnq_buffers_finish(buffers);
+    *buffers = real;
+    grad->exec->rehearsal = false;
+    return status;
+}
+
+/* Cuts into the least number of segments that stays below the ceiling, or, where none
+ * does, that takes the least. */
+static enum ldnq_status choose(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                               size_t feed_count, struct ldnq_error *err)
+{
+    size_t best = 1, least = SIZE_MAX;
+    for (size_t k = 1; k <= MOST_SEGMENTS && least > grad->options.max_bytes; k++) {
+        size_t peak;
+        ldnq_grad_plan_cut(&grad->plan, k);
+        LDNQ_TRY(rehearse(grad, feeds, feed_count, &peak, err));
+        best = peak < least ? k : best;
+        least = ldnq_size_min(least, peak);
+    }
+    ldnq_grad_plan_cut(&grad->plan, best);
+    return LDNQ_OK;
+}
+
+/* Sizes come from a forward pass that keeps nothing: they may depend on data. */
+static enum ldnq_status plan_segments(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                      size_t feed_count, struct ldnq_error *err)
+{
+    if (grad->options.max_bytes == 0 || is_planned_for(grad))
+        return LDNQ_OK;
+    grad->is_planned = false;
+    ldnq_grad_plan_cut(&grad->plan, 1);
+    ldnq_grad_plan_forward(&grad->plan, false);
+    LDNQ_TRY(ldnq_exec_step(grad->exec, grad->options.first, grad->options.last, err));
+    ldnq_grad_plan_weigh(&grad->plan);
+    start(grad, feeds, feed_count);
+    LDNQ_TRY(choose(grad, feeds, feed_count, err));
+    for (size_t i = 0; i < grad->graph->value_count; i++) {
+        grad->planned_fed[i] = grad->plan.fed[i];
+        grad->planned[i] = grad->exec->slots[i].tensor.shape;
+    }
+    grad->is_planned = true;
+    return LDNQ_OK;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
 
 enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
                                size_t feed_count, ldnq_loss_fn *loss, void *ctx, double *value,
                                struct ldnq_error *err)
 {
-    const struct ldnq_grad_options *options = &grad->options;
-    reset(grad);
+    struct loss use = { .compute = loss, .ctx = ctx };
+    LDNQ_TRY(take_feeds(grad, feeds, feed_count, err));
+    start(grad, feeds, feed_count);
+    LDNQ_TRY(plan_segments(grad, feeds, feed_count, err));
+    enum ldnq_status status = run(grad, &use, err);
     ldnq_exec_reset(grad->exec);
-    for (size_t i = 0; i < feed_count; i++)
-        ldnq_exec_lend(grad->exec, feeds[i].value, feeds[i].tensor);
-    LDNQ_TRY(ldnq_exec_step(grad->exec, options->first, options->last, err));
-    LDNQ_TRY(compute_loss(grad, loss, ctx, value, err));
-    LDNQ_TRY(run_backward(grad, options->first, options->last, err));
-    return fill_unreached(grad, err);
+    *value = use.value;
+    return status;
 }
 
 const struct ldnq_tensor *ldnq_grad_of(const struct ldnq_grad *grad, size_t i)

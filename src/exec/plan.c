@@ -53,6 +53,14 @@ static void fuse(struct ldnq_plan *plan, size_t place, const size_t *readers, co
     plan->made[between] = LDNQ_NEVER;
 }
 
+const struct ldnq_value *ldnq_plan_output(const struct ldnq_plan *plan, size_t place, size_t i)
+{
+    size_t fused = plan->fused[place];
+    if (i == 0 && fused != LDNQ_NEVER)
+        return plan->graph->nodes[fused]->outputs[0];
+    return plan->graph->nodes[place]->outputs[i];
+}
+
 void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place)
 {
     size_t next = plan->fused[place];

@@ -25,6 +25,10 @@ struct ldnq_plan {
 enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
                                 struct ldnq_arena *arena, struct ldnq_error *err);
 
+/* The value that output i of a node goes to: its own, or that of the clamp that runs
+ * inside it. NULL where it is left out. */
+const struct ldnq_value *ldnq_plan_output(const struct ldnq_plan *plan, size_t place, size_t i);
+
 /* Takes the clamp out of the node at `place` again. */
 void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place);
 

@@ -27,10 +27,21 @@ struct ldnq_exec {
     struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */
     void *scratch;
     size_t scratch_size;
+    /* Nothing is computed: outputs get the shapes that they had last, and buffers
+     * only count (ldnq_buffers.counts). */
+    bool rehearsal;
 };
 
 /* Gives up a value's data; its type and shape stay known. */
 void ldnq_exec_drop(struct ldnq_exec *exec, size_t value);
+
+/* Errors: DATA, naming both, for a tensor that does not fit the graph input `value`.
+ * `bound` has a size for each symbol, -1 for none yet, and takes in those that the
+ * tensor gives. */
+enum ldnq_status ldnq_exec_check_input(const struct ldnq_graph *graph,
+                                       const struct ldnq_value *value,
+                                       const struct ldnq_tensor *tensor, int64_t *bound,
+                                       struct ldnq_error *err);
 
 /* The executor's scratch, made as large as `bytes`. Errors: NOMEM, also for SIZE_MAX
  * (a size that can't be counted). */

@@ -1,0 +1,179 @@
+#include <string.h>
+
+#include "exec/grad_state.h"
+
+/* ---- gradients of values --------------------------------------------------------------- */
+
+void ldnq_grad_clear(struct ldnq_grad *grad, struct ldnq_grad_slot *slot)
+{
+    ldnq_buffers_release(&grad->exec->buffers, slot->buffer);
+    *slot = (struct ldnq_grad_slot){ 0 };
+}
+
+static enum ldnq_status make(struct ldnq_grad *grad, const struct ldnq_shape *shape,
+                             struct ldnq_tensor *tensor, struct ldnq_buffer **buffer,
+                             struct ldnq_error *err)
+{
+    size_t bytes;
+    *tensor = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *shape };
+    if (!ldnq_tensor_bytes(tensor, &bytes))
+        return ldnq_fail(err, LDNQ_NOMEM, "a gradient is too large");
+    LDNQ_TRY(ldnq_buffers_take(&grad->exec->buffers, bytes, buffer, err));
+    tensor->data = (*buffer)->data;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_grad_make_zero(struct ldnq_grad *grad, const struct ldnq_shape *shape,
+                                     struct ldnq_grad_slot *slot, struct ldnq_error *err)
+{
+    LDNQ_TRY(make(grad, shape, &slot->tensor, &slot->buffer, err));
+    if (!grad->exec->rehearsal)
+        memset(slot->tensor.data, 0, ldnq_tensor_count(&slot->tensor) * sizeof(float));
+    return LDNQ_OK;
+}
+
+struct addition {
+    float *to;
+    const float *from;
+};
+
+static void add_range(const void *ctx, size_t first, size_t last)
+{
+    const struct addition *addition = ctx;
+    for (size_t i = first; i < last; i++)
+        addition->to[i] += addition->from[i];
+}
+
+static void add(struct ldnq_grad *grad, struct ldnq_tensor *to, const struct ldnq_tensor *from)
+{
+    struct addition addition = { to->data, from->data };
+    struct ldnq_op_call call = { .pool = grad->exec->pool };
+    if (grad->exec->rehearsal)
+        return;
+    ldnq_op_for_ranges(&call, ldnq_tensor_count(to), add_range, &addition);
+}
+
+/* Before its elements change: another value's gradient may be the same memory. */
+static enum ldnq_status make_own(struct ldnq_grad *grad, struct ldnq_grad_slot *slot,
+                                 struct ldnq_error *err)
+{
+    struct ldnq_grad_slot own = { 0 };
+    if (slot->buffer->users == 1)
+        return LDNQ_OK;
+    LDNQ_TRY(make(grad, &slot->tensor.shape, &own.tensor, &own.buffer, err));
+    if (!grad->exec->rehearsal)
+        memcpy(own.tensor.data, slot->tensor.data,
+               ldnq_tensor_count(&own.tensor) * sizeof(float));
+    ldnq_grad_clear(grad, slot);
+    *slot = own;
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_grad_collect(struct ldnq_grad *grad, const struct ldnq_value *value,
+                                   const struct ldnq_tensor *part, struct ldnq_buffer *buffer,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_grad_slot *slot = &grad->slots[value->index];
+    if (!slot->buffer) {
+        *slot = (struct ldnq_grad_slot){ *part, buffer };
+        return LDNQ_OK;
+    }
+    enum ldnq_status status = make_own(grad, slot, err);
+    if (status == LDNQ_OK)
+        add(grad, &slot->tensor, part);
+    ldnq_buffers_release(&grad->exec->buffers, buffer);
+    return status;
+}
+
+/* ---- one node ---------------------------------------------------------------------------- */
+
+const struct ldnq_tensor *ldnq_grad_seen(const struct ldnq_grad *grad,
+                                         const struct ldnq_value *value)
+{
+    return value->constant ? value->constant : &grad->exec->slots[value->index].tensor;
+}
+
+static bool is_wanted(const struct ldnq_grad *grad, const struct ldnq_node *node, size_t i)
+{
+    const struct ldnq_value *value = node->inputs[i];
+    return value && grad->reach.carries[value->index] && ldnq_grad_flows(node, i) &&
+           (ldnq_grad_seen(grad, value)->dtype == LDNQ_FLOAT || ldnq_grad_is_codes(value));
+}
+
+static enum ldnq_status pass_view(struct ldnq_grad *grad, const struct ldnq_node *node,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_grad_slot *out = &grad->slots[node->outputs[0]->index];
+    struct ldnq_tensor part = out->tensor;
+    if (!out->buffer || !is_wanted(grad, node, 0))
+        return LDNQ_OK;
+    part.shape = ldnq_grad_seen(grad, node->inputs[0])->shape;
+    out->buffer->users++;
+    return ldnq_grad_collect(grad, node->inputs[0], &part, out->buffer, err);
+}
+
+static enum ldnq_status call_backward(struct ldnq_grad *grad, const struct ldnq_node *node,
+                                      struct ldnq_error *err)
+{
+    struct ldnq_exec *exec = grad->exec;
+    struct ldnq_op_call call = {
+        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
+        .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
+    };
+    struct ldnq_op_grad use = { .call = &call, .out = grad->out, .in = grad->in };
+    for (size_t i = 0; i < node->input_count; i++)
+        exec->in[i] = node->inputs[i] ? ldnq_grad_seen(grad, node->inputs[i]) : NULL;
+    for (size_t i = 0; i < node->output_count; i++)
+        exec->out[i] = node->outputs[i] ? *ldnq_grad_seen(grad, node->outputs[i])
+                                        : (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
+    for (size_t i = 0; i < node->input_count; i++)
+        if (is_wanted(grad, node, i))
+            LDNQ_TRY(make(grad, &exec->in[i]->shape, &grad->in[i], &grad->in_buffer[i], err));
+    if (exec->rehearsal)
+        return LDNQ_OK;
+    size_t bytes = node->op->backward_scratch ? node->op->backward_scratch(&use) : 0;
+    LDNQ_TRY(ldnq_exec_scratch(exec, bytes, err));
+    call.scratch = exec->scratch;
+    return node->op->backward(&use, err);
+}
+
+static enum ldnq_status pass_node(struct ldnq_grad *grad, const struct ldnq_node *node,
+                                  struct ldnq_error *err)
+{
+    bool matters = false;
+    for (size_t i = 0; i < node->output_count; i++) {
+        const struct ldnq_grad_slot *slot =
+            node->outputs[i] ? &grad->slots[node->outputs[i]->index] : NULL;
+        grad->out[i] = slot && slot->buffer ? &slot->tensor : NULL;
+        matters |= grad->out[i] != NULL;
+    }
+    if (!matters)
+        return LDNQ_OK;
+    for (size_t i = 0; i < node->input_count; i++) {
+        grad->in[i] = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT };
+        grad->in_buffer[i] = NULL;
+    }
+    enum ldnq_status status = call_backward(grad, node, err);
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (grad->in_buffer[i] && status == LDNQ_OK)
+            status = ldnq_grad_collect(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
+        else
+            ldnq_buffers_release(&grad->exec->buffers, grad->in_buffer[i]);
+    }
+    return status;
+}
+
+enum ldnq_status ldnq_grad_pass(struct ldnq_grad *grad, size_t place, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = grad->graph->nodes[place];
+    struct ldnq_error reason;
+    enum ldnq_status status = node->op->flags & LDNQ_OP_VIEW ? pass_view(grad, node, &reason)
+                                                             : pass_node(grad, node, &reason);
+    if (status != LDNQ_OK)
+        return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s",
+                              reason.message);
+    for (size_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i] && !grad->reach.wanted[node->outputs[i]->index])
+            ldnq_grad_clear(grad, &grad->slots[node->outputs[i]->index]);
+    return LDNQ_OK;
+}
