@@ -96,6 +96,47 @@ def norm_pooling(rng):
     return Case("LpPool", [x], opset=18, p=p, **attributes)
 
 
+# ---- contractions
+
+
+@generator
+def einsum(rng):
+    sizes = {letter: int(size) for letter, size in zip("abcdeX", rng.integers(1, 5, 6))}
+    leading = list_of(rng, int(rng.integers(0, 3)), 1, 4)
+    dots = rng.random() < 0.4
+    terms, arrays = [], []
+    for _ in range(rng.integers(1, 4)):
+        term = list(rng.choice(list(sizes), rng.integers(1, 4), replace=bool(rng.random() < 0.3)))
+        dims = [sizes[letter] for letter in term]
+        if dots and rng.random() < 0.8:
+            at = int(rng.integers(0, len(term) + 1))
+            term.insert(at, "...")
+            dims[at:at] = [1 if rng.random() < 0.2 else n
+                           for n in leading[rng.integers(0, len(leading) + 1):]]
+        terms.append("".join(term))
+        arrays.append(wholes(rng, dims))
+    equation = pick(rng, ",", " , ").join(terms)
+    if rng.random() < 0.8:
+        letters = sorted(set("".join(terms)) - {"."})
+        out = list(rng.permutation(letters)[: rng.integers(0, len(letters) + 1)])
+        if "..." in equation:
+            out.insert(int(rng.integers(0, len(out) + 1)), "...")
+        equation += "->" + "".join(out)
+    return Case("Einsum", arrays, equation=equation)
+
+
+@generator
+def large_einsum(rng):
+    b, i, j, k = (int(size) for size in rng.integers(2, 40, 4))
+    x, y = wholes(rng, [b, i, k]), wholes(rng, [b, j, k])
+    turned = np.ascontiguousarray(y.transpose(2, 0, 1))
+    return pick(rng, Case("Einsum", [x, y], equation="bik,bjk->bij"),
+                Case("Einsum", [x, turned], equation="bik,kbj->jbi"),
+                Case("Einsum", [x, y], equation="bik,bjk->k"),
+                Case("Einsum", [x, y], equation="bik,bjk->bijk"),
+                Case("Einsum", [x, y, turned], equation="bik,bjk,kbj->ib"))
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_nodes_should_give_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))
