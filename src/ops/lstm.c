@@ -5,6 +5,7 @@
  */
 #include "ops/recurrent.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "linalg/blas.h"
@@ -61,7 +62,8 @@ static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurren
         c[k] = forget[k] * c_prev[k] + input[k] * cell[k];
     add_peephole(r, s, 1, c, g->in);
     ldnq_activation_run(f, clip, g->in + n, output, n);
-    ldnq_activation_run(function_of(r, s, 2), clip, c, g->shown, n);
+    /* ONNX Runtime clips what goes into the gates, not the cell. */
+    ldnq_activation_run(function_of(r, s, 2), INFINITY, c, g->shown, n);
 }
 
 static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
@@ -93,7 +95,7 @@ static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent
     const float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
     const float *p = s->peepholes;
     run_gates(r, s, i, c_prev, c, g);
-    ldnq_activation_slope(function_of(r, s, 2), clip, c, g->shown, slope, n);
+    ldnq_activation_slope(function_of(r, s, 2), INFINITY, c, g->shown, slope, n);
     ldnq_activation_slope(f, clip, g->in, input, dz, n);
     ldnq_activation_slope(f, clip, g->in + n, output, dz + n, n);
     ldnq_activation_slope(f, clip, g->in + 2 * n, forget, dz + 2 * n, n);
