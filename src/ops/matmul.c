@@ -3,6 +3,8 @@
  * Shapes  A (..., M, K), B (..., K, N), the leading axes broadcast; an input with
  *         one axis is a row (A) or a column (B) whose axis the output drops
  */
+#include "ops/matmul.h"
+
 #include "base/size.h"
 #include "ops/layer.h"
 #include "ops/product.h"
@@ -100,6 +102,46 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
     }
     ldnq_product_run(&product, call->pool);
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_shape *left = &call->in[a]->shape, *right = &call->in[b]->shape;
+    if (left->rank < 0 || right->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (left->rank == 0 || right->rank == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
+    return output_shape(call, left, right, &call->out[0].shape, err);
+}
+
+struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, size_t right)
+{
+    struct ldnq_shape a = as_matrix(&call->in[left]->shape, true);
+    struct ldnq_shape b = as_matrix(&call->in[right]->shape, false), lead = { 0 };
+    struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2], .n = (size_t)b.dim[b.rank - 1],
+                                  .k = (size_t)a.dim[a.rank - 1], .batches = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    a.rank -= 2;
+    b.rank -= 2;
+    if (ldnq_op_broadcast(&at_run_time, &a, &b, &lead, NULL) != LDNQ_OK)
+        return result; /* infer has passed */
+    ldnq_shape_count(&lead, &result.batches);
+    result.lead = lead;
+    ldnq_op_strides(&a, &lead, result.strides[0]);
+    ldnq_op_strides(&b, &lead, result.strides[1]);
+    return result;
+}
+
+void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2])
+{
+    struct leading_axes axes = { .lead = matmul->lead, .matrix_a = matmul->m * matmul->k,
+                                 .matrix_b = matmul->k * matmul->n };
+    for (int i = 0; i < matmul->lead.rank; i++) {
+        axes.strides_a[i] = matmul->strides[0][i];
+        axes.strides_b[i] = matmul->strides[1][i];
+    }
+    batch_offsets(&axes, batch, offsets);
 }
 
 /* ---- as a layer ----------------------------------------------------------------------- */

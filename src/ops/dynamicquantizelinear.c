@@ -1,0 +1,63 @@
+/* dynamicquantizelinear.c: DynamicQuantizeLinear: codes of 8 bits without sign, their
+ * scale from the range of the data, which is widened to hold 0. */
+#include "ops/op.h"
+
+#include <math.h>
+
+struct quantize {
+    const float *x;
+    uint8_t *y;
+    float scale, zero;
+};
+
+static enum ldnq_status dynamicquantizelinear_infer(struct ldnq_op_call *call,
+                                                    struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    const struct ldnq_tensor outputs[] = { { LDNQ_UINT8, call->in[0]->shape, NULL },
+                                           { LDNQ_FLOAT, { 0 }, NULL },
+                                           { LDNQ_UINT8, { 0 }, NULL } };
+    for (size_t i = 0; i < call->out_count; i++)
+        call->out[i] = outputs[i];
+    return LDNQ_OK;
+}
+
+static void quantize_range(const void *ctx, size_t first, size_t last)
+{
+    const struct quantize *q = ctx;
+    for (size_t i = first; i < last; i++) {
+        float v = rintf(q->x[i] / q->scale) + q->zero;
+        v = v > 0.0f ? v : 0.0f;
+        q->y[i] = (uint8_t)(v < 255.0f ? v : 255.0f);
+    }
+}
+
+static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call *call,
+                                                      struct ldnq_error *err)
+{
+    struct quantize q = { .x = call->in[0]->data, .y = call->out[0].data };
+    size_t count = ldnq_tensor_count(call->in[0]);
+    float low = 0.0f, high = 0.0f;
+    (void)err;
+    for (size_t i = 0; i < count; i++) {
+        low = q.x[i] < low ? q.x[i] : low;
+        high = q.x[i] > high ? q.x[i] : high;
+    }
+    q.scale = high == low ? 1.0f : (high - low) / 255.0f;
+    /* In a range that is not finite there is no zero point. */
+    float zero = rintf(-low / q.scale);
+    q.zero = zero > 0.0f ? (zero < 255.0f ? zero : 255.0f) : 0.0f;
+    ldnq_op_for_ranges(call, count, quantize_range, &q);
+    if (call->out_count > 1)
+        *(float *)call->out[1].data = q.scale;
+    if (call->out_count > 2)
+        *(uint8_t *)call->out[2].data = (uint8_t)q.zero;
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_dynamicquantizelinear = {
+    .type = "DynamicQuantizeLinear", .since = 11, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 3,
+    .infer = dynamicquantizelinear_infer,
+    .forward = dynamicquantizelinear_forward,
+};
