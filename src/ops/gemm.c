@@ -64,6 +64,19 @@ static void spread_c(const struct ldnq_op_call *call)
             *y++ = c[i * strides[0] + j * strides[1]];
 }
 
+/* C where it is one number a column, as it comes; NULL where it is anything else. */
+static const float *column_bias(const struct ldnq_op_call *call)
+{
+    const struct gemm_attrs *gemm = call->attrs;
+    const struct ldnq_tensor *c = ldnq_op_in(call, 2);
+    size_t count;
+    if (!c || gemm->beta != 1.0f || c->shape.rank == 0 || !ldnq_shape_count(&c->shape, &count))
+        return NULL;
+    int64_t columns = call->out[0].shape.dim[1];
+    bool is_row = c->shape.dim[c->shape.rank - 1] == columns && count == (size_t)columns;
+    return is_row ? c->data : NULL;
+}
+
 static struct ldnq_product product_of(const struct ldnq_op_call *call)
 {
     const struct gemm_attrs *gemm = call->attrs;
@@ -74,7 +87,8 @@ static struct ldnq_product product_of(const struct ldnq_op_call *call)
         .transpose_a = gemm->transpose_a ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .transpose_b = gemm->transpose_b ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .alpha = gemm->alpha,
-        .beta = ldnq_op_in(call, 2) ? gemm->beta : 0.0f,
+        .beta = ldnq_op_in(call, 2) && !column_bias(call) ? gemm->beta : 0.0f,
+        .column_bias = column_bias(call),
         .batches = 1,
         .a = call->in[0]->data,
         .b = call->in[1]->data,

@@ -9,6 +9,8 @@
 #include "base/pool.h"
 #include "linalg/blas.h"
 
+struct ldnq_clamp;
+
 struct ldnq_product {
     size_t m, n, k;
     enum ldnq_transpose transpose_a, transpose_b;
@@ -19,6 +21,9 @@ struct ldnq_product {
     const void *ctx;
     const float *a, *b;
     float *c;
+    /* Added to each row (M) or column (N); NULL for none. Then all is clamped. */
+    const float *row_bias, *column_bias;
+    const struct ldnq_clamp *clamp;
 };
 
 /* Whether a product of (m, k_a) and (k_b, n) exists, and within BLAS's integers;

@@ -1,0 +1,95 @@
+/* gemm_tile.h: the innermost loop of gemm_tiled.c, for one instruction set. Included
+ * once for each, with these defined:
+ *
+ * TILE(name)   name, with something behind it
+ * TILE_LANES   floats of a vector; a tile is two of them wide
+ * TILE_ROWS    rows of a tile: 6 or 8
+ * TILE_TARGET  attributes
+ *
+ * Each element is one chain of sums over k, whatever the tile: its bits depend
+ * on whether the processor fuses a product with a sum, and on nothing else.
+ */
+
+typedef float TILE(lanes) __attribute__((vector_size(TILE_LANES * sizeof(float)), aligned(4)));
+
+/* By masks, as C has no choice between vectors. NaN stays NaN. */
+static inline __attribute__((always_inline)) void
+TILE(clamp)(TILE(lanes) *value, float low, float high)
+{
+    typedef int32_t bits __attribute__((vector_size(TILE_LANES * sizeof(float))));
+    const TILE(lanes) lows = (TILE(lanes)){ 0 } + low, highs = (TILE(lanes)){ 0 } + high;
+    const bits below = *value < lows;
+    *value = (TILE(lanes))((below & (bits)lows) | (~below & (bits)*value));
+    const bits above = *value > highs;
+    *value = (TILE(lanes))((above & (bits)highs) | (~above & (bits)*value));
+}
+
+/* What follows the sums of one vector of a line. */
+static inline __attribute__((always_inline)) void
+TILE(finish)(const struct tile *tile, const TILE(lanes) *sum, size_t i, size_t j)
+{
+    float *c = tile->c + i * tile->c_row + j;
+    TILE(lanes) value = *sum * tile->alpha;
+    if (tile->beta != 0.0f)
+        value += tile->beta * *(const TILE(lanes) *)c;
+    if (tile->column_bias)
+        value += *(const TILE(lanes) *)(tile->column_bias + j);
+    if (tile->row_bias)
+        value += tile->row_bias[i];
+    if (tile->is_clamped)
+        TILE(clamp)(&value, tile->low, tile->high);
+    *(TILE(lanes) *)c = value;
+}
+
+/* `rows` is a constant wherever this is inlined, and all sums stay in registers. */
+static inline __attribute__((always_inline)) void
+TILE(sums)(const struct tile *tile, size_t rows)
+{
+    TILE(lanes) sum[TILE_ROWS][2];
+    const float *a = tile->a, *b = tile->b;
+    const size_t row = tile->a_row, step = tile->a_step, next = tile->b_row;
+    for (size_t i = 0; i < rows; i++)
+        sum[i][0] = sum[i][1] = (TILE(lanes)){ 0 };
+    for (size_t k = 0; k < tile->k; k++, a += step, b += next) {
+        const TILE(lanes) left = *(const TILE(lanes) *)b;
+        const TILE(lanes) right = *(const TILE(lanes) *)(b + TILE_LANES);
+        for (size_t i = 0; i < rows; i++) {
+            sum[i][0] += left * a[i * row];
+            sum[i][1] += right * a[i * row];
+        }
+    }
+    for (size_t i = 0; i < rows; i++) {
+        TILE(finish)(tile, &sum[i][0], i, 0);
+        TILE(finish)(tile, &sum[i][1], i, TILE_LANES);
+    }
+}
+
+#define TILE_CASE(count)                                                                           \
+    case count:                                                                                    \
+        TILE(sums)(tile, count);                                                                    \
+        break
+
+TILE_TARGET
+static void TILE(tile)(const struct tile *tile, size_t rows)
+{
+    switch (rows) {
+        TILE_CASE(1);
+        TILE_CASE(2);
+        TILE_CASE(3);
+        TILE_CASE(4);
+        TILE_CASE(5);
+        TILE_CASE(6);
+#if TILE_ROWS == 8
+        TILE_CASE(7);
+        TILE_CASE(8);
+#endif
+    default:
+        break;
+    }
+}
+
+#undef TILE_CASE
+#undef TILE
+#undef TILE_LANES
+#undef TILE_ROWS
+#undef TILE_TARGET

@@ -1,0 +1,232 @@
+#include "linalg/gemm_tiled.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/size.h"
+
+/* Of k at a time: as many rows of packed B as stay in a first-level cache. */
+#define DEPTH ((size_t)384)
+#define PANEL_FLOATS (DEPTH * 48) /* in a second-level cache */
+#define MOST_ROWS 8
+#define MOST_WIDTH 32
+/* How far ahead lines of B are asked for: they lie in a page each, which no
+ * processor follows by itself. */
+#define AHEAD ((size_t)16)
+
+/* A few rows of C, as wide as a packed panel of B or narrower. */
+struct tile {
+    size_t k, columns;
+    const float *a, *b;
+    size_t a_row, a_step, b_row;
+    float *c;
+    size_t c_row;
+    float alpha, beta;
+    const float *row_bias, *column_bias;
+    bool is_clamped;
+    float low, high;
+};
+
+/* ---- instruction sets ------------------------------------------------------------------ */
+
+typedef void tile_fn(const struct tile *tile, size_t rows);
+
+#define TILE(name) name##_4
+#define TILE_LANES 4
+#define TILE_ROWS 6
+#define TILE_TARGET
+#include "linalg/gemm_tile.h"
+
+#if defined(__x86_64__)
+
+#define TILE(name) name##_8
+#define TILE_LANES 8
+#define TILE_ROWS 6
+#define TILE_TARGET __attribute__((target("avx2,fma")))
+#include "linalg/gemm_tile.h"
+
+#define TILE(name) name##_16
+#define TILE_LANES 16
+#define TILE_ROWS 8
+#define TILE_TARGET __attribute__((target("avx512f,avx2,fma")))
+#include "linalg/gemm_tile.h"
+
+#endif
+
+struct way {
+    tile_fn *run;
+    size_t rows, width;
+};
+
+#define WAYS 3
+
+static size_t find_ways(struct way ways[WAYS])
+{
+    size_t count = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+        ways[count++] = (struct way){ tile_16, 8, 32 };
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        ways[count++] = (struct way){ tile_8, 6, 16 };
+#endif
+    ways[count++] = (struct way){ tile_4, 6, 8 };
+    return count;
+}
+
+size_t ldnq_gemm_ways(void)
+{
+    struct way ways[WAYS];
+    return find_ways(ways);
+}
+
+/* ---- packing ----------------------------------------------------------------------------- */
+
+/* width is a constant wherever this is inlined */
+static inline __attribute__((always_inline)) void
+pack_lines(const float *b, size_t row, size_t k, size_t width, float *restrict panel)
+{
+    for (size_t i = 0; i < k; i++, b += row, panel += width) {
+        __builtin_prefetch(b + AHEAD * row);
+        for (size_t j = 0; j < width; j++)
+            panel[j] = b[j];
+    }
+}
+
+/* Columns behind the last are 0: what is summed for them is thrown away. */
+static void pack_part(const float *b, size_t row, size_t step, size_t k, size_t columns,
+                      size_t width, float *panel)
+{
+    for (size_t i = 0; i < k; i++, b += row, panel += width) {
+        for (size_t j = 0; j < columns; j++)
+            panel[j] = b[j * step];
+        for (size_t j = columns; j < width; j++)
+            panel[j] = 0.0f;
+    }
+}
+
+static void pack(const float *b, size_t row, size_t step, size_t k, size_t columns, size_t width,
+                 float *panel)
+{
+    if (step != 1 || columns < width)
+        pack_part(b, row, step, k, columns, width, panel);
+    else if (width == 32)
+        pack_lines(b, row, k, 32, panel);
+    else if (width == 16)
+        pack_lines(b, row, k, 16, panel);
+    else
+        pack_lines(b, row, k, 8, panel);
+}
+
+/* ---- the product -------------------------------------------------------------------------- */
+
+/* Some columns of B, packed panel after panel; and depth rows of them. */
+struct block {
+    const struct ldnq_gemm *gemm;
+    const struct way *way;
+    size_t k, depth, column, columns;
+    float *panels;
+    bool is_packed;
+    float column_bias[MOST_WIDTH]; /* of a narrow panel */
+};
+
+static void pack_block(struct block *block)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    size_t width = block->way->width;
+    const float *b = g->b + block->k * g->b_row;
+    /* For one tile of rows alone, packing would only be another pass. */
+    block->is_packed = g->m > block->way->rows || g->b_step != 1 || block->columns < width;
+    for (size_t done = 0; done < block->columns && block->is_packed; done += width) {
+        size_t columns = ldnq_size_min(width, block->columns - done);
+        pack(b + (block->column + done) * g->b_step, g->b_row, g->b_step, block->depth, columns,
+             width, block->panels + done * block->depth);
+    }
+}
+
+/* Rows `row` .. of a panel that starts `at` columns into the block. What ends before
+ * k reaches its end adds up in C; bias and clamp come with the last part. */
+static struct tile tile_of(struct block *block, size_t row, size_t at)
+{
+    const struct ldnq_gemm *g = block->gemm;
+    size_t column = block->column + at, width = block->way->width;
+    bool is_last = block->k + block->depth == g->k;
+    struct tile tile = {
+        .k = block->depth, .columns = ldnq_size_min(width, block->columns - at),
+        .a = g->a + row * g->a_row + block->k * g->a_step, .a_row = g->a_row, .a_step = g->a_step,
+        .b = block->is_packed ? block->panels + at * block->depth
+                              : g->b + block->k * g->b_row + column,
+        .b_row = block->is_packed ? width : g->b_row,
+        .c = g->c + row * g->c_row + column, .c_row = g->c_row,
+        .alpha = g->alpha, .beta = block->k == 0 ? g->beta : 1.0f,
+        .row_bias = is_last && g->row_bias ? g->row_bias + row : NULL,
+        .column_bias = is_last && g->column_bias ? g->column_bias + column : NULL,
+        .is_clamped = is_last && g->is_clamped, .low = g->low, .high = g->high,
+    };
+    if (tile.column_bias && tile.columns < width) {
+        memcpy(block->column_bias, tile.column_bias, tile.columns * sizeof(float));
+        tile.column_bias = block->column_bias;
+    }
+    return tile;
+}
+
+/* A panel narrower than a tile is worked out elsewhere and copied. */
+static void run_narrow(const struct way *way, const struct tile *tile, size_t rows)
+{
+    float c[MOST_ROWS * MOST_WIDTH] = { 0 };
+    struct tile whole = *tile;
+    whole.c = c;
+    whole.c_row = way->width;
+    for (size_t i = 0; i < rows && tile->beta != 0.0f; i++)
+        for (size_t j = 0; j < tile->columns; j++)
+            c[i * way->width + j] = tile->c[i * tile->c_row + j];
+    way->run(&whole, rows);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < tile->columns; j++)
+            tile->c[i * tile->c_row + j] = c[i * way->width + j];
+}
+
+/* All rows, in tiles of nearly the same number; C is written line after line. */
+static void run_block(struct block *block)
+{
+    size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->way->rows);
+    for (size_t i = 0; i < tiles; i++) {
+        size_t first = i * m / tiles, last = (i + 1) * m / tiles;
+        for (size_t at = 0; at < block->columns; at += block->way->width) {
+            struct tile tile = tile_of(block, first, at);
+            if (tile.columns == block->way->width)
+                block->way->run(&tile, last - first);
+            else
+                run_narrow(block->way, &tile, last - first);
+        }
+    }
+}
+
+static void run(const struct way *way, const struct ldnq_gemm *g)
+{
+    _Alignas(64) float panels[PANEL_FLOATS];
+    size_t parts = ldnq_size_max(1, ldnq_size_ceil_div(g->k, DEPTH));
+    for (size_t part = 0; part < parts; part++) {
+        struct block block = { .gemm = g, .way = way, .panels = panels };
+        block.k = part * g->k / parts;
+        block.depth = (part + 1) * g->k / parts - block.k;
+        size_t most = PANEL_FLOATS / way->width / ldnq_size_max(1, block.depth) * way->width;
+        for (size_t column = 0; column < g->n; column += most) {
+            block.column = column;
+            block.columns = ldnq_size_min(most, g->n - column);
+            pack_block(&block);
+            run_block(&block);
+        }
+    }
+}
+
+void ldnq_gemm_by(size_t way, const struct ldnq_gemm *gemm)
+{
+    struct way ways[WAYS];
+    find_ways(ways);
+    run(&ways[way], gemm);
+}
+
+void ldnq_gemm(const struct ldnq_gemm *gemm)
+{
+    ldnq_gemm_by(0, gemm);
+}
