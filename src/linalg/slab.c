@@ -27,45 +27,76 @@ size_t ldnq_slab_floats(const struct ldnq_slab *slab)
     return counted ? floats : SIZE_MAX;
 }
 
-/* One phase of a line: out[j] = line[j * stride + at], 0 outside of the line;
- * `at` may lie in front of it, by `before`. */
-static void fill_phase(const float *line, size_t width, size_t stride, size_t at, size_t before,
-                       float *out, size_t count)
+/* One phase of all lines: which of its floats lie inside of a line, and where. */
+struct phase {
+    size_t first, last, count;
+    size_t at, stride; /* of the first, in the line */
+};
+
+/* Float j of the phase is line[j * stride + at - before], 0 outside of the line. */
+static struct phase phase_of(const struct ldnq_conv_geometry *g, size_t at, size_t count)
 {
-    /* The first j with j * stride + at >= before, and the first behind the line. */
+    size_t stride = g->stride_w, before = g->pad_left;
     size_t first = at >= before ? 0 : ldnq_size_ceil_div(before - at, stride);
-    size_t last = width + before > at ? (width + before - at - 1) / stride + 1 : 0;
-    last = ldnq_size_min(last, count);
-    first = ldnq_size_min(first, last);
-    memset(out, 0, first * sizeof *out);
-    memset(out + last, 0, (count - last) * sizeof *out);
-    if (first == last)
-        return;
-    const float *in = line + (first * stride + at - before);
-    if (stride == 1) {
-        memcpy(out + first, in, (last - first) * sizeof *out);
-        return;
+    size_t last = g->width + before > at ? (g->width + before - at - 1) / stride + 1 : 0;
+    struct phase phase = { .last = ldnq_size_min(last, count), .count = count, .stride = stride };
+    phase.first = ldnq_size_min(first, phase.last);
+    /* Only where there is one: else it would lie outside. */
+    phase.at = phase.first < phase.last ? phase.first * stride + at - before : 0;
+    return phase;
+}
+
+/* Lines are often as short as eight floats: a call for each would cost more than
+ * copying them. */
+static inline __attribute__((always_inline)) void
+fill_lines(const float *restrict line, size_t apart, const struct phase *phase, size_t stride,
+           float *restrict out, size_t out_apart, size_t rows)
+{
+    const size_t first = phase->first, inside = phase->last - first;
+    const size_t rest = phase->count - phase->last;
+    for (size_t row = 0; row < rows; row++, line += apart, out += out_apart) {
+        float *restrict to = out;
+        for (size_t j = 0; j < first; j++)
+            *to++ = 0.0f;
+        for (size_t j = 0; j < inside; j++)
+            to[j] = line[j * stride];
+        to += inside;
+        for (size_t j = 0; j < rest; j++)
+            to[j] = 0.0f;
     }
-    for (size_t j = first; j < last; j++, in += stride)
-        out[j] = *in;
+}
+
+LDNQ_MULTIVERSION
+__attribute__((optimize("no-tree-loop-distribute-patterns")))
+static void fill_phase(const float *plane, size_t width, const struct phase *phase, float *out,
+                       size_t out_apart, size_t rows)
+{
+    const float *line = plane + phase->at;
+    if (phase->stride == 1)
+        fill_lines(line, width, phase, 1, out, out_apart, rows);
+    else if (phase->stride == 2)
+        fill_lines(line, width, phase, 2, out, out_apart, rows);
+    else
+        fill_lines(line, width, phase, phase->stride, out, out_apart, rows);
 }
 
 void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
                     const float *plane, struct ldnq_slab *slab)
 {
-    float *out = slab->data;
-    for (size_t row = 0; row < slab->rows; row++) {
-        size_t y = tile->y * g->stride_h + row;
-        bool is_inside = y >= g->pad_top && y - g->pad_top < g->height;
-        if (!is_inside) {
-            memset(out, 0, slab->phases * slab->phase * sizeof *out);
-            out += slab->phases * slab->phase;
-            continue;
-        }
-        const float *line = plane + (y - g->pad_top) * g->width;
-        for (size_t phase = 0; phase < slab->phases; phase++, out += slab->phase)
-            fill_phase(line, g->width, g->stride_w, tile->x * g->stride_w + phase, g->pad_left,
-                       out, slab->phase);
+    size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
+    /* Lines above the plane, in it, and below it. */
+    size_t above = ldnq_size_min(slab->rows, g->pad_top > y ? g->pad_top - y : 0);
+    size_t end = g->pad_top + g->height > y ? g->pad_top + g->height - y : 0;
+    end = ldnq_size_max(ldnq_size_min(end, slab->rows), above);
+    memset(slab->data, 0, above * line * sizeof(float));
+    memset(slab->data + end * line, 0, (slab->rows - end) * line * sizeof(float));
+    if (end == above)
+        return;
+    plane += (y + above - g->pad_top) * g->width;
+    for (size_t i = 0; i < slab->phases; i++) {
+        struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
+        fill_phase(plane, g->width, &phase, slab->data + above * line + i * slab->phase, line,
+                   end - above);
     }
 }
 

@@ -1,12 +1,11 @@
 #include "ops/conv_kernels.h"
 
-#include <string.h>
-
-#include "base/simd.h"
 #include "base/size.h"
-#include "linalg/blas.h"
+#include "linalg/gemm_tiled.h"
 #include "linalg/slab.h"
+#include "ops/conv_depthwise.h"
 #include "ops/conv_direct.h"
+#include "ops/product.h"
 
 /* A tile's columns should stay in a second-level cache together with its output;
  * a depthwise tile's slab in a first-level one. */
@@ -14,8 +13,8 @@
 #define LEAST_POSITIONS ((size_t)128)
 #define MOST_COLUMNS ((size_t)1024)
 #define SLAB_FLOATS ((size_t)6 << 10)
-/* Of a depthwise kernel's line; wider ones take another way. */
-#define MOST_TAPS ((size_t)64)
+/* Of a chunk of depthwise planes: some microseconds. */
+#define LEAST_PRODUCTS ((size_t)64 << 10)
 
 static size_t inputs_of(const struct ldnq_conv_job *job)
 {
@@ -31,7 +30,7 @@ static size_t plane_of(const struct ldnq_conv_job *job)
 static bool is_depthwise(const struct ldnq_conv_job *job)
 {
     return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1 &&
-           job->geometry.kernel_w <= MOST_TAPS;
+           job->geometry.kernel_h * job->geometry.kernel_w <= LDNQ_DEPTHWISE_TAPS;
 }
 
 /* The image's own memory is the matrix of columns. */
@@ -92,31 +91,6 @@ static struct ldnq_tile tile_at(const struct ldnq_conv_job *job, const struct cu
     return tile;
 }
 
-/* ---- what all ways end with ----------------------------------------------------------- */
-
-/* Adds the bias to, and clamps, `count` outputs of one channel. */
-LDNQ_MULTIVERSION
-static void finish_line(float bias, const struct ldnq_clamp *clamp, float *y, size_t count)
-{
-    if (!clamp) {
-        for (size_t i = 0; i < count; i++)
-            y[i] += bias;
-        return;
-    }
-    float low = clamp->low, high = clamp->high;
-    for (size_t i = 0; i < count; i++) {
-        float value = y[i] + bias;
-        value = value < low ? low : value;
-        y[i] = value > high ? high : value;
-    }
-}
-
-static void finish(const struct ldnq_conv_job *job, size_t channel, float *y, size_t count)
-{
-    if (job->bias || job->clamp)
-        finish_line(job->bias ? job->bias[channel] : 0.0f, job->clamp, y, count);
-}
-
 /* ---- scratch -------------------------------------------------------------------------- */
 
 /* Scratch of a thread in floats: columns of a tile (none for depthwise), then the
@@ -132,7 +106,7 @@ static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cu
         return false;
     *slab_at &= ~(size_t)15;
     if (!ldnq_size_add(*slab_at, ldnq_slab_floats(&slab), floats) ||
-        !ldnq_size_add(*floats, 15, floats))
+        !ldnq_size_add(*floats, LDNQ_DEPTHWISE_SLACK + 15, floats))
         return false;
     *floats &= ~(size_t)15;
     return true;
@@ -178,11 +152,33 @@ static void run_product(void *argument, size_t chunk, size_t thread)
     float *y = job->y + image_group * job->outputs * plane + first;
     bool pointwise = is_pointwise(job);
     const float *columns = pointwise ? x + first : make_columns(job, &cut, &tile, x, thread);
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, job->outputs, count, k, 1.0f,
-               job->weight + group * job->outputs * k, k, columns, pointwise ? plane : count, 0.0f,
-               y, plane);
-    for (size_t m = 0; m < job->outputs; m++)
-        finish(job, group * job->outputs + m, y + m * plane, count);
+    struct ldnq_gemm gemm = {
+        .m = job->outputs, .n = count, .k = k,
+        .a = job->weight + group * job->outputs * k, .a_row = k, .a_step = 1,
+        .b = columns, .b_row = pointwise ? plane : count, .b_step = 1,
+        .c = y, .c_row = plane, .alpha = 1.0f,
+        .row_bias = job->bias ? job->bias + group * job->outputs : NULL,
+        .is_clamped = job->clamp != NULL, .low = job->clamp ? job->clamp->low : 0,
+        .high = job->clamp ? job->clamp->high : 0,
+    };
+    ldnq_gemm(&gemm);
+}
+
+static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
+{
+    const struct ldnq_conv_job *job = ctx;
+    offsets[1] = image * job->geometry.channels * plane_of(job);
+}
+
+/* A product as any other, with an image for a batch. */
+static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
+{
+    struct ldnq_product product = {
+        .m = job->outputs, .n = plane_of(job), .k = job->geometry.channels, .alpha = 1.0f,
+        .batches = job->images, .offsets = image_offsets, .ctx = job,
+        .a = job->weight, .b = job->x, .c = job->y, .row_bias = job->bias, .clamp = job->clamp,
+    };
+    ldnq_product_run(&product, pool);
 }
 
 static void run_direct(void *argument, size_t chunk, size_t thread)
@@ -197,81 +193,33 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 
 /* ---- depthwise ------------------------------------------------------------------------ */
 
-/* y += the taps of one kernel line. The common widths have a pass of their own:
- * one load and store of y for all their taps. */
-LDNQ_MULTIVERSION
-static void add_3(const float *const *line, const float *w, float *restrict y, size_t count)
-{
-    const float *restrict a = line[0], *restrict b = line[1], *restrict c = line[2];
-    for (size_t x = 0; x < count; x++)
-        y[x] += w[0] * a[x] + w[1] * b[x] + w[2] * c[x];
-}
-
-LDNQ_MULTIVERSION
-static void add_5(const float *const *line, const float *w, float *restrict y, size_t count)
-{
-    const float *restrict a = line[0], *restrict b = line[1], *restrict c = line[2],
-                *restrict d = line[3], *restrict e = line[4];
-    for (size_t x = 0; x < count; x++)
-        y[x] += w[0] * a[x] + w[1] * b[x] + w[2] * c[x] + w[3] * d[x] + w[4] * e[x];
-}
-
-LDNQ_MULTIVERSION
-static void add_1(const float *restrict line, float w, float *restrict y, size_t count)
-{
-    for (size_t x = 0; x < count; x++)
-        y[x] += w * line[x];
-}
-
-/* `line` is where the first tap reads; the others are `offsets` from there. */
-static void add_taps(const float *line, const size_t *offsets, const float *w, size_t width,
-                     float *y, size_t count)
-{
-    const float *lines[5];
-    if (width == 3 || width == 5) {
-        for (size_t kw = 0; kw < width; kw++)
-            lines[kw] = line + offsets[kw];
-        (width == 3 ? add_3 : add_5)(lines, w, y, count);
-        return;
-    }
-    for (size_t kw = 0; kw < width; kw++)
-        add_1(line + offsets[kw], w[kw], y, count);
-}
-
-static void depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
-                           const struct ldnq_slab *slab, size_t channel, float *y)
+/* Planes of a chunk: what a thread should have to do at least. */
+static size_t depthwise_planes(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    const float *w = job->weight + channel * g->kernel_h * g->kernel_w;
-    size_t offsets[MOST_TAPS];
-    for (size_t kw = 0; kw < g->kernel_w; kw++)
-        offsets[kw] = (size_t)(ldnq_slab_line(slab, 0, 0, kw) - slab->data);
-    for (size_t row = 0; row < tile->rows; row++) {
-        float *line = y + (tile->y + row) * g->out_w + tile->x;
-        memset(line, 0, tile->columns * sizeof *line);
-        for (size_t kh = 0; kh < g->kernel_h; kh++)
-            add_taps(ldnq_slab_line(slab, row, kh, 0), offsets, w + kh * g->kernel_w,
-                     g->kernel_w, line, tile->columns);
-        finish(job, channel, line, tile->columns);
-    }
+    size_t products = plane_of(job) * g->kernel_h * g->kernel_w * job->outputs;
+    return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
 }
 
-/* All tiles of one group of one image, and of its (few) outputs. */
+/* All tiles of some groups, and of their (few) outputs. */
 static void run_depthwise(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct cut cut = cut_of(job);
-    float *plane;
-    scratch_of(job, &cut, thread, &plane);
-    for (size_t i = 0; i < cut.down * cut.across; i++) {
-        struct ldnq_tile tile = tile_at(job, &cut, i);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, plane);
-        ldnq_slab_fill(g, &tile, job->x + chunk * g->height * g->width, &slab);
-        for (size_t m = 0; m < job->outputs; m++) {
-            size_t channel = chunk % job->groups * job->outputs + m;
-            depthwise_tile(job, &tile, &slab, channel,
-                           job->y + (chunk * job->outputs + m) * plane_of(job));
+    size_t planes = depthwise_planes(job), tiles = cut.down * cut.across;
+    size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
+    float *data;
+    scratch_of(job, &cut, thread, &data);
+    for (size_t plane = chunk * planes; plane < last; plane++) {
+        for (size_t i = 0; i < tiles; i++) {
+            struct ldnq_tile tile = tile_at(job, &cut, i);
+            struct ldnq_slab slab = ldnq_slab_of(g, &tile, data);
+            ldnq_slab_fill(g, &tile, job->x + plane * g->height * g->width, &slab);
+            for (size_t m = 0; m < job->outputs; m++)
+                ldnq_conv_depthwise_tile(job, &tile, &slab,
+                                         plane % job->groups * job->outputs + m,
+                                         job->y + (plane * job->outputs + m) * plane_of(job));
         }
     }
 }
@@ -299,7 +247,10 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
         return;
     struct cut cut = cut_of(job);
     if (is_depthwise(job))
-        ldnq_pool_run(pool, images, run_depthwise, (void *)job);
+        ldnq_pool_run(pool, ldnq_size_ceil_div(images, depthwise_planes(job)), run_depthwise,
+                      (void *)job);
+    else if (is_pointwise(job) && job->groups == 1)
+        run_pointwise(job, pool);
     else
         ldnq_pool_run(pool, images * cut.down * cut.across,
                       is_direct(job) ? run_direct : run_product, (void *)job);
