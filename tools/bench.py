@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Times ldnq's float executor against ONNX Runtime on the same input.
 
-The two take turns, so that a machine whose speed drifts slows both; printed are
-the medians and the ratio ONNX Runtime / ldnq (1: equally fast, 0.5: half its
-speed). Outputs are compared before anything is timed."""
+The two take turns, so that a machine whose speed drifts slows both. Printed are
+the least times, which other programs disturb least, and the ratio ONNX Runtime /
+ldnq (1: equally fast, 0.5: half its speed) of those and as the median over the
+turns. Outputs are compared before anything is timed."""
 
 import argparse
+import os
 import pathlib
 import statistics
 import subprocess
@@ -16,14 +18,30 @@ import time
 import numpy
 import onnxruntime
 
+import bench_transformer
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / "shared" / "data"
+DATA = pathlib.Path(os.environ.get("LDNQ_DATA", ROOT.parent / "shared" / "data"))
+TRANSFORMER = ROOT / "build" / "transformer.onnx"
+PROGRAM = ROOT / "build/tests/exec/bench_forward"
+
+
+def pictures(*sample):
+    return lambda rng, batch: rng.standard_normal((batch, *sample)).astype(numpy.float32)
+
+
+def tokens(rng, batch):
+    return rng.integers(0, bench_transformer.WORDS, (batch, bench_transformer.TOKENS))
+
+
 NETWORKS = [
-    ("ResNet-20", DATA / "resnet20-cifar10/resnet20-ts.onnx", (3, 32, 32)),
-    ("EfficientNet-Lite0", DATA / "efficientnet-lite0/efficientnet-lite0-ts.onnx", (3, 224, 224)),
-    ("digits", ROOT / "testdata/digits/digits-ts.onnx", (1, 8, 8)),
+    ("ResNet-20", DATA / "resnet20-cifar10/resnet20-ts.onnx", pictures(3, 32, 32)),
+    ("EfficientNet-Lite0", DATA / "efficientnet-lite0/efficientnet-lite0-ts.onnx",
+     pictures(3, 224, 224)),
+    ("transformer", TRANSFORMER, tokens),
+    ("digits", ROOT / "testdata/digits/digits-ts.onnx", pictures(1, 8, 8)),
 ]
-# ONNX Runtime's threads go on spinning for a while after a run.
+# ONNX Runtime's threads go on spinning for a while after a run, and so do ours.
 PAUSE = 0.05
 
 
@@ -34,35 +52,62 @@ def session(path, threads):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def time_both(path, sample, batch, threads, runs):
+class Ours:
+    """bench_forward at work on one input: a call is a run, and gives its seconds."""
+
+    def __init__(self, path, data, threads, folder):
+        given, made = f"{folder}/in.npy", f"{folder}/out.npy"
+        numpy.save(given, data)
+        self.process = subprocess.Popen([PROGRAM, path, given, made, str(threads)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline().strip() != "ready":
+            sys.exit(f"{path}: the executor did not start")
+        self.output = numpy.load(made)
+
+    def __call__(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def finish(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def time_both(path, sample, batch, threads, seconds, least_runs):
     """Seconds a run, as two lists; the outputs must agree."""
-    data = numpy.random.default_rng(0).standard_normal((batch, *sample)).astype(numpy.float32)
+    data = sample(numpy.random.default_rng(0), batch)
     reference = session(path, threads)
     feeds = {reference.get_inputs()[0].name: data}
     expected = reference.run(None, feeds)[0]
+    theirs_seconds, ours_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
-        given, made = f"{folder}/in.npy", f"{folder}/out.npy"
-        numpy.save(given, data)
-        ours = subprocess.Popen(
-            [ROOT / "build/tests/exec/bench_forward", path, given, made, str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if ours.stdout.readline().strip() != "ready":
-            sys.exit(f"{path}: the executor did not start")
-        error = numpy.abs(numpy.load(made) - expected).max() / numpy.abs(expected).max()
+        ours = Ours(path, data, threads, folder)
+        error = numpy.abs(ours.output - expected).max() / numpy.abs(expected).max()
         if not error < 1e-4:
             sys.exit(f"{path}: outputs differ by {error:.2g}")
-        theirs_seconds, ours_seconds = [], []
-        for _ in range(runs):
-            start = time.perf_counter()
-            reference.run(None, feeds)
-            theirs_seconds.append(time.perf_counter() - start)
+        end = time.perf_counter() + seconds
+        while len(ours_seconds) < least_runs or time.perf_counter() < end:
             time.sleep(PAUSE)
-            ours.stdin.write("\n")
-            ours.stdin.flush()
-            ours_seconds.append(float(ours.stdout.readline()))
-        ours.stdin.close()
-        ours.wait()
+            # The first after a pause finds caches cold and threads asleep.
+            for _ in range(2 if batch == 1 else 1):
+                start = time.perf_counter()
+                reference.run(None, feeds)
+                theirs = time.perf_counter() - start
+            time.sleep(PAUSE)
+            for _ in range(2 if batch == 1 else 1):
+                mine = ours()
+            theirs_seconds.append(theirs)
+            ours_seconds.append(mine)
+        ours.finish()
     return theirs_seconds, ours_seconds
+
+
+def print_line(name, batch, threads, theirs, ours):
+    least = min(theirs) / min(ours)
+    median = statistics.median(a / b for a, b in zip(theirs, ours))
+    print(f"{name:20} {batch:5} {threads:7} {1e3 * min(theirs):9.2f} {1e3 * min(ours):9.2f} "
+          f"{least:6.2f} {median:7.2f}", flush=True)
 
 
 def main():
@@ -70,24 +115,27 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 50])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--network", nargs="+", help="names of networks; all by default")
+    parser.add_argument("--seconds", type=float, default=8, help="for each line of the table")
+    parser.add_argument("--runs", type=int, default=5, help="at least, for each line")
+    parser.add_argument("--network", nargs="+", help="names of networks; all by default",
+                        choices=[name for name, _, _ in NETWORKS])
     arguments = parser.parse_args()
 
-    print(f"{'network':20} {'batch':>5} {'threads':>7} {'ORT ms':>9} {'ldnq ms':>9} {'ratio':>6}")
+    if not TRANSFORMER.exists():
+        bench_transformer.write(TRANSFORMER)
+    print(f"{'network':20} {'batch':>5} {'threads':>7} {'ORT ms':>9} {'ldnq ms':>9} "
+          f"{'ratio':>6} {'median':>7}")
     for name, path, sample in NETWORKS:
         if arguments.network and name not in arguments.network:
             continue
         if not path.exists():
-            print(f"{name:20} left out: {path.name} is not here")
+            print(f"{name:20} left out: {path.name} is not here; LDNQ_DATA names its folder")
             continue
         for batch in arguments.batch:
             for threads in arguments.threads:
-                runs = arguments.runs if batch > 1 else 5 * arguments.runs
-                theirs, ours = time_both(path, sample, batch, threads, runs)
-                ratio = statistics.median(a / b for a, b in zip(theirs, ours))
-                print(f"{name:20} {batch:5} {threads:7} {1e3 * statistics.median(theirs):9.2f} "
-                      f"{1e3 * statistics.median(ours):9.2f} {ratio:6.2f}", flush=True)
+                theirs, ours = time_both(path, sample, batch, threads, arguments.seconds,
+                                         arguments.runs)
+                print_line(name, batch, threads, theirs, ours)
 
 
 if __name__ == "__main__":
