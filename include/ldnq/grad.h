@@ -7,6 +7,10 @@
  * Cost", 2016). Gradients are the same to the bit for any ceiling and any number
  * of threads.
  *
+ * Gradients flow through float32 values alone, and through the integer codes that a
+ * QuantizeLinear makes for a DequantizeLinear, as if they had not been rounded. Other
+ * integers are constant as far as gradients go.
+ *
  * Shapes  a gradient is float32 in the shape of its value
  * Owns    everything it makes; a gradient is valid until the next run
  * Threads one call at a time for an object; work inside runs on its pool
@@ -25,16 +29,18 @@ struct ldnq_grad_options {
     const struct ldnq_value *const *targets;
     size_t target_count;
     /* The values whose gradients are wanted: constants, inputs, or what a node
-     * makes. */
+     * makes; zero where a value changes no target. */
     const struct ldnq_value *const *wanted;
     size_t wanted_count;
-    /* Ceiling for kept values and gradients together, in bytes; 0: none. Where even
-     * the smallest plan takes more, that plan is used. */
+    /* Ceiling for values and gradients together, in bytes; 0: none. What is fed and
+     * the operators' scratch come on top. Where even the smallest plan takes more,
+     * that plan is used. For each new shape of the feeds, sizes are found by a forward
+     * pass in front. */
     size_t max_bytes;
 };
 
 /* A value that is given from outside: a graph input, or one that crosses into the
- * stretch first .. last-1. */
+ * stretch first .. last-1 (ldnq_exec_frontier). */
 struct ldnq_grad_feed {
     const struct ldnq_value *value;
     const struct ldnq_tensor *tensor;
@@ -56,8 +62,10 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
                                   struct ldnq_grad **out, struct ldnq_error *err);
 void ldnq_grad_destroy(struct ldnq_grad *grad);
 
-/* Forward, loss, backward. Feeds are only read.
- * Errors: MODEL, DATA, NUMERIC, NOMEM, and what `loss` returns. */
+/* Forward, loss, backward. Feeds are only read, and must stay until it returns.
+ * Errors: MODEL (also a value that is not fed), DATA (an input that does not fit),
+ * USAGE (a value that a gradient passes is fed), NUMERIC, NOMEM, and what `loss`
+ * returns. */
 enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
                                size_t feed_count, ldnq_loss_fn *loss, void *ctx, double *value,
                                struct ldnq_error *err);
