@@ -26,7 +26,7 @@ LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
 LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
 /* Gradients read the inputs that `reads` names. */
-#define ARITHMETIC(name, Type, reads)                                                                     \
+#define ARITHMETIC(name, Type, reads)                                                              \
     static const struct ldnq_span_case name##_cases[] = {                                          \
         { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
     };                                                                                             \
@@ -112,6 +112,21 @@ static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldn
     return LDNQ_OK;
 }
 
+LDNQ_SPAN(over, float, float, x / y)
+/* Of the divisor. One division after the other, so that y * y can't overflow. */
+LDNQ_SPAN_3(over_divisor, -g * (x / y / y))
+
+static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
+    const struct ldnq_tensor *all[] = { grad->out[0], call->in[0], call->in[1] };
+    (void)err;
+    ldnq_spans_grad(grad, 0, over, in, 2);
+    ldnq_spans_grad(grad, 1, over_divisor, all, 3);
+    return LDNQ_OK;
+}
+
 #define add_check nothing_to_check
 #define sub_check nothing_to_check
 #define mul_check nothing_to_check
@@ -119,5 +134,4 @@ static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldn
 ARITHMETIC(add, "Add", 0)
 ARITHMETIC(sub, "Sub", 0)
 ARITHMETIC(mul, "Mul", 3)
-#define div_backward NULL
-ARITHMETIC(div, "Div", 0)
+ARITHMETIC(div, "Div", 3)

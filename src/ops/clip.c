@@ -1,8 +1,13 @@
 /* clip.c: Clip; its bounds are attributes up to opset 10 and inputs since 11.
- * NaN stays NaN; where the bounds cross, the upper one wins. */
-#include "ops/op.h"
-
+ * NaN stays NaN; where the bounds cross, the upper one wins.
+ *
+ * The gradient passes where the output is strictly between the bounds, so not at an
+ * input that is a bound itself: the output alone, which is all that is left of a Clip
+ * inside a convolution, can't tell it from one beyond (PyTorch's relu6 has the same).
+ * Nothing flows to the bounds. */
 #include <float.h>
+
+#include "ops/slopes.h"
 
 struct clip {
     const void *x;
@@ -57,6 +62,15 @@ static enum ldnq_status clip_6_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+LDNQ_SLOPE(clip_slope, v > alpha && v < beta ? g : 0.0f)
+
+static enum ldnq_status clip_6_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    return ldnq_slope_run(grad, &grad->call->out[0], clip_slope,
+                          ldnq_attr_float(grad->call->node, "min", -FLT_MAX),
+                          ldnq_attr_float(grad->call->node, "max", FLT_MAX), err);
+}
+
 static bool clip_6_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp)
 {
     *clamp = (struct ldnq_clamp){ .low = ldnq_attr_float(node, "min", -FLT_MAX),
@@ -69,6 +83,8 @@ const struct ldnq_op ldnq_op_clip_6 = {
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = clip_6_infer,
     .forward = clip_6_forward,
+    .flows = 1, .reads_out = 1,
+    .backward = clip_6_backward,
     .as_clamp = clip_6_as_clamp,
 };
 
@@ -124,6 +140,15 @@ static enum ldnq_status clip_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+static enum ldnq_status clip_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *low = ldnq_op_in(grad->call, 1), *high = ldnq_op_in(grad->call, 2);
+    bool real = grad->call->in[0]->dtype == LDNQ_FLOAT; /* else it is refused */
+    return ldnq_slope_run(grad, &grad->call->out[0], clip_slope,
+                          real ? BOUND(low, float, -FLT_MAX) : 0.0f,
+                          real ? BOUND(high, float, FLT_MAX) : 0.0f, err);
+}
+
 /* Only with bounds that are known: float scalars, or none. */
 static bool bound_of(const struct ldnq_node *node, size_t input, float otherwise, float *bound)
 {
@@ -148,5 +173,7 @@ const struct ldnq_op ldnq_op_clip = {
     .inputs_min = 1, .inputs_max = 3, .outputs_max = 1,
     .infer = clip_infer,
     .forward = clip_forward,
+    .flows = 1, .reads_in = 6, .reads_out = 1,
+    .backward = clip_backward,
     .as_clamp = clip_as_clamp,
 };

@@ -52,9 +52,21 @@ static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
+/* a - b trunc(a / b): the dividend goes through as it is. The divisor gets nothing:
+ * nobody computes with its gradient. */
+static enum ldnq_status mod_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_mod = {
     .type = "Mod", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = mod_infer,
     .forward = mod_forward,
+    .flows = 1,
+    .backward = mod_backward,
 };

@@ -87,9 +87,56 @@ static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
+/* ---- gradients --------------------------------------------------------------------- */
+
+/* Of the base x. Where the exponent is 0 so is the slope, also at base 0. */
+#define BASE_GRADIENT(name, E)                                                                     \
+    static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
+    {                                                                                              \
+        const float *gradient = in[0], *base = in[1];                                              \
+        const E *exponent = in[2];                                                                 \
+        float *out = out_;                                                                         \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            const float x = base[i * step[1]], y = (float)exponent[i * step[2]];                   \
+            out[i] = y == 0.0f ? 0.0f : gradient[i * step[0]] * (y * powf(x, y - 1.0f));           \
+        }                                                                                          \
+    }
+
+BASE_GRADIENT(base_float, float)
+BASE_GRADIENT(base_int32, int32_t)
+BASE_GRADIENT(base_int64, int64_t)
+LDNQ_SPAN(base_square, float, float, x * (2.0f * y))
+/* Of the exponent y: 0 to any power but a negative one stays as it is. */
+LDNQ_SPAN_3(exponent_float, x == 0.0f && y >= 0.0f ? 0.0f : g * (powf(x, y) * logf(x)))
+
+/* An integer exponent has no gradient, which nobody asks for. */
+static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *base = grad->call->in[0], *exponent = grad->call->in[1];
+    const struct ldnq_tensor *in[] = { grad->out[0], base, exponent };
+    if (base->dtype != LDNQ_FLOAT)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of type %s are not supported",
+                         ldnq_dtype_name(base->dtype));
+    if (exponent->dtype == LDNQ_FLOAT && ldnq_tensor_count(exponent) == 1 &&
+        *(const float *)exponent->data == 2.0f)
+        ldnq_spans_grad(grad, 0, base_square, in, 2);
+    else
+        ldnq_spans_grad(grad, 0,
+                        exponent->dtype == LDNQ_FLOAT   ? base_float
+                        : exponent->dtype == LDNQ_INT32 ? base_int32
+                                                        : base_int64,
+                        in, 3);
+    if (exponent->dtype == LDNQ_FLOAT)
+        ldnq_spans_grad(grad, 1, exponent_float, in, 3);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_pow = {
     .type = "Pow", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = pow_infer,
     .forward = pow_forward,
+    .flows = 3, .reads_in = 3,
+    .backward_scratch = ldnq_spans_grad_scratch,
+    .backward = pow_backward,
 };

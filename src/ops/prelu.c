@@ -23,9 +23,24 @@ static enum ldnq_status prelu_forward(const struct ldnq_op_call *call, struct ld
     return LDNQ_OK;
 }
 
+LDNQ_SPAN_3(by_input, x < 0.0f ? g * y : g)
+LDNQ_SPAN(by_slope, float, float, y < 0.0f ? x * y : 0.0f)
+
+static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[0], grad->call->in[1] };
+    (void)err;
+    ldnq_spans_grad(grad, 0, by_input, in, 3);
+    ldnq_spans_grad(grad, 1, by_slope, in, 2);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_prelu = {
     .type = "PRelu", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = prelu_infer,
     .forward = prelu_forward,
+    .flows = 3, .reads_in = 3,
+    .backward_scratch = ldnq_spans_grad_scratch,
+    .backward = prelu_backward,
 };

@@ -56,6 +56,27 @@ size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad);
         }                                                                                          \
     }
 
+/* The same of three inputs, all float: EXPR of g (most often a gradient), x and y. */
+#define LDNQ_SPAN_3(name, EXPR)                                                                    \
+    static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
+    {                                                                                              \
+        const float *first = in[0], *second = in[1], *third = in[2];                               \
+        float *out = out_;                                                                         \
+        if (step[0] && step[1] && step[2]) {                                                       \
+            LDNQ_IVDEP                                                                             \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                const float g = first[i], x = second[i], y = third[i];                             \
+                out[i] = EXPR;                                                                     \
+            }                                                                                      \
+        } else {                                                                                   \
+            for (size_t i = 0; i < count; i++) {                                                   \
+                const float g = first[i * step[0]], x = second[i * step[1]];                       \
+                const float y = third[i * step[2]];                                                \
+                out[i] = EXPR;                                                                     \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
 /* A dtype and the span function for inputs of it. */
 struct ldnq_span_case {
     enum ldnq_dtype dtype;

@@ -1,7 +1,8 @@
 /* variadic.c: Max, Min, Sum, Mean of any number of inputs that broadcast. */
-#include "ops/spans.h"
-
 #include <string.h>
+
+#include "base/size.h"
+#include "ops/spans.h"
 
 /* NaN wins. */
 LDNQ_SPAN(max_float, float, float, x > y || x != x ? x : y)
@@ -54,7 +55,7 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
     }
 }
 
-#define VARIADIC(name, Type, CASES, COUNT)                                                         \
+#define VARIADIC(name, Type, CASES, COUNT, ...)                                                    \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
         return variadic_infer(call, CASES, COUNT, err);                                            \
@@ -64,6 +65,8 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
         .inputs_min = 1, .inputs_max = -1, .outputs_max = 1,                                       \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
+        .flows = LDNQ_ALL_INPUTS,                                                                  \
+        __VA_ARGS__,                                                                               \
     };
 
 static enum ldnq_status max_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -98,7 +101,73 @@ static enum ldnq_status mean_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-VARIADIC(max, "Max", max_cases, 3)
-VARIADIC(mean, "Mean", sum_cases, 1)
-VARIADIC(min, "Min", min_cases, 3)
-VARIADIC(sum, "Sum", sum_cases, 1)
+/* ---- gradients --------------------------------------------------------------------- */
+
+static enum ldnq_status sum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < grad->call->in_count; i++)
+        if (grad->in[i].data)
+            ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status mean_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    float inputs = (float)grad->call->in_count;
+    LDNQ_TRY(sum_backward(grad, err));
+    for (size_t i = 0; i < grad->call->in_count; i++) {
+        float *gradient = grad->in[i].data;
+        size_t count = gradient ? ldnq_tensor_count(&grad->in[i]) : 0;
+        for (size_t k = 0; k < count; k++)
+            gradient[k] /= inputs;
+    }
+    return LDNQ_OK;
+}
+
+/* Max and Min: inputs that are the output's element share its gradient evenly. */
+
+LDNQ_SPAN_3(count_equal, g + (x == y ? 1.0f : 0.0f))
+LDNQ_SPAN(share, float, float, y / x)
+LDNQ_SPAN_3(take_share, x == y ? g : 0.0f)
+
+/* The share of each element lies behind what ldnq_spans_grad needs. */
+static size_t extreme_scratch(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
+    size_t bytes, both, first = ldnq_spans_grad_scratch(grad);
+    return ldnq_tensor_bytes(&whole, &bytes) && ldnq_size_add(first, bytes, &both) ? both
+                                                                                  : SIZE_MAX;
+}
+
+static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_tensor *out = &call->out[0];
+    struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT, .shape = out->shape,
+                                  .data = (char *)call->scratch + ldnq_spans_grad_scratch(grad) };
+    const struct ldnq_tensor *both[] = { &shares, grad->out[0] };
+    size_t count = ldnq_tensor_count(out);
+    (void)err;
+    if (count > 0)
+        memset(shares.data, 0, count * sizeof(float));
+    for (size_t i = 0; i < call->in_count; i++) {
+        const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
+        ldnq_spans_run(call, count_equal, &shares, in, 3);
+    }
+    ldnq_spans_run(call, share, &shares, both, 2);
+    for (size_t i = 0; i < call->in_count; i++) {
+        const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
+        ldnq_spans_grad(grad, i, take_share, in, 3);
+    }
+    return LDNQ_OK;
+}
+
+#define EXTREME                                                                                    \
+    .reads_in = LDNQ_ALL_INPUTS, .reads_out = 1, .backward_scratch = extreme_scratch,              \
+    .backward = extreme_backward
+
+VARIADIC(max, "Max", max_cases, 3, EXTREME)
+VARIADIC(mean, "Mean", sum_cases, 1, .backward = mean_backward)
+VARIADIC(min, "Min", min_cases, 3, EXTREME)
+VARIADIC(sum, "Sum", sum_cases, 1, .backward = sum_backward)

@@ -45,9 +45,37 @@ static enum ldnq_status where_forward(const struct ldnq_op_call *call, struct ld
     return LDNQ_OK;
 }
 
+#define WHERE_GRADIENT(name, EXPR)                                                                 \
+    static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
+    {                                                                                              \
+        const uint8_t *condition = in[0];                                                          \
+        const float *gradient = in[1];                                                             \
+        float *out = out_;                                                                         \
+        for (size_t i = 0; i < count; i++) {                                                       \
+            const uint8_t c = condition[i * step[0]];                                              \
+            const float g = gradient[i * step[1]];                                                 \
+            out[i] = EXPR;                                                                         \
+        }                                                                                          \
+    }
+
+WHERE_GRADIENT(where_true, c ? g : 0.0f)
+WHERE_GRADIENT(where_false, c ? 0.0f : g)
+
+static enum ldnq_status where_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { grad->call->in[0], grad->out[0] };
+    (void)err;
+    ldnq_spans_grad(grad, 1, where_true, in, 2);
+    ldnq_spans_grad(grad, 2, where_false, in, 2);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_where = {
     .type = "Where", .since = 9, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
     .infer = where_infer,
     .forward = where_forward,
+    .flows = 6, .reads_in = 1,
+    .backward_scratch = ldnq_spans_grad_scratch,
+    .backward = where_backward,
 };

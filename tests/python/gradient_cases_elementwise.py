@@ -1,0 +1,178 @@
+"""Operators of one element, and arithmetic that broadcasts."""
+
+import math
+
+import numpy as np
+
+from gradients import Case, away, distinct, node, normal, positive
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def named(shape):
+    return "x".join(map(str, shape)) or "scalar"
+
+
+# Large enough for several pieces of work; rank 0; nothing.
+SHAPES = [(3, 5), (), (0, 3), (20000,)]
+
+
+def unary(op, draw, label="", opset=22, relative=2e-5, shapes=SHAPES, reference=None,
+          **attributes):
+    return [Case(f"{op}{label} {named(shape)}", node(op, "x", **attributes), {"x": draw(*shape)},
+                 opset=opset, relative=relative, reference=reference) for shape in shapes]
+
+
+def spread(*shape):
+    """Over the bends of activations, none of which is near."""
+    return away(*shape, kinks=(0.0, 1.0, -1.0, 3.0, -3.0, 2.5, -2.5, 0.7, 6.0), spread=3.0)
+
+
+def on_x(function):
+    return lambda feeds: [function(feeds["x"])]
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+# ReferenceEvaluator's is of float32.
+erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def gelu(x):
+    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+
+
+def shrunk_relu(alpha):
+    return on_x(lambda x: np.where(x > alpha, x, 0.0))
+
+
+UNARY = [
+    *unary("LeakyRelu", spread), *unary("LeakyRelu", spread, " steep", alpha=1.5),
+    *unary("LeakyRelu", spread, " falling", alpha=-0.3),
+    *unary("Elu", spread, reference=on_x(lambda x: np.where(x < 0, np.expm1(x), x))),
+    *unary("Elu", spread, " 0.4", alpha=0.4,
+           reference=on_x(lambda x: np.where(x < 0, float(np.float32(0.4)) * np.expm1(x), x))),
+    *unary("Selu", spread, reference=on_x(
+        lambda x: 1.05070102214813232421875 *
+        np.where(x > 0, x, 1.67326319217681884765625 * np.expm1(x)))),
+    *unary("Selu", spread, " 2 0.5", alpha=2.0, gamma=0.5, reference=on_x(
+        lambda x: 0.5 * np.where(x > 0, x, 2.0 * np.expm1(x)))),
+    *unary("Celu", spread, reference=on_x(lambda x: np.where(x > 0, x, np.expm1(x)))),
+    *unary("Celu", spread, " 2", alpha=2.0,
+           reference=on_x(lambda x: np.where(x > 0, x, 2 * np.expm1(x / 2)))),
+    *unary("HardSigmoid", spread, reference=on_x(
+        lambda x: np.clip(float(np.float32(0.2)) * x + 0.5, 0, 1))),
+    *unary("HardSigmoid", lambda *s: away(*s, kinks=(-1.0, 3.0), spread=3.0), " 0.25 0.25",
+           alpha=0.25, beta=0.25),
+    *unary("HardSwish", spread, reference=on_x(lambda x: x * np.clip(x / 6 + 0.5, 0, 1))),
+    *unary("Swish", spread, opset=24, reference=on_x(lambda x: x * logistic(x))),
+    *unary("Swish", spread, " 1.5", opset=24, alpha=1.5,
+           reference=on_x(lambda x: x * logistic(1.5 * x))),
+    *unary("ThresholdedRelu", spread, reference=shrunk_relu(1.0)),
+    *unary("ThresholdedRelu", spread, " below 0", alpha=-1.0, reference=shrunk_relu(-1.0)),
+    *unary("Sigmoid", spread, reference=on_x(logistic)), *unary("Tanh", spread),
+    *unary("Softplus", spread, reference=on_x(lambda x: np.logaddexp(0, x))),
+    *unary("Softsign", spread, reference=on_x(lambda x: x / (1 + np.abs(x)))),
+    *unary("Mish", spread, reference=on_x(lambda x: x * np.tanh(np.logaddexp(0, x)))),
+    *unary("Erf", normal, reference=on_x(erf)), *unary("Gelu", spread, reference=on_x(gelu)),
+    *unary("Gelu", spread, " none", approximate="none", reference=on_x(gelu)),
+    *unary("Gelu", spread, " tanh", approximate="tanh"),
+    *unary("Exp", normal), *unary("Log", positive), *unary("Sqrt", positive),
+    *unary("Reciprocal", lambda *s: away(*s, by=0.3)), *unary("Abs", away), *unary("Neg", normal),
+    *(Case(f"{op} is flat", [node(op, "x", "f"), node("Mul", "f x")], {"x": away(4, 3, kinks=(
+        -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0))})
+      for op in ("Floor", "Ceil", "Round", "Sign")),
+]
+
+CLIP = [
+    *unary("Clip", spread, " between", opset=7, min=-1.0, max=2.5,
+           reference=on_x(lambda x: np.clip(x, -1, 2.5))),
+    *unary("Clip", spread, " from", opset=10, min=-1.0,
+           reference=on_x(lambda x: np.maximum(x, -1))),
+    *(Case(f"Clip by inputs {names}", node("Clip", names), {"x": spread(4, 30)},
+           {"low": np.array(-1, np.float32), "high": np.array(2.5, np.float32)}, opset=opset)
+      for names, opset in (("x low high", 11), ("x _ high", 12), ("x low", 13), ("x", 22))),
+    Case("Clip crossed", node("Clip", "x low high"), {"x": spread(4, 3)},
+         {"low": np.array(1, np.float32), "high": np.array(-1, np.float32)},
+         reference=on_x(lambda x: np.full_like(x, -1))),
+    Case("Clip to 0 and 6", node("Clip", "x low high"), {"x": spread(40, 30)},
+         {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}),
+    Case("Clip by computed bounds", [node("Abs", "l", "low"), node("Clip", "x low")],
+         {"x": spread(4, 3), "l": np.array(-1, np.float32)}, wanted=["x"]),
+]
+
+# ---- arithmetic
+
+PAIRS = [
+    ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((3, 1), (1, 4)), ((2, 3), ()), ((), (2, 3)),
+    ((2, 3, 4), (3, 1)), ((1, 3, 1), (2, 3, 4)), ((4, 1, 3, 1), (5, 1, 2)), ((300, 70), (70,)),
+    ((), ()), ((0, 3), (3,)), ((40, 30, 20), (30, 1)),
+]
+
+
+def binary(op, first, second, label="", pairs=PAIRS, **fields):
+    return [Case(f"{op}{label} {named(a)} and {named(b)}", node(op, "a b"),
+                 {"a": first(*a), "b": second(*b, seed=1)}, **fields) for a, b in pairs]
+
+
+def steep(*shape, seed=0):
+    return away(*shape, by=0.4, seed=seed)
+
+
+ARITHMETIC = [
+    *binary("Div", normal, steep, relative=5e-5),
+    *binary("Pow", positive, normal, relative=5e-5),
+    *(Case(f"Pow by {np.dtype(dtype).name} {power}", node("Pow", "x p"), {"x": away(30, 7, by=0.2)},
+           {"p": np.array(power, dtype)}, relative=5e-5)
+      for power, dtype in ((2, np.float32), (3, np.float32), (1, np.float32), (0, np.float32),
+                           (-2, np.float32), (3, np.int64), (-1, np.int32), (2, np.int64))),
+    Case("Pow by whole powers", node("Pow", "x p"), {"x": away(3, 4, by=0.2)},
+         {"p": ints(0, 1, 2, 3)}),
+    Case("Pow of 0", node("Pow", "x p"), {"x": np.zeros(3, np.float32)},
+         {"p": np.array([0, 1, 2], np.float32)}),
+    Case("Pow of 0 by its exponent", node("Pow", "x p"),
+         {"x": np.zeros(3, np.float32), "p": np.array([0.5, 1, 2], np.float32)}, wanted=["p"]),
+    Case("Mod with fmod", node("Mod", "a b", fmod=1),
+         {"a": np.array([[5.3, -4.1, 0.4], [2.2, -7.7, 3.1]], np.float32),
+          "b": np.array([3, -2, 1.5], np.float32)}, wanted=["a"],
+         reference=lambda feeds: [np.fmod(feeds["a"], feeds["b"])]),
+    Case("Mod of a row", node("Mod", "a b", fmod=1),
+         {"a": np.array([5.3, -4.1], np.float32), "b": np.array([[3], [-2.5]], np.float32)},
+         wanted=["a"], reference=lambda feeds: [np.fmod(feeds["a"], feeds["b"])]),
+    *binary("PRelu", away, normal, pairs=[
+        ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 3, 4), (3, 1)), ((), ()), ((300, 70), (1,)),
+        ((0, 3), (3,))], reference=lambda feeds: [
+            np.where(feeds["a"] < 0, feeds["a"] * feeds["b"], feeds["a"])]),
+    *(Case(f"Where {named(c)}, {named(a)} and {named(b)}", node("Where", "c a b"),
+           {"c": normal(*c, seed=2) > 0, "a": normal(*a), "b": normal(*b, seed=1)})
+      for c, a, b in (((2, 3), (2, 3), (2, 3)), ((3,), (2, 3), ()), ((2, 1), (3,), (4, 1, 1)),
+                      ((), (2, 3), (3,)), ((), (), ()), ((0, 3), (3,), ()),
+                      ((300, 70), (70,), (300, 1)))),
+]
+
+THREE = {"a": normal(2, 3, 4), "b": normal(3, 1, seed=1), "c": normal(4, seed=2)}
+CLOSE = {"a": distinct(2, 3, 4), "b": distinct(3, 1, seed=1) + np.float32(0.03),
+         "c": distinct(4, seed=2) - np.float32(0.04)}
+
+VARIADIC = [
+    *(Case(f"{op} of {count}", node(op, " ".join("abc"[:count])),
+           {k: (CLOSE if op in ("Max", "Min") else THREE)[k] for k in "abc"[:count]}, opset=opset)
+      for op in ("Max", "Min", "Sum", "Mean") for count, opset in ((1, 8), (2, 12), (3, 22))),
+    *(Case(f"{op} of equal shapes", node(op, "a b"),
+           {"a": distinct(300, 70), "b": distinct(300, 70, seed=5) + np.float32(0.04)})
+      for op in ("Max", "Min")),
+    *(Case(f"{op} of scalars", node(op, "a b"), {"a": normal(), "b": normal(seed=9)})
+      for op in ("Max", "Min", "Sum", "Mean")),
+    *(Case(f"{op} of nothing", node(op, "a b"), {"a": normal(0, 3), "b": normal(3)})
+      for op in ("Max", "Min", "Sum", "Mean")),
+    # Half of the gradient to each: a central difference finds the same at the kink.
+    *(Case(f"{op} of equals", node(op, "a b"), {"a": normal(2, 3), "b": normal(2, 3)})
+      for op in ("Max", "Min")),
+    Case("Max with itself", node("Max", "a a"), {"a": normal(2, 3)}),
+]
+
+CASES = UNARY + CLIP + ARITHMETIC + VARIADIC
