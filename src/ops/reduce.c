@@ -4,7 +4,7 @@
  * up to TILE neighbours, where the last run is kept) collects its inputs in one
  * order: that of memory.
  */
-#include "ops/op.h"
+#include "ops/reduce.h"
 
 #include <math.h>
 
@@ -293,17 +293,28 @@ static void merge_axes(struct reduce *r, const struct ldnq_shape *shape, unsigne
         r->width = extents[0];
 }
 
-static enum ldnq_status reduce_with(const struct ldnq_op_call *call, enum reduction kind,
-                                    unsigned set)
+static void reduce_tensor(const struct ldnq_op_call *call, enum reduction kind, unsigned set,
+                          const struct ldnq_tensor *x, const struct ldnq_tensor *y)
 {
-    const struct ldnq_tensor *x = call->in[0], *y = &call->out[0];
     struct reduce reduce = { .kind = kind, .dtype = x->dtype, .size = ldnq_dtype_size(x->dtype),
                              .x = x->data, .y = y->data, .width = 1, .run = 1, .count = 1 };
     merge_axes(&reduce, &x->shape, set);
     if (reduce.count == 0)
         reduce.run = 1;
     ldnq_op_for_rows(call, ldnq_tensor_count(y), reduce.count, reduce_range, &reduce);
+}
+
+static enum ldnq_status reduce_with(const struct ldnq_op_call *call, enum reduction kind,
+                                    unsigned set)
+{
+    reduce_tensor(call, kind, set, call->in[0], &call->out[0]);
     return LDNQ_OK;
+}
+
+void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set,
+                         const struct ldnq_tensor *x, const struct ldnq_tensor *y)
+{
+    reduce_tensor(call, PROD, set, x, y);
 }
 
 static void reduced_shape(const struct ldnq_op_call *call, unsigned set, struct ldnq_shape *out)
@@ -401,9 +412,18 @@ static enum ldnq_status forward_by_input(const struct ldnq_op_call *call, enum r
     return reduce_with(call, kind, set);
 }
 
+enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set,
+                                  struct ldnq_error *err)
+{
+    bool known = true;
+    LDNQ_TRY(call->node->op->inputs_max == 1 ? axes_of_attr(call, set, err)
+                                             : axes_of_input(call, set, &known, err));
+    return known ? LDNQ_OK : ldnq_fail(err, LDNQ_MODEL, "its axes are not known");
+}
+
 /* ---- records --------------------------------------------------------------------------------- */
 
-#define REDUCE_RECORD(name, Type, KIND, TYPES, SINCE, UNTIL, WAY, INPUTS)                          \
+#define REDUCE_RECORD(name, Type, KIND, TYPES, SINCE, UNTIL, WAY, INPUTS, ...)                     \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
         return infer_by_##WAY(call, TYPES, err);                                                   \
@@ -418,20 +438,29 @@ static enum ldnq_status forward_by_input(const struct ldnq_op_call *call, enum r
         .inputs_min = 1, .inputs_max = INPUTS, .outputs_max = 1,                                   \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
+        __VA_ARGS__,                                                                               \
     };
 
-/* The axes became an input with opset CHANGE. */
-#define REDUCE(name, Type, KIND, TYPES, CHANGE)                                                    \
-    REDUCE_RECORD(name##_1, Type, KIND, TYPES, 1, CHANGE - 1, attr, 1)                             \
-    REDUCE_RECORD(name, Type, KIND, TYPES, CHANGE, LDNQ_OPSET_LATEST, input, 2)
+/* IN and OUT: whether the gradient (reduce_grad.c) reads them; all read their axes. */
+#define GRADIENT(name, IN, OUT)                                                                    \
+    .flows = 1, .reads_in = 2 | (IN), .reads_out = (OUT),                                          \
+    .backward_scratch = ldnq_reduce_backward_scratch,                                              \
+    .backward = ldnq_##name##_backward
 
-REDUCE(reducel1, "ReduceL1", L1, NUMBERS, 18)
-REDUCE(reducel2, "ReduceL2", L2, NUMBERS, 18)
-REDUCE(reducelogsum, "ReduceLogSum", LOG_SUM, NUMBERS, 18)
-REDUCE(reducelogsumexp, "ReduceLogSumExp", LOG_SUM_EXP, BIT(FLOAT), 18)
-REDUCE(reducemax, "ReduceMax", MAX, ORDERED, 18)
-REDUCE(reducemean, "ReduceMean", MEAN, NUMBERS, 18)
-REDUCE(reducemin, "ReduceMin", MIN, ORDERED, 18)
-REDUCE(reduceprod, "ReduceProd", PROD, NUMBERS, 18)
-REDUCE(reducesum, "ReduceSum", SUM, NUMBERS, 13)
-REDUCE(reducesumsquare, "ReduceSumSquare", SUM_SQUARE, NUMBERS, 18)
+/* The axes became an input with opset CHANGE. */
+#define REDUCE(name, Type, KIND, TYPES, CHANGE, ...)                                               \
+    REDUCE_RECORD(name##_1, Type, KIND, TYPES, 1, CHANGE - 1, attr, 1, __VA_ARGS__)                \
+    REDUCE_RECORD(name, Type, KIND, TYPES, CHANGE, LDNQ_OPSET_LATEST, input, 2, __VA_ARGS__)
+
+REDUCE(reducel1, "ReduceL1", L1, NUMBERS, 18, GRADIENT(reducel1, 1, 0))
+REDUCE(reducel2, "ReduceL2", L2, NUMBERS, 18, GRADIENT(reducel2, 1, 1))
+REDUCE(reducelogsum, "ReduceLogSum", LOG_SUM, NUMBERS, 18, GRADIENT(reducelogsum, 0, 1))
+REDUCE(reducelogsumexp, "ReduceLogSumExp", LOG_SUM_EXP, BIT(FLOAT), 18,
+       GRADIENT(reducelogsumexp, 1, 1))
+REDUCE(reducemax, "ReduceMax", MAX, ORDERED, 18, GRADIENT(reduceextreme, 1, 1))
+REDUCE(reducemean, "ReduceMean", MEAN, NUMBERS, 18, GRADIENT(reducemean, 0, 0))
+REDUCE(reducemin, "ReduceMin", MIN, ORDERED, 18, GRADIENT(reduceextreme, 1, 1))
+REDUCE(reduceprod, "ReduceProd", PROD, NUMBERS, 18, GRADIENT(reduceprod, 1, 0))
+REDUCE(reducesum, "ReduceSum", SUM, NUMBERS, 13, GRADIENT(reducesum, 0, 0))
+REDUCE(reducesumsquare, "ReduceSumSquare", SUM_SQUARE, NUMBERS, 18,
+       GRADIENT(reducesumsquare, 1, 0))

@@ -1,4 +1,4 @@
-"""Operators of one element, and arithmetic that broadcasts."""
+"""Operators of one element, arithmetic that broadcasts, and Reduce."""
 
 import math
 
@@ -175,4 +175,69 @@ VARIADIC = [
     Case("Max with itself", node("Max", "a a"), {"a": normal(2, 3)}),
 ]
 
-CASES = UNARY + CLIP + ARITHMETIC + VARIADIC
+# ---- Reduce
+
+REDUCTIONS = {
+    "ReduceSum": normal, "ReduceMean": normal, "ReduceMax": distinct, "ReduceMin": distinct,
+    "ReduceProd": lambda *s: away(*s, by=0.5), "ReduceL1": away, "ReduceL2": normal,
+    "ReduceLogSum": positive, "ReduceSumSquare": normal, "ReduceLogSumExp": normal,
+}
+AXES = [((2, 3, 4), [1], 1), ((2, 3, 4), [-1, 0], 0), ((2, 3, 4), [0], 0), ((2, 2), [0], 0),
+        ((2, 3, 4), None, 1), ((2, 3, 4), None, 0), ((5,), [-1], 0), ((3, 1, 2), [1, 2], 1),
+        ((6, 300, 4), [0, 2], 1)]
+
+
+def log_sum_exp(feeds, axes, keep):
+    x = feeds["x"]
+    axes = None if axes is None else tuple(axes)
+    return [np.log(np.sum(np.exp(x), axis=axes, keepdims=bool(keep)))]
+
+
+def reduction(op, draw, shape, axes, keep, opset):
+    by_input = opset >= (13 if op == "ReduceSum" else 18)
+    along = "all" if axes is None else ",".join(map(str, axes))
+    name = f"{op} {named(shape)} along {along} keepdims={keep} opset {opset}"
+    reference = None
+    if op == "ReduceLogSumExp":
+        def reference(feeds):
+            return log_sum_exp(feeds, axes, keep)
+    if by_input:
+        return Case(name, node(op, "x" if axes is None else "x axes", keepdims=keep),
+                    {"x": draw(*shape)}, {} if axes is None else {"axes": ints(*axes)},
+                    opset=opset, relative=5e-5, reference=reference)
+    more = {} if axes is None else {"axes": axes}
+    return Case(name, node(op, "x", keepdims=keep, **more), {"x": draw(*shape)}, opset=opset,
+                relative=5e-5, reference=reference)
+
+
+def extremes(*shape):
+    return (100 * normal(*shape)).astype(np.float32)
+
+
+REDUCE = [
+    *(reduction(op, draw, shape, axes, keep, opset) for op, draw in REDUCTIONS.items()
+      for k, (shape, axes, keep) in enumerate(AXES) for opset in ((12, 20) if k < 2 else (20,))),
+    *(Case(f"{op} of a scalar", node(op, "x"), {"x": draw()}, opset=20,
+           reference=(lambda feeds: [feeds["x"]]) if op == "ReduceLogSumExp" else None)
+      for op, draw in REDUCTIONS.items()),
+    *(Case(f"{op} without axes is left alone", node(op, "x", noop_with_empty_axes=1),
+           {"x": draw(2, 3)}, opset=20, reference=on_x(function))
+      for op, draw, function in (("ReduceSum", normal, lambda x: x), ("ReduceL1", away, np.abs),
+                                 ("ReduceMax", normal, lambda x: x),
+                                 ("ReduceSumSquare", normal, np.square),
+                                 ("ReduceMean", normal, lambda x: x))),
+    *(Case(f"{op} of nothing", node(op, "x axes"), {"x": normal(2, 0, 3)}, {"axes": ints(1)},
+           opset=20) for op in ("ReduceSum", "ReduceSumSquare", "ReduceL1")),
+    # One zero, two zeros, none.
+    Case("ReduceProd with zeros", node("ReduceProd", "x axes", keepdims=0), {"x": np.array(
+        [[2, 0, -1.5], [0, 0, 3], [1, 2, 0.5]], np.float32)}, {"axes": ints(1)}, opset=20),
+    Case("ReduceMax of equals", node("ReduceMax", "x axes", keepdims=0),
+         {"x": np.array([[2, 2, 1], [3, 1, 2]], np.float32)}, {"axes": ints(1)}, opset=20),
+    Case("ReduceLogSumExp far out", node("ReduceLogSumExp", "x axes"), {"x": extremes(3, 20)},
+         {"axes": ints(1)}, opset=20, reference=lambda feeds: [
+             np.logaddexp.reduce(feeds["x"], axis=1, keepdims=True)]),
+    Case("ReduceSum by computed axes", [node("Identity", "a", "axes"), node("ReduceSum", "x axes")],
+         {"x": normal(2, 3), "a": ints(1)}),
+]
+
+CASES = UNARY + CLIP + ARITHMETIC + VARIADIC + REDUCE
