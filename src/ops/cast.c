@@ -212,11 +212,27 @@ static enum ldnq_status castlike_infer(struct ldnq_op_call *call, struct ldnq_er
     return infer_to(call, call->in[1]->dtype, err);
 }
 
+/* Gradients are float32 on both sides. A cast to whole numbers is made of steps. */
+static enum ldnq_status cast_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    size_t bytes = ldnq_tensor_count(&grad->in[0]) * sizeof(float);
+    (void)err;
+    if (!grad->in[0].data || bytes == 0)
+        return LDNQ_OK;
+    if (FRACTIONS & LDNQ_DTYPE_BIT(grad->call->out[0].dtype))
+        memcpy(grad->in[0].data, grad->out[0]->data, bytes);
+    else
+        memset(grad->in[0].data, 0, bytes);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_cast = {
     .type = "Cast", .since = 6, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = cast_infer,
     .forward = cast_forward,
+    .flows = 1,
+    .backward = cast_backward,
 };
 
 const struct ldnq_op ldnq_op_castlike = {
@@ -224,4 +240,6 @@ const struct ldnq_op ldnq_op_castlike = {
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = castlike_infer,
     .forward = cast_forward,
+    .flows = 1,
+    .backward = cast_backward,
 };

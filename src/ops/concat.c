@@ -79,9 +79,32 @@ static enum ldnq_status concat_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+static enum ldnq_status concat_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const float *gradient = grad->out[0]->data;
+    int axis;
+    LDNQ_TRY(concat_axis(call, &axis, err));
+    struct ldnq_split_at from = ldnq_op_split_at(&call->out[0].shape, axis);
+    for (size_t i = 0; i < call->in_count; i++) {
+        struct ldnq_split_at to = ldnq_op_split_at(&call->in[i]->shape, axis);
+        size_t columns = to.size * to.inner;
+        struct ldnq_strided region = { 0 };
+        ldnq_strided_add(&region, to.outer, (ptrdiff_t)(from.size * from.inner),
+                         (ptrdiff_t)columns);
+        ldnq_strided_add(&region, columns, 1, 1);
+        if (grad->in[i].data)
+            ldnq_strided_copy(call, &region, sizeof(float), gradient, grad->in[i].data);
+        gradient += columns;
+    }
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_concat = {
     .type = "Concat", .since = 4, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_ALL,
     .inputs_min = 1, .inputs_max = -1, .outputs_max = 1,
     .infer = concat_infer,
     .forward = concat_forward,
+    .flows = LDNQ_ALL_INPUTS,
+    .backward = concat_backward,
 };

@@ -39,19 +39,20 @@ static enum ldnq_status cumsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     return ldnq_op_infer_same(call, CUMSUM_TYPES, err);
 }
 
-static enum ldnq_status cumsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+/* From x to y, both in the shape of input 0; `back` the other way round. */
+static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct ldnq_tensor *x,
+                                   void *y, bool back, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *x = call->in[0];
     int64_t given = 0;
     size_t count;
     bool known;
     int axis;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &given, 1, &count, &known, err));
     LDNQ_TRY(ldnq_op_axis(given, x->shape.rank, &axis, err));
-    struct cumsum cumsum = { .x = x->data, .y = call->out[0].data,
+    struct cumsum cumsum = { .x = x->data, .y = y,
                              .at = ldnq_op_split_at(&x->shape, axis),
                              .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
-                             .reverse = ldnq_attr_int(call->node, "reverse", 0) != 0 };
+                             .reverse = (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? cumsum_float
                          : x->dtype == LDNQ_INT32 ? cumsum_int32
                                                   : cumsum_int64;
@@ -59,9 +60,24 @@ static enum ldnq_status cumsum_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+static enum ldnq_status cumsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return cumsum_run(call, call->in[0], call->out[0].data, false, err);
+}
+
+/* What an element went into lies behind it, so their gradients sum up from there. */
+static enum ldnq_status cumsum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    if (!grad->in[0].data)
+        return LDNQ_OK;
+    return cumsum_run(grad->call, grad->out[0], grad->in[0].data, true, err);
+}
+
 const struct ldnq_op ldnq_op_cumsum = {
     .type = "CumSum", .since = 11, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = cumsum_infer,
     .forward = cumsum_forward,
+    .flows = 1, .reads_in = 2,
+    .backward = cumsum_backward,
 };

@@ -77,13 +77,12 @@ static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldn
 }
 
 /* The six axes n, c, h, row in the block, w, column in the block, from deep to
- * wide or back. */
-static enum ldnq_status move_blocks(const struct ldnq_op_call *call, bool to_space)
+ * wide or back; elements of `size` bytes. */
+static enum ldnq_status move_blocks(const struct ldnq_op_call *call, const int64_t *deep,
+                                    const int64_t *wide, bool to_space, size_t size,
+                                    const void *src, void *dst)
 {
     const struct blocks *blocks = call->attrs;
-    const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
-    const int64_t *deep = (to_space ? in : out)->shape.dim;
-    const int64_t *wide = (to_space ? out : in)->shape.dim;
     ptrdiff_t b = (ptrdiff_t)blocks->size, c = (ptrdiff_t)wide[1], h = (ptrdiff_t)deep[2];
     ptrdiff_t w = (ptrdiff_t)deep[3], plane = h * w, width = w * b;
     ptrdiff_t channel = blocks->channels_first ? b * b : 1, block = blocks->channels_first ? 1 : c;
@@ -95,7 +94,7 @@ static enum ldnq_status move_blocks(const struct ldnq_op_call *call, bool to_spa
     for (int i = 0; i < 6; i++)
         ldnq_strided_add(&region, (size_t)extent[i], to_space ? in_deep[i] : in_wide[i],
                          to_space ? in_wide[i] : in_deep[i]);
-    ldnq_strided_copy(call, &region, ldnq_dtype_size(in->dtype), in->data, out->data);
+    ldnq_strided_copy(call, &region, size, src, dst);
     return LDNQ_OK;
 }
 
@@ -103,14 +102,40 @@ static enum ldnq_status depthtospace_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
     (void)err;
-    return move_blocks(call, true);
+    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, true,
+                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
+                       call->out[0].data);
+}
+
+static enum ldnq_status depthtospace_backward(const struct ldnq_op_grad *grad,
+                                              struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    (void)err;
+    if (!grad->in[0].data)
+        return LDNQ_OK;
+    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, false,
+                       sizeof(float), grad->out[0]->data, grad->in[0].data);
 }
 
 static enum ldnq_status spacetodepth_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
     (void)err;
-    return move_blocks(call, false);
+    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, false,
+                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
+                       call->out[0].data);
+}
+
+static enum ldnq_status spacetodepth_backward(const struct ldnq_op_grad *grad,
+                                              struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    (void)err;
+    if (!grad->in[0].data)
+        return LDNQ_OK;
+    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, true,
+                       sizeof(float), grad->out[0]->data, grad->in[0].data);
 }
 
 const struct ldnq_op ldnq_op_depthtospace = {
@@ -119,6 +144,8 @@ const struct ldnq_op ldnq_op_depthtospace = {
     .read = blocks_read,
     .infer = depthtospace_infer,
     .forward = depthtospace_forward,
+    .flows = 1,
+    .backward = depthtospace_backward,
 };
 
 const struct ldnq_op ldnq_op_spacetodepth = {
@@ -127,4 +154,6 @@ const struct ldnq_op ldnq_op_spacetodepth = {
     .read = blocks_read,
     .infer = spacetodepth_infer,
     .forward = spacetodepth_forward,
+    .flows = 1,
+    .backward = spacetodepth_backward,
 };

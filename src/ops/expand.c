@@ -29,9 +29,19 @@ static enum ldnq_status expand_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+static enum ldnq_status expand_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_expand = {
     .type = "Expand", .since = 8, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = expand_infer,
     .forward = expand_forward,
+    .flows = 1,
+    .backward = expand_backward,
 };

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/size.h"
+
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
 struct gather {
@@ -84,9 +86,71 @@ static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+/* ---- gradient ------------------------------------------------------------------------- */
+
+/* Columns of the inner axis that one thread adds up. */
+#define BLOCK ((size_t)256)
+
+struct scatter {
+    struct gather gather; /* `from` and `to` are gradients */
+    size_t blocks;        /* of an inner run */
+};
+
+/* One block of the columns of (size, inner), with what the indices bring in their order. */
+static void scatter_block(const struct gather *gather, const float *from, float *to, size_t width)
+{
+    size_t inner = gather->data.inner;
+    for (size_t i = 0; i < gather->data.size; i++)
+        memset(to + i * inner, 0, width * sizeof(float));
+    for (size_t i = 0; i < gather->count; i++) {
+        int64_t index = index_at(gather->indices, i);
+        float *row = to + (size_t)(index < 0 ? index + (int64_t)gather->data.size : index) * inner;
+        for (size_t k = 0; k < width; k++)
+            row[k] += from[i * inner + k];
+    }
+}
+
+static void scatter_blocks(const void *ctx, size_t first, size_t last)
+{
+    const struct scatter *scatter = ctx;
+    const struct gather *gather = &scatter->gather;
+    const float *from = (const float *)(const void *)gather->from;
+    float *to = (float *)(void *)gather->to;
+    size_t inner = gather->data.inner;
+    for (size_t i = first; i < last; i++) {
+        size_t outer = i / scatter->blocks, column = i % scatter->blocks * BLOCK;
+        scatter_block(gather, from + outer * gather->count * inner + column,
+                      to + outer * gather->data.size * inner + column,
+                      ldnq_size_min(BLOCK, inner - column));
+    }
+}
+
+static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    int axis;
+    if (!grad->in[0].data)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), shape->rank, &axis, err));
+    struct scatter scatter = {
+        .gather = { .data = ldnq_op_split_at(shape, axis),
+                    .count = ldnq_tensor_count(call->in[1]), .indices = call->in[1],
+                    .from = grad->out[0]->data, .to = grad->in[0].data },
+    };
+    const struct ldnq_split_at *at = &scatter.gather.data;
+    scatter.blocks = ldnq_size_ceil_div(at->inner, BLOCK);
+    ldnq_op_for_rows(call, at->outer * scatter.blocks,
+                     (at->size + scatter.gather.count) * ldnq_size_min(at->inner, BLOCK),
+                     scatter_blocks, &scatter);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_gather = {
     .type = "Gather", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
     .infer = gather_infer,
     .forward = gather_forward,
+    .flows = 1, .reads_in = 2,
+    .backward = gather_backward,
 };

@@ -1,10 +1,11 @@
 /* onehot.c: OneHot: an axis of `depth` more, with the on-value at the index and
  * the off-value elsewhere; an index out of range gives the off-value alone. */
-#include "ops/op.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+
+#include "ops/op.h"
+#include "ops/sums.h"
 
 #define NUMBERS                                                                                    \
     (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_FLOAT))
@@ -78,9 +79,36 @@ static enum ldnq_status onehot_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
+/* To the pair of values: elements at the indices count for `on`, all others for `off`. */
+static enum ldnq_status onehot_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *out = &grad->call->out[0];
+    const float *gradient = grad->out[0]->data;
+    float *values = grad->in[2].data;
+    double on = 0;
+    int axis;
+    if (!values)
+        return LDNQ_OK;
+    LDNQ_TRY(onehot_axis(grad->call, &axis, err));
+    struct ldnq_split_at at = ldnq_op_split_at(&out->shape, axis);
+    size_t count = ldnq_tensor_count(out);
+    for (size_t i = 0; count > 0 && i < at.outer * at.inner; i++) {
+        int64_t depth = (int64_t)at.size, index = number_at(grad->call->in[0], i);
+        if (index < -depth || index >= depth)
+            continue;
+        size_t place = (size_t)(index < 0 ? index + depth : index);
+        on += (double)gradient[(i / at.inner * at.size + place) * at.inner + i % at.inner];
+    }
+    values[0] = (float)(ldnq_sum(gradient, count) - on);
+    values[1] = (float)on;
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_onehot = {
     .type = "OneHot", .since = 9, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
     .infer = onehot_infer,
     .forward = onehot_forward,
+    .flows = 4, .reads_in = 1,
+    .backward = onehot_backward,
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "ops/sums.h"
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
@@ -209,6 +210,119 @@ static enum ldnq_status pad_with(const struct ldnq_op_call *call, const struct a
     return LDNQ_OK;
 }
 
+/* ---- gradient -------------------------------------------------------------------------- */
+
+/* From the output's gradient y to the input's x, in parts: places of the first axes, as
+ * far as those are not padded. Each part of y goes to a part of x of its own. */
+struct unpad {
+    struct pad pad; /* for its maps; x, y and value are not used */
+    const float *y;
+    float *x;
+    int first;       /* axis behind those of the parts */
+    size_t rows, in; /* of one part: rows of y, elements of x */
+};
+
+static void add_elements(const struct pad *pad, const float *y, float *x, size_t first,
+                         size_t last)
+{
+    const ptrdiff_t *map = pad->map[pad->rank - 1];
+    for (size_t i = first; i < last; i++)
+        if (map[i] >= 0)
+            x[map[i]] += y[i];
+}
+
+static void add_row(const struct pad *pad, const float *y, float *x)
+{
+    size_t first = pad->inner_first, last = pad->inner_last;
+    add_elements(pad, y, x, 0, first);
+    if (last > first) {
+        float *to = x + pad->map[pad->rank - 1][first];
+        for (size_t i = first; i < last; i++)
+            to[i - first] += y[i];
+    }
+    add_elements(pad, y, x, last, pad->out[pad->rank - 1]);
+}
+
+/* Where row `row` of a part of the output comes from; false for the constant. */
+static bool row_source(const struct unpad *unpad, size_t row, ptrdiff_t *from)
+{
+    const struct pad *pad = &unpad->pad;
+    bool inside = true;
+    *from = 0;
+    for (int i = pad->rank - 2; i >= unpad->first; i--) {
+        ptrdiff_t at = pad->map[i][row % pad->out[i]];
+        row /= pad->out[i];
+        inside = inside && at >= 0;
+        *from += at * pad->stride[i];
+    }
+    return inside;
+}
+
+static void unpad_parts(const void *ctx, size_t first, size_t last)
+{
+    const struct unpad *unpad = ctx;
+    size_t columns = unpad->pad.out[unpad->pad.rank - 1];
+    for (size_t part = first; part < last; part++) {
+        const float *y = unpad->y + part * unpad->rows * columns;
+        float *x = unpad->x + part * unpad->in;
+        ptrdiff_t at;
+        memset(x, 0, unpad->in * sizeof(float));
+        for (size_t row = 0; row < unpad->rows; row++)
+            if (row_source(unpad, row, &at))
+                add_row(&unpad->pad, y + row * columns, x + at);
+    }
+}
+
+/* What the constant was copied to. */
+static float sum_constants(const struct unpad *unpad, size_t parts)
+{
+    const struct pad *pad = &unpad->pad;
+    size_t columns = pad->out[pad->rank - 1];
+    double sum = 0;
+    for (size_t row = 0; row < parts * unpad->rows; row++) {
+        const float *y = unpad->y + row * columns;
+        ptrdiff_t at;
+        if (!row_source(unpad, row % unpad->rows, &at))
+            sum += ldnq_sum(y, columns);
+        else
+            for (size_t i = 0; i < columns; i++)
+                sum += pad->map[pad->rank - 1][i] < 0 ? (double)y[i] : 0.0;
+    }
+    return (float)sum;
+}
+
+static size_t pad_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    return pad_scratch(grad->call);
+}
+
+static void unpad_with(const struct ldnq_op_grad *grad, const struct amounts *amounts)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    struct unpad unpad = { .y = grad->out[0]->data, .x = grad->in[0].data };
+    size_t count = ldnq_tensor_count(grad->out[0]), all = ldnq_tensor_count(call->in[0]);
+    float *constant = call->in_count > 2 ? grad->in[2].data : NULL;
+    if (constant)
+        *constant = 0.0f;
+    if (count == 0) {
+        if (unpad.x && all > 0)
+            memset(unpad.x, 0, all * sizeof(float));
+        return;
+    }
+    set_maps(&unpad.pad, call, amounts);
+    size_t parts = 1;
+    while (unpad.first < unpad.pad.rank - 1 && !amounts->begin[unpad.first] &&
+           !amounts->end[unpad.first])
+        parts *= (size_t)in->dim[unpad.first++];
+    unpad.rows = count / parts / unpad.pad.out[unpad.pad.rank - 1];
+    unpad.in = all / parts;
+    if (unpad.x && all > 0)
+        ldnq_op_for_rows(call, parts, count / parts, unpad_parts, &unpad);
+    if (constant)
+        *constant = sum_constants(&unpad, parts);
+}
+
 /* ---- amounts as an attribute --------------------------------------------------------- */
 
 static enum ldnq_status pad_2_amounts(const struct ldnq_op_call *call, struct amounts *amounts,
@@ -241,6 +355,14 @@ static enum ldnq_status pad_2_forward(const struct ldnq_op_call *call, struct ld
     return pad_with(call, &amounts, &value);
 }
 
+static enum ldnq_status pad_2_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct amounts amounts;
+    LDNQ_TRY(pad_2_amounts(grad->call, &amounts, err));
+    unpad_with(grad, &amounts);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_pad_2 = {
     .type = "Pad", .since = 2, .until = 10,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
@@ -248,6 +370,9 @@ const struct ldnq_op ldnq_op_pad_2 = {
     .infer = pad_2_infer,
     .scratch = pad_scratch,
     .forward = pad_2_forward,
+    .flows = 1,
+    .backward_scratch = pad_backward_scratch,
+    .backward = pad_2_backward,
 };
 
 /* ---- amounts as an input -------------------------------------------------------------- */
@@ -303,6 +428,17 @@ static enum ldnq_status pad_forward(const struct ldnq_op_call *call, struct ldnq
     return pad_with(call, &amounts, value ? value->data : NULL);
 }
 
+static enum ldnq_status pad_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct amounts amounts;
+    bool known;
+    LDNQ_TRY(pad_amounts(grad->call, &amounts, &known, err));
+    if (!known)
+        return ldnq_fail(err, LDNQ_MODEL, "its pads are not known");
+    unpad_with(grad, &amounts);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_pad = {
     .type = "Pad", .since = 11, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 2, .inputs_max = 4, .outputs_max = 1,
@@ -310,4 +446,7 @@ const struct ldnq_op ldnq_op_pad = {
     .infer = pad_infer,
     .scratch = pad_scratch,
     .forward = pad_forward,
+    .flows = 5, .reads_in = 0xa,
+    .backward_scratch = pad_backward_scratch,
+    .backward = pad_backward,
 };

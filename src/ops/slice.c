@@ -2,6 +2,7 @@
 #include "ops/strided.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* One range an axis; axes that are not named have all of it. */
 struct slice {
@@ -100,27 +101,64 @@ static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct ranges
     return LDNQ_OK;
 }
 
-static enum ldnq_status copy_slice(const struct ldnq_op_call *call, const struct ranges *ranges,
-                                   struct ldnq_error *err)
+/* The slice as a region of the input, which begins at its element *first. */
+static enum ldnq_status slice_region(const struct ldnq_op_call *call, const struct ranges *ranges,
+                                     struct ldnq_strided *region, ptrdiff_t *first,
+                                     struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
     struct slice slice;
-    struct ldnq_strided region = { 0 };
-    ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK], first = 0;
-    if (ldnq_tensor_count(out) == 0)
-        return LDNQ_OK;
+    ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK];
+    *region = (struct ldnq_strided){ 0 };
+    *first = 0;
     LDNQ_TRY(resolve(NULL, &in->shape, ranges, &slice, err));
     ldnq_row_major(&in->shape, from);
     ldnq_row_major(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++) {
         /* A step beyond the axis takes one element and is never walked. */
         ptrdiff_t step = slice.count[i] == 1 ? 1 : (ptrdiff_t)slice.step[i];
-        first += (ptrdiff_t)slice.start[i] * from[i];
-        ldnq_strided_add(&region, (size_t)slice.count[i], from[i] * step, to[i]);
+        *first += (ptrdiff_t)slice.start[i] * from[i];
+        ldnq_strided_add(region, (size_t)slice.count[i], from[i] * step, to[i]);
     }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status copy_slice(const struct ldnq_op_call *call, const struct ranges *ranges,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
+    struct ldnq_strided region;
+    ptrdiff_t first;
+    if (ldnq_tensor_count(out) == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(slice_region(call, ranges, &region, &first, err));
     size_t size = ldnq_dtype_size(in->dtype);
     ldnq_strided_copy(call, &region, size, (const char *)in->data + first * (ptrdiff_t)size,
                       out->data);
+    return LDNQ_OK;
+}
+
+/* Back to where the elements came from; zeros elsewhere. */
+static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad,
+                                      const struct ranges *ranges, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    size_t all = ldnq_tensor_count(&grad->in[0]);
+    float *gradient = grad->in[0].data;
+    struct ldnq_strided region;
+    ptrdiff_t first;
+    if (!gradient || all == 0)
+        return LDNQ_OK;
+    memset(gradient, 0, all * sizeof(float));
+    if (ldnq_tensor_count(&call->out[0]) == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(slice_region(call, ranges, &region, &first, err));
+    for (int i = 0; i < region.rank; i++) {
+        ptrdiff_t from = region.from[i];
+        region.from[i] = region.to[i];
+        region.to[i] = from;
+    }
+    ldnq_strided_copy(call, &region, sizeof(float), grad->out[0]->data, gradient + first);
     return LDNQ_OK;
 }
 
@@ -156,11 +194,21 @@ static enum ldnq_status slice_1_forward(const struct ldnq_op_call *call, struct 
     return copy_slice(call, &ranges, err);
 }
 
+static enum ldnq_status slice_1_backward(const struct ldnq_op_grad *grad,
+                                         struct ldnq_error *err)
+{
+    struct ranges ranges;
+    LDNQ_TRY(slice_1_ranges(grad->call, &ranges, err));
+    return scatter_slice(grad, &ranges, err);
+}
+
 const struct ldnq_op ldnq_op_slice_1 = {
     .type = "Slice", .since = 1, .until = 9, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = slice_1_infer,
     .forward = slice_1_forward,
+    .flows = 1,
+    .backward = slice_1_backward,
 };
 
 /* ---- ranges as inputs ------------------------------------------------------------- */
@@ -229,9 +277,18 @@ static enum ldnq_status slice_forward(const struct ldnq_op_call *call, struct ld
     return copy_slice(call, &inputs.ranges, err);
 }
 
+static enum ldnq_status slice_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct range_inputs inputs;
+    LDNQ_TRY(read_inputs(grad->call, &inputs, err));
+    return scatter_slice(grad, &inputs.ranges, err);
+}
+
 const struct ldnq_op ldnq_op_slice = {
     .type = "Slice", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 3, .inputs_max = 5, .outputs_max = 1,
     .infer = slice_infer,
     .forward = slice_forward,
+    .flows = 1, .reads_in = 0x1e,
+    .backward = slice_backward,
 };

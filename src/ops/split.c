@@ -3,6 +3,7 @@
 #include "ops/strided.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static enum ldnq_status split_axis(const struct ldnq_op_call *call, int *axis,
                                    struct ldnq_error *err)
@@ -121,11 +122,37 @@ static enum ldnq_status split_forward(const struct ldnq_op_call *call, struct ld
     return LDNQ_OK;
 }
 
+/* Parts that don't matter to the loss leave zeros. */
+static enum ldnq_status split_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    float *gradient = grad->in[0].data;
+    size_t part = 0;
+    int axis;
+    if (!gradient)
+        return LDNQ_OK;
+    LDNQ_TRY(split_axis(call, &axis, err));
+    struct ldnq_split_at to = ldnq_op_split_at(&call->in[0]->shape, axis);
+    memset(gradient, 0, ldnq_tensor_count(&grad->in[0]) * sizeof(float));
+    for (size_t i = 0; i < call->out_count; i++) {
+        struct ldnq_strided region = { 0 };
+        part = (size_t)call->out[i].shape.dim[axis] * to.inner;
+        ldnq_strided_add(&region, to.outer, (ptrdiff_t)part, (ptrdiff_t)(to.size * to.inner));
+        ldnq_strided_add(&region, part, 1, 1);
+        if (grad->out[i])
+            ldnq_strided_copy(call, &region, sizeof(float), grad->out[i]->data, gradient);
+        gradient += part;
+    }
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_split_2 = {
     .type = "Split", .since = 2, .until = 12, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = -1,
     .infer = split_2_infer,
     .forward = split_forward,
+    .flows = 1,
+    .backward = split_backward,
 };
 
 const struct ldnq_op ldnq_op_split = {
@@ -133,4 +160,6 @@ const struct ldnq_op ldnq_op_split = {
     .inputs_min = 1, .inputs_max = 2, .outputs_max = -1,
     .infer = split_infer,
     .forward = split_forward,
+    .flows = 1,
+    .backward = split_backward,
 };

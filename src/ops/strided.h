@@ -9,8 +9,8 @@
 /* Twice the rank: Tile takes two axes for each of its input's. */
 #define LDNQ_STRIDED_AXES (2 * LDNQ_MAX_RANK)
 
-/* Strides count elements; they may be zero (broadcasting) or, in `from`,
- * negative (Slice with a negative step). */
+/* Strides count elements; they may be negative (Slice with a negative step) or, in
+ * `from`, zero (broadcasting). */
 struct ldnq_strided {
     int rank;
     size_t extent[LDNQ_STRIDED_AXES];

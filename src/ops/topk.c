@@ -4,6 +4,7 @@
 #include "ops/op.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #define TOPK_TYPES                                                                                 \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
@@ -11,7 +12,7 @@
 struct topk {
     const void *x;
     void *values;
-    int64_t *indices; /* may be NULL */
+    int64_t *indices;
     struct ldnq_split_at at;
     size_t k;
     bool largest;
@@ -104,14 +105,13 @@ static size_t topk_scratch(const struct ldnq_op_call *call)
     return count > SIZE_MAX / sizeof(int64_t) ? SIZE_MAX : count * sizeof(int64_t);
 }
 
-static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values,
+                                 int64_t *indices, struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[0];
-    bool wanted = call->out_count > 1 && call->out[1].data;
     int axis;
     LDNQ_TRY(topk_axis(call, &axis, err));
-    struct topk topk = { .x = x->data, .values = call->out[0].data,
-                         .indices = wanted ? call->out[1].data : call->scratch,
+    struct topk topk = { .x = x->data, .values = values, .indices = indices,
                          .at = ldnq_op_split_at(&x->shape, axis),
                          .k = (size_t)call->out[0].shape.dim[axis],
                          .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
@@ -122,12 +122,56 @@ static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    bool wanted = call->out_count > 1 && call->out[1].data;
+    return topk_run(call, call->out[0].data, wanted ? call->out[1].data : call->scratch, err);
+}
+
+/* ---- gradient ------------------------------------------------------------------- */
+
+/* Indices, and the values that order them. */
+static size_t topk_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    size_t count = ldnq_tensor_count(&grad->call->out[0]);
+    return count > SIZE_MAX / 16 ? SIZE_MAX : count * 2 * sizeof(int64_t);
+}
+
+/* Each value goes back to its place. The places are found once more, as a model may
+ * leave out the output that holds them. */
+static enum ldnq_status topk_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    size_t count = ldnq_tensor_count(&call->out[0]), all = ldnq_tensor_count(&grad->in[0]);
+    int64_t *indices = call->scratch;
+    float *gradient = grad->in[0].data;
+    int axis;
+    if (!gradient || all == 0)
+        return LDNQ_OK;
+    memset(gradient, 0, all * sizeof(float));
+    if (!grad->out[0] || count == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(topk_run(call, indices + count, indices, err));
+    LDNQ_TRY(topk_axis(call, &axis, err));
+    struct ldnq_split_at at = ldnq_op_split_at(&call->in[0]->shape, axis);
+    size_t k = (size_t)call->out[0].shape.dim[axis];
+    for (size_t i = 0; i < count; i++) {
+        size_t outer = i / (k * at.inner), inner = i % at.inner;
+        gradient[(outer * at.size + (size_t)indices[i]) * at.inner + inner] =
+            ((const float *)grad->out[0]->data)[i];
+    }
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_topk_1 = {
     .type = "TopK", .since = 1, .until = 9,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
     .infer = topk_1_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
+    .flows = 1, .reads_in = 1,
+    .backward_scratch = topk_backward_scratch,
+    .backward = topk_backward,
 };
 
 const struct ldnq_op ldnq_op_topk = {
@@ -136,4 +180,7 @@ const struct ldnq_op ldnq_op_topk = {
     .infer = topk_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
+    .flows = 1, .reads_in = 1,
+    .backward_scratch = topk_backward_scratch,
+    .backward = topk_backward,
 };

@@ -50,9 +50,33 @@ static enum ldnq_status transpose_forward(const struct ldnq_op_call *call, struc
     return LDNQ_OK;
 }
 
+/* The same way back. */
+static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad,
+                                           struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    int perm[LDNQ_MAX_RANK];
+    ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK];
+    struct ldnq_strided region = { 0 };
+    if (!grad->in[0].data)
+        return LDNQ_OK;
+    LDNQ_TRY(transpose_perm(call, perm, err));
+    ldnq_row_major(&call->out[0].shape, from);
+    ldnq_row_major(&call->in[0]->shape, to);
+    /* Axes in the order of what is written. */
+    for (int i = 0; i < call->in[0]->shape.rank; i++)
+        for (int k = 0; k < call->in[0]->shape.rank; k++)
+            if (perm[k] == i)
+                ldnq_strided_add(&region, (size_t)call->in[0]->shape.dim[i], from[k], to[i]);
+    ldnq_strided_copy(call, &region, sizeof(float), grad->out[0]->data, grad->in[0].data);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_transpose = {
     .type = "Transpose", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = transpose_infer,
     .forward = transpose_forward,
+    .flows = 1,
+    .backward = transpose_backward,
 };

@@ -26,21 +26,34 @@ static void trilu_row(const char *x, char *y, size_t columns, size_t size, int64
     memcpy(y + first * size, x + first * size, (last - first) * size);
 }
 
-static enum ldnq_status trilu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+/* Elements of `size` bytes, input 0's or their gradients. */
+static void trilu_copy(const struct ldnq_op_call *call, size_t size, const char *x, char *y)
 {
     const struct ldnq_tensor *in = call->in[0], *k = ldnq_op_in(call, 1);
     const int64_t *dim = in->shape.dim;
-    size_t size = ldnq_dtype_size(in->dtype), columns = (size_t)dim[in->shape.rank - 1];
+    size_t columns = (size_t)dim[in->shape.rank - 1];
     size_t rows = (size_t)dim[in->shape.rank - 2], count = ldnq_tensor_count(in);
     bool upper = ldnq_attr_int(call->node, "upper", 1) != 0;
     int64_t diagonal = k ? *(const int64_t *)k->data : 0;
-    (void)err;
     /* Beyond the matrix all diagonals are alike; sums stay small. */
     diagonal = diagonal > INT32_MAX ? INT32_MAX : diagonal < INT32_MIN ? INT32_MIN : diagonal;
     for (size_t row = 0; count > 0 && row < count / columns; row++)
-        trilu_row((const char *)in->data + row * columns * size,
-                  (char *)call->out[0].data + row * columns * size, columns, size,
+        trilu_row(x + row * columns * size, y + row * columns * size, columns, size,
                   diagonal + (int64_t)(row % rows), upper);
+}
+
+static enum ldnq_status trilu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    trilu_copy(call, ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status trilu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        trilu_copy(grad->call, sizeof(float), grad->out[0]->data, grad->in[0].data);
     return LDNQ_OK;
 }
 
@@ -49,4 +62,6 @@ const struct ldnq_op ldnq_op_trilu = {
     .inputs_min = 1, .inputs_max = 2, .outputs_max = 1,
     .infer = trilu_infer,
     .forward = trilu_forward,
+    .flows = 1, .reads_in = 2,
+    .backward = trilu_backward,
 };

@@ -1,8 +1,10 @@
-"""Operators of one element, arithmetic that broadcasts, and Reduce."""
+"""Operators of one element, arithmetic that broadcasts, Reduce, and all that moves
+elements about."""
 
 import math
 
 import numpy as np
+from onnx import TensorProto
 
 from gradients import Case, away, distinct, node, normal, positive
 
@@ -240,4 +242,187 @@ REDUCE = [
          {"x": normal(2, 3), "a": ints(1)}),
 ]
 
-CASES = UNARY + CLIP + ARITHMETIC + VARIADIC + REDUCE
+# ---- elements moved about
+
+X = {"x": normal(2, 3, 4)}
+
+
+def moved(name, op, shape, opset=22, inputs="x", more=None, **attributes):
+    return Case(f"{op} {name}", node(op, inputs, **attributes), {"x": normal(*shape)}, more or {},
+                opset=opset)
+
+
+def slices(name, shape, starts, ends, axes=None, steps=None):
+    names, more = ["x", "starts", "ends"], {"starts": ints(*starts), "ends": ints(*ends)}
+    if axes is not None or steps is not None:
+        names.append("axes" if axes is not None else "_")
+    if axes is not None:
+        more["axes"] = np.array(axes, np.int32) if name == "of int32" else ints(*axes)
+    if steps is not None:
+        names.append("steps")
+        more["steps"] = np.array(steps, np.int32) if name == "of int32" else ints(*steps)
+    if name == "of int32":
+        more = {k: v.astype(np.int32) for k, v in more.items()}
+    return Case(f"Slice {name}", node("Slice", " ".join(names)), {"x": normal(*shape)}, more)
+
+
+MOVES = [
+    moved("backwards", "Transpose", (2, 3, 4)), moved("scalar", "Transpose", ()),
+    moved("nothing", "Transpose", (0, 3)),
+    *(moved(named(perm), "Transpose", shape, perm=perm) for shape, perm in (
+        ((2, 3, 4), (1, 0, 2)), ((2, 3, 4), (2, 0, 1)), ((2, 3, 4, 5), (0, 2, 3, 1)),
+        ((100, 70), (1, 0)), ((2, 3, 4, 2, 3), (4, 1, 3, 0, 2)), ((3, 40, 50), (0, 2, 1)))),
+    *(Case(f"Concat along {axis} of {count}", node("Concat", " ".join("abc"[:count]), axis=axis),
+           {k: normal(*shape, seed=1) for k, shape in zip("abc"[:count], shapes)})
+      for axis, count, shapes in (
+          (0, 3, [(2, 3), (1, 3), (4, 3)]), (1, 2, [(2, 3, 4), (2, 1, 4)]),
+          (-1, 2, [(2, 3), (2, 0)]), (0, 1, [(3,)]), (-2, 2, [(200, 30), (100, 30)]))),
+    Case("Concat of one value", node("Concat", "x x", axis=0), X),
+    Case("Split equally", node("Split", "x", "a b", axis=-1), X, opset=13),
+    Case("Split by attribute", node("Split", "x", "a b", axis=1, split=[1, 2]), X, opset=11),
+    Case("Split by sizes", node("Split", "x sizes", "a b c", axis=2), X, {"sizes": ints(1, 0, 3)}),
+    Case("Split unevenly", node("Split", "x", "a b", axis=1, num_outputs=2), X),
+    Case("Split with a part unused", [node("Split", "x", "a b c", axis=1, num_outputs=3),
+                                      node("Mul", "a c")], X),
+    slices("of an axis", (4, 5), [1], [3], [1]), slices("all", (4, 5), [0, 0], [9, 9]),
+    slices("with steps", (7, 8), [0, 1], [7, 8], [0, 1], [3, 2]),
+    slices("backwards", (7, 8), [-1, 6], [-99, 1], [0, 1], [-1, -2]),
+    slices("from the end", (4, 5), [-3], [-1], [-1]), slices("nothing", (4, 5), [3], [1], [0]),
+    slices("a long step", (4, 5), [2], [5], [1], [1 << 40]),
+    slices("of int32", (4, 5), [1], [9], [-2], [2]), slices("of nothing", (0, 5), [1], [3], [1]),
+    slices("large", (200, 300), [10, 5], [190, 299], [0, 1], [1, 3]),
+    moved("by attributes", "Slice", (4, 5, 2), 9, starts=[1, -2], ends=[3, 9], axes=[1, 0]),
+    Case("Slice by computed bounds", [node("Identity", "s", "t"), node("Slice", "x t e")],
+         {"x": normal(4, 5), "s": ints(1)}, {"e": ints(3)}),
+    *(moved(f"{name} along {axis}", "Gather", shape, inputs="x i", more={"i": indices}, axis=axis)
+      for name, shape, axis, indices in (
+          ("rows", (5, 3), 0, ints(1, 1, -1, 0)), ("columns", (5, 3), 1, ints(2, 0, 2)),
+          ("one", (5, 3), 0, np.array(-2, np.int64)), ("blocks", (2, 4, 3), -2, ints(3, -1, 3, 0)),
+          ("matrix", (5, 3), -1, np.array([[0, 2], [-3, 1]], np.int32)),
+          ("embedding", (50, 600), 0, np.arange(400) % 37),
+          ("of a list", (6,), 0, ints(5, 5, 5)), ("empty rows", (5, 0), 0, ints(1, 2)))),
+    Case("Gather none", node("Gather", "x i"), {"x": normal(5, 3)}, {"i": ints()},
+         reference=on_x(lambda x: x[:0])),
+    Case("Gather by a fed index", node("Gather", "x i"), {"x": normal(5, 3), "i": ints(4, 0, 4)}),
+    *(Case(f"GatherElements {name} along {axis}", node("GatherElements", "x i", axis=axis),
+           {"x": normal(*shape)}, {"i": indices}, reference=on_x(
+               lambda x, i=indices, axis=axis: gathered_elements(x, i, axis)))
+      for name, shape, axis, indices in (
+          ("whole", (3, 3), 1, np.array([[0, 0, 2], [-1, 1, 1], [2, 2, 2]], np.int64)),
+          ("part", (3, 4), 0, np.array([[0, 2], [-1, 2]], np.int32)),
+          ("middle", (2, 3, 4), -2, np.arange(2 * 5 * 3).reshape(2, 5, 3) % 3),
+          ("many", (60, 70), 0, np.arange(500 * 70).reshape(500, 70) % 60),
+          ("none", (2, 3), 0, np.zeros((0, 3), np.int64)))),
+    *(moved(f"{named(shape)} to {named(to)}", "Expand", shape, inputs="x s", more={"s": ints(*to)})
+      for shape, to in (((3, 1), (3, 4)), ((1,), (2, 3)), ((), (2, 2)), ((2, 1, 4), (3, 1)),
+                        ((1, 3), (0, 3)), ((1, 70), (300, 70)), ((2, 3), (1,)))),
+    *(moved(f"{named(shape)} by {named(repeats)}", "Tile", shape, inputs="x r",
+            more={"r": ints(*repeats)})
+      for shape, repeats in (((2, 3), (2, 1)), ((2, 3), (1, 3)), ((2, 3), (2, 2)),
+                             ((2, 1, 3), (3, 2, 2)), ((3,), (0,)), ((), ()), ((0, 2), (2, 2)),
+                             ((40, 30), (5, 4)))),
+    *(moved(f"{mode} blocks {named(shape)}", "DepthToSpace", shape, blocksize=2, mode=mode)
+      for mode in ("DCR", "CRD") for shape in ((2, 8, 2, 3), (1, 4, 1, 1), (0, 4, 2, 2))),
+    moved("blocks", "SpaceToDepth", (2, 3, 4, 6), blocksize=2),
+    moved("blocks of 3", "SpaceToDepth", (1, 2, 3, 6), blocksize=3),
+    *(moved(f"upper={upper} from {k}", "Trilu", (2, 3, 4), inputs="x k",
+            more={"k": np.array(k, np.int64)}, upper=upper)
+      for upper in (0, 1) for k in (0, 1, -2, 9)),
+    moved("of itself", "Trilu", (3, 3)), moved("of nothing", "Trilu", (0, 3)),
+    *(Case(f"CumSum along {axis} exclusive={exclusive} reverse={reverse}",
+           node("CumSum", "x a", exclusive=exclusive, reverse=reverse), X,
+           {"a": np.array(axis, np.int32)}, reference=on_x(
+               lambda x, axis=axis, exclusive=exclusive, reverse=reverse:
+               running_sum(x, axis, exclusive, reverse)))
+      for axis in (0, -1, 1) for exclusive in (0, 1) for reverse in (0, 1)),
+    *(Case(f"TopK {k} along {axis} largest={largest} {named(shape)}",
+           node("TopK", "x k", "y i", axis=axis, largest=largest), {"x": distinct(*shape)},
+           {"k": ints(k)}, outputs=["y"])
+      for shape, axis, largest, k in (
+          ((3, 5), -1, 1, 2), ((3, 5), 0, 0, 3), ((2, 4, 3), 1, 1, 2), ((4,), 0, 1, 4),
+          ((3, 5), 1, 1, 0), ((0, 5), 1, 1, 2), ((40, 60), -1, 0, 7))),
+    Case("TopK by attribute", node("TopK", "x", "y i", k=2), {"x": distinct(3, 5)}, opset=9,
+         outputs=["y"], reference=on_x(lambda x: -np.sort(-x, axis=-1)[:, :2])),
+    Case("TopK without indices", node("TopK", "x k", "y"), {"x": distinct(3, 5)}, {"k": ints(2)},
+         reference=on_x(lambda x: -np.sort(-x, axis=-1)[:, :2])),
+    *(Case(f"OneHot along {axis}", node("OneHot", "i d v", axis=axis),
+           {"i": np.array([[0, 2, -1], [9, -4, 1]], np.int64), "v": normal(2)},
+           {"d": ints(3)}, wanted=["v"], reference=lambda feeds, axis=axis: [
+               one_hot(feeds["i"], 3, axis, feeds["v"])]) for axis in (-1, 0, 1)),
+    Case("Cast to float", node("Cast", "x", to=TensorProto.FLOAT), X),
+    Case("Cast through integers", [node("Cast", "x", "i", to=TensorProto.INT64),
+                                   node("Cast", "i", "f", to=TensorProto.FLOAT),
+                                   node("Mul", "f x")], {"x": away(3, 4, kinks=range(-3, 4))}),
+    Case("CastLike", node("CastLike", "x l"), {**X, "l": normal(2)}, wanted=["x"],
+         reference=on_x(lambda x: x)),
+    *(Case(f"view {each.op_type}", each, X, more) for each, more in (
+        (node("Identity", "x"), {}), (node("Reshape", "x s"), {"s": ints(4, -1)}),
+        (node("Flatten", "x", axis=2), {}), (node("Unsqueeze", "x a"), {"a": ints(0, -1)}),
+        (node("Dropout", "x"), {}))),
+    Case("view Squeeze", node("Squeeze", "x a"), {"x": normal(2, 1, 3)}, {"a": ints(-2)}),
+]
+
+
+def gathered_elements(x, indices, axis):
+    """The indices may be smaller than the data on the other axes."""
+    axis %= x.ndim
+    x = x[tuple(slice(None if k == axis else extent) for k, extent in enumerate(indices.shape))]
+    return np.take_along_axis(x, indices, axis)
+
+
+def running_sum(x, axis, exclusive, reverse):
+    x = np.flip(x, axis) if reverse else x
+    y = np.cumsum(x, axis) - (x if exclusive else 0)
+    return np.flip(y, axis) if reverse else y
+
+
+def one_hot(indices, depth, axis, values):
+    places = np.arange(-depth, depth)
+    hot = np.where((indices[..., None] == places[:depth]) | (indices[..., None] == places[depth:]),
+                   values[1], values[0])
+    return np.moveaxis(hot, -1, axis)
+
+
+# ---- Pad
+
+
+def padded(x, mode, pads):
+    """By numpy, of pads that cut as well."""
+    half = len(pads) // 2
+    for axis, (begin, end) in enumerate(zip(pads[:half], pads[half:])):
+        cut = [slice(None)] * x.ndim
+        cut[axis] = slice(max(-begin, 0), x.shape[axis] - max(-end, 0))
+        x = x[tuple(cut)]
+    return np.pad(x, [(max(b, 0), max(e, 0)) for b, e in zip(pads[:half], pads[half:])],
+                  mode=mode)
+
+
+PADS = [
+    ((2, 3), (0, 1, 0, 2)), ((2, 3), (1, 0, 1, 0)), ((2, 3, 4, 5), (0, 0, 1, 2, 0, 0, 1, 1)),
+    ((3, 4), (1, 1, 1, 1)), ((3, 2, 4), (0, 1, 2, 0, 0, 3)), ((4,), (2, 3)),
+]
+
+PAD = [
+    *(Case(f"Pad {mode} {named(shape)} by {named(pads)}", node("Pad", "x p", mode=mode),
+           {"x": normal(*shape)}, {"p": ints(*pads)}, reference=on_x(
+               lambda x, mode=mode, pads=pads: padded(x, mode, pads)))
+      for mode in ("constant", "reflect", "edge", "wrap") for shape, pads in PADS),
+    *(Case(f"Pad constant {named(shape)} by {named(pads)} with a value", node("Pad", "x p c"),
+           {"x": normal(*shape), "c": normal()}, {"p": ints(*pads)})
+      for shape, pads in (*PADS, ((30, 40, 50), (0, 1, 1, 0, 2, 2)), ((0, 2), (1, 0, 2, 0)),
+                          ((2, 0), (1, 1, 1, 1)))),
+    Case("Pad scalar", node("Pad", "x p"), {"x": normal()}, {"p": ints()},
+         reference=on_x(lambda x: x)),
+    Case("Pad that cuts", node("Pad", "x p c"), {"x": normal(4, 5), "c": normal()},
+         {"p": ints(-1, 2, 1, -2)}, reference=lambda feeds: [np.pad(
+             feeds["x"][1:, :-2], [(0, 1), (2, 0)], constant_values=feeds["c"])]),
+    Case("Pad of chosen axes", node("Pad", "x p _ a", mode="reflect"), {"x": normal(3, 4, 5)},
+         {"p": ints(1, 2, 2, 0), "a": ints(-1, 0)}, reference=on_x(
+             lambda x: np.pad(x, [(2, 0), (0, 0), (1, 2)], mode="reflect"))),
+    *(Case(f"Pad {mode} by attribute", node("Pad", "x", mode=mode, pads=[0, 1, 0, 2]),
+           {"x": normal(2, 4)}, opset=10, reference=on_x(
+               lambda x, mode=mode: np.pad(x, [(0, 0), (1, 2)], mode=mode)))
+      for mode in ("constant", "reflect", "edge")),
+]
+
+CASES = UNARY + CLIP + ARITHMETIC + VARIADIC + REDUCE + MOVES + PAD
