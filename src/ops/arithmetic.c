@@ -23,12 +23,17 @@ LDNQ_SPAN(mul_int32, int32_t, int32_t, MUL32(x, y))
 LDNQ_SPAN(mul_int64, int64_t, int64_t, MUL64(x, y))
 LDNQ_SPAN(div_float, float, float, x / y)
 LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
+LDNQ_SPAN_INTEGERS(add, (uint64_t)x + (uint64_t)y)
+LDNQ_SPAN_INTEGERS(sub, (uint64_t)x - (uint64_t)y)
+LDNQ_SPAN_INTEGERS(mul, (uint64_t)x * (uint64_t)y)
+LDNQ_SPAN_INTEGERS(div, x / y)
 LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
 /* Gradients read the inputs that `reads` names. */
 #define ARITHMETIC(name, Type, reads)                                                              \
     static const struct ldnq_span_case name##_cases[] = {                                          \
         { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
+        LDNQ_SPAN_INTEGER_CASES(name),                                                             \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
@@ -61,13 +66,7 @@ static inline enum ldnq_status nothing_to_check(const struct ldnq_op_call *call,
 
 static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *divisor = call->in[1];
-    size_t count = ldnq_tensor_count(divisor);
-    bool zero = false;
-    for (size_t i = 0; divisor->dtype == LDNQ_INT32 && i < count; i++)
-        zero |= ((const int32_t *)divisor->data)[i] == 0;
-    for (size_t i = 0; divisor->dtype == LDNQ_INT64 && i < count; i++)
-        zero |= ((const int64_t *)divisor->data)[i] == 0;
+    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_spans_has_zero(call->in[1]);
     return zero ? ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero") : LDNQ_OK;
 }
 

@@ -9,18 +9,29 @@
 #define MODULO(x, y)                                                                               \
     (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
 
+LDNQ_SPAN(mod_int8, int8_t, int8_t, MODULO(x, y))
+LDNQ_SPAN(mod_int16, int16_t, int16_t, MODULO(x, y))
 LDNQ_SPAN(mod_int32, int32_t, int32_t, MODULO(x, y))
 LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))
 LDNQ_SPAN(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
 LDNQ_SPAN(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
 LDNQ_SPAN(fmod_float, float, float, fmodf(x, y))
 
+LDNQ_SPAN_INTEGERS(fmod, x % y)
+
 static const struct ldnq_span_case mod_cases[] = {
-    { LDNQ_INT32, mod_int32 }, { LDNQ_INT64, mod_int64 },
+    { LDNQ_INT32, mod_int32 }, { LDNQ_INT64, mod_int64 }, { LDNQ_INT8, mod_int8 },
+    { LDNQ_INT16, mod_int16 },
+    /* Without a sign both are the remainder. */
+    { LDNQ_UINT8, fmod_uint8 }, { LDNQ_UINT16, fmod_uint16 }, { LDNQ_UINT32, fmod_uint32 },
+    { LDNQ_UINT64, fmod_uint64 },
 };
 static const struct ldnq_span_case fmod_cases[] = {
     { LDNQ_INT32, fmod_int32 }, { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
+    LDNQ_SPAN_INTEGER_CASES(fmod),
 };
+
+#define CASES(list) (sizeof(list) / sizeof *(list))
 
 static bool is_fmod(const struct ldnq_op_call *call)
 {
@@ -30,25 +41,21 @@ static bool is_fmod(const struct ldnq_op_call *call)
 static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     if (is_fmod(call))
-        return ldnq_binary_infer(call, fmod_cases, 3, LDNQ_UNDEFINED, err);
+        return ldnq_binary_infer(call, fmod_cases, CASES(fmod_cases), LDNQ_UNDEFINED, err);
     if (call->in[0]->dtype == LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
-    return ldnq_binary_infer(call, mod_cases, 2, LDNQ_UNDEFINED, err);
+    return ldnq_binary_infer(call, mod_cases, CASES(mod_cases), LDNQ_UNDEFINED, err);
 }
 
 static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *divisor = call->in[1];
-    bool zero = false;
-    for (size_t i = 0; i < ldnq_tensor_count(divisor) && divisor->dtype != LDNQ_FLOAT; i++)
-        zero |= divisor->dtype == LDNQ_INT64 ? ((const int64_t *)divisor->data)[i] == 0
-                                             : ((const int32_t *)divisor->data)[i] == 0;
+    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_spans_has_zero(call->in[1]);
     if (zero)
         return ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero");
     if (is_fmod(call))
-        ldnq_binary_run(call, fmod_cases, 3);
+        ldnq_binary_run(call, fmod_cases, CASES(fmod_cases));
     else
-        ldnq_binary_run(call, mod_cases, 2);
+        ldnq_binary_run(call, mod_cases, CASES(mod_cases));
     return LDNQ_OK;
 }
 

@@ -1,5 +1,7 @@
 #include "ops/spans.h"
 
+#include <string.h>
+
 #include "base/size.h"
 
 /* Axes merged: the last is the span, the others are walked. */
@@ -79,6 +81,17 @@ void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
     if (spans.rank == 0)
         spans.extent[spans.rank++] = 1;
     ldnq_op_for_ranges(call, ldnq_tensor_count(out), run_range, &spans);
+}
+
+bool ldnq_spans_has_zero(const struct ldnq_tensor *tensor)
+{
+    static const char zero[8] = { 0 };
+    size_t size = ldnq_dtype_size(tensor->dtype);
+    const char *data = tensor->data;
+    for (size_t i = 0, count = ldnq_tensor_count(tensor); i < count; i++)
+        if (memcmp(data + i * size, zero, size) == 0)
+            return true;
+    return false;
 }
 
 /* ---- binary operators --------------------------------------------------------------- */

@@ -77,6 +77,26 @@ size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad);
         }                                                                                          \
     }
 
+/* The same for the integers besides int32 and int64, whose arithmetic is in int or in
+ * uint64 and wraps around when it is stored. */
+#define LDNQ_SPAN_INTEGERS_TO(name, U, EXPR)                                                       \
+    LDNQ_SPAN(name##_int8, int8_t, U(int8_t), EXPR)                                                \
+    LDNQ_SPAN(name##_uint8, uint8_t, U(uint8_t), EXPR)                                             \
+    LDNQ_SPAN(name##_int16, int16_t, U(int16_t), EXPR)                                             \
+    LDNQ_SPAN(name##_uint16, uint16_t, U(uint16_t), EXPR)                                          \
+    LDNQ_SPAN(name##_uint32, uint32_t, U(uint32_t), EXPR)                                          \
+    LDNQ_SPAN(name##_uint64, uint64_t, U(uint64_t), EXPR)
+#define LDNQ_SPAN_SAME(T) T
+#define LDNQ_SPAN_BOOL(T) uint8_t
+#define LDNQ_SPAN_INTEGERS(name, EXPR) LDNQ_SPAN_INTEGERS_TO(name, LDNQ_SPAN_SAME, EXPR)
+/* Their lines in a list of cases. */
+#define LDNQ_SPAN_INTEGER_CASES(name)                                                              \
+    { LDNQ_INT8, name##_int8 }, { LDNQ_UINT8, name##_uint8 }, { LDNQ_INT16, name##_int16 },        \
+    { LDNQ_UINT16, name##_uint16 }, { LDNQ_UINT32, name##_uint32 }, { LDNQ_UINT64, name##_uint64 }
+
+/* Whether an element of an integer tensor is 0. */
+bool ldnq_spans_has_zero(const struct ldnq_tensor *tensor);
+
 /* A dtype and the span function for inputs of it. */
 struct ldnq_span_case {
     enum ldnq_dtype dtype;

@@ -11,13 +11,17 @@ LDNQ_SPAN(max_int64, int64_t, int64_t, x > y ? x : y)
 LDNQ_SPAN(min_float, float, float, x < y || x != x ? x : y)
 LDNQ_SPAN(min_int32, int32_t, int32_t, x < y ? x : y)
 LDNQ_SPAN(min_int64, int64_t, int64_t, x < y ? x : y)
+LDNQ_SPAN_INTEGERS(max, x > y ? x : y)
+LDNQ_SPAN_INTEGERS(min, x < y ? x : y)
 LDNQ_SPAN(sum_float, float, float, x + y)
 
 static const struct ldnq_span_case max_cases[] = {
     { LDNQ_FLOAT, max_float }, { LDNQ_INT32, max_int32 }, { LDNQ_INT64, max_int64 },
+    LDNQ_SPAN_INTEGER_CASES(max),
 };
 static const struct ldnq_span_case min_cases[] = {
     { LDNQ_FLOAT, min_float }, { LDNQ_INT32, min_int32 }, { LDNQ_INT64, min_int64 },
+    LDNQ_SPAN_INTEGER_CASES(min),
 };
 static const struct ldnq_span_case sum_cases[] = { { LDNQ_FLOAT, sum_float } };
 
@@ -72,14 +76,14 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
 static enum ldnq_status max_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, max_cases, 3);
+    variadic_run(call, max_cases, sizeof max_cases / sizeof *max_cases);
     return LDNQ_OK;
 }
 
 static enum ldnq_status min_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, min_cases, 3);
+    variadic_run(call, min_cases, sizeof min_cases / sizeof *min_cases);
     return LDNQ_OK;
 }
 
@@ -167,7 +171,7 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
     .reads_in = LDNQ_ALL_INPUTS, .reads_out = 1, .backward_scratch = extreme_scratch,              \
     .backward = extreme_backward
 
-VARIADIC(max, "Max", max_cases, 3, EXTREME)
+VARIADIC(max, "Max", max_cases, sizeof max_cases / sizeof *max_cases, EXTREME)
 VARIADIC(mean, "Mean", sum_cases, 1, .backward = mean_backward)
-VARIADIC(min, "Min", min_cases, 3, EXTREME)
+VARIADIC(min, "Min", min_cases, sizeof min_cases / sizeof *min_cases, EXTREME)
 VARIADIC(sum, "Sum", sum_cases, 1, .backward = sum_backward)
