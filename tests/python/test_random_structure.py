@@ -137,6 +137,82 @@ def large_einsum(rng):
                 Case("Einsum", [x, y, turned], equation="bik,bjk,kbj->ib"))
 
 
+# ---- indices
+
+
+def tuples(rng, sizes, lead, depth):
+    """Indices into the first `depth` axes of `sizes`, some from the end."""
+    parts = [rng.integers(-n, n, lead) for n in sizes[:depth]]
+    return np.stack(parts, -1).astype(I64)
+
+
+@generator
+def gather_nd(rng):
+    sizes = shape(rng, least=1, zero=0)
+    batch = int(rng.integers(0, len(sizes)))
+    depth = int(rng.integers(1, len(sizes) - batch + 1))
+    lead = [*sizes[:batch], *shape(rng, most=2)]
+    indices = tuples(rng, sizes[batch:], lead, depth)
+    if len(sizes) - depth - batch + len(lead) > 6:
+        lead, indices = lead[:1], indices[:1]
+    return Case("GatherND", [floats(rng, sizes), indices], opset=13, batch_dims=batch)
+
+
+@generator
+def scatter_nd(rng):
+    sizes = shape(rng, least=1, zero=0)
+    depth = int(rng.integers(1, len(sizes) + 1))
+    reduction = pick(rng, "none", "add", "mul", "max", "min")
+    lead = shape(rng, least=1, most=2, zero=0, largest=4)
+    indices = tuples(rng, sizes, lead, depth)
+    if reduction == "none":  # which of two goes over the other is nowhere said
+        places = np.prod(sizes[:depth])
+        lead = [int(min(places, lead[0]))]
+        chosen = np.unravel_index(rng.permutation(places)[: lead[0]], sizes[:depth])
+        indices = np.stack(chosen, -1).astype(I64)
+    updates = wholes(rng, [*lead, *sizes[depth:]])
+    return Case("ScatterND", [wholes(rng, sizes), indices, updates], opset=18,
+                reduction=reduction)
+
+
+@generator
+def scatter_elements(rng):
+    sizes = shape(rng, least=1, zero=0)
+    axis = axis_of(rng, len(sizes))
+    reduction = pick(rng, "none", "add", "mul", "max", "min")
+    part = [int(rng.integers(1, n + 1)) for n in sizes]
+    indices = rng.integers(-sizes[axis], sizes[axis], part)
+    if reduction == "none":
+        part[axis] = 1
+        indices = indices.take([0], axis)
+    indices = indices.astype(pick(rng, np.int32, I64))
+    dtype = pick(rng, F, np.int32, I64)
+    inputs = [wholes(rng, sizes).astype(dtype), indices, wholes(rng, part).astype(dtype)]
+    if reduction == "none" and rng.random() < 0.3:
+        return Case("Scatter", inputs, opset=9, axis=axis % len(sizes))
+    return Case("ScatterElements", inputs, opset=18, axis=axis, reduction=reduction)
+
+
+# ---- element by element
+
+
+@generator
+def trigonometry(rng):
+    op = pick(rng, "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh",
+              "Atanh")
+    x = rng.uniform(-0.95, 0.95, shape(rng)).astype(F)
+    return Case(op, [x + F(2.5) if op == "Acosh" else x])
+
+
+@generator
+def not_numbers(rng):
+    x = rng.choice(np.array([1, -2, np.nan, np.inf, -np.inf], F), shape(rng))
+    if rng.random() < 0.4:
+        return Case("IsNaN", [x])
+    return Case("IsInf", [x], detect_negative=int(rng.integers(0, 2)),
+                detect_positive=int(rng.integers(0, 2)))
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_nodes_should_give_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))

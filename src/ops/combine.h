@@ -1,0 +1,25 @@
+/* combine.h: updates put into a copy of data, or added to it and so on: what ScatterND
+ * and ScatterElements share. Inputs are data, indices and updates. */
+#ifndef LDNQ_OPS_COMBINE_H
+#define LDNQ_OPS_COMBINE_H
+
+#include "ops/op.h"
+
+/* Reads `reduction`. */
+enum ldnq_status ldnq_combine_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                   const void **attrs, struct ldnq_error *err);
+/* Types, and the output's shape. */
+enum ldnq_status ldnq_combine_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+
+/* The output is the data. */
+void ldnq_combine_start(const struct ldnq_op_call *call);
+/* Updates from .. from+count-1 to the output's elements at `to`. */
+void ldnq_combine(const struct ldnq_op_call *call, size_t to, size_t from, size_t count);
+
+/* Gradients of data and updates: for none and add. Where one update goes over
+ * another, both get the gradient.
+ * Errors: UNSUPPORTED (another reduction). */
+enum ldnq_status ldnq_combine_grad_start(const struct ldnq_op_grad *grad, struct ldnq_error *err);
+void ldnq_combine_grad(const struct ldnq_op_grad *grad, size_t to, size_t from, size_t count);
+
+#endif
