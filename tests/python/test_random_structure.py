@@ -213,6 +213,63 @@ def not_numbers(rng):
                 detect_positive=int(rng.integers(0, 2)))
 
 
+@generator
+def bits(rng):
+    sizes = shape(rng)
+    if rng.random() < 0.4:
+        dtype = pick(rng, np.uint8, np.uint32, np.uint64)
+        most = np.iinfo(dtype).bits
+        return Case("BitShift", [rng.integers(0, 256, sizes).astype(dtype),
+                                 rng.integers(0, most, sizes).astype(dtype)],
+                    direction=pick(rng, "LEFT", "RIGHT"))
+    dtype = pick(rng, np.int8, np.uint16, np.int32, I64, np.uint8)
+    arrays = [rng.integers(-(2**62), 2**62, sizes).astype(dtype) for _ in range(2)]
+    if rng.random() < 0.25:
+        return Case("BitwiseNot", arrays[:1], opset=18)
+    return Case(pick(rng, "BitwiseAnd", "BitwiseOr", "BitwiseXor"), arrays, opset=18)
+
+
+@generator
+def shrinking(rng):
+    return Case("Shrink", [floats(rng, shape(rng))], lambd=0.7, bias=pick(rng, 0.0, 0.25))
+
+
+# ---- lines
+
+
+@generator
+def root_mean_square(rng):
+    x = floats(rng, shape(rng, least=1, zero=0))
+    axis = axis_of(rng, x.ndim)
+    return Case("RMSNormalization", [x, floats(rng, x.shape[axis:])], opset=23, axis=axis,
+                epsilon=1e-3)
+
+
+@generator
+def hard_maximum(rng):
+    x = rng.integers(0, 4, shape(rng, least=1, zero=0)).astype(F)
+    return Case("Hardmax", [x], opset=pick(rng, 11, 13), axis=axis_of(rng, x.ndim))
+
+
+@generator
+def reversing(rng):
+    x = floats(rng, shape(rng, least=2, zero=0))
+    batch = int(rng.integers(0, 2))
+    lengths = rng.integers(1, x.shape[1 - batch] + 1, x.shape[batch])
+    return Case("ReverseSequence", [x, lengths.astype(I64)], batch_axis=batch,
+                time_axis=1 - batch)
+
+
+@generator
+def compressing(rng):
+    x = floats(rng, shape(rng, least=1, zero=0))
+    axis = axis_of(rng, x.ndim)
+    attributes = {"axis": axis} if rng.random() < 0.7 else {}
+    size = x.shape[axis] if attributes else x.size
+    chosen = rng.random(int(rng.integers(1, size + 1))) < 0.6
+    return Case("Compress", [x, chosen], **attributes)
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_nodes_should_give_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))
