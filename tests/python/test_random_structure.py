@@ -270,6 +270,25 @@ def compressing(rng):
     return Case("Compress", [x, chosen], **attributes)
 
 
+@generator
+def losses(rng):
+    n, classes = int(rng.integers(1, 5)), int(rng.integers(2, 6))
+    rest = list_of(rng, int(rng.integers(0, 3)), 1, 5)
+    target = rng.integers(0, classes, [n, *rest]).astype(pick(rng, np.int32, I64))
+    inputs = [floats(rng, [n, classes, *rest]), target]
+    if rng.random() < 0.5:
+        inputs.append(rng.uniform(0.2, 2, classes).astype(F))
+    attributes = {"reduction": pick(rng, "none", "sum", "mean")}
+    if rng.random() < 0.5:
+        attributes["ignore_index"] = int(rng.integers(-1, classes))
+        if target.size < 3 or (target == attributes["ignore_index"]).all():
+            del attributes["ignore_index"]
+    if rng.random() < 0.5:
+        return Case("NegativeLogLikelihoodLoss", inputs, opset=13, **attributes)
+    return Case("SoftmaxCrossEntropyLoss", inputs, opset=13, outputs=int(rng.integers(1, 3)),
+                **attributes)
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_nodes_should_give_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))

@@ -1,0 +1,206 @@
+/* losses.c: NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss.
+ *
+ * Shapes  x (N, C, D), target (N, D), weight (C), log_prob (N, C, D); the loss has the
+ *         shape of the target, or for a sum or mean of all none
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/op.h"
+
+enum loss_reduction { LOSS_NONE, LOSS_SUM, LOSS_MEAN };
+
+struct loss_attrs {
+    enum loss_reduction reduction;
+    bool ignores;
+    int64_t ignored;
+};
+
+static enum ldnq_status loss_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                  const void **attrs, struct ldnq_error *err)
+{
+    static const char *const names[] = { "none", "sum", "mean" };
+    const char *name = ldnq_attr_string(node, "reduction", "mean");
+    struct loss_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
+    if (!a)
+        return LDNQ_NOMEM;
+    *attrs = a;
+    a->ignores = ldnq_node_attr(node, "ignore_index") != NULL;
+    a->ignored = ldnq_attr_int(node, "ignore_index", 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            a->reduction = (enum loss_reduction)i;
+            return LDNQ_OK;
+        }
+    }
+    return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not a known value", name);
+}
+
+static bool differ(int64_t a, int64_t b)
+{
+    return a != b && !ldnq_is_symbol(a) && !ldnq_is_symbol(b);
+}
+
+static enum ldnq_status check_target(const struct ldnq_shape *x, const struct ldnq_shape *target,
+                                     struct ldnq_error *err)
+{
+    bool fits = target->rank == x->rank - 1 && x->rank >= 2;
+    for (int i = 0; fits && i < target->rank; i++)
+        fits = !differ(target->dim[i], x->dim[i == 0 ? 0 : i + 1]);
+    if (fits)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL, "its target is not in the shape of its input without axis 1");
+}
+
+static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct loss_attrs *a = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *target = &call->in[1]->shape;
+    const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
+    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64),
+                             err));
+    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    if (call->out_count > 1)
+        call->out[1] = call->out[0];
+    call->out[0].shape = *target;
+    if (x->rank >= 0 && target->rank >= 0)
+        LDNQ_TRY(check_target(x, target, err));
+    if (weight && weight->shape.rank >= 0 && x->rank >= 0 &&
+        (weight->shape.rank != 1 || differ(weight->shape.dim[0], x->dim[1])))
+        return ldnq_fail(err, LDNQ_MODEL, "its weight does not have one number a class");
+    if (a->reduction != LOSS_NONE)
+        call->out[0].shape = (struct ldnq_shape){ .rank = 0 };
+    return LDNQ_OK;
+}
+
+/* ---- forward -------------------------------------------------------------------------- */
+
+struct loss {
+    const float *x, *weight; /* log-probabilities; NULL for ones */
+    const struct ldnq_tensor *target;
+    const struct loss_attrs *attrs;
+    size_t classes, inner, places; /* D; N * D */
+};
+
+static struct loss loss_of(const struct ldnq_op_call *call)
+{
+    const struct ldnq_shape *x = &call->in[0]->shape;
+    const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
+    struct loss loss = { .x = call->in[0]->data, .weight = weight ? weight->data : NULL,
+                         .target = call->in[1], .attrs = call->attrs,
+                         .classes = (size_t)x->dim[1], .inner = 1,
+                         .places = ldnq_tensor_count(call->in[1]) };
+    for (int i = 2; i < x->rank; i++)
+        loss.inner *= (size_t)x->dim[i];
+    return loss;
+}
+
+/* The class at a place and its weight, 0 where it is ignored. */
+static enum ldnq_status class_at(const struct loss *loss, size_t place, size_t *class,
+                                 double *weight, struct ldnq_error *err)
+{
+    int64_t index = loss->target->dtype == LDNQ_INT64
+                        ? ((const int64_t *)loss->target->data)[place]
+                        : ((const int32_t *)loss->target->data)[place];
+    *class = 0;
+    *weight = 0.0;
+    if (loss->attrs->ignores && index == loss->attrs->ignored)
+        return LDNQ_OK;
+    if (index < 0 || (uint64_t)index >= loss->classes)
+        return ldnq_fail(err, LDNQ_MODEL, "class %" PRId64 " is none of %zu", index,
+                         loss->classes);
+    *class = (size_t)index;
+    *weight = loss->weight ? (double)loss->weight[index] : 1.0;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status negative_log_likelihood(const struct loss *loss, float *out,
+                                                struct ldnq_error *err)
+{
+    double sum = 0.0, weights = 0.0, weight;
+    size_t class;
+    for (size_t i = 0; i < loss->places; i++) {
+        LDNQ_TRY(class_at(loss, i, &class, &weight, err));
+        size_t at = (i / loss->inner * loss->classes + class) * loss->inner + i % loss->inner;
+        double part = weight != 0.0 ? -weight * (double)loss->x[at] : 0.0;
+        sum += part;
+        weights += weight;
+        if (loss->attrs->reduction == LOSS_NONE)
+            out[i] = (float)part;
+    }
+    if (loss->attrs->reduction != LOSS_NONE)
+        *out = (float)(loss->attrs->reduction == LOSS_MEAN ? sum / weights : sum);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status nll_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct loss loss = loss_of(call);
+    return negative_log_likelihood(&loss, call->out[0].data, err);
+}
+
+struct logits {
+    const float *x;
+    float *y;
+    size_t classes, inner;
+};
+
+/* x - log(sum(exp(x))) along the classes. */
+static void log_softmax(const void *ctx, size_t first, size_t last)
+{
+    const struct logits *l = ctx;
+    for (size_t place = first; place < last; place++) {
+        size_t start = place / l->inner * l->classes * l->inner + place % l->inner;
+        const float *x = l->x + start;
+        float *y = l->y + start, most = -INFINITY;
+        double sum = 0.0;
+        for (size_t c = 0; c < l->classes; c++)
+            most = x[c * l->inner] > most ? x[c * l->inner] : most;
+        for (size_t c = 0; c < l->classes; c++)
+            sum += exp((double)x[c * l->inner] - (double)most);
+        double shift = (double)most + log(sum);
+        for (size_t c = 0; c < l->classes; c++)
+            y[c * l->inner] = (float)((double)x[c * l->inner] - shift);
+    }
+}
+
+/* Where log_prob is no output, it lies in the scratch. */
+static size_t sce_scratch(const struct ldnq_op_call *call)
+{
+    size_t bytes;
+    if (call->out_count > 1)
+        return 0;
+    return ldnq_size_mul(ldnq_tensor_count(call->in[0]), sizeof(float), &bytes) ? bytes : SIZE_MAX;
+}
+
+static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct loss loss = loss_of(call);
+    struct logits logits = { .x = loss.x, .classes = loss.classes, .inner = loss.inner,
+                             .y = call->out_count > 1 ? call->out[1].data : call->scratch };
+    ldnq_op_for_rows(call, loss.places, loss.classes, log_softmax, &logits);
+    loss.x = logits.y;
+    return negative_log_likelihood(&loss, call->out[0].data, err);
+}
+
+const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
+    .type = "NegativeLogLikelihoodLoss", .since = 12, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .read = loss_read,
+    .infer = loss_infer,
+    .forward = nll_forward,
+    .flows = 1,
+};
+
+const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
+    .type = "SoftmaxCrossEntropyLoss", .since = 12, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2, .inputs_max = 3, .outputs_max = 2,
+    .read = loss_read,
+    .infer = loss_infer,
+    .scratch = sce_scratch,
+    .forward = sce_forward,
+    .flows = 1,
+};
