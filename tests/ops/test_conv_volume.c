@@ -1,5 +1,5 @@
 /* Conv over three axes and ConvTranspose over one to three, as they run and as layers,
- * against loops over every tap. */
+ * against loops over every tap; and what Einsum makes of symbols and bad equations. */
 #include "use.h"
 
 /* D, H, W; the image is Conv's input and ConvTranspose's output. */
@@ -247,6 +247,75 @@ static void convtranspose_should_refuse_shapes_that_do_not_fit(void **state)
     }
 }
 
+static void convtranspose_should_pass_symbols_through_where_it_can(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 45 };
+    struct ldnq_graph *graph;
+    struct use use;
+    int64_t n, w;
+    use_init(&use, "ConvTranspose", 13);
+    assert_ok(ldnq_graph_create(use.arena, "g", "m.onnx", &graph, &err));
+    assert_ok(ldnq_graph_symbol(graph, "N", &n, &err));
+    assert_ok(ldnq_graph_symbol(graph, "W", &w, &err));
+    use_input(&use, 0, (struct ldnq_shape)SHAPE(4, 1, 3, 5, 5), &rng);
+    use_input(&use, 1, (struct ldnq_shape)SHAPE(4, 3, 2, 3, 3), &rng);
+    use.tensors[0].shape = (struct ldnq_shape)SHAPE(4, n, 3, 5, w);
+    assert_fails(use_infer(&use), LDNQ_MODEL, "can't be told");
+    use.call.graph = graph;
+    assert_ok(ldnq_ops_infer(&use.call, &err));
+    assert_int_equal(use.out.shape.rank, 4);
+    assert_true(use.out.shape.dim[0] == n && use.out.shape.dim[1] == 2 &&
+                use.out.shape.dim[2] == 7);
+    assert_true(ldnq_is_symbol(use.out.shape.dim[3]) && use.out.shape.dim[3] != w);
+    use_finish(&use);
+}
+
+static void einsum_should_unify_symbols_with_sizes(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 46 };
+    struct ldnq_graph *graph;
+    struct use use;
+    int64_t n, k;
+    use_init(&use, "Einsum", 13);
+    use.node.input_count = 2;
+    use_string(&use, "equation", "...ij,jk->...ki");
+    assert_ok(ldnq_graph_create(use.arena, "g", "m.onnx", &graph, &err));
+    assert_ok(ldnq_graph_symbol(graph, "N", &n, &err));
+    assert_ok(ldnq_graph_symbol(graph, "K", &k, &err));
+    use_input(&use, 0, (struct ldnq_shape)SHAPE(3, 2, 3, 4), &rng);
+    use_input(&use, 1, (struct ldnq_shape)SHAPE(2, 4, 5), &rng);
+    assert_ok(use_infer(&use));
+    use.call.graph = graph;
+    use.tensors[0].shape = (struct ldnq_shape)SHAPE(3, n, 3, k);
+    assert_ok(ldnq_ops_infer(&use.call, &err));
+    assert_true(use.out.shape.rank == 3 && use.out.shape.dim[0] == n &&
+                use.out.shape.dim[1] == 5 && use.out.shape.dim[2] == 3);
+    use.tensors[0].shape = (struct ldnq_shape)SHAPE(2, 3, 5);
+    assert_fails(ldnq_ops_infer(&use.call, &err), LDNQ_MODEL, "don't broadcast");
+    use.tensors[1].shape = (struct ldnq_shape)SHAPE(3, 1, 4, 5);
+    assert_fails(ldnq_ops_infer(&use.call, &err), LDNQ_MODEL, "its equation has 2");
+    use_finish(&use);
+}
+
+static void equations_that_cannot_be_read_should_be_refused(void **state)
+{
+    (void)state;
+    static const char *const equations[] = { "ij,jk->iz", "ij,jk->ii", "ij->i", "ij,jk,k->i",
+                                             "i1,jk->i", "ij,jk->i->k", "ij,jk->...", "i..j,jk",
+                                             "......ij,jk", "" };
+    for (size_t i = 0; i < sizeof equations / sizeof *equations; i++) {
+        struct use use;
+        use_init(&use, "Einsum", 13);
+        use.node.input_count = 2;
+        use_string(&use, "equation", equations[i]);
+        assert_fails(use.node.op->read(&use.node, use.arena, &use.node.op_attrs, &err),
+                     LDNQ_MODEL, "its equation");
+        use_finish(&use);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +323,9 @@ int main(void)
         cmocka_unit_test(convtranspose_should_equal_the_plain_loop),
         cmocka_unit_test(large_volumes_should_equal_the_plain_loop),
         cmocka_unit_test(convtranspose_should_refuse_shapes_that_do_not_fit),
+        cmocka_unit_test(convtranspose_should_pass_symbols_through_where_it_can),
+        cmocka_unit_test(einsum_should_unify_symbols_with_sizes),
+        cmocka_unit_test(equations_that_cannot_be_read_should_be_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
