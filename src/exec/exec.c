@@ -233,9 +233,9 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
         LDNQ_TRY(place_output(exec, place, &call, i, err));
     if ((node->op->flags & LDNQ_OP_VIEW) || exec->rehearsal)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_exec_scratch(exec, node->op->scratch ? node->op->scratch(&call) : 0, err));
+    LDNQ_TRY(ldnq_exec_scratch(exec, ldnq_ops_scratch(&call), err));
     call.scratch = exec->scratch;
-    return node->op->forward(&call, err);
+    return ldnq_ops_forward(&call, err);
 }
 
 static void drop_unwanted(struct ldnq_exec *exec, size_t place)

@@ -93,6 +93,7 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
 
 const struct ldnq_op ldnq_op_layernormalization = {
     .type = "LayerNormalization", .since = 17, .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_STASHES,
     .inputs_min = 2, .inputs_max = 3, .outputs_max = 3,
     .infer = layernormalization_infer,
     .forward = layernormalization_forward,

@@ -33,6 +33,8 @@ enum ldnq_op_flag {
     /* Output 0 holds integer codes of input 0, and a gradient flows through them all
      * the same: the straight-through estimator (QuantizeLinear). */
     LDNQ_OP_CODES = 128,
+    /* Outputs behind the first are float32, also where the inputs are halves. */
+    LDNQ_OP_STASHES = 256,
     /* forward applies call->clamp to output 0, so that a Relu or Clip behind it
      * costs no pass over memory of its own. */
     LDNQ_OP_CLAMPS = 32,
@@ -54,6 +56,7 @@ struct ldnq_op_call {
     struct ldnq_pool *pool;   /* forward */
     void *scratch;            /* forward: as many bytes as scratch() asked for, 64-aligned */
     const struct ldnq_clamp *clamp; /* forward, for LDNQ_OP_CLAMPS; NULL for none */
+    bool widened; /* set by ldnq_ops_infer: halves are computed in float32 (ops/widen.h) */
 };
 
 /* Gradients of one scalar loss through one use of a node. Shapes of all inputs and
@@ -126,6 +129,9 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
 /* Calls the record's infer, with outputs cleared before and checked after; the
  * caller puts the node in front of the message. */
 enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+/* The record's scratch and forward, after ldnq_ops_infer; not for views. */
+size_t ldnq_ops_scratch(const struct ldnq_op_call *call);
+enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* ---- for the operators' files ------------------------------------------------ */
 

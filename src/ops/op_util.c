@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "ops/widen.h"
 
 /* ---- attributes ----------------------------------------------------------------- */
 
@@ -313,8 +314,26 @@ enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *er
 {
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i] = (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
-    LDNQ_TRY(call->node->op->infer(call, err));
+    struct ldnq_error wide;
+    call->widened = false;
+    enum ldnq_status status = call->node->op->infer(call, err);
+    /* The first message is the one that says what the node needs. */
+    if (status == LDNQ_UNSUPPORTED && ldnq_widen_applies(call))
+        status = ldnq_widen_infer(call, &wide) == LDNQ_OK ? LDNQ_OK : status;
+    LDNQ_TRY(status);
     for (size_t i = 0; i < call->out_count; i++)
         LDNQ_TRY(check_output(call, i, err));
     return LDNQ_OK;
+}
+
+size_t ldnq_ops_scratch(const struct ldnq_op_call *call)
+{
+    if (call->widened)
+        return ldnq_widen_scratch(call);
+    return call->node->op->scratch ? call->node->op->scratch(call) : 0;
+}
+
+enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return call->widened ? ldnq_widen_forward(call, err) : call->node->op->forward(call, err);
 }

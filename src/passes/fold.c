@@ -110,7 +110,7 @@ static bool result_fits(const struct folder *folder, enum knowledge knowledge)
 static bool take_memory(struct folder *folder)
 {
     const struct ldnq_op *op = folder->node->op;
-    size_t needed = op->scratch ? op->scratch(&folder->call) : 0, bytes;
+    size_t needed = ldnq_ops_scratch(&folder->call), bytes;
     if (op->flags & LDNQ_OP_VIEW)
         return true;
     for (size_t i = 0; i < folder->node->output_count; i++)
@@ -137,12 +137,12 @@ static enum ldnq_status compute(struct folder *folder, struct ldnq_error *err)
         if (!folder->out[i].data)
             return LDNQ_NOMEM;
     }
-    size_t scratch = op->scratch ? op->scratch(call) : 0;
+    size_t scratch = ldnq_ops_scratch(call);
     if (scratch)
         call->scratch = ldnq_arena_alloc(folder->graph->arena, scratch, 1, err);
     if (scratch && !call->scratch)
         return LDNQ_NOMEM;
-    return op->forward(call, err);
+    return ldnq_ops_forward(call, err);
 }
 
 static bool has_symbol(const struct ldnq_tensor *tensor)

@@ -246,6 +246,39 @@ def dynamic_quantize(rng):
     return Case("DynamicQuantizeLinear", [x], opset=11, outputs=3)
 
 
+# ---- other types
+
+
+@generator
+def integers(rng):
+    kind = pick(rng, np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.uint64)
+    low = 0 if np.iinfo(kind).min == 0 else -9
+    a, b = (rng.integers(low, 10, sizes).astype(kind) for sizes in [shape(rng)] * 2)
+    op = pick(rng, "Add", "Sub", "Mul", "Div", "Mod", "Equal", "Greater", "LessOrEqual", "Max",
+              "Min")
+    if op in ("Div", "Mod"):
+        b = np.where(b == 0, 3, b).astype(kind)
+    return Case(op, [a, b], opset=19)
+
+
+@generator
+def halves(rng):
+    def half(*sizes):
+        return floats(rng, sizes).astype(np.float16)
+
+    rows, columns = (int(n) for n in rng.integers(1, 40, 2))
+    x = half(rows, columns)
+    return pick(rng, Case("MatMul", [x, half(columns, 7)]),
+                Case("Gemm", [x, half(5, columns), half(5)], transB=1),
+                Case("Conv", [half(2, 3, 9, 8), half(4, 3, 3, 3), half(4)], pads=[1, 1, 1, 1]),
+                Case("Add", [x, half(columns)]), Case("Softmax", [x], axis=-1),
+                Case("LayerNormalization", [x, half(columns), half(columns)]),
+                Case("ReduceMean", [x], axes=[1]), Case("Sigmoid", [x]), Case("Tanh", [x]),
+                Case("Clip", [x, np.float16(-1), np.float16(0.5)]), Case("Transpose", [x]),
+                Case("BatchNormalization", [x, half(columns), half(columns), half(columns),
+                                            np.abs(half(columns)) + np.float16(1)]))
+
+
 # ---- the test
 
 

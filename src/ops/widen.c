@@ -1,0 +1,153 @@
+#include "ops/widen.h"
+
+#include "base/size.h"
+#include "ops/half.h"
+
+#define HALVES (LDNQ_DTYPE_BIT(LDNQ_FLOAT16) | LDNQ_DTYPE_BIT(LDNQ_BFLOAT16))
+
+/* The call that the operator sees. */
+struct widened {
+    struct ldnq_op_call call;
+    struct ldnq_tensor in[LDNQ_WIDEN_INPUTS], out[LDNQ_WIDEN_OUTPUTS];
+    const struct ldnq_tensor *list[LDNQ_WIDEN_INPUTS];
+};
+
+static bool is_half(const struct ldnq_tensor *tensor)
+{
+    return tensor && (HALVES & LDNQ_DTYPE_BIT(tensor->dtype));
+}
+
+bool ldnq_widen_applies(const struct ldnq_op_call *call)
+{
+    if (call->in_count > LDNQ_WIDEN_INPUTS || call->out_count > LDNQ_WIDEN_OUTPUTS)
+        return false;
+    for (size_t i = 0; i < call->in_count; i++)
+        if (is_half(call->in[i]))
+            return true;
+    return false;
+}
+
+/* What float32 outputs become. */
+static enum ldnq_dtype output_type(const struct ldnq_op_call *call)
+{
+    if (call->in[0] && call->in[0]->dtype == LDNQ_FLOAT)
+        return LDNQ_FLOAT;
+    for (size_t i = 0; i < call->in_count; i++)
+        if (is_half(call->in[i]))
+            return call->in[i]->dtype;
+    return LDNQ_FLOAT;
+}
+
+static void widen_inputs(const struct ldnq_op_call *call, struct widened *w)
+{
+    w->call = *call;
+    for (size_t i = 0; i < call->in_count; i++) {
+        w->list[i] = call->in[i];
+        if (!is_half(call->in[i]))
+            continue;
+        w->in[i] = (struct ldnq_tensor){ LDNQ_FLOAT, call->in[i]->shape, NULL };
+        w->list[i] = &w->in[i];
+    }
+    w->call.in = w->list;
+}
+
+enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct widened w;
+    enum ldnq_dtype half = output_type(call);
+    widen_inputs(call, &w);
+    LDNQ_TRY(call->node->op->infer(&w.call, err));
+    call->widened = true;
+    for (size_t i = 0; i < call->out_count; i++)
+        if (call->out[i].dtype == LDNQ_FLOAT &&
+            (i == 0 || !(call->node->op->flags & LDNQ_OP_STASHES)))
+            call->out[i].dtype = half;
+    return LDNQ_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+/* Room for a tensor in float32 behind *end; the place where it starts, or NULL. */
+static void *place(const struct ldnq_tensor *tensor, char *scratch, size_t *end)
+{
+    size_t from = *end, bytes = ldnq_tensor_count(tensor);
+    if (from > SIZE_MAX / 16 || bytes > SIZE_MAX / 16) {
+        *end = SIZE_MAX;
+        return NULL;
+    }
+    *end = from + (bytes * sizeof(float) + 63) / 64 * 64;
+    return scratch ? scratch + from : NULL;
+}
+
+/* Inputs, outputs and the operator's own scratch behind each other; returns where
+ * the last one starts. */
+static size_t lay_out(const struct ldnq_op_call *call, char *scratch, struct widened *w)
+{
+    size_t end = 0;
+    widen_inputs(call, w);
+    for (size_t i = 0; i < call->in_count; i++)
+        if (is_half(call->in[i]))
+            w->in[i].data = place(&w->in[i], scratch, &end);
+    for (size_t i = 0; i < call->out_count; i++) {
+        w->out[i] = call->out[i];
+        if (!is_half(&call->out[i]))
+            continue;
+        w->out[i].dtype = LDNQ_FLOAT;
+        w->out[i].data = place(&w->out[i], scratch, &end);
+    }
+    w->call.out = w->out;
+    w->call.widened = false;
+    w->call.scratch = scratch && end != SIZE_MAX ? scratch + end : NULL;
+    return end;
+}
+
+size_t ldnq_widen_scratch(const struct ldnq_op_call *call)
+{
+    struct widened w;
+    const struct ldnq_op *op = call->node->op;
+    size_t end = lay_out(call, NULL, &w), own = op->scratch ? op->scratch(&w.call) : 0, bytes;
+    return end != SIZE_MAX && ldnq_size_add(end, own, &bytes) ? bytes : SIZE_MAX;
+}
+
+/* ---- forward ----------------------------------------------------------------------------- */
+
+struct conversion {
+    enum ldnq_dtype half;
+    uint16_t *halves;
+    float *floats;
+};
+
+static void widen_range(const void *ctx, size_t first, size_t last)
+{
+    const struct conversion *c = ctx;
+    (c->half == LDNQ_FLOAT16 ? ldnq_halves_to_floats : ldnq_bfloats_to_floats)(
+        c->halves + first, c->floats + first, last - first);
+}
+
+static void narrow_range(const void *ctx, size_t first, size_t last)
+{
+    const struct conversion *c = ctx;
+    (c->half == LDNQ_FLOAT16 ? ldnq_halves_of_floats : ldnq_bfloats_of_floats)(
+        c->floats + first, c->halves + first, last - first);
+}
+
+static void convert(const struct ldnq_op_call *call, const struct ldnq_tensor *half,
+                    const struct ldnq_tensor *wide, ldnq_range_fn *run)
+{
+    struct conversion c = { half->dtype, half->data, wide->data };
+    ldnq_op_for_ranges(call, ldnq_tensor_count(half), run, &c);
+}
+
+enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct widened w;
+    lay_out(call, call->scratch, &w);
+    for (size_t i = 0; i < call->in_count; i++)
+        if (is_half(call->in[i]))
+            convert(call, call->in[i], &w.in[i], widen_range);
+    LDNQ_TRY(call->node->op->forward(&w.call, err));
+    for (size_t i = 0; i < call->out_count; i++)
+        if (is_half(&call->out[i]))
+            convert(call, &call->out[i], &w.out[i], narrow_range);
+    return LDNQ_OK;
+}
