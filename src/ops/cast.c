@@ -10,11 +10,15 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "ops/float8.h"
 #include "ops/half.h"
 
 #define TILE ((size_t)512)
 #define BIT(dtype) LDNQ_DTYPE_BIT(LDNQ_##dtype)
-#define FRACTIONS (BIT(FLOAT) | BIT(DOUBLE) | BIT(FLOAT16) | BIT(BFLOAT16))
+#define EIGHTHS                                                                                    \
+    (BIT(FLOAT8E4M3FN) | BIT(FLOAT8E4M3FNUZ) | BIT(FLOAT8E5M2) | BIT(FLOAT8E5M2FNUZ) |             \
+     BIT(FLOAT4E2M1))
+#define FRACTIONS (BIT(FLOAT) | BIT(DOUBLE) | BIT(FLOAT16) | BIT(BFLOAT16) | EIGHTHS)
 #define WHOLES                                                                                     \
     (BIT(INT8) | BIT(UINT8) | BIT(INT16) | BIT(UINT16) | BIT(INT32) | BIT(UINT32) | BIT(INT64) |   \
      BIT(UINT64) | BIT(BOOL) | BIT(INT4) | BIT(UINT4) | BIT(INT2) | BIT(UINT2))
@@ -23,6 +27,7 @@ struct cast {
     const char *x;
     char *y;
     enum ldnq_dtype from, to;
+    bool saturate; /* to float8 */
 };
 
 /* ---- into the tile ------------------------------------------------------------------ */
@@ -153,6 +158,27 @@ static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, vo
 
 /* ---- all elements ------------------------------------------------------------------------ */
 
+/* Few enough that types are looked up element by element. */
+static void load_eighths(enum ldnq_dtype dtype, const uint8_t *x, size_t count, double *out)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = ldnq_float8_to_double(dtype, x[i]);
+}
+
+static void store_eighths(const struct cast *cast, const double *in, size_t count, uint8_t *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] = ldnq_float8_of_double(cast->to, in[i], cast->saturate);
+}
+
+static void store_tile(const struct cast *cast, const double *in, size_t count, char *y)
+{
+    if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to))
+        store_eighths(cast, in, count, (uint8_t *)y);
+    else
+        store_real(cast->to, in, count, y);
+}
+
 static void cast_tile(const struct cast *cast, size_t first, size_t count)
 {
     const char *x = cast->x + first * ldnq_dtype_size(cast->from);
@@ -162,8 +188,17 @@ static void cast_tile(const struct cast *cast, size_t first, size_t count)
         int64_t whole[TILE];
     } tile;
     if (FRACTIONS & LDNQ_DTYPE_BIT(cast->from)) {
-        load_real(cast->from, x, count, tile.real);
-        store_real(cast->to, tile.real, count, y);
+        if (EIGHTHS & LDNQ_DTYPE_BIT(cast->from))
+            load_eighths(cast->from, (const uint8_t *)x, count, tile.real);
+        else
+            load_real(cast->from, x, count, tile.real);
+        store_tile(cast, tile.real, count, y);
+    } else if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to)) {
+        load_whole(cast->from, x, count, tile.whole);
+        for (size_t i = 0; i < count; i++)
+            tile.real[i] = cast->from == LDNQ_UINT64 ? (double)(uint64_t)tile.whole[i]
+                                                     : (double)tile.whole[i];
+        store_tile(cast, tile.real, count, y);
     } else {
         load_whole(cast->from, x, count, tile.whole);
         store_whole(cast->to, cast->from == LDNQ_UINT64, tile.whole, count, y);
@@ -185,7 +220,8 @@ static void cast_range(const void *ctx, size_t first, size_t last)
 static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct cast cast = { .x = call->in[0]->data, .y = call->out[0].data,
-                         .from = call->in[0]->dtype, .to = call->out[0].dtype };
+                         .from = call->in[0]->dtype, .to = call->out[0].dtype,
+                         .saturate = ldnq_attr_int(call->node, "saturate", 1) != 0 };
     (void)err;
     ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), cast_range, &cast);
     return LDNQ_OK;
@@ -194,7 +230,7 @@ static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldn
 static enum ldnq_status infer_to(struct ldnq_op_call *call, int64_t to, struct ldnq_error *err)
 {
     enum ldnq_dtype dtype = to >= 0 && to <= LDNQ_INT2 ? (enum ldnq_dtype)to : LDNQ_UNDEFINED;
-    if (!((FRACTIONS | WHOLES) & LDNQ_DTYPE_BIT(dtype)))
+    if (!((FRACTIONS | WHOLES) & LDNQ_DTYPE_BIT(dtype)) || dtype == LDNQ_FLOAT4E2M1)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a cast to %s is not supported",
                          ldnq_dtype_name(dtype));
     LDNQ_TRY(ldnq_op_infer_same(call, FRACTIONS | WHOLES, err));
