@@ -1,7 +1,11 @@
-"""Networks for comparing whole gradients with PyTorch's, with random weights."""
+"""Networks for comparing whole gradients with PyTorch's, with random weights; and ONNX
+files of convolutional networks as functions of torch."""
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import nn
+from torch.nn import functional
 
 
 def conv_norm(inputs, outputs, kernel, stride=1, groups=1):
@@ -17,9 +21,10 @@ class BasicBlock(nn.Module):
         self.second = conv_norm(outputs, outputs, 3)
         self.short = (nn.Identity() if stride == 1 and inputs == outputs
                       else conv_norm(inputs, outputs, 1, stride))
+        self.relu = nn.ReLU()
 
     def forward(self, x):
-        return torch.relu(self.second(torch.relu(self.first(x))) + self.short(x))
+        return self.relu(self.second(self.relu(self.first(x))) + self.short(x))
 
 
 class ResNet20(nn.Module):
@@ -30,14 +35,13 @@ class ResNet20(nn.Module):
     def __init__(self):
         super().__init__()
         widths = [16] * 4 + [32] * 3 + [64] * 3
-        self.stem = conv_norm(3, 16, 3)
+        self.stem = nn.Sequential(*conv_norm(3, 16, 3), nn.ReLU())
         self.blocks = nn.Sequential(*(
             BasicBlock(a, b, 1 + (a != b)) for a, b in zip(widths, widths[1:])))
         self.head = nn.Linear(64, 10)
 
     def forward(self, x):
-        x = self.blocks(torch.relu(self.stem(x)))
-        return self.head(x.mean((2, 3)))
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
 
 
 class InvertedResidual(nn.Module):
@@ -58,7 +62,7 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(nn.Module):
     """Lite0's kinds of blocks, one or two of each, on small pictures."""
 
-    shape = (3, 64, 64)
+    shape = (3, 32, 32)
 
     def __init__(self):
         super().__init__()
@@ -97,6 +101,37 @@ class EncoderBlock(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
+KINKS = {nn.ReLU: (0,), nn.ReLU6: (0, 6)}
+
+
+def nearest_kink(network, x):
+    """How near any activation comes to a place where its function bends."""
+    found = [float("inf")]
+
+    def look(module, inputs):
+        found.extend((inputs[0] - kink).abs().min().item() for kink in KINKS[type(module)])
+
+    hooks = [module.register_forward_pre_hook(look) for module in network.modules()
+             if type(module) in KINKS]
+    with torch.no_grad():
+        network(x)
+    for hook in hooks:
+        hook.remove()
+    return min(found)
+
+
+def batch_away_from_kinks(network, shape, count, by, seed=0):
+    """Normal samples at each of which the network has the same activations switched on in
+    float32, with its norms folded, and in double."""
+    draw = torch.Generator().manual_seed(seed)
+    chosen = []
+    while len(chosen) < count:
+        x = torch.randn((1, *shape), generator=draw)
+        if nearest_kink(network, x) > by:
+            chosen.append(x)
+    return torch.cat(chosen)
+
+
 def lively(network, seed=3):
     """Weights at random, and norms that are not the identity."""
     torch.manual_seed(seed)
@@ -109,3 +144,53 @@ def lively(network, seed=3):
             nn.init.normal_(module.running_mean, 0, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return built
+
+
+# ---- files
+
+
+def conv(a, x, w, b=None):
+    top, left, bottom, right = a.get("pads", [0] * 4)
+    return functional.conv2d(functional.pad(x, (left, right, top, bottom)), w, b,
+                             a.get("strides", 1), 0, a.get("dilations", 1), a.get("group", 1))
+
+
+def taken(a, x, starts, ends, axes, steps):
+    for start, end, axis, step in zip(*(each.tolist() for each in (starts, ends, axes, steps))):
+        x = x.index_select(axis, torch.arange(*slice(start, end, step).indices(x.shape[axis])))
+    return x
+
+
+def padded(a, x, pads, value):
+    front, back = pads.chunk(2)
+    pairs = [int(size) for pair in zip(front.flip(0), back.flip(0)) for size in pair]
+    return functional.pad(x, pairs, value=float(value))
+
+
+OPERATORS = {
+    "Conv": conv, "Slice": taken, "Pad": padded,
+    "Relu": lambda a, x: torch.relu(x),
+    "Clip": lambda a, x, low, high: x.clamp(float(low), float(high)),
+    "Add": lambda a, x, y: x + y,
+    "AveragePool": lambda a, x: functional.avg_pool2d(x, a["kernel_shape"], a["strides"]),
+    "ReduceMean": lambda a, x, axes: x.mean(axes.tolist(), keepdim=True),
+    "Reshape": lambda a, x, shape: x.reshape(shape.tolist()),
+    "Gemm": lambda a, x, w, b: functional.linear(x, w if a["transB"] else w.T, b),
+}
+
+
+def in_double(tensor):
+    value = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    return value.double().requires_grad_() if value.is_floating_point() else value
+
+
+def run_in_torch(proto, x):
+    """(output, {name: initializer}) of a file, in double."""
+    values = {tensor.name: in_double(tensor) for tensor in proto.graph.initializer}
+    leaves = dict(values)
+    values[proto.graph.input[0].name] = x
+    for node in proto.graph.node:
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        values[node.output[0]] = OPERATORS[node.op_type](
+            attributes, *(values[name] for name in node.input))
+    return values[proto.graph.output[0].name], leaves

@@ -31,7 +31,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from support import BUILD, session
+from support import BUILD
 
 GRAD_CASE = BUILD / "tests" / "exec" / "grad_case"
 STEP = 1e-5
@@ -217,12 +217,6 @@ def compute(folder, proto, inputs, seeds, wanted, **options):
     line = run_driver([folder], **options)[folder.name]
     assert line.startswith("ok "), line
     return read_gradients(folder, wanted), int(re.search(r"peak=(\d+)", line)[1])
-
-
-def outputs_of(proto, x):
-    """The first output, by ONNX Runtime."""
-    there = session(proto.SerializeToString())
-    return there.run(None, {there.get_inputs()[0].name: x})[0]
 
 
 # ---- the check

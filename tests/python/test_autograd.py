@@ -9,13 +9,19 @@ import pytest
 import torch
 
 import gradients
-from autograd_networks import EfficientNetLite, EncoderBlock, ResNet20, lively
+from autograd_networks import (EfficientNetLite, EncoderBlock, ResNet20, batch_away_from_kinks,
+                               lively, run_in_torch)
 
-# Of a gradient's norm. Torch's own float32 gradients are off by a third of that: a
-# Relu whose input is next to zero may be on the other side of it in double.
-RELATIVE = 1e-4
+RELATIVE = 5e-6  # of a gradient's norm
+# Rounding in float32 moves an activation's input by less than that.
+AWAY = 2e-6
+# With millions of activations some are always nearer than that.
+NEAR_KINKS = 5e-3
 
 NETWORKS = {"resnet20": ResNet20, "efficientnet-lite": EfficientNetLite, "encoder": EncoderBlock}
+
+
+torch.set_num_threads(1)  # these are small, and other tests may run beside
 
 
 class Network:
@@ -24,7 +30,7 @@ class Network:
     def __init__(self, kind, folder, batch=3):
         network = lively(kind)
         rng = np.random.default_rng(0)
-        self.x = rng.standard_normal((batch, *kind.shape)).astype(np.float32)
+        self.x = batch_away_from_kinks(network, kind.shape, batch, AWAY).numpy()
         self.file = folder / "net.onnx"
         torch.onnx.export(network, (torch.from_numpy(self.x[:2]),), self.file, dynamo=False,
                           opset_version=17, input_names=["x"], output_names=["y"],
@@ -59,6 +65,7 @@ def test_gradients_should_be_those_of_autograd(network, tmp_path):
     assert set(network.wanted) - {"x"} <= initializers
     found, _ = network.compute(tmp_path)
     errors = {name: off(found[name], want) for name, want in network.expected.items()}
+    print("largest:", max(errors.values()))
     assert max(errors.values()) <= RELATIVE, errors
 
 
@@ -84,9 +91,10 @@ def test_gradients_should_be_those_of_autograd_behind_all_passes(network, tmp_pa
     plain = [name for name in network.wanted if name not in norms | convs | turned]
     assert "x" in plain and len(plain) > 2
     found, _ = network.compute(tmp_path, plain + list(folded), passes=True)
-    for name, gradient in found.items():
-        want = network.expected[folded.get(name, name)]
-        assert off(gradient, want) <= RELATIVE, name
+    errors = {name: off(gradient, network.expected[folded.get(name, name)])
+              for name, gradient in found.items()}
+    print("largest:", max(errors.values()))
+    assert max(errors.values()) <= RELATIVE, errors
 
 
 def test_gradients_should_be_the_same_bits_for_any_number_of_threads(network, tmp_path):
@@ -114,24 +122,25 @@ def test_gradients_should_take_less_where_only_the_input_is_wanted(network, tmp_
     assert found["x"].tobytes() == whole["x"].tobytes()
 
 
-@pytest.mark.parametrize("name", ["resnet20-cifar10/resnet20-ts.onnx",
-                                  "resnet20-cifar10/resnet20-dynamo.onnx",
-                                  "efficientnet-lite0/efficientnet-lite0-ts.onnx",
-                                  "efficientnet-lite0/efficientnet-lite0-dynamo.onnx"])
-def test_gradients_of_real_networks_should_be_those_of_differences(name, real_data, tmp_path):
-    """Along the gradient itself, in float32: steps that are large against rounding."""
-    proto = onnx.load(real_data(name))
-    given = proto.graph.input[0]
+@pytest.mark.parametrize("name", ["resnet20-cifar10/resnet20", "efficientnet-lite0/"
+                                  "efficientnet-lite0"])
+def test_gradients_of_real_networks_should_be_those_of_autograd(name, real_data, tmp_path):
+    dynamo, script = (onnx.load(real_data(f"{name}-{kind}.onnx")) for kind in ("dynamo", "ts"))
+    given = dynamo.graph.input[0]
     side = given.type.tensor_type.shape.dim[2].dim_value
-    x = np.random.default_rng(0).standard_normal((2, 3, side, side)).astype(np.float32)
-    y = gradients.outputs_of(proto, x)
-    seed = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 3, side, side)).astype(np.float32)
+    inputs = torch.from_numpy(x).double().requires_grad_()
+    y, leaves = run_in_torch(dynamo, inputs)
+    seed = np.random.default_rng(1).standard_normal(tuple(y.shape)).astype(np.float32)
+    (y * torch.from_numpy(seed).double()).sum().backward()
+    expected = {k: v.grad.numpy() for k, v in leaves.items() if v.grad is not None}
+    expected[given.name] = inputs.grad.numpy()
     for passes in False, True:
-        found, _ = gradients.compute(tmp_path / str(passes), proto, [x], [seed], [given.name],
+        found, _ = gradients.compute(tmp_path / f"dynamo{passes}", dynamo, [x], [seed],
+                                     list(expected), passes=passes)
+        for each, want in expected.items():
+            assert off(found[each], want) <= NEAR_KINKS, (passes, each)
+        theirs = script.graph.input[0].name
+        found, _ = gradients.compute(tmp_path / f"ts{passes}", script, [x], [seed], [theirs],
                                      passes=passes)
-        gradient = found[given.name]
-        step = 2e-3 * gradient / np.linalg.norm(gradient) * np.linalg.norm(x)
-        moved = [np.vdot(seed, gradients.outputs_of(proto, x + sign * step).astype(float))
-                 for sign in (1, -1)]
-        along = (moved[0] - moved[1]) / 2
-        assert abs(np.vdot(gradient, step) - along) <= 0.02 * abs(along)
+        assert off(found[theirs], expected[given.name]) <= NEAR_KINKS, passes
