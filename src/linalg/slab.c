@@ -80,6 +80,21 @@ static void fill_phase(const float *plane, size_t width, const struct phase *pha
         fill_lines(line, width, phase, phase->stride, out, out_apart, rows);
 }
 
+/* The way back: what lies outside of the line is dropped. */
+static void add_phase(const float *in, const struct phase *phase, float *line)
+{
+    float *out = line + phase->at;
+    const float *from = in + phase->first;
+    const size_t inside = phase->last - phase->first, stride = phase->stride;
+    if (stride == 1) {
+        for (size_t j = 0; j < inside; j++)
+            out[j] += from[j];
+        return;
+    }
+    for (size_t j = 0; j < inside; j++)
+        out[j * stride] += from[j];
+}
+
 void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
                     const float *plane, struct ldnq_slab *slab)
 {
@@ -97,6 +112,19 @@ void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *
         struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
         fill_phase(plane, g->width, &phase, slab->data + above * line + i * slab->phase, line,
                    end - above);
+    }
+}
+
+void ldnq_slab_add_to(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                      const struct ldnq_slab *slab, float *plane)
+{
+    const size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
+    for (size_t i = 0; i < slab->phases; i++) {
+        struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
+        for (size_t row = 0; row < slab->rows; row++)
+            if (y + row >= g->pad_top && y + row - g->pad_top < g->height)
+                add_phase(slab->data + row * line + i * slab->phase, &phase,
+                          plane + (y + row - g->pad_top) * g->width);
     }
 }
 

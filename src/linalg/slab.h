@@ -36,6 +36,11 @@ size_t ldnq_slab_floats(const struct ldnq_slab *slab);
 void ldnq_slab_fill(const struct ldnq_conv_geometry *geometry, const struct ldnq_tile *tile,
                     const float *plane, struct ldnq_slab *slab);
 
+/* The way back, for gradients: adds every element of the slab to the element of
+ * the plane that it would have been read from; those of the padding are dropped. */
+void ldnq_slab_add_to(const struct ldnq_conv_geometry *geometry, const struct ldnq_tile *tile,
+                      const struct ldnq_slab *slab, float *plane);
+
 /* The inputs of tap (kh, kw) for the tile's output row `row`. */
 static inline const float *ldnq_slab_line(const struct ldnq_slab *slab, size_t row, size_t kh,
                                           size_t kw)

@@ -9,6 +9,7 @@
  * tile of output positions of one group of one image. Three axes always go through
  * columns (conv_volume.h).
  */
+#include "ops/conv_backward.h"
 #include "ops/conv_kernels.h"
 #include "ops/conv_volume.h"
 
@@ -223,6 +224,34 @@ static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+static struct ldnq_conv_grad grad_of(const struct ldnq_op_grad *grad)
+{
+    return (struct ldnq_conv_grad){
+        .job = job_of(grad->call),
+        .dy = grad->out[0]->data,
+        .dx = grad->in[0].data,
+        .dw = grad->in[1].data,
+        .db = ldnq_op_in(grad->call, 2) ? grad->in[2].data : NULL,
+        .scratch = grad->call->scratch,
+    };
+}
+
+static size_t conv_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_conv_grad conv = grad_of(grad);
+    return ldnq_conv_grad_scratch(&conv, ldnq_pool_threads(grad->call->pool));
+}
+
+static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct ldnq_conv_grad conv = grad_of(grad);
+    (void)err;
+    ldnq_conv_grad_run(&conv, grad->call->pool);
+    return LDNQ_OK;
+}
+
 /* ---- as a layer ----------------------------------------------------------------------- */
 
 static enum ldnq_status conv_describe(const struct ldnq_node *node,
@@ -314,5 +343,8 @@ const struct ldnq_op ldnq_op_conv = {
     .infer = conv_infer,
     .scratch = conv_scratch,
     .forward = conv_forward,
+    .flows = 7, .reads_in = 3,
+    .backward_scratch = conv_backward_scratch,
+    .backward = conv_backward,
     .layer = &conv_layer,
 };
