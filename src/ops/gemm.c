@@ -106,6 +106,63 @@ static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+static enum ldnq_transpose other(enum ldnq_transpose transpose)
+{
+    return transpose == LDNQ_AS_IS ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
+}
+
+/* A' gets dY B', and B' gets A' dY, with the factors turned; where an input lies
+ * transposed, so does its gradient, which is the product turned as a whole. */
+static void a_backward(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_product y = product_of(grad->call);
+    bool turned = y.transpose_a == LDNQ_TRANSPOSED;
+    struct ldnq_product da = { .m = turned ? y.k : y.m, .n = turned ? y.m : y.k, .k = y.n,
+                               .alpha = y.alpha, .batches = 1, .c = grad->in[0].data };
+    da.a = turned ? y.b : grad->out[0]->data;
+    da.b = turned ? grad->out[0]->data : y.b;
+    da.transpose_a = turned ? y.transpose_b : LDNQ_AS_IS;
+    da.transpose_b = turned ? LDNQ_TRANSPOSED : other(y.transpose_b);
+    ldnq_product_run(&da, grad->call->pool);
+}
+
+static void b_backward(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_product y = product_of(grad->call);
+    bool turned = y.transpose_b == LDNQ_TRANSPOSED;
+    struct ldnq_product db = { .m = turned ? y.n : y.k, .n = turned ? y.k : y.n, .k = y.m,
+                               .alpha = y.alpha, .batches = 1, .c = grad->in[1].data };
+    db.a = turned ? grad->out[0]->data : y.a;
+    db.b = turned ? y.a : grad->out[0]->data;
+    db.transpose_a = turned ? LDNQ_TRANSPOSED : other(y.transpose_a);
+    db.transpose_b = turned ? y.transpose_a : LDNQ_AS_IS;
+    ldnq_product_run(&db, grad->call->pool);
+}
+
+static void c_backward(const struct ldnq_op_grad *grad)
+{
+    const struct gemm_attrs *gemm = grad->call->attrs;
+    float *dc = grad->in[2].data;
+    size_t count = ldnq_tensor_count(&grad->in[2]);
+    ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[2]);
+    for (size_t i = 0; i < count && gemm->beta != 1.0f; i++)
+        dc[i] = gemm->beta != 0.0f ? gemm->beta * dc[i] : 0.0f;
+}
+
+static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        a_backward(grad);
+    if (grad->in[1].data)
+        b_backward(grad);
+    if (ldnq_op_in(grad->call, 2) && grad->in[2].data)
+        c_backward(grad);
+    return LDNQ_OK;
+}
+
 /* ---- as a layer ----------------------------------------------------------------------- */
 
 /* One number an output, whatever shape it is broadcast from. */
@@ -169,5 +226,7 @@ const struct ldnq_op ldnq_op_gemm = {
     .read = gemm_read,
     .infer = gemm_infer,
     .forward = gemm_forward,
+    .flows = 7, .reads_in = 3,
+    .backward = gemm_backward,
     .layer = &gemm_layer,
 };

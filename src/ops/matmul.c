@@ -144,6 +144,111 @@ void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t 
     batch_offsets(&axes, batch, offsets);
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* The product as seen by its gradients: all in matrices, with their leading axes. */
+struct factors {
+    struct ldnq_shape a, b;            /* with two axes at least */
+    struct ldnq_shape lead_a, lead_b;  /* without the last two */
+    struct leading_axes axes;          /* of y against a and b */
+    size_t m, n, k, batches;
+};
+
+static struct factors factors_of(const struct ldnq_op_call *call)
+{
+    struct factors f = { .a = as_matrix(&call->in[0]->shape, true),
+                         .b = as_matrix(&call->in[1]->shape, false), .batches = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    f.m = (size_t)f.a.dim[f.a.rank - 2];
+    f.k = (size_t)f.a.dim[f.a.rank - 1];
+    f.n = (size_t)f.b.dim[f.b.rank - 1];
+    f.lead_a = f.a;
+    f.lead_b = f.b;
+    f.lead_a.rank -= 2;
+    f.lead_b.rank -= 2;
+    /* infer has found that they go together. */
+    if (ldnq_op_broadcast(&at_run_time, &f.lead_a, &f.lead_b, &f.axes.lead, NULL) == LDNQ_OK)
+        ldnq_shape_count(&f.axes.lead, &f.batches);
+    return f;
+}
+
+/* One matrix for all: the left side's leading axes are more rows. */
+static bool is_one_product(const struct factors *f)
+{
+    return f->b.rank == 2;
+}
+
+/* Whether the gradient of input i has to be summed over batches. */
+static bool is_summed(const struct factors *f, size_t i)
+{
+    return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b,
+                                                   &f->axes.lead);
+}
+
+static struct ldnq_tensor whole_of(const struct factors *f, size_t i, float *data)
+{
+    struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = f->axes.lead, .data = data };
+    whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->m : f->k);
+    whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->k : f->n);
+    return whole;
+}
+
+static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    struct factors f = factors_of(grad->call);
+    size_t most = 0, bytes;
+    for (size_t i = 0; i < 2; i++) {
+        struct ldnq_tensor whole = whole_of(&f, i, NULL);
+        if (!grad->in[i].data || !is_summed(&f, i))
+            continue;
+        if (!ldnq_tensor_bytes(&whole, &bytes))
+            return SIZE_MAX;
+        most = ldnq_size_max(most, bytes);
+    }
+    return most;
+}
+
+/* dA = dY B' and dB = A' dY. */
+static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, size_t i)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_tensor to = { .dtype = LDNQ_FLOAT, .shape = i == 0 ? f->a : f->b,
+                              .data = grad->in[i].data };
+    struct ldnq_tensor whole = is_summed(f, i) ? whole_of(f, i, call->scratch) : to;
+    struct ldnq_product p = { .alpha = 1.0f, .batches = f->batches, .c = whole.data,
+                              .offsets = batch_offsets, .ctx = &f->axes };
+    size_t rows = is_one_product(f) ? f->m * f->batches : f->m;
+    p.m = i == 0 ? rows : f->k;
+    p.n = i == 0 ? f->k : f->n;
+    p.k = i == 0 ? f->n : rows;
+    p.a = i == 0 ? grad->out[0]->data : call->in[0]->data;
+    p.b = i == 0 ? call->in[1]->data : grad->out[0]->data;
+    p.transpose_a = i == 0 ? LDNQ_AS_IS : LDNQ_TRANSPOSED;
+    p.transpose_b = i == 0 ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
+    if (is_one_product(f)) {
+        p.batches = 1;
+        p.offsets = NULL;
+    } else {
+        f->axes.matrix_a = i == 0 ? f->m * f->n : f->m * f->k;
+        f->axes.matrix_b = i == 0 ? f->k * f->n : f->m * f->n;
+        ldnq_op_strides(i == 0 ? &f->axes.lead : &f->lead_a, &f->axes.lead, f->axes.strides_a);
+        ldnq_op_strides(i == 0 ? &f->lead_b : &f->axes.lead, &f->axes.lead, f->axes.strides_b);
+    }
+    ldnq_product_run(&p, call->pool);
+    if (is_summed(f, i))
+        ldnq_op_sum_to(call, &whole, &to);
+}
+
+static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct factors f = factors_of(grad->call);
+    (void)err;
+    for (size_t i = 0; i < 2; i++)
+        if (grad->in[i].data)
+            factor_backward(grad, &f, i);
+    return LDNQ_OK;
+}
+
 /* ---- as a layer ----------------------------------------------------------------------- */
 
 static enum ldnq_status matmul_describe(const struct ldnq_node *node,
@@ -198,5 +303,8 @@ const struct ldnq_op ldnq_op_matmul = {
     .outputs_max = 1,
     .infer = matmul_infer,
     .forward = matmul_forward,
+    .flows = 3, .reads_in = 3,
+    .backward_scratch = matmul_backward_scratch,
+    .backward = matmul_backward,
     .layer = &matmul_layer,
 };
