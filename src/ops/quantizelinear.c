@@ -143,18 +143,24 @@ static void run_whole(const void *ctx, size_t first, size_t last)
            last - first);
 }
 
-static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments *s)
+/* What forward reads and writes. */
+static void set_data(const struct ldnq_op_call *call, struct segments *s)
 {
-    const struct ldnq_tensor *x = call->in[0], *scale = call->in[1], *zero = ldnq_op_in(call, 2);
-    size_t count = ldnq_tensor_count(x);
-    int axis = 0;
+    const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_in(call, 2);
     s->x = x->data;
     s->y = call->out[0].data;
-    s->scale = scale->data;
+    s->scale = call->in[1]->data;
     s->zero = zero ? zero->data : NULL;
     s->x_size = ldnq_dtype_size(x->dtype);
     s->y_size = ldnq_dtype_size(call->out[0].dtype);
     s->zero_size = zero ? ldnq_dtype_size(zero->dtype) : 0;
+}
+
+static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments *s)
+{
+    const struct ldnq_tensor *x = call->in[0], *scale = call->in[1];
+    size_t count = ldnq_tensor_count(x);
+    int axis = 0;
     if (count == 0)
         return LDNQ_OK;
     if (ldnq_tensor_count(scale) == 1) {
@@ -234,6 +240,81 @@ static enum ldnq_status check_zero(const struct ldnq_op_call *call, enum ldnq_dt
     return LDNQ_OK;
 }
 
+/* ---- gradients --------------------------------------------------------------------------- */
+
+/* A term for each element, and a number for each scale: the zero points as float,
+ * or ones. */
+static size_t backward_scratch(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_tensor terms = { .dtype = LDNQ_FLOAT, .shape = grad->call->in[0]->shape };
+    size_t a, b, bytes;
+    return ldnq_tensor_bytes(&terms, &a) && ldnq_tensor_bytes(grad->call->in[1], &b) &&
+                   ldnq_size_add(a, b, &bytes)
+               ? bytes
+               : SIZE_MAX;
+}
+
+struct blocks {
+    const float *terms;
+    float *sums;
+    size_t size, inner, block, blocks;
+};
+
+/* Blocks are (outer, block), with a scale for each of the inner elements. */
+static void sum_blocks(const void *ctx, size_t first, size_t last)
+{
+    const struct blocks *b = ctx;
+    for (size_t i = first; i < last; i++) {
+        size_t start = i % b->blocks * b->block;
+        size_t count = ldnq_size_min(b->block, b->size - start);
+        const float *terms = b->terms + (i / b->blocks * b->size + start) * b->inner;
+        for (size_t k = 0; k < b->inner; k++) {
+            double sum = 0;
+            for (size_t row = 0; row < count; row++)
+                sum += (double)terms[row * b->inner + k];
+            b->sums[i * b->inner + k] = (float)sum;
+        }
+    }
+}
+
+/* dscale: the terms of all elements that share a scale. */
+static enum ldnq_status sum_terms(const struct ldnq_op_grad *grad, float *terms,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_tensor *x = call->in[0];
+    struct ldnq_tensor from = { LDNQ_FLOAT, x->shape, terms }, to = grad->in[1];
+    int64_t block = ldnq_attr_int(call->node, "block_size", 0);
+    int axis = 0;
+    to.shape.rank = 0;
+    if (ldnq_tensor_count(&grad->in[1]) != 1 || block > 0)
+        LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 1), x->shape.rank, &axis, err));
+    if (block == 0) {
+        if (ldnq_tensor_count(&grad->in[1]) != 1)
+            to.shape = x->shape;
+        for (int i = 0; i < to.shape.rank; i++)
+            to.shape.dim[i] = i == axis ? x->shape.dim[i] : 1;
+        ldnq_op_sum_to(call, &from, &to);
+        return LDNQ_OK;
+    }
+    struct ldnq_split_at at = ldnq_op_split_at(&x->shape, axis);
+    struct blocks blocks = { .terms = terms, .sums = to.data, .size = at.size, .inner = at.inner,
+                             .block = (size_t)block,
+                             .blocks = ldnq_size_ceil_div(at.size, (size_t)block) };
+    ldnq_op_for_rows(call, at.outer * blocks.blocks, blocks.block * at.inner, sum_blocks, &blocks);
+    return LDNQ_OK;
+}
+
+static void times_scale(const struct segments *s, const char *x_, char *y_, const float *scale,
+                        const char *zero, size_t count)
+{
+    const float *x = (const void *)x_;
+    float *y = (void *)y_;
+    (void)zero;
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] * scale[i * s->scale_step];
+}
+
 /* ---- QuantizeLinear ------------------------------------------------------------------------ */
 
 static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -255,15 +336,22 @@ static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_er
     return LDNQ_OK;
 }
 
+static struct segments range_of(enum ldnq_dtype dtype)
+{
+    bool is_signed = ldnq_dtype_is_signed(dtype);
+    int range = 1 << ldnq_dtype_bits(dtype);
+    return (struct segments){ .low = is_signed ? (float)(-range / 2) : 0.0f,
+                              .high = (float)(is_signed ? range / 2 - 1 : range - 1) };
+}
+
 static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     enum ldnq_dtype dtype = call->out[0].dtype;
     bool is_signed = ldnq_dtype_is_signed(dtype), wide = ldnq_dtype_size(dtype) == 2;
     bool from_int = call->in[0]->dtype == LDNQ_INT32;
-    int range = 1 << ldnq_dtype_bits(dtype);
-    struct segments segments = { .low = is_signed ? (float)(-range / 2) : 0.0f,
-                                 .high = (float)(is_signed ? range / 2 - 1 : range - 1) };
+    struct segments segments = range_of(dtype);
     (void)err;
+    set_data(call, &segments);
     if (is_signed)
         segments.run = from_int ? (wide ? requantize_int16 : requantize_int8)
                                 : (wide ? quantize_int16 : quantize_int8);
@@ -273,11 +361,76 @@ static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct
     return run_all(call, &segments);
 }
 
+/* With a DequantizeLinear behind it, whose gradients are dcode = dy scale and
+ * dscale = dy (code - zero), the sums of both are those of a clipped straight-through
+ * estimator with learned steps (Esser et al., "Learned Step Size Quantization", ICLR
+ * 2020): dx = dy and dscale = dy (round(v) - v), v = x / scale, where v lies in the
+ * range of codes; dx = 0 and dscale = dy (code - zero) beyond it. */
+struct quantize_grad {
+    struct segments segments; /* y: dx or the terms of dscale; zero as float */
+    const float *dcode;
+    bool by_scale;
+};
+
+static void estimate(const struct segments *s, const char *x_, char *y_, const float *scale,
+                     const char *zero_, size_t count)
+{
+    const struct quantize_grad *grad = (const void *)s;
+    const float *x = (const void *)x_, *zero = (const void *)zero_;
+    const float *dcode = grad->dcode + (x - (const float *)(const void *)s->x);
+    float *y = (void *)y_;
+    for (size_t i = 0; i < count; i++) {
+        const float a = scale[i * s->scale_step], z = zero[i * s->scale_step], v = x[i] / a;
+        const bool inside = v >= s->low - z && v <= s->high - z;
+        const float slope = grad->by_scale ? -v / a : 1.0f / a;
+        y[i] = inside ? dcode[i] * slope : 0.0f;
+    }
+}
+
+static int32_t code_at(const struct ldnq_tensor *codes, size_t i)
+{
+    bool is_signed = ldnq_dtype_is_signed(codes->dtype);
+    if (ldnq_dtype_size(codes->dtype) == 2)
+        return is_signed ? ((const int16_t *)codes->data)[i] : ((const uint16_t *)codes->data)[i];
+    return is_signed ? ((const int8_t *)codes->data)[i] : ((const uint8_t *)codes->data)[i];
+}
+
+static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_tensor *zero = ldnq_op_in(call, 2);
+    struct quantize_grad quantize = { .segments = range_of(call->out[0].dtype),
+                                      .dcode = grad->out[0]->data };
+    struct segments *s = &quantize.segments;
+    float *terms = call->scratch, *zeros = terms + ldnq_tensor_count(call->in[0]);
+    if (call->in[0]->dtype != LDNQ_FLOAT)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
+                         ldnq_dtype_name(call->in[0]->dtype));
+    for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
+        zeros[i] = zero ? (float)code_at(zero, i) : 0.0f;
+    set_data(call, s);
+    s->run = estimate;
+    s->y_size = s->zero_size = sizeof(float);
+    s->zero = (const char *)zeros;
+    s->y = grad->in[0].data;
+    if (s->y)
+        LDNQ_TRY(run_all(call, s));
+    if (!grad->in[1].data)
+        return LDNQ_OK;
+    s->y = call->scratch;
+    quantize.by_scale = true;
+    LDNQ_TRY(run_all(call, s));
+    return sum_terms(grad, terms, err);
+}
+
 const struct ldnq_op ldnq_op_quantizelinear = {
-    .type = "QuantizeLinear", .since = 10, .until = LDNQ_OPSET_LATEST,
+    .type = "QuantizeLinear", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_CODES,
     .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
     .infer = quantize_infer,
     .forward = quantize_forward,
+    .flows = 3, .reads_in = 7,
+    .backward_scratch = backward_scratch,
+    .backward = quantize_backward,
 };
 
 /* ---- DequantizeLinear ------------------------------------------------------------------------ */
@@ -296,25 +449,60 @@ static enum ldnq_status dequantize_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
+static void set_dequantize(enum ldnq_dtype dtype, struct segments *segments)
+{
+    bool is_signed = ldnq_dtype_is_signed(dtype);
+    switch (ldnq_dtype_size(dtype)) {
+    case 1:
+        segments->run = is_signed ? dequantize_int8 : dequantize_uint8;
+        break;
+    case 2:
+        segments->run = is_signed ? dequantize_int16 : dequantize_uint16;
+        break;
+    default:
+        segments->run = dequantize_int32;
+        break;
+    }
+}
+
 static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call,
                                            struct ldnq_error *err)
 {
-    enum ldnq_dtype dtype = call->in[0]->dtype;
-    bool is_signed = ldnq_dtype_is_signed(dtype);
     struct segments segments = { 0 };
     (void)err;
-    switch (ldnq_dtype_size(dtype)) {
-    case 1:
-        segments.run = is_signed ? dequantize_int8 : dequantize_uint8;
-        break;
-    case 2:
-        segments.run = is_signed ? dequantize_int16 : dequantize_uint16;
-        break;
-    default:
-        segments.run = dequantize_int32;
-        break;
-    }
+    set_data(call, &segments);
+    set_dequantize(call->in[0]->dtype, &segments);
     return run_all(call, &segments);
+}
+
+/* dcodes = dy * scale, and dscale = sum of dy (code - zero): the codes are
+ * dequantized with scales of 1. */
+static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad,
+                                            struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const float *dy = grad->out[0]->data;
+    if (grad->in[0].data) {
+        struct segments segments = { .x = grad->out[0]->data, .y = grad->in[0].data,
+                                     .x_size = sizeof(float), .y_size = sizeof(float),
+                                     .scale = call->in[1]->data, .run = times_scale };
+        LDNQ_TRY(run_all(call, &segments));
+    }
+    if (!grad->in[1].data)
+        return LDNQ_OK;
+    struct segments segments = { 0 };
+    float *terms = call->scratch, *ones = terms + ldnq_tensor_count(call->in[0]);
+    set_data(call, &segments);
+    set_dequantize(call->in[0]->dtype, &segments);
+    for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
+        ones[i] = 1.0f;
+    segments.scale = ones;
+    segments.y = call->scratch;
+    segments.y_size = sizeof(float);
+    LDNQ_TRY(run_all(call, &segments));
+    for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
+        terms[i] *= dy[i];
+    return sum_terms(grad, terms, err);
 }
 
 const struct ldnq_op ldnq_op_dequantizelinear = {
@@ -322,4 +510,7 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
     .infer = dequantize_infer,
     .forward = dequantize_forward,
+    .flows = 3, .reads_in = 7,
+    .backward_scratch = backward_scratch,
+    .backward = dequantize_backward,
 };
