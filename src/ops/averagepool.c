@@ -1,5 +1,7 @@
 /* averagepool.c: AveragePool. A window's sum over its taps, divided by how many
  * of them lie in the input, or with count_include_pad in its padding as well. */
+#include <string.h>
+
 #include "ops/pooling.h"
 
 /* Taps of output o that count along one axis. */
@@ -98,10 +100,92 @@ static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call,
     return ldnq_pooling_run(call, average_rows, err);
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* dy divided as y was, in scratch, is then added to every tap. */
+struct averagepool_grad {
+    struct ldnq_pooling pooling;
+    const float *dy;
+    float *shares, *dx;
+    size_t in, rows; /* elements of an input plane, output rows of a plane */
+};
+
+static void share_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct averagepool_grad *grad = ctx;
+    size_t width = grad->pooling.axis[2].out;
+    for (size_t row = first; row < last; row++) {
+        float *share = grad->shares + row * width;
+        memcpy(share, grad->dy + row * width, width * sizeof *share);
+        divide_row(&grad->pooling, ldnq_pooling_row(&grad->pooling, row), share);
+    }
+}
+
+static void spread_line(const struct ldnq_pooling *p, const float *share, float *dx)
+{
+    size_t stride = (size_t)p->axis[2].stride;
+    for (size_t k = 0; k < p->axis[2].kernel; k++) {
+        struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);
+        float *to = dx + span.at;
+        for (size_t i = span.first; i < span.last; i++, to += stride)
+            *to += share[i];
+    }
+}
+
+static void spread_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct averagepool_grad *grad = ctx;
+    const struct ldnq_pooling *p = &grad->pooling;
+    size_t width = p->axis[2].in, id, ih;
+    for (size_t plane = first; plane < last; plane++) {
+        float *dx = grad->dx + plane * grad->in;
+        memset(dx, 0, grad->in * sizeof *dx);
+        for (size_t row = 0; row < grad->rows; row++) {
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            const float *share = grad->shares + (plane * grad->rows + row) * p->axis[2].out;
+            for (size_t d = 0; d < p->axis[0].kernel; d++)
+                for (size_t h = 0; h < p->axis[1].kernel; h++)
+                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
+                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
+                        spread_line(p, share, dx + (id * p->axis[1].in + ih) * width);
+        }
+    }
+}
+
+static size_t averagepool_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    size_t bytes;
+    return ldnq_tensor_bytes(&grad->call->out[0], &bytes) ? bytes : SIZE_MAX;
+}
+
+static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
+                                             struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct averagepool_grad average = { .dy = grad->out[0]->data, .shares = call->scratch,
+                                        .dx = grad->in[0].data };
+    struct ldnq_pooling *p = &average.pooling;
+    size_t planes = (size_t)(shape->dim[0] * shape->dim[1]);
+    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    if (!average.dx)
+        return LDNQ_OK;
+    average.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
+    average.rows = p->axis[0].out * p->axis[1].out;
+    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
+    ldnq_op_for_rows(call, planes * average.rows, p->axis[2].out, share_rows, &average);
+    ldnq_op_for_rows(call, planes, average.in + average.rows * p->axis[2].out * taps,
+                     spread_planes, &average);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_averagepool = {
     .type = "AveragePool", .since = 7, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .read = ldnq_pooling_read,
     .infer = averagepool_infer,
     .forward = averagepool_forward,
+    .flows = 1,
+    .backward_scratch = averagepool_backward_scratch,
+    .backward = averagepool_backward,
 };

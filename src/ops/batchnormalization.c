@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "ops/sums.h"
+
 struct planes {
     const float *x;
     float *y;
@@ -101,6 +103,78 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
     return LDNQ_OK;
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+struct channels {
+    const float *x, *dy, *gamma, *mean, *variance;
+    float *dx, *dgamma, *dbeta, *dmean, *dvariance; /* NULL where not wanted */
+    size_t images, channels, size;
+    double epsilon;
+};
+
+static void scale_planes(const struct channels *c, size_t channel, float factor)
+{
+    for (size_t image = 0; image < c->images; image++) {
+        size_t at = (image * c->channels + channel) * c->size;
+        const float *dy = c->dy + at;
+        float *dx = c->dx + at;
+        for (size_t i = 0; i < c->size; i++)
+            dx[i] = dy[i] * factor;
+    }
+}
+
+/* With v = 1 / sqrt(var + epsilon): beta gets the sum of dy and gamma that of
+ * dy (x - mean) v; mean and variance follow from those two. */
+static void channels_backward(const void *ctx, size_t first, size_t last)
+{
+    const struct channels *c = ctx;
+    bool needs_x = c->dgamma || c->dvariance, needs_sum = c->dbeta || c->dmean;
+    for (size_t channel = first; channel < last; channel++) {
+        double v = 1.0 / sqrt((double)c->variance[channel] + c->epsilon), sum = 0, product = 0;
+        double gamma = (double)c->gamma[channel], mean = (double)c->mean[channel];
+        for (size_t image = 0; image < c->images; image++) {
+            size_t at = (image * c->channels + channel) * c->size;
+            if (needs_sum)
+                sum += ldnq_sum(c->dy + at, c->size);
+            if (needs_x)
+                product += ldnq_sum_products(c->dy + at, c->x + at, c->size, mean);
+        }
+        if (c->dx)
+            scale_planes(c, channel, (float)(gamma * v));
+        if (c->dgamma)
+            c->dgamma[channel] = (float)(product * v);
+        if (c->dbeta)
+            c->dbeta[channel] = (float)sum;
+        if (c->dmean)
+            c->dmean[channel] = (float)(-gamma * v * sum);
+        if (c->dvariance)
+            c->dvariance[channel] = (float)(-0.5 * gamma * v * v * v * product);
+    }
+}
+
+static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *grad,
+                                                    struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *x = &call->in[0]->shape;
+    struct channels c = {
+        .x = call->in[0]->data, .dy = grad->out[0]->data, .gamma = call->in[1]->data,
+        .mean = call->in[3]->data, .variance = call->in[4]->data,
+        .dx = grad->in[0].data, .dgamma = grad->in[1].data, .dbeta = grad->in[2].data,
+        .dmean = grad->in[3].data, .dvariance = grad->in[4].data,
+        .images = x->rank > 0 ? (size_t)x->dim[0] : 1,
+        .channels = ldnq_tensor_count(call->in[1]), .size = 1,
+        .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
+    };
+    (void)err;
+    for (int i = 2; i < x->rank; i++)
+        c.size *= (size_t)x->dim[i];
+    ldnq_op_for_rows(call, c.channels, c.images * c.size, channels_backward, &c);
+    return LDNQ_OK;
+}
+
+/* ---- records ------------------------------------------------------------------------ */
+
 /* The running statistics of training are further outputs, which nobody reads in
  * a model that is only run. */
 #define BATCHNORMALIZATION(name, SINCE, UNTIL, READ)                                               \
@@ -111,6 +185,8 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
         .infer = batchnormalization_infer,                                                         \
         .scratch = batchnormalization_scratch,                                                     \
         .forward = batchnormalization_forward,                                                     \
+        .flows = 31, .reads_in = 27,                                                               \
+        .backward = batchnormalization_backward,                                                   \
     };
 
 BATCHNORMALIZATION(batchnormalization_7, 7, 8, batchnormalization_7_read)

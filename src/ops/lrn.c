@@ -34,9 +34,9 @@ static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-static void lrn_planes(const void *ctx, size_t first, size_t last)
+/* y = the sum of x^2 over the window. */
+static void lrn_sums(const struct lrn *lrn, size_t first, size_t last)
 {
-    const struct lrn *lrn = ctx;
     for (size_t i = first; i < last; i++) {
         size_t c = i % lrn->channels, image = i - c;
         size_t from = c > lrn->before ? c - lrn->before : 0;
@@ -49,26 +49,102 @@ static void lrn_planes(const void *ctx, size_t first, size_t last)
             for (size_t k = 0; k < lrn->plane; k++)
                 y[k] += x[k] * x[k];
         }
-        const float *x = lrn->x + i * lrn->plane;
-        for (size_t k = 0; k < lrn->plane; k++)
-            y[k] = x[k] * powf(lrn->bias + lrn->scale * y[k], -lrn->beta);
     }
 }
 
-static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+static void lrn_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct lrn *lrn = ctx;
+    lrn_sums(lrn, first, last);
+    for (size_t i = first * lrn->plane; i < last * lrn->plane; i++)
+        lrn->y[i] = lrn->x[i] * powf(lrn->bias + lrn->scale * lrn->y[i], -lrn->beta);
+}
+
+static struct lrn lrn_of(const struct ldnq_op_call *call, float *y)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int64_t size = ldnq_attr_int(call->node, "size", 0);
-    struct lrn lrn = { .x = call->in[0]->data, .y = call->out[0].data,
+    struct lrn lrn = { .x = call->in[0]->data, .y = y,
                        .channels = (size_t)shape->dim[1], .plane = 1,
                        .before = (size_t)((size - 1) / 2), .behind = (size_t)(size / 2),
                        .scale = ldnq_attr_float(call->node, "alpha", 1e-4f) / (float)size,
                        .beta = ldnq_attr_float(call->node, "beta", 0.75f),
                        .bias = ldnq_attr_float(call->node, "bias", 1.0f) };
-    (void)err;
     for (int i = 2; i < shape->rank; i++)
         lrn.plane *= (size_t)shape->dim[i];
+    return lrn;
+}
+
+static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct lrn lrn = lrn_of(call, call->out[0].data);
+    (void)err;
     ldnq_op_for_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, lrn_planes, &lrn);
+    return LDNQ_OK;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* With D = bias + scale * sum of x^2:
+ *   dx_j = dy_j D_j^-beta - 2 scale beta x_j * sum of (dy_c x_c D_c^(-beta-1))
+ * over the channels c whose windows hold j. The first step makes the first term and
+ * leaves what is summed in the second one in scratch. */
+struct lrn_grad {
+    struct lrn lrn; /* y: scratch */
+    const float *dy;
+    float *dx;
+};
+
+static void lrn_first_term(const void *ctx, size_t first, size_t last)
+{
+    const struct lrn_grad *grad = ctx;
+    const struct lrn *lrn = &grad->lrn;
+    lrn_sums(lrn, first, last);
+    for (size_t i = first * lrn->plane; i < last * lrn->plane; i++) {
+        float d = lrn->bias + lrn->scale * lrn->y[i], dx = grad->dy[i] * powf(d, -lrn->beta);
+        grad->dx[i] = dx;
+        lrn->y[i] = dx * lrn->x[i] / d;
+    }
+}
+
+static void lrn_second_term(const void *ctx, size_t first, size_t last)
+{
+    const struct lrn_grad *grad = ctx;
+    const struct lrn *lrn = &grad->lrn;
+    const float factor = 2.0f * lrn->scale * lrn->beta;
+    for (size_t i = first; i < last; i++) {
+        size_t c = i % lrn->channels, image = i - c;
+        size_t from = c > lrn->behind ? c - lrn->behind : 0;
+        size_t to = ldnq_size_min(c + lrn->before, lrn->channels - 1);
+        const float *x = lrn->x + i * lrn->plane;
+        float *dx = grad->dx + i * lrn->plane;
+        for (size_t other = from; other <= to; other++) {
+            const float *term = lrn->y + (image + other) * lrn->plane;
+            for (size_t k = 0; k < lrn->plane; k++)
+                dx[k] -= factor * x[k] * term[k];
+        }
+    }
+}
+
+static size_t lrn_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    size_t bytes;
+    return ldnq_tensor_bytes(grad->call->in[0], &bytes) ? bytes : SIZE_MAX;
+}
+
+static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct lrn_grad lrn = { .lrn = lrn_of(call, call->scratch), .dy = grad->out[0]->data,
+                            .dx = grad->in[0].data };
+    size_t planes = (size_t)shape->dim[0] * lrn.lrn.channels;
+    (void)err;
+    if (!lrn.dx)
+        return LDNQ_OK;
+    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, lrn_first_term, &lrn);
+    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, lrn_second_term, &lrn);
     return LDNQ_OK;
 }
 
@@ -78,4 +154,7 @@ const struct ldnq_op ldnq_op_lrn = {
     .read = lrn_read,
     .infer = lrn_infer,
     .forward = lrn_forward,
+    .flows = 1, .reads_in = 1,
+    .backward_scratch = lrn_backward_scratch,
+    .backward = lrn_backward,
 };

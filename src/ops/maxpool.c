@@ -3,6 +3,7 @@
 #include "ops/pooling.h"
 
 #include <math.h>
+#include <string.h>
 
 #define MAXPOOL_TYPES \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
@@ -72,10 +73,86 @@ static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct 
     return call->out_count > 1 ? ldnq_maxpool_indices(call, err) : LDNQ_OK;
 }
 
+/* ---- backward ----------------------------------------------------------------------- */
+
+struct maxpool_grad {
+    struct ldnq_pooling pooling;
+    const float *x, *dy;
+    float *dx;
+    size_t in, rows; /* elements of an input plane, output rows of a plane */
+};
+
+/* The place in its plane of an output's maximum, the first of equal ones; false
+ * where the window lies in the padding. */
+static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_pooling_row at,
+                     size_t ow, size_t *max)
+{
+    bool found = false;
+    size_t id, ih, iw;
+    for (size_t d = 0; d < p->axis[0].kernel; d++) {
+        for (size_t h = 0; h < p->axis[1].kernel; h++) {
+            if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
+                !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
+                continue;
+            size_t line = (id * p->axis[1].in + ih) * p->axis[2].in;
+            for (size_t w = 0; w < p->axis[2].kernel; w++) {
+                if (!ldnq_pooling_tap(&p->axis[2], ow, w, &iw))
+                    continue;
+                if (!found || x[line + iw] > x[*max] || isnan(x[*max]))
+                    *max = line + iw;
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+static void maxpool_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct maxpool_grad *grad = ctx;
+    const struct ldnq_pooling *p = &grad->pooling;
+    size_t width = p->axis[2].out, max = 0;
+    for (size_t plane = first; plane < last; plane++) {
+        const float *x = grad->x + plane * grad->in;
+        const float *dy = grad->dy + plane * grad->rows * width;
+        float *dx = grad->dx + plane * grad->in;
+        memset(dx, 0, grad->in * sizeof *dx);
+        for (size_t row = 0; row < grad->rows; row++) {
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            for (size_t ow = 0; ow < width; ow++, dy++)
+                if (find_max(p, x, at, ow, &max))
+                    dx[max] += *dy;
+        }
+    }
+}
+
+static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct maxpool_grad maxpool = { .x = call->in[0]->data, .dy = grad->out[0]->data,
+                                    .dx = grad->in[0].data };
+    struct ldnq_pooling *p = &maxpool.pooling;
+    if (call->in[0]->dtype != LDNQ_FLOAT)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
+                         ldnq_dtype_name(call->in[0]->dtype));
+    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    maxpool.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
+    maxpool.rows = p->axis[0].out * p->axis[1].out;
+    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
+    if (maxpool.dx)
+        ldnq_op_for_rows(call, (size_t)(shape->dim[0] * shape->dim[1]),
+                         maxpool.in + maxpool.rows * p->axis[2].out * taps, maxpool_planes,
+                         &maxpool);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_maxpool = {
     .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
     .read = ldnq_pooling_read,
     .infer = maxpool_infer,
     .forward = maxpool_forward,
+    .flows = 1, .reads_in = 1,
+    .backward = maxpool_backward,
 };

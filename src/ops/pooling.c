@@ -61,26 +61,36 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
+                                 struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
-    const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct ldnq_pooling pooling = {
-        .x = call->in[0]->data, .y = call->out[0].data,
+    size_t missing = LDNQ_WINDOW_AXES - window->axes;
+    *pooling = (struct ldnq_pooling){
         .include_pad = ldnq_attr_int(call->node, "count_include_pad", 0) != 0,
         .column_major = ldnq_attr_int(call->node, "storage_order", 0) != 0,
         .p = ldnq_attr_int(call->node, "p", 2),
     };
-    size_t missing = LDNQ_WINDOW_AXES - window->axes, taps = 1;
     for (size_t i = 0; i < missing; i++)
-        pooling.axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
-    for (size_t i = 0; i < window->axes; i++) {
-        LDNQ_TRY(set_axis(call, i, &pooling.axis[missing + i], err));
-        taps *= pooling.axis[missing + i].kernel;
-    }
-    for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling.axis[2].kernel; k++)
-        pooling.span[k] = ldnq_pooling_span(&pooling.axis[2], k);
+        pooling->axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
+    for (size_t i = 0; i < window->axes; i++)
+        LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
+    for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling->axis[2].kernel; k++)
+        pooling->span[k] = ldnq_pooling_span(&pooling->axis[2], k);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct ldnq_pooling pooling;
+    size_t taps = 1;
+    LDNQ_TRY(ldnq_pooling_of(call, &pooling, err));
+    pooling.x = call->in[0]->data;
+    pooling.y = call->out[0].data;
+    for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
+        taps *= pooling.axis[i].kernel;
     size_t rows = (size_t)(shape->dim[0] * shape->dim[1]) * pooling.axis[0].out *
                   pooling.axis[1].out;
     ldnq_op_for_rows(call, rows, pooling.axis[2].out * taps, run, &pooling);

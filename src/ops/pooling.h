@@ -40,7 +40,10 @@ enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_are
                                    const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
                                     struct ldnq_error *err);
-/* The geometry of a call, and run over all output rows (plane, od, oh), where
+/* The geometry of a call, without its data. */
+enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
+                                 struct ldnq_error *err);
+/* That of a call, and run over all output rows (plane, od, oh), where
  * ctx is the struct ldnq_pooling. */
 enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
                                   struct ldnq_error *err);

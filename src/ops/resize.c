@@ -424,7 +424,97 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
-#define RESIZE(name, Type, SINCE, UNTIL, LEAST, MOST, READ)                                        \
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* The axes in turn again, from the last to the first: every output's gradient is
+ * added to the inputs that it is made of. */
+static void add_lines(const void *ctx, size_t first, size_t last)
+{
+    const struct pass *p = ctx; /* x: (outer, out, inner), y: (outer, in, inner) */
+    for (size_t outer = first; outer < last; outer++) {
+        const float *dy = p->x + outer * p->out * p->inner;
+        float *dx = p->y + outer * p->in * p->inner;
+        memset(dx, 0, p->in * p->inner * sizeof *dx);
+        for (size_t o = 0; o < p->out; o++, dy += p->inner)
+            for (size_t k = 0; k < p->taps; k++) {
+                float *to = dx + p->index[o * p->taps + k] * p->inner;
+                const float weight = p->weight[o * p->taps + k];
+                for (size_t i = 0; i < p->inner; i++)
+                    to[i] += dy[i] * weight;
+            }
+    }
+}
+
+static void run_passes_back(const struct ldnq_op_grad *grad, const struct axes *axes,
+                            float *buffers[2], size_t *index, float *weight)
+{
+    const struct resize_attrs *resize = grad->call->attrs;
+    const float *dy = grad->out[0]->data;
+    int first = axes->rank, turn = 0;
+    for (int i = axes->rank - 1; i >= 0; i--)
+        first = ldnq_resize_is_copy(&axes->axis[i]) ? first : i;
+    if (first == axes->rank)
+        memcpy(grad->in[0].data, dy, ldnq_tensor_count(&grad->in[0]) * sizeof *dy);
+    for (int i = axes->rank - 1; i >= first; i--) {
+        const struct ldnq_resize_axis *axis = &axes->axis[i];
+        if (ldnq_resize_is_copy(axis))
+            continue;
+        struct pass pass = { .x = dy, .y = i == first ? grad->in[0].data : buffers[turn],
+                             .in = axis->in, .out = axis->out, .inner = 1, .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight };
+        for (int k = i + 1; k < axes->rank; k++)
+            pass.inner *= axes->axis[k].in;
+        for (size_t o = 0; o < axis->out; o++)
+            weight[o] = 1.0f; /* nearest has no others */
+        ldnq_resize_fill(&resize->how, axis, index, weight);
+        size_t outer = elements_before(axes, i + 1) / axis->out / pass.inner;
+        ldnq_op_for_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_lines, &pass);
+        dy = pass.y;
+        turn = 1 - turn;
+    }
+}
+
+static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    const struct resize_attrs *resize = grad->call->attrs;
+    struct axes axes;
+    struct sizes sizes;
+    bool known;
+    size_t tables, buffers, total;
+    return find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
+                   find_sizes(resize, &axes, &sizes) &&
+                   ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables) &&
+                   ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+                   ldnq_size_add(tables, buffers, &total)
+               ? total
+               : SIZE_MAX;
+}
+
+static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct axes axes;
+    struct sizes sizes;
+    bool known;
+    LDNQ_TRY(find_axes(call, &axes, &known, err));
+    if (!known || !find_sizes(call->attrs, &axes, &sizes))
+        return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
+    size_t count = ldnq_tensor_count(&grad->in[0]);
+    if (!grad->in[0].data || count == 0)
+        return LDNQ_OK;
+    if (ldnq_tensor_count(&call->out[0]) == 0) {
+        memset(grad->in[0].data, 0, count * sizeof(float));
+        return LDNQ_OK;
+    }
+    size_t *index = call->scratch;
+    float *weight = (float *)(void *)(index + sizes.table);
+    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
+    run_passes_back(grad, &axes, buffers, index, weight);
+    return LDNQ_OK;
+}
+
+/* Gradients are those of the first input; READS has the scales and sizes. */
+#define RESIZE(name, Type, SINCE, UNTIL, LEAST, MOST, READ, READS)                                 \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type, .since = SINCE, .until = UNTIL,                                              \
         .inputs_min = LEAST, .inputs_max = MOST, .outputs_max = 1,                                 \
@@ -432,9 +522,12 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
         .infer = resize_infer,                                                                     \
         .scratch = resize_scratch,                                                                 \
         .forward = resize_forward,                                                                 \
+        .flows = 1, .reads_in = (READS),                                                           \
+        .backward_scratch = resize_backward_scratch,                                               \
+        .backward = resize_backward,                                                               \
     };
 
-RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, upsample_read)
-RESIZE(upsample, "Upsample", 9, 9, 2, 2, upsample_read)
-RESIZE(resize_10, "Resize", 10, 10, 2, 2, upsample_read)
-RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, resize_read)
+RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, upsample_read, 0)
+RESIZE(upsample, "Upsample", 9, 9, 2, 2, upsample_read, 2)
+RESIZE(resize_10, "Resize", 10, 10, 2, 2, upsample_read, 2)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, resize_read, 4 | 8)

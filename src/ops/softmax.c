@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "ops/expf.h"
 #include "ops/op.h"
+#include "ops/softmax_backward.h"
 #include "ops/sums.h"
 
 /* Lines that are worked on together where they lie side by side (inner > 1), and
@@ -236,15 +237,18 @@ static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call,
     return softmax_any(call, true, err);
 }
 
-#define SOFTMAX(name, Type, SINCE, UNTIL, INFER)                                                   \
+#define SOFTMAX(name, Type, SINCE, UNTIL, INFER, BACKWARD)                                         \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type, .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,                   \
         .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
         .infer = INFER,                                                                            \
         .forward = name##_forward,                                                                 \
+        .flows = 1, .reads_out = 1,                                                                \
+        .backward = BACKWARD,                                                                      \
     };
 
-SOFTMAX(softmax_1, "Softmax", 1, 12, softmax_1_infer)
-SOFTMAX(logsoftmax_1, "LogSoftmax", 1, 12, softmax_1_infer)
-SOFTMAX(softmax, "Softmax", 13, LDNQ_OPSET_LATEST, softmax_infer)
-SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer)
+SOFTMAX(softmax_1, "Softmax", 1, 12, softmax_1_infer, ldnq_softmax_backward)
+SOFTMAX(logsoftmax_1, "LogSoftmax", 1, 12, softmax_1_infer, ldnq_logsoftmax_backward)
+SOFTMAX(softmax, "Softmax", 13, LDNQ_OPSET_LATEST, softmax_infer, ldnq_softmax_backward)
+SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer,
+        ldnq_logsoftmax_backward)

@@ -38,3 +38,15 @@ double ldnq_sum_squares(const float *x, size_t count, double centre)
     }
     return add_lanes(lane);
 }
+
+double ldnq_sum_products(const float *a, const float *x, size_t count, double centre)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += (double)a[i + k] * ((double)x[i + k] - centre);
+    for (size_t k = 0; i < count; i++, k++)
+        lane[k] += (double)a[i] * ((double)x[i] - centre);
+    return add_lanes(lane);
+}

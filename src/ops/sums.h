@@ -7,5 +7,7 @@
 double ldnq_sum(const float *x, size_t count);
 /* Sum of (x - centre) squared. */
 double ldnq_sum_squares(const float *x, size_t count, double centre);
+/* Sum of a * (x - centre). */
+double ldnq_sum_products(const float *a, const float *x, size_t count, double centre);
 
 #endif
