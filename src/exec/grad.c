@@ -288,6 +288,8 @@ static enum ldnq_status choose(struct ldnq_grad *grad, const struct ldnq_grad_fe
         least = ldnq_size_min(least, peak);
     }
     ldnq_grad_plan_cut(&grad->plan, best);
+    /* Where it has to go past the ceiling, at least no memory is given back in vain. */
+    grad->exec->buffers.ceiling = ldnq_size_max(grad->options.max_bytes, least);
     return LDNQ_OK;
 }
 
