@@ -35,6 +35,23 @@ static void records_should_hold_what_the_executor_needs(void **state)
     }
 }
 
+/* A record that says nothing of gradients stops them without a word: so all that may
+ * are named here. */
+static void gradients_should_stop_only_where_outputs_go_in_steps(void **state)
+{
+    (void)state;
+    static const char *const steps =
+        " And ArgMax ArgMin Ceil ConstantOfShape Equal Floor Greater GreaterOrEqual Less "
+        "LessOrEqual NonZero Not Or Range Round Shape Sign Size Xor ";
+    for (size_t i = 0; i < RECORDS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, " %s ", table[i]->type);
+        bool stops = table[i]->flows == 0 && !(table[i]->flags & LDNQ_OP_VIEW);
+        if (stops != (strstr(steps, name) != NULL))
+            fail_msg("gradients %s at%s", stops ? "stop" : "don't stop", name);
+    }
+}
+
 static void expf_should_be_within_a_unit_of_the_last_place(void **state)
 {
     (void)state;
@@ -109,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_of_one_type_should_not_overlap),
         cmocka_unit_test(records_should_hold_what_the_executor_needs),
+        cmocka_unit_test(gradients_should_stop_only_where_outputs_go_in_steps),
         cmocka_unit_test(expf_should_be_within_a_unit_of_the_last_place),
         cmocka_unit_test(sums_should_be_those_of_doubles),
         cmocka_unit_test(results_should_not_depend_on_the_number_of_threads),
