@@ -7,6 +7,10 @@
 
 #include "base/alloc.h"
 
+/* How often a thread looks for work, or for the others' end, before it sleeps: for
+ * some tens of microseconds, where waking up costs as much as a small layer. */
+#define LOOKS 2000
+
 struct worker {
     struct ldnq_pool *pool;
     size_t thread;
@@ -18,9 +22,10 @@ struct ldnq_pool {
     struct worker *workers; /* threads - 1 of them are started */
     pthread_mutex_t lock;
     pthread_cond_t start, finish;
-    unsigned long round; /* counts calls of ldnq_pool_run; guarded by lock */
-    size_t busy;         /* workers that still run; guarded by lock */
-    bool stop;
+    atomic_ulong round;  /* counts calls of ldnq_pool_run; written under lock */
+    atomic_size_t busy;  /* workers that still run */
+    atomic_bool stop;    /* written under lock */
+    bool looks;          /* each thread has a processor: looking takes nobody's time */
 
     size_t chunks;
     atomic_size_t next;
@@ -38,26 +43,57 @@ static void take_chunks(struct ldnq_pool *pool, size_t thread)
     }
 }
 
+static void pause_a_moment(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static bool has_news(struct ldnq_pool *pool, unsigned long seen)
+{
+    return atomic_load(&pool->round) != seen || atomic_load(&pool->stop);
+}
+
+static void wait_for_news(struct ldnq_pool *pool, unsigned long seen)
+{
+    for (int i = 0; i < LOOKS && pool->looks && !has_news(pool, seen); i++)
+        pause_a_moment();
+    if (has_news(pool, seen))
+        return;
+    pthread_mutex_lock(&pool->lock);
+    while (!has_news(pool, seen))
+        pthread_cond_wait(&pool->start, &pool->lock);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct ldnq_pool *pool = worker->pool;
-    unsigned long seen = 0;
-    pthread_mutex_lock(&pool->lock);
-    for (;;) {
-        while (pool->round == seen && !pool->stop)
-            pthread_cond_wait(&pool->start, &pool->lock);
-        if (pool->stop)
-            break;
-        seen = pool->round;
-        pthread_mutex_unlock(&pool->lock);
+    for (unsigned long seen = 0;; seen++) {
+        wait_for_news(pool, seen);
+        if (atomic_load(&pool->stop))
+            return NULL;
         take_chunks(pool, worker->thread);
+        if (atomic_fetch_sub(&pool->busy, 1) != 1)
+            continue;
         pthread_mutex_lock(&pool->lock);
-        if (--pool->busy == 0)
-            pthread_cond_signal(&pool->finish);
+        pthread_cond_signal(&pool->finish);
+        pthread_mutex_unlock(&pool->lock);
     }
+}
+
+static void wait_for_workers(struct ldnq_pool *pool)
+{
+    for (int i = 0; i < LOOKS && pool->looks && atomic_load(&pool->busy) > 0; i++)
+        pause_a_moment();
+    if (atomic_load(&pool->busy) == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    while (atomic_load(&pool->busy) > 0)
+        pthread_cond_wait(&pool->finish, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
-    return NULL;
 }
 
 static size_t available_processors(void)
@@ -95,8 +131,9 @@ enum ldnq_status ldnq_pool_create(size_t threads, struct ldnq_pool **out, struct
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->finish, NULL);
     pool->threads = 1;
-    enum ldnq_status status =
-        start_workers(pool, threads ? threads : available_processors(), err);
+    size_t processors = available_processors();
+    pool->looks = threads <= processors;
+    enum ldnq_status status = start_workers(pool, threads ? threads : processors, err);
     if (status != LDNQ_OK) {
         ldnq_pool_destroy(pool);
         return status;
@@ -110,7 +147,7 @@ void ldnq_pool_destroy(struct ldnq_pool *pool)
     if (!pool)
         return;
     pthread_mutex_lock(&pool->lock);
-    pool->stop = true;
+    atomic_store(&pool->stop, true);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
     for (size_t i = 1; i < pool->threads; i++)
@@ -134,18 +171,15 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
             run(ctx, chunk, 0);
         return;
     }
-    pthread_mutex_lock(&pool->lock);
     pool->chunks = chunks;
     pool->run = run;
     pool->ctx = ctx;
     atomic_store(&pool->next, 0);
-    pool->busy = pool->threads - 1;
-    pool->round++;
+    atomic_store(&pool->busy, pool->threads - 1);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->round, 1);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
     take_chunks(pool, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (pool->busy > 0)
-        pthread_cond_wait(&pool->finish, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    wait_for_workers(pool);
 }
