@@ -7,12 +7,12 @@
 
 /* Of k at a time: as many rows of packed B as stay in a first-level cache. */
 #define DEPTH ((size_t)384)
-#define PANEL_FLOATS (DEPTH * 48) /* in a second-level cache */
+#define PANEL_FLOATS (DEPTH * 64) /* in a second-level cache */
 #define MOST_ROWS 8
 #define MOST_WIDTH 32
 /* How far ahead lines of B are asked for: they lie in a page each, which no
  * processor follows by itself. */
-#define AHEAD ((size_t)16)
+#define AHEAD ((size_t)8)
 
 /* A few rows of C, as wide as a packed panel of B or narrower. */
 struct tile {
@@ -81,20 +81,27 @@ size_t ldnq_gemm_ways(void)
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
-/* width is a constant wherever this is inlined */
+/* Whole panels side by side, so that lines of B are read in long pieces. `width` is
+ * a constant wherever this is inlined. */
 static inline __attribute__((always_inline)) void
-pack_lines(const float *b, size_t row, size_t k, size_t width, float *restrict panel)
+pack_lines(const float *b, size_t row, size_t k, size_t panels, size_t width,
+           float *restrict out)
 {
-    for (size_t i = 0; i < k; i++, b += row, panel += width) {
-        __builtin_prefetch(b + AHEAD * row);
-        for (size_t j = 0; j < width; j++)
-            panel[j] = b[j];
+    for (size_t i = 0; i < k; i++, b += row, out += width) {
+        for (size_t p = 0; p < panels; p++) {
+            const float *from = b + p * width;
+            float *to = out + p * width * k;
+            __builtin_prefetch(from + AHEAD * row);
+            for (size_t j = 0; j < width; j++)
+                to[j] = from[j];
+        }
     }
 }
 
-/* Columns behind the last are 0: what is summed for them is thrown away. */
-static void pack_part(const float *b, size_t row, size_t step, size_t k, size_t columns,
-                      size_t width, float *panel)
+/* One panel from B as it may lie. Columns behind the last are 0: what is summed for
+ * them is thrown away. */
+static void pack_panel(const float *b, size_t row, size_t step, size_t k, size_t columns,
+                       size_t width, float *panel)
 {
     for (size_t i = 0; i < k; i++, b += row, panel += width) {
         for (size_t j = 0; j < columns; j++)
@@ -104,17 +111,15 @@ static void pack_part(const float *b, size_t row, size_t step, size_t k, size_t 
     }
 }
 
-static void pack(const float *b, size_t row, size_t step, size_t k, size_t columns, size_t width,
-                 float *panel)
+static void pack_whole(const float *b, size_t row, size_t k, size_t panels, size_t width,
+                       float *out)
 {
-    if (step != 1 || columns < width)
-        pack_part(b, row, step, k, columns, width, panel);
-    else if (width == 32)
-        pack_lines(b, row, k, 32, panel);
+    if (width == 32)
+        pack_lines(b, row, k, panels, 32, out);
     else if (width == 16)
-        pack_lines(b, row, k, 16, panel);
+        pack_lines(b, row, k, panels, 16, out);
     else
-        pack_lines(b, row, k, 8, panel);
+        pack_lines(b, row, k, panels, 8, out);
 }
 
 /* ---- the product -------------------------------------------------------------------------- */
@@ -136,11 +141,15 @@ static void pack_block(struct block *block)
     const float *b = g->b + block->k * g->b_row;
     /* For one tile of rows alone, packing would only be another pass. */
     block->is_packed = g->m > block->way->rows || g->b_step != 1 || block->columns < width;
-    for (size_t done = 0; done < block->columns && block->is_packed; done += width) {
-        size_t columns = ldnq_size_min(width, block->columns - done);
-        pack(b + (block->column + done) * g->b_step, g->b_row, g->b_step, block->depth, columns,
-             width, block->panels + done * block->depth);
-    }
+    if (!block->is_packed)
+        return;
+    b += block->column * g->b_step;
+    size_t whole = g->b_step == 1 ? block->columns / width : 0;
+    pack_whole(b, g->b_row, block->depth, whole, width, block->panels);
+    for (size_t at = whole * width; at < block->columns; at += width)
+        pack_panel(b + at * g->b_step, g->b_row, g->b_step, block->depth,
+                   ldnq_size_min(width, block->columns - at), width,
+                   block->panels + at * block->depth);
 }
 
 /* Rows `row` .. of a panel that starts `at` columns into the block. What ends before

@@ -7,7 +7,7 @@
  * Sums run along k in one order, so that how a product is cut changes no bit.
  *
  * Shapes  A (M, K), B (K, N) with any two strides each, C (M, N) in lines
- * Owns    nothing; some 50 kB of stack
+ * Owns    nothing; some 100 kB of stack
  * Threads safe on distinct C
  */
 #ifndef LDNQ_LINALG_GEMM_TILED_H
