@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "ops/erff.h"
 #include "ops/expf.h"
 #include "ops/slopes.h"
 
@@ -96,19 +97,30 @@ ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha
 #define INV_SQRT_2_PI 0.39894228040143267794f
 #define SQRT_2_OVER_PI 0.79788456080286535588f
 
+LDNQ_MULTIVERSION
 static void gelu_exact(const void *ctx, size_t first, size_t last)
 {
     const struct activation *gelu = ctx;
-    for (size_t i = first; i < last; i++)
-        gelu->y[i] = 0.5f * gelu->x[i] * (1.0f + erff(gelu->x[i] * SQRT_HALF));
+    const float *x = gelu->x;
+    float *y = gelu->y;
+    LDNQ_IVDEP
+    for (size_t i = first; i < last; i++) {
+        const float v = x[i];
+        y[i] = 0.5f * v * (1.0f + ldnq_erff(v * SQRT_HALF));
+    }
 }
 
+/* (1 + tanh(u)) / 2 = 1 / (1 + e^-2u) */
+LDNQ_MULTIVERSION
 static void gelu_tanh(const void *ctx, size_t first, size_t last)
 {
     const struct activation *gelu = ctx;
+    const float *x = gelu->x;
+    float *y = gelu->y;
+    LDNQ_IVDEP
     for (size_t i = first; i < last; i++) {
-        const float v = gelu->x[i];
-        gelu->y[i] = 0.5f * v * (1.0f + tanhf(SQRT_2_OVER_PI * (v + 0.044715f * v * v * v)));
+        const float v = x[i], u = SQRT_2_OVER_PI * (v + 0.044715f * v * v * v);
+        y[i] = v / (1.0f + ldnq_expf(-2.0f * u));
     }
 }
 

@@ -4,6 +4,7 @@
  */
 #include "ops/op.h"
 
+#include "base/simd.h"
 #include "base/size.h"
 #include "ops/normalize.h"
 #include "ops/sums.h"
@@ -54,6 +55,22 @@ static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
+LDNQ_MULTIVERSION
+static void normalize_row(const struct layers *l, const float *x, float *y, float mean,
+                          float inverse)
+{
+    const float *scale = l->scale, *bias = l->bias;
+    const size_t columns = l->columns;
+    LDNQ_IVDEP
+    for (size_t i = 0; i < columns; i++)
+        y[i] = (x[i] - mean) * inverse * scale[i];
+    if (!bias)
+        return;
+    LDNQ_IVDEP
+    for (size_t i = 0; i < columns; i++)
+        y[i] += bias[i];
+}
+
 static void layer_rows(const void *ctx, size_t first, size_t last)
 {
     const struct layers *l = ctx;
@@ -61,11 +78,7 @@ static void layer_rows(const void *ctx, size_t first, size_t last)
         const float *x = l->x + row * l->columns;
         float *y = l->y + row * l->columns;
         struct ldnq_moments moments = ldnq_moments(x, l->columns, l->epsilon);
-        ldnq_normalize(x, y, l->columns, moments, 1.0f, 0.0f);
-        for (size_t i = 0; i < l->columns; i++)
-            y[i] *= l->scale[i];
-        for (size_t i = 0; i < l->columns && l->bias; i++)
-            y[i] += l->bias[i];
+        normalize_row(l, x, y, (float)moments.mean, (float)moments.inverse);
         if (l->mean)
             l->mean[row] = (float)moments.mean;
         if (l->inverse)

@@ -1,6 +1,7 @@
 /* relu.c: Relu. NaN stays NaN, as in ONNX Runtime. */
 #include <math.h>
 
+#include "base/simd.h"
 #include "ops/spans.h"
 
 #define RELU_TYPES (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | \
@@ -17,6 +18,7 @@ static enum ldnq_status relu_infer(struct ldnq_op_call *call, struct ldnq_error 
 }
 
 #define RELU(name, T)                                                                              \
+    LDNQ_MULTIVERSION                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
         const struct relu *relu = ctx;                                                             \

@@ -27,6 +27,7 @@ struct softmax {
 
 /* ---- one line in one piece --------------------------------------------------------- */
 
+LDNQ_MULTIVERSION
 static float greatest(const float *x, size_t count)
 {
     float lane[8], max = -INFINITY;
@@ -51,14 +52,19 @@ static void powers(const float *x, float *y, size_t count, float max)
         y[i] = ldnq_expf(x[i] - max);
 }
 
+LDNQ_MULTIVERSION
+static void multiply(float *y, size_t count, float factor)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] *= factor;
+}
+
 /* The greatest is taken off first, so that no exponential overflows. */
 void ldnq_softmax_line(const float *x, float *y, size_t count)
 {
     float max = greatest(x, count);
     powers(x, y, count, max);
-    const float scale = (float)(1.0 / ldnq_sum(y, count));
-    for (size_t i = 0; i < count; i++)
-        y[i] *= scale;
+    multiply(y, count, (float)(1.0 / ldnq_sum(y, count)));
 }
 
 /* y may be x, so the powers go elsewhere. */

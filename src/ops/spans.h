@@ -6,6 +6,7 @@
 #ifndef LDNQ_OPS_SPANS_H
 #define LDNQ_OPS_SPANS_H
 
+#include "base/simd.h"
 #include "ops/op.h"
 
 #define LDNQ_SPAN_INPUTS 3
@@ -28,6 +29,7 @@ size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad);
 
 /* The span function of a binary operator: U = EXPR of x and y, both T. */
 #define LDNQ_SPAN(name, T, U, EXPR)                                                                \
+    LDNQ_MULTIVERSION                                                                              \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
     {                                                                                              \
         const T *a = in[0], *b = in[1];                                                            \

@@ -1,5 +1,7 @@
 #include "ops/sums.h"
 
+#include "base/simd.h"
+
 /* Partial sums that the compiler keeps in vectors; the order of additions is
  * written here, so it is the same everywhere. */
 #define LANES 8
@@ -10,6 +12,7 @@ static double add_lanes(const double *lane)
            ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
+LDNQ_MULTIVERSION
 double ldnq_sum(const float *x, size_t count)
 {
     double lane[LANES] = { 0 };
@@ -22,6 +25,7 @@ double ldnq_sum(const float *x, size_t count)
     return add_lanes(lane);
 }
 
+LDNQ_MULTIVERSION
 double ldnq_sum_squares(const float *x, size_t count, double centre)
 {
     double lane[LANES] = { 0 };

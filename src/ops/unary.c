@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/simd.h"
+#include "ops/erff.h"
 #include "ops/expf.h"
 #include "ops/slopes.h"
 
@@ -136,7 +137,7 @@ BACKWARD(sqrt, out, g / (2.0f * v))
 BACKWARD(tanh, out, g * (1.0f - v * v))
 
 FLOAT_UNARY(ceil, "Ceil", 6, ceilf(v), FLAT)
-FLOAT_UNARY(erf, "Erf", 9, erff(v), SLOPED(erf, in))
+FLOAT_UNARY(erf, "Erf", 9, ldnq_erff(v), SLOPED(erf, in))
 FLOAT_UNARY(exp, "Exp", 6, ldnq_expf(v), SLOPED(exp, out))
 FLOAT_UNARY(floor, "Floor", 6, floorf(v), FLAT)
 FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f),

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "ops/erff.h"
 #include "ops/expf.h"
 #include "ops/sums.h"
 
@@ -50,6 +51,23 @@ static void gradients_should_stop_only_where_outputs_go_in_steps(void **state)
         if (stops != (strstr(steps, name) != NULL))
             fail_msg("gradients %s at%s", stops ? "stop" : "don't stop", name);
     }
+}
+
+static void erff_should_be_within_two_units_of_the_last_place(void **state)
+{
+    (void)state;
+    for (double x = -5.0; x <= 5.0; x += 1.7e-5) {
+        float v = (float)x, got = ldnq_erff(v);
+        double wanted = erf((double)v);
+        float unit = nextafterf((float)fabs(wanted), 2.0f) - (float)fabs(wanted);
+        assert_true(fabs((double)got - wanted) <= 2.0 * (double)unit);
+        assert_true(ldnq_erff(-v) == -got);
+    }
+    for (float v = 1e-3f; v > 0.0f; v *= 0.37f)
+        assert_true(fabs((double)ldnq_erff(v) - erf((double)v)) <= 2e-7 * erf((double)v) + 3e-45);
+    assert_true(ldnq_erff(INFINITY) == 1.0f && ldnq_erff(-INFINITY) == -1.0f);
+    assert_true(ldnq_erff(3e38f) == 1.0f && isnan(ldnq_erff(NAN)));
+    assert_true(ldnq_erff(0.0f) == 0.0f && signbit(ldnq_erff(-0.0f)));
 }
 
 static void expf_should_be_within_a_unit_of_the_last_place(void **state)
@@ -127,6 +145,7 @@ int main(void)
         cmocka_unit_test(records_of_one_type_should_not_overlap),
         cmocka_unit_test(records_should_hold_what_the_executor_needs),
         cmocka_unit_test(gradients_should_stop_only_where_outputs_go_in_steps),
+        cmocka_unit_test(erff_should_be_within_two_units_of_the_last_place),
         cmocka_unit_test(expf_should_be_within_a_unit_of_the_last_place),
         cmocka_unit_test(sums_should_be_those_of_doubles),
         cmocka_unit_test(results_should_not_depend_on_the_number_of_threads),
