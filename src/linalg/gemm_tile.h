@@ -2,6 +2,7 @@
  * once for each, with these defined:
  *
  * TILE(name)   name, with something behind it
+ * TILE_CLAMP   the clamp of TILE(lanes), which base/lanes.h makes
  * TILE_LANES   floats of a vector; a tile is two of them wide
  * TILE_ROWS    rows of a tile: 6 or 8
  * TILE_TARGET  attributes
@@ -9,20 +10,6 @@
  * Each element is one chain of sums over k, whatever the tile: its bits depend
  * on whether the processor fuses a product with a sum, and on nothing else.
  */
-
-typedef float TILE(lanes) __attribute__((vector_size(TILE_LANES * sizeof(float)), aligned(4)));
-
-/* By masks, as C has no choice between vectors. NaN stays NaN. */
-static inline __attribute__((always_inline)) void
-TILE(clamp)(TILE(lanes) *value, float low, float high)
-{
-    typedef int32_t bits __attribute__((vector_size(TILE_LANES * sizeof(float))));
-    const TILE(lanes) lows = (TILE(lanes)){ 0 } + low, highs = (TILE(lanes)){ 0 } + high;
-    const bits below = *value < lows;
-    *value = (TILE(lanes))((below & (bits)lows) | (~below & (bits)*value));
-    const bits above = *value > highs;
-    *value = (TILE(lanes))((above & (bits)highs) | (~above & (bits)*value));
-}
 
 /* What follows the sums of one vector of a line. */
 static inline __attribute__((always_inline)) void
@@ -37,7 +24,7 @@ TILE(finish)(const struct tile *tile, const TILE(lanes) *sum, size_t i, size_t j
     if (tile->row_bias)
         value += tile->row_bias[i];
     if (tile->is_clamped)
-        TILE(clamp)(&value, tile->low, tile->high);
+        TILE_CLAMP(&value, tile->low, tile->high);
     *(TILE(lanes) *)c = value;
 }
 
@@ -90,6 +77,7 @@ static void TILE(tile)(const struct tile *tile, size_t rows)
 
 #undef TILE_CASE
 #undef TILE
+#undef TILE_CLAMP
 #undef TILE_LANES
 #undef TILE_ROWS
 #undef TILE_TARGET

@@ -1,8 +1,8 @@
 #include "linalg/gemm_tiled.h"
 
-#include <stdint.h>
 #include <string.h>
 
+#include "base/lanes.h"
 #include "base/size.h"
 
 /* Of k at a time: as many rows of packed B as stay in a first-level cache. */
@@ -29,9 +29,14 @@ struct tile {
 
 /* ---- instruction sets ------------------------------------------------------------------ */
 
+LDNQ_LANES(lanes_4, 4)
+LDNQ_LANES(lanes_8, 8)
+LDNQ_LANES(lanes_16, 16)
+
 typedef void tile_fn(const struct tile *tile, size_t rows);
 
 #define TILE(name) name##_4
+#define TILE_CLAMP lanes_4_clamp
 #define TILE_LANES 4
 #define TILE_ROWS 6
 #define TILE_TARGET
@@ -40,12 +45,14 @@ typedef void tile_fn(const struct tile *tile, size_t rows);
 #if defined(__x86_64__)
 
 #define TILE(name) name##_8
+#define TILE_CLAMP lanes_8_clamp
 #define TILE_LANES 8
 #define TILE_ROWS 6
 #define TILE_TARGET __attribute__((target("avx2,fma")))
 #include "linalg/gemm_tile.h"
 
 #define TILE(name) name##_16
+#define TILE_CLAMP lanes_16_clamp
 #define TILE_LANES 16
 #define TILE_ROWS 8
 #define TILE_TARGET __attribute__((target("avx512f,avx2,fma")))

@@ -1,16 +1,15 @@
 #include "ops/conv_depthwise.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "base/lanes.h"
 #include "base/simd.h"
 #include "base/size.h"
 
 #define LANES LDNQ_DEPTHWISE_SLACK
 #define ROWS 8
 
-typedef float lanes __attribute__((vector_size(8 * sizeof(float)), aligned(4)));
-typedef int32_t bits __attribute__((vector_size(8 * sizeof(float))));
+LDNQ_LANES(lanes, 8)
 
 struct depthwise {
     size_t taps;
@@ -39,14 +38,9 @@ sum_rows(const struct depthwise *d, const float *in, float *y, size_t rows, size
         for (size_t i = 0; i < rows; i++)
             sum[i] += *(const lanes *)(x + i * apart) * w;
     }
-    const lanes lows = (lanes){ 0 } + d->low, highs = (lanes){ 0 } + d->high;
     for (size_t i = 0; i < rows; i++) {
-        if (d->is_clamped) {
-            const bits below = sum[i] < lows;
-            sum[i] = (lanes)((below & (bits)lows) | (~below & (bits)sum[i]));
-            const bits above = sum[i] > highs;
-            sum[i] = (lanes)((above & (bits)highs) | (~above & (bits)sum[i]));
-        }
+        if (d->is_clamped)
+            lanes_clamp(&sum[i], d->low, d->high);
         if (i < whole)
             *(lanes *)(y + i * d->out_row) = sum[i];
         else

@@ -1,18 +1,17 @@
 #include "ops/conv_direct.h"
 
-#include <math.h>
+#include <string.h>
 
+#include "base/lanes.h"
 #include "base/simd.h"
 #include "base/size.h"
 
-#define LANES 8
+#define MOST_LANES 16
 #define CHANNELS 4
 #define RUNS 3
 #define MOST_SLAB_FLOATS ((size_t)48 << 10)
 #define MOST_LINE ((size_t)1024)
 #define MOST_TAPS ((size_t)16384)
-
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 /* ---- sizes -------------------------------------------------------------------------- */
 
@@ -34,7 +33,7 @@ static size_t channel_floats(const struct ldnq_conv_job *job, size_t rows)
     struct ldnq_tile tile = lines_tile(job, rows);
     struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
     size_t floats;
-    return ldnq_size_add(ldnq_slab_floats(&slab), LANES, &floats) ? floats : SIZE_MAX;
+    return ldnq_size_add(ldnq_slab_floats(&slab), MOST_LANES, &floats) ? floats : SIZE_MAX;
 }
 
 static bool slabs_fit(const struct ldnq_conv_job *job, size_t rows)
@@ -66,7 +65,7 @@ size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job)
 
 /* ---- the sums ------------------------------------------------------------------------- */
 
-/* Where some positions of the output lie: runs of up to eight. */
+/* Where some positions of the output lie: runs as long as a vector or shorter. */
 struct positions {
     const float *in[RUNS]; /* of the first tap */
     size_t out[RUNS];      /* in an output plane */
@@ -82,66 +81,28 @@ struct sums {
     float *y;             /* its plane */
 };
 
-/* Adds the bias, clamps and writes what channel `i` of the block has summed up. */
-static inline __attribute__((always_inline)) void
-finish_channel(const struct sums *sums, size_t i, const lanes *values, const struct positions *at)
-{
-    const struct ldnq_conv_job *job = sums->job;
-    float low = job->clamp ? job->clamp->low : -INFINITY;
-    float high = job->clamp ? job->clamp->high : INFINITY;
-    float bias = job->bias ? job->bias[sums->channel + i] : 0.0f;
-    float *plane = sums->y + i * job->geometry.out_h * job->geometry.out_w;
-    for (size_t run = 0; run < RUNS; run++) {
-        float *y = plane + at->out[run];
-        for (size_t x = 0; x < at->count[run]; x++) {
-            float value = values[run][x] + bias;
-            value = value < low ? low : value;
-            y[x] = value > high ? high : value;
-        }
-    }
-}
+LDNQ_LANES(lanes_8, 8)
+LDNQ_LANES(lanes_16, 16)
 
-/* `channels` is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void
-sum_block(const struct sums *sums, const struct positions *at, size_t channels)
-{
-    lanes sum[CHANNELS][RUNS] = { 0 };
-    const float *a = at->in[0], *b = at->in[1], *c = at->in[2], *w = sums->weight;
-    for (size_t tap = 0; tap < sums->taps; tap++) {
-        lanes x0 = *(const lanes *)(a + sums->offsets[tap]);
-        lanes x1 = *(const lanes *)(b + sums->offsets[tap]);
-        lanes x2 = *(const lanes *)(c + sums->offsets[tap]);
-        for (size_t i = 0; i < channels; i++) {
-            sum[i][0] += x0 * w[i * sums->taps + tap];
-            sum[i][1] += x1 * w[i * sums->taps + tap];
-            sum[i][2] += x2 * w[i * sums->taps + tap];
-        }
-    }
-    for (size_t i = 0; i < channels; i++)
-        finish_channel(sums, i, sum[i], at);
-}
+#define SUMS(name) name##_8
+#define SUMS_CLAMP lanes_8_clamp
+#define SUMS_LANES 8
+#include "ops/conv_direct_sums.h"
 
-/* All positions of a list for one block of channels. */
-LDNQ_MULTIVERSION_FMA
-static void sum_channels(const struct sums *sums, const struct positions *at, size_t count,
-                         size_t channels)
+#define SUMS(name) name##_16
+#define SUMS_CLAMP lanes_16_clamp
+#define SUMS_LANES 16
+#include "ops/conv_direct_sums.h"
+
+/* Long vectors where the processor has them, unless lines are too short for them. */
+static size_t lanes_of(const struct ldnq_conv_job *job)
 {
-    for (size_t i = 0; i < count; i++) {
-        switch (channels) {
-        case 4:
-            sum_block(sums, &at[i], 4);
-            break;
-        case 3:
-            sum_block(sums, &at[i], 3);
-            break;
-        case 2:
-            sum_block(sums, &at[i], 2);
-            break;
-        default:
-            sum_block(sums, &at[i], 1);
-            break;
-        }
-    }
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f"))
+        return job->geometry.out_w > 8 ? 16 : 8;
+#endif
+    (void)job;
+    return 8;
 }
 
 /* ---- a tile ---------------------------------------------------------------------------- */
@@ -171,19 +132,19 @@ static void fill_offsets(const struct ldnq_conv_job *job, const struct ldnq_slab
 
 /* The tile's output positions, RUNS at a time, from run *next on. */
 static size_t list_positions(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
-                             const struct ldnq_slab *slab, size_t *next,
+                             const struct ldnq_slab *slab, size_t lanes, size_t *next,
                              struct positions at[MOST_POSITIONS])
 {
-    size_t across = ldnq_size_ceil_div(tile->columns, LANES), runs = tile->rows * across;
+    size_t across = ldnq_size_ceil_div(tile->columns, lanes), runs = tile->rows * across;
     size_t count = 0;
     for (; count < MOST_POSITIONS && *next < runs; count++) {
         for (size_t run = 0; run < RUNS; run++, ++*next) {
             /* A missing run repeats the last one and writes nothing. */
             size_t which = ldnq_size_min(*next, runs - 1);
-            size_t row = which / across, x = which % across * LANES;
+            size_t row = which / across, x = which % across * lanes;
             at[count].in[run] = ldnq_slab_line(slab, row, 0, 0) + x;
             at[count].out[run] = (tile->y + row) * job->geometry.out_w + x;
-            at[count].count[run] = *next < runs ? ldnq_size_min(LANES, tile->columns - x) : 0;
+            at[count].count[run] = *next < runs ? ldnq_size_min(lanes, tile->columns - x) : 0;
         }
     }
     return count;
@@ -198,10 +159,11 @@ void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
     int32_t *offsets = (int32_t *)(scratch + g->channels * apart);
     struct ldnq_slab slab = ldnq_slab_of(g, tile, scratch);
     struct positions at[MOST_POSITIONS];
+    const size_t lanes = lanes_of(job);
     fill_slabs(job, tile, job->x + image_group * g->channels * g->height * g->width, apart,
                scratch);
     fill_offsets(job, &slab, apart, offsets);
-    for (size_t count; (count = list_positions(job, tile, &slab, &next, at)) > 0;) {
+    for (size_t count; (count = list_positions(job, tile, &slab, lanes, &next, at)) > 0;) {
         for (size_t m = 0; m < job->outputs; m += CHANNELS) {
             struct sums sums = {
                 .job = job, .offsets = offsets, .taps = taps,
@@ -209,7 +171,8 @@ void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
                 .weight = job->weight + (group * job->outputs + m) * taps,
                 .y = job->y + (image_group * job->outputs + m) * plane,
             };
-            sum_channels(&sums, at, count, ldnq_size_min(CHANNELS, job->outputs - m));
+            size_t channels = ldnq_size_min(CHANNELS, job->outputs - m);
+            (lanes == 16 ? sum_channels_16 : sum_channels_8)(&sums, at, count, channels);
         }
     }
 }

@@ -2,7 +2,7 @@
  *
  * Slabs (linalg/slab.h) of all channels of a group stand side by side; every tap
  * is then a fixed offset, the same for all output positions. A block of four
- * output channels and three runs of eight positions is summed in registers over
+ * output channels and three runs of eight or sixteen positions is summed in registers over
  * all taps.
  */
 #ifndef LDNQ_OPS_CONV_DIRECT_H

@@ -1,0 +1,25 @@
+/* lanes.h: vectors of floats as GCC knows them, with what C's operators lack.
+ *
+ * LDNQ_LANES(name, count) makes the type `name`, which loads and stores anywhere,
+ * and name_clamp. Vectors wider than the processor's become several.
+ */
+#ifndef LDNQ_BASE_LANES_H
+#define LDNQ_BASE_LANES_H
+
+#include <stdint.h>
+
+/* Clamps by masks, as C has no choice between vectors. NaN stays NaN. */
+#define LDNQ_LANES(name, count)                                                                    \
+    typedef float name __attribute__((vector_size((count) * sizeof(float)), aligned(4)));          \
+    typedef int32_t name##_bits __attribute__((vector_size((count) * sizeof(float))));             \
+    static inline __attribute__((always_inline)) void name##_clamp(name *value, float low,         \
+                                                                   float high)                     \
+    {                                                                                              \
+        const name lows = (name){ 0 } + low, highs = (name){ 0 } + high;                           \
+        const name##_bits below = *value < lows;                                                   \
+        *value = (name)((below & (name##_bits)lows) | (~below & (name##_bits)*value));             \
+        const name##_bits above = *value > highs;                                                  \
+        *value = (name)((above & (name##_bits)highs) | (~above & (name##_bits)*value));            \
+    }
+
+#endif
