@@ -4,10 +4,9 @@
  * Shapes  x (N, C, H, W), w (M, C/G, KH, KW), b (M), y (N, M, OH, OW)
  *         with one spatial axis: H = KH = OH = 1; with three, D in front of H
  *
- * Three ways: depthwise runs over the planes directly; 1x1 with stride 1 is a
- * product with the image as it lies; all else goes through im2col. Work is one
- * tile of output positions of one group of one image. Three axes always go through
- * columns (conv_volume.h).
+ * Depthwise runs over the planes directly; 1x1 with stride 1 is a product with the
+ * image as it lies; small ones are summed over slabs; all else goes through columns.
+ * Three axes always go through columns (conv_volume.h).
  */
 #include "ops/conv_backward.h"
 #include "ops/conv_kernels.h"

@@ -9,9 +9,13 @@
 #include "linalg/gemm_tiled.h"
 #include "ops/op.h"
 
-/* A block's part of A stays in a second-level cache; rows and columns are whole
- * tiles of every instruction set. */
+/* Rows of a block: many, as B is packed for each block anew; few where a block has
+ * all columns there are, or two threads would share two blocks of unlike sizes. */
 #define ROWS ((size_t)192)
+#define MANY_ROWS ((size_t)384)
+#define SHORT_LINE ((size_t)256)
+#define SHORT_ROWS ((size_t)96)
+/* Rows and columns of a block are whole tiles of every instruction set. */
 #define ROW_UNIT ((size_t)24)
 #define COLUMN_UNIT ((size_t)64)
 /* What a block should have to do at least: some microseconds. */
@@ -50,7 +54,8 @@ struct blocks {
 static struct blocks blocks_of(const struct ldnq_product *p)
 {
     struct blocks blocks;
-    size_t down = ldnq_size_ceil_div(p->m, ROWS);
+    size_t most = p->n < SHORT_LINE ? SHORT_ROWS : p->m > 4 * MANY_ROWS ? MANY_ROWS : ROWS;
+    size_t down = ldnq_size_ceil_div(p->m, most);
     blocks.rows = ldnq_size_ceil_div(ldnq_size_ceil_div(p->m, down), ROW_UNIT) * ROW_UNIT;
     blocks.rows = ldnq_size_min(blocks.rows, p->m);
     size_t units = LEAST_PRODUCTS / ldnq_size_max(1, p->k) / (blocks.rows * COLUMN_UNIT);
