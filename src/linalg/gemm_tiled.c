@@ -137,7 +137,7 @@ struct block {
     const struct way *way;
     size_t k, depth, column, columns;
     float *panels;
-    bool is_packed;
+    size_t in_place; /* so many of the columns are read where they lie in B */
     float column_bias[MOST_WIDTH]; /* of a narrow panel */
 };
 
@@ -146,13 +146,13 @@ static void pack_block(struct block *block)
     const struct ldnq_gemm *g = block->gemm;
     size_t width = block->way->width;
     const float *b = g->b + block->k * g->b_row;
-    /* For one tile of rows alone, packing would only be another pass. */
-    block->is_packed = g->m > block->way->rows || g->b_step != 1 || block->columns < width;
-    if (!block->is_packed)
-        return;
     b += block->column * g->b_step;
     size_t whole = g->b_step == 1 ? block->columns / width : 0;
-    pack_whole(b, g->b_row, block->depth, whole, width, block->panels);
+    /* For one tile of rows alone, packing would only be another pass; but what is
+     * not a whole panel can't be read as one. */
+    block->in_place = g->m <= block->way->rows ? whole * width : 0;
+    if (block->in_place == 0)
+        pack_whole(b, g->b_row, block->depth, whole, width, block->panels);
     for (size_t at = whole * width; at < block->columns; at += width)
         pack_panel(b + at * g->b_step, g->b_row, g->b_step, block->depth,
                    ldnq_size_min(width, block->columns - at), width,
@@ -165,13 +165,13 @@ static struct tile tile_of(struct block *block, size_t row, size_t at)
 {
     const struct ldnq_gemm *g = block->gemm;
     size_t column = block->column + at, width = block->way->width;
-    bool is_last = block->k + block->depth == g->k;
+    bool is_last = block->k + block->depth == g->k, is_packed = at >= block->in_place;
     struct tile tile = {
         .k = block->depth, .columns = ldnq_size_min(width, block->columns - at),
         .a = g->a + row * g->a_row + block->k * g->a_step, .a_row = g->a_row, .a_step = g->a_step,
-        .b = block->is_packed ? block->panels + at * block->depth
-                              : g->b + block->k * g->b_row + column,
-        .b_row = block->is_packed ? width : g->b_row,
+        .b = is_packed ? block->panels + at * block->depth
+                       : g->b + block->k * g->b_row + column,
+        .b_row = is_packed ? width : g->b_row,
         .c = g->c + row * g->c_row + column, .c_row = g->c_row,
         .alpha = g->alpha, .beta = block->k == 0 ? g->beta : 1.0f,
         .row_bias = is_last && g->row_bias ? g->row_bias + row : NULL,
