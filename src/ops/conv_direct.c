@@ -9,6 +9,8 @@
 #define MOST_LANES 16
 #define CHANNELS 4
 #define RUNS 3
+#define LEAST_ROWS ((size_t)8)
+#define LEAST_CHANNELS ((size_t)16)
 #define MOST_SLAB_FLOATS ((size_t)48 << 10)
 #define MOST_LINE ((size_t)1024)
 #define MOST_TAPS ((size_t)16384)
@@ -48,12 +50,21 @@ bool ldnq_conv_is_direct(const struct ldnq_conv_job *job)
     return job->geometry.out_w <= MOST_LINE && taps_of(job) <= MOST_TAPS && slabs_fit(job, 1);
 }
 
+/* A quarter of the lines, so that threads share an image, unless the lines that
+ * tiles have in common would become too many. */
 size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
 {
-    size_t rows = 1;
-    while (rows < job->geometry.out_h && slabs_fit(job, rows + 1))
+    size_t height = job->geometry.out_h, rows = 1;
+    size_t most = ldnq_size_min(height, ldnq_size_max(LEAST_ROWS, ldnq_size_ceil_div(height, 4)));
+    while (rows < most && slabs_fit(job, rows + 1))
         rows++;
     return rows;
+}
+
+size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles)
+{
+    bool is_alone = job->images * job->groups * tiles == 1;
+    return is_alone && job->outputs >= 2 * LEAST_CHANNELS ? 2 : 1;
 }
 
 size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job)
@@ -151,7 +162,8 @@ static size_t list_positions(const struct ldnq_conv_job *job, const struct ldnq_
 }
 
 void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_tile *tile, float *scratch)
+                           const struct ldnq_tile *tile, size_t first, size_t last,
+                           float *scratch)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t apart = channel_floats(job, ldnq_conv_direct_rows(job)), taps = taps_of(job);
@@ -164,14 +176,14 @@ void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
                scratch);
     fill_offsets(job, &slab, apart, offsets);
     for (size_t count; (count = list_positions(job, tile, &slab, lanes, &next, at)) > 0;) {
-        for (size_t m = 0; m < job->outputs; m += CHANNELS) {
+        for (size_t m = first; m < last; m += CHANNELS) {
             struct sums sums = {
                 .job = job, .offsets = offsets, .taps = taps,
                 .channel = group * job->outputs + m,
                 .weight = job->weight + (group * job->outputs + m) * taps,
                 .y = job->y + (image_group * job->outputs + m) * plane,
             };
-            size_t channels = ldnq_size_min(CHANNELS, job->outputs - m);
+            size_t channels = ldnq_size_min(CHANNELS, last - m);
             (lanes == 16 ? sum_channels_16 : sum_channels_8)(&sums, at, count, channels);
         }
     }

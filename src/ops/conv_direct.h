@@ -17,8 +17,13 @@ bool ldnq_conv_is_direct(const struct ldnq_conv_job *job);
 size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job);
 /* Floats of scratch a thread, a multiple of 16. */
 size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job);
-/* One tile of one group of one image (image * groups + group). */
+/* Parts of the output channels to work out as chunks of their own: more than one
+ * where nothing else is left to share. */
+size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles);
+/* One tile of one group of one image (image * groups + group), output channels
+ * first .. last-1. */
 void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_tile *tile, float *scratch);
+                           const struct ldnq_tile *tile, size_t first, size_t last,
+                           float *scratch);
 
 #endif

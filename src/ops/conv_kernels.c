@@ -185,9 +185,11 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     struct cut cut = cut_of(job);
-    size_t tiles = cut.down * cut.across;
-    struct ldnq_tile tile = tile_at(job, &cut, chunk % tiles);
-    ldnq_conv_direct_tile(job, chunk / tiles, &tile,
+    size_t tiles = cut.down * cut.across, parts = ldnq_conv_direct_parts(job, tiles);
+    size_t part = chunk % parts, index = chunk / parts;
+    struct ldnq_tile tile = tile_at(job, &cut, index % tiles);
+    ldnq_conv_direct_tile(job, index / tiles, &tile, part * job->outputs / parts,
+                          (part + 1) * job->outputs / parts,
                           (float *)job->scratch + thread * ldnq_conv_direct_scratch(job));
 }
 
@@ -246,12 +248,15 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     if (plane_of(job) == 0 || images == 0)
         return;
     struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across;
     if (is_depthwise(job))
         ldnq_pool_run(pool, ldnq_size_ceil_div(images, depthwise_planes(job)), run_depthwise,
                       (void *)job);
     else if (is_pointwise(job) && job->groups == 1)
         run_pointwise(job, pool);
+    else if (is_direct(job))
+        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_parts(job, tiles), run_direct,
+                      (void *)job);
     else
-        ldnq_pool_run(pool, images * cut.down * cut.across,
-                      is_direct(job) ? run_direct : run_product, (void *)job);
+        ldnq_pool_run(pool, images * tiles, run_product, (void *)job);
 }
