@@ -23,23 +23,38 @@ struct ldnq_pool {
     pthread_mutex_t lock;
     pthread_cond_t start, finish;
     atomic_ulong round;  /* counts calls of ldnq_pool_run; written under lock */
-    atomic_size_t busy;  /* workers that still run */
     atomic_bool stop;    /* written under lock */
     bool looks;          /* each thread has a processor: looking takes nobody's time */
 
+    /* A chunk is taken by counting `left` down, which only works while there is one:
+     * a worker that wakes up late finds nothing of a round that is over, and nobody
+     * waits for it. */
     size_t chunks;
-    atomic_size_t next;
+    atomic_size_t left, done;
     ldnq_chunk_fn *run;
     void *ctx;
 };
 
+static void wake_the_caller(struct ldnq_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_signal(&pool->finish);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void take_chunks(struct ldnq_pool *pool, size_t thread)
 {
-    for (;;) {
-        size_t chunk = atomic_fetch_add(&pool->next, 1);
-        if (chunk >= pool->chunks)
-            return;
-        pool->run(pool->ctx, chunk, thread);
+    size_t left = atomic_load(&pool->left);
+    while (left > 0) {
+        if (!atomic_compare_exchange_weak(&pool->left, &left, left - 1))
+            continue;
+        /* From here to the count of what is done, the round can't end. */
+        size_t chunks = pool->chunks;
+        pool->run(pool->ctx, chunks - left, thread);
+        bool is_last = atomic_fetch_add(&pool->done, 1) + 1 == chunks;
+        if (is_last && thread > 0)
+            wake_the_caller(pool);
+        left = atomic_load(&pool->left);
     }
 }
 
@@ -71,27 +86,28 @@ static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct ldnq_pool *pool = worker->pool;
-    for (unsigned long seen = 0;; seen++) {
+    for (unsigned long seen = 0;;) {
         wait_for_news(pool, seen);
         if (atomic_load(&pool->stop))
             return NULL;
+        seen = atomic_load(&pool->round);
         take_chunks(pool, worker->thread);
-        if (atomic_fetch_sub(&pool->busy, 1) != 1)
-            continue;
-        pthread_mutex_lock(&pool->lock);
-        pthread_cond_signal(&pool->finish);
-        pthread_mutex_unlock(&pool->lock);
     }
+}
+
+static bool is_done(struct ldnq_pool *pool)
+{
+    return atomic_load(&pool->done) == pool->chunks;
 }
 
 static void wait_for_workers(struct ldnq_pool *pool)
 {
-    for (int i = 0; i < LOOKS && pool->looks && atomic_load(&pool->busy) > 0; i++)
+    for (int i = 0; i < LOOKS && pool->looks && !is_done(pool); i++)
         pause_a_moment();
-    if (atomic_load(&pool->busy) == 0)
+    if (is_done(pool))
         return;
     pthread_mutex_lock(&pool->lock);
-    while (atomic_load(&pool->busy) > 0)
+    while (!is_done(pool))
         pthread_cond_wait(&pool->finish, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
@@ -174,8 +190,8 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
     pool->chunks = chunks;
     pool->run = run;
     pool->ctx = ctx;
-    atomic_store(&pool->next, 0);
-    atomic_store(&pool->busy, pool->threads - 1);
+    atomic_store(&pool->done, 0);
+    atomic_store(&pool->left, chunks);
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->round, 1);
     pthread_cond_broadcast(&pool->start);
