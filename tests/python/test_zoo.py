@@ -1,0 +1,115 @@
+"""Networks of the kinds that people export, by both of torch's exporters: run as ONNX
+Runtime runs them, and quantized to a file that it runs as `ldnq run` does.
+
+tests/python/zoo_*.py are the networks, with random weights; zoo_export.py exports them.
+"""
+
+import concurrent.futures
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+import support
+import zoo_export
+from zoo import SPECIES
+from zoo_export import EXPORTERS
+
+# What torch itself can't export, by a part of its answer.
+UNFLATTEN = "'aten::unflatten' to ONNX opset version 11"
+TRIU = "'aten::triu' to ONNX opset version"
+FUSED = "'aten::scaled_dot_product_attention' to ONNX opset version"
+NOT_EXPORTED = {
+    ("generator", "ts11"): UNFLATTEN,
+    ("encoder-torch", "ts11"): UNFLATTEN,
+    ("encoder-torch", "ts13"): FUSED,
+    ("encoder-torch-prenorm", "ts11"): UNFLATTEN,
+    ("encoder-torch-prenorm", "ts13"): FUSED,
+    ("encoder-masked", "ts11"): UNFLATTEN,
+    ("encoder-masked", "ts13"): FUSED,
+    ("decoder-cross", "ts11"): TRIU,
+    ("decoder-cross", "ts13"): TRIU,
+    ("attention-fused", "ts11"): FUSED,
+    ("attention-fused", "ts13"): FUSED,
+    ("attention-einsum", "ts11"): "'aten::einsum' to ONNX opset version 11",
+    ("rotary-decoder-fused-norm", "ts11"): "'aten::rms_norm' to ONNX opset version",
+    ("rotary-decoder-fused-norm", "ts13"): "'aten::rms_norm' to ONNX opset version",
+    ("rotary-decoder-fused-norm", "ts17"): "'aten::rms_norm' to ONNX opset version",
+    ("conformer", "ts11"): UNFLATTEN,
+    ("conformer", "ts13"): FUSED,
+}
+# Dynamo writes a recurrent layer without an operator of its own step by step.
+UNROLLED = {("plain-rnn", "dynamo"): 15}
+VARIANTS = [(name, exporter) for name in SPECIES for exporter in EXPORTERS]
+
+SECONDS = {}  # of each stage, printed at the end
+
+
+class Timed:
+    def __init__(self, stage):
+        self.stage = stage
+
+    def __enter__(self):
+        self.start = time.monotonic()
+
+    def __exit__(self, *_):
+        SECONDS[self.stage] = SECONDS.get(self.stage, 0) + time.monotonic() - self.start
+
+
+@pytest.fixture(scope="module")
+def exports(request, tmp_path_factory):
+    """{(name, exporter): (its path, future of torch's answer)}, of the tests that were
+    asked for. Two processes make them while the first ones are tested."""
+    folder, made = tmp_path_factory.mktemp("zoo"), {}
+    wanted = {item.callspec.params["variant"]: None for item in request.session.items
+              if item.module is request.module and "variant" in getattr(item, "fixturenames", [])}
+    with concurrent.futures.ProcessPoolExecutor(
+            2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for variant in wanted:
+            path = folder / f"{variant[0]}-{variant[1]}.onnx"
+            made[variant] = path, pool.submit(zoo_export.export, *variant, str(path))
+        yield made
+        pool.shutdown(cancel_futures=True)
+    print("\n" + ", ".join(f"{stage}: {seconds:.0f} s" for stage, seconds in SECONDS.items()))
+
+
+@pytest.fixture
+def exported(exports, variant):
+    """The file of a variant; None where torch can't make it, as is listed above."""
+    path, answer = exports[variant]
+    with Timed("waiting for exports"):
+        why, seconds = answer.result()
+    SECONDS["exports (processor)"] = SECONDS.get("exports (processor)", 0) + seconds
+    reason = NOT_EXPORTED.get(variant)
+    assert (reason is None) == (why == "") and (reason or "") in why, why
+    return path if not why else None
+
+
+def assert_depends_on_its_samples(outputs):
+    """Else a network that says the same of everything would show no error."""
+    for name, output in outputs.items():
+        spread = np.abs(output - output.mean(0)).max() / max(np.abs(output).max(), 1e-30)
+        assert spread > 0.02, f"{name}: {spread}"
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
+def test_export_should_run_as_in_onnx_runtime_and_so_should_its_int4(variant, exported, tmp_path):
+    if exported is None:
+        return
+    kind = SPECIES[variant[0]]
+    feeds = kind.feeds(3 if kind.open_batch else 1)
+    with Timed("run"):
+        outputs = support.assert_same_outputs(exported, feeds, tmp_path)
+    if kind.open_batch:
+        assert_depends_on_its_samples(outputs)
+    np.savez(tmp_path / "calib.npz", **kind.feeds(6, seed=1))
+    out = tmp_path / "q.onnx"
+    with Timed("quantize"):
+        said = support.answer("quantize", exported, "-o", out, "--calib", tmp_path / "calib.npz",
+                              "--weights", "int4")
+    assert len(said["layers"]) == UNROLLED.get(variant, kind.layers)
+    with Timed("check and run the quantized"):
+        support.check(out)
+        support.assert_same_outputs(out, feeds, tmp_path / "q")
+    for weight in support.quantized_weights(out):
+        assert weight.codes.min() >= -8 and weight.codes.max() <= 7
