@@ -34,7 +34,8 @@ struct ldnq_layer {
 };
 
 /* All nodes of the graph (after ldnq_passes_run, or after folding alone when
- * parts can't be executed) that have a weight, in order. Lives in the arena. */
+ * parts can't be executed) that have a weight, in order; also of operators that are
+ * not quantized at all, such as LSTM. Lives in the arena. */
 enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
                                   struct ldnq_layer **layers, size_t *count,
                                   struct ldnq_error *err);
@@ -82,6 +83,9 @@ struct ldnq_quantization {
     enum ldnq_granularity granularity;
     size_t count;
     struct ldnq_layer_result *layers;
+    /* Layers with a constant weight that were not quantized; each has its refusal. */
+    const struct ldnq_layer *kept;
+    size_t kept_count;
 };
 
 /* Quantizes the graph's layers in place: afterwards it computes with the

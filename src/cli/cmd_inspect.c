@@ -4,7 +4,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/size.h"
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
@@ -87,13 +89,22 @@ static void print_values(const char *title, struct ldnq_value *const *values, si
     }
 }
 
-static void print_layer(const struct ldnq_layer *layer)
+/* Of the first column. */
+static int op_width(const struct view *view)
+{
+    size_t width = 6;
+    for (size_t i = 0; i < view->count; i++)
+        width = ldnq_size_max(width, strlen(view->layers[i].node->op_type));
+    return (int)width;
+}
+
+static void print_layer(const struct ldnq_layer *layer, int width)
 {
     char shape[LDNQ_SHAPE_TEXT], label[CLI_PLAIN_SIZE], macs_text[32] = "?";
     uint64_t macs;
     if (ldnq_layer_macs(layer, &macs))
         snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
-    printf("%-6s %-18s %10zu %12s  %-11s  %s%s%s\n", layer->node->op_type,
+    printf("%-*s %-18s %10zu %12s  %-11s  %s%s%s\n", width, layer->node->op_type,
            shape_text(layer->weight, shape, sizeof shape),
            layer->weight ? ldnq_tensor_count(layer->weight) : 0, macs_text,
            layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label),
@@ -108,6 +119,7 @@ static void print_table(const struct view *view)
     size_t quantizable = 0, weights = 0;
     uint64_t total = 0, macs;
     bool is_known = true;
+    int width = op_width(view);
     char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
            ldnq_model_ir_version(model), ldnq_model_opset(model),
@@ -115,10 +127,10 @@ static void print_table(const struct view *view)
            ldnq_model_bytes(model));
     print_values("input ", graph->inputs, graph->input_count, graph);
     print_values("output", graph->outputs, graph->output_count, graph);
-    printf("\n%-6s %-18s %10s %12s  %-11s  %s\n", "op", "weight", "parameters", "MACs",
+    printf("\n%-*s %-18s %10s %12s  %-11s  %s\n", width, "op", "weight", "parameters", "MACs",
            "quantizable", "node");
     for (size_t i = 0; i < view->count; i++) {
-        print_layer(&view->layers[i]);
+        print_layer(&view->layers[i], width);
         if (view->layers[i].refusal)
             continue;
         quantizable++;

@@ -204,6 +204,20 @@ static size_t weight_count(const struct ldnq_layer_result *result)
     return result->layer.groups * result->layer.outputs * result->layer.inputs;
 }
 
+/* Layers that someone may expect to be quantized; all of them are in the JSON. */
+#define MOST_KEPT_PRINTED ((size_t)8)
+
+static void print_kept(const struct ldnq_quantization *result)
+{
+    char label[CLI_PLAIN_SIZE];
+    for (size_t i = 0; i < result->kept_count && i < MOST_KEPT_PRINTED; i++)
+        printf("not quantized: %s '%s': %s\n", result->kept[i].node->op_type,
+               cli_plain(result->kept[i].node->label, label), result->kept[i].refusal);
+    if (result->kept_count > MOST_KEPT_PRINTED)
+        printf("not quantized: %zu more; --json lists them\n",
+               result->kept_count - MOST_KEPT_PRINTED);
+}
+
 static void print_summary(const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
@@ -216,15 +230,19 @@ static void print_summary(const struct job *job)
         if (result->layers[i].error > worst->error)
             worst = &result->layers[i];
     }
-    printf("%s: %zu layers, %zu weights, %s in %s, one scale a %s\n", settings->output,
-           result->count, weights, settings->weights, ldnq_dtype_name(job->choice.dtype),
-           settings->granularity);
-    printf("%zu -> %zu bytes (%.2f times smaller), opset %d, %zu samples, %.1f s\n",
-           job->bytes_before, job->bytes_after,
-           (double)job->bytes_before / (double)job->bytes_after, job->choice.opset,
-           ldnq_samples_count(job->samples), cli_now() - job->start);
+    bool grown = job->bytes_after > job->bytes_before;
+    double ratio = (double)job->bytes_before / (double)job->bytes_after;
+    size_t samples = ldnq_samples_count(job->samples);
+    printf("%s: %zu layer%s, %zu weights, %s in %s, one scale a %s\n", settings->output,
+           result->count, result->count == 1 ? "" : "s", weights, settings->weights,
+           ldnq_dtype_name(job->choice.dtype), settings->granularity);
+    printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n",
+           job->bytes_before, job->bytes_after, grown ? 1 / ratio : ratio,
+           grown ? "larger" : "smaller", job->choice.opset, samples, samples == 1 ? "" : "s",
+           cli_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
+    print_kept(result);
     if (job->choice.narrowest != job->choice.dtype)
         printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
                ldnq_dtype_name(job->choice.narrowest), ldnq_dtype_name(job->choice.narrowest),
@@ -253,6 +271,15 @@ static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "error", result->error);
 }
 
+static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
+{
+    cJSON *item = cJSON_CreateObject();
+    return item && cJSON_AddItemToArray(list, item) &&
+           cJSON_AddStringToObject(item, "node", layer->node->label) &&
+           cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
+           cJSON_AddStringToObject(item, "reason", layer->refusal);
+}
+
 static bool fill_json(cJSON *root, const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
@@ -271,6 +298,10 @@ static bool fill_json(cJSON *root, const struct job *job)
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))
+            return false;
+    list = list ? cJSON_AddArrayToObject(root, "not_quantized") : NULL;
+    for (size_t i = 0; list && i < job->result->kept_count; i++)
+        if (!add_kept(list, &job->result->kept[i]))
             return false;
     return list != NULL;
 }

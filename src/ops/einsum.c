@@ -345,4 +345,5 @@ const struct ldnq_op ldnq_op_einsum = {
     .flows = LDNQ_ALL_INPUTS, .reads_in = LDNQ_ALL_INPUTS,
     .backward_scratch = einsum_backward_scratch,
     .backward = einsum_backward,
+    .keeps_weight = "weights of Einsum are not quantized",
 };

@@ -153,4 +153,5 @@ const struct ldnq_op ldnq_op_gather = {
     .forward = gather_forward,
     .flows = 1, .reads_in = 2,
     .backward = gather_backward,
+    .keeps_weight = "rows are looked up in it; only products are quantized",
 };

@@ -152,4 +152,5 @@ const struct ldnq_op ldnq_op_lstm = {
     .flows = 0xef, .reads_in = 0xff,
     .backward_scratch = ldnq_recurrent_backward_scratch,
     .backward = ldnq_recurrent_backward,
+    .keeps_weight = LDNQ_RECURRENT_KEEPS,
 };

@@ -107,6 +107,9 @@ struct ldnq_op {
     bool (*as_clamp)(const struct ldnq_node *node, struct ldnq_clamp *clamp);
     /* How its weight is quantized (ops/layer.h); NULL for operators without one. */
     const struct ldnq_op_layer *layer;
+    /* For operators without `layer` that models keep weights in: why those stay as
+     * they are, where an input is a float constant. NULL for all others. */
+    const char *keeps_weight;
 };
 
 #define LDNQ_OP(name) extern const struct ldnq_op ldnq_op_##name;

@@ -23,6 +23,9 @@
 /* A thread's spare memory in units of `hidden` floats, next to one for each row. */
 #define LDNQ_RECURRENT_SPARE ((size_t)16)
 
+/* Why no codes are fitted to W and R: the samples of R's input are its own outputs. */
+#define LDNQ_RECURRENT_KEEPS "weights of recurrent layers are not quantized"
+
 enum ldnq_recurrent_input {
     LDNQ_RECURRENT_X,
     LDNQ_RECURRENT_W,

@@ -64,4 +64,5 @@ const struct ldnq_op ldnq_op_rnn = {
     .flows = 0x2f, .reads_in = 0x3f,
     .backward_scratch = ldnq_recurrent_backward_scratch,
     .backward = ldnq_recurrent_backward,
+    .keeps_weight = LDNQ_RECURRENT_KEEPS,
 };

@@ -72,6 +72,26 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
     return LDNQ_OK;
 }
 
+/* An operator that is no layer but has a weight is listed all the same, so that
+ * nobody looks for it in vain. false when it has none. */
+static bool keeps_weight(const struct ldnq_node *node, struct ldnq_layer *layer)
+{
+    if (!node->op || !node->op->keeps_weight)
+        return false;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_value *weight = node->inputs[i];
+        if (!weight || !weight->constant || weight->constant->dtype != LDNQ_FLOAT)
+            continue;
+        layer->weight_input = i;
+        layer->weight = weight->constant;
+        layer->weight_name = weight->name;
+        layer->bias_name = "";
+        layer->refusal = node->op->keeps_weight;
+        return true;
+    }
+    return false;
+}
+
 enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
                                   struct ldnq_layer **layers, size_t *count,
                                   struct ldnq_error *err)
@@ -82,11 +102,13 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
-        if (!node->op || !node->op->layer)
-            continue;
-        struct ldnq_layer *layer = &(*layers)[(*count)++];
+        struct ldnq_layer *layer = &(*layers)[*count];
         *layer = (struct ldnq_layer){ .node = node, .place = i };
-        LDNQ_TRY(describe(layer, arena, err));
+        if (node->op && node->op->layer)
+            LDNQ_TRY(describe(layer, arena, err));
+        else if (!keeps_weight(node, layer))
+            continue;
+        (*count)++;
     }
     return LDNQ_OK;
 }

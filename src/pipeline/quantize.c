@@ -75,16 +75,19 @@ static enum ldnq_status allocate_call(struct run *run, const struct ldnq_layer *
 
 static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
 {
-    struct ldnq_layer *layers;
-    size_t count;
-    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &layers, &count, err));
+    struct ldnq_selection selection;
+    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &selection, err));
+    const struct ldnq_layer *layers = selection.layers;
+    size_t count = selection.count;
     struct ldnq_quantization *result = ldnq_arena_alloc(run->arena, 1, sizeof *result, err);
     run->file_weight = ldnq_arena_alloc(run->arena, count, sizeof *run->file_weight, err);
     if (!result || !run->file_weight)
         return LDNQ_NOMEM;
     *result = (struct ldnq_quantization){ .codebook = run->options->codebook,
                                           .granularity = run->options->granularity,
-                                          .count = count };
+                                          .count = count,
+                                          .kept = selection.kept,
+                                          .kept_count = selection.kept_count };
     result->layers = ldnq_arena_alloc(run->arena, count, sizeof *result->layers, err);
     if (!result->layers)
         return LDNQ_NOMEM;

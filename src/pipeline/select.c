@@ -45,7 +45,7 @@ static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < count; i++)
         ldnq_text_item(&text, "; ", "'%s': %s", layers[i].node->label,
-                       layers[i].refusal ? layers[i].refusal : "left out by --skip or --only");
+                       layers[i].refusal);
     ldnq_text_end(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no layer to quantize%s%s", graph->file,
                      count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
@@ -53,26 +53,30 @@ static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
 
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
-                                    struct ldnq_arena *arena, struct ldnq_layer **layers,
-                                    size_t *count, struct ldnq_error *err)
+                                    struct ldnq_arena *arena, struct ldnq_selection *selection,
+                                    struct ldnq_error *err)
 {
     struct ldnq_layer *all;
-    size_t all_count;
-    LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &all_count, err));
-    LDNQ_TRY(check_patterns(graph, "--skip", options->skip, options->skip_count, all, all_count,
-                            err));
-    LDNQ_TRY(check_patterns(graph, "--only", options->only, options->only_count, all, all_count,
-                            err));
-    *layers = ldnq_arena_alloc(arena, all_count, sizeof **layers, err);
-    *count = 0;
-    if (!*layers)
+    size_t count;
+    LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &count, err));
+    LDNQ_TRY(check_patterns(graph, "--skip", options->skip, options->skip_count, all, count, err));
+    LDNQ_TRY(check_patterns(graph, "--only", options->only, options->only_count, all, count, err));
+    *selection = (struct ldnq_selection){
+        .layers = ldnq_arena_alloc(arena, count, sizeof *selection->layers, err),
+        .kept = ldnq_arena_alloc(arena, count, sizeof *selection->kept, err),
+    };
+    if (!selection->layers || !selection->kept)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < all_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const struct ldnq_node *node = all[i].node;
         bool wanted =
             !options->only_count || matches_any(node, options->only, options->only_count);
-        if (wanted && !all[i].refusal && !matches_any(node, options->skip, options->skip_count))
-            (*layers)[(*count)++] = all[i];
+        if (!wanted || matches_any(node, options->skip, options->skip_count))
+            all[i].refusal = "left out by --skip or --only";
+        if (!all[i].refusal)
+            selection->layers[selection->count++] = all[i];
+        else if (all[i].weight)
+            selection->kept[selection->kept_count++] = all[i];
     }
-    return *count ? LDNQ_OK : nothing_left(graph, all, all_count, err);
+    return selection->count ? LDNQ_OK : nothing_left(graph, all, count, err);
 }

@@ -4,11 +4,19 @@
 
 #include <ldnq/pipeline.h>
 
-/* The layers that are to be quantized, in order. Errors: USAGE (a pattern that
- * matches no layer, no layer left: with the reasons), NOMEM. */
+struct ldnq_selection {
+    struct ldnq_layer *layers; /* that are to be quantized, in order */
+    size_t count;
+    struct ldnq_layer *kept; /* that have a constant weight and stay as they are; each
+                                with its refusal */
+    size_t kept_count;
+};
+
+/* Errors: USAGE (a pattern that matches no layer, no layer left: with the reasons),
+ * NOMEM. */
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
-                                    struct ldnq_arena *arena, struct ldnq_layer **layers,
-                                    size_t *count, struct ldnq_error *err);
+                                    struct ldnq_arena *arena, struct ldnq_selection *selection,
+                                    struct ldnq_error *err);
 
 #endif

@@ -532,6 +532,35 @@ def test_a_grouped_transposed_conv_should_stay_float(tmp_path):
     assert [q.readers[0].name for q in made] == ["fine"]
 
 
+def looked_up_and_recurrent():
+    """An embedding, an LSTM and a linear layer."""
+    nodes = [small.node("Gather", "table i", "e", name="embedding"),
+             small.node("LSTM", "e w r", "s", name="recurrent", hidden_size=4),
+             small.node("Squeeze", "s one", "t"), small.node("MatMul", "t h", "y", name="head")]
+    return model(nodes, {"x": ["n", 3]}, {"y": ["n", 3, 2]}, {
+        "table": weights(9, 5), "w": weights(1, 16, 5), "r": weights(1, 16, 4),
+        "h": weights(4, 2), "one": np.array([1], np.int64)})
+
+
+def test_weights_that_stay_should_be_named_with_the_reason(tmp_path):
+    proto = looked_up_and_recurrent()
+    proto.graph.node.insert(0, small.node("Cast", "x", "i", to=TensorProto.INT64))
+    source = save(proto, tmp_path / "m.onnx")
+    np.save(tmp_path / "calib.npy", np.arange(18).reshape(6, 3).astype(np.float32) % 9)
+    arguments = [source, tmp_path / "q.onnx", tmp_path / "calib.npy"]
+    said = quantize(*arguments)
+    assert [layer["node"] for layer in said["layers"]] == ["head"]
+    reasons = {kept["node"]: kept["reason"] for kept in said["not_quantized"]}
+    assert list(reasons) == ["embedding", "recurrent"]
+    assert "looked up" in reasons["embedding"] and "recurrent" in reasons["recurrent"]
+    assert {n: seen["reason"] for n, seen in inspect(source).items() if n != "head"} == reasons
+    printed = support.succeed("quantize", source, "-o", arguments[1], "--calib", arguments[2])
+    for name, reason in reasons.items():
+        assert f"'{name}': {reason}" in printed.stdout
+    said = quantize(DIGIT_FILES[0], arguments[1], DIGITS / "calib", "--skip", "*/stem/*")
+    assert [kept["reason"] for kept in said["not_quantized"]] == ["left out by --skip or --only"]
+
+
 def test_skip_and_only_should_choose_by_name_and_by_pattern(tmp_path):
     def chosen(*options):
         said = quantize(DIGIT_FILES[0], tmp_path / "q.onnx", DIGITS / "calib", "--solver", "rtn",
