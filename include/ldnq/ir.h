@@ -84,6 +84,8 @@ struct ldnq_shape {
     int64_t dim[LDNQ_MAX_RANK];
 };
 
+struct ldnq_graph;
+
 struct ldnq_tensor {
     enum ldnq_dtype dtype;
     struct ldnq_shape shape;
@@ -103,7 +105,6 @@ size_t ldnq_tensor_count(const struct ldnq_tensor *tensor);
 
 /* "(N,3,32,32)" into text, cut at size; returns text. Symbols of `graph` print
  * by name; without a graph, as '?'. */
-struct ldnq_graph;
 #define LDNQ_SHAPE_TEXT 160
 char *ldnq_shape_print(const struct ldnq_shape *shape, const struct ldnq_graph *graph, char *text,
                        size_t size);
@@ -124,7 +125,8 @@ enum ldnq_attr_kind {
     LDNQ_ATTR_FLOATS,
     LDNQ_ATTR_INTS,
     LDNQ_ATTR_STRINGS,
-    LDNQ_ATTR_OTHER, /* graphs, types, sparse tensors: present, not read */
+    LDNQ_ATTR_GRAPH, /* a body of If, Loop or Scan */
+    LDNQ_ATTR_OTHER, /* other graphs, types, sparse tensors: present, not read */
 };
 
 struct ldnq_attr {
@@ -134,6 +136,7 @@ struct ldnq_attr {
     int64_t i;
     const char *s; /* NUL-terminated copy */
     const struct ldnq_tensor *t;
+    struct ldnq_graph *g;
     size_t count; /* of floats, ints or strings */
     const float *floats;
     const int64_t *ints;
@@ -159,6 +162,7 @@ struct ldnq_value {
     const struct ldnq_node *folded_from;
     bool from_codes; /* computed from a DequantizeLinear of constants */
     bool is_input, is_output;
+    bool is_no_tensor; /* declared as a sequence, an optional or a map */
     /* One that the file gives as an initializer, and which nothing overrides. */
     bool is_initializer;
 };
@@ -178,19 +182,35 @@ struct ldnq_node {
     struct ldnq_value **inputs;  /* NULL where an optional input is left out */
     struct ldnq_value **outputs; /* the same for outputs */
     size_t capture_count;
-    struct ldnq_value **captures; /* outer values that its subgraphs read */
+    /* Values of its graph that its subgraphs read; of a node whose subgraphs are graphs
+     * here they are its last inputs as well. */
+    struct ldnq_value **captures;
     size_t attr_count;
     const struct ldnq_attr *attrs;
     const struct ldnq_op *op; /* NULL until ldnq_ops_bind */
     const void *op_attrs;     /* what op->read made */
-    const void *origin;       /* the loader's; opaque, kept through passes */
+    /* The loader's; opaque, kept through passes. NULL for what is not a node of the
+     * file's main graph, and can't be changed there: `within` then says of what it
+     * is a part, "function 'com.x.Block'" or "a branch of If 'cond'". */
+    const void *origin;
+    const char *within;
     /* Nodes of the file that passes merged into this one (a BatchNormalization
      * folded into a convolution), in the order of the merges. */
     size_t merged_count;
     struct ldnq_node **merged;
 };
 
+/* A value of the graph around a subgraph, and what stands for it inside. */
+struct ldnq_capture {
+    struct ldnq_value *outer, *inner;
+};
+
+/* The graph of a file, or a subgraph: a body that a node has as an attribute. Each
+ * has nodes and values of its own; symbols are those of the outermost graph. */
 struct ldnq_graph {
+    struct ldnq_graph *outer; /* the graph around this subgraph; NULL for the outermost */
+    size_t capture_count, capture_capacity;
+    struct ldnq_capture *captures; /* what a subgraph reads of `outer` */
     struct ldnq_arena *arena;
     const char *name;
     const char *file; /* for messages */
@@ -218,6 +238,16 @@ enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *n
 /* A symbol; the same name gives the same symbol, NULL always a new one. */
 enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
                                    struct ldnq_error *err);
+/* A value of the subgraph `graph` that stands for `outer`, with all that is known of
+ * it. Errors: NOMEM. */
+enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
+                                    struct ldnq_value *outer, struct ldnq_value **inner,
+                                    struct ldnq_error *err);
+/* Takes in a value of another graph, under a new index. Errors: NOMEM. */
+enum ldnq_status ldnq_graph_adopt(struct ldnq_graph *graph, struct ldnq_value *value,
+                                  struct ldnq_error *err);
+/* Type, shape, and what is known of the data. */
+void ldnq_value_take_facts(struct ldnq_value *value, const struct ldnq_value *from);
 /* NULL when there is none. */
 const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbol);
 struct ldnq_value *ldnq_graph_find_value(const struct ldnq_graph *graph, const char *name);

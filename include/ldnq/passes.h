@@ -17,9 +17,17 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
 
 /* Works out types and shapes, symbols included, and computes ahead of data what
  * can be: nodes with constant inputs, and shape arithmetic in which symbols only
- * pass through. Large results are left to run time. Nodes without operator make values of unknown shape.
- * Errors: MODEL (inputs that don't fit a node), NOMEM. */
+ * pass through. Large results are left to run time. Nodes without operator, and those that fail,
+ * make values of unknown type and shape. Bodies of If, Loop and Scan are looked into;
+ * the branch that an If with a known condition takes stands in its place afterwards.
+ * Errors, with the list of all nodes that can't be executed and why: UNSUPPORTED,
+ * MODEL (inputs that don't fit a node); NOMEM. */
 enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err);
+
+/* Binds operators, takes out what nothing reads, and folds. Errors: UNSUPPORTED or
+ * MODEL with the list of all nodes that can't be executed and why; what can be known
+ * of the others is known even then. */
+enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Merges a BatchNormalization into the convolution, or the Gemm whose bias counts,
  * in front of it, where nothing else reads what lies between: y = s*(conv(x)) +

@@ -10,7 +10,6 @@
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
-#include "ops/op.h"
 
 struct view {
     struct cli_session session;
@@ -37,16 +36,11 @@ static bool bind_batch(struct ldnq_graph *graph)
 static enum ldnq_status bind_and_fold(struct view *view, struct ldnq_error *err)
 {
     struct cli_session *session = &view->session;
-    enum ldnq_status status = ldnq_ops_bind(session->graph, err);
-    if (status == LDNQ_UNSUPPORTED) {
-        view->refused = ldnq_arena_strdup(session->arena, err->message, err);
-        if (!view->refused)
-            return LDNQ_NOMEM;
-    } else if (status != LDNQ_OK) {
+    enum ldnq_status status = ldnq_pass_bind_and_fold(session->graph, err);
+    if (status != LDNQ_UNSUPPORTED)
         return status;
-    }
-    LDNQ_TRY(ldnq_pass_dead(session->graph, err));
-    return ldnq_pass_fold(session->graph, err);
+    view->refused = ldnq_arena_strdup(session->arena, err->message, err);
+    return view->refused ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 static enum ldnq_status look(struct view *view, struct ldnq_error *err)

@@ -1,6 +1,6 @@
 #include "base/alloc.h"
 #include "base/size.h"
-#include "exec/state.h"
+#include "exec/bodies.h"
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -30,7 +30,9 @@ static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
     exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
     exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
     exec->unwanted = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->unwanted, err);
-    return exec->slots && exec->in && exec->out && exec->unwanted ? LDNQ_OK : LDNQ_NOMEM;
+    if (!exec->slots || !exec->in || !exec->out || !exec->unwanted)
+        return LDNQ_NOMEM;
+    return ldnq_control_init(exec, err);
 }
 
 enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
@@ -57,6 +59,7 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
         return;
     if (exec->slots)
         ldnq_exec_reset(exec);
+    ldnq_control_finish(exec);
     ldnq_buffers_finish(&exec->buffers);
     ldnq_free(exec->scratch);
     ldnq_arena_destroy(exec->arena);
@@ -220,6 +223,8 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
 {
     const struct ldnq_node *node = exec->graph->nodes[place];
     LDNQ_TRY(gather_inputs(exec, node, err));
+    if ((node->op->flags & LDNQ_OP_CONTROL) && !exec->rehearsal)
+        return ldnq_control_run(exec, place, err);
     struct ldnq_op_call call = {
         .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
         .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,

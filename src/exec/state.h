@@ -25,6 +25,8 @@ struct ldnq_exec {
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
     struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */
+    /* By node: executors of the bodies of one that has bodies (exec/bodies.h). */
+    struct ldnq_exec *(*bodies)[2];
     void *scratch;
     size_t scratch_size;
     /* Nothing is computed: outputs get the shapes that they had last, and buffers

@@ -70,6 +70,8 @@ enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *n
 enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
                                    struct ldnq_error *err)
 {
+    while (graph->outer)
+        graph = graph->outer;
     for (size_t i = 0; name && i < graph->symbol_count; i++) {
         if (graph->symbols[i] && strcmp(graph->symbols[i], name) == 0) {
             *symbol = LDNQ_SYMBOL_BASE + (int64_t)i;
@@ -89,6 +91,8 @@ enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, i
 
 const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbol)
 {
+    while (graph->outer)
+        graph = graph->outer;
     size_t index = (size_t)(symbol - LDNQ_SYMBOL_BASE);
     return ldnq_is_symbol(symbol) && index < graph->symbol_count ? graph->symbols[index] : NULL;
 }
@@ -115,6 +119,48 @@ struct ldnq_node *ldnq_graph_find_node(const struct ldnq_graph *graph, const cha
         }
     }
     return matches == 1 ? by_name : NULL;
+}
+
+enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
+                                    struct ldnq_value *outer, struct ldnq_value **inner,
+                                    struct ldnq_error *err)
+{
+    if (graph->capture_count == graph->capture_capacity) {
+        size_t capacity = ldnq_size_max(8, 2 * graph->capture_capacity);
+        struct ldnq_capture *larger = ldnq_arena_alloc(graph->arena, capacity, sizeof *larger, err);
+        if (!larger)
+            return LDNQ_NOMEM;
+        if (graph->capture_count)
+            memcpy(larger, graph->captures, graph->capture_count * sizeof *larger);
+        graph->captures = larger;
+        graph->capture_capacity = capacity;
+    }
+    LDNQ_TRY(ldnq_graph_add_value(graph, name, inner, err));
+    ldnq_value_take_facts(*inner, outer);
+    graph->captures[graph->capture_count++] = (struct ldnq_capture){ outer, *inner };
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_adopt(struct ldnq_graph *graph, struct ldnq_value *value,
+                                  struct ldnq_error *err)
+{
+    void *values = graph->values;
+    LDNQ_TRY(grow(graph->arena, &values, graph->value_count, &graph->value_capacity, err));
+    graph->values = values;
+    value->index = graph->value_count;
+    graph->values[graph->value_count++] = value;
+    return LDNQ_OK;
+}
+
+void ldnq_value_take_facts(struct ldnq_value *value, const struct ldnq_value *from)
+{
+    value->dtype = from->dtype;
+    value->shape = from->shape;
+    value->constant = from->constant;
+    value->content = from->content;
+    value->folded_from = from->folded_from;
+    value->from_codes = from->from_codes;
+    value->is_no_tensor = from->is_no_tensor;
 }
 
 const struct ldnq_attr *ldnq_node_attr(const struct ldnq_node *node, const char *name)

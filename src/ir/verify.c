@@ -51,6 +51,33 @@ static enum ldnq_status verify_values(const struct ldnq_graph *graph, bool *made
                              graph->file, value->name, value->index, i);
         made[i] = value->is_input || value->constant;
     }
+    for (size_t i = 0; i < graph->capture_count; i++) {
+        const struct ldnq_value *inner = graph->captures[i].inner;
+        if (!belongs(graph, inner))
+            return ldnq_fail(err, LDNQ_MODEL, "%s: captured '%s' is not of its graph", graph->file,
+                             inner->name);
+        made[inner->index] = true;
+    }
+    return LDNQ_OK;
+}
+
+/* Bodies read values of this graph that are there when the node runs. */
+static enum ldnq_status verify_bodies(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                      const bool *made, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < node->attr_count; i++) {
+        const struct ldnq_graph *body = node->attrs[i].g;
+        if (node->attrs[i].kind != LDNQ_ATTR_GRAPH)
+            continue;
+        for (size_t k = 0; k < body->capture_count; k++) {
+            const struct ldnq_value *outer = body->captures[k].outer;
+            if (!belongs(graph, outer) || !made[outer->index])
+                return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
+                                      "reads '%s' in a body, which nothing before it makes",
+                                      outer->name);
+        }
+        LDNQ_TRY(ldnq_graph_verify(body, err));
+    }
     return LDNQ_OK;
 }
 
@@ -60,6 +87,7 @@ static enum ldnq_status verify_with(const struct ldnq_graph *graph, bool *made,
     LDNQ_TRY(verify_values(graph, made, err));
     for (size_t i = 0; i < graph->node_count; i++) {
         LDNQ_TRY(verify_reads(graph, graph->nodes[i], made, err));
+        LDNQ_TRY(verify_bodies(graph, graph->nodes[i], made, err));
         LDNQ_TRY(verify_writes(graph, graph->nodes[i], made, err));
     }
     for (size_t i = 0; i < graph->output_count; i++)

@@ -114,16 +114,17 @@ static enum ldnq_status read_value(const Onnx__AttributeProto *proto, struct ldn
     }
 }
 
-enum ldnq_status ldnq_attrs_read(const Onnx__NodeProto *node, struct ldnq_arena *arena,
-                                 const struct ldnq_attr **out, struct ldnq_error *err)
+enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t count,
+                                 struct ldnq_arena *arena, struct ldnq_attr **out,
+                                 struct ldnq_error *err)
 {
-    struct ldnq_attr *attrs = ldnq_arena_alloc(arena, node->n_attribute, sizeof *attrs, err);
+    struct ldnq_attr *attrs = ldnq_arena_alloc(arena, count, sizeof *attrs, err);
     *out = attrs;
     if (!attrs)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < node->n_attribute; i++) {
-        const Onnx__AttributeProto *proto = node->attribute[i];
-        attrs[i].name = ldnq_or_empty(proto->name);
+    for (size_t i = 0; i < count; i++) {
+        const Onnx__AttributeProto *proto = sources[i].proto;
+        attrs[i].name = sources[i].name;
         attrs[i].kind = LDNQ_ATTR_OTHER;
         if (proto->ref_attr_name && *proto->ref_attr_name)
             continue;

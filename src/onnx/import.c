@@ -20,10 +20,17 @@ enum ldnq_status ldnq_import_fail(const struct ldnq_import *import, struct ldnq_
     return status;
 }
 
+/* ---- names --------------------------------------------------------------------------- */
+
 struct ldnq_value *ldnq_import_find(const struct ldnq_import *import, const char *name)
 {
     const struct ldnq_name *entry = ldnq_names_find(&import->values, name);
     return entry ? entry->pointer : NULL;
+}
+
+bool ldnq_import_has(const struct ldnq_import *import, const char *name)
+{
+    return ldnq_names_find(&import->values, name) != NULL;
 }
 
 static const char *maker_of(const struct ldnq_value *value)
@@ -31,41 +38,64 @@ static const char *maker_of(const struct ldnq_value *value)
     return value->is_initializer ? "an initializer" : value->is_input ? "a graph input" : "a node";
 }
 
-enum ldnq_status ldnq_import_value(struct ldnq_import *import, const char *name, const char *maker,
-                                   struct ldnq_value **out, struct ldnq_error *err)
+/* What a value of an inner scope is called: no value of the file is, and no other. */
+static enum ldnq_status inner_name(struct ldnq_import *import, const char *name, const char **out,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_import_all *all = import->all;
+    struct ldnq_name *entry;
+    const char *full = ldnq_arena_printf(all->scratch, err, "%s%s", import->prefix, name);
+    while (full && (ldnq_names_find(&all->model->names, full) ||
+                    ldnq_names_find(&all->taken, full)))
+        full = ldnq_arena_printf(all->scratch, err, "%s%s#%zu", import->prefix, name,
+                                 ++all->serial);
+    *out = full;
+    return full ? ldnq_names_put(&all->taken, full, &entry, err) : LDNQ_NOMEM;
+}
+
+static enum ldnq_status put(struct ldnq_import *import, const char *name,
+                            struct ldnq_value *value, struct ldnq_error *err)
 {
     struct ldnq_name *entry;
-    const struct ldnq_value *before = ldnq_import_find(import, name);
-    if (before)
-        return ldnq_fail(err, LDNQ_MODEL, "%s: value '%s' is made twice, by %s and by %s",
-                         import->graph->file, name, maker_of(before), maker ? maker : "a node");
-    LDNQ_TRY(ldnq_graph_add_value(import->graph, name, out, err));
-    LDNQ_TRY(ldnq_names_put(&import->values, (*out)->name, &entry, err));
-    entry->pointer = *out;
+    LDNQ_TRY(ldnq_names_put(&import->values, name, &entry, err));
+    entry->pointer = value;
     return LDNQ_OK;
 }
 
-static enum ldnq_status import_outputs(struct ldnq_import *import, struct ldnq_error *err)
+enum ldnq_status ldnq_import_value(struct ldnq_import *import, const char *name, const char *maker,
+                                   struct ldnq_value **out, struct ldnq_error *err)
 {
-    struct ldnq_graph *graph = import->graph;
-    const Onnx__GraphProto *proto = import->model->proto->graph;
-    if (!proto->n_output)
-        return ldnq_fail(err, LDNQ_MODEL, "%s: the graph has no outputs", graph->file);
-    graph->outputs = ldnq_arena_alloc(graph->arena, proto->n_output, sizeof *graph->outputs, err);
-    if (!graph->outputs)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < proto->n_output; i++) {
-        const char *name = ldnq_or_empty(proto->output[i]->name);
-        struct ldnq_value *value = ldnq_import_find(import, name);
-        if (!value)
-            return ldnq_fail(err, LDNQ_MODEL,
-                             "%s: graph output '%s' is made by no node, input or initializer",
-                             graph->file, name);
-        value->is_output = true;
-        graph->outputs[graph->output_count++] = value;
-    }
-    return LDNQ_OK;
+    const struct ldnq_value *before = ldnq_import_find(import, name);
+    const char *full = name;
+    if (before)
+        return ldnq_fail(err, LDNQ_MODEL, "%s: value '%s' is made twice, by %s and by %s",
+                         import->graph->file, name, maker_of(before), maker ? maker : "a node");
+    if (import->within)
+        LDNQ_TRY(inner_name(import, name, &full, err));
+    LDNQ_TRY(ldnq_graph_add_value(import->graph, full, out, err));
+    return put(import, name, *out, err);
 }
+
+enum ldnq_status ldnq_import_read(struct ldnq_import *import, const char *name, bool *found,
+                                  struct ldnq_value **value, struct ldnq_error *err)
+{
+    struct ldnq_value *outer;
+    const char *full;
+    *found = ldnq_import_has(import, name);
+    *value = ldnq_import_find(import, name);
+    if (*found || !import->outer)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_import_read(import->outer, name, found, &outer, err));
+    if (!*found)
+        return LDNQ_OK;
+    if (outer) {
+        LDNQ_TRY(inner_name(import, name, &full, err));
+        LDNQ_TRY(ldnq_graph_capture(import->graph, full, outer, value, err));
+    }
+    return put(import, name, *value, err);
+}
+
+/* ---- the model ------------------------------------------------------------------------- */
 
 static enum ldnq_status check_opset(const struct ldnq_model *model, struct ldnq_error *err)
 {
@@ -92,32 +122,51 @@ static enum ldnq_status check_opset(const struct ldnq_model *model, struct ldnq_
     return LDNQ_OK;
 }
 
-static enum ldnq_status import_all(struct ldnq_import *import, struct ldnq_arena *arena,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_import_graph(struct ldnq_import *import, struct ldnq_error *err)
 {
-    const struct ldnq_model *model = import->model;
-    ldnq_names_init(&import->values, import->scratch);
-    LDNQ_TRY(ldnq_graph_create(arena, ldnq_or_empty(model->proto->graph->name), model->path,
-                               &import->graph, err));
+    struct ldnq_import_list list = { .next_index = import->proto->n_node };
+    list.end = &list.first;
+    import->list = &list;
     LDNQ_TRY(ldnq_import_initializers(import, err));
     LDNQ_TRY(ldnq_import_inputs(import, err));
-    LDNQ_TRY(ldnq_import_nodes(import, err));
+    LDNQ_TRY(ldnq_import_nodes(import, import->proto->node, import->proto->n_node, err));
     LDNQ_TRY(ldnq_import_edges(import, err));
-    LDNQ_TRY(import_outputs(import, err));
+    LDNQ_TRY(ldnq_import_outputs(import, err));
     return ldnq_graph_sort(import->graph, err);
+}
+
+static enum ldnq_status import_all(struct ldnq_import_all *all, struct ldnq_graph **out,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_model *model = all->model;
+    struct ldnq_import import = {
+        .all = all, .proto = model->proto->graph, .opsets = model->proto->opset_import,
+        .opset_count = model->proto->n_opset_import, .prefix = "",
+    };
+    ldnq_names_init(&all->functions, all->scratch);
+    ldnq_names_init(&all->taken, all->scratch);
+    ldnq_names_init(&import.values, all->scratch);
+    LDNQ_TRY(ldnq_import_functions(all, err));
+    LDNQ_TRY(ldnq_graph_create(all->arena, ldnq_or_empty(model->proto->graph->name), model->path,
+                               &import.graph, err));
+    if (!import.proto->n_output)
+        return ldnq_fail(err, LDNQ_MODEL, "%s: the graph has no outputs", model->path);
+    *out = import.graph;
+    return ldnq_import_graph(&import, err);
 }
 
 enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
                                    struct ldnq_graph **out, struct ldnq_error *err)
 {
     struct ldnq_error ignored;
-    struct ldnq_import import = { .model = model };
+    struct ldnq_import_all all = { .model = model, .arena = arena };
+    struct ldnq_graph *graph = NULL;
     if (!err)
         err = &ignored;
     LDNQ_TRY(check_opset(model, err));
-    LDNQ_TRY(ldnq_arena_create(&import.scratch, err));
-    enum ldnq_status status = import_all(&import, arena, err);
-    ldnq_arena_destroy(import.scratch);
-    *out = status == LDNQ_OK ? import.graph : NULL;
+    LDNQ_TRY(ldnq_arena_create(&all.scratch, err));
+    enum ldnq_status status = import_all(&all, &graph, err);
+    ldnq_arena_destroy(all.scratch);
+    *out = status == LDNQ_OK ? graph : NULL;
     return status;
 }

@@ -21,9 +21,13 @@ static enum ldnq_status wrap(struct ldnq_import *import, enum ldnq_dtype dtype, 
 }
 
 static enum ldnq_status from_sparse(struct ldnq_import *import, const struct ldnq_node *node,
+                                    const struct ldnq_attr_source *attrs,
                                     const struct ldnq_tensor **out, struct ldnq_error *err)
 {
-    const Onnx__AttributeProto *proto = ldnq_attr_find(node->origin, "sparse_value");
+    const Onnx__AttributeProto *proto = NULL;
+    for (size_t i = 0; i < node->attr_count; i++)
+        if (strcmp(attrs[i].name, "sparse_value") == 0)
+            proto = attrs[i].proto;
     struct ldnq_tensor *tensor;
     if (!proto || !proto->sparse_tensor)
         return LDNQ_OK;
@@ -34,6 +38,7 @@ static enum ldnq_status from_sparse(struct ldnq_import *import, const struct ldn
 
 /* Strings have no data in the IR, so a Constant of them stays a node. */
 enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct ldnq_node *node,
+                                      const struct ldnq_attr_source *attrs,
                                       const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     *out = NULL;
@@ -54,5 +59,5 @@ enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct l
             return wrap(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
         return LDNQ_OK;
     }
-    return from_sparse(import, node, out, err);
+    return from_sparse(import, node, attrs, out, err);
 }

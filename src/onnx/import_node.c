@@ -2,53 +2,95 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "onnx/attrs.h"
 #include "onnx/import.h"
 #include "onnx/visit.h"
 
 /* ---- nodes ---------------------------------------------------------------------------- */
 
-static int opset_of(const Onnx__ModelProto *model, const char *domain)
+static int opset_of(const struct ldnq_import *import, const char *domain)
 {
     if (ldnq_is_onnx_domain(domain))
-        return ldnq_opset_in(model->opset_import, model->n_opset_import);
-    for (size_t i = 0; i < model->n_opset_import; i++) {
-        int64_t version = model->opset_import[i]->version;
-        if (strcmp(ldnq_or_empty(model->opset_import[i]->domain), domain) == 0)
+        return ldnq_opset_in(import->opsets, import->opset_count);
+    for (size_t i = 0; i < import->opset_count; i++) {
+        int64_t version = import->opsets[i]->version;
+        if (strcmp(ldnq_or_empty(import->opsets[i]->domain), domain) == 0)
             return version < 0 || version > INT_MAX ? INT_MAX : (int)version;
     }
     return 0;
 }
 
-static enum ldnq_status read_node(struct ldnq_import *import, const Onnx__NodeProto *proto,
-                                  size_t index, struct ldnq_node **out, struct ldnq_error *err)
+enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op_type,
+                                      const char *domain, size_t inputs, size_t outputs,
+                                      struct ldnq_node **out, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = import->graph->arena;
     struct ldnq_node *node = ldnq_arena_alloc(arena, 1, sizeof *node, err);
     *out = node;
     if (!node)
         return LDNQ_NOMEM;
-    node->name = ldnq_or_empty(proto->name);
-    node->op_type = ldnq_or_empty(proto->op_type);
-    node->domain = ldnq_is_onnx_domain(proto->domain) ? "" : proto->domain;
-    node->opset = opset_of(import->model->proto, node->domain);
-    node->index = index;
-    node->origin = proto;
-    node->input_count = proto->n_input;
-    node->output_count = proto->n_output;
-    node->inputs = ldnq_arena_alloc(arena, proto->n_input, sizeof *node->inputs, err);
-    node->outputs = ldnq_arena_alloc(arena, proto->n_output, sizeof *node->outputs, err);
-    if (!node->inputs || !node->outputs)
-        return LDNQ_NOMEM;
-    if (!*node->op_type)
-        return ldnq_import_fail(import, node, LDNQ_MODEL, err, "has no operator type");
-    node->attr_count = proto->n_attribute;
-    enum ldnq_status status = ldnq_attrs_read(proto, arena, &node->attrs, err);
-    if (status != LDNQ_OK) {
-        struct ldnq_error inner = *err;
-        ldnq_import_fail(import, node, status, err, "%s", inner.message);
-    }
-    return status;
+    node->name = "";
+    node->op_type = op_type;
+    node->domain = ldnq_is_onnx_domain(domain) ? "" : domain;
+    node->opset = opset_of(import, node->domain);
+    node->within = import->within;
+    node->input_count = inputs;
+    node->output_count = outputs;
+    node->inputs = ldnq_arena_alloc(arena, inputs, sizeof *node->inputs, err);
+    node->outputs = ldnq_arena_alloc(arena, outputs, sizeof *node->outputs, err);
+    return node->inputs && node->outputs ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+/* In inner scopes the name says where the node comes from: "call/conv",
+ * "If#3/then_branch/Add#0". */
+static enum ldnq_status name_node(struct ldnq_import *import, const Onnx__NodeProto *proto,
+                                  size_t at, struct ldnq_node *node, struct ldnq_error *err)
+{
+    const char *name = ldnq_or_empty(proto->name);
+    node->name = name;
+    node->index = at;
+    node->origin = import->within ? NULL : proto;
+    if (!import->within)
+        return LDNQ_OK;
+    struct ldnq_arena *arena = import->graph->arena;
+    node->name = *name ? ldnq_arena_printf(arena, err, "%s%s", import->prefix, name)
+                       : ldnq_arena_printf(arena, err, "%s%s#%zu", import->prefix, node->op_type,
+                                           at);
+    if (ldnq_import_is_body(import))
+        node->index = import->list->next_index++;
+    return node->name ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static enum ldnq_status read_attrs(struct ldnq_import *import, struct ldnq_node *node,
+                                   const struct ldnq_attr_source *sources, struct ldnq_error *err)
+{
+    struct ldnq_attr *attrs;
+    enum ldnq_status status =
+        ldnq_attrs_read(sources, node->attr_count, import->graph->arena, &attrs, err);
+    node->attrs = attrs;
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    node->attr_count = 0;
+    struct ldnq_error inner = *err;
+    return ldnq_import_fail(import, node, status, err, "%s", inner.message);
+}
+
+/* In a function's body what the caller wants of it has been made already. */
+enum ldnq_status ldnq_import_output(struct ldnq_import *import, struct ldnq_node *node,
+                                    const char *name, struct ldnq_value **out,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_name *entry;
+    const struct ldnq_name *wanted =
+        ldnq_import_is_body(import) ? ldnq_names_find(&import->call->outputs, name) : NULL;
+    if (ldnq_import_has(import, name))
+        return ldnq_import_fail(import, node, LDNQ_MODEL, err,
+                                "its output '%s' is made elsewhere too", name);
+    if (!wanted)
+        return ldnq_import_value(import, name, NULL, out, err);
+    *out = wanted->pointer;
+    LDNQ_TRY(ldnq_names_put(&import->values, name, &entry, err));
+    entry->pointer = *out;
+    return LDNQ_OK;
 }
 
 static enum ldnq_status import_outputs(struct ldnq_import *import, struct ldnq_node *node,
@@ -57,10 +99,7 @@ static enum ldnq_status import_outputs(struct ldnq_import *import, struct ldnq_n
     for (size_t i = 0; i < proto->n_output; i++) {
         if (!*proto->output[i])
             continue;
-        if (ldnq_import_find(import, proto->output[i]))
-            return ldnq_import_fail(import, node, LDNQ_MODEL, err,
-                                    "its output '%s' is made elsewhere too", proto->output[i]);
-        LDNQ_TRY(ldnq_import_value(import, proto->output[i], NULL, &node->outputs[i], err));
+        LDNQ_TRY(ldnq_import_output(import, node, proto->output[i], &node->outputs[i], err));
         node->outputs[i]->producer = node;
     }
     return LDNQ_OK;
@@ -74,14 +113,14 @@ static bool holds_strings(const struct ldnq_node *node)
 }
 
 static enum ldnq_status make_constant(struct ldnq_import *import, struct ldnq_node *node,
-                                      bool *is_constant, struct ldnq_error *err)
+                                      const struct ldnq_attr_source *attrs, bool *is_constant, struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor;
     *is_constant = false;
     if (*node->domain || strcmp(node->op_type, "Constant") != 0 || node->output_count != 1 ||
         !node->outputs[0])
         return LDNQ_OK;
-    enum ldnq_status status = ldnq_import_constant(import, node, &tensor, err);
+    enum ldnq_status status = ldnq_import_constant(import, node, attrs, &tensor, err);
     if (status != LDNQ_OK) {
         struct ldnq_error inner = *err;
         return ldnq_import_fail(import, node, status, err, "%s", inner.message);
@@ -98,22 +137,49 @@ static enum ldnq_status make_constant(struct ldnq_import *import, struct ldnq_no
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_import_nodes(struct ldnq_import *import, struct ldnq_error *err)
+enum ldnq_status ldnq_import_add_use(struct ldnq_import *import, struct ldnq_node *node,
+                                     const Onnx__NodeProto *proto,
+                                     const struct ldnq_attr_source *attrs, size_t attr_count,
+                                     struct ldnq_error *err)
 {
-    struct ldnq_graph *graph = import->graph;
-    const Onnx__GraphProto *proto = import->model->proto->graph;
-    graph->nodes = ldnq_arena_alloc(graph->arena, proto->n_node, sizeof *graph->nodes, err);
-    if (!graph->nodes)
+    struct ldnq_import_use *use = ldnq_arena_alloc(import->all->scratch, 1, sizeof *use, err);
+    if (!use)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < proto->n_node; i++) {
-        struct ldnq_node *node;
-        bool is_constant;
-        LDNQ_TRY(read_node(import, proto->node[i], i, &node, err));
-        LDNQ_TRY(import_outputs(import, node, proto->node[i], err));
-        LDNQ_TRY(make_constant(import, node, &is_constant, err));
-        if (!is_constant)
-            graph->nodes[graph->node_count++] = node;
-    }
+    *use = (struct ldnq_import_use){ .scope = import, .node = node, .proto = proto,
+                                     .attrs = attrs, .attr_count = attr_count };
+    *import->list->end = use;
+    import->list->end = &use->next;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status import_node(struct ldnq_import *import, const Onnx__NodeProto *proto,
+                                    size_t at, struct ldnq_error *err)
+{
+    struct ldnq_node *node;
+    const struct ldnq_attr_source *attrs;
+    const Onnx__FunctionProto *function;
+    bool is_constant;
+    LDNQ_TRY(ldnq_import_new_node(import, ldnq_or_empty(proto->op_type), proto->domain,
+                                  proto->n_input, proto->n_output, &node, err));
+    LDNQ_TRY(name_node(import, proto, at, node, err));
+    if (!*node->op_type)
+        return ldnq_import_fail(import, node, LDNQ_MODEL, err, "has no operator type");
+    LDNQ_TRY(ldnq_import_resolve(import, proto, &attrs, &node->attr_count, err));
+    LDNQ_TRY(ldnq_import_find_function(import, proto, &function, err));
+    if (function)
+        return ldnq_import_call(import, function, node, proto, attrs, node->attr_count, err);
+    LDNQ_TRY(read_attrs(import, node, attrs, err));
+    LDNQ_TRY(import_outputs(import, node, proto, err));
+    LDNQ_TRY(make_constant(import, node, attrs, &is_constant, err));
+    return is_constant ? LDNQ_OK
+                       : ldnq_import_add_use(import, node, proto, attrs, node->attr_count, err);
+}
+
+enum ldnq_status ldnq_import_nodes(struct ldnq_import *import, Onnx__NodeProto *const *nodes,
+                                   size_t count, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(import_node(import, nodes[i], i, err));
     return LDNQ_OK;
 }
 
@@ -125,8 +191,9 @@ static enum ldnq_status connect_inputs(struct ldnq_import *import, struct ldnq_n
     for (size_t i = 0; i < proto->n_input; i++) {
         if (!*proto->input[i])
             continue;
-        node->inputs[i] = ldnq_import_find(import, proto->input[i]);
-        if (!node->inputs[i])
+        bool found;
+        LDNQ_TRY(ldnq_import_read(import, proto->input[i], &found, &node->inputs[i], err));
+        if (!found)
             return ldnq_import_fail(import, node, LDNQ_MODEL, err,
                                     "input %zu '%s' is made by no node, input or initializer", i,
                                     proto->input[i]);
@@ -164,30 +231,51 @@ static enum ldnq_status visit_capture(void *ctx, const char *name, struct ldnq_e
 {
     struct capture *capture = ctx;
     struct ldnq_name *seen;
-    struct ldnq_value *value = ldnq_import_find(capture->import, name);
-    if (!value)
+    struct ldnq_value *value;
+    bool found;
+    LDNQ_TRY(ldnq_import_read(capture->import, name, &found, &value, err));
+    if (!found)
         return ldnq_import_fail(capture->import, capture->node, LDNQ_MODEL, err,
                                 "its subgraph reads '%s', which is made by no node, input or "
                                 "initializer",
                                 name);
     LDNQ_TRY(ldnq_names_put(&capture->seen, name, &seen, err));
-    return seen->count++ ? LDNQ_OK : add_capture(capture, value, err);
+    return seen->count++ || !value ? LDNQ_OK : add_capture(capture, value, err);
 }
 
 static enum ldnq_status connect_captures(struct ldnq_import *import, struct ldnq_node *node,
                                          const Onnx__NodeProto *proto, struct ldnq_error *err)
 {
     struct capture capture = { .import = import, .node = node };
-    ldnq_names_init(&capture.seen, import->scratch);
-    return ldnq_visit_node_captures(proto, import->scratch, visit_capture, &capture, err);
+    ldnq_names_init(&capture.seen, import->all->scratch);
+    return ldnq_visit_node_captures(proto, import->all->scratch, visit_capture, &capture, err);
+}
+
+/* Calls stand in front of the nodes of their body, whose inputs they are. */
+static enum ldnq_status connect(struct ldnq_import_use *use, struct ldnq_error *err)
+{
+    if (!use->node)
+        return ldnq_import_arguments(use, err);
+    LDNQ_TRY(connect_inputs(use->scope, use->node, use->proto, err));
+    LDNQ_TRY(connect_captures(use->scope, use->node, use->proto, err));
+    return ldnq_import_subgraphs(use->scope, use, err);
 }
 
 enum ldnq_status ldnq_import_edges(struct ldnq_import *import, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < import->graph->node_count; i++) {
-        struct ldnq_node *node = import->graph->nodes[i];
-        LDNQ_TRY(connect_inputs(import, node, node->origin, err));
-        LDNQ_TRY(connect_captures(import, node, node->origin, err));
+    struct ldnq_graph *graph = import->graph;
+    size_t count = 0;
+    /* Arguments may append nodes. */
+    for (struct ldnq_import_use *use = import->list->first; use; use = use->next) {
+        if (use->proto)
+            LDNQ_TRY(connect(use, err));
+        count += use->node != NULL;
     }
+    graph->nodes = ldnq_arena_alloc(graph->arena, count, sizeof *graph->nodes, err);
+    if (!graph->nodes)
+        return LDNQ_NOMEM;
+    for (const struct ldnq_import_use *use = import->list->first; use; use = use->next)
+        if (use->node)
+            graph->nodes[graph->node_count++] = use->node;
     return LDNQ_OK;
 }

@@ -41,7 +41,7 @@ static enum ldnq_status import_sparse(struct ldnq_import *import,
 
 enum ldnq_status ldnq_import_initializers(struct ldnq_import *import, struct ldnq_error *err)
 {
-    const Onnx__GraphProto *proto = import->model->proto->graph;
+    const Onnx__GraphProto *proto = import->proto;
     for (size_t i = 0; i < proto->n_initializer; i++)
         LDNQ_TRY(import_dense(import, proto->initializer[i], err));
     for (size_t i = 0; i < proto->n_sparse_initializer; i++)
@@ -85,12 +85,17 @@ static enum ldnq_status read_shape(struct ldnq_import *import, const Onnx__Tenso
 static enum ldnq_status read_type(struct ldnq_import *import, const Onnx__TypeProto *proto,
                                   struct ldnq_value *value, struct ldnq_error *err)
 {
-    if (!proto || proto->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+    if (!proto || proto->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET)
+        return LDNQ_OK;
+    value->is_no_tensor = proto->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+    if (value->is_no_tensor)
         return LDNQ_OK;
     const Onnx__TypeProto__Tensor *tensor = proto->tensor_type;
     if (tensor->elem_type > LDNQ_UNDEFINED && tensor->elem_type <= LDNQ_INT2)
         value->dtype = (enum ldnq_dtype)tensor->elem_type;
-    return tensor->shape ? read_shape(import, tensor->shape, value, err) : LDNQ_OK;
+    /* What a body takes may have other sizes in each iteration. */
+    bool varies = import->outer && value->is_input;
+    return tensor->shape && !varies ? read_shape(import, tensor->shape, value, err) : LDNQ_OK;
 }
 
 static enum ldnq_status import_input(struct ldnq_import *import, const Onnx__ValueInfoProto *proto,
@@ -111,11 +116,44 @@ static enum ldnq_status import_input(struct ldnq_import *import, const Onnx__Val
 enum ldnq_status ldnq_import_inputs(struct ldnq_import *import, struct ldnq_error *err)
 {
     struct ldnq_graph *graph = import->graph;
-    const Onnx__GraphProto *proto = import->model->proto->graph;
+    const Onnx__GraphProto *proto = import->proto;
     graph->inputs = ldnq_arena_alloc(graph->arena, proto->n_input, sizeof *graph->inputs, err);
     if (!graph->inputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < proto->n_input; i++)
         LDNQ_TRY(import_input(import, proto->input[i], err));
+    return LDNQ_OK;
+}
+
+/* ---- outputs ------------------------------------------------------------------------- */
+
+/* A body that runs not even once has no outputs but for their declared shapes. */
+static enum ldnq_status declare(struct ldnq_import *import, const Onnx__TypeProto *type,
+                                struct ldnq_value *value, struct ldnq_error *err)
+{
+    bool is_made = value->producer && value->dtype == LDNQ_UNDEFINED;
+    return import->outer && is_made ? read_type(import, type, value, err) : LDNQ_OK;
+}
+
+enum ldnq_status ldnq_import_outputs(struct ldnq_import *import, struct ldnq_error *err)
+{
+    struct ldnq_graph *graph = import->graph;
+    const Onnx__GraphProto *proto = import->proto;
+    graph->outputs = ldnq_arena_alloc(graph->arena, proto->n_output, sizeof *graph->outputs, err);
+    if (!graph->outputs)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < proto->n_output; i++) {
+        const char *name = ldnq_or_empty(proto->output[i]->name);
+        struct ldnq_value *value;
+        bool found;
+        LDNQ_TRY(ldnq_import_read(import, name, &found, &value, err));
+        if (!value)
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "%s: graph output '%s%s' is made by no node, input or initializer",
+                             graph->file, import->prefix, name);
+        value->is_output = true;
+        graph->outputs[graph->output_count++] = value;
+        LDNQ_TRY(declare(import, proto->output[i]->type, value, err));
+    }
     return LDNQ_OK;
 }

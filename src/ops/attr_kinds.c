@@ -41,6 +41,7 @@ static const struct attr_kind {
     { "num_groups", LDNQ_ATTR_INT },
     { "num_heads", LDNQ_ATTR_INT },
     { "num_outputs", LDNQ_ATTR_INT },
+    { "num_scan_inputs", LDNQ_ATTR_INT },
     { "output_dtype", LDNQ_ATTR_INT },
     { "p", LDNQ_ATTR_INT },
     { "q_num_heads", LDNQ_ATTR_INT },
@@ -90,6 +91,10 @@ static const struct attr_kind {
     { "output_shape", LDNQ_ATTR_INTS },
     { "pads", LDNQ_ATTR_INTS },
     { "perm", LDNQ_ATTR_INTS },
+    { "scan_input_axes", LDNQ_ATTR_INTS },
+    { "scan_input_directions", LDNQ_ATTR_INTS },
+    { "scan_output_axes", LDNQ_ATTR_INTS },
+    { "scan_output_directions", LDNQ_ATTR_INTS },
     { "split", LDNQ_ATTR_INTS },
     { "starts", LDNQ_ATTR_INTS },
     { "strides", LDNQ_ATTR_INTS },
@@ -97,6 +102,9 @@ static const struct attr_kind {
     { "activation_beta", LDNQ_ATTR_FLOATS },
     { "scales", LDNQ_ATTR_FLOATS },
     { "activations", LDNQ_ATTR_STRINGS },
+    { "body", LDNQ_ATTR_GRAPH },
+    { "else_branch", LDNQ_ATTR_GRAPH },
+    { "then_branch", LDNQ_ATTR_GRAPH },
 };
 
 /* In the order of enum ldnq_attr_kind. */

@@ -35,6 +35,8 @@ enum ldnq_op_flag {
     LDNQ_OP_CODES = 128,
     /* Outputs behind the first are float32, also where the inputs are halves. */
     LDNQ_OP_STASHES = 256,
+    /* Has bodies (ops/control.h), which the executor runs: forward is NULL. */
+    LDNQ_OP_CONTROL = 512,
     /* forward applies call->clamp to output 0, so that a Relu or Clip behind it
      * costs no pass over memory of its own. */
     LDNQ_OP_CLAMPS = 32,

@@ -96,14 +96,30 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
-{
-    char list[LDNQ_ERROR_SIZE];
+struct binding {
     struct ldnq_text text;
-    ldnq_text_init(&text, list, sizeof list);
-    enum ldnq_status worst = LDNQ_OK;
+    enum ldnq_status worst;
+};
+
+static enum ldnq_status bind_all(struct binding *binding, struct ldnq_graph *graph,
+                                 struct ldnq_error *err);
+
+/* Bodies first: their nodes are named even where the node around them is refused. */
+static enum ldnq_status bind_bodies(struct binding *binding, const struct ldnq_node *node,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < node->attr_count; i++)
+        if (node->attrs[i].kind == LDNQ_ATTR_GRAPH)
+            LDNQ_TRY(bind_all(binding, node->attrs[i].g, err));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status bind_all(struct binding *binding, struct ldnq_graph *graph,
+                                 struct ldnq_error *err)
+{
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_error reason = { 0 };
+        LDNQ_TRY(bind_bodies(binding, graph->nodes[i], err));
         enum ldnq_status status = ldnq_ops_bind_node(graph, graph->nodes[i], &reason);
         if (status == LDNQ_OK)
             continue;
@@ -111,12 +127,21 @@ enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
             return ldnq_fail(err, status, "%s", reason.message);
         /* The file stands in front of the whole list once. */
         size_t skip = strlen(graph->file) + 2;
-        ldnq_text_item(&text, "; ", "%s", reason.message + skip);
-        if (worst != LDNQ_MODEL)
-            worst = status;
+        ldnq_text_item(&binding->text, "; ", "%s", reason.message + skip);
+        if (binding->worst != LDNQ_MODEL)
+            binding->worst = status;
     }
-    if (worst == LDNQ_OK)
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    char list[LDNQ_ERROR_SIZE];
+    struct binding binding = { .worst = LDNQ_OK };
+    ldnq_text_init(&binding.text, list, sizeof list);
+    LDNQ_TRY(bind_all(&binding, graph, err));
+    if (binding.worst == LDNQ_OK)
         return LDNQ_OK;
-    ldnq_text_end(&text);
-    return ldnq_fail(err, worst, "%s: %s", graph->file, list);
+    ldnq_text_end(&binding.text);
+    return ldnq_fail(err, binding.worst, "%s: %s", graph->file, list);
 }

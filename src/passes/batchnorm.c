@@ -60,7 +60,8 @@ static bool norm_is_constant(const struct ldnq_node *norm, size_t channels)
 static bool can_merge(struct merge *merge)
 {
     struct ldnq_node *layer = merge->layer;
-    if (!layer || !layer->op || !layer->op->layer || merge->readers[layer->outputs[0]->index] != 1)
+    /* The file's layer can't take over what stands in a function. */
+    if (!layer || !layer->op || !layer->op->layer || (merge->norm->within && !layer->within) || merge->readers[layer->outputs[0]->index] != 1)
         return false;
     const struct ldnq_op_layer *facts = layer->op->layer;
     merge->weight = float_constant(layer, (size_t)facts->weight_input);

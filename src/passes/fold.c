@@ -13,6 +13,7 @@
 
 #include "base/size.h"
 #include "ops/op.h"
+#include "passes/subgraphs.h"
 
 /* Larger results (a constant expanded to an image's size) are left to run time. */
 #define LARGEST_RESULT ((size_t)256 << 20)
@@ -23,7 +24,7 @@
 struct folder {
     struct ldnq_graph *graph;
     struct ldnq_node *node;
-    size_t *budget; /* bytes that results may still take */
+    struct ldnq_folding *folding;
     struct ldnq_op_call call;
     struct ldnq_tensor *in, *out;
     const struct ldnq_tensor **in_list;
@@ -116,9 +117,9 @@ static bool take_memory(struct folder *folder)
     for (size_t i = 0; i < folder->node->output_count; i++)
         if (!ldnq_tensor_bytes(&folder->out[i], &bytes) || !ldnq_size_add(needed, bytes, &needed))
             return false;
-    if (needed > *folder->budget)
+    if (needed > folder->folding->budget)
         return false;
-    *folder->budget -= needed;
+    folder->folding->budget -= needed;
     return true;
 }
 
@@ -191,7 +192,10 @@ static bool inputs_have_types(const struct ldnq_node *node)
 static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
 {
     struct ldnq_node *node = folder->node;
+    bool has_bodies = node->op->flags & LDNQ_OP_CONTROL;
     LDNQ_TRY(prepare(folder, err));
+    if (has_bodies)
+        LDNQ_TRY(ldnq_control_look(folder->folding, node, err));
     LDNQ_TRY(ldnq_ops_infer(&folder->call, err));
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
@@ -200,7 +204,7 @@ static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
         node->outputs[i]->shape = folder->out[i].shape;
     }
     enum knowledge knowledge = result_knowledge(node);
-    if (knowledge == UNKNOWN || !result_fits(folder, knowledge) || !take_memory(folder))
+    if (has_bodies || knowledge == UNKNOWN || !result_fits(folder, knowledge) || !take_memory(folder))
         return LDNQ_OK;
     enum ldnq_status status = compute(folder, err);
     /* What symbols can't answer (the Size of a symbolic shape) is left to run time. */
@@ -219,24 +223,110 @@ static bool is_folded(const struct ldnq_node *node)
     return true;
 }
 
+/* ---- the walk -------------------------------------------------------------------------- */
+
+/* The nodes that stay, in a list that grows where branches come into it. */
+struct kept {
+    struct ldnq_node **nodes;
+    size_t count, capacity;
+};
+
+static enum ldnq_status keep(struct ldnq_graph *graph, struct kept *kept, struct ldnq_node *node,
+                             struct ldnq_error *err)
+{
+    if (kept->count == kept->capacity) {
+        size_t capacity = ldnq_size_max(64, 2 * kept->capacity);
+        struct ldnq_node **larger = ldnq_arena_alloc(graph->arena, capacity, sizeof *larger, err);
+        if (!larger)
+            return LDNQ_NOMEM;
+        if (kept->count)
+            memcpy(larger, kept->nodes, kept->count * sizeof *larger);
+        kept->nodes = larger;
+        kept->capacity = capacity;
+    }
+    kept->nodes[kept->count++] = node;
+    return LDNQ_OK;
+}
+
+/* What comes of a node that fails has no type. In a body that may never be run, data
+ * that don't fit are none of the model's faults. */
+static void note(struct ldnq_folding *folding, const struct ldnq_graph *graph,
+                 const struct ldnq_node *node, enum ldnq_status status, const char *reason)
+{
+    struct ldnq_error problem;
+    for (size_t i = 0; i < node->output_count; i++) {
+        if (!node->outputs[i])
+            continue;
+        node->outputs[i]->dtype = LDNQ_UNDEFINED;
+        node->outputs[i]->shape.rank = LDNQ_RANK_UNKNOWN;
+    }
+    if (folding->rehearsal || (folding->bodies > 0 && status != LDNQ_UNSUPPORTED))
+        return;
+    ldnq_node_fail(graph, node, status, &problem, "%s", reason);
+    /* The file stands in front of the whole list once. */
+    ldnq_text_item(&folding->problems, "; ", "%s", problem.message + strlen(graph->file) + 2);
+    if (folding->worst != LDNQ_MODEL)
+        folding->worst = status;
+}
+
+static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,
+                                   struct ldnq_node **nodes, size_t count, struct kept *kept,
+                                   struct ldnq_error *err);
+
+static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_graph *graph,
+                                  struct ldnq_node *node, struct kept *kept,
+                                  struct ldnq_error *err)
+{
+    if (!node->op || !inputs_have_types(node))
+        return keep(graph, kept, node, err);
+    struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL && !folding->rehearsal
+                                   ? ldnq_control_taken(node)
+                                   : NULL;
+    if (taken) {
+        struct ldnq_node **nodes;
+        size_t count;
+        LDNQ_TRY(ldnq_control_inline(graph, node, taken, &nodes, &count, err));
+        return fold_nodes(folding, graph, nodes, count, kept, err);
+    }
+    struct folder folder = { .graph = graph, .node = node, .folding = folding };
+    struct ldnq_error reason;
+    enum ldnq_status status = visit(&folder, &reason);
+    if (status == LDNQ_NOMEM)
+        return ldnq_fail(err, status, "%s", reason.message);
+    if (status != LDNQ_OK)
+        note(folding, graph, node, status, reason.message);
+    return is_folded(node) ? LDNQ_OK : keep(graph, kept, node, err);
+}
+
+static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,
+                                   struct ldnq_node **nodes, size_t count, struct kept *kept,
+                                   struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(fold_node(folding, graph, nodes[i], kept, err));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_fold_graph(struct ldnq_folding *folding, struct ldnq_graph *graph,
+                                 struct ldnq_error *err)
+{
+    struct kept kept = { 0 };
+    LDNQ_TRY(fold_nodes(folding, graph, graph->nodes, graph->node_count, &kept, err));
+    graph->nodes = kept.nodes;
+    graph->node_count = kept.count;
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struct ldnq_error *err)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < graph->node_count; i++) {
-        struct ldnq_node *node = graph->nodes[i];
-        graph->nodes[kept++] = node;
-        if (!node->op || !inputs_have_types(node))
-            continue;
-        struct folder folder = { .graph = graph, .node = node, .budget = &budget };
-        struct ldnq_error reason;
-        enum ldnq_status status = visit(&folder, &reason);
-        if (status != LDNQ_OK)
-            return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
-        if (is_folded(node))
-            kept--;
-    }
-    graph->node_count = kept;
-    return LDNQ_OK;
+    char list[LDNQ_ERROR_SIZE];
+    struct ldnq_folding folding = { .budget = budget, .worst = LDNQ_OK };
+    ldnq_text_init(&folding.problems, list, sizeof list);
+    LDNQ_TRY(ldnq_fold_graph(&folding, graph, err));
+    if (folding.worst == LDNQ_OK)
+        return LDNQ_OK;
+    ldnq_text_end(&folding.problems);
+    return ldnq_fail(err, folding.worst, "%s: %s", graph->file, list);
 }
 
 enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)

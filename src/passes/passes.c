@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ops/op.h"
+#include "passes/subgraphs.h"
 
 static size_t replace(struct ldnq_graph *graph, int64_t symbol, int64_t size)
 {
@@ -109,6 +110,8 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
         needed[graph->outputs[i]->index] = true;
     for (size_t i = graph->node_count; i-- > 0;) {
         alive[i] = is_alive(graph->nodes[i], needed);
+        if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL))
+            LDNQ_TRY(ldnq_control_trim(graph, graph->nodes[i], err));
         if (alive[i])
             need_inputs(graph->nodes[i], needed);
     }
@@ -125,11 +128,36 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
     return LDNQ_OK;
 }
 
+/* What can't be bound and what can't be folded, in one list. */
+static enum ldnq_status join(const struct ldnq_graph *graph, enum ldnq_status bound,
+                             const struct ldnq_error *first, enum ldnq_status folded,
+                             const struct ldnq_error *second, struct ldnq_error *err)
+{
+    size_t skip = strlen(graph->file) + 2;
+    enum ldnq_status worst = bound == LDNQ_MODEL ? bound : folded;
+    if (bound == LDNQ_OK || folded == LDNQ_NOMEM)
+        return ldnq_fail(err, folded, "%s", second->message);
+    if (folded == LDNQ_OK)
+        return ldnq_fail(err, bound, "%s", first->message);
+    return ldnq_fail(err, worst, "%s; %s", first->message, second->message + skip);
+}
+
+enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    struct ldnq_error first, second;
+    enum ldnq_status bound = ldnq_ops_bind(graph, &first);
+    if (bound == LDNQ_NOMEM)
+        return ldnq_fail(err, bound, "%s", first.message);
+    LDNQ_TRY(ldnq_pass_dead(graph, err));
+    enum ldnq_status folded = ldnq_pass_fold(graph, &second);
+    if (bound == LDNQ_OK && folded == LDNQ_OK)
+        return LDNQ_OK;
+    return join(graph, bound, &first, folded, &second, err);
+}
+
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_ops_bind(graph, err));
-    LDNQ_TRY(ldnq_pass_dead(graph, err));
-    LDNQ_TRY(ldnq_pass_fold(graph, err));
+    LDNQ_TRY(ldnq_pass_bind_and_fold(graph, err));
     LDNQ_TRY(ldnq_pass_batchnorm(graph, err));
     LDNQ_TRY(ldnq_pass_pad(graph, err));
     LDNQ_TRY(ldnq_pass_dead(graph, err));

@@ -32,6 +32,15 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
     return LDNQ_OK;
 }
 
+/* Nodes that stand in no list of the file's main graph can't be changed there. */
+static enum ldnq_status refuse_inner(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    layer->refusal = ldnq_arena_printf(arena, err, "it is part of %s, which is left as it is",
+                                       layer->node->within);
+    return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
+}
+
 static void take_view(struct ldnq_layer *layer, const struct ldnq_layer_view *view)
 {
     layer->groups = view->groups;
@@ -55,7 +64,8 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
     layer->weight = weight ? weight->constant : NULL;
     layer->weight_name = weight ? weight->name : "";
     layer->bias_name = bias ? bias->name : "";
-    LDNQ_TRY(check_weight(layer, weight, arena, err));
+    LDNQ_TRY(node->within ? refuse_inner(layer, arena, err)
+                          : check_weight(layer, weight, arena, err));
     if (!layer->weight)
         return LDNQ_OK;
     struct ldnq_layer_view view;
@@ -76,8 +86,6 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
  * nobody looks for it in vain. false when it has none. */
 static bool keeps_weight(const struct ldnq_node *node, struct ldnq_layer *layer)
 {
-    if (!node->op || !node->op->keeps_weight)
-        return false;
     for (size_t i = 0; i < node->input_count; i++) {
         const struct ldnq_value *weight = node->inputs[i];
         if (!weight || !weight->constant || weight->constant->dtype != LDNQ_FLOAT)
@@ -92,25 +100,50 @@ static bool keeps_weight(const struct ldnq_node *node, struct ldnq_layer *layer)
     return false;
 }
 
-enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
-                                  struct ldnq_layer **layers, size_t *count,
-                                  struct ldnq_error *err)
+static size_t count_layers(const struct ldnq_graph *graph)
 {
-    *count = 0;
-    *layers = ldnq_arena_alloc(arena, graph->node_count, sizeof **layers, err);
-    if (!*layers)
-        return LDNQ_NOMEM;
+    size_t count = 0;
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const struct ldnq_node *node = graph->nodes[i];
+        count += node->op && (node->op->layer || node->op->keeps_weight);
+        for (size_t k = 0; k < node->attr_count; k++)
+            if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                count += count_layers(node->attrs[k].g);
+    }
+    return count;
+}
+
+/* Layers in bodies stand where the node does that runs them. */
+static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t *place,
+                                    struct ldnq_arena *arena, struct ldnq_layer *layers,
+                                    size_t *count, struct ldnq_error *err)
+{
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
-        struct ldnq_layer *layer = &(*layers)[*count];
-        *layer = (struct ldnq_layer){ .node = node, .place = i };
-        if (node->op && node->op->layer)
+        size_t at = place ? *place : i;
+        for (size_t k = 0; k < node->attr_count; k++)
+            if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                LDNQ_TRY(list_layers(node->attrs[k].g, &at, arena, layers, count, err));
+        if (!node->op || !(node->op->layer || node->op->keeps_weight))
+            continue;
+        struct ldnq_layer *layer = &layers[*count];
+        *layer = (struct ldnq_layer){ .node = node, .place = at };
+        if (node->op->layer)
             LDNQ_TRY(describe(layer, arena, err));
         else if (!keeps_weight(node, layer))
             continue;
         (*count)++;
     }
     return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_layer **layers, size_t *count,
+                                  struct ldnq_error *err)
+{
+    *count = 0;
+    *layers = ldnq_arena_alloc(arena, count_layers(graph), sizeof **layers, err);
+    return *layers ? list_layers(graph, NULL, arena, *layers, count, err) : LDNQ_NOMEM;
 }
 
 bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)

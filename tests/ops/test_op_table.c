@@ -32,7 +32,7 @@ static void records_should_hold_what_the_executor_needs(void **state)
         assert_non_null(op->infer);
         assert_true(op->since <= op->until && op->until <= LDNQ_OPSET_LATEST);
         assert_true(op->inputs_max < 0 || op->inputs_min <= op->inputs_max);
-        assert_int_equal(op->forward == NULL, (op->flags & LDNQ_OP_VIEW) != 0);
+        assert_int_equal(op->forward == NULL, (op->flags & (LDNQ_OP_VIEW | LDNQ_OP_CONTROL)) != 0);
     }
 }
 
