@@ -204,6 +204,17 @@ static enum ldnq_status find_axes(const struct ldnq_op_call *call, struct axes *
     return apply_scales(call, scales->floats, scales->count, axes, err);
 }
 
+/* Axes that the list leaves out keep their size, whatever the others get. */
+static bool may_change(const struct ldnq_node *node, int rank, int axis)
+{
+    size_t count;
+    const int64_t *axes = ldnq_attr_ints(node, "axes", &count);
+    for (size_t i = 0; axes && i < count; i++)
+        if (axes[i] == axis || axes[i] == axis - rank)
+            return true;
+    return !axes;
+}
+
 static enum ldnq_status resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct resize_attrs *resize = call->attrs;
@@ -217,6 +228,8 @@ static enum ldnq_status resize_infer(struct ldnq_op_call *call, struct ldnq_erro
         return ldnq_op_unknown_shape(call, 0, err);
     LDNQ_TRY(find_axes(call, &axes, &known, err));
     for (int i = 0; i < in->rank; i++) {
+        if (!known && !may_change(call->node, in->rank, i))
+            continue;
         bool open = !known || (ldnq_is_symbol(in->dim[i]) && axes.axis[i].scale != 1.0f);
         if (open)
             LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
