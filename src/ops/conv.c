@@ -185,6 +185,21 @@ static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
     return LDNQ_OK;
 }
 
+static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_volume_job job = volume_of(call);
+    const float *dy = grad->out[0]->data;
+    if (grad->in[0].data)
+        ldnq_volume_spread(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+    if (grad->in[1].data)
+        ldnq_volume_weight(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
+    if (call->in_count > 2 && grad->in[2].data)
+        ldnq_volume_bias(dy, job.images, job.groups * job.outputs,
+                         ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
+    return LDNQ_OK;
+}
+
 /* ---- forward ------------------------------------------------------------------------ */
 
 static struct ldnq_conv_job job_of(const struct ldnq_op_call *call)
@@ -239,14 +254,18 @@ static struct ldnq_conv_grad grad_of(const struct ldnq_op_grad *grad)
 
 static size_t conv_backward_scratch(const struct ldnq_op_grad *grad)
 {
+    if (is_volume(grad->call))
+        return volume_scratch(grad->call);
     struct ldnq_conv_grad conv = grad_of(grad);
     return ldnq_conv_grad_scratch(&conv, ldnq_pool_threads(grad->call->pool));
 }
 
 static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct ldnq_conv_grad conv = grad_of(grad);
     (void)err;
+    if (is_volume(grad->call))
+        return volume_backward(grad);
+    struct ldnq_conv_grad conv = grad_of(grad);
     ldnq_conv_grad_run(&conv, grad->call->pool);
     return LDNQ_OK;
 }

@@ -318,6 +318,7 @@ const struct ldnq_op ldnq_op_convinteger = {
     .infer = convinteger_infer,
     .scratch = convinteger_scratch,
     .forward = convinteger_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };
 
 /* ---- QLinearConv ----------------------------------------------------------------------------- */
@@ -368,4 +369,5 @@ const struct ldnq_op ldnq_op_qlinearconv = {
     .infer = qlinearconv_infer,
     .scratch = qlinearconv_scratch,
     .forward = qlinearconv_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };

@@ -9,7 +9,6 @@
 #include "ops/conv_volume.h"
 #include "ops/layer.h"
 #include "ops/product.h"
-#include "ops/sums.h"
 #include "ops/window.h"
 
 struct convtranspose_attrs {
@@ -222,24 +221,6 @@ static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-struct planes {
-    const float *dy;
-    float *sums;
-    size_t images, channels, plane;
-};
-
-/* The gradient of the bias: sums over images and elements. */
-static void sum_channels(const void *ctx, size_t first, size_t last)
-{
-    const struct planes *p = ctx;
-    for (size_t c = first; c < last; c++) {
-        double sum = 0.0;
-        for (size_t i = 0; i < p->images; i++)
-            sum += ldnq_sum(p->dy + (i * p->channels + c) * p->plane, p->plane);
-        p->sums[c] = (float)sum;
-    }
-}
-
 static size_t convtranspose_backward_scratch(const struct ldnq_op_grad *grad)
 {
     return convtranspose_scratch(grad->call);
@@ -256,13 +237,9 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
         ldnq_volume_convolve(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
         ldnq_volume_weight(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
-    if (call->in_count > 2 && grad->in[2].data) {
-        struct planes planes = { .dy = dy, .sums = grad->in[2].data, .images = job.images,
-                                 .channels = job.groups * job.volume.channels,
-                                 .plane = ldnq_volume_plane(&job.volume) };
-        ldnq_op_for_rows(call, planes.channels, planes.images * planes.plane, sum_channels,
-                         &planes);
-    }
+    if (call->in_count > 2 && grad->in[2].data)
+        ldnq_volume_bias(dy, job.images, job.groups * job.volume.channels,
+                         ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 

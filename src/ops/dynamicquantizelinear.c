@@ -60,4 +60,5 @@ const struct ldnq_op ldnq_op_dynamicquantizelinear = {
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 3,
     .infer = dynamicquantizelinear_infer,
     .forward = dynamicquantizelinear_forward,
+    .flows = 1, /* a gradient is refused, not taken for zero */
 };

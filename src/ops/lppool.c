@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 static enum ldnq_status check_p(const struct ldnq_node *node, struct ldnq_error *err)
 {
@@ -82,12 +83,79 @@ static enum ldnq_status lppool_forward(const struct ldnq_op_call *call, struct l
     return ldnq_pooling_run(call, norm_rows, err);
 }
 
+/* dy (|x| / y)^(p-1) sign(x), the slope of a p-norm; 0 where the norm is. */
+static float slope(float x, float y, float dy, int64_t p)
+{
+    double part = y > 0.0f ? pow(fabs((double)(x / y)), (double)(p - 1)) : 0.0;
+    return x == 0.0f ? 0.0f : (float)((double)dy * copysign(part, (double)x));
+}
+
+struct lppool_grad {
+    struct ldnq_pooling pooling;
+    const float *y, *dy;
+    float *dx;
+    size_t in, rows; /* elements of an input plane, output rows of a plane */
+};
+
+static void spread_line(const struct ldnq_pooling *p, const float *x, const float *y,
+                        const float *dy, float *dx)
+{
+    size_t at;
+    for (size_t i = 0; i < p->axis[2].out; i++)
+        for (size_t k = 0; k < p->axis[2].kernel; k++)
+            if (ldnq_pooling_tap(&p->axis[2], i, k, &at))
+                dx[at] += slope(x[at], y[i], dy[i], p->p);
+}
+
+static void spread_windows(const void *ctx, size_t first, size_t last)
+{
+    const struct lppool_grad *grad = ctx;
+    const struct ldnq_pooling *p = &grad->pooling;
+    size_t id, ih;
+    for (size_t plane = first; plane < last; plane++) {
+        const float *x = (const float *)p->x + plane * grad->in;
+        float *dx = grad->dx + plane * grad->in;
+        memset(dx, 0, grad->in * sizeof *dx);
+        for (size_t row = 0; row < grad->rows; row++) {
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            size_t out = (plane * grad->rows + row) * p->axis[2].out;
+            for (size_t d = 0; d < p->axis[0].kernel; d++)
+                for (size_t h = 0; h < p->axis[1].kernel; h++) {
+                    if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
+                        !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
+                        continue;
+                    size_t line = (id * p->axis[1].in + ih) * p->axis[2].in;
+                    spread_line(p, x + line, grad->y + out, grad->dy + out, dx + line);
+                }
+        }
+    }
+}
+
+static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct lppool_grad lp = { .y = call->out[0].data, .dy = grad->out[0]->data,
+                              .dx = grad->in[0].data };
+    struct ldnq_pooling *p = &lp.pooling;
+    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    p->x = call->in[0]->data;
+    lp.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
+    lp.rows = p->axis[0].out * p->axis[1].out;
+    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
+    ldnq_op_for_rows(call, (size_t)(shape->dim[0] * shape->dim[1]),
+                     lp.in + lp.rows * p->axis[2].out * taps, spread_windows, &lp);
+    return LDNQ_OK;
+}
+
 const struct ldnq_op ldnq_op_lppool = {
     .type = "LpPool", .since = 2, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .read = lppool_read,
     .infer = lppool_infer,
     .forward = lppool_forward,
+    .flows = 1, .reads_in = 1, .reads_out = 1,
+    .backward = lppool_backward,
 };
 
 /* ---- GlobalLpPool ----------------------------------------------------------------------- */
@@ -131,17 +199,14 @@ static void norm_planes(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* dy (|x| / y)^(p-1) sign(x); 0 where the norm is. */
 static void spread_planes(const void *ctx, size_t first, size_t last)
 {
     const struct planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         float *dx = planes->out + i * planes->size, y = planes->y[i], dy = planes->dy[i];
-        for (size_t k = 0; k < planes->size; k++) {
-            double part = y > 0.0f ? pow(fabs((double)(x[k] / y)), (double)(planes->p - 1)) : 0.0;
-            dx[k] = x[k] == 0.0f ? 0.0f : (float)((double)dy * copysign(part, (double)x[k]));
-        }
+        for (size_t k = 0; k < planes->size; k++)
+            dx[k] = slope(x[k], y, dy, planes->p);
     }
 }
 

@@ -147,6 +147,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .infer = matmulinteger_infer,
     .scratch = matmulinteger_scratch,
     .forward = matmulinteger_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };
 
 /* ---- QLinearMatMul ------------------------------------------------------------------------ */
@@ -249,4 +250,5 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .infer = qlinearmatmul_infer,
     .scratch = qlinearmatmul_scratch,
     .forward = qlinearmatmul_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };
