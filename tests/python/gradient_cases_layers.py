@@ -48,7 +48,7 @@ def conv(name, x, w, bias=True, group=1, strides=None, dilations=None, pads=None
     strides, dilations = strides or [1] * axes, dilations or [1] * axes
     pairs = pads_of(auto_pad, pads or [0] * (2 * axes), x[2:], w[2:], strides, dilations)
     flat = [pad for pair in reversed(pairs) for pad in pair]
-    run = functional.conv1d if axes == 1 else functional.conv2d
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[axes - 1]
 
     def reference(x, w, b=None):
         return run(functional.pad(x, flat), w, b, strides, 0, dilations, group)
@@ -66,6 +66,10 @@ def conv(name, x, w, bias=True, group=1, strides=None, dilations=None, pads=None
 
 CONVS = [
     conv("1x1", (2, 3, 4, 5), (4, 3, 1, 1)),
+    conv("over three axes", (2, 3, 4, 5, 4), (4, 3, 2, 3, 2), strides=[2, 1, 1],
+         pads=[1, 1, 0, 0, 1, 1]),
+    conv("over three axes, of groups", (1, 4, 5, 4, 6), (6, 2, 2, 2, 3), bias=False, group=2,
+         dilations=[2, 1, 2]),
     conv("1x1 wide", (2, 40, 3, 4), (30, 40, 1, 1)),
     conv("1x1 strided", (2, 3, 5, 6), (4, 3, 1, 1), strides=[2, 2]),
     conv("1x1 padded", (1, 3, 4, 4), (2, 3, 1, 1), pads=[1, 0, 1, 2]),
@@ -279,7 +283,7 @@ def windows(x, kernel, stride, dilation, begin, shape):
 
 
 def pool(op, name, x, kernel, strides=None, dilations=None, pads=None, auto_pad="NOTSET",
-         ceil_mode=0, include_pad=0):
+         ceil_mode=0, include_pad=0, p=2):
     axes = len(kernel)
     stride, dilation = strides or [1] * axes, dilations or [1] * axes
     pairs = pads_of(auto_pad, pads or [0] * (2 * axes), x[2:], kernel, stride, dilation)
@@ -302,13 +306,17 @@ def pool(op, name, x, kernel, strides=None, dilations=None, pads=None, auto_pad=
                 count = np.prod([
                     np.sum(place[i] * stride[i] + np.arange(kernel[i]) * dilation[i]
                            < x[2 + i] + pairs[i][0] + pairs[i][1]) for i in range(axes)])
-            y[(slice(None), slice(None)) + place] = (
-                values.max(2) if op == "MaxPool" else values.sum(2) / count)
+            y[(slice(None), slice(None)) + place] = {
+                "MaxPool": lambda v=values: v.max(2),
+                "AveragePool": lambda v=values, n=count: v.sum(2) / n,
+                "LpPool": lambda v=values: (np.abs(v) ** p).sum(2) ** (1 / p)}[op]()
         return [y]
 
     attributes = {"pads": pads or [0] * (2 * axes)}
     if auto_pad != "NOTSET":
         attributes = {"auto_pad": auto_pad}
+    if op == "LpPool":
+        attributes["p"] = p
     if op == "AveragePool":
         attributes["count_include_pad"] = include_pad
     return Case(f"{op} {name}", node(op, "x", kernel_shape=kernel, strides=stride,
@@ -331,6 +339,10 @@ POOLS = [case for op in ("MaxPool", "AveragePool") for case in (
     pool(op, "20 wide", (1, 2, 40), [20], strides=[4], pads=[3, 5]),
     pool(op, "of no image", (0, 3, 6, 6), [2, 2], strides=[2, 2]),
 )] + [
+    pool("LpPool", "of 2", (2, 3, 6, 5), [2, 3], strides=[2, 1], pads=[1, 0, 0, 1]),
+    pool("LpPool", "of 3, dilated", (1, 2, 9, 8), [3, 2], dilations=[2, 3], p=3),
+    pool("LpPool", "over one axis", (2, 3, 11), [4], strides=[3], p=4),
+    pool("LpPool", "over three axes", (1, 2, 4, 5, 4), [2, 3, 2], strides=[2, 1, 2]),
     pool("AveragePool", "with its pads", (2, 2, 6, 5), [3, 3], strides=[2, 2], pads=[1, 1, 1, 1],
          include_pad=1),
     pool("AveragePool", "with its pads and ceil_mode", (2, 2, 6, 8), [3, 3], strides=[2, 3],
