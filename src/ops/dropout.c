@@ -1,30 +1,86 @@
-/* dropout.c: Dropout, which does nothing outside of training. The mask output
- * is not made. */
+/* dropout.c: Dropout, which does nothing outside of training: its mask is all true. */
 #include "ops/op.h"
+
+#include <string.h>
+
+/* From opset 10 on the mask is bool; before, it had the input's type. */
+static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    if (call->out_count > 1) {
+        call->out[1].dtype = LDNQ_BOOL;
+        call->out[1].shape = call->out[0].shape;
+    }
+    return LDNQ_OK;
+}
 
 static enum ldnq_status dropout_7_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_same(call, ~0u, err);
 }
 
-const struct ldnq_op ldnq_op_dropout_7 = {
-    .type = "Dropout", .since = 7, .until = 11, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
-    .infer = dropout_7_infer,
-};
+/* Training that keeps everything is none. */
+static bool keeps_all(const struct ldnq_tensor *ratio)
+{
+    return ratio && ratio->data && ratio->dtype == LDNQ_FLOAT &&
+           *(const float *)ratio->data == 0.0f;
+}
 
 static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *training = ldnq_op_in(call, 2);
     LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
     LDNQ_TRY(ldnq_op_require_one(call, 2, err));
-    if (training && training->data && *(const uint8_t *)training->data)
+    if (training && training->data && *(const uint8_t *)training->data &&
+        !keeps_all(ldnq_op_in(call, 1)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "training_mode is not supported");
-    return ldnq_op_infer_same(call, ~0u, err);
+    return dropout_10_infer(call, err);
 }
 
+static enum ldnq_status dropout_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    size_t count = ldnq_tensor_count(call->in[0]);
+    (void)err;
+    if (count == 0)
+        return LDNQ_OK;
+    if (call->out[0].data != call->in[0]->data)
+        memcpy(call->out[0].data, call->in[0]->data,
+               count * ldnq_dtype_size(call->in[0]->dtype));
+    if (call->out_count > 1)
+        memset(call->out[1].data, 1, count);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status dropout_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    size_t count = grad->out[0] ? ldnq_tensor_count(grad->out[0]) : 0;
+    (void)err;
+    if (count > 0)
+        memcpy(grad->in[0].data, grad->out[0]->data, count * sizeof(float));
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_dropout_7 = {
+    .type = "Dropout", .since = 7, .until = 9, .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .infer = dropout_7_infer,
+};
+
+const struct ldnq_op ldnq_op_dropout_10 = {
+    .type = "Dropout", .since = 10, .until = 11, .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
+    .infer = dropout_10_infer,
+    .forward = dropout_forward,
+    .flows = 1,
+    .backward = dropout_backward,
+};
+
 const struct ldnq_op ldnq_op_dropout = {
-    .type = "Dropout", .since = 12, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 3, .outputs_max = 1,
+    .type = "Dropout", .since = 12, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1, .inputs_max = 3, .outputs_max = 2,
     .infer = dropout_infer,
+    .forward = dropout_forward,
+    .flows = 1,
+    .backward = dropout_backward,
 };
