@@ -107,9 +107,13 @@ static const struct attr_kind {
     { "then_branch", LDNQ_ATTR_GRAPH },
 };
 
-/* In the order of enum ldnq_attr_kind. */
-static const char *const kind_names[] = { "a float", "an int", "a string", "a tensor",
-                                          "floats", "ints", "strings", "of another kind" };
+static const char *const kind_names[] = {
+    [LDNQ_ATTR_FLOAT] = "a float",   [LDNQ_ATTR_INT] = "an int",
+    [LDNQ_ATTR_STRING] = "a string", [LDNQ_ATTR_TENSOR] = "a tensor",
+    [LDNQ_ATTR_FLOATS] = "floats",   [LDNQ_ATTR_INTS] = "ints",
+    [LDNQ_ATTR_STRINGS] = "strings", [LDNQ_ATTR_GRAPH] = "a graph",
+    [LDNQ_ATTR_OTHER] = "of another kind",
+};
 
 enum ldnq_status ldnq_op_check_attr_kinds(const struct ldnq_node *node, struct ldnq_error *err)
 {

@@ -265,7 +265,8 @@ def test_json_of_quantize(tmp_path):
                                     "storage")}
     top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
                                         "seconds")}
-    assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer]}
+    assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
+                                   "not_quantized": []}
     assert result["bytes_before"] == MODEL.stat().st_size
     assert result["layers"][4]["groups"] == 48
 
