@@ -653,9 +653,23 @@ def test_unknown_operators_should_be_refused_by_name(op, domain, tmp_path):
     refused_by_name(proto, (2, 5, 5), ["'unknown'", op], tmp_path)
 
 
-def test_a_convolution_in_space_should_be_refused_by_name(tmp_path):
+def quantized(proto, shape, tmp_path):
+    """The model, quantized and checked, and its samples."""
+    source, out = tmp_path / "m.onnx", tmp_path / "q.onnx"
+    onnx.save(proto, source)
+    calib = support.save_samples(tmp_path / "calib.npy", *shape)
+    quantize(source, out, calib)
+    assert_valid(source, out, {"x": np.load(calib)[:2]}, tmp_path)
+    return onnx.load(out)
+
+
+def dequantized(proto):
+    return [node.input[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"]
+
+
+def test_a_convolution_in_space_should_be_quantized(tmp_path):
     proto, shape, _ = small.convolution((2, 4, 5, 6), (3, 2, 2, 3, 2), name="volume")
-    refused_by_name(proto, shape, ["'volume'", "3 axes"], tmp_path)
+    assert len(dequantized(quantized(proto, shape, tmp_path))) == 1
 
 
 def test_batchnorm_in_training_should_be_refused_by_name(tmp_path):
@@ -667,11 +681,13 @@ def test_batchnorm_in_training_should_be_refused_by_name(tmp_path):
     refused_by_name(proto, shape, ["'learning'"], tmp_path)
 
 
-def test_a_call_of_the_models_own_function_should_be_refused_by_name(tmp_path):
+def test_a_call_of_the_models_own_function_should_stay_behind_a_quantized_layer(tmp_path):
     proto, shape, _ = small.rich()
     proto.graph.node[0].output[0] = "a"
     proto.graph.node.append(helper.make_node("Twice", ["a"], ["y"], "caller", domain="com.here"))
-    refused_by_name(proto, shape, ["'caller'", "com.here"], tmp_path)
+    made = quantized(proto, shape, tmp_path)
+    assert dequantized(made) and made.functions == proto.functions
+    assert [node.name for node in made.graph.node if node.op_type == "Twice"] == ["caller"]
 
 
 @pytest.mark.parametrize("where", ["same folder", "other folder"])
