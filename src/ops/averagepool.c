@@ -107,7 +107,6 @@ struct averagepool_grad {
     struct ldnq_pooling pooling;
     const float *dy;
     float *shares, *dx;
-    size_t in, rows; /* elements of an input plane, output rows of a plane */
 };
 
 static void share_rows(const void *ctx, size_t first, size_t last)
@@ -136,13 +135,14 @@ static void spread_planes(const void *ctx, size_t first, size_t last)
 {
     const struct averagepool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
+    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
     size_t width = p->axis[2].in, id, ih;
     for (size_t plane = first; plane < last; plane++) {
-        float *dx = grad->dx + plane * grad->in;
-        memset(dx, 0, grad->in * sizeof *dx);
-        for (size_t row = 0; row < grad->rows; row++) {
+        float *dx = grad->dx + plane * in;
+        memset(dx, 0, in * sizeof *dx);
+        for (size_t row = 0; row < rows; row++) {
             struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
-            const float *share = grad->shares + (plane * grad->rows + row) * p->axis[2].out;
+            const float *share = grad->shares + (plane * rows + row) * p->axis[2].out;
             for (size_t d = 0; d < p->axis[0].kernel; d++)
                 for (size_t h = 0; h < p->axis[1].kernel; h++)
                     if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
@@ -170,12 +170,8 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
     LDNQ_TRY(ldnq_pooling_of(call, p, err));
     if (!average.dx)
         return LDNQ_OK;
-    average.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
-    average.rows = p->axis[0].out * p->axis[1].out;
-    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
-    ldnq_op_for_rows(call, planes * average.rows, p->axis[2].out, share_rows, &average);
-    ldnq_op_for_rows(call, planes, average.in + average.rows * p->axis[2].out * taps,
-                     spread_planes, &average);
+    ldnq_op_for_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, share_rows, &average);
+    ldnq_pooling_for_planes(call, p, spread_planes, &average);
     return LDNQ_OK;
 }
 

@@ -195,8 +195,8 @@ static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
     if (grad->in[1].data)
         ldnq_volume_weight(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
-        ldnq_volume_bias(dy, job.images, job.groups * job.outputs,
-                         ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
+        ldnq_conv_bias_grad(dy, job.images, job.groups * job.outputs,
+                            ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -330,15 +330,8 @@ static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t f
                          float *columns, size_t ld)
 {
     const struct conv_attrs *conv = call->attrs;
-    size_t plane = plane_of(call);
-    while (count > 0) {
-        size_t image = first / plane, at = first % plane;
-        size_t part = ldnq_size_min(count, plane - at);
-        image_columns(call, image * (size_t)conv->groups + group, at, part, columns, ld);
-        columns += part;
-        first += part;
-        count -= part;
-    }
+    ldnq_layer_columns(call, (size_t)conv->groups, group, plane_of(call), first, count, columns,
+                       ld, image_columns);
 }
 
 static const struct ldnq_op_layer conv_layer = {

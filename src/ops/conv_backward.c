@@ -112,16 +112,27 @@ static void run_turned(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool
 
 /* ---- bias -------------------------------------------------------------------------------- */
 
+struct planes {
+    const float *dy;
+    float *sums;
+    size_t images, channels, plane;
+};
+
 static void sum_channel(void *argument, size_t channel, size_t thread)
 {
-    const struct ldnq_conv_grad *grad = argument;
-    size_t channels = grad->job.groups * grad->job.outputs;
-    size_t plane = grad->job.geometry.out_h * grad->job.geometry.out_w;
+    const struct planes *p = argument;
     double sum = 0;
     (void)thread;
-    for (size_t image = 0; image < grad->job.images; image++)
-        sum += ldnq_sum(grad->dy + (image * channels + channel) * plane, plane);
-    grad->db[channel] = (float)sum;
+    for (size_t image = 0; image < p->images; image++)
+        sum += ldnq_sum(p->dy + (image * p->channels + channel) * p->plane, p->plane);
+    p->sums[channel] = (float)sum;
+}
+
+void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
+                         struct ldnq_pool *pool)
+{
+    struct planes planes = { dy, db, images, channels, plane };
+    ldnq_pool_run(pool, channels, sum_channel, &planes);
 }
 
 /* ---- all of them --------------------------------------------------------------------------- */
@@ -159,23 +170,22 @@ static void clear(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     size_t inputs = grad->job.images * grad->job.groups * g->channels * g->height * g->width;
-    size_t outputs = grad->job.groups * grad->job.outputs;
     if (grad->dx)
         memset(grad->dx, 0, inputs * sizeof *grad->dx);
     if (grad->dw)
         memset(grad->dw, 0, weights_of(grad) * sizeof *grad->dw);
-    for (size_t channel = 0; grad->db && channel < outputs; channel++)
-        sum_channel((void *)grad, channel, 0);
 }
 
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
+    const struct ldnq_conv_job *job = &grad->job;
+    if (grad->db)
+        ldnq_conv_bias_grad(grad->dy, job->images, job->groups * job->outputs,
+                            job->geometry.out_h * job->geometry.out_w, grad->db, pool);
     if (is_empty(grad)) {
         clear(grad);
         return;
     }
-    if (grad->db)
-        ldnq_pool_run(pool, grad->job.groups * grad->job.outputs, sum_channel, (void *)grad);
     if (grad->dx && is_turned(grad))
         run_turned(grad, pool);
     else if (grad->dx)

@@ -26,6 +26,10 @@ struct ldnq_conv_grad {
 /* Bytes of scratch; SIZE_MAX when they can't be counted. */
 size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads);
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
+/* The bias' part alone, for convolutions over any axes: dy (N, channels, plane) summed
+ * over images and elements. */
+void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
+                         struct ldnq_pool *pool);
 
 /* ---- the ways ------------------------------------------------------------------ */
 

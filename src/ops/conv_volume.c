@@ -5,7 +5,6 @@
 #include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
-#include "ops/sums.h"
 
 /* A tile's columns should stay in a second-level cache. */
 #define COLUMN_FLOATS ((size_t)64 << 10)
@@ -188,31 +187,4 @@ void ldnq_volume_weight(const struct ldnq_volume_job *job, const float *image, c
     pass.maps = maps;
     pass.out = weight;
     ldnq_pool_run(pool, job->groups * pass.blocks, weight_block, &pass);
-}
-
-/* ---- the gradient of a bias -------------------------------------------------------------- */
-
-struct planes {
-    const float *dy;
-    float *sums;
-    size_t images, channels, plane;
-};
-
-static void sum_channels(const void *ctx, size_t first, size_t last)
-{
-    const struct planes *p = ctx;
-    for (size_t c = first; c < last; c++) {
-        double sum = 0.0;
-        for (size_t i = 0; i < p->images; i++)
-            sum += ldnq_sum(p->dy + (i * p->channels + c) * p->plane, p->plane);
-        p->sums[c] = (float)sum;
-    }
-}
-
-void ldnq_volume_bias(const float *dy, size_t images, size_t channels, size_t plane, float *bias,
-                      struct ldnq_pool *pool)
-{
-    struct planes planes = { dy, bias, images, channels, plane };
-    struct ldnq_op_call call = { .pool = pool };
-    ldnq_op_for_rows(&call, channels, images * plane, sum_channels, &planes);
 }

@@ -33,8 +33,5 @@ void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, co
 /* weight = sum over images of maps * columns'. */
 void ldnq_volume_weight(const struct ldnq_volume_job *job, const float *image, const float *maps,
                         float *weight, struct ldnq_pool *pool);
-/* The gradient of a bias: dy (N, channels, plane) summed over images and elements. */
-void ldnq_volume_bias(const float *dy, size_t images, size_t channels, size_t plane, float *bias,
-                      struct ldnq_pool *pool);
 
 #endif

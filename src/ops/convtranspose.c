@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "base/size.h"
+#include "ops/conv_backward.h"
 #include "ops/conv_volume.h"
 #include "ops/layer.h"
 #include "ops/product.h"
@@ -238,8 +239,8 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
     if (grad->in[1].data)
         ldnq_volume_weight(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
-        ldnq_volume_bias(dy, job.images, job.groups * job.volume.channels,
-                         ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
+        ldnq_conv_bias_grad(dy, job.images, job.groups * job.volume.channels,
+                            ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -276,22 +277,22 @@ static size_t convtranspose_positions(const struct ldnq_op_call *call)
     return job.images * ldnq_volume_plane(&job.volume);
 }
 
+/* Of one group of one image. */
+static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                          size_t count, float *columns, size_t ld)
+{
+    struct ldnq_volume_job job = job_of(call);
+    const float *x = call->in[0]->data;
+    size_t size = job.outputs * ldnq_volume_positions(&job.volume);
+    ldnq_volume_gather(&job.volume, x + image_group * size, job.outputs, at, count, columns, ld);
+}
+
 static void convtranspose_columns(const struct ldnq_op_call *call, size_t group, size_t first,
                                   size_t count, float *columns, size_t ld)
 {
     struct ldnq_volume_job job = job_of(call);
-    size_t plane = ldnq_volume_plane(&job.volume), rows = job.outputs;
-    size_t image_size = rows * ldnq_volume_positions(&job.volume);
-    while (count > 0) {
-        size_t image = first / plane, at = first % plane;
-        size_t part = ldnq_size_min(count, plane - at);
-        const float *x = call->in[0]->data;
-        ldnq_volume_gather(&job.volume, x + (image * job.groups + group) * image_size, rows, at,
-                           part, columns, ld);
-        columns += part;
-        first += part;
-        count -= part;
-    }
+    ldnq_layer_columns(call, job.groups, group, ldnq_volume_plane(&job.volume), first, count,
+                       columns, ld, image_columns);
 }
 
 static const struct ldnq_op_layer convtranspose_layer = {

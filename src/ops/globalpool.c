@@ -2,7 +2,7 @@
  *
  * Shapes  x (N, C, D1, D2, ...), y (N, C, 1, 1, ...)
  */
-#include "ops/op.h"
+#include "ops/pooling.h"
 
 #include <math.h>
 
@@ -13,18 +13,6 @@ struct planes {
     float *y;
     size_t size;
 };
-
-static enum ldnq_status globalpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    if (out->rank >= 0 && out->rank < 2)
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
-                         out->rank);
-    for (int i = 2; i < out->rank; i++)
-        out->dim[i] = 1;
-    return LDNQ_OK;
-}
 
 static void average_planes(const void *ctx, size_t first, size_t last)
 {
@@ -136,7 +124,7 @@ static enum ldnq_status globalmaxpool_backward(const struct ldnq_op_grad *grad,
 const struct ldnq_op ldnq_op_globalaveragepool = {
     .type = "GlobalAveragePool", .since = 1, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
-    .infer = globalpool_infer,
+    .infer = ldnq_pooling_infer_global,
     .forward = globalaveragepool_forward,
     .flows = 1,
     .backward = globalaveragepool_backward,
@@ -145,7 +133,7 @@ const struct ldnq_op ldnq_op_globalaveragepool = {
 const struct ldnq_op ldnq_op_globalmaxpool = {
     .type = "GlobalMaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
-    .infer = globalpool_infer,
+    .infer = ldnq_pooling_infer_global,
     .forward = globalmaxpool_forward,
     .flows = 1, .reads_in = 1,
     .backward = globalmaxpool_backward,

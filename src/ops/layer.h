@@ -7,6 +7,7 @@
 #ifndef LDNQ_OPS_LAYER_H
 #define LDNQ_OPS_LAYER_H
 
+#include "base/size.h"
 #include "ops/op.h"
 
 struct ldnq_layer_view {
@@ -34,5 +35,23 @@ struct ldnq_op_layer {
     void (*columns)(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
                     float *columns, size_t ld);
 };
+
+/* Columns at .. at+count-1 of one group of one image, number image * groups + group. */
+typedef void ldnq_image_columns_fn(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                                   size_t count, float *columns, size_t ld);
+/* `columns` of a layer whose images have `plane` columns each. */
+static inline void ldnq_layer_columns(const struct ldnq_op_call *call, size_t groups, size_t group,
+                                      size_t plane, size_t first, size_t count, float *columns,
+                                      size_t ld, ldnq_image_columns_fn *of_image)
+{
+    while (count > 0) {
+        size_t image = first / plane, at = first % plane;
+        size_t part = ldnq_size_min(count, plane - at);
+        of_image(call, image * groups + group, at, part, columns, ld);
+        columns += part;
+        first += part;
+        count -= part;
+    }
+}
 
 #endif

@@ -94,7 +94,6 @@ struct lppool_grad {
     struct ldnq_pooling pooling;
     const float *y, *dy;
     float *dx;
-    size_t in, rows; /* elements of an input plane, output rows of a plane */
 };
 
 static void spread_line(const struct ldnq_pooling *p, const float *x, const float *y,
@@ -111,14 +110,15 @@ static void spread_windows(const void *ctx, size_t first, size_t last)
 {
     const struct lppool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
+    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
     size_t id, ih;
     for (size_t plane = first; plane < last; plane++) {
-        const float *x = (const float *)p->x + plane * grad->in;
-        float *dx = grad->dx + plane * grad->in;
-        memset(dx, 0, grad->in * sizeof *dx);
-        for (size_t row = 0; row < grad->rows; row++) {
+        const float *x = (const float *)p->x + plane * in;
+        float *dx = grad->dx + plane * in;
+        memset(dx, 0, in * sizeof *dx);
+        for (size_t row = 0; row < rows; row++) {
             struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
-            size_t out = (plane * grad->rows + row) * p->axis[2].out;
+            size_t out = (plane * rows + row) * p->axis[2].out;
             for (size_t d = 0; d < p->axis[0].kernel; d++)
                 for (size_t h = 0; h < p->axis[1].kernel; h++) {
                     if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
@@ -134,17 +134,12 @@ static void spread_windows(const void *ctx, size_t first, size_t last)
 static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    const struct ldnq_shape *shape = &call->in[0]->shape;
     struct lppool_grad lp = { .y = call->out[0].data, .dy = grad->out[0]->data,
                               .dx = grad->in[0].data };
     struct ldnq_pooling *p = &lp.pooling;
     LDNQ_TRY(ldnq_pooling_of(call, p, err));
     p->x = call->in[0]->data;
-    lp.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
-    lp.rows = p->axis[0].out * p->axis[1].out;
-    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
-    ldnq_op_for_rows(call, (size_t)(shape->dim[0] * shape->dim[1]),
-                     lp.in + lp.rows * p->axis[2].out * taps, spread_windows, &lp);
+    ldnq_pooling_for_planes(call, p, spread_windows, &lp);
     return LDNQ_OK;
 }
 
@@ -173,18 +168,6 @@ static enum ldnq_status globallppool_read(const struct ldnq_node *node, struct l
     (void)arena;
     (void)attrs;
     return check_p(node, err);
-}
-
-static enum ldnq_status globallppool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    if (out->rank >= 0 && out->rank < 2)
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
-                         out->rank);
-    for (int i = 2; i < out->rank; i++)
-        out->dim[i] = 1;
-    return LDNQ_OK;
 }
 
 static void norm_planes(const void *ctx, size_t first, size_t last)
@@ -247,7 +230,7 @@ const struct ldnq_op ldnq_op_globallppool = {
     .type = "GlobalLpPool", .since = 2, .until = LDNQ_OPSET_LATEST,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .read = globallppool_read,
-    .infer = globallppool_infer,
+    .infer = ldnq_pooling_infer_global,
     .forward = globallppool_forward,
     .flows = 1, .reads_in = 1, .reads_out = 1,
     .backward = globallppool_backward,

@@ -79,7 +79,6 @@ struct maxpool_grad {
     struct ldnq_pooling pooling;
     const float *x, *dy;
     float *dx;
-    size_t in, rows; /* elements of an input plane, output rows of a plane */
 };
 
 /* The place in its plane of an output's maximum, the first of equal ones; false
@@ -111,13 +110,14 @@ static void maxpool_planes(const void *ctx, size_t first, size_t last)
 {
     const struct maxpool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
+    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
     size_t width = p->axis[2].out, max = 0;
     for (size_t plane = first; plane < last; plane++) {
-        const float *x = grad->x + plane * grad->in;
-        const float *dy = grad->dy + plane * grad->rows * width;
-        float *dx = grad->dx + plane * grad->in;
-        memset(dx, 0, grad->in * sizeof *dx);
-        for (size_t row = 0; row < grad->rows; row++) {
+        const float *x = grad->x + plane * in;
+        const float *dy = grad->dy + plane * rows * width;
+        float *dx = grad->dx + plane * in;
+        memset(dx, 0, in * sizeof *dx);
+        for (size_t row = 0; row < rows; row++) {
             struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
             for (size_t ow = 0; ow < width; ow++, dy++)
                 if (find_max(p, x, at, ow, &max))
@@ -129,7 +129,6 @@ static void maxpool_planes(const void *ctx, size_t first, size_t last)
 static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    const struct ldnq_shape *shape = &call->in[0]->shape;
     struct maxpool_grad maxpool = { .x = call->in[0]->data, .dy = grad->out[0]->data,
                                     .dx = grad->in[0].data };
     struct ldnq_pooling *p = &maxpool.pooling;
@@ -137,13 +136,8 @@ static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
                          ldnq_dtype_name(call->in[0]->dtype));
     LDNQ_TRY(ldnq_pooling_of(call, p, err));
-    maxpool.in = p->axis[0].in * p->axis[1].in * p->axis[2].in;
-    maxpool.rows = p->axis[0].out * p->axis[1].out;
-    size_t taps = p->axis[0].kernel * p->axis[1].kernel * p->axis[2].kernel;
     if (maxpool.dx)
-        ldnq_op_for_rows(call, (size_t)(shape->dim[0] * shape->dim[1]),
-                         maxpool.in + maxpool.rows * p->axis[2].out * taps, maxpool_planes,
-                         &maxpool);
+        ldnq_pooling_for_planes(call, p, maxpool_planes, &maxpool);
     return LDNQ_OK;
 }
 

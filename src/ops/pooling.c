@@ -61,6 +61,18 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
     return LDNQ_OK;
 }
 
+enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape *out = &call->out[0].shape;
+    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    if (out->rank >= 0 && out->rank < 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
+                         out->rank);
+    for (int i = 2; i < out->rank; i++)
+        out->dim[i] = 1;
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
                                  struct ldnq_error *err)
 {
@@ -80,21 +92,35 @@ enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_po
     return LDNQ_OK;
 }
 
+/* Of a window. */
+static size_t taps_of(const struct ldnq_pooling *pooling)
+{
+    return pooling->axis[0].kernel * pooling->axis[1].kernel * pooling->axis[2].kernel;
+}
+
+static size_t planes_of(const struct ldnq_op_call *call)
+{
+    return (size_t)(call->in[0]->shape.dim[0] * call->in[0]->shape.dim[1]);
+}
+
 enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
                                   struct ldnq_error *err)
 {
-    const struct ldnq_shape *shape = &call->in[0]->shape;
     struct ldnq_pooling pooling;
-    size_t taps = 1;
     LDNQ_TRY(ldnq_pooling_of(call, &pooling, err));
     pooling.x = call->in[0]->data;
     pooling.y = call->out[0].data;
-    for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
-        taps *= pooling.axis[i].kernel;
-    size_t rows = (size_t)(shape->dim[0] * shape->dim[1]) * pooling.axis[0].out *
-                  pooling.axis[1].out;
-    ldnq_op_for_rows(call, rows, pooling.axis[2].out * taps, run, &pooling);
+    ldnq_op_for_rows(call, planes_of(call) * ldnq_pooling_rows(&pooling),
+                     pooling.axis[2].out * taps_of(&pooling), run, &pooling);
     return LDNQ_OK;
+}
+
+void ldnq_pooling_for_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+                             ldnq_range_fn *run, const void *ctx)
+{
+    size_t outputs = ldnq_pooling_rows(pooling) * pooling->axis[2].out;
+    ldnq_op_for_rows(call, planes_of(call),
+                     ldnq_pooling_inputs(pooling) + outputs * taps_of(pooling), run, ctx);
 }
 
 struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row)

@@ -40,6 +40,8 @@ enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_are
                                    const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
                                     struct ldnq_error *err);
+/* infer of the global ones: every spatial axis becomes 1. */
+enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldnq_error *err);
 /* The geometry of a call, without its data. */
 enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
                                  struct ldnq_error *err);
@@ -47,6 +49,19 @@ enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_po
  * ctx is the struct ldnq_pooling. */
 enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
                                   struct ldnq_error *err);
+
+/* The same over all planes, for gradients: ctx holds the geometry. */
+void ldnq_pooling_for_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+                             ldnq_range_fn *run, const void *ctx);
+/* Elements of an input plane; output rows of a plane. */
+static inline size_t ldnq_pooling_inputs(const struct ldnq_pooling *pooling)
+{
+    return pooling->axis[0].in * pooling->axis[1].in * pooling->axis[2].in;
+}
+static inline size_t ldnq_pooling_rows(const struct ldnq_pooling *pooling)
+{
+    return pooling->axis[0].out * pooling->axis[1].out;
+}
 
 /* Output row -> its input plane's number and the first tap's place in D and H. */
 struct ldnq_pooling_row {
