@@ -246,6 +246,12 @@ enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
 /* Takes in a value of another graph, under a new index. Errors: NOMEM. */
 enum ldnq_status ldnq_graph_adopt(struct ldnq_graph *graph, struct ldnq_value *value,
                                   struct ldnq_error *err);
+/* A second graph of the same nodes and values, each with its number: replacing a
+ * constant of one leaves the other as it is. Tensors, attributes and the graphs
+ * inside of nodes are shared and have to outlive it. Not for a subgraph.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_graph **out, struct ldnq_error *err);
 /* Type, shape, and what is known of the data. */
 void ldnq_value_take_facts(struct ldnq_value *value, const struct ldnq_value *from);
 /* NULL when there is none. */

@@ -68,6 +68,7 @@ struct ldnq_layer_result {
     const int8_t *codes;            /* as many as the weight has elements */
     const float *scales;            /* a channel, G*M; all the same per tensor */
     const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
+    struct ldnq_tensor *weight;     /* codes times scales: what the graph computes with */
     /* As in quant.h. With shared codes, error_start is theirs with the file's bias. */
     double error_start, error;
     int iterations;

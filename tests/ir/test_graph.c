@@ -69,6 +69,36 @@ static void a_nodes_failure_should_name_file_node_and_operator(void **state)
     free_graph(graph);
 }
 
+static void a_clone_should_have_values_and_nodes_of_its_own(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = make_graph(2), *clone;
+    struct ldnq_tensor first = { .dtype = LDNQ_FLOAT }, second = { .dtype = LDNQ_FLOAT };
+    struct ldnq_value *in = make_input(graph, "in"), *weight, *out = make_value(graph, "out");
+    assert_ok(ldnq_graph_add_constant(graph, "w", &first, &weight, &err));
+    struct ldnq_node *node = make_node(graph, "Add", "add", in, out);
+    node->inputs[1] = weight;
+    node->input_count = 2;
+    graph->outputs[graph->output_count++] = out;
+    assert_ok(ldnq_graph_clone(graph, graph->arena, &clone, &err));
+    struct ldnq_node *twin = clone->nodes[0];
+    assert_ptr_not_equal(twin, node);
+    assert_ptr_equal(twin->inputs[0], clone->values[in->index]);
+    assert_ptr_equal(clone->outputs[0], twin->outputs[0]);
+    assert_ptr_equal(twin->outputs[0]->producer, twin);
+    assert_ptr_equal(out->producer, node);
+    twin->inputs[1]->constant = &second;
+    assert_ptr_equal(weight->constant, &first);
+    int64_t symbol;
+    assert_ok(ldnq_graph_symbol(graph, "N", &symbol, &err));
+    assert_int_equal(clone->symbol_count, 0);
+    size_t values = graph->value_count;
+    make_value(clone, "more");
+    assert_int_equal(graph->value_count, values);
+    assert_ok(ldnq_graph_verify(clone, &err));
+    free_graph(graph);
+}
+
 static void a_failing_allocator_should_give_nomem(void **state)
 {
     (void)state;
@@ -104,6 +134,7 @@ int main(void)
         cmocka_unit_test(a_constant_should_have_its_tensors_type_and_shape),
         cmocka_unit_test(attributes_should_be_found_by_name),
         cmocka_unit_test(a_nodes_failure_should_name_file_node_and_operator),
+        cmocka_unit_test(a_clone_should_have_values_and_nodes_of_its_own),
         cmocka_unit_test(a_failing_allocator_should_give_nomem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,87 @@
+#include <ldnq/ir.h>
+
+#include <string.h>
+
+struct clone {
+    const struct ldnq_graph *from;
+    struct ldnq_graph *to;
+    struct ldnq_arena *arena;
+};
+
+/* The value of the same number. */
+static struct ldnq_value *twin_of(const struct clone *clone, const struct ldnq_value *value)
+{
+    return value ? clone->to->values[value->index] : NULL;
+}
+
+static enum ldnq_status map_values(const struct clone *clone, struct ldnq_value *const *from,
+                                   size_t count, struct ldnq_value ***to, struct ldnq_error *err)
+{
+    struct ldnq_value **list = ldnq_arena_alloc(clone->arena, count, sizeof *list, err);
+    if (!list)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        list[i] = twin_of(clone, from[i]);
+    *to = list;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status clone_values(struct clone *clone, struct ldnq_error *err)
+{
+    size_t count = clone->from->value_count;
+    struct ldnq_value *values = ldnq_arena_alloc(clone->arena, count, sizeof *values, err);
+    clone->to->values = ldnq_arena_alloc(clone->arena, count, sizeof *clone->to->values, err);
+    if (!values || !clone->to->values)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        values[i] = *clone->from->values[i];
+        clone->to->values[i] = &values[i];
+    }
+    clone->to->value_capacity = count;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status clone_node(struct clone *clone, const struct ldnq_node *from,
+                                   struct ldnq_node *to, struct ldnq_error *err)
+{
+    *to = *from;
+    LDNQ_TRY(map_values(clone, from->inputs, from->input_count, &to->inputs, err));
+    LDNQ_TRY(map_values(clone, from->outputs, from->output_count, &to->outputs, err));
+    LDNQ_TRY(map_values(clone, from->captures, from->capture_count, &to->captures, err));
+    for (size_t i = 0; i < to->output_count; i++)
+        if (to->outputs[i])
+            to->outputs[i]->producer = to;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status clone_nodes(struct clone *clone, struct ldnq_error *err)
+{
+    size_t count = clone->from->node_count;
+    struct ldnq_node *nodes = ldnq_arena_alloc(clone->arena, count, sizeof *nodes, err);
+    clone->to->nodes = ldnq_arena_alloc(clone->arena, count, sizeof *clone->to->nodes, err);
+    if (!nodes || !clone->to->nodes)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        clone->to->nodes[i] = &nodes[i];
+        LDNQ_TRY(clone_node(clone, clone->from->nodes[i], &nodes[i], err));
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_graph **out, struct ldnq_error *err)
+{
+    struct clone clone = { .from = graph, .arena = arena };
+    clone.to = ldnq_arena_alloc(arena, 1, sizeof *clone.to, err);
+    if (!clone.to)
+        return LDNQ_NOMEM;
+    *clone.to = *graph;
+    clone.to->arena = arena;
+    clone.to->symbol_capacity = graph->symbol_count; /* a new one moves the list */
+    LDNQ_TRY(clone_values(&clone, err));
+    LDNQ_TRY(clone_nodes(&clone, err));
+    LDNQ_TRY(map_values(&clone, graph->inputs, graph->input_count, &clone.to->inputs, err));
+    LDNQ_TRY(map_values(&clone, graph->outputs, graph->output_count, &clone.to->outputs, err));
+    *out = clone.to;
+    return LDNQ_OK;
+}

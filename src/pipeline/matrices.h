@@ -1,0 +1,30 @@
+/* matrices.h: a layer's tensors as the matrices that the solvers work on, and back. */
+#ifndef LDNQ_PIPELINE_MATRICES_H
+#define LDNQ_PIPELINE_MATRICES_H
+
+#include <ldnq/pipeline.h>
+
+/* The place of (row, k) in the weight tensor; row counts over groups and outputs. */
+size_t ldnq_layer_element(const struct ldnq_layer *layer, size_t row, size_t k);
+
+static inline size_t ldnq_layer_rows(const struct ldnq_layer *layer)
+{
+    return layer->groups * layer->outputs;
+}
+
+struct ldnq_matrices {
+    float *weight, *bias; /* (G, M, K) and (G, M); the bias as the layer adds it */
+    int8_t *codes;        /* (G, M, K), zeroed */
+};
+
+/* The layer's float weight and bias; a missing bias is zero. Errors: NOMEM. */
+enum ldnq_status ldnq_matrices_init(struct ldnq_matrices *matrices,
+                                    const struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                    struct ldnq_error *err);
+
+/* Writes codes times scales into the weight, and the bias, that the layer's node
+ * computes with. The weight lives in `arena` from the first call on. Errors: NOMEM. */
+enum ldnq_status ldnq_layer_place(struct ldnq_layer_result *result, struct ldnq_arena *arena,
+                                  struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,27 @@
+/* run.h: one run of the quantizer, as its stages see it.
+ *
+ * quantize.c prepares it and calls the stages in their order; walk.c places the
+ * layers one by one; what comes after works on the placed layers together.
+ */
+#ifndef LDNQ_PIPELINE_RUN_H
+#define LDNQ_PIPELINE_RUN_H
+
+#include <ldnq/pipeline.h>
+
+#include "pipeline/matrices.h"
+#include "pipeline/twin.h"
+
+struct ldnq_run {
+    struct ldnq_graph *graph; /* computes with the codes of the layers placed so far */
+    struct ldnq_samples *samples;
+    const struct ldnq_quantize_options *options;
+    struct ldnq_arena *arena;
+    struct ldnq_quantization *result;
+    const struct ldnq_value **file_weight; /* by layer: the one that it read in the file */
+    size_t placed;                         /* layers that have their codes */
+};
+
+/* Places all layers, front to back. */
+enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,245 @@
+/* walk.c: front to back, each layer's statistics, its problem, and its codes. */
+#include "pipeline/run.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "pipeline/statistics.h"
+
+#define DEFAULT_MAX_BYTES ((size_t)256 << 20)
+
+struct walk {
+    struct ldnq_run *run;
+    struct ldnq_twin twin;
+    size_t at; /* the layer that the walk stands in front of */
+    const struct ldnq_tensor **in; /* of one call, room for any layer's */
+    struct ldnq_tensor *out;
+    struct ldnq_statistics *statistics;
+};
+
+/* ---- statistics -------------------------------------------------------------------- */
+
+static enum ldnq_status check_statistics(const struct walk *walk,
+                                         const struct ldnq_layer *layer, struct ldnq_error *err)
+{
+    const struct ldnq_statistics *s = walk->statistics;
+    if (s->positions == 0)
+        return ldnq_node_fail(walk->run->graph, layer->node, LDNQ_DATA, err,
+                              "the calibration samples give it no input");
+    for (size_t i = 0; i < s->groups * s->inputs; i++)
+        if (!isfinite(s->mean[i]))
+            return ldnq_node_fail(walk->run->graph, layer->node, LDNQ_NUMERIC, err,
+                                  "its input is not finite on the calibration samples");
+    return LDNQ_OK;
+}
+
+/* What the executor would call the layer with for this batch, shapes inferred. */
+static enum ldnq_status make_call(struct walk *walk, const struct ldnq_exec *exec, size_t batch,
+                                  struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_node *node = walk->run->result->layers[walk->at].layer.node;
+    for (size_t i = 0; i < node->input_count; i++)
+        walk->in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
+    *call = (struct ldnq_op_call){
+        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
+        .out_count = node->output_count, .in = walk->in, .out = walk->out,
+        .pool = walk->run->options->pool,
+    };
+    struct ldnq_error reason;
+    enum ldnq_status status = ldnq_ops_infer(call, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    /* The model's own shapes were checked before: these come from the samples. */
+    if (status == LDNQ_MODEL)
+        status = LDNQ_DATA;
+    return ldnq_node_fail(walk->run->graph, node, status, err, "%s (samples from %s on)",
+                          reason.message,
+                          ldnq_samples_name(walk->twin.samples, batch * walk->twin.batch_size));
+}
+
+static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                  struct ldnq_error *err)
+{
+    struct walk *walk = ctx;
+    const struct ldnq_node *node = walk->run->result->layers[walk->at].layer.node;
+    struct ldnq_op_call call;
+    LDNQ_TRY(make_call(walk, exec, batch, &call, err));
+    ldnq_statistics_add(walk->statistics, &call);
+    size_t batches = walk->twin.batch_count;
+    ldnq_sink_progress(walk->run->options->sink, "quantize", node->label,
+                       walk->at * (batches + 1) + batch + 1,
+                       walk->run->result->count * (batches + 1));
+    return LDNQ_OK;
+}
+
+/* ---- solving ------------------------------------------------------------------------ */
+
+static struct ldnq_layer_problem problem_of(const struct walk *walk,
+                                            const struct ldnq_layer *layer,
+                                            const struct ldnq_matrices *m)
+{
+    return (struct ldnq_layer_problem){
+        .groups = layer->groups, .outputs = layer->outputs, .inputs = layer->inputs,
+        .weight = m->weight, .gram = walk->statistics->gram,
+        .mean = layer->bias ? walk->statistics->mean : NULL,
+        .bias = layer->bias ? m->bias : NULL,
+        .codebook = walk->run->options->codebook, .granularity = walk->run->options->granularity,
+    };
+}
+
+static enum ldnq_status keep(struct walk *walk, struct ldnq_layer_result *result,
+                             const struct ldnq_layer_solution *solution, struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    size_t rows = ldnq_layer_rows(layer);
+    int8_t *codes = ldnq_arena_alloc(walk->run->arena, rows * layer->inputs, sizeof *codes, err);
+    float *scales = ldnq_arena_alloc(walk->run->arena, rows, sizeof *scales, err);
+    if (!codes || !scales)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < rows; row++) {
+        scales[row] = solution->scales[row];
+        for (size_t k = 0; k < layer->inputs; k++)
+            codes[ldnq_layer_element(layer, row, k)] = solution->codes[row * layer->inputs + k];
+    }
+    result->codes = codes;
+    result->scales = scales;
+    result->error_start = solution->error_start;
+    result->error = solution->error;
+    result->iterations = solution->iterations;
+    result->rho = solution->rho;
+    if (!layer->bias)
+        return LDNQ_OK;
+    struct ldnq_tensor *bias;
+    LDNQ_TRY(ldnq_tensor_create(walk->run->arena, LDNQ_FLOAT, &layer->bias->shape, &bias, err));
+    for (size_t row = 0; row < rows; row++)
+        ((float *)bias->data)[row] = solution->bias[row] / layer->bias_factor;
+    result->bias = bias;
+    return LDNQ_OK;
+}
+
+/* A weight that several layers read in the same role keeps one set of codes. */
+static const struct ldnq_layer_result *find_shared(const struct walk *walk)
+{
+    const struct ldnq_layer_result *layers = walk->run->result->layers;
+    const struct ldnq_value **file_weight = walk->run->file_weight;
+    const struct ldnq_layer *layer = &layers[walk->at].layer;
+    for (size_t i = 0; i < walk->at; i++) {
+        const struct ldnq_layer *other = &layers[i].layer;
+        if (file_weight[i] == file_weight[walk->at] && !layers[i].shared &&
+            other->transposed == layer->transposed && other->taps == layer->taps &&
+            other->groups == layer->groups &&
+            other->outputs == layer->outputs && other->channel_axis == layer->channel_axis)
+            return &layers[i];
+    }
+    return NULL;
+}
+
+/* Codes are given; the best bias and the error depend on this layer's own input.
+ * A solver that leaves the file's biases alone does so here too. */
+static void share(const struct walk *walk, struct ldnq_layer_result *result,
+                  const struct ldnq_layer_result *shared,
+                  const struct ldnq_layer_problem *problem, struct ldnq_layer_solution *solution)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
+        for (size_t k = 0; k < layer->inputs; k++)
+            solution->codes[row * layer->inputs + k] =
+                shared->codes[ldnq_layer_element(layer, row, k)];
+    memcpy(solution->scales, shared->scales, ldnq_layer_rows(layer) * sizeof *solution->scales);
+    if (problem->bias)
+        memcpy(solution->bias, problem->bias, ldnq_layer_rows(layer) * sizeof *solution->bias);
+    result->shared = shared;
+    solution->error = solution->error_start = ldnq_layer_error(problem, solution);
+    if (!problem->bias || !walk->run->options->solver->fits_bias)
+        return;
+    ldnq_layer_best_bias(problem, solution);
+    solution->error = ldnq_layer_error(problem, solution);
+}
+
+static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
+                              struct ldnq_error *err)
+{
+    struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
+    const struct ldnq_layer *layer = &result->layer;
+    struct ldnq_matrices m;
+    LDNQ_TRY(ldnq_matrices_init(&m, layer, arena, err));
+    struct ldnq_layer_problem problem = problem_of(walk, layer, &m);
+    struct ldnq_layer_solution solution = { .codes = m.codes };
+    solution.scales = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.scales, err);
+    solution.bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.bias, err);
+    if (!solution.scales || !solution.bias)
+        return LDNQ_NOMEM;
+    const struct ldnq_layer_result *shared = find_shared(walk);
+    if (shared)
+        share(walk, result, shared, &problem, &solution);
+    else
+        LDNQ_TRY(walk->run->options->solver->solve(&problem, &walk->run->options->solver_options,
+                                             walk->run->options->pool, &solution, err));
+    result->positions = walk->statistics->positions;
+    LDNQ_TRY(keep(walk, result, &solution, err));
+    return ldnq_layer_place(result, walk->run->arena, err);
+}
+
+/* ---- the walk ------------------------------------------------------------------------ */
+
+static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *arena,
+                                       struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &walk->run->result->layers[walk->at].layer;
+    struct ldnq_statistics statistics;
+    walk->statistics = &statistics;
+    LDNQ_TRY(ldnq_statistics_init(&statistics, layer->groups, layer->inputs,
+                                  walk->run->options->pool, arena, err));
+    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->place, add_batch, walk, err));
+    ldnq_statistics_finish(&statistics);
+    LDNQ_TRY(check_statistics(walk, layer, err));
+    struct ldnq_error reason;
+    enum ldnq_status status = solve(walk, arena, &reason);
+    if (status != LDNQ_OK)
+        return ldnq_node_fail(walk->run->graph, layer->node, status, err, "%s", reason.message);
+    size_t steps = walk->twin.batch_count + 1;
+    ldnq_sink_progress(walk->run->options->sink, "quantize", layer->node->label,
+                       (walk->at + 1) * steps, walk->run->result->count * steps);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status allocate_call(struct walk *walk, struct ldnq_error *err)
+{
+    const struct ldnq_quantization *result = walk->run->result;
+    size_t inputs = 0, outputs = 0;
+    for (size_t i = 0; i < result->count; i++) {
+        inputs = ldnq_size_max(inputs, result->layers[i].layer.node->input_count);
+        outputs = ldnq_size_max(outputs, result->layers[i].layer.node->output_count);
+    }
+    walk->in = ldnq_arena_alloc(walk->run->arena, inputs, sizeof *walk->in, err);
+    walk->out = ldnq_arena_alloc(walk->run->arena, outputs, sizeof *walk->out, err);
+    return walk->in && walk->out ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
+{
+    struct ldnq_run *run = walk->run;
+    const struct ldnq_quantize_options *options = run->options;
+    size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
+    LDNQ_TRY(allocate_call(walk, err));
+    LDNQ_TRY(ldnq_twin_init(&walk->twin, run->graph, run->samples, max_bytes, options->pool,
+                            run->arena, err));
+    for (walk->at = 0; walk->at < run->result->count; walk->at++) {
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        enum ldnq_status status = quantize_layer(walk, arena, err);
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+        run->placed = walk->at + 1;
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err)
+{
+    struct walk walk = { .run = run };
+    enum ldnq_status status = place_all(&walk, err);
+    ldnq_twin_finish(&walk.twin);
+    return status;
+}
