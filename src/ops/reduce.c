@@ -101,10 +101,10 @@ static void add_real(enum reduction kind, struct tile *tile, const float *x, siz
     }
     switch (kind) {
     case MAX:
-        /* NaN wins, as in ONNX Runtime. */
-        EACH(acc[a] = (double)x[i] <= acc[a] ? acc[a] : (double)x[i]);
+        /* NaN wins, wherever it stands. */
+        EACH(acc[a] = (double)x[i] > acc[a] || isnan(x[i]) ? (double)x[i] : acc[a]);
     case MIN:
-        EACH(acc[a] = (double)x[i] >= acc[a] ? acc[a] : (double)x[i]);
+        EACH(acc[a] = (double)x[i] < acc[a] || isnan(x[i]) ? (double)x[i] : acc[a]);
     case PROD:
         EACH(acc[a] *= (double)x[i]);
     case L1:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+import small_models as small
 import support
 from support import CIFAR, DIGITS, IMAGENET, SHARED, UNSUPPORTED
 
@@ -215,3 +216,14 @@ def test_inspect_should_know_shape_and_macs_of_every_layer(path, channels, size,
     expected = ort_macs(path, {"input": random(1, channels, size, size)}, tmp_path)
     assert [layer["macs"] for layer in seen["layers"]] == expected
     assert all(layer["parameters"] == np.prod(layer["shape"]) for layer in seen["layers"])
+
+
+@pytest.mark.parametrize("op, reference", [("ReduceMax", np.max), ("ReduceMin", np.min)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_nan_should_win_wherever_it_stands(op, reference, axis, tmp_path):
+    x = np.array([[1, np.nan, 2], [np.nan, 4, 3], [5, 6, 4]], np.float32)
+    proto = support.model([small.node(op, "x", "y", axes=[axis], keepdims=0)],
+                          {"x": [3, 3]}, {"y": [3]}, {})
+    source = support.save(proto, tmp_path / "m.onnx")
+    (got,) = support.run(source, {"x": x}, tmp_path).values()
+    np.testing.assert_array_equal(got, reference(x, axis=axis))
