@@ -4,11 +4,14 @@
 #include <math.h>
 
 /* LAPACK's Fortran symbols, which every OpenBLAS build has (Debian's carries no
- * LAPACKE). The trailing length is Fortran's hidden one for `uplo`. */
+ * LAPACKE). The trailing lengths are Fortran's hidden ones for the
+ * characters. */
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info,
              size_t uplo_length);
 void dpotrs_(const char *uplo, const int *n, const int *rows, const double *a, const int *lda,
              double *b, const int *ldb, int *info, size_t uplo_length);
+void dtrtri_(const char *uplo, const char *diagonal, const int *n, double *a, const int *lda,
+             int *info, size_t uplo_length, size_t diagonal_length);
 
 /* OpenBLAS asks of a pivot only whether it is below or at 0, which NaN is not. */
 static int first_bad_pivot(size_t n, const double *factor)
@@ -49,4 +52,14 @@ void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
         b += (size_t)slice * n;
         rows -= (size_t)slice;
     }
+}
+
+/* The transpose of the inverse is the inverse of the transpose, so the triangles
+ * trade places as above. A pivot of a factor is never 0. */
+void ldnq_cholesky_invert(size_t n, double *factor)
+{
+    if (n == 0)
+        return;
+    int order = (int)n, info = 0;
+    dtrtri_("U", "N", &order, factor, &order, &info, 1, 1);
 }

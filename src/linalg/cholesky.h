@@ -1,8 +1,9 @@
-/* cholesky.h: factor a symmetric positive definite matrix, and solve with it.
+/* cholesky.h: factor a symmetric positive definite matrix, and solve with it or
+ * invert the factor.
  *
  * Shapes  a, factor (n, n); b (rows, n); all row-major. factor = L, lower, with
  *         A = L L'; what lies above its diagonal is left as it was.
- * Owns    nothing; both work in place and do not allocate.
+ * Owns    nothing; all work in place and do not allocate.
  * Errors  NUMERIC (not positive definite, or a size LAPACK can't count)
  * Threads safe on distinct buffers; a factor may be shared by solves
  */
@@ -17,5 +18,9 @@ enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *er
 /* Each row of b is a right-hand side and becomes its solution: B becomes
  * B A^-1, which for symmetric A is A^-1 applied to every row. */
 void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b);
+
+/* L becomes L^-1, lower as well: A^-1 = L^-1' L^-1. `factor` is what
+ * ldnq_cholesky_factor left. */
+void ldnq_cholesky_invert(size_t n, double *factor);
 
 #endif

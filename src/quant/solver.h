@@ -5,6 +5,7 @@
 #include <ldnq/quant.h>
 
 extern const struct ldnq_solver ldnq_solver_rtn;
+extern const struct ldnq_solver ldnq_solver_gptq;
 extern const struct ldnq_solver ldnq_solver_admm_paper;
 
 #endif

@@ -86,6 +86,31 @@ static void solve_should_give_rows_that_times_a_are_the_right_hand_sides(void **
     }
 }
 
+static void the_inverted_factor_times_the_factor_should_be_one(void **state)
+{
+    (void)state;
+    const size_t sizes[] = { 0, 1, 2, 9, 33, 150 };
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const size_t n = sizes[s];
+        double *a = positive_definite(n, s), *l = calloc(n * n + 1, sizeof *l);
+        naive_factor(n, a, l);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i + 1; j < n; j++)
+                a[i * n + j] = 12345;
+        assert_ok(ldnq_cholesky_factor(n, a, &err));
+        ldnq_cholesky_invert(n, a);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < n; j++) {
+                double sum = 0;
+                for (size_t k = j; k <= i; k++)
+                    sum += a[i * n + k] * l[k * n + j];
+                assert_true(j > i ? a[i * n + j] == 12345 : fabs(sum - (i == j)) < 1e-11);
+            }
+        free(a);
+        free(l);
+    }
+}
+
 static void factor_should_refuse_what_is_not_positive_definite(void **state)
 {
     (void)state;
@@ -108,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(factor_should_equal_the_naive_one_and_leave_the_upper_triangle),
         cmocka_unit_test(solve_should_give_rows_that_times_a_are_the_right_hand_sides),
+        cmocka_unit_test(the_inverted_factor_times_the_factor_should_be_one),
         cmocka_unit_test(factor_should_refuse_what_is_not_positive_definite),
         cmocka_unit_test(factor_should_refuse_a_size_that_lapack_can_not_count),
     };
