@@ -46,7 +46,18 @@ bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
 
 /* ---- the run ------------------------------------------------------------------------ */
 
+/* Tuning of the placed layers together, towards the float network's outputs. */
+struct ldnq_tune_options {
+    size_t steps;     /* 0: none */
+    size_t batch;     /* samples a step; 0: a sixteenth of them, 8 to 32 */
+    bool learn_codes; /* else scales and biases alone */
+    bool augment;     /* flips and shifts of pictures, through the float network too */
+    uint64_t seed;    /* of the samples' order and of augmentation */
+    double max_seconds; /* 0: no limit */
+};
+
 struct ldnq_quantize_options {
+    struct ldnq_tune_options tune;
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
     const struct ldnq_solver *solver;
@@ -67,6 +78,7 @@ struct ldnq_layer_result {
     const struct ldnq_layer_result *shared;
     const int8_t *codes;            /* as many as the weight has elements */
     const float *scales;            /* a channel, G*M; all the same per tensor */
+    const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
     const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
     struct ldnq_tensor *weight;     /* codes times scales: what the graph computes with */
     /* As in quant.h. With shared codes, error_start is theirs with the file's bias. */
@@ -79,7 +91,15 @@ struct ldnq_layer_result {
 /* The smallest and the largest of a layer's scales. */
 void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high);
 
+/* What tuning did to the network's output on the held-out samples: |y - t|^2 / |t|^2,
+ * the mean over the outputs. */
+struct ldnq_tune_result {
+    size_t steps, held_out; /* samples that were not learned from; 0: it did not run */
+    double error_start, error;
+};
+
 struct ldnq_quantization {
+    struct ldnq_tune_result tune;
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
     size_t count;

@@ -104,6 +104,10 @@ static enum ldnq_status choose(struct job *job, struct ldnq_error *err)
     job->options.skip_count = settings->skip.count;
     job->options.only = settings->only.items;
     job->options.only_count = settings->only.count;
+    job->options.tune = (struct ldnq_tune_options){
+        .steps = settings->distill, .learn_codes = settings->refine,
+        .augment = settings->augment, .seed = settings->seed,
+    };
     job->options.max_bytes = settings->max_bytes;
     job->options.pool = job->session.pool;
     job->options.sink = &job->session.progress.sink;
@@ -162,6 +166,9 @@ static void describe_options(const struct job *job, char *data, size_t size)
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
                    "storage=%s", s->weights, s->granularity, s->solver,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
+    if (s->distill)
+        ldnq_text_item(&text, " ", "distill=%zu refine=%d augment=%d seed=%zu", s->distill,
+                       s->refine, s->augment, s->seed);
     if (s->opset)
         ldnq_text_item(&text, " ", "opset=%zu", s->opset);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
@@ -242,6 +249,10 @@ static void print_summary(const struct job *job)
            cli_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
+    if (result->tune.held_out)
+        printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
+               result->tune.held_out, result->tune.error_start, result->tune.steps,
+               result->tune.error);
     print_kept(result);
     if (job->choice.narrowest != job->choice.dtype)
         printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
@@ -280,6 +291,18 @@ static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
            cJSON_AddStringToObject(item, "reason", layer->refusal);
 }
 
+/* null when no sample was held out, as nothing was learned then. */
+static bool add_distillation(cJSON *root, const struct ldnq_tune_result *tune)
+{
+    if (!tune->held_out)
+        return cJSON_AddNullToObject(root, "distillation") != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "distillation");
+    return item && cJSON_AddNumberToObject(item, "steps", (double)tune->steps) &&
+           cJSON_AddNumberToObject(item, "held_out", (double)tune->held_out) &&
+           cJSON_AddNumberToObject(item, "error_start", tune->error_start) &&
+           cJSON_AddNumberToObject(item, "error", tune->error);
+}
+
 static bool fill_json(cJSON *root, const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
@@ -299,6 +322,8 @@ static bool fill_json(cJSON *root, const struct job *job)
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))
             return false;
+    if (list && !add_distillation(root, &job->result->tune))
+        return false;
     list = list ? cJSON_AddArrayToObject(root, "not_quantized") : NULL;
     for (size_t i = 0; list && i < job->result->kept_count; i++)
         if (!add_kept(list, &job->result->kept[i]))
@@ -360,7 +385,7 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 
 static const char *const options[] = {
     "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from",
-    "--skip", "--only",
+    "--distill", "--refine", "--augment", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
 };

@@ -21,6 +21,8 @@ struct cli_settings {
     struct cli_list inputs, dims, skip, only;
     const char *weights, *granularity, *solver, *storage, *rho_from;
     size_t opset, threads, seed, max_samples, max_bytes;
+    size_t distill;
+    bool refine, augment;
     double rho;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */

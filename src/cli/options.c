@@ -41,6 +41,12 @@ static const struct option table[] = {
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",
       "the diagonal's mean, or its first element as the paper has it [mean]" },
+    { "--distill", NULL, COUNT, AT(distill), "STEPS",
+      "then learn scales and biases of all layers together, in so many steps, so "
+      "that the network's output on the samples stays what it was [0]" },
+    { "--refine", NULL, FLAG, AT(refine), NULL, "let --distill change codes as well" },
+    { "--augment", NULL, FLAG, AT(augment), NULL,
+      "let --distill mirror and shift pictures, at random" },
     { "--skip", NULL, LIST, AT(skip), "NODE",
       "leave this layer as it is; a name or a shell pattern, any number of "
       "times" },

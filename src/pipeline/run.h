@@ -13,6 +13,7 @@
 
 struct ldnq_run {
     struct ldnq_graph *graph; /* computes with the codes of the layers placed so far */
+    struct ldnq_graph *teacher; /* the float network; NULL when no stage asks for it */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;
@@ -23,5 +24,12 @@ struct ldnq_run {
 
 /* Places all layers, front to back. */
 enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err);
+
+/* Learns scales, biases and (if asked) codes of all placed layers together, by
+ * back-propagation through the quantized network towards the float one's outputs.
+ * A part of the samples is held out: what is best on them is kept, the layers as they
+ * were placed included. A network that gradients can't pass, or too few samples, are
+ * a warning. */
+enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/size.h"
 #include "pipeline/statistics.h"
+#include "quant/problem.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)256 << 20)
 
@@ -118,6 +119,24 @@ static enum ldnq_status keep(struct walk *walk, struct ldnq_layer_result *result
     return LDNQ_OK;
 }
 
+/* With all codes 0 the objective is what the layer's output varies by. */
+static enum ldnq_status measure(struct walk *walk, struct ldnq_layer_result *result,
+                                const struct ldnq_layer_problem *problem,
+                                struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_choice nothing = { 0 };
+    const size_t rows = ldnq_layer_rows(&result->layer);
+    double *errors = ldnq_arena_alloc(arena, rows, sizeof *errors, err);
+    float *deviation = ldnq_arena_alloc(walk->run->arena, rows, sizeof *deviation, err);
+    if (!errors || !deviation)
+        return LDNQ_NOMEM;
+    ldnq_total_error(problem, walk->run->options->pool, &nothing, errors);
+    for (size_t row = 0; row < rows; row++)
+        deviation[row] = (float)sqrt(errors[row]);
+    result->deviation = deviation;
+    return LDNQ_OK;
+}
+
 /* A weight that several layers read in the same role keeps one set of codes. */
 static const struct ldnq_layer_result *find_shared(const struct walk *walk)
 {
@@ -170,6 +189,7 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     solution.bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.bias, err);
     if (!solution.scales || !solution.bias)
         return LDNQ_NOMEM;
+    LDNQ_TRY(measure(walk, result, &problem, arena, err));
     const struct ldnq_layer_result *shared = find_shared(walk);
     if (shared)
         share(walk, result, shared, &problem, &solution);

@@ -266,7 +266,7 @@ def test_json_of_quantize(tmp_path):
     top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
                                         "seconds")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
-                                   "not_quantized": []}
+                                   "distillation": "NoneType", "not_quantized": []}
     assert result["bytes_before"] == MODEL.stat().st_size
     assert result["layers"][4]["groups"] == 48
 

@@ -1,0 +1,87 @@
+#include "calib/augment.h"
+
+#include "base/pool.h"
+#include "base/rng.h"
+
+#define LEAST_SIZE 8
+#define SHIFT_PART 8
+
+static bool is_channels(int64_t count)
+{
+    return count == 1 || count == 3 || count == 4;
+}
+
+/* Both can hold for sizes like (N, 3, H, 4): then channels come first, as is usual. */
+static bool channels_first(const struct ldnq_shape *shape)
+{
+    return is_channels(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE &&
+           shape->dim[3] >= LEAST_SIZE;
+}
+
+static bool channels_last(const struct ldnq_shape *shape)
+{
+    return is_channels(shape->dim[3]) && shape->dim[1] >= LEAST_SIZE &&
+           shape->dim[2] >= LEAST_SIZE;
+}
+
+bool ldnq_augment_fits(const struct ldnq_tensor *batch)
+{
+    const struct ldnq_shape *shape = &batch->shape;
+    return batch->dtype == LDNQ_FLOAT && shape->rank == 4 &&
+           (channels_first(shape) || channels_last(shape));
+}
+
+struct job {
+    const float *in;
+    float *out;
+    size_t planes, height, width, depth; /* a picture is (planes, height, width, depth) */
+    uint64_t seed, first;
+};
+
+/* -size/8 .. size/8 */
+static ptrdiff_t draw_shift(struct ldnq_rng *rng, size_t size)
+{
+    const size_t most = size / SHIFT_PART;
+    return (ptrdiff_t)ldnq_rng_below(rng, 2 * most + 1) - (ptrdiff_t)most;
+}
+
+static size_t inside(ptrdiff_t at, size_t size)
+{
+    return at < 0 ? 0 : (size_t)at >= size ? size - 1 : (size_t)at;
+}
+
+static void change_picture(void *ctx, size_t picture, size_t thread)
+{
+    (void)thread;
+    const struct job *job = ctx;
+    struct ldnq_rng rng = { job->seed };
+    rng.state = ldnq_rng_next(&rng) + job->first + picture;
+    const bool mirror = ldnq_rng_below(&rng, 2) == 1;
+    const ptrdiff_t down = draw_shift(&rng, job->height), right = draw_shift(&rng, job->width);
+    const size_t line = job->width * job->depth, plane = job->height * line;
+    for (size_t p = 0; p < job->planes; p++)
+        for (size_t y = 0; y < job->height; y++) {
+            const size_t offset = (picture * job->planes + p) * plane;
+            const float *from = job->in + offset + inside((ptrdiff_t)y - down, job->height) * line;
+            float *to = job->out + offset + y * line;
+            for (size_t x = 0; x < job->width; x++) {
+                const size_t at = inside((ptrdiff_t)x - right, job->width);
+                const float *pixel = from + (mirror ? job->width - 1 - at : at) * job->depth;
+                for (size_t d = 0; d < job->depth; d++)
+                    to[x * job->depth + d] = pixel[d];
+            }
+        }
+}
+
+void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, uint64_t first,
+                  struct ldnq_pool *pool)
+{
+    const int64_t *dim = batch->shape.dim;
+    const bool planar = channels_first(&batch->shape);
+    struct job job = {
+        .in = batch->data, .out = out, .seed = seed, .first = first,
+        .planes = planar ? (size_t)dim[1] : 1, .depth = planar ? 1 : (size_t)dim[3],
+        .height = (size_t)dim[planar ? 2 : 1], .width = (size_t)dim[planar ? 3 : 2],
+    };
+    ldnq_pool_run(pool, (size_t)dim[0], change_picture, &job);
+}

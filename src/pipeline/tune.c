@@ -1,0 +1,342 @@
+/* tune.c: learns all placed layers together, towards the float network's outputs. */
+#include "pipeline/run.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include <ldnq/exec.h>
+#include <ldnq/grad.h>
+
+#include "base/pool.h"
+#include "base/size.h"
+#include "pipeline/tune_data.h"
+#include "pipeline/tune_layer.h"
+
+/* Rates at the start; a cosine takes them to 0. In relative scale, deviations of the
+ * output, and codes. */
+#define SCALE_RATE 1e-3
+#define BIAS_RATE 1e-3
+#define CODE_RATE 1e-2
+
+#define LEAST_BATCH 8
+#define MOST_BATCH 32
+#define LEAST_SAMPLES 10
+#define CHECKS 20 /* times that the held-out samples are looked at */
+
+struct tune {
+    struct ldnq_run *run;
+    struct ldnq_tune_data data;
+    struct ldnq_exec *teacher, *student;
+    struct ldnq_grad *grad;
+    struct ldnq_tune_layer *layers;
+    size_t count;
+    size_t *weight_place, *bias_place; /* in the list of wanted values; SIZE_MAX: none */
+    const struct ldnq_value **wanted;
+    size_t wanted_count;
+    struct ldnq_grad_feed *feeds;
+    double *power; /* by output: mean square of the float network's on the held-out samples */
+    double share;  /* of a run's loss in its step's */
+    size_t step, batch;
+    double start;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* ---- the loss ------------------------------------------------------------------------- */
+
+static const struct ldnq_tensor *target_of(const struct tune *tune, size_t output)
+{
+    return ldnq_exec_value(tune->teacher, tune->run->teacher->outputs[output]);
+}
+
+static double square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
+{
+    const float *a = y->data, *b = t ? t->data : NULL;
+    double sum = 0;
+    for (size_t i = 0, n = ldnq_tensor_count(y); i < n; i++) {
+        const double d = (double)a[i] - (b ? (double)b[i] : 0);
+        sum += d * d;
+    }
+    return sum;
+}
+
+static enum ldnq_status check_target(const struct tune *tune, size_t i,
+                                     const struct ldnq_tensor *value, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *target = target_of(tune, i);
+    if (ldnq_shape_equal(&target->shape, &value->shape))
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights",
+                     tune->run->graph->outputs[i]->name);
+}
+
+static bool is_float_output(const struct tune *tune, size_t i)
+{
+    return target_of(tune, i)->dtype == LDNQ_FLOAT && tune->power[i] > 0;
+}
+
+/* The mean over outputs and elements of (y - t)^2 / power. */
+static enum ldnq_status loss(void *ctx, const struct ldnq_tensor *const *values,
+                             struct ldnq_tensor *gradients, double *sum, struct ldnq_error *err)
+{
+    const struct tune *tune = ctx;
+    const size_t outputs = tune->run->graph->output_count;
+    *sum = 0;
+    for (size_t o = 0; o < outputs; o++) {
+        LDNQ_TRY(check_target(tune, o, values[o], err));
+        if (!is_float_output(tune, o))
+            continue;
+        const size_t n = ldnq_tensor_count(values[o]);
+        const float *y = values[o]->data, *t = target_of(tune, o)->data;
+        const double unit = tune->share / ((double)outputs * tune->power[o] * (double)n);
+        float *g = gradients[o].data;
+        for (size_t i = 0; i < n; i++)
+            g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
+        *sum += unit * square_difference(values[o], target_of(tune, o));
+    }
+    return LDNQ_OK;
+}
+
+/* ---- held-out samples ------------------------------------------------------------------- */
+
+static enum ldnq_status judge_batch(struct tune *tune, size_t first, size_t count, double *errors,
+                                    double *powers, struct ldnq_arena *arena,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_tensor **inputs;
+    LDNQ_TRY(ldnq_tune_data_held(&tune->data, first, count, arena, &inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tune->teacher, inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tune->student, inputs, err));
+    for (size_t o = 0; o < tune->run->graph->output_count; o++) {
+        const struct ldnq_tensor *y =
+            ldnq_exec_value(tune->student, tune->run->graph->outputs[o]);
+        LDNQ_TRY(check_target(tune, o, y, err));
+        if (y->dtype != LDNQ_FLOAT)
+            continue;
+        errors[o] += square_difference(y, target_of(tune, o));
+        powers[o] += square_difference(target_of(tune, o), NULL);
+        tune->power[o] += (double)ldnq_tensor_count(y); /* until judge() is through */
+    }
+    return LDNQ_OK;
+}
+
+/* The relative error on the held-out samples; fills in the outputs' power. */
+static enum ldnq_status judge(struct tune *tune, double *error, struct ldnq_error *err)
+{
+    const size_t outputs = tune->run->graph->output_count;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    double *errors = ldnq_arena_alloc(arena, outputs, sizeof *errors, err);
+    double *powers = ldnq_arena_alloc(arena, outputs, sizeof *powers, err);
+    enum ldnq_status status = errors && powers ? LDNQ_OK : LDNQ_NOMEM;
+    memset(tune->power, 0, outputs * sizeof *tune->power);
+    for (size_t i = 0; status == LDNQ_OK && i < tune->data.held_count; i += tune->data.most) {
+        struct ldnq_arena *batch;
+        status = ldnq_arena_create(&batch, err);
+        if (status != LDNQ_OK)
+            break;
+        status = judge_batch(tune, i, ldnq_size_min(tune->data.most, tune->data.held_count - i),
+                             errors, powers, batch, err);
+        ldnq_exec_reset(tune->teacher);
+        ldnq_exec_reset(tune->student);
+        ldnq_arena_destroy(batch);
+    }
+    *error = 0;
+    for (size_t o = 0; status == LDNQ_OK && o < outputs; o++) {
+        *error += powers[o] > 0 ? errors[o] / powers[o] / (double)outputs : 0;
+        tune->power[o] = tune->power[o] > 0 ? powers[o] / tune->power[o] : 0;
+    }
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+/* ---- a step ------------------------------------------------------------------------------ */
+
+static enum ldnq_status add_run(struct tune *tune, size_t count, struct ldnq_arena *arena,
+                                struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = tune->run->graph;
+    struct ldnq_tensor **inputs;
+    double value;
+    LDNQ_TRY(ldnq_tune_data_draw(&tune->data, count, arena, &inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tune->teacher, inputs, err));
+    for (size_t i = 0; i < graph->input_count; i++)
+        tune->feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
+    LDNQ_TRY(ldnq_grad_run(tune->grad, tune->feeds, graph->input_count, loss, tune, &value, err));
+    for (size_t i = 0; i < tune->count; i++)
+        ldnq_tune_layer_add(&tune->layers[i],
+                            ldnq_grad_of(tune->grad, tune->weight_place[i]),
+                            tune->bias_place[i] == SIZE_MAX
+                                ? NULL
+                                : ldnq_grad_of(tune->grad, tune->bias_place[i]));
+    return LDNQ_OK;
+}
+
+static void step_layer(void *ctx, size_t i, size_t thread)
+{
+    (void)thread;
+    struct tune *tune = ctx;
+    const double done = (double)tune->step / (double)tune->run->options->tune.steps;
+    const double rate = 0.5 * (1 + cos(acos(-1.0) * done));
+    ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE, rate * BIAS_RATE,
+                         rate * CODE_RATE);
+}
+
+static enum ldnq_status take_step(struct tune *tune, struct ldnq_error *err)
+{
+    const size_t batch = tune->batch;
+    for (size_t done = 0; done < batch;) {
+        const size_t count = ldnq_size_min(tune->data.most, batch - done);
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        tune->share = (double)count / (double)batch;
+        enum ldnq_status status = add_run(tune, count, arena, err);
+        ldnq_exec_reset(tune->teacher);
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+        done += count;
+    }
+    ldnq_pool_run(tune->run->options->pool, tune->count, step_layer, tune);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status look(struct tune *tune, struct ldnq_error *err)
+{
+    struct ldnq_tune_result *result = &tune->run->result->tune;
+    double error;
+    LDNQ_TRY(judge(tune, &error, err));
+    if (!(error < result->error))
+        return LDNQ_OK;
+    result->error = error;
+    for (size_t i = 0; i < tune->count; i++)
+        ldnq_tune_layer_keep(&tune->layers[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status learn(struct tune *tune, struct ldnq_error *err)
+{
+    const struct ldnq_tune_options *options = &tune->run->options->tune;
+    struct ldnq_tune_result *result = &tune->run->result->tune;
+    const size_t pause = ldnq_size_max(1, options->steps / CHECKS);
+    LDNQ_TRY(judge(tune, &result->error_start, err));
+    result->error = result->error_start;
+    result->held_out = tune->data.held_count;
+    for (tune->step = 0; tune->step < options->steps;) {
+        if (options->max_seconds > 0 && now() - tune->start > options->max_seconds)
+            break;
+        LDNQ_TRY(take_step(tune, err));
+        result->steps = ++tune->step;
+        if (tune->step % pause == 0 || tune->step == options->steps)
+            LDNQ_TRY(look(tune, err));
+        ldnq_sink_progress(tune->run->options->sink, "distill", NULL, tune->step, options->steps);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- the start ---------------------------------------------------------------------------- */
+
+static enum ldnq_status init_layers(struct tune *tune, struct ldnq_error *err)
+{
+    struct ldnq_run *run = tune->run;
+    const bool one_scale = run->options->granularity == LDNQ_PER_TENSOR;
+    for (size_t i = 0; i < tune->count; i++) {
+        struct ldnq_layer_result *result = &run->result->layers[i];
+        const size_t owner = result->shared ? (size_t)(result->shared - run->result->layers) : i;
+        LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result, run->options->codebook,
+                                      &tune->layers[owner], one_scale,
+                                      run->options->tune.learn_codes, run->arena, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
+{
+    const struct ldnq_quantization *result = tune->run->result;
+    struct ldnq_arena *arena = tune->run->arena;
+    tune->count = result->count;
+    tune->layers = ldnq_arena_alloc(arena, tune->count, sizeof *tune->layers, err);
+    tune->weight_place = ldnq_arena_alloc(arena, tune->count, sizeof *tune->weight_place, err);
+    tune->bias_place = ldnq_arena_alloc(arena, tune->count, sizeof *tune->bias_place, err);
+    tune->wanted = ldnq_arena_alloc(arena, 2 * tune->count, sizeof *tune->wanted, err);
+    tune->feeds = ldnq_arena_alloc(arena, tune->run->graph->input_count, sizeof *tune->feeds, err);
+    tune->power = ldnq_arena_alloc(arena, tune->run->graph->output_count, sizeof *tune->power, err);
+    if (!tune->layers || !tune->weight_place || !tune->bias_place || !tune->wanted ||
+        !tune->feeds || !tune->power)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < tune->count; i++) {
+        const struct ldnq_layer *layer = &result->layers[i].layer;
+        tune->weight_place[i] = tune->wanted_count;
+        tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->weight_input];
+        tune->bias_place[i] = SIZE_MAX;
+        if (!result->layers[i].bias)
+            continue;
+        tune->bias_place[i] = tune->wanted_count;
+        tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->bias_input];
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status prepare(struct tune *tune, struct ldnq_error *err)
+{
+    struct ldnq_run *run = tune->run;
+    struct ldnq_pool *pool = run->options->pool;
+    const struct ldnq_grad_options options = {
+        .wanted = tune->wanted, .wanted_count = tune->wanted_count,
+        .max_bytes = run->options->max_bytes,
+    };
+    LDNQ_TRY(ldnq_exec_create(run->teacher, pool, &tune->teacher, err));
+    LDNQ_TRY(ldnq_exec_create(run->graph, pool, &tune->student, err));
+    LDNQ_TRY(ldnq_grad_create(run->graph, pool, &options, &tune->grad, err));
+    return init_layers(tune, err);
+}
+
+static enum ldnq_status run_all(struct tune *tune, struct ldnq_error *err)
+{
+    const struct ldnq_sink *sink = tune->run->options->sink;
+    struct ldnq_error reason;
+    enum ldnq_status status = prepare(tune, &reason);
+    /* USAGE: no output is a float that depends on a weight. */
+    if (status == LDNQ_UNSUPPORTED || status == LDNQ_USAGE) {
+        ldnq_sink_warn(sink, "not distilled: %s", reason.message);
+        return LDNQ_OK;
+    }
+    if (status == LDNQ_OK)
+        status = learn(tune, &reason);
+    if (status != LDNQ_OK)
+        return ldnq_fail(err, status, "%s", reason.message);
+    for (size_t i = 0; i < tune->count; i++)
+        LDNQ_TRY(ldnq_tune_layer_finish(&tune->layers[i], tune->run->arena, err));
+    return LDNQ_OK;
+}
+
+static size_t batch_of(const struct ldnq_run *run)
+{
+    const size_t count = ldnq_samples_count(run->samples), asked = run->options->tune.batch;
+    const size_t batch = ldnq_size_min(ldnq_size_max(count / 16, LEAST_BATCH), MOST_BATCH);
+    return asked ? asked : batch;
+}
+
+enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
+{
+    struct tune tune = { .run = run, .batch = batch_of(run), .start = now() };
+    const struct ldnq_tune_options *options = &run->options->tune;
+    LDNQ_TRY(ldnq_tune_data_init(&tune.data, run->samples, run->graph, tune.batch, options->augment,
+                                 options->seed, run->options->pool, run->arena, err));
+    if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
+        ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
+                       LEAST_SAMPLES);
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(list_wanted(&tune, err));
+    enum ldnq_status status = run_all(&tune, err);
+    ldnq_grad_destroy(tune.grad);
+    ldnq_exec_destroy(tune.student);
+    ldnq_exec_destroy(tune.teacher);
+    return status;
+}

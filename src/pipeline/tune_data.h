@@ -1,0 +1,43 @@
+/* tune_data.h: batches of calibration samples for learning, and those held out.
+ *
+ * Every fifth sample is held out. The others come in an order that is shuffled anew
+ * each time all have been seen; it depends on the seed alone.
+ */
+#ifndef LDNQ_PIPELINE_TUNE_DATA_H
+#define LDNQ_PIPELINE_TUNE_DATA_H
+
+#include <ldnq/calib.h>
+
+#include "base/rng.h"
+
+struct ldnq_tune_data {
+    struct ldnq_samples *samples;
+    const struct ldnq_graph *graph;
+    struct ldnq_pool *pool;
+    bool augment;
+    uint64_t seed;
+    size_t *learned, *held; /* numbers of samples */
+    size_t learned_count, held_count;
+    size_t most; /* samples that one run of the graph takes */
+    struct ldnq_rng rng;
+    size_t next;  /* in `learned` */
+    uint64_t drawn; /* samples so far */
+};
+
+/* `want` samples in a run where the graph takes several. Errors: NOMEM. */
+enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_samples *samples,
+                                     const struct ldnq_graph *graph, size_t want, bool augment,
+                                     uint64_t seed, struct ldnq_pool *pool,
+                                     struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* The next `count` samples to learn from (at most `most`) as the graph's inputs, in the
+ * arena. Errors: those of ldnq_samples_read. */
+enum ldnq_status ldnq_tune_data_draw(struct ldnq_tune_data *data, size_t count,
+                                     struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
+                                     struct ldnq_error *err);
+/* Held-out samples first .. first+count-1, as they are. */
+enum ldnq_status ldnq_tune_data_held(struct ldnq_tune_data *data, size_t first, size_t count,
+                                     struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
+                                     struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,209 @@
+#include "pipeline/tune_layer.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/matrices.h"
+
+/* A latent keeps this part of its cell's width from the cell's ends at the start. */
+#define MARGIN 0.02
+/* No scale shrinks below this part of its start: its sign and use would be lost. */
+#define LEAST_FACTOR 0.05f
+
+/* ---- latents ------------------------------------------------------------------------ */
+
+/* The cell of code number i: halfway to its neighbours, as far beyond the outer ones. */
+static void cell_of(const struct ldnq_codebook *codebook, size_t i, double *low, double *high)
+{
+    const size_t last = codebook->count - 1;
+    const double code = codebook->codes[i];
+    const double below = i > 0 ? code - codebook->codes[i - 1] : codebook->codes[1] - code;
+    const double above = i < last ? codebook->codes[i + 1] - code : below;
+    *low = code - below / 2;
+    *high = code + above / 2;
+}
+
+static size_t index_of(const struct ldnq_codebook *codebook, int8_t code)
+{
+    size_t i = 0;
+    while (codebook->codes[i] != code)
+        i++;
+    return i;
+}
+
+static float clamp(double value, double low, double high)
+{
+    return (float)(value < low ? low : value > high ? high : value);
+}
+
+/* Halfway from the code to the float weight, as far as the code's own cell goes. */
+static void start_latents(struct ldnq_tune_layer *layer)
+{
+    const struct ldnq_layer *of = &layer->result->layer;
+    const float *weight = of->weight->data;
+    for (size_t row = 0; row < layer->rows; row++)
+        for (size_t k = 0; k < of->inputs; k++) {
+            const size_t at = ldnq_layer_element(of, row, k);
+            double low, high;
+            cell_of(layer->codebook, index_of(layer->codebook, layer->codes[at]), &low, &high);
+            const double margin = MARGIN * (high - low);
+            const double exact = (double)weight[at] / (double)layer->scales[row];
+            layer->latent.value[at] =
+                clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
+        }
+}
+
+static void round_latents(struct ldnq_tune_layer *layer)
+{
+    double low, high, unused;
+    cell_of(layer->codebook, 0, &low, &unused);
+    cell_of(layer->codebook, layer->codebook->count - 1, &unused, &high);
+    for (size_t i = 0; i < layer->elements; i++) {
+        float *u = &layer->latent.value[i];
+        *u = clamp((double)*u, low, high);
+        layer->codes[i] = (int8_t)ldnq_codebook_nearest(layer->codebook, (double)*u);
+    }
+}
+
+/* ---- the start ------------------------------------------------------------------------ */
+
+static enum ldnq_status init_weight(struct ldnq_tune_layer *layer, bool learns_codes,
+                                    struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_result *result = layer->result;
+    layer->codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
+    layer->best_codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
+    layer->scales = ldnq_arena_alloc(arena, layer->rows, sizeof *layer->scales, err);
+    layer->best_scales = ldnq_arena_alloc(arena, layer->rows, sizeof *layer->scales, err);
+    if (!layer->codes || !layer->best_codes || !layer->scales || !layer->best_scales)
+        return LDNQ_NOMEM;
+    memcpy(layer->codes, result->codes, layer->elements * sizeof *layer->codes);
+    memcpy(layer->scales, result->scales, layer->rows * sizeof *layer->scales);
+    layer->first_scale = result->scales;
+    LDNQ_TRY(ldnq_adam_init(&layer->scale, layer->scale_count, arena, err));
+    if (!learns_codes)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_adam_init(&layer->latent, layer->elements, arena, err));
+    start_latents(layer);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status init_bias(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
+                                  struct ldnq_error *err)
+{
+    const struct ldnq_tensor *bias = layer->result->bias;
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias->shape, &layer->bias_now, err));
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias->shape, &layer->bias_best, err));
+    memcpy(layer->bias_now->data, bias->data, layer->rows * sizeof(float));
+    layer->first_bias = bias->data;
+    layer->result->layer.node->inputs[layer->result->layer.bias_input]->constant = layer->bias_now;
+    return ldnq_adam_init(&layer->bias, layer->rows, arena, err);
+}
+
+enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
+                                      struct ldnq_layer_result *result,
+                                      const struct ldnq_codebook *codebook,
+                                      struct ldnq_tune_layer *owner, bool one_scale,
+                                      bool learns_codes,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t rows = ldnq_layer_rows(&result->layer);
+    *layer = (struct ldnq_tune_layer){
+        .result = result, .codebook = codebook, .owner = owner, .rows = rows,
+        .elements = rows * result->layer.inputs, .scale_count = one_scale ? 1 : rows,
+        .deviation = result->deviation,
+    };
+    if (owner == layer)
+        LDNQ_TRY(init_weight(layer, learns_codes, arena, err));
+    else
+        result->layer.node->inputs[result->layer.weight_input]->constant = owner->result->weight;
+    if (result->bias)
+        LDNQ_TRY(init_bias(layer, arena, err));
+    ldnq_tune_layer_keep(layer);
+    return LDNQ_OK;
+}
+
+/* ---- gradients ------------------------------------------------------------------------- */
+
+static void add_weight(const struct ldnq_layer *from, struct ldnq_tune_layer *to, const float *g)
+{
+    for (size_t row = 0; row < to->rows; row++) {
+        double sum = 0;
+        for (size_t k = 0; k < from->inputs; k++) {
+            const size_t at = ldnq_layer_element(from, row, k);
+            sum += (double)g[at] * to->codes[at];
+            if (to->latent.count)
+                to->latent.gradient[at] += g[at] * to->scales[row];
+        }
+        to->scale.gradient[to->scale_count == 1 ? 0 : row] +=
+            (float)(sum * (double)to->first_scale[row]);
+    }
+}
+
+void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor *weight,
+                         const struct ldnq_tensor *bias)
+{
+    add_weight(&layer->result->layer, layer->owner, weight->data);
+    const float *g = bias ? bias->data : NULL;
+    for (size_t row = 0; g && row < layer->rows; row++)
+        layer->bias.gradient[row] += g[row] * layer->deviation[row];
+}
+
+/* ---- a step ------------------------------------------------------------------------------ */
+
+static void write_weight(struct ldnq_tune_layer *layer)
+{
+    const struct ldnq_layer *of = &layer->result->layer;
+    float *data = layer->result->weight->data;
+    for (size_t row = 0; row < layer->rows; row++) {
+        float *s = &layer->scale.value[layer->scale_count == 1 ? 0 : row];
+        *s = *s < LEAST_FACTOR - 1 ? LEAST_FACTOR - 1 : *s;
+        layer->scales[row] = fmaxf(layer->first_scale[row] * (1 + *s), FLT_MIN);
+        for (size_t k = 0; k < of->inputs; k++) {
+            const size_t at = ldnq_layer_element(of, row, k);
+            data[at] = layer->scales[row] * (float)layer->codes[at];
+        }
+    }
+}
+
+void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
+                          double bias_rate, double code_rate)
+{
+    if (layer->owner == layer) {
+        ldnq_adam_step(&layer->scale, step, scale_rate);
+        if (layer->latent.count) {
+            ldnq_adam_step(&layer->latent, step, code_rate);
+            round_latents(layer);
+        }
+        write_weight(layer);
+    }
+    if (!layer->bias.count)
+        return;
+    ldnq_adam_step(&layer->bias, step, bias_rate);
+    float *now = layer->bias_now->data;
+    for (size_t row = 0; row < layer->rows; row++)
+        now[row] = layer->first_bias[row] + layer->bias.value[row] * layer->deviation[row];
+}
+
+/* ---- the best ----------------------------------------------------------------------------- */
+
+void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer)
+{
+    if (layer->owner == layer) {
+        memcpy(layer->best_codes, layer->codes, layer->elements * sizeof *layer->codes);
+        memcpy(layer->best_scales, layer->scales, layer->rows * sizeof *layer->scales);
+    }
+    if (layer->bias.count)
+        memcpy(layer->bias_best->data, layer->bias_now->data, layer->rows * sizeof(float));
+}
+
+enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
+                                        struct ldnq_error *err)
+{
+    layer->result->codes = layer->owner->best_codes;
+    layer->result->scales = layer->owner->best_scales;
+    if (layer->bias.count)
+        layer->result->bias = layer->bias_best;
+    return ldnq_layer_place(layer->result, arena, err);
+}

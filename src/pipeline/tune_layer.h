@@ -1,0 +1,49 @@
+/* tune_layer.h: what is learned of a placed layer when the network is tuned as a whole.
+ *
+ * Scales  a = a0 (1 + s), so that one rate serves scales of any size
+ * Bias    b = b0 + t * deviation of the channel's output
+ * Codes   q = the code nearest to a latent u, in units of the scale; the gradient
+ *         passes the rounding as if it were not there (straight-through), and u
+ *         stays in the range of codes. u starts between q and the float weight.
+ * Owns    nothing; all arrays are the arena's. Arrays by element are in the weight
+ *         tensor's own order.
+ */
+#ifndef LDNQ_PIPELINE_TUNE_LAYER_H
+#define LDNQ_PIPELINE_TUNE_LAYER_H
+
+#include <ldnq/pipeline.h>
+
+#include "pipeline/adam.h"
+
+struct ldnq_tune_layer {
+    struct ldnq_layer_result *result;
+    const struct ldnq_codebook *codebook;
+    struct ldnq_tune_layer *owner; /* of codes and scales: itself, or the one it shares them with */
+    size_t rows, elements, scale_count;
+    struct ldnq_adam scale, bias, latent; /* count 0: not learned */
+    const float *first_scale, *first_bias, *deviation;
+    /* What the graph computes with now, and the best so far. */
+    int8_t *codes, *best_codes;
+    float *scales, *best_scales;
+    struct ldnq_tensor *bias_now, *bias_best;
+};
+
+/* Takes the layer as it is placed. Errors: NOMEM. */
+enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
+                                      struct ldnq_layer_result *result,
+                                      const struct ldnq_codebook *codebook,
+                                      struct ldnq_tune_layer *owner, bool one_scale,
+                                      bool learns_codes,
+                                      struct ldnq_arena *arena, struct ldnq_error *err);
+/* Adds the loss's gradients to weight and bias (NULL without one). */
+void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor *weight,
+                         const struct ldnq_tensor *bias);
+/* One step of all that is learned, and its effect on the graph's constants. */
+void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
+                          double bias_rate, double code_rate);
+void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer);
+/* The best so far becomes the layer's result. Errors: NOMEM. */
+enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
+                                        struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,221 @@
+/* What is learned of one layer: where it starts, its gradients, and what is kept. */
+#include "graph_build.h"
+
+#include <math.h>
+
+#include "pipeline/matrices.h"
+#include "pipeline/tune_layer.h"
+
+#define OUTPUTS 3
+#define INPUTS 4
+#define ELEMENTS (OUTPUTS * INPUTS)
+
+struct fixture {
+    struct ldnq_graph *graph;
+    struct ldnq_layer_result result;
+    struct ldnq_tune_layer layer;
+    int8_t codes[ELEMENTS];
+    float scales[OUTPUTS], deviation[OUTPUTS];
+};
+
+/* A MatMul of (INPUTS, OUTPUTS), so that the weight lies transposed, with a bias as if
+ * it were a Gemm. Codes are those nearest to the weight. */
+static void make(struct fixture *f, const char *codebook, bool one_scale, bool learns_codes)
+{
+    f->graph = build_graph();
+    struct ldnq_value *x = build_input(f->graph, "x", SHAPE(2, INPUTS));
+    struct ldnq_value *y = NODE(f->graph, "Gemm", "fc", x,
+                                build_weight(f->graph, "w", SHAPE(INPUTS, OUTPUTS), 3),
+                                build_weight(f->graph, "b", SHAPE(OUTPUTS), 4));
+    build_output(f->graph, y);
+    struct ldnq_node *node = y->producer;
+    f->result = (struct ldnq_layer_result){
+        .layer = { .node = node, .groups = 1, .outputs = OUTPUTS, .inputs = INPUTS,
+                   .transposed = true, .weight_input = 1, .weight = node->inputs[1]->constant,
+                   .bias_input = 2, .bias = node->inputs[2]->constant, .bias_factor = 1 },
+        .codes = f->codes, .scales = f->scales, .deviation = f->deviation,
+        .bias = node->inputs[2]->constant,
+    };
+    const struct ldnq_codebook *book = ldnq_codebook_find(codebook);
+    const float *weight = f->result.layer.weight->data;
+    for (size_t row = 0; row < OUTPUTS; row++) {
+        f->scales[row] = one_scale ? 0.3f : 0.2f + 0.1f * (float)row;
+        f->deviation[row] = 0.5f + (float)row;
+        for (size_t k = 0; k < INPUTS; k++) {
+            size_t at = ldnq_layer_element(&f->result.layer, row, k);
+            f->codes[at] = (int8_t)ldnq_codebook_nearest(
+                book, (double)weight[at] / (double)f->scales[row]);
+        }
+    }
+    assert_ok(ldnq_layer_place(&f->result, f->graph->arena, &err));
+    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, book, &f->layer, one_scale,
+                                   learns_codes, f->graph->arena, &err));
+}
+
+static const float *weight_now(const struct fixture *f)
+{
+    return f->result.layer.node->inputs[1]->constant->data;
+}
+
+static const float *bias_now(const struct fixture *f)
+{
+    return f->result.layer.node->inputs[2]->constant->data;
+}
+
+/* Steps of length 0 show what the parameters stand for. */
+static void the_start_should_be_the_layer_as_it_was_placed(void **state)
+{
+    (void)state;
+    for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
+        for (int one_scale = 0; one_scale < 2; one_scale++) {
+            struct fixture f;
+            make(&f, (*book)->name, one_scale, true);
+            ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+            assert_memory_equal(f.layer.codes, f.codes, ELEMENTS);
+            for (size_t row = 0; row < OUTPUTS; row++) {
+                assert_true(f.layer.scales[row] == f.scales[row]);
+                assert_true(bias_now(&f)[row] ==
+                            ((float *)f.result.layer.bias->data)[row]);
+            }
+            build_free(f.graph);
+        }
+}
+
+/* The loss is the sum of c_i w_i^2 / 2 over weights and biases: moving one parameter a
+ * little changes it by what the gradient says. */
+static double loss_of(const struct fixture *f)
+{
+    double loss = 0;
+    for (size_t i = 0; i < ELEMENTS; i++)
+        loss += (double)(i + 1) * pow((double)weight_now(f)[i], 2) / 2;
+    for (size_t i = 0; i < OUTPUTS; i++)
+        loss += (double)(i + 1) * pow((double)bias_now(f)[i], 2) / 2;
+    return loss;
+}
+
+static void add_gradients(struct fixture *f)
+{
+    struct ldnq_tensor *weight, *bias;
+    assert_ok(ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &SHAPE(INPUTS, OUTPUTS), &weight,
+                                 &err));
+    assert_ok(ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &SHAPE(OUTPUTS), &bias, &err));
+    for (size_t i = 0; i < ELEMENTS; i++)
+        ((float *)weight->data)[i] = (float)(i + 1) * weight_now(f)[i];
+    for (size_t i = 0; i < OUTPUTS; i++)
+        ((float *)bias->data)[i] = (float)(i + 1) * bias_now(f)[i];
+    ldnq_tune_layer_add(&f->layer, weight, bias);
+}
+
+static void assert_slope(struct fixture *f, struct ldnq_adam *parameters)
+{
+    for (size_t i = 0; i < parameters->count; i++) {
+        const float at = parameters->value[i], gradient = parameters->gradient[i], by = 1e-2f;
+        double loss[2];
+        for (int up = 0; up < 2; up++) {
+            parameters->value[i] = up ? at + by : at - by;
+            ldnq_tune_layer_step(&f->layer, 1, 0, 0, 0);
+            loss[up] = loss_of(f);
+        }
+        parameters->value[i] = at;
+        const double slope = (loss[1] - loss[0]) / (2 * (double)by);
+        assert_true(fabs(slope - (double)gradient) < 1e-4 * (1 + fabs(slope)));
+        add_gradients(f); /* the steps have cleared them; the point is the same again */
+        ldnq_tune_layer_step(&f->layer, 1, 0, 0, 0);
+        add_gradients(f);
+    }
+}
+
+static void gradients_of_scales_and_biases_should_be_the_slopes(void **state)
+{
+    (void)state;
+    for (int one_scale = 0; one_scale < 2; one_scale++) {
+        struct fixture f;
+        make(&f, "int4", one_scale, false);
+        add_gradients(&f);
+        assert_slope(&f, &f.layer.scale);
+        assert_slope(&f, &f.layer.bias);
+        build_free(f.graph);
+    }
+}
+
+/* The straight-through estimator: a latent's gradient is its weight's, times the scale. */
+static void the_gradient_should_pass_the_rounding(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, "ternary", false, true);
+    add_gradients(&f);
+    for (size_t row = 0; row < OUTPUTS; row++)
+        for (size_t k = 0; k < INPUTS; k++) {
+            size_t at = ldnq_layer_element(&f.result.layer, row, k);
+            float want = (float)(at + 1) * weight_now(&f)[at] * f.scales[row];
+            assert_true(f.layer.latent.gradient[at] == want);
+        }
+    build_free(f.graph);
+}
+
+static void codes_should_follow_their_latents_inside_the_codebook(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, "pot5", false, true);
+    f.layer.latent.value[0] = 1.6f;
+    f.layer.latent.value[1] = -77;
+    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+    assert_int_equal(f.layer.codes[0], 2);
+    assert_int_equal(f.layer.codes[1], -2);
+    assert_true(f.layer.latent.value[1] >= -2.5f);
+    assert_true(weight_now(&f)[0] == 2 * f.layer.scales[0]);
+    build_free(f.graph);
+}
+
+static void scales_should_stay_above_zero(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, "int4", false, false);
+    for (size_t row = 0; row < OUTPUTS; row++)
+        f.layer.scale.value[row] = -5;
+    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+    for (size_t row = 0; row < OUTPUTS; row++)
+        assert_true(f.layer.scales[row] > 0 && f.layer.scales[row] < f.scales[row]);
+    build_free(f.graph);
+}
+
+static void finish_should_bring_back_what_was_kept(void **state)
+{
+    (void)state;
+    struct fixture f;
+    make(&f, "int4", false, true);
+    f.layer.scale.value[1] = 0.5f;
+    f.layer.bias.value[1] = 0.25f;
+    f.layer.latent.value[5] = 7;
+    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+    ldnq_tune_layer_keep(&f.layer);
+    const double kept = loss_of(&f);
+    for (size_t i = 0; i < ELEMENTS; i++)
+        f.layer.latent.value[i] = -8;
+    for (size_t i = 0; i < OUTPUTS; i++)
+        f.layer.scale.value[i] = f.layer.bias.value[i] = 1;
+    ldnq_tune_layer_step(&f.layer, 2, 0, 0, 0);
+    assert_true(loss_of(&f) != kept);
+    assert_ok(ldnq_tune_layer_finish(&f.layer, f.graph->arena, &err));
+    assert_true(loss_of(&f) == kept);
+    assert_int_equal(f.result.codes[5], 7);
+    assert_true(f.result.scales[1] == f.scales[1] * 1.5f);
+    assert_ptr_equal(f.result.bias->data, bias_now(&f));
+    build_free(f.graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_start_should_be_the_layer_as_it_was_placed),
+        cmocka_unit_test(gradients_of_scales_and_biases_should_be_the_slopes),
+        cmocka_unit_test(the_gradient_should_pass_the_rounding),
+        cmocka_unit_test(codes_should_follow_their_latents_inside_the_codebook),
+        cmocka_unit_test(scales_should_stay_above_zero),
+        cmocka_unit_test(finish_should_bring_back_what_was_kept),
+    };
+    return cmocka_run_group_tests_name("tune_layer", tests, NULL, NULL);
+}
