@@ -36,7 +36,8 @@ static const struct option table[] = {
     { "--granularity", NULL, TEXT, AT(granularity), "tensor|channel",
       "one scale a weight, or one an output channel [channel]" },
     { "--solver", NULL, TEXT, AT(solver), "NAME",
-      "admm-paper (L-DNQ), gptq, or rtn (rounding, as a baseline) [admm-paper]" },
+      "admm-paper (L-DNQ), admm (its penalty grows), gptq, or rtn (rounding, as a "
+      "baseline) [admm-paper]" },
     { "--rho", NULL, NUMBER, AT(rho), "FACTOR",
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",

@@ -6,6 +6,7 @@ static const struct ldnq_solver *const table[] = {
     &ldnq_solver_rtn,
     &ldnq_solver_gptq,
     &ldnq_solver_admm_paper,
+    &ldnq_solver_admm,
     NULL,
 };
 

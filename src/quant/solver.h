@@ -7,5 +7,6 @@
 extern const struct ldnq_solver ldnq_solver_rtn;
 extern const struct ldnq_solver ldnq_solver_gptq;
 extern const struct ldnq_solver ldnq_solver_admm_paper;
+extern const struct ldnq_solver ldnq_solver_admm;
 
 #endif
