@@ -36,8 +36,9 @@ static const struct option table[] = {
     { "--granularity", NULL, TEXT, AT(granularity), "tensor|channel",
       "one scale a weight, or one an output channel [channel]" },
     { "--solver", NULL, TEXT, AT(solver), "NAME",
-      "admm-paper (L-DNQ), admm (its penalty grows), gptq, or rtn (rounding, as a "
-      "baseline) [admm-paper]" },
+      "best (admm and gptq with coordinate descent), admm (a penalty that grows), cd "
+      "(gptq with descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "
+      "baselines) [admm-paper]" },
     { "--rho", NULL, NUMBER, AT(rho), "FACTOR",
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",

@@ -24,6 +24,7 @@
 #include "base/pool.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
+#include "quant/nearest.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
@@ -62,7 +63,7 @@ struct admm {
     struct pace pace;
     double rho, ratio;       /* ratio: the last rho to this one */
     bool judging;
-    double *centred;         /* (G, K, K) C */
+    const double *centred;   /* (G, K, K) C */
     double *diagonal;        /* (G, K) D */
     double *factor;          /* (G, K, K) Cholesky of C + rho D */
     bool *indefinite;        /* (G) */
@@ -73,7 +74,6 @@ struct admm {
     int8_t *codes, *last;    /* (G M, K) the iterate's, and those before */
     double *errors;          /* (G M) */
     struct row *rows;        /* (G M) */
-    struct ldnq_span *spans; /* one a piece */
 };
 
 static struct pace pace(size_t inputs)
@@ -86,17 +86,13 @@ static struct pace pace(size_t inputs)
 
 /* ---- the matrices of a group ------------------------------------------------------ */
 
-static void centre_group(void *ctx, size_t group, size_t thread)
+static void weigh_group(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
     const size_t k = admm->k;
-    const double *gram = admm->problem->gram + group * k * k;
-    const double *mean = admm->problem->mean ? admm->problem->mean + group * k : NULL;
-    double *c = admm->centred + group * k * k, *d = admm->diagonal + group * k, sum = 0;
-    for (size_t i = 0; i < k; i++)
-        for (size_t j = 0; j < k; j++)
-            c[i * k + j] = gram[i * k + j] - (mean ? mean[i] * mean[j] : 0);
+    const double *c = admm->centred + group * k * k;
+    double *d = admm->diagonal + group * k, sum = 0;
     for (size_t i = 0; i < k; i++)
         sum += c[i * k + i] > 0 ? c[i * k + i] : 0;
     /* Inputs that never vary need some penalty for the factor to exist. */
@@ -360,43 +356,6 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
 
 /* ---- start and end --------------------------------------------------------------------- */
 
-static void project_rows(struct admm *admm, size_t first, size_t count)
-{
-    const size_t k = admm->k;
-    struct ldnq_span span = { .v = admm->x + first * k, .v_stride = k, .rows = count,
-                              .length = k, .codes = admm->solution->codes + first * k,
-                              .weight = 1 };
-    struct ldnq_span *spans = admm->alone ? &span : admm->spans;
-    const float scale = ldnq_project(admm->problem->codebook, admm->alone ? NULL : admm->pool,
-                                     spans, admm->alone ? 1 : admm->pieces, 0);
-    for (size_t r = first; r < first + count; r++)
-        admm->solution->scales[r] = scale;
-}
-
-/* The codes and scale nearest to the weight, the bias as it is. */
-static void start(struct admm *admm)
-{
-    const struct ldnq_layer_problem *problem = admm->problem;
-    for (size_t i = 0; i < admm->count * admm->k; i++)
-        admm->x[i] = (double)problem->weight[i];
-    for (size_t i = 0; i < admm->pieces; i++) {
-        const struct ldnq_piece piece = ldnq_piece_at(problem, i);
-        admm->spans[i] = (struct ldnq_span){
-            .v = admm->x + piece.offset * admm->k, .v_stride = admm->k, .rows = piece.rows,
-            .length = admm->k, .codes = admm->solution->codes + piece.offset * admm->k,
-            .weight = 1,
-        };
-    }
-    if (admm->alone)
-        for (size_t r = 0; r < admm->count; r++)
-            project_rows(admm, r, 1);
-    else
-        project_rows(admm, 0, admm->count);
-    if (problem->mean)
-        memcpy(admm->solution->bias, problem->bias, admm->count * sizeof *problem->bias);
-}
-
-/* Expects the weight in x, as start() leaves it. */
 static void start_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
@@ -405,6 +364,8 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     const size_t k = admm->k, at = piece.offset * k;
     size_t rows[LDNQ_PIECE_ROWS];
     const size_t n = active_rows(admm, &piece, rows);
+    for (size_t i = at; i < at + piece.rows * k; i++)
+        admm->x[i] = (double)admm->problem->weight[i];
     if (k > 0)
         ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, admm->x + at, k,
                    admm->centred + piece.group * k * k, k, 0, admm->target + at, k);
@@ -453,8 +414,8 @@ static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
     struct ldnq_layer_solution *solution = admm->solution;
     const struct ldnq_choice nothing = { 0 };
     const double zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
-    ldnq_pool_run(admm->pool, admm->problem->groups, centre_group, admm);
-    start(admm);
+    ldnq_pool_run(admm->pool, admm->problem->groups, weigh_group, admm);
+    LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
     const double before = solution_error(admm);
     start_rows(admm);
     LDNQ_TRY(iterate(admm, err));
@@ -462,8 +423,8 @@ static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
         ldnq_layer_best_bias(admm->problem, solution);
     double after = solution_error(admm);
     if (!(after <= before)) { /* by the rounding of the scale and bias to float32 */
-        start(admm);
-        after = solution_error(admm);
+        LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
+        after = before;
     }
     solution->iterations = 0;
     for (size_t r = 0; r < admm->count; r++)
@@ -478,10 +439,10 @@ static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_er
     const size_t g = admm->problem->groups, k = admm->k, all = admm->count * k;
     /* No product overflows: the caller holds arrays of this order. */
 #define NEW(member, n) (admm->member = ldnq_arena_alloc(arena, n, sizeof *admm->member, err))
-    return NEW(centred, g * k * k) && NEW(diagonal, g * k) && NEW(factor, g * k * k) &&
+    return NEW(diagonal, g * k) && NEW(factor, g * k * k) &&
            NEW(indefinite, g) && NEW(target, all) && NEW(x, all) && NEW(work, all) &&
            NEW(dual, all) && NEW(codes, all) && NEW(last, all) && NEW(errors, admm->count) &&
-           NEW(rows, admm->count) && NEW(spans, admm->pieces);
+           NEW(rows, admm->count);
 #undef NEW
 }
 
@@ -499,8 +460,11 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status =
-        allocate(&admm, arena, err) ? fit(&admm, err) : LDNQ_NOMEM;
+    struct ldnq_layer_problem reduced;
+    enum ldnq_status status = ldnq_problem_reduce(problem, &reduced, arena, err);
+    admm.centred = reduced.gram;
+    if (status == LDNQ_OK)
+        status = allocate(&admm, arena, err) ? fit(&admm, err) : LDNQ_NOMEM;
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -29,8 +29,8 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
+#include "quant/nearest.h"
 #include "quant/problem.h"
-#include "quant/project.h"
 
 /* Inputs whose steps are applied to the rest together. */
 #define BLOCK 128
@@ -38,10 +38,6 @@
 /* Added to the diagonal, in units of its mean; the larger ones are for centred
  * matrices that have lost their definiteness to the statistics' rounding. */
 static const double dampings[] = { 0.01, 0.1, 1, 10 };
-
-/* An input with less variance than this part of its power is a constant, and the
- * rest is rounding: the products of the statistics are sums of floats. */
-#define CONSTANT 1e-6
 
 struct column {
     double variance; /* the centred diagonal; 0 for a constant input */
@@ -57,10 +53,9 @@ struct gptq {
     struct column *columns;               /* (G, K) the last is taken first */
     double *factor;                       /* (G, K, K) X, in the columns' order */
     bool *indefinite;                     /* (G) */
-    double *work;                         /* (G, M, K) W; later in the columns' order */
+    double *work;                         /* (G, M, K) W in the columns' order */
     int8_t *codes;                        /* (G, M, K) */
     double *before, *after;               /* (G, M) objectives of start and codes */
-    struct ldnq_span *spans;              /* (pieces) per tensor */
 };
 
 /* ---- the inverse factor ------------------------------------------------------- */
@@ -93,7 +88,7 @@ static double order_columns(const struct gptq *gptq, size_t group)
     double mean = 0;
     for (size_t i = 0; i < inputs; i++) {
         const double variance = centred(gptq, group, i, i);
-        const bool constant = fabs(variance) <= CONSTANT * gram[i * inputs + i];
+        const bool constant = fabs(variance) <= LDNQ_CONSTANT_INPUT * gram[i * inputs + i];
         columns[i] = (struct column){ constant ? 0 : variance, i };
         mean += columns[i].variance / (double)inputs;
     }
@@ -146,52 +141,6 @@ static enum ldnq_status factor_all(struct gptq *gptq, struct ldnq_error *err)
                              "the gram matrix of group %zu is not positive semidefinite, nor is "
                              "it with ten times its mean diagonal added", group);
     return LDNQ_OK;
-}
-
-/* ---- the start ------------------------------------------------------------------ */
-
-static struct ldnq_span span_of(const struct gptq *gptq, size_t row, size_t rows)
-{
-    return (struct ldnq_span){
-        .v = gptq->work + row * gptq->inputs,
-        .v_stride = gptq->inputs,
-        .rows = rows,
-        .length = gptq->inputs,
-        .codes = gptq->solution->codes + row * gptq->inputs,
-        .weight = 1,
-    };
-}
-
-static void start_piece(void *ctx, size_t chunk, size_t thread)
-{
-    (void)thread;
-    struct gptq *gptq = ctx;
-    const struct ldnq_piece piece = ldnq_piece_at(gptq->problem, chunk);
-    const size_t first = piece.offset * gptq->inputs, count = piece.rows * gptq->inputs;
-    for (size_t i = first; i < first + count; i++)
-        gptq->work[i] = (double)gptq->problem->weight[i];
-    gptq->spans[chunk] = span_of(gptq, piece.offset, piece.rows);
-    if (gptq->problem->granularity != LDNQ_PER_CHANNEL)
-        return;
-    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
-        struct ldnq_span span = span_of(gptq, row, 1);
-        gptq->solution->scales[row] =
-            ldnq_project(gptq->problem->codebook, NULL, &span, 1, 0);
-    }
-}
-
-/* The nearest a * q to W, the bias as it is. */
-static void start(struct gptq *gptq)
-{
-    ldnq_pool_run(gptq->pool, gptq->pieces, start_piece, gptq);
-    if (gptq->problem->granularity == LDNQ_PER_TENSOR) {
-        const float scale = ldnq_project(gptq->problem->codebook, gptq->pool, gptq->spans,
-                                         gptq->pieces, 0);
-        for (size_t row = 0; row < gptq->rows; row++)
-            gptq->solution->scales[row] = scale;
-    }
-    if (gptq->problem->mean && gptq->rows)
-        memcpy(gptq->solution->bias, gptq->problem->bias, gptq->rows * sizeof(float));
 }
 
 /* ---- the pass over the inputs ----------------------------------------------------- */
@@ -275,7 +224,7 @@ static double solution_error(struct gptq *gptq)
  * more than the pass gained: then the start it is. */
 static enum ldnq_status fit(struct gptq *gptq, double zero, struct ldnq_error *err)
 {
-    start(gptq);
+    LDNQ_TRY(ldnq_nearest_start(gptq->problem, gptq->pool, gptq->solution, err));
     const double before = solution_error(gptq);
     LDNQ_TRY(ldnq_report_errors(zero, before, before, gptq->solution, err));
     ldnq_pool_run(gptq->pool, gptq->pieces, round_piece, gptq);
@@ -284,8 +233,8 @@ static enum ldnq_status fit(struct gptq *gptq, double zero, struct ldnq_error *e
         ldnq_layer_best_bias(gptq->problem, gptq->solution);
     double after = solution_error(gptq);
     if (!(after <= before)) {
-        start(gptq);
-        after = solution_error(gptq);
+        LDNQ_TRY(ldnq_nearest_start(gptq->problem, gptq->pool, gptq->solution, err));
+        after = before;
     }
     return ldnq_report_errors(zero, before, after, gptq->solution, err);
 }
@@ -300,7 +249,7 @@ static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_er
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
     return NEW(columns, groups * k) && NEW(factor, groups * k * k) && NEW(indefinite, groups) &&
            NEW(work, rows * k) && NEW(codes, rows * k) && NEW(before, rows) &&
-           NEW(after, rows) && NEW(spans, gptq->pieces);
+           NEW(after, rows);
 #undef NEW
 }
 

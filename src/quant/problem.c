@@ -55,3 +55,37 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
     LDNQ_TRY(check_doubles("mean of the layer's input", problem->mean, g, k, err));
     return check_floats("bias", problem->bias, g, m, 1, err);
 }
+
+static void reduce_group(const struct ldnq_layer_problem *problem, size_t group, double *out)
+{
+    const size_t k = problem->inputs;
+    const double *gram = problem->gram + group * k * k, *mean = problem->mean + group * k;
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            out[i * k + j] = gram[i * k + j] - mean[i] * mean[j];
+    for (size_t i = 0; i < k; i++) {
+        if (fabs(out[i * k + i]) > LDNQ_CONSTANT_INPUT * gram[i * k + i])
+            continue;
+        for (size_t j = 0; j < k; j++)
+            out[i * k + j] = out[j * k + i] = 0;
+    }
+}
+
+enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
+                                     struct ldnq_layer_problem *reduced,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t size = problem->inputs * problem->inputs;
+    *reduced = *problem;
+    if (!problem->mean)
+        return LDNQ_OK;
+    double *gram = ldnq_arena_alloc(arena, problem->groups * size, sizeof *gram, err);
+    if (!gram)
+        return LDNQ_NOMEM;
+    for (size_t group = 0; group < problem->groups; group++)
+        reduce_group(problem, group, gram + group * size);
+    reduced->gram = gram;
+    reduced->mean = NULL;
+    reduced->bias = NULL;
+    return LDNQ_OK;
+}

@@ -32,6 +32,18 @@ struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t
 enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                                     struct ldnq_error *err);
 
+/* The problem with the bias left to its best: the gram matrix is the covariance
+ * H - m m', and there is no mean. An input that never varies has a row of zeros. The
+ * matrix lives in the arena, or is the problem's own when that has no mean.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
+                                     struct ldnq_layer_problem *reduced,
+                                     struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* An input with less variance than this part of its power is a constant: the rest is
+ * rounding, as the products of the statistics are sums of floats. */
+#define LDNQ_CONSTANT_INPUT 1e-6
+
 /* A choice of codes, all (G, M, ...); bias NULL stands for the best one. */
 struct ldnq_choice {
     const int8_t *codes; /* NULL for G = 0 */

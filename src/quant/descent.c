@@ -1,0 +1,257 @@
+#include "quant/descent.h"
+
+#include <float.h>
+#include <string.h>
+
+#include "base/pool.h"
+#include "base/size.h"
+#include "linalg/blas.h"
+#include "quant/problem.h"
+
+/* Inputs whose changes reach the rest of the slope as one product. */
+#define BLOCK 32
+
+struct row {
+    double ww, qw, qq; /* w'Hw, q'Hw, q'Hq */
+    bool changed;
+};
+
+struct descent {
+    const struct ldnq_layer_problem *problem;
+    struct ldnq_pool *pool;
+    int8_t *codes;
+    float *scales;
+    size_t k, count, pieces;
+    bool alone; /* a scale a row */
+    double *target; /* (G M, K) H w */
+    double *slope;  /* (G M, K) H (a q - w) */
+    double *work;   /* (G M, K) */
+    struct row *rows;
+};
+
+/* ---- a sweep over the inputs of a piece ------------------------------------------- */
+
+/* The slope of a block, and its changes, with the rows side by side. */
+struct tile {
+    double slope[BLOCK][LDNQ_PIECE_ROWS], change[BLOCK][LDNQ_PIECE_ROWS];
+};
+
+static void load_tile(const struct descent *d, const struct ldnq_piece *piece, size_t first,
+                      size_t count, struct tile *tile)
+{
+    for (size_t r = 0; r < piece->rows; r++)
+        for (size_t i = 0; i < count; i++)
+            tile->slope[i][r] = d->slope[(piece->offset + r) * d->k + first + i];
+}
+
+/* The best code of one input in each row, the others as they are. */
+static bool change_input(const struct descent *d, const struct ldnq_piece *piece, size_t input,
+                         double curvature, const double *slope, double *change)
+{
+    bool any = false;
+    for (size_t r = 0; r < piece->rows; r++) {
+        const size_t row = piece->offset + r;
+        int8_t *code = &d->codes[row * d->k + input];
+        const double scale = (double)d->scales[row];
+        const double best = *code - slope[r] / (scale * curvature);
+        const int16_t next = ldnq_codebook_nearest(d->problem->codebook, best);
+        change[r] = scale * (next - *code);
+        if (next == *code)
+            continue;
+        *code = (int8_t)next;
+        d->rows[row].changed = any = true;
+    }
+    return any;
+}
+
+static bool sweep_tile(const struct descent *d, const struct ldnq_piece *piece, size_t first,
+                       size_t count, struct tile *tile)
+{
+    const double *gram = d->problem->gram + piece->group * d->k * d->k;
+    bool any = false;
+    memset(tile->change, 0, sizeof tile->change);
+    for (size_t i = 0; i < count; i++) {
+        const double *line = gram + (first + i) * d->k + first;
+        if (!(line[i] > 0) ||
+            !change_input(d, piece, first + i, line[i], tile->slope[i], tile->change[i]))
+            continue;
+        any = true;
+        for (size_t j = i + 1; j < count; j++)
+            for (size_t r = 0; r < piece->rows; r++)
+                tile->slope[j][r] += line[j] * tile->change[i][r];
+    }
+    return any;
+}
+
+static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece)
+{
+    const double *gram = d->problem->gram + piece->group * d->k * d->k;
+    double *slope = d->slope + piece->offset * d->k;
+    struct tile tile;
+    for (size_t r = 0; r < piece->rows; r++)
+        d->rows[piece->offset + r].changed = false;
+    for (size_t first = 0; first < d->k; first += BLOCK) {
+        const size_t count = ldnq_size_min(BLOCK, d->k - first);
+        load_tile(d, piece, first, count, &tile);
+        if (sweep_tile(d, piece, first, count, &tile))
+            ldnq_dgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, piece->rows, d->k, count, 1, tile.change[0],
+                       LDNQ_PIECE_ROWS, gram + first * d->k, d->k, 1, slope, d->k);
+    }
+}
+
+/* ---- scales -------------------------------------------------------------------------- */
+
+/* q'Hw and q'Hq, from H q = (slope + target) / a. */
+static void weigh_row(const struct descent *d, size_t at)
+{
+    struct row *row = &d->rows[at];
+    const int8_t *q = d->codes + at * d->k;
+    const double *slope = d->slope + at * d->k, *target = d->target + at * d->k;
+    double qs = 0, qw = 0;
+    for (size_t i = 0; i < d->k; i++) {
+        qs += q[i] * slope[i];
+        qw += q[i] * target[i];
+    }
+    row->qw = qw;
+    row->qq = (qs + qw) / (double)d->scales[at];
+}
+
+static float best_scale(double qw, double qq, float scale)
+{
+    const double best = qq > 0 ? qw / qq : 0;
+    return best >= (double)FLT_MIN && best <= (double)FLT_MAX ? (float)best : scale;
+}
+
+/* The slope is linear in the scale. */
+static void set_scale(const struct descent *d, size_t at, float scale)
+{
+    const double ratio = (double)scale / (double)d->scales[at];
+    double *slope = d->slope + at * d->k;
+    const double *target = d->target + at * d->k;
+    for (size_t i = 0; i < d->k; i++)
+        slope[i] = ratio * (slope[i] + target[i]) - target[i];
+    d->scales[at] = scale;
+}
+
+/* ---- start, and turns ------------------------------------------------------------------ */
+
+static void start_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    const double *gram = d->problem->gram + piece.group * d->k * d->k;
+    const size_t at = piece.offset * d->k;
+    const float *w = d->problem->weight + at;
+    for (size_t i = 0; i < piece.rows * d->k; i++)
+        d->work[at + i] = (double)w[i];
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, d->k, d->k, 1, d->work + at, d->k, gram, d->k,
+               0, d->target + at, d->k);
+    for (size_t r = 0; r < piece.rows; r++) {
+        const size_t row = piece.offset + r;
+        d->rows[row] = (struct row){ .changed = true };
+        for (size_t i = row * d->k; i < (row + 1) * d->k; i++) {
+            d->rows[row].ww += d->work[i] * d->target[i];
+            d->work[i] = (double)d->scales[row] * d->codes[i] - d->work[i];
+        }
+    }
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, d->k, d->k, 1, d->work + at, d->k, gram, d->k,
+               0, d->slope + at, d->k);
+}
+
+/* Rows with scales of their own: a piece takes all its turns at once. */
+static void descend_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    bool goes_on = true;
+    for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
+        goes_on = false;
+        for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
+            weigh_row(d, row);
+            set_scale(d, row, best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+        }
+        sweep_piece(d, &piece);
+        for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+            goes_on = goes_on || d->rows[row].changed;
+    }
+}
+
+static void weigh_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+        weigh_row(d, row);
+}
+
+static void sweep_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+        set_scale(d, row, best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
+    sweep_piece(d, &piece);
+}
+
+/* One scale: its sums run over all rows, into rows[0]. */
+static void descend_together(struct descent *d)
+{
+    bool goes_on = d->count > 0;
+    for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
+        goes_on = false;
+        ldnq_pool_run(d->pool, d->pieces, weigh_chunk, d);
+        for (size_t row = 1; row < d->count; row++) {
+            d->rows[0].qw += d->rows[row].qw;
+            d->rows[0].qq += d->rows[row].qq;
+        }
+        ldnq_pool_run(d->pool, d->pieces, sweep_chunk, d);
+        for (size_t row = 0; row < d->count; row++)
+            goes_on = goes_on || d->rows[row].changed;
+    }
+}
+
+static enum ldnq_status descend_in(struct descent *d, double *errors, struct ldnq_arena *arena,
+                                   struct ldnq_error *err)
+{
+    const size_t elements = d->count * d->k;
+    d->target = ldnq_arena_alloc(arena, elements, sizeof *d->target, err);
+    d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
+    d->work = ldnq_arena_alloc(arena, elements, sizeof *d->work, err);
+    d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
+    if (!d->target || !d->slope || !d->work || !d->rows)
+        return LDNQ_NOMEM;
+    if (elements > 0)
+        ldnq_pool_run(d->pool, d->pieces, start_chunk, d);
+    if (elements > 0 && d->alone)
+        ldnq_pool_run(d->pool, d->pieces, descend_chunk, d);
+    else if (elements > 0)
+        descend_together(d);
+    ldnq_pool_run(d->pool, d->pieces, weigh_chunk, d);
+    for (size_t row = 0; row < d->count; row++) {
+        const double a = (double)d->scales[row];
+        const double error = d->rows[row].ww + a * (a * d->rows[row].qq - 2 * d->rows[row].qw);
+        errors[row] = error > 0 ? error : 0;
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                              int8_t *codes, float *scales, double *errors,
+                              struct ldnq_error *err)
+{
+    struct descent descent = {
+        .problem = problem, .pool = pool, .codes = codes, .scales = scales,
+        .k = problem->inputs, .count = problem->groups * problem->outputs,
+        .pieces = ldnq_piece_count(problem),
+        .alone = problem->granularity == LDNQ_PER_CHANNEL,
+    };
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = descend_in(&descent, errors, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}

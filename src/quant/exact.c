@@ -1,0 +1,261 @@
+#include "quant/exact.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/pool.h"
+#include "linalg/cholesky.h"
+#include "quant/problem.h"
+
+#define MOST LDNQ_EXACT_INPUTS
+
+/* Scales that are tried, as powers of this to both sides of the row's own. */
+#define SCALE_STEP 1.03
+#define SCALE_STEPS 24
+/* Turns of codes and scale where all rows share it. */
+#define TURNS 8
+/* Added to the diagonal of the search's matrix, in units of its mean: an input that
+ * never varies costs next to nothing, but its code stays near the weight. */
+#define DAMPING 1e-9
+
+struct exact {
+    const struct ldnq_layer_problem *problem;
+    int8_t *codes;
+    float *scales;
+    double *errors;
+    double *factor;     /* (G, K, K) lower triangle L of H = L L' */
+    bool *indefinite;   /* (G) */
+    double *qw, *qq;    /* (G M) of the codes, where rows share a scale */
+};
+
+/* A row, in units of codes: the lattice point q nearest to w / a. */
+struct search {
+    const struct ldnq_codebook *codebook;
+    const double *factor;
+    size_t k, nodes;
+    double centre[MOST]; /* w / a */
+    double best;         /* of |L'(q - w/a)|^2 */
+    int8_t codes[MOST], best_codes[MOST];
+    bool found;
+};
+
+/* ---- one search ----------------------------------------------------------------------- */
+
+/* Where code i would stand without a rounding, given those behind it. */
+static double wish(const struct search *s, size_t i)
+{
+    double sum = 0;
+    for (size_t j = i + 1; j < s->k; j++)
+        sum += s->factor[j * s->k + i] * (s->codes[j] - s->centre[j]);
+    return s->centre[i] - sum / s->factor[i * s->k + i];
+}
+
+/* The codes in order of their distance: `low` and `high` are the next to both sides. */
+static size_t next_code(const struct search *s, double at, ptrdiff_t *low, size_t *high)
+{
+    const int16_t *codes = s->codebook->codes;
+    const bool has_low = *low >= 0, has_high = *high < s->codebook->count;
+    if (has_low && (!has_high || at - codes[*low] <= codes[*high] - at))
+        return (size_t)(*low)--;
+    return (*high)++;
+}
+
+static void descend_tree(struct search *s, size_t level, double spent)
+{
+    const size_t i = level - 1;
+    const double at = wish(s, i), unit = s->factor[i * s->k + i];
+    size_t high = 0;
+    while (high < s->codebook->count && s->codebook->codes[high] < at)
+        high++;
+    ptrdiff_t low = (ptrdiff_t)high - 1;
+    for (size_t tried = 0; tried < s->codebook->count; tried++) {
+        const int16_t code = s->codebook->codes[next_code(s, at, &low, &high)];
+        const double step = unit * (code - at), sum = spent + step * step;
+        if (sum >= s->best || s->nodes++ >= LDNQ_EXACT_NODES)
+            return;
+        s->codes[i] = (int8_t)code;
+        if (i > 0) {
+            descend_tree(s, i, sum);
+            continue;
+        }
+        s->best = sum;
+        s->found = true;
+        memcpy(s->best_codes, s->codes, s->k);
+    }
+}
+
+/* Whether there are codes with a smaller objective than `error` at this scale. */
+static bool search_row(const struct exact *exact, size_t row, double scale, double error,
+                       struct search *s)
+{
+    const struct ldnq_layer_problem *problem = exact->problem;
+    s->codebook = problem->codebook;
+    s->k = problem->inputs;
+    s->factor = exact->factor + row / problem->outputs * s->k * s->k;
+    s->nodes = 0;
+    s->found = false;
+    s->best = error / (scale * scale);
+    for (size_t i = 0; i < s->k; i++)
+        s->centre[i] = (double)problem->weight[row * s->k + i] / scale;
+    descend_tree(s, s->k, 0);
+    return s->found;
+}
+
+/* ---- objectives ------------------------------------------------------------------------- */
+
+struct weighed {
+    double ww, qw, qq;
+};
+
+static struct weighed weigh(const struct exact *exact, size_t row, const int8_t *codes)
+{
+    const struct ldnq_layer_problem *problem = exact->problem;
+    const size_t k = problem->inputs;
+    const double *gram = problem->gram + row / problem->outputs * k * k;
+    const float *w = problem->weight + row * k;
+    struct weighed sums = { 0, 0, 0 };
+    for (size_t i = 0; i < k; i++) {
+        double hw = 0, hq = 0;
+        for (size_t j = 0; j < k; j++) {
+            hw += gram[i * k + j] * (double)w[j];
+            hq += gram[i * k + j] * codes[j];
+        }
+        sums.ww += (double)w[i] * hw;
+        sums.qw += codes[i] * hw;
+        sums.qq += codes[i] * hq;
+    }
+    return sums;
+}
+
+static float best_scale(double qw, double qq, float scale)
+{
+    const double best = qq > 0 ? qw / qq : 0;
+    return best >= (double)FLT_MIN && best <= (double)FLT_MAX ? (float)best : scale;
+}
+
+static double error_of(const struct weighed *sums, double scale)
+{
+    return sums->ww + scale * (scale * sums->qq - 2 * sums->qw);
+}
+
+/* ---- rows with scales of their own -------------------------------------------------------- */
+
+static void search_scales(const struct exact *exact, size_t row)
+{
+    const double around = (double)exact->scales[row];
+    struct search search;
+    for (int i = -SCALE_STEPS; i <= SCALE_STEPS; i++) {
+        const double scale = around * pow(SCALE_STEP, i);
+        if (!(scale >= (double)FLT_MIN && scale <= (double)FLT_MAX) ||
+            !search_row(exact, row, scale, exact->errors[row], &search))
+            continue;
+        const struct weighed sums = weigh(exact, row, search.best_codes);
+        const float fitted = best_scale(sums.qw, sums.qq, (float)scale);
+        const double error = error_of(&sums, (double)fitted);
+        if (!(error < exact->errors[row]))
+            continue;
+        exact->errors[row] = error > 0 ? error : 0;
+        exact->scales[row] = fitted;
+        memcpy(exact->codes + row * search.k, search.best_codes, search.k);
+    }
+}
+
+static void search_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct exact *exact = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(exact->problem, chunk);
+    for (size_t r = 0; !exact->indefinite[piece.group] && r < piece.rows; r++)
+        search_scales(exact, piece.offset + r);
+}
+
+/* ---- rows that share a scale ---------------------------------------------------------------- */
+
+static void search_codes_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct exact *exact = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(exact->problem, chunk);
+    const size_t k = exact->problem->inputs;
+    struct search search;
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
+        if (!exact->indefinite[piece.group] &&
+            search_row(exact, row, (double)exact->scales[row], exact->errors[row], &search))
+            memcpy(exact->codes + row * k, search.best_codes, k);
+        const struct weighed sums = weigh(exact, row, exact->codes + row * k);
+        exact->errors[row] = sums.ww;
+        exact->qw[row] = sums.qw;
+        exact->qq[row] = sums.qq;
+    }
+}
+
+static void search_together(struct exact *exact, struct ldnq_pool *pool)
+{
+    const size_t rows = exact->problem->groups * exact->problem->outputs;
+    for (int turn = 0; turn < TURNS; turn++) {
+        double qw = 0, qq = 0;
+        ldnq_pool_run(pool, ldnq_piece_count(exact->problem), search_codes_chunk, exact);
+        for (size_t row = 0; row < rows; row++) {
+            qw += exact->qw[row];
+            qq += exact->qq[row];
+        }
+        const float scale = best_scale(qw, qq, exact->scales[0]);
+        for (size_t row = 0; row < rows; row++) {
+            const struct weighed sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
+            const double error = error_of(&sums, (double)scale);
+            exact->errors[row] = error > 0 ? error : 0;
+            exact->scales[row] = scale;
+        }
+    }
+}
+
+/* ---- all ------------------------------------------------------------------------------------ */
+
+static void factor_group(struct exact *exact, size_t group)
+{
+    const size_t k = exact->problem->inputs;
+    const double *gram = exact->problem->gram + group * k * k;
+    double *factor = exact->factor + group * k * k, mean = 0;
+    memcpy(factor, gram, k * k * sizeof *factor);
+    for (size_t i = 0; i < k; i++)
+        mean += gram[i * k + i] / (double)k;
+    for (size_t i = 0; i < k; i++)
+        factor[i * k + i] += DAMPING * mean;
+    exact->indefinite[group] = ldnq_cholesky_factor(k, factor, NULL) != LDNQ_OK;
+}
+
+static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = exact->problem;
+    const size_t groups = problem->groups, k = problem->inputs, rows = groups * problem->outputs;
+    exact->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *exact->factor, err);
+    exact->indefinite = ldnq_arena_alloc(arena, groups, sizeof *exact->indefinite, err);
+    exact->qw = ldnq_arena_alloc(arena, rows, sizeof *exact->qw, err);
+    exact->qq = ldnq_arena_alloc(arena, rows, sizeof *exact->qq, err);
+    if (!exact->factor || !exact->indefinite || !exact->qw || !exact->qq)
+        return LDNQ_NOMEM;
+    for (size_t group = 0; group < groups; group++)
+        factor_group(exact, group);
+    if (problem->granularity == LDNQ_PER_CHANNEL)
+        ldnq_pool_run(pool, ldnq_piece_count(problem), search_chunk, exact);
+    else
+        search_together(exact, pool);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem,
+                                     struct ldnq_pool *pool, int8_t *codes, float *scales,
+                                     double *errors, struct ldnq_error *err)
+{
+    struct exact exact = { .problem = problem, .codes = codes, .scales = scales,
+                           .errors = errors };
+    if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0)
+        return LDNQ_OK;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = search_in(&exact, pool, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}

@@ -1,0 +1,98 @@
+#include "quant/nearest.h"
+
+#include <string.h>
+
+#include "base/pool.h"
+#include "quant/problem.h"
+#include "quant/project.h"
+#include "quant/solver.h"
+
+struct nearest {
+    const struct ldnq_layer_problem *problem;
+    const struct ldnq_layer_solution *solution;
+    double *weight;          /* (G, M, K) */
+    struct ldnq_span *spans; /* one a piece */
+};
+
+static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_t rows)
+{
+    const size_t inputs = nearest->problem->inputs;
+    return (struct ldnq_span){
+        .v = nearest->weight + row * inputs, .v_stride = inputs, .rows = rows, .length = inputs,
+        .codes = nearest->solution->codes + row * inputs, .weight = 1,
+    };
+}
+
+static void start_piece(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct nearest *nearest = ctx;
+    const struct ldnq_layer_problem *problem = nearest->problem;
+    const struct ldnq_piece piece = ldnq_piece_at(problem, chunk);
+    const size_t first = piece.offset * problem->inputs, count = piece.rows * problem->inputs;
+    for (size_t i = first; i < first + count; i++)
+        nearest->weight[i] = (double)problem->weight[i];
+    nearest->spans[chunk] = span_of(nearest, piece.offset, piece.rows);
+    if (problem->granularity == LDNQ_PER_TENSOR)
+        return;
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
+        struct ldnq_span span = span_of(nearest, row, 1);
+        nearest->solution->scales[row] = ldnq_project(problem->codebook, NULL, &span, 1, 0);
+    }
+}
+
+static enum ldnq_status start_in(struct nearest *nearest, struct ldnq_pool *pool,
+                                 struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = nearest->problem;
+    const size_t rows = problem->groups * problem->outputs, pieces = ldnq_piece_count(problem);
+    nearest->weight = ldnq_arena_alloc(arena, rows * problem->inputs, sizeof(double), err);
+    nearest->spans = ldnq_arena_alloc(arena, pieces, sizeof *nearest->spans, err);
+    if (!nearest->weight || !nearest->spans)
+        return LDNQ_NOMEM;
+    ldnq_pool_run(pool, pieces, start_piece, nearest);
+    if (problem->granularity == LDNQ_PER_TENSOR) {
+        const float scale = ldnq_project(problem->codebook, pool, nearest->spans, pieces, 0);
+        for (size_t row = 0; row < rows; row++)
+            nearest->solution->scales[row] = scale;
+    }
+    if (problem->mean && rows)
+        memcpy(nearest->solution->bias, problem->bias, rows * sizeof(float));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
+                                    struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
+                                    struct ldnq_error *err)
+{
+    struct nearest nearest = { .problem = problem, .solution = solution };
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = start_in(&nearest, pool, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+/* ---- as a solver ------------------------------------------------------------------- */
+
+static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
+                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
+{
+    (void)options;
+    LDNQ_TRY(ldnq_problem_check(problem, err));
+    LDNQ_TRY(ldnq_nearest_start(problem, pool, solution, err));
+    solution->iterations = 0;
+    solution->rho = 0;
+    const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales,
+                                                      problem->mean ? solution->bias : NULL };
+    const double error = ldnq_total_error_serial(problem, &choice);
+    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution,
+                              err);
+}
+
+const struct ldnq_solver ldnq_solver_mse = {
+    .name = "mse",
+    .summary = "codes and scales nearest to the weight in least squares; no data used",
+    .solve = solve,
+};

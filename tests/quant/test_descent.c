@@ -1,0 +1,256 @@
+/* Coordinate descent, and the search over all codes, against plain loops. */
+#include "test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/pool.h"
+#include "layer.h"
+#include "quant/descent.h"
+#include "quant/exact.h"
+#include "quant/nearest.h"
+#include "quant/problem.h"
+
+static struct ldnq_error err;
+
+/* A layer without a mean at the codes nearest to its weight. */
+static struct layer make(size_t g, size_t m, size_t k, const char *codebook,
+                         enum ldnq_granularity granularity, uint64_t seed)
+{
+    struct layer layer = layer_make(g, m, k, codebook, granularity, seed);
+    layer_without_bias(&layer);
+    assert_ok(ldnq_nearest_start(&layer.problem, NULL, &layer.solution, &err));
+    return layer;
+}
+
+/* (a q - w)' H (a q - w) of one row. */
+static double row_objective(const struct layer *layer, size_t row, const int8_t *codes,
+                            float scale)
+{
+    const size_t k = layer->problem.inputs;
+    const double *gram = layer->gram + row / layer->problem.outputs * k * k;
+    const float *w = layer->weight + row * k;
+    double sum = 0;
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            sum += ((double)scale * codes[i] - (double)w[i]) * gram[i * k + j] *
+                   ((double)scale * codes[j] - (double)w[j]);
+    return sum;
+}
+
+static double total(const struct layer *layer)
+{
+    double sum = 0;
+    for (size_t row = 0; row < layer->problem.groups * layer->problem.outputs; row++)
+        sum += row_objective(layer, row, layer->solution.codes + row * layer->problem.inputs,
+                             layer->solution.scales[row]);
+    return sum;
+}
+
+static double *descend(struct layer *layer, struct ldnq_pool *pool)
+{
+    double *errors = layer_alloc(layer->problem.groups * layer->problem.outputs, sizeof *errors);
+    assert_ok(ldnq_descend(&layer->problem, pool, layer->solution.codes, layer->solution.scales,
+                           errors, &err));
+    return errors;
+}
+
+static const char *const codebooks[] = { "ternary", "int4", "pot9", "int8" };
+
+static void errors_should_be_the_rows_objectives_and_below_the_start(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        struct layer layer = make(2, 35, 70, codebooks[i / 2], (enum ldnq_granularity)(i % 2), i);
+        const double before = total(&layer);
+        double *errors = descend(&layer, NULL);
+        for (size_t row = 0; row < 70; row++) {
+            const double plain = row_objective(&layer, row, layer.solution.codes + row * 70,
+                                               layer.solution.scales[row]);
+            assert_true(fabs(errors[row] - plain) <= 1e-9 * (plain + before / 70));
+        }
+        assert_true(total(&layer) < 0.9 * before);
+        free(errors);
+        layer_free(&layer);
+    }
+}
+
+/* Where it ends, no single code and no other scale is better. */
+static void no_code_alone_should_be_better_at_the_end(void **state)
+{
+    (void)state;
+    for (size_t c = 0; c < 3; c++) {
+        struct layer layer = make(1, 33, 40, codebooks[c], LDNQ_PER_CHANNEL, 20 + c);
+        const struct ldnq_codebook *book = layer.problem.codebook;
+        free(descend(&layer, NULL));
+        for (size_t row = 0; row < 33; row++) {
+            int8_t *codes = layer.solution.codes + row * 40;
+            const float scale = layer.solution.scales[row];
+            const double error = row_objective(&layer, row, codes, scale);
+            for (size_t i = 0; i < 40 * book->count; i++) {
+                const int8_t kept = codes[i / book->count];
+                codes[i / book->count] = (int8_t)book->codes[i % book->count];
+                assert_true(row_objective(&layer, row, codes, scale) >= error * (1 - 1e-9));
+                codes[i / book->count] = kept;
+            }
+            assert_true(row_objective(&layer, row, codes, scale * 1.001f) >= error * (1 - 1e-9));
+            assert_true(row_objective(&layer, row, codes, scale * 0.999f) >= error * (1 - 1e-9));
+        }
+        layer_free(&layer);
+    }
+}
+
+static void rows_that_share_a_scale_should_keep_it_shared(void **state)
+{
+    (void)state;
+    struct layer layer = make(3, 40, 20, "int2", LDNQ_PER_TENSOR, 30);
+    free(descend(&layer, NULL));
+    for (size_t row = 1; row < 120; row++)
+        assert_true(layer.solution.scales[row] == layer.solution.scales[0]);
+    layer_free(&layer);
+}
+
+static void any_number_of_threads_should_give_the_same_bits(void **state)
+{
+    (void)state;
+    for (int granularity = 0; granularity < 2; granularity++) {
+        struct layer one = make(2, 70, 60, "int3", (enum ldnq_granularity)granularity, 40);
+        struct layer many = make(2, 70, 60, "int3", (enum ldnq_granularity)granularity, 40);
+        struct ldnq_pool *pool;
+        assert_ok(ldnq_pool_create(3, &pool, &err));
+        double *first = descend(&one, NULL), *second = descend(&many, pool);
+        assert_memory_equal(first, second, 140 * sizeof *first);
+        assert_memory_equal(one.solution.codes, many.solution.codes, 140 * 60);
+        assert_memory_equal(one.solution.scales, many.solution.scales, 140 * sizeof(float));
+        ldnq_pool_destroy(pool);
+        free(first);
+        free(second);
+        layer_free(&one);
+        layer_free(&many);
+    }
+}
+
+static void with_a_gram_of_zeros_nothing_should_change(void **state)
+{
+    (void)state;
+    struct layer layer = make(1, 4, 12, "int4", LDNQ_PER_CHANNEL, 50);
+    int8_t codes[48];
+    memset(layer.gram, 0, 144 * sizeof *layer.gram);
+    memcpy(codes, layer.solution.codes, sizeof codes);
+    double *errors = descend(&layer, NULL);
+    assert_memory_equal(codes, layer.solution.codes, sizeof codes);
+    assert_true(errors[0] == 0);
+    assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+                                  layer.solution.scales, errors, &err));
+    assert_true(errors[0] == 0 && layer.solution.scales[0] > 0);
+    free(errors);
+    layer_free(&layer);
+}
+
+/* ---- the search -------------------------------------------------------------------- */
+
+/* The least objective over all codes of a row, each with its best scale. */
+static double least(const struct layer *layer, size_t row)
+{
+    const size_t k = layer->problem.inputs, count = layer->problem.codebook->count;
+    const double *gram = layer->gram + row / layer->problem.outputs * k * k;
+    const float *w = layer->weight + row * k;
+    size_t all = 1;
+    double best = INFINITY;
+    for (size_t i = 0; i < k; i++)
+        all *= count;
+    for (size_t n = 0; n < all; n++) {
+        double qw = 0, qq = 0, ww = 0;
+        int16_t q[8];
+        for (size_t i = 0, rest = n; i < k; i++, rest /= count)
+            q[i] = layer->problem.codebook->codes[rest % count];
+        for (size_t i = 0; i < k; i++)
+            for (size_t j = 0; j < k; j++) {
+                qw += q[i] * gram[i * k + j] * (double)w[j];
+                qq += q[i] * gram[i * k + j] * q[j];
+                ww += (double)w[i] * gram[i * k + j] * (double)w[j];
+            }
+        if (qq > 0 && qw > 0 && ww - qw * qw / qq < best)
+            best = ww - qw * qw / qq;
+    }
+    return best;
+}
+
+static void search_should_find_the_least_over_all_codes(void **state)
+{
+    (void)state;
+    const char *books[] = { "ternary", "int2", "int3" };
+    for (size_t b = 0; b < 3; b++) {
+        struct layer layer = make(6, 3, b == 2 ? 5 : 7, books[b], LDNQ_PER_CHANNEL, 60 + b);
+        double *errors = descend(&layer, NULL);
+        size_t found = 0;
+        assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+                                      layer.solution.scales, errors, &err));
+        for (size_t row = 0; row < 18; row++) {
+            const double plain = row_objective(
+                &layer, row, layer.solution.codes + row * layer.problem.inputs,
+                layer.solution.scales[row]);
+            assert_true(fabs(errors[row] - plain) <= 1e-9 * plain + 1e-12);
+            found += plain <= least(&layer, row) * 1.0001;
+        }
+        /* Exact for each scale that is tried; those are steps of 3 %. */
+        assert_true(found >= 17);
+        free(errors);
+        layer_free(&layer);
+    }
+}
+
+static void search_with_a_shared_scale_should_never_be_worse(void **state)
+{
+    (void)state;
+    double before = 0, after = 0;
+    for (uint64_t seed = 70; seed < 80; seed++) {
+        struct layer layer = make(5, 2, 9, "ternary", LDNQ_PER_TENSOR, seed);
+        double *errors = descend(&layer, NULL);
+        const double was = total(&layer);
+        assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+                                      layer.solution.scales, errors, &err));
+        assert_true(total(&layer) <= was * (1 + 1e-6));
+        before += was;
+        after += total(&layer);
+        free(errors);
+        layer_free(&layer);
+    }
+    assert_true(after < 0.99 * before);
+}
+
+static void memory_that_runs_out_should_be_an_error(void **state)
+{
+    (void)state;
+    const char *solvers[] = { "best", "cd", "mse" };
+    for (size_t i = 0; i < 3; i++) {
+        struct layer layer = layer_make(2, 4, 9, "ternary", LDNQ_PER_CHANNEL, 7);
+        long through = 0;
+        enum ldnq_status status = LDNQ_NOMEM;
+        for (; status != LDNQ_OK && through < 300; through++) {
+            ldnq_alloc_fail_after(through);
+            status = layer_solve(&layer, solvers[i], NULL, &err);
+            ldnq_alloc_fail_after(-1);
+            assert_true(status == LDNQ_OK || status == LDNQ_NOMEM);
+        }
+        assert_true(status == LDNQ_OK && through > 2);
+        layer_free(&layer);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(errors_should_be_the_rows_objectives_and_below_the_start),
+        cmocka_unit_test(no_code_alone_should_be_better_at_the_end),
+        cmocka_unit_test(rows_that_share_a_scale_should_keep_it_shared),
+        cmocka_unit_test(any_number_of_threads_should_give_the_same_bits),
+        cmocka_unit_test(with_a_gram_of_zeros_nothing_should_change),
+        cmocka_unit_test(search_should_find_the_least_over_all_codes),
+        cmocka_unit_test(search_with_a_shared_scale_should_never_be_worse),
+        cmocka_unit_test(memory_that_runs_out_should_be_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
