@@ -74,6 +74,11 @@ char *ldnq_arena_printf(struct ldnq_arena *arena, struct ldnq_error *err, const 
 /* Bytes that the arena holds from the system. */
 size_t ldnq_arena_bytes(const struct ldnq_arena *arena);
 
+/* ---- time ------------------------------------------------------------------- */
+
+/* Seconds by a clock that never goes back; only differences mean anything. */
+double ldnq_now(void);
+
 /* ---- threads ---------------------------------------------------------------- */
 
 struct ldnq_pool;

@@ -48,12 +48,13 @@ bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
 
 /* Tuning of the placed layers together, towards the float network's outputs. */
 struct ldnq_tune_options {
-    size_t steps;     /* 0: none */
+    /* At most `steps`; and passes over the samples that are learned from, 0: as many
+     * as the steps take. */
+    size_t steps, epochs;
     size_t batch;     /* samples a step; 0: a sixteenth of them, 8 to 32 */
     bool learn_codes; /* else scales and biases alone */
     bool augment;     /* flips and shifts of pictures, through the float network too */
     uint64_t seed;    /* of the samples' order and of augmentation */
-    double max_seconds; /* 0: no limit */
 };
 
 struct ldnq_quantize_options {
@@ -65,6 +66,9 @@ struct ldnq_quantize_options {
     /* Nodes by label or name, or by shell pattern. Without `only`, all. */
     const char *const *skip, *const *only;
     size_t skip_count, only_count;
+    /* Of the whole run; 0: no limit. Half of it is the layers': those that come later
+     * are solved by GPTQ. Learning ends when it is over. */
+    double max_seconds;
     size_t max_bytes; /* ceiling of what activations may take in memory; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
@@ -81,10 +85,12 @@ struct ldnq_layer_result {
     const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
     const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
     struct ldnq_tensor *weight;     /* codes times scales: what the graph computes with */
-    /* As in quant.h. With shared codes, error_start is theirs with the file's bias. */
+    /* As in quant.h, when the layer was placed: learning leaves them as they are.
+     * With shared codes, error_start is theirs with the file's bias. */
     double error_start, error;
     int iterations;
     double rho;
+    bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
 };
 

@@ -93,9 +93,9 @@ static enum ldnq_status run_batch(struct job *job, size_t first, size_t count,
     if (!inputs)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_samples_read(job->samples, first, count, job->session.pool, arena, inputs, err));
-    double start = cli_now();
+    double start = ldnq_now();
     LDNQ_TRY(ldnq_exec_run(job->exec, inputs, err));
-    job->score->seconds += cli_now() - start;
+    job->score->seconds += ldnq_now() - start;
     return score_batch(job, first, count, err);
 }
 

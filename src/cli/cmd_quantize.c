@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cli/choices.h"
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
@@ -26,95 +27,7 @@ struct job {
     double start;
 };
 
-/* ---- choices ------------------------------------------------------------------------ */
-
-static enum ldnq_status unknown_name(const char *option, const char *given, const char *choices,
-                                     struct ldnq_error *err)
-{
-    return ldnq_fail(err, LDNQ_USAGE, "quantize: %s '%s' is not known; there are %s", option,
-                     given, choices);
-}
-
-static enum ldnq_status choose_codebook(struct job *job, struct ldnq_error *err)
-{
-    char list[512];
-    struct ldnq_text text;
-    job->options.codebook = ldnq_codebook_find(job->session.settings->weights);
-    if (job->options.codebook)
-        return LDNQ_OK;
-    ldnq_text_init(&text, list, sizeof list);
-    for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
-        ldnq_text_item(&text, ", ", "%s", (*book)->name);
-    return unknown_name("--weights", job->session.settings->weights, list, err);
-}
-
-static enum ldnq_status choose_solver(struct job *job, struct ldnq_error *err)
-{
-    char list[512];
-    struct ldnq_text text;
-    job->options.solver = ldnq_solver_find(job->session.settings->solver);
-    if (job->options.solver)
-        return LDNQ_OK;
-    ldnq_text_init(&text, list, sizeof list);
-    for (const struct ldnq_solver *const *solver = ldnq_solvers(); *solver; solver++)
-        ldnq_text_item(&text, ", ", "%s", (*solver)->name);
-    return unknown_name("--solver", job->session.settings->solver, list, err);
-}
-
-static enum ldnq_status choose_named(const char *option, const char *given,
-                                     const char *const *names, size_t count, int *index,
-                                     struct ldnq_error *err)
-{
-    char list[256];
-    struct ldnq_text text;
-    ldnq_text_init(&text, list, sizeof list);
-    for (size_t i = 0; i < count; i++) {
-        ldnq_text_item(&text, ", ", "%s", names[i]);
-        if (strcmp(names[i], given) == 0) {
-            *index = (int)i;
-            return LDNQ_OK;
-        }
-    }
-    return unknown_name(option, given, list, err);
-}
-
-static enum ldnq_status choose(struct job *job, struct ldnq_error *err)
-{
-    /* In the order of enum ldnq_granularity and enum ldnq_storage. */
-    static const char *const granularities[] = { "tensor", "channel" };
-    static const char *const storages[] = { "auto", "int8", "int4", "int2" };
-    static const char *const rhos[] = { "mean", "first" };
-    const struct cli_settings *settings = job->session.settings;
-    int granularity, storage, rho_from;
-    LDNQ_TRY(choose_codebook(job, err));
-    LDNQ_TRY(choose_solver(job, err));
-    LDNQ_TRY(choose_named("--granularity", settings->granularity, granularities, 2, &granularity,
-                          err));
-    LDNQ_TRY(choose_named("--storage", settings->storage, storages, 4, &storage, err));
-    LDNQ_TRY(choose_named("--rho-from", settings->rho_from, rhos, 2, &rho_from, err));
-    if (settings->opset > 1000)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --opset %zu does not exist",
-                         settings->opset);
-    ldnq_solver_defaults(&job->options.solver_options);
-    job->options.solver_options.rho_from_first = rho_from == 1;
-    if (settings->rho > 0)
-        job->options.solver_options.rho_factor = settings->rho;
-    job->options.granularity = (enum ldnq_granularity)granularity;
-    job->options.skip = settings->skip.items;
-    job->options.skip_count = settings->skip.count;
-    job->options.only = settings->only.items;
-    job->options.only_count = settings->only.count;
-    job->options.tune = (struct ldnq_tune_options){
-        .steps = settings->distill, .learn_codes = settings->refine,
-        .augment = settings->augment, .seed = settings->seed,
-    };
-    job->options.max_bytes = settings->max_bytes;
-    job->options.pool = job->session.pool;
-    job->options.sink = &job->session.progress.sink;
-    job->emit = (struct ldnq_emit_options){ .storage = (enum ldnq_storage)storage,
-                                            .opset = (int)settings->opset };
-    return LDNQ_OK;
-}
+/* ---- before the work --------------------------------------------------------------- */
 
 /* Hours of work should not end at a folder that isn't there. */
 static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
@@ -161,14 +74,16 @@ static void describe_options(const struct job *job, char *data, size_t size)
 {
     const struct cli_settings *s = job->session.settings;
     const struct ldnq_preprocess *p = &s->preprocess;
+    const struct ldnq_tune_options *tune = &job->options.tune;
     struct ldnq_text text;
     ldnq_text_init(&text, data, size);
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
-                   "storage=%s", s->weights, s->granularity, s->solver,
+                   "storage=%s", s->weights, s->granularity, job->options.solver->name,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
-    if (s->distill)
-        ldnq_text_item(&text, " ", "distill=%zu refine=%d augment=%d seed=%zu", s->distill,
-                       s->refine, s->augment, s->seed);
+    if (job->result->tune.held_out)
+        ldnq_text_item(&text, " ", "distill=%zu refine=%s augment=%s seed=%zu",
+                       job->result->tune.steps, tune->learn_codes ? "on" : "off",
+                       tune->augment ? "on" : "off", s->seed);
     if (s->opset)
         ldnq_text_item(&text, " ", "opset=%zu", s->opset);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
@@ -246,7 +161,7 @@ static void print_summary(const struct job *job)
     printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n",
            job->bytes_before, job->bytes_after, grown ? 1 / ratio : ratio,
            grown ? "larger" : "smaller", job->choice.opset, samples, samples == 1 ? "" : "s",
-           cli_now() - job->start);
+           ldnq_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
     if (result->tune.held_out)
@@ -310,14 +225,14 @@ static bool fill_json(cJSON *root, const struct job *job)
                 cJSON_AddStringToObject(root, "output", settings->output) &&
                 cJSON_AddStringToObject(root, "weights", settings->weights) &&
                 cJSON_AddStringToObject(root, "granularity", settings->granularity) &&
-                cJSON_AddStringToObject(root, "solver", settings->solver) &&
+                cJSON_AddStringToObject(root, "solver", job->options.solver->name) &&
                 cJSON_AddStringToObject(root, "storage", ldnq_dtype_name(job->choice.dtype)) &&
                 cJSON_AddNumberToObject(root, "opset", job->choice.opset) &&
                 cJSON_AddNumberToObject(root, "samples",
                                         (double)ldnq_samples_count(job->samples)) &&
                 cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
                 cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
-                cJSON_AddNumberToObject(root, "seconds", cli_now() - job->start);
+                cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start);
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))
@@ -371,11 +286,13 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
 
 static enum ldnq_status run_quantize(const struct cli_settings *settings, struct ldnq_error *err)
 {
-    struct job job = { .start = cli_now() };
+    struct job job = { .start = ldnq_now() };
     LDNQ_TRY(check_settings(settings, err));
     enum ldnq_status status = cli_session_init(&job.session, settings, err);
     if (status == LDNQ_OK)
-        status = choose(&job, err);
+        status = cli_choose(settings, &job.options, &job.emit, err);
+    job.options.pool = job.session.pool;
+    job.options.sink = &job.session.progress.sink;
     if (status == LDNQ_OK)
         status = quantize(&job, err);
     ldnq_samples_destroy(job.samples);
@@ -385,7 +302,7 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 
 static const char *const options[] = {
     "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from",
-    "--distill", "--refine", "--augment", "--skip", "--only",
+    "--effort", "--distill", "--refine", "--augment", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
 };

@@ -6,6 +6,8 @@
 #ifndef LDNQ_CLI_COMMAND_H
 #define LDNQ_CLI_COMMAND_H
 
+#include <stdint.h>
+
 #include <ldnq/calib.h>
 #include <ldnq/emit.h>
 #include <ldnq/quant.h>
@@ -15,15 +17,19 @@ struct cli_list {
     size_t count;
 };
 
+/* Of a number that the line does not give. */
+#define CLI_UNSET SIZE_MAX
+
 struct cli_settings {
     struct cli_list models; /* what stands on the line without an option */
     const char *output, *calib, *data;
     struct cli_list inputs, dims, skip, only;
-    const char *weights, *granularity, *solver, *storage, *rho_from;
+    const char *weights, *granularity, *storage, *rho_from;
+    const char *solver; /* NULL: by the effort */
     size_t opset, threads, seed, max_samples, max_bytes;
-    size_t distill;
-    bool refine, augment;
-    double rho;
+    const char *effort, *refine, *augment; /* the last two may be NULL: by the effort */
+    size_t distill;                        /* CLI_UNSET: by the effort */
+    double rho, time_limit;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */
     bool json, quiet, help;

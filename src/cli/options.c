@@ -38,17 +38,23 @@ static const struct option table[] = {
     { "--solver", NULL, TEXT, AT(solver), "NAME",
       "best (admm and gptq with coordinate descent), admm (a penalty that grows), cd "
       "(gptq with descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "
-      "baselines) [admm-paper]" },
+      "baselines) [best]" },
     { "--rho", NULL, NUMBER, AT(rho), "FACTOR",
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",
       "the diagonal's mean, or its first element as the paper has it [mean]" },
+    { "--effort", NULL, TEXT, AT(effort), "LEVEL",
+      "fast (layer by layer), balanced (then all layers together, at most 400 steps) or "
+      "high (2,000 steps); sets what the next three and --solver leave open [balanced]" },
     { "--distill", NULL, COUNT, AT(distill), "STEPS",
-      "then learn scales and biases of all layers together, in so many steps, so "
-      "that the network's output on the samples stays what it was [0]" },
-    { "--refine", NULL, FLAG, AT(refine), NULL, "let --distill change codes as well" },
-    { "--augment", NULL, FLAG, AT(augment), NULL,
+      "learn scales and biases of all layers together, in so many steps, so that the "
+      "network's output on the samples stays what it was; 0: don't" },
+    { "--refine", NULL, TEXT, AT(refine), "on|off", "let --distill change codes as well" },
+    { "--augment", NULL, TEXT, AT(augment), "on|off",
       "let --distill mirror and shift pictures, at random" },
+    { "--time-limit", NULL, NUMBER, AT(time_limit), "SECONDS",
+      "write what is best by then; layers that are late get a quicker solver. The bytes "
+      "then depend on the machine [none]" },
     { "--skip", NULL, LIST, AT(skip), "NODE",
       "leave this layer as it is; a name or a shell pattern, any number of "
       "times" },
@@ -82,8 +88,8 @@ static const struct option table[] = {
 #define OPTION_COUNT (sizeof table / sizeof *table)
 
 static const struct cli_settings defaults = {
-    .weights = "ternary", .granularity = "channel", .solver = "admm-paper", .storage = "auto",
-    .rho_from = "mean",
+    .weights = "ternary", .granularity = "channel", .storage = "auto", .rho_from = "mean",
+    .effort = "balanced", .distill = CLI_UNSET,
 };
 
 /* ---- values ------------------------------------------------------------------------- */

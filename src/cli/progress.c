@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/plain.h"
@@ -12,13 +11,6 @@
 #define BAR_CELLS 24
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
-
-double cli_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static void format_time(double seconds, char *text, size_t size)
 {
@@ -53,7 +45,7 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
 static void show(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
-    double now = cli_now();
+    double now = ldnq_now();
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
         snprintf(progress->stage, sizeof progress->stage, "%s", at->stage);
         progress->start = progress->last_shown = now;

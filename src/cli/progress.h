@@ -18,7 +18,4 @@ void cli_progress_init(struct cli_progress *progress, bool quiet);
 /* Takes the bar off the terminal. */
 void cli_progress_finish(struct cli_progress *progress);
 
-/* Seconds of a clock that only goes forward. */
-double cli_now(void);
-
 #endif

@@ -65,13 +65,19 @@ static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
+double ldnq_run_time_left(const struct ldnq_run *run)
+{
+    const double limit = run->options->max_seconds;
+    return limit > 0 ? limit - (ldnq_now() - run->start) : INFINITY;
+}
+
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
                                const struct ldnq_quantize_options *options,
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
                                struct ldnq_error *err)
 {
     struct ldnq_run run = { .graph = graph, .samples = samples, .options = options,
-                            .arena = arena };
+                            .arena = arena, .start = ldnq_now() };
     LDNQ_TRY(prepare(&run, err));
     if (options->tune.steps > 0)
         LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));

@@ -17,10 +17,14 @@ struct ldnq_run {
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;
+    double start; /* ldnq_now() */
     struct ldnq_quantization *result;
     const struct ldnq_value **file_weight; /* by layer: the one that it read in the file */
     size_t placed;                         /* layers that have their codes */
 };
+
+/* Seconds that are left of the run's time; infinite without a limit. */
+double ldnq_run_time_left(const struct ldnq_run *run);
 
 /* Places all layers, front to back. */
 enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err);

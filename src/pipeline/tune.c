@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include <ldnq/exec.h>
 #include <ldnq/grad.h>
@@ -38,15 +37,9 @@ struct tune {
     double *power; /* by output: mean square of the float network's on the held-out samples */
     double share;  /* of a run's loss in its step's */
     size_t step, batch;
-    double start;
+    size_t steps;      /* that are to be taken */
+    double start, now, end; /* by the clock; end is infinite without a limit */
 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* ---- the loss ------------------------------------------------------------------------- */
 
@@ -178,12 +171,20 @@ static enum ldnq_status add_run(struct tune *tune, size_t count, struct ldnq_are
     return LDNQ_OK;
 }
 
+/* From 0 to 1: of the steps, or of the time when that is shorter. */
+static double progress(const struct tune *tune)
+{
+    const double steps = (double)tune->step / (double)tune->steps;
+    const double time = isfinite(tune->end) ? (tune->now - tune->start) / (tune->end - tune->start)
+                                            : 0;
+    return fmin(fmax(steps, time), 1);
+}
+
 static void step_layer(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
     struct tune *tune = ctx;
-    const double done = (double)tune->step / (double)tune->run->options->tune.steps;
-    const double rate = 0.5 * (1 + cos(acos(-1.0) * done));
+    const double rate = 0.5 * (1 + cos(acos(-1.0) * progress(tune)));
     ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE, rate * BIAS_RATE,
                          rate * CODE_RATE);
 }
@@ -221,20 +222,19 @@ static enum ldnq_status look(struct tune *tune, struct ldnq_error *err)
 
 static enum ldnq_status learn(struct tune *tune, struct ldnq_error *err)
 {
-    const struct ldnq_tune_options *options = &tune->run->options->tune;
     struct ldnq_tune_result *result = &tune->run->result->tune;
-    const size_t pause = ldnq_size_max(1, options->steps / CHECKS);
+    const size_t pause = ldnq_size_max(1, tune->steps / CHECKS);
     LDNQ_TRY(judge(tune, &result->error_start, err));
     result->error = result->error_start;
     result->held_out = tune->data.held_count;
-    for (tune->step = 0; tune->step < options->steps;) {
-        if (options->max_seconds > 0 && now() - tune->start > options->max_seconds)
-            break;
+    for (bool late = false; tune->step < tune->steps && !late;) {
+        tune->now = ldnq_now();
         LDNQ_TRY(take_step(tune, err));
         result->steps = ++tune->step;
-        if (tune->step % pause == 0 || tune->step == options->steps)
+        late = ldnq_now() >= tune->end;
+        if (tune->step % pause == 0 || tune->step == tune->steps || late)
             LDNQ_TRY(look(tune, err));
-        ldnq_sink_progress(tune->run->options->sink, "distill", NULL, tune->step, options->steps);
+        ldnq_sink_progress(tune->run->options->sink, "distill", NULL, tune->step, tune->steps);
     }
     return LDNQ_OK;
 }
@@ -322,10 +322,21 @@ static size_t batch_of(const struct ldnq_run *run)
     return asked ? asked : batch;
 }
 
+static size_t steps_of(const struct tune *tune)
+{
+    const struct ldnq_tune_options *options = &tune->run->options->tune;
+    const size_t epoch = ldnq_size_ceil_div(tune->data.learned_count, tune->batch);
+    const size_t all = options->epochs * epoch;
+    return options->epochs > 0 && all < options->steps ? all : options->steps;
+}
+
 enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
 {
-    struct tune tune = { .run = run, .batch = batch_of(run), .start = now() };
+    struct tune tune = { .run = run, .batch = batch_of(run), .start = ldnq_now() };
     const struct ldnq_tune_options *options = &run->options->tune;
+    tune.end = tune.start + ldnq_run_time_left(run);
+    if (tune.end <= tune.start)
+        return LDNQ_OK;
     LDNQ_TRY(ldnq_tune_data_init(&tune.data, run->samples, run->graph, tune.batch, options->augment,
                                  options->seed, run->options->pool, run->arena, err));
     if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
@@ -333,6 +344,7 @@ enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
                        LEAST_SAMPLES);
         return LDNQ_OK;
     }
+    tune.steps = steps_of(&tune);
     LDNQ_TRY(list_wanted(&tune, err));
     enum ldnq_status status = run_all(&tune, err);
     ldnq_grad_destroy(tune.grad);

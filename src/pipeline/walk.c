@@ -176,6 +176,14 @@ static void share(const struct walk *walk, struct ldnq_layer_result *result,
     solution->error = ldnq_layer_error(problem, solution);
 }
 
+/* Past half of the run's time what is quick will do. */
+static const struct ldnq_solver *solver_of(const struct walk *walk, struct ldnq_layer_result *result)
+{
+    const struct ldnq_quantize_options *options = walk->run->options;
+    result->late = ldnq_run_time_left(walk->run) < 0.5 * options->max_seconds;
+    return result->late ? ldnq_solver_find("gptq") : options->solver;
+}
+
 static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
                               struct ldnq_error *err)
 {
@@ -194,8 +202,8 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
-        LDNQ_TRY(walk->run->options->solver->solve(&problem, &walk->run->options->solver_options,
-                                             walk->run->options->pool, &solution, err));
+        LDNQ_TRY(solver_of(walk, result)->solve(&problem, &walk->run->options->solver_options,
+                                                walk->run->options->pool, &solution, err));
     result->positions = walk->statistics->positions;
     LDNQ_TRY(keep(walk, result, &solution, err));
     return ldnq_layer_place(result, walk->run->arena, err);
@@ -237,6 +245,18 @@ static enum ldnq_status allocate_call(struct walk *walk, struct ldnq_error *err)
     return walk->in && walk->out ? LDNQ_OK : LDNQ_NOMEM;
 }
 
+static void warn_of_late(const struct walk *walk)
+{
+    size_t late = 0;
+    for (size_t i = 0; i < walk->run->result->count; i++)
+        late += walk->run->result->layers[i].late;
+    if (late > 0)
+        ldnq_sink_warn(walk->run->options->sink,
+                       "half of the %g s were over before the last %zu of %zu layers: they were "
+                       "solved by gptq", walk->run->options->max_seconds, late,
+                       walk->run->result->count);
+}
+
 static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
 {
     struct ldnq_run *run = walk->run;
@@ -253,6 +273,7 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
         LDNQ_TRY(status);
         run->placed = walk->at + 1;
     }
+    warn_of_late(walk);
     return LDNQ_OK;
 }
 

@@ -67,7 +67,8 @@ def options_of(command):
 
 
 @pytest.mark.parametrize("command, options", [
-    ("quantize", "--output --calib --weights --granularity --solver --skip --only --storage "
+    ("quantize", "--output --calib --weights --granularity --solver --effort --distill --refine "
+     "--augment --time-limit --skip --only --storage "
      "--opset --mean --std --scale --resize --crop --dim --max-samples --max-mem --seed --threads "
      "--json --quiet --help"),
     ("eval", "--data --mean --std --scale --resize --crop --dim --max-samples --seed --threads "
@@ -81,7 +82,8 @@ def test_each_command_should_offer_its_options(command, options):
 
 def test_help_should_name_every_codebook_and_solver_that_there_is(tmp_path):
     text = support.succeed("quantize", "--help").stdout
-    for option in ("--weights", "--solver", "--granularity", "--storage"):
+    for option in ("--weights", "--solver", "--granularity", "--storage", "--effort", "--refine",
+                   "--augment"):
         done = support.ldnq(*quantize(tmp_path / "q.onnx", option, "nonsense"))
         assert_usage_error(done, option, "'nonsense'")
         names = done.stderr.partition("there are ")[2].strip().split(", ")
@@ -175,6 +177,8 @@ def test_what_is_missing_should_be_named(arguments, words, tmp_path):
     ("--crop", ["8x8"]),
     ("--opset", ["latest", "-1"]),
     ("--rho", ["0", "-1", "nan", "inf", "x"]),
+    ("--time-limit", ["0", "-1", "nan", "soon"]),
+    ("--distill", ["some", "-1"]),
     ("--mean", ["red", "1,,2", "1,2,", "1,2,3,4,5", "nan", "1;2"]),
     ("--std", ["-", "inf", "1,"]),
     ("--scale", ["0", "1/0", "x", "1/", "nan"]),
@@ -266,7 +270,9 @@ def test_json_of_quantize(tmp_path):
     top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
                                         "seconds")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
-                                   "distillation": "NoneType", "not_quantized": []}
+                                   "not_quantized": [],
+                                   "distillation": dict.fromkeys(
+                                       ["steps", "held_out", "error_start", "error"], "number")}
     assert result["bytes_before"] == MODEL.stat().st_size
     assert result["layers"][4]["groups"] == 48
 

@@ -1,5 +1,7 @@
 """Distillation: all layers learned together, towards the float network's outputs."""
 
+import time
+
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +13,7 @@ from support import DIGITS, save
 
 MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
-LEARN = ["--weights", "ternary", "--distill", 40, "--refine", "--augment"]
+LEARN = ["--weights", "ternary", "--distill", 40]
 
 
 def metadata(path):
@@ -33,14 +35,14 @@ def test_distillation_should_bring_the_output_nearer(learned, tmp_path):
     said = answer["distillation"]
     assert said["steps"] == 40 and said["held_out"] == answer["samples"] // 5
     assert said["error"] < 0.8 * said["error_start"]
-    quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, "--weights", "ternary")
+    quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, "--effort", "fast")
     assert top1(out) >= top1(tmp_path / "q.onnx")
 
 
 def test_distilled_file_should_be_valid_and_say_how_it_was_made(learned, tmp_path):
     out, _ = learned
     quantized.assert_valid(MODEL, out, support.random_feeds(MODEL), tmp_path)
-    assert " distill=40 refine=1 augment=1 seed=" in metadata(out)["ldnq.options"]
+    assert " distill=40 refine=on augment=on seed=" in metadata(out)["ldnq.options"]
 
 
 @pytest.mark.parametrize("options", [["--threads", 1], ["--max-mem", "1M"]])
@@ -55,9 +57,8 @@ def test_seed_should_matter_to_what_is_learned(learned, tmp_path):
 
 
 def test_scales_alone_should_leave_the_codes(tmp_path):
-    quantized.quantize(MODEL, tmp_path / "a.onnx", CALIB, "--weights", "ternary")
-    quantized.quantize(MODEL, tmp_path / "b.onnx", CALIB, "--weights", "ternary",
-                       "--distill", 20)
+    quantized.quantize(MODEL, tmp_path / "a.onnx", CALIB, "--distill", 0)
+    quantized.quantize(MODEL, tmp_path / "b.onnx", CALIB, "--distill", 20, "--refine", "off")
     before, after = (support.quantized_weights(tmp_path / f) for f in ("a.onnx", "b.onnx"))
     assert len(before) == len(after) > 0
     for a, b in zip(before, after):
@@ -74,3 +75,36 @@ def test_network_without_a_gradient_should_be_kept_as_placed(tmp_path):
                            calib, "--distill", 5)
     assert "not distilled" in done.stderr
     support.check(tmp_path / "q.onnx")
+
+
+@pytest.mark.parametrize("effort, steps", [("fast", None), ("balanced", 300), ("high", 1200)])
+def test_effort_should_decide_the_steps(effort, steps, tmp_path):
+    said = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, "--effort", effort)["distillation"]
+    # 100 samples, 80 of them learned, 8 a step: 10 steps an epoch.
+    assert (said and said["steps"]) == steps
+
+
+def test_what_the_line_says_should_go_before_the_effort(tmp_path):
+    out = tmp_path / "q.onnx"
+    quantized.quantize(MODEL, out, CALIB, "--effort", "fast", "--distill", 3, "--augment", "on",
+                       "--solver", "cd")
+    assert " distill=3 refine=off augment=on " in metadata(out)["ldnq.options"]
+    assert " solver=cd " in metadata(out)["ldnq.options"]
+
+
+def test_time_limit_should_end_the_learning_and_keep_the_best(tmp_path):
+    start = time.monotonic()
+    said = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, "--distill", 1000000,
+                              "--time-limit", 3)
+    assert time.monotonic() - start < 6
+    assert 0 < said["distillation"]["steps"] < 1000000
+    assert said["distillation"]["error"] < said["distillation"]["error_start"]
+    support.check(tmp_path / "q.onnx")
+
+
+def test_layers_that_are_late_should_be_solved_all_the_same(tmp_path):
+    done = support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib", CALIB,
+                           "--time-limit", 0.001)
+    assert "solved by gptq" in done.stderr
+    support.check(tmp_path / "q.onnx")
+    assert top1(tmp_path / "q.onnx") > 50

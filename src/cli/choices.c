@@ -1,0 +1,139 @@
+#include "cli/choices.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+/* What --effort sets where the line does not say. */
+struct effort {
+    const char *solver;
+    size_t epochs, most_steps;
+    bool refine, augment;
+};
+
+static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
+static const struct effort efforts[] = {
+    { "best", 0, 0, false, false },
+    { "best", 30, 400, true, true },
+    { "best", 120, 2000, true, true },
+};
+
+/* ---- names ---------------------------------------------------------------------------- */
+
+/* The place of the given name among those of the list, which NULL ends. */
+static enum ldnq_status find_name(const char *option, const char *given, const char *const *names,
+                                  int *index, struct ldnq_error *err)
+{
+    char list[512];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (*index = 0; names[*index]; (*index)++) {
+        ldnq_text_item(&text, ", ", "%s", names[*index]);
+        if (strcmp(names[*index], given) == 0)
+            return LDNQ_OK;
+    }
+    return ldnq_fail(err, LDNQ_USAGE, "quantize: %s '%s' is not known; there are %s", option,
+                     given, list);
+}
+
+#define MOST_NAMES 32
+
+static enum ldnq_status choose_codebook(const char *given, struct ldnq_quantize_options *options,
+                                        struct ldnq_error *err)
+{
+    const struct ldnq_codebook *const *books = ldnq_codebooks();
+    const char *names[MOST_NAMES] = { NULL };
+    int index;
+    for (size_t i = 0; books[i] && i < MOST_NAMES - 1; i++)
+        names[i] = books[i]->name;
+    LDNQ_TRY(find_name("--weights", given, names, &index, err));
+    options->codebook = books[index];
+    return LDNQ_OK;
+}
+
+static enum ldnq_status choose_solver(const char *given, struct ldnq_quantize_options *options,
+                                      struct ldnq_error *err)
+{
+    const struct ldnq_solver *const *solvers = ldnq_solvers();
+    const char *names[MOST_NAMES] = { NULL };
+    int index;
+    for (size_t i = 0; solvers[i] && i < MOST_NAMES - 1; i++)
+        names[i] = solvers[i]->name;
+    LDNQ_TRY(find_name("--solver", given, names, &index, err));
+    options->solver = solvers[index];
+    return LDNQ_OK;
+}
+
+/* "on" or "off"; without either what the effort says. */
+static enum ldnq_status choose_switch(const char *option, const char *given, bool otherwise,
+                                      bool *on, struct ldnq_error *err)
+{
+    static const char *const names[] = { "off", "on", NULL };
+    int index = otherwise;
+    if (given)
+        LDNQ_TRY(find_name(option, given, names, &index, err));
+    *on = index == 1;
+    return LDNQ_OK;
+}
+
+/* ---- all of them ------------------------------------------------------------------------ */
+
+static enum ldnq_status choose_effort(const struct cli_settings *settings,
+                                      struct ldnq_quantize_options *options,
+                                      struct ldnq_error *err)
+{
+    int index;
+    LDNQ_TRY(find_name("--effort", settings->effort, effort_names, &index, err));
+    const struct effort *effort = &efforts[index];
+    struct ldnq_tune_options *tune = &options->tune;
+    *tune = (struct ldnq_tune_options){ .epochs = effort->epochs, .steps = effort->most_steps,
+                                        .seed = settings->seed };
+    if (settings->distill != CLI_UNSET) {
+        tune->epochs = 0;
+        tune->steps = settings->distill;
+    }
+    LDNQ_TRY(choose_switch("--refine", settings->refine, effort->refine, &tune->learn_codes, err));
+    LDNQ_TRY(choose_switch("--augment", settings->augment, effort->augment, &tune->augment, err));
+    return choose_solver(settings->solver ? settings->solver : effort->solver, options, err);
+}
+
+static enum ldnq_status choose_words(const struct cli_settings *settings,
+                                     struct ldnq_quantize_options *options,
+                                     struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    /* In the order of enum ldnq_granularity and enum ldnq_storage. */
+    static const char *const granularities[] = { "tensor", "channel", NULL };
+    static const char *const storages[] = { "auto", "int8", "int4", "int2", NULL };
+    static const char *const rhos[] = { "mean", "first", NULL };
+    int granularity, storage, rho_from;
+    LDNQ_TRY(find_name("--granularity", settings->granularity, granularities, &granularity, err));
+    LDNQ_TRY(find_name("--storage", settings->storage, storages, &storage, err));
+    LDNQ_TRY(find_name("--rho-from", settings->rho_from, rhos, &rho_from, err));
+    options->granularity = (enum ldnq_granularity)granularity;
+    options->solver_options.rho_from_first = rho_from == 1;
+    emit->storage = (enum ldnq_storage)storage;
+    return LDNQ_OK;
+}
+
+enum ldnq_status cli_choose(const struct cli_settings *settings,
+                            struct ldnq_quantize_options *options,
+                            struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    ldnq_solver_defaults(&options->solver_options);
+    LDNQ_TRY(choose_codebook(settings->weights, options, err));
+    LDNQ_TRY(choose_effort(settings, options, err));
+    LDNQ_TRY(choose_words(settings, options, emit, err));
+    if (settings->opset > 1000)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --opset %zu does not exist",
+                         settings->opset);
+    if (settings->rho > 0)
+        options->solver_options.rho_factor = settings->rho;
+    options->max_seconds = settings->time_limit;
+    options->skip = settings->skip.items;
+    options->skip_count = settings->skip.count;
+    options->only = settings->only.items;
+    options->only_count = settings->only.count;
+    options->max_bytes = settings->max_bytes;
+    emit->opset = (int)settings->opset;
+    return LDNQ_OK;
+}

@@ -1,0 +1,16 @@
+/* choices.h: what the words on quantize's line stand for. */
+#ifndef LDNQ_CLI_CHOICES_H
+#define LDNQ_CLI_CHOICES_H
+
+#include <ldnq/emit.h>
+#include <ldnq/pipeline.h>
+
+#include "cli/command.h"
+
+/* Fills in what the settings decide; pool and sink are left alone. Lists point into
+ * the settings. Errors: USAGE, naming the option and what there is. */
+enum ldnq_status cli_choose(const struct cli_settings *settings,
+                            struct ldnq_quantize_options *options,
+                            struct ldnq_emit_options *emit, struct ldnq_error *err);
+
+#endif
