@@ -48,6 +48,7 @@ struct ldnq_samples_options {
     struct ldnq_preprocess preprocess; /* for pictures only */
     size_t max_samples;                /* 0: all; else a draw by `seed` that keeps file order */
     uint64_t seed;
+    bool shuffle; /* in an order that the seed decides; else in that of the files */
     bool need_labels; /* eval: without labels is an error; labels.csv and the labels of
                          a .npz are read only then */
 };
@@ -73,6 +74,9 @@ const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample)
  * pictures and TensorProtos, the rows of arrays. Names are left out. */
 enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
                                    struct ldnq_error *err);
+
+/* Whether they come from picture files: arrays of the same shape may be anything. */
+bool ldnq_samples_are_pictures(const struct ldnq_samples *samples);
 
 /* Whether every input has a batch dimension, so that more than one sample can be
  * read at a time. Whether the model then computes with more than the 1 that an

@@ -48,14 +48,13 @@ bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
 
 /* Tuning of the placed layers together, towards the float network's outputs. */
 struct ldnq_tune_options {
-    /* At most `steps`; and passes over the samples that are learned from, 0: as many
-     * as the steps take. */
-    size_t steps, epochs;
+    size_t steps;     /* 0: none */
     size_t batch;     /* samples a step; 0: a sixteenth of them, 8 to 32 */
     bool learn_codes; /* else scales and biases alone */
-    bool augment;     /* flips and shifts of pictures, through the float network too */
-    uint64_t seed;    /* of the samples' order and of augmentation */
+    bool augment;     /* mirrored and shifted pictures, through the float network too */
 };
+
+#define LDNQ_LAMBDA_AUTO (-1.0)
 
 struct ldnq_quantize_options {
     struct ldnq_tune_options tune;
@@ -63,6 +62,14 @@ struct ldnq_quantize_options {
     enum ldnq_granularity granularity;
     const struct ldnq_solver *solver;
     struct ldnq_solver_options solver_options;
+    /* How much of the error of the layers in front a layer makes up for: 0 aims at the
+     * float weight, 1 at the float layer's output; above 0 also at its mean. Or
+     * LDNQ_LAMBDA_AUTO: what held-out samples prove, layer by layer. */
+    double lambda;
+    /* Each sample is taken so many times, once as it is and else mirrored and shifted,
+     * where it is a picture; 0 is 1. */
+    size_t copies;
+    uint64_t seed; /* of all that is random */
     /* Nodes by label or name, or by shell pattern. Without `only`, all. */
     const char *const *skip, *const *only;
     size_t skip_count, only_count;
@@ -90,6 +97,7 @@ struct ldnq_layer_result {
     double error_start, error;
     int iterations;
     double rho;
+    double lambda; /* as in the options, what it was for this layer */
     bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
 };

@@ -132,7 +132,7 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The first `count` of a shuffled deck (Fisher and Yates), back in file order. */
+/* The first `count` of a shuffled deck (Fisher and Yates), or back in file order. */
 static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     size_t total = samples->item_count, wanted = samples->options.max_samples;
@@ -142,7 +142,7 @@ static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *er
     for (size_t i = 0; i < total; i++)
         samples->items[i] = i;
     samples->count = wanted && wanted < total ? wanted : total;
-    if (samples->count == total)
+    if (samples->count == total && !samples->options.shuffle)
         return LDNQ_OK;
     struct ldnq_rng rng = { samples->options.seed };
     for (size_t i = 0; i < samples->count; i++) {
@@ -150,7 +150,8 @@ static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *er
         samples->items[i] = samples->items[other];
         samples->items[other] = item;
     }
-    qsort(samples->items, samples->count, sizeof *samples->items, by_number);
+    if (!samples->options.shuffle)
+        qsort(samples->items, samples->count, sizeof *samples->items, by_number);
     return LDNQ_OK;
 }
 
@@ -200,6 +201,11 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *p
     LDNQ_TRY(draw(samples, err));
     LDNQ_TRY(name_samples(samples, err));
     return ldnq_samples_settle(samples, err);
+}
+
+bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)
+{
+    return samples->source == &ldnq_source_pictures;
 }
 
 enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,

@@ -7,15 +7,14 @@
 /* What --effort sets where the line does not say. */
 struct effort {
     const char *solver;
-    size_t epochs, most_steps;
-    bool refine, augment;
+    size_t copies;
 };
 
 static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
 static const struct effort efforts[] = {
-    { "best", 0, 0, false, false },
-    { "best", 30, 400, true, true },
-    { "best", 120, 2000, true, true },
+    { "best", 1 },
+    { "best", 4 },
+    { "best", 12 },
 };
 
 /* ---- names ---------------------------------------------------------------------------- */
@@ -64,18 +63,6 @@ static enum ldnq_status choose_solver(const char *given, struct ldnq_quantize_op
     return LDNQ_OK;
 }
 
-/* "on" or "off"; without either what the effort says. */
-static enum ldnq_status choose_switch(const char *option, const char *given, bool otherwise,
-                                      bool *on, struct ldnq_error *err)
-{
-    static const char *const names[] = { "off", "on", NULL };
-    int index = otherwise;
-    if (given)
-        LDNQ_TRY(find_name(option, given, names, &index, err));
-    *on = index == 1;
-    return LDNQ_OK;
-}
-
 /* ---- all of them ------------------------------------------------------------------------ */
 
 static enum ldnq_status choose_effort(const struct cli_settings *settings,
@@ -86,14 +73,14 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
     LDNQ_TRY(find_name("--effort", settings->effort, effort_names, &index, err));
     const struct effort *effort = &efforts[index];
     struct ldnq_tune_options *tune = &options->tune;
-    *tune = (struct ldnq_tune_options){ .epochs = effort->epochs, .steps = effort->most_steps,
-                                        .seed = settings->seed };
-    if (settings->distill != CLI_UNSET) {
-        tune->epochs = 0;
-        tune->steps = settings->distill;
-    }
-    LDNQ_TRY(choose_switch("--refine", settings->refine, effort->refine, &tune->learn_codes, err));
-    LDNQ_TRY(choose_switch("--augment", settings->augment, effort->augment, &tune->augment, err));
+    options->seed = settings->seed;
+    options->copies = settings->augment != CLI_UNSET ? settings->augment : effort->copies;
+    if (options->copies == 0)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --augment 0 leaves no sample; 1 takes each "
+                         "once");
+    tune->augment = options->copies > 1;
+    tune->steps = settings->distill;
+    tune->learn_codes = settings->refine;
     return choose_solver(settings->solver ? settings->solver : effort->solver, options, err);
 }
 
@@ -128,6 +115,7 @@ enum ldnq_status cli_choose(const struct cli_settings *settings,
                          settings->opset);
     if (settings->rho > 0)
         options->solver_options.rho_factor = settings->rho;
+    options->lambda = settings->lambda;
     options->max_seconds = settings->time_limit;
     options->skip = settings->skip.items;
     options->skip_count = settings->skip.count;

@@ -81,9 +81,13 @@ static void describe_options(const struct job *job, char *data, size_t size)
                    "storage=%s", s->weights, s->granularity, job->options.solver->name,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
     if (job->result->tune.held_out)
-        ldnq_text_item(&text, " ", "distill=%zu refine=%s augment=%s seed=%zu",
-                       job->result->tune.steps, tune->learn_codes ? "on" : "off",
-                       tune->augment ? "on" : "off", s->seed);
+        ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->tune.steps,
+                       tune->learn_codes ? "on" : "off");
+    ldnq_text_item(&text, " ", "augment=%zu seed=%zu", job->options.copies, s->seed);
+    if (s->lambda == LDNQ_LAMBDA_AUTO)
+        ldnq_text_item(&text, " ", "lambda=auto");
+    else
+        ldnq_text_item(&text, " ", "lambda=%g", s->lambda);
     if (s->opset)
         ldnq_text_item(&text, " ", "opset=%zu", s->opset);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
@@ -96,7 +100,7 @@ static void describe_options(const struct job *job, char *data, size_t size)
     if (p->crop)
         ldnq_text_item(&text, " ", "crop=%zu", p->crop);
     if (s->max_samples)
-        ldnq_text_item(&text, " ", "max-samples=%zu seed=%zu", s->max_samples, s->seed);
+        ldnq_text_item(&text, " ", "max-samples=%zu", s->max_samples);
     note_list(&text, "dim", &s->dims);
     note_list(&text, "skip", &s->skip);
     note_list(&text, "only", &s->only);
@@ -191,6 +195,7 @@ static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
            cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
+           cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
            cJSON_AddNumberToObject(item, "rho", result->rho) &&
            cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
@@ -272,6 +277,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
                                &job->emit, &job->choice, err));
     LDNQ_TRY(cli_session_prepare(session, err));
     LDNQ_TRY(cli_session_samples(session, settings->calib, false, &job->samples, err));
+    if (session->settings->augment == CLI_UNSET && !ldnq_samples_are_pictures(job->samples))
+        job->options.copies = 1;
     LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
                            &job->result, err));
     LDNQ_TRY(ldnq_emit(session->model, job->result, &job->choice, err));
@@ -301,8 +308,8 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from",
-    "--effort", "--distill", "--refine", "--augment", "--time-limit", "--skip", "--only",
+    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from", "--lambda",
+    "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
 };

@@ -27,9 +27,11 @@ struct cli_settings {
     const char *weights, *granularity, *storage, *rho_from;
     const char *solver; /* NULL: by the effort */
     size_t opset, threads, seed, max_samples, max_bytes;
-    const char *effort, *refine, *augment; /* the last two may be NULL: by the effort */
-    size_t distill;                        /* CLI_UNSET: by the effort */
-    double rho, time_limit;
+    const char *effort;
+    size_t augment; /* CLI_UNSET: by the effort */
+    size_t distill;
+    bool refine;
+    double rho, time_limit, lambda;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */
     bool json, quiet, help;

@@ -6,9 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ldnq/pipeline.h>
+
 #include "base/alloc.h"
 
-enum kind { FLAG, TEXT, LIST, COUNT, BYTES, NUMBER, SCALE, CHANNELS };
+enum kind { FLAG, TEXT, LIST, COUNT, BYTES, NUMBER, FRACTION, SCALE, CHANNELS };
 
 struct option {
     const char *name, *letter;
@@ -43,18 +45,23 @@ static const struct option table[] = {
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",
       "the diagonal's mean, or its first element as the paper has it [mean]" },
+    { "--lambda", NULL, FRACTION, AT(lambda), "auto|0..1",
+      "how much of the error of the layers in front a layer makes up for; auto finds out "
+      "on held-out samples, layer by layer [auto]" },
     { "--effort", NULL, TEXT, AT(effort), "LEVEL",
-      "fast (layer by layer), balanced (then all layers together, at most 400 steps) or "
-      "high (2,000 steps); sets what the next three and --solver leave open [balanced]" },
+      "fast, balanced or high: sets --solver and --augment (1, 4, 12) where they are not "
+      "given [balanced]" },
+    { "--augment", NULL, COUNT, AT(augment), "N",
+      "take each picture N times, once as it is and else mirrored and shifted at random; "
+      "arrays shaped like pictures only when it is given" },
     { "--distill", NULL, COUNT, AT(distill), "STEPS",
-      "learn scales and biases of all layers together, in so many steps, so that the "
-      "network's output on the samples stays what it was; 0: don't" },
-    { "--refine", NULL, TEXT, AT(refine), "on|off", "let --distill change codes as well" },
-    { "--augment", NULL, TEXT, AT(augment), "on|off",
-      "let --distill mirror and shift pictures, at random" },
+      "then learn scales and biases of all layers together, in so many steps, so "
+      "that the network's output on the samples stays what it was; a fifth of them "
+      "is held out and decides what is kept [0]" },
+    { "--refine", NULL, FLAG, AT(refine), NULL, "let --distill change codes as well" },
     { "--time-limit", NULL, NUMBER, AT(time_limit), "SECONDS",
-      "write what is best by then; layers that are late get a quicker solver. The bytes "
-      "then depend on the machine [none]" },
+      "write what is best by then; layers that are late get a quicker solver. What is "
+      "written then depends on the machine [none]" },
     { "--skip", NULL, LIST, AT(skip), "NODE",
       "leave this layer as it is; a name or a shell pattern, any number of "
       "times" },
@@ -89,7 +96,7 @@ static const struct option table[] = {
 
 static const struct cli_settings defaults = {
     .weights = "ternary", .granularity = "channel", .storage = "auto", .rho_from = "mean",
-    .effort = "balanced", .distill = CLI_UNSET,
+    .effort = "balanced", .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
 };
 
 /* ---- values ------------------------------------------------------------------------- */
@@ -132,6 +139,14 @@ static bool parse_number(const char *text, double *out)
     char *end;
     *out = strtod(text, &end);
     return end != text && *end == '\0' && isfinite(*out);
+}
+
+static bool parse_fraction(const char *text, double *out)
+{
+    if (strcmp(text, "auto") != 0)
+        return parse_number(text, out) && *out >= 0 && *out <= 1;
+    *out = LDNQ_LAMBDA_AUTO;
+    return true;
 }
 
 /* "1/255" is how people write the usual scale. */
@@ -207,6 +222,8 @@ static bool set(struct cli_settings *settings, const struct option *option, cons
         return parse_bytes(text, at);
     case NUMBER:
         return parse_number(text, at) && *(double *)at > 0;
+    case FRACTION:
+        return parse_fraction(text, at);
     case SCALE:
         return parse_scale(text, at);
     case CHANNELS:

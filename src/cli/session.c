@@ -57,6 +57,7 @@ enum ldnq_status cli_session_samples(struct cli_session *session, const char *pa
         .preprocess = session->settings->preprocess,
         .max_samples = session->settings->max_samples,
         .seed = session->settings->seed,
+        .shuffle = !need_labels, /* a part is held out, and files are sorted by class */
         .need_labels = need_labels,
     };
     return ldnq_samples_open(path, session->graph, &options, samples, err);

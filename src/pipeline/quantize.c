@@ -79,7 +79,7 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
     struct ldnq_run run = { .graph = graph, .samples = samples, .options = options,
                             .arena = arena, .start = ldnq_now() };
     LDNQ_TRY(prepare(&run, err));
-    if (options->tune.steps > 0)
+    if (options->tune.steps > 0 || options->lambda != 0)
         LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));
     LDNQ_TRY(ldnq_run_walk(&run, err));
     if (options->tune.steps > 0)

@@ -84,6 +84,15 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
     statistics->positions += job.positions;
 }
 
+void ldnq_statistics_join(struct ldnq_statistics *s, const struct ldnq_statistics *other)
+{
+    for (size_t i = 0; i < s->groups * s->inputs * s->inputs; i++)
+        s->gram[i] += other->gram[i];
+    for (size_t i = 0; i < s->groups * s->inputs; i++)
+        s->mean[i] += other->mean[i];
+    s->positions += other->positions;
+}
+
 void ldnq_statistics_finish(struct ldnq_statistics *s)
 {
     for (size_t g = 0; g < s->groups; g++)

@@ -24,7 +24,9 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics, size_t
                                       struct ldnq_arena *arena, struct ldnq_error *err);
 /* Adds the columns of one call (after infer) of a layer. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call);
-/* Sums become means. */
+/* Adds what another one, of the same layer, has summed. */
+void ldnq_statistics_join(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
+/* Sums become means; until then the gram has its upper triangle alone. */
 void ldnq_statistics_finish(struct ldnq_statistics *statistics);
 
 #endif

@@ -322,14 +322,6 @@ static size_t batch_of(const struct ldnq_run *run)
     return asked ? asked : batch;
 }
 
-static size_t steps_of(const struct tune *tune)
-{
-    const struct ldnq_tune_options *options = &tune->run->options->tune;
-    const size_t epoch = ldnq_size_ceil_div(tune->data.learned_count, tune->batch);
-    const size_t all = options->epochs * epoch;
-    return options->epochs > 0 && all < options->steps ? all : options->steps;
-}
-
 enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
 {
     struct tune tune = { .run = run, .batch = batch_of(run), .start = ldnq_now() };
@@ -338,13 +330,13 @@ enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
     if (tune.end <= tune.start)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_tune_data_init(&tune.data, run->samples, run->graph, tune.batch, options->augment,
-                                 options->seed, run->options->pool, run->arena, err));
+                                 run->options->seed, run->options->pool, run->arena, err));
     if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
         ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
                        LEAST_SAMPLES);
         return LDNQ_OK;
     }
-    tune.steps = steps_of(&tune);
+    tune.steps = options->steps;
     LDNQ_TRY(list_wanted(&tune, err));
     enum ldnq_status status = run_all(&tune, err);
     ldnq_grad_destroy(tune.grad);

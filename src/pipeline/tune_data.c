@@ -4,8 +4,7 @@
 
 #include "base/size.h"
 #include "calib/augment.h"
-
-#define HELD_OUT_OF 5
+#include "pipeline/holdout.h"
 
 enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_samples *samples,
                                      const struct ldnq_graph *graph, size_t want, bool augment,
@@ -22,7 +21,7 @@ enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_sa
     if (!data->learned || !data->held)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        if (i % HELD_OUT_OF == HELD_OUT_OF - 1)
+        if (ldnq_is_held_out(i, count))
             data->held[data->held_count++] = i;
         else
             data->learned[data->learned_count++] = i;

@@ -5,18 +5,21 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "pipeline/statistics.h"
+#include "pipeline/holdout.h"
+#include "pipeline/moments.h"
 #include "quant/problem.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)256 << 20)
 
 struct walk {
     struct ldnq_run *run;
-    struct ldnq_twin twin;
+    struct ldnq_twin twin, teacher; /* the latter when layers aim at the float outputs */
     size_t at; /* the layer that the walk stands in front of */
-    const struct ldnq_tensor **in; /* of one call, room for any layer's */
-    struct ldnq_tensor *out;
-    struct ldnq_statistics *statistics;
+    /* Of one call, room for any layer's; the second for the float network. */
+    const struct ldnq_tensor **in[2];
+    struct ldnq_tensor *out[2];
+    struct ldnq_matrices matrices;
+    struct ldnq_moments moments;
 };
 
 /* ---- statistics -------------------------------------------------------------------- */
@@ -24,7 +27,7 @@ struct walk {
 static enum ldnq_status check_statistics(const struct walk *walk,
                                          const struct ldnq_layer *layer, struct ldnq_error *err)
 {
-    const struct ldnq_statistics *s = walk->statistics;
+    const struct ldnq_statistics *s = &walk->moments.statistics;
     if (s->positions == 0)
         return ldnq_node_fail(walk->run->graph, layer->node, LDNQ_DATA, err,
                               "the calibration samples give it no input");
@@ -36,15 +39,18 @@ static enum ldnq_status check_statistics(const struct walk *walk,
 }
 
 /* What the executor would call the layer with for this batch, shapes inferred. */
-static enum ldnq_status make_call(struct walk *walk, const struct ldnq_exec *exec, size_t batch,
+static enum ldnq_status make_call(struct walk *walk, const struct ldnq_twin *twin, size_t batch,
                                   struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_node *node = walk->run->result->layers[walk->at].layer.node;
+    const struct ldnq_node *node =
+        twin->graph->nodes[walk->run->result->layers[walk->at].layer.place];
+    const size_t which = twin == &walk->teacher;
     for (size_t i = 0; i < node->input_count; i++)
-        walk->in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
+        walk->in[which][i] =
+            node->inputs[i] ? ldnq_exec_value(twin->exec, node->inputs[i]) : NULL;
     *call = (struct ldnq_op_call){
         .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = walk->in, .out = walk->out,
+        .out_count = node->output_count, .in = walk->in[which], .out = walk->out[which],
         .pool = walk->run->options->pool,
     };
     struct ldnq_error reason;
@@ -56,17 +62,23 @@ static enum ldnq_status make_call(struct walk *walk, const struct ldnq_exec *exe
         status = LDNQ_DATA;
     return ldnq_node_fail(walk->run->graph, node, status, err, "%s (samples from %s on)",
                           reason.message,
-                          ldnq_samples_name(walk->twin.samples, batch * walk->twin.batch_size));
+                          ldnq_samples_name(twin->samples, ldnq_twin_sample(twin, batch)));
 }
 
 static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
                                   struct ldnq_error *err)
 {
+    (void)exec;
     struct walk *walk = ctx;
     const struct ldnq_node *node = walk->run->result->layers[walk->at].layer.node;
-    struct ldnq_op_call call;
-    LDNQ_TRY(make_call(walk, exec, batch, &call, err));
-    ldnq_statistics_add(walk->statistics, &call);
+    struct ldnq_op_call call, exact;
+    LDNQ_TRY(make_call(walk, &walk->twin, batch, &call, err));
+    if (walk->twin.partner)
+        LDNQ_TRY(make_call(walk, &walk->teacher, batch, &exact, err));
+    const bool held_out = ldnq_is_held_out(ldnq_twin_sample(&walk->twin, batch),
+                                           ldnq_samples_count(walk->twin.samples));
+    ldnq_moments_add(&walk->moments, held_out, &call,
+                     walk->twin.partner ? &exact : NULL);
     size_t batches = walk->twin.batch_count;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label,
                        walk->at * (batches + 1) + batch + 1,
@@ -82,8 +94,8 @@ static struct ldnq_layer_problem problem_of(const struct walk *walk,
 {
     return (struct ldnq_layer_problem){
         .groups = layer->groups, .outputs = layer->outputs, .inputs = layer->inputs,
-        .weight = m->weight, .gram = walk->statistics->gram,
-        .mean = layer->bias ? walk->statistics->mean : NULL,
+        .weight = m->weight, .gram = walk->moments.statistics.gram,
+        .mean = layer->bias ? walk->moments.statistics.mean : NULL,
         .bias = layer->bias ? m->bias : NULL,
         .codebook = walk->run->options->codebook, .granularity = walk->run->options->granularity,
     };
@@ -189,10 +201,8 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
 {
     struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
     const struct ldnq_layer *layer = &result->layer;
-    struct ldnq_matrices m;
-    LDNQ_TRY(ldnq_matrices_init(&m, layer, arena, err));
-    struct ldnq_layer_problem problem = problem_of(walk, layer, &m);
-    struct ldnq_layer_solution solution = { .codes = m.codes };
+    struct ldnq_layer_problem problem = problem_of(walk, layer, &walk->matrices);
+    struct ldnq_layer_solution solution = { .codes = walk->matrices.codes };
     solution.scales = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.scales, err);
     solution.bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.bias, err);
     if (!solution.scales || !solution.bias)
@@ -204,31 +214,60 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     else
         LDNQ_TRY(solver_of(walk, result)->solve(&problem, &walk->run->options->solver_options,
                                                 walk->run->options->pool, &solution, err));
-    result->positions = walk->statistics->positions;
+    result->positions = walk->moments.statistics.positions;
     LDNQ_TRY(keep(walk, result, &solution, err));
     return ldnq_layer_place(result, walk->run->arena, err);
 }
 
 /* ---- the walk ------------------------------------------------------------------------ */
 
+/* The weight and bias to solve for, in place of the float ones. */
+static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
+                            struct ldnq_error *err)
+{
+    float *bias = result->layer.bias ? walk->matrices.bias : NULL;
+    struct ldnq_moments *moments = &walk->moments;
+    result->lambda = walk->run->options->lambda;
+    if (result->lambda == LDNQ_LAMBDA_AUTO)
+        LDNQ_TRY(ldnq_moments_lambda(moments, bias != NULL, &result->lambda, err));
+    /* What learning is to be judged by must not have been fitted on. */
+    if (walk->run->options->tune.steps == 0)
+        ldnq_moments_join(moments);
+    return result->lambda > 0 ? ldnq_target_apply(&moments->target, &moments->statistics,
+                                                  result->lambda, walk->matrices.weight, bias, err)
+                              : LDNQ_OK;
+}
+
+static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *result,
+                               struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    LDNQ_TRY(ldnq_matrices_init(&walk->matrices, layer, arena, err));
+    LDNQ_TRY(ldnq_moments_init(&walk->moments, layer->groups, layer->outputs, layer->inputs,
+                               walk->matrices.weight, walk->twin.partner != NULL,
+                               walk->run->options->pool, arena, err));
+    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->place, add_batch, walk, err));
+    if (walk->twin.partner)
+        LDNQ_TRY(aim(walk, result, err));
+    ldnq_statistics_finish(&walk->moments.statistics);
+    return check_statistics(walk, layer, err);
+}
+
 static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *arena,
                                        struct ldnq_error *err)
 {
-    const struct ldnq_layer *layer = &walk->run->result->layers[walk->at].layer;
-    struct ldnq_statistics statistics;
-    walk->statistics = &statistics;
-    LDNQ_TRY(ldnq_statistics_init(&statistics, layer->groups, layer->inputs,
-                                  walk->run->options->pool, arena, err));
-    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->place, add_batch, walk, err));
-    ldnq_statistics_finish(&statistics);
-    LDNQ_TRY(check_statistics(walk, layer, err));
+    struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
+    const struct ldnq_node *node = result->layer.node;
+    enum ldnq_status status = sum_up(walk, result, arena, err);
+    ldnq_moments_release(&walk->moments);
+    LDNQ_TRY(status);
     struct ldnq_error reason;
-    enum ldnq_status status = solve(walk, arena, &reason);
+    status = solve(walk, arena, &reason);
     if (status != LDNQ_OK)
-        return ldnq_node_fail(walk->run->graph, layer->node, status, err, "%s", reason.message);
+        return ldnq_node_fail(walk->run->graph, node, status, err, "%s", reason.message);
     size_t steps = walk->twin.batch_count + 1;
-    ldnq_sink_progress(walk->run->options->sink, "quantize", layer->node->label,
-                       (walk->at + 1) * steps, walk->run->result->count * steps);
+    ldnq_sink_progress(walk->run->options->sink, "quantize", node->label, (walk->at + 1) * steps,
+                       walk->run->result->count * steps);
     return LDNQ_OK;
 }
 
@@ -240,9 +279,13 @@ static enum ldnq_status allocate_call(struct walk *walk, struct ldnq_error *err)
         inputs = ldnq_size_max(inputs, result->layers[i].layer.node->input_count);
         outputs = ldnq_size_max(outputs, result->layers[i].layer.node->output_count);
     }
-    walk->in = ldnq_arena_alloc(walk->run->arena, inputs, sizeof *walk->in, err);
-    walk->out = ldnq_arena_alloc(walk->run->arena, outputs, sizeof *walk->out, err);
-    return walk->in && walk->out ? LDNQ_OK : LDNQ_NOMEM;
+    for (size_t i = 0; i < 2; i++) {
+        walk->in[i] = ldnq_arena_alloc(walk->run->arena, inputs, sizeof *walk->in[i], err);
+        walk->out[i] = ldnq_arena_alloc(walk->run->arena, outputs, sizeof *walk->out[i], err);
+        if (!walk->in[i] || !walk->out[i])
+            return LDNQ_NOMEM;
+    }
+    return LDNQ_OK;
 }
 
 static void warn_of_late(const struct walk *walk)
@@ -262,9 +305,16 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
     struct ldnq_run *run = walk->run;
     const struct ldnq_quantize_options *options = run->options;
     size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
+    const bool aims = run->teacher && options->lambda != 0;
     LDNQ_TRY(allocate_call(walk, err));
-    LDNQ_TRY(ldnq_twin_init(&walk->twin, run->graph, run->samples, max_bytes, options->pool,
-                            run->arena, err));
+    const size_t copies = ldnq_size_max(1, options->copies);
+    LDNQ_TRY(ldnq_twin_init(&walk->twin, run->graph, run->samples, copies, options->seed,
+                            max_bytes / (aims ? 2 : 1), options->pool, run->arena, err));
+    if (aims) {
+        LDNQ_TRY(ldnq_twin_init(&walk->teacher, run->teacher, run->samples, copies,
+                                options->seed, max_bytes / 2, options->pool, run->arena, err));
+        walk->twin.partner = &walk->teacher;
+    }
     for (walk->at = 0; walk->at < run->result->count; walk->at++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
@@ -282,5 +332,6 @@ enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err)
     struct walk walk = { .run = run };
     enum ldnq_status status = place_all(&walk, err);
     ldnq_twin_finish(&walk.twin);
+    ldnq_twin_finish(&walk.teacher);
     return status;
 }

@@ -10,9 +10,12 @@
 
 #define MOST LDNQ_EXACT_INPUTS
 
-/* Scales that are tried, as powers of this to both sides of the row's own. */
+/* Scales that are tried, as powers of this to both sides of the row's own. With many
+ * codes a scale far from it is never the best. */
 #define SCALE_STEP 1.03
 #define SCALE_STEPS 24
+#define FEW_CODES 8
+#define SCALE_STEPS_OF_MANY 6
 /* Turns of codes and scale where all rows share it. */
 #define TURNS 8
 /* Added to the diagonal of the search's matrix, in units of its mean: an input that
@@ -144,8 +147,10 @@ static double error_of(const struct weighed *sums, double scale)
 static void search_scales(const struct exact *exact, size_t row)
 {
     const double around = (double)exact->scales[row];
+    const int steps = exact->problem->codebook->count <= FEW_CODES ? SCALE_STEPS
+                                                                   : SCALE_STEPS_OF_MANY;
     struct search search;
-    for (int i = -SCALE_STEPS; i <= SCALE_STEPS; i++) {
+    for (int i = -steps; i <= steps; i++) {
         const double scale = around * pow(SCALE_STEP, i);
         if (!(scale >= (double)FLT_MIN && scale <= (double)FLT_MAX) ||
             !search_row(exact, row, scale, exact->errors[row], &search))

@@ -18,7 +18,7 @@
 #include <ldnq/quant.h>
 
 #define LDNQ_EXACT_INPUTS 32
-#define LDNQ_EXACT_NODES 3000
+#define LDNQ_EXACT_NODES 1000
 
 enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem,
                                      struct ldnq_pool *pool, int8_t *codes, float *scales,

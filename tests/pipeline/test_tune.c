@@ -142,7 +142,7 @@ static void a_seed_should_change_the_order(void **state)
     struct ldnq_quantize_options options = tuned("int2", 10, false);
     options.tune.batch = 4;
     struct ldnq_graph *graph = quantized(&options, &first);
-    options.tune.seed = 5;
+    options.seed = 5;
     struct ldnq_graph *other = quantized(&options, &again);
     assert_true(first->tune.error != again->tune.error);
     build_free(graph);

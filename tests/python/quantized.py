@@ -20,6 +20,8 @@ CODES = {
     "int4": set(range(-8, 8)),
     "int8": set(range(-128, 128)),
 }
+# What a solver alone makes of the samples as they are, each layer aiming at its own weight.
+BASELINE = ["--effort", "fast", "--lambda", 0]
 OPSET_OF_BITS = {2: 25, 4: 21, 8: 10}
 DTYPE_OF_BITS = {2: TensorProto.INT2, 4: TensorProto.INT4, 8: TensorProto.INT8}
 DIGIT_FILES = [DIGITS / "digits-ts.onnx", DIGITS / "digits-dynamo.onnx"]

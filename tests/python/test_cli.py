@@ -82,8 +82,7 @@ def test_each_command_should_offer_its_options(command, options):
 
 def test_help_should_name_every_codebook_and_solver_that_there_is(tmp_path):
     text = support.succeed("quantize", "--help").stdout
-    for option in ("--weights", "--solver", "--granularity", "--storage", "--effort", "--refine",
-                   "--augment"):
+    for option in ("--weights", "--solver", "--granularity", "--storage", "--effort"):
         done = support.ldnq(*quantize(tmp_path / "q.onnx", option, "nonsense"))
         assert_usage_error(done, option, "'nonsense'")
         names = done.stderr.partition("there are ")[2].strip().split(", ")
@@ -179,6 +178,8 @@ def test_what_is_missing_should_be_named(arguments, words, tmp_path):
     ("--rho", ["0", "-1", "nan", "inf", "x"]),
     ("--time-limit", ["0", "-1", "nan", "soon"]),
     ("--distill", ["some", "-1"]),
+    ("--augment", ["on", "-1"]),
+    ("--lambda", ["-0.1", "1.1", "nan", "half"]),
     ("--mean", ["red", "1,,2", "1,2,", "1,2,3,4,5", "nan", "1;2"]),
     ("--std", ["-", "inf", "1,"]),
     ("--scale", ["0", "1/0", "x", "1/", "nan"]),
@@ -203,6 +204,7 @@ def test_bad_values_should_be_named_with_their_option(option, values, tmp_path):
     (["--only", "*Conv", "--only", "no*thing"], ["--only", "'no*thing'"]),
     (["--skip", "/Flatten"], ["--skip", "'/Flatten'"]),
     (["--skip", "*"], ["no layer"]),
+    (["--augment", "0"], ["--augment", "0"]),
     (["--weights", "int16"], ["--weights", "'int16'", "int8"]),
     (["--json=yes"], ["--json"]),
 ])
@@ -264,15 +266,13 @@ def test_json_of_eval(count, agreement):
 def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
-                           "rho", "iterations", "error_start", "error"], "number")
+                           "lambda", "rho", "iterations", "error_start", "error"], "number")
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
                                         "seconds")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
-                                   "not_quantized": [],
-                                   "distillation": dict.fromkeys(
-                                       ["steps", "held_out", "error_start", "error"], "number")}
+                                   "distillation": "NoneType", "not_quantized": []}
     assert result["bytes_before"] == MODEL.stat().st_size
     assert result["layers"][4]["groups"] == 48
 

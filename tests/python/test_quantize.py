@@ -14,8 +14,8 @@ from onnx import TensorProto, numpy_helper
 
 import small_models as small
 import support
-from quantized import (CODES, DIGIT_FILES, assert_valid, bits_needed, inspect, opset_of, prepare,
-                       quantize)
+from quantized import (BASELINE, CODES, DIGIT_FILES, assert_valid, bits_needed, inspect, opset_of,
+                       prepare, quantize)
 from support import CIFAR, DIGITS, USAGE, model, save, weights
 
 
@@ -79,7 +79,7 @@ def test_opset_should_be_raised_as_asked_and_decide_the_storage(opset, codebook,
 def test_rtn_should_round_each_weight_to_the_nearest_code(codebook, granularity, tmp_path):
     out = tmp_path / "q.onnx"
     quantize(DIGIT_FILES[0], out, DIGITS / "calib", "--weights", codebook, "--granularity",
-             granularity, "--solver", "rtn")
+             granularity, *BASELINE, "--solver", "rtn")
     floats = {t.name: numpy_helper.to_array(t) for t in onnx.load(DIGIT_FILES[0]).graph.initializer}
     codes = np.array(sorted(CODES[codebook]))
     made = support.quantized_weights(out)
@@ -115,7 +115,7 @@ def test_int8_should_be_nearly_lossless(source, granularity, tmp_path):
 def test_ternary_admm_should_be_far_above_rounding(granularity, tmp_path):
     for solver in ("rtn", "admm-paper"):
         quantize(DIGIT_FILES[0], tmp_path / f"{solver}.onnx", DIGITS / "calib", "--granularity",
-                 granularity, "--solver", solver)
+                 granularity, *BASELINE, "--solver", solver)
     rtn, admm = top1([tmp_path / "rtn.onnx", tmp_path / "admm-paper.onnx"], DIGITS / "eval")
     assert admm >= 90 and admm >= rtn + 20
 
@@ -160,7 +160,9 @@ def test_resnet20_ternary_should_reach_what_the_paper_has_it_reach(real_data, tm
     data = real_data("resnet20-cifar10")
     options = support.preprocessing(*CIFAR)
     models = [tmp_path / "rtn.onnx", tmp_path / "tensor.onnx", tmp_path / "channel.onnx"]
-    more = [["--solver", "rtn", "--granularity", "tensor"], ["--granularity", "tensor"], []]
+    paper = [*BASELINE, "--solver", "admm-paper"]
+    more = [[*BASELINE, "--solver", "rtn", "--granularity", "tensor"],
+            [*paper, "--granularity", "tensor"], paper]
     for out, each in zip(models, more):
         assert peak_megabytes("quantize", data / "resnet20-ts.onnx", "-o", out, "--quiet",
                               "--calib", data / "calib", *options, *each) < 600
@@ -388,13 +390,14 @@ def one_layer(kind):
 
 
 @pytest.mark.parametrize("codebook", ["ternary", "pot7", "int3"])
-@pytest.mark.parametrize("solver", ["rtn", "admm-paper"])
+@pytest.mark.parametrize("solver", ["rtn", "admm-paper", "best"])
 @pytest.mark.parametrize("kind", ["matmul", "gemm", "conv", "conv without bias",
                                   "conv over three axes", "transposed conv", "batchnorm"])
 def test_error_should_be_the_outputs_own(kind, solver, codebook, tmp_path):
     """E|q-y|^2 over that of a layer with weight zero and, where there is one, the best bias."""
     source, calib, _, _ = prepare(one_layer(kind), tmp_path)
-    said = quantize(source, tmp_path / "q.onnx", calib, "--weights", codebook, "--solver", solver)
+    said = quantize(source, tmp_path / "q.onnx", calib, "--weights", codebook, *BASELINE,
+                    "--solver", solver)
     feeds = {"x": np.load(calib)}
     (want,), (got,) = (support.ort_run(path, feeds).values()
                        for path in (source, tmp_path / "q.onnx"))

@@ -1,0 +1,44 @@
+/* moments.h: all that is summed over a layer's input before it is solved: the
+ * statistics, and with a float twin the target, in two parts.
+ *
+ * The held-out part decides how far the layer is to make up for the error in front of
+ * it: W* is fitted on the other part, and lambda is what takes W to the least error
+ * on the held-out one,
+ *
+ *     lambda = <X, E[W (y - y^) y^']> / <X, X C>   within 0 and 1,   X = W* - W at 1
+ *
+ * so that a correction which fits the samples and not the world is not made. Then
+ * both parts are joined, and W* is fitted on all.
+ */
+#ifndef LDNQ_PIPELINE_MOMENTS_H
+#define LDNQ_PIPELINE_MOMENTS_H
+
+#include "pipeline/target.h"
+
+struct ldnq_moments {
+    struct ldnq_statistics statistics, held_statistics; /* the first in the end of all */
+    struct ldnq_target target, held_target;
+    struct ldnq_arena *held; /* memory of the held-out part; NULL without a target */
+};
+
+/* Without `aims` there is no target, and nothing is held out. Memory is the arena's,
+ * but for the held-out part's. Errors: NOMEM. release() ends it. */
+enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
+                                   size_t inputs, const float *weight, bool aims,
+                                   struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                   struct ldnq_error *err);
+void ldnq_moments_release(struct ldnq_moments *moments);
+
+/* Adds a call; `exact` is that of the float network, NULL without a target. */
+void ldnq_moments_add(struct ldnq_moments *moments, bool hold_out,
+                      const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
+
+/* Joins the parts: afterwards `statistics` and `target` are sums of all. */
+void ldnq_moments_join(struct ldnq_moments *moments);
+
+/* The lambda that the held-out part proves, before join(); 0 when either part is
+ * empty. Errors: NOMEM. */
+enum ldnq_status ldnq_moments_lambda(struct ldnq_moments *moments, bool centred, double *lambda,
+                                     struct ldnq_error *err);
+
+#endif

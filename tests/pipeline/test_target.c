@@ -1,0 +1,243 @@
+/* What a layer aims at, against plain loops; and how far held-out samples let it go. */
+#include "graph_build.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/pool.h"
+#include "pipeline/moments.h"
+
+#define SAMPLES 5
+
+/* A convolution of groups * 4 outputs, called with two inputs at the same positions. */
+struct pair {
+    struct ldnq_graph *graph;
+    struct ldnq_node *node;
+    const struct ldnq_tensor *in[2][2];
+    struct ldnq_tensor out[2];
+    struct ldnq_op_call quantized, exact;
+    const float *weight;
+    size_t groups, outputs, inputs;
+};
+
+static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
+{
+    *call = (struct ldnq_op_call){
+        .node = pair->node, .attrs = pair->node->op_attrs, .in_count = 2, .out_count = 1,
+        .in = pair->in[which], .out = &pair->out[which],
+    };
+    assert_ok(ldnq_ops_infer(call, &err));
+}
+
+/* y = y^ + `apart` * noise, the noise in part made of y^ so that it can be made up for. */
+static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float apart, uint64_t seed)
+{
+    *pair = (struct pair){ .graph = build_graph(), .groups = (size_t)groups, .outputs = 4,
+                           .inputs = (size_t)(6 / groups * 4) };
+    struct ldnq_value *x = build_input(pair->graph, "x", SHAPE(batch, 6, 9, 9));
+    struct ldnq_value *w =
+        build_weight(pair->graph, "w", SHAPE(4 * groups, 6 / groups, 2, 2), 1);
+    struct ldnq_value *out = NODE(pair->graph, "Conv", "c", x, w);
+    build_attr(out, "group", groups);
+    assert_ok(ldnq_ops_bind(pair->graph, &err));
+    pair->node = out->producer;
+    pair->weight = w->constant->data;
+    struct ldnq_tensor *near = build_tensor(pair->graph->arena, x->shape, seed);
+    struct ldnq_tensor *noise = build_tensor(pair->graph->arena, x->shape, seed + 1);
+    float *y = noise->data;
+    const float *from = near->data;
+    for (size_t i = 0; i < ldnq_tensor_count(near); i++)
+        y[i] = from[i] + apart * (from[i] + 0.2f + 0.3f * y[i]);
+    pair->in[0][0] = near;
+    pair->in[1][0] = noise;
+    pair->in[0][1] = pair->in[1][1] = w->constant;
+    infer(pair, 0, &pair->quantized);
+    infer(pair, 1, &pair->exact);
+}
+
+static void moments_make(struct ldnq_moments *m, const struct pair *pair, struct ldnq_pool *pool)
+{
+    assert_ok(ldnq_moments_init(m, pair->groups, pair->outputs, pair->inputs, pair->weight, true,
+                                pool, pair->graph->arena, &err));
+}
+
+/* ---- by plain loops ---------------------------------------------------------------------- */
+
+struct plain {
+    size_t count, k, m;
+    float *near, *exact; /* (K, count) columns of a group */
+    double *mean, *gram; /* of y^: (K), (K, K), centred */
+    double *cross, *shift;
+};
+
+static void *room(const struct pair *pair, size_t count, size_t size)
+{
+    void *memory = ldnq_arena_alloc(pair->graph->arena, count, size, &err);
+    assert_non_null(memory);
+    return memory;
+}
+
+static struct plain plain_make(const struct pair *pair, size_t group)
+{
+    const struct ldnq_op_layer *layer = pair->node->op->layer;
+    const size_t n = layer->positions(&pair->quantized), k = pair->inputs, m = pair->outputs;
+    struct plain p = { n, k, m, room(pair, k * n, 4), room(pair, k * n, 4), room(pair, k, 8),
+                       room(pair, k * k, 8), room(pair, m * k, 8), room(pair, m, 8) };
+    layer->columns(&pair->quantized, group, 0, n, p.near, n);
+    layer->columns(&pair->exact, group, 0, n, p.exact, n);
+    for (size_t i = 0; i < k * n; i++)
+        p.mean[i / n] += (double)p.near[i] / (double)n;
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            for (size_t at = 0; at < n; at++)
+                p.gram[i * k + j] += ((double)p.near[i * n + at] - p.mean[i]) *
+                                     ((double)p.near[j * n + at] - p.mean[j]) / (double)n;
+    for (size_t r = 0; r < m; r++)
+        for (size_t at = 0; at < n; at++) {
+            double apart = 0;
+            for (size_t i = 0; i < k; i++)
+                apart += (double)pair->weight[(group * m + r) * k + i] *
+                         ((double)p.exact[i * n + at] - (double)p.near[i * n + at]);
+            p.shift[r] += apart / (double)n;
+            for (size_t i = 0; i < k; i++)
+                p.cross[r * k + i] += apart * ((double)p.near[i * n + at] - p.mean[i]) / (double)n;
+        }
+    return p;
+}
+
+/* Whether step (C + 0.01 tr(C)/K) = cross, to the rounding of float products. */
+static void assert_solves(const struct plain *p, const double *step)
+{
+    double trace = 0;
+    for (size_t i = 0; i < p->k; i++)
+        trace += p->gram[i * p->k + i];
+    for (size_t r = 0; r < p->m; r++)
+        for (size_t i = 0; i < p->k; i++) {
+            double sum = 0.01 * trace / (double)p->k * step[r * p->k + i];
+            for (size_t j = 0; j < p->k; j++)
+                sum += step[r * p->k + j] * p->gram[j * p->k + i];
+            assert_true(fabs(sum - p->cross[r * p->k + i]) < 1e-5);
+        }
+}
+
+static void the_target_should_be_that_of_plain_loops(void **state)
+{
+    (void)state;
+    for (int64_t groups = 1; groups <= 3; groups += 2) {
+        struct pair pair;
+        struct ldnq_moments m;
+        pair_make(&pair, groups, SAMPLES, 0.3f, 11);
+        moments_make(&m, &pair, NULL);
+        const size_t rows = pair.groups * pair.outputs, k = pair.inputs;
+        float *weight = room(&pair, rows * k, 4), *bias = room(&pair, rows, 4);
+        double *step = room(&pair, pair.outputs * k, 8);
+        ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
+        ldnq_moments_join(&m);
+        memcpy(weight, pair.weight, rows * k * sizeof *weight);
+        assert_ok(ldnq_target_apply(&m.target, &m.statistics, 0.5, weight, bias, &err));
+        for (size_t g = 0; g < pair.groups; g++) {
+            const struct plain p = plain_make(&pair, g);
+            for (size_t i = 0; i < p.m * k; i++)
+                step[i] = 2 * ((double)weight[g * p.m * k + i] -
+                               (double)pair.weight[g * p.m * k + i]);
+            assert_solves(&p, step);
+            for (size_t r = 0; r < p.m; r++) {
+                double moved = 0;
+                for (size_t i = 0; i < k; i++)
+                    moved += step[r * k + i] * p.mean[i];
+                assert_true(fabs((double)bias[g * p.m + r] - 0.5 * (p.shift[r] - moved)) < 1e-5);
+            }
+        }
+        build_free(pair.graph);
+    }
+}
+
+/* ---- lambda ------------------------------------------------------------------------------- */
+
+static double lambda_of(float held_apart, struct ldnq_pool *pool)
+{
+    struct pair fit, held;
+    struct ldnq_moments m;
+    double lambda;
+    pair_make(&fit, 1, SAMPLES, 0.3f, 21);
+    pair_make(&held, 1, SAMPLES, held_apart, 31);
+    moments_make(&m, &fit, pool);
+    ldnq_moments_add(&m, false, &fit.quantized, &fit.exact);
+    ldnq_moments_add(&m, true, &held.quantized, &held.exact);
+    assert_ok(ldnq_moments_lambda(&m, true, &lambda, &err));
+    ldnq_moments_join(&m);
+    build_free(fit.graph);
+    build_free(held.graph);
+    return lambda;
+}
+
+static void lambda_should_be_what_held_out_samples_bear_out(void **state)
+{
+    (void)state;
+    assert_true(lambda_of(0.3f, NULL) > 0.9);
+    const double half = lambda_of(0.15f, NULL);
+    assert_true(half > 0.4 && half < 0.6);
+    assert_true(lambda_of(0, NULL) == 0 && lambda_of(-0.3f, NULL) == 0);
+    assert_true(lambda_of(3, NULL) == 1);
+}
+
+static void any_number_of_threads_should_give_the_same_lambda(void **state)
+{
+    (void)state;
+    struct ldnq_pool *pool;
+    assert_ok(ldnq_pool_create(3, &pool, &err));
+    assert_true(lambda_of(0.15f, pool) == lambda_of(0.15f, NULL));
+    ldnq_pool_destroy(pool);
+}
+
+static void without_held_out_samples_nothing_should_be_made_up_for(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct ldnq_moments m;
+    double lambda = 1;
+    pair_make(&pair, 1, SAMPLES, 0.3f, 11);
+    moments_make(&m, &pair, NULL);
+    ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
+    assert_ok(ldnq_moments_lambda(&m, true, &lambda, &err));
+    assert_true(lambda == 0);
+    ldnq_moments_release(&m);
+    build_free(pair.graph);
+}
+
+/* What was held out takes part in the end. */
+static void joined_parts_should_be_all_of_the_sums(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct ldnq_moments parts, whole;
+    pair_make(&pair, 3, SAMPLES, 0.3f, 41);
+    moments_make(&parts, &pair, NULL);
+    moments_make(&whole, &pair, NULL);
+    for (int i = 0; i < 3; i++) {
+        ldnq_moments_add(&parts, i == 1, &pair.quantized, &pair.exact);
+        ldnq_moments_add(&whole, false, &pair.quantized, &pair.exact);
+    }
+    ldnq_moments_join(&parts);
+    ldnq_moments_join(&whole);
+    assert_true(parts.statistics.positions == whole.statistics.positions);
+    for (size_t i = 0; i < 3 * 8; i++)
+        assert_true(fabs(parts.statistics.mean[i] - whole.statistics.mean[i]) <
+                    1e-9 * fabs(whole.statistics.mean[i]));
+    for (size_t i = 0; i < 12; i++)
+        assert_true(fabs(parts.target.shift[i] - whole.target.shift[i]) <
+                    1e-9 * fabs(whole.target.shift[i]));
+    build_free(pair.graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_target_should_be_that_of_plain_loops),
+        cmocka_unit_test(lambda_should_be_what_held_out_samples_bear_out),
+        cmocka_unit_test(any_number_of_threads_should_give_the_same_lambda),
+        cmocka_unit_test(without_held_out_samples_nothing_should_be_made_up_for),
+        cmocka_unit_test(joined_parts_should_be_all_of_the_sums),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
