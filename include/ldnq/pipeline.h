@@ -97,7 +97,8 @@ struct ldnq_layer_result {
     double error_start, error;
     int iterations;
     double rho;
-    double lambda; /* as in the options, what it was for this layer */
+    double lambda;  /* as in the options, what it was for this layer */
+    double damping; /* of that; 0 where nothing is aimed at */
     bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
 };

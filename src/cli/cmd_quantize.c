@@ -196,6 +196,7 @@ static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
+           cJSON_AddNumberToObject(item, "damping", result->damping) &&
            cJSON_AddNumberToObject(item, "rho", result->rho) &&
            cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&

@@ -1,5 +1,7 @@
 #include "pipeline/moments.h"
 
+#include "linalg/blas.h"
+
 enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
                                    size_t inputs, const float *weight, bool aims,
                                    struct ldnq_pool *pool, struct ldnq_arena *arena,
@@ -42,50 +44,96 @@ void ldnq_moments_join(struct ldnq_moments *moments)
     ldnq_moments_release(moments);
 }
 
-/* <X, E_h> and <X, X C_h>, the latter the power of the change on the held-out part. */
+/* What the held-out part says of a change X. */
+struct verdict {
+    double along, power; /* <X, E>, <X, X C> */
+};
+
+static double best_lambda(const struct verdict *verdict)
+{
+    if (!(verdict->along > 0) || !(verdict->power > 0))
+        return 0;
+    return verdict->along < verdict->power ? verdict->along / verdict->power : 1;
+}
+
+static double gain(const struct verdict *verdict)
+{
+    const double lambda = best_lambda(verdict);
+    return lambda * (2 * verdict->along - lambda * verdict->power);
+}
+
+/* The sums have their upper triangle alone until they are finished. */
+static void mirror(struct ldnq_statistics *s)
+{
+    const size_t k = s->inputs;
+    for (size_t g = 0; g < s->groups; g++)
+        for (size_t i = 0; i < k; i++)
+            for (size_t j = 0; j < i; j++)
+                s->gram[(g * k + i) * k + j] = s->gram[(g * k + j) * k + i];
+}
+
+/* product (M, K) is scratch. */
 static void weigh_group(const struct ldnq_moments *m, size_t group, bool centred,
-                        const double *step, double *along, double *power)
+                        const double *step, double *product, struct verdict *verdict)
 {
     const struct ldnq_statistics *s = &m->held_statistics;
     const struct ldnq_target *t = &m->held_target;
     const size_t k = s->inputs, n = t->outputs;
     const double all = (double)s->positions, *sum = s->mean + group * k;
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1 / all, step, k, s->gram + group * k * k, k, 0,
+               product, k);
     for (size_t r = 0; r < n; r++) {
         const double *x = step + r * k, *cross = t->cross + (group * n + r) * k;
         const double shift = t->shift[group * n + r] / all;
         double mean = 0;
         for (size_t i = 0; i < k; i++) {
-            const double *gram = s->gram + group * k * k + i * k; /* its upper triangle */
-            double product = 0.5 * x[i] * gram[i];
-            for (size_t j = i + 1; j < k; j++)
-                product += x[j] * gram[j];
-            *power += 2 * x[i] * product / all;
-            *along += x[i] * cross[i] / all;
+            verdict->power += x[i] * product[r * k + i];
+            verdict->along += x[i] * cross[i] / all;
             mean += x[i] * sum[i] / all;
         }
-        *power -= centred ? mean * mean : 0;
-        *along -= centred ? mean * shift : 0;
+        verdict->power -= centred ? mean * mean : 0;
+        verdict->along -= centred ? mean * shift : 0;
     }
 }
 
-enum ldnq_status ldnq_moments_lambda(struct ldnq_moments *m, bool centred, double *lambda,
-                                     struct ldnq_error *err)
+static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
+
+static enum ldnq_status judge(struct ldnq_moments *m, bool centred, double *lambda,
+                              double *damping, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t k = m->statistics.inputs;
-    double along = 0, power = 0;
+    const size_t k = m->statistics.inputs, block = m->target.outputs * k;
+    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err), most = 0;
+    double *step = ldnq_arena_alloc(arena, block, sizeof *step, err);
+    double *product = ldnq_arena_alloc(arena, block, sizeof *product, err);
+    if (!factor || !step || !product)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
+        struct verdict verdict = { 0, 0 };
+        for (size_t group = 0; group < m->target.groups; group++)
+            if (ldnq_target_step(&m->target, &m->statistics, group, centred, dampings[i], factor,
+                                 step))
+                weigh_group(m, group, centred, step, product, &verdict);
+        if (!(gain(&verdict) > most))
+            continue;
+        most = gain(&verdict);
+        *lambda = best_lambda(&verdict);
+        *damping = dampings[i];
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_moments_judge(struct ldnq_moments *m, bool centred, double *lambda,
+                                    double *damping, struct ldnq_error *err)
+{
     struct ldnq_arena *arena;
     *lambda = 0;
-    if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0)
+    *damping = LDNQ_MOMENTS_DAMPING;
+    if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0 ||
+        m->statistics.inputs == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err);
-    double *step = ldnq_arena_alloc(arena, m->target.outputs * k, sizeof *step, err);
-    const bool has_room = factor && step;
-    for (size_t group = 0; has_room && group < m->target.groups; group++)
-        if (ldnq_target_step(&m->target, &m->statistics, group, centred, factor, step))
-            weigh_group(m, group, centred, step, &along, &power);
+    mirror(&m->held_statistics);
+    const enum ldnq_status status = judge(m, centred, lambda, damping, arena, err);
     ldnq_arena_destroy(arena);
-    if (along > 0 && power > 0)
-        *lambda = along < power ? along / power : 1;
-    return has_room ? LDNQ_OK : LDNQ_NOMEM;
+    return status;
 }

@@ -7,7 +7,8 @@
  *
  *     lambda = <X, E[W (y - y^) y^']> / <X, X C>   within 0 and 1,   X = W* - W at 1
  *
- * so that a correction which fits the samples and not the world is not made. Then
+ * so that a correction which fits the samples and not the world is not made; it also
+ * chooses the damping of C. Then
  * both parts are joined, and W* is fitted on all.
  */
 #ifndef LDNQ_PIPELINE_MOMENTS_H
@@ -36,9 +37,12 @@ void ldnq_moments_add(struct ldnq_moments *moments, bool hold_out,
 /* Joins the parts: afterwards `statistics` and `target` are sums of all. */
 void ldnq_moments_join(struct ldnq_moments *moments);
 
-/* The lambda that the held-out part proves, before join(); 0 when either part is
- * empty. Errors: NOMEM. */
-enum ldnq_status ldnq_moments_lambda(struct ldnq_moments *moments, bool centred, double *lambda,
-                                     struct ldnq_error *err);
+/* Of a target whose lambda is given. */
+#define LDNQ_MOMENTS_DAMPING 0.01
+
+/* The damping and lambda that do most for the held-out part's error, before join();
+ * lambda is 0 when either part is empty. Errors: NOMEM. */
+enum ldnq_status ldnq_moments_judge(struct ldnq_moments *moments, bool centred, double *lambda,
+                                    double *damping, struct ldnq_error *err);
 
 #endif

@@ -9,8 +9,6 @@
 #define ROWS ((size_t)64)
 /* Columns are made in parts, so that more than one thread can. */
 #define PART (LDNQ_GRAM_SLAB / 8)
-/* Added to the diagonal, in units of its mean: there are few samples. */
-#define DAMPING 0.01
 
 enum ldnq_status ldnq_target_init(struct ldnq_target *target, size_t groups, size_t outputs,
                                   size_t inputs, const float *weight, struct ldnq_pool *pool,
@@ -129,7 +127,8 @@ void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *othe
 }
 
 /* The lower triangle of the damped matrix, factored; false when it has no factor. */
-static bool factor_group(const struct ldnq_statistics *s, size_t group, bool centred, double *out)
+static bool factor_group(const struct ldnq_statistics *s, size_t group, bool centred,
+                         double damping, double *out)
 {
     const size_t k = s->inputs;
     const double all = (double)s->positions;
@@ -141,16 +140,16 @@ static bool factor_group(const struct ldnq_statistics *s, size_t group, bool cen
     for (size_t i = 0; i < k; i++)
         trace += out[i * k + i];
     for (size_t i = 0; i < k; i++)
-        out[i * k + i] += DAMPING * trace / (double)k;
+        out[i * k + i] += damping * trace / (double)k;
     return trace > 0 && ldnq_cholesky_factor(k, out, NULL) == LDNQ_OK;
 }
 
 bool ldnq_target_step(const struct ldnq_target *t, const struct ldnq_statistics *s, size_t group,
-                      bool centred, double *factor, double *step)
+                      bool centred, double damping, double *factor, double *step)
 {
     const size_t k = t->inputs, row = group * t->outputs;
     const double all = (double)s->positions, *sum = s->mean + group * k;
-    if (!factor_group(s, group, centred, factor))
+    if (!factor_group(s, group, centred, damping, factor))
         return false;
     for (size_t r = 0; r < t->outputs; r++) {
         const double shift = centred ? t->shift[row + r] / all : 0;
@@ -179,7 +178,8 @@ static void apply_step(const struct ldnq_target *t, const struct ldnq_statistics
 }
 
 enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics, double lambda,
+                                   const struct ldnq_statistics *statistics,
+                                   double lambda, double damping,
                                    float *weight, float *bias, struct ldnq_error *err)
 {
     const size_t k = target->inputs;
@@ -191,7 +191,7 @@ enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
     double *step = ldnq_arena_alloc(arena, target->outputs * k, sizeof *step, err);
     const bool has_room = factor && step;
     for (size_t group = 0; has_room && group < target->groups; group++)
-        if (ldnq_target_step(target, statistics, group, bias != NULL, factor, step))
+        if (ldnq_target_step(target, statistics, group, bias != NULL, damping, factor, step))
             apply_step(target, statistics, group, lambda, step, weight, bias);
     ldnq_arena_destroy(arena);
     return has_room ? LDNQ_OK : LDNQ_NOMEM;

@@ -3,7 +3,7 @@
  * With y the layer's input in the float network and y^ in the quantized one, both at
  * the same positions, a layer that makes up for a part of the error in front of it has
  *
- *     W* = W + lambda E[W (y - y^) y^'] C^-1,   C = cov(y^), damped
+ *     W* = W + lambda E[W (y - y^) y^'] C^-1,   C = cov(y^) + damping * mean diagonal
  *
  * in place of W as its quadratic's centre (centred moments where it has a bias), and
  * the float output's mean as its own: bias b + (W - W*) E[y^] + E[W (y - y^)].
@@ -43,13 +43,15 @@ void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *othe
 /* W* - W of a group at lambda = 1, into step (M, K), from sums that are not finished;
  * factor (K, K) is scratch. False when the group's matrix can't be factored. */
 bool ldnq_target_step(const struct ldnq_target *target, const struct ldnq_statistics *statistics,
-                      size_t group, bool centred, double *factor, double *step);
+                      size_t group, bool centred, double damping, double *factor,
+                      double *step);
 
 /* W* and its bias in place of `weight` and `bias` (NULL: the layer has none), from sums
  * that are not finished. A group whose matrix can't be factored stays as it is.
  * Errors: NOMEM. */
 enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics, double lambda,
+                                   const struct ldnq_statistics *statistics,
+                                   double lambda, double damping,
                                    float *weight, float *bias, struct ldnq_error *err);
 
 #endif

@@ -228,13 +228,16 @@ static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
     float *bias = result->layer.bias ? walk->matrices.bias : NULL;
     struct ldnq_moments *moments = &walk->moments;
     result->lambda = walk->run->options->lambda;
+    result->damping = LDNQ_MOMENTS_DAMPING;
     if (result->lambda == LDNQ_LAMBDA_AUTO)
-        LDNQ_TRY(ldnq_moments_lambda(moments, bias != NULL, &result->lambda, err));
+        LDNQ_TRY(ldnq_moments_judge(moments, bias != NULL, &result->lambda, &result->damping,
+                                    err));
     /* What learning is to be judged by must not have been fitted on. */
     if (walk->run->options->tune.steps == 0)
         ldnq_moments_join(moments);
     return result->lambda > 0 ? ldnq_target_apply(&moments->target, &moments->statistics,
-                                                  result->lambda, walk->matrices.weight, bias, err)
+                                                  result->lambda, result->damping,
+                                                  walk->matrices.weight, bias, err)
                               : LDNQ_OK;
 }
 

@@ -134,7 +134,7 @@ static void the_target_should_be_that_of_plain_loops(void **state)
         ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
         ldnq_moments_join(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
-        assert_ok(ldnq_target_apply(&m.target, &m.statistics, 0.5, weight, bias, &err));
+        assert_ok(ldnq_target_apply(&m.target, &m.statistics, 0.5, 0.01, weight, bias, &err));
         for (size_t g = 0; g < pair.groups; g++) {
             const struct plain p = plain_make(&pair, g);
             for (size_t i = 0; i < p.m * k; i++)
@@ -158,13 +158,13 @@ static double lambda_of(float held_apart, struct ldnq_pool *pool)
 {
     struct pair fit, held;
     struct ldnq_moments m;
-    double lambda;
+    double lambda, damping;
     pair_make(&fit, 1, SAMPLES, 0.3f, 21);
     pair_make(&held, 1, SAMPLES, held_apart, 31);
     moments_make(&m, &fit, pool);
     ldnq_moments_add(&m, false, &fit.quantized, &fit.exact);
     ldnq_moments_add(&m, true, &held.quantized, &held.exact);
-    assert_ok(ldnq_moments_lambda(&m, true, &lambda, &err));
+    assert_ok(ldnq_moments_judge(&m, true, &lambda, &damping, &err));
     ldnq_moments_join(&m);
     build_free(fit.graph);
     build_free(held.graph);
@@ -195,11 +195,11 @@ static void without_held_out_samples_nothing_should_be_made_up_for(void **state)
     (void)state;
     struct pair pair;
     struct ldnq_moments m;
-    double lambda = 1;
+    double lambda = 1, damping;
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
     ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
-    assert_ok(ldnq_moments_lambda(&m, true, &lambda, &err));
+    assert_ok(ldnq_moments_judge(&m, true, &lambda, &damping, &err));
     assert_true(lambda == 0);
     ldnq_moments_release(&m);
     build_free(pair.graph);

@@ -266,7 +266,7 @@ def test_json_of_eval(count, agreement):
 def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
-                           "lambda", "rho", "iterations", "error_start", "error"], "number")
+                           "lambda", "damping", "rho", "iterations", "error_start", "error"], "number")
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",

@@ -219,7 +219,7 @@ def test_metadata_should_tell_how_the_file_was_made(tmp_path):
     version = support.succeed("--version").stdout.split()[1]
     assert notes["ldnq.version"] == version
     options = notes["ldnq.options"].split()
-    for wanted in ("weights=pot5", "granularity=channel", "solver=admm-paper", "storage=auto",
+    for wanted in ("weights=pot5", "granularity=channel", "solver=best", "storage=auto",
                    "mean=.1", "std=.5", "max-samples=30", "seed=4", "skip=*stem*", "opset=14"):
         assert wanted in options
     assert any(option.startswith("scale=0.00392156") for option in options)
