@@ -13,8 +13,8 @@ struct effort {
 static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
 static const struct effort efforts[] = {
     { "best", 1 },
-    { "best", 4 },
-    { "best", 12 },
+    { "best", 2 },
+    { "best", 8 },
 };
 
 /* ---- names ---------------------------------------------------------------------------- */
