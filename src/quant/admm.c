@@ -36,7 +36,11 @@
 #define QUIET 10       /* iterations without a change before a channel drops out */
 #define RESIDUAL 1e-6  /* |X - G|^2 against |G|^2, both weighted by D */
 #define LARGE 1536     /* inputs from which factorizations are what takes the time */
-#define DIAGONAL 1e-4  /* D is at least this part of its mean */
+
+/* D is at least this part of its mean: inputs that never vary need some penalty for
+ * a factor to exist. The larger ones are for centred matrices that have lost their
+ * definiteness to the statistics' rounding. */
+static const double leasts[] = { 1e-4, 1e-2, 1, 400 };
 
 /* How rho grows: `bucket` iterations at each value. */
 struct pace {
@@ -86,17 +90,15 @@ static struct pace pace(size_t inputs)
 
 /* ---- the matrices of a group ------------------------------------------------------ */
 
-static void weigh_group(void *ctx, size_t group, size_t thread)
+/* D of a group: the diagonal, but at least the part `least` of its mean. */
+static void weigh(struct admm *admm, size_t group, double least)
 {
-    (void)thread;
-    struct admm *admm = ctx;
     const size_t k = admm->k;
     const double *c = admm->centred + group * k * k;
     double *d = admm->diagonal + group * k, sum = 0;
     for (size_t i = 0; i < k; i++)
         sum += c[i * k + i] > 0 ? c[i * k + i] : 0;
-    /* Inputs that never vary need some penalty for the factor to exist. */
-    const double least = sum > 0 ? DIAGONAL * sum / (double)k : 1;
+    least = sum > 0 ? least * sum / (double)k : 1;
     for (size_t i = 0; i < k; i++)
         d[i] = c[i * k + i] > least ? c[i * k + i] : least;
 }
@@ -114,15 +116,26 @@ static void factor_group(void *ctx, size_t group, size_t thread)
     admm->indefinite[group] = ldnq_cholesky_factor(k, factor, &err) != LDNQ_OK;
 }
 
-static enum ldnq_status factor_all(struct admm *admm, struct ldnq_error *err)
+/* The first factor: D rises until there is one, which the larger rho to come keep. */
+static void start_group(void *ctx, size_t group, size_t thread)
 {
-    ldnq_pool_run(admm->pool, admm->problem->groups, factor_group, admm);
+    struct admm *admm = ctx;
+    admm->indefinite[group] = true;
+    for (size_t i = 0; i < sizeof leasts / sizeof *leasts && admm->indefinite[group]; i++) {
+        weigh(admm, group, leasts[i]);
+        factor_group(admm, group, thread);
+    }
+}
+
+static enum ldnq_status start_factors(struct admm *admm, struct ldnq_error *err)
+{
+    ldnq_pool_run(admm->pool, admm->problem->groups, start_group, admm);
     for (size_t g = 0; g < admm->problem->groups; g++)
         if (admm->indefinite[g])
             return ldnq_fail(err, LDNQ_NUMERIC,
-                             "the gram matrix of group %zu plus rho = %g times its diagonal "
-                             "is not positive definite",
-                             g, admm->rho);
+                             "the gram matrix of group %zu is not positive semidefinite, nor is "
+                             "it with %g times its mean diagonal added",
+                             g, admm->rho * leasts[sizeof leasts / sizeof *leasts - 1]);
     return LDNQ_OK;
 }
 
@@ -334,14 +347,15 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
 {
     bool goes_on = admm->count > 0 && admm->k > 0;
     admm->rho = RHO_FIRST;
+    LDNQ_TRY(start_factors(admm, err));
     for (int i = 0; goes_on && i < admm->pace.iterations; i++) {
         admm->ratio = 1;
         if (i > 0 && i % admm->pace.bucket == 0) {
             admm->rho *= admm->pace.growth;
             admm->ratio = 1 / admm->pace.growth;
         }
-        if (i % admm->pace.bucket == 0)
-            LDNQ_TRY(factor_all(admm, err));
+        if (i > 0 && i % admm->pace.bucket == 0)
+            ldnq_pool_run(admm->pool, admm->problem->groups, factor_group, admm);
         admm->judging = (i + 1) % admm->pace.judge_every == 0;
         ldnq_pool_run(admm->pool, admm->pieces, x_chunk, admm);
         for (int turn = 0; !admm->alone && turn < TURNS; turn++)
@@ -414,7 +428,6 @@ static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
     struct ldnq_layer_solution *solution = admm->solution;
     const struct ldnq_choice nothing = { 0 };
     const double zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
-    ldnq_pool_run(admm->pool, admm->problem->groups, weigh_group, admm);
     LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
     const double before = solution_error(admm);
     start_rows(admm);

@@ -188,6 +188,29 @@ static void channels_that_are_equal_should_get_equal_codes(void **state)
     each_solver(check_duplicates);
 }
 
+/* By more than a penalty of 3e-6 of the diagonal makes up for. */
+static void check_rounded(const char *solver, enum ldnq_granularity granularity)
+{
+    struct layer layer = layer_make(1, 4, 6, "int2", granularity, 61);
+    for (size_t i = 0; i < 6; i++)
+        layer.mean[i] = 1;
+    for (size_t i = 0; i < 36; i++)
+        layer.gram[i] = 1 + (i % 7 == 0 ? 2e-6 : i % 2 ? 3e-6 : -3e-6);
+    for (size_t i = 0; i < 6; i++)
+        for (size_t j = 0; j < i; j++)
+            layer.gram[i * 6 + j] = layer.gram[j * 6 + i];
+    assert_ok(layer_solve(&layer, solver, NULL, &err));
+    check_solution(&layer);
+    layer_free(&layer);
+}
+
+/* What rounding leaves of inputs that hardly vary can be indefinite. */
+static void a_centred_gram_that_rounding_made_indefinite_should_be_solved(void **state)
+{
+    (void)state;
+    each_solver(check_rounded);
+}
+
 static void check_not_finite(const char *solver, enum ldnq_granularity granularity)
 {
     const float bad[] = { NAN, INFINITY, -INFINITY };
@@ -330,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_zero_channel_should_have_zero_codes_and_scale_one),
         cmocka_unit_test(int8_should_be_near_lossless),
         cmocka_unit_test(channels_that_are_equal_should_get_equal_codes),
+        cmocka_unit_test(a_centred_gram_that_rounding_made_indefinite_should_be_solved),
         cmocka_unit_test(what_is_not_finite_should_be_refused_by_name),
         cmocka_unit_test(an_objective_beyond_a_double_should_be_refused),
         cmocka_unit_test(every_failing_allocation_should_be_reported),
