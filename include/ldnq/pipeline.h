@@ -56,6 +56,8 @@ struct ldnq_tune_options {
 
 #define LDNQ_LAMBDA_AUTO (-1.0)
 
+struct ldnq_layer_result;
+
 struct ldnq_quantize_options {
     struct ldnq_tune_options tune;
     const struct ldnq_codebook *codebook;
@@ -79,6 +81,10 @@ struct ldnq_quantize_options {
     size_t max_bytes; /* ceiling of what activations may take in memory; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
+    /* Called before and after each layer is placed; either may be NULL. */
+    void (*layer_start)(void *ctx, const struct ldnq_layer *layer);
+    void (*layer_done)(void *ctx, const struct ldnq_layer_result *result);
+    void *layer_ctx;
 };
 
 /* What became of one layer. Arrays are in the weight tensor's own order. */
@@ -97,10 +103,15 @@ struct ldnq_layer_result {
     double error_start, error;
     int iterations;
     double rho;
+    const struct ldnq_solver *solver; /* NULL where codes are shared */
     double lambda;  /* as in the options, what it was for this layer */
     double damping; /* of that; 0 where nothing is aimed at */
     bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
+    /* Inputs that vary, and their directions, of the group with the fewest; counted when
+     * layer_done is set or the positions are no more than the inputs, else both K. */
+    size_t varying, rank;
+    double seconds; /* from one layer to the next */
 };
 
 /* The smallest and the largest of a layer's scales. */

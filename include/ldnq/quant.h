@@ -63,11 +63,24 @@ struct ldnq_layer_solution {
     double rho;     /* ADMM's penalty, the mean over the groups; 0 for solvers without one */
 };
 
+/* One iteration of a solver that goes over the layer as a whole. */
+struct ldnq_trace_row {
+    int iteration;
+    double objective; /* of the best iterate so far, relative to that of G = 0 */
+    double residual;  /* |X - G| / |G|, weighted by H's diagonal */
+    size_t changed;   /* channels whose codes changed */
+    size_t active;    /* channels that have not settled */
+    double rho;       /* the penalty's factor */
+};
+
 struct ldnq_solver_options {
     double rho_factor;   /* rho = factor * the mean of H's diagonal */
     bool rho_from_first; /* in place of the mean the first element, as in the paper */
     int max_iterations;  /* at most 100 in the paper */
     int max_rises;       /* stop after so many rises of the objective in a row */
+    /* What `admm` shows of its iterations (so `best` does too); or NULL. */
+    void (*trace)(void *ctx, const struct ldnq_trace_row *row);
+    void *trace_ctx;
 };
 
 void ldnq_solver_defaults(struct ldnq_solver_options *options);

@@ -13,12 +13,14 @@
 #include "base/text.h"
 #include "cli/choices.h"
 #include "cli/json.h"
+#include "cli/log.h"
 #include "cli/plain.h"
 #include "cli/session.h"
 
 struct job {
     struct cli_session session;
     struct ldnq_samples *samples;
+    struct cli_log log;
     struct ldnq_quantize_options options;
     struct ldnq_emit_options emit;
     struct ldnq_emit_choice choice;
@@ -182,25 +184,7 @@ static void print_summary(const struct job *job)
 static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
 {
     cJSON *item = cJSON_CreateObject();
-    if (!item || !cJSON_AddItemToArray(list, item))
-        return false;
-    const struct ldnq_layer *layer = &result->layer;
-    float low, high;
-    ldnq_layer_scale_range(result, &low, &high);
-    return cJSON_AddStringToObject(item, "node", layer->node->label) &&
-           cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
-           cJSON_AddNumberToObject(item, "groups", (double)layer->groups) &&
-           cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
-           cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
-           cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
-           cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
-           cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
-           cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
-           cJSON_AddNumberToObject(item, "damping", result->damping) &&
-           cJSON_AddNumberToObject(item, "rho", result->rho) &&
-           cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
-           cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
-           cJSON_AddNumberToObject(item, "error", result->error);
+    return item && cJSON_AddItemToArray(list, item) && cli_layer_json(item, result);
 }
 
 static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
@@ -252,17 +236,22 @@ static bool fill_json(cJSON *root, const struct job *job)
     return list != NULL;
 }
 
-static enum ldnq_status print_result(const struct job *job, struct ldnq_error *err)
+static enum ldnq_status print_result(struct job *job, struct ldnq_error *err)
 {
-    if (!job->session.settings->json) {
-        /* A pipe or a device has no size, and may be standard output itself. */
-        if (!job->session.settings->quiet && job->bytes_after > 0)
-            print_summary(job);
+    const struct cli_settings *settings = job->session.settings;
+    /* A pipe or a device has no size, and may be standard output itself. */
+    if (!settings->json && !settings->quiet && job->bytes_after > 0)
+        print_summary(job);
+    if (!settings->json && !settings->log)
         return LDNQ_OK;
-    }
     cJSON *root = cJSON_CreateObject();
-    bool filled = root && fill_json(root, job);
-    return cli_json_print(root, filled, err);
+    const bool filled = root && fill_json(root, job);
+    if (filled)
+        cli_log_run(&job->log, root);
+    if (settings->json)
+        return cli_json_print(root, filled, err);
+    cJSON_Delete(root);
+    return filled ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
 /* ---- the run ------------------------------------------------------------------------------ */
@@ -302,7 +291,13 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
     job.options.pool = job.session.pool;
     job.options.sink = &job.session.progress.sink;
     if (status == LDNQ_OK)
+        status = cli_log_open(&job.log, &job.session, &job.options, err);
+    if (status == LDNQ_OK)
         status = quantize(&job, err);
+    struct ldnq_error closing;
+    const enum ldnq_status closed = cli_log_close(&job.log, &closing);
+    if (status == LDNQ_OK && closed != LDNQ_OK)
+        status = ldnq_fail(err, closed, "%s", closing.message);
     ldnq_samples_destroy(job.samples);
     cli_session_finish(&job.session);
     return status;
@@ -312,7 +307,8 @@ static const char *const options[] = {
     "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from", "--lambda",
     "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
-    "--max-samples", "--max-mem", "--seed", "--threads", "--json", "--quiet", NULL,
+    "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",
+    NULL,
 };
 
 const struct cli_command cli_cmd_quantize = {

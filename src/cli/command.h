@@ -22,7 +22,7 @@ struct cli_list {
 
 struct cli_settings {
     struct cli_list models; /* what stands on the line without an option */
-    const char *output, *calib, *data;
+    const char *output, *calib, *data, *log;
     struct cli_list inputs, dims, skip, only;
     const char *weights, *granularity, *storage, *rho_from;
     const char *solver; /* NULL: by the effort */
@@ -34,7 +34,7 @@ struct cli_settings {
     double rho, time_limit, lambda;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */
-    bool json, quiet, help;
+    bool json, quiet, verbose, help;
 };
 
 struct cli_command {

@@ -87,7 +87,11 @@ static const struct option table[] = {
     { "--seed", NULL, COUNT, AT(seed), "N", "of all that is random [0]" },
     { "--threads", NULL, COUNT, AT(threads), "N",
       "the result does not depend on it [all processors]" },
+    { "--log", NULL, TEXT, AT(log), "FILE.jsonl",
+      "write one line of JSON as each layer is done, and one for the run at the end" },
     { "--json", NULL, FLAG, AT(json), NULL, "print the result as JSON" },
+    { "--verbose", "-v", FLAG, AT(verbose), NULL,
+      "print each layer's figures, and ADMM's iterations, on standard error" },
     { "--quiet", "-q", FLAG, AT(quiet), NULL, "no progress and no summary" },
     { "--help", "-h", FLAG, AT(help), NULL, "this text" },
 };

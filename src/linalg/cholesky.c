@@ -10,6 +10,8 @@ void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *inf
              size_t uplo_length);
 void dpotrs_(const char *uplo, const int *n, const int *rows, const double *a, const int *lda,
              double *b, const int *ldb, int *info, size_t uplo_length);
+void dpstrf_(const char *uplo, const int *n, double *a, const int *lda, int *pivots, int *rank,
+             const double *tolerance, double *work, int *info, size_t uplo_length);
 void dtrtri_(const char *uplo, const char *diagonal, const int *n, double *a, const int *lda,
              int *info, size_t uplo_length, size_t diagonal_length);
 
@@ -20,6 +22,26 @@ static int first_bad_pivot(size_t n, const double *factor)
         if (!isfinite(factor[i * n + i]))
             return (int)i + 1;
     return 0;
+}
+
+enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_t *rank,
+                                    struct ldnq_error *err)
+{
+    *rank = 0;
+    if (n > INT_MAX)
+        return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
+    if (n == 0)
+        return LDNQ_OK;
+    int order = (int)n, found = 0, info = 0;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    int *pivots = ldnq_arena_alloc(arena, n, sizeof *pivots, err);
+    double *work = ldnq_arena_alloc(arena, n, 2 * sizeof *work, err);
+    if (pivots && work)
+        dpstrf_("U", &order, a, &order, pivots, &found, &tolerance, work, &info, 1);
+    ldnq_arena_destroy(arena);
+    *rank = (size_t)found;
+    return pivots && work ? LDNQ_OK : LDNQ_NOMEM;
 }
 
 /* Column-major and row-major are each other's transposes: Fortran's upper

@@ -193,7 +193,19 @@ static const struct ldnq_solver *solver_of(const struct walk *walk, struct ldnq_
 {
     const struct ldnq_quantize_options *options = walk->run->options;
     result->late = ldnq_run_time_left(walk->run) < 0.5 * options->max_seconds;
-    return result->late ? ldnq_solver_find("gptq") : options->solver;
+    result->solver = result->late ? ldnq_solver_find("gptq") : options->solver;
+    return result->solver;
+}
+
+static enum ldnq_status count_directions(const struct walk *walk,
+                                         struct ldnq_layer_result *result,
+                                         const struct ldnq_layer_problem *problem,
+                                         struct ldnq_error *err)
+{
+    result->varying = result->rank = problem->inputs;
+    if (!walk->run->options->layer_done && result->positions > problem->inputs)
+        return LDNQ_OK;
+    return ldnq_problem_rank(problem, &result->varying, &result->rank, err);
 }
 
 static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
@@ -207,14 +219,15 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     solution.bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.bias, err);
     if (!solution.scales || !solution.bias)
         return LDNQ_NOMEM;
+    result->positions = walk->moments.statistics.positions;
     LDNQ_TRY(measure(walk, result, &problem, arena, err));
+    LDNQ_TRY(count_directions(walk, result, &problem, err));
     const struct ldnq_layer_result *shared = find_shared(walk);
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
         LDNQ_TRY(solver_of(walk, result)->solve(&problem, &walk->run->options->solver_options,
                                                 walk->run->options->pool, &solution, err));
-    result->positions = walk->moments.statistics.positions;
     LDNQ_TRY(keep(walk, result, &solution, err));
     return ldnq_layer_place(result, walk->run->arena, err);
 }
@@ -261,6 +274,10 @@ static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *are
 {
     struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
     const struct ldnq_node *node = result->layer.node;
+    const struct ldnq_quantize_options *options = walk->run->options;
+    const double start = ldnq_now();
+    if (options->layer_start)
+        options->layer_start(options->layer_ctx, &result->layer);
     enum ldnq_status status = sum_up(walk, result, arena, err);
     ldnq_moments_release(&walk->moments);
     LDNQ_TRY(status);
@@ -268,6 +285,9 @@ static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *are
     status = solve(walk, arena, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(walk->run->graph, node, status, err, "%s", reason.message);
+    result->seconds = ldnq_now() - start;
+    if (options->layer_done)
+        options->layer_done(options->layer_ctx, result);
     size_t steps = walk->twin.batch_count + 1;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label, (walk->at + 1) * steps,
                        walk->run->result->count * steps);
@@ -303,6 +323,27 @@ static void warn_of_late(const struct walk *walk)
                        walk->run->result->count);
 }
 
+/* Codes in directions that no sample has are free: what they do there is chance. */
+static void warn_of_few(const struct walk *walk)
+{
+    const struct ldnq_layer_result *worst = NULL;
+    size_t few = 0;
+    for (size_t i = 0; i < walk->run->result->count; i++) {
+        const struct ldnq_layer_result *at = &walk->run->result->layers[i];
+        if (at->positions > at->layer.inputs || at->rank >= at->varying)
+            continue;
+        few++;
+        if (!worst || at->rank * worst->varying < worst->rank * at->varying)
+            worst = at;
+    }
+    if (few > 0)
+        ldnq_sink_warn(walk->run->options->sink,
+                       "too few samples for %zu of %zu layers: at '%s' they reach %zu of the %zu "
+                       "directions of its input (its rank), and what its codes do in the others "
+                       "is chance; give more samples", few, walk->run->result->count,
+                       worst->layer.node->label, worst->rank, worst->varying);
+}
+
 static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
 {
     struct ldnq_run *run = walk->run;
@@ -327,6 +368,7 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
         run->placed = walk->at + 1;
     }
     warn_of_late(walk);
+    warn_of_few(walk);
     return LDNQ_OK;
 }
 

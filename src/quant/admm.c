@@ -13,7 +13,7 @@
  *
  * A factorization serves a group's channels for as long as rho stays. Large
  * layers take the same range of rho in fewer and larger steps (pace()).
- * The options for the paper's solver (rho, limits) are not read.
+ * Of the options the trace alone is read; the rest are the paper's solver's.
  */
 #include "quant/solver.h"
 
@@ -60,8 +60,10 @@ struct row {
 
 struct admm {
     const struct ldnq_layer_problem *problem;
+    const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_layer_solution *solution; /* the best iterate so far */
+    double zero;                          /* the objective of G = 0 */
     size_t k, count, pieces;              /* K, G * M, blocks of them */
     bool alone;                           /* per channel */
     struct pace pace;
@@ -343,6 +345,23 @@ static void share_scale(struct admm *admm)
         admm->rows[r].scale = scale;
 }
 
+static void trace(const struct admm *admm, int iteration)
+{
+    struct ldnq_trace_row out = { .iteration = iteration, .rho = admm->rho };
+    double best = 0, residual = 0, size = 0;
+    for (size_t r = 0; r < admm->count; r++) {
+        const struct row *row = &admm->rows[r];
+        best += admm->alone || r == 0 ? row->best : 0;
+        residual += row->residual;
+        size += row->size;
+        out.active += !row->stopped;
+        out.changed += !row->stopped && row->changed;
+    }
+    out.objective = admm->zero > 0 ? best / admm->zero : 0;
+    out.residual = size > 0 ? sqrt(residual / size) : 0;
+    admm->options->trace(admm->options->trace_ctx, &out);
+}
+
 static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
 {
     bool goes_on = admm->count > 0 && admm->k > 0;
@@ -364,6 +383,8 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
         if (admm->judging)
             keep_all(admm);
         goes_on = drop_settled(admm);
+        if (admm->options->trace)
+            trace(admm, i + 1);
     }
     return LDNQ_OK;
 }
@@ -427,7 +448,7 @@ static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
 {
     struct ldnq_layer_solution *solution = admm->solution;
     const struct ldnq_choice nothing = { 0 };
-    const double zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
+    admm->zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
     LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
     const double before = solution_error(admm);
     start_rows(admm);
@@ -444,7 +465,7 @@ static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
         if (admm->rows[r].iterations > solution->iterations)
             solution->iterations = admm->rows[r].iterations;
     solution->rho = mean_penalty(admm);
-    return ldnq_report_errors(zero, before, after, solution, err);
+    return ldnq_report_errors(admm->zero, before, after, solution, err);
 }
 
 static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
@@ -463,10 +484,9 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
                               const struct ldnq_solver_options *options, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
-    (void)options;
     LDNQ_TRY(ldnq_problem_check(problem, err));
     struct admm admm = {
-        .problem = problem, .pool = pool, .solution = solution,
+        .problem = problem, .options = options, .pool = pool, .solution = solution,
         .k = problem->inputs, .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
         .alone = problem->granularity == LDNQ_PER_CHANNEL, .pace = pace(problem->inputs),

@@ -3,6 +3,10 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "linalg/cholesky.h"
+
+/* Of a correlation matrix: what is below is the rounding of sums of floats. */
+#define RANK_TOLERANCE 1e-5
 
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem)
 {
@@ -88,4 +92,45 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
     reduced->mean = NULL;
     reduced->bias = NULL;
     return LDNQ_OK;
+}
+
+/* The correlations of the inputs that vary, in `out`; returns how many do. */
+static size_t correlate(const double *gram, size_t inputs, double *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < inputs; i++)
+        n += gram[i * inputs + i] > 0;
+    for (size_t i = 0, row = 0; i < inputs; i++) {
+        if (!(gram[i * inputs + i] > 0))
+            continue;
+        for (size_t j = 0, column = 0; j <= i; j++)
+            if (gram[j * inputs + j] > 0)
+                out[row * n + column++] =
+                    gram[i * inputs + j] / sqrt(gram[i * inputs + i] * gram[j * inputs + j]);
+        row++;
+    }
+    return n;
+}
+
+enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, size_t *varying,
+                                   size_t *rank, struct ldnq_error *err)
+{
+    const size_t k = problem->inputs;
+    struct ldnq_layer_problem reduced;
+    struct ldnq_arena *arena;
+    *varying = *rank = problem->groups ? k : 0;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    enum ldnq_status status = ldnq_problem_reduce(problem, &reduced, arena, err);
+    double *matrix = ldnq_arena_alloc(arena, k * k, sizeof *matrix, err);
+    if (status == LDNQ_OK && !matrix)
+        status = LDNQ_NOMEM;
+    for (size_t group = 0; status == LDNQ_OK && group < problem->groups; group++) {
+        size_t found = 0;
+        const size_t n = correlate(reduced.gram + group * k * k, k, matrix);
+        status = ldnq_cholesky_rank(n, matrix, RANK_TOLERANCE, &found, err);
+        *varying = ldnq_size_min(*varying, n);
+        *rank = ldnq_size_min(*rank, found);
+    }
+    ldnq_arena_destroy(arena);
+    return status;
 }

@@ -44,6 +44,11 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
  * rounding, as the products of the statistics are sums of floats. */
 #define LDNQ_CONSTANT_INPUT 1e-6
 
+/* How many inputs of the group with the fewest vary, and in how many directions: the
+ * numerical rank of their correlation matrix. Errors: NUMERIC (size), NOMEM. */
+enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, size_t *varying,
+                                   size_t *rank, struct ldnq_error *err);
+
 /* A choice of codes, all (G, M, ...); bias NULL stands for the best one. */
 struct ldnq_choice {
     const int8_t *codes; /* NULL for G = 0 */

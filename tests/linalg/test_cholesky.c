@@ -111,6 +111,29 @@ static void the_inverted_factor_times_the_factor_should_be_one(void **state)
     }
 }
 
+static void rank_should_be_the_number_of_directions(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 7 };
+    for (size_t rank = 0; rank <= 30; rank += 5) {
+        double x[30 * 30], a[30 * 30] = { 0 };
+        for (size_t i = 0; i < rank * 30; i++)
+            x[i] = 2 * ldnq_rng_uniform(&rng) - 1;
+        for (size_t p = 0; p < rank; p++)
+            for (size_t i = 0; i < 30; i++)
+                for (size_t j = 0; j <= i; j++) /* the lower triangle alone is read */
+                    a[i * 30 + j] += x[p * 30 + i] * x[p * 30 + j];
+        size_t found;
+        assert_ok(ldnq_cholesky_rank(30, a, 1e-9, &found, &err));
+        assert_int_equal(found, rank);
+    }
+    size_t none = 5;
+    assert_ok(ldnq_cholesky_rank(0, NULL, 0, &none, &err));
+    assert_int_equal(none, 0);
+    assert_fails(ldnq_cholesky_rank((size_t)1 << 31, NULL, 0, &none, &err), LDNQ_NUMERIC,
+                 "too large");
+}
+
 static void factor_should_refuse_what_is_not_positive_definite(void **state)
 {
     (void)state;
@@ -134,6 +157,7 @@ int main(void)
         cmocka_unit_test(factor_should_equal_the_naive_one_and_leave_the_upper_triangle),
         cmocka_unit_test(solve_should_give_rows_that_times_a_are_the_right_hand_sides),
         cmocka_unit_test(the_inverted_factor_times_the_factor_should_be_one),
+        cmocka_unit_test(rank_should_be_the_number_of_directions),
         cmocka_unit_test(factor_should_refuse_what_is_not_positive_definite),
         cmocka_unit_test(factor_should_refuse_a_size_that_lapack_can_not_count),
     };

@@ -1,0 +1,138 @@
+#include "cli/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cli/plain.h"
+
+/* Every so many iterations are a row of the table. */
+#define TRACE_EVERY 25
+
+bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    float low, high;
+    ldnq_layer_scale_range(result, &low, &high);
+    return cJSON_AddStringToObject(item, "node", layer->node->label) &&
+           cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
+           cJSON_AddNumberToObject(item, "groups", (double)layer->groups) &&
+           cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
+           cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
+           cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
+           cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
+           cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
+           cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
+           cJSON_AddNumberToObject(item, "damping", result->damping) &&
+           cJSON_AddStringToObject(item, "solver",
+                                   result->solver ? result->solver->name : "shared") &&
+           cJSON_AddNumberToObject(item, "rho", result->rho) &&
+           cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
+           cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
+           cJSON_AddNumberToObject(item, "error", result->error) &&
+           cJSON_AddNumberToObject(item, "seconds", result->seconds);
+}
+
+/* ---- the file ----------------------------------------------------------------------- */
+
+static void write_line(struct cli_log *log, const cJSON *item)
+{
+    char *text = item ? cJSON_PrintUnformatted(item) : NULL;
+    if (!text || fprintf(log->file, "%s\n", text) < 0 || fflush(log->file) != 0)
+        log->failed = true;
+    cJSON_free(text);
+}
+
+static void write_layer(struct cli_log *log, const struct ldnq_layer_result *result)
+{
+    cJSON *item = cJSON_CreateObject();
+    const bool filled = item && cJSON_AddStringToObject(item, "event", "layer") &&
+                        cli_layer_json(item, result) &&
+                        cJSON_AddNumberToObject(item, "varying", (double)result->varying) &&
+                        cJSON_AddNumberToObject(item, "rank", (double)result->rank);
+    write_line(log, filled ? item : NULL);
+    cJSON_Delete(item);
+}
+
+void cli_log_run(struct cli_log *log, const cJSON *run)
+{
+    cJSON *item = log->file ? cJSON_Duplicate(run, true) : NULL;
+    if (!log->file)
+        return;
+    cJSON_DeleteItemFromObject(item, "layers"); /* which have their lines */
+    const bool filled = item && cJSON_AddStringToObject(item, "event", "run");
+    write_line(log, filled ? item : NULL);
+    cJSON_Delete(item);
+}
+
+/* ---- the tables ----------------------------------------------------------------------- */
+
+static void show_start(void *ctx, const struct ldnq_layer *layer)
+{
+    struct cli_log *log = ctx;
+    char label[CLI_PLAIN_SIZE];
+    if (!log->verbose)
+        return;
+    cli_progress_finish(log->progress);
+    fprintf(stderr, "\n%s '%s': %zu x %zu x %zu\n", layer->node->op_type,
+            cli_plain(layer->node->label, label), layer->groups, layer->outputs, layer->inputs);
+}
+
+static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
+{
+    struct cli_log *log = ctx;
+    if (row->iteration != 1 && row->iteration % TRACE_EVERY != 0)
+        return;
+    cli_progress_finish(log->progress);
+    if (row->iteration == 1)
+        fprintf(stderr, "  iter   objective    residual     rho   changed    active\n");
+    fprintf(stderr, "%6d  %10.4e  %10.4e  %6.3g  %8zu  %8zu\n", row->iteration, row->objective,
+            row->residual, row->rho, row->changed, row->active);
+}
+
+static void show_layer(struct cli_log *log, const struct ldnq_layer_result *result)
+{
+    cli_progress_finish(log->progress);
+    fprintf(stderr, "  %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
+            "%.2f s\n", result->solver ? result->solver->name : "shared codes",
+            result->error_start, result->error, result->positions, result->rank,
+            result->layer.inputs, result->lambda, result->seconds);
+}
+
+/* ---- both ---------------------------------------------------------------------------- */
+
+static void layer_done(void *ctx, const struct ldnq_layer_result *result)
+{
+    struct cli_log *log = ctx;
+    if (log->file)
+        write_layer(log, result);
+    if (log->verbose)
+        show_layer(log, result);
+}
+
+enum ldnq_status cli_log_open(struct cli_log *log, struct cli_session *session,
+                              struct ldnq_quantize_options *options, struct ldnq_error *err)
+{
+    const struct cli_settings *settings = session->settings;
+    *log = (struct cli_log){ .path = settings->log, .progress = &session->progress,
+                             .verbose = settings->verbose && !settings->quiet };
+    if (log->path && !(log->file = fopen(log->path, "w")))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", log->path, strerror(errno));
+    if (!log->file && !log->verbose)
+        return LDNQ_OK;
+    options->layer_ctx = options->solver_options.trace_ctx = log;
+    options->layer_start = show_start;
+    options->layer_done = layer_done;
+    options->solver_options.trace = log->verbose ? show_iteration : NULL;
+    return LDNQ_OK;
+}
+
+enum ldnq_status cli_log_close(struct cli_log *log, struct ldnq_error *err)
+{
+    if (!log->file)
+        return LDNQ_OK;
+    const bool closed = fclose(log->file) == 0;
+    log->file = NULL;
+    if (!closed || log->failed)
+        return ldnq_fail(err, LDNQ_IO, "%s: could not be written", log->path);
+    return LDNQ_OK;
+}
