@@ -56,11 +56,20 @@ struct ldnq_tune_options {
 
 #define LDNQ_LAMBDA_AUTO (-1.0)
 
+/* The codebook of the layers that `node` (a label or name, or a shell pattern) chooses;
+ * of several entries that choose a layer the first counts. */
+struct ldnq_plan_entry {
+    const char *node;
+    const struct ldnq_codebook *codebook;
+};
+
 struct ldnq_layer_result;
 
 struct ldnq_quantize_options {
     struct ldnq_tune_options tune;
-    const struct ldnq_codebook *codebook;
+    const struct ldnq_codebook *codebook; /* of the layers that the plan does not choose */
+    const struct ldnq_plan_entry *plan;
+    size_t plan_count;
     enum ldnq_granularity granularity;
     const struct ldnq_solver *solver;
     struct ldnq_solver_options solver_options;
@@ -93,6 +102,7 @@ struct ldnq_layer_result {
     /* An earlier layer with the same weight in the same role, whose codes and
      * scales this one shares; NULL for most. */
     const struct ldnq_layer_result *shared;
+    const struct ldnq_codebook *codebook;
     const int8_t *codes;            /* as many as the weight has elements */
     const float *scales;            /* a channel, G*M; all the same per tensor */
     const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
@@ -126,7 +136,6 @@ struct ldnq_tune_result {
 
 struct ldnq_quantization {
     struct ldnq_tune_result tune;
-    const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
     size_t count;
     struct ldnq_layer_result *layers;
@@ -135,14 +144,54 @@ struct ldnq_quantization {
     size_t kept_count;
 };
 
+/* Of the first layer, when all have the same one; else NULL. */
+const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantization *result);
+
 /* Quantizes the graph's layers in place: afterwards it computes with the
  * quantized weights. Results live in the arena.
- * Errors: USAGE (a skip or only that matches no layer, nothing left to
+ * Errors: USAGE (a skip, only or plan entry that matches no layer, nothing left to
  * quantize), DATA (also samples that do not fit a layer, or give it no input),
  * NUMERIC (NaN in a weight; named), UNSUPPORTED, IO, NOMEM. */
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
                                const struct ldnq_quantize_options *options,
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
                                struct ldnq_error *err);
+
+/* ---- mixed precision ----------------------------------------------------------------- */
+
+enum ldnq_budget_unit {
+    LDNQ_BUDGET_BITS,  /* of a weight's code, on average; scales are not counted */
+    LDNQ_BUDGET_BYTES, /* of all codes and scales */
+    LDNQ_BUDGET_RATIO, /* of the float weights' bytes to those */
+};
+
+struct ldnq_budget {
+    enum ldnq_budget_unit unit;
+    double amount;
+    const struct ldnq_codebook *const *codebooks; /* to choose from */
+    const unsigned *bits; /* what a code of each takes in the budget's unit */
+    size_t count;
+};
+
+struct ldnq_plan {
+    struct ldnq_plan_entry *entries; /* in the order of the layers, by label */
+    size_t count, choices;
+    /* (count, choices) what each codebook did to the network's outputs: |y - t|^2 / |t|^2
+     * with this layer quantized and all others float, the mean over the float outputs. */
+    double *errors;
+    double weights; /* elements, those shared by layers once */
+    double cost;    /* in bits or bytes, after the budget's unit */
+    double error;   /* the sum of the chosen ones */
+};
+
+/* Chooses a codebook for each layer so that the sum of the errors is least within the
+ * budget. Reads skip, only, granularity, seed, max_bytes, pool and sink of the options.
+ * The graph stays as it is; the plan lives in the arena.
+ * Errors: USAGE (a budget below the least that is possible, which is told), UNSUPPORTED
+ * (outputs that can't be compared), and those of ldnq_quantize. */
+enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                const struct ldnq_quantize_options *options,
+                                const struct ldnq_budget *budget, struct ldnq_arena *arena,
+                                struct ldnq_plan **out, struct ldnq_error *err);
 
 #endif

@@ -17,10 +17,12 @@ static const struct effort efforts[] = {
     { "best", 8 },
 };
 
+#define DEFAULT_CODEBOOK "ternary"
+
 /* ---- names ---------------------------------------------------------------------------- */
 
 /* The place of the given name among those of the list, which NULL ends. */
-static enum ldnq_status find_name(const char *option, const char *given, const char *const *names,
+static enum ldnq_status find_name(const char *where, const char *given, const char *const *names,
                                   int *index, struct ldnq_error *err)
 {
     char list[512];
@@ -31,22 +33,23 @@ static enum ldnq_status find_name(const char *option, const char *given, const c
         if (strcmp(names[*index], given) == 0)
             return LDNQ_OK;
     }
-    return ldnq_fail(err, LDNQ_USAGE, "quantize: %s '%s' is not known; there are %s", option,
+    return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; there are %s", where,
                      given, list);
 }
 
 #define MOST_NAMES 32
 
-static enum ldnq_status choose_codebook(const char *given, struct ldnq_quantize_options *options,
-                                        struct ldnq_error *err)
+enum ldnq_status cli_choose_codebook(const char *where, const char *given,
+                                     const struct ldnq_codebook **codebook,
+                                     struct ldnq_error *err)
 {
     const struct ldnq_codebook *const *books = ldnq_codebooks();
     const char *names[MOST_NAMES] = { NULL };
     int index;
     for (size_t i = 0; books[i] && i < MOST_NAMES - 1; i++)
         names[i] = books[i]->name;
-    LDNQ_TRY(find_name("--weights", given, names, &index, err));
-    options->codebook = books[index];
+    LDNQ_TRY(find_name(where, given, names, &index, err));
+    *codebook = books[index];
     return LDNQ_OK;
 }
 
@@ -58,7 +61,7 @@ static enum ldnq_status choose_solver(const char *given, struct ldnq_quantize_op
     int index;
     for (size_t i = 0; solvers[i] && i < MOST_NAMES - 1; i++)
         names[i] = solvers[i]->name;
-    LDNQ_TRY(find_name("--solver", given, names, &index, err));
+    LDNQ_TRY(find_name("quantize: --solver", given, names, &index, err));
     options->solver = solvers[index];
     return LDNQ_OK;
 }
@@ -70,7 +73,7 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
                                       struct ldnq_error *err)
 {
     int index;
-    LDNQ_TRY(find_name("--effort", settings->effort, effort_names, &index, err));
+    LDNQ_TRY(find_name("quantize: --effort", settings->effort, effort_names, &index, err));
     const struct effort *effort = &efforts[index];
     struct ldnq_tune_options *tune = &options->tune;
     options->seed = settings->seed;
@@ -93,9 +96,9 @@ static enum ldnq_status choose_words(const struct cli_settings *settings,
     static const char *const storages[] = { "auto", "int8", "int4", "int2", NULL };
     static const char *const rhos[] = { "mean", "first", NULL };
     int granularity, storage, rho_from;
-    LDNQ_TRY(find_name("--granularity", settings->granularity, granularities, &granularity, err));
-    LDNQ_TRY(find_name("--storage", settings->storage, storages, &storage, err));
-    LDNQ_TRY(find_name("--rho-from", settings->rho_from, rhos, &rho_from, err));
+    LDNQ_TRY(find_name("quantize: --granularity", settings->granularity, granularities, &granularity, err));
+    LDNQ_TRY(find_name("quantize: --storage", settings->storage, storages, &storage, err));
+    LDNQ_TRY(find_name("quantize: --rho-from", settings->rho_from, rhos, &rho_from, err));
     options->granularity = (enum ldnq_granularity)granularity;
     options->solver_options.rho_from_first = rho_from == 1;
     emit->storage = (enum ldnq_storage)storage;
@@ -107,7 +110,11 @@ enum ldnq_status cli_choose(const struct cli_settings *settings,
                             struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     ldnq_solver_defaults(&options->solver_options);
-    LDNQ_TRY(choose_codebook(settings->weights, options, err));
+    /* With a budget --weights is a list, and the plan chooses for every layer. */
+    LDNQ_TRY(cli_choose_codebook("quantize: --weights",
+                                 settings->weights && !settings->budget ? settings->weights
+                                                                        : DEFAULT_CODEBOOK,
+                                 &options->codebook, err));
     LDNQ_TRY(choose_effort(settings, options, err));
     LDNQ_TRY(choose_words(settings, options, emit, err));
     if (settings->opset > 1000)

@@ -13,4 +13,10 @@ enum ldnq_status cli_choose(const struct cli_settings *settings,
                             struct ldnq_quantize_options *options,
                             struct ldnq_emit_options *emit, struct ldnq_error *err);
 
+/* `where` is what the message begins with: the option, or the place in a file.
+ * Errors: USAGE. */
+enum ldnq_status cli_choose_codebook(const char *where, const char *given,
+                                     const struct ldnq_codebook **codebook,
+                                     struct ldnq_error *err);
+
 #endif

@@ -15,12 +15,14 @@
 #include "cli/json.h"
 #include "cli/log.h"
 #include "cli/plain.h"
+#include "cli/plan.h"
 #include "cli/session.h"
 
 struct job {
     struct cli_session session;
     struct ldnq_samples *samples;
     struct cli_log log;
+    struct cli_plan plan;
     struct ldnq_quantize_options options;
     struct ldnq_emit_options emit;
     struct ldnq_emit_choice choice;
@@ -65,6 +67,22 @@ static enum ldnq_status check_settings(const struct cli_settings *settings,
 
 /* ---- metadata ------------------------------------------------------------------------- */
 
+static const char *weights_name(const struct ldnq_quantization *result)
+{
+    const struct ldnq_codebook *codebook = ldnq_common_codebook(result);
+    return codebook ? codebook->name : "mixed";
+}
+
+static const char *storage_name(const struct job *job)
+{
+    const struct ldnq_quantization *result = job->result;
+    const enum ldnq_dtype first = ldnq_emit_dtype(&job->choice, result->layers[0].codebook);
+    for (size_t i = 1; i < result->count; i++)
+        if (ldnq_emit_dtype(&job->choice, result->layers[i].codebook) != first)
+            return "mixed";
+    return ldnq_dtype_name(first);
+}
+
 static void note_list(struct ldnq_text *text, const char *name, const struct cli_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -80,7 +98,7 @@ static void describe_options(const struct job *job, char *data, size_t size)
     struct ldnq_text text;
     ldnq_text_init(&text, data, size);
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
-                   "storage=%s", s->weights, s->granularity, job->options.solver->name,
+                   "storage=%s", weights_name(job->result), s->granularity, job->options.solver->name,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
     if (job->result->tune.held_out)
         ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->tune.steps,
@@ -146,6 +164,27 @@ static void print_kept(const struct ldnq_quantization *result)
                result->kept_count - MOST_KEPT_PRINTED);
 }
 
+/* How many layers have which codebook, when they differ. */
+static void print_codebooks(const struct job *job)
+{
+    const struct ldnq_quantization *result = job->result;
+    const char *comma = "";
+    if (ldnq_common_codebook(result))
+        return;
+    for (const struct ldnq_codebook *const *c = ldnq_codebooks(); *c; c++) {
+        size_t count = 0;
+        for (size_t i = 0; i < result->count; i++)
+            count += result->layers[i].codebook == *c;
+        if (count > 0)
+            printf("%s%s in %zu layer%s", comma, (*c)->name, count, count == 1 ? "" : "s");
+        comma = count > 0 ? ", " : comma;
+    }
+    printf("; %.2f bits a weight\n", cli_plan_bits(result));
+    if (job->emit.storage == LDNQ_STORAGE_AUTO && job->choice.opset < LDNQ_OPSET_LATEST)
+        printf("hint: --opset %d stores each layer's codes in the narrowest type\n",
+               LDNQ_OPSET_LATEST);
+}
+
 static void print_summary(const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
@@ -162,8 +201,8 @@ static void print_summary(const struct job *job)
     double ratio = (double)job->bytes_before / (double)job->bytes_after;
     size_t samples = ldnq_samples_count(job->samples);
     printf("%s: %zu layer%s, %zu weights, %s in %s, one scale a %s\n", settings->output,
-           result->count, result->count == 1 ? "" : "s", weights, settings->weights,
-           ldnq_dtype_name(job->choice.dtype), settings->granularity);
+           result->count, result->count == 1 ? "" : "s", weights, weights_name(result),
+           storage_name(job), settings->granularity);
     printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n",
            job->bytes_before, job->bytes_after, grown ? 1 / ratio : ratio,
            grown ? "larger" : "smaller", job->choice.opset, samples, samples == 1 ? "" : "s",
@@ -174,8 +213,9 @@ static void print_summary(const struct job *job)
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
                result->tune.held_out, result->tune.error_start, result->tune.steps,
                result->tune.error);
+    print_codebooks(job);
     print_kept(result);
-    if (job->choice.narrowest != job->choice.dtype)
+    if (ldnq_common_codebook(result) && job->choice.narrowest != job->choice.dtype)
         printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
                ldnq_dtype_name(job->choice.narrowest), ldnq_dtype_name(job->choice.narrowest),
                job->choice.narrowest_opset);
@@ -213,10 +253,11 @@ static bool fill_json(cJSON *root, const struct job *job)
     const struct cli_settings *settings = job->session.settings;
     bool done = cJSON_AddStringToObject(root, "model", settings->models.items[0]) &&
                 cJSON_AddStringToObject(root, "output", settings->output) &&
-                cJSON_AddStringToObject(root, "weights", settings->weights) &&
+                cJSON_AddStringToObject(root, "weights", weights_name(job->result)) &&
+                cJSON_AddNumberToObject(root, "bits", cli_plan_bits(job->result)) &&
                 cJSON_AddStringToObject(root, "granularity", settings->granularity) &&
                 cJSON_AddStringToObject(root, "solver", job->options.solver->name) &&
-                cJSON_AddStringToObject(root, "storage", ldnq_dtype_name(job->choice.dtype)) &&
+                cJSON_AddStringToObject(root, "storage", storage_name(job)) &&
                 cJSON_AddNumberToObject(root, "opset", job->choice.opset) &&
                 cJSON_AddNumberToObject(root, "samples",
                                         (double)ldnq_samples_count(job->samples)) &&
@@ -263,12 +304,15 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     LDNQ_TRY(ldnq_model_load(settings->models.items[0], &session->model, err));
     job->bytes_before = ldnq_model_bytes(session->model);
     uint64_t model_hash = ldnq_model_hash(session->model);
-    LDNQ_TRY(ldnq_emit_prepare(session->model, job->options.codebook, job->options.granularity,
+    const struct ldnq_codebook *widest;
+    LDNQ_TRY(cli_plan_read(&job->plan, session, &job->options, &widest, err));
+    LDNQ_TRY(ldnq_emit_prepare(session->model, widest, job->options.granularity,
                                &job->emit, &job->choice, err));
     LDNQ_TRY(cli_session_prepare(session, err));
     LDNQ_TRY(cli_session_samples(session, settings->calib, false, &job->samples, err));
     if (session->settings->augment == CLI_UNSET && !ldnq_samples_are_pictures(job->samples))
         job->options.copies = 1;
+    LDNQ_TRY(cli_plan_make(&job->plan, session, job->samples, &job->choice, &job->options, err));
     LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
                            &job->result, err));
     LDNQ_TRY(ldnq_emit(session->model, job->result, &job->choice, err));
@@ -304,7 +348,7 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--granularity", "--solver", "--rho", "--rho-from", "--lambda",
+    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--solver", "--rho", "--rho-from", "--lambda",
     "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",

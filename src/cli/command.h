@@ -24,7 +24,8 @@ struct cli_settings {
     struct cli_list models; /* what stands on the line without an option */
     const char *output, *calib, *data, *log;
     struct cli_list inputs, dims, skip, only;
-    const char *weights, *granularity, *storage, *rho_from;
+    const char *weights; /* NULL: ternary, or with a budget all integers */
+    const char *granularity, *storage, *rho_from, *budget, *plan;
     const char *solver; /* NULL: by the effort */
     size_t opset, threads, seed, max_samples, max_bytes;
     const char *effort;

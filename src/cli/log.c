@@ -23,6 +23,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
            cJSON_AddNumberToObject(item, "damping", result->damping) &&
+           cJSON_AddStringToObject(item, "weights", result->codebook->name) &&
            cJSON_AddStringToObject(item, "solver",
                                    result->solver ? result->solver->name : "shared") &&
            cJSON_AddNumberToObject(item, "rho", result->rho) &&
@@ -92,8 +93,8 @@ static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
 static void show_layer(struct cli_log *log, const struct ldnq_layer_result *result)
 {
     cli_progress_finish(log->progress);
-    fprintf(stderr, "  %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
-            "%.2f s\n", result->solver ? result->solver->name : "shared codes",
+    fprintf(stderr, "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
+            "%.2f s\n", result->codebook->name, result->solver ? result->solver->name : "shared codes",
             result->error_start, result->error, result->positions, result->rank,
             result->layer.inputs, result->lambda, result->seconds);
 }

@@ -34,7 +34,15 @@ static const struct option table[] = {
     { "--input", NULL, LIST, AT(inputs), "[NAME=]FILE.npy",
       "an input's data; once for each input, by name where there are several" },
     { "--weights", NULL, TEXT, AT(weights), "CODEBOOK",
-      "ternary, pot5, pot7, pot9, pot11, int2, int3, int4 or int8 [ternary]" },
+      "ternary, pot5, pot7, pot9, pot11, int2, int3, int4 or int8 [ternary]; with "
+      "--budget those to choose from, as int2,int4 [int2,int3,int4,int8]" },
+    { "--budget", NULL, TEXT, AT(budget), "SIZE",
+      "choose each layer's codebook so that the network's output suffers least: a mean "
+      "of bits a weight (3bits), a ratio to the float weights (8x) or bytes of codes "
+      "and scales in the file (200K)" },
+    { "--plan", NULL, TEXT, AT(plan), "FILE.json",
+      "each layer's codebook, after its name; layers that it does not name get "
+      "--weights. With --budget it is written, else read" },
     { "--granularity", NULL, TEXT, AT(granularity), "tensor|channel",
       "one scale a weight, or one an output channel [channel]" },
     { "--solver", NULL, TEXT, AT(solver), "NAME",
@@ -99,7 +107,7 @@ static const struct option table[] = {
 #define OPTION_COUNT (sizeof table / sizeof *table)
 
 static const struct cli_settings defaults = {
-    .weights = "ternary", .granularity = "channel", .storage = "auto", .rho_from = "mean",
+    .granularity = "channel", .storage = "auto", .rho_from = "mean",
     .effort = "balanced", .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
 };
 
@@ -118,7 +126,7 @@ bool cli_parse_size(const char *text, size_t *out)
     return true;
 }
 
-static bool parse_bytes(const char *text, size_t *out)
+bool cli_parse_bytes(const char *text, size_t *out)
 {
     static const char units[] = "KMG";
     char digits[32];
@@ -223,7 +231,7 @@ static bool set(struct cli_settings *settings, const struct option *option, cons
     case COUNT:
         return cli_parse_size(text, at);
     case BYTES:
-        return parse_bytes(text, at);
+        return cli_parse_bytes(text, at);
     case NUMBER:
         return parse_number(text, at) && *(double *)at > 0;
     case FRACTION:

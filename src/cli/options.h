@@ -18,5 +18,7 @@ void cli_print_help(const struct cli_command *command);
 bool cli_split(const char *text, char *name, size_t size, const char **value);
 /* A whole non-negative number. */
 bool cli_parse_size(const char *text, size_t *out);
+/* A positive one, with K, M or G behind it or not. */
+bool cli_parse_bytes(const char *text, size_t *out);
 
 #endif

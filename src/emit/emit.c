@@ -48,7 +48,7 @@ static enum ldnq_status transpose_codes(struct emitter *emitter, struct ldnq_ten
 static enum ldnq_status add_codes(struct emitter *emitter, const struct ldnq_layer_result *result,
                                   const char **name, struct ldnq_error *err)
 {
-    struct ldnq_tensor codes = { .dtype = emitter->choice->dtype,
+    struct ldnq_tensor codes = { .dtype = ldnq_emit_dtype(emitter->choice, result->codebook),
                                  .shape = result->layer.weight->shape,
                                  .data = (void *)result->codes };
     if (result->layer.transposed)
@@ -139,7 +139,8 @@ static enum ldnq_status note_layer(struct emitter *emitter, const struct ldnq_la
                                         result->layer.node->label);
     const char *value = ldnq_arena_printf(
         emitter->arena, err, "codebook=%s storage=%s scale=%.9g..%.9g error=%.6g",
-        emitter->quantization->codebook->name, ldnq_dtype_name(emitter->choice->dtype),
+        result->codebook->name,
+        ldnq_dtype_name(ldnq_emit_dtype(emitter->choice, result->codebook)),
         (double)low, (double)high, result->error);
     if (!key || !value)
         return LDNQ_NOMEM;

@@ -27,15 +27,23 @@ static const struct storage_type *narrowest(unsigned bits, int opset)
     return &types[TYPE_COUNT - 1];
 }
 
-static const struct storage_type *named(enum ldnq_storage storage)
+/* The one that is asked for by name, or else the narrowest. */
+static const struct storage_type *named_or_narrowest(enum ldnq_storage storage, unsigned bits,
+                                                     int opset)
 {
     for (size_t i = 0; i < TYPE_COUNT; i++)
         if (types[i].storage == storage)
             return &types[i];
-    return NULL;
+    return narrowest(bits, opset);
 }
 
-enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_codebook *codebook,
+enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
+                                const struct ldnq_codebook *codebook)
+{
+    return named_or_narrowest(choice->storage, codebook->bits, choice->opset)->dtype;
+}
+
+enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_codebook *widest,
                                    enum ldnq_granularity granularity,
                                    const struct ldnq_emit_options *options,
                                    struct ldnq_emit_choice *choice, struct ldnq_error *err)
@@ -48,16 +56,15 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
         opset = options->opset;
     if (granularity == LDNQ_PER_CHANNEL && opset < OPSET_OF_AXIS)
         opset = OPSET_OF_AXIS;
-    const struct storage_type *type = named(options->storage);
-    if (!type)
-        type = narrowest(codebook->bits, opset);
-    if (type->bits < codebook->bits)
+    const struct storage_type *type = named_or_narrowest(options->storage, widest->bits, opset);
+    if (type->bits < widest->bits)
         return ldnq_fail(err, LDNQ_USAGE, "codes of '%s' do not fit %s; use --storage auto",
-                         codebook->name, ldnq_dtype_name(type->dtype));
+                         widest->name, ldnq_dtype_name(type->dtype));
     if (opset < type->opset)
         opset = type->opset;
-    const struct storage_type *least = narrowest(codebook->bits, types[0].opset);
-    *choice = (struct ldnq_emit_choice){ .dtype = type->dtype,
+    const struct storage_type *least = narrowest(widest->bits, types[0].opset);
+    *choice = (struct ldnq_emit_choice){ .storage = options->storage,
+                                         .dtype = type->dtype,
                                          .opset = opset,
                                          .narrowest = least->dtype,
                                          .narrowest_opset = least->opset };

@@ -49,8 +49,7 @@ static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
     run->file_weight = ldnq_arena_alloc(run->arena, count, sizeof *run->file_weight, err);
     if (!result || !run->file_weight)
         return LDNQ_NOMEM;
-    *result = (struct ldnq_quantization){ .codebook = run->options->codebook,
-                                          .granularity = run->options->granularity,
+    *result = (struct ldnq_quantization){ .granularity = run->options->granularity,
                                           .count = count,
                                           .kept = selection.kept,
                                           .kept_count = selection.kept_count };
@@ -60,9 +59,18 @@ static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
     run->result = result;
     for (size_t i = 0; i < count; i++) {
         result->layers[i].layer = layers[i];
+        result->layers[i].codebook = ldnq_planned_codebook(layers[i].node, run->options);
         LDNQ_TRY(prepare_layer(run, i, err));
     }
     return LDNQ_OK;
+}
+
+const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantization *result)
+{
+    for (size_t i = 1; i < result->count; i++)
+        if (result->layers[i].codebook != result->layers[0].codebook)
+            return NULL;
+    return result->count ? result->layers[0].codebook : NULL;
 }
 
 double ldnq_run_time_left(const struct ldnq_run *run)

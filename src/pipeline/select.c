@@ -20,20 +20,37 @@ static bool matches_any(const struct ldnq_node *node, const char *const *pattern
     return false;
 }
 
-static enum ldnq_status check_patterns(const struct ldnq_graph *graph, const char *option,
-                                       const char *const *patterns, size_t pattern_count,
-                                       const struct ldnq_layer *layers, size_t count,
-                                       struct ldnq_error *err)
+static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char *option,
+                                      const char *pattern, const struct ldnq_selection *all,
+                                      struct ldnq_error *err)
 {
-    for (size_t p = 0; p < pattern_count; p++) {
-        bool found = false;
-        for (size_t i = 0; i < count && !found; i++)
-            found = matches(layers[i].node, patterns[p]);
-        if (!found)
-            return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; 'ldnq inspect %s' "
-                             "lists them", graph->file, option, patterns[p], graph->file);
-    }
+    for (size_t i = 0; i < all->count; i++)
+        if (matches(all->layers[i].node, pattern))
+            return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; 'ldnq inspect %s' lists them",
+                     graph->file, option, pattern, graph->file);
+}
+
+static enum ldnq_status check_options(const struct ldnq_graph *graph,
+                                      const struct ldnq_quantize_options *options,
+                                      const struct ldnq_selection *all, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < options->skip_count; i++)
+        LDNQ_TRY(check_pattern(graph, "--skip", options->skip[i], all, err));
+    for (size_t i = 0; i < options->only_count; i++)
+        LDNQ_TRY(check_pattern(graph, "--only", options->only[i], all, err));
+    for (size_t i = 0; i < options->plan_count; i++)
+        LDNQ_TRY(check_pattern(graph, "the plan's", options->plan[i].node, all, err));
     return LDNQ_OK;
+}
+
+const struct ldnq_codebook *ldnq_planned_codebook(const struct ldnq_node *node,
+                                                  const struct ldnq_quantize_options *options)
+{
+    for (size_t i = 0; i < options->plan_count; i++)
+        if (matches(node, options->plan[i].node))
+            return options->plan[i].codebook;
+    return options->codebook;
 }
 
 static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
@@ -59,8 +76,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
     struct ldnq_layer *all;
     size_t count;
     LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &count, err));
-    LDNQ_TRY(check_patterns(graph, "--skip", options->skip, options->skip_count, all, count, err));
-    LDNQ_TRY(check_patterns(graph, "--only", options->only, options->only_count, all, count, err));
+    LDNQ_TRY(check_options(graph, options,
+                           &(struct ldnq_selection){ .layers = all, .count = count }, err));
     *selection = (struct ldnq_selection){
         .layers = ldnq_arena_alloc(arena, count, sizeof *selection->layers, err),
         .kept = ldnq_arena_alloc(arena, count, sizeof *selection->kept, err),

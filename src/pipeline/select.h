@@ -19,4 +19,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
                                     struct ldnq_error *err);
 
+/* The codebook that the options' plan has for the node, or else the options' own. */
+const struct ldnq_codebook *ldnq_planned_codebook(const struct ldnq_node *node,
+                                                  const struct ldnq_quantize_options *options);
+
 #endif

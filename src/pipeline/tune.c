@@ -9,6 +9,7 @@
 
 #include "base/pool.h"
 #include "base/size.h"
+#include "pipeline/outputs.h"
 #include "pipeline/tune_data.h"
 #include "pipeline/tune_layer.h"
 
@@ -48,17 +49,6 @@ static const struct ldnq_tensor *target_of(const struct tune *tune, size_t outpu
     return ldnq_exec_value(tune->teacher, tune->run->teacher->outputs[output]);
 }
 
-static double square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
-{
-    const float *a = y->data, *b = t ? t->data : NULL;
-    double sum = 0;
-    for (size_t i = 0, n = ldnq_tensor_count(y); i < n; i++) {
-        const double d = (double)a[i] - (b ? (double)b[i] : 0);
-        sum += d * d;
-    }
-    return sum;
-}
-
 static enum ldnq_status check_target(const struct tune *tune, size_t i,
                                      const struct ldnq_tensor *value, struct ldnq_error *err)
 {
@@ -91,7 +81,7 @@ static enum ldnq_status loss(void *ctx, const struct ldnq_tensor *const *values,
         float *g = gradients[o].data;
         for (size_t i = 0; i < n; i++)
             g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
-        *sum += unit * square_difference(values[o], target_of(tune, o));
+        *sum += unit * ldnq_square_difference(values[o], target_of(tune, o));
     }
     return LDNQ_OK;
 }
@@ -112,8 +102,8 @@ static enum ldnq_status judge_batch(struct tune *tune, size_t first, size_t coun
         LDNQ_TRY(check_target(tune, o, y, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
-        errors[o] += square_difference(y, target_of(tune, o));
-        powers[o] += square_difference(target_of(tune, o), NULL);
+        errors[o] += ldnq_square_difference(y, target_of(tune, o));
+        powers[o] += ldnq_square_difference(target_of(tune, o), NULL);
         tune->power[o] += (double)ldnq_tensor_count(y); /* until judge() is through */
     }
     return LDNQ_OK;
@@ -248,7 +238,7 @@ static enum ldnq_status init_layers(struct tune *tune, struct ldnq_error *err)
     for (size_t i = 0; i < tune->count; i++) {
         struct ldnq_layer_result *result = &run->result->layers[i];
         const size_t owner = result->shared ? (size_t)(result->shared - run->result->layers) : i;
-        LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result, run->options->codebook,
+        LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result, result->codebook,
                                       &tune->layers[owner], one_scale,
                                       run->options->tune.learn_codes, run->arena, err));
     }

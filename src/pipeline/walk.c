@@ -97,7 +97,8 @@ static struct ldnq_layer_problem problem_of(const struct walk *walk,
         .weight = m->weight, .gram = walk->moments.statistics.gram,
         .mean = layer->bias ? walk->moments.statistics.mean : NULL,
         .bias = layer->bias ? m->bias : NULL,
-        .codebook = walk->run->options->codebook, .granularity = walk->run->options->granularity,
+        .codebook = walk->run->result->layers[walk->at].codebook,
+        .granularity = walk->run->options->granularity,
     };
 }
 
@@ -181,6 +182,7 @@ static void share(const struct walk *walk, struct ldnq_layer_result *result,
     if (problem->bias)
         memcpy(solution->bias, problem->bias, ldnq_layer_rows(layer) * sizeof *solution->bias);
     result->shared = shared;
+    result->codebook = shared->codebook;
     solution->error = solution->error_start = ldnq_layer_error(problem, solution);
     if (!problem->bias || !walk->run->options->solver->fits_bias)
         return;

@@ -104,8 +104,7 @@ static struct ldnq_quantization *round_layer(struct written *w, const char *labe
     struct ldnq_layer *layer = &layers[at];
     size_t rows = layer->groups * layer->outputs;
     struct ldnq_quantization *q = ldnq_arena_alloc(w->arena, 1, sizeof *q, &err);
-    *q = (struct ldnq_quantization){ .codebook = ldnq_codebook_find("int8"),
-                                     .granularity = LDNQ_PER_CHANNEL, .count = 1 };
+    *q = (struct ldnq_quantization){ .granularity = LDNQ_PER_CHANNEL, .count = 1 };
     q->layers = ldnq_arena_alloc(w->arena, 1, sizeof *q->layers, &err);
     int8_t *codes = ldnq_arena_alloc(w->arena, rows * layer->inputs, 1, &err);
     float *scales = ldnq_arena_alloc(w->arena, rows, sizeof *scales, &err);
@@ -114,6 +113,7 @@ static struct ldnq_quantization *round_layer(struct written *w, const char *labe
     for (size_t i = 0; i < rows; i++)
         scales[i] = 0.5f + (float)i;
     q->layers[0] = (struct ldnq_layer_result){ .layer = *layer, .codes = codes, .scales = scales,
+                                               .codebook = ldnq_codebook_find("int8"),
                                                .error = 0.25 };
     return q;
 }

@@ -267,10 +267,10 @@ def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
                            "lambda", "damping", "rho", "iterations", "error_start", "error",
-                           "seconds"], "number") | {"solver": "str"}
+                           "seconds"], "number") | {"solver": "str", "weights": "str"}
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
-    top |= {name: "number" for name in ("opset", "samples", "bytes_before", "bytes_after",
+    top |= {name: "number" for name in ("bits", "opset", "samples", "bytes_before", "bytes_after",
                                         "seconds")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": []}

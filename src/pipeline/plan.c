@@ -1,0 +1,329 @@
+/* plan.c: a codebook for each layer, within a budget.
+ *
+ * What a codebook does to a layer is measured at the network's outputs: the layer
+ * alone is quantized (coordinate descent, its own weight as the target), all others
+ * are float, and samples run through. That these errors add up is the assumption;
+ * the knapsack then takes the choices with the least sum.
+ */
+#include <ldnq/exec.h>
+#include <ldnq/pipeline.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "pipeline/knapsack.h"
+#include "pipeline/outputs.h"
+
+#define SAMPLES 32
+#define BATCH 8
+#define SOLVER "cd"
+
+struct planner {
+    const struct ldnq_graph *graph;
+    struct ldnq_samples *samples;
+    const struct ldnq_quantize_options *options;
+    const struct ldnq_budget *budget;
+    struct ldnq_arena *arena;
+    struct ldnq_exec *teacher;
+    struct ldnq_sink sink; /* of the quantizations, which shows them as a part of this work */
+    size_t choice;         /* that is being measured */
+    struct ldnq_plan *plan;
+    size_t *row;    /* by layer: its row, that of the layer whose codes it shares */
+    double *weights; /* by row: elements of the weight */
+    double *scales;  /* by row: how many it has */
+};
+
+/* ---- progress ------------------------------------------------------------------------ */
+
+/* Half of a choice's share is its quantization, half the runs behind it. */
+static void tell(const struct planner *p, const char *detail, double part)
+{
+    const size_t steps = 1000;
+    const double all = ((double)p->choice + part) / (double)p->budget->count;
+    ldnq_sink_progress(p->options->sink, "plan", detail, (size_t)(all * (double)steps), steps);
+}
+
+static void pass_on(void *ctx, const struct ldnq_progress *at)
+{
+    tell(ctx, at->detail, at->total ? 0.5 * (double)at->done / (double)at->total : 0);
+}
+
+/* ---- one choice of codebook ------------------------------------------------------------ */
+
+static void set_layer(const struct ldnq_layer_result *result, bool quantized)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    layer->node->inputs[layer->weight_input]->constant =
+        quantized ? result->weight : layer->weight;
+    if (result->bias)
+        layer->node->inputs[layer->bias_input]->constant = quantized ? result->bias : layer->bias;
+}
+
+static void set_row(const struct planner *p, const struct ldnq_quantization *result, size_t row,
+                    bool quantized)
+{
+    for (size_t i = 0; i < result->count; i++)
+        if (p->row[i] == row)
+            set_layer(&result->layers[i], quantized);
+}
+
+static enum ldnq_status compare(const struct planner *p, const struct ldnq_graph *student,
+                                const struct ldnq_exec *exec, double *errors, double *powers,
+                                struct ldnq_error *err)
+{
+    for (size_t o = 0; o < student->output_count; o++) {
+        const struct ldnq_tensor *y = ldnq_exec_value(exec, student->outputs[o]);
+        const struct ldnq_tensor *t = ldnq_exec_value(p->teacher, p->graph->outputs[o]);
+        if (!ldnq_shape_equal(&y->shape, &t->shape))
+            return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: the shape of output '%s' depends on "
+                             "weights: a budget needs outputs that can be compared",
+                             p->graph->file, student->outputs[o]->name);
+        if (y->dtype != LDNQ_FLOAT)
+            continue;
+        errors[o] += ldnq_square_difference(y, t);
+        powers[o] += ldnq_square_difference(t, NULL);
+    }
+    return LDNQ_OK;
+}
+
+/* sums (rows, outputs, 2): errors and powers. */
+static enum ldnq_status run_batch(const struct planner *p, const struct ldnq_graph *student,
+                                  const struct ldnq_quantization *result, struct ldnq_exec *exec,
+                                  size_t first, size_t count, double *sums,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t outputs = student->output_count;
+    struct ldnq_tensor **inputs =
+        ldnq_arena_alloc(arena, student->input_count, sizeof *inputs, err);
+    if (!inputs)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_samples_read(p->samples, first, count, p->options->pool, arena, inputs, err));
+    LDNQ_TRY(ldnq_exec_run(p->teacher, inputs, err));
+    for (size_t row = 0; row < p->plan->count; row++) {
+        double *errors = sums + row * outputs * 2;
+        set_row(p, result, row, true);
+        enum ldnq_status status = ldnq_exec_run(exec, inputs, err);
+        if (status == LDNQ_OK)
+            status = compare(p, student, exec, errors, errors + outputs, err);
+        set_row(p, result, row, false);
+        LDNQ_TRY(status);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_batches(const struct planner *p, const struct ldnq_graph *student,
+                                    const struct ldnq_quantization *result,
+                                    struct ldnq_exec *exec, double *sums, struct ldnq_error *err)
+{
+    const size_t count = ldnq_size_min(ldnq_samples_count(p->samples), SAMPLES);
+    const size_t most = ldnq_samples_batch(p->samples, p->graph, BATCH);
+    for (size_t i = 0; i < result->count; i++)
+        set_layer(&result->layers[i], false);
+    for (size_t first = 0; first < count; first += most) {
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        const enum ldnq_status status =
+            run_batch(p, student, result, exec, first, ldnq_size_min(most, count - first), sums,
+                      arena, err);
+        ldnq_exec_reset(p->teacher);
+        ldnq_exec_reset(exec);
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+        tell(p, NULL, 0.5 + 0.5 * (double)ldnq_size_min(first + most, count) / (double)count);
+    }
+    return LDNQ_OK;
+}
+
+static double mean_error(const double *errors, const double *powers, size_t outputs)
+{
+    double sum = 0;
+    for (size_t o = 0; o < outputs; o++)
+        sum += powers[o] > 0 ? errors[o] / powers[o] / (double)outputs : 0;
+    return sum;
+}
+
+/* Layers that share codes are one row. */
+static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantization *result,
+                                  struct ldnq_error *err)
+{
+    struct ldnq_plan *plan = p->plan;
+    if (plan->entries)
+        return LDNQ_OK;
+    plan->entries = ldnq_arena_alloc(p->arena, result->count, sizeof *plan->entries, err);
+    plan->errors = ldnq_arena_alloc(p->arena, result->count * p->budget->count,
+                                    sizeof *plan->errors, err);
+    p->row = ldnq_arena_alloc(p->arena, result->count, sizeof *p->row, err);
+    p->weights = ldnq_arena_alloc(p->arena, result->count, sizeof *p->weights, err);
+    p->scales = ldnq_arena_alloc(p->arena, result->count, sizeof *p->scales, err);
+    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < result->count; i++) {
+        const struct ldnq_layer_result *at = &result->layers[i];
+        if (at->shared) {
+            p->row[i] = p->row[at->shared - result->layers];
+            continue;
+        }
+        p->row[i] = plan->count;
+        p->scales[plan->count] = (double)(at->layer.groups * at->layer.outputs);
+        p->weights[plan->count] = p->scales[plan->count] * (double)at->layer.inputs;
+        if (p->options->granularity == LDNQ_PER_TENSOR)
+            p->scales[plan->count] = 1;
+        plan->entries[plan->count++].node = p->graph->nodes[at->layer.place]->label;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student,
+                                   struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantize_options options = {
+        .codebook = p->budget->codebooks[p->choice], .granularity = p->options->granularity,
+        .solver = ldnq_solver_find(SOLVER), .solver_options = p->options->solver_options,
+        .seed = p->options->seed, .skip = p->options->skip, .skip_count = p->options->skip_count,
+        .only = p->options->only, .only_count = p->options->only_count,
+        .max_bytes = p->options->max_bytes, .pool = p->options->pool, .sink = &p->sink,
+    };
+    const size_t outputs = student->output_count;
+    struct ldnq_quantization *result;
+    struct ldnq_exec *exec;
+    LDNQ_TRY(ldnq_quantize(student, p->samples, &options, arena, &result, err));
+    LDNQ_TRY(list_rows(p, result, err));
+    double *sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *sums, err);
+    if (!sums)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_exec_create(student, p->options->pool, &exec, err));
+    const enum ldnq_status status = run_batches(p, student, result, exec, sums, err);
+    ldnq_exec_destroy(exec);
+    for (size_t row = 0; row < p->plan->count; row++) {
+        const double *errors = sums + row * outputs * 2;
+        p->plan->errors[row * p->budget->count + p->choice] =
+            mean_error(errors, errors + outputs, outputs);
+    }
+    return status;
+}
+
+/* One choice's codes are in memory at a time. */
+static enum ldnq_status measure(struct planner *p, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena;
+    struct ldnq_graph *student;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &student, err);
+    if (status == LDNQ_OK)
+        status = measure_in(p, student, arena, err);
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+/* ---- the choice ---------------------------------------------------------------------- */
+
+/* In the unit of the budget. */
+static double cost_of(const struct planner *p, size_t row, size_t choice)
+{
+    const double codes = p->weights[row] * p->budget->bits[choice];
+    return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * p->scales[row]) / 8;
+}
+
+static double total_of(const struct planner *p)
+{
+    double weights = 0;
+    for (size_t row = 0; row < p->plan->count; row++)
+        weights += p->weights[row];
+    switch (p->budget->unit) {
+    case LDNQ_BUDGET_BITS:
+        return p->budget->amount * weights;
+    case LDNQ_BUDGET_RATIO:
+        return 4 * weights / p->budget->amount;
+    case LDNQ_BUDGET_BYTES:
+        break;
+    }
+    return p->budget->amount;
+}
+
+static enum ldnq_status does_not_fit(const struct planner *p, const double *cost,
+                                     struct ldnq_error *err)
+{
+    double least = 0, weights = 0;
+    for (size_t row = 0; row < p->plan->count; row++) {
+        double cheapest = INFINITY;
+        for (size_t c = 0; c < p->budget->count; c++)
+            cheapest = fmin(cheapest, cost[row * p->budget->count + c]);
+        least += cheapest;
+        weights += p->weights[row];
+    }
+    switch (p->budget->unit) {
+    case LDNQ_BUDGET_BITS:
+        return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %g bits is too small: the least is %g",
+                         p->graph->file, p->budget->amount, least / weights);
+    case LDNQ_BUDGET_RATIO:
+        return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %gx is too small: the most is %.2fx",
+                         p->graph->file, p->budget->amount, 4 * weights / least);
+    case LDNQ_BUDGET_BYTES:
+        break;
+    }
+    return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %.0f bytes is too small: codes and scales "
+                     "take at least %.0f", p->graph->file, p->budget->amount, ceil(least));
+}
+
+static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
+{
+    const size_t count = p->budget->count;
+    struct ldnq_plan *plan = p->plan;
+    double *cost = ldnq_arena_alloc(p->arena, plan->count * count, sizeof *cost, err);
+    size_t *chosen = ldnq_arena_alloc(p->arena, plan->count, sizeof *chosen, err);
+    bool fits;
+    if (!cost || !chosen)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < plan->count; row++)
+        for (size_t c = 0; c < count; c++)
+            cost[row * count + c] = cost_of(p, row, c);
+    LDNQ_TRY(ldnq_knapsack(plan->count, count, plan->errors, cost, total_of(p), chosen, &fits,
+                           err));
+    if (!fits)
+        return does_not_fit(p, cost, err);
+    for (size_t row = 0; row < plan->count; row++) {
+        plan->entries[row].codebook = p->budget->codebooks[chosen[row]];
+        plan->cost += cost[row * count + chosen[row]];
+        plan->error += plan->errors[row * count + chosen[row]];
+        plan->weights += p->weights[row];
+    }
+    return LDNQ_OK;
+}
+
+static bool has_float_output(const struct ldnq_graph *graph)
+{
+    for (size_t o = 0; o < graph->output_count; o++)
+        if (graph->outputs[o]->dtype == LDNQ_FLOAT)
+            return true;
+    return false;
+}
+
+static enum ldnq_status plan_all(struct planner *p, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->teacher, err));
+    for (; p->choice < p->budget->count; p->choice++)
+        LDNQ_TRY(measure(p, err));
+    return choose(p, err);
+}
+
+enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                const struct ldnq_quantize_options *options,
+                                const struct ldnq_budget *budget, struct ldnq_arena *arena,
+                                struct ldnq_plan **out, struct ldnq_error *err)
+{
+    struct planner p = { .graph = graph, .samples = samples, .options = options,
+                         .budget = budget, .arena = arena };
+    p.sink = (struct ldnq_sink){ .ctx = &p, .progress = pass_on };
+    if (!has_float_output(graph))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: no output is a float: a budget needs one to "
+                         "measure what each layer's codebook does", graph->file);
+    p.plan = ldnq_arena_alloc(arena, 1, sizeof *p.plan, err);
+    if (!p.plan)
+        return LDNQ_NOMEM;
+    p.plan->choices = budget->count;
+    const enum ldnq_status status = plan_all(&p, err);
+    ldnq_exec_destroy(p.teacher);
+    *out = p.plan;
+    return status;
+}
