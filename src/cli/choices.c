@@ -14,7 +14,7 @@ static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
 static const struct effort efforts[] = {
     { "best", 1 },
     { "best", 2 },
-    { "best", 8 },
+    { "best", 4 },
 };
 
 #define DEFAULT_CODEBOOK "ternary"

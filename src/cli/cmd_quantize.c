@@ -14,8 +14,8 @@
 #include "cli/choices.h"
 #include "cli/json.h"
 #include "cli/log.h"
+#include "cli/mixed.h"
 #include "cli/plain.h"
-#include "cli/plan.h"
 #include "cli/session.h"
 
 struct job {

@@ -1,4 +1,4 @@
-/* plan.c: a codebook for each layer, within a budget.
+/* budget.c: a codebook for each layer, within a budget.
  *
  * What a codebook does to a layer is measured at the network's outputs: the layer
  * alone is quantized (coordinate descent, its own weight as the target), all others

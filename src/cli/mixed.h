@@ -1,12 +1,12 @@
-/* plan.h: mixed precision on the command line: --budget makes a plan, --plan keeps it
+/* mixed.h: mixed precision on the command line: --budget makes a plan, --plan keeps it
  * in a file or reads one.
  *
  *     { "layers": [ { "node": "/conv1/Conv", "weights": "int4" }, ... ] }
  *
  * is all that a file must have; what else stands in it is for people to read.
  */
-#ifndef LDNQ_CLI_PLAN_H
-#define LDNQ_CLI_PLAN_H
+#ifndef LDNQ_CLI_MIXED_H
+#define LDNQ_CLI_MIXED_H
 
 #include <ldnq/emit.h>
 #include <ldnq/pipeline.h>

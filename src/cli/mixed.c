@@ -1,4 +1,4 @@
-#include "cli/plan.h"
+#include "cli/mixed.h"
 
 #include <cJSON.h>
 #include <stdlib.h>
