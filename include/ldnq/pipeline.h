@@ -121,7 +121,7 @@ struct ldnq_layer_result {
     /* Inputs that vary, and their directions, of the group with the fewest; counted when
      * layer_done is set or the positions are no more than the inputs, else both K. */
     size_t varying, rank;
-    double seconds; /* from one layer to the next */
+    double seconds, solver_seconds; /* of the layer, statistics and all, and of its solver */
 };
 
 /* The smallest and the largest of a layer's scales. */

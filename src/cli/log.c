@@ -30,7 +30,8 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
            cJSON_AddNumberToObject(item, "error", result->error) &&
-           cJSON_AddNumberToObject(item, "seconds", result->seconds);
+           cJSON_AddNumberToObject(item, "seconds", result->seconds) &&
+           cJSON_AddNumberToObject(item, "solver_seconds", result->solver_seconds);
 }
 
 /* ---- the file ----------------------------------------------------------------------- */

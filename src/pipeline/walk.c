@@ -225,11 +225,13 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     LDNQ_TRY(measure(walk, result, &problem, arena, err));
     LDNQ_TRY(count_directions(walk, result, &problem, err));
     const struct ldnq_layer_result *shared = find_shared(walk);
+    const double start = ldnq_now();
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
         LDNQ_TRY(solver_of(walk, result)->solve(&problem, &walk->run->options->solver_options,
                                                 walk->run->options->pool, &solution, err));
+    result->solver_seconds = ldnq_now() - start;
     LDNQ_TRY(keep(walk, result, &solution, err));
     return ldnq_layer_place(result, walk->run->arena, err);
 }

@@ -86,7 +86,7 @@ static struct pace pace(size_t inputs)
 {
     struct pace pace = { ITERATIONS, BUCKET, 1, RHO_GROWTH };
     if (inputs >= LARGE)
-        pace = (struct pace){ 48, 4, 2, pow(RHO_GROWTH, (double)ITERATIONS / BUCKET / 12) };
+        pace = (struct pace){ 36, 3, 3, pow(RHO_GROWTH, (double)ITERATIONS / BUCKET / 12) };
     return pace;
 }
 
