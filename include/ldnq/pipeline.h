@@ -136,6 +136,10 @@ struct ldnq_tune_result {
 
 struct ldnq_quantization {
     struct ldnq_tune_result tune;
+    /* Of the network's outputs on the first samples, up to 32: |y - t|^2 / |t|^2 against
+     * the float network's, the mean over the outputs; NaN when no output is a float, or
+     * they can't be compared. */
+    double output_error;
     enum ldnq_granularity granularity;
     size_t count;
     struct ldnq_layer_result *layers;

@@ -5,6 +5,7 @@
 #include <cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -209,6 +210,8 @@ static void print_summary(const struct job *job)
            ldnq_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
+    if (!isnan(result->output_error))
+        printf("relative error of the network's output: %.4f\n", result->output_error);
     if (result->tune.held_out)
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
                result->tune.held_out, result->tune.error_start, result->tune.steps,
@@ -264,6 +267,10 @@ static bool fill_json(cJSON *root, const struct job *job)
                 cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
                 cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
                 cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start);
+    if (done && !(isnan(job->result->output_error)
+                      ? cJSON_AddNullToObject(root, "output_error")
+                      : cJSON_AddNumberToObject(root, "output_error", job->result->output_error)))
+        return false;
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))

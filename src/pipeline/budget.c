@@ -15,8 +15,6 @@
 #include "pipeline/knapsack.h"
 #include "pipeline/outputs.h"
 
-#define SAMPLES 32
-#define BATCH 8
 #define SOLVER "cd"
 
 struct planner {
@@ -68,25 +66,6 @@ static void set_row(const struct planner *p, const struct ldnq_quantization *res
             set_layer(&result->layers[i], quantized);
 }
 
-static enum ldnq_status compare(const struct planner *p, const struct ldnq_graph *student,
-                                const struct ldnq_exec *exec, double *errors, double *powers,
-                                struct ldnq_error *err)
-{
-    for (size_t o = 0; o < student->output_count; o++) {
-        const struct ldnq_tensor *y = ldnq_exec_value(exec, student->outputs[o]);
-        const struct ldnq_tensor *t = ldnq_exec_value(p->teacher, p->graph->outputs[o]);
-        if (!ldnq_shape_equal(&y->shape, &t->shape))
-            return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: the shape of output '%s' depends on "
-                             "weights: a budget needs outputs that can be compared",
-                             p->graph->file, student->outputs[o]->name);
-        if (y->dtype != LDNQ_FLOAT)
-            continue;
-        errors[o] += ldnq_square_difference(y, t);
-        powers[o] += ldnq_square_difference(t, NULL);
-    }
-    return LDNQ_OK;
-}
-
 /* sums (rows, outputs, 2): errors and powers. */
 static enum ldnq_status run_batch(const struct planner *p, const struct ldnq_graph *student,
                                   const struct ldnq_quantization *result, struct ldnq_exec *exec,
@@ -105,7 +84,9 @@ static enum ldnq_status run_batch(const struct planner *p, const struct ldnq_gra
         set_row(p, result, row, true);
         enum ldnq_status status = ldnq_exec_run(exec, inputs, err);
         if (status == LDNQ_OK)
-            status = compare(p, student, exec, errors, errors + outputs, err);
+            status = ldnq_outputs_add(&(struct ldnq_network){ student, exec },
+                                      &(struct ldnq_network){ p->graph, p->teacher }, errors,
+                                      errors + outputs, err);
         set_row(p, result, row, false);
         LDNQ_TRY(status);
     }
@@ -116,8 +97,8 @@ static enum ldnq_status run_batches(const struct planner *p, const struct ldnq_g
                                     const struct ldnq_quantization *result,
                                     struct ldnq_exec *exec, double *sums, struct ldnq_error *err)
 {
-    const size_t count = ldnq_size_min(ldnq_samples_count(p->samples), SAMPLES);
-    const size_t most = ldnq_samples_batch(p->samples, p->graph, BATCH);
+    const size_t count = ldnq_size_min(ldnq_samples_count(p->samples), LDNQ_OUTPUTS_SAMPLES);
+    const size_t most = ldnq_samples_batch(p->samples, p->graph, LDNQ_OUTPUTS_BATCH);
     for (size_t i = 0; i < result->count; i++)
         set_layer(&result->layers[i], false);
     for (size_t first = 0; first < count; first += most) {
@@ -133,14 +114,6 @@ static enum ldnq_status run_batches(const struct planner *p, const struct ldnq_g
         tell(p, NULL, 0.5 + 0.5 * (double)ldnq_size_min(first + most, count) / (double)count);
     }
     return LDNQ_OK;
-}
-
-static double mean_error(const double *errors, const double *powers, size_t outputs)
-{
-    double sum = 0;
-    for (size_t o = 0; o < outputs; o++)
-        sum += powers[o] > 0 ? errors[o] / powers[o] / (double)outputs : 0;
-    return sum;
 }
 
 /* Layers that share codes are one row. */
@@ -198,7 +171,7 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
     for (size_t row = 0; row < p->plan->count; row++) {
         const double *errors = sums + row * outputs * 2;
         p->plan->errors[row * p->budget->count + p->choice] =
-            mean_error(errors, errors + outputs, outputs);
+            ldnq_outputs_error(errors, errors + outputs, outputs);
     }
     return status;
 }

@@ -2,9 +2,36 @@
 #ifndef LDNQ_PIPELINE_OUTPUTS_H
 #define LDNQ_PIPELINE_OUTPUTS_H
 
-#include <ldnq/ir.h>
+#include <ldnq/calib.h>
+#include <ldnq/exec.h>
 
 /* The sum of (y - t)^2 of two float tensors of one shape; t NULL is 0. */
 double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t);
+
+/* A graph and its executor, which has run. */
+struct ldnq_network {
+    const struct ldnq_graph *graph;
+    struct ldnq_exec *exec;
+};
+
+/* Adds |y - t|^2 and |t|^2 of each float output to errors and powers (one an output).
+ * Errors: UNSUPPORTED (an output whose shape is not the teacher's). */
+enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
+                                  const struct ldnq_network *teacher, double *errors,
+                                  double *powers, struct ldnq_error *err);
+
+/* errors / powers, the mean over the outputs; those without power are right. */
+double ldnq_outputs_error(const double *errors, const double *powers, size_t outputs);
+
+/* Samples and the largest batch that single figures are measured on. */
+#define LDNQ_OUTPUTS_SAMPLES ((size_t)32)
+#define LDNQ_OUTPUTS_BATCH ((size_t)8)
+
+/* The error of the student's outputs on the first LDNQ_OUTPUTS_SAMPLES samples; NaN when
+ * no output is a float, or when they can't be run or compared. Errors: NOMEM, IO. */
+enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
+                                      const struct ldnq_graph *teacher,
+                                      struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                      double *error, struct ldnq_error *err);
 
 #endif

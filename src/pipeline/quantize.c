@@ -1,6 +1,7 @@
 /* quantize.c: the main job: prepares a run and calls its stages. */
 #include <math.h>
 
+#include "pipeline/outputs.h"
 #include "pipeline/run.h"
 #include "pipeline/select.h"
 
@@ -87,11 +88,12 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
     struct ldnq_run run = { .graph = graph, .samples = samples, .options = options,
                             .arena = arena, .start = ldnq_now() };
     LDNQ_TRY(prepare(&run, err));
-    if (options->tune.steps > 0 || options->lambda != 0)
-        LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));
+    LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));
     LDNQ_TRY(ldnq_run_walk(&run, err));
     if (options->tune.steps > 0)
         LDNQ_TRY(ldnq_run_tune(&run, err));
+    LDNQ_TRY(ldnq_outputs_measure(graph, run.teacher, samples, options->pool,
+                                  &run.result->output_error, err));
     *out = run.result;
     return LDNQ_OK;
 }

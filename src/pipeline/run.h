@@ -13,7 +13,7 @@
 
 struct ldnq_run {
     struct ldnq_graph *graph; /* computes with the codes of the layers placed so far */
-    struct ldnq_graph *teacher; /* the float network; NULL when no stage asks for it */
+    struct ldnq_graph *teacher; /* the float network */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;

@@ -92,20 +92,16 @@ static enum ldnq_status judge_batch(struct tune *tune, size_t first, size_t coun
                                     double *powers, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
+    const struct ldnq_graph *graph = tune->run->graph;
+    const struct ldnq_network student = { graph, tune->student };
+    const struct ldnq_network teacher = { tune->run->teacher, tune->teacher };
     struct ldnq_tensor **inputs;
     LDNQ_TRY(ldnq_tune_data_held(&tune->data, first, count, arena, &inputs, err));
     LDNQ_TRY(ldnq_exec_run(tune->teacher, inputs, err));
     LDNQ_TRY(ldnq_exec_run(tune->student, inputs, err));
-    for (size_t o = 0; o < tune->run->graph->output_count; o++) {
-        const struct ldnq_tensor *y =
-            ldnq_exec_value(tune->student, tune->run->graph->outputs[o]);
-        LDNQ_TRY(check_target(tune, o, y, err));
-        if (y->dtype != LDNQ_FLOAT)
-            continue;
-        errors[o] += ldnq_square_difference(y, target_of(tune, o));
-        powers[o] += ldnq_square_difference(target_of(tune, o), NULL);
-        tune->power[o] += (double)ldnq_tensor_count(y); /* until judge() is through */
-    }
+    LDNQ_TRY(ldnq_outputs_add(&student, &teacher, errors, powers, err));
+    for (size_t o = 0; o < graph->output_count; o++) /* until judge() is through */
+        tune->power[o] += (double)ldnq_tensor_count(target_of(tune, o));
     return LDNQ_OK;
 }
 
@@ -130,11 +126,9 @@ static enum ldnq_status judge(struct tune *tune, double *error, struct ldnq_erro
         ldnq_exec_reset(tune->student);
         ldnq_arena_destroy(batch);
     }
-    *error = 0;
-    for (size_t o = 0; status == LDNQ_OK && o < outputs; o++) {
-        *error += powers[o] > 0 ? errors[o] / powers[o] / (double)outputs : 0;
+    *error = status == LDNQ_OK ? ldnq_outputs_error(errors, powers, outputs) : 0;
+    for (size_t o = 0; status == LDNQ_OK && o < outputs; o++)
         tune->power[o] = tune->power[o] > 0 ? powers[o] / tune->power[o] : 0;
-    }
     ldnq_arena_destroy(arena);
     return status;
 }

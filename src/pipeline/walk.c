@@ -353,7 +353,7 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
     struct ldnq_run *run = walk->run;
     const struct ldnq_quantize_options *options = run->options;
     size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
-    const bool aims = run->teacher && options->lambda != 0;
+    const bool aims = options->lambda != 0;
     LDNQ_TRY(allocate_call(walk, err));
     const size_t copies = ldnq_size_max(1, options->copies);
     LDNQ_TRY(ldnq_twin_init(&walk->twin, run->graph, run->samples, copies, options->seed,

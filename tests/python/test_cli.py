@@ -271,7 +271,7 @@ def test_json_of_quantize(tmp_path):
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("bits", "opset", "samples", "bytes_before", "bytes_after",
-                                        "seconds")}
+                                        "seconds", "output_error")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": []}
     assert result["bytes_before"] == MODEL.stat().st_size

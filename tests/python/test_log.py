@@ -108,3 +108,18 @@ def test_too_few_samples_should_be_a_warning_with_the_rank(count, few, tmp_path)
     assert layer["varying"] == 39 and layer["rank"] == (count - 1 if few else 39)
     warned = f"'fc' they reach {count - 1} of the 39 directions" in done.stderr
     assert warned == few and ("warning" in done.stderr) == few
+
+
+def test_output_error_should_be_that_of_the_written_file(tmp_path):
+    feeds = support.random_feeds(MODEL)
+    (name, x), = feeds.items()
+    x = np.random.default_rng(3).standard_normal((24, *x.shape[1:])).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    said = quantized.quantize(MODEL, tmp_path / "q.onnx", tmp_path / "x.npy", "--effort", "fast")
+    (want,), (got,) = (support.ort_run(path, {name: x}).values()
+                       for path in (MODEL, tmp_path / "q.onnx"))
+    assert said["output_error"] == pytest.approx(((got - want) ** 2).sum() / (want**2).sum(),
+                                                 rel=1e-3)
+    done = support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib",
+                           tmp_path / "x.npy", "--effort", "fast")
+    assert f"error of the network's output: {said['output_error']:.4f}" in done.stdout

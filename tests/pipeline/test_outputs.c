@@ -1,0 +1,60 @@
+/* The error of the network's outputs that a run reports. */
+#include "pipeline/network.h"
+
+#include <math.h>
+
+#include "pipeline/outputs.h"
+
+static void output_error_should_be_that_of_the_quantized_graph(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_graph *whole = build_network();
+    assert_ok(ldnq_passes_run(whole, &err));
+    struct ldnq_tensor *input = build_tensor(whole->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
+    for (int lambda = 0; lambda < 2; lambda++) {
+        struct ldnq_quantize_options options = options_of("ternary", "best");
+        options.lambda = lambda;
+        struct ldnq_graph *graph = quantized(&options, &result);
+        const double want = difference(build_run(graph, input), build_run(whole, input));
+        assert_true(want > 1e-4 && fabs(result->output_error - want) < 1e-5 * want);
+        build_free(graph);
+    }
+    build_free(whole);
+}
+
+/* One of two outputs is right: half of the other's error. */
+static void outputs_should_be_averaged(void **state)
+{
+    (void)state;
+    const double errors[] = { 3, 0, 5 }, powers[] = { 6, 2, 0 };
+    assert_true(ldnq_outputs_error(errors, powers, 2) == 0.25);
+    assert_true(ldnq_outputs_error(errors, powers, 3) == 0.5 / 3);
+    assert_true(ldnq_outputs_error(errors, powers, 0) == 0);
+}
+
+static void without_a_float_output_there_should_be_no_error(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "a", x, build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1));
+    build_output(graph, NODE(graph, "ArgMax", "top", a));
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_quantization *result;
+    const struct ldnq_quantize_options options = options_of("int8", "rtn");
+    assert_ok(quantize(graph, &options, &result));
+    assert_true(isnan(result->output_error));
+    build_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(output_error_should_be_that_of_the_quantized_graph),
+        cmocka_unit_test(outputs_should_be_averaged),
+        cmocka_unit_test(without_a_float_output_there_should_be_no_error),
+    };
+    return cmocka_run_group_tests(tests, make_samples, remove_samples);
+}
