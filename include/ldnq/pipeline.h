@@ -116,6 +116,9 @@ struct ldnq_layer_result {
     const struct ldnq_solver *solver; /* NULL where codes are shared */
     double lambda;  /* as in the options, what it was for this layer */
     double damping; /* of that; 0 where nothing is aimed at */
+    /* With lambda from held-out samples: of the error that the layers in front make of
+     * this one's float output, the part that was left on them; else NaN. */
+    double held_out_left;
     bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
     /* Inputs that vary, and their directions, of the group with the fewest; counted when

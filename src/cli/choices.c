@@ -96,7 +96,8 @@ static enum ldnq_status choose_words(const struct cli_settings *settings,
     static const char *const storages[] = { "auto", "int8", "int4", "int2", NULL };
     static const char *const rhos[] = { "mean", "first", NULL };
     int granularity, storage, rho_from;
-    LDNQ_TRY(find_name("quantize: --granularity", settings->granularity, granularities, &granularity, err));
+    LDNQ_TRY(find_name("quantize: --granularity", settings->granularity, granularities,
+                       &granularity, err));
     LDNQ_TRY(find_name("quantize: --storage", settings->storage, storages, &storage, err));
     LDNQ_TRY(find_name("quantize: --rho-from", settings->rho_from, rhos, &rho_from, err));
     options->granularity = (enum ldnq_granularity)granularity;

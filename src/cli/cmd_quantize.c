@@ -355,7 +355,8 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--solver", "--rho", "--rho-from", "--lambda",
+    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--solver",
+    "--rho", "--rho-from", "--lambda",
     "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",

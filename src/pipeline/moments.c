@@ -1,5 +1,7 @@
 #include "pipeline/moments.h"
 
+#include <math.h>
+
 #include "linalg/blas.h"
 
 enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
@@ -98,8 +100,21 @@ static void weigh_group(const struct ldnq_moments *m, size_t group, bool centred
 
 static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
 
-static enum ldnq_status judge(struct ldnq_moments *m, bool centred, double *lambda,
-                              double *damping, struct ldnq_arena *arena, struct ldnq_error *err)
+/* The held-out part's own error, E |W (y - y^)|^2, about its mean where that is free. */
+static double error_in_front(const struct ldnq_moments *m, bool centred)
+{
+    const struct ldnq_target *t = &m->held_target;
+    const double all = (double)m->held_statistics.positions;
+    double sum = 0;
+    for (size_t row = 0; row < t->groups * t->outputs; row++) {
+        const double mean = centred ? t->shift[row] / all : 0;
+        sum += t->power[row] / all - mean * mean;
+    }
+    return sum;
+}
+
+static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_aim *aim,
+                              struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t k = m->statistics.inputs, block = m->target.outputs * k;
     double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err), most = 0;
@@ -116,24 +131,26 @@ static enum ldnq_status judge(struct ldnq_moments *m, bool centred, double *lamb
         if (!(gain(&verdict) > most))
             continue;
         most = gain(&verdict);
-        *lambda = best_lambda(&verdict);
-        *damping = dampings[i];
+        aim->lambda = best_lambda(&verdict);
+        aim->damping = dampings[i];
     }
+    const double error = error_in_front(m, centred);
+    if (error > 0)
+        aim->left = 1 - most / error;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_moments_judge(struct ldnq_moments *m, bool centred, double *lambda,
-                                    double *damping, struct ldnq_error *err)
+enum ldnq_status ldnq_moments_judge(struct ldnq_moments *m, bool centred, struct ldnq_aim *aim,
+                                    struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
-    *lambda = 0;
-    *damping = LDNQ_MOMENTS_DAMPING;
+    *aim = (struct ldnq_aim){ 0, LDNQ_MOMENTS_DAMPING, NAN };
     if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0 ||
         m->statistics.inputs == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     mirror(&m->held_statistics);
-    const enum ldnq_status status = judge(m, centred, lambda, damping, arena, err);
+    const enum ldnq_status status = judge(m, centred, aim, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -40,9 +40,17 @@ void ldnq_moments_join(struct ldnq_moments *moments);
 /* Of a target whose lambda is given. */
 #define LDNQ_MOMENTS_DAMPING 0.01
 
+struct ldnq_aim {
+    double lambda, damping;
+    /* Of the error that the layers in front make of the layer's float output, what was
+     * left on the held-out part, before its own quantization: 1 at lambda 0. NaN when
+     * that error is 0, or nothing was held out. */
+    double left;
+};
+
 /* The damping and lambda that do most for the held-out part's error, before join();
  * lambda is 0 when either part is empty. Errors: NOMEM. */
-enum ldnq_status ldnq_moments_judge(struct ldnq_moments *moments, bool centred, double *lambda,
-                                    double *damping, struct ldnq_error *err);
+enum ldnq_status ldnq_moments_judge(struct ldnq_moments *moments, bool centred,
+                                    struct ldnq_aim *aim, struct ldnq_error *err);
 
 #endif

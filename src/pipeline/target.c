@@ -20,6 +20,7 @@ enum ldnq_status ldnq_target_init(struct ldnq_target *target, size_t groups, siz
 #define NEW(member, n, size)                                                                       \
     (target->member = ldnq_arena_alloc(arena, n, (size) * sizeof *target->member, err))
     const bool has_all = NEW(cross, groups * outputs, inputs) && NEW(shift, groups, outputs) &&
+                         NEW(power, groups, outputs) &&
                          NEW(columns, slabs * inputs, LDNQ_GRAM_SLAB) &&
                          NEW(apart, slabs * inputs, LDNQ_GRAM_SLAB) &&
                          NEW(outputs_apart, threads, ROWS * LDNQ_GRAM_SLAB) &&
@@ -62,8 +63,11 @@ static void add_rows(const struct job *job, size_t first, size_t thread)
     for (size_t i = 0; i < rows * k; i++)
         t->cross[row * k + i] += (double)product[i];
     for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < job->count; i++)
-            t->shift[row + r] += (double)apart[r * LDNQ_GRAM_SLAB + i];
+        for (size_t i = 0; i < job->count; i++) {
+            const double value = (double)apart[r * LDNQ_GRAM_SLAB + i];
+            t->shift[row + r] += value;
+            t->power[row + r] += value * value;
+        }
 }
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
@@ -122,8 +126,10 @@ void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *othe
     const size_t rows = target->groups * target->outputs;
     for (size_t i = 0; i < rows * target->inputs; i++)
         target->cross[i] += other->cross[i];
-    for (size_t i = 0; i < rows; i++)
+    for (size_t i = 0; i < rows; i++) {
         target->shift[i] += other->shift[i];
+        target->power[i] += other->power[i];
+    }
 }
 
 /* The lower triangle of the damped matrix, factored; false when it has no factor. */

@@ -23,6 +23,7 @@ struct ldnq_target {
     const float *weight; /* the float network's */
     double *cross;       /* sums of W (y - y^) y^' */
     double *shift;       /* sums of W (y - y^) */
+    double *power;       /* sums of its square, (G, M) */
     struct ldnq_pool *pool;
     float *columns, *apart; /* y^ and y - y^ of a slab; one a thread when there are groups */
     float *outputs_apart, *product; /* of a block of rows, one a thread */

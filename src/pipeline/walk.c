@@ -244,11 +244,12 @@ static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
 {
     float *bias = result->layer.bias ? walk->matrices.bias : NULL;
     struct ldnq_moments *moments = &walk->moments;
-    result->lambda = walk->run->options->lambda;
-    result->damping = LDNQ_MOMENTS_DAMPING;
-    if (result->lambda == LDNQ_LAMBDA_AUTO)
-        LDNQ_TRY(ldnq_moments_judge(moments, bias != NULL, &result->lambda, &result->damping,
-                                    err));
+    struct ldnq_aim aim = { walk->run->options->lambda, LDNQ_MOMENTS_DAMPING, NAN };
+    if (aim.lambda == LDNQ_LAMBDA_AUTO)
+        LDNQ_TRY(ldnq_moments_judge(moments, bias != NULL, &aim, err));
+    result->lambda = aim.lambda;
+    result->damping = aim.damping;
+    result->held_out_left = aim.left;
     /* What learning is to be judged by must not have been fitted on. */
     if (walk->run->options->tune.steps == 0)
         ldnq_moments_join(moments);
@@ -262,6 +263,7 @@ static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *resu
                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &result->layer;
+    result->held_out_left = NAN;
     LDNQ_TRY(ldnq_matrices_init(&walk->matrices, layer, arena, err));
     LDNQ_TRY(ldnq_moments_init(&walk->moments, layer->groups, layer->outputs, layer->inputs,
                                walk->matrices.weight, walk->twin.partner != NULL,

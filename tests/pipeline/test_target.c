@@ -154,31 +154,42 @@ static void the_target_should_be_that_of_plain_loops(void **state)
 
 /* ---- lambda ------------------------------------------------------------------------------- */
 
-static double lambda_of(float held_apart, struct ldnq_pool *pool)
+static struct ldnq_aim aim_of(float held_apart, struct ldnq_pool *pool)
 {
     struct pair fit, held;
     struct ldnq_moments m;
-    double lambda, damping;
+    struct ldnq_aim aim;
     pair_make(&fit, 1, SAMPLES, 0.3f, 21);
     pair_make(&held, 1, SAMPLES, held_apart, 31);
     moments_make(&m, &fit, pool);
     ldnq_moments_add(&m, false, &fit.quantized, &fit.exact);
     ldnq_moments_add(&m, true, &held.quantized, &held.exact);
-    assert_ok(ldnq_moments_judge(&m, true, &lambda, &damping, &err));
+    assert_ok(ldnq_moments_judge(&m, true, &aim, &err));
     ldnq_moments_join(&m);
     build_free(fit.graph);
     build_free(held.graph);
-    return lambda;
+    return aim;
 }
 
 static void lambda_should_be_what_held_out_samples_bear_out(void **state)
 {
     (void)state;
-    assert_true(lambda_of(0.3f, NULL) > 0.9);
-    const double half = lambda_of(0.15f, NULL);
+    assert_true(aim_of(0.3f, NULL).lambda > 0.9);
+    const double half = aim_of(0.15f, NULL).lambda;
     assert_true(half > 0.4 && half < 0.6);
-    assert_true(lambda_of(0, NULL) == 0 && lambda_of(-0.3f, NULL) == 0);
-    assert_true(lambda_of(3, NULL) == 1);
+    assert_true(aim_of(0, NULL).lambda == 0 && aim_of(-0.3f, NULL).lambda == 0);
+    assert_true(aim_of(3, NULL).lambda == 1);
+}
+
+/* Where the held-out error is like the fitted one next to nothing is left; where it is
+ * another, all of it. */
+static void what_is_left_should_be_told_of_the_held_out_error(void **state)
+{
+    (void)state;
+    assert_true(aim_of(0.3f, NULL).left < 0.1);
+    assert_true(aim_of(-0.3f, NULL).left == 1);
+    assert_true(aim_of(3, NULL).left > 0.5 && aim_of(3, NULL).left < 1);
+    assert_true(isnan(aim_of(0, NULL).left));
 }
 
 static void any_number_of_threads_should_give_the_same_lambda(void **state)
@@ -186,7 +197,7 @@ static void any_number_of_threads_should_give_the_same_lambda(void **state)
     (void)state;
     struct ldnq_pool *pool;
     assert_ok(ldnq_pool_create(3, &pool, &err));
-    assert_true(lambda_of(0.15f, pool) == lambda_of(0.15f, NULL));
+    assert_true(aim_of(0.15f, pool).lambda == aim_of(0.15f, NULL).lambda);
     ldnq_pool_destroy(pool);
 }
 
@@ -195,12 +206,12 @@ static void without_held_out_samples_nothing_should_be_made_up_for(void **state)
     (void)state;
     struct pair pair;
     struct ldnq_moments m;
-    double lambda = 1, damping;
+    struct ldnq_aim aim = { .lambda = 1 };
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
     ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
-    assert_ok(ldnq_moments_judge(&m, true, &lambda, &damping, &err));
-    assert_true(lambda == 0);
+    assert_ok(ldnq_moments_judge(&m, true, &aim, &err));
+    assert_true(aim.lambda == 0 && isnan(aim.left));
     ldnq_moments_release(&m);
     build_free(pair.graph);
 }
@@ -235,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_target_should_be_that_of_plain_loops),
         cmocka_unit_test(lambda_should_be_what_held_out_samples_bear_out),
+        cmocka_unit_test(what_is_left_should_be_told_of_the_held_out_error),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_lambda),
         cmocka_unit_test(without_held_out_samples_nothing_should_be_made_up_for),
         cmocka_unit_test(joined_parts_should_be_all_of_the_sums),

@@ -112,6 +112,10 @@ def test_lambda_should_be_told_layer_by_layer(tmp_path):
     assert layers[0]["lambda"] == 0  # there is no error in front of it
     assert all(0 <= layer["lambda"] <= 1 for layer in layers)
     assert sum(layer["lambda"] for layer in layers) > 1
+    assert layers[0]["held_out_left"] is None
+    for layer in layers[1:]:
+        assert 0 < layer["held_out_left"] <= 1
+        assert (layer["held_out_left"] < 1) == (layer["lambda"] > 0)
     for given in (0, 0.25):
         layers = quantized.quantize(MODEL, tmp_path / "q.onnx", CALIB, "--lambda", given)["layers"]
         assert {layer["lambda"] for layer in layers} == {given}
