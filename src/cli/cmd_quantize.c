@@ -47,7 +47,7 @@ static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
     folder[length] = '\0';
     const char *where = slash ? (length ? folder : "/") : ".";
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; -o takes a file", path);
+        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; a file is to be written", path);
     if (stat(where, &info) != 0 || !S_ISDIR(info.st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: can't be written: '%s' is not a folder", path, where);
     if (access(where, W_OK) != 0)
@@ -63,6 +63,8 @@ static enum ldnq_status check_settings(const struct cli_settings *settings,
     if (!settings->calib)
         return ldnq_fail(err, LDNQ_USAGE, "quantize: --calib PATH is missing: the samples that "
                          "the weights are fitted on");
+    if (settings->budget && settings->plan)
+        LDNQ_TRY(check_output(settings->plan, err));
     return check_output(settings->output, err);
 }
 
@@ -320,6 +322,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     if (session->settings->augment == CLI_UNSET && !ldnq_samples_are_pictures(job->samples))
         job->options.copies = 1;
     LDNQ_TRY(cli_plan_make(&job->plan, session, job->samples, &job->choice, &job->options, err));
+    if (job->plan.made && settings->time_limit > 0) /* layers then get what is left */
+        job->options.max_seconds = fmax(1e-3, settings->time_limit - (ldnq_now() - job->start));
     LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
                            &job->result, err));
     LDNQ_TRY(ldnq_emit(session->model, job->result, &job->choice, err));

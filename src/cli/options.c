@@ -68,8 +68,8 @@ static const struct option table[] = {
       "is held out and decides what is kept [0]" },
     { "--refine", NULL, FLAG, AT(refine), NULL, "let --distill change codes as well" },
     { "--time-limit", NULL, NUMBER, AT(time_limit), "SECONDS",
-      "write what is best by then; layers that are late get a quicker solver. What is "
-      "written then depends on the machine [none]" },
+      "write what is best by then; layers that are late get a quicker solver. A budget is "
+      "measured in full. What is written then depends on the machine [none]" },
     { "--skip", NULL, LIST, AT(skip), "NODE",
       "leave this layer as it is; a name or a shell pattern, any number of "
       "times" },

@@ -324,7 +324,7 @@ static void warn_of_late(const struct walk *walk)
         late += walk->run->result->layers[i].late;
     if (late > 0)
         ldnq_sink_warn(walk->run->options->sink,
-                       "half of the %g s were over before the last %zu of %zu layers: they were "
+                       "half of the %.3g s were over before the last %zu of %zu layers: they were "
                        "solved by gptq", walk->run->options->max_seconds, late,
                        walk->run->result->count);
 }

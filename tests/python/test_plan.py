@@ -117,6 +117,8 @@ def test_budget_should_choose_among_the_codebooks_of_the_line(tmp_path):
     (["--budget", "3bits", "--weights", "int4,int5"], support.USAGE, "--weights 'int5'"),
     (["--weights", "int2,int4"], support.USAGE, "--weights 'int2,int4' is not known"),
     (["--plan", "/none/plan.json"], support.IO, "/none/plan.json"),
+    (["--budget", "3bits", "--plan", "/none/plan.json"], support.IO,
+     "/none/plan.json: can't be written"),
 ])
 def test_what_can_not_be_done_should_be_told(options, status, words, tmp_path):
     done = support.ldnq(*LINE, tmp_path / "q.onnx", *options)
@@ -136,3 +138,10 @@ def test_plan_that_is_none_should_be_refused_by_its_place(text, status, words, t
     (tmp_path / "plan.json").write_text(text)
     done = support.ldnq(*LINE, tmp_path / "q.onnx", "--plan", tmp_path / "plan.json")
     assert done.returncode == status and words in done.stderr
+
+
+def test_time_that_a_budget_took_should_be_missing_to_the_layers(tmp_path):
+    done = support.succeed(*LINE, tmp_path / "q.onnx", "--budget", "3bits", "--time-limit", 0.01,
+                           "--json")
+    assert {layer["solver"] for layer in json.loads(done.stdout)["layers"]} == {"gptq"}
+    assert "solved by gptq" in done.stderr
