@@ -213,7 +213,7 @@ static void print_summary(const struct job *job)
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
     if (!isnan(result->output_error))
-        printf("relative error of the network's output: %.4f\n", result->output_error);
+        printf("relative error of the network's output: %.3g\n", result->output_error);
     if (result->tune.held_out)
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
                result->tune.held_out, result->tune.error_start, result->tune.steps,
