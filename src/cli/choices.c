@@ -4,18 +4,9 @@
 
 #include "base/text.h"
 
-/* What --effort sets where the line does not say. */
-struct effort {
-    const char *solver;
-    size_t copies;
-};
-
 static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
-static const struct effort efforts[] = {
-    { "best", 1 },
-    { "best", 2 },
-    { "best", 4 },
-};
+/* What --augment is where the line does not say. */
+static const size_t effort_copies[] = { 1, 2, 4 };
 
 #define DEFAULT_CODEBOOK "ternary"
 
@@ -74,17 +65,16 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
 {
     int index;
     LDNQ_TRY(find_name("quantize: --effort", settings->effort, effort_names, &index, err));
-    const struct effort *effort = &efforts[index];
     struct ldnq_tune_options *tune = &options->tune;
     options->seed = settings->seed;
-    options->copies = settings->augment != CLI_UNSET ? settings->augment : effort->copies;
+    options->copies = settings->augment != CLI_UNSET ? settings->augment : effort_copies[index];
     if (options->copies == 0)
         return ldnq_fail(err, LDNQ_USAGE, "quantize: --augment 0 leaves no sample; 1 takes each "
                          "once");
     tune->augment = options->copies > 1;
     tune->steps = settings->distill;
     tune->learn_codes = settings->refine;
-    return choose_solver(settings->solver ? settings->solver : effort->solver, options, err);
+    return choose_solver(settings->solver, options, err);
 }
 
 static enum ldnq_status choose_words(const struct cli_settings *settings,

@@ -268,11 +268,8 @@ static bool fill_json(cJSON *root, const struct job *job)
                                         (double)ldnq_samples_count(job->samples)) &&
                 cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
                 cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
-                cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start);
-    if (done && !(isnan(job->result->output_error)
-                      ? cJSON_AddNullToObject(root, "output_error")
-                      : cJSON_AddNumberToObject(root, "output_error", job->result->output_error)))
-        return false;
+                cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start) &&
+                cli_json_add_number(root, "output_error", job->result->output_error);
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))

@@ -25,8 +25,7 @@ struct cli_settings {
     const char *output, *calib, *data, *log;
     struct cli_list inputs, dims, skip, only;
     const char *weights; /* NULL: ternary, or with a budget all integers */
-    const char *granularity, *storage, *rho_from, *budget, *plan;
-    const char *solver; /* NULL: by the effort */
+    const char *solver, *granularity, *storage, *rho_from, *budget, *plan;
     size_t opset, threads, seed, max_samples, max_bytes;
     const char *effort;
     size_t augment; /* CLI_UNSET: by the effort */

@@ -1,19 +1,13 @@
 #include "cli/log.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
+#include "cli/json.h"
 #include "cli/plain.h"
 
 /* Every so many iterations are a row of the table. */
 #define TRACE_EVERY 25
-
-static bool add_or_null(cJSON *item, const char *name, double value)
-{
-    return isnan(value) ? cJSON_AddNullToObject(item, name) != NULL
-                        : cJSON_AddNumberToObject(item, name, value) != NULL;
-}
 
 bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
 {
@@ -30,7 +24,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
            cJSON_AddNumberToObject(item, "damping", result->damping) &&
-           add_or_null(item, "held_out_left", result->held_out_left) &&
+           cli_json_add_number(item, "held_out_left", result->held_out_left) &&
            cJSON_AddStringToObject(item, "weights", result->codebook->name) &&
            cJSON_AddStringToObject(item, "solver",
                                    result->solver ? result->solver->name : "shared") &&

@@ -57,8 +57,7 @@ static const struct option table[] = {
       "how much of the error of the layers in front a layer makes up for; auto finds out "
       "on held-out samples, layer by layer [auto]" },
     { "--effort", NULL, TEXT, AT(effort), "LEVEL",
-      "fast, balanced or high: sets --solver and --augment (1, 2, 4) where they are not "
-      "given [balanced]" },
+      "fast, balanced or high: sets --augment (1, 2, 4) where it is not given [balanced]" },
     { "--augment", NULL, COUNT, AT(augment), "N",
       "take each picture N times, once as it is and else mirrored and shifted at random; "
       "arrays shaped like pictures only when it is given" },
@@ -107,7 +106,7 @@ static const struct option table[] = {
 #define OPTION_COUNT (sizeof table / sizeof *table)
 
 static const struct cli_settings defaults = {
-    .granularity = "channel", .storage = "auto", .rho_from = "mean",
+    .solver = "best", .granularity = "channel", .storage = "auto", .rho_from = "mean",
     .effort = "balanced", .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
 };
 

@@ -15,6 +15,13 @@ void dpstrf_(const char *uplo, const int *n, double *a, const int *lda, int *piv
 void dtrtri_(const char *uplo, const char *diagonal, const int *n, double *a, const int *lda,
              int *info, size_t uplo_length, size_t diagonal_length);
 
+static enum ldnq_status check_order(size_t n, struct ldnq_error *err)
+{
+    if (n <= INT_MAX)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
+}
+
 /* OpenBLAS asks of a pivot only whether it is below or at 0, which NaN is not. */
 static int first_bad_pivot(size_t n, const double *factor)
 {
@@ -28,8 +35,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
                                     struct ldnq_error *err)
 {
     *rank = 0;
-    if (n > INT_MAX)
-        return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
+    LDNQ_TRY(check_order(n, err));
     if (n == 0)
         return LDNQ_OK;
     int order = (int)n, found = 0, info = 0;
@@ -48,8 +54,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
  * triangle U with A = U'U is our lower triangle L with A = LL'. */
 enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err)
 {
-    if (n > INT_MAX)
-        return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
+    LDNQ_TRY(check_order(n, err));
     if (n == 0)
         return LDNQ_OK;
     int order = (int)n, info = 0;

@@ -9,10 +9,9 @@
 #include <ldnq/pipeline.h>
 
 #include <math.h>
-#include <string.h>
 
-#include "base/size.h"
 #include "pipeline/knapsack.h"
+#include "pipeline/matrices.h"
 #include "pipeline/outputs.h"
 
 #define SOLVER "cd"
@@ -23,7 +22,7 @@ struct planner {
     const struct ldnq_quantize_options *options;
     const struct ldnq_budget *budget;
     struct ldnq_arena *arena;
-    struct ldnq_exec *teacher;
+    struct ldnq_network teacher;
     struct ldnq_sink sink; /* of the quantizations, which shows them as a part of this work */
     size_t choice;         /* that is being measured */
     struct ldnq_plan *plan;
@@ -66,54 +65,40 @@ static void set_row(const struct planner *p, const struct ldnq_quantization *res
             set_layer(&result->layers[i], quantized);
 }
 
-/* sums (rows, outputs, 2): errors and powers. */
-static enum ldnq_status run_batch(const struct planner *p, const struct ldnq_graph *student,
-                                  const struct ldnq_quantization *result, struct ldnq_exec *exec,
-                                  size_t first, size_t count, double *sums,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+/* A choice's codes, and what they did so far. */
+struct trial {
+    const struct planner *planner;
+    const struct ldnq_quantization *result;
+    struct ldnq_network student;
+    double *sums; /* (rows, 2, outputs): errors and powers */
+};
+
+static enum ldnq_status run_row(const struct trial *trial, size_t row,
+                                struct ldnq_tensor *const *inputs, struct ldnq_error *err)
 {
-    const size_t outputs = student->output_count;
-    struct ldnq_tensor **inputs =
-        ldnq_arena_alloc(arena, student->input_count, sizeof *inputs, err);
-    if (!inputs)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_samples_read(p->samples, first, count, p->options->pool, arena, inputs, err));
-    LDNQ_TRY(ldnq_exec_run(p->teacher, inputs, err));
-    for (size_t row = 0; row < p->plan->count; row++) {
-        double *errors = sums + row * outputs * 2;
-        set_row(p, result, row, true);
-        enum ldnq_status status = ldnq_exec_run(exec, inputs, err);
-        if (status == LDNQ_OK)
-            status = ldnq_outputs_add(&(struct ldnq_network){ student, exec },
-                                      &(struct ldnq_network){ p->graph, p->teacher }, errors,
-                                      errors + outputs, err);
-        set_row(p, result, row, false);
-        LDNQ_TRY(status);
-    }
-    return LDNQ_OK;
+    const struct planner *p = trial->planner;
+    const size_t outputs = trial->student.graph->output_count;
+    double *errors = trial->sums + row * outputs * 2;
+    set_row(p, trial->result, row, true);
+    enum ldnq_status status = ldnq_exec_run(trial->student.exec, inputs, err);
+    if (status == LDNQ_OK)
+        status = ldnq_outputs_add(&trial->student, &p->teacher, errors, errors + outputs, err);
+    set_row(p, trial->result, row, false);
+    return status;
 }
 
-static enum ldnq_status run_batches(const struct planner *p, const struct ldnq_graph *student,
-                                    const struct ldnq_quantization *result,
-                                    struct ldnq_exec *exec, double *sums, struct ldnq_error *err)
+static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, double part,
+                                  struct ldnq_error *err)
 {
-    const size_t count = ldnq_size_min(ldnq_samples_count(p->samples), LDNQ_OUTPUTS_SAMPLES);
-    const size_t most = ldnq_samples_batch(p->samples, p->graph, LDNQ_OUTPUTS_BATCH);
-    for (size_t i = 0; i < result->count; i++)
-        set_layer(&result->layers[i], false);
-    for (size_t first = 0; first < count; first += most) {
-        struct ldnq_arena *arena;
-        LDNQ_TRY(ldnq_arena_create(&arena, err));
-        const enum ldnq_status status =
-            run_batch(p, student, result, exec, first, ldnq_size_min(most, count - first), sums,
-                      arena, err);
-        ldnq_exec_reset(p->teacher);
-        ldnq_exec_reset(exec);
-        ldnq_arena_destroy(arena);
-        LDNQ_TRY(status);
-        tell(p, NULL, 0.5 + 0.5 * (double)ldnq_size_min(first + most, count) / (double)count);
-    }
-    return LDNQ_OK;
+    const struct trial *trial = ctx;
+    const struct planner *p = trial->planner;
+    enum ldnq_status status = ldnq_exec_run(p->teacher.exec, inputs, err);
+    for (size_t row = 0; status == LDNQ_OK && row < p->plan->count; row++)
+        status = run_row(trial, row, inputs, err);
+    ldnq_exec_reset(p->teacher.exec);
+    ldnq_exec_reset(trial->student.exec);
+    tell(p, NULL, 0.5 + 0.5 * part);
+    return status;
 }
 
 /* Layers that share codes are one row. */
@@ -138,10 +123,11 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
             continue;
         }
         p->row[i] = plan->count;
-        p->scales[plan->count] = (double)(at->layer.groups * at->layer.outputs);
+        p->scales[plan->count] = (double)ldnq_layer_rows(&at->layer);
         p->weights[plan->count] = p->scales[plan->count] * (double)at->layer.inputs;
         if (p->options->granularity == LDNQ_PER_TENSOR)
             p->scales[plan->count] = 1;
+        plan->weights += p->weights[plan->count];
         plan->entries[plan->count++].node = p->graph->nodes[at->layer.place]->label;
     }
     return LDNQ_OK;
@@ -159,17 +145,20 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
     };
     const size_t outputs = student->output_count;
     struct ldnq_quantization *result;
-    struct ldnq_exec *exec;
     LDNQ_TRY(ldnq_quantize(student, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_rows(p, result, err));
-    double *sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *sums, err);
-    if (!sums)
+    struct trial trial = { .planner = p, .result = result, .student.graph = student };
+    trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
+    if (!trial.sums)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(student, p->options->pool, &exec, err));
-    const enum ldnq_status status = run_batches(p, student, result, exec, sums, err);
-    ldnq_exec_destroy(exec);
+    for (size_t i = 0; i < result->count; i++)
+        set_layer(&result->layers[i], false);
+    LDNQ_TRY(ldnq_exec_create(student, p->options->pool, &trial.student.exec, err));
+    const enum ldnq_status status =
+        ldnq_outputs_walk(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
+    ldnq_exec_destroy(trial.student.exec);
     for (size_t row = 0; row < p->plan->count; row++) {
-        const double *errors = sums + row * outputs * 2;
+        const double *errors = trial.sums + row * outputs * 2;
         p->plan->errors[row * p->budget->count + p->choice] =
             ldnq_outputs_error(errors, errors + outputs, outputs);
     }
@@ -200,14 +189,11 @@ static double cost_of(const struct planner *p, size_t row, size_t choice)
 
 static double total_of(const struct planner *p)
 {
-    double weights = 0;
-    for (size_t row = 0; row < p->plan->count; row++)
-        weights += p->weights[row];
     switch (p->budget->unit) {
     case LDNQ_BUDGET_BITS:
-        return p->budget->amount * weights;
+        return p->budget->amount * p->plan->weights;
     case LDNQ_BUDGET_RATIO:
-        return 4 * weights / p->budget->amount;
+        return 4 * p->plan->weights / p->budget->amount;
     case LDNQ_BUDGET_BYTES:
         break;
     }
@@ -217,21 +203,20 @@ static double total_of(const struct planner *p)
 static enum ldnq_status does_not_fit(const struct planner *p, const double *cost,
                                      struct ldnq_error *err)
 {
-    double least = 0, weights = 0;
+    double least = 0;
     for (size_t row = 0; row < p->plan->count; row++) {
         double cheapest = INFINITY;
         for (size_t c = 0; c < p->budget->count; c++)
             cheapest = fmin(cheapest, cost[row * p->budget->count + c]);
         least += cheapest;
-        weights += p->weights[row];
     }
     switch (p->budget->unit) {
     case LDNQ_BUDGET_BITS:
         return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %g bits is too small: the least is %g",
-                         p->graph->file, p->budget->amount, least / weights);
+                         p->graph->file, p->budget->amount, least / p->plan->weights);
     case LDNQ_BUDGET_RATIO:
         return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %gx is too small: the most is %.2fx",
-                         p->graph->file, p->budget->amount, 4 * weights / least);
+                         p->graph->file, p->budget->amount, 4 * p->plan->weights / least);
     case LDNQ_BUDGET_BYTES:
         break;
     }
@@ -259,7 +244,6 @@ static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
         plan->entries[row].codebook = p->budget->codebooks[chosen[row]];
         plan->cost += cost[row * count + chosen[row]];
         plan->error += plan->errors[row * count + chosen[row]];
-        plan->weights += p->weights[row];
     }
     return LDNQ_OK;
 }
@@ -274,7 +258,7 @@ static bool has_float_output(const struct ldnq_graph *graph)
 
 static enum ldnq_status plan_all(struct planner *p, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->teacher, err));
+    LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->teacher.exec, err));
     for (; p->choice < p->budget->count; p->choice++)
         LDNQ_TRY(measure(p, err));
     return choose(p, err);
@@ -286,7 +270,7 @@ enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samp
                                 struct ldnq_plan **out, struct ldnq_error *err)
 {
     struct planner p = { .graph = graph, .samples = samples, .options = options,
-                         .budget = budget, .arena = arena };
+                         .budget = budget, .arena = arena, .teacher.graph = graph };
     p.sink = (struct ldnq_sink){ .ctx = &p, .progress = pass_on };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: no output is a float: a budget needs one to "
@@ -296,7 +280,7 @@ enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samp
         return LDNQ_NOMEM;
     p.plan->choices = budget->count;
     const enum ldnq_status status = plan_all(&p, err);
-    ldnq_exec_destroy(p.teacher);
+    ldnq_exec_destroy(p.teacher.exec);
     *out = p.plan;
     return status;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "linalg/blas.h"
+#include "linalg/gram.h"
 
 enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
                                    size_t inputs, const float *weight, bool aims,
@@ -64,14 +65,13 @@ static double gain(const struct verdict *verdict)
     return lambda * (2 * verdict->along - lambda * verdict->power);
 }
 
-/* The sums have their upper triangle alone until they are finished. */
+/* The sums have their upper triangle alone until they are finished; as sums of one they
+ * stay what they are. */
 static void mirror(struct ldnq_statistics *s)
 {
     const size_t k = s->inputs;
     for (size_t g = 0; g < s->groups; g++)
-        for (size_t i = 0; i < k; i++)
-            for (size_t j = 0; j < i; j++)
-                s->gram[(g * k + i) * k + j] = s->gram[(g * k + j) * k + i];
+        ldnq_gram_finish(k, 1, s->gram + g * k * k, s->mean + g * k);
 }
 
 /* product (M, K) is scratch. */

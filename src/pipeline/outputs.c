@@ -4,6 +4,9 @@
 
 #include "base/size.h"
 
+#define SAMPLES ((size_t)32)
+#define BATCH ((size_t)8)
+
 double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
 {
     const float *a = y->data, *b = t ? t->data : NULL;
@@ -15,6 +18,14 @@ double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_ten
     return sum;
 }
 
+enum ldnq_status ldnq_outputs_check(const char *name, const struct ldnq_tensor *y,
+                                    const struct ldnq_tensor *t, struct ldnq_error *err)
+{
+    if (ldnq_shape_equal(&y->shape, &t->shape))
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights", name);
+}
+
 enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
                                   const struct ldnq_network *teacher, double *errors,
                                   double *powers, struct ldnq_error *err)
@@ -23,9 +34,7 @@ enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
         const struct ldnq_value *output = student->graph->outputs[o];
         const struct ldnq_tensor *y = ldnq_exec_value(student->exec, output);
         const struct ldnq_tensor *t = ldnq_exec_value(teacher->exec, teacher->graph->outputs[o]);
-        if (!ldnq_shape_equal(&y->shape, &t->shape))
-            return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights",
-                             output->name);
+        LDNQ_TRY(ldnq_outputs_check(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
         errors[o] += ldnq_square_difference(y, t);
@@ -42,61 +51,77 @@ double ldnq_outputs_error(const double *errors, const double *powers, size_t out
     return sum;
 }
 
-/* ---- both networks on a few samples ----------------------------------------------------- */
+/* ---- on a few samples ------------------------------------------------------------------ */
 
-static enum ldnq_status run_batch(const struct ldnq_network *student,
-                                  const struct ldnq_network *teacher,
-                                  struct ldnq_samples *samples, size_t first, size_t count,
-                                  struct ldnq_pool *pool, double *errors,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status visit_batch(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                    size_t first, size_t count, double part,
+                                    struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
+                                    struct ldnq_error *err)
 {
-    struct ldnq_tensor **inputs =
-        ldnq_arena_alloc(arena, student->graph->input_count, sizeof *inputs, err);
-    if (!inputs)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_samples_read(samples, first, count, pool, arena, inputs, err));
-    LDNQ_TRY(ldnq_exec_run(teacher->exec, inputs, err));
-    LDNQ_TRY(ldnq_exec_run(student->exec, inputs, err));
-    return ldnq_outputs_add(student, teacher, errors, errors + student->graph->output_count, err);
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    struct ldnq_tensor **inputs = ldnq_arena_alloc(arena, graph->input_count, sizeof *inputs, err);
+    enum ldnq_status status =
+        inputs ? ldnq_samples_read(samples, first, count, pool, arena, inputs, err) : LDNQ_NOMEM;
+    if (status == LDNQ_OK)
+        status = visit(ctx, inputs, part, err);
+    ldnq_arena_destroy(arena);
+    return status;
 }
 
-/* errors (2, outputs): the powers are its second row. */
-static enum ldnq_status run_batches(const struct ldnq_network *student,
-                                    const struct ldnq_network *teacher,
-                                    struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                    double *errors, struct ldnq_error *err)
+enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                   struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
+                                   struct ldnq_error *err)
 {
-    const size_t count = ldnq_size_min(ldnq_samples_count(samples), LDNQ_OUTPUTS_SAMPLES);
-    const size_t most = ldnq_samples_batch(samples, teacher->graph, LDNQ_OUTPUTS_BATCH);
-    for (size_t first = 0; first < count; first += most) {
-        struct ldnq_arena *arena;
-        LDNQ_TRY(ldnq_arena_create(&arena, err));
-        const enum ldnq_status status =
-            run_batch(student, teacher, samples, first, ldnq_size_min(most, count - first), pool,
-                      errors, arena, err);
-        ldnq_exec_reset(teacher->exec);
-        ldnq_exec_reset(student->exec);
-        ldnq_arena_destroy(arena);
-        LDNQ_TRY(status);
+    const size_t all = ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
+    const size_t most = ldnq_samples_batch(samples, graph, BATCH);
+    for (size_t first = 0; first < all; first += most) {
+        const size_t count = ldnq_size_min(most, all - first);
+        LDNQ_TRY(visit_batch(graph, samples, first, count,
+                             (double)(first + count) / (double)all, pool, visit, ctx, err));
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure(struct ldnq_network *student, struct ldnq_network *teacher,
-                                struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                double *error, struct ldnq_arena *arena, struct ldnq_error *err)
+/* ---- two networks ----------------------------------------------------------------------- */
+
+struct measure {
+    struct ldnq_network student, teacher;
+    double *errors, *powers;
+};
+
+static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, double part,
+                                 struct ldnq_error *err)
 {
-    const size_t outputs = student->graph->output_count;
-    double *errors = ldnq_arena_alloc(arena, outputs, 2 * sizeof *errors, err), power = 0;
-    if (!errors)
+    (void)part;
+    const struct measure *m = ctx;
+    enum ldnq_status status = ldnq_exec_run(m->teacher.exec, inputs, err);
+    if (status == LDNQ_OK)
+        status = ldnq_exec_run(m->student.exec, inputs, err);
+    if (status == LDNQ_OK)
+        status = ldnq_outputs_add(&m->student, &m->teacher, m->errors, m->powers, err);
+    ldnq_exec_reset(m->teacher.exec);
+    ldnq_exec_reset(m->student.exec);
+    return status;
+}
+
+static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
+                                struct ldnq_pool *pool, double *error, struct ldnq_arena *arena,
+                                struct ldnq_error *err)
+{
+    const size_t outputs = m->student.graph->output_count;
+    double power = 0;
+    m->errors = ldnq_arena_alloc(arena, outputs, sizeof *m->errors, err);
+    m->powers = ldnq_arena_alloc(arena, outputs, sizeof *m->powers, err);
+    if (!m->errors || !m->powers)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(student->graph, pool, &student->exec, err));
-    LDNQ_TRY(ldnq_exec_create(teacher->graph, pool, &teacher->exec, err));
-    LDNQ_TRY(run_batches(student, teacher, samples, pool, errors, err));
+    LDNQ_TRY(ldnq_exec_create(m->student.graph, pool, &m->student.exec, err));
+    LDNQ_TRY(ldnq_exec_create(m->teacher.graph, pool, &m->teacher.exec, err));
+    LDNQ_TRY(ldnq_outputs_walk(m->teacher.graph, samples, pool, run_both, m, err));
     for (size_t o = 0; o < outputs; o++)
-        power += errors[outputs + o];
+        power += m->powers[o];
     if (power > 0)
-        *error = ldnq_outputs_error(errors, errors + outputs, outputs);
+        *error = ldnq_outputs_error(m->errors, m->powers, outputs);
     return LDNQ_OK;
 }
 
@@ -105,13 +130,13 @@ enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
                                       double *error, struct ldnq_error *err)
 {
-    struct ldnq_network one = { .graph = student }, two = { .graph = teacher };
+    struct measure m = { .student.graph = student, .teacher.graph = teacher };
     struct ldnq_arena *arena;
     *error = NAN;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = measure(&one, &two, samples, pool, error, arena, err);
-    ldnq_exec_destroy(one.exec);
-    ldnq_exec_destroy(two.exec);
+    const enum ldnq_status status = measure(&m, samples, pool, error, arena, err);
+    ldnq_exec_destroy(m.student.exec);
+    ldnq_exec_destroy(m.teacher.exec);
     ldnq_arena_destroy(arena);
     return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
 }

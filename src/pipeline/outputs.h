@@ -14,6 +14,10 @@ struct ldnq_network {
     struct ldnq_exec *exec;
 };
 
+/* Errors: UNSUPPORTED when y, the output of this name, has not the shape of t. */
+enum ldnq_status ldnq_outputs_check(const char *name, const struct ldnq_tensor *y,
+                                    const struct ldnq_tensor *t, struct ldnq_error *err);
+
 /* Adds |y - t|^2 and |t|^2 of each float output to errors and powers (one an output).
  * Errors: UNSUPPORTED (an output whose shape is not the teacher's). */
 enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
@@ -23,12 +27,18 @@ enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
 /* errors / powers, the mean over the outputs; those without power are right. */
 double ldnq_outputs_error(const double *errors, const double *powers, size_t outputs);
 
-/* Samples and the largest batch that single figures are measured on. */
-#define LDNQ_OUTPUTS_SAMPLES ((size_t)32)
-#define LDNQ_OUTPUTS_BATCH ((size_t)8)
+/* `part` of the samples are behind this batch's end. The inputs are gone afterwards. */
+typedef enum ldnq_status ldnq_outputs_fn(void *ctx, struct ldnq_tensor *const *inputs,
+                                         double part, struct ldnq_error *err);
 
-/* The error of the student's outputs on the first LDNQ_OUTPUTS_SAMPLES samples; NaN when
- * no output is a float, or when they can't be run or compared. Errors: NOMEM, IO. */
+/* Calls visit for batches of the first samples, up to 32, as inputs of the graph.
+ * Errors: those of ldnq_samples_read, and what visit returns. */
+enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                   struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
+                                   struct ldnq_error *err);
+
+/* The error of the student's outputs on those samples; NaN when no output is a float, or
+ * when they can't be run or compared. Errors: NOMEM, IO. */
 enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
                                       const struct ldnq_graph *teacher,
                                       struct ldnq_samples *samples, struct ldnq_pool *pool,

@@ -49,16 +49,6 @@ static const struct ldnq_tensor *target_of(const struct tune *tune, size_t outpu
     return ldnq_exec_value(tune->teacher, tune->run->teacher->outputs[output]);
 }
 
-static enum ldnq_status check_target(const struct tune *tune, size_t i,
-                                     const struct ldnq_tensor *value, struct ldnq_error *err)
-{
-    const struct ldnq_tensor *target = target_of(tune, i);
-    if (ldnq_shape_equal(&target->shape, &value->shape))
-        return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights",
-                     tune->run->graph->outputs[i]->name);
-}
-
 static bool is_float_output(const struct tune *tune, size_t i)
 {
     return target_of(tune, i)->dtype == LDNQ_FLOAT && tune->power[i] > 0;
@@ -72,7 +62,8 @@ static enum ldnq_status loss(void *ctx, const struct ldnq_tensor *const *values,
     const size_t outputs = tune->run->graph->output_count;
     *sum = 0;
     for (size_t o = 0; o < outputs; o++) {
-        LDNQ_TRY(check_target(tune, o, values[o], err));
+        LDNQ_TRY(ldnq_outputs_check(tune->run->graph->outputs[o]->name, values[o],
+                                    target_of(tune, o), err));
         if (!is_float_output(tune, o))
             continue;
         const size_t n = ldnq_tensor_count(values[o]);

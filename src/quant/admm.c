@@ -372,9 +372,8 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
         if (i > 0 && i % admm->pace.bucket == 0) {
             admm->rho *= admm->pace.growth;
             admm->ratio = 1 / admm->pace.growth;
-        }
-        if (i > 0 && i % admm->pace.bucket == 0)
             ldnq_pool_run(admm->pool, admm->problem->groups, factor_group, admm);
+        }
         admm->judging = (i + 1) % admm->pace.judge_every == 0;
         ldnq_pool_run(admm->pool, admm->pieces, x_chunk, admm);
         for (int turn = 0; !admm->alone && turn < TURNS; turn++)

@@ -39,6 +39,36 @@ static inline struct ldnq_graph *build_network(void)
     return graph;
 }
 
+static inline struct ldnq_graph *build_prepared(void)
+{
+    struct ldnq_graph *graph = build_network();
+    assert_ok(ldnq_passes_run(graph, &err));
+    return graph;
+}
+
+/* Two convolutions of one weight. The passes have not run. */
+static inline struct ldnq_graph *build_sharing(struct ldnq_value **weight)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    *weight = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
+    struct ldnq_value *a = NODE(graph, "Conv", "a", x, *weight);
+    build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), *weight));
+    return graph;
+}
+
+/* A convolution whose largest channel alone is given. */
+static inline struct ldnq_graph *build_without_float_output(void)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "a", x, build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1));
+    build_output(graph, NODE(graph, "ArgMax", "top", a));
+    assert_ok(ldnq_passes_run(graph, &err));
+    return graph;
+}
+
 /* ---- a set of samples in a file ------------------------------------------------------- */
 
 static char folder[64], data_path[96];
@@ -97,8 +127,7 @@ static inline enum ldnq_status quantize(struct ldnq_graph *graph,
 static inline struct ldnq_graph *quantized(const struct ldnq_quantize_options *options,
                                     struct ldnq_quantization **result)
 {
-    struct ldnq_graph *graph = build_network();
-    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_graph *graph = build_prepared();
     assert_ok(quantize(graph, options, result));
     return graph;
 }

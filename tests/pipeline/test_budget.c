@@ -16,13 +16,6 @@ static struct ldnq_budget budget_of(enum ldnq_budget_unit unit, double amount)
                                  .bits = bits, .count = 3 };
 }
 
-static struct ldnq_graph *prepared(void)
-{
-    struct ldnq_graph *graph = build_network();
-    assert_ok(ldnq_passes_run(graph, &err));
-    return graph;
-}
-
 static enum ldnq_status make(const struct ldnq_graph *graph, const struct ldnq_budget *budget,
                              struct ldnq_plan **plan)
 {
@@ -37,7 +30,7 @@ static enum ldnq_status make(const struct ldnq_graph *graph, const struct ldnq_b
 /* The output's error with one layer's weight and bias in place of the float ones. */
 static double error_of(const struct ldnq_layer_result *result)
 {
-    struct ldnq_graph *graph = prepared();
+    struct ldnq_graph *graph = build_prepared();
     struct ldnq_node *node = graph->nodes[result->layer.place];
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     const struct ldnq_tensor *want = build_run(graph, input);
@@ -52,7 +45,7 @@ static double error_of(const struct ldnq_layer_result *result)
 static void errors_should_be_those_of_the_output_with_one_layer_quantized(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = prepared();
+    struct ldnq_graph *graph = build_prepared();
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
     struct ldnq_plan *plan;
     assert_ok(make(graph, &budget, &plan));
@@ -99,7 +92,7 @@ static void cost_should_stay_within_the_budget_in_each_unit(void **state)
     };
     struct ldnq_quantization *result;
     const struct ldnq_quantize_options options = options_of("int8", "rtn");
-    struct ldnq_graph *graph = prepared(), *other = quantized(&options, &result);
+    struct ldnq_graph *graph = build_prepared(), *other = quantized(&options, &result);
     double last = INFINITY;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct ldnq_budget budget = budget_of(cases[i].unit, cases[i].amount);
@@ -120,7 +113,7 @@ static void cost_should_stay_within_the_budget_in_each_unit(void **state)
 static void making_should_leave_the_graph_alone(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = prepared();
+    struct ldnq_graph *graph = build_prepared();
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     const struct ldnq_tensor *before = build_run(graph, input);
@@ -135,7 +128,7 @@ static void making_should_leave_the_graph_alone(void **state)
 static void too_small_a_budget_should_be_refused_with_the_least(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = prepared();
+    struct ldnq_graph *graph = build_prepared();
     struct ldnq_plan *plan;
     struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 1.9);
     assert_fails(make(graph, &budget, &plan), LDNQ_USAGE, "1.9 bits is too small: the least is 2");
@@ -177,7 +170,7 @@ static void an_entry_that_chooses_no_layer_should_be_refused(void **state)
     const struct ldnq_plan_entry entry = { "conv9", ldnq_codebook_find("int8") };
     options.plan = &entry;
     options.plan_count = 1;
-    struct ldnq_graph *graph = prepared();
+    struct ldnq_graph *graph = build_prepared();
     assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "'conv9' matches no layer");
     build_free(graph);
 }
@@ -185,11 +178,8 @@ static void an_entry_that_chooses_no_layer_should_be_refused(void **state)
 static void layers_that_share_a_weight_should_be_one_entry(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
-    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
-    struct ldnq_value *a = NODE(graph, "Conv", "a", x, w);
-    build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w));
+    struct ldnq_value *w;
+    struct ldnq_graph *graph = build_sharing(&w);
     assert_ok(ldnq_passes_run(graph, &err));
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
     struct ldnq_plan *plan;
@@ -208,12 +198,7 @@ static void layers_that_share_a_weight_should_be_one_entry(void **state)
 static void without_a_float_output_there_should_be_no_plan(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
-    struct ldnq_value *a =
-        NODE(graph, "Conv", "a", x, build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1));
-    build_output(graph, NODE(graph, "ArgMax", "top", a));
-    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_graph *graph = build_without_float_output();
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
     struct ldnq_plan *plan;
     assert_fails(make(graph, &budget, &plan), LDNQ_UNSUPPORTED, "no output is a float");

@@ -9,8 +9,7 @@ static void output_error_should_be_that_of_the_quantized_graph(void **state)
 {
     (void)state;
     struct ldnq_quantization *result;
-    struct ldnq_graph *whole = build_network();
-    assert_ok(ldnq_passes_run(whole, &err));
+    struct ldnq_graph *whole = build_prepared();
     struct ldnq_tensor *input = build_tensor(whole->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     for (int lambda = 0; lambda < 2; lambda++) {
         struct ldnq_quantize_options options = options_of("ternary", "best");
@@ -36,12 +35,7 @@ static void outputs_should_be_averaged(void **state)
 static void without_a_float_output_there_should_be_no_error(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
-    struct ldnq_value *a =
-        NODE(graph, "Conv", "a", x, build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1));
-    build_output(graph, NODE(graph, "ArgMax", "top", a));
-    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_graph *graph = build_without_float_output();
     struct ldnq_quantization *result;
     const struct ldnq_quantize_options options = options_of("int8", "rtn");
     assert_ok(quantize(graph, &options, &result));

@@ -38,8 +38,7 @@ static void quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_a
 {
     (void)state;
     struct ldnq_quantization *result;
-    struct ldnq_graph *whole = build_network();
-    assert_ok(ldnq_passes_run(whole, &err));
+    struct ldnq_graph *whole = build_prepared();
     struct ldnq_tensor *input = build_tensor(whole->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     struct ldnq_tensor *want = build_run(whole, input);
     struct ldnq_quantize_options options = options_of("int8", "admm-paper");
@@ -107,8 +106,7 @@ static void patterns_without_a_layer_should_be_refused(void **state)
     static const char *const wrong[] = { "nowhere*" }, *const all[] = { "*" };
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("int4", "rtn");
-    struct ldnq_graph *graph = build_network();
-    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_graph *graph = build_prepared();
     options.skip = wrong;
     options.skip_count = 1;
     assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "--skip 'nowhere*'");
@@ -126,11 +124,8 @@ static void patterns_without_a_layer_should_be_refused(void **state)
 static void a_weight_read_twice_in_one_role_should_keep_one_set_of_codes(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
-    struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
-    struct ldnq_value *a = NODE(graph, "Conv", "a", x, w);
-    build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w));
+    struct ldnq_value *w;
+    struct ldnq_graph *graph = build_sharing(&w);
     build_output(graph, NODE(graph, "Abs", "other", w));
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_quantization *result;
@@ -263,8 +258,7 @@ static void a_full_disk_should_be_told_with_its_folder(void **state)
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("int4", "rtn");
     struct rlimit limit, small;
-    struct ldnq_graph *graph = build_network();
-    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_graph *graph = build_prepared();
     options.max_bytes = 1;
     setenv("TMPDIR", folder, 1);
     void (*before)(int) = signal(SIGXFSZ, SIG_IGN);

@@ -75,8 +75,7 @@ static void the_graph_should_be_left_with_what_was_best(void **state)
     (void)state;
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = tuned("ternary", 25, true);
-    struct ldnq_graph *graph = quantized(&options, &result), *whole = build_network();
-    assert_ok(ldnq_passes_run(whole, &err));
+    struct ldnq_graph *graph = quantized(&options, &result), *whole = build_prepared();
     struct ldnq_samples *samples = open_samples(graph);
     struct ldnq_tune_data data;
     struct ldnq_tensor **inputs;

@@ -3,7 +3,6 @@
 import time
 
 import numpy as np
-import onnx
 import pytest
 
 import quantized
@@ -15,10 +14,6 @@ MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
 # From rounding, as the better solvers leave next to nothing to learn here.
 LEARN = ["--solver", "rtn", "--lambda", 0, "--augment", 2, "--distill", 40, "--refine"]
-
-
-def metadata(path):
-    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
 
 def top1(path):
@@ -43,7 +38,7 @@ def test_distillation_should_bring_the_output_nearer(learned, tmp_path):
 def test_distilled_file_should_be_valid_and_say_how_it_was_made(learned, tmp_path):
     out, _ = learned
     quantized.assert_valid(MODEL, out, support.random_feeds(MODEL), tmp_path)
-    assert " distill=40 refine=on augment=2 seed=" in metadata(out)["ldnq.options"]
+    assert " distill=40 refine=on augment=2 seed=" in support.metadata(out)["ldnq.options"]
 
 
 @pytest.mark.parametrize("options", [["--threads", 1], ["--max-mem", "1M"]])
@@ -84,10 +79,10 @@ def test_effort_should_decide_what_the_line_leaves_open(effort, copies, tmp_path
     out = tmp_path / "q.onnx"
     said = quantized.quantize(MODEL, out, CALIB, "--effort", effort)
     assert said["solver"] == "best" and said["distillation"] is None
-    assert f" augment={copies} " in metadata(out)["ldnq.options"] + " "
+    assert f" augment={copies} " in support.metadata(out)["ldnq.options"] + " "
     said = quantized.quantize(MODEL, out, CALIB, "--effort", effort, "--solver", "cd",
                               "--augment", 3)
-    assert said["solver"] == "cd" and " augment=3 " in metadata(out)["ldnq.options"]
+    assert said["solver"] == "cd" and " augment=3 " in support.metadata(out)["ldnq.options"]
 
 
 def test_augmented_samples_should_be_more_to_fit_on(tmp_path):
