@@ -29,9 +29,10 @@ struct ldnq_emit_choice {
 };
 
 /* Before any work is done: chooses the codes' type, and raises the model's opset
- * as far as that needs. `widest` is the codebook with the most bits of those in use. auto takes the narrowest type that the codes fit and that
- * the opset has: int8 from opset 10, int4 from 21, int2 from 25; scales a channel
- * need 13. A storage that is asked for by name raises the opset instead. The
+ * as far as that needs. `widest` is the codebook with the most bits of those in
+ * use. auto takes the narrowest type that the codes fit and that the opset has: int8
+ * from opset 10, int4 from 21, int2 from 25; scales a channel need 13, scales a block
+ * 21. A storage that is asked for by name raises the opset instead. The
  * model's graph must be imported after this.
  * Errors: USAGE (codes that do not fit the storage), UNSUPPORTED (nodes that
  * can't be brought to the opset: all of them; the model is then unchanged). */

@@ -20,6 +20,7 @@ struct ldnq_layer {
     size_t groups, outputs, inputs;
     bool transposed;  /* the weight lies in memory as (K, M) */
     size_t taps;      /* not 0: it lies as (K/taps, M, taps) */
+    size_t kernel;    /* neighbours among the K inputs that are of one input channel */
     int channel_axis; /* of the weight tensor */
     size_t weight_input;
     const struct ldnq_tensor *weight; /* NULL when it is not constant */
@@ -71,6 +72,9 @@ struct ldnq_quantize_options {
     const struct ldnq_plan_entry *plan;
     size_t plan_count;
     enum ldnq_granularity granularity;
+    /* Per block: so many input channels share a scale, at each place of a kernel, as
+     * ONNX's block_size has it. Layers with fewer get one scale a channel. */
+    size_t block;
     const struct ldnq_solver *solver;
     struct ldnq_solver_options solver_options;
     /* How much of the error of the layers in front a layer makes up for: 0 aims at the
@@ -104,7 +108,11 @@ struct ldnq_layer_result {
     const struct ldnq_layer_result *shared;
     const struct ldnq_codebook *codebook;
     const int8_t *codes;            /* as many as the weight has elements */
-    const float *scales;            /* a channel, G*M; all the same per tensor */
+    const float *scales; /* (G*M, S) by channel and block; all the same per tensor */
+    /* As in quant.h; NULL where S is 1. */
+    const uint32_t *segment;
+    size_t segments;
+    size_t block; /* as in the options; 0 where S is 1 */
     const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
     const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
     struct ldnq_tensor *weight;     /* codes times scales: what the graph computes with */
@@ -126,6 +134,12 @@ struct ldnq_layer_result {
     size_t varying, rank;
     double seconds, solver_seconds; /* of the layer, statistics and all, and of its solver */
 };
+
+/* How many scales each of its channels has: S. */
+static inline size_t ldnq_layer_row_scales(const struct ldnq_layer_result *result)
+{
+    return result->segment ? result->segments : 1;
+}
 
 /* The smallest and the largest of a layer's scales. */
 void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high);

@@ -37,6 +37,7 @@ int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value
 enum ldnq_granularity {
     LDNQ_PER_TENSOR,  /* one scale a weight */
     LDNQ_PER_CHANNEL, /* one scale an output channel */
+    LDNQ_PER_BLOCK,   /* several scales an output channel, each for a part of its inputs */
 };
 
 /* ---- a layer's problem and what a solver makes of it ---------------------------- */
@@ -50,12 +51,16 @@ struct ldnq_layer_problem {
     const float *bias;  /* (G, M) */
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
+    /* Per block: which of a row's S scales input k takes, all of 0 .. S-1 in use. NULL
+     * else, and S is 1. */
+    const uint32_t *segment; /* (K) */
+    size_t segments;         /* S */
 };
 
 /* Buffers are the caller's; solve fills them in. */
 struct ldnq_layer_solution {
     int8_t *codes; /* (G, M, K) */
-    float *scales; /* (G, M), > 0; all the same per tensor */
+    float *scales; /* (G, M, S), > 0; all the same per tensor */
     float *bias;   /* (G, M); NULL without */
     double error_start; /* objective of the solver's start, relative to that of G = 0 */
     double error;       /* of the solution, the same measure; never above error_start */
@@ -89,9 +94,10 @@ struct ldnq_solver {
     const char *name;    /* as in --solver */
     const char *summary; /* for --help */
     bool fits_bias; /* sets the bias to the best one; else it stays the problem's */
+    bool blocks;    /* can give a row several scales (LDNQ_PER_BLOCK) */
     /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
      * problem, an objective beyond a double), NOMEM, USAGE (an option out of
-     * range). Scratch memory is the solver's own and released. */
+     * range, blocks where `blocks` is false). Scratch memory is the solver's own and released. */
     enum ldnq_status (*solve)(const struct ldnq_layer_problem *problem,
                               const struct ldnq_solver_options *options, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);

@@ -9,6 +9,8 @@ static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
 static const size_t effort_copies[] = { 1, 2, 4 };
 
 #define DEFAULT_CODEBOOK "ternary"
+#define DEFAULT_BLOCK 32
+#define LEAST_BLOCK 16
 
 /* ---- names ---------------------------------------------------------------------------- */
 
@@ -77,12 +79,32 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
     return choose_solver(settings->solver, options, err);
 }
 
+/* The size is what runtimes take: a power of two from 16 on. */
+static enum ldnq_status choose_block(const struct cli_settings *settings,
+                                     struct ldnq_quantize_options *options,
+                                     struct ldnq_error *err)
+{
+    const size_t size = settings->block_size;
+    if (options->granularity != LDNQ_PER_BLOCK)
+        return size ? ldnq_fail(err, LDNQ_USAGE, "quantize: --block-size goes with --granularity "
+                                "block")
+                    : LDNQ_OK;
+    options->block = size ? size : DEFAULT_BLOCK;
+    if (options->block < LEAST_BLOCK || (options->block & (options->block - 1)) != 0)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --block-size %zu is no power of two from %d "
+                         "on; use 16, 32, 64, 128 or more", size, LEAST_BLOCK);
+    if (!options->solver->blocks)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: the solver '%s' has one scale a channel, not "
+                         "one a block; use best, cd, gptq, mse or rtn", options->solver->name);
+    return LDNQ_OK;
+}
+
 static enum ldnq_status choose_words(const struct cli_settings *settings,
                                      struct ldnq_quantize_options *options,
                                      struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     /* In the order of enum ldnq_granularity and enum ldnq_storage. */
-    static const char *const granularities[] = { "tensor", "channel", NULL };
+    static const char *const granularities[] = { "tensor", "channel", "block", NULL };
     static const char *const storages[] = { "auto", "int8", "int4", "int2", NULL };
     static const char *const rhos[] = { "mean", "first", NULL };
     int granularity, storage, rho_from;
@@ -91,6 +113,7 @@ static enum ldnq_status choose_words(const struct cli_settings *settings,
     LDNQ_TRY(find_name("quantize: --storage", settings->storage, storages, &storage, err));
     LDNQ_TRY(find_name("quantize: --rho-from", settings->rho_from, rhos, &rho_from, err));
     options->granularity = (enum ldnq_granularity)granularity;
+    LDNQ_TRY(choose_block(settings, options, err));
     options->solver_options.rho_from_first = rho_from == 1;
     emit->storage = (enum ldnq_storage)storage;
     return LDNQ_OK;

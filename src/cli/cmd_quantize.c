@@ -103,6 +103,8 @@ static void describe_options(const struct job *job, char *data, size_t size)
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
                    "storage=%s", weights_name(job->result), s->granularity, job->options.solver->name,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
+    if (job->options.block)
+        ldnq_text_item(&text, " ", "block-size=%zu", job->options.block);
     if (job->result->tune.held_out)
         ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->tune.steps,
                        tune->learn_codes ? "on" : "off");
@@ -356,7 +358,8 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--solver",
+    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--block-size",
+    "--solver",
     "--rho", "--rho-from", "--lambda",
     "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",

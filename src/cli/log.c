@@ -20,6 +20,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
            cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
            cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
+           cJSON_AddNumberToObject(item, "block_size", (double)result->block) &&
            cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", result->lambda) &&

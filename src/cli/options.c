@@ -43,8 +43,12 @@ static const struct option table[] = {
     { "--plan", NULL, TEXT, AT(plan), "FILE.json",
       "each layer's codebook, after its name; layers that it does not name get "
       "--weights. With --budget it is written, else read" },
-    { "--granularity", NULL, TEXT, AT(granularity), "tensor|channel",
-      "one scale a weight, or one an output channel [channel]" },
+    { "--granularity", NULL, TEXT, AT(granularity), "tensor|channel|block",
+      "one scale a weight, one an output channel, or several along its inputs, for "
+      "--block-size of them each (opset 21) [channel]" },
+    { "--block-size", NULL, COUNT, AT(block_size), "N",
+      "input channels that share a scale: 16, 32, 64 ...; a layer with fewer has one "
+      "scale an output channel [32]" },
     { "--solver", NULL, TEXT, AT(solver), "NAME",
       "best (admm and gptq with coordinate descent), admm (a penalty that grows), cd "
       "(gptq with descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "

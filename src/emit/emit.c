@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "onnx/edit.h"
+#include "pipeline/matrices.h"
 
 struct emitter {
     struct ldnq_model *model;
@@ -57,15 +58,44 @@ static enum ldnq_status add_codes(struct emitter *emitter, const struct ldnq_lay
     return ldnq_edit_add_initializer(emitter->model, *name, &codes, err);
 }
 
+/* Of the weight as it is stored: where its input channels are. */
+static int input_axis(const struct ldnq_layer *layer)
+{
+    return layer->transposed ? 1 : 1 - layer->channel_axis;
+}
+
+/* The scales of blocks lie as the weight does, with blocks in place of its inputs. */
+static enum ldnq_status arrange_blocks(struct emitter *emitter,
+                                       const struct ldnq_layer_result *result,
+                                       struct ldnq_tensor *scales, struct ldnq_error *err)
+{
+    struct ldnq_layer blocks = result->layer;
+    const size_t rows = ldnq_layer_rows(&blocks), segments = result->segments;
+    blocks.transposed = false; /* as add_codes does */
+    blocks.inputs = segments;
+    float *to = ldnq_arena_alloc(emitter->arena, rows * segments, sizeof *to, err);
+    if (!to)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t s = 0; s < segments; s++)
+            to[ldnq_layer_element(&blocks, row, s)] = result->scales[row * segments + s];
+    scales->data = to;
+    scales->shape = result->layer.weight->shape;
+    if (result->layer.transposed)
+        scales->shape.dim[0] = (int64_t)rows;
+    scales->shape.dim[input_axis(&result->layer)] = (int64_t)(segments / result->layer.kernel);
+    return LDNQ_OK;
+}
+
 static enum ldnq_status add_scales(struct emitter *emitter, const struct ldnq_layer_result *result,
                                    const char **name, struct ldnq_error *err)
 {
-    bool per_channel = emitter->quantization->granularity == LDNQ_PER_CHANNEL;
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT, .data = (void *)result->scales };
-    if (per_channel)
-        scales.shape = (struct ldnq_shape){
-            .rank = 1, .dim = { (int64_t)(result->layer.groups * result->layer.outputs) }
-        };
+    if (result->block)
+        LDNQ_TRY(arrange_blocks(emitter, result, &scales, err));
+    else if (emitter->quantization->granularity != LDNQ_PER_TENSOR)
+        scales.shape = (struct ldnq_shape){ .rank = 1,
+                                            .dim = { (int64_t)ldnq_layer_rows(&result->layer) } };
     LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_scale", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
 }
@@ -93,9 +123,15 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
     const char *inputs[2], *output;
     LDNQ_TRY(add_codes(emitter, result, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, result, &inputs[1], err));
-    struct ldnq_edit_int_attr axis = { "axis", layer->transposed ? 0 : layer->channel_axis };
-    size_t attrs = emitter->quantization->granularity == LDNQ_PER_CHANNEL ? 1 : 0;
-    LDNQ_TRY(insert(emitter, result, "DequantizeLinear", inputs, 2, "_dequantized", &axis, attrs,
+    const int channel_axis = layer->transposed ? 0 : layer->channel_axis;
+    const struct ldnq_edit_int_attr attrs[] = {
+        { "axis", result->block ? input_axis(layer) : channel_axis },
+        { "block_size", (int64_t)result->block },
+    };
+    size_t count = emitter->quantization->granularity == LDNQ_PER_TENSOR ? 0 : 1;
+    if (result->block)
+        count = 2;
+    LDNQ_TRY(insert(emitter, result, "DequantizeLinear", inputs, 2, "_dequantized", attrs, count,
                     &output, err));
     /* Without perm the axes are reversed. */
     if (layer->transposed)

@@ -18,6 +18,7 @@ static const struct storage_type {
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
 #define OPSET_OF_AXIS 13
+#define OPSET_OF_BLOCKS 21
 
 static const struct storage_type *narrowest(unsigned bits, int opset)
 {
@@ -54,8 +55,10 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
                          "knows, %d", ldnq_model_path(model), opset, LDNQ_OPSET_LATEST);
     if (options->opset > opset)
         opset = options->opset;
-    if (granularity == LDNQ_PER_CHANNEL && opset < OPSET_OF_AXIS)
+    if (granularity != LDNQ_PER_TENSOR && opset < OPSET_OF_AXIS)
         opset = OPSET_OF_AXIS;
+    if (granularity == LDNQ_PER_BLOCK && opset < OPSET_OF_BLOCKS)
+        opset = OPSET_OF_BLOCKS;
     const struct storage_type *type = named_or_narrowest(options->storage, widest->bits, opset);
     if (type->bits < widest->bits)
         return ldnq_fail(err, LDNQ_USAGE, "codes of '%s' do not fit %s; use --storage auto",

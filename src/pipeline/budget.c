@@ -123,8 +123,9 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
             continue;
         }
         p->row[i] = plan->count;
-        p->scales[plan->count] = (double)ldnq_layer_rows(&at->layer);
-        p->weights[plan->count] = p->scales[plan->count] * (double)at->layer.inputs;
+        const size_t rows = ldnq_layer_rows(&at->layer);
+        p->scales[plan->count] = (double)(rows * ldnq_layer_row_scales(at));
+        p->weights[plan->count] = (double)(rows * at->layer.inputs);
         if (p->options->granularity == LDNQ_PER_TENSOR)
             p->scales[plan->count] = 1;
         plan->weights += p->weights[plan->count];
@@ -138,6 +139,7 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
 {
     const struct ldnq_quantize_options options = {
         .codebook = p->budget->codebooks[p->choice], .granularity = p->options->granularity,
+        .block = p->options->block,
         .solver = ldnq_solver_find(SOLVER), .solver_options = p->options->solver_options,
         .seed = p->options->seed, .skip = p->options->skip, .skip_count = p->options->skip_count,
         .only = p->options->only, .only_count = p->options->only_count,

@@ -49,6 +49,9 @@ static void take_view(struct ldnq_layer *layer, const struct ldnq_layer_view *vi
     layer->transposed = view->transposed;
     layer->taps = view->taps;
     layer->channel_axis = view->channel_axis;
+    layer->kernel = 1;
+    for (int i = 2; i < layer->weight->shape.rank; i++)
+        layer->kernel *= (size_t)layer->weight->shape.dim[i];
     layer->bias_factor = view->bias_factor;
 }
 
@@ -161,8 +164,10 @@ bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
 
 void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high)
 {
+    const size_t rows = result->layer.groups * result->layer.outputs;
+    const size_t count = rows * ldnq_layer_row_scales(result);
     *low = *high = result->scales[0];
-    for (size_t i = 1; i < result->layer.groups * result->layer.outputs; i++) {
+    for (size_t i = 1; i < count; i++) {
         *low = result->scales[i] < *low ? result->scales[i] : *low;
         *high = result->scales[i] > *high ? result->scales[i] : *high;
     }

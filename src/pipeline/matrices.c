@@ -1,11 +1,34 @@
 #include "pipeline/matrices.h"
 
+#include "base/size.h"
+
 size_t ldnq_layer_element(const struct ldnq_layer *layer, size_t row, size_t k)
 {
     if (layer->taps)
         return (k / layer->taps * layer->outputs + row) * layer->taps + k % layer->taps;
     return layer->transposed ? k * (layer->groups * layer->outputs) + row
                              : row * layer->inputs + k;
+}
+
+/* Inputs lie channel by channel, each with its kernel's places. */
+enum ldnq_status ldnq_layer_split(struct ldnq_layer_result *result,
+                                  const struct ldnq_quantize_options *options,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t inputs = result->layer.inputs, kernel = result->layer.kernel;
+    const size_t channels = kernel ? inputs / kernel : 0, block = options->block;
+    if (options->granularity != LDNQ_PER_BLOCK || channels < block ||
+        (channels == block && kernel == 1))
+        return LDNQ_OK;
+    uint32_t *segment = ldnq_arena_alloc(arena, inputs, sizeof *segment, err);
+    if (!segment)
+        return LDNQ_NOMEM;
+    for (size_t k = 0; k < inputs; k++)
+        segment[k] = (uint32_t)(k / (block * kernel) * kernel + k % kernel);
+    result->segment = segment;
+    result->segments = ldnq_size_ceil_div(channels, block) * kernel;
+    result->block = block;
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_matrices_init(struct ldnq_matrices *m, const struct ldnq_layer *layer,
@@ -37,7 +60,7 @@ enum ldnq_status ldnq_layer_place(struct ldnq_layer_result *result, struct ldnq_
     for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
         for (size_t k = 0; k < layer->inputs; k++) {
             size_t at = ldnq_layer_element(layer, row, k);
-            data[at] = result->scales[row] * (float)result->codes[at];
+            data[at] = result->scales[ldnq_layer_scale(result, row, k)] * (float)result->codes[at];
         }
     layer->node->inputs[layer->weight_input]->constant = result->weight;
     if (result->bias)

@@ -12,6 +12,18 @@ static inline size_t ldnq_layer_rows(const struct ldnq_layer *layer)
     return layer->groups * layer->outputs;
 }
 
+/* Which of the result's scales the element takes. */
+static inline size_t ldnq_layer_scale(const struct ldnq_layer_result *result, size_t row, size_t k)
+{
+    return result->segment ? row * result->segments + result->segment[k] : row;
+}
+
+/* Says where the blocks of the layer are, if the options ask for blocks and it has more
+ * than one a row. Errors: NOMEM. */
+enum ldnq_status ldnq_layer_split(struct ldnq_layer_result *result,
+                                  const struct ldnq_quantize_options *options,
+                                  struct ldnq_arena *arena, struct ldnq_error *err);
+
 struct ldnq_matrices {
     float *weight, *bias; /* (G, M, K) and (G, M); the bias as the layer adds it */
     int8_t *codes;        /* (G, M, K), zeroed */

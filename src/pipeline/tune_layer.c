@@ -48,7 +48,9 @@ static void start_latents(struct ldnq_tune_layer *layer)
             double low, high;
             cell_of(layer->codebook, index_of(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
-            const double exact = (double)weight[at] / (double)layer->scales[row];
+            const double exact =
+                (double)weight[at] /
+                (double)layer->scales[ldnq_layer_scale(layer->result, row, k)];
             layer->latent.value[at] =
                 clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
         }
@@ -74,14 +76,16 @@ static enum ldnq_status init_weight(struct ldnq_tune_layer *layer, bool learns_c
     const struct ldnq_layer_result *result = layer->result;
     layer->codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
     layer->best_codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
-    layer->scales = ldnq_arena_alloc(arena, layer->rows, sizeof *layer->scales, err);
-    layer->best_scales = ldnq_arena_alloc(arena, layer->rows, sizeof *layer->scales, err);
-    if (!layer->codes || !layer->best_codes || !layer->scales || !layer->best_scales)
+    layer->scales = ldnq_arena_alloc(arena, layer->scale_count, sizeof *layer->scales, err);
+    layer->best_scales = ldnq_arena_alloc(arena, layer->scale_count, sizeof *layer->scales, err);
+    layer->sums = ldnq_arena_alloc(arena, layer->scale_count, sizeof *layer->sums, err);
+    if (!layer->codes || !layer->best_codes || !layer->scales || !layer->best_scales ||
+        !layer->sums)
         return LDNQ_NOMEM;
     memcpy(layer->codes, result->codes, layer->elements * sizeof *layer->codes);
-    memcpy(layer->scales, result->scales, layer->rows * sizeof *layer->scales);
+    memcpy(layer->scales, result->scales, layer->scale_count * sizeof *layer->scales);
     layer->first_scale = result->scales;
-    LDNQ_TRY(ldnq_adam_init(&layer->scale, layer->scale_count, arena, err));
+    LDNQ_TRY(ldnq_adam_init(&layer->scale, layer->one_scale ? 1 : layer->scale_count, arena, err));
     if (!learns_codes)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_adam_init(&layer->latent, layer->elements, arena, err));
@@ -111,7 +115,8 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
     const size_t rows = ldnq_layer_rows(&result->layer);
     *layer = (struct ldnq_tune_layer){
         .result = result, .codebook = codebook, .owner = owner, .rows = rows,
-        .elements = rows * result->layer.inputs, .scale_count = one_scale ? 1 : rows,
+        .elements = rows * result->layer.inputs, .one_scale = one_scale,
+        .scale_count = rows * ldnq_layer_row_scales(result),
         .deviation = result->deviation,
     };
     if (owner == layer)
@@ -128,17 +133,18 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
 
 static void add_weight(const struct ldnq_layer *from, struct ldnq_tune_layer *to, const float *g)
 {
-    for (size_t row = 0; row < to->rows; row++) {
-        double sum = 0;
+    memset(to->sums, 0, to->scale_count * sizeof *to->sums);
+    for (size_t row = 0; row < to->rows; row++)
         for (size_t k = 0; k < from->inputs; k++) {
             const size_t at = ldnq_layer_element(from, row, k);
-            sum += (double)g[at] * to->codes[at];
+            const size_t scale = ldnq_layer_scale(to->result, row, k);
+            to->sums[scale] += (double)g[at] * to->codes[at];
             if (to->latent.count)
-                to->latent.gradient[at] += g[at] * to->scales[row];
+                to->latent.gradient[at] += g[at] * to->scales[scale];
         }
-        to->scale.gradient[to->scale_count == 1 ? 0 : row] +=
-            (float)(sum * (double)to->first_scale[row]);
-    }
+    for (size_t i = 0; i < to->scale_count; i++)
+        to->scale.gradient[to->one_scale ? 0 : i] +=
+            (float)(to->sums[i] * (double)to->first_scale[i]);
 }
 
 void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor *weight,
@@ -156,15 +162,17 @@ static void write_weight(struct ldnq_tune_layer *layer)
 {
     const struct ldnq_layer *of = &layer->result->layer;
     float *data = layer->result->weight->data;
-    for (size_t row = 0; row < layer->rows; row++) {
-        float *s = &layer->scale.value[layer->scale_count == 1 ? 0 : row];
+    for (size_t i = 0; i < layer->scale_count; i++) {
+        float *s = &layer->scale.value[layer->one_scale ? 0 : i];
         *s = *s < LEAST_FACTOR - 1 ? LEAST_FACTOR - 1 : *s;
-        layer->scales[row] = fmaxf(layer->first_scale[row] * (1 + *s), FLT_MIN);
+        layer->scales[i] = fmaxf(layer->first_scale[i] * (1 + *s), FLT_MIN);
+    }
+    for (size_t row = 0; row < layer->rows; row++)
         for (size_t k = 0; k < of->inputs; k++) {
             const size_t at = ldnq_layer_element(of, row, k);
-            data[at] = layer->scales[row] * (float)layer->codes[at];
+            data[at] = layer->scales[ldnq_layer_scale(layer->result, row, k)] *
+                       (float)layer->codes[at];
         }
-    }
 }
 
 void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
@@ -192,7 +200,7 @@ void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer)
 {
     if (layer->owner == layer) {
         memcpy(layer->best_codes, layer->codes, layer->elements * sizeof *layer->codes);
-        memcpy(layer->best_scales, layer->scales, layer->rows * sizeof *layer->scales);
+        memcpy(layer->best_scales, layer->scales, layer->scale_count * sizeof *layer->scales);
     }
     if (layer->bias.count)
         memcpy(layer->bias_best->data, layer->bias_now->data, layer->rows * sizeof(float));

@@ -20,6 +20,8 @@ struct ldnq_tune_layer {
     const struct ldnq_codebook *codebook;
     struct ldnq_tune_layer *owner; /* of codes and scales: itself, or the one it shares them with */
     size_t rows, elements, scale_count;
+    bool one_scale; /* all are the same, and stay so */
+    double *sums;   /* (scale_count) scratch */
     struct ldnq_adam scale, bias, latent; /* count 0: not learned */
     const float *first_scale, *first_bias, *deviation;
     /* What the graph computes with now, and the best so far. */

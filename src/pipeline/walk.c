@@ -92,13 +92,17 @@ static struct ldnq_layer_problem problem_of(const struct walk *walk,
                                             const struct ldnq_layer *layer,
                                             const struct ldnq_matrices *m)
 {
+    const struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
+    enum ldnq_granularity granularity = walk->run->options->granularity;
+    if (granularity == LDNQ_PER_BLOCK && !result->segment)
+        granularity = LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
         .groups = layer->groups, .outputs = layer->outputs, .inputs = layer->inputs,
         .weight = m->weight, .gram = walk->moments.statistics.gram,
         .mean = layer->bias ? walk->moments.statistics.mean : NULL,
         .bias = layer->bias ? m->bias : NULL,
-        .codebook = walk->run->result->layers[walk->at].codebook,
-        .granularity = walk->run->options->granularity,
+        .codebook = result->codebook,
+        .granularity = granularity, .segment = result->segment, .segments = result->segments,
     };
 }
 
@@ -108,14 +112,14 @@ static enum ldnq_status keep(struct walk *walk, struct ldnq_layer_result *result
     const struct ldnq_layer *layer = &result->layer;
     size_t rows = ldnq_layer_rows(layer);
     int8_t *codes = ldnq_arena_alloc(walk->run->arena, rows * layer->inputs, sizeof *codes, err);
-    float *scales = ldnq_arena_alloc(walk->run->arena, rows, sizeof *scales, err);
+    const size_t count = rows * ldnq_layer_row_scales(result);
+    float *scales = ldnq_arena_alloc(walk->run->arena, count, sizeof *scales, err);
     if (!codes || !scales)
         return LDNQ_NOMEM;
-    for (size_t row = 0; row < rows; row++) {
-        scales[row] = solution->scales[row];
+    memcpy(scales, solution->scales, count * sizeof *scales);
+    for (size_t row = 0; row < rows; row++)
         for (size_t k = 0; k < layer->inputs; k++)
             codes[ldnq_layer_element(layer, row, k)] = solution->codes[row * layer->inputs + k];
-    }
     result->codes = codes;
     result->scales = scales;
     result->error_start = solution->error_start;
@@ -178,7 +182,8 @@ static void share(const struct walk *walk, struct ldnq_layer_result *result,
         for (size_t k = 0; k < layer->inputs; k++)
             solution->codes[row * layer->inputs + k] =
                 shared->codes[ldnq_layer_element(layer, row, k)];
-    memcpy(solution->scales, shared->scales, ldnq_layer_rows(layer) * sizeof *solution->scales);
+    memcpy(solution->scales, shared->scales,
+           ldnq_layer_rows(layer) * ldnq_layer_row_scales(result) * sizeof *solution->scales);
     if (problem->bias)
         memcpy(solution->bias, problem->bias, ldnq_layer_rows(layer) * sizeof *solution->bias);
     result->shared = shared;
@@ -215,10 +220,13 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
 {
     struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
     const struct ldnq_layer *layer = &result->layer;
+    const size_t rows = ldnq_layer_rows(layer);
+    LDNQ_TRY(ldnq_layer_split(result, walk->run->options, walk->run->arena, err));
     struct ldnq_layer_problem problem = problem_of(walk, layer, &walk->matrices);
     struct ldnq_layer_solution solution = { .codes = walk->matrices.codes };
-    solution.scales = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.scales, err);
-    solution.bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *solution.bias, err);
+    solution.scales = ldnq_arena_alloc(arena, rows * ldnq_layer_row_scales(result),
+                                       sizeof *solution.scales, err);
+    solution.bias = ldnq_arena_alloc(arena, rows, sizeof *solution.bias, err);
     if (!solution.scales || !solution.bias)
         return LDNQ_NOMEM;
     result->positions = walk->moments.statistics.positions;

@@ -484,6 +484,7 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_problem_check(problem, err));
+    LDNQ_TRY(ldnq_problem_refuse_blocks(problem, "admm", err));
     struct admm admm = {
         .problem = problem, .options = options, .pool = pool, .solution = solution,
         .k = problem->inputs, .count = problem->groups * problem->outputs,

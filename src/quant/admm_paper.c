@@ -515,6 +515,7 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
         return ldnq_fail(err, LDNQ_USAGE, "rho's factor is %g; it must be above 0, e.g. 0.5",
                          options->rho_factor);
     LDNQ_TRY(ldnq_problem_check(problem, err));
+    LDNQ_TRY(ldnq_problem_refuse_blocks(problem, "admm-paper", err));
     struct admm admm = {
         .problem = problem,
         .options = options,

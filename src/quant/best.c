@@ -1,6 +1,6 @@
 /* Several solvers, coordinate descent from what each gives, and the best a channel
- * (a layer, where its channels share a scale). Where a channel has few inputs, a
- * search over all codes follows (exact.h).
+ * (a layer, where its channels share a scale). Where a channel has few inputs, a search
+ * over all codes follows (exact.h).
  *
  * All work on the reduced problem, in which the bias is free; the exact bias comes
  * at the end. */
@@ -37,7 +37,9 @@ static void take_rows(struct best *best, size_t first, size_t count)
     const size_t inputs = best->problem->inputs;
     memcpy(best->solution->codes + first * inputs, best->trial.codes + first * inputs,
            count * inputs);
-    memcpy(best->solution->scales + first, best->trial.scales + first, count * sizeof(float));
+    const size_t scales = ldnq_row_scales(best->problem);
+    memcpy(best->solution->scales + first * scales, best->trial.scales + first * scales,
+           count * scales * sizeof(float));
     memcpy(best->errors + first, best->trial_errors + first, count * sizeof(double));
 }
 
@@ -54,11 +56,37 @@ static void take_better(struct best *best)
             take_rows(best, row, 1);
 }
 
+/* From the last row on, as a row's scales take the place of others' single ones. */
+static void spread_scales(const struct ldnq_layer_problem *problem, float *scales)
+{
+    for (size_t row = problem->groups * problem->outputs; row-- > 0;) {
+        const float scale = scales[row];
+        for (size_t s = 0; s < problem->segments; s++)
+            scales[row * problem->segments + s] = scale;
+    }
+}
+
+/* A solver without blocks gives each channel one scale, from which the descent's start. */
+static enum ldnq_status solve_trial(struct best *best, const struct ldnq_solver *solver,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_layer_problem problem = *best->problem;
+    const bool spread = problem.segment && !solver->blocks;
+    if (spread) {
+        problem.segment = NULL;
+        problem.granularity = LDNQ_PER_CHANNEL;
+    }
+    LDNQ_TRY(solver->solve(&problem, best->options, best->pool, &best->trial, err));
+    if (spread)
+        spread_scales(best->problem, best->trial.scales);
+    return LDNQ_OK;
+}
+
 static enum ldnq_status try_solver(struct best *best, const struct ldnq_solver *solver,
                                    struct ldnq_error *err)
 {
     struct ldnq_layer_solution *trial = &best->trial;
-    LDNQ_TRY(solver->solve(best->problem, best->options, best->pool, trial, err));
+    LDNQ_TRY(solve_trial(best, solver, err));
     LDNQ_TRY(ldnq_descend(best->problem, best->pool, trial->codes, trial->scales,
                           best->trial_errors, err));
     if (trial->iterations > best->solution->iterations)
@@ -75,7 +103,8 @@ static enum ldnq_status allocate(struct best *best, struct ldnq_arena *arena,
     best->errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
     best->trial_errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
     best->trial.codes = ldnq_arena_alloc(arena, rows * best->problem->inputs, 1, err);
-    best->trial.scales = ldnq_arena_alloc(arena, rows, sizeof(float), err);
+    best->trial.scales =
+        ldnq_arena_alloc(arena, rows * ldnq_row_scales(best->problem), sizeof(float), err);
     return best->errors && best->trial_errors && best->trial.codes && best->trial.scales
                ? LDNQ_OK
                : LDNQ_NOMEM;
@@ -166,6 +195,7 @@ const struct ldnq_solver ldnq_solver_best = {
     .name = "best",
     .summary = "admm and gptq, each with coordinate descent; the better a channel",
     .fits_bias = true,
+    .blocks = true,
     .solve = solve_best,
 };
 
@@ -173,5 +203,6 @@ const struct ldnq_solver ldnq_solver_cd = {
     .name = "cd",
     .summary = "gptq, then coordinate descent on codes and scales",
     .fits_bias = true,
+    .blocks = true,
     .solve = solve_cd,
 };

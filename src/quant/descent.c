@@ -1,18 +1,23 @@
 #include "quant/descent.h"
 
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/pool.h"
 #include "base/size.h"
 #include "linalg/blas.h"
+#include "quant/blocks.h"
 #include "quant/problem.h"
+
+/* Of a block's scale, in parts of it: what needs no further turn. */
+#define SMALL_CHANGE 1e-4
 
 /* Inputs whose changes reach the rest of the slope as one product. */
 #define BLOCK 32
 
 struct row {
-    double ww, qw, qq; /* w'Hw, q'Hw, q'Hq */
+    double qw, qq; /* q'Hw, q'Hq */
     bool changed;
 };
 
@@ -22,10 +27,14 @@ struct descent {
     int8_t *codes;
     float *scales;
     size_t k, count, pieces;
-    bool alone; /* a scale a row */
+    bool alone; /* each row has scales of its own */
     double *target; /* (G M, K) H w */
     double *slope;  /* (G M, K) H (a q - w) */
     double *work;   /* (G M, K) */
+    struct ldnq_blocks blocks;
+    double *product; /* (G M, K) with blocks */
+    double *changes; /* (G M, S) with blocks */
+    double *errors;  /* (G M) */
     struct row *rows;
 };
 
@@ -52,7 +61,7 @@ static bool change_input(const struct descent *d, const struct ldnq_piece *piece
     for (size_t r = 0; r < piece->rows; r++) {
         const size_t row = piece->offset + r;
         int8_t *code = &d->codes[row * d->k + input];
-        const double scale = (double)d->scales[row];
+        const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, input)];
         const double best = *code - slope[r] / (scale * curvature);
         const int16_t next = ldnq_codebook_nearest(d->problem->codebook, best);
         change[r] = scale * (next - *code);
@@ -116,10 +125,14 @@ static void weigh_row(const struct descent *d, size_t at)
     row->qq = (qs + qw) / (double)d->scales[at];
 }
 
+static float scale_or(double value, float scale)
+{
+    return value >= (double)FLT_MIN && value <= (double)FLT_MAX ? (float)value : scale;
+}
+
 static float best_scale(double qw, double qq, float scale)
 {
-    const double best = qq > 0 ? qw / qq : 0;
-    return best >= (double)FLT_MIN && best <= (double)FLT_MAX ? (float)best : scale;
+    return scale_or(qq > 0 ? qw / qq : 0, scale);
 }
 
 /* The slope is linear in the scale. */
@@ -131,6 +144,103 @@ static void set_scale(const struct descent *d, size_t at, float scale)
     for (size_t i = 0; i < d->k; i++)
         slope[i] = ratio * (slope[i] + target[i]) - target[i];
     d->scales[at] = scale;
+}
+
+/* ---- scales of blocks ---------------------------------------------------------------- */
+
+/* The block's best change of its scale while the others stay:
+ * -(q_s'slope) / (q_s'H q_s). */
+static double block_change(const struct descent *d, const double *gram, size_t row, size_t s)
+{
+    const uint32_t *order = d->blocks.order;
+    const int8_t *q = d->codes + row * d->k;
+    double curvature = 0, slope = 0;
+    for (size_t i = d->blocks.first[s]; i < d->blocks.first[s + 1]; i++) {
+        const size_t at = order[i];
+        double sum = 0;
+        for (size_t j = d->blocks.first[s]; q[at] && j < d->blocks.first[s + 1]; j++)
+            sum += gram[at * d->k + order[j]] * q[order[j]];
+        curvature += q[at] * sum;
+        slope += q[at] * d->slope[row * d->k + at];
+    }
+    return curvature > 0 ? -slope / curvature : 0;
+}
+
+/* How far to go along p = change_s q_s, at best and at most: no scale may shrink or grow
+ * tenfold at once, which keeps it positive. */
+static double step_length(const struct descent *d, size_t row, const double *p, const double *hp)
+{
+    const size_t segments = d->problem->segments;
+    double slope = 0, curvature = 0;
+    for (size_t i = 0; i < d->k; i++) {
+        slope += p[i] * d->slope[row * d->k + i];
+        curvature += p[i] * hp[i];
+    }
+    double length = curvature > 0 && slope < 0 ? -slope / curvature : 0;
+    for (size_t s = row * segments; s < (row + 1) * segments; s++) {
+        const double most = (d->changes[s] < 0 ? 0.9 : 9) * (double)d->scales[s];
+        if (length * fabs(d->changes[s]) > most)
+            length = most / fabs(d->changes[s]);
+    }
+    return length;
+}
+
+/* How far the row's codes and scales are from its weight. */
+static void load_difference(const struct descent *d, size_t row)
+{
+    for (size_t i = row * d->k; i < (row + 1) * d->k; i++)
+        d->work[i] = (double)d->scales[ldnq_scale_at(d->problem, row, i - row * d->k)] *
+                         d->codes[i] - (double)d->problem->weight[i];
+}
+
+/* The rows' H (a q - w), anew. */
+static void load_slope(const struct descent *d, const struct ldnq_piece *piece)
+{
+    for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
+        load_difference(d, row);
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, d->k, d->k, 1,
+               d->work + piece->offset * d->k, d->k,
+               d->problem->gram + piece->group * d->k * d->k, d->k, 0,
+               d->slope + piece->offset * d->k, d->k);
+}
+
+/* With work and slope as load_slope left them. */
+static double row_error(const struct descent *d, size_t row)
+{
+    double error = 0;
+    for (size_t i = row * d->k; i < (row + 1) * d->k; i++)
+        error += d->work[i] * d->slope[i];
+    return error > 0 ? error : 0;
+}
+
+/* One step of steepest descent on the scales of each row, in units of what each block
+ * would do alone. Returns whether any moved by more than a little. */
+static bool step_blocks(const struct descent *d, const struct ldnq_piece *piece)
+{
+    const size_t k = d->k, segments = d->problem->segments, end = piece->offset + piece->rows;
+    const double *gram = d->problem->gram + piece->group * k * k;
+    for (size_t row = piece->offset; row < end; row++) {
+        for (size_t s = 0; s < segments; s++)
+            d->changes[row * segments + s] = block_change(d, gram, row, s);
+        for (size_t i = 0; i < k; i++)
+            d->work[row * k + i] =
+                d->changes[ldnq_scale_at(d->problem, row, i)] * d->codes[row * k + i];
+    }
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, k, k, 1, d->work + piece->offset * k, k, gram,
+               k, 0, d->product + piece->offset * k, k);
+    bool far = false;
+    for (size_t row = piece->offset; row < end; row++) {
+        const double *hp = d->product + row * k;
+        const double length = step_length(d, row, d->work + row * k, hp);
+        for (size_t i = 0; i < k; i++)
+            d->slope[row * k + i] += length * hp[i];
+        for (size_t s = row * segments; s < (row + 1) * segments; s++) {
+            const double scale = (double)d->scales[s], change = length * d->changes[s];
+            far = far || fabs(change) > SMALL_CHANGE * scale;
+            d->scales[s] = scale_or(scale + change, d->scales[s]);
+        }
+    }
+    return far;
 }
 
 /* ---- start, and turns ------------------------------------------------------------------ */
@@ -147,16 +257,7 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
         d->work[at + i] = (double)w[i];
     ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, d->k, d->k, 1, d->work + at, d->k, gram, d->k,
                0, d->target + at, d->k);
-    for (size_t r = 0; r < piece.rows; r++) {
-        const size_t row = piece.offset + r;
-        d->rows[row] = (struct row){ .changed = true };
-        for (size_t i = row * d->k; i < (row + 1) * d->k; i++) {
-            d->rows[row].ww += d->work[i] * d->target[i];
-            d->work[i] = (double)d->scales[row] * d->codes[i] - d->work[i];
-        }
-    }
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, d->k, d->k, 1, d->work + at, d->k, gram, d->k,
-               0, d->slope + at, d->k);
+    load_slope(d, &piece);
 }
 
 /* Rows with scales of their own: a piece takes all its turns at once. */
@@ -168,7 +269,10 @@ static void descend_chunk(void *ctx, size_t chunk, size_t thread)
     bool goes_on = true;
     for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
         goes_on = false;
-        for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
+        if (d->problem->segment)
+            goes_on = step_blocks(d, &piece);
+        for (size_t row = piece.offset; !d->problem->segment && row < piece.offset + piece.rows;
+             row++) {
             weigh_row(d, row);
             set_scale(d, row, best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
         }
@@ -214,7 +318,27 @@ static void descend_together(struct descent *d)
     }
 }
 
-static enum ldnq_status descend_in(struct descent *d, double *errors, struct ldnq_arena *arena,
+static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *arena,
+                                        struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_blocks_init(d->problem, &d->blocks, arena, err));
+    d->product = ldnq_arena_alloc(arena, d->count * d->k, sizeof *d->product, err);
+    d->changes = ldnq_arena_alloc(arena, d->count * d->problem->segments, sizeof *d->changes, err);
+    return d->product && d->changes ? LDNQ_OK : LDNQ_NOMEM;
+}
+
+static void judge_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    if (d->k > 0)
+        load_slope(d, &piece);
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+        d->errors[row] = row_error(d, row);
+}
+
+static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
     const size_t elements = d->count * d->k;
@@ -224,18 +348,15 @@ static enum ldnq_status descend_in(struct descent *d, double *errors, struct ldn
     d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
     if (!d->target || !d->slope || !d->work || !d->rows)
         return LDNQ_NOMEM;
+    if (d->problem->segment)
+        LDNQ_TRY(allocate_blocks(d, arena, err));
     if (elements > 0)
         ldnq_pool_run(d->pool, d->pieces, start_chunk, d);
     if (elements > 0 && d->alone)
         ldnq_pool_run(d->pool, d->pieces, descend_chunk, d);
     else if (elements > 0)
         descend_together(d);
-    ldnq_pool_run(d->pool, d->pieces, weigh_chunk, d);
-    for (size_t row = 0; row < d->count; row++) {
-        const double a = (double)d->scales[row];
-        const double error = d->rows[row].ww + a * (a * d->rows[row].qq - 2 * d->rows[row].qw);
-        errors[row] = error > 0 ? error : 0;
-    }
+    ldnq_pool_run(d->pool, d->pieces, judge_chunk, d);
     return LDNQ_OK;
 }
 
@@ -247,11 +368,11 @@ enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, struct l
         .problem = problem, .pool = pool, .codes = codes, .scales = scales,
         .k = problem->inputs, .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
-        .alone = problem->granularity == LDNQ_PER_CHANNEL,
+        .alone = problem->granularity != LDNQ_PER_TENSOR, .errors = errors,
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = descend_in(&descent, errors, arena, err);
+    const enum ldnq_status status = descend_in(&descent, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

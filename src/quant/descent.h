@@ -3,9 +3,10 @@
  * Solves  min over codes q, scale a of  (a q - w)' H (a q - w)  for each row, or
  *         of the sum of all rows where they share a scale, by turns: each code in
  *         order becomes the best one while the others stay; then
- *         a = q'Hw / q'Hq
+ *         a = q'Hw / q'Hq. The scales of blocks take a step of steepest descent
+ *         instead, preconditioned by what each would do alone
  * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_reduce makes
- *         one): codes (G, M, K) and scales (G, M) are both input and result
+ *         one): codes (G, M, K) and scales (G, M, S) are both input and result
  * Ends    when no code changes any more, or after LDNQ_DESCENT_SWEEPS; the
  *         objective never rises, but for the rounding of scales to float32
  * Threads pieces of rows are taken by the pool; the answer does not depend on how

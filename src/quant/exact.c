@@ -243,7 +243,7 @@ static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
         return LDNQ_NOMEM;
     for (size_t group = 0; group < groups; group++)
         factor_group(exact, group);
-    if (problem->granularity == LDNQ_PER_CHANNEL)
+    if (problem->granularity != LDNQ_PER_TENSOR)
         ldnq_pool_run(pool, ldnq_piece_count(problem), search_chunk, exact);
     else
         search_together(exact, pool);
@@ -256,7 +256,8 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem,
 {
     struct exact exact = { .problem = problem, .codes = codes, .scales = scales,
                            .errors = errors };
-    if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0)
+    if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0 ||
+        problem->segment)
         return LDNQ_OK;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));

@@ -9,8 +9,8 @@
  *         errors (G, M) the rows' objectives in and out
  * Ends    at LDNQ_EXACT_NODES nodes a search; what was found till then counts
  * Errors  NOMEM
- * A problem with more inputs than LDNQ_EXACT_INPUTS is left as it is, a group
- * whose matrix is not positive definite too.
+ * A problem with more inputs than LDNQ_EXACT_INPUTS or with several scales a row is
+ * left as it is, a group whose matrix is not positive definite too.
  */
 #ifndef LDNQ_QUANT_EXACT_H
 #define LDNQ_QUANT_EXACT_H

@@ -164,10 +164,12 @@ static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_
     const size_t inputs = gptq->inputs;
     const struct column *columns = gptq->columns + piece->group * inputs + first;
     const double *factor = gptq->factor + piece->group * inputs * inputs;
-    const double scale = (double)gptq->solution->scales[row];
+    const float *scales = gptq->solution->scales;
     double *work = gptq->work + row * inputs + first;
     for (size_t i = count; i-- > 0;) {
         const double *x = factor + (first + i) * inputs + first;
+        const double scale =
+            (double)scales[ldnq_scale_at(gptq->problem, row, columns[i].input)];
         const int16_t code = ldnq_codebook_nearest(gptq->problem->codebook, work[i] / scale);
         const double step = (work[i] - scale * code) / x[i];
         for (size_t j = 0; j < i; j++)
@@ -293,5 +295,6 @@ const struct ldnq_solver ldnq_solver_gptq = {
     .name = "gptq",
     .summary = "input by input, those to come making up for each rounding",
     .fits_bias = true,
+    .blocks = true,
     .solve = solve,
 };

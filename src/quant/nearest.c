@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "quant/blocks.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 #include "quant/solver.h"
@@ -10,7 +11,9 @@
 struct nearest {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_layer_solution *solution;
-    double *weight;          /* (G, M, K) */
+    double *weight; /* (G, M, K); with blocks in the order of blocks.order */
+    int8_t *codes;  /* (G, M, K) with blocks, in that order */
+    struct ldnq_blocks blocks;
     struct ldnq_span *spans; /* one a piece */
 };
 
@@ -23,12 +26,38 @@ static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_
     };
 }
 
+/* Each block's own, gathered, and its codes put back. */
+static void start_blocks(const struct nearest *nearest, size_t row)
+{
+    const struct ldnq_layer_problem *problem = nearest->problem;
+    const size_t k = problem->inputs, segments = problem->segments;
+    double *weight = nearest->weight + row * k;
+    int8_t *gathered = nearest->codes + row * k, *codes = nearest->solution->codes + row * k;
+    for (size_t i = 0; i < k; i++)
+        weight[i] = (double)problem->weight[row * k + nearest->blocks.order[i]];
+    for (size_t s = 0; s < segments; s++) {
+        const size_t first = nearest->blocks.first[s];
+        const size_t count = nearest->blocks.first[s + 1] - first;
+        struct ldnq_span span = { .v = weight + first, .v_stride = count, .rows = 1,
+                                  .length = count, .codes = gathered + first, .weight = 1 };
+        nearest->solution->scales[row * segments + s] =
+            ldnq_project(problem->codebook, NULL, &span, 1, 0);
+    }
+    for (size_t i = 0; i < k; i++)
+        codes[nearest->blocks.order[i]] = gathered[i];
+}
+
 static void start_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct nearest *nearest = ctx;
     const struct ldnq_layer_problem *problem = nearest->problem;
     const struct ldnq_piece piece = ldnq_piece_at(problem, chunk);
+    if (problem->segment) {
+        for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+            start_blocks(nearest, row);
+        return;
+    }
     const size_t first = piece.offset * problem->inputs, count = piece.rows * problem->inputs;
     for (size_t i = first; i < first + count; i++)
         nearest->weight[i] = (double)problem->weight[i];
@@ -50,6 +79,12 @@ static enum ldnq_status start_in(struct nearest *nearest, struct ldnq_pool *pool
     nearest->spans = ldnq_arena_alloc(arena, pieces, sizeof *nearest->spans, err);
     if (!nearest->weight || !nearest->spans)
         return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_blocks_init(problem, &nearest->blocks, arena, err));
+    if (problem->segment) {
+        nearest->codes = ldnq_arena_alloc(arena, rows * problem->inputs, sizeof(int8_t), err);
+        if (!nearest->codes)
+            return LDNQ_NOMEM;
+    }
     ldnq_pool_run(pool, pieces, start_piece, nearest);
     if (problem->granularity == LDNQ_PER_TENSOR) {
         const float scale = ldnq_project(problem->codebook, pool, nearest->spans, pieces, 0);
@@ -94,5 +129,6 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
 const struct ldnq_solver ldnq_solver_mse = {
     .name = "mse",
     .summary = "codes and scales nearest to the weight in least squares; no data used",
+    .blocks = true,
     .solve = solve,
 };

@@ -1,7 +1,7 @@
 /* nearest.h: where the solvers start: the a * q nearest to the weight.
  *
- * Solves  min over codes q, scales a of  sum |a q - w|^2  a row, or over all rows
- *         where they share a scale; the bias stays the problem's
+ * Solves  min over codes q, scales a of  sum |a q - w|^2  over the weights
+ *         of each scale; the bias stays the problem's
  * Errors  NOMEM
  */
 #ifndef LDNQ_QUANT_NEAREST_H

@@ -36,9 +36,10 @@ static void difference(const struct rows *rows, size_t first, size_t n, double *
             continue;
         }
         const int8_t *codes = rows->choice->codes + at;
-        const double scale = (double)rows->choice->scales[row];
+        const float *scales = rows->choice->scales;
         for (size_t i = 0; i < n; i++)
-            d[i] = scale * codes[i] - (double)weight[i];
+            d[i] = (double)scales[ldnq_scale_at(rows->problem, row, first + i)] * codes[i] -
+                   (double)weight[i];
     }
 }
 
@@ -79,10 +80,12 @@ static double mean_difference(const struct rows *rows, size_t r)
     const double *mean = rows->problem->mean + rows->group * inputs;
     const float *weight = rows->problem->weight + row * inputs;
     const int8_t *codes = rows->choice->codes;
-    const double scale = codes ? (double)rows->choice->scales[row] : 0;
     double sum = 0;
-    for (size_t i = 0; i < inputs; i++)
+    for (size_t i = 0; i < inputs; i++) {
+        const double scale =
+            codes ? (double)rows->choice->scales[ldnq_scale_at(rows->problem, row, i)] : 0;
         sum += mean[i] * ((codes ? scale * codes[row * inputs + i] : 0) - (double)weight[i]);
+    }
     return sum;
 }
 

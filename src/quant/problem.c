@@ -1,5 +1,6 @@
 #include "quant/problem.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 #include "base/size.h"
@@ -52,12 +53,24 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                                     struct ldnq_error *err)
 {
     const size_t g = problem->groups, m = problem->outputs, k = problem->inputs;
+    for (size_t i = 0; problem->segment && i < k; i++)
+        if (problem->segment[i] >= problem->segments)
+            return ldnq_fail(err, LDNQ_USAGE, "input %zu takes scale %" PRIu32 " of %zu", i,
+                             problem->segment[i], problem->segments);
     LDNQ_TRY(check_floats("weight", problem->weight, g, m, k, err));
     LDNQ_TRY(check_doubles("gram matrix of the layer's input", problem->gram, g, k * k, err));
     if (!problem->mean)
         return LDNQ_OK;
     LDNQ_TRY(check_doubles("mean of the layer's input", problem->mean, g, k, err));
     return check_floats("bias", problem->bias, g, m, 1, err);
+}
+
+enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *problem,
+                                            const char *solver, struct ldnq_error *err)
+{
+    return problem->segment ? ldnq_fail(err, LDNQ_USAGE, "the solver '%s' has one scale a channel, "
+                                        "not one a block", solver)
+                            : LDNQ_OK;
 }
 
 static void reduce_group(const struct ldnq_layer_problem *problem, size_t group, double *out)

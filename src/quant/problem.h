@@ -24,13 +24,30 @@ struct ldnq_piece {
     size_t offset; /* of its first row among all (G, M) rows */
 };
 
+/* Scales of a row. */
+static inline size_t ldnq_row_scales(const struct ldnq_layer_problem *problem)
+{
+    return problem->segment ? problem->segments : 1;
+}
+
+/* Which of all scales the row's input takes; row counts over groups and outputs. */
+static inline size_t ldnq_scale_at(const struct ldnq_layer_problem *problem, size_t row,
+                                   size_t input)
+{
+    return problem->segment ? row * problem->segments + problem->segment[input] : row;
+}
+
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem);
 struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index);
 
 /* Errors: NUMERIC with the place of a NaN or infinity in weight, bias, gram or
- * mean. */
+ * mean, USAGE with that of a segment out of range. */
 enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                                     struct ldnq_error *err);
+
+/* For solvers with one scale a row. Errors: USAGE where the problem has several. */
+enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *problem,
+                                            const char *solver, struct ldnq_error *err);
 
 /* The problem with the bias left to its best: the gram matrix is the covariance
  * H - m m', and there is no mean. An input that never varies has a row of zeros. The
@@ -51,8 +68,9 @@ enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, siz
 
 /* A choice of codes, all (G, M, ...); bias NULL stands for the best one. */
 struct ldnq_choice {
-    const int8_t *codes; /* NULL for G = 0 */
-    const float *scales, *bias;
+    const int8_t *codes;  /* NULL for G = 0 */
+    const float *scales;  /* (G, M, S) */
+    const float *bias;
 };
 
 /* The objective of the rows channels[0 .. count-1] of a group into errors[0 ..

@@ -7,14 +7,6 @@
 
 #include "quant/problem.h"
 
-static float largest(const float *values, size_t n)
-{
-    float size = 0;
-    for (size_t i = 0; i < n; i++)
-        size = fmaxf(size, fabsf(values[i]));
-    return size;
-}
-
 /* 1 for weights that are zero, or too small for a normal float32 scale: their
  * codes are all 0, for which any scale is right, and 1 is safe to divide by. */
 static float full_scale(const struct ldnq_codebook *codebook, float size)
@@ -23,28 +15,37 @@ static float full_scale(const struct ldnq_codebook *codebook, float size)
     return scale >= FLT_MIN ? scale : 1;
 }
 
-static void round_channel(const struct ldnq_layer_problem *problem, size_t row, float scale,
-                          struct ldnq_layer_solution *solution)
+/* The largest weight of each scale. */
+static void find_largest(const struct ldnq_layer_problem *problem, float *largest, size_t count)
 {
-    const float *weight = problem->weight + row * problem->inputs;
-    int8_t *codes = solution->codes + row * problem->inputs;
-    solution->scales[row] = scale;
-    for (size_t i = 0; i < problem->inputs; i++)
-        codes[i] = (int8_t)ldnq_codebook_nearest(problem->codebook,
-                                                 (double)weight[i] / (double)scale);
+    const size_t rows = problem->groups * problem->outputs, inputs = problem->inputs;
+    memset(largest, 0, count * sizeof *largest);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < inputs; i++) {
+            float *size = &largest[ldnq_scale_at(problem, row, i)];
+            *size = fmaxf(*size, fabsf(problem->weight[row * inputs + i]));
+        }
 }
 
 static void round_all(const struct ldnq_layer_problem *problem,
                       struct ldnq_layer_solution *solution)
 {
     const size_t rows = problem->groups * problem->outputs, inputs = problem->inputs;
-    const bool alone = problem->granularity == LDNQ_PER_CHANNEL;
-    float size = alone ? 0 : largest(problem->weight, rows * inputs);
-    for (size_t row = 0; row < rows; row++) {
-        if (alone)
-            size = largest(problem->weight + row * inputs, inputs);
-        round_channel(problem, row, full_scale(problem->codebook, size), solution);
-    }
+    const size_t count = rows * ldnq_row_scales(problem);
+    float all = 0;
+    find_largest(problem, solution->scales, count);
+    for (size_t i = 0; i < count; i++)
+        all = fmaxf(all, solution->scales[i]);
+    for (size_t i = 0; i < count; i++)
+        solution->scales[i] = full_scale(
+            problem->codebook,
+            problem->granularity == LDNQ_PER_TENSOR ? all : solution->scales[i]);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < inputs; i++) {
+            const double scale = (double)solution->scales[ldnq_scale_at(problem, row, i)];
+            solution->codes[row * inputs + i] = (int8_t)ldnq_codebook_nearest(
+                problem->codebook, (double)problem->weight[row * inputs + i] / scale);
+        }
 }
 
 static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
@@ -70,5 +71,6 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
 const struct ldnq_solver ldnq_solver_rtn = {
     .name = "rtn",
     .summary = "round to nearest, the scale from the largest weight; no data used",
+    .blocks = true,
     .solve = solve,
 };

@@ -207,6 +207,7 @@ class Quantized:
         self.scales = numpy_helper.to_array(arrays[node.input[1]])
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         self.axis = attributes.get("axis") if self.scales.ndim else None
+        self.block_size = attributes.get("block_size", 0)
         self.readers = readers(graph, node.output[0])
 
     @property
@@ -214,6 +215,9 @@ class Quantized:
         """Scale times code, computed here."""
         if self.axis is None:
             return self.codes * self.scales
+        if self.block_size:
+            scales = np.repeat(self.scales, self.block_size, self.axis)
+            return self.codes * scales.take(range(self.codes.shape[self.axis]), self.axis)
         shape = [1] * self.codes.ndim
         shape[self.axis] = -1
         return self.codes * self.scales.reshape(shape)

@@ -16,6 +16,7 @@ struct layer {
     struct ldnq_layer_solution solution;
     float *weight, *bias;
     double *gram, *mean;
+    uint32_t *segment;
 };
 
 /* Near enough to a normal distribution. */
@@ -32,6 +33,30 @@ static inline void *layer_alloc(size_t count, size_t size)
     return calloc(count ? count : 1, size);
 }
 
+/* Blocks of 4 channels as a convolution with `taps` taps has them: a scale each tap. */
+static inline void layer_take_blocks(struct layer *layer)
+{
+    const size_t k = layer->problem.inputs, taps = k % 3 ? 1 : 3;
+    layer->segment = layer_alloc(k, sizeof *layer->segment);
+    for (size_t i = 0; i < k; i++)
+        layer->segment[i] = (uint32_t)(i / (4 * taps) * taps + i % taps);
+    layer->problem.segment = layer->segment;
+    layer->problem.segments = (k + 4 * taps - 1) / (4 * taps) * taps;
+}
+
+static inline size_t layer_scale_count(const struct layer *layer)
+{
+    const struct ldnq_layer_problem *p = &layer->problem;
+    return p->groups * p->outputs * (p->segment ? p->segments : 1);
+}
+
+/* Which of the scales input i of a row takes. */
+static inline size_t layer_scale(const struct layer *layer, size_t row, size_t i)
+{
+    const struct ldnq_layer_problem *p = &layer->problem;
+    return p->segment ? row * p->segments + p->segment[i] : row;
+}
+
 static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char *codebook,
                                        enum ldnq_granularity granularity)
 {
@@ -41,13 +66,16 @@ static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char 
         .gram = layer_alloc(g * k * k, sizeof(double)),
         .mean = layer_alloc(g * k, sizeof(double)),
         .solution = { .codes = layer_alloc(g * m * k, 1),
-                      .scales = layer_alloc(g * m, sizeof(float)),
                       .bias = layer_alloc(g * m, sizeof(float)) },
     };
     layer.problem = (struct ldnq_layer_problem){
-        g, m, k, layer.weight, layer.gram, layer.mean, layer.bias,
-        ldnq_codebook_find(codebook), granularity,
+        .groups = g, .outputs = m, .inputs = k, .weight = layer.weight, .gram = layer.gram,
+        .mean = layer.mean, .bias = layer.bias, .codebook = ldnq_codebook_find(codebook),
+        .granularity = granularity,
     };
+    if (granularity == LDNQ_PER_BLOCK)
+        layer_take_blocks(&layer);
+    layer.solution.scales = layer_alloc(layer_scale_count(&layer), sizeof(float));
     return layer;
 }
 
@@ -107,6 +135,7 @@ static inline void layer_free(struct layer *layer)
     free(layer->bias);
     free(layer->gram);
     free(layer->mean);
+    free(layer->segment);
     free(layer->solution.codes);
     free(layer->solution.scales);
     free(layer->solution.bias);
@@ -133,12 +162,12 @@ static inline double layer_objective(const struct layer *layer, const int8_t *co
         const int8_t *q = codes + row * p->inputs;
         double linear = 0, change = p->mean ? (double)bias[row] - (double)p->bias[row] : 0;
         for (size_t i = 0; i < p->inputs; i++) {
-            double di = (double)scales[row] * q[i] - (double)w[i];
+            double di = (double)scales[layer_scale(layer, row, i)] * q[i] - (double)w[i];
             if (p->mean)
                 linear += di * p->mean[row / p->outputs * p->inputs + i];
             for (size_t j = 0; j < p->inputs; j++)
                 total += di * gram[i * p->inputs + j] *
-                         ((double)scales[row] * q[j] - (double)w[j]);
+                         ((double)scales[layer_scale(layer, row, j)] * q[j] - (double)w[j]);
         }
         total += 2 * change * linear + change * change;
     }

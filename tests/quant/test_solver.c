@@ -25,11 +25,12 @@ static void check_solution(const struct layer *layer)
     const struct ldnq_layer_solution *s = &layer->solution;
     for (size_t i = 0; i < p->groups * p->outputs * p->inputs; i++)
         assert_true(in_codebook(p->codebook, s->codes[i]));
-    for (size_t i = 0; i < p->groups * p->outputs; i++) {
+    for (size_t i = 0; i < layer_scale_count(layer); i++) {
         assert_true(s->scales[i] > 0 && isfinite(s->scales[i]));
-        assert_true(p->granularity == LDNQ_PER_CHANNEL || s->scales[i] == s->scales[0]);
-        assert_true(!s->bias || isfinite(s->bias[i]));
+        assert_true(p->granularity != LDNQ_PER_TENSOR || s->scales[i] == s->scales[0]);
     }
+    for (size_t i = 0; i < p->groups * p->outputs; i++)
+        assert_true(!s->bias || isfinite(s->bias[i]));
     assert_true(s->error <= s->error_start);
     assert_true(ldnq_layer_error(p, s) == s->error);
 }
@@ -39,6 +40,8 @@ static void each_solver(void (*check)(const char *solver, enum ldnq_granularity 
     for (const struct ldnq_solver *const *s = ldnq_solvers(); *s; s++) {
         check((*s)->name, LDNQ_PER_TENSOR);
         check((*s)->name, LDNQ_PER_CHANNEL);
+        if ((*s)->blocks)
+            check((*s)->name, LDNQ_PER_BLOCK);
     }
 }
 
@@ -70,7 +73,7 @@ static void check_identical(const struct layer *a, const struct layer *b)
     const size_t rows = a->problem.groups * a->problem.outputs;
     const struct ldnq_layer_solution *x = &a->solution, *y = &b->solution;
     assert_memory_equal(x->codes, y->codes, rows * a->problem.inputs);
-    assert_memory_equal(x->scales, y->scales, rows * sizeof *x->scales);
+    assert_memory_equal(x->scales, y->scales, layer_scale_count(a) * sizeof *x->scales);
     assert_memory_equal(x->bias, y->bias, rows * sizeof *x->bias);
     assert_true(x->error == y->error && x->error_start == y->error_start);
     assert_true(x->iterations == y->iterations && x->rho == y->rho);
@@ -108,10 +111,10 @@ static void check_zero_weights(const char *solver, enum ldnq_granularity granula
     check_solution(&layer);
     for (size_t i = 0; i < 42; i++)
         assert_int_equal(layer.solution.codes[i], 0);
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < layer_scale_count(&layer); i++)
         assert_true(layer.solution.scales[i] == 1);
+    for (size_t i = 0; i < 6; i++)
         assert_true(layer.solution.bias[i] == layer.bias[i]);
-    }
     assert_true(layer.solution.error == 0 && layer.solution.error_start == 0);
     layer_free(&layer);
 }
@@ -128,10 +131,9 @@ static void check_zero_channel(const char *solver, enum ldnq_granularity granula
     memset(layer.weight + 20, 0, 20 * sizeof *layer.weight);
     assert_ok(layer_solve(&layer, solver, NULL, &err));
     check_solution(&layer);
-    if (granularity == LDNQ_PER_CHANNEL) {
-        for (size_t i = 20; i < 40; i++)
-            assert_int_equal(layer.solution.codes[i], 0);
-        assert_true(layer.solution.scales[1] == 1);
+    for (size_t i = 0; granularity != LDNQ_PER_TENSOR && i < 20; i++) {
+        assert_int_equal(layer.solution.codes[20 + i], 0);
+        assert_true(layer.solution.scales[layer_scale(&layer, 1, i)] == 1);
     }
     layer_free(&layer);
 }
@@ -142,14 +144,23 @@ static void a_zero_channel_should_have_zero_codes_and_scale_one(void **state)
     each_solver(check_zero_channel);
 }
 
-/* Weights that are codes times a scale, with an outermost code in each channel. */
+static bool starts_scale(const struct layer *layer, size_t input)
+{
+    for (size_t i = 0; i < input; i++)
+        if (layer_scale(layer, 0, i) == layer_scale(layer, 0, input))
+            return false;
+    return true;
+}
+
+/* Weights that are codes times a scale, with an outermost code for each scale. */
 static void check_lossless(const char *solver, enum ldnq_granularity granularity)
 {
     struct layer layer = layer_make(1, 4, 30, "int8", granularity, 8);
     struct ldnq_rng rng = { 9 };
     for (size_t i = 0; i < 120; i++)
-        layer.weight[i] =
-            i % 30 == 0 ? 127 / 64.0f : ((float)ldnq_rng_below(&rng, 255) - 127) / 64.0f;
+        layer.weight[i] = starts_scale(&layer, i % 30)
+                              ? 127 / 64.0f
+                              : ((float)ldnq_rng_below(&rng, 255) - 127) / 64.0f;
     assert_ok(layer_solve(&layer, solver, NULL, &err));
     check_solution(&layer);
     assert_true(layer.solution.error < 1e-6);
@@ -177,7 +188,9 @@ static void check_duplicates(const char *solver, enum ldnq_granularity granulari
     check_solution(&layer);
     for (size_t m = 1; m < 40; m++) {
         assert_memory_equal(layer.solution.codes + m * 11, layer.solution.codes, 11);
-        assert_true(layer.solution.scales[m] == layer.solution.scales[0]);
+        for (size_t i = 0; i < 11; i++)
+            assert_true(layer.solution.scales[layer_scale(&layer, m, i)] ==
+                        layer.solution.scales[layer_scale(&layer, 0, i)]);
     }
     layer_free(&layer);
 }
@@ -282,14 +295,16 @@ static void layer_error_should_equal_the_plain_loops(void **state)
     struct ldnq_rng rng = { 15 };
     for (size_t i = 0; i < 6; i++) {
         const size_t *s = shapes[i / 2], rows = s[0] * s[1];
-        struct layer layer = layer_make(s[0], s[1], s[2], "int4", LDNQ_PER_CHANNEL, i);
-        struct layer zero = layer_make(s[0], s[1], s[2], "int4", LDNQ_PER_CHANNEL, i);
+        const enum ldnq_granularity granularity = i % 4 < 2 ? LDNQ_PER_CHANNEL : LDNQ_PER_BLOCK;
+        struct layer layer = layer_make(s[0], s[1], s[2], "int4", granularity, i);
+        struct layer zero = layer_make(s[0], s[1], s[2], "int4", granularity, i);
+        for (size_t a = 0; a < layer_scale_count(&layer); a++)
+            layer.solution.scales[a] = 0.03f + (float)a / 1000;
         if (i % 2) {
             layer_without_bias(&layer);
             layer_without_bias(&zero);
         }
         for (size_t r = 0; r < rows; r++) {
-            layer.solution.scales[r] = 0.03f + (float)r / 1000;
             if (layer.solution.bias)
                 layer.solution.bias[r] = layer.bias[r] + 0.1f * (float)(r % 3);
             for (size_t k = 0; k < s[2]; k++) {
