@@ -68,6 +68,11 @@ struct ldnq_layer_result;
 
 struct ldnq_quantize_options {
     struct ldnq_tune_options tune;
+    /* Steps that follow each layer but the last: scales and biases of the layers that
+     * have their codes, weights and biases of those that have not, towards the float
+     * network's outputs; kept if held-out samples prove it. Layers then aim at their
+     * weight, whatever lambda is. 0: none. */
+    size_t cascade;
     const struct ldnq_codebook *codebook; /* of the layers that the plan does not choose */
     const struct ldnq_plan_entry *plan;
     size_t plan_count;
@@ -107,15 +112,15 @@ struct ldnq_layer_result {
      * scales this one shares; NULL for most. */
     const struct ldnq_layer_result *shared;
     const struct ldnq_codebook *codebook;
-    const int8_t *codes;            /* as many as the weight has elements */
-    const float *scales; /* (G*M, S) by channel and block; all the same per tensor */
+    int8_t *codes; /* as many as the weight has elements */
+    float *scales; /* (G*M, S) by channel and block; all the same per tensor */
     /* As in quant.h; NULL where S is 1. */
     const uint32_t *segment;
     size_t segments;
     size_t block; /* as in the options; 0 where S is 1 */
     const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
-    const struct ldnq_tensor *bias; /* the new one, in the old one's shape; or NULL */
-    struct ldnq_tensor *weight;     /* codes times scales: what the graph computes with */
+    struct ldnq_tensor *bias;   /* the new one, in the old one's shape; or NULL */
+    struct ldnq_tensor *weight; /* codes times scales: what the graph computes with */
     /* As in quant.h, when the layer was placed: learning leaves them as they are.
      * With shared codes, error_start is theirs with the file's bias. */
     double error_start, error;
@@ -127,6 +132,9 @@ struct ldnq_layer_result {
     /* With lambda from held-out samples: of the error that the layers in front make of
      * this one's float output, the part that was left on them; else NaN. */
     double held_out_left;
+    /* Of the network's outputs on held-out samples, before and after the cascade that
+     * followed this layer, as in ldnq_tune_result; NaN without one. */
+    double cascade_start, cascade_error;
     bool late; /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
     /* Inputs that vary, and their directions, of the group with the fewest; counted when

@@ -74,6 +74,7 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
         return ldnq_fail(err, LDNQ_USAGE, "quantize: --augment 0 leaves no sample; 1 takes each "
                          "once");
     tune->augment = options->copies > 1;
+    options->cascade = settings->cascade;
     tune->steps = settings->distill;
     tune->learn_codes = settings->refine;
     return choose_solver(settings->solver, options, err);
@@ -136,7 +137,10 @@ enum ldnq_status cli_choose(const struct cli_settings *settings,
                          settings->opset);
     if (settings->rho > 0)
         options->solver_options.rho_factor = settings->rho;
-    options->lambda = settings->lambda;
+    options->lambda = settings->cascade ? 0 : settings->lambda;
+    if (settings->cascade && settings->lambda > 0)
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: with --cascade layers aim at their weight; "
+                         "leave --lambda out");
     options->max_seconds = settings->time_limit;
     options->skip = settings->skip.items;
     options->skip_count = settings->skip.count;

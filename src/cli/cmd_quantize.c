@@ -105,14 +105,16 @@ static void describe_options(const struct job *job, char *data, size_t size)
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
     if (job->options.block)
         ldnq_text_item(&text, " ", "block-size=%zu", job->options.block);
+    if (s->cascade)
+        ldnq_text_item(&text, " ", "cascade=%zu", s->cascade);
     if (job->result->tune.held_out)
         ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->tune.steps,
                        tune->learn_codes ? "on" : "off");
     ldnq_text_item(&text, " ", "augment=%zu seed=%zu", job->options.copies, s->seed);
-    if (s->lambda == LDNQ_LAMBDA_AUTO)
+    if (job->options.lambda == LDNQ_LAMBDA_AUTO)
         ldnq_text_item(&text, " ", "lambda=auto");
     else
-        ldnq_text_item(&text, " ", "lambda=%g", s->lambda);
+        ldnq_text_item(&text, " ", "lambda=%g", job->options.lambda);
     if (s->opset)
         ldnq_text_item(&text, " ", "opset=%zu", s->opset);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)p->scale);
@@ -361,7 +363,7 @@ static const char *const options[] = {
     "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--block-size",
     "--solver",
     "--rho", "--rho-from", "--lambda",
-    "--effort", "--augment", "--distill", "--refine", "--time-limit", "--skip", "--only",
+    "--effort", "--augment", "--cascade", "--distill", "--refine", "--time-limit", "--skip", "--only",
     "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",
     NULL,

@@ -26,7 +26,7 @@ struct cli_settings {
     struct cli_list inputs, dims, skip, only;
     const char *weights; /* NULL: ternary, or with a budget all integers */
     const char *solver, *granularity, *storage, *rho_from, *budget, *plan;
-    size_t opset, threads, seed, max_samples, max_bytes, block_size;
+    size_t opset, threads, seed, max_samples, max_bytes, block_size, cascade;
     const char *effort;
     size_t augment; /* CLI_UNSET: by the effort */
     size_t distill;

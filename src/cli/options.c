@@ -65,6 +65,9 @@ static const struct option table[] = {
     { "--augment", NULL, COUNT, AT(augment), "N",
       "take each picture N times, once as it is and else mirrored and shifted at random; "
       "arrays shaped like pictures only when it is given" },
+    { "--cascade", NULL, COUNT, AT(cascade), "STEPS",
+      "after each layer let those behind it, and the scales and biases in front, learn to "
+      "make up for it, in so many steps; layers then aim at their weight (--lambda 0) [0]" },
     { "--distill", NULL, COUNT, AT(distill), "STEPS",
       "then learn scales and biases of all layers together, in so many steps, so "
       "that the network's output on the samples stays what it was; a fifth of them "

@@ -21,6 +21,7 @@ struct ldnq_run {
     struct ldnq_quantization *result;
     const struct ldnq_value **file_weight; /* by layer: the one that it read in the file */
     size_t placed;                         /* layers that have their codes */
+    size_t moved; /* layers from this one on have weights of a cascade; 0: none has */
 };
 
 /* Seconds that are left of the run's time; infinite without a limit. */
@@ -35,5 +36,9 @@ enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err);
  * were placed included. A network that gradients can't pass, or too few samples, are
  * a warning. */
 enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err);
+
+/* The same after some layers were placed, for the options' `cascade` steps: learns scales
+ * and biases of these, weights and biases of the others. */
+enum ldnq_status ldnq_run_cascade(struct ldnq_run *run, struct ldnq_error *err);
 
 #endif

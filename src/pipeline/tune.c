@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "pipeline/outputs.h"
 #include "pipeline/tune_data.h"
+#include "pipeline/tune_float.h"
 #include "pipeline/tune_layer.h"
 
 /* Rates at the start; a cosine takes them to 0. In relative scale, deviations of the
@@ -18,6 +19,8 @@
 #define SCALE_RATE 1e-3
 #define BIAS_RATE 1e-3
 #define CODE_RATE 1e-2
+/* Of weights that are still float, in root mean squares of their channel's. */
+#define FLOAT_RATE 1e-2
 
 #define LEAST_BATCH 8
 #define MOST_BATCH 32
@@ -29,8 +32,12 @@ struct tune {
     struct ldnq_tune_data data;
     struct ldnq_exec *teacher, *student;
     struct ldnq_grad *grad;
-    struct ldnq_tune_layer *layers;
-    size_t count;
+    struct ldnq_arena *arena; /* of what is forgotten in the end */
+    struct ldnq_tune_result *result;
+    struct ldnq_tune_layer *layers; /* those that are placed */
+    struct ldnq_tune_float *floats; /* the others, in a cascade */
+    size_t count, float_count;
+    bool learn_codes;
     size_t *weight_place, *bias_place; /* in the list of wanted values; SIZE_MAX: none */
     const struct ldnq_value **wanted;
     size_t wanted_count;
@@ -137,12 +144,15 @@ static enum ldnq_status add_run(struct tune *tune, size_t count, struct ldnq_are
     for (size_t i = 0; i < graph->input_count; i++)
         tune->feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
     LDNQ_TRY(ldnq_grad_run(tune->grad, tune->feeds, graph->input_count, loss, tune, &value, err));
-    for (size_t i = 0; i < tune->count; i++)
-        ldnq_tune_layer_add(&tune->layers[i],
-                            ldnq_grad_of(tune->grad, tune->weight_place[i]),
-                            tune->bias_place[i] == SIZE_MAX
-                                ? NULL
-                                : ldnq_grad_of(tune->grad, tune->bias_place[i]));
+    for (size_t i = 0; i < tune->count + tune->float_count; i++) {
+        const struct ldnq_tensor *weight = ldnq_grad_of(tune->grad, tune->weight_place[i]);
+        const struct ldnq_tensor *bias =
+            tune->bias_place[i] == SIZE_MAX ? NULL : ldnq_grad_of(tune->grad, tune->bias_place[i]);
+        if (i < tune->count)
+            ldnq_tune_layer_add(&tune->layers[i], weight, bias);
+        else
+            ldnq_tune_float_add(&tune->floats[i - tune->count], weight, bias);
+    }
     return LDNQ_OK;
 }
 
@@ -160,8 +170,11 @@ static void step_layer(void *ctx, size_t i, size_t thread)
     (void)thread;
     struct tune *tune = ctx;
     const double rate = 0.5 * (1 + cos(acos(-1.0) * progress(tune)));
-    ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE, rate * BIAS_RATE,
-                         rate * CODE_RATE);
+    if (i < tune->count)
+        ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE,
+                             rate * BIAS_RATE, rate * CODE_RATE);
+    else
+        ldnq_tune_float_step(&tune->floats[i - tune->count], tune->step + 1, rate * FLOAT_RATE);
 }
 
 static enum ldnq_status take_step(struct tune *tune, struct ldnq_error *err)
@@ -178,13 +191,13 @@ static enum ldnq_status take_step(struct tune *tune, struct ldnq_error *err)
         LDNQ_TRY(status);
         done += count;
     }
-    ldnq_pool_run(tune->run->options->pool, tune->count, step_layer, tune);
+    ldnq_pool_run(tune->run->options->pool, tune->count + tune->float_count, step_layer, tune);
     return LDNQ_OK;
 }
 
 static enum ldnq_status look(struct tune *tune, struct ldnq_error *err)
 {
-    struct ldnq_tune_result *result = &tune->run->result->tune;
+    struct ldnq_tune_result *result = tune->result;
     double error;
     LDNQ_TRY(judge(tune, &error, err));
     if (!(error < result->error))
@@ -192,12 +205,14 @@ static enum ldnq_status look(struct tune *tune, struct ldnq_error *err)
     result->error = error;
     for (size_t i = 0; i < tune->count; i++)
         ldnq_tune_layer_keep(&tune->layers[i]);
+    for (size_t i = 0; i < tune->float_count; i++)
+        ldnq_tune_float_keep(&tune->floats[i]);
     return LDNQ_OK;
 }
 
 static enum ldnq_status learn(struct tune *tune, struct ldnq_error *err)
 {
-    struct ldnq_tune_result *result = &tune->run->result->tune;
+    struct ldnq_tune_result *result = tune->result;
     const size_t pause = ldnq_size_max(1, tune->steps / CHECKS);
     LDNQ_TRY(judge(tune, &result->error_start, err));
     result->error = result->error_start;
@@ -209,7 +224,8 @@ static enum ldnq_status learn(struct tune *tune, struct ldnq_error *err)
         late = ldnq_now() >= tune->end;
         if (tune->step % pause == 0 || tune->step == tune->steps || late)
             LDNQ_TRY(look(tune, err));
-        ldnq_sink_progress(tune->run->options->sink, "distill", NULL, tune->step, tune->steps);
+        if (tune->float_count == 0) /* a cascade is part of the walk */
+            ldnq_sink_progress(tune->run->options->sink, "distill", NULL, tune->step, tune->steps);
     }
     return LDNQ_OK;
 }
@@ -224,32 +240,39 @@ static enum ldnq_status init_layers(struct tune *tune, struct ldnq_error *err)
         struct ldnq_layer_result *result = &run->result->layers[i];
         const size_t owner = result->shared ? (size_t)(result->shared - run->result->layers) : i;
         LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result, result->codebook,
-                                      &tune->layers[owner], one_scale,
-                                      run->options->tune.learn_codes, run->arena, err));
+                                      &tune->layers[owner], one_scale, tune->learn_codes,
+                                      tune->arena, err));
     }
+    for (size_t i = 0; i < tune->float_count; i++)
+        LDNQ_TRY(ldnq_tune_float_init(&tune->floats[i],
+                                      &run->result->layers[tune->count + i].layer, run->moved > 0,
+                                      tune->arena, run->arena, err));
     return LDNQ_OK;
 }
 
 static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
 {
     const struct ldnq_quantization *result = tune->run->result;
-    struct ldnq_arena *arena = tune->run->arena;
-    tune->count = result->count;
+    struct ldnq_arena *arena = tune->arena;
+    const size_t all = result->count;
+    tune->count = tune->run->placed;
+    tune->float_count = all - tune->count;
     tune->layers = ldnq_arena_alloc(arena, tune->count, sizeof *tune->layers, err);
-    tune->weight_place = ldnq_arena_alloc(arena, tune->count, sizeof *tune->weight_place, err);
-    tune->bias_place = ldnq_arena_alloc(arena, tune->count, sizeof *tune->bias_place, err);
-    tune->wanted = ldnq_arena_alloc(arena, 2 * tune->count, sizeof *tune->wanted, err);
+    tune->floats = ldnq_arena_alloc(arena, tune->float_count, sizeof *tune->floats, err);
+    tune->weight_place = ldnq_arena_alloc(arena, all, sizeof *tune->weight_place, err);
+    tune->bias_place = ldnq_arena_alloc(arena, all, sizeof *tune->bias_place, err);
+    tune->wanted = ldnq_arena_alloc(arena, 2 * all, sizeof *tune->wanted, err);
     tune->feeds = ldnq_arena_alloc(arena, tune->run->graph->input_count, sizeof *tune->feeds, err);
     tune->power = ldnq_arena_alloc(arena, tune->run->graph->output_count, sizeof *tune->power, err);
-    if (!tune->layers || !tune->weight_place || !tune->bias_place || !tune->wanted ||
+    if (!tune->layers || !tune->floats || !tune->weight_place || !tune->bias_place || !tune->wanted ||
         !tune->feeds || !tune->power)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < tune->count; i++) {
+    for (size_t i = 0; i < all; i++) {
         const struct ldnq_layer *layer = &result->layers[i].layer;
         tune->weight_place[i] = tune->wanted_count;
         tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->weight_input];
         tune->bias_place[i] = SIZE_MAX;
-        if (!result->layers[i].bias)
+        if (!layer->bias)
             continue;
         tune->bias_place[i] = tune->wanted_count;
         tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->bias_input];
@@ -278,7 +301,9 @@ static enum ldnq_status run_all(struct tune *tune, struct ldnq_error *err)
     enum ldnq_status status = prepare(tune, &reason);
     /* USAGE: no output is a float that depends on a weight. */
     if (status == LDNQ_UNSUPPORTED || status == LDNQ_USAGE) {
-        ldnq_sink_warn(sink, "not distilled: %s", reason.message);
+        if (tune->float_count == 0 || tune->count == 1) /* of cascades the first says so */
+            ldnq_sink_warn(sink, "%s: %s", tune->float_count ? "no cascade" : "not distilled",
+                           reason.message);
         return LDNQ_OK;
     }
     if (status == LDNQ_OK)
@@ -287,6 +312,10 @@ static enum ldnq_status run_all(struct tune *tune, struct ldnq_error *err)
         return ldnq_fail(err, status, "%s", reason.message);
     for (size_t i = 0; i < tune->count; i++)
         LDNQ_TRY(ldnq_tune_layer_finish(&tune->layers[i], tune->run->arena, err));
+    for (size_t i = 0; i < tune->float_count; i++)
+        ldnq_tune_float_finish(&tune->floats[i]);
+    if (tune->float_count > 0)
+        tune->run->moved = tune->count;
     return LDNQ_OK;
 }
 
@@ -297,25 +326,59 @@ static size_t batch_of(const struct ldnq_run *run)
     return asked ? asked : batch;
 }
 
+static enum ldnq_status tune_in(struct tune *tune, uint64_t seed, struct ldnq_error *err)
+{
+    struct ldnq_run *run = tune->run;
+    tune->batch = batch_of(run);
+    tune->start = ldnq_now();
+    tune->end = tune->start + ldnq_run_time_left(run);
+    if (tune->end <= tune->start)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_tune_data_init(&tune->data, run->samples, run->graph, tune->batch,
+                                 run->options->tune.augment, seed, run->options->pool,
+                                 tune->arena, err));
+    LDNQ_TRY(list_wanted(tune, err));
+    enum ldnq_status status = run_all(tune, err);
+    ldnq_grad_destroy(tune->grad);
+    ldnq_exec_destroy(tune->student);
+    ldnq_exec_destroy(tune->teacher);
+    return status;
+}
+
+static enum ldnq_status run_tune(struct tune *tune, uint64_t seed, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_arena_create(&tune->arena, err));
+    const enum ldnq_status status = tune_in(tune, seed, err);
+    ldnq_arena_destroy(tune->arena);
+    return status;
+}
+
 enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
 {
-    struct tune tune = { .run = run, .batch = batch_of(run), .start = ldnq_now() };
-    const struct ldnq_tune_options *options = &run->options->tune;
-    tune.end = tune.start + ldnq_run_time_left(run);
-    if (tune.end <= tune.start)
-        return LDNQ_OK;
-    LDNQ_TRY(ldnq_tune_data_init(&tune.data, run->samples, run->graph, tune.batch, options->augment,
-                                 run->options->seed, run->options->pool, run->arena, err));
+    struct tune tune = { .run = run, .steps = run->options->tune.steps,
+                         .learn_codes = run->options->tune.learn_codes,
+                         .result = &run->result->tune };
+    if (ldnq_samples_count(run->samples) >= LEAST_SAMPLES)
+        return run_tune(&tune, run->options->seed, err);
+    ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
+                   LEAST_SAMPLES);
+    return LDNQ_OK;
+}
+
+/* Each draws the samples in an order of its own. */
+enum ldnq_status ldnq_run_cascade(struct ldnq_run *run, struct ldnq_error *err)
+{
+    struct ldnq_tune_result result = { .error_start = NAN, .error = NAN };
+    struct ldnq_layer_result *layer = &run->result->layers[run->placed - 1];
+    struct tune tune = { .run = run, .steps = run->options->cascade, .result = &result };
     if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
-        ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
-                       LEAST_SAMPLES);
+        if (run->placed == 1)
+            ldnq_sink_warn(run->options->sink, "no cascade: that takes at least %d samples",
+                           LEAST_SAMPLES);
         return LDNQ_OK;
     }
-    tune.steps = options->steps;
-    LDNQ_TRY(list_wanted(&tune, err));
-    enum ldnq_status status = run_all(&tune, err);
-    ldnq_grad_destroy(tune.grad);
-    ldnq_exec_destroy(tune.student);
-    ldnq_exec_destroy(tune.teacher);
-    return status;
+    LDNQ_TRY(run_tune(&tune, run->options->seed + run->placed, err));
+    layer->cascade_start = result.error_start;
+    layer->cascade_error = result.error;
+    return LDNQ_OK;
 }

@@ -209,9 +209,10 @@ void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer)
 enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
                                         struct ldnq_error *err)
 {
-    layer->result->codes = layer->owner->best_codes;
-    layer->result->scales = layer->owner->best_scales;
+    memcpy(layer->result->codes, layer->owner->best_codes, layer->elements);
+    memcpy(layer->result->scales, layer->owner->best_scales,
+           layer->owner->scale_count * sizeof(float));
     if (layer->bias.count)
-        layer->result->bias = layer->bias_best;
+        memcpy(layer->result->bias->data, layer->bias_best->data, layer->rows * sizeof(float));
     return ldnq_layer_place(layer->result, arena, err);
 }

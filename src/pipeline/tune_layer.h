@@ -30,7 +30,8 @@ struct ldnq_tune_layer {
     struct ldnq_tensor *bias_now, *bias_best;
 };
 
-/* Takes the layer as it is placed. Errors: NOMEM. */
+/* Takes the layer as it is placed. The arena can go after ldnq_tune_layer_finish.
+ * Errors: NOMEM. */
 enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
                                       struct ldnq_layer_result *result,
                                       const struct ldnq_codebook *codebook,
@@ -44,7 +45,8 @@ void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor
 void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
                           double bias_rate, double code_rate);
 void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer);
-/* The best so far becomes the layer's result. Errors: NOMEM. */
+/* The best so far becomes the layer's result, in the arrays that this has; `arena` is
+ * the result's. Errors: NOMEM. */
 enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
                                         struct ldnq_error *err);
 

@@ -271,7 +271,7 @@ static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *resu
                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &result->layer;
-    result->held_out_left = NAN;
+    result->held_out_left = result->cascade_start = result->cascade_error = NAN;
     LDNQ_TRY(ldnq_matrices_init(&walk->matrices, layer, arena, err));
     LDNQ_TRY(ldnq_moments_init(&walk->moments, layer->groups, layer->outputs, layer->inputs,
                                walk->matrices.weight, walk->twin.partner != NULL,
@@ -300,8 +300,6 @@ static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *are
     if (status != LDNQ_OK)
         return ldnq_node_fail(walk->run->graph, node, status, err, "%s", reason.message);
     result->seconds = ldnq_now() - start;
-    if (options->layer_done)
-        options->layer_done(options->layer_ctx, result);
     size_t steps = walk->twin.batch_count + 1;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label, (walk->at + 1) * steps,
                        walk->run->result->count * steps);
@@ -358,16 +356,26 @@ static void warn_of_few(const struct walk *walk)
                        worst->layer.node->label, worst->rank, worst->varying);
 }
 
+/* After a cascade all values in front are others: the twin walks from the inputs. */
+static enum ldnq_status start_twin(struct walk *walk, size_t max_bytes, struct ldnq_error *err)
+{
+    const struct ldnq_run *run = walk->run;
+    ldnq_twin_finish(&walk->twin);
+    walk->twin = (struct ldnq_twin){ .graph = NULL };
+    return ldnq_twin_init(&walk->twin, run->graph, run->samples,
+                          ldnq_size_max(1, run->options->copies), run->options->seed, max_bytes,
+                          run->options->pool, run->arena, err);
+}
+
 static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
 {
     struct ldnq_run *run = walk->run;
     const struct ldnq_quantize_options *options = run->options;
     size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
-    const bool aims = options->lambda != 0;
+    const bool aims = options->lambda != 0 && options->cascade == 0;
     LDNQ_TRY(allocate_call(walk, err));
     const size_t copies = ldnq_size_max(1, options->copies);
-    LDNQ_TRY(ldnq_twin_init(&walk->twin, run->graph, run->samples, copies, options->seed,
-                            max_bytes / (aims ? 2 : 1), options->pool, run->arena, err));
+    LDNQ_TRY(start_twin(walk, max_bytes / (aims ? 2 : 1), err));
     if (aims) {
         LDNQ_TRY(ldnq_twin_init(&walk->teacher, run->teacher, run->samples, copies,
                                 options->seed, max_bytes / 2, options->pool, run->arena, err));
@@ -380,6 +388,12 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
         run->placed = walk->at + 1;
+        if (options->cascade > 0 && run->placed < run->result->count) {
+            LDNQ_TRY(ldnq_run_cascade(run, err));
+            LDNQ_TRY(start_twin(walk, max_bytes, err));
+        }
+        if (options->layer_done)
+            options->layer_done(options->layer_ctx, &run->result->layers[walk->at]);
     }
     warn_of_late(walk);
     warn_of_few(walk);
