@@ -159,6 +159,14 @@ struct ldnq_tune_result {
     double error_start, error;
 };
 
+/* A scale or bias of a normalization that learning changed. */
+struct ldnq_norm_result {
+    struct ldnq_node *node;
+    size_t input;
+    const char *name; /* of the value in the file */
+    struct ldnq_tensor *tensor;
+};
+
 struct ldnq_quantization {
     struct ldnq_tune_result tune;
     /* Of the network's outputs on the first samples, up to 32: |y - t|^2 / |t|^2 against
@@ -171,6 +179,8 @@ struct ldnq_quantization {
     /* Layers with a constant weight that were not quantized; each has its refusal. */
     const struct ldnq_layer *kept;
     size_t kept_count;
+    struct ldnq_norm_result *norms;
+    size_t norm_count;
 };
 
 /* Of the first layer, when all have the same one; else NULL. */

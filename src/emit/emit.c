@@ -199,6 +199,15 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
     return note_layer(emitter, result, err);
 }
 
+static enum ldnq_status emit_norm(struct emitter *emitter, const struct ldnq_norm_result *norm,
+                                  struct ldnq_error *err)
+{
+    const char *name;
+    LDNQ_TRY(fresh_name(emitter, norm->name, "_tuned", &name, err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, norm->tensor, err));
+    return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
+}
+
 static enum ldnq_status emit_all(struct emitter *emitter, struct ldnq_error *err)
 {
     size_t count = emitter->quantization->count;
@@ -208,6 +217,8 @@ static enum ldnq_status emit_all(struct emitter *emitter, struct ldnq_error *err
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(emit_layer(emitter, i, err));
+    for (size_t i = 0; i < emitter->quantization->norm_count; i++)
+        LDNQ_TRY(emit_norm(emitter, &emitter->quantization->norms[i], err));
     LDNQ_TRY(ldnq_edit_separate_nodes(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }

@@ -13,6 +13,7 @@
 #include "pipeline/tune_data.h"
 #include "pipeline/tune_float.h"
 #include "pipeline/tune_layer.h"
+#include "pipeline/tune_norm.h"
 
 /* Rates at the start; a cosine takes them to 0. In relative scale, deviations of the
  * output, and codes. */
@@ -36,7 +37,8 @@ struct tune {
     struct ldnq_tune_result *result;
     struct ldnq_tune_layer *layers; /* those that are placed */
     struct ldnq_tune_float *floats; /* the others, in a cascade */
-    size_t count, float_count;
+    struct ldnq_tune_norm *norms;   /* not in a cascade */
+    size_t count, float_count, norm_count;
     bool learn_codes;
     size_t *weight_place, *bias_place; /* in the list of wanted values; SIZE_MAX: none */
     const struct ldnq_value **wanted;
@@ -153,6 +155,9 @@ static enum ldnq_status add_run(struct tune *tune, size_t count, struct ldnq_are
         else
             ldnq_tune_float_add(&tune->floats[i - tune->count], weight, bias);
     }
+    for (size_t i = 0; i < tune->norm_count; i++)
+        ldnq_tune_norm_add(&tune->norms[i],
+                           ldnq_grad_of(tune->grad, tune->wanted_count - tune->norm_count + i));
     return LDNQ_OK;
 }
 
@@ -165,11 +170,17 @@ static double progress(const struct tune *tune)
     return fmin(fmax(steps, time), 1);
 }
 
+/* Of the rates at the start, along half a cosine. */
+static double rate_now(const struct tune *tune)
+{
+    return 0.5 * (1 + cos(acos(-1.0) * progress(tune)));
+}
+
 static void step_layer(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
     struct tune *tune = ctx;
-    const double rate = 0.5 * (1 + cos(acos(-1.0) * progress(tune)));
+    const double rate = rate_now(tune);
     if (i < tune->count)
         ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE,
                              rate * BIAS_RATE, rate * CODE_RATE);
@@ -192,6 +203,8 @@ static enum ldnq_status take_step(struct tune *tune, struct ldnq_error *err)
         done += count;
     }
     ldnq_pool_run(tune->run->options->pool, tune->count + tune->float_count, step_layer, tune);
+    for (size_t i = 0; i < tune->norm_count; i++)
+        ldnq_tune_norm_step(&tune->norms[i], tune->step + 1, rate_now(tune) * SCALE_RATE);
     return LDNQ_OK;
 }
 
@@ -207,6 +220,8 @@ static enum ldnq_status look(struct tune *tune, struct ldnq_error *err)
         ldnq_tune_layer_keep(&tune->layers[i]);
     for (size_t i = 0; i < tune->float_count; i++)
         ldnq_tune_float_keep(&tune->floats[i]);
+    for (size_t i = 0; i < tune->norm_count; i++)
+        ldnq_tune_norm_keep(&tune->norms[i]);
     return LDNQ_OK;
 }
 
@@ -261,7 +276,10 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
     tune->floats = ldnq_arena_alloc(arena, tune->float_count, sizeof *tune->floats, err);
     tune->weight_place = ldnq_arena_alloc(arena, all, sizeof *tune->weight_place, err);
     tune->bias_place = ldnq_arena_alloc(arena, all, sizeof *tune->bias_place, err);
-    tune->wanted = ldnq_arena_alloc(arena, 2 * all, sizeof *tune->wanted, err);
+    if (tune->float_count == 0)
+        LDNQ_TRY(ldnq_tune_norms_init(tune->run, arena, &tune->norms, &tune->norm_count, err));
+    tune->wanted =
+        ldnq_arena_alloc(arena, 2 * all + tune->norm_count, sizeof *tune->wanted, err);
     tune->feeds = ldnq_arena_alloc(arena, tune->run->graph->input_count, sizeof *tune->feeds, err);
     tune->power = ldnq_arena_alloc(arena, tune->run->graph->output_count, sizeof *tune->power, err);
     if (!tune->layers || !tune->floats || !tune->weight_place || !tune->bias_place || !tune->wanted ||
@@ -276,6 +294,10 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
             continue;
         tune->bias_place[i] = tune->wanted_count;
         tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->bias_input];
+    }
+    for (size_t i = 0; i < tune->norm_count; i++) {
+        const struct ldnq_norm_result *norm = &tune->norms[i].result;
+        tune->wanted[tune->wanted_count++] = norm->node->inputs[norm->input];
     }
     return LDNQ_OK;
 }
@@ -304,7 +326,7 @@ static enum ldnq_status run_all(struct tune *tune, struct ldnq_error *err)
         if (tune->float_count == 0 || tune->count == 1) /* of cascades the first says so */
             ldnq_sink_warn(sink, "%s: %s", tune->float_count ? "no cascade" : "not distilled",
                            reason.message);
-        return LDNQ_OK;
+        return ldnq_tune_norms_finish(tune->run, tune->norms, tune->norm_count, err);
     }
     if (status == LDNQ_OK)
         status = learn(tune, &reason);
@@ -314,6 +336,7 @@ static enum ldnq_status run_all(struct tune *tune, struct ldnq_error *err)
         LDNQ_TRY(ldnq_tune_layer_finish(&tune->layers[i], tune->run->arena, err));
     for (size_t i = 0; i < tune->float_count; i++)
         ldnq_tune_float_finish(&tune->floats[i]);
+    LDNQ_TRY(ldnq_tune_norms_finish(tune->run, tune->norms, tune->norm_count, err));
     if (tune->float_count > 0)
         tune->run->moved = tune->count;
     return LDNQ_OK;

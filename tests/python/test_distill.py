@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import onnx
 import pytest
 
 import quantized
@@ -61,6 +62,37 @@ def test_scales_alone_should_leave_the_codes(tmp_path):
     for a, b in zip(before, after):
         np.testing.assert_array_equal(a.codes, b.codes)
     assert any(not np.array_equal(a.scales, b.scales) for a, b in zip(before, after))
+
+
+def normalized_network():
+    nodes = [small.node("MatMul", "x w", "a"), small.node("LayerNormalization", "a g b", "n"),
+             small.node("Relu", "n", "r"), small.node("MatMul", "r v", "c"),
+             small.node("LayerNormalization", "c g b", "m"), small.node("Relu", "m", "s"),
+             small.node("MatMul", "s u", "y")]
+    values = {"w": support.weights(12, 16), "v": support.weights(16, 16, seed=2),
+              "u": support.weights(16, 4, seed=3), "g": 1 + support.weights(16, seed=4),
+              "b": support.weights(16, seed=5)}
+    return small.chain(nodes, (12,), (4,), values, opset=17)
+
+
+def test_normalizations_should_learn_too_each_for_itself(tmp_path):
+    source = save(normalized_network(), tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "x.npy", 12, count=100)
+    out = tmp_path / "q.onnx"
+    line = ["--solver", "rtn", "--weights", "int2", "--lambda", 0]
+    said = quantized.quantize(source, out, calib, *line, "--distill", 200)
+    assert said["distillation"]["error"] < 0.9 * said["distillation"]["error_start"]
+    quantized.assert_valid(source, out, support.random_feeds(source), tmp_path, "int2")
+    graph = onnx.load(out).graph
+    arrays = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    first, second = ([arrays[name] for name in node.input[1:]] for node in graph.node
+                     if node.op_type == "LayerNormalization")
+    for mine, other in zip(first, second):
+        assert (mine != other).any()
+    assert "g" not in arrays and "b" not in arrays
+    # Without learning they stay as they are.
+    quantized.quantize(source, out, calib, *line)
+    assert {"g", "b"} <= {t.name for t in onnx.load(out).graph.initializer}
 
 
 def test_network_without_a_gradient_should_be_kept_as_placed(tmp_path):

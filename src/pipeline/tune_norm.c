@@ -1,0 +1,123 @@
+#include "pipeline/tune_norm.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SCALE_INPUT 1
+#define BIAS_INPUT 2
+
+static bool is_norm(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "BatchNormalization", "LayerNormalization",
+                                         "InstanceNormalization", "GroupNormalization",
+                                         "RMSNormalization" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return node->op && node->origin && !node->within;
+    return false;
+}
+
+static const struct ldnq_tensor *constant_of(const struct ldnq_node *node, size_t input)
+{
+    const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
+    const struct ldnq_tensor *tensor = value && !value->from_codes ? value->constant : NULL;
+    return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
+}
+
+static enum ldnq_status copy_of(const struct ldnq_tensor *from, struct ldnq_arena *arena,
+                                struct ldnq_tensor **to, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &from->shape, to, err));
+    memcpy((*to)->data, from->data, ldnq_tensor_count(from) * sizeof(float));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status init(struct ldnq_run *run, struct ldnq_node *node, size_t input,
+                             struct ldnq_arena *arena, struct ldnq_tune_norm *norm,
+                             struct ldnq_error *err)
+{
+    const struct ldnq_tensor *first = constant_of(node, input);
+    const float *scale = constant_of(node, SCALE_INPUT)->data;
+    const size_t count = ldnq_tensor_count(first);
+    *norm = (struct ldnq_tune_norm){
+        .result = { .node = node, .input = input, .name = node->inputs[input]->name },
+        .first = first->data,
+    };
+    norm->unit = ldnq_arena_alloc(arena, count, sizeof *norm->unit, err);
+    if (!norm->unit)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        norm->unit[i] = input == SCALE_INPUT ? scale[i] : fabsf(scale[i]);
+    LDNQ_TRY(copy_of(first, arena, &norm->now, err));
+    LDNQ_TRY(copy_of(first, run->arena, &norm->result.tensor, err));
+    LDNQ_TRY(ldnq_adam_init(&norm->adam, count, arena, err));
+    return ldnq_graph_add_constant(run->graph, "", norm->now, &node->inputs[input], err);
+}
+
+/* Scales come first in their nodes: a bias is set up with the scale as it was. */
+static enum ldnq_status init_node(struct ldnq_run *run, struct ldnq_node *node,
+                                  struct ldnq_arena *arena, struct ldnq_tune_norm *norms,
+                                  size_t *count, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *scale = constant_of(node, SCALE_INPUT);
+    const struct ldnq_tensor *bias = constant_of(node, BIAS_INPUT);
+    if (!is_norm(node) || !scale)
+        return LDNQ_OK;
+    LDNQ_TRY(init(run, node, SCALE_INPUT, arena, &norms[(*count)++], err));
+    if (!bias || strcmp(node->op_type, "RMSNormalization") == 0 ||
+        ldnq_tensor_count(bias) != ldnq_tensor_count(scale))
+        return LDNQ_OK;
+    return init(run, node, BIAS_INPUT, arena, &norms[(*count)++], err);
+}
+
+enum ldnq_status ldnq_tune_norms_init(struct ldnq_run *run, struct ldnq_arena *arena,
+                                      struct ldnq_tune_norm **norms, size_t *count,
+                                      struct ldnq_error *err)
+{
+    size_t nodes = 0;
+    *count = 0;
+    for (size_t i = 0; i < run->graph->node_count; i++)
+        nodes += is_norm(run->graph->nodes[i]);
+    *norms = ldnq_arena_alloc(arena, 2 * nodes, sizeof **norms, err);
+    if (!*norms)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < run->graph->node_count; i++)
+        LDNQ_TRY(init_node(run, run->graph->nodes[i], arena, *norms, count, err));
+    return LDNQ_OK;
+}
+
+void ldnq_tune_norm_add(struct ldnq_tune_norm *norm, const struct ldnq_tensor *gradient)
+{
+    const float *g = gradient->data;
+    for (size_t i = 0; i < norm->adam.count; i++)
+        norm->adam.gradient[i] += g[i] * norm->unit[i];
+}
+
+void ldnq_tune_norm_step(struct ldnq_tune_norm *norm, size_t step, double rate)
+{
+    float *now = norm->now->data;
+    ldnq_adam_step(&norm->adam, step, rate);
+    for (size_t i = 0; i < norm->adam.count; i++)
+        now[i] = norm->first[i] + norm->adam.value[i] * norm->unit[i];
+}
+
+void ldnq_tune_norm_keep(struct ldnq_tune_norm *norm)
+{
+    memcpy(norm->result.tensor->data, norm->now->data, norm->adam.count * sizeof(float));
+}
+
+enum ldnq_status ldnq_tune_norms_finish(struct ldnq_run *run, struct ldnq_tune_norm *norms,
+                                        size_t count, struct ldnq_error *err)
+{
+    struct ldnq_quantization *result = run->result;
+    result->norms = ldnq_arena_alloc(run->arena, count, sizeof *result->norms, err);
+    if (!result->norms)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const struct ldnq_norm_result *norm = &norms[i].result;
+        norm->node->inputs[norm->input]->constant = norm->tensor;
+        if (memcmp(norms[i].first, norm->tensor->data, norms[i].adam.count * sizeof(float)) != 0)
+            result->norms[result->norm_count++] = *norm;
+    }
+    return LDNQ_OK;
+}

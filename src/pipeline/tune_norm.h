@@ -1,0 +1,38 @@
+/* tune_norm.h: what is learned of normalizations: their scales and biases.
+ *
+ * Scale   g = g0 (1 + s)
+ * Bias    b = b0 + t * |g0|, as what is normalized varies by 1
+ * Of      BatchNormalization (where it was not folded), LayerNormalization,
+ *         InstanceNormalization, GroupNormalization and RMSNormalization, where they are
+ *         float constants that the file can be given anew
+ * Owns    nothing; all arrays are the arenas'
+ */
+#ifndef LDNQ_PIPELINE_TUNE_NORM_H
+#define LDNQ_PIPELINE_TUNE_NORM_H
+
+#include "pipeline/adam.h"
+#include "pipeline/run.h"
+
+/* One scale or bias. */
+struct ldnq_tune_norm {
+    struct ldnq_norm_result result; /* its tensor is the best so far */
+    struct ldnq_adam adam;
+    const float *first;
+    float *unit; /* what 1 of the parameter is */
+    struct ldnq_tensor *now;
+};
+
+/* All of the run's graph, which computes with their `now` from here on; what is read by
+ * several nodes becomes each one's own. Errors: NOMEM. */
+enum ldnq_status ldnq_tune_norms_init(struct ldnq_run *run, struct ldnq_arena *arena,
+                                      struct ldnq_tune_norm **norms, size_t *count,
+                                      struct ldnq_error *err);
+void ldnq_tune_norm_add(struct ldnq_tune_norm *norm, const struct ldnq_tensor *gradient);
+void ldnq_tune_norm_step(struct ldnq_tune_norm *norm, size_t step, double rate);
+void ldnq_tune_norm_keep(struct ldnq_tune_norm *norm);
+/* The graph has the best so far; those that changed are listed in the run's result.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_tune_norms_finish(struct ldnq_run *run, struct ldnq_tune_norm *norms,
+                                        size_t count, struct ldnq_error *err);
+
+#endif
