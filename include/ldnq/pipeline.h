@@ -124,6 +124,9 @@ struct ldnq_layer_result {
     /* As in quant.h, when the layer was placed: learning leaves them as they are.
      * With shared codes, error_start is theirs with the file's bias. */
     double error_start, error;
+    /* What codes and bias change of the layer's output on its own input, against the float
+     * ones: |y' - y|, the root mean square over the samples. */
+    double change;
     int iterations;
     double rho;
     const struct ldnq_solver *solver; /* NULL where codes are shared */
@@ -173,6 +176,9 @@ struct ldnq_quantization {
      * the float network's, the mean over the outputs; NaN when no output is a float, or
      * they can't be compared. */
     double output_error;
+    /* What the layers' changes can make of it at most, by the paper's theorem; NaN where
+     * an operator has no Lipschitz constant, or layers learned after they were placed. */
+    double output_bound;
     enum ldnq_granularity granularity;
     size_t count;
     struct ldnq_layer_result *layers;

@@ -33,6 +33,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
            cJSON_AddNumberToObject(item, "error", result->error) &&
+           cJSON_AddNumberToObject(item, "change", result->change) &&
            cli_json_add_number(item, "cascade_error_start", result->cascade_start) &&
            cli_json_add_number(item, "cascade_error", result->cascade_error) &&
            cJSON_AddNumberToObject(item, "seconds", result->seconds) &&

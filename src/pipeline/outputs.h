@@ -44,4 +44,10 @@ enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
                                       double *error, struct ldnq_error *err);
 
+/* The mean over those samples of each float output's |t|^2; 0 of others. Errors: those of
+ * ldnq_outputs_walk and of the executor. */
+enum ldnq_status ldnq_outputs_power(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                    struct ldnq_pool *pool, double *powers,
+                                    struct ldnq_error *err);
+
 #endif

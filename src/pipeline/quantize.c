@@ -1,6 +1,7 @@
 /* quantize.c: the main job: prepares a run and calls its stages. */
 #include <math.h>
 
+#include "pipeline/bound.h"
 #include "pipeline/outputs.h"
 #include "pipeline/run.h"
 #include "pipeline/select.h"
@@ -94,6 +95,9 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
         LDNQ_TRY(ldnq_run_tune(&run, err));
     LDNQ_TRY(ldnq_outputs_measure(graph, run.teacher, samples, options->pool,
                                   &run.result->output_error, err));
+    run.result->output_bound = NAN;
+    if (options->tune.steps == 0 && options->cascade == 0)
+        LDNQ_TRY(ldnq_bound_outputs(&run, &run.result->output_bound, err));
     *out = run.result;
     return LDNQ_OK;
 }

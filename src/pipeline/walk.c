@@ -154,6 +154,27 @@ static enum ldnq_status measure(struct walk *walk, struct ldnq_layer_result *res
     return LDNQ_OK;
 }
 
+/* Against the float weight and bias, whatever the layer aimed at. */
+static enum ldnq_status measure_change(const struct walk *walk, struct ldnq_layer_result *result,
+                                       const struct ldnq_layer_solution *solution,
+                                       struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_layer *layer = &result->layer;
+    struct ldnq_matrices exact;
+    LDNQ_TRY(ldnq_matrices_init(&exact, layer, arena, err));
+    const struct ldnq_layer_problem problem = problem_of(walk, layer, &exact);
+    const struct ldnq_choice choice = { solution->codes, solution->scales,
+                                        layer->bias ? solution->bias : NULL };
+    double *errors = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *errors, err);
+    if (!errors)
+        return LDNQ_NOMEM;
+    const double samples = (double)(ldnq_samples_count(walk->run->samples) *
+                                    ldnq_size_max(1, walk->run->options->copies));
+    const double mean = ldnq_total_error(&problem, walk->run->options->pool, &choice, errors);
+    result->change = sqrt(mean * (double)result->positions / samples);
+    return LDNQ_OK;
+}
+
 /* A weight that several layers read in the same role keeps one set of codes. */
 static const struct ldnq_layer_result *find_shared(const struct walk *walk)
 {
@@ -241,6 +262,7 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
                                                 walk->run->options->pool, &solution, err));
     result->solver_seconds = ldnq_now() - start;
     LDNQ_TRY(keep(walk, result, &solution, err));
+    LDNQ_TRY(measure_change(walk, result, &solution, arena, err));
     return ldnq_layer_place(result, walk->run->arena, err);
 }
 

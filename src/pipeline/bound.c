@@ -1,0 +1,242 @@
+#include "pipeline/bound.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/op.h"
+#include "pipeline/outputs.h"
+
+struct bounds {
+    const struct ldnq_graph *graph;      /* the float network */
+    const struct ldnq_layer_result **of; /* by node: its layer; NULL for most */
+    double *errors;                      /* by value; NaN: not known */
+};
+
+static double error_of(const struct bounds *bounds, const struct ldnq_value *value)
+{
+    return value && !value->constant ? bounds->errors[value->index] : 0;
+}
+
+/* ---- constants of operators --------------------------------------------------------- */
+
+/* How many windows an element is in at most. */
+static double overlap(const struct ldnq_node *node, const int64_t *kernel, size_t axes)
+{
+    size_t stride_count = 0;
+    const int64_t *strides = ldnq_attr_ints(node, "strides", &stride_count);
+    double times = 1;
+    for (size_t i = 0; i < axes; i++) {
+        const double stride = i < stride_count ? (double)strides[i] : 1;
+        times *= ceil((double)kernel[i] / stride);
+    }
+    return times;
+}
+
+/* The largest Frobenius norm of a group's weight. */
+static double group_norm(const struct ldnq_tensor *weight, size_t groups)
+{
+    const float *w = weight->data;
+    const size_t each = ldnq_tensor_count(weight) / groups;
+    double largest = 0;
+    for (size_t g = 0; g < groups; g++) {
+        double sum = 0;
+        for (size_t i = g * each; i < (g + 1) * each; i++)
+            sum += (double)w[i] * (double)w[i];
+        largest = fmax(largest, sum);
+    }
+    return sqrt(largest);
+}
+
+/* Groups lie one behind the other in the weight, also of a transposed convolution, whose
+ * outputs overlap as the inputs of the other do. */
+static double product_constant(const struct ldnq_node *node)
+{
+    const struct ldnq_tensor *weight = node->input_count > 1 && node->inputs[1]
+                                           ? node->inputs[1]->constant : NULL;
+    if (!weight || weight->dtype != LDNQ_FLOAT)
+        return NAN;
+    if (node->input_count > 2 && node->inputs[2] && !node->inputs[2]->constant)
+        return NAN;
+    if (strcmp(node->op_type, "Gemm") == 0)
+        return fabs((double)ldnq_attr_float(node, "alpha", 1)) * group_norm(weight, 1);
+    if (weight->shape.rank <= 2) /* MatMul's is the same for all rows */
+        return group_norm(weight, 1);
+    if (strcmp(node->op_type, "MatMul") == 0)
+        return NAN;
+    const int64_t groups = ldnq_attr_int(node, "group", 1);
+    return group_norm(weight, groups > 0 ? (size_t)groups : 1) *
+           sqrt(overlap(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
+}
+
+static double one(const struct ldnq_node *node)
+{
+    (void)node;
+    return 1;
+}
+
+/* An input that is repeated along an axis errs as often. */
+static double one_if_not_repeated(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < node->input_count; i++)
+        if (!node->inputs[i]->constant &&
+            !ldnq_shape_equal(&node->inputs[i]->shape, &node->outputs[0]->shape))
+            return NAN;
+    return 1;
+}
+
+static double nothing(const struct ldnq_node *node)
+{
+    (void)node;
+    return 0;
+}
+
+static double pool_constant(const struct ldnq_node *node)
+{
+    size_t axes = 0;
+    const int64_t *kernel = ldnq_attr_ints(node, "kernel_shape", &axes);
+    return kernel ? sqrt(overlap(node, kernel, axes)) : NAN;
+}
+
+static double leaky_constant(const struct ldnq_node *node)
+{
+    return fmax(1, fabs((double)ldnq_attr_float(node, "alpha", 0.01f)));
+}
+
+static double pad_constant(const struct ldnq_node *node)
+{
+    return strcmp(ldnq_attr_string(node, "mode", "constant"), "constant") == 0 ? 1 : NAN;
+}
+
+/* The largest size of a constant factor or, of a divisor, of its inverse. */
+static double factor_constant(const struct ldnq_node *node)
+{
+    const bool divides = strcmp(node->op_type, "Div") == 0;
+    double largest = NAN;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_tensor *c = node->inputs[i] ? node->inputs[i]->constant : NULL;
+        if (!c || c->dtype != LDNQ_FLOAT || (divides && i == 0))
+            continue;
+        const float *data = c->data;
+        largest = 0;
+        for (size_t k = 0; k < ldnq_tensor_count(c); k++)
+            largest = fmax(largest, fabs(divides ? 1 / (double)data[k] : (double)data[k]));
+    }
+    return largest * one_if_not_repeated(node);
+}
+
+static double batchnorm_constant(const struct ldnq_node *node)
+{
+    const struct ldnq_tensor *scale = node->inputs[1]->constant;
+    const struct ldnq_tensor *variance = node->input_count > 4 ? node->inputs[4]->constant : NULL;
+    if (!scale || !variance || scale->dtype != LDNQ_FLOAT || variance->dtype != LDNQ_FLOAT)
+        return NAN;
+    const float *g = scale->data, *v = variance->data;
+    const double epsilon = (double)ldnq_attr_float(node, "epsilon", 1e-5f);
+    double largest = 0;
+    for (size_t i = 0; i < ldnq_tensor_count(scale); i++)
+        largest = fmax(largest, fabs((double)g[i]) / sqrt((double)v[i] + epsilon));
+    return largest;
+}
+
+/* What an operator makes at most of errors of its inputs: a constant times their sum, or
+ * times the root of the sum of their squares where they lie side by side. Those of smooth
+ * activations are their largest slopes. */
+static const struct rule {
+    const char *op;
+    double (*constant)(const struct ldnq_node *node);
+    bool side_by_side;
+} rules[] = {
+    { "Conv", product_constant, false }, { "ConvTranspose", product_constant, false },
+    { "Gemm", product_constant, false }, { "MatMul", product_constant, false },
+    { "Add", one_if_not_repeated, false }, { "Sub", one_if_not_repeated, false },
+    { "Sum", one_if_not_repeated, false },
+    { "Concat", one, true }, { "Mul", factor_constant, false }, { "Div", factor_constant, false },
+    { "BatchNormalization", batchnorm_constant, false },
+    { "Relu", one, false }, { "LeakyRelu", leaky_constant, false }, { "Clip", one, false },
+    { "Sigmoid", one, false }, { "HardSigmoid", one, false }, { "Tanh", one, false },
+    { "Softplus", one, false }, { "Softmax", one, false }, { "Abs", one, false },
+    { "Neg", one, false }, { "MaxPool", pool_constant, false },
+    { "AveragePool", pool_constant, false }, { "GlobalAveragePool", one, false },
+    { "GlobalMaxPool", one, false }, { "ReduceMean", one, false }, { "ReduceMax", one, false },
+    { "Identity", one, false }, { "Dropout", one, false }, { "Flatten", one, false },
+    { "Reshape", one, false }, { "Transpose", one, false }, { "Squeeze", one, false },
+    { "Unsqueeze", one, false }, { "Slice", one, false }, { "Split", one, false },
+    { "DepthToSpace", one, false }, { "SpaceToDepth", one, false }, { "Pad", pad_constant, false },
+    { "Shape", nothing, false }, { "Size", nothing, false },
+};
+
+static const struct rule *rule_of(const struct ldnq_node *node)
+{
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (strcmp(rules[i].op, node->op_type) == 0 && node->domain[0] == '\0')
+            return &rules[i];
+    return NULL;
+}
+
+/* ---- through the graph ------------------------------------------------------------------ */
+
+static double error_behind(const struct bounds *bounds, size_t place)
+{
+    const struct ldnq_node *node = bounds->graph->nodes[place];
+    const struct rule *rule = rule_of(node);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const double error = error_of(bounds, node->inputs[i]);
+        sum += error;
+        squares += error * error;
+    }
+    if (sum > 0 || isnan(sum))
+        sum = rule ? rule->constant(node) * (rule->side_by_side ? sqrt(squares) : sum) : NAN;
+    return sum + (bounds->of[place] ? bounds->of[place]->change : 0);
+}
+
+static enum ldnq_status propagate(const struct ldnq_run *run, struct bounds *bounds,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    bounds->graph = run->teacher;
+    bounds->of = ldnq_arena_alloc(arena, bounds->graph->node_count, sizeof *bounds->of, err);
+    bounds->errors = ldnq_arena_alloc(arena, bounds->graph->value_count, sizeof *bounds->errors,
+                                      err);
+    if (!bounds->of || !bounds->errors)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < run->result->count; i++)
+        bounds->of[run->result->layers[i].layer.place] = &run->result->layers[i];
+    for (size_t i = 0; i < bounds->graph->node_count; i++) {
+        const struct ldnq_node *node = bounds->graph->nodes[i];
+        const double error = error_behind(bounds, i);
+        for (size_t o = 0; o < node->output_count; o++)
+            if (node->outputs[o])
+                bounds->errors[node->outputs[o]->index] = error;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status bound_in(const struct ldnq_run *run, double *bound,
+                                 struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    struct bounds bounds;
+    const size_t outputs = run->teacher->output_count;
+    double *powers = ldnq_arena_alloc(arena, outputs, sizeof *powers, err);
+    double *squares = ldnq_arena_alloc(arena, outputs, sizeof *squares, err);
+    if (!powers || !squares)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(propagate(run, &bounds, arena, err));
+    LDNQ_TRY(ldnq_outputs_power(run->teacher, run->samples, run->options->pool, powers, err));
+    for (size_t o = 0; o < outputs; o++) {
+        const double error = error_of(&bounds, run->teacher->outputs[o]);
+        squares[o] = error * error;
+    }
+    *bound = ldnq_outputs_error(squares, powers, outputs);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, double *bound,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_arena *arena;
+    *bound = NAN;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = bound_in(run, bound, arena, err);
+    ldnq_arena_destroy(arena);
+    return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
+}
