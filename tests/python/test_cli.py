@@ -267,12 +267,13 @@ def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
                            "lambda", "damping", "rho", "iterations", "error_start", "error",
-                           "seconds", "solver_seconds"], "number")
-    layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType"}
+                           "block_size", "change", "seconds", "solver_seconds"], "number")
+    layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType",
+              "cascade_error_start": "NoneType", "cascade_error": "NoneType"}
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
     top |= {name: "number" for name in ("bits", "opset", "samples", "bytes_before", "bytes_after",
-                                        "seconds", "output_error")}
+                                        "seconds", "output_error", "output_bound")}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": []}
     assert result["bytes_before"] == MODEL.stat().st_size
