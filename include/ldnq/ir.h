@@ -115,6 +115,10 @@ enum ldnq_status ldnq_tensor_create(struct ldnq_arena *arena, enum ldnq_dtype dt
                                     const struct ldnq_shape *shape, struct ldnq_tensor **out,
                                     struct ldnq_error *err);
 
+/* The same, with the type, shape and data of `from`. */
+enum ldnq_status ldnq_tensor_copy(struct ldnq_arena *arena, const struct ldnq_tensor *from,
+                                  struct ldnq_tensor **out, struct ldnq_error *err);
+
 /* ---- attributes --------------------------------------------------------------- */
 
 enum ldnq_attr_kind {

@@ -97,7 +97,8 @@ struct ldnq_solver {
     bool blocks;    /* can give a row several scales (LDNQ_PER_BLOCK) */
     /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
      * problem, an objective beyond a double), NOMEM, USAGE (an option out of
-     * range, blocks where `blocks` is false). Scratch memory is the solver's own and released. */
+     * range, blocks where `blocks` is false). Scratch memory is the solver's own and
+     * released. */
     enum ldnq_status (*solve)(const struct ldnq_layer_problem *problem,
                               const struct ldnq_solver_options *options, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);

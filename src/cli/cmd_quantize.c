@@ -362,10 +362,8 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 
 static const char *const options[] = {
     "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--block-size",
-    "--solver",
-    "--rho", "--rho-from", "--lambda",
-    "--effort", "--augment", "--cascade", "--distill", "--refine", "--time-limit", "--skip", "--only",
-    "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
+    "--solver", "--rho", "--rho-from", "--lambda", "--effort", "--augment", "--cascade",
+    "--distill", "--refine", "--time-limit", "--skip", "--only", "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
     "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",
     NULL,
 };

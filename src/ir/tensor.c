@@ -101,3 +101,13 @@ enum ldnq_status ldnq_tensor_create(struct ldnq_arena *arena, enum ldnq_dtype dt
     (*out)->data = ldnq_arena_alloc(arena, bytes, 1, err);
     return (*out)->data ? LDNQ_OK : LDNQ_NOMEM;
 }
+
+enum ldnq_status ldnq_tensor_copy(struct ldnq_arena *arena, const struct ldnq_tensor *from,
+                                  struct ldnq_tensor **out, struct ldnq_error *err)
+{
+    size_t bytes;
+    LDNQ_TRY(ldnq_tensor_create(arena, from->dtype, &from->shape, out, err));
+    if (ldnq_tensor_bytes(from, &bytes) && bytes > 0)
+        memcpy((*out)->data, from->data, bytes);
+    return LDNQ_OK;
+}

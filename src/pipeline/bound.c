@@ -211,17 +211,15 @@ static enum ldnq_status propagate(const struct ldnq_run *run, struct bounds *bou
     return LDNQ_OK;
 }
 
-static enum ldnq_status bound_in(const struct ldnq_run *run, double *bound,
+static enum ldnq_status bound_in(const struct ldnq_run *run, const double *powers, double *bound,
                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct bounds bounds;
     const size_t outputs = run->teacher->output_count;
-    double *powers = ldnq_arena_alloc(arena, outputs, sizeof *powers, err);
     double *squares = ldnq_arena_alloc(arena, outputs, sizeof *squares, err);
-    if (!powers || !squares)
+    if (!squares)
         return LDNQ_NOMEM;
     LDNQ_TRY(propagate(run, &bounds, arena, err));
-    LDNQ_TRY(ldnq_outputs_power(run->teacher, run->samples, run->options->pool, powers, err));
     for (size_t o = 0; o < outputs; o++) {
         const double error = error_of(&bounds, run->teacher->outputs[o]);
         squares[o] = error * error;
@@ -230,13 +228,12 @@ static enum ldnq_status bound_in(const struct ldnq_run *run, double *bound,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, double *bound,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, const double *powers,
+                                    double *bound, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
-    *bound = NAN;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = bound_in(run, bound, arena, err);
+    const enum ldnq_status status = bound_in(run, powers, bound, arena, err);
     ldnq_arena_destroy(arena);
-    return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
+    return status;
 }

@@ -14,9 +14,9 @@
 #include "pipeline/run.h"
 
 /* The bound on the result's output_error, in the same measure: the squares of the bounds
- * over the outputs' mean squares, the mean over the float outputs; NaN where an operator
- * has no constant. Errors: NOMEM. */
-enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, double *bound,
-                                    struct ldnq_error *err);
+ * over the outputs' powers (as ldnq_outputs_measure has them), the mean over the float
+ * outputs; NaN where an operator has no constant. Errors: NOMEM. */
+enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, const double *powers,
+                                    double *bound, struct ldnq_error *err);
 
 #endif

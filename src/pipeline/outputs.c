@@ -112,8 +112,7 @@ static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
     const size_t outputs = m->student.graph->output_count;
     double power = 0;
     m->errors = ldnq_arena_alloc(arena, outputs, sizeof *m->errors, err);
-    m->powers = ldnq_arena_alloc(arena, outputs, sizeof *m->powers, err);
-    if (!m->errors || !m->powers)
+    if (!m->errors)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_exec_create(m->student.graph, pool, &m->student.exec, err));
     LDNQ_TRY(ldnq_exec_create(m->teacher.graph, pool, &m->teacher.exec, err));
@@ -122,60 +121,26 @@ static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
         power += m->powers[o];
     if (power > 0)
         *error = ldnq_outputs_error(m->errors, m->powers, outputs);
+    const double count = (double)ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
+    for (size_t o = 0; o < outputs; o++)
+        m->powers[o] /= count;
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
                                       const struct ldnq_graph *teacher,
                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                      double *error, struct ldnq_error *err)
+                                      double *error, double *powers, struct ldnq_error *err)
 {
-    struct measure m = { .student.graph = student, .teacher.graph = teacher };
+    struct measure m = { .student.graph = student, .teacher.graph = teacher, .powers = powers };
     struct ldnq_arena *arena;
     *error = NAN;
+    for (size_t o = 0; o < student->output_count; o++)
+        powers[o] = 0;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const enum ldnq_status status = measure(&m, samples, pool, error, arena, err);
     ldnq_exec_destroy(m.student.exec);
     ldnq_exec_destroy(m.teacher.exec);
     ldnq_arena_destroy(arena);
     return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
-}
-
-/* ---- one network ------------------------------------------------------------------------ */
-
-struct power {
-    struct ldnq_network network;
-    double *powers;
-};
-
-static enum ldnq_status add_power(void *ctx, struct ldnq_tensor *const *inputs, double part,
-                                  struct ldnq_error *err)
-{
-    (void)part;
-    const struct power *p = ctx;
-    const struct ldnq_graph *graph = p->network.graph;
-    LDNQ_TRY(ldnq_exec_run(p->network.exec, inputs, err));
-    for (size_t o = 0; o < graph->output_count; o++) {
-        const struct ldnq_tensor *t = ldnq_exec_value(p->network.exec, graph->outputs[o]);
-        if (t->dtype == LDNQ_FLOAT)
-            p->powers[o] += ldnq_square_difference(t, NULL);
-    }
-    ldnq_exec_reset(p->network.exec);
-    return LDNQ_OK;
-}
-
-enum ldnq_status ldnq_outputs_power(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                    struct ldnq_pool *pool, double *powers,
-                                    struct ldnq_error *err)
-{
-    struct power p = { .network.graph = graph, .powers = powers };
-    for (size_t o = 0; o < graph->output_count; o++)
-        powers[o] = 0;
-    LDNQ_TRY(ldnq_exec_create(graph, pool, &p.network.exec, err));
-    const enum ldnq_status status = ldnq_outputs_walk(graph, samples, pool, add_power, &p, err);
-    ldnq_exec_destroy(p.network.exec);
-    const double count = (double)ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
-    for (size_t o = 0; o < graph->output_count; o++)
-        powers[o] /= count;
-    return status;
 }

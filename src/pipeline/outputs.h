@@ -38,16 +38,11 @@ enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_s
                                    struct ldnq_error *err);
 
 /* The error of the student's outputs on those samples; NaN when no output is a float, or
- * when they can't be run or compared. Errors: NOMEM, IO. */
+ * when they can't be run or compared. Also the mean over the samples of each float output's
+ * |t|^2 (0 of others), of the teacher. Errors: NOMEM, IO. */
 enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
                                       const struct ldnq_graph *teacher,
                                       struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                      double *error, struct ldnq_error *err);
-
-/* The mean over those samples of each float output's |t|^2; 0 of others. Errors: those of
- * ldnq_outputs_walk and of the executor. */
-enum ldnq_status ldnq_outputs_power(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                    struct ldnq_pool *pool, double *powers,
-                                    struct ldnq_error *err);
+                                      double *error, double *powers, struct ldnq_error *err);
 
 #endif

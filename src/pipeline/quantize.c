@@ -81,6 +81,23 @@ double ldnq_run_time_left(const struct ldnq_run *run)
     return limit > 0 ? limit - (ldnq_now() - run->start) : INFINITY;
 }
 
+/* The error of the outputs, and the bound on it: layers that learned after they were
+ * placed don't know what they changed. */
+static enum ldnq_status measure(const struct ldnq_run *run, struct ldnq_error *err)
+{
+    struct ldnq_quantization *result = run->result;
+    const struct ldnq_quantize_options *options = run->options;
+    double *powers = ldnq_arena_alloc(run->arena, run->graph->output_count, sizeof *powers, err);
+    if (!powers)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_outputs_measure(run->graph, run->teacher, run->samples, options->pool,
+                                  &result->output_error, powers, err));
+    result->output_bound = NAN;
+    if (isnan(result->output_error) || options->tune.steps > 0 || options->cascade > 0)
+        return LDNQ_OK;
+    return ldnq_bound_outputs(run, powers, &result->output_bound, err);
+}
+
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
                                const struct ldnq_quantize_options *options,
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
@@ -93,11 +110,7 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
     LDNQ_TRY(ldnq_run_walk(&run, err));
     if (options->tune.steps > 0)
         LDNQ_TRY(ldnq_run_tune(&run, err));
-    LDNQ_TRY(ldnq_outputs_measure(graph, run.teacher, samples, options->pool,
-                                  &run.result->output_error, err));
-    run.result->output_bound = NAN;
-    if (options->tune.steps == 0 && options->cascade == 0)
-        LDNQ_TRY(ldnq_bound_outputs(&run, &run.result->output_bound, err));
+    LDNQ_TRY(measure(&run, err));
     *out = run.result;
     return LDNQ_OK;
 }

@@ -5,14 +5,6 @@
 
 #include "pipeline/matrices.h"
 
-static enum ldnq_status copy_of(const struct ldnq_tensor *from, struct ldnq_tensor **to,
-                                struct ldnq_arena *arena, struct ldnq_error *err)
-{
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &from->shape, to, err));
-    memcpy((*to)->data, from->data, ldnq_tensor_count(from) * sizeof(float));
-    return LDNQ_OK;
-}
-
 /* One tensor of the layer: what it is now, at best, and afterwards. */
 static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ldnq_tensor **now,
                                     struct ldnq_tensor **best, struct ldnq_tensor **after,
@@ -20,12 +12,12 @@ static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ld
                                     struct ldnq_arena *lasting, struct ldnq_error *err)
 {
     if (!is_after) {
-        LDNQ_TRY(copy_of(*tensor, after, lasting, err));
+        LDNQ_TRY(ldnq_tensor_copy(lasting, *tensor, after, err));
         *tensor = *after;
     }
     *after = (struct ldnq_tensor *)*tensor;
-    LDNQ_TRY(copy_of(*tensor, now, arena, err));
-    return copy_of(*tensor, best, arena, err);
+    LDNQ_TRY(ldnq_tensor_copy(arena, *tensor, now, err));
+    return ldnq_tensor_copy(arena, *tensor, best, err);
 }
 
 static enum ldnq_status measure(struct ldnq_tune_float *tune, struct ldnq_arena *arena,

@@ -97,9 +97,8 @@ static enum ldnq_status init_bias(struct ldnq_tune_layer *layer, struct ldnq_are
                                   struct ldnq_error *err)
 {
     const struct ldnq_tensor *bias = layer->result->bias;
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias->shape, &layer->bias_now, err));
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &bias->shape, &layer->bias_best, err));
-    memcpy(layer->bias_now->data, bias->data, layer->rows * sizeof(float));
+    LDNQ_TRY(ldnq_tensor_copy(arena, bias, &layer->bias_now, err));
+    LDNQ_TRY(ldnq_tensor_copy(arena, bias, &layer->bias_best, err));
     layer->first_bias = bias->data;
     layer->result->layer.node->inputs[layer->result->layer.bias_input]->constant = layer->bias_now;
     return ldnq_adam_init(&layer->bias, layer->rows, arena, err);

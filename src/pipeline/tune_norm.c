@@ -24,14 +24,6 @@ static const struct ldnq_tensor *constant_of(const struct ldnq_node *node, size_
     return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
 }
 
-static enum ldnq_status copy_of(const struct ldnq_tensor *from, struct ldnq_arena *arena,
-                                struct ldnq_tensor **to, struct ldnq_error *err)
-{
-    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &from->shape, to, err));
-    memcpy((*to)->data, from->data, ldnq_tensor_count(from) * sizeof(float));
-    return LDNQ_OK;
-}
-
 static enum ldnq_status init(struct ldnq_run *run, struct ldnq_node *node, size_t input,
                              struct ldnq_arena *arena, struct ldnq_tune_norm *norm,
                              struct ldnq_error *err)
@@ -48,8 +40,8 @@ static enum ldnq_status init(struct ldnq_run *run, struct ldnq_node *node, size_
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         norm->unit[i] = input == SCALE_INPUT ? scale[i] : fabsf(scale[i]);
-    LDNQ_TRY(copy_of(first, arena, &norm->now, err));
-    LDNQ_TRY(copy_of(first, run->arena, &norm->result.tensor, err));
+    LDNQ_TRY(ldnq_tensor_copy(arena, first, &norm->now, err));
+    LDNQ_TRY(ldnq_tensor_copy(run->arena, first, &norm->result.tensor, err));
     LDNQ_TRY(ldnq_adam_init(&norm->adam, count, arena, err));
     return ldnq_graph_add_constant(run->graph, "", norm->now, &node->inputs[input], err);
 }

@@ -17,7 +17,6 @@
  */
 #include "quant/solver.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -199,12 +198,6 @@ static void take_codes(struct admm *admm, const double *v, const double *d, size
     }
 }
 
-static float better_scale(double up, double down, float scale)
-{
-    const double better = down > 0 ? up / down : 0;
-    return better >= (double)FLT_MIN && better <= (double)FLT_MAX ? (float)better : scale;
-}
-
 static void x_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
@@ -218,7 +211,7 @@ static void x_chunk(void *ctx, size_t chunk, size_t thread)
             struct row *row = &admm->rows[rows[r]];
             take_codes(admm, admm->x + (piece.offset + r) * admm->k,
                        admm->diagonal + piece.group * admm->k, rows[r]);
-            row->scale = better_scale(row->vq, row->dq, row->scale);
+            row->scale = ldnq_best_scale(row->vq, row->dq, row->scale);
         }
 }
 
@@ -293,7 +286,7 @@ static void keep_best(struct admm *admm, size_t first, size_t count)
         qw += admm->rows[r].qw;
         qq += admm->rows[r].qq;
     }
-    const float scale = qw > 0 ? better_scale(qw, qq, 0) : 0;
+    const float scale = qw > 0 ? ldnq_best_scale(qw, qq, 0) : 0;
     const double a = (double)scale, error = ww - 2 * a * qw + a * a * qq;
     if (!(scale > 0) || !(error < admm->rows[first].best))
         return;
@@ -340,7 +333,7 @@ static void share_scale(struct admm *admm)
         up += admm->rows[r].vq;
         down += admm->rows[r].dq;
     }
-    const float scale = better_scale(up, down, admm->rows[0].scale);
+    const float scale = ldnq_best_scale(up, down, admm->rows[0].scale);
     for (size_t r = 0; r < admm->count; r++)
         admm->rows[r].scale = scale;
 }

@@ -1,6 +1,5 @@
 #include "quant/descent.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "linalg/blas.h"
 #include "quant/blocks.h"
 #include "quant/problem.h"
+#include "quant/project.h"
 
 /* Of a block's scale, in parts of it: what needs no further turn. */
 #define SMALL_CHANGE 1e-4
@@ -125,16 +125,6 @@ static void weigh_row(const struct descent *d, size_t at)
     row->qq = (qs + qw) / (double)d->scales[at];
 }
 
-static float scale_or(double value, float scale)
-{
-    return value >= (double)FLT_MIN && value <= (double)FLT_MAX ? (float)value : scale;
-}
-
-static float best_scale(double qw, double qq, float scale)
-{
-    return scale_or(qq > 0 ? qw / qq : 0, scale);
-}
-
 /* The slope is linear in the scale. */
 static void set_scale(const struct descent *d, size_t at, float scale)
 {
@@ -237,7 +227,7 @@ static bool step_blocks(const struct descent *d, const struct ldnq_piece *piece)
         for (size_t s = row * segments; s < (row + 1) * segments; s++) {
             const double scale = (double)d->scales[s], change = length * d->changes[s];
             far = far || fabs(change) > SMALL_CHANGE * scale;
-            d->scales[s] = scale_or(scale + change, d->scales[s]);
+            d->scales[s] = ldnq_scale_or(scale + change, d->scales[s]);
         }
     }
     return far;
@@ -260,6 +250,19 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     load_slope(d, &piece);
 }
 
+/* Of rows with scales of their own. Returns whether that needs further turns: a row's
+ * only scale is the best at once. */
+static bool fit_scales(const struct descent *d, const struct ldnq_piece *piece)
+{
+    if (d->problem->segment)
+        return step_blocks(d, piece);
+    for (size_t row = piece->offset; row < piece->offset + piece->rows; row++) {
+        weigh_row(d, row);
+        set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+    }
+    return false;
+}
+
 /* Rows with scales of their own: a piece takes all its turns at once. */
 static void descend_chunk(void *ctx, size_t chunk, size_t thread)
 {
@@ -268,14 +271,7 @@ static void descend_chunk(void *ctx, size_t chunk, size_t thread)
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     bool goes_on = true;
     for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
-        goes_on = false;
-        if (d->problem->segment)
-            goes_on = step_blocks(d, &piece);
-        for (size_t row = piece.offset; !d->problem->segment && row < piece.offset + piece.rows;
-             row++) {
-            weigh_row(d, row);
-            set_scale(d, row, best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
-        }
+        goes_on = fit_scales(d, &piece);
         sweep_piece(d, &piece);
         for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
             goes_on = goes_on || d->rows[row].changed;
@@ -297,7 +293,7 @@ static void sweep_chunk(void *ctx, size_t chunk, size_t thread)
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-        set_scale(d, row, best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
+        set_scale(d, row, ldnq_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
     sweep_piece(d, &piece);
 }
 

@@ -1,12 +1,12 @@
 #include "quant/exact.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "base/pool.h"
 #include "linalg/cholesky.h"
 #include "quant/problem.h"
+#include "quant/project.h"
 
 #define MOST LDNQ_EXACT_INPUTS
 
@@ -131,12 +131,6 @@ static struct weighed weigh(const struct exact *exact, size_t row, const int8_t 
     return sums;
 }
 
-static float best_scale(double qw, double qq, float scale)
-{
-    const double best = qq > 0 ? qw / qq : 0;
-    return best >= (double)FLT_MIN && best <= (double)FLT_MAX ? (float)best : scale;
-}
-
 static double error_of(const struct weighed *sums, double scale)
 {
     return sums->ww + scale * (scale * sums->qq - 2 * sums->qw);
@@ -152,11 +146,11 @@ static void search_scales(const struct exact *exact, size_t row)
     struct search search;
     for (int i = -steps; i <= steps; i++) {
         const double scale = around * pow(SCALE_STEP, i);
-        if (!(scale >= (double)FLT_MIN && scale <= (double)FLT_MAX) ||
+        if (!ldnq_is_scale(scale) ||
             !search_row(exact, row, scale, exact->errors[row], &search))
             continue;
         const struct weighed sums = weigh(exact, row, search.best_codes);
-        const float fitted = best_scale(sums.qw, sums.qq, (float)scale);
+        const float fitted = ldnq_best_scale(sums.qw, sums.qq, (float)scale);
         const double error = error_of(&sums, (double)fitted);
         if (!(error < exact->errors[row]))
             continue;
@@ -205,7 +199,7 @@ static void search_together(struct exact *exact, struct ldnq_pool *pool)
             qw += exact->qw[row];
             qq += exact->qq[row];
         }
-        const float scale = best_scale(qw, qq, exact->scales[0]);
+        const float scale = ldnq_best_scale(qw, qq, exact->scales[0]);
         for (size_t row = 0; row < rows; row++) {
             const struct weighed sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
             const double error = error_of(&sums, (double)scale);

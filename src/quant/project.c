@@ -1,6 +1,5 @@
 #include "quant/project.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -143,11 +142,6 @@ static void nearest_codes(struct projection *projection, double *vq, double *qq)
     }
 }
 
-static bool is_scale(double scale)
-{
-    return scale >= (double)FLT_MIN && scale <= (double)FLT_MAX;
-}
-
 /* The range of scales worth trying: at `high` no value is clipped, and beyond it
  * the outer codes lie idle; at `low` most of the values are clipped. */
 static void scale_range(struct projection *projection, double *low, double *high)
@@ -174,10 +168,10 @@ static float search_scale(struct projection *projection)
     double low, high, best = 0, vq, qq;
     float winner = 0;
     scale_range(projection, &low, &high);
-    if (!is_scale(high))
+    if (!ldnq_is_scale(high))
         return 0;
     const double ratio = pow(low / high, 1.0 / (CANDIDATES - 1));
-    for (int i = 0; i < CANDIDATES && is_scale(high); i++, high *= ratio) {
+    for (int i = 0; i < CANDIDATES && ldnq_is_scale(high); i++, high *= ratio) {
         projection->scale = (float)high;
         nearest_codes(projection, &vq, &qq);
         if (qq > 0 && vq * vq / qq > best) {
@@ -196,7 +190,7 @@ static bool take_turns(struct projection *projection, float *scale)
     for (int turn = 0; turn < TURNS; turn++) {
         projection->scale = *scale;
         nearest_codes(projection, &vq, &qq);
-        if (!(qq > 0) || !is_scale(vq / qq))
+        if (!(qq > 0) || !ldnq_is_scale(vq / qq))
             return false;
         *scale = (float)(vq / qq);
         if (*scale == projection->scale)

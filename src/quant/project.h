@@ -13,6 +13,8 @@
 #ifndef LDNQ_QUANT_PROJECT_H
 #define LDNQ_QUANT_PROJECT_H
 
+#include <float.h>
+
 #include <ldnq/quant.h>
 
 struct ldnq_span {
@@ -31,6 +33,23 @@ struct ldnq_span {
  * the scale 1: any would do, and 1 is safe to divide by and to store. */
 float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
                    struct ldnq_span *spans, size_t count, float start);
+
+/* Whether a float32 can hold it as a scale that is safe to divide by. */
+static inline bool ldnq_is_scale(double value)
+{
+    return value >= (double)FLT_MIN && value <= (double)FLT_MAX;
+}
+
+static inline float ldnq_scale_or(double value, float otherwise)
+{
+    return ldnq_is_scale(value) ? (float)value : otherwise;
+}
+
+/* The scale a = vq / qq that is best for given codes, where there is one. */
+static inline float ldnq_best_scale(double vq, double qq, float otherwise)
+{
+    return ldnq_scale_or(qq > 0 ? vq / qq : 0, otherwise);
+}
 
 /* One pass: the codes nearest to v / scale, and their vq and qq. */
 void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "graph_build.h"
+#include "gemm_layer.h"
 #include "pipeline/tune_float.h"
 
 #define OUTPUTS 3
@@ -29,21 +29,10 @@ static void start(struct fixture *f, bool after)
     assert_ok(ldnq_tune_float_init(&f->tune, &f->layer, after, f->arena, f->graph->arena, &err));
 }
 
-/* A Gemm whose weight lies as (K, M). */
 static void make(struct fixture *f)
 {
     f->graph = build_graph();
-    struct ldnq_value *x = build_input(f->graph, "x", SHAPE(2, INPUTS));
-    struct ldnq_value *y = NODE(f->graph, "Gemm", "fc", x,
-                                build_weight(f->graph, "w", SHAPE(INPUTS, OUTPUTS), 3),
-                                build_weight(f->graph, "b", SHAPE(OUTPUTS), 4));
-    build_output(f->graph, y);
-    struct ldnq_node *node = y->producer;
-    f->layer = (struct ldnq_layer){
-        .node = node, .groups = 1, .outputs = OUTPUTS, .inputs = INPUTS, .kernel = 1,
-        .transposed = true, .weight_input = 1, .weight = node->inputs[1]->constant,
-        .bias_input = 2, .bias = node->inputs[2]->constant, .bias_factor = 1,
-    };
+    f->layer = build_gemm_layer(f->graph, INPUTS, OUTPUTS);
     f->file = f->layer.weight;
     start(f, false);
 }

@@ -1,5 +1,5 @@
 /* What is learned of one layer: where it starts, its gradients, and what is kept. */
-#include "graph_build.h"
+#include "gemm_layer.h"
 
 #include <math.h>
 
@@ -23,21 +23,11 @@ struct fixture {
 static void make(struct fixture *f, const char *codebook, bool one_scale, bool learns_codes)
 {
     f->graph = build_graph();
-    struct ldnq_value *x = build_input(f->graph, "x", SHAPE(2, INPUTS));
-    struct ldnq_value *y = NODE(f->graph, "Gemm", "fc", x,
-                                build_weight(f->graph, "w", SHAPE(INPUTS, OUTPUTS), 3),
-                                build_weight(f->graph, "b", SHAPE(OUTPUTS), 4));
-    build_output(f->graph, y);
-    struct ldnq_node *node = y->producer;
     f->result = (struct ldnq_layer_result){
-        .layer = { .node = node, .groups = 1, .outputs = OUTPUTS, .inputs = INPUTS,
-                   .transposed = true, .weight_input = 1, .weight = node->inputs[1]->constant,
-                   .bias_input = 2, .bias = node->inputs[2]->constant, .bias_factor = 1 },
+        .layer = build_gemm_layer(f->graph, INPUTS, OUTPUTS),
         .codes = f->codes, .scales = f->scales, .deviation = f->deviation,
     };
-    assert_ok(ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &node->inputs[2]->constant->shape,
-                                 &f->result.bias, &err));
-    memcpy(f->result.bias->data, node->inputs[2]->constant->data, OUTPUTS * sizeof(float));
+    assert_ok(ldnq_tensor_copy(f->graph->arena, f->result.layer.bias, &f->result.bias, &err));
     const struct ldnq_codebook *book = ldnq_codebook_find(codebook);
     const float *weight = f->result.layer.weight->data;
     for (size_t row = 0; row < OUTPUTS; row++) {
