@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import support
+import test_shape_inference
 import zoo_export
 from zoo import SPECIES
 from zoo_export import EXPORTERS
@@ -92,10 +93,19 @@ def assert_depends_on_its_samples(outputs):
         assert spread > 0.02, f"{name}: {spread}"
 
 
+def assert_shapes_are_known(path):
+    values, reason = test_shape_inference.ours([str(path)])[str(path)]
+    assert reason is None
+    with Timed("shape inference by onnx"):
+        inferred = test_shape_inference.theirs(path)
+    assert list(test_shape_inference.differences(values, inferred)) == []
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids="-".join)
 def test_export_should_run_as_in_onnx_runtime_and_so_should_its_int4(variant, exported, tmp_path):
     if exported is None:
         return
+    assert_shapes_are_known(exported)
     kind = SPECIES[variant[0]]
     feeds = kind.feeds(3 if kind.open_batch else 1)
     with Timed("run"):
