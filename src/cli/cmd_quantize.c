@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/json_add.h"
 #include "base/text.h"
 #include "cli/choices.h"
 #include "cli/json.h"
@@ -273,8 +274,8 @@ static bool fill_json(cJSON *root, const struct job *job)
                 cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
                 cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
                 cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start) &&
-                cli_json_add_number(root, "output_error", job->result->output_error) &&
-                cli_json_add_number(root, "output_bound", job->result->output_bound);
+                ldnq_json_add_number(root, "output_error", job->result->output_error) &&
+                ldnq_json_add_number(root, "output_bound", job->result->output_bound);
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))

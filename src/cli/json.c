@@ -1,6 +1,5 @@
 #include "cli/json.h"
 
-#include <math.h>
 #include <stdio.h>
 
 enum ldnq_status cli_json_print(cJSON *root, bool filled, struct ldnq_error *err)
@@ -12,10 +11,4 @@ enum ldnq_status cli_json_print(cJSON *root, bool filled, struct ldnq_error *err
     puts(text);
     cJSON_free(text);
     return LDNQ_OK;
-}
-
-bool cli_json_add_number(cJSON *item, const char *name, double value)
-{
-    return isnan(value) ? cJSON_AddNullToObject(item, name) != NULL
-                        : cJSON_AddNumberToObject(item, name, value) != NULL;
 }

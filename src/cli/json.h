@@ -9,7 +9,4 @@
 /* Prints and deletes root. filled is false when building it ran out of memory. */
 enum ldnq_status cli_json_print(cJSON *root, bool filled, struct ldnq_error *err);
 
-/* Adds the number, or null for NaN; false when memory is out. */
-bool cli_json_add_number(cJSON *item, const char *name, double value);
-
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/json_add.h"
 #include "cli/json.h"
 #include "cli/plain.h"
 
@@ -25,7 +26,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
            cJSON_AddNumberToObject(item, "damping", result->damping) &&
-           cli_json_add_number(item, "held_out_left", result->held_out_left) &&
+           ldnq_json_add_number(item, "held_out_left", result->held_out_left) &&
            cJSON_AddStringToObject(item, "weights", result->codebook->name) &&
            cJSON_AddStringToObject(item, "solver",
                                    result->solver ? result->solver->name : "shared") &&
@@ -34,8 +35,8 @@ bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
            cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
            cJSON_AddNumberToObject(item, "error", result->error) &&
            cJSON_AddNumberToObject(item, "change", result->change) &&
-           cli_json_add_number(item, "cascade_error_start", result->cascade_start) &&
-           cli_json_add_number(item, "cascade_error", result->cascade_error) &&
+           ldnq_json_add_number(item, "cascade_error_start", result->cascade_start) &&
+           ldnq_json_add_number(item, "cascade_error", result->cascade_error) &&
            cJSON_AddNumberToObject(item, "seconds", result->seconds) &&
            cJSON_AddNumberToObject(item, "solver_seconds", result->solver_seconds);
 }

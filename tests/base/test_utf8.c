@@ -1,0 +1,68 @@
+/* What is UTF-8 and what is not, after the Unicode standard's table 3-7. */
+#include "test.h"
+
+#include <string.h>
+
+#include "base/utf8.h"
+
+static void assert_reads(const char *text, const uint32_t *codes)
+{
+    for (; *codes; codes++)
+        assert_int_equal(ldnq_utf8_next(&text), *codes);
+    assert_int_equal(ldnq_utf8_next(&text), 0);
+    assert_int_equal(ldnq_utf8_next(&text), 0);
+}
+
+#define BAD LDNQ_UTF8_REPLACEMENT
+#define READS(text, ...) assert_reads(text, (const uint32_t[]){ __VA_ARGS__, 0 })
+
+static void utf8_should_read_code_points_of_any_length(void **state)
+{
+    (void)state;
+    READS("a\x7f", 'a', 0x7f);
+    READS("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 0xe9, 0x20ac, 0x1f600);
+    READS("\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf", 0x80, 0x7ff,
+          0x800, 0xffff, 0x10000, 0x10ffff);
+}
+
+static void utf8_should_replace_each_byte_of_what_is_none(void **state)
+{
+    (void)state;
+    READS("\xff"
+          "a",
+          BAD, 'a');
+    READS("\xc0\xaf", BAD, BAD);                   /* overlong '/' */
+    READS("\xe0\x9f\xbf", BAD, BAD, BAD);          /* overlong */
+    READS("\xed\xa0\x80", BAD, BAD, BAD);          /* a surrogate */
+    READS("\xf4\x90\x80\x80", BAD, BAD, BAD, BAD); /* above 10ffff */
+    READS("\xe2\x82", BAD, BAD);                   /* cut */
+    READS("\x80x", BAD, 'x');
+    assert_false(ldnq_utf8_is_valid("conv\xe2\x82"));
+    assert_true(ldnq_utf8_is_valid("conv\xe2\x82\xac"));
+    /* What says so itself is valid. */
+    assert_true(ldnq_utf8_is_valid("\xef\xbf\xbd"));
+}
+
+static void utf8_should_write_what_it_reads(void **state)
+{
+    (void)state;
+    for (uint32_t code = 1; code <= 0x10ffff; code++) {
+        if (code >= 0xd800 && code < 0xe000)
+            continue;
+        char text[8] = { 0 };
+        const char *at = text;
+        const size_t size = ldnq_utf8_put(code, text);
+        assert_int_equal(ldnq_utf8_next(&at), code);
+        assert_ptr_equal(at, text + size);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(utf8_should_read_code_points_of_any_length),
+        cmocka_unit_test(utf8_should_replace_each_byte_of_what_is_none),
+        cmocka_unit_test(utf8_should_write_what_it_reads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
