@@ -27,7 +27,7 @@ ALLOWED = {
     "quant": "base linalg",
     "pipeline": "base linalg ir ops passes exec quant calib",
     "emit": "base ir onnx quant pipeline",  # pipeline for its types of results
-    "report": "base ir exec onnx",
+    "report": "base linalg ir ops passes exec onnx calib quant pipeline",
     "cli": None,
 }
 # Of calib's files, those that may include from onnx.

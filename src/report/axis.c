@@ -1,0 +1,226 @@
+#include "report/axis.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A step between ticks: mantissa * 10^exponent. */
+struct step {
+    int mantissa, exponent;
+};
+
+/* index * step, rounded once: 3 * 0.1 has to be 0.3. */
+static double multiple(struct step step, double index)
+{
+    return step.exponent < 0 ? index * step.mantissa / pow(10, -step.exponent)
+                             : index * step.mantissa * pow(10, step.exponent);
+}
+
+static struct step larger(struct step step)
+{
+    if (step.mantissa == 5)
+        return (struct step){ 1, step.exponent + 1 };
+    return (struct step){ step.mantissa == 1 ? 2 : 5, step.exponent };
+}
+
+/* Makes both ends finite and high > low. */
+static void spread_ends(double *low, double *high)
+{
+    *low = isfinite(*low) ? fmax(*low, -1e300) : 0;
+    *high = isfinite(*high) ? fmin(*high, 1e300) : 1;
+    if (*low > *high)
+        *high = *low;
+    /* Also ends between which there is no room for ticks. */
+    const double least = fmax(fabs(*low), fabs(*high)) * 1e-9;
+    if (*high - *low > least)
+        return;
+    const double half = *low == 0 && *high == 0 ? 0.5 : fmax(fabs(*low), fabs(*high)) / 2;
+    *low -= half;
+    *high += half;
+}
+
+static double first_index(struct step step, double low, bool outwards)
+{
+    const double index = low / multiple(step, 1);
+    return outwards ? floor(index + 1e-9) : ceil(index - 1e-9);
+}
+
+static double last_index(struct step step, double high, bool outwards)
+{
+    const double index = high / multiple(step, 1);
+    return outwards ? ceil(index - 1e-9) : floor(index + 1e-9);
+}
+
+/* The smallest step with at most `most` ticks. */
+static struct step choose_step(double low, double high, bool outwards, size_t most)
+{
+    struct step step = { 1, (int)floor(log10((high - low) / (double)most)) - 1 };
+    while (last_index(step, high, outwards) - first_index(step, low, outwards) + 1 > (double)most)
+        step = larger(step);
+    return step;
+}
+
+/* Digits that tell ticks of this step apart; those of huge and tiny numbers as 1.5e-7. */
+static void label_plain(struct ldnq_axis_tick *tick, struct step step, double largest)
+{
+    const double value = tick->value == 0 ? 0 : tick->value; /* no -0 */
+    if (step.exponent >= -4 && largest < 1e6) {
+        snprintf(tick->label, sizeof tick->label, "%.*f", step.exponent < 0 ? -step.exponent : 0,
+                 value);
+        return;
+    }
+    const int digits = (int)floor(log10(largest)) - step.exponent + 1;
+    snprintf(tick->label, sizeof tick->label, "%.*g", digits, value);
+}
+
+static void set_linear(struct ldnq_axis *axis, double low, double high, bool outwards, size_t most)
+{
+    spread_ends(&low, &high);
+    if (most < 2 || most > LDNQ_AXIS_TICKS)
+        most = LDNQ_AXIS_TICKS;
+    const struct step step = choose_step(low, high, outwards, most);
+    const double first = first_index(step, low, outwards);
+    const double last = last_index(step, high, outwards);
+    *axis = (struct ldnq_axis){ .low = low, .high = high };
+    if (outwards) {
+        axis->low = multiple(step, first);
+        axis->high = multiple(step, last);
+    }
+    const double largest = fmax(fabs(multiple(step, first)), fabs(multiple(step, last)));
+    for (double index = first; index <= last; index++) {
+        struct ldnq_axis_tick *tick = &axis->ticks[axis->tick_count++];
+        tick->value = multiple(step, index);
+        label_plain(tick, step, largest);
+    }
+}
+
+void ldnq_axis_exact(struct ldnq_axis *axis, double low, double high, size_t most)
+{
+    set_linear(axis, low, high, false, most);
+}
+
+void ldnq_axis_round(struct ldnq_axis *axis, double low, double high, size_t most)
+{
+    set_linear(axis, low, high, true, most);
+}
+
+void ldnq_axis_whole(struct ldnq_axis *axis, double first, double last, size_t most)
+{
+    size_t kept = 0;
+    set_linear(axis, first - 0.5, last + 0.5, false, most);
+    for (size_t i = 0; i < axis->tick_count; i++) {
+        struct ldnq_axis_tick *tick = &axis->ticks[i];
+        if (tick->value != floor(tick->value))
+            continue;
+        snprintf(tick->label, sizeof tick->label, "%.0f", tick->value);
+        axis->ticks[kept++] = *tick;
+    }
+    axis->tick_count = kept;
+}
+
+/* ---- logarithmic --------------------------------------------------------------------- */
+
+/* Ticks of a decade. */
+struct subdivision {
+    int count, mantissas[3];
+};
+
+static double log_tick(struct subdivision in, int stride, int index)
+{
+    const int decade = (int)floor((double)index / in.count);
+    const int exponent = decade * stride, mantissa = in.mantissas[index - decade * in.count];
+    return exponent < 0 ? mantissa / pow(10, -exponent) : mantissa * pow(10, exponent);
+}
+
+/* The ticks at or outside of low and high. */
+static void log_range(struct subdivision in, int stride, double low, double high, int *first,
+                      int *last)
+{
+    *first = ((int)floor(log10(low) / stride) - 1) * in.count;
+    while (log_tick(in, stride, *first + 1) <= low * (1 + 1e-9))
+        ++*first;
+    *last = *first + 1;
+    while (log_tick(in, stride, *last) < high * (1 - 1e-9))
+        ++*last;
+}
+
+static void label_log(struct ldnq_axis_tick *tick)
+{
+    const int exponent = (int)floor(log10(tick->value * (1 + 1e-9)));
+    if (exponent >= -3 && exponent < 6)
+        snprintf(tick->label, sizeof tick->label, "%.*f", exponent < 0 ? -exponent : 0,
+                 tick->value);
+    else
+        snprintf(tick->label, sizeof tick->label, "%.0fe%d", tick->value / pow(10, exponent),
+                 exponent);
+}
+
+void ldnq_axis_log(struct ldnq_axis *axis, double low, double high, size_t most)
+{
+    const struct subdivision fine = { 3, { 1, 2, 5 } }, decades = { 1, { 1 } };
+    low = isfinite(low) ? fmin(fmax(low, 1e-200), 1e200) : 1;
+    high = isfinite(high) ? fmin(fmax(high, low), 1e200) : low;
+    if (most < 3 || most > LDNQ_AXIS_TICKS)
+        most = LDNQ_AXIS_TICKS;
+    struct subdivision in = fine;
+    int stride = 1, first, last;
+    log_range(in, stride, low, high, &first, &last);
+    for (; last - first + 1 > (int)most; log_range(in, stride, low, high, &first, &last)) {
+        stride += in.count == 1;
+        in = decades;
+    }
+    *axis = (struct ldnq_axis){ .is_log = true };
+    for (int i = first; i <= last; i++) {
+        struct ldnq_axis_tick *tick = &axis->ticks[axis->tick_count++];
+        tick->value = log_tick(in, stride, i);
+        label_log(tick);
+    }
+    axis->low = axis->ticks[0].value;
+    axis->high = axis->ticks[axis->tick_count - 1].value;
+}
+
+/* ---- other labels -------------------------------------------------------------------- */
+
+/* Digits behind the point that tell all ticks apart in the unit. */
+static int decimals_in(const struct ldnq_axis *axis, double unit)
+{
+    int decimals = 0;
+    for (size_t i = 0; i < axis->tick_count; i++)
+        for (double value = axis->ticks[i].value / unit;
+             decimals < 3 &&
+             fabs(value * pow(10, decimals) - rint(value * pow(10, decimals))) > 1e-6;)
+            decimals++;
+    return decimals;
+}
+
+void ldnq_axis_label_bytes(struct ldnq_axis *axis)
+{
+    static const char *const names[] = { "B", "kB", "MB", "GB" };
+    size_t of = 0;
+    double unit = 1;
+    for (; of < 3 && axis->high >= unit * 1000; of++)
+        unit *= 1000;
+    const int decimals = decimals_in(axis, unit);
+    for (size_t i = 0; i < axis->tick_count; i++)
+        snprintf(axis->ticks[i].label, sizeof axis->ticks[i].label, "%.*f %s", decimals,
+                 axis->ticks[i].value / unit, names[of]);
+}
+
+void ldnq_axis_label_counts(struct ldnq_axis *axis)
+{
+    static const char *const names[] = { "", "k", "M", "G", "T" };
+    for (size_t i = 0; i < axis->tick_count; i++) {
+        double value = axis->ticks[i].value;
+        size_t of = 0;
+        for (; of < 4 && value >= 1000; of++)
+            value /= 1000;
+        snprintf(axis->ticks[i].label, sizeof axis->ticks[i].label, "%g%s", value, names[of]);
+    }
+}
+
+double ldnq_axis_place(const struct ldnq_axis *axis, double value)
+{
+    if (!axis->is_log)
+        return (value - axis->low) / (axis->high - axis->low);
+    return value > 0 ? log(value / axis->low) / log(axis->high / axis->low) : NAN;
+}

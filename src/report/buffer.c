@@ -1,0 +1,74 @@
+#include "report/buffer.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+#define FIRST_CAPACITY 4096
+
+/* Makes room for `size` more bytes; false when that failed, now or before. */
+static bool reserve(struct ldnq_buffer *buffer, size_t size)
+{
+    size_t need, capacity = buffer->capacity ? buffer->capacity : FIRST_CAPACITY;
+    if (buffer->failed || !ldnq_size_add(buffer->size, size, &need))
+        return !(buffer->failed = true);
+    if (need <= buffer->capacity)
+        return true;
+    while (capacity < need)
+        if (!ldnq_size_mul(capacity, 2, &capacity))
+            return !(buffer->failed = true);
+    char *data = ldnq_realloc(buffer->data, capacity);
+    if (!data)
+        return !(buffer->failed = true);
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return true;
+}
+
+void ldnq_buffer_put(struct ldnq_buffer *buffer, const void *bytes, size_t size)
+{
+    if (size == 0 || !reserve(buffer, size))
+        return;
+    memcpy(buffer->data + buffer->size, bytes, size);
+    buffer->size += size;
+}
+
+void ldnq_buffer_text(struct ldnq_buffer *buffer, const char *text)
+{
+    ldnq_buffer_put(buffer, text, strlen(text));
+}
+
+void ldnq_buffer_format(struct ldnq_buffer *buffer, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ldnq_buffer_text(buffer, text);
+}
+
+void ldnq_buffer_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = bytes;
+    for (size_t at = 0; at < size; at += 3) {
+        const size_t have = ldnq_size_min(3, size - at);
+        const uint32_t word = (uint32_t)in[at] << 16 | (have > 1 ? (uint32_t)in[at + 1] << 8 : 0) |
+                              (have > 2 ? in[at + 2] : 0);
+        char four[4];
+        for (size_t i = 0; i < 4; i++)
+            four[i] = i > have ? '=' : digits[word >> (18 - 6 * i) & 63];
+        ldnq_buffer_put(buffer, four, 4);
+    }
+}
+
+void ldnq_buffer_finish(struct ldnq_buffer *buffer)
+{
+    ldnq_free(buffer->data);
+    *buffer = (struct ldnq_buffer){ 0 };
+}

@@ -1,0 +1,66 @@
+#include "report/plot.h"
+
+#include <math.h>
+
+double ldnq_plot_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value)
+{
+    return ldnq_axis_place(&plot->x, value) * (double)canvas->width;
+}
+
+double ldnq_plot_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value)
+{
+    return (1 - ldnq_axis_place(&plot->y, value)) * (double)canvas->height;
+}
+
+/* The upper or left edge of a line that is two whole pixels wide: sharp at half size. */
+static double line_edge(double at, size_t size)
+{
+    return fmin(fmax(rint(at / 2) * 2 - 1, 0), (double)size - 2);
+}
+
+void ldnq_plot_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    const double width = (double)canvas->width, height = (double)canvas->height;
+    for (size_t i = 0; i < plot->x.tick_count; i++) {
+        const double x =
+            line_edge(ldnq_plot_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
+        ldnq_canvas_rectangle(canvas, x, 0, x + 2, height);
+    }
+    for (size_t i = 0; i < plot->y.tick_count; i++) {
+        const double y =
+            line_edge(ldnq_plot_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
+        ldnq_canvas_rectangle(canvas, 0, y, width, y + 2);
+    }
+    ldnq_canvas_paint(canvas, LDNQ_COLOUR_GRID);
+    ldnq_canvas_rectangle(canvas, 0, height - 2, width, height);
+    ldnq_canvas_paint(canvas, LDNQ_COLOUR_BASE);
+}
+
+void ldnq_plot_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x, double width,
+                   double value)
+{
+    const double bottom = (double)canvas->height, y = ldnq_plot_y(plot, canvas, value);
+    if (!isfinite(y) || y >= bottom)
+        return;
+    double left = ldnq_plot_x(plot, canvas, x - width / 2);
+    double right = ldnq_plot_x(plot, canvas, x + width / 2);
+    /* Never thinner than a pixel, nor lower: what is there has to be seen. */
+    const double more = fmax(1 - (right - left), 0) / 2;
+    left -= more;
+    right += more;
+    ldnq_canvas_rectangle(canvas, left, fmin(y, bottom - 2), right, bottom);
+}
+
+void ldnq_range_add(struct ldnq_range *range, double value)
+{
+    if (!isfinite(value))
+        return;
+    const bool is_empty = ldnq_range_is_empty(range);
+    range->low = is_empty ? value : fmin(range->low, value);
+    range->high = is_empty ? value : fmax(range->high, value);
+}
+
+bool ldnq_range_is_empty(const struct ldnq_range *range)
+{
+    return range->low > range->high;
+}

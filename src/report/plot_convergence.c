@@ -1,0 +1,82 @@
+/* How the solver got to its codes: the objective of its best iterate. */
+#include "report/plot.h"
+
+#include <math.h>
+
+struct ends {
+    struct ldnq_range iterations, objectives;
+};
+
+/* A log scale has no place for an objective of 0. */
+static double objective_of(const struct ldnq_trace_row *row)
+{
+    return row->objective > 0 ? row->objective : NAN;
+}
+
+static void widen(struct ends *ends, const struct ldnq_diff_layer *layer)
+{
+    for (size_t i = 0; i < layer->trace_count; i++) {
+        ldnq_range_add(&ends->iterations, layer->trace[i].iteration);
+        ldnq_range_add(&ends->objectives, objective_of(&layer->trace[i]));
+    }
+}
+
+static bool set_axes(struct ldnq_plot *plot, const struct ends *ends)
+{
+    if (ldnq_range_is_empty(&ends->objectives))
+        return false;
+    ldnq_axis_whole(&plot->x, ends->iterations.low, ends->iterations.high, 6);
+    ldnq_axis_log(&plot->y, ends->objectives.low, ends->objectives.high, 6);
+    return true;
+}
+
+static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
+                      const struct ldnq_diff_layer *layer, double width)
+{
+    double x0 = NAN, y0 = NAN;
+    for (size_t i = 0; i < layer->trace_count; i++) {
+        const double x = ldnq_plot_x(plot, canvas, layer->trace[i].iteration);
+        const double y = ldnq_plot_y(plot, canvas, objective_of(&layer->trace[i]));
+        ldnq_canvas_line(canvas, x0, y0, x, y, width);
+        if (i + 1 == layer->trace_count)
+            ldnq_canvas_dot(canvas, x, y, 1.4 * width);
+        x0 = x;
+        y0 = y;
+    }
+}
+
+static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    struct ldnq_colour colour = LDNQ_COLOUR_ISOLATED;
+    /* Many curves are a cloud, whose density is to be seen. */
+    colour.alpha = plot->diff->layer_count > 30 ? 0x66 : 0xbb;
+    ldnq_plot_grid(plot, canvas);
+    for (size_t i = 0; i < plot->diff->layer_count; i++) {
+        add_curve(plot, canvas, &plot->diff->layers[i], 2.5);
+        ldnq_canvas_paint(canvas, colour);
+    }
+}
+
+static void draw_one(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    ldnq_plot_grid(plot, canvas);
+    add_curve(plot, canvas, plot->layer, LDNQ_PLOT_LINE);
+    ldnq_canvas_paint(canvas, LDNQ_COLOUR_ISOLATED);
+}
+
+bool ldnq_plot_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+{
+    struct ends ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
+    for (size_t i = 0; i < diff->layer_count; i++)
+        widen(&ends, &diff->layers[i]);
+    *plot = (struct ldnq_plot){ .draw = draw_all, .diff = diff };
+    return set_axes(plot, &ends);
+}
+
+bool ldnq_plot_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+{
+    struct ends ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
+    widen(&ends, layer);
+    *plot = (struct ldnq_plot){ .draw = draw_one, .layer = layer };
+    return set_axes(plot, &ends);
+}

@@ -1,0 +1,34 @@
+/* Each weight against what became of it. */
+#include "report/plot.h"
+
+static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    const struct ldnq_diff_spread *spread = plot->layer->spread;
+    ldnq_plot_grid(plot, canvas);
+    ldnq_canvas_line(canvas, 0, (double)canvas->height, (double)canvas->width, 0, 2);
+    ldnq_canvas_paint(canvas, LDNQ_COLOUR_BASE);
+    /* One by one: where dots lie over each other it gets darker. */
+    struct ldnq_colour colour = LDNQ_COLOUR_QUANTIZED;
+    colour.alpha = 0x77;
+    for (size_t i = 0; i < spread->point_count; i++) {
+        ldnq_canvas_dot(canvas, ldnq_plot_x(plot, canvas, (double)spread->points[i][0]),
+                        ldnq_plot_y(plot, canvas, (double)spread->points[i][1]), 2.5);
+        ldnq_canvas_paint(canvas, colour);
+    }
+}
+
+bool ldnq_plot_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+{
+    struct ldnq_range range = LDNQ_RANGE_EMPTY;
+    for (size_t i = 0; layer->spread && i < layer->spread->point_count; i++) {
+        ldnq_range_add(&range, (double)layer->spread->points[i][0]);
+        ldnq_range_add(&range, (double)layer->spread->points[i][1]);
+    }
+    if (ldnq_range_is_empty(&range))
+        return false;
+    *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
+    const double margin = (range.high - range.low) / 50;
+    ldnq_axis_exact(&plot->x, range.low - margin, range.high + margin, 5);
+    plot->y = plot->x;
+    return true;
+}

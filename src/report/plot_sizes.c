@@ -1,0 +1,40 @@
+/* Where the bytes are. */
+#include "report/plot.h"
+
+static void draw_bytes(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, bool quantized,
+                       double width, struct ldnq_colour colour)
+{
+    const struct ldnq_diff *diff = plot->diff;
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        const struct ldnq_diff_layer *layer = &diff->layers[i];
+        ldnq_plot_bar(plot, canvas, (double)(i + 1), width,
+                      (double)(quantized ? layer->bytes_b : layer->bytes_a));
+    }
+    ldnq_canvas_paint(canvas, colour);
+}
+
+static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
+    behind.alpha = 0xaa;
+    ldnq_plot_grid(plot, canvas);
+    draw_bytes(plot, canvas, false, 0.8, behind);
+    draw_bytes(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);
+}
+
+bool ldnq_plot_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        const struct ldnq_diff_layer *layer = &diff->layers[i];
+        most = layer->bytes_a > most ? layer->bytes_a : most;
+        most = layer->bytes_b > most ? layer->bytes_b : most;
+    }
+    if (most == 0)
+        return false;
+    *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
+    ldnq_axis_whole(&plot->x, 1, (double)diff->layer_count, 6);
+    ldnq_axis_round(&plot->y, 0, (double)most, 6);
+    ldnq_axis_label_bytes(&plot->y);
+    return true;
+}

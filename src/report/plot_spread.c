@@ -1,0 +1,50 @@
+/* How a layer's weight is spread, before and after. Counts are on a log scale: a few
+ * codes take what the float weight has spread over all bins. */
+#include "report/plot.h"
+
+#include <math.h>
+
+static double middle_of(const struct ldnq_diff_spread *spread, size_t bin)
+{
+    return spread->low + (spread->high - spread->low) * ((double)bin + 0.5) / LDNQ_DIFF_BINS;
+}
+
+static void draw_bins(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
+                      const uint64_t *counts, double part, struct ldnq_colour colour)
+{
+    const struct ldnq_diff_spread *spread = plot->layer->spread;
+    const double width = part * (spread->high - spread->low) / LDNQ_DIFF_BINS;
+    for (size_t bin = 0; bin < LDNQ_DIFF_BINS; bin++)
+        if (counts[bin])
+            ldnq_plot_bar(plot, canvas, middle_of(spread, bin), width, (double)counts[bin]);
+    ldnq_canvas_paint(canvas, colour);
+}
+
+static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+{
+    struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
+    behind.alpha = 0x99;
+    ldnq_plot_grid(plot, canvas);
+    draw_bins(plot, canvas, plot->layer->spread->a, 1, behind);
+    draw_bins(plot, canvas, plot->layer->spread->b, 0.5, LDNQ_COLOUR_QUANTIZED);
+}
+
+bool ldnq_plot_spread(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+{
+    const struct ldnq_diff_spread *spread = layer->spread;
+    if (!spread || !(spread->high > spread->low))
+        return false;
+    uint64_t most = 0;
+    for (size_t bin = 0; bin < LDNQ_DIFF_BINS; bin++) {
+        most = spread->a[bin] > most ? spread->a[bin] : most;
+        most = spread->b[bin] > most ? spread->b[bin] : most;
+    }
+    if (most == 0)
+        return false;
+    *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
+    ldnq_axis_exact(&plot->x, spread->low, spread->high, 5);
+    /* From below 1, so that a bin with one weight shows. */
+    ldnq_axis_log(&plot->y, 0.5, (double)most, 6);
+    ldnq_axis_label_counts(&plot->y);
+    return true;
+}

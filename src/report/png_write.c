@@ -1,0 +1,220 @@
+#include "report/png_write.h"
+
+#include <png.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/size.h"
+
+#define MOST_COLOURS 256
+/* Of the table in which colours are looked up: a power of two above MOST_COLOURS. */
+#define SLOTS 1024
+
+struct encoder {
+    png_structp png;
+    png_infop info;
+    const uint8_t *pixels;
+    size_t width, height;
+    struct ldnq_buffer *out;
+    uint8_t *indices; /* (height, width) into the palette; NULL without one */
+    size_t colour_count;
+    uint32_t colours[MOST_COLOURS]; /* ascending alpha, so that tRNS is short */
+    uint16_t slots[SLOTS];          /* 1 + place in `colours`; 0 is free */
+    bool out_of_memory;
+    char reason[128];
+};
+
+/* ---- the palette --------------------------------------------------------------------- */
+
+/* Alpha in front: numbers sort by it. */
+static uint32_t colour_at(const uint8_t *pixel)
+{
+    return (uint32_t)pixel[3] << 24 | (uint32_t)pixel[0] << 16 | (uint32_t)pixel[1] << 8 | pixel[2];
+}
+
+/* The slot that holds the colour, or the free one where it goes. */
+static uint16_t *find_slot(struct encoder *encoder, uint32_t colour)
+{
+    size_t at = (colour * 2654435761u) >> 22;
+    while (encoder->slots[at] && encoder->colours[encoder->slots[at] - 1] != colour)
+        at = (at + 1) % SLOTS;
+    return &encoder->slots[at];
+}
+
+static bool add_colour(struct encoder *encoder, uint32_t colour)
+{
+    uint16_t *slot = find_slot(encoder, colour);
+    if (*slot)
+        return true;
+    if (encoder->colour_count == MOST_COLOURS)
+        return false;
+    encoder->colours[encoder->colour_count++] = colour;
+    *slot = (uint16_t)encoder->colour_count;
+    return true;
+}
+
+static void sort_colours(struct encoder *encoder)
+{
+    for (size_t i = 1; i < encoder->colour_count; i++) {
+        const uint32_t colour = encoder->colours[i];
+        size_t at = i;
+        for (; at > 0 && encoder->colours[at - 1] > colour; at--)
+            encoder->colours[at] = encoder->colours[at - 1];
+        encoder->colours[at] = colour;
+    }
+    memset(encoder->slots, 0, sizeof encoder->slots);
+    for (size_t i = 0; i < encoder->colour_count; i++)
+        *find_slot(encoder, encoder->colours[i]) = (uint16_t)(i + 1);
+}
+
+/* false when there are too many colours. */
+static bool collect_colours(struct encoder *encoder)
+{
+    const size_t count = encoder->width * encoder->height;
+    for (size_t i = 0; i < count; i++)
+        if (!add_colour(encoder, colour_at(encoder->pixels + 4 * i)))
+            return false;
+    sort_colours(encoder);
+    return true;
+}
+
+/* false when memory is out. */
+static bool make_indices(struct encoder *encoder)
+{
+    const size_t count = encoder->width * encoder->height;
+    encoder->indices = ldnq_malloc(count);
+    if (!encoder->indices)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        encoder->indices[i] =
+            (uint8_t)(*find_slot(encoder, colour_at(encoder->pixels + 4 * i)) - 1);
+    return true;
+}
+
+/* ---- libpng -------------------------------------------------------------------------- */
+
+/* libpng's way out: back to the setjmp in `run`. */
+static void give_up(png_structp png, png_const_charp reason)
+{
+    struct encoder *encoder = png_get_error_ptr(png);
+    snprintf(encoder->reason, sizeof encoder->reason, "%s", reason);
+    png_longjmp(png, 1);
+}
+
+static void ignore_warning(png_structp png, png_const_charp warning)
+{
+    (void)png;
+    (void)warning;
+}
+
+static png_voidp allocate(png_structp png, png_alloc_size_t size)
+{
+    struct encoder *encoder = png_get_mem_ptr(png);
+    void *memory = ldnq_malloc(size);
+    encoder->out_of_memory |= !memory;
+    return memory;
+}
+
+static void release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    ldnq_free(memory);
+}
+
+static void push(png_structp png, png_bytep bytes, size_t size)
+{
+    struct encoder *encoder = png_get_io_ptr(png);
+    ldnq_buffer_put(encoder->out, bytes, size);
+    if (encoder->out->failed) {
+        encoder->out_of_memory = true;
+        png_error(png, "out of memory");
+    }
+}
+
+static void flush(png_structp png)
+{
+    (void)png;
+}
+
+static void set_palette(struct encoder *encoder)
+{
+    png_color colours[MOST_COLOURS];
+    png_byte alphas[MOST_COLOURS];
+    int translucent = 0;
+    for (size_t i = 0; i < encoder->colour_count; i++) {
+        const uint32_t c = encoder->colours[i];
+        colours[i] = (png_color){ (png_byte)(c >> 16), (png_byte)(c >> 8), (png_byte)c };
+        alphas[i] = (png_byte)(c >> 24);
+        translucent += alphas[i] < 255;
+    }
+    png_set_PLTE(encoder->png, encoder->info, colours, (int)encoder->colour_count);
+    if (translucent)
+        png_set_tRNS(encoder->png, encoder->info, alphas, translucent, NULL);
+}
+
+static void write_header(struct encoder *encoder)
+{
+    const bool has_palette = encoder->indices != NULL;
+    /* Narrower indices pack the pixels of one byte; a chart of lines gets larger by it
+     * as often as smaller, but for two and four bits. */
+    const int depth = !has_palette || encoder->colour_count > 16 ? 8
+                      : encoder->colour_count > 4                ? 4
+                                                                 : 2;
+    png_set_IHDR(encoder->png, encoder->info, (png_uint_32)encoder->width,
+                 (png_uint_32)encoder->height, depth,
+                 has_palette ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_RGB_ALPHA,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (has_palette)
+        set_palette(encoder);
+    png_set_compression_level(encoder->png, 9);
+    png_set_filter(encoder->png, PNG_FILTER_TYPE_BASE,
+                   has_palette ? PNG_FILTER_NONE : PNG_ALL_FILTERS);
+    png_write_info(encoder->png, encoder->info);
+    png_set_packing(encoder->png);
+}
+
+/* Holds no variable that the jump could leave undefined. */
+static enum ldnq_status run(struct encoder *encoder, struct ldnq_error *err)
+{
+    if (setjmp(png_jmpbuf(encoder->png))) {
+        if (encoder->out_of_memory)
+            return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
+        return ldnq_fail(err, LDNQ_USAGE, "a picture can't be written: %s", encoder->reason);
+    }
+    write_header(encoder);
+    const uint8_t *from = encoder->indices ? encoder->indices : encoder->pixels;
+    const size_t row = encoder->width * (encoder->indices ? 1 : 4);
+    for (size_t y = 0; y < encoder->height; y++)
+        png_write_row(encoder->png, from + y * row);
+    png_write_end(encoder->png, encoder->info);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status create(struct encoder *encoder, struct ldnq_error *err)
+{
+    if (collect_colours(encoder) && !make_indices(encoder))
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
+    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, give_up,
+                                             ignore_warning, encoder, allocate, release);
+    if (encoder->png)
+        encoder->info = png_create_info_struct(encoder->png);
+    if (!encoder->info)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
+    png_set_write_fn(encoder->png, encoder, push, flush);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_png_encode(const uint8_t *pixels, size_t width, size_t height,
+                                 struct ldnq_buffer *out, struct ldnq_error *err)
+{
+    if (width == 0 || height == 0 || width > PNG_USER_WIDTH_MAX || height > PNG_USER_HEIGHT_MAX)
+        return ldnq_fail(err, LDNQ_USAGE, "a PNG can't have %zu x %zu pixels", width, height);
+    struct encoder encoder = { .pixels = pixels, .width = width, .height = height, .out = out };
+    enum ldnq_status status = create(&encoder, err);
+    if (status == LDNQ_OK)
+        status = run(&encoder, err);
+    png_destroy_write_struct(&encoder.png, &encoder.info);
+    ldnq_free(encoder.indices);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* png_write.h: pixels to the bytes of a PNG file.
+ *
+ * Pictures of up to 256 colours get a palette. The bytes depend on the pixels and on
+ * zlib alone: no time, no text.
+ */
+#ifndef LDNQ_REPORT_PNG_WRITE_H
+#define LDNQ_REPORT_PNG_WRITE_H
+
+#include <ldnq/base.h>
+
+#include "report/buffer.h"
+
+/* pixels (height, width, 4) RGBA, alpha not multiplied in. Adds to `out`.
+ * Errors: NOMEM, USAGE (a size that no PNG has). */
+enum ldnq_status ldnq_png_encode(const uint8_t *pixels, size_t width, size_t height,
+                                 struct ldnq_buffer *out, struct ldnq_error *err);
+
+#endif
