@@ -45,6 +45,10 @@ enum ldnq_status ldnq_exec_step(struct ldnq_exec *exec, size_t first, size_t las
  * graph can run: at most value_count of them into `values`; returns how many. */
 size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
                           const struct ldnq_value **values);
+/* Before any run: lets a value be had once its node has run, also where a Relu or Clip behind
+ * it would run inside that node. It stays until its last reader has run or, with `keep`,
+ * until the next reset. */
+void ldnq_exec_show(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep);
 /* The most bytes that values took at any time so far. */
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec);
 

@@ -114,6 +114,16 @@ size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
     return count;
 }
 
+void ldnq_exec_show(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep)
+{
+    const struct ldnq_graph *graph = exec->graph;
+    for (size_t place = 0; place < graph->node_count; place++)
+        if (exec->plan.fused[place] != LDNQ_NEVER && graph->nodes[place]->outputs[0] == value)
+            ldnq_plan_unfuse(&exec->plan, place);
+    if (keep || exec->plan.last_read[value->index] == LDNQ_NEVER)
+        exec->plan.last_read[value->index] = graph->node_count;
+}
+
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec)
 {
     return exec->buffers.peak + exec->scratch_size;

@@ -89,6 +89,31 @@ static void exec_should_give_the_same_with_and_without_fused_clamps(void **state
     build_free(graph);
 }
 
+static void exec_should_show_what_a_clamp_would_hide(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_network();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 2, 6, 6), 7);
+    struct ldnq_tensor *fused = build_run(graph, input);
+    const struct ldnq_value *c1 = ldnq_graph_find_value(graph, "c1_out");
+    const struct ldnq_value *c2 = ldnq_graph_find_value(graph, "c2_out");
+    struct ldnq_exec *exec;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    ldnq_exec_show(exec, c1, true);
+    ldnq_exec_show(exec, c2, false);
+    assert_ok(ldnq_exec_run(exec, &input, &err));
+    assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), fused);
+    assert_non_null(ldnq_exec_value(exec, c1));
+    assert_null(ldnq_exec_value(exec, c2)); /* its last reader has run */
+    const float *seen = ldnq_exec_value(exec, c1)->data;
+    bool has_negative = false;
+    for (int i = 0; i < 3 * 4 * 36; i++)
+        has_negative = has_negative || seen[i] < 0;
+    assert_true(has_negative);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
 static void copy_frontier(struct ldnq_graph *graph, const struct ldnq_exec *exec,
                           const struct ldnq_value **values, size_t count,
                           struct ldnq_tensor *copies)
@@ -361,6 +386,7 @@ int main(void)
         cmocka_unit_test(exec_should_not_overwrite_what_is_read_again),
         cmocka_unit_test(exec_should_not_overwrite_inputs_or_constants_behind_views),
         cmocka_unit_test(exec_should_give_the_same_with_and_without_fused_clamps),
+        cmocka_unit_test(exec_should_show_what_a_clamp_would_hide),
         cmocka_unit_test(exec_should_continue_from_any_frontier),
         cmocka_unit_test(exec_should_hold_no_more_than_the_live_values),
         cmocka_unit_test(exec_should_serve_any_batch_in_turn),
