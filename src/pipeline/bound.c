@@ -3,13 +3,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "ops/op.h"
-#include "pipeline/outputs.h"
 
 struct bounds {
-    const struct ldnq_graph *graph;      /* the float network */
-    const struct ldnq_layer_result **of; /* by node: its layer; NULL for most */
-    double *errors;                      /* by value; NaN: not known */
+    const struct ldnq_graph *graph;
+    const double *changes; /* by node */
+    double *errors;        /* by value; NaN: not known */
 };
 
 static double error_of(const struct bounds *bounds, const struct ldnq_value *value)
@@ -187,20 +187,11 @@ static double error_behind(const struct bounds *bounds, size_t place)
     }
     if (sum > 0 || isnan(sum))
         sum = rule ? rule->constant(node) * (rule->side_by_side ? sqrt(squares) : sum) : NAN;
-    return sum + (bounds->of[place] ? bounds->of[place]->change : 0);
+    return sum + bounds->changes[place];
 }
 
-static enum ldnq_status propagate(const struct ldnq_run *run, struct bounds *bounds,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static void propagate(struct bounds *bounds)
 {
-    bounds->graph = run->teacher;
-    bounds->of = ldnq_arena_alloc(arena, bounds->graph->node_count, sizeof *bounds->of, err);
-    bounds->errors = ldnq_arena_alloc(arena, bounds->graph->value_count, sizeof *bounds->errors,
-                                      err);
-    if (!bounds->of || !bounds->errors)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < run->result->count; i++)
-        bounds->of[run->result->layers[i].layer.place] = &run->result->layers[i];
     for (size_t i = 0; i < bounds->graph->node_count; i++) {
         const struct ldnq_node *node = bounds->graph->nodes[i];
         const double error = error_behind(bounds, i);
@@ -208,32 +199,20 @@ static enum ldnq_status propagate(const struct ldnq_run *run, struct bounds *bou
             if (node->outputs[o])
                 bounds->errors[node->outputs[o]->index] = error;
     }
-    return LDNQ_OK;
 }
 
-static enum ldnq_status bound_in(const struct ldnq_run *run, const double *powers, double *bound,
-                                 struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_bound_outputs(const struct ldnq_graph *graph, const double *changes,
+                                    const double *powers, double *out, struct ldnq_error *err)
 {
-    struct bounds bounds;
-    const size_t outputs = run->teacher->output_count;
-    double *squares = ldnq_arena_alloc(arena, outputs, sizeof *squares, err);
-    if (!squares)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(propagate(run, &bounds, arena, err));
-    for (size_t o = 0; o < outputs; o++) {
-        const double error = error_of(&bounds, run->teacher->outputs[o]);
-        squares[o] = error * error;
+    struct bounds bounds = { .graph = graph, .changes = changes };
+    bounds.errors = ldnq_calloc(graph->value_count, sizeof *bounds.errors);
+    if (!bounds.errors)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    propagate(&bounds);
+    for (size_t o = 0; o < graph->output_count; o++) {
+        const double error = error_of(&bounds, graph->outputs[o]);
+        out[o] = powers[o] > 0 ? error * error / powers[o] : 0;
     }
-    *bound = ldnq_outputs_error(squares, powers, outputs);
+    ldnq_free(bounds.errors);
     return LDNQ_OK;
-}
-
-enum ldnq_status ldnq_bound_outputs(const struct ldnq_run *run, const double *powers,
-                                    double *bound, struct ldnq_error *err)
-{
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = bound_in(run, powers, bound, arena, err);
-    ldnq_arena_destroy(arena);
-    return status;
 }

@@ -81,6 +81,24 @@ double ldnq_run_time_left(const struct ldnq_run *run)
     return limit > 0 ? limit - (ldnq_now() - run->start) : INFINITY;
 }
 
+static enum ldnq_status bound(const struct ldnq_run *run, const double *powers,
+                              struct ldnq_error *err)
+{
+    struct ldnq_quantization *result = run->result;
+    const size_t outputs = run->teacher->output_count;
+    double *changes = ldnq_arena_alloc(run->arena, run->teacher->node_count, sizeof *changes, err);
+    double *bounds = ldnq_arena_alloc(run->arena, outputs, sizeof *bounds, err);
+    if (!changes || !bounds)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < result->count; i++)
+        changes[result->layers[i].layer.place] = result->layers[i].change;
+    LDNQ_TRY(ldnq_bound_outputs(run->teacher, changes, powers, bounds, err));
+    result->output_bound = 0;
+    for (size_t o = 0; o < outputs; o++)
+        result->output_bound += bounds[o] / (double)outputs;
+    return LDNQ_OK;
+}
+
 /* The error of the outputs, and the bound on it: layers that learned after they were
  * placed don't know what they changed. */
 static enum ldnq_status measure(const struct ldnq_run *run, struct ldnq_error *err)
@@ -95,7 +113,7 @@ static enum ldnq_status measure(const struct ldnq_run *run, struct ldnq_error *e
     result->output_bound = NAN;
     if (isnan(result->output_error) || options->tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;
-    return ldnq_bound_outputs(run, powers, &result->output_bound, err);
+    return bound(run, powers, err);
 }
 
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
