@@ -35,6 +35,10 @@ const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
 
 /* Frees all values. */
 void ldnq_exec_reset(struct ldnq_exec *exec);
+/* What ldnq_exec_run does before the first node: checks the inputs, frees all values and lends
+ * the inputs. Errors: DATA, as there. */
+enum ldnq_status ldnq_exec_begin(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                                 struct ldnq_error *err);
 /* Lends a value's tensor, which must stay until the value is freed or reset. */
 void ldnq_exec_lend(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor);

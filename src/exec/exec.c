@@ -338,8 +338,8 @@ static enum ldnq_status check_inputs(const struct ldnq_exec *exec,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
-                               struct ldnq_error *err)
+enum ldnq_status ldnq_exec_begin(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                                 struct ldnq_error *err)
 {
     int64_t *bound = ldnq_calloc(exec->graph->symbol_count, sizeof *bound);
     if (!bound)
@@ -350,5 +350,12 @@ enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const
     ldnq_exec_reset(exec);
     for (size_t i = 0; i < exec->graph->input_count; i++)
         ldnq_exec_lend(exec, exec->graph->inputs[i], inputs[i]);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                               struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_exec_begin(exec, inputs, err));
     return ldnq_exec_step(exec, 0, exec->graph->node_count, err);
 }
