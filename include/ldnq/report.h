@@ -34,8 +34,8 @@ struct ldnq_quantized_tensor {
     /* Of constant codes: */
     size_t count;
     int64_t code_min, code_max;
-    size_t codes_used;     /* different ones */
-    double entropy;        /* bits a code would take by how often each occurs */
+    size_t codes_used;     /* different ones; 0 for codes of more than 16 bits */
+    double entropy;        /* bits a code would take by how often each occurs; NaN as above */
     size_t bytes;          /* codes, scales and zero points, as stored */
     int64_t histogram_first; /* the code that histogram[0] counts */
     size_t histogram_count;  /* 0 for codes of more than 8 bits */
@@ -143,6 +143,21 @@ struct ldnq_diff {
     size_t output_count;
     const char *bound_reason; /* why there is no bound; NULL when there is one */
 };
+
+struct ldnq_diff_options {
+    const struct ldnq_model *model_a, *model_b;
+    /* As imported, with no pass run; they are folded and merged on the way. */
+    struct ldnq_graph *graph_a, *graph_b;
+    struct ldnq_samples *samples; /* opened for A's graph; NULL: structure alone */
+    struct ldnq_pool *pool;
+    const struct ldnq_sink *sink;
+};
+
+/* Errors: MODEL, NOMEM; with samples also UNSUPPORTED (a network that can't be executed, all
+ * of its nodes named; inputs that are not the other's), DATA, IO. */
+enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
+                                  struct ldnq_arena *arena, struct ldnq_diff **out,
+                                  struct ldnq_error *err);
 
 /* ---- what people see ------------------------------------------------------------------ */
 

@@ -1,0 +1,17 @@
+/* attribute.h: attributes as people read them. */
+#ifndef LDNQ_REPORT_ATTRIBUTE_H
+#define LDNQ_REPORT_ATTRIBUTE_H
+
+#include <ldnq/ir.h>
+
+#define LDNQ_ATTRIBUTE_TEXT 120
+
+/* "1,1,1,1" into text, cut at its size; returns text. */
+char *ldnq_attribute_print(const struct ldnq_attr *attr, char text[LDNQ_ATTRIBUTE_TEXT]);
+
+/* Whether the operator would do the same without it. */
+bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_attr *attr);
+
+bool ldnq_attribute_equal(const struct ldnq_attr *a, const struct ldnq_attr *b);
+
+#endif

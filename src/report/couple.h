@@ -1,0 +1,31 @@
+/* couple.h: the layers of A with their partners, brought to the same place.
+ *
+ * A BatchNormalization (or an Add of a bias) behind a layer of A that B has folded belongs to
+ * that layer: its weight counts as folded, and its output is what is compared. So does a Pad
+ * in front of it.
+ */
+#ifndef LDNQ_REPORT_COUPLE_H
+#define LDNQ_REPORT_COUPLE_H
+
+#include "report/pair.h"
+
+struct ldnq_couple {
+    size_t a, b; /* places in the views; b is LDNQ_VIEW_NONE where there is no partner */
+    /* As they compute now; their weights may be compared. NULL for no partner. */
+    const struct ldnq_layer *layer_a, *layer_b;
+    const struct ldnq_value *out_a, *out_b; /* to be compared */
+    const char *folded;                     /* labels of what B has merged into it; or NULL */
+};
+
+struct ldnq_couples {
+    struct ldnq_couple *items; /* in A's order */
+    size_t count;
+    size_t *folded; /* by node of A: the layer (place) that B has it in, or LDNQ_VIEW_NONE */
+};
+
+/* Merges BatchNormalizations and Pads in a graph that has some without a partner.
+ * Errors: MODEL, NOMEM. */
+enum ldnq_status ldnq_couples_init(struct ldnq_couples *couples, const struct ldnq_pairs *pairs,
+                                   struct ldnq_arena *arena, struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,38 @@
+/* lane.h: what it takes to run B's layer on A's input. */
+#ifndef LDNQ_REPORT_LANE_H
+#define LDNQ_REPORT_LANE_H
+
+#include <ldnq/exec.h>
+
+#include "report/couple.h"
+#include "report/sums.h"
+
+/* A value of B that is lent a tensor of A. */
+struct ldnq_lane_root {
+    const struct ldnq_value *a, *b;
+};
+
+/* A couple on its way through both networks. Places are in the graphs' node lists. */
+struct ldnq_lane {
+    const struct ldnq_couple *couple;
+    size_t start_a;       /* A's layer */
+    size_t end_a, end_b;  /* the nodes that make what is compared */
+    struct ldnq_lane_root *roots;
+    size_t root_count;
+    size_t *steps; /* of B, from the roots to what is compared, ascending */
+    size_t step_count;
+    bool isolates; /* all that the steps read is lent or constant */
+    struct ldnq_sums isolated, accumulated;
+};
+
+/* Errors: NOMEM. */
+enum ldnq_status ldnq_lane_init(struct ldnq_lane *lane, const struct ldnq_couple *couple,
+                                const struct ldnq_pairs *pairs, struct ldnq_arena *arena,
+                                struct ldnq_error *err);
+
+/* Runs B's layer on what A's executor holds, and leaves it in `apart`. false where that is
+ * not to be had. */
+enum ldnq_status ldnq_lane_isolate(const struct ldnq_lane *lane, const struct ldnq_exec *a,
+                                   struct ldnq_exec *apart, bool *done, struct ldnq_error *err);
+
+#endif

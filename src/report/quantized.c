@@ -1,0 +1,200 @@
+#include "report/quantized.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ops/op.h"
+
+#define WIDEST_COUNTED 16 /* bits: codes of more are not told apart */
+
+/* ---- codes -------------------------------------------------------------------------------- */
+
+static int64_t code_at(const struct ldnq_tensor *tensor, size_t i)
+{
+    const void *data = tensor->data;
+    const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
+    switch (ldnq_dtype_size(tensor->dtype)) {
+    case 1: return is_signed ? ((const int8_t *)data)[i] : (int64_t)((const uint8_t *)data)[i];
+    case 2: return is_signed ? ((const int16_t *)data)[i] : (int64_t)((const uint16_t *)data)[i];
+    case 4: return is_signed ? ((const int32_t *)data)[i] : (int64_t)((const uint32_t *)data)[i];
+    default: return ((const int64_t *)data)[i];
+    }
+}
+
+static void find_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *high)
+{
+    const size_t count = ldnq_tensor_count(codes);
+    *low = *high = count ? code_at(codes, 0) : 0;
+    for (size_t i = 1; i < count; i++) {
+        const int64_t code = code_at(codes, i);
+        *low = code < *low ? code : *low;
+        *high = code > *high ? code : *high;
+    }
+}
+
+static void sum_up(struct ldnq_quantized_tensor *tensor, const uint64_t *histogram, size_t bins)
+{
+    const double count = (double)tensor->count;
+    tensor->entropy = 0;
+    for (size_t i = 0; i < bins; i++) {
+        const double part = (double)histogram[i] / count;
+        tensor->codes_used += histogram[i] > 0;
+        tensor->entropy -= part > 0 ? part * log2(part) : 0;
+    }
+}
+
+/* Of codes between code_min and code_max. A histogram that is too wide to show is counted
+ * all the same. */
+static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
+                                    const struct ldnq_tensor *codes, struct ldnq_arena *arena,
+                                    struct ldnq_error *err)
+{
+    const unsigned bits = ldnq_dtype_bits(codes->dtype);
+    const size_t bins = (size_t)(tensor->code_max - tensor->code_min) + 1;
+    if (bits > WIDEST_COUNTED || tensor->count == 0)
+        return LDNQ_OK;
+    uint64_t *histogram = ldnq_arena_alloc(arena, bins, sizeof *histogram, err);
+    if (!histogram)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < tensor->count; i++)
+        histogram[code_at(codes, i) - tensor->code_min]++;
+    sum_up(tensor, histogram, bins);
+    if (bits > 8)
+        return LDNQ_OK;
+    tensor->histogram = histogram;
+    tensor->histogram_first = tensor->code_min;
+    tensor->histogram_count = bins;
+    return LDNQ_OK;
+}
+
+/* ---- bytes -------------------------------------------------------------------------------- */
+
+static size_t packed_bytes(const struct ldnq_tensor *tensor)
+{
+    return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
+}
+
+/* Of what the file holds: of a weight that is quantized while the model runs, that is the
+ * float one. */
+static size_t stored_bytes(const struct ldnq_value *value)
+{
+    while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&
+           value->folded_from->inputs[0])
+        value = value->folded_from->inputs[0];
+    return value->constant ? packed_bytes(value->constant) : 0;
+}
+
+size_t ldnq_weight_bytes(const struct ldnq_layer *layer,
+                         const struct ldnq_quantized_tensor *codes)
+{
+    if (codes && codes->is_constant)
+        return codes->bytes;
+    return layer->weight ? packed_bytes(layer->weight) : 0;
+}
+
+/* ---- one tensor ----------------------------------------------------------------------------- */
+
+static const struct ldnq_value *input_of(const struct ldnq_node *node, size_t i)
+{
+    return i < node->input_count ? node->inputs[i] : NULL;
+}
+
+static void take_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
+{
+    const struct ldnq_value *scale = input_of(node, 1), *zero = input_of(node, 2);
+    const struct ldnq_tensor *scales = scale ? scale->constant : NULL;
+    if (scales && scales->dtype == LDNQ_FLOAT && ldnq_tensor_count(scales) > 0) {
+        const float *data = scales->data;
+        tensor->scale_count = ldnq_tensor_count(scales);
+        tensor->scale_min = tensor->scale_max = (double)data[0];
+        for (size_t i = 1; i < tensor->scale_count; i++) {
+            tensor->scale_min = fmin(tensor->scale_min, (double)data[i]);
+            tensor->scale_max = fmax(tensor->scale_max, (double)data[i]);
+        }
+    }
+    if (zero && zero->constant && ldnq_dtype_is_integer(zero->constant->dtype))
+        find_range(zero->constant, &tensor->zero_min, &tensor->zero_max);
+    tensor->bytes += scale ? stored_bytes(scale) : 0;
+    tensor->bytes += zero ? stored_bytes(zero) : 0;
+}
+
+static void take_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
+{
+    const int64_t axis = ldnq_attr_int(node, "axis", 1);
+    tensor->block_size = ldnq_attr_int(node, "block_size", 0);
+    tensor->axis = -1;
+    if (tensor->scale_count > 1)
+        tensor->axis = (int)(axis < 0 ? axis + tensor->shape.rank : axis);
+}
+
+static const char *reader_of(const struct ldnq_view *view, const struct ldnq_value *codes)
+{
+    for (size_t n = 0; n < view->count; n++)
+        for (size_t i = 0; i < view->nodes[n].input_count; i++) {
+            const struct ldnq_node *node = view->nodes[n].inputs[i].dequantize;
+            if (node && node->inputs[0] == codes)
+                return view->nodes[n].node->label;
+        }
+    return "";
+}
+
+static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq_node *node,
+                                 struct ldnq_quantized_tensor *tensor, struct ldnq_arena *arena,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_value *codes = node->inputs[0];
+    *tensor = (struct ldnq_quantized_tensor){
+        .name = codes->name, .reader = reader_of(view, codes), .dtype = codes->dtype,
+        .shape = codes->shape, .is_constant = codes->constant != NULL, .entropy = NAN,
+    };
+    take_scales(tensor, node);
+    take_axis(tensor, node);
+    if (!codes->constant || !ldnq_dtype_is_integer(codes->constant->dtype))
+        return LDNQ_OK;
+    tensor->dtype = codes->constant->dtype;
+    tensor->shape = codes->constant->shape;
+    tensor->count = ldnq_tensor_count(codes->constant);
+    tensor->bytes += stored_bytes(codes);
+    find_range(codes->constant, &tensor->code_min, &tensor->code_max);
+    return count_codes(tensor, codes->constant, arena, err);
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static bool is_dequantize(const struct ldnq_node *node)
+{
+    return strcmp(node->op_type, "DequantizeLinear") == 0 && input_of(node, 0);
+}
+
+enum ldnq_status ldnq_quantized_list(const struct ldnq_view *view, struct ldnq_arena *arena,
+                                     struct ldnq_quantized_tensor **tensors, size_t *count,
+                                     struct ldnq_error *err)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < view->all_count; i++)
+        most += is_dequantize(view->all[i]);
+    *count = 0;
+    *tensors = ldnq_arena_alloc(arena, most, sizeof **tensors, err);
+    bool *seen = ldnq_arena_alloc(arena, view->graph->value_count, sizeof *seen, err);
+    if (!*tensors || !seen)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < view->all_count; i++) {
+        const struct ldnq_node *node = view->all[i];
+        if (!is_dequantize(node) || seen[node->inputs[0]->index])
+            continue;
+        seen[node->inputs[0]->index] = true;
+        LDNQ_TRY(describe(view, node, &(*tensors)[(*count)++], arena, err));
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_quantized_tensor *
+ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors, size_t count,
+                    const struct ldnq_node *dequantize)
+{
+    for (size_t i = 0; dequantize && i < count; i++)
+        if (strcmp(tensors[i].name, dequantize->inputs[0]->name) == 0)
+            return &tensors[i];
+    return NULL;
+}

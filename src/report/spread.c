@@ -1,0 +1,89 @@
+#include "report/spread.h"
+
+#include <math.h>
+
+#include "base/size.h"
+#include "pipeline/matrices.h"
+
+#define MOST_POINTS ((size_t)1500)
+
+double ldnq_sqnr(double power, double error)
+{
+    if (isnan(power) || isnan(error))
+        return NAN;
+    return error > 0 ? 10 * log10(power / error) : INFINITY;
+}
+
+static bool is_float_matrix(const struct ldnq_layer *layer)
+{
+    return layer && layer->weight && layer->weight->dtype == LDNQ_FLOAT &&
+           ldnq_layer_rows(layer) > 0 && layer->inputs > 0;
+}
+
+bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b)
+{
+    return is_float_matrix(a) && is_float_matrix(b) &&
+           ldnq_layer_rows(a) == ldnq_layer_rows(b) && a->inputs == b->inputs;
+}
+
+/* The layers' elements number i, counted by rows. */
+struct couple {
+    const struct ldnq_layer *a, *b;
+};
+
+static void take(const struct couple *layers, size_t i, float *x, float *y)
+{
+    const size_t row = i / layers->a->inputs, k = i % layers->a->inputs;
+    *x = ((const float *)layers->a->weight->data)[ldnq_layer_element(layers->a, row, k)];
+    *y = ((const float *)layers->b->weight->data)[ldnq_layer_element(layers->b, row, k)];
+}
+
+static size_t bin_of(const struct ldnq_diff_spread *spread, double value)
+{
+    const double width = spread->high - spread->low;
+    const double at = width > 0 ? (value - spread->low) / width * LDNQ_DIFF_BINS : 0;
+    if (!(at >= 0)) /* NaN too */
+        return 0;
+    return at < LDNQ_DIFF_BINS ? (size_t)at : LDNQ_DIFF_BINS - 1;
+}
+
+static double measure(const struct couple *layers, size_t count, struct ldnq_diff_spread *spread)
+{
+    double power = 0, error = 0;
+    for (size_t i = 0; i < count; i++) {
+        float x, y;
+        take(layers, i, &x, &y);
+        power += (double)x * (double)x;
+        error += ((double)y - (double)x) * ((double)y - (double)x);
+        spread->low = fmin(spread->low, fmin((double)x, (double)y));
+        spread->high = fmax(spread->high, fmax((double)x, (double)y));
+    }
+    return ldnq_sqnr(power, error);
+}
+
+enum ldnq_status ldnq_spread_init(const struct ldnq_layer *a, const struct ldnq_layer *b,
+                                  struct ldnq_arena *arena, struct ldnq_diff_spread **out,
+                                  double *sqnr, struct ldnq_error *err)
+{
+    const struct couple layers = { a, b };
+    const size_t count = ldnq_layer_rows(a) * a->inputs;
+    const size_t points = ldnq_size_min(count, MOST_POINTS);
+    struct ldnq_diff_spread *spread = ldnq_arena_alloc(arena, 1, sizeof *spread, err);
+    float(*list)[2] = ldnq_arena_alloc(arena, points, sizeof *list, err);
+    if (!spread || !list)
+        return LDNQ_NOMEM;
+    *sqnr = measure(&layers, count, spread);
+    for (size_t i = 0; i < count; i++) {
+        float x, y;
+        take(&layers, i, &x, &y);
+        spread->a[bin_of(spread, (double)x)]++;
+        spread->b[bin_of(spread, (double)y)]++;
+    }
+    for (size_t i = 0; i < points; i++)
+        take(&layers, (size_t)((double)i / (double)points * (double)count), &list[i][0],
+             &list[i][1]);
+    spread->points = (const float(*)[2])list;
+    spread->point_count = points;
+    *out = spread;
+    return LDNQ_OK;
+}

@@ -1,0 +1,20 @@
+/* spread.h: a layer's weight beside its partner's. */
+#ifndef LDNQ_REPORT_SPREAD_H
+#define LDNQ_REPORT_SPREAD_H
+
+#include <ldnq/pipeline.h>
+#include <ldnq/report.h>
+
+/* Whether both are float matrices of one size, however they lie in memory. */
+bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b);
+
+/* SQNR of b's weight against a's, and how both are spread, for two that match.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_spread_init(const struct ldnq_layer *a, const struct ldnq_layer *b,
+                                  struct ldnq_arena *arena, struct ldnq_diff_spread **spread,
+                                  double *sqnr, struct ldnq_error *err);
+
+/* 10 log10 (power / error); infinite without error, also where both are 0. */
+double ldnq_sqnr(double power, double error);
+
+#endif

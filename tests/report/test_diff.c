@@ -1,0 +1,111 @@
+/* Two files compared through the public header alone. */
+#include "test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <ldnq/report.h>
+
+#include "base/alloc.h"
+
+static struct ldnq_error err;
+
+#define FILE_TS TEST_SOURCE_ROOT "/testdata/digits/digits-ts.onnx"
+#define FILE_DYNAMO TEST_SOURCE_ROOT "/testdata/digits/digits-dynamo.onnx"
+#define PICTURES TEST_SOURCE_ROOT "/testdata/digits/calib"
+
+struct use {
+    struct ldnq_arena *arena;
+    struct ldnq_model *models[2];
+    struct ldnq_samples *samples;
+    struct ldnq_diff *diff;
+};
+
+static enum ldnq_status compare(struct use *use, bool with_samples)
+{
+    struct ldnq_graph *graphs[2];
+    const char *const files[] = { FILE_TS, FILE_DYNAMO };
+    struct ldnq_samples_options options = { .max_samples = 20 };
+    *use = (struct use){ .diff = NULL };
+    ldnq_preprocess_defaults(&options.preprocess);
+    LDNQ_TRY(ldnq_arena_create(&use->arena, &err));
+    for (int i = 0; i < 2; i++) {
+        LDNQ_TRY(ldnq_model_load(files[i], &use->models[i], &err));
+        LDNQ_TRY(ldnq_model_import(use->models[i], use->arena, &graphs[i], &err));
+    }
+    if (with_samples)
+        LDNQ_TRY(ldnq_samples_open(PICTURES, graphs[0], &options, &use->samples, &err));
+    const struct ldnq_diff_options work = { .model_a = use->models[0], .model_b = use->models[1],
+                                            .graph_a = graphs[0], .graph_b = graphs[1],
+                                            .samples = use->samples };
+    return ldnq_diff_create(&work, use->arena, &use->diff, &err);
+}
+
+static void finish(struct use *use)
+{
+    ldnq_samples_destroy(use->samples);
+    ldnq_model_destroy(use->models[0]);
+    ldnq_model_destroy(use->models[1]);
+    ldnq_arena_destroy(use->arena);
+}
+
+static void diff_should_find_two_exports_of_a_network_the_same(void **state)
+{
+    (void)state;
+    struct use use;
+    assert_ok(compare(&use, true));
+    const struct ldnq_diff *diff = use.diff;
+    assert_true(diff->layer_count > 1);
+    assert_int_equal(diff->paired_layers, diff->layer_count);
+    assert_int_equal(diff->samples, 20);
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        assert_true(diff->layers[i].weight_sqnr > 100);
+        assert_true(diff->layers[i].isolated.sqnr > 100);
+        assert_true(diff->layers[i].accumulated.sqnr > 100);
+        assert_true(diff->layers[i].bits == 32);
+        assert_true(diff->layers[i].macs > 0);
+    }
+    assert_int_equal(diff->output_count, 1);
+    assert_true(diff->outputs[0].agreement == 1);
+    assert_true(diff->outputs[0].relative < 1e-10);
+    finish(&use);
+}
+
+static void diff_should_say_nothing_of_outputs_without_samples(void **state)
+{
+    (void)state;
+    struct use use;
+    assert_ok(compare(&use, false));
+    assert_int_equal(use.diff->samples, 0);
+    assert_int_equal(use.diff->output_count, 0);
+    assert_true(isnan(use.diff->layers[0].isolated.sqnr));
+    assert_true(isnan(use.diff->layers[0].accumulated.cosine));
+    finish(&use);
+}
+
+static void diff_should_come_back_from_any_failed_allocation(void **state)
+{
+    (void)state;
+    struct use use;
+    ldnq_alloc_fail_after(-1);
+    assert_ok(compare(&use, true));
+    const long count = ldnq_alloc_count();
+    finish(&use);
+    for (long i = 0; i < count; i += count / 97 + 1) {
+        ldnq_alloc_fail_after(i);
+        const enum ldnq_status status = compare(&use, true);
+        ldnq_alloc_fail_after(-1);
+        assert_int_equal(status, LDNQ_NOMEM);
+        finish(&use);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(diff_should_find_two_exports_of_a_network_the_same),
+        cmocka_unit_test(diff_should_say_nothing_of_outputs_without_samples),
+        cmocka_unit_test(diff_should_come_back_from_any_failed_allocation),
+    };
+    return cmocka_run_group_tests_name("diff", tests, NULL, NULL);
+}
