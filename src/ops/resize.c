@@ -4,242 +4,12 @@
  * and cubic interpolate float32 one axis after the other, through buffers in
  * scratch. The region of interest (tf_crop_and_resize) is not supported.
  */
-#include "ops/resize_axis.h"
+#include "ops/resize_sizes.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/size.h"
 #include "ops/strided.h"
-
-enum policy { STRETCH, NOT_LARGER, NOT_SMALLER };
-
-struct resize_attrs {
-    struct ldnq_resize how;
-    enum policy policy;
-};
-
-struct axes {
-    int rank;
-    struct ldnq_resize_axis axis[LDNQ_MAX_RANK];
-};
-
-/* ---- attributes -------------------------------------------------------------------- */
-
-static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr,
-                                  const char *otherwise, const char *const *names, int count,
-                                  int *out, struct ldnq_error *err)
-{
-    const char *name = ldnq_attr_string(node, attr, otherwise);
-    for (*out = 0; *out < count; ++*out)
-        if (strcmp(name, names[*out]) == 0)
-            return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s=%s is not supported", attr, name);
-}
-
-static const char *const modes[] = { "nearest", "linear", "cubic", "bilinear" };
-static const char *const coordinates[] = { "half_pixel",    "half_pixel_symmetric",
-                                           "pytorch_half_pixel", "align_corners",
-                                           "asymmetric",    "tf_half_pixel_for_nn" };
-static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil", "floor",
-                                        "ceil" };
-static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
-
-/* What Upsample and the first Resize did: asymmetric, rounding down. */
-static enum ldnq_status upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                      const void **attrs, struct ldnq_error *err)
-{
-    struct resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
-    int mode;
-    if (!resize)
-        return LDNQ_NOMEM;
-    *attrs = resize;
-    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 4, &mode, err));
-    resize->how = (struct ldnq_resize){
-        .mode = mode == 3 ? LDNQ_LINEAR : (enum ldnq_resize_mode)mode,
-        .coordinate = LDNQ_ASYMMETRIC, .nearest = LDNQ_FLOOR, .cubic_a = -0.75f,
-    };
-    return LDNQ_OK;
-}
-
-static enum ldnq_status resize_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
-{
-    struct resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
-    int mode, coordinate, nearest, policy;
-    if (!resize)
-        return LDNQ_NOMEM;
-    *attrs = resize;
-    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 3, &mode, err));
-    LDNQ_TRY(read_name(node, "coordinate_transformation_mode", "half_pixel", coordinates, 6,
-                       &coordinate, err));
-    LDNQ_TRY(read_name(node, "nearest_mode", "round_prefer_floor", nearests, 4, &nearest, err));
-    LDNQ_TRY(read_name(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
-    resize->policy = (enum policy)policy;
-    resize->how = (struct ldnq_resize){
-        .mode = (enum ldnq_resize_mode)mode,
-        .coordinate = (enum ldnq_resize_coordinate)coordinate,
-        .nearest = (enum ldnq_resize_nearest)nearest,
-        .cubic_a = ldnq_attr_float(node, "cubic_coeff_a", -0.75f),
-        .exclude_outside = ldnq_attr_int(node, "exclude_outside", 0) != 0,
-        .antialias = ldnq_attr_int(node, "antialias", 0) != 0 && mode != LDNQ_NEAREST,
-    };
-    return LDNQ_OK;
-}
-
-/* ---- sizes --------------------------------------------------------------------------- */
-
-/* The axes that the node's numbers are for, all without the attribute. */
-static enum ldnq_status chosen_axes(const struct ldnq_op_call *call, size_t count,
-                                    int chosen[LDNQ_MAX_RANK], struct ldnq_error *err)
-{
-    size_t given;
-    int rank = call->in[0]->shape.rank;
-    const int64_t *axes = ldnq_attr_ints(call->node, "axes", &given);
-    if (count != (axes ? given : (size_t)rank))
-        return ldnq_fail(err, LDNQ_MODEL, "has %zu scales or sizes for %zu axes", count,
-                         axes ? given : (size_t)rank);
-    for (size_t i = 0; i < count; i++) {
-        chosen[i] = (int)i;
-        if (axes)
-            LDNQ_TRY(ldnq_op_axis(axes[i], rank, &chosen[i], err));
-    }
-    return LDNQ_OK;
-}
-
-static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const float *scales,
-                                     size_t count, struct axes *axes, struct ldnq_error *err)
-{
-    int chosen[LDNQ_MAX_RANK];
-    LDNQ_TRY(chosen_axes(call, count, chosen, err));
-    for (size_t i = 0; i < count; i++) {
-        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
-        double out = floor((double)axis->in * (double)scales[i]);
-        if (!(scales[i] > 0.0f) || out > 0x1p40)
-            return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible",
-                             (double)scales[i]);
-        axis->scale = scales[i];
-        axis->out = (size_t)out;
-    }
-    return LDNQ_OK;
-}
-
-/* With a policy all axes get one scale, which meets the sizes in one of them. */
-static void keep_aspect(enum policy policy, const int *chosen, size_t count, struct axes *axes)
-{
-    float scale = policy == NOT_LARGER ? INFINITY : 0.0f;
-    for (size_t i = 0; i < count && policy != STRETCH; i++) {
-        float one = axes->axis[chosen[i]].scale;
-        scale = (policy == NOT_LARGER) == (one < scale) ? one : scale;
-    }
-    for (size_t i = 0; i < count && policy != STRETCH; i++) {
-        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
-        axis->scale = scale;
-        axis->out = (size_t)floorf(scale * (float)axis->in + 0.5f);
-    }
-}
-
-static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64_t *sizes,
-                                    size_t count, struct axes *axes, struct ldnq_error *err)
-{
-    const struct resize_attrs *resize = call->attrs;
-    int chosen[LDNQ_MAX_RANK];
-    LDNQ_TRY(chosen_axes(call, count, chosen, err));
-    for (size_t i = 0; i < count; i++) {
-        struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
-        if (sizes[i] < 0 || sizes[i] > (int64_t)1 << 40)
-            return ldnq_fail(err, LDNQ_MODEL, "one of its sizes is not possible");
-        axis->out = (size_t)sizes[i];
-        axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
-    }
-    keep_aspect(resize->policy, chosen, count, axes);
-    return LDNQ_OK;
-}
-
-static enum ldnq_status scales_of_input(const struct ldnq_op_call *call, size_t input,
-                                        struct axes *axes, bool *known, struct ldnq_error *err)
-{
-    const struct ldnq_tensor *scales = ldnq_op_in(call, input);
-    LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    *known = scales && scales->data;
-    if (!*known)
-        return LDNQ_OK;
-    size_t count = ldnq_tensor_count(scales);
-    if (count > LDNQ_MAX_RANK)
-        return ldnq_fail(err, LDNQ_MODEL, "has %zu scales", count);
-    return apply_scales(call, scales->data, count, axes, err);
-}
-
-/* Sizes win where there are any; empty tensors stand for inputs left out. */
-static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call, struct axes *axes,
-                                        bool *known, struct ldnq_error *err)
-{
-    const struct ldnq_tensor *sizes = ldnq_op_in(call, 3);
-    int64_t values[LDNQ_MAX_RANK];
-    size_t count = 0;
-    if (!sizes || (ldnq_shape_count(&sizes->shape, &count) && count == 0))
-        return scales_of_input(call, 2, axes, known, err);
-    LDNQ_TRY(ldnq_op_read_ints(call, 3, values, LDNQ_MAX_RANK, &count, known, err));
-    return *known ? apply_sizes(call, values, count, axes, err) : LDNQ_OK;
-}
-
-/* The three revisions differ in where the numbers come from. */
-static enum ldnq_status find_axes(const struct ldnq_op_call *call, struct axes *axes, bool *known,
-                                  struct ldnq_error *err)
-{
-    const struct ldnq_shape *in = &call->in[0]->shape;
-    const struct ldnq_attr *scales = ldnq_node_attr(call->node, "scales");
-    axes->rank = in->rank;
-    *known = true;
-    for (int i = 0; i < in->rank; i++) {
-        size_t size = ldnq_is_symbol(in->dim[i]) ? 1 : (size_t)in->dim[i];
-        axes->axis[i] = (struct ldnq_resize_axis){ size, size, 1.0f };
-    }
-    if (call->node->op->inputs_max == 4)
-        return scales_or_sizes(call, axes, known, err);
-    if (call->node->op->inputs_max == 2)
-        return scales_of_input(call, 1, axes, known, err);
-    if (!scales || scales->kind != LDNQ_ATTR_FLOATS || scales->count > LDNQ_MAX_RANK)
-        return ldnq_fail(err, LDNQ_MODEL, "has no scales");
-    return apply_scales(call, scales->floats, scales->count, axes, err);
-}
-
-/* Axes that the list leaves out keep their size, whatever the others get. */
-static bool may_change(const struct ldnq_node *node, int rank, int axis)
-{
-    size_t count;
-    const int64_t *axes = ldnq_attr_ints(node, "axes", &count);
-    for (size_t i = 0; axes && i < count; i++)
-        if (axes[i] == axis || axes[i] == axis - rank)
-            return true;
-    return !axes;
-}
-
-static enum ldnq_status resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    const struct resize_attrs *resize = call->attrs;
-    const struct ldnq_shape *in = &call->in[0]->shape;
-    struct ldnq_shape *out = &call->out[0].shape;
-    struct axes axes;
-    bool known;
-    unsigned types = resize->how.mode == LDNQ_NEAREST ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
-    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
-    if (in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
-    LDNQ_TRY(find_axes(call, &axes, &known, err));
-    for (int i = 0; i < in->rank; i++) {
-        if (!known && !may_change(call->node, in->rank, i))
-            continue;
-        bool open = !known || (ldnq_is_symbol(in->dim[i]) && axes.axis[i].scale != 1.0f);
-        if (open)
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
-        else if (!ldnq_is_symbol(in->dim[i]))
-            out->dim[i] = (int64_t)axes.axis[i].out;
-        if (known && axes.axis[i].in == 0 && axes.axis[i].out > 0)
-            return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty and can't grow", i);
-    }
-    return LDNQ_OK;
-}
 
 /* ---- nearest --------------------------------------------------------------------------- */
 
@@ -276,9 +46,9 @@ static void copy_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void run_nearest(const struct ldnq_op_call *call, const struct axes *axes)
+static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes)
 {
-    const struct resize_attrs *resize = call->attrs;
+    const struct ldnq_resize_attrs *resize = call->attrs;
     const struct ldnq_tensor *in = call->in[0];
     struct copy copy = { .x = in->data, .y = call->out[0].data, .rank = axes->rank,
                          .size = ldnq_dtype_size(in->dtype) };
@@ -330,7 +100,7 @@ static void pass_lines(const void *ctx, size_t first, size_t last)
 
 /* Axes are done from the first to the last: before pass i the tensor has its
  * output size in the axes before i and its input size in the others. */
-static size_t elements_before(const struct axes *axes, int i)
+static size_t elements_before(const struct ldnq_resize_axes *axes, int i)
 {
     size_t count = 1;
     for (int k = 0; k < axes->rank; k++) {
@@ -341,10 +111,10 @@ static size_t elements_before(const struct axes *axes, int i)
     return count;
 }
 
-static void run_passes(const struct ldnq_op_call *call, const struct axes *axes, float *buffers[2],
-                       size_t *index, float *weight)
+static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes,
+                       float *buffers[2], size_t *index, float *weight)
 {
-    const struct resize_attrs *resize = call->attrs;
+    const struct ldnq_resize_attrs *resize = call->attrs;
     const float *x = call->in[0]->data;
     int last = -1, turn = 0;
     for (int i = 0; i < axes->rank; i++)
@@ -375,7 +145,7 @@ struct sizes {
     size_t buffer; /* elements of the largest tensor on the way */
 };
 
-static bool find_sizes(const struct resize_attrs *resize, const struct axes *axes,
+static bool find_sizes(const struct ldnq_resize_attrs *resize, const struct ldnq_resize_axes *axes,
                        struct sizes *sizes)
 {
     *sizes = (struct sizes){ 0 };
@@ -395,12 +165,13 @@ static bool find_sizes(const struct resize_attrs *resize, const struct axes *axe
 
 static size_t resize_scratch(const struct ldnq_op_call *call)
 {
-    const struct resize_attrs *resize = call->attrs;
-    struct axes axes;
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    struct ldnq_resize_axes axes;
     struct sizes sizes;
     bool known;
     size_t tables, buffers, total;
-    if (find_axes(call, &axes, &known, NULL) != LDNQ_OK || !find_sizes(resize, &axes, &sizes) ||
+    if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK ||
+        !find_sizes(resize, &axes, &sizes) ||
         !ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables))
         return SIZE_MAX;
     if (resize->how.mode == LDNQ_NEAREST)
@@ -413,11 +184,11 @@ static size_t resize_scratch(const struct ldnq_op_call *call)
 
 static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct resize_attrs *resize = call->attrs;
-    struct axes axes;
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    struct ldnq_resize_axes axes;
     struct sizes sizes;
     bool known;
-    LDNQ_TRY(find_axes(call, &axes, &known, err));
+    LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
     if (!known || !find_sizes(resize, &axes, &sizes))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     if (ldnq_tensor_count(&call->out[0]) == 0)
@@ -458,10 +229,10 @@ static void add_lines(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void run_passes_back(const struct ldnq_op_grad *grad, const struct axes *axes,
+static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_resize_axes *axes,
                             float *buffers[2], size_t *index, float *weight)
 {
-    const struct resize_attrs *resize = grad->call->attrs;
+    const struct ldnq_resize_attrs *resize = grad->call->attrs;
     const float *dy = grad->out[0]->data;
     int first = axes->rank, turn = 0;
     for (int i = axes->rank - 1; i >= 0; i--)
@@ -489,12 +260,12 @@ static void run_passes_back(const struct ldnq_op_grad *grad, const struct axes *
 
 static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
 {
-    const struct resize_attrs *resize = grad->call->attrs;
-    struct axes axes;
+    const struct ldnq_resize_attrs *resize = grad->call->attrs;
+    struct ldnq_resize_axes axes;
     struct sizes sizes;
     bool known;
     size_t tables, buffers, total;
-    return find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
+    return ldnq_resize_find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
                    find_sizes(resize, &axes, &sizes) &&
                    ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables) &&
                    ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
@@ -506,10 +277,10 @@ static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
 static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct axes axes;
+    struct ldnq_resize_axes axes;
     struct sizes sizes;
     bool known;
-    LDNQ_TRY(find_axes(call, &axes, &known, err));
+    LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
     if (!known || !find_sizes(call->attrs, &axes, &sizes))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     size_t count = ldnq_tensor_count(&grad->in[0]);
@@ -532,7 +303,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .type = Type, .since = SINCE, .until = UNTIL,                                              \
         .inputs_min = LEAST, .inputs_max = MOST, .outputs_max = 1,                                 \
         .read = READ,                                                                              \
-        .infer = resize_infer,                                                                     \
+        .infer = ldnq_resize_infer,                                                                \
         .scratch = resize_scratch,                                                                 \
         .forward = resize_forward,                                                                 \
         .flows = 1, .reads_in = (READS),                                                           \
@@ -540,7 +311,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .backward = resize_backward,                                                               \
     };
 
-RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, upsample_read, 0)
-RESIZE(upsample, "Upsample", 9, 9, 2, 2, upsample_read, 2)
-RESIZE(resize_10, "Resize", 10, 10, 2, 2, upsample_read, 2)
-RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, resize_read, 4 | 8)
+RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, ldnq_upsample_read, 0)
+RESIZE(upsample, "Upsample", 9, 9, 2, 2, ldnq_upsample_read, 2)
+RESIZE(resize_10, "Resize", 10, 10, 2, 2, ldnq_upsample_read, 2)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read, 4 | 8)
