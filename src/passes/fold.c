@@ -71,6 +71,47 @@ static enum ldnq_status prepare(struct folder *folder, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
+/* The longest list whose elements are named although nothing is known of them. */
+#define LONGEST_NAMED 8
+
+/* Gives each element of a value a symbol: what was computed of the batch (a product of
+ * it with the number of heads) is not known, but it is one number wherever it goes. Not
+ * of what is fed, where 0 and -1 may stand for other sizes. */
+static enum ldnq_status name_elements(struct ldnq_graph *graph, struct ldnq_value *value,
+                                      struct ldnq_error *err)
+{
+    size_t count;
+    if (!value->producer || value->dtype != LDNQ_INT64 || !ldnq_shape_count(&value->shape, &count) || count == 0 ||
+        count > LONGEST_NAMED)
+        return LDNQ_OK;
+    int64_t *content = ldnq_arena_alloc(graph->arena, count, sizeof *content, err);
+    if (!content)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &content[i], err));
+    value->content = content;
+    return LDNQ_OK;
+}
+
+/* A list that is joined out of known and unknown parts keeps the known ones. */
+static enum ldnq_status name_unknown(struct folder *folder, struct ldnq_error *err)
+{
+    struct ldnq_node *node = folder->node;
+    bool some = false;
+    for (size_t i = 0; i < node->input_count; i++)
+        some = some || (node->inputs[i] && knowledge_of(node->inputs[i]) != UNKNOWN);
+    if (!some || !(node->op->flags & LDNQ_OP_MOVES_ALL))
+        return LDNQ_OK;
+    for (size_t i = 0; i < node->input_count; i++) {
+        struct ldnq_value *value = node->inputs[i];
+        if (!value || knowledge_of(value) != UNKNOWN)
+            continue;
+        LDNQ_TRY(name_elements(folder->graph, value, err));
+        fill_input(value, &folder->in[i]);
+    }
+    return LDNQ_OK;
+}
+
 /* Whether forward gives, now, what it would give on data; and for how much of it. */
 static enum knowledge result_knowledge(const struct ldnq_node *node)
 {
@@ -196,6 +237,7 @@ static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
     LDNQ_TRY(prepare(folder, err));
     if (has_bodies)
         LDNQ_TRY(ldnq_control_look(folder->folding, node, err));
+    LDNQ_TRY(name_unknown(folder, err));
     LDNQ_TRY(ldnq_ops_infer(&folder->call, err));
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])

@@ -44,6 +44,36 @@ static void fold_should_carry_a_symbolic_batch_through_shape_arithmetic(void **s
     build_free(graph);
 }
 
+/* Reshape(x, Concat(9, batch * heads, -1)), as attention is exported. */
+static void fold_should_keep_the_sizes_beside_one_that_it_can_not_compute(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(9, build_symbol(graph, "N"), 16));
+    struct ldnq_value *shape = NODE(graph, "Shape", "shape", x);
+    struct ldnq_value *one = build_ints(graph, "one", 1, (int64_t[]){ 1 });
+    struct ldnq_value *heads = build_ints(graph, "heads", 1, (int64_t[]){ 4 });
+    struct ldnq_value *nine = build_ints(graph, "nine", 1, (int64_t[]){ 9 });
+    struct ldnq_value *rest = build_ints(graph, "rest", 1, (int64_t[]){ -1 });
+    struct ldnq_value *batch = NODE(graph, "Gather", "gather", shape, one);
+    struct ldnq_value *rows = NODE(graph, "Mul", "mul", batch, heads);
+    struct ldnq_value *target = NODE(graph, "Concat", "concat", nine, rows, rest);
+    build_attr(target, "axis", 0);
+    struct ldnq_value *cut = NODE(graph, "Reshape", "reshape", x, target);
+    struct ldnq_value *as_wide = NODE(graph, "ConstantOfShape", "zeros", rows);
+    build_output(graph, cut);
+    build_output(graph, as_wide);
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_int_equal(cut->shape.rank, 3);
+    assert_int_equal(cut->shape.dim[0], 9);
+    assert_true(ldnq_is_symbol(cut->shape.dim[1]));
+    /* One number wherever it goes. */
+    assert_int_equal(as_wide->shape.dim[0], cut->shape.dim[1]);
+    struct ldnq_tensor *out = build_run(graph, build_tensor(graph->arena, SHAPE(9, 5, 16), 2));
+    assert_true(ldnq_shape_equal(&out->shape, &SHAPE(9, 20, 4)));
+    build_free(graph);
+}
+
 static void fold_should_make_constants_where_the_batch_drops_out(void **state)
 {
     (void)state;
@@ -204,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fold_should_compute_nodes_with_constant_inputs),
         cmocka_unit_test(fold_should_carry_a_symbolic_batch_through_shape_arithmetic),
+        cmocka_unit_test(fold_should_keep_the_sizes_beside_one_that_it_can_not_compute),
         cmocka_unit_test(fold_should_make_constants_where_the_batch_drops_out),
         cmocka_unit_test(fold_should_make_pads_plain),
         cmocka_unit_test(fold_should_leave_to_run_time_what_symbols_can_not_answer),
