@@ -2,7 +2,8 @@
  *
  * Nearest copies elements of any type by a map of indices for each axis; linear
  * and cubic interpolate float32 one axis after the other, through buffers in
- * scratch. The region of interest (tf_crop_and_resize) is not supported.
+ * scratch. So does nearest with a region of interest (tf_crop_and_resize), outside
+ * of which there is a value of its own.
  */
 #include "ops/resize_sizes.h"
 
@@ -64,7 +65,7 @@ static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resiz
     ldnq_op_for_rows(call, count / columns, columns, copy_rows, &copy);
 }
 
-/* ---- linear and cubic --------------------------------------------------------------------- */
+/* ---- linear, cubic and what is cropped ------------------------------------------------ */
 
 /* One axis of a tensor seen as (outer, in or out, inner). */
 struct pass {
@@ -73,11 +74,16 @@ struct pass {
     size_t in, out, inner, taps;
     const size_t *index;
     const float *weight;
+    float outside;
 };
 
 static void pass_line(const struct pass *p, const float *x, float *y, const size_t *index,
                       const float *weight)
 {
+    for (size_t i = 0; index[0] == LDNQ_RESIZE_OUTSIDE && i < p->inner; i++)
+        y[i] = p->outside;
+    if (index[0] == LDNQ_RESIZE_OUTSIDE)
+        return;
     for (size_t i = 0; i < p->inner; i++)
         y[i] = x[index[0] * p->inner + i] * weight[0];
     for (size_t k = 1; k < p->taps; k++) {
@@ -127,9 +133,12 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
             continue;
         struct pass pass = { .x = x, .y = i == last ? call->out[0].data : buffers[turn],
                              .in = axis->in, .out = axis->out, .inner = 1, .index = index,
-                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight };
+                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight,
+                             .outside = resize->outside };
         for (int k = i + 1; k < axes->rank; k++)
             pass.inner *= axes->axis[k].in;
+        for (size_t o = 0; o < axis->out; o++)
+            weight[o] = 1.0f; /* nearest has no others */
         ldnq_resize_fill(&resize->how, axis, index, weight);
         size_t lines = elements_before(axes, i + 1) / pass.inner;
         ldnq_op_for_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
@@ -141,7 +150,7 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
 /* ---- scratch: the tables of one axis, and two buffers ------------------------------------- */
 
 struct sizes {
-    size_t table;  /* entries of the largest table; for nearest of all together */
+    size_t table;  /* entries of the largest table; of maps all together */
     size_t buffer; /* elements of the largest tensor on the way */
 };
 
@@ -154,7 +163,7 @@ static bool find_sizes(const struct ldnq_resize_attrs *resize, const struct ldnq
         if (!ldnq_size_mul(axes->axis[i].out, ldnq_resize_taps(&resize->how, &axes->axis[i]),
                            &entries))
             return false;
-        if (resize->how.mode == LDNQ_NEAREST)
+        if (ldnq_resize_maps(resize))
             sizes->table += entries;
         else
             sizes->table = ldnq_size_max(sizes->table, entries);
@@ -174,7 +183,7 @@ static size_t resize_scratch(const struct ldnq_op_call *call)
         !find_sizes(resize, &axes, &sizes) ||
         !ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables))
         return SIZE_MAX;
-    if (resize->how.mode == LDNQ_NEAREST)
+    if (ldnq_resize_maps(resize))
         return tables;
     return ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
                    ldnq_size_add(tables, buffers, &total)
@@ -197,7 +206,7 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
         memcpy(call->out[0].data, call->in[0]->data, ldnq_dtype_size(call->in[0]->dtype));
         return LDNQ_OK;
     }
-    if (resize->how.mode == LDNQ_NEAREST) {
+    if (ldnq_resize_maps(resize)) {
         run_nearest(call, &axes);
         return LDNQ_OK;
     }
@@ -221,6 +230,8 @@ static void add_lines(const void *ctx, size_t first, size_t last)
         memset(dx, 0, p->in * p->inner * sizeof *dx);
         for (size_t o = 0; o < p->out; o++, dy += p->inner)
             for (size_t k = 0; k < p->taps; k++) {
+                if (p->index[o * p->taps] == LDNQ_RESIZE_OUTSIDE)
+                    break;
                 float *to = dx + p->index[o * p->taps + k] * p->inner;
                 const float weight = p->weight[o * p->taps + k];
                 for (size_t i = 0; i < p->inner; i++)
@@ -314,4 +325,4 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
 RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, ldnq_upsample_read, 0)
 RESIZE(upsample, "Upsample", 9, 9, 2, 2, ldnq_upsample_read, 2)
 RESIZE(resize_10, "Resize", 10, 10, 2, 2, ldnq_upsample_read, 2)
-RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read, 4 | 8)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read, 2 | 4 | 8)

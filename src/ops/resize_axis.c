@@ -22,7 +22,17 @@ size_t ldnq_resize_taps(const struct ldnq_resize *resize, const struct ldnq_resi
 
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis)
 {
-    return axis->in == axis->out && axis->scale == 1.0f;
+    return axis->in == axis->out && axis->scale == 1.0f && axis->start == 0.0f &&
+           axis->end == 1.0f;
+}
+
+/* From one end of what is cut out to the other. */
+static float crop(const struct ldnq_resize_axis *axis, float x)
+{
+    float last = (float)axis->in - 1.0f;
+    if (axis->out == 1)
+        return 0.5f * (axis->start + axis->end) * last;
+    return axis->start * last + x * (axis->end - axis->start) * last / ((float)axis->out - 1.0f);
 }
 
 static float coordinate(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
@@ -38,6 +48,8 @@ static float coordinate(const struct ldnq_resize *resize, const struct ldnq_resi
         return axis->out > 1 ? (x + 0.5f) / axis->scale - 0.5f : 0.0f;
     case LDNQ_TF_HALF_PIXEL_FOR_NN:
         return (x + 0.5f) / axis->scale;
+    case LDNQ_TF_CROP_AND_RESIZE:
+        return crop(axis, x);
     case LDNQ_HALF_PIXEL_SYMMETRIC:
         /* Rounding the output's size must not move the centre. */
         return in / 2.0f * (1.0f - out / (axis->scale * in)) + (x + 0.5f) / axis->scale - 0.5f;
@@ -94,13 +106,23 @@ static void weigh(const struct ldnq_resize *resize, const struct ldnq_resize_axi
         weight[k] /= sum;
 }
 
+static void leave_out(size_t taps, size_t *index)
+{
+    for (size_t k = 0; k < taps; k++)
+        index[k] = LDNQ_RESIZE_OUTSIDE;
+}
+
 void ldnq_resize_fill(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
                       size_t *index, float *weight)
 {
     size_t taps = ldnq_resize_taps(resize, axis);
     for (size_t o = 0; o < axis->out; o++) {
         float x = coordinate(resize, axis, o);
-        if (resize->mode == LDNQ_NEAREST)
+        bool outside = resize->coordinate == LDNQ_TF_CROP_AND_RESIZE &&
+                       !(x >= 0.0f && x <= (float)(axis->in - 1));
+        if (outside)
+            leave_out(taps, index + o * taps);
+        else if (resize->mode == LDNQ_NEAREST)
             index[o] = clamp(nearest(resize->nearest, x), axis->in);
         else
             weigh(resize, axis, x, taps, index + o * taps, weight + o * taps);

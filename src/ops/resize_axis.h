@@ -3,7 +3,10 @@
  *
  * Source  ONNX's Resize: coordinate_transformation_mode, nearest_mode, the
  *         filters and their stretching by antialias. Coordinates in float, as
- *         ONNX Runtime has them, since ties depend on it.
+ *         ONNX Runtime has them, since ties depend on it. ONNX's evaluator takes
+ *         scale * in for the output's size where that is no whole number, and the
+ *         corners then miss the last output; the text, torch and ONNX Runtime
+ *         take the size that there is.
  */
 #ifndef LDNQ_OPS_RESIZE_AXIS_H
 #define LDNQ_OPS_RESIZE_AXIS_H
@@ -19,6 +22,7 @@ enum ldnq_resize_coordinate {
     LDNQ_ALIGN_CORNERS,
     LDNQ_ASYMMETRIC,
     LDNQ_TF_HALF_PIXEL_FOR_NN,
+    LDNQ_TF_CROP_AND_RESIZE,
 };
 
 enum ldnq_resize_nearest {
@@ -38,14 +42,19 @@ struct ldnq_resize {
 
 struct ldnq_resize_axis {
     size_t in, out;
-    float scale; /* out / in, but for rounding */
+    float scale;      /* out / in, but for rounding */
+    float start, end; /* tf_crop_and_resize: what is cut out, in parts of the axis */
 };
+
+/* The index of all taps of an output that lies outside of the input, where
+ * tf_crop_and_resize puts a value of its own. */
+#define LDNQ_RESIZE_OUTSIDE SIZE_MAX
 
 /* Inputs that make up one output: 1, 2, 4, or more with antialias. */
 size_t ldnq_resize_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis);
 /* Whether every output is the input of the same index. */
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis);
-/* index[out][taps] of inputs, weight[out][taps]; weight may be NULL for nearest. */
+/* index[out][taps] of inputs, weight[out][taps]; nearest fills in no weights. */
 void ldnq_resize_fill(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
                       size_t *index, float *weight);
 

@@ -19,7 +19,8 @@ static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr
 static const char *const modes[] = { "nearest", "linear", "cubic", "bilinear" };
 static const char *const coordinates[] = { "half_pixel",    "half_pixel_symmetric",
                                            "pytorch_half_pixel", "align_corners",
-                                           "asymmetric",    "tf_half_pixel_for_nn" };
+                                           "asymmetric",    "tf_half_pixel_for_nn",
+                                           "tf_crop_and_resize" };
 static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil", "floor",
                                         "ceil" };
 static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
@@ -50,11 +51,12 @@ enum ldnq_status ldnq_resize_read(const struct ldnq_node *node, struct ldnq_aren
         return LDNQ_NOMEM;
     *attrs = resize;
     LDNQ_TRY(read_name(node, "mode", "nearest", modes, 3, &mode, err));
-    LDNQ_TRY(read_name(node, "coordinate_transformation_mode", "half_pixel", coordinates, 6,
+    LDNQ_TRY(read_name(node, "coordinate_transformation_mode", "half_pixel", coordinates, 7,
                        &coordinate, err));
     LDNQ_TRY(read_name(node, "nearest_mode", "round_prefer_floor", nearests, 4, &nearest, err));
     LDNQ_TRY(read_name(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
     resize->policy = (enum ldnq_resize_policy)policy;
+    resize->outside = ldnq_attr_float(node, "extrapolation_value", 0.0f);
     resize->how = (struct ldnq_resize){
         .mode = (enum ldnq_resize_mode)mode,
         .coordinate = (enum ldnq_resize_coordinate)coordinate,
@@ -76,8 +78,8 @@ static enum ldnq_status chosen_axes(const struct ldnq_op_call *call, size_t coun
     int rank = call->in[0]->shape.rank;
     const int64_t *axes = ldnq_attr_ints(call->node, "axes", &given);
     if (count != (axes ? given : (size_t)rank))
-        return ldnq_fail(err, LDNQ_MODEL, "has %zu scales or sizes for %zu axes", count,
-                         axes ? given : (size_t)rank);
+        return ldnq_fail(err, LDNQ_MODEL, "has scales, sizes or a region of %zu axes for %zu",
+                         count, axes ? given : (size_t)rank);
     for (size_t i = 0; i < count; i++) {
         chosen[i] = (int)i;
         if (axes)
@@ -167,6 +169,29 @@ static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call,
     return *known ? apply_sizes(call, values, count, axes, err) : LDNQ_OK;
 }
 
+/* All starts come first, then all ends. They do not change the output's size. */
+static enum ldnq_status read_region(const struct ldnq_op_call *call, struct ldnq_resize_axes *axes,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_tensor *region = ldnq_op_in(call, 1);
+    int chosen[LDNQ_MAX_RANK];
+    if (!ldnq_resize_crops(call->attrs))
+        return LDNQ_OK;
+    if (!region)
+        return ldnq_fail(err, LDNQ_MODEL, "has no region to crop");
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    if (!region->data)
+        return LDNQ_OK;
+    const float *edge = region->data;
+    size_t count = ldnq_tensor_count(region) / 2;
+    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    for (size_t i = 0; i < count; i++) {
+        axes->axis[chosen[i]].start = edge[i];
+        axes->axis[chosen[i]].end = edge[count + i];
+    }
+    return LDNQ_OK;
+}
+
 /* The three revisions differ in where the numbers come from. */
 enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
                                        struct ldnq_resize_axes *axes, bool *known,
@@ -178,8 +203,9 @@ enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
     *known = true;
     for (int i = 0; i < in->rank; i++) {
         size_t size = ldnq_is_symbol(in->dim[i]) ? 1 : (size_t)in->dim[i];
-        axes->axis[i] = (struct ldnq_resize_axis){ size, size, 1.0f };
+        axes->axis[i] = (struct ldnq_resize_axis){ size, size, 1.0f, 0.0f, 1.0f };
     }
+    LDNQ_TRY(read_region(call, axes, err));
     if (call->node->op->inputs_max == 4)
         return scales_or_sizes(call, axes, known, err);
     if (call->node->op->inputs_max == 2)
@@ -200,14 +226,30 @@ static bool may_change(const struct ldnq_node *node, int rank, int axis)
     return !axes;
 }
 
-enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+/* What sizes say of the output, symbols and all; others are left as they are. */
+static enum ldnq_status take_sizes(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
+    const struct ldnq_tensor *tensor = ldnq_op_in(call, 3);
+    struct ldnq_shape sizes;
+    int chosen[LDNQ_MAX_RANK];
+    if (!tensor || !tensor->data || ldnq_tensor_count(tensor) == 0 ||
+        resize->policy != LDNQ_STRETCH)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_op_read_dims(call, 3, &sizes, err));
+    LDNQ_TRY(chosen_axes(call, (size_t)sizes.rank, chosen, err));
+    for (int i = 0; i < sizes.rank; i++)
+        call->out[0].shape.dim[chosen[i]] = sizes.dim[i];
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
     struct ldnq_resize_axes axes;
     bool known;
-    unsigned types = resize->how.mode == LDNQ_NEAREST ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
+    unsigned types = ldnq_resize_maps(call->attrs) ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (in->rank < 0)
         return ldnq_op_unknown_shape(call, 0, err);
@@ -223,5 +265,5 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
         if (known && axes.axis[i].in == 0 && axes.axis[i].out > 0)
             return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty and can't grow", i);
     }
-    return LDNQ_OK;
+    return take_sizes(call, err);
 }

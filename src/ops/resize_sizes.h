@@ -14,12 +14,24 @@ enum ldnq_resize_policy { LDNQ_STRETCH, LDNQ_NOT_LARGER, LDNQ_NOT_SMALLER };
 struct ldnq_resize_attrs {
     struct ldnq_resize how;
     enum ldnq_resize_policy policy;
+    float outside; /* extrapolation_value */
 };
 
 struct ldnq_resize_axes {
     int rank;
     struct ldnq_resize_axis axis[LDNQ_MAX_RANK];
 };
+
+static inline bool ldnq_resize_crops(const struct ldnq_resize_attrs *resize)
+{
+    return resize->how.coordinate == LDNQ_TF_CROP_AND_RESIZE;
+}
+
+/* Whether elements are only copied, through a map of indices. */
+static inline bool ldnq_resize_maps(const struct ldnq_resize_attrs *resize)
+{
+    return resize->how.mode == LDNQ_NEAREST && !ldnq_resize_crops(resize);
+}
 
 /* `read` and `infer` of the records. */
 enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,

@@ -167,6 +167,20 @@ static void constantofshape_should_take_symbols_as_sizes(void **state)
     op_call_finish(&op);
 }
 
+static void resize_should_take_symbols_and_numbers_as_sizes(void **state)
+{
+    (void)state;
+    struct op_call op;
+    op_call_init(&op, "Resize", 19);
+    int64_t n = op_call_symbol(&op, "N"), content[] = { n, 3, 16, 20 };
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 3, 8, op_call_symbol(&op, "W")), NULL);
+    op.node.input_count += 2; /* neither region nor scales */
+    op_call_ints(&op, 4, content);
+    assert_ok(op_call_infer(&op));
+    assert_shape(&op.outputs[0].shape, SHAPE(n, 3, 16, 20));
+    op_call_finish(&op);
+}
+
 static void an_unknown_size_at_run_time_should_be_an_error(void **state)
 {
     (void)state;
@@ -194,6 +208,7 @@ int main(void)
         cmocka_unit_test(pad_should_keep_the_symbol_of_an_axis_without_pads),
         cmocka_unit_test(an_unknown_rank_should_stay_unknown),
         cmocka_unit_test(constantofshape_should_take_symbols_as_sizes),
+        cmocka_unit_test(resize_should_take_symbols_and_numbers_as_sizes),
         cmocka_unit_test(an_unknown_size_at_run_time_should_be_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -357,13 +357,17 @@ POOLS = [case for op in ("MaxPool", "AveragePool") for case in (
 # ---- Resize: linear in x, whose matrix comes from ONNX's evaluator
 
 
-def resize(name, x, scales=None, sizes=None, opset=19, op="Resize", **attributes):
+def resize(name, x, scales=None, sizes=None, region=None, opset=19, op="Resize", **attributes):
     linear = {}
     names = {"Resize": "x _ scales" if scales else "x _ _ sizes", "Upsample": "x scales"}[op]
     if opset == 10:
         names = "x scales"
     initializers = {"scales": np.asarray(scales, np.float32)} if scales else {
         "sizes": np.asarray(sizes, np.int64)}
+    if region:
+        names = names.replace("_", "region", 1)
+        initializers["region"] = np.asarray(region, np.float32)
+        attributes["coordinate_transformation_mode"] = "tf_crop_and_resize"
     case = Case(f"{op} {name}", node(op, names, **attributes), {"x": normal(*x)}, initializers,
                 opset=opset)
 
@@ -404,6 +408,8 @@ RESIZES = [
     resize("cubic to sizes, excluding", (1, 1, 4, 5), sizes=[1, 1, 7, 3], mode="cubic",
            exclude_outside=1, cubic_coeff_a=-0.5),
     resize("linear antialias", (1, 1, 8, 9), scales=[1, 1, 0.5, 0.4], mode="linear", antialias=1),
+    *(resize(f"{mode} out of a region", (2, 1, 6, 7), sizes=[2, 1, 5, 9], mode=mode,
+             region=[0, 0, 0.23, -0.31, 1, 1, 0.71, 0.83]) for mode in ("nearest", "linear", "cubic")),
     resize("opset 10", (1, 2, 3, 4), scales=[1, 1, 2, 2], opset=10, mode="nearest"),
     resize("linear", (1, 2, 3, 4), scales=[1, 1, 2, 2], opset=9, op="Upsample", mode="linear"),
 ]

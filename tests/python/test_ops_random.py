@@ -391,6 +391,18 @@ def resize(rng):
 
 
 @generator
+def resize_out_of_a_region(rng):
+    """To other sizes, as ONNX Runtime looks at no region where they stay."""
+    x = floats(rng, [1, 2, *rng.integers(3, 9, 2)])
+    sizes = np.array([1, 2, *(x.shape[2:] + rng.integers(1, 9, 2))], I64)
+    sizes[2] = pick(rng, 1, 2, sizes[2])
+    region = np.array([0, 0, *rng.uniform(-0.2, 0.5, 2), 1, 1, *rng.uniform(0.4, 1.3, 2)], F)
+    return Case("Resize", [x, region, None, sizes], constants=[3], extrapolation_value=2.5,
+                mode=pick(rng, "nearest", "linear", "cubic"),
+                coordinate_transformation_mode="tf_crop_and_resize")
+
+
+@generator
 def blocks(rng):
     b = int(rng.integers(1, 4))
     n, c, h, w = (int(size) for size in rng.integers(1, 4, 4))
