@@ -1,5 +1,5 @@
 /* batchnormalization.c: BatchNormalization as inference does it, a scale and a
- * shift for each channel.
+ * shift for each channel; batchnormalization_training.h is what training does.
  *
  * Shapes  x, y (N, C, ...); scale, b, mean, var (C)
  *         y = (x - mean) / sqrt(var + epsilon) * scale + b
@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "ops/batchnormalization_training.h"
 #include "ops/sums.h"
 
 struct planes {
@@ -35,8 +36,9 @@ static enum ldnq_status batchnormalization_read(const struct ldnq_node *node,
 {
     (void)arena;
     (void)attrs;
-    if (ldnq_attr_int(node, "training_mode", 0) != 0)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "training_mode=1 is not supported");
+    for (size_t i = 1; i < node->output_count && !ldnq_batchnorm_trains(node); i++)
+        if (node->outputs[i])
+            return ldnq_fail(err, LDNQ_MODEL, "has output %zu without training_mode", i);
     return LDNQ_OK;
 }
 
@@ -55,6 +57,10 @@ static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call,
             return ldnq_fail(err, LDNQ_MODEL,
                              "input %zu does not have one number for each of %" PRId64 " channels",
                              i, channels);
+    }
+    for (size_t i = 1; i < call->out_count; i++) {
+        call->out[i].dtype = LDNQ_FLOAT;
+        call->out[i].shape = call->in[2 + i]->shape;
     }
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
@@ -89,6 +95,10 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
     size_t channels = ldnq_tensor_count(call->in[1]), count = ldnq_tensor_count(call->in[0]);
     float *scale = call->scratch, *shift = scale + channels;
     (void)err;
+    if (ldnq_batchnorm_trains(call->node)) {
+        ldnq_batchnorm_train(call);
+        return LDNQ_OK;
+    }
     for (size_t c = 0; c < channels; c++) {
         double factor = (double)gamma[c] / sqrt((double)variance[c] + epsilon);
         scale[c] = (float)factor;
@@ -157,6 +167,11 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
+    (void)err;
+    if (ldnq_batchnorm_trains(call->node)) {
+        ldnq_batchnorm_train_backward(grad);
+        return LDNQ_OK;
+    }
     struct channels c = {
         .x = call->in[0]->data, .dy = grad->out[0]->data, .gamma = call->in[1]->data,
         .mean = call->in[3]->data, .variance = call->in[4]->data,
@@ -166,7 +181,6 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         .channels = ldnq_tensor_count(call->in[1]), .size = 1,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
-    (void)err;
     for (int i = 2; i < x->rank; i++)
         c.size *= (size_t)x->dim[i];
     ldnq_op_for_rows(call, c.channels, c.images * c.size, channels_backward, &c);
@@ -175,12 +189,11 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
 
 /* ---- records ------------------------------------------------------------------------ */
 
-/* The running statistics of training are further outputs, which nobody reads in
- * a model that is only run. */
-#define BATCHNORMALIZATION(name, SINCE, UNTIL, READ)                                               \
+/* Before opset 14 more than one output meant training, which is refused. */
+#define BATCHNORMALIZATION(name, SINCE, UNTIL, OUTPUTS, READ)                                      \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = "BatchNormalization", .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,   \
-        .inputs_min = 5, .inputs_max = 5, .outputs_max = 1,                                        \
+        .inputs_min = 5, .inputs_max = 5, .outputs_max = OUTPUTS,                                  \
         .read = READ,                                                                              \
         .infer = batchnormalization_infer,                                                         \
         .scratch = batchnormalization_scratch,                                                     \
@@ -189,6 +202,6 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         .backward = batchnormalization_backward,                                                   \
     };
 
-BATCHNORMALIZATION(batchnormalization_7, 7, 8, batchnormalization_7_read)
-BATCHNORMALIZATION(batchnormalization_9, 9, 13, NULL)
-BATCHNORMALIZATION(batchnormalization, 14, LDNQ_OPSET_LATEST, batchnormalization_read)
+BATCHNORMALIZATION(batchnormalization_7, 7, 8, 1, batchnormalization_7_read)
+BATCHNORMALIZATION(batchnormalization_9, 9, 13, 1, NULL)
+BATCHNORMALIZATION(batchnormalization, 14, LDNQ_OPSET_LATEST, 3, batchnormalization_read)

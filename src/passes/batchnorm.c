@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "ops/batchnormalization_training.h"
 #include "ops/layer.h"
 
 /* The inputs of BatchNormalization. */
@@ -187,7 +188,8 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
         graph->nodes[kept++] = node;
-        if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X])
+        if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X] ||
+            ldnq_batchnorm_trains(node))
             continue;
         struct merge merge = { .graph = graph, .readers = readers, .norm = node,
                                .layer = node->inputs[X]->producer };

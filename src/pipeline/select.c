@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "ops/batchnormalization_training.h"
 
 /* Names are tried as they are first: they may hold characters of patterns. */
 static bool matches(const struct ldnq_node *node, const char *pattern)
@@ -68,6 +69,21 @@ static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
                      count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
 }
 
+/* The statistics of a batch of calibration are those of no batch that is to come, and
+ * what a sample becomes would depend on how the samples were cut into batches. */
+static enum ldnq_status refuse_training(const struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const struct ldnq_node *node = graph->nodes[i];
+        if (strcmp(node->op_type, "BatchNormalization") == 0 && !*node->domain &&
+            ldnq_batchnorm_trains(node))
+            return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
+                                  "training_mode=1 can't be quantized: export the model for "
+                                  "inference");
+    }
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
@@ -75,6 +91,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
 {
     struct ldnq_layer *all;
     size_t count;
+    LDNQ_TRY(refuse_training(graph, err));
     LDNQ_TRY(ldnq_layers_list(graph, arena, &all, &count, err));
     LDNQ_TRY(check_options(graph, options,
                            &(struct ldnq_selection){ .layers = all, .count = count }, err));

@@ -171,6 +171,24 @@ def batch_norm(name, x, opset=15, **attributes):
                 opset=opset, reference=torch_of(reference))
 
 
+def batch_norm_in_training(name, x, outputs="y m2 v2", momentum=0.8, **options):
+    channels = x[1]
+
+    def reference(x, s, b, m, v):
+        axes, shape = [0, *range(2, x.ndim)], [-1] + [1] * (x.ndim - 2)
+        mean, variance = x.mean(axes), x.var(axes, unbiased=False)
+        s, b, mu, var = (t.reshape(shape) for t in (s, b, mean, variance))
+        return ((x - mu) / (var + 1e-5).sqrt() * s + b, m * momentum + mean * (1 - momentum),
+                v * momentum + variance * (1 - momentum))[:len(outputs.split())]
+
+    return Case(f"BatchNormalization in training {name}",
+                node("BatchNormalization", "x s b m v", outputs, training_mode=1,
+                     momentum=momentum),
+                {"x": normal(*x, spread=2.0), "s": normal(channels, seed=1),
+                 "b": normal(channels, seed=2), "m": normal(channels, seed=3),
+                 "v": positive(channels, seed=4)}, opset=15, reference=torch_of(reference), **options)
+
+
 def layer_norm(name, x, axis=-1, bias=True, outputs="y", epsilon=1e-5, **options):
     shape = x[axis:] if axis != 0 else x
 
@@ -236,6 +254,8 @@ def lrn(name, x, size, alpha=0.3, beta=0.75, bias=1.5):
 NORMALIZATIONS = [
     *(batch_norm(f"opset {opset}", (2, 3, 4, 5), opset) for opset in (7, 9, 15)),
     batch_norm("of rows", (6, 3), epsilon=0.1),
+    batch_norm_in_training("of planes", (3, 4, 5, 3)),
+    batch_norm_in_training("of rows", (8, 3), outputs="y"),
     batch_norm("of one axis", (6,)),
     batch_norm("of no image", (0, 3, 4)),
     batch_norm("of large planes", (3, 2, 90, 80)),
