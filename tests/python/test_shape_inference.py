@@ -13,6 +13,7 @@ import onnx
 import pytest
 import support
 import test_ops_random
+import test_ops_sampling
 import test_ops_sequence
 import test_random_structure
 from onnx import helper, shape_inference
@@ -111,8 +112,8 @@ DRAWS = 10
 # Where onnx's inference knows a size that is not what runs: with ceil_mode it counts windows
 # that would start behind the input, and with auto_pad it adds the output_padding on top.
 MISTAKEN = {"pooling", "pooling_with_indices", "transposed_convolution"}
-DRAWN = [(file, name) for file in (test_ops_random, test_random_structure, test_ops_sequence)
-         for name in sorted(file.GENERATORS)]
+FILES = (test_ops_random, test_random_structure, test_ops_sequence, test_ops_sampling)
+DRAWN = [(file, name) for file in FILES for name in sorted(file.GENERATORS)]
 
 
 def unlike(values, outputs):
