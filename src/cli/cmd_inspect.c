@@ -106,6 +106,15 @@ static void print_layer(const struct ldnq_layer *layer, int width)
            layer->refusal ? layer->refusal : "");
 }
 
+/* A weight that several layers read counts where it stands first. */
+static bool is_read_before(const struct view *view, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (!view->layers[k].refusal && view->layers[k].weight == view->layers[i].weight)
+            return true;
+    return false;
+}
+
 static void print_table(const struct view *view)
 {
     const struct ldnq_graph *graph = view->session.graph;
@@ -128,7 +137,8 @@ static void print_table(const struct view *view)
         if (view->layers[i].refusal)
             continue;
         quantizable++;
-        weights += ldnq_tensor_count(view->layers[i].weight);
+        if (!is_read_before(view, i))
+            weights += ldnq_tensor_count(view->layers[i].weight);
         if (ldnq_layer_macs(&view->layers[i], &macs))
             total += macs;
         else

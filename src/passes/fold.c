@@ -81,8 +81,8 @@ static enum ldnq_status name_elements(struct ldnq_graph *graph, struct ldnq_valu
                                       struct ldnq_error *err)
 {
     size_t count;
-    if (!value->producer || value->dtype != LDNQ_INT64 || !ldnq_shape_count(&value->shape, &count) || count == 0 ||
-        count > LONGEST_NAMED)
+    if (!value->producer || value->dtype != LDNQ_INT64 ||
+        !ldnq_shape_count(&value->shape, &count) || count == 0 || count > LONGEST_NAMED)
         return LDNQ_OK;
     int64_t *content = ldnq_arena_alloc(graph->arena, count, sizeof *content, err);
     if (!content)

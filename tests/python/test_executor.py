@@ -218,6 +218,14 @@ def test_inspect_should_know_shape_and_macs_of_every_layer(path, channels, size,
     assert all(layer["parameters"] == np.prod(layer["shape"]) for layer in seen["layers"])
 
 
+def test_inspect_should_count_a_shared_weight_once(tmp_path):
+    nodes = [small.node("MatMul", "x w", "a"), small.node("MatMul", "a w", "y")]
+    proto = small.chain(nodes, (6,), (6,), {"w": small.weights(6, 6)})
+    source = support.save(proto, tmp_path / "m.onnx")
+    assert "2 of 2 layers can be quantized: 36 weights, 72 MACs" in (
+        support.succeed("inspect", source).stdout)
+
+
 @pytest.mark.parametrize("op, reference", [("ReduceMax", np.max), ("ReduceMin", np.min)])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_nan_should_win_wherever_it_stands(op, reference, axis, tmp_path):
