@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/lanes.h"
 #include "base/simd.h"
 #include "base/size.h"
 
@@ -46,20 +47,70 @@ static struct phase phase_of(const struct ldnq_conv_geometry *g, size_t at, size
     return phase;
 }
 
-/* Lines are often as short as eight floats: a call for each would cost more than
- * copying them. */
+LDNQ_LANES(lanes_8, 8)
+LDNQ_LANES(lanes_16, 16)
+
+/* Every second float, from no more than the 15 that this spans. Of vectors of
+ * sixteen, GCC would take them one by one for AVX2. */
+#define EVERY_SECOND(in)                                                                           \
+    __builtin_shufflevector(*(const lanes_8 *)(in), *(const lanes_8 *)((in) + 7), 0, 2, 4, 6, 9,   \
+                            11, 13, 15)
+
 static inline __attribute__((always_inline)) void
-fill_lines(const float *restrict line, size_t apart, const struct phase *phase, size_t stride,
-           float *restrict out, size_t out_apart, size_t rows)
+take_8(const float *in, size_t stride, float *out)
+{
+    *(lanes_8 *)out = stride == 1 ? *(const lanes_8 *)in : EVERY_SECOND(in);
+}
+
+static inline __attribute__((always_inline)) void
+take_16(const float *in, size_t stride, float *out)
+{
+    if (stride == 1) {
+        *(lanes_16 *)out = *(const lanes_16 *)in;
+    } else {
+        take_8(in, stride, out);
+        take_8(in + 8 * stride, stride, out + 8);
+    }
+}
+
+/* Lines are often as short as eight floats: a call for each would cost more than
+ * copying them, and so would a loop's rest. The last vector goes over the one in front
+ * of it in part. */
+static inline __attribute__((always_inline)) void
+take_line(const float *restrict in, size_t stride, float *restrict out, size_t count)
+{
+    if (stride <= 2 && count >= 16) {
+        for (size_t j = 0; j + 16 < count; j += 16)
+            take_16(in + j * stride, stride, out + j);
+        take_16(in + (count - 16) * stride, stride, out + count - 16);
+    } else if (stride <= 2 && count >= 8) {
+        take_8(in, stride, out);
+        take_8(in + (count - 8) * stride, stride, out + count - 8);
+    } else {
+        for (size_t j = 0; j < count; j++)
+            out[j] = in[j * stride];
+    }
+}
+
+/* The same phase of some lines of some planes, and where it goes. */
+struct lines {
+    const float *in;
+    float *out;
+    size_t rows, in_row, out_row;
+    size_t planes, in_plane, out_plane;
+};
+
+static inline __attribute__((always_inline)) void
+fill_plane(const float *in, float *out, const struct lines *lines, const struct phase *phase,
+           size_t stride)
 {
     const size_t first = phase->first, inside = phase->last - first;
     const size_t rest = phase->count - phase->last;
-    for (size_t row = 0; row < rows; row++, line += apart, out += out_apart) {
-        float *restrict to = out;
+    for (size_t row = 0; row < lines->rows; row++, in += lines->in_row, out += lines->out_row) {
+        float *to = out;
         for (size_t j = 0; j < first; j++)
             *to++ = 0.0f;
-        for (size_t j = 0; j < inside; j++)
-            to[j] = line[j * stride];
+        take_line(in, stride, to, inside);
         to += inside;
         for (size_t j = 0; j < rest; j++)
             to[j] = 0.0f;
@@ -68,16 +119,18 @@ fill_lines(const float *restrict line, size_t apart, const struct phase *phase, 
 
 LDNQ_MULTIVERSION
 __attribute__((optimize("no-tree-loop-distribute-patterns")))
-static void fill_phase(const float *plane, size_t width, const struct phase *phase, float *out,
-                       size_t out_apart, size_t rows)
+static void fill_phase(const struct lines *lines, const struct phase *phase)
 {
-    const float *line = plane + phase->at;
-    if (phase->stride == 1)
-        fill_lines(line, width, phase, 1, out, out_apart, rows);
-    else if (phase->stride == 2)
-        fill_lines(line, width, phase, 2, out, out_apart, rows);
-    else
-        fill_lines(line, width, phase, phase->stride, out, out_apart, rows);
+    for (size_t i = 0; i < lines->planes; i++) {
+        const float *in = lines->in + i * lines->in_plane + phase->at;
+        float *out = lines->out + i * lines->out_plane;
+        if (phase->stride == 1)
+            fill_plane(in, out, lines, phase, 1);
+        else if (phase->stride == 2)
+            fill_plane(in, out, lines, phase, 2);
+        else
+            fill_plane(in, out, lines, phase, phase->stride);
+    }
 }
 
 /* The way back: what lies outside of the line is dropped. */
@@ -95,24 +148,37 @@ static void add_phase(const float *in, const struct phase *phase, float *line)
         out[j * stride] += from[j];
 }
 
-void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                    const float *plane, struct ldnq_slab *slab)
+void ldnq_slab_fill_all(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                        const float *planes, const struct ldnq_slab *slab, size_t count,
+                        size_t apart)
 {
-    size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
+    const size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
     /* Lines above the plane, in it, and below it. */
     size_t above = ldnq_size_min(slab->rows, g->pad_top > y ? g->pad_top - y : 0);
     size_t end = g->pad_top + g->height > y ? g->pad_top + g->height - y : 0;
     end = ldnq_size_max(ldnq_size_min(end, slab->rows), above);
-    memset(slab->data, 0, above * line * sizeof(float));
-    memset(slab->data + end * line, 0, (slab->rows - end) * line * sizeof(float));
+    for (size_t i = 0; i < count && above > 0; i++)
+        memset(slab->data + i * apart, 0, above * line * sizeof(float));
+    for (size_t i = 0; i < count && end < slab->rows; i++)
+        memset(slab->data + i * apart + end * line, 0, (slab->rows - end) * line * sizeof(float));
     if (end == above)
         return;
-    plane += (y + above - g->pad_top) * g->width;
+    struct lines lines = {
+        .in = planes + (y + above - g->pad_top) * g->width, .rows = end - above,
+        .in_row = g->width, .out_row = line,
+        .planes = count, .in_plane = g->height * g->width, .out_plane = apart,
+    };
     for (size_t i = 0; i < slab->phases; i++) {
         struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
-        fill_phase(plane, g->width, &phase, slab->data + above * line + i * slab->phase, line,
-                   end - above);
+        lines.out = slab->data + above * line + i * slab->phase;
+        fill_phase(&lines, &phase);
     }
+}
+
+void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                    const float *plane, const struct ldnq_slab *slab)
+{
+    ldnq_slab_fill_all(g, tile, plane, slab, 1, 0);
 }
 
 void ldnq_slab_add_to(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,

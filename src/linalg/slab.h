@@ -34,7 +34,12 @@ struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *geometry,
 size_t ldnq_slab_floats(const struct ldnq_slab *slab);
 /* Reads one plane (H, W). */
 void ldnq_slab_fill(const struct ldnq_conv_geometry *geometry, const struct ldnq_tile *tile,
-                    const float *plane, struct ldnq_slab *slab);
+                    const float *plane, const struct ldnq_slab *slab);
+/* Reads `count` planes that stand one behind the other into slabs that start
+ * `apart` floats from each other. */
+void ldnq_slab_fill_all(const struct ldnq_conv_geometry *geometry, const struct ldnq_tile *tile,
+                        const float *planes, const struct ldnq_slab *slab, size_t count,
+                        size_t apart);
 
 /* The way back, for gradients: adds every element of the slab to the element of
  * the plane that it would have been read from; those of the padding are dropped. */

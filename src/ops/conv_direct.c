@@ -160,16 +160,6 @@ size_t ldnq_conv_direct_ways(void)
 
 /* ---- a tile ---------------------------------------------------------------------------- */
 
-static void fill_slabs(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
-                       const float *x, size_t apart, float *scratch)
-{
-    const struct ldnq_conv_geometry *g = &job->geometry;
-    for (size_t c = 0; c < g->channels; c++) {
-        struct ldnq_slab slab = ldnq_slab_of(g, tile, scratch + c * apart);
-        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
-    }
-}
-
 static void fill_offsets(const struct ldnq_conv_job *job, const struct ldnq_slab *slab,
                          size_t apart, int32_t *offsets)
 {
@@ -276,8 +266,8 @@ void ldnq_conv_direct_by(size_t index, const struct ldnq_conv_job *job, size_t i
         .in_half = work.is_paired ? slab.stride_h * slab.phases * slab.phase : way->lanes / 2,
         .out_half = work.is_paired ? g->out_w : way->lanes / 2,
     };
-    fill_slabs(job, tile, job->x + image_group * g->channels * g->height * g->width, apart,
-               scratch);
+    ldnq_slab_fill_all(g, tile, job->x + image_group * g->channels * g->height * g->width, &slab,
+                       g->channels, apart);
     fill_offsets(job, &slab, apart, offsets);
     for (size_t count; (count = list_positions(&work, at)) > 0;)
         sum_all(&work, &all, first, last, at, count);
