@@ -47,6 +47,7 @@ static struct phase phase_of(const struct ldnq_conv_geometry *g, size_t at, size
     return phase;
 }
 
+LDNQ_LANES(lanes_4, 4)
 LDNQ_LANES(lanes_8, 8)
 LDNQ_LANES(lanes_16, 16)
 
@@ -86,6 +87,9 @@ take_line(const float *restrict in, size_t stride, float *restrict out, size_t c
     } else if (stride <= 2 && count >= 8) {
         take_8(in, stride, out);
         take_8(in + (count - 8) * stride, stride, out + count - 8);
+    } else if (stride == 1 && count >= 4) {
+        *(lanes_4 *)out = *(const lanes_4 *)in;
+        *(lanes_4 *)(out + count - 4) = *(const lanes_4 *)(in + count - 4);
     } else {
         for (size_t j = 0; j < count; j++)
             out[j] = in[j * stride];

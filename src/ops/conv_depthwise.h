@@ -12,11 +12,22 @@
 /* Taps of a kernel; those with more go another way. */
 #define LDNQ_DEPTHWISE_TAPS ((size_t)256)
 /* Floats behind a slab that are read and thrown away. */
-#define LDNQ_DEPTHWISE_SLACK ((size_t)8)
+#define LDNQ_DEPTHWISE_SLACK ((size_t)16)
 
-/* One output plane's part of a tile. Tiles of a plane must come in their order, as
- * the ends of lines are written over by the next one. */
+/* A tile's part of all outputs of planes first .. first+count-1 (image * groups +
+ * group), whose slabs start `apart` floats from each other. Tiles of a plane must come
+ * in their order, as the ends of lines are written over by the next one. */
 void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
-                              const struct ldnq_slab *slab, size_t channel, float *y);
+                              const struct ldnq_slab *slab, size_t apart, size_t first,
+                              size_t count);
+
+/* ---- for tests ------------------------------------------------------------------- */
+
+/* The ways that the processor has, best first; ldnq_conv_depthwise_tile takes way 0.
+ * All but the last one fuse products and sums, and agree to the bit. */
+size_t ldnq_conv_depthwise_ways(void);
+void ldnq_conv_depthwise_by(size_t way, const struct ldnq_conv_job *job,
+                            const struct ldnq_tile *tile, const struct ldnq_slab *slab,
+                            size_t apart, size_t first, size_t count);
 
 #endif

@@ -93,19 +93,38 @@ static struct ldnq_tile tile_at(const struct ldnq_conv_job *job, const struct cu
 
 /* ---- scratch -------------------------------------------------------------------------- */
 
-/* Scratch of a thread in floats: columns of a tile (none for depthwise), then the
- * slab of one plane. false when it can't be counted. */
+/* Planes of a chunk: what a thread should have to do at least. */
+static size_t depthwise_planes(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t products = plane_of(job) * g->kernel_h * g->kernel_w * job->outputs;
+    return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
+}
+
+/* How many of them have their slabs filled at once: as many as for a full tile. */
+static size_t planes_at_once(const struct ldnq_conv_job *job, const struct cut *cut)
+{
+    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
+    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
+    size_t most = SLAB_FLOATS / ldnq_size_max(1, ldnq_slab_floats(&slab));
+    return ldnq_size_max(1, ldnq_size_min(most, depthwise_planes(job)));
+}
+
+/* Scratch of a thread in floats: columns of a tile, then the slab of one plane; for
+ * depthwise, slabs alone. false when it can't be counted. */
 static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cut, size_t *slab_at,
                            size_t *floats)
 {
     struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
     struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
-    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job);
+    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job), slabs;
     if (!ldnq_size_mul(inputs, cut->rows * cut->columns, slab_at) ||
-        !ldnq_size_add(*slab_at, 15, slab_at))
+        !ldnq_size_add(*slab_at, 15, slab_at) ||
+        !ldnq_size_mul(ldnq_slab_floats(&slab), is_depthwise(job) ? planes_at_once(job, cut) : 1,
+                       &slabs))
         return false;
     *slab_at &= ~(size_t)15;
-    if (!ldnq_size_add(*slab_at, ldnq_slab_floats(&slab), floats) ||
+    if (!ldnq_size_add(*slab_at, slabs, floats) ||
         !ldnq_size_add(*floats, LDNQ_DEPTHWISE_SLACK + 15, floats))
         return false;
     *floats &= ~(size_t)15;
@@ -195,14 +214,6 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 
 /* ---- depthwise ------------------------------------------------------------------------ */
 
-/* Planes of a chunk: what a thread should have to do at least. */
-static size_t depthwise_planes(const struct ldnq_conv_job *job)
-{
-    const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t products = plane_of(job) * g->kernel_h * g->kernel_w * job->outputs;
-    return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
-}
-
 /* All tiles of some groups, and of their (few) outputs. */
 static void run_depthwise(void *argument, size_t chunk, size_t thread)
 {
@@ -210,18 +221,19 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct cut cut = cut_of(job);
     size_t planes = depthwise_planes(job), tiles = cut.down * cut.across;
+    const size_t step = planes_at_once(job, &cut);
     size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
     float *data;
     scratch_of(job, &cut, thread, &data);
-    for (size_t plane = chunk * planes; plane < last; plane++) {
-        for (size_t i = 0; i < tiles; i++) {
-            struct ldnq_tile tile = tile_at(job, &cut, i);
-            struct ldnq_slab slab = ldnq_slab_of(g, &tile, data);
-            ldnq_slab_fill(g, &tile, job->x + plane * g->height * g->width, &slab);
-            for (size_t m = 0; m < job->outputs; m++)
-                ldnq_conv_depthwise_tile(job, &tile, &slab,
-                                         plane % job->groups * job->outputs + m,
-                                         job->y + (plane * job->outputs + m) * plane_of(job));
+    for (size_t i = 0; i < tiles; i++) {
+        struct ldnq_tile tile = tile_at(job, &cut, i);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, data);
+        size_t apart = ldnq_slab_floats(&slab);
+        for (size_t first = chunk * planes; first < last; first += step) {
+            size_t count = ldnq_size_min(step, last - first);
+            ldnq_slab_fill_all(g, &tile, job->x + first * g->height * g->width, &slab, count,
+                               apart);
+            ldnq_conv_depthwise_tile(job, &tile, &slab, apart, first, count);
         }
     }
 }

@@ -1,0 +1,286 @@
+/* The convolutions without columns, in all of the processor's ways, against chains of
+ * fmaf: what ways promise is their bits. */
+#include "test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/size.h"
+#include "ops/conv_depthwise.h"
+#include "ops/conv_direct.h"
+
+#define GUARD 7777.0f
+
+static const struct ldnq_clamp clamp = { -0.5f, 0.75f };
+
+/* A job with its memory; `wanted` is y by the plain loop. */
+struct parts {
+    struct ldnq_conv_job job;
+    float *x, *weight, *bias, *y, *wanted, *scratch;
+    size_t y_count;
+    bool is_depthwise;
+};
+
+static float *random_floats(size_t count, struct ldnq_rng *rng)
+{
+    float *values = malloc((count + 1) * sizeof *values);
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)(2 * ldnq_rng_uniform(rng) - 1);
+    return values;
+}
+
+/* 0 in the padding. */
+static float input_at(const struct ldnq_conv_geometry *g, const float *plane, size_t y, size_t x)
+{
+    bool is_inside = y >= g->pad_top && x >= g->pad_left && y - g->pad_top < g->height &&
+                     x - g->pad_left < g->width;
+    return is_inside ? plane[(y - g->pad_top) * g->width + x - g->pad_left] : 0.0f;
+}
+
+/* One chain over the taps, behind the bias or in front of it, then the clamp. */
+static float plain_element(const struct parts *p, const float *planes, const float *w,
+                           size_t channel, size_t y, size_t x)
+{
+    const struct ldnq_conv_geometry *g = &p->job.geometry;
+    const float bias = p->job.bias ? p->job.bias[channel] : 0.0f;
+    float sum = p->is_depthwise ? bias : 0;
+    for (size_t c = 0; c < g->channels; c++)
+        for (size_t kh = 0; kh < g->kernel_h; kh++)
+            for (size_t kw = 0; kw < g->kernel_w; kw++)
+                sum = fmaf(input_at(g, planes + c * g->height * g->width,
+                                    y * g->stride_h + kh * g->dilation_h,
+                                    x * g->stride_w + kw * g->dilation_w),
+                           *w++, sum);
+    sum += p->is_depthwise ? 0 : bias;
+    return p->job.clamp ? fminf(fmaxf(sum, clamp.low), clamp.high) : sum;
+}
+
+static void fill_wanted(struct parts *p)
+{
+    const struct ldnq_conv_job *job = &p->job;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    const size_t taps = g->channels * g->kernel_h * g->kernel_w;
+    const size_t channels = job->groups * job->outputs;
+    float *wanted = p->wanted;
+    for (size_t n = 0; n < job->images; n++)
+        for (size_t m = 0; m < channels; m++) {
+            size_t image_group = n * job->groups + m / job->outputs;
+            const float *planes = p->x + image_group * g->channels * g->height * g->width;
+            for (size_t y = 0; y < g->out_h; y++)
+                for (size_t x = 0; x < g->out_w; x++)
+                    *wanted++ = plain_element(p, planes, p->weight + m * taps, m, y, x);
+        }
+}
+
+static void finish_geometry(struct ldnq_conv_geometry *g, struct ldnq_rng *rng)
+{
+    size_t high = (g->kernel_h - 1) * g->dilation_h + 1;
+    size_t wide = (g->kernel_w - 1) * g->dilation_w + 1;
+    g->pad_top = ldnq_rng_below(rng, g->kernel_h + 1);
+    g->pad_left = ldnq_rng_below(rng, g->kernel_w + 1);
+    g->height = (g->out_h - 1) * g->stride_h + high - ldnq_size_min(g->pad_top, high - 1);
+    g->width = (g->out_w - 1) * g->stride_w + wide - ldnq_size_min(g->pad_left, wide - 1);
+}
+
+static struct parts make(struct ldnq_conv_geometry g, size_t groups, size_t outputs,
+                         struct ldnq_rng *rng)
+{
+    struct parts p = { .job = { .groups = groups, .outputs = outputs,
+                                .images = 1 + ldnq_rng_below(rng, 2) } };
+    finish_geometry(&g, rng);
+    size_t all = groups * outputs;
+    p.y_count = p.job.images * all * g.out_h * g.out_w;
+    p.x = random_floats(p.job.images * groups * g.channels * g.height * g.width, rng);
+    p.weight = random_floats(all * g.channels * g.kernel_h * g.kernel_w, rng);
+    p.bias = random_floats(all, rng);
+    p.y = malloc((p.y_count + 1) * sizeof *p.y);
+    p.wanted = malloc((p.y_count + 1) * sizeof *p.wanted);
+    p.job.geometry = g;
+    p.job.x = p.x;
+    p.job.weight = p.weight;
+    p.job.y = p.y;
+    p.job.bias = ldnq_rng_below(rng, 2) ? p.bias : NULL;
+    p.job.clamp = ldnq_rng_below(rng, 2) ? &clamp : NULL;
+    return p;
+}
+
+static struct ldnq_conv_geometry random_geometry(size_t out_h, size_t out_w, size_t channels,
+                                                 struct ldnq_rng *rng)
+{
+    return (struct ldnq_conv_geometry){
+        .channels = channels, .out_h = out_h, .out_w = out_w,
+        .kernel_h = 1 + ldnq_rng_below(rng, 3), .kernel_w = 1 + ldnq_rng_below(rng, 3),
+        .stride_h = 1 + ldnq_rng_below(rng, 3), .stride_w = 1 + ldnq_rng_below(rng, 3),
+        .dilation_h = 1 + ldnq_rng_below(rng, 2), .dilation_w = 1 + ldnq_rng_below(rng, 2),
+    };
+}
+
+static void destroy(struct parts *p)
+{
+    free(p->x);
+    free(p->weight);
+    free(p->bias);
+    free(p->y);
+    free(p->wanted);
+    free(p->scratch);
+}
+
+static void guard(struct parts *p)
+{
+    for (size_t i = 0; i <= p->y_count; i++)
+        p->y[i] = GUARD;
+}
+
+/* What doesn't fuse rounds once more for each of the taps. */
+static void check_result(const struct parts *p, bool fuses)
+{
+    const struct ldnq_conv_geometry *g = &p->job.geometry;
+    double tolerance = 1e-6 + 3e-7 * (double)(g->channels * g->kernel_h * g->kernel_w);
+    assert_true(p->y[p->y_count] == GUARD);
+    if (fuses)
+        assert_memory_equal(p->y, p->wanted, p->y_count * sizeof *p->y);
+    for (size_t i = 0; i < p->y_count; i++)
+        assert_true(fabs((double)p->y[i] - (double)p->wanted[i]) <= tolerance);
+}
+
+/* ---- small convolutions -------------------------------------------------------------- */
+
+/* Tiles of up to `rows` lines, with the output channels in two parts. */
+static void run_direct(size_t way, struct parts *p, size_t rows)
+{
+    const struct ldnq_conv_job *job = &p->job;
+    size_t cut = job->outputs / 3;
+    for (size_t i = 0; i < job->images * job->groups; i++)
+        for (size_t y = 0; y < job->geometry.out_h; y += rows) {
+            struct ldnq_tile tile = { .y = y, .columns = job->geometry.out_w };
+            tile.rows = ldnq_size_min(rows, job->geometry.out_h - y);
+            ldnq_conv_direct_by(way, job, i, &tile, 0, cut, p->scratch);
+            ldnq_conv_direct_by(way, job, i, &tile, cut, job->outputs, p->scratch);
+        }
+}
+
+static void check_direct(struct ldnq_conv_geometry g, size_t outputs, struct ldnq_rng *rng)
+{
+    struct parts p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
+    const size_t ways = ldnq_conv_direct_ways(), most = ldnq_conv_direct_rows(&p.job);
+    p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch(&p.job) * sizeof *p.scratch);
+    fill_wanted(&p);
+    for (size_t way = 0; way < ways; way++) {
+        guard(&p);
+        run_direct(way, &p, 1 + ldnq_rng_below(rng, most));
+        check_result(&p, way + 1 < ways);
+    }
+    destroy(&p);
+}
+
+static void small_convolutions_should_sum_one_chain_for_any_geometry(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 1 };
+    for (int round = 0; round < 300; round++) {
+        struct ldnq_conv_geometry g =
+            random_geometry(1 + ldnq_rng_below(&rng, 12), 1 + ldnq_rng_below(&rng, 36),
+                            1 + ldnq_rng_below(&rng, 5), &rng);
+        check_direct(g, 1 + ldnq_rng_below(&rng, 14), &rng);
+    }
+}
+
+/* Lines that share a vector, in even and odd numbers. */
+static void short_lines_should_sum_one_chain(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 2 };
+    for (size_t round = 0; round < 160; round++) {
+        struct ldnq_conv_geometry g = random_geometry(1 + round / 10, 1 + round % 10,
+                                                      1 + ldnq_rng_below(&rng, 5), &rng);
+        check_direct(g, 1 + ldnq_rng_below(&rng, 14), &rng);
+    }
+}
+
+/* More positions than are listed at once. */
+static void large_tiles_should_sum_one_chain(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 3 };
+    for (int round = 0; round < 4; round++) {
+        check_direct(random_geometry(9, 1000, 1, &rng), 7, &rng);
+        check_direct(random_geometry(900, 3, 1, &rng), 7, &rng);
+    }
+}
+
+/* ---- depthwise ----------------------------------------------------------------------- */
+
+/* Tiles of up to `rows` lines and all columns, for some planes at once. */
+static void run_depthwise(size_t way, struct parts *p, size_t rows, size_t planes)
+{
+    const struct ldnq_conv_job *job = &p->job;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    const size_t count = job->images * job->groups;
+    for (size_t y = 0; y < g->out_h; y += rows) {
+        struct ldnq_tile tile = { .y = y, .columns = g->out_w };
+        tile.rows = ldnq_size_min(rows, g->out_h - y);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, p->scratch);
+        size_t apart = ldnq_slab_floats(&slab);
+        for (size_t first = 0; first < count; first += planes) {
+            size_t some = ldnq_size_min(planes, count - first);
+            ldnq_slab_fill_all(g, &tile, p->x + first * g->height * g->width, &slab, some, apart);
+            ldnq_conv_depthwise_by(way, job, &tile, &slab, apart, first, some);
+        }
+    }
+}
+
+static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
+{
+    struct parts p = make(g, 1 + ldnq_rng_below(rng, 4), 1 + ldnq_rng_below(rng, 3), rng);
+    const size_t ways = ldnq_conv_depthwise_ways(), planes = 1 + ldnq_rng_below(rng, 4);
+    struct ldnq_tile whole = { .rows = g.out_h, .columns = g.out_w };
+    struct ldnq_slab slab = ldnq_slab_of(&g, &whole, NULL);
+    size_t floats = planes * ldnq_slab_floats(&slab) + LDNQ_DEPTHWISE_SLACK;
+    p.scratch = malloc(floats * sizeof *p.scratch);
+    p.is_depthwise = true;
+    fill_wanted(&p);
+    for (size_t way = 0; way < ways; way++) {
+        guard(&p);
+        run_depthwise(way, &p, 1 + ldnq_rng_below(rng, g.out_h), planes);
+        check_result(&p, way + 1 < ways);
+    }
+    destroy(&p);
+}
+
+static void depthwise_should_sum_one_chain_for_any_geometry(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 4 };
+    for (int round = 0; round < 300; round++)
+        check_depthwise(random_geometry(1 + ldnq_rng_below(&rng, 20),
+                                        1 + ldnq_rng_below(&rng, 70), 1, &rng), &rng);
+}
+
+/* Kernels whose rows of output share lines of input, in all numbers of rows. */
+static void shared_lines_should_not_change_the_chain(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 5 };
+    for (size_t round = 0; round < 200; round++) {
+        const size_t side = round % 2 ? 3 : 5;
+        struct ldnq_conv_geometry g =
+            random_geometry(1 + round / 2 % 20, 1 + ldnq_rng_below(&rng, 70), 1, &rng);
+        g.kernel_h = g.kernel_w = side;
+        g.stride_h = g.stride_w = g.dilation_h = g.dilation_w = 1;
+        check_depthwise(g, &rng);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_convolutions_should_sum_one_chain_for_any_geometry),
+        cmocka_unit_test(short_lines_should_sum_one_chain),
+        cmocka_unit_test(large_tiles_should_sum_one_chain),
+        cmocka_unit_test(depthwise_should_sum_one_chain_for_any_geometry),
+        cmocka_unit_test(shared_lines_should_not_change_the_chain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
