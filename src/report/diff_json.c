@@ -1,0 +1,273 @@
+/* As src/report/diff.schema.json says. All functions return false when memory is out. */
+#include <ldnq/report.h>
+
+#include <math.h>
+
+#include "base/json_add.h"
+
+/* ---- small things -------------------------------------------------------------------- */
+
+static bool add_bool(cJSON *item, const char *name, bool value)
+{
+    return cJSON_AddBoolToObject(item, name, value) != NULL;
+}
+
+static bool add_count(cJSON *item, const char *name, size_t value)
+{
+    return ldnq_json_add_number(item, name, (double)value);
+}
+
+/* null in the place of numbers that are not known. */
+static bool add_known(cJSON *item, const char *name, bool known, double value)
+{
+    return ldnq_json_add_number(item, name, known ? value : NAN);
+}
+
+/* null for a dimension that is open, and for an unknown rank. */
+static bool add_shape(cJSON *item, const char *name, const struct ldnq_shape *shape)
+{
+    if (shape->rank < 0)
+        return cJSON_AddNullToObject(item, name) != NULL;
+    cJSON *array = cJSON_AddArrayToObject(item, name);
+    for (int i = 0; array && i < shape->rank; i++) {
+        const int64_t dim = shape->dim[i];
+        cJSON *number = ldnq_is_symbol(dim) ? cJSON_CreateNull() : cJSON_CreateNumber((double)dim);
+        if (!cJSON_AddItemToArray(array, number))
+            return false;
+    }
+    return array != NULL;
+}
+
+/* `exact` tells an infinite SQNR from one that was not measured. */
+static bool add_sqnr(cJSON *item, double sqnr)
+{
+    return ldnq_json_add_number(item, "sqnr_db", sqnr) &&
+           add_bool(item, "exact", isinf(sqnr) && sqnr > 0);
+}
+
+static bool add_error(cJSON *item, const char *name, const struct ldnq_diff_error *error)
+{
+    cJSON *object = cJSON_AddObjectToObject(item, name);
+    return object && add_sqnr(object, error->sqnr) &&
+           ldnq_json_add_number(object, "cosine", error->cosine);
+}
+
+/* A new object at the end of the array; NULL when memory is out. */
+static cJSON *add_object(cJSON *array)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (!cJSON_AddItemToArray(array, object)) {
+        cJSON_Delete(object);
+        return NULL;
+    }
+    return object;
+}
+
+/* ---- files and tensors --------------------------------------------------------------- */
+
+static bool add_file(cJSON *root, const char *name, const struct ldnq_diff_file *file)
+{
+    cJSON *item = cJSON_AddObjectToObject(root, name);
+    return item && ldnq_json_add_text(item, "path", file->path) &&
+           ldnq_json_add_text(item, "producer", file->producer) &&
+           add_count(item, "bytes", file->bytes) &&
+           ldnq_json_add_number(item, "opset", file->opset) &&
+           ldnq_json_add_number(item, "ir_version", (double)file->ir_version) &&
+           add_count(item, "nodes", file->nodes) && add_count(item, "plumbing", file->plumbing) &&
+           add_count(item, "weights", file->weights) &&
+           add_count(item, "weight_bytes", file->weight_bytes);
+}
+
+static bool add_histogram(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+{
+    if (tensor->histogram_count == 0)
+        return cJSON_AddNullToObject(item, "histogram") != NULL;
+    cJSON *object = cJSON_AddObjectToObject(item, "histogram");
+    cJSON *counts = object ? cJSON_AddArrayToObject(object, "counts") : NULL;
+    for (size_t i = 0; counts && i < tensor->histogram_count; i++)
+        if (!cJSON_AddItemToArray(counts, cJSON_CreateNumber((double)tensor->histogram[i])))
+            return false;
+    return counts && ldnq_json_add_number(object, "first", (double)tensor->histogram_first);
+}
+
+static bool add_scales(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+{
+    const bool known = tensor->scale_count > 0;
+    return add_known(item, "axis", tensor->axis >= 0, tensor->axis) &&
+           add_known(item, "block_size", tensor->block_size > 0, (double)tensor->block_size) &&
+           add_count(item, "scale_count", tensor->scale_count) &&
+           add_known(item, "scale_min", known, tensor->scale_min) &&
+           add_known(item, "scale_max", known, tensor->scale_max) &&
+           add_known(item, "zero_min", known, (double)tensor->zero_min) &&
+           add_known(item, "zero_max", known, (double)tensor->zero_max);
+}
+
+static bool add_codes(cJSON *item, const struct ldnq_quantized_tensor *tensor)
+{
+    const bool known = tensor->is_constant && tensor->count > 0;
+    return add_known(item, "count", tensor->is_constant, (double)tensor->count) &&
+           add_known(item, "code_min", known, (double)tensor->code_min) &&
+           add_known(item, "code_max", known, (double)tensor->code_max) &&
+           add_known(item, "codes_used", known && tensor->codes_used > 0,
+                     (double)tensor->codes_used) &&
+           add_known(item, "entropy", known, tensor->entropy) &&
+           add_known(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
+           add_histogram(item, tensor);
+}
+
+static bool add_tensor(cJSON *array, const struct ldnq_quantized_tensor *tensor)
+{
+    cJSON *item = add_object(array);
+    return item && ldnq_json_add_text(item, "name", tensor->name) &&
+           ldnq_json_add_text(item, "reader", tensor->reader) &&
+           add_bool(item, "constant", tensor->is_constant) &&
+           ldnq_json_add_text(item, "type", ldnq_dtype_name(tensor->dtype)) &&
+           add_shape(item, "shape", &tensor->shape) && add_scales(item, tensor) &&
+           add_codes(item, tensor);
+}
+
+static bool add_tensors(cJSON *root, const struct ldnq_diff *diff)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, "tensors");
+    for (size_t i = 0; array && i < diff->tensor_count; i++)
+        if (!add_tensor(array, &diff->tensors[i]))
+            return false;
+    return array != NULL;
+}
+
+/* ---- layers -------------------------------------------------------------------------- */
+
+/* Which of `tensors` it is; null for none. */
+static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_diff *diff,
+                             const struct ldnq_quantized_tensor *tensor)
+{
+    for (size_t i = 0; tensor && i < diff->tensor_count; i++)
+        if (tensor == &diff->tensors[i])
+            return add_count(item, name, i);
+    return cJSON_AddNullToObject(item, name) != NULL;
+}
+
+static bool add_row(cJSON *array, const struct ldnq_trace_row *row)
+{
+    cJSON *item = add_object(array);
+    return item && ldnq_json_add_number(item, "iteration", row->iteration) &&
+           ldnq_json_add_number(item, "objective", row->objective) &&
+           ldnq_json_add_number(item, "residual", row->residual) &&
+           add_count(item, "changed", row->changed) && add_count(item, "active", row->active) &&
+           ldnq_json_add_number(item, "rho", row->rho);
+}
+
+static bool add_trace(cJSON *item, const struct ldnq_diff_layer *layer)
+{
+    if (!layer->trace)
+        return cJSON_AddNullToObject(item, "trace") != NULL;
+    cJSON *array = cJSON_AddArrayToObject(item, "trace");
+    for (size_t i = 0; array && i < layer->trace_count; i++)
+        if (!add_row(array, &layer->trace[i]))
+            return false;
+    return array != NULL;
+}
+
+static bool add_weight(cJSON *item, const struct ldnq_diff *diff,
+                       const struct ldnq_diff_layer *layer)
+{
+    cJSON *error = cJSON_AddObjectToObject(item, "weight_error");
+    return error && add_sqnr(error, layer->weight_sqnr) &&
+           add_shape(item, "shape", &layer->shape) && add_count(item, "weights", layer->weights) &&
+           ldnq_json_add_number(item, "macs", layer->macs) &&
+           add_count(item, "bytes_a", layer->bytes_a) &&
+           add_count(item, "bytes_b", layer->bytes_b) &&
+           ldnq_json_add_number(item, "bits", layer->bits) &&
+           add_tensor_index(item, "weight_tensor", diff, layer->weight) &&
+           add_tensor_index(item, "input_tensor", diff, layer->input);
+}
+
+static bool add_layer(cJSON *array, const struct ldnq_diff *diff,
+                      const struct ldnq_diff_layer *layer)
+{
+    cJSON *item = add_object(array);
+    return item && ldnq_json_add_text(item, "node", layer->node) &&
+           ldnq_json_add_text(item, "op", layer->op) &&
+           ldnq_json_add_text(item, "other", layer->other) &&
+           ldnq_json_add_text(item, "pairing", ldnq_pairing_name(layer->pairing)) &&
+           ldnq_json_add_text(item, "folded", layer->folded) && add_weight(item, diff, layer) &&
+           add_error(item, "isolated", &layer->isolated) &&
+           add_error(item, "accumulated", &layer->accumulated) && add_trace(item, layer);
+}
+
+static bool add_layers(cJSON *root, const struct ldnq_diff *diff)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, "layers");
+    for (size_t i = 0; array && i < diff->layer_count; i++)
+        if (!add_layer(array, diff, &diff->layers[i]))
+            return false;
+    return array != NULL;
+}
+
+/* ---- notes and outputs --------------------------------------------------------------- */
+
+static bool add_notes(cJSON *root, const char *name, const struct ldnq_diff_note *notes,
+                      size_t count)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, name);
+    for (size_t i = 0; array && i < count; i++) {
+        cJSON *item = add_object(array);
+        if (!item || !ldnq_json_add_text(item, "node", notes[i].node) ||
+            !ldnq_json_add_text(item, "op", notes[i].op) ||
+            !ldnq_json_add_text(item, "text", notes[i].text))
+            return false;
+    }
+    return array != NULL;
+}
+
+static bool add_output(cJSON *array, const struct ldnq_diff_output *output)
+{
+    cJSON *item = add_object(array);
+    return item && ldnq_json_add_text(item, "name", output->name) &&
+           ldnq_json_add_text(item, "other", output->other) &&
+           add_error(item, "error", &output->error) &&
+           ldnq_json_add_number(item, "relative", output->relative) &&
+           ldnq_json_add_number(item, "bound", output->bound) &&
+           ldnq_json_add_number(item, "max_error", output->max_error) &&
+           ldnq_json_add_number(item, "agreement", output->agreement) &&
+           ldnq_json_add_number(item, "kl", output->kl);
+}
+
+static bool add_outputs(cJSON *root, const struct ldnq_diff *diff)
+{
+    cJSON *array = cJSON_AddArrayToObject(root, "outputs");
+    for (size_t i = 0; array && i < diff->output_count; i++)
+        if (!add_output(array, &diff->outputs[i]))
+            return false;
+    return array != NULL;
+}
+
+/* ---- all ------------------------------------------------------------------------------ */
+
+static bool fill(cJSON *root, const struct ldnq_diff *diff)
+{
+    return ldnq_json_add_text(root, "format", "ldnq-diff") &&
+           ldnq_json_add_number(root, "version", 1) &&
+           ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) && add_file(root, "a", &diff->a) &&
+           add_file(root, "b", &diff->b) && add_count(root, "paired_nodes", diff->paired) &&
+           add_count(root, "paired_layers", diff->paired_layers) && add_layers(root, diff) &&
+           add_notes(root, "removed", diff->removed, diff->removed_count) &&
+           add_notes(root, "added", diff->added, diff->added_count) &&
+           add_notes(root, "changed", diff->changed, diff->changed_count) &&
+           add_tensors(root, diff) && add_count(root, "samples", diff->samples) &&
+           add_known(root, "seconds", diff->samples > 0, diff->seconds) &&
+           add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
+}
+
+enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err)
+{
+    cJSON *root = cJSON_CreateObject();
+    *text = root && fill(root, diff) ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    return *text ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+}
+
+void ldnq_report_free(char *text)
+{
+    cJSON_free(text);
+}
