@@ -130,6 +130,8 @@ void ldnq_canvas_paint(struct ldnq_canvas *canvas, struct ldnq_colour colour)
     for (size_t y = canvas->dirty_y0; y < canvas->dirty_y1; y++)
         for (size_t x = canvas->dirty_x0; x < canvas->dirty_x1; x++) {
             uint8_t *mask = canvas->mask + y * canvas->width + x;
+            if (*mask == 0)
+                continue;
             blend(canvas->pixels + 4 * (y * canvas->width + x), colour,
                   (*mask * colour.alpha + 127u) / 255u);
             *mask = 0;
@@ -141,8 +143,11 @@ void ldnq_canvas_reduce(struct ldnq_canvas *canvas)
 {
     for (size_t i = 0; i < canvas->width * canvas->height; i++) {
         uint8_t *pixel = canvas->pixels + 4 * i;
-        for (size_t c = 0; c < 4; c++)
+        if (pixel[3] == 0)
+            continue;
+        for (size_t c = 0; c < 3; c++)
             pixel[c] = (uint8_t)((pixel[c] + 8) / 17 * 17);
+        pixel[3] = (uint8_t)((pixel[3] + 25) / 51 * 51);
         if (pixel[3] == 0)
             memset(pixel, 0, 4);
     }

@@ -19,14 +19,14 @@ struct ldnq_colour {
 };
 
 /* Colours that keep a contrast of 3 to 1 to white and to the dark background of
- * page.css, where they have the same names. Their digits are doubled (#37c), so that
- * ldnq_canvas_reduce leaves them alone. */
+ * page.css, where they have the same names. Their digits are doubled (#37c) and their alpha
+ * is a fifth, so that ldnq_canvas_reduce leaves them alone. */
 #define LDNQ_COLOUR_FLOAT ((struct ldnq_colour){ 0x33, 0x77, 0xcc, 0xff })
 #define LDNQ_COLOUR_QUANTIZED ((struct ldnq_colour){ 0xdd, 0x77, 0x22, 0xff })
 #define LDNQ_COLOUR_ISOLATED ((struct ldnq_colour){ 0x22, 0x99, 0x99, 0xff })
 #define LDNQ_COLOUR_ACCUMULATED ((struct ldnq_colour){ 0xbb, 0x44, 0xaa, 0xff })
-#define LDNQ_COLOUR_GRID ((struct ldnq_colour){ 0x88, 0x88, 0x88, 0x44 })
-#define LDNQ_COLOUR_BASE ((struct ldnq_colour){ 0x88, 0x88, 0x88, 0xbb })
+#define LDNQ_COLOUR_GRID ((struct ldnq_colour){ 0x88, 0x88, 0x88, 0x33 })
+#define LDNQ_COLOUR_BASE ((struct ldnq_colour){ 0x88, 0x88, 0x88, 0x99 })
 
 struct ldnq_canvas {
     size_t width, height;
@@ -47,8 +47,9 @@ void ldnq_canvas_dot(struct ldnq_canvas *canvas, double x, double y, double radi
 
 void ldnq_canvas_paint(struct ldnq_canvas *canvas, struct ldnq_colour colour);
 
-/* Rounds all pixels to 16 levels a component, which can't be seen in a chart: few
- * enough colours for a PNG with a palette, a third of the size. */
+/* Rounds all pixels to 16 levels of each colour and 6 of alpha, which can't be seen in a
+ * chart that is shown at half its size: few enough colours for a PNG with a palette, and
+ * a third of the bytes. */
 void ldnq_canvas_reduce(struct ldnq_canvas *canvas);
 
 #endif

@@ -49,7 +49,7 @@ static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour colour = LDNQ_COLOUR_ISOLATED;
     /* Many curves are a cloud, whose density is to be seen. */
-    colour.alpha = plot->diff->layer_count > 30 ? 0x66 : 0xbb;
+    colour.alpha = plot->diff->layer_count > 30 ? 0x66 : 0xcc;
     ldnq_plot_grid(plot, canvas);
     for (size_t i = 0; i < plot->diff->layer_count; i++) {
         add_curve(plot, canvas, &plot->diff->layers[i], 2.5);

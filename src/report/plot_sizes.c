@@ -16,7 +16,7 @@ static void draw_bytes(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
-    behind.alpha = 0xaa;
+    behind.alpha = 0x99;
     ldnq_plot_grid(plot, canvas);
     draw_bytes(plot, canvas, false, 0.8, behind);
     draw_bytes(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);

@@ -43,8 +43,9 @@ bool ldnq_plot_spread(const struct ldnq_diff_layer *layer, struct ldnq_plot *plo
         return false;
     *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
     ldnq_axis_exact(&plot->x, spread->low, spread->high, 5);
-    /* From below 1, so that a bin with one weight shows. */
-    ldnq_axis_log(&plot->y, 0.5, (double)most, 6);
+    ldnq_axis_log(&plot->y, 1, (double)most, 6);
     ldnq_axis_label_counts(&plot->y);
+    /* From below 1, so that a bin with one weight shows. */
+    plot->y.low = 0.6;
     return true;
 }

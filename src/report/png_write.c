@@ -72,9 +72,13 @@ static void sort_colours(struct encoder *encoder)
 static bool collect_colours(struct encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;
-    for (size_t i = 0; i < count; i++)
-        if (!add_colour(encoder, colour_at(encoder->pixels + 4 * i)))
+    uint32_t last = 0;
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t colour = colour_at(encoder->pixels + 4 * i);
+        if ((i == 0 || colour != last) && !add_colour(encoder, colour))
             return false;
+        last = colour;
+    }
     sort_colours(encoder);
     return true;
 }

@@ -1,0 +1,84 @@
+#include <ldnq/report.h>
+
+#include <string.h>
+
+#include "base/file.h"
+#include "report/html_page.h"
+#include "report/html_write.h"
+#include "report/page_files.h"
+
+const char *ldnq_html_file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* Nothing is ever fetched; the policy holds the browser to it. */
+#define HEAD                                                                                       \
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"                      \
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"                   \
+    "<meta name=\"color-scheme\" content=\"light dark\">\n"                                        \
+    "<meta name=\"generator\" content=\"ldnq " LDNQ_VERSION "\">\n"                                \
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "   \
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"                                   \
+    "<link rel=\"icon\" href=\"data:,\">\n<title>"
+
+static void put_head(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_text(out, HEAD);
+    ldnq_html_text(out, ldnq_html_file_name(diff->b.path));
+    ldnq_buffer_text(out, " \xe2\x80\x93 ldnq diff</title>\n<style>\n");
+    ldnq_buffer_text(out, ldnq_page_css);
+    ldnq_buffer_text(out, "</style>\n</head>\n<body>\n");
+}
+
+static void put_link(struct ldnq_buffer *out, const char *id, const char *title, bool is_there)
+{
+    if (is_there)
+        ldnq_buffer_format(out, "<a href=\"#%s\">%s</a>\n", id, title);
+}
+
+static void put_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_text(out, "<header>\n<p class=\"kicker\">ldnq diff</p>\n<h1>");
+    ldnq_html_text(out, ldnq_html_file_name(diff->a.path));
+    ldnq_buffer_text(out, " <span class=\"arrow\">\xe2\x86\x92</span> ");
+    ldnq_html_text(out, ldnq_html_file_name(diff->b.path));
+    ldnq_buffer_text(out, "</h1>\n<nav aria-label=\"Sections\">\n");
+    const bool has_notes = diff->removed_count + diff->added_count + diff->changed_count > 0;
+    put_link(out, "summary", "Summary", true);
+    put_link(out, "network", "Along the network", diff->layer_count > 0);
+    put_link(out, "layers", "Layers", diff->layer_count > 0);
+    put_link(out, "details", "Layer by layer", diff->layer_count > 0);
+    put_link(out, "tensors", "Quantized tensors", diff->tensor_count > 0);
+    put_link(out, "graph", "Changes to the graph", has_notes);
+    ldnq_buffer_text(out, "</nav>\n</header>\n<main>\n");
+}
+
+void ldnq_html_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    put_head(out, diff);
+    put_header(out, diff);
+    ldnq_html_summary(out, diff);
+    ldnq_html_network(out, diff);
+    ldnq_html_layers(out, diff);
+    ldnq_html_details(out, diff);
+    ldnq_html_tensors(out, diff);
+    ldnq_html_notes(out, diff);
+    ldnq_buffer_text(out,
+                     "</main>\n<footer>Written by ldnq " LDNQ_VERSION ".</footer>\n<script>\n");
+    ldnq_buffer_text(out, ldnq_page_js);
+    ldnq_buffer_text(out, "</script>\n</body>\n</html>\n");
+}
+
+enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
+                                struct ldnq_error *err)
+{
+    struct ldnq_buffer page = { 0 };
+    ldnq_html_page(&page, diff);
+    const enum ldnq_status status = page.failed
+                                        ? ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory", path)
+                                        : ldnq_file_write(path, page.data, page.size, err);
+    ldnq_buffer_finish(&page);
+    return status;
+}

@@ -1,0 +1,130 @@
+#include "report/html_figure.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "report/html_write.h"
+#include "report/png_write.h"
+
+#define PHONE_WIDTH 680
+#define PHONE_HEIGHT 420
+
+/* ---- the picture --------------------------------------------------------------------- */
+
+static enum ldnq_status draw(const struct ldnq_plot *plot, size_t width, size_t height,
+                             struct ldnq_arena *arena, struct ldnq_buffer *png)
+{
+    struct ldnq_canvas *canvas;
+    LDNQ_TRY(ldnq_canvas_create(arena, width, height, &canvas, NULL));
+    plot->draw(plot, canvas);
+    ldnq_canvas_reduce(canvas);
+    return ldnq_png_encode(canvas->pixels, width, height, png, NULL);
+}
+
+static void put_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, size_t width,
+                     size_t height)
+{
+    struct ldnq_arena *arena = NULL;
+    struct ldnq_buffer png = { 0 };
+    if (out->failed)
+        return;
+    enum ldnq_status status = ldnq_arena_create(&arena, NULL);
+    if (status == LDNQ_OK)
+        status = draw(plot, width, height, arena, &png);
+    ldnq_arena_destroy(arena);
+    out->failed |= status != LDNQ_OK;
+    ldnq_buffer_text(out, "data:image/png;base64,");
+    ldnq_buffer_base64(out, png.data, png.size);
+    ldnq_buffer_finish(&png);
+}
+
+static size_t height_of(enum ldnq_html_width width)
+{
+    return width == LDNQ_HTML_PANEL ? 300 : width == LDNQ_HTML_HALF ? 440 : 520;
+}
+
+static void put_picture(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
+                        const struct ldnq_plot *plot)
+{
+    const size_t width = figure->width, height = height_of(figure->width);
+    const bool has_second = figure->width != LDNQ_HTML_PANEL;
+    if (has_second) {
+        ldnq_buffer_text(out, "<picture><source media=\"(max-width: 40rem)\" srcset=\"");
+        put_data(out, plot, PHONE_WIDTH, PHONE_HEIGHT);
+        ldnq_buffer_format(out, "\" width=\"%d\" height=\"%d\">", PHONE_WIDTH / 2,
+                           PHONE_HEIGHT / 2);
+    }
+    ldnq_buffer_format(out, "<img loading=\"lazy\" decoding=\"async\" width=\"%zu\" height=\"%zu\"",
+                       width / 2, height / 2);
+    ldnq_buffer_format(out, " alt=\"%s%s", figure->alt, figure->subject ? " " : "");
+    ldnq_html_text(out, figure->subject);
+    ldnq_buffer_text(out, "\" src=\"");
+    put_data(out, plot, width, height);
+    ldnq_buffer_text(out, has_second ? "\"></picture>" : "\">");
+}
+
+/* ---- around it ----------------------------------------------------------------------- */
+
+/* Hyphens of our labels as minus signs. */
+static void put_label(struct ldnq_buffer *out, const char *label)
+{
+    for (; *label; label++)
+        ldnq_buffer_put(out, *label == '-' ? "\xe2\x88\x92" : label, *label == '-' ? 3 : 1);
+}
+
+static void put_ticks(struct ldnq_buffer *out, const struct ldnq_axis *axis, const char *side)
+{
+    for (size_t i = 0; i < axis->tick_count; i++) {
+        ldnq_buffer_format(out, "<span style=\"%s:%.2f%%\">", side,
+                           100 * ldnq_axis_place(axis, axis->ticks[i].value));
+        put_label(out, axis->ticks[i].label);
+        ldnq_buffer_text(out, "</span>");
+    }
+}
+
+static size_t longest_label(const struct ldnq_axis *axis)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < axis->tick_count; i++) {
+        const size_t length = strlen(axis->ticks[i].label);
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+static void put_caption(struct ldnq_buffer *out, const struct ldnq_html_figure *figure)
+{
+    ldnq_buffer_format(out, "<figcaption><span class=\"title\">%s</span>", figure->title);
+    for (size_t i = 0; i < 2; i++)
+        if (figure->keys[i].name)
+            ldnq_buffer_format(out, "<span class=\"key\"><i class=\"%s\"></i>%s</span>",
+                               figure->keys[i].swatch, figure->keys[i].name);
+    if (figure->note) {
+        ldnq_buffer_text(out, "<span class=\"note\">");
+        ldnq_buffer_text(out, figure->note);
+        ldnq_buffer_text(out, "</span>");
+    }
+    ldnq_buffer_text(out, "</figcaption>");
+}
+
+void ldnq_html_figure(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
+                      const struct ldnq_plot *plot)
+{
+    ldnq_buffer_format(out, "<figure class=\"%s\"%s>",
+                       figure->width == LDNQ_HTML_PANEL  ? "panel"
+                       : figure->width == LDNQ_HTML_HALF ? "half"
+                                                         : "whole",
+                       figure->by_layer ? " data-by-layer" : "");
+    put_caption(out, figure);
+    ldnq_buffer_format(out,
+                       "<div class=\"chart\" style=\"--y:%zuch\"><div class=\"y-title\">%s</div>",
+                       longest_label(&plot->y), figure->y_title);
+    ldnq_buffer_text(out, "<div class=\"y-ticks\" aria-hidden=\"true\">");
+    put_ticks(out, &plot->y, "bottom");
+    ldnq_buffer_text(out, "</div><div class=\"area\">");
+    put_picture(out, figure, plot);
+    ldnq_buffer_text(out, "</div><div class=\"x-ticks\" aria-hidden=\"true\">");
+    put_ticks(out, &plot->x, "left");
+    ldnq_buffer_format(out, "</div><div class=\"x-title\">%s</div></div></figure>\n",
+                       figure->x_title);
+}

@@ -1,0 +1,124 @@
+#include <ldnq/ir.h>
+
+#include <math.h>
+#include <stdio.h>
+
+#include "report/html_page.h"
+#include "report/html_table.h"
+
+static const struct ldnq_diff_layer *row(const void *rows, size_t index)
+{
+    return (const struct ldnq_diff_layer *)rows + index;
+}
+
+/* A column of numbers that is one expression of the layer. */
+#define NUMBER(name, expression)                                                                   \
+    static double name(const void *rows, size_t index)                                             \
+    {                                                                                              \
+        const struct ldnq_diff_layer *layer = row(rows, index);                                    \
+        (void)layer;                                                                               \
+        return expression;                                                                         \
+    }
+#define TEXT(name, expression)                                                                     \
+    static const char *name(const void *rows, size_t index, char *space)                           \
+    {                                                                                              \
+        const struct ldnq_diff_layer *layer = row(rows, index);                                    \
+        (void)space;                                                                               \
+        return expression;                                                                         \
+    }
+
+NUMBER(number_of, (double)(index + 1))
+NUMBER(weights_of, layer->weights ? (double)layer->weights : NAN)
+NUMBER(macs_of, layer->macs)
+NUMBER(bytes_a_of, layer->weights ? (double)layer->bytes_a : NAN)
+NUMBER(bytes_b_of, layer->weights && layer->other ? (double)layer->bytes_b : NAN)
+NUMBER(bits_of, layer->bits)
+NUMBER(weight_sqnr_of, layer->weight_sqnr)
+NUMBER(isolated_of, layer->isolated.sqnr)
+NUMBER(accumulated_of, layer->accumulated.sqnr)
+NUMBER(cosine_of, layer->accumulated.cosine)
+TEXT(node_of, layer->node)
+TEXT(op_of, layer->op)
+TEXT(shape_of, layer->weights ? ldnq_shape_print(&layer->shape, NULL, space, LDNQ_HTML_CELL) : "")
+TEXT(type_of, layer->other ? ldnq_html_type(layer) : "")
+TEXT(pairing_of, layer->other ? ldnq_pairing_name(layer->pairing) : "no partner")
+
+static const struct ldnq_html_column columns[] = {
+    { .key = "number",
+      .title = "#",
+      .help = "in running order",
+      .number = number_of,
+      .kind = LDNQ_HTML_COUNT },
+    { .key = "node", .title = "Layer", .text = node_of, .is_name = true },
+    { .key = "op", .title = "Operator", .text = op_of },
+    { .key = "shape", .title = "Weight", .help = "shape in the float file", .text = shape_of },
+    { .key = "type", .title = "Stored as", .text = type_of },
+    { .key = "bits",
+      .title = "Bits",
+      .help = "a weight, scales and zero points included",
+      .number = bits_of,
+      .kind = LDNQ_HTML_BITS },
+    { .key = "isolated",
+      .title = "Isolated",
+      .help = "SQNR in dB of this layer alone",
+      .number = isolated_of,
+      .kind = LDNQ_HTML_SQNR },
+    { .key = "accumulated",
+      .title = "Accumulated",
+      .help = "SQNR in dB of the quantized network up to here",
+      .number = accumulated_of,
+      .kind = LDNQ_HTML_SQNR },
+    { .key = "cosine",
+      .title = "Cosine",
+      .help = "between both outputs, accumulated",
+      .number = cosine_of,
+      .kind = LDNQ_HTML_COSINE },
+    { .key = "weight_sqnr",
+      .title = "Weight SQNR",
+      .help = "in dB, of the dequantized weight",
+      .number = weight_sqnr_of,
+      .kind = LDNQ_HTML_SQNR },
+    { .key = "weights", .title = "Weights", .number = weights_of, .kind = LDNQ_HTML_LARGE },
+    { .key = "macs",
+      .title = "MACs",
+      .help = "multiplications of one sample",
+      .number = macs_of,
+      .kind = LDNQ_HTML_LARGE },
+    { .key = "bytes_a", .title = "Size before", .number = bytes_a_of, .kind = LDNQ_HTML_BYTES },
+    { .key = "bytes_b", .title = "Size after", .number = bytes_b_of, .kind = LDNQ_HTML_BYTES },
+    { .key = "pairing",
+      .title = "Paired by",
+      .help = "what the two nodes were recognized by",
+      .text = pairing_of },
+};
+
+const char *ldnq_html_type(const struct ldnq_diff_layer *layer)
+{
+    return layer->weight ? ldnq_dtype_name(layer->weight->dtype) : "float";
+}
+
+void ldnq_html_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->layer_count == 0)
+        return;
+    ldnq_buffer_text(
+        out, "<section id=\"layers\"><h2>Layers</h2>\n"
+             "<p class=\"lead\">A click on a column\xe2\x80\x99s title sorts by it; another one "
+             "turns the order round.</p>\n"
+             "<p class=\"filter\" hidden><label>Show layers whose name contains "
+             "<input type=\"search\" id=\"filter\" autocomplete=\"off\" "
+             "spellcheck=\"false\"></label> <output></output></p>\n");
+    const struct ldnq_html_table table = {
+        .id = "layer-table",
+        .caption = "Layers",
+        .columns = columns,
+        .column_count = sizeof columns / sizeof *columns,
+        .rows = diff->layers,
+        .row_count = diff->layer_count,
+        .head = 1,
+        .link = "#layer-",
+        .in_order = true,
+    };
+    ldnq_html_table(out, &table);
+    ldnq_buffer_text(out, "</section>\n");
+}

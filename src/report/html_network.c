@@ -1,0 +1,138 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "report/html_figure.h"
+#include "report/html_page.h"
+
+#define LAYER_TITLE "layer, in running order"
+
+/* What both words mean is said where they first occur. */
+#define ERROR_NOTE                                                                                 \
+    "<dfn>Isolated</dfn>: the quantized layer on the float network\xe2\x80\x99s own input \xe2"    \
+    "\x80\x93 the error that arises in this layer. <dfn>Accumulated</dfn>: the same layer in the " \
+    "quantized network, on that network\xe2\x80\x99s input \xe2\x80\x93 the error that has come "  \
+    "together up to here."
+
+static size_t exact_count(const struct ldnq_diff *diff)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        count += isinf(diff->layers[i].isolated.sqnr) || isinf(diff->layers[i].accumulated.sqnr);
+    return count;
+}
+
+static void put_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_error(diff, &plot))
+        return;
+    struct ldnq_range range = LDNQ_RANGE_EMPTY;
+    for (size_t i = 0; i < diff->layer_count; i++) {
+        ldnq_range_add(&range, diff->layers[i].isolated.sqnr);
+        ldnq_range_add(&range, diff->layers[i].accumulated.sqnr);
+    }
+    char alt[256], note[512];
+    snprintf(alt, sizeof alt,
+             "Line chart of the isolated and the accumulated SQNR by layer, between %.1f and "
+             "%.1f dB.",
+             range.low, range.high);
+    const size_t exact = exact_count(diff);
+    snprintf(note, sizeof note, ERROR_NOTE);
+    if (exact)
+        snprintf(note, sizeof note,
+                 ERROR_NOTE " %zu %s without any error %s no point in the picture.", exact,
+                 exact == 1 ? "layer" : "layers", exact == 1 ? "has" : "have");
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_WHOLE,
+        .title = "Error along the network",
+        .note = note,
+        .x_title = LAYER_TITLE,
+        .y_title = "SQNR in dB, higher is better",
+        .alt = alt,
+        .by_layer = true,
+        .keys = { { "isolated", "isolated" }, { "accumulated", "accumulated" } },
+    };
+    ldnq_html_figure(out, &figure, &plot);
+}
+
+static void put_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_sizes(diff, &plot))
+        return;
+    char alt[256];
+    snprintf(alt, sizeof alt,
+             "Bar chart of the bytes of each layer\xe2\x80\x99s weight: %zu bytes in all before, "
+             "%zu after.",
+             diff->a.weight_bytes, diff->b.weight_bytes);
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_HALF,
+        .title = "Size by layer",
+        .x_title = LAYER_TITLE,
+        .y_title = "weight, as stored",
+        .alt = alt,
+        .by_layer = true,
+        .keys = { { "float", "float" }, { "quantized", "quantized" } },
+    };
+    ldnq_html_figure(out, &figure, &plot);
+}
+
+static void put_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_bits(diff, &plot))
+        return;
+    struct ldnq_range range = LDNQ_RANGE_EMPTY;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        ldnq_range_add(&range, diff->layers[i].bits);
+    char alt[256];
+    snprintf(alt, sizeof alt, "Bar chart of the bits a weight takes, by layer: from %.2f to %.2f.",
+             range.low, range.high);
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_HALF,
+        .title = "Bits a weight",
+        .x_title = LAYER_TITLE,
+        .y_title = "bits, scales and zero points included",
+        .alt = alt,
+        .by_layer = true,
+    };
+    ldnq_html_figure(out, &figure, &plot);
+}
+
+static void put_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_convergence(diff, &plot))
+        return;
+    size_t curves = 0;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        curves += diff->layers[i].trace_count > 0;
+    char alt[256];
+    snprintf(alt, sizeof alt,
+             "The solver\xe2\x80\x99s objective over its iterations, a curve for each of %zu "
+             "layers.",
+             curves);
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_WHOLE,
+        .title = "Convergence of all layers",
+        .note = "A curve a layer: the objective of the best codes so far, relative to that of a "
+                "weight of zeros; the dot is where the solver stopped.",
+        .x_title = "iteration",
+        .y_title = "objective, logarithmic",
+        .alt = alt,
+    };
+    ldnq_html_figure(out, &figure, &plot);
+}
+
+void ldnq_html_network(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->layer_count == 0)
+        return;
+    ldnq_buffer_text(out, "<section id=\"network\"><h2>Along the network</h2>\n"
+                          "<div class=\"figures\">\n");
+    put_error(out, diff);
+    put_sizes(out, diff);
+    put_bits(out, diff);
+    put_convergence(out, diff);
+    ldnq_buffer_text(out, "</div></section>\n");
+}
