@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "base/simd.h"
 #include "base/size.h"
 #include "ops/sums.h"
 
@@ -82,6 +83,21 @@ static void store_whole(enum ldnq_dtype dtype, const int64_t *in, size_t count, 
     }
 }
 
+/* Neighbours, each to an accumulator of its own. */
+LDNQ_MULTIVERSION
+static void add_columns(double *acc, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        acc[i] += (double)x[i];
+}
+
+LDNQ_MULTIVERSION
+static void add_square_columns(double *acc, const float *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        acc[i] += (double)x[i] * (double)x[i];
+}
+
 #define EACH(EXPR)                                                                                 \
     for (size_t i = 0; i < count; i++) {                                                           \
         const size_t a = i * step;                                                                 \
@@ -90,15 +106,11 @@ static void store_whole(enum ldnq_dtype dtype, const int64_t *in, size_t count, 
     break
 
 /* step 1: element i comes to accumulator i; step 0: all come to the first. */
-static void add_real(enum reduction kind, struct tile *tile, const float *x, size_t count,
-                     size_t step)
+static void add_others(enum reduction kind, struct tile *tile, const float *x, size_t count,
+                       size_t step)
 {
     double *acc = tile->real;
     const double *shift = tile->shift;
-    if (step == 0 && (kind == SUM || kind == MEAN || kind == LOG_SUM)) {
-        acc[0] += ldnq_sum(x, count);
-        return;
-    }
     switch (kind) {
     case MAX:
         /* NaN wins, wherever it stands. */
@@ -109,14 +121,25 @@ static void add_real(enum reduction kind, struct tile *tile, const float *x, siz
         EACH(acc[a] *= (double)x[i]);
     case L1:
         EACH(acc[a] += fabs((double)x[i]));
-    case L2:
-    case SUM_SQUARE:
-        EACH(acc[a] += (double)x[i] * (double)x[i]);
     case LOG_SUM_EXP:
         EACH(acc[a] += exp((double)x[i] - shift[a]));
     default:
-        EACH(acc[a] += (double)x[i]);
+        EACH(acc[a] += (double)x[i] * (double)x[i]);
     }
+}
+
+static void add_real(enum reduction kind, struct tile *tile, const float *x, size_t count,
+                     size_t step)
+{
+    const bool sums = kind == SUM || kind == MEAN || kind == LOG_SUM;
+    if (sums && step == 0)
+        tile->real[0] += ldnq_sum(x, count);
+    else if (sums)
+        add_columns(tile->real, x, count);
+    else if (step == 1 && (kind == L2 || kind == SUM_SQUARE))
+        add_square_columns(tile->real, x, count);
+    else
+        add_others(kind, tile, x, count, step);
 }
 
 /* Sums wrap around, in unsigned. */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "base/simd.h"
 #include "base/size.h"
 #include "ops/strided.h"
 
@@ -77,6 +78,7 @@ struct pass {
     float outside;
 };
 
+LDNQ_MULTIVERSION
 static void pass_line(const struct pass *p, const float *x, float *y, const size_t *index,
                       const float *weight)
 {
@@ -93,11 +95,32 @@ static void pass_line(const struct pass *p, const float *x, float *y, const size
     }
 }
 
+/* Of the last axis that is not one: single elements, a row of them at a time. */
+static void pass_elements(const struct pass *p, const float *x, float *y, size_t first,
+                          size_t last)
+{
+    for (size_t o = first; o < last; o++, y++) {
+        const size_t *index = p->index + o * p->taps;
+        const float *weight = p->weight + o * p->taps;
+        *y = p->outside;
+        if (index[0] == LDNQ_RESIZE_OUTSIDE)
+            continue;
+        *y = x[index[0]] * weight[0];
+        for (size_t k = 1; k < p->taps; k++)
+            *y += x[index[k]] * weight[k];
+    }
+}
+
 /* Lines are (outer, out). */
 static void pass_lines(const void *ctx, size_t first, size_t last)
 {
     const struct pass *p = ctx;
-    for (size_t line = first; line < last; line++) {
+    for (size_t line = first; p->inner == 1 && line < last;) {
+        size_t o = line % p->out, end = ldnq_size_min(p->out, o + last - line);
+        pass_elements(p, p->x + line / p->out * p->in, p->y + line, o, end);
+        line += end - o;
+    }
+    for (size_t line = first; p->inner != 1 && line < last; line++) {
         size_t o = line % p->out;
         pass_line(p, p->x + line / p->out * p->in * p->inner, p->y + line * p->inner,
                   p->index + o * p->taps, p->weight + o * p->taps);
