@@ -50,6 +50,50 @@ COPY_MATRIX(copy_16, uint16_t)
 COPY_MATRIX(copy_32, uint32_t)
 COPY_MATRIX(copy_64, uint64_t)
 
+/* Four by four of them in registers, where rows lie side by side in the source and
+ * columns in the target: loads and stores of one element each are what a tile costs. */
+typedef uint32_t four __attribute__((vector_size(16), aligned(4)));
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+
+static void turn_block(const uint32_t *src, ptrdiff_t from_column, uint32_t *dst, ptrdiff_t to_row)
+{
+    const four a = *(const four *)(const void *)src;
+    const four b = *(const four *)(const void *)(src + from_column);
+    const four c = *(const four *)(const void *)(src + 2 * from_column);
+    const four d = *(const four *)(const void *)(src + 3 * from_column);
+    const four ac = LOW(a, c), bd = LOW(b, d), ac2 = HIGH(a, c), bd2 = HIGH(b, d);
+    *(four *)(void *)dst = LOW(ac, bd);
+    *(four *)(void *)(dst + to_row) = HIGH(ac, bd);
+    *(four *)(void *)(dst + 2 * to_row) = LOW(ac2, bd2);
+    *(four *)(void *)(dst + 3 * to_row) = HIGH(ac2, bd2);
+}
+
+/* Blocks of a tile, and what is left of it at its ends. */
+static void turn_tile(const struct matrix *m, size_t row, size_t column, const uint32_t *src,
+                      uint32_t *dst)
+{
+    size_t row_end = ldnq_size_min(row + TILE, m->rows);
+    size_t column_end = ldnq_size_min(column + TILE, m->columns);
+    size_t rows = row + (row_end - row) / 4 * 4, columns = column + (column_end - column) / 4 * 4;
+    for (size_t i = row; i < rows; i += 4)
+        for (size_t j = column; j < columns; j += 4)
+            turn_block(src + i + (ptrdiff_t)j * m->from_column, m->from_column,
+                       dst + (ptrdiff_t)i * m->to_row + j, m->to_row);
+    for (size_t i = row; i < row_end; i++) {
+        uint32_t *to = dst + (ptrdiff_t)i * m->to_row;
+        for (size_t j = i < rows ? columns : column; j < column_end; j++)
+            to[j] = src[(ptrdiff_t)i + (ptrdiff_t)j * m->from_column];
+    }
+}
+
+static void turn_32(const struct matrix *m, const void *src, void *dst)
+{
+    for (size_t row = 0; row < m->rows; row += TILE)
+        for (size_t column = 0; column < m->columns; column += TILE)
+            turn_tile(m, row, column, src, dst);
+}
+
 static matrix_fn *matrix_copy(size_t size)
 {
     return size == 1 ? copy_8 : size == 2 ? copy_16 : size == 4 ? copy_32 : copy_64;
@@ -144,10 +188,11 @@ static void copy_range(const void *ctx, size_t first, size_t last)
                                  .from_row = region->from[r], .to_row = region->to[r],
                                  .from_column = region->from[r + 1],
                                  .to_column = region->to[r + 1] };
+        const bool turns = size == 4 && matrix.from_row == 1 && matrix.to_column == 1;
         if (matrix.from_column == 1 && matrix.to_column == 1)
             copy_rows(&matrix, job->size, job->src + from * size, job->dst + to * size);
         else
-            job->copy(&matrix, job->src + from * size, job->dst + to * size);
+            (turns ? turn_32 : job->copy)(&matrix, job->src + from * size, job->dst + to * size);
         first += matrix.rows;
     }
 }
