@@ -2,7 +2,7 @@
  * of them lie in the input, or with count_include_pad in its padding as well. */
 #include <string.h>
 
-#include "ops/pooling.h"
+#include "ops/pooling_blocks.h"
 
 /* Taps of output o that count along one axis. */
 static size_t taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_pad)
@@ -18,30 +18,9 @@ static size_t taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_
     return count;
 }
 
-static void add_tap(float *restrict y, const float *restrict x, size_t count, size_t stride)
-{
-    if (stride == 1) {
-        for (size_t i = 0; i < count; i++)
-            y[i] += x[i];
-    } else if (stride == 2) {
-        for (size_t i = 0; i < count; i++)
-            y[i] += x[2 * i];
-    } else {
-        for (size_t i = 0; i < count; i++)
-            y[i] += x[i * stride];
-    }
-}
-
-/* All taps of one input line. */
-static void add_line(const struct ldnq_pooling *p, const float *x, float *y)
-{
-    const struct ldnq_pooling_axis *w = &p->axis[2];
-    for (size_t k = 0; k < w->kernel; k++) {
-        struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);
-        if (span.last > span.first)
-            add_tap(y + span.first, x + span.at, span.last - span.first, (size_t)w->stride);
-    }
-}
+#define ADD(acc, v, bits) acc += v
+#define ADD_ONE(acc, v) acc += v
+LDNQ_POOLING_ROW(sum_row, 0.0f, ADD, ADD_ONE)
 
 /* Outputs at the ends of a row, whose windows may have fewer taps that count;
  * stops at the first that has all of them, and returns it. */
@@ -58,6 +37,13 @@ static size_t divide_ends(const struct ldnq_pooling *p, size_t lines, float *y, 
     return done;
 }
 
+LDNQ_MULTIVERSION
+static void divide(float *y, size_t count, float by)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] /= by;
+}
+
 static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
@@ -66,25 +52,17 @@ static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at,
     size_t first = divide_ends(p, lines, y, false);
     size_t last = first < w->out ? w->out - divide_ends(p, lines, y, true) : first;
     const float count = lines ? (float)(lines * w->kernel) : 1.0f;
-    for (size_t i = first; i < last; i++)
-        y[i] /= count;
+    if (last > first)
+        divide(y + first, last - first, count);
 }
 
 static void average_rows(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_pooling *p = ctx;
-    size_t height = p->axis[1].in, width = p->axis[2].in, id, ih;
     for (size_t row = first; row < last; row++) {
         struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
-        const float *x = (const float *)p->x + at.plane * p->axis[0].in * height * width;
         float *y = (float *)p->y + row * p->axis[2].out;
-        for (size_t i = 0; i < p->axis[2].out; i++)
-            y[i] = 0.0f;
-        for (size_t d = 0; d < p->axis[0].kernel; d++)
-            for (size_t h = 0; h < p->axis[1].kernel; h++)
-                if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
-                    ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                    add_line(p, x + (id * height + ih) * width, y);
+        sum_row(p, at, y);
         divide_row(p, at, y);
     }
 }

@@ -1,6 +1,6 @@
 /* maxpool.c: MaxPool. */
 #include "ops/maxpool_indices.h"
-#include "ops/pooling.h"
+#include "ops/pooling_blocks.h"
 
 #include <math.h>
 #include <string.h>
@@ -8,7 +8,22 @@
 #define MAXPOOL_TYPES \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
 
-/* One output row takes, tap by tap, the greater of itself and the input row. */
+#define GREATER(acc, v, bits)                                                                      \
+    do {                                                                                           \
+        const bits more = v > acc;                                                                 \
+        acc = (__typeof__(acc))((more & (bits)v) | (~more & (bits)acc));                           \
+    } while (0)
+#define GREATER_ONE(acc, v) acc = v > acc ? v : acc
+LDNQ_POOLING_ROW(greatest_row, -INFINITY, GREATER, GREATER_ONE)
+
+static void maxpool_float(const void *ctx, size_t first, size_t last)
+{
+    const struct ldnq_pooling *p = ctx;
+    for (size_t row = first; row < last; row++)
+        greatest_row(p, ldnq_pooling_row(p, row), (float *)p->y + row * p->axis[2].out);
+}
+
+/* Of integers one output row takes, tap by tap, the greater of itself and the input row. */
 #define MAXPOOL(name, T, LOWEST)                                                                   \
     static void name##_tap(T *restrict y, const T *restrict x, size_t count, size_t stride)        \
     {                                                                                              \
@@ -51,7 +66,6 @@
         }                                                                                          \
     }
 
-MAXPOOL(maxpool_float, float, -INFINITY)
 MAXPOOL(maxpool_int8, int8_t, INT8_MIN)
 MAXPOOL(maxpool_uint8, uint8_t, 0)
 

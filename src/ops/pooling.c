@@ -73,6 +73,16 @@ enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
+static void find_inner(struct ldnq_pooling *pooling)
+{
+    pooling->inner_last = pooling->axis[2].out;
+    for (size_t k = 0; k < pooling->axis[2].kernel; k++) {
+        struct ldnq_pooling_span span = ldnq_pooling_tap_span(pooling, k);
+        pooling->inner_first = ldnq_size_max(pooling->inner_first, span.first);
+        pooling->inner_last = ldnq_size_min(pooling->inner_last, span.last);
+    }
+}
+
 enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
                                  struct ldnq_error *err)
 {
@@ -89,6 +99,7 @@ enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_po
         LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
     for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling->axis[2].kernel; k++)
         pooling->span[k] = ldnq_pooling_span(&pooling->axis[2], k);
+    find_inner(pooling);
     return LDNQ_OK;
 }
 

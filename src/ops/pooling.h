@@ -28,6 +28,8 @@ struct ldnq_pooling_span {
 struct ldnq_pooling {
     struct ldnq_pooling_axis axis[LDNQ_WINDOW_AXES]; /* D, H, W */
     struct ldnq_pooling_span span[LDNQ_POOLING_SPANS];
+    /* Outputs of a row all of whose taps read inside of the line. */
+    size_t inner_first, inner_last;
     const void *x;
     void *y;
     bool include_pad;  /* AveragePool's count_include_pad */

@@ -314,7 +314,8 @@ def casting(rng):
 @generator
 def pooling(rng):
     axes = int(rng.integers(1, 4))
-    x = floats(rng, [2, 3, *list_of(rng, axes, 5, 12)])
+    # Lines long enough for blocks of sixteen outputs, and for what is left of them.
+    x = floats(rng, [2, 3, *list_of(rng, axes - 1, 5, 12), int(rng.integers(5, pick(rng, 12, 80)))])
     attributes = window(rng, axes, ceil_mode=True)
     if rng.random() < 0.5:
         # ONNX Runtime leaves dilations out of what SAME pads.
