@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from gradients import Case, node, normal
-from gradient_cases_layers import torch_of
+from gradient_cases_layers import matrix_of, torch_of
 
 # ---- GridSample
 
@@ -89,6 +89,23 @@ def tensor_scatter(name, cache, update, starts=None, axis=-2, mode="linear"):
                 {"s": np.array(starts)} if starts else {}, opset=24, reference=reference)
 
 
+def roi_align(name, x, boxes, images, **attributes):
+    """Linear in x: by ONNX Runtime's matrix."""
+    case = Case(f"RoiAlign {name}", node("RoiAlign", "x r i", output_height=2, output_width=3,
+                                         **attributes),
+                {"x": normal(*x)}, {"r": np.array(boxes, np.float32), "i": np.array(images)},
+                opset=16)
+    linear = []
+
+    def reference(feeds):
+        if not linear:
+            linear.extend(matrix_of(case))
+        return [(linear[0] @ feeds["x"].reshape(-1)).reshape(linear[1])]
+
+    case.reference = reference
+    return case
+
+
 CASES = SAMPLES + GRIDS + [
     center_crop_pad((2, 5, 4), [3, 3, 7]),
     center_crop_pad((6, 3, 5), [9, 2], axes=[-1, 0]),
@@ -98,5 +115,9 @@ CASES = SAMPLES + GRIDS + [
     tensor_scatter("from the start", (2, 3, 5, 2), (2, 3, 2, 2)),
     tensor_scatter("from places", (3, 5, 2), (3, 2, 2), [3, 0, 1]),
     tensor_scatter("around", (2, 2, 5, 2), (2, 2, 3, 2), [4, 11], mode="circular"),
+    roi_align("of points", (2, 2, 5, 6), [[0.3, 0.2, 4.1, 3.9], [-1.5, 2, 3, 7], [1, 1, 2, 2]],
+              [1, 0, 1], sampling_ratio=2),
+    roi_align("of as many points as it needs", (1, 2, 5, 6), [[0.3, 0.2, 4.1, 4.9]], [0],
+              coordinate_transformation_mode="output_half_pixel", spatial_scale=1.25),
     tensor_scatter("along another axis", (2, 4, 3), (2, 4, 1), [2, 1], axis=2),
 ]

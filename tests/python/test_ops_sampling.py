@@ -92,6 +92,22 @@ def tensor_scatter(rng):
                 mode="circular" if circular else "linear")
 
 
+@generator
+def roi_align(rng):
+    n, c, h, w = list_of(rng, 4, 1, 7)
+    regions = int(rng.integers(1, 5))
+    corner = rng.uniform(-2, 8, [regions, 2])
+    boxes = np.concatenate([corner, corner + rng.uniform(0.2, 9, [regions, 2])], 1).astype(F)
+    attributes = {"output_height": int(rng.integers(1, 5)), "output_width": int(rng.integers(1, 5)),
+                  "sampling_ratio": int(rng.integers(0, 4)), "mode": pick(rng, "avg", "max"),
+                  "spatial_scale": pick(rng, 1.0, 0.5)}
+    opset = pick(rng, 10, 16, 22)
+    if opset > 10:
+        attributes["coordinate_transformation_mode"] = pick(rng, "half_pixel", "output_half_pixel")
+    return Case("RoiAlign", [floats(rng, [n, c, h, w]), boxes, rng.integers(0, n, regions)],
+                opset=opset, **attributes)
+
+
 @pytest.mark.parametrize("name", sorted(GENERATORS))
 def test_random_samples_should_be_what_onnx_runtime_gives(tmp_path, name):
     check(tmp_path, name, GENERATORS[name], sorted(GENERATORS).index(name))
