@@ -2,7 +2,8 @@
 #include "ops/op.h"
 
 #define CUMSUM_TYPES                                                                               \
-    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_DOUBLE) | LDNQ_DTYPE_BIT(LDNQ_INT32) |       \
+     LDNQ_DTYPE_BIT(LDNQ_INT64))
 
 struct cumsum {
     const void *x;
@@ -30,6 +31,7 @@ struct cumsum {
     }
 
 CUMSUM(cumsum_float, float, float)
+CUMSUM(cumsum_double, double, double)
 CUMSUM(cumsum_int32, int32_t, uint32_t)
 CUMSUM(cumsum_int64, int64_t, uint64_t)
 
@@ -53,9 +55,10 @@ static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct
                              .at = ldnq_op_split_at(&x->shape, axis),
                              .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
                              .reverse = (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
-    ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? cumsum_float
-                         : x->dtype == LDNQ_INT32 ? cumsum_int32
-                                                  : cumsum_int64;
+    ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? cumsum_float
+                         : x->dtype == LDNQ_DOUBLE ? cumsum_double
+                         : x->dtype == LDNQ_INT32  ? cumsum_int32
+                                                   : cumsum_int64;
     ldnq_op_for_rows(call, cumsum.at.outer * cumsum.at.inner, cumsum.at.size, run, &cumsum);
     return LDNQ_OK;
 }

@@ -16,6 +16,7 @@ LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))
 LDNQ_SPAN(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
 LDNQ_SPAN(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
 LDNQ_SPAN(fmod_float, float, float, fmodf(x, y))
+LDNQ_SPAN(fmod_double, double, double, fmod(x, y))
 
 LDNQ_SPAN_INTEGERS(fmod, x % y)
 
@@ -28,7 +29,7 @@ static const struct ldnq_span_case mod_cases[] = {
 };
 static const struct ldnq_span_case fmod_cases[] = {
     { LDNQ_INT32, fmod_int32 }, { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
-    LDNQ_SPAN_INTEGER_CASES(fmod),
+    { LDNQ_DOUBLE, fmod_double }, LDNQ_SPAN_INTEGER_CASES(fmod),
 };
 
 #define CASES(list) (sizeof(list) / sizeof *(list))
@@ -42,7 +43,7 @@ static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *
 {
     if (is_fmod(call))
         return ldnq_binary_infer(call, fmod_cases, CASES(fmod_cases), LDNQ_UNDEFINED, err);
-    if (call->in[0]->dtype == LDNQ_FLOAT)
+    if (call->in[0]->dtype == LDNQ_FLOAT || call->in[0]->dtype == LDNQ_DOUBLE)
         return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
     return ldnq_binary_infer(call, mod_cases, CASES(mod_cases), LDNQ_UNDEFINED, err);
 }

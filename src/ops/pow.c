@@ -41,6 +41,8 @@ static int64_t power_cut(int64_t base, float exponent)
 POWER(float_float, float, float, powf(x, y))
 POWER(float_int32, float, int32_t, powf(x, (float)y))
 POWER(float_int64, float, int64_t, powf(x, (float)y))
+POWER(float_uint32, float, uint32_t, powf(x, (float)y))
+POWER(float_uint64, float, uint64_t, powf(x, (float)y))
 POWER(int32_int32, int32_t, int32_t, whole_power(x, y))
 POWER(int32_int64, int32_t, int64_t, whole_power(x, y))
 POWER(int32_float, int32_t, float, power_cut(x, y))
@@ -52,6 +54,7 @@ LDNQ_SPAN(square_float, float, float, ((void)y, x * x))
 
 static const struct ldnq_span_case float_cases[] = {
     { LDNQ_FLOAT, float_float }, { LDNQ_INT32, float_int32 }, { LDNQ_INT64, float_int64 },
+    { LDNQ_UINT32, float_uint32 }, { LDNQ_UINT64, float_uint64 },
 };
 static const struct ldnq_span_case int32_cases[] = {
     { LDNQ_FLOAT, int32_float }, { LDNQ_INT32, int32_int32 }, { LDNQ_INT64, int32_int64 },
@@ -60,13 +63,17 @@ static const struct ldnq_span_case int64_cases[] = {
     { LDNQ_FLOAT, int64_float }, { LDNQ_INT32, int64_int32 }, { LDNQ_INT64, int64_int64 },
 };
 
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
 #define POW_TYPES                                                                                  \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
 static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require(call, 0, POW_TYPES, err));
-    LDNQ_TRY(ldnq_op_require(call, 1, POW_TYPES, err));
+    unsigned whole = LDNQ_DTYPE_BIT(LDNQ_UINT32) | LDNQ_DTYPE_BIT(LDNQ_UINT64);
+    LDNQ_TRY(ldnq_op_require(call, 1, call->in[0]->dtype == LDNQ_FLOAT ? POW_TYPES | whole
+                                                                       : POW_TYPES, err));
     call->out[0].dtype = call->in[0]->dtype;
     return ldnq_op_broadcast(call, &call->in[0]->shape, &call->in[1]->shape, &call->out[0].shape,
                              err);
@@ -78,7 +85,8 @@ static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq
     const struct ldnq_span_case *cases = in[0]->dtype == LDNQ_FLOAT   ? float_cases
                                          : in[0]->dtype == LDNQ_INT32 ? int32_cases
                                                                       : int64_cases;
-    ldnq_span_fn *run = ldnq_span_find(cases, 3, in[1]->dtype);
+    ldnq_span_fn *run =
+        ldnq_span_find(cases, cases == float_cases ? COUNT(float_cases) : 3, in[1]->dtype);
     (void)err;
     if (run == float_float && ldnq_tensor_count(in[1]) == 1 &&
         *(const float *)in[1]->data == 2.0f)
@@ -105,9 +113,16 @@ static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq
 BASE_GRADIENT(base_float, float)
 BASE_GRADIENT(base_int32, int32_t)
 BASE_GRADIENT(base_int64, int64_t)
+BASE_GRADIENT(base_uint32, uint32_t)
+BASE_GRADIENT(base_uint64, uint64_t)
 LDNQ_SPAN(base_square, float, float, x * (2.0f * y))
 /* Of the exponent y: 0 to any power but a negative one stays as it is. */
 LDNQ_SPAN_3(exponent_float, x == 0.0f && y >= 0.0f ? 0.0f : g * (powf(x, y) * logf(x)))
+
+static const struct ldnq_span_case base_cases[] = {
+    { LDNQ_FLOAT, base_float }, { LDNQ_INT32, base_int32 }, { LDNQ_INT64, base_int64 },
+    { LDNQ_UINT32, base_uint32 }, { LDNQ_UINT64, base_uint64 },
+};
 
 /* An integer exponent has no gradient, which nobody asks for. */
 static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
@@ -121,10 +136,7 @@ static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldn
         *(const float *)exponent->data == 2.0f)
         ldnq_spans_grad(grad, 0, base_square, in, 2);
     else
-        ldnq_spans_grad(grad, 0,
-                        exponent->dtype == LDNQ_FLOAT   ? base_float
-                        : exponent->dtype == LDNQ_INT32 ? base_int32
-                                                        : base_int64,
+        ldnq_spans_grad(grad, 0, ldnq_span_find(base_cases, COUNT(base_cases), exponent->dtype),
                         in, 3);
     if (exponent->dtype == LDNQ_FLOAT)
         ldnq_spans_grad(grad, 1, exponent_float, in, 3);

@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define TOPK_TYPES                                                                                 \
-    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
+     LDNQ_DTYPE_BIT(LDNQ_UINT64))
 
 struct topk {
     const void *x;
@@ -55,6 +56,7 @@ struct topk {
 TOPK(topk_float, float)
 TOPK(topk_int32, int32_t)
 TOPK(topk_int64, int64_t)
+TOPK(topk_uint64, uint64_t)
 
 static enum ldnq_status topk_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
@@ -115,9 +117,10 @@ static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values,
                          .at = ldnq_op_split_at(&x->shape, axis),
                          .k = (size_t)call->out[0].shape.dim[axis],
                          .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
-    ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? topk_float
-                         : x->dtype == LDNQ_INT32 ? topk_int32
-                                                  : topk_int64;
+    ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? topk_float
+                         : x->dtype == LDNQ_INT32  ? topk_int32
+                         : x->dtype == LDNQ_UINT64 ? topk_uint64
+                                                   : topk_int64;
     ldnq_op_for_rows(call, topk.at.outer * topk.at.inner, topk.at.size, run, &topk);
     return LDNQ_OK;
 }

@@ -6,9 +6,11 @@
 
 /* NaN wins. */
 LDNQ_SPAN(max_float, float, float, x > y || x != x ? x : y)
+LDNQ_SPAN(max_double, double, double, x > y || x != x ? x : y)
 LDNQ_SPAN(max_int32, int32_t, int32_t, x > y ? x : y)
 LDNQ_SPAN(max_int64, int64_t, int64_t, x > y ? x : y)
 LDNQ_SPAN(min_float, float, float, x < y || x != x ? x : y)
+LDNQ_SPAN(min_double, double, double, x < y || x != x ? x : y)
 LDNQ_SPAN(min_int32, int32_t, int32_t, x < y ? x : y)
 LDNQ_SPAN(min_int64, int64_t, int64_t, x < y ? x : y)
 LDNQ_SPAN_INTEGERS(max, x > y ? x : y)
@@ -17,11 +19,11 @@ LDNQ_SPAN(sum_float, float, float, x + y)
 
 static const struct ldnq_span_case max_cases[] = {
     { LDNQ_FLOAT, max_float }, { LDNQ_INT32, max_int32 }, { LDNQ_INT64, max_int64 },
-    LDNQ_SPAN_INTEGER_CASES(max),
+    { LDNQ_DOUBLE, max_double }, LDNQ_SPAN_INTEGER_CASES(max),
 };
 static const struct ldnq_span_case min_cases[] = {
     { LDNQ_FLOAT, min_float }, { LDNQ_INT32, min_int32 }, { LDNQ_INT64, min_int64 },
-    LDNQ_SPAN_INTEGER_CASES(min),
+    { LDNQ_DOUBLE, min_double }, LDNQ_SPAN_INTEGER_CASES(min),
 };
 static const struct ldnq_span_case sum_cases[] = { { LDNQ_FLOAT, sum_float } };
 

@@ -131,7 +131,8 @@ ARITHMETIC = [
     *(Case(f"Pow by {np.dtype(dtype).name} {power}", node("Pow", "x p"), {"x": away(30, 7, by=0.2)},
            {"p": np.array(power, dtype)}, relative=5e-5)
       for power, dtype in ((2, np.float32), (3, np.float32), (1, np.float32), (0, np.float32),
-                           (-2, np.float32), (3, np.int64), (-1, np.int32), (2, np.int64))),
+                           (-2, np.float32), (3, np.int64), (-1, np.int32), (2, np.int64),
+                           (3, np.uint32), (2, np.uint64))),
     Case("Pow by whole powers", node("Pow", "x p"), {"x": away(3, 4, by=0.2)},
          {"p": ints(0, 1, 2, 3)}),
     Case("Pow of 0", node("Pow", "x p"), {"x": np.zeros(3, np.float32)},
