@@ -49,14 +49,18 @@ bool ldnq_conv_is_direct(const struct ldnq_conv_job *job)
 }
 
 /* A quarter of the lines, so that threads share an image, unless the lines that
- * tiles have in common would become too many. */
+ * tiles have in common would become too many. Each chunk asks for it. */
 size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
 {
-    size_t height = job->geometry.out_h, rows = 1;
-    size_t most = ldnq_size_min(height, ldnq_size_max(LEAST_ROWS, ldnq_size_ceil_div(height, 4)));
-    while (rows < most && slabs_fit(job, rows + 1))
-        rows++;
-    return rows;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t most = ldnq_size_max(LEAST_ROWS, ldnq_size_ceil_div(g->out_h, 4));
+    struct ldnq_tile tile = lines_tile(job, 1);
+    struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
+    /* One row fits, which is_direct has seen to. */
+    size_t floats = MOST_SLAB_FLOATS / ldnq_size_max(1, g->channels) - MOST_LANES;
+    size_t lines = floats / (slab.phases * slab.phase);
+    size_t rows = (lines - slab.rows) / g->stride_h + 1;
+    return ldnq_size_min(rows, ldnq_size_min(most, g->out_h));
 }
 
 size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles)
