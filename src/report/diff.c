@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "report/compare.h"
+#include "report/differences.h"
 #include "report/couple.h"
 #include "report/measure.h"
 #include "report/quantized.h"
@@ -165,7 +165,7 @@ static enum ldnq_status compare_structure(struct work *work, struct ldnq_error *
     LDNQ_TRY(ldnq_pairs_init(&work->pairs, &work->a.view, &work->b.view, work->arena, err));
     LDNQ_TRY(ldnq_couples_init(&work->couples, &work->pairs, work->arena, err));
     LDNQ_TRY(describe_layers(work, err));
-    return ldnq_compare(&work->pairs, work->couples.folded, work->arena, diff, err);
+    return ldnq_differences_list(&work->pairs, work->couples.folded, work->arena, diff, err);
 }
 
 enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
@@ -186,7 +186,8 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
                          "compared all the same)", refused);
     const struct ldnq_measuring measuring = {
         .pairs = &work.pairs, .couples = &work.couples, .samples = options->samples,
-        .pool = options->pool, .sink = options->sink, .diff = work.diff,
+        .most_samples = options->most_samples, .pool = options->pool,
+        .sink = options->sink, .diff = work.diff,
     };
     return ldnq_measure(&measuring, arena, err);
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/json_add.h"
+#include "report/quantized.h"
 
 /* ---- small things -------------------------------------------------------------------- */
 
@@ -126,11 +127,11 @@ static bool add_tensor(cJSON *array, const struct ldnq_quantized_tensor *tensor)
            add_codes(item, tensor);
 }
 
-static bool add_tensors(cJSON *root, const struct ldnq_diff *diff)
+bool ldnq_quantized_json(cJSON *root, const struct ldnq_quantized_tensor *tensors, size_t count)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "tensors");
-    for (size_t i = 0; array && i < diff->tensor_count; i++)
-        if (!add_tensor(array, &diff->tensors[i]))
+    for (size_t i = 0; array && i < count; i++)
+        if (!add_tensor(array, &tensors[i]))
             return false;
     return array != NULL;
 }
@@ -254,7 +255,7 @@ static bool fill(cJSON *root, const struct ldnq_diff *diff)
            add_notes(root, "removed", diff->removed, diff->removed_count) &&
            add_notes(root, "added", diff->added, diff->added_count) &&
            add_notes(root, "changed", diff->changed, diff->changed_count) &&
-           add_tensors(root, diff) && add_count(root, "samples", diff->samples) &&
+           ldnq_quantized_json(root, diff->tensors, diff->tensor_count) && add_count(root, "samples", diff->samples) &&
            add_known(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }

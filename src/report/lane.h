@@ -5,7 +5,7 @@
 #include <ldnq/exec.h>
 
 #include "report/couple.h"
-#include "report/sums.h"
+#include "report/distance.h"
 
 /* A value of B that is lent a tensor of A. */
 struct ldnq_lane_root {
@@ -22,7 +22,7 @@ struct ldnq_lane {
     size_t *steps; /* of B, from the roots to what is compared, ascending */
     size_t step_count;
     bool isolates; /* all that the steps read is lent or constant */
-    struct ldnq_sums isolated, accumulated;
+    struct ldnq_distance isolated, accumulated;
 };
 
 /* Errors: NOMEM. */

@@ -134,8 +134,8 @@ static enum ldnq_status pass_layer(struct run *run, struct ldnq_lane *lane, size
     const struct ldnq_tensor *t = ldnq_exec_value(run->a, lane->couple->out_a);
     const struct ldnq_tensor *y = ldnq_exec_value(run->b, lane->couple->out_b);
     const struct ldnq_tensor *own = done ? ldnq_exec_value(run->apart, lane->couple->out_b) : NULL;
-    LDNQ_TRY(ldnq_sums_add(&lane->accumulated, y, t, run->job->pool, err));
-    return ldnq_sums_add(&lane->isolated, own, t, run->job->pool, err);
+    LDNQ_TRY(ldnq_distance_add(&lane->accumulated, y, t, run->job->pool, err));
+    return ldnq_distance_add(&lane->isolated, own, t, run->job->pool, err);
 }
 
 static enum ldnq_status pass_batch(struct run *run, struct ldnq_tensor *const *inputs,
@@ -200,7 +200,7 @@ static const char *bound_fails(const struct run *run)
     const struct ldnq_pairs *pairs = run->job->pairs;
     for (size_t i = 0; i < diff->tensor_count; i++)
         if (!diff->tensors[i].is_constant)
-            return "activations are quantized, which no constant bounds";
+            return "activations are quantized";
     for (size_t i = 0; i < couples->count; i++)
         if (couples->items[i].b == LDNQ_VIEW_NONE)
             return "a layer has no partner";
@@ -252,8 +252,8 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
     for (size_t i = 0; i < run->count; i++) {
         struct ldnq_diff_layer *layer =
             &diff->layers[run->lanes[i].couple - run->job->couples->items];
-        layer->isolated = ldnq_sums_error(&run->lanes[i].isolated);
-        layer->accumulated = ldnq_sums_error(&run->lanes[i].accumulated);
+        layer->isolated = ldnq_distance_error(&run->lanes[i].isolated);
+        layer->accumulated = ldnq_distance_error(&run->lanes[i].accumulated);
     }
     diff->output_count = run->a_graph->output_count;
     diff->outputs = ldnq_arena_alloc(run->arena, diff->output_count, sizeof *diff->outputs, err);
@@ -274,7 +274,8 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
 static enum ldnq_status measure_all(struct run *run, struct ldnq_error *err)
 {
     const struct ldnq_measuring *job = run->job;
-    const size_t samples = ldnq_samples_count(job->samples);
+    const size_t there = ldnq_samples_count(job->samples);
+    const size_t samples = job->most_samples ? ldnq_size_min(job->most_samples, there) : there;
     LDNQ_TRY(prepare(run, err));
     const size_t batch = ldnq_size_min(ldnq_samples_batch(job->samples, run->a_graph, BATCH),
                                        ldnq_samples_batch(job->samples, run->b_graph, BATCH));

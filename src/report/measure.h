@@ -13,6 +13,7 @@ struct ldnq_measuring {
     const struct ldnq_pairs *pairs;
     const struct ldnq_couples *couples;
     struct ldnq_samples *samples;
+    size_t most_samples; /* 0: all */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
     struct ldnq_diff *diff; /* its layers are the couples */

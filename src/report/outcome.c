@@ -66,7 +66,7 @@ enum ldnq_status ldnq_outcome_add(struct ldnq_outcome *outcome, const struct ldn
                                   const struct ldnq_tensor *t, size_t samples,
                                   struct ldnq_pool *pool, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_sums_add(&outcome->sums, y, t, pool, err));
+    LDNQ_TRY(ldnq_distance_add(&outcome->sums, y, t, pool, err));
     const size_t classes = outcome->sums.failed ? 0 : classes_of(t, samples);
     for (size_t i = 0; classes && i < samples; i++) {
         const float *p = (const float *)t->data + i * classes;
@@ -80,9 +80,9 @@ enum ldnq_status ldnq_outcome_add(struct ldnq_outcome *outcome, const struct ldn
 
 void ldnq_outcome_finish(const struct ldnq_outcome *outcome, struct ldnq_diff_output *output)
 {
-    const struct ldnq_sums *sums = &outcome->sums;
+    const struct ldnq_distance *sums = &outcome->sums;
     const bool measured = !sums->failed && sums->count > 0;
-    output->error = ldnq_sums_error(sums);
+    output->error = ldnq_distance_error(sums);
     output->relative = output->max_error = output->agreement = output->kl = NAN;
     if (!measured)
         return;

@@ -2,10 +2,10 @@
 #ifndef LDNQ_REPORT_OUTCOME_H
 #define LDNQ_REPORT_OUTCOME_H
 
-#include "report/sums.h"
+#include "report/distance.h"
 
 struct ldnq_outcome {
-    struct ldnq_sums sums;
+    struct ldnq_distance sums;
     size_t rows, agreed; /* samples with a row of scores, and those whose largest agree */
     double kl;           /* summed over them */
 };

@@ -4,6 +4,8 @@
 
 #include <ldnq/report.h>
 
+#include <cJSON.h>
+
 #include "report/view.h"
 
 /* All of the view's tensors that a DequantizeLinear reads, each once, in the order of the
@@ -20,5 +22,9 @@ ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors, size_t count,
 /* Bytes that a layer's weight takes in the file: of its codes, or as it is. */
 size_t ldnq_weight_bytes(const struct ldnq_layer *layer,
                          const struct ldnq_quantized_tensor *codes);
+
+/* Adds them to the object as "tensors", each as diff.schema.json has it; false when memory
+ * is out. */
+bool ldnq_quantized_json(cJSON *root, const struct ldnq_quantized_tensor *tensors, size_t count);
 
 #endif

@@ -15,37 +15,37 @@ static struct ldnq_tensor tensor(float *data, int64_t rows, int64_t columns)
     return (struct ldnq_tensor){ LDNQ_FLOAT, { .rank = 2, .dim = { rows, columns } }, data };
 }
 
-static void sums_should_give_sqnr_and_cosine(void **state)
+static void distance_should_give_sqnr_and_cosine(void **state)
 {
     (void)state;
     float t[] = { 3, 4, 0, 0 }, y[] = { 3, 4, 0, 1 };
     const struct ldnq_tensor a = tensor(t, 2, 2), b = tensor(y, 2, 2);
-    struct ldnq_sums sums = { 0 };
-    assert_ok(ldnq_sums_add(&sums, &b, &a, NULL, &err));
-    assert_true(fabs(ldnq_sums_error(&sums).sqnr - 10 * log10(25)) < 1e-12);
-    assert_true(fabs(ldnq_sums_error(&sums).cosine - 25 / sqrt(25 * 26)) < 1e-12);
+    struct ldnq_distance sums = { 0 };
+    assert_ok(ldnq_distance_add(&sums, &b, &a, NULL, &err));
+    assert_true(fabs(ldnq_distance_error(&sums).sqnr - 10 * log10(25)) < 1e-12);
+    assert_true(fabs(ldnq_distance_error(&sums).cosine - 25 / sqrt(25 * 26)) < 1e-12);
     assert_true(sums.most == 1);
-    assert_ok(ldnq_sums_add(&sums, &a, &a, NULL, &err)); /* a second batch */
-    assert_true(fabs(ldnq_sums_error(&sums).sqnr - 10 * log10(50)) < 1e-12);
+    assert_ok(ldnq_distance_add(&sums, &a, &a, NULL, &err)); /* a second batch */
+    assert_true(fabs(ldnq_distance_error(&sums).sqnr - 10 * log10(50)) < 1e-12);
 }
 
-static void sums_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(void **state)
+static void distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(void **state)
 {
     (void)state;
     float t[] = { 0, 0 };
     const struct ldnq_tensor a = tensor(t, 1, 2), other = tensor(t, 2, 1);
-    struct ldnq_sums same = { 0 }, failed = { 0 }, none = { 0 };
-    assert_ok(ldnq_sums_add(&same, &a, &a, NULL, &err));
-    assert_true(isinf(ldnq_sums_error(&same).sqnr) && ldnq_sums_error(&same).cosine == 1);
-    assert_ok(ldnq_sums_add(&failed, &a, &a, NULL, &err));
-    assert_ok(ldnq_sums_add(&failed, &other, &a, NULL, &err));
-    assert_ok(ldnq_sums_add(&failed, &a, &a, NULL, &err));
-    assert_true(isnan(ldnq_sums_error(&failed).sqnr)); /* for good */
-    assert_ok(ldnq_sums_add(&none, NULL, &a, NULL, &err));
-    assert_true(isnan(ldnq_sums_error(&none).cosine));
+    struct ldnq_distance same = { 0 }, failed = { 0 }, none = { 0 };
+    assert_ok(ldnq_distance_add(&same, &a, &a, NULL, &err));
+    assert_true(isinf(ldnq_distance_error(&same).sqnr) && ldnq_distance_error(&same).cosine == 1);
+    assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
+    assert_ok(ldnq_distance_add(&failed, &other, &a, NULL, &err));
+    assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
+    assert_true(isnan(ldnq_distance_error(&failed).sqnr)); /* for good */
+    assert_ok(ldnq_distance_add(&none, NULL, &a, NULL, &err));
+    assert_true(isnan(ldnq_distance_error(&none).cosine));
 }
 
-static void sums_should_not_depend_on_threads(void **state)
+static void distance_should_not_depend_on_threads(void **state)
 {
     (void)state;
     enum { COUNT = 200000 };
@@ -55,11 +55,11 @@ static void sums_should_not_depend_on_threads(void **state)
         y[i] = t[i] + 1e-3f * cosf((float)(7 * i));
     }
     const struct ldnq_tensor a = tensor(t, 1, COUNT), b = tensor(y, 1, COUNT);
-    struct ldnq_sums one = { 0 }, many = { 0 };
+    struct ldnq_distance one = { 0 }, many = { 0 };
     struct ldnq_pool *pool;
     assert_ok(ldnq_pool_create(3, &pool, &err));
-    assert_ok(ldnq_sums_add(&one, &b, &a, NULL, &err));
-    assert_ok(ldnq_sums_add(&many, &b, &a, pool, &err));
+    assert_ok(ldnq_distance_add(&one, &b, &a, NULL, &err));
+    assert_ok(ldnq_distance_add(&many, &b, &a, pool, &err));
     assert_true(one.tt == many.tt && one.yy == many.yy && one.ty == many.ty &&
                 one.ee == many.ee && one.most == many.most);
     ldnq_pool_destroy(pool);
@@ -124,12 +124,12 @@ static void outcome_should_not_take_anything_for_classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sums_should_give_sqnr_and_cosine),
-        cmocka_unit_test(sums_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
-        cmocka_unit_test(sums_should_not_depend_on_threads),
+        cmocka_unit_test(distance_should_give_sqnr_and_cosine),
+        cmocka_unit_test(distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
+        cmocka_unit_test(distance_should_not_depend_on_threads),
         cmocka_unit_test(outcome_should_compare_classes),
         cmocka_unit_test(outcome_should_take_distributions_as_they_are),
         cmocka_unit_test(outcome_should_not_take_anything_for_classes),
     };
-    return cmocka_run_group_tests_name("sums", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("distance", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-#include "report/sums.h"
+#include "report/distance.h"
 
 #include <math.h>
 
@@ -12,7 +12,7 @@
 struct job {
     const float *y, *t;
     size_t count;
-    struct ldnq_sums *pieces;
+    struct ldnq_distance *pieces;
 };
 
 static void sum_piece(void *ctx, size_t piece, size_t thread)
@@ -20,7 +20,7 @@ static void sum_piece(void *ctx, size_t piece, size_t thread)
     (void)thread;
     const struct job *job = ctx;
     const size_t first = piece * PIECE, last = ldnq_size_min(first + PIECE, job->count);
-    struct ldnq_sums s = { 0 };
+    struct ldnq_distance s = { 0 };
     for (size_t i = first; i < last; i++) {
         const double y = (double)job->y[i], t = (double)job->t[i], e = y - t;
         s.tt += t * t;
@@ -38,9 +38,9 @@ static bool can_compare(const struct ldnq_tensor *y, const struct ldnq_tensor *t
            ldnq_shape_equal(&y->shape, &t->shape);
 }
 
-enum ldnq_status ldnq_sums_add(struct ldnq_sums *sums, const struct ldnq_tensor *y,
-                               const struct ldnq_tensor *t, struct ldnq_pool *pool,
-                               struct ldnq_error *err)
+enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq_tensor *y,
+                                   const struct ldnq_tensor *t, struct ldnq_pool *pool,
+                                   struct ldnq_error *err)
 {
     sums->failed |= !can_compare(y, t);
     if (sums->failed)
@@ -64,14 +64,14 @@ enum ldnq_status ldnq_sums_add(struct ldnq_sums *sums, const struct ldnq_tensor 
 }
 
 /* Two vectors of zeros point the same way. */
-static double cosine(const struct ldnq_sums *sums)
+static double cosine(const struct ldnq_distance *sums)
 {
     if (sums->ee == 0)
         return 1;
     return sums->tt > 0 && sums->yy > 0 ? sums->ty / sqrt(sums->tt * sums->yy) : 0;
 }
 
-struct ldnq_diff_error ldnq_sums_error(const struct ldnq_sums *sums)
+struct ldnq_diff_error ldnq_distance_error(const struct ldnq_distance *sums)
 {
     if (sums->failed || sums->count == 0)
         return (struct ldnq_diff_error){ NAN, NAN };

@@ -1,4 +1,4 @@
-#include "report/compare.h"
+#include "report/differences.h"
 
 #include <math.h>
 #include <string.h>
@@ -263,7 +263,7 @@ static enum ldnq_status compare_all(const struct ldnq_pairs *pairs, const size_t
                         b->output_count, err);
 }
 
-enum ldnq_status ldnq_compare(const struct ldnq_pairs *pairs, const size_t *folded,
+enum ldnq_status ldnq_differences_list(const struct ldnq_pairs *pairs, const size_t *folded,
                               struct ldnq_arena *arena, struct ldnq_diff *diff,
                               struct ldnq_error *err)
 {
