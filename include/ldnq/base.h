@@ -23,6 +23,7 @@ enum ldnq_status {
     LDNQ_DATA = 6,        /* a sample is missing, damaged or does not fit */
     LDNQ_NUMERIC = 7,     /* NaN, infinity, or a factorization that failed */
     LDNQ_NOMEM = 8,       /* out of memory, or a size that can't be counted */
+    LDNQ_GATE = 9,        /* a result that the caller's own limits don't let pass */
 };
 
 #define LDNQ_ERROR_SIZE 8192

@@ -61,6 +61,8 @@ const char *ldnq_status_name(enum ldnq_status status)
         return "numeric";
     case LDNQ_NOMEM:
         return "nomem";
+    case LDNQ_GATE:
+        return "gate";
     }
     return "unknown";
 }

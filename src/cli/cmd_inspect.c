@@ -3,18 +3,25 @@
 #include <ldnq/pipeline.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_add.h"
 #include "base/size.h"
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
+#include "report/quantized.h"
 
 struct view {
     struct cli_session session;
+    struct ldnq_view nodes; /* as they are before any merge */
     struct ldnq_layer *layers;
     size_t count;
+    struct ldnq_quantized_tensor *tensors;
+    size_t tensor_count;
+    const struct ldnq_quantized_tensor **codes; /* by layer: its weight's; NULL where it is float */
     const char *refused; /* the message on nodes that can't be executed, or NULL */
 };
 
@@ -33,14 +40,22 @@ static bool bind_batch(struct ldnq_graph *graph)
     return bound;
 }
 
-static enum ldnq_status bind_and_fold(struct view *view, struct ldnq_error *err)
+static enum ldnq_status list_layers(struct view *view, struct ldnq_error *err)
 {
-    struct cli_session *session = &view->session;
-    enum ldnq_status status = ldnq_pass_bind_and_fold(session->graph, err);
-    if (status != LDNQ_UNSUPPORTED)
-        return status;
-    view->refused = ldnq_arena_strdup(session->arena, err->message, err);
-    return view->refused ? LDNQ_OK : LDNQ_NOMEM;
+    struct ldnq_arena *arena = view->session.arena;
+    LDNQ_TRY(ldnq_layers_list(view->session.graph, arena, &view->layers, &view->count, err));
+    LDNQ_TRY(ldnq_quantized_list(&view->nodes, arena, &view->tensors, &view->tensor_count, err));
+    view->codes = ldnq_arena_alloc(arena, view->count, sizeof *view->codes, err);
+    if (!view->codes)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < view->count; i++) {
+        const size_t place = ldnq_view_find(&view->nodes, view->layers[i].node);
+        if (place != LDNQ_VIEW_NONE)
+            view->codes[i] = ldnq_quantized_find(
+                view->tensors, view->tensor_count,
+                view->nodes.nodes[place].inputs[view->layers[i].weight_input].dequantize);
+    }
+    return LDNQ_OK;
 }
 
 static enum ldnq_status look(struct view *view, struct ldnq_error *err)
@@ -49,16 +64,56 @@ static enum ldnq_status look(struct view *view, struct ldnq_error *err)
     LDNQ_TRY(ldnq_model_load(session->settings->models.items[0], &session->model, err));
     LDNQ_TRY(cli_session_import(session, err));
     bool bound = bind_batch(session->graph);
-    enum ldnq_status status = bind_and_fold(view, err);
+    enum ldnq_status status =
+        ldnq_view_init(&view->nodes, session->graph, session->arena, &view->refused, err);
     /* The first dimension may be no batch at all: then sizes stay open. */
     if (status == LDNQ_MODEL && bound) {
         LDNQ_TRY(cli_session_import(session, err));
-        status = bind_and_fold(view, err);
+        status = ldnq_view_init(&view->nodes, session->graph, session->arena, &view->refused, err);
     }
     LDNQ_TRY(status);
     LDNQ_TRY(ldnq_pass_batchnorm(session->graph, err));
     LDNQ_TRY(ldnq_pass_dead(session->graph, err));
-    return ldnq_layers_list(session->graph, session->arena, &view->layers, &view->count, err);
+    return list_layers(view, err);
+}
+
+/* A weight that several layers read counts where it stands first. */
+static bool is_read_before(const struct view *view, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (view->layers[k].weight == view->layers[i].weight)
+            return true;
+    return false;
+}
+
+/* What all layers have together. */
+struct totals {
+    size_t quantizable, weights; /* layers, and elements of theirs */
+    size_t bytes;
+    uint64_t macs;  /* of the layers that can be quantized */
+    uint64_t all_macs;
+    bool has_macs, has_all_macs; /* they are known */
+};
+
+static struct totals sum_up(const struct view *view)
+{
+    struct totals totals = { .has_macs = true, .has_all_macs = true };
+    for (size_t i = 0; i < view->count; i++) {
+        const struct ldnq_layer *layer = &view->layers[i];
+        uint64_t macs = 0;
+        const bool known = ldnq_layer_macs(layer, &macs);
+        const bool is_first = layer->weight && !is_read_before(view, i);
+        totals.has_all_macs &= known;
+        totals.all_macs += macs;
+        totals.bytes += is_first ? ldnq_weight_bytes(layer, view->codes[i]) : 0;
+        if (layer->refusal)
+            continue;
+        totals.quantizable++;
+        totals.weights += is_first ? ldnq_tensor_count(layer->weight) : 0;
+        totals.has_macs &= known;
+        totals.macs += macs;
+    }
+    return totals;
 }
 
 static const char *shape_text(const struct ldnq_tensor *weight, char *text, size_t size)
@@ -92,36 +147,53 @@ static int op_width(const struct view *view)
     return (int)width;
 }
 
-static void print_layer(const struct ldnq_layer *layer, int width)
+/* "12.5%" of the whole; "" when it is not known. */
+static const char *share(double part, double whole, char text[16])
 {
-    char shape[LDNQ_SHAPE_TEXT], label[CLI_PLAIN_SIZE], macs_text[32] = "?";
-    uint64_t macs;
-    if (ldnq_layer_macs(layer, &macs))
-        snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
-    printf("%-*s %-18s %10zu %12s  %-11s  %s%s%s\n", width, layer->node->op_type,
-           shape_text(layer->weight, shape, sizeof shape),
-           layer->weight ? ldnq_tensor_count(layer->weight) : 0, macs_text,
-           layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label),
-           layer->refusal ? ": " : "",
-           layer->refusal ? layer->refusal : "");
+    *text = '\0';
+    if (whole > 0)
+        snprintf(text, 16, "%.1f%%", 100 * part / whole);
+    return text;
 }
 
-/* A weight that several layers read counts where it stands first. */
-static bool is_read_before(const struct view *view, size_t i)
+static void print_layer(const struct view *view, size_t i, const struct totals *totals, int width)
 {
-    for (size_t k = 0; k < i; k++)
-        if (!view->layers[k].refusal && view->layers[k].weight == view->layers[i].weight)
-            return true;
-    return false;
+    const struct ldnq_layer *layer = &view->layers[i];
+    const struct ldnq_quantized_tensor *codes = view->codes[i];
+    char shape[LDNQ_SHAPE_TEXT], label[CLI_PLAIN_SIZE], macs_text[32] = "?", part[16];
+    const size_t bytes = layer->weight ? ldnq_weight_bytes(layer, codes) : 0;
+    uint64_t macs = 0;
+    if (ldnq_layer_macs(layer, &macs))
+        snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
+    const char *type = layer->weight ? ldnq_dtype_name(layer->weight->dtype) : "-";
+    printf("%-*s %-18s %-7s %10zu %6s", width, layer->node->op_type,
+           shape_text(layer->weight, shape, sizeof shape),
+           codes ? ldnq_dtype_name(codes->dtype) : type, bytes,
+           share((double)bytes, (double)totals->bytes, part));
+    printf(" %12s %6s  %-11s  %s%s%s\n", macs_text,
+           share((double)macs, totals->has_all_macs ? (double)totals->all_macs : 0, part),
+           layer->refusal ? "no" : "yes", cli_plain(layer->node->label, label),
+           layer->refusal ? ": " : "", layer->refusal ? layer->refusal : "");
+}
+
+/* Of a file that has some. */
+static void print_codes(const struct view *view)
+{
+    size_t constants = 0, bytes = 0;
+    for (size_t i = 0; i < view->tensor_count; i++) {
+        constants += view->tensors[i].is_constant;
+        bytes += view->tensors[i].is_constant ? view->tensors[i].bytes : 0;
+    }
+    if (view->tensor_count)
+        printf("in codes: %zu weights and biases (%zu bytes with their scales), %zu activations; "
+               "--json has each\n", constants, bytes, view->tensor_count - constants);
 }
 
 static void print_table(const struct view *view)
 {
     const struct ldnq_graph *graph = view->session.graph;
     const struct ldnq_model *model = view->session.model;
-    size_t quantizable = 0, weights = 0;
-    uint64_t total = 0, macs;
-    bool is_known = true;
+    const struct totals totals = sum_up(view);
     int width = op_width(view);
     char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
@@ -130,34 +202,33 @@ static void print_table(const struct view *view)
            ldnq_model_bytes(model));
     print_values("input ", graph->inputs, graph->input_count, graph);
     print_values("output", graph->outputs, graph->output_count, graph);
-    printf("\n%-*s %-18s %10s %12s  %-11s  %s\n", width, "op", "weight", "parameters", "MACs",
-           "quantizable", "node");
-    for (size_t i = 0; i < view->count; i++) {
-        print_layer(&view->layers[i], width);
-        if (view->layers[i].refusal)
-            continue;
-        quantizable++;
-        if (!is_read_before(view, i))
-            weights += ldnq_tensor_count(view->layers[i].weight);
-        if (ldnq_layer_macs(&view->layers[i], &macs))
-            total += macs;
-        else
-            is_known = false;
-    }
-    printf("\n%zu of %zu layers can be quantized: %zu weights, ", quantizable, view->count,
-           weights);
-    if (is_known)
-        printf("%" PRIu64 " MACs a sample\n", total);
+    printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",
+           "bytes", "", "MACs", "", "quantizable", "node");
+    for (size_t i = 0; i < view->count; i++)
+        print_layer(view, i, &totals, width);
+    printf("\n%zu of %zu layers can be quantized: %zu weights, ", totals.quantizable, view->count,
+           totals.weights);
+    if (totals.has_macs)
+        printf("%" PRIu64 " MACs a sample\n", totals.macs);
     else
         printf("MACs not known (sizes are open; see --dim)\n");
+    print_codes(view);
     if (view->refused)
         printf("it can't be executed, and so not quantized: %s\n", view->refused);
 }
 
 /* ---- for programs ------------------------------------------------------------------------ */
 
-static bool add_layer(cJSON *list, const struct ldnq_layer *layer)
+/* Which of `tensors` a layer's weight is; null for none. */
+static bool add_tensor_index(cJSON *item, const struct view *view, size_t i)
 {
+    const struct ldnq_quantized_tensor *codes = view->codes[i];
+    return ldnq_json_add_number(item, "tensor", codes ? (double)(codes - view->tensors) : NAN);
+}
+
+static bool add_layer(cJSON *list, const struct view *view, size_t i)
+{
+    const struct ldnq_layer *layer = &view->layers[i];
     cJSON *item = cJSON_CreateObject();
     uint64_t macs;
     if (!item || !cJSON_AddItemToArray(list, item) ||
@@ -172,7 +243,9 @@ static bool add_layer(cJSON *list, const struct ldnq_layer *layer)
         if (!cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)layer->weight->shape.dim[d])))
             return false;
     double parameters = layer->weight ? (double)ldnq_tensor_count(layer->weight) : 0;
-    if (!shape || !cJSON_AddNumberToObject(item, "parameters", parameters))
+    double bytes = layer->weight ? (double)ldnq_weight_bytes(layer, view->codes[i]) : 0;
+    if (!shape || !cJSON_AddNumberToObject(item, "parameters", parameters) ||
+        !cJSON_AddNumberToObject(item, "bytes", bytes) || !add_tensor_index(item, view, i))
         return false;
     return ldnq_layer_macs(layer, &macs)
                ? cJSON_AddNumberToObject(item, "macs", (double)macs) != NULL
@@ -192,9 +265,9 @@ static bool fill_json(cJSON *root, const struct view *view)
         return false;
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < view->count; i++)
-        if (!add_layer(list, &view->layers[i]))
+        if (!add_layer(list, view, i))
             return false;
-    return list != NULL;
+    return list && ldnq_quantized_json(root, view->tensors, view->tensor_count);
 }
 
 static enum ldnq_status run_inspect(const struct cli_settings *settings, struct ldnq_error *err)
@@ -218,10 +291,11 @@ static const char *const options[] = { "--dim", "--threads", "--json", NULL };
 const struct cli_command cli_cmd_inspect = {
     .name = "inspect",
     .arguments = "MODEL",
-    .summary = "every layer: shape, parameters, MACs, quantizable or why not",
+    .summary = "every layer: shape, type, size, MACs, quantizable or why not",
     .details = "Reads the model and lists its layers with weights in the order in which they\n"
-               "run. MACs are multiplications with the weight for one sample; '?' where sizes\n"
-               "are open (--dim gives them).\n\n"
+               "run: what it takes in the file, as codes with their scales where it is quantized,\n"
+               "and multiplications with the weight for one sample ('?' where sizes are open;\n"
+               "--dim gives them).\n\n"
                "  ldnq inspect net.onnx\n"
                "  ldnq inspect net.onnx --dim height=224 --dim width=224 --json",
     .options = options,

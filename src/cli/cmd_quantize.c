@@ -3,13 +3,11 @@
 #include <ldnq/pipeline.h>
 
 #include <cJSON.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/json_add.h"
 #include "base/text.h"
@@ -17,7 +15,9 @@
 #include "cli/json.h"
 #include "cli/log.h"
 #include "cli/mixed.h"
+#include "cli/outfile.h"
 #include "cli/plain.h"
+#include "cli/run_report.h"
 #include "cli/session.h"
 
 struct job {
@@ -35,27 +35,6 @@ struct job {
 
 /* ---- before the work --------------------------------------------------------------- */
 
-/* Hours of work should not end at a folder that isn't there. */
-static enum ldnq_status check_output(const char *path, struct ldnq_error *err)
-{
-    char folder[4096];
-    struct stat info;
-    const char *slash = strrchr(path, '/');
-    size_t length = slash ? (size_t)(slash - path) : 0;
-    if (length >= sizeof folder)
-        return ldnq_fail(err, LDNQ_IO, "%s: the path is too long", path);
-    memcpy(folder, path, length);
-    folder[length] = '\0';
-    const char *where = slash ? (length ? folder : "/") : ".";
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; a file is to be written", path);
-    if (stat(where, &info) != 0 || !S_ISDIR(info.st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: '%s' is not a folder", path, where);
-    if (access(where, W_OK) != 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", path, strerror(errno));
-    return LDNQ_OK;
-}
-
 static enum ldnq_status check_settings(const struct cli_settings *settings,
                                        struct ldnq_error *err)
 {
@@ -64,9 +43,11 @@ static enum ldnq_status check_settings(const struct cli_settings *settings,
     if (!settings->calib)
         return ldnq_fail(err, LDNQ_USAGE, "quantize: --calib PATH is missing: the samples that "
                          "the weights are fitted on");
+    if (settings->report)
+        LDNQ_TRY(cli_check_outfile(settings->report, err));
     if (settings->budget && settings->plan)
-        LDNQ_TRY(check_output(settings->plan, err));
-    return check_output(settings->output, err);
+        LDNQ_TRY(cli_check_outfile(settings->plan, err));
+    return cli_check_outfile(settings->output, err);
 }
 
 /* ---- metadata ------------------------------------------------------------------------- */
@@ -335,6 +316,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     struct stat info;
     if (stat(settings->output, &info) == 0 && S_ISREG(info.st_mode))
         job->bytes_after = (size_t)info.st_size;
+    if (settings->report)
+        LDNQ_TRY(cli_run_report(session, job->samples, &job->log.curves, err));
     cli_progress_finish(&session->progress);
     return print_result(job, err);
 }
@@ -365,7 +348,7 @@ static const char *const options[] = {
     "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--block-size",
     "--solver", "--rho", "--rho-from", "--lambda", "--effort", "--augment", "--cascade",
     "--distill", "--refine", "--time-limit", "--skip", "--only", "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
-    "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--json", "--verbose", "--quiet",
+    "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--report", "--json", "--verbose", "--quiet",
     NULL,
 };
 

@@ -22,7 +22,7 @@ struct cli_list {
 
 struct cli_settings {
     struct cli_list models; /* what stands on the line without an option */
-    const char *output, *calib, *data, *log;
+    const char *output, *calib, *data, *log, *report;
     struct cli_list inputs, dims, skip, only;
     const char *weights; /* NULL: ternary, or with a budget all integers */
     const char *solver, *granularity, *storage, *rho_from, *budget, *plan;
@@ -32,6 +32,10 @@ struct cli_settings {
     size_t distill;
     bool refine;
     double rho, time_limit, lambda;
+    const char *html, *sort;
+    size_t top;                             /* layers that diff prints; 0: all */
+    double least_sqnr, least_agreement;     /* dB, percent; NaN, 0: not asked for */
+    size_t most_bytes;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */
     bool json, quiet, verbose, help;
@@ -47,6 +51,7 @@ struct cli_command {
     enum ldnq_status (*run)(const struct cli_settings *settings, struct ldnq_error *err);
 };
 
-extern const struct cli_command cli_cmd_quantize, cli_cmd_eval, cli_cmd_run, cli_cmd_inspect;
+extern const struct cli_command cli_cmd_quantize, cli_cmd_diff, cli_cmd_eval, cli_cmd_run,
+    cli_cmd_inspect;
 
 #endif

@@ -79,6 +79,8 @@ static void show_start(void *ctx, const struct ldnq_layer *layer)
 {
     struct cli_log *log = ctx;
     char label[CLI_PLAIN_SIZE];
+    if (log->keeps_curves)
+        cli_curves_start(&log->curves, layer->node->label);
     if (!log->verbose)
         return;
     cli_progress_finish(log->progress);
@@ -89,6 +91,10 @@ static void show_start(void *ctx, const struct ldnq_layer *layer)
 static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
 {
     struct cli_log *log = ctx;
+    if (log->keeps_curves)
+        cli_curves_add(&log->curves, row);
+    if (!log->verbose)
+        return;
     if (row->iteration != 1 && row->iteration % TRACE_EVERY != 0)
         return;
     cli_progress_finish(log->progress);
@@ -123,20 +129,22 @@ enum ldnq_status cli_log_open(struct cli_log *log, struct cli_session *session,
 {
     const struct cli_settings *settings = session->settings;
     *log = (struct cli_log){ .path = settings->log, .progress = &session->progress,
-                             .verbose = settings->verbose && !settings->quiet };
+                             .verbose = settings->verbose && !settings->quiet,
+                             .keeps_curves = settings->report != NULL };
     if (log->path && !(log->file = fopen(log->path, "w")))
         return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", log->path, strerror(errno));
-    if (!log->file && !log->verbose)
+    if (!log->file && !log->verbose && !log->keeps_curves)
         return LDNQ_OK;
     options->layer_ctx = options->solver_options.trace_ctx = log;
     options->layer_start = show_start;
     options->layer_done = layer_done;
-    options->solver_options.trace = log->verbose ? show_iteration : NULL;
+    options->solver_options.trace = log->verbose || log->keeps_curves ? show_iteration : NULL;
     return LDNQ_OK;
 }
 
 enum ldnq_status cli_log_close(struct cli_log *log, struct ldnq_error *err)
 {
+    cli_curves_finish(&log->curves);
     if (!log->file)
         return LDNQ_OK;
     const bool closed = fclose(log->file) == 0;

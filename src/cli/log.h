@@ -1,5 +1,5 @@
 /* log.h: what is told of a quantization as it goes: a line of JSON a layer in a file
- * (--log), and tables on standard error (--verbose).
+ * (--log), tables on standard error (--verbose), curves for its page (--report).
  *
  * The file grows line by line, so that a run that was cut short has its layers in it.
  */
@@ -11,6 +11,7 @@
 #include <cJSON.h>
 #include <stdio.h>
 
+#include "cli/curves.h"
 #include "cli/session.h"
 
 struct cli_log {
@@ -18,6 +19,8 @@ struct cli_log {
     const char *path;
     bool verbose, failed;
     struct cli_progress *progress;
+    struct cli_curves curves; /* filled where a report will show them */
+    bool keeps_curves;
 };
 
 /* Opens the file, and makes the options call the log. Errors: IO. */

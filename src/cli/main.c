@@ -8,6 +8,7 @@
 
 static const struct cli_command *const commands[] = {
     &cli_cmd_quantize,
+    &cli_cmd_diff,
     &cli_cmd_eval,
     &cli_cmd_run,
     &cli_cmd_inspect,
@@ -24,7 +25,7 @@ static void print_overview(FILE *stream)
     fprintf(stream, "\n'ldnq COMMAND --help' tells more; 'ldnq --version' names the version, the\n"
                     "BLAS and the processor's features in use.\n\n"
                     "exit codes: 0 done, 2 usage, 3 file, 4 damaged or invalid model,\n"
-                    "5 unsupported, 6 data, 7 numeric, 8 out of memory\n");
+                    "5 unsupported, 6 data, 7 numeric, 8 out of memory, 9 a --fail- gate said no\n");
 }
 
 static void print_version(void)

@@ -10,7 +10,7 @@
 
 #include "base/alloc.h"
 
-enum kind { FLAG, TEXT, LIST, COUNT, BYTES, NUMBER, FRACTION, SCALE, CHANNELS };
+enum kind { FLAG, TEXT, LIST, COUNT, BYTES, NUMBER, REAL, FRACTION, SCALE, CHANNELS };
 
 struct option {
     const char *name, *letter;
@@ -29,8 +29,9 @@ static const struct option table[] = {
       "folders), a .npy, a .npz (one array an input), or a folder of "
       "TensorProto .pb files" },
     { "--data", NULL, TEXT, AT(data), "PATH",
-      "labelled samples: class folders (classes in alphabetical order), a "
-      "folder with labels.csv (file,class), or a .npz with an array 'labels'" },
+      "samples, as for --calib. For eval labelled ones: class folders (classes in "
+      "alphabetical order), a folder with labels.csv (file,class), or a .npz with an "
+      "array 'labels'" },
     { "--input", NULL, LIST, AT(inputs), "[NAME=]FILE.npy",
       "an input's data; once for each input, by name where there are several" },
     { "--weights", NULL, TEXT, AT(weights), "CODEBOOK",
@@ -101,6 +102,21 @@ static const struct option table[] = {
     { "--seed", NULL, COUNT, AT(seed), "N", "of all that is random [0]" },
     { "--threads", NULL, COUNT, AT(threads), "N",
       "the result does not depend on it [all processors]" },
+    { "--sort", NULL, TEXT, AT(sort), "KEY",
+      "worst (where error is made; without samples, the weights' own), order, alone, "
+      "here, weight, bits or size [worst]" },
+    { "--top", NULL, COUNT, AT(top), "N", "print the first N layers; 0: all [20]" },
+    { "--html", NULL, TEXT, AT(html), "FILE.html",
+      "write one page with all figures and pictures, which needs nothing else" },
+    { "--report", NULL, TEXT, AT(report), "FILE.html",
+      "write the page that 'ldnq diff --html' makes of the two files, on up to 100 of the "
+      "samples, with the solver's curves" },
+    { "--fail-below-sqnr", NULL, REAL, AT(least_sqnr), "DB",
+      "exit with 9 if an output's SQNR is below" },
+    { "--fail-below-agreement", NULL, NUMBER, AT(least_agreement), "PERCENT",
+      "exit with 9 if an output's largest score is elsewhere in more of the samples" },
+    { "--fail-size-above", NULL, BYTES, AT(most_bytes), "BYTES",
+      "exit with 9 if the quantized file is larger; K, M and G may follow" },
     { "--log", NULL, TEXT, AT(log), "FILE.jsonl",
       "write one line of JSON as each layer is done, and one for the run at the end" },
     { "--json", NULL, FLAG, AT(json), NULL, "print the result as JSON" },
@@ -114,7 +130,8 @@ static const struct option table[] = {
 
 static const struct cli_settings defaults = {
     .solver = "best", .granularity = "channel", .storage = "auto", .rho_from = "mean",
-    .effort = "balanced", .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
+    .effort = "balanced", .sort = "worst", .top = 20, .least_sqnr = NAN,
+    .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
 };
 
 /* ---- values ------------------------------------------------------------------------- */
@@ -240,6 +257,8 @@ static bool set(struct cli_settings *settings, const struct option *option, cons
         return cli_parse_bytes(text, at);
     case NUMBER:
         return parse_number(text, at) && *(double *)at > 0;
+    case REAL:
+        return parse_number(text, at);
     case FRACTION:
         return parse_fraction(text, at);
     case SCALE:
@@ -318,8 +337,10 @@ static enum ldnq_status check_models(const struct cli_settings *settings,
     if (settings->help)
         return LDNQ_OK;
     if (settings->models.count < command->models_min)
-        return ldnq_fail(err, LDNQ_USAGE, "%s: no model is given; usage: ldnq %s %s",
-                         command->name, command->name, command->arguments);
+        return ldnq_fail(err, LDNQ_USAGE, "%s: %s; usage: ldnq %s %s", command->name,
+                         settings->models.count ? "another model is missing"
+                                                : "no model is given",
+                         command->name, command->arguments);
     if (settings->models.count > command->models_max)
         return ldnq_fail(err, LDNQ_USAGE, "%s: '%s' is one argument too many; usage: ldnq %s %s",
                          command->name, settings->models.items[command->models_max],

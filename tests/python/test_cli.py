@@ -19,7 +19,7 @@ from support import DIGITS, IO, OK, USAGE
 MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
 EVAL = DIGITS / "eval"
-COMMANDS = ["quantize", "eval", "run", "inspect"]
+COMMANDS = ["quantize", "diff", "eval", "run", "inspect"]
 
 
 def quantize(out, *options):
@@ -49,14 +49,15 @@ def test_help_should_name_every_command_and_every_exit_code(word):
     assert done.stdout.startswith("usage: ldnq COMMAND") and done.stderr == ""
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\S", done.stdout, re.M)
-    assert all(f"{code} " in done.stdout.partition("exit codes:")[2] for code in (0, *range(2, 9)))
+    assert all(f"{code} " in done.stdout.partition("exit codes:")[2] for code in (0, *range(2, 10)))
 
 
 @pytest.mark.parametrize("word", ["--help", "-h"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command_should_show_usage_example_and_options(command, word):
     done = support.succeed(command, word)
-    assert done.stdout.startswith(f"usage: ldnq {command} MODEL") and done.stderr == ""
+    first = "FLOAT QUANT" if command == "diff" else "MODEL"
+    assert done.stdout.startswith(f"usage: ldnq {command} {first}") and done.stderr == ""
     assert f"  ldnq {command} " in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
 
@@ -74,6 +75,9 @@ def options_of(command):
     ("eval", "--data --mean --std --scale --resize --crop --dim --max-samples --seed --threads "
      "--json --quiet --help"),
     ("run", "--input --output --dim --threads --json --quiet --help"),
+    ("diff", "--data --sort --top --html --fail-below-sqnr --fail-below-agreement "
+     "--fail-size-above --mean --std --scale --resize --crop --dim --max-samples --seed "
+     "--threads --json --quiet --help"),
     ("inspect", "--dim --json --help"),
 ])
 def test_each_command_should_offer_its_options(command, options):
@@ -144,7 +148,7 @@ def test_an_unknown_option_should_be_named(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_missing_model_should_be_told_with_the_usage(command):
-    assert_usage_error(support.ldnq(command), command, "no model", f"usage: ldnq {command} MODEL")
+    assert_usage_error(support.ldnq(command), command, "no model", f"usage: ldnq {command} ")
 
 
 @pytest.mark.parametrize("command", ["quantize", "run", "inspect"])
@@ -156,6 +160,7 @@ def test_a_model_too_many_should_be_named(command):
     (["quantize", MODEL, "--calib", CALIB], ["-o"]),
     (["quantize", MODEL, "-o", "q.onnx"], ["--calib"]),
     (["eval", MODEL], ["--data"]),
+    (["diff", MODEL], ["another model", "FLOAT QUANT"]),
     (["run", MODEL, "--input", "x.npy"], ["--output"]),
     (["run", MODEL, "--output", "out"], ["digits-ts.onnx", "'input'", "--input"]),
     (["quantize", MODEL, "-o"], ["--output", "needs"]),
@@ -283,9 +288,10 @@ def test_json_of_quantize(tmp_path):
 def test_json_of_inspect():
     result = support.answer("inspect", MODEL)
     layer = {"node": "str", "op": "str", "quantizable": "bool", "shape": ["number"],
-             "parameters": "number", "macs": "number"}
+             "parameters": "number", "bytes": "number", "tensor": "NoneType", "macs": "number"}
     assert keys(result) == {"file": "str", "ir_version": "number", "opset": "number",
-                            "bytes": "number", "executable": "bool", "layers": [layer]}
+                            "bytes": "number", "executable": "bool", "layers": [layer],
+                            "tensors": []}
     assert result["opset"] == 13 and result["bytes"] == MODEL.stat().st_size
 
 
@@ -345,6 +351,7 @@ def test_quiet_should_not_take_away_what_was_asked_for(tmp_path):
 @pytest.mark.parametrize("arguments", [
     ["--help"], ["--version"], ["quantize", "--help"], ["inspect", MODEL],
     ["inspect", MODEL, "--json"], ["eval", MODEL, "--data", EVAL],
+    ["diff", MODEL, MODEL], ["diff", MODEL, MODEL, "--json"],
 ], ids=lambda words: " ".join(map(str, words[:1] + words[2:])))
 def test_a_full_or_closed_stdout_should_be_told(arguments):
     command = [support.LDNQ, *map(str, arguments)]

@@ -1,0 +1,60 @@
+#include "cli/curves.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* NULL when memory is out; else room for one more. */
+static void *grow(void *items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity)
+        return items;
+    const size_t larger = *capacity ? 2 * *capacity : 64;
+    void *grown = ldnq_realloc(items, larger * size);
+    if (grown)
+        *capacity = larger;
+    return grown;
+}
+
+void cli_curves_start(struct cli_curves *curves, const char *node)
+{
+    struct cli_curve *items =
+        grow(curves->items, curves->count, &curves->capacity, sizeof *items);
+    if (!items) {
+        curves->failed = true;
+        return;
+    }
+    curves->items = items;
+    items[curves->count++] = (struct cli_curve){ .node = node };
+}
+
+void cli_curves_add(struct cli_curves *curves, const struct ldnq_trace_row *row)
+{
+    struct cli_curve *curve = curves->count ? &curves->items[curves->count - 1] : NULL;
+    if (!curve || curves->failed)
+        return;
+    struct ldnq_trace_row *rows = grow(curve->rows, curve->count, &curve->capacity, sizeof *rows);
+    if (!rows) {
+        curves->failed = true;
+        return;
+    }
+    curve->rows = rows;
+    rows[curve->count++] = *row;
+}
+
+void cli_curves_finish(struct cli_curves *curves)
+{
+    for (size_t i = 0; i < curves->count; i++)
+        ldnq_free(curves->items[i].rows);
+    ldnq_free(curves->items);
+}
+
+void cli_curves_show(const struct cli_curves *curves, struct ldnq_diff *diff)
+{
+    for (size_t i = 0; i < curves->count; i++)
+        for (size_t k = 0; k < diff->layer_count; k++)
+            if (strcmp(curves->items[i].node, diff->layers[k].node) == 0) {
+                diff->layers[k].trace = curves->items[i].rows;
+                diff->layers[k].trace_count = curves->items[i].count;
+            }
+}

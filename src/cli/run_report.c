@@ -1,0 +1,44 @@
+#include "cli/run_report.h"
+
+/* More would show no other picture. */
+#define SAMPLES ((size_t)100)
+
+/* The file as it now is, with a session's own arena, pool and progress. */
+static enum ldnq_status load(struct cli_session *side, const struct cli_session *session,
+                             const char *path, struct ldnq_error *err)
+{
+    *side = *session;
+    side->model = NULL;
+    LDNQ_TRY(ldnq_model_load(path, &side->model, err));
+    return cli_session_import(side, err);
+}
+
+static enum ldnq_status compare(struct cli_session *a, struct cli_session *b,
+                                struct ldnq_samples *samples, const struct cli_curves *curves,
+                                struct ldnq_error *err)
+{
+    const struct cli_settings *settings = a->settings;
+    struct ldnq_diff *diff;
+    const struct ldnq_diff_options options = {
+        .model_a = a->model, .model_b = b->model, .graph_a = a->graph, .graph_b = b->graph,
+        .samples = samples, .most_samples = SAMPLES, .pool = a->pool, .sink = &a->progress.sink,
+    };
+    LDNQ_TRY(ldnq_diff_create(&options, a->arena, &diff, err));
+    cli_curves_show(curves, diff);
+    return ldnq_diff_html(diff, settings->report, err);
+}
+
+enum ldnq_status cli_run_report(struct cli_session *session, struct ldnq_samples *samples,
+                                const struct cli_curves *curves, struct ldnq_error *err)
+{
+    const struct cli_settings *settings = session->settings;
+    struct cli_session a = { .model = NULL }, b = { .model = NULL };
+    enum ldnq_status status = load(&a, session, settings->models.items[0], err);
+    if (status == LDNQ_OK)
+        status = load(&b, session, settings->output, err);
+    if (status == LDNQ_OK)
+        status = compare(&a, &b, samples, curves, err);
+    ldnq_model_destroy(a.model);
+    ldnq_model_destroy(b.model);
+    return status;
+}

@@ -1,0 +1,469 @@
+"""`ldnq diff`: what it says of two files against what numpy and ONNX Runtime say, and that
+it finds each node again whichever tool wrote the other file."""
+
+import re
+
+import diffed_torch
+import numpy as np
+import onnx
+import pytest
+import support
+from diffed import copy_of, expose, gathered, numpy_sqnr, ort_quantized, renamed, shuffled
+from onnx import helper, numpy_helper
+from support import CIFAR, DIGITS, IMAGENET, OK, SHARED, UNSUPPORTED, USAGE, preprocessing
+
+GATE = 9
+FLOAT_LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+# file, (channels, height, width)
+NETWORKS = {
+    "digits-ts": (DIGITS / "digits-ts.onnx", (1, 8, 8)),
+    "digits-dynamo": (DIGITS / "digits-dynamo.onnx", (1, 8, 8)),
+    "resnet20": (SHARED / "resnet20-cifar10" / "resnet20-ts.onnx", (3, 32, 32)),
+    "resnet20-dynamo": (SHARED / "resnet20-cifar10" / "resnet20-dynamo.onnx", (3, 32, 32)),
+    "efficientnet": (SHARED / "efficientnet-lite0" / "efficientnet-lite0-ts.onnx", (3, 224, 224)),
+    "ultraface": (SHARED / "wild" / "ultraface-rfb-320.onnx", (3, 240, 320)),
+    "ppocr-cls": (SHARED / "wild" / "ppocr-cls-v2.onnx", (3, 48, 192)),
+}
+
+
+def diff(a, b, *options):
+    return support.answer("diff", a, b, *options)
+
+
+def network(name):
+    path, shape = NETWORKS[name]
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there (LDNQ_DATA)")
+    return path, shape
+
+
+def our_quantized(source, shape, folder, *options):
+    calib = support.save_samples(folder / "calib.npy", *shape, count=2)
+    out = folder / "ours.onnx"
+    support.succeed("quantize", source, "-o", out, "--calib", calib, "--solver", "rtn",
+                    "--effort", "fast", "--lambda", 0, *options)
+    return out
+
+
+def assert_all_layers_are_paired(found, source):
+    nodes = [n for n in onnx.load(source).graph.node if n.op_type in FLOAT_LAYERS]
+    assert len(found["layers"]) == len(nodes)
+    assert [layer["node"] for layer in found["layers"] if not layer["other"]] == []
+    assert found["paired_layers"] == len(nodes)
+    for layer in found["layers"]:
+        assert layer["weight_error"]["sqnr_db"] > 0 or layer["weight_error"]["exact"]
+
+
+# ---- pairing
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_should_be_paired_with_onnx_runtimes(name, per_channel, tmp_path):
+    source, shape = network(name)
+    quantized = ort_quantized(source, shape, tmp_path / "q.onnx", per_channel)
+    if quantized is None:
+        pytest.skip("ONNX Runtime has no scales a channel at this opset")
+    found = diff(source, quantized)
+    assert_all_layers_are_paired(found, source)
+    assert any(not tensor["constant"] for tensor in found["tensors"])
+
+
+@pytest.mark.parametrize("codebook", ["int8", "int3"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_should_be_paired_with_ours(name, codebook, tmp_path):
+    source, shape = network(name)
+    quantized = our_quantized(source, shape, tmp_path, "--weights", codebook)
+    found = diff(source, quantized)
+    assert_all_layers_are_paired(found, source)
+    assert all(tensor["constant"] for tensor in found["tensors"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_names_and_order_should_not_matter(name, tmp_path):
+    """The other file has no name in common, and its nodes stand in another order."""
+    source, shape = network(name)
+    quantized = our_quantized(source, shape, tmp_path, "--weights", "int4")
+    other = shuffled(renamed(onnx.load(quantized)), seed=3)
+    expected = {layer["node"]: layer["other"] for layer in diff(source, quantized)["layers"]}
+    found = diff(source, support.save(other.proto, tmp_path / "renamed.onnx"))
+    assert_all_layers_are_paired(found, source)
+    name_of = other.original_names
+    assert {r["node"]: name_of[r["other"]] for r in found["layers"]} == expected
+    assert not found["added"]
+
+
+def test_numbers_in_names_that_are_off_by_one_should_not_mislead(tmp_path):
+    proto = onnx.load(DIGITS / "digits-ts.onnx")
+    layers = [node for node in proto.graph.node if node.op_type == "Conv"]
+    names = [node.name for node in layers]
+    for node, name in zip(layers, names[1:] + names[:1]):
+        node.name = name
+    found = diff(DIGITS / "digits-ts.onnx", support.save(proto, tmp_path / "m.onnx"))
+    shifted = dict(zip(names, names[1:] + names[:1]))
+    for layer in found["layers"]:
+        assert layer["other"] == shifted.get(layer["node"], layer["node"])
+        assert layer["weight_error"]["exact"]
+
+
+def test_a_file_should_be_exactly_itself(tmp_path):
+    path, shape = NETWORKS["digits-ts"]
+    data = support.save_samples(tmp_path / "x.npy", *shape)
+    found = diff(path, path, "--data", data)
+    assert not (found["removed"] or found["added"] or found["changed"] or found["tensors"])
+    for layer in found["layers"]:
+        for error in (layer["weight_error"], layer["isolated"], layer["accumulated"]):
+            assert error["exact"] and error["sqnr_db"] is None
+        assert layer["pairing"] == "name" and layer["bits"] == 32
+    output = found["outputs"][0]
+    assert output["error"]["exact"] and output["agreement"] == 1 and output["kl"] == 0
+    assert output["relative"] == 0 and output["max_error"] == 0 and output["bound"] == 0
+
+
+def test_fake_quantized_exports_of_pytorch_should_be_paired(tmp_path):
+    a, b, x = diffed_torch.export_pair(tmp_path)
+    np.save(tmp_path / "x.npy", x)
+    found = diff(a, b, "--data", tmp_path / "x.npy")
+    assert found["paired_layers"] == len(found["layers"]) == 3
+    assert sum(not tensor["constant"] for tensor in found["tensors"]) == 3
+    for layer in found["layers"]:
+        assert layer["weight_tensor"] is not None and layer["input_tensor"] is not None
+        assert 20 < layer["weight_error"]["sqnr_db"] < 60
+        assert layer["isolated"]["sqnr_db"] > 20
+    assert found["bound_reason"].startswith("activations are quantized")
+
+
+# ---- structure
+
+
+def small(nodes, initializers, out, opset=13):
+    return support.model(nodes, {"x": ["N", 3, 6, 6]}, {"y": out}, initializers, opset=opset)
+
+
+def test_a_folded_normalization_should_be_told_and_counted(tmp_path):
+    norm = {n: support.weights(4, seed=i) for i, n in enumerate(("s", "b", "m"))}
+    norm["v"] = np.abs(support.weights(4, seed=7)) + 0.5
+    w = support.weights(4, 3, 3, 3)
+    a = small([helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+               helper.make_node("BatchNormalization", ["c", "s", "b", "m", "v"], ["y"], name="bn")],
+              {"w": w, **norm}, ["N", 4, 4, 4])
+    factor = norm["s"] / np.sqrt(norm["v"] + 1e-5)
+    folded = w * factor[:, None, None, None]
+    coarse = np.round(folded * 8) / 8
+    b = small([helper.make_node("Conv", ["x", "w2", "b2"], ["z"], name="other")],
+              {"w2": coarse.astype(np.float32),
+               "b2": (norm["b"] - norm["m"] * factor).astype(np.float32)}, ["N", 4, 4, 4])
+    b.graph.node[0].output[0] = "y"
+    data = support.save_samples(tmp_path / "x.npy", 3, 6, 6)
+    found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"),
+                 "--data", data)
+    [layer] = found["layers"]
+    assert layer["folded"] == "bn" and layer["other"] == "other"
+    assert found["removed"] == [{"node": "bn", "op": "BatchNormalization",
+                                 "text": "folded into 'conv'"}]
+    assert layer["weight_error"]["sqnr_db"] == pytest.approx(numpy_sqnr(folded, coarse), abs=1e-3)
+    # The layer is all there is: its error is the output's.
+    assert layer["isolated"] == layer["accumulated"] == found["outputs"][0]["error"]
+    # ... and the other way round nothing is known of the normalization but that it is new.
+    back = diff(tmp_path / "b.onnx", tmp_path / "a.onnx", "--data", data)
+    assert [note["node"] for note in back["added"]] == ["bn"]
+    assert back["layers"][0]["accumulated"]["sqnr_db"] > 5
+
+
+def test_a_product_with_its_sum_should_be_a_gemm(tmp_path):
+    w, bias = support.weights(12, 5), support.weights(5, seed=2)
+    ends = {"x": ["N", 12]}, {"y": ["N", 5]}
+    a = support.model([helper.make_node("MatMul", ["x", "w"], ["p"], name="product"),
+                       helper.make_node("Add", ["p", "b"], ["y"], name="sum")], *ends,
+                      {"w": w, "b": bias})
+    b = support.model([helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="fc", transB=1)], *ends,
+                      {"w": np.ascontiguousarray(w.T), "b": bias})
+    data = support.save_samples(tmp_path / "x.npy", 12)
+    found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"),
+                 "--data", data)
+    [layer] = found["layers"]
+    assert layer["folded"] == "sum" and layer["weight_error"]["exact"]
+    assert layer["isolated"]["exact"] or layer["isolated"]["sqnr_db"] > 120
+    assert found["changed"][0]["text"] == "operator -> Gemm"
+
+
+def test_changes_should_be_named_with_their_values(tmp_path):
+    nodes = lambda pads, alpha: [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=pads),
+        helper.make_node("LeakyRelu", ["c"], ["l"], name="leaky", alpha=alpha),
+        helper.make_node("Clip", ["l", "low"], ["y"], name="clip")]
+    w = support.weights(4, 3, 3, 3)
+    a = small(nodes([0] * 4, 0.1), {"w": w, "low": np.float32(0)}, ["N", 4, "h", "w"])
+    b = small(nodes([1] * 4, 0.2), {"w": w, "low": np.float32(-1)}, ["N", 4, "h", "w"])
+    found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"))
+    said = {(note["node"], note["text"]) for note in found["changed"]}
+    assert ("conv", "pads: 0,0,0,0 -> 1,1,1,1") in said
+    assert ("conv", "gives float32 (N,4,4,4) -> float32 (N,4,6,6)") in said or any(
+        node == "conv" and text.startswith("gives float32") for node, text in said)
+    assert ("leaky", "alpha: 0.1 -> 0.2") in said
+    assert ("clip", "input 1: 0 -> -1") in said
+
+
+def test_attributes_at_their_defaults_should_be_no_change(tmp_path):
+    w = support.weights(4, 3, 3, 3)
+    plain = small([helper.make_node("Conv", ["x", "w"], ["y"], name="c")], {"w": w}, ["N", 4, 4, 4])
+    said = small([helper.make_node("Conv", ["x", "w"], ["y"], name="c", group=1, pads=[0] * 4,
+                                   dilations=[1, 1], strides=[1, 1], kernel_shape=[3, 3],
+                                   auto_pad="NOTSET")], {"w": w}, ["N", 4, 4, 4])
+    a, b = support.save(plain, tmp_path / "a.onnx"), support.save(said, tmp_path / "b.onnx")
+    assert diff(a, b)["changed"] == diff(b, a)["changed"] == []
+
+
+def test_nodes_of_one_file_alone_should_be_listed(tmp_path):
+    w = support.weights(3, 3, 1, 1)
+    conv = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
+    a = small([conv, helper.make_node("Sigmoid", ["c"], ["s"], name="gone"),
+               helper.make_node("Relu", ["s"], ["y"], name="r")], {"w": w}, ["N", 3, 6, 6])
+    b = small([conv, helper.make_node("Relu", ["c"], ["t"], name="r"),
+               helper.make_node("Tanh", ["t"], ["y"], name="new")], {"w": w}, ["N", 3, 6, 6])
+    found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"))
+    assert [note["node"] for note in found["removed"]] == ["gone"]
+    assert [note["node"] for note in found["added"]] == ["new"]
+
+
+def test_codes_should_be_counted_as_they_stand_in_the_file(tmp_path):
+    source = DIGITS / "digits-ts.onnx"
+    calib = ["--calib", DIGITS / "calib", "--solver", "rtn", "--effort", "fast", "--lambda", 0]
+    out = tmp_path / "q.onnx"
+    support.succeed("quantize", source, "-o", out, *calib, "--weights", "int3", "--storage", "int4")
+    found = diff(source, out)
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(out).graph.initializer}
+    assert len(found["tensors"]) == len(found["layers"]) == 7
+    for layer in found["layers"]:
+        tensor = found["tensors"][layer["weight_tensor"]]
+        codes = stored[tensor["name"]].astype(int)
+        scales = stored[tensor["name"].replace("_quantized", "_scale")]
+        values, counts = np.unique(codes, return_counts=True)
+        parts = counts / codes.size
+        assert tensor["type"] == "int4" and tensor["shape"] == list(codes.shape)
+        assert tensor["codes_used"] == len(values)
+        assert (tensor["code_min"], tensor["code_max"]) == (values[0], values[-1])
+        assert tensor["entropy"] == pytest.approx(-(parts * np.log2(parts)).sum(), abs=1e-9)
+        assert (tensor["scale_min"], tensor["scale_max"]) == pytest.approx(
+            (scales.min(), scales.max()))
+        assert tensor["bytes"] == (codes.size + 1) // 2 + 4 * scales.size
+        assert layer["bits"] == pytest.approx(8 * tensor["bytes"] / codes.size)
+        histogram = tensor["histogram"]
+        assert {histogram["first"] + i: n for i, n in enumerate(histogram["counts"]) if n} == dict(
+            zip(values.tolist(), counts.tolist()))
+    sizes = sum(t["bytes"] for t in found["tensors"])
+    assert found["b"]["weight_bytes"] == sizes and found["b"]["bytes"] == out.stat().st_size
+
+
+# ---- numbers
+
+
+def test_errors_of_layers_should_be_those_that_onnx_runtime_gives(tmp_path):
+    """Each layer of the quantized file alone in a model, on the float network's input."""
+    source = DIGITS / "digits-ts.onnx"
+    quantized = ort_quantized(source, (1, 8, 8), tmp_path / "q.onnx", per_channel=False)
+    data = support.save_samples(tmp_path / "x.npy", 1, 8, 8)
+    found = diff(source, quantized, "--data", data)
+    x = np.load(data)
+    float_values, other_values = expose(source, x), expose(quantized, x)
+    for layer in found["layers"]:
+        a, b = (gathered(path, layer[key]) for path, key in ((source, "node"), (quantized, "other")))
+        alone = copy_of(quantized, b, float_values[a.input[0]])
+        target = float_values[a.output[0]]
+        assert layer["isolated"]["sqnr_db"] == pytest.approx(numpy_sqnr(target, alone), abs=0.02)
+        here = other_values[b.output[0]]
+        assert layer["accumulated"]["sqnr_db"] == pytest.approx(numpy_sqnr(target, here), abs=0.02)
+        cosine = (target * here).sum() / np.sqrt((target**2).sum() * (here**2).sum())
+        assert layer["accumulated"]["cosine"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_outputs_should_be_compared_as_numpy_does(tmp_path):
+    source, out = DIGITS / "digits-ts.onnx", tmp_path / "q.onnx"
+    support.succeed("quantize", source, "-o", out, "--calib", DIGITS / "calib", "--solver", "rtn",
+                    "--effort", "fast", "--lambda", 0)
+    data = support.save_samples(tmp_path / "x.npy", 1, 8, 8, count=50)
+    [output] = diff(source, out, "--data", data)["outputs"]
+    [t], [y] = (support.ort_run(path, {"input": np.load(data)}).values() for path in (source, out))
+    softmax = [np.exp(z - z.max(1, keepdims=True)) for z in (t, y)]
+    p, q = (z / z.sum(1, keepdims=True) for z in softmax)
+    assert output["agreement"] == pytest.approx((t.argmax(1) == y.argmax(1)).mean())
+    assert 0 < output["agreement"] < 1
+    assert output["kl"] == pytest.approx((p * np.log(p / q)).sum(1).mean(), rel=1e-4)
+    assert output["max_error"] == pytest.approx(np.abs(y - t).max(), rel=1e-4)
+    assert output["relative"] == pytest.approx(((y - t) ** 2).sum() / (t**2).sum(), rel=1e-4)
+    assert output["error"]["sqnr_db"] == pytest.approx(numpy_sqnr(t, y), abs=1e-3)
+
+
+def test_the_bound_should_hold_and_follow_from_the_layers(tmp_path):
+    """Two Gemms: |y' - y| <= d2 + |W2'| d1, in the root mean square over samples."""
+    w1, w2 = support.weights(8, 6), support.weights(5, 8, seed=2)
+    nodes = [helper.make_node("Gemm", ["x", "w1"], ["a"], name="one", transB=1),
+             helper.make_node("Relu", ["a"], ["r"]),
+             helper.make_node("Gemm", ["r", "w2"], ["y"], name="two", transB=1)]
+    build = lambda u, v: support.model(nodes, {"x": ["N", 6]}, {"y": ["N", 5]}, {"w1": u, "w2": v})
+    v1, v2 = ((np.round(w * 8) / 8).astype(np.float32) for w in (w1, w2))
+    a = support.save(build(w1, w2), tmp_path / "a.onnx")
+    b = support.save(build(v1, v2), tmp_path / "b.onnx")
+    data = support.save_samples(tmp_path / "x.npy", 6)
+    found = diff(a, b, "--data", data)
+    x = np.load(data).astype(np.float64)
+    r = np.maximum(x @ w1.T, 0)
+    d1, d2 = (np.sqrt((((v - w) @ z.T) ** 2).sum(0).mean())
+              for w, v, z in ((w1, v1, x), (w2, v2, r)))
+    power = ((r @ w2.T) ** 2).sum(1).mean()
+    bound = (d2 + np.linalg.norm(v2) * d1) ** 2 / power
+    [output] = found["outputs"]
+    assert found["bound_reason"] is None
+    assert output["bound"] == pytest.approx(bound, rel=1e-3)
+    assert output["relative"] < output["bound"]
+
+
+def test_threads_should_not_change_a_figure(tmp_path):
+    source, shape = NETWORKS["digits-dynamo"]
+    quantized = ort_quantized(source, shape, tmp_path / "q.onnx", per_channel=False)
+    data = support.save_samples(tmp_path / "x.npy", *shape)
+    one, two = (diff(source, quantized, "--data", data, "--threads", n) for n in (1, 3))
+    assert one.pop("seconds") > 0 and two.pop("seconds") > 0
+    assert one == two
+
+
+def test_the_real_networks_should_take_little_time_and_memory(tmp_path):
+    """100 images and 1 GB are the bar; time is left to tools/bench."""
+    source, shape = network("efficientnet")
+    quantized = ort_quantized(source, shape, tmp_path / "q.onnx", per_channel=True)
+    data = SHARED / "efficientnet-lite0" / "calib"
+    found = diff(source, quantized, "--data", data, "--max-samples", 24, *preprocessing(*IMAGENET))
+    assert found["samples"] == 24 and found["paired_layers"] == 50
+    assert all(layer["isolated"]["sqnr_db"] > 5 for layer in found["layers"])
+
+
+def test_foreign_operators_should_only_stop_the_numbers(tmp_path):
+    path = SHARED / "wild" / "superresolution-with-custom-ops.onnx"
+    if not path.exists():
+        pytest.skip("no shared data")
+    found = diff(path, path)
+    assert found["paired_layers"] == len(found["layers"]) > 0
+    data = support.save_samples(tmp_path / "x.npy", 4)
+    refused = support.ldnq("diff", path, path, "--data", data)
+    assert refused.returncode in (UNSUPPORTED, support.DATA)
+
+
+def test_samples_should_have_to_fit_both(tmp_path):
+    w = support.weights(4, 3, 3, 3)
+    conv = [helper.make_node("Conv", ["x", "w"], ["y"], name="c")]
+    a = small(conv, {"w": w}, ["N", 4, 4, 4])
+    b = support.model(conv, {"x": ["N", 3, 7, 7]}, {"y": ["N", 4, 5, 5]}, {"w": w})
+    a, b = support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx")
+    refused = support.ldnq("diff", a, b, "--data",
+                           support.save_samples(tmp_path / "x.npy", 3, 6, 6))
+    assert refused.returncode == support.DATA
+    assert re.search(r"b\.onnx: input 'x' is .*\(N,3,7,7\).*3,6,6", refused.stderr)
+
+
+# ---- the terminal, and gates
+
+
+ROW = r"^((?:  | \d|\d\d)\d) \S"
+
+
+@pytest.mark.parametrize("options", [[], ["--data"], ["--sort", "size", "--top", 3]])
+def test_the_table_should_fit_eighty_columns(options, tmp_path):
+    source, shape = NETWORKS["digits-ts"]
+    quantized = ort_quantized(source, shape, tmp_path / "q.onnx", per_channel=True)
+    if options == ["--data"]:
+        options = ["--data", support.save_samples(tmp_path / "x.npy", *shape)]
+    said = support.succeed("diff", source, quantized, *options).stdout.splitlines()
+    table = [line for line in said if re.match(ROW, line)]
+    assert len(table) == (3 if "--top" in options else 7)
+    assert max(len(line) for line in said if str(tmp_path) not in line and "'" not in line) <= 80
+
+
+def test_the_worst_layer_should_come_first(tmp_path):
+    source, shape = NETWORKS["digits-ts"]
+    quantized = our_quantized(source, shape, tmp_path, "--weights", "int2")
+    data = support.save_samples(tmp_path / "x.npy", *shape)
+    layers = diff(source, quantized, "--data", data)["layers"]
+    orders = {"worst": lambda i: layers[i]["isolated"]["sqnr_db"],
+              "here": lambda i: layers[i]["accumulated"]["sqnr_db"],
+              "weight": lambda i: layers[i]["weight_error"]["sqnr_db"],
+              "bits": lambda i: layers[i]["bits"], "size": lambda i: -layers[i]["bytes_b"],
+              "order": lambda i: i}
+    for word, key in orders.items():
+        said = support.succeed("diff", source, quantized, "--data", data, "--sort", word).stdout
+        shown = [int(row) - 1 for row in re.findall(ROW, said, re.M)]
+        assert shown == sorted(range(len(layers)), key=lambda i: (key(i), i)), word
+    refused = support.ldnq("diff", source, quantized, "--sort", "colour")
+    assert refused.returncode == USAGE and "worst, order" in refused.stderr
+
+
+def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
+    source, shape = NETWORKS["digits-ts"]
+    quantized = our_quantized(source, shape, tmp_path, "--weights", "int2")
+    data = ["--data", DIGITS / "eval"]
+    size = quantized.stat().st_size
+    [output] = diff(source, quantized, *data)["outputs"]
+    sqnr, agreement = output["error"]["sqnr_db"], 100 * output["agreement"]
+
+    def outcome(*gates):
+        return support.ldnq("diff", source, quantized, *data, "-q", *gates)
+
+    passed = ["--fail-below-sqnr", sqnr - 0.1, "--fail-below-agreement", agreement - 0.1,
+              "--fail-size-above", size]
+    assert outcome(*passed).returncode == OK
+    failed = ["--fail-below-sqnr", sqnr + 0.1, "--fail-below-agreement", agreement + 0.1,
+              "--fail-size-above", size - 1]
+    for i, reason in enumerate((f"SQNR of {sqnr:.2f} dB", f"agrees in {agreement:.2f}%",
+                                f"{size} bytes, above {size - 1}")):
+        done = outcome(*failed[2 * i:2 * i + 2])
+        assert done.returncode == GATE and reason in done.stderr and done.stdout == ""
+    done = outcome(*failed)
+    assert done.returncode == GATE and len(done.stderr.splitlines()) == 1
+    assert done.stderr.count("; ") == 2
+    for gate in ("--fail-below-sqnr", "--fail-below-agreement"):
+        refused = support.ldnq("diff", source, quantized, gate, 3)
+        assert refused.returncode == USAGE and "--data" in refused.stderr
+
+
+def test_a_gate_on_what_can_not_be_measured_should_not_pass(tmp_path):
+    """An output of integers has no SQNR."""
+    nodes = [helper.make_node("ArgMax", ["x"], ["y"], axis=1, name="n")]
+    proto = support.model(nodes, {"x": ["N", 4]}, {}, {})
+    proto.graph.output.append(support.info("y", ["N", 1], onnx.TensorProto.INT64))
+    path = support.save(proto, tmp_path / "m.onnx")
+    data = ["--data", support.save_samples(tmp_path / "x.npy", 4)]
+    for gate in ("--fail-below-sqnr", "--fail-below-agreement"):
+        assert support.ldnq("diff", path, path, *data, gate, 1).returncode == GATE
+
+
+def test_inspect_should_tell_codes_and_sizes_of_a_quantized_file(tmp_path):
+    out = tmp_path / "q.onnx"
+    support.succeed("quantize", DIGITS / "digits-ts.onnx", "-o", out, "--calib", DIGITS / "calib",
+                    "--solver", "rtn", "--effort", "fast", "--lambda", 0, "--weights", "int3")
+    plain, seen = (support.answer("inspect", path) for path in (DIGITS / "digits-ts.onnx", out))
+    assert plain["tensors"] == [] and all(layer["tensor"] is None for layer in plain["layers"])
+    assert all(layer["bytes"] == 4 * layer["parameters"] for layer in plain["layers"])
+    told = diff(DIGITS / "digits-ts.onnx", out)
+    assert seen["tensors"] == told["tensors"]
+    for layer, pair in zip(seen["layers"], told["layers"], strict=True):
+        assert (layer["tensor"], layer["bytes"]) == (pair["weight_tensor"], pair["bytes_b"])
+        assert layer["reason"] == "its weight is quantized already"
+    table = support.succeed("inspect", out).stdout
+    assert len(re.findall(r"^\w+ +\S+ +int8 ", table, re.M)) == 7
+    assert "in codes: 7 weights and biases" in table and "0 activations" in table
+
+
+# ---- quantize's own page
+
+
+def test_quantize_should_write_the_page_of_its_run(tmp_path):
+    page, out = tmp_path / "report.html", tmp_path / "q.onnx"
+    common = ["quantize", DIGITS / "digits-ts.onnx", "--calib", DIGITS / "calib", "--weights", "int3"]
+    support.succeed(*common, "-o", out, "--report", page)
+    text = page.read_text(encoding="utf-8")
+    for layer in diff(DIGITS / "digits-ts.onnx", out)["layers"]:
+        assert layer["node"] in text
+    assert "Convergence of all layers" in text and "data:image/png;base64," in text
+    support.succeed(*common, "-o", tmp_path / "plain.onnx")
+    assert out.read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+    refused = support.ldnq(*common, "-o", out, "--report", tmp_path / "none" / "report.html")
+    assert refused.returncode == support.IO and "none" in refused.stderr
