@@ -35,7 +35,8 @@ class Fake(Plain):
         return torch.fake_quantize_per_tensor_affine(x, 0.03, 100, 0, 255)
 
     def weight(self, layer):
-        scale = layer.weight.detach().abs().flatten(1).amax(1) / 127
+        # As a list, or the exporter would write down how it is computed.
+        scale = torch.tensor((layer.weight.detach().abs().flatten(1).amax(1) / 127).tolist())
         return torch.fake_quantize_per_channel_affine(
             layer.weight, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -128, 127)
 

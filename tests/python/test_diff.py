@@ -93,17 +93,62 @@ def test_names_and_order_should_not_matter(name, tmp_path):
     assert not found["added"]
 
 
+def test_errors_should_not_depend_on_the_order_of_the_nodes(tmp_path):
+    """ResNet-like: branches that may run one after the other or by turns."""
+    source = tmp_path / "m.onnx"
+    w = {f"w{i}": support.weights(4, 4, 3, 3, seed=i) for i in range(6)}
+    conv = lambda x, i: helper.make_node("Conv", [x, f"w{i}"], [f"c{i}"], pads=[1] * 4, name=f"n{i}")
+    nodes = [conv("x", 0), conv("c0", 1), conv("c1", 2), conv("x", 3), conv("c3", 4), conv("c4", 5),
+             helper.make_node("Add", ["c2", "c5"], ["y"], name="sum")]
+    support.save(support.model(nodes, {"x": ["N", 4, 6, 6]}, {"y": ["N", 4, 6, 6]}, w), source)
+    data = support.save_samples(tmp_path / "x.npy", 4, 6, 6)
+    out = our_quantized(source, (4, 6, 6), tmp_path, "--weights", "int3")
+    expected = diff(source, out, "--data", data)["layers"]
+    for seed in range(6):
+        other = shuffled(renamed(onnx.load(out)), seed)
+        found = diff(source, support.save(other.proto, tmp_path / "o.onnx"), "--data", data)["layers"]
+        for layer, right in zip(found, expected, strict=True):
+            assert other.original_names[layer["other"]] == right["other"]
+            for key in ("isolated", "accumulated"):
+                assert layer[key]["sqnr_db"] == pytest.approx(right[key]["sqnr_db"], abs=1e-6)
+
+
+def test_nodes_that_do_nothing_should_not_be_in_the_way(tmp_path):
+    w = support.weights(3, 3, 1, 1)
+    conv = lambda x: helper.make_node("Conv", [x, "w"], ["y"], name="conv")
+    a = small([conv("x")], {"w": w}, ["N", 3, 6, 6])
+    b = small([helper.make_node("Identity", ["x"], ["i"]),
+               helper.make_node("Dropout", ["i"], ["d"]), conv("d")], {"w": w}, ["N", 3, 6, 6])
+    data = support.save_samples(tmp_path / "x.npy", 3, 6, 6)
+    found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"),
+                 "--data", data)
+    assert not (found["added"] or found["changed"]) and found["b"]["plumbing"] == 2
+    assert found["layers"][0]["isolated"]["exact"]
+
+
 def test_numbers_in_names_that_are_off_by_one_should_not_mislead(tmp_path):
     proto = onnx.load(DIGITS / "digits-ts.onnx")
-    layers = [node for node in proto.graph.node if node.op_type == "Conv"]
-    names = [node.name for node in layers]
-    for node, name in zip(layers, names[1:] + names[:1]):
-        node.name = name
+    shifted = {}
+    for op in ("Conv", "Relu"):
+        nodes = [node for node in proto.graph.node if node.op_type == op]
+        names = [node.name for node in nodes]
+        shifted.update(zip(names, names[1:] + names[:1]))
+        for node in nodes:
+            node.name = shifted[node.name]
+            node.output[0] = {"Conv": node.output[0], "Relu": f"{node.name}_out"}[op]
+    values = {node.output[0] for node in proto.graph.node} | {"input"}
+    relus = iter([node for node in proto.graph.node if node.op_type == "Relu"])
+    old = {node.output[0] for node in onnx.load(DIGITS / "digits-ts.onnx").graph.node}
+    lost = {name: next(relus).output[0] for node in onnx.load(DIGITS / "digits-ts.onnx").graph.node
+            for name in node.output if name in old - values}
+    for node in proto.graph.node:
+        node.input[:] = [lost.get(name, name) for name in node.input]
+    del proto.graph.value_info[:]
     found = diff(DIGITS / "digits-ts.onnx", support.save(proto, tmp_path / "m.onnx"))
-    shifted = dict(zip(names, names[1:] + names[:1]))
     for layer in found["layers"]:
         assert layer["other"] == shifted.get(layer["node"], layer["node"])
         assert layer["weight_error"]["exact"]
+    assert not (found["removed"] or found["added"] or found["changed"])
 
 
 def test_a_file_should_be_exactly_itself(tmp_path):
@@ -130,6 +175,9 @@ def test_fake_quantized_exports_of_pytorch_should_be_paired(tmp_path):
         assert layer["weight_tensor"] is not None and layer["input_tensor"] is not None
         assert 20 < layer["weight_error"]["sqnr_db"] < 60
         assert layer["isolated"]["sqnr_db"] > 20
+        # The file has the float weight, which becomes codes as it runs.
+        tensor = found["tensors"][layer["weight_tensor"]]
+        assert 4 * layer["weights"] < tensor["bytes"] == layer["bytes_b"] < 5 * layer["weights"]
     assert found["bound_reason"].startswith("activations are quantized")
 
 
