@@ -44,7 +44,7 @@ static void gradients_should_stop_only_where_outputs_go_in_steps(void **state)
     static const char *const steps =
         " And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil "
         "ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less "
-        "LessOrEqual NonZero Not Or Range Round Shape Sign Size Xor ";
+        "LessOrEqual NonMaxSuppression NonZero Not Or Range Round Shape Sign Size Xor ";
     for (size_t i = 0; i < RECORDS; i++) {
         char name[64];
         snprintf(name, sizeof name, " %s ", table[i]->type);

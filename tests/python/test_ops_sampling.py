@@ -93,6 +93,17 @@ def tensor_scatter(rng):
 
 
 @generator
+def non_max_suppression(rng):
+    n, c, b = list_of(rng, 3, 1, 9)
+    boxes = rng.uniform(0, 4, [n, b, 4]).astype(F)
+    scores = rng.choice(np.arange(12) / 12, [n, c, b]).astype(F)
+    numbers = [np.array([rng.integers(0, 6)], I64), np.array([rng.uniform(0, 0.6)], F),
+               np.array([rng.uniform(0, 0.5)], F)]
+    return Case("NonMaxSuppression", [boxes, scores, *numbers[:rng.integers(1, 4)]],
+                opset=pick(rng, 10, 11), center_point_box=int(rng.integers(0, 2)))
+
+
+@generator
 def roi_align(rng):
     n, c, h, w = list_of(rng, 4, 1, 7)
     regions = int(rng.integers(1, 5))

@@ -1,0 +1,166 @@
+/* nonmaxsuppression.c: NonMaxSuppression: the best boxes of each class, without those
+ * that overlap a better one. How many there are is a matter of the data, so that the
+ * shape at run time takes one selection and the indices another.
+ *
+ * Shapes  boxes (N, B, 4), scores (N, C, B), then numbers: most boxes of a class,
+ *         overlap and score thresholds; out (selected, 3): image, class, box
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ops/op.h"
+
+struct suppression {
+    const float *boxes, *scores;
+    size_t images, classes, count;
+    int64_t most;
+    float overlap;
+    const float *least; /* NULL: every score will do */
+    bool centred;       /* boxes are (x, y, width, height), else two corners (y, x) */
+};
+
+struct box {
+    float top, left, bottom, right;
+};
+
+static struct box box_at(const struct suppression *s, size_t image, size_t i)
+{
+    const float *b = s->boxes + (image * s->count + i) * 4;
+    if (s->centred)
+        return (struct box){ b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2 };
+    return (struct box){ b[0] < b[2] ? b[0] : b[2], b[1] < b[3] ? b[1] : b[3],
+                         b[0] < b[2] ? b[2] : b[0], b[1] < b[3] ? b[3] : b[1] };
+}
+
+static bool overlap(const struct suppression *s, const struct box *a, const struct box *b)
+{
+    float top = a->top > b->top ? a->top : b->top, left = a->left > b->left ? a->left : b->left;
+    float bottom = a->bottom < b->bottom ? a->bottom : b->bottom;
+    float right = a->right < b->right ? a->right : b->right;
+    if (!(bottom > top && right > left))
+        return false;
+    float common = (bottom - top) * (right - left);
+    float first = (a->bottom - a->top) * (a->right - a->left);
+    float second = (b->bottom - b->top) * (b->right - b->left);
+    return first > 0.0f && second > 0.0f && common / (first + second - common) > s->overlap;
+}
+
+/* Boxes of one class until none is left; `left` has a flag for each. */
+static size_t select_class(const struct suppression *s, size_t image, size_t class, bool *left,
+                           int64_t *out)
+{
+    const float *score = s->scores + (image * s->classes + class) * s->count;
+    size_t found = 0;
+    for (size_t i = 0; i < s->count; i++)
+        left[i] = !s->least || score[i] > *s->least;
+    while ((int64_t)found < s->most) {
+        size_t best = s->count;
+        for (size_t i = 0; i < s->count; i++)
+            if (left[i] && (best == s->count ? score[i] == score[i] : score[i] > score[best]))
+                best = i;
+        if (best == s->count)
+            break;
+        const struct box chosen = box_at(s, image, best);
+        left[best] = false;
+        for (size_t i = 0; i < s->count; i++) {
+            const struct box other = box_at(s, image, i);
+            left[i] = left[i] && !overlap(s, &chosen, &other);
+        }
+        const int64_t row[] = { (int64_t)image, (int64_t)class, (int64_t)best };
+        if (out)
+            memcpy(out + 3 * found, row, sizeof row);
+        found++;
+    }
+    return found;
+}
+
+/* How many in all; where `out` is given, which. */
+static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < s->images * s->classes; i++)
+        found += select_class(s, i / s->classes, i % s->classes, left, out ? out + 3 * found : NULL);
+    return found;
+}
+
+static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *boxes = &call->in[0]->shape, *scores = &call->in[1]->shape;
+    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    for (size_t i = 2; i < call->in_count; i++) {
+        LDNQ_TRY(ldnq_op_require_one(call, i, err));
+        if (i > 2)
+            LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    }
+    if ((boxes->rank >= 0 && boxes->rank != 3) || (scores->rank >= 0 && scores->rank != 3))
+        return ldnq_fail(err, LDNQ_MODEL, "its boxes or scores don't have three axes");
+    if (ldnq_shape_is_known(boxes) && ldnq_shape_is_known(scores) &&
+        (boxes->dim[2] != 4 || boxes->dim[0] != scores->dim[0] ||
+         boxes->dim[1] != scores->dim[2]))
+        return ldnq_fail(err, LDNQ_MODEL, "its boxes don't fit its scores");
+    return LDNQ_OK;
+}
+
+/* false where an input's data are not there yet. */
+static bool suppression_of(const struct ldnq_op_call *call, struct suppression *s)
+{
+    for (size_t i = 0; i < call->in_count; i++)
+        if (call->in[i] && !call->in[i]->data)
+            return false;
+    if (!ldnq_shape_is_known(&call->in[0]->shape) || !ldnq_shape_is_known(&call->in[1]->shape))
+        return false;
+    const int64_t *dim = call->in[1]->shape.dim;
+    const struct ldnq_tensor *most = ldnq_op_in(call, 2), *share = ldnq_op_in(call, 3);
+    const struct ldnq_tensor *least = ldnq_op_in(call, 4);
+    *s = (struct suppression){
+        .boxes = call->in[0]->data, .scores = call->in[1]->data,
+        .images = (size_t)dim[0], .classes = (size_t)dim[1], .count = (size_t)dim[2],
+        .most = most ? *(const int64_t *)most->data : 0,
+        .overlap = share ? *(const float *)share->data : 0.0f,
+        .least = least ? least->data : NULL,
+        .centred = ldnq_attr_int(call->node, "center_point_box", 0) != 0,
+    };
+    return true;
+}
+
+static enum ldnq_status nonmaxsuppression_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_tensor *out = &call->out[0];
+    struct suppression s;
+    out->dtype = LDNQ_INT64;
+    out->shape = (struct ldnq_shape){ 2, { 0, 3 } };
+    LDNQ_TRY(check_inputs(call, err));
+    if (!suppression_of(call, &s))
+        return ldnq_op_unknown_dim(call, &out->shape.dim[0], err);
+    bool *left = ldnq_malloc(s.count + 1);
+    if (!left)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    out->shape.dim[0] = (int64_t)select_boxes(&s, left, NULL);
+    ldnq_free(left);
+    return LDNQ_OK;
+}
+
+static size_t nonmaxsuppression_scratch(const struct ldnq_op_call *call)
+{
+    return (size_t)call->in[0]->shape.dim[1] + 1;
+}
+
+static enum ldnq_status nonmaxsuppression_forward(const struct ldnq_op_call *call,
+                                                  struct ldnq_error *err)
+{
+    struct suppression s;
+    if (!suppression_of(call, &s))
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs are not known");
+    select_boxes(&s, call->scratch, call->out[0].data);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_nonmaxsuppression = {
+    .type = "NonMaxSuppression", .since = 10, .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2, .inputs_max = 5, .outputs_max = 1,
+    .infer = nonmaxsuppression_infer,
+    .scratch = nonmaxsuppression_scratch,
+    .forward = nonmaxsuppression_forward,
+};
