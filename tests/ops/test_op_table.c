@@ -42,9 +42,10 @@ static void gradients_should_stop_only_where_outputs_go_in_steps(void **state)
 {
     (void)state;
     static const char *const steps =
-        " And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil "
-        "ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less "
-        "LessOrEqual NonMaxSuppression NonZero Not Or Range Round Shape Sign Size Xor ";
+        " And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow "
+        "Ceil ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual HammingWindow "
+        "HannWindow Hardmax IsInf IsNaN Less LessOrEqual NonMaxSuppression NonZero Not Or "
+        "Range Round Shape Sign Size Xor ";
     for (size_t i = 0; i < RECORDS; i++) {
         char name[64];
         snprintf(name, sizeof name, " %s ", table[i]->type);

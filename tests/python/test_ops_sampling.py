@@ -104,6 +104,13 @@ def non_max_suppression(rng):
 
 
 @generator
+def windows(rng):
+    size = np.array(rng.integers(2, 40), pick(rng, np.int32, I64))
+    return Case(pick(rng, "HannWindow", "HammingWindow", "BlackmanWindow"), [size],
+                constants=pick(rng, [], [0]), periodic=int(rng.integers(0, 2)))
+
+
+@generator
 def roi_align(rng):
     n, c, h, w = list_of(rng, 4, 1, 7)
     regions = int(rng.integers(1, 5))
