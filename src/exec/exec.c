@@ -1,6 +1,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
 #include "exec/bodies.h"
+#include "exec/stretch.h"
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -32,6 +33,7 @@ static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
     exec->unwanted = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->unwanted, err);
     if (!exec->slots || !exec->in || !exec->out || !exec->unwanted)
         return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_stretch_init(exec, err));
     return ldnq_control_init(exec, err);
 }
 
@@ -357,5 +359,11 @@ enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const
                                struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_exec_begin(exec, inputs, err));
-    return ldnq_exec_step(exec, 0, exec->graph->node_count, err);
+    for (size_t place = 0, next; place < exec->graph->node_count; place = next) {
+        bool is_stretch = ldnq_stretch_applies(exec, place);
+        next = is_stretch ? exec->stretches[place].end : place + 1;
+        LDNQ_TRY(is_stretch ? ldnq_stretch_run(exec, place, err)
+                            : ldnq_exec_step(exec, place, next, err));
+    }
+    return LDNQ_OK;
 }

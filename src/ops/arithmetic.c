@@ -47,7 +47,8 @@ LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,           \
+        .type = Type, .since = 7, .until = LDNQ_OPSET_LATEST,                                      \
+        .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,                                               \
         .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \

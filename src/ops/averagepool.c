@@ -154,7 +154,7 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_averagepool = {
-    .type = "AveragePool", .since = 7, .until = LDNQ_OPSET_LATEST,
+    .type = "AveragePool", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .read = ldnq_pooling_read,
     .infer = averagepool_infer,

@@ -79,7 +79,8 @@ static bool clip_6_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *cla
 }
 
 const struct ldnq_op ldnq_op_clip_6 = {
-    .type = "Clip", .since = 6, .until = 10, .flags = LDNQ_OP_IN_PLACE,
+    .type = "Clip", .since = 6, .until = 10,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = clip_6_infer,
     .forward = clip_6_forward,
@@ -169,7 +170,8 @@ static bool clip_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp
 }
 
 const struct ldnq_op ldnq_op_clip = {
-    .type = "Clip", .since = 11, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
+    .type = "Clip", .since = 11, .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 3, .outputs_max = 1,
     .infer = clip_infer,
     .forward = clip_forward,

@@ -122,7 +122,7 @@ static enum ldnq_status globalmaxpool_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_globalaveragepool = {
-    .type = "GlobalAveragePool", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .type = "GlobalAveragePool", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = ldnq_pooling_infer_global,
     .forward = globalaveragepool_forward,

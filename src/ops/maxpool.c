@@ -156,7 +156,7 @@ static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct
 }
 
 const struct ldnq_op ldnq_op_maxpool = {
-    .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
+    .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
     .read = ldnq_pooling_read,
     .infer = maxpool_infer,

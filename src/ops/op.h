@@ -40,6 +40,9 @@ enum ldnq_op_flag {
     /* forward applies call->clamp to output 0, so that a Relu or Clip behind it
      * costs no pass over memory of its own. */
     LDNQ_OP_CLAMPS = 32,
+    /* Sample n (of axis 0) of output 0 follows from sample n of each input that has as
+     * many and as many axes as the output, and from other inputs as a whole. */
+    LDNQ_OP_SAMPLES = 1024,
 };
 
 struct ldnq_clamp {

@@ -66,7 +66,8 @@ static bool relu_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp
 }
 
 const struct ldnq_op ldnq_op_relu = {
-    .type = "Relu", .since = 6, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
+    .type = "Relu", .since = 6, .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
     .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
     .infer = relu_infer,
     .forward = relu_forward,

@@ -258,6 +258,112 @@ static void exec_should_come_back_from_any_failed_allocation(void **state)
     build_free(graph);
 }
 
+/* ---- stretches ---------------------------------------------------------------------- */
+
+static struct ldnq_value *conv_of(struct ldnq_graph *graph, const char *name,
+                                  struct ldnq_value *x, int64_t channels)
+{
+    static const int64_t pads[] = { 1, 1, 1, 1 };
+    struct ldnq_value *w = build_weight(graph, "w", SHAPE(8, channels, 3, 3), 1);
+    struct ldnq_value *y = NODE(graph, "Conv", name, x, w);
+    build_attr_ints(y, "pads", 4, pads);
+    return y;
+}
+
+/* Two stretches of nodes that work on samples, with a Neg between them that is not
+ * said to. `r1` is read in both, and `r2` is seen from outside. */
+static struct ldnq_graph *build_stretches(void)
+{
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 12, 12));
+    struct ldnq_value *r1 = NODE(graph, "Relu", "r1", conv_of(graph, "c1", x, 2));
+    struct ldnq_value *sum = NODE(graph, "Add", "sum", conv_of(graph, "c2", r1, 8), r1);
+    struct ldnq_value *r2 = NODE(graph, "Relu", "r2", sum);
+    struct ldnq_value *negative = NODE(graph, "Neg", "neg", r2);
+    struct ldnq_value *again = NODE(graph, "Add", "again", conv_of(graph, "c3", negative, 8), r1);
+    build_output(graph, NODE(graph, "GlobalAveragePool", "pool", again));
+    build_output(graph, r2);
+    assert_ok(ldnq_passes_run(graph, &err));
+    return graph;
+}
+
+/* Samples `first` .. of `whole`, in the shape of `part`. */
+static void assert_samples(const struct ldnq_tensor *part, const struct ldnq_tensor *whole,
+                           size_t first)
+{
+    size_t bytes = 0;
+    assert_true(ldnq_tensor_bytes(part, &bytes));
+    size_t sample = bytes / (size_t)part->shape.dim[0];
+    assert_memory_equal(part->data, (const char *)whole->data + first * sample, bytes);
+}
+
+#define SAMPLES 300 /* of 4608 bytes: several times what runs at once */
+
+static void exec_should_give_samples_the_same_bits_in_any_batch(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
+    struct ldnq_exec *whole, *one;
+    assert_ok(ldnq_exec_create(graph, NULL, &one, &err));
+    for (size_t threads = 1; threads <= 3; threads++) {
+        struct ldnq_pool *pool;
+        assert_ok(ldnq_pool_create(threads, &pool, &err));
+        assert_ok(ldnq_exec_create(graph, pool, &whole, &err));
+        for (int run = 0; run < 2; run++)
+            assert_ok(ldnq_exec_run(whole, &input, &err));
+        for (size_t first = 0; first < SAMPLES; first += 25) {
+            struct ldnq_tensor few = { .dtype = LDNQ_FLOAT, .shape = SHAPE(25, 2, 12, 12),
+                                       .data = (float *)input->data + first * 288 };
+            struct ldnq_tensor *inputs[] = { &few };
+            assert_ok(ldnq_exec_run(one, inputs, &err));
+            for (size_t i = 0; i < graph->output_count; i++)
+                assert_samples(ldnq_exec_value(one, graph->outputs[i]),
+                               ldnq_exec_value(whole, graph->outputs[i]), first);
+        }
+        ldnq_exec_destroy(whole);
+        ldnq_pool_destroy(pool);
+    }
+    ldnq_exec_destroy(one);
+    build_free(graph);
+}
+
+/* r1, r2 and Neg's result as a whole; of all others a few samples. */
+static void exec_should_hold_no_more_than_parts_within_stretches(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
+    const size_t whole = SAMPLES * 4608, part = 256 << 10, scratch = 64 << 10;
+    struct ldnq_exec *exec;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    assert_ok(ldnq_exec_run(exec, &input, &err));
+    assert_true(ldnq_exec_peak_bytes(exec) <= 3 * whole + 4 * part + scratch);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+static void exec_should_come_back_from_failures_in_a_stretch(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
+    enum ldnq_status status = LDNQ_NOMEM;
+    struct ldnq_exec *exec;
+    assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
+    for (long allowed = 0; status == LDNQ_NOMEM && allowed < 1000; allowed++) {
+        ldnq_alloc_fail_after(allowed);
+        status = ldnq_exec_run(exec, &input, &err);
+        ldnq_alloc_fail_after(-1);
+        ldnq_exec_reset(exec);
+    }
+    assert_int_equal(status, LDNQ_OK);
+    ldnq_exec_destroy(exec);
+    build_free(graph);
+}
+
+/* ---- outputs that are left out ---------------------------------------------------- */
+
 /* Halves of x; only the second one is wanted. */
 static void exec_should_run_nodes_whose_first_output_is_left_out(void **state)
 {
@@ -394,6 +500,9 @@ int main(void)
         cmocka_unit_test(exec_should_want_one_size_for_one_symbol),
         cmocka_unit_test(exec_should_give_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(exec_should_come_back_from_any_failed_allocation),
+        cmocka_unit_test(exec_should_give_samples_the_same_bits_in_any_batch),
+        cmocka_unit_test(exec_should_hold_no_more_than_parts_within_stretches),
+        cmocka_unit_test(exec_should_come_back_from_failures_in_a_stretch),
         cmocka_unit_test(exec_should_run_nodes_whose_first_output_is_left_out),
         cmocka_unit_test(exec_should_count_left_out_outputs_of_split),
         cmocka_unit_test(exec_should_give_back_the_memory_of_left_out_outputs),
