@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "base/simd.h"
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "quant/blocks.h"
@@ -13,8 +14,8 @@
 /* Of a block's scale, in parts of it: what needs no further turn. */
 #define SMALL_CHANGE 1e-4
 
-/* Inputs whose changes reach the rest of the slope as one product. */
-#define BLOCK 32
+/* Inputs that are asked together whether any of them wants to change. */
+#define TILE 16
 
 struct row {
     double qw, qq; /* q'Hw, q'Hq */
@@ -36,76 +37,104 @@ struct descent {
     double *changes; /* (G M, S) with blocks */
     double *errors;  /* (G M) */
     struct row *rows;
+    double *scratch; /* (threads, 3, K) */
+    double above[256], below[256]; /* by code, from INT8_MIN on: a step's limits */
 };
 
-/* ---- a sweep over the inputs of a piece ------------------------------------------- */
+/* ---- a sweep over the inputs of a row ---------------------------------------------- */
 
-/* The slope of a block, and its changes, with the rows side by side. */
-struct tile {
-    double slope[BLOCK][LDNQ_PIECE_ROWS], change[BLOCK][LDNQ_PIECE_ROWS];
+/* What a sweep needs of a row, by input; `unit` turns a slope into a step of the code. */
+struct limits {
+    double *unit, *above, *below; /* (K) steps beyond above or below change the code */
 };
 
-static void load_tile(const struct descent *d, const struct ldnq_piece *piece, size_t first,
-                      size_t count, struct tile *tile)
+static struct limits limits_of(const struct descent *d, size_t thread)
 {
-    for (size_t r = 0; r < piece->rows; r++)
-        for (size_t i = 0; i < count; i++)
-            tile->slope[i][r] = d->slope[(piece->offset + r) * d->k + first + i];
+    double *at = d->scratch + thread * 3 * d->k;
+    return (struct limits){ at, at + d->k, at + 2 * d->k };
 }
 
-/* The best code of one input in each row, the others as they are. */
-static bool change_input(const struct descent *d, const struct ldnq_piece *piece, size_t input,
-                         double curvature, const double *slope, double *change)
+/* Half way to the codes around, as far as there are any. */
+static void limit_input(const struct descent *d, const struct limits *limits, size_t input,
+                        int8_t code)
 {
-    bool any = false;
-    for (size_t r = 0; r < piece->rows; r++) {
-        const size_t row = piece->offset + r;
-        int8_t *code = &d->codes[row * d->k + input];
-        const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, input)];
-        const double best = *code - slope[r] / (scale * curvature);
-        const int16_t next = ldnq_codebook_nearest(d->problem->codebook, best);
-        change[r] = scale * (next - *code);
-        if (next == *code)
+    const size_t at = (size_t)(code - INT8_MIN);
+    limits->above[input] = d->above[at];
+    limits->below[input] = d->below[at];
+}
+
+/* An input without curvature takes no steps. */
+static void limit_row(const struct descent *d, size_t row, const struct limits *limits)
+{
+    const double *gram = d->problem->gram + row / d->problem->outputs * d->k * d->k;
+    const int8_t *codes = d->codes + row * d->k;
+    for (size_t i = 0; i < d->k; i++) {
+        const double curvature = gram[i * d->k + i];
+        const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, i)];
+        limits->unit[i] = curvature > 0 ? -1 / (scale * curvature) : 0;
+        limit_input(d, limits, i, codes[i]);
+    }
+}
+
+LDNQ_MULTIVERSION
+static bool wants_change(size_t n, const double *slope, const double *unit, const double *above,
+                         const double *below)
+{
+    int any = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double step = slope[i] * unit[i];
+        any |= (step > above[i]) | (step < below[i]);
+    }
+    return any != 0;
+}
+
+LDNQ_MULTIVERSION
+static void add_line(size_t n, double change, const double *line, double *slope)
+{
+    for (size_t i = 0; i < n; i++)
+        slope[i] += change * line[i];
+}
+
+/* The best code of one input, the others as they are. Few inputs change, so that each
+ * change goes to the slope at once: a line of H costs less than a product for all. */
+static void change_input(const struct descent *d, size_t row, size_t input, double step,
+                         const struct limits *limits)
+{
+    int8_t *code = d->codes + row * d->k + input;
+    const double *gram = d->problem->gram + row / d->problem->outputs * d->k * d->k;
+    const int16_t next = ldnq_codebook_nearest(d->problem->codebook, *code + step);
+    const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, input)];
+    if (next == *code)
+        return;
+    add_line(d->k, scale * (next - *code), gram + input * d->k, d->slope + row * d->k);
+    *code = (int8_t)next;
+    limit_input(d, limits, input, *code);
+    d->rows[row].changed = true;
+}
+
+static void sweep_row(const struct descent *d, size_t row, const struct limits *limits)
+{
+    const double *slope = d->slope + row * d->k;
+    d->rows[row].changed = false;
+    limit_row(d, row, limits);
+    for (size_t first = 0; first < d->k; first += TILE) {
+        const size_t count = ldnq_size_min(TILE, d->k - first);
+        if (!wants_change(count, slope + first, limits->unit + first, limits->above + first,
+                          limits->below + first))
             continue;
-        *code = (int8_t)next;
-        d->rows[row].changed = any = true;
+        for (size_t i = first; i < first + count; i++) {
+            const double step = slope[i] * limits->unit[i];
+            if (step > limits->above[i] || step < limits->below[i])
+                change_input(d, row, i, step, limits);
+        }
     }
-    return any;
 }
 
-static bool sweep_tile(const struct descent *d, const struct ldnq_piece *piece, size_t first,
-                       size_t count, struct tile *tile)
+static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
-    const double *gram = d->problem->gram + piece->group * d->k * d->k;
-    bool any = false;
-    memset(tile->change, 0, sizeof tile->change);
-    for (size_t i = 0; i < count; i++) {
-        const double *line = gram + (first + i) * d->k + first;
-        if (!(line[i] > 0) ||
-            !change_input(d, piece, first + i, line[i], tile->slope[i], tile->change[i]))
-            continue;
-        any = true;
-        for (size_t j = i + 1; j < count; j++)
-            for (size_t r = 0; r < piece->rows; r++)
-                tile->slope[j][r] += line[j] * tile->change[i][r];
-    }
-    return any;
-}
-
-static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece)
-{
-    const double *gram = d->problem->gram + piece->group * d->k * d->k;
-    double *slope = d->slope + piece->offset * d->k;
-    struct tile tile;
-    for (size_t r = 0; r < piece->rows; r++)
-        d->rows[piece->offset + r].changed = false;
-    for (size_t first = 0; first < d->k; first += BLOCK) {
-        const size_t count = ldnq_size_min(BLOCK, d->k - first);
-        load_tile(d, piece, first, count, &tile);
-        if (sweep_tile(d, piece, first, count, &tile))
-            ldnq_dgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, piece->rows, d->k, count, 1, tile.change[0],
-                       LDNQ_PIECE_ROWS, gram + first * d->k, d->k, 1, slope, d->k);
-    }
+    const struct limits limits = limits_of(d, thread);
+    for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
+        sweep_row(d, row, &limits);
 }
 
 /* ---- scales -------------------------------------------------------------------------- */
@@ -194,10 +223,10 @@ static void load_slope(const struct descent *d, const struct ldnq_piece *piece)
                d->slope + piece->offset * d->k, d->k);
 }
 
-/* With work and slope as load_slope left them. */
 static double row_error(const struct descent *d, size_t row)
 {
     double error = 0;
+    load_difference(d, row);
     for (size_t i = row * d->k; i < (row + 1) * d->k; i++)
         error += d->work[i] * d->slope[i];
     return error > 0 ? error : 0;
@@ -250,32 +279,41 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     load_slope(d, &piece);
 }
 
-/* Of rows with scales of their own. Returns whether that needs further turns: a row's
- * only scale is the best at once. */
-static bool fit_scales(const struct descent *d, const struct ldnq_piece *piece)
+/* A row's only scale is the best at once: it takes all its turns before the next row. */
+static void descend_row(const struct descent *d, size_t row, const struct limits *limits)
 {
-    if (d->problem->segment)
-        return step_blocks(d, piece);
-    for (size_t row = piece->offset; row < piece->offset + piece->rows; row++) {
+    d->rows[row].changed = true;
+    for (int turn = 0; d->rows[row].changed && turn < LDNQ_DESCENT_SWEEPS; turn++) {
         weigh_row(d, row);
         set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+        sweep_row(d, row, limits);
     }
-    return false;
 }
 
-/* Rows with scales of their own: a piece takes all its turns at once. */
-static void descend_chunk(void *ctx, size_t chunk, size_t thread)
+static void descend_blocks(const struct descent *d, const struct ldnq_piece *piece,
+                           size_t thread)
 {
-    (void)thread;
-    const struct descent *d = ctx;
-    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     bool goes_on = true;
     for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
-        goes_on = fit_scales(d, &piece);
-        sweep_piece(d, &piece);
-        for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+        goes_on = step_blocks(d, piece);
+        sweep_piece(d, piece, thread);
+        for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
             goes_on = goes_on || d->rows[row].changed;
     }
+}
+
+/* Rows with scales of their own. */
+static void descend_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    const struct descent *d = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
+    const struct limits limits = limits_of(d, thread);
+    if (d->problem->segment) {
+        descend_blocks(d, &piece, thread);
+        return;
+    }
+    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+        descend_row(d, row, &limits);
 }
 
 static void weigh_chunk(void *ctx, size_t chunk, size_t thread)
@@ -289,12 +327,11 @@ static void weigh_chunk(void *ctx, size_t chunk, size_t thread)
 
 static void sweep_chunk(void *ctx, size_t chunk, size_t thread)
 {
-    (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
         set_scale(d, row, ldnq_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
-    sweep_piece(d, &piece);
+    sweep_piece(d, &piece, thread);
 }
 
 /* One scale: its sums run over all rows, into rows[0]. */
@@ -323,15 +360,27 @@ static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *ar
     return d->product && d->changes ? LDNQ_OK : LDNQ_NOMEM;
 }
 
+/* The slope of blocks has not followed the rounding of their scales to float32. */
 static void judge_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    if (d->k > 0)
+    if (d->problem->segment && d->k > 0)
         load_slope(d, &piece);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
         d->errors[row] = row_error(d, row);
+}
+
+static void set_limits(struct descent *d)
+{
+    const struct ldnq_codebook *book = d->problem->codebook;
+    for (size_t i = 0; i < book->count; i++) {
+        const size_t at = (size_t)(book->codes[i] - INT8_MIN);
+        const bool is_last = i + 1 == book->count;
+        d->above[at] = is_last ? INFINITY : 0.5 * (book->codes[i + 1] - book->codes[i]);
+        d->below[at] = i == 0 ? -INFINITY : -0.5 * (book->codes[i] - book->codes[i - 1]);
+    }
 }
 
 static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
@@ -342,8 +391,11 @@ static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
     d->work = ldnq_arena_alloc(arena, elements, sizeof *d->work, err);
     d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
-    if (!d->target || !d->slope || !d->work || !d->rows)
+    d->scratch = ldnq_arena_alloc(arena, ldnq_pool_threads(d->pool) * 3 * d->k,
+                                  sizeof *d->scratch, err);
+    if (!d->target || !d->slope || !d->work || !d->rows || !d->scratch)
         return LDNQ_NOMEM;
+    set_limits(d);
     if (d->problem->segment)
         LDNQ_TRY(allocate_blocks(d, arena, err));
     if (elements > 0)
