@@ -7,7 +7,7 @@
  * With a bias, C is what its exact optimum leaves of the objective. In units
  * where D is 1 this is plain ADMM with the penalty rho, so one rho serves every
  * layer. A small rho lets X move far from the weight; its growth then makes the
- * codes settle. Every iterate is judged with the scale that is best under C,
+ * codes settle. Each fifth iterate is judged with the scale that is best under C,
  * a = q'Cw / q'Cq, jointly per tensor, and the best is kept. A channel whose
  * codes have settled, with X next to G, drops out.
  *
@@ -28,9 +28,10 @@
 #include "quant/project.h"
 
 #define RHO_FIRST 0.03
-#define RHO_GROWTH 1.08
-#define BUCKET 3
+#define RHO_GROWTH 1.29 /* to some 5 in the end */
+#define BUCKET 10
 #define ITERATIONS 200
+#define JUDGE_EVERY 5
 #define TURNS 2
 #define QUIET 10       /* iterations without a change before a channel drops out */
 #define RESIDUAL 1e-6  /* |X - G|^2 against |G|^2, both weighted by D */
@@ -83,7 +84,7 @@ struct admm {
 
 static struct pace pace(size_t inputs)
 {
-    struct pace pace = { ITERATIONS, BUCKET, 1, RHO_GROWTH };
+    struct pace pace = { ITERATIONS, BUCKET, JUDGE_EVERY, RHO_GROWTH };
     if (inputs >= LARGE)
         pace = (struct pace){ 36, 3, 3, pow(RHO_GROWTH, (double)ITERATIONS / BUCKET / 12) };
     return pace;
