@@ -96,7 +96,7 @@ static enum ldnq_status choose_block(const struct cli_settings *settings,
                          "on; use 16, 32, 64, 128 or more", size, LEAST_BLOCK);
     if (!options->solver->blocks)
         return ldnq_fail(err, LDNQ_USAGE, "quantize: the solver '%s' has one scale a channel, not "
-                         "one a block; use best, cd, gptq, mse or rtn", options->solver->name);
+                         "one a block; use best, beam, cd, gptq, mse or rtn", options->solver->name);
     return LDNQ_OK;
 }
 

@@ -51,9 +51,9 @@ static const struct option table[] = {
       "input channels that share a scale: 16, 32, 64 ...; a layer with fewer has one "
       "scale an output channel [32]" },
     { "--solver", NULL, TEXT, AT(solver), "NAME",
-      "best (admm and gptq with coordinate descent), admm (a penalty that grows), cd "
-      "(gptq with descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "
-      "baselines) [best]" },
+      "best (admm, then beam), admm (a penalty that grows), beam (gptq with several "
+      "branches, then coordinate descent: quick), cd (gptq, then descent), gptq, "
+      "admm-paper (L-DNQ), mse or rtn (rounding, as baselines) [best]" },
     { "--rho", NULL, NUMBER, AT(rho), "FACTOR",
       "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]" },
     { "--rho-from", NULL, TEXT, AT(rho_from), "mean|first",

@@ -29,7 +29,7 @@ struct descent {
     float *scales;
     size_t k, count, pieces;
     bool alone; /* each row has scales of its own */
-    double *target; /* (G M, K) H w */
+    const double *target; /* (G M, K) H w */
     double *slope;  /* (G M, K) H (a q - w) */
     double *work;   /* (G M, K) */
     struct ldnq_blocks blocks;
@@ -269,13 +269,6 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    const double *gram = d->problem->gram + piece.group * d->k * d->k;
-    const size_t at = piece.offset * d->k;
-    const float *w = d->problem->weight + at;
-    for (size_t i = 0; i < piece.rows * d->k; i++)
-        d->work[at + i] = (double)w[i];
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, d->k, d->k, 1, d->work + at, d->k, gram, d->k,
-               0, d->target + at, d->k);
     load_slope(d, &piece);
 }
 
@@ -387,13 +380,12 @@ static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
     const size_t elements = d->count * d->k;
-    d->target = ldnq_arena_alloc(arena, elements, sizeof *d->target, err);
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
     d->work = ldnq_arena_alloc(arena, elements, sizeof *d->work, err);
     d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
     d->scratch = ldnq_arena_alloc(arena, ldnq_pool_threads(d->pool) * 3 * d->k,
                                   sizeof *d->scratch, err);
-    if (!d->target || !d->slope || !d->work || !d->rows || !d->scratch)
+    if (!d->slope || !d->work || !d->rows || !d->scratch)
         return LDNQ_NOMEM;
     set_limits(d);
     if (d->problem->segment)
@@ -408,12 +400,12 @@ static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                              int8_t *codes, float *scales, double *errors,
-                              struct ldnq_error *err)
+enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
+                              struct ldnq_pool *pool, int8_t *codes, float *scales,
+                              double *errors, struct ldnq_error *err)
 {
     struct descent descent = {
-        .problem = problem, .pool = pool, .codes = codes, .scales = scales,
+        .problem = problem, .target = target, .pool = pool, .codes = codes, .scales = scales,
         .k = problem->inputs, .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
         .alone = problem->granularity != LDNQ_PER_TENSOR, .errors = errors,
@@ -423,4 +415,39 @@ enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, struct l
     const enum ldnq_status status = descend_in(&descent, arena, err);
     ldnq_arena_destroy(arena);
     return status;
+}
+
+/* ---- H w ----------------------------------------------------------------------------- */
+
+struct targets {
+    const struct ldnq_layer_problem *problem;
+    double *weight, *target;
+};
+
+static void target_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct targets *t = ctx;
+    const struct ldnq_piece piece = ldnq_piece_at(t->problem, chunk);
+    const size_t k = t->problem->inputs, at = piece.offset * k;
+    for (size_t i = at; i < at + piece.rows * k; i++)
+        t->weight[i] = (double)t->problem->weight[i];
+    if (k > 0)
+        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, k, k, 1, t->weight + at, k,
+                   t->problem->gram + piece.group * k * k, k, 0, t->target + at, k);
+}
+
+enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
+                                     struct ldnq_pool *pool, double *target,
+                                     struct ldnq_error *err)
+{
+    struct targets targets = { problem, NULL, target };
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const size_t count = problem->groups * problem->outputs * problem->inputs;
+    targets.weight = ldnq_arena_alloc(arena, count, sizeof *targets.weight, err);
+    if (targets.weight)
+        ldnq_pool_run(pool, ldnq_piece_count(problem), target_chunk, &targets);
+    ldnq_arena_destroy(arena);
+    return targets.weight ? LDNQ_OK : LDNQ_NOMEM;
 }

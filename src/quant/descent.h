@@ -20,9 +20,14 @@
 
 #define LDNQ_DESCENT_SWEEPS 60
 
+/* H w into target (G, M, K), which serves any number of descents. */
+enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
+                                     struct ldnq_pool *pool, double *target,
+                                     struct ldnq_error *err);
+
 /* Writes each row's objective into errors (G, M). */
-enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                              int8_t *codes, float *scales, double *errors,
-                              struct ldnq_error *err);
+enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
+                              struct ldnq_pool *pool, int8_t *codes, float *scales,
+                              double *errors, struct ldnq_error *err);
 
 #endif

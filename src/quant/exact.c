@@ -10,12 +10,8 @@
 
 #define MOST LDNQ_EXACT_INPUTS
 
-/* Scales that are tried, as powers of this to both sides of the row's own. With many
- * codes a scale far from it is never the best. */
+/* Scales that are tried, as powers of this to both sides of the row's own. */
 #define SCALE_STEP 1.03
-#define SCALE_STEPS 24
-#define FEW_CODES 8
-#define SCALE_STEPS_OF_MANY 6
 /* Turns of codes and scale where all rows share it. */
 #define TURNS 8
 /* Added to the diagonal of the search's matrix, in units of its mean: an input that
@@ -24,6 +20,7 @@
 
 struct exact {
     const struct ldnq_layer_problem *problem;
+    int steps;
     int8_t *codes;
     float *scales;
     double *errors;
@@ -141,8 +138,7 @@ static double error_of(const struct weighed *sums, double scale)
 static void search_scales(const struct exact *exact, size_t row)
 {
     const double around = (double)exact->scales[row];
-    const int steps = exact->problem->codebook->count <= FEW_CODES ? SCALE_STEPS
-                                                                   : SCALE_STEPS_OF_MANY;
+    const int steps = exact->steps;
     struct search search;
     for (int i = -steps; i <= steps; i++) {
         const double scale = around * pow(SCALE_STEP, i);
@@ -244,11 +240,11 @@ static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem,
+enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, int steps,
                                      struct ldnq_pool *pool, int8_t *codes, float *scales,
                                      double *errors, struct ldnq_error *err)
 {
-    struct exact exact = { .problem = problem, .codes = codes, .scales = scales,
+    struct exact exact = { .problem = problem, .steps = steps, .codes = codes, .scales = scales,
                            .errors = errors };
     if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0 ||
         problem->segment)

@@ -20,7 +20,8 @@
 #define LDNQ_EXACT_INPUTS 32
 #define LDNQ_EXACT_NODES 1000
 
-enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem,
+/* `steps` scales to both sides of a row's own are tried, each 3 % from the next. */
+enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, int steps,
                                      struct ldnq_pool *pool, int8_t *codes, float *scales,
                                      double *errors, struct ldnq_error *err);
 

@@ -7,6 +7,7 @@ static const struct ldnq_solver *const table[] = {
     &ldnq_solver_mse,
     &ldnq_solver_gptq,
     &ldnq_solver_cd,
+    &ldnq_solver_beam,
     &ldnq_solver_admm_paper,
     &ldnq_solver_admm,
     &ldnq_solver_best,

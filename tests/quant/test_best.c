@@ -20,25 +20,27 @@ static void best_should_be_no_worse_than_each_of_its_parts(void **state)
 {
     (void)state;
     const char *codebooks[] = { "ternary", "int2", "int4", "pot9" };
-    double over_gptq = 0;
+    double over_gptq = 0, beam_over_cd = 0;
     for (size_t i = 0; i < 8; i++) {
         struct layer layer = layer_make(2, 20, 60, codebooks[i / 2],
                                         (enum ldnq_granularity)(i % 2), 100 + i);
         const double gptq = error_of(&layer, "gptq"), cd = error_of(&layer, "cd"),
-                     admm = error_of(&layer, "admm"), best = error_of(&layer, "best");
+                     beam = error_of(&layer, "beam"), admm = error_of(&layer, "admm"),
+                     best = error_of(&layer, "best");
         assert_true(cd < gptq && best <= cd * (1 + 1e-6) && best < admm);
         over_gptq += log(best / gptq) / 8;
+        beam_over_cd += log(beam / cd) / 8;
         layer_free(&layer);
     }
-    assert_true(exp(over_gptq) < 0.8);
+    assert_true(exp(over_gptq) < 0.8 && exp(beam_over_cd) < 0.95);
 }
 
 /* As quant.h promises of all solvers: also of what is reported. */
 static void error_and_bias_should_be_those_of_the_codes(void **state)
 {
     (void)state;
-    const char *solvers[] = { "mse", "cd", "best" };
-    for (size_t i = 0; i < 3; i++) {
+    const char *solvers[] = { "mse", "cd", "beam", "best" };
+    for (size_t i = 0; i < 4; i++) {
         struct layer layer = layer_make(3, 5, 9, "int2", LDNQ_PER_CHANNEL, 10 + i);
         const double error = error_of(&layer, solvers[i]);
         const struct ldnq_layer_solution *s = &layer.solution;

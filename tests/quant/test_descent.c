@@ -53,8 +53,12 @@ static double total(const struct layer *layer)
 static double *descend(struct layer *layer, struct ldnq_pool *pool)
 {
     double *errors = layer_alloc(layer->problem.groups * layer->problem.outputs, sizeof *errors);
-    assert_ok(ldnq_descend(&layer->problem, pool, layer->solution.codes, layer->solution.scales,
-                           errors, &err));
+    double *target = layer_alloc(layer->problem.groups * layer->problem.outputs *
+                                     layer->problem.inputs, sizeof *target);
+    assert_ok(ldnq_descent_target(&layer->problem, pool, target, &err));
+    assert_ok(ldnq_descend(&layer->problem, target, pool, layer->solution.codes,
+                           layer->solution.scales, errors, &err));
+    free(target);
     return errors;
 }
 
@@ -157,7 +161,7 @@ static void with_a_gram_of_zeros_nothing_should_change(void **state)
     double *errors = descend(&layer, NULL);
     assert_memory_equal(codes, layer.solution.codes, sizeof codes);
     assert_true(errors[0] == 0);
-    assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+    assert_ok(ldnq_search_exactly(&layer.problem, 24, NULL, layer.solution.codes,
                                   layer.solution.scales, errors, &err));
     assert_true(errors[0] == 0 && layer.solution.scales[0] > 0);
     free(errors);
@@ -201,7 +205,7 @@ static void search_should_find_the_least_over_all_codes(void **state)
         struct layer layer = make(6, 3, b == 2 ? 5 : 7, books[b], LDNQ_PER_CHANNEL, 60 + b);
         double *errors = descend(&layer, NULL);
         size_t found = 0;
-        assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+        assert_ok(ldnq_search_exactly(&layer.problem, 24, NULL, layer.solution.codes,
                                       layer.solution.scales, errors, &err));
         for (size_t row = 0; row < 18; row++) {
             const double plain = row_objective(
@@ -225,7 +229,7 @@ static void search_with_a_shared_scale_should_never_be_worse(void **state)
         struct layer layer = make(5, 2, 9, "ternary", LDNQ_PER_TENSOR, seed);
         double *errors = descend(&layer, NULL);
         const double was = total(&layer);
-        assert_ok(ldnq_search_exactly(&layer.problem, NULL, layer.solution.codes,
+        assert_ok(ldnq_search_exactly(&layer.problem, 24, NULL, layer.solution.codes,
                                       layer.solution.scales, errors, &err));
         assert_true(total(&layer) <= was * (1 + 1e-6));
         before += was;
@@ -239,8 +243,8 @@ static void search_with_a_shared_scale_should_never_be_worse(void **state)
 static void memory_that_runs_out_should_be_an_error(void **state)
 {
     (void)state;
-    const char *solvers[] = { "best", "cd", "mse" };
-    for (size_t i = 0; i < 3; i++) {
+    const char *solvers[] = { "best", "beam", "cd", "mse" };
+    for (size_t i = 0; i < 4; i++) {
         struct layer layer = layer_make(2, 4, 9, "ternary", LDNQ_PER_CHANNEL, 7);
         long through = 0;
         enum ldnq_status status = LDNQ_NOMEM;
