@@ -1,0 +1,375 @@
+"""The page and the JSON of a diff: what a browser makes of the one, and what the schema
+says to the other. Both come from tests/report/example_page, whose diffs are made by hand:
+names that are markup or no text, missing values, up to 300 layers."""
+
+import json
+import re
+import subprocess
+
+import browser
+import jsonschema
+import pytest
+from support import BUILD, ROOT
+
+EXAMPLE = BUILD / "tests" / "report" / "example_page"
+KINDS = ["full", "many", "one", "still", "float", "bare", "empty"]
+SCHEMA = json.loads((ROOT / "src" / "report" / "diff.schema.json").read_text())
+PHONE = 360
+
+pytestmark = pytest.mark.skipif(not EXAMPLE.exists(), reason=f"{EXAMPLE} is not built")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """Folder of a kind's page.html and diff.json."""
+    made = {}
+
+    def make(kind):
+        if kind not in made:
+            made[kind] = tmp_path_factory.mktemp(kind)
+            subprocess.run([EXAMPLE, kind, made[kind]], check=True, timeout=120)
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    driver = browser.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(driver, example):
+    """Opens a kind's page in a window of its own size, and expects the console to be empty
+    in the end."""
+
+    def load(kind, width=1280, scheme="light"):
+        browser.resize(driver, width, 900, mobile=width < 600)
+        browser.set_scheme(driver, scheme)
+        driver.get((example(kind) / "page.html").as_uri())
+        return driver
+
+    yield load
+    assert browser.errors(driver) == []
+    assert driver.execute_script("return window.evil") is None
+
+
+# ---- the JSON
+
+
+# Of `many` the schema sees nothing that `full` has not.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "many"])
+def test_json_follows_the_schema(kind, example):
+    diff = json.loads((example(kind) / "diff.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(diff)
+
+
+def objects(node):
+    if isinstance(node, dict):
+        if "properties" in node and isinstance(node["properties"], dict):
+            yield node
+        for child in node.values():
+            yield from objects(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from objects(child)
+
+
+def test_schema_describes_everything():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    found = list(objects(SCHEMA))
+    assert len(found) > 8
+    for schema in found:
+        assert schema["additionalProperties"] is False
+        assert schema["required"] == list(schema["properties"])
+        for name, item in schema["properties"].items():
+            assert len(item.get("description", "")) > 5, name
+
+
+@pytest.mark.parametrize("kind", ["full", "still", "float"])
+def test_schema_notices_what_is_missing_or_too_much(kind, example):
+    diff = json.loads((example(kind) / "diff.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for holder in (diff, diff["a"], diff["layers"][0], diff["layers"][0]["isolated"]):
+        for name in list(holder):
+            value = holder.pop(name)
+            assert not validator.is_valid(diff), name
+            holder[name] = value
+        holder["more"] = 1
+        assert not validator.is_valid(diff)
+        del holder["more"]
+    assert validator.is_valid(diff)
+
+
+# ---- the table
+
+ROWS = """
+const table = document.getElementById(arguments[0]);
+const keys = Array.from(table.tHead.rows[0].cells, (cell) => cell.dataset.k);
+return Array.from(table.tBodies[0].rows, (row) => Object.fromEntries(
+    Array.from(row.cells, (cell, i) => [keys[i], cell.classList.contains("n")
+        ? cell.dataset.v ?? null : cell.textContent])));
+"""
+SORTED_BY = """
+return Array.from(document.querySelectorAll("#" + arguments[0] + " thead th"))
+    .filter((header) => header.getAttribute("aria-sort") !== "none")
+    .map((header) => [header.dataset.k, header.getAttribute("aria-sort")]);
+"""
+CLICK = """
+document.querySelector("#" + arguments[0] + " th[data-k=" + arguments[1] + "] button").click();
+"""
+NUMBERS = {"number", "bits", "isolated", "accumulated", "cosine", "weight_sqnr", "weights", "macs",
+           "bytes_a", "bytes_b"}
+
+
+def column(driver, key, table="layer-table"):
+    return [row[key] for row in driver.execute_script(ROWS, table)]
+
+
+def assert_sorted(values, ascending):
+    """Numbers in order, what is missing last."""
+    present = [float(value) for value in values if value is not None]
+    assert values[len(present):] == [None] * (len(values) - len(present))
+    assert present == sorted(present, reverse=not ascending)
+    return len(present)
+
+
+def test_headers_sort_the_rows_in_both_directions(show):
+    driver = show("full")
+    before = driver.execute_script(ROWS, "layer-table")
+    assert set(before[0]) > NUMBERS
+    missing = 0
+    for key in before[0]:
+        orders = ["ascending", "descending", "ascending"]
+        if driver.execute_script(SORTED_BY, "layer-table") == [[key, "ascending"]]:
+            orders.pop(0)
+        for order in orders:
+            driver.execute_script(CLICK, "layer-table", key)
+            assert driver.execute_script(SORTED_BY, "layer-table") == [[key, order]]
+            if key in NUMBERS:
+                values = column(driver, key)
+                missing += len(values) - assert_sorted(values, order == "ascending")
+    assert missing > 0
+    after = driver.execute_script(ROWS, "layer-table")
+    key = lambda row: int(row["number"])  # noqa: E731
+    assert sorted(after, key=key) == sorted(before, key=key)
+
+
+def test_rows_are_those_of_the_json(show, example):
+    driver = show("full")
+    layers = json.loads((example("full") / "diff.json").read_text(encoding="utf-8"))["layers"]
+    rows = driver.execute_script(ROWS, "layer-table")
+    assert len(rows) == len(layers)
+    for row, layer in zip(rows, layers):
+        assert float(row["bytes_b"] or 0) == (layer["bytes_b"] if layer["other"] is not None else 0)
+        for key in ("isolated", "accumulated"):
+            want = float("inf") if layer[key]["exact"] else layer[key]["sqnr_db"]
+            got = row[key] and float(row[key])
+            assert got == want or got == pytest.approx(want, rel=1e-8)
+
+
+def test_texts_sort_as_people_count(show):
+    driver = show("still")
+    driver.execute_script(CLICK, "layer-table", "type")
+    types = column(driver, "type")
+    assert types == sorted(types, key=lambda text: (text == "", text)) and types[-1] == ""
+    driver.execute_script(CLICK, "tensor-table", "role")
+    roles = column(driver, "role", "tensor-table")
+    assert roles == sorted(roles) and len(set(roles)) == 2
+    assert column(driver, "type") == types
+
+
+def test_headers_work_by_keyboard(show):
+    from selenium.webdriver.common.keys import Keys
+
+    driver = show("full")
+    button = driver.find_element("css selector", "#layer-table th[data-k=isolated] button")
+    for key, order in ((Keys.ENTER, "ascending"), (Keys.SPACE, "descending")):
+        button.send_keys(key)
+        assert driver.execute_script(SORTED_BY, "layer-table") == [["isolated", order]]
+        assert_sorted(column(driver, "isolated"), order == "ascending")
+
+
+def test_filter_hides_layers(show):
+    driver = show("many")
+    field = driver.find_element("id", "filter")
+    field.send_keys("LAYER2.1/conv2")
+    shown = driver.execute_script(
+        "return Array.from(document.querySelectorAll('#layer-table tbody tr'))"
+        ".filter((row) => !row.hidden).map((row) => row.querySelector('th').textContent)")
+    assert shown and all("layer2.1/conv2" in name for name in shown)
+    panels = driver.execute_script(
+        "return document.querySelectorAll('details.layer:not([hidden])').length")
+    assert panels == len(shown)
+    assert driver.find_element("css selector", ".filter output").text == f"{len(shown)} of 300"
+
+
+def test_links_open_their_panel(show):
+    driver = show("full")
+    assert not driver.execute_script("return document.getElementById('layer-12').open")
+    driver.execute_script("document.getElementById('layer-table').scrollIntoView()")
+    driver.find_element("css selector", "#layer-table a[href='#layer-12']").click()
+    assert driver.execute_script("""
+        return new Promise((done) => setTimeout(() => {
+            const panel = document.getElementById("layer-12");
+            done(panel.open && panel.getBoundingClientRect().top < innerHeight);
+        }, 300));""")
+
+
+def test_charts_name_the_layer_under_the_pointer(show):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    driver = show("full")
+    area = driver.find_element("css selector", "figure[data-by-layer] .area")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
+    # Layer 28 of 54 is right of the middle.
+    ActionChains(driver).move_to_element_with_offset(area, 3, 0).perform()
+    text = driver.find_element("css selector", ".readout").text
+    assert text.startswith("28 /layer3/layer3.1/conv1/Conv: ") and "isolated" in text
+
+
+# ---- pictures
+
+PICTURES = """
+const done = arguments[arguments.length - 1];
+document.querySelectorAll("details").forEach((panel) => { panel.open = true; });
+async function look(image) {
+    image.loading = "eager";
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    canvas.width = image.naturalWidth;
+    canvas.height = image.naturalHeight;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
+    const pixels = new Uint32Array(
+        context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+    return {
+        alt: image.alt, width: image.naturalWidth, shown: image.getBoundingClientRect().width,
+        colours: new Set(pixels).size, clear: pixels.filter((pixel) => pixel === 0).length,
+        pixels: pixels.length,
+    };
+}
+(async () => {
+    const found = [];
+    for (const image of document.images) {
+        found.push(await look(image));
+    }
+    done(found);
+})().catch((error) => done(String(error)));
+"""
+
+
+@pytest.mark.parametrize("kind, width, count", [
+    ("full", 1280, 4 + 4 * 50), ("full", PHONE, 4 + 4 * 50), ("one", 1280, 8), ("float", 1280, 3)])
+def test_pictures_are_drawn(kind, width, count, show):
+    pictures = show(kind, width).execute_async_script(PICTURES)
+    assert len(pictures) == count, pictures
+    for picture in pictures:
+        assert picture["width"] >= 256 and picture["shown"] > 100, picture
+        assert picture["colours"] > 3 and picture["alt"].strip(), picture
+        # Its background is the page's.
+        assert picture["clear"] > picture["pixels"] / 10, picture
+
+
+def test_phones_get_pictures_of_their_own(show):
+    script = "return Array.from(document.querySelectorAll('picture img'), (i) => i.naturalWidth)"
+    decode = """
+        const done = arguments[arguments.length - 1];
+        const images = Array.from(document.querySelectorAll("picture img"));
+        images.forEach((image) => { image.loading = "eager"; });
+        Promise.all(images.map((image) => image.decode())).then(() => done(true));"""
+    widths = {}
+    for width in (1280, PHONE):
+        driver = show("full", width)
+        driver.execute_async_script(decode)
+        widths[width] = driver.execute_script(script)
+    assert all(wide > narrow > 0 for wide, narrow in zip(widths[1280], widths[PHONE]))
+
+
+# ---- for whom it is read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_fits_a_phone(kind, show):
+    driver = show(kind, PHONE)
+    if kind != "many":
+        driver.execute_script(
+            "document.querySelectorAll('details').forEach((panel) => { panel.open = true; })")
+    width, inner = driver.execute_script(
+        "return [document.scrollingElement.scrollWidth, innerWidth]")
+    assert inner == PHONE and width <= inner
+
+
+CONTRAST = """
+const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+function background(element) {
+    for (; element; element = element.parentElement) {
+        const colour = parse(getComputedStyle(element).backgroundColor);
+        if (colour.length === 3) {
+            return colour;
+        }
+        if (colour[3] !== 0) {
+            throw new Error("a translucent background");
+        }
+    }
+    throw new Error("no background");
+}
+document.querySelectorAll("details").forEach((panel) => { panel.open = true; });
+const worst = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+let seen = 0;
+while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility() ||
+        ["SCRIPT", "STYLE"].includes(element.tagName)) {
+        continue;
+    }
+    seen++;
+    const pair = [light(parse(getComputedStyle(element).color)), light(background(element))];
+    const ratio = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    if (ratio < 4.5) {
+        worst.push([ratio, element.tagName, element.className, texts.currentNode.data]);
+    }
+}
+return [seen, worst.slice(0, 5), light(background(document.body))];
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_background(scheme, show):
+    driver = show("one", scheme=scheme)
+    seen, weak, paper = driver.execute_script(CONTRAST)
+    assert seen > 100 and weak == []
+    assert paper > 0.9 if scheme == "light" else paper < 0.02
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_needs_nothing_else(kind, show, example):
+    driver = show(kind)
+    text = (example(kind) / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(?:src|href|srcset)=["'](?!data:|#)""", text)
+    assert len(text) < 5_000_000
+    assert driver.execute_script("return performance.getEntriesByType('resource')"
+                                 ".filter((entry) => !entry.name.startsWith('data:')).length") == 0
+    ids = driver.execute_script(
+        "return Array.from(document.querySelectorAll('[id]'), (element) => element.id)")
+    assert len(ids) == len(set(ids))
+    targets = driver.execute_script(
+        "return Array.from(document.querySelectorAll('a[href]'), (a) => a.getAttribute('href'))")
+    assert {target.removeprefix("#") for target in targets} <= set(ids)
+
+
+def test_names_are_shown_as_they_are(show):
+    driver = show("full")
+    names = driver.execute_script(
+        "return Array.from(document.querySelectorAll('#layer-table tbody th'), "
+        "(cell) => cell.textContent)")
+    for name in ("<script>window.evil = 1</script>", "a\" onmouseover=\"window.evil = 1",
+                 "it's & <b>bold</b>", "line\u240afeed\u2409tab\u2401\u2421",
+                 "broken \ufffd\ufffd\ufffd utf-8", "turned \ufffd txt.exe",
+                 "\u5c42/\u00e9tage/\u05e9\u05db\u05d1\u05d4"):
+        assert name in names
