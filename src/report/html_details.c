@@ -189,7 +189,7 @@ static void put_convergence(struct ldnq_buffer *out, const struct ldnq_diff_laye
 static void put_summary(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer, size_t number)
 {
     ldnq_buffer_format(out, "<summary><span class=\"number\">%zu</span> ", number);
-    ldnq_html_name(out, layer->node);
+    ldnq_html_label(out, layer->node);
     ldnq_buffer_text(out, " <span class=\"op\">");
     ldnq_html_text(out, layer->op);
     ldnq_buffer_format(out, "</span><span class=\"figure\">%s",

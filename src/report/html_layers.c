@@ -49,7 +49,7 @@ static const struct ldnq_html_column columns[] = {
       .help = "in running order",
       .number = number_of,
       .kind = LDNQ_HTML_COUNT },
-    { .key = "node", .title = "Layer", .text = node_of, .is_name = true },
+    { .key = "node", .title = "Layer", .text = node_of },
     { .key = "op", .title = "Operator", .text = op_of },
     { .key = "shape", .title = "Weight", .help = "shape in the float file", .text = shape_of },
     { .key = "type", .title = "Stored as", .text = type_of },

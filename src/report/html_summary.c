@@ -244,7 +244,7 @@ static void put_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     for (size_t i = 0; i < WORST && at < diff->layer_count; i++, at = next_worst(diff, at)) {
         const struct ldnq_diff_layer *layer = &diff->layers[at];
         ldnq_buffer_format(out, "<li><a href=\"#layer-%zu\">", at + 1);
-        ldnq_html_name(out, layer->node);
+        ldnq_html_label(out, layer->node);
         ldnq_buffer_text(out, "</a> <span class=\"op\">");
         ldnq_html_text(out, layer->op);
         ldnq_buffer_text(out, "</span> <span class=\"figure\">");

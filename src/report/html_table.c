@@ -49,7 +49,9 @@ static void put_text(struct ldnq_buffer *out, const struct ldnq_html_column *col
     ldnq_buffer_text(out, heads ? "<th scope=\"row\">" : "<td>");
     if (heads && table->link)
         ldnq_buffer_format(out, "<a href=\"%s%zu\">", table->link, row + 1);
-    if (column->is_name)
+    if (heads)
+        ldnq_html_label(out, text);
+    else if (column->is_name)
         ldnq_html_name(out, text);
     else
         ldnq_html_text(out, text);

@@ -18,7 +18,7 @@ struct ldnq_html_column {
     /* ... or a text, which may come from a model; `space` of at least
      * LDNQ_HTML_CELL is there to build it in. */
     const char *(*text)(const void *rows, size_t index, char *space);
-    bool is_name; /* a text that is shown as code */
+    bool is_name; /* a text that is shown as code, as what heads a row always is */
 };
 
 #define LDNQ_HTML_CELL 256

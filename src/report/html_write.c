@@ -68,6 +68,14 @@ void ldnq_html_name(struct ldnq_buffer *out, const char *text)
     ldnq_buffer_text(out, "</code>");
 }
 
+void ldnq_html_label(struct ldnq_buffer *out, const char *text)
+{
+    if (text && *text)
+        ldnq_html_name(out, text);
+    else
+        ldnq_buffer_text(out, "(unnamed)");
+}
+
 /* ---- numbers ------------------------------------------------------------------------- */
 
 /* Our own digits, with a minus that is as wide as a plus, and exponents without zeros. */

@@ -14,6 +14,8 @@
 void ldnq_html_text(struct ldnq_buffer *out, const char *text);
 /* The same, as a name: <code>...</code>. */
 void ldnq_html_name(struct ldnq_buffer *out, const char *text);
+/* A name that heads what is said of its bearer, or is clicked on: never nothing. */
+void ldnq_html_label(struct ldnq_buffer *out, const char *text);
 
 /* What a number is, and so how it is written. NaN is always a dash. */
 enum ldnq_html_kind {

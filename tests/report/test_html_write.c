@@ -23,6 +23,9 @@ static void text_should_be_escaped(void **state)
     assert_written("<code>a&lt;b</code>");
     ldnq_html_text(&out, NULL);
     assert_written("");
+    ldnq_html_label(&out, "a>b");
+    ldnq_html_label(&out, "");
+    assert_written("<code>a&gt;b</code>(unnamed)");
 }
 
 static void what_is_no_text_should_be_replaced(void **state)
