@@ -262,6 +262,19 @@ def test_attributes_at_their_defaults_should_be_no_change(tmp_path):
     assert diff(a, b)["changed"] == diff(b, a)["changed"] == []
 
 
+def test_what_a_newer_opset_writes_in_another_way_should_be_no_change(tmp_path):
+    """Axes are an attribute up to opset 17, and an input from 18."""
+    ends = {"x": ["N", 3, 6, 6]}, {"y": ["N", 3, 1, 1]}
+    a = support.model([helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], name="mean")], *ends,
+                      {}, opset=13)
+    b = support.model([helper.make_node("ReduceMean", ["x", "axes"], ["y"], name="mean")], *ends,
+                      {"axes": np.array([2, 3])}, opset=18)
+    a, b = support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx")
+    found = diff(a, b)
+    assert found["changed"] == diff(b, a)["changed"] == [] and found["paired_nodes"] == 1
+    assert (found["a"]["opset"], found["b"]["opset"]) == (13, 18)
+
+
 def test_nodes_of_one_file_alone_should_be_listed(tmp_path):
     w = support.weights(3, 3, 1, 1)
     conv = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
