@@ -1,6 +1,7 @@
 #include "linalg/blas_kernels.h"
 
 #include <cblas.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,10 +13,16 @@
 extern void gotoblas_dynamic_init(void) __attribute__((weak));
 extern void gotoblas_dynamic_quit(void) __attribute__((weak));
 
-static void choose_again(void)
+/* false when the library does not know the name and has taken the oldest kernels. */
+static bool choose_again(const char *name)
 {
+    if (setenv(VARIABLE, name, 1) != 0)
+        return false;
     gotoblas_dynamic_quit();
     gotoblas_dynamic_init();
+    /* Programs that this one starts choose for themselves. */
+    unsetenv(VARIABLE);
+    return strcasecmp(openblas_get_corename(), name) == 0;
 }
 
 bool ldnq_blas_take_kernels(const char *name)
@@ -23,16 +30,12 @@ bool ldnq_blas_take_kernels(const char *name)
     const char *users_choice = getenv(VARIABLE);
     if (!gotoblas_dynamic_init || !gotoblas_dynamic_quit || (users_choice && *users_choice))
         return false;
-    if (setenv(VARIABLE, name, 1) != 0)
-        return false;
-    choose_again();
-    /* Programs that this one starts choose for themselves. */
-    unsetenv(VARIABLE);
-    bool is_taken = strcasecmp(openblas_get_corename(), name) == 0;
-    /* A name that the library does not know gives it the oldest kernels. */
-    if (!is_taken)
-        choose_again();
-    return is_taken;
+    char before[32];
+    snprintf(before, sizeof before, "%s", openblas_get_corename());
+    if (choose_again(name))
+        return true;
+    choose_again(before);
+    return false;
 }
 
 bool ldnq_blas_wants_avx512(bool is_usable, const char *chosen, const char *users_choice)
