@@ -170,6 +170,29 @@ static void put_output(struct ldnq_buffer *out, const struct ldnq_diff_output *o
     ldnq_buffer_text(out, "</tr>\n");
 }
 
+/* What the words of the table mean. */
+static void put_terms(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    ldnq_buffer_format(out, "<p class=\"note\">Measured on %zu %s in %.1f seconds. ", diff->samples,
+                       diff->samples == 1 ? "sample" : "samples", diff->seconds);
+    ldnq_buffer_text(out,
+                     "<dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten times the "
+                     "logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 dB "
+                     "the error is a tenth of the output, and 6 dB more halve it. ");
+    if (diff->bound_reason) {
+        ldnq_buffer_text(out, "There is no bound: ");
+        ldnq_html_text(out, diff->bound_reason);
+        ldnq_buffer_text(out, ".</p>\n");
+        return;
+    }
+    ldnq_buffer_text(out,
+                     "<dfn>The bound</dfn> is what the isolated errors of all layers can add up to "
+                     "in the output at worst, by the theorem of the L-DNQ paper; the relative "
+                     "error, |y\xe2\x88\x92t|\xc2\xb2 / |t|\xc2\xb2, is what they did add up to. "
+                     "It multiplies from layer to layer: of deep networks a bound far above 1 "
+                     "says nothing.</p>\n");
+}
+
 static void put_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
@@ -183,25 +206,8 @@ static void put_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
                      "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < diff->output_count; i++)
         put_output(out, &diff->outputs[i]);
-    ldnq_buffer_format(out,
-                       "</tbody></table></div>\n<p class=\"note\">Measured on %zu %s in %.1f "
-                       "seconds. ",
-                       diff->samples, diff->samples == 1 ? "sample" : "samples", diff->seconds);
-    ldnq_buffer_text(out,
-                     "<dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten times the "
-                     "logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 dB "
-                     "the error is a tenth of the output, and 6 dB more halve it. ");
-    if (diff->bound_reason) {
-        ldnq_buffer_text(out, "There is no bound: ");
-        ldnq_html_text(out, diff->bound_reason);
-        ldnq_buffer_text(out, ".</p>\n");
-    } else {
-        ldnq_buffer_text(out,
-                         "<dfn>The bound</dfn> is what the isolated errors of all layers can add "
-                         "up to in the output at worst, by the theorem of the L-DNQ paper; the "
-                         "relative error, |y\xe2\x88\x92t|\xc2\xb2 / |t|\xc2\xb2, is what they did "
-                         "add up to.</p>\n");
-    }
+    ldnq_buffer_text(out, "</tbody></table></div>\n");
+    put_terms(out, diff);
 }
 
 /* ---- the worst layers ---------------------------------------------------------------- */

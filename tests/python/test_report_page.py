@@ -262,7 +262,7 @@ async function look(image) {
 
 
 @pytest.mark.parametrize("kind, width, count", [
-    ("full", 1280, 4 + 4 * 50), ("full", PHONE, 4 + 4 * 50), ("one", 1280, 8), ("float", 1280, 3)])
+    ("full", 1280, 4 + 4 * 50), ("one", PHONE, 8), ("float", 1280, 3)])
 def test_pictures_are_drawn(kind, width, count, show):
     pictures = show(kind, width).execute_async_script(PICTURES)
     assert len(pictures) == count, pictures

@@ -117,7 +117,8 @@ static void three_hundred_layers_should_be_below_five_megabytes(void **state)
 static void page_should_come_back_from_any_failed_allocation(void **state)
 {
     (void)state;
-    struct ldnq_diff *diff = sample_diff(arena, &(struct sample_options){ 1, true, true, true });
+    /* Without the two largest pictures, which are made in the same way as the others. */
+    struct ldnq_diff *diff = sample_diff(arena, &(struct sample_options){ 1, true, false, false });
     ldnq_alloc_fail_after(-1);
     write_page(diff);
     const long all = ldnq_alloc_count();
