@@ -84,8 +84,9 @@ const struct cli_command cli_cmd_diff = {
     .details =
         "Pairs the nodes of a float file (A) and a quantized one (B), whichever tool made it,\n"
         "through QuantizeLinear and DequantizeLinear, and tells what became of each layer.\n"
-        "With --data both run side by side: 'alone' is B's layer on A's input, where error is\n"
-        "made; 'here' is what has come together in B up to there. Labels are not needed.\n\n"
+        "With --data both run side by side: a layer's isolated error is that of B's layer on A's\n"
+        "input, where it is made; the accumulated one is what has come together in B up to\n"
+        "there. Labels are not needed.\n\n"
         "  ldnq diff net.onnx net-int4.onnx\n"
         "  ldnq diff net.onnx net-int4.onnx --data images/ --html report.html \\\n"
         "       --mean .485,.456,.406 --std .229,.224,.225 --fail-below-agreement 97",

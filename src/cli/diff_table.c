@@ -19,8 +19,9 @@ static const struct {
     const char *word;
     enum cli_sort sort;
 } sorts[] = {
-    { "worst", CLI_SORT_WORST }, { "order", CLI_SORT_ORDER },   { "alone", CLI_SORT_ALONE },
-    { "here", CLI_SORT_HERE },   { "weight", CLI_SORT_WEIGHT }, { "bits", CLI_SORT_BITS },
+    { "worst", CLI_SORT_WORST },   { "order", CLI_SORT_ORDER },
+    { "isolated", CLI_SORT_ISOLATED }, { "accumulated", CLI_SORT_ACCUMULATED },
+    { "weight", CLI_SORT_WEIGHT }, { "bits", CLI_SORT_BITS },
     { "size", CLI_SORT_SIZE },
 };
 
@@ -31,8 +32,8 @@ enum ldnq_status cli_choose_sort(const char *word, enum cli_sort *sort, struct l
             *sort = sorts[i].sort;
             return LDNQ_OK;
         }
-    return ldnq_fail(err, LDNQ_USAGE, "diff: --sort takes worst, order, alone, here, weight, bits "
-                     "or size, not '%s'", word);
+    return ldnq_fail(err, LDNQ_USAGE, "diff: --sort takes worst, order, isolated, accumulated, "
+                     "weight, bits or size, not '%s'", word);
 }
 
 struct rank {
@@ -58,8 +59,8 @@ static double key_of(const struct ldnq_diff *diff, const struct ldnq_diff_layer 
         return sort == CLI_SORT_ORDER ? 0 : -INFINITY; /* nothing is worse than no partner */
     switch (sort) {
     case CLI_SORT_WORST: return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
-    case CLI_SORT_ALONE: return layer->isolated.sqnr;
-    case CLI_SORT_HERE: return layer->accumulated.sqnr;
+    case CLI_SORT_ISOLATED: return layer->isolated.sqnr;
+    case CLI_SORT_ACCUMULATED: return layer->accumulated.sqnr;
     case CLI_SORT_WEIGHT: return layer->weight_sqnr;
     case CLI_SORT_BITS: return layer->bits;
     case CLI_SORT_SIZE: return -(double)layer->bytes_b;
@@ -105,7 +106,7 @@ static const char *number(double value, const char *format, char text[16])
 static void print_layer(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer,
                         size_t place)
 {
-    char bits[16], weight[16], alone[16], here[16], cosine[16], codes[32] = "float";
+    char bits[16], weight[16], isolated[16], accumulated[16], cosine[16], codes[32] = "float";
     printf("%3zu ", place + 1);
     print_label(layer->node, LABEL);
     printf("%-9.9s ", layer->op);
@@ -118,8 +119,8 @@ static void print_layer(const struct ldnq_diff *diff, const struct ldnq_diff_lay
     printf("%-6s %5s %6s", codes, number(layer->bits, "%.2f", bits),
            decibel(layer->weight_sqnr, weight));
     if (diff->samples)
-        printf(" %6s %6s %6s", decibel(layer->isolated.sqnr, alone),
-               decibel(layer->accumulated.sqnr, here),
+        printf(" %6s %6s %6s", decibel(layer->isolated.sqnr, isolated),
+               decibel(layer->accumulated.sqnr, accumulated),
                number(layer->accumulated.cosine, "%.4f", cosine));
     else if (layer->weight && layer->weight->count)
         printf(" %6zu %8zu", layer->weight->codes_used, layer->weight->scale_count);
@@ -130,7 +131,7 @@ static void print_layers(const struct ldnq_diff *diff, const struct rank *ranks,
 {
     printf("\n%3s %-*s %-9s %-6s %5s %6s", "#", LABEL, "layer", "op", "codes", "bits", "weight");
     if (diff->samples)
-        printf(" %6s %6s %6s\n", "alone", "here", "cosine");
+        printf(" %6s %6s %6s\n", "isol.", "accum.", "cosine");
     else
         printf(" %6s %8s\n", "used", "scales");
     for (size_t i = 0; i < count; i++)
@@ -139,8 +140,8 @@ static void print_layers(const struct ldnq_diff *diff, const struct rank *ranks,
         printf("    %zu more; --top 0 shows all, --sort in another order\n",
                diff->layer_count - count);
     printf("bits: a weight, scales included; weight: SQNR of the weights in dB;\n");
-    printf(diff->samples ? "alone, here: SQNR of the output in dB, with A's input and in B; "
-                           "cosine: here\n"
+    printf(diff->samples ? "isolated, accumulated: of the output, on A's input and on B's; "
+                           "cosine: in B\n"
                          : "used: different codes\n");
 }
 

@@ -7,7 +7,7 @@
 #include "cli/command.h"
 
 /* What --sort takes. */
-enum cli_sort { CLI_SORT_WORST, CLI_SORT_ORDER, CLI_SORT_ALONE, CLI_SORT_HERE, CLI_SORT_WEIGHT,
+enum cli_sort { CLI_SORT_WORST, CLI_SORT_ORDER, CLI_SORT_ISOLATED, CLI_SORT_ACCUMULATED, CLI_SORT_WEIGHT,
                 CLI_SORT_BITS, CLI_SORT_SIZE };
 
 /* Errors: USAGE, naming what there is. */

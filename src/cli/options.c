@@ -103,8 +103,8 @@ static const struct option table[] = {
     { "--threads", NULL, COUNT, AT(threads), "N",
       "the result does not depend on it [all processors]" },
     { "--sort", NULL, TEXT, AT(sort), "KEY",
-      "worst (where error is made; without samples, the weights' own), order, alone, "
-      "here, weight, bits or size [worst]" },
+      "worst (where error is made; without samples, the weights' own), order, isolated, "
+      "accumulated, weight, bits or size [worst]" },
     { "--top", NULL, COUNT, AT(top), "N", "print the first N layers; 0: all [20]" },
     { "--html", NULL, TEXT, AT(html), "FILE.html",
       "write one page with all figures and pictures, which needs nothing else" },

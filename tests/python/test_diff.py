@@ -445,7 +445,7 @@ def test_the_worst_layer_should_come_first(tmp_path):
     data = support.save_samples(tmp_path / "x.npy", *shape)
     layers = diff(source, quantized, "--data", data)["layers"]
     orders = {"worst": lambda i: layers[i]["isolated"]["sqnr_db"],
-              "here": lambda i: layers[i]["accumulated"]["sqnr_db"],
+              "accumulated": lambda i: layers[i]["accumulated"]["sqnr_db"],
               "weight": lambda i: layers[i]["weight_error"]["sqnr_db"],
               "bits": lambda i: layers[i]["bits"], "size": lambda i: -layers[i]["bytes_b"],
               "order": lambda i: i}
