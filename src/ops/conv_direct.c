@@ -1,7 +1,5 @@
 #include "ops/conv_direct.h"
 
-#include <string.h>
-
 #include "base/lanes.h"
 #include "base/size.h"
 
@@ -36,16 +34,12 @@ static size_t channel_floats(const struct ldnq_conv_job *job, size_t rows)
     return ldnq_size_add(ldnq_slab_floats(&slab), MOST_LANES, &floats) ? floats : SIZE_MAX;
 }
 
-static bool slabs_fit(const struct ldnq_conv_job *job, size_t rows)
-{
-    size_t floats;
-    return ldnq_size_mul(job->geometry.channels, channel_floats(job, rows), &floats) &&
-           floats <= MOST_SLAB_FLOATS;
-}
-
 bool ldnq_conv_is_direct(const struct ldnq_conv_job *job)
 {
-    return job->geometry.out_w <= MOST_LINE && taps_of(job) <= MOST_TAPS && slabs_fit(job, 1);
+    size_t floats; /* of the least tile's slabs */
+    return job->geometry.out_w <= MOST_LINE && taps_of(job) <= MOST_TAPS &&
+           ldnq_size_mul(job->geometry.channels, channel_floats(job, 1), &floats) &&
+           floats <= MOST_SLAB_FLOATS;
 }
 
 /* A quarter of the lines, so that threads share an image, unless the lines that
@@ -56,7 +50,7 @@ size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
     size_t most = ldnq_size_max(LEAST_ROWS, ldnq_size_ceil_div(g->out_h, 4));
     struct ldnq_tile tile = lines_tile(job, 1);
     struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
-    /* One row fits, which is_direct has seen to. */
+    /* One row fits, or the convolution would not be direct. */
     size_t floats = MOST_SLAB_FLOATS / ldnq_size_max(1, g->channels) - MOST_LANES;
     size_t lines = floats / (slab.phases * slab.phase);
     size_t rows = (lines - slab.rows) / g->stride_h + 1;
