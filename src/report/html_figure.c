@@ -54,8 +54,11 @@ static void put_picture(struct ldnq_buffer *out, const struct ldnq_html_figure *
         ldnq_buffer_format(out, "\" width=\"%d\" height=\"%d\">", PHONE_WIDTH / 2,
                            PHONE_HEIGHT / 2);
     }
-    ldnq_buffer_format(out, "<img loading=\"lazy\" decoding=\"async\" width=\"%zu\" height=\"%zu\"",
-                       width / 2, height / 2);
+    /* There may be hundreds of panels; the others are there when the page is, for a printer
+     * too. */
+    ldnq_buffer_format(out, "<img%s width=\"%zu\" height=\"%zu\"",
+                       has_second ? "" : " loading=\"lazy\" decoding=\"async\"", width / 2,
+                       height / 2);
     ldnq_buffer_format(out, " alt=\"%s%s", figure->alt, figure->subject ? " " : "");
     ldnq_html_text(out, figure->subject);
     ldnq_buffer_text(out, "\" src=\"");
