@@ -43,6 +43,9 @@ NETWORKS = [
 ]
 # ONNX Runtime's threads go on spinning for a while after a run, and so do ours.
 PAUSE = 0.05
+# Of each in its turn; the last one counts, as the first after a pause finds caches cold and
+# threads asleep.
+RUNS = 2
 
 
 def session(path, threads):
@@ -53,7 +56,8 @@ def session(path, threads):
 
 
 class Ours:
-    """bench_forward at work on one input: a call is a run, and gives its seconds."""
+    """bench_forward at work on one input: a call is some runs, and gives the last one's
+    seconds."""
 
     def __init__(self, path, data, threads, folder):
         given, made = f"{folder}/in.npy", f"{folder}/out.npy"
@@ -64,8 +68,8 @@ class Ours:
             sys.exit(f"{path}: the executor did not start")
         self.output = numpy.load(made)
 
-    def __call__(self):
-        self.process.stdin.write("\n")
+    def __call__(self, runs):
+        self.process.stdin.write(f"{runs}\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
@@ -89,16 +93,13 @@ def time_both(path, sample, batch, threads, seconds, least_runs):
         end = time.perf_counter() + seconds
         while len(ours_seconds) < least_runs or time.perf_counter() < end:
             time.sleep(PAUSE)
-            # The first after a pause finds caches cold and threads asleep.
-            for _ in range(2 if batch == 1 else 1):
+            for _ in range(RUNS):
                 start = time.perf_counter()
                 reference.run(None, feeds)
                 theirs = time.perf_counter() - start
             time.sleep(PAUSE)
-            for _ in range(2 if batch == 1 else 1):
-                mine = ours()
+            ours_seconds.append(ours(RUNS))
             theirs_seconds.append(theirs)
-            ours_seconds.append(mine)
         ours.finish()
     return theirs_seconds, ours_seconds
 

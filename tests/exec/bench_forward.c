@@ -1,8 +1,9 @@
 /* bench_forward.c: times forward passes for tools/bench; not a test.
  *
  * usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS
- * Writes the first output, then runs once for each line on stdin and prints the
- * seconds that it took, so that the caller can alternate with another program.
+ * Writes the first output. Then each line on stdin is a number of runs, one right after
+ * the other; the seconds that the last of them took are printed, so that the caller can
+ * alternate with another program.
  */
 #include <ldnq/calib.h>
 #include <ldnq/exec.h>
@@ -39,9 +40,13 @@ static enum ldnq_status bench(char **argv, struct ldnq_arena *arena, struct ldnq
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        double start = now();
-        LDNQ_TRY(ldnq_exec_run(exec, &input, err));
-        printf("%.9f\n", now() - start);
+        double seconds = 0;
+        for (unsigned long runs = strtoul(line, NULL, 10); runs > 0; runs--) {
+            double start = now();
+            LDNQ_TRY(ldnq_exec_run(exec, &input, err));
+            seconds = now() - start;
+        }
+        printf("%.9f\n", seconds);
         fflush(stdout);
     }
     ldnq_exec_destroy(exec);
