@@ -6,7 +6,7 @@
 
 static const char *const effort_names[] = { "fast", "balanced", "high", NULL };
 /* What --augment is where the line does not say. */
-static const size_t effort_copies[] = { 1, 2, 4 };
+static const size_t effort_copies[] = { 1, 2, 8 };
 
 #define DEFAULT_CODEBOOK "ternary"
 #define DEFAULT_BLOCK 32

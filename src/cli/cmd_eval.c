@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "cli/json.h"
 #include "cli/session.h"
+#include "report/outcome.h"
 
 #define BATCH ((size_t)20)
 #define TOP ((size_t)5)
@@ -36,15 +37,6 @@ static size_t rank_of(const float *row, size_t classes, size_t label)
     for (size_t i = 0; i < classes; i++)
         rank += row[i] > row[label] || (row[i] == row[label] && i < label);
     return rank;
-}
-
-static size_t best_of(const float *row, size_t classes)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < classes; i++)
-        if (row[i] > row[best])
-            best = i;
-    return best;
 }
 
 static enum ldnq_status check_output(const struct job *job, const struct ldnq_tensor *output,
@@ -80,7 +72,7 @@ static enum ldnq_status score_batch(struct job *job, size_t first, size_t count,
         size_t rank = rank_of(row, classes, (size_t)label);
         score->top1 += rank == 0;
         score->top5 += rank < TOP;
-        score->predicted[first + i] = best_of(row, classes);
+        score->predicted[first + i] = ldnq_best_class(row, classes);
     }
     return LDNQ_OK;
 }

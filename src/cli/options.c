@@ -62,7 +62,7 @@ static const struct option table[] = {
       "how much of the error of the layers in front a layer makes up for; auto finds out "
       "on held-out samples, layer by layer [auto]" },
     { "--effort", NULL, TEXT, AT(effort), "LEVEL",
-      "fast, balanced or high: sets --augment (1, 2, 4) where it is not given [balanced]" },
+      "fast, balanced or high: sets --augment (1, 2, 8) where it is not given [balanced]" },
     { "--augment", NULL, COUNT, AT(augment), "N",
       "take each picture N times, once as it is and else mirrored and shifted at random; "
       "arrays shaped like pictures only when it is given" },

@@ -17,7 +17,7 @@ static size_t classes_of(const struct ldnq_tensor *t, size_t samples)
     return count / samples >= 2 ? count / samples : 0;
 }
 
-static size_t best_of(const float *row, size_t classes)
+size_t ldnq_best_class(const float *row, size_t classes)
 {
     size_t best = 0;
     for (size_t i = 1; i < classes; i++)
@@ -40,7 +40,7 @@ static bool is_distribution(const float *row, size_t classes)
 /* log sum exp of a row, so that log softmax is row - that. */
 static double log_sum(const float *row, size_t classes)
 {
-    const double most = (double)row[best_of(row, classes)];
+    const double most = (double)row[ldnq_best_class(row, classes)];
     double sum = 0;
     for (size_t i = 0; i < classes; i++)
         sum += exp((double)row[i] - most);
@@ -71,7 +71,7 @@ enum ldnq_status ldnq_outcome_add(struct ldnq_outcome *outcome, const struct ldn
     for (size_t i = 0; classes && i < samples; i++) {
         const float *p = (const float *)t->data + i * classes;
         const float *q = (const float *)y->data + i * classes;
-        outcome->agreed += best_of(p, classes) == best_of(q, classes);
+        outcome->agreed += ldnq_best_class(p, classes) == ldnq_best_class(q, classes);
         outcome->kl += divergence(p, q, classes);
         outcome->rows++;
     }

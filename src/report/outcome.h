@@ -15,6 +15,9 @@ enum ldnq_status ldnq_outcome_add(struct ldnq_outcome *outcome, const struct ldn
                                   const struct ldnq_tensor *t, size_t samples,
                                   struct ldnq_pool *pool, struct ldnq_error *err);
 
+/* The class with the largest score; of equal ones the first. */
+size_t ldnq_best_class(const float *row, size_t classes);
+
 /* All but names and bound. */
 void ldnq_outcome_finish(const struct ldnq_outcome *outcome, struct ldnq_diff_output *output);
 

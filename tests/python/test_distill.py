@@ -106,7 +106,7 @@ def test_network_without_a_gradient_should_be_kept_as_placed(tmp_path):
     support.check(tmp_path / "q.onnx")
 
 
-@pytest.mark.parametrize("effort, copies", [("fast", 1), ("balanced", 2), ("high", 4)])
+@pytest.mark.parametrize("effort, copies", [("fast", 1), ("balanced", 2), ("high", 8)])
 def test_effort_should_decide_what_the_line_leaves_open(effort, copies, tmp_path):
     out = tmp_path / "q.onnx"
     said = quantized.quantize(MODEL, out, CALIB, "--effort", effort)
