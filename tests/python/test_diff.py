@@ -457,6 +457,22 @@ def test_the_worst_layer_should_come_first(tmp_path):
     assert refused.returncode == USAGE and "worst, order" in refused.stderr
 
 
+def test_layers_without_a_figure_should_come_last(tmp_path):
+    """A product of two activations has no weight to be compared; it stands first here."""
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+             helper.make_node("MatMul", ["x", "t"], ["p"], name="scores"),
+             helper.make_node("MatMul", ["p", "w"], ["h"], name="one"),
+             helper.make_node("MatMul", ["h", "v"], ["y"], name="two")]
+    build = lambda w, v: support.model(nodes, {"x": ["N", 4, 6]}, {"y": ["N", 4, 5]},
+                                       {"w": w, "v": v})
+    w, v = support.weights(4, 5), support.weights(5, 5, seed=2)
+    a = support.save(build(w, v), tmp_path / "a.onnx")
+    b = support.save(build(w * np.float32(1.1), v * np.float32(1.01)), tmp_path / "b.onnx")
+    assert diff(a, b)["layers"][0]["weight_error"] == {"sqnr_db": None, "exact": False}
+    said = support.succeed("diff", a, b, "--sort", "weight").stdout
+    assert [int(row) for row in re.findall(ROW, said, re.M)] == [2, 3, 1]
+
+
 def test_gates_should_have_an_exit_code_and_say_by_how_much(tmp_path):
     source, shape = NETWORKS["digits-ts"]
     quantized = our_quantized(source, shape, tmp_path, "--weights", "int2")
