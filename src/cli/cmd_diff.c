@@ -9,17 +9,11 @@
 #include "cli/session.h"
 
 struct job {
-    struct cli_session a, b;
+    struct cli_session a, b; /* b has a model of its own, and else what a has */
     struct ldnq_samples *samples;
     struct ldnq_diff *diff;
     enum cli_sort sort;
 };
-
-static enum ldnq_status load(struct cli_session *session, size_t i, struct ldnq_error *err)
-{
-    LDNQ_TRY(ldnq_model_load(session->settings->models.items[i], &session->model, err));
-    return cli_session_import(session, err);
-}
 
 static enum ldnq_status print_json(const struct ldnq_diff *diff, struct ldnq_error *err)
 {
@@ -33,8 +27,9 @@ static enum ldnq_status print_json(const struct ldnq_diff *diff, struct ldnq_err
 static enum ldnq_status diff_files(struct job *job, struct ldnq_error *err)
 {
     const struct cli_settings *settings = job->a.settings;
-    LDNQ_TRY(load(&job->a, 0, err));
-    LDNQ_TRY(load(&job->b, 1, err));
+    LDNQ_TRY(ldnq_model_load(settings->models.items[0], &job->a.model, err));
+    LDNQ_TRY(cli_session_import(&job->a, err));
+    LDNQ_TRY(cli_session_beside(&job->a, settings->models.items[1], &job->b, err));
     if (settings->data)
         LDNQ_TRY(cli_session_samples(&job->a, settings->data, false, &job->samples, err));
     const struct ldnq_diff_options options = {
@@ -62,11 +57,9 @@ static enum ldnq_status run_diff(const struct cli_settings *settings, struct ldn
         LDNQ_TRY(cli_check_outfile(settings->html, err));
     enum ldnq_status status = cli_session_init(&job.a, settings, err);
     if (status == LDNQ_OK)
-        status = cli_session_init(&job.b, settings, err);
-    if (status == LDNQ_OK)
         status = diff_files(&job, err);
     ldnq_samples_destroy(job.samples);
-    cli_session_finish(&job.b);
+    ldnq_model_destroy(job.b.model);
     cli_session_finish(&job.a);
     return status;
 }

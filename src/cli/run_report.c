@@ -3,16 +3,6 @@
 /* More would show no other picture. */
 #define SAMPLES ((size_t)100)
 
-/* The file as it now is, with a session's own arena, pool and progress. */
-static enum ldnq_status load(struct cli_session *side, const struct cli_session *session,
-                             const char *path, struct ldnq_error *err)
-{
-    *side = *session;
-    side->model = NULL;
-    LDNQ_TRY(ldnq_model_load(path, &side->model, err));
-    return cli_session_import(side, err);
-}
-
 static enum ldnq_status compare(struct cli_session *a, struct cli_session *b,
                                 struct ldnq_samples *samples, const struct cli_curves *curves,
                                 struct ldnq_error *err)
@@ -33,9 +23,9 @@ enum ldnq_status cli_run_report(struct cli_session *session, struct ldnq_samples
 {
     const struct cli_settings *settings = session->settings;
     struct cli_session a = { .model = NULL }, b = { .model = NULL };
-    enum ldnq_status status = load(&a, session, settings->models.items[0], err);
+    enum ldnq_status status = cli_session_beside(session, settings->models.items[0], &a, err);
     if (status == LDNQ_OK)
-        status = load(&b, session, settings->output, err);
+        status = cli_session_beside(session, settings->output, &b, err);
     if (status == LDNQ_OK)
         status = compare(&a, &b, samples, curves, err);
     ldnq_model_destroy(a.model);

@@ -49,6 +49,15 @@ enum ldnq_status cli_session_prepare(struct cli_session *session, struct ldnq_er
     return ldnq_passes_run(session->graph, err);
 }
 
+enum ldnq_status cli_session_beside(const struct cli_session *session, const char *path,
+                                    struct cli_session *beside, struct ldnq_error *err)
+{
+    *beside = *session;
+    beside->model = NULL;
+    LDNQ_TRY(ldnq_model_load(path, &beside->model, err));
+    return cli_session_import(beside, err);
+}
+
 enum ldnq_status cli_session_samples(struct cli_session *session, const char *path,
                                      bool need_labels, struct ldnq_samples **samples,
                                      struct ldnq_error *err)

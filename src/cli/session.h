@@ -28,6 +28,11 @@ enum ldnq_status cli_session_prepare(struct cli_session *session, struct ldnq_er
 /* The same without the passes. */
 enum ldnq_status cli_session_import(struct cli_session *session, struct ldnq_error *err);
 
+/* Another model beside the session's, imported likewise, with the session's arena, pool and
+ * progress. The caller destroys its model, and nothing else of it. */
+enum ldnq_status cli_session_beside(const struct cli_session *session, const char *path,
+                                    struct cli_session *beside, struct ldnq_error *err);
+
 /* Samples at `path` for the session's graph. The caller destroys them. */
 enum ldnq_status cli_session_samples(struct cli_session *session, const char *path,
                                      bool need_labels, struct ldnq_samples **samples,

@@ -1,10 +1,9 @@
 #include "report/differences.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "report/attribute.h"
-#include "report/spread.h"
+#include "report/distance.h"
 
 /* Notes in a list that grows. */
 struct notes {
@@ -70,17 +69,6 @@ static enum ldnq_status compare_attributes(struct notes *notes, const struct ldn
 
 /* ---- constants ----------------------------------------------------------------------------- */
 
-static double float_sqnr(const struct ldnq_tensor *a, const struct ldnq_tensor *b)
-{
-    const float *x = a->data, *y = b->data;
-    double power = 0, error = 0;
-    for (size_t i = 0, count = ldnq_tensor_count(a); i < count; i++) {
-        power += (double)x[i] * (double)x[i];
-        error += ((double)y[i] - (double)x[i]) * ((double)y[i] - (double)x[i]);
-    }
-    return ldnq_sqnr(power, error);
-}
-
 /* *what stays NULL when they are the same. */
 static enum ldnq_status constants_differ(const struct ldnq_tensor *a, const struct ldnq_tensor *b,
                                          struct ldnq_arena *arena, const char **what,
@@ -102,9 +90,12 @@ static enum ldnq_status constants_differ(const struct ldnq_tensor *a, const stru
     else if (ldnq_tensor_count(a) == 1)
         *what = ldnq_arena_printf(arena, err, "%.6g -> %.6g", (double)((const float *)a->data)[0],
                                   (double)((const float *)b->data)[0]);
-    else
+    else {
+        struct ldnq_distance distance = { 0 };
+        LDNQ_TRY(ldnq_distance_add(&distance, b, a, NULL, err));
         *what = ldnq_arena_printf(arena, err, "%zu numbers, SQNR %.1f dB", ldnq_tensor_count(a),
-                                  float_sqnr(a, b));
+                                  ldnq_distance_error(&distance).sqnr);
+    }
     return *what ? LDNQ_OK : LDNQ_NOMEM;
 }
 

@@ -20,7 +20,7 @@ static bool clips_codes(const struct ldnq_node *node)
     return is_type(node, "Clip") && x && x->producer && is_type(x->producer, "QuantizeLinear");
 }
 
-bool ldnq_is_plumbing(const struct ldnq_node *node)
+static bool is_plumbing(const struct ldnq_node *node)
 {
     return is_type(node, "QuantizeLinear") || is_type(node, "DequantizeLinear") ||
            is_type(node, "Identity") || is_type(node, "Dropout") || clips_codes(node);
@@ -40,7 +40,7 @@ struct ldnq_view_source ldnq_view_trace(const struct ldnq_value *value)
 {
     struct ldnq_view_source source = { .value = value, .maker = LDNQ_VIEW_NONE };
     while (source.value && !source.value->constant && source.value->producer &&
-           ldnq_is_plumbing(source.value->producer) && source.value->producer->inputs[0]) {
+           is_plumbing(source.value->producer) && source.value->producer->inputs[0]) {
         const struct ldnq_node *node = source.value->producer;
         if (!source.dequantize && is_type(node, "DequantizeLinear"))
             source.dequantize = node;
@@ -187,7 +187,7 @@ static enum ldnq_status keep_all(struct ldnq_view *view, struct ldnq_arena *aren
         return LDNQ_NOMEM;
     for (size_t i = 0; i < view->all_count; i++) {
         view->all[i] = view->graph->nodes[i];
-        view->plumbing_count += ldnq_is_plumbing(view->all[i]);
+        view->plumbing_count += is_plumbing(view->all[i]);
     }
     return LDNQ_OK;
 }
@@ -208,7 +208,7 @@ enum ldnq_status ldnq_view_init(struct ldnq_view *view, struct ldnq_graph *graph
     if (!view->nodes)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->node_count; i++)
-        if (!ldnq_is_plumbing(graph->nodes[i]))
+        if (!is_plumbing(graph->nodes[i]))
             LDNQ_TRY(add_node(view, graph->nodes[i], arena, err));
     LDNQ_TRY(wire(view, arena, err));
     return find_layers(view, arena, err);

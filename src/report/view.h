@@ -49,8 +49,6 @@ enum ldnq_status ldnq_view_init(struct ldnq_view *view, struct ldnq_graph *graph
                                 struct ldnq_arena *arena, const char **refused,
                                 struct ldnq_error *err);
 
-bool ldnq_is_plumbing(const struct ldnq_node *node);
-
 /* What stands behind the plumbing in front of `value`; maker is not filled in. */
 struct ldnq_view_source ldnq_view_trace(const struct ldnq_value *value);
 
