@@ -99,8 +99,13 @@ static inline struct ldnq_value *build_node(struct ldnq_graph *graph, const char
     char output[64];
     snprintf(output, sizeof output, "%s_out", name);
     assert_ok(ldnq_graph_add_value(graph, output, &out, &err));
-    *node = (struct ldnq_node){ .name = name, .label = name, .op_type = type, .domain = "",
-                                .opset = 13, .index = graph->node_count, .output_count = 1 };
+    *node = (struct ldnq_node){ .name = name,
+                                .label = name,
+                                .op_type = type,
+                                .domain = "",
+                                .opset = 13,
+                                .index = graph->node_count,
+                                .output_count = 1 };
     node->inputs = ldnq_arena_alloc(graph->arena, 8, sizeof *node->inputs, &err);
     node->outputs = ldnq_arena_alloc(graph->arena, 1, sizeof *node->outputs, &err);
     node->attrs = ldnq_arena_alloc(graph->arena, 8, sizeof *node->attrs, &err);
@@ -131,8 +136,8 @@ static inline void build_attr(struct ldnq_value *of, const char *name, int64_t v
 {
     struct ldnq_node *node = of->producer;
     struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
-    attrs[node->attr_count++] = (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INT,
-                                                    .i = value };
+    attrs[node->attr_count++] =
+        (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INT, .i = value };
 }
 
 /* `values` must outlive the graph. */
@@ -141,8 +146,8 @@ static inline void build_attr_ints(struct ldnq_value *of, const char *name, size
 {
     struct ldnq_node *node = of->producer;
     struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
-    attrs[node->attr_count++] = (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INTS,
-                                                    .count = count, .ints = values };
+    attrs[node->attr_count++] =
+        (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INTS, .count = count, .ints = values };
 }
 
 static inline void build_output(struct ldnq_graph *graph, struct ldnq_value *value)

@@ -48,7 +48,7 @@ struct ldnq_samples_options {
     struct ldnq_preprocess preprocess; /* for pictures only */
     size_t max_samples;                /* 0: all; else a draw by `seed` that keeps file order */
     uint64_t seed;
-    bool shuffle; /* in an order that the seed decides; else in that of the files */
+    bool shuffle;     /* in an order that the seed decides; else in that of the files */
     bool need_labels; /* eval: without labels is an error; labels.csv and the labels of
                          a .npz are read only then */
 };
@@ -103,8 +103,8 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
 
 /* A .npy file (version 1 to 3, little-endian, C or Fortran order; float16, 32,
  * 64, integers and bool) with the dtype that it has. Errors: IO, DATA, NOMEM. */
-enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena,
-                               struct ldnq_tensor **out, struct ldnq_error *err);
+enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struct ldnq_tensor **out,
+                               struct ldnq_error *err);
 /* Written to a temporary file and renamed. Errors: IO, UNSUPPORTED (dtype). */
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err);

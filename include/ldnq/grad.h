@@ -58,8 +58,8 @@ typedef enum ldnq_status ldnq_loss_fn(void *ctx, const struct ldnq_tensor *const
  * targets that gradients can't pass, with why), USAGE (a target that no wanted
  * value reaches), NOMEM. */
 enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
-                                  const struct ldnq_grad_options *options,
-                                  struct ldnq_grad **out, struct ldnq_error *err);
+                                  const struct ldnq_grad_options *options, struct ldnq_grad **out,
+                                  struct ldnq_error *err);
 void ldnq_grad_destroy(struct ldnq_grad *grad);
 
 /* Forward, loss, backward. Feeds are only read, and must stay until it returns.

@@ -175,9 +175,9 @@ struct ldnq_value {
 struct ldnq_op;
 
 struct ldnq_node {
-    const char *name;    /* as in the file, may be "" or not unique */
-    const char *label;   /* for messages and --skip: the name, else "Conv#12",
-                            made unique with "#12" where names repeat */
+    const char *name;  /* as in the file, may be "" or not unique */
+    const char *label; /* for messages and --skip: the name, else "Conv#12",
+                          made unique with "#12" where names repeat */
     const char *op_type;
     const char *domain; /* "" is ai.onnx */
     int opset;          /* the version of `domain` that the file imports; 0 if none */
@@ -237,8 +237,8 @@ enum ldnq_status ldnq_graph_add_value(struct ldnq_graph *graph, const char *name
                                       struct ldnq_value **out, struct ldnq_error *err);
 /* A value that holds `tensor` (which must outlive the graph). */
 enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *name,
-                                         const struct ldnq_tensor *tensor,
-                                         struct ldnq_value **out, struct ldnq_error *err);
+                                         const struct ldnq_tensor *tensor, struct ldnq_value **out,
+                                         struct ldnq_error *err);
 /* A symbol; the same name gives the same symbol, NULL always a new one. */
 enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
                                    struct ldnq_error *err);
@@ -275,7 +275,7 @@ enum ldnq_status ldnq_graph_verify(const struct ldnq_graph *graph, struct ldnq_e
 
 /* Fails with "node 'conv1' (Conv, opset 13): ..." in front, and the file. */
 enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                enum ldnq_status status, struct ldnq_error *err,
-                                const char *format, ...) __attribute__((format(printf, 5, 6)));
+                                enum ldnq_status status, struct ldnq_error *err, const char *format,
+                                ...) __attribute__((format(printf, 5, 6)));
 
 #endif

@@ -14,9 +14,9 @@ struct ldnq_model;
 /* Reads a file, and its external data from files below the model's folder.
  * Tensors and wiring are looked at by ldnq_model_import.
  * Errors: IO, MODEL (empty, truncated, not ONNX, nested too deep, external data
- * that leave the folder or don't fit their tensor), NOMEM. The caller destroys it; destroy accepts NULL. */
-enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out,
-                                 struct ldnq_error *err);
+ * that leave the folder or don't fit their tensor), NOMEM. The caller destroys it; destroy accepts
+ * NULL. */
+enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out, struct ldnq_error *err);
 /* The same from memory (not kept); `name` is for messages. UNSUPPORTED with
  * external data, as there is no folder. */
 enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const char *name,

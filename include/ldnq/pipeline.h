@@ -118,7 +118,8 @@ struct ldnq_layer_result {
     const uint32_t *segment;
     size_t segments;
     size_t block; /* as in the options; 0 where S is 1 */
-    const float *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
+    const float
+        *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
     struct ldnq_tensor *bias;   /* the new one, in the old one's shape; or NULL */
     struct ldnq_tensor *weight; /* codes times scales: what the graph computes with */
     /* As in quant.h, when the layer was placed: learning leaves them as they are.
@@ -130,15 +131,15 @@ struct ldnq_layer_result {
     int iterations;
     double rho;
     const struct ldnq_solver *solver; /* NULL where codes are shared */
-    double lambda;  /* as in the options, what it was for this layer */
-    double damping; /* of that; 0 where nothing is aimed at */
+    double lambda;                    /* as in the options, what it was for this layer */
+    double damping;                   /* of that; 0 where nothing is aimed at */
     /* With lambda from held-out samples: of the error that the layers in front make of
      * this one's float output, the part that was left on them; else NaN. */
     double held_out_left;
     /* Of the network's outputs on held-out samples, before and after the cascade that
      * followed this layer, as in ldnq_tune_result; NaN without one. */
     double cascade_start, cascade_error;
-    bool late; /* solved by the quicker solver, for lack of time */
+    bool late;        /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
     /* Inputs that vary, and their directions, of the group with the fewest; counted when
      * layer_done is set or the positions are no more than the inputs, else both K. */

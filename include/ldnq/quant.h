@@ -59,13 +59,13 @@ struct ldnq_layer_problem {
 
 /* Buffers are the caller's; solve fills them in. */
 struct ldnq_layer_solution {
-    int8_t *codes; /* (G, M, K) */
-    float *scales; /* (G, M, S), > 0; all the same per tensor */
-    float *bias;   /* (G, M); NULL without */
+    int8_t *codes;      /* (G, M, K) */
+    float *scales;      /* (G, M, S), > 0; all the same per tensor */
+    float *bias;        /* (G, M); NULL without */
     double error_start; /* objective of the solver's start, relative to that of G = 0 */
     double error;       /* of the solution, the same measure; never above error_start */
-    int iterations; /* of the channel that took most */
-    double rho;     /* ADMM's penalty, the mean over the groups; 0 for solvers without one */
+    int iterations;     /* of the channel that took most */
+    double rho;         /* ADMM's penalty, the mean over the groups; 0 for solvers without one */
 };
 
 /* One iteration of a solver that goes over the layer as a whole. */
@@ -93,8 +93,8 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options);
 struct ldnq_solver {
     const char *name;    /* as in --solver */
     const char *summary; /* for --help */
-    bool fits_bias; /* sets the bias to the best one; else it stays the problem's */
-    bool blocks;    /* can give a row several scales (LDNQ_PER_BLOCK) */
+    bool fits_bias;      /* sets the bias to the best one; else it stays the problem's */
+    bool blocks;         /* can give a row several scales (LDNQ_PER_BLOCK) */
     /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
      * problem, an objective beyond a double), NOMEM, USAGE (an option out of
      * range, blocks where `blocks` is false). Scratch memory is the solver's own and

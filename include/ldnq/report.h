@@ -25,18 +25,18 @@ struct ldnq_quantized_tensor {
     const char *reader; /* label of the first node behind the DequantizeLinear; "" for none */
     bool is_constant;   /* a weight or bias; else an activation */
     enum ldnq_dtype dtype;
-    struct ldnq_shape shape;   /* of the codes */
-    int axis;                  /* of the scales; -1: one for the tensor */
-    int64_t block_size;        /* 0: no blocks */
-    size_t scale_count;        /* 0 when the scale is no constant */
+    struct ldnq_shape shape; /* of the codes */
+    int axis;                /* of the scales; -1: one for the tensor */
+    int64_t block_size;      /* 0: no blocks */
+    size_t scale_count;      /* 0 when the scale is no constant */
     double scale_min, scale_max;
     int64_t zero_min, zero_max; /* zero points */
     /* Of constant codes: */
     size_t count;
     int64_t code_min, code_max;
-    size_t codes_used;     /* different ones; 0 for codes of more than 16 bits */
-    double entropy;        /* bits a code would take by how often each occurs; NaN as above */
-    size_t bytes;          /* codes, scales and zero points, as stored */
+    size_t codes_used;       /* different ones; 0 for codes of more than 16 bits */
+    double entropy;          /* bits a code would take by how often each occurs; NaN as above */
+    size_t bytes;            /* codes, scales and zero points, as stored */
     int64_t histogram_first; /* the code that histogram[0] counts */
     size_t histogram_count;  /* 0 for codes of more than 8 bits */
     const uint64_t *histogram;
@@ -49,9 +49,9 @@ struct ldnq_diff_file {
     size_t bytes;
     int opset;
     int64_t ir_version;
-    size_t nodes;       /* all of the main graph */
-    size_t plumbing;    /* of them QuantizeLinear, DequantizeLinear and the like */
-    size_t weights;     /* elements of the layers' weights */
+    size_t nodes;    /* all of the main graph */
+    size_t plumbing; /* of them QuantizeLinear, DequantizeLinear and the like */
+    size_t weights;  /* elements of the layers' weights */
     size_t weight_bytes;
 };
 
@@ -77,10 +77,10 @@ struct ldnq_diff_error {
 /* How a layer's weight in A and B are spread, for pictures. Of A the effective weight
  * counts, with the BatchNormalization behind it where B has it folded. */
 struct ldnq_diff_spread {
-    double low, high;                 /* of the bins, which are of equal width */
+    double low, high; /* of the bins, which are of equal width */
     uint64_t a[LDNQ_DIFF_BINS], b[LDNQ_DIFF_BINS];
-    size_t point_count;               /* weights drawn evenly from the tensor */
-    const float (*points)[2];         /* (a, b) */
+    size_t point_count;       /* weights drawn evenly from the tensor */
+    const float (*points)[2]; /* (a, b) */
 };
 
 /* A node of A with a weight (Conv, Gemm, MatMul ...), and its partner in B. */
@@ -88,16 +88,16 @@ struct ldnq_diff_layer {
     const char *node, *op; /* A's label */
     const char *other;     /* B's label; NULL when it has no partner */
     enum ldnq_pairing pairing;
-    const char *folded;    /* labels of nodes that B has merged into it, or NULL */
+    const char *folded;      /* labels of nodes that B has merged into it, or NULL */
     struct ldnq_shape shape; /* of the weight in A */
     size_t weights;          /* elements; 0 when the weight is computed at run time */
     double macs;             /* one sample; NaN when sizes are open */
     size_t bytes_a, bytes_b; /* of the weight as stored, scales and zero points too */
     const struct ldnq_quantized_tensor *weight; /* in B; NULL when it is float there */
     const struct ldnq_quantized_tensor *input;  /* B's input in codes; NULL when it is float */
-    double bits;        /* 8 * bytes_b / weights; NaN without weights */
-    double weight_sqnr; /* of B's (dequantized) weight */
-    struct ldnq_diff_spread *spread; /* NULL without comparable weights */
+    double bits;                                /* 8 * bytes_b / weights; NaN without weights */
+    double weight_sqnr;                         /* of B's (dequantized) weight */
+    struct ldnq_diff_spread *spread;            /* NULL without comparable weights */
     /* With samples, of the layer's output (before its activation): B's layer on A's input
      * (what goes wrong in this layer), and in B on B's input (what has come together up
      * to here). B's layer is what stands in B: its input's QuantizeLinear included. */
@@ -156,9 +156,8 @@ struct ldnq_diff_options {
 
 /* Errors: MODEL, NOMEM; with samples also UNSUPPORTED (a network that can't be executed, all
  * of its nodes named; inputs that are not the other's), DATA, IO. */
-enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
-                                  struct ldnq_arena *arena, struct ldnq_diff **out,
-                                  struct ldnq_error *err);
+enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
+                                  struct ldnq_diff **out, struct ldnq_error *err);
 
 /* ---- what people see ------------------------------------------------------------------ */
 

@@ -42,13 +42,12 @@ enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void
 /* Without a temporary: a device or a pipe (/dev/null, /dev/stdout) must not be
  * replaced by a file. */
 static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const struct stat *info,
-                                     struct ldnq_error *err)
+                                      struct ldnq_error *err)
 {
     ldnq_free(writer->temporary);
     writer->temporary = NULL;
     if (S_ISDIR(info->st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path,
-                         strerror(EISDIR));
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path, strerror(EISDIR));
     writer->stream = fopen(writer->path, "wbe");
     if (!writer->stream)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
@@ -62,8 +61,7 @@ static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct l
         int reason = errno;
         ldnq_free(writer->temporary);
         writer->temporary = NULL;
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path,
-                         strerror(reason));
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path, strerror(reason));
     }
     mode_t mask = umask(0);
     umask(mask);

@@ -12,14 +12,14 @@
 #define LDNQ_LANES(name, count)                                                                    \
     typedef float name __attribute__((vector_size((count) * sizeof(float)), aligned(4)));          \
     typedef int32_t name##_bits __attribute__((vector_size((count) * sizeof(float))));             \
-    static inline __attribute__((always_inline)) void name##_clamp(name *value, float low,         \
-                                                                   float high)                     \
+    static inline                                                                                  \
+        __attribute__((always_inline)) void name##_clamp(name *value, float low, float high)       \
     {                                                                                              \
         const name lows = (name){ 0 } + low, highs = (name){ 0 } + high;                           \
         const name##_bits below = *value < lows;                                                   \
-        *value = (name)((below & (name##_bits)lows) | (~below & (name##_bits)*value));             \
+        *value = (name)((below & (name##_bits)lows) | (~below & (name##_bits) * value));           \
         const name##_bits above = *value > highs;                                                  \
-        *value = (name)((above & (name##_bits)highs) | (~above & (name##_bits)*value));            \
+        *value = (name)((above & (name##_bits)highs) | (~above & (name##_bits) * value));          \
     }
 
 #endif

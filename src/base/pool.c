@@ -22,9 +22,9 @@ struct ldnq_pool {
     struct worker *workers; /* threads - 1 of them are started */
     pthread_mutex_t lock;
     pthread_cond_t start, finish;
-    atomic_ulong round;  /* counts calls of ldnq_pool_run; written under lock */
-    atomic_bool stop;    /* written under lock */
-    bool looks;          /* each thread has a processor: looking takes nobody's time */
+    atomic_ulong round; /* counts calls of ldnq_pool_run; written under lock */
+    atomic_bool stop;   /* written under lock */
+    bool looks;         /* each thread has a processor: looking takes nobody's time */
 
     /* A chunk is taken by counting `left` down, which only works while there is one:
      * a worker that wakes up late finds nothing of a round that is over, and nobody

@@ -10,8 +10,9 @@ void ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage, const c
 {
     if (!sink || !sink->progress)
         return;
-    struct ldnq_progress progress = { .stage = stage, .detail = detail, .done = done,
-                                      .total = total };
+    struct ldnq_progress progress = {
+        .stage = stage, .detail = detail, .done = done, .total = total
+    };
     sink->progress(sink->ctx, &progress);
 }
 

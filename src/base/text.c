@@ -26,15 +26,14 @@ void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *f
         text->left_out++;
         return;
     }
-    text->used += (size_t)snprintf(text->data + text->used, text->size - text->used, "%s%s",
-                                   between, item);
+    text->used +=
+        (size_t)snprintf(text->data + text->used, text->size - text->used, "%s%s", between, item);
 }
 
 void ldnq_text_end(struct ldnq_text *text)
 {
     if (text->left_out)
-        snprintf(text->data + text->used, text->size - text->used, " and %zu more",
-                 text->left_out);
+        snprintf(text->data + text->used, text->size - text->used, " and %zu more", text->left_out);
 }
 
 void ldnq_text_flatten(char *text)

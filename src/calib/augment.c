@@ -14,14 +14,12 @@ static bool is_channels(int64_t count)
 /* Both can hold for sizes like (N, 3, H, 4): then channels come first, as is usual. */
 static bool channels_first(const struct ldnq_shape *shape)
 {
-    return is_channels(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE &&
-           shape->dim[3] >= LEAST_SIZE;
+    return is_channels(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE && shape->dim[3] >= LEAST_SIZE;
 }
 
 static bool channels_last(const struct ldnq_shape *shape)
 {
-    return is_channels(shape->dim[3]) && shape->dim[1] >= LEAST_SIZE &&
-           shape->dim[2] >= LEAST_SIZE;
+    return is_channels(shape->dim[3]) && shape->dim[1] >= LEAST_SIZE && shape->dim[2] >= LEAST_SIZE;
 }
 
 bool ldnq_augment_fits(const struct ldnq_tensor *batch)
@@ -79,9 +77,14 @@ void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, ui
     const int64_t *dim = batch->shape.dim;
     const bool planar = channels_first(&batch->shape);
     struct job job = {
-        .in = batch->data, .out = out, .seed = seed, .first = first,
-        .planes = planar ? (size_t)dim[1] : 1, .depth = planar ? 1 : (size_t)dim[3],
-        .height = (size_t)dim[planar ? 2 : 1], .width = (size_t)dim[planar ? 3 : 2],
+        .in = batch->data,
+        .out = out,
+        .seed = seed,
+        .first = first,
+        .planes = planar ? (size_t)dim[1] : 1,
+        .depth = planar ? 1 : (size_t)dim[3],
+        .height = (size_t)dim[planar ? 2 : 1],
+        .width = (size_t)dim[planar ? 3 : 2],
     };
     ldnq_pool_run(pool, (size_t)dim[0], change_picture, &job);
 }

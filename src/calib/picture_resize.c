@@ -15,7 +15,7 @@ struct kernel {
     size_t width; /* the most input pixels of any output pixel */
     struct span {
         size_t first, count;
-    } * spans;        /* (outputs) */
+    } *spans;         /* (outputs) */
     int32_t *weights; /* (outputs,width) */
 };
 

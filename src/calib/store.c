@@ -93,8 +93,10 @@ static enum ldnq_status allocate_data(struct ldnq_store *store, struct batch *ba
 {
     char *data = ldnq_malloc_aligned(batch->bytes);
     if (!data)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes of activations; "
-                         "--max-mem or --max-samples can be lowered", batch->bytes);
+        return ldnq_fail(err, LDNQ_NOMEM,
+                         "out of memory: %zu bytes of activations; "
+                         "--max-mem or --max-samples can be lowered",
+                         batch->bytes);
     store->in_memory += batch->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         batch->tensors[i].data = data;
@@ -121,8 +123,10 @@ static enum ldnq_status open_file(struct generation *generation, struct ldnq_err
         return ldnq_fail(err, LDNQ_IO, "%s: is too long a path for a temporary file", folder);
     generation->fd = mkostemp(path, O_CLOEXEC);
     if (generation->fd < 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: no temporary file can be made there: %s; set TMPDIR "
-                         "or raise --max-mem", folder, strerror(errno));
+        return ldnq_fail(err, LDNQ_IO,
+                         "%s: no temporary file can be made there: %s; set TMPDIR "
+                         "or raise --max-mem",
+                         folder, strerror(errno));
     unlink(path);
     return LDNQ_OK;
 }
@@ -149,8 +153,8 @@ static enum ldnq_status spill(struct ldnq_store *store, struct generation *gener
                               struct batch *batch, struct ldnq_error *err)
 {
     LDNQ_TRY(open_file(generation, err));
-    LDNQ_TRY(transfer(generation->fd, true, batch->tensors[0].data, batch->bytes, generation->end,
-                      err));
+    LDNQ_TRY(
+        transfer(generation->fd, true, batch->tensors[0].data, batch->bytes, generation->end, err));
     batch->offset = generation->end;
     generation->end += (off_t)batch->bytes;
     store->spilled += batch->bytes;
@@ -173,8 +177,8 @@ enum ldnq_status ldnq_store_save(struct ldnq_store *store, size_t index,
     if (!batch->tensors)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     for (size_t i = 0; i < count; i++) {
-        batch->tensors[i] = (struct ldnq_tensor){ .dtype = tensors[i]->dtype,
-                                                  .shape = tensors[i]->shape };
+        batch->tensors[i] =
+            (struct ldnq_tensor){ .dtype = tensors[i]->dtype, .shape = tensors[i]->shape };
         if (!ldnq_size_add(batch->bytes, padded(tensors[i]), &batch->bytes))
             return ldnq_fail(err, LDNQ_NOMEM, "the activations of a batch are too large");
     }

@@ -26,15 +26,13 @@ static enum ldnq_status find_name(const char *where, const char *given, const ch
         if (strcmp(names[*index], given) == 0)
             return LDNQ_OK;
     }
-    return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; there are %s", where,
-                     given, list);
+    return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; there are %s", where, given, list);
 }
 
 #define MOST_NAMES 32
 
 enum ldnq_status cli_choose_codebook(const char *where, const char *given,
-                                     const struct ldnq_codebook **codebook,
-                                     struct ldnq_error *err)
+                                     const struct ldnq_codebook **codebook, struct ldnq_error *err)
 {
     const struct ldnq_codebook *const *books = ldnq_codebooks();
     const char *names[MOST_NAMES] = { NULL };
@@ -62,8 +60,7 @@ static enum ldnq_status choose_solver(const char *given, struct ldnq_quantize_op
 /* ---- all of them ------------------------------------------------------------------------ */
 
 static enum ldnq_status choose_effort(const struct cli_settings *settings,
-                                      struct ldnq_quantize_options *options,
-                                      struct ldnq_error *err)
+                                      struct ldnq_quantize_options *options, struct ldnq_error *err)
 {
     int index;
     LDNQ_TRY(find_name("quantize: --effort", settings->effort, effort_names, &index, err));
@@ -71,7 +68,8 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
     options->seed = settings->seed;
     options->copies = settings->augment != CLI_UNSET ? settings->augment : effort_copies[index];
     if (options->copies == 0)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --augment 0 leaves no sample; 1 takes each "
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: --augment 0 leaves no sample; 1 takes each "
                          "once");
     tune->augment = options->copies > 1;
     options->cascade = settings->cascade;
@@ -82,21 +80,25 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
 
 /* The size is what runtimes take: a power of two from 16 on. */
 static enum ldnq_status choose_block(const struct cli_settings *settings,
-                                     struct ldnq_quantize_options *options,
-                                     struct ldnq_error *err)
+                                     struct ldnq_quantize_options *options, struct ldnq_error *err)
 {
     const size_t size = settings->block_size;
     if (options->granularity != LDNQ_PER_BLOCK)
-        return size ? ldnq_fail(err, LDNQ_USAGE, "quantize: --block-size goes with --granularity "
+        return size ? ldnq_fail(err, LDNQ_USAGE,
+                                "quantize: --block-size goes with --granularity "
                                 "block")
                     : LDNQ_OK;
     options->block = size ? size : DEFAULT_BLOCK;
     if (options->block < LEAST_BLOCK || (options->block & (options->block - 1)) != 0)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --block-size %zu is no power of two from %d "
-                         "on; use 16, 32, 64, 128 or more", size, LEAST_BLOCK);
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: --block-size %zu is no power of two from %d "
+                         "on; use 16, 32, 64, 128 or more",
+                         size, LEAST_BLOCK);
     if (!options->solver->blocks)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: the solver '%s' has one scale a channel, not "
-                         "one a block; use best, beam, cd, gptq, mse or rtn", options->solver->name);
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: the solver '%s' has one scale a channel, not "
+                         "one a block; use best, beam, cd, gptq, mse or rtn",
+                         options->solver->name);
     return LDNQ_OK;
 }
 
@@ -121,8 +123,8 @@ static enum ldnq_status choose_words(const struct cli_settings *settings,
 }
 
 enum ldnq_status cli_choose(const struct cli_settings *settings,
-                            struct ldnq_quantize_options *options,
-                            struct ldnq_emit_options *emit, struct ldnq_error *err)
+                            struct ldnq_quantize_options *options, struct ldnq_emit_options *emit,
+                            struct ldnq_error *err)
 {
     ldnq_solver_defaults(&options->solver_options);
     /* With a budget --weights is a list, and the plan chooses for every layer. */
@@ -133,13 +135,13 @@ enum ldnq_status cli_choose(const struct cli_settings *settings,
     LDNQ_TRY(choose_effort(settings, options, err));
     LDNQ_TRY(choose_words(settings, options, emit, err));
     if (settings->opset > 1000)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --opset %zu does not exist",
-                         settings->opset);
+        return ldnq_fail(err, LDNQ_USAGE, "quantize: --opset %zu does not exist", settings->opset);
     if (settings->rho > 0)
         options->solver_options.rho_factor = settings->rho;
     options->lambda = settings->cascade ? 0 : settings->lambda;
     if (settings->cascade && settings->lambda > 0)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: with --cascade layers aim at their weight; "
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: with --cascade layers aim at their weight; "
                          "leave --lambda out");
     options->max_seconds = settings->time_limit;
     options->skip = settings->skip.items;

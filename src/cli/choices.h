@@ -10,13 +10,12 @@
 /* Fills in what the settings decide; pool and sink are left alone. Lists point into
  * the settings. Errors: USAGE, naming the option and what there is. */
 enum ldnq_status cli_choose(const struct cli_settings *settings,
-                            struct ldnq_quantize_options *options,
-                            struct ldnq_emit_options *emit, struct ldnq_error *err);
+                            struct ldnq_quantize_options *options, struct ldnq_emit_options *emit,
+                            struct ldnq_error *err);
 
 /* `where` is what the message begins with: the option, or the place in a file.
  * Errors: USAGE. */
 enum ldnq_status cli_choose_codebook(const char *where, const char *given,
-                                     const struct ldnq_codebook **codebook,
-                                     struct ldnq_error *err);
+                                     const struct ldnq_codebook **codebook, struct ldnq_error *err);
 
 #endif

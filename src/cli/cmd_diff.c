@@ -33,8 +33,12 @@ static enum ldnq_status diff_files(struct job *job, struct ldnq_error *err)
     if (settings->data)
         LDNQ_TRY(cli_session_samples(&job->a, settings->data, false, &job->samples, err));
     const struct ldnq_diff_options options = {
-        .model_a = job->a.model, .model_b = job->b.model, .graph_a = job->a.graph,
-        .graph_b = job->b.graph, .samples = job->samples, .pool = job->a.pool,
+        .model_a = job->a.model,
+        .model_b = job->b.model,
+        .graph_a = job->a.graph,
+        .graph_b = job->b.graph,
+        .samples = job->samples,
+        .pool = job->a.pool,
         .sink = &job->a.progress.sink,
     };
     LDNQ_TRY(ldnq_diff_create(&options, job->a.arena, &job->diff, err));
@@ -65,9 +69,25 @@ static enum ldnq_status run_diff(const struct cli_settings *settings, struct ldn
 }
 
 static const char *const options[] = {
-    "--data", "--sort", "--top", "--html", "--fail-below-sqnr", "--fail-below-agreement",
-    "--fail-size-above", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
-    "--max-samples", "--seed", "--threads", "--json", "--quiet", NULL,
+    "--data",
+    "--sort",
+    "--top",
+    "--html",
+    "--fail-below-sqnr",
+    "--fail-below-agreement",
+    "--fail-size-above",
+    "--mean",
+    "--std",
+    "--scale",
+    "--resize",
+    "--crop",
+    "--dim",
+    "--max-samples",
+    "--seed",
+    "--threads",
+    "--json",
+    "--quiet",
+    NULL,
 };
 
 const struct cli_command cli_cmd_diff = {

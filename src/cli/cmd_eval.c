@@ -47,9 +47,10 @@ static enum ldnq_status check_output(const struct job *job, const struct ldnq_te
     size_t elements = ldnq_tensor_count(output);
     if (output->dtype != LDNQ_FLOAT || output->shape.rank < 1 || elements < 2 * count ||
         elements % count != 0)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: output '%s' is %s %s, which is not one score "
-                         "a class for each of %zu samples", graph->file, graph->outputs[0]->name,
-                         ldnq_dtype_name(output->dtype),
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: output '%s' is %s %s, which is not one score "
+                         "a class for each of %zu samples",
+                         graph->file, graph->outputs[0]->name, ldnq_dtype_name(output->dtype),
                          ldnq_shape_print(&output->shape, NULL, shape, sizeof shape), count);
     *classes = elements / count;
     return LDNQ_OK;
@@ -116,8 +117,7 @@ static enum ldnq_status score_model(struct job *job, struct ldnq_error *err)
     LDNQ_TRY(cli_session_prepare(session, err));
     LDNQ_TRY(cli_session_samples(session, session->settings->data, true, &job->samples, err));
     job->score->samples = ldnq_samples_count(job->samples);
-    job->score->predicted =
-        ldnq_calloc(job->score->samples, sizeof *job->score->predicted);
+    job->score->predicted = ldnq_calloc(job->score->samples, sizeof *job->score->predicted);
     if (!job->score->predicted)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     LDNQ_TRY(ldnq_exec_create(session->graph, session->pool, &job->exec, err));
@@ -177,8 +177,7 @@ static bool add_agreement(cJSON *root, const struct score *scores, size_t count)
     return list != NULL;
 }
 
-static enum ldnq_status print_json(const struct score *scores, size_t count,
-                                   struct ldnq_error *err)
+static enum ldnq_status print_json(const struct score *scores, size_t count, struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
     cJSON *list = root ? cJSON_AddArrayToObject(root, "models") : NULL;
@@ -195,8 +194,7 @@ static enum ldnq_status score_all(const struct cli_settings *settings, struct sc
                                   struct ldnq_error *err)
 {
     for (size_t i = 0; i < settings->models.count; i++) {
-        struct job job = { .score = &scores[i], .model = i,
-                           .model_count = settings->models.count };
+        struct job job = { .score = &scores[i], .model = i, .model_count = settings->models.count };
         scores[i].file = settings->models.items[i];
         enum ldnq_status status = cli_session_init(&job.session, settings, err);
         if (status == LDNQ_OK)
@@ -228,9 +226,10 @@ static enum ldnq_status run_eval(const struct cli_settings *settings, struct ldn
     return status;
 }
 
-static const char *const options[] = { "--data", "--mean", "--std", "--scale", "--resize",
-                                       "--crop", "--dim", "--max-samples", "--seed",
-                                       "--threads", "--json", "--quiet", NULL };
+static const char *const options[] = { "--data",   "--mean",    "--std",  "--scale",
+                                       "--resize", "--crop",    "--dim",  "--max-samples",
+                                       "--seed",   "--threads", "--json", "--quiet",
+                                       NULL };
 
 const struct cli_command cli_cmd_eval = {
     .name = "eval",

@@ -90,7 +90,7 @@ static bool is_read_before(const struct view *view, size_t i)
 struct totals {
     size_t quantizable, weights; /* layers, and elements of theirs */
     size_t bytes;
-    uint64_t macs;  /* of the layers that can be quantized */
+    uint64_t macs; /* of the layers that can be quantized */
     uint64_t all_macs;
     bool has_macs, has_all_macs; /* they are known */
 };
@@ -186,7 +186,8 @@ static void print_codes(const struct view *view)
     }
     if (view->tensor_count)
         printf("in codes: %zu weights and biases (%zu bytes with their scales), %zu activations; "
-               "--json has each\n", constants, bytes, view->tensor_count - constants);
+               "--json has each\n",
+               constants, bytes, view->tensor_count - constants);
 }
 
 static void print_table(const struct view *view)
@@ -198,8 +199,7 @@ static void print_table(const struct view *view)
     char producer[CLI_PLAIN_SIZE];
     printf("%s: IR %" PRId64 ", opset %d, producer '%s', %zu bytes\n", graph->file,
            ldnq_model_ir_version(model), ldnq_model_opset(model),
-           cli_plain(ldnq_model_producer(model), producer),
-           ldnq_model_bytes(model));
+           cli_plain(ldnq_model_producer(model), producer), ldnq_model_bytes(model));
     print_values("input ", graph->inputs, graph->input_count, graph);
     print_values("output", graph->outputs, graph->output_count, graph);
     printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",

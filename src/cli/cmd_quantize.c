@@ -35,13 +35,13 @@ struct job {
 
 /* ---- before the work --------------------------------------------------------------- */
 
-static enum ldnq_status check_settings(const struct cli_settings *settings,
-                                       struct ldnq_error *err)
+static enum ldnq_status check_settings(const struct cli_settings *settings, struct ldnq_error *err)
 {
     if (!settings->output)
         return ldnq_fail(err, LDNQ_USAGE, "quantize: -o OUT is missing");
     if (!settings->calib)
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --calib PATH is missing: the samples that "
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: --calib PATH is missing: the samples that "
                          "the weights are fitted on");
     if (settings->report)
         LDNQ_TRY(cli_check_outfile(settings->report, err));
@@ -82,8 +82,10 @@ static void describe_options(const struct job *job, char *data, size_t size)
     const struct ldnq_tune_options *tune = &job->options.tune;
     struct ldnq_text text;
     ldnq_text_init(&text, data, size);
-    ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
-                   "storage=%s", weights_name(job->result), s->granularity, job->options.solver->name,
+    ldnq_text_item(&text, " ",
+                   "weights=%s granularity=%s solver=%s rho=%g rho-from=%s "
+                   "storage=%s",
+                   weights_name(job->result), s->granularity, job->options.solver->name,
                    job->options.solver_options.rho_factor, s->rho_from, s->storage);
     if (job->options.block)
         ldnq_text_item(&text, " ", "block-size=%zu", job->options.block);
@@ -192,10 +194,9 @@ static void print_summary(const struct job *job)
     printf("%s: %zu layer%s, %zu weights, %s in %s, one scale a %s\n", settings->output,
            result->count, result->count == 1 ? "" : "s", weights, weights_name(result),
            storage_name(job), settings->granularity);
-    printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n",
-           job->bytes_before, job->bytes_after, grown ? 1 / ratio : ratio,
-           grown ? "larger" : "smaller", job->choice.opset, samples, samples == 1 ? "" : "s",
-           ldnq_now() - job->start);
+    printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n", job->bytes_before,
+           job->bytes_after, grown ? 1 / ratio : ratio, grown ? "larger" : "smaller",
+           job->choice.opset, samples, samples == 1 ? "" : "s", ldnq_now() - job->start);
     printf("largest relative error of a layer's output: %.4f at '%s'\n", worst->error,
            cli_plain(worst->layer.node->label, label));
     if (!isnan(result->output_error))
@@ -242,21 +243,21 @@ static bool add_distillation(cJSON *root, const struct ldnq_tune_result *tune)
 static bool fill_json(cJSON *root, const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
-    bool done = cJSON_AddStringToObject(root, "model", settings->models.items[0]) &&
-                cJSON_AddStringToObject(root, "output", settings->output) &&
-                cJSON_AddStringToObject(root, "weights", weights_name(job->result)) &&
-                cJSON_AddNumberToObject(root, "bits", cli_plan_bits(job->result)) &&
-                cJSON_AddStringToObject(root, "granularity", settings->granularity) &&
-                cJSON_AddStringToObject(root, "solver", job->options.solver->name) &&
-                cJSON_AddStringToObject(root, "storage", storage_name(job)) &&
-                cJSON_AddNumberToObject(root, "opset", job->choice.opset) &&
-                cJSON_AddNumberToObject(root, "samples",
-                                        (double)ldnq_samples_count(job->samples)) &&
-                cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
-                cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
-                cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start) &&
-                ldnq_json_add_number(root, "output_error", job->result->output_error) &&
-                ldnq_json_add_number(root, "output_bound", job->result->output_bound);
+    bool done =
+        cJSON_AddStringToObject(root, "model", settings->models.items[0]) &&
+        cJSON_AddStringToObject(root, "output", settings->output) &&
+        cJSON_AddStringToObject(root, "weights", weights_name(job->result)) &&
+        cJSON_AddNumberToObject(root, "bits", cli_plan_bits(job->result)) &&
+        cJSON_AddStringToObject(root, "granularity", settings->granularity) &&
+        cJSON_AddStringToObject(root, "solver", job->options.solver->name) &&
+        cJSON_AddStringToObject(root, "storage", storage_name(job)) &&
+        cJSON_AddNumberToObject(root, "opset", job->choice.opset) &&
+        cJSON_AddNumberToObject(root, "samples", (double)ldnq_samples_count(job->samples)) &&
+        cJSON_AddNumberToObject(root, "bytes_before", (double)job->bytes_before) &&
+        cJSON_AddNumberToObject(root, "bytes_after", (double)job->bytes_after) &&
+        cJSON_AddNumberToObject(root, "seconds", ldnq_now() - job->start) &&
+        ldnq_json_add_number(root, "output_error", job->result->output_error) &&
+        ldnq_json_add_number(root, "output_bound", job->result->output_bound);
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
     for (size_t i = 0; list && i < job->result->count; i++)
         if (!add_layer(list, &job->result->layers[i]))
@@ -299,8 +300,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     uint64_t model_hash = ldnq_model_hash(session->model);
     const struct ldnq_codebook *widest;
     LDNQ_TRY(cli_plan_read(&job->plan, session, &job->options, &widest, err));
-    LDNQ_TRY(ldnq_emit_prepare(session->model, widest, job->options.granularity,
-                               &job->emit, &job->choice, err));
+    LDNQ_TRY(ldnq_emit_prepare(session->model, widest, job->options.granularity, &job->emit,
+                               &job->choice, err));
     LDNQ_TRY(cli_session_prepare(session, err));
     LDNQ_TRY(cli_session_samples(session, settings->calib, false, &job->samples, err));
     if (session->settings->augment == CLI_UNSET && !ldnq_samples_are_pictures(job->samples))
@@ -345,10 +346,12 @@ static enum ldnq_status run_quantize(const struct cli_settings *settings, struct
 }
 
 static const char *const options[] = {
-    "--output", "--calib", "--weights", "--budget", "--plan", "--granularity", "--block-size",
-    "--solver", "--rho", "--rho-from", "--lambda", "--effort", "--augment", "--cascade",
-    "--distill", "--refine", "--time-limit", "--skip", "--only", "--storage", "--opset", "--mean", "--std", "--scale", "--resize", "--crop", "--dim",
-    "--max-samples", "--max-mem", "--seed", "--threads", "--log", "--report", "--json", "--verbose", "--quiet",
+    "--output",     "--calib",   "--weights", "--budget",      "--plan",       "--granularity",
+    "--block-size", "--solver",  "--rho",     "--rho-from",    "--lambda",     "--effort",
+    "--augment",    "--cascade", "--distill", "--refine",      "--time-limit", "--skip",
+    "--only",       "--storage", "--opset",   "--mean",        "--std",        "--scale",
+    "--resize",     "--crop",    "--dim",     "--max-samples", "--max-mem",    "--seed",
+    "--threads",    "--log",     "--report",  "--json",        "--verbose",    "--quiet",
     NULL,
 };
 
@@ -356,15 +359,14 @@ const struct cli_command cli_cmd_quantize = {
     .name = "quantize",
     .arguments = "MODEL -o OUT --calib PATH [options]",
     .summary = "float ONNX file and samples in, QDQ ONNX file out",
-    .details =
-        "Replaces the weight of every Conv, Gemm and MatMul by low-bit integers and a\n"
-        "DequantizeLinear, fitted layer by layer so that each layer's output on the\n"
-        "samples stays what it was. Labels are not needed. OUT appears whole or not at\n"
-        "all.\n\n"
-        "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
-        "       --mean .485,.456,.406 --std .229,.224,.225\n"
-        "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'\n\n"
-        "'ldnq inspect MODEL' tells which layers there are; 'ldnq eval' what was kept.",
+    .details = "Replaces the weight of every Conv, Gemm and MatMul by low-bit integers and a\n"
+               "DequantizeLinear, fitted layer by layer so that each layer's output on the\n"
+               "samples stays what it was. Labels are not needed. OUT appears whole or not at\n"
+               "all.\n\n"
+               "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
+               "       --mean .485,.456,.406 --std .229,.224,.225\n"
+               "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'\n\n"
+               "'ldnq inspect MODEL' tells which layers there are; 'ldnq eval' what was kept.",
     .options = options,
     .models_min = 1,
     .models_max = 1,

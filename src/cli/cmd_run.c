@@ -27,8 +27,8 @@ static enum ldnq_status no_such_input(const struct ldnq_graph *graph, const char
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < graph->input_count; i++)
         ldnq_text_item(&text, ", ", "'%s'", graph->inputs[i]->name);
-    return ldnq_fail(err, LDNQ_USAGE, "%s: has no input '%s'; its inputs are %s", graph->file,
-                     name, list);
+    return ldnq_fail(err, LDNQ_USAGE, "%s: has no input '%s'; its inputs are %s", graph->file, name,
+                     list);
 }
 
 /* "NAME=FILE", or "FILE" alone for a model with one input. */
@@ -52,8 +52,10 @@ static enum ldnq_status find_input(const struct ldnq_graph *graph, const char *t
         return LDNQ_OK;
     if (cli_split(text, name, sizeof name, path))
         return no_such_input(graph, name, err);
-    return ldnq_fail(err, LDNQ_USAGE, "--input '%s': the model has %zu inputs, so it takes "
-                     "NAME=FILE.npy", text, graph->input_count);
+    return ldnq_fail(err, LDNQ_USAGE,
+                     "--input '%s': the model has %zu inputs, so it takes "
+                     "NAME=FILE.npy",
+                     text, graph->input_count);
 }
 
 static enum ldnq_status read_inputs(struct job *job, struct ldnq_error *err)
@@ -81,9 +83,8 @@ static enum ldnq_status read_inputs(struct job *job, struct ldnq_error *err)
     }
     for (size_t i = 0; i < graph->input_count; i++)
         if (!job->inputs[i])
-            return ldnq_fail(err, LDNQ_USAGE,
-                             "%s: input '%s' is missing; give --input %s=FILE.npy", graph->file,
-                             graph->inputs[i]->name, graph->inputs[i]->name);
+            return ldnq_fail(err, LDNQ_USAGE, "%s: input '%s' is missing; give --input %s=FILE.npy",
+                             graph->file, graph->inputs[i]->name, graph->inputs[i]->name);
     return LDNQ_OK;
 }
 
@@ -118,8 +119,7 @@ static enum ldnq_status write_outputs(struct job *job, struct ldnq_error *err)
     const struct ldnq_graph *graph = job->session.graph;
     const char *folder = job->session.settings->output;
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be made: %s", folder,
-                         strerror(errno));
+        return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be made: %s", folder, strerror(errno));
     LDNQ_TRY(name_outputs(job, err));
     for (size_t i = 0; i < graph->output_count; i++)
         LDNQ_TRY(ldnq_npy_write(job->paths[i], ldnq_exec_value(job->exec, graph->outputs[i]), err));
@@ -190,7 +190,7 @@ static enum ldnq_status run_run(const struct cli_settings *settings, struct ldnq
 }
 
 static const char *const options[] = { "--input", "--output", "--dim", "--threads",
-                                       "--json", "--quiet", NULL };
+                                       "--json",  "--quiet",  NULL };
 
 const struct cli_command cli_cmd_run = {
     .name = "run",

@@ -33,8 +33,8 @@ struct cli_settings {
     bool refine;
     double rho, time_limit, lambda;
     const char *html, *sort;
-    size_t top;                             /* layers that diff prints; 0: all */
-    double least_sqnr, least_agreement;     /* dB, percent; NaN, 0: not asked for */
+    size_t top;                         /* layers that diff prints; 0: all */
+    double least_sqnr, least_agreement; /* dB, percent; NaN, 0: not asked for */
     size_t most_bytes;
     struct ldnq_preprocess preprocess;
     const char *mean, *std; /* as given, for the metadata */
@@ -43,9 +43,9 @@ struct cli_settings {
 
 struct cli_command {
     const char *name;
-    const char *arguments; /* for the usage line */
-    const char *summary;   /* one line, for the list of commands */
-    const char *details;   /* for the command's own help; examples among them */
+    const char *arguments;      /* for the usage line */
+    const char *summary;        /* one line, for the list of commands */
+    const char *details;        /* for the command's own help; examples among them */
     const char *const *options; /* names of the options it takes, ended by NULL */
     size_t models_min, models_max;
     enum ldnq_status (*run)(const struct cli_settings *settings, struct ldnq_error *err);

@@ -18,8 +18,7 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size)
 
 void cli_curves_start(struct cli_curves *curves, const char *node)
 {
-    struct cli_curve *items =
-        grow(curves->items, curves->count, &curves->capacity, sizeof *items);
+    struct cli_curve *items = grow(curves->items, curves->count, &curves->capacity, sizeof *items);
     if (!items) {
         curves->failed = true;
         return;

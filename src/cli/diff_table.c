@@ -19,9 +19,9 @@ static const struct {
     const char *word;
     enum cli_sort sort;
 } sorts[] = {
-    { "worst", CLI_SORT_WORST },   { "order", CLI_SORT_ORDER },
+    { "worst", CLI_SORT_WORST },       { "order", CLI_SORT_ORDER },
     { "isolated", CLI_SORT_ISOLATED }, { "accumulated", CLI_SORT_ACCUMULATED },
-    { "weight", CLI_SORT_WEIGHT }, { "bits", CLI_SORT_BITS },
+    { "weight", CLI_SORT_WEIGHT },     { "bits", CLI_SORT_BITS },
     { "size", CLI_SORT_SIZE },
 };
 
@@ -32,8 +32,10 @@ enum ldnq_status cli_choose_sort(const char *word, enum cli_sort *sort, struct l
             *sort = sorts[i].sort;
             return LDNQ_OK;
         }
-    return ldnq_fail(err, LDNQ_USAGE, "diff: --sort takes worst, order, isolated, accumulated, "
-                     "weight, bits or size, not '%s'", word);
+    return ldnq_fail(err, LDNQ_USAGE,
+                     "diff: --sort takes worst, order, isolated, accumulated, "
+                     "weight, bits or size, not '%s'",
+                     word);
 }
 
 struct rank {
@@ -58,17 +60,25 @@ static double key_of(const struct ldnq_diff *diff, const struct ldnq_diff_layer 
     if (!layer->other)
         return sort == CLI_SORT_ORDER ? 0 : -INFINITY; /* nothing is worse than no partner */
     switch (sort) {
-    case CLI_SORT_WORST: return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
-    case CLI_SORT_ISOLATED: return layer->isolated.sqnr;
-    case CLI_SORT_ACCUMULATED: return layer->accumulated.sqnr;
-    case CLI_SORT_WEIGHT: return layer->weight_sqnr;
-    case CLI_SORT_BITS: return layer->bits;
-    case CLI_SORT_SIZE: return -(double)layer->bytes_b;
-    default: return 0;
+    case CLI_SORT_WORST:
+        return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
+    case CLI_SORT_ISOLATED:
+        return layer->isolated.sqnr;
+    case CLI_SORT_ACCUMULATED:
+        return layer->accumulated.sqnr;
+    case CLI_SORT_WEIGHT:
+        return layer->weight_sqnr;
+    case CLI_SORT_BITS:
+        return layer->bits;
+    case CLI_SORT_SIZE:
+        return -(double)layer->bytes_b;
+    default:
+        return 0;
     }
 }
 
-/* ---- cells ------------------------------------------------------------------------------------ */
+/* ---- cells ------------------------------------------------------------------------------------
+ */
 
 /* The end of a long name tells more than its beginning. */
 static void print_label(const char *label, int width)
@@ -101,7 +111,8 @@ static const char *number(double value, const char *format, char text[16])
     return text;
 }
 
-/* ---- layers ------------------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------------------
+ */
 
 static void print_layer(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer,
                         size_t place)
@@ -161,7 +172,8 @@ static enum ldnq_status list_layers(const struct ldnq_diff *diff, enum cli_sort 
     return LDNQ_OK;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------ */
+/* ---- the rest
+ * ------------------------------------------------------------------------------------ */
 
 static void print_file(const char *letter, const struct ldnq_diff_file *file)
 {
@@ -212,8 +224,7 @@ static void print_output(const struct ldnq_diff_output *output)
 
 static void print_outputs(const struct ldnq_diff *diff)
 {
-    printf("\n%zu sample%s, %.1f s\n", diff->samples, diff->samples == 1 ? "" : "s",
-           diff->seconds);
+    printf("\n%zu sample%s, %.1f s\n", diff->samples, diff->samples == 1 ? "" : "s", diff->seconds);
     for (size_t i = 0; i < diff->output_count; i++)
         print_output(&diff->outputs[i]);
     if (diff->bound_reason)

@@ -7,8 +7,15 @@
 #include "cli/command.h"
 
 /* What --sort takes. */
-enum cli_sort { CLI_SORT_WORST, CLI_SORT_ORDER, CLI_SORT_ISOLATED, CLI_SORT_ACCUMULATED, CLI_SORT_WEIGHT,
-                CLI_SORT_BITS, CLI_SORT_SIZE };
+enum cli_sort {
+    CLI_SORT_WORST,
+    CLI_SORT_ORDER,
+    CLI_SORT_ISOLATED,
+    CLI_SORT_ACCUMULATED,
+    CLI_SORT_WEIGHT,
+    CLI_SORT_BITS,
+    CLI_SORT_SIZE
+};
 
 /* Errors: USAGE, naming what there is. */
 enum ldnq_status cli_choose_sort(const char *word, enum cli_sort *sort, struct ldnq_error *err);

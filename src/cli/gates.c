@@ -24,8 +24,8 @@ static void hold_sqnr(const struct cli_settings *settings, const struct ldnq_dif
         if (isnan(output->error.sqnr))
             ldnq_text_item(text, "; ", "output '%s' can't be compared", output->name);
         else if (output->error.sqnr < settings->least_sqnr)
-            ldnq_text_item(text, "; ", "output '%s' has an SQNR of %.2f dB, below %g",
-                           output->name, output->error.sqnr, settings->least_sqnr);
+            ldnq_text_item(text, "; ", "output '%s' has an SQNR of %.2f dB, below %g", output->name,
+                           output->error.sqnr, settings->least_sqnr);
     }
 }
 

@@ -107,8 +107,10 @@ static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
 static void show_layer(struct cli_log *log, const struct ldnq_layer_result *result)
 {
     cli_progress_finish(log->progress);
-    fprintf(stderr, "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
-            "%.2f s\n", result->codebook->name, result->solver ? result->solver->name : "shared codes",
+    fprintf(stderr,
+            "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
+            "%.2f s\n",
+            result->codebook->name, result->solver ? result->solver->name : "shared codes",
             result->error_start, result->error, result->positions, result->rank,
             result->layer.inputs, result->lambda, result->seconds);
 }
@@ -128,7 +130,8 @@ enum ldnq_status cli_log_open(struct cli_log *log, struct cli_session *session,
                               struct ldnq_quantize_options *options, struct ldnq_error *err)
 {
     const struct cli_settings *settings = session->settings;
-    *log = (struct cli_log){ .path = settings->log, .progress = &session->progress,
+    *log = (struct cli_log){ .path = settings->log,
+                             .progress = &session->progress,
                              .verbose = settings->verbose && !settings->quiet,
                              .keeps_curves = settings->report != NULL };
     if (log->path && !(log->file = fopen(log->path, "w")))

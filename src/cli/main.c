@@ -7,11 +7,7 @@
 #include "linalg/blas.h"
 
 static const struct cli_command *const commands[] = {
-    &cli_cmd_quantize,
-    &cli_cmd_diff,
-    &cli_cmd_eval,
-    &cli_cmd_run,
-    &cli_cmd_inspect,
+    &cli_cmd_quantize, &cli_cmd_diff, &cli_cmd_eval, &cli_cmd_run, &cli_cmd_inspect,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
@@ -22,17 +18,18 @@ static void print_overview(FILE *stream)
                     "Quantizes float ONNX models from a handful of samples.\n\ncommands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(stream, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(stream, "\n'ldnq COMMAND --help' tells more; 'ldnq --version' names the version, the\n"
-                    "BLAS and the processor's features in use.\n\n"
-                    "exit codes: 0 done, 2 usage, 3 file, 4 damaged or invalid model,\n"
-                    "5 unsupported, 6 data, 7 numeric, 8 out of memory, 9 a --fail- gate said no\n");
+    fprintf(stream,
+            "\n'ldnq COMMAND --help' tells more; 'ldnq --version' names the version, the\n"
+            "BLAS and the processor's features in use.\n\n"
+            "exit codes: 0 done, 2 usage, 3 file, 4 damaged or invalid model,\n"
+            "5 unsupported, 6 data, 7 numeric, 8 out of memory, 9 a --fail- gate said no\n");
 }
 
 static void print_version(void)
 {
     char blas[128], cpu[128];
-    printf("ldnq %s\nblas: %s\ncpu: %s\n", LDNQ_VERSION,
-           ldnq_blas_describe(blas, sizeof blas), cli_cpu_features(cpu, sizeof cpu));
+    printf("ldnq %s\nblas: %s\ncpu: %s\n", LDNQ_VERSION, ldnq_blas_describe(blas, sizeof blas),
+           cli_cpu_features(cpu, sizeof cpu));
 }
 
 static enum ldnq_status run(const struct cli_command *command, int argc, char **argv,
@@ -84,7 +81,8 @@ int main(int argc, char **argv)
     }
     const struct cli_command *command = find(argv[1]);
     if (!command)
-        return finish(ldnq_fail(&err, LDNQ_USAGE, "unknown command '%s'; 'ldnq --help' lists them",
-                                argv[1]), &err);
+        return finish(
+            ldnq_fail(&err, LDNQ_USAGE, "unknown command '%s'; 'ldnq --help' lists them", argv[1]),
+            &err);
     return finish(run(command, argc - 2, argv + 2, &err), &err);
 }

@@ -47,8 +47,10 @@ static enum ldnq_status parse_amount(const char *text, struct ldnq_budget *budge
         budget->amount > 0 && budget->amount < 1e9)
         return LDNQ_OK;
     if (!cli_parse_bytes(text, &bytes))
-        return ldnq_fail(err, LDNQ_USAGE, "quantize: --budget takes a mean of bits (3bits), a "
-                         "ratio to the float weights (8x) or bytes (200K), not '%s'", text);
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "quantize: --budget takes a mean of bits (3bits), a "
+                         "ratio to the float weights (8x) or bytes (200K), not '%s'",
+                         text);
     budget->unit = LDNQ_BUDGET_BYTES;
     budget->amount = (double)bytes;
     return LDNQ_OK;
@@ -65,8 +67,8 @@ static enum ldnq_status list_codebooks(struct cli_plan *plan, const char *text,
             return ldnq_fail(err, LDNQ_USAGE, "quantize: --weights '%s' is too long", text);
         memcpy(name, text, length);
         name[length] = '\0';
-        LDNQ_TRY(cli_choose_codebook("quantize: --weights", name,
-                                     &plan->codebooks[budget->count++], err));
+        LDNQ_TRY(cli_choose_codebook("quantize: --weights", name, &plan->codebooks[budget->count++],
+                                     err));
         if (!text[length])
             return LDNQ_OK;
         text += length + 1;
@@ -92,29 +94,33 @@ static enum ldnq_status read_entry(const struct cli_session *session, const cJSO
     const char *node = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "node"));
     const char *weights = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "weights"));
     if (!node || !weights)
-        return ldnq_fail(err, LDNQ_DATA, "%s: layers[%zu] needs \"node\" and \"weights\", both "
-                         "strings", path, i);
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: layers[%zu] needs \"node\" and \"weights\", both "
+                         "strings",
+                         path, i);
     snprintf(where, sizeof where, "%s: layers[%zu]: weights", path, i);
     entry->node = ldnq_arena_strdup(session->arena, node, err);
     return entry->node ? cli_choose_codebook(where, weights, &entry->codebook, err) : LDNQ_NOMEM;
 }
 
 static enum ldnq_status read_entries(const struct cli_session *session, const cJSON *root,
-                                     struct ldnq_quantize_options *options,
-                                     struct ldnq_error *err)
+                                     struct ldnq_quantize_options *options, struct ldnq_error *err)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "layers"), *item;
     if (!cJSON_IsArray(list))
-        return ldnq_fail(err, LDNQ_DATA, "%s: is no plan: it is not JSON with a list \"layers\"; "
-                         "--budget together with --plan writes one", session->settings->plan);
-    struct ldnq_plan_entry *entries = ldnq_arena_alloc(
-        session->arena, (size_t)cJSON_GetArraySize(list), sizeof *entries, err);
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: is no plan: it is not JSON with a list \"layers\"; "
+                         "--budget together with --plan writes one",
+                         session->settings->plan);
+    struct ldnq_plan_entry *entries =
+        ldnq_arena_alloc(session->arena, (size_t)cJSON_GetArraySize(list), sizeof *entries, err);
     if (!entries)
         return LDNQ_NOMEM;
     options->plan = entries;
-    cJSON_ArrayForEach(item, list) {
-        LDNQ_TRY(read_entry(session, item, options->plan_count, &entries[options->plan_count],
-                            err));
+    cJSON_ArrayForEach(item, list)
+    {
+        LDNQ_TRY(
+            read_entry(session, item, options->plan_count, &entries[options->plan_count], err));
         options->plan_count++;
     }
     return LDNQ_OK;
@@ -183,8 +189,8 @@ static char *print_plan(const struct cli_plan *plan, const struct cli_settings *
     return text;
 }
 
-static enum ldnq_status write_file(const struct cli_plan *plan,
-                                   const struct cli_settings *settings, struct ldnq_error *err)
+static enum ldnq_status write_file(const struct cli_plan *plan, const struct cli_settings *settings,
+                                   struct ldnq_error *err)
 {
     char *text = print_plan(plan, settings);
     if (!text)
@@ -210,8 +216,11 @@ enum ldnq_status cli_plan_make(struct cli_plan *plan, const struct cli_session *
                                                    session->arena, &plan->made, &reason);
     const bool is_narrow = budget->unit == LDNQ_BUDGET_BITS || choice->opset == LDNQ_OPSET_LATEST;
     if (status != LDNQ_OK)
-        return ldnq_fail(err, status, status == LDNQ_USAGE && !is_narrow ? "%s; --opset %d has "
-                         "narrower types for codes" : "%s", reason.message, LDNQ_OPSET_LATEST);
+        return ldnq_fail(err, status,
+                         status == LDNQ_USAGE && !is_narrow ? "%s; --opset %d has "
+                                                              "narrower types for codes"
+                                                            : "%s",
+                         reason.message, LDNQ_OPSET_LATEST);
     options->plan = plan->made->entries;
     options->plan_count = plan->made->count;
     return session->settings->plan ? write_file(plan, session->settings, err) : LDNQ_OK;

@@ -129,9 +129,16 @@ static const struct option table[] = {
 #define OPTION_COUNT (sizeof table / sizeof *table)
 
 static const struct cli_settings defaults = {
-    .solver = "best", .granularity = "channel", .storage = "auto", .rho_from = "mean",
-    .effort = "balanced", .sort = "worst", .top = 20, .least_sqnr = NAN,
-    .augment = CLI_UNSET, .lambda = LDNQ_LAMBDA_AUTO,
+    .solver = "best",
+    .granularity = "channel",
+    .storage = "auto",
+    .rho_from = "mean",
+    .effort = "balanced",
+    .sort = "worst",
+    .top = 20,
+    .least_sqnr = NAN,
+    .augment = CLI_UNSET,
+    .lambda = LDNQ_LAMBDA_AUTO,
 };
 
 /* ---- values ------------------------------------------------------------------------- */
@@ -326,8 +333,8 @@ static enum ldnq_status parse_option(struct cli_settings *settings,
         value = argv[++*at];
     }
     if (!set(settings, option, value ? value : ""))
-        return ldnq_fail(err, LDNQ_USAGE, "%s: %s takes %s, not '%s'", command->name,
-                         option->name, option->argument, value);
+        return ldnq_fail(err, LDNQ_USAGE, "%s: %s takes %s, not '%s'", command->name, option->name,
+                         option->argument, value);
     return LDNQ_OK;
 }
 
@@ -338,13 +345,12 @@ static enum ldnq_status check_models(const struct cli_settings *settings,
         return LDNQ_OK;
     if (settings->models.count < command->models_min)
         return ldnq_fail(err, LDNQ_USAGE, "%s: %s; usage: ldnq %s %s", command->name,
-                         settings->models.count ? "another model is missing"
-                                                : "no model is given",
+                         settings->models.count ? "another model is missing" : "no model is given",
                          command->name, command->arguments);
     if (settings->models.count > command->models_max)
         return ldnq_fail(err, LDNQ_USAGE, "%s: '%s' is one argument too many; usage: ldnq %s %s",
-                         command->name, settings->models.items[command->models_max],
-                         command->name, command->arguments);
+                         command->name, settings->models.items[command->models_max], command->name,
+                         command->arguments);
     return LDNQ_OK;
 }
 
@@ -394,9 +400,9 @@ static int line_length(const char *text)
 
 static void print_option(const struct option *option)
 {
-    int used = printf("  %s%s%s%s%s", option->letter ? option->letter : "",
-                      option->letter ? ", " : "", option->name, option->argument ? " " : "",
-                      option->argument ? option->argument : "");
+    int used =
+        printf("  %s%s%s%s%s", option->letter ? option->letter : "", option->letter ? ", " : "",
+               option->name, option->argument ? " " : "", option->argument ? option->argument : "");
     if (used > HELP_COLUMN - 2) {
         printf("\n");
         used = 0;

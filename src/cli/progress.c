@@ -32,9 +32,9 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     memset(bar + full, '.', BAR_CELLS - full);
     bar[BAR_CELLS] = '\0';
     char line[CLI_PLAIN_SIZE + 128], detail[CLI_PLAIN_SIZE];
-    int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
-                          at->done * 100 / at->total, left,
-                          cli_plain(at->detail ? at->detail : "", detail));
+    int length =
+        snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
+                 at->done * 100 / at->total, left, cli_plain(at->detail ? at->detail : "", detail));
     size_t most = progress->width > 1 ? progress->width - 1 : 79;
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
@@ -76,10 +76,9 @@ static void warn(void *ctx, const char *message)
 void cli_progress_init(struct cli_progress *progress, bool quiet)
 {
     struct winsize size;
-    *progress = (struct cli_progress){ .quiet = quiet,
-                                       .is_terminal = isatty(STDERR_FILENO) != 0 };
-    progress->sink = (struct ldnq_sink){ .ctx = progress, .progress = quiet ? NULL : show,
-                                         .warn = warn };
+    *progress = (struct cli_progress){ .quiet = quiet, .is_terminal = isatty(STDERR_FILENO) != 0 };
+    progress->sink =
+        (struct ldnq_sink){ .ctx = progress, .progress = quiet ? NULL : show, .warn = warn };
     if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
         progress->width = size.ws_col;
 }

@@ -10,8 +10,14 @@ static enum ldnq_status compare(struct cli_session *a, struct cli_session *b,
     const struct cli_settings *settings = a->settings;
     struct ldnq_diff *diff;
     const struct ldnq_diff_options options = {
-        .model_a = a->model, .model_b = b->model, .graph_a = a->graph, .graph_b = b->graph,
-        .samples = samples, .most_samples = SAMPLES, .pool = a->pool, .sink = &a->progress.sink,
+        .model_a = a->model,
+        .model_b = b->model,
+        .graph_a = a->graph,
+        .graph_b = b->graph,
+        .samples = samples,
+        .most_samples = SAMPLES,
+        .pool = a->pool,
+        .sink = &a->progress.sink,
     };
     LDNQ_TRY(ldnq_diff_create(&options, a->arena, &diff, err));
     cli_curves_show(curves, diff);

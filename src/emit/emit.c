@@ -94,8 +94,8 @@ static enum ldnq_status add_scales(struct emitter *emitter, const struct ldnq_la
     if (result->block)
         LDNQ_TRY(arrange_blocks(emitter, result, &scales, err));
     else if (emitter->quantization->granularity != LDNQ_PER_TENSOR)
-        scales.shape = (struct ldnq_shape){ .rank = 1,
-                                            .dim = { (int64_t)ldnq_layer_rows(&result->layer) } };
+        scales.shape =
+            (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)ldnq_layer_rows(&result->layer) } };
     LDNQ_TRY(fresh_name(emitter, result->layer.weight_name, "_scale", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
 }
@@ -151,8 +151,8 @@ static enum ldnq_status set_bias(struct emitter *emitter, const struct ldnq_laye
         return LDNQ_OK;
     LDNQ_TRY(fresh_name(emitter, result->layer.bias_name, "_corrected", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, result->bias, err));
-    return ldnq_edit_set_input(emitter->model, result->layer.node->origin,
-                               result->layer.bias_input, name, err);
+    return ldnq_edit_set_input(emitter->model, result->layer.node->origin, result->layer.bias_input,
+                               name, err);
 }
 
 /* The nodes folded into the layer go; it makes what the last of them made. */
@@ -171,12 +171,11 @@ static enum ldnq_status note_layer(struct emitter *emitter, const struct ldnq_la
 {
     float low, high;
     ldnq_layer_scale_range(result, &low, &high);
-    const char *key = ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s",
-                                        result->layer.node->label);
+    const char *key =
+        ldnq_arena_printf(emitter->arena, err, "ldnq.layer.%s", result->layer.node->label);
     const char *value = ldnq_arena_printf(
         emitter->arena, err, "codebook=%s storage=%s scale=%.9g..%.9g error=%.6g",
-        result->codebook->name,
-        ldnq_dtype_name(ldnq_emit_dtype(emitter->choice, result->codebook)),
+        result->codebook->name, ldnq_dtype_name(ldnq_emit_dtype(emitter->choice, result->codebook)),
         (double)low, (double)high, result->error);
     if (!key || !value)
         return LDNQ_NOMEM;

@@ -51,8 +51,10 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
 {
     int opset = ldnq_model_opset(model);
     if (opset > LDNQ_OPSET_LATEST)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: opset %d is newer than the latest that ldnq "
-                         "knows, %d", ldnq_model_path(model), opset, LDNQ_OPSET_LATEST);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: opset %d is newer than the latest that ldnq "
+                         "knows, %d",
+                         ldnq_model_path(model), opset, LDNQ_OPSET_LATEST);
     if (options->opset > opset)
         opset = options->opset;
     if (granularity != LDNQ_PER_TENSOR && opset < OPSET_OF_AXIS)

@@ -101,8 +101,8 @@ static void give(struct ldnq_exec *exec, const struct ldnq_value *value, struct 
         return;
     }
     ldnq_exec_drop(exec, value->index);
-    exec->slots[value->index] = (struct ldnq_slot){ .tensor = held->tensor,
-                                                    .buffer = held->buffer, .held = true };
+    exec->slots[value->index] =
+        (struct ldnq_slot){ .tensor = held->tensor, .buffer = held->buffer, .held = true };
     *held = (struct held){ 0 };
 }
 
@@ -150,8 +150,7 @@ static enum ldnq_status output_of(const struct ldnq_exec *body, size_t i,
     *tensor = ldnq_exec_value(body, body->graph->outputs[i]);
     if (*tensor && (*tensor)->dtype != LDNQ_STRING)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "its body does not make '%s'",
-                     body->graph->outputs[i]->name);
+    return ldnq_fail(err, LDNQ_MODEL, "its body does not make '%s'", body->graph->outputs[i]->name);
 }
 
 /* ---- If ---------------------------------------------------------------------------------- */
@@ -247,8 +246,7 @@ static enum ldnq_status push(const struct control_run *run, size_t i,
 }
 
 /* No iteration: as the body's output is declared, with nothing of what is open. */
-static enum ldnq_status empty_stack(const struct control_run *run, size_t i,
-                                    struct ldnq_error *err)
+static enum ldnq_status empty_stack(const struct control_run *run, size_t i, struct ldnq_error *err)
 {
     size_t at = run->control->carried + i;
     const struct ldnq_value *value = run->graph->outputs[run->control->body_out + at];
@@ -303,8 +301,7 @@ static void lend_carried(const struct control_run *run)
 {
     const struct ldnq_control *control = run->control;
     for (size_t i = 0; i < control->carried; i++)
-        ldnq_exec_lend(run->body, run->graph->inputs[control->body_first + i],
-                       carried_now(run, i));
+        ldnq_exec_lend(run->body, run->graph->inputs[control->body_first + i], carried_now(run, i));
 }
 
 static enum ldnq_status keep_outputs(struct control_run *run, struct ldnq_error *err)
@@ -385,8 +382,8 @@ static enum ldnq_status cut(struct control_run *run, size_t i, size_t at, struct
     const struct ldnq_tensor *whole = run->exec->in[run->control->carried + i];
     struct ldnq_shape shape = { .rank = whole->shape.rank - 1 };
     int axis = 0;
-    LDNQ_TRY(ldnq_op_axis(ldnq_control_option(run->control->in_axes, i), whole->shape.rank, &axis,
-                          err));
+    LDNQ_TRY(
+        ldnq_op_axis(ldnq_control_option(run->control->in_axes, i), whole->shape.rank, &axis, err));
     for (int d = 0, to = 0; d < whole->shape.rank; d++)
         if (d != axis)
             shape.dim[to++] = whole->shape.dim[d];
@@ -407,11 +404,12 @@ static enum ldnq_status count_slices(struct control_run *run, struct ldnq_error 
     for (size_t i = 0; i < run->control->scanned; i++) {
         const struct ldnq_shape *shape = &run->exec->in[run->control->carried + i]->shape;
         int axis = 0;
-        LDNQ_TRY(ldnq_op_axis(ldnq_control_option(run->control->in_axes, i), shape->rank, &axis,
-                              err));
+        LDNQ_TRY(
+            ldnq_op_axis(ldnq_control_option(run->control->in_axes, i), shape->rank, &axis, err));
         if (i > 0 && run->trip != (size_t)shape->dim[axis])
-            return ldnq_fail(err, LDNQ_MODEL, "scans %zu slices of one input and %" PRId64
-                             " of another", run->trip, shape->dim[axis]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "scans %zu slices of one input and %" PRId64 " of another", run->trip,
+                             shape->dim[axis]);
         run->trip = (size_t)shape->dim[axis];
     }
     return LDNQ_OK;
@@ -440,8 +438,11 @@ enum ldnq_status ldnq_control_run(struct ldnq_exec *exec, size_t place, struct l
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind == LDNQ_CONTROL_IF)
         return run_if(exec, place, err);
-    struct control_run run = { .exec = exec, .body = exec->bodies[place][0], .node = node,
-                               .control = control, .graph = control->bodies[0] };
+    struct control_run run = { .exec = exec,
+                               .body = exec->bodies[place][0],
+                               .node = node,
+                               .control = control,
+                               .graph = control->bodies[0] };
     enum ldnq_status status = allocate(&run, err);
     if (status == LDNQ_OK)
         status = control->kind == LDNQ_CONTROL_LOOP ? run_loop(&run, err) : run_scan(&run, err);

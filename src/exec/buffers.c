@@ -22,8 +22,8 @@ static struct ldnq_buffer *take_same(struct ldnq_buffers *buffers, size_t size)
             return buffer;
         }
     }
-    while (buffers->free && (buffers->held > buffers->ceiling ||
-                             size > buffers->ceiling - buffers->held))
+    while (buffers->free &&
+           (buffers->held > buffers->ceiling || size > buffers->ceiling - buffers->held))
         free_buffer(buffers, &buffers->free);
     return NULL;
 }

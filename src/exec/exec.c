@@ -26,8 +26,7 @@ static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
     LDNQ_TRY(check_bound(exec->graph, &inputs, &outputs, err));
     LDNQ_TRY(ldnq_arena_create(&exec->arena, err));
     LDNQ_TRY(ldnq_plan_init(&exec->plan, exec->graph, exec->arena, err));
-    exec->slots =
-        ldnq_arena_alloc(exec->arena, exec->graph->value_count, sizeof *exec->slots, err);
+    exec->slots = ldnq_arena_alloc(exec->arena, exec->graph->value_count, sizeof *exec->slots, err);
     exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
     exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
     exec->unwanted = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->unwanted, err);
@@ -171,8 +170,7 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
     size_t bytes;
     if (!ldnq_tensor_bytes(&call->out[i], &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "its output %zu is too large", i);
-    struct ldnq_buffer **buffer =
-        value ? &exec->slots[value->index].buffer : &exec->unwanted[i];
+    struct ldnq_buffer **buffer = value ? &exec->slots[value->index].buffer : &exec->unwanted[i];
     bool is_view = i == 0 && (node->op->flags & LDNQ_OP_VIEW);
     if (is_view || (i == 0 && can_take_over(exec, place, call))) {
         bool from_slot = !node->inputs[0]->constant;
@@ -238,8 +236,13 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
     if ((node->op->flags & LDNQ_OP_CONTROL) && !exec->rehearsal)
         return ldnq_control_run(exec, place, err);
     struct ldnq_op_call call = {
-        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
+        .node = node,
+        .attrs = node->op_attrs,
+        .in_count = node->input_count,
+        .out_count = node->output_count,
+        .in = exec->in,
+        .out = exec->out,
+        .pool = exec->pool,
         .clamp = exec->plan.fused[place] != LDNQ_NEVER ? &exec->plan.clamp[place] : NULL,
     };
     if (exec->rehearsal)

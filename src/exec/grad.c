@@ -58,9 +58,8 @@ static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
     grad->planned_fed =
         ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned_fed, err);
     grad->bound = ldnq_arena_alloc(grad->arena, graph->symbol_count, sizeof *grad->bound, err);
-    return grad->slots && grad->seeds && grad->out && grad->in && grad->in_buffer &&
-                   grad->values && grad->gradients && grad->planned && grad->planned_fed &&
-                   grad->bound
+    return grad->slots && grad->seeds && grad->out && grad->in && grad->in_buffer && grad->values &&
+                   grad->gradients && grad->planned && grad->planned_fed && grad->bound
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
@@ -72,15 +71,15 @@ static enum ldnq_status init(struct ldnq_grad *grad, struct ldnq_pool *pool,
     LDNQ_TRY(ldnq_exec_create(grad->graph, pool, &grad->exec, err));
     LDNQ_TRY(take_options(grad, options, err));
     LDNQ_TRY(ldnq_grad_reach_init(&grad->reach, grad->graph, &grad->options, grad->arena, err));
-    LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach,
-                                 grad->arena, err));
+    LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach, grad->arena,
+                                 err));
     grad->exec->buffers.ceiling = options->max_bytes;
     return allocate(grad, err);
 }
 
 enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
-                                  const struct ldnq_grad_options *options,
-                                  struct ldnq_grad **out, struct ldnq_error *err)
+                                  const struct ldnq_grad_options *options, struct ldnq_grad **out,
+                                  struct ldnq_error *err)
 {
     struct ldnq_grad *grad = ldnq_calloc(1, sizeof *grad);
     *out = NULL;

@@ -62,8 +62,7 @@ static enum ldnq_status make_own(struct ldnq_grad *grad, struct ldnq_grad_slot *
         return LDNQ_OK;
     LDNQ_TRY(make(grad, &slot->tensor.shape, &own.tensor, &own.buffer, err));
     if (!grad->exec->rehearsal)
-        memcpy(own.tensor.data, slot->tensor.data,
-               ldnq_tensor_count(&own.tensor) * sizeof(float));
+        memcpy(own.tensor.data, slot->tensor.data, ldnq_tensor_count(&own.tensor) * sizeof(float));
     ldnq_grad_clear(grad, slot);
     *slot = own;
     return LDNQ_OK;
@@ -117,8 +116,13 @@ static enum ldnq_status call_backward(struct ldnq_grad *grad, const struct ldnq_
 {
     struct ldnq_exec *exec = grad->exec;
     struct ldnq_op_call call = {
-        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = exec->in, .out = exec->out, .pool = exec->pool,
+        .node = node,
+        .attrs = node->op_attrs,
+        .in_count = node->input_count,
+        .out_count = node->output_count,
+        .in = exec->in,
+        .out = exec->out,
+        .pool = exec->pool,
     };
     struct ldnq_op_grad use = { .call = &call, .out = grad->out, .in = grad->in };
     for (size_t i = 0; i < node->input_count; i++)
@@ -156,7 +160,8 @@ static enum ldnq_status pass_node(struct ldnq_grad *grad, const struct ldnq_node
     enum ldnq_status status = call_backward(grad, node, err);
     for (size_t i = 0; i < node->input_count; i++) {
         if (grad->in_buffer[i] && status == LDNQ_OK)
-            status = ldnq_grad_collect(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
+            status =
+                ldnq_grad_collect(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
         else
             ldnq_buffers_release(&grad->exec->buffers, grad->in_buffer[i]);
     }
@@ -170,8 +175,7 @@ enum ldnq_status ldnq_grad_pass(struct ldnq_grad *grad, size_t place, struct ldn
     enum ldnq_status status = node->op->flags & LDNQ_OP_VIEW ? pass_view(grad, node, &reason)
                                                              : pass_node(grad, node, &reason);
     if (status != LDNQ_OK)
-        return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s",
-                              reason.message);
+        return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s", reason.message);
     for (size_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && !grad->reach.wanted[node->outputs[i]->index])
             ldnq_grad_clear(grad, &grad->slots[node->outputs[i]->index]);

@@ -68,12 +68,12 @@ static void settle_clamps(struct ldnq_grad_plan *plan)
 
 enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_exec *exec,
                                      const struct ldnq_grad_options *options,
-                                     const struct ldnq_grad_reach *reach,
-                                     struct ldnq_arena *arena, struct ldnq_error *err)
+                                     const struct ldnq_grad_reach *reach, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
 {
     size_t values = exec->graph->value_count, nodes = exec->graph->node_count;
-    *plan = (struct ldnq_grad_plan){ .exec = exec, .options = options, .reach = reach,
-                                     .segments = 1 };
+    *plan =
+        (struct ldnq_grad_plan){ .exec = exec, .options = options, .reach = reach, .segments = 1 };
     plan->start = ldnq_arena_alloc(arena, nodes + 2, sizeof *plan->start, err);
     plan->read_back = ldnq_arena_alloc(arena, values, sizeof *plan->read_back, err);
     plan->lowest = ldnq_arena_alloc(arena, values, sizeof *plan->lowest, err);
@@ -192,8 +192,7 @@ void ldnq_grad_plan_again(struct ldnq_grad_plan *plan, size_t m)
     settle_again(plan, m);
 }
 
-bool ldnq_grad_plan_is_done(const struct ldnq_grad_plan *plan, size_t value, size_t m,
-                            size_t place)
+bool ldnq_grad_plan_is_done(const struct ldnq_grad_plan *plan, size_t value, size_t m, size_t place)
 {
     bool below = plan->lowest[value] != LDNQ_NEVER && plan->lowest[value] < m;
     bool here = plan->read_back[value] >= plan->start[m] && plan->read_back[value] < place;
@@ -269,9 +268,7 @@ static size_t best_place(const struct ldnq_grad_plan *plan, size_t above, size_t
     for (size_t p = above + 2; p < plan->options->last; p++) {
         size_t d = distance(plan->kept[p], ideal), d_best = distance(plan->kept[best], ideal);
         bool near = d <= slack, best_near = d_best <= slack;
-        if (near != best_near ? near
-            : near            ? plan->crossing[p] < plan->crossing[best]
-                              : d < d_best)
+        if (near != best_near ? near : near ? plan->crossing[p] < plan->crossing[best] : d < d_best)
             best = p;
     }
     return best;
@@ -293,8 +290,7 @@ static void keep_for(struct ldnq_grad_plan *plan, size_t m)
         const struct ldnq_node *maker = graph->values[i]->producer;
         bool once = maker && (maker->op->flags & LDNQ_OP_IMPURE);
         bool outside = made[i] != LDNQ_NEVER && made[i] < plan->start[m];
-        if (plan->need[i] && !plan->fed[i] &&
-            (outside || once || plan->lowest[i] != LDNQ_NEVER))
+        if (plan->need[i] && !plan->fed[i] && (outside || once || plan->lowest[i] != LDNQ_NEVER))
             plan->lowest[i] = m;
     }
 }

@@ -25,8 +25,8 @@ struct ldnq_grad_plan {
      * and of those that the first pass keeps for segments below the last one, or
      * across a cut, the lowest segment that needs it. */
     size_t *read_back, *lowest;
-    bool *fed;        /* by value: given from outside in this run */
-    bool *fused_away; /* by node: runs inside another */
+    bool *fed;                /* by value: given from outside in this run */
+    bool *fused_away;         /* by node: runs inside another */
     bool *need, *have, *keep; /* by value, for the pass at hand */
     /* By node and behind the last one: bytes that the backward of the nodes in front
      * reads, and bytes that cross the place (ldnq_grad_plan_weigh). */
@@ -37,8 +37,8 @@ struct ldnq_grad_plan {
  * Errors: NOMEM. */
 enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_exec *exec,
                                      const struct ldnq_grad_options *options,
-                                     const struct ldnq_grad_reach *reach,
-                                     struct ldnq_arena *arena, struct ldnq_error *err);
+                                     const struct ldnq_grad_reach *reach, struct ldnq_arena *arena,
+                                     struct ldnq_error *err);
 
 /* Takes the sizes of values from the last forward pass. */
 void ldnq_grad_plan_weigh(struct ldnq_grad_plan *plan);

@@ -84,8 +84,8 @@ static void walk_up(struct ldnq_grad_reach *reach, const struct ldnq_graph *grap
 }
 
 static enum ldnq_status check_targets(const struct ldnq_graph *graph,
-                                      const struct ldnq_grad_options *options,
-                                      const bool *changed, struct ldnq_error *err)
+                                      const struct ldnq_grad_options *options, const bool *changed,
+                                      struct ldnq_error *err)
 {
     for (size_t i = 0; i < options->target_count; i++)
         if (!changed[options->targets[i]->index])
@@ -136,9 +136,8 @@ static const char *obstacle(const struct ldnq_node *node, bool active, const boo
 
 static enum ldnq_status check_nodes(const struct ldnq_grad_reach *reach,
                                     const struct ldnq_graph *graph,
-                                    const struct ldnq_grad_options *options,
-                                    const bool *changed, const bool *matters,
-                                    struct ldnq_error *err)
+                                    const struct ldnq_grad_options *options, const bool *changed,
+                                    const bool *matters, struct ldnq_error *err)
 {
     char list[LDNQ_ERROR_SIZE];
     struct ldnq_text text;
@@ -147,17 +146,16 @@ static enum ldnq_status check_nodes(const struct ldnq_grad_reach *reach,
         const struct ldnq_node *node = graph->nodes[p];
         const char *why = obstacle(node, reach->active[p], changed, matters);
         if (why)
-            ldnq_text_item(&text, "; ", "node '%s' (%s, opset %d): %s", node->label,
-                           node->op_type, node->opset, why);
+            ldnq_text_item(&text, "; ", "node '%s' (%s, opset %d): %s", node->label, node->op_type,
+                           node->opset, why);
     }
     ldnq_text_end(&text);
-    return text.items ? ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: gradients can't pass %s",
-                                  graph->file, list)
-                      : LDNQ_OK;
+    return text.items
+               ? ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: gradients can't pass %s", graph->file, list)
+               : LDNQ_OK;
 }
 
-enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach,
-                                      const struct ldnq_graph *graph,
+enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
                                       const struct ldnq_grad_options *options,
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {

@@ -28,8 +28,7 @@ bool ldnq_grad_is_codes(const struct ldnq_value *value);
 /* Of the stretch options->first .. last-1; lives in the arena.
  * Errors: UNSUPPORTED (with the list of all nodes that gradients can't pass), USAGE,
  * NOMEM. */
-enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach,
-                                      const struct ldnq_graph *graph,
+enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
                                       const struct ldnq_grad_options *options,
                                       struct ldnq_arena *arena, struct ldnq_error *err);
 

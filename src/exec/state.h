@@ -10,7 +10,7 @@
 #include "exec/plan.h"
 
 struct ldnq_slot {
-    struct ldnq_tensor tensor; /* type and shape stay when the data are dropped */
+    struct ldnq_tensor tensor;  /* type and shape stay when the data are dropped */
     struct ldnq_buffer *buffer; /* NULL for a lent tensor */
     bool held;
 };
@@ -21,9 +21,9 @@ struct ldnq_exec {
     struct ldnq_arena *arena;
     struct ldnq_plan plan;
     struct ldnq_buffers buffers;
-    struct ldnq_slot *slots; /* by value */
+    struct ldnq_slot *slots;        /* by value */
     struct ldnq_stretch *stretches; /* by node (exec/stretch.h) */
-    struct ldnq_slot *whole; /* by value, held while a stretch has parts of it in slots */
+    struct ldnq_slot *whole;        /* by value, held while a stretch has parts of it in slots */
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
     struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */

@@ -156,8 +156,10 @@ static enum ldnq_status keep(const struct run *run, size_t value, struct ldnq_er
     const struct ldnq_tensor *part = &exec->slots[value].tensor;
     size_t bytes, size = sample_size(part);
     if (part->shape.rank < 1 || part->shape.dim[0] != (int64_t)run->count)
-        return ldnq_fail(err, LDNQ_MODEL, "value '%s' does not have the samples of its node's "
-                         "inputs", exec->graph->values[value]->name);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "value '%s' does not have the samples of its node's "
+                         "inputs",
+                         exec->graph->values[value]->name);
     if (!whole->held) {
         struct ldnq_tensor tensor = *part;
         tensor.shape.dim[0] = (int64_t)run->all;
@@ -211,8 +213,9 @@ static void close(const struct run *run)
 enum ldnq_status ldnq_stretch_run(struct ldnq_exec *exec, size_t place, struct ldnq_error *err)
 {
     const struct ldnq_stretch *stretch = &exec->stretches[place];
-    struct run run = { .exec = exec, .first = place, .end = stretch->end,
-                       .all = samples_of(exec, place) };
+    struct run run = {
+        .exec = exec, .first = place, .end = stretch->end, .all = samples_of(exec, place)
+    };
     const size_t step = step_of(exec, stretch);
     enum ldnq_status status = LDNQ_OK;
     open(&run);

@@ -20,8 +20,8 @@ enum ldnq_status ldnq_graph_create(struct ldnq_arena *arena, const char *name, c
 }
 
 /* An array of pointers in the arena that doubles when it is full. */
-static enum ldnq_status grow(struct ldnq_arena *arena, void **array, size_t count,
-                             size_t *capacity, struct ldnq_error *err)
+static enum ldnq_status grow(struct ldnq_arena *arena, void **array, size_t count, size_t *capacity,
+                             struct ldnq_error *err)
 {
     if (count < *capacity)
         return LDNQ_OK;
@@ -57,8 +57,8 @@ enum ldnq_status ldnq_graph_add_value(struct ldnq_graph *graph, const char *name
 }
 
 enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *name,
-                                         const struct ldnq_tensor *tensor,
-                                         struct ldnq_value **out, struct ldnq_error *err)
+                                         const struct ldnq_tensor *tensor, struct ldnq_value **out,
+                                         struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_graph_add_value(graph, name, out, err));
     (*out)->dtype = tensor->dtype;
@@ -172,8 +172,8 @@ const struct ldnq_attr *ldnq_node_attr(const struct ldnq_node *node, const char 
 }
 
 enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                enum ldnq_status status, struct ldnq_error *err,
-                                const char *format, ...)
+                                enum ldnq_status status, struct ldnq_error *err, const char *format,
+                                ...)
 {
     char reason[4096];
     va_list args;

@@ -31,8 +31,8 @@ static enum ldnq_status verify_writes(const struct ldnq_graph *graph, const stru
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                                   "makes '%s', which is not of this graph", value->name);
         if (made[value->index])
-            return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                                  "makes '%s', which is made already", value->name);
+            return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "makes '%s', which is made already",
+                                  value->name);
         if (value->producer != node)
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                                   "makes '%s', which names another producer", value->name);

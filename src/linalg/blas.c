@@ -8,8 +8,7 @@
 /* Before main: a program that links the library has no call to forget, and no
  * product pays for asking whether it is done. OpenBLAS's own start comes first,
  * as that of any library that this one needs. */
-__attribute__((constructor))
-static void set_up(void)
+__attribute__((constructor)) static void set_up(void)
 {
     ldnq_blas_choose_kernels();
     openblas_set_num_threads(1);
@@ -57,8 +56,8 @@ void ldnq_sgemm(enum ldnq_transpose ta, enum ldnq_transpose tb, size_t m, size_t
 }
 
 void ldnq_dgemm(enum ldnq_transpose ta, enum ldnq_transpose tb, size_t m, size_t n, size_t k,
-                double alpha, const double *a, size_t lda, const double *b, size_t ldb,
-                double beta, double *c, size_t ldc)
+                double alpha, const double *a, size_t lda, const double *b, size_t ldb, double beta,
+                double *c, size_t ldc)
 {
     if (k == 0)
         scale_double(m, n, beta, c, ldc);

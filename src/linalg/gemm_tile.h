@@ -13,7 +13,7 @@
 
 /* What follows the sums of one vector of a line. */
 static inline __attribute__((always_inline)) void
-TILE(finish)(const struct tile *tile, const TILE(lanes) *sum, size_t i, size_t j)
+TILE(finish)(const struct tile *tile, const TILE(lanes) * sum, size_t i, size_t j)
 {
     float *c = tile->c + i * tile->c_row + j;
     TILE(lanes) value = *sum * tile->alpha;
@@ -29,8 +29,7 @@ TILE(finish)(const struct tile *tile, const TILE(lanes) *sum, size_t i, size_t j
 }
 
 /* `rows` is a constant wherever this is inlined, and all sums stay in registers. */
-static inline __attribute__((always_inline)) void
-TILE(sums)(const struct tile *tile, size_t rows)
+static inline __attribute__((always_inline)) void TILE(sums)(const struct tile *tile, size_t rows)
 {
     TILE(lanes) sum[TILE_ROWS][2];
     const float *a = tile->a, *b = tile->b;
@@ -53,7 +52,7 @@ TILE(sums)(const struct tile *tile, size_t rows)
 
 #define TILE_CASE(count)                                                                           \
     case count:                                                                                    \
-        TILE(sums)(tile, count);                                                                    \
+        TILE(sums)(tile, count);                                                                   \
         break
 
 TILE_TARGET

@@ -91,8 +91,7 @@ size_t ldnq_gemm_ways(void)
 /* Whole panels side by side, so that lines of B are read in long pieces. `width` is
  * a constant wherever this is inlined. */
 static inline __attribute__((always_inline)) void
-pack_lines(const float *b, size_t row, size_t k, size_t panels, size_t width,
-           float *restrict out)
+pack_lines(const float *b, size_t row, size_t k, size_t panels, size_t width, float *restrict out)
 {
     for (size_t i = 0; i < k; i++, b += row, out += width) {
         for (size_t p = 0; p < panels; p++) {
@@ -137,7 +136,7 @@ struct block {
     const struct way *way;
     size_t k, depth, column, columns;
     float *panels;
-    size_t in_place; /* so many of the columns are read where they lie in B */
+    size_t in_place;               /* so many of the columns are read where they lie in B */
     float column_bias[MOST_WIDTH]; /* of a narrow panel */
 };
 
@@ -167,16 +166,22 @@ static struct tile tile_of(struct block *block, size_t row, size_t at)
     size_t column = block->column + at, width = block->way->width;
     bool is_last = block->k + block->depth == g->k, is_packed = at >= block->in_place;
     struct tile tile = {
-        .k = block->depth, .columns = ldnq_size_min(width, block->columns - at),
-        .a = g->a + row * g->a_row + block->k * g->a_step, .a_row = g->a_row, .a_step = g->a_step,
-        .b = is_packed ? block->panels + at * block->depth
-                       : g->b + block->k * g->b_row + column,
+        .k = block->depth,
+        .columns = ldnq_size_min(width, block->columns - at),
+        .a = g->a + row * g->a_row + block->k * g->a_step,
+        .a_row = g->a_row,
+        .a_step = g->a_step,
+        .b = is_packed ? block->panels + at * block->depth : g->b + block->k * g->b_row + column,
         .b_row = is_packed ? width : g->b_row,
-        .c = g->c + row * g->c_row + column, .c_row = g->c_row,
-        .alpha = g->alpha, .beta = block->k == 0 ? g->beta : 1.0f,
+        .c = g->c + row * g->c_row + column,
+        .c_row = g->c_row,
+        .alpha = g->alpha,
+        .beta = block->k == 0 ? g->beta : 1.0f,
         .row_bias = is_last && g->row_bias ? g->row_bias + row : NULL,
         .column_bias = is_last && g->column_bias ? g->column_bias + column : NULL,
-        .is_clamped = is_last && g->is_clamped, .low = g->low, .high = g->high,
+        .is_clamped = is_last && g->is_clamped,
+        .low = g->low,
+        .high = g->high,
     };
     if (tile.column_bias && tile.columns < width) {
         memcpy(block->column_bias, tile.column_bias, tile.columns * sizeof(float));

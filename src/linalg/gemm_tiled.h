@@ -23,7 +23,7 @@ struct ldnq_gemm {
     size_t b_row, b_step; /* element (k, j) is b[k * b_row + j * b_step] */
     float *c;
     size_t c_row;
-    float alpha, beta; /* beta 0 leaves what C held before unread */
+    float alpha, beta;                   /* beta 0 leaves what C held before unread */
     const float *row_bias, *column_bias; /* M, N; either may be NULL */
     bool is_clamped;
     float low, high; /* NaN stays NaN */

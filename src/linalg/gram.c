@@ -65,8 +65,7 @@ static void run_tile(void *argument, size_t chunk, size_t thread)
     size_t side = tiles_a_side(job->k), row = 0, left = chunk;
     while (left >= side - row)
         left -= side - row++;
-    add_tile(job, row * TILE, (row + left) * TILE,
-             job->scratch + thread * tile_floats(job->k));
+    add_tile(job, row * TILE, (row + left) * TILE, job->scratch + thread * tile_floats(job->k));
     if (left == 0)
         add_sums(job, row * TILE);
 }
@@ -74,8 +73,9 @@ static void run_tile(void *argument, size_t chunk, size_t thread)
 void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,
                    float *scratch, struct ldnq_pool *pool)
 {
-    struct gram_job job = { .k = k, .ld = ld, .count = count, .columns = columns, .h = h,
-                            .sum = sum, .scratch = scratch };
+    struct gram_job job = {
+        .k = k, .ld = ld, .count = count, .columns = columns, .h = h, .sum = sum, .scratch = scratch
+    };
     ldnq_pool_run(pool, tile_count(k), run_tile, &job);
 }
 

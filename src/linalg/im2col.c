@@ -53,8 +53,8 @@ static void copy_row(const struct ldnq_conv_geometry *g, const float *plane, siz
     }
 }
 
-void ldnq_im2col(const struct ldnq_conv_geometry *g, const float *image, size_t first,
-                 size_t count, float *columns, size_t ld)
+void ldnq_im2col(const struct ldnq_conv_geometry *g, const float *image, size_t first, size_t count,
+                 float *columns, size_t ld)
 {
     for (size_t c = 0; c < g->channels; c++, image += g->height * g->width)
         for (size_t kh = 0; kh < g->kernel_h; kh++)

@@ -14,8 +14,10 @@ struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *g, const struct l
         .rows = (tile->rows - 1) * g->stride_h + (g->kernel_h - 1) * g->dilation_h + 1,
         .phases = ldnq_size_min(width, g->stride_w),
         .phase = ldnq_size_ceil_div(width, g->stride_w),
-        .stride_w = g->stride_w, .stride_h = g->stride_h,
-        .dilation_w = g->dilation_w, .dilation_h = g->dilation_h,
+        .stride_w = g->stride_w,
+        .stride_h = g->stride_h,
+        .dilation_w = g->dilation_w,
+        .dilation_h = g->dilation_h,
         .data = data,
     };
 }
@@ -57,14 +59,13 @@ LDNQ_LANES(lanes_16, 16)
     __builtin_shufflevector(*(const lanes_8 *)(in), *(const lanes_8 *)((in) + 7), 0, 2, 4, 6, 9,   \
                             11, 13, 15)
 
-static inline __attribute__((always_inline)) void
-take_8(const float *in, size_t stride, float *out)
+static inline __attribute__((always_inline)) void take_8(const float *in, size_t stride, float *out)
 {
     *(lanes_8 *)out = stride == 1 ? *(const lanes_8 *)in : EVERY_SECOND(in);
 }
 
-static inline __attribute__((always_inline)) void
-take_16(const float *in, size_t stride, float *out)
+static inline __attribute__((always_inline)) void take_16(const float *in, size_t stride,
+                                                          float *out)
 {
     if (stride == 1) {
         *(lanes_16 *)out = *(const lanes_16 *)in;
@@ -77,8 +78,8 @@ take_16(const float *in, size_t stride, float *out)
 /* Lines are often as short as eight floats: a call for each would cost more than
  * copying them, and so would a loop's rest. The last vector goes over the one in front
  * of it in part. */
-static inline __attribute__((always_inline)) void
-take_line(const float *restrict in, size_t stride, float *restrict out, size_t count)
+static inline __attribute__((always_inline)) void take_line(const float *restrict in, size_t stride,
+                                                            float *restrict out, size_t count)
 {
     if (stride <= 2 && count >= 16) {
         for (size_t j = 0; j + 16 < count; j += 16)
@@ -104,9 +105,10 @@ struct lines {
     size_t planes, in_plane, out_plane;
 };
 
-static inline __attribute__((always_inline)) void
-fill_plane(const float *in, float *out, const struct lines *lines, const struct phase *phase,
-           size_t stride)
+static inline __attribute__((always_inline)) void fill_plane(const float *in, float *out,
+                                                             const struct lines *lines,
+                                                             const struct phase *phase,
+                                                             size_t stride)
 {
     const size_t first = phase->first, inside = phase->last - first;
     const size_t rest = phase->count - phase->last;
@@ -122,8 +124,8 @@ fill_plane(const float *in, float *out, const struct lines *lines, const struct 
 }
 
 LDNQ_MULTIVERSION
-__attribute__((optimize("no-tree-loop-distribute-patterns")))
-static void fill_phase(const struct lines *lines, const struct phase *phase)
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) static void
+fill_phase(const struct lines *lines, const struct phase *phase)
 {
     for (size_t i = 0; i < lines->planes; i++) {
         const float *in = lines->in + i * lines->in_plane + phase->at;
@@ -168,9 +170,13 @@ void ldnq_slab_fill_all(const struct ldnq_conv_geometry *g, const struct ldnq_ti
     if (end == above)
         return;
     struct lines lines = {
-        .in = planes + (y + above - g->pad_top) * g->width, .rows = end - above,
-        .in_row = g->width, .out_row = line,
-        .planes = count, .in_plane = g->height * g->width, .out_plane = apart,
+        .in = planes + (y + above - g->pad_top) * g->width,
+        .rows = end - above,
+        .in_row = g->width,
+        .out_row = line,
+        .planes = count,
+        .in_plane = g->height * g->width,
+        .out_plane = apart,
     };
     for (size_t i = 0; i < slab->phases; i++) {
         struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
@@ -201,9 +207,8 @@ void ldnq_slab_add_to(const struct ldnq_conv_geometry *g, const struct ldnq_tile
 /* Lines are often as short as eight floats: calling memcpy for each would cost
  * more than copying them. */
 LDNQ_MULTIVERSION
-__attribute__((optimize("no-tree-loop-distribute-patterns")))
-static void copy_lines(const float *restrict in, size_t in_ld, float *restrict out, size_t rows,
-                       size_t count)
+__attribute__((optimize("no-tree-loop-distribute-patterns"))) static void
+copy_lines(const float *restrict in, size_t in_ld, float *restrict out, size_t rows, size_t count)
 {
     for (size_t row = 0; row < rows; row++, in += in_ld, out += count)
         for (size_t x = 0; x < count; x++)

@@ -51,11 +51,19 @@ static struct ldnq_conv_geometry plane_geometry(const struct ldnq_volume *v)
 {
     const struct ldnq_volume_axis *h = &v->axis[H], *w = &v->axis[W];
     return (struct ldnq_conv_geometry){
-        .channels = 1, .height = h->in, .width = w->in,
-        .kernel_h = h->kernel, .kernel_w = w->kernel,
-        .stride_h = h->stride, .stride_w = w->stride,
-        .dilation_h = h->dilation, .dilation_w = w->dilation,
-        .pad_top = h->pad, .pad_left = w->pad, .out_h = h->out, .out_w = w->out,
+        .channels = 1,
+        .height = h->in,
+        .width = w->in,
+        .kernel_h = h->kernel,
+        .kernel_w = w->kernel,
+        .stride_h = h->stride,
+        .stride_w = w->stride,
+        .dilation_h = h->dilation,
+        .dilation_w = w->dilation,
+        .pad_top = h->pad,
+        .pad_left = w->pad,
+        .out_h = h->out,
+        .out_w = w->out,
     };
 }
 
@@ -70,8 +78,8 @@ void ldnq_volume_columns(const struct ldnq_volume *v, const float *image, size_t
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld) {
                 if (tap_at(&v->axis[D], run.od, kd, &id)) {
-                    ldnq_im2col(&plane, image + (c * v->axis[D].in + id) * size, run.at,
-                                run.count, rows, ld);
+                    ldnq_im2col(&plane, image + (c * v->axis[D].in + id) * size, run.at, run.count,
+                                rows, ld);
                     continue;
                 }
                 for (size_t k = 0; k < taps; k++)
@@ -85,8 +93,7 @@ void ldnq_volume_columns(const struct ldnq_volume *v, const float *image, size_t
 
 /* ---- columns back into an image ------------------------------------------------------- */
 
-static void add_strided(float *restrict to, const float *restrict from, size_t count,
-                        size_t stride)
+static void add_strided(float *restrict to, const float *restrict from, size_t count, size_t stride)
 {
     if (stride == 1) {
         for (size_t i = 0; i < count; i++)
@@ -176,8 +183,7 @@ static void gather_taps(const struct ldnq_volume *v, const float *map, const siz
     size_t od, oh;
     for (size_t kd = 0; kd < v->axis[D].kernel; kd++)
         for (size_t kh = 0; kh < h->kernel; kh++) {
-            bool read = position_at(&v->axis[D], at[0], kd, &od) &&
-                        position_at(h, at[1], kh, &oh);
+            bool read = position_at(&v->axis[D], at[0], kd, &od) && position_at(h, at[1], kh, &oh);
             for (size_t kw = 0; kw < w->kernel; kw++, out += ld) {
                 if (read)
                     gather_line(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);

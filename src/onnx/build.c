@@ -75,8 +75,7 @@ Onnx__AttributeProto *ldnq_build_attr(struct ldnq_arena *arena, Onnx__NodeProto 
 }
 
 static Onnx__AttributeProto *typed_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
-                                        const char *name,
-                                        Onnx__AttributeProto__AttributeType type,
+                                        const char *name, Onnx__AttributeProto__AttributeType type,
                                         struct ldnq_error *err)
 {
     Onnx__AttributeProto *attr = ldnq_build_attr(arena, node, name, err);

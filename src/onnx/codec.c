@@ -64,8 +64,8 @@ static enum ldnq_status require_size(const struct ldnq_tensor *tensor, const cha
     char text[LDNQ_SHAPE_TEXT];
     if (have == want)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "holds %zu %s where its shape %s of %s needs %zu", have,
-                     unit, ldnq_shape_print(&tensor->shape, NULL, text, sizeof text),
+    return ldnq_fail(err, LDNQ_MODEL, "holds %zu %s where its shape %s of %s needs %zu", have, unit,
+                     ldnq_shape_print(&tensor->shape, NULL, text, sizeof text),
                      ldnq_dtype_name(tensor->dtype), want);
 }
 
@@ -109,8 +109,8 @@ static void narrow(const void *entries, size_t stride, size_t size, size_t count
 /* `entries` are `stride` bytes apart; they are used in place when that is the
  * layout of a struct ldnq_tensor. */
 static enum ldnq_status place_elements(struct ldnq_tensor *tensor, size_t count,
-                                       const void *entries, size_t stride,
-                                       struct ldnq_arena *arena, struct ldnq_error *err)
+                                       const void *entries, size_t stride, struct ldnq_arena *arena,
+                                       struct ldnq_error *err)
 {
     size_t size = ldnq_dtype_size(tensor->dtype);
     bool plain = ldnq_dtype_bits(tensor->dtype) >= 8 && tensor->dtype != LDNQ_BOOL;
@@ -161,8 +161,7 @@ static struct typed_list typed_list_of(const Onnx__TensorProto *proto)
 }
 
 static enum ldnq_status decode_typed(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,
-                                     size_t count, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+                                     size_t count, struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct typed_list list = typed_list_of(proto);
     unsigned bits = ldnq_dtype_bits(tensor->dtype);

@@ -24,8 +24,8 @@ enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *bas
 }
 
 /* Room for one more in a list of messages of the main graph. */
-static enum ldnq_status grow(struct ldnq_model *model, void **list, size_t count,
-                             size_t *capacity, struct ldnq_error *err)
+static enum ldnq_status grow(struct ldnq_model *model, void **list, size_t count, size_t *capacity,
+                             struct ldnq_error *err)
 {
     if (count < *capacity)
         return LDNQ_OK;
@@ -41,8 +41,7 @@ static enum ldnq_status grow(struct ldnq_model *model, void **list, size_t count
 }
 
 enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
-                                           const struct ldnq_tensor *tensor,
-                                           struct ldnq_error *err)
+                                           const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = model->proto->graph;
     Onnx__TensorProto *proto;
@@ -107,8 +106,8 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
 {
     Onnx__NodeProto *ignored;
     LDNQ_TRY(require_node(model, before, &ignored, err));
-    Onnx__NodeProto *node = ldnq_build_node(model->arena, op_type, name, inputs, input_count,
-                                            &output, 1, err);
+    Onnx__NodeProto *node =
+        ldnq_build_node(model->arena, op_type, name, inputs, input_count, &output, 1, err);
     if (!node)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < attr_count; i++)
@@ -140,8 +139,7 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
     LDNQ_TRY(require_node(model, origin, &node, err));
     if (index < node->n_output)
         mark_gone(model, node->output[index]);
-    LDNQ_TRY(
-        ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
+    LDNQ_TRY(ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
     return take_name(model, node->output[index], err);
 }
 

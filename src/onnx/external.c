@@ -101,17 +101,16 @@ static enum ldnq_status read_whole(struct loader *loader, const char *path, stru
     return LDNQ_OK;
 }
 
-static enum ldnq_status open_resolved(struct loader *loader, const char *location,
-                                      const char *path, struct ldnq_name **file,
-                                      struct ldnq_error *err)
+static enum ldnq_status open_resolved(struct loader *loader, const char *location, const char *path,
+                                      struct ldnq_name **file, struct ldnq_error *err)
 {
     char real[PATH_MAX];
     if (!realpath(path, real))
         return ldnq_fail(err, LDNQ_IO, "external data file '%s' can't be opened: %s", path,
                          strerror(errno));
     if (!is_below(real, loader->folder_real))
-        return ldnq_fail(err, LDNQ_MODEL,
-                         "external data: '%s' is a link out of the model's folder", location);
+        return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is a link out of the model's folder",
+                         location);
     return read_whole(loader, real, file, err);
 }
 
@@ -127,8 +126,7 @@ static enum ldnq_status open_location(struct loader *loader, const char *locatio
     if (*location == '/' || climbs(location))
         return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is not below the model's folder",
                          location);
-    char *path =
-        ldnq_arena_printf(loader->model->arena, err, "%s/%s", loader->folder, location);
+    char *path = ldnq_arena_printf(loader->model->arena, err, "%s/%s", loader->folder, location);
     if (!path)
         return LDNQ_NOMEM;
     LDNQ_TRY(open_resolved(loader, location, path, file, err));

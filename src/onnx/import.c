@@ -45,16 +45,16 @@ static enum ldnq_status inner_name(struct ldnq_import *import, const char *name,
     struct ldnq_import_all *all = import->all;
     struct ldnq_name *entry;
     const char *full = ldnq_arena_printf(all->scratch, err, "%s%s", import->prefix, name);
-    while (full && (ldnq_names_find(&all->model->names, full) ||
-                    ldnq_names_find(&all->taken, full)))
-        full = ldnq_arena_printf(all->scratch, err, "%s%s#%zu", import->prefix, name,
-                                 ++all->serial);
+    while (full &&
+           (ldnq_names_find(&all->model->names, full) || ldnq_names_find(&all->taken, full)))
+        full =
+            ldnq_arena_printf(all->scratch, err, "%s%s#%zu", import->prefix, name, ++all->serial);
     *out = full;
     return full ? ldnq_names_put(&all->taken, full, &entry, err) : LDNQ_NOMEM;
 }
 
-static enum ldnq_status put(struct ldnq_import *import, const char *name,
-                            struct ldnq_value *value, struct ldnq_error *err)
+static enum ldnq_status put(struct ldnq_import *import, const char *name, struct ldnq_value *value,
+                            struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     LDNQ_TRY(ldnq_names_put(&import->values, name, &entry, err));
@@ -140,8 +140,11 @@ static enum ldnq_status import_all(struct ldnq_import_all *all, struct ldnq_grap
 {
     const struct ldnq_model *model = all->model;
     struct ldnq_import import = {
-        .all = all, .proto = model->proto->graph, .opsets = model->proto->opset_import,
-        .opset_count = model->proto->n_opset_import, .prefix = "",
+        .all = all,
+        .proto = model->proto->graph,
+        .opsets = model->proto->opset_import,
+        .opset_count = model->proto->n_opset_import,
+        .prefix = "",
     };
     ldnq_names_init(&all->functions, all->scratch);
     ldnq_names_init(&all->taken, all->scratch);

@@ -21,8 +21,8 @@
 struct ldnq_import_all {
     const struct ldnq_model *model;
     struct ldnq_arena *arena, *scratch; /* the latter is gone after the import */
-    struct ldnq_names functions; /* "domain:name:overload" to Onnx__FunctionProto */
-    struct ldnq_names taken;     /* names of values that inner scopes make */
+    struct ldnq_names functions;        /* "domain:name:overload" to Onnx__FunctionProto */
+    struct ldnq_names taken;            /* names of values that inner scopes make */
     size_t serial, inlined;
 };
 
@@ -59,9 +59,9 @@ struct ldnq_import_call {
 struct ldnq_import {
     struct ldnq_import_all *all;
     struct ldnq_graph *graph;
-    struct ldnq_names values; /* name to struct ldnq_value; NULL for an input left out */
-    struct ldnq_import *outer; /* around a subgraph; NULL for the main graph and functions */
-    const Onnx__GraphProto *proto;       /* NULL in a function */
+    struct ldnq_names values;      /* name to struct ldnq_value; NULL for an input left out */
+    struct ldnq_import *outer;     /* around a subgraph; NULL for the main graph and functions */
+    const Onnx__GraphProto *proto; /* NULL in a function */
     const struct ldnq_import_call *call; /* NULL outside of functions */
     Onnx__OperatorSetIdProto *const *opsets;
     size_t opset_count;
@@ -129,8 +129,7 @@ enum ldnq_status ldnq_import_subgraphs(struct ldnq_import *import,
 enum ldnq_status ldnq_import_functions(struct ldnq_import_all *all, struct ldnq_error *err);
 enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
                                            const Onnx__NodeProto *proto,
-                                           const Onnx__FunctionProto **out,
-                                           struct ldnq_error *err);
+                                           const Onnx__FunctionProto **out, struct ldnq_error *err);
 enum ldnq_status ldnq_import_call(struct ldnq_import *import, const Onnx__FunctionProto *function,
                                   struct ldnq_node *node, const Onnx__NodeProto *proto,
                                   const struct ldnq_attr_source *attrs, size_t attr_count,
@@ -139,8 +138,7 @@ enum ldnq_status ldnq_import_arguments(const struct ldnq_import_use *use, struct
 
 /* A node's attributes with those of the call that they name put in; those that the
  * call does not give and that have no default are left out. */
-enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import,
-                                     const Onnx__NodeProto *proto,
+enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import, const Onnx__NodeProto *proto,
                                      const struct ldnq_attr_source **out, size_t *count,
                                      struct ldnq_error *err);
 

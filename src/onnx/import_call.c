@@ -28,14 +28,14 @@ enum ldnq_status ldnq_import_functions(struct ldnq_import_all *all, struct ldnq_
     for (size_t i = 0; i < proto->n_functions; i++) {
         Onnx__FunctionProto *function = proto->functions[i];
         struct ldnq_name *entry;
-        const char *key = key_of(all->scratch, function->domain, function->name,
-                                 function->overload, err);
+        const char *key =
+            key_of(all->scratch, function->domain, function->name, function->overload, err);
         if (!key)
             return LDNQ_NOMEM;
         LDNQ_TRY(ldnq_names_put(&all->functions, key, &entry, err));
         if (entry->pointer)
-            return ldnq_fail(err, LDNQ_MODEL, "%s: function '%s' is there twice",
-                             all->model->path, ldnq_or_empty(function->name));
+            return ldnq_fail(err, LDNQ_MODEL, "%s: function '%s' is there twice", all->model->path,
+                             ldnq_or_empty(function->name));
         entry->pointer = function;
     }
     return LDNQ_OK;
@@ -45,8 +45,7 @@ enum ldnq_status ldnq_import_functions(struct ldnq_import_all *all, struct ldnq_
  * ONNX leaves it to them. */
 enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
                                            const Onnx__NodeProto *proto,
-                                           const Onnx__FunctionProto **out,
-                                           struct ldnq_error *err)
+                                           const Onnx__FunctionProto **out, struct ldnq_error *err)
 {
     struct ldnq_import_all *all = import->all;
     *out = NULL;
@@ -63,8 +62,7 @@ enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
 
 /* ---- attributes ------------------------------------------------------------------------ */
 
-static const Onnx__AttributeProto *find_given(const struct ldnq_import_call *call,
-                                              const char *name)
+static const Onnx__AttributeProto *find_given(const struct ldnq_import_call *call, const char *name)
 {
     for (size_t i = 0; i < call->attr_count; i++)
         if (strcmp(call->attrs[i].name, name) == 0)
@@ -75,8 +73,7 @@ static const Onnx__AttributeProto *find_given(const struct ldnq_import_call *cal
     return NULL;
 }
 
-enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import,
-                                     const Onnx__NodeProto *proto,
+enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import, const Onnx__NodeProto *proto,
                                      const struct ldnq_attr_source **out, size_t *count,
                                      struct ldnq_error *err)
 {
@@ -93,9 +90,8 @@ enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import,
         if (*reference && import->call)
             attr = find_given(import->call, reference);
         if (attr)
-            sources[(*count)++] = (struct ldnq_attr_source){
-                name, attr, attr != proto->attribute[i]
-            };
+            sources[(*count)++] =
+                (struct ldnq_attr_source){ name, attr, attr != proto->attribute[i] };
     }
     return LDNQ_OK;
 }
@@ -117,8 +113,9 @@ static enum ldnq_status check_call(struct ldnq_import *import, struct ldnq_node 
     if (node->input_count > function->n_input || node->output_count > function->n_output)
         return ldnq_import_fail(import, node, LDNQ_MODEL, err,
                                 "has %zu inputs and %zu outputs where function '%s' has %zu "
-                                "and %zu", node->input_count, node->output_count, name,
-                                function->n_input, function->n_output);
+                                "and %zu",
+                                node->input_count, node->output_count, name, function->n_input,
+                                function->n_output);
     import->all->inlined += function->n_node;
     if (import->all->inlined > LDNQ_IMPORT_NODES)
         return ldnq_import_fail(import, node, LDNQ_UNSUPPORTED, err,
@@ -171,15 +168,18 @@ static enum ldnq_status start_body(struct ldnq_import *import, const struct ldnq
     const Onnx__FunctionProto *function = call->function;
     const char *domain = ldnq_or_empty(function->domain);
     *body = (struct ldnq_import){
-        .all = import->all, .graph = import->graph, .call = call, .list = import->list,
-        .opsets = function->opset_import, .opset_count = function->n_opset_import,
+        .all = import->all,
+        .graph = import->graph,
+        .call = call,
+        .list = import->list,
+        .opsets = function->opset_import,
+        .opset_count = function->n_opset_import,
         .depth = import->depth + 1,
     };
     ldnq_names_init(&body->values, import->all->scratch);
-    body->prefix =
-        *node->name ? ldnq_arena_printf(arena, err, "%.*s/", PREFIX_LENGTH, node->name)
-                    : ldnq_arena_printf(arena, err, "%.*s#%zu/", PREFIX_LENGTH, node->op_type,
-                                        node->index);
+    body->prefix = *node->name ? ldnq_arena_printf(arena, err, "%.*s/", PREFIX_LENGTH, node->name)
+                               : ldnq_arena_printf(arena, err, "%.*s#%zu/", PREFIX_LENGTH,
+                                                   node->op_type, node->index);
     body->within = ldnq_arena_printf(arena, err, "function '%s%s%s'", domain, *domain ? "." : "",
                                      ldnq_or_empty(function->name));
     return body->prefix && body->within ? LDNQ_OK : LDNQ_NOMEM;
@@ -212,8 +212,11 @@ enum ldnq_status ldnq_import_call(struct ldnq_import *import, const Onnx__Functi
     struct ldnq_import *body = ldnq_arena_alloc(scratch, 1, sizeof *body, err);
     if (!call || !body)
         return LDNQ_NOMEM;
-    *call = (struct ldnq_import_call){ .caller = import, .proto = proto, .function = function,
-                                       .attrs = attrs, .attr_count = attr_count };
+    *call = (struct ldnq_import_call){ .caller = import,
+                                       .proto = proto,
+                                       .function = function,
+                                       .attrs = attrs,
+                                       .attr_count = attr_count };
     ldnq_names_init(&call->outputs, scratch);
     LDNQ_TRY(start_body(import, node, call, body, err));
     LDNQ_TRY(name_inputs(body, node, err));
@@ -238,8 +241,9 @@ static enum ldnq_status bind_input(struct ldnq_import *body, size_t i, struct ld
     if (!found)
         return ldnq_fail(err, LDNQ_MODEL,
                          "%s: node '%.*s' (%s): input %zu '%s' is made by no node, input or "
-                         "initializer", body->graph->file, (int)strlen(body->prefix) - 1,
-                         body->prefix, ldnq_or_empty(proto->op_type), i, name);
+                         "initializer",
+                         body->graph->file, (int)strlen(body->prefix) - 1, body->prefix,
+                         ldnq_or_empty(proto->op_type), i, name);
     entry->pointer = value;
     return LDNQ_OK;
 }
@@ -261,8 +265,10 @@ static enum ldnq_status bind_results(const struct ldnq_import_use *use, struct l
                                   ? wanted->pointer
                                   : ldnq_import_find(use->scope, call->function->output[i]);
         if (!at->node->inputs[0])
-            return ldnq_fail(err, LDNQ_MODEL, "%s: output '%s' of function '%s' is made by no node "
-                             "of it", use->scope->graph->file, call->function->output[i],
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "%s: output '%s' of function '%s' is made by no node "
+                             "of it",
+                             use->scope->graph->file, call->function->output[i],
                              ldnq_or_empty(call->function->name));
         at = at->next;
     }

@@ -52,9 +52,9 @@ static enum ldnq_status name_node(struct ldnq_import *import, const Onnx__NodePr
     if (!import->within)
         return LDNQ_OK;
     struct ldnq_arena *arena = import->graph->arena;
-    node->name = *name ? ldnq_arena_printf(arena, err, "%s%s", import->prefix, name)
-                       : ldnq_arena_printf(arena, err, "%s%s#%zu", import->prefix, node->op_type,
-                                           at);
+    node->name = *name
+                     ? ldnq_arena_printf(arena, err, "%s%s", import->prefix, name)
+                     : ldnq_arena_printf(arena, err, "%s%s#%zu", import->prefix, node->op_type, at);
     if (ldnq_import_is_body(import))
         node->index = import->list->next_index++;
     return node->name ? LDNQ_OK : LDNQ_NOMEM;
@@ -113,7 +113,8 @@ static bool holds_strings(const struct ldnq_node *node)
 }
 
 static enum ldnq_status make_constant(struct ldnq_import *import, struct ldnq_node *node,
-                                      const struct ldnq_attr_source *attrs, bool *is_constant, struct ldnq_error *err)
+                                      const struct ldnq_attr_source *attrs, bool *is_constant,
+                                      struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor;
     *is_constant = false;
@@ -145,8 +146,9 @@ enum ldnq_status ldnq_import_add_use(struct ldnq_import *import, struct ldnq_nod
     struct ldnq_import_use *use = ldnq_arena_alloc(import->all->scratch, 1, sizeof *use, err);
     if (!use)
         return LDNQ_NOMEM;
-    *use = (struct ldnq_import_use){ .scope = import, .node = node, .proto = proto,
-                                     .attrs = attrs, .attr_count = attr_count };
+    *use = (struct ldnq_import_use){
+        .scope = import, .node = node, .proto = proto, .attrs = attrs, .attr_count = attr_count
+    };
     *import->list->end = use;
     import->list->end = &use->next;
     return LDNQ_OK;

@@ -19,30 +19,34 @@ static bool has_known_bodies(const struct ldnq_node *node)
 }
 
 static enum ldnq_status import_body(struct ldnq_import *import, struct ldnq_node *node,
-                                    const struct ldnq_attr_source *source,
-                                    struct ldnq_graph **out, struct ldnq_error *err)
+                                    const struct ldnq_attr_source *source, struct ldnq_graph **out,
+                                    struct ldnq_error *err)
 {
     struct ldnq_arena *arena = import->graph->arena;
     struct ldnq_import body = {
-        .all = import->all, .outer = import, .proto = source->proto->g, .call = import->call,
-        .opsets = import->opsets, .opset_count = import->opset_count, .depth = import->depth + 1,
+        .all = import->all,
+        .outer = import,
+        .proto = source->proto->g,
+        .call = import->call,
+        .opsets = import->opsets,
+        .opset_count = import->opset_count,
+        .depth = import->depth + 1,
     };
     if (body.depth > LDNQ_IMPORT_DEPTH)
         return ldnq_import_fail(import, node, LDNQ_UNSUPPORTED, err,
                                 "calls and subgraphs are nested more than %d deep",
                                 LDNQ_IMPORT_DEPTH);
     ldnq_names_init(&body.values, import->all->scratch);
-    body.prefix =
-        *node->name ? ldnq_arena_printf(arena, err, "%.*s/%s/", PREFIX_LENGTH, node->name,
-                                        source->name)
-                    : ldnq_arena_printf(arena, err, "%.*s#%zu/%s/", PREFIX_LENGTH, node->op_type,
-                                        node->index, source->name);
+    body.prefix = *node->name ? ldnq_arena_printf(arena, err, "%.*s/%s/", PREFIX_LENGTH, node->name,
+                                                  source->name)
+                              : ldnq_arena_printf(arena, err, "%.*s#%zu/%s/", PREFIX_LENGTH,
+                                                  node->op_type, node->index, source->name);
     body.within = ldnq_arena_printf(arena, err, "the %s of %s '%s'", source->name, node->op_type,
                                     *node->name ? node->name : ldnq_or_empty(body.proto->name));
     if (!body.prefix || !body.within)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_graph_create(arena, ldnq_or_empty(body.proto->name), import->graph->file, out,
-                               err));
+    LDNQ_TRY(
+        ldnq_graph_create(arena, ldnq_or_empty(body.proto->name), import->graph->file, out, err));
     (*out)->outer = import->graph;
     body.graph = *out;
     return ldnq_import_graph(&body, err);
@@ -53,8 +57,7 @@ static enum ldnq_status append_captures(struct ldnq_import *import, struct ldnq_
                                         struct ldnq_error *err)
 {
     size_t count = node->input_count + node->capture_count;
-    struct ldnq_value **inputs =
-        ldnq_arena_alloc(import->graph->arena, count, sizeof *inputs, err);
+    struct ldnq_value **inputs = ldnq_arena_alloc(import->graph->arena, count, sizeof *inputs, err);
     if (!inputs)
         return LDNQ_NOMEM;
     if (node->input_count)

@@ -34,10 +34,10 @@ static enum ldnq_status unpack(struct ldnq_model *model, const void *bytes, size
 static enum ldnq_status require_parts(const struct ldnq_model *model, struct ldnq_error *err)
 {
     const Onnx__ModelProto *proto = model->proto;
-    const char *missing = !proto->graph             ? "graph"
-                          : !proto->has_ir_version  ? "ir_version"
+    const char *missing = !proto->graph            ? "graph"
+                          : !proto->has_ir_version ? "ir_version"
                           : !proto->n_opset_import ? "opset_import"
-                                                    : NULL;
+                                                   : NULL;
     if (missing)
         return ldnq_fail(err, LDNQ_MODEL, "%s: is not an ONNX model or is damaged (it has no %s)",
                          model->path, missing);

@@ -11,7 +11,6 @@
 #include "onnx.pb-c.h"
 #include "onnx/names.h"
 
-
 /* Flags in struct ldnq_model's names. */
 enum {
     /* Made in the main graph, and read by nothing when the model was loaded. */

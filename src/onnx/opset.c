@@ -7,9 +7,9 @@
 
 /* The IR version that came out with each opset, and has what it needs. */
 static const int ir_versions[LDNQ_OPSET_LATEST + 1] = {
-    [7] = 3,  [8] = 3,  [9] = 4,  [10] = 5, [11] = 6,  [12] = 7,  [13] = 7,  [14] = 7,  [15] = 8,
-    [16] = 8, [17] = 8, [18] = 8, [19] = 9, [20] = 9,  [21] = 10, [22] = 10, [23] = 11, [24] = 12,
-    [25] = 13,
+    [7] = 3,   [8] = 3,   [9] = 4,   [10] = 5,  [11] = 6,  [12] = 7, [13] = 7,
+    [14] = 7,  [15] = 8,  [16] = 8,  [17] = 8,  [18] = 8,  [19] = 9, [20] = 9,
+    [21] = 10, [22] = 10, [23] = 11, [24] = 12, [25] = 13,
 };
 
 /* What is done to each node: all are checked, then all are converted. */
@@ -114,8 +114,7 @@ static enum ldnq_status visit_subgraphs(const struct ldnq_raise *raise, Onnx__No
 }
 
 static enum ldnq_status visit_nodes(struct ldnq_raise *raise, Onnx__NodeProto ***nodes,
-                                    size_t *count, int from, node_fn *visit,
-                                    struct ldnq_error *err)
+                                    size_t *count, int from, node_fn *visit, struct ldnq_error *err)
 {
     for (size_t i = 0; i < *count; i++) {
         LDNQ_TRY(visit_subgraphs(raise, (*nodes)[i], from, visit, err));
@@ -309,8 +308,10 @@ enum ldnq_status ldnq_model_raise_opset(struct ldnq_model *model, int opset, str
         return ldnq_fail(err, LDNQ_USAGE, "opset %d is unknown; the latest is %d", opset,
                          LDNQ_OPSET_LATEST);
     if (from < LDNQ_OPSET_FIRST)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: is written in opset %d; it can be raised from "
-                         "opset %d on", model->path, from, LDNQ_OPSET_FIRST);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: is written in opset %d; it can be raised from "
+                         "opset %d on",
+                         model->path, from, LDNQ_OPSET_FIRST);
     if (opset <= from)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&raise.scratch, err));

@@ -49,8 +49,8 @@ void ldnq_opset_table(ldnq_opset_row_fn *row, void *ctx);
 
 struct ldnq_scope {
     const struct ldnq_scope *outer;
-    struct ldnq_names values; /* count: type; flags: rank + 1, or 0 */
-    struct ldnq_names makers; /* pointer: the node */
+    struct ldnq_names values;       /* count: type; flags: rank + 1, or 0 */
+    struct ldnq_names makers;       /* pointer: the node */
     struct ldnq_names initializers; /* pointer: the tensor */
 };
 

@@ -45,8 +45,8 @@ enum ldnq_status ldnq_raise_after(struct ldnq_raise *raise, Onnx__NodeProto *nod
 enum ldnq_status ldnq_raise_name(struct ldnq_raise *raise, const Onnx__NodeProto *node,
                                  const char *suffix, const char **name, struct ldnq_error *err)
 {
-    const char *base = node->n_output && *node->output[0] ? node->output[0]
-                                                          : ldnq_or_empty(node->op_type);
+    const char *base =
+        node->n_output && *node->output[0] ? node->output[0] : ldnq_or_empty(node->op_type);
     char *wanted = ldnq_arena_printf(raise->scratch, err, "%s_%s", base, suffix);
     return wanted ? ldnq_edit_unique_name(raise->model, wanted, name, err) : LDNQ_NOMEM;
 }
@@ -117,8 +117,7 @@ static enum ldnq_status input_constant(struct ldnq_raise *raise, Onnx__NodeProto
                                         .data = (void *)(uintptr_t)values };
     const char *name;
     LDNQ_TRY(ldnq_raise_constant(raise, node, suffix, &tensor, &name, err));
-    return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name,
-                               err);
+    return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name, err);
 }
 
 enum ldnq_status ldnq_raise_input_ints(struct ldnq_raise *raise, Onnx__NodeProto *node,
@@ -188,8 +187,7 @@ enum ldnq_status ldnq_raise_attr_to_input(struct ldnq_raise *raise, Onnx__NodePr
     if (!attr)
         return LDNQ_OK;
     if (attr->n_ints)
-        LDNQ_TRY(
-            ldnq_raise_input_ints(raise, node, input, name, attr->ints, attr->n_ints, err));
+        LDNQ_TRY(ldnq_raise_input_ints(raise, node, input, name, attr->ints, attr->n_ints, err));
     ldnq_build_drop_attr(node, name);
     return LDNQ_OK;
 }

@@ -105,8 +105,8 @@ CONVERT(dropout_12)
 static float pad_value(const Onnx__NodeProto *node)
 {
     const Onnx__AttributeProto *value = ldnq_attr_find(node, "value");
-    bool is_constant = !ldnq_attr_find(node, "mode") ||
-                       ldnq_raise_string_is(node, "mode", "constant");
+    bool is_constant =
+        !ldnq_attr_find(node, "mode") || ldnq_raise_string_is(node, "mode", "constant");
     return value && is_constant ? value->f : 0;
 }
 

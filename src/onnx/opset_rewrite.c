@@ -8,8 +8,7 @@
 static enum ldnq_status set_input(struct ldnq_raise *raise, Onnx__NodeProto *node, size_t input,
                                   const char *name, struct ldnq_error *err)
 {
-    return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name,
-                               err);
+    return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name, err);
 }
 
 /* ---- Softmax, LogSoftmax, Hardmax ------------------------------------------------------- */
@@ -190,8 +189,8 @@ static enum ldnq_status repeat_in_groups(struct ldnq_raise *raise, Onnx__NodePro
                                err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Expand", "rows", last->output[0], sizes, &last, err));
     LDNQ_TRY(ldnq_raise_constant(raise, node, "flat", &flat, &name, err));
-    LDNQ_TRY(ldnq_raise_insert(raise, node, "Reshape", "channels", last->output[0], name, &last,
-                               err));
+    LDNQ_TRY(
+        ldnq_raise_insert(raise, node, "Reshape", "channels", last->output[0], name, &last, err));
     return set_input(raise, node, input, last->output[0], err);
 }
 
@@ -206,8 +205,8 @@ static enum ldnq_status group_sizes(struct ldnq_raise *raise, Onnx__NodeProto *n
     const struct ldnq_tensor divisor = { LDNQ_INT64, list, (void *)(uintptr_t)&groups };
     const char *name;
     Onnx__NodeProto *channels, *each, *both;
-    LDNQ_TRY(ldnq_raise_insert(raise, node, "Shape", "shape", node->input[0], NULL, &channels,
-                               err));
+    LDNQ_TRY(
+        ldnq_raise_insert(raise, node, "Shape", "shape", node->input[0], NULL, &channels, err));
     LDNQ_TRY(ldnq_build_int(arena, channels, "start", 1, err));
     LDNQ_TRY(ldnq_build_int(arena, channels, "end", 2, err));
     LDNQ_TRY(ldnq_raise_constant(raise, node, "groups", &divisor, &name, err));

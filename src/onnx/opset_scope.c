@@ -70,8 +70,7 @@ enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ld
     LDNQ_TRY(add_makers(scope, graph->node, graph->n_node, err));
     for (size_t i = 0; i < graph->n_initializer; i++) {
         Onnx__TensorProto *tensor = graph->initializer[i];
-        LDNQ_TRY(
-            add_type(scope, tensor->name, tensor->data_type, true, tensor->n_dims, err));
+        LDNQ_TRY(add_type(scope, tensor->name, tensor->data_type, true, tensor->n_dims, err));
         LDNQ_TRY(put(&scope->initializers, tensor->name, tensor, err));
     }
     return LDNQ_OK;

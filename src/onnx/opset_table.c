@@ -13,26 +13,13 @@
  * OneHot  11 gives a meaning to negative indices, which were not allowed.
  * QuantizeLinear  23 renames a type parameter.
  */
-#define KEEPS(type_, reviewed_)                                                                    \
-    {                                                                                              \
-        .type = type_, .reviewed = reviewed_                                                       \
-    }
-#define STEP(opset_, name_)                                                                        \
-    {                                                                                              \
-        .opset = opset_, .convert = ldnq_convert_##name_                                           \
-    }
+#define KEEPS(type_, reviewed_) { .type = type_, .reviewed = reviewed_ }
+#define STEP(opset_, name_) { .opset = opset_, .convert = ldnq_convert_##name_ }
 #define CHECKED(opset_, name_)                                                                     \
-    {                                                                                              \
-        .opset = opset_, .check = ldnq_check_##name_, .convert = ldnq_convert_##name_              \
-    }
-#define REFUSED(opset_, name_)                                                                     \
-    {                                                                                              \
-        .opset = opset_, .check = ldnq_check_##name_                                               \
-    }
+    { .opset = opset_, .check = ldnq_check_##name_, .convert = ldnq_convert_##name_ }
+#define REFUSED(opset_, name_) { .opset = opset_, .check = ldnq_check_##name_ }
 #define BECOMES(opset_, name_, type_)                                                              \
-    {                                                                                              \
-        .opset = opset_, .convert = ldnq_convert_##name_, .becomes = type_                         \
-    }
+    { .opset = opset_, .convert = ldnq_convert_##name_, .becomes = type_ }
 
 /* Sorted by name. */
 static const struct ldnq_opset_op ops[] = {
@@ -52,8 +39,7 @@ static const struct ldnq_opset_op ops[] = {
     KEEPS("AveragePool", 22),
     { "BatchNormalization",
       15,
-      { CHECKED(9, batch_normalization_9),
-        CHECKED(14, batch_normalization_14) } },
+      { CHECKED(9, batch_normalization_9), CHECKED(14, batch_normalization_14) } },
     KEEPS("Bernoulli", 22),
     KEEPS("BitShift", 11),
     KEEPS("BitwiseAnd", 18),
@@ -273,7 +259,9 @@ void ldnq_opset_table(ldnq_opset_row_fn *row, void *ctx)
             const struct ldnq_opset_step *step = &ops[i].steps[k];
             if (step->opset)
                 row(ctx, ops[i].type, step->opset,
-                    !step->convert ? "refuse" : step->check ? "check" : "convert");
+                    !step->convert ? "refuse"
+                    : step->check  ? "check"
+                                   : "convert");
         }
     }
 }

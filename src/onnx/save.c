@@ -94,8 +94,7 @@ static Onnx__StringStringEntryProto *new_entry(struct saver *saver, const char *
 static bool is_place(const Onnx__StringStringEntryProto *entry)
 {
     const char *key = ldnq_or_empty(entry->key);
-    return strcmp(key, "location") == 0 || strcmp(key, "offset") == 0 ||
-           strcmp(key, "length") == 0;
+    return strcmp(key, "location") == 0 || strcmp(key, "offset") == 0 || strcmp(key, "length") == 0;
 }
 
 /* Other keys, such as a checksum, stay true. */

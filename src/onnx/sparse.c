@@ -35,9 +35,8 @@ static enum ldnq_status read_parts(const Onnx__SparseTensorProto *proto, struct 
     return LDNQ_OK;
 }
 
-static enum ldnq_status create_dense(const Onnx__SparseTensorProto *proto,
-                                     struct ldnq_arena *arena, struct sparse *sparse,
-                                     struct ldnq_error *err)
+static enum ldnq_status create_dense(const Onnx__SparseTensorProto *proto, struct ldnq_arena *arena,
+                                     struct sparse *sparse, struct ldnq_error *err)
 {
     struct ldnq_shape shape = { .rank = (int)proto->n_dims };
     size_t count;
@@ -69,9 +68,8 @@ static bool find_place(const struct sparse *sparse, size_t nth, size_t *place)
     return shape->rank > 0;
 }
 
-static enum ldnq_status decode_parts(const Onnx__SparseTensorProto *proto,
-                                     struct ldnq_arena *arena, struct sparse *sparse,
-                                     struct ldnq_error *err)
+static enum ldnq_status decode_parts(const Onnx__SparseTensorProto *proto, struct ldnq_arena *arena,
+                                     struct sparse *sparse, struct ldnq_error *err)
 {
     LDNQ_TRY(read_parts(proto, arena, sparse, err));
     LDNQ_TRY(create_dense(proto, arena, sparse, err));

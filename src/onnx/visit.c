@@ -130,8 +130,7 @@ static enum ldnq_status read_graph(const struct captures *captures, const struct
 }
 
 enum ldnq_status ldnq_visit_node_captures(const Onnx__NodeProto *node, struct ldnq_arena *scratch,
-                                          ldnq_capture_fn *visit, void *ctx,
-                                          struct ldnq_error *err)
+                                          ldnq_capture_fn *visit, void *ctx, struct ldnq_error *err)
 {
     const struct captures captures = { scratch, visit, ctx };
     return read_subgraphs(&captures, NULL, node, err);

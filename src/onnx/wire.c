@@ -43,13 +43,12 @@ static enum ldnq_status skip(struct cursor *cursor, uint64_t size, struct ldnq_e
 }
 
 static enum ldnq_status check_message(const ProtobufCMessageDescriptor *descriptor,
-                                      struct cursor cursor, unsigned depth,
-                                      struct ldnq_error *err);
+                                      struct cursor cursor, unsigned depth, struct ldnq_error *err);
 
 /* The body of a length-prefixed field; the cursor stands behind it afterwards. */
 static enum ldnq_status check_body(const ProtobufCFieldDescriptor *field,
-                                   const ProtobufCMessageDescriptor *message,
-                                   struct cursor *cursor, unsigned depth, struct ldnq_error *err)
+                                   const ProtobufCMessageDescriptor *message, struct cursor *cursor,
+                                   unsigned depth, struct ldnq_error *err)
 {
     uint64_t size;
     LDNQ_TRY(read_varint(cursor, &size, err));

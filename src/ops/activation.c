@@ -50,11 +50,17 @@ struct activation {
                               ldnq_attr_float(grad->call->node, SECOND, BETA), err);               \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,       \
-        .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = activation_infer,                                                                 \
         .forward = name##_forward,                                                                 \
-        .flows = 1, .reads_##FROM = 1,                                                             \
+        .flows = 1,                                                                                \
+        .reads_##FROM = 1,                                                                         \
         .backward = name##_backward,                                                               \
     };
 
@@ -75,21 +81,21 @@ static inline float swish_slope_at(float z)
 }
 
 ACTIVATION(celu, "Celu", 12, 1.0f, "beta", 0.0f,
-           fmaxf(0.0f, v) + fminf(0.0f, alpha * expm1f(v / alpha)),
-           in, v > 0.0f ? g : g * ldnq_expf(v / alpha))
-ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v,
-           in, v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
-ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta),
-           out, v > 0.0f && v < 1.0f ? g * alpha : 0.0f)
-ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v,
-           in, v > 0.0f ? g : g * alpha)
+           fmaxf(0.0f, v) + fminf(0.0f, alpha *expm1f(v / alpha)), in,
+           v > 0.0f ? g : g * ldnq_expf(v / alpha))
+ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v, in,
+           v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
+ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta), out,
+           v > 0.0f && v < 1.0f ? g * alpha : 0.0f)
+ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v, in,
+           v > 0.0f ? g : g * alpha)
 ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
-           beta * (v > 0.0f ? v : alpha * expm1f(v)),
-           in, v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
-ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)),
-           in, g * swish_slope_at(alpha * v))
-ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f,
-           in, v > alpha ? g : 0.0f)
+           beta * (v > 0.0f ? v : alpha * expm1f(v)), in,
+           v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
+ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), in,
+           g * swish_slope_at(alpha * v))
+ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f, in,
+           v > alpha ? g : 0.0f)
 
 /* ---- Gelu ---------------------------------------------------------------------- */
 
@@ -140,8 +146,7 @@ static enum ldnq_status gelu_forward(const struct ldnq_op_call *call, struct ldn
     struct activation gelu = { .x = call->in[0]->data, .y = call->out[0].data };
     bool exact = strcmp(ldnq_attr_string(call->node, "approximate", "none"), "none") == 0;
     (void)err;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh,
-                       &gelu);
+    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
     return LDNQ_OK;
 }
 
@@ -164,16 +169,22 @@ LDNQ_SLOPE(gelu_tanh_slope, g * gelu_tanh_slope_at(v))
 static enum ldnq_status gelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     bool exact = strcmp(ldnq_attr_string(grad->call->node, "approximate", "none"), "none") == 0;
-    return ldnq_slope_run(grad, grad->call->in[0], exact ? gelu_exact_slope : gelu_tanh_slope,
-                          0.0f, 0.0f, err);
+    return ldnq_slope_run(grad, grad->call->in[0], exact ? gelu_exact_slope : gelu_tanh_slope, 0.0f,
+                          0.0f, err);
 }
 
 const struct ldnq_op ldnq_op_gelu = {
-    .type = "Gelu", .since = 20, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Gelu",
+    .since = 20,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = gelu_read,
     .infer = activation_infer,
     .forward = gelu_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward = gelu_backward,
 };

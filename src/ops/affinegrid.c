@@ -35,8 +35,8 @@ static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_
     out->dim[size.rank - 1] = size.rank - 2;
     const struct ldnq_shape wanted = { 3, { size.dim[0], size.rank - 2, size.rank - 1 } };
     for (int i = 0; i < 3 && theta->rank >= 0; i++)
-        if (theta->rank != 3 || (!ldnq_is_symbol(theta->dim[i]) &&
-                                 !ldnq_is_symbol(wanted.dim[i]) && theta->dim[i] != wanted.dim[i]))
+        if (theta->rank != 3 || (!ldnq_is_symbol(theta->dim[i]) && !ldnq_is_symbol(wanted.dim[i]) &&
+                                 theta->dim[i] != wanted.dim[i]))
             return ldnq_fail(err, LDNQ_MODEL, "its theta does not fit its size");
     return LDNQ_OK;
 }
@@ -44,7 +44,9 @@ static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_
 static struct grid grid_of(const struct ldnq_op_call *call, const float *theta, float *out)
 {
     const struct ldnq_shape *shape = &call->out[0].shape;
-    struct grid grid = { .axes = (size_t)shape->rank - 2, .positions = 1, .theta = theta,
+    struct grid grid = { .axes = (size_t)shape->rank - 2,
+                         .positions = 1,
+                         .theta = theta,
                          .out = out,
                          .corners = ldnq_attr_int(call->node, "align_corners", 0) != 0 };
     for (size_t i = 0; i < grid.axes; i++) {
@@ -94,8 +96,7 @@ static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, stru
     return LDNQ_OK;
 }
 
-static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad,
-                                            struct ldnq_error *err)
+static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct grid grid = grid_of(grad->call, NULL, NULL);
     const float *dy = grad->out[0]->data;
@@ -116,8 +117,12 @@ static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_affinegrid = {
-    .type = "AffineGrid", .since = 20, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "AffineGrid",
+    .since = 20,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = affinegrid_infer,
     .forward = affinegrid_forward,
     .flows = 1,

@@ -35,8 +35,7 @@ ARG(arg_int64, int64_t)
 ARG(arg_int8, int8_t)
 ARG(arg_uint8, uint8_t)
 
-static enum ldnq_status arg_axis(const struct ldnq_op_call *call, int *axis,
-                                 struct ldnq_error *err)
+static enum ldnq_status arg_axis(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis, err);
 }
@@ -67,7 +66,9 @@ static enum ldnq_status arg_forward(const struct ldnq_op_call *call, bool least,
     const struct ldnq_tensor *x = call->in[0];
     int axis;
     LDNQ_TRY(arg_axis(call, &axis, err));
-    struct arg arg = { .x = x->data, .y = call->out[0].data, .least = least,
+    struct arg arg = { .x = x->data,
+                       .y = call->out[0].data,
+                       .least = least,
                        .at = ldnq_op_split_at(&x->shape, axis),
                        .last = ldnq_attr_int(call->node, "select_last_index", 0) != 0 };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? arg_float
@@ -90,15 +91,23 @@ static enum ldnq_status argmin_forward(const struct ldnq_op_call *call, struct l
 }
 
 const struct ldnq_op ldnq_op_argmax = {
-    .type = "ArgMax", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "ArgMax",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = arg_infer,
     .forward = argmax_forward,
 };
 
 const struct ldnq_op ldnq_op_argmin = {
-    .type = "ArgMin", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "ArgMin",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = arg_infer,
     .forward = argmin_forward,
 };

@@ -18,21 +18,23 @@ LDNQ_SPAN(add_int64, int64_t, int64_t, ADD64(x, y))
 LDNQ_SPAN(sub_float, float, float, x - y)
 LDNQ_SPAN(sub_int32, int32_t, int32_t, SUB32(x, y))
 LDNQ_SPAN(sub_int64, int64_t, int64_t, SUB64(x, y))
-LDNQ_SPAN(mul_float, float, float, x * y)
+LDNQ_SPAN(mul_float, float, float, x *y)
 LDNQ_SPAN(mul_int32, int32_t, int32_t, MUL32(x, y))
 LDNQ_SPAN(mul_int64, int64_t, int64_t, MUL64(x, y))
 LDNQ_SPAN(div_float, float, float, x / y)
 LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
 LDNQ_SPAN_INTEGERS(add, (uint64_t)x + (uint64_t)y)
 LDNQ_SPAN_INTEGERS(sub, (uint64_t)x - (uint64_t)y)
-LDNQ_SPAN_INTEGERS(mul, (uint64_t)x * (uint64_t)y)
+LDNQ_SPAN_INTEGERS(mul, (uint64_t)x *(uint64_t)y)
 LDNQ_SPAN_INTEGERS(div, x / y)
 LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
 /* Gradients read the inputs that `reads` names. */
 #define ARITHMETIC(name, Type, reads)                                                              \
     static const struct ldnq_span_case name##_cases[] = {                                          \
-        { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
+        { LDNQ_FLOAT, name##_float },                                                              \
+        { LDNQ_INT32, name##_int32 },                                                              \
+        { LDNQ_INT64, name##_int64 },                                                              \
         LDNQ_SPAN_INTEGER_CASES(name),                                                             \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
@@ -47,12 +49,17 @@ LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 7, .until = LDNQ_OPSET_LATEST,                                      \
+        .type = Type,                                                                              \
+        .since = 7,                                                                                \
+        .until = LDNQ_OPSET_LATEST,                                                                \
         .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,                                               \
-        .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
+        .inputs_min = 2,                                                                           \
+        .inputs_max = 2,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
-        .flows = 3, .reads_in = (reads),                                                           \
+        .flows = 3,                                                                                \
+        .reads_in = (reads),                                                                       \
         .backward_scratch = ldnq_spans_grad_scratch,                                               \
         .backward = name##_backward,                                                               \
     };
@@ -73,7 +80,7 @@ static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_e
 
 /* ---- gradients -------------------------------------------------------------------- */
 
-LDNQ_SPAN(times, float, float, x * y)
+LDNQ_SPAN(times, float, float, x *y)
 
 static void negated(void *out_, const void *const *in, const size_t *step, size_t count)
 {

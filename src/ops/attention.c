@@ -25,8 +25,10 @@ static enum ldnq_status attention_read(const struct ldnq_node *node, struct ldnq
                          mode);
     /* float32 is at least as precise as the halves. */
     if (precision != LDNQ_FLOAT && precision != LDNQ_FLOAT16 && precision != LDNQ_BFLOAT16)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "softmax_precision=%" PRId64 " is not supported: "
-                         "softmax is computed in float32", precision);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "softmax_precision=%" PRId64 " is not supported: "
+                         "softmax is computed in float32",
+                         precision);
     return LDNQ_OK;
 }
 
@@ -43,14 +45,17 @@ static enum ldnq_status head_shape(struct ldnq_op_call *call, size_t input, cons
     }
     int64_t heads = ldnq_attr_int(call->node, heads_name, 0), hidden = shape->dim[2];
     if (heads < 1)
-        return ldnq_fail(err, LDNQ_MODEL, "%s=%" PRId64 " where inputs with three axes need the "
-                         "number of heads", heads_name, heads);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%s=%" PRId64 " where inputs with three axes need the "
+                         "number of heads",
+                         heads_name, heads);
     *out = (struct ldnq_shape){ 4, { shape->dim[0], heads, shape->dim[1] } };
     if (ldnq_is_symbol(hidden))
         return ldnq_op_unknown_dim(call, &out->dim[3], err);
     if (hidden % heads != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "input %zu has rows of %" PRId64 ", which %" PRId64
-                         " heads can't share", input, hidden, heads);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "input %zu has rows of %" PRId64 ", which %" PRId64 " heads can't share",
+                         input, hidden, heads);
     out->dim[3] = hidden / heads;
     return LDNQ_OK;
 }
@@ -137,8 +142,10 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
     if (ldnq_is_symbol(q->dim[1]) || ldnq_is_symbol(k->dim[1]))
         return LDNQ_OK;
     if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " heads of keys can't be shared by %" PRId64
-                         " heads of queries", k->dim[1], q->dim[1]);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " heads of keys can't be shared by %" PRId64
+                         " heads of queries",
+                         k->dim[1], q->dim[1]);
     for (int i = 1; i < 4; i++)
         if (q->dim[i] > INT32_MAX || k->dim[i] > INT32_MAX || v->dim[i] > INT32_MAX)
             return ldnq_fail(err, LDNQ_UNSUPPORTED, "a size of more than 2^31-1 is not supported");
@@ -195,9 +202,10 @@ static enum ldnq_status attention_infer(struct ldnq_op_call *call, struct ldnq_e
     int rank = call->in[0]->shape.rank;
     if ((rank != 3 && rank != 4) || call->in[1]->shape.rank != rank ||
         call->in[2]->shape.rank != rank)
-        return ldnq_fail(err, LDNQ_MODEL, "its queries, keys and values have %d, %d and %d axes "
-                         "where all need three or all four", rank, call->in[1]->shape.rank,
-                         call->in[2]->shape.rank);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its queries, keys and values have %d, %d and %d axes "
+                         "where all need three or all four",
+                         rank, call->in[1]->shape.rank, call->in[2]->shape.rank);
     LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_Q, "q_num_heads", &q, err));
     LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_K, "kv_num_heads", &k, err));
     LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_V, "kv_num_heads", &v, err));
@@ -212,7 +220,8 @@ struct ldnq_heads ldnq_heads_of(const struct ldnq_shape *shape, size_t heads, si
 {
     bool apart = shape->rank == 4;
     size_t length = (size_t)shape->dim[apart ? 2 : 1];
-    return (struct ldnq_heads){ .batch = heads * length * size, .head = apart ? length * size : size,
+    return (struct ldnq_heads){ .batch = heads * length * size,
+                                .head = apart ? length * size : size,
                                 .row = apart ? size : heads * size };
 }
 
@@ -254,10 +263,9 @@ struct ldnq_attention ldnq_attention_of(const struct ldnq_op_call *call)
     bool apart = q->rank == 4;
     struct ldnq_attention a = {
         .batch = (size_t)q->dim[0],
-        .q_heads = apart ? (size_t)q->dim[1]
-                         : (size_t)ldnq_attr_int(call->node, "q_num_heads", 1),
-        .kv_heads = apart ? (size_t)k->dim[1]
-                          : (size_t)ldnq_attr_int(call->node, "kv_num_heads", 1),
+        .q_heads = apart ? (size_t)q->dim[1] : (size_t)ldnq_attr_int(call->node, "q_num_heads", 1),
+        .kv_heads =
+            apart ? (size_t)k->dim[1] : (size_t)ldnq_attr_int(call->node, "kv_num_heads", 1),
         .q_len = (size_t)q->dim[apart ? 2 : 1],
         .kv_len = (size_t)k->dim[apart ? 2 : 1],
         .past = past ? (size_t)past->shape.dim[2] : 0,
@@ -331,9 +339,9 @@ void ldnq_attention_mask(const struct ldnq_attention *a, size_t batch, size_t he
 
 struct forward {
     struct ldnq_attention a;
-    float *y, *kept; /* kept: the fourth output, or NULL */
+    float *y, *kept;              /* kept: the fourth output, or NULL */
     float *present_k, *present_v; /* NULL where k and v are read as they lie */
-    float *scores; /* by thread */
+    float *scores;                /* by thread */
 };
 
 /* Past and new rows of one head behind each other. */
@@ -344,7 +352,8 @@ static void join_rows(const struct ldnq_attention *a, const struct ldnq_heads *p
     for (size_t i = 0; i < a->total; i++) {
         const struct ldnq_heads *from = i < a->past ? past : now;
         size_t row = i < a->past ? i : i - a->past;
-        memcpy(to + i * size, from->data + batch * from->batch + head * from->head + row * from->row,
+        memcpy(to + i * size,
+               from->data + batch * from->batch + head * from->head + row * from->row,
                size * sizeof *to);
     }
 }
@@ -441,7 +450,8 @@ static size_t attention_scratch(const struct ldnq_op_call *call)
 
 static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct forward f = { .a = ldnq_attention_of(call), .y = call->out[0].data,
+    struct forward f = { .a = ldnq_attention_of(call),
+                         .y = call->out[0].data,
                          .kept = call->out_count > 3 ? call->out[3].data : NULL,
                          .scores = call->scratch };
     size_t scores, keys, values;
@@ -449,8 +459,7 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
     count_scratch(call, &f.a, &scores, &keys, &values);
     if (is_joined(call)) {
         f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
-        f.present_v = call->out_count > 2 ? call->out[2].data
-                                          : f.scores + scores + rounded(keys);
+        f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + rounded(keys);
         ldnq_op_for_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
                          join_heads, &f);
     }
@@ -460,8 +469,12 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
 }
 
 const struct ldnq_op ldnq_op_attention = {
-    .type = "Attention", .since = 23, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 7, .outputs_max = 4,
+    .type = "Attention",
+    .since = 23,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 7,
+    .outputs_max = 4,
     .read = attention_read,
     .infer = attention_infer,
     .scratch = attention_scratch,

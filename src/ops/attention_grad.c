@@ -17,8 +17,8 @@
 
 struct backward {
     struct ldnq_attention a;
-    struct ldnq_heads dy; /* data NULL: zero */
-    const float *dkeys, *dvalues, *dscores; /* of the other outputs; may be NULL */
+    struct ldnq_heads dy;                            /* data NULL: zero */
+    const float *dkeys, *dvalues, *dscores;          /* of the other outputs; may be NULL */
     float *dq, *dk, *dv, *dmask, *dpast_k, *dpast_v; /* NULL: not wanted */
     float *scratch;
     size_t thread_floats;
@@ -26,8 +26,8 @@ struct backward {
 
 /* One thread's scratch. */
 struct work {
-    float *k, *v, *dk, *dv;     /* (total, head), (total, v_head) */
-    float *p, *ds, *cap;        /* (rows, total); cap: s2 */
+    float *k, *v, *dk, *dv; /* (total, head), (total, v_head) */
+    float *p, *ds, *cap;    /* (rows, total); cap: s2 */
 };
 
 static size_t thread_floats(const struct ldnq_attention *a)
@@ -118,8 +118,8 @@ static void through_softmax(const float *p, float *ds, size_t rows, size_t total
     }
 }
 
-static void add_mask(const struct backward *b, size_t batch, size_t head, size_t first,
-                     size_t rows, const float *ds)
+static void add_mask(const struct backward *b, size_t batch, size_t head, size_t first, size_t rows,
+                     const float *ds)
 {
     const struct ldnq_attention *a = &b->a;
     for (size_t i = 0; i < rows && b->dmask; i++) {
@@ -155,8 +155,8 @@ static void run_block(const struct backward *b, const struct work *w, size_t bat
         memset(w->ds, 0, count * sizeof *w->ds);
     if (b->dy.data) {
         const float *dy = b->dy.data + batch * b->dy.batch + at * b->dy.head + first * b->dy.row;
-        ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, a->total, a->v_head, rows, 1.0f, w->p, a->total,
-                   dy, b->dy.row, 1.0f, w->dv, a->v_head);
+        ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, a->total, a->v_head, rows, 1.0f, w->p, a->total, dy,
+                   b->dy.row, 1.0f, w->dv, a->v_head);
         ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, a->total, a->v_head, 1.0f, dy, b->dy.row,
                    w->v, a->v_head, 0.0f, w->ds, a->total);
     }
@@ -171,9 +171,9 @@ static void run_block(const struct backward *b, const struct work *w, size_t bat
     ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, a->total, a->head, rows, a->scale, w->ds, a->total, q,
                a->q.row, 1.0f, w->dk, a->head);
     if (b->dq)
-        ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->head, a->total, a->scale, w->ds, a->total,
-                   w->k, a->head, 0.0f,
-                   b->dq + batch * a->q.batch + at * a->q.head + first * a->q.row, a->q.row);
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->head, a->total, a->scale, w->ds, a->total, w->k,
+                   a->head, 0.0f, b->dq + batch * a->q.batch + at * a->q.head + first * a->q.row,
+                   a->q.row);
 }
 
 static void run_head(void *ctx, size_t joined, size_t thread)
@@ -221,11 +221,17 @@ enum ldnq_status ldnq_attention_backward(const struct ldnq_op_grad *grad, struct
 {
     const struct ldnq_op_call *call = grad->call;
     struct backward b = {
-        .a = ldnq_attention_of(call), .dkeys = given(grad, 1), .dvalues = given(grad, 2),
-        .dscores = given(grad, 3), .dq = wanted(grad, LDNQ_ATTENTION_Q),
-        .dk = wanted(grad, LDNQ_ATTENTION_K), .dv = wanted(grad, LDNQ_ATTENTION_V),
-        .dmask = wanted(grad, LDNQ_ATTENTION_MASK), .dpast_k = wanted(grad, LDNQ_ATTENTION_PAST_K),
-        .dpast_v = wanted(grad, LDNQ_ATTENTION_PAST_V), .scratch = call->scratch,
+        .a = ldnq_attention_of(call),
+        .dkeys = given(grad, 1),
+        .dvalues = given(grad, 2),
+        .dscores = given(grad, 3),
+        .dq = wanted(grad, LDNQ_ATTENTION_Q),
+        .dk = wanted(grad, LDNQ_ATTENTION_K),
+        .dv = wanted(grad, LDNQ_ATTENTION_V),
+        .dmask = wanted(grad, LDNQ_ATTENTION_MASK),
+        .dpast_k = wanted(grad, LDNQ_ATTENTION_PAST_K),
+        .dpast_v = wanted(grad, LDNQ_ATTENTION_PAST_V),
+        .scratch = call->scratch,
     };
     (void)err;
     b.thread_floats = thread_floats(&b.a);

@@ -117,10 +117,10 @@ static const struct attr_kind {
 };
 
 static const char *const kind_names[] = {
-    [LDNQ_ATTR_FLOAT] = "a float",   [LDNQ_ATTR_INT] = "an int",
-    [LDNQ_ATTR_STRING] = "a string", [LDNQ_ATTR_TENSOR] = "a tensor",
-    [LDNQ_ATTR_FLOATS] = "floats",   [LDNQ_ATTR_INTS] = "ints",
-    [LDNQ_ATTR_STRINGS] = "strings", [LDNQ_ATTR_GRAPH] = "a graph",
+    [LDNQ_ATTR_FLOAT] = "a float",         [LDNQ_ATTR_INT] = "an int",
+    [LDNQ_ATTR_STRING] = "a string",       [LDNQ_ATTR_TENSOR] = "a tensor",
+    [LDNQ_ATTR_FLOATS] = "floats",         [LDNQ_ATTR_INTS] = "ints",
+    [LDNQ_ATTR_STRINGS] = "strings",       [LDNQ_ATTR_GRAPH] = "a graph",
     [LDNQ_ATTR_OTHER] = "of another kind",
 };
 

@@ -47,8 +47,8 @@ static void divide(float *y, size_t count, float by)
 static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
-    size_t lines = taps(&p->axis[0], at.od, p->include_pad) *
-                   taps(&p->axis[1], at.oh, p->include_pad);
+    size_t lines =
+        taps(&p->axis[0], at.od, p->include_pad) * taps(&p->axis[1], at.oh, p->include_pad);
     size_t first = divide_ends(p, lines, y, false);
     size_t last = first < w->out ? w->out - divide_ends(p, lines, y, true) : first;
     const float count = lines ? (float)(lines * w->kernel) : 1.0f;
@@ -72,8 +72,7 @@ static enum ldnq_status averagepool_infer(struct ldnq_op_call *call, struct ldnq
     return ldnq_pooling_infer(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call,
-                                            struct ldnq_error *err)
+static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_pooling_run(call, average_rows, err);
 }
@@ -141,7 +140,8 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct averagepool_grad average = { .dy = grad->out[0]->data, .shares = call->scratch,
+    struct averagepool_grad average = { .dy = grad->out[0]->data,
+                                        .shares = call->scratch,
                                         .dx = grad->in[0].data };
     struct ldnq_pooling *p = &average.pooling;
     size_t planes = (size_t)(shape->dim[0] * shape->dim[1]);
@@ -154,8 +154,13 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_averagepool = {
-    .type = "AveragePool", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "AveragePool",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_SAMPLES,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = ldnq_pooling_read,
     .infer = averagepool_infer,
     .forward = averagepool_forward,

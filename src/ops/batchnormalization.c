@@ -42,8 +42,7 @@ static enum ldnq_status batchnormalization_read(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call,
-                                                 struct ldnq_error *err)
+static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int64_t channels = x->rank < 2 ? 1 : x->dim[1];
@@ -104,8 +103,12 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
         scale[c] = (float)factor;
         shift[c] = (float)((double)beta[c] - (double)mean[c] * factor);
     }
-    struct planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .scale = scale,
-                             .shift = shift, .channels = channels, .size = 1 };
+    struct planes planes = { .x = call->in[0]->data,
+                             .y = call->out[0].data,
+                             .scale = scale,
+                             .shift = shift,
+                             .channels = channels,
+                             .size = 1 };
     for (int i = 2; i < call->in[0]->shape.rank; i++)
         planes.size *= (size_t)call->in[0]->shape.dim[i];
     if (count > 0)
@@ -173,12 +176,19 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         return LDNQ_OK;
     }
     struct channels c = {
-        .x = call->in[0]->data, .dy = grad->out[0]->data, .gamma = call->in[1]->data,
-        .mean = call->in[3]->data, .variance = call->in[4]->data,
-        .dx = grad->in[0].data, .dgamma = grad->in[1].data, .dbeta = grad->in[2].data,
-        .dmean = grad->in[3].data, .dvariance = grad->in[4].data,
+        .x = call->in[0]->data,
+        .dy = grad->out[0]->data,
+        .gamma = call->in[1]->data,
+        .mean = call->in[3]->data,
+        .variance = call->in[4]->data,
+        .dx = grad->in[0].data,
+        .dgamma = grad->in[1].data,
+        .dbeta = grad->in[2].data,
+        .dmean = grad->in[3].data,
+        .dvariance = grad->in[4].data,
         .images = x->rank > 0 ? (size_t)x->dim[0] : 1,
-        .channels = ldnq_tensor_count(call->in[1]), .size = 1,
+        .channels = ldnq_tensor_count(call->in[1]),
+        .size = 1,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
     for (int i = 2; i < x->rank; i++)
@@ -192,13 +202,19 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
 /* Before opset 14 more than one output meant training, which is refused. */
 #define BATCHNORMALIZATION(name, SINCE, UNTIL, OUTPUTS, READ)                                      \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = "BatchNormalization", .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,   \
-        .inputs_min = 5, .inputs_max = 5, .outputs_max = OUTPUTS,                                  \
+        .type = "BatchNormalization",                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 5,                                                                           \
+        .inputs_max = 5,                                                                           \
+        .outputs_max = OUTPUTS,                                                                    \
         .read = READ,                                                                              \
         .infer = batchnormalization_infer,                                                         \
         .scratch = batchnormalization_scratch,                                                     \
         .forward = batchnormalization_forward,                                                     \
-        .flows = 31, .reads_in = 27,                                                               \
+        .flows = 31,                                                                               \
+        .reads_in = 27,                                                                            \
         .backward = batchnormalization_backward,                                                   \
     };
 

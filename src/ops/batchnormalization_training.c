@@ -76,8 +76,12 @@ static void train_channels(const void *ctx, size_t first, size_t last)
 void ldnq_batchnorm_train(const struct ldnq_op_call *call)
 {
     struct train t = {
-        .e = extents_of(call), .x = call->in[0]->data, .scale = call->in[1]->data,
-        .shift = call->in[2]->data, .mean = call->in[3]->data, .variance = call->in[4]->data,
+        .e = extents_of(call),
+        .x = call->in[0]->data,
+        .scale = call->in[1]->data,
+        .shift = call->in[2]->data,
+        .mean = call->in[3]->data,
+        .variance = call->in[4]->data,
         .y = call->out[0].data,
         .running_mean = call->out_count > 1 ? call->out[1].data : NULL,
         .running_variance = call->out_count > 2 ? call->out[2].data : NULL,
@@ -94,8 +98,8 @@ struct back {
 };
 
 /* dx = a dy + b (x - mean) + c, the last two from the batch's statistics. */
-static void channel_dx(const struct back *b, size_t channel, const struct moments *m,
-                       double factor, double slope, double offset)
+static void channel_dx(const struct back *b, size_t channel, const struct moments *m, double factor,
+                       double slope, double offset)
 {
     for (size_t image = 0; image < b->e.images; image++) {
         size_t at = (image * b->e.channels + channel) * b->e.size;
@@ -147,11 +151,17 @@ void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_op_call *call = grad->call;
     struct back b = {
-        .e = extents_of(call), .x = call->in[0]->data, .gamma = call->in[1]->data,
-        .dy = gradient_of(grad, 0), .dmean_out = gradient_of(grad, 1),
+        .e = extents_of(call),
+        .x = call->in[0]->data,
+        .gamma = call->in[1]->data,
+        .dy = gradient_of(grad, 0),
+        .dmean_out = gradient_of(grad, 1),
         .dvariance_out = gradient_of(grad, 2),
-        .dx = grad->in[0].data, .dgamma = grad->in[1].data, .dbeta = grad->in[2].data,
-        .dmean = grad->in[3].data, .dvariance = grad->in[4].data,
+        .dx = grad->in[0].data,
+        .dgamma = grad->in[1].data,
+        .dbeta = grad->in[2].data,
+        .dmean = grad->in[3].data,
+        .dvariance = grad->in[4].data,
     };
     ldnq_op_for_rows(call, b.e.channels, b.e.images * b.e.size, back_channels, &b);
 }

@@ -13,7 +13,7 @@
     LDNQ_SPAN(name##_32, uint32_t, uint32_t, EXPR)                                                 \
     LDNQ_SPAN(name##_64, uint64_t, uint64_t, EXPR)                                                 \
     static const struct ldnq_span_case name##_cases[] = {                                          \
-        { LDNQ_UINT8, name##_8 },   { LDNQ_INT8, name##_8 },   { LDNQ_UINT16, name##_16 },         \
+        { LDNQ_UINT8, name##_8 },   { LDNQ_INT8, name##_8 },    { LDNQ_UINT16, name##_16 },        \
         { LDNQ_INT16, name##_16 },  { LDNQ_UINT32, name##_32 }, { LDNQ_INT32, name##_32 },         \
         { LDNQ_UINT64, name##_64 }, { LDNQ_INT64, name##_64 },                                     \
     };                                                                                             \
@@ -29,13 +29,17 @@
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 18, .until = LDNQ_OPSET_LATEST,                                     \
-        .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = 18,                                                                               \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 2,                                                                           \
+        .inputs_max = 2,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
     };
 
-BITWISE(bitwiseand, "BitwiseAnd", x & y)
+BITWISE(bitwiseand, "BitwiseAnd", x &y)
 BITWISE(bitwiseor, "BitwiseOr", x | y)
 BITWISE(bitwisexor, "BitwiseXor", x ^ y)
 
@@ -63,8 +67,13 @@ static enum ldnq_status bitwisenot_forward(const struct ldnq_op_call *call, stru
 }
 
 const struct ldnq_op ldnq_op_bitwisenot = {
-    .type = "BitwiseNot", .since = 18, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "BitwiseNot",
+    .since = 18,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = bitwisenot_infer,
     .forward = bitwisenot_forward,
 };
@@ -82,11 +91,15 @@ SHIFT(32, uint32_t)
 SHIFT(64, uint64_t)
 
 static const struct ldnq_span_case left_cases[] = {
-    { LDNQ_UINT8, left_8 }, { LDNQ_UINT16, left_16 }, { LDNQ_UINT32, left_32 },
+    { LDNQ_UINT8, left_8 },
+    { LDNQ_UINT16, left_16 },
+    { LDNQ_UINT32, left_32 },
     { LDNQ_UINT64, left_64 },
 };
 static const struct ldnq_span_case right_cases[] = {
-    { LDNQ_UINT8, right_8 }, { LDNQ_UINT16, right_16 }, { LDNQ_UINT32, right_32 },
+    { LDNQ_UINT8, right_8 },
+    { LDNQ_UINT16, right_16 },
+    { LDNQ_UINT32, right_32 },
     { LDNQ_UINT64, right_64 },
 };
 
@@ -122,8 +135,12 @@ static enum ldnq_status bitshift_forward(const struct ldnq_op_call *call, struct
 }
 
 const struct ldnq_op ldnq_op_bitshift = {
-    .type = "BitShift", .since = 11, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "BitShift",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .read = bitshift_read,
     .infer = bitshift_infer,
     .forward = bitshift_forward,

@@ -49,8 +49,8 @@ static size_t take_innermost(struct axes *axes)
 
 static void lay_out(struct sum_to *sum, const struct ldnq_shape *from, const struct ldnq_shape *to)
 {
-    size_t strides[LDNQ_MAX_RANK], stride = ldnq_tensor_count(
-        &(struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *from });
+    size_t strides[LDNQ_MAX_RANK],
+        stride = ldnq_tensor_count(&(struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *from });
     ldnq_op_strides(to, from, strides);
     sum->kept.count = sum->summed.count = 1;
     for (int i = 0; i < from->rank; i++) {
@@ -110,8 +110,7 @@ static void sum_columns(const void *ctx, size_t first, size_t last)
     for (size_t i = first; i < last; i++) {
         size_t row = i / blocks, column = i % blocks * BLOCK;
         sum_block(sum, sum->from + offset_of(&sum->kept, row) + column,
-                  sum->to + row * sum->width + column,
-                  ldnq_size_min(BLOCK, sum->width - column));
+                  sum->to + row * sum->width + column, ldnq_size_min(BLOCK, sum->width - column));
     }
 }
 

@@ -196,8 +196,8 @@ static void cast_tile(const struct cast *cast, size_t first, size_t count)
     } else if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to)) {
         load_whole(cast->from, x, count, tile.whole);
         for (size_t i = 0; i < count; i++)
-            tile.real[i] = cast->from == LDNQ_UINT64 ? (double)(uint64_t)tile.whole[i]
-                                                     : (double)tile.whole[i];
+            tile.real[i] =
+                cast->from == LDNQ_UINT64 ? (double)(uint64_t)tile.whole[i] : (double)tile.whole[i];
         store_tile(cast, tile.real, count, y);
     } else {
         load_whole(cast->from, x, count, tile.whole);
@@ -219,8 +219,10 @@ static void cast_range(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct cast cast = { .x = call->in[0]->data, .y = call->out[0].data,
-                         .from = call->in[0]->dtype, .to = call->out[0].dtype,
+    struct cast cast = { .x = call->in[0]->data,
+                         .y = call->out[0].data,
+                         .from = call->in[0]->dtype,
+                         .to = call->out[0].dtype,
                          .saturate = ldnq_attr_int(call->node, "saturate", 1) != 0 };
     (void)err;
     ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), cast_range, &cast);
@@ -263,8 +265,13 @@ static enum ldnq_status cast_backward(const struct ldnq_op_grad *grad, struct ld
 }
 
 const struct ldnq_op ldnq_op_cast = {
-    .type = "Cast", .since = 6, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Cast",
+    .since = 6,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = cast_infer,
     .forward = cast_forward,
     .flows = 1,
@@ -272,8 +279,13 @@ const struct ldnq_op ldnq_op_cast = {
 };
 
 const struct ldnq_op ldnq_op_castlike = {
-    .type = "CastLike", .since = 15, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "CastLike",
+    .since = 15,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = castlike_infer,
     .forward = cast_forward,
     .flows = 1,

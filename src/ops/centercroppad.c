@@ -88,8 +88,12 @@ static enum ldnq_status centercroppad_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_centercroppad = {
-    .type = "CenterCropPad", .since = 18, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "CenterCropPad",
+    .since = 18,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = centercroppad_infer,
     .forward = centercroppad_forward,
     .flows = 1,

@@ -55,7 +55,8 @@ static enum ldnq_status clip_6_infer(struct ldnq_op_call *call, struct ldnq_erro
 static enum ldnq_status clip_6_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    struct clip clip = { .x = call->in[0]->data, .y = call->out[0].data,
+    struct clip clip = { .x = call->in[0]->data,
+                         .y = call->out[0].data,
                          .low.f = ldnq_attr_float(call->node, "min", -FLT_MAX),
                          .high.f = ldnq_attr_float(call->node, "max", FLT_MAX) };
     ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), clip_float, &clip);
@@ -79,12 +80,17 @@ static bool clip_6_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *cla
 }
 
 const struct ldnq_op ldnq_op_clip_6 = {
-    .type = "Clip", .since = 6, .until = 10,
+    .type = "Clip",
+    .since = 6,
+    .until = 10,
     .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = clip_6_infer,
     .forward = clip_6_forward,
-    .flows = 1, .reads_out = 1,
+    .flows = 1,
+    .reads_out = 1,
     .backward = clip_6_backward,
     .as_clamp = clip_6_as_clamp,
 };
@@ -170,12 +176,18 @@ static bool clip_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp
 }
 
 const struct ldnq_op ldnq_op_clip = {
-    .type = "Clip", .since = 11, .until = LDNQ_OPSET_LATEST,
+    .type = "Clip",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
     .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 3, .outputs_max = 1,
+    .inputs_min = 1,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = clip_infer,
     .forward = clip_forward,
-    .flows = 1, .reads_in = 6, .reads_out = 1,
+    .flows = 1,
+    .reads_in = 6,
+    .reads_out = 1,
     .backward = clip_backward,
     .as_clamp = clip_as_clamp,
 };

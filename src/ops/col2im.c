@@ -64,8 +64,10 @@ static enum ldnq_status find_channels(struct ldnq_op_call *call, const struct ld
     if (ldnq_is_symbol(rows) || !ldnq_shape_count(block, &taps))
         return ldnq_op_unknown_dim(call, channels, err);
     if (taps > (size_t)LDNQ_WINDOW_LARGEST || rows % (int64_t)taps != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "its %" PRId64 " rows are no multiple of its block's %zu"
-                         " elements", rows, taps);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its %" PRId64 " rows are no multiple of its block's %zu"
+                         " elements",
+                         rows, taps);
     *channels = rows / (int64_t)taps;
     return LDNQ_OK;
 }
@@ -83,8 +85,9 @@ static enum ldnq_status check_positions(struct ldnq_op_call *call, const struct 
     }
     if (ldnq_is_symbol(given) || ldnq_is_symbol(positions) || given == positions)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "has %" PRId64 " columns where its image has %" PRId64
-                     " positions", given, positions);
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "has %" PRId64 " columns where its image has %" PRId64 " positions", given,
+                     positions);
 }
 
 static enum ldnq_status col2im_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -121,8 +124,11 @@ static enum ldnq_status volume_of(const struct ldnq_op_call *call, struct ldnq_v
         LDNQ_TRY(ldnq_window_output(&at_run_time, window, (size_t)i, image.dim[i], block.dim[i],
                                     &out, &pad, err));
         volume->axis[LDNQ_VOLUME_AXES - image.rank + i] = (struct ldnq_volume_axis){
-            .in = (size_t)image.dim[i], .out = (size_t)out, .kernel = (size_t)block.dim[i],
-            .stride = (size_t)window->stride[i], .dilation = (size_t)window->dilation[i],
+            .in = (size_t)image.dim[i],
+            .out = (size_t)out,
+            .kernel = (size_t)block.dim[i],
+            .stride = (size_t)window->stride[i],
+            .dilation = (size_t)window->dilation[i],
             .pad = (size_t)pad,
         };
     }
@@ -131,9 +137,12 @@ static enum ldnq_status volume_of(const struct ldnq_op_call *call, struct ldnq_v
 
 static struct blocks blocks_of(const struct ldnq_volume *volume, const float *from, float *to)
 {
-    return (struct blocks){ .volume = volume, .taps = ldnq_volume_taps(volume),
+    return (struct blocks){ .volume = volume,
+                            .taps = ldnq_volume_taps(volume),
                             .positions = ldnq_volume_positions(volume),
-                            .plane = ldnq_volume_plane(volume), .from = from, .to = to };
+                            .plane = ldnq_volume_plane(volume),
+                            .from = from,
+                            .to = to };
 }
 
 static void add_up(const void *ctx, size_t first, size_t last)
@@ -176,11 +185,16 @@ static enum ldnq_status col2im_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_col2im = {
-    .type = "Col2Im", .since = 18, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "Col2Im",
+    .since = 18,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = col2im_read,
     .infer = col2im_infer,
     .forward = col2im_forward,
-    .flows = 1, .reads_in = 6,
+    .flows = 1,
+    .reads_in = 6,
     .backward = col2im_backward,
 };

@@ -33,8 +33,8 @@ static enum reduction reduction_of(const struct ldnq_op_call *call)
 
 enum ldnq_status ldnq_combine_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const unsigned numbers = LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) |
-                             LDNQ_DTYPE_BIT(LDNQ_INT64);
+    const unsigned numbers =
+        LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64);
     if (call->in[0]->dtype != call->in[2]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its data and updates have the types %s and %s",
                          ldnq_dtype_name(call->in[0]->dtype), ldnq_dtype_name(call->in[2]->dtype));

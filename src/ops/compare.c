@@ -9,7 +9,7 @@
     LDNQ_SPAN(name##_int64, int64_t, uint8_t, EXPR)                                                \
     LDNQ_SPAN_INTEGERS_TO(name, LDNQ_SPAN_BOOL, EXPR)                                              \
     static const struct ldnq_span_case name##_cases[] = {                                          \
-        { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
+        { LDNQ_FLOAT, name##_float },  { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 }, \
         LDNQ_SPAN_INTEGER_CASES(name), { LDNQ_BOOL, name##_uint8 },                                \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
@@ -24,8 +24,12 @@
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = LDNQ_OPSET_LATEST,                                  \
-        .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 2,                                                                           \
+        .inputs_max = 2,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
     };

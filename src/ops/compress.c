@@ -51,8 +51,7 @@ static enum ldnq_status compress_infer(struct ldnq_op_call *call, struct ldnq_er
     out->dim[axis] = 0;
     for (size_t i = 0; i < count; i++) {
         if (set[i] && i >= at.size)
-            return ldnq_fail(err, LDNQ_MODEL, "its condition takes element %zu of %zu", i,
-                             at.size);
+            return ldnq_fail(err, LDNQ_MODEL, "its condition takes element %zu of %zu", i, at.size);
         out->dim[axis] += set[i] != 0;
     }
     return LDNQ_OK;
@@ -92,10 +91,15 @@ static enum ldnq_status compress_backward(const struct ldnq_op_grad *grad, struc
 }
 
 const struct ldnq_op ldnq_op_compress = {
-    .type = "Compress", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Compress",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = compress_infer,
     .forward = compress_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = compress_backward,
 };

@@ -101,8 +101,13 @@ static enum ldnq_status concat_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_concat = {
-    .type = "Concat", .since = 4, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_ALL,
-    .inputs_min = 1, .inputs_max = -1, .outputs_max = 1,
+    .type = "Concat",
+    .since = 4,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_ALL,
+    .inputs_min = 1,
+    .inputs_max = -1,
+    .outputs_max = 1,
     .infer = concat_infer,
     .forward = concat_forward,
     .flows = LDNQ_ALL_INPUTS,

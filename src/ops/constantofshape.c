@@ -3,9 +3,8 @@
 
 #include <string.h>
 
-static enum ldnq_status constantofshape_read(const struct ldnq_node *node,
-                                             struct ldnq_arena *arena, const void **attrs,
-                                             struct ldnq_error *err)
+static enum ldnq_status constantofshape_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                             const void **attrs, struct ldnq_error *err)
 {
     const struct ldnq_attr *value = ldnq_node_attr(node, "value");
     (void)arena;
@@ -42,8 +41,12 @@ static enum ldnq_status constantofshape_forward(const struct ldnq_op_call *call,
 }
 
 const struct ldnq_op ldnq_op_constantofshape = {
-    .type = "ConstantOfShape", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "ConstantOfShape",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = constantofshape_read,
     .infer = constantofshape_infer,
     .forward = constantofshape_forward,

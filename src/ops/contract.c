@@ -95,8 +95,7 @@ static bool lies_as(const struct ldnq_contraction *work, const struct ldnq_label
 {
     struct ldnq_labelled wanted = row_major(work, order, NULL);
     for (int i = 0; i < order->rank; i++)
-        if (work->extent[order->label[i]] != 1 &&
-            stride_of(t, order->label[i]) != wanted.stride[i])
+        if (work->extent[order->label[i]] != 1 && stride_of(t, order->label[i]) != wanted.stride[i])
             return false;
     return true;
 }
@@ -206,9 +205,18 @@ static void pair_offsets(const void *ctx, size_t batch, size_t offsets[2])
 static void multiply(const struct ldnq_contraction *work, const struct pair *p)
 {
     struct ldnq_product product = {
-        .m = p->m, .n = p->n, .k = p->k, .transpose_a = p->transpose_a,
-        .transpose_b = p->transpose_b, .alpha = 1.0f, .batches = p->batches,
-        .offsets = pair_offsets, .ctx = p, .a = p->a, .b = p->b, .c = p->c,
+        .m = p->m,
+        .n = p->n,
+        .k = p->k,
+        .transpose_a = p->transpose_a,
+        .transpose_b = p->transpose_b,
+        .alpha = 1.0f,
+        .batches = p->batches,
+        .offsets = pair_offsets,
+        .ctx = p,
+        .a = p->a,
+        .b = p->b,
+        .c = p->c,
     };
     if (p->k == 1 && p->m == 1 && p->n == 1)
         ldnq_op_for_ranges(work->call, p->batches, multiply_range, p);
@@ -230,8 +238,10 @@ static struct ldnq_labelled contract_pair(struct ldnq_contraction *work,
     struct ldnq_labelled b = summed(work, right, kept | in_a);
     uint64_t batch = in_a & in_b & kept, inner = in_a & in_b & ~kept;
     uint64_t rows = in_a & ~in_b & kept, columns = in_b & ~in_a & kept;
-    struct pair pair = { .batches = count_of(work, &a, batch), .m = count_of(work, &a, rows),
-                         .n = count_of(work, &b, columns), .k = count_of(work, &a, inner) };
+    struct pair pair = { .batches = count_of(work, &a, batch),
+                         .m = count_of(work, &a, rows),
+                         .n = count_of(work, &b, columns),
+                         .k = count_of(work, &a, inner) };
     if (pair.m > INT32_MAX || pair.n > INT32_MAX || pair.k > INT32_MAX)
         work->too_large = true;
     struct order order = { 0 };

@@ -26,7 +26,7 @@ struct ldnq_contraction {
     size_t extent[LDNQ_LABELS];
     bool dry; /* only counts the memory that it takes */
     float *memory;
-    size_t used; /* floats */
+    size_t used;    /* floats */
     bool too_large; /* more memory, axes or rows than can be counted */
 };
 

@@ -181,9 +181,8 @@ static enum ldnq_status if_infer(struct ldnq_op_call *call, struct ldnq_error *e
 }
 
 /* Of no iteration the values are what they were before. */
-static enum ldnq_status infer_carried(struct ldnq_op_call *call,
-                                      const struct ldnq_control *control, size_t i,
-                                      struct ldnq_error *err)
+static enum ldnq_status infer_carried(struct ldnq_op_call *call, const struct ldnq_control *control,
+                                      size_t i, struct ldnq_error *err)
 {
     const struct ldnq_tensor *before = call->in[control->first + i];
     struct ldnq_tensor after = facts_of(control->bodies[0]->outputs[control->body_out + i]);
@@ -191,9 +190,8 @@ static enum ldnq_status infer_carried(struct ldnq_op_call *call,
 }
 
 /* Symbols of the body say nothing outside of it. */
-static enum ldnq_status infer_stacked(struct ldnq_op_call *call,
-                                      const struct ldnq_control *control, size_t i, int64_t length,
-                                      struct ldnq_error *err)
+static enum ldnq_status infer_stacked(struct ldnq_op_call *call, const struct ldnq_control *control,
+                                      size_t i, int64_t length, struct ldnq_error *err)
 {
     size_t at = control->carried + i;
     const struct ldnq_value *slice = control->bodies[0]->outputs[control->body_out + at];
@@ -275,19 +273,40 @@ static enum ldnq_status scan_infer(struct ldnq_op_call *call, struct ldnq_error 
 }
 
 const struct ldnq_op ldnq_op_if = {
-    .type = "If", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_CONTROL,
-    .inputs_min = 1, .inputs_max = MOST_INPUTS, .outputs_max = -1,
-    .read = if_read, .infer = if_infer, .flows = LDNQ_ALL_INPUTS,
+    .type = "If",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CONTROL,
+    .inputs_min = 1,
+    .inputs_max = MOST_INPUTS,
+    .outputs_max = -1,
+    .read = if_read,
+    .infer = if_infer,
+    .flows = LDNQ_ALL_INPUTS,
 };
 
 const struct ldnq_op ldnq_op_loop = {
-    .type = "Loop", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_CONTROL,
-    .inputs_min = 0, .inputs_max = MOST_INPUTS, .outputs_max = -1,
-    .read = loop_read, .infer = loop_infer, .flows = LDNQ_ALL_INPUTS,
+    .type = "Loop",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CONTROL,
+    .inputs_min = 0,
+    .inputs_max = MOST_INPUTS,
+    .outputs_max = -1,
+    .read = loop_read,
+    .infer = loop_infer,
+    .flows = LDNQ_ALL_INPUTS,
 };
 
 const struct ldnq_op ldnq_op_scan = {
-    .type = "Scan", .since = 9, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_CONTROL,
-    .inputs_min = 1, .inputs_max = MOST_INPUTS, .outputs_max = -1,
-    .read = scan_read, .infer = scan_infer, .flows = LDNQ_ALL_INPUTS,
+    .type = "Scan",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CONTROL,
+    .inputs_min = 1,
+    .inputs_max = MOST_INPUTS,
+    .outputs_max = -1,
+    .read = scan_read,
+    .infer = scan_infer,
+    .flows = LDNQ_ALL_INPUTS,
 };

@@ -45,13 +45,16 @@ static enum ldnq_status check_channels(const struct conv_attrs *conv, const stru
     if (!ldnq_shape_is_known(w))
         return LDNQ_OK;
     if (w->dim[0] % conv->groups != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " output channels can't be cut into %" PRId64
-                         " groups", w->dim[0], conv->groups);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " output channels can't be cut into %" PRId64 " groups",
+                         w->dim[0], conv->groups);
     int64_t channels;
     if (!ldnq_int64_mul(w->dim[1], conv->groups, &channels) ||
         (!ldnq_is_symbol(x->dim[1]) && x->dim[1] != channels))
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %" PRId64 " channels where the weight "
-                         "needs %" PRId64 " times %" PRId64, x->dim[1], w->dim[1], conv->groups);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %" PRId64 " channels where the weight "
+                         "needs %" PRId64 " times %" PRId64,
+                         x->dim[1], w->dim[1], conv->groups);
     return LDNQ_OK;
 }
 
@@ -59,8 +62,8 @@ static bool bias_fits(const struct ldnq_shape *b, const struct ldnq_shape *w)
 {
     if (b->rank < 0 || (b->rank == 1 && w->rank < 1))
         return true;
-    return b->rank == 1 && (b->dim[0] == w->dim[0] || ldnq_is_symbol(b->dim[0]) ||
-                            ldnq_is_symbol(w->dim[0]));
+    return b->rank == 1 &&
+           (b->dim[0] == w->dim[0] || ldnq_is_symbol(b->dim[0]) || ldnq_is_symbol(w->dim[0]));
 }
 
 static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -69,15 +72,18 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     int axes = w->rank - 2;
     if (axes < 1 || x->rank != w->rank || (conv->window.axes && conv->window.axes != (size_t)axes))
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes and its weight %d, which don't "
-                         "go together", x->rank, w->rank);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %d axes and its weight %d, which don't "
+                         "go together",
+                         x->rank, w->rank);
     if (axes > LDNQ_WINDOW_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          axes);
     for (int i = 0; i < axes; i++)
         if (conv->window.kernel[i] && w->dim[2 + i] != conv->window.kernel[i])
-            return ldnq_fail(err, LDNQ_MODEL, "kernel_shape says %" PRId64 " where the weight has %"
-                             PRId64, conv->window.kernel[i], w->dim[2 + i]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "kernel_shape says %" PRId64 " where the weight has %" PRId64,
+                             conv->window.kernel[i], w->dim[2 + i]);
     return check_channels(conv, x, w, err);
 }
 
@@ -118,7 +124,10 @@ static struct ldnq_conv_geometry geometry_of(const struct ldnq_op_call *call)
     const struct conv_attrs *conv = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     struct ldnq_conv_geometry g = { .channels = (size_t)w->dim[1],
-                                    .height = 1, .kernel_h = 1, .stride_h = 1, .dilation_h = 1,
+                                    .height = 1,
+                                    .kernel_h = 1,
+                                    .stride_h = 1,
+                                    .dilation_h = 1,
                                     .out_h = 1 };
     struct ldnq_op_call at_run_time = *call;
     int64_t out, begin;
@@ -154,7 +163,8 @@ static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
     struct ldnq_volume_job job = { .groups = (size_t)conv->groups,
                                    .outputs = (size_t)(w->dim[0] / conv->groups),
                                    .images = (size_t)x->dim[0],
-                                   .weight = call->in[1]->data, .scratch = call->scratch };
+                                   .weight = call->in[1]->data,
+                                   .scratch = call->scratch };
     job.volume.channels = (size_t)w->dim[1];
     for (size_t i = 0; i < LDNQ_VOLUME_AXES; i++) {
         int64_t out, begin;
@@ -162,9 +172,12 @@ static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
                                &begin, NULL) != LDNQ_OK)
             out = begin = 0;
         job.volume.axis[i] = (struct ldnq_volume_axis){
-            .in = (size_t)x->dim[i + 2], .out = (size_t)out, .kernel = (size_t)w->dim[i + 2],
+            .in = (size_t)x->dim[i + 2],
+            .out = (size_t)out,
+            .kernel = (size_t)w->dim[i + 2],
             .stride = (size_t)conv->window.stride[i],
-            .dilation = (size_t)conv->window.dilation[i], .pad = (size_t)begin,
+            .dilation = (size_t)conv->window.dilation[i],
+            .pad = (size_t)begin,
         };
     }
     return job;
@@ -330,8 +343,8 @@ static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t f
                          float *columns, size_t ld)
 {
     const struct conv_attrs *conv = call->attrs;
-    ldnq_layer_columns(call, (size_t)conv->groups, group, plane_of(call), first, count, columns,
-                       ld, image_columns);
+    ldnq_layer_columns(call, (size_t)conv->groups, group, plane_of(call), first, count, columns, ld,
+                       image_columns);
 }
 
 static const struct ldnq_op_layer conv_layer = {
@@ -354,7 +367,8 @@ const struct ldnq_op ldnq_op_conv = {
     .infer = conv_infer,
     .scratch = conv_scratch,
     .forward = conv_forward,
-    .flows = 7, .reads_in = 3,
+    .flows = 7,
+    .reads_in = 3,
     .backward_scratch = conv_backward_scratch,
     .backward = conv_backward,
     .layer = &conv_layer,

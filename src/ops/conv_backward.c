@@ -63,9 +63,12 @@ static size_t turned_floats(const struct ldnq_conv_grad *grad)
 static struct ldnq_conv_job turned_job(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
-    struct ldnq_conv_job job = { .geometry = *g, .groups = grad->job.groups,
-                                 .outputs = g->channels, .images = grad->job.images,
-                                 .x = grad->dy, .y = grad->dx };
+    struct ldnq_conv_job job = { .geometry = *g,
+                                 .groups = grad->job.groups,
+                                 .outputs = g->channels,
+                                 .images = grad->job.images,
+                                 .x = grad->dy,
+                                 .y = grad->dx };
     job.geometry.channels = grad->job.outputs;
     job.geometry.height = g->out_h;
     job.geometry.width = g->out_w;

@@ -49,8 +49,7 @@ static bool room_of(const struct ldnq_conv_grad *grad, struct room *room)
     return ldnq_size_add(ldnq_slab_floats(&slab), slab.phase + STEP, &room->slab) &&
            ldnq_size_mul(tile.rows, slab.phase + STEP, &room->dy) &&
            (room->slab = round_up(room->slab)) != SIZE_MAX &&
-           (room->dy = round_up(room->dy)) != SIZE_MAX &&
-           (room->sums = round_up(sums)) != SIZE_MAX;
+           (room->dy = round_up(room->dy)) != SIZE_MAX && (room->sums = round_up(sums)) != SIZE_MAX;
 }
 
 static bool all_of(const struct room *room, size_t *floats)
@@ -83,7 +82,9 @@ static struct runs lay_out(const struct ldnq_conv_geometry *g, const struct ldnq
     size_t pitch = slab->stride_h * slab->phases * slab->phase;
     bool joined = pitch == slab->phase;
     size_t apart = joined ? pitch : round_up(tile->columns);
-    struct runs runs = { .dy = out, .runs = joined ? 1 : tile->rows, .pitch = pitch,
+    struct runs runs = { .dy = out,
+                         .runs = joined ? 1 : tile->rows,
+                         .pitch = pitch,
                          .width = joined ? round_up(tile->rows * pitch) : apart };
     memset(out, 0, runs.runs * runs.width * sizeof *out);
     for (size_t row = 0; row < tile->rows; row++)

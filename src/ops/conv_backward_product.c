@@ -23,12 +23,12 @@
 
 struct product {
     const struct ldnq_conv_grad *grad;
-    size_t taps, inputs, plane;      /* inputs: of all of a group's channels */
-    size_t block, blocks;            /* channels of a block; blocks */
+    size_t taps, inputs, plane; /* inputs: of all of a group's channels */
+    size_t block, blocks;       /* channels of a block; blocks */
     struct ldnq_conv_cut cut;
-    size_t tiles, pieces;            /* of a plane; of all images */
-    size_t slices;                   /* of the pieces */
-    size_t columns_floats, floats;   /* of a thread's scratch: columns, and all */
+    size_t tiles, pieces;          /* of a plane; of all images */
+    size_t slices;                 /* of the pieces */
+    size_t columns_floats, floats; /* of a thread's scratch: columns, and all */
     bool pointwise;
 };
 
@@ -56,14 +56,15 @@ static bool product_of(const struct ldnq_conv_grad *grad, struct product *p)
 {
     const struct ldnq_conv_job *job = &grad->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
-    *p = (struct product){ .grad = grad, .taps = g->kernel_h * g->kernel_w,
+    *p = (struct product){ .grad = grad,
+                           .taps = g->kernel_h * g->kernel_w,
                            .plane = g->out_h * g->out_w };
     p->inputs = g->channels * p->taps;
     p->blocks = ldnq_size_min(ldnq_size_ceil_div(p->inputs, BLOCK_INPUTS), g->channels);
     p->block = ldnq_size_ceil_div(g->channels, p->blocks);
     p->blocks = ldnq_size_ceil_div(g->channels, p->block);
-    p->pointwise = p->taps == 1 && g->stride_h == 1 && g->stride_w == 1 &&
-                   g->out_h == g->height && g->out_w == g->width && !g->pad_top && !g->pad_left;
+    p->pointwise = p->taps == 1 && g->stride_h == 1 && g->stride_w == 1 && g->out_h == g->height &&
+                   g->out_w == g->width && !g->pad_top && !g->pad_left;
     size_t positions = ldnq_size_max(COLUMN_FLOATS / (p->block * p->taps), LEAST_POSITIONS);
     p->cut = ldnq_conv_cut_of(g, p->pointwise ? POINTWISE_POSITIONS : positions);
     p->tiles = p->cut.down * p->cut.across;
@@ -184,8 +185,7 @@ static void run_dw(void *argument, size_t chunk, size_t thread)
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         const float *x = job->x + (image_group * g->channels + first) * g->height * g->width;
         const float *dy = p->grad->dy + image_group * job->outputs * p->plane + at;
-        const float *columns =
-            p->pointwise ? x + at : make_columns(p, &tile, x, channels, thread);
+        const float *columns = p->pointwise ? x + at : make_columns(p, &tile, x, channels, thread);
         ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, job->outputs, channels * p->taps, count, 1.0f, dy,
                    p->plane, columns, p->pointwise ? p->plane : count, beta, dw, p->inputs);
     }
@@ -225,9 +225,8 @@ void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *p
     struct product *p = &weights.p;
     product_of(grad, p);
     weights.count = weights_of(p);
-    weights.partial = p->slices == 1
-                          ? grad->dw
-                          : (float *)grad->scratch + ldnq_pool_threads(pool) * p->floats;
+    weights.partial =
+        p->slices == 1 ? grad->dw : (float *)grad->scratch + ldnq_pool_threads(pool) * p->floats;
     ldnq_pool_run(pool, p->slices * grad->job.groups * p->blocks, run_dw, &weights);
     if (p->slices > 1)
         ldnq_pool_run(pool, ldnq_size_ceil_div(weights.count, SUM_PIECE), sum_slices, &weights);

@@ -11,7 +11,7 @@ struct depthwise {
     size_t taps;
     const float *weight;
     const int32_t *offsets; /* of each tap, in the slab */
-    size_t shared; /* side of a kernel whose rows of output share lines of input, or 0 */
+    size_t shared;          /* side of a kernel whose rows of output share lines of input, or 0 */
     size_t in_row, out_row; /* floats from one output row to the next */
     size_t columns;
     bool spills; /* lines are whole, and the next one starts behind them */
@@ -64,8 +64,8 @@ LDNQ_LANES(lanes_16, 16)
 #endif
 
 /* Rows by long vectors, and what is left of them by short ones. */
-typedef void rows_fn(const struct depthwise *d, const float *in, float *y, size_t rows,
-                     size_t room, size_t first, size_t last);
+typedef void rows_fn(const struct depthwise *d, const float *in, float *y, size_t rows, size_t room,
+                     size_t first, size_t last);
 
 struct way {
     rows_fn *run, *run_rest;
@@ -143,10 +143,15 @@ void ldnq_conv_depthwise_by(size_t way, const struct ldnq_conv_job *job,
     int32_t offsets[LDNQ_DEPTHWISE_TAPS];
     struct way ways[WAYS];
     struct depthwise d = {
-        .taps = g->kernel_h * g->kernel_w, .offsets = offsets, .shared = shared_side(g),
-        .in_row = slab->stride_h * slab->phases * slab->phase, .out_row = g->out_w,
-        .columns = tile->columns, .spills = tile->columns == g->out_w,
-        .is_clamped = job->clamp != NULL, .low = job->clamp ? job->clamp->low : 0.0f,
+        .taps = g->kernel_h * g->kernel_w,
+        .offsets = offsets,
+        .shared = shared_side(g),
+        .in_row = slab->stride_h * slab->phases * slab->phase,
+        .out_row = g->out_w,
+        .columns = tile->columns,
+        .spills = tile->columns == g->out_w,
+        .is_clamped = job->clamp != NULL,
+        .low = job->clamp ? job->clamp->low : 0.0f,
         .high = job->clamp ? job->clamp->high : 0.0f,
     };
     find_ways(ways);
@@ -155,8 +160,8 @@ void ldnq_conv_depthwise_by(size_t way, const struct ldnq_conv_job *job,
         size_t out = first * job->outputs + i, channel = out % (job->groups * job->outputs);
         d.weight = job->weight + channel * d.taps;
         d.bias = job->bias ? job->bias[channel] : 0.0f;
-        run_plane(&ways[way], &d, slab->data + i / job->outputs * apart,
-                  job->y + out * plane + at, tile->rows, plane - tile->y * g->out_w);
+        run_plane(&ways[way], &d, slab->data + i / job->outputs * apart, job->y + out * plane + at,
+                  tile->rows, plane - tile->y * g->out_w);
     }
 }
 

@@ -9,9 +9,10 @@
  * Each element is one chain of sums over the taps, from the bias on.
  */
 
-static inline __attribute__((always_inline)) void
-SUMS(write_rows)(const struct depthwise *d, SUMS(lanes) *sum, float *y, size_t rows,
-                 const struct extent *extent)
+static inline __attribute__((always_inline)) void SUMS(write_rows)(const struct depthwise *d,
+                                                                   SUMS(lanes) * sum, float *y,
+                                                                   size_t rows,
+                                                                   const struct extent *extent)
 {
     float values[ROWS * SUMS_LANES];
     if (d->is_clamped)
@@ -28,9 +29,10 @@ SUMS(write_rows)(const struct depthwise *d, SUMS(lanes) *sum, float *y, size_t r
 }
 
 /* `rows` is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void
-SUMS(sum_rows)(const struct depthwise *d, const float *in, float *y, size_t rows,
-               const struct extent *extent)
+static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct depthwise *d,
+                                                                 const float *in, float *y,
+                                                                 size_t rows,
+                                                                 const struct extent *extent)
 {
     const size_t apart = d->in_row;
     SUMS(lanes) sum[ROWS];
@@ -47,9 +49,10 @@ SUMS(sum_rows)(const struct depthwise *d, const float *in, float *y, size_t rows
 
 /* As above for a square kernel whose taps are neighbours: an input line is loaded
  * once for all output rows that read it. The order of each row's taps is the same. */
-static inline __attribute__((always_inline)) void
-SUMS(share_rows)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
-                 const struct extent *extent)
+static inline __attribute__((always_inline)) void SUMS(share_rows)(const struct depthwise *d,
+                                                                   const float *in, float *y,
+                                                                   size_t rows, size_t kernel,
+                                                                   const struct extent *extent)
 {
     const size_t apart = d->in_row;
     SUMS(lanes) sum[ROWS];
@@ -77,9 +80,10 @@ SUMS(share_rows)(const struct depthwise *d, const float *in, float *y, size_t ro
             SUMS(sum_rows)(d, in, y, n, extent);                                                   \
         break
 
-static inline __attribute__((always_inline)) void
-SUMS(run_vector)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
-                 const struct extent *extent)
+static inline __attribute__((always_inline)) void SUMS(run_vector)(const struct depthwise *d,
+                                                                   const float *in, float *y,
+                                                                   size_t rows, size_t kernel,
+                                                                   const struct extent *extent)
 {
     switch (rows) {
         SUMS_CASE(1);

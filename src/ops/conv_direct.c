@@ -85,10 +85,10 @@ struct sums {
     const struct ldnq_conv_job *job;
     const int32_t *offsets; /* of each tap, in a slab */
     size_t taps;
-    size_t channel;       /* first output channel, among those of all groups */
-    const float *weight;  /* its row */
-    float *y;             /* its plane */
-    bool is_paired;       /* the halves of a run lie in two lines */
+    size_t channel;           /* first output channel, among those of all groups */
+    const float *weight;      /* its row */
+    float *y;                 /* its plane */
+    bool is_paired;           /* the halves of a run lie in two lines */
     size_t in_half, out_half; /* floats from the one to the other */
 };
 
@@ -129,8 +129,7 @@ typedef lanes_8 halves_16;
 #endif
 
 struct way {
-    void (*run)(const struct sums *sums, const struct positions *at, size_t count,
-                size_t channels);
+    void (*run)(const struct sums *sums, const struct positions *at, size_t count, size_t channels);
     size_t lanes, channels, runs; /* of a block */
     bool pairs;                   /* lines, where two fit into a vector */
 };
@@ -258,9 +257,13 @@ void ldnq_conv_direct_by(size_t index, const struct ldnq_conv_job *job, size_t i
     struct work work = { .job = job, .tile = tile, .slab = &slab, .way = way };
     work.is_paired = way->pairs && tile->columns <= way->lanes / 2 && tile->rows > 1;
     struct sums all = {
-        .job = job, .offsets = offsets, .taps = taps, .channel = group * job->outputs,
+        .job = job,
+        .offsets = offsets,
+        .taps = taps,
+        .channel = group * job->outputs,
         .weight = job->weight + group * job->outputs * taps,
-        .y = job->y + image_group * job->outputs * plane, .is_paired = work.is_paired,
+        .y = job->y + image_group * job->outputs * plane,
+        .is_paired = work.is_paired,
         .in_half = work.is_paired ? slab.stride_h * slab.phases * slab.phase : way->lanes / 2,
         .out_half = work.is_paired ? g->out_w : way->lanes / 2,
     };
@@ -272,8 +275,7 @@ void ldnq_conv_direct_by(size_t index, const struct ldnq_conv_job *job, size_t i
 }
 
 void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_tile *tile, size_t first, size_t last,
-                           float *scratch)
+                           const struct ldnq_tile *tile, size_t first, size_t last, float *scratch)
 {
     ldnq_conv_direct_by(0, job, image_group, tile, first, last, scratch);
 }

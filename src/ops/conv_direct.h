@@ -25,8 +25,7 @@ size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles);
 /* One tile of one group of one image (image * groups + group), output channels
  * first .. last-1. */
 void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_tile *tile, size_t first, size_t last,
-                           float *scratch);
+                           const struct ldnq_tile *tile, size_t first, size_t last, float *scratch);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
@@ -34,7 +33,6 @@ void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
  * All but the last one fuse products and sums, and agree to the bit. */
 size_t ldnq_conv_direct_ways(void);
 void ldnq_conv_direct_by(size_t way, const struct ldnq_conv_job *job, size_t image_group,
-                         const struct ldnq_tile *tile, size_t first, size_t last,
-                         float *scratch);
+                         const struct ldnq_tile *tile, size_t first, size_t last, float *scratch);
 
 #endif

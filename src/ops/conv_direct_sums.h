@@ -14,9 +14,9 @@
  */
 
 /* Writes the halves of a run that are shorter, or lie apart. */
-static inline __attribute__((always_inline)) void
-SUMS(write_part)(const struct sums *sums, const SUMS(lanes) *value, const size_t count[2],
-                 float *y)
+static inline __attribute__((always_inline)) void SUMS(write_part)(const struct sums *sums,
+                                                                   const SUMS(lanes) * value,
+                                                                   const size_t count[2], float *y)
 {
     float values[SUMS_LANES];
     *(SUMS(lanes) *)values = *value;
@@ -27,9 +27,10 @@ SUMS(write_part)(const struct sums *sums, const SUMS(lanes) *value, const size_t
 }
 
 /* Adds the bias, clamps and writes what channel `i` of the block has summed up. */
-static inline __attribute__((always_inline)) void
-SUMS(finish_channel)(const struct sums *sums, size_t i, const SUMS(lanes) *values,
-                     const struct positions *at)
+static inline __attribute__((always_inline)) void SUMS(finish_channel)(const struct sums *sums,
+                                                                       size_t i,
+                                                                       const SUMS(lanes) * values,
+                                                                       const struct positions *at)
 {
     const struct ldnq_conv_job *job = sums->job;
     const struct ldnq_clamp *clamp = job->clamp;
@@ -47,8 +48,8 @@ SUMS(finish_channel)(const struct sums *sums, size_t i, const SUMS(lanes) *value
 }
 
 /* A run's inputs of one tap. */
-static inline __attribute__((always_inline)) void
-SUMS(load)(SUMS(lanes) *to, const float *x, size_t half, bool is_paired)
+static inline __attribute__((always_inline)) void SUMS(load)(SUMS(lanes) * to, const float *x,
+                                                             size_t half, bool is_paired)
 {
     *to = *(const SUMS(lanes) *)x;
 #ifdef SUMS_PAIR
@@ -62,9 +63,9 @@ SUMS(load)(SUMS(lanes) *to, const float *x, size_t half, bool is_paired)
 
 /* `channels` and `is_paired` are constants wherever this is inlined, and all sums stay
  * in registers. */
-static inline __attribute__((always_inline)) void
-SUMS(sum_block)(const struct sums *sums, const struct positions *at, size_t channels,
-                bool is_paired)
+static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct sums *sums,
+                                                                  const struct positions *at,
+                                                                  size_t channels, bool is_paired)
 {
     SUMS(lanes) sum[SUMS_CHANNELS][SUMS_RUNS];
     const float *w = sums->weight;
@@ -90,9 +91,10 @@ SUMS(sum_block)(const struct sums *sums, const struct positions *at, size_t chan
         break
 
 /* All positions of a list for one block of channels. */
-static inline __attribute__((always_inline)) void
-SUMS(sum_list)(const struct sums *sums, const struct positions *at, size_t count, size_t channels,
-               bool is_paired)
+static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct sums *sums,
+                                                                 const struct positions *at,
+                                                                 size_t count, size_t channels,
+                                                                 bool is_paired)
 {
     for (size_t i = 0; i < count; i++) {
         switch (channels) {

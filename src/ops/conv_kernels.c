@@ -172,12 +172,21 @@ static void run_product(void *argument, size_t chunk, size_t thread)
     bool pointwise = is_pointwise(job);
     const float *columns = pointwise ? x + first : make_columns(job, &cut, &tile, x, thread);
     struct ldnq_gemm gemm = {
-        .m = job->outputs, .n = count, .k = k,
-        .a = job->weight + group * job->outputs * k, .a_row = k, .a_step = 1,
-        .b = columns, .b_row = pointwise ? plane : count, .b_step = 1,
-        .c = y, .c_row = plane, .alpha = 1.0f,
+        .m = job->outputs,
+        .n = count,
+        .k = k,
+        .a = job->weight + group * job->outputs * k,
+        .a_row = k,
+        .a_step = 1,
+        .b = columns,
+        .b_row = pointwise ? plane : count,
+        .b_step = 1,
+        .c = y,
+        .c_row = plane,
+        .alpha = 1.0f,
         .row_bias = job->bias ? job->bias + group * job->outputs : NULL,
-        .is_clamped = job->clamp != NULL, .low = job->clamp ? job->clamp->low : 0,
+        .is_clamped = job->clamp != NULL,
+        .low = job->clamp ? job->clamp->low : 0,
         .high = job->clamp ? job->clamp->high : 0,
     };
     ldnq_gemm(&gemm);
@@ -193,9 +202,18 @@ static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
 static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
 {
     struct ldnq_product product = {
-        .m = job->outputs, .n = plane_of(job), .k = job->geometry.channels, .alpha = 1.0f,
-        .batches = job->images, .offsets = image_offsets, .ctx = job,
-        .a = job->weight, .b = job->x, .c = job->y, .row_bias = job->bias, .clamp = job->clamp,
+        .m = job->outputs,
+        .n = plane_of(job),
+        .k = job->geometry.channels,
+        .alpha = 1.0f,
+        .batches = job->images,
+        .offsets = image_offsets,
+        .ctx = job,
+        .a = job->weight,
+        .b = job->x,
+        .c = job->y,
+        .row_bias = job->bias,
+        .clamp = job->clamp,
     };
     ldnq_product_run(&product, pool);
 }

@@ -26,8 +26,10 @@ struct pass {
 static struct pass pass_of(const struct ldnq_volume_job *job, bool all_channels)
 {
     const struct ldnq_volume *v = &job->volume;
-    struct pass pass = { .job = job, .plane = ldnq_volume_plane(v),
-                         .positions = ldnq_volume_positions(v), .taps = ldnq_volume_taps(v) };
+    struct pass pass = { .job = job,
+                         .plane = ldnq_volume_plane(v),
+                         .positions = ldnq_volume_positions(v),
+                         .taps = ldnq_volume_taps(v) };
     pass.inputs = v->channels * pass.taps;
     pass.block = ldnq_size_max(1, BLOCK_ROWS / ldnq_size_max(1, pass.taps));
     pass.block = all_channels ? v->channels : ldnq_size_min(pass.block, v->channels);
@@ -93,15 +95,13 @@ static void convolve_tile(void *argument, size_t chunk, size_t thread)
     float *columns = scratch_of(p, thread);
     ldnq_volume_columns(&job->volume, image, first, count, columns, count);
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, job->outputs, count, p->inputs, 1.0f,
-               job->weight + channel * p->inputs, p->inputs, columns, count, 0.0f, y,
-               p->positions);
+               job->weight + channel * p->inputs, p->inputs, columns, count, 0.0f, y, p->positions);
     for (size_t m = 0; m < job->outputs && (p->bias || p->clamp); m++)
         finish(y + m * p->positions, count, p->bias ? p->bias[channel + m] : 0.0f, p->clamp);
 }
 
-void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image,
-                          const float *bias, const struct ldnq_clamp *clamp, float *maps,
-                          struct ldnq_pool *pool)
+void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image, const float *bias,
+                          const struct ldnq_clamp *clamp, float *maps, struct ldnq_pool *pool)
 {
     struct pass pass = pass_of(job, true);
     pass.image = image;
@@ -130,13 +130,13 @@ static void spread_block(void *argument, size_t chunk, size_t thread)
     memset(image, 0, part.channels * p->plane * sizeof *image);
     for (size_t first = 0; first < p->positions; first += p->tile) {
         size_t count = ldnq_size_min(p->tile, p->positions - first);
-        ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, rows, count, job->outputs, 1.0f, weight,
-                   p->inputs, maps + first, p->positions, 0.0f, columns, count);
+        ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, rows, count, job->outputs, 1.0f, weight, p->inputs,
+                   maps + first, p->positions, 0.0f, columns, count);
         ldnq_volume_add(&part, columns, count, first, count, image);
     }
     for (size_t c = 0; c < part.channels && (p->bias || p->clamp); c++)
-        finish(image + c * p->plane, p->plane,
-               p->bias ? p->bias[group * all + channel + c] : 0.0f, p->clamp);
+        finish(image + c * p->plane, p->plane, p->bias ? p->bias[group * all + channel + c] : 0.0f,
+               p->clamp);
 }
 
 void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, const float *bias,
@@ -167,14 +167,13 @@ static void weight_block(void *argument, size_t chunk, size_t thread)
         memset(weight + m * p->inputs, 0, rows * sizeof *weight);
     for (size_t i = 0; i < job->images; i++) {
         size_t image_group = i * job->groups + group;
-        const float *image =
-            p->image + (image_group * job->volume.channels + channel) * p->plane;
+        const float *image = p->image + (image_group * job->volume.channels + channel) * p->plane;
         const float *maps = p->maps + image_group * job->outputs * p->positions;
         for (size_t first = 0; first < p->positions; first += p->tile) {
             size_t count = ldnq_size_min(p->tile, p->positions - first);
             ldnq_volume_columns(&part, image, first, count, columns, count);
-            ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, job->outputs, rows, count, 1.0f,
-                       maps + first, p->positions, columns, count, 1.0f, weight, p->inputs);
+            ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, job->outputs, rows, count, 1.0f, maps + first,
+                       p->positions, columns, count, 1.0f, weight, p->inputs);
         }
     }
 }

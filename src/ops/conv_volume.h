@@ -24,9 +24,8 @@ struct ldnq_volume_job {
 size_t ldnq_volume_scratch(const struct ldnq_volume_job *job, size_t threads);
 
 /* maps = clamp(weight * columns of the image + bias); bias and clamp may be NULL. */
-void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image,
-                          const float *bias, const struct ldnq_clamp *clamp, float *maps,
-                          struct ldnq_pool *pool);
+void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image, const float *bias,
+                          const struct ldnq_clamp *clamp, float *maps, struct ldnq_pool *pool);
 /* The transposed map: image = weight' * maps, added where columns meet, + bias (G*C). */
 void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, const float *bias,
                         const struct ldnq_clamp *clamp, float *image, struct ldnq_pool *pool);

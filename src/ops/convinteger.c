@@ -70,9 +70,11 @@ static enum ldnq_status check_sizes(const struct ldnq_op_call *call, const struc
         fits = !attrs->window.kernel[i] || agree(w->dim[2 + i], attrs->window.kernel[i]);
     if (fits)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "its input of shape %s and its weight of shape %s don't go "
-                     "together in %" PRId64 " groups", ldnq_shape_print(x, NULL, a, sizeof a),
-                     ldnq_shape_print(w, NULL, b, sizeof b), attrs->groups);
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "its input of shape %s and its weight of shape %s don't go "
+                     "together in %" PRId64 " groups",
+                     ldnq_shape_print(x, NULL, a, sizeof a), ldnq_shape_print(w, NULL, b, sizeof b),
+                     attrs->groups);
 }
 
 /* One number, or one an output channel. */
@@ -86,8 +88,9 @@ static enum ldnq_status check_by_channel(const struct ldnq_op_call *call, size_t
         !ldnq_shape_count(&tensor->shape, &count) || (single && count == 1) ||
         count == (size_t)w->dim[0])
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "input %zu has %zu elements where there are %" PRId64
-                     " output channels", input, count, w->dim[0]);
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "input %zu has %zu elements where there are %" PRId64 " output channels",
+                     input, count, w->dim[0]);
 }
 
 static enum ldnq_status infer_codes(struct ldnq_op_call *call, const struct places *at,
@@ -118,7 +121,7 @@ struct conv {
     size_t in[AXES], kernel[AXES], out[AXES], stride[AXES], dilation[AXES], pad[AXES];
     size_t taps, positions, size; /* channels * kernel; out; in */
     const int16_t *x, *w;
-    int32_t *sums;  /* ConvInteger: y. QLinearConv: by thread (outputs, TILE) */
+    int32_t *sums;    /* ConvInteger: y. QLinearConv: by thread (outputs, TILE) */
     int16_t *columns; /* by thread (taps, TILE) */
     /* QLinearConv */
     uint8_t *y;
@@ -134,10 +137,13 @@ static struct conv conv_of(const struct ldnq_op_call *call, const struct places 
 {
     const struct attrs *attrs = call->attrs;
     const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
-    struct conv c = { .images = (size_t)x->dim[0], .groups = (size_t)attrs->groups,
+    struct conv c = { .images = (size_t)x->dim[0],
+                      .groups = (size_t)attrs->groups,
                       .channels = (size_t)w->dim[1],
                       .outputs = (size_t)(w->dim[0] / attrs->groups),
-                      .taps = (size_t)w->dim[1], .positions = 1, .size = 1 };
+                      .taps = (size_t)w->dim[1],
+                      .positions = 1,
+                      .size = 1 };
     struct ldnq_op_call at_run_time = *call;
     size_t front = AXES - ((size_t)x->rank - 2);
     for (size_t i = 0; i < AXES; i++) {
@@ -236,13 +242,13 @@ static void run_tile(void *ctx, size_t chunk, size_t thread)
 static bool grow(size_t *bytes, size_t a, size_t b, size_t size)
 {
     size_t more;
-    return ldnq_size_mul(a, b, &more) && ldnq_size_mul(more, size, &more) &&
-           more < SIZE_MAX - 64 && ldnq_size_add(*bytes, (more + 63) / 64 * 64, bytes);
+    return ldnq_size_mul(a, b, &more) && ldnq_size_mul(more, size, &more) && more < SIZE_MAX - 64 &&
+           ldnq_size_add(*bytes, (more + 63) / 64 * 64, bytes);
 }
 
 /* Bytes of scratch in front of: the weight's codes, the columns, the sums, the end. */
-static bool lay_out(const struct ldnq_op_call *call, const struct places *at,
-                    const struct conv *c, size_t ends[4])
+static bool lay_out(const struct ldnq_op_call *call, const struct places *at, const struct conv *c,
+                    size_t ends[4])
 {
     size_t bytes = 0, threads = ldnq_pool_threads(call->pool);
     if (!grow(&bytes, ldnq_tensor_count(call->in[at->x]), 1, sizeof(int16_t)))
@@ -302,8 +308,7 @@ static size_t convinteger_scratch(const struct ldnq_op_call *call)
     return codes_scratch(call, &integer_places);
 }
 
-static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call,
-                                            struct ldnq_error *err)
+static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct conv conv = conv_of(call, &integer_places);
     (void)err;
@@ -312,8 +317,12 @@ static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call,
 }
 
 const struct ldnq_op ldnq_op_convinteger = {
-    .type = "ConvInteger", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 4, .outputs_max = 1,
+    .type = "ConvInteger",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 4,
+    .outputs_max = 1,
     .read = codes_read,
     .infer = convinteger_infer,
     .scratch = convinteger_scratch,
@@ -344,8 +353,7 @@ static size_t qlinearconv_scratch(const struct ldnq_op_call *call)
     return codes_scratch(call, &qlinear_places);
 }
 
-static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call,
-                                            struct ldnq_error *err)
+static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct conv conv = conv_of(call, &qlinear_places);
     const struct ldnq_tensor *bias = ldnq_op_in(call, BIAS);
@@ -363,8 +371,12 @@ static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call,
 }
 
 const struct ldnq_op ldnq_op_qlinearconv = {
-    .type = "QLinearConv", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 8, .inputs_max = 9, .outputs_max = 1,
+    .type = "QLinearConv",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 8,
+    .inputs_max = 9,
+    .outputs_max = 1,
     .read = codes_read,
     .infer = qlinearconv_infer,
     .scratch = qlinearconv_scratch,

@@ -52,8 +52,10 @@ static enum ldnq_status convtranspose_read(const struct ldnq_node *node, struct 
         return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", a->groups);
     size_t axes = a->window.axes;
     if (axes && ((extras && extras != axes) || (a->shape_count && a->shape_count != axes)))
-        return ldnq_fail(err, LDNQ_MODEL, "output_padding and output_shape need a number for each "
-                         "of its %zu spatial axes", axes);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "output_padding and output_shape need a number for each "
+                         "of its %zu spatial axes",
+                         axes);
     *attrs = a;
     return LDNQ_OK;
 }
@@ -72,13 +74,16 @@ static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct l
     const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
     int64_t channels;
     if (differ(x->dim[1], w->dim[0]))
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %" PRId64 " channels where the weight "
-                         "needs %" PRId64, x->dim[1], w->dim[0]);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %" PRId64 " channels where the weight "
+                         "needs %" PRId64,
+                         x->dim[1], w->dim[0]);
     if (ldnq_is_symbol(w->dim[0]) || ldnq_is_symbol(w->dim[1]))
         return LDNQ_OK;
     if (w->dim[0] % a->groups != 0 || !ldnq_int64_mul(w->dim[1], a->groups, &channels))
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " input channels can't be cut into %" PRId64
-                         " groups", w->dim[0], a->groups);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " input channels can't be cut into %" PRId64 " groups",
+                         w->dim[0], a->groups);
     if (bias && bias->shape.rank >= 0 &&
         (bias->shape.rank != 1 || differ(bias->shape.dim[0], channels)))
         return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
@@ -92,15 +97,18 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     int axes = w->rank - 2;
     if (axes < 1 || x->rank != w->rank || (a->window.axes && a->window.axes != (size_t)axes) ||
         (a->shape_count && a->shape_count != (size_t)axes))
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes and its weight %d, which don't "
-                         "go together", x->rank, w->rank);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %d axes and its weight %d, which don't "
+                         "go together",
+                         x->rank, w->rank);
     if (axes > LDNQ_WINDOW_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          axes);
     for (int i = 0; i < axes; i++)
         if (a->window.kernel[i] && differ(w->dim[2 + i], a->window.kernel[i]))
-            return ldnq_fail(err, LDNQ_MODEL, "kernel_shape says %" PRId64 " where the weight has %"
-                             PRId64, a->window.kernel[i], w->dim[2 + i]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "kernel_shape says %" PRId64 " where the weight has %" PRId64,
+                             a->window.kernel[i], w->dim[2 + i]);
     return check_channels(call, err);
 }
 
@@ -114,9 +122,8 @@ static int64_t pad_to(const struct ldnq_window *window, int64_t full, int64_t ou
 }
 
 /* Output size and leading cut of one axis. */
-static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t size,
-                                  int64_t kernel, int64_t *out, int64_t *pad,
-                                  struct ldnq_error *err)
+static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t size, int64_t kernel,
+                                  int64_t *out, int64_t *pad, struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_window *window = &a->window;
@@ -127,8 +134,9 @@ static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t s
         return given ? LDNQ_OK : ldnq_op_unknown_dim(call, out, err);
     }
     if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size < 1 || size > LDNQ_WINDOW_LARGEST)
-        return ldnq_fail(err, LDNQ_MODEL, "a window of %" PRId64 " over %" PRId64
-                         " elements is not possible", kernel, size);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "a window of %" PRId64 " over %" PRId64 " elements is not possible",
+                         kernel, size);
     int64_t stride = window->stride[i];
     int64_t full = (size - 1) * stride + a->extra[i] + (kernel - 1) * window->dilation[i] + 1;
     if (given) {
@@ -183,7 +191,8 @@ static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
     struct ldnq_volume_job job = { .groups = (size_t)a->groups,
                                    .outputs = (size_t)(w->dim[0] / a->groups),
                                    .images = (size_t)x->dim[0],
-                                   .weight = call->in[1]->data, .scratch = call->scratch };
+                                   .weight = call->in[1]->data,
+                                   .scratch = call->scratch };
     struct ldnq_volume *v = &job.volume;
     v->channels = (size_t)w->dim[1];
     for (int i = 0; i < LDNQ_VOLUME_AXES; i++)
@@ -195,8 +204,11 @@ static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
         if (output_of(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) != LDNQ_OK)
             out = pad = 0;
         *axis = (struct ldnq_volume_axis){
-            .in = (size_t)out, .out = (size_t)x->dim[i], .kernel = (size_t)w->dim[i],
-            .stride = (size_t)a->window.stride[k], .dilation = (size_t)a->window.dilation[k],
+            .in = (size_t)out,
+            .out = (size_t)x->dim[i],
+            .kernel = (size_t)w->dim[i],
+            .stride = (size_t)a->window.stride[k],
+            .dilation = (size_t)a->window.dilation[k],
             .pad = (size_t)pad,
         };
     }
@@ -249,8 +261,7 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
 static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
                                                const struct ldnq_tensor *weight,
                                                const struct ldnq_tensor *bias,
-                                               struct ldnq_layer_view *view,
-                                               struct ldnq_error *err)
+                                               struct ldnq_layer_view *view, struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = node->op_attrs;
     size_t channels, outputs, taps, biases;
@@ -262,10 +273,13 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
                          weight->shape.rank - 2);
     /* Its weight has an axis of M/G, and DequantizeLinear a scale for each of them. */
     if (a->groups != 1)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its %" PRId64 " groups share the axis of its "
-                         "output channels, which leaves no scale for each channel", a->groups);
-    *view = (struct ldnq_layer_view){ .groups = 1, .outputs = outputs, .inputs = channels * taps,
-                                      .taps = taps, .channel_axis = 1 };
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "its %" PRId64 " groups share the axis of its "
+                         "output channels, which leaves no scale for each channel",
+                         a->groups);
+    *view = (struct ldnq_layer_view){
+        .groups = 1, .outputs = outputs, .inputs = channels * taps, .taps = taps, .channel_axis = 1
+    };
     bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == outputs);
     view->bias_factor = fits ? 1.0f : 0.0f;
     return LDNQ_OK;

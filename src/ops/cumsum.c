@@ -51,7 +51,8 @@ static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct
     int axis;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &given, 1, &count, &known, err));
     LDNQ_TRY(ldnq_op_axis(given, x->shape.rank, &axis, err));
-    struct cumsum cumsum = { .x = x->data, .y = y,
+    struct cumsum cumsum = { .x = x->data,
+                             .y = y,
                              .at = ldnq_op_split_at(&x->shape, axis),
                              .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
                              .reverse = (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
@@ -77,10 +78,16 @@ static enum ldnq_status cumsum_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_cumsum = {
-    .type = "CumSum", .since = 11, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "CumSum",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = cumsum_infer,
     .forward = cumsum_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = cumsum_backward,
 };

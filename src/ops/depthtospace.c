@@ -37,9 +37,9 @@ static enum ldnq_status divide(struct ldnq_op_call *call, int64_t size, int64_t 
     if (ldnq_is_symbol(size))
         return ldnq_op_unknown_dim(call, out, err);
     *out = size / by;
-    return size % by == 0 ? LDNQ_OK
-                          : ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is no multiple of %" PRId64,
-                                      size, by);
+    return size % by == 0
+               ? LDNQ_OK
+               : ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is no multiple of %" PRId64, size, by);
 }
 
 static enum ldnq_status check_rank(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -103,8 +103,7 @@ static enum ldnq_status depthtospace_forward(const struct ldnq_op_call *call,
 {
     (void)err;
     return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, true,
-                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
-                       call->out[0].data);
+                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
 }
 
 static enum ldnq_status depthtospace_backward(const struct ldnq_op_grad *grad,
@@ -114,8 +113,8 @@ static enum ldnq_status depthtospace_backward(const struct ldnq_op_grad *grad,
     (void)err;
     if (!grad->in[0].data)
         return LDNQ_OK;
-    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, false,
-                       sizeof(float), grad->out[0]->data, grad->in[0].data);
+    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, false, sizeof(float),
+                       grad->out[0]->data, grad->in[0].data);
 }
 
 static enum ldnq_status spacetodepth_forward(const struct ldnq_op_call *call,
@@ -123,8 +122,7 @@ static enum ldnq_status spacetodepth_forward(const struct ldnq_op_call *call,
 {
     (void)err;
     return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, false,
-                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
-                       call->out[0].data);
+                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
 }
 
 static enum ldnq_status spacetodepth_backward(const struct ldnq_op_grad *grad,
@@ -134,13 +132,17 @@ static enum ldnq_status spacetodepth_backward(const struct ldnq_op_grad *grad,
     (void)err;
     if (!grad->in[0].data)
         return LDNQ_OK;
-    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, true,
-                       sizeof(float), grad->out[0]->data, grad->in[0].data);
+    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, true, sizeof(float),
+                       grad->out[0]->data, grad->in[0].data);
 }
 
 const struct ldnq_op ldnq_op_depthtospace = {
-    .type = "DepthToSpace", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "DepthToSpace",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = blocks_read,
     .infer = depthtospace_infer,
     .forward = depthtospace_forward,
@@ -149,8 +151,12 @@ const struct ldnq_op ldnq_op_depthtospace = {
 };
 
 const struct ldnq_op ldnq_op_spacetodepth = {
-    .type = "SpaceToDepth", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "SpaceToDepth",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = blocks_read,
     .infer = spacetodepth_infer,
     .forward = spacetodepth_forward,

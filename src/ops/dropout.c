@@ -45,8 +45,7 @@ static enum ldnq_status dropout_forward(const struct ldnq_op_call *call, struct 
     if (count == 0)
         return LDNQ_OK;
     if (call->out[0].data != call->in[0]->data)
-        memcpy(call->out[0].data, call->in[0]->data,
-               count * ldnq_dtype_size(call->in[0]->dtype));
+        memcpy(call->out[0].data, call->in[0]->data, count * ldnq_dtype_size(call->in[0]->dtype));
     if (call->out_count > 1)
         memset(call->out[1].data, 1, count);
     return LDNQ_OK;
@@ -62,14 +61,24 @@ static enum ldnq_status dropout_backward(const struct ldnq_op_grad *grad, struct
 }
 
 const struct ldnq_op ldnq_op_dropout_7 = {
-    .type = "Dropout", .since = 7, .until = 9, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Dropout",
+    .since = 7,
+    .until = 9,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = dropout_7_infer,
 };
 
 const struct ldnq_op ldnq_op_dropout_10 = {
-    .type = "Dropout", .since = 10, .until = 11, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
+    .type = "Dropout",
+    .since = 10,
+    .until = 11,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 2,
     .infer = dropout_10_infer,
     .forward = dropout_forward,
     .flows = 1,
@@ -77,8 +86,13 @@ const struct ldnq_op ldnq_op_dropout_10 = {
 };
 
 const struct ldnq_op ldnq_op_dropout = {
-    .type = "Dropout", .since = 12, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 3, .outputs_max = 2,
+    .type = "Dropout",
+    .since = 12,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 3,
+    .outputs_max = 2,
     .infer = dropout_infer,
     .forward = dropout_forward,
     .flows = 1,

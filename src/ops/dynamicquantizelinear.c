@@ -56,8 +56,12 @@ static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call 
 }
 
 const struct ldnq_op ldnq_op_dynamicquantizelinear = {
-    .type = "DynamicQuantizeLinear", .since = 11, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 3,
+    .type = "DynamicQuantizeLinear",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 3,
     .infer = dynamicquantizelinear_infer,
     .forward = dynamicquantizelinear_forward,
     .flows = 1, /* a gradient is refused, not taken for zero */

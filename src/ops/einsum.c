@@ -96,7 +96,8 @@ static enum ldnq_status check_output(const struct einsum_attrs *a, struct ldnq_e
         seen |= bit;
     }
     if (a->out.ellipsis != NO_ELLIPSIS && !ellipsis)
-        return ldnq_fail(err, LDNQ_MODEL, "its equation's output has an ellipsis that no input has");
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its equation's output has an ellipsis that no input has");
     return LDNQ_OK;
 }
 
@@ -148,9 +149,8 @@ static void labels_of(const struct term *term, int rank, uint8_t label[LDNQ_MAX_
 }
 
 /* The size of each label, 1 for those that are not there; and the ellipsis' axes. */
-static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i,
-                                    int64_t size[LDNQ_LABELS], int *ellipsis,
-                                    struct ldnq_error *err)
+static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t size[LDNQ_LABELS],
+                                    int *ellipsis, struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
     const struct ldnq_shape *shape = &call->in[i]->shape;
@@ -167,8 +167,10 @@ static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i,
         int64_t dim = shape->dim[k], before = own[label[k]];
         bool again = seen >> label[k] & 1;
         if (again && before != dim && !ldnq_is_symbol(before) && !ldnq_is_symbol(dim))
-            return ldnq_fail(err, LDNQ_MODEL, "its input %zu has %" PRId64 " and %" PRId64
-                             " elements along one letter", i, before, dim);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "its input %zu has %" PRId64 " and %" PRId64
+                             " elements along one letter",
+                             i, before, dim);
         seen |= UINT64_C(1) << label[k];
         own[label[k]] = again && !ldnq_is_symbol(before) ? before : dim;
         struct ldnq_shape one = { 1, { size[label[k]] } }, other = { 1, { dim } };
@@ -224,7 +226,8 @@ static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     return LDNQ_OK;
 }
 
-/* ---- forward and backward ---------------------------------------------------------------------- */
+/* ---- forward and backward ----------------------------------------------------------------------
+ */
 
 static void add_axis(struct ldnq_labelled *t, uint8_t label, ptrdiff_t stride)
 {
@@ -336,13 +339,18 @@ static enum ldnq_status einsum_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_einsum = {
-    .type = "Einsum", .since = 12, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = MOST_OPERANDS, .outputs_max = 1,
+    .type = "Einsum",
+    .since = 12,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = MOST_OPERANDS,
+    .outputs_max = 1,
     .read = einsum_read,
     .infer = einsum_infer,
     .scratch = einsum_scratch,
     .forward = einsum_forward,
-    .flows = LDNQ_ALL_INPUTS, .reads_in = LDNQ_ALL_INPUTS,
+    .flows = LDNQ_ALL_INPUTS,
+    .reads_in = LDNQ_ALL_INPUTS,
     .backward_scratch = einsum_backward_scratch,
     .backward = einsum_backward,
     .keeps_weight = "weights of Einsum are not quantized",

@@ -38,8 +38,13 @@ static enum ldnq_status expand_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_expand = {
-    .type = "Expand", .since = 8, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Expand",
+    .since = 8,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = expand_infer,
     .forward = expand_forward,
     .flows = 1,

@@ -58,8 +58,12 @@ static enum ldnq_status eyelike_forward(const struct ldnq_op_call *call, struct 
 }
 
 const struct ldnq_op ldnq_op_eyelike = {
-    .type = "EyeLike", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "EyeLike",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = eyelike_infer,
     .forward = eyelike_forward,
 };

@@ -25,7 +25,12 @@ static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_err
 }
 
 const struct ldnq_op ldnq_op_flatten = {
-    .type = "Flatten", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Flatten",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = flatten_infer,
 };

@@ -3,9 +3,9 @@
 #include <math.h>
 
 struct format {
-    int fraction, width, bias; /* fraction and exponent in bits */
+    int fraction, width, bias;      /* fraction and exponent in bits */
     uint8_t largest, overflow, nan; /* codes without sign; overflow: of what is too large */
-    bool unsigned_zero; /* neither -0 nor -NaN: the code of -0 is NaN */
+    bool unsigned_zero;             /* neither -0 nor -NaN: the code of -0 is NaN */
 };
 
 static struct format format_of(enum ldnq_dtype dtype)

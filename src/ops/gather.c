@@ -77,8 +77,10 @@ static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct l
     int axis;
     LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
     struct gather gather = { .data = ldnq_op_split_at(&data->shape, axis),
-                             .count = ldnq_tensor_count(call->in[1]), .indices = call->in[1],
-                             .from = data->data, .to = call->out[0].data };
+                             .count = ldnq_tensor_count(call->in[1]),
+                             .indices = call->in[1],
+                             .from = data->data,
+                             .to = call->out[0].data };
     gather.bytes = gather.data.inner * ldnq_dtype_size(data->dtype);
     LDNQ_TRY(check_indices(&gather, err));
     ldnq_op_for_rows(call, gather.data.outer * gather.count, gather.data.inner, gather_rows,
@@ -135,8 +137,10 @@ static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct 
     LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), shape->rank, &axis, err));
     struct scatter scatter = {
         .gather = { .data = ldnq_op_split_at(shape, axis),
-                    .count = ldnq_tensor_count(call->in[1]), .indices = call->in[1],
-                    .from = grad->out[0]->data, .to = grad->in[0].data },
+                    .count = ldnq_tensor_count(call->in[1]),
+                    .indices = call->in[1],
+                    .from = grad->out[0]->data,
+                    .to = grad->in[0].data },
     };
     const struct ldnq_split_at *at = &scatter.gather.data;
     scatter.blocks = ldnq_size_ceil_div(at->inner, BLOCK);
@@ -147,11 +151,17 @@ static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_gather = {
-    .type = "Gather", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Gather",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = gather_infer,
     .forward = gather_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = gather_backward,
     .keeps_weight = "rows are looked up in it; only products are quantized",
 };

@@ -22,8 +22,7 @@ static enum ldnq_status gatherelements_infer(struct ldnq_op_call *call, struct l
     for (int i = 0; i < data->rank; i++)
         if (i != axis && !ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
             indices->dim[i] > data->dim[i])
-            return ldnq_fail(err, LDNQ_MODEL, "its indices are larger than its data in axis %d",
-                             i);
+            return ldnq_fail(err, LDNQ_MODEL, "its indices are larger than its data in axis %d", i);
     return LDNQ_OK;
 }
 
@@ -106,7 +105,8 @@ static enum ldnq_status gatherelements_backward(const struct ldnq_op_grad *grad,
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *data = &call->in[0]->shape;
     size_t all = ldnq_tensor_count(&grad->in[0]);
-    struct scatter scatter = { .indices = call->in[1], .from = grad->out[0]->data,
+    struct scatter scatter = { .indices = call->in[1],
+                               .from = grad->out[0]->data,
                                .to = grad->in[0].data };
     if (!scatter.to || all == 0)
         return LDNQ_OK;
@@ -123,11 +123,16 @@ static enum ldnq_status gatherelements_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_gatherelements = {
-    .type = "GatherElements", .since = 11, .until = LDNQ_OPSET_LATEST,
+    .type = "GatherElements",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
     .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = gatherelements_infer,
     .forward = gatherelements_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = gatherelements_backward,
 };

@@ -37,13 +37,17 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
     if (data->rank < 0 || !tuple_of(indices, &k))
         return LDNQ_OK;
     if (batch < 0 || batch >= indices->rank || batch > data->rank || k > data->rank - batch)
-        return ldnq_fail(err, LDNQ_MODEL, "tuples of %" PRId64 " indices and %" PRId64
-                         " batch axes don't fit data of %d axes", k, batch, data->rank);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "tuples of %" PRId64 " indices and %" PRId64
+                         " batch axes don't fit data of %d axes",
+                         k, batch, data->rank);
     for (int i = 0; i < (int)batch; i++)
         if (!ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
             data->dim[i] != indices->dim[i])
-            return ldnq_fail(err, LDNQ_MODEL, "its data and indices have %" PRId64 " and %" PRId64
-                             " elements in batch axis %d", data->dim[i], indices->dim[i], i);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "its data and indices have %" PRId64 " and %" PRId64
+                             " elements in batch axis %d",
+                             data->dim[i], indices->dim[i], i);
     *known = true;
     return LDNQ_OK;
 }
@@ -52,9 +56,14 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
 static struct slices slices_of(const struct ldnq_op_call *call, int64_t batch)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
-    struct slices s = { .indices = call->in[1], .first = (int)batch,
-                        .k = (int)indices->dim[indices->rank - 1], .dim = data->dim,
-                        .batches = 1, .tuples = 1, .block = 1, .size = 1 };
+    struct slices s = { .indices = call->in[1],
+                        .first = (int)batch,
+                        .k = (int)indices->dim[indices->rank - 1],
+                        .dim = data->dim,
+                        .batches = 1,
+                        .tuples = 1,
+                        .block = 1,
+                        .size = 1 };
     for (int i = 0; i < indices->rank - 1; i++)
         *(i < s.first ? &s.batches : &s.tuples) *= (size_t)indices->dim[i];
     for (int i = s.first; i < data->rank; i++) {
@@ -136,11 +145,17 @@ static enum ldnq_status gathernd_backward(const struct ldnq_op_grad *grad, struc
 }
 
 const struct ldnq_op ldnq_op_gathernd = {
-    .type = "GatherND", .since = 11, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "GatherND",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = gathernd_infer,
     .forward = gathernd_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = gathernd_backward,
 };
 
@@ -163,8 +178,10 @@ static enum ldnq_status scatternd_infer(struct ldnq_op_call *call, struct ldnq_e
         int64_t wanted = i < lead ? indices->dim[i] : data->dim[i - lead + k];
         if (!ldnq_is_symbol(wanted) && !ldnq_is_symbol(updates->dim[i]) &&
             wanted != updates->dim[i])
-            return ldnq_fail(err, LDNQ_MODEL, "axis %d of its updates has %" PRId64
-                             " elements where %" PRId64 " are needed", i, updates->dim[i], wanted);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "axis %d of its updates has %" PRId64 " elements where %" PRId64
+                             " are needed",
+                             i, updates->dim[i], wanted);
     }
     return LDNQ_OK;
 }
@@ -195,11 +212,17 @@ static enum ldnq_status scatternd_backward(const struct ldnq_op_grad *grad, stru
 }
 
 const struct ldnq_op ldnq_op_scatternd = {
-    .type = "ScatterND", .since = 11, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "ScatterND",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = ldnq_combine_read,
     .infer = scatternd_infer,
     .forward = scatternd_forward,
-    .flows = 5, .reads_in = 2,
+    .flows = 5,
+    .reads_in = 2,
     .backward = scatternd_backward,
 };

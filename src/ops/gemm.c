@@ -38,8 +38,9 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
         return ldnq_fail(err, LDNQ_MODEL, "its inputs have %d and %d axes where 2 are needed",
                          a->rank, b->rank);
     struct ldnq_shape *y = &call->out[0].shape, with_c;
-    *y = (struct ldnq_shape){ .rank = 2, .dim = { a->dim[gemm->transpose_a ? 1 : 0],
-                                                  b->dim[gemm->transpose_b ? 0 : 1] } };
+    *y = (struct ldnq_shape){
+        .rank = 2, .dim = { a->dim[gemm->transpose_a ? 1 : 0], b->dim[gemm->transpose_b ? 0 : 1] }
+    };
     LDNQ_TRY(ldnq_product_check(y->dim[0], y->dim[1], a->dim[gemm->transpose_a ? 0 : 1],
                                 b->dim[gemm->transpose_b ? 1 : 0], err));
     if (call->in_count < 3 || !call->in[2] || call->in[2]->shape.rank < 0)
@@ -119,8 +120,12 @@ static void a_backward(const struct ldnq_op_grad *grad)
 {
     struct ldnq_product y = product_of(grad->call);
     bool turned = y.transpose_a == LDNQ_TRANSPOSED;
-    struct ldnq_product da = { .m = turned ? y.k : y.m, .n = turned ? y.m : y.k, .k = y.n,
-                               .alpha = y.alpha, .batches = 1, .c = grad->in[0].data };
+    struct ldnq_product da = { .m = turned ? y.k : y.m,
+                               .n = turned ? y.m : y.k,
+                               .k = y.n,
+                               .alpha = y.alpha,
+                               .batches = 1,
+                               .c = grad->in[0].data };
     da.a = turned ? y.b : grad->out[0]->data;
     da.b = turned ? grad->out[0]->data : y.b;
     da.transpose_a = turned ? y.transpose_b : LDNQ_AS_IS;
@@ -132,8 +137,12 @@ static void b_backward(const struct ldnq_op_grad *grad)
 {
     struct ldnq_product y = product_of(grad->call);
     bool turned = y.transpose_b == LDNQ_TRANSPOSED;
-    struct ldnq_product db = { .m = turned ? y.n : y.k, .n = turned ? y.k : y.n, .k = y.m,
-                               .alpha = y.alpha, .batches = 1, .c = grad->in[1].data };
+    struct ldnq_product db = { .m = turned ? y.n : y.k,
+                               .n = turned ? y.k : y.n,
+                               .k = y.m,
+                               .alpha = y.alpha,
+                               .batches = 1,
+                               .c = grad->in[1].data };
     db.a = turned ? grad->out[0]->data : y.a;
     db.b = turned ? y.a : grad->out[0]->data;
     db.transpose_a = turned ? LDNQ_TRANSPOSED : other(y.transpose_a);
@@ -226,7 +235,8 @@ const struct ldnq_op ldnq_op_gemm = {
     .read = gemm_read,
     .infer = gemm_infer,
     .forward = gemm_forward,
-    .flows = 7, .reads_in = 3,
+    .flows = 7,
+    .reads_in = 3,
     .backward = gemm_backward,
     .layer = &gemm_layer,
 };

@@ -97,8 +97,9 @@ static void give_to_max(const void *ctx, size_t first, size_t last)
 static enum ldnq_status globalpool_backward(const struct ldnq_op_grad *grad, ldnq_range_fn *run)
 {
     const struct ldnq_shape *shape = &grad->call->in[0]->shape;
-    struct planes_grad planes = { .x = grad->call->in[0]->data, .dy = grad->out[0]->data,
-                                  .dx = grad->in[0].data, .size = 1 };
+    struct planes_grad planes = {
+        .x = grad->call->in[0]->data, .dy = grad->out[0]->data, .dx = grad->in[0].data, .size = 1
+    };
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
     if (planes.dx)
@@ -122,8 +123,13 @@ static enum ldnq_status globalmaxpool_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_globalaveragepool = {
-    .type = "GlobalAveragePool", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "GlobalAveragePool",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_SAMPLES,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = ldnq_pooling_infer_global,
     .forward = globalaveragepool_forward,
     .flows = 1,
@@ -131,10 +137,15 @@ const struct ldnq_op ldnq_op_globalaveragepool = {
 };
 
 const struct ldnq_op ldnq_op_globalmaxpool = {
-    .type = "GlobalMaxPool", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "GlobalMaxPool",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = ldnq_pooling_infer_global,
     .forward = globalmaxpool_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward = globalmaxpool_backward,
 };

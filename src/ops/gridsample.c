@@ -61,7 +61,9 @@ static enum ldnq_status gridsample_read(const struct ldnq_node *node, struct ldn
     LDNQ_TRY(read_name(node, "mode", modes, 5, &mode, err));
     LDNQ_TRY(read_name(node, "padding_mode", paddings, 3, &padding, err));
     *a = (struct gridsample_attrs){
-        .mode = mode == BILINEAR ? LINEAR : mode == BICUBIC ? CUBIC : (enum mode)mode,
+        .mode = mode == BILINEAR  ? LINEAR
+                : mode == BICUBIC ? CUBIC
+                                  : (enum mode)mode,
         .padding = (enum padding)padding,
         .corners = ldnq_attr_int(node, "align_corners", 0) != 0,
     };
@@ -98,9 +100,14 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
 static struct sampling sampling_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *out = &call->out[0].shape;
-    struct sampling s = { .attrs = call->attrs, .x = call->in[0]->data, .grid = call->in[1]->data,
-                          .axes = (size_t)x->rank - 2, .images = (size_t)x->dim[0],
-                          .channels = (size_t)x->dim[1], .positions = 1, .plane = 1 };
+    struct sampling s = { .attrs = call->attrs,
+                          .x = call->in[0]->data,
+                          .grid = call->in[1]->data,
+                          .axes = (size_t)x->rank - 2,
+                          .images = (size_t)x->dim[0],
+                          .channels = (size_t)x->dim[1],
+                          .positions = 1,
+                          .plane = 1 };
     for (size_t i = 0; i < s.axes; i++) {
         s.size[i] = x->dim[i + 2];
         s.plane *= (size_t)x->dim[i + 2];
@@ -326,8 +333,7 @@ static void steer(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad,
-                                            struct ldnq_error *err)
+static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     struct sampling s = sampling_of(call);
@@ -343,11 +349,16 @@ static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_gridsample = {
-    .type = "GridSample", .since = 16, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "GridSample",
+    .since = 16,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .read = gridsample_read,
     .infer = gridsample_infer,
     .forward = gridsample_forward,
-    .flows = 3, .reads_in = 3,
+    .flows = 3,
+    .reads_in = 3,
     .backward = gridsample_backward,
 };

@@ -27,13 +27,13 @@ static enum ldnq_status check(struct ldnq_op_call *call, int64_t groups, bool by
     const struct ldnq_shape *x = &call->in[0]->shape;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank >= 0 && x->rank < 2)
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
-                         x->rank);
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least", x->rank);
     if (x->rank < 0 || ldnq_is_symbol(x->dim[1]))
         return LDNQ_OK;
     if (groups < 0 || groups > x->dim[1] || (groups && x->dim[1] % groups != 0))
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " channels can't be cut into %" PRId64
-                         " groups", x->dim[1], groups);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " channels can't be cut into %" PRId64 " groups", x->dim[1],
+                         groups);
     for (size_t i = 1; i < 3; i++) {
         const struct ldnq_shape *shape = &call->in[i]->shape;
         LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -66,17 +66,20 @@ static void normalize_groups(const void *ctx, size_t first, size_t last)
 static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t count, bool by_group)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    struct groups groups = { .x = call->in[0]->data, .scale = call->in[1]->data,
-                             .bias = call->in[2]->data, .y = call->out[0].data,
-                             .channels = (size_t)x->dim[1], .plane = 1, .by_group = by_group,
+    struct groups groups = { .x = call->in[0]->data,
+                             .scale = call->in[1]->data,
+                             .bias = call->in[2]->data,
+                             .y = call->out[0].data,
+                             .channels = (size_t)x->dim[1],
+                             .plane = 1,
+                             .by_group = by_group,
                              .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     groups.groups = count ? (size_t)count : groups.channels;
     for (int i = 2; i < x->rank; i++)
         groups.plane *= (size_t)x->dim[i];
     if (ldnq_tensor_count(call->in[0]) > 0)
         ldnq_op_for_rows(call, (size_t)x->dim[0] * groups.groups,
-                         groups.channels / groups.groups * groups.plane, normalize_groups,
-                         &groups);
+                         groups.channels / groups.groups * groups.plane, normalize_groups, &groups);
     return LDNQ_OK;
 }
 
@@ -116,8 +119,7 @@ static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call 
     return forward_with(call, ldnq_attr_int(call->node, "num_groups", 0), true);
 }
 
-static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call,
-                                                 struct ldnq_error *err)
+static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return check(call, ldnq_attr_int(call->node, "num_groups", 0), false, err);
 }
@@ -189,8 +191,8 @@ static void add_channel(const struct groups_grad *g, size_t channel, double *sca
     for (size_t image = 0; image < g->images; image++) {
         struct ldnq_moments moments = g->moments[image * g->groups + group];
         size_t at = (image * g->channels + channel) * g->plane;
-        *scale += moments.inverse *
-                  ldnq_sum_products(g->dy + at, g->x + at, g->plane, moments.mean);
+        *scale +=
+            moments.inverse * ldnq_sum_products(g->dy + at, g->x + at, g->plane, moments.mean);
         *bias += ldnq_sum(g->dy + at, g->plane);
     }
 }
@@ -220,8 +222,7 @@ static size_t groups_of(const struct ldnq_op_call *call)
 static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
 {
     size_t groups, bytes;
-    return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], groups_of(grad->call),
-                         &groups) &&
+    return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], groups_of(grad->call), &groups) &&
                    ldnq_size_mul(groups, sizeof(struct ldnq_moments), &bytes)
                ? bytes
                : SIZE_MAX;
@@ -232,10 +233,18 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
     struct groups_grad g = {
-        .x = call->in[0]->data, .scale = call->in[1]->data, .dy = grad->out[0]->data,
-        .dx = grad->in[0].data, .dscale = grad->in[1].data, .dbias = grad->in[2].data,
-        .moments = call->scratch, .images = (size_t)x->dim[0], .channels = (size_t)x->dim[1],
-        .groups = groups_of(call), .plane = 1, .by_group = by_group,
+        .x = call->in[0]->data,
+        .scale = call->in[1]->data,
+        .dy = grad->out[0]->data,
+        .dx = grad->in[0].data,
+        .dscale = grad->in[1].data,
+        .dbias = grad->in[2].data,
+        .moments = call->scratch,
+        .images = (size_t)x->dim[0],
+        .channels = (size_t)x->dim[1],
+        .groups = groups_of(call),
+        .plane = 1,
+        .by_group = by_group,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
     for (int i = 2; i < x->rank; i++)
@@ -253,8 +262,7 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
     return LDNQ_OK;
 }
 
-static enum ldnq_status by_channel_backward(const struct ldnq_op_grad *grad,
-                                            struct ldnq_error *err)
+static enum ldnq_status by_channel_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     (void)err;
     return backward_with(grad, false);
@@ -270,16 +278,24 @@ static enum ldnq_status by_group_backward(const struct ldnq_op_grad *grad, struc
     .flows = 7, .reads_in = 3, .backward_scratch = groups_backward_scratch, .backward = name
 
 const struct ldnq_op ldnq_op_instancenormalization = {
-    .type = "InstanceNormalization", .since = 6, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "InstanceNormalization",
+    .since = 6,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = instancenormalization_infer,
     .forward = instancenormalization_forward,
     BACKWARD(by_channel_backward),
 };
 
 const struct ldnq_op ldnq_op_groupnormalization_18 = {
-    .type = "GroupNormalization", .since = 18, .until = 20,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "GroupNormalization",
+    .since = 18,
+    .until = 20,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = groups_read,
     .infer = groupnormalization_18_infer,
     .forward = groupnormalization_18_forward,
@@ -287,8 +303,12 @@ const struct ldnq_op ldnq_op_groupnormalization_18 = {
 };
 
 const struct ldnq_op ldnq_op_groupnormalization = {
-    .type = "GroupNormalization", .since = 21, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "GroupNormalization",
+    .since = 21,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = groups_read,
     .infer = groupnormalization_infer,
     .forward = groupnormalization_forward,

@@ -162,7 +162,9 @@ static size_t gru_own_bias(const struct ldnq_recurrent *r)
 static const char *const gru_activations[] = { "Sigmoid", "Tanh" };
 
 static const struct ldnq_recurrent_kind gru_kind = {
-    .gates = 3, .functions = 2, .defaults = gru_activations,
+    .gates = 3,
+    .functions = 2,
+    .defaults = gru_activations,
     .forward = gru_step,
     .backward = gru_step_back,
     .own_bias = gru_own_bias,
@@ -176,13 +178,18 @@ static enum ldnq_status gru_read(const struct ldnq_node *node, struct ldnq_arena
 }
 
 const struct ldnq_op ldnq_op_gru = {
-    .type = "GRU", .since = 7, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 6, .outputs_max = 2,
+    .type = "GRU",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 6,
+    .outputs_max = 2,
     .read = gru_read,
     .infer = ldnq_recurrent_infer,
     .scratch = ldnq_recurrent_scratch,
     .forward = ldnq_recurrent_forward,
-    .flows = 0x2f, .reads_in = 0x3f,
+    .flows = 0x2f,
+    .reads_in = 0x3f,
     .backward_scratch = ldnq_recurrent_backward_scratch,
     .backward = ldnq_recurrent_backward,
     .keeps_weight = LDNQ_RECURRENT_KEEPS,

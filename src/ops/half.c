@@ -22,8 +22,8 @@ static double decode(struct format format, uint16_t bits)
         return fraction ? (double)NAN : sign * (double)INFINITY;
     if (exponent == 0)
         return sign * ldexp(fraction, 1 - format.bias - format.fraction);
-    return sign * ldexp(fraction + (1 << format.fraction),
-                        exponent - format.bias - format.fraction);
+    return sign *
+           ldexp(fraction + (1 << format.fraction), exponent - format.bias - format.fraction);
 }
 
 static uint16_t encode(struct format format, double value)

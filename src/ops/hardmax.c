@@ -8,8 +8,7 @@ struct lines {
     struct ldnq_split_at at;
 };
 
-static enum ldnq_status infer_with(struct ldnq_op_call *call, int64_t axis,
-                                   struct ldnq_error *err)
+static enum ldnq_status infer_with(struct ldnq_op_call *call, int64_t axis, struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank, found;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -46,7 +45,8 @@ static enum ldnq_status mark(const struct ldnq_op_call *call, int64_t axis, bool
 {
     int found;
     LDNQ_TRY(ldnq_op_axis(axis, call->in[0]->shape.rank, &found, err));
-    struct lines lines = { .x = call->in[0]->data, .y = call->out[0].data,
+    struct lines lines = { .x = call->in[0]->data,
+                           .y = call->out[0].data,
                            .at = ldnq_op_split_at(&call->in[0]->shape, found) };
     if (flatten) {
         lines.at.size *= lines.at.inner;
@@ -67,15 +67,23 @@ static enum ldnq_status hardmax_forward(const struct ldnq_op_call *call, struct 
 }
 
 const struct ldnq_op ldnq_op_hardmax_1 = {
-    .type = "Hardmax", .since = 1, .until = 12,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Hardmax",
+    .since = 1,
+    .until = 12,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = hardmax_1_infer,
     .forward = hardmax_1_forward,
 };
 
 const struct ldnq_op ldnq_op_hardmax = {
-    .type = "Hardmax", .since = 13, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Hardmax",
+    .since = 13,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = hardmax_infer,
     .forward = hardmax_forward,
 };

@@ -7,7 +7,12 @@ static enum ldnq_status identity_infer(struct ldnq_op_call *call, struct ldnq_er
 }
 
 const struct ldnq_op ldnq_op_identity = {
-    .type = "Identity", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Identity",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = identity_infer,
 };

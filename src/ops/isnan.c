@@ -35,7 +35,8 @@ static void find_infinite(const void *ctx, size_t first, size_t last)
 static enum ldnq_status ask(const struct ldnq_op_call *call, ldnq_range_fn *run)
 {
     struct asked asked = {
-        .x = call->in[0]->data, .y = call->out[0].data,
+        .x = call->in[0]->data,
+        .y = call->out[0].data,
         .negative = ldnq_attr_int(call->node, "detect_negative", 1) != 0,
         .positive = ldnq_attr_int(call->node, "detect_positive", 1) != 0,
     };
@@ -56,15 +57,23 @@ static enum ldnq_status isinf_forward(const struct ldnq_op_call *call, struct ld
 }
 
 const struct ldnq_op ldnq_op_isnan = {
-    .type = "IsNaN", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "IsNaN",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = asked_infer,
     .forward = isnan_forward,
 };
 
 const struct ldnq_op ldnq_op_isinf = {
-    .type = "IsInf", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "IsInf",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = asked_infer,
     .forward = isinf_forward,
 };

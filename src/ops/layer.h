@@ -12,7 +12,7 @@
 
 struct ldnq_layer_view {
     size_t groups, outputs, inputs; /* G, M, K; M and K per group */
-    bool transposed;  /* the weight lies in memory as (K, M); else as (G, M, K) */
+    bool transposed;                /* the weight lies in memory as (K, M); else as (G, M, K) */
     /* Not 0: the weight lies as (K/taps, M, taps) (ConvTranspose); G is 1. */
     size_t taps;
     int channel_axis; /* of the weight tensor: where its output channels are */

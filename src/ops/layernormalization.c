@@ -37,8 +37,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t inpu
                      input, count, columns);
 }
 
-static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call,
-                                                 struct ldnq_error *err)
+static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -94,8 +93,10 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
     size_t rows = 1;
     int axis;
     LDNQ_TRY(layer_axis(call, &axis, err));
-    struct layers layers = { .x = call->in[0]->data, .scale = call->in[1]->data,
-                             .bias = bias ? bias->data : NULL, .y = call->out[0].data,
+    struct layers layers = { .x = call->in[0]->data,
+                             .scale = call->in[1]->data,
+                             .bias = bias ? bias->data : NULL,
+                             .y = call->out[0].data,
                              .mean = call->out_count > 1 ? call->out[1].data : NULL,
                              .inverse = call->out_count > 2 ? call->out[2].data : NULL,
                              .columns = 1,
@@ -203,11 +204,15 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
 {
     const struct ldnq_op_call *call = grad->call;
     struct layers_grad l = {
-        .x = call->in[0]->data, .scale = call->in[1]->data,
-        .dy = output_grad(grad, 0), .dmean = output_grad(grad, 1),
+        .x = call->in[0]->data,
+        .scale = call->in[1]->data,
+        .dy = output_grad(grad, 0),
+        .dmean = output_grad(grad, 1),
         .dinverse = output_grad(grad, 2),
-        .dx = grad->in[0].data, .dscale = grad->in[1].data,
-        .dbias = ldnq_op_in(call, 2) ? grad->in[2].data : NULL, .moments = call->scratch,
+        .dx = grad->in[0].data,
+        .dscale = grad->in[1].data,
+        .dbias = ldnq_op_in(call, 2) ? grad->in[2].data : NULL,
+        .moments = call->scratch,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
     LDNQ_TRY(layernormalization_sizes(call, &l.rows, &l.columns, err));
@@ -221,12 +226,17 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
 }
 
 const struct ldnq_op ldnq_op_layernormalization = {
-    .type = "LayerNormalization", .since = 17, .until = LDNQ_OPSET_LATEST,
+    .type = "LayerNormalization",
+    .since = 17,
+    .until = LDNQ_OPSET_LATEST,
     .flags = LDNQ_OP_STASHES,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 3,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 3,
     .infer = layernormalization_infer,
     .forward = layernormalization_forward,
-    .flows = 7, .reads_in = 3,
+    .flows = 7,
+    .reads_in = 3,
     .backward_scratch = layernormalization_backward_scratch,
     .backward = layernormalization_backward,
 };

@@ -1,5 +1,6 @@
 /* list.h: every operator's record, in alphabetical order. Included for its
  * lines with LDNQ_OP defined, so it has no guard. */
+/* clang-format off: it takes some names for operators. */
 LDNQ_OP(abs)
 LDNQ_OP(acos)
 LDNQ_OP(acosh)
@@ -107,7 +108,7 @@ LDNQ_OP(neg)
 LDNQ_OP(negativeloglikelihoodloss)
 LDNQ_OP(nonmaxsuppression)
 LDNQ_OP(nonzero)
-LDNQ_OP(not)
+LDNQ_OP(not )
 LDNQ_OP(onehot)
 LDNQ_OP(or)
 LDNQ_OP(pad)

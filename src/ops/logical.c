@@ -16,13 +16,17 @@
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 7, .until = LDNQ_OPSET_LATEST,                                      \
-        .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = 7,                                                                                \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 2,                                                                           \
+        .inputs_max = 2,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
     };
 
-LOGICAL(and, "And", x && y)
+LOGICAL(and, "And", x &&y)
 LOGICAL(or, "Or", x || y)
 LOGICAL(xor, "Xor", !x != !y)
 
@@ -43,8 +47,13 @@ static enum ldnq_status not_forward(const struct ldnq_op_call *call, struct ldnq
 }
 
 const struct ldnq_op ldnq_op_not = {
-    .type = "Not", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Not",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = not_infer,
     .forward = not_forward,
 };

@@ -60,8 +60,8 @@ static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error 
     const struct ldnq_shape *x = &call->in[0]->shape, *target = &call->in[1]->shape;
     const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64),
-                             err));
+    LDNQ_TRY(
+        ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (call->out_count > 1)
         call->out[1] = call->out[0];
@@ -89,9 +89,12 @@ static struct loss loss_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
-    struct loss loss = { .x = call->in[0]->data, .weight = weight ? weight->data : NULL,
-                         .target = call->in[1], .attrs = call->attrs,
-                         .classes = (size_t)x->dim[1], .inner = 1,
+    struct loss loss = { .x = call->in[0]->data,
+                         .weight = weight ? weight->data : NULL,
+                         .target = call->in[1],
+                         .attrs = call->attrs,
+                         .classes = (size_t)x->dim[1],
+                         .inner = 1,
                          .places = ldnq_tensor_count(call->in[1]) };
     for (int i = 2; i < x->rank; i++)
         loss.inner *= (size_t)x->dim[i];
@@ -110,8 +113,7 @@ static enum ldnq_status class_at(const struct loss *loss, size_t place, size_t *
     if (loss->attrs->ignores && index == loss->attrs->ignored)
         return LDNQ_OK;
     if (index < 0 || (uint64_t)index >= loss->classes)
-        return ldnq_fail(err, LDNQ_MODEL, "class %" PRId64 " is none of %zu", index,
-                         loss->classes);
+        return ldnq_fail(err, LDNQ_MODEL, "class %" PRId64 " is none of %zu", index, loss->classes);
     *class = (size_t)index;
     *weight = loss->weight ? (double)loss->weight[index] : 1.0;
     return LDNQ_OK;
@@ -179,7 +181,9 @@ static size_t sce_scratch(const struct ldnq_op_call *call)
 static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct loss loss = loss_of(call);
-    struct logits logits = { .x = loss.x, .classes = loss.classes, .inner = loss.inner,
+    struct logits logits = { .x = loss.x,
+                             .classes = loss.classes,
+                             .inner = loss.inner,
                              .y = call->out_count > 1 ? call->out[1].data : call->scratch };
     ldnq_op_for_rows(call, loss.places, loss.classes, log_softmax, &logits);
     loss.x = logits.y;
@@ -187,8 +191,12 @@ static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq
 }
 
 const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
-    .type = "NegativeLogLikelihoodLoss", .since = 12, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .type = "NegativeLogLikelihoodLoss",
+    .since = 12,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = loss_read,
     .infer = loss_infer,
     .forward = nll_forward,
@@ -196,8 +204,12 @@ const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
 };
 
 const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
-    .type = "SoftmaxCrossEntropyLoss", .since = 12, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 2,
+    .type = "SoftmaxCrossEntropyLoss",
+    .since = 12,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 2,
     .read = loss_read,
     .infer = loss_infer,
     .scratch = sce_scratch,

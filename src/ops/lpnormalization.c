@@ -12,9 +12,8 @@ struct lines {
     bool squares; /* p = 2 */
 };
 
-static enum ldnq_status lpnormalization_read(const struct ldnq_node *node,
-                                             struct ldnq_arena *arena, const void **attrs,
-                                             struct ldnq_error *err)
+static enum ldnq_status lpnormalization_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                             const void **attrs, struct ldnq_error *err)
 {
     int64_t p = ldnq_attr_int(node, "p", 2);
     (void)arena;
@@ -60,11 +59,11 @@ static enum ldnq_status lpnormalization_forward(const struct ldnq_op_call *call,
 {
     int axis;
     LDNQ_TRY(line_axis(call, &axis, err));
-    struct lines lines = { .x = call->in[0]->data, .y = call->out[0].data,
+    struct lines lines = { .x = call->in[0]->data,
+                           .y = call->out[0].data,
                            .at = ldnq_op_split_at(&call->in[0]->shape, axis),
                            .squares = ldnq_attr_int(call->node, "p", 2) == 2 };
-    ldnq_op_for_rows(call, lines.at.outer * lines.at.inner, lines.at.size, normalize_lines,
-                     &lines);
+    ldnq_op_for_rows(call, lines.at.outer * lines.at.inner, lines.at.size, normalize_lines, &lines);
     return LDNQ_OK;
 }
 
@@ -107,9 +106,11 @@ static enum ldnq_status lpnormalization_backward(const struct ldnq_op_grad *grad
     int axis;
     LDNQ_TRY(line_axis(call, &axis, err));
     struct lines_grad lines = {
-        .lines = { .x = call->in[0]->data, .at = ldnq_op_split_at(&call->in[0]->shape, axis),
+        .lines = { .x = call->in[0]->data,
+                   .at = ldnq_op_split_at(&call->in[0]->shape, axis),
                    .squares = ldnq_attr_int(call->node, "p", 2) == 2 },
-        .dy = grad->out[0]->data, .dx = grad->in[0].data,
+        .dy = grad->out[0]->data,
+        .dx = grad->in[0].data,
     };
     if (lines.dx)
         ldnq_op_for_rows(call, lines.lines.at.outer * lines.lines.at.inner, lines.lines.at.size,
@@ -118,11 +119,17 @@ static enum ldnq_status lpnormalization_backward(const struct ldnq_op_grad *grad
 }
 
 const struct ldnq_op ldnq_op_lpnormalization = {
-    .type = "LpNormalization", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "LpNormalization",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = lpnormalization_read,
     .infer = lpnormalization_infer,
     .forward = lpnormalization_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward = lpnormalization_backward,
 };

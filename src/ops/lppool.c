@@ -134,7 +134,8 @@ static void spread_windows(const void *ctx, size_t first, size_t last)
 static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct lppool_grad lp = { .y = call->out[0].data, .dy = grad->out[0]->data,
+    struct lppool_grad lp = { .y = call->out[0].data,
+                              .dy = grad->out[0]->data,
                               .dx = grad->in[0].data };
     struct ldnq_pooling *p = &lp.pooling;
     LDNQ_TRY(ldnq_pooling_of(call, p, err));
@@ -144,12 +145,18 @@ static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_lppool = {
-    .type = "LpPool", .since = 2, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "LpPool",
+    .since = 2,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = lppool_read,
     .infer = lppool_infer,
     .forward = lppool_forward,
-    .flows = 1, .reads_in = 1, .reads_out = 1,
+    .flows = 1,
+    .reads_in = 1,
+    .reads_out = 1,
     .backward = lppool_backward,
 };
 
@@ -196,7 +203,8 @@ static void spread_planes(const void *ctx, size_t first, size_t last)
 static struct planes planes_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct planes planes = { .x = call->in[0]->data, .size = 1,
+    struct planes planes = { .x = call->in[0]->data,
+                             .size = 1,
                              .p = ldnq_attr_int(call->node, "p", 2) };
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
@@ -227,11 +235,17 @@ static enum ldnq_status globallppool_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_globallppool = {
-    .type = "GlobalLpPool", .since = 2, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "GlobalLpPool",
+    .since = 2,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = globallppool_read,
     .infer = ldnq_pooling_infer_global,
     .forward = globallppool_forward,
-    .flows = 1, .reads_in = 1, .reads_out = 1,
+    .flows = 1,
+    .reads_in = 1,
+    .reads_out = 1,
     .backward = globallppool_backward,
 };

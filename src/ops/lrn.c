@@ -22,8 +22,7 @@ static enum ldnq_status lrn_read(const struct ldnq_node *node, struct ldnq_arena
 {
     (void)arena;
     (void)attrs;
-    return ldnq_attr_int(node, "size", 0) < 1 ? ldnq_fail(err, LDNQ_MODEL, "has no size")
-                                              : LDNQ_OK;
+    return ldnq_attr_int(node, "size", 0) < 1 ? ldnq_fail(err, LDNQ_MODEL, "has no size") : LDNQ_OK;
 }
 
 static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -64,9 +63,12 @@ static struct lrn lrn_of(const struct ldnq_op_call *call, float *y)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int64_t size = ldnq_attr_int(call->node, "size", 0);
-    struct lrn lrn = { .x = call->in[0]->data, .y = y,
-                       .channels = (size_t)shape->dim[1], .plane = 1,
-                       .before = (size_t)((size - 1) / 2), .behind = (size_t)(size / 2),
+    struct lrn lrn = { .x = call->in[0]->data,
+                       .y = y,
+                       .channels = (size_t)shape->dim[1],
+                       .plane = 1,
+                       .before = (size_t)((size - 1) / 2),
+                       .behind = (size_t)(size / 2),
                        .scale = ldnq_attr_float(call->node, "alpha", 1e-4f) / (float)size,
                        .beta = ldnq_attr_float(call->node, "beta", 0.75f),
                        .bias = ldnq_attr_float(call->node, "bias", 1.0f) };
@@ -137,7 +139,8 @@ static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldn
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct lrn_grad lrn = { .lrn = lrn_of(call, call->scratch), .dy = grad->out[0]->data,
+    struct lrn_grad lrn = { .lrn = lrn_of(call, call->scratch),
+                            .dy = grad->out[0]->data,
                             .dx = grad->in[0].data };
     size_t planes = (size_t)shape->dim[0] * lrn.lrn.channels;
     (void)err;
@@ -149,12 +152,17 @@ static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldn
 }
 
 const struct ldnq_op ldnq_op_lrn = {
-    .type = "LRN", .since = 1, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "LRN",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = lrn_read,
     .infer = lrn_infer,
     .forward = lrn_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward_scratch = lrn_backward_scratch,
     .backward = lrn_backward,
 };

@@ -41,8 +41,8 @@ static void add_peephole(const struct ldnq_recurrent *r, const struct ldnq_recur
 }
 
 /* From row i of z and its c_prev; c may be c_prev. */
-static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                      size_t i, const float *c_prev, float *c, const struct gates *g)
+static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
+                      const float *c_prev, float *c, const struct gates *g)
 {
     size_t n = r->hidden;
     const float clip = r->attrs->clip;
@@ -84,8 +84,8 @@ static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurren
 }
 
 /* One row's z, dh and dc; behind the gates, the spare memory is free. */
-static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                     size_t i, const struct gates *g)
+static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
+                     const struct gates *g)
 {
     size_t n = r->hidden;
     const float clip = r->attrs->clip, *c_prev = s->c_prev + i * n;
@@ -129,7 +129,10 @@ static void lstm_step_back(const struct ldnq_recurrent *r, const struct ldnq_rec
 static const char *const lstm_activations[] = { "Sigmoid", "Tanh", "Tanh" };
 
 static const struct ldnq_recurrent_kind lstm_kind = {
-    .gates = 4, .functions = 3, .defaults = lstm_activations, .has_cell = true,
+    .gates = 4,
+    .functions = 3,
+    .defaults = lstm_activations,
+    .has_cell = true,
     .forward = lstm_step,
     .backward = lstm_step_back,
     .own_bias = ldnq_recurrent_no_own_bias,
@@ -143,13 +146,18 @@ static enum ldnq_status lstm_read(const struct ldnq_node *node, struct ldnq_aren
 }
 
 const struct ldnq_op ldnq_op_lstm = {
-    .type = "LSTM", .since = 7, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 8, .outputs_max = 3,
+    .type = "LSTM",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 8,
+    .outputs_max = 3,
     .read = lstm_read,
     .infer = ldnq_recurrent_infer,
     .scratch = ldnq_recurrent_scratch,
     .forward = ldnq_recurrent_forward,
-    .flows = 0xef, .reads_in = 0xff,
+    .flows = 0xef,
+    .reads_in = 0xff,
     .backward_scratch = ldnq_recurrent_backward_scratch,
     .backward = ldnq_recurrent_backward,
     .keeps_weight = LDNQ_RECURRENT_KEEPS,

@@ -27,8 +27,8 @@ static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldn
 {
     struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
     int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
-    LDNQ_TRY(ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2],
-                                err));
+    LDNQ_TRY(
+        ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2], err));
     lead_a.rank -= 2;
     lead_b.rank -= 2;
     LDNQ_TRY(ldnq_op_broadcast(call, &lead_a, &lead_b, y, err));
@@ -78,9 +78,14 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
     struct ldnq_shape a = as_matrix(&call->in[0]->shape, true);
     struct ldnq_shape b = as_matrix(&call->in[1]->shape, false);
     struct ldnq_product product = {
-        .m = (size_t)a.dim[a.rank - 2], .n = (size_t)b.dim[b.rank - 1],
-        .k = (size_t)a.dim[a.rank - 1], .alpha = 1.0f, .batches = 1,
-        .a = call->in[0]->data, .b = call->in[1]->data, .c = call->out[0].data,
+        .m = (size_t)a.dim[a.rank - 2],
+        .n = (size_t)b.dim[b.rank - 1],
+        .k = (size_t)a.dim[a.rank - 1],
+        .alpha = 1.0f,
+        .batches = 1,
+        .a = call->in[0]->data,
+        .b = call->in[1]->data,
+        .c = call->out[0].data,
     };
     struct leading_axes axes = { .matrix_a = product.m * product.k,
                                  .matrix_b = product.k * product.n };
@@ -119,8 +124,10 @@ struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, 
 {
     struct ldnq_shape a = as_matrix(&call->in[left]->shape, true);
     struct ldnq_shape b = as_matrix(&call->in[right]->shape, false), lead = { 0 };
-    struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2], .n = (size_t)b.dim[b.rank - 1],
-                                  .k = (size_t)a.dim[a.rank - 1], .batches = 1 };
+    struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2],
+                                  .n = (size_t)b.dim[b.rank - 1],
+                                  .k = (size_t)a.dim[a.rank - 1],
+                                  .batches = 1 };
     struct ldnq_op_call at_run_time = *call;
     a.rank -= 2;
     b.rank -= 2;
@@ -135,7 +142,8 @@ struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, 
 
 void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2])
 {
-    struct leading_axes axes = { .lead = matmul->lead, .matrix_a = matmul->m * matmul->k,
+    struct leading_axes axes = { .lead = matmul->lead,
+                                 .matrix_a = matmul->m * matmul->k,
                                  .matrix_b = matmul->k * matmul->n };
     for (int i = 0; i < matmul->lead.rank; i++) {
         axes.strides_a[i] = matmul->strides[0][i];
@@ -148,16 +156,17 @@ void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t 
 
 /* The product as seen by its gradients: all in matrices, with their leading axes. */
 struct factors {
-    struct ldnq_shape a, b;            /* with two axes at least */
-    struct ldnq_shape lead_a, lead_b;  /* without the last two */
-    struct leading_axes axes;          /* of y against a and b */
+    struct ldnq_shape a, b;           /* with two axes at least */
+    struct ldnq_shape lead_a, lead_b; /* without the last two */
+    struct leading_axes axes;         /* of y against a and b */
     size_t m, n, k, batches;
 };
 
 static struct factors factors_of(const struct ldnq_op_call *call)
 {
     struct factors f = { .a = as_matrix(&call->in[0]->shape, true),
-                         .b = as_matrix(&call->in[1]->shape, false), .batches = 1 };
+                         .b = as_matrix(&call->in[1]->shape, false),
+                         .batches = 1 };
     struct ldnq_op_call at_run_time = *call;
     f.m = (size_t)f.a.dim[f.a.rank - 2];
     f.k = (size_t)f.a.dim[f.a.rank - 1];
@@ -181,8 +190,7 @@ static bool is_one_product(const struct factors *f)
 /* Whether the gradient of input i has to be summed over batches. */
 static bool is_summed(const struct factors *f, size_t i)
 {
-    return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b,
-                                                   &f->axes.lead);
+    return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
 }
 
 static struct ldnq_tensor whole_of(const struct factors *f, size_t i, float *data)
@@ -212,11 +220,15 @@ static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
 static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, size_t i)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct ldnq_tensor to = { .dtype = LDNQ_FLOAT, .shape = i == 0 ? f->a : f->b,
+    struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
+                              .shape = i == 0 ? f->a : f->b,
                               .data = grad->in[i].data };
     struct ldnq_tensor whole = is_summed(f, i) ? whole_of(f, i, call->scratch) : to;
-    struct ldnq_product p = { .alpha = 1.0f, .batches = f->batches, .c = whole.data,
-                              .offsets = batch_offsets, .ctx = &f->axes };
+    struct ldnq_product p = { .alpha = 1.0f,
+                              .batches = f->batches,
+                              .c = whole.data,
+                              .offsets = batch_offsets,
+                              .ctx = &f->axes };
     size_t rows = is_one_product(f) ? f->m * f->batches : f->m;
     p.m = i == 0 ? rows : f->k;
     p.n = i == 0 ? f->k : f->n;
@@ -281,7 +293,8 @@ static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t
 {
     (void)group;
     const struct ldnq_shape *a = &call->in[0]->shape;
-    struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1], .alpha = 1.0f,
+    struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1],
+                                    .alpha = 1.0f,
                                     .a = call->in[0]->data };
     ldnq_product_columns(&product, first, count, columns, ld);
 }
@@ -303,7 +316,8 @@ const struct ldnq_op ldnq_op_matmul = {
     .outputs_max = 1,
     .infer = matmul_infer,
     .forward = matmul_forward,
-    .flows = 3, .reads_in = 3,
+    .flows = 3,
+    .reads_in = 3,
     .backward_scratch = matmul_backward_scratch,
     .backward = matmul_backward,
     .layer = &matmul_layer,

@@ -46,14 +46,15 @@ static enum ldnq_status check_parameter(const struct ldnq_op_call *call, size_t 
         int place = m->rank - shape.rank + i;
         bool shared = place == m->rank - (by_row ? 1 : 2);
         int64_t dim = shape.dim[i], want = m->dim[place];
-        fits = dim == 1 || (!shared && (dim == want || ldnq_is_symbol(want))) ||
-               ldnq_is_symbol(dim);
+        fits =
+            dim == 1 || (!shared && (dim == want || ldnq_is_symbol(want))) || ldnq_is_symbol(dim);
     }
     if (fits)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_UNSUPPORTED, "input %zu of shape %s is neither one number nor one "
-                     "a %s of a matrix of shape %s", input,
-                     ldnq_shape_print(&parameter->shape, NULL, a, sizeof a),
+    return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                     "input %zu of shape %s is neither one number nor one "
+                     "a %s of a matrix of shape %s",
+                     input, ldnq_shape_print(&parameter->shape, NULL, a, sizeof a),
                      by_row ? "row" : "column", ldnq_shape_print(m, NULL, b, sizeof b));
 }
 
@@ -111,13 +112,13 @@ static size_t shifted_bytes(const struct ldnq_op_call *call, size_t input)
 static void run_product(const struct ldnq_op_call *call, const struct places *at, int32_t *sums)
 {
     int16_t *a = call->scratch, *b = a + shifted_bytes(call, at->a) / sizeof *a;
-    struct product product = { .shape = ldnq_matmul_of(call, at->a, at->b), .a = a, .b = b,
-                               .sums = sums };
+    struct product product = {
+        .shape = ldnq_matmul_of(call, at->a, at->b), .a = a, .b = b, .sums = sums
+    };
     shift(call, at->a, at->a_zero, true, a);
     shift(call, at->b, at->b_zero, false, b);
-    ldnq_pool_run(call->pool,
-                  product.shape.batches * ldnq_size_ceil_div(product.shape.m, ROWS), product_rows,
-                  &product);
+    ldnq_pool_run(call->pool, product.shape.batches * ldnq_size_ceil_div(product.shape.m, ROWS),
+                  product_rows, &product);
 }
 
 /* ---- MatMulInteger ------------------------------------------------------------------------ */
@@ -142,8 +143,12 @@ static enum ldnq_status matmulinteger_forward(const struct ldnq_op_call *call,
 }
 
 const struct ldnq_op ldnq_op_matmulinteger = {
-    .type = "MatMulInteger", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 4, .outputs_max = 1,
+    .type = "MatMulInteger",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 4,
+    .outputs_max = 1,
     .infer = matmulinteger_infer,
     .scratch = matmulinteger_scratch,
     .forward = matmulinteger_forward,
@@ -203,8 +208,8 @@ static struct scale scale_of(const struct ldnq_op_call *call, size_t input, size
 }
 
 /* Where batch i's scale starts; `axes` are the matrix' own leading axes. */
-static const float *scale_at(const struct scale *scale, const struct ldnq_matmul *shape,
-                             int axes, size_t batch)
+static const float *scale_at(const struct scale *scale, const struct ldnq_matmul *shape, int axes,
+                             size_t batch)
 {
     const float *data = scale->data;
     for (int i = shape->lead.rank - 1; i >= 0; i--) {
@@ -245,8 +250,12 @@ static enum ldnq_status qlinearmatmul_forward(const struct ldnq_op_call *call,
 }
 
 const struct ldnq_op ldnq_op_qlinearmatmul = {
-    .type = "QLinearMatMul", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 8, .inputs_max = 8, .outputs_max = 1,
+    .type = "QLinearMatMul",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 8,
+    .inputs_max = 8,
+    .outputs_max = 1,
     .infer = qlinearmatmul_infer,
     .scratch = qlinearmatmul_scratch,
     .forward = qlinearmatmul_forward,

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAXPOOL_TYPES \
+#define MAXPOOL_TYPES                                                                              \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
 
 #define GREATER(acc, v, bits)                                                                      \
@@ -143,7 +143,8 @@ static void maxpool_planes(const void *ctx, size_t first, size_t last)
 static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct maxpool_grad maxpool = { .x = call->in[0]->data, .dy = grad->out[0]->data,
+    struct maxpool_grad maxpool = { .x = call->in[0]->data,
+                                    .dy = grad->out[0]->data,
                                     .dx = grad->in[0].data };
     struct ldnq_pooling *p = &maxpool.pooling;
     if (call->in[0]->dtype != LDNQ_FLOAT)
@@ -156,11 +157,17 @@ static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct
 }
 
 const struct ldnq_op ldnq_op_maxpool = {
-    .type = "MaxPool", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
+    .type = "MaxPool",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_SAMPLES,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 2,
     .read = ldnq_pooling_read,
     .infer = maxpool_infer,
     .forward = maxpool_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward = maxpool_backward,
 };

@@ -59,7 +59,9 @@ enum ldnq_status ldnq_maxpool_indices(const struct ldnq_op_call *call, struct ld
     enum ldnq_dtype dtype = call->in[0]->dtype;
     indices.out = call->out + 1;
     indices.out_count = 1;
-    return ldnq_pooling_run(&indices, dtype == LDNQ_FLOAT  ? find_float
-                                      : dtype == LDNQ_INT8 ? find_int8
-                                                           : find_uint8, err);
+    return ldnq_pooling_run(&indices,
+                            dtype == LDNQ_FLOAT  ? find_float
+                            : dtype == LDNQ_INT8 ? find_int8
+                                                 : find_uint8,
+                            err);
 }

@@ -127,17 +127,22 @@ static enum ldnq_status maxunpool_backward(const struct ldnq_op_grad *grad, stru
     size_t place;
     LDNQ_TRY(layout_of(call, &from, strides, err));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
-        dx[i] = place_in(&from, strides, &call->out[0].shape, indices[i], &place) ? dy[place]
-                                                                                : 0.0f;
+        dx[i] =
+            place_in(&from, strides, &call->out[0].shape, indices[i], &place) ? dy[place] : 0.0f;
     return LDNQ_OK;
 }
 
 const struct ldnq_op ldnq_op_maxunpool = {
-    .type = "MaxUnpool", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .type = "MaxUnpool",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = maxunpool_read,
     .infer = maxunpool_infer,
     .forward = maxunpool_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = maxunpool_backward,
 };

@@ -21,14 +21,18 @@ LDNQ_SPAN(fmod_double, double, double, fmod(x, y))
 LDNQ_SPAN_INTEGERS(fmod, x % y)
 
 static const struct ldnq_span_case mod_cases[] = {
-    { LDNQ_INT32, mod_int32 }, { LDNQ_INT64, mod_int64 }, { LDNQ_INT8, mod_int8 },
+    { LDNQ_INT32, mod_int32 },
+    { LDNQ_INT64, mod_int64 },
+    { LDNQ_INT8, mod_int8 },
     { LDNQ_INT16, mod_int16 },
     /* Without a sign both are the remainder. */
-    { LDNQ_UINT8, fmod_uint8 }, { LDNQ_UINT16, fmod_uint16 }, { LDNQ_UINT32, fmod_uint32 },
+    { LDNQ_UINT8, fmod_uint8 },
+    { LDNQ_UINT16, fmod_uint16 },
+    { LDNQ_UINT32, fmod_uint32 },
     { LDNQ_UINT64, fmod_uint64 },
 };
 static const struct ldnq_span_case fmod_cases[] = {
-    { LDNQ_INT32, fmod_int32 }, { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
+    { LDNQ_INT32, fmod_int32 },   { LDNQ_INT64, fmod_int64 },    { LDNQ_FLOAT, fmod_float },
     { LDNQ_DOUBLE, fmod_double }, LDNQ_SPAN_INTEGER_CASES(fmod),
 };
 
@@ -71,8 +75,13 @@ static enum ldnq_status mod_backward(const struct ldnq_op_grad *grad, struct ldn
 }
 
 const struct ldnq_op ldnq_op_mod = {
-    .type = "Mod", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Mod",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = mod_infer,
     .forward = mod_forward,
     .flows = 1,

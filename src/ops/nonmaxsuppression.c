@@ -66,7 +66,7 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
             const struct box other = box_at(s, image, i);
             left[i] = left[i] && !overlap(s, &chosen, &other);
         }
-        const int64_t row[] = { (int64_t)image, (int64_t)class, (int64_t)best };
+        const int64_t row[] = { (int64_t)image, (int64_t) class, (int64_t)best };
         if (out)
             memcpy(out + 3 * found, row, sizeof row);
         found++;
@@ -79,7 +79,8 @@ static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out
 {
     size_t found = 0;
     for (size_t i = 0; i < s->images * s->classes; i++)
-        found += select_class(s, i / s->classes, i % s->classes, left, out ? out + 3 * found : NULL);
+        found +=
+            select_class(s, i / s->classes, i % s->classes, left, out ? out + 3 * found : NULL);
     return found;
 }
 
@@ -97,8 +98,7 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct ldn
     if ((boxes->rank >= 0 && boxes->rank != 3) || (scores->rank >= 0 && scores->rank != 3))
         return ldnq_fail(err, LDNQ_MODEL, "its boxes or scores don't have three axes");
     if (ldnq_shape_is_known(boxes) && ldnq_shape_is_known(scores) &&
-        (boxes->dim[2] != 4 || boxes->dim[0] != scores->dim[0] ||
-         boxes->dim[1] != scores->dim[2]))
+        (boxes->dim[2] != 4 || boxes->dim[0] != scores->dim[0] || boxes->dim[1] != scores->dim[2]))
         return ldnq_fail(err, LDNQ_MODEL, "its boxes don't fit its scores");
     return LDNQ_OK;
 }
@@ -115,8 +115,11 @@ static bool suppression_of(const struct ldnq_op_call *call, struct suppression *
     const struct ldnq_tensor *most = ldnq_op_in(call, 2), *share = ldnq_op_in(call, 3);
     const struct ldnq_tensor *least = ldnq_op_in(call, 4);
     *s = (struct suppression){
-        .boxes = call->in[0]->data, .scores = call->in[1]->data,
-        .images = (size_t)dim[0], .classes = (size_t)dim[1], .count = (size_t)dim[2],
+        .boxes = call->in[0]->data,
+        .scores = call->in[1]->data,
+        .images = (size_t)dim[0],
+        .classes = (size_t)dim[1],
+        .count = (size_t)dim[2],
         .most = most ? *(const int64_t *)most->data : 0,
         .overlap = share ? *(const float *)share->data : 0.0f,
         .least = least ? least->data : NULL,
@@ -158,8 +161,12 @@ static enum ldnq_status nonmaxsuppression_forward(const struct ldnq_op_call *cal
 }
 
 const struct ldnq_op ldnq_op_nonmaxsuppression = {
-    .type = "NonMaxSuppression", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 5, .outputs_max = 1,
+    .type = "NonMaxSuppression",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 5,
+    .outputs_max = 1,
     .infer = nonmaxsuppression_infer,
     .scratch = nonmaxsuppression_scratch,
     .forward = nonmaxsuppression_forward,

@@ -57,8 +57,12 @@ static enum ldnq_status nonzero_forward(const struct ldnq_op_call *call, struct 
 }
 
 const struct ldnq_op ldnq_op_nonzero = {
-    .type = "NonZero", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "NonZero",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = nonzero_infer,
     .forward = nonzero_forward,
 };

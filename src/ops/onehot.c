@@ -105,10 +105,15 @@ static enum ldnq_status onehot_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_onehot = {
-    .type = "OneHot", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "OneHot",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = onehot_infer,
     .forward = onehot_forward,
-    .flows = 4, .reads_in = 1,
+    .flows = 4,
+    .reads_in = 1,
     .backward = onehot_backward,
 };

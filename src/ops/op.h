@@ -57,9 +57,9 @@ struct ldnq_op_call {
     size_t in_count, out_count;
     const struct ldnq_tensor *const *in;
     struct ldnq_tensor *out;
-    struct ldnq_graph *graph; /* infer: where new symbols come from; NULL at run time */
-    struct ldnq_pool *pool;   /* forward */
-    void *scratch;            /* forward: as many bytes as scratch() asked for, 64-aligned */
+    struct ldnq_graph *graph;       /* infer: where new symbols come from; NULL at run time */
+    struct ldnq_pool *pool;         /* forward */
+    void *scratch;                  /* forward: as many bytes as scratch() asked for, 64-aligned */
     const struct ldnq_clamp *clamp; /* forward, for LDNQ_OP_CLAMPS; NULL for none */
     bool widened; /* set by ldnq_ops_infer: halves are computed in float32 (ops/widen.h) */
 };
@@ -191,8 +191,8 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
 
 /* Input i as a shape: symbols in its data become dimensions, absent data fresh
  * symbols, an absent length an unknown rank. Negative numbers are left in. */
-enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input,
-                                   struct ldnq_shape *dims, struct ldnq_error *err);
+enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input, struct ldnq_shape *dims,
+                                   struct ldnq_error *err);
 
 /* A negative axis counts from the end. Errors: MODEL, naming the axis and rank. */
 enum ldnq_status ldnq_op_axis(int64_t axis, int rank, int *out, struct ldnq_error *err);
@@ -235,7 +235,7 @@ typedef void ldnq_range_fn(const void *ctx, size_t first, size_t last);
 void ldnq_op_for_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
                         const void *ctx);
 /* The same for rows of `cost` elements each: a piece is at least one row. */
-void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost,
-                      ldnq_range_fn *run, const void *ctx);
+void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
+                      const void *ctx);
 
 #endif

@@ -114,16 +114,16 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
     const struct ldnq_tensor *tensor = call->in[input];
     *known = false;
     *count = 0;
-    LDNQ_TRY(ldnq_op_require(call, input,
-                             LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT32), err));
+    LDNQ_TRY(
+        ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT32), err));
     if (tensor->shape.rank > 1)
         return ldnq_fail(err, LDNQ_MODEL, "input %zu has %d axes where a list is needed", input,
                          tensor->shape.rank);
     if (!ldnq_shape_count(&tensor->shape, count))
         return LDNQ_OK;
     if (*count > capacity)
-        return ldnq_fail(err, LDNQ_MODEL, "input %zu has %zu elements where %zu is the most",
-                         input, *count, capacity);
+        return ldnq_fail(err, LDNQ_MODEL, "input %zu has %zu elements where %zu is the most", input,
+                         *count, capacity);
     if (!tensor->data)
         return LDNQ_OK;
     *known = true;
@@ -138,8 +138,8 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input,
-                                   struct ldnq_shape *dims, struct ldnq_error *err)
+enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input, struct ldnq_shape *dims,
+                                   struct ldnq_error *err)
 {
     size_t count;
     bool known;
@@ -199,8 +199,8 @@ static int64_t dim_from_end(const struct ldnq_shape *shape, int from_end)
     return from_end < shape->rank ? shape->dim[shape->rank - 1 - from_end] : 1;
 }
 
-static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int64_t b,
-                                      int64_t *out, struct ldnq_error *err)
+static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int64_t b, int64_t *out,
+                                      struct ldnq_error *err)
 {
     if (a == b || b == 1) {
         *out = a;
@@ -279,8 +279,8 @@ void ldnq_op_for_ranges(const struct ldnq_op_call *call, size_t count, ldnq_rang
     for_pieces(call, &ranges);
 }
 
-void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost,
-                      ldnq_range_fn *run, const void *ctx)
+void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
+                      const void *ctx)
 {
     size_t piece = ldnq_size_max(1, PIECE / ldnq_size_max(1, cost));
     struct ranges ranges = { .run = run, .ctx = ctx, .count = rows, .piece = piece };

@@ -130,8 +130,8 @@ static void pad_elements(const struct pad *pad, const char *x, char *y, size_t f
 {
     const ptrdiff_t *map = pad->map[pad->rank - 1];
     for (size_t i = first; i < last; i++)
-        memcpy(y + i * pad->size,
-               map[i] < 0 ? pad->value : x + map[i] * (ptrdiff_t)pad->size, pad->size);
+        memcpy(y + i * pad->size, map[i] < 0 ? pad->value : x + map[i] * (ptrdiff_t)pad->size,
+               pad->size);
 }
 
 static void pad_row(const struct pad *pad, const char *x, char *y)
@@ -139,8 +139,7 @@ static void pad_row(const struct pad *pad, const char *x, char *y)
     size_t first = pad->inner_first, last = pad->inner_last;
     pad_elements(pad, x, y, 0, first);
     if (last > first)
-        memcpy(y + first * pad->size,
-               x + pad->map[pad->rank - 1][first] * (ptrdiff_t)pad->size,
+        memcpy(y + first * pad->size, x + pad->map[pad->rank - 1][first] * (ptrdiff_t)pad->size,
                (last - first) * pad->size);
     pad_elements(pad, x, y, last, pad->out[pad->rank - 1]);
 }
@@ -183,8 +182,8 @@ static void set_maps(struct pad *pad, const struct ldnq_op_call *call,
         pad->out[i] = (size_t)out->dim[i];
         pad->map[i] = map;
         for (size_t k = 0; k < pad->out[i]; k++)
-            *map++ = source(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i],
-                            (ptrdiff_t)in->dim[i]);
+            *map++ =
+                source(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i], (ptrdiff_t)in->dim[i]);
     }
     int last = pad->rank - 1;
     int64_t begin = amounts->begin[last] > 0 ? amounts->begin[last] : 0;
@@ -200,7 +199,9 @@ static enum ldnq_status pad_with(const struct ldnq_op_call *call, const struct a
     static const char zero[16];
     const struct ldnq_tensor *out = &call->out[0];
     size_t count = ldnq_tensor_count(out);
-    struct pad pad = { .x = call->in[0]->data, .y = out->data, .value = value ? value : zero,
+    struct pad pad = { .x = call->in[0]->data,
+                       .y = out->data,
+                       .value = value ? value : zero,
                        .size = ldnq_dtype_size(out->dtype) };
     if (count == 0)
         return LDNQ_OK;
@@ -222,8 +223,7 @@ struct unpad {
     size_t rows, in; /* of one part: rows of y, elements of x */
 };
 
-static void add_elements(const struct pad *pad, const float *y, float *x, size_t first,
-                         size_t last)
+static void add_elements(const struct pad *pad, const float *y, float *x, size_t first, size_t last)
 {
     const ptrdiff_t *map = pad->map[pad->rank - 1];
     for (size_t i = first; i < last; i++)
@@ -364,8 +364,12 @@ static enum ldnq_status pad_2_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_pad_2 = {
-    .type = "Pad", .since = 2, .until = 10,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Pad",
+    .since = 2,
+    .until = 10,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .read = pad_read,
     .infer = pad_2_infer,
     .scratch = pad_scratch,
@@ -440,13 +444,18 @@ static enum ldnq_status pad_backward(const struct ldnq_op_grad *grad, struct ldn
 }
 
 const struct ldnq_op ldnq_op_pad = {
-    .type = "Pad", .since = 11, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 4, .outputs_max = 1,
+    .type = "Pad",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 4,
+    .outputs_max = 1,
     .read = pad_read,
     .infer = pad_infer,
     .scratch = pad_scratch,
     .forward = pad_forward,
-    .flows = 5, .reads_in = 0xa,
+    .flows = 5,
+    .reads_in = 0xa,
     .backward_scratch = pad_backward_scratch,
     .backward = pad_backward,
 };

@@ -53,8 +53,11 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
     int64_t in = call->in[0]->shape.dim[i + 2], out, begin;
     LDNQ_TRY(ldnq_window_output(&sized, window, i, in, window->kernel[i], &out, &begin, err));
     *axis = (struct ldnq_pooling_axis){
-        .in = (size_t)in, .out = (size_t)out, .kernel = (size_t)window->kernel[i],
-        .stride = (ptrdiff_t)window->stride[i], .dilation = (ptrdiff_t)window->dilation[i],
+        .in = (size_t)in,
+        .out = (size_t)out,
+        .kernel = (size_t)window->kernel[i],
+        .stride = (ptrdiff_t)window->stride[i],
+        .dilation = (ptrdiff_t)window->dilation[i],
         .begin = (ptrdiff_t)begin,
     };
     axis->limit = trailing_limit(window, i, axis);
@@ -137,8 +140,7 @@ void ldnq_pooling_for_planes(const struct ldnq_op_call *call, const struct ldnq_
 struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row)
 {
     size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
-    return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od,
-                                      .oh = row % oh };
+    return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od, .oh = row % oh };
 }
 
 struct ldnq_pooling_span ldnq_pooling_span(const struct ldnq_pooling_axis *line, size_t k)

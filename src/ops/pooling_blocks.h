@@ -40,7 +40,8 @@ static inline struct ldnq_pooling_lines ldnq_pooling_lines_of(const struct ldnq_
     size_t first_d, last_d, first_h, last_h, id, ih;
     ldnq_pooling_inside(d, at.od, &first_d, &last_d, &id);
     ldnq_pooling_inside(h, at.oh, &first_h, &last_h, &ih);
-    struct ldnq_pooling_lines lines = { .planes = last_d - first_d, .lines = last_h - first_h,
+    struct ldnq_pooling_lines lines = { .planes = last_d - first_d,
+                                        .lines = last_h - first_h,
                                         .plane = d->dilation * (ptrdiff_t)(h->in * width),
                                         .line = h->dilation * (ptrdiff_t)width };
     if (lines.planes > 0 && lines.lines > 0)

@@ -36,11 +36,17 @@ static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_prelu = {
-    .type = "PRelu", .since = 7, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "PRelu",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = prelu_infer,
     .forward = prelu_forward,
-    .flows = 3, .reads_in = 3,
+    .flows = 3,
+    .reads_in = 3,
     .backward_scratch = ldnq_spans_grad_scratch,
     .backward = prelu_backward,
 };

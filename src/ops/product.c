@@ -27,8 +27,8 @@ enum ldnq_status ldnq_product_check(int64_t m, int64_t n, int64_t k_a, int64_t k
                                     struct ldnq_error *err)
 {
     if (!ldnq_is_symbol(k_a) && !ldnq_is_symbol(k_b) && k_a != k_b)
-        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %" PRId64 " and %" PRId64,
-                         k_a, k_b);
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %" PRId64 " and %" PRId64, k_a,
+                         k_b);
     if (m > INT32_MAX || n > INT32_MAX || k_a > INT32_MAX || k_b > INT32_MAX)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "a product of more than 2^31-1 rows or columns is not supported");
@@ -98,14 +98,20 @@ static void run_block(void *argument, size_t chunk, size_t thread)
         p->offsets(p->ctx, batch, offsets);
     struct ldnq_gemm gemm = {
         .m = ldnq_size_min(blocks.rows, p->m - row),
-        .n = ldnq_size_min(blocks.columns, p->n - column), .k = p->k,
-        .a_row = ta ? 1 : p->k, .a_step = ta ? p->m : 1,
-        .b_row = tb ? 1 : p->n, .b_step = tb ? p->k : 1,
-        .c = p->c + batch * p->m * p->n + row * p->n + column, .c_row = p->n,
-        .alpha = p->alpha, .beta = p->beta,
+        .n = ldnq_size_min(blocks.columns, p->n - column),
+        .k = p->k,
+        .a_row = ta ? 1 : p->k,
+        .a_step = ta ? p->m : 1,
+        .b_row = tb ? 1 : p->n,
+        .b_step = tb ? p->k : 1,
+        .c = p->c + batch * p->m * p->n + row * p->n + column,
+        .c_row = p->n,
+        .alpha = p->alpha,
+        .beta = p->beta,
         .row_bias = p->row_bias ? p->row_bias + row : NULL,
         .column_bias = p->column_bias ? p->column_bias + column : NULL,
-        .is_clamped = p->clamp != NULL, .low = p->clamp ? p->clamp->low : 0,
+        .is_clamped = p->clamp != NULL,
+        .low = p->clamp ? p->clamp->low : 0,
         .high = p->clamp ? p->clamp->high : 0,
     };
     gemm.a = p->a + offsets[0] + row * gemm.a_row;

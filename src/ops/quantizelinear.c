@@ -12,7 +12,6 @@
  */
 #include "ops/op.h"
 
-
 #include "base/size.h"
 
 #define BITS(dtype) LDNQ_DTYPE_BIT(LDNQ_##dtype)
@@ -139,8 +138,7 @@ static void run_segments(const void *ctx, size_t first, size_t last)
 static void run_whole(const void *ctx, size_t first, size_t last)
 {
     const struct segments *s = ctx;
-    s->run(s, s->x + first * s->x_size, s->y + first * s->y_size, s->scale, s->zero,
-           last - first);
+    s->run(s, s->x + first * s->x_size, s->y + first * s->y_size, s->scale, s->zero, last - first);
 }
 
 /* What forward reads and writes. */
@@ -234,8 +232,8 @@ static enum ldnq_status check_zero(const struct ldnq_op_call *call, enum ldnq_dt
     if (zero->dtype != dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its zero point has type %s where %s is needed",
                          ldnq_dtype_name(zero->dtype), ldnq_dtype_name(dtype));
-    if (ldnq_shape_count(&zero->shape, &zeros) &&
-        ldnq_shape_count(&call->in[1]->shape, &scales) && zeros != scales)
+    if (ldnq_shape_count(&zero->shape, &zeros) && ldnq_shape_count(&call->in[1]->shape, &scales) &&
+        zeros != scales)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu scales and %zu zero points", scales, zeros);
     return LDNQ_OK;
 }
@@ -298,7 +296,10 @@ static enum ldnq_status sum_terms(const struct ldnq_op_grad *grad, float *terms,
         return LDNQ_OK;
     }
     struct ldnq_split_at at = ldnq_op_split_at(&x->shape, axis);
-    struct blocks blocks = { .terms = terms, .sums = to.data, .size = at.size, .inner = at.inner,
+    struct blocks blocks = { .terms = terms,
+                             .sums = to.data,
+                             .size = at.size,
+                             .inner = at.inner,
                              .block = (size_t)block,
                              .blocks = ldnq_size_ceil_div(at.size, (size_t)block) };
     ldnq_op_for_rows(call, at.outer * blocks.blocks, blocks.block * at.inner, sum_blocks, &blocks);
@@ -424,11 +425,17 @@ static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struc
 }
 
 const struct ldnq_op ldnq_op_quantizelinear = {
-    .type = "QuantizeLinear", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_CODES,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .type = "QuantizeLinear",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CODES,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = quantize_infer,
     .forward = quantize_forward,
-    .flows = 3, .reads_in = 7,
+    .flows = 3,
+    .reads_in = 7,
     .backward_scratch = backward_scratch,
     .backward = quantize_backward,
 };
@@ -440,8 +447,9 @@ static enum ldnq_status dequantize_infer(struct ldnq_op_call *call, struct ldnq_
     LDNQ_TRY(ldnq_op_require(call, 0, SMALL_TYPES | BITS(INT32), err));
     LDNQ_TRY(ldnq_op_require(call, 1, BITS(FLOAT), err));
     if (ldnq_attr_int(call->node, "output_dtype", LDNQ_FLOAT) > LDNQ_FLOAT)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "dequantizing to another type than float32 is not "
-                                                "supported");
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "dequantizing to another type than float32 is not "
+                         "supported");
     LDNQ_TRY(check_scale(call, err));
     LDNQ_TRY(check_zero(call, call->in[0]->dtype, err));
     call->out[0].dtype = LDNQ_FLOAT;
@@ -465,8 +473,7 @@ static void set_dequantize(enum ldnq_dtype dtype, struct segments *segments)
     }
 }
 
-static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call,
-                                           struct ldnq_error *err)
+static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct segments segments = { 0 };
     (void)err;
@@ -477,15 +484,17 @@ static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call,
 
 /* dcodes = dy * scale, and dscale = sum of dy (code - zero): the codes are
  * dequantized with scales of 1. */
-static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad,
-                                            struct ldnq_error *err)
+static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     const float *dy = grad->out[0]->data;
     if (grad->in[0].data) {
-        struct segments segments = { .x = grad->out[0]->data, .y = grad->in[0].data,
-                                     .x_size = sizeof(float), .y_size = sizeof(float),
-                                     .scale = call->in[1]->data, .run = times_scale };
+        struct segments segments = { .x = grad->out[0]->data,
+                                     .y = grad->in[0].data,
+                                     .x_size = sizeof(float),
+                                     .y_size = sizeof(float),
+                                     .scale = call->in[1]->data,
+                                     .run = times_scale };
         LDNQ_TRY(run_all(call, &segments));
     }
     if (!grad->in[1].data)
@@ -506,11 +515,16 @@ static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_dequantizelinear = {
-    .type = "DequantizeLinear", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .type = "DequantizeLinear",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = dequantize_infer,
     .forward = dequantize_forward,
-    .flows = 3, .reads_in = 7,
+    .flows = 3,
+    .reads_in = 7,
     .backward_scratch = backward_scratch,
     .backward = dequantize_backward,
 };

@@ -38,8 +38,8 @@ static enum ldnq_status whole_count(struct ldnq_op_call *call, int64_t *count,
     *count = 0;
     if (delta > 0 ? start >= limit : start <= limit)
         return LDNQ_OK;
-    uint64_t span = delta > 0 ? (uint64_t)limit - (uint64_t)start
-                              : (uint64_t)start - (uint64_t)limit;
+    uint64_t span =
+        delta > 0 ? (uint64_t)limit - (uint64_t)start : (uint64_t)start - (uint64_t)limit;
     uint64_t step = delta > 0 ? (uint64_t)delta : 0 - (uint64_t)delta;
     uint64_t steps = (span - 1) / step + 1;
     if (steps > (uint64_t)1 << 40)
@@ -92,8 +92,12 @@ static enum ldnq_status range_forward(const struct ldnq_op_call *call, struct ld
 }
 
 const struct ldnq_op ldnq_op_range = {
-    .type = "Range", .since = 11, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "Range",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = range_infer,
     .forward = range_forward,
 };

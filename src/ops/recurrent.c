@@ -32,8 +32,7 @@ static void take(const struct ldnq_attr *list, bool takes, size_t *used, float *
 }
 
 static enum ldnq_status read_activations(const struct ldnq_node *node,
-                                         struct ldnq_recurrent_attrs *attrs,
-                                         struct ldnq_error *err)
+                                         struct ldnq_recurrent_attrs *attrs, struct ldnq_error *err)
 {
     const struct ldnq_attr *names = ldnq_node_attr(node, "activations");
     const struct ldnq_attr *alphas = ldnq_node_attr(node, "activation_alpha");
@@ -73,8 +72,7 @@ enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
     if (layout != 0 && layout != 1)
         return ldnq_fail(err, LDNQ_MODEL, "layout=%" PRId64 " is not a known value", layout);
     if (attrs->hidden < 0)
-        return ldnq_fail(err, LDNQ_MODEL, "hidden_size=%" PRId64 " is not possible",
-                         attrs->hidden);
+        return ldnq_fail(err, LDNQ_MODEL, "hidden_size=%" PRId64 " is not possible", attrs->hidden);
     if (!(attrs->clip > 0.0f))
         return ldnq_fail(err, LDNQ_MODEL, "clip=%g is not positive", (double)attrs->clip);
     LDNQ_TRY(read_direction(node, attrs, err));
@@ -152,8 +150,9 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct siz
     LDNQ_TRY(settle(call, LDNQ_RECURRENT_C, 3, state, err));
     LDNQ_TRY(settle(call, LDNQ_RECURRENT_P, 2, p, err));
     if (s->inputs > INT32_MAX)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "an input size of more than 2^31-1 is not "
-                                                "supported");
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "an input size of more than 2^31-1 is not "
+                         "supported");
     return LDNQ_OK;
 }
 
@@ -163,8 +162,8 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
     bool swap = attrs->batch_first;
     struct sizes s = { .directions = (int64_t)attrs->directions };
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, i == LDNQ_RECURRENT_LENGTHS ? LDNQ_DTYPE_BIT(LDNQ_INT32)
-                                                                      : FLOATS, err));
+        LDNQ_TRY(ldnq_op_require(
+            call, i, i == LDNQ_RECURRENT_LENGTHS ? LDNQ_DTYPE_BIT(LDNQ_INT32) : FLOATS, err));
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i].dtype = LDNQ_FLOAT;
     int64_t *const fresh[] = { &s.steps, &s.batch, &s.inputs };
@@ -179,8 +178,9 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
     LDNQ_TRY(find_hidden(call, &s, err));
     LDNQ_TRY(check_inputs(call, &s, err));
     const struct ldnq_shape shapes[] = {
-        { 4, { swap ? s.batch : s.steps, swap ? s.steps : s.directions,
-               swap ? s.directions : s.batch, s.hidden } },
+        { 4,
+          { swap ? s.batch : s.steps, swap ? s.steps : s.directions, swap ? s.directions : s.batch,
+            s.hidden } },
         { 3, { swap ? s.batch : s.directions, swap ? s.directions : s.batch, s.hidden } },
     };
     for (size_t i = 0; i < call->out_count; i++)
@@ -196,7 +196,9 @@ struct ldnq_recurrent ldnq_recurrent_of(const struct ldnq_op_call *call)
     const struct ldnq_shape *x = &call->in[LDNQ_RECURRENT_X]->shape;
     const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_RECURRENT_LENGTHS);
     struct ldnq_recurrent r = {
-        .call = call, .attrs = attrs, .kind = attrs->kind,
+        .call = call,
+        .attrs = attrs,
+        .kind = attrs->kind,
         .steps = (size_t)x->dim[attrs->batch_first ? 1 : 0],
         .batch = (size_t)x->dim[attrs->batch_first ? 0 : 1],
         .inputs = (size_t)x->dim[2],
@@ -267,7 +269,8 @@ size_t ldnq_recurrent_y_at(const struct ldnq_recurrent *r, size_t t, size_t dire
 size_t ldnq_recurrent_state_at(const struct ldnq_recurrent *r, size_t direction, size_t b)
 {
     return (r->attrs->batch_first ? b * r->attrs->directions + direction
-                                  : direction * r->batch + b) * r->hidden;
+                                  : direction * r->batch + b) *
+           r->hidden;
 }
 
 const float *ldnq_recurrent_x(const struct ldnq_recurrent *r)
@@ -299,15 +302,19 @@ struct ldnq_recurrent_step ldnq_recurrent_at(const struct ldnq_recurrent *r, siz
     size_t to = state_offset(r, direction, t + (reverse ? 0 : 1), first);
     const float *bias = of_direction(r, LDNQ_RECURRENT_B, direction, 2 * r->width);
     return (struct ldnq_recurrent_step){
-        .direction = direction, .rows = rows, .step = t,
+        .direction = direction,
+        .rows = rows,
+        .step = t,
         .r = of_direction(r, LDNQ_RECURRENT_R, direction, r->width * r->hidden),
         .r_bias = bias && own < r->kind->gates ? bias + r->width + own * r->hidden : NULL,
         .peepholes = of_direction(r, LDNQ_RECURRENT_P, direction, 3 * r->hidden),
-        .z = r->z + row * r->width, .h_prev = r->h + from, .h = r->h + to,
-        .c_prev = r->c ? r->c + from : NULL, .c = r->c ? r->c + to : NULL,
+        .z = r->z + row * r->width,
+        .h_prev = r->h + from,
+        .h = r->h + to,
+        .c_prev = r->c ? r->c + from : NULL,
+        .c = r->c ? r->c + to : NULL,
         .extra = r->extra ? r->extra + row * r->hidden : NULL,
-        .spare = r->spare +
-                 thread * (LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_SPARE) * r->hidden,
+        .spare = r->spare + thread * (LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_SPARE) * r->hidden,
     };
 }
 
@@ -351,9 +358,18 @@ static void input_part(const struct ldnq_recurrent *r)
         order_by_step(r);
     ldnq_op_for_rows(r->call, r->attrs->directions * rows, r->width, bias_rows, r);
     struct ldnq_product product = {
-        .m = rows, .n = r->width, .k = r->inputs, .transpose_b = LDNQ_TRANSPOSED, .alpha = 1.0f,
-        .beta = 1.0f, .batches = r->attrs->directions, .offsets = direction_offsets, .ctx = r,
-        .a = ldnq_recurrent_x(r), .b = r->call->in[LDNQ_RECURRENT_W]->data, .c = r->z,
+        .m = rows,
+        .n = r->width,
+        .k = r->inputs,
+        .transpose_b = LDNQ_TRANSPOSED,
+        .alpha = 1.0f,
+        .beta = 1.0f,
+        .batches = r->attrs->directions,
+        .offsets = direction_offsets,
+        .ctx = r,
+        .a = ldnq_recurrent_x(r),
+        .b = r->call->in[LDNQ_RECURRENT_W]->data,
+        .c = r->z,
     };
     ldnq_product_run(&product, r->call->pool);
 }
@@ -365,15 +381,15 @@ struct run {
     float *y; /* or NULL */
 };
 
-static void start_rows(const struct ldnq_recurrent *r, size_t input, size_t direction,
-                       size_t first, size_t rows, float *states)
+static void start_rows(const struct ldnq_recurrent *r, size_t input, size_t direction, size_t first,
+                       size_t rows, float *states)
 {
     const struct ldnq_tensor *initial = ldnq_op_in(r->call, input);
     for (size_t i = 0; i < rows && states; i++) {
         float *to = states + i * r->hidden;
         if (initial)
-            memcpy(to, (const float *)initial->data +
-                           ldnq_recurrent_state_at(r, direction, first + i),
+            memcpy(to,
+                   (const float *)initial->data + ldnq_recurrent_state_at(r, direction, first + i),
                    r->hidden * sizeof *to);
         else
             memset(to, 0, r->hidden * sizeof *to);
@@ -429,8 +445,10 @@ static enum ldnq_status check_lengths(const struct ldnq_recurrent *r, struct ldn
 {
     for (size_t i = 0; r->lengths && i < r->batch; i++)
         if (r->lengths[i] < 0 || (size_t)r->lengths[i] > r->steps)
-            return ldnq_fail(err, LDNQ_MODEL, "sequence_lens has %" PRId32 " where there are %zu "
-                             "steps", r->lengths[i], r->steps);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "sequence_lens has %" PRId32 " where there are %zu "
+                             "steps",
+                             r->lengths[i], r->steps);
     return LDNQ_OK;
 }
 
@@ -445,7 +463,8 @@ enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct l
     return LDNQ_OK;
 }
 
-/* ---- forward ---------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------
+ */
 
 size_t ldnq_recurrent_scratch(const struct ldnq_op_call *call)
 {

@@ -43,18 +43,18 @@ struct ldnq_recurrent;
  * for z. In the forward pass h may be h_prev, and c may be c_prev. */
 struct ldnq_recurrent_step {
     size_t direction, rows, step;
-    const uint8_t *active; /* by row; see ldnq_recurrent_active */
+    const uint8_t *active;               /* by row; see ldnq_recurrent_active */
     const float *r, *r_bias, *peepholes; /* this direction's; r_bias, peepholes may be NULL */
     float *z;
     const float *h_prev, *c_prev;
     float *h, *c;
-    float *extra; /* backward: rows of (hidden) that stay until the end */
+    float *extra;   /* backward: rows of (hidden) that stay until the end */
     float *dh, *dc; /* backward: of this step's states in, of the previous ones' out */
     float *spare;
 };
 
 struct ldnq_recurrent_kind {
-    size_t gates, functions; /* functions: activations a direction */
+    size_t gates, functions;     /* functions: activations a direction */
     const char *const *defaults; /* their names */
     bool has_cell;
     /* z, which holds the input's part, and the previous states to the next ones;
@@ -87,8 +87,8 @@ struct ldnq_recurrent {
     const struct ldnq_recurrent_attrs *attrs;
     const struct ldnq_recurrent_kind *kind;
     size_t steps, batch, inputs, hidden, width; /* width: gates * hidden */
-    const int32_t *lengths; /* NULL for none */
-    bool keeps; /* all states stay, for the backward pass */
+    const int32_t *lengths;                     /* NULL for none */
+    bool keeps;                                 /* all states stay, for the backward pass */
     /* In scratch: x by step (NULL where it lies so), z, states, extra, threads' own. */
     float *x, *z, *h, *c, *extra, *spare;
     float *dh, *dc, *dx; /* backward alone */

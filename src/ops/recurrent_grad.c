@@ -152,9 +152,13 @@ static void inputs_back(const struct ldnq_recurrent *r, float *dx)
     size_t rows = r->steps * r->batch;
     const float *w = r->call->in[LDNQ_RECURRENT_W]->data;
     for (size_t d = 0; d < r->attrs->directions; d++) {
-        struct outer product = { .m = rows, .n = r->inputs, .rows = r->width, .lda = r->width,
+        struct outer product = { .m = rows,
+                                 .n = r->inputs,
+                                 .rows = r->width,
+                                 .lda = r->width,
                                  .a = r->z + d * rows * r->width,
-                                 .b = w + d * r->width * r->inputs, .c = r->dx ? r->dx : dx,
+                                 .b = w + d * r->width * r->inputs,
+                                 .c = r->dx ? r->dx : dx,
                                  .beta = d ? 1.0f : 0.0f };
         ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(rows, OUTER_ROWS), input_rows, &product);
     }
@@ -187,8 +191,7 @@ static const float *given(const struct ldnq_op_grad *grad, size_t output)
     return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
 }
 
-static void weights_back(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad,
-                         size_t d)
+static void weights_back(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad, size_t d)
 {
     size_t rows = r->steps * r->batch;
     const float *dz = r->z + d * rows * r->width, *extra = r->extra + d * rows * r->hidden;
@@ -222,8 +225,8 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
     ldnq_recurrent_lay_out(&r, true, grad->call->scratch);
     LDNQ_TRY(ldnq_recurrent_run(&r, NULL, err));
     ldnq_pool_run(grad->call->pool,
-                  r.attrs->directions * ldnq_size_ceil_div(r.batch, LDNQ_RECURRENT_ROWS),
-                  walk_back, &b);
+                  r.attrs->directions * ldnq_size_ceil_div(r.batch, LDNQ_RECURRENT_ROWS), walk_back,
+                  &b);
     for (size_t d = 0; d < r.attrs->directions; d++)
         weights_back(&r, grad, d);
     if (wanted(grad, LDNQ_RECURRENT_X))

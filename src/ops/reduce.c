@@ -155,8 +155,8 @@ static void add_whole(enum reduction kind, struct tile *tile, const int64_t *x, 
     case PROD:
         EACH(acc[a] = (int64_t)((uint64_t)acc[a] * (uint64_t)x[i]));
     case L1:
-        EACH(acc[a] = (int64_t)((uint64_t)acc[a] +
-                                (x[i] < 0 ? 0 - (uint64_t)x[i] : (uint64_t)x[i])));
+        EACH(acc[a] =
+                 (int64_t)((uint64_t)acc[a] + (x[i] < 0 ? 0 - (uint64_t)x[i] : (uint64_t)x[i])));
     case L2:
     case SUM_SQUARE:
         EACH(acc[a] = (int64_t)((uint64_t)acc[a] + (uint64_t)x[i] * (uint64_t)x[i]));
@@ -319,8 +319,14 @@ static void merge_axes(struct reduce *r, const struct ldnq_shape *shape, unsigne
 static void reduce_tensor(const struct ldnq_op_call *call, enum reduction kind, unsigned set,
                           const struct ldnq_tensor *x, const struct ldnq_tensor *y)
 {
-    struct reduce reduce = { .kind = kind, .dtype = x->dtype, .size = ldnq_dtype_size(x->dtype),
-                             .x = x->data, .y = y->data, .width = 1, .run = 1, .count = 1 };
+    struct reduce reduce = { .kind = kind,
+                             .dtype = x->dtype,
+                             .size = ldnq_dtype_size(x->dtype),
+                             .x = x->data,
+                             .y = y->data,
+                             .width = 1,
+                             .run = 1,
+                             .count = 1 };
     merge_axes(&reduce, &x->shape, set);
     if (reduce.count == 0)
         reduce.run = 1;
@@ -334,8 +340,8 @@ static enum ldnq_status reduce_with(const struct ldnq_op_call *call, enum reduct
     return LDNQ_OK;
 }
 
-void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set,
-                         const struct ldnq_tensor *x, const struct ldnq_tensor *y)
+void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set, const struct ldnq_tensor *x,
+                         const struct ldnq_tensor *y)
 {
     reduce_tensor(call, PROD, set, x, y);
 }
@@ -457,8 +463,12 @@ enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set
         return forward_by_##WAY(call, KIND, err);                                                  \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = UNTIL,                                              \
-        .inputs_min = 1, .inputs_max = INPUTS, .outputs_max = 1,                                   \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = INPUTS,                                                                      \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
         __VA_ARGS__,                                                                               \
@@ -467,8 +477,7 @@ enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set
 /* IN and OUT: whether the gradient (reduce_grad.c) reads them; all read their axes. */
 #define GRADIENT(name, IN, OUT)                                                                    \
     .flows = 1, .reads_in = 2 | (IN), .reads_out = (OUT),                                          \
-    .backward_scratch = ldnq_reduce_backward_scratch,                                              \
-    .backward = ldnq_##name##_backward
+    .backward_scratch = ldnq_reduce_backward_scratch, .backward = ldnq_##name##_backward
 
 /* The axes became an input with opset CHANGE. */
 #define REDUCE(name, Type, KIND, TYPES, CHANGE, ...)                                               \
@@ -485,5 +494,4 @@ REDUCE(reducemean, "ReduceMean", MEAN, NUMBERS, 18, GRADIENT(reducemean, 0, 0))
 REDUCE(reducemin, "ReduceMin", MIN, ORDERED, 18, GRADIENT(reduceextreme, 1, 1))
 REDUCE(reduceprod, "ReduceProd", PROD, NUMBERS, 18, GRADIENT(reduceprod, 1, 0))
 REDUCE(reducesum, "ReduceSum", SUM, NUMBERS, 13, GRADIENT(reducesum, 0, 0))
-REDUCE(reducesumsquare, "ReduceSumSquare", SUM_SQUARE, NUMBERS, 18,
-       GRADIENT(reducesumsquare, 1, 0))
+REDUCE(reducesumsquare, "ReduceSumSquare", SUM_SQUARE, NUMBERS, 18, GRADIENT(reducesumsquare, 1, 0))

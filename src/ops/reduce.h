@@ -10,11 +10,10 @@
 enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set,
                                   struct ldnq_error *err);
 /* y = products of x over the axes. */
-void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set,
-                         const struct ldnq_tensor *x, const struct ldnq_tensor *y);
+void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set, const struct ldnq_tensor *x,
+                         const struct ldnq_tensor *y);
 
-typedef enum ldnq_status ldnq_backward_fn(const struct ldnq_op_grad *grad,
-                                          struct ldnq_error *err);
+typedef enum ldnq_status ldnq_backward_fn(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 ldnq_backward_fn ldnq_reducel1_backward, ldnq_reducel2_backward, ldnq_reducelogsum_backward,
     ldnq_reducelogsumexp_backward, ldnq_reduceextreme_backward, ldnq_reducemean_backward,
     ldnq_reduceprod_backward, ldnq_reducesum_backward, ldnq_reducesumsquare_backward;

@@ -109,8 +109,7 @@ enum ldnq_status ldnq_reducemean_backward(const struct ldnq_op_grad *grad, struc
 }
 
 /* g over the sum, which is e^y. */
-enum ldnq_status ldnq_reducelogsum_backward(const struct ldnq_op_grad *grad,
-                                            struct ldnq_error *err)
+enum ldnq_status ldnq_reducelogsum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     START(s);
     float *scaled = s.scratch[0].data;

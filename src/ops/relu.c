@@ -4,8 +4,9 @@
 #include "base/simd.h"
 #include "ops/spans.h"
 
-#define RELU_TYPES (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | \
-                    LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT8))
+#define RELU_TYPES                                                                                 \
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
+     LDNQ_DTYPE_BIT(LDNQ_INT8))
 
 struct relu {
     const void *x;
@@ -66,12 +67,17 @@ static bool relu_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp
 }
 
 const struct ldnq_op ldnq_op_relu = {
-    .type = "Relu", .since = 6, .until = LDNQ_OPSET_LATEST,
+    .type = "Relu",
+    .since = 6,
+    .until = LDNQ_OPSET_LATEST,
     .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = relu_infer,
     .forward = relu_forward,
-    .flows = 1, .reads_out = 1,
+    .flows = 1,
+    .reads_out = 1,
     .backward = relu_backward,
     .as_clamp = relu_as_clamp,
 };

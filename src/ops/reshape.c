@@ -101,15 +101,19 @@ static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_err
     if (open >= 0)
         LDNQ_TRY(divide(call, &all, &rest, &shape.dim[open], err));
     else if (known && all.number != rest.number)
-        return ldnq_fail(err, LDNQ_MODEL,
-                         "%" PRId64 " elements don't fit a shape of %" PRId64, all.number,
-                         rest.number);
+        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " elements don't fit a shape of %" PRId64,
+                         all.number, rest.number);
     call->out[0].shape = shape;
     return LDNQ_OK;
 }
 
 const struct ldnq_op ldnq_op_reshape = {
-    .type = "Reshape", .since = 5, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Reshape",
+    .since = 5,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = reshape_infer,
 };

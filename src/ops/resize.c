@@ -52,7 +52,9 @@ static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resiz
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     const struct ldnq_tensor *in = call->in[0];
-    struct copy copy = { .x = in->data, .y = call->out[0].data, .rank = axes->rank,
+    struct copy copy = { .x = in->data,
+                         .y = call->out[0].data,
+                         .rank = axes->rank,
                          .size = ldnq_dtype_size(in->dtype) };
     size_t *map = call->scratch, count = ldnq_tensor_count(&call->out[0]);
     ldnq_row_major(&in->shape, copy.stride);
@@ -96,8 +98,7 @@ static void pass_line(const struct pass *p, const float *x, float *y, const size
 }
 
 /* Of the last axis that is not one: single elements, a row of them at a time. */
-static void pass_elements(const struct pass *p, const float *x, float *y, size_t first,
-                          size_t last)
+static void pass_elements(const struct pass *p, const float *x, float *y, size_t first, size_t last)
 {
     for (size_t o = first; o < last; o++, y++) {
         const size_t *index = p->index + o * p->taps;
@@ -154,9 +155,14 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
         const struct ldnq_resize_axis *axis = &axes->axis[i];
         if (ldnq_resize_is_copy(axis))
             continue;
-        struct pass pass = { .x = x, .y = i == last ? call->out[0].data : buffers[turn],
-                             .in = axis->in, .out = axis->out, .inner = 1, .index = index,
-                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight,
+        struct pass pass = { .x = x,
+                             .y = i == last ? call->out[0].data : buffers[turn],
+                             .in = axis->in,
+                             .out = axis->out,
+                             .inner = 1,
+                             .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis),
+                             .weight = weight,
                              .outside = resize->outside };
         for (int k = i + 1; k < axes->rank; k++)
             pass.inner *= axes->axis[k].in;
@@ -277,9 +283,14 @@ static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_r
         const struct ldnq_resize_axis *axis = &axes->axis[i];
         if (ldnq_resize_is_copy(axis))
             continue;
-        struct pass pass = { .x = dy, .y = i == first ? grad->in[0].data : buffers[turn],
-                             .in = axis->in, .out = axis->out, .inner = 1, .index = index,
-                             .taps = ldnq_resize_taps(&resize->how, axis), .weight = weight };
+        struct pass pass = { .x = dy,
+                             .y = i == first ? grad->in[0].data : buffers[turn],
+                             .in = axis->in,
+                             .out = axis->out,
+                             .inner = 1,
+                             .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis),
+                             .weight = weight };
         for (int k = i + 1; k < axes->rank; k++)
             pass.inner *= axes->axis[k].in;
         for (size_t o = 0; o < axis->out; o++)
@@ -334,13 +345,18 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
 /* Gradients are those of the first input; READS has the scales and sizes. */
 #define RESIZE(name, Type, SINCE, UNTIL, LEAST, MOST, READ, READS)                                 \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = UNTIL,                                              \
-        .inputs_min = LEAST, .inputs_max = MOST, .outputs_max = 1,                                 \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .inputs_min = LEAST,                                                                       \
+        .inputs_max = MOST,                                                                        \
+        .outputs_max = 1,                                                                          \
         .read = READ,                                                                              \
         .infer = ldnq_resize_infer,                                                                \
         .scratch = resize_scratch,                                                                 \
         .forward = resize_forward,                                                                 \
-        .flows = 1, .reads_in = (READS),                                                           \
+        .flows = 1,                                                                                \
+        .reads_in = (READS),                                                                       \
         .backward_scratch = resize_backward_scratch,                                               \
         .backward = resize_backward,                                                               \
     };

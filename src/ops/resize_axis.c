@@ -22,8 +22,7 @@ size_t ldnq_resize_taps(const struct ldnq_resize *resize, const struct ldnq_resi
 
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis)
 {
-    return axis->in == axis->out && axis->scale == 1.0f && axis->start == 0.0f &&
-           axis->end == 1.0f;
+    return axis->in == axis->out && axis->scale == 1.0f && axis->start == 0.0f && axis->end == 1.0f;
 }
 
 /* From one end of what is cut out to the other. */
@@ -96,8 +95,8 @@ static void weigh(const struct ldnq_resize *resize, const struct ldnq_resize_axi
     for (size_t k = 0; k < taps; k++) {
         float offset = first + (float)k, at = base + offset;
         bool outside = at < 0.0f || at > (float)(axis->in - 1);
-        weight[k] = outside && resize->exclude_outside ? 0.0f
-                                                       : filter(resize, s * (offset - ratio));
+        weight[k] =
+            outside && resize->exclude_outside ? 0.0f : filter(resize, s * (offset - ratio));
         index[k] = clamp(at, axis->in);
         sum += weight[k];
     }

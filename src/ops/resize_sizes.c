@@ -17,9 +17,9 @@ static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr
 }
 
 static const char *const modes[] = { "nearest", "linear", "cubic", "bilinear" };
-static const char *const coordinates[] = { "half_pixel",    "half_pixel_symmetric",
+static const char *const coordinates[] = { "half_pixel",         "half_pixel_symmetric",
                                            "pytorch_half_pixel", "align_corners",
-                                           "asymmetric",    "tf_half_pixel_for_nn",
+                                           "asymmetric",         "tf_half_pixel_for_nn",
                                            "tf_crop_and_resize" };
 static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil", "floor",
                                         "ceil" };
@@ -37,7 +37,9 @@ enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_ar
     LDNQ_TRY(read_name(node, "mode", "nearest", modes, 4, &mode, err));
     resize->how = (struct ldnq_resize){
         .mode = mode == 3 ? LDNQ_LINEAR : (enum ldnq_resize_mode)mode,
-        .coordinate = LDNQ_ASYMMETRIC, .nearest = LDNQ_FLOOR, .cubic_a = -0.75f,
+        .coordinate = LDNQ_ASYMMETRIC,
+        .nearest = LDNQ_FLOOR,
+        .cubic_a = -0.75f,
     };
     return LDNQ_OK;
 }
@@ -98,8 +100,7 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         double out = floor((double)axis->in * (double)scales[i]);
         if (!(scales[i] > 0.0f) || out > 0x1p40)
-            return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible",
-                             (double)scales[i]);
+            return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible", (double)scales[i]);
         axis->scale = scales[i];
         axis->out = (size_t)out;
     }

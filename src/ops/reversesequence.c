@@ -24,12 +24,12 @@ static enum ldnq_status reversesequence_infer(struct ldnq_op_call *call, struct 
         return ldnq_fail(err, LDNQ_MODEL, "batch_axis=%" PRId64 " and time_axis are not 0 and 1",
                          batch);
     if (x->rank >= 0 && x->rank < 2)
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
-                         x->rank);
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least", x->rank);
     if (ldnq_shape_is_known(lengths) && x->rank > 0 && !ldnq_is_symbol(x->dim[batch]) &&
         (lengths->rank != 1 || lengths->dim[0] != x->dim[batch]))
-        return ldnq_fail(err, LDNQ_MODEL, "sequence_lens does not have one number for each of %"
-                         PRId64 " entries", x->dim[batch]);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "sequence_lens does not have one number for each of %" PRId64 " entries",
+                         x->dim[batch]);
     return LDNQ_OK;
 }
 
@@ -37,9 +37,11 @@ static struct sequences sequences_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     bool batch_first = ldnq_attr_int(call->node, "batch_axis", 1) == 0;
-    struct sequences s = { .batch_first = batch_first, .lengths = call->in[1]->data,
+    struct sequences s = { .batch_first = batch_first,
+                           .lengths = call->in[1]->data,
                            .batch = (size_t)x->dim[batch_first ? 0 : 1],
-                           .steps = (size_t)x->dim[batch_first ? 1 : 0], .bytes = 1 };
+                           .steps = (size_t)x->dim[batch_first ? 1 : 0],
+                           .bytes = 1 };
     for (int i = 2; i < x->rank; i++)
         s.bytes *= (size_t)x->dim[i];
     return s;
@@ -51,8 +53,10 @@ static enum ldnq_status reverse(const struct sequences *s, const char *x, char *
 {
     for (size_t b = 0; b < s->batch; b++) {
         if (s->lengths[b] < 0 || (uint64_t)s->lengths[b] > s->steps)
-            return ldnq_fail(err, LDNQ_MODEL, "a sequence of %" PRId64 " in %zu steps is not "
-                             "possible", s->lengths[b], s->steps);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "a sequence of %" PRId64 " in %zu steps is not "
+                             "possible",
+                             s->lengths[b], s->steps);
         size_t length = (size_t)s->lengths[b];
         for (size_t t = 0; t < s->steps; t++) {
             size_t from = t < length ? length - 1 - t : t;
@@ -81,10 +85,15 @@ static enum ldnq_status reversesequence_backward(const struct ldnq_op_grad *grad
 }
 
 const struct ldnq_op ldnq_op_reversesequence = {
-    .type = "ReverseSequence", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "ReverseSequence",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = reversesequence_infer,
     .forward = reversesequence_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = reversesequence_backward,
 };

@@ -13,7 +13,7 @@
 #include "base/size.h"
 #include "ops/sums.h"
 
-LDNQ_SPAN(scale_span, float, float, x * y)
+LDNQ_SPAN(scale_span, float, float, x *y)
 
 struct rows {
     const float *x;
@@ -22,8 +22,7 @@ struct rows {
     double epsilon;
 };
 
-static enum ldnq_status rms_axis(const struct ldnq_op_call *call, int *axis,
-                                 struct ldnq_error *err)
+static enum ldnq_status rms_axis(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
 }
@@ -44,15 +43,18 @@ static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct
         fits = dim == 1 || dim == want || ldnq_is_symbol(dim) || ldnq_is_symbol(want);
     }
     if (!fits)
-        return ldnq_fail(err, LDNQ_MODEL, "its scale of shape %s does not broadcast to its input "
-                         "of shape %s", ldnq_shape_print(scale, NULL, a, sizeof a),
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its scale of shape %s does not broadcast to its input "
+                         "of shape %s",
+                         ldnq_shape_print(scale, NULL, a, sizeof a),
                          ldnq_shape_print(x, NULL, b, sizeof b));
     return LDNQ_OK;
 }
 
 static struct rows rows_of(const struct ldnq_op_call *call, float *y, size_t *count)
 {
-    struct rows rows = { .x = call->in[0]->data, .y = y,
+    struct rows rows = { .x = call->in[0]->data,
+                         .y = y,
                          .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
@@ -170,11 +172,16 @@ static enum ldnq_status rmsnormalization_backward(const struct ldnq_op_grad *gra
 }
 
 const struct ldnq_op ldnq_op_rmsnormalization = {
-    .type = "RMSNormalization", .since = 23, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "RMSNormalization",
+    .since = 23,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = rmsnormalization_infer,
     .forward = rmsnormalization_forward,
-    .flows = 3, .reads_in = 3,
+    .flows = 3,
+    .reads_in = 3,
     .backward_scratch = rmsnormalization_backward_scratch,
     .backward = rmsnormalization_backward,
 };

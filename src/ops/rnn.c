@@ -41,7 +41,9 @@ static void rnn_step_back(const struct ldnq_recurrent *r, const struct ldnq_recu
 static const char *const rnn_activations[] = { "Tanh" };
 
 static const struct ldnq_recurrent_kind rnn_kind = {
-    .gates = 1, .functions = 1, .defaults = rnn_activations,
+    .gates = 1,
+    .functions = 1,
+    .defaults = rnn_activations,
     .forward = rnn_step,
     .backward = rnn_step_back,
     .own_bias = ldnq_recurrent_no_own_bias,
@@ -55,13 +57,18 @@ static enum ldnq_status rnn_read(const struct ldnq_node *node, struct ldnq_arena
 }
 
 const struct ldnq_op ldnq_op_rnn = {
-    .type = "RNN", .since = 7, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 6, .outputs_max = 2,
+    .type = "RNN",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 6,
+    .outputs_max = 2,
     .read = rnn_read,
     .infer = ldnq_recurrent_infer,
     .scratch = ldnq_recurrent_scratch,
     .forward = ldnq_recurrent_forward,
-    .flows = 0x2f, .reads_in = 0x3f,
+    .flows = 0x2f,
+    .reads_in = 0x3f,
     .backward_scratch = ldnq_recurrent_backward_scratch,
     .backward = ldnq_recurrent_backward,
     .keeps_weight = LDNQ_RECURRENT_KEEPS,

@@ -45,7 +45,8 @@ static enum ldnq_status roialign_read_as(const struct ldnq_node *node, bool shif
         return LDNQ_NOMEM;
     *attrs = a;
     *a = (struct roialign_attrs){
-        .maximum = strcmp(mode, "max") == 0, .shifted = shifted,
+        .maximum = strcmp(mode, "max") == 0,
+        .shifted = shifted,
         .height = ldnq_attr_int(node, "output_height", 1),
         .width = ldnq_attr_int(node, "output_width", 1),
         .ratio = ldnq_attr_int(node, "sampling_ratio", 0),
@@ -87,8 +88,8 @@ static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_er
     LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if ((x->rank >= 0 && x->rank != 4) || (batches->rank >= 0 && batches->rank != 1) ||
-        (rois->rank >= 0 && (rois->rank != 2 || (!ldnq_is_symbol(rois->dim[1]) &&
-                                                 rois->dim[1] != 4))))
+        (rois->rank >= 0 &&
+         (rois->rank != 2 || (!ldnq_is_symbol(rois->dim[1]) && rois->dim[1] != 4))))
         return ldnq_fail(err, LDNQ_MODEL, "its inputs are not images, boxes and their images");
     *out = (struct ldnq_shape){ 4, { 0, 0, attrs->height, attrs->width } };
     if (x->rank < 0)
@@ -114,12 +115,15 @@ static struct region region_of(const struct align *a, size_t r)
     const struct roialign_attrs *attrs = a->attrs;
     const float shift = attrs->shifted ? 0.5f : 0.0f, *roi = a->rois + 4 * r;
     float left = roi[0] * attrs->scale - shift, top = roi[1] * attrs->scale - shift;
-    float width = roi[2] * attrs->scale - shift - left, height = roi[3] * attrs->scale - shift - top;
+    float width = roi[2] * attrs->scale - shift - left,
+          height = roi[3] * attrs->scale - shift - top;
     if (!attrs->shifted) {
         width = width > 1.0f ? width : 1.0f;
         height = height > 1.0f ? height : 1.0f;
     }
-    struct region region = { .top = top, .left = left, .bin_h = height / (float)attrs->height,
+    struct region region = { .top = top,
+                             .left = left,
+                             .bin_h = height / (float)attrs->height,
                              .bin_w = width / (float)attrs->width };
     float rows = ceilf(region.bin_h), columns = ceilf(region.bin_w);
     region.points_h = attrs->ratio > 0 ? (size_t)attrs->ratio : rows > 0 ? (size_t)rows : 0;
@@ -220,9 +224,14 @@ static struct align align_of(const struct ldnq_op_call *call)
 {
     const int64_t *x = call->in[0]->shape.dim;
     return (struct align){
-        .attrs = call->attrs, .x = call->in[0]->data, .rois = call->in[1]->data,
-        .batches = call->in[2], .images = (size_t)x[0], .channels = (size_t)x[1],
-        .height = (size_t)x[2], .width = (size_t)x[3],
+        .attrs = call->attrs,
+        .x = call->in[0]->data,
+        .rois = call->in[1]->data,
+        .batches = call->in[2],
+        .images = (size_t)x[0],
+        .channels = (size_t)x[1],
+        .height = (size_t)x[2],
+        .width = (size_t)x[3],
         .regions = (size_t)call->out[0].shape.dim[0],
     };
 }
@@ -288,12 +297,17 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
 /* Boxes are taken as given: no gradient goes to them, as in torchvision. */
 #define ROIALIGN(name, SINCE, UNTIL, READ)                                                         \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = "RoiAlign", .since = SINCE, .until = UNTIL,                                        \
-        .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,                                        \
+        .type = "RoiAlign",                                                                        \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .inputs_min = 3,                                                                           \
+        .inputs_max = 3,                                                                           \
+        .outputs_max = 1,                                                                          \
         .read = READ,                                                                              \
         .infer = roialign_infer,                                                                   \
         .forward = roialign_forward,                                                               \
-        .flows = 1, .reads_in = 6,                                                                 \
+        .flows = 1,                                                                                \
+        .reads_in = 6,                                                                             \
         .backward = roialign_backward,                                                             \
     };
 

@@ -43,8 +43,9 @@ static enum ldnq_status head_size(const struct ldnq_op_call *call, int64_t *size
     if (x->rank == 4 || ldnq_is_symbol(*size))
         return LDNQ_OK;
     if (heads < 1 || *size % heads != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "num_heads=%" PRId64 " does not cut rows of %" PRId64
-                         " into heads", heads, *size);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "num_heads=%" PRId64 " does not cut rows of %" PRId64 " into heads", heads,
+                         *size);
     *size /= heads;
     return LDNQ_OK;
 }
@@ -84,12 +85,13 @@ static enum ldnq_status rotary_infer(struct ldnq_op_call *call, struct ldnq_erro
     if (x->rank < 0)
         return LDNQ_OK;
     if (x->rank != 3 && x->rank != 4)
-        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where 3 or 4 are needed",
-                         x->rank);
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where 3 or 4 are needed", x->rank);
     LDNQ_TRY(head_size(call, &head, err));
     if (turned < 0 || turned % 2 != 0 || (!ldnq_is_symbol(head) && turned > head))
-        return ldnq_fail(err, LDNQ_MODEL, "rotary_embedding_dim=%" PRId64 " does not fit heads of "
-                         "%" PRId64, turned, head);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "rotary_embedding_dim=%" PRId64 " does not fit heads of "
+                         "%" PRId64,
+                         turned, head);
     if (turned == 0 && !ldnq_is_symbol(head) && head % 2 != 0)
         return ldnq_fail(err, LDNQ_MODEL, "heads of %" PRId64 " have no halves", head);
     int64_t half = turned ? turned / 2 : ldnq_is_symbol(head) ? head : head / 2;
@@ -119,8 +121,8 @@ static void rotary_rows(const void *ctx, size_t first, size_t last)
         size_t cache = (r->positions ? (size_t)r->positions[row] : row) * r->half;
         size_t at = row / r->length * r->batch_stride + row % r->length * r->row_stride;
         for (size_t h = 0; h < r->heads; h++)
-            turn(r, r->x + at + h * r->head_stride, r->y + at + h * r->head_stride,
-                 r->cos + cache, r->sin + cache);
+            turn(r, r->x + at + h * r->head_stride, r->y + at + h * r->head_stride, r->cos + cache,
+                 r->sin + cache);
     }
 }
 
@@ -148,8 +150,9 @@ static enum ldnq_status rotary_run(const struct ldnq_op_call *call, struct rotar
     size_t rows = (size_t)x->dim[0] * r->length;
     for (size_t i = 0; r->positions && i < rows; i++)
         if (r->positions[i] < 0 || r->positions[i] >= call->in[1]->shape.dim[0])
-            return ldnq_fail(err, LDNQ_MODEL, "position %" PRId64 " is not in its caches of %"
-                             PRId64, r->positions[i], call->in[1]->shape.dim[0]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "position %" PRId64 " is not in its caches of %" PRId64,
+                             r->positions[i], call->in[1]->shape.dim[0]);
     ldnq_op_for_rows(call, rows, r->heads * r->head, rotary_rows, r);
     return LDNQ_OK;
 }
@@ -175,10 +178,15 @@ static enum ldnq_status rotary_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_rotaryembedding = {
-    .type = "RotaryEmbedding", .since = 23, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 4, .outputs_max = 1,
+    .type = "RotaryEmbedding",
+    .since = 23,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 4,
+    .outputs_max = 1,
     .infer = rotary_infer,
     .forward = rotary_forward,
-    .flows = 1, .reads_in = 0xe,
+    .flows = 1,
+    .reads_in = 0xe,
     .backward = rotary_backward,
 };

@@ -25,8 +25,7 @@ static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct 
     for (int i = 0; i < indices->rank; i++)
         if (i != axis && !ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
             indices->dim[i] > data->dim[i])
-            return ldnq_fail(err, LDNQ_MODEL, "its indices are larger than its data in axis %d",
-                             i);
+            return ldnq_fail(err, LDNQ_MODEL, "its indices are larger than its data in axis %d", i);
     if (ldnq_shape_is_known(indices) && ldnq_shape_is_known(updates) &&
         !ldnq_shape_equal(indices, updates))
         return ldnq_fail(err, LDNQ_MODEL, "its indices and updates differ in shape");
@@ -84,12 +83,18 @@ static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad
 
 #define SCATTER(name, Type, SINCE, UNTIL)                                                          \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,                   \
-        .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 3,                                                                           \
+        .inputs_max = 3,                                                                           \
+        .outputs_max = 1,                                                                          \
         .read = ldnq_combine_read,                                                                 \
         .infer = scatterelements_infer,                                                            \
         .forward = scatterelements_forward,                                                        \
-        .flows = 5, .reads_in = 2,                                                                 \
+        .flows = 5,                                                                                \
+        .reads_in = 2,                                                                             \
         .backward = scatterelements_backward,                                                      \
     };
 

@@ -41,8 +41,13 @@ static enum ldnq_status shape_forward(const struct ldnq_op_call *call, struct ld
 }
 
 const struct ldnq_op ldnq_op_shape = {
-    .type = "Shape", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_READS_SHAPE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Shape",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_READS_SHAPE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = shape_infer,
     .forward = shape_forward,
 };
@@ -65,8 +70,13 @@ static enum ldnq_status size_forward(const struct ldnq_op_call *call, struct ldn
 }
 
 const struct ldnq_op ldnq_op_size = {
-    .type = "Size", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_READS_SHAPE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Size",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_READS_SHAPE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = size_infer,
     .forward = size_forward,
 };

@@ -55,10 +55,16 @@ static enum ldnq_status shrink_backward(const struct ldnq_op_grad *grad, struct 
 }
 
 const struct ldnq_op ldnq_op_shrink = {
-    .type = "Shrink", .since = 9, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Shrink",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = shrink_infer,
     .forward = shrink_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward = shrink_backward,
 };

@@ -51,8 +51,8 @@ static enum ldnq_status symbolic_range(struct ldnq_op_call *call, int64_t size, 
     return LDNQ_OK;
 }
 
-static enum ldnq_status one_range(struct ldnq_op_call *infer, const struct ranges *ranges,
-                                  size_t i, int64_t size, int axis, struct slice *slice,
+static enum ldnq_status one_range(struct ldnq_op_call *infer, const struct ranges *ranges, size_t i,
+                                  int64_t size, int axis, struct slice *slice,
                                   struct ldnq_error *err)
 {
     int64_t step = ranges->steps ? ranges->steps[i] : 1, start = ranges->starts[i];
@@ -139,8 +139,8 @@ static enum ldnq_status copy_slice(const struct ldnq_op_call *call, const struct
 }
 
 /* Back to where the elements came from; zeros elsewhere. */
-static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad,
-                                      const struct ranges *ranges, struct ldnq_error *err)
+static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad, const struct ranges *ranges,
+                                      struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     size_t all = ldnq_tensor_count(&grad->in[0]);
@@ -194,8 +194,7 @@ static enum ldnq_status slice_1_forward(const struct ldnq_op_call *call, struct 
     return copy_slice(call, &ranges, err);
 }
 
-static enum ldnq_status slice_1_backward(const struct ldnq_op_grad *grad,
-                                         struct ldnq_error *err)
+static enum ldnq_status slice_1_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     struct ranges ranges;
     LDNQ_TRY(slice_1_ranges(grad->call, &ranges, err));
@@ -203,8 +202,13 @@ static enum ldnq_status slice_1_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_slice_1 = {
-    .type = "Slice", .since = 1, .until = 9, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Slice",
+    .since = 1,
+    .until = 9,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = slice_1_infer,
     .forward = slice_1_forward,
     .flows = 1,
@@ -285,10 +289,16 @@ static enum ldnq_status slice_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_slice = {
-    .type = "Slice", .since = 10, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 3, .inputs_max = 5, .outputs_max = 1,
+    .type = "Slice",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 3,
+    .inputs_max = 5,
+    .outputs_max = 1,
     .infer = slice_infer,
     .forward = slice_forward,
-    .flows = 1, .reads_in = 0x1e,
+    .flows = 1,
+    .reads_in = 0x1e,
     .backward = slice_backward,
 };

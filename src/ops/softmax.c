@@ -88,8 +88,8 @@ static void softmax_rows(const void *ctx, size_t first, size_t last)
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
     for (size_t line = first; line < last; line++)
-        (softmax->logarithm ? logsoftmax_line : ldnq_softmax_line)(
-            softmax->x + line * size, softmax->y + line * size, size);
+        (softmax->logarithm ? logsoftmax_line : ldnq_softmax_line)(softmax->x + line * size,
+                                                                   softmax->y + line * size, size);
 }
 
 /* ---- lines side by side ------------------------------------------------------------- */
@@ -157,11 +157,12 @@ static void softmax_groups(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call,
-                                           struct ldnq_split_at at, bool logarithm)
+static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call, struct ldnq_split_at at,
+                                           bool logarithm)
 {
-    struct softmax softmax = { .x = call->in[0]->data, .y = call->out[0].data, .at = at,
-                               .logarithm = logarithm };
+    struct softmax softmax = {
+        .x = call->in[0]->data, .y = call->out[0].data, .at = at, .logarithm = logarithm
+    };
     if (at.inner == 1)
         ldnq_op_for_rows(call, at.outer, at.size, softmax_rows, &softmax);
     else
@@ -237,24 +238,28 @@ static enum ldnq_status softmax_forward(const struct ldnq_op_call *call, struct 
     return softmax_any(call, false, err);
 }
 
-static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call,
-                                           struct ldnq_error *err)
+static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return softmax_any(call, true, err);
 }
 
 #define SOFTMAX(name, Type, SINCE, UNTIL, INFER, BACKWARD)                                         \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = UNTIL, .flags = LDNQ_OP_IN_PLACE,                   \
-        .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = INFER,                                                                            \
         .forward = name##_forward,                                                                 \
-        .flows = 1, .reads_out = 1,                                                                \
+        .flows = 1,                                                                                \
+        .reads_out = 1,                                                                            \
         .backward = BACKWARD,                                                                      \
     };
 
 SOFTMAX(softmax_1, "Softmax", 1, 12, softmax_1_infer, ldnq_softmax_backward)
 SOFTMAX(logsoftmax_1, "LogSoftmax", 1, 12, softmax_1_infer, ldnq_logsoftmax_backward)
 SOFTMAX(softmax, "Softmax", 13, LDNQ_OPSET_LATEST, softmax_infer, ldnq_softmax_backward)
-SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer,
-        ldnq_logsoftmax_backward)
+SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer, ldnq_logsoftmax_backward)

@@ -57,8 +57,8 @@ static void columns_backward(const struct softmax_grad *s, size_t at, size_t lin
     for (size_t i = 0; i < s->at.size; i++) {
         for (size_t k = 0; k < lines; k++) {
             float value = y[i * step + k], gradient = dy[i * step + k], total = (float)sum[k];
-            dx[i * step + k] = s->logarithm ? gradient - ldnq_expf(value) * total
-                                            : value * (gradient - total);
+            dx[i * step + k] =
+                s->logarithm ? gradient - ldnq_expf(value) * total : value * (gradient - total);
         }
     }
 }
@@ -99,8 +99,10 @@ static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm
                                  struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct softmax_grad s = { .y = call->out[0].data, .dy = grad->out[0]->data,
-                              .dx = grad->in[0].data, .logarithm = logarithm };
+    struct softmax_grad s = { .y = call->out[0].data,
+                              .dy = grad->out[0]->data,
+                              .dx = grad->in[0].data,
+                              .logarithm = logarithm };
     LDNQ_TRY(split_of(call, &s.at, err));
     if (!s.dx)
         return LDNQ_OK;
@@ -117,8 +119,7 @@ enum ldnq_status ldnq_softmax_backward(const struct ldnq_op_grad *grad, struct l
     return backward(grad, false, err);
 }
 
-enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad,
-                                          struct ldnq_error *err)
+enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     return backward(grad, true, err);
 }

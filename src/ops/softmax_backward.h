@@ -7,7 +7,6 @@
 /* With y = softmax(x): dx = y (dy - sum(dy y)). */
 enum ldnq_status ldnq_softmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 /* With y = log(softmax(x)): dx = dy - exp(y) sum(dy). */
-enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad,
-                                          struct ldnq_error *err);
+enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 
 #endif

@@ -68,8 +68,9 @@ void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
                     const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
                     size_t inputs)
 {
-    struct spans spans = { .run = run, .inputs = inputs, .out = out->data,
-                           .out_size = ldnq_dtype_size(out->dtype) };
+    struct spans spans = {
+        .run = run, .inputs = inputs, .out = out->data, .out_size = ldnq_dtype_size(out->dtype)
+    };
     size_t strides[LDNQ_SPAN_INPUTS][LDNQ_MAX_RANK];
     for (size_t k = 0; k < inputs; k++) {
         ldnq_op_strides(&in[k]->shape, &out->shape, strides[k]);
@@ -106,8 +107,7 @@ ldnq_span_fn *ldnq_span_find(const struct ldnq_span_case *cases, size_t count,
 }
 
 enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call, const struct ldnq_span_case *cases,
-                                   size_t count, enum ldnq_dtype out_dtype,
-                                   struct ldnq_error *err)
+                                   size_t count, enum ldnq_dtype out_dtype, struct ldnq_error *err)
 {
     const struct ldnq_tensor *a = call->in[0], *b = call->in[1];
     if (a->dtype != b->dtype)

@@ -94,7 +94,10 @@ size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad);
 /* Their lines in a list of cases. */
 #define LDNQ_SPAN_INTEGER_CASES(name)                                                              \
     { LDNQ_INT8, name##_int8 }, { LDNQ_UINT8, name##_uint8 }, { LDNQ_INT16, name##_int16 },        \
-    { LDNQ_UINT16, name##_uint16 }, { LDNQ_UINT32, name##_uint32 }, { LDNQ_UINT64, name##_uint64 }
+        { LDNQ_UINT16, name##_uint16 }, { LDNQ_UINT32, name##_uint32 },                            \
+    {                                                                                              \
+        LDNQ_UINT64, name##_uint64                                                                 \
+    }
 
 /* Whether an element of an integer tensor is 0. */
 bool ldnq_spans_has_zero(const struct ldnq_tensor *tensor);
@@ -108,8 +111,7 @@ struct ldnq_span_case {
 /* infer of a binary operator that broadcasts: inputs of one dtype, which must be
  * among the cases; out_dtype LDNQ_UNDEFINED stands for the inputs' own. */
 enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call, const struct ldnq_span_case *cases,
-                                   size_t count, enum ldnq_dtype out_dtype,
-                                   struct ldnq_error *err);
+                                   size_t count, enum ldnq_dtype out_dtype, struct ldnq_error *err);
 void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_span_case *cases,
                      size_t count);
 /* NULL when the dtype is not among them. */

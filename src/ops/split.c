@@ -40,8 +40,7 @@ static enum ldnq_status set_parts(struct ldnq_op_call *call, const int64_t *size
     int64_t total = 0;
     LDNQ_TRY(split_axis(call, &axis, err));
     if (sizes && count != call->out_count)
-        return ldnq_fail(err, LDNQ_MODEL, "has %zu sizes for %zu outputs", count,
-                         call->out_count);
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu sizes for %zu outputs", count, call->out_count);
     for (size_t i = 0; i < call->out_count; i++) {
         int64_t *dim = &call->out[i].shape.dim[axis];
         call->out[i].dtype = in->dtype;
@@ -147,8 +146,13 @@ static enum ldnq_status split_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_split_2 = {
-    .type = "Split", .since = 2, .until = 12, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = -1,
+    .type = "Split",
+    .since = 2,
+    .until = 12,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = -1,
     .infer = split_2_infer,
     .forward = split_forward,
     .flows = 1,
@@ -156,8 +160,13 @@ const struct ldnq_op ldnq_op_split_2 = {
 };
 
 const struct ldnq_op ldnq_op_split = {
-    .type = "Split", .since = 13, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 1, .inputs_max = 2, .outputs_max = -1,
+    .type = "Split",
+    .since = 13,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 1,
+    .inputs_max = 2,
+    .outputs_max = -1,
     .infer = split_infer,
     .forward = split_forward,
     .flows = 1,

@@ -38,8 +38,8 @@ static enum ldnq_status squeeze_with(struct ldnq_op_call *call, const int64_t *a
     return LDNQ_OK;
 }
 
-static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t *axes,
-                                       size_t count, bool given, struct ldnq_error *err)
+static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                       bool given, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape *to = &call->out[0].shape;
@@ -104,25 +104,45 @@ static enum ldnq_status unsqueeze_infer(struct ldnq_op_call *call, struct ldnq_e
 }
 
 const struct ldnq_op ldnq_op_squeeze_1 = {
-    .type = "Squeeze", .since = 1, .until = 12, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Squeeze",
+    .since = 1,
+    .until = 12,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = squeeze_1_infer,
 };
 
 const struct ldnq_op ldnq_op_squeeze = {
-    .type = "Squeeze", .since = 13, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 2, .outputs_max = 1,
+    .type = "Squeeze",
+    .since = 13,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = squeeze_infer,
 };
 
 const struct ldnq_op ldnq_op_unsqueeze_1 = {
-    .type = "Unsqueeze", .since = 1, .until = 12, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Unsqueeze",
+    .since = 1,
+    .until = 12,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = unsqueeze_1_infer,
 };
 
 const struct ldnq_op ldnq_op_unsqueeze = {
-    .type = "Unsqueeze", .since = 13, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_VIEW,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Unsqueeze",
+    .since = 13,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_VIEW,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = unsqueeze_infer,
 };

@@ -185,7 +185,8 @@ static void copy_range(const void *ctx, size_t first, size_t last)
         }
         struct matrix matrix = { .rows = ldnq_size_min(last - first, region->extent[r] - row),
                                  .columns = region->extent[r + 1],
-                                 .from_row = region->from[r], .to_row = region->to[r],
+                                 .from_row = region->from[r],
+                                 .to_row = region->to[r],
                                  .from_column = region->from[r + 1],
                                  .to_column = region->to[r + 1] };
         const bool turns = size == 4 && matrix.from_row == 1 && matrix.to_column == 1;

@@ -17,8 +17,8 @@ struct update {
 
 static enum ldnq_status axis_of(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank, axis,
-                          err));
+    LDNQ_TRY(
+        ldnq_op_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank, axis, err));
     return *axis == 0 ? ldnq_fail(err, LDNQ_MODEL, "its axis is that of the samples") : LDNQ_OK;
 }
 
@@ -35,8 +35,10 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
         int64_t have = cache->dim[i], new = update->dim[i];
         bool known = !ldnq_is_symbol(have) && !ldnq_is_symbol(new);
         if (known && (i == axis ? new > have : new != have))
-            return ldnq_fail(err, LDNQ_MODEL, "an update of %" PRId64 " does not fit a cache of %"
-                             PRId64 " in axis %d", new, have, i);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "an update of %" PRId64 " does not fit a cache of %" PRId64
+                             " in axis %d",
+                             new, have, i);
     }
     if (starts && starts->shape.rank >= 0 &&
         (starts->shape.rank != 1 ||
@@ -76,8 +78,11 @@ static enum ldnq_status update_of(const struct ldnq_op_call *call, struct update
     LDNQ_TRY(axis_of(call, &axis, err));
     struct ldnq_split_at split = ldnq_op_split_at(cache, axis);
     *u = (struct update){
-        .samples = (size_t)cache->dim[0], .length = split.size, .inner = split.inner,
-        .steps = (size_t)call->in[1]->shape.dim[axis], .starts = starts ? starts->data : NULL,
+        .samples = (size_t)cache->dim[0],
+        .length = split.size,
+        .inner = split.inner,
+        .steps = (size_t)call->in[1]->shape.dim[axis],
+        .starts = starts ? starts->data : NULL,
         .circular = strcmp(ldnq_attr_string(call->node, "mode", "linear"), "circular") == 0,
     };
     u->rows = u->samples ? split.outer / u->samples : 0;
@@ -136,11 +141,17 @@ static enum ldnq_status tensorscatter_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_tensorscatter = {
-    .type = "TensorScatter", .since = 24, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,
-    .inputs_min = 2, .inputs_max = 3, .outputs_max = 1,
+    .type = "TensorScatter",
+    .since = 24,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .read = tensorscatter_read,
     .infer = tensorscatter_infer,
     .forward = tensorscatter_forward,
-    .flows = 3, .reads_in = 4,
+    .flows = 3,
+    .reads_in = 4,
     .backward = tensorscatter_backward,
 };

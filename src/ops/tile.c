@@ -62,9 +62,9 @@ static void sum_repeats(const struct ldnq_op_call *call, struct ldnq_shape *shap
                         int64_t size, const float *from, float *to)
 {
     struct ldnq_split_at at = ldnq_op_split_at(shape, i);
-    const struct ldnq_shape all = { .rank = 3,
-                                    .dim = { (int64_t)at.outer, (int64_t)at.size / size,
-                                             size * (int64_t)at.inner } };
+    const struct ldnq_shape all = {
+        .rank = 3, .dim = { (int64_t)at.outer, (int64_t)at.size / size, size * (int64_t)at.inner }
+    };
     struct ldnq_tensor x = { .dtype = LDNQ_FLOAT, .shape = all, .data = (void *)from };
     struct ldnq_tensor y = { .dtype = LDNQ_FLOAT, .shape = all, .data = to };
     y.shape.dim[1] = 1;
@@ -99,8 +99,13 @@ static enum ldnq_status tile_backward(const struct ldnq_op_grad *grad, struct ld
 }
 
 const struct ldnq_op ldnq_op_tile = {
-    .type = "Tile", .since = 6, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 1,
+    .type = "Tile",
+    .since = 6,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = tile_infer,
     .forward = tile_forward,
     .flows = 1,

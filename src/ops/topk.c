@@ -107,13 +107,15 @@ static size_t topk_scratch(const struct ldnq_op_call *call)
     return count > SIZE_MAX / sizeof(int64_t) ? SIZE_MAX : count * sizeof(int64_t);
 }
 
-static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values,
-                                 int64_t *indices, struct ldnq_error *err)
+static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values, int64_t *indices,
+                                 struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[0];
     int axis;
     LDNQ_TRY(topk_axis(call, &axis, err));
-    struct topk topk = { .x = x->data, .values = values, .indices = indices,
+    struct topk topk = { .x = x->data,
+                         .values = values,
+                         .indices = indices,
                          .at = ldnq_op_split_at(&x->shape, axis),
                          .k = (size_t)call->out[0].shape.dim[axis],
                          .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
@@ -167,23 +169,33 @@ static enum ldnq_status topk_backward(const struct ldnq_op_grad *grad, struct ld
 }
 
 const struct ldnq_op ldnq_op_topk_1 = {
-    .type = "TopK", .since = 1, .until = 9,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 2,
+    .type = "TopK",
+    .since = 1,
+    .until = 9,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 2,
     .infer = topk_1_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward_scratch = topk_backward_scratch,
     .backward = topk_backward,
 };
 
 const struct ldnq_op ldnq_op_topk = {
-    .type = "TopK", .since = 10, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 2, .inputs_max = 2, .outputs_max = 2,
+    .type = "TopK",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 2,
     .infer = topk_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
-    .flows = 1, .reads_in = 1,
+    .flows = 1,
+    .reads_in = 1,
     .backward_scratch = topk_backward_scratch,
     .backward = topk_backward,
 };

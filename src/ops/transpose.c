@@ -51,8 +51,7 @@ static enum ldnq_status transpose_forward(const struct ldnq_op_call *call, struc
 }
 
 /* The same way back. */
-static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad,
-                                           struct ldnq_error *err)
+static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     int perm[LDNQ_MAX_RANK];
@@ -73,8 +72,13 @@ static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad,
 }
 
 const struct ldnq_op ldnq_op_transpose = {
-    .type = "Transpose", .since = 1, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_MOVES_FIRST,
-    .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,
+    .type = "Transpose",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
     .infer = transpose_infer,
     .forward = transpose_forward,
     .flows = 1,

@@ -48,17 +48,24 @@ static enum ldnq_status run_function(const struct ldnq_op_call *call, const stru
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
                                             struct ldnq_error *err)                                \
     {                                                                                              \
-        struct function f = { .x = grad->call->in[0]->data, .dy = grad->out[0]->data,              \
+        struct function f = { .x = grad->call->in[0]->data,                                        \
+                              .dy = grad->out[0]->data,                                            \
                               .y = grad->in[0].data };                                             \
         (void)err;                                                                                 \
         return run_function(grad->call, &f, name##_slope);                                         \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,       \
-        .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = trigonometry_infer,                                                               \
         .forward = name##_forward,                                                                 \
-        .flows = 1, .reads_in = 1,                                                                 \
+        .flows = 1,                                                                                \
+        .reads_in = 1,                                                                             \
         .backward = name##_backward,                                                               \
     };
 

@@ -58,10 +58,15 @@ static enum ldnq_status trilu_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_trilu = {
-    .type = "Trilu", .since = 14, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 1, .inputs_max = 2, .outputs_max = 1,
+    .type = "Trilu",
+    .since = 14,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 1,
+    .inputs_max = 2,
+    .outputs_max = 1,
     .infer = trilu_infer,
     .forward = trilu_forward,
-    .flows = 1, .reads_in = 2,
+    .flows = 1,
+    .reads_in = 2,
     .backward = trilu_backward,
 };

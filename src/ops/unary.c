@@ -35,8 +35,13 @@ struct unary {
         return ldnq_op_infer_same(call, TYPES, err);                                               \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = SINCE, .until = LDNQ_OPSET_LATEST, .flags = LDNQ_OP_IN_PLACE,       \
-        .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
         __VA_ARGS__,                                                                               \
@@ -95,7 +100,10 @@ static enum ldnq_status run_unary(const struct ldnq_op_call *call, ldnq_range_fn
 #define NEGATIVE64(v) (int64_t)(0 - (uint64_t)(v))
 
 /* At the kink the slope counts as 0. */
-BACKWARD(abs, in, v > 0.0f ? g : v < 0.0f ? -g : 0.0f)
+BACKWARD(abs, in,
+         v > 0.0f   ? g
+         : v < 0.0f ? -g
+                    : 0.0f)
 LDNQ_SLOPE(neg_slope, ((void)v, -g))
 /* The one that reads nothing back. */
 static enum ldnq_status neg_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
@@ -104,8 +112,7 @@ static enum ldnq_status neg_backward(const struct ldnq_op_grad *grad, struct ldn
 }
 SIGNED_UNARY(abs, "Abs", 6, fabsf(v), v < 0 ? NEGATIVE32(v) : v, v < 0 ? NEGATIVE64(v) : v,
              SLOPED(abs, in))
-SIGNED_UNARY(neg, "Neg", 6, -v, NEGATIVE32(v), NEGATIVE64(v),
-             .flows = 1, .backward = neg_backward)
+SIGNED_UNARY(neg, "Neg", 6, -v, NEGATIVE32(v), NEGATIVE64(v), .flows = 1, .backward = neg_backward)
 SIGNED_UNARY(sign, "Sign", 9, (float)((v > 0.0f) - (v < 0.0f)), (v > 0) - (v < 0),
              (v > 0) - (v < 0), FLAT)
 
@@ -117,7 +124,10 @@ SIGNED_UNARY(sign, "Sign", 9, (float)((v > 0.0f) - (v < 0.0f)), (v > 0) - (v < 0
 
 BACKWARD(erf, in, g * (TWO_OVER_SQRT_PI * ldnq_expf(-v * v)))
 BACKWARD(exp, out, g * v)
-BACKWARD(hardswish, in, v <= -3.0f ? 0.0f : v >= 3.0f ? g : g * (v * (1.0f / 3.0f) + 0.5f))
+BACKWARD(hardswish, in,
+         v <= -3.0f  ? 0.0f
+         : v >= 3.0f ? g
+                     : g * (v * (1.0f / 3.0f) + 0.5f))
 BACKWARD(log, in, g / v)
 /* Beyond these bounds the slope is 0 or 1 to the last bit, and infinity times 0 would
  * make it NaN. */
@@ -140,10 +150,9 @@ FLOAT_UNARY(ceil, "Ceil", 6, ceilf(v), FLAT)
 FLOAT_UNARY(erf, "Erf", 9, ldnq_erff(v), SLOPED(erf, in))
 FLOAT_UNARY(exp, "Exp", 6, ldnq_expf(v), SLOPED(exp, out))
 FLOAT_UNARY(floor, "Floor", 6, floorf(v), FLAT)
-FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f),
-            SLOPED(hardswish, in))
+FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f), SLOPED(hardswish, in))
 FLOAT_UNARY(log, "Log", 6, logf(v), SLOPED(log, in))
-FLOAT_UNARY(mish, "Mish", 18, v * tanhf(SOFTPLUS(v)), SLOPED(mish, in))
+FLOAT_UNARY(mish, "Mish", 18, v *tanhf(SOFTPLUS(v)), SLOPED(mish, in))
 FLOAT_UNARY(reciprocal, "Reciprocal", 6, 1.0f / v, SLOPED(reciprocal, out))
 /* The mode of rounding is the default one: half to even. */
 FLOAT_UNARY(round, "Round", 11, rintf(v), FLAT)

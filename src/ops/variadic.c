@@ -18,11 +18,11 @@ LDNQ_SPAN_INTEGERS(min, x < y ? x : y)
 LDNQ_SPAN(sum_float, float, float, x + y)
 
 static const struct ldnq_span_case max_cases[] = {
-    { LDNQ_FLOAT, max_float }, { LDNQ_INT32, max_int32 }, { LDNQ_INT64, max_int64 },
+    { LDNQ_FLOAT, max_float },   { LDNQ_INT32, max_int32 },    { LDNQ_INT64, max_int64 },
     { LDNQ_DOUBLE, max_double }, LDNQ_SPAN_INTEGER_CASES(max),
 };
 static const struct ldnq_span_case min_cases[] = {
-    { LDNQ_FLOAT, min_float }, { LDNQ_INT32, min_int32 }, { LDNQ_INT64, min_int64 },
+    { LDNQ_FLOAT, min_float },   { LDNQ_INT32, min_int32 },    { LDNQ_INT64, min_int64 },
     { LDNQ_DOUBLE, min_double }, LDNQ_SPAN_INTEGER_CASES(min),
 };
 static const struct ldnq_span_case sum_cases[] = { { LDNQ_FLOAT, sum_float } };
@@ -53,8 +53,7 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
     struct ldnq_tensor *out = &call->out[0];
     ldnq_span_fn *run = ldnq_span_find(cases, count, out->dtype);
     if (call->in_count == 1)
-        memcpy(out->data, call->in[0]->data,
-               ldnq_tensor_count(out) * ldnq_dtype_size(out->dtype));
+        memcpy(out->data, call->in[0]->data, ldnq_tensor_count(out) * ldnq_dtype_size(out->dtype));
     for (size_t i = 1; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { i == 1 ? call->in[0] : out, call->in[i] };
         ldnq_spans_run(call, run, out, in, 2);
@@ -67,8 +66,12 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
         return variadic_infer(call, CASES, COUNT, err);                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 6, .until = LDNQ_OPSET_LATEST,                                      \
-        .inputs_min = 1, .inputs_max = -1, .outputs_max = 1,                                       \
+        .type = Type,                                                                              \
+        .since = 6,                                                                                \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = -1,                                                                          \
+        .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
         .flows = LDNQ_ALL_INPUTS,                                                                  \
@@ -143,14 +146,15 @@ static size_t extreme_scratch(const struct ldnq_op_grad *grad)
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     size_t bytes, both, first = ldnq_spans_grad_scratch(grad);
     return ldnq_tensor_bytes(&whole, &bytes) && ldnq_size_add(first, bytes, &both) ? both
-                                                                                  : SIZE_MAX;
+                                                                                   : SIZE_MAX;
 }
 
 static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_tensor *out = &call->out[0];
-    struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT, .shape = out->shape,
+    struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT,
+                                  .shape = out->shape,
                                   .data = (char *)call->scratch + ldnq_spans_grad_scratch(grad) };
     const struct ldnq_tensor *both[] = { &shares, grad->out[0] };
     size_t count = ldnq_tensor_count(out);

@@ -71,11 +71,16 @@ static enum ldnq_status where_backward(const struct ldnq_op_grad *grad, struct l
 }
 
 const struct ldnq_op ldnq_op_where = {
-    .type = "Where", .since = 9, .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3, .inputs_max = 3, .outputs_max = 1,
+    .type = "Where",
+    .since = 9,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
     .infer = where_infer,
     .forward = where_forward,
-    .flows = 6, .reads_in = 1,
+    .flows = 6,
+    .reads_in = 1,
     .backward_scratch = ldnq_spans_grad_scratch,
     .backward = where_backward,
 };

@@ -4,8 +4,7 @@
 #include <string.h>
 
 static enum ldnq_status read_list(const struct ldnq_node *node, const char *name, size_t axes,
-                                  int64_t least, int64_t *out, bool *given,
-                                  struct ldnq_error *err)
+                                  int64_t least, int64_t *out, bool *given, struct ldnq_error *err)
 {
     size_t count;
     const int64_t *list = ldnq_attr_ints(node, name, &count);
@@ -108,8 +107,9 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
     if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel))
         return ldnq_op_unknown_dim(call, out, err);
     if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size > LDNQ_WINDOW_LARGEST)
-        return ldnq_fail(err, LDNQ_MODEL, "a window of %" PRId64 " over %" PRId64
-                         " elements is not possible", kernel, size);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "a window of %" PRId64 " over %" PRId64 " elements is not possible",
+                         kernel, size);
     int64_t extent = (kernel - 1) * window->dilation[axis] + 1, begin = window->pad_begin[axis];
     if (window->auto_pad >= LDNQ_PAD_SAME_UPPER) {
         *out = (size + window->stride[axis] - 1) / window->stride[axis];
@@ -121,8 +121,10 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
         *out = explicit_output(window, axis, size, extent, begin, window->pad_end[axis]);
     }
     if (*out < 0)
-        return ldnq_fail(err, LDNQ_MODEL, "a window of %" PRId64 " does not fit in %" PRId64
-                         " elements and their padding", extent, size);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "a window of %" PRId64 " does not fit in %" PRId64
+                         " elements and their padding",
+                         extent, size);
     if (pad_begin)
         *pad_begin = begin;
     return LDNQ_OK;

@@ -15,7 +15,7 @@ enum ldnq_auto_pad { LDNQ_PAD_NOTSET, LDNQ_PAD_VALID, LDNQ_PAD_SAME_UPPER, LDNQ_
 
 /* What the attributes say; axes that they don't mention are at their defaults. */
 struct ldnq_window {
-    size_t axes; /* that the attributes fix; 0 when none does */
+    size_t axes;                      /* that the attributes fix; 0 when none does */
     int64_t kernel[LDNQ_WINDOW_AXES]; /* 0 where kernel_shape is not given */
     int64_t stride[LDNQ_WINDOW_AXES];
     int64_t dilation[LDNQ_WINDOW_AXES];

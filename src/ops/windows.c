@@ -51,8 +51,12 @@ static enum ldnq_status window_fill(const struct ldnq_op_call *call, struct cosi
         return window_fill(call, (struct cosines){ __VA_ARGS__ });                                 \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
-        .type = Type, .since = 17, .until = LDNQ_OPSET_LATEST,                                     \
-        .inputs_min = 1, .inputs_max = 1, .outputs_max = 1,                                        \
+        .type = Type,                                                                              \
+        .since = 17,                                                                               \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
         .infer = window_infer,                                                                     \
         .forward = name##_forward,                                                                 \
     };

@@ -62,7 +62,8 @@ static bool can_merge(struct merge *merge)
 {
     struct ldnq_node *layer = merge->layer;
     /* The file's layer can't take over what stands in a function. */
-    if (!layer || !layer->op || !layer->op->layer || (merge->norm->within && !layer->within) || merge->readers[layer->outputs[0]->index] != 1)
+    if (!layer || !layer->op || !layer->op->layer || (merge->norm->within && !layer->within) ||
+        merge->readers[layer->outputs[0]->index] != 1)
         return false;
     const struct ldnq_op_layer *facts = layer->op->layer;
     merge->weight = float_constant(layer, (size_t)facts->weight_input);
@@ -132,8 +133,8 @@ static enum ldnq_status set_constant(const struct merge *merge, size_t input,
 {
     struct ldnq_node *layer = merge->layer;
     struct ldnq_value *old = input < layer->input_count ? layer->inputs[input] : NULL, *value;
-    const char *name = old ? old->name
-                           : ldnq_arena_printf(merge->graph->arena, err, "%s.bias", layer->label);
+    const char *name =
+        old ? old->name : ldnq_arena_printf(merge->graph->arena, err, "%s.bias", layer->label);
     if (!name)
         return LDNQ_NOMEM;
     if (input >= layer->input_count) {
@@ -191,8 +192,9 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
         if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X] ||
             ldnq_batchnorm_trains(node))
             continue;
-        struct merge merge = { .graph = graph, .readers = readers, .norm = node,
-                               .layer = node->inputs[X]->producer };
+        struct merge merge = {
+            .graph = graph, .readers = readers, .norm = node, .layer = node->inputs[X]->producer
+        };
         if (!can_merge(&merge))
             continue;
         LDNQ_TRY(merge_tensors(&merge, err));

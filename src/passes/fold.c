@@ -44,7 +44,8 @@ static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tenso
     if (value->constant)
         *tensor = *value->constant;
     else
-        *tensor = (struct ldnq_tensor){ .dtype = value->dtype, .shape = value->shape,
+        *tensor = (struct ldnq_tensor){ .dtype = value->dtype,
+                                        .shape = value->shape,
                                         .data = (void *)value->content };
 }
 
@@ -64,8 +65,12 @@ static enum ldnq_status prepare(struct folder *folder, struct ldnq_error *err)
         folder->in_list[i] = &folder->in[i];
     }
     folder->call = (struct ldnq_op_call){
-        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = folder->in_list, .out = folder->out,
+        .node = node,
+        .attrs = node->op_attrs,
+        .in_count = node->input_count,
+        .out_count = node->output_count,
+        .in = folder->in_list,
+        .out = folder->out,
         .graph = folder->graph,
     };
     return LDNQ_OK;
@@ -246,7 +251,8 @@ static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
         node->outputs[i]->shape = folder->out[i].shape;
     }
     enum knowledge knowledge = result_knowledge(node);
-    if (has_bodies || knowledge == UNKNOWN || !result_fits(folder, knowledge) || !take_memory(folder))
+    if (has_bodies || knowledge == UNKNOWN || !result_fits(folder, knowledge) ||
+        !take_memory(folder))
         return LDNQ_OK;
     enum ldnq_status status = compute(folder, err);
     /* What symbols can't answer (the Size of a symbolic shape) is left to run time. */
@@ -316,14 +322,12 @@ static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_gra
                                    struct ldnq_error *err);
 
 static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_graph *graph,
-                                  struct ldnq_node *node, struct kept *kept,
-                                  struct ldnq_error *err)
+                                  struct ldnq_node *node, struct kept *kept, struct ldnq_error *err)
 {
     if (!node->op || !inputs_have_types(node))
         return keep(graph, kept, node, err);
-    struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL && !folding->rehearsal
-                                   ? ldnq_control_taken(node)
-                                   : NULL;
+    struct ldnq_graph *taken =
+        node->op->flags & LDNQ_OP_CONTROL && !folding->rehearsal ? ldnq_control_taken(node) : NULL;
     if (taken) {
         struct ldnq_node **nodes;
         size_t count;

@@ -20,8 +20,8 @@ struct ldnq_folding {
     size_t budget;
     struct ldnq_text problems; /* nodes that can't be executed, and why */
     enum ldnq_status worst;
-    size_t bodies; /* that the walk is in */
-    size_t loops;  /* of those the ones that are run more than once */
+    size_t bodies;  /* that the walk is in */
+    size_t loops;   /* of those the ones that are run more than once */
     bool rehearsal; /* all is put back afterwards: nothing is reported or moved */
 };
 

@@ -82,8 +82,9 @@ static enum ldnq_status add_pads(const struct ldnq_graph *graph, struct ldnq_nod
     for (size_t i = 0; i < conv->attr_count; i++)
         if (strcmp(conv->attrs[i].name, "pads") != 0)
             attrs[kept++] = conv->attrs[i];
-    attrs[kept++] = (struct ldnq_attr){ .name = "pads", .kind = LDNQ_ATTR_INTS,
-                                        .count = 2 * axes, .ints = sums };
+    attrs[kept++] = (struct ldnq_attr){
+        .name = "pads", .kind = LDNQ_ATTR_INTS, .count = 2 * axes, .ints = sums
+    };
     conv->attrs = attrs;
     conv->attr_count = kept;
     return LDNQ_OK;

@@ -41,8 +41,7 @@ static enum ldnq_status no_such_dim(const struct ldnq_graph *graph, const char *
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < graph->symbol_count; i++) {
         int axis;
-        const struct ldnq_value *value =
-            find_symbol(graph, LDNQ_SYMBOL_BASE + (int64_t)i, &axis);
+        const struct ldnq_value *value = find_symbol(graph, LDNQ_SYMBOL_BASE + (int64_t)i, &axis);
         if (value && graph->symbols[i])
             ldnq_text_item(&text, ", ", "'%s'", graph->symbols[i]);
         else if (value)

@@ -38,8 +38,9 @@ static enum ldnq_status save(struct ldnq_graph *graph, struct saved **list, stru
     struct saved *saved = ldnq_arena_alloc(graph->arena, 1, sizeof *saved, err);
     if (!saved)
         return LDNQ_NOMEM;
-    *saved = (struct saved){ .next = *list, .graph = graph, .nodes = graph->nodes,
-                             .node_count = graph->node_count };
+    *saved = (struct saved){
+        .next = *list, .graph = graph, .nodes = graph->nodes, .node_count = graph->node_count
+    };
     saved->values = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *saved->values, err);
     if (!saved->values)
         return LDNQ_NOMEM;
@@ -184,10 +185,10 @@ static enum ldnq_status look_into_loop(struct ldnq_folding *folding, const struc
                                        struct ldnq_error *err)
 {
     const struct ldnq_control *control = node->op_attrs;
-    struct loop loop = { .folding = folding, .node = node, .control = control,
-                         .body = control->bodies[0] };
-    loop.carried =
-        ldnq_arena_alloc(loop.body->arena, control->carried, sizeof *loop.carried, err);
+    struct loop loop = {
+        .folding = folding, .node = node, .control = control, .body = control->bodies[0]
+    };
+    loop.carried = ldnq_arena_alloc(loop.body->arena, control->carried, sizeof *loop.carried, err);
     if (!loop.carried)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < control->carried; i++) {
@@ -243,9 +244,16 @@ static enum ldnq_status add_identity(struct move *move, size_t i, struct ldnq_va
     if (!node || !ends)
         return LDNQ_NOMEM;
     *node = (struct ldnq_node){
-        .name = "", .op_type = "Identity", .domain = "", .opset = move->node->opset,
-        .index = move->node->index, .within = move->body->name, .input_count = 1,
-        .output_count = 1, .inputs = &ends[0], .outputs = &ends[1],
+        .name = "",
+        .op_type = "Identity",
+        .domain = "",
+        .opset = move->node->opset,
+        .index = move->node->index,
+        .within = move->body->name,
+        .input_count = 1,
+        .output_count = 1,
+        .inputs = &ends[0],
+        .outputs = &ends[1],
     };
     node->label = ldnq_arena_printf(move->graph->arena, err, "%s/output#%zu", move->node->label, i);
     if (!node->label)

@@ -51,8 +51,8 @@ static double group_norm(const struct ldnq_tensor *weight, size_t groups)
  * outputs overlap as the inputs of the other do. */
 static double product_constant(const struct ldnq_node *node)
 {
-    const struct ldnq_tensor *weight = node->input_count > 1 && node->inputs[1]
-                                           ? node->inputs[1]->constant : NULL;
+    const struct ldnq_tensor *weight =
+        node->input_count > 1 && node->inputs[1] ? node->inputs[1]->constant : NULL;
     if (!weight || weight->dtype != LDNQ_FLOAT)
         return NAN;
     if (node->input_count > 2 && node->inputs[2] && !node->inputs[2]->constant)
@@ -146,23 +146,47 @@ static const struct rule {
     double (*constant)(const struct ldnq_node *node);
     bool side_by_side;
 } rules[] = {
-    { "Conv", product_constant, false }, { "ConvTranspose", product_constant, false },
-    { "Gemm", product_constant, false }, { "MatMul", product_constant, false },
-    { "Add", one_if_not_repeated, false }, { "Sub", one_if_not_repeated, false },
+    { "Conv", product_constant, false },
+    { "ConvTranspose", product_constant, false },
+    { "Gemm", product_constant, false },
+    { "MatMul", product_constant, false },
+    { "Add", one_if_not_repeated, false },
+    { "Sub", one_if_not_repeated, false },
     { "Sum", one_if_not_repeated, false },
-    { "Concat", one, true }, { "Mul", factor_constant, false }, { "Div", factor_constant, false },
+    { "Concat", one, true },
+    { "Mul", factor_constant, false },
+    { "Div", factor_constant, false },
     { "BatchNormalization", batchnorm_constant, false },
-    { "Relu", one, false }, { "LeakyRelu", leaky_constant, false }, { "Clip", one, false },
-    { "Sigmoid", one, false }, { "HardSigmoid", one, false }, { "Tanh", one, false },
-    { "Softplus", one, false }, { "Softmax", one, false }, { "Abs", one, false },
-    { "Neg", one, false }, { "MaxPool", pool_constant, false },
-    { "AveragePool", pool_constant, false }, { "GlobalAveragePool", one, false },
-    { "GlobalMaxPool", one, false }, { "ReduceMean", one, false }, { "ReduceMax", one, false },
-    { "Identity", one, false }, { "Dropout", one, false }, { "Flatten", one, false },
-    { "Reshape", one, false }, { "Transpose", one, false }, { "Squeeze", one, false },
-    { "Unsqueeze", one, false }, { "Slice", one, false }, { "Split", one, false },
-    { "DepthToSpace", one, false }, { "SpaceToDepth", one, false }, { "Pad", pad_constant, false },
-    { "Shape", nothing, false }, { "Size", nothing, false },
+    { "Relu", one, false },
+    { "LeakyRelu", leaky_constant, false },
+    { "Clip", one, false },
+    { "Sigmoid", one, false },
+    { "HardSigmoid", one, false },
+    { "Tanh", one, false },
+    { "Softplus", one, false },
+    { "Softmax", one, false },
+    { "Abs", one, false },
+    { "Neg", one, false },
+    { "MaxPool", pool_constant, false },
+    { "AveragePool", pool_constant, false },
+    { "GlobalAveragePool", one, false },
+    { "GlobalMaxPool", one, false },
+    { "ReduceMean", one, false },
+    { "ReduceMax", one, false },
+    { "Identity", one, false },
+    { "Dropout", one, false },
+    { "Flatten", one, false },
+    { "Reshape", one, false },
+    { "Transpose", one, false },
+    { "Squeeze", one, false },
+    { "Unsqueeze", one, false },
+    { "Slice", one, false },
+    { "Split", one, false },
+    { "DepthToSpace", one, false },
+    { "SpaceToDepth", one, false },
+    { "Pad", pad_constant, false },
+    { "Shape", nothing, false },
+    { "Size", nothing, false },
 };
 
 static const struct rule *rule_of(const struct ldnq_node *node)

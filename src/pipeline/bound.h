@@ -20,7 +20,6 @@
  * an operator has no constant. `graph` gives the constants; changes, by place, are d_l of the
  * layers and 0 of all other nodes. Errors: NOMEM. */
 enum ldnq_status ldnq_bound_outputs(const struct ldnq_graph *graph, const double *changes,
-                                    const double *powers, double *bounds,
-                                    struct ldnq_error *err);
+                                    const double *powers, double *bounds, struct ldnq_error *err);
 
 #endif

@@ -26,7 +26,7 @@ struct planner {
     struct ldnq_sink sink; /* of the quantizations, which shows them as a part of this work */
     size_t choice;         /* that is being measured */
     struct ldnq_plan *plan;
-    size_t *row;    /* by layer: its row, that of the layer whose codes it shares */
+    size_t *row;     /* by layer: its row, that of the layer whose codes it shares */
     double *weights; /* by row: elements of the weight */
     double *scales;  /* by row: how many it has */
 };
@@ -51,8 +51,7 @@ static void pass_on(void *ctx, const struct ldnq_progress *at)
 static void set_layer(const struct ldnq_layer_result *result, bool quantized)
 {
     const struct ldnq_layer *layer = &result->layer;
-    layer->node->inputs[layer->weight_input]->constant =
-        quantized ? result->weight : layer->weight;
+    layer->node->inputs[layer->weight_input]->constant = quantized ? result->weight : layer->weight;
     if (result->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized ? result->bias : layer->bias;
 }
@@ -109,8 +108,8 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
     if (plan->entries)
         return LDNQ_OK;
     plan->entries = ldnq_arena_alloc(p->arena, result->count, sizeof *plan->entries, err);
-    plan->errors = ldnq_arena_alloc(p->arena, result->count * p->budget->count,
-                                    sizeof *plan->errors, err);
+    plan->errors =
+        ldnq_arena_alloc(p->arena, result->count * p->budget->count, sizeof *plan->errors, err);
     p->row = ldnq_arena_alloc(p->arena, result->count, sizeof *p->row, err);
     p->weights = ldnq_arena_alloc(p->arena, result->count, sizeof *p->weights, err);
     p->scales = ldnq_arena_alloc(p->arena, result->count, sizeof *p->scales, err);
@@ -138,12 +137,19 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
                                    struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options options = {
-        .codebook = p->budget->codebooks[p->choice], .granularity = p->options->granularity,
+        .codebook = p->budget->codebooks[p->choice],
+        .granularity = p->options->granularity,
         .block = p->options->block,
-        .solver = ldnq_solver_find(SOLVER), .solver_options = p->options->solver_options,
-        .seed = p->options->seed, .skip = p->options->skip, .skip_count = p->options->skip_count,
-        .only = p->options->only, .only_count = p->options->only_count,
-        .max_bytes = p->options->max_bytes, .pool = p->options->pool, .sink = &p->sink,
+        .solver = ldnq_solver_find(SOLVER),
+        .solver_options = p->options->solver_options,
+        .seed = p->options->seed,
+        .skip = p->options->skip,
+        .skip_count = p->options->skip_count,
+        .only = p->options->only,
+        .only_count = p->options->only_count,
+        .max_bytes = p->options->max_bytes,
+        .pool = p->options->pool,
+        .sink = &p->sink,
     };
     const size_t outputs = student->output_count;
     struct ldnq_quantization *result;
@@ -222,8 +228,10 @@ static enum ldnq_status does_not_fit(const struct planner *p, const double *cost
     case LDNQ_BUDGET_BYTES:
         break;
     }
-    return ldnq_fail(err, LDNQ_USAGE, "%s: a budget of %.0f bytes is too small: codes and scales "
-                     "take at least %.0f", p->graph->file, p->budget->amount, ceil(least));
+    return ldnq_fail(err, LDNQ_USAGE,
+                     "%s: a budget of %.0f bytes is too small: codes and scales "
+                     "take at least %.0f",
+                     p->graph->file, p->budget->amount, ceil(least));
 }
 
 static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
@@ -238,8 +246,8 @@ static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
     for (size_t row = 0; row < plan->count; row++)
         for (size_t c = 0; c < count; c++)
             cost[row * count + c] = cost_of(p, row, c);
-    LDNQ_TRY(ldnq_knapsack(plan->count, count, plan->errors, cost, total_of(p), chosen, &fits,
-                           err));
+    LDNQ_TRY(
+        ldnq_knapsack(plan->count, count, plan->errors, cost, total_of(p), chosen, &fits, err));
     if (!fits)
         return does_not_fit(p, cost, err);
     for (size_t row = 0; row < plan->count; row++) {
@@ -271,12 +279,18 @@ enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samp
                                 const struct ldnq_budget *budget, struct ldnq_arena *arena,
                                 struct ldnq_plan **out, struct ldnq_error *err)
 {
-    struct planner p = { .graph = graph, .samples = samples, .options = options,
-                         .budget = budget, .arena = arena, .teacher.graph = graph };
+    struct planner p = { .graph = graph,
+                         .samples = samples,
+                         .options = options,
+                         .budget = budget,
+                         .arena = arena,
+                         .teacher.graph = graph };
     p.sink = (struct ldnq_sink){ .ctx = &p, .progress = pass_on };
     if (!has_float_output(graph))
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: no output is a float: a budget needs one to "
-                         "measure what each layer's codebook does", graph->file);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: no output is a float: a budget needs one to "
+                         "measure what each layer's codebook does",
+                         graph->file);
     p.plan = ldnq_arena_alloc(arena, 1, sizeof *p.plan, err);
     if (!p.plan)
         return LDNQ_NOMEM;

@@ -147,12 +147,12 @@ static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error,
-                               const double *cost, double budget, size_t *chosen, bool *fits,
-                               struct ldnq_error *err)
+enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error, const double *cost,
+                               double budget, size_t *chosen, bool *fits, struct ldnq_error *err)
 {
-    struct knapsack k = { .rows = rows, .choices = choices, .error = error, .cost = cost,
-                          .budget = budget };
+    struct knapsack k = {
+        .rows = rows, .choices = choices, .error = error, .cost = cost, .budget = budget
+    };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const enum ldnq_status status = solve(&k, chosen, fits, arena, err);

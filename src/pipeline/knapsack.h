@@ -10,8 +10,7 @@
  * single choice for all rows. chosen (rows). *fits is false when the least costs
  * together are above the budget.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error,
-                               const double *cost, double budget, size_t *chosen, bool *fits,
-                               struct ldnq_error *err);
+enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error, const double *cost,
+                               double budget, size_t *chosen, bool *fits, struct ldnq_error *err);
 
 #endif

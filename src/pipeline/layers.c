@@ -141,8 +141,7 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t
 }
 
 enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
-                                  struct ldnq_layer **layers, size_t *count,
-                                  struct ldnq_error *err)
+                                  struct ldnq_layer **layers, size_t *count, struct ldnq_error *err)
 {
     *count = 0;
     *layers = ldnq_arena_alloc(arena, count_layers(graph), sizeof **layers, err);

@@ -6,8 +6,7 @@ size_t ldnq_layer_element(const struct ldnq_layer *layer, size_t row, size_t k)
 {
     if (layer->taps)
         return (k / layer->taps * layer->outputs + row) * layer->taps + k % layer->taps;
-    return layer->transposed ? k * (layer->groups * layer->outputs) + row
-                             : row * layer->inputs + k;
+    return layer->transposed ? k * (layer->groups * layer->outputs) + row : row * layer->inputs + k;
 }
 
 /* Inputs lie channel by channel, each with its kernel's places. */
@@ -54,8 +53,8 @@ enum ldnq_status ldnq_layer_place(struct ldnq_layer_result *result, struct ldnq_
 {
     const struct ldnq_layer *layer = &result->layer;
     if (!result->weight)
-        LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &layer->weight->shape, &result->weight,
-                                    err));
+        LDNQ_TRY(
+            ldnq_tensor_create(arena, LDNQ_FLOAT, &layer->weight->shape, &result->weight, err));
     float *data = result->weight->data;
     for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
         for (size_t k = 0; k < layer->inputs; k++) {

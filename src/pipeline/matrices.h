@@ -30,9 +30,8 @@ struct ldnq_matrices {
 };
 
 /* The layer's float weight and bias; a missing bias is zero. Errors: NOMEM. */
-enum ldnq_status ldnq_matrices_init(struct ldnq_matrices *matrices,
-                                    const struct ldnq_layer *layer, struct ldnq_arena *arena,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_matrices_init(struct ldnq_matrices *matrices, const struct ldnq_layer *layer,
+                                    struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Writes codes times scales into the weight, and the bias, that the layer's node
  * computes with. The weight lives in `arena` from the first call on. Errors: NOMEM. */

@@ -14,11 +14,10 @@ enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, 
     LDNQ_TRY(ldnq_statistics_init(&moments->statistics, groups, inputs, pool, arena, err));
     if (!aims)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_target_init(&moments->target, groups, outputs, inputs, weight, pool, arena,
-                              err));
+    LDNQ_TRY(ldnq_target_init(&moments->target, groups, outputs, inputs, weight, pool, arena, err));
     LDNQ_TRY(ldnq_arena_create(&moments->held, err));
-    LDNQ_TRY(ldnq_statistics_init(&moments->held_statistics, groups, inputs, pool, moments->held,
-                                  err));
+    LDNQ_TRY(
+        ldnq_statistics_init(&moments->held_statistics, groups, inputs, pool, moments->held, err));
     return ldnq_target_init(&moments->held_target, groups, outputs, inputs, weight, pool,
                             moments->held, err);
 }

@@ -54,9 +54,8 @@ double ldnq_outputs_error(const double *errors, const double *powers, size_t out
 /* ---- on a few samples ------------------------------------------------------------------ */
 
 static enum ldnq_status visit_batch(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                    size_t first, size_t count, double part,
-                                    struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
-                                    struct ldnq_error *err)
+                                    size_t first, size_t count, double part, struct ldnq_pool *pool,
+                                    ldnq_outputs_fn *visit, void *ctx, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
@@ -77,8 +76,8 @@ enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_s
     const size_t most = ldnq_samples_batch(samples, graph, BATCH);
     for (size_t first = 0; first < all; first += most) {
         const size_t count = ldnq_size_min(most, all - first);
-        LDNQ_TRY(visit_batch(graph, samples, first, count,
-                             (double)(first + count) / (double)all, pool, visit, ctx, err));
+        LDNQ_TRY(visit_batch(graph, samples, first, count, (double)(first + count) / (double)all,
+                             pool, visit, ctx, err));
     }
     return LDNQ_OK;
 }

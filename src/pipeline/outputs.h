@@ -28,8 +28,8 @@ enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
 double ldnq_outputs_error(const double *errors, const double *powers, size_t outputs);
 
 /* `part` of the samples are behind this batch's end. The inputs are gone afterwards. */
-typedef enum ldnq_status ldnq_outputs_fn(void *ctx, struct ldnq_tensor *const *inputs,
-                                         double part, struct ldnq_error *err);
+typedef enum ldnq_status ldnq_outputs_fn(void *ctx, struct ldnq_tensor *const *inputs, double part,
+                                         struct ldnq_error *err);
 
 /* Calls visit for batches of the first samples, up to 32, as inputs of the graph.
  * Errors: those of ldnq_samples_read, and what visit returns. */

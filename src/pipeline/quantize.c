@@ -26,8 +26,7 @@ static enum ldnq_status check_finite(const struct ldnq_run *run, const struct ld
         if (!isfinite(data[i]))
             return ldnq_node_fail(run->graph, layer->node, LDNQ_NUMERIC, err,
                                   "element %zu of its %s is %s; --skip '%s' leaves it as it is", i,
-                                  what, isnan(data[i]) ? "NaN" : "infinity",
-                                  layer->node->label);
+                                  what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
     return LDNQ_OK;
 }
 
@@ -121,8 +120,9 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
                                struct ldnq_error *err)
 {
-    struct ldnq_run run = { .graph = graph, .samples = samples, .options = options,
-                            .arena = arena, .start = ldnq_now() };
+    struct ldnq_run run = {
+        .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
+    };
     LDNQ_TRY(prepare(&run, err));
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));
     LDNQ_TRY(ldnq_run_walk(&run, err));

@@ -12,7 +12,7 @@
 #include "pipeline/twin.h"
 
 struct ldnq_run {
-    struct ldnq_graph *graph; /* computes with the codes of the layers placed so far */
+    struct ldnq_graph *graph;   /* computes with the codes of the layers placed so far */
     struct ldnq_graph *teacher; /* the float network */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;

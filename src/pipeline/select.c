@@ -62,8 +62,7 @@ static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < count; i++)
-        ldnq_text_item(&text, "; ", "'%s': %s", layers[i].node->label,
-                       layers[i].refusal);
+        ldnq_text_item(&text, "; ", "'%s': %s", layers[i].node->label, layers[i].refusal);
     ldnq_text_end(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no layer to quantize%s%s", graph->file,
                      count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
@@ -103,8 +102,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
         const struct ldnq_node *node = all[i].node;
-        bool wanted =
-            !options->only_count || matches_any(node, options->only, options->only_count);
+        bool wanted = !options->only_count || matches_any(node, options->only, options->only_count);
         if (!wanted || matches_any(node, options->skip, options->skip_count))
             all[i].refusal = "left out by --skip or --only";
         if (!all[i].refusal)

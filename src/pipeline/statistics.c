@@ -17,8 +17,8 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics, size_t
     size_t slabs = groups > 1 ? threads : 1;
     statistics->gram = ldnq_arena_alloc(arena, all, sizeof *statistics->gram, err);
     statistics->mean = ldnq_arena_alloc(arena, groups * inputs, sizeof *statistics->mean, err);
-    statistics->columns = ldnq_arena_alloc(arena, slabs * inputs,
-                                           LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
+    statistics->columns =
+        ldnq_arena_alloc(arena, slabs * inputs, LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
     statistics->scratch = ldnq_arena_alloc(arena, ldnq_gram_scratch(inputs, threads),
                                            sizeof *statistics->scratch, err);
     bool has_all =
@@ -75,7 +75,8 @@ static void add_group(void *argument, size_t group, size_t thread)
 
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call)
 {
-    struct job job = { .statistics = statistics, .call = call,
+    struct job job = { .statistics = statistics,
+                       .call = call,
                        .positions = call->node->op->layer->positions(call) };
     if (statistics->groups == 1)
         add_whole(&job);

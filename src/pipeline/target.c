@@ -15,16 +15,16 @@ enum ldnq_status ldnq_target_init(struct ldnq_target *target, size_t groups, siz
                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t threads = ldnq_pool_threads(pool), slabs = groups > 1 ? threads : 1;
-    *target = (struct ldnq_target){ .groups = groups, .outputs = outputs, .inputs = inputs,
-                                    .weight = weight, .pool = pool };
+    *target = (struct ldnq_target){
+        .groups = groups, .outputs = outputs, .inputs = inputs, .weight = weight, .pool = pool
+    };
 #define NEW(member, n, size)                                                                       \
     (target->member = ldnq_arena_alloc(arena, n, (size) * sizeof *target->member, err))
-    const bool has_all = NEW(cross, groups * outputs, inputs) && NEW(shift, groups, outputs) &&
-                         NEW(power, groups, outputs) &&
-                         NEW(columns, slabs * inputs, LDNQ_GRAM_SLAB) &&
-                         NEW(apart, slabs * inputs, LDNQ_GRAM_SLAB) &&
-                         NEW(outputs_apart, threads, ROWS * LDNQ_GRAM_SLAB) &&
-                         NEW(product, threads * inputs, ROWS);
+    const bool has_all =
+        NEW(cross, groups * outputs, inputs) && NEW(shift, groups, outputs) &&
+        NEW(power, groups, outputs) && NEW(columns, slabs * inputs, LDNQ_GRAM_SLAB) &&
+        NEW(apart, slabs * inputs, LDNQ_GRAM_SLAB) &&
+        NEW(outputs_apart, threads, ROWS * LDNQ_GRAM_SLAB) && NEW(product, threads * inputs, ROWS);
 #undef NEW
     return has_all ? LDNQ_OK : LDNQ_NOMEM;
 }
@@ -104,8 +104,11 @@ void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quan
                      const struct ldnq_op_call *exact)
 {
     const size_t positions = quantized->node->op->layer->positions(quantized);
-    struct job job = { .target = target, .quantized = quantized, .exact = exact,
-                       .columns = target->columns, .apart = target->apart };
+    struct job job = { .target = target,
+                       .quantized = quantized,
+                       .exact = exact,
+                       .columns = target->columns,
+                       .apart = target->apart };
     if (target->inputs == 0)
         return;
     for (; job.first < positions; job.first += LDNQ_GRAM_SLAB) {
@@ -119,7 +122,8 @@ void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quan
     }
 }
 
-/* ---- the new centre ---------------------------------------------------------------------------- */
+/* ---- the new centre ----------------------------------------------------------------------------
+ */
 
 void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *other)
 {
@@ -184,9 +188,9 @@ static void apply_step(const struct ldnq_target *t, const struct ldnq_statistics
 }
 
 enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics,
-                                   double lambda, double damping,
-                                   float *weight, float *bias, struct ldnq_error *err)
+                                   const struct ldnq_statistics *statistics, double lambda,
+                                   double damping, float *weight, float *bias,
+                                   struct ldnq_error *err)
 {
     const size_t k = target->inputs;
     struct ldnq_arena *arena;

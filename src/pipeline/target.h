@@ -44,15 +44,14 @@ void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *othe
 /* W* - W of a group at lambda = 1, into step (M, K), from sums that are not finished;
  * factor (K, K) is scratch. False when the group's matrix can't be factored. */
 bool ldnq_target_step(const struct ldnq_target *target, const struct ldnq_statistics *statistics,
-                      size_t group, bool centred, double damping, double *factor,
-                      double *step);
+                      size_t group, bool centred, double damping, double *factor, double *step);
 
 /* W* and its bias in place of `weight` and `bias` (NULL: the layer has none), from sums
  * that are not finished. A group whose matrix can't be factored stays as it is.
  * Errors: NOMEM. */
 enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics,
-                                   double lambda, double damping,
-                                   float *weight, float *bias, struct ldnq_error *err);
+                                   const struct ldnq_statistics *statistics, double lambda,
+                                   double damping, float *weight, float *bias,
+                                   struct ldnq_error *err);
 
 #endif

@@ -47,7 +47,7 @@ struct tune {
     double *power; /* by output: mean square of the float network's on the held-out samples */
     double share;  /* of a run's loss in its step's */
     size_t step, batch;
-    size_t steps;      /* that are to be taken */
+    size_t steps;           /* that are to be taken */
     double start, now, end; /* by the clock; end is infinite without a limit */
 };
 
@@ -165,8 +165,8 @@ static enum ldnq_status add_run(struct tune *tune, size_t count, struct ldnq_are
 static double progress(const struct tune *tune)
 {
     const double steps = (double)tune->step / (double)tune->steps;
-    const double time = isfinite(tune->end) ? (tune->now - tune->start) / (tune->end - tune->start)
-                                            : 0;
+    const double time =
+        isfinite(tune->end) ? (tune->now - tune->start) / (tune->end - tune->start) : 0;
     return fmin(fmax(steps, time), 1);
 }
 
@@ -182,8 +182,8 @@ static void step_layer(void *ctx, size_t i, size_t thread)
     struct tune *tune = ctx;
     const double rate = rate_now(tune);
     if (i < tune->count)
-        ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE,
-                             rate * BIAS_RATE, rate * CODE_RATE);
+        ldnq_tune_layer_step(&tune->layers[i], tune->step + 1, rate * SCALE_RATE, rate * BIAS_RATE,
+                             rate * CODE_RATE);
     else
         ldnq_tune_float_step(&tune->floats[i - tune->count], tune->step + 1, rate * FLOAT_RATE);
 }
@@ -259,9 +259,8 @@ static enum ldnq_status init_layers(struct tune *tune, struct ldnq_error *err)
                                       tune->arena, err));
     }
     for (size_t i = 0; i < tune->float_count; i++)
-        LDNQ_TRY(ldnq_tune_float_init(&tune->floats[i],
-                                      &run->result->layers[tune->count + i].layer, run->moved > 0,
-                                      tune->arena, run->arena, err));
+        LDNQ_TRY(ldnq_tune_float_init(&tune->floats[i], &run->result->layers[tune->count + i].layer,
+                                      run->moved > 0, tune->arena, run->arena, err));
     return LDNQ_OK;
 }
 
@@ -278,12 +277,11 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
     tune->bias_place = ldnq_arena_alloc(arena, all, sizeof *tune->bias_place, err);
     if (tune->float_count == 0)
         LDNQ_TRY(ldnq_tune_norms_init(tune->run, arena, &tune->norms, &tune->norm_count, err));
-    tune->wanted =
-        ldnq_arena_alloc(arena, 2 * all + tune->norm_count, sizeof *tune->wanted, err);
+    tune->wanted = ldnq_arena_alloc(arena, 2 * all + tune->norm_count, sizeof *tune->wanted, err);
     tune->feeds = ldnq_arena_alloc(arena, tune->run->graph->input_count, sizeof *tune->feeds, err);
     tune->power = ldnq_arena_alloc(arena, tune->run->graph->output_count, sizeof *tune->power, err);
-    if (!tune->layers || !tune->floats || !tune->weight_place || !tune->bias_place || !tune->wanted ||
-        !tune->feeds || !tune->power)
+    if (!tune->layers || !tune->floats || !tune->weight_place || !tune->bias_place ||
+        !tune->wanted || !tune->feeds || !tune->power)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < all; i++) {
         const struct ldnq_layer *layer = &result->layers[i].layer;
@@ -307,7 +305,8 @@ static enum ldnq_status prepare(struct tune *tune, struct ldnq_error *err)
     struct ldnq_run *run = tune->run;
     struct ldnq_pool *pool = run->options->pool;
     const struct ldnq_grad_options options = {
-        .wanted = tune->wanted, .wanted_count = tune->wanted_count,
+        .wanted = tune->wanted,
+        .wanted_count = tune->wanted_count,
         .max_bytes = run->options->max_bytes,
     };
     LDNQ_TRY(ldnq_exec_create(run->teacher, pool, &tune->teacher, err));
@@ -358,8 +357,8 @@ static enum ldnq_status tune_in(struct tune *tune, uint64_t seed, struct ldnq_er
     if (tune->end <= tune->start)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_tune_data_init(&tune->data, run->samples, run->graph, tune->batch,
-                                 run->options->tune.augment, seed, run->options->pool,
-                                 tune->arena, err));
+                                 run->options->tune.augment, seed, run->options->pool, tune->arena,
+                                 err));
     LDNQ_TRY(list_wanted(tune, err));
     enum ldnq_status status = run_all(tune, err);
     ldnq_grad_destroy(tune->grad);
@@ -378,7 +377,8 @@ static enum ldnq_status run_tune(struct tune *tune, uint64_t seed, struct ldnq_e
 
 enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
 {
-    struct tune tune = { .run = run, .steps = run->options->tune.steps,
+    struct tune tune = { .run = run,
+                         .steps = run->options->tune.steps,
                          .learn_codes = run->options->tune.learn_codes,
                          .result = &run->result->tune };
     if (ldnq_samples_count(run->samples) >= LEAST_SAMPLES)

@@ -13,8 +13,13 @@ enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_sa
 {
     const size_t count = ldnq_samples_count(samples);
     *data = (struct ldnq_tune_data){
-        .samples = samples, .graph = graph, .pool = pool, .augment = augment, .seed = seed,
-        .most = ldnq_samples_batch(samples, graph, want), .rng = { .state = seed },
+        .samples = samples,
+        .graph = graph,
+        .pool = pool,
+        .augment = augment,
+        .seed = seed,
+        .most = ldnq_samples_batch(samples, graph, want),
+        .rng = { .state = seed },
     };
     data->learned = ldnq_arena_alloc(arena, count, sizeof *data->learned, err);
     data->held = ldnq_arena_alloc(arena, count, sizeof *data->held, err);
@@ -51,8 +56,8 @@ static enum ldnq_status make_batch(const struct ldnq_tensor *one, size_t count,
 }
 
 static enum ldnq_status read_one(struct ldnq_tune_data *data, size_t sample, size_t place,
-                                 size_t count, struct ldnq_arena *arena,
-                                 struct ldnq_tensor **batch, struct ldnq_error *err)
+                                 size_t count, struct ldnq_arena *arena, struct ldnq_tensor **batch,
+                                 struct ldnq_error *err)
 {
     const size_t inputs = data->graph->input_count;
     struct ldnq_tensor **one = ldnq_arena_alloc(arena, inputs, sizeof *one, err);

@@ -20,7 +20,7 @@ struct ldnq_tune_data {
     size_t learned_count, held_count;
     size_t most; /* samples that one run of the graph takes */
     struct ldnq_rng rng;
-    size_t next;  /* in `learned` */
+    size_t next;    /* in `learned` */
     uint64_t drawn; /* samples so far */
 };
 

@@ -42,18 +42,18 @@ enum ldnq_status ldnq_tune_float_init(struct ldnq_tune_float *tune, struct ldnq_
                                       struct ldnq_arena *lasting, struct ldnq_error *err)
 {
     const size_t rows = ldnq_layer_rows(layer);
-    *tune = (struct ldnq_tune_float){ .layer = layer, .rows = rows,
-                                      .elements = rows * layer->inputs };
-    LDNQ_TRY(init_tensor(&layer->weight, &tune->weight_now, &tune->weight_best,
-                         &tune->weight_after, after, arena, lasting, err));
+    *tune =
+        (struct ldnq_tune_float){ .layer = layer, .rows = rows, .elements = rows * layer->inputs };
+    LDNQ_TRY(init_tensor(&layer->weight, &tune->weight_now, &tune->weight_best, &tune->weight_after,
+                         after, arena, lasting, err));
     tune->first_weight = layer->weight->data;
     layer->node->inputs[layer->weight_input]->constant = tune->weight_now;
     LDNQ_TRY(measure(tune, arena, err));
     LDNQ_TRY(ldnq_adam_init(&tune->weight, tune->elements, arena, err));
     if (!layer->bias)
         return LDNQ_OK;
-    LDNQ_TRY(init_tensor(&layer->bias, &tune->bias_now, &tune->bias_best, &tune->bias_after,
-                         after, arena, lasting, err));
+    LDNQ_TRY(init_tensor(&layer->bias, &tune->bias_now, &tune->bias_best, &tune->bias_after, after,
+                         arena, lasting, err));
     tune->first_bias = layer->bias->data;
     layer->node->inputs[layer->bias_input]->constant = tune->bias_now;
     return ldnq_adam_init(&tune->bias, rows, arena, err);

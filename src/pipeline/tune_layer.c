@@ -49,8 +49,7 @@ static void start_latents(struct ldnq_tune_layer *layer)
             cell_of(layer->codebook, index_of(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
             const double exact =
-                (double)weight[at] /
-                (double)layer->scales[ldnq_layer_scale(layer->result, row, k)];
+                (double)weight[at] / (double)layer->scales[ldnq_layer_scale(layer->result, row, k)];
             layer->latent.value[at] =
                 clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
         }
@@ -108,13 +107,17 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
                                       struct ldnq_layer_result *result,
                                       const struct ldnq_codebook *codebook,
                                       struct ldnq_tune_layer *owner, bool one_scale,
-                                      bool learns_codes,
-                                      struct ldnq_arena *arena, struct ldnq_error *err)
+                                      bool learns_codes, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
     const size_t rows = ldnq_layer_rows(&result->layer);
     *layer = (struct ldnq_tune_layer){
-        .result = result, .codebook = codebook, .owner = owner, .rows = rows,
-        .elements = rows * result->layer.inputs, .one_scale = one_scale,
+        .result = result,
+        .codebook = codebook,
+        .owner = owner,
+        .rows = rows,
+        .elements = rows * result->layer.inputs,
+        .one_scale = one_scale,
         .scale_count = rows * ldnq_layer_row_scales(result),
         .deviation = result->deviation,
     };
@@ -169,8 +172,8 @@ static void write_weight(struct ldnq_tune_layer *layer)
     for (size_t row = 0; row < layer->rows; row++)
         for (size_t k = 0; k < of->inputs; k++) {
             const size_t at = ldnq_layer_element(of, row, k);
-            data[at] = layer->scales[ldnq_layer_scale(layer->result, row, k)] *
-                       (float)layer->codes[at];
+            data[at] =
+                layer->scales[ldnq_layer_scale(layer->result, row, k)] * (float)layer->codes[at];
         }
 }
 

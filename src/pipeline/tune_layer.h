@@ -20,8 +20,8 @@ struct ldnq_tune_layer {
     const struct ldnq_codebook *codebook;
     struct ldnq_tune_layer *owner; /* of codes and scales: itself, or the one it shares them with */
     size_t rows, elements, scale_count;
-    bool one_scale; /* all are the same, and stay so */
-    double *sums;   /* (scale_count) scratch */
+    bool one_scale;                       /* all are the same, and stay so */
+    double *sums;                         /* (scale_count) scratch */
     struct ldnq_adam scale, bias, latent; /* count 0: not learned */
     const float *first_scale, *first_bias, *deviation;
     /* What the graph computes with now, and the best so far. */
@@ -36,8 +36,8 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
                                       struct ldnq_layer_result *result,
                                       const struct ldnq_codebook *codebook,
                                       struct ldnq_tune_layer *owner, bool one_scale,
-                                      bool learns_codes,
-                                      struct ldnq_arena *arena, struct ldnq_error *err);
+                                      bool learns_codes, struct ldnq_arena *arena,
+                                      struct ldnq_error *err);
 /* Adds the loss's gradients to weight and bias (NULL without one). */
 void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor *weight,
                          const struct ldnq_tensor *bias);

@@ -6,17 +6,20 @@
 
 enum ldnq_status ldnq_twin_init(struct ldnq_twin *twin, const struct ldnq_graph *graph,
                                 struct ldnq_samples *samples, size_t copies, uint64_t seed,
-                                size_t max_bytes,
-                                struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                size_t max_bytes, struct ldnq_pool *pool, struct ldnq_arena *arena,
                                 struct ldnq_error *err)
 {
     /* Not by what memory there is: results don't depend on that. */
     size_t block = ldnq_holdout_block(ldnq_samples_count(samples));
     size_t batch = ldnq_samples_batch(samples, graph, block);
     *twin = (struct ldnq_twin){
-        .graph = graph, .samples = samples, .pool = pool, .batch_size = batch,
+        .graph = graph,
+        .samples = samples,
+        .pool = pool,
+        .batch_size = batch,
         .batch_count = copies * ldnq_size_ceil_div(ldnq_samples_count(samples), batch),
-        .copies = copies, .seed = seed,
+        .copies = copies,
+        .seed = seed,
     };
     size_t values = graph->value_count;
     twin->frontier = ldnq_arena_alloc(arena, values, sizeof *twin->frontier, err);
@@ -55,8 +58,8 @@ static enum ldnq_status augment_copy(const struct ldnq_twin *twin, size_t batch,
 }
 
 /* At the network's front the samples are the frontier. */
-static enum ldnq_status lend_samples(struct ldnq_twin *twin, size_t batch,
-                                     struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status lend_samples(struct ldnq_twin *twin, size_t batch, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
 {
     size_t first = ldnq_twin_sample(twin, batch);
     size_t count = ldnq_size_min(twin->batch_size, ldnq_samples_count(twin->samples) - first);

@@ -18,16 +18,16 @@ struct ldnq_twin {
     struct ldnq_samples *samples;
     struct ldnq_store *store;
     struct ldnq_pool *pool;
-    const struct ldnq_value **frontier;     /* what the current generation holds */
+    const struct ldnq_value **frontier; /* what the current generation holds */
     const struct ldnq_value **next_frontier;
     const struct ldnq_tensor **tensors;
     struct ldnq_twin *partner; /* walks along, over a graph with the same nodes; or NULL */
-    size_t place;   /* nodes in front of it have run */
+    size_t place;              /* nodes in front of it have run */
     size_t batch_size;
     size_t batch_count; /* of all copies */
     size_t copies;      /* of each sample: itself, and mirrored and shifted ones */
     uint64_t seed;      /* of the latter */
-    size_t next_count; /* in next_frontier */
+    size_t next_count;  /* in next_frontier */
 };
 
 /* The batch's first sample in the set. */
@@ -40,8 +40,7 @@ typedef enum ldnq_status ldnq_twin_fn(void *ctx, const struct ldnq_exec *exec, s
 /* Errors: NOMEM. finish accepts a zeroed twin. */
 enum ldnq_status ldnq_twin_init(struct ldnq_twin *twin, const struct ldnq_graph *graph,
                                 struct ldnq_samples *samples, size_t copies, uint64_t seed,
-                                size_t max_bytes,
-                                struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                size_t max_bytes, struct ldnq_pool *pool, struct ldnq_arena *arena,
                                 struct ldnq_error *err);
 void ldnq_twin_finish(struct ldnq_twin *twin);
 

@@ -14,7 +14,7 @@
 struct walk {
     struct ldnq_run *run;
     struct ldnq_twin twin, teacher; /* the latter when layers aim at the float outputs */
-    size_t at; /* the layer that the walk stands in front of */
+    size_t at;                      /* the layer that the walk stands in front of */
     /* Of one call, room for any layer's; the second for the float network. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
@@ -24,8 +24,8 @@ struct walk {
 
 /* ---- statistics -------------------------------------------------------------------- */
 
-static enum ldnq_status check_statistics(const struct walk *walk,
-                                         const struct ldnq_layer *layer, struct ldnq_error *err)
+static enum ldnq_status check_statistics(const struct walk *walk, const struct ldnq_layer *layer,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_statistics *s = &walk->moments.statistics;
     if (s->positions == 0)
@@ -46,11 +46,14 @@ static enum ldnq_status make_call(struct walk *walk, const struct ldnq_twin *twi
         twin->graph->nodes[walk->run->result->layers[walk->at].layer.place];
     const size_t which = twin == &walk->teacher;
     for (size_t i = 0; i < node->input_count; i++)
-        walk->in[which][i] =
-            node->inputs[i] ? ldnq_exec_value(twin->exec, node->inputs[i]) : NULL;
+        walk->in[which][i] = node->inputs[i] ? ldnq_exec_value(twin->exec, node->inputs[i]) : NULL;
     *call = (struct ldnq_op_call){
-        .node = node, .attrs = node->op_attrs, .in_count = node->input_count,
-        .out_count = node->output_count, .in = walk->in[which], .out = walk->out[which],
+        .node = node,
+        .attrs = node->op_attrs,
+        .in_count = node->input_count,
+        .out_count = node->output_count,
+        .in = walk->in[which],
+        .out = walk->out[which],
         .pool = walk->run->options->pool,
     };
     struct ldnq_error reason;
@@ -77,8 +80,7 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
         LDNQ_TRY(make_call(walk, &walk->teacher, batch, &exact, err));
     const bool held_out = ldnq_is_held_out(ldnq_twin_sample(&walk->twin, batch),
                                            ldnq_samples_count(walk->twin.samples));
-    ldnq_moments_add(&walk->moments, held_out, &call,
-                     walk->twin.partner ? &exact : NULL);
+    ldnq_moments_add(&walk->moments, held_out, &call, walk->twin.partner ? &exact : NULL);
     size_t batches = walk->twin.batch_count;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label,
                        walk->at * (batches + 1) + batch + 1,
@@ -88,8 +90,7 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
 
 /* ---- solving ------------------------------------------------------------------------ */
 
-static struct ldnq_layer_problem problem_of(const struct walk *walk,
-                                            const struct ldnq_layer *layer,
+static struct ldnq_layer_problem problem_of(const struct walk *walk, const struct ldnq_layer *layer,
                                             const struct ldnq_matrices *m)
 {
     const struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
@@ -97,12 +98,17 @@ static struct ldnq_layer_problem problem_of(const struct walk *walk,
     if (granularity == LDNQ_PER_BLOCK && !result->segment)
         granularity = LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
-        .groups = layer->groups, .outputs = layer->outputs, .inputs = layer->inputs,
-        .weight = m->weight, .gram = walk->moments.statistics.gram,
+        .groups = layer->groups,
+        .outputs = layer->outputs,
+        .inputs = layer->inputs,
+        .weight = m->weight,
+        .gram = walk->moments.statistics.gram,
         .mean = layer->bias ? walk->moments.statistics.mean : NULL,
         .bias = layer->bias ? m->bias : NULL,
         .codebook = result->codebook,
-        .granularity = granularity, .segment = result->segment, .segments = result->segments,
+        .granularity = granularity,
+        .segment = result->segment,
+        .segments = result->segments,
     };
 }
 
@@ -138,8 +144,8 @@ static enum ldnq_status keep(struct walk *walk, struct ldnq_layer_result *result
 
 /* With all codes 0 the objective is what the layer's output varies by. */
 static enum ldnq_status measure(struct walk *walk, struct ldnq_layer_result *result,
-                                const struct ldnq_layer_problem *problem,
-                                struct ldnq_arena *arena, struct ldnq_error *err)
+                                const struct ldnq_layer_problem *problem, struct ldnq_arena *arena,
+                                struct ldnq_error *err)
 {
     const struct ldnq_choice nothing = { 0 };
     const size_t rows = ldnq_layer_rows(&result->layer);
@@ -185,8 +191,8 @@ static const struct ldnq_layer_result *find_shared(const struct walk *walk)
         const struct ldnq_layer *other = &layers[i].layer;
         if (file_weight[i] == file_weight[walk->at] && !layers[i].shared &&
             other->transposed == layer->transposed && other->taps == layer->taps &&
-            other->groups == layer->groups &&
-            other->outputs == layer->outputs && other->channel_axis == layer->channel_axis)
+            other->groups == layer->groups && other->outputs == layer->outputs &&
+            other->channel_axis == layer->channel_axis)
             return &layers[i];
     }
     return NULL;
@@ -195,8 +201,8 @@ static const struct ldnq_layer_result *find_shared(const struct walk *walk)
 /* Codes are given; the best bias and the error depend on this layer's own input.
  * A solver that leaves the file's biases alone does so here too. */
 static void share(const struct walk *walk, struct ldnq_layer_result *result,
-                  const struct ldnq_layer_result *shared,
-                  const struct ldnq_layer_problem *problem, struct ldnq_layer_solution *solution)
+                  const struct ldnq_layer_result *shared, const struct ldnq_layer_problem *problem,
+                  struct ldnq_layer_solution *solution)
 {
     const struct ldnq_layer *layer = &result->layer;
     for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
@@ -217,7 +223,8 @@ static void share(const struct walk *walk, struct ldnq_layer_result *result,
 }
 
 /* Past half of the run's time what is quick will do. */
-static const struct ldnq_solver *solver_of(const struct walk *walk, struct ldnq_layer_result *result)
+static const struct ldnq_solver *solver_of(const struct walk *walk,
+                                           struct ldnq_layer_result *result)
 {
     const struct ldnq_quantize_options *options = walk->run->options;
     result->late = ldnq_run_time_left(walk->run) < 0.5 * options->max_seconds;
@@ -225,8 +232,7 @@ static const struct ldnq_solver *solver_of(const struct walk *walk, struct ldnq_
     return result->solver;
 }
 
-static enum ldnq_status count_directions(const struct walk *walk,
-                                         struct ldnq_layer_result *result,
+static enum ldnq_status count_directions(const struct walk *walk, struct ldnq_layer_result *result,
                                          const struct ldnq_layer_problem *problem,
                                          struct ldnq_error *err)
 {
@@ -236,8 +242,7 @@ static enum ldnq_status count_directions(const struct walk *walk,
     return ldnq_problem_rank(problem, &result->varying, &result->rank, err);
 }
 
-static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
-                              struct ldnq_error *err)
+static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
     const struct ldnq_layer *layer = &result->layer;
@@ -245,8 +250,8 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     LDNQ_TRY(ldnq_layer_split(result, walk->run->options, walk->run->arena, err));
     struct ldnq_layer_problem problem = problem_of(walk, layer, &walk->matrices);
     struct ldnq_layer_solution solution = { .codes = walk->matrices.codes };
-    solution.scales = ldnq_arena_alloc(arena, rows * ldnq_layer_row_scales(result),
-                                       sizeof *solution.scales, err);
+    solution.scales =
+        ldnq_arena_alloc(arena, rows * ldnq_layer_row_scales(result), sizeof *solution.scales, err);
     solution.bias = ldnq_arena_alloc(arena, rows, sizeof *solution.bias, err);
     if (!solution.scales || !solution.bias)
         return LDNQ_NOMEM;
@@ -258,8 +263,9 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena,
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
-        LDNQ_TRY(solver_of(walk, result)->solve(&problem, &walk->run->options->solver_options,
-                                                walk->run->options->pool, &solution, err));
+        LDNQ_TRY(solver_of(walk, result)
+                     ->solve(&problem, &walk->run->options->solver_options,
+                             walk->run->options->pool, &solution, err));
     result->solver_seconds = ldnq_now() - start;
     LDNQ_TRY(keep(walk, result, &solution, err));
     LDNQ_TRY(measure_change(walk, result, &solution, arena, err));
@@ -283,10 +289,10 @@ static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
     /* What learning is to be judged by must not have been fitted on. */
     if (walk->run->options->tune.steps == 0)
         ldnq_moments_join(moments);
-    return result->lambda > 0 ? ldnq_target_apply(&moments->target, &moments->statistics,
-                                                  result->lambda, result->damping,
-                                                  walk->matrices.weight, bias, err)
-                              : LDNQ_OK;
+    return result->lambda > 0
+               ? ldnq_target_apply(&moments->target, &moments->statistics, result->lambda,
+                                   result->damping, walk->matrices.weight, bias, err)
+               : LDNQ_OK;
 }
 
 static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *result,
@@ -353,8 +359,8 @@ static void warn_of_late(const struct walk *walk)
     if (late > 0)
         ldnq_sink_warn(walk->run->options->sink,
                        "half of the %.3g s were over before the last %zu of %zu layers: they were "
-                       "solved by gptq", walk->run->options->max_seconds, late,
-                       walk->run->result->count);
+                       "solved by gptq",
+                       walk->run->options->max_seconds, late, walk->run->result->count);
 }
 
 /* Codes in directions that no sample has are free: what they do there is chance. */
@@ -374,8 +380,9 @@ static void warn_of_few(const struct walk *walk)
         ldnq_sink_warn(walk->run->options->sink,
                        "too few samples for %zu of %zu layers: at '%s' they reach %zu of the %zu "
                        "directions of its input (its rank), and what its codes do in the others "
-                       "is chance; give more samples", few, walk->run->result->count,
-                       worst->layer.node->label, worst->rank, worst->varying);
+                       "is chance; give more samples",
+                       few, walk->run->result->count, worst->layer.node->label, worst->rank,
+                       worst->varying);
 }
 
 /* After a cascade all values in front are others: the twin walks from the inputs. */
@@ -399,8 +406,8 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
     const size_t copies = ldnq_size_max(1, options->copies);
     LDNQ_TRY(start_twin(walk, max_bytes / (aims ? 2 : 1), err));
     if (aims) {
-        LDNQ_TRY(ldnq_twin_init(&walk->teacher, run->teacher, run->samples, copies,
-                                options->seed, max_bytes / 2, options->pool, run->arena, err));
+        LDNQ_TRY(ldnq_twin_init(&walk->teacher, run->teacher, run->samples, copies, options->seed,
+                                max_bytes / 2, options->pool, run->arena, err));
         walk->twin.partner = &walk->teacher;
     }
     for (walk->at = 0; walk->at < run->result->count; walk->at++) {

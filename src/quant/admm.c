@@ -33,9 +33,9 @@
 #define ITERATIONS 200
 #define JUDGE_EVERY 5
 #define TURNS 2
-#define QUIET 10       /* iterations without a change before a channel drops out */
-#define RESIDUAL 1e-6  /* |X - G|^2 against |G|^2, both weighted by D */
-#define LARGE 1536     /* inputs from which factorizations are what takes the time */
+#define QUIET 10      /* iterations without a change before a channel drops out */
+#define RESIDUAL 1e-6 /* |X - G|^2 against |G|^2, both weighted by D */
+#define LARGE 1536    /* inputs from which factorizations are what takes the time */
 
 /* D is at least this part of its mean: inputs that never vary need some penalty for
  * a factor to exist. The larger ones are for centred matrices that have lost their
@@ -49,10 +49,10 @@ struct pace {
 };
 
 struct row {
-    double ww, qw, qq;       /* w'Cw, q'Cw, q'Cq of the iterate */
-    double vq, dq;           /* V'Dq, q'Dq */
-    double best;             /* the least objective; of all rows in rows[0] per tensor */
-    double residual, size;   /* |X - G|^2, |G|^2, weighted by D */
+    double ww, qw, qq;     /* w'Cw, q'Cw, q'Cq of the iterate */
+    double vq, dq;         /* V'Dq, q'Dq */
+    double best;           /* the least objective; of all rows in rows[0] per tensor */
+    double residual, size; /* |X - G|^2, |G|^2, weighted by D */
     float scale;
     int quiet, iterations;
     bool changed, stopped;
@@ -67,19 +67,19 @@ struct admm {
     size_t k, count, pieces;              /* K, G * M, blocks of them */
     bool alone;                           /* per channel */
     struct pace pace;
-    double rho, ratio;       /* ratio: the last rho to this one */
+    double rho, ratio; /* ratio: the last rho to this one */
     bool judging;
-    const double *centred;   /* (G, K, K) C */
-    double *diagonal;        /* (G, K) D */
-    double *factor;          /* (G, K, K) Cholesky of C + rho D */
-    bool *indefinite;        /* (G) */
-    double *target;          /* (G M, K) C W */
-    double *x;               /* (G M, K) X, then V; a piece's active rows first */
-    double *work;            /* (G M, K) */
-    double *dual;            /* (G M, K) U */
-    int8_t *codes, *last;    /* (G M, K) the iterate's, and those before */
-    double *errors;          /* (G M) */
-    struct row *rows;        /* (G M) */
+    const double *centred; /* (G, K, K) C */
+    double *diagonal;      /* (G, K) D */
+    double *factor;        /* (G, K, K) Cholesky of C + rho D */
+    bool *indefinite;      /* (G) */
+    double *target;        /* (G M, K) C W */
+    double *x;             /* (G M, K) X, then V; a piece's active rows first */
+    double *work;          /* (G M, K) */
+    double *dual;          /* (G M, K) U */
+    int8_t *codes, *last;  /* (G M, K) the iterate's, and those before */
+    double *errors;        /* (G M) */
+    struct row *rows;      /* (G M) */
 };
 
 static struct pace pace(size_t inputs)
@@ -189,8 +189,9 @@ static void take_codes(struct admm *admm, const double *v, const double *d, size
 {
     struct row *row = &admm->rows[at];
     int8_t *q = admm->codes + at * admm->k;
-    struct ldnq_span span = { .v = v, .v_stride = admm->k, .rows = 1, .length = admm->k,
-                              .codes = q, .weight = 1 };
+    struct ldnq_span span = {
+        .v = v, .v_stride = admm->k, .rows = 1, .length = admm->k, .codes = q, .weight = 1
+    };
     ldnq_project_codes(admm->problem->codebook, &span, row->scale);
     row->vq = row->dq = 0;
     for (size_t i = 0; i < admm->k; i++) {
@@ -238,8 +239,8 @@ static void judge_piece(struct admm *admm, const struct ldnq_piece *piece, const
         for (size_t i = 0; i < k; i++)
             q[r * k + i] = admm->codes[rows[r] * k + i];
     if (n > 0 && k > 0)
-        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, q, k,
-                   admm->centred + piece->group * k * k, k, 0, cq, k);
+        ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, q, k, admm->centred + piece->group * k * k,
+                   k, 0, cq, k);
     for (size_t r = 0; r < n; r++) {
         struct row *row = &admm->rows[rows[r]];
         row->qw = dot(q + r * k, admm->target + rows[r] * k, k);
@@ -292,8 +293,7 @@ static void keep_best(struct admm *admm, size_t first, size_t count)
     if (!(scale > 0) || !(error < admm->rows[first].best))
         return;
     admm->rows[first].best = error;
-    memcpy(admm->solution->codes + first * admm->k, admm->codes + first * admm->k,
-           count * admm->k);
+    memcpy(admm->solution->codes + first * admm->k, admm->codes + first * admm->k, count * admm->k);
     for (size_t r = first; r < first + count; r++)
         admm->solution->scales[r] = scale;
 }
@@ -466,10 +466,9 @@ static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_er
     const size_t g = admm->problem->groups, k = admm->k, all = admm->count * k;
     /* No product overflows: the caller holds arrays of this order. */
 #define NEW(member, n) (admm->member = ldnq_arena_alloc(arena, n, sizeof *admm->member, err))
-    return NEW(diagonal, g * k) && NEW(factor, g * k * k) &&
-           NEW(indefinite, g) && NEW(target, all) && NEW(x, all) && NEW(work, all) &&
-           NEW(dual, all) && NEW(codes, all) && NEW(last, all) && NEW(errors, admm->count) &&
-           NEW(rows, admm->count);
+    return NEW(diagonal, g * k) && NEW(factor, g * k * k) && NEW(indefinite, g) &&
+           NEW(target, all) && NEW(x, all) && NEW(work, all) && NEW(dual, all) && NEW(codes, all) &&
+           NEW(last, all) && NEW(errors, admm->count) && NEW(rows, admm->count);
 #undef NEW
 }
 
@@ -480,10 +479,15 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
     LDNQ_TRY(ldnq_problem_check(problem, err));
     LDNQ_TRY(ldnq_problem_refuse_blocks(problem, "admm", err));
     struct admm admm = {
-        .problem = problem, .options = options, .pool = pool, .solution = solution,
-        .k = problem->inputs, .count = problem->groups * problem->outputs,
+        .problem = problem,
+        .options = options,
+        .pool = pool,
+        .solution = solution,
+        .k = problem->inputs,
+        .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
-        .alone = problem->granularity == LDNQ_PER_CHANNEL, .pace = pace(problem->inputs),
+        .alone = problem->granularity == LDNQ_PER_CHANNEL,
+        .pace = pace(problem->inputs),
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));

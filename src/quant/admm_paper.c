@@ -237,8 +237,8 @@ static void project_channels(struct admm *admm, const struct work *work)
 static void project_tensor(struct admm *admm)
 {
     const float start = admm->rows ? admm->scales[0] : 0;
-    const float scale = ldnq_project(admm->problem->codebook, admm->pool, admm->spans,
-                                     admm->pieces, start);
+    const float scale =
+        ldnq_project(admm->problem->codebook, admm->pool, admm->spans, admm->pieces, start);
     for (size_t row = 0; row < admm->rows; row++)
         admm->scales[row] = scale;
 }

@@ -13,7 +13,7 @@
 
 /* Inputs whose steps reach those to come as one product. */
 #define BLOCK 32
-#define MOST 16 /* beginnings */
+#define MOST 16       /* beginnings */
 #define CHUNK_ROWS 32 /* at most */
 #define CHUNK_BEGINNINGS 128
 
@@ -42,13 +42,13 @@ struct front {
 
 /* A thread's place for a chunk of rows; B beginnings, of all rows. */
 struct ldnq_beam_desk {
-    float *rest, *next;        /* (B, K) */
-    float *scales, *inverses;  /* (rows, K) in units of the row's largest */
-    double size[CHUNK_ROWS];   /* which is that */
+    float *rest, *next;       /* (B, K) */
+    float *scales, *inverses; /* (rows, K) in units of the row's largest */
+    double size[CHUNK_ROWS];  /* which is that */
     float errors[CHUNK_BEGINNINGS][BLOCK];
     float costs[CHUNK_BEGINNINGS];
-    int8_t *codes;             /* (blocks, B, BLOCK) */
-    uint8_t *parents;          /* (blocks, B) beginnings at the block's start */
+    int8_t *codes;    /* (blocks, B, BLOCK) */
+    uint8_t *parents; /* (blocks, B) beginnings at the block's start */
 };
 
 struct search {
@@ -82,9 +82,8 @@ static void open_book(struct book *book, const struct ldnq_codebook *codebook)
 }
 
 /* Without branches and round(), so that it becomes vector code. */
-static inline __attribute__((always_inline)) void round_codes(const struct book *book, size_t n,
-                                                              const float *at, float *near,
-                                                              float *next)
+static inline __attribute__((always_inline)) void
+round_codes(const struct book *book, size_t n, const float *at, float *near, float *next)
 {
     const float low = (float)book->lowest, high = (float)book->highest;
     for (size_t i = 0; i < n; i++) {
@@ -98,9 +97,8 @@ static inline __attribute__((always_inline)) void round_codes(const struct book 
     }
 }
 
-static inline __attribute__((always_inline)) void find_codes(const struct book *book, size_t n,
-                                                             const float *at, float *near,
-                                                             float *next)
+static inline __attribute__((always_inline)) void
+find_codes(const struct book *book, size_t n, const float *at, float *near, float *next)
 {
     for (size_t i = 0; i < n; i++) {
         size_t place = 0;
@@ -119,11 +117,9 @@ struct candidates { /* the nearest code of each beginning, then the next ones */
     uint8_t order[2 * MOST]; /* by cost */
 };
 
-static inline __attribute__((always_inline)) void propose(const struct book *book, size_t width,
-                                                          const float (*rest)[BLOCK], float scale,
-                                                          float inverse, float unit,
-                                                          const float *cost,
-                                                          struct candidates *found)
+static inline __attribute__((always_inline)) void
+propose(const struct book *book, size_t width, const float (*rest)[BLOCK], float scale,
+        float inverse, float unit, const float *cost, struct candidates *found)
 {
     float wanted[MOST], at[MOST];
     for (size_t b = 0; b < width; b++)
@@ -168,8 +164,7 @@ static inline __attribute__((always_inline)) void survive(size_t width, struct f
         const float *before = front->rest[from][parent];
         float *after = front->rest[1 - from][s];
         for (size_t j = 0; j < i; j += LANES)
-            *(lanes *)(after + j) =
-                *(const lanes *)(before + j) - error * *(const lanes *)(x + j);
+            *(lanes *)(after + j) = *(const lanes *)(before + j) - error * *(const lanes *)(x + j);
         front->cost[s] = found->cost[c];
         front->error[i][s] = error;
         front->code[i][s] = (int8_t)found->code[c];
@@ -185,7 +180,7 @@ static inline __attribute__((always_inline)) void walk(const struct book *book, 
     struct candidates found;
     int from = 0;
     for (size_t i = count; i-- > 0; from = 1 - from) {
-        propose(book, width, (const float(*)[BLOCK])&front->rest[from][0][i], scales[i],
+        propose(book, width, (const float(*)[BLOCK]) & front->rest[from][0][i], scales[i],
                 inverses[i], units[i], front->cost, &found);
         rank(width, &found);
         survive(width, front, i, corner + i * BLOCK, from, &found);
@@ -395,14 +390,18 @@ static enum ldnq_status find_in(struct search *s, const struct ldnq_beam_search 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam,
-                                const struct ldnq_beam_search *search, int8_t *codes,
-                                float *scales, struct ldnq_error *err)
+enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_beam_search *search,
+                                int8_t *codes, float *scales, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = beam->problem;
     struct search s = {
-        .beam = beam, .k = problem->inputs, .width = search->width, .factors = search->factors,
-        .count = search->count, .codes = codes, .scales = scales,
+        .beam = beam,
+        .k = problem->inputs,
+        .width = search->width,
+        .factors = search->factors,
+        .count = search->count,
+        .codes = codes,
+        .scales = scales,
         .blocks = ldnq_size_ceil_div(problem->inputs, BLOCK),
         .rows = ldnq_size_min(CHUNK_BEGINNINGS / search->width, CHUNK_ROWS),
     };

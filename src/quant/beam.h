@@ -44,8 +44,7 @@ struct ldnq_beam_search {
     size_t count;          /* has one scale) keeps the cheapest */
 };
 
-enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam,
-                                const struct ldnq_beam_search *search, int8_t *codes,
-                                float *scales, struct ldnq_error *err);
+enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_beam_search *search,
+                                int8_t *codes, float *scales, struct ldnq_error *err);
 
 #endif

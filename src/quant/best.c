@@ -18,7 +18,7 @@
 
 /* What is tried, in this order. */
 struct plan {
-    const struct ldnq_solver *solver; /* or NULL */
+    const struct ldnq_solver *solver;      /* or NULL */
     const struct ldnq_beam_search *rounds; /* from the scales of the best so far */
     size_t round_count;
     int steps; /* of the search over all codes */
@@ -146,13 +146,14 @@ static enum ldnq_status allocate(struct best *best, struct ldnq_arena *arena,
     best->trial.codes = ldnq_arena_alloc(arena, rows * best->problem->inputs, 1, err);
     best->trial.scales =
         ldnq_arena_alloc(arena, rows * ldnq_row_scales(best->problem), sizeof(float), err);
-    return best->errors && best->trial_errors && best->target && best->trial.codes && best->trial.scales
+    return best->errors && best->trial_errors && best->target && best->trial.codes &&
+                   best->trial.scales
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
 
-static enum ldnq_status search(struct best *best, const struct plan *plan,
-                               struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status search(struct best *best, const struct plan *plan, struct ldnq_arena *arena,
+                               struct ldnq_error *err)
 {
     const struct ldnq_choice nearest = { best->solution->codes, best->solution->scales, NULL };
     LDNQ_TRY(allocate(best, arena, err));
@@ -170,8 +171,7 @@ static enum ldnq_status search(struct best *best, const struct plan *plan,
 
 static enum ldnq_status solve_with(const struct ldnq_layer_problem *problem,
                                    const struct ldnq_solver_options *options,
-                                   struct ldnq_pool *pool,
-                                   const struct plan *plan,
+                                   struct ldnq_pool *pool, const struct plan *plan,
                                    struct ldnq_layer_solution *solution, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
@@ -179,10 +179,11 @@ static enum ldnq_status solve_with(const struct ldnq_layer_problem *problem,
     const struct ldnq_choice nothing = { 0 };
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
-    struct best best = { .problem = &reduced, .options = options, .pool = pool,
-                         .solution = solution };
-    double *errors = ldnq_arena_alloc(arena, problem->groups * problem->outputs, sizeof *errors,
-                                      err);
+    struct best best = {
+        .problem = &reduced, .options = options, .pool = pool, .solution = solution
+    };
+    double *errors =
+        ldnq_arena_alloc(arena, problem->groups * problem->outputs, sizeof *errors, err);
     if (!errors)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, arena, err));
@@ -208,8 +209,7 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_problem_check(problem, err));
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status =
-        solve_with(problem, options, pool, plan, solution, arena, err);
+    const enum ldnq_status status = solve_with(problem, options, pool, plan, solution, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
@@ -238,9 +238,8 @@ static enum ldnq_status solve_best(const struct ldnq_layer_problem *problem,
 }
 
 static enum ldnq_status solve_cd(const struct ldnq_layer_problem *problem,
-                                 const struct ldnq_solver_options *options,
-                                 struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
-                                 struct ldnq_error *err)
+                                 const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+                                 struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
     const struct plan plan = { &ldnq_solver_gptq, NULL, 0, search_steps(problem) };
     return solve(problem, options, pool, &plan, solution, err);

@@ -17,10 +17,11 @@ static const int16_t int4[] = { CODES_16(-8) };
 static const int16_t int8[] = { CODES_64(-128), CODES_64(-64), CODES_64(0), CODES_64(64) };
 
 #define CODEBOOK(name_, bits_, summary_)                                                           \
-    {                                                                                              \
-        .name = #name_, .summary = summary_, .count = sizeof name_ / sizeof *name_,                \
-        .codes = name_, .bits = bits_                                                              \
-    }
+    { .name = #name_,                                                                              \
+      .summary = summary_,                                                                         \
+      .count = sizeof name_ / sizeof *name_,                                                       \
+      .codes = name_,                                                                              \
+      .bits = bits_ }
 
 static const struct ldnq_codebook table[] = {
     CODEBOOK(ternary, 2, "-1 0 1"),

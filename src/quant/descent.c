@@ -28,16 +28,16 @@ struct descent {
     int8_t *codes;
     float *scales;
     size_t k, count, pieces;
-    bool alone; /* each row has scales of its own */
+    bool alone;           /* each row has scales of its own */
     const double *target; /* (G M, K) H w */
-    double *slope;  /* (G M, K) H (a q - w) */
-    double *work;   /* (G M, K) */
+    double *slope;        /* (G M, K) H (a q - w) */
+    double *work;         /* (G M, K) */
     struct ldnq_blocks blocks;
     double *product; /* (G M, K) with blocks */
     double *changes; /* (G M, S) with blocks */
     double *errors;  /* (G M) */
     struct row *rows;
-    double *scratch; /* (threads, 3, K) */
+    double *scratch;               /* (threads, 3, K) */
     double above[256], below[256]; /* by code, from INT8_MIN on: a step's limits */
 };
 
@@ -208,8 +208,9 @@ static double step_length(const struct descent *d, size_t row, const double *p, 
 static void load_difference(const struct descent *d, size_t row)
 {
     for (size_t i = row * d->k; i < (row + 1) * d->k; i++)
-        d->work[i] = (double)d->scales[ldnq_scale_at(d->problem, row, i - row * d->k)] *
-                         d->codes[i] - (double)d->problem->weight[i];
+        d->work[i] =
+            (double)d->scales[ldnq_scale_at(d->problem, row, i - row * d->k)] * d->codes[i] -
+            (double)d->problem->weight[i];
 }
 
 /* The rows' H (a q - w), anew. */
@@ -217,9 +218,8 @@ static void load_slope(const struct descent *d, const struct ldnq_piece *piece)
 {
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
         load_difference(d, row);
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, d->k, d->k, 1,
-               d->work + piece->offset * d->k, d->k,
-               d->problem->gram + piece->group * d->k * d->k, d->k, 0,
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, d->k, d->k, 1, d->work + piece->offset * d->k,
+               d->k, d->problem->gram + piece->group * d->k * d->k, d->k, 0,
                d->slope + piece->offset * d->k, d->k);
 }
 
@@ -283,8 +283,7 @@ static void descend_row(const struct descent *d, size_t row, const struct limits
     }
 }
 
-static void descend_blocks(const struct descent *d, const struct ldnq_piece *piece,
-                           size_t thread)
+static void descend_blocks(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
     bool goes_on = true;
     for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
@@ -383,8 +382,8 @@ static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
     d->work = ldnq_arena_alloc(arena, elements, sizeof *d->work, err);
     d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
-    d->scratch = ldnq_arena_alloc(arena, ldnq_pool_threads(d->pool) * 3 * d->k,
-                                  sizeof *d->scratch, err);
+    d->scratch =
+        ldnq_arena_alloc(arena, ldnq_pool_threads(d->pool) * 3 * d->k, sizeof *d->scratch, err);
     if (!d->slope || !d->work || !d->rows || !d->scratch)
         return LDNQ_NOMEM;
     set_limits(d);
@@ -401,14 +400,20 @@ static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
 }
 
 enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
-                              struct ldnq_pool *pool, int8_t *codes, float *scales,
-                              double *errors, struct ldnq_error *err)
+                              struct ldnq_pool *pool, int8_t *codes, float *scales, double *errors,
+                              struct ldnq_error *err)
 {
     struct descent descent = {
-        .problem = problem, .target = target, .pool = pool, .codes = codes, .scales = scales,
-        .k = problem->inputs, .count = problem->groups * problem->outputs,
+        .problem = problem,
+        .target = target,
+        .pool = pool,
+        .codes = codes,
+        .scales = scales,
+        .k = problem->inputs,
+        .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
-        .alone = problem->granularity != LDNQ_PER_TENSOR, .errors = errors,
+        .alone = problem->granularity != LDNQ_PER_TENSOR,
+        .errors = errors,
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
@@ -438,8 +443,7 @@ static void target_chunk(void *ctx, size_t chunk, size_t thread)
 }
 
 enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_pool *pool, double *target,
-                                     struct ldnq_error *err)
+                                     struct ldnq_pool *pool, double *target, struct ldnq_error *err)
 {
     struct targets targets = { problem, NULL, target };
     struct ldnq_arena *arena;

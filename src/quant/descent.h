@@ -27,7 +27,7 @@ enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
 
 /* Writes each row's objective into errors (G, M). */
 enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
-                              struct ldnq_pool *pool, int8_t *codes, float *scales,
-                              double *errors, struct ldnq_error *err);
+                              struct ldnq_pool *pool, int8_t *codes, float *scales, double *errors,
+                              struct ldnq_error *err);
 
 #endif

@@ -24,9 +24,9 @@ struct exact {
     int8_t *codes;
     float *scales;
     double *errors;
-    double *factor;     /* (G, K, K) lower triangle L of H = L L' */
-    bool *indefinite;   /* (G) */
-    double *qw, *qq;    /* (G M) of the codes, where rows share a scale */
+    double *factor;   /* (G, K, K) lower triangle L of H = L L' */
+    bool *indefinite; /* (G) */
+    double *qw, *qq;  /* (G M) of the codes, where rows share a scale */
 };
 
 /* A row, in units of codes: the lattice point q nearest to w / a. */
@@ -142,8 +142,7 @@ static void search_scales(const struct exact *exact, size_t row)
     struct search search;
     for (int i = -steps; i <= steps; i++) {
         const double scale = around * pow(SCALE_STEP, i);
-        if (!ldnq_is_scale(scale) ||
-            !search_row(exact, row, scale, exact->errors[row], &search))
+        if (!ldnq_is_scale(scale) || !search_row(exact, row, scale, exact->errors[row], &search))
             continue;
         const struct weighed sums = weigh(exact, row, search.best_codes);
         const float fitted = ldnq_best_scale(sums.qw, sums.qq, (float)scale);
@@ -244,8 +243,9 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, i
                                      struct ldnq_pool *pool, int8_t *codes, float *scales,
                                      double *errors, struct ldnq_error *err)
 {
-    struct exact exact = { .problem = problem, .steps = steps, .codes = codes, .scales = scales,
-                           .errors = errors };
+    struct exact exact = {
+        .problem = problem, .steps = steps, .codes = codes, .scales = scales, .errors = errors
+    };
     if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0 ||
         problem->segment)
         return LDNQ_OK;

@@ -61,8 +61,8 @@ static void load_weights(struct gptq *gptq, const struct ldnq_piece *piece)
 
 /* Columns first .. first+count-1 of one row, the last first; the steps e go to
  * `steps` for the columns in front of the block. */
-static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_t row,
-                        size_t first, size_t count, double *steps)
+static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_t row, size_t first,
+                        size_t count, double *steps)
 {
     const size_t inputs = gptq->inputs;
     const struct ldnq_column *columns = gptq->inverse.columns + piece->group * inputs + first;
@@ -71,8 +71,7 @@ static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_
     double *work = gptq->work + row * inputs + first;
     for (size_t i = count; i-- > 0;) {
         const double *x = factor + (first + i) * inputs + first;
-        const double scale =
-            (double)scales[ldnq_scale_at(gptq->problem, row, columns[i].input)];
+        const double scale = (double)scales[ldnq_scale_at(gptq->problem, row, columns[i].input)];
         const int16_t code = ldnq_codebook_nearest(gptq->problem->codebook, work[i] / scale);
         const double step = (work[i] - scale * code) / x[i];
         for (size_t j = 0; j < i; j++)
@@ -152,8 +151,7 @@ static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_er
     /* No product overflows: the caller holds arrays of this order. */
 #define NEW(member, count)                                                                         \
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
-    return NEW(work, rows * k) && NEW(codes, rows * k) && NEW(before, rows) &&
-           NEW(after, rows);
+    return NEW(work, rows * k) && NEW(codes, rows * k) && NEW(before, rows) && NEW(after, rows);
 #undef NEW
 }
 

@@ -92,9 +92,9 @@ static void factor_group(void *ctx, size_t group, size_t thread)
 }
 
 /* No product overflows: the caller holds arrays of this order. */
-enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem,
-                                   struct ldnq_pool *pool, struct ldnq_inverse *inverse,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                   struct ldnq_inverse *inverse, struct ldnq_arena *arena,
+                                   struct ldnq_error *err)
 {
     const size_t groups = problem->groups, k = problem->inputs;
     struct factoring f = { .problem = problem, .inputs = k };
@@ -108,6 +108,7 @@ enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem,
         if (f.indefinite[group])
             return ldnq_fail(err, LDNQ_NUMERIC,
                              "the gram matrix of group %zu is not positive semidefinite, nor is "
-                             "it with ten times its mean diagonal added", group);
+                             "it with ten times its mean diagonal added",
+                             group);
     return LDNQ_OK;
 }

@@ -30,8 +30,8 @@ struct ldnq_inverse {
     double *factor;
 };
 
-enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem,
-                                   struct ldnq_pool *pool, struct ldnq_inverse *inverse,
-                                   struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                   struct ldnq_inverse *inverse, struct ldnq_arena *arena,
+                                   struct ldnq_error *err);
 
 #endif

@@ -21,8 +21,12 @@ static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_
 {
     const size_t inputs = nearest->problem->inputs;
     return (struct ldnq_span){
-        .v = nearest->weight + row * inputs, .v_stride = inputs, .rows = rows, .length = inputs,
-        .codes = nearest->solution->codes + row * inputs, .weight = 1,
+        .v = nearest->weight + row * inputs,
+        .v_stride = inputs,
+        .rows = rows,
+        .length = inputs,
+        .codes = nearest->solution->codes + row * inputs,
+        .weight = 1,
     };
 }
 
@@ -38,8 +42,12 @@ static void start_blocks(const struct nearest *nearest, size_t row)
     for (size_t s = 0; s < segments; s++) {
         const size_t first = nearest->blocks.first[s];
         const size_t count = nearest->blocks.first[s + 1] - first;
-        struct ldnq_span span = { .v = weight + first, .v_stride = count, .rows = 1,
-                                  .length = count, .codes = gathered + first, .weight = 1 };
+        struct ldnq_span span = { .v = weight + first,
+                                  .v_stride = count,
+                                  .rows = 1,
+                                  .length = count,
+                                  .codes = gathered + first,
+                                  .weight = 1 };
         nearest->solution->scales[row * segments + s] =
             ldnq_project(problem->codebook, NULL, &span, 1, 0);
     }
@@ -122,8 +130,7 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
     const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales,
                                                       problem->mean ? solution->bias : NULL };
     const double error = ldnq_total_error_serial(problem, &choice);
-    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution,
-                              err);
+    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution, err);
 }
 
 const struct ldnq_solver ldnq_solver_mse = {

@@ -98,9 +98,8 @@ static double bias_change(const struct rows *rows, size_t r, double mean)
 }
 
 /* Rounding can leave a sum that ought to be 0 a little below it. */
-void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group,
-                     const size_t *channels, size_t count, const struct ldnq_choice *choice,
-                     double *errors)
+void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *channels,
+                     size_t count, const struct ldnq_choice *choice, double *errors)
 {
     const struct rows rows = { problem, choice, channels, group, count };
     for (size_t r = 0; r < count; r++)
@@ -199,8 +198,7 @@ void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
         const struct rows rows = { problem, &choice, NULL, g, problem->outputs };
         for (size_t r = 0; r < problem->outputs; r++) {
             const size_t row = row_index(&rows, r);
-            solution->bias[row] =
-                (float)((double)problem->bias[row] - mean_difference(&rows, r));
+            solution->bias[row] = (float)((double)problem->bias[row] - mean_difference(&rows, r));
         }
     }
 }

@@ -68,8 +68,10 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
 enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *problem,
                                             const char *solver, struct ldnq_error *err)
 {
-    return problem->segment ? ldnq_fail(err, LDNQ_USAGE, "the solver '%s' has one scale a channel, "
-                                        "not one a block", solver)
+    return problem->segment ? ldnq_fail(err, LDNQ_USAGE,
+                                        "the solver '%s' has one scale a channel, "
+                                        "not one a block",
+                                        solver)
                             : LDNQ_OK;
 }
 
@@ -89,8 +91,8 @@ static void reduce_group(const struct ldnq_layer_problem *problem, size_t group,
 }
 
 enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_layer_problem *reduced,
-                                     struct ldnq_arena *arena, struct ldnq_error *err)
+                                     struct ldnq_layer_problem *reduced, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
 {
     const size_t size = problem->inputs * problem->inputs;
     *reduced = *problem;

@@ -54,8 +54,8 @@ enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *pro
  * matrix lives in the arena, or is the problem's own when that has no mean.
  * Errors: NOMEM. */
 enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_layer_problem *reduced,
-                                     struct ldnq_arena *arena, struct ldnq_error *err);
+                                     struct ldnq_layer_problem *reduced, struct ldnq_arena *arena,
+                                     struct ldnq_error *err);
 
 /* An input with less variance than this part of its power is a constant: the rest is
  * rounding, as the products of the statistics are sums of floats. */
@@ -68,16 +68,15 @@ enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, siz
 
 /* A choice of codes, all (G, M, ...); bias NULL stands for the best one. */
 struct ldnq_choice {
-    const int8_t *codes;  /* NULL for G = 0 */
-    const float *scales;  /* (G, M, S) */
+    const int8_t *codes; /* NULL for G = 0 */
+    const float *scales; /* (G, M, S) */
     const float *bias;
 };
 
 /* The objective of the rows channels[0 .. count-1] of a group into errors[0 ..
  * count-1]; NULL channels are 0, 1, 2 ... count is at most LDNQ_PIECE_ROWS. */
-void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group,
-                     const size_t *channels, size_t count, const struct ldnq_choice *choice,
-                     double *errors);
+void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *channels,
+                     size_t count, const struct ldnq_choice *choice, double *errors);
 
 /* The sum over all rows, in their order. `errors` is scratch, (G, M). */
 double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,

@@ -38,8 +38,7 @@ static void round_all(const struct ldnq_layer_problem *problem,
         all = fmaxf(all, solution->scales[i]);
     for (size_t i = 0; i < count; i++)
         solution->scales[i] = full_scale(
-            problem->codebook,
-            problem->granularity == LDNQ_PER_TENSOR ? all : solution->scales[i]);
+            problem->codebook, problem->granularity == LDNQ_PER_TENSOR ? all : solution->scales[i]);
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < inputs; i++) {
             const double scale = (double)solution->scales[ldnq_scale_at(problem, row, i)];
@@ -64,8 +63,7 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
     const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales,
                                                       problem->mean ? solution->bias : NULL };
     const double error = ldnq_total_error_serial(problem, &choice);
-    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution,
-                              err);
+    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution, err);
 }
 
 const struct ldnq_solver ldnq_solver_rtn = {

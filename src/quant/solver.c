@@ -3,15 +3,9 @@
 #include <string.h>
 
 static const struct ldnq_solver *const table[] = {
-    &ldnq_solver_rtn,
-    &ldnq_solver_mse,
-    &ldnq_solver_gptq,
-    &ldnq_solver_cd,
-    &ldnq_solver_beam,
-    &ldnq_solver_admm_paper,
-    &ldnq_solver_admm,
-    &ldnq_solver_best,
-    NULL,
+    &ldnq_solver_rtn,  &ldnq_solver_mse,  &ldnq_solver_gptq,
+    &ldnq_solver_cd,   &ldnq_solver_beam, &ldnq_solver_admm_paper,
+    &ldnq_solver_admm, &ldnq_solver_best, NULL,
 };
 
 const struct ldnq_solver *const *ldnq_solvers(void)

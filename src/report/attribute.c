@@ -24,15 +24,29 @@ char *ldnq_attribute_print(const struct ldnq_attr *attr, char out[LDNQ_ATTRIBUTE
     struct ldnq_text text;
     ldnq_text_init(&text, out, LDNQ_ATTRIBUTE_TEXT);
     switch (attr->kind) {
-    case LDNQ_ATTR_INT: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%" PRId64, attr->i); break;
-    case LDNQ_ATTR_FLOAT: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%.6g", (double)attr->f); break;
-    case LDNQ_ATTR_STRING: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%s", attr->s); break;
+    case LDNQ_ATTR_INT:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%" PRId64, attr->i);
+        break;
+    case LDNQ_ATTR_FLOAT:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%.6g", (double)attr->f);
+        break;
+    case LDNQ_ATTR_STRING:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "%s", attr->s);
+        break;
     case LDNQ_ATTR_INTS:
     case LDNQ_ATTR_FLOATS:
-    case LDNQ_ATTR_STRINGS: print_list(attr, &text); break;
-    case LDNQ_ATTR_TENSOR: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(a tensor)"); break;
-    case LDNQ_ATTR_GRAPH: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(a graph)"); break;
-    default: snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(of another kind)"); break;
+    case LDNQ_ATTR_STRINGS:
+        print_list(attr, &text);
+        break;
+    case LDNQ_ATTR_TENSOR:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(a tensor)");
+        break;
+    case LDNQ_ATTR_GRAPH:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(a graph)");
+        break;
+    default:
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(of another kind)");
+        break;
     }
     ldnq_text_flatten(out);
     return out;
@@ -43,20 +57,42 @@ static const struct {
     const char *op; /* NULL: of any operator that has it */
     const char *name, *value;
 } defaults[] = {
-    { NULL, "auto_pad", "NOTSET" },    { NULL, "group", "1" },       { NULL, "dilations", "1" },
-    { NULL, "strides", "1" },          { NULL, "pads", "0" },        { NULL, "output_padding", "0" },
-    { NULL, "transA", "0" },           { NULL, "transB", "0" },      { NULL, "ceil_mode", "0" },
-    { NULL, "count_include_pad", "0" },{ NULL, "storage_order", "0" },{ NULL, "keepdims", "1" },
-    { NULL, "allowzero", "0" },        { NULL, "noop_with_empty_axes", "0" },
-    { NULL, "training_mode", "0" },    { NULL, "select_last_index", "0" },
-    { NULL, "epsilon", "1e-05" },      { NULL, "momentum", "0.9" },  { NULL, "spatial", "1" },
-    { NULL, "beta", "1" },             { NULL, "approximate", "none" },
-    { NULL, "stash_type", "1" },       { NULL, "antialias", "0" },
-    { NULL, "exclude_outside", "0" },  { NULL, "saturate", "1" },
-    { "Gemm", "alpha", "1" },          { "Elu", "alpha", "1" },      { "LeakyRelu", "alpha", "0.01" },
-    { "HardSigmoid", "alpha", "0.2" }, { "Concat", "axis", "" },     { "Flatten", "axis", "1" },
-    { "Gather", "axis", "0" },         { "Split", "axis", "0" },     { "Softmax", "axis", "-1" },
-    { "LogSoftmax", "axis", "-1" },    { "Pad", "mode", "constant" },
+    { NULL, "auto_pad", "NOTSET" },
+    { NULL, "group", "1" },
+    { NULL, "dilations", "1" },
+    { NULL, "strides", "1" },
+    { NULL, "pads", "0" },
+    { NULL, "output_padding", "0" },
+    { NULL, "transA", "0" },
+    { NULL, "transB", "0" },
+    { NULL, "ceil_mode", "0" },
+    { NULL, "count_include_pad", "0" },
+    { NULL, "storage_order", "0" },
+    { NULL, "keepdims", "1" },
+    { NULL, "allowzero", "0" },
+    { NULL, "noop_with_empty_axes", "0" },
+    { NULL, "training_mode", "0" },
+    { NULL, "select_last_index", "0" },
+    { NULL, "epsilon", "1e-05" },
+    { NULL, "momentum", "0.9" },
+    { NULL, "spatial", "1" },
+    { NULL, "beta", "1" },
+    { NULL, "approximate", "none" },
+    { NULL, "stash_type", "1" },
+    { NULL, "antialias", "0" },
+    { NULL, "exclude_outside", "0" },
+    { NULL, "saturate", "1" },
+    { "Gemm", "alpha", "1" },
+    { "Elu", "alpha", "1" },
+    { "LeakyRelu", "alpha", "0.01" },
+    { "HardSigmoid", "alpha", "0.2" },
+    { "Concat", "axis", "" },
+    { "Flatten", "axis", "1" },
+    { "Gather", "axis", "0" },
+    { "Split", "axis", "0" },
+    { "Softmax", "axis", "-1" },
+    { "LogSoftmax", "axis", "-1" },
+    { "Pad", "mode", "constant" },
 };
 
 static bool each_is(const struct ldnq_attr *attr, const char *value)
@@ -114,13 +150,19 @@ bool ldnq_attribute_equal(const struct ldnq_attr *a, const struct ldnq_attr *b)
     if (a->kind != b->kind)
         return false;
     switch (a->kind) {
-    case LDNQ_ATTR_INT: return a->i == b->i;
-    case LDNQ_ATTR_FLOAT: return a->f == b->f;
-    case LDNQ_ATTR_STRING: return strcmp(a->s, b->s) == 0;
-    case LDNQ_ATTR_TENSOR: return tensors_equal(a->t, b->t);
+    case LDNQ_ATTR_INT:
+        return a->i == b->i;
+    case LDNQ_ATTR_FLOAT:
+        return a->f == b->f;
+    case LDNQ_ATTR_STRING:
+        return strcmp(a->s, b->s) == 0;
+    case LDNQ_ATTR_TENSOR:
+        return tensors_equal(a->t, b->t);
     case LDNQ_ATTR_INTS:
     case LDNQ_ATTR_FLOATS:
-    case LDNQ_ATTR_STRINGS: return lists_equal(a, b);
-    default: return true; /* graphs and what is not read: can't be told apart */
+    case LDNQ_ATTR_STRINGS:
+        return lists_equal(a, b);
+    default:
+        return true; /* graphs and what is not read: can't be told apart */
     }
 }

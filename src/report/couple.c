@@ -54,8 +54,7 @@ static bool is_merged(const struct ldnq_node *layer, const struct ldnq_node *nor
 static const struct ldnq_value *output_beside(const struct ldnq_view *view,
                                               const struct ldnq_node *layer,
                                               const struct ldnq_view *other_view,
-                                              const size_t *partners,
-                                              const struct ldnq_node *other)
+                                              const size_t *partners, const struct ldnq_node *other)
 {
     const struct ldnq_value *out = other->outputs[0];
     for (size_t i = 0; i < layer->merged_count; i++) {
@@ -88,7 +87,8 @@ static size_t bias_behind(const struct ldnq_pairs *pairs, const struct ldnq_coup
                : LDNQ_VIEW_NONE;
 }
 
-/* ---- couples ---------------------------------------------------------------------------------- */
+/* ---- couples ----------------------------------------------------------------------------------
+ */
 
 static enum ldnq_status note_folded(struct ldnq_couples *couples, struct ldnq_couple *couple,
                                     const struct ldnq_pairs *pairs, struct ldnq_arena *arena,

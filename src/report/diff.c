@@ -26,7 +26,8 @@ struct work {
     struct ldnq_diff *diff;
 };
 
-/* ---- the files ---------------------------------------------------------------------------------- */
+/* ---- the files ----------------------------------------------------------------------------------
+ */
 
 static enum ldnq_status look_at(struct side *side, struct ldnq_graph *graph,
                                 struct ldnq_arena *arena, struct ldnq_error *err)
@@ -42,10 +43,9 @@ static const struct ldnq_quantized_tensor *codes_of(const struct side *side, siz
                                                     size_t input)
 {
     const struct ldnq_view_node *item = &side->view.nodes[place];
-    return input < item->input_count
-               ? ldnq_quantized_find(side->tensors, side->tensor_count,
-                                     item->inputs[input].dequantize)
-               : NULL;
+    return input < item->input_count ? ldnq_quantized_find(side->tensors, side->tensor_count,
+                                                           item->inputs[input].dequantize)
+                                     : NULL;
 }
 
 /* A weight that several layers read is there once. */
@@ -62,9 +62,12 @@ static void describe_file(const struct side *side, const struct ldnq_model *mode
                           struct ldnq_diff_file *file)
 {
     *file = (struct ldnq_diff_file){
-        .path = ldnq_model_path(model), .producer = ldnq_model_producer(model),
-        .bytes = ldnq_model_bytes(model), .opset = ldnq_model_opset(model),
-        .ir_version = ldnq_model_ir_version(model), .nodes = side->view.all_count,
+        .path = ldnq_model_path(model),
+        .producer = ldnq_model_producer(model),
+        .bytes = ldnq_model_bytes(model),
+        .opset = ldnq_model_opset(model),
+        .ir_version = ldnq_model_ir_version(model),
+        .nodes = side->view.all_count,
         .plumbing = side->view.plumbing_count,
     };
     for (size_t n = 0; n < side->view.count; n++) {
@@ -76,7 +79,8 @@ static void describe_file(const struct side *side, const struct ldnq_model *mode
     }
 }
 
-/* ---- layers --------------------------------------------------------------------------------------- */
+/* ---- layers
+ * --------------------------------------------------------------------------------------- */
 
 /* Of one sample. */
 static double macs_of(const struct ldnq_layer *layer, int64_t batch)
@@ -122,14 +126,19 @@ static enum ldnq_status describe_layer(struct work *work, const struct ldnq_coup
     static const struct ldnq_diff_error none = { NAN, NAN };
     const struct ldnq_view_node *a = &work->a.view.nodes[couple->a];
     *layer = (struct ldnq_diff_layer){
-        .node = a->node->label, .op = a->node->op_type, .bits = NAN, .weight_sqnr = NAN,
-        .macs = macs_of(a->layer, work->a.batch), .isolated = none, .accumulated = none,
+        .node = a->node->label,
+        .op = a->node->op_type,
+        .bits = NAN,
+        .weight_sqnr = NAN,
+        .macs = macs_of(a->layer, work->a.batch),
+        .isolated = none,
+        .accumulated = none,
     };
     if (a->layer->weight) {
         layer->shape = a->layer->weight->shape;
         layer->weights = ldnq_tensor_count(a->layer->weight);
-        layer->bytes_a = ldnq_weight_bytes(a->layer,
-                                           codes_of(&work->a, couple->a, a->layer->weight_input));
+        layer->bytes_a =
+            ldnq_weight_bytes(a->layer, codes_of(&work->a, couple->a, a->layer->weight_input));
     }
     return couple->b == LDNQ_VIEW_NONE ? LDNQ_OK : describe_partner(work, couple, layer, err);
 }
@@ -150,7 +159,8 @@ static enum ldnq_status describe_layers(struct work *work, struct ldnq_error *er
     return LDNQ_OK;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------- */
+/* ---- all
+ * ------------------------------------------------------------------------------------------- */
 
 static enum ldnq_status compare_structure(struct work *work, struct ldnq_error *err)
 {
@@ -168,9 +178,8 @@ static enum ldnq_status compare_structure(struct work *work, struct ldnq_error *
     return ldnq_differences_list(&work->pairs, work->couples.folded, work->arena, diff, err);
 }
 
-enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
-                                  struct ldnq_arena *arena, struct ldnq_diff **out,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
+                                  struct ldnq_diff **out, struct ldnq_error *err)
 {
     struct work work = { .options = options, .arena = arena };
     work.diff = ldnq_arena_alloc(arena, 1, sizeof *work.diff, err);
@@ -182,12 +191,18 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options,
         return LDNQ_OK;
     const char *refused = work.a.refused ? work.a.refused : work.b.refused;
     if (refused)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s (without samples its structure can be "
-                         "compared all the same)", refused);
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s (without samples its structure can be "
+                         "compared all the same)",
+                         refused);
     const struct ldnq_measuring measuring = {
-        .pairs = &work.pairs, .couples = &work.couples, .samples = options->samples,
-        .most_samples = options->most_samples, .pool = options->pool,
-        .sink = options->sink, .diff = work.diff,
+        .pairs = &work.pairs,
+        .couples = &work.couples,
+        .samples = options->samples,
+        .most_samples = options->most_samples,
+        .pool = options->pool,
+        .sink = options->sink,
+        .diff = work.diff,
     };
     return ldnq_measure(&measuring, arena, err);
 }

@@ -255,7 +255,8 @@ static bool fill(cJSON *root, const struct ldnq_diff *diff)
            add_notes(root, "removed", diff->removed, diff->removed_count) &&
            add_notes(root, "added", diff->added, diff->added_count) &&
            add_notes(root, "changed", diff->changed, diff->changed_count) &&
-           ldnq_quantized_json(root, diff->tensors, diff->tensor_count) && add_count(root, "samples", diff->samples) &&
+           ldnq_quantized_json(root, diff->tensors, diff->tensor_count) &&
+           add_count(root, "samples", diff->samples) &&
            add_known(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }

@@ -12,8 +12,8 @@ struct notes {
     struct ldnq_arena *arena;
 };
 
-static enum ldnq_status add(struct notes *notes, const char *node, const char *op,
-                            const char *text, struct ldnq_error *err)
+static enum ldnq_status add(struct notes *notes, const char *node, const char *op, const char *text,
+                            struct ldnq_error *err)
 {
     if (!text)
         return LDNQ_NOMEM;
@@ -61,8 +61,7 @@ static enum ldnq_status compare_attributes(struct notes *notes, const struct ldn
         if (is_missed(b, &b->attrs[i], a))
             LDNQ_TRY(add(notes, a->label, a->op_type,
                          ldnq_arena_printf(notes->arena, err, "%s: left out -> %s",
-                                           b->attrs[i].name,
-                                           ldnq_attribute_print(&b->attrs[i], y)),
+                                           b->attrs[i].name, ldnq_attribute_print(&b->attrs[i], y)),
                          err));
     return LDNQ_OK;
 }
@@ -153,20 +152,20 @@ static enum ldnq_status compare_values(struct notes *notes, const char *node, co
                                        struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
-    const bool typed = a->dtype == LDNQ_UNDEFINED || b->dtype == LDNQ_UNDEFINED ||
-                       a->dtype == b->dtype;
+    const bool typed =
+        a->dtype == LDNQ_UNDEFINED || b->dtype == LDNQ_UNDEFINED || a->dtype == b->dtype;
     if (typed && shapes_agree(&a->shape, &b->shape))
         return LDNQ_OK;
-    return add(notes, node, op,
-               ldnq_arena_printf(notes->arena, err, "gives %s %s -> %s %s",
-                                 ldnq_dtype_name(a->dtype),
-                                 ldnq_shape_print(&a->shape, NULL, x, sizeof x),
-                                 ldnq_dtype_name(b->dtype),
-                                 ldnq_shape_print(&b->shape, NULL, y, sizeof y)),
-               err);
+    return add(
+        notes, node, op,
+        ldnq_arena_printf(notes->arena, err, "gives %s %s -> %s %s", ldnq_dtype_name(a->dtype),
+                          ldnq_shape_print(&a->shape, NULL, x, sizeof x), ldnq_dtype_name(b->dtype),
+                          ldnq_shape_print(&b->shape, NULL, y, sizeof y)),
+        err);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
 
 static enum ldnq_status compare_nodes(struct notes *notes, const struct ldnq_view_node *a,
                                       const struct ldnq_view_node *b, struct ldnq_error *err)
@@ -191,13 +190,12 @@ static enum ldnq_status compare_ends(struct notes *notes, const char *what,
 {
     if (a_count != b_count)
         LDNQ_TRY(add(notes, "", what,
-                     ldnq_arena_printf(notes->arena, err, "there are %zu -> %zu", a_count,
-                                       b_count), err));
+                     ldnq_arena_printf(notes->arena, err, "there are %zu -> %zu", a_count, b_count),
+                     err));
     for (size_t i = 0; i < a_count && i < b_count; i++) {
         if (strcmp(a[i]->name, b[i]->name) != 0)
             LDNQ_TRY(add(notes, a[i]->name, what,
-                         ldnq_arena_printf(notes->arena, err, "renamed to '%s'", b[i]->name),
-                         err));
+                         ldnq_arena_printf(notes->arena, err, "renamed to '%s'", b[i]->name), err));
         LDNQ_TRY(compare_values(notes, a[i]->name, what, a[i], b[i], err));
     }
     return LDNQ_OK;
@@ -237,26 +235,26 @@ static enum ldnq_status compare_all(const struct ldnq_pairs *pairs, const size_t
                                     struct notes *changed, struct ldnq_error *err)
 {
     const struct ldnq_graph *a = pairs->a->graph, *b = pairs->b->graph;
-    LDNQ_TRY(compare_ends(changed, "input", a->inputs, a->input_count, b->inputs, b->input_count,
-                          err));
+    LDNQ_TRY(
+        compare_ends(changed, "input", a->inputs, a->input_count, b->inputs, b->input_count, err));
     for (size_t i = 0; i < pairs->a->count; i++) {
         if (pairs->of_a[i] == LDNQ_VIEW_NONE)
             LDNQ_TRY(note_removed(removed, pairs, i, folded[i], err));
         else
-            LDNQ_TRY(compare_nodes(changed, &pairs->a->nodes[i],
-                                   &pairs->b->nodes[pairs->of_a[i]], err));
+            LDNQ_TRY(
+                compare_nodes(changed, &pairs->a->nodes[i], &pairs->b->nodes[pairs->of_a[i]], err));
     }
     for (size_t i = 0; i < pairs->b->count; i++)
         if (pairs->of_b[i] == LDNQ_VIEW_NONE)
             LDNQ_TRY(add(added, pairs->b->nodes[i].node->label, pairs->b->nodes[i].node->op_type,
                          "", err));
-    return compare_ends(changed, "output", a->outputs, a->output_count, b->outputs,
-                        b->output_count, err);
+    return compare_ends(changed, "output", a->outputs, a->output_count, b->outputs, b->output_count,
+                        err);
 }
 
 enum ldnq_status ldnq_differences_list(const struct ldnq_pairs *pairs, const size_t *folded,
-                              struct ldnq_arena *arena, struct ldnq_diff *diff,
-                              struct ldnq_error *err)
+                                       struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                       struct ldnq_error *err)
 {
     struct notes removed = { .arena = arena }, added = removed, changed = removed;
     LDNQ_TRY(compare_all(pairs, folded, &removed, &added, &changed, err));

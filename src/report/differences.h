@@ -8,7 +8,7 @@
  * table), biases are. `folded` says of an unpaired node of A which layer of A took it over
  * in B, by place, or LDNQ_VIEW_NONE. Errors: NOMEM. */
 enum ldnq_status ldnq_differences_list(const struct ldnq_pairs *pairs, const size_t *folded,
-                              struct ldnq_arena *arena, struct ldnq_diff *diff,
-                              struct ldnq_error *err);
+                                       struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                       struct ldnq_error *err);
 
 #endif

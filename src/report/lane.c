@@ -59,8 +59,7 @@ static bool makes_needed(const struct ldnq_lane *lane, const struct ldnq_node *n
                          const bool *needed)
 {
     for (size_t o = 0; o < node->output_count; o++)
-        if (node->outputs[o] && needed[node->outputs[o]->index] &&
-            !is_root(lane, node->outputs[o]))
+        if (node->outputs[o] && needed[node->outputs[o]->index] && !is_root(lane, node->outputs[o]))
             return true;
     return false;
 }
@@ -91,7 +90,8 @@ enum ldnq_status ldnq_lane_init(struct ldnq_lane *lane, const struct ldnq_couple
     const struct ldnq_view_node *a = &pairs->a->nodes[couple->a];
     const struct ldnq_view_node *b = &pairs->b->nodes[couple->b];
     *lane = (struct ldnq_lane){
-        .couple = couple, .start_a = place_of(pairs->a->graph, a->node),
+        .couple = couple,
+        .start_a = place_of(pairs->a->graph, a->node),
         .end_a = place_of(pairs->a->graph, couple->out_a->producer),
         .end_b = place_of(pairs->b->graph, couple->out_b->producer),
     };

@@ -15,8 +15,8 @@ struct ldnq_lane_root {
 /* A couple on its way through both networks. Places are in the graphs' node lists. */
 struct ldnq_lane {
     const struct ldnq_couple *couple;
-    size_t start_a;       /* A's layer */
-    size_t end_a, end_b;  /* the nodes that make what is compared */
+    size_t start_a;      /* A's layer */
+    size_t end_a, end_b; /* the nodes that make what is compared */
     struct ldnq_lane_root *roots;
     size_t root_count;
     size_t *steps; /* of B, from the roots to what is compared, ascending */

@@ -17,9 +17,9 @@ struct run {
     struct ldnq_exec *a, *b, *apart; /* apart: single layers of B */
     struct ldnq_lane *lanes;
     size_t count;
-    size_t *input_of_b;           /* which of A's inputs B's are */
+    size_t *input_of_b;            /* which of A's inputs B's are */
     struct ldnq_tensor **b_inputs; /* a batch's */
-    size_t *output_of_b;          /* which of B's outputs A's are; LDNQ_VIEW_NONE for none */
+    size_t *output_of_b;           /* which of B's outputs A's are; LDNQ_VIEW_NONE for none */
     struct ldnq_outcome *outcomes; /* by A's outputs */
 };
 
@@ -39,8 +39,7 @@ static enum ldnq_status match_ends(struct run *run, struct ldnq_error *err)
 {
     const struct ldnq_graph *a = run->a_graph, *b = run->b_graph;
     run->input_of_b = ldnq_arena_alloc(run->arena, b->input_count, sizeof *run->input_of_b, err);
-    run->output_of_b =
-        ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->output_of_b, err);
+    run->output_of_b = ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->output_of_b, err);
     run->outcomes = ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->outcomes, err);
     run->b_inputs = ldnq_arena_alloc(run->arena, b->input_count, sizeof *run->b_inputs, err);
     if (!run->input_of_b || !run->output_of_b || !run->outcomes || !run->b_inputs)
@@ -49,7 +48,8 @@ static enum ldnq_status match_ends(struct run *run, struct ldnq_error *err)
         run->input_of_b[i] = find_end(a->inputs, a->input_count, b->inputs[i]->name, i,
                                       a->input_count == b->input_count);
         if (run->input_of_b[i] == LDNQ_VIEW_NONE)
-            return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: its input '%s' is no input of %s, so "
+            return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                             "%s: its input '%s' is no input of %s, so "
                              "that samples for the one don't fit the other",
                              b->file, b->inputs[i]->name, a->file);
     }
@@ -95,13 +95,14 @@ static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < job->couples->count; i++)
         if (job->couples->items[i].b != LDNQ_VIEW_NONE)
-            LDNQ_TRY(ldnq_lane_init(&run->lanes[run->count++], &job->couples->items[i],
-                                    job->pairs, run->arena, err));
+            LDNQ_TRY(ldnq_lane_init(&run->lanes[run->count++], &job->couples->items[i], job->pairs,
+                                    run->arena, err));
     show_values(run);
     return LDNQ_OK;
 }
 
-/* ---- a batch ----------------------------------------------------------------------------------- */
+/* ---- a batch -----------------------------------------------------------------------------------
+ */
 
 static enum ldnq_status begin(struct run *run, struct ldnq_tensor *const *inputs,
                               struct ldnq_error *err)
@@ -177,7 +178,8 @@ static enum ldnq_status read_batch(struct run *run, size_t first, size_t count,
     return status;
 }
 
-/* ---- the bound --------------------------------------------------------------------------------- */
+/* ---- the bound ---------------------------------------------------------------------------------
+ */
 
 static bool is_layer(const struct ldnq_diff *diff, const char *node)
 {
@@ -244,7 +246,8 @@ static enum ldnq_status bound_outputs(struct run *run, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-/* ---- all ---------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------------
+ */
 
 static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
 {
@@ -262,7 +265,8 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
     for (size_t o = 0; o < diff->output_count; o++) {
         const size_t other = run->output_of_b[o];
         diff->outputs[o] = (struct ldnq_diff_output){
-            .name = run->a_graph->outputs[o]->name, .bound = NAN,
+            .name = run->a_graph->outputs[o]->name,
+            .bound = NAN,
             .other = other == LDNQ_VIEW_NONE ? NULL : run->b_graph->outputs[other]->name,
         };
         ldnq_outcome_finish(&run->outcomes[o], &diff->outputs[o]);
@@ -293,8 +297,9 @@ static enum ldnq_status measure_all(struct run *run, struct ldnq_error *err)
 enum ldnq_status ldnq_measure(const struct ldnq_measuring *job, struct ldnq_arena *arena,
                               struct ldnq_error *err)
 {
-    struct run run = { .job = job, .arena = arena, .a_graph = job->pairs->a->graph,
-                       .b_graph = job->pairs->b->graph };
+    struct run run = {
+        .job = job, .arena = arena, .a_graph = job->pairs->a->graph, .b_graph = job->pairs->b->graph
+    };
     const enum ldnq_status status = measure_all(&run, err);
     ldnq_exec_destroy(run.a);
     ldnq_exec_destroy(run.b);

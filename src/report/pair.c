@@ -292,8 +292,7 @@ static void join_names(struct ldnq_pairs *pairs, const struct named *a, const st
     }
 }
 
-static enum ldnq_status pair_names(struct ldnq_pairs *pairs, bool by_output,
-                                   struct ldnq_error *err)
+static enum ldnq_status pair_names(struct ldnq_pairs *pairs, bool by_output, struct ldnq_error *err)
 {
     struct named *a = ldnq_calloc(pairs->a->count + 1, sizeof *a);
     struct named *b = ldnq_calloc(pairs->b->count + 1, sizeof *b);

@@ -15,10 +15,14 @@ static int64_t code_at(const struct ldnq_tensor *tensor, size_t i)
     const void *data = tensor->data;
     const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
     switch (ldnq_dtype_size(tensor->dtype)) {
-    case 1: return is_signed ? ((const int8_t *)data)[i] : (int64_t)((const uint8_t *)data)[i];
-    case 2: return is_signed ? ((const int16_t *)data)[i] : (int64_t)((const uint16_t *)data)[i];
-    case 4: return is_signed ? ((const int32_t *)data)[i] : (int64_t)((const uint32_t *)data)[i];
-    default: return ((const int64_t *)data)[i];
+    case 1:
+        return is_signed ? ((const int8_t *)data)[i] : (int64_t)((const uint8_t *)data)[i];
+    case 2:
+        return is_signed ? ((const int16_t *)data)[i] : (int64_t)((const uint16_t *)data)[i];
+    case 4:
+        return is_signed ? ((const int32_t *)data)[i] : (int64_t)((const uint32_t *)data)[i];
+    default:
+        return ((const int64_t *)data)[i];
     }
 }
 
@@ -85,8 +89,7 @@ static size_t stored_bytes(const struct ldnq_value *value)
     return value->constant ? packed_bytes(value->constant) : 0;
 }
 
-size_t ldnq_weight_bytes(const struct ldnq_layer *layer,
-                         const struct ldnq_quantized_tensor *codes)
+size_t ldnq_weight_bytes(const struct ldnq_layer *layer, const struct ldnq_quantized_tensor *codes)
 {
     if (codes && codes->is_constant)
         return codes->bytes;
@@ -145,8 +148,12 @@ static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq
 {
     const struct ldnq_value *codes = node->inputs[0];
     *tensor = (struct ldnq_quantized_tensor){
-        .name = codes->name, .reader = reader_of(view, codes), .dtype = codes->dtype,
-        .shape = codes->shape, .is_constant = codes->constant != NULL, .entropy = NAN,
+        .name = codes->name,
+        .reader = reader_of(view, codes),
+        .dtype = codes->dtype,
+        .shape = codes->shape,
+        .is_constant = codes->constant != NULL,
+        .entropy = NAN,
     };
     take_scales(tensor, node);
     take_axis(tensor, node);
@@ -189,9 +196,9 @@ enum ldnq_status ldnq_quantized_list(const struct ldnq_view *view, struct ldnq_a
     return LDNQ_OK;
 }
 
-const struct ldnq_quantized_tensor *
-ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors, size_t count,
-                    const struct ldnq_node *dequantize)
+const struct ldnq_quantized_tensor *ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors,
+                                                        size_t count,
+                                                        const struct ldnq_node *dequantize)
 {
     for (size_t i = 0; dequantize && i < count; i++)
         if (strcmp(tensors[i].name, dequantize->inputs[0]->name) == 0)

@@ -15,13 +15,12 @@ enum ldnq_status ldnq_quantized_list(const struct ldnq_view *view, struct ldnq_a
                                      struct ldnq_error *err);
 
 /* The one that a DequantizeLinear reads; NULL for a NULL node. */
-const struct ldnq_quantized_tensor *
-ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors, size_t count,
-                    const struct ldnq_node *dequantize);
+const struct ldnq_quantized_tensor *ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors,
+                                                        size_t count,
+                                                        const struct ldnq_node *dequantize);
 
 /* Bytes that a layer's weight takes in the file: of its codes, or as it is. */
-size_t ldnq_weight_bytes(const struct ldnq_layer *layer,
-                         const struct ldnq_quantized_tensor *codes);
+size_t ldnq_weight_bytes(const struct ldnq_layer *layer, const struct ldnq_quantized_tensor *codes);
 
 /* Adds them to the object as "tensors", each as diff.schema.json has it; false when memory
  * is out. */

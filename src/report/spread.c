@@ -22,8 +22,8 @@ static bool is_float_matrix(const struct ldnq_layer *layer)
 
 bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b)
 {
-    return is_float_matrix(a) && is_float_matrix(b) &&
-           ldnq_layer_rows(a) == ldnq_layer_rows(b) && a->inputs == b->inputs;
+    return is_float_matrix(a) && is_float_matrix(b) && ldnq_layer_rows(a) == ldnq_layer_rows(b) &&
+           a->inputs == b->inputs;
 }
 
 /* The layers' elements number i, counted by rows. */

@@ -75,7 +75,8 @@ static enum ldnq_status add_node(struct ldnq_view *view, struct ldnq_node *node,
                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_view_node *item = &view->nodes[view->count++];
-    *item = (struct ldnq_view_node){ .node = node, .kind = kind_of(node),
+    *item = (struct ldnq_view_node){ .node = node,
+                                     .kind = kind_of(node),
                                      .input_count = node->input_count,
                                      .output_count = node->output_count };
     item->inputs = ldnq_arena_alloc(arena, node->input_count, sizeof *item->inputs, err);

@@ -35,7 +35,7 @@ struct ldnq_view_node {
 struct ldnq_view {
     struct ldnq_graph *graph;
     size_t count;
-    struct ldnq_view_node *nodes; /* in the order in which they run */
+    struct ldnq_view_node *nodes;     /* in the order in which they run */
     struct ldnq_view_source *outputs; /* of the graph */
     /* All of the file's nodes, folded ones and plumbing too. */
     size_t all_count, plumbing_count;

@@ -42,7 +42,9 @@ static void fail_should_set_and_return_the_status(void **state)
 static void fail_should_put_question_marks_for_control_characters(void **state)
 {
     (void)state;
-    ldnq_fail(&guarded.err, LDNQ_IO, "a\nb\tc\033[31md\re\x7f" "f\x01 g\xc3\xa9");
+    ldnq_fail(&guarded.err, LDNQ_IO,
+              "a\nb\tc\033[31md\re\x7f"
+              "f\x01 g\xc3\xa9");
     assert_string_equal(guarded.err.message, "a?b?c?[31md?e?f? g\xc3\xa9");
     ldnq_fail_within(&guarded.err, LDNQ_IO, "name\nwith\nlines");
     assert_string_equal(guarded.err.message, "name?with?lines: a?b?c?[31md?e?f? g\xc3\xa9");
@@ -71,8 +73,13 @@ static void within_should_put_the_context_in_front(void **state)
 static void within_should_never_overrun(void **state)
 {
     (void)state;
-    static const size_t messages[] = { 0, 1, 7000, LDNQ_ERROR_SIZE - 1030, LDNQ_ERROR_SIZE - 3,
-                                       LDNQ_ERROR_SIZE - 2, LDNQ_ERROR_SIZE - 1 };
+    static const size_t messages[] = { 0,
+                                       1,
+                                       7000,
+                                       LDNQ_ERROR_SIZE - 1030,
+                                       LDNQ_ERROR_SIZE - 3,
+                                       LDNQ_ERROR_SIZE - 2,
+                                       LDNQ_ERROR_SIZE - 1 };
     static const size_t contexts[] = { 0, 1, 1000, 1022, 1023, 1024, 20000 };
     for (size_t m = 0; m < sizeof messages / sizeof *messages; m++) {
         for (size_t c = 0; c < sizeof contexts / sizeof *contexts; c++) {
@@ -115,9 +122,10 @@ static void a_null_error_should_be_accepted(void **state)
 static void every_status_should_have_a_name_of_its_own(void **state)
 {
     (void)state;
-    static const enum ldnq_status all[] = { LDNQ_OK,    LDNQ_USAGE,       LDNQ_IO,
-                                            LDNQ_MODEL, LDNQ_UNSUPPORTED, LDNQ_DATA,
-                                            LDNQ_NUMERIC, LDNQ_NOMEM };
+    static const enum ldnq_status all[] = {
+        LDNQ_OK,          LDNQ_USAGE, LDNQ_IO,      LDNQ_MODEL,
+        LDNQ_UNSUPPORTED, LDNQ_DATA,  LDNQ_NUMERIC, LDNQ_NOMEM
+    };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         assert_string_not_equal(ldnq_status_name(all[i]), "unknown");
         for (size_t j = 0; j < i; j++)

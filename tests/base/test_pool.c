@@ -40,7 +40,8 @@ static void run_once(struct ldnq_pool *pool, size_t chunks, double *result)
 {
     size_t scratch[MOST_THREADS] = { 0 };
     struct job job = { .threads = ldnq_pool_threads(pool),
-                       .runs = calloc(chunks + 1, sizeof *job.runs), .result = result,
+                       .runs = calloc(chunks + 1, sizeof *job.runs),
+                       .result = result,
                        .scratch = scratch };
     ldnq_pool_run(pool, chunks, run_chunk, &job);
     assert_int_equal(atomic_load(&job.stray), 0);

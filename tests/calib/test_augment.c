@@ -13,8 +13,7 @@
 static struct ldnq_tensor *make(struct ldnq_arena *arena, bool planar)
 {
     struct ldnq_tensor *batch;
-    struct ldnq_shape shape =
-        planar ? SHAPE(COUNT, 3, SIDE, SIDE) : SHAPE(COUNT, SIDE, SIDE, 3);
+    struct ldnq_shape shape = planar ? SHAPE(COUNT, 3, SIDE, SIDE) : SHAPE(COUNT, SIDE, SIDE, 3);
     assert_ok(ldnq_tensor_create(arena, LDNQ_FLOAT, &shape, &batch, &err));
     float *data = batch->data;
     for (size_t n = 0; n < COUNT; n++)
@@ -51,8 +50,8 @@ static int change_of(const float *picture, size_t step, size_t next)
         if (!is_change(picture, step, 0, change % 2, down, right))
             continue;
         for (size_t c = 1; c < 3; c++)
-            assert_true(is_change(picture + c * next, step, 1000.0f * (float)c, change % 2, down,
-                                  right));
+            assert_true(
+                is_change(picture + c * next, step, 1000.0f * (float)c, change % 2, down, right));
         return change;
     }
     fail_msg("neither mirrored nor shifted by up to an eighth");
@@ -112,9 +111,9 @@ static void what_is_no_picture_should_be_told(void **state)
 {
     (void)state;
     static const struct ldnq_shape none[] = {
-        { .rank = 3, .dim = { 3, 32, 32 } },      { .rank = 4, .dim = { 1, 16, 32, 32 } },
-        { .rank = 4, .dim = { 1, 3, 4, 32 } },    { .rank = 5, .dim = { 1, 3, 8, 8, 8 } },
-        { .rank = 4, .dim = { 1, 3, 32, 4 } },    { .rank = 2, .dim = { 1, 3 } },
+        { .rank = 3, .dim = { 3, 32, 32 } },   { .rank = 4, .dim = { 1, 16, 32, 32 } },
+        { .rank = 4, .dim = { 1, 3, 4, 32 } }, { .rank = 5, .dim = { 1, 3, 8, 8, 8 } },
+        { .rank = 4, .dim = { 1, 3, 32, 4 } }, { .rank = 2, .dim = { 1, 3 } },
     };
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         struct ldnq_tensor tensor = { .dtype = LDNQ_FLOAT, .shape = none[i] };

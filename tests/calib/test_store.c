@@ -24,8 +24,9 @@ static struct batch batch_of(struct ldnq_arena *arena, size_t generation, size_t
     struct ldnq_rng rng = { 100 * generation + number };
     struct batch batch = { .count = (generation + number) % (TENSORS + 1) };
     for (size_t i = 0; i < batch.count; i++) {
-        struct ldnq_shape shape = { 2, { (int64_t)ldnq_rng_below(&rng, 5),
-                                         (int64_t)ldnq_rng_below(&rng, 200) } };
+        struct ldnq_shape shape = {
+            2, { (int64_t)ldnq_rng_below(&rng, 5), (int64_t)ldnq_rng_below(&rng, 200) }
+        };
         struct ldnq_tensor *tensor;
         size_t bytes = 0;
         assert_ok(ldnq_tensor_create(arena, dtypes[i], &shape, &tensor, &err));

@@ -112,7 +112,9 @@ static struct ldnq_quantization *round_layer(struct written *w, const char *labe
         codes[i] = (int8_t)(i % 7) - 3;
     for (size_t i = 0; i < rows; i++)
         scales[i] = 0.5f + (float)i;
-    q->layers[0] = (struct ldnq_layer_result){ .layer = *layer, .codes = codes, .scales = scales,
+    q->layers[0] = (struct ldnq_layer_result){ .layer = *layer,
+                                               .codes = codes,
+                                               .scales = scales,
                                                .codebook = ldnq_codebook_find("int8"),
                                                .error = 0.25 };
     return q;

@@ -33,8 +33,7 @@ static double now(void)
 
 /* The sum of all outputs. */
 static enum ldnq_status add_up(void *ctx, const struct ldnq_tensor *const *values,
-                               struct ldnq_tensor *gradients, double *loss,
-                               struct ldnq_error *err)
+                               struct ldnq_tensor *gradients, double *loss, struct ldnq_error *err)
 {
     (void)ctx;
     (void)err;
@@ -62,7 +61,8 @@ static enum ldnq_status prepare(struct bench *bench, char **argv, struct ldnq_ar
         return LDNQ_NOMEM;
     struct ldnq_grad_options options = { .targets =
                                              (const struct ldnq_value *const *)graph->outputs,
-                                         .target_count = 1, .wanted = wanted,
+                                         .target_count = 1,
+                                         .wanted = wanted,
                                          .max_bytes = strtoul(argv[4], NULL, 10) };
     wanted[options.wanted_count++] = graph->inputs[0];
     for (size_t i = 0; i < graph->value_count; i++)

@@ -82,8 +82,7 @@ static enum ldnq_status read_wanted(struct grad_case *test, struct ldnq_error *e
 static enum ldnq_status read_seeds(struct grad_case *test, struct ldnq_error *err)
 {
     size_t count = test->graph->output_count, found = 0;
-    const struct ldnq_value **targets =
-        ldnq_arena_alloc(test->arena, count, sizeof *targets, err);
+    const struct ldnq_value **targets = ldnq_arena_alloc(test->arena, count, sizeof *targets, err);
     test->seeds = ldnq_arena_alloc(test->arena, count, sizeof *test->seeds, err);
     if (!targets || !test->seeds)
         return LDNQ_NOMEM;

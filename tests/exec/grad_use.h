@@ -17,8 +17,8 @@
 
 /* The loss is sum of target[i] * c[i] with c = 1, 2, 3 ... divided by a thousand. */
 static inline enum ldnq_status weigh(void *ctx, const struct ldnq_tensor *const *values,
-                              struct ldnq_tensor *gradients, double *loss,
-                              struct ldnq_error *reason)
+                                     struct ldnq_tensor *gradients, double *loss,
+                                     struct ldnq_error *reason)
 {
     size_t targets = *(size_t *)ctx;
     (void)reason;
@@ -46,8 +46,7 @@ struct job {
 
 static inline struct job job_of(struct ldnq_graph *graph, struct ldnq_tensor *input)
 {
-    struct job job = { .graph = graph, .feeds = { { graph->inputs[0], input } },
-                       .feed_count = 1 };
+    struct job job = { .graph = graph, .feeds = { { graph->inputs[0], input } }, .feed_count = 1 };
     return job;
 }
 
@@ -60,10 +59,9 @@ static inline struct job job_of(struct ldnq_graph *graph, struct ldnq_tensor *in
 
 static inline enum ldnq_status run_again(struct job *job)
 {
-    size_t targets = job->options.target_count ? job->options.target_count
-                                               : job->graph->output_count;
-    return ldnq_grad_run(job->grad, job->feeds, job->feed_count, weigh, &targets, &job->loss,
-                         &err);
+    size_t targets =
+        job->options.target_count ? job->options.target_count : job->graph->output_count;
+    return ldnq_grad_run(job->grad, job->feeds, job->feed_count, weigh, &targets, &job->loss, &err);
 }
 
 static inline enum ldnq_status try_run(struct job *job)
@@ -97,7 +95,8 @@ static inline struct ldnq_tensor **run(struct job *job, size_t *peak)
     return copies;
 }
 
-static inline void assert_same(struct ldnq_tensor *const *a, struct ldnq_tensor *const *b, size_t count)
+static inline void assert_same(struct ldnq_tensor *const *a, struct ldnq_tensor *const *b,
+                               size_t count)
 {
     for (size_t i = 0; i < count; i++)
         assert_same_bits(a[i], b[i]);
@@ -130,8 +129,8 @@ static inline struct ldnq_graph *build_chain(int blocks, struct ldnq_value **wan
 }
 
 /* Operators at random, on any values that are there; a third of all values is wanted. */
-static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value **wanted, size_t *count,
-                                       struct ldnq_value **all)
+static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value **wanted,
+                                              size_t *count, struct ldnq_value **all)
 {
     struct ldnq_graph *graph = build_graph();
     struct ldnq_rng rng = { seed };
@@ -144,8 +143,8 @@ static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value *
         size_t type = ldnq_rng_below(&rng, 5);
         struct ldnq_value *a = all[have - 1 - ldnq_rng_below(&rng, have < 6 ? have : 6)];
         struct ldnq_value *b = all[ldnq_rng_below(&rng, have)];
-        all[have++] = type < 2 ? NODE(graph, types[type], "n", a)
-                               : NODE(graph, types[type], "n", a, b);
+        all[have++] =
+            type < 2 ? NODE(graph, types[type], "n", a) : NODE(graph, types[type], "n", a, b);
     }
     wanted[(*count)++] = all[0];
     for (size_t i = 1; i < have; i++)

@@ -11,11 +11,13 @@ static struct ldnq_graph *build_network(void)
     static const int64_t pads[] = { 1, 1, 1, 1 };
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 6, 6));
-    struct ldnq_value *a = NODE(graph, "Conv", "c1", x, build_weight(graph, "w1", SHAPE(4, 2, 3, 3), 1),
-                                build_weight(graph, "b1", SHAPE(4), 2));
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "c1", x, build_weight(graph, "w1", SHAPE(4, 2, 3, 3), 1),
+             build_weight(graph, "b1", SHAPE(4), 2));
     build_attr_ints(a, "pads", 4, pads);
     struct ldnq_value *r = NODE(graph, "Relu", "r1", a);
-    struct ldnq_value *b = NODE(graph, "Conv", "c2", r, build_weight(graph, "w2", SHAPE(4, 4, 3, 3), 3));
+    struct ldnq_value *b =
+        NODE(graph, "Conv", "c2", r, build_weight(graph, "w2", SHAPE(4, 4, 3, 3), 3));
     build_attr_ints(b, "pads", 4, pads);
     struct ldnq_value *sum = NODE(graph, "Add", "sum", b, r);
     struct ldnq_value *s = NODE(graph, "Relu", "r2", sum);
@@ -208,7 +210,8 @@ static void exec_should_want_one_size_for_one_symbol(void **state)
     (void)state;
     struct ldnq_graph *graph = build_graph();
     int64_t n = build_symbol(graph, "N");
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(n)), *y = build_input(graph, "y", SHAPE(n));
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(n)),
+                      *y = build_input(graph, "y", SHAPE(n));
     build_output(graph, NODE(graph, "Add", "add", x, y));
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_exec *exec;
@@ -260,8 +263,8 @@ static void exec_should_come_back_from_any_failed_allocation(void **state)
 
 /* ---- stretches ---------------------------------------------------------------------- */
 
-static struct ldnq_value *conv_of(struct ldnq_graph *graph, const char *name,
-                                  struct ldnq_value *x, int64_t channels)
+static struct ldnq_value *conv_of(struct ldnq_graph *graph, const char *name, struct ldnq_value *x,
+                                  int64_t channels)
 {
     static const int64_t pads[] = { 1, 1, 1, 1 };
     struct ldnq_value *w = build_weight(graph, "w", SHAPE(8, channels, 3, 3), 1);
@@ -313,7 +316,8 @@ static void exec_should_give_samples_the_same_bits_in_any_batch(void **state)
         for (int run = 0; run < 2; run++)
             assert_ok(ldnq_exec_run(whole, &input, &err));
         for (size_t first = 0; first < SAMPLES; first += 25) {
-            struct ldnq_tensor few = { .dtype = LDNQ_FLOAT, .shape = SHAPE(25, 2, 12, 12),
+            struct ldnq_tensor few = { .dtype = LDNQ_FLOAT,
+                                       .shape = SHAPE(25, 2, 12, 12),
                                        .data = (float *)input->data + first * 288 };
             struct ldnq_tensor *inputs[] = { &few };
             assert_ok(ldnq_exec_run(one, inputs, &err));

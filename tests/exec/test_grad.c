@@ -105,7 +105,8 @@ static void gradients_of_a_stretch_should_be_those_of_the_whole(void **state)
     build_free(graph);
 }
 
-/* ---- refusals --------------------------------------------------------------------------------- */
+/* ---- refusals ---------------------------------------------------------------------------------
+ */
 
 static void gradients_should_list_all_nodes_that_they_can_not_pass(void **state)
 {
@@ -189,8 +190,8 @@ static void gradients_should_hand_on_what_the_loss_returns(void **state)
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
     job.options = (struct ldnq_grad_options){ WANT(wanted[0]) };
     assert_ok(try_run(&job));
-    assert_fails(ldnq_grad_run(job.grad, job.feeds, 1, refuse, NULL, &job.loss, &err),
-                 LDNQ_NUMERIC, "the loss is not finite");
+    assert_fails(ldnq_grad_run(job.grad, job.feeds, 1, refuse, NULL, &job.loss, &err), LDNQ_NUMERIC,
+                 "the loss is not finite");
     assert_ok(run_again(&job));
     finish(&job);
     build_free(graph);

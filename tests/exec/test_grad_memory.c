@@ -37,9 +37,9 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
         size_t count = 0, peak, lower;
         struct ldnq_graph *graph = build_random(seed, wanted, &count, all);
         struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, 30), seed));
-        job.options = (struct ldnq_grad_options){
-            .wanted = (const struct ldnq_value *const *)wanted, .wanted_count = count
-        };
+        job.options =
+            (struct ldnq_grad_options){ .wanted = (const struct ldnq_value *const *)wanted,
+                                        .wanted_count = count };
         if (ldnq_grad_create(graph, NULL, &job.options, &job.grad, &err) == LDNQ_USAGE) {
             build_free(graph); /* a target that depends on weights alone */
             continue;

@@ -9,7 +9,11 @@
 
 static struct ldnq_error err;
 
-#define SHAPE(rank_, ...) (struct ldnq_shape){ .rank = rank_, .dim = { __VA_ARGS__ } }
+#define SHAPE(rank_, ...)                                                                          \
+    (struct ldnq_shape)                                                                            \
+    {                                                                                              \
+        .rank = rank_, .dim = { __VA_ARGS__ }                                                      \
+    }
 
 static int set_up(void **state)
 {
@@ -81,8 +85,9 @@ static void equal_and_known_should_look_at_rank_and_dimensions(void **state)
 static void only_numbers_of_their_range_should_be_symbols(void **state)
 {
     (void)state;
-    static const int64_t others[] = { 0, 1, -1, INT64_MIN, INT64_MAX, LDNQ_SYMBOL_BASE - 1,
-                                      LDNQ_SYMBOL_BASE + LDNQ_SYMBOL_COUNT };
+    static const int64_t others[] = {
+        0, 1, -1, INT64_MIN, INT64_MAX, LDNQ_SYMBOL_BASE - 1, LDNQ_SYMBOL_BASE + LDNQ_SYMBOL_COUNT
+    };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_false(ldnq_is_symbol(others[i]));
     assert_true(ldnq_is_symbol(LDNQ_SYMBOL_BASE));
@@ -187,12 +192,12 @@ static void a_tensor_that_cannot_be_had_should_be_nomem(void **state)
 {
     struct ldnq_graph *graph = *state;
     struct ldnq_tensor *tensor;
-    assert_fails(ldnq_tensor_create(graph->arena, LDNQ_FLOAT, &SHAPE(2, 1LL << 62, 4), &tensor,
-                                    &err),
-                 LDNQ_NOMEM, "(4611686018427387904,4) is too large");
-    assert_fails(ldnq_tensor_create(graph->arena, LDNQ_FLOAT, &SHAPE(1, LDNQ_SYMBOL_BASE),
-                                    &tensor, &err),
-                 LDNQ_NOMEM, "(?)");
+    assert_fails(
+        ldnq_tensor_create(graph->arena, LDNQ_FLOAT, &SHAPE(2, 1LL << 62, 4), &tensor, &err),
+        LDNQ_NOMEM, "(4611686018427387904,4) is too large");
+    assert_fails(
+        ldnq_tensor_create(graph->arena, LDNQ_FLOAT, &SHAPE(1, LDNQ_SYMBOL_BASE), &tensor, &err),
+        LDNQ_NOMEM, "(?)");
     ldnq_alloc_fail_after(0);
     assert_fails(ldnq_tensor_create(graph->arena, LDNQ_FLOAT, &SHAPE(2, 100, 100), &tensor, &err),
                  LDNQ_NOMEM, "out of memory");

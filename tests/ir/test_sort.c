@@ -22,8 +22,7 @@ static struct ldnq_graph *chain(size_t n, bool backwards, bool named)
         values[i] = make_value(graph, "");
     for (size_t place = 0; place < n; place++) {
         size_t i = backwards ? n - 1 - place : place;
-        const char *name =
-            named ? ldnq_arena_printf(graph->arena, &err, "node_%zu", i) : "";
+        const char *name = named ? ldnq_arena_printf(graph->arena, &err, "node_%zu", i) : "";
         make_node(graph, "Relu", name, values[i], values[i + 1]);
     }
     free(values);
@@ -203,18 +202,20 @@ static void labels_should_be_the_names_where_those_are_unique(void **state)
 static void labels_should_be_unique_where_names_look_like_labels(void **state)
 {
     (void)state;
-    static const char *const names[] = { "Conv#1", "", "b", "b#2", "b", "Conv#5", "", "Conv#6",
-                                         "Conv#6#6" };
-    static const char *const labels[] = { "Conv#1", "Conv#1#1", "b#2#2", "b#2", "b#4", "Conv#5",
-                                          "Conv#6#6#6", "Conv#6", "Conv#6#6" };
+    static const char *const names[] = { "Conv#1", "", "b",      "b#2",     "b",
+                                         "Conv#5", "", "Conv#6", "Conv#6#6" };
+    static const char *const labels[] = { "Conv#1", "Conv#1#1",   "b#2#2",  "b#2",     "b#4",
+                                          "Conv#5", "Conv#6#6#6", "Conv#6", "Conv#6#6" };
     assert_labels(names, labels, 9);
 }
 
 static void labels_should_be_unique_for_any_names(void **state)
 {
     (void)state;
-    static const char *const pieces[] = { "", "Conv", "Conv#0", "Conv#1", "Conv#2", "Conv#3",
-                                          "Conv#1#1", "Conv#2#2", "Conv#3#3", "Conv#2#2#2" };
+    static const char *const pieces[] = {
+        "",       "Conv",     "Conv#0",   "Conv#1",   "Conv#2",
+        "Conv#3", "Conv#1#1", "Conv#2#2", "Conv#3#3", "Conv#2#2#2"
+    };
     struct ldnq_rng rng = { 4 };
     for (int round = 0; round < 300; round++) {
         const char *names[12];

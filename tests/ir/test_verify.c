@@ -61,7 +61,8 @@ static void a_captured_value_that_nothing_makes_should_be_found(void **state)
     struct ldnq_graph *graph = *state;
     graph->nodes[0]->captures[0] = graph->values[1];
     graph->nodes[0]->capture_count = 1;
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "node 'relu1' (Relu, opset 13): reads");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL,
+                 "node 'relu1' (Relu, opset 13): reads");
 }
 
 static void two_producers_of_a_value_should_be_found(void **state)

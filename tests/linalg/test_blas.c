@@ -30,7 +30,8 @@ static struct product random_product(struct ldnq_rng *rng, size_t least)
     static const float factors[] = { 0.0f, 1.0f, -0.5f };
     struct product p = { .ta = ldnq_rng_below(rng, 2) ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
                          .tb = ldnq_rng_below(rng, 2) ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
-                         .m = least + ldnq_rng_below(rng, 20), .n = least + ldnq_rng_below(rng, 40),
+                         .m = least + ldnq_rng_below(rng, 20),
+                         .n = least + ldnq_rng_below(rng, 40),
                          .k = least + ldnq_rng_below(rng, 70),
                          .alpha = factors[1 + ldnq_rng_below(rng, 2)],
                          .beta = factors[ldnq_rng_below(rng, 3)] };

@@ -43,13 +43,24 @@ static struct parts make(size_t m, size_t n, size_t k, struct ldnq_rng *rng)
     p.row_bias = random_floats(m, rng);
     p.column_bias = random_floats(n, rng);
     p.gemm = (struct ldnq_gemm){
-        .m = m, .n = n, .k = k, .a = p.a, .b = p.b, .c = p.c, .c_row = c_row,
-        .a_row = ta ? 1 : k + slack, .a_step = ta ? m + slack : 1,
-        .b_row = tb ? 1 : n + slack, .b_step = tb ? k + slack : 1,
-        .alpha = alphas[ldnq_rng_below(rng, 2)], .beta = betas[ldnq_rng_below(rng, 3)],
+        .m = m,
+        .n = n,
+        .k = k,
+        .a = p.a,
+        .b = p.b,
+        .c = p.c,
+        .c_row = c_row,
+        .a_row = ta ? 1 : k + slack,
+        .a_step = ta ? m + slack : 1,
+        .b_row = tb ? 1 : n + slack,
+        .b_step = tb ? k + slack : 1,
+        .alpha = alphas[ldnq_rng_below(rng, 2)],
+        .beta = betas[ldnq_rng_below(rng, 3)],
         .row_bias = toss(rng) ? p.row_bias : NULL,
         .column_bias = toss(rng) ? p.column_bias : NULL,
-        .is_clamped = toss(rng), .low = -0.5f, .high = 0.75f,
+        .is_clamped = toss(rng),
+        .low = -0.5f,
+        .high = 0.75f,
     };
     return p;
 }
@@ -78,8 +89,8 @@ static double plain_element(const struct parts *p, size_t i, size_t j)
     const struct ldnq_gemm *g = &p->gemm;
     double sum = 0;
     for (size_t k = 0; k < g->k; k++)
-        sum += (double)g->a[i * g->a_row + k * g->a_step] *
-               (double)g->b[k * g->b_row + j * g->b_step];
+        sum +=
+            (double)g->a[i * g->a_row + k * g->a_step] * (double)g->b[k * g->b_row + j * g->b_step];
     sum *= (double)g->alpha;
     if (g->beta != 0)
         sum += (double)g->beta * (double)p->before[i * g->c_row + j];
@@ -189,9 +200,21 @@ static void clamps_should_leave_nan_and_hold_infinity(void **state)
         float one = 1, b[40], c[40];
         for (size_t i = 0; i < 40; i++)
             b[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY;
-        struct ldnq_gemm g = { .m = 1, .n = 40, .k = 1, .a = &one, .b = b, .c = c, .a_row = 1,
-                               .a_step = 1, .b_row = 40, .b_step = 1, .c_row = 40, .alpha = 1,
-                               .is_clamped = true, .low = 0, .high = 6 };
+        struct ldnq_gemm g = { .m = 1,
+                               .n = 40,
+                               .k = 1,
+                               .a = &one,
+                               .b = b,
+                               .c = c,
+                               .a_row = 1,
+                               .a_step = 1,
+                               .b_row = 40,
+                               .b_step = 1,
+                               .c_row = 40,
+                               .alpha = 1,
+                               .is_clamped = true,
+                               .low = 0,
+                               .high = 6 };
         ldnq_gemm_by(way, &g);
         for (size_t i = 0; i < 40; i++)
             assert_true(i % 3 == 0 ? isnan(c[i]) : c[i] == (i % 3 == 1 ? 6.0f : 0.0f));

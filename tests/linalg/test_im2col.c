@@ -12,11 +12,16 @@ static struct ldnq_conv_geometry random_geometry(struct ldnq_rng *rng)
 {
     struct ldnq_conv_geometry g = {
         .channels = 1 + ldnq_rng_below(rng, 3),
-        .height = 1 + ldnq_rng_below(rng, 7), .width = 1 + ldnq_rng_below(rng, 9),
-        .kernel_h = 1 + ldnq_rng_below(rng, 4), .kernel_w = 1 + ldnq_rng_below(rng, 4),
-        .stride_h = 1 + ldnq_rng_below(rng, 3), .stride_w = 1 + ldnq_rng_below(rng, 4),
-        .dilation_h = 1 + ldnq_rng_below(rng, 3), .dilation_w = 1 + ldnq_rng_below(rng, 3),
-        .pad_top = ldnq_rng_below(rng, 12), .pad_left = ldnq_rng_below(rng, 12),
+        .height = 1 + ldnq_rng_below(rng, 7),
+        .width = 1 + ldnq_rng_below(rng, 9),
+        .kernel_h = 1 + ldnq_rng_below(rng, 4),
+        .kernel_w = 1 + ldnq_rng_below(rng, 4),
+        .stride_h = 1 + ldnq_rng_below(rng, 3),
+        .stride_w = 1 + ldnq_rng_below(rng, 4),
+        .dilation_h = 1 + ldnq_rng_below(rng, 3),
+        .dilation_w = 1 + ldnq_rng_below(rng, 3),
+        .pad_top = ldnq_rng_below(rng, 12),
+        .pad_left = ldnq_rng_below(rng, 12),
     };
     if (ldnq_rng_below(rng, 4) == 0)
         g.height = g.kernel_h = g.stride_h = 1, g.pad_top = 0;
@@ -33,10 +38,10 @@ static float plain_element(const struct ldnq_conv_geometry *g, const float *imag
 {
     long kw = (long)(k % g->kernel_w), kh = (long)(k / g->kernel_w % g->kernel_h);
     size_t channel = k / (g->kernel_h * g->kernel_w);
-    long y = (long)(position / g->out_w * g->stride_h) + kh * (long)g->dilation_h -
-             (long)g->pad_top;
-    long x = (long)(position % g->out_w * g->stride_w) + kw * (long)g->dilation_w -
-             (long)g->pad_left;
+    long y =
+        (long)(position / g->out_w * g->stride_h) + kh * (long)g->dilation_h - (long)g->pad_top;
+    long x =
+        (long)(position % g->out_w * g->stride_w) + kw * (long)g->dilation_w - (long)g->pad_left;
     if (y < 0 || x < 0 || y >= (long)g->height || x >= (long)g->width)
         return 0;
     return image[(channel * g->height + (size_t)y) * g->width + (size_t)x];

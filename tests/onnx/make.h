@@ -54,8 +54,7 @@ static inline Onnx__StringStringEntryProto *make_pair(struct make *make, const c
 
 static inline void make_import(struct make *make, const char *domain, int64_t version)
 {
-    Onnx__OperatorSetIdProto *import =
-        make_message(make, &onnx__operator_set_id_proto__descriptor);
+    Onnx__OperatorSetIdProto *import = make_message(make, &onnx__operator_set_id_proto__descriptor);
     import->domain = make_text(make, domain);
     import->has_version = 1;
     import->version = version;
@@ -112,7 +111,10 @@ static inline Onnx__ValueInfoProto *make_info(struct make *make, const char *nam
 
 /* The rank and the dimensions: two arguments. */
 #define DIMS(...)                                                                                  \
-    (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (int64_t[]){ __VA_ARGS__ }
+    (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (int64_t[])                       \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static inline void make_input(struct make *make, const char *name, int rank, const int64_t *dims)
 {

@@ -75,8 +75,7 @@ static void decode_should_unpack_small_types(void **state)
     assert_memory_equal(decode(proto)->data, uint2, 5);
 }
 
-static Onnx__TensorProto *int32_tensor(int32_t type, int64_t count, size_t entries,
-                                       int32_t *values)
+static Onnx__TensorProto *int32_tensor(int32_t type, int64_t count, size_t entries, int32_t *values)
 {
     Onnx__TensorProto *proto = make_tensor(&make, "w", type, DIMS(count));
     proto->int32_data = values;
@@ -232,18 +231,18 @@ static void decode_sparse_should_refuse_bad_indices(void **state)
     struct ldnq_tensor *dense;
     int64_t dims[] = { 2, 3 }, huge[] = { INT64_MAX, 2 };
     const int64_t linear[] = { 1, 6 }, negative[] = { 0, -1 }, pairs[] = { 0, 1, 1, 3 };
-    assert_fails(ldnq_codec_decode_sparse(sparse_tensor(2, dims, 2, linear, true), make.arena,
-                                          &dense, &err),
-                 LDNQ_MODEL, "sparse tensor 's': its index 1 is outside");
+    assert_fails(
+        ldnq_codec_decode_sparse(sparse_tensor(2, dims, 2, linear, true), make.arena, &dense, &err),
+        LDNQ_MODEL, "sparse tensor 's': its index 1 is outside");
     assert_fails(ldnq_codec_decode_sparse(sparse_tensor(2, dims, 2, negative, true), make.arena,
                                           &dense, &err),
                  LDNQ_MODEL, "outside");
-    assert_fails(ldnq_codec_decode_sparse(sparse_tensor(2, dims, 2, pairs, false), make.arena,
-                                          &dense, &err),
-                 LDNQ_MODEL, "outside");
-    assert_fails(ldnq_codec_decode_sparse(sparse_tensor(2, huge, 2, linear, true), make.arena,
-                                          &dense, &err),
-                 LDNQ_UNSUPPORTED, "too large");
+    assert_fails(
+        ldnq_codec_decode_sparse(sparse_tensor(2, dims, 2, pairs, false), make.arena, &dense, &err),
+        LDNQ_MODEL, "outside");
+    assert_fails(
+        ldnq_codec_decode_sparse(sparse_tensor(2, huge, 2, linear, true), make.arena, &dense, &err),
+        LDNQ_UNSUPPORTED, "too large");
 }
 
 /* ---- out ------------------------------------------------------------------------------------ */
@@ -251,9 +250,9 @@ static void decode_sparse_should_refuse_bad_indices(void **state)
 static void encode_should_give_back_what_was_decoded(void **state)
 {
     (void)state;
-    static const enum ldnq_dtype types[] = { LDNQ_FLOAT,  LDNQ_INT8,  LDNQ_INT4,
-                                             LDNQ_UINT4,  LDNQ_INT2,  LDNQ_UINT2,
-                                             LDNQ_INT32,  LDNQ_INT64, LDNQ_BOOL };
+    static const enum ldnq_dtype types[] = { LDNQ_FLOAT, LDNQ_INT8,  LDNQ_INT4,
+                                             LDNQ_UINT4, LDNQ_INT2,  LDNQ_UINT2,
+                                             LDNQ_INT32, LDNQ_INT64, LDNQ_BOOL };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         struct ldnq_tensor *tensor;
         Onnx__TensorProto *proto;

@@ -188,8 +188,8 @@ static void prune_should_keep_scales_of_annotated_tensors(void **state)
     make_append(&make, &annotation->quant_parameter_tensor_names,
                 &annotation->n_quant_parameter_tensor_names,
                 make_pair(&make, "SCALE_TENSOR", "w_scale"));
-    make_append(&make, &make.graph->quantization_annotation,
-                &make.graph->n_quantization_annotation, annotation);
+    make_append(&make, &make.graph->quantization_annotation, &make.graph->n_quantization_annotation,
+                annotation);
     const Onnx__GraphProto *graph = load();
     assert_ok(ldnq_edit_prune(model, &err));
     assert_true(has_initializer("w_scale"));

@@ -78,16 +78,16 @@ static void load_should_refuse_what_is_not_a_model(void **state)
     make.proto->producer_name = make_text(&make, "maker");
     make.proto->n_opset_import = 0;
     make_bytes(&make);
-    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err),
-                 LDNQ_MODEL, "no opset_import");
+    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err), LDNQ_MODEL,
+                 "no opset_import");
     make.proto->has_ir_version = 0;
     make_bytes(&make);
-    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err),
-                 LDNQ_MODEL, "no ir_version");
+    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err), LDNQ_MODEL,
+                 "no ir_version");
     make.proto->graph = NULL;
     make_bytes(&make);
-    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err),
-                 LDNQ_MODEL, "no graph");
+    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err), LDNQ_MODEL,
+                 "no graph");
     make_end(&make);
 }
 
@@ -180,8 +180,8 @@ static void load_should_refuse_nul_in_names(void **state)
             at = (char *)make.bytes + i;
     assert_non_null(at);
     at[2] = '\0';
-    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err),
-                 LDNQ_MODEL, "field 'name' of GraphProto holds a NUL");
+    assert_fails(ldnq_model_load_memory(make.bytes, make.size, "m.onnx", &model, &err), LDNQ_MODEL,
+                 "field 'name' of GraphProto holds a NUL");
     make_end(&make);
 }
 
@@ -250,8 +250,8 @@ static const char *in_folder(const char *name)
 }
 
 /* m.onnx in the folder, whose "w" (4,3) is in another file. */
-static enum ldnq_status load_external(const char *location, const char *offset,
-                                      const char *length, struct ldnq_model **model)
+static enum ldnq_status load_external(const char *location, const char *offset, const char *length,
+                                      struct ldnq_model **model)
 {
     struct make make = make_small(13);
     Onnx__TensorProto *w = make.graph->initializer[0];

@@ -103,8 +103,8 @@ static enum ldnq_status compare(const struct ldnq_tensor *got, const struct ldnq
                          ldnq_shape_print(&expected->shape, NULL, b, sizeof b));
     for (size_t i = 0; i < ldnq_tensor_count(expected); i++) {
         if (!is_real(expected->dtype)) {
-            if (memcmp((const char *)got->data + i * size,
-                       (const char *)expected->data + i * size, size) != 0)
+            if (memcmp((const char *)got->data + i * size, (const char *)expected->data + i * size,
+                       size) != 0)
                 return ldnq_fail(err, LDNQ_DATA, "'%s'[%zu] differs", name, i);
         } else if (!near_enough(value_at(got, i), value_at(expected, i), expected->dtype)) {
             return ldnq_fail(err, LDNQ_DATA, "'%s'[%zu] is %.9g, expected %.9g", name, i,
@@ -149,8 +149,7 @@ static void list_missing(const struct ldnq_graph *graph, struct ldnq_text *missi
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct ldnq_node *node = graph->nodes[i];
-        if (!ldnq_ops_knows(node->domain, node->op_type) &&
-            !strstr(missing->data, node->op_type))
+        if (!ldnq_ops_knows(node->domain, node->op_type) && !strstr(missing->data, node->op_type))
             ldnq_text_item(missing, " ", "%s", node->op_type);
     }
 }

@@ -27,8 +27,13 @@ static inline void op_call_init(struct op_call *op, const char *type, int opset)
     *op = (struct op_call){ 0 };
     assert_ok(ldnq_arena_create(&op->arena, &err));
     assert_ok(ldnq_graph_create(op->arena, "graph", "test.onnx", &op->graph, &err));
-    op->node = (struct ldnq_node){ .name = "", .label = type, .op_type = type, .domain = "",
-                                   .opset = opset, .attrs = op->attrs, .output_count = 1,
+    op->node = (struct ldnq_node){ .name = "",
+                                   .label = type,
+                                   .op_type = type,
+                                   .domain = "",
+                                   .opset = opset,
+                                   .attrs = op->attrs,
+                                   .output_count = 1,
                                    .op = ldnq_ops_find("", type, opset) };
     assert_non_null(op->node.op);
 }
@@ -45,8 +50,8 @@ static inline void op_call_attr(struct op_call *op, const char *name, int64_t va
 }
 
 /* data may be NULL. */
-static inline void op_call_input(struct op_call *op, enum ldnq_dtype dtype,
-                                 struct ldnq_shape shape, const void *data)
+static inline void op_call_input(struct op_call *op, enum ldnq_dtype dtype, struct ldnq_shape shape,
+                                 const void *data)
 {
     size_t i = op->node.input_count++;
     op->inputs[i] = (struct ldnq_tensor){ dtype, shape, (void *)(uintptr_t)data };
@@ -68,9 +73,12 @@ static inline int64_t op_call_symbol(struct op_call *op, const char *name)
 /* As ahead of data. */
 static inline enum ldnq_status op_call_infer(struct op_call *op)
 {
-    op->call = (struct ldnq_op_call){ .node = &op->node, .in_count = op->node.input_count,
-                                      .out_count = op->node.output_count, .in = op->in,
-                                      .out = op->outputs, .graph = op->graph };
+    op->call = (struct ldnq_op_call){ .node = &op->node,
+                                      .in_count = op->node.input_count,
+                                      .out_count = op->node.output_count,
+                                      .in = op->in,
+                                      .out = op->outputs,
+                                      .graph = op->graph };
     if (op->node.op->read)
         LDNQ_TRY(op->node.op->read(&op->node, op->arena, &op->call.attrs, &err));
     return ldnq_ops_infer(&op->call, &err);
@@ -84,13 +92,12 @@ static inline enum ldnq_status op_call_run(struct op_call *op)
     LDNQ_TRY(ldnq_ops_infer(&op->call, &err));
     for (size_t i = 0; i < op->node.output_count; i++) {
         struct ldnq_tensor *tensor;
-        LDNQ_TRY(ldnq_tensor_create(op->arena, op->outputs[i].dtype, &op->outputs[i].shape,
-                                    &tensor, &err));
+        LDNQ_TRY(ldnq_tensor_create(op->arena, op->outputs[i].dtype, &op->outputs[i].shape, &tensor,
+                                    &err));
         op->outputs[i].data = tensor->data;
     }
     if (op->node.op->scratch)
-        op->call.scratch =
-            ldnq_arena_alloc(op->arena, op->node.op->scratch(&op->call), 1, &err);
+        op->call.scratch = ldnq_arena_alloc(op->arena, op->node.op->scratch(&op->call), 1, &err);
     return op->node.op->forward(&op->call, &err);
 }
 

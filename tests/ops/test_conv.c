@@ -79,8 +79,10 @@ static struct conv_case random_case(struct ldnq_rng *rng)
 {
     static const char *const auto_pads[] = { "VALID", "SAME_UPPER", "SAME_LOWER" };
     struct conv_case conv = { .axes = 1 + ldnq_rng_below(rng, 4) / 2 % 2,
-                              .n = from_1_to(rng, 3), .groups = from_1_to(rng, 3),
-                              .c = from_1_to(rng, 3), .m = from_1_to(rng, 6),
+                              .n = from_1_to(rng, 3),
+                              .groups = from_1_to(rng, 3),
+                              .c = from_1_to(rng, 3),
+                              .m = from_1_to(rng, 6),
                               .has_bias = ldnq_rng_below(rng, 2) };
     if (ldnq_rng_below(rng, 3) == 0)
         conv.auto_pad = auto_pads[ldnq_rng_below(rng, 3)];
@@ -145,37 +147,128 @@ static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
 {
     (void)state;
     static const struct conv_case cases[] = {
-        { .axes = 2, .n = 2, .groups = 1, .c = 8, .m = 5, .size = { 41, 43 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
-          .end = { 1, 1 }, .has_bias = true },
-        { .axes = 2, .n = 1, .groups = 2, .c = 8, .m = 3, .size = { 64, 29 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 0, 1 },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 8,
+          .m = 5,
+          .size = { 41, 43 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 },
+          .has_bias = true },
+        { .axes = 2,
+          .n = 1,
+          .groups = 2,
+          .c = 8,
+          .m = 3,
+          .size = { 64, 29 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 0, 1 },
           .end = { 0, 1 } },
-        { .axes = 2, .n = 2, .groups = 1, .c = 64, .m = 3, .size = { 13, 13 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
-          .end = { 1, 1 }, .has_bias = true },
-        { .axes = 1, .n = 1, .groups = 1, .c = 4, .m = 2, .size = { 1, 40000 },
-          .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } },
-        { .axes = 1, .n = 1, .groups = 1, .c = 4, .m = 2, .size = { 1, 40000 },
-          .kernel = { 1, 1 }, .stride = { 1, 2 }, .dilation = { 1, 1 } },
-        { .axes = 2, .n = 1, .groups = 1, .c = 2, .m = 2, .size = { 3, 2500 },
-          .kernel = { 2, 5 }, .stride = { 1, 2 }, .dilation = { 1, 3 }, .begin = { 0, 7 },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 64,
+          .m = 3,
+          .size = { 13, 13 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 },
+          .has_bias = true },
+        { .axes = 1,
+          .n = 1,
+          .groups = 1,
+          .c = 4,
+          .m = 2,
+          .size = { 1, 40000 },
+          .kernel = { 1, 1 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 } },
+        { .axes = 1,
+          .n = 1,
+          .groups = 1,
+          .c = 4,
+          .m = 2,
+          .size = { 1, 40000 },
+          .kernel = { 1, 1 },
+          .stride = { 1, 2 },
+          .dilation = { 1, 1 } },
+        { .axes = 2,
+          .n = 1,
+          .groups = 1,
+          .c = 2,
+          .m = 2,
+          .size = { 3, 2500 },
+          .kernel = { 2, 5 },
+          .stride = { 1, 2 },
+          .dilation = { 1, 3 },
+          .begin = { 0, 7 },
           .end = { 1, 2 } },
-        { .axes = 2, .n = 2, .groups = 3, .c = 1, .m = 2, .size = { 90, 110 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
-          .end = { 1, 1 }, .has_bias = true },
-        { .axes = 2, .n = 1, .groups = 2, .c = 1, .m = 1, .size = { 60, 2100 },
-          .kernel = { 5, 5 }, .stride = { 2, 2 }, .dilation = { 2, 1 }, .begin = { 4, 2 },
+        { .axes = 2,
+          .n = 2,
+          .groups = 3,
+          .c = 1,
+          .m = 2,
+          .size = { 90, 110 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 },
+          .has_bias = true },
+        { .axes = 2,
+          .n = 1,
+          .groups = 2,
+          .c = 1,
+          .m = 1,
+          .size = { 60, 2100 },
+          .kernel = { 5, 5 },
+          .stride = { 2, 2 },
+          .dilation = { 2, 1 },
+          .begin = { 4, 2 },
           .end = { 4, 2 } },
-        { .axes = 1, .n = 1, .groups = 2, .c = 1, .m = 1, .size = { 1, 9000 },
-          .kernel = { 1, 4 }, .stride = { 1, 3 }, .dilation = { 1, 2 }, .begin = { 0, 3 },
-          .end = { 0, 5 }, .has_bias = true },
+        { .axes = 1,
+          .n = 1,
+          .groups = 2,
+          .c = 1,
+          .m = 1,
+          .size = { 1, 9000 },
+          .kernel = { 1, 4 },
+          .stride = { 1, 3 },
+          .dilation = { 1, 2 },
+          .begin = { 0, 3 },
+          .end = { 0, 5 },
+          .has_bias = true },
         /* Too deep for the way without columns. */
-        { .axes = 2, .n = 2, .groups = 1, .c = 520, .m = 3, .size = { 9, 61 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
-          .end = { 1, 1 }, .has_bias = true },
-        { .axes = 2, .n = 1, .groups = 2, .c = 400, .m = 2, .size = { 7, 90 },
-          .kernel = { 3, 5 }, .stride = { 2, 2 }, .dilation = { 1, 1 }, .begin = { 1, 2 },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 520,
+          .m = 3,
+          .size = { 9, 61 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 },
+          .has_bias = true },
+        { .axes = 2,
+          .n = 1,
+          .groups = 2,
+          .c = 400,
+          .m = 2,
+          .size = { 7, 90 },
+          .kernel = { 3, 5 },
+          .stride = { 2, 2 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 2 },
           .end = { 1, 2 } },
     };
     struct ldnq_rng rng = { 24 };
@@ -202,8 +295,15 @@ static void defaults_should_hold_where_attributes_are_left_out(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 26 };
-    struct conv_case conv = { .axes = 2, .n = 2, .groups = 1, .c = 3, .m = 4, .size = { 6, 7 },
-                              .kernel = { 3, 2 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+    struct conv_case conv = { .axes = 2,
+                              .n = 2,
+                              .groups = 1,
+                              .c = 3,
+                              .m = 4,
+                              .size = { 6, 7 },
+                              .kernel = { 3, 2 },
+                              .stride = { 1, 1 },
+                              .dilation = { 1, 1 } };
     struct use use;
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, &rng);
@@ -222,8 +322,15 @@ static void a_nan_should_pass_through_a_clamp(void **state)
     (void)state;
     struct ldnq_rng rng = { 27 };
     const struct ldnq_clamp clamp = { 0, 6 };
-    struct conv_case conv = { .axes = 1, .n = 1, .groups = 1, .c = 1, .m = 1, .size = { 1, 1 },
-                              .kernel = { 1, 1 }, .stride = { 1, 1 }, .dilation = { 1, 1 } };
+    struct conv_case conv = { .axes = 1,
+                              .n = 1,
+                              .groups = 1,
+                              .c = 1,
+                              .m = 1,
+                              .size = { 1, 1 },
+                              .kernel = { 1, 1 },
+                              .stride = { 1, 1 },
+                              .dilation = { 1, 1 } };
     struct use use;
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, &rng);
@@ -236,7 +343,11 @@ static void a_nan_should_pass_through_a_clamp(void **state)
 
 /* ---- what infer refuses ---------------------------------------------------------- */
 
-#define SHAPE(rank_, ...) (struct ldnq_shape){ .rank = rank_, .dim = { __VA_ARGS__ } }
+#define SHAPE(rank_, ...)                                                                          \
+    (struct ldnq_shape)                                                                            \
+    {                                                                                              \
+        .rank = rank_, .dim = { __VA_ARGS__ }                                                      \
+    }
 
 static void infer_should_refuse_shapes_that_do_not_fit(void **state)
 {
@@ -255,8 +366,12 @@ static void infer_should_refuse_shapes_that_do_not_fit(void **state)
         { { 2, { 1, 3 } }, { 2, { 2, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "go together" },
         { { 4, { 1, 3, 2, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "fit" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 0, 3 } }, { 1, { 2 } }, 1, LDNQ_MODEL, "window" },
-        { { 6, { 1, 3, 5, 5, 5, 5 } }, { 6, { 2, 3, 3, 3, 3, 3 } }, { 1, { 2 } }, 1,
-          LDNQ_UNSUPPORTED, "4 axes" },
+        { { 6, { 1, 3, 5, 5, 5, 5 } },
+          { 6, { 2, 3, 3, 3, 3, 3 } },
+          { 1, { 2 } },
+          1,
+          LDNQ_UNSUPPORTED,
+          "4 axes" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, 0, LDNQ_MODEL, "group=0" },
         { { 4, { 1, 3, 5, 5 } }, { 4, { 2, 3, 3, 3 } }, { 1, { 2 } }, -1, LDNQ_MODEL, "group=-1" },
     };

@@ -2,9 +2,9 @@
 #include "conv_reference.h"
 
 struct gradients {
-    float *value[3];    /* of x, weight and bias */
+    float *value[3]; /* of x, weight and bias */
     double *wanted[3];
-    double *terms[3];   /* sums of absolute values, which rounding goes by */
+    double *terms[3]; /* sums of absolute values, which rounding goes by */
     size_t count[3];
 };
 
@@ -150,9 +150,12 @@ static int64_t from_1_to(struct ldnq_rng *rng, size_t most)
 static struct conv_case random_case(struct ldnq_rng *rng)
 {
     static const char *const auto_pads[] = { "VALID", "SAME_UPPER", "SAME_LOWER" };
-    struct conv_case conv = { .axes = 1 + ldnq_rng_below(rng, 2), .n = from_1_to(rng, 3),
-                              .groups = from_1_to(rng, 3), .c = from_1_to(rng, 3),
-                              .m = from_1_to(rng, 6), .has_bias = ldnq_rng_below(rng, 2) };
+    struct conv_case conv = { .axes = 1 + ldnq_rng_below(rng, 2),
+                              .n = from_1_to(rng, 3),
+                              .groups = from_1_to(rng, 3),
+                              .c = from_1_to(rng, 3),
+                              .m = from_1_to(rng, 6),
+                              .has_bias = ldnq_rng_below(rng, 2) };
     if (ldnq_rng_below(rng, 3) == 0)
         conv.auto_pad = auto_pads[ldnq_rng_below(rng, 3)];
     for (size_t i = 0; i < 2; i++) {
@@ -189,23 +192,90 @@ static void large_layers_should_equal_the_reference(void **state)
 {
     (void)state;
     static const struct conv_case cases[] = {
-        { .axes = 2, .n = 2, .groups = 1, .c = 8, .m = 5, .size = { 41, 43 }, .kernel = { 3, 3 },
-          .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 }, .end = { 1, 1 },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 8,
+          .m = 5,
+          .size = { 41, 43 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 },
           .has_bias = true },
-        { .axes = 2, .n = 3, .groups = 2, .c = 70, .m = 3, .size = { 13, 9 }, .kernel = { 3, 3 },
-          .stride = { 2, 2 }, .dilation = { 1, 1 }, .begin = { 1, 1 }, .end = { 0, 1 } },
-        { .axes = 2, .n = 2, .groups = 1, .c = 400, .m = 3, .size = { 5, 4 }, .kernel = { 1, 1 },
-          .stride = { 1, 1 }, .dilation = { 1, 1 } },
-        { .axes = 1, .n = 1, .groups = 1, .c = 4, .m = 2, .size = { 1, 9000 }, .kernel = { 1, 1 },
-          .stride = { 1, 1 }, .dilation = { 1, 1 } },
-        { .axes = 2, .n = 1, .groups = 1, .c = 2, .m = 2, .size = { 3, 2500 }, .kernel = { 2, 5 },
-          .stride = { 1, 2 }, .dilation = { 1, 3 }, .begin = { 0, 7 }, .end = { 1, 2 } },
-        { .axes = 2, .n = 2, .groups = 3, .c = 1, .m = 2, .size = { 90, 110 }, .kernel = { 3, 3 },
-          .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 }, .end = { 1, 1 } },
-        { .axes = 2, .n = 1, .groups = 2, .c = 1, .m = 1, .size = { 60, 2100 }, .kernel = { 5, 5 },
-          .stride = { 2, 2 }, .dilation = { 2, 1 }, .begin = { 4, 2 }, .end = { 4, 2 } },
-        { .axes = 2, .n = 2, .groups = 1, .c = 600, .m = 200, .size = { 3, 3 },
-          .kernel = { 3, 3 }, .stride = { 1, 1 }, .dilation = { 1, 1 }, .begin = { 1, 1 },
+        { .axes = 2,
+          .n = 3,
+          .groups = 2,
+          .c = 70,
+          .m = 3,
+          .size = { 13, 9 },
+          .kernel = { 3, 3 },
+          .stride = { 2, 2 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 0, 1 } },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 400,
+          .m = 3,
+          .size = { 5, 4 },
+          .kernel = { 1, 1 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 } },
+        { .axes = 1,
+          .n = 1,
+          .groups = 1,
+          .c = 4,
+          .m = 2,
+          .size = { 1, 9000 },
+          .kernel = { 1, 1 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 } },
+        { .axes = 2,
+          .n = 1,
+          .groups = 1,
+          .c = 2,
+          .m = 2,
+          .size = { 3, 2500 },
+          .kernel = { 2, 5 },
+          .stride = { 1, 2 },
+          .dilation = { 1, 3 },
+          .begin = { 0, 7 },
+          .end = { 1, 2 } },
+        { .axes = 2,
+          .n = 2,
+          .groups = 3,
+          .c = 1,
+          .m = 2,
+          .size = { 90, 110 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
+          .end = { 1, 1 } },
+        { .axes = 2,
+          .n = 1,
+          .groups = 2,
+          .c = 1,
+          .m = 1,
+          .size = { 60, 2100 },
+          .kernel = { 5, 5 },
+          .stride = { 2, 2 },
+          .dilation = { 2, 1 },
+          .begin = { 4, 2 },
+          .end = { 4, 2 } },
+        { .axes = 2,
+          .n = 2,
+          .groups = 1,
+          .c = 600,
+          .m = 200,
+          .size = { 3, 3 },
+          .kernel = { 3, 3 },
+          .stride = { 1, 1 },
+          .dilation = { 1, 1 },
+          .begin = { 1, 1 },
           .end = { 1, 1 } },
     };
     struct ldnq_rng rng = { 42 };

@@ -23,10 +23,13 @@ static int64_t extent(const struct volume_case *v, size_t i)
 /* false where the window does not fit. */
 static bool draw(struct ldnq_rng *rng, bool transposed, struct volume_case *v)
 {
-    *v = (struct volume_case){ .transposed = transposed, .has_bias = ldnq_rng_below(rng, 2),
+    *v = (struct volume_case){ .transposed = transposed,
+                               .has_bias = ldnq_rng_below(rng, 2),
                                .axes = transposed ? 1 + ldnq_rng_below(rng, 3) : 3,
-                               .n = from_1_to(rng, 2), .groups = from_1_to(rng, 2),
-                               .c = from_1_to(rng, 9), .m = from_1_to(rng, 4) };
+                               .n = from_1_to(rng, 2),
+                               .groups = from_1_to(rng, 2),
+                               .c = from_1_to(rng, 9),
+                               .m = from_1_to(rng, 4) };
     bool fits = true;
     for (size_t i = 0; i < 3; i++) {
         bool used = i >= 3 - v->axes;
@@ -41,8 +44,8 @@ static bool draw(struct ldnq_rng *rng, bool transposed, struct volume_case *v)
             v->image[i] = (size - 1) * v->stride[i] + extent(v, i) - pads;
         } else {
             v->image[i] = size;
-            v->maps[i] = size + pads < extent(v, i)
-                             ? 0 : (size + pads - extent(v, i)) / v->stride[i] + 1;
+            v->maps[i] =
+                size + pads < extent(v, i) ? 0 : (size + pads - extent(v, i)) / v->stride[i] + 1;
         }
         fits = fits && v->maps[i] > 0 && v->image[i] > 0;
     }
@@ -116,8 +119,8 @@ static double *reference(const struct volume_case *v, const struct use *use, siz
     *count = pairs * outputs * *plane;
     double *y = calloc(*count + 1, sizeof *y);
     for (size_t i = 0; i < *count && v->has_bias; i++)
-        y[i] = (double)((const float *)use->in[2]->data)[i / *plane %
-                                                         ((size_t)v->groups * outputs)];
+        y[i] =
+            (double)((const float *)use->in[2]->data)[i / *plane % ((size_t)v->groups * outputs)];
     for (size_t g = 0; g < pairs; g++)
         for (size_t a = 0; a < m; a++)
             for (size_t b = 0; b < c; b++) {
@@ -130,8 +133,7 @@ static double *reference(const struct volume_case *v, const struct use *use, siz
 }
 
 /* W times the columns plus the bias, positions counted over all images. */
-static void check_layer(const struct volume_case *v, struct use *use, const double *y,
-                        size_t plane)
+static void check_layer(const struct volume_case *v, struct use *use, const double *y, size_t plane)
 {
     struct ldnq_layer_view view;
     size_t positions;
@@ -197,22 +199,42 @@ static void large_volumes_should_equal_the_plain_loop(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 43 };
-    struct volume_case v = { .axes = 3, .n = 2, .groups = 1, .c = 12, .m = 5, .has_bias = true,
-                             .image = { 7, 15, 17 }, .maps = { 7, 15, 17 }, .kernel = { 3, 3, 3 },
-                             .stride = { 1, 1, 1 }, .dilation = { 1, 1, 1 },
-                             .begin = { 1, 1, 1 }, .end = { 1, 1, 1 } };
+    struct volume_case v = { .axes = 3,
+                             .n = 2,
+                             .groups = 1,
+                             .c = 12,
+                             .m = 5,
+                             .has_bias = true,
+                             .image = { 7, 15, 17 },
+                             .maps = { 7, 15, 17 },
+                             .kernel = { 3, 3, 3 },
+                             .stride = { 1, 1, 1 },
+                             .dilation = { 1, 1, 1 },
+                             .begin = { 1, 1, 1 },
+                             .end = { 1, 1, 1 } };
     check_case(&v, &rng);
     v.transposed = true;
     check_case(&v, &rng);
-    v = (struct volume_case){ .axes = 2, .transposed = true, .n = 1, .groups = 1, .c = 20, .m = 7,
-                              .image = { 1, 64, 70 }, .maps = { 1, 32, 35 },
-                              .kernel = { 1, 4, 4 }, .stride = { 1, 2, 2 },
-                              .dilation = { 1, 1, 1 }, .begin = { 0, 1, 1 },
+    v = (struct volume_case){ .axes = 2,
+                              .transposed = true,
+                              .n = 1,
+                              .groups = 1,
+                              .c = 20,
+                              .m = 7,
+                              .image = { 1, 64, 70 },
+                              .maps = { 1, 32, 35 },
+                              .kernel = { 1, 4, 4 },
+                              .stride = { 1, 2, 2 },
+                              .dilation = { 1, 1, 1 },
+                              .begin = { 0, 1, 1 },
                               .end = { 0, 1, 1 } };
     check_case(&v, &rng);
 }
 
-#define SHAPE(rank_, ...) { .rank = rank_, .dim = { __VA_ARGS__ } }
+#define SHAPE(rank_, ...)                                                                          \
+    {                                                                                              \
+        .rank = rank_, .dim = { __VA_ARGS__ }                                                      \
+    }
 
 static void convtranspose_should_refuse_shapes_that_do_not_fit(void **state)
 {
@@ -290,8 +312,8 @@ static void einsum_should_unify_symbols_with_sizes(void **state)
     use.call.graph = graph;
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(3, n, 3, k);
     assert_ok(ldnq_ops_infer(&use.call, &err));
-    assert_true(use.out.shape.rank == 3 && use.out.shape.dim[0] == n &&
-                use.out.shape.dim[1] == 5 && use.out.shape.dim[2] == 3);
+    assert_true(use.out.shape.rank == 3 && use.out.shape.dim[0] == n && use.out.shape.dim[1] == 5 &&
+                use.out.shape.dim[2] == 3);
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(2, 3, 5);
     assert_fails(ldnq_ops_infer(&use.call, &err), LDNQ_MODEL, "don't broadcast");
     use.tensors[1].shape = (struct ldnq_shape)SHAPE(3, 1, 4, 5);
@@ -302,16 +324,17 @@ static void einsum_should_unify_symbols_with_sizes(void **state)
 static void equations_that_cannot_be_read_should_be_refused(void **state)
 {
     (void)state;
-    static const char *const equations[] = { "ij,jk->iz", "ij,jk->ii", "ij->i", "ij,jk,k->i",
-                                             "i1,jk->i", "ij,jk->i->k", "ij,jk->...", "i..j,jk",
-                                             "......ij,jk", "" };
+    static const char *const equations[] = {
+        "ij,jk->iz",   "ij,jk->ii",  "ij->i",   "ij,jk,k->i",  "i1,jk->i",
+        "ij,jk->i->k", "ij,jk->...", "i..j,jk", "......ij,jk", ""
+    };
     for (size_t i = 0; i < sizeof equations / sizeof *equations; i++) {
         struct use use;
         use_init(&use, "Einsum", 13);
         use.node.input_count = 2;
         use_string(&use, "equation", equations[i]);
-        assert_fails(use.node.op->read(&use.node, use.arena, &use.node.op_attrs, &err),
-                     LDNQ_MODEL, "its equation");
+        assert_fails(use.node.op->read(&use.node, use.arena, &use.node.op_attrs, &err), LDNQ_MODEL,
+                     "its equation");
         use_finish(&use);
     }
 }

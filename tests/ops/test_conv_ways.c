@@ -87,8 +87,9 @@ static void finish_geometry(struct ldnq_conv_geometry *g, struct ldnq_rng *rng)
 static struct parts make(struct ldnq_conv_geometry g, size_t groups, size_t outputs,
                          struct ldnq_rng *rng)
 {
-    struct parts p = { .job = { .groups = groups, .outputs = outputs,
-                                .images = 1 + ldnq_rng_below(rng, 2) } };
+    struct parts p = {
+        .job = { .groups = groups, .outputs = outputs, .images = 1 + ldnq_rng_below(rng, 2) }
+    };
     finish_geometry(&g, rng);
     size_t all = groups * outputs;
     p.y_count = p.job.images * all * g.out_h * g.out_w;
@@ -110,10 +111,15 @@ static struct ldnq_conv_geometry random_geometry(size_t out_h, size_t out_w, siz
                                                  struct ldnq_rng *rng)
 {
     return (struct ldnq_conv_geometry){
-        .channels = channels, .out_h = out_h, .out_w = out_w,
-        .kernel_h = 1 + ldnq_rng_below(rng, 3), .kernel_w = 1 + ldnq_rng_below(rng, 3),
-        .stride_h = 1 + ldnq_rng_below(rng, 3), .stride_w = 1 + ldnq_rng_below(rng, 3),
-        .dilation_h = 1 + ldnq_rng_below(rng, 2), .dilation_w = 1 + ldnq_rng_below(rng, 2),
+        .channels = channels,
+        .out_h = out_h,
+        .out_w = out_w,
+        .kernel_h = 1 + ldnq_rng_below(rng, 3),
+        .kernel_w = 1 + ldnq_rng_below(rng, 3),
+        .stride_h = 1 + ldnq_rng_below(rng, 3),
+        .stride_w = 1 + ldnq_rng_below(rng, 3),
+        .dilation_h = 1 + ldnq_rng_below(rng, 2),
+        .dilation_w = 1 + ldnq_rng_below(rng, 2),
     };
 }
 
@@ -193,8 +199,8 @@ static void short_lines_should_sum_one_chain(void **state)
     (void)state;
     struct ldnq_rng rng = { 2 };
     for (size_t round = 0; round < 160; round++) {
-        struct ldnq_conv_geometry g = random_geometry(1 + round / 10, 1 + round % 10,
-                                                      1 + ldnq_rng_below(&rng, 5), &rng);
+        struct ldnq_conv_geometry g =
+            random_geometry(1 + round / 10, 1 + round % 10, 1 + ldnq_rng_below(&rng, 5), &rng);
         check_direct(g, 1 + ldnq_rng_below(&rng, 14), &rng);
     }
 }
@@ -254,8 +260,9 @@ static void depthwise_should_sum_one_chain_for_any_geometry(void **state)
     (void)state;
     struct ldnq_rng rng = { 4 };
     for (int round = 0; round < 300; round++)
-        check_depthwise(random_geometry(1 + ldnq_rng_below(&rng, 20),
-                                        1 + ldnq_rng_below(&rng, 70), 1, &rng), &rng);
+        check_depthwise(
+            random_geometry(1 + ldnq_rng_below(&rng, 20), 1 + ldnq_rng_below(&rng, 70), 1, &rng),
+            &rng);
 }
 
 /* Kernels whose rows of output share lines of input, in all numbers of rows. */

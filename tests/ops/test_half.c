@@ -33,8 +33,8 @@ static void floats_should_round_as_doubles_do(void **state)
     (void)state;
     for (uint64_t i = 0; i < (uint64_t)1 << 32; i += 4093) {
         for (uint32_t beside = 0; beside < 3; beside++) {
-            uint32_t bits = beside == 0 ? (uint32_t)i
-                                        : ((uint32_t)i & 0xfffff000u) + (beside == 1 ? 0 : 0xfff);
+            uint32_t bits =
+                beside == 0 ? (uint32_t)i : ((uint32_t)i & 0xfffff000u) + (beside == 1 ? 0 : 0xfff);
             float v = of_bits(bits);
             uint16_t half, bfloat;
             ldnq_halves_of_floats(&v, &half, 1);

@@ -35,8 +35,8 @@ static void check_layer(struct use *use, size_t p, size_t m, const double *y)
 
 static struct ldnq_shape shape_of(size_t a, size_t b, bool transposed)
 {
-    return (struct ldnq_shape){ 2, { (int64_t)(transposed ? b : a),
-                                     (int64_t)(transposed ? a : b) } };
+    return (struct ldnq_shape){ 2,
+                                { (int64_t)(transposed ? b : a), (int64_t)(transposed ? a : b) } };
 }
 
 static struct matrix matrix_of(const struct ldnq_tensor *tensor, bool transposed)
@@ -60,8 +60,10 @@ static void check_gemm(size_t p, size_t m, size_t k, int flags, int bias, struct
     use_input(&use, 0, shape_of(p, k, ta), rng);
     use_input(&use, 1, shape_of(k, m, tb), rng);
     if (bias)
-        use_input(&use, 2, bias == 1 ? (struct ldnq_shape){ 1, { (int64_t)m } }
-                                     : (struct ldnq_shape){ 2, { 1, (int64_t)m } }, rng);
+        use_input(&use, 2,
+                  bias == 1 ? (struct ldnq_shape){ 1, { (int64_t)m } }
+                            : (struct ldnq_shape){ 2, { 1, (int64_t)m } },
+                  rng);
     assert_ok(use_infer(&use));
     double *y = calloc(p * m + 1, sizeof *y);
     for (size_t i = 0; bias && i < p * m; i++)
@@ -99,8 +101,8 @@ static void check_matmul(struct ldnq_shape a, size_t m, struct ldnq_rng *rng)
     assert_ok(use_infer(&use));
     assert_int_equal(use.out.shape.rank, a.rank);
     double *y = calloc(p * m + 1, sizeof *y);
-    plain_product(p, m, k, 1, (struct matrix){ use.in[0]->data, k, 1 },
-                  matrix_of(use.in[1], false), y);
+    plain_product(p, m, k, 1, (struct matrix){ use.in[0]->data, k, 1 }, matrix_of(use.in[1], false),
+                  y);
     use_forward_on_threads(&use, NULL);
     assert_near(use.out.data, y, p * m, 1e-6 + 2e-7 * (double)k);
     check_layer(&use, p, m, y);
@@ -112,7 +114,7 @@ static void matmul_should_equal_the_plain_loop_also_as_a_layer(void **state)
 {
     (void)state;
     static const struct ldnq_shape lefts[] = {
-        { 1, { 7 } },       { 2, { 5, 9 } },       { 2, { 300, 4 } }, { 3, { 3, 4, 5 } },
+        { 1, { 7 } },          { 2, { 5, 9 } },    { 2, { 300, 4 } }, { 3, { 3, 4, 5 } },
         { 4, { 2, 3, 1, 6 } }, { 3, { 0, 4, 5 } }, { 2, { 4, 0 } },
     };
     struct ldnq_rng rng = { 32 };

@@ -144,8 +144,9 @@ static void pad_should_keep_the_symbol_of_an_axis_without_pads(void **state)
 static void an_unknown_rank_should_stay_unknown(void **state)
 {
     (void)state;
-    static const char *const types[] = { "Relu", "Shape", "Transpose", "ReduceMean", "Flatten",
-                                         "GlobalAveragePool", "Softmax", "ArgMax", "Size" };
+    static const char *const types[] = { "Relu",       "Shape",   "Transpose",
+                                         "ReduceMean", "Flatten", "GlobalAveragePool",
+                                         "Softmax",    "ArgMax",  "Size" };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         struct op_call op;
         op_call_init(&op, types[i], 18);

@@ -20,8 +20,7 @@ static void records_of_one_type_should_not_overlap(void **state)
     for (size_t i = 0; i < RECORDS; i++)
         for (size_t k = i + 1; k < RECORDS; k++)
             if (strcmp(table[i]->type, table[k]->type) == 0)
-                assert_true(table[i]->until < table[k]->since ||
-                            table[k]->until < table[i]->since);
+                assert_true(table[i]->until < table[k]->since || table[k]->until < table[i]->since);
 }
 
 static void records_should_hold_what_the_executor_needs(void **state)
@@ -128,8 +127,9 @@ static void run_with(const char *type, size_t threads, const float *x, float *ou
 static void results_should_not_depend_on_the_number_of_threads(void **state)
 {
     (void)state;
-    static const char *const types[] = { "Softmax", "ReduceMean", "ReduceSumSquare", "Transpose",
-                                         "GlobalAveragePool", "Sigmoid", "LogSoftmax" };
+    static const char *const types[] = { "Softmax",   "ReduceMean",        "ReduceSumSquare",
+                                         "Transpose", "GlobalAveragePool", "Sigmoid",
+                                         "LogSoftmax" };
     enum { COUNT = 150000 };
     static float x[COUNT], one[COUNT], three[COUNT];
     for (size_t i = 0; i < COUNT; i++)

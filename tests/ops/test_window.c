@@ -70,10 +70,12 @@ static void output_sizes_should_be_onnxs(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         const struct row *row = &table[i];
-        struct ldnq_window window = { .axes = 3, .stride = { 1, row->stride, 1 },
+        struct ldnq_window window = { .axes = 3,
+                                      .stride = { 1, row->stride, 1 },
                                       .dilation = { 1, row->dilation, 1 },
                                       .pad_begin = { 9, row->begin, 9 },
-                                      .pad_end = { 9, row->end, 9 }, .auto_pad = row->auto_pad,
+                                      .pad_end = { 9, row->end, 9 },
+                                      .auto_pad = row->auto_pad,
                                       .ceil_mode = row->ceil_mode == CEIL };
         struct ldnq_op_call call = { 0 };
         int64_t out = -7, pad = -7;
@@ -116,9 +118,9 @@ static void impossible_sizes_should_be_refused(void **state)
     struct ldnq_op_call call = { 0 };
     int64_t out;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        assert_fails(ldnq_window_output(&call, &window, 0, sizes[i][0], sizes[i][1], &out, NULL,
-                                        &err),
-                     LDNQ_MODEL, "not possible");
+        assert_fails(
+            ldnq_window_output(&call, &window, 0, sizes[i][0], sizes[i][1], &out, NULL, &err),
+            LDNQ_MODEL, "not possible");
     assert_fails(ldnq_window_output(&call, &window, 0, 1 << 30, 1 << 30, &out, NULL, &err),
                  LDNQ_MODEL, "does not fit");
 }
@@ -127,8 +129,8 @@ static void impossible_sizes_should_be_refused(void **state)
 
 static struct ldnq_attr ints(const char *name, size_t count, const int64_t *values)
 {
-    return (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INTS, .count = count,
-                               .ints = values };
+    return (
+        struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INTS, .count = count, .ints = values };
 }
 
 static enum ldnq_status read_one(struct ldnq_attr attr, struct ldnq_window *window)
@@ -143,8 +145,10 @@ static void attributes_should_be_read(void **state)
     static const int64_t kernel[] = { 3, 5 }, strides[] = { 2, 1 }, dilations[] = { 1, 4 };
     static const int64_t pads[] = { 1, 2, 3, 4 };
     const struct ldnq_attr attrs[] = {
-        ints("kernel_shape", 2, kernel), ints("strides", 2, strides),
-        ints("dilations", 2, dilations), ints("pads", 4, pads),
+        ints("kernel_shape", 2, kernel),
+        ints("strides", 2, strides),
+        ints("dilations", 2, dilations),
+        ints("pads", 4, pads),
         { .name = "ceil_mode", .kind = LDNQ_ATTR_INT, .i = 1 },
         { .name = "auto_pad", .kind = LDNQ_ATTR_STRING, .s = "SAME_LOWER" },
     };
@@ -192,9 +196,10 @@ static void impossible_attributes_should_be_refused_by_name(void **state)
     assert_fails(read_one(ints("pads", 2, negative), &window), LDNQ_MODEL, "number -1");
     assert_fails(read_one(ints("pads", 3, odd), &window), LDNQ_MODEL, "pads has 3 numbers");
     assert_fails(read_one(ints("strides", 4, many), &window), LDNQ_UNSUPPORTED, "4 axes");
-    assert_fails(read_one((struct ldnq_attr){ .name = "auto_pad", .kind = LDNQ_ATTR_STRING,
-                                              .s = "SAME" }, &window),
-                 LDNQ_MODEL, "auto_pad=SAME is not");
+    assert_fails(
+        read_one((struct ldnq_attr){ .name = "auto_pad", .kind = LDNQ_ATTR_STRING, .s = "SAME" },
+                 &window),
+        LDNQ_MODEL, "auto_pad=SAME is not");
     const struct ldnq_attr two[] = { ints("kernel_shape", 2, many), ints("strides", 3, many) };
     struct ldnq_node node = { .attr_count = 2, .attrs = two };
     assert_fails(ldnq_window_read(&node, &window, &err), LDNQ_MODEL, "strides has 3 numbers");

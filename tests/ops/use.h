@@ -27,8 +27,9 @@ struct use {
 
 static inline void use_init(struct use *use, const char *type, int opset)
 {
-    *use = (struct use){ .node = { .name = "n", .label = "n", .op_type = type, .domain = "",
-                                   .opset = opset } };
+    *use = (struct use){
+        .node = { .name = "n", .label = "n", .op_type = type, .domain = "", .opset = opset }
+    };
     assert_ok(ldnq_arena_create(&use->arena, &err));
     use->node.attrs = use->attrs;
     use->node.op = ldnq_ops_find("", type, opset);
@@ -100,8 +101,11 @@ static inline enum ldnq_status use_infer(struct use *use)
     size_t in_count = use->call.in_count;
     if (use->node.op->read)
         LDNQ_TRY(use->node.op->read(&use->node, use->arena, &use->node.op_attrs, &err));
-    use->call = (struct ldnq_op_call){ .node = &use->node, .attrs = use->node.op_attrs,
-                                       .in_count = in_count, .out_count = 1, .in = use->in,
+    use->call = (struct ldnq_op_call){ .node = &use->node,
+                                       .attrs = use->node.op_attrs,
+                                       .in_count = in_count,
+                                       .out_count = 1,
+                                       .in = use->in,
                                        .out = &use->out };
     return ldnq_ops_infer(&use->call, &err);
 }
@@ -149,13 +153,11 @@ static inline void assert_near(const float *is, const double *wanted, size_t cou
 {
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)is[i] - wanted[i]) <= tolerance))
-            fail_msg("element %zu of %zu: %.9g, expected %.9g", i, count, (double)is[i],
-                     wanted[i]);
+            fail_msg("element %zu of %zu: %.9g, expected %.9g", i, count, (double)is[i], wanted[i]);
 }
 
 /* Where W[row][i] of a group lies in the weight. */
-static inline size_t use_element(const struct ldnq_layer_view *view, size_t g, size_t row,
-                                 size_t i)
+static inline size_t use_element(const struct ldnq_layer_view *view, size_t g, size_t row, size_t i)
 {
     size_t m = view->outputs, taps = view->taps;
     if (taps)

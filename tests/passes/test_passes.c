@@ -20,9 +20,10 @@ static struct normed build_normed(void)
     struct ldnq_value *variance = build_weight(graph, "var", SHAPE(6), 6);
     for (int i = 0; i < 6; i++)
         ((float *)variance->constant->data)[i] += 1.5f;
-    n.out = NODE(graph, "BatchNormalization", "norm", n.conv,
-                 build_weight(graph, "scale", SHAPE(6), 3), build_weight(graph, "shift", SHAPE(6), 4),
-                 build_weight(graph, "mean", SHAPE(6), 5), variance);
+    n.out =
+        NODE(graph, "BatchNormalization", "norm", n.conv, build_weight(graph, "scale", SHAPE(6), 3),
+             build_weight(graph, "shift", SHAPE(6), 4), build_weight(graph, "mean", SHAPE(6), 5),
+             variance);
     return n;
 }
 
@@ -226,7 +227,8 @@ static void batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny(void **state)
     (void)state;
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 3));
-    struct ldnq_value *gemm = NODE(graph, "Gemm", "fc", x, build_weight(graph, "w", SHAPE(3, 4), 1));
+    struct ldnq_value *gemm =
+        NODE(graph, "Gemm", "fc", x, build_weight(graph, "w", SHAPE(3, 4), 1));
     struct ldnq_node *node = gemm->producer;
     struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
     attrs[node->attr_count++] =

@@ -27,8 +27,8 @@ static void print_value(const struct ldnq_value *value)
     printf("\n");
 }
 
-static enum ldnq_status show(const char *path, struct ldnq_arena *arena,
-                             struct ldnq_model **model, struct ldnq_error *err)
+static enum ldnq_status show(const char *path, struct ldnq_arena *arena, struct ldnq_model **model,
+                             struct ldnq_error *err)
 {
     struct ldnq_graph *graph;
     LDNQ_TRY(ldnq_model_load(path, model, err));

@@ -10,15 +10,23 @@ static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_
                                                  size_t outputs)
 {
     const int64_t k = (int64_t)inputs, m = (int64_t)outputs;
-    struct ldnq_value *y = NODE(graph, "Gemm", "fc", build_input(graph, "x", SHAPE(2, k)),
-                                build_weight(graph, "w", SHAPE(k, m), 3),
-                                build_weight(graph, "b", SHAPE(m), 4));
+    struct ldnq_value *y =
+        NODE(graph, "Gemm", "fc", build_input(graph, "x", SHAPE(2, k)),
+             build_weight(graph, "w", SHAPE(k, m), 3), build_weight(graph, "b", SHAPE(m), 4));
     build_output(graph, y);
     struct ldnq_node *node = y->producer;
     return (struct ldnq_layer){
-        .node = node, .groups = 1, .outputs = outputs, .inputs = inputs, .kernel = 1,
-        .transposed = true, .weight_input = 1, .weight = node->inputs[1]->constant,
-        .bias_input = 2, .bias = node->inputs[2]->constant, .bias_factor = 1,
+        .node = node,
+        .groups = 1,
+        .outputs = outputs,
+        .inputs = inputs,
+        .kernel = 1,
+        .transposed = true,
+        .weight_input = 1,
+        .weight = node->inputs[1]->constant,
+        .bias_input = 2,
+        .bias = node->inputs[2]->constant,
+        .bias_factor = 1,
     };
 }
 

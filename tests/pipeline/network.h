@@ -29,12 +29,11 @@ static inline struct ldnq_graph *build_network(void)
     build_attr_ints(b, "pads", 4, pads);
     struct ldnq_value *s = NODE(graph, "Relu", "r2", NODE(graph, "Add", "sum", b, r));
     struct ldnq_value *flat = NODE(graph, "Flatten", "flat", s);
-    struct ldnq_value *fc = NODE(graph, "Gemm", "fc", flat,
-                                 build_weight(graph, "w3", SHAPE(144, 6), 4),
-                                 build_weight(graph, "b3", SHAPE(1, 6), 5));
-    struct ldnq_value *out =
-        NODE(graph, "MatMul", "head", NODE(graph, "Relu", "r3", fc),
-             build_weight(graph, "w4", SHAPE(6, 3), 6));
+    struct ldnq_value *fc =
+        NODE(graph, "Gemm", "fc", flat, build_weight(graph, "w3", SHAPE(144, 6), 4),
+             build_weight(graph, "b3", SHAPE(1, 6), 5));
+    struct ldnq_value *out = NODE(graph, "MatMul", "head", NODE(graph, "Relu", "r3", fc),
+                                  build_weight(graph, "w4", SHAPE(6, 3), 6));
     build_output(graph, out);
     return graph;
 }
@@ -115,8 +114,8 @@ static inline struct ldnq_quantize_options options_of(const char *codebook, cons
 }
 
 static inline enum ldnq_status quantize(struct ldnq_graph *graph,
-                                 const struct ldnq_quantize_options *options,
-                                 struct ldnq_quantization **result)
+                                        const struct ldnq_quantize_options *options,
+                                        struct ldnq_quantization **result)
 {
     struct ldnq_samples *samples = open_samples(graph);
     enum ldnq_status status = ldnq_quantize(graph, samples, options, graph->arena, result, &err);
@@ -125,7 +124,7 @@ static inline enum ldnq_status quantize(struct ldnq_graph *graph,
 }
 
 static inline struct ldnq_graph *quantized(const struct ldnq_quantize_options *options,
-                                    struct ldnq_quantization **result)
+                                           struct ldnq_quantization **result)
 {
     struct ldnq_graph *graph = build_prepared();
     assert_ok(quantize(graph, options, result));
@@ -145,7 +144,8 @@ static inline double difference(const struct ldnq_tensor *a, const struct ldnq_t
     return sum / norm;
 }
 
-static inline void assert_same_result(const struct ldnq_quantization *a, const struct ldnq_quantization *b)
+static inline void assert_same_result(const struct ldnq_quantization *a,
+                                      const struct ldnq_quantization *b)
 {
     assert_int_equal(a->count, b->count);
     for (size_t i = 0; i < a->count; i++) {

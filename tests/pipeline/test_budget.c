@@ -12,8 +12,9 @@ static struct ldnq_budget budget_of(enum ldnq_budget_unit unit, double amount)
     const char *names[] = { "int2", "int4", "int8" };
     for (size_t i = 0; i < 3; i++)
         codebooks[i] = ldnq_codebook_find(names[i]);
-    return (struct ldnq_budget){ .unit = unit, .amount = amount, .codebooks = codebooks,
-                                 .bits = bits, .count = 3 };
+    return (struct ldnq_budget){
+        .unit = unit, .amount = amount, .codebooks = codebooks, .bits = bits, .count = 3
+    };
 }
 
 static enum ldnq_status make(const struct ldnq_graph *graph, const struct ldnq_budget *budget,
@@ -86,8 +87,8 @@ static void cost_should_stay_within_the_budget_in_each_unit(void **state)
         enum ldnq_budget_unit unit;
         double amount, most;
     } cases[] = {
-        { LDNQ_BUDGET_BITS, 2, 2 * weights },        { LDNQ_BUDGET_BITS, 3.5, 3.5 * weights },
-        { LDNQ_BUDGET_BITS, 8, 8 * weights },        { LDNQ_BUDGET_BYTES, 600, 600 },
+        { LDNQ_BUDGET_BITS, 2, 2 * weights },      { LDNQ_BUDGET_BITS, 3.5, 3.5 * weights },
+        { LDNQ_BUDGET_BITS, 8, 8 * weights },      { LDNQ_BUDGET_BYTES, 600, 600 },
         { LDNQ_BUDGET_RATIO, 6, 4 * weights / 6 },
     };
     struct ldnq_quantization *result;
@@ -144,9 +145,8 @@ static void a_plan_should_choose_codebooks_the_first_entry_first(void **state)
     (void)state;
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "cd");
-    const struct ldnq_plan_entry entries[] = {
-        { "fc", ldnq_codebook_find("int8") }, { "[fp]*", ldnq_codebook_find("int4") }
-    };
+    const struct ldnq_plan_entry entries[] = { { "fc", ldnq_codebook_find("int8") },
+                                               { "[fp]*", ldnq_codebook_find("int4") } };
     options.plan = entries;
     options.plan_count = 2;
     struct ldnq_graph *graph = quantized(&options, &result);
@@ -155,9 +155,15 @@ static void a_plan_should_choose_codebooks_the_first_entry_first(void **state)
         const struct ldnq_layer_result *layer = &result->layers[i];
         int most = 0;
         assert_string_equal(layer->codebook->name, want[i]);
-        for (size_t j = 0; j < layer->layer.groups * layer->layer.outputs * layer->layer.inputs; j++)
+        for (size_t j = 0; j < layer->layer.groups * layer->layer.outputs * layer->layer.inputs;
+             j++)
             most = abs(layer->codes[j]) > most ? abs(layer->codes[j]) : most;
-        assert_true(most <= (i == 1 ? 8 : i == 2 ? 128 : 1) && most > (i == 1 ? 3 : i == 2 ? 20 : 0));
+        assert_true(most <= (i == 1   ? 8
+                             : i == 2 ? 128
+                                      : 1) &&
+                    most > (i == 1   ? 3
+                            : i == 2 ? 20
+                                     : 0));
     }
     build_free(graph);
 }

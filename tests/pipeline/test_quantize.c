@@ -19,11 +19,11 @@ static void quantize_should_leave_every_layer_with_its_codes(void **state)
     for (size_t i = 0; i < result->count; i++) {
         const struct ldnq_layer_result *layer = &result->layers[i];
         size_t rows = layer->layer.groups * layer->layer.outputs;
-        const float *now =
-            layer->layer.node->inputs[layer->layer.weight_input]->constant->data;
+        const float *now = layer->layer.node->inputs[layer->layer.weight_input]->constant->data;
         for (size_t row = 0; row < rows; row++)
             for (size_t k = 0; k < layer->layer.inputs; k++) {
-                size_t at = layer->layer.transposed ? k * rows + row : row * layer->layer.inputs + k;
+                size_t at =
+                    layer->layer.transposed ? k * rows + row : row * layer->layer.inputs + k;
                 assert_in_range(layer->codes[at] + 8, 0, 15);
                 assert_true(now[at] == layer->scales[row] * (float)layer->codes[at]);
             }
@@ -34,7 +34,8 @@ static void quantize_should_leave_every_layer_with_its_codes(void **state)
     build_free(graph);
 }
 
-static void quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer(void **state)
+static void
+quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer(void **state)
 {
     (void)state;
     struct ldnq_quantization *result;
@@ -156,8 +157,7 @@ static struct ldnq_graph *build_shared(void)
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
     struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
-    struct ldnq_value *a =
-        NODE(graph, "Conv", "a", x, w, build_weight(graph, "ba", SHAPE(4), 2));
+    struct ldnq_value *a = NODE(graph, "Conv", "a", x, w, build_weight(graph, "ba", SHAPE(4), 2));
     build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w,
                              build_weight(graph, "bb", SHAPE(4), 3)));
     assert_ok(ldnq_passes_run(graph, &err));
@@ -204,10 +204,10 @@ static void samples_that_do_not_fit_a_layer_should_be_named_with_it(void **state
 {
     (void)state;
     struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(
-        graph, "x", SHAPE(build_symbol(graph, "N"), build_symbol(graph, "C"), 6, 6));
-    build_output(graph, NODE(graph, "Conv", "narrow", x,
-                             build_weight(graph, "w", SHAPE(2, 3, 1, 1), 1)));
+    struct ldnq_value *x =
+        build_input(graph, "x", SHAPE(build_symbol(graph, "N"), build_symbol(graph, "C"), 6, 6));
+    build_output(graph,
+                 NODE(graph, "Conv", "narrow", x, build_weight(graph, "w", SHAPE(2, 3, 1, 1), 1)));
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
@@ -287,8 +287,9 @@ static void nan_in_a_weight_should_be_named(void **state)
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
-    assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
-                 "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is NaN; --skip 'plain'");
+    assert_fails(
+        quantize(graph, &options, &result), LDNQ_NUMERIC,
+        "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is NaN; --skip 'plain'");
     ((float *)weight->constant->data)[7] = INFINITY;
     assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
                  "element 7 of its weight is infinity");
@@ -302,8 +303,8 @@ static void layers_should_say_why_they_can_not_be_quantized(void **state)
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4));
     struct ldnq_value *w = build_input(graph, "w", SHAPE(4, 4));
     struct ldnq_value *y = NODE(graph, "MatMul", "live", x, w);
-    build_output(graph, NODE(graph, "MatMul", "batched", y,
-                             build_weight(graph, "w3", SHAPE(1, 4, 4), 1)));
+    build_output(graph,
+                 NODE(graph, "MatMul", "batched", y, build_weight(graph, "w3", SHAPE(1, 4, 4), 1)));
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_layer *layers;
     size_t count;
@@ -339,7 +340,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantize_should_leave_every_layer_with_its_codes),
-        cmocka_unit_test(quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer),
+        cmocka_unit_test(
+            quantize_should_keep_the_output_at_8_bits_and_better_than_rounding_at_fewer),
         cmocka_unit_test(quantize_should_not_depend_on_threads_or_memory),
         cmocka_unit_test(skip_and_only_should_choose_layers),
         cmocka_unit_test(patterns_without_a_layer_should_be_refused),

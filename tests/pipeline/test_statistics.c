@@ -33,8 +33,12 @@ static struct layer_call conv_call(int64_t groups, int64_t batch)
 
 static void infer(struct layer_call *c)
 {
-    c->call = (struct ldnq_op_call){ .node = c->node, .attrs = c->node->op_attrs, .in_count = 2,
-                                     .out_count = 1, .in = c->in, .out = &c->out };
+    c->call = (struct ldnq_op_call){ .node = c->node,
+                                     .attrs = c->node->op_attrs,
+                                     .in_count = 2,
+                                     .out_count = 1,
+                                     .in = c->in,
+                                     .out = &c->out };
     assert_ok(ldnq_ops_infer(&c->call, &err));
 }
 

@@ -23,8 +23,12 @@ struct pair {
 static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
 {
     *call = (struct ldnq_op_call){
-        .node = pair->node, .attrs = pair->node->op_attrs, .in_count = 2, .out_count = 1,
-        .in = pair->in[which], .out = &pair->out[which],
+        .node = pair->node,
+        .attrs = pair->node->op_attrs,
+        .in_count = 2,
+        .out_count = 1,
+        .in = pair->in[which],
+        .out = &pair->out[which],
     };
     assert_ok(ldnq_ops_infer(call, &err));
 }
@@ -32,11 +36,12 @@ static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
 /* y = y^ + `apart` * noise, the noise in part made of y^ so that it can be made up for. */
 static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float apart, uint64_t seed)
 {
-    *pair = (struct pair){ .graph = build_graph(), .groups = (size_t)groups, .outputs = 4,
+    *pair = (struct pair){ .graph = build_graph(),
+                           .groups = (size_t)groups,
+                           .outputs = 4,
                            .inputs = (size_t)(6 / groups * 4) };
     struct ldnq_value *x = build_input(pair->graph, "x", SHAPE(batch, 6, 9, 9));
-    struct ldnq_value *w =
-        build_weight(pair->graph, "w", SHAPE(4 * groups, 6 / groups, 2, 2), 1);
+    struct ldnq_value *w = build_weight(pair->graph, "w", SHAPE(4 * groups, 6 / groups, 2, 2), 1);
     struct ldnq_value *out = NODE(pair->graph, "Conv", "c", x, w);
     build_attr(out, "group", groups);
     assert_ok(ldnq_ops_bind(pair->graph, &err));
@@ -81,8 +86,15 @@ static struct plain plain_make(const struct pair *pair, size_t group)
 {
     const struct ldnq_op_layer *layer = pair->node->op->layer;
     const size_t n = layer->positions(&pair->quantized), k = pair->inputs, m = pair->outputs;
-    struct plain p = { n, k, m, room(pair, k * n, 4), room(pair, k * n, 4), room(pair, k, 8),
-                       room(pair, k * k, 8), room(pair, m * k, 8), room(pair, m, 8) };
+    struct plain p = { n,
+                       k,
+                       m,
+                       room(pair, k * n, 4),
+                       room(pair, k * n, 4),
+                       room(pair, k, 8),
+                       room(pair, k * k, 8),
+                       room(pair, m * k, 8),
+                       room(pair, m, 8) };
     layer->columns(&pair->quantized, group, 0, n, p.near, n);
     layer->columns(&pair->exact, group, 0, n, p.exact, n);
     for (size_t i = 0; i < k * n; i++)
@@ -138,8 +150,8 @@ static void the_target_should_be_that_of_plain_loops(void **state)
         for (size_t g = 0; g < pair.groups; g++) {
             const struct plain p = plain_make(&pair, g);
             for (size_t i = 0; i < p.m * k; i++)
-                step[i] = 2 * ((double)weight[g * p.m * k + i] -
-                               (double)pair.weight[g * p.m * k + i]);
+                step[i] =
+                    2 * ((double)weight[g * p.m * k + i] - (double)pair.weight[g * p.m * k + i]);
             assert_solves(&p, step);
             for (size_t r = 0; r < p.m; r++) {
                 double moved = 0;

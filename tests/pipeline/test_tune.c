@@ -79,8 +79,8 @@ static void the_graph_should_be_left_with_what_was_best(void **state)
     struct ldnq_samples *samples = open_samples(graph);
     struct ldnq_tune_data data;
     struct ldnq_tensor **inputs;
-    assert_ok(ldnq_tune_data_init(&data, samples, graph, SAMPLES, false, 0, NULL, graph->arena,
-                                  &err));
+    assert_ok(
+        ldnq_tune_data_init(&data, samples, graph, SAMPLES, false, 0, NULL, graph->arena, &err));
     assert_ok(ldnq_tune_data_held(&data, 0, data.held_count, graph->arena, &inputs, &err));
     double error = difference(build_run(graph, inputs[0]), build_run(whole, inputs[0]));
     assert_true(fabs(error - result->tune.error) < 1e-5 * error);
@@ -154,8 +154,7 @@ static void a_layer_that_shares_codes_should_share_what_is_learned(void **state)
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
     struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1);
-    struct ldnq_value *a =
-        NODE(graph, "Conv", "a", x, w, build_weight(graph, "ba", SHAPE(4), 2));
+    struct ldnq_value *a = NODE(graph, "Conv", "a", x, w, build_weight(graph, "ba", SHAPE(4), 2));
     build_output(graph, NODE(graph, "Conv", "b", NODE(graph, "Relu", "r", a), w,
                              build_weight(graph, "bb", SHAPE(4), 3)));
     assert_ok(ldnq_passes_run(graph, &err));

@@ -17,7 +17,7 @@ struct fixture {
     struct ldnq_arena *arena; /* what is forgotten */
     struct ldnq_layer layer;
     struct ldnq_tune_float tune;
-    const struct ldnq_tensor *file; /* the model's weight */
+    const struct ldnq_tensor *file;                /* the model's weight */
     float weight[OUTPUTS * INPUTS], bias[OUTPUTS]; /* as they were */
 };
 

@@ -25,7 +25,9 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool l
     f->graph = build_graph();
     f->result = (struct ldnq_layer_result){
         .layer = build_gemm_layer(f->graph, INPUTS, OUTPUTS),
-        .codes = f->codes, .scales = f->scales, .deviation = f->deviation,
+        .codes = f->codes,
+        .scales = f->scales,
+        .deviation = f->deviation,
     };
     assert_ok(ldnq_tensor_copy(f->graph->arena, f->result.layer.bias, &f->result.bias, &err));
     const struct ldnq_codebook *book = ldnq_codebook_find(codebook);
@@ -35,13 +37,13 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool l
         f->deviation[row] = 0.5f + (float)row;
         for (size_t k = 0; k < INPUTS; k++) {
             size_t at = ldnq_layer_element(&f->result.layer, row, k);
-            f->codes[at] = (int8_t)ldnq_codebook_nearest(
-                book, (double)weight[at] / (double)f->scales[row]);
+            f->codes[at] =
+                (int8_t)ldnq_codebook_nearest(book, (double)weight[at] / (double)f->scales[row]);
         }
     }
     assert_ok(ldnq_layer_place(&f->result, f->graph->arena, &err));
-    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, book, &f->layer, one_scale,
-                                   learns_codes, f->graph->arena, &err));
+    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, book, &f->layer, one_scale, learns_codes,
+                                   f->graph->arena, &err));
 }
 
 static const float *weight_now(const struct fixture *f)
@@ -66,8 +68,7 @@ static void the_start_should_be_the_layer_as_it_was_placed(void **state)
             assert_memory_equal(f.layer.codes, f.codes, ELEMENTS);
             for (size_t row = 0; row < OUTPUTS; row++) {
                 assert_true(f.layer.scales[row] == f.scales[row]);
-                assert_true(bias_now(&f)[row] ==
-                            ((float *)f.result.layer.bias->data)[row]);
+                assert_true(bias_now(&f)[row] == ((float *)f.result.layer.bias->data)[row]);
             }
             build_free(f.graph);
         }
@@ -88,8 +89,8 @@ static double loss_of(const struct fixture *f)
 static void add_gradients(struct fixture *f)
 {
     struct ldnq_tensor *weight, *bias;
-    assert_ok(ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &SHAPE(INPUTS, OUTPUTS), &weight,
-                                 &err));
+    assert_ok(
+        ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &SHAPE(INPUTS, OUTPUTS), &weight, &err));
     assert_ok(ldnq_tensor_create(f->graph->arena, LDNQ_FLOAT, &SHAPE(OUTPUTS), &bias, &err));
     for (size_t i = 0; i < ELEMENTS; i++)
         ((float *)weight->data)[i] = (float)(i + 1) * weight_now(f)[i];

@@ -69,8 +69,14 @@ static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char 
                       .bias = layer_alloc(g * m, sizeof(float)) },
     };
     layer.problem = (struct ldnq_layer_problem){
-        .groups = g, .outputs = m, .inputs = k, .weight = layer.weight, .gram = layer.gram,
-        .mean = layer.mean, .bias = layer.bias, .codebook = ldnq_codebook_find(codebook),
+        .groups = g,
+        .outputs = m,
+        .inputs = k,
+        .weight = layer.weight,
+        .gram = layer.gram,
+        .mean = layer.mean,
+        .bias = layer.bias,
+        .codebook = ldnq_codebook_find(codebook),
         .granularity = granularity,
     };
     if (granularity == LDNQ_PER_BLOCK)
@@ -146,8 +152,7 @@ static inline enum ldnq_status layer_solve(struct layer *layer, const char *solv
 {
     struct ldnq_solver_options options;
     ldnq_solver_defaults(&options);
-    return ldnq_solver_find(solver)->solve(&layer->problem, &options, pool, &layer->solution,
-                                           err);
+    return ldnq_solver_find(solver)->solve(&layer->problem, &options, pool, &layer->solution, err);
 }
 
 /* (d, c) [H m; m' 1] (d, c)' over all rows, by plain loops; codes NULL for G = 0. */

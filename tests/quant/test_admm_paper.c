@@ -95,13 +95,17 @@ static void with_white_inputs_the_result_should_be_the_projection_of_the_weight(
             v[i] = (double)layer.weight[i];
         float scales[6];
         for (size_t m = 0; m < 6; m++) {
-            struct ldnq_span span = { .v = v + m * 25, .v_stride = 25, .rows = 1, .length = 25,
-                                      .codes = codes + m * 25, .weight = 1 };
+            struct ldnq_span span = { .v = v + m * 25,
+                                      .v_stride = 25,
+                                      .rows = 1,
+                                      .length = 25,
+                                      .codes = codes + m * 25,
+                                      .weight = 1 };
             scales[m] = ldnq_project(*c, NULL, &span, 1, 0);
         }
         const double projected = layer_objective(&layer, codes, scales, NULL);
-        const double mine = layer_objective(&layer, layer.solution.codes,
-                                            layer.solution.scales, NULL);
+        const double mine =
+            layer_objective(&layer, layer.solution.codes, layer.solution.scales, NULL);
         assert_true(mine <= projected * (1 + 1e-12));
         /* The search leaves ADMM next to nothing to find, but for the scale of 256
          * codes for 25 weights, which is full of local minima. */
@@ -114,8 +118,7 @@ static void check_row(const struct layer *a, size_t x, const struct layer *b, si
 {
     const size_t k = a->problem.inputs;
     assert_memory_equal(a->solution.codes + x * k, b->solution.codes + y * k, k);
-    assert_float_equal(a->solution.scales[x], b->solution.scales[y],
-                       1e-6f * a->solution.scales[x]);
+    assert_float_equal(a->solution.scales[x], b->solution.scales[y], 1e-6f * a->solution.scales[x]);
     assert_float_equal(a->solution.bias[x], b->solution.bias[y], 1e-5);
 }
 
@@ -188,9 +191,9 @@ static void bias_should_be_the_best_one_for_the_codes(void **state)
     for (size_t row = 0; row < 10; row++) {
         double best = (double)layer.bias[row];
         for (size_t i = 0; i < 12; i++)
-            best += layer.mean[row / 5 * 12 + i] *
-                    ((double)layer.weight[row * 12 + i] -
-                     (double)s->scales[row] * s->codes[row * 12 + i]);
+            best +=
+                layer.mean[row / 5 * 12 + i] * ((double)layer.weight[row * 12 + i] -
+                                                (double)s->scales[row] * s->codes[row * 12 + i]);
         assert_float_equal(s->bias[row], best, 1e-6);
         const float kept = s->bias[row];
         const double least = layer_objective(&layer, s->codes, s->scales, s->bias);

@@ -21,8 +21,8 @@ static struct layer make(size_t g, size_t m, size_t k, const char *codebook,
     return layer;
 }
 
-static void search(struct layer *layer, struct ldnq_pool *pool, size_t width,
-                   const double *factors, size_t count)
+static void search(struct layer *layer, struct ldnq_pool *pool, size_t width, const double *factors,
+                   size_t count)
 {
     const struct ldnq_beam_search search = { width, factors, count };
     struct ldnq_beam beam;
@@ -111,8 +111,7 @@ static void gptq_row(const struct layer *layer, size_t row, int8_t *codes)
     for (size_t i = k; i-- > 0;) {
         const size_t input = inverse.columns[i].input;
         const double scale = (double)layer->solution.scales[layer_scale(layer, row, input)];
-        codes[input] =
-            (int8_t)ldnq_codebook_nearest(layer->problem.codebook, work[i] / scale);
+        codes[input] = (int8_t)ldnq_codebook_nearest(layer->problem.codebook, work[i] / scale);
         const double step = (work[i] - scale * codes[input]) / inverse.factor[i * k + i];
         for (size_t j = 0; j < i; j++)
             work[j] -= step * inverse.factor[i * k + j];

@@ -22,8 +22,8 @@ static void best_should_be_no_worse_than_each_of_its_parts(void **state)
     const char *codebooks[] = { "ternary", "int2", "int4", "pot9" };
     double over_gptq = 0, beam_over_cd = 0;
     for (size_t i = 0; i < 8; i++) {
-        struct layer layer = layer_make(2, 20, 60, codebooks[i / 2],
-                                        (enum ldnq_granularity)(i % 2), 100 + i);
+        struct layer layer =
+            layer_make(2, 20, 60, codebooks[i / 2], (enum ldnq_granularity)(i % 2), 100 + i);
         const double gptq = error_of(&layer, "gptq"), cd = error_of(&layer, "cd"),
                      beam = error_of(&layer, "beam"), admm = error_of(&layer, "admm"),
                      best = error_of(&layer, "best");

@@ -53,8 +53,8 @@ static double total(const struct layer *layer)
 static double *descend(struct layer *layer, struct ldnq_pool *pool)
 {
     double *errors = layer_alloc(layer->problem.groups * layer->problem.outputs, sizeof *errors);
-    double *target = layer_alloc(layer->problem.groups * layer->problem.outputs *
-                                     layer->problem.inputs, sizeof *target);
+    double *target = layer_alloc(
+        layer->problem.groups * layer->problem.outputs * layer->problem.inputs, sizeof *target);
     assert_ok(ldnq_descent_target(&layer->problem, pool, target, &err));
     assert_ok(ldnq_descend(&layer->problem, target, pool, layer->solution.codes,
                            layer->solution.scales, errors, &err));
@@ -72,9 +72,8 @@ static void errors_should_be_the_rows_objectives_and_below_the_start(void **stat
         const double before = total(&layer);
         double *errors = descend(&layer, NULL);
         for (size_t row = 0; row < 70; row++) {
-            const double plain =
-                row_objective(&layer, row, layer.solution.codes + row * 70,
-                              layer.solution.scales + layer_scale(&layer, row, 0));
+            const double plain = row_objective(&layer, row, layer.solution.codes + row * 70,
+                                               layer.solution.scales + layer_scale(&layer, row, 0));
             assert_true(fabs(errors[row] - plain) <= 1e-9 * (plain + before / 70));
         }
         assert_true(total(&layer) < 0.9 * before);
@@ -208,9 +207,9 @@ static void search_should_find_the_least_over_all_codes(void **state)
         assert_ok(ldnq_search_exactly(&layer.problem, 24, NULL, layer.solution.codes,
                                       layer.solution.scales, errors, &err));
         for (size_t row = 0; row < 18; row++) {
-            const double plain = row_objective(
-                &layer, row, layer.solution.codes + row * layer.problem.inputs,
-                layer.solution.scales + row);
+            const double plain =
+                row_objective(&layer, row, layer.solution.codes + row * layer.problem.inputs,
+                              layer.solution.scales + row);
             assert_true(fabs(errors[row] - plain) <= 1e-9 * plain + 1e-12);
             found += plain <= least(&layer, row) * 1.0001;
         }

@@ -61,8 +61,8 @@ static size_t next_input(const struct layer *layer, size_t group, const bool *do
 {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < layer->problem.inputs; i++)
-        if (!done[i] && (best == SIZE_MAX || centred(layer, group, i, i) >
-                                                 centred(layer, group, best, best)))
+        if (!done[i] &&
+            (best == SIZE_MAX || centred(layer, group, i, i) > centred(layer, group, best, best)))
             best = i;
     return best;
 }
@@ -138,8 +138,12 @@ static void project(const struct layer *layer, float *scales, int8_t *codes)
     for (size_t i = 0; i < rows * k; i++)
         v[i] = (double)layer->weight[i];
     for (size_t row = 0; row < rows; row += height) {
-        struct ldnq_span span = { .v = v + row * k, .v_stride = k, .rows = height, .length = k,
-                                  .codes = codes + row * k, .weight = 1 };
+        struct ldnq_span span = { .v = v + row * k,
+                                  .v_stride = k,
+                                  .rows = height,
+                                  .length = k,
+                                  .codes = codes + row * k,
+                                  .weight = 1 };
         const float scale = ldnq_project(p->codebook, NULL, &span, 1, 0);
         for (size_t r = row; r < row + height; r++)
             scales[r] = scale;
@@ -186,8 +190,8 @@ static void codes_should_be_those_of_the_plain_version(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (size_t c = 0; c < 5; c++) {
             const enum ldnq_granularity granularity = c % 2 ? LDNQ_PER_TENSOR : LDNQ_PER_CHANNEL;
-            struct layer layer = layer_make(shapes[i][0], shapes[i][1], shapes[i][2],
-                                            codebooks[c], granularity, 40 + i);
+            struct layer layer = layer_make(shapes[i][0], shapes[i][1], shapes[i][2], codebooks[c],
+                                            granularity, 40 + i);
             if ((i + c) % 3 == 0)
                 layer_without_bias(&layer);
             solve(&layer);
@@ -283,9 +287,9 @@ static void bias_should_be_the_best_one_for_the_codes(void **state)
     for (size_t row = 0; row < 10; row++) {
         double best = (double)layer.bias[row];
         for (size_t i = 0; i < 12; i++)
-            best += layer.mean[row / 5 * 12 + i] *
-                    ((double)layer.weight[row * 12 + i] -
-                     (double)s->scales[row] * s->codes[row * 12 + i]);
+            best +=
+                layer.mean[row / 5 * 12 + i] * ((double)layer.weight[row * 12 + i] -
+                                                (double)s->scales[row] * s->codes[row * 12 + i]);
         assert_float_equal(s->bias[row], best, 1e-6);
     }
     layer_free(&layer);
@@ -381,8 +385,7 @@ static void constant_inputs_should_get_their_nearest_codes(void **state)
         struct layer layer = layer_make(1, 20, 30, "int3", LDNQ_PER_CHANNEL, 58);
         for (size_t i = 0; i < 30; i++) {
             layer.gram[3 * 30 + i] = layer.gram[i * 30 + 3] = 0;
-            layer.gram[8 * 30 + i] = layer.gram[i * 30 + 8] =
-                2 * layer.mean[i] * (1 + sign * 1e-7);
+            layer.gram[8 * 30 + i] = layer.gram[i * 30 + 8] = 2 * layer.mean[i] * (1 + sign * 1e-7);
         }
         layer.mean[3] = 0;
         layer.mean[8] = 2;
@@ -411,8 +414,7 @@ static void with_inputs_that_never_vary_the_codes_should_be_the_nearest(void **s
     for (size_t i = 0; i < 20; i++)
         for (size_t j = 0; j < 20; j++)
             layer.gram[i * 20 + j] =
-                layer.mean[i] * layer.mean[j] *
-                (1 + 1e-7 * pow(0.9, fabs((double)i - (double)j)));
+                layer.mean[i] * layer.mean[j] * (1 + 1e-7 * pow(0.9, fabs((double)i - (double)j)));
     project(&layer, scales, nearest);
     solve(&layer);
     assert_memory_equal(layer.solution.codes, nearest, 120);

@@ -310,16 +310,16 @@ static void layer_error_should_equal_the_plain_loops(void **state)
             for (size_t k = 0; k < s[2]; k++) {
                 layer.solution.codes[r * s[2] + k] = (int8_t)((int)ldnq_rng_below(&rng, 16) - 8);
                 if (zero.solution.bias)
-                    zero.solution.bias[r] += zero.weight[r * s[2] + k] *
-                                             (float)zero.mean[r / s[1] * s[2] + k];
+                    zero.solution.bias[r] +=
+                        zero.weight[r * s[2] + k] * (float)zero.mean[r / s[1] * s[2] + k];
             }
             if (zero.solution.bias)
                 zero.solution.bias[r] += zero.bias[r];
         }
         const double e = layer_objective(&layer, layer.solution.codes, layer.solution.scales,
                                          layer.solution.bias);
-        const double e0 = layer_objective(&zero, zero.solution.codes, zero.solution.scales,
-                                          zero.solution.bias);
+        const double e0 =
+            layer_objective(&zero, zero.solution.codes, zero.solution.scales, zero.solution.bias);
         assert_float_equal(ldnq_layer_error(&layer.problem, &layer.solution), e / e0,
                            1e-5 * e / e0);
         layer_free(&layer);

@@ -35,8 +35,10 @@ static enum ldnq_status compare(struct use *use, bool with_samples)
     }
     if (with_samples)
         LDNQ_TRY(ldnq_samples_open(PICTURES, graphs[0], &options, &use->samples, &err));
-    const struct ldnq_diff_options work = { .model_a = use->models[0], .model_b = use->models[1],
-                                            .graph_a = graphs[0], .graph_b = graphs[1],
+    const struct ldnq_diff_options work = { .model_a = use->models[0],
+                                            .model_b = use->models[1],
+                                            .graph_a = graphs[0],
+                                            .graph_b = graphs[1],
                                             .samples = use->samples };
     return ldnq_diff_create(&work, use->arena, &use->diff, &err);
 }

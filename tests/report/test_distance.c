@@ -29,7 +29,8 @@ static void distance_should_give_sqnr_and_cosine(void **state)
     assert_true(fabs(ldnq_distance_error(&sums).sqnr - 10 * log10(50)) < 1e-12);
 }
 
-static void distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(void **state)
+static void
+distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(void **state)
 {
     (void)state;
     float t[] = { 0, 0 };
@@ -60,8 +61,8 @@ static void distance_should_not_depend_on_threads(void **state)
     assert_ok(ldnq_pool_create(3, &pool, &err));
     assert_ok(ldnq_distance_add(&one, &b, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&many, &b, &a, pool, &err));
-    assert_true(one.tt == many.tt && one.yy == many.yy && one.ty == many.ty &&
-                one.ee == many.ee && one.most == many.most);
+    assert_true(one.tt == many.tt && one.yy == many.yy && one.ty == many.ty && one.ee == many.ee &&
+                one.most == many.most);
     ldnq_pool_destroy(pool);
     ldnq_free(t);
     ldnq_free(y);
@@ -125,7 +126,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distance_should_give_sqnr_and_cosine),
-        cmocka_unit_test(distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
+        cmocka_unit_test(
+            distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
         cmocka_unit_test(distance_should_not_depend_on_threads),
         cmocka_unit_test(outcome_should_compare_classes),
         cmocka_unit_test(outcome_should_take_distributions_as_they_are),

@@ -47,8 +47,8 @@ static struct ldnq_value *norm(struct ldnq_graph *graph, const char *label, stru
     for (int i = 0; i < 4; i++)
         ((float *)variance->constant->data)[i] = 0.5f + (float)i;
     return NODE(graph, "BatchNormalization", label, x, build_weight(graph, "scale", SHAPE(4), 20),
-                build_weight(graph, "shift", SHAPE(4), 21), build_weight(graph, "mean", SHAPE(4), 22),
-                variance);
+                build_weight(graph, "shift", SHAPE(4), 21),
+                build_weight(graph, "mean", SHAPE(4), 22), variance);
 }
 
 /* Scales the first convolution's rows as a folded normalization would, one with its sign. */
@@ -123,9 +123,8 @@ static const struct ldnq_view_node *partner(const struct both *both, const char 
 {
     for (size_t i = 0; i < both->view_a.count; i++)
         if (strcmp(both->view_a.nodes[i].node->label, label) == 0)
-            return both->pairs.of_a[i] == LDNQ_VIEW_NONE
-                       ? NULL
-                       : &both->view_b.nodes[both->pairs.of_a[i]];
+            return both->pairs.of_a[i] == LDNQ_VIEW_NONE ? NULL
+                                                         : &both->view_b.nodes[both->pairs.of_a[i]];
     fail_msg("there is no '%s'", label);
     return NULL;
 }
@@ -134,7 +133,8 @@ static const struct ldnq_view_node *partner(const struct both *both, const char 
 static void assert_layers_are_right(const struct both *both)
 {
     static const char *const layers[][2] = {
-        { "c1", "w1" }, { "c2", "w2" }, { "c3", "w3" }, { "fc", "w4" } };
+        { "c1", "w1" }, { "c2", "w2" }, { "c3", "w3" }, { "fc", "w4" }
+    };
     for (size_t i = 0; i < 4; i++) {
         const struct ldnq_view_node *node = partner(both, layers[i][0]);
         assert_non_null(node);
