@@ -67,7 +67,7 @@ struct ldnq_op_call {
 /* Gradients of one scalar loss through one use of a node. Shapes of all inputs and
  * outputs are in `call`; data only of those that the record says it reads back
  * (reads_in, reads_out), and of constants. Gradients are float32 in the shape of
- * their tensor, also those of integer codes (ops/quantizelinear.c). */
+ * their tensor, also those of integer codes (ops/quantized/quantizelinear.c). */
 struct ldnq_op_grad {
     const struct ldnq_op_call *call; /* scratch: what backward_scratch asked for */
     /* By output: the loss' gradient; NULL where the output does not matter to it. */

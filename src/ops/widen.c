@@ -1,7 +1,7 @@
 #include "ops/widen.h"
 
 #include "base/size.h"
-#include "ops/half.h"
+#include "ir/half.h"
 
 #define HALVES (LDNQ_DTYPE_BIT(LDNQ_FLOAT16) | LDNQ_DTYPE_BIT(LDNQ_BFLOAT16))
 

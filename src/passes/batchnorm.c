@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/batchnormalization_training.h"
+#include "ops/norm/batchnormalization_training.h"
 #include "ops/layer.h"
 
 /* The inputs of BatchNormalization. */

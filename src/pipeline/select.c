@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "ops/batchnormalization_training.h"
+#include "ops/norm/batchnormalization_training.h"
 
 /* Names are tried as they are first: they may hold characters of patterns. */
 static bool matches(const struct ldnq_node *node, const char *pattern)

@@ -27,7 +27,7 @@
 #include "base/file.h"
 #include "base/pool.h"
 #include "base/text.h"
-#include "ops/half.h"
+#include "ir/half.h"
 #include "ops/op.h"
 
 struct test_case {

@@ -8,8 +8,8 @@
 
 #include "base/rng.h"
 #include "base/size.h"
-#include "ops/conv_depthwise.h"
-#include "ops/conv_direct.h"
+#include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_direct.h"
 
 #define GUARD 7777.0f
 

@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-#include "ops/erff.h"
-#include "ops/expf.h"
-#include "ops/sums.h"
+#include "ops/shared/erff.h"
+#include "ops/shared/expf.h"
+#include "ops/shared/sums.h"
 
 static const struct ldnq_op *const table[] = {
 #define LDNQ_OP(name) &ldnq_op_##name,

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "ops/half.h"
-#include "ops/strided.h"
+#include "ir/half.h"
+#include "ops/shared/strided.h"
 
 #define MOST 4096
 

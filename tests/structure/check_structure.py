@@ -169,7 +169,7 @@ def files_should_be_short(tree):
 
 def lists_of_the_build_should_be_complete(tree):
     listed = {}
-    for build in [*tree.root.glob("src/*/meson.build"), tree.root / "include/meson.build"]:
+    for build in [*tree.root.glob("src/**/meson.build"), tree.root / "include/meson.build"]:
         folder = build.parent.relative_to(tree.root).as_posix()
         text = re.sub(r"#[^\n]*", "", build.read_text())
         for item in re.findall(r"'([\w./-]+\.[ch])'", text):

@@ -1,0 +1,139 @@
+#include "ir/half.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/simd.h"
+
+/* A binary format of 16 bits. */
+struct format {
+    int fraction; /* bits */
+    int bias;
+};
+
+static const struct format half = { 10, 15 }, bfloat = { 7, 127 };
+
+static double decode(struct format format, uint16_t bits)
+{
+    int width = 15 - format.fraction, exponent = bits >> format.fraction & ((1 << width) - 1);
+    int fraction = bits & ((1 << format.fraction) - 1);
+    double sign = bits & 0x8000 ? -1.0 : 1.0;
+    if (exponent == (1 << width) - 1)
+        return fraction ? (double)NAN : sign * (double)INFINITY;
+    if (exponent == 0)
+        return sign * ldexp(fraction, 1 - format.bias - format.fraction);
+    return sign *
+           ldexp(fraction + (1 << format.fraction), exponent - format.bias - format.fraction);
+}
+
+static uint16_t encode(struct format format, double value)
+{
+    unsigned sign = signbit(value) ? 0x8000u : 0, infinity = 0x7fffu >> format.fraction;
+    int exponent;
+    infinity <<= format.fraction;
+    if (isnan(value))
+        return (uint16_t)(sign | infinity | 1u << (format.fraction - 1));
+    if (isinf(value))
+        return (uint16_t)(sign | infinity);
+    if (value == 0.0)
+        return (uint16_t)sign;
+    frexp(value, &exponent);
+    /* Units of the last place; subnormal numbers share the least one. */
+    int least = 1 - format.bias, at = exponent - 1 < least ? least : exponent - 1;
+    double units = rint(ldexp(fabs(value), format.fraction - at));
+    /* A carry out of the fraction runs into the exponent, as it should. */
+    unsigned bits = (unsigned)(at - least) << format.fraction;
+    bits += (unsigned)units;
+    return (uint16_t)(sign | (bits >= infinity ? infinity : bits));
+}
+
+double ldnq_half_to_double(uint16_t bits)
+{
+    return decode(half, bits);
+}
+
+uint16_t ldnq_half_of_double(double value)
+{
+    return encode(half, value);
+}
+
+double ldnq_bfloat_to_double(uint16_t bits)
+{
+    return decode(bfloat, bits);
+}
+
+uint16_t ldnq_bfloat_of_double(double value)
+{
+    return encode(bfloat, value);
+}
+
+/* ---- runs of floats ------------------------------------------------------------------ */
+
+static inline uint32_t bits_of(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+static inline float of_bits(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* As a float's, the bits stand for a number 2^112 times too small; infinity and NaN
+ * are too large to be anything else then, and get the float's exponent. */
+static inline float half_to_float(uint16_t code)
+{
+    float v = of_bits((uint32_t)(code & 0x7fff) << 13) * 0x1p112f;
+    uint32_t bits = bits_of(v) | ((code & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u);
+    return of_bits(bits | (uint32_t)(code & 0x8000) << 16);
+}
+
+/* Below 2^-14 halves are whole numbers of 2^-24, which is what adding 0.5 rounds to;
+ * above, half of the last place that stays is added, less one where it is even. */
+static inline uint16_t half_of_float(float v)
+{
+    uint32_t bits = bits_of(v), size = bits & 0x7fffffffu;
+    uint32_t small = bits_of(of_bits(size) + 0.5f) - bits_of(0.5f);
+    uint32_t large = ((size + 0xfffu + (size >> 13 & 1)) >> 13) - (112u << 10);
+    uint32_t code = size < 0x38800000u ? small : size < 0x477ff000u ? large : 0x7c00u;
+    code = size > 0x7f800000u ? 0x7e00u : code;
+    return (uint16_t)(code | (bits >> 16 & 0x8000u));
+}
+
+static inline uint16_t bfloat_of_float(float v)
+{
+    uint32_t bits = bits_of(v);
+    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16 & 0x8000u) | 0x7fc0u
+                                                         : rounded);
+}
+
+LDNQ_MULTIVERSION
+void ldnq_halves_to_floats(const uint16_t *halves, float *floats, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        floats[i] = half_to_float(halves[i]);
+}
+
+LDNQ_MULTIVERSION
+void ldnq_halves_of_floats(const float *floats, uint16_t *halves, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        halves[i] = half_of_float(floats[i]);
+}
+
+void ldnq_bfloats_to_floats(const uint16_t *halves, float *floats, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        floats[i] = of_bits((uint32_t)halves[i] << 16);
+}
+
+void ldnq_bfloats_of_floats(const float *floats, uint16_t *halves, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        halves[i] = bfloat_of_float(floats[i]);
+}

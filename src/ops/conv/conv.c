@@ -1,0 +1,375 @@
+/* conv.c: Conv over one to three spatial axes, any groups, strides, dilations and
+ * padding.
+ *
+ * Shapes  x (N, C, H, W), w (M, C/G, KH, KW), b (M), y (N, M, OH, OW)
+ *         with one spatial axis: H = KH = OH = 1; with three, D in front of H
+ *
+ * Depthwise runs over the planes directly; 1x1 with stride 1 is a product with the
+ * image as it lies; small ones are summed over slabs; all else goes through columns.
+ * Three axes always go through columns (conv_volume.h).
+ */
+#include "ops/conv/conv_backward.h"
+#include "ops/conv/conv_kernels.h"
+#include "ops/conv/conv_volume.h"
+
+#include <inttypes.h>
+
+#include "base/size.h"
+#include "ops/layer.h"
+#include "ops/shared/product.h"
+
+struct conv_attrs {
+    struct ldnq_window window;
+    int64_t groups;
+};
+
+static enum ldnq_status conv_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                  const void **attrs, struct ldnq_error *err)
+{
+    struct conv_attrs *conv = ldnq_arena_alloc(arena, 1, sizeof *conv, err);
+    if (!conv)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_window_read(node, &conv->window, err));
+    conv->groups = ldnq_attr_int(node, "group", 1);
+    if (conv->groups < 1)
+        return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", conv->groups);
+    *attrs = conv;
+    return LDNQ_OK;
+}
+
+/* ---- shapes ------------------------------------------------------------------------ */
+
+static enum ldnq_status check_channels(const struct conv_attrs *conv, const struct ldnq_shape *x,
+                                       const struct ldnq_shape *w, struct ldnq_error *err)
+{
+    if (!ldnq_shape_is_known(w))
+        return LDNQ_OK;
+    if (w->dim[0] % conv->groups != 0)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " output channels can't be cut into %" PRId64 " groups",
+                         w->dim[0], conv->groups);
+    int64_t channels;
+    if (!ldnq_int64_mul(w->dim[1], conv->groups, &channels) ||
+        (!ldnq_is_symbol(x->dim[1]) && x->dim[1] != channels))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %" PRId64 " channels where the weight "
+                         "needs %" PRId64 " times %" PRId64,
+                         x->dim[1], w->dim[1], conv->groups);
+    return LDNQ_OK;
+}
+
+static bool bias_fits(const struct ldnq_shape *b, const struct ldnq_shape *w)
+{
+    if (b->rank < 0 || (b->rank == 1 && w->rank < 1))
+        return true;
+    return b->rank == 1 &&
+           (b->dim[0] == w->dim[0] || ldnq_is_symbol(b->dim[0]) || ldnq_is_symbol(w->dim[0]));
+}
+
+static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct conv_attrs *conv = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    int axes = w->rank - 2;
+    if (axes < 1 || x->rank != w->rank || (conv->window.axes && conv->window.axes != (size_t)axes))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %d axes and its weight %d, which don't "
+                         "go together",
+                         x->rank, w->rank);
+    if (axes > LDNQ_WINDOW_AXES)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
+                         axes);
+    for (int i = 0; i < axes; i++)
+        if (conv->window.kernel[i] && w->dim[2 + i] != conv->window.kernel[i])
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "kernel_shape says %" PRId64 " where the weight has %" PRId64,
+                             conv->window.kernel[i], w->dim[2 + i]);
+    return check_channels(conv, x, w, err);
+}
+
+/* 0 where it can't be told yet, or not at all: that is for others to refuse. */
+static int64_t span_of(const struct ldnq_shape *shape, int first)
+{
+    size_t count = 0;
+    ldnq_shape_span(shape, first, shape->rank, &count);
+    return count > INT64_MAX ? INT64_MAX : (int64_t)count;
+}
+
+static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct conv_attrs *conv = call->attrs;
+    struct ldnq_shape *y = &call->out[0].shape;
+    for (size_t i = 0; i < call->in_count; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    call->out[0].dtype = LDNQ_FLOAT;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    /* Needs no input shape: the bias goes with the weight alone. */
+    if (ldnq_op_in(call, 2) && !bias_fits(&call->in[2]->shape, w))
+        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
+    if (x->rank < 0 || w->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(check_shapes(call, err));
+    *y = *x;
+    y->dim[1] = w->dim[0];
+    for (int i = 2; i < x->rank; i++)
+        LDNQ_TRY(ldnq_window_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
+                                    &y->dim[i], NULL, err));
+    int64_t inputs = span_of(w, 1), positions = span_of(y, 2);
+    return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
+}
+
+/* The geometry of one group; valid once infer has passed on known shapes. */
+static struct ldnq_conv_geometry geometry_of(const struct ldnq_op_call *call)
+{
+    const struct conv_attrs *conv = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    struct ldnq_conv_geometry g = { .channels = (size_t)w->dim[1],
+                                    .height = 1,
+                                    .kernel_h = 1,
+                                    .stride_h = 1,
+                                    .dilation_h = 1,
+                                    .out_h = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    int64_t out, begin;
+    for (int i = 2; i < x->rank; i++) {
+        size_t axis = (size_t)i - 2;
+        if (ldnq_window_output(&at_run_time, &conv->window, axis, x->dim[i], w->dim[i], &out,
+                               &begin, NULL) != LDNQ_OK)
+            out = begin = 0;
+        /* The last axis is W; an axis in front of it is H. */
+        bool is_width = i == x->rank - 1;
+        *(is_width ? &g.width : &g.height) = (size_t)x->dim[i];
+        *(is_width ? &g.kernel_w : &g.kernel_h) = (size_t)w->dim[i];
+        *(is_width ? &g.stride_w : &g.stride_h) = (size_t)conv->window.stride[axis];
+        *(is_width ? &g.dilation_w : &g.dilation_h) = (size_t)conv->window.dilation[axis];
+        *(is_width ? &g.pad_left : &g.pad_top) = (size_t)begin;
+        *(is_width ? &g.out_w : &g.out_h) = (size_t)out;
+    }
+    return g;
+}
+
+/* ---- three axes ---------------------------------------------------------------------- */
+
+static bool is_volume(const struct ldnq_op_call *call)
+{
+    return call->in[0]->shape.rank == LDNQ_VOLUME_AXES + 2;
+}
+
+static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
+{
+    const struct conv_attrs *conv = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    struct ldnq_op_call at_run_time = *call;
+    struct ldnq_volume_job job = { .groups = (size_t)conv->groups,
+                                   .outputs = (size_t)(w->dim[0] / conv->groups),
+                                   .images = (size_t)x->dim[0],
+                                   .weight = call->in[1]->data,
+                                   .scratch = call->scratch };
+    job.volume.channels = (size_t)w->dim[1];
+    for (size_t i = 0; i < LDNQ_VOLUME_AXES; i++) {
+        int64_t out, begin;
+        if (ldnq_window_output(&at_run_time, &conv->window, i, x->dim[i + 2], w->dim[i + 2], &out,
+                               &begin, NULL) != LDNQ_OK)
+            out = begin = 0;
+        job.volume.axis[i] = (struct ldnq_volume_axis){
+            .in = (size_t)x->dim[i + 2],
+            .out = (size_t)out,
+            .kernel = (size_t)w->dim[i + 2],
+            .stride = (size_t)conv->window.stride[i],
+            .dilation = (size_t)conv->window.dilation[i],
+            .pad = (size_t)begin,
+        };
+    }
+    return job;
+}
+
+static size_t volume_scratch(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = volume_of(call);
+    return ldnq_volume_scratch(&job, ldnq_pool_threads(call->pool));
+}
+
+static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = volume_of(call);
+    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    ldnq_volume_convolve(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                         call->out[0].data, call->pool);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_volume_job job = volume_of(call);
+    const float *dy = grad->out[0]->data;
+    if (grad->in[0].data)
+        ldnq_volume_spread(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+    if (grad->in[1].data)
+        ldnq_volume_weight(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
+    if (call->in_count > 2 && grad->in[2].data)
+        ldnq_conv_bias_grad(dy, job.images, job.groups * job.outputs,
+                            ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- forward ------------------------------------------------------------------------ */
+
+static struct ldnq_conv_job job_of(const struct ldnq_op_call *call)
+{
+    const struct conv_attrs *conv = call->attrs;
+    struct ldnq_conv_job job = {
+        .geometry = geometry_of(call),
+        .groups = (size_t)conv->groups,
+        .outputs = (size_t)(call->in[1]->shape.dim[0] / conv->groups),
+        .images = (size_t)call->in[0]->shape.dim[0],
+        .x = call->in[0]->data,
+        .weight = call->in[1]->data,
+        .bias = call->in_count > 2 && call->in[2] ? call->in[2]->data : NULL,
+        .y = call->out[0].data,
+        .scratch = call->scratch,
+        .clamp = call->clamp,
+    };
+    return job;
+}
+
+static size_t conv_scratch(const struct ldnq_op_call *call)
+{
+    if (is_volume(call))
+        return volume_scratch(call);
+    struct ldnq_conv_job job = job_of(call);
+    return ldnq_conv_scratch(&job, ldnq_pool_threads(call->pool));
+}
+
+static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    if (is_volume(call))
+        return volume_forward(call);
+    struct ldnq_conv_job job = job_of(call);
+    ldnq_conv_run(&job, call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+static struct ldnq_conv_grad grad_of(const struct ldnq_op_grad *grad)
+{
+    return (struct ldnq_conv_grad){
+        .job = job_of(grad->call),
+        .dy = grad->out[0]->data,
+        .dx = grad->in[0].data,
+        .dw = grad->in[1].data,
+        .db = ldnq_op_in(grad->call, 2) ? grad->in[2].data : NULL,
+        .scratch = grad->call->scratch,
+    };
+}
+
+static size_t conv_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    if (is_volume(grad->call))
+        return volume_scratch(grad->call);
+    struct ldnq_conv_grad conv = grad_of(grad);
+    return ldnq_conv_grad_scratch(&conv, ldnq_pool_threads(grad->call->pool));
+}
+
+static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (is_volume(grad->call))
+        return volume_backward(grad);
+    struct ldnq_conv_grad conv = grad_of(grad);
+    ldnq_conv_grad_run(&conv, grad->call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- as a layer ----------------------------------------------------------------------- */
+
+static enum ldnq_status conv_describe(const struct ldnq_node *node,
+                                      const struct ldnq_tensor *weight,
+                                      const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
+                                      struct ldnq_error *err)
+{
+    const struct conv_attrs *conv = node->op_attrs;
+    size_t channels, inputs, biases;
+    if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
+        !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
+        !ldnq_shape_span(&weight->shape, 1, weight->shape.rank, &inputs) ||
+        channels % (size_t)conv->groups != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
+                         weight->shape.rank - 2);
+    *view = (struct ldnq_layer_view){ .groups = (size_t)conv->groups,
+                                      .outputs = channels / (size_t)conv->groups,
+                                      .inputs = inputs,
+                                      .channel_axis = 0 };
+    /* Where the input's type is not known, infer has not looked at the bias. */
+    bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == channels);
+    view->bias_factor = fits ? 1.0f : 0.0f;
+    return LDNQ_OK;
+}
+
+/* Positions of one image. */
+static size_t plane_of(const struct ldnq_op_call *call)
+{
+    if (is_volume(call)) {
+        struct ldnq_volume_job job = volume_of(call);
+        return ldnq_volume_positions(&job.volume);
+    }
+    struct ldnq_conv_geometry g = geometry_of(call);
+    return g.out_h * g.out_w;
+}
+
+static size_t conv_positions(const struct ldnq_op_call *call)
+{
+    return (size_t)call->in[0]->shape.dim[0] * plane_of(call);
+}
+
+/* Of one group of one image. */
+static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                          size_t count, float *columns, size_t ld)
+{
+    const float *x = call->in[0]->data;
+    if (is_volume(call)) {
+        struct ldnq_volume_job job = volume_of(call);
+        size_t size = job.volume.channels * ldnq_volume_plane(&job.volume);
+        ldnq_volume_columns(&job.volume, x + image_group * size, at, count, columns, ld);
+        return;
+    }
+    struct ldnq_conv_geometry g = geometry_of(call);
+    ldnq_im2col(&g, x + image_group * g.channels * g.height * g.width, at, count, columns, ld);
+}
+
+static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
+                         float *columns, size_t ld)
+{
+    const struct conv_attrs *conv = call->attrs;
+    ldnq_layer_columns(call, (size_t)conv->groups, group, plane_of(call), first, count, columns, ld,
+                       image_columns);
+}
+
+static const struct ldnq_op_layer conv_layer = {
+    .weight_input = 1,
+    .bias_input = 2,
+    .describe = conv_describe,
+    .positions = conv_positions,
+    .columns = conv_columns,
+};
+
+const struct ldnq_op ldnq_op_conv = {
+    .type = "Conv",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CLAMPS | LDNQ_OP_SAMPLES,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
+    .read = conv_read,
+    .infer = conv_infer,
+    .scratch = conv_scratch,
+    .forward = conv_forward,
+    .flows = 7,
+    .reads_in = 3,
+    .backward_scratch = conv_backward_scratch,
+    .backward = conv_backward,
+    .layer = &conv_layer,
+};

@@ -1,0 +1,198 @@
+#include "ops/conv/conv_backward.h"
+
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/shared/sums.h"
+
+#define MOST_COLUMNS ((size_t)1024)
+
+/* ---- tiles ------------------------------------------------------------------------- */
+
+struct ldnq_conv_cut ldnq_conv_cut_of(const struct ldnq_conv_geometry *g, size_t positions)
+{
+    struct ldnq_conv_cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS), .rows = 1 };
+    /* Parts of lines are single, so that a tile is one run of positions. */
+    if (cut.columns == g->out_w)
+        cut.rows = ldnq_size_min(ldnq_size_max(positions / cut.columns, 1), g->out_h);
+    cut.down = ldnq_size_ceil_div(g->out_h, cut.rows);
+    cut.across = ldnq_size_ceil_div(g->out_w, cut.columns);
+    return cut;
+}
+
+struct ldnq_tile ldnq_conv_cut_tile(const struct ldnq_conv_geometry *g,
+                                    const struct ldnq_conv_cut *cut, size_t index)
+{
+    struct ldnq_tile tile = { .y = index / cut->across * cut->rows,
+                              .x = index % cut->across * cut->columns };
+    tile.rows = ldnq_size_min(cut->rows, g->out_h - tile.y);
+    tile.columns = ldnq_size_min(cut->columns, g->out_w - tile.x);
+    return tile;
+}
+
+/* ---- which way ----------------------------------------------------------------------- */
+
+static size_t weights_of(const struct ldnq_conv_grad *grad)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    return grad->job.groups * grad->job.outputs * g->channels * g->kernel_h * g->kernel_w;
+}
+
+static bool is_depthwise(const struct ldnq_conv_grad *grad)
+{
+    return grad->job.geometry.channels == 1 && grad->job.outputs <= 4 && grad->job.groups > 1;
+}
+
+/* Turned kernels need as much padding as lies between a kernel's own and its extent. */
+static bool is_turned(const struct ldnq_conv_grad *grad)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    return g->stride_h == 1 && g->stride_w == 1 &&
+           g->pad_top <= (g->kernel_h - 1) * g->dilation_h &&
+           g->pad_left <= (g->kernel_w - 1) * g->dilation_w;
+}
+
+/* ---- turned kernels -------------------------------------------------------------------- */
+
+static size_t turned_floats(const struct ldnq_conv_grad *grad)
+{
+    return (weights_of(grad) + 15) & ~(size_t)15;
+}
+
+/* dx = dy * the turned kernels, whose place in scratch comes first. */
+static struct ldnq_conv_job turned_job(const struct ldnq_conv_grad *grad)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    struct ldnq_conv_job job = { .geometry = *g,
+                                 .groups = grad->job.groups,
+                                 .outputs = g->channels,
+                                 .images = grad->job.images,
+                                 .x = grad->dy,
+                                 .y = grad->dx };
+    job.geometry.channels = grad->job.outputs;
+    job.geometry.height = g->out_h;
+    job.geometry.width = g->out_w;
+    job.geometry.out_h = g->height;
+    job.geometry.out_w = g->width;
+    job.geometry.pad_top = (g->kernel_h - 1) * g->dilation_h - g->pad_top;
+    job.geometry.pad_left = (g->kernel_w - 1) * g->dilation_w - g->pad_left;
+    if (grad->scratch) {
+        job.weight = grad->scratch;
+        job.scratch = (float *)grad->scratch + turned_floats(grad);
+    }
+    return job;
+}
+
+/* (G*M, C, taps) to (G*C, M, taps backwards). */
+static void turn_kernels(const struct ldnq_conv_grad *grad, float *out)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    size_t taps = g->kernel_h * g->kernel_w, outputs = grad->job.outputs;
+    for (size_t group = 0; group < grad->job.groups; group++) {
+        const float *w = grad->job.weight + group * outputs * g->channels * taps;
+        for (size_t c = 0; c < g->channels; c++)
+            for (size_t m = 0; m < outputs; m++)
+                for (size_t tap = taps; tap-- > 0;)
+                    *out++ = w[(m * g->channels + c) * taps + tap];
+    }
+}
+
+static size_t turned_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    struct ldnq_conv_job job = turned_job(grad);
+    size_t bytes;
+    bool counted = ldnq_size_add(turned_floats(grad) * sizeof(float),
+                                 ldnq_conv_scratch(&job, threads), &bytes);
+    return counted ? bytes : SIZE_MAX;
+}
+
+static void run_turned(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    struct ldnq_conv_job job = turned_job(grad);
+    turn_kernels(grad, grad->scratch);
+    ldnq_conv_run(&job, pool);
+}
+
+/* ---- bias -------------------------------------------------------------------------------- */
+
+struct planes {
+    const float *dy;
+    float *sums;
+    size_t images, channels, plane;
+};
+
+static void sum_channel(void *argument, size_t channel, size_t thread)
+{
+    const struct planes *p = argument;
+    double sum = 0;
+    (void)thread;
+    for (size_t image = 0; image < p->images; image++)
+        sum += ldnq_sum(p->dy + (image * p->channels + channel) * p->plane, p->plane);
+    p->sums[channel] = (float)sum;
+}
+
+void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
+                         struct ldnq_pool *pool)
+{
+    struct planes planes = { dy, db, images, channels, plane };
+    ldnq_pool_run(pool, channels, sum_channel, &planes);
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static bool is_empty(const struct ldnq_conv_grad *grad)
+{
+    return grad->job.images * grad->job.groups * grad->job.outputs == 0 ||
+           grad->job.geometry.channels == 0 ||
+           grad->job.geometry.out_h * grad->job.geometry.out_w == 0;
+}
+
+static size_t bytes_of(size_t floats)
+{
+    size_t bytes;
+    return ldnq_size_mul(floats, sizeof(float), &bytes) ? bytes : SIZE_MAX;
+}
+
+size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    size_t dx = 0, dw = 0;
+    if (is_empty(grad))
+        return 0;
+    if (grad->dx && is_turned(grad))
+        dx = turned_scratch(grad, threads);
+    else if (grad->dx)
+        dx = bytes_of(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch(grad, threads)
+                                         : ldnq_conv_product_dx_scratch(grad, threads));
+    if (grad->dw)
+        dw = bytes_of(is_depthwise(grad) ? ldnq_conv_depthwise_dw_scratch(grad, threads)
+                                         : ldnq_conv_product_dw_scratch(grad, threads));
+    return ldnq_size_max(dx, dw);
+}
+
+static void clear(const struct ldnq_conv_grad *grad)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    size_t inputs = grad->job.images * grad->job.groups * g->channels * g->height * g->width;
+    if (grad->dx)
+        memset(grad->dx, 0, inputs * sizeof *grad->dx);
+    if (grad->dw)
+        memset(grad->dw, 0, weights_of(grad) * sizeof *grad->dw);
+}
+
+void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    const struct ldnq_conv_job *job = &grad->job;
+    if (grad->db)
+        ldnq_conv_bias_grad(grad->dy, job->images, job->groups * job->outputs,
+                            job->geometry.out_h * job->geometry.out_w, grad->db, pool);
+    if (is_empty(grad)) {
+        clear(grad);
+        return;
+    }
+    if (grad->dx && is_turned(grad))
+        run_turned(grad, pool);
+    else if (grad->dx)
+        (is_depthwise(grad) ? ldnq_conv_depthwise_dx : ldnq_conv_product_dx)(grad, pool);
+    if (grad->dw)
+        (is_depthwise(grad) ? ldnq_conv_depthwise_dw : ldnq_conv_product_dw)(grad, pool);
+}

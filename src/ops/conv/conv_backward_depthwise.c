@@ -1,0 +1,259 @@
+/* conv_backward_depthwise.c: gradients of a convolution with one input channel a
+ * group, over slabs (ops/conv/slab.h).
+ *
+ * A weight's gradient is the sum of dy times a tap's line, over all lines. With
+ * stride 1 the lines of a tap follow each other in the slab at a fixed distance: dy
+ * is laid out at the same distance with zeros between its lines, and all lines are
+ * one run. Sums are float in 16 lanes over a tile, double over tiles and images.
+ */
+#include "ops/conv/conv_backward.h"
+
+#include <string.h>
+
+#include "base/simd.h"
+#include "base/size.h"
+
+#define SLAB_FLOATS ((size_t)6 << 10)
+#define LANES 8
+#define STEP ((size_t)(2 * LANES))
+#define MOST_TAPS 5 /* that are summed together */
+
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
+
+static size_t round_up(size_t floats)
+{
+    return floats > SIZE_MAX - STEP ? SIZE_MAX : (floats + STEP - 1) & ~(STEP - 1);
+}
+
+static struct ldnq_conv_cut cut_of(const struct ldnq_conv_geometry *g)
+{
+    size_t line = g->out_w * g->stride_w + g->kernel_w * g->dilation_w;
+    size_t lines = SLAB_FLOATS / line, extent = g->kernel_h * g->dilation_h;
+    size_t rows = lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
+    return ldnq_conv_cut_of(g, rows * g->out_w);
+}
+
+/* A thread's memory: the slab with room for reading on behind it, then dy at the
+ * slab's distances, then the sums. */
+struct room {
+    size_t slab, dy, sums; /* in floats */
+};
+
+static bool room_of(const struct ldnq_conv_grad *grad, struct room *room)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    struct ldnq_conv_cut cut = cut_of(g);
+    struct ldnq_tile tile = { .rows = cut.rows, .columns = cut.columns };
+    struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
+    size_t sums = grad->job.outputs * g->kernel_h * g->kernel_w * sizeof(double) / sizeof(float);
+    return ldnq_size_add(ldnq_slab_floats(&slab), slab.phase + STEP, &room->slab) &&
+           ldnq_size_mul(tile.rows, slab.phase + STEP, &room->dy) &&
+           (room->slab = round_up(room->slab)) != SIZE_MAX &&
+           (room->dy = round_up(room->dy)) != SIZE_MAX && (room->sums = round_up(sums)) != SIZE_MAX;
+}
+
+static bool all_of(const struct room *room, size_t *floats)
+{
+    return ldnq_size_add(room->slab, room->dy, floats) &&
+           ldnq_size_add(*floats, room->sums, floats);
+}
+
+static size_t scratch_of(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    struct room room;
+    size_t floats, all;
+    return room_of(grad, &room) && all_of(&room, &floats) && ldnq_size_mul(floats, threads, &all)
+               ? all
+               : SIZE_MAX;
+}
+
+/* ---- gradients of the weight -------------------------------------------------------- */
+
+/* dy as the sums read it: `runs` runs of `width` floats, a multiple of STEP. */
+struct runs {
+    const float *dy;
+    size_t runs, width;
+    size_t pitch; /* of the tap's lines */
+};
+
+static struct runs lay_out(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                           const struct ldnq_slab *slab, const float *dy, float *out)
+{
+    size_t pitch = slab->stride_h * slab->phases * slab->phase;
+    bool joined = pitch == slab->phase;
+    size_t apart = joined ? pitch : round_up(tile->columns);
+    struct runs runs = { .dy = out,
+                         .runs = joined ? 1 : tile->rows,
+                         .pitch = pitch,
+                         .width = joined ? round_up(tile->rows * pitch) : apart };
+    memset(out, 0, runs.runs * runs.width * sizeof *out);
+    for (size_t row = 0; row < tile->rows; row++)
+        memcpy(out + row * apart, dy + (tile->y + row) * g->out_w + tile->x,
+               tile->columns * sizeof *out);
+    return runs;
+}
+
+/* sums[k] += dy times the line of tap k; `taps` is a constant where this is inlined. */
+static inline __attribute__((always_inline)) void
+sum_together(const struct runs *r, const float *const *line, size_t taps, double *sums)
+{
+    lanes low[MOST_TAPS] = { 0 }, high[MOST_TAPS] = { 0 };
+    for (size_t run = 0; run < r->runs; run++) {
+        const float *dy = r->dy + run * r->width;
+        for (size_t i = 0; i < r->width; i += STEP) {
+            lanes a = *(const lanes *)(dy + i), b = *(const lanes *)(dy + i + LANES);
+            for (size_t k = 0; k < taps; k++) {
+                const float *x = line[k] + run * r->pitch + i;
+                low[k] += a * *(const lanes *)x;
+                high[k] += b * *(const lanes *)(x + LANES);
+            }
+        }
+    }
+    for (size_t k = 0; k < taps; k++)
+        for (size_t i = 0; i < LANES; i++)
+            sums[k] += (double)low[k][i] + (double)high[k][i];
+}
+
+LDNQ_MULTIVERSION
+static void sum_taps(const struct runs *r, const float *const *line, size_t taps, double *sums)
+{
+    switch (taps) {
+    case 5:
+        sum_together(r, line, 5, sums);
+        break;
+    case 4:
+        sum_together(r, line, 4, sums);
+        break;
+    case 3:
+        sum_together(r, line, 3, sums);
+        break;
+    case 2:
+        sum_together(r, line, 2, sums);
+        break;
+    default:
+        sum_together(r, line, 1, sums);
+        break;
+    }
+}
+
+static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_slab *slab,
+                     const struct runs *runs, double *sums)
+{
+    const float *line[MOST_TAPS];
+    for (size_t kh = 0; kh < g->kernel_h; kh++) {
+        for (size_t kw = 0; kw < g->kernel_w; kw += MOST_TAPS) {
+            size_t taps = ldnq_size_min(MOST_TAPS, g->kernel_w - kw);
+            for (size_t k = 0; k < taps; k++)
+                line[k] = ldnq_slab_line(slab, 0, kh, kw + k);
+            sum_taps(runs, line, taps, sums + kh * g->kernel_w + kw);
+        }
+    }
+}
+
+/* One image's planes of one group. */
+static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
+                      const struct ldnq_conv_cut *cut, float *slab_data, float *dy, double *sums)
+{
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    size_t outputs = grad->job.outputs, taps = g->kernel_h * g->kernel_w;
+    const float *x = grad->job.x + image_group * g->height * g->width;
+    for (size_t i = 0; i < cut->down * cut->across; i++) {
+        struct ldnq_tile tile = ldnq_conv_cut_tile(g, cut, i);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, slab_data);
+        ldnq_slab_fill(g, &tile, x, &slab);
+        for (size_t m = 0; m < outputs; m++) {
+            const float *plane = grad->dy + (image_group * outputs + m) * g->out_h * g->out_w;
+            struct runs runs = lay_out(g, &tile, &slab, plane, dy);
+            sum_tile(g, &slab, &runs, sums + m * taps);
+        }
+    }
+}
+
+/* One group over all images. */
+static void run_dw(void *argument, size_t group, size_t thread)
+{
+    const struct ldnq_conv_grad *grad = argument;
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    struct ldnq_conv_cut cut = cut_of(g);
+    struct room room;
+    size_t floats = 0, count = grad->job.outputs * g->kernel_h * g->kernel_w;
+    room_of(grad, &room);
+    all_of(&room, &floats);
+    float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + room.slab;
+    double *sums = (double *)(void *)(dy + room.dy);
+    /* What lies behind the slab is multiplied by 0, and must be numbers. */
+    memset(scratch, 0, room.slab * sizeof *scratch);
+    for (size_t i = 0; i < count; i++)
+        sums[i] = 0;
+    for (size_t image = 0; image < grad->job.images; image++)
+        add_image(grad, image * grad->job.groups + group, &cut, scratch, dy, sums);
+    for (size_t i = 0; i < count; i++)
+        grad->dw[group * count + i] = (float)sums[i];
+}
+
+size_t ldnq_conv_depthwise_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    return scratch_of(grad, threads);
+}
+
+void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    ldnq_pool_run(pool, grad->job.groups, run_dw, (void *)grad);
+}
+
+/* ---- gradients of x -------------------------------------------------------------------- */
+
+LDNQ_MULTIVERSION
+static void add_scaled(const float *restrict dy, float w, float *restrict line, size_t count)
+{
+    for (size_t x = 0; x < count; x++)
+        line[x] += w * dy[x];
+}
+
+static void spread_tile(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                        const struct ldnq_slab *slab, const float *w, const float *dy)
+{
+    for (size_t row = 0; row < tile->rows; row++) {
+        const float *line = dy + (tile->y + row) * g->out_w + tile->x;
+        for (size_t kh = 0; kh < g->kernel_h; kh++)
+            for (size_t kw = 0; kw < g->kernel_w; kw++)
+                add_scaled(line, w[kh * g->kernel_w + kw],
+                           slab->data + (ldnq_slab_line(slab, row, kh, kw) - slab->data),
+                           tile->columns);
+    }
+}
+
+/* One group of one image. */
+static void run_dx(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_grad *grad = argument;
+    const struct ldnq_conv_geometry *g = &grad->job.geometry;
+    struct ldnq_conv_cut cut = cut_of(g);
+    struct room room;
+    size_t floats = 0, outputs = grad->job.outputs, group = chunk % grad->job.groups;
+    size_t size = g->height * g->width;
+    room_of(grad, &room);
+    all_of(&room, &floats);
+    float *scratch = (float *)grad->scratch + thread * floats, *dx = grad->dx + chunk * size;
+    memset(dx, 0, size * sizeof *dx);
+    for (size_t i = 0; i < cut.down * cut.across; i++) {
+        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &cut, i);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, scratch);
+        memset(scratch, 0, ldnq_slab_floats(&slab) * sizeof *scratch);
+        for (size_t m = 0; m < outputs; m++)
+            spread_tile(g, &tile, &slab,
+                        grad->job.weight + (group * outputs + m) * g->kernel_h * g->kernel_w,
+                        grad->dy + (chunk * outputs + m) * g->out_h * g->out_w);
+        ldnq_slab_add_to(g, &tile, &slab, dx);
+    }
+}
+
+size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    return scratch_of(grad, threads);
+}
+
+void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    ldnq_pool_run(pool, grad->job.images * grad->job.groups, run_dx, (void *)grad);
+}

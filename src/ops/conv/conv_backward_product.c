@@ -1,0 +1,233 @@
+/* conv_backward_product.c: gradients of Conv as matrix products.
+ *
+ * Channels of a group are cut into blocks, whose columns make a matrix of a good
+ * size. A block's gradients of x are its own; a block's weights are summed over
+ * all images, in slices that are added up at the end.
+ */
+#include "ops/conv/conv_backward.h"
+
+#include <string.h>
+
+#include "base/simd.h"
+#include "base/size.h"
+#include "linalg/blas.h"
+
+#define BLOCK_INPUTS ((size_t)320)
+#define COLUMN_FLOATS ((size_t)64 << 10)
+#define LEAST_POSITIONS ((size_t)128)
+/* Where x itself is the matrix of columns. */
+#define POINTWISE_POSITIONS ((size_t)4096)
+#define MOST_SLICES ((size_t)16)
+#define SLICE_FLOATS ((size_t)1 << 20)
+#define SUM_PIECE ((size_t)4096)
+
+struct product {
+    const struct ldnq_conv_grad *grad;
+    size_t taps, inputs, plane; /* inputs: of all of a group's channels */
+    size_t block, blocks;       /* channels of a block; blocks */
+    struct ldnq_conv_cut cut;
+    size_t tiles, pieces;          /* of a plane; of all images */
+    size_t slices;                 /* of the pieces */
+    size_t columns_floats, floats; /* of a thread's scratch: columns, and all */
+    bool pointwise;
+};
+
+static size_t round_up(size_t floats)
+{
+    return floats > SIZE_MAX - 15 ? SIZE_MAX : (floats + 15) & ~(size_t)15;
+}
+
+/* A thread's columns and slab. false when they can't be counted. */
+static bool count_scratch(struct product *p)
+{
+    const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
+    struct ldnq_tile tile = { .rows = p->cut.rows, .columns = p->cut.columns };
+    struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
+    p->columns_floats = p->floats = 0;
+    if (p->pointwise)
+        return true;
+    if (!ldnq_size_mul(p->block * p->taps, p->cut.rows * p->cut.columns, &p->columns_floats))
+        return false;
+    p->columns_floats = round_up(p->columns_floats);
+    return ldnq_size_add(p->columns_floats, round_up(ldnq_slab_floats(&slab)), &p->floats);
+}
+
+static bool product_of(const struct ldnq_conv_grad *grad, struct product *p)
+{
+    const struct ldnq_conv_job *job = &grad->job;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    *p = (struct product){ .grad = grad,
+                           .taps = g->kernel_h * g->kernel_w,
+                           .plane = g->out_h * g->out_w };
+    p->inputs = g->channels * p->taps;
+    p->blocks = ldnq_size_min(ldnq_size_ceil_div(p->inputs, BLOCK_INPUTS), g->channels);
+    p->block = ldnq_size_ceil_div(g->channels, p->blocks);
+    p->blocks = ldnq_size_ceil_div(g->channels, p->block);
+    p->pointwise = p->taps == 1 && g->stride_h == 1 && g->stride_w == 1 && g->out_h == g->height &&
+                   g->out_w == g->width && !g->pad_top && !g->pad_left;
+    size_t positions = ldnq_size_max(COLUMN_FLOATS / (p->block * p->taps), LEAST_POSITIONS);
+    p->cut = ldnq_conv_cut_of(g, p->pointwise ? POINTWISE_POSITIONS : positions);
+    p->tiles = p->cut.down * p->cut.across;
+    p->pieces = job->images * p->tiles;
+    size_t weights = job->groups * job->outputs * p->inputs;
+    p->slices = ldnq_size_min(MOST_SLICES, SLICE_FLOATS / weights);
+    p->slices = ldnq_size_max(1, ldnq_size_min(p->slices, p->pieces));
+    return count_scratch(p);
+}
+
+static struct ldnq_slab slab_of(const struct product *p, const struct ldnq_tile *tile,
+                                size_t thread, float **columns)
+{
+    *columns = (float *)p->grad->scratch + thread * p->floats;
+    return ldnq_slab_of(&p->grad->job.geometry, tile, *columns + p->columns_floats);
+}
+
+/* ---- gradients of x ------------------------------------------------------------------- */
+
+LDNQ_MULTIVERSION
+static void add_lines(const float *restrict in, float *restrict out, size_t out_ld, size_t rows,
+                      size_t count)
+{
+    for (size_t row = 0; row < rows; row++, in += count, out += out_ld)
+        for (size_t x = 0; x < count; x++)
+            out[x] += in[x];
+}
+
+/* The columns of one channel go back to its plane by way of a slab. */
+static void add_columns(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
+                        const struct ldnq_slab *slab, const float *columns, float *plane)
+{
+    size_t line = slab->stride_h * slab->phases * slab->phase, count = tile->rows * tile->columns;
+    memset(slab->data, 0, ldnq_slab_floats(slab) * sizeof *slab->data);
+    for (size_t kh = 0; kh < g->kernel_h; kh++)
+        for (size_t kw = 0; kw < g->kernel_w; kw++, columns += count)
+            add_lines(columns, slab->data + (ldnq_slab_line(slab, 0, kh, kw) - slab->data), line,
+                      tile->rows, tile->columns);
+    ldnq_slab_add_to(g, tile, slab, plane);
+}
+
+/* One block of channels of one group of one image. */
+static void run_dx(void *argument, size_t chunk, size_t thread)
+{
+    const struct product *p = argument;
+    const struct ldnq_conv_job *job = &p->grad->job;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t image_group = chunk / p->blocks, first = chunk % p->blocks * p->block;
+    size_t channels = ldnq_size_min(p->block, g->channels - first), size = g->height * g->width;
+    const float *dy = p->grad->dy + image_group * job->outputs * p->plane;
+    const float *w = job->weight + image_group % job->groups * job->outputs * p->inputs;
+    float *dx = p->grad->dx + (image_group * g->channels + first) * size;
+    memset(dx, 0, channels * size * sizeof *dx);
+    for (size_t i = 0; i < p->tiles; i++) {
+        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &p->cut, i);
+        size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
+        float *columns;
+        struct ldnq_slab slab = slab_of(p, &tile, thread, &columns);
+        ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, channels * p->taps, count, job->outputs, 1.0f,
+                   w + first * p->taps, p->inputs, dy + at, p->plane, 0.0f, columns, count);
+        for (size_t c = 0; c < channels; c++)
+            add_columns(g, &tile, &slab, columns + c * p->taps * count, dx + c * size);
+    }
+}
+
+size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    struct product p;
+    size_t floats;
+    return product_of(grad, &p) && ldnq_size_mul(p.floats, threads, &floats) ? floats : SIZE_MAX;
+}
+
+void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    struct product p;
+    product_of(grad, &p);
+    ldnq_pool_run(pool, grad->job.images * grad->job.groups * p.blocks, run_dx, &p);
+}
+
+/* ---- gradients of the weight ------------------------------------------------------------- */
+
+struct weights {
+    struct product p;
+    float *partial; /* (slices, weights); dw itself for one slice */
+    size_t count;   /* weights */
+};
+
+static const float *make_columns(const struct product *p, const struct ldnq_tile *tile,
+                                 const float *x, size_t channels, size_t thread)
+{
+    const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
+    size_t count = tile->rows * tile->columns;
+    float *columns;
+    struct ldnq_slab slab = slab_of(p, tile, thread, &columns);
+    for (size_t c = 0; c < channels; c++) {
+        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
+        ldnq_slab_columns(g, tile, &slab, columns + c * p->taps * count, count);
+    }
+    return columns;
+}
+
+/* One slice of one block of channels of one group. */
+static void run_dw(void *argument, size_t chunk, size_t thread)
+{
+    const struct weights *weights = argument;
+    const struct product *p = &weights->p;
+    const struct ldnq_conv_job *job = &p->grad->job;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t first = chunk % p->blocks * p->block, group = chunk / p->blocks % job->groups;
+    size_t slice = chunk / p->blocks / job->groups, last = p->pieces * (slice + 1) / p->slices;
+    size_t channels = ldnq_size_min(p->block, g->channels - first);
+    float *dw = weights->partial + slice * weights->count + group * job->outputs * p->inputs +
+                first * p->taps;
+    float beta = 0.0f;
+    for (size_t piece = p->pieces * slice / p->slices; piece < last; piece++, beta = 1.0f) {
+        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &p->cut, piece % p->tiles);
+        size_t image_group = piece / p->tiles * job->groups + group;
+        size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
+        const float *x = job->x + (image_group * g->channels + first) * g->height * g->width;
+        const float *dy = p->grad->dy + image_group * job->outputs * p->plane + at;
+        const float *columns = p->pointwise ? x + at : make_columns(p, &tile, x, channels, thread);
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, job->outputs, channels * p->taps, count, 1.0f, dy,
+                   p->plane, columns, p->pointwise ? p->plane : count, beta, dw, p->inputs);
+    }
+}
+
+static void sum_slices(void *argument, size_t chunk, size_t thread)
+{
+    const struct weights *weights = argument;
+    size_t first = chunk * SUM_PIECE;
+    size_t count = ldnq_size_min(SUM_PIECE, weights->count - first);
+    float *dw = weights->p.grad->dw + first;
+    const float *partial = weights->partial + first;
+    (void)thread;
+    memcpy(dw, partial, count * sizeof *dw);
+    for (size_t slice = 1; slice < weights->p.slices; slice++)
+        add_lines(partial + slice * weights->count, dw, 0, 1, count);
+}
+
+static size_t weights_of(const struct product *p)
+{
+    return p->grad->job.groups * p->grad->job.outputs * p->inputs;
+}
+
+size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+{
+    struct product p;
+    size_t floats, all;
+    if (!product_of(grad, &p) || !ldnq_size_mul(p.floats, threads, &floats))
+        return SIZE_MAX;
+    size_t partial = p.slices > 1 ? p.slices * weights_of(&p) : 0;
+    return ldnq_size_add(floats, round_up(partial), &all) ? all : SIZE_MAX;
+}
+
+void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+{
+    struct weights weights;
+    struct product *p = &weights.p;
+    product_of(grad, p);
+    weights.count = weights_of(p);
+    weights.partial =
+        p->slices == 1 ? grad->dw : (float *)grad->scratch + ldnq_pool_threads(pool) * p->floats;
+    ldnq_pool_run(pool, p->slices * grad->job.groups * p->blocks, run_dw, &weights);
+    if (p->slices > 1)
+        ldnq_pool_run(pool, ldnq_size_ceil_div(weights.count, SUM_PIECE), sum_slices, &weights);
+}

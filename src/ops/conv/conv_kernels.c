@@ -1,0 +1,292 @@
+#include "ops/conv/conv_kernels.h"
+
+#include "base/size.h"
+#include "linalg/gemm_tiled.h"
+#include "ops/conv/slab.h"
+#include "ops/conv/conv_depthwise.h"
+#include "ops/conv/conv_direct.h"
+#include "ops/shared/product.h"
+
+/* A tile's columns should stay in a second-level cache together with its output;
+ * a depthwise tile's slab in a first-level one. */
+#define COLUMN_FLOATS ((size_t)64 << 10)
+#define LEAST_POSITIONS ((size_t)128)
+#define MOST_COLUMNS ((size_t)1024)
+#define SLAB_FLOATS ((size_t)6 << 10)
+/* Of a chunk of depthwise planes: some microseconds. */
+#define LEAST_PRODUCTS ((size_t)64 << 10)
+
+static size_t inputs_of(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    return g->channels * g->kernel_h * g->kernel_w;
+}
+
+static size_t plane_of(const struct ldnq_conv_job *job)
+{
+    return job->geometry.out_h * job->geometry.out_w;
+}
+
+static bool is_depthwise(const struct ldnq_conv_job *job)
+{
+    return job->geometry.channels == 1 && job->outputs <= 4 && job->groups > 1 &&
+           job->geometry.kernel_h * job->geometry.kernel_w <= LDNQ_DEPTHWISE_TAPS;
+}
+
+/* The image's own memory is the matrix of columns. */
+static bool is_pointwise(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    return g->kernel_h == 1 && g->kernel_w == 1 && g->stride_h == 1 && g->stride_w == 1 &&
+           g->out_h == g->height && g->out_w == g->width;
+}
+
+/* Between those two: small enough for registers and a cache, or columns in memory. */
+static bool is_direct(const struct ldnq_conv_job *job)
+{
+    return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_is_direct(job);
+}
+
+/* ---- tiles ------------------------------------------------------------------------- */
+
+/* How a plane is cut: whole lines, unless one is longer than a tile should be. */
+struct cut {
+    size_t rows, columns; /* of a full tile */
+    size_t down, across;  /* tiles in a plane */
+};
+
+static size_t depthwise_rows(const struct ldnq_conv_geometry *g, size_t columns)
+{
+    size_t line = columns * g->stride_w + g->kernel_w * g->dilation_w;
+    size_t lines = SLAB_FLOATS / line, extent = g->kernel_h * g->dilation_h;
+    return lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
+}
+
+static struct cut cut_of(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t positions = COLUMN_FLOATS / ldnq_size_max(1, inputs_of(job));
+    struct cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS) };
+    if (is_depthwise(job))
+        cut.rows = depthwise_rows(g, cut.columns);
+    else if (is_direct(job))
+        cut.rows = ldnq_conv_direct_rows(job);
+    else if (cut.columns < g->out_w)
+        cut.rows = 1; /* a product writes its tile as one run */
+    else
+        cut.rows = ldnq_size_max(positions, LEAST_POSITIONS) / cut.columns;
+    cut.rows = ldnq_size_min(ldnq_size_max(cut.rows, 1), g->out_h);
+    cut.down = ldnq_size_ceil_div(g->out_h, cut.rows);
+    cut.across = ldnq_size_ceil_div(g->out_w, cut.columns);
+    return cut;
+}
+
+static struct ldnq_tile tile_at(const struct ldnq_conv_job *job, const struct cut *cut,
+                                size_t index)
+{
+    struct ldnq_tile tile = { .y = index / cut->across * cut->rows,
+                              .x = index % cut->across * cut->columns };
+    tile.rows = ldnq_size_min(cut->rows, job->geometry.out_h - tile.y);
+    tile.columns = ldnq_size_min(cut->columns, job->geometry.out_w - tile.x);
+    return tile;
+}
+
+/* ---- scratch -------------------------------------------------------------------------- */
+
+/* Planes of a chunk: what a thread should have to do at least. */
+static size_t depthwise_planes(const struct ldnq_conv_job *job)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t products = plane_of(job) * g->kernel_h * g->kernel_w * job->outputs;
+    return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
+}
+
+/* How many of them have their slabs filled at once: as many as for a full tile. */
+static size_t planes_at_once(const struct ldnq_conv_job *job, const struct cut *cut)
+{
+    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
+    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
+    size_t most = SLAB_FLOATS / ldnq_size_max(1, ldnq_slab_floats(&slab));
+    return ldnq_size_max(1, ldnq_size_min(most, depthwise_planes(job)));
+}
+
+/* Scratch of a thread in floats: columns of a tile, then the slab of one plane; for
+ * depthwise, slabs alone. false when it can't be counted. */
+static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cut, size_t *slab_at,
+                           size_t *floats)
+{
+    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
+    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
+    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job), slabs;
+    if (!ldnq_size_mul(inputs, cut->rows * cut->columns, slab_at) ||
+        !ldnq_size_add(*slab_at, 15, slab_at) ||
+        !ldnq_size_mul(ldnq_slab_floats(&slab), is_depthwise(job) ? planes_at_once(job, cut) : 1,
+                       &slabs))
+        return false;
+    *slab_at &= ~(size_t)15;
+    if (!ldnq_size_add(*slab_at, slabs, floats) ||
+        !ldnq_size_add(*floats, LDNQ_DEPTHWISE_SLACK + 15, floats))
+        return false;
+    *floats &= ~(size_t)15;
+    return true;
+}
+
+/* A thread's part of the scratch, which has been counted when it was provided. */
+static float *scratch_of(const struct ldnq_conv_job *job, const struct cut *cut, size_t thread,
+                         float **slab)
+{
+    size_t slab_at = 0, floats = 0;
+    thread_scratch(job, cut, &slab_at, &floats);
+    float *scratch = (float *)job->scratch + thread * floats;
+    *slab = scratch + slab_at;
+    return scratch;
+}
+
+/* ---- products ------------------------------------------------------------------------ */
+
+static const float *make_columns(const struct ldnq_conv_job *job, const struct cut *cut,
+                                 const struct ldnq_tile *tile, const float *x, size_t thread)
+{
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
+    float *plane, *columns = scratch_of(job, cut, thread, &plane);
+    struct ldnq_slab slab = ldnq_slab_of(g, tile, plane);
+    for (size_t c = 0; c < g->channels; c++) {
+        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
+        ldnq_slab_columns(g, tile, &slab, columns + c * taps * count, count);
+    }
+    return columns;
+}
+
+static void run_product(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across, k = inputs_of(job), plane = plane_of(job);
+    size_t image_group = chunk / tiles, group = image_group % job->groups;
+    struct ldnq_tile tile = tile_at(job, &cut, chunk % tiles);
+    size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
+    const float *x = job->x + image_group * g->channels * g->height * g->width;
+    float *y = job->y + image_group * job->outputs * plane + first;
+    bool pointwise = is_pointwise(job);
+    const float *columns = pointwise ? x + first : make_columns(job, &cut, &tile, x, thread);
+    struct ldnq_gemm gemm = {
+        .m = job->outputs,
+        .n = count,
+        .k = k,
+        .a = job->weight + group * job->outputs * k,
+        .a_row = k,
+        .a_step = 1,
+        .b = columns,
+        .b_row = pointwise ? plane : count,
+        .b_step = 1,
+        .c = y,
+        .c_row = plane,
+        .alpha = 1.0f,
+        .row_bias = job->bias ? job->bias + group * job->outputs : NULL,
+        .is_clamped = job->clamp != NULL,
+        .low = job->clamp ? job->clamp->low : 0,
+        .high = job->clamp ? job->clamp->high : 0,
+    };
+    ldnq_gemm(&gemm);
+}
+
+static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
+{
+    const struct ldnq_conv_job *job = ctx;
+    offsets[1] = image * job->geometry.channels * plane_of(job);
+}
+
+/* A product as any other, with an image for a batch. */
+static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
+{
+    struct ldnq_product product = {
+        .m = job->outputs,
+        .n = plane_of(job),
+        .k = job->geometry.channels,
+        .alpha = 1.0f,
+        .batches = job->images,
+        .offsets = image_offsets,
+        .ctx = job,
+        .a = job->weight,
+        .b = job->x,
+        .c = job->y,
+        .row_bias = job->bias,
+        .clamp = job->clamp,
+    };
+    ldnq_product_run(&product, pool);
+}
+
+static void run_direct(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across, parts = ldnq_conv_direct_parts(job, tiles);
+    size_t part = chunk % parts, index = chunk / parts;
+    struct ldnq_tile tile = tile_at(job, &cut, index % tiles);
+    ldnq_conv_direct_tile(job, index / tiles, &tile, part * job->outputs / parts,
+                          (part + 1) * job->outputs / parts,
+                          (float *)job->scratch + thread * ldnq_conv_direct_scratch(job));
+}
+
+/* ---- depthwise ------------------------------------------------------------------------ */
+
+/* All tiles of some groups, and of their (few) outputs. */
+static void run_depthwise(void *argument, size_t chunk, size_t thread)
+{
+    const struct ldnq_conv_job *job = argument;
+    const struct ldnq_conv_geometry *g = &job->geometry;
+    struct cut cut = cut_of(job);
+    size_t planes = depthwise_planes(job), tiles = cut.down * cut.across;
+    const size_t step = planes_at_once(job, &cut);
+    size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
+    float *data;
+    scratch_of(job, &cut, thread, &data);
+    for (size_t i = 0; i < tiles; i++) {
+        struct ldnq_tile tile = tile_at(job, &cut, i);
+        struct ldnq_slab slab = ldnq_slab_of(g, &tile, data);
+        size_t apart = ldnq_slab_floats(&slab);
+        for (size_t first = chunk * planes; first < last; first += step) {
+            size_t count = ldnq_size_min(step, last - first);
+            ldnq_slab_fill_all(g, &tile, job->x + first * g->height * g->width, &slab, count,
+                               apart);
+            ldnq_conv_depthwise_tile(job, &tile, &slab, apart, first, count);
+        }
+    }
+}
+
+/* ---- all ways ---------------------------------------------------------------------------- */
+
+size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
+{
+    size_t bytes, slab_at, floats;
+    /* Depthwise comes first, also where it is pointwise too. */
+    if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
+        return 0;
+    struct cut cut = cut_of(job);
+    if (is_direct(job)) /* which is only where little is needed */
+        return threads * ldnq_conv_direct_scratch(job) * sizeof(float);
+    bool counted = thread_scratch(job, &cut, &slab_at, &floats) &&
+                   ldnq_size_mul(floats, threads * sizeof(float), &bytes);
+    return counted ? bytes : SIZE_MAX;
+}
+
+void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
+{
+    size_t images = job->images * job->groups;
+    if (plane_of(job) == 0 || images == 0)
+        return;
+    struct cut cut = cut_of(job);
+    size_t tiles = cut.down * cut.across;
+    if (is_depthwise(job))
+        ldnq_pool_run(pool, ldnq_size_ceil_div(images, depthwise_planes(job)), run_depthwise,
+                      (void *)job);
+    else if (is_pointwise(job) && job->groups == 1)
+        run_pointwise(job, pool);
+    else if (is_direct(job))
+        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_parts(job, tiles), run_direct,
+                      (void *)job);
+    else
+        ldnq_pool_run(pool, images * tiles, run_product, (void *)job);
+}

@@ -1,0 +1,337 @@
+/* convtranspose.c: ConvTranspose over one to three spatial axes: the map transposed
+ * to a convolution whose image is the output.
+ *
+ * Shapes  x (N, C, D, H, W), w (C, M/G, KD, KH, KW), b (M), y (N, M, OD, OH, OW)
+ */
+#include <inttypes.h>
+
+#include "base/size.h"
+#include "ops/conv/conv_backward.h"
+#include "ops/conv/conv_volume.h"
+#include "ops/layer.h"
+#include "ops/shared/product.h"
+#include "ops/shared/sliding_window.h"
+
+struct convtranspose_attrs {
+    struct ldnq_window window;
+    int64_t groups;
+    size_t shape_count; /* of output_shape; 0 when it is not given */
+    int64_t shape[LDNQ_WINDOW_AXES], extra[LDNQ_WINDOW_AXES];
+};
+
+/* A list of one number a spatial axis. */
+static enum ldnq_status read_sizes(const struct ldnq_node *node, const char *name, int64_t least,
+                                   int64_t *out, size_t *count, struct ldnq_error *err)
+{
+    const int64_t *list = ldnq_attr_ints(node, name, count);
+    if (*count > LDNQ_WINDOW_AXES)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s with %zu numbers is not supported", name,
+                         *count);
+    for (size_t i = 0; i < *count; i++) {
+        if (list[i] < least || list[i] > LDNQ_WINDOW_LARGEST)
+            return ldnq_fail(err, LDNQ_MODEL, "%s has the impossible number %" PRId64, name,
+                             list[i]);
+        out[i] = list[i];
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status convtranspose_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                           const void **attrs, struct ldnq_error *err)
+{
+    struct convtranspose_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
+    size_t extras;
+    if (!a)
+        return LDNQ_NOMEM;
+    *a = (struct convtranspose_attrs){ .shape_count = 0 };
+    LDNQ_TRY(ldnq_window_read(node, &a->window, err));
+    LDNQ_TRY(read_sizes(node, "output_padding", 0, a->extra, &extras, err));
+    LDNQ_TRY(read_sizes(node, "output_shape", 1, a->shape, &a->shape_count, err));
+    a->groups = ldnq_attr_int(node, "group", 1);
+    if (a->groups < 1)
+        return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", a->groups);
+    size_t axes = a->window.axes;
+    if (axes && ((extras && extras != axes) || (a->shape_count && a->shape_count != axes)))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "output_padding and output_shape need a number for each "
+                         "of its %zu spatial axes",
+                         axes);
+    *attrs = a;
+    return LDNQ_OK;
+}
+
+/* ---- shapes ------------------------------------------------------------------------ */
+
+static bool differ(int64_t a, int64_t b)
+{
+    return a != b && !ldnq_is_symbol(a) && !ldnq_is_symbol(b);
+}
+
+static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct convtranspose_attrs *a = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    int64_t channels;
+    if (differ(x->dim[1], w->dim[0]))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %" PRId64 " channels where the weight "
+                         "needs %" PRId64,
+                         x->dim[1], w->dim[0]);
+    if (ldnq_is_symbol(w->dim[0]) || ldnq_is_symbol(w->dim[1]))
+        return LDNQ_OK;
+    if (w->dim[0] % a->groups != 0 || !ldnq_int64_mul(w->dim[1], a->groups, &channels))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " input channels can't be cut into %" PRId64 " groups",
+                         w->dim[0], a->groups);
+    if (bias && bias->shape.rank >= 0 &&
+        (bias->shape.rank != 1 || differ(bias->shape.dim[0], channels)))
+        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct convtranspose_attrs *a = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    int axes = w->rank - 2;
+    if (axes < 1 || x->rank != w->rank || (a->window.axes && a->window.axes != (size_t)axes) ||
+        (a->shape_count && a->shape_count != (size_t)axes))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its input has %d axes and its weight %d, which don't "
+                         "go together",
+                         x->rank, w->rank);
+    if (axes > LDNQ_WINDOW_AXES)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
+                         axes);
+    for (int i = 0; i < axes; i++)
+        if (a->window.kernel[i] && differ(w->dim[2 + i], a->window.kernel[i]))
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "kernel_shape says %" PRId64 " where the weight has %" PRId64,
+                             a->window.kernel[i], w->dim[2 + i]);
+    return check_channels(call, err);
+}
+
+/* Where the whole reach, `full`, is cut to `out`: half of it in front. ONNX Runtime
+ * gives the odd one to the front unless SAME_UPPER is asked for; nothing is cut off
+ * a reach that is too short. */
+static int64_t pad_to(const struct ldnq_window *window, int64_t full, int64_t out)
+{
+    int64_t total = full > out ? full - out : 0;
+    return window->auto_pad == LDNQ_PAD_SAME_UPPER ? total / 2 : total - total / 2;
+}
+
+/* Output size and leading cut of one axis. */
+static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t size, int64_t kernel,
+                                  int64_t *out, int64_t *pad, struct ldnq_error *err)
+{
+    const struct convtranspose_attrs *a = call->attrs;
+    const struct ldnq_window *window = &a->window;
+    bool given = a->shape_count > 0;
+    *pad = 0;
+    if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel)) {
+        *out = a->shape[i];
+        return given ? LDNQ_OK : ldnq_op_unknown_dim(call, out, err);
+    }
+    if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size < 1 || size > LDNQ_WINDOW_LARGEST)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "a window of %" PRId64 " over %" PRId64 " elements is not possible",
+                         kernel, size);
+    int64_t stride = window->stride[i];
+    int64_t full = (size - 1) * stride + a->extra[i] + (kernel - 1) * window->dilation[i] + 1;
+    if (given) {
+        *out = a->shape[i];
+        *pad = pad_to(window, full, *out);
+    } else if (window->auto_pad >= LDNQ_PAD_SAME_UPPER) {
+        *out = full < size * stride ? full : size * stride;
+        *pad = pad_to(window, full, *out);
+    } else if (window->auto_pad == LDNQ_PAD_VALID) {
+        *out = full;
+    } else {
+        *pad = window->pad_begin[i];
+        *out = full - *pad - window->pad_end[i];
+    }
+    if (*out < 1 || *out > LDNQ_WINDOW_LARGEST)
+        return ldnq_fail(err, LDNQ_MODEL, "its pads leave %" PRId64 " of %" PRId64 " elements",
+                         *out, full);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct convtranspose_attrs *a = call->attrs;
+    struct ldnq_shape *y = &call->out[0].shape;
+    size_t taps, positions, outputs;
+    int64_t pad;
+    for (size_t i = 0; i < call->in_count; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    call->out[0].dtype = LDNQ_FLOAT;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    if (x->rank < 0 || w->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(check_shapes(call, err));
+    *y = *x;
+    LDNQ_TRY(ldnq_op_dim_mul(call, w->dim[1], a->groups, &y->dim[1], err));
+    for (int i = 2; i < x->rank; i++)
+        LDNQ_TRY(output_of(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
+    if (!ldnq_shape_span(w, 1, w->rank, &taps) || !ldnq_shape_span(x, 2, x->rank, &positions) ||
+        !ldnq_shape_span(y, 2, y->rank, &outputs))
+        return LDNQ_OK;
+    taps = ldnq_size_min(taps, INT64_MAX);
+    positions = ldnq_size_min(ldnq_size_max(positions, outputs), INT64_MAX);
+    return ldnq_product_check((int64_t)taps, (int64_t)positions, w->dim[0], w->dim[0], err);
+}
+
+/* Valid once infer has passed on known shapes. */
+static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
+{
+    const struct convtranspose_attrs *a = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
+    struct ldnq_op_call at_run_time = *call;
+    struct ldnq_volume_job job = { .groups = (size_t)a->groups,
+                                   .outputs = (size_t)(w->dim[0] / a->groups),
+                                   .images = (size_t)x->dim[0],
+                                   .weight = call->in[1]->data,
+                                   .scratch = call->scratch };
+    struct ldnq_volume *v = &job.volume;
+    v->channels = (size_t)w->dim[1];
+    for (int i = 0; i < LDNQ_VOLUME_AXES; i++)
+        v->axis[i] = (struct ldnq_volume_axis){ 1, 1, 1, 1, 1, 0 };
+    for (int i = 2; i < x->rank; i++) {
+        struct ldnq_volume_axis *axis = &v->axis[LDNQ_VOLUME_AXES - x->rank + i];
+        size_t k = (size_t)i - 2;
+        int64_t out, pad;
+        if (output_of(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) != LDNQ_OK)
+            out = pad = 0;
+        *axis = (struct ldnq_volume_axis){
+            .in = (size_t)out,
+            .out = (size_t)x->dim[i],
+            .kernel = (size_t)w->dim[i],
+            .stride = (size_t)a->window.stride[k],
+            .dilation = (size_t)a->window.dilation[k],
+            .pad = (size_t)pad,
+        };
+    }
+    return job;
+}
+
+/* ---- forward and backward -------------------------------------------------------------- */
+
+static size_t convtranspose_scratch(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = job_of(call);
+    return ldnq_volume_scratch(&job, ldnq_pool_threads(call->pool));
+}
+
+static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
+                                              struct ldnq_error *err)
+{
+    struct ldnq_volume_job job = job_of(call);
+    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    (void)err;
+    ldnq_volume_spread(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                       call->out[0].data, call->pool);
+    return LDNQ_OK;
+}
+
+static size_t convtranspose_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    return convtranspose_scratch(grad->call);
+}
+
+static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
+                                               struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_volume_job job = job_of(call);
+    const float *dy = grad->out[0]->data;
+    (void)err;
+    if (grad->in[0].data)
+        ldnq_volume_convolve(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+    if (grad->in[1].data)
+        ldnq_volume_weight(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
+    if (call->in_count > 2 && grad->in[2].data)
+        ldnq_conv_bias_grad(dy, job.images, job.groups * job.volume.channels,
+                            ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- as a layer ----------------------------------------------------------------------- */
+
+static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
+                                               const struct ldnq_tensor *weight,
+                                               const struct ldnq_tensor *bias,
+                                               struct ldnq_layer_view *view, struct ldnq_error *err)
+{
+    const struct convtranspose_attrs *a = node->op_attrs;
+    size_t channels, outputs, taps, biases;
+    if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
+        !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
+        !ldnq_shape_span(&weight->shape, 1, 2, &outputs) ||
+        !ldnq_shape_span(&weight->shape, 2, weight->shape.rank, &taps))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
+                         weight->shape.rank - 2);
+    /* Its weight has an axis of M/G, and DequantizeLinear a scale for each of them. */
+    if (a->groups != 1)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "its %" PRId64 " groups share the axis of its "
+                         "output channels, which leaves no scale for each channel",
+                         a->groups);
+    *view = (struct ldnq_layer_view){
+        .groups = 1, .outputs = outputs, .inputs = channels * taps, .taps = taps, .channel_axis = 1
+    };
+    bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == outputs);
+    view->bias_factor = fits ? 1.0f : 0.0f;
+    return LDNQ_OK;
+}
+
+static size_t convtranspose_positions(const struct ldnq_op_call *call)
+{
+    struct ldnq_volume_job job = job_of(call);
+    return job.images * ldnq_volume_plane(&job.volume);
+}
+
+/* Of one group of one image. */
+static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                          size_t count, float *columns, size_t ld)
+{
+    struct ldnq_volume_job job = job_of(call);
+    const float *x = call->in[0]->data;
+    size_t size = job.outputs * ldnq_volume_positions(&job.volume);
+    ldnq_volume_gather(&job.volume, x + image_group * size, job.outputs, at, count, columns, ld);
+}
+
+static void convtranspose_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                                  size_t count, float *columns, size_t ld)
+{
+    struct ldnq_volume_job job = job_of(call);
+    ldnq_layer_columns(call, job.groups, group, ldnq_volume_plane(&job.volume), first, count,
+                       columns, ld, image_columns);
+}
+
+static const struct ldnq_op_layer convtranspose_layer = {
+    .weight_input = 1,
+    .bias_input = 2,
+    .describe = convtranspose_describe,
+    .positions = convtranspose_positions,
+    .columns = convtranspose_columns,
+};
+
+const struct ldnq_op ldnq_op_convtranspose = {
+    .type = "ConvTranspose",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_CLAMPS,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
+    .read = convtranspose_read,
+    .infer = convtranspose_infer,
+    .scratch = convtranspose_scratch,
+    .forward = convtranspose_forward,
+    .flows = 7,
+    .reads_in = 3,
+    .backward_scratch = convtranspose_backward_scratch,
+    .backward = convtranspose_backward,
+    .layer = &convtranspose_layer,
+};

@@ -1,0 +1,190 @@
+/* activation.c: functions of one element with attributes. */
+#include <math.h>
+#include <string.h>
+
+#include "base/simd.h"
+#include "ops/shared/erff.h"
+#include "ops/shared/expf.h"
+#include "ops/shared/slopes.h"
+
+struct activation {
+    const float *x;
+    float *y;
+    float alpha, beta; /* beta or gamma */
+};
+
+/* SECOND is the name of the second attribute; EXPR of v, and GRADIENT of v and g with
+ * v out of FROM: `in` or `out` (ops/shared/slopes.h). */
+#define ACTIVATION(name, Type, SINCE, ALPHA, SECOND, BETA, EXPR, FROM, GRADIENT)                   \
+    LDNQ_MULTIVERSION                                                                              \
+    static void name##_range(const void *ctx, size_t first, size_t last)                           \
+    {                                                                                              \
+        const struct activation *activation = ctx;                                                 \
+        const float *x = activation->x;                                                            \
+        float *y = activation->y;                                                                  \
+        const float alpha = activation->alpha, beta = activation->beta;                            \
+        (void)alpha;                                                                               \
+        (void)beta;                                                                                \
+        LDNQ_IVDEP                                                                                 \
+        for (size_t i = first; i < last; i++) {                                                    \
+            const float v = x[i];                                                                  \
+            y[i] = EXPR;                                                                           \
+        }                                                                                          \
+    }                                                                                              \
+    static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
+                                           struct ldnq_error *err)                                 \
+    {                                                                                              \
+        struct activation activation = { call->in[0]->data, call->out[0].data,                     \
+                                         ldnq_attr_float(call->node, "alpha", ALPHA),              \
+                                         ldnq_attr_float(call->node, SECOND, BETA) };              \
+        (void)err;                                                                                 \
+        ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), name##_range, &activation);       \
+        return LDNQ_OK;                                                                            \
+    }                                                                                              \
+    LDNQ_SLOPE(name##_slope, GRADIENT)                                                             \
+    static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
+                                            struct ldnq_error *err)                                \
+    {                                                                                              \
+        return ldnq_slope_run(grad, LDNQ_SLOPE_OF_##FROM(grad), name##_slope,                      \
+                              ldnq_attr_float(grad->call->node, "alpha", ALPHA),                   \
+                              ldnq_attr_float(grad->call->node, SECOND, BETA), err);               \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .flags = LDNQ_OP_IN_PLACE,                                                                 \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = 1,                                                                           \
+        .outputs_max = 1,                                                                          \
+        .infer = activation_infer,                                                                 \
+        .forward = name##_forward,                                                                 \
+        .flows = 1,                                                                                \
+        .reads_##FROM = 1,                                                                         \
+        .backward = name##_backward,                                                               \
+    };
+
+static enum ldnq_status activation_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+}
+
+#define CLAMPED(v) ((v) < 0.0f ? 0.0f : (v) > 1.0f ? 1.0f : (v))
+
+/* Where z = alpha v is far out the slope is 0 or 1 to the last bit, and infinity
+ * times 0 would make it NaN. */
+static inline float swish_slope_at(float z)
+{
+    z = z > 104.0f ? 104.0f : z < -104.0f ? -104.0f : z;
+    float s = 1.0f / (1.0f + ldnq_expf(-z)), rest = 1.0f / (1.0f + ldnq_expf(z));
+    return s + z * s * rest;
+}
+
+ACTIVATION(celu, "Celu", 12, 1.0f, "beta", 0.0f,
+           fmaxf(0.0f, v) + fminf(0.0f, alpha *expm1f(v / alpha)), in,
+           v > 0.0f ? g : g * ldnq_expf(v / alpha))
+ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v, in,
+           v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
+ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta), out,
+           v > 0.0f && v < 1.0f ? g * alpha : 0.0f)
+ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v, in,
+           v > 0.0f ? g : g * alpha)
+ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
+           beta * (v > 0.0f ? v : alpha * expm1f(v)), in,
+           v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
+ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), in,
+           g * swish_slope_at(alpha * v))
+ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f, in,
+           v > alpha ? g : 0.0f)
+
+/* ---- Gelu ---------------------------------------------------------------------- */
+
+#define SQRT_HALF 0.70710678118654752440f
+#define INV_SQRT_2_PI 0.39894228040143267794f
+#define SQRT_2_OVER_PI 0.79788456080286535588f
+
+LDNQ_MULTIVERSION
+static void gelu_exact(const void *ctx, size_t first, size_t last)
+{
+    const struct activation *gelu = ctx;
+    const float *x = gelu->x;
+    float *y = gelu->y;
+    LDNQ_IVDEP
+    for (size_t i = first; i < last; i++) {
+        const float v = x[i];
+        y[i] = 0.5f * v * (1.0f + ldnq_erff(v * SQRT_HALF));
+    }
+}
+
+/* (1 + tanh(u)) / 2 = 1 / (1 + e^-2u) */
+LDNQ_MULTIVERSION
+static void gelu_tanh(const void *ctx, size_t first, size_t last)
+{
+    const struct activation *gelu = ctx;
+    const float *x = gelu->x;
+    float *y = gelu->y;
+    LDNQ_IVDEP
+    for (size_t i = first; i < last; i++) {
+        const float v = x[i], u = SQRT_2_OVER_PI * (v + 0.044715f * v * v * v);
+        y[i] = v / (1.0f + ldnq_expf(-2.0f * u));
+    }
+}
+
+static enum ldnq_status gelu_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                  const void **attrs, struct ldnq_error *err)
+{
+    const char *name = ldnq_attr_string(node, "approximate", "none");
+    (void)arena;
+    (void)attrs;
+    if (strcmp(name, "none") == 0 || strcmp(name, "tanh") == 0)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL, "approximate=%s is not a known value", name);
+}
+
+static enum ldnq_status gelu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct activation gelu = { .x = call->in[0]->data, .y = call->out[0].data };
+    bool exact = strcmp(ldnq_attr_string(call->node, "approximate", "none"), "none") == 0;
+    (void)err;
+    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
+    return LDNQ_OK;
+}
+
+/* By erfc, which keeps its digits where 1 + erf has none left. */
+LDNQ_SLOPE(gelu_exact_slope,
+           g * (0.5f * erfcf(-v * SQRT_HALF) + v * (INV_SQRT_2_PI * ldnq_expf(-0.5f * v * v))))
+
+/* (1 + tanh u) / 2 = s, the logistic of 2 u. The slope is 0 or 1 beyond the bounds. */
+static inline float gelu_tanh_slope_at(float v)
+{
+    v = v > 20.0f ? 20.0f : v < -20.0f ? -20.0f : v;
+    float z = 2.0f * SQRT_2_OVER_PI * (v + 0.044715f * v * v * v);
+    float steep = 2.0f * SQRT_2_OVER_PI * (1.0f + 3.0f * 0.044715f * v * v);
+    float s = 1.0f / (1.0f + ldnq_expf(-z)), rest = 1.0f / (1.0f + ldnq_expf(z));
+    return s + v * s * rest * steep;
+}
+
+LDNQ_SLOPE(gelu_tanh_slope, g * gelu_tanh_slope_at(v))
+
+static enum ldnq_status gelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    bool exact = strcmp(ldnq_attr_string(grad->call->node, "approximate", "none"), "none") == 0;
+    return ldnq_slope_run(grad, grad->call->in[0], exact ? gelu_exact_slope : gelu_tanh_slope, 0.0f,
+                          0.0f, err);
+}
+
+const struct ldnq_op ldnq_op_gelu = {
+    .type = "Gelu",
+    .since = 20,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
+    .read = gelu_read,
+    .infer = activation_infer,
+    .forward = gelu_forward,
+    .flows = 1,
+    .reads_in = 1,
+    .backward = gelu_backward,
+};

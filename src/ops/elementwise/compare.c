@@ -1,0 +1,41 @@
+/* compare.c: Equal, Greater, Less, GreaterOrEqual, LessOrEqual. */
+#include "ops/shared/spans.h"
+
+#define COMPARE_CASES(name) name##_cases, sizeof(name##_cases) / sizeof *name##_cases
+
+#define COMPARE(name, Type, SINCE, EXPR)                                                           \
+    LDNQ_SPAN(name##_float, float, uint8_t, EXPR)                                                  \
+    LDNQ_SPAN(name##_int32, int32_t, uint8_t, EXPR)                                                \
+    LDNQ_SPAN(name##_int64, int64_t, uint8_t, EXPR)                                                \
+    LDNQ_SPAN_INTEGERS_TO(name, LDNQ_SPAN_BOOL, EXPR)                                              \
+    static const struct ldnq_span_case name##_cases[] = {                                          \
+        { LDNQ_FLOAT, name##_float },  { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 }, \
+        LDNQ_SPAN_INTEGER_CASES(name), { LDNQ_BOOL, name##_uint8 },                                \
+    };                                                                                             \
+    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    {                                                                                              \
+        return ldnq_binary_infer(call, COMPARE_CASES(name), LDNQ_BOOL, err);                       \
+    }                                                                                              \
+    static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
+                                           struct ldnq_error *err)                                 \
+    {                                                                                              \
+        (void)err;                                                                                 \
+        ldnq_binary_run(call, COMPARE_CASES(name));                                                \
+        return LDNQ_OK;                                                                            \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 2,                                                                           \
+        .inputs_max = 2,                                                                           \
+        .outputs_max = 1,                                                                          \
+        .infer = name##_infer,                                                                     \
+        .forward = name##_forward,                                                                 \
+    };
+
+COMPARE(equal, "Equal", 7, x == y)
+COMPARE(greater, "Greater", 7, x > y)
+COMPARE(greaterorequal, "GreaterOrEqual", 12, x >= y)
+COMPARE(less, "Less", 7, x < y)
+COMPARE(lessorequal, "LessOrEqual", 12, x <= y)

@@ -1,0 +1,89 @@
+/* mod.c: Mod. With fmod=1 the result has the dividend's sign (C's), else the
+ * divisor's (Python's). */
+#include "ops/shared/spans.h"
+
+#include <math.h>
+
+/* Division by -1 overflows for the least number; its remainder is 0. */
+#define REMAINDER(x, y) ((y) == -1 ? 0 : (x) % (y))
+#define MODULO(x, y)                                                                               \
+    (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
+
+LDNQ_SPAN(mod_int8, int8_t, int8_t, MODULO(x, y))
+LDNQ_SPAN(mod_int16, int16_t, int16_t, MODULO(x, y))
+LDNQ_SPAN(mod_int32, int32_t, int32_t, MODULO(x, y))
+LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))
+LDNQ_SPAN(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
+LDNQ_SPAN(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
+LDNQ_SPAN(fmod_float, float, float, fmodf(x, y))
+LDNQ_SPAN(fmod_double, double, double, fmod(x, y))
+
+LDNQ_SPAN_INTEGERS(fmod, x % y)
+
+static const struct ldnq_span_case mod_cases[] = {
+    { LDNQ_INT32, mod_int32 },
+    { LDNQ_INT64, mod_int64 },
+    { LDNQ_INT8, mod_int8 },
+    { LDNQ_INT16, mod_int16 },
+    /* Without a sign both are the remainder. */
+    { LDNQ_UINT8, fmod_uint8 },
+    { LDNQ_UINT16, fmod_uint16 },
+    { LDNQ_UINT32, fmod_uint32 },
+    { LDNQ_UINT64, fmod_uint64 },
+};
+static const struct ldnq_span_case fmod_cases[] = {
+    { LDNQ_INT32, fmod_int32 },   { LDNQ_INT64, fmod_int64 },    { LDNQ_FLOAT, fmod_float },
+    { LDNQ_DOUBLE, fmod_double }, LDNQ_SPAN_INTEGER_CASES(fmod),
+};
+
+#define CASES(list) (sizeof(list) / sizeof *(list))
+
+static bool is_fmod(const struct ldnq_op_call *call)
+{
+    return ldnq_attr_int(call->node, "fmod", 0) != 0;
+}
+
+static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    if (is_fmod(call))
+        return ldnq_binary_infer(call, fmod_cases, CASES(fmod_cases), LDNQ_UNDEFINED, err);
+    if (call->in[0]->dtype == LDNQ_FLOAT || call->in[0]->dtype == LDNQ_DOUBLE)
+        return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
+    return ldnq_binary_infer(call, mod_cases, CASES(mod_cases), LDNQ_UNDEFINED, err);
+}
+
+static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_spans_has_zero(call->in[1]);
+    if (zero)
+        return ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero");
+    if (is_fmod(call))
+        ldnq_binary_run(call, fmod_cases, CASES(fmod_cases));
+    else
+        ldnq_binary_run(call, mod_cases, CASES(mod_cases));
+    return LDNQ_OK;
+}
+
+/* a - b trunc(a / b): the dividend goes through as it is. The divisor gets nothing:
+ * nobody computes with its gradient. */
+static enum ldnq_status mod_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_mod = {
+    .type = "Mod",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .infer = mod_infer,
+    .forward = mod_forward,
+    .flows = 1,
+    .backward = mod_backward,
+};

@@ -1,0 +1,52 @@
+/* prelu.c: PRelu; the slope broadcasts to the input, not the other way round. */
+#include "ops/shared/spans.h"
+
+LDNQ_SPAN(prelu_span, float, float, x < 0.0f ? x * y : x)
+
+static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *x = &call->in[0]->shape, *slope = &call->in[1]->shape;
+    struct ldnq_shape both;
+    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_broadcast(call, x, slope, &both, err));
+    if (ldnq_shape_is_known(x) && ldnq_shape_is_known(slope) && !ldnq_shape_equal(x, &both))
+        return ldnq_fail(err, LDNQ_MODEL, "its slope does not broadcast to its input");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status prelu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
+    (void)err;
+    ldnq_spans_run(call, prelu_span, &call->out[0], in, 2);
+    return LDNQ_OK;
+}
+
+LDNQ_SPAN_3(by_input, x < 0.0f ? g * y : g)
+LDNQ_SPAN(by_slope, float, float, y < 0.0f ? x * y : 0.0f)
+
+static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[0], grad->call->in[1] };
+    (void)err;
+    ldnq_spans_grad(grad, 0, by_input, in, 3);
+    ldnq_spans_grad(grad, 1, by_slope, in, 2);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_prelu = {
+    .type = "PRelu",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .infer = prelu_infer,
+    .forward = prelu_forward,
+    .flows = 3,
+    .reads_in = 3,
+    .backward_scratch = ldnq_spans_grad_scratch,
+    .backward = prelu_backward,
+};

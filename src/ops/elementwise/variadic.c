@@ -1,0 +1,183 @@
+/* variadic.c: Max, Min, Sum, Mean of any number of inputs that broadcast. */
+#include <string.h>
+
+#include "base/size.h"
+#include "ops/shared/spans.h"
+
+/* NaN wins. */
+LDNQ_SPAN(max_float, float, float, x > y || x != x ? x : y)
+LDNQ_SPAN(max_double, double, double, x > y || x != x ? x : y)
+LDNQ_SPAN(max_int32, int32_t, int32_t, x > y ? x : y)
+LDNQ_SPAN(max_int64, int64_t, int64_t, x > y ? x : y)
+LDNQ_SPAN(min_float, float, float, x < y || x != x ? x : y)
+LDNQ_SPAN(min_double, double, double, x < y || x != x ? x : y)
+LDNQ_SPAN(min_int32, int32_t, int32_t, x < y ? x : y)
+LDNQ_SPAN(min_int64, int64_t, int64_t, x < y ? x : y)
+LDNQ_SPAN_INTEGERS(max, x > y ? x : y)
+LDNQ_SPAN_INTEGERS(min, x < y ? x : y)
+LDNQ_SPAN(sum_float, float, float, x + y)
+
+static const struct ldnq_span_case max_cases[] = {
+    { LDNQ_FLOAT, max_float },   { LDNQ_INT32, max_int32 },    { LDNQ_INT64, max_int64 },
+    { LDNQ_DOUBLE, max_double }, LDNQ_SPAN_INTEGER_CASES(max),
+};
+static const struct ldnq_span_case min_cases[] = {
+    { LDNQ_FLOAT, min_float },   { LDNQ_INT32, min_int32 },    { LDNQ_INT64, min_int64 },
+    { LDNQ_DOUBLE, min_double }, LDNQ_SPAN_INTEGER_CASES(min),
+};
+static const struct ldnq_span_case sum_cases[] = { { LDNQ_FLOAT, sum_float } };
+
+static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
+                                       const struct ldnq_span_case *cases, size_t count,
+                                       struct ldnq_error *err)
+{
+    unsigned mask = 0;
+    for (size_t i = 0; i < count; i++)
+        mask |= LDNQ_DTYPE_BIT(cases[i].dtype);
+    LDNQ_TRY(ldnq_op_infer_same(call, mask, err));
+    for (size_t i = 1; i < call->in_count; i++) {
+        if (call->in[i]->dtype != call->in[0]->dtype)
+            return ldnq_fail(err, LDNQ_MODEL, "its inputs have the types %s and %s",
+                             ldnq_dtype_name(call->in[0]->dtype),
+                             ldnq_dtype_name(call->in[i]->dtype));
+        LDNQ_TRY(ldnq_op_broadcast(call, &call->out[0].shape, &call->in[i]->shape,
+                                   &call->out[0].shape, err));
+    }
+    return LDNQ_OK;
+}
+
+/* The first two together, then each further one to the result. */
+static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span_case *cases,
+                         size_t count)
+{
+    struct ldnq_tensor *out = &call->out[0];
+    ldnq_span_fn *run = ldnq_span_find(cases, count, out->dtype);
+    if (call->in_count == 1)
+        memcpy(out->data, call->in[0]->data, ldnq_tensor_count(out) * ldnq_dtype_size(out->dtype));
+    for (size_t i = 1; i < call->in_count; i++) {
+        const struct ldnq_tensor *in[] = { i == 1 ? call->in[0] : out, call->in[i] };
+        ldnq_spans_run(call, run, out, in, 2);
+    }
+}
+
+#define VARIADIC(name, Type, CASES, COUNT, ...)                                                    \
+    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    {                                                                                              \
+        return variadic_infer(call, CASES, COUNT, err);                                            \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type,                                                                              \
+        .since = 6,                                                                                \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 1,                                                                           \
+        .inputs_max = -1,                                                                          \
+        .outputs_max = 1,                                                                          \
+        .infer = name##_infer,                                                                     \
+        .forward = name##_forward,                                                                 \
+        .flows = LDNQ_ALL_INPUTS,                                                                  \
+        __VA_ARGS__,                                                                               \
+    };
+
+static enum ldnq_status max_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    variadic_run(call, max_cases, sizeof max_cases / sizeof *max_cases);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status min_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    variadic_run(call, min_cases, sizeof min_cases / sizeof *min_cases);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status sum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    variadic_run(call, sum_cases, 1);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status mean_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    float *out = call->out[0].data, inputs = (float)call->in_count;
+    size_t count = ldnq_tensor_count(&call->out[0]);
+    (void)err;
+    variadic_run(call, sum_cases, 1);
+    for (size_t i = 0; i < count; i++)
+        out[i] /= inputs;
+    return LDNQ_OK;
+}
+
+/* ---- gradients --------------------------------------------------------------------- */
+
+static enum ldnq_status sum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    for (size_t i = 0; i < grad->call->in_count; i++)
+        if (grad->in[i].data)
+            ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status mean_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    float inputs = (float)grad->call->in_count;
+    LDNQ_TRY(sum_backward(grad, err));
+    for (size_t i = 0; i < grad->call->in_count; i++) {
+        float *gradient = grad->in[i].data;
+        size_t count = gradient ? ldnq_tensor_count(&grad->in[i]) : 0;
+        for (size_t k = 0; k < count; k++)
+            gradient[k] /= inputs;
+    }
+    return LDNQ_OK;
+}
+
+/* Max and Min: inputs that are the output's element share its gradient evenly. */
+
+LDNQ_SPAN_3(count_equal, g + (x == y ? 1.0f : 0.0f))
+LDNQ_SPAN(share, float, float, y / x)
+LDNQ_SPAN_3(take_share, x == y ? g : 0.0f)
+
+/* The share of each element lies behind what ldnq_spans_grad needs. */
+static size_t extreme_scratch(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
+    size_t bytes, both, first = ldnq_spans_grad_scratch(grad);
+    return ldnq_tensor_bytes(&whole, &bytes) && ldnq_size_add(first, bytes, &both) ? both
+                                                                                   : SIZE_MAX;
+}
+
+static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_tensor *out = &call->out[0];
+    struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT,
+                                  .shape = out->shape,
+                                  .data = (char *)call->scratch + ldnq_spans_grad_scratch(grad) };
+    const struct ldnq_tensor *both[] = { &shares, grad->out[0] };
+    size_t count = ldnq_tensor_count(out);
+    (void)err;
+    if (count > 0)
+        memset(shares.data, 0, count * sizeof(float));
+    for (size_t i = 0; i < call->in_count; i++) {
+        const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
+        ldnq_spans_run(call, count_equal, &shares, in, 3);
+    }
+    ldnq_spans_run(call, share, &shares, both, 2);
+    for (size_t i = 0; i < call->in_count; i++) {
+        const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
+        ldnq_spans_grad(grad, i, take_share, in, 3);
+    }
+    return LDNQ_OK;
+}
+
+#define EXTREME                                                                                    \
+    .reads_in = LDNQ_ALL_INPUTS, .reads_out = 1, .backward_scratch = extreme_scratch,              \
+    .backward = extreme_backward
+
+VARIADIC(max, "Max", max_cases, sizeof max_cases / sizeof *max_cases, EXTREME)
+VARIADIC(mean, "Mean", sum_cases, 1, .backward = mean_backward)
+VARIADIC(min, "Min", min_cases, sizeof min_cases / sizeof *min_cases, EXTREME)
+VARIADIC(sum, "Sum", sum_cases, 1, .backward = sum_backward)

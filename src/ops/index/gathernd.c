@@ -1,0 +1,228 @@
+/* gathernd.c: GatherND and ScatterND: slices of data by tuples of indices.
+ *
+ * Shapes  indices (batch, tuples, k); data (batch, the k axes, slice); output of
+ *         GatherND and updates of ScatterND (batch, tuples, slice). ScatterND has no
+ *         batch axes.
+ */
+#include <string.h>
+
+#include "ops/index/combine.h"
+#include "ops/shared/indices.h"
+
+struct slices {
+    const struct ldnq_tensor *indices;
+    int first, k;                        /* axes of data that a tuple indexes */
+    size_t batches, tuples, block, size; /* tuples a batch; elements of a batch, a slice */
+    const int64_t *dim;
+};
+
+/* false where the shapes do not say it. */
+static bool tuple_of(const struct ldnq_shape *indices, int64_t *k)
+{
+    if (indices->rank < 1 || ldnq_is_symbol(indices->dim[indices->rank - 1]))
+        return false;
+    *k = indices->dim[indices->rank - 1];
+    return true;
+}
+
+static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t batch, bool *known,
+                                     struct ldnq_error *err)
+{
+    const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
+    int64_t k;
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_INDEX_TYPES, err));
+    *known = false;
+    if (indices->rank == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "its indices are a scalar where tuples are needed");
+    if (data->rank < 0 || !tuple_of(indices, &k))
+        return LDNQ_OK;
+    if (batch < 0 || batch >= indices->rank || batch > data->rank || k > data->rank - batch)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "tuples of %" PRId64 " indices and %" PRId64
+                         " batch axes don't fit data of %d axes",
+                         k, batch, data->rank);
+    for (int i = 0; i < (int)batch; i++)
+        if (!ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
+            data->dim[i] != indices->dim[i])
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "its data and indices have %" PRId64 " and %" PRId64
+                             " elements in batch axis %d",
+                             data->dim[i], indices->dim[i], i);
+    *known = true;
+    return LDNQ_OK;
+}
+
+/* Shapes are known and checked. */
+static struct slices slices_of(const struct ldnq_op_call *call, int64_t batch)
+{
+    const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
+    struct slices s = { .indices = call->in[1],
+                        .first = (int)batch,
+                        .k = (int)indices->dim[indices->rank - 1],
+                        .dim = data->dim,
+                        .batches = 1,
+                        .tuples = 1,
+                        .block = 1,
+                        .size = 1 };
+    for (int i = 0; i < indices->rank - 1; i++)
+        *(i < s.first ? &s.batches : &s.tuples) *= (size_t)indices->dim[i];
+    for (int i = s.first; i < data->rank; i++) {
+        s.block *= (size_t)data->dim[i];
+        if (i >= s.first + s.k)
+            s.size *= (size_t)data->dim[i];
+    }
+    return s;
+}
+
+/* The first element of tuple i's slice. */
+static enum ldnq_status slice_at(const struct slices *s, size_t i, size_t *at,
+                                 struct ldnq_error *err)
+{
+    size_t place = 0, index;
+    for (int k = 0; k < s->k; k++) {
+        int64_t dim = s->dim[s->first + k];
+        LDNQ_TRY(ldnq_index_at(s->indices, i * (size_t)s->k + (size_t)k, dim, &index, err));
+        place = place * (size_t)dim + index;
+    }
+    *at = i / s->tuples * s->block + place * s->size;
+    return LDNQ_OK;
+}
+
+/* ---- GatherND --------------------------------------------------------------------------- */
+
+static int64_t batch_dims(const struct ldnq_op_call *call)
+{
+    return ldnq_attr_int(call->node, "batch_dims", 0);
+}
+
+static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    bool known;
+    call->out[0].dtype = call->in[0]->dtype;
+    LDNQ_TRY(check_tuples(call, batch_dims(call), &known, err));
+    if (!known)
+        return ldnq_op_unknown_shape(call, 0, err);
+    int first = (int)batch_dims(call) + (int)indices->dim[indices->rank - 1];
+    if (indices->rank - 1 + data->rank - first > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
+                         LDNQ_MAX_RANK);
+    out->rank = 0;
+    for (int i = 0; i < indices->rank - 1; i++)
+        out->dim[out->rank++] = indices->dim[i];
+    for (int i = first; i < data->rank; i++)
+        out->dim[out->rank++] = data->dim[i];
+    return LDNQ_OK;
+}
+
+static enum ldnq_status gathernd_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct slices s = slices_of(call, batch_dims(call));
+    size_t element = ldnq_dtype_size(call->in[0]->dtype), bytes = s.size * element, at;
+    const char *data = call->in[0]->data;
+    char *out = call->out[0].data;
+    for (size_t i = 0; i < s.batches * s.tuples; i++) {
+        LDNQ_TRY(slice_at(&s, i, &at, err));
+        memcpy(out + i * bytes, data + at * element, bytes);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status gathernd_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct slices s = slices_of(grad->call, batch_dims(grad->call));
+    const float *dy = grad->out[0]->data;
+    float *dx = grad->in[0].data;
+    size_t at;
+    memset(dx, 0, ldnq_tensor_count(&grad->in[0]) * sizeof *dx);
+    for (size_t i = 0; i < s.batches * s.tuples; i++) {
+        LDNQ_TRY(slice_at(&s, i, &at, err));
+        for (size_t k = 0; k < s.size; k++)
+            dx[at + k] += dy[i * s.size + k];
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_gathernd = {
+    .type = "GatherND",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_MOVES_FIRST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .infer = gathernd_infer,
+    .forward = gathernd_forward,
+    .flows = 1,
+    .reads_in = 2,
+    .backward = gathernd_backward,
+};
+
+/* ---- ScatterND ---------------------------------------------------------------------------- */
+
+static enum ldnq_status scatternd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
+    const struct ldnq_shape *updates = &call->in[2]->shape;
+    bool known;
+    LDNQ_TRY(ldnq_combine_infer(call, err));
+    LDNQ_TRY(check_tuples(call, 0, &known, err));
+    if (!known || updates->rank < 0)
+        return LDNQ_OK;
+    int k = (int)indices->dim[indices->rank - 1], lead = indices->rank - 1;
+    if (updates->rank != lead + data->rank - k)
+        return ldnq_fail(err, LDNQ_MODEL, "its updates have %d axes where %d are needed",
+                         updates->rank, lead + data->rank - k);
+    for (int i = 0; i < updates->rank; i++) {
+        int64_t wanted = i < lead ? indices->dim[i] : data->dim[i - lead + k];
+        if (!ldnq_is_symbol(wanted) && !ldnq_is_symbol(updates->dim[i]) &&
+            wanted != updates->dim[i])
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "axis %d of its updates has %" PRId64 " elements where %" PRId64
+                             " are needed",
+                             i, updates->dim[i], wanted);
+    }
+    return LDNQ_OK;
+}
+
+/* One tuple after the other, as later ones may go where earlier ones did. */
+static enum ldnq_status scatternd_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct slices s = slices_of(call, 0);
+    size_t at;
+    ldnq_combine_start(call);
+    for (size_t i = 0; i < s.tuples; i++) {
+        LDNQ_TRY(slice_at(&s, i, &at, err));
+        ldnq_combine(call, at, i * s.size, s.size);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status scatternd_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct slices s = slices_of(grad->call, 0);
+    size_t at;
+    LDNQ_TRY(ldnq_combine_grad_start(grad, err));
+    for (size_t i = 0; i < s.tuples; i++) {
+        LDNQ_TRY(slice_at(&s, i, &at, err));
+        ldnq_combine_grad(grad, at, i * s.size, s.size);
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_scatternd = {
+    .type = "ScatterND",
+    .since = 11,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_IN_PLACE,
+    .inputs_min = 3,
+    .inputs_max = 3,
+    .outputs_max = 1,
+    .read = ldnq_combine_read,
+    .infer = scatternd_infer,
+    .forward = scatternd_forward,
+    .flows = 5,
+    .reads_in = 2,
+    .backward = scatternd_backward,
+};

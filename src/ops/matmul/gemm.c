@@ -1,0 +1,242 @@
+/* gemm.c: Gemm, y = alpha * A' * B' + beta * C.
+ *
+ * Shapes  A (N, K) or transposed, B (K, M) or transposed, C broadcast to (N, M)
+ */
+#include "base/size.h"
+#include "ops/layer.h"
+#include "ops/shared/product.h"
+
+struct gemm_attrs {
+    float alpha, beta;
+    bool transpose_a, transpose_b;
+};
+
+static enum ldnq_status gemm_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                  const void **attrs, struct ldnq_error *err)
+{
+    struct gemm_attrs *gemm = ldnq_arena_alloc(arena, 1, sizeof *gemm, err);
+    if (!gemm)
+        return LDNQ_NOMEM;
+    *gemm = (struct gemm_attrs){ .alpha = ldnq_attr_float(node, "alpha", 1.0f),
+                                 .beta = ldnq_attr_float(node, "beta", 1.0f),
+                                 .transpose_a = ldnq_attr_int(node, "transA", 0) != 0,
+                                 .transpose_b = ldnq_attr_int(node, "transB", 0) != 0 };
+    *attrs = gemm;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct gemm_attrs *gemm = call->attrs;
+    for (size_t i = 0; i < call->in_count; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    call->out[0].dtype = LDNQ_FLOAT;
+    const struct ldnq_shape *a = &call->in[0]->shape, *b = &call->in[1]->shape;
+    if (a->rank < 0 || b->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (a->rank != 2 || b->rank != 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs have %d and %d axes where 2 are needed",
+                         a->rank, b->rank);
+    struct ldnq_shape *y = &call->out[0].shape, with_c;
+    *y = (struct ldnq_shape){
+        .rank = 2, .dim = { a->dim[gemm->transpose_a ? 1 : 0], b->dim[gemm->transpose_b ? 0 : 1] }
+    };
+    LDNQ_TRY(ldnq_product_check(y->dim[0], y->dim[1], a->dim[gemm->transpose_a ? 0 : 1],
+                                b->dim[gemm->transpose_b ? 1 : 0], err));
+    if (call->in_count < 3 || !call->in[2] || call->in[2]->shape.rank < 0)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_op_broadcast(call, y, &call->in[2]->shape, &with_c, err));
+    if (ldnq_shape_is_known(&with_c) && !ldnq_shape_equal(&with_c, y))
+        return ldnq_fail(err, LDNQ_MODEL, "its input C is larger than its product");
+    return LDNQ_OK;
+}
+
+/* y = C, broadcast; the product is added to it. */
+static void spread_c(const struct ldnq_op_call *call)
+{
+    size_t strides[LDNQ_MAX_RANK];
+    const struct ldnq_shape *shape = &call->out[0].shape;
+    ldnq_op_strides(&call->in[2]->shape, shape, strides);
+    const float *c = call->in[2]->data;
+    float *y = call->out[0].data;
+    size_t rows = (size_t)shape->dim[0], columns = (size_t)shape->dim[1];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            *y++ = c[i * strides[0] + j * strides[1]];
+}
+
+/* C where it is one number a column, as it comes; NULL where it is anything else. */
+static const float *column_bias(const struct ldnq_op_call *call)
+{
+    const struct gemm_attrs *gemm = call->attrs;
+    const struct ldnq_tensor *c = ldnq_op_in(call, 2);
+    size_t count;
+    if (!c || gemm->beta != 1.0f || c->shape.rank == 0 || !ldnq_shape_count(&c->shape, &count))
+        return NULL;
+    int64_t columns = call->out[0].shape.dim[1];
+    bool is_row = c->shape.dim[c->shape.rank - 1] == columns && count == (size_t)columns;
+    return is_row ? c->data : NULL;
+}
+
+static struct ldnq_product product_of(const struct ldnq_op_call *call)
+{
+    const struct gemm_attrs *gemm = call->attrs;
+    return (struct ldnq_product){
+        .m = (size_t)call->out[0].shape.dim[0],
+        .n = (size_t)call->out[0].shape.dim[1],
+        .k = (size_t)call->in[0]->shape.dim[gemm->transpose_a ? 0 : 1],
+        .transpose_a = gemm->transpose_a ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
+        .transpose_b = gemm->transpose_b ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
+        .alpha = gemm->alpha,
+        .beta = ldnq_op_in(call, 2) && !column_bias(call) ? gemm->beta : 0.0f,
+        .column_bias = column_bias(call),
+        .batches = 1,
+        .a = call->in[0]->data,
+        .b = call->in[1]->data,
+        .c = call->out[0].data,
+    };
+}
+
+static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    (void)err;
+    struct ldnq_product product = product_of(call);
+    if (product.beta != 0.0f)
+        spread_c(call);
+    ldnq_product_run(&product, call->pool);
+    return LDNQ_OK;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+static enum ldnq_transpose other(enum ldnq_transpose transpose)
+{
+    return transpose == LDNQ_AS_IS ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
+}
+
+/* A' gets dY B', and B' gets A' dY, with the factors turned; where an input lies
+ * transposed, so does its gradient, which is the product turned as a whole. */
+static void a_backward(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_product y = product_of(grad->call);
+    bool turned = y.transpose_a == LDNQ_TRANSPOSED;
+    struct ldnq_product da = { .m = turned ? y.k : y.m,
+                               .n = turned ? y.m : y.k,
+                               .k = y.n,
+                               .alpha = y.alpha,
+                               .batches = 1,
+                               .c = grad->in[0].data };
+    da.a = turned ? y.b : grad->out[0]->data;
+    da.b = turned ? grad->out[0]->data : y.b;
+    da.transpose_a = turned ? y.transpose_b : LDNQ_AS_IS;
+    da.transpose_b = turned ? LDNQ_TRANSPOSED : other(y.transpose_b);
+    ldnq_product_run(&da, grad->call->pool);
+}
+
+static void b_backward(const struct ldnq_op_grad *grad)
+{
+    struct ldnq_product y = product_of(grad->call);
+    bool turned = y.transpose_b == LDNQ_TRANSPOSED;
+    struct ldnq_product db = { .m = turned ? y.n : y.k,
+                               .n = turned ? y.k : y.n,
+                               .k = y.m,
+                               .alpha = y.alpha,
+                               .batches = 1,
+                               .c = grad->in[1].data };
+    db.a = turned ? grad->out[0]->data : y.a;
+    db.b = turned ? y.a : grad->out[0]->data;
+    db.transpose_a = turned ? LDNQ_TRANSPOSED : other(y.transpose_a);
+    db.transpose_b = turned ? y.transpose_a : LDNQ_AS_IS;
+    ldnq_product_run(&db, grad->call->pool);
+}
+
+static void c_backward(const struct ldnq_op_grad *grad)
+{
+    const struct gemm_attrs *gemm = grad->call->attrs;
+    float *dc = grad->in[2].data;
+    size_t count = ldnq_tensor_count(&grad->in[2]);
+    ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[2]);
+    for (size_t i = 0; i < count && gemm->beta != 1.0f; i++)
+        dc[i] = gemm->beta != 0.0f ? gemm->beta * dc[i] : 0.0f;
+}
+
+static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    (void)err;
+    if (grad->in[0].data)
+        a_backward(grad);
+    if (grad->in[1].data)
+        b_backward(grad);
+    if (ldnq_op_in(grad->call, 2) && grad->in[2].data)
+        c_backward(grad);
+    return LDNQ_OK;
+}
+
+/* ---- as a layer ----------------------------------------------------------------------- */
+
+/* One number an output, whatever shape it is broadcast from. */
+static bool is_channel_bias(const struct ldnq_tensor *bias, size_t outputs)
+{
+    size_t count;
+    return ldnq_shape_count(&bias->shape, &count) && count == outputs &&
+           (bias->shape.rank == 0 || (size_t)bias->shape.dim[bias->shape.rank - 1] == outputs);
+}
+
+static enum ldnq_status gemm_describe(const struct ldnq_node *node,
+                                      const struct ldnq_tensor *weight,
+                                      const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
+                                      struct ldnq_error *err)
+{
+    const struct gemm_attrs *gemm = node->op_attrs;
+    if (weight->shape.rank != 2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
+                         weight->shape.rank);
+    if (gemm->alpha == 0.0f)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "alpha=0 leaves nothing of its weight");
+    int channel = gemm->transpose_b ? 0 : 1;
+    size_t outputs = (size_t)weight->shape.dim[channel];
+    *view = (struct ldnq_layer_view){ .groups = 1,
+                                      .outputs = outputs,
+                                      .inputs = (size_t)weight->shape.dim[1 - channel],
+                                      .transposed = !gemm->transpose_b,
+                                      .channel_axis = channel };
+    view->bias_factor = !bias || is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
+    return LDNQ_OK;
+}
+
+static size_t gemm_positions(const struct ldnq_op_call *call)
+{
+    return (size_t)call->out[0].shape.dim[0];
+}
+
+static void gemm_columns(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
+                         float *columns, size_t ld)
+{
+    (void)group;
+    struct ldnq_product product = product_of(call);
+    ldnq_product_columns(&product, first, count, columns, ld);
+}
+
+static const struct ldnq_op_layer gemm_layer = {
+    .weight_input = 1,
+    .bias_input = 2,
+    .describe = gemm_describe,
+    .positions = gemm_positions,
+    .columns = gemm_columns,
+};
+
+const struct ldnq_op ldnq_op_gemm = {
+    .type = "Gemm",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 3,
+    .outputs_max = 1,
+    .read = gemm_read,
+    .infer = gemm_infer,
+    .forward = gemm_forward,
+    .flows = 7,
+    .reads_in = 3,
+    .backward = gemm_backward,
+    .layer = &gemm_layer,
+};

@@ -1,0 +1,324 @@
+/* matmul.c: MatMul, numpy's matmul.
+ *
+ * Shapes  A (..., M, K), B (..., K, N), the leading axes broadcast; an input with
+ *         one axis is a row (A) or a column (B) whose axis the output drops
+ */
+#include "ops/matmul/matmul.h"
+
+#include "base/size.h"
+#include "ops/layer.h"
+#include "ops/shared/product.h"
+
+/* An input with one axis gets a second one of size 1. */
+static struct ldnq_shape as_matrix(const struct ldnq_shape *shape, bool is_left)
+{
+    struct ldnq_shape matrix = *shape;
+    if (shape->rank == 1) {
+        matrix.rank = 2;
+        matrix.dim[is_left ? 1 : 0] = shape->dim[0];
+        matrix.dim[is_left ? 0 : 1] = 1;
+    }
+    return matrix;
+}
+
+static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
+                                     const struct ldnq_shape *b, struct ldnq_shape *y,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
+    int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
+    LDNQ_TRY(
+        ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2], err));
+    lead_a.rank -= 2;
+    lead_b.rank -= 2;
+    LDNQ_TRY(ldnq_op_broadcast(call, &lead_a, &lead_b, y, err));
+    if (y->rank + 2 > LDNQ_MAX_RANK)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
+                         LDNQ_MAX_RANK);
+    if (a->rank > 1)
+        y->dim[y->rank++] = m;
+    if (b->rank > 1)
+        y->dim[y->rank++] = n;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < call->in_count; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    call->out[0].dtype = LDNQ_FLOAT;
+    const struct ldnq_shape *a = &call->in[0]->shape, *b = &call->in[1]->shape;
+    if (a->rank < 0 || b->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (a->rank == 0 || b->rank == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
+    return output_shape(call, a, b, &call->out[0].shape, err);
+}
+
+struct leading_axes {
+    struct ldnq_shape lead;
+    size_t strides_a[LDNQ_MAX_RANK], strides_b[LDNQ_MAX_RANK];
+    size_t matrix_a, matrix_b; /* elements of one matrix */
+};
+
+static void batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
+{
+    const struct leading_axes *axes = ctx;
+    offsets[0] = offsets[1] = 0;
+    for (int i = axes->lead.rank - 1; i >= 0; i--) {
+        size_t dim = (size_t)axes->lead.dim[i], at = batch % dim;
+        batch /= dim;
+        offsets[0] += at * axes->strides_a[i] * axes->matrix_a;
+        offsets[1] += at * axes->strides_b[i] * axes->matrix_b;
+    }
+}
+
+static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape a = as_matrix(&call->in[0]->shape, true);
+    struct ldnq_shape b = as_matrix(&call->in[1]->shape, false);
+    struct ldnq_product product = {
+        .m = (size_t)a.dim[a.rank - 2],
+        .n = (size_t)b.dim[b.rank - 1],
+        .k = (size_t)a.dim[a.rank - 1],
+        .alpha = 1.0f,
+        .batches = 1,
+        .a = call->in[0]->data,
+        .b = call->in[1]->data,
+        .c = call->out[0].data,
+    };
+    struct leading_axes axes = { .matrix_a = product.m * product.k,
+                                 .matrix_b = product.k * product.n };
+    size_t lead_a = 1;
+    ldnq_shape_span(&a, 0, a.rank - 2, &lead_a);
+    if (b.rank == 2) {
+        /* One matrix for all: the left side's leading axes are more rows. */
+        product.m *= lead_a;
+    } else {
+        struct ldnq_op_call at_run_time = *call;
+        a.rank -= 2;
+        b.rank -= 2;
+        LDNQ_TRY(ldnq_op_broadcast(&at_run_time, &a, &b, &axes.lead, err));
+        ldnq_shape_count(&axes.lead, &product.batches);
+        ldnq_op_strides(&a, &axes.lead, axes.strides_a);
+        ldnq_op_strides(&b, &axes.lead, axes.strides_b);
+        product.offsets = batch_offsets;
+        product.ctx = &axes;
+    }
+    ldnq_product_run(&product, call->pool);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_shape *left = &call->in[a]->shape, *right = &call->in[b]->shape;
+    if (left->rank < 0 || right->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if (left->rank == 0 || right->rank == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
+    return output_shape(call, left, right, &call->out[0].shape, err);
+}
+
+struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, size_t right)
+{
+    struct ldnq_shape a = as_matrix(&call->in[left]->shape, true);
+    struct ldnq_shape b = as_matrix(&call->in[right]->shape, false), lead = { 0 };
+    struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2],
+                                  .n = (size_t)b.dim[b.rank - 1],
+                                  .k = (size_t)a.dim[a.rank - 1],
+                                  .batches = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    a.rank -= 2;
+    b.rank -= 2;
+    if (ldnq_op_broadcast(&at_run_time, &a, &b, &lead, NULL) != LDNQ_OK)
+        return result; /* infer has passed */
+    ldnq_shape_count(&lead, &result.batches);
+    result.lead = lead;
+    ldnq_op_strides(&a, &lead, result.strides[0]);
+    ldnq_op_strides(&b, &lead, result.strides[1]);
+    return result;
+}
+
+void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2])
+{
+    struct leading_axes axes = { .lead = matmul->lead,
+                                 .matrix_a = matmul->m * matmul->k,
+                                 .matrix_b = matmul->k * matmul->n };
+    for (int i = 0; i < matmul->lead.rank; i++) {
+        axes.strides_a[i] = matmul->strides[0][i];
+        axes.strides_b[i] = matmul->strides[1][i];
+    }
+    batch_offsets(&axes, batch, offsets);
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* The product as seen by its gradients: all in matrices, with their leading axes. */
+struct factors {
+    struct ldnq_shape a, b;           /* with two axes at least */
+    struct ldnq_shape lead_a, lead_b; /* without the last two */
+    struct leading_axes axes;         /* of y against a and b */
+    size_t m, n, k, batches;
+};
+
+static struct factors factors_of(const struct ldnq_op_call *call)
+{
+    struct factors f = { .a = as_matrix(&call->in[0]->shape, true),
+                         .b = as_matrix(&call->in[1]->shape, false),
+                         .batches = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    f.m = (size_t)f.a.dim[f.a.rank - 2];
+    f.k = (size_t)f.a.dim[f.a.rank - 1];
+    f.n = (size_t)f.b.dim[f.b.rank - 1];
+    f.lead_a = f.a;
+    f.lead_b = f.b;
+    f.lead_a.rank -= 2;
+    f.lead_b.rank -= 2;
+    /* infer has found that they go together. */
+    if (ldnq_op_broadcast(&at_run_time, &f.lead_a, &f.lead_b, &f.axes.lead, NULL) == LDNQ_OK)
+        ldnq_shape_count(&f.axes.lead, &f.batches);
+    return f;
+}
+
+/* One matrix for all: the left side's leading axes are more rows. */
+static bool is_one_product(const struct factors *f)
+{
+    return f->b.rank == 2;
+}
+
+/* Whether the gradient of input i has to be summed over batches. */
+static bool is_summed(const struct factors *f, size_t i)
+{
+    return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
+}
+
+static struct ldnq_tensor whole_of(const struct factors *f, size_t i, float *data)
+{
+    struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = f->axes.lead, .data = data };
+    whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->m : f->k);
+    whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->k : f->n);
+    return whole;
+}
+
+static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    struct factors f = factors_of(grad->call);
+    size_t most = 0, bytes;
+    for (size_t i = 0; i < 2; i++) {
+        struct ldnq_tensor whole = whole_of(&f, i, NULL);
+        if (!grad->in[i].data || !is_summed(&f, i))
+            continue;
+        if (!ldnq_tensor_bytes(&whole, &bytes))
+            return SIZE_MAX;
+        most = ldnq_size_max(most, bytes);
+    }
+    return most;
+}
+
+/* dA = dY B' and dB = A' dY. */
+static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, size_t i)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
+                              .shape = i == 0 ? f->a : f->b,
+                              .data = grad->in[i].data };
+    struct ldnq_tensor whole = is_summed(f, i) ? whole_of(f, i, call->scratch) : to;
+    struct ldnq_product p = { .alpha = 1.0f,
+                              .batches = f->batches,
+                              .c = whole.data,
+                              .offsets = batch_offsets,
+                              .ctx = &f->axes };
+    size_t rows = is_one_product(f) ? f->m * f->batches : f->m;
+    p.m = i == 0 ? rows : f->k;
+    p.n = i == 0 ? f->k : f->n;
+    p.k = i == 0 ? f->n : rows;
+    p.a = i == 0 ? grad->out[0]->data : call->in[0]->data;
+    p.b = i == 0 ? call->in[1]->data : grad->out[0]->data;
+    p.transpose_a = i == 0 ? LDNQ_AS_IS : LDNQ_TRANSPOSED;
+    p.transpose_b = i == 0 ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
+    if (is_one_product(f)) {
+        p.batches = 1;
+        p.offsets = NULL;
+    } else {
+        f->axes.matrix_a = i == 0 ? f->m * f->n : f->m * f->k;
+        f->axes.matrix_b = i == 0 ? f->k * f->n : f->m * f->n;
+        ldnq_op_strides(i == 0 ? &f->axes.lead : &f->lead_a, &f->axes.lead, f->axes.strides_a);
+        ldnq_op_strides(i == 0 ? &f->lead_b : &f->axes.lead, &f->axes.lead, f->axes.strides_b);
+    }
+    ldnq_product_run(&p, call->pool);
+    if (is_summed(f, i))
+        ldnq_op_sum_to(call, &whole, &to);
+}
+
+static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct factors f = factors_of(grad->call);
+    (void)err;
+    for (size_t i = 0; i < 2; i++)
+        if (grad->in[i].data)
+            factor_backward(grad, &f, i);
+    return LDNQ_OK;
+}
+
+/* ---- as a layer ----------------------------------------------------------------------- */
+
+static enum ldnq_status matmul_describe(const struct ldnq_node *node,
+                                        const struct ldnq_tensor *weight,
+                                        const struct ldnq_tensor *bias,
+                                        struct ldnq_layer_view *view, struct ldnq_error *err)
+{
+    (void)node;
+    (void)bias;
+    if (weight->shape.rank != 2)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
+                         weight->shape.rank);
+    *view = (struct ldnq_layer_view){ .groups = 1,
+                                      .outputs = (size_t)weight->shape.dim[1],
+                                      .inputs = (size_t)weight->shape.dim[0],
+                                      .transposed = true,
+                                      .channel_axis = 1 };
+    return LDNQ_OK;
+}
+
+static size_t matmul_positions(const struct ldnq_op_call *call)
+{
+    size_t rows = 0;
+    const struct ldnq_shape *a = &call->in[0]->shape;
+    return ldnq_shape_span(a, 0, a->rank - 1, &rows) ? rows : 0;
+}
+
+static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                           size_t count, float *columns, size_t ld)
+{
+    (void)group;
+    const struct ldnq_shape *a = &call->in[0]->shape;
+    struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1],
+                                    .alpha = 1.0f,
+                                    .a = call->in[0]->data };
+    ldnq_product_columns(&product, first, count, columns, ld);
+}
+
+static const struct ldnq_op_layer matmul_layer = {
+    .weight_input = 1,
+    .bias_input = -1,
+    .describe = matmul_describe,
+    .positions = matmul_positions,
+    .columns = matmul_columns,
+};
+
+const struct ldnq_op ldnq_op_matmul = {
+    .type = "MatMul",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 2,
+    .outputs_max = 1,
+    .infer = matmul_infer,
+    .forward = matmul_forward,
+    .flows = 3,
+    .reads_in = 3,
+    .backward_scratch = matmul_backward_scratch,
+    .backward = matmul_backward,
+    .layer = &matmul_layer,
+};

@@ -1,0 +1,125 @@
+#include "ops/norm/softmax_backward.h"
+
+#include "base/simd.h"
+#include "base/size.h"
+#include "ops/shared/expf.h"
+#include "ops/shared/sums.h"
+
+/* Lines that are worked on together where they lie side by side (inner > 1). */
+#define TILE ((size_t)128)
+
+struct softmax_grad {
+    const float *y, *dy;
+    float *dx;
+    struct ldnq_split_at at;
+    bool logarithm;
+};
+
+/* ---- one line in one piece --------------------------------------------------------- */
+
+LDNQ_MULTIVERSION
+static void finish_log(const float *y, const float *dy, float *dx, size_t count, float sum)
+{
+    for (size_t i = 0; i < count; i++)
+        dx[i] = dy[i] - ldnq_expf(y[i]) * sum;
+}
+
+static void rows_backward(const void *ctx, size_t first, size_t last)
+{
+    const struct softmax_grad *s = ctx;
+    size_t size = s->at.size;
+    for (size_t line = first; line < last; line++) {
+        const float *y = s->y + line * size, *dy = s->dy + line * size;
+        float *dx = s->dx + line * size;
+        if (s->logarithm) {
+            finish_log(y, dy, dx, size, (float)ldnq_sum(dy, size));
+            continue;
+        }
+        const float sum = (float)ldnq_sum_products(dy, y, size, 0.0);
+        for (size_t i = 0; i < size; i++)
+            dx[i] = y[i] * (dy[i] - sum);
+    }
+}
+
+/* ---- lines side by side ------------------------------------------------------------- */
+
+LDNQ_MULTIVERSION
+static void columns_backward(const struct softmax_grad *s, size_t at, size_t lines)
+{
+    const float *y = s->y + at, *dy = s->dy + at;
+    float *dx = s->dx + at;
+    double sum[TILE] = { 0 };
+    size_t step = s->at.inner;
+    for (size_t i = 0; i < s->at.size; i++)
+        for (size_t k = 0; k < lines; k++)
+            sum[k] += s->logarithm ? (double)dy[i * step + k]
+                                   : (double)dy[i * step + k] * (double)y[i * step + k];
+    for (size_t i = 0; i < s->at.size; i++) {
+        for (size_t k = 0; k < lines; k++) {
+            float value = y[i * step + k], gradient = dy[i * step + k], total = (float)sum[k];
+            dx[i * step + k] =
+                s->logarithm ? gradient - ldnq_expf(value) * total : value * (gradient - total);
+        }
+    }
+}
+
+/* Groups of TILE lines: (outer, group). */
+static void groups_backward(const void *ctx, size_t first, size_t last)
+{
+    const struct softmax_grad *s = ctx;
+    size_t groups = ldnq_size_ceil_div(s->at.inner, TILE);
+    for (size_t i = first; i < last; i++) {
+        size_t line = i % groups * TILE;
+        columns_backward(s, i / groups * s->at.size * s->at.inner + line,
+                         ldnq_size_min(TILE, s->at.inner - line));
+    }
+}
+
+/* ---- records ------------------------------------------------------------------------- */
+
+/* Up to opset 12 all axes from `axis` on are one; since 13 only `axis` itself. */
+static enum ldnq_status split_of(const struct ldnq_op_call *call, struct ldnq_split_at *at,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    bool flat = call->node->op->until < 13;
+    int64_t given = ldnq_attr_int(call->node, "axis", flat ? 1 : -1);
+    int axis = flat ? shape->rank : 0;
+    *at = (struct ldnq_split_at){ 1, 1, 1 };
+    if (flat ? given != shape->rank : shape->rank > 0)
+        LDNQ_TRY(ldnq_op_axis(given, shape->rank, &axis, err));
+    if (!flat)
+        *at = ldnq_op_split_at(shape, axis);
+    for (int i = 0; i < shape->rank && flat; i++)
+        *(i < axis ? &at->outer : &at->size) *= (size_t)shape->dim[i];
+    return LDNQ_OK;
+}
+
+static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct softmax_grad s = { .y = call->out[0].data,
+                              .dy = grad->out[0]->data,
+                              .dx = grad->in[0].data,
+                              .logarithm = logarithm };
+    LDNQ_TRY(split_of(call, &s.at, err));
+    if (!s.dx)
+        return LDNQ_OK;
+    if (s.at.inner == 1)
+        ldnq_op_for_rows(call, s.at.outer, s.at.size, rows_backward, &s);
+    else
+        ldnq_op_for_rows(call, s.at.outer * ldnq_size_ceil_div(s.at.inner, TILE),
+                         s.at.size * ldnq_size_min(s.at.inner, TILE), groups_backward, &s);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_softmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    return backward(grad, false, err);
+}
+
+enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    return backward(grad, true, err);
+}

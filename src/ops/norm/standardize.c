@@ -1,0 +1,22 @@
+#include "ops/norm/standardize.h"
+
+#include <math.h>
+
+#include "ops/op.h"
+#include "ops/shared/sums.h"
+
+struct ldnq_moments ldnq_moments(const float *x, size_t count, double epsilon)
+{
+    double mean = ldnq_sum(x, count) / (double)count;
+    double variance = ldnq_sum_squares(x, count, mean) / (double)count;
+    return (struct ldnq_moments){ mean, 1.0 / sqrt(variance + epsilon) };
+}
+
+void ldnq_normalize(const float *x, float *y, size_t count, struct ldnq_moments moments,
+                    float scale, float shift)
+{
+    const float mean = (float)moments.mean, factor = (float)(moments.inverse * (double)scale);
+    LDNQ_IVDEP
+    for (size_t i = 0; i < count; i++)
+        y[i] = (x[i] - mean) * factor + shift;
+}

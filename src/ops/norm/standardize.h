@@ -1,0 +1,17 @@
+/* standardize.h: (x - mean) / sqrt(variance + epsilon) of one run of floats: what
+ * LayerNormalization, InstanceNormalization and GroupNormalization share. */
+#ifndef LDNQ_OPS_STANDARDIZE_H
+#define LDNQ_OPS_STANDARDIZE_H
+
+#include <stddef.h>
+
+struct ldnq_moments {
+    double mean, inverse; /* inverse: 1 / sqrt(variance + epsilon) */
+};
+
+struct ldnq_moments ldnq_moments(const float *x, size_t count, double epsilon);
+/* y = (x - mean) * inverse * scale + shift; y may be x. */
+void ldnq_normalize(const float *x, float *y, size_t count, struct ldnq_moments moments,
+                    float scale, float shift);
+
+#endif

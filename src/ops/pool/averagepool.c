@@ -1,0 +1,170 @@
+/* averagepool.c: AveragePool. A window's sum over its taps, divided by how many
+ * of them lie in the input, or with count_include_pad in its padding as well. */
+#include <string.h>
+
+#include "ops/pool/pooling_blocks.h"
+
+/* Taps of output o that count along one axis. */
+static size_t taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_pad)
+{
+    ptrdiff_t start = (ptrdiff_t)o * axis->stride - axis->begin;
+    ptrdiff_t end = start + ((ptrdiff_t)axis->kernel - 1) * axis->dilation;
+    ptrdiff_t low = include_pad ? start : 0, high = include_pad ? axis->limit : (ptrdiff_t)axis->in;
+    size_t count = 0;
+    if (start >= low && end < high)
+        return axis->kernel;
+    for (ptrdiff_t at = start; at <= end; at += axis->dilation)
+        count += at >= low && at < high;
+    return count;
+}
+
+#define ADD(acc, v, bits) acc += v
+#define ADD_ONE(acc, v) acc += v
+LDNQ_POOLING_ROW(sum_row, 0.0f, ADD, ADD_ONE)
+
+/* Outputs at the ends of a row, whose windows may have fewer taps that count;
+ * stops at the first that has all of them, and returns it. */
+static size_t divide_ends(const struct ldnq_pooling *p, size_t lines, float *y, bool backwards)
+{
+    const struct ldnq_pooling_axis *w = &p->axis[2];
+    size_t done = 0;
+    for (; done < w->out; done++) {
+        size_t i = backwards ? w->out - 1 - done : done, columns = taps(w, i, p->include_pad);
+        if (columns == w->kernel)
+            break;
+        y[i] = lines * columns > 0 ? y[i] / (float)(lines * columns) : 0.0f;
+    }
+    return done;
+}
+
+LDNQ_MULTIVERSION
+static void divide(float *y, size_t count, float by)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] /= by;
+}
+
+static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
+{
+    const struct ldnq_pooling_axis *w = &p->axis[2];
+    size_t lines =
+        taps(&p->axis[0], at.od, p->include_pad) * taps(&p->axis[1], at.oh, p->include_pad);
+    size_t first = divide_ends(p, lines, y, false);
+    size_t last = first < w->out ? w->out - divide_ends(p, lines, y, true) : first;
+    const float count = lines ? (float)(lines * w->kernel) : 1.0f;
+    if (last > first)
+        divide(y + first, last - first, count);
+}
+
+static void average_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct ldnq_pooling *p = ctx;
+    for (size_t row = first; row < last; row++) {
+        struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+        float *y = (float *)p->y + row * p->axis[2].out;
+        sum_row(p, at, y);
+        divide_row(p, at, y);
+    }
+}
+
+static enum ldnq_status averagepool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return ldnq_pooling_infer(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+}
+
+static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    return ldnq_pooling_run(call, average_rows, err);
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* dy divided as y was, in scratch, is then added to every tap. */
+struct averagepool_grad {
+    struct ldnq_pooling pooling;
+    const float *dy;
+    float *shares, *dx;
+};
+
+static void share_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct averagepool_grad *grad = ctx;
+    size_t width = grad->pooling.axis[2].out;
+    for (size_t row = first; row < last; row++) {
+        float *share = grad->shares + row * width;
+        memcpy(share, grad->dy + row * width, width * sizeof *share);
+        divide_row(&grad->pooling, ldnq_pooling_row(&grad->pooling, row), share);
+    }
+}
+
+static void spread_line(const struct ldnq_pooling *p, const float *share, float *dx)
+{
+    size_t stride = (size_t)p->axis[2].stride;
+    for (size_t k = 0; k < p->axis[2].kernel; k++) {
+        struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);
+        float *to = dx + span.at;
+        for (size_t i = span.first; i < span.last; i++, to += stride)
+            *to += share[i];
+    }
+}
+
+static void spread_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct averagepool_grad *grad = ctx;
+    const struct ldnq_pooling *p = &grad->pooling;
+    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
+    size_t width = p->axis[2].in, id, ih;
+    for (size_t plane = first; plane < last; plane++) {
+        float *dx = grad->dx + plane * in;
+        memset(dx, 0, in * sizeof *dx);
+        for (size_t row = 0; row < rows; row++) {
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            const float *share = grad->shares + (plane * rows + row) * p->axis[2].out;
+            for (size_t d = 0; d < p->axis[0].kernel; d++)
+                for (size_t h = 0; h < p->axis[1].kernel; h++)
+                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
+                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
+                        spread_line(p, share, dx + (id * p->axis[1].in + ih) * width);
+        }
+    }
+}
+
+static size_t averagepool_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    size_t bytes;
+    return ldnq_tensor_bytes(&grad->call->out[0], &bytes) ? bytes : SIZE_MAX;
+}
+
+static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
+                                             struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    struct averagepool_grad average = { .dy = grad->out[0]->data,
+                                        .shares = call->scratch,
+                                        .dx = grad->in[0].data };
+    struct ldnq_pooling *p = &average.pooling;
+    size_t planes = (size_t)(shape->dim[0] * shape->dim[1]);
+    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    if (!average.dx)
+        return LDNQ_OK;
+    ldnq_op_for_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, share_rows, &average);
+    ldnq_pooling_for_planes(call, p, spread_planes, &average);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_averagepool = {
+    .type = "AveragePool",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_SAMPLES,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 1,
+    .read = ldnq_pooling_read,
+    .infer = averagepool_infer,
+    .forward = averagepool_forward,
+    .flows = 1,
+    .backward_scratch = averagepool_backward_scratch,
+    .backward = averagepool_backward,
+};

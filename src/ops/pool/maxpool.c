@@ -1,0 +1,173 @@
+/* maxpool.c: MaxPool. */
+#include "ops/pool/maxpool_indices.h"
+#include "ops/pool/pooling_blocks.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAXPOOL_TYPES                                                                              \
+    (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
+
+#define GREATER(acc, v, bits)                                                                      \
+    do {                                                                                           \
+        const bits more = v > acc;                                                                 \
+        acc = (__typeof__(acc))((more & (bits)v) | (~more & (bits)acc));                           \
+    } while (0)
+#define GREATER_ONE(acc, v) acc = v > acc ? v : acc
+LDNQ_POOLING_ROW(greatest_row, -INFINITY, GREATER, GREATER_ONE)
+
+static void maxpool_float(const void *ctx, size_t first, size_t last)
+{
+    const struct ldnq_pooling *p = ctx;
+    for (size_t row = first; row < last; row++)
+        greatest_row(p, ldnq_pooling_row(p, row), (float *)p->y + row * p->axis[2].out);
+}
+
+/* Of integers one output row takes, tap by tap, the greater of itself and the input row. */
+#define MAXPOOL(name, T, LOWEST)                                                                   \
+    static void name##_tap(T *restrict y, const T *restrict x, size_t count, size_t stride)        \
+    {                                                                                              \
+        if (stride == 1) {                                                                         \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[i] > y[i] ? x[i] : y[i];                                                  \
+        } else if (stride == 2) {                                                                  \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[2 * i] > y[i] ? x[2 * i] : y[i];                                          \
+        } else {                                                                                   \
+            for (size_t i = 0; i < count; i++)                                                     \
+                y[i] = x[i * stride] > y[i] ? x[i * stride] : y[i];                                \
+        }                                                                                          \
+    }                                                                                              \
+    static void name##_line(const struct ldnq_pooling *p, const T *x, T *y)                        \
+    {                                                                                              \
+        const struct ldnq_pooling_axis *w = &p->axis[2];                                           \
+        for (size_t k = 0; k < w->kernel; k++) {                                                   \
+            struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);                           \
+            if (span.last > span.first)                                                            \
+                name##_tap(y + span.first, x + span.at, span.last - span.first,                    \
+                           (size_t)w->stride);                                                     \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const void *ctx, size_t first, size_t last)                                   \
+    {                                                                                              \
+        const struct ldnq_pooling *p = ctx;                                                        \
+        size_t width = p->axis[2].in, id, ih;                                                      \
+        for (size_t row = first; row < last; row++) {                                              \
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);                                 \
+            const T *x = (const T *)p->x + at.plane * p->axis[0].in * p->axis[1].in * width;       \
+            T *y = (T *)p->y + row * p->axis[2].out;                                               \
+            for (size_t i = 0; i < p->axis[2].out; i++)                                            \
+                y[i] = (LOWEST);                                                                   \
+            for (size_t d = 0; d < p->axis[0].kernel; d++)                                         \
+                for (size_t h = 0; h < p->axis[1].kernel; h++)                                     \
+                    if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&                            \
+                        ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))                              \
+                        name##_line(p, x + (id * p->axis[1].in + ih) * width, y);                  \
+        }                                                                                          \
+    }
+
+MAXPOOL(maxpool_int8, int8_t, INT8_MIN)
+MAXPOOL(maxpool_uint8, uint8_t, 0)
+
+static enum ldnq_status maxpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_pooling_infer(call, MAXPOOL_TYPES, err));
+    if (call->out_count > 1)
+        call->out[1] = (struct ldnq_tensor){ LDNQ_INT64, call->out[0].shape, NULL };
+    return LDNQ_OK;
+}
+
+static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    enum ldnq_dtype dtype = call->in[0]->dtype;
+    ldnq_range_fn *run = dtype == LDNQ_FLOAT  ? maxpool_float
+                         : dtype == LDNQ_INT8 ? maxpool_int8
+                                              : maxpool_uint8;
+    LDNQ_TRY(ldnq_pooling_run(call, run, err));
+    return call->out_count > 1 ? ldnq_maxpool_indices(call, err) : LDNQ_OK;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+struct maxpool_grad {
+    struct ldnq_pooling pooling;
+    const float *x, *dy;
+    float *dx;
+};
+
+/* The place in its plane of an output's maximum, the first of equal ones; false
+ * where the window lies in the padding. */
+static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_pooling_row at,
+                     size_t ow, size_t *max)
+{
+    bool found = false;
+    size_t id, ih, iw;
+    for (size_t d = 0; d < p->axis[0].kernel; d++) {
+        for (size_t h = 0; h < p->axis[1].kernel; h++) {
+            if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
+                !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
+                continue;
+            size_t line = (id * p->axis[1].in + ih) * p->axis[2].in;
+            for (size_t w = 0; w < p->axis[2].kernel; w++) {
+                if (!ldnq_pooling_tap(&p->axis[2], ow, w, &iw))
+                    continue;
+                if (!found || x[line + iw] > x[*max] || isnan(x[*max]))
+                    *max = line + iw;
+                found = true;
+            }
+        }
+    }
+    return found;
+}
+
+static void maxpool_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct maxpool_grad *grad = ctx;
+    const struct ldnq_pooling *p = &grad->pooling;
+    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
+    size_t width = p->axis[2].out, max = 0;
+    for (size_t plane = first; plane < last; plane++) {
+        const float *x = grad->x + plane * in;
+        const float *dy = grad->dy + plane * rows * width;
+        float *dx = grad->dx + plane * in;
+        memset(dx, 0, in * sizeof *dx);
+        for (size_t row = 0; row < rows; row++) {
+            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            for (size_t ow = 0; ow < width; ow++, dy++)
+                if (find_max(p, x, at, ow, &max))
+                    dx[max] += *dy;
+        }
+    }
+}
+
+static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct maxpool_grad maxpool = { .x = call->in[0]->data,
+                                    .dy = grad->out[0]->data,
+                                    .dx = grad->in[0].data };
+    struct ldnq_pooling *p = &maxpool.pooling;
+    if (call->in[0]->dtype != LDNQ_FLOAT)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
+                         ldnq_dtype_name(call->in[0]->dtype));
+    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    if (maxpool.dx)
+        ldnq_pooling_for_planes(call, p, maxpool_planes, &maxpool);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_maxpool = {
+    .type = "MaxPool",
+    .since = 1,
+    .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_SAMPLES,
+    .inputs_min = 1,
+    .inputs_max = 1,
+    .outputs_max = 2,
+    .read = ldnq_pooling_read,
+    .infer = maxpool_infer,
+    .forward = maxpool_forward,
+    .flows = 1,
+    .reads_in = 1,
+    .backward = maxpool_backward,
+};

@@ -1,0 +1,156 @@
+#include "ops/pool/pooling.h"
+
+#include "base/size.h"
+
+enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                   const void **attrs, struct ldnq_error *err)
+{
+    size_t count;
+    struct ldnq_window *window = ldnq_arena_alloc(arena, 1, sizeof *window, err);
+    if (!window)
+        return LDNQ_NOMEM;
+    *attrs = window;
+    if (!ldnq_attr_ints(node, "kernel_shape", &count) || count == 0)
+        return ldnq_fail(err, LDNQ_MODEL, "has no kernel_shape");
+    return ldnq_window_read(node, window, err);
+}
+
+enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    const struct ldnq_shape *in = &call->in[0]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    if (in->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    if ((size_t)in->rank != window->axes + 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where its window needs %zu",
+                         in->rank, window->axes + 2);
+    for (size_t i = 0; i < window->axes; i++)
+        LDNQ_TRY(ldnq_window_output(call, window, i, in->dim[i + 2], window->kernel[i],
+                                    &out->dim[i + 2], NULL, err));
+    return LDNQ_OK;
+}
+
+static ptrdiff_t trailing_limit(const struct ldnq_window *window, size_t i,
+                                const struct ldnq_pooling_axis *axis)
+{
+    ptrdiff_t in = (ptrdiff_t)axis->in;
+    if (window->auto_pad == LDNQ_PAD_NOTSET)
+        return in + (ptrdiff_t)window->pad_end[i];
+    /* SAME pads as much as the last window needs; VALID's windows stay inside. */
+    ptrdiff_t reach = ((ptrdiff_t)axis->out - 1) * axis->stride - axis->begin +
+                      ((ptrdiff_t)axis->kernel - 1) * axis->dilation + 1;
+    return reach > in ? reach : in;
+}
+
+static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
+                                 struct ldnq_pooling_axis *axis, struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    struct ldnq_op_call sized = *call;
+    int64_t in = call->in[0]->shape.dim[i + 2], out, begin;
+    LDNQ_TRY(ldnq_window_output(&sized, window, i, in, window->kernel[i], &out, &begin, err));
+    *axis = (struct ldnq_pooling_axis){
+        .in = (size_t)in,
+        .out = (size_t)out,
+        .kernel = (size_t)window->kernel[i],
+        .stride = (ptrdiff_t)window->stride[i],
+        .dilation = (ptrdiff_t)window->dilation[i],
+        .begin = (ptrdiff_t)begin,
+    };
+    axis->limit = trailing_limit(window, i, axis);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape *out = &call->out[0].shape;
+    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    if (out->rank >= 0 && out->rank < 2)
+        return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
+                         out->rank);
+    for (int i = 2; i < out->rank; i++)
+        out->dim[i] = 1;
+    return LDNQ_OK;
+}
+
+static void find_inner(struct ldnq_pooling *pooling)
+{
+    pooling->inner_last = pooling->axis[2].out;
+    for (size_t k = 0; k < pooling->axis[2].kernel; k++) {
+        struct ldnq_pooling_span span = ldnq_pooling_tap_span(pooling, k);
+        pooling->inner_first = ldnq_size_max(pooling->inner_first, span.first);
+        pooling->inner_last = ldnq_size_min(pooling->inner_last, span.last);
+    }
+}
+
+enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_window *window = call->attrs;
+    size_t missing = LDNQ_WINDOW_AXES - window->axes;
+    *pooling = (struct ldnq_pooling){
+        .include_pad = ldnq_attr_int(call->node, "count_include_pad", 0) != 0,
+        .column_major = ldnq_attr_int(call->node, "storage_order", 0) != 0,
+        .p = ldnq_attr_int(call->node, "p", 2),
+    };
+    for (size_t i = 0; i < missing; i++)
+        pooling->axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
+    for (size_t i = 0; i < window->axes; i++)
+        LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
+    for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling->axis[2].kernel; k++)
+        pooling->span[k] = ldnq_pooling_span(&pooling->axis[2], k);
+    find_inner(pooling);
+    return LDNQ_OK;
+}
+
+/* Of a window. */
+static size_t taps_of(const struct ldnq_pooling *pooling)
+{
+    return pooling->axis[0].kernel * pooling->axis[1].kernel * pooling->axis[2].kernel;
+}
+
+static size_t planes_of(const struct ldnq_op_call *call)
+{
+    return (size_t)(call->in[0]->shape.dim[0] * call->in[0]->shape.dim[1]);
+}
+
+enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
+                                  struct ldnq_error *err)
+{
+    struct ldnq_pooling pooling;
+    LDNQ_TRY(ldnq_pooling_of(call, &pooling, err));
+    pooling.x = call->in[0]->data;
+    pooling.y = call->out[0].data;
+    ldnq_op_for_rows(call, planes_of(call) * ldnq_pooling_rows(&pooling),
+                     pooling.axis[2].out * taps_of(&pooling), run, &pooling);
+    return LDNQ_OK;
+}
+
+void ldnq_pooling_for_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+                             ldnq_range_fn *run, const void *ctx)
+{
+    size_t outputs = ldnq_pooling_rows(pooling) * pooling->axis[2].out;
+    ldnq_op_for_rows(call, planes_of(call),
+                     ldnq_pooling_inputs(pooling) + outputs * taps_of(pooling), run, ctx);
+}
+
+struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row)
+{
+    size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
+    return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od, .oh = row % oh };
+}
+
+struct ldnq_pooling_span ldnq_pooling_span(const struct ldnq_pooling_axis *line, size_t k)
+{
+    ptrdiff_t offset = (ptrdiff_t)k * line->dilation - line->begin, in = (ptrdiff_t)line->in;
+    ptrdiff_t stride = line->stride, out = (ptrdiff_t)line->out;
+    ptrdiff_t low = offset < 0 ? (-offset + stride - 1) / stride : 0;
+    ptrdiff_t high = in > offset ? (in - offset + stride - 1) / stride : 0;
+    high = high < out ? high : out;
+    return (struct ldnq_pooling_span){ .first = (size_t)low,
+                                       .last = (size_t)(high > low ? high : low),
+                                       .at = (size_t)(low * stride + offset) };
+}

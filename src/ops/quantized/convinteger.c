@@ -1,0 +1,385 @@
+/* convinteger.c: ConvInteger and QLinearConv over one to three spatial axes.
+ *
+ * Shapes  x (N, C, D, H, W), w (M, C/G, KD, KH, KW), y (N, M, OD, OH, OW); axes that
+ *         are not there have size 1
+ *
+ * Padding holds x's zero point: zeros once x is moved by it. A piece of work is a
+ * tile of output positions of one group of one image.
+ */
+#include "ops/quantized/codes.h"
+
+#include <inttypes.h>
+
+#include "base/size.h"
+#include "ops/shared/sliding_window.h"
+
+#define TILE ((size_t)64)
+#define AXES LDNQ_WINDOW_AXES
+
+/* Where things are among the inputs. */
+struct places {
+    size_t x, w, x_zero, w_zero;
+};
+
+static const struct places integer_places = { 0, 1, 2, 3 };
+static const struct places qlinear_places = { 0, 3, 2, 5 };
+
+enum { X_SCALE = 1, W_SCALE = 4, Y_SCALE = 6, Y_ZERO = 7, BIAS = 8 };
+
+struct attrs {
+    struct ldnq_window window;
+    int64_t groups;
+};
+
+static enum ldnq_status codes_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                   const void **out, struct ldnq_error *err)
+{
+    struct attrs *attrs = ldnq_arena_alloc(arena, 1, sizeof *attrs, err);
+    if (!attrs)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_window_read(node, &attrs->window, err));
+    attrs->groups = ldnq_attr_int(node, "group", 1);
+    if (attrs->groups < 1)
+        return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", attrs->groups);
+    *out = attrs;
+    return LDNQ_OK;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------ */
+
+static bool agree(int64_t a, int64_t b)
+{
+    return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
+}
+
+static enum ldnq_status check_sizes(const struct ldnq_op_call *call, const struct places *at,
+                                    struct ldnq_error *err)
+{
+    const struct attrs *attrs = call->attrs;
+    const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
+    char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
+    int axes = w->rank - 2;
+    int64_t channels;
+    bool fits = axes >= 1 && axes <= AXES && x->rank == w->rank &&
+                (!attrs->window.axes || attrs->window.axes == (size_t)axes);
+    if (fits && !ldnq_is_symbol(w->dim[0]))
+        fits = w->dim[0] % attrs->groups == 0;
+    if (fits && !ldnq_is_symbol(w->dim[1]))
+        fits = ldnq_int64_mul(w->dim[1], attrs->groups, &channels) && agree(x->dim[1], channels);
+    for (int i = 0; fits && i < axes; i++)
+        fits = !attrs->window.kernel[i] || agree(w->dim[2 + i], attrs->window.kernel[i]);
+    if (fits)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "its input of shape %s and its weight of shape %s don't go "
+                     "together in %" PRId64 " groups",
+                     ldnq_shape_print(x, NULL, a, sizeof a), ldnq_shape_print(w, NULL, b, sizeof b),
+                     attrs->groups);
+}
+
+/* One number, or one an output channel. */
+static enum ldnq_status check_by_channel(const struct ldnq_op_call *call, size_t input,
+                                         size_t weight, bool single, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    const struct ldnq_shape *w = &call->in[weight]->shape;
+    size_t count;
+    if (!tensor || w->rank < 0 || ldnq_is_symbol(w->dim[0]) ||
+        !ldnq_shape_count(&tensor->shape, &count) || (single && count == 1) ||
+        count == (size_t)w->dim[0])
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "input %zu has %zu elements where there are %" PRId64 " output channels",
+                     input, count, w->dim[0]);
+}
+
+static enum ldnq_status infer_codes(struct ldnq_op_call *call, const struct places *at,
+                                    struct ldnq_error *err)
+{
+    const struct attrs *attrs = call->attrs;
+    LDNQ_TRY(ldnq_codes_require(call, at->x, at->x_zero, err));
+    LDNQ_TRY(ldnq_codes_require(call, at->w, at->w_zero, err));
+    LDNQ_TRY(ldnq_op_require_one(call, at->x_zero, err));
+    const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
+    if (x->rank < 0 || w->rank < 0)
+        return ldnq_op_unknown_shape(call, 0, err);
+    LDNQ_TRY(check_sizes(call, at, err));
+    LDNQ_TRY(check_by_channel(call, at->w_zero, at->w, true, err));
+    struct ldnq_shape *y = &call->out[0].shape;
+    *y = *x;
+    y->dim[1] = w->dim[0];
+    for (int i = 2; i < x->rank; i++)
+        LDNQ_TRY(ldnq_window_output(call, &attrs->window, (size_t)i - 2, x->dim[i], w->dim[i],
+                                    &y->dim[i], NULL, err));
+    return LDNQ_OK;
+}
+
+/* ---- columns ------------------------------------------------------------------------------- */
+
+struct conv {
+    size_t images, groups, channels, outputs; /* channels and outputs of one group */
+    size_t in[AXES], kernel[AXES], out[AXES], stride[AXES], dilation[AXES], pad[AXES];
+    size_t taps, positions, size; /* channels * kernel; out; in */
+    const int16_t *x, *w;
+    int32_t *sums;    /* ConvInteger: y. QLinearConv: by thread (outputs, TILE) */
+    int16_t *columns; /* by thread (taps, TILE) */
+    /* QLinearConv */
+    uint8_t *y;
+    enum ldnq_dtype dtype;
+    int32_t zero;
+    const int32_t *bias;
+    const float *w_scale;
+    size_t w_step;
+    float x_scale, y_scale;
+};
+
+static struct conv conv_of(const struct ldnq_op_call *call, const struct places *at)
+{
+    const struct attrs *attrs = call->attrs;
+    const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
+    struct conv c = { .images = (size_t)x->dim[0],
+                      .groups = (size_t)attrs->groups,
+                      .channels = (size_t)w->dim[1],
+                      .outputs = (size_t)(w->dim[0] / attrs->groups),
+                      .taps = (size_t)w->dim[1],
+                      .positions = 1,
+                      .size = 1 };
+    struct ldnq_op_call at_run_time = *call;
+    size_t front = AXES - ((size_t)x->rank - 2);
+    for (size_t i = 0; i < AXES; i++) {
+        int64_t out = 1, begin = 0;
+        bool is_there = i >= front;
+        size_t axis = is_there ? i - front : 0;
+        if (is_there && ldnq_window_output(&at_run_time, &attrs->window, axis, x->dim[2 + axis],
+                                           w->dim[2 + axis], &out, &begin, NULL) != LDNQ_OK)
+            out = begin = 0;
+        c.in[i] = is_there ? (size_t)x->dim[2 + axis] : 1;
+        c.kernel[i] = is_there ? (size_t)w->dim[2 + axis] : 1;
+        c.stride[i] = is_there ? (size_t)attrs->window.stride[axis] : 1;
+        c.dilation[i] = is_there ? (size_t)attrs->window.dilation[axis] : 1;
+        c.out[i] = (size_t)out;
+        c.pad[i] = (size_t)begin;
+        c.taps *= c.kernel[i];
+        c.positions *= c.out[i];
+        c.size *= c.in[i];
+    }
+    return c;
+}
+
+/* One tap's row of the columns: positions first .. first+count-1. */
+static void column_row(const struct conv *c, const int16_t *plane, const size_t tap[AXES],
+                       size_t first, size_t count, int16_t *row)
+{
+    size_t at[AXES], rest = first;
+    for (int i = AXES - 1; i >= 0; i--) {
+        at[i] = rest % c->out[i];
+        rest /= c->out[i];
+    }
+    for (size_t p = 0; p < count; p++) {
+        size_t offset = 0;
+        bool inside = true;
+        for (size_t i = 0; i < AXES; i++) {
+            size_t place = at[i] * c->stride[i] + tap[i] * c->dilation[i];
+            inside = inside && place >= c->pad[i] && place - c->pad[i] < c->in[i];
+            offset = offset * c->in[i] + (place - c->pad[i]);
+        }
+        row[p] = inside ? plane[offset] : 0;
+        for (int i = AXES - 1; i >= 0 && ++at[i] == c->out[i]; i--)
+            at[i] = 0;
+    }
+}
+
+static void fill_columns(const struct conv *c, const int16_t *image, size_t first, size_t count,
+                         int16_t *columns)
+{
+    for (size_t channel = 0; channel < c->channels; channel++)
+        for (size_t d = 0; d < c->kernel[0]; d++)
+            for (size_t h = 0; h < c->kernel[1]; h++)
+                for (size_t w = 0; w < c->kernel[2]; w++) {
+                    const size_t tap[AXES] = { d, h, w };
+                    column_row(c, image + channel * c->size, tap, first, count, columns);
+                    columns += TILE;
+                }
+}
+
+/* ---- tiles --------------------------------------------------------------------------------- */
+
+static void finish_tile(const struct conv *c, size_t image, size_t group, size_t first,
+                        size_t count, int32_t *sums)
+{
+    for (size_t m = 0; m < c->outputs; m++) {
+        size_t channel = group * c->outputs + m;
+        const float factor = c->x_scale * c->w_scale[channel * c->w_step] / c->y_scale;
+        int32_t *row = sums + m * TILE;
+        for (size_t i = 0; i < count && c->bias; i++)
+            row[i] = (int32_t)((uint32_t)row[i] + (uint32_t)c->bias[channel]);
+        ldnq_codes_round(row, &factor, 0, c->zero, c->dtype, count,
+                         c->y + (image * c->groups * c->outputs + channel) * c->positions + first);
+    }
+}
+
+static void run_tile(void *ctx, size_t chunk, size_t thread)
+{
+    const struct conv *c = ctx;
+    size_t tiles = ldnq_size_ceil_div(c->positions, TILE), first = chunk % tiles * TILE;
+    size_t group = chunk / tiles % c->groups, image = chunk / tiles / c->groups;
+    size_t count = ldnq_size_min(TILE, c->positions - first);
+    int16_t *columns = c->columns + thread * c->taps * TILE;
+    const int16_t *w = c->w + group * c->outputs * c->taps;
+    fill_columns(c, c->x + (image * c->groups + group) * c->channels * c->size, first, count,
+                 columns);
+    if (c->y) {
+        int32_t *sums = c->sums + thread * c->outputs * TILE;
+        ldnq_codes_product(c->outputs, count, c->taps, w, columns, TILE, sums, TILE);
+        finish_tile(c, image, group, first, count, sums);
+    } else {
+        int32_t *sums = c->sums + (image * c->groups + group) * c->outputs * c->positions + first;
+        ldnq_codes_product(c->outputs, count, c->taps, w, columns, TILE, sums, c->positions);
+    }
+}
+
+/* a * b * size bytes more, in whole cache lines. */
+static bool grow(size_t *bytes, size_t a, size_t b, size_t size)
+{
+    size_t more;
+    return ldnq_size_mul(a, b, &more) && ldnq_size_mul(more, size, &more) && more < SIZE_MAX - 64 &&
+           ldnq_size_add(*bytes, (more + 63) / 64 * 64, bytes);
+}
+
+/* Bytes of scratch in front of: the weight's codes, the columns, the sums, the end. */
+static bool lay_out(const struct ldnq_op_call *call, const struct places *at, const struct conv *c,
+                    size_t ends[4])
+{
+    size_t bytes = 0, threads = ldnq_pool_threads(call->pool);
+    if (!grow(&bytes, ldnq_tensor_count(call->in[at->x]), 1, sizeof(int16_t)))
+        return false;
+    ends[0] = bytes;
+    if (!grow(&bytes, ldnq_tensor_count(call->in[at->w]), 1, sizeof(int16_t)))
+        return false;
+    ends[1] = bytes;
+    if (!grow(&bytes, threads * TILE, c->taps, sizeof(int16_t)))
+        return false;
+    ends[2] = bytes;
+    bool sums = call->out[0].dtype != LDNQ_INT32;
+    if (sums && !grow(&bytes, threads * TILE, c->outputs, sizeof(int32_t)))
+        return false;
+    ends[3] = bytes;
+    return true;
+}
+
+static size_t codes_scratch(const struct ldnq_op_call *call, const struct places *at)
+{
+    struct conv c = conv_of(call, at);
+    size_t ends[4];
+    return lay_out(call, at, &c, ends) ? ends[3] : SIZE_MAX;
+}
+
+static void run_codes(const struct ldnq_op_call *call, const struct places *at, struct conv *c)
+{
+    char *scratch = call->scratch;
+    const struct ldnq_tensor *w_zero = ldnq_op_in(call, at->w_zero);
+    struct ldnq_shape one = { 0 }, by_output = { .rank = call->in[at->w]->shape.rank };
+    size_t ends[4];
+    lay_out(call, at, c, ends);
+    for (int i = 0; i < by_output.rank; i++)
+        by_output.dim[i] = i == 0 ? call->in[at->w]->shape.dim[0] : 1;
+    bool single = !w_zero || ldnq_tensor_count(w_zero) == 1;
+    int16_t *x = (void *)scratch, *w = (void *)(scratch + ends[0]);
+    ldnq_codes_shift(call, call->in[at->x], ldnq_op_in(call, at->x_zero), &one, x);
+    ldnq_codes_shift(call, call->in[at->w], w_zero, single ? &one : &by_output, w);
+    c->x = x;
+    c->w = w;
+    c->columns = (void *)(scratch + ends[1]);
+    c->sums = c->y ? (int32_t *)(void *)(scratch + ends[2]) : call->out[0].data;
+    ldnq_pool_run(call->pool, c->images * c->groups * ldnq_size_ceil_div(c->positions, TILE),
+                  run_tile, c);
+}
+
+/* ---- ConvInteger ----------------------------------------------------------------------------- */
+
+static enum ldnq_status convinteger_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    call->out[0].dtype = LDNQ_INT32;
+    return infer_codes(call, &integer_places, err);
+}
+
+static size_t convinteger_scratch(const struct ldnq_op_call *call)
+{
+    return codes_scratch(call, &integer_places);
+}
+
+static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct conv conv = conv_of(call, &integer_places);
+    (void)err;
+    run_codes(call, &integer_places, &conv);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_convinteger = {
+    .type = "ConvInteger",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 2,
+    .inputs_max = 4,
+    .outputs_max = 1,
+    .read = codes_read,
+    .infer = convinteger_infer,
+    .scratch = convinteger_scratch,
+    .forward = convinteger_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+};
+
+/* ---- QLinearConv ----------------------------------------------------------------------------- */
+
+static enum ldnq_status qlinearconv_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    static const size_t scales[] = { X_SCALE, W_SCALE, Y_SCALE };
+    static const size_t single[] = { X_SCALE, Y_SCALE, Y_ZERO };
+    for (size_t i = 0; i < 3; i++) {
+        LDNQ_TRY(ldnq_op_require(call, scales[i], LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_one(call, single[i], err));
+    }
+    LDNQ_TRY(ldnq_op_require(call, Y_ZERO, LDNQ_CODES, err));
+    LDNQ_TRY(ldnq_op_require(call, BIAS, LDNQ_DTYPE_BIT(LDNQ_INT32), err));
+    LDNQ_TRY(check_by_channel(call, W_SCALE, qlinear_places.w, true, err));
+    LDNQ_TRY(check_by_channel(call, BIAS, qlinear_places.w, false, err));
+    call->out[0].dtype = call->in[Y_ZERO]->dtype;
+    return infer_codes(call, &qlinear_places, err);
+}
+
+static size_t qlinearconv_scratch(const struct ldnq_op_call *call)
+{
+    return codes_scratch(call, &qlinear_places);
+}
+
+static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct conv conv = conv_of(call, &qlinear_places);
+    const struct ldnq_tensor *bias = ldnq_op_in(call, BIAS);
+    (void)err;
+    conv.y = call->out[0].data;
+    conv.dtype = call->out[0].dtype;
+    conv.zero = ldnq_codes_zero(call->in[Y_ZERO]);
+    conv.bias = bias ? bias->data : NULL;
+    conv.x_scale = *(const float *)call->in[X_SCALE]->data;
+    conv.y_scale = *(const float *)call->in[Y_SCALE]->data;
+    conv.w_scale = call->in[W_SCALE]->data;
+    conv.w_step = ldnq_tensor_count(call->in[W_SCALE]) > 1;
+    run_codes(call, &qlinear_places, &conv);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_qlinearconv = {
+    .type = "QLinearConv",
+    .since = 10,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 8,
+    .inputs_max = 9,
+    .outputs_max = 1,
+    .read = codes_read,
+    .infer = qlinearconv_infer,
+    .scratch = qlinearconv_scratch,
+    .forward = qlinearconv_forward,
+    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+};

@@ -1,0 +1,367 @@
+/* resize.c: Resize and Upsample.
+ *
+ * Nearest copies elements of any type by a map of indices for each axis; linear
+ * and cubic interpolate float32 one axis after the other, through buffers in
+ * scratch. So does nearest with a region of interest (tf_crop_and_resize), outside
+ * of which there is a value of its own.
+ */
+#include "ops/sampling/resize_sizes.h"
+
+#include <string.h>
+
+#include "base/simd.h"
+#include "base/size.h"
+#include "ops/shared/strided.h"
+
+/* ---- nearest --------------------------------------------------------------------------- */
+
+struct copy {
+    const char *x;
+    char *y;
+    size_t size; /* bytes of an element */
+    int rank;
+    size_t out[LDNQ_MAX_RANK];
+    ptrdiff_t stride[LDNQ_MAX_RANK];
+    size_t *map[LDNQ_MAX_RANK];
+};
+
+static void copy_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct copy *copy = ctx;
+    size_t columns = copy->out[copy->rank - 1];
+    const size_t *map = copy->map[copy->rank - 1];
+    for (size_t row = first; row < last; row++) {
+        size_t rest = row, from = 0;
+        for (int i = copy->rank - 2; i >= 0; i--) {
+            from += copy->map[i][rest % copy->out[i]] * (size_t)copy->stride[i];
+            rest /= copy->out[i];
+        }
+        const char *x = copy->x + from * copy->size;
+        char *y = copy->y + row * columns * copy->size;
+        if (copy->size == 4) {
+            for (size_t i = 0; i < columns; i++)
+                ((uint32_t *)(void *)y)[i] = ((const uint32_t *)(const void *)x)[map[i]];
+        } else {
+            for (size_t i = 0; i < columns; i++)
+                memcpy(y + i * copy->size, x + map[i] * copy->size, copy->size);
+        }
+    }
+}
+
+static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes)
+{
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    const struct ldnq_tensor *in = call->in[0];
+    struct copy copy = { .x = in->data,
+                         .y = call->out[0].data,
+                         .rank = axes->rank,
+                         .size = ldnq_dtype_size(in->dtype) };
+    size_t *map = call->scratch, count = ldnq_tensor_count(&call->out[0]);
+    ldnq_row_major(&in->shape, copy.stride);
+    for (int i = 0; i < axes->rank; i++) {
+        copy.map[i] = map;
+        copy.out[i] = axes->axis[i].out;
+        ldnq_resize_fill(&resize->how, &axes->axis[i], map, NULL);
+        map += axes->axis[i].out;
+    }
+    size_t columns = copy.out[axes->rank - 1];
+    ldnq_op_for_rows(call, count / columns, columns, copy_rows, &copy);
+}
+
+/* ---- linear, cubic and what is cropped ------------------------------------------------ */
+
+/* One axis of a tensor seen as (outer, in or out, inner). */
+struct pass {
+    const float *x;
+    float *y;
+    size_t in, out, inner, taps;
+    const size_t *index;
+    const float *weight;
+    float outside;
+};
+
+LDNQ_MULTIVERSION
+static void pass_line(const struct pass *p, const float *x, float *y, const size_t *index,
+                      const float *weight)
+{
+    for (size_t i = 0; index[0] == LDNQ_RESIZE_OUTSIDE && i < p->inner; i++)
+        y[i] = p->outside;
+    if (index[0] == LDNQ_RESIZE_OUTSIDE)
+        return;
+    for (size_t i = 0; i < p->inner; i++)
+        y[i] = x[index[0] * p->inner + i] * weight[0];
+    for (size_t k = 1; k < p->taps; k++) {
+        const float *from = x + index[k] * p->inner;
+        for (size_t i = 0; i < p->inner; i++)
+            y[i] += from[i] * weight[k];
+    }
+}
+
+/* Of the last axis that is not one: single elements, a row of them at a time. */
+static void pass_elements(const struct pass *p, const float *x, float *y, size_t first, size_t last)
+{
+    for (size_t o = first; o < last; o++, y++) {
+        const size_t *index = p->index + o * p->taps;
+        const float *weight = p->weight + o * p->taps;
+        *y = p->outside;
+        if (index[0] == LDNQ_RESIZE_OUTSIDE)
+            continue;
+        *y = x[index[0]] * weight[0];
+        for (size_t k = 1; k < p->taps; k++)
+            *y += x[index[k]] * weight[k];
+    }
+}
+
+/* Lines are (outer, out). */
+static void pass_lines(const void *ctx, size_t first, size_t last)
+{
+    const struct pass *p = ctx;
+    for (size_t line = first; p->inner == 1 && line < last;) {
+        size_t o = line % p->out, end = ldnq_size_min(p->out, o + last - line);
+        pass_elements(p, p->x + line / p->out * p->in, p->y + line, o, end);
+        line += end - o;
+    }
+    for (size_t line = first; p->inner != 1 && line < last; line++) {
+        size_t o = line % p->out;
+        pass_line(p, p->x + line / p->out * p->in * p->inner, p->y + line * p->inner,
+                  p->index + o * p->taps, p->weight + o * p->taps);
+    }
+}
+
+/* Axes are done from the first to the last: before pass i the tensor has its
+ * output size in the axes before i and its input size in the others. */
+static size_t elements_before(const struct ldnq_resize_axes *axes, int i)
+{
+    size_t count = 1;
+    for (int k = 0; k < axes->rank; k++) {
+        size_t size = k < i ? axes->axis[k].out : axes->axis[k].in;
+        if (!ldnq_size_mul(count, size, &count))
+            return SIZE_MAX;
+    }
+    return count;
+}
+
+static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes,
+                       float *buffers[2], size_t *index, float *weight)
+{
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    const float *x = call->in[0]->data;
+    int last = -1, turn = 0;
+    for (int i = 0; i < axes->rank; i++)
+        last = ldnq_resize_is_copy(&axes->axis[i]) ? last : i;
+    if (last < 0)
+        memcpy(call->out[0].data, x, ldnq_tensor_count(&call->out[0]) * sizeof *x);
+    for (int i = 0; i <= last; i++) {
+        const struct ldnq_resize_axis *axis = &axes->axis[i];
+        if (ldnq_resize_is_copy(axis))
+            continue;
+        struct pass pass = { .x = x,
+                             .y = i == last ? call->out[0].data : buffers[turn],
+                             .in = axis->in,
+                             .out = axis->out,
+                             .inner = 1,
+                             .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis),
+                             .weight = weight,
+                             .outside = resize->outside };
+        for (int k = i + 1; k < axes->rank; k++)
+            pass.inner *= axes->axis[k].in;
+        for (size_t o = 0; o < axis->out; o++)
+            weight[o] = 1.0f; /* nearest has no others */
+        ldnq_resize_fill(&resize->how, axis, index, weight);
+        size_t lines = elements_before(axes, i + 1) / pass.inner;
+        ldnq_op_for_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
+        x = pass.y;
+        turn = 1 - turn;
+    }
+}
+
+/* ---- scratch: the tables of one axis, and two buffers ------------------------------------- */
+
+struct sizes {
+    size_t table;  /* entries of the largest table; of maps all together */
+    size_t buffer; /* elements of the largest tensor on the way */
+};
+
+static bool find_sizes(const struct ldnq_resize_attrs *resize, const struct ldnq_resize_axes *axes,
+                       struct sizes *sizes)
+{
+    *sizes = (struct sizes){ 0 };
+    for (int i = 0; i < axes->rank; i++) {
+        size_t entries;
+        if (!ldnq_size_mul(axes->axis[i].out, ldnq_resize_taps(&resize->how, &axes->axis[i]),
+                           &entries))
+            return false;
+        if (ldnq_resize_maps(resize))
+            sizes->table += entries;
+        else
+            sizes->table = ldnq_size_max(sizes->table, entries);
+        sizes->buffer = ldnq_size_max(sizes->buffer, elements_before(axes, i));
+    }
+    return true;
+}
+
+static size_t resize_scratch(const struct ldnq_op_call *call)
+{
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    struct ldnq_resize_axes axes;
+    struct sizes sizes;
+    bool known;
+    size_t tables, buffers, total;
+    if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK ||
+        !find_sizes(resize, &axes, &sizes) ||
+        !ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables))
+        return SIZE_MAX;
+    if (ldnq_resize_maps(resize))
+        return tables;
+    return ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+                   ldnq_size_add(tables, buffers, &total)
+               ? total
+               : SIZE_MAX;
+}
+
+static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct ldnq_resize_attrs *resize = call->attrs;
+    struct ldnq_resize_axes axes;
+    struct sizes sizes;
+    bool known;
+    LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
+    if (!known || !find_sizes(resize, &axes, &sizes))
+        return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
+    if (ldnq_tensor_count(&call->out[0]) == 0)
+        return LDNQ_OK;
+    if (axes.rank == 0) {
+        memcpy(call->out[0].data, call->in[0]->data, ldnq_dtype_size(call->in[0]->dtype));
+        return LDNQ_OK;
+    }
+    if (ldnq_resize_maps(resize)) {
+        run_nearest(call, &axes);
+        return LDNQ_OK;
+    }
+    size_t *index = call->scratch;
+    float *weight = (float *)(void *)(index + sizes.table);
+    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
+    run_passes(call, &axes, buffers, index, weight);
+    return LDNQ_OK;
+}
+
+/* ---- backward ----------------------------------------------------------------------- */
+
+/* The axes in turn again, from the last to the first: every output's gradient is
+ * added to the inputs that it is made of. */
+static void add_lines(const void *ctx, size_t first, size_t last)
+{
+    const struct pass *p = ctx; /* x: (outer, out, inner), y: (outer, in, inner) */
+    for (size_t outer = first; outer < last; outer++) {
+        const float *dy = p->x + outer * p->out * p->inner;
+        float *dx = p->y + outer * p->in * p->inner;
+        memset(dx, 0, p->in * p->inner * sizeof *dx);
+        for (size_t o = 0; o < p->out; o++, dy += p->inner)
+            for (size_t k = 0; k < p->taps; k++) {
+                if (p->index[o * p->taps] == LDNQ_RESIZE_OUTSIDE)
+                    break;
+                float *to = dx + p->index[o * p->taps + k] * p->inner;
+                const float weight = p->weight[o * p->taps + k];
+                for (size_t i = 0; i < p->inner; i++)
+                    to[i] += dy[i] * weight;
+            }
+    }
+}
+
+static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_resize_axes *axes,
+                            float *buffers[2], size_t *index, float *weight)
+{
+    const struct ldnq_resize_attrs *resize = grad->call->attrs;
+    const float *dy = grad->out[0]->data;
+    int first = axes->rank, turn = 0;
+    for (int i = axes->rank - 1; i >= 0; i--)
+        first = ldnq_resize_is_copy(&axes->axis[i]) ? first : i;
+    if (first == axes->rank)
+        memcpy(grad->in[0].data, dy, ldnq_tensor_count(&grad->in[0]) * sizeof *dy);
+    for (int i = axes->rank - 1; i >= first; i--) {
+        const struct ldnq_resize_axis *axis = &axes->axis[i];
+        if (ldnq_resize_is_copy(axis))
+            continue;
+        struct pass pass = { .x = dy,
+                             .y = i == first ? grad->in[0].data : buffers[turn],
+                             .in = axis->in,
+                             .out = axis->out,
+                             .inner = 1,
+                             .index = index,
+                             .taps = ldnq_resize_taps(&resize->how, axis),
+                             .weight = weight };
+        for (int k = i + 1; k < axes->rank; k++)
+            pass.inner *= axes->axis[k].in;
+        for (size_t o = 0; o < axis->out; o++)
+            weight[o] = 1.0f; /* nearest has no others */
+        ldnq_resize_fill(&resize->how, axis, index, weight);
+        size_t outer = elements_before(axes, i + 1) / axis->out / pass.inner;
+        ldnq_op_for_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_lines, &pass);
+        dy = pass.y;
+        turn = 1 - turn;
+    }
+}
+
+static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
+{
+    const struct ldnq_resize_attrs *resize = grad->call->attrs;
+    struct ldnq_resize_axes axes;
+    struct sizes sizes;
+    bool known;
+    size_t tables, buffers, total;
+    return ldnq_resize_find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
+                   find_sizes(resize, &axes, &sizes) &&
+                   ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables) &&
+                   ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+                   ldnq_size_add(tables, buffers, &total)
+               ? total
+               : SIZE_MAX;
+}
+
+static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    const struct ldnq_op_call *call = grad->call;
+    struct ldnq_resize_axes axes;
+    struct sizes sizes;
+    bool known;
+    LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
+    if (!known || !find_sizes(call->attrs, &axes, &sizes))
+        return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
+    size_t count = ldnq_tensor_count(&grad->in[0]);
+    if (!grad->in[0].data || count == 0)
+        return LDNQ_OK;
+    if (ldnq_tensor_count(&call->out[0]) == 0) {
+        memset(grad->in[0].data, 0, count * sizeof(float));
+        return LDNQ_OK;
+    }
+    size_t *index = call->scratch;
+    float *weight = (float *)(void *)(index + sizes.table);
+    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
+    run_passes_back(grad, &axes, buffers, index, weight);
+    return LDNQ_OK;
+}
+
+/* Gradients are those of the first input; READS has the scales and sizes. */
+#define RESIZE(name, Type, SINCE, UNTIL, LEAST, MOST, READ, READS)                                 \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = Type,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .inputs_min = LEAST,                                                                       \
+        .inputs_max = MOST,                                                                        \
+        .outputs_max = 1,                                                                          \
+        .read = READ,                                                                              \
+        .infer = ldnq_resize_infer,                                                                \
+        .scratch = resize_scratch,                                                                 \
+        .forward = resize_forward,                                                                 \
+        .flows = 1,                                                                                \
+        .reads_in = (READS),                                                                       \
+        .backward_scratch = resize_backward_scratch,                                               \
+        .backward = resize_backward,                                                               \
+    };
+
+RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, ldnq_upsample_read, 0)
+RESIZE(upsample, "Upsample", 9, 9, 2, 2, ldnq_upsample_read, 2)
+RESIZE(resize_10, "Resize", 10, 10, 2, 2, ldnq_upsample_read, 2)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read, 2 | 4 | 8)

@@ -1,0 +1,315 @@
+/* roialign.c: RoiAlign: regions of images, each pooled to one size out of points that
+ * are interpolated between pixels.
+ *
+ * Shapes  x (N, C, H, W), rois (R, 4) as x1 y1 x2 y2, batch_indices (R); out
+ *         (R, C, OH, OW)
+ * Source  He, Gkioxari, Dollar, Girshick, "Mask R-CNN", 2017. The maximum is over a
+ *         point's four weighted pixels, as ONNX Runtime and ONNX's evaluator have it.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "ops/shared/indices.h"
+
+/* Points along one side of a bin, where the region's size gives their number. */
+#define MOST_POINTS 32768.0f
+
+struct roialign_attrs {
+    bool maximum, shifted;
+    int64_t height, width, ratio;
+    float scale;
+};
+
+struct align {
+    const struct roialign_attrs *attrs;
+    const float *x, *rois, *dy;
+    const struct ldnq_tensor *batches;
+    float *y, *dx;
+    size_t images, channels, height, width, regions;
+};
+
+/* Of one region: where its first bin starts, a bin's size, and points in a bin. */
+struct region {
+    float top, left, bin_h, bin_w;
+    size_t points_h, points_w;
+};
+
+static enum ldnq_status roialign_read_as(const struct ldnq_node *node, bool shifted,
+                                         struct ldnq_arena *arena, const void **attrs,
+                                         struct ldnq_error *err)
+{
+    const char *mode = ldnq_attr_string(node, "mode", "avg");
+    struct roialign_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
+    if (!a)
+        return LDNQ_NOMEM;
+    *attrs = a;
+    *a = (struct roialign_attrs){
+        .maximum = strcmp(mode, "max") == 0,
+        .shifted = shifted,
+        .height = ldnq_attr_int(node, "output_height", 1),
+        .width = ldnq_attr_int(node, "output_width", 1),
+        .ratio = ldnq_attr_int(node, "sampling_ratio", 0),
+        .scale = ldnq_attr_float(node, "spatial_scale", 1.0f),
+    };
+    if (!a->maximum && strcmp(mode, "avg") != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "mode=%s is not supported", mode);
+    if (a->height < 1 || a->width < 1 || a->height > INT32_MAX || a->width > INT32_MAX ||
+        a->ratio < 0 || a->ratio > (int64_t)MOST_POINTS)
+        return ldnq_fail(err, LDNQ_MODEL, "its output's size or sampling_ratio is not possible");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status roialign_10_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                         const void **attrs, struct ldnq_error *err)
+{
+    return roialign_read_as(node, false, arena, attrs, err);
+}
+
+static enum ldnq_status roialign_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                      const void **attrs, struct ldnq_error *err)
+{
+    const char *way = ldnq_attr_string(node, "coordinate_transformation_mode", "half_pixel");
+    bool shifted = strcmp(way, "half_pixel") == 0;
+    if (!shifted && strcmp(way, "output_half_pixel") != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "coordinate_transformation_mode=%s is not supported", way);
+    return roialign_read_as(node, shifted, arena, attrs, err);
+}
+
+static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    const struct roialign_attrs *attrs = call->attrs;
+    const struct ldnq_shape *x = &call->in[0]->shape, *rois = &call->in[1]->shape;
+    const struct ldnq_shape *batches = &call->in[2]->shape;
+    struct ldnq_shape *out = &call->out[0].shape;
+    call->out[0].dtype = LDNQ_FLOAT;
+    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    if ((x->rank >= 0 && x->rank != 4) || (batches->rank >= 0 && batches->rank != 1) ||
+        (rois->rank >= 0 &&
+         (rois->rank != 2 || (!ldnq_is_symbol(rois->dim[1]) && rois->dim[1] != 4))))
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs are not images, boxes and their images");
+    *out = (struct ldnq_shape){ 4, { 0, 0, attrs->height, attrs->width } };
+    if (x->rank < 0)
+        LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[1], err));
+    else
+        out->dim[1] = x->dim[1];
+    if (rois->rank < 0 && batches->rank < 0)
+        return ldnq_op_unknown_dim(call, &out->dim[0], err);
+    out->dim[0] = rois->rank >= 0 ? rois->dim[0] : batches->dim[0];
+    if (rois->rank >= 0 && batches->rank >= 0 && ldnq_is_symbol(rois->dim[0]))
+        out->dim[0] = batches->dim[0];
+    else if (batches->rank >= 0 && !ldnq_is_symbol(batches->dim[0]) &&
+             batches->dim[0] != out->dim[0])
+        return ldnq_fail(err, LDNQ_MODEL, "has %" PRId64 " boxes and images of %" PRId64,
+                         out->dim[0], batches->dim[0]);
+    return LDNQ_OK;
+}
+
+/* ---- points ------------------------------------------------------------------------------- */
+
+static struct region region_of(const struct align *a, size_t r)
+{
+    const struct roialign_attrs *attrs = a->attrs;
+    const float shift = attrs->shifted ? 0.5f : 0.0f, *roi = a->rois + 4 * r;
+    float left = roi[0] * attrs->scale - shift, top = roi[1] * attrs->scale - shift;
+    float width = roi[2] * attrs->scale - shift - left,
+          height = roi[3] * attrs->scale - shift - top;
+    if (!attrs->shifted) {
+        width = width > 1.0f ? width : 1.0f;
+        height = height > 1.0f ? height : 1.0f;
+    }
+    struct region region = { .top = top,
+                             .left = left,
+                             .bin_h = height / (float)attrs->height,
+                             .bin_w = width / (float)attrs->width };
+    float rows = ceilf(region.bin_h), columns = ceilf(region.bin_w);
+    region.points_h = attrs->ratio > 0 ? (size_t)attrs->ratio : rows > 0 ? (size_t)rows : 0;
+    region.points_w = attrs->ratio > 0 ? (size_t)attrs->ratio : columns > 0 ? (size_t)columns : 0;
+    return region;
+}
+
+/* Every box in its image, and none that would be sampled without end. */
+static enum ldnq_status check_regions(const struct align *a, struct ldnq_error *err)
+{
+    for (size_t r = 0; r < a->regions; r++) {
+        size_t image;
+        const float *roi = a->rois + 4 * r;
+        float size = fmaxf(fabsf(roi[2] - roi[0]), fabsf(roi[3] - roi[1])) * fabsf(a->attrs->scale);
+        LDNQ_TRY(ldnq_index_at(a->batches, r, (int64_t)a->images, &image, err));
+        if (a->attrs->ratio == 0 && !(size < MOST_POINTS))
+            return ldnq_fail(err, LDNQ_MODEL, "box %zu is %g elements wide", r, (double)size);
+    }
+    return LDNQ_OK;
+}
+
+/* The two pixels around a coordinate; false further than one outside of the image. */
+static bool around(float at, size_t size, size_t *low, size_t *high, float *part)
+{
+    if (!(at >= -1.0f && at <= (float)size))
+        return false;
+    at = at > 0.0f ? at : 0.0f;
+    *low = (size_t)at;
+    *high = *low + 1;
+    *part = at - (float)*low;
+    if (*low >= size - 1) {
+        *low = *high = size - 1;
+        *part = 0.0f;
+    }
+    return true;
+}
+
+struct point {
+    size_t at[4];
+    float weight[4];
+};
+
+static bool point_of(const struct align *a, const struct region *region, size_t bin, size_t i,
+                     struct point *point)
+{
+    size_t width = (size_t)a->attrs->width, top, bottom, left, right;
+    float down, over;
+    float y = region->top + (float)(bin / width) * region->bin_h +
+              ((float)(i / region->points_w) + 0.5f) * region->bin_h / (float)region->points_h;
+    float x = region->left + (float)(bin % width) * region->bin_w +
+              ((float)(i % region->points_w) + 0.5f) * region->bin_w / (float)region->points_w;
+    if (!around(y, a->height, &top, &bottom, &down) || !around(x, a->width, &left, &right, &over))
+        return false;
+    *point = (struct point){
+        { top * a->width + left, top * a->width + right, bottom * a->width + left,
+          bottom * a->width + right },
+        { (1 - down) * (1 - over), (1 - down) * over, down * (1 - over), down * over },
+    };
+    return true;
+}
+
+/* ---- forward ------------------------------------------------------------------------------- */
+
+static float pool_bin(const struct align *a, const struct region *region, size_t bin,
+                      const float *plane)
+{
+    const size_t points = region->points_h * region->points_w;
+    float sum = 0.0f, max = 0.0f;
+    for (size_t i = 0; i < points; i++) {
+        struct point p = { { 0 }, { 0 } };
+        point_of(a, region, bin, i, &p); /* zeros where it is outside */
+        for (size_t k = 0; k < 4; k++) {
+            const float v = p.weight[k] * plane[p.at[k]];
+            sum += v;
+            max = (i == 0 && k == 0) || v > max ? v : max;
+        }
+    }
+    return a->attrs->maximum ? max : points ? sum / (float)points : 0.0f;
+}
+
+/* Rows are (region, channel). */
+static void align_rows(const void *ctx, size_t first, size_t last)
+{
+    const struct align *a = ctx;
+    const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
+    for (size_t row = first; row < last; row++) {
+        size_t r = row / a->channels, image = 0;
+        const struct region region = region_of(a, r);
+        ldnq_index_at(a->batches, r, (int64_t)a->images, &image, NULL);
+        const float *plane =
+            a->x + (image * a->channels + row % a->channels) * a->height * a->width;
+        for (size_t bin = 0; bin < bins; bin++)
+            a->y[row * bins + bin] = pool_bin(a, &region, bin, plane);
+    }
+}
+
+static struct align align_of(const struct ldnq_op_call *call)
+{
+    const int64_t *x = call->in[0]->shape.dim;
+    return (struct align){
+        .attrs = call->attrs,
+        .x = call->in[0]->data,
+        .rois = call->in[1]->data,
+        .batches = call->in[2],
+        .images = (size_t)x[0],
+        .channels = (size_t)x[1],
+        .height = (size_t)x[2],
+        .width = (size_t)x[3],
+        .regions = (size_t)call->out[0].shape.dim[0],
+    };
+}
+
+static enum ldnq_status roialign_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct align a = align_of(call);
+    a.y = call->out[0].data;
+    LDNQ_TRY(check_regions(&a, err));
+    if (a.height * a.width == 0)
+        memset(a.y, 0, ldnq_tensor_count(&call->out[0]) * sizeof *a.y);
+    else if (ldnq_tensor_count(&call->out[0]) > 0)
+        ldnq_op_for_rows(call, a.regions * a.channels,
+                         16 * (size_t)(a.attrs->height * a.attrs->width), align_rows, &a);
+    return LDNQ_OK;
+}
+
+/* ---- backward ------------------------------------------------------------------------------- */
+
+static void spread_region(const struct align *a, size_t r, size_t channel, float *dx)
+{
+    const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
+    const struct region region = region_of(a, r);
+    const size_t points = region.points_h * region.points_w;
+    const float *dy = a->dy + (r * a->channels + channel) * bins;
+    struct point p;
+    for (size_t i = 0; i < bins * points; i++) {
+        const float share = dy[i / points] / (float)points;
+        for (size_t k = 0; point_of(a, &region, i / points, i % points, &p) && k < 4; k++)
+            dx[p.at[k]] += p.weight[k] * share;
+    }
+}
+
+/* Planes of x, each from all regions of its image. */
+static void spread_planes(const void *ctx, size_t first, size_t last)
+{
+    const struct align *a = ctx;
+    for (size_t plane = first; plane < last; plane++) {
+        float *dx = a->dx + plane * a->height * a->width;
+        size_t image = 0;
+        memset(dx, 0, a->height * a->width * sizeof *dx);
+        for (size_t r = 0; r < a->regions; r++) {
+            ldnq_index_at(a->batches, r, (int64_t)a->images, &image, NULL);
+            if (image == plane / a->channels)
+                spread_region(a, r, plane % a->channels, dx);
+        }
+    }
+}
+
+static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+{
+    struct align a = align_of(grad->call);
+    a.dx = grad->in[0].data;
+    a.dy = grad->out[0]->data;
+    if (a.attrs->maximum)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through mode=max are not supported");
+    LDNQ_TRY(check_regions(&a, err));
+    if (a.dx && ldnq_tensor_count(&grad->in[0]) > 0)
+        ldnq_op_for_rows(grad->call, a.images * a.channels, a.height * a.width, spread_planes, &a);
+    return LDNQ_OK;
+}
+
+/* Boxes are taken as given: no gradient goes to them, as in torchvision. */
+#define ROIALIGN(name, SINCE, UNTIL, READ)                                                         \
+    const struct ldnq_op ldnq_op_##name = {                                                        \
+        .type = "RoiAlign",                                                                        \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .inputs_min = 3,                                                                           \
+        .inputs_max = 3,                                                                           \
+        .outputs_max = 1,                                                                          \
+        .read = READ,                                                                              \
+        .infer = roialign_infer,                                                                   \
+        .forward = roialign_forward,                                                               \
+        .flows = 1,                                                                                \
+        .reads_in = 6,                                                                             \
+        .backward = roialign_backward,                                                             \
+    };
+
+ROIALIGN(roialign_10, 10, 15, roialign_10_read)
+ROIALIGN(roialign, 16, LDNQ_OPSET_LATEST, roialign_read)

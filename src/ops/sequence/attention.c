@@ -1,0 +1,486 @@
+/* attention.c: Attention, softmax(scale q k' + mask) v, by heads. */
+#include "ops/sequence/attention.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "linalg/blas.h"
+#include "ops/norm/softmax.h"
+
+#define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
+
+/* ---- attributes ---------------------------------------------------------------------- */
+
+static enum ldnq_status attention_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                       const void **attrs, struct ldnq_error *err)
+{
+    int64_t mode = ldnq_attr_int(node, "qk_matmul_output_mode", 0);
+    int64_t precision = ldnq_attr_int(node, "softmax_precision", LDNQ_FLOAT);
+    (void)arena;
+    (void)attrs;
+    if (mode < LDNQ_SCORES_PLAIN || mode > LDNQ_SCORES_SOFTMAX)
+        return ldnq_fail(err, LDNQ_MODEL, "qk_matmul_output_mode=%" PRId64 " is not a known value",
+                         mode);
+    /* float32 is at least as precise as the halves. */
+    if (precision != LDNQ_FLOAT && precision != LDNQ_FLOAT16 && precision != LDNQ_BFLOAT16)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "softmax_precision=%" PRId64 " is not supported: "
+                         "softmax is computed in float32",
+                         precision);
+    return LDNQ_OK;
+}
+
+/* ---- shapes -------------------------------------------------------------------------- */
+
+/* (batch, heads, length, size) of a tensor with three or four axes. */
+static enum ldnq_status head_shape(struct ldnq_op_call *call, size_t input, const char *heads_name,
+                                   struct ldnq_shape *out, struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[input]->shape;
+    if (shape->rank == 4) {
+        *out = *shape;
+        return LDNQ_OK;
+    }
+    int64_t heads = ldnq_attr_int(call->node, heads_name, 0), hidden = shape->dim[2];
+    if (heads < 1)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%s=%" PRId64 " where inputs with three axes need the "
+                         "number of heads",
+                         heads_name, heads);
+    *out = (struct ldnq_shape){ 4, { shape->dim[0], heads, shape->dim[1] } };
+    if (ldnq_is_symbol(hidden))
+        return ldnq_op_unknown_dim(call, &out->dim[3], err);
+    if (hidden % heads != 0)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "input %zu has rows of %" PRId64 ", which %" PRId64 " heads can't share",
+                         input, hidden, heads);
+    out->dim[3] = hidden / heads;
+    return LDNQ_OK;
+}
+
+/* *a becomes the number where one of them is known. */
+static bool settle(int64_t *a, int64_t b)
+{
+    if (ldnq_is_symbol(*a))
+        *a = b;
+    return ldnq_is_symbol(b) || *a == b;
+}
+
+static enum ldnq_status misfit(const struct ldnq_op_call *call, size_t a, size_t b,
+                               struct ldnq_error *err)
+{
+    char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
+    return ldnq_fail(err, LDNQ_MODEL, "inputs %zu and %zu of shapes %s and %s don't go together", a,
+                     b, ldnq_shape_print(&call->in[a]->shape, NULL, x, sizeof x),
+                     ldnq_shape_print(&call->in[b]->shape, NULL, y, sizeof y));
+}
+
+static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_shape *k,
+                                   struct ldnq_shape *v, int64_t *past, struct ldnq_error *err)
+{
+    const struct ldnq_tensor *past_k = ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
+    const struct ldnq_tensor *past_v = ldnq_op_in(call, LDNQ_ATTENTION_PAST_V);
+    *past = 0;
+    if (!past_k != !past_v)
+        return ldnq_fail(err, LDNQ_MODEL, "has only one of past_key and past_value");
+    if (!past_k)
+        return LDNQ_OK;
+    const struct ldnq_shape *a = &past_k->shape, *b = &past_v->shape;
+    if (a->rank != 4 || b->rank != 4)
+        return ldnq_fail(err, a->rank < 0 || b->rank < 0 ? LDNQ_UNSUPPORTED : LDNQ_MODEL,
+                         "past_key and past_value need four axes");
+    *past = a->dim[2];
+    if (!settle(past, b->dim[2]))
+        return misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
+    for (int i = 0; i < 4; i++)
+        if (i != 2 && !(settle(&k->dim[i], a->dim[i]) && settle(&v->dim[i], b->dim[i])))
+            return misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status check_mask(const struct ldnq_op_call *call, const struct ldnq_shape *scores,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_tensor *mask = ldnq_op_in(call, LDNQ_ATTENTION_MASK);
+    const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_ATTENTION_LENGTHS);
+    char text[LDNQ_SHAPE_TEXT], all[LDNQ_SHAPE_TEXT];
+    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_MASK, FLOATS | LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_LENGTHS, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    if (lengths && lengths->shape.rank >= 0) {
+        int64_t batch = scores->dim[0];
+        if (lengths->shape.rank != 1 || !settle(&batch, lengths->shape.dim[0]))
+            return misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
+    }
+    if (!mask || mask->shape.rank < 0)
+        return LDNQ_OK;
+    const struct ldnq_shape *shape = &mask->shape;
+    bool fits = shape->rank >= 1 && shape->rank <= 4;
+    for (int i = 0; fits && i < shape->rank; i++) {
+        int64_t dim = shape->dim[i], want = scores->dim[4 - shape->rank + i];
+        bool is_last = i == shape->rank - 1;
+        fits = ldnq_is_symbol(dim) || ldnq_is_symbol(want) || dim == want ||
+               (is_last ? dim < want : dim == 1);
+    }
+    if (fits)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_MODEL, "its mask of shape %s does not fit scores of shape %s",
+                     ldnq_shape_print(shape, NULL, text, sizeof text),
+                     ldnq_shape_print(scores, NULL, all, sizeof all));
+}
+
+static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq_shape *q,
+                                    struct ldnq_shape *k, struct ldnq_shape *v,
+                                    struct ldnq_error *err)
+{
+    if (!settle(&q->dim[0], k->dim[0]) || !settle(&q->dim[3], k->dim[3]))
+        return misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
+    if (!settle(&k->dim[1], v->dim[1]) || !settle(&k->dim[2], v->dim[2]) ||
+        !settle(&q->dim[0], v->dim[0]))
+        return misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
+    if (ldnq_is_symbol(q->dim[1]) || ldnq_is_symbol(k->dim[1]))
+        return LDNQ_OK;
+    if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " heads of keys can't be shared by %" PRId64
+                         " heads of queries",
+                         k->dim[1], q->dim[1]);
+    for (int i = 1; i < 4; i++)
+        if (q->dim[i] > INT32_MAX || k->dim[i] > INT32_MAX || v->dim[i] > INT32_MAX)
+            return ldnq_fail(err, LDNQ_UNSUPPORTED, "a size of more than 2^31-1 is not supported");
+    return LDNQ_OK;
+}
+
+static enum ldnq_status output_shapes(struct ldnq_op_call *call, const struct ldnq_shape *q,
+                                      const struct ldnq_shape *k, const struct ldnq_shape *v,
+                                      int64_t past, struct ldnq_error *err)
+{
+    struct ldnq_shape y = { 4, { q->dim[0], q->dim[1], q->dim[2], v->dim[3] } };
+    struct ldnq_shape scores = { 4, { q->dim[0], q->dim[1], q->dim[2] } };
+    int64_t total = past;
+    if (past == 0)
+        total = k->dim[2];
+    else if (ldnq_is_symbol(past) || ldnq_is_symbol(k->dim[2]))
+        LDNQ_TRY(ldnq_op_unknown_dim(call, &total, err));
+    else if (!ldnq_int64_add(past, k->dim[2], &total))
+        return ldnq_fail(err, LDNQ_MODEL, "its past and its keys are too long together");
+    scores.dim[3] = total;
+    LDNQ_TRY(check_mask(call, &scores, err));
+    if (call->in[0]->shape.rank == 3) {
+        y = (struct ldnq_shape){ 3, { q->dim[0], q->dim[2] } };
+        LDNQ_TRY(ldnq_op_dim_mul(call, q->dim[1], v->dim[3], &y.dim[2], err));
+    }
+    const struct ldnq_shape shapes[] = { y,
+                                         { 4, { k->dim[0], k->dim[1], total, k->dim[3] } },
+                                         { 4, { v->dim[0], v->dim[1], total, v->dim[3] } },
+                                         scores };
+    for (size_t i = 0; i < call->out_count; i++) {
+        call->out[i].dtype = LDNQ_FLOAT;
+        call->out[i].shape = shapes[i];
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status attention_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct ldnq_shape q, k, v;
+    int64_t past;
+    bool known = true;
+    for (size_t i = LDNQ_ATTENTION_Q; i <= LDNQ_ATTENTION_V; i++)
+        LDNQ_TRY(ldnq_op_require(call, i, FLOATS, err));
+    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_PAST_K, FLOATS, err));
+    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_PAST_V, FLOATS, err));
+    for (size_t i = 0; i < call->out_count; i++)
+        call->out[i].dtype = LDNQ_FLOAT;
+    for (size_t i = LDNQ_ATTENTION_Q; i <= LDNQ_ATTENTION_PAST_V; i++)
+        known = known && (!ldnq_op_in(call, i) || call->in[i]->shape.rank >= 0);
+    for (size_t i = 0; !known && i < call->out_count; i++)
+        LDNQ_TRY(ldnq_op_unknown_shape(call, i, err));
+    if (!known)
+        return LDNQ_OK;
+    int rank = call->in[0]->shape.rank;
+    if ((rank != 3 && rank != 4) || call->in[1]->shape.rank != rank ||
+        call->in[2]->shape.rank != rank)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its queries, keys and values have %d, %d and %d axes "
+                         "where all need three or all four",
+                         rank, call->in[1]->shape.rank, call->in[2]->shape.rank);
+    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_Q, "q_num_heads", &q, err));
+    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_K, "kv_num_heads", &k, err));
+    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_V, "kv_num_heads", &v, err));
+    LDNQ_TRY(check_past(call, &k, &v, &past, err));
+    LDNQ_TRY(check_heads(call, &q, &k, &v, err));
+    return output_shapes(call, &q, &k, &v, past, err);
+}
+
+/* ---- what the shapes say --------------------------------------------------------------- */
+
+struct ldnq_heads ldnq_heads_of(const struct ldnq_shape *shape, size_t heads, size_t size)
+{
+    bool apart = shape->rank == 4;
+    size_t length = (size_t)shape->dim[apart ? 2 : 1];
+    return (struct ldnq_heads){ .batch = heads * length * size,
+                                .head = apart ? length * size : size,
+                                .row = apart ? size : heads * size };
+}
+
+static struct ldnq_heads heads_in(const struct ldnq_op_call *call, size_t input, size_t heads,
+                                  size_t size)
+{
+    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    if (!tensor)
+        return (struct ldnq_heads){ 0 };
+    struct ldnq_heads result = ldnq_heads_of(&tensor->shape, heads, size);
+    result.data = tensor->data;
+    return result;
+}
+
+static void find_mask(const struct ldnq_op_call *call, struct ldnq_attention *a)
+{
+    const struct ldnq_tensor *mask = ldnq_op_in(call, LDNQ_ATTENTION_MASK);
+    a->mask_len = a->total;
+    if (!mask)
+        return;
+    a->mask = mask->data;
+    a->mask_is_bool = mask->dtype == LDNQ_BOOL;
+    int rank = mask->shape.rank;
+    a->mask_len = (size_t)mask->shape.dim[rank - 1];
+    size_t stride = a->mask_len;
+    for (int i = rank - 2; i >= 0; i--) {
+        size_t dim = (size_t)mask->shape.dim[i];
+        a->mask_stride[4 - rank + i] = dim == 1 ? 0 : stride;
+        stride *= dim;
+    }
+}
+
+struct ldnq_attention ldnq_attention_of(const struct ldnq_op_call *call)
+{
+    const struct ldnq_shape *q = &call->in[0]->shape, *k = &call->in[1]->shape;
+    const struct ldnq_shape *v = &call->in[2]->shape;
+    const struct ldnq_tensor *past = ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
+    const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_ATTENTION_LENGTHS);
+    bool apart = q->rank == 4;
+    struct ldnq_attention a = {
+        .batch = (size_t)q->dim[0],
+        .q_heads = apart ? (size_t)q->dim[1] : (size_t)ldnq_attr_int(call->node, "q_num_heads", 1),
+        .kv_heads =
+            apart ? (size_t)k->dim[1] : (size_t)ldnq_attr_int(call->node, "kv_num_heads", 1),
+        .q_len = (size_t)q->dim[apart ? 2 : 1],
+        .kv_len = (size_t)k->dim[apart ? 2 : 1],
+        .past = past ? (size_t)past->shape.dim[2] : 0,
+        .softcap = ldnq_attr_float(call->node, "softcap", 0.0f),
+        .causal = ldnq_attr_int(call->node, "is_causal", 0) != 0,
+        .stage = (enum ldnq_attention_stage)ldnq_attr_int(call->node, "qk_matmul_output_mode", 0),
+        .lengths = lengths ? lengths->data : NULL,
+    };
+    a.total = a.past + a.kv_len;
+    a.head = apart ? (size_t)q->dim[3] : (size_t)q->dim[2] / a.q_heads;
+    a.v_head = apart ? (size_t)v->dim[3] : (size_t)v->dim[2] / a.kv_heads;
+    /* A scale of 0 stands for none, as in ONNX Runtime. */
+    a.scale = ldnq_attr_float(call->node, "scale", 0.0f);
+    if (a.scale == 0.0f)
+        a.scale = a.head ? (float)(1.0 / sqrt((double)a.head)) : 1.0f;
+    a.q = heads_in(call, LDNQ_ATTENTION_Q, a.q_heads, a.head);
+    a.k = heads_in(call, LDNQ_ATTENTION_K, a.kv_heads, a.head);
+    a.v = heads_in(call, LDNQ_ATTENTION_V, a.kv_heads, a.v_head);
+    a.past_k = heads_in(call, LDNQ_ATTENTION_PAST_K, a.kv_heads, a.head);
+    a.past_v = heads_in(call, LDNQ_ATTENTION_PAST_V, a.kv_heads, a.v_head);
+    a.y = ldnq_heads_of(&call->out[0].shape, a.q_heads, a.v_head);
+    find_mask(call, &a);
+    return a;
+}
+
+/* ---- scores --------------------------------------------------------------------------------- */
+
+void ldnq_attention_scores(const struct ldnq_attention *a, size_t batch, size_t head, size_t first,
+                           size_t rows, const float *k, size_t k_row, float *scores)
+{
+    const float *q = a->q.data + batch * a->q.batch + head * a->q.head + first * a->q.row;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, a->total, a->head, a->scale, q, a->q.row, k,
+               k_row, 0.0f, scores, a->total);
+}
+
+void ldnq_attention_cap(const struct ldnq_attention *a, size_t count, float *scores)
+{
+    for (size_t i = 0; i < count && a->softcap > 0.0f; i++)
+        scores[i] = a->softcap * tanhf(scores[i] / a->softcap);
+}
+
+/* Scores at `end` and behind can't be seen. */
+static void mask_row(const struct ldnq_attention *a, size_t at, size_t end, float *scores)
+{
+    const uint8_t *flags = a->mask_is_bool && a->mask ? (const uint8_t *)a->mask + at : NULL;
+    const float *bias = !a->mask_is_bool && a->mask ? (const float *)a->mask + at : NULL;
+    for (size_t i = 0; i < end && flags; i++)
+        scores[i] = flags[i] ? scores[i] : -INFINITY;
+    for (size_t i = 0; i < end && bias; i++)
+        scores[i] += bias[i];
+    for (size_t i = end; i < a->total; i++)
+        scores[i] = -INFINITY;
+}
+
+void ldnq_attention_mask(const struct ldnq_attention *a, size_t batch, size_t head, size_t first,
+                         size_t rows, float *scores)
+{
+    size_t seen = ldnq_size_min(a->total, a->mask_len);
+    if (a->lengths)
+        seen = a->lengths[batch] < 0 ? 0 : ldnq_size_min(seen, (size_t)a->lengths[batch]);
+    for (size_t i = 0; i < rows; i++) {
+        size_t row = first + i, end = seen;
+        if (a->causal)
+            end = ldnq_size_min(end, a->past + row + 1);
+        mask_row(a, batch * a->mask_stride[0] + head * a->mask_stride[1] + row * a->mask_stride[2],
+                 end, scores + i * a->total);
+    }
+}
+
+/* ---- forward -------------------------------------------------------------------------------- */
+
+struct forward {
+    struct ldnq_attention a;
+    float *y, *kept;              /* kept: the fourth output, or NULL */
+    float *present_k, *present_v; /* NULL where k and v are read as they lie */
+    float *scores;                /* by thread */
+};
+
+/* Past and new rows of one head behind each other. */
+static void join_rows(const struct ldnq_attention *a, const struct ldnq_heads *past,
+                      const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
+                      float *to)
+{
+    for (size_t i = 0; i < a->total; i++) {
+        const struct ldnq_heads *from = i < a->past ? past : now;
+        size_t row = i < a->past ? i : i - a->past;
+        memcpy(to + i * size,
+               from->data + batch * from->batch + head * from->head + row * from->row,
+               size * sizeof *to);
+    }
+}
+
+static void join_heads(const void *ctx, size_t first, size_t last)
+{
+    const struct forward *f = ctx;
+    const struct ldnq_attention *a = &f->a;
+    for (size_t i = first; i < last; i++) {
+        size_t batch = i / a->kv_heads, head = i % a->kv_heads;
+        join_rows(a, &a->past_k, &a->k, batch, head, a->head,
+                  f->present_k + i * a->total * a->head);
+        join_rows(a, &a->past_v, &a->v, batch, head, a->v_head,
+                  f->present_v + i * a->total * a->v_head);
+    }
+}
+
+static void keep(const struct forward *f, enum ldnq_attention_stage stage, size_t head,
+                 size_t first, size_t rows, const float *scores)
+{
+    size_t total = f->a.total;
+    if (f->kept && f->a.stage == stage && rows * total > 0)
+        memcpy(f->kept + (head * f->a.q_len + first) * total, scores,
+               rows * total * sizeof *scores);
+}
+
+/* `chunk` is a head of queries and a block of its rows. */
+static void run_rows(void *ctx, size_t chunk, size_t thread)
+{
+    const struct forward *f = ctx;
+    const struct ldnq_attention *a = &f->a;
+    size_t blocks = ldnq_size_ceil_div(a->q_len, LDNQ_ATTENTION_ROWS);
+    size_t head = chunk / blocks, first = chunk % blocks * LDNQ_ATTENTION_ROWS;
+    size_t rows = ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first);
+    size_t batch = head / a->q_heads, at = head % a->q_heads;
+    size_t shared = at / (a->q_heads / a->kv_heads), joined = batch * a->kv_heads + shared;
+    bool as_is = !f->present_k;
+    const float *k = as_is ? a->k.data + batch * a->k.batch + shared * a->k.head
+                           : f->present_k + joined * a->total * a->head;
+    const float *v = as_is ? a->v.data + batch * a->v.batch + shared * a->v.head
+                           : f->present_v + joined * a->total * a->v_head;
+    float *scores = f->scores + thread * LDNQ_ATTENTION_ROWS * a->total;
+    ldnq_attention_scores(a, batch, at, first, rows, k, as_is ? a->k.row : a->head, scores);
+    keep(f, LDNQ_SCORES_PLAIN, head, first, rows, scores);
+    ldnq_attention_cap(a, rows * a->total, scores);
+    keep(f, LDNQ_SCORES_CAPPED, head, first, rows, scores);
+    ldnq_attention_mask(a, batch, at, first, rows, scores);
+    keep(f, LDNQ_SCORES_MASKED, head, first, rows, scores);
+    for (size_t i = 0; i < rows; i++)
+        ldnq_softmax_line(scores + i * a->total, scores + i * a->total, a->total);
+    keep(f, LDNQ_SCORES_SOFTMAX, head, first, rows, scores);
+    float *y = f->y + batch * a->y.batch + at * a->y.head + first * a->y.row;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->v_head, a->total, 1.0f, scores, a->total, v,
+               as_is ? a->v.row : a->v_head, 0.0f, y, a->y.row);
+}
+
+static bool is_joined(const struct ldnq_op_call *call)
+{
+    return call->out_count > 1 || ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
+}
+
+static size_t rounded(size_t floats)
+{
+    return floats + (16 - floats % 16) % 16;
+}
+
+/* Floats for scores, and for keys and values where they are joined and no output. */
+static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_attention *a,
+                          size_t *scores, size_t *keys, size_t *values)
+{
+    size_t rows;
+    if (!ldnq_size_mul(ldnq_pool_threads(call->pool), LDNQ_ATTENTION_ROWS, &rows) ||
+        !ldnq_size_mul(rows, a->total, scores) || *scores > SIZE_MAX / 64)
+        return false;
+    *scores = rounded(*scores);
+    *keys = *values = 0;
+    if (!is_joined(call))
+        return true;
+    size_t both = a->batch * a->kv_heads;
+    return ldnq_size_mul(both, a->total, &both) &&
+           (call->out_count > 1 || ldnq_size_mul(both, a->head, keys)) &&
+           (call->out_count > 2 || ldnq_size_mul(both, a->v_head, values)) &&
+           *keys <= SIZE_MAX / 64 && *values <= SIZE_MAX / 64;
+}
+
+static size_t attention_scratch(const struct ldnq_op_call *call)
+{
+    struct ldnq_attention a = ldnq_attention_of(call);
+    size_t scores, keys, values;
+    if (!count_scratch(call, &a, &scores, &keys, &values))
+        return SIZE_MAX;
+    return (scores + rounded(keys) + values) * sizeof(float);
+}
+
+static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    struct forward f = { .a = ldnq_attention_of(call),
+                         .y = call->out[0].data,
+                         .kept = call->out_count > 3 ? call->out[3].data : NULL,
+                         .scores = call->scratch };
+    size_t scores, keys, values;
+    (void)err;
+    count_scratch(call, &f.a, &scores, &keys, &values);
+    if (is_joined(call)) {
+        f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
+        f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + rounded(keys);
+        ldnq_op_for_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
+                         join_heads, &f);
+    }
+    size_t blocks = ldnq_size_ceil_div(f.a.q_len, LDNQ_ATTENTION_ROWS);
+    ldnq_pool_run(call->pool, f.a.batch * f.a.q_heads * blocks, run_rows, &f);
+    return LDNQ_OK;
+}
+
+const struct ldnq_op ldnq_op_attention = {
+    .type = "Attention",
+    .since = 23,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 7,
+    .outputs_max = 4,
+    .read = attention_read,
+    .infer = attention_infer,
+    .scratch = attention_scratch,
+    .forward = attention_forward,
+    .flows = 0x3f,
+    .reads_in = 0x7f,
+    .backward_scratch = ldnq_attention_backward_scratch,
+    .backward = ldnq_attention_backward,
+};

@@ -1,0 +1,196 @@
+/* gru.c: GRU, gates in the order z (update), r (reset), h.
+ *
+ * h = (1 - z) g(zh) + z h_prev
+ * zh = x wh' + (r h_prev) rh', or, with linear_before_reset, + r (h_prev rh' + bh)
+ *
+ * `extra` keeps r h_prev, or, with linear_before_reset, the gradient of what r is
+ * multiplied with: what the gradient of rh is summed from.
+ */
+#include "ops/sequence/recurrent.h"
+
+#include <string.h>
+
+#include "linalg/blas.h"
+#include "ops/sequence/recurrent_weights.h"
+
+static const struct ldnq_activation *function_of(const struct ldnq_recurrent *r,
+                                                 const struct ldnq_recurrent_step *s, size_t i)
+{
+    return &r->attrs->activations[2 * s->direction + i];
+}
+
+/* The state's part of the hidden gate, with its bias: rows of (hidden). */
+static void hidden_part(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                        float *out)
+{
+    size_t hidden = r->hidden;
+    for (size_t i = 0; i < s->rows; i++) {
+        if (s->r_bias)
+            memcpy(out + i * hidden, s->r_bias, hidden * sizeof *out);
+        else
+            memset(out + i * hidden, 0, hidden * sizeof *out);
+    }
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, hidden, hidden, 1.0f, s->h_prev, hidden,
+               s->r + 2 * hidden * hidden, hidden, 1.0f, out, hidden);
+}
+
+static void gru_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    size_t hidden = r->hidden, width = r->width;
+    const float clip = r->attrs->clip;
+    bool before = r->attrs->linear_before_reset;
+    float *part = s->spare, *gate = s->spare + LDNQ_RECURRENT_ROWS * hidden;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, 2 * hidden, hidden, 1.0f, s->h_prev, hidden,
+               s->r, hidden, 1.0f, s->z, width);
+    if (before)
+        hidden_part(r, s, part);
+    for (size_t i = 0; i < s->rows; i++) {
+        float *z = s->z + i * width, *p = part + i * hidden;
+        const float *h = s->h_prev + i * hidden;
+        ldnq_activation_run(function_of(r, s, 0), clip, z + hidden, gate, hidden);
+        for (size_t k = 0; k < hidden && before; k++)
+            z[2 * hidden + k] += gate[k] * p[k];
+        for (size_t k = 0; k < hidden && !before; k++)
+            p[k] = gate[k] * h[k];
+    }
+    if (!before)
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, hidden, hidden, 1.0f, part, hidden,
+                   s->r + 2 * hidden * hidden, hidden, 1.0f, s->z + 2 * hidden, width);
+    for (size_t i = 0; i < s->rows; i++) {
+        const float *z = s->z + i * width, *prev = s->h_prev + i * hidden;
+        float *h = s->h + i * hidden, *g = gate + hidden;
+        if (!s->active[i]) {
+            ldnq_recurrent_keep(r, s, i);
+            continue;
+        }
+        ldnq_activation_run(function_of(r, s, 0), clip, z, gate, hidden);
+        ldnq_activation_run(function_of(r, s, 1), clip, z + 2 * hidden, g, hidden);
+        for (size_t k = 0; k < hidden; k++)
+            h[k] = (1.0f - gate[k]) * g[k] + gate[k] * prev[k];
+    }
+}
+
+/* ---- backward --------------------------------------------------------------------------- */
+
+/* One row: gradients of z and h's gates go to dz (the reset gate's follows), that of
+ * h_prev as far as it does not go through r to dh. reset is left as r. */
+static void gates_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                       size_t i, float *reset)
+{
+    size_t hidden = r->hidden;
+    const float clip = r->attrs->clip;
+    const struct ldnq_activation *f = function_of(r, s, 0), *g = function_of(r, s, 1);
+    float *z = s->z + i * r->width, *dh = s->dh + i * hidden;
+    float *update = reset + hidden, *now = update + hidden;
+    const float *prev = s->h_prev + i * hidden;
+    ldnq_activation_run(f, clip, z, update, hidden);
+    ldnq_activation_run(f, clip, z + hidden, reset, hidden);
+    ldnq_activation_run(g, clip, z + 2 * hidden, now, hidden);
+    ldnq_activation_slope(f, clip, z, update, z, hidden);
+    ldnq_activation_slope(f, clip, z + hidden, reset, z + hidden, hidden);
+    ldnq_activation_slope(g, clip, z + 2 * hidden, now, z + 2 * hidden, hidden);
+    for (size_t k = 0; k < hidden; k++) {
+        z[k] *= dh[k] * (prev[k] - now[k]);
+        z[2 * hidden + k] *= dh[k] * (1.0f - update[k]);
+        dh[k] *= update[k];
+    }
+}
+
+/* part: h_prev rh' + bh with linear_before_reset, else nothing that matters. */
+static void reset_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                       size_t i, float *part, const float *reset)
+{
+    size_t hidden = r->hidden;
+    float *z = s->z + i * r->width, *extra = s->extra + i * hidden;
+    const float *prev = s->h_prev + i * hidden, *dg = z + 2 * hidden;
+    if (r->attrs->linear_before_reset) {
+        for (size_t k = 0; k < hidden; k++) {
+            z[hidden + k] *= dg[k] * part[k];
+            extra[k] = dg[k] * reset[k];
+        }
+        return;
+    }
+    /* part <- gradient of r h_prev */
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 1, hidden, hidden, 1.0f, dg, hidden,
+               s->r + 2 * hidden * hidden, hidden, 0.0f, part, hidden);
+    float *dh = s->dh + i * hidden;
+    for (size_t k = 0; k < hidden; k++) {
+        z[hidden + k] *= part[k] * prev[k];
+        dh[k] += part[k] * reset[k];
+        extra[k] = reset[k] * prev[k];
+    }
+}
+
+static void gru_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    size_t hidden = r->hidden;
+    float *part = s->spare, *gates = s->spare + LDNQ_RECURRENT_ROWS * hidden;
+    if (r->attrs->linear_before_reset)
+        hidden_part(r, s, part);
+    for (size_t i = 0; i < s->rows; i++) {
+        if (!s->active[i]) {
+            memset(s->z + i * r->width, 0, r->width * sizeof *s->z);
+            memset(s->extra + i * hidden, 0, hidden * sizeof *s->extra);
+            continue;
+        }
+        gates_back(r, s, i, gates);
+        reset_back(r, s, i, part + i * hidden, gates);
+    }
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, hidden, 2 * hidden, 1.0f, s->z, r->width, s->r,
+               hidden, 1.0f, s->dh, hidden);
+    if (r->attrs->linear_before_reset)
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, hidden, hidden, 1.0f, s->extra, hidden,
+                   s->r + 2 * hidden * hidden, hidden, 1.0f, s->dh, hidden);
+}
+
+static void gru_weights(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
+                        const float *extra, float *dr)
+{
+    size_t hidden = r->hidden, rows = r->steps * r->batch;
+    bool before = r->attrs->linear_before_reset;
+    ldnq_recurrent_outer(r, 2 * hidden, hidden, rows, dz, r->width, h_prev, dr);
+    ldnq_recurrent_outer(r, hidden, hidden, rows, before ? extra : dz + 2 * hidden,
+                         before ? hidden : r->width, before ? h_prev : extra,
+                         dr + 2 * hidden * hidden);
+}
+
+static size_t gru_own_bias(const struct ldnq_recurrent *r)
+{
+    return r->attrs->linear_before_reset ? 2 : r->kind->gates;
+}
+
+static const char *const gru_activations[] = { "Sigmoid", "Tanh" };
+
+static const struct ldnq_recurrent_kind gru_kind = {
+    .gates = 3,
+    .functions = 2,
+    .defaults = gru_activations,
+    .forward = gru_step,
+    .backward = gru_step_back,
+    .own_bias = gru_own_bias,
+    .weights = gru_weights,
+};
+
+static enum ldnq_status gru_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                 const void **attrs, struct ldnq_error *err)
+{
+    return ldnq_recurrent_read(&gru_kind, node, arena, attrs, err);
+}
+
+const struct ldnq_op ldnq_op_gru = {
+    .type = "GRU",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 6,
+    .outputs_max = 2,
+    .read = gru_read,
+    .infer = ldnq_recurrent_infer,
+    .scratch = ldnq_recurrent_scratch,
+    .forward = ldnq_recurrent_forward,
+    .flows = 0x2f,
+    .reads_in = 0x3f,
+    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward = ldnq_recurrent_backward,
+    .keeps_weight = LDNQ_RECURRENT_KEEPS,
+};

@@ -1,0 +1,164 @@
+/* lstm.c: LSTM, gates in the order i (input), o (output), f (forget), c (cell).
+ *
+ * i = f(zi + pi c_prev), f = f(zf + pf c_prev) or 1 - i with input_forget,
+ * c = f c_prev + i g(zc), o = f(zo + po c), h = o h(c)
+ */
+#include "ops/sequence/recurrent.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "linalg/blas.h"
+#include "ops/sequence/recurrent_weights.h"
+
+static const struct ldnq_activation *function_of(const struct ldnq_recurrent *r,
+                                                 const struct ldnq_recurrent_step *s, size_t i)
+{
+    return &r->attrs->activations[3 * s->direction + i];
+}
+
+/* One row's gates: what goes into the activations, what comes out, and h(c). All of
+ * (hidden). */
+struct gates {
+    float *in, *out;
+    float *shown;
+};
+
+static struct gates gates_in(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    float *spare = s->spare;
+    return (struct gates){ spare, spare + r->width, spare + 2 * r->width };
+}
+
+static void add_peephole(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                         size_t gate, const float *c, float *in)
+{
+    if (!s->peepholes)
+        return;
+    const float *p = s->peepholes + gate * r->hidden;
+    for (size_t k = 0; k < r->hidden; k++)
+        in[gate * r->hidden + k] += p[k] * c[k];
+}
+
+/* From row i of z and its c_prev; c may be c_prev. */
+static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
+                      const float *c_prev, float *c, const struct gates *g)
+{
+    size_t n = r->hidden;
+    const float clip = r->attrs->clip;
+    const struct ldnq_activation *f = function_of(r, s, 0);
+    float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
+    memcpy(g->in, s->z + i * r->width, r->width * sizeof *g->in);
+    add_peephole(r, s, 0, c_prev, g->in);
+    add_peephole(r, s, 2, c_prev, g->in);
+    ldnq_activation_run(f, clip, g->in, input, n);
+    if (r->attrs->input_forget)
+        for (size_t k = 0; k < n; k++)
+            forget[k] = 1.0f - input[k];
+    else
+        ldnq_activation_run(f, clip, g->in + 2 * n, forget, n);
+    ldnq_activation_run(function_of(r, s, 1), clip, g->in + 3 * n, cell, n);
+    for (size_t k = 0; k < n; k++)
+        c[k] = forget[k] * c_prev[k] + input[k] * cell[k];
+    add_peephole(r, s, 1, c, g->in);
+    ldnq_activation_run(f, clip, g->in + n, output, n);
+    /* ONNX Runtime clips what goes into the gates, not the cell. */
+    ldnq_activation_run(function_of(r, s, 2), INFINITY, c, g->shown, n);
+}
+
+static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    struct gates g = gates_in(r, s);
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, r->width, r->hidden, 1.0f, s->h_prev,
+               r->hidden, s->r, r->hidden, 1.0f, s->z, r->width);
+    for (size_t i = 0; i < s->rows; i++) {
+        size_t at = i * r->hidden;
+        if (!s->active[i]) {
+            ldnq_recurrent_keep(r, s, i);
+            continue;
+        }
+        run_gates(r, s, i, s->c_prev + at, s->c + at, &g);
+        for (size_t k = 0; k < r->hidden; k++)
+            s->h[at + k] = g.out[r->hidden + k] * g.shown[k];
+    }
+}
+
+/* One row's z, dh and dc; behind the gates, the spare memory is free. */
+static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
+                     const struct gates *g)
+{
+    size_t n = r->hidden;
+    const float clip = r->attrs->clip, *c_prev = s->c_prev + i * n;
+    const struct ldnq_activation *f = function_of(r, s, 0);
+    float *dz = s->z + i * r->width, *dh = s->dh + i * n, *dc = s->dc + i * n;
+    float *c = g->shown + n, *slope = c + n;
+    const float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
+    const float *p = s->peepholes;
+    run_gates(r, s, i, c_prev, c, g);
+    ldnq_activation_slope(function_of(r, s, 2), INFINITY, c, g->shown, slope, n);
+    ldnq_activation_slope(f, clip, g->in, input, dz, n);
+    ldnq_activation_slope(f, clip, g->in + n, output, dz + n, n);
+    ldnq_activation_slope(f, clip, g->in + 2 * n, forget, dz + 2 * n, n);
+    ldnq_activation_slope(function_of(r, s, 1), clip, g->in + 3 * n, cell, dz + 3 * n, n);
+    for (size_t k = 0; k < n; k++) {
+        dz[n + k] *= dh[k] * g->shown[k];
+        float d = dc[k] + dh[k] * output[k] * slope[k] + (p ? dz[n + k] * p[n + k] : 0.0f);
+        float dforget = d * c_prev[k];
+        bool coupled = r->attrs->input_forget;
+        dz[k] *= d * cell[k] - (coupled ? dforget : 0.0f);
+        dz[2 * n + k] = coupled ? 0.0f : dz[2 * n + k] * dforget;
+        dz[3 * n + k] *= d * input[k];
+        dc[k] = d * forget[k] + (p ? dz[k] * p[k] + dz[2 * n + k] * p[2 * n + k] : 0.0f);
+        dh[k] = 0.0f;
+    }
+}
+
+static void lstm_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    struct gates g = gates_in(r, s);
+    for (size_t i = 0; i < s->rows; i++) {
+        if (s->active[i])
+            row_back(r, s, i, &g);
+        else
+            memset(s->z + i * r->width, 0, r->width * sizeof *s->z);
+    }
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, r->hidden, r->width, 1.0f, s->z, r->width, s->r,
+               r->hidden, 1.0f, s->dh, r->hidden);
+}
+
+static const char *const lstm_activations[] = { "Sigmoid", "Tanh", "Tanh" };
+
+static const struct ldnq_recurrent_kind lstm_kind = {
+    .gates = 4,
+    .functions = 3,
+    .defaults = lstm_activations,
+    .has_cell = true,
+    .forward = lstm_step,
+    .backward = lstm_step_back,
+    .own_bias = ldnq_recurrent_no_own_bias,
+    .weights = ldnq_recurrent_weights,
+};
+
+static enum ldnq_status lstm_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                  const void **attrs, struct ldnq_error *err)
+{
+    return ldnq_recurrent_read(&lstm_kind, node, arena, attrs, err);
+}
+
+const struct ldnq_op ldnq_op_lstm = {
+    .type = "LSTM",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 8,
+    .outputs_max = 3,
+    .read = lstm_read,
+    .infer = ldnq_recurrent_infer,
+    .scratch = ldnq_recurrent_scratch,
+    .forward = ldnq_recurrent_forward,
+    .flows = 0xef,
+    .reads_in = 0xff,
+    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward = ldnq_recurrent_backward,
+    .keeps_weight = LDNQ_RECURRENT_KEEPS,
+};

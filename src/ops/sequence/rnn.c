@@ -1,0 +1,75 @@
+/* rnn.c: RNN: h = f(x w' + h r' + b). */
+#include "ops/sequence/recurrent.h"
+
+#include <string.h>
+
+#include "linalg/blas.h"
+#include "ops/sequence/recurrent_weights.h"
+
+static void rnn_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    const struct ldnq_activation *f = &r->attrs->activations[s->direction];
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, r->width, r->hidden, 1.0f, s->h_prev,
+               r->hidden, s->r, r->hidden, 1.0f, s->z, r->width);
+    for (size_t i = 0; i < s->rows; i++) {
+        if (s->active[i])
+            ldnq_activation_run(f, r->attrs->clip, s->z + i * r->width, s->h + i * r->hidden,
+                                r->hidden);
+        else
+            ldnq_recurrent_keep(r, s, i);
+    }
+}
+
+static void rnn_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+{
+    const struct ldnq_activation *f = &r->attrs->activations[s->direction];
+    for (size_t i = 0; i < s->rows; i++) {
+        float *z = s->z + i * r->width, *dh = s->dh + i * r->hidden;
+        if (!s->active[i]) {
+            memset(z, 0, r->width * sizeof *z);
+            continue;
+        }
+        ldnq_activation_slope(f, r->attrs->clip, z, s->h + i * r->hidden, z, r->hidden);
+        for (size_t k = 0; k < r->hidden; k++)
+            z[k] *= dh[k];
+        memset(dh, 0, r->hidden * sizeof *dh);
+    }
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, r->hidden, r->width, 1.0f, s->z, r->width, s->r,
+               r->hidden, 1.0f, s->dh, r->hidden);
+}
+
+static const char *const rnn_activations[] = { "Tanh" };
+
+static const struct ldnq_recurrent_kind rnn_kind = {
+    .gates = 1,
+    .functions = 1,
+    .defaults = rnn_activations,
+    .forward = rnn_step,
+    .backward = rnn_step_back,
+    .own_bias = ldnq_recurrent_no_own_bias,
+    .weights = ldnq_recurrent_weights,
+};
+
+static enum ldnq_status rnn_read(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                 const void **attrs, struct ldnq_error *err)
+{
+    return ldnq_recurrent_read(&rnn_kind, node, arena, attrs, err);
+}
+
+const struct ldnq_op ldnq_op_rnn = {
+    .type = "RNN",
+    .since = 7,
+    .until = LDNQ_OPSET_LATEST,
+    .inputs_min = 3,
+    .inputs_max = 6,
+    .outputs_max = 2,
+    .read = rnn_read,
+    .infer = ldnq_recurrent_infer,
+    .scratch = ldnq_recurrent_scratch,
+    .forward = ldnq_recurrent_forward,
+    .flows = 0x2f,
+    .reads_in = 0x3f,
+    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward = ldnq_recurrent_backward,
+    .keeps_weight = LDNQ_RECURRENT_KEEPS,
+};

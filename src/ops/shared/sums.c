@@ -1,0 +1,56 @@
+#include "ops/shared/sums.h"
+
+#include "base/simd.h"
+
+/* Partial sums that the compiler keeps in vectors; the order of additions is
+ * written here, so it is the same everywhere. */
+#define LANES 8
+
+static double add_lanes(const double *lane)
+{
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+LDNQ_MULTIVERSION
+double ldnq_sum(const float *x, size_t count)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += (double)x[i + k];
+    for (size_t k = 0; i < count; i++, k++)
+        lane[k] += (double)x[i];
+    return add_lanes(lane);
+}
+
+LDNQ_MULTIVERSION
+double ldnq_sum_squares(const float *x, size_t count, double centre)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            double difference = (double)x[i + k] - centre;
+            lane[k] += difference * difference;
+        }
+    }
+    for (size_t k = 0; i < count; i++, k++) {
+        double difference = (double)x[i] - centre;
+        lane[k] += difference * difference;
+    }
+    return add_lanes(lane);
+}
+
+double ldnq_sum_products(const float *a, const float *x, size_t count, double centre)
+{
+    double lane[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += (double)a[i + k] * ((double)x[i + k] - centre);
+    for (size_t k = 0; i < count; i++, k++)
+        lane[k] += (double)a[i] * ((double)x[i] - centre);
+    return add_lanes(lane);
+}
