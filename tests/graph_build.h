@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include <ldnq/exec.h>
-#include <ldnq/passes.h>
+#include "exec/exec.h"
+#include "passes/passes.h"
 
 #include "base/rng.h"
 #include "ops/op.h"

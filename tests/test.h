@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include <stdio.h>
 

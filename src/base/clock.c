@@ -1,4 +1,4 @@
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include <time.h>
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_BASE_FILE_H
 #define LDNQ_BASE_FILE_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include <stdio.h>
 

@@ -8,7 +8,7 @@
 #ifndef LDNQ_BASE_POOL_H
 #define LDNQ_BASE_POOL_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* `thread` is below ldnq_pool_threads: an index for scratch memory. */
 typedef void ldnq_chunk_fn(void *ctx, size_t chunk, size_t thread);

@@ -1,4 +1,4 @@
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
                           size_t want)

@@ -1,4 +1,4 @@
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -2,7 +2,7 @@
 #ifndef LDNQ_CALIB_FOLDER_H
 #define LDNQ_CALIB_FOLDER_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct ldnq_entry {
     const char *name;

@@ -7,7 +7,7 @@
 #ifndef LDNQ_CALIB_NPY_H
 #define LDNQ_CALIB_NPY_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #define LDNQ_NPY_MAGIC "\x93NUMPY"
 #define LDNQ_NPY_MAGIC_SIZE 6

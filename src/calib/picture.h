@@ -9,7 +9,7 @@
 #ifndef LDNQ_CALIB_PICTURE_H
 #define LDNQ_CALIB_PICTURE_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* More than any camera takes; a few bytes of a damaged header can claim more. */
 #define LDNQ_PICTURE_MAX_PIXELS ((size_t)1 << 28)

@@ -12,7 +12,7 @@
 #ifndef LDNQ_CALIB_PREPROCESS_H
 #define LDNQ_CALIB_PREPROCESS_H
 
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include "calib/picture.h"
 

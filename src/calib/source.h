@@ -6,7 +6,7 @@
 #ifndef LDNQ_CALIB_SOURCE_H
 #define LDNQ_CALIB_SOURCE_H
 
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <ldnq/onnx.h>
+#include "onnx/onnx.h"
 
 #include "base/file.h"
 #include "base/size.h"

@@ -10,7 +10,7 @@
 #ifndef LDNQ_CALIB_STORE_H
 #define LDNQ_CALIB_STORE_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct ldnq_store;
 

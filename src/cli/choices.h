@@ -2,8 +2,8 @@
 #ifndef LDNQ_CLI_CHOICES_H
 #define LDNQ_CLI_CHOICES_H
 
-#include <ldnq/emit.h>
-#include <ldnq/pipeline.h>
+#include "emit/emit.h"
+#include "pipeline/pipeline.h"
 
 #include "cli/command.h"
 

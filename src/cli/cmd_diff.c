@@ -1,5 +1,5 @@
 /* cmd_diff.c: what quantization did to a network: two files, side by side. */
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <stdio.h>
 

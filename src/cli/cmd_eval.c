@@ -1,5 +1,5 @@
 /* cmd_eval.c: top-1 and top-5 of models on labelled samples, side by side. */
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include <inttypes.h>
 #include <stdio.h>

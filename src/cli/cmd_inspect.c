@@ -1,6 +1,6 @@
 /* cmd_inspect.c: what is in a model, what would be quantized, what not, and why. */
-#include <ldnq/passes.h>
-#include <ldnq/pipeline.h>
+#include "passes/passes.h"
+#include "pipeline/pipeline.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /* cmd_quantize.c: the main job, from a float file and samples to a QDQ file. */
-#include <ldnq/emit.h>
-#include <ldnq/pipeline.h>
+#include "emit/emit.h"
+#include "pipeline/pipeline.h"
 
 #include <cJSON.h>
 #include <inttypes.h>

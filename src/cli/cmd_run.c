@@ -1,5 +1,5 @@
 /* cmd_run.c: the reference executor on arrays from files. */
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#include <ldnq/calib.h>
-#include <ldnq/emit.h>
-#include <ldnq/quant.h>
+#include "calib/calib.h"
+#include "emit/emit.h"
+#include "quant/quant.h"
 
 struct cli_list {
     const char **items; /* point into argv */

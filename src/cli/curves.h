@@ -2,8 +2,8 @@
 #ifndef LDNQ_CLI_CURVES_H
 #define LDNQ_CLI_CURVES_H
 
-#include <ldnq/pipeline.h>
-#include <ldnq/report.h>
+#include "pipeline/pipeline.h"
+#include "report/report.h"
 
 struct cli_curve {
     const char *node; /* the layer's label */

@@ -2,7 +2,7 @@
 #ifndef LDNQ_CLI_JSON_H
 #define LDNQ_CLI_JSON_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include <cJSON.h>
 

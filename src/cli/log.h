@@ -6,7 +6,7 @@
 #ifndef LDNQ_CLI_LOG_H
 #define LDNQ_CLI_LOG_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #include <cJSON.h>
 #include <stdio.h>

@@ -8,8 +8,8 @@
 #ifndef LDNQ_CLI_MIXED_H
 #define LDNQ_CLI_MIXED_H
 
-#include <ldnq/emit.h>
-#include <ldnq/pipeline.h>
+#include "emit/emit.h"
+#include "pipeline/pipeline.h"
 
 #include "cli/session.h"
 

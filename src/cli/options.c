@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #include "base/alloc.h"
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_CLI_OUTFILE_H
 #define LDNQ_CLI_OUTFILE_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* Hours of work should not end at a folder that isn't there. Errors: IO. */
 enum ldnq_status cli_check_outfile(const char *path, struct ldnq_error *err);

@@ -4,7 +4,7 @@
 #ifndef LDNQ_CLI_PROGRESS_H
 #define LDNQ_CLI_PROGRESS_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct cli_progress {
     struct ldnq_sink sink; /* give its address to the library */

@@ -1,6 +1,6 @@
 #include "cli/session.h"
 
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include "cli/options.h"
 

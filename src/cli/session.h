@@ -2,8 +2,8 @@
 #ifndef LDNQ_CLI_SESSION_H
 #define LDNQ_CLI_SESSION_H
 
-#include <ldnq/exec.h>
-#include <ldnq/onnx.h>
+#include "exec/exec.h"
+#include "onnx/onnx.h"
 
 #include "cli/command.h"
 #include "cli/progress.h"

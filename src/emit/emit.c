@@ -1,4 +1,4 @@
-#include <ldnq/emit.h>
+#include "emit/emit.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* storage.c: in which type codes are stored, and the opset that this takes. */
-#include <ldnq/emit.h>
+#include "emit/emit.h"
 
 #include "base/size.h"
 #include "onnx/edit.h"

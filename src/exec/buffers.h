@@ -8,7 +8,7 @@
 #ifndef LDNQ_EXEC_BUFFERS_H
 #define LDNQ_EXEC_BUFFERS_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct ldnq_buffer {
     void *data; /* aligned to 64 */

@@ -1,4 +1,4 @@
-#include <ldnq/grad.h>
+#include "exec/grad.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #ifndef LDNQ_EXEC_GRAD_REACH_H
 #define LDNQ_EXEC_GRAD_REACH_H
 
-#include <ldnq/grad.h>
+#include "exec/grad.h"
 
 #include "ops/op.h"
 

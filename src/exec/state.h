@@ -4,7 +4,7 @@
 #ifndef LDNQ_EXEC_STATE_H
 #define LDNQ_EXEC_STATE_H
 
-#include <ldnq/exec.h>
+#include "exec/exec.h"
 
 #include "exec/buffers.h"
 #include "exec/plan.h"

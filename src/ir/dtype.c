@@ -1,4 +1,4 @@
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct dtype_facts {
     const char *name;

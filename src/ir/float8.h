@@ -3,7 +3,7 @@
 #ifndef LDNQ_IR_FLOAT8_H
 #define LDNQ_IR_FLOAT8_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 double ldnq_float8_to_double(enum ldnq_dtype dtype, uint8_t code);
 /* What is too large becomes the largest number where it saturates, else infinity, or

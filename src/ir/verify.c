@@ -1,4 +1,4 @@
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #include "base/alloc.h"
 

@@ -7,7 +7,7 @@
 #ifndef LDNQ_LINALG_BLAS_H
 #define LDNQ_LINALG_BLAS_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* "OpenBLAS 0.3.21 (Zen kernels)", for --version. */
 const char *ldnq_blas_describe(char *text, size_t size);

@@ -10,7 +10,7 @@
 #ifndef LDNQ_LINALG_CHOLESKY_H
 #define LDNQ_LINALG_CHOLESKY_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* A becomes L. Only the lower triangle of A is read. */
 enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err);

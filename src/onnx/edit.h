@@ -7,7 +7,7 @@
 #ifndef LDNQ_ONNX_EDIT_H
 #define LDNQ_ONNX_EDIT_H
 
-#include <ldnq/onnx.h>
+#include "onnx/onnx.h"
 
 /* `base`, or base_1, base_2 ... when it is taken anywhere in the model (values,
  * initializers, nodes). The name is taken from then on. */

@@ -6,7 +6,7 @@
 #ifndef LDNQ_ONNX_MODEL_H
 #define LDNQ_ONNX_MODEL_H
 
-#include <ldnq/onnx.h>
+#include "onnx/onnx.h"
 
 #include "onnx.pb-c.h"
 #include "onnx/names.h"

@@ -6,7 +6,7 @@
 #ifndef LDNQ_ONNX_NAMES_H
 #define LDNQ_ONNX_NAMES_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct ldnq_name {
     const char *key; /* NULL in a free slot */

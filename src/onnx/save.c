@@ -1,4 +1,4 @@
-#include <ldnq/onnx.h>
+#include "onnx/onnx.h"
 
 #include <string.h>
 #include <unistd.h>

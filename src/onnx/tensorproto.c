@@ -1,4 +1,4 @@
-#include <ldnq/onnx.h>
+#include "onnx/onnx.h"
 
 #include "onnx/codec.h"
 #include "onnx/wire.h"

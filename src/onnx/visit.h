@@ -2,7 +2,7 @@
 #ifndef LDNQ_ONNX_VISIT_H
 #define LDNQ_ONNX_VISIT_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include "onnx.pb-c.h"
 

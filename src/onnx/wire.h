@@ -6,7 +6,7 @@
 #ifndef LDNQ_ONNX_WIRE_H
 #define LDNQ_ONNX_WIRE_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include <protobuf-c/protobuf-c.h>
 

@@ -3,7 +3,7 @@
 #ifndef LDNQ_OPS_ATTR_KINDS_H
 #define LDNQ_OPS_ATTR_KINDS_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 /* Errors: MODEL, naming the attribute and both kinds. */
 enum ldnq_status ldnq_op_check_attr_kinds(const struct ldnq_node *node, struct ldnq_error *err);

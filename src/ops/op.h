@@ -8,7 +8,7 @@
 #ifndef LDNQ_OPS_OP_H
 #define LDNQ_OPS_OP_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #include "base/pool.h"
 

@@ -3,7 +3,7 @@
  * Source  Ioffe, Szegedy, "Batch Normalization", ICML 2015, algorithm 2: at
  *         inference it is an affine map a channel.
  */
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include <math.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include "base/size.h"
 #include "ops/op.h"

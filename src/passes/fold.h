@@ -7,7 +7,7 @@
 #ifndef LDNQ_PASSES_FOLD_H
 #define LDNQ_PASSES_FOLD_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #include "base/text.h"
 

@@ -2,7 +2,7 @@
  * it where padding is not the same on both sides; on its own it costs a pass over
  * memory, and a larger frontier to keep between layers.
  */
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include <inttypes.h>
 #include <string.h>

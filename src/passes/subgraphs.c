@@ -1,6 +1,6 @@
 #include "passes/subgraphs.h"
 
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include "ops/control.h"
 

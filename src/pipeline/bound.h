@@ -13,7 +13,7 @@
 #ifndef LDNQ_PIPELINE_BOUND_H
 #define LDNQ_PIPELINE_BOUND_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 /* bounds[o]: of output o, in the measure of output_error: the square of the bound over the
  * output's power (as ldnq_outputs_measure has it; 0 for one that does not count). NaN where

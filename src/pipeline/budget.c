@@ -5,8 +5,8 @@
  * are float, and samples run through. That these errors add up is the assumption;
  * the knapsack then takes the choices with the least sum.
  */
-#include <ldnq/exec.h>
-#include <ldnq/pipeline.h>
+#include "exec/exec.h"
+#include "pipeline/pipeline.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_PIPELINE_KNAPSACK_H
 #define LDNQ_PIPELINE_KNAPSACK_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 /* error and cost are (rows, choices), finite. Exact as long as no more than 10,000 sums
  * of the first rows are worth keeping (no other costs less and errs less); beyond that

@@ -1,4 +1,4 @@
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #include "base/size.h"
 #include "ops/layer.h"

@@ -2,7 +2,7 @@
 #ifndef LDNQ_PIPELINE_MATRICES_H
 #define LDNQ_PIPELINE_MATRICES_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 /* The place of (row, k) in the weight tensor; row counts over groups and outputs. */
 size_t ldnq_layer_element(const struct ldnq_layer *layer, size_t row, size_t k);

@@ -2,8 +2,8 @@
 #ifndef LDNQ_PIPELINE_OUTPUTS_H
 #define LDNQ_PIPELINE_OUTPUTS_H
 
-#include <ldnq/calib.h>
-#include <ldnq/exec.h>
+#include "calib/calib.h"
+#include "exec/exec.h"
 
 /* The sum of (y - t)^2 of two float tensors of one shape; t NULL is 0. */
 double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t);

@@ -6,7 +6,7 @@
 #ifndef LDNQ_PIPELINE_RUN_H
 #define LDNQ_PIPELINE_RUN_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #include "pipeline/matrices.h"
 #include "pipeline/twin.h"

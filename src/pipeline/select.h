@@ -2,7 +2,7 @@
 #ifndef LDNQ_PIPELINE_SELECT_H
 #define LDNQ_PIPELINE_SELECT_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 struct ldnq_selection {
     struct ldnq_layer *layers; /* that are to be quantized, in order */

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include <ldnq/exec.h>
-#include <ldnq/grad.h>
+#include "exec/exec.h"
+#include "exec/grad.h"
 
 #include "base/pool.h"
 #include "base/size.h"

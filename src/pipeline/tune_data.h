@@ -6,7 +6,7 @@
 #ifndef LDNQ_PIPELINE_TUNE_DATA_H
 #define LDNQ_PIPELINE_TUNE_DATA_H
 
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include "base/rng.h"
 

@@ -11,7 +11,7 @@
 #ifndef LDNQ_PIPELINE_TUNE_LAYER_H
 #define LDNQ_PIPELINE_TUNE_LAYER_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #include "pipeline/adam.h"
 

@@ -7,8 +7,8 @@
 #ifndef LDNQ_PIPELINE_TWIN_H
 #define LDNQ_PIPELINE_TWIN_H
 
-#include <ldnq/calib.h>
-#include <ldnq/exec.h>
+#include "calib/calib.h"
+#include "exec/exec.h"
 
 #include "calib/store.h"
 

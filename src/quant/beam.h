@@ -19,7 +19,7 @@
 #ifndef LDNQ_QUANT_BEAM_H
 #define LDNQ_QUANT_BEAM_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #include "quant/inverse.h"
 

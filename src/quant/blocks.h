@@ -2,7 +2,7 @@
 #ifndef LDNQ_QUANT_BLOCKS_H
 #define LDNQ_QUANT_BLOCKS_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 /* Block s is the inputs order[first[s]] .. order[first[s+1]-1], ascending. */
 struct ldnq_blocks {

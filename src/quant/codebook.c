@@ -1,4 +1,4 @@
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #include <string.h>
 

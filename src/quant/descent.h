@@ -16,7 +16,7 @@
 #ifndef LDNQ_QUANT_DESCENT_H
 #define LDNQ_QUANT_DESCENT_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #define LDNQ_DESCENT_SWEEPS 60
 

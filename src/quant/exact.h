@@ -15,7 +15,7 @@
 #ifndef LDNQ_QUANT_EXACT_H
 #define LDNQ_QUANT_EXACT_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #define LDNQ_EXACT_INPUTS 32
 #define LDNQ_EXACT_NODES 1000

@@ -18,7 +18,7 @@
 #ifndef LDNQ_QUANT_INVERSE_H
 #define LDNQ_QUANT_INVERSE_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 struct ldnq_column {
     double variance; /* the centred diagonal; 0 for a constant input */

@@ -7,7 +7,7 @@
 #ifndef LDNQ_QUANT_NEAREST_H
 #define LDNQ_QUANT_NEAREST_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 /* Fills in the codes, scales and bias of the solution. */
 enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,

@@ -13,7 +13,7 @@
 #ifndef LDNQ_QUANT_PROBLEM_H
 #define LDNQ_QUANT_PROBLEM_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 /* The rows of a group in blocks that do not depend on the number of threads:
  * enough for the matrix products, few enough that small layers make several. */

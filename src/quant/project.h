@@ -15,7 +15,7 @@
 
 #include <float.h>
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 struct ldnq_span {
     const double *v;

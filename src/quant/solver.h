@@ -2,7 +2,7 @@
 #ifndef LDNQ_QUANT_SOLVER_H
 #define LDNQ_QUANT_SOLVER_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 extern const struct ldnq_solver ldnq_solver_rtn;
 extern const struct ldnq_solver ldnq_solver_mse;

@@ -2,7 +2,7 @@
 #ifndef LDNQ_REPORT_ATTRIBUTE_H
 #define LDNQ_REPORT_ATTRIBUTE_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #define LDNQ_ATTRIBUTE_TEXT 120
 

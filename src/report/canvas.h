@@ -12,7 +12,7 @@
 #ifndef LDNQ_REPORT_CANVAS_H
 #define LDNQ_REPORT_CANVAS_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct ldnq_colour {
     uint8_t red, green, blue, alpha;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include <ldnq/passes.h>
+#include "passes/passes.h"
 
 #include "base/text.h"
 

@@ -1,4 +1,4 @@
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* As src/report/diff.schema.json says. All functions return false when memory is out. */
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <math.h>
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_REPORT_DISTANCE_H
 #define LDNQ_REPORT_DISTANCE_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 struct ldnq_distance {
     double tt, yy, ty, ee; /* t t, y y, t y and (y - t)^2 */

@@ -3,7 +3,7 @@
 #ifndef LDNQ_REPORT_HTML_PAGE_H
 #define LDNQ_REPORT_HTML_PAGE_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include "report/buffer.h"
 

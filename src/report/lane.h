@@ -2,7 +2,7 @@
 #ifndef LDNQ_REPORT_LANE_H
 #define LDNQ_REPORT_LANE_H
 
-#include <ldnq/exec.h>
+#include "exec/exec.h"
 
 #include "report/couple.h"
 #include "report/distance.h"

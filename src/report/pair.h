@@ -2,7 +2,7 @@
 #ifndef LDNQ_REPORT_PAIR_H
 #define LDNQ_REPORT_PAIR_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include "report/view.h"
 

@@ -7,7 +7,7 @@
 #ifndef LDNQ_REPORT_PLOT_H
 #define LDNQ_REPORT_PLOT_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include "report/axis.h"
 #include "report/canvas.h"

@@ -6,7 +6,7 @@
 #ifndef LDNQ_REPORT_PNG_WRITE_H
 #define LDNQ_REPORT_PNG_WRITE_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #include "report/buffer.h"
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_REPORT_QUANTIZED_H
 #define LDNQ_REPORT_QUANTIZED_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <cJSON.h>
 

@@ -2,8 +2,8 @@
 #ifndef LDNQ_REPORT_SPREAD_H
 #define LDNQ_REPORT_SPREAD_H
 
-#include <ldnq/pipeline.h>
-#include <ldnq/report.h>
+#include "pipeline/pipeline.h"
+#include "report/report.h"
 
 /* Whether both are float matrices of one size, however they lie in memory. */
 bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b);

@@ -10,7 +10,7 @@
 #ifndef LDNQ_REPORT_VIEW_H
 #define LDNQ_REPORT_VIEW_H
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #define LDNQ_VIEW_NONE SIZE_MAX
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 /* What the file itself leaves unused. */
 #define MAYBE_UNUSED __attribute__((unused))

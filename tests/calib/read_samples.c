@@ -4,7 +4,7 @@
  *              [--std X,X,X] [--threads N]
  * C, H or W 0 is a symbol.
  */
-#include <ldnq/calib.h>
+#include "calib/calib.h"
 
 #include <stdio.h>
 #include <stdlib.h>

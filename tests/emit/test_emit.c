@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldnq/emit.h>
-#include <ldnq/passes.h>
+#include "emit/emit.h"
+#include "passes/passes.h"
 
 static struct ldnq_error err;
 

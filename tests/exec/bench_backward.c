@@ -5,11 +5,11 @@
  * line on stdin and prints the seconds of a forward pass, those of a whole gradient,
  * and the bytes that the latter takes.
  */
-#include <ldnq/calib.h>
-#include <ldnq/exec.h>
-#include <ldnq/grad.h>
-#include <ldnq/onnx.h>
-#include <ldnq/passes.h>
+#include "calib/calib.h"
+#include "exec/exec.h"
+#include "exec/grad.h"
+#include "onnx/onnx.h"
+#include "passes/passes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,10 +5,10 @@
  * the other; the seconds that the last of them took are printed, so that the caller can
  * alternate with another program.
  */
-#include <ldnq/calib.h>
-#include <ldnq/exec.h>
-#include <ldnq/onnx.h>
-#include <ldnq/passes.h>
+#include "calib/calib.h"
+#include "exec/exec.h"
+#include "onnx/onnx.h"
+#include "passes/passes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -14,10 +14,10 @@
  *
  * The exit code is 1 when a case could not be read.
  */
-#include <ldnq/calib.h>
-#include <ldnq/grad.h>
-#include <ldnq/onnx.h>
-#include <ldnq/passes.h>
+#include "calib/calib.h"
+#include "exec/grad.h"
+#include "onnx/onnx.h"
+#include "passes/passes.h"
 
 #include <stdio.h>
 #include <stdlib.h>

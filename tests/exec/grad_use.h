@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#include <ldnq/grad.h>
+#include "exec/grad.h"
 
 #include "base/alloc.h"
 

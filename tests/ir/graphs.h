@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 static struct ldnq_error err;
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct fact {
     int number;

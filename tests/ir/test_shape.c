@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #include "base/alloc.h"
 

@@ -13,9 +13,9 @@
  * Floats may differ by 1e-6 + N times the expected value (N is 1e-5 unless given),
  * halves by 1e-2 of it, codes and indices not at all. The exit code is 0 unless a case failed.
  */
-#include <ldnq/exec.h>
-#include <ldnq/onnx.h>
-#include <ldnq/passes.h>
+#include "exec/exec.h"
+#include "onnx/onnx.h"
+#include "passes/passes.h"
 
 #include <inttypes.h>
 #include <math.h>

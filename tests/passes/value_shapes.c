@@ -7,8 +7,8 @@
  * 7. Models that can't be imported, and nodes that can't be executed, give a line
  * "refused REASON"; what is known of the rest follows all the same.
  */
-#include <ldnq/onnx.h>
-#include <ldnq/passes.h>
+#include "onnx/onnx.h"
+#include "passes/passes.h"
 
 #include <inttypes.h>
 #include <stdio.h>

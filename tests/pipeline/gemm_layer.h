@@ -4,7 +4,7 @@
 
 #include "graph_build.h"
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_t inputs,
                                                  size_t outputs)

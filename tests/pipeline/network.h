@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <ldnq/pipeline.h>
+#include "pipeline/pipeline.h"
 
 #define SAMPLES 23
 

@@ -33,7 +33,7 @@ def bits_needed(codebook):
 
 
 def expected_storage(opset, codebook, granularity, storage):
-    """(bits, opset) after include/ldnq/emit.h."""
+    """(bits, opset) after src/emit/emit.h."""
     opset = max(opset, 13 if granularity == "channel" else 10)
     if storage != "auto":
         bits = int(storage[3:])

@@ -3,7 +3,7 @@
 #ifndef TESTS_QUANT_LAYER_H
 #define TESTS_QUANT_LAYER_H
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldnq/quant.h>
+#include "quant/quant.h"
 
 #include "base/rng.h"
 #include "quant/project.h"

@@ -1,6 +1,6 @@
 /* example_page KIND FOLDER: writes FOLDER/page.html and FOLDER/diff.json of a diff that is
  * made by hand, for tests/python/test_report_page.py and for looking at. */
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <stdio.h>
 

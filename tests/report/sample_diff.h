@@ -3,7 +3,7 @@
 #ifndef TESTS_SAMPLE_DIFF_H
 #define TESTS_SAMPLE_DIFF_H
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include <math.h>
 #include <stdlib.h>

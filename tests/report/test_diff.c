@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include "base/alloc.h"
 

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include <ldnq/report.h>
+#include "report/report.h"
 
 #include "report/couple.h"
 #include "report/spread.h"

@@ -12,9 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The one place for this table. A room may always include itself; the header
-# include/ldnq/NAME.h belongs to the room NAME, but for those in SECOND_HEADERS.
-# None stands for all rooms.
+# The one place for this table. A room may always include itself. None stands for all
+# rooms.
 ALLOWED = {
     "base": "",
     "linalg": "base",
@@ -32,9 +31,6 @@ ALLOWED = {
 }
 # Of calib's files, those that may include from onnx.
 CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
-
-# A room's further public headers.
-SECOND_HEADERS = {"grad": "exec"}
 
 MOST_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
@@ -56,9 +52,8 @@ def without_comments_and_strings(text):
 class Tree:
     def __init__(self, root):
         self.root = Path(root)
-        found = list(self.root.glob("src/**/*")) + list(self.root.glob("include/ldnq/*"))
         self.files = {}
-        for path in sorted(found):
+        for path in sorted(self.root.glob("src/**/*")):
             if path.suffix in (".c", ".h"):
                 self.files[path.relative_to(self.root).as_posix()] = path.read_text()
         self.code = {name: without_comments_and_strings(t) for name, t in self.files.items()}
@@ -76,26 +71,15 @@ class Tree:
                 yield name, text.count("\n", 0, match.start()) + 1, match.group(2)
 
 
-def header_room(name):
-    """The room of the public header `name`."""
-    stem = name.removesuffix(".h")
-    return SECOND_HEADERS.get(stem, stem)
-
-
 def room_of(name):
     """The room of a file, or None where it has none."""
     parts = name.split("/")
-    if parts[0] == "include":
-        return header_room(parts[2])
     return parts[1] if len(parts) > 2 else None
 
 
 def included_room(tree, what):
     """The room that an included name belongs to; None for what is not ours."""
-    parts = what.split("/")
-    if parts[0] == "ldnq" and len(parts) == 2:
-        return header_room(parts[1])
-    return parts[0] if "src/" + what in tree.files else None
+    return what.split("/")[0] if "src/" + what in tree.files else None
 
 
 # ---- the rules: each yields what breaks it -------------------------------------
@@ -122,9 +106,8 @@ def rooms_should_include_only_what_the_table_allows(tree):
 def own_headers_should_be_included_by_their_path(tree):
     names = {Path(name).name for name in tree.files}
     for name, line, what in tree.includes():
-        ours = what.startswith("ldnq/") and "include/" + what in tree.files
-        if Path(what).name in names and included_room(tree, what) is None and not ours:
-            yield f"{name}:{line}: {what} is not the path of a header below src/ or include/"
+        if Path(what).name in names and included_room(tree, what) is None:
+            yield f"{name}:{line}: {what} is not the path of a header below src/"
 
 
 def only_onnx_should_know_protobuf(tree):
@@ -169,13 +152,13 @@ def files_should_be_short(tree):
 
 def lists_of_the_build_should_be_complete(tree):
     listed = {}
-    for build in [*tree.root.glob("src/**/meson.build"), tree.root / "include/meson.build"]:
+    for build in tree.root.glob("src/**/meson.build"):
         folder = build.parent.relative_to(tree.root).as_posix()
         text = re.sub(r"#[^\n]*", "", build.read_text())
         for item in re.findall(r"'([\w./-]+\.[ch])'", text):
             listed[f"{folder}/{item}"] = build
     for name in tree.files:
-        if name not in listed and (name.endswith(".c") or name.startswith("include/")):
+        if name not in listed and name.endswith(".c"):
             yield f"{name} is in no meson.build"
     for name in listed:
         if not (tree.root / name).exists():
@@ -198,17 +181,17 @@ RULES = [
 # ---- the self-test ---------------------------------------------------------------
 
 SMALL_TREE = {
-    "include/meson.build": "files('ldnq/base.h', 'ldnq/ir.h')\n",
-    "include/ldnq/base.h": "#include <stdio.h>\n",
-    "include/ldnq/ir.h": "#include <ldnq/base.h>\n",
+    "src/base/base.h": "#include <stdio.h>\n",
+    "src/ir/meson.build": "\n",
+    "src/ir/ir.h": '#include "base/base.h"\n',
     "src/base/meson.build": "files('text.c') # 'old.c'\n",
     "src/base/text.h": "/* printf(stderr) is fine in a comment */\n",
-    "src/base/text.c": '#include "base/text.h"\n#include <ldnq/base.h>\n'
+    "src/base/text.c": '#include "base/text.h"\n#include "base/base.h"\n'
                        'const char *t = "exit(1); stdout";\nint f(void) { snprintf(0, 0, ""); }\n',
     "src/linalg/meson.build": "files('blas.c')\n",
     "src/linalg/blas.c": "#include <cblas.h>\nvoid f(void) { cblas_sgemm(); }\n",
     "src/onnx/meson.build": "files('load.c')\n",
-    "src/onnx/load.c": '#include "onnx.pb-c.h"\n#include <ldnq/ir.h>\n',
+    "src/onnx/load.c": '#include "onnx.pb-c.h"\n#include "ir/ir.h"\n',
     "src/calib/meson.build": "files('source_protos.c', 'npy.c')\n",
     "src/calib/source_protos.c": '#include "onnx/model.h"\n',
     "src/calib/npy.c": '#include "base/text.h"\n',
@@ -221,10 +204,8 @@ SMALL_TREE = {
 BREAKS = [
     ("src/attic/x.h", "", [every_file_should_be_in_a_room]),
     ("src/loose.h", "", [every_file_should_be_in_a_room]),
-    ("include/ldnq/misc.h", "", [every_file_should_be_in_a_room,
-                                 lists_of_the_build_should_be_complete]),
-    ("src/base/text.c", "#include <ldnq/ir.h>", [rooms_should_include_only_what_the_table_allows]),
-    ("include/ldnq/base.h", "#include <ldnq/ir.h>",
+    ("src/base/text.c", '#include "ir/ir.h"', [rooms_should_include_only_what_the_table_allows]),
+    ("src/base/base.h", '#include "ir/ir.h"',
      [rooms_should_include_only_what_the_table_allows]),
     ("src/linalg/blas.c", '#  include  "onnx/model.h"',
      [rooms_should_include_only_what_the_table_allows]),
@@ -234,7 +215,7 @@ BREAKS = [
     ("src/onnx/load.c", '#include "../base/text.h"',
      [own_headers_should_be_included_by_their_path]),
     ("src/cli/main.c", '#include "onnx.pb-c.h"', [only_onnx_should_know_protobuf]),
-    ("include/ldnq/ir.h", "#include <protobuf-c/protobuf-c.h>", [only_onnx_should_know_protobuf]),
+    ("src/ir/ir.h", "#include <protobuf-c/protobuf-c.h>", [only_onnx_should_know_protobuf]),
     ("src/cli/main.c", "#include <cblas.h>", [only_linalg_should_call_blas_and_lapack]),
     ("src/onnx/load.c", "void g(void) { dpotrf_(0); }", [only_linalg_should_call_blas_and_lapack]),
     ("src/cli/main.c", "void g(void) { openblas_set_num_threads(1); }",

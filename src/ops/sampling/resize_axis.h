@@ -11,7 +11,7 @@
 #ifndef LDNQ_OPS_RESIZE_AXIS_H
 #define LDNQ_OPS_RESIZE_AXIS_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 enum ldnq_resize_mode { LDNQ_NEAREST, LDNQ_LINEAR, LDNQ_CUBIC };
 

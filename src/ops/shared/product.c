@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"

@@ -13,7 +13,7 @@
 #ifndef LDNQ_QUANT_H
 #define LDNQ_QUANT_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 struct ldnq_pool;
 

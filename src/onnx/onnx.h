@@ -7,7 +7,7 @@
 #ifndef LDNQ_ONNX_H
 #define LDNQ_ONNX_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct ldnq_model;
 

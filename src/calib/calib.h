@@ -27,7 +27,7 @@
 #ifndef LDNQ_CALIB_H
 #define LDNQ_CALIB_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct ldnq_pool;
 

@@ -13,9 +13,9 @@
 #ifndef LDNQ_REPORT_H
 #define LDNQ_REPORT_H
 
-#include <ldnq/calib.h>
-#include <ldnq/onnx.h>
-#include <ldnq/quant.h>
+#include "calib/calib.h"
+#include "onnx/onnx.h"
+#include "quant/quant.h"
 
 /* ---- one file ------------------------------------------------------------------------ */
 

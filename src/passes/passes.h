@@ -6,7 +6,7 @@
 #ifndef LDNQ_PASSES_H
 #define LDNQ_PASSES_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 /* Gives the symbol `name` a size in all shapes of the graph's inputs; INPUT:AXIS
  * ("x:2") stands for the symbol at that place, which may have no name.

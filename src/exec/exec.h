@@ -9,7 +9,7 @@
 #ifndef LDNQ_EXEC_H
 #define LDNQ_EXEC_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct ldnq_exec;
 

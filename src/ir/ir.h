@@ -9,7 +9,7 @@
 #ifndef LDNQ_IR_H
 #define LDNQ_IR_H
 
-#include <ldnq/base.h>
+#include "base/base.h"
 
 #define LDNQ_MAX_RANK 8
 

@@ -9,8 +9,8 @@
 #ifndef LDNQ_EMIT_H
 #define LDNQ_EMIT_H
 
-#include <ldnq/onnx.h>
-#include <ldnq/pipeline.h>
+#include "onnx/onnx.h"
+#include "pipeline/pipeline.h"
 
 enum ldnq_storage { LDNQ_STORAGE_AUTO, LDNQ_STORAGE_INT8, LDNQ_STORAGE_INT4, LDNQ_STORAGE_INT2 };
 

@@ -18,7 +18,7 @@
 #ifndef LDNQ_GRAD_H
 #define LDNQ_GRAD_H
 
-#include <ldnq/ir.h>
+#include "ir/ir.h"
 
 struct ldnq_grad;
 

@@ -7,9 +7,9 @@
 #ifndef LDNQ_PIPELINE_H
 #define LDNQ_PIPELINE_H
 
-#include <ldnq/calib.h>
-#include <ldnq/ir.h>
-#include <ldnq/quant.h>
+#include "calib/calib.h"
+#include "ir/ir.h"
+#include "quant/quant.h"
 
 /* ---- which layers --------------------------------------------------------------- */
 
