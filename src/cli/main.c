@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cpu.h"
 #include "cli/options.h"
+#include "base/cpu.h"
 #include "linalg/blas.h"
 
 static const struct cli_command *const commands[] = {
@@ -29,7 +29,7 @@ static void print_version(void)
 {
     char blas[128], cpu[128];
     printf("ldnq %s\nblas: %s\ncpu: %s\n", LDNQ_VERSION, ldnq_blas_describe(blas, sizeof blas),
-           cli_cpu_features(cpu, sizeof cpu));
+           ldnq_cpu_describe(cpu, sizeof cpu));
 }
 
 static enum ldnq_status run(const struct cli_command *command, int argc, char **argv,

@@ -9,17 +9,45 @@
 #include "linalg/blas.h"
 #include "linalg/blas_kernels.h"
 
-static void wants_avx512_should_only_replace_avx2_kernels_nobody_asked_for(void **state)
+/* Every name of OpenBLAS 0.3.21 to 0.3.29 and what each level of processor changes it to. */
+static void better_kernels_should_follow_the_level_of_the_processor(void **state)
 {
     (void)state;
-    assert_true(ldnq_blas_wants_avx512(true, "Zen", NULL));
-    assert_true(ldnq_blas_wants_avx512(true, "Haswell", ""));
-    assert_false(ldnq_blas_wants_avx512(false, "Zen", NULL));
-    assert_false(ldnq_blas_wants_avx512(true, "Zen", "Zen"));
-    assert_false(ldnq_blas_wants_avx512(true, "Zen", "Haswell"));
-    assert_false(ldnq_blas_wants_avx512(true, "SkylakeX", NULL));
-    assert_false(ldnq_blas_wants_avx512(true, "SapphireRapids", NULL));
-    assert_false(ldnq_blas_wants_avx512(true, "Unknown", NULL));
+    enum { LEVELS = LDNQ_CPU_AVX512 + 1 };
+    static const struct kernels_row {
+        const char *names[16], *better[LEVELS];
+    } rows[] = {
+        { { "Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn",
+            "Dunnington", "Athlon", "Opteron", "Opteron_SSE3", "Barcelona", "Nano", "Bobcat" },
+          { NULL, "Nehalem", "Sandybridge", "Haswell", "SkylakeX" } },
+        { { "Nehalem" }, { NULL, NULL, "Sandybridge", "Haswell", "SkylakeX" } },
+        { { "Sandybridge", "Bulldozer", "Piledriver", "Steamroller" },
+          { NULL, NULL, NULL, "Haswell", "SkylakeX" } },
+        { { "Haswell", "Zen", "Excavator" }, { NULL, NULL, NULL, NULL, "SkylakeX" } },
+        { { "SkylakeX", "Cooperlake", "SapphireRapids", "Unknown", "unknown", "DiamondRapids",
+            "neoversen1", "" },
+          { NULL, NULL, NULL, NULL, NULL } },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (const char *const *name = rows[i].names; *name; name++) {
+            for (enum ldnq_cpu_level level = LDNQ_CPU_BASELINE; level <= LDNQ_CPU_AVX512; level++) {
+                const char *expected = rows[i].better[level];
+                const char *unset = ldnq_blas_better_kernels(level, *name, NULL);
+                const char *empty = ldnq_blas_better_kernels(level, *name, "");
+                assert_true(expected ? unset && strcmp(unset, expected) == 0 : !unset);
+                assert_true(unset == empty);
+                assert_null(ldnq_blas_better_kernels(level, *name, *name[0] ? *name : "Zen"));
+                assert_null(ldnq_blas_better_kernels(level, *name, "Prescott"));
+                char text[256];
+                const char *warning =
+                    ldnq_blas_kernels_warning(level, *name, NULL, text, sizeof text);
+                assert_true(expected
+                                ? warning && strstr(warning, *name) && strstr(warning, expected)
+                                : !warning);
+                assert_null(ldnq_blas_kernels_warning(level, *name, "Core2", text, sizeof text));
+            }
+        }
+    }
 }
 
 /* Whole numbers, so that every set of kernels must have the same sums. */
@@ -42,15 +70,6 @@ static void check_product(void)
     }
 }
 
-static bool has_avx2(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return false;
-#endif
-}
-
 static void products_should_be_right_after_kernels_have_changed(void **state)
 {
     (void)state;
@@ -58,19 +77,37 @@ static void products_should_be_right_after_kernels_have_changed(void **state)
     char before[32];
     snprintf(before, sizeof before, "%s", openblas_get_corename());
     check_product();
-    size_t taken = 0;
-    for (size_t i = 0; i < 4 && has_avx2(); i++) {
-        if (!ldnq_blas_take_kernels(names[i]))
+    size_t changed = 0;
+    for (size_t i = 0; i < 4 && ldnq_cpu_level() >= LDNQ_CPU_AVX2; i++) {
+        if (!ldnq_blas_set_kernels(names[i]))
             continue;
-        taken++;
+        changed++;
         assert_string_equal(openblas_get_corename(), names[i]);
         assert_null(getenv("OPENBLAS_CORETYPE"));
         assert_int_equal(openblas_get_num_threads(), 1);
         check_product();
     }
     /* All or none: none in an OpenBLAS that was built for one processor. */
-    assert_true(taken == 0 || taken == 4);
-    ldnq_blas_take_kernels(before);
+    assert_true(changed == 0 || changed == 4);
+    ldnq_blas_set_kernels(before);
+}
+
+/* As on a processor that OpenBLAS does not know. */
+static void a_fallback_of_openblas_should_be_replaced(void **state)
+{
+    (void)state;
+    static const char *const fallbacks[] = { "Prescott", "Core2", "Nehalem", "Barcelona" };
+    char before[32];
+    snprintf(before, sizeof before, "%s", openblas_get_corename());
+    for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++) {
+        if (!ldnq_blas_set_kernels(fallbacks[i]))
+            continue;
+        const char *better = ldnq_blas_better_kernels(ldnq_cpu_level(), fallbacks[i], NULL);
+        ldnq_blas_choose_kernels();
+        assert_string_equal(openblas_get_corename(), better ? better : fallbacks[i]);
+        check_product();
+    }
+    ldnq_blas_set_kernels(before);
 }
 
 static void unknown_kernels_should_leave_all_as_it_was(void **state)
@@ -78,19 +115,19 @@ static void unknown_kernels_should_leave_all_as_it_was(void **state)
     (void)state;
     char before[32];
     snprintf(before, sizeof before, "%s", openblas_get_corename());
-    assert_false(ldnq_blas_take_kernels("NoSuchKernels"));
+    assert_false(ldnq_blas_set_kernels("NoSuchKernels"));
     assert_string_equal(openblas_get_corename(), before);
     assert_null(getenv("OPENBLAS_CORETYPE"));
     check_product();
 }
 
-static void the_users_choice_should_stand(void **state)
+static void the_users_choice_should_be_kept(void **state)
 {
     (void)state;
     char before[32];
     snprintf(before, sizeof before, "%s", openblas_get_corename());
     setenv("OPENBLAS_CORETYPE", "Prescott", 1);
-    assert_false(ldnq_blas_take_kernels("Nehalem"));
+    assert_false(ldnq_blas_set_kernels("Nehalem"));
     ldnq_blas_choose_kernels();
     assert_string_equal(openblas_get_corename(), before);
     assert_string_equal(getenv("OPENBLAS_CORETYPE"), "Prescott");
@@ -100,10 +137,11 @@ static void the_users_choice_should_stand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wants_avx512_should_only_replace_avx2_kernels_nobody_asked_for),
+        cmocka_unit_test(better_kernels_should_follow_the_level_of_the_processor),
         cmocka_unit_test(products_should_be_right_after_kernels_have_changed),
+        cmocka_unit_test(a_fallback_of_openblas_should_be_replaced),
         cmocka_unit_test(unknown_kernels_should_leave_all_as_it_was),
-        cmocka_unit_test(the_users_choice_should_stand),
+        cmocka_unit_test(the_users_choice_should_be_kept),
     };
     unsetenv("OPENBLAS_CORETYPE");
     return cmocka_run_group_tests(tests, NULL, NULL);
