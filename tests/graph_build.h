@@ -172,19 +172,19 @@ static inline struct ldnq_tensor *build_run(struct ldnq_graph *graph, struct ldn
     return copy;
 }
 
+/* Each element must be within `tolerance` times the largest element of `want`. */
 static inline void assert_close(const struct ldnq_tensor *got, const struct ldnq_tensor *want,
                                 double tolerance)
 {
     assert_true(ldnq_shape_equal(&got->shape, &want->shape));
     const float *a = got->data, *b = want->data;
-    double largest = 0, difference = 0;
-    for (size_t i = 0; i < ldnq_tensor_count(got); i++) {
-        double d = (double)a[i] - b[i];
-        difference = d * d > difference * difference ? d : difference;
-        largest = (double)b[i] * b[i] > largest * largest ? (double)b[i] : largest;
-    }
-    if (difference * difference > tolerance * tolerance * largest * largest)
-        fail_msg("differs by %g where the largest is %g", difference, largest);
+    double largest = 0;
+    for (size_t i = 0; i < ldnq_tensor_count(got); i++)
+        largest = fmax(largest, fabs((double)b[i]));
+    for (size_t i = 0; i < ldnq_tensor_count(got); i++)
+        if (!(fabs((double)a[i] - (double)b[i]) <= tolerance * largest))
+            fail_msg("element %zu is %g, expected %g; the largest is %g", i, (double)a[i],
+                     (double)b[i], largest);
 }
 
 static inline void assert_same_bits(const struct ldnq_tensor *a, const struct ldnq_tensor *b)

@@ -10,9 +10,10 @@
 
 #include <cmocka.h>
 
-#include "base/base.h"
-
+#include <math.h>
 #include <stdio.h>
+
+#include "base/base.h"
 
 /* The call must succeed; its message is printed when it does not. */
 #define assert_ok(call)                                                                            \
@@ -33,5 +34,19 @@
         if (!strstr(err.message, (text_)))                                                         \
             fail_msg("%s: message \"%s\" does not contain \"%s\"", #call, err.message, (text_));   \
     } while (0)
+
+/* The numbers must differ by at most `tolerance`. A NaN anywhere fails, which
+ * cmocka's assert_float_equal lets pass. */
+#define assert_within(got, want, tolerance)                                                        \
+    assert_within_at((double)(got), (double)(want), (double)(tolerance), #got, __FILE__, __LINE__)
+
+static inline void assert_within_at(double got, double want, double tolerance, const char *text,
+                                    const char *file, int line)
+{
+    if (fabs(got - want) <= tolerance)
+        return;
+    print_error("%s is %.17g, expected %.17g within %g\n", text, got, want, tolerance);
+    _fail(file, line);
+}
 
 #endif

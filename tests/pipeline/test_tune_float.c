@@ -69,10 +69,10 @@ static void parameters_should_be_in_units_of_the_channel(void **state)
     ldnq_tune_float_step(&f.tune, 1, 0);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++) {
         const float more = i == 2 * OUTPUTS + 1 ? 0.5f * norm(&f, 1) / sqrtf(INPUTS) : 0;
-        assert_float_equal(now(&f, 1)[i], f.weight[i] + more, 1e-6);
+        assert_within(now(&f, 1)[i], f.weight[i] + more, 1e-6);
     }
     for (size_t row = 0; row < OUTPUTS; row++)
-        assert_float_equal(now(&f, 2)[row], f.bias[row] - (row == 2 ? norm(&f, 2) / 4 : 0), 1e-6);
+        assert_within(now(&f, 2)[row], f.bias[row] - (row == 2 ? norm(&f, 2) / 4 : 0), 1e-6);
     finish(&f);
     build_free(f.graph);
 }
@@ -90,10 +90,10 @@ static void gradients_should_be_the_slopes(void **state)
     ldnq_tune_float_add(&f.tune, &weight, &weight);
     ldnq_tune_float_add(&f.tune, &weight, NULL);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++)
-        assert_float_equal(f.tune.weight.gradient[i],
-                           2 * (float)(i + 1) * norm(&f, i % OUTPUTS) / sqrtf(INPUTS), 1e-5);
+        assert_within(f.tune.weight.gradient[i],
+                      2 * (float)(i + 1) * norm(&f, i % OUTPUTS) / sqrtf(INPUTS), 1e-5);
     for (size_t row = 0; row < OUTPUTS; row++)
-        assert_float_equal(f.tune.bias.gradient[row], (float)(row + 1) * norm(&f, row), 1e-5);
+        assert_within(f.tune.bias.gradient[row], (float)(row + 1) * norm(&f, row), 1e-5);
     /* Down the slope. */
     ldnq_tune_float_step(&f.tune, 1, 0.1);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++)

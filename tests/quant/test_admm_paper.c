@@ -118,8 +118,8 @@ static void check_row(const struct layer *a, size_t x, const struct layer *b, si
 {
     const size_t k = a->problem.inputs;
     assert_memory_equal(a->solution.codes + x * k, b->solution.codes + y * k, k);
-    assert_float_equal(a->solution.scales[x], b->solution.scales[y], 1e-6f * a->solution.scales[x]);
-    assert_float_equal(a->solution.bias[x], b->solution.bias[y], 1e-5);
+    assert_within(a->solution.scales[x], b->solution.scales[y], 1e-6f * a->solution.scales[x]);
+    assert_within(a->solution.bias[x], b->solution.bias[y], 1e-5);
 }
 
 static void permuting_the_channels_should_permute_the_result(void **state)
@@ -194,13 +194,13 @@ static void bias_should_be_the_best_one_for_the_codes(void **state)
             best +=
                 layer.mean[row / 5 * 12 + i] * ((double)layer.weight[row * 12 + i] -
                                                 (double)s->scales[row] * s->codes[row * 12 + i]);
-        assert_float_equal(s->bias[row], best, 1e-6);
+        assert_within(s->bias[row], best, 1e-6);
         const float kept = s->bias[row];
         const double least = layer_objective(&layer, s->codes, s->scales, s->bias);
         for (int sign = -1; sign <= 1; sign += 2) {
             s->bias[row] = kept + 0.01f * (float)sign;
             const double moved = layer_objective(&layer, s->codes, s->scales, s->bias);
-            assert_float_equal(moved - least, 1e-4, 1e-6);
+            assert_within(moved - least, 1e-4, 1e-6);
         }
         s->bias[row] = kept;
     }
@@ -295,10 +295,10 @@ static void rho_should_be_the_factor_times_the_mean_or_the_first_of_the_diagonal
     const double mean = (layer.gram[0] + layer.gram[4] + layer.gram[8]) / 3;
     const struct ldnq_solver *solver = ldnq_solver_find("admm-paper");
     assert_ok(solver->solve(&layer.problem, &options, NULL, &layer.solution, &err));
-    assert_float_equal(layer.solution.rho, 0.25 * mean, 1e-12);
+    assert_within(layer.solution.rho, 0.25 * mean, 1e-12);
     options.rho_from_first = true;
     assert_ok(solver->solve(&layer.problem, &options, NULL, &layer.solution, &err));
-    assert_float_equal(layer.solution.rho, 0.25 * layer.gram[0], 1e-12);
+    assert_within(layer.solution.rho, 0.25 * layer.gram[0], 1e-12);
     layer_free(&layer);
 }
 

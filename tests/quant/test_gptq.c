@@ -162,7 +162,7 @@ static size_t check_plain(const struct layer *layer)
     size_t moved = 0;
     project(layer, scales, nearest);
     for (size_t row = 0; row < rows; row++)
-        assert_float_equal(layer->solution.scales[row], scales[row], 1e-6f * scales[row]);
+        assert_within(layer->solution.scales[row], scales[row], 1e-6f * scales[row]);
     for (size_t g = 0; g < p->groups; g++)
         plain_group(layer, g, codes);
     for (size_t row = 0; row < rows; row++) {
@@ -290,7 +290,7 @@ static void bias_should_be_the_best_one_for_the_codes(void **state)
             best +=
                 layer.mean[row / 5 * 12 + i] * ((double)layer.weight[row * 12 + i] -
                                                 (double)s->scales[row] * s->codes[row * 12 + i]);
-        assert_float_equal(s->bias[row], best, 1e-6);
+        assert_within(s->bias[row], best, 1e-6);
     }
     layer_free(&layer);
 }

@@ -320,8 +320,7 @@ static void layer_error_should_equal_the_plain_loops(void **state)
                                          layer.solution.bias);
         const double e0 =
             layer_objective(&zero, zero.solution.codes, zero.solution.scales, zero.solution.bias);
-        assert_float_equal(ldnq_layer_error(&layer.problem, &layer.solution), e / e0,
-                           1e-5 * e / e0);
+        assert_within(ldnq_layer_error(&layer.problem, &layer.solution), e / e0, 1e-5 * e / e0);
         layer_free(&layer);
         layer_free(&zero);
     }
@@ -350,8 +349,8 @@ static void rtn_should_take_the_scale_from_the_largest_weight(void **state)
     layer.bias[1] = 3;
     assert_ok(layer_solve(&layer, "rtn", NULL, &err));
     assert_memory_equal(layer.solution.codes, codes, 6);
-    assert_float_equal(layer.solution.scales[0], 0.1f, 1e-7);
-    assert_float_equal(layer.solution.scales[1], 0.2f, 1e-7);
+    assert_within(layer.solution.scales[0], 0.1f, 1e-7);
+    assert_within(layer.solution.scales[1], 0.2f, 1e-7);
     assert_true(layer.solution.bias[1] == 3);
     layer.problem.granularity = LDNQ_PER_TENSOR;
     assert_ok(layer_solve(&layer, "rtn", NULL, &err));

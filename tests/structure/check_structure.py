@@ -1,5 +1,5 @@
-"""Checks the rules of src/ that no compiler checks: which room may include which,
-what library code may not call, and that the build knows every file.
+"""Checks the rules of the tree that no compiler checks: which room may include which,
+what library code and tests may not call, and that the build knows every file.
 
     check_structure.py ROOT       the tree at ROOT, one TAP subtest a rule
     check_structure.py --self-test ROOT
@@ -56,6 +56,8 @@ class Tree:
         for path in sorted(self.root.glob("src/**/*")):
             if path.suffix in (".c", ".h"):
                 self.files[path.relative_to(self.root).as_posix()] = path.read_text()
+        self.tests = {path.relative_to(self.root).as_posix(): path.read_text()
+                      for path in sorted(self.root.glob("tests/**/*.[ch]"))}
         self.code = {name: without_comments_and_strings(t) for name, t in self.files.items()}
 
     def sources(self):
@@ -150,6 +152,14 @@ def files_should_be_short(tree):
             yield f"{name} has {lines} lines, {MOST_LINES} is the most"
 
 
+def tests_should_compare_numbers_so_that_nan_fails(tree):
+    for name, text in tree.tests.items():
+        code = without_comments_and_strings(text)
+        for match in re.finditer(r"\bassert_(?:float|double)_(?:not_)?equal\b", code):
+            line = code.count("\n", 0, match.start()) + 1
+            yield f"{name}:{line}: {match.group()} lets NaN pass, use assert_within"
+
+
 def lists_of_the_build_should_be_complete(tree):
     listed = {}
     for build in tree.root.glob("src/**/meson.build"):
@@ -174,6 +184,7 @@ RULES = [
     library_code_should_not_print_or_exit,
     file_names_should_be_unique,
     files_should_be_short,
+    tests_should_compare_numbers_so_that_nan_fails,
     lists_of_the_build_should_be_complete,
 ]
 
@@ -227,6 +238,8 @@ BREAKS = [
      [library_code_should_not_print_or_exit]),
     ("src/linalg/text.h", "", [file_names_should_be_unique]),
     ("src/base/text.h", "\n" * MOST_LINES, [files_should_be_short]),
+    ("tests/base/test_x.c", "void f(void) { assert_float_equal(1, 1, 0); }",
+     [tests_should_compare_numbers_so_that_nan_fails]),
     ("src/base/old.c", "", [lists_of_the_build_should_be_complete]),
     ("src/base/meson.build", "files('gone.c')", [lists_of_the_build_should_be_complete]),
 ]
