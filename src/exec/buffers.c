@@ -3,9 +3,9 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
-static void free_buffer(struct ldnq_buffers *buffers, struct ldnq_buffer **at)
+static void free_buffer(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer **at)
 {
-    struct ldnq_buffer *buffer = *at;
+    struct ldnq_exec_buffer *buffer = *at;
     *at = buffer->next;
     buffers->held -= buffer->size;
     ldnq_free(buffer->data);
@@ -13,11 +13,11 @@ static void free_buffer(struct ldnq_buffers *buffers, struct ldnq_buffer **at)
 }
 
 /* Under a ceiling: one of that very size, and room for one where there is none. */
-static struct ldnq_buffer *take_same(struct ldnq_buffers *buffers, size_t size)
+static struct ldnq_exec_buffer *take_same(struct ldnq_buffer_pool *buffers, size_t size)
 {
-    for (struct ldnq_buffer **at = &buffers->free; *at; at = &(*at)->next) {
+    for (struct ldnq_exec_buffer **at = &buffers->free; *at; at = &(*at)->next) {
         if ((*at)->size == size) {
-            struct ldnq_buffer *buffer = *at;
+            struct ldnq_exec_buffer *buffer = *at;
             *at = buffer->next;
             return buffer;
         }
@@ -30,12 +30,12 @@ static struct ldnq_buffer *take_same(struct ldnq_buffers *buffers, size_t size)
 
 /* The smallest that fits, else the largest: one of them serves with the least
  * memory. NULL when nothing is free. */
-static struct ldnq_buffer *take_free(struct ldnq_buffers *buffers, size_t size)
+static struct ldnq_exec_buffer *take_free(struct ldnq_buffer_pool *buffers, size_t size)
 {
     if (buffers->ceiling > 0)
         return take_same(buffers, size);
-    struct ldnq_buffer **best = NULL;
-    for (struct ldnq_buffer **at = &buffers->free; *at; at = &(*at)->next) {
+    struct ldnq_exec_buffer **best = NULL;
+    for (struct ldnq_exec_buffer **at = &buffers->free; *at; at = &(*at)->next) {
         bool fits = (*at)->size >= size, best_fits = best && (*best)->size >= size;
         if (!best || (fits && (!best_fits || (*at)->size < (*best)->size)) ||
             (!best_fits && (*at)->size > (*best)->size))
@@ -43,12 +43,12 @@ static struct ldnq_buffer *take_free(struct ldnq_buffers *buffers, size_t size)
     }
     if (!best)
         return NULL;
-    struct ldnq_buffer *buffer = *best;
+    struct ldnq_exec_buffer *buffer = *best;
     *best = buffer->next;
     return buffer;
 }
 
-static enum ldnq_status resize(struct ldnq_buffers *buffers, struct ldnq_buffer *buffer,
+static enum ldnq_status resize(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer,
                                size_t size, struct ldnq_error *err)
 {
     ldnq_free(buffer->data);
@@ -63,10 +63,10 @@ static enum ldnq_status resize(struct ldnq_buffers *buffers, struct ldnq_buffer 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
-                                   struct ldnq_buffer **out, struct ldnq_error *err)
+enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *buffers, size_t size,
+                                          struct ldnq_exec_buffer **out, struct ldnq_error *err)
 {
-    struct ldnq_buffer *buffer = take_free(buffers, size);
+    struct ldnq_exec_buffer *buffer = take_free(buffers, size);
     *out = NULL;
     if (!buffer)
         buffer = ldnq_calloc(1, sizeof *buffer);
@@ -77,7 +77,7 @@ enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
     if (is_new || buffer->size < size) {
         enum ldnq_status status = resize(buffers, buffer, size, err);
         if (status != LDNQ_OK) {
-            ldnq_buffers_release(buffers, buffer);
+            ldnq_buffer_pool_release(buffers, buffer);
             return status;
         }
     }
@@ -85,7 +85,7 @@ enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
     return LDNQ_OK;
 }
 
-void ldnq_buffers_release(struct ldnq_buffers *buffers, struct ldnq_buffer *buffer)
+void ldnq_buffer_pool_release(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer)
 {
     if (!buffer || --buffer->users > 0)
         return;
@@ -93,9 +93,9 @@ void ldnq_buffers_release(struct ldnq_buffers *buffers, struct ldnq_buffer *buff
     buffers->free = buffer;
 }
 
-void ldnq_buffers_finish(struct ldnq_buffers *buffers)
+void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *buffers)
 {
     while (buffers->free)
         free_buffer(buffers, &buffers->free);
-    *buffers = (struct ldnq_buffers){ 0 };
+    *buffers = (struct ldnq_buffer_pool){ 0 };
 }

@@ -10,26 +10,26 @@
 
 #include "base/base.h"
 
-struct ldnq_buffer {
+struct ldnq_exec_buffer {
     void *data; /* aligned to 64 */
     size_t size;
     size_t users;
-    struct ldnq_buffer *next; /* in the list of free ones */
+    struct ldnq_exec_buffer *next; /* in the list of free ones */
 };
 
-struct ldnq_buffers {
-    struct ldnq_buffer *free;
+struct ldnq_buffer_pool {
+    struct ldnq_exec_buffer *free;
     size_t held, peak; /* bytes in buffers, free ones included */
     size_t ceiling;    /* 0: none */
     bool counts;       /* sizes are counted, and data are NULL: a rehearsal */
 };
 
 /* One user; errors: NOMEM. */
-enum ldnq_status ldnq_buffers_take(struct ldnq_buffers *buffers, size_t size,
-                                   struct ldnq_buffer **out, struct ldnq_error *err);
+enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *buffers, size_t size,
+                                          struct ldnq_exec_buffer **out, struct ldnq_error *err);
 /* One user less; with none the buffer is free. Accepts NULL. */
-void ldnq_buffers_release(struct ldnq_buffers *buffers, struct ldnq_buffer *buffer);
+void ldnq_buffer_pool_release(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer);
 /* Frees the free ones; all must have been released. */
-void ldnq_buffers_finish(struct ldnq_buffers *buffers);
+void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *buffers);
 
 #endif

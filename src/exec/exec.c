@@ -1,7 +1,7 @@
 #include "base/alloc.h"
 #include "base/size.h"
-#include "exec/bodies.h"
-#include "exec/stretch.h"
+#include "exec/control_flow.h"
+#include "exec/batch_tiling.h"
 
 /* ---- life ------------------------------------------------------------------------ */
 
@@ -25,7 +25,7 @@ static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
     size_t inputs, outputs;
     LDNQ_TRY(check_bound(exec->graph, &inputs, &outputs, err));
     LDNQ_TRY(ldnq_arena_create(&exec->arena, err));
-    LDNQ_TRY(ldnq_plan_init(&exec->plan, exec->graph, exec->arena, err));
+    LDNQ_TRY(ldnq_exec_plan_init(&exec->plan, exec->graph, exec->arena, err));
     exec->slots = ldnq_arena_alloc(exec->arena, exec->graph->value_count, sizeof *exec->slots, err);
     exec->in = ldnq_arena_alloc(exec->arena, inputs, sizeof *exec->in, err);
     exec->out = ldnq_arena_alloc(exec->arena, outputs, sizeof *exec->out, err);
@@ -61,7 +61,7 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
     if (exec->slots)
         ldnq_exec_reset(exec);
     ldnq_control_finish(exec);
-    ldnq_buffers_finish(&exec->buffers);
+    ldnq_buffer_pool_finish(&exec->buffers);
     ldnq_free(exec->scratch);
     ldnq_arena_destroy(exec->arena);
     ldnq_free(exec);
@@ -72,7 +72,7 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
 void ldnq_exec_drop(struct ldnq_exec *exec, size_t value)
 {
     struct ldnq_slot *slot = &exec->slots[value];
-    ldnq_buffers_release(&exec->buffers, slot->buffer);
+    ldnq_buffer_pool_release(&exec->buffers, slot->buffer);
     slot->tensor.data = NULL;
     slot->buffer = NULL;
     slot->held = false;
@@ -84,7 +84,7 @@ void ldnq_exec_reset(struct ldnq_exec *exec)
         ldnq_exec_drop(exec, i);
 }
 
-void ldnq_exec_lend(struct ldnq_exec *exec, const struct ldnq_value *value,
+void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor)
 {
     ldnq_exec_drop(exec, value->index);
@@ -103,7 +103,7 @@ const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
 size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
                           const struct ldnq_value **values)
 {
-    const struct ldnq_plan *plan = &exec->plan;
+    const struct ldnq_exec_plan *plan = &exec->plan;
     size_t count = 0;
     for (size_t i = 0; i < exec->graph->value_count; i++) {
         const struct ldnq_value *value = exec->graph->values[i];
@@ -115,12 +115,12 @@ size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
     return count;
 }
 
-void ldnq_exec_show(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep)
+void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep)
 {
     const struct ldnq_graph *graph = exec->graph;
     for (size_t place = 0; place < graph->node_count; place++)
         if (exec->plan.fused[place] != LDNQ_NEVER && graph->nodes[place]->outputs[0] == value)
-            ldnq_plan_unfuse(&exec->plan, place);
+            ldnq_exec_plan_unfuse(&exec->plan, place);
     if (keep || exec->plan.last_read[value->index] == LDNQ_NEVER)
         exec->plan.last_read[value->index] = graph->node_count;
 }
@@ -155,7 +155,7 @@ static bool can_take_over(const struct ldnq_exec *exec, size_t place,
     if (!(node->op->flags & LDNQ_OP_IN_PLACE) || !node->inputs[0] ||
         !is_last_reader(exec, node->inputs[0], place) || is_read_twice(node))
         return false;
-    const struct ldnq_buffer *buffer = exec->slots[node->inputs[0]->index].buffer;
+    const struct ldnq_exec_buffer *buffer = exec->slots[node->inputs[0]->index].buffer;
     return buffer && buffer->users == 1 && call->in[0]->dtype == call->out[0].dtype &&
            ldnq_shape_equal(&call->in[0]->shape, &call->out[0].shape);
 }
@@ -166,11 +166,12 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
                                      struct ldnq_op_call *call, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_node *node = call->node;
-    const struct ldnq_value *value = ldnq_plan_output(&exec->plan, place, i);
+    const struct ldnq_value *value = ldnq_exec_plan_output(&exec->plan, place, i);
     size_t bytes;
     if (!ldnq_tensor_bytes(&call->out[i], &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "its output %zu is too large", i);
-    struct ldnq_buffer **buffer = value ? &exec->slots[value->index].buffer : &exec->unwanted[i];
+    struct ldnq_exec_buffer **buffer =
+        value ? &exec->slots[value->index].buffer : &exec->unwanted[i];
     bool is_view = i == 0 && (node->op->flags & LDNQ_OP_VIEW);
     if (is_view || (i == 0 && can_take_over(exec, place, call))) {
         bool from_slot = !node->inputs[0]->constant;
@@ -179,7 +180,7 @@ static enum ldnq_status place_output(struct ldnq_exec *exec, size_t place,
         if (*buffer)
             (*buffer)->users++;
     } else {
-        LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, buffer, err));
+        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, buffer, err));
         call->out[i].data = (*buffer)->data;
     }
     if (value)
@@ -261,7 +262,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t place, struct ld
 static void drop_unwanted(struct ldnq_exec *exec, size_t place)
 {
     for (size_t i = 0; i < exec->graph->nodes[place]->output_count; i++) {
-        ldnq_buffers_release(&exec->buffers, exec->unwanted[i]);
+        ldnq_buffer_pool_release(&exec->buffers, exec->unwanted[i]);
         exec->unwanted[i] = NULL;
     }
 }
@@ -273,14 +274,14 @@ static void drop_unread(struct ldnq_exec *exec, size_t place)
         if (node->inputs[i] && is_last_reader(exec, node->inputs[i], place))
             ldnq_exec_drop(exec, node->inputs[i]->index);
     for (size_t i = 0; i < node->output_count; i++) {
-        const struct ldnq_value *value = ldnq_plan_output(&exec->plan, place, i);
+        const struct ldnq_value *value = ldnq_exec_plan_output(&exec->plan, place, i);
         if (value && exec->plan.last_read[value->index] == LDNQ_NEVER)
             ldnq_exec_drop(exec, value->index);
     }
 }
 
-enum ldnq_status ldnq_exec_step(struct ldnq_exec *exec, size_t first, size_t last,
-                                struct ldnq_error *err)
+enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
+                                     struct ldnq_error *err)
 {
     for (size_t place = first; place < last; place++) {
         if (exec->plan.skipped[place])
@@ -343,8 +344,8 @@ static enum ldnq_status check_inputs(const struct ldnq_exec *exec,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_exec_begin(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                                       struct ldnq_error *err)
 {
     int64_t *bound = ldnq_calloc(exec->graph->symbol_count, sizeof *bound);
     if (!bound)
@@ -354,19 +355,19 @@ enum ldnq_status ldnq_exec_begin(struct ldnq_exec *exec, struct ldnq_tensor *con
     LDNQ_TRY(status);
     ldnq_exec_reset(exec);
     for (size_t i = 0; i < exec->graph->input_count; i++)
-        ldnq_exec_lend(exec, exec->graph->inputs[i], inputs[i]);
+        ldnq_exec_bind(exec, exec->graph->inputs[i], inputs[i]);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_exec_begin(exec, inputs, err));
+    LDNQ_TRY(ldnq_exec_bind_inputs(exec, inputs, err));
     for (size_t place = 0, next; place < exec->graph->node_count; place = next) {
         bool is_stretch = ldnq_stretch_applies(exec, place);
         next = is_stretch ? exec->stretches[place].end : place + 1;
         LDNQ_TRY(is_stretch ? ldnq_stretch_run(exec, place, err)
-                            : ldnq_exec_step(exec, place, next, err));
+                            : ldnq_exec_run_range(exec, place, next, err));
     }
     return LDNQ_OK;
 }

@@ -37,14 +37,14 @@ const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
 void ldnq_exec_reset(struct ldnq_exec *exec);
 /* What ldnq_exec_run does before the first node: checks the inputs, frees all values and lends
  * the inputs. Errors: DATA, as there. */
-enum ldnq_status ldnq_exec_begin(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
-                                 struct ldnq_error *err);
+enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
+                                       struct ldnq_error *err);
 /* Lends a value's tensor, which must stay until the value is freed or reset. */
-void ldnq_exec_lend(struct ldnq_exec *exec, const struct ldnq_value *value,
+void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor);
 /* Runs nodes first .. last-1 (places in graph->nodes). */
-enum ldnq_status ldnq_exec_step(struct ldnq_exec *exec, size_t first, size_t last,
-                                struct ldnq_error *err);
+enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
+                                     struct ldnq_error *err);
 /* The values that must be at hand before node `place` so that the rest of the
  * graph can run: at most value_count of them into `values`; returns how many. */
 size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
@@ -52,7 +52,7 @@ size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
 /* Before any run: lets a value be had once its node has run, also where a Relu or Clip behind
  * it would run inside that node. It stays until its last reader has run or, with `keep`,
  * until the next reset. */
-void ldnq_exec_show(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep);
+void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep);
 /* The most bytes that values took at any time so far. */
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec);
 

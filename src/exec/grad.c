@@ -36,7 +36,7 @@ static enum ldnq_status take_options(struct ldnq_grad *grad,
         own->target_count = grad->graph->output_count;
     }
     LDNQ_TRY(copy_list(grad, &own->targets, own->target_count, err));
-    return copy_list(grad, &own->wanted, own->wanted_count, err);
+    return copy_list(grad, &own->requested, own->requested_count, err);
 }
 
 static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
@@ -148,7 +148,7 @@ static void start(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, si
     reset(grad);
     ldnq_exec_reset(grad->exec);
     for (size_t i = 0; i < count; i++)
-        ldnq_exec_lend(grad->exec, feeds[i].value, feeds[i].tensor);
+        ldnq_exec_bind(grad->exec, feeds[i].value, feeds[i].tensor);
 }
 
 struct loss {
@@ -209,11 +209,11 @@ static enum ldnq_status pass_segment(struct ldnq_grad *grad, size_t m, struct ld
     return LDNQ_OK;
 }
 
-/* A wanted value that changes no target. */
+/* A requested value that changes no target. */
 static enum ldnq_status fill_unreached(struct ldnq_grad *grad, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < grad->options.wanted_count; i++) {
-        const struct ldnq_value *value = grad->options.wanted[i];
+    for (size_t i = 0; i < grad->options.requested_count; i++) {
+        const struct ldnq_value *value = grad->options.requested[i];
         const struct ldnq_tensor *tensor = ldnq_grad_seen(grad, value);
         struct ldnq_grad_slot *slot = &grad->slots[value->index];
         if (slot->buffer)
@@ -231,13 +231,13 @@ static enum ldnq_status run(struct ldnq_grad *grad, struct loss *loss, struct ld
     struct ldnq_grad_plan *plan = &grad->plan;
     size_t last = plan->segments - 1;
     ldnq_grad_plan_forward(plan, true);
-    LDNQ_TRY(ldnq_exec_step(grad->exec, grad->options.first, grad->options.last, err));
+    LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
     LDNQ_TRY(compute_loss(grad, loss, err));
     drop_done(grad, last, grad->options.last);
     LDNQ_TRY(pass_segment(grad, last, err));
     for (size_t m = last; m-- > 0;) {
         ldnq_grad_plan_again(plan, m);
-        LDNQ_TRY(ldnq_exec_step(grad->exec, plan->start[m], plan->start[m + 1], err));
+        LDNQ_TRY(ldnq_exec_run_range(grad->exec, plan->start[m], plan->start[m + 1], err));
         LDNQ_TRY(pass_segment(grad, m, err));
     }
     return fill_unreached(grad, err);
@@ -260,14 +260,14 @@ static bool is_planned_for(const struct ldnq_grad *grad)
 static enum ldnq_status rehearse(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
                                  size_t feed_count, size_t *peak, struct ldnq_error *err)
 {
-    struct ldnq_buffers *buffers = &grad->exec->buffers, real = *buffers;
+    struct ldnq_buffer_pool *buffers = &grad->exec->buffers, real = *buffers;
     /* A ceiling that is always met: no more is held than is in use. */
-    *buffers = (struct ldnq_buffers){ .counts = true, .ceiling = 1 };
+    *buffers = (struct ldnq_buffer_pool){ .counts = true, .ceiling = 1 };
     grad->exec->rehearsal = true;
     enum ldnq_status status = run(grad, NULL, err);
     *peak = buffers->peak;
     start(grad, feeds, feed_count);
-    ldnq_buffers_finish(buffers);
+    ldnq_buffer_pool_finish(buffers);
     *buffers = real;
     grad->exec->rehearsal = false;
     return status;
@@ -301,7 +301,7 @@ static enum ldnq_status plan_segments(struct ldnq_grad *grad, const struct ldnq_
     grad->is_planned = false;
     ldnq_grad_plan_cut(&grad->plan, 1);
     ldnq_grad_plan_forward(&grad->plan, false);
-    LDNQ_TRY(ldnq_exec_step(grad->exec, grad->options.first, grad->options.last, err));
+    LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
     ldnq_grad_plan_weigh(&grad->plan);
     start(grad, feeds, feed_count);
     LDNQ_TRY(choose(grad, feeds, feed_count, err));
@@ -331,7 +331,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
 
 const struct ldnq_tensor *ldnq_grad_of(const struct ldnq_grad *grad, size_t i)
 {
-    return &grad->slots[grad->options.wanted[i]->index].tensor;
+    return &grad->slots[grad->options.requested[i]->index].tensor;
 }
 
 size_t ldnq_grad_peak_bytes(const struct ldnq_grad *grad)

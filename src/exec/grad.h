@@ -28,10 +28,10 @@ struct ldnq_grad_options {
     /* The values that the loss is computed from; none: the graph's outputs. */
     const struct ldnq_value *const *targets;
     size_t target_count;
-    /* The values whose gradients are wanted: constants, inputs, or what a node
+    /* The values whose gradients are requested: constants, inputs, or what a node
      * makes; zero where a value changes no target. */
-    const struct ldnq_value *const *wanted;
-    size_t wanted_count;
+    const struct ldnq_value *const *requested;
+    size_t requested_count;
     /* Ceiling for values and gradients together, in bytes; 0: none. What is fed and
      * the operators' scratch come on top. Where even the smallest plan takes more,
      * that plan is used. For each new shape of the feeds, sizes are found by a forward
@@ -54,8 +54,8 @@ typedef enum ldnq_status ldnq_loss_fn(void *ctx, const struct ldnq_tensor *const
 
 /* The graph must be bound and outlive the object; constants may be replaced while
  * it lives, nodes may not. The options' lists are copied.
- * Errors: UNSUPPORTED (the list of all nodes between the wanted values and the
- * targets that gradients can't pass, with why), USAGE (a target that no wanted
+ * Errors: UNSUPPORTED (the list of all nodes between the requested values and the
+ * targets that gradients can't pass, with why), USAGE (a target that no requested
  * value reaches), NOMEM. */
 enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
                                   const struct ldnq_grad_options *options, struct ldnq_grad **out,
@@ -70,7 +70,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
                                size_t feed_count, ldnq_loss_fn *loss, void *ctx, double *value,
                                struct ldnq_error *err);
 
-/* The last run's gradient of wanted[i]. */
+/* The last run's gradient of requested[i]. */
 const struct ldnq_tensor *ldnq_grad_of(const struct ldnq_grad *grad, size_t i);
 /* The most bytes that values and gradients took at any time so far. */
 size_t ldnq_grad_peak_bytes(const struct ldnq_grad *grad);

@@ -6,19 +6,19 @@
 
 void ldnq_grad_clear(struct ldnq_grad *grad, struct ldnq_grad_slot *slot)
 {
-    ldnq_buffers_release(&grad->exec->buffers, slot->buffer);
+    ldnq_buffer_pool_release(&grad->exec->buffers, slot->buffer);
     *slot = (struct ldnq_grad_slot){ 0 };
 }
 
 static enum ldnq_status make(struct ldnq_grad *grad, const struct ldnq_shape *shape,
-                             struct ldnq_tensor *tensor, struct ldnq_buffer **buffer,
+                             struct ldnq_tensor *tensor, struct ldnq_exec_buffer **buffer,
                              struct ldnq_error *err)
 {
     size_t bytes;
     *tensor = (struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *shape };
     if (!ldnq_tensor_bytes(tensor, &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "a gradient is too large");
-    LDNQ_TRY(ldnq_buffers_take(&grad->exec->buffers, bytes, buffer, err));
+    LDNQ_TRY(ldnq_buffer_pool_acquire(&grad->exec->buffers, bytes, buffer, err));
     tensor->data = (*buffer)->data;
     return LDNQ_OK;
 }
@@ -69,7 +69,7 @@ static enum ldnq_status make_own(struct ldnq_grad *grad, struct ldnq_grad_slot *
 }
 
 enum ldnq_status ldnq_grad_collect(struct ldnq_grad *grad, const struct ldnq_value *value,
-                                   const struct ldnq_tensor *part, struct ldnq_buffer *buffer,
+                                   const struct ldnq_tensor *part, struct ldnq_exec_buffer *buffer,
                                    struct ldnq_error *err)
 {
     struct ldnq_grad_slot *slot = &grad->slots[value->index];
@@ -80,7 +80,7 @@ enum ldnq_status ldnq_grad_collect(struct ldnq_grad *grad, const struct ldnq_val
     enum ldnq_status status = make_own(grad, slot, err);
     if (status == LDNQ_OK)
         add(grad, &slot->tensor, part);
-    ldnq_buffers_release(&grad->exec->buffers, buffer);
+    ldnq_buffer_pool_release(&grad->exec->buffers, buffer);
     return status;
 }
 
@@ -92,7 +92,7 @@ const struct ldnq_tensor *ldnq_grad_seen(const struct ldnq_grad *grad,
     return value->constant ? value->constant : &grad->exec->slots[value->index].tensor;
 }
 
-static bool is_wanted(const struct ldnq_grad *grad, const struct ldnq_node *node, size_t i)
+static bool is_requested(const struct ldnq_grad *grad, const struct ldnq_node *node, size_t i)
 {
     const struct ldnq_value *value = node->inputs[i];
     return value && grad->reach.carries[value->index] && ldnq_grad_flows(node, i) &&
@@ -104,7 +104,7 @@ static enum ldnq_status pass_view(struct ldnq_grad *grad, const struct ldnq_node
 {
     const struct ldnq_grad_slot *out = &grad->slots[node->outputs[0]->index];
     struct ldnq_tensor part = out->tensor;
-    if (!out->buffer || !is_wanted(grad, node, 0))
+    if (!out->buffer || !is_requested(grad, node, 0))
         return LDNQ_OK;
     part.shape = ldnq_grad_seen(grad, node->inputs[0])->shape;
     out->buffer->users++;
@@ -131,7 +131,7 @@ static enum ldnq_status call_backward(struct ldnq_grad *grad, const struct ldnq_
         exec->out[i] = node->outputs[i] ? *ldnq_grad_seen(grad, node->outputs[i])
                                         : (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
     for (size_t i = 0; i < node->input_count; i++)
-        if (is_wanted(grad, node, i))
+        if (is_requested(grad, node, i))
             LDNQ_TRY(make(grad, &exec->in[i]->shape, &grad->in[i], &grad->in_buffer[i], err));
     if (exec->rehearsal)
         return LDNQ_OK;
@@ -163,7 +163,7 @@ static enum ldnq_status pass_node(struct ldnq_grad *grad, const struct ldnq_node
             status =
                 ldnq_grad_collect(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
         else
-            ldnq_buffers_release(&grad->exec->buffers, grad->in_buffer[i]);
+            ldnq_buffer_pool_release(&grad->exec->buffers, grad->in_buffer[i]);
     }
     return status;
 }
@@ -177,7 +177,7 @@ enum ldnq_status ldnq_grad_pass(struct ldnq_grad *grad, size_t place, struct ldn
     if (status != LDNQ_OK)
         return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s", reason.message);
     for (size_t i = 0; i < node->output_count; i++)
-        if (node->outputs[i] && !grad->reach.wanted[node->outputs[i]->index])
+        if (node->outputs[i] && !grad->reach.requested[node->outputs[i]->index])
             ldnq_grad_clear(grad, &grad->slots[node->outputs[i]->index]);
     return LDNQ_OK;
 }

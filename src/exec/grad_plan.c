@@ -50,7 +50,7 @@ static bool may_stay(const struct ldnq_grad_plan *plan, size_t place, size_t cla
     size_t between = graph->nodes[place]->outputs[0]->index;
     if (place < plan->options->first || clamp >= plan->options->last)
         return false;
-    if (reach->wanted[between] || reach->target[between])
+    if (reach->requested[between] || reach->target[between])
         return false;
     return !(reach->active[place] && ldnq_grad_reads_out(graph->nodes[place], 0)) &&
            !(reach->active[clamp] && ldnq_grad_reads_in(graph->nodes[clamp], 0));
@@ -58,10 +58,10 @@ static bool may_stay(const struct ldnq_grad_plan *plan, size_t place, size_t cla
 
 static void settle_clamps(struct ldnq_grad_plan *plan)
 {
-    struct ldnq_plan *run = &plan->exec->plan;
+    struct ldnq_exec_plan *run = &plan->exec->plan;
     for (size_t p = 0; p < plan->exec->graph->node_count; p++)
         if (run->fused[p] != LDNQ_NEVER && !may_stay(plan, p, run->fused[p]))
-            ldnq_plan_unfuse(run, p);
+            ldnq_exec_plan_unfuse(run, p);
     for (size_t p = 0; p < plan->exec->graph->node_count; p++)
         plan->fused_away[p] = run->skipped[p];
 }
@@ -103,7 +103,7 @@ static bool makes_needed(const struct ldnq_grad_plan *plan, size_t place)
 {
     const struct ldnq_node *node = plan->exec->graph->nodes[place];
     for (size_t i = 0; i < node->output_count; i++) {
-        const struct ldnq_value *value = ldnq_plan_output(&plan->exec->plan, place, i);
+        const struct ldnq_value *value = ldnq_exec_plan_output(&plan->exec->plan, place, i);
         if (value && plan->need[value->index] && !plan->have[value->index])
             return true;
     }
@@ -133,7 +133,7 @@ static void read_inputs(struct ldnq_grad_plan *plan, size_t place)
  * values that this needs in turn are marked as well. */
 static void settle_nodes(struct ldnq_grad_plan *plan, size_t first, size_t last)
 {
-    struct ldnq_plan *run = &plan->exec->plan;
+    struct ldnq_exec_plan *run = &plan->exec->plan;
     for (size_t i = 0; i < plan->exec->graph->value_count; i++)
         run->last_read[i] = LDNQ_NEVER;
     for (size_t p = last; p-- > first;) {
@@ -162,7 +162,7 @@ void ldnq_grad_plan_forward(struct ldnq_grad_plan *plan, bool keeps)
     for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
         bool later = plan->need[i] || plan->lowest[i] != LDNQ_NEVER;
         plan->keep[i] = reach->target[i] || (keeps && later);
-        plan->need[i] |= plan->keep[i] || reach->wanted[i];
+        plan->need[i] |= plan->keep[i] || reach->requested[i];
     }
     settle_nodes(plan, plan->options->first, plan->options->last);
 }
@@ -231,7 +231,7 @@ static void note_last_reads(struct ldnq_grad_plan *plan, size_t *last_read)
 void ldnq_grad_plan_weigh(struct ldnq_grad_plan *plan)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
-    const struct ldnq_plan *run = &plan->exec->plan;
+    const struct ldnq_exec_plan *run = &plan->exec->plan;
     memset(plan->kept, 0, (graph->node_count + 1) * sizeof *plan->kept);
     memset(plan->crossing, 0, (graph->node_count + 1) * sizeof *plan->crossing);
     /* The executor's own are written anew for each pass. */

@@ -12,8 +12,8 @@
 #define LDNQ_EXEC_GRAD_PLAN_H
 
 #include "exec/grad_reach.h"
-#include "exec/plan.h"
-#include "exec/state.h"
+#include "exec/exec_plan.h"
+#include "exec/exec_state.h"
 
 struct ldnq_grad_plan {
     struct ldnq_exec *exec;

@@ -51,7 +51,7 @@ static bool may_carry(const struct ldnq_value *value)
 
 /* ---- the walk ------------------------------------------------------------------------ */
 
-/* Forward: what the wanted values change. Nodes are active where a gradient could
+/* Forward: what the requested values change. Nodes are active where a gradient could
  * leave them. */
 static void walk_down(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
                       const struct ldnq_grad_options *options, bool *changed)
@@ -90,7 +90,7 @@ static enum ldnq_status check_targets(const struct ldnq_graph *graph,
     for (size_t i = 0; i < options->target_count; i++)
         if (!changed[options->targets[i]->index])
             return ldnq_fail(err, LDNQ_USAGE,
-                             "%s: none of the values whose gradients are wanted changes '%s'",
+                             "%s: none of the values whose gradients are requested changes '%s'",
                              graph->file, options->targets[i]->name);
     return LDNQ_OK;
 }
@@ -161,16 +161,17 @@ enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struc
 {
     size_t values = graph->value_count;
     reach->carries = ldnq_arena_alloc(arena, values, sizeof(bool), err);
-    reach->wanted = ldnq_arena_alloc(arena, values, sizeof(bool), err);
+    reach->requested = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     reach->target = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     reach->active = ldnq_arena_alloc(arena, graph->node_count, sizeof(bool), err);
     bool *changed = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     bool *matters = ldnq_arena_alloc(arena, values, sizeof(bool), err);
-    if (!reach->carries || !reach->wanted || !reach->target || !reach->active || !changed ||
+    if (!reach->carries || !reach->requested || !reach->target || !reach->active || !changed ||
         !matters)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < options->wanted_count; i++)
-        reach->wanted[options->wanted[i]->index] = changed[options->wanted[i]->index] = true;
+    for (size_t i = 0; i < options->requested_count; i++)
+        reach->requested[options->requested[i]->index] = changed[options->requested[i]->index] =
+            true;
     walk_down(reach, graph, options, changed);
     walk_all(matters, graph, options);
     for (size_t i = 0; i < options->target_count; i++)

@@ -1,5 +1,5 @@
 /* grad_reach.h: which values and nodes of a graph a gradient passes: those that a
- * wanted value changes and that change a target.
+ * requested value changes and that change a target.
  */
 #ifndef LDNQ_EXEC_GRAD_REACH_H
 #define LDNQ_EXEC_GRAD_REACH_H
@@ -11,8 +11,8 @@
 struct ldnq_grad_reach {
     /* By value. A value may carry a gradient when its elements are float32, or codes
      * of an operator that says so (LDNQ_OP_CODES). */
-    bool *carries; /* on a way from a wanted value to a target */
-    bool *wanted, *target;
+    bool *carries; /* on a way from a requested value to a target */
+    bool *requested, *target;
     bool *active; /* by node: gradients pass it */
 };
 

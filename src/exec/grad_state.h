@@ -8,7 +8,7 @@
 /* Gradient of a value; no buffer while nothing has flowed to it. */
 struct ldnq_grad_slot {
     struct ldnq_tensor tensor;
-    struct ldnq_buffer *buffer;
+    struct ldnq_exec_buffer *buffer;
 };
 
 struct ldnq_grad {
@@ -23,7 +23,7 @@ struct ldnq_grad {
     /* For the node at hand: gradients of its outputs, and of its inputs. */
     const struct ldnq_tensor **out;
     struct ldnq_tensor *in;
-    struct ldnq_buffer **in_buffer;
+    struct ldnq_exec_buffer **in_buffer;
     /* For the loss. */
     const struct ldnq_tensor **values;
     struct ldnq_tensor *gradients;
@@ -45,11 +45,11 @@ enum ldnq_status ldnq_grad_make_zero(struct ldnq_grad *grad, const struct ldnq_s
 /* Adds `part` to the value's gradient. Takes over one use of the buffer, whatever the
  * outcome. Errors: NOMEM. */
 enum ldnq_status ldnq_grad_collect(struct ldnq_grad *grad, const struct ldnq_value *value,
-                                   const struct ldnq_tensor *part, struct ldnq_buffer *buffer,
+                                   const struct ldnq_tensor *part, struct ldnq_exec_buffer *buffer,
                                    struct ldnq_error *err);
 
 /* Hands the gradients of a node's outputs on to its inputs and gives up those that are
- * not wanted. Errors: what backward returns, with the node in front; NOMEM. */
+ * not requested. Errors: what backward returns, with the node in front; NOMEM. */
 enum ldnq_status ldnq_grad_pass(struct ldnq_grad *grad, size_t place, struct ldnq_error *err);
 
 #endif

@@ -305,8 +305,8 @@ static enum ldnq_status prepare(struct tune *tune, struct ldnq_error *err)
     struct ldnq_run *run = tune->run;
     struct ldnq_pool *pool = run->options->pool;
     const struct ldnq_grad_options options = {
-        .wanted = tune->wanted,
-        .wanted_count = tune->wanted_count,
+        .requested = tune->wanted,
+        .requested_count = tune->wanted_count,
         .max_bytes = run->options->max_bytes,
     };
     LDNQ_TRY(ldnq_exec_create(run->teacher, pool, &tune->teacher, err));

@@ -70,7 +70,7 @@ static enum ldnq_status lend_samples(struct ldnq_twin *twin, size_t batch, struc
     LDNQ_TRY(ldnq_samples_read(twin->samples, first, count, twin->pool, arena, inputs, err));
     for (size_t i = 0; i < twin->graph->input_count; i++) {
         LDNQ_TRY(augment_copy(twin, batch, inputs[i], arena, err));
-        ldnq_exec_lend(twin->exec, twin->graph->inputs[i], inputs[i]);
+        ldnq_exec_bind(twin->exec, twin->graph->inputs[i], inputs[i]);
     }
     return LDNQ_OK;
 }
@@ -81,7 +81,7 @@ static enum ldnq_status lend_frontier(struct ldnq_twin *twin, size_t batch, stru
     size_t count;
     LDNQ_TRY(ldnq_store_load(twin->store, batch, &tensors, &count, err));
     for (size_t i = 0; i < count; i++)
-        ldnq_exec_lend(twin->exec, twin->frontier[i], &tensors[i]);
+        ldnq_exec_bind(twin->exec, twin->frontier[i], &tensors[i]);
     return LDNQ_OK;
 }
 
@@ -102,7 +102,7 @@ static enum ldnq_status enter_batch(struct ldnq_twin *twin, size_t batch, size_t
         LDNQ_TRY(lend_samples(twin, batch, arena, err));
     else
         LDNQ_TRY(lend_frontier(twin, batch, err));
-    return ldnq_exec_step(twin->exec, twin->place, place, err);
+    return ldnq_exec_run_range(twin->exec, twin->place, place, err);
 }
 
 static enum ldnq_status leave_batch(struct ldnq_twin *twin, size_t batch, size_t place,

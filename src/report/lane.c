@@ -108,10 +108,10 @@ enum ldnq_status ldnq_lane_isolate(const struct ldnq_lane *lane, const struct ld
         const struct ldnq_tensor *tensor = ldnq_exec_value(a, lane->roots[i].a);
         if (!tensor || tensor->dtype != lane->roots[i].b->dtype)
             return LDNQ_OK;
-        ldnq_exec_lend(apart, lane->roots[i].b, tensor);
+        ldnq_exec_bind(apart, lane->roots[i].b, tensor);
     }
     for (size_t i = 0; lane->isolates && i < lane->step_count; i++)
-        LDNQ_TRY(ldnq_exec_step(apart, lane->steps[i], lane->steps[i] + 1, err));
+        LDNQ_TRY(ldnq_exec_run_range(apart, lane->steps[i], lane->steps[i] + 1, err));
     *done = lane->isolates;
     return LDNQ_OK;
 }

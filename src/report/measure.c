@@ -67,16 +67,16 @@ static void show_values(struct run *run)
     for (size_t i = 0; i < run->count; i++) {
         const struct ldnq_lane *lane = &run->lanes[i];
         const bool late = most_a > lane->start_a;
-        ldnq_exec_show(run->a, lane->couple->out_a, most_a > lane->end_a);
-        ldnq_exec_show(run->b, lane->couple->out_b, most_b > lane->end_b);
-        ldnq_exec_show(run->apart, lane->couple->out_b, true);
+        ldnq_exec_retain(run->a, lane->couple->out_a, most_a > lane->end_a);
+        ldnq_exec_retain(run->b, lane->couple->out_b, most_b > lane->end_b);
+        ldnq_exec_retain(run->apart, lane->couple->out_b, true);
         const struct ldnq_node *layer = run->a_graph->nodes[lane->start_a];
         for (size_t r = 0; r < lane->root_count; r++) {
             bool direct = false;
             for (size_t k = 0; k < layer->input_count; k++)
                 direct |= layer->inputs[k] == lane->roots[r].a;
             if (late || !direct)
-                ldnq_exec_show(run->a, lane->roots[r].a, true);
+                ldnq_exec_retain(run->a, lane->roots[r].a, true);
         }
         most_a = ldnq_size_max(most_a, lane->end_a + 1);
         most_b = ldnq_size_max(most_b, lane->end_b + 1);
@@ -109,8 +109,8 @@ static enum ldnq_status begin(struct run *run, struct ldnq_tensor *const *inputs
 {
     for (size_t i = 0; i < run->b_graph->input_count; i++)
         run->b_inputs[i] = inputs[run->input_of_b[i]];
-    LDNQ_TRY(ldnq_exec_begin(run->a, inputs, err));
-    return ldnq_exec_begin(run->b, run->b_inputs, err);
+    LDNQ_TRY(ldnq_exec_bind_inputs(run->a, inputs, err));
+    return ldnq_exec_bind_inputs(run->b, run->b_inputs, err);
 }
 
 /* Runs up to `place`, unless it stands there or behind it. */
@@ -119,7 +119,7 @@ static enum ldnq_status walk(struct ldnq_exec *exec, size_t *at, size_t place,
 {
     if (place <= *at)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_exec_step(exec, *at, place, err));
+    LDNQ_TRY(ldnq_exec_run_range(exec, *at, place, err));
     *at = place;
     return LDNQ_OK;
 }

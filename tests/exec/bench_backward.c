@@ -62,12 +62,12 @@ static enum ldnq_status prepare(struct bench *bench, char **argv, struct ldnq_ar
     struct ldnq_grad_options options = { .targets =
                                              (const struct ldnq_value *const *)graph->outputs,
                                          .target_count = 1,
-                                         .wanted = wanted,
+                                         .requested = wanted,
                                          .max_bytes = strtoul(argv[4], NULL, 10) };
-    wanted[options.wanted_count++] = graph->inputs[0];
+    wanted[options.requested_count++] = graph->inputs[0];
     for (size_t i = 0; i < graph->value_count; i++)
         if (graph->values[i]->constant && graph->values[i]->dtype == LDNQ_FLOAT)
-            wanted[options.wanted_count++] = graph->values[i];
+            wanted[options.requested_count++] = graph->values[i];
     return ldnq_grad_create(graph, bench->pool, &options, &bench->grad, err);
 }
 

@@ -74,8 +74,8 @@ static enum ldnq_status read_wanted(struct grad_case *test, struct ldnq_error *e
         if (!wanted[count++])
             return ldnq_fail(err, LDNQ_USAGE, "there is no value '%s'", name);
     }
-    test->options.wanted = wanted;
-    test->options.wanted_count = count;
+    test->options.requested = wanted;
+    test->options.requested_count = count;
     return LDNQ_OK;
 }
 
@@ -130,7 +130,7 @@ static enum ldnq_status run_graph(struct grad_case *test, struct ldnq_error *err
 
 static enum ldnq_status write_gradients(struct grad_case *test, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < test->options.wanted_count; i++) {
+    for (size_t i = 0; i < test->options.requested_count; i++) {
         char *path = ldnq_arena_printf(test->arena, err, "%s/gradient_%zu.npy", test->dir, i);
         if (!path)
             return LDNQ_NOMEM;

@@ -51,8 +51,8 @@ static inline struct job job_of(struct ldnq_graph *graph, struct ldnq_tensor *in
 }
 
 #define WANT(...)                                                                                  \
-    .wanted = (const struct ldnq_value *const[]){ __VA_ARGS__ },                                   \
-    .wanted_count = sizeof((struct ldnq_value *[]){ __VA_ARGS__ }) / sizeof(void *)
+    .requested = (const struct ldnq_value *const[]){ __VA_ARGS__ },                                \
+    .requested_count = sizeof((struct ldnq_value *[]){ __VA_ARGS__ }) / sizeof(void *)
 #define TARGET(...)                                                                                \
     .targets = (const struct ldnq_value *const[]){ __VA_ARGS__ },                                  \
     .target_count = sizeof((struct ldnq_value *[]){ __VA_ARGS__ }) / sizeof(void *)
@@ -83,9 +83,9 @@ static inline struct ldnq_tensor **run(struct job *job, size_t *peak)
 {
     struct ldnq_arena *arena = job->graph->arena;
     struct ldnq_tensor **copies =
-        ldnq_arena_alloc(arena, job->options.wanted_count, sizeof *copies, &err);
+        ldnq_arena_alloc(arena, job->options.requested_count, sizeof *copies, &err);
     assert_ok(try_run(job));
-    for (size_t i = 0; i < job->options.wanted_count; i++) {
+    for (size_t i = 0; i < job->options.requested_count; i++) {
         const struct ldnq_tensor *gradient = ldnq_grad_of(job->grad, i);
         assert_int_equal(gradient->dtype, LDNQ_FLOAT);
         assert_ok(ldnq_tensor_create(arena, LDNQ_FLOAT, &gradient->shape, &copies[i], &err));

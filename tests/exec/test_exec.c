@@ -101,8 +101,8 @@ static void exec_should_show_what_a_clamp_would_hide(void **state)
     const struct ldnq_value *c2 = ldnq_graph_find_value(graph, "c2_out");
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_show(exec, c1, true);
-    ldnq_exec_show(exec, c2, false);
+    ldnq_exec_retain(exec, c1, true);
+    ldnq_exec_retain(exec, c2, false);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), fused);
     assert_non_null(ldnq_exec_value(exec, c1));
@@ -142,15 +142,15 @@ static void exec_should_continue_from_any_frontier(void **state)
         const struct ldnq_value *values[64];
         struct ldnq_tensor copies[64];
         assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-        ldnq_exec_lend(exec, graph->inputs[0], input);
-        assert_ok(ldnq_exec_step(exec, 0, place, &err));
+        ldnq_exec_bind(exec, graph->inputs[0], input);
+        assert_ok(ldnq_exec_run_range(exec, 0, place, &err));
         size_t count = ldnq_exec_frontier(exec, place, values);
         assert_true(count >= 1 && count <= 2);
         copy_frontier(graph, exec, values, count, copies);
         ldnq_exec_reset(exec);
         for (size_t i = 0; i < count; i++)
-            ldnq_exec_lend(exec, values[i], &copies[i]);
-        assert_ok(ldnq_exec_step(exec, place, graph->node_count, &err));
+            ldnq_exec_bind(exec, values[i], &copies[i]);
+        assert_ok(ldnq_exec_run_range(exec, place, graph->node_count, &err));
         assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), whole);
         ldnq_exec_destroy(exec);
     }

@@ -87,8 +87,8 @@ static void gradients_of_a_stretch_should_be_those_of_the_whole(void **state)
     struct ldnq_tensor **whole = run(&job, &peak);
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
-    ldnq_exec_lend(exec, graph->inputs[0], input);
-    assert_ok(ldnq_exec_step(exec, 0, 12, &err));
+    ldnq_exec_bind(exec, graph->inputs[0], input);
+    assert_ok(ldnq_exec_run_range(exec, 0, 12, &err));
     job.feeds[0] = (struct ldnq_grad_feed){ half, ldnq_exec_value(exec, half) };
     for (size_t ceiling = 0; ceiling < 2; ceiling++) {
         job.options.first = 12;

@@ -11,8 +11,8 @@ static void gradients_should_stay_below_the_ceiling_and_the_same(void **state)
     size_t count = 0, peak, lower;
     struct ldnq_graph *graph = build_chain(20, wanted, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ .wanted = (const struct ldnq_value *const *)wanted,
-                                              .wanted_count = count };
+    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
+                                              .requested_count = count };
     struct ldnq_tensor **whole = run(&job, &peak);
     /* Two values a block are read back: x and the Relu's output. */
     assert_true(peak >= 40 * BYTES && peak <= 65 * BYTES);
@@ -38,8 +38,8 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
         struct ldnq_graph *graph = build_random(seed, wanted, &count, all);
         struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, 30), seed));
         job.options =
-            (struct ldnq_grad_options){ .wanted = (const struct ldnq_value *const *)wanted,
-                                        .wanted_count = count };
+            (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
+                                        .requested_count = count };
         if (ldnq_grad_create(graph, NULL, &job.options, &job.grad, &err) == LDNQ_USAGE) {
             build_free(graph); /* a target that depends on weights alone */
             continue;
@@ -55,8 +55,8 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
         struct ldnq_value *more[64];
         memcpy(more, wanted, sizeof more);
         memcpy(more + count, all, 24 * sizeof *all);
-        job.options.wanted = (const struct ldnq_value *const *)more;
-        job.options.wanted_count = count + 24;
+        job.options.requested = (const struct ldnq_value *const *)more;
+        job.options.requested_count = count + 24;
         assert_same(run(&job, &lower), whole, count);
         build_free(graph);
     }
@@ -69,8 +69,8 @@ static void gradients_should_be_the_same_on_any_number_of_threads(void **state)
     size_t count = 0, peak;
     struct ldnq_graph *graph = build_chain(4, wanted, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(50, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ .wanted = (const struct ldnq_value *const *)wanted,
-                                              .wanted_count = count };
+    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
+                                              .requested_count = count };
     struct ldnq_tensor **serial = run(&job, &peak);
     for (size_t threads = 2; threads <= 3; threads++) {
         assert_ok(ldnq_pool_create(threads, &job.pool, &err));
@@ -87,8 +87,8 @@ static void gradients_should_follow_the_batch(void **state)
     size_t count = 0, peak;
     struct ldnq_graph *graph = build_chain(12, wanted, &count);
     struct job job = job_of(graph, NULL), other = job;
-    job.options = (struct ldnq_grad_options){ .wanted = (const struct ldnq_value *const *)wanted,
-                                              .wanted_count = count,
+    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
+                                              .requested_count = count,
                                               .max_bytes = 20 * BYTES };
     assert_ok(ldnq_grad_create(graph, NULL, &job.options, &job.grad, &err));
     other.options = job.options;

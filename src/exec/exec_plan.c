@@ -1,6 +1,6 @@
-#include "exec/plan.h"
+#include "exec/exec_plan.h"
 
-static enum ldnq_status allocate(struct ldnq_plan *plan, struct ldnq_arena *arena,
+static enum ldnq_status allocate(struct ldnq_exec_plan *plan, struct ldnq_arena *arena,
                                  struct ldnq_error *err)
 {
     size_t nodes = plan->graph->node_count, values = plan->graph->value_count;
@@ -17,7 +17,7 @@ static enum ldnq_status allocate(struct ldnq_plan *plan, struct ldnq_arena *aren
     return all ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static void note_node(struct ldnq_plan *plan, size_t place, size_t *readers, size_t *reader)
+static void note_node(struct ldnq_exec_plan *plan, size_t place, size_t *readers, size_t *reader)
 {
     const struct ldnq_node *node = plan->graph->nodes[place];
     for (size_t i = 0; i < node->input_count; i++) {
@@ -34,7 +34,8 @@ static void note_node(struct ldnq_plan *plan, size_t place, size_t *readers, siz
 }
 
 /* The clamp moves into the node in front when nothing else sees what lies between. */
-static void fuse(struct ldnq_plan *plan, size_t place, const size_t *readers, const size_t *reader)
+static void fuse(struct ldnq_exec_plan *plan, size_t place, const size_t *readers,
+                 const size_t *reader)
 {
     const struct ldnq_node *node = plan->graph->nodes[place];
     if (!node->op || !(node->op->flags & LDNQ_OP_CLAMPS) || node->outputs[0]->is_output)
@@ -53,7 +54,8 @@ static void fuse(struct ldnq_plan *plan, size_t place, const size_t *readers, co
     plan->made[between] = LDNQ_NEVER;
 }
 
-const struct ldnq_value *ldnq_plan_output(const struct ldnq_plan *plan, size_t place, size_t i)
+const struct ldnq_value *ldnq_exec_plan_output(const struct ldnq_exec_plan *plan, size_t place,
+                                               size_t i)
 {
     size_t fused = plan->fused[place];
     if (i == 0 && fused != LDNQ_NEVER)
@@ -61,7 +63,7 @@ const struct ldnq_value *ldnq_plan_output(const struct ldnq_plan *plan, size_t p
     return plan->graph->nodes[place]->outputs[i];
 }
 
-void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place)
+void ldnq_exec_plan_unfuse(struct ldnq_exec_plan *plan, size_t place)
 {
     size_t next = plan->fused[place];
     if (next == LDNQ_NEVER)
@@ -74,10 +76,10 @@ void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place)
     plan->last_read[between] = next;
 }
 
-enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
-                                struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct ldnq_graph *graph,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    *plan = (struct ldnq_plan){ .graph = graph };
+    *plan = (struct ldnq_exec_plan){ .graph = graph };
     LDNQ_TRY(allocate(plan, arena, err));
     size_t *readers = ldnq_arena_alloc(arena, graph->value_count, sizeof *readers, err);
     size_t *reader = ldnq_arena_alloc(arena, graph->value_count, sizeof *reader, err);

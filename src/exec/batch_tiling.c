@@ -1,4 +1,4 @@
-#include "exec/stretch.h"
+#include "exec/batch_tiling.h"
 
 #include <string.h>
 
@@ -166,7 +166,7 @@ static enum ldnq_status keep(const struct run *run, size_t value, struct ldnq_er
         if (!ldnq_tensor_bytes(&tensor, &bytes))
             return ldnq_fail(err, LDNQ_NOMEM, "value '%s' is too large",
                              exec->graph->values[value]->name);
-        LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, &whole->buffer, err));
+        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, &whole->buffer, err));
         tensor.data = whole->buffer->data;
         whole->tensor = tensor;
         whole->held = true;
@@ -180,7 +180,7 @@ static enum ldnq_status run_part(const struct run *run, struct ldnq_error *err)
 {
     struct ldnq_exec *exec = run->exec;
     show(run);
-    LDNQ_TRY(ldnq_exec_step(exec, run->first, run->end, err));
+    LDNQ_TRY(ldnq_exec_run_range(exec, run->first, run->end, err));
     for (size_t i = 0; i < exec->graph->value_count; i++) {
         size_t last = exec->plan.last_read[i];
         if (is_made_inside(run, i) && last != LDNQ_NEVER && last >= run->end)

@@ -1,13 +1,13 @@
-/* bodies.h: runs If, Loop and Scan: their bodies by executors of their own.
+/* control_flow.h: runs If, Loop and Scan: their bodies by executors of their own.
  *
  * Owns    an executor for each body, made once. What goes in is lent to it, what
  *         comes out is copied, so that its values live no longer than its run.
  * Errors  MODEL (a body that does not fit the data), NOMEM, the body's own
  */
-#ifndef LDNQ_EXEC_BODIES_H
-#define LDNQ_EXEC_BODIES_H
+#ifndef LDNQ_EXEC_CONTROL_FLOW_H
+#define LDNQ_EXEC_CONTROL_FLOW_H
 
-#include "exec/state.h"
+#include "exec/exec_state.h"
 
 /* Executors for the bodies of all nodes; all of them are freed by finish. */
 enum ldnq_status ldnq_control_init(struct ldnq_exec *exec, struct ldnq_error *err);

@@ -1,17 +1,17 @@
-/* state.h: what an executor holds, for the files of this room that run it in
+/* exec_state.h: what an executor holds, for the files of this room that run it in
  * other orders than front to back (grad.c).
  */
-#ifndef LDNQ_EXEC_STATE_H
-#define LDNQ_EXEC_STATE_H
+#ifndef LDNQ_EXEC_EXEC_STATE_H
+#define LDNQ_EXEC_EXEC_STATE_H
 
 #include "exec/exec.h"
 
 #include "exec/buffers.h"
-#include "exec/plan.h"
+#include "exec/exec_plan.h"
 
 struct ldnq_slot {
-    struct ldnq_tensor tensor;  /* type and shape stay when the data are dropped */
-    struct ldnq_buffer *buffer; /* NULL for a lent tensor */
+    struct ldnq_tensor tensor;       /* type and shape stay when the data are dropped */
+    struct ldnq_exec_buffer *buffer; /* NULL for a lent tensor */
     bool held;
 };
 
@@ -19,20 +19,21 @@ struct ldnq_exec {
     const struct ldnq_graph *graph;
     struct ldnq_pool *pool;
     struct ldnq_arena *arena;
-    struct ldnq_plan plan;
-    struct ldnq_buffers buffers;
+    struct ldnq_exec_plan plan;
+    struct ldnq_buffer_pool buffers;
     struct ldnq_slot *slots;        /* by value */
-    struct ldnq_stretch *stretches; /* by node (exec/stretch.h) */
+    struct ldnq_stretch *stretches; /* by node (exec/batch_tiling.h) */
     struct ldnq_slot *whole;        /* by value, held while a stretch has parts of it in slots */
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
-    struct ldnq_buffer **unwanted; /* by output: of one that is left out, while its node runs */
-    /* By node: executors of the bodies of one that has bodies (exec/bodies.h). */
+    struct ldnq_exec_buffer *
+        *unwanted; /* by output: of one that is left out, while its node runs */
+    /* By node: executors of the bodies of one that has bodies (exec/control_flow.h). */
     struct ldnq_exec *(*bodies)[2];
     void *scratch;
     size_t scratch_size;
     /* Nothing is computed: outputs get the shapes that they had last, and buffers
-     * only count (ldnq_buffers.counts). */
+     * only count (ldnq_buffer_pool.counts). */
     bool rehearsal;
 };
 

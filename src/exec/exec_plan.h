@@ -1,15 +1,15 @@
-/* plan.h: what an executor knows of a graph before data come: when each value
+/* exec_plan.h: what an executor knows of a graph before data come: when each value
  * is made and read for the last time, and which activations run inside the node
  * in front of them.
  */
-#ifndef LDNQ_EXEC_PLAN_H
-#define LDNQ_EXEC_PLAN_H
+#ifndef LDNQ_EXEC_EXEC_PLAN_H
+#define LDNQ_EXEC_EXEC_PLAN_H
 
 #include "ops/op.h"
 
 #define LDNQ_NEVER SIZE_MAX
 
-struct ldnq_plan {
+struct ldnq_exec_plan {
     const struct ldnq_graph *graph;
     /* By value: the node (place) that makes it, or LDNQ_NEVER for inputs; and the
      * last one that reads it, node_count for graph outputs, LDNQ_NEVER for none. */
@@ -22,14 +22,15 @@ struct ldnq_plan {
 };
 
 /* Lives in the arena. Errors: NOMEM. */
-enum ldnq_status ldnq_plan_init(struct ldnq_plan *plan, const struct ldnq_graph *graph,
-                                struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct ldnq_graph *graph,
+                                     struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* The value that output i of a node goes to: its own, or that of the clamp that runs
  * inside it. NULL where it is left out. */
-const struct ldnq_value *ldnq_plan_output(const struct ldnq_plan *plan, size_t place, size_t i);
+const struct ldnq_value *ldnq_exec_plan_output(const struct ldnq_exec_plan *plan, size_t place,
+                                               size_t i);
 
 /* Takes the clamp out of the node at `place` again. */
-void ldnq_plan_unfuse(struct ldnq_plan *plan, size_t place);
+void ldnq_exec_plan_unfuse(struct ldnq_exec_plan *plan, size_t place);
 
 #endif

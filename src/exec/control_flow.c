@@ -1,4 +1,4 @@
-#include "exec/bodies.h"
+#include "exec/control_flow.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 /* A tensor of the control node's own, while its body runs. */
 struct held {
     struct ldnq_tensor tensor;
-    struct ldnq_buffer *buffer;
+    struct ldnq_exec_buffer *buffer;
 };
 
 /* Slices put together along an axis; `room` of them have a place. While it is not
@@ -66,7 +66,7 @@ void ldnq_control_finish(struct ldnq_exec *exec)
 
 static void release(struct ldnq_exec *exec, struct held *held)
 {
-    ldnq_buffers_release(&exec->buffers, held->buffer);
+    ldnq_buffer_pool_release(&exec->buffers, held->buffer);
     *held = (struct held){ 0 };
 }
 
@@ -78,7 +78,7 @@ static enum ldnq_status take(struct ldnq_exec *exec, enum ldnq_dtype dtype,
     held->tensor = (struct ldnq_tensor){ .dtype = dtype, .shape = *shape };
     if (!ldnq_tensor_bytes(&held->tensor, &bytes))
         return ldnq_fail(err, LDNQ_NOMEM, "an output of its body is too large");
-    LDNQ_TRY(ldnq_buffers_take(&exec->buffers, bytes, &held->buffer, err));
+    LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, &held->buffer, err));
     held->tensor.data = held->buffer->data;
     return LDNQ_OK;
 }
@@ -128,7 +128,7 @@ static enum ldnq_status enter(struct ldnq_exec *exec, struct ldnq_exec *body,
             return ldnq_fail(err, LDNQ_MODEL, "'%s', which its body reads, is not there yet",
                              capture->outer->name);
         if (!capture->inner->constant)
-            ldnq_exec_lend(body, capture->inner, tensor);
+            ldnq_exec_bind(body, capture->inner, tensor);
     }
     return LDNQ_OK;
 }
@@ -137,7 +137,7 @@ static enum ldnq_status enter(struct ldnq_exec *exec, struct ldnq_exec *body,
 static enum ldnq_status run_body(struct ldnq_exec *body, struct ldnq_error *err)
 {
     struct ldnq_error inner;
-    enum ldnq_status status = ldnq_exec_step(body, 0, body->graph->node_count, &inner);
+    enum ldnq_status status = ldnq_exec_run_range(body, 0, body->graph->node_count, &inner);
     if (status == LDNQ_OK)
         return LDNQ_OK;
     size_t skip = strlen(body->graph->file) + 2;
@@ -301,7 +301,7 @@ static void lend_carried(const struct control_run *run)
 {
     const struct ldnq_control *control = run->control;
     for (size_t i = 0; i < control->carried; i++)
-        ldnq_exec_lend(run->body, run->graph->inputs[control->body_first + i], carried_now(run, i));
+        ldnq_exec_bind(run->body, run->graph->inputs[control->body_first + i], carried_now(run, i));
 }
 
 static enum ldnq_status keep_outputs(struct control_run *run, struct ldnq_error *err)
@@ -365,8 +365,8 @@ static enum ldnq_status run_loop(struct control_run *run, struct ldnq_error *err
         const struct ldnq_tensor number = { LDNQ_INT64, scalar, &i };
         const struct ldnq_tensor condition = { LDNQ_BOOL, scalar, &yes }, *next;
         LDNQ_TRY(enter(exec, run->body, err));
-        ldnq_exec_lend(run->body, run->graph->inputs[0], &number);
-        ldnq_exec_lend(run->body, run->graph->inputs[1], &condition);
+        ldnq_exec_bind(run->body, run->graph->inputs[0], &number);
+        ldnq_exec_bind(run->body, run->graph->inputs[1], &condition);
         lend_carried(run);
         LDNQ_TRY(run_body(run->body, err));
         LDNQ_TRY(output_of(run->body, 0, &next, err));
@@ -423,7 +423,7 @@ static enum ldnq_status run_scan(struct control_run *run, struct ldnq_error *err
         lend_carried(run);
         for (size_t i = 0; i < run->control->scanned; i++) {
             LDNQ_TRY(cut(run, i, at, err));
-            ldnq_exec_lend(run->body, run->graph->inputs[run->control->carried + i],
+            ldnq_exec_bind(run->body, run->graph->inputs[run->control->carried + i],
                            &run->slices[i].tensor);
         }
         LDNQ_TRY(run_body(run->body, err));

@@ -1,13 +1,13 @@
-/* stretch.h: nodes in a row that work on each sample apart (LDNQ_OP_SAMPLES), run from
+/* batch_tiling.h: nodes in a row that work on each sample apart (LDNQ_OP_SAMPLES), run from
  * the first to the last for a few samples at a time.
  *
  * What lies between them then stays in a cache, so that a sample costs no more in
  * a large batch than in a small one. Each sample's bits are the same.
  */
-#ifndef LDNQ_EXEC_STRETCH_H
-#define LDNQ_EXEC_STRETCH_H
+#ifndef LDNQ_EXEC_BATCH_TILING_H
+#define LDNQ_EXEC_BATCH_TILING_H
 
-#include "exec/state.h"
+#include "exec/exec_state.h"
 
 /* By node. */
 struct ldnq_stretch {
