@@ -11,7 +11,7 @@
 #include "ops/conv/volume.h"
 #include "ops/shared/sliding_window.h"
 
-struct blocks {
+struct col2im_planes {
     const struct ldnq_volume *volume; /* of one channel */
     size_t taps, positions, plane;
     const float *from;
@@ -135,19 +135,20 @@ static enum ldnq_status volume_of(const struct ldnq_op_call *call, struct ldnq_v
     return LDNQ_OK;
 }
 
-static struct blocks blocks_of(const struct ldnq_volume *volume, const float *from, float *to)
+static struct col2im_planes blocks_of(const struct ldnq_volume *volume, const float *from,
+                                      float *to)
 {
-    return (struct blocks){ .volume = volume,
-                            .taps = ldnq_volume_taps(volume),
-                            .positions = ldnq_volume_positions(volume),
-                            .plane = ldnq_volume_plane(volume),
-                            .from = from,
-                            .to = to };
+    return (struct col2im_planes){ .volume = volume,
+                                   .taps = ldnq_volume_taps(volume),
+                                   .positions = ldnq_volume_positions(volume),
+                                   .plane = ldnq_volume_plane(volume),
+                                   .from = from,
+                                   .to = to };
 }
 
 static void add_up(const void *ctx, size_t first, size_t last)
 {
-    const struct blocks *b = ctx;
+    const struct col2im_planes *b = ctx;
     memset(b->to + first * b->plane, 0, (last - first) * b->plane * sizeof *b->to);
     for (size_t c = first; c < last; c++)
         ldnq_volume_add(b->volume, b->from + c * b->taps * b->positions, b->positions, 0,
@@ -156,7 +157,7 @@ static void add_up(const void *ctx, size_t first, size_t last)
 
 static void take_apart(const void *ctx, size_t first, size_t last)
 {
-    const struct blocks *b = ctx;
+    const struct col2im_planes *b = ctx;
     for (size_t c = first; c < last; c++)
         ldnq_volume_columns(b->volume, b->from + c * b->plane, 0, b->positions,
                             b->to + c * b->taps * b->positions, b->positions);
@@ -166,7 +167,7 @@ static enum ldnq_status col2im_forward(const struct ldnq_op_call *call, struct l
 {
     struct ldnq_volume volume;
     LDNQ_TRY(volume_of(call, &volume, err));
-    struct blocks blocks = blocks_of(&volume, call->in[0]->data, call->out[0].data);
+    struct col2im_planes blocks = blocks_of(&volume, call->in[0]->data, call->out[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
     ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, add_up, &blocks);
     return LDNQ_OK;
@@ -177,7 +178,7 @@ static enum ldnq_status col2im_backward(const struct ldnq_op_grad *grad, struct 
     const struct ldnq_op_call *call = grad->call;
     struct ldnq_volume volume;
     LDNQ_TRY(volume_of(call, &volume, err));
-    struct blocks blocks = blocks_of(&volume, grad->out[0]->data, grad->in[0].data);
+    struct col2im_planes blocks = blocks_of(&volume, grad->out[0]->data, grad->in[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
     if (blocks.to)
         ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, take_apart, &blocks);

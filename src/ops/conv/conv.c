@@ -5,7 +5,7 @@
  *         with one spatial axis: H = KH = OH = 1; with three, D in front of H
  *
  * Depthwise runs over the planes directly; 1x1 with stride 1 is a product with the
- * image as it lies; small ones are summed over slabs; all else goes through columns.
+ * image as it lies; small ones are summed over padded tiles; all else goes through columns.
  * Three axes always go through columns (conv_volume.h).
  */
 #include "ops/conv/conv_backward.h"

@@ -5,31 +5,6 @@
 #include "base/size.h"
 #include "ops/shared/sums.h"
 
-#define MOST_COLUMNS ((size_t)1024)
-
-/* ---- tiles ------------------------------------------------------------------------- */
-
-struct ldnq_conv_cut ldnq_conv_cut_of(const struct ldnq_conv_geometry *g, size_t positions)
-{
-    struct ldnq_conv_cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS), .rows = 1 };
-    /* Parts of lines are single, so that a tile is one run of positions. */
-    if (cut.columns == g->out_w)
-        cut.rows = ldnq_size_min(ldnq_size_max(positions / cut.columns, 1), g->out_h);
-    cut.down = ldnq_size_ceil_div(g->out_h, cut.rows);
-    cut.across = ldnq_size_ceil_div(g->out_w, cut.columns);
-    return cut;
-}
-
-struct ldnq_tile ldnq_conv_cut_tile(const struct ldnq_conv_geometry *g,
-                                    const struct ldnq_conv_cut *cut, size_t index)
-{
-    struct ldnq_tile tile = { .y = index / cut->across * cut->rows,
-                              .x = index % cut->across * cut->columns };
-    tile.rows = ldnq_size_min(cut->rows, g->out_h - tile.y);
-    tile.columns = ldnq_size_min(cut->columns, g->out_w - tile.x);
-    return tile;
-}
-
 /* ---- which way ----------------------------------------------------------------------- */
 
 static size_t weights_of(const struct ldnq_conv_grad *grad)
@@ -115,7 +90,7 @@ static void run_turned(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool
 
 /* ---- bias -------------------------------------------------------------------------------- */
 
-struct planes {
+struct bias_planes {
     const float *dy;
     float *sums;
     size_t images, channels, plane;
@@ -123,7 +98,7 @@ struct planes {
 
 static void sum_channel(void *argument, size_t channel, size_t thread)
 {
-    const struct planes *p = argument;
+    const struct bias_planes *p = argument;
     double sum = 0;
     (void)thread;
     for (size_t image = 0; image < p->images; image++)
@@ -134,7 +109,7 @@ static void sum_channel(void *argument, size_t channel, size_t thread)
 void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
                          struct ldnq_pool *pool)
 {
-    struct planes planes = { dy, db, images, channels, plane };
+    struct bias_planes planes = { dy, db, images, channels, plane };
     ldnq_pool_run(pool, channels, sum_channel, &planes);
 }
 

@@ -13,7 +13,7 @@
 #ifndef LDNQ_OPS_CONV_BACKWARD_H
 #define LDNQ_OPS_CONV_BACKWARD_H
 
-#include "ops/conv/slab.h"
+#include "ops/conv/padded_tile.h"
 #include "ops/conv/conv_kernels.h"
 
 struct ldnq_conv_grad {
@@ -32,15 +32,6 @@ void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t
                          struct ldnq_pool *pool);
 
 /* ---- the ways ------------------------------------------------------------------ */
-
-/* Tiles of an output plane: whole lines, or parts of one. */
-struct ldnq_conv_cut {
-    size_t rows, columns; /* of a full tile */
-    size_t down, across;  /* tiles in a plane */
-};
-struct ldnq_conv_cut ldnq_conv_cut_of(const struct ldnq_conv_geometry *geometry, size_t positions);
-struct ldnq_tile ldnq_conv_cut_tile(const struct ldnq_conv_geometry *geometry,
-                                    const struct ldnq_conv_cut *cut, size_t index);
 
 /* Scratch in floats, multiples of 16; SIZE_MAX when they can't be counted. */
 size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads);

@@ -1,8 +1,8 @@
 /* conv_backward_depthwise.c: gradients of a convolution with one input channel a
- * group, over slabs (ops/conv/slab.h).
+ * group, over padded tiles (ops/conv/padded_tile.h).
  *
  * A weight's gradient is the sum of dy times a tap's line, over all lines. With
- * stride 1 the lines of a tap follow each other in the slab at a fixed distance: dy
+ * stride 1 the lines of a tap follow each other in the padded tile at a fixed distance: dy
  * is laid out at the same distance with zeros between its lines, and all lines are
  * one run. Sums are float in 16 lanes over a tile, double over tiles and images.
  */
@@ -13,7 +13,7 @@
 #include "base/simd.h"
 #include "base/size.h"
 
-#define SLAB_FLOATS ((size_t)6 << 10)
+#define PADDED_FLOATS ((size_t)6 << 10)
 #define LANES 8
 #define STEP ((size_t)(2 * LANES))
 #define MOST_TAPS 5 /* that are summed together */
@@ -25,42 +25,42 @@ static size_t round_up(size_t floats)
     return floats > SIZE_MAX - STEP ? SIZE_MAX : (floats + STEP - 1) & ~(STEP - 1);
 }
 
-static struct ldnq_conv_cut cut_of(const struct ldnq_conv_geometry *g)
+static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_geometry *g)
 {
     size_t line = g->out_w * g->stride_w + g->kernel_w * g->dilation_w;
-    size_t lines = SLAB_FLOATS / line, extent = g->kernel_h * g->dilation_h;
+    size_t lines = PADDED_FLOATS / line, extent = g->kernel_h * g->dilation_h;
     size_t rows = lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
-    return ldnq_conv_cut_of(g, rows * g->out_w);
+    return ldnq_conv_plan_tiles(g, rows * g->out_w);
 }
 
-/* A thread's memory: the slab with room for reading on behind it, then dy at the
- * slab's distances, then the sums. */
-struct room {
-    size_t slab, dy, sums; /* in floats */
+/* A thread's memory: the padded tile with room for reading on behind it, then dy at the
+ * padded tile's distances, then the sums. */
+struct depthwise_scratch {
+    size_t padded, dy, sums; /* in floats */
 };
 
-static bool room_of(const struct ldnq_conv_grad *grad, struct room *room)
+static bool room_of(const struct ldnq_conv_grad *grad, struct depthwise_scratch *room)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
-    struct ldnq_conv_cut cut = cut_of(g);
-    struct ldnq_tile tile = { .rows = cut.rows, .columns = cut.columns };
-    struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
+    struct ldnq_conv_tiling tiling = plan_tiles(g);
+    struct ldnq_output_tile tile = { .rows = tiling.rows, .columns = tiling.columns };
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, NULL);
     size_t sums = grad->job.outputs * g->kernel_h * g->kernel_w * sizeof(double) / sizeof(float);
-    return ldnq_size_add(ldnq_slab_floats(&slab), slab.phase + STEP, &room->slab) &&
-           ldnq_size_mul(tile.rows, slab.phase + STEP, &room->dy) &&
-           (room->slab = round_up(room->slab)) != SIZE_MAX &&
+    return ldnq_size_add(ldnq_padded_tile_floats(&padded), padded.phase + STEP, &room->padded) &&
+           ldnq_size_mul(tile.rows, padded.phase + STEP, &room->dy) &&
+           (room->padded = round_up(room->padded)) != SIZE_MAX &&
            (room->dy = round_up(room->dy)) != SIZE_MAX && (room->sums = round_up(sums)) != SIZE_MAX;
 }
 
-static bool all_of(const struct room *room, size_t *floats)
+static bool all_of(const struct depthwise_scratch *room, size_t *floats)
 {
-    return ldnq_size_add(room->slab, room->dy, floats) &&
+    return ldnq_size_add(room->padded, room->dy, floats) &&
            ldnq_size_add(*floats, room->sums, floats);
 }
 
 static size_t scratch_of(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    struct room room;
+    struct depthwise_scratch room;
     size_t floats, all;
     return room_of(grad, &room) && all_of(&room, &floats) && ldnq_size_mul(floats, threads, &all)
                ? all
@@ -70,22 +70,23 @@ static size_t scratch_of(const struct ldnq_conv_grad *grad, size_t threads)
 /* ---- gradients of the weight -------------------------------------------------------- */
 
 /* dy as the sums read it: `runs` runs of `width` floats, a multiple of STEP. */
-struct runs {
+struct dy_runs {
     const float *dy;
     size_t runs, width;
     size_t pitch; /* of the tap's lines */
 };
 
-static struct runs lay_out(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                           const struct ldnq_slab *slab, const float *dy, float *out)
+static struct dy_runs lay_out(const struct ldnq_conv_geometry *g,
+                              const struct ldnq_output_tile *tile,
+                              const struct ldnq_padded_tile *padded, const float *dy, float *out)
 {
-    size_t pitch = slab->stride_h * slab->phases * slab->phase;
-    bool joined = pitch == slab->phase;
+    size_t pitch = padded->stride_h * padded->phases * padded->phase;
+    bool joined = pitch == padded->phase;
     size_t apart = joined ? pitch : round_up(tile->columns);
-    struct runs runs = { .dy = out,
-                         .runs = joined ? 1 : tile->rows,
-                         .pitch = pitch,
-                         .width = joined ? round_up(tile->rows * pitch) : apart };
+    struct dy_runs runs = { .dy = out,
+                            .runs = joined ? 1 : tile->rows,
+                            .pitch = pitch,
+                            .width = joined ? round_up(tile->rows * pitch) : apart };
     memset(out, 0, runs.runs * runs.width * sizeof *out);
     for (size_t row = 0; row < tile->rows; row++)
         memcpy(out + row * apart, dy + (tile->y + row) * g->out_w + tile->x,
@@ -95,7 +96,7 @@ static struct runs lay_out(const struct ldnq_conv_geometry *g, const struct ldnq
 
 /* sums[k] += dy times the line of tap k; `taps` is a constant where this is inlined. */
 static inline __attribute__((always_inline)) void
-sum_together(const struct runs *r, const float *const *line, size_t taps, double *sums)
+sum_together(const struct dy_runs *r, const float *const *line, size_t taps, double *sums)
 {
     lanes low[MOST_TAPS] = { 0 }, high[MOST_TAPS] = { 0 };
     for (size_t run = 0; run < r->runs; run++) {
@@ -115,7 +116,7 @@ sum_together(const struct runs *r, const float *const *line, size_t taps, double
 }
 
 LDNQ_MULTIVERSION
-static void sum_taps(const struct runs *r, const float *const *line, size_t taps, double *sums)
+static void sum_taps(const struct dy_runs *r, const float *const *line, size_t taps, double *sums)
 {
     switch (taps) {
     case 5:
@@ -136,15 +137,15 @@ static void sum_taps(const struct runs *r, const float *const *line, size_t taps
     }
 }
 
-static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_slab *slab,
-                     const struct runs *runs, double *sums)
+static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_padded_tile *padded,
+                     const struct dy_runs *runs, double *sums)
 {
     const float *line[MOST_TAPS];
     for (size_t kh = 0; kh < g->kernel_h; kh++) {
         for (size_t kw = 0; kw < g->kernel_w; kw += MOST_TAPS) {
             size_t taps = ldnq_size_min(MOST_TAPS, g->kernel_w - kw);
             for (size_t k = 0; k < taps; k++)
-                line[k] = ldnq_slab_line(slab, 0, kh, kw + k);
+                line[k] = ldnq_padded_tile_row(padded, 0, kh, kw + k);
             sum_taps(runs, line, taps, sums + kh * g->kernel_w + kw);
         }
     }
@@ -152,19 +153,20 @@ static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_slab 
 
 /* One image's planes of one group. */
 static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
-                      const struct ldnq_conv_cut *cut, float *slab_data, float *dy, double *sums)
+                      const struct ldnq_conv_tiling *tiling, float *padded_data, float *dy,
+                      double *sums)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     size_t outputs = grad->job.outputs, taps = g->kernel_h * g->kernel_w;
     const float *x = grad->job.x + image_group * g->height * g->width;
-    for (size_t i = 0; i < cut->down * cut->across; i++) {
-        struct ldnq_tile tile = ldnq_conv_cut_tile(g, cut, i);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, slab_data);
-        ldnq_slab_fill(g, &tile, x, &slab);
+    for (size_t i = 0; i < tiling->down * tiling->across; i++) {
+        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, tiling, i);
+        struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, padded_data);
+        ldnq_padded_tile_fill(g, &tile, x, &padded);
         for (size_t m = 0; m < outputs; m++) {
             const float *plane = grad->dy + (image_group * outputs + m) * g->out_h * g->out_w;
-            struct runs runs = lay_out(g, &tile, &slab, plane, dy);
-            sum_tile(g, &slab, &runs, sums + m * taps);
+            struct dy_runs runs = lay_out(g, &tile, &padded, plane, dy);
+            sum_tile(g, &padded, &runs, sums + m * taps);
         }
     }
 }
@@ -174,19 +176,19 @@ static void run_dw(void *argument, size_t group, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
-    struct ldnq_conv_cut cut = cut_of(g);
-    struct room room;
+    struct ldnq_conv_tiling tiling = plan_tiles(g);
+    struct depthwise_scratch room;
     size_t floats = 0, count = grad->job.outputs * g->kernel_h * g->kernel_w;
     room_of(grad, &room);
     all_of(&room, &floats);
-    float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + room.slab;
+    float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + room.padded;
     double *sums = (double *)(void *)(dy + room.dy);
-    /* What lies behind the slab is multiplied by 0, and must be numbers. */
-    memset(scratch, 0, room.slab * sizeof *scratch);
+    /* What lies behind the padded tile is multiplied by 0, and must be numbers. */
+    memset(scratch, 0, room.padded * sizeof *scratch);
     for (size_t i = 0; i < count; i++)
         sums[i] = 0;
     for (size_t image = 0; image < grad->job.images; image++)
-        add_image(grad, image * grad->job.groups + group, &cut, scratch, dy, sums);
+        add_image(grad, image * grad->job.groups + group, &tiling, scratch, dy, sums);
     for (size_t i = 0; i < count; i++)
         grad->dw[group * count + i] = (float)sums[i];
 }
@@ -210,15 +212,16 @@ static void add_scaled(const float *restrict dy, float w, float *restrict line, 
         line[x] += w * dy[x];
 }
 
-static void spread_tile(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                        const struct ldnq_slab *slab, const float *w, const float *dy)
+static void spread_tile(const struct ldnq_conv_geometry *g, const struct ldnq_output_tile *tile,
+                        const struct ldnq_padded_tile *padded, const float *w, const float *dy)
 {
     for (size_t row = 0; row < tile->rows; row++) {
         const float *line = dy + (tile->y + row) * g->out_w + tile->x;
         for (size_t kh = 0; kh < g->kernel_h; kh++)
             for (size_t kw = 0; kw < g->kernel_w; kw++)
                 add_scaled(line, w[kh * g->kernel_w + kw],
-                           slab->data + (ldnq_slab_line(slab, row, kh, kw) - slab->data),
+                           padded->data +
+                               (ldnq_padded_tile_row(padded, row, kh, kw) - padded->data),
                            tile->columns);
     }
 }
@@ -228,23 +231,23 @@ static void run_dx(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
-    struct ldnq_conv_cut cut = cut_of(g);
-    struct room room;
+    struct ldnq_conv_tiling tiling = plan_tiles(g);
+    struct depthwise_scratch room;
     size_t floats = 0, outputs = grad->job.outputs, group = chunk % grad->job.groups;
     size_t size = g->height * g->width;
     room_of(grad, &room);
     all_of(&room, &floats);
     float *scratch = (float *)grad->scratch + thread * floats, *dx = grad->dx + chunk * size;
     memset(dx, 0, size * sizeof *dx);
-    for (size_t i = 0; i < cut.down * cut.across; i++) {
-        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &cut, i);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, scratch);
-        memset(scratch, 0, ldnq_slab_floats(&slab) * sizeof *scratch);
+    for (size_t i = 0; i < tiling.down * tiling.across; i++) {
+        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &tiling, i);
+        struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, scratch);
+        memset(scratch, 0, ldnq_padded_tile_floats(&padded) * sizeof *scratch);
         for (size_t m = 0; m < outputs; m++)
-            spread_tile(g, &tile, &slab,
+            spread_tile(g, &tile, &padded,
                         grad->job.weight + (group * outputs + m) * g->kernel_h * g->kernel_w,
                         grad->dy + (chunk * outputs + m) * g->out_h * g->out_w);
-        ldnq_slab_add_to(g, &tile, &slab, dx);
+        ldnq_padded_tile_scatter_add(g, &tile, &padded, dx);
     }
 }
 

@@ -21,11 +21,11 @@
 #define SLICE_FLOATS ((size_t)1 << 20)
 #define SUM_PIECE ((size_t)4096)
 
-struct product {
+struct grad_product {
     const struct ldnq_conv_grad *grad;
     size_t taps, inputs, plane; /* inputs: of all of a group's channels */
     size_t block, blocks;       /* channels of a block; blocks */
-    struct ldnq_conv_cut cut;
+    struct ldnq_conv_tiling tiling;
     size_t tiles, pieces;          /* of a plane; of all images */
     size_t slices;                 /* of the pieces */
     size_t columns_floats, floats; /* of a thread's scratch: columns, and all */
@@ -37,28 +37,28 @@ static size_t round_up(size_t floats)
     return floats > SIZE_MAX - 15 ? SIZE_MAX : (floats + 15) & ~(size_t)15;
 }
 
-/* A thread's columns and slab. false when they can't be counted. */
-static bool count_scratch(struct product *p)
+/* A thread's columns and padded tile. false when they can't be counted. */
+static bool count_scratch(struct grad_product *p)
 {
     const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
-    struct ldnq_tile tile = { .rows = p->cut.rows, .columns = p->cut.columns };
-    struct ldnq_slab slab = ldnq_slab_of(g, &tile, NULL);
+    struct ldnq_output_tile tile = { .rows = p->tiling.rows, .columns = p->tiling.columns };
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, NULL);
     p->columns_floats = p->floats = 0;
     if (p->pointwise)
         return true;
-    if (!ldnq_size_mul(p->block * p->taps, p->cut.rows * p->cut.columns, &p->columns_floats))
+    if (!ldnq_size_mul(p->block * p->taps, p->tiling.rows * p->tiling.columns, &p->columns_floats))
         return false;
     p->columns_floats = round_up(p->columns_floats);
-    return ldnq_size_add(p->columns_floats, round_up(ldnq_slab_floats(&slab)), &p->floats);
+    return ldnq_size_add(p->columns_floats, round_up(ldnq_padded_tile_floats(&padded)), &p->floats);
 }
 
-static bool product_of(const struct ldnq_conv_grad *grad, struct product *p)
+static bool product_of(const struct ldnq_conv_grad *grad, struct grad_product *p)
 {
     const struct ldnq_conv_job *job = &grad->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
-    *p = (struct product){ .grad = grad,
-                           .taps = g->kernel_h * g->kernel_w,
-                           .plane = g->out_h * g->out_w };
+    *p = (struct grad_product){ .grad = grad,
+                                .taps = g->kernel_h * g->kernel_w,
+                                .plane = g->out_h * g->out_w };
     p->inputs = g->channels * p->taps;
     p->blocks = ldnq_size_min(ldnq_size_ceil_div(p->inputs, BLOCK_INPUTS), g->channels);
     p->block = ldnq_size_ceil_div(g->channels, p->blocks);
@@ -66,8 +66,8 @@ static bool product_of(const struct ldnq_conv_grad *grad, struct product *p)
     p->pointwise = p->taps == 1 && g->stride_h == 1 && g->stride_w == 1 && g->out_h == g->height &&
                    g->out_w == g->width && !g->pad_top && !g->pad_left;
     size_t positions = ldnq_size_max(COLUMN_FLOATS / (p->block * p->taps), LEAST_POSITIONS);
-    p->cut = ldnq_conv_cut_of(g, p->pointwise ? POINTWISE_POSITIONS : positions);
-    p->tiles = p->cut.down * p->cut.across;
+    p->tiling = ldnq_conv_plan_tiles(g, p->pointwise ? POINTWISE_POSITIONS : positions);
+    p->tiles = p->tiling.down * p->tiling.across;
     p->pieces = job->images * p->tiles;
     size_t weights = job->groups * job->outputs * p->inputs;
     p->slices = ldnq_size_min(MOST_SLICES, SLICE_FLOATS / weights);
@@ -75,11 +75,12 @@ static bool product_of(const struct ldnq_conv_grad *grad, struct product *p)
     return count_scratch(p);
 }
 
-static struct ldnq_slab slab_of(const struct product *p, const struct ldnq_tile *tile,
-                                size_t thread, float **columns)
+static struct ldnq_padded_tile thread_padded_tile(const struct grad_product *p,
+                                                  const struct ldnq_output_tile *tile,
+                                                  size_t thread, float **columns)
 {
     *columns = (float *)p->grad->scratch + thread * p->floats;
-    return ldnq_slab_of(&p->grad->job.geometry, tile, *columns + p->columns_floats);
+    return ldnq_padded_tile_make(&p->grad->job.geometry, tile, *columns + p->columns_floats);
 }
 
 /* ---- gradients of x ------------------------------------------------------------------- */
@@ -93,23 +94,25 @@ static void add_lines(const float *restrict in, float *restrict out, size_t out_
             out[x] += in[x];
 }
 
-/* The columns of one channel go back to its plane by way of a slab. */
-static void add_columns(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                        const struct ldnq_slab *slab, const float *columns, float *plane)
+/* The columns of one channel go back to its plane by way of a padded tile. */
+static void add_columns(const struct ldnq_conv_geometry *g, const struct ldnq_output_tile *tile,
+                        const struct ldnq_padded_tile *padded, const float *columns, float *plane)
 {
-    size_t line = slab->stride_h * slab->phases * slab->phase, count = tile->rows * tile->columns;
-    memset(slab->data, 0, ldnq_slab_floats(slab) * sizeof *slab->data);
+    size_t line = padded->stride_h * padded->phases * padded->phase,
+           count = tile->rows * tile->columns;
+    memset(padded->data, 0, ldnq_padded_tile_floats(padded) * sizeof *padded->data);
     for (size_t kh = 0; kh < g->kernel_h; kh++)
         for (size_t kw = 0; kw < g->kernel_w; kw++, columns += count)
-            add_lines(columns, slab->data + (ldnq_slab_line(slab, 0, kh, kw) - slab->data), line,
+            add_lines(columns,
+                      padded->data + (ldnq_padded_tile_row(padded, 0, kh, kw) - padded->data), line,
                       tile->rows, tile->columns);
-    ldnq_slab_add_to(g, tile, slab, plane);
+    ldnq_padded_tile_scatter_add(g, tile, padded, plane);
 }
 
 /* One block of channels of one group of one image. */
 static void run_dx(void *argument, size_t chunk, size_t thread)
 {
-    const struct product *p = argument;
+    const struct grad_product *p = argument;
     const struct ldnq_conv_job *job = &p->grad->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t image_group = chunk / p->blocks, first = chunk % p->blocks * p->block;
@@ -119,49 +122,49 @@ static void run_dx(void *argument, size_t chunk, size_t thread)
     float *dx = p->grad->dx + (image_group * g->channels + first) * size;
     memset(dx, 0, channels * size * sizeof *dx);
     for (size_t i = 0; i < p->tiles; i++) {
-        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &p->cut, i);
+        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &p->tiling, i);
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         float *columns;
-        struct ldnq_slab slab = slab_of(p, &tile, thread, &columns);
+        struct ldnq_padded_tile padded = thread_padded_tile(p, &tile, thread, &columns);
         ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, channels * p->taps, count, job->outputs, 1.0f,
                    w + first * p->taps, p->inputs, dy + at, p->plane, 0.0f, columns, count);
         for (size_t c = 0; c < channels; c++)
-            add_columns(g, &tile, &slab, columns + c * p->taps * count, dx + c * size);
+            add_columns(g, &tile, &padded, columns + c * p->taps * count, dx + c * size);
     }
 }
 
 size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    struct product p;
+    struct grad_product p;
     size_t floats;
     return product_of(grad, &p) && ldnq_size_mul(p.floats, threads, &floats) ? floats : SIZE_MAX;
 }
 
 void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
-    struct product p;
+    struct grad_product p;
     product_of(grad, &p);
     ldnq_pool_run(pool, grad->job.images * grad->job.groups * p.blocks, run_dx, &p);
 }
 
 /* ---- gradients of the weight ------------------------------------------------------------- */
 
-struct weights {
-    struct product p;
+struct grad_weights {
+    struct grad_product p;
     float *partial; /* (slices, weights); dw itself for one slice */
     size_t count;   /* weights */
 };
 
-static const float *make_columns(const struct product *p, const struct ldnq_tile *tile,
+static const float *make_columns(const struct grad_product *p, const struct ldnq_output_tile *tile,
                                  const float *x, size_t channels, size_t thread)
 {
     const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
     size_t count = tile->rows * tile->columns;
     float *columns;
-    struct ldnq_slab slab = slab_of(p, tile, thread, &columns);
+    struct ldnq_padded_tile padded = thread_padded_tile(p, tile, thread, &columns);
     for (size_t c = 0; c < channels; c++) {
-        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
-        ldnq_slab_columns(g, tile, &slab, columns + c * p->taps * count, count);
+        ldnq_padded_tile_fill(g, tile, x + c * g->height * g->width, &padded);
+        ldnq_padded_tile_im2col(g, tile, &padded, columns + c * p->taps * count, count);
     }
     return columns;
 }
@@ -169,8 +172,8 @@ static const float *make_columns(const struct product *p, const struct ldnq_tile
 /* One slice of one block of channels of one group. */
 static void run_dw(void *argument, size_t chunk, size_t thread)
 {
-    const struct weights *weights = argument;
-    const struct product *p = &weights->p;
+    const struct grad_weights *weights = argument;
+    const struct grad_product *p = &weights->p;
     const struct ldnq_conv_job *job = &p->grad->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t first = chunk % p->blocks * p->block, group = chunk / p->blocks % job->groups;
@@ -180,7 +183,7 @@ static void run_dw(void *argument, size_t chunk, size_t thread)
                 first * p->taps;
     float beta = 0.0f;
     for (size_t piece = p->pieces * slice / p->slices; piece < last; piece++, beta = 1.0f) {
-        struct ldnq_tile tile = ldnq_conv_cut_tile(g, &p->cut, piece % p->tiles);
+        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &p->tiling, piece % p->tiles);
         size_t image_group = piece / p->tiles * job->groups + group;
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         const float *x = job->x + (image_group * g->channels + first) * g->height * g->width;
@@ -193,7 +196,7 @@ static void run_dw(void *argument, size_t chunk, size_t thread)
 
 static void sum_slices(void *argument, size_t chunk, size_t thread)
 {
-    const struct weights *weights = argument;
+    const struct grad_weights *weights = argument;
     size_t first = chunk * SUM_PIECE;
     size_t count = ldnq_size_min(SUM_PIECE, weights->count - first);
     float *dw = weights->p.grad->dw + first;
@@ -204,14 +207,14 @@ static void sum_slices(void *argument, size_t chunk, size_t thread)
         add_lines(partial + slice * weights->count, dw, 0, 1, count);
 }
 
-static size_t weights_of(const struct product *p)
+static size_t weights_of(const struct grad_product *p)
 {
     return p->grad->job.groups * p->grad->job.outputs * p->inputs;
 }
 
 size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    struct product p;
+    struct grad_product p;
     size_t floats, all;
     if (!product_of(grad, &p) || !ldnq_size_mul(p.floats, threads, &floats))
         return SIZE_MAX;
@@ -221,8 +224,8 @@ size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t th
 
 void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
-    struct weights weights;
-    struct product *p = &weights.p;
+    struct grad_weights weights;
+    struct grad_product *p = &weights.p;
     product_of(grad, p);
     weights.count = weights_of(p);
     weights.partial =

@@ -10,7 +10,7 @@
 struct depthwise {
     size_t taps;
     const float *weight;
-    const int32_t *offsets; /* of each tap, in the slab */
+    const int32_t *offsets; /* of each tap, in the padded tile */
     size_t shared;          /* side of a kernel whose rows of output share lines of input, or 0 */
     size_t in_row, out_row; /* floats from one output row to the next */
     size_t columns;
@@ -20,7 +20,7 @@ struct depthwise {
 };
 
 /* What is written of a vector in some rows. */
-struct extent {
+struct store_extent {
     size_t whole; /* so many rows take all of it */
     size_t count; /* the others so many floats */
 };
@@ -28,7 +28,7 @@ struct extent {
 /* A function of its own, as it is seldom needed and would stand in many places. */
 static __attribute__((noinline)) void write_parts(const float *values, size_t lanes, float *y,
                                                   size_t out_row, size_t rows,
-                                                  const struct extent *extent)
+                                                  const struct store_extent *extent)
 {
     for (size_t i = 0; i < rows; i++)
         memcpy(y + i * out_row, values + i * lanes,
@@ -67,48 +67,52 @@ LDNQ_LANES(lanes_16, 16)
 typedef void rows_fn(const struct depthwise *d, const float *in, float *y, size_t rows, size_t room,
                      size_t first, size_t last);
 
-struct way {
+struct depthwise_implementation {
     rows_fn *run, *run_rest;
     size_t lanes, longest_rest;
 };
 
-#define WAYS 3
+#define MAX_IMPLEMENTATIONS 3
 
-static size_t find_ways(struct way ways[WAYS])
+static size_t
+list_implementations(struct depthwise_implementation implementations[MAX_IMPLEMENTATIONS])
 {
     size_t count = 0;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
-        ways[count++] = (struct way){ run_rows_16, run_rows_8, 16, 8 };
+        implementations[count++] =
+            (struct depthwise_implementation){ run_rows_16, run_rows_8, 16, 8 };
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        ways[count++] = (struct way){ run_rows_8, run_rows_8, 8, 0 };
+        implementations[count++] =
+            (struct depthwise_implementation){ run_rows_8, run_rows_8, 8, 0 };
 #endif
-    ways[count++] = (struct way){ run_rows_4, run_rows_4, 4, 0 };
+    implementations[count++] = (struct depthwise_implementation){ run_rows_4, run_rows_4, 4, 0 };
     return count;
 }
 
 /* ---- a tile ---------------------------------------------------------------------------- */
 
-static void run_rows(const struct way *way, const struct depthwise *d, const float *in, float *y,
-                     size_t rows, size_t room)
+static void run_rows(const struct depthwise_implementation *implementation,
+                     const struct depthwise *d, const float *in, float *y, size_t rows, size_t room)
 {
-    size_t rest = d->columns % way->lanes, whole = d->columns - rest;
-    if (rest > way->longest_rest)
+    size_t rest = d->columns % implementation->lanes, whole = d->columns - rest;
+    if (rest > implementation->longest_rest)
         whole = d->columns;
     if (whole < d->columns)
-        way->run_rest(d, in, y, rows, room, whole, d->columns);
+        implementation->run_rest(d, in, y, rows, room, whole, d->columns);
     if (whole > 0)
-        way->run(d, in, y, rows, room, 0, whole);
+        implementation->run(d, in, y, rows, room, 0, whole);
 }
 
 /* In blocks of nearly the same number of rows. */
-static void run_plane(const struct way *way, const struct depthwise *d, const float *in, float *y,
-                      size_t rows, size_t room)
+static void run_plane(const struct depthwise_implementation *implementation,
+                      const struct depthwise *d, const float *in, float *y, size_t rows,
+                      size_t room)
 {
     size_t blocks = ldnq_size_ceil_div(rows, ROWS);
     for (size_t i = 0; i < blocks; i++) {
         size_t first = i * rows / blocks, last = (i + 1) * rows / blocks;
-        run_rows(way, d, in + first * d->in_row, y + first * d->out_row, last - first,
+        run_rows(implementation, d, in + first * d->in_row, y + first * d->out_row, last - first,
                  room - first * d->out_row);
     }
 }
@@ -120,33 +124,34 @@ static size_t shared_side(const struct ldnq_conv_geometry *g)
     return is_dense && (g->kernel_h == 3 || g->kernel_h == 5) ? g->kernel_h : 0;
 }
 
-static void fill_offsets(const struct ldnq_conv_geometry *g, const struct ldnq_slab *slab,
+static void fill_offsets(const struct ldnq_conv_geometry *g, const struct ldnq_padded_tile *padded,
                          int32_t *offsets)
 {
     for (size_t kh = 0; kh < g->kernel_h; kh++)
         for (size_t kw = 0; kw < g->kernel_w; kw++)
-            *offsets++ = (int32_t)(ldnq_slab_line(slab, 0, kh, kw) - slab->data);
+            *offsets++ = (int32_t)(ldnq_padded_tile_row(padded, 0, kh, kw) - padded->data);
 }
 
-size_t ldnq_conv_depthwise_ways(void)
+size_t ldnq_conv_depthwise_implementations(void)
 {
-    struct way ways[WAYS];
-    return find_ways(ways);
+    struct depthwise_implementation implementations[MAX_IMPLEMENTATIONS];
+    return list_implementations(implementations);
 }
 
-void ldnq_conv_depthwise_by(size_t way, const struct ldnq_conv_job *job,
-                            const struct ldnq_tile *tile, const struct ldnq_slab *slab,
-                            size_t apart, size_t first, size_t count)
+void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv_job *job,
+                                   const struct ldnq_output_tile *tile,
+                                   const struct ldnq_padded_tile *padded, size_t apart,
+                                   size_t first, size_t count)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     const size_t plane = g->out_h * g->out_w, at = tile->y * g->out_w + tile->x;
     int32_t offsets[LDNQ_DEPTHWISE_TAPS];
-    struct way ways[WAYS];
+    struct depthwise_implementation implementations[MAX_IMPLEMENTATIONS];
     struct depthwise d = {
         .taps = g->kernel_h * g->kernel_w,
         .offsets = offsets,
         .shared = shared_side(g),
-        .in_row = slab->stride_h * slab->phases * slab->phase,
+        .in_row = padded->stride_h * padded->phases * padded->phase,
         .out_row = g->out_w,
         .columns = tile->columns,
         .spills = tile->columns == g->out_w,
@@ -154,20 +159,20 @@ void ldnq_conv_depthwise_by(size_t way, const struct ldnq_conv_job *job,
         .low = job->clamp ? job->clamp->low : 0.0f,
         .high = job->clamp ? job->clamp->high : 0.0f,
     };
-    find_ways(ways);
-    fill_offsets(g, slab, offsets);
+    list_implementations(implementations);
+    fill_offsets(g, padded, offsets);
     for (size_t i = 0; i < count * job->outputs; i++) {
         size_t out = first * job->outputs + i, channel = out % (job->groups * job->outputs);
         d.weight = job->weight + channel * d.taps;
         d.bias = job->bias ? job->bias[channel] : 0.0f;
-        run_plane(&ways[way], &d, slab->data + i / job->outputs * apart, job->y + out * plane + at,
-                  tile->rows, plane - tile->y * g->out_w);
+        run_plane(&implementations[implementation], &d, padded->data + i / job->outputs * apart,
+                  job->y + out * plane + at, tile->rows, plane - tile->y * g->out_w);
     }
 }
 
-void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_tile *tile,
-                              const struct ldnq_slab *slab, size_t apart, size_t first,
+void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_output_tile *tile,
+                              const struct ldnq_padded_tile *padded, size_t apart, size_t first,
                               size_t count)
 {
-    ldnq_conv_depthwise_by(0, job, tile, slab, apart, first, count);
+    ldnq_conv_depthwise_tile_with(0, job, tile, padded, apart, first, count);
 }

@@ -9,10 +9,9 @@
  * Each element is one chain of sums over the taps, from the bias on.
  */
 
-static inline __attribute__((always_inline)) void SUMS(write_rows)(const struct depthwise *d,
-                                                                   SUMS(lanes) * sum, float *y,
-                                                                   size_t rows,
-                                                                   const struct extent *extent)
+static inline __attribute__((always_inline)) void
+SUMS(write_rows)(const struct depthwise *d, SUMS(lanes) * sum, float *y, size_t rows,
+                 const struct store_extent *extent)
 {
     float values[ROWS * SUMS_LANES];
     if (d->is_clamped)
@@ -32,7 +31,7 @@ static inline __attribute__((always_inline)) void SUMS(write_rows)(const struct 
 static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct depthwise *d,
                                                                  const float *in, float *y,
                                                                  size_t rows,
-                                                                 const struct extent *extent)
+                                                                 const struct store_extent *extent)
 {
     const size_t apart = d->in_row;
     SUMS(lanes) sum[ROWS];
@@ -49,10 +48,9 @@ static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct de
 
 /* As above for a square kernel whose taps are neighbours: an input line is loaded
  * once for all output rows that read it. The order of each row's taps is the same. */
-static inline __attribute__((always_inline)) void SUMS(share_rows)(const struct depthwise *d,
-                                                                   const float *in, float *y,
-                                                                   size_t rows, size_t kernel,
-                                                                   const struct extent *extent)
+static inline __attribute__((always_inline)) void
+SUMS(share_rows)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
+                 const struct store_extent *extent)
 {
     const size_t apart = d->in_row;
     SUMS(lanes) sum[ROWS];
@@ -80,10 +78,9 @@ static inline __attribute__((always_inline)) void SUMS(share_rows)(const struct 
             SUMS(sum_rows)(d, in, y, n, extent);                                                   \
         break
 
-static inline __attribute__((always_inline)) void SUMS(run_vector)(const struct depthwise *d,
-                                                                   const float *in, float *y,
-                                                                   size_t rows, size_t kernel,
-                                                                   const struct extent *extent)
+static inline __attribute__((always_inline)) void
+SUMS(run_vector)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
+                 const struct store_extent *extent)
 {
     switch (rows) {
         SUMS_CASE(1);
@@ -108,7 +105,8 @@ static void SUMS(run_rows)(const struct depthwise *d, const float *in, float *y,
 {
     for (size_t i = ldnq_size_ceil_div(last - first, SUMS_LANES); i-- > 0;) {
         size_t at = first + i * SUMS_LANES;
-        struct extent extent = { .whole = rows, .count = ldnq_size_min(SUMS_LANES, last - at) };
+        struct store_extent extent = { .whole = rows,
+                                       .count = ldnq_size_min(SUMS_LANES, last - at) };
         if (extent.count < SUMS_LANES && (!d->spills || room < at + SUMS_LANES))
             extent.whole = 0;
         else if (extent.count < SUMS_LANES)

@@ -14,7 +14,7 @@
  */
 
 /* Writes the halves of a run that are shorter, or lie apart. */
-static inline __attribute__((always_inline)) void SUMS(write_part)(const struct sums *sums,
+static inline __attribute__((always_inline)) void SUMS(write_part)(const struct direct_sums *sums,
                                                                    const SUMS(lanes) * value,
                                                                    const size_t count[2], float *y)
 {
@@ -27,10 +27,9 @@ static inline __attribute__((always_inline)) void SUMS(write_part)(const struct 
 }
 
 /* Adds the bias, clamps and writes what channel `i` of the block has summed up. */
-static inline __attribute__((always_inline)) void SUMS(finish_channel)(const struct sums *sums,
-                                                                       size_t i,
-                                                                       const SUMS(lanes) * values,
-                                                                       const struct positions *at)
+static inline __attribute__((always_inline)) void
+SUMS(finish_channel)(const struct direct_sums *sums, size_t i, const SUMS(lanes) * values,
+                     const struct direct_positions *at)
 {
     const struct ldnq_conv_job *job = sums->job;
     const struct ldnq_clamp *clamp = job->clamp;
@@ -63,8 +62,8 @@ static inline __attribute__((always_inline)) void SUMS(load)(SUMS(lanes) * to, c
 
 /* `channels` and `is_paired` are constants wherever this is inlined, and all sums stay
  * in registers. */
-static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct sums *sums,
-                                                                  const struct positions *at,
+static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct direct_sums *sums,
+                                                                  const struct direct_positions *at,
                                                                   size_t channels, bool is_paired)
 {
     SUMS(lanes) sum[SUMS_CHANNELS][SUMS_RUNS];
@@ -91,8 +90,8 @@ static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct s
         break
 
 /* All positions of a list for one block of channels. */
-static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct sums *sums,
-                                                                 const struct positions *at,
+static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct direct_sums *sums,
+                                                                 const struct direct_positions *at,
                                                                  size_t count, size_t channels,
                                                                  bool is_paired)
 {
@@ -113,8 +112,8 @@ static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct su
 }
 
 SUMS_TARGET
-static void SUMS(sum_channels)(const struct sums *sums, const struct positions *at, size_t count,
-                               size_t channels)
+static void SUMS(sum_channels)(const struct direct_sums *sums, const struct direct_positions *at,
+                               size_t count, size_t channels)
 {
 #ifdef SUMS_PAIR
     if (sums->is_paired) {

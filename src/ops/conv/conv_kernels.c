@@ -2,17 +2,16 @@
 
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"
-#include "ops/conv/slab.h"
+#include "ops/conv/padded_tile.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_direct.h"
 #include "ops/shared/product.h"
 
 /* A tile's columns should stay in a second-level cache together with its output;
- * a depthwise tile's slab in a first-level one. */
+ * a depthwise tile's padded tile in a first-level one. */
 #define COLUMN_FLOATS ((size_t)64 << 10)
 #define LEAST_POSITIONS ((size_t)128)
-#define MOST_COLUMNS ((size_t)1024)
-#define SLAB_FLOATS ((size_t)6 << 10)
+#define PADDED_FLOATS ((size_t)6 << 10)
 /* Of a chunk of depthwise planes: some microseconds. */
 #define LEAST_PRODUCTS ((size_t)64 << 10)
 
@@ -49,46 +48,30 @@ static bool is_direct(const struct ldnq_conv_job *job)
 
 /* ---- tiles ------------------------------------------------------------------------- */
 
-/* How a plane is cut: whole lines, unless one is longer than a tile should be. */
-struct cut {
-    size_t rows, columns; /* of a full tile */
-    size_t down, across;  /* tiles in a plane */
-};
-
 static size_t depthwise_rows(const struct ldnq_conv_geometry *g, size_t columns)
 {
     size_t line = columns * g->stride_w + g->kernel_w * g->dilation_w;
-    size_t lines = SLAB_FLOATS / line, extent = g->kernel_h * g->dilation_h;
+    size_t lines = PADDED_FLOATS / line, extent = g->kernel_h * g->dilation_h;
     return lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
 }
 
-static struct cut cut_of(const struct ldnq_conv_job *job)
+static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t positions = COLUMN_FLOATS / ldnq_size_max(1, inputs_of(job));
-    struct cut cut = { .columns = ldnq_size_min(g->out_w, MOST_COLUMNS) };
+    struct ldnq_conv_tiling tiling = { .columns = ldnq_size_min(g->out_w, LDNQ_CONV_MAX_COLUMNS) };
     if (is_depthwise(job))
-        cut.rows = depthwise_rows(g, cut.columns);
+        tiling.rows = depthwise_rows(g, tiling.columns);
     else if (is_direct(job))
-        cut.rows = ldnq_conv_direct_rows(job);
-    else if (cut.columns < g->out_w)
-        cut.rows = 1; /* a product writes its tile as one run */
+        tiling.rows = ldnq_conv_direct_rows(job);
+    else if (tiling.columns < g->out_w)
+        tiling.rows = 1; /* a product writes its tile as one run */
     else
-        cut.rows = ldnq_size_max(positions, LEAST_POSITIONS) / cut.columns;
-    cut.rows = ldnq_size_min(ldnq_size_max(cut.rows, 1), g->out_h);
-    cut.down = ldnq_size_ceil_div(g->out_h, cut.rows);
-    cut.across = ldnq_size_ceil_div(g->out_w, cut.columns);
-    return cut;
-}
-
-static struct ldnq_tile tile_at(const struct ldnq_conv_job *job, const struct cut *cut,
-                                size_t index)
-{
-    struct ldnq_tile tile = { .y = index / cut->across * cut->rows,
-                              .x = index % cut->across * cut->columns };
-    tile.rows = ldnq_size_min(cut->rows, job->geometry.out_h - tile.y);
-    tile.columns = ldnq_size_min(cut->columns, job->geometry.out_w - tile.x);
-    return tile;
+        tiling.rows = ldnq_size_max(positions, LEAST_POSITIONS) / tiling.columns;
+    tiling.rows = ldnq_size_min(ldnq_size_max(tiling.rows, 1), g->out_h);
+    tiling.down = ldnq_size_ceil_div(g->out_h, tiling.rows);
+    tiling.across = ldnq_size_ceil_div(g->out_w, tiling.columns);
+    return tiling;
 }
 
 /* ---- scratch -------------------------------------------------------------------------- */
@@ -101,30 +84,30 @@ static size_t depthwise_planes(const struct ldnq_conv_job *job)
     return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
 }
 
-/* How many of them have their slabs filled at once: as many as for a full tile. */
-static size_t planes_at_once(const struct ldnq_conv_job *job, const struct cut *cut)
+/* How many of them have their padded tiles filled at once: as many as for a full tile. */
+static size_t planes_at_once(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling)
 {
-    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
-    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
-    size_t most = SLAB_FLOATS / ldnq_size_max(1, ldnq_slab_floats(&slab));
+    struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
+    size_t most = PADDED_FLOATS / ldnq_size_max(1, ldnq_padded_tile_floats(&padded));
     return ldnq_size_max(1, ldnq_size_min(most, depthwise_planes(job)));
 }
 
-/* Scratch of a thread in floats: columns of a tile, then the slab of one plane; for
- * depthwise, slabs alone. false when it can't be counted. */
-static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cut, size_t *slab_at,
-                           size_t *floats)
+/* Scratch of a thread in floats: columns of a tile, then the padded tile of one plane; for
+ * depthwise, padded tiles alone. false when it can't be counted. */
+static bool thread_scratch(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling,
+                           size_t *padded_at, size_t *floats)
 {
-    struct ldnq_tile tile = { .rows = cut->rows, .columns = cut->columns };
-    struct ldnq_slab slab = ldnq_slab_of(&job->geometry, &tile, NULL);
-    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job), slabs;
-    if (!ldnq_size_mul(inputs, cut->rows * cut->columns, slab_at) ||
-        !ldnq_size_add(*slab_at, 15, slab_at) ||
-        !ldnq_size_mul(ldnq_slab_floats(&slab), is_depthwise(job) ? planes_at_once(job, cut) : 1,
-                       &slabs))
+    struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
+    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job), padded_tiles;
+    if (!ldnq_size_mul(inputs, tiling->rows * tiling->columns, padded_at) ||
+        !ldnq_size_add(*padded_at, 15, padded_at) ||
+        !ldnq_size_mul(ldnq_padded_tile_floats(&padded),
+                       is_depthwise(job) ? planes_at_once(job, tiling) : 1, &padded_tiles))
         return false;
-    *slab_at &= ~(size_t)15;
-    if (!ldnq_size_add(*slab_at, slabs, floats) ||
+    *padded_at &= ~(size_t)15;
+    if (!ldnq_size_add(*padded_at, padded_tiles, floats) ||
         !ldnq_size_add(*floats, LDNQ_DEPTHWISE_SLACK + 15, floats))
         return false;
     *floats &= ~(size_t)15;
@@ -132,28 +115,29 @@ static bool thread_scratch(const struct ldnq_conv_job *job, const struct cut *cu
 }
 
 /* A thread's part of the scratch, which has been counted when it was provided. */
-static float *scratch_of(const struct ldnq_conv_job *job, const struct cut *cut, size_t thread,
-                         float **slab)
+static float *scratch_of(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling,
+                         size_t thread, float **padded)
 {
-    size_t slab_at = 0, floats = 0;
-    thread_scratch(job, cut, &slab_at, &floats);
+    size_t padded_at = 0, floats = 0;
+    thread_scratch(job, tiling, &padded_at, &floats);
     float *scratch = (float *)job->scratch + thread * floats;
-    *slab = scratch + slab_at;
+    *padded = scratch + padded_at;
     return scratch;
 }
 
 /* ---- products ------------------------------------------------------------------------ */
 
-static const float *make_columns(const struct ldnq_conv_job *job, const struct cut *cut,
-                                 const struct ldnq_tile *tile, const float *x, size_t thread)
+static const float *make_columns(const struct ldnq_conv_job *job,
+                                 const struct ldnq_conv_tiling *tiling,
+                                 const struct ldnq_output_tile *tile, const float *x, size_t thread)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
-    float *plane, *columns = scratch_of(job, cut, thread, &plane);
-    struct ldnq_slab slab = ldnq_slab_of(g, tile, plane);
+    float *plane, *columns = scratch_of(job, tiling, thread, &plane);
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, tile, plane);
     for (size_t c = 0; c < g->channels; c++) {
-        ldnq_slab_fill(g, tile, x + c * g->height * g->width, &slab);
-        ldnq_slab_columns(g, tile, &slab, columns + c * taps * count, count);
+        ldnq_padded_tile_fill(g, tile, x + c * g->height * g->width, &padded);
+        ldnq_padded_tile_im2col(g, tile, &padded, columns + c * taps * count, count);
     }
     return columns;
 }
@@ -162,15 +146,15 @@ static void run_product(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
-    struct cut cut = cut_of(job);
-    size_t tiles = cut.down * cut.across, k = inputs_of(job), plane = plane_of(job);
+    struct ldnq_conv_tiling tiling = plan_tiles(job);
+    size_t tiles = tiling.down * tiling.across, k = inputs_of(job), plane = plane_of(job);
     size_t image_group = chunk / tiles, group = image_group % job->groups;
-    struct ldnq_tile tile = tile_at(job, &cut, chunk % tiles);
+    struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, chunk % tiles);
     size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
     const float *x = job->x + image_group * g->channels * g->height * g->width;
     float *y = job->y + image_group * job->outputs * plane + first;
     bool pointwise = is_pointwise(job);
-    const float *columns = pointwise ? x + first : make_columns(job, &cut, &tile, x, thread);
+    const float *columns = pointwise ? x + first : make_columns(job, &tiling, &tile, x, thread);
     struct ldnq_gemm gemm = {
         .m = job->outputs,
         .n = count,
@@ -221,10 +205,10 @@ static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *poo
 static void run_direct(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
-    struct cut cut = cut_of(job);
-    size_t tiles = cut.down * cut.across, parts = ldnq_conv_direct_parts(job, tiles);
+    struct ldnq_conv_tiling tiling = plan_tiles(job);
+    size_t tiles = tiling.down * tiling.across, parts = ldnq_conv_direct_parts(job, tiles);
     size_t part = chunk % parts, index = chunk / parts;
-    struct ldnq_tile tile = tile_at(job, &cut, index % tiles);
+    struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, index % tiles);
     ldnq_conv_direct_tile(job, index / tiles, &tile, part * job->outputs / parts,
                           (part + 1) * job->outputs / parts,
                           (float *)job->scratch + thread * ldnq_conv_direct_scratch(job));
@@ -237,21 +221,21 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
-    struct cut cut = cut_of(job);
-    size_t planes = depthwise_planes(job), tiles = cut.down * cut.across;
-    const size_t step = planes_at_once(job, &cut);
+    struct ldnq_conv_tiling tiling = plan_tiles(job);
+    size_t planes = depthwise_planes(job), tiles = tiling.down * tiling.across;
+    const size_t step = planes_at_once(job, &tiling);
     size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
     float *data;
-    scratch_of(job, &cut, thread, &data);
+    scratch_of(job, &tiling, thread, &data);
     for (size_t i = 0; i < tiles; i++) {
-        struct ldnq_tile tile = tile_at(job, &cut, i);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, data);
-        size_t apart = ldnq_slab_floats(&slab);
+        struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, i);
+        struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, data);
+        size_t apart = ldnq_padded_tile_floats(&padded);
         for (size_t first = chunk * planes; first < last; first += step) {
             size_t count = ldnq_size_min(step, last - first);
-            ldnq_slab_fill_all(g, &tile, job->x + first * g->height * g->width, &slab, count,
-                               apart);
-            ldnq_conv_depthwise_tile(job, &tile, &slab, apart, first, count);
+            ldnq_padded_tile_fill_planes(g, &tile, job->x + first * g->height * g->width, &padded,
+                                         count, apart);
+            ldnq_conv_depthwise_tile(job, &tile, &padded, apart, first, count);
         }
     }
 }
@@ -260,14 +244,14 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
 
 size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
 {
-    size_t bytes, slab_at, floats;
+    size_t bytes, padded_at, floats;
     /* Depthwise comes first, also where it is pointwise too. */
     if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
-    struct cut cut = cut_of(job);
+    struct ldnq_conv_tiling tiling = plan_tiles(job);
     if (is_direct(job)) /* which is only where little is needed */
         return threads * ldnq_conv_direct_scratch(job) * sizeof(float);
-    bool counted = thread_scratch(job, &cut, &slab_at, &floats) &&
+    bool counted = thread_scratch(job, &tiling, &padded_at, &floats) &&
                    ldnq_size_mul(floats, threads * sizeof(float), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
@@ -277,8 +261,8 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     size_t images = job->images * job->groups;
     if (plane_of(job) == 0 || images == 0)
         return;
-    struct cut cut = cut_of(job);
-    size_t tiles = cut.down * cut.across;
+    struct ldnq_conv_tiling tiling = plan_tiles(job);
+    size_t tiles = tiling.down * tiling.across;
     if (is_depthwise(job))
         ldnq_pool_run(pool, ldnq_size_ceil_div(images, depthwise_planes(job)), run_depthwise,
                       (void *)job);

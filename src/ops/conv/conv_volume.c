@@ -13,7 +13,7 @@
 /* Rows of columns that one piece of the transposed map and of a gradient takes. */
 #define BLOCK_ROWS ((size_t)96)
 
-struct pass {
+struct volume_pass {
     const struct ldnq_volume_job *job;
     const float *image, *maps, *bias;
     const struct ldnq_clamp *clamp;
@@ -23,13 +23,13 @@ struct pass {
     size_t blocks, tiles;
 };
 
-static struct pass pass_of(const struct ldnq_volume_job *job, bool all_channels)
+static struct volume_pass pass_of(const struct ldnq_volume_job *job, bool all_channels)
 {
     const struct ldnq_volume *v = &job->volume;
-    struct pass pass = { .job = job,
-                         .plane = ldnq_volume_plane(v),
-                         .positions = ldnq_volume_positions(v),
-                         .taps = ldnq_volume_taps(v) };
+    struct volume_pass pass = { .job = job,
+                                .plane = ldnq_volume_plane(v),
+                                .positions = ldnq_volume_positions(v),
+                                .taps = ldnq_volume_taps(v) };
     pass.inputs = v->channels * pass.taps;
     pass.block = ldnq_size_max(1, BLOCK_ROWS / ldnq_size_max(1, pass.taps));
     pass.block = all_channels ? v->channels : ldnq_size_min(pass.block, v->channels);
@@ -41,7 +41,7 @@ static struct pass pass_of(const struct ldnq_volume_job *job, bool all_channels)
     return pass;
 }
 
-static bool scratch_floats(const struct pass *pass, size_t *floats)
+static bool scratch_floats(const struct volume_pass *pass, size_t *floats)
 {
     if (!ldnq_size_mul(pass->block, pass->taps, floats) ||
         !ldnq_size_mul(*floats, pass->tile, floats) || !ldnq_size_add(*floats, 15, floats))
@@ -52,7 +52,7 @@ static bool scratch_floats(const struct pass *pass, size_t *floats)
 
 size_t ldnq_volume_scratch(const struct ldnq_volume_job *job, size_t threads)
 {
-    struct pass whole = pass_of(job, true), block = pass_of(job, false);
+    struct volume_pass whole = pass_of(job, true), block = pass_of(job, false);
     size_t a, b, bytes;
     if (!scratch_floats(&whole, &a) || !scratch_floats(&block, &b) ||
         !ldnq_size_mul(ldnq_size_max(a, b), threads * sizeof(float), &bytes))
@@ -60,7 +60,7 @@ size_t ldnq_volume_scratch(const struct ldnq_volume_job *job, size_t threads)
     return bytes;
 }
 
-static float *scratch_of(const struct pass *pass, size_t thread)
+static float *scratch_of(const struct volume_pass *pass, size_t thread)
 {
     size_t floats = 0;
     scratch_floats(pass, &floats);
@@ -85,7 +85,7 @@ static void finish(float *y, size_t count, float bias, const struct ldnq_clamp *
 
 static void convolve_tile(void *argument, size_t chunk, size_t thread)
 {
-    const struct pass *p = argument;
+    const struct volume_pass *p = argument;
     const struct ldnq_volume_job *job = p->job;
     size_t first = chunk % p->tiles * p->tile, image_group = chunk / p->tiles;
     size_t count = ldnq_size_min(p->tile, p->positions - first);
@@ -103,7 +103,7 @@ static void convolve_tile(void *argument, size_t chunk, size_t thread)
 void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image, const float *bias,
                           const struct ldnq_clamp *clamp, float *maps, struct ldnq_pool *pool)
 {
-    struct pass pass = pass_of(job, true);
+    struct volume_pass pass = pass_of(job, true);
     pass.image = image;
     pass.bias = bias;
     pass.clamp = clamp;
@@ -116,7 +116,7 @@ void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image,
 /* Some channels of one group of one image, over all positions. */
 static void spread_block(void *argument, size_t chunk, size_t thread)
 {
-    const struct pass *p = argument;
+    const struct volume_pass *p = argument;
     const struct ldnq_volume_job *job = p->job;
     size_t image_group = chunk / p->blocks, group = image_group % job->groups;
     size_t channel = chunk % p->blocks * p->block;
@@ -142,7 +142,7 @@ static void spread_block(void *argument, size_t chunk, size_t thread)
 void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, const float *bias,
                         const struct ldnq_clamp *clamp, float *image, struct ldnq_pool *pool)
 {
-    struct pass pass = pass_of(job, false);
+    struct volume_pass pass = pass_of(job, false);
     pass.maps = maps;
     pass.bias = bias;
     pass.clamp = clamp;
@@ -155,7 +155,7 @@ void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, co
 /* Some channels' part of one group's weight: over all images, in their order. */
 static void weight_block(void *argument, size_t chunk, size_t thread)
 {
-    const struct pass *p = argument;
+    const struct volume_pass *p = argument;
     const struct ldnq_volume_job *job = p->job;
     size_t group = chunk / p->blocks, channel = chunk % p->blocks * p->block;
     struct ldnq_volume part = job->volume;
@@ -181,7 +181,7 @@ static void weight_block(void *argument, size_t chunk, size_t thread)
 void ldnq_volume_weight(const struct ldnq_volume_job *job, const float *image, const float *maps,
                         float *weight, struct ldnq_pool *pool)
 {
-    struct pass pass = pass_of(job, false);
+    struct volume_pass pass = pass_of(job, false);
     pass.image = image;
     pass.maps = maps;
     pass.out = weight;

@@ -4,7 +4,7 @@
  *         K = C * KH * KW in the order of ONNX's weights, one column an output
  *         position; positions run over (OH, OW) row by row.
  * Use     for any run of positions, as the statistics take them; the forward pass
- *         works on rectangles of the output, whose input slab.h lays out once for
+ *         works on rectangles of the output, whose input padded_tile.h lays out once for
  *         all taps.
  * Threads safe; nothing is allocated.
  */

@@ -32,14 +32,14 @@ static bool tap_at(const struct ldnq_volume_axis *axis, size_t o, size_t k, size
 }
 
 /* A run of positions of one plane (od) of them. */
-struct run {
+struct position_run {
     size_t od, at, count;
 };
 
-static struct run run_of(const struct ldnq_volume *v, size_t first, size_t count)
+static struct position_run run_of(const struct ldnq_volume *v, size_t first, size_t count)
 {
     size_t area = v->axis[H].out * v->axis[W].out;
-    struct run run = { .od = first / area, .at = first % area };
+    struct position_run run = { .od = first / area, .at = first % area };
     run.count = ldnq_size_min(count, area - run.at);
     return run;
 }
@@ -73,7 +73,7 @@ void ldnq_volume_columns(const struct ldnq_volume *v, const float *image, size_t
     struct ldnq_conv_geometry plane = plane_geometry(v);
     size_t taps = plane.kernel_h * plane.kernel_w, size = plane.height * plane.width, id;
     while (count > 0) {
-        struct run run = run_of(v, first, count);
+        struct position_run run = run_of(v, first, count);
         float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld) {
@@ -127,7 +127,7 @@ static void add_row(const struct ldnq_volume *v, size_t kh, size_t kw, const flo
 }
 
 static void add_plane(const struct ldnq_volume *v, const float *rows, size_t ld,
-                      const struct run *run, float *plane)
+                      const struct position_run *run, float *plane)
 {
     for (size_t kh = 0; kh < v->axis[H].kernel; kh++)
         for (size_t kw = 0; kw < v->axis[W].kernel; kw++, rows += ld)
@@ -139,7 +139,7 @@ void ldnq_volume_add(const struct ldnq_volume *v, const float *columns, size_t l
 {
     size_t taps = v->axis[H].kernel * v->axis[W].kernel, size = v->axis[H].in * v->axis[W].in, id;
     while (count > 0) {
-        struct run run = run_of(v, first, count);
+        struct position_run run = run_of(v, first, count);
         const float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld)

@@ -54,11 +54,12 @@ static void normalize_groups(const void *ctx, size_t first, size_t last)
         const float *x = g->x + i * channels * g->plane;
         float *y = g->y + i * channels * g->plane;
         size_t group = i % g->groups;
-        struct ldnq_moments moments = ldnq_moments(x, channels * g->plane, g->epsilon);
+        struct ldnq_standardize_stats moments =
+            ldnq_standardize_measure(x, channels * g->plane, g->epsilon);
         for (size_t c = 0; c < channels; c++) {
             size_t at = g->by_group ? group : group * channels + c;
-            ldnq_normalize(x + c * g->plane, y + c * g->plane, g->plane, moments, g->scale[at],
-                           g->bias[at]);
+            ldnq_standardize(x + c * g->plane, y + c * g->plane, g->plane, moments, g->scale[at],
+                             g->bias[at]);
         }
     }
 }
@@ -135,8 +136,8 @@ static enum ldnq_status groupnormalization_forward(const struct ldnq_op_call *ca
 
 struct groups_grad {
     const float *x, *scale, *dy;
-    float *dx, *dscale, *dbias;   /* NULL where not wanted */
-    struct ldnq_moments *moments; /* (images, groups) */
+    float *dx, *dscale, *dbias;             /* NULL where not wanted */
+    struct ldnq_standardize_stats *moments; /* (images, groups) */
     size_t images, channels, groups, plane;
     bool by_group;
     double epsilon;
@@ -152,7 +153,7 @@ static void find_moments(const void *ctx, size_t first, size_t last)
     const struct groups_grad *g = ctx;
     size_t size = g->channels / g->groups * g->plane;
     for (size_t i = first; i < last; i++)
-        g->moments[i] = ldnq_moments(g->x + i * size, size, g->epsilon);
+        g->moments[i] = ldnq_standardize_measure(g->x + i * size, size, g->epsilon);
 }
 
 /* dx = v (g - mean(g) - z mean(g z)) with g = dy * scale, z the normalized x and v the
@@ -189,7 +190,7 @@ static void add_channel(const struct groups_grad *g, size_t channel, double *sca
 {
     size_t group = channel / (g->channels / g->groups);
     for (size_t image = 0; image < g->images; image++) {
-        struct ldnq_moments moments = g->moments[image * g->groups + group];
+        struct ldnq_standardize_stats moments = g->moments[image * g->groups + group];
         size_t at = (image * g->channels + channel) * g->plane;
         *scale +=
             moments.inverse * ldnq_sum_products(g->dy + at, g->x + at, g->plane, moments.mean);
@@ -223,7 +224,7 @@ static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
 {
     size_t groups, bytes;
     return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], groups_of(grad->call), &groups) &&
-                   ldnq_size_mul(groups, sizeof(struct ldnq_moments), &bytes)
+                   ldnq_size_mul(groups, sizeof(struct ldnq_standardize_stats), &bytes)
                ? bytes
                : SIZE_MAX;
 }

@@ -76,7 +76,7 @@ static void layer_rows(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         const float *x = l->x + row * l->columns;
         float *y = l->y + row * l->columns;
-        struct ldnq_moments moments = ldnq_moments(x, l->columns, l->epsilon);
+        struct ldnq_standardize_stats moments = ldnq_standardize_measure(x, l->columns, l->epsilon);
         normalize_row(l, x, y, (float)moments.mean, (float)moments.inverse);
         if (l->mean)
             l->mean[row] = (float)moments.mean;
@@ -113,9 +113,9 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
 
 struct layers_grad {
     const float *x, *scale;
-    const float *dy, *dmean, *dinverse; /* NULL where they don't matter */
-    float *dx, *dscale, *dbias;         /* NULL where not wanted */
-    struct ldnq_moments *moments;       /* (rows) */
+    const float *dy, *dmean, *dinverse;     /* NULL where they don't matter */
+    float *dx, *dscale, *dbias;             /* NULL where not wanted */
+    struct ldnq_standardize_stats *moments; /* (rows) */
     size_t rows, columns;
     double epsilon;
 };
@@ -124,7 +124,7 @@ static void find_moments(const void *ctx, size_t first, size_t last)
 {
     const struct layers_grad *l = ctx;
     for (size_t row = first; row < last; row++)
-        l->moments[row] = ldnq_moments(l->x + row * l->columns, l->columns, l->epsilon);
+        l->moments[row] = ldnq_standardize_measure(l->x + row * l->columns, l->columns, l->epsilon);
 }
 
 /* dx = v (g - mean(g) - z mean(g z)) with g = dy * scale, z the normalized x and v the
@@ -189,7 +189,7 @@ static size_t layernormalization_backward_scratch(const struct ldnq_op_grad *gra
 {
     size_t rows, columns, bytes;
     return layernormalization_sizes(grad->call, &rows, &columns, NULL) == LDNQ_OK &&
-                   ldnq_size_mul(rows, sizeof(struct ldnq_moments), &bytes)
+                   ldnq_size_mul(rows, sizeof(struct ldnq_standardize_stats), &bytes)
                ? bytes
                : SIZE_MAX;
 }

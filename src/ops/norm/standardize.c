@@ -5,15 +5,15 @@
 #include "ops/op.h"
 #include "ops/shared/sums.h"
 
-struct ldnq_moments ldnq_moments(const float *x, size_t count, double epsilon)
+struct ldnq_standardize_stats ldnq_standardize_measure(const float *x, size_t count, double epsilon)
 {
     double mean = ldnq_sum(x, count) / (double)count;
     double variance = ldnq_sum_squares(x, count, mean) / (double)count;
-    return (struct ldnq_moments){ mean, 1.0 / sqrt(variance + epsilon) };
+    return (struct ldnq_standardize_stats){ mean, 1.0 / sqrt(variance + epsilon) };
 }
 
-void ldnq_normalize(const float *x, float *y, size_t count, struct ldnq_moments moments,
-                    float scale, float shift)
+void ldnq_standardize(const float *x, float *y, size_t count, struct ldnq_standardize_stats moments,
+                      float scale, float shift)
 {
     const float mean = (float)moments.mean, factor = (float)(moments.inverse * (double)scale);
     LDNQ_IVDEP

@@ -5,13 +5,14 @@
 
 #include <stddef.h>
 
-struct ldnq_moments {
+struct ldnq_standardize_stats {
     double mean, inverse; /* inverse: 1 / sqrt(variance + epsilon) */
 };
 
-struct ldnq_moments ldnq_moments(const float *x, size_t count, double epsilon);
+struct ldnq_standardize_stats ldnq_standardize_measure(const float *x, size_t count,
+                                                       double epsilon);
 /* y = (x - mean) * inverse * scale + shift; y may be x. */
-void ldnq_normalize(const float *x, float *y, size_t count, struct ldnq_moments moments,
-                    float scale, float shift);
+void ldnq_standardize(const float *x, float *y, size_t count, struct ldnq_standardize_stats moments,
+                      float scale, float shift);
 
 #endif

@@ -154,29 +154,31 @@ static void check_result(const struct parts *p, bool fuses)
 /* ---- small convolutions -------------------------------------------------------------- */
 
 /* Tiles of up to `rows` lines, with the output channels in two parts. */
-static void run_direct(size_t way, struct parts *p, size_t rows)
+static void run_direct(size_t implementation, struct parts *p, size_t rows)
 {
     const struct ldnq_conv_job *job = &p->job;
-    size_t cut = job->outputs / 3;
+    size_t tiling = job->outputs / 3;
     for (size_t i = 0; i < job->images * job->groups; i++)
         for (size_t y = 0; y < job->geometry.out_h; y += rows) {
-            struct ldnq_tile tile = { .y = y, .columns = job->geometry.out_w };
+            struct ldnq_output_tile tile = { .y = y, .columns = job->geometry.out_w };
             tile.rows = ldnq_size_min(rows, job->geometry.out_h - y);
-            ldnq_conv_direct_by(way, job, i, &tile, 0, cut, p->scratch);
-            ldnq_conv_direct_by(way, job, i, &tile, cut, job->outputs, p->scratch);
+            ldnq_conv_direct_tile_with(implementation, job, i, &tile, 0, tiling, p->scratch);
+            ldnq_conv_direct_tile_with(implementation, job, i, &tile, tiling, job->outputs,
+                                       p->scratch);
         }
 }
 
 static void check_direct(struct ldnq_conv_geometry g, size_t outputs, struct ldnq_rng *rng)
 {
     struct parts p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
-    const size_t ways = ldnq_conv_direct_ways(), most = ldnq_conv_direct_rows(&p.job);
+    const size_t implementations = ldnq_conv_direct_implementations(),
+                 most = ldnq_conv_direct_rows(&p.job);
     p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch(&p.job) * sizeof *p.scratch);
     fill_wanted(&p);
-    for (size_t way = 0; way < ways; way++) {
+    for (size_t implementation = 0; implementation < implementations; implementation++) {
         guard(&p);
-        run_direct(way, &p, 1 + ldnq_rng_below(rng, most));
-        check_result(&p, way + 1 < ways);
+        run_direct(implementation, &p, 1 + ldnq_rng_below(rng, most));
+        check_result(&p, implementation + 1 < implementations);
     }
     destroy(&p);
 }
@@ -219,20 +221,21 @@ static void large_tiles_should_sum_one_chain(void **state)
 /* ---- depthwise ----------------------------------------------------------------------- */
 
 /* Tiles of up to `rows` lines and all columns, for some planes at once. */
-static void run_depthwise(size_t way, struct parts *p, size_t rows, size_t planes)
+static void run_depthwise(size_t implementation, struct parts *p, size_t rows, size_t planes)
 {
     const struct ldnq_conv_job *job = &p->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
     const size_t count = job->images * job->groups;
     for (size_t y = 0; y < g->out_h; y += rows) {
-        struct ldnq_tile tile = { .y = y, .columns = g->out_w };
+        struct ldnq_output_tile tile = { .y = y, .columns = g->out_w };
         tile.rows = ldnq_size_min(rows, g->out_h - y);
-        struct ldnq_slab slab = ldnq_slab_of(g, &tile, p->scratch);
-        size_t apart = ldnq_slab_floats(&slab);
+        struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, p->scratch);
+        size_t apart = ldnq_padded_tile_floats(&padded);
         for (size_t first = 0; first < count; first += planes) {
             size_t some = ldnq_size_min(planes, count - first);
-            ldnq_slab_fill_all(g, &tile, p->x + first * g->height * g->width, &slab, some, apart);
-            ldnq_conv_depthwise_by(way, job, &tile, &slab, apart, first, some);
+            ldnq_padded_tile_fill_planes(g, &tile, p->x + first * g->height * g->width, &padded,
+                                         some, apart);
+            ldnq_conv_depthwise_tile_with(implementation, job, &tile, &padded, apart, first, some);
         }
     }
 }
@@ -240,17 +243,18 @@ static void run_depthwise(size_t way, struct parts *p, size_t rows, size_t plane
 static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
 {
     struct parts p = make(g, 1 + ldnq_rng_below(rng, 4), 1 + ldnq_rng_below(rng, 3), rng);
-    const size_t ways = ldnq_conv_depthwise_ways(), planes = 1 + ldnq_rng_below(rng, 4);
-    struct ldnq_tile whole = { .rows = g.out_h, .columns = g.out_w };
-    struct ldnq_slab slab = ldnq_slab_of(&g, &whole, NULL);
-    size_t floats = planes * ldnq_slab_floats(&slab) + LDNQ_DEPTHWISE_SLACK;
+    const size_t implementations = ldnq_conv_depthwise_implementations(),
+                 planes = 1 + ldnq_rng_below(rng, 4);
+    struct ldnq_output_tile whole = { .rows = g.out_h, .columns = g.out_w };
+    struct ldnq_padded_tile padded = ldnq_padded_tile_make(&g, &whole, NULL);
+    size_t floats = planes * ldnq_padded_tile_floats(&padded) + LDNQ_DEPTHWISE_SLACK;
     p.scratch = malloc(floats * sizeof *p.scratch);
     p.is_depthwise = true;
     fill_wanted(&p);
-    for (size_t way = 0; way < ways; way++) {
+    for (size_t implementation = 0; implementation < implementations; implementation++) {
         guard(&p);
-        run_depthwise(way, &p, 1 + ldnq_rng_below(rng, g.out_h), planes);
-        check_result(&p, way + 1 < ways);
+        run_depthwise(implementation, &p, 1 + ldnq_rng_below(rng, g.out_h), planes);
+        check_result(&p, implementation + 1 < implementations);
     }
     destroy(&p);
 }

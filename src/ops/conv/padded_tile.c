@@ -1,4 +1,4 @@
-#include "ops/conv/slab.h"
+#include "ops/conv/padded_tile.h"
 
 #include <string.h>
 
@@ -6,11 +6,37 @@
 #include "base/simd.h"
 #include "base/size.h"
 
-struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                              float *data)
+/* ---- tiling ------------------------------------------------------------------------ */
+
+struct ldnq_conv_tiling ldnq_conv_plan_tiles(const struct ldnq_conv_geometry *g, size_t positions)
+{
+    struct ldnq_conv_tiling tiling = { .rows = 1,
+                                       .columns = ldnq_size_min(g->out_w, LDNQ_CONV_MAX_COLUMNS) };
+    /* A tile of partial rows has one row, so that its positions are contiguous in memory. */
+    if (tiling.columns == g->out_w)
+        tiling.rows = ldnq_size_min(ldnq_size_max(positions / tiling.columns, 1), g->out_h);
+    tiling.down = ldnq_size_ceil_div(g->out_h, tiling.rows);
+    tiling.across = ldnq_size_ceil_div(g->out_w, tiling.columns);
+    return tiling;
+}
+
+struct ldnq_output_tile ldnq_conv_tile_at(const struct ldnq_conv_geometry *g,
+                                          const struct ldnq_conv_tiling *tiling, size_t index)
+{
+    struct ldnq_output_tile tile = { .y = index / tiling->across * tiling->rows,
+                                     .x = index % tiling->across * tiling->columns };
+    tile.rows = ldnq_size_min(tiling->rows, g->out_h - tile.y);
+    tile.columns = ldnq_size_min(tiling->columns, g->out_w - tile.x);
+    return tile;
+}
+
+/* ---- one tile ---------------------------------------------------------------------- */
+
+struct ldnq_padded_tile ldnq_padded_tile_make(const struct ldnq_conv_geometry *g,
+                                              const struct ldnq_output_tile *tile, float *data)
 {
     size_t width = (tile->columns - 1) * g->stride_w + (g->kernel_w - 1) * g->dilation_w + 1;
-    return (struct ldnq_slab){
+    return (struct ldnq_padded_tile){
         .rows = (tile->rows - 1) * g->stride_h + (g->kernel_h - 1) * g->dilation_h + 1,
         .phases = ldnq_size_min(width, g->stride_w),
         .phase = ldnq_size_ceil_div(width, g->stride_w),
@@ -22,27 +48,29 @@ struct ldnq_slab ldnq_slab_of(const struct ldnq_conv_geometry *g, const struct l
     };
 }
 
-size_t ldnq_slab_floats(const struct ldnq_slab *slab)
+size_t ldnq_padded_tile_floats(const struct ldnq_padded_tile *padded)
 {
     size_t lines, floats;
-    bool counted = ldnq_size_mul(slab->rows, slab->phases, &lines) &&
-                   ldnq_size_mul(lines, slab->phase, &floats);
+    bool counted = ldnq_size_mul(padded->rows, padded->phases, &lines) &&
+                   ldnq_size_mul(lines, padded->phase, &floats);
     return counted ? floats : SIZE_MAX;
 }
 
 /* One phase of all lines: which of its floats lie inside of a line, and where. */
-struct phase {
+struct tile_phase {
     size_t first, last, count;
     size_t at, stride; /* of the first, in the line */
 };
 
 /* Float j of the phase is line[j * stride + at - before], 0 outside of the line. */
-static struct phase phase_of(const struct ldnq_conv_geometry *g, size_t at, size_t count)
+static struct tile_phase phase_of(const struct ldnq_conv_geometry *g, size_t at, size_t count)
 {
     size_t stride = g->stride_w, before = g->pad_left;
     size_t first = at >= before ? 0 : ldnq_size_ceil_div(before - at, stride);
     size_t last = g->width + before > at ? (g->width + before - at - 1) / stride + 1 : 0;
-    struct phase phase = { .last = ldnq_size_min(last, count), .count = count, .stride = stride };
+    struct tile_phase phase = { .last = ldnq_size_min(last, count),
+                                .count = count,
+                                .stride = stride };
     phase.first = ldnq_size_min(first, phase.last);
     /* Only where there is one: else it would lie outside. */
     phase.at = phase.first < phase.last ? phase.first * stride + at - before : 0;
@@ -98,7 +126,7 @@ static inline __attribute__((always_inline)) void take_line(const float *restric
 }
 
 /* The same phase of some lines of some planes, and where it goes. */
-struct lines {
+struct phase_rows {
     const float *in;
     float *out;
     size_t rows, in_row, out_row;
@@ -106,8 +134,8 @@ struct lines {
 };
 
 static inline __attribute__((always_inline)) void fill_plane(const float *in, float *out,
-                                                             const struct lines *lines,
-                                                             const struct phase *phase,
+                                                             const struct phase_rows *lines,
+                                                             const struct tile_phase *phase,
                                                              size_t stride)
 {
     const size_t first = phase->first, inside = phase->last - first;
@@ -125,7 +153,7 @@ static inline __attribute__((always_inline)) void fill_plane(const float *in, fl
 
 LDNQ_MULTIVERSION
 __attribute__((optimize("no-tree-loop-distribute-patterns"))) static void
-fill_phase(const struct lines *lines, const struct phase *phase)
+fill_phase(const struct phase_rows *lines, const struct tile_phase *phase)
 {
     for (size_t i = 0; i < lines->planes; i++) {
         const float *in = lines->in + i * lines->in_plane + phase->at;
@@ -140,7 +168,7 @@ fill_phase(const struct lines *lines, const struct phase *phase)
 }
 
 /* The way back: what lies outside of the line is dropped. */
-static void add_phase(const float *in, const struct phase *phase, float *line)
+static void add_phase(const float *in, const struct tile_phase *phase, float *line)
 {
     float *out = line + phase->at;
     const float *from = in + phase->first;
@@ -154,22 +182,23 @@ static void add_phase(const float *in, const struct phase *phase, float *line)
         out[j * stride] += from[j];
 }
 
-void ldnq_slab_fill_all(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                        const float *planes, const struct ldnq_slab *slab, size_t count,
-                        size_t apart)
+void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *g,
+                                  const struct ldnq_output_tile *tile, const float *planes,
+                                  const struct ldnq_padded_tile *padded, size_t count, size_t apart)
 {
-    const size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
+    const size_t line = padded->phases * padded->phase, y = tile->y * g->stride_h;
     /* Lines above the plane, in it, and below it. */
-    size_t above = ldnq_size_min(slab->rows, g->pad_top > y ? g->pad_top - y : 0);
+    size_t above = ldnq_size_min(padded->rows, g->pad_top > y ? g->pad_top - y : 0);
     size_t end = g->pad_top + g->height > y ? g->pad_top + g->height - y : 0;
-    end = ldnq_size_max(ldnq_size_min(end, slab->rows), above);
+    end = ldnq_size_max(ldnq_size_min(end, padded->rows), above);
     for (size_t i = 0; i < count && above > 0; i++)
-        memset(slab->data + i * apart, 0, above * line * sizeof(float));
-    for (size_t i = 0; i < count && end < slab->rows; i++)
-        memset(slab->data + i * apart + end * line, 0, (slab->rows - end) * line * sizeof(float));
+        memset(padded->data + i * apart, 0, above * line * sizeof(float));
+    for (size_t i = 0; i < count && end < padded->rows; i++)
+        memset(padded->data + i * apart + end * line, 0,
+               (padded->rows - end) * line * sizeof(float));
     if (end == above)
         return;
-    struct lines lines = {
+    struct phase_rows lines = {
         .in = planes + (y + above - g->pad_top) * g->width,
         .rows = end - above,
         .in_row = g->width,
@@ -178,28 +207,29 @@ void ldnq_slab_fill_all(const struct ldnq_conv_geometry *g, const struct ldnq_ti
         .in_plane = g->height * g->width,
         .out_plane = apart,
     };
-    for (size_t i = 0; i < slab->phases; i++) {
-        struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
-        lines.out = slab->data + above * line + i * slab->phase;
+    for (size_t i = 0; i < padded->phases; i++) {
+        struct tile_phase phase = phase_of(g, tile->x * g->stride_w + i, padded->phase);
+        lines.out = padded->data + above * line + i * padded->phase;
         fill_phase(&lines, &phase);
     }
 }
 
-void ldnq_slab_fill(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                    const float *plane, const struct ldnq_slab *slab)
+void ldnq_padded_tile_fill(const struct ldnq_conv_geometry *g, const struct ldnq_output_tile *tile,
+                           const float *plane, const struct ldnq_padded_tile *padded)
 {
-    ldnq_slab_fill_all(g, tile, plane, slab, 1, 0);
+    ldnq_padded_tile_fill_planes(g, tile, plane, padded, 1, 0);
 }
 
-void ldnq_slab_add_to(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                      const struct ldnq_slab *slab, float *plane)
+void ldnq_padded_tile_scatter_add(const struct ldnq_conv_geometry *g,
+                                  const struct ldnq_output_tile *tile,
+                                  const struct ldnq_padded_tile *padded, float *plane)
 {
-    const size_t line = slab->phases * slab->phase, y = tile->y * g->stride_h;
-    for (size_t i = 0; i < slab->phases; i++) {
-        struct phase phase = phase_of(g, tile->x * g->stride_w + i, slab->phase);
-        for (size_t row = 0; row < slab->rows; row++)
+    const size_t line = padded->phases * padded->phase, y = tile->y * g->stride_h;
+    for (size_t i = 0; i < padded->phases; i++) {
+        struct tile_phase phase = phase_of(g, tile->x * g->stride_w + i, padded->phase);
+        for (size_t row = 0; row < padded->rows; row++)
             if (y + row >= g->pad_top && y + row - g->pad_top < g->height)
-                add_phase(slab->data + row * line + i * slab->phase, &phase,
+                add_phase(padded->data + row * line + i * padded->phase, &phase,
                           plane + (y + row - g->pad_top) * g->width);
     }
 }
@@ -215,11 +245,13 @@ copy_lines(const float *restrict in, size_t in_ld, float *restrict out, size_t r
             out[x] = in[x];
 }
 
-void ldnq_slab_columns(const struct ldnq_conv_geometry *g, const struct ldnq_tile *tile,
-                       const struct ldnq_slab *slab, float *columns, size_t ld)
+void ldnq_padded_tile_im2col(const struct ldnq_conv_geometry *g,
+                             const struct ldnq_output_tile *tile,
+                             const struct ldnq_padded_tile *padded, float *columns, size_t ld)
 {
-    size_t line = slab->stride_h * slab->phases * slab->phase;
+    size_t line = padded->stride_h * padded->phases * padded->phase;
     for (size_t kh = 0; kh < g->kernel_h; kh++)
         for (size_t kw = 0; kw < g->kernel_w; kw++, columns += ld)
-            copy_lines(ldnq_slab_line(slab, 0, kh, kw), line, columns, tile->rows, tile->columns);
+            copy_lines(ldnq_padded_tile_row(padded, 0, kh, kw), line, columns, tile->rows,
+                       tile->columns);
 }
