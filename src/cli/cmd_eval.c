@@ -8,7 +8,7 @@
 #include "base/size.h"
 #include "cli/json.h"
 #include "cli/session.h"
-#include "report/outcome.h"
+#include "metric/output_metrics.h"
 
 #define BATCH ((size_t)20)
 #define TOP ((size_t)5)

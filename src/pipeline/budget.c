@@ -12,7 +12,7 @@
 
 #include "pipeline/knapsack.h"
 #include "pipeline/matrices.h"
-#include "pipeline/outputs.h"
+#include "metric/output_error.h"
 
 #define SOLVER "cd"
 

@@ -1,8 +1,8 @@
 /* quantize.c: the main job: prepares a run and calls its stages. */
 #include <math.h>
 
-#include "pipeline/bound.h"
-#include "pipeline/outputs.h"
+#include "metric/error_bound.h"
+#include "metric/output_error.h"
 #include "pipeline/run.h"
 #include "pipeline/select.h"
 

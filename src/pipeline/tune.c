@@ -9,7 +9,8 @@
 
 #include "base/pool.h"
 #include "base/size.h"
-#include "pipeline/outputs.h"
+#include "metric/distance.h"
+#include "metric/output_error.h"
 #include "pipeline/tune_data.h"
 #include "pipeline/tune_float.h"
 #include "pipeline/tune_layer.h"
@@ -81,7 +82,7 @@ static enum ldnq_status loss(void *ctx, const struct ldnq_tensor *const *values,
         float *g = gradients[o].data;
         for (size_t i = 0; i < n; i++)
             g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
-        *sum += unit * ldnq_square_difference(values[o], target_of(tune, o));
+        *sum += unit * ldnq_squared_error(y, t, n);
     }
     return LDNQ_OK;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "report/attribute.h"
-#include "report/distance.h"
+#include "metric/distance.h"
 
 /* Notes in a list that grows. */
 struct notes {
@@ -93,7 +93,7 @@ static enum ldnq_status constants_differ(const struct ldnq_tensor *a, const stru
         struct ldnq_distance distance = { 0 };
         LDNQ_TRY(ldnq_distance_add(&distance, b, a, NULL, err));
         *what = ldnq_arena_printf(arena, err, "%zu numbers, SQNR %.1f dB", ldnq_tensor_count(a),
-                                  ldnq_distance_error(&distance).sqnr);
+                                  ldnq_distance_sqnr(&distance));
     }
     return *what ? LDNQ_OK : LDNQ_NOMEM;
 }

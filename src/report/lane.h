@@ -5,7 +5,7 @@
 #include "exec/exec.h"
 
 #include "report/couple.h"
-#include "report/distance.h"
+#include "metric/distance.h"
 
 /* A value of B that is lent a tensor of A. */
 struct ldnq_lane_root {

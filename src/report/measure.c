@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "pipeline/bound.h"
+#include "metric/error_bound.h"
 #include "report/lane.h"
-#include "report/outcome.h"
+#include "metric/output_metrics.h"
 
 #define BATCH ((size_t)8)
 
@@ -20,7 +20,7 @@ struct run {
     size_t *input_of_b;            /* which of A's inputs B's are */
     struct ldnq_tensor **b_inputs; /* a batch's */
     size_t *output_of_b;           /* which of B's outputs A's are; LDNQ_VIEW_NONE for none */
-    struct ldnq_outcome *outcomes; /* by A's outputs */
+    struct ldnq_output_sums *output_sums; /* by A's outputs */
 };
 
 /* ---- before the first batch ----------------------------------------------------------------- */
@@ -40,9 +40,9 @@ static enum ldnq_status match_ends(struct run *run, struct ldnq_error *err)
     const struct ldnq_graph *a = run->a_graph, *b = run->b_graph;
     run->input_of_b = ldnq_arena_alloc(run->arena, b->input_count, sizeof *run->input_of_b, err);
     run->output_of_b = ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->output_of_b, err);
-    run->outcomes = ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->outcomes, err);
+    run->output_sums = ldnq_arena_alloc(run->arena, a->output_count, sizeof *run->output_sums, err);
     run->b_inputs = ldnq_arena_alloc(run->arena, b->input_count, sizeof *run->b_inputs, err);
-    if (!run->input_of_b || !run->output_of_b || !run->outcomes || !run->b_inputs)
+    if (!run->input_of_b || !run->output_of_b || !run->output_sums || !run->b_inputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < b->input_count; i++) {
         run->input_of_b[i] = find_end(a->inputs, a->input_count, b->inputs[i]->name, i,
@@ -152,9 +152,9 @@ static enum ldnq_status pass_batch(struct run *run, struct ldnq_tensor *const *i
         const size_t other = run->output_of_b[o];
         const struct ldnq_tensor *y =
             other == LDNQ_VIEW_NONE ? NULL : ldnq_exec_value(run->b, run->b_graph->outputs[other]);
-        LDNQ_TRY(ldnq_outcome_add(&run->outcomes[o], y,
-                                  ldnq_exec_value(run->a, run->a_graph->outputs[o]), samples,
-                                  run->job->pool, err));
+        LDNQ_TRY(ldnq_output_sums_add(&run->output_sums[o], y,
+                                      ldnq_exec_value(run->a, run->a_graph->outputs[o]), samples,
+                                      run->job->pool, err));
     }
     return LDNQ_OK;
 }
@@ -234,8 +234,8 @@ static enum ldnq_status bound_outputs(struct run *run, struct ldnq_error *err)
     for (size_t i = 0; i < run->count; i++)
         changes[run->lanes[i].end_b] = sqrt(run->lanes[i].isolated.ee / samples);
     for (size_t o = 0; o < diff->output_count; o++)
-        if (run->output_of_b[o] != LDNQ_VIEW_NONE && !run->outcomes[o].sums.failed)
-            powers[run->output_of_b[o]] = run->outcomes[o].sums.tt / samples;
+        if (run->output_of_b[o] != LDNQ_VIEW_NONE && !run->output_sums[o].distance.failed)
+            powers[run->output_of_b[o]] = run->output_sums[o].distance.tt / samples;
     LDNQ_TRY(ldnq_bound_outputs(graph, changes, powers, bounds, err));
     for (size_t o = 0; o < diff->output_count; o++)
         if (run->output_of_b[o] != LDNQ_VIEW_NONE && powers[run->output_of_b[o]] > 0)
@@ -249,14 +249,19 @@ static enum ldnq_status bound_outputs(struct run *run, struct ldnq_error *err)
 /* ---- all ----------------------------------------------------------------------------------------
  */
 
+static struct ldnq_diff_error error_from(const struct ldnq_distance *sums)
+{
+    return (struct ldnq_diff_error){ ldnq_distance_sqnr(sums), ldnq_distance_cosine(sums) };
+}
+
 static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
 {
     struct ldnq_diff *diff = run->job->diff;
     for (size_t i = 0; i < run->count; i++) {
         struct ldnq_diff_layer *layer =
             &diff->layers[run->lanes[i].couple - run->job->couples->items];
-        layer->isolated = ldnq_distance_error(&run->lanes[i].isolated);
-        layer->accumulated = ldnq_distance_error(&run->lanes[i].accumulated);
+        layer->isolated = error_from(&run->lanes[i].isolated);
+        layer->accumulated = error_from(&run->lanes[i].accumulated);
     }
     diff->output_count = run->a_graph->output_count;
     diff->outputs = ldnq_arena_alloc(run->arena, diff->output_count, sizeof *diff->outputs, err);
@@ -264,12 +269,17 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
         return LDNQ_NOMEM;
     for (size_t o = 0; o < diff->output_count; o++) {
         const size_t other = run->output_of_b[o];
+        const struct ldnq_output_metrics metrics = ldnq_output_metrics_from(&run->output_sums[o]);
         diff->outputs[o] = (struct ldnq_diff_output){
             .name = run->a_graph->outputs[o]->name,
             .bound = NAN,
             .other = other == LDNQ_VIEW_NONE ? NULL : run->b_graph->outputs[other]->name,
+            .error = { metrics.sqnr, metrics.cosine },
+            .relative = metrics.relative,
+            .max_error = metrics.max_error,
+            .agreement = metrics.agreement,
+            .kl = metrics.kl,
         };
-        ldnq_outcome_finish(&run->outcomes[o], &diff->outputs[o]);
     }
     diff->bound_reason = bound_fails(run);
     return diff->bound_reason ? LDNQ_OK : bound_outputs(run, err);

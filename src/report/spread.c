@@ -3,16 +3,10 @@
 #include <math.h>
 
 #include "base/size.h"
+#include "metric/distance.h"
 #include "pipeline/matrices.h"
 
 #define MOST_POINTS ((size_t)1500)
-
-double ldnq_sqnr(double power, double error)
-{
-    if (isnan(power) || isnan(error))
-        return NAN;
-    return error > 0 ? 10 * log10(power / error) : INFINITY;
-}
 
 static bool is_float_matrix(const struct ldnq_layer *layer)
 {

@@ -14,7 +14,4 @@ enum ldnq_status ldnq_spread_init(const struct ldnq_layer *a, const struct ldnq_
                                   struct ldnq_arena *arena, struct ldnq_diff_spread **spread,
                                   double *sqnr, struct ldnq_error *err);
 
-/* 10 log10 (power / error); infinite without error, also where both are 0. */
-double ldnq_sqnr(double power, double error);
-
 #endif

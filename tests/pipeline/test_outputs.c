@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "pipeline/outputs.h"
+#include "metric/output_error.h"
 
 static void output_error_should_be_that_of_the_quantized_graph(void **state)
 {

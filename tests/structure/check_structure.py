@@ -24,9 +24,10 @@ ALLOWED = {
     "exec": "base ir ops",
     "calib": "base linalg ir exec onnx",  # onnx for its TensorProto reader only
     "quant": "base linalg",
-    "pipeline": "base linalg ir ops passes exec quant calib",
+    "metric": "base ir ops exec calib",
+    "pipeline": "base linalg ir ops passes exec quant calib metric",
     "emit": "base ir onnx quant pipeline",  # pipeline for its types of results
-    "report": "base linalg ir ops passes exec onnx calib quant pipeline",
+    "report": "base linalg ir ops passes exec onnx calib metric quant pipeline",
     "cli": None,
 }
 # Of calib's files, those that may include from onnx.

@@ -1,22 +1,12 @@
-#include "pipeline/outputs.h"
+#include "metric/output_error.h"
 
 #include <math.h>
 
 #include "base/size.h"
+#include "metric/distance.h"
 
 #define SAMPLES ((size_t)32)
 #define BATCH ((size_t)8)
-
-double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
-{
-    const float *a = y->data, *b = t ? t->data : NULL;
-    double sum = 0;
-    for (size_t i = 0, n = ldnq_tensor_count(y); i < n; i++) {
-        const double d = (double)a[i] - (b ? (double)b[i] : 0);
-        sum += d * d;
-    }
-    return sum;
-}
 
 enum ldnq_status ldnq_outputs_check(const char *name, const struct ldnq_tensor *y,
                                     const struct ldnq_tensor *t, struct ldnq_error *err)
@@ -37,8 +27,9 @@ enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
         LDNQ_TRY(ldnq_outputs_check(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
-        errors[o] += ldnq_square_difference(y, t);
-        powers[o] += ldnq_square_difference(t, NULL);
+        const size_t count = ldnq_tensor_count(y);
+        errors[o] += ldnq_squared_error(y->data, t->data, count);
+        powers[o] += ldnq_squared_error(t->data, NULL, count);
     }
     return LDNQ_OK;
 }

@@ -1,4 +1,4 @@
-#include "pipeline/bound.h"
+#include "metric/error_bound.h"
 
 #include <math.h>
 #include <string.h>

@@ -10,8 +10,8 @@
  * Source  the paper's theorem on the final output's error, here for any graph without
  *         operators of unknown or unbounded constant
  */
-#ifndef LDNQ_PIPELINE_BOUND_H
-#define LDNQ_PIPELINE_BOUND_H
+#ifndef LDNQ_METRIC_ERROR_BOUND_H
+#define LDNQ_METRIC_ERROR_BOUND_H
 
 #include "ir/ir.h"
 

@@ -1,12 +1,9 @@
 /* outputs.h: comparing what two networks give. */
-#ifndef LDNQ_PIPELINE_OUTPUTS_H
-#define LDNQ_PIPELINE_OUTPUTS_H
+#ifndef LDNQ_METRIC_OUTPUT_ERROR_H
+#define LDNQ_METRIC_OUTPUT_ERROR_H
 
 #include "calib/calib.h"
 #include "exec/exec.h"
-
-/* The sum of (y - t)^2 of two float tensors of one shape; t NULL is 0. */
-double ldnq_square_difference(const struct ldnq_tensor *y, const struct ldnq_tensor *t);
 
 /* A graph and its executor, which has run. */
 struct ldnq_network {

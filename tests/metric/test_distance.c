@@ -1,12 +1,11 @@
-/* Distances between tensors, and what networks say in the end. */
+/* Distances between tensors, and metrics of outputs. */
 #include "test.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "report/outcome.h"
-#include "report/spread.h"
+#include "metric/output_metrics.h"
 
 static struct ldnq_error err;
 
@@ -15,18 +14,18 @@ static struct ldnq_tensor tensor(float *data, int64_t rows, int64_t columns)
     return (struct ldnq_tensor){ LDNQ_FLOAT, { .rank = 2, .dim = { rows, columns } }, data };
 }
 
-static void distance_should_give_sqnr_and_cosine(void **state)
+static void distance_should_report_sqnr_and_cosine(void **state)
 {
     (void)state;
     float t[] = { 3, 4, 0, 0 }, y[] = { 3, 4, 0, 1 };
     const struct ldnq_tensor a = tensor(t, 2, 2), b = tensor(y, 2, 2);
     struct ldnq_distance sums = { 0 };
     assert_ok(ldnq_distance_add(&sums, &b, &a, NULL, &err));
-    assert_true(fabs(ldnq_distance_error(&sums).sqnr - 10 * log10(25)) < 1e-12);
-    assert_true(fabs(ldnq_distance_error(&sums).cosine - 25 / sqrt(25 * 26)) < 1e-12);
-    assert_true(sums.most == 1);
+    assert_true(fabs(ldnq_distance_sqnr(&sums) - 10 * log10(25)) < 1e-12);
+    assert_true(fabs(ldnq_distance_cosine(&sums) - 25 / sqrt(25 * 26)) < 1e-12);
+    assert_true(sums.max_error == 1);
     assert_ok(ldnq_distance_add(&sums, &a, &a, NULL, &err)); /* a second batch */
-    assert_true(fabs(ldnq_distance_error(&sums).sqnr - 10 * log10(50)) < 1e-12);
+    assert_true(fabs(ldnq_distance_sqnr(&sums) - 10 * log10(50)) < 1e-12);
 }
 
 static void
@@ -37,13 +36,13 @@ distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(v
     const struct ldnq_tensor a = tensor(t, 1, 2), other = tensor(t, 2, 1);
     struct ldnq_distance same = { 0 }, failed = { 0 }, none = { 0 };
     assert_ok(ldnq_distance_add(&same, &a, &a, NULL, &err));
-    assert_true(isinf(ldnq_distance_error(&same).sqnr) && ldnq_distance_error(&same).cosine == 1);
+    assert_true(isinf(ldnq_distance_sqnr(&same)) && ldnq_distance_cosine(&same) == 1);
     assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&failed, &other, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
-    assert_true(isnan(ldnq_distance_error(&failed).sqnr)); /* for good */
+    assert_true(isnan(ldnq_distance_sqnr(&failed))); /* for good */
     assert_ok(ldnq_distance_add(&none, NULL, &a, NULL, &err));
-    assert_true(isnan(ldnq_distance_error(&none).cosine));
+    assert_true(isnan(ldnq_distance_cosine(&none)));
 }
 
 static void distance_should_not_depend_on_threads(void **state)
@@ -62,27 +61,25 @@ static void distance_should_not_depend_on_threads(void **state)
     assert_ok(ldnq_distance_add(&one, &b, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&many, &b, &a, pool, &err));
     assert_true(one.tt == many.tt && one.yy == many.yy && one.ty == many.ty && one.ee == many.ee &&
-                one.most == many.most);
+                one.max_error == many.max_error);
     ldnq_pool_destroy(pool);
     ldnq_free(t);
     ldnq_free(y);
 }
 
-static struct ldnq_diff_output outcome_of(float *t, float *y, int64_t rows, int64_t columns)
+static struct ldnq_output_metrics metrics_of(float *t, float *y, int64_t rows, int64_t columns)
 {
     const struct ldnq_tensor a = tensor(t, rows, columns), b = tensor(y, rows, columns);
-    struct ldnq_outcome outcome = { 0 };
-    struct ldnq_diff_output output;
-    assert_ok(ldnq_outcome_add(&outcome, &b, &a, (size_t)rows, NULL, &err));
-    ldnq_outcome_finish(&outcome, &output);
-    return output;
+    struct ldnq_output_sums sums = { 0 };
+    assert_ok(ldnq_output_sums_add(&sums, &b, &a, (size_t)rows, NULL, &err));
+    return ldnq_output_metrics_from(&sums);
 }
 
-static void outcome_should_compare_classes(void **state)
+static void metrics_should_compare_classes(void **state)
 {
     (void)state;
     float t[] = { 1, 2, 3, 0, 5, 1 }, y[] = { 1, 2, 3, 6, 5, 1 };
-    const struct ldnq_diff_output output = outcome_of(t, y, 2, 3);
+    const struct ldnq_output_metrics output = metrics_of(t, y, 2, 3);
     assert_true(output.agreement == 0.5);
     assert_true(output.max_error == 6);
     double p[3], q[3], sum_p = 0, sum_q = 0, kl = 0;
@@ -95,43 +92,41 @@ static void outcome_should_compare_classes(void **state)
     assert_true(fabs(output.kl - kl / 2) < 1e-12);
 }
 
-static void outcome_should_take_distributions_as_they_are(void **state)
+static void metrics_should_use_distributions_as_they_are(void **state)
 {
     (void)state;
     float t[] = { 0.5f, 0.5f }, y[] = { 0.25f, 0.75f };
     const double kl = 0.5 * log(0.5 / 0.25) + 0.5 * log(0.5 / 0.75);
-    assert_true(fabs(outcome_of(t, y, 1, 2).kl - kl) < 1e-9);
+    assert_true(fabs(metrics_of(t, y, 1, 2).kl - kl) < 1e-9);
 }
 
-static void outcome_should_not_take_anything_for_classes(void **state)
+static void metrics_should_compare_classes_only_in_rows_of_scores(void **state)
 {
     (void)state;
     float t[] = { 1, 2, 3 };
-    const struct ldnq_diff_output one = outcome_of(t, t, 3, 1);
+    const struct ldnq_output_metrics one = metrics_of(t, t, 3, 1);
     assert_true(isnan(one.agreement) && isnan(one.kl) && one.relative == 0);
     struct ldnq_tensor boxes = { LDNQ_FLOAT, { .rank = 3, .dim = { 1, 3, 1 } }, t };
-    struct ldnq_outcome outcome = { 0 };
-    struct ldnq_diff_output output;
-    assert_ok(ldnq_outcome_add(&outcome, &boxes, &boxes, 1, NULL, &err));
-    ldnq_outcome_finish(&outcome, &output);
-    assert_true(output.agreement == 1); /* (N, C, 1) is one score a class */
+    struct ldnq_output_sums sums = { 0 };
+    assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
+    assert_true(ldnq_output_metrics_from(&sums).agreement ==
+                1); /* (N, C, 1) is one score a class */
     boxes.shape = (struct ldnq_shape){ .rank = 3, .dim = { 1, 1, 3 } };
-    outcome = (struct ldnq_outcome){ 0 };
-    assert_ok(ldnq_outcome_add(&outcome, &boxes, &boxes, 1, NULL, &err));
-    ldnq_outcome_finish(&outcome, &output);
-    assert_true(isnan(output.agreement));
+    sums = (struct ldnq_output_sums){ 0 };
+    assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
+    assert_true(isnan(ldnq_output_metrics_from(&sums).agreement));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(distance_should_give_sqnr_and_cosine),
+        cmocka_unit_test(distance_should_report_sqnr_and_cosine),
         cmocka_unit_test(
             distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared),
         cmocka_unit_test(distance_should_not_depend_on_threads),
-        cmocka_unit_test(outcome_should_compare_classes),
-        cmocka_unit_test(outcome_should_take_distributions_as_they_are),
-        cmocka_unit_test(outcome_should_not_take_anything_for_classes),
+        cmocka_unit_test(metrics_should_compare_classes),
+        cmocka_unit_test(metrics_should_use_distributions_as_they_are),
+        cmocka_unit_test(metrics_should_compare_classes_only_in_rows_of_scores),
     };
     return cmocka_run_group_tests_name("distance", tests, NULL, NULL);
 }

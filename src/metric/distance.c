@@ -1,0 +1,105 @@
+#include "metric/distance.h"
+
+#include <math.h>
+
+#include "base/alloc.h"
+#include "base/pool.h"
+#include "base/size.h"
+
+/* Elements that one chunk of work sums. The cut depends on sizes alone, so the result does
+ * not depend on the number of threads. */
+#define CHUNK ((size_t)1 << 15)
+
+double ldnq_squared_error(const float *y, const float *t, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double e = (double)y[i] - (t ? (double)t[i] : 0);
+        sum += e * e;
+    }
+    return sum;
+}
+
+double ldnq_sqnr(double power, double error)
+{
+    if (isnan(power) || isnan(error))
+        return NAN;
+    return error > 0 ? 10 * log10(power / error) : INFINITY;
+}
+
+/* ---- sums ------------------------------------------------------------------------------- */
+
+struct distance_chunks {
+    const float *y, *t;
+    size_t count;
+    struct ldnq_distance *sums; /* one per chunk */
+};
+
+static void sum_chunk(void *ctx, size_t chunk, size_t thread)
+{
+    (void)thread;
+    const struct distance_chunks *chunks = ctx;
+    const size_t first = chunk * CHUNK, count = ldnq_size_min(CHUNK, chunks->count - first);
+    const float *y = chunks->y + first, *t = chunks->t + first;
+    struct ldnq_distance s = { .tt = ldnq_squared_error(t, NULL, count),
+                               .yy = ldnq_squared_error(y, NULL, count),
+                               .ee = ldnq_squared_error(y, t, count) };
+    for (size_t i = 0; i < count; i++) {
+        const double error = fabs((double)y[i] - (double)t[i]);
+        s.ty += (double)t[i] * (double)y[i];
+        s.max_error = error > s.max_error ? error : s.max_error;
+    }
+    chunks->sums[chunk] = s;
+}
+
+static bool is_comparable(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
+{
+    return y && t && y->dtype == LDNQ_FLOAT && t->dtype == LDNQ_FLOAT &&
+           ldnq_shape_equal(&y->shape, &t->shape);
+}
+
+enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq_tensor *y,
+                                   const struct ldnq_tensor *t, struct ldnq_pool *pool,
+                                   struct ldnq_error *err)
+{
+    sums->failed |= !is_comparable(y, t);
+    if (sums->failed)
+        return LDNQ_OK;
+    const size_t count = ldnq_tensor_count(t), chunk_count = ldnq_size_ceil_div(count, CHUNK);
+    struct distance_chunks chunks = { .y = y->data, .t = t->data, .count = count };
+    chunks.sums = ldnq_calloc(chunk_count ? chunk_count : 1, sizeof *chunks.sums);
+    if (!chunks.sums)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    ldnq_pool_run(pool, chunk_count, sum_chunk, &chunks);
+    for (size_t i = 0; i < chunk_count; i++) {
+        sums->tt += chunks.sums[i].tt;
+        sums->yy += chunks.sums[i].yy;
+        sums->ty += chunks.sums[i].ty;
+        sums->ee += chunks.sums[i].ee;
+        sums->max_error = fmax(sums->max_error, chunks.sums[i].max_error);
+    }
+    sums->count += count;
+    ldnq_free(chunks.sums);
+    return LDNQ_OK;
+}
+
+/* ---- results ------------------------------------------------------------------------------ */
+
+static bool is_measured(const struct ldnq_distance *sums)
+{
+    return !sums->failed && sums->count > 0;
+}
+
+double ldnq_distance_sqnr(const struct ldnq_distance *sums)
+{
+    return is_measured(sums) ? ldnq_sqnr(sums->tt, sums->ee) : NAN;
+}
+
+double ldnq_distance_cosine(const struct ldnq_distance *sums)
+{
+    if (!is_measured(sums))
+        return NAN;
+    if (sums->ee == 0)
+        return 1;
+    return sums->tt > 0 && sums->yy > 0 ? sums->ty / sqrt(sums->tt * sums->yy) : 0;
+}

@@ -1,0 +1,39 @@
+/* output_metrics.h: how an output y of a network differs from the reference network's t,
+ * over all samples.
+ *
+ * Classes are compared where each sample has one row of two scores or more: shape (N, C)
+ * or (N, C, 1 ...).
+ */
+#ifndef LDNQ_METRIC_OUTPUT_METRICS_H
+#define LDNQ_METRIC_OUTPUT_METRICS_H
+
+#include "metric/distance.h"
+
+/* Start from zeros. */
+struct ldnq_output_sums {
+    struct ldnq_distance distance;
+    size_t rows, agreed; /* samples with a row of scores; those whose largest scores agree */
+    double kl;           /* summed over the rows */
+};
+
+/* NaN where it was not measured. */
+struct ldnq_output_metrics {
+    double sqnr, cosine; /* as in distance.h */
+    double relative;     /* |y - t|^2 / |t|^2 */
+    double max_error;    /* the largest |y - t| */
+    double agreement;    /* part of the samples whose largest score has the same index, 0..1 */
+    double kl;           /* mean of sum p log(p/q) in nats: p of t, q of y; softmax of the rows,
+                            or the rows themselves where those of both are distributions */
+};
+
+/* Adds the outputs of a batch of `samples`. Errors: NOMEM. */
+enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struct ldnq_tensor *y,
+                                      const struct ldnq_tensor *t, size_t samples,
+                                      struct ldnq_pool *pool, struct ldnq_error *err);
+
+struct ldnq_output_metrics ldnq_output_metrics_from(const struct ldnq_output_sums *sums);
+
+/* The index of the largest score; the first of equal ones. */
+size_t ldnq_best_class(const float *row, size_t classes);
+
+#endif
