@@ -1,5 +1,5 @@
 /* cmd_diff.c: what quantization did to a network: two files, side by side. */
-#include "report/report.h"
+#include "compare/compare.h"
 
 #include <stdio.h>
 
@@ -7,6 +7,7 @@
 #include "cli/gates.h"
 #include "cli/outfile.h"
 #include "cli/session.h"
+#include "report/report.h"
 
 struct job {
     struct cli_session a, b; /* b has a model of its own, and else what a has */

@@ -12,7 +12,8 @@
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
-#include "report/quantized.h"
+#include "compare/quantized.h"
+#include "report/report.h"
 
 struct view {
     struct cli_session session;

@@ -3,7 +3,7 @@
 #define LDNQ_CLI_CURVES_H
 
 #include "pipeline/pipeline.h"
-#include "report/report.h"
+#include "compare/comparison.h"
 
 struct cli_curve {
     const char *node; /* the layer's label */

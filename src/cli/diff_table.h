@@ -2,7 +2,7 @@
 #ifndef LDNQ_CLI_DIFF_TABLE_H
 #define LDNQ_CLI_DIFF_TABLE_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
 #include "cli/command.h"
 

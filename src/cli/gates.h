@@ -2,7 +2,7 @@
 #ifndef LDNQ_CLI_GATES_H
 #define LDNQ_CLI_GATES_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
 #include "cli/command.h"
 

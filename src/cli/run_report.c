@@ -1,5 +1,8 @@
 #include "cli/run_report.h"
 
+#include "compare/compare.h"
+#include "report/report.h"
+
 /* More would show no other picture. */
 #define SAMPLES ((size_t)100)
 

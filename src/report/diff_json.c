@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "base/json_add.h"
-#include "report/quantized.h"
 
 /* ---- small things -------------------------------------------------------------------- */
 

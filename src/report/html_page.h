@@ -3,7 +3,7 @@
 #ifndef LDNQ_REPORT_HTML_PAGE_H
 #define LDNQ_REPORT_HTML_PAGE_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
 #include "report/buffer.h"
 

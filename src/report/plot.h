@@ -7,7 +7,7 @@
 #ifndef LDNQ_REPORT_PLOT_H
 #define LDNQ_REPORT_PLOT_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
 #include "report/axis.h"
 #include "report/canvas.h"

@@ -3,7 +3,7 @@
 #ifndef TESTS_SAMPLE_DIFF_H
 #define TESTS_SAMPLE_DIFF_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
 #include <math.h>
 #include <stdlib.h>

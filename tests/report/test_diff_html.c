@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/utf8.h"
 #include "report/html_page.h"
+#include "report/report.h"
 #include "sample_diff.h"
 
 static struct ldnq_error err;

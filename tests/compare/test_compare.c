@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "report/report.h"
+#include "compare/compare.h"
 
 #include "base/alloc.h"
 

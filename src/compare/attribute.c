@@ -1,4 +1,4 @@
-#include "report/attribute.h"
+#include "compare/attribute.h"
 
 #include <inttypes.h>
 #include <stdio.h>

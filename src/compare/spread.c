@@ -1,4 +1,4 @@
-#include "report/spread.h"
+#include "compare/spread.h"
 
 #include <math.h>
 

@@ -1,4 +1,4 @@
-#include "report/couple.h"
+#include "compare/couple.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "report/lane.h"
+#include "compare/lane.h"
 
 static size_t place_of(const struct ldnq_graph *graph, const struct ldnq_node *node)
 {

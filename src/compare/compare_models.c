@@ -1,12 +1,14 @@
 /* diff.c: two files compared, from their graphs to what a report shows. */
+#include "compare/compare.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "report/differences.h"
-#include "report/couple.h"
-#include "report/measure.h"
-#include "report/quantized.h"
-#include "report/spread.h"
+#include "compare/couple.h"
+#include "compare/differences.h"
+#include "compare/measure.h"
+#include "compare/quantized.h"
+#include "compare/spread.h"
 
 /* One of the two files. */
 struct side {

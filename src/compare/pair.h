@@ -1,10 +1,10 @@
 /* pair.h: which node of one network is which of another. */
-#ifndef LDNQ_REPORT_PAIR_H
-#define LDNQ_REPORT_PAIR_H
+#ifndef LDNQ_COMPARE_PAIR_H
+#define LDNQ_COMPARE_PAIR_H
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
-#include "report/view.h"
+#include "compare/view.h"
 
 struct ldnq_pairs {
     const struct ldnq_view *a, *b;

@@ -1,6 +1,6 @@
 /* attribute.h: attributes as people read them. */
-#ifndef LDNQ_REPORT_ATTRIBUTE_H
-#define LDNQ_REPORT_ATTRIBUTE_H
+#ifndef LDNQ_COMPARE_ATTRIBUTE_H
+#define LDNQ_COMPARE_ATTRIBUTE_H
 
 #include "ir/ir.h"
 

@@ -4,10 +4,11 @@
  * layer is run on A's input by an executor of its own; behind the layer the outputs of all
  * three are compared and may go: no more than a batch's live values are held.
  */
-#ifndef LDNQ_REPORT_MEASURE_H
-#define LDNQ_REPORT_MEASURE_H
+#ifndef LDNQ_COMPARE_MEASURE_H
+#define LDNQ_COMPARE_MEASURE_H
 
-#include "report/couple.h"
+#include "calib/calib.h"
+#include "compare/couple.h"
 
 struct ldnq_measuring {
     const struct ldnq_pairs *pairs;

@@ -1,8 +1,8 @@
 #include <math.h>
 
 #include "pipeline/matrices.h"
-#include "report/pair.h"
-#include "report/spread.h"
+#include "compare/pair.h"
+#include "compare/spread.h"
 
 #define LOOKED_AT ((size_t)64)
 

@@ -1,8 +1,8 @@
-#include "report/differences.h"
+#include "compare/differences.h"
 
 #include <string.h>
 
-#include "report/attribute.h"
+#include "compare/attribute.h"
 #include "metric/distance.h"
 
 /* Notes in a list that grows. */

@@ -4,10 +4,10 @@
  * that layer: its weight counts as folded, and its output is what is compared. So does a Pad
  * in front of it.
  */
-#ifndef LDNQ_REPORT_COUPLE_H
-#define LDNQ_REPORT_COUPLE_H
+#ifndef LDNQ_COMPARE_COUPLE_H
+#define LDNQ_COMPARE_COUPLE_H
 
-#include "report/pair.h"
+#include "compare/pair.h"
 
 struct ldnq_couple {
     size_t a, b; /* places in the views; b is LDNQ_VIEW_NONE where there is no partner */

@@ -1,4 +1,4 @@
-#include "report/view.h"
+#include "compare/view.h"
 
 #include <string.h>
 

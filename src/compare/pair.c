@@ -1,4 +1,4 @@
-#include "report/pair.h"
+#include "compare/pair.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* differences.h: in what two partners differ, and which nodes have none. */
-#ifndef LDNQ_REPORT_DIFFERENCES_H
-#define LDNQ_REPORT_DIFFERENCES_H
+#ifndef LDNQ_COMPARE_DIFFERENCES_H
+#define LDNQ_COMPARE_DIFFERENCES_H
 
-#include "report/pair.h"
+#include "compare/pair.h"
 
 /* Fills in removed, added and changed. Weights are not compared here (they have their own
  * table), biases are. `folded` says of an unpaired node of A which layer of A took it over

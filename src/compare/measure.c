@@ -1,11 +1,11 @@
-#include "report/measure.h"
+#include "compare/measure.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/size.h"
+#include "compare/lane.h"
 #include "metric/error_bound.h"
-#include "report/lane.h"
 #include "metric/output_metrics.h"
 
 #define BATCH ((size_t)8)

@@ -1,4 +1,4 @@
-#include "report/quantized.h"
+#include "compare/quantized.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* spread.h: a layer's weight beside its partner's. */
-#ifndef LDNQ_REPORT_SPREAD_H
-#define LDNQ_REPORT_SPREAD_H
+#ifndef LDNQ_COMPARE_SPREAD_H
+#define LDNQ_COMPARE_SPREAD_H
 
 #include "pipeline/pipeline.h"
-#include "report/report.h"
+#include "compare/comparison.h"
 
 /* Whether both are float matrices of one size, however they lie in memory. */
 bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b);

@@ -3,10 +3,10 @@
 
 #include <math.h>
 
-#include "report/report.h"
+#include "compare/comparison.h"
 
-#include "report/couple.h"
-#include "report/spread.h"
+#include "compare/couple.h"
+#include "compare/spread.h"
 
 /* How the second network differs from the first. */
 struct change {

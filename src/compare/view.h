@@ -7,8 +7,8 @@
  * Made after folding and before any pass that merges nodes, and it keeps that wiring:
  * the graph may be changed afterwards.
  */
-#ifndef LDNQ_REPORT_VIEW_H
-#define LDNQ_REPORT_VIEW_H
+#ifndef LDNQ_COMPARE_VIEW_H
+#define LDNQ_COMPARE_VIEW_H
 
 #include "pipeline/pipeline.h"
 

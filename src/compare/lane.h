@@ -1,10 +1,10 @@
 /* lane.h: what it takes to run B's layer on A's input. */
-#ifndef LDNQ_REPORT_LANE_H
-#define LDNQ_REPORT_LANE_H
+#ifndef LDNQ_COMPARE_LANE_H
+#define LDNQ_COMPARE_LANE_H
 
 #include "exec/exec.h"
 
-#include "report/couple.h"
+#include "compare/couple.h"
 #include "metric/distance.h"
 
 /* A value of B that is lent a tensor of A. */
