@@ -168,8 +168,7 @@ static void print_layer(const struct view *view, size_t i, const struct totals *
         snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
     const char *type = layer->weight ? ldnq_dtype_name(layer->weight->dtype) : "-";
     printf("%-*s %-18s %-7s %10zu %6s", width, layer->node->op_type,
-           shape_text(layer->weight, shape, sizeof shape),
-           codes ? ldnq_dtype_name(codes->dtype) : type, bytes,
+           shape_text(layer->weight, shape, sizeof shape), codes ? codes->type : type, bytes,
            share((double)bytes, (double)totals->bytes, part));
     printf(" %12s %6s  %-11s  %s%s%s\n", macs_text,
            share((double)macs, totals->has_all_macs ? (double)totals->all_macs : 0, part),

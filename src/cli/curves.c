@@ -32,13 +32,21 @@ void cli_curves_add(struct cli_curves *curves, const struct ldnq_trace_row *row)
     struct cli_curve *curve = curves->count ? &curves->items[curves->count - 1] : NULL;
     if (!curve || curves->failed)
         return;
-    struct ldnq_trace_row *rows = grow(curve->rows, curve->count, &curve->capacity, sizeof *rows);
+    struct ldnq_diff_iteration *rows =
+        grow(curve->rows, curve->count, &curve->capacity, sizeof *rows);
     if (!rows) {
         curves->failed = true;
         return;
     }
     curve->rows = rows;
-    rows[curve->count++] = *row;
+    rows[curve->count++] = (struct ldnq_diff_iteration){
+        .iteration = row->iteration,
+        .objective = row->objective,
+        .residual = row->residual,
+        .changed = row->changed,
+        .active = row->active,
+        .rho = row->rho,
+    };
 }
 
 void cli_curves_finish(struct cli_curves *curves)

@@ -4,10 +4,11 @@
 
 #include "pipeline/pipeline.h"
 #include "compare/comparison.h"
+#include "quant/quant.h"
 
 struct cli_curve {
     const char *node; /* the layer's label */
-    struct ldnq_trace_row *rows;
+    struct ldnq_diff_iteration *rows;
     size_t count, capacity;
 };
 

@@ -57,7 +57,7 @@ static int compare_ranks(const void *left, const void *right)
 static double key_of(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer,
                      enum cli_sort sort)
 {
-    if (!layer->other)
+    if (!layer->match)
         return sort == CLI_SORT_ORDER ? 0 : -INFINITY; /* nothing is worse than no partner */
     switch (sort) {
     case CLI_SORT_WORST:
@@ -121,12 +121,12 @@ static void print_layer(const struct ldnq_diff *diff, const struct ldnq_diff_lay
     printf("%3zu ", place + 1);
     print_label(layer->node, LABEL);
     printf("%-9.9s ", layer->op);
-    if (!layer->other) {
+    if (!layer->match) {
         printf("has no partner\n");
         return;
     }
     if (layer->weight)
-        snprintf(codes, sizeof codes, "%s", ldnq_dtype_name(layer->weight->dtype));
+        snprintf(codes, sizeof codes, "%s", layer->weight->type);
     printf("%-6s %5s %6s", codes, number(layer->bits, "%.2f", bits),
            decibel(layer->weight_sqnr, weight));
     if (diff->samples)
@@ -180,8 +180,8 @@ static void print_file(const char *letter, const struct ldnq_diff_file *file)
     char path[CLI_PLAIN_SIZE];
     printf("%s  %s\n   %zu bytes, opset %d, %zu nodes", letter, cli_plain(file->path, path),
            file->bytes, file->opset, file->nodes);
-    if (file->plumbing)
-        printf(", %zu of them quantization's", file->plumbing);
+    if (file->qdq_nodes)
+        printf(", %zu of them quantization's", file->qdq_nodes);
     if (file->weights)
         printf("\n   %zu weights in %zu bytes", file->weights, file->weight_bytes);
     printf("\n");
@@ -207,7 +207,7 @@ static void print_output(const struct ldnq_diff_output *output)
 {
     char name[CLI_PLAIN_SIZE], sqnr[16];
     printf("output '%s': ", cli_plain(output->name, name));
-    if (!output->other || isnan(output->error.sqnr)) {
+    if (!output->match || isnan(output->error.sqnr)) {
         printf("can't be compared\n");
         return;
     }
@@ -233,14 +233,14 @@ static void print_outputs(const struct ldnq_diff *diff)
 
 /* Notes of one operator that say the same, up to the figures or names in it, are
  * one line. */
-static bool say_the_same(const struct ldnq_diff_note *x, const struct ldnq_diff_note *y)
+static bool say_the_same(const struct ldnq_diff_change *x, const struct ldnq_diff_change *y)
 {
     const size_t length = strcspn(x->text, ":'");
     return strcmp(x->op, y->op) == 0 && strcspn(y->text, ":'") == length &&
            strncmp(x->text, y->text, length) == 0;
 }
 
-static bool was_said(const struct ldnq_diff_note *notes, size_t i)
+static bool was_said(const struct ldnq_diff_change *notes, size_t i)
 {
     for (size_t k = 0; k < i; k++)
         if (say_the_same(&notes[k], &notes[i]))
@@ -248,7 +248,7 @@ static bool was_said(const struct ldnq_diff_note *notes, size_t i)
     return false;
 }
 
-static void print_note(const struct ldnq_diff_note *note, size_t times)
+static void print_note(const struct ldnq_diff_change *note, size_t times)
 {
     char node[CLI_PLAIN_SIZE], text[CLI_PLAIN_SIZE];
     printf("  %s", note->op);
@@ -260,7 +260,7 @@ static void print_note(const struct ldnq_diff_note *note, size_t times)
     printf("\n");
 }
 
-static void print_notes(const char *title, const struct ldnq_diff_note *notes, size_t count)
+static void print_notes(const char *title, const struct ldnq_diff_change *notes, size_t count)
 {
     size_t lines = 0, left = 0;
     if (!count)

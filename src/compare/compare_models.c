@@ -70,7 +70,7 @@ static void describe_file(const struct side *side, const struct ldnq_model *mode
         .opset = ldnq_model_opset(model),
         .ir_version = ldnq_model_ir_version(model),
         .nodes = side->view.all_count,
-        .plumbing = side->view.plumbing_count,
+        .qdq_nodes = side->view.plumbing_count,
     };
     for (size_t n = 0; n < side->view.count; n++) {
         const struct ldnq_layer *layer = side->view.nodes[n].layer;
@@ -105,7 +105,7 @@ static enum ldnq_status describe_partner(struct work *work, const struct ldnq_co
                                          struct ldnq_diff_layer *layer, struct ldnq_error *err)
 {
     const struct ldnq_view_node *b = &work->b.view.nodes[couple->b];
-    layer->other = b->node->label;
+    layer->match = b->node->label;
     layer->pairing = ldnq_pairs_reason(&work->pairs, couple->a);
     layer->folded = couple->folded;
     if (couple->layer_b) {
@@ -117,8 +117,8 @@ static enum ldnq_status describe_partner(struct work *work, const struct ldnq_co
     if (layer->weights)
         layer->bits = 8.0 * (double)layer->bytes_b / (double)layer->weights;
     if (ldnq_weights_match(couple->layer_a, couple->layer_b))
-        LDNQ_TRY(ldnq_spread_init(couple->layer_a, couple->layer_b, work->arena, &layer->spread,
-                                  &layer->weight_sqnr, err));
+        LDNQ_TRY(ldnq_spread_init(couple->layer_a, couple->layer_b, work->arena,
+                                  &layer->distribution, &layer->weight_sqnr, err));
     return LDNQ_OK;
 }
 
@@ -137,7 +137,7 @@ static enum ldnq_status describe_layer(struct work *work, const struct ldnq_coup
         .accumulated = none,
     };
     if (a->layer->weight) {
-        layer->shape = a->layer->weight->shape;
+        layer->shape = ldnq_diff_shape_from(&a->layer->weight->shape);
         layer->weights = ldnq_tensor_count(a->layer->weight);
         layer->bytes_a =
             ldnq_weight_bytes(a->layer, codes_of(&work->a, couple->a, a->layer->weight_input));
@@ -154,7 +154,7 @@ static enum ldnq_status describe_layers(struct work *work, struct ldnq_error *er
         return LDNQ_NOMEM;
     for (size_t i = 0; i < diff->layer_count; i++) {
         LDNQ_TRY(describe_layer(work, &work->couples.items[i], &diff->layers[i], err));
-        diff->paired_layers += diff->layers[i].other != NULL;
+        diff->paired_layers += diff->layers[i].match != NULL;
     }
     for (size_t n = 0; n < work->a.view.count; n++)
         diff->paired += work->pairs.of_a[n] != LDNQ_VIEW_NONE;

@@ -7,7 +7,7 @@
 
 /* Notes in a list that grows. */
 struct notes {
-    struct ldnq_diff_note *items;
+    struct ldnq_diff_change *items;
     size_t count, capacity;
     struct ldnq_arena *arena;
 };
@@ -19,7 +19,7 @@ static enum ldnq_status add(struct notes *notes, const char *node, const char *o
         return LDNQ_NOMEM;
     if (notes->count == notes->capacity) {
         const size_t capacity = notes->capacity ? 2 * notes->capacity : 16;
-        struct ldnq_diff_note *larger =
+        struct ldnq_diff_change *larger =
             ldnq_arena_alloc(notes->arena, capacity, sizeof *larger, err);
         if (!larger)
             return LDNQ_NOMEM;
@@ -28,7 +28,7 @@ static enum ldnq_status add(struct notes *notes, const char *node, const char *o
         notes->items = larger;
         notes->capacity = capacity;
     }
-    notes->items[notes->count++] = (struct ldnq_diff_note){ node, op, text };
+    notes->items[notes->count++] = (struct ldnq_diff_change){ node, op, text };
     return LDNQ_OK;
 }
 

@@ -184,12 +184,12 @@ static enum ldnq_status read_batch(struct run *run, size_t first, size_t count,
 static bool is_layer(const struct ldnq_diff *diff, const char *node)
 {
     for (size_t i = 0; i < diff->layer_count; i++)
-        if (diff->layers[i].other && strcmp(diff->layers[i].node, node) == 0)
+        if (diff->layers[i].match && strcmp(diff->layers[i].node, node) == 0)
             return true;
     return false;
 }
 
-static bool is_end(const struct ldnq_diff_note *note)
+static bool is_end(const struct ldnq_diff_change *note)
 {
     return strcmp(note->op, "input") == 0 || strcmp(note->op, "output") == 0;
 }
@@ -273,7 +273,7 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
         diff->outputs[o] = (struct ldnq_diff_output){
             .name = run->a_graph->outputs[o]->name,
             .bound = NAN,
-            .other = other == LDNQ_VIEW_NONE ? NULL : run->b_graph->outputs[other]->name,
+            .match = other == LDNQ_VIEW_NONE ? NULL : run->b_graph->outputs[other]->name,
             .error = { metrics.sqnr, metrics.cosine },
             .relative = metrics.relative,
             .max_error = metrics.max_error,

@@ -1,5 +1,6 @@
 #include "compare/quantized.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -142,6 +143,15 @@ static const char *reader_of(const struct ldnq_view *view, const struct ldnq_val
     return "";
 }
 
+struct ldnq_diff_shape ldnq_diff_shape_from(const struct ldnq_shape *shape)
+{
+    static_assert(LDNQ_DIFF_MAX_RANK == LDNQ_MAX_RANK, "every shape of a graph has to fit");
+    struct ldnq_diff_shape plain = { shape->rank < 0 ? LDNQ_DIFF_OPEN : shape->rank, { 0 } };
+    for (int d = 0; d < plain.rank; d++)
+        plain.dim[d] = ldnq_is_symbol(shape->dim[d]) ? LDNQ_DIFF_OPEN : shape->dim[d];
+    return plain;
+}
+
 static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq_node *node,
                                  struct ldnq_quantized_tensor *tensor, struct ldnq_arena *arena,
                                  struct ldnq_error *err)
@@ -150,8 +160,8 @@ static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq
     *tensor = (struct ldnq_quantized_tensor){
         .name = codes->name,
         .reader = reader_of(view, codes),
-        .dtype = codes->dtype,
-        .shape = codes->shape,
+        .type = ldnq_dtype_name(codes->dtype),
+        .shape = ldnq_diff_shape_from(&codes->shape),
         .is_constant = codes->constant != NULL,
         .entropy = NAN,
     };
@@ -159,8 +169,8 @@ static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq
     take_axis(tensor, node);
     if (!codes->constant || !ldnq_dtype_is_integer(codes->constant->dtype))
         return LDNQ_OK;
-    tensor->dtype = codes->constant->dtype;
-    tensor->shape = codes->constant->shape;
+    tensor->type = ldnq_dtype_name(codes->constant->dtype);
+    tensor->shape = ldnq_diff_shape_from(&codes->constant->shape);
     tensor->count = ldnq_tensor_count(codes->constant);
     tensor->bytes += stored_bytes(codes);
     find_range(codes->constant, &tensor->code_min, &tensor->code_max);

@@ -17,6 +17,9 @@ const struct ldnq_quantized_tensor *ldnq_quantized_find(const struct ldnq_quanti
                                                         size_t count,
                                                         const struct ldnq_node *dequantize);
 
+/* The shape as plain data. */
+struct ldnq_diff_shape ldnq_diff_shape_from(const struct ldnq_shape *shape);
+
 /* Bytes that a layer's weight takes in the file: of its codes, or as it is. */
 size_t ldnq_weight_bytes(const struct ldnq_layer *layer, const struct ldnq_quantized_tensor *codes);
 

@@ -32,7 +32,7 @@ static void take(const struct couple *layers, size_t i, float *x, float *y)
     *y = ((const float *)layers->b->weight->data)[ldnq_layer_element(layers->b, row, k)];
 }
 
-static size_t bin_of(const struct ldnq_diff_spread *spread, double value)
+static size_t bin_of(const struct ldnq_weight_distribution *spread, double value)
 {
     const double width = spread->high - spread->low;
     const double at = width > 0 ? (value - spread->low) / width * LDNQ_DIFF_BINS : 0;
@@ -41,7 +41,8 @@ static size_t bin_of(const struct ldnq_diff_spread *spread, double value)
     return at < LDNQ_DIFF_BINS ? (size_t)at : LDNQ_DIFF_BINS - 1;
 }
 
-static double measure(const struct couple *layers, size_t count, struct ldnq_diff_spread *spread)
+static double measure(const struct couple *layers, size_t count,
+                      struct ldnq_weight_distribution *spread)
 {
     double power = 0, error = 0;
     for (size_t i = 0; i < count; i++) {
@@ -56,13 +57,13 @@ static double measure(const struct couple *layers, size_t count, struct ldnq_dif
 }
 
 enum ldnq_status ldnq_spread_init(const struct ldnq_layer *a, const struct ldnq_layer *b,
-                                  struct ldnq_arena *arena, struct ldnq_diff_spread **out,
+                                  struct ldnq_arena *arena, struct ldnq_weight_distribution **out,
                                   double *sqnr, struct ldnq_error *err)
 {
     const struct couple layers = { a, b };
     const size_t count = ldnq_layer_rows(a) * a->inputs;
     const size_t points = ldnq_size_min(count, MOST_POINTS);
-    struct ldnq_diff_spread *spread = ldnq_arena_alloc(arena, 1, sizeof *spread, err);
+    struct ldnq_weight_distribution *spread = ldnq_arena_alloc(arena, 1, sizeof *spread, err);
     float(*list)[2] = ldnq_arena_alloc(arena, points, sizeof *list, err);
     if (!spread || !list)
         return LDNQ_NOMEM;

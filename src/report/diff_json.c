@@ -24,14 +24,15 @@ static bool add_known(cJSON *item, const char *name, bool known, double value)
 }
 
 /* null for a dimension that is open, and for an unknown rank. */
-static bool add_shape(cJSON *item, const char *name, const struct ldnq_shape *shape)
+static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shape *shape)
 {
-    if (shape->rank < 0)
+    if (shape->rank == LDNQ_DIFF_OPEN)
         return cJSON_AddNullToObject(item, name) != NULL;
     cJSON *array = cJSON_AddArrayToObject(item, name);
     for (int i = 0; array && i < shape->rank; i++) {
         const int64_t dim = shape->dim[i];
-        cJSON *number = ldnq_is_symbol(dim) ? cJSON_CreateNull() : cJSON_CreateNumber((double)dim);
+        cJSON *number =
+            dim == LDNQ_DIFF_OPEN ? cJSON_CreateNull() : cJSON_CreateNumber((double)dim);
         if (!cJSON_AddItemToArray(array, number))
             return false;
     }
@@ -73,7 +74,7 @@ static bool add_file(cJSON *root, const char *name, const struct ldnq_diff_file 
            add_count(item, "bytes", file->bytes) &&
            ldnq_json_add_number(item, "opset", file->opset) &&
            ldnq_json_add_number(item, "ir_version", (double)file->ir_version) &&
-           add_count(item, "nodes", file->nodes) && add_count(item, "plumbing", file->plumbing) &&
+           add_count(item, "nodes", file->nodes) && add_count(item, "plumbing", file->qdq_nodes) &&
            add_count(item, "weights", file->weights) &&
            add_count(item, "weight_bytes", file->weight_bytes);
 }
@@ -121,7 +122,7 @@ static bool add_tensor(cJSON *array, const struct ldnq_quantized_tensor *tensor)
     return item && ldnq_json_add_text(item, "name", tensor->name) &&
            ldnq_json_add_text(item, "reader", tensor->reader) &&
            add_bool(item, "constant", tensor->is_constant) &&
-           ldnq_json_add_text(item, "type", ldnq_dtype_name(tensor->dtype)) &&
+           ldnq_json_add_text(item, "type", tensor->type) &&
            add_shape(item, "shape", &tensor->shape) && add_scales(item, tensor) &&
            add_codes(item, tensor);
 }
@@ -147,7 +148,7 @@ static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_di
     return cJSON_AddNullToObject(item, name) != NULL;
 }
 
-static bool add_row(cJSON *array, const struct ldnq_trace_row *row)
+static bool add_row(cJSON *array, const struct ldnq_diff_iteration *row)
 {
     cJSON *item = add_object(array);
     return item && ldnq_json_add_number(item, "iteration", row->iteration) &&
@@ -188,7 +189,7 @@ static bool add_layer(cJSON *array, const struct ldnq_diff *diff,
     cJSON *item = add_object(array);
     return item && ldnq_json_add_text(item, "node", layer->node) &&
            ldnq_json_add_text(item, "op", layer->op) &&
-           ldnq_json_add_text(item, "other", layer->other) &&
+           ldnq_json_add_text(item, "other", layer->match) &&
            ldnq_json_add_text(item, "pairing", ldnq_pairing_name(layer->pairing)) &&
            ldnq_json_add_text(item, "folded", layer->folded) && add_weight(item, diff, layer) &&
            add_error(item, "isolated", &layer->isolated) &&
@@ -206,7 +207,7 @@ static bool add_layers(cJSON *root, const struct ldnq_diff *diff)
 
 /* ---- notes and outputs --------------------------------------------------------------- */
 
-static bool add_notes(cJSON *root, const char *name, const struct ldnq_diff_note *notes,
+static bool add_notes(cJSON *root, const char *name, const struct ldnq_diff_change *notes,
                       size_t count)
 {
     cJSON *array = cJSON_AddArrayToObject(root, name);
@@ -224,7 +225,7 @@ static bool add_output(cJSON *array, const struct ldnq_diff_output *output)
 {
     cJSON *item = add_object(array);
     return item && ldnq_json_add_text(item, "name", output->name) &&
-           ldnq_json_add_text(item, "other", output->other) &&
+           ldnq_json_add_text(item, "other", output->match) &&
            add_error(item, "error", &output->error) &&
            ldnq_json_add_number(item, "relative", output->relative) &&
            ldnq_json_add_number(item, "bound", output->bound) &&

@@ -1,5 +1,3 @@
-#include "ir/ir.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -60,7 +58,7 @@ static void put_tensor(struct ldnq_buffer *out, const struct ldnq_quantized_tens
     char text[64];
     put_name(out, "Codes", tensor->name);
     open_fact(out, "Type and scales");
-    ldnq_buffer_format(out, "%s, %s", ldnq_dtype_name(tensor->dtype),
+    ldnq_buffer_format(out, "%s, %s", tensor->type,
                        ldnq_html_granularity(tensor, text, sizeof text));
     close_fact(out);
     if (tensor->scale_count) {
@@ -81,20 +79,20 @@ static void put_tensor(struct ldnq_buffer *out, const struct ldnq_quantized_tens
 
 static void put_shape(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
-    char text[LDNQ_SHAPE_TEXT];
+    char text[LDNQ_HTML_SHAPE];
     if (layer->weights == 0)
         return;
     open_fact(out, "Weight");
-    ldnq_buffer_text(out, ldnq_shape_print(&layer->shape, NULL, text, sizeof text));
+    ldnq_buffer_text(out, ldnq_html_shape(&layer->shape, text, sizeof text));
     close_fact(out);
 }
 
 static void put_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     ldnq_buffer_text(out, "<dl class=\"facts\">\n");
-    if (layer->other && strcmp(layer->other, layer->node) != 0)
-        put_name(out, "In the quantized file", layer->other);
-    if (!layer->other) {
+    if (layer->match && strcmp(layer->match, layer->node) != 0)
+        put_name(out, "In the quantized file", layer->match);
+    if (!layer->match) {
         open_fact(out, "In the quantized file");
         ldnq_buffer_text(out, "no partner");
         close_fact(out);
@@ -122,7 +120,7 @@ static void put_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *lay
 static void put_spread(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_spread(layer, &plot))
+    if (!ldnq_plot_distribution(layer, &plot))
         return;
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_PANEL,
@@ -193,7 +191,7 @@ static void put_summary(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     ldnq_buffer_text(out, " <span class=\"op\">");
     ldnq_html_text(out, layer->op);
     ldnq_buffer_format(out, "</span><span class=\"figure\">%s",
-                       layer->other ? ldnq_html_type(layer) : "no partner");
+                       layer->match ? ldnq_html_type(layer) : "no partner");
     const bool measured = !isnan(layer->isolated.sqnr);
     const double sqnr = measured ? layer->isolated.sqnr : layer->weight_sqnr;
     if (!isnan(sqnr)) {

@@ -1,5 +1,3 @@
-#include "ir/ir.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -31,7 +29,7 @@ NUMBER(number_of, (double)(index + 1))
 NUMBER(weights_of, layer->weights ? (double)layer->weights : NAN)
 NUMBER(macs_of, layer->macs)
 NUMBER(bytes_a_of, layer->weights ? (double)layer->bytes_a : NAN)
-NUMBER(bytes_b_of, layer->weights && layer->other ? (double)layer->bytes_b : NAN)
+NUMBER(bytes_b_of, layer->weights && layer->match ? (double)layer->bytes_b : NAN)
 NUMBER(bits_of, layer->bits)
 NUMBER(weight_sqnr_of, layer->weight_sqnr)
 NUMBER(isolated_of, layer->isolated.sqnr)
@@ -39,9 +37,9 @@ NUMBER(accumulated_of, layer->accumulated.sqnr)
 NUMBER(cosine_of, layer->accumulated.cosine)
 TEXT(node_of, layer->node)
 TEXT(op_of, layer->op)
-TEXT(shape_of, layer->weights ? ldnq_shape_print(&layer->shape, NULL, space, LDNQ_HTML_CELL) : "")
-TEXT(type_of, layer->other ? ldnq_html_type(layer) : "")
-TEXT(pairing_of, layer->other ? ldnq_pairing_name(layer->pairing) : "no partner")
+TEXT(shape_of, layer->weights ? ldnq_html_shape(&layer->shape, space, LDNQ_HTML_CELL) : "")
+TEXT(type_of, layer->match ? ldnq_html_type(layer) : "")
+TEXT(pairing_of, layer->match ? ldnq_pairing_name(layer->pairing) : "no partner")
 
 static const struct ldnq_html_column columns[] = {
     { .key = "number",
@@ -94,7 +92,7 @@ static const struct ldnq_html_column columns[] = {
 
 const char *ldnq_html_type(const struct ldnq_diff_layer *layer)
 {
-    return layer->weight ? ldnq_dtype_name(layer->weight->dtype) : "float";
+    return layer->weight ? layer->weight->type : "float";
 }
 
 void ldnq_html_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)

@@ -4,7 +4,7 @@
 /* So many are in sight; of longer lists the others are folded away. */
 #define IN_SIGHT 8
 
-static void put_note(struct ldnq_buffer *out, const struct ldnq_diff_note *note)
+static void put_note(struct ldnq_buffer *out, const struct ldnq_diff_change *note)
 {
     ldnq_buffer_text(out, "<li>");
     ldnq_html_name(out, note->node);
@@ -19,7 +19,7 @@ static void put_note(struct ldnq_buffer *out, const struct ldnq_diff_note *note)
     ldnq_buffer_text(out, "</li>\n");
 }
 
-static void put_notes(struct ldnq_buffer *out, const struct ldnq_diff_note *notes, size_t count)
+static void put_notes(struct ldnq_buffer *out, const struct ldnq_diff_change *notes, size_t count)
 {
     ldnq_buffer_text(out, "<ul class=\"notes\">\n");
     for (size_t i = 0; i < count; i++)
@@ -27,8 +27,8 @@ static void put_notes(struct ldnq_buffer *out, const struct ldnq_diff_note *note
     ldnq_buffer_text(out, "</ul>\n");
 }
 
-static void put_list(struct ldnq_buffer *out, const char *title, const struct ldnq_diff_note *notes,
-                     size_t count)
+static void put_list(struct ldnq_buffer *out, const char *title,
+                     const struct ldnq_diff_change *notes, size_t count)
 {
     if (count == 0)
         return;

@@ -29,6 +29,9 @@ void ldnq_html_page(struct ldnq_buffer *out, const struct ldnq_diff *diff);
 const char *ldnq_html_type(const struct ldnq_diff_layer *layer);
 /* The part of the path behind the last slash. */
 const char *ldnq_html_file_name(const char *path);
+/* "(64,3,?,?)" into text, cut at size; returns text. */
+#define LDNQ_HTML_SHAPE 160
+const char *ldnq_html_shape(const struct ldnq_diff_shape *shape, char *text, size_t size);
 /* "per tensor", "axis 0", "axis 1, blocks of 32" into text; returns it. */
 const char *ldnq_html_granularity(const struct ldnq_quantized_tensor *tensor, char *text,
                                   size_t size);

@@ -118,7 +118,7 @@ static void put_file(struct ldnq_buffer *out, const struct ldnq_diff_file *file,
                        file->opset, (long long)file->ir_version);
     ldnq_html_number(out, LDNQ_HTML_COUNT, (double)file->nodes);
     ldnq_buffer_text(out, "</td><td class=\"n\">");
-    ldnq_html_number(out, LDNQ_HTML_COUNT, (double)file->plumbing);
+    ldnq_html_number(out, LDNQ_HTML_COUNT, (double)file->qdq_nodes);
     ldnq_buffer_text(out, "</td><td class=\"n\">");
     ldnq_html_number(out, LDNQ_HTML_LARGE, (double)file->weights);
     ldnq_buffer_text(out, "</td><td class=\"n\">");

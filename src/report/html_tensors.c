@@ -1,5 +1,4 @@
-#include "ir/ir.h"
-
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -32,8 +31,8 @@ static const struct ldnq_quantized_tensor *row(const void *rows, size_t index)
 TEXT(name_of, tensor->name)
 TEXT(role_of, tensor->is_constant ? "constant" : "activation")
 TEXT(reader_of, tensor->reader)
-TEXT(type_of, ldnq_dtype_name(tensor->dtype))
-TEXT(shape_of, ldnq_shape_print(&tensor->shape, NULL, space, LDNQ_HTML_CELL))
+TEXT(type_of, tensor->type)
+TEXT(shape_of, ldnq_html_shape(&tensor->shape, space, LDNQ_HTML_CELL))
 TEXT(granularity_of, ldnq_html_granularity(tensor, space, LDNQ_HTML_CELL))
 NUMBER(scale_count_of, SCALE(tensor->scale_count))
 NUMBER(scale_min_of, SCALE(tensor->scale_min))
@@ -99,6 +98,24 @@ const char *ldnq_html_granularity(const struct ldnq_quantized_tensor *tensor, ch
                  (long long)tensor->block_size);
     else
         snprintf(text, size, "axis %d", tensor->axis);
+    return text;
+}
+
+const char *ldnq_html_shape(const struct ldnq_diff_shape *shape, char *text, size_t size)
+{
+    size_t used = 0;
+    if (shape->rank == LDNQ_DIFF_OPEN) {
+        snprintf(text, size, "(unknown rank)");
+        return text;
+    }
+    snprintf(text, size, "()");
+    for (int i = 0; i < shape->rank && used < size; i++) {
+        char dim[24] = "?";
+        if (shape->dim[i] != LDNQ_DIFF_OPEN)
+            snprintf(dim, sizeof dim, "%" PRId64, shape->dim[i]);
+        const char *end = i + 1 == shape->rank ? ")" : "";
+        used += (size_t)snprintf(text + used, size - used, "%s%s%s", i ? "," : "(", dim, end);
+    }
     return text;
 }
 

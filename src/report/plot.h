@@ -22,7 +22,7 @@ struct ldnq_plot {
 /* (a) Isolated and accumulated SQNR by layer. Layers that are exact have no place. */
 bool ldnq_plot_error(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 /* (b) Histogram of the float and of the dequantized weight, counts on a log scale. */
-bool ldnq_plot_spread(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+bool ldnq_plot_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (c) Dequantized over float weight, a dot a weight. */
 bool ldnq_plot_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (d) Bytes of each layer's weight in both files, and bits a weight. */

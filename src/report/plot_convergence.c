@@ -8,7 +8,7 @@ struct ends {
 };
 
 /* A log scale has no place for an objective of 0. */
-static double objective_of(const struct ldnq_trace_row *row)
+static double objective_of(const struct ldnq_diff_iteration *row)
 {
     return row->objective > 0 ? row->objective : NAN;
 }

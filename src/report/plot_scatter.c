@@ -10,7 +10,7 @@
 
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
-    const struct ldnq_diff_spread *spread = plot->layer->spread;
+    const struct ldnq_weight_distribution *spread = plot->layer->distribution;
     ldnq_plot_grid(plot, canvas);
     ldnq_canvas_line(canvas, 0, (double)canvas->height, (double)canvas->width, 0, 2);
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_BASE);
@@ -27,9 +27,9 @@ static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 bool ldnq_plot_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
-    for (size_t i = 0; layer->spread && i < layer->spread->point_count; i++) {
-        ldnq_range_add(&range, (double)layer->spread->points[i][0]);
-        ldnq_range_add(&range, (double)layer->spread->points[i][1]);
+    for (size_t i = 0; layer->distribution && i < layer->distribution->point_count; i++) {
+        ldnq_range_add(&range, (double)layer->distribution->points[i][0]);
+        ldnq_range_add(&range, (double)layer->distribution->points[i][1]);
     }
     if (ldnq_range_is_empty(&range))
         return false;

@@ -251,7 +251,7 @@ static void spread_should_say_how_far_weights_are_apart(void **state)
 {
     (void)state;
     struct both both;
-    struct ldnq_diff_spread *spread;
+    struct ldnq_weight_distribution *spread;
     double sqnr;
     pair_up(&both, &(struct change){ .prefix = "" });
     const struct ldnq_layer *a = both.view_a.nodes[3].layer;

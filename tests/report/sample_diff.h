@@ -51,7 +51,7 @@ static inline double sample_normal(struct ldnq_rng *rng)
     return sum;
 }
 
-static inline size_t sample_bin(const struct ldnq_diff_spread *spread, double value)
+static inline size_t sample_bin(const struct ldnq_weight_distribution *spread, double value)
 {
     const double at = (value - spread->low) / (spread->high - spread->low) * LDNQ_DIFF_BINS;
     return at < 0 ? 0 : at >= LDNQ_DIFF_BINS ? LDNQ_DIFF_BINS - 1 : (size_t)at;
@@ -61,7 +61,7 @@ static inline size_t sample_bin(const struct ldnq_diff_spread *spread, double va
 static void sample_weights(struct ldnq_arena *arena, struct ldnq_rng *rng, double sigma, double top,
                            struct ldnq_diff_layer *layer, uint64_t *histogram)
 {
-    struct ldnq_diff_spread *spread = sample_alloc(arena, 1, sizeof *spread);
+    struct ldnq_weight_distribution *spread = sample_alloc(arena, 1, sizeof *spread);
     float(*points)[2] = sample_alloc(arena, SAMPLE_POINTS, sizeof *points);
     spread->low = -3.6 * sigma;
     spread->high = 3.6 * sigma;
@@ -80,17 +80,17 @@ static void sample_weights(struct ldnq_arena *arena, struct ldnq_rng *rng, doubl
             points[i][1] = (float)(code * scale);
         }
     }
-    layer->spread = spread;
+    layer->distribution = spread;
 }
 
 static void sample_trace(struct ldnq_arena *arena, struct ldnq_rng *rng,
                          struct ldnq_diff_layer *layer)
 {
     const size_t count = 3 + (size_t)(ldnq_rng_uniform(rng) * (SAMPLE_ROWS - 3));
-    struct ldnq_trace_row *rows = sample_alloc(arena, count, sizeof *rows);
+    struct ldnq_diff_iteration *rows = sample_alloc(arena, count, sizeof *rows);
     const double floor_at = 0.001 + 0.1 * ldnq_rng_uniform(rng);
     for (size_t i = 0; i < count; i++)
-        rows[i] = (struct ldnq_trace_row){
+        rows[i] = (struct ldnq_diff_iteration){
             .iteration = (int)i + 1,
             .objective = floor_at * (1 + 3 * exp(-0.15 * (double)i)),
             .residual = exp(-0.1 * (double)i),
@@ -110,9 +110,9 @@ static struct ldnq_quantized_tensor sample_codes(struct ldnq_arena *arena,
         .name = ldnq_arena_printf(arena, NULL, "%s_quantized", layer->node),
         .reader = layer->node,
         .is_constant = true,
-        .dtype = bits == 2   ? LDNQ_INT2
-                 : bits == 4 ? LDNQ_INT4
-                             : LDNQ_INT8,
+        .type = bits == 2   ? "int2"
+                : bits == 4 ? "int4"
+                            : "int8",
         .shape = layer->shape,
         .axis = 0,
         .block_size = bits == 2 ? 32 : 0,
@@ -137,8 +137,8 @@ static struct ldnq_quantized_tensor sample_activation(struct ldnq_arena *arena,
     return (struct ldnq_quantized_tensor){
         .name = ldnq_arena_printf(arena, NULL, "%s_input_quantized", layer->node),
         .reader = layer->node,
-        .dtype = LDNQ_UINT8,
-        .shape = { .rank = 4, .dim = { LDNQ_SYMBOL_BASE, 64, 28, 28 } },
+        .type = "uint8",
+        .shape = { .rank = 4, .dim = { LDNQ_DIFF_OPEN, 64, 28, 28 } },
         .axis = -1,
         .scale_count = 1,
         .scale_min = 0.0235,
@@ -190,7 +190,7 @@ static void sample_layer(struct ldnq_arena *arena, const struct sample_options *
         .isolated = { NAN, NAN },
         .accumulated = { NAN, NAN },
     };
-    layer->other = layer->node;
+    layer->match = layer->node;
     layer->macs = i % 19 == 3 ? NAN : 196.0 * (double)layer->weights;
     layer->bytes_a = layer->bytes_b = 4 * layer->weights;
     if (options->quantized && i % 13 != 5) {
@@ -218,17 +218,17 @@ static void sample_notes(struct ldnq_arena *arena, struct ldnq_diff *diff, size_
     diff->removed_count = layers;
     diff->removed = sample_alloc(arena, layers, sizeof *diff->removed);
     for (size_t i = 0; i < layers; i++)
-        diff->removed[i] = (struct ldnq_diff_note){
+        diff->removed[i] = (struct ldnq_diff_change){
             ldnq_arena_printf(arena, NULL, "/layer%zu/bn%zu/BatchNormalization", i / 12, i % 12),
             "BatchNormalization",
             ldnq_arena_printf(arena, NULL, "folded into '%s'", diff->layers[i].node),
         };
     diff->added_count = diff->changed_count = 1;
     diff->added = sample_alloc(arena, 1, sizeof *diff->added);
-    diff->added[0] = (struct ldnq_diff_note){ "<img src=x>", "Transpose", "" };
+    diff->added[0] = (struct ldnq_diff_change){ "<img src=x>", "Transpose", "" };
     diff->changed = sample_alloc(arena, 1, sizeof *diff->changed);
     diff->changed[0] =
-        (struct ldnq_diff_note){ "pool & pad", "MaxPool", "attribute pads: 0,0,0,0 -> 1,1,1,1" };
+        (struct ldnq_diff_change){ "pool & pad", "MaxPool", "attribute pads: 0,0,0,0 -> 1,1,1,1" };
 }
 
 static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, double accumulated)
@@ -239,7 +239,7 @@ static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, dou
     diff->outputs = sample_alloc(arena, 2, sizeof *diff->outputs);
     diff->outputs[0] = (struct ldnq_diff_output){
         .name = "logits<1000>",
-        .other = "logits<1000>",
+        .match = "logits<1000>",
         .error = { -10 * log10(accumulated), 1 - accumulated / 2 },
         .relative = accumulated,
         .bound = 37 * accumulated,
@@ -249,7 +249,7 @@ static void sample_outputs(struct ldnq_arena *arena, struct ldnq_diff *diff, dou
     };
     diff->outputs[1] = (struct ldnq_diff_output){
         .name = "features",
-        .other = "features",
+        .match = "features",
         .error = { INFINITY, 1 },
         .relative = 0,
         .bound = NAN,
@@ -273,7 +273,7 @@ static struct ldnq_diff *sample_diff(struct ldnq_arena *arena, const struct samp
             sample_errors(&diff->layers[i], &rng, i, &accumulated);
     }
     if (options->layers > 20) {
-        diff->layers[20].other = NULL;
+        diff->layers[20].match = NULL;
         diff->layers[20].pairing = LDNQ_PAIR_NONE;
         diff->paired_layers--;
     }

@@ -126,13 +126,13 @@ static void bits_should_leave_out_layers_without_weights(void **state)
 static void spread_should_show_one_weight_and_many(void **state)
 {
     (void)state;
-    static struct ldnq_diff_spread spread = { .low = -1, .high = 1 };
+    static struct ldnq_weight_distribution spread = { .low = -1, .high = 1 };
     spread.a[0] = 1;
     spread.a[32] = 1000;
     spread.b[40] = 100;
-    const struct ldnq_diff_layer layer = { .spread = &spread };
+    const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_spread(&layer, &plot));
+    assert_true(ldnq_plot_distribution(&layer, &plot));
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1 + 1.0 / 64, 0.9, LDNQ_COLOUR_FLOAT));
     assert_false(is_at(&plot, -1 + 1.0 / 64, 1.2, LDNQ_COLOUR_FLOAT));
@@ -141,16 +141,16 @@ static void spread_should_show_one_weight_and_many(void **state)
     assert_false(is_at(&plot, 0.25 + 1.0 / 64, 120, LDNQ_COLOUR_QUANTIZED));
     memset(&spread.a, 0, sizeof spread.a);
     memset(&spread.b, 0, sizeof spread.b);
-    assert_false(ldnq_plot_spread(&layer, &plot));
-    assert_false(ldnq_plot_spread(&(struct ldnq_diff_layer){ 0 }, &plot));
+    assert_false(ldnq_plot_distribution(&layer, &plot));
+    assert_false(ldnq_plot_distribution(&(struct ldnq_diff_layer){ 0 }, &plot));
 }
 
 static void scatter_should_have_equal_axes(void **state)
 {
     (void)state;
     static const float points[3][2] = { { -1, -0.5f }, { 0.5f, 1 }, { NAN, 0 } };
-    struct ldnq_diff_spread spread = { .point_count = 3, .points = points };
-    const struct ldnq_diff_layer layer = { .spread = &spread };
+    struct ldnq_weight_distribution spread = { .point_count = 3, .points = points };
+    const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
     assert_true(ldnq_plot_scatter(&layer, &plot));
     assert_true(plot.x.low == plot.y.low && plot.x.high == plot.y.high && plot.x.low < -1);
@@ -165,7 +165,7 @@ static void scatter_should_have_equal_axes(void **state)
 static void convergence_should_be_drawn_at_its_values(void **state)
 {
     (void)state;
-    static const struct ldnq_trace_row rows[] = {
+    static const struct ldnq_diff_iteration rows[] = {
         { .iteration = 1, .objective = 1 },
         { .iteration = 2, .objective = 0.1 },
         { .iteration = 3, .objective = 0 },

@@ -28,7 +28,7 @@ ALLOWED = {
     "pipeline": "base linalg ir ops passes exec quant calib metric",
     "emit": "base ir onnx quant pipeline",  # pipeline for its types of results
     "compare": "base ir ops passes exec onnx calib quant metric pipeline",
-    "report": "base ir compare",  # of compare its data only
+    "report": "base compare",  # of compare its data only
     "cli": None,
 }
 # Of calib's files, those that may include from onnx.

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-static double middle_of(const struct ldnq_diff_spread *spread, size_t bin)
+static double middle_of(const struct ldnq_weight_distribution *spread, size_t bin)
 {
     return spread->low + (spread->high - spread->low) * ((double)bin + 0.5) / LDNQ_DIFF_BINS;
 }
@@ -12,7 +12,7 @@ static double middle_of(const struct ldnq_diff_spread *spread, size_t bin)
 static void draw_bins(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
                       const uint64_t *counts, double part, struct ldnq_colour colour)
 {
-    const struct ldnq_diff_spread *spread = plot->layer->spread;
+    const struct ldnq_weight_distribution *spread = plot->layer->distribution;
     const double width = part * (spread->high - spread->low) / LDNQ_DIFF_BINS;
     for (size_t bin = 0; bin < LDNQ_DIFF_BINS; bin++)
         if (counts[bin])
@@ -25,13 +25,13 @@ static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
     struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
     behind.alpha = 0x99;
     ldnq_plot_grid(plot, canvas);
-    draw_bins(plot, canvas, plot->layer->spread->a, 1, behind);
-    draw_bins(plot, canvas, plot->layer->spread->b, 0.5, LDNQ_COLOUR_QUANTIZED);
+    draw_bins(plot, canvas, plot->layer->distribution->a, 1, behind);
+    draw_bins(plot, canvas, plot->layer->distribution->b, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_spread(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
-    const struct ldnq_diff_spread *spread = layer->spread;
+    const struct ldnq_weight_distribution *spread = layer->distribution;
     if (!spread || !(spread->high > spread->low))
         return false;
     uint64_t most = 0;
