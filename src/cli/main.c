@@ -2,9 +2,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/options.h"
 #include "base/cpu.h"
 #include "linalg/blas.h"
+
+#include "cli/options.h"
 
 static const struct cli_command *const commands[] = {
     &cli_cmd_quantize, &cli_cmd_diff, &cli_cmd_eval, &cli_cmd_run, &cli_cmd_inspect,
@@ -28,8 +29,10 @@ static void print_overview(FILE *stream)
 static void print_version(void)
 {
     char blas[128], cpu[128];
+    ldnq_blas_acquire();
     printf("ldnq %s\nblas: %s\ncpu: %s\n", LDNQ_VERSION, ldnq_blas_describe(blas, sizeof blas),
            ldnq_cpu_describe(cpu, sizeof cpu));
+    ldnq_blas_release();
 }
 
 static enum ldnq_status run(const struct cli_command *command, int argc, char **argv,

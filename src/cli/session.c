@@ -1,5 +1,6 @@
 #include "cli/session.h"
 
+#include "linalg/blas.h"
 #include "passes/passes.h"
 
 #include "cli/options.h"
@@ -15,6 +16,8 @@ enum ldnq_status cli_session_init(struct cli_session *session, const struct cli_
         return ldnq_fail(err, LDNQ_USAGE, "--threads %zu is too many; %d is the most",
                          settings->threads, MOST_THREADS);
     cli_progress_init(&session->progress, settings->quiet);
+    ldnq_blas_acquire();
+    session->has_blas = true;
     LDNQ_TRY(ldnq_arena_create(&session->arena, err));
     return ldnq_pool_create(settings->threads, &session->pool, err);
 }
@@ -25,6 +28,8 @@ void cli_session_finish(struct cli_session *session)
     ldnq_pool_destroy(session->pool);
     ldnq_arena_destroy(session->arena);
     ldnq_model_destroy(session->model);
+    if (session->has_blas)
+        ldnq_blas_release();
 }
 
 enum ldnq_status cli_session_import(struct cli_session *session, struct ldnq_error *err)

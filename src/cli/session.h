@@ -16,9 +16,10 @@ struct cli_session {
     struct ldnq_graph *graph;
     struct ldnq_pool *pool;
     struct cli_progress progress;
+    bool has_blas; /* this session holds OpenBLAS */
 };
 
-/* Arena, pool and progress. finish accepts a zeroed session. */
+/* OpenBLAS, arena, pool and progress. finish accepts a zeroed session. */
 enum ldnq_status cli_session_init(struct cli_session *session, const struct cli_settings *settings,
                                   struct ldnq_error *err);
 void cli_session_finish(struct cli_session *session);

@@ -1,7 +1,10 @@
 #include "linalg/cholesky.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <math.h>
+
+#include "linalg/blas.h"
 
 /* LAPACK's Fortran symbols, which every OpenBLAS build has (Debian's carries no
  * LAPACKE). The trailing lengths are Fortran's hidden ones for the
@@ -35,6 +38,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
                                     struct ldnq_error *err)
 {
     *rank = 0;
+    assert(ldnq_blas_is_acquired());
     LDNQ_TRY(check_order(n, err));
     if (n == 0)
         return LDNQ_OK;
@@ -54,6 +58,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
  * triangle U with A = U'U is our lower triangle L with A = LL'. */
 enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err)
 {
+    assert(ldnq_blas_is_acquired());
     LDNQ_TRY(check_order(n, err));
     if (n == 0)
         return LDNQ_OK;
@@ -70,6 +75,7 @@ enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *er
 /* A row of b is a column to Fortran. The rows go in slices that an int can count. */
 void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
 {
+    assert(ldnq_blas_is_acquired());
     if (n == 0)
         return;
     int order = (int)n, info = 0;
@@ -85,6 +91,7 @@ void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
  * trade places as above. A pivot of a factor is never 0. */
 void ldnq_cholesky_invert(size_t n, double *factor)
 {
+    assert(ldnq_blas_is_acquired());
     if (n == 0)
         return;
     int order = (int)n, info = 0;

@@ -1,5 +1,6 @@
 /* Two files compared through the public header alone. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <string.h>
@@ -109,5 +110,5 @@ int main(void)
         cmocka_unit_test(diff_should_say_nothing_of_outputs_without_samples),
         cmocka_unit_test(diff_should_come_back_from_any_failed_allocation),
     };
-    return cmocka_run_group_tests_name("diff", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("diff", tests, acquire_blas, release_blas);
 }

@@ -8,6 +8,7 @@
 #include "calib/calib.h"
 #include "exec/exec.h"
 #include "exec/grad.h"
+#include "linalg/blas.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_backward MODEL INPUT.npy THREADS MAX_BYTES\n");
         return LDNQ_USAGE;
     }
+    ldnq_blas_acquire();
     enum ldnq_status status = ldnq_arena_create(&arena, &err);
     if (status == LDNQ_OK)
         status = prepare(&bench, argv, arena, &err);
@@ -109,5 +111,6 @@ int main(int argc, char **argv)
     ldnq_pool_destroy(bench.pool);
     ldnq_model_destroy(bench.model);
     ldnq_arena_destroy(arena);
+    ldnq_blas_release();
     return (int)status;
 }

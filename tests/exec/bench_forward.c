@@ -7,6 +7,7 @@
  */
 #include "calib/calib.h"
 #include "exec/exec.h"
+#include "linalg/blas.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 
@@ -63,11 +64,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_forward MODEL INPUT.npy OUTPUT.npy THREADS\n");
         return LDNQ_USAGE;
     }
+    ldnq_blas_acquire();
     enum ldnq_status status = ldnq_arena_create(&arena, &err);
     if (status == LDNQ_OK)
         status = bench(argv, arena, &err);
     if (status != LDNQ_OK)
         fprintf(stderr, "bench_forward: %s\n", err.message);
     ldnq_arena_destroy(arena);
+    ldnq_blas_release();
     return (int)status;
 }

@@ -16,6 +16,7 @@
  */
 #include "calib/calib.h"
 #include "exec/grad.h"
+#include "linalg/blas.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 
@@ -197,8 +198,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    ldnq_blas_acquire();
     for (int i = first; i < argc; i++)
         good = run_case(argv[i], pool) && good;
+    ldnq_blas_release();
     ldnq_pool_destroy(pool);
     return good ? 0 : 1;
 }

@@ -1,8 +1,11 @@
 /* Products against a plain triple loop. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <cblas.h>
+
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,14 +146,63 @@ static void beta_0_should_leave_c_unread(void **state)
     }
 }
 
-/* OpenBLAS by itself starts a thread a processor. */
-static void blas_should_have_one_thread_without_being_asked_to(void **state)
+/* A host that runs OpenBLAS on two threads, or on one where it is built for one. */
+static int set_threads_of_host(void)
+{
+    openblas_set_num_threads(2);
+    return openblas_get_num_threads();
+}
+
+static void release_should_restore_the_threads_of_the_host(void **state)
 {
     (void)state;
-    float a = 2, b = 3, c = 0;
-    assert_int_equal(openblas_get_num_threads(), 1);
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 1, 1, 1, 1, &a, 1, &b, 1, 0, &c, 1);
-    assert_true(c == 6);
+    ldnq_blas_release(); /* what the group holds */
+    const int before = set_threads_of_host();
+    assert_false(ldnq_blas_is_acquired());
+    for (int i = 0; i < 2; i++) {
+        ldnq_blas_acquire();
+        assert_int_equal(openblas_get_num_threads(), 1);
+        ldnq_blas_acquire();
+        ldnq_blas_release();
+        assert_true(ldnq_blas_is_acquired());
+        assert_int_equal(openblas_get_num_threads(), 1);
+        ldnq_blas_release();
+        assert_false(ldnq_blas_is_acquired());
+        assert_int_equal(openblas_get_num_threads(), before);
+    }
+    ldnq_blas_acquire();
+}
+
+static void *compute_between_acquire_and_release(void *argument)
+{
+    size_t *wrong = argument;
+    for (int i = 0; i < 200; i++) {
+        float a[4] = { 1, 2, 3, 4 }, b[4] = { 5, 6, 7, 8 }, c[4];
+        ldnq_blas_acquire();
+        *wrong += openblas_get_num_threads() != 1;
+        ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 2, 2, 2, 1, a, 2, b, 2, 0, c, 2);
+        *wrong += c[0] != 19 || c[1] != 22 || c[2] != 43 || c[3] != 50;
+        ldnq_blas_release();
+    }
+    return NULL;
+}
+
+static void threads_should_acquire_at_once(void **state)
+{
+    (void)state;
+    ldnq_blas_release();
+    const int before = set_threads_of_host();
+    pthread_t threads[2];
+    size_t wrong[2] = { 0 };
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, compute_between_acquire_and_release, &wrong[i]), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(wrong[i], 0);
+    }
+    assert_int_equal(openblas_get_num_threads(), before);
+    ldnq_blas_acquire();
 }
 
 static void describe_should_name_the_library_in_any_buffer(void **state)
@@ -173,8 +225,9 @@ int main(void)
         cmocka_unit_test(products_should_equal_the_plain_loop),
         cmocka_unit_test(products_without_rows_columns_or_sums_should_be_complete),
         cmocka_unit_test(beta_0_should_leave_c_unread),
-        cmocka_unit_test(blas_should_have_one_thread_without_being_asked_to),
+        cmocka_unit_test(release_should_restore_the_threads_of_the_host),
+        cmocka_unit_test(threads_should_acquire_at_once),
         cmocka_unit_test(describe_should_name_the_library_in_any_buffer),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,6 +1,7 @@
 /* Which kernels OpenBLAS runs, and that they can be changed after it has started. */
 #define _GNU_SOURCE
 #include "test.h"
+#include "with_blas.h"
 
 #include <cblas.h>
 #include <stdlib.h>
@@ -144,5 +145,5 @@ int main(void)
         cmocka_unit_test(the_users_choice_should_be_kept),
     };
     unsetenv("OPENBLAS_CORETYPE");
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

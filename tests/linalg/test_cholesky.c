@@ -1,5 +1,6 @@
 /* Against a plain triple loop. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -161,5 +162,5 @@ int main(void)
         cmocka_unit_test(factor_should_refuse_what_is_not_positive_definite),
         cmocka_unit_test(factor_should_refuse_a_size_that_lapack_can_not_count),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

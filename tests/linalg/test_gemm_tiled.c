@@ -1,6 +1,7 @@
 /* Products with bias and clamp against a plain loop in double, in all of the
  * processor's ways. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -230,5 +231,5 @@ int main(void)
         cmocka_unit_test(cutting_a_product_should_change_no_bit),
         cmocka_unit_test(clamps_should_leave_nan_and_hold_infinity),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

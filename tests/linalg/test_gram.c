@@ -1,5 +1,6 @@
 /* Against a plain double loop. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -116,5 +117,5 @@ int main(void)
         cmocka_unit_test(gram_should_be_the_same_to_the_bit_on_1_to_4_threads),
         cmocka_unit_test(no_columns_and_no_inputs_should_give_zeros),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -14,6 +14,7 @@
  * halves by 1e-2 of it, codes and indices not at all. The exit code is 0 unless a case failed.
  */
 #include "exec/exec.h"
+#include "linalg/blas.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 
@@ -221,6 +222,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    ldnq_blas_acquire();
     int first = 1;
     if (argc > 2 && strcmp(argv[1], "--relative") == 0) {
         relative_tolerance = strtod(argv[2], NULL);
@@ -228,6 +230,7 @@ int main(int argc, char **argv)
     }
     for (int i = first; i < argc; i++)
         good = run_case(argv[i], pool) && good;
+    ldnq_blas_release();
     ldnq_pool_destroy(pool);
     return good ? 0 : 1;
 }

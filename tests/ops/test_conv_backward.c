@@ -1,5 +1,6 @@
 /* Gradients of Conv against the loops of its text run backwards, in double. */
 #include "conv_reference.h"
+#include "with_blas.h"
 
 struct gradients {
     float *value[3]; /* of x, weight and bias */
@@ -304,5 +305,5 @@ int main(void)
         cmocka_unit_test(large_layers_should_equal_the_reference),
         cmocka_unit_test(sizes_of_zero_should_give_zeros),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,6 +1,7 @@
 /* Conv over three axes and ConvTranspose over one to three, as they run and as layers,
  * against loops over every tap; and what Einsum makes of symbols and bad equations. */
 #include "use.h"
+#include "with_blas.h"
 
 /* D, H, W; the image is Conv's input and ConvTranspose's output. */
 struct volume_case {
@@ -350,5 +351,5 @@ int main(void)
         cmocka_unit_test(einsum_should_unify_symbols_with_sizes),
         cmocka_unit_test(equations_that_cannot_be_read_should_be_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,6 +1,7 @@
 /* Gemm and MatMul as they run and as layers, against a plain triple loop; Conv's
  * layer is in test_conv.c. */
 #include "use.h"
+#include "with_blas.h"
 
 struct matrix {
     const float *data;
@@ -153,5 +154,5 @@ int main(void)
         cmocka_unit_test(matmul_should_equal_the_plain_loop_also_as_a_layer),
         cmocka_unit_test(weights_that_are_no_layer_should_be_refused_with_a_reason),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

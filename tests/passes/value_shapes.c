@@ -7,6 +7,7 @@
  * 7. Models that can't be imported, and nodes that can't be executed, give a line
  * "refused REASON"; what is known of the rest follows all the same.
  */
+#include "linalg/blas.h"
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 
@@ -41,6 +42,7 @@ static enum ldnq_status show(const char *path, struct ldnq_arena *arena, struct 
 
 int main(int argc, char **argv)
 {
+    ldnq_blas_acquire();
     for (int i = 1; i < argc; i++) {
         struct ldnq_error err = { 0 };
         struct ldnq_arena *arena = NULL;
@@ -54,5 +56,6 @@ int main(int argc, char **argv)
         ldnq_model_destroy(model);
         ldnq_arena_destroy(arena);
     }
+    ldnq_blas_release();
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "linalg/blas.h"
 #include "pipeline/pipeline.h"
 
 #define SAMPLES 23
@@ -72,10 +73,12 @@ static inline struct ldnq_graph *build_without_float_output(void)
 
 static char folder[64], data_path[96];
 
-static inline int make_samples(void **state)
+/* Group setup: samples in a file, and OpenBLAS. */
+static inline int set_up_group(void **state)
 {
     (void)state;
     struct ldnq_arena *arena;
+    ldnq_blas_acquire();
     snprintf(folder, sizeof folder, "/tmp/ldnq-test-XXXXXX");
     if (!mkdtemp(folder))
         return 1;
@@ -86,9 +89,10 @@ static inline int make_samples(void **state)
     return 0;
 }
 
-static inline int remove_samples(void **state)
+static inline int tear_down_group(void **state)
 {
     (void)state;
+    ldnq_blas_release();
     unlink(data_path);
     return rmdir(folder);
 }

@@ -223,5 +223,5 @@ int main(void)
         cmocka_unit_test(layers_that_share_a_weight_should_be_one_entry),
         cmocka_unit_test(without_a_float_output_there_should_be_no_plan),
     };
-    return cmocka_run_group_tests(tests, make_samples, remove_samples);
+    return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
 }

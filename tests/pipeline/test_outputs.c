@@ -50,5 +50,5 @@ int main(void)
         cmocka_unit_test(outputs_should_be_averaged),
         cmocka_unit_test(without_a_float_output_there_should_be_no_error),
     };
-    return cmocka_run_group_tests(tests, make_samples, remove_samples);
+    return cmocka_run_group_tests(tests, set_up_group, tear_down_group);
 }

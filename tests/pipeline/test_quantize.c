@@ -356,5 +356,5 @@ int main(void)
         cmocka_unit_test(layers_should_say_why_they_can_not_be_quantized),
         cmocka_unit_test(a_weight_from_many_folded_nodes_should_be_listed_at_once),
     };
-    return cmocka_run_group_tests_name("quantize", tests, make_samples, remove_samples);
+    return cmocka_run_group_tests_name("quantize", tests, set_up_group, tear_down_group);
 }

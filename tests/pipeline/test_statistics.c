@@ -1,5 +1,6 @@
 /* Statistics of a layer's input, against plain loops in double. */
 #include "graph_build.h"
+#include "with_blas.h"
 
 #include <math.h>
 
@@ -114,5 +115,5 @@ int main(void)
         cmocka_unit_test(statistics_should_be_the_mean_products_of_the_columns),
         cmocka_unit_test(statistics_should_not_depend_on_threads),
     };
-    return cmocka_run_group_tests_name("statistics", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("statistics", tests, acquire_blas, release_blas);
 }

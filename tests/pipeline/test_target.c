@@ -1,5 +1,6 @@
 /* What a layer aims at, against plain loops; and how far held-out samples let it go. */
 #include "graph_build.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <string.h>
@@ -263,5 +264,5 @@ int main(void)
         cmocka_unit_test(without_held_out_samples_nothing_should_be_made_up_for),
         cmocka_unit_test(joined_parts_should_be_all_of_the_sums),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -214,5 +214,5 @@ int main(void)
         cmocka_unit_test(a_layer_that_shares_codes_should_share_what_is_learned),
         cmocka_unit_test(a_network_without_gradients_should_be_left_as_placed),
     };
-    return cmocka_run_group_tests_name("tune", tests, make_samples, remove_samples);
+    return cmocka_run_group_tests_name("tune", tests, set_up_group, tear_down_group);
 }

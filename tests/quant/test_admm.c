@@ -1,4 +1,5 @@
 #include "test.h"
+#include "with_blas.h"
 
 #include <float.h>
 #include <math.h>
@@ -110,5 +111,5 @@ int main(void)
         cmocka_unit_test(a_gram_of_zeros_should_leave_the_start),
         cmocka_unit_test(memory_that_runs_out_should_be_an_error),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

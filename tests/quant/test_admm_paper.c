@@ -1,4 +1,5 @@
 #include "test.h"
+#include "with_blas.h"
 
 #include <float.h>
 #include <math.h>
@@ -405,5 +406,5 @@ int main(void)
         cmocka_unit_test(iterations_should_keep_to_their_limit),
         cmocka_unit_test(rises_in_a_row_should_stop_the_iteration),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,5 +1,6 @@
 /* The search with several beginnings, against plain loops. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <string.h>
@@ -228,5 +229,5 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_should_give_the_same_bits),
         cmocka_unit_test(numbers_beyond_floats_should_do_no_harm),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

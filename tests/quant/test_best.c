@@ -1,5 +1,6 @@
 /* The solvers that combine others. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <string.h>
@@ -113,5 +114,5 @@ int main(void)
         cmocka_unit_test(any_number_of_threads_should_give_the_same_bits),
         cmocka_unit_test(few_inputs_should_be_solved_better_than_by_descent),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

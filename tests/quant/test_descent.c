@@ -1,5 +1,6 @@
 /* Coordinate descent, and the search over all codes, against plain loops. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -270,5 +271,5 @@ int main(void)
         cmocka_unit_test(search_with_a_shared_scale_should_never_be_worse),
         cmocka_unit_test(memory_that_runs_out_should_be_an_error),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,5 +1,6 @@
 /* Against GPTQ written down plainly: one input at a time, with the inverse. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -481,5 +482,5 @@ int main(void)
         cmocka_unit_test(an_indefinite_gram_should_be_refused),
         cmocka_unit_test(start_should_be_that_of_admm),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }

@@ -1,5 +1,6 @@
 /* Promises that every solver of the table keeps. */
 #include "test.h"
+#include "with_blas.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -375,5 +376,5 @@ int main(void)
         cmocka_unit_test(every_solver_should_be_found_by_its_name),
         cmocka_unit_test(rtn_should_take_the_scale_from_the_largest_weight),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, acquire_blas, release_blas);
 }
