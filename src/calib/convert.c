@@ -4,22 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-static double half_value(uint16_t bits)
-{
-    int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    double value = exponent == 31 ? (mantissa ? NAN : INFINITY)
-                   : exponent     ? ldexp(1024 + mantissa, exponent - 25)
-                                  : ldexp(mantissa, -24);
-    return bits >> 15 ? -value : value;
-}
-
-static double bfloat_value(uint16_t bits)
-{
-    uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return (double)value;
-}
+#include "ir/half.h"
 
 static bool is_float(enum ldnq_dtype dtype)
 {
@@ -61,9 +46,9 @@ static double load_real(const struct ldnq_tensor *tensor, size_t i)
     case LDNQ_DOUBLE:
         return ((const double *)tensor->data)[i];
     case LDNQ_FLOAT16:
-        return half_value(((const uint16_t *)tensor->data)[i]);
+        return ldnq_half_to_double(((const uint16_t *)tensor->data)[i]);
     case LDNQ_BFLOAT16:
-        return bfloat_value(((const uint16_t *)tensor->data)[i]);
+        return ldnq_bfloat_to_double(((const uint16_t *)tensor->data)[i]);
     case LDNQ_UINT64:
         return (double)((const uint64_t *)tensor->data)[i];
     default:

@@ -41,7 +41,7 @@ enum ldnq_status ldnq_input_fit(const struct ldnq_input *input, const char *name
     int rank = input->shape.rank == LDNQ_RANK_UNKNOWN ? array->rank : input->shape.rank;
     int axes = array->rank - rank + batch;
     bool fits = axes >= 0 && axes <= batch + 1 && axes <= array->rank &&
-                ldnq_shape_span(array, 0, axes, rows);
+                ldnq_shape_count_range(array, 0, axes, rows);
     if (fits)
         cut_front(array, axes, row);
     if (fits && ldnq_input_takes(input, row))

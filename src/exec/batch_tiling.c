@@ -15,7 +15,8 @@ static bool has_samples(const struct ldnq_value *value, int rank, int64_t symbol
 {
     size_t count, size = ldnq_dtype_size(value->dtype);
     if (value->shape.rank != rank || value->shape.dim[0] != symbol ||
-        !ldnq_shape_span(&value->shape, 1, rank, &count) || !ldnq_size_mul(count, size, &count))
+        !ldnq_shape_count_range(&value->shape, 1, rank, &count) ||
+        !ldnq_size_mul(count, size, &count))
         return false;
     *bytes = ldnq_size_max(*bytes, count);
     return true;

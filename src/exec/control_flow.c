@@ -133,15 +133,14 @@ static enum ldnq_status enter(struct ldnq_exec *exec, struct ldnq_exec *body,
     return LDNQ_OK;
 }
 
-/* The body's message names its node; the file goes in front once, later. */
 static enum ldnq_status run_body(struct ldnq_exec *body, struct ldnq_error *err)
 {
     struct ldnq_error inner;
     enum ldnq_status status = ldnq_exec_run_range(body, 0, body->graph->node_count, &inner);
     if (status == LDNQ_OK)
         return LDNQ_OK;
-    size_t skip = strlen(body->graph->file) + 2;
-    return ldnq_fail(err, status, "in its body: %s", inner.message + skip);
+    return ldnq_fail(err, status, "in its body: %s",
+                     ldnq_graph_strip_file(body->graph, inner.message));
 }
 
 static enum ldnq_status output_of(const struct ldnq_exec *body, size_t i,

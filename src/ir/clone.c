@@ -2,31 +2,30 @@
 
 #include <string.h>
 
-struct clone {
+struct graph_clone {
     const struct ldnq_graph *from;
     struct ldnq_graph *to;
     struct ldnq_arena *arena;
 };
 
-/* The value of the same number. */
-static struct ldnq_value *twin_of(const struct clone *clone, const struct ldnq_value *value)
+static struct ldnq_value *clone_of(const struct graph_clone *clone, const struct ldnq_value *value)
 {
     return value ? clone->to->values[value->index] : NULL;
 }
 
-static enum ldnq_status map_values(const struct clone *clone, struct ldnq_value *const *from,
+static enum ldnq_status map_values(const struct graph_clone *clone, struct ldnq_value *const *from,
                                    size_t count, struct ldnq_value ***to, struct ldnq_error *err)
 {
     struct ldnq_value **list = ldnq_arena_alloc(clone->arena, count, sizeof *list, err);
     if (!list)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        list[i] = twin_of(clone, from[i]);
+        list[i] = clone_of(clone, from[i]);
     *to = list;
     return LDNQ_OK;
 }
 
-static enum ldnq_status clone_values(struct clone *clone, struct ldnq_error *err)
+static enum ldnq_status clone_values(struct graph_clone *clone, struct ldnq_error *err)
 {
     size_t count = clone->from->value_count;
     struct ldnq_value *values = ldnq_arena_alloc(clone->arena, count, sizeof *values, err);
@@ -41,7 +40,7 @@ static enum ldnq_status clone_values(struct clone *clone, struct ldnq_error *err
     return LDNQ_OK;
 }
 
-static enum ldnq_status clone_node(struct clone *clone, const struct ldnq_node *from,
+static enum ldnq_status clone_node(struct graph_clone *clone, const struct ldnq_node *from,
                                    struct ldnq_node *to, struct ldnq_error *err)
 {
     *to = *from;
@@ -54,7 +53,7 @@ static enum ldnq_status clone_node(struct clone *clone, const struct ldnq_node *
     return LDNQ_OK;
 }
 
-static enum ldnq_status clone_nodes(struct clone *clone, struct ldnq_error *err)
+static enum ldnq_status clone_nodes(struct graph_clone *clone, struct ldnq_error *err)
 {
     size_t count = clone->from->node_count;
     struct ldnq_node *nodes = ldnq_arena_alloc(clone->arena, count, sizeof *nodes, err);
@@ -71,13 +70,13 @@ static enum ldnq_status clone_nodes(struct clone *clone, struct ldnq_error *err)
 enum ldnq_status ldnq_graph_clone(const struct ldnq_graph *graph, struct ldnq_arena *arena,
                                   struct ldnq_graph **out, struct ldnq_error *err)
 {
-    struct clone clone = { .from = graph, .arena = arena };
+    struct graph_clone clone = { .from = graph, .arena = arena };
     clone.to = ldnq_arena_alloc(arena, 1, sizeof *clone.to, err);
     if (!clone.to)
         return LDNQ_NOMEM;
     *clone.to = *graph;
     clone.to->arena = arena;
-    clone.to->symbol_capacity = graph->symbol_count; /* a new one moves the list */
+    clone.to->symbol_capacity = graph->symbol_count; /* so that adding one copies the list */
     LDNQ_TRY(clone_values(&clone, err));
     LDNQ_TRY(clone_nodes(&clone, err));
     LDNQ_TRY(map_values(&clone, graph->inputs, graph->input_count, &clone.to->inputs, err));

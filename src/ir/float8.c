@@ -2,29 +2,29 @@
 
 #include <math.h>
 
-struct format {
+struct float8_format {
     int fraction, width, bias;      /* fraction and exponent in bits */
-    uint8_t largest, overflow, nan; /* codes without sign; overflow: of what is too large */
-    bool unsigned_zero;             /* neither -0 nor -NaN: the code of -0 is NaN */
+    uint8_t largest, overflow, nan; /* codes without sign; overflow: infinity, or NaN */
+    bool unsigned_zero;             /* there is no -0: its code is the only NaN */
 };
 
-static struct format format_of(enum ldnq_dtype dtype)
+static struct float8_format format_of(enum ldnq_dtype dtype)
 {
     switch (dtype) {
     case LDNQ_FLOAT8E4M3FN:
-        return (struct format){ 3, 4, 7, 0x7e, 0x7f, 0x7f, false };
+        return (struct float8_format){ 3, 4, 7, 0x7e, 0x7f, 0x7f, false };
     case LDNQ_FLOAT8E4M3FNUZ:
-        return (struct format){ 3, 4, 8, 0x7f, 0x80, 0x80, true };
+        return (struct float8_format){ 3, 4, 8, 0x7f, 0x80, 0x80, true };
     case LDNQ_FLOAT8E5M2:
-        return (struct format){ 2, 5, 15, 0x7b, 0x7c, 0x7e, false };
+        return (struct float8_format){ 2, 5, 15, 0x7b, 0x7c, 0x7e, false };
     case LDNQ_FLOAT8E5M2FNUZ:
-        return (struct format){ 2, 5, 16, 0x7f, 0x80, 0x80, true };
-    default: /* float4e2m1 has no NaN: it becomes the largest number */
-        return (struct format){ 1, 2, 1, 0x7, 0x7, 0x7, false };
+        return (struct float8_format){ 2, 5, 16, 0x7f, 0x80, 0x80, true };
+    default: /* float4e2m1; it has no NaN, which becomes the largest number */
+        return (struct float8_format){ 1, 2, 1, 0x7, 0x7, 0x7, false };
     }
 }
 
-static double size_of(const struct format *f, unsigned code)
+static double size_of(const struct float8_format *f, unsigned code)
 {
     int exponent = (int)(code >> f->fraction), fraction = (int)(code & ((1u << f->fraction) - 1));
     if (exponent == 0)
@@ -34,7 +34,7 @@ static double size_of(const struct format *f, unsigned code)
 
 double ldnq_float8_to_double(enum ldnq_dtype dtype, uint8_t code)
 {
-    struct format f = format_of(dtype);
+    struct float8_format f = format_of(dtype);
     unsigned sign = 1u << (f.fraction + f.width), size = code & (sign - 1);
     if (f.unsigned_zero && code == sign)
         return (double)NAN;
@@ -46,8 +46,8 @@ double ldnq_float8_to_double(enum ldnq_dtype dtype, uint8_t code)
     return code & sign ? -value : value;
 }
 
-/* The nearest code without sign; one more than the largest where it is too large. */
-static unsigned nearest(const struct format *f, double size)
+/* The nearest code without sign; largest + 1 when the number is too large. */
+static unsigned nearest(const struct float8_format *f, double size)
 {
     int exponent;
     if (size == 0.0)
@@ -59,9 +59,9 @@ static unsigned nearest(const struct format *f, double size)
     return code > f->largest ? f->largest + 1u : (unsigned)code;
 }
 
-uint8_t ldnq_float8_of_double(enum ldnq_dtype dtype, double value, bool saturate)
+uint8_t ldnq_float8_from_double(enum ldnq_dtype dtype, double value, bool saturate)
 {
-    struct format f = format_of(dtype);
+    struct float8_format f = format_of(dtype);
     unsigned sign = signbit(value) ? 1u << (f.fraction + f.width) : 0;
     if (isnan(value))
         return f.nan | (f.unsigned_zero ? 0 : (uint8_t)sign);

@@ -136,13 +136,13 @@ enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
         graph->capture_capacity = capacity;
     }
     LDNQ_TRY(ldnq_graph_add_value(graph, name, inner, err));
-    ldnq_value_take_facts(*inner, outer);
+    ldnq_value_copy_facts(*inner, outer);
     graph->captures[graph->capture_count++] = (struct ldnq_capture){ outer, *inner };
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_graph_adopt(struct ldnq_graph *graph, struct ldnq_value *value,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_graph_adopt_value(struct ldnq_graph *graph, struct ldnq_value *value,
+                                        struct ldnq_error *err)
 {
     void *values = graph->values;
     LDNQ_TRY(grow(graph->arena, &values, graph->value_count, &graph->value_capacity, err));
@@ -152,12 +152,12 @@ enum ldnq_status ldnq_graph_adopt(struct ldnq_graph *graph, struct ldnq_value *v
     return LDNQ_OK;
 }
 
-void ldnq_value_take_facts(struct ldnq_value *value, const struct ldnq_value *from)
+void ldnq_value_copy_facts(struct ldnq_value *value, const struct ldnq_value *from)
 {
     value->dtype = from->dtype;
     value->shape = from->shape;
     value->constant = from->constant;
-    value->content = from->content;
+    value->partial = from->partial;
     value->folded_from = from->folded_from;
     value->from_codes = from->from_codes;
     value->is_no_tensor = from->is_no_tensor;
@@ -183,4 +183,12 @@ enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldn
     const char *dot = *node->domain ? "." : "";
     return ldnq_fail(err, status, "%s: node '%s' (%s%s%s, opset %d): %s", graph->file, node->label,
                      node->domain, dot, node->op_type, node->opset, reason);
+}
+
+const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *message)
+{
+    size_t length = strlen(graph->file);
+    bool starts_with_file =
+        strncmp(message, graph->file, length) == 0 && strncmp(message + length, ": ", 2) == 0;
+    return starts_with_file ? message + length + 2 : message;
 }

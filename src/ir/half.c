@@ -5,15 +5,15 @@
 
 #include "base/simd.h"
 
-/* A binary format of 16 bits. */
-struct format {
+/* A binary floating-point format of 16 bits: a sign, an exponent, a fraction. */
+struct half_format {
     int fraction; /* bits */
     int bias;
 };
 
-static const struct format half = { 10, 15 }, bfloat = { 7, 127 };
+static const struct half_format half = { 10, 15 }, bfloat = { 7, 127 };
 
-static double decode(struct format format, uint16_t bits)
+static double decode(struct half_format format, uint16_t bits)
 {
     int width = 15 - format.fraction, exponent = bits >> format.fraction & ((1 << width) - 1);
     int fraction = bits & ((1 << format.fraction) - 1);
@@ -26,7 +26,7 @@ static double decode(struct format format, uint16_t bits)
            ldexp(fraction + (1 << format.fraction), exponent - format.bias - format.fraction);
 }
 
-static uint16_t encode(struct format format, double value)
+static uint16_t encode(struct half_format format, double value)
 {
     unsigned sign = signbit(value) ? 0x8000u : 0, infinity = 0x7fffu >> format.fraction;
     int exponent;
@@ -38,10 +38,11 @@ static uint16_t encode(struct format format, double value)
     if (value == 0.0)
         return (uint16_t)sign;
     frexp(value, &exponent);
-    /* Units of the last place; subnormal numbers share the least one. */
+    /* The magnitude in units of the last place; all subnormal numbers have the unit of
+     * the smallest exponent. */
     int least = 1 - format.bias, at = exponent - 1 < least ? least : exponent - 1;
     double units = rint(ldexp(fabs(value), format.fraction - at));
-    /* A carry out of the fraction runs into the exponent, as it should. */
+    /* A carry out of the fraction increments the exponent, which is right. */
     unsigned bits = (unsigned)(at - least) << format.fraction;
     bits += (unsigned)units;
     return (uint16_t)(sign | (bits >= infinity ? infinity : bits));
@@ -52,7 +53,7 @@ double ldnq_half_to_double(uint16_t bits)
     return decode(half, bits);
 }
 
-uint16_t ldnq_half_of_double(double value)
+uint16_t ldnq_half_from_double(double value)
 {
     return encode(half, value);
 }
@@ -62,12 +63,12 @@ double ldnq_bfloat_to_double(uint16_t bits)
     return decode(bfloat, bits);
 }
 
-uint16_t ldnq_bfloat_of_double(double value)
+uint16_t ldnq_bfloat_from_double(double value)
 {
     return encode(bfloat, value);
 }
 
-/* ---- runs of floats ------------------------------------------------------------------ */
+/* ---- arrays of floats ------------------------------------------------------------------ */
 
 static inline uint32_t bits_of(float v)
 {
@@ -83,8 +84,8 @@ static inline float of_bits(uint32_t bits)
     return v;
 }
 
-/* As a float's, the bits stand for a number 2^112 times too small; infinity and NaN
- * are too large to be anything else then, and get the float's exponent. */
+/* Shifted into a float's position, the bits are the number divided by 2^112, the
+ * difference of the biases. Infinity and NaN need the float's largest exponent. */
 static inline float half_to_float(uint16_t code)
 {
     float v = of_bits((uint32_t)(code & 0x7fff) << 13) * 0x1p112f;
@@ -92,8 +93,9 @@ static inline float half_to_float(uint16_t code)
     return of_bits(bits | (uint32_t)(code & 0x8000) << 16);
 }
 
-/* Below 2^-14 halves are whole numbers of 2^-24, which is what adding 0.5 rounds to;
- * above, half of the last place that stays is added, less one where it is even. */
+/* Below 2^-14 halves are multiples of 2^-24, and adding 0.5f rounds to just those.
+ * Above, half to even is done on the bits: half a unit of the kept last place is added,
+ * less one where the kept part is even. */
 static inline uint16_t half_of_float(float v)
 {
     uint32_t bits = bits_of(v), size = bits & 0x7fffffffu;
@@ -120,7 +122,7 @@ void ldnq_halves_to_floats(const uint16_t *halves, float *floats, size_t count)
 }
 
 LDNQ_MULTIVERSION
-void ldnq_halves_of_floats(const float *floats, uint16_t *halves, size_t count)
+void ldnq_halves_from_floats(const float *floats, uint16_t *halves, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         halves[i] = half_of_float(floats[i]);
@@ -132,7 +134,7 @@ void ldnq_bfloats_to_floats(const uint16_t *halves, float *floats, size_t count)
         floats[i] = of_bits((uint32_t)halves[i] << 16);
 }
 
-void ldnq_bfloats_of_floats(const float *floats, uint16_t *halves, size_t count)
+void ldnq_bfloats_from_floats(const float *floats, uint16_t *halves, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         halves[i] = bfloat_of_float(floats[i]);

@@ -6,7 +6,7 @@
 
 #include "base/size.h"
 
-bool ldnq_shape_span(const struct ldnq_shape *shape, int first, int last, size_t *count)
+bool ldnq_shape_count_range(const struct ldnq_shape *shape, int first, int last, size_t *count)
 {
     size_t product = 1;
     if (shape->rank < 0)
@@ -22,7 +22,7 @@ bool ldnq_shape_span(const struct ldnq_shape *shape, int first, int last, size_t
 
 bool ldnq_shape_count(const struct ldnq_shape *shape, size_t *count)
 {
-    return ldnq_shape_span(shape, 0, shape->rank, count);
+    return ldnq_shape_count_range(shape, 0, shape->rank, count);
 }
 
 bool ldnq_shape_equal(const struct ldnq_shape *a, const struct ldnq_shape *b)
@@ -56,7 +56,7 @@ size_t ldnq_tensor_count(const struct ldnq_tensor *tensor)
     return ldnq_shape_count(&tensor->shape, &count) ? count : 0;
 }
 
-/* Appends what fits in front of the NUL; returns the new length. */
+/* Appends as much of the text as fits with its NUL; returns the new length. */
 static size_t append(char *out, size_t size, size_t used, const char *text)
 {
     size_t length = ldnq_size_min(strlen(text), size - 1 - used);

@@ -7,21 +7,21 @@ static bool belongs(const struct ldnq_graph *graph, const struct ldnq_value *val
     return value->index < graph->value_count && graph->values[value->index] == value;
 }
 
-static enum ldnq_status verify_reads(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                     const bool *made, struct ldnq_error *err)
+static enum ldnq_status verify_inputs(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                      const bool *defined, struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->input_count + node->capture_count; i++) {
         const struct ldnq_value *value =
             i < node->input_count ? node->inputs[i] : node->captures[i - node->input_count];
-        if (value && (!belongs(graph, value) || !made[value->index]))
+        if (value && (!belongs(graph, value) || !defined[value->index]))
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                                  "reads '%s', which nothing before it makes", value->name);
+                                  "reads '%s', which no earlier node produces", value->name);
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status verify_writes(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                      bool *made, struct ldnq_error *err)
+static enum ldnq_status verify_outputs(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                       bool *defined, struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->output_count; i++) {
         const struct ldnq_value *value = node->outputs[i];
@@ -29,41 +29,41 @@ static enum ldnq_status verify_writes(const struct ldnq_graph *graph, const stru
             continue;
         if (!belongs(graph, value))
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                                  "makes '%s', which is not of this graph", value->name);
-        if (made[value->index])
-            return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "makes '%s', which is made already",
-                                  value->name);
+                                  "produces '%s', which is not in this graph", value->name);
+        if (defined[value->index])
+            return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
+                                  "produces '%s', which has a producer already", value->name);
         if (value->producer != node)
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                                  "makes '%s', which names another producer", value->name);
-        made[value->index] = true;
+                                  "produces '%s', which names another producer", value->name);
+        defined[value->index] = true;
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status verify_values(const struct ldnq_graph *graph, bool *made,
+static enum ldnq_status verify_values(const struct ldnq_graph *graph, bool *defined,
                                       struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->value_count; i++) {
         const struct ldnq_value *value = graph->values[i];
         if (value->index != i)
-            return ldnq_fail(err, LDNQ_MODEL, "%s: value '%s' has index %zu at place %zu",
+            return ldnq_fail(err, LDNQ_MODEL, "%s: value '%s' has index %zu at position %zu",
                              graph->file, value->name, value->index, i);
-        made[i] = value->is_input || value->constant;
+        defined[i] = value->is_input || value->constant;
     }
     for (size_t i = 0; i < graph->capture_count; i++) {
         const struct ldnq_value *inner = graph->captures[i].inner;
         if (!belongs(graph, inner))
-            return ldnq_fail(err, LDNQ_MODEL, "%s: captured '%s' is not of its graph", graph->file,
-                             inner->name);
-        made[inner->index] = true;
+            return ldnq_fail(err, LDNQ_MODEL, "%s: captured value '%s' is not in its graph",
+                             graph->file, inner->name);
+        defined[inner->index] = true;
     }
     return LDNQ_OK;
 }
 
-/* Bodies read values of this graph that are there when the node runs. */
+/* A body may read only values of this graph that exist when its node runs. */
 static enum ldnq_status verify_bodies(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                                      const bool *made, struct ldnq_error *err)
+                                      const bool *defined, struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->attr_count; i++) {
         const struct ldnq_graph *body = node->attrs[i].g;
@@ -71,9 +71,9 @@ static enum ldnq_status verify_bodies(const struct ldnq_graph *graph, const stru
             continue;
         for (size_t k = 0; k < body->capture_count; k++) {
             const struct ldnq_value *outer = body->captures[k].outer;
-            if (!belongs(graph, outer) || !made[outer->index])
+            if (!belongs(graph, outer) || !defined[outer->index])
                 return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                                      "reads '%s' in a body, which nothing before it makes",
+                                      "reads '%s' in a body, which no earlier node produces",
                                       outer->name);
         }
         LDNQ_TRY(ldnq_graph_verify(body, err));
@@ -81,28 +81,28 @@ static enum ldnq_status verify_bodies(const struct ldnq_graph *graph, const stru
     return LDNQ_OK;
 }
 
-static enum ldnq_status verify_with(const struct ldnq_graph *graph, bool *made,
-                                    struct ldnq_error *err)
+static enum ldnq_status verify_graph(const struct ldnq_graph *graph, bool *defined,
+                                     struct ldnq_error *err)
 {
-    LDNQ_TRY(verify_values(graph, made, err));
+    LDNQ_TRY(verify_values(graph, defined, err));
     for (size_t i = 0; i < graph->node_count; i++) {
-        LDNQ_TRY(verify_reads(graph, graph->nodes[i], made, err));
-        LDNQ_TRY(verify_bodies(graph, graph->nodes[i], made, err));
-        LDNQ_TRY(verify_writes(graph, graph->nodes[i], made, err));
+        LDNQ_TRY(verify_inputs(graph, graph->nodes[i], defined, err));
+        LDNQ_TRY(verify_bodies(graph, graph->nodes[i], defined, err));
+        LDNQ_TRY(verify_outputs(graph, graph->nodes[i], defined, err));
     }
     for (size_t i = 0; i < graph->output_count; i++)
-        if (!belongs(graph, graph->outputs[i]) || !made[graph->outputs[i]->index])
-            return ldnq_fail(err, LDNQ_MODEL, "%s: graph output '%s' is made by no node",
+        if (!belongs(graph, graph->outputs[i]) || !defined[graph->outputs[i]->index])
+            return ldnq_fail(err, LDNQ_MODEL, "%s: graph output '%s' is produced by no node",
                              graph->file, graph->outputs[i]->name);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_graph_verify(const struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    bool *made = ldnq_calloc(graph->value_count, sizeof *made);
-    if (!made)
+    bool *defined = ldnq_calloc(graph->value_count, sizeof *defined);
+    if (!defined)
         return ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory", graph->file);
-    enum ldnq_status status = verify_with(graph, made, err);
-    ldnq_free(made);
+    enum ldnq_status status = verify_graph(graph, defined, err);
+    ldnq_free(defined);
     return status;
 }

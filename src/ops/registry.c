@@ -125,9 +125,8 @@ static enum ldnq_status bind_all(struct binding *binding, struct ldnq_graph *gra
             continue;
         if (status == LDNQ_NOMEM)
             return ldnq_fail(err, status, "%s", reason.message);
-        /* The file stands in front of the whole list once. */
-        size_t skip = strlen(graph->file) + 2;
-        ldnq_text_item(&binding->text, "; ", "%s", reason.message + skip);
+        /* The message of the whole list names the file. */
+        ldnq_text_item(&binding->text, "; ", "%s", ldnq_graph_strip_file(graph, reason.message));
         if (binding->worst != LDNQ_MODEL)
             binding->worst = status;
     }

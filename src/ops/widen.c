@@ -127,7 +127,7 @@ static void widen_range(const void *ctx, size_t first, size_t last)
 static void narrow_range(const void *ctx, size_t first, size_t last)
 {
     const struct conversion *c = ctx;
-    (c->half == LDNQ_FLOAT16 ? ldnq_halves_of_floats : ldnq_bfloats_of_floats)(
+    (c->half == LDNQ_FLOAT16 ? ldnq_halves_from_floats : ldnq_bfloats_from_floats)(
         c->floats + first, c->halves + first, last - first);
 }
 

@@ -36,7 +36,7 @@ static enum knowledge knowledge_of(const struct ldnq_value *value)
 {
     if (value->constant)
         return FULLY;
-    return value->content ? PARTLY : UNKNOWN;
+    return value->partial ? PARTLY : UNKNOWN;
 }
 
 static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tensor)
@@ -46,7 +46,7 @@ static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tenso
     else
         *tensor = (struct ldnq_tensor){ .dtype = value->dtype,
                                         .shape = value->shape,
-                                        .data = (void *)value->content };
+                                        .data = (void *)value->partial };
 }
 
 static enum ldnq_status prepare(struct folder *folder, struct ldnq_error *err)
@@ -94,7 +94,7 @@ static enum ldnq_status name_elements(struct ldnq_graph *graph, struct ldnq_valu
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &content[i], err));
-    value->content = content;
+    value->partial = content;
     return LDNQ_OK;
 }
 
@@ -217,7 +217,7 @@ static void store(struct folder *folder, size_t i, enum knowledge knowledge)
     if (!value)
         return;
     if (knowledge == PARTLY && has_symbol(&folder->out[i])) {
-        value->content = folder->out[i].data;
+        value->partial = folder->out[i].data;
         return;
     }
     value->constant = &folder->out[i];
@@ -311,8 +311,8 @@ static void note(struct ldnq_folding *folding, const struct ldnq_graph *graph,
     if (folding->rehearsal || (folding->bodies > 0 && status != LDNQ_UNSUPPORTED))
         return;
     ldnq_node_fail(graph, node, status, &problem, "%s", reason);
-    /* The file stands in front of the whole list once. */
-    ldnq_text_item(&folding->problems, "; ", "%s", problem.message + strlen(graph->file) + 2);
+    /* The message of the whole list names the file. */
+    ldnq_text_item(&folding->problems, "; ", "%s", ldnq_graph_strip_file(graph, problem.message));
     if (folding->worst != LDNQ_MODEL)
         folding->worst = status;
 }

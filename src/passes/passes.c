@@ -132,13 +132,13 @@ static enum ldnq_status join(const struct ldnq_graph *graph, enum ldnq_status bo
                              const struct ldnq_error *first, enum ldnq_status folded,
                              const struct ldnq_error *second, struct ldnq_error *err)
 {
-    size_t skip = strlen(graph->file) + 2;
     enum ldnq_status worst = bound == LDNQ_MODEL ? bound : folded;
     if (bound == LDNQ_OK || folded == LDNQ_NOMEM)
         return ldnq_fail(err, folded, "%s", second->message);
     if (folded == LDNQ_OK)
         return ldnq_fail(err, bound, "%s", first->message);
-    return ldnq_fail(err, worst, "%s; %s", first->message, second->message + skip);
+    return ldnq_fail(err, worst, "%s; %s", first->message,
+                     ldnq_graph_strip_file(graph, second->message));
 }
 
 enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err)

@@ -9,7 +9,7 @@
 static void take_captures(const struct ldnq_graph *body)
 {
     for (size_t i = 0; i < body->capture_count; i++)
-        ldnq_value_take_facts(body->captures[i].inner, body->captures[i].outer);
+        ldnq_value_copy_facts(body->captures[i].inner, body->captures[i].outer);
 }
 
 static enum ldnq_status look_into(struct ldnq_folding *folding, struct ldnq_graph *body,
@@ -90,7 +90,7 @@ static void set_facts(struct ldnq_value *value, const struct ldnq_tensor *facts)
     value->dtype = facts->dtype;
     value->shape = facts->shape;
     value->constant = NULL;
-    value->content = NULL;
+    value->partial = NULL;
 }
 
 /* A slice of a scanned input. */
@@ -329,7 +329,7 @@ static enum ldnq_status move_all(struct move *move, struct ldnq_error *err)
         if (move->now[i] != value)
             continue;
         value->is_output = false;
-        LDNQ_TRY(ldnq_graph_adopt(move->graph, value, err));
+        LDNQ_TRY(ldnq_graph_adopt_value(move->graph, value, err));
     }
     return LDNQ_OK;
 }

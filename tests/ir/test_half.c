@@ -37,10 +37,10 @@ static void floats_should_round_as_doubles_do(void **state)
                 beside == 0 ? (uint32_t)i : ((uint32_t)i & 0xfffff000u) + (beside == 1 ? 0 : 0xfff);
             float v = of_bits(bits);
             uint16_t half, bfloat;
-            ldnq_halves_of_floats(&v, &half, 1);
-            ldnq_bfloats_of_floats(&v, &bfloat, 1);
-            uint16_t want = ldnq_half_of_double((double)v);
-            uint16_t other = ldnq_bfloat_of_double((double)v);
+            ldnq_halves_from_floats(&v, &half, 1);
+            ldnq_bfloats_from_floats(&v, &bfloat, 1);
+            uint16_t want = ldnq_half_from_double((double)v);
+            uint16_t other = ldnq_bfloat_from_double((double)v);
             assert_int_equal(half, want);
             assert_int_equal(bfloat, other);
         }

@@ -53,7 +53,7 @@ static void a_read_before_the_write_should_be_found(void **state)
     graph->nodes[0] = graph->nodes[1];
     graph->nodes[1] = first;
     assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL,
-                 "m.onnx: node 'relu2' (Relu, opset 13): reads 'h', which nothing before");
+                 "m.onnx: node 'relu2' (Relu, opset 13): reads 'h', which no earlier node");
 }
 
 static void a_captured_value_that_nothing_makes_should_be_found(void **state)
@@ -69,14 +69,14 @@ static void two_producers_of_a_value_should_be_found(void **state)
 {
     struct ldnq_graph *graph = *state;
     graph->nodes[1]->outputs[0] = graph->values[1];
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'h', which is made already");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'h', which has a producer already");
 }
 
 static void a_node_that_makes_an_input_should_be_found(void **state)
 {
     struct ldnq_graph *graph = *state;
     graph->nodes[1]->outputs[0] = graph->values[0];
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'x', which is made already");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'x', which has a producer already");
 }
 
 static void a_value_that_names_another_producer_should_be_found(void **state)
@@ -90,14 +90,14 @@ static void a_wrong_index_should_be_found(void **state)
 {
     struct ldnq_graph *graph = *state;
     graph->values[1]->index = 2;
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'h' has index 2 at place 1");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "'h' has index 2 at position 1");
 }
 
 static void an_output_that_nothing_makes_should_be_found(void **state)
 {
     struct ldnq_graph *graph = *state;
     graph->node_count = 1;
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "output 'y' is made by no node");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "output 'y' is produced by no node");
 }
 
 static void a_value_of_another_graph_should_be_found(void **state)
@@ -109,7 +109,7 @@ static void a_value_of_another_graph_should_be_found(void **state)
     graph->nodes[1]->inputs[0] = graph->values[1];
     stranger.index = 1;
     graph->nodes[1]->outputs[0] = &stranger;
-    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "makes 'stranger'");
+    assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "produces 'stranger'");
     graph->nodes[1]->outputs[0] = graph->values[2];
     graph->outputs[0] = &stranger;
     assert_fails(ldnq_graph_verify(graph, &err), LDNQ_MODEL, "output 'stranger'");

@@ -95,7 +95,7 @@ static void check_matmul(struct ldnq_shape a, size_t m, struct ldnq_rng *rng)
 {
     size_t k = (size_t)a.dim[a.rank - 1], p = 0;
     struct use use;
-    assert_true(ldnq_shape_span(&a, 0, a.rank - 1, &p));
+    assert_true(ldnq_shape_count_range(&a, 0, a.rank - 1, &p));
     use_init(&use, "MatMul", 13);
     use_input(&use, 0, a, rng);
     use_input(&use, 1, shape_of(k, m, false), rng);

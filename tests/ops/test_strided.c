@@ -103,23 +103,23 @@ static void every_half_should_survive_the_way_to_double_and_back(void **state)
         double half = ldnq_half_to_double((uint16_t)bits);
         double bfloat = ldnq_bfloat_to_double((uint16_t)bits);
         if (!isnan(half))
-            assert_int_equal(ldnq_half_of_double(half), bits);
+            assert_int_equal(ldnq_half_from_double(half), bits);
         if (!isnan(bfloat))
-            assert_int_equal(ldnq_bfloat_of_double(bfloat), bits);
+            assert_int_equal(ldnq_bfloat_from_double(bfloat), bits);
     }
 }
 
 static void halves_should_round_to_even_once(void **state)
 {
     (void)state;
-    assert_int_equal(ldnq_half_of_double(1.0 + 0x1p-11), 0x3c00);
-    assert_int_equal(ldnq_half_of_double(1.0 + 0x1p-11 + 0x1p-40), 0x3c01);
-    assert_int_equal(ldnq_half_of_double(1.0 + 3 * 0x1p-11), 0x3c02);
-    assert_int_equal(ldnq_half_of_double(65519.99), 0x7bff);
-    assert_int_equal(ldnq_half_of_double(65520.0), 0x7c00);
-    assert_int_equal(ldnq_half_of_double(-0x1p-25), 0x8000);
-    assert_int_equal(ldnq_half_of_double(0x1.8p-25), 0x0001);
-    assert_int_equal(ldnq_half_of_double(1e300), 0x7c00);
+    assert_int_equal(ldnq_half_from_double(1.0 + 0x1p-11), 0x3c00);
+    assert_int_equal(ldnq_half_from_double(1.0 + 0x1p-11 + 0x1p-40), 0x3c01);
+    assert_int_equal(ldnq_half_from_double(1.0 + 3 * 0x1p-11), 0x3c02);
+    assert_int_equal(ldnq_half_from_double(65519.99), 0x7bff);
+    assert_int_equal(ldnq_half_from_double(65520.0), 0x7c00);
+    assert_int_equal(ldnq_half_from_double(-0x1p-25), 0x8000);
+    assert_int_equal(ldnq_half_from_double(0x1.8p-25), 0x0001);
+    assert_int_equal(ldnq_half_from_double(1e300), 0x7c00);
 }
 
 int main(void)

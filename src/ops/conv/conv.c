@@ -91,7 +91,7 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
 static int64_t span_of(const struct ldnq_shape *shape, int first)
 {
     size_t count = 0;
-    ldnq_shape_span(shape, first, shape->rank, &count);
+    ldnq_shape_count_range(shape, first, shape->rank, &count);
     return count > INT64_MAX ? INT64_MAX : (int64_t)count;
 }
 
@@ -293,8 +293,8 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
     const struct conv_attrs *conv = node->op_attrs;
     size_t channels, inputs, biases;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
-        !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
-        !ldnq_shape_span(&weight->shape, 1, weight->shape.rank, &inputs) ||
+        !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
+        !ldnq_shape_count_range(&weight->shape, 1, weight->shape.rank, &inputs) ||
         channels % (size_t)conv->groups != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);

@@ -174,8 +174,9 @@ static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ld
     LDNQ_TRY(ldnq_op_dim_mul(call, w->dim[1], a->groups, &y->dim[1], err));
     for (int i = 2; i < x->rank; i++)
         LDNQ_TRY(output_of(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
-    if (!ldnq_shape_span(w, 1, w->rank, &taps) || !ldnq_shape_span(x, 2, x->rank, &positions) ||
-        !ldnq_shape_span(y, 2, y->rank, &outputs))
+    if (!ldnq_shape_count_range(w, 1, w->rank, &taps) ||
+        !ldnq_shape_count_range(x, 2, x->rank, &positions) ||
+        !ldnq_shape_count_range(y, 2, y->rank, &outputs))
         return LDNQ_OK;
     taps = ldnq_size_min(taps, INT64_MAX);
     positions = ldnq_size_min(ldnq_size_max(positions, outputs), INT64_MAX);
@@ -266,9 +267,9 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
     const struct convtranspose_attrs *a = node->op_attrs;
     size_t channels, outputs, taps, biases;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
-        !ldnq_shape_span(&weight->shape, 0, 1, &channels) ||
-        !ldnq_shape_span(&weight->shape, 1, 2, &outputs) ||
-        !ldnq_shape_span(&weight->shape, 2, weight->shape.rank, &taps))
+        !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
+        !ldnq_shape_count_range(&weight->shape, 1, 2, &outputs) ||
+        !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &taps))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
     /* Its weight has an axis of M/G, and DequantizeLinear a scale for each of them. */

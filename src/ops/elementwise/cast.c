@@ -97,9 +97,9 @@ static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *
         STORE(FLOAT, float, from_uint64 ? (float)(uint64_t)in[i] : (float)in[i])
         STORE(DOUBLE, double, from_uint64 ? (double)(uint64_t)in[i] : (double)in[i])
         STORE(FLOAT16, uint16_t,
-              ldnq_half_of_double(from_uint64 ? (double)(uint64_t)in[i] : (double)in[i]))
+              ldnq_half_from_double(from_uint64 ? (double)(uint64_t)in[i] : (double)in[i]))
         STORE(BFLOAT16, uint16_t,
-              ldnq_bfloat_of_double(from_uint64 ? (double)(uint64_t)in[i] : (double)in[i]))
+              ldnq_bfloat_from_double(from_uint64 ? (double)(uint64_t)in[i] : (double)in[i]))
         STORE(BOOL, uint8_t, in[i] != 0)
         STORE(INT8, int8_t, low_bits(in[i], 8, true))
         STORE(INT4, int8_t, low_bits(in[i], 4, true))
@@ -136,8 +136,8 @@ static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, vo
     switch (dtype) {
         STORE(FLOAT, float, in[i])
         STORE(DOUBLE, double, in[i])
-        STORE(FLOAT16, uint16_t, ldnq_half_of_double(in[i]))
-        STORE(BFLOAT16, uint16_t, ldnq_bfloat_of_double(in[i]))
+        STORE(FLOAT16, uint16_t, ldnq_half_from_double(in[i]))
+        STORE(BFLOAT16, uint16_t, ldnq_bfloat_from_double(in[i]))
         STORE(BOOL, uint8_t, in[i] != 0.0)
         STORE(INT8, int8_t, low_bits(whole_of(in[i]), 8, true))
         STORE(INT4, int8_t, low_bits(whole_of(in[i]), 4, true))
@@ -168,7 +168,7 @@ static void load_eighths(enum ldnq_dtype dtype, const uint8_t *x, size_t count, 
 static void store_eighths(const struct cast *cast, const double *in, size_t count, uint8_t *y)
 {
     for (size_t i = 0; i < count; i++)
-        y[i] = ldnq_float8_of_double(cast->to, in[i], cast->saturate);
+        y[i] = ldnq_float8_from_double(cast->to, in[i], cast->saturate);
 }
 
 static void store_tile(const struct cast *cast, const double *in, size_t count, char *y)

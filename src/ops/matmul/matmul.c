@@ -90,7 +90,7 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
     struct leading_axes axes = { .matrix_a = product.m * product.k,
                                  .matrix_b = product.k * product.n };
     size_t lead_a = 1;
-    ldnq_shape_span(&a, 0, a.rank - 2, &lead_a);
+    ldnq_shape_count_range(&a, 0, a.rank - 2, &lead_a);
     if (b.rank == 2) {
         /* One matrix for all: the left side's leading axes are more rows. */
         product.m *= lead_a;
@@ -285,7 +285,7 @@ static size_t matmul_positions(const struct ldnq_op_call *call)
 {
     size_t rows = 0;
     const struct ldnq_shape *a = &call->in[0]->shape;
-    return ldnq_shape_span(a, 0, a->rank - 1, &rows) ? rows : 0;
+    return ldnq_shape_count_range(a, 0, a->rank - 1, &rows) ? rows : 0;
 }
 
 static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t first,

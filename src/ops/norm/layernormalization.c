@@ -30,7 +30,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t inpu
     const struct ldnq_tensor *scale = ldnq_op_in(call, input);
     size_t columns, count;
     LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    if (!scale || !ldnq_shape_span(x, axis, x->rank, &columns) ||
+    if (!scale || !ldnq_shape_count_range(x, axis, x->rank, &columns) ||
         !ldnq_shape_count(&scale->shape, &count) || count == columns)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "input %zu has %zu elements where %zu are needed",

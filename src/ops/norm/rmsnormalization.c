@@ -59,8 +59,8 @@ static struct rows rows_of(const struct ldnq_op_call *call, float *y, size_t *co
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
     *count = 0;
-    if (rms_axis(call, &axis, NULL) == LDNQ_OK && ldnq_shape_span(shape, 0, axis, count))
-        ldnq_shape_span(shape, axis, shape->rank, &rows.columns);
+    if (rms_axis(call, &axis, NULL) == LDNQ_OK && ldnq_shape_count_range(shape, 0, axis, count))
+        ldnq_shape_count_range(shape, axis, shape->rank, &rows.columns);
     return rows;
 }
 
