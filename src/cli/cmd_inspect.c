@@ -12,12 +12,12 @@
 #include "cli/json.h"
 #include "cli/plain.h"
 #include "cli/session.h"
-#include "compare/quantized.h"
+#include "compare/quantized_tensors.h"
 #include "report/report.h"
 
 struct view {
     struct cli_session session;
-    struct ldnq_view nodes; /* as they are before any merge */
+    struct ldnq_compute_view nodes; /* as they are before any merge */
     struct ldnq_layer *layers;
     size_t count;
     struct ldnq_quantized_tensor *tensors;
@@ -45,14 +45,15 @@ static enum ldnq_status list_layers(struct view *view, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = view->session.arena;
     LDNQ_TRY(ldnq_layers_list(view->session.graph, arena, &view->layers, &view->count, err));
-    LDNQ_TRY(ldnq_quantized_list(&view->nodes, arena, &view->tensors, &view->tensor_count, err));
+    LDNQ_TRY(
+        ldnq_quantized_tensors_list(&view->nodes, arena, &view->tensors, &view->tensor_count, err));
     view->codes = ldnq_arena_alloc(arena, view->count, sizeof *view->codes, err);
     if (!view->codes)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < view->count; i++) {
-        const size_t place = ldnq_view_find(&view->nodes, view->layers[i].node);
-        if (place != LDNQ_VIEW_NONE)
-            view->codes[i] = ldnq_quantized_find(
+        const size_t place = ldnq_compute_view_find(&view->nodes, view->layers[i].node);
+        if (place != LDNQ_NO_NODE)
+            view->codes[i] = ldnq_quantized_tensors_find(
                 view->tensors, view->tensor_count,
                 view->nodes.nodes[place].inputs[view->layers[i].weight_input].dequantize);
     }
@@ -66,11 +67,12 @@ static enum ldnq_status look(struct view *view, struct ldnq_error *err)
     LDNQ_TRY(cli_session_import(session, err));
     bool bound = bind_batch(session->graph);
     enum ldnq_status status =
-        ldnq_view_init(&view->nodes, session->graph, session->arena, &view->refused, err);
+        ldnq_compute_view_init(&view->nodes, session->graph, session->arena, &view->refused, err);
     /* The first dimension may be no batch at all: then sizes stay open. */
     if (status == LDNQ_MODEL && bound) {
         LDNQ_TRY(cli_session_import(session, err));
-        status = ldnq_view_init(&view->nodes, session->graph, session->arena, &view->refused, err);
+        status = ldnq_compute_view_init(&view->nodes, session->graph, session->arena,
+                                        &view->refused, err);
     }
     LDNQ_TRY(status);
     LDNQ_TRY(ldnq_pass_batchnorm(session->graph, err));
@@ -106,7 +108,7 @@ static struct totals sum_up(const struct view *view)
         const bool is_first = layer->weight && !is_read_before(view, i);
         totals.has_all_macs &= known;
         totals.all_macs += macs;
-        totals.bytes += is_first ? ldnq_weight_bytes(layer, view->codes[i]) : 0;
+        totals.bytes += is_first ? ldnq_weight_stored_bytes(layer, view->codes[i]) : 0;
         if (layer->refusal)
             continue;
         totals.quantizable++;
@@ -162,7 +164,7 @@ static void print_layer(const struct view *view, size_t i, const struct totals *
     const struct ldnq_layer *layer = &view->layers[i];
     const struct ldnq_quantized_tensor *codes = view->codes[i];
     char shape[LDNQ_SHAPE_TEXT], label[CLI_PLAIN_SIZE], macs_text[32] = "?", part[16];
-    const size_t bytes = layer->weight ? ldnq_weight_bytes(layer, codes) : 0;
+    const size_t bytes = layer->weight ? ldnq_weight_stored_bytes(layer, codes) : 0;
     uint64_t macs = 0;
     if (ldnq_layer_macs(layer, &macs))
         snprintf(macs_text, sizeof macs_text, "%" PRIu64, macs);
@@ -243,7 +245,7 @@ static bool add_layer(cJSON *list, const struct view *view, size_t i)
         if (!cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)layer->weight->shape.dim[d])))
             return false;
     double parameters = layer->weight ? (double)ldnq_tensor_count(layer->weight) : 0;
-    double bytes = layer->weight ? (double)ldnq_weight_bytes(layer, view->codes[i]) : 0;
+    double bytes = layer->weight ? (double)ldnq_weight_stored_bytes(layer, view->codes[i]) : 0;
     if (!shape || !cJSON_AddNumberToObject(item, "parameters", parameters) ||
         !cJSON_AddNumberToObject(item, "bytes", bytes) || !add_tensor_index(item, view, i))
         return false;
@@ -267,7 +269,7 @@ static bool fill_json(cJSON *root, const struct view *view)
     for (size_t i = 0; list && i < view->count; i++)
         if (!add_layer(list, view, i))
             return false;
-    return list && ldnq_quantized_json(root, view->tensors, view->tensor_count);
+    return list && ldnq_diff_json_add_tensors(root, view->tensors, view->tensor_count);
 }
 
 static enum ldnq_status run_inspect(const struct cli_settings *settings, struct ldnq_error *err)

@@ -18,7 +18,7 @@ static enum ldnq_status compare(struct cli_session *a, struct cli_session *b,
         .graph_a = a->graph,
         .graph_b = b->graph,
         .samples = samples,
-        .most_samples = SAMPLES,
+        .max_samples = SAMPLES,
         .pool = a->pool,
         .sink = &a->progress.sink,
     };

@@ -17,7 +17,7 @@ struct ldnq_diff_options {
     /* As imported, with no pass run; they are folded and merged on the way. */
     struct ldnq_graph *graph_a, *graph_b;
     struct ldnq_samples *samples; /* opened for A's graph; NULL: structure alone */
-    size_t most_samples;          /* of them the first; 0: all */
+    size_t max_samples;           /* of them the first; 0: all */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
 };

@@ -4,15 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-#include "compare/couple.h"
-#include "compare/differences.h"
-#include "compare/measure.h"
-#include "compare/quantized.h"
-#include "compare/spread.h"
+#include "compare/matched_layers.h"
+#include "compare/graph_changes.h"
+#include "compare/measure_errors.h"
+#include "compare/quantized_tensors.h"
+#include "compare/compare_weights.h"
 
 /* One of the two files. */
 struct side {
-    struct ldnq_view view;
+    struct ldnq_compute_view view;
     const char *refused; /* why it can't be executed; NULL when it can */
     struct ldnq_quantized_tensor *tensors;
     size_t tensor_count;
@@ -23,8 +23,8 @@ struct work {
     const struct ldnq_diff_options *options;
     struct ldnq_arena *arena;
     struct side a, b;
-    struct ldnq_pairs pairs;
-    struct ldnq_couples couples;
+    struct ldnq_node_pairs pairs;
+    struct ldnq_matched_layers couples;
     struct ldnq_diff *diff;
 };
 
@@ -37,21 +37,23 @@ static enum ldnq_status look_at(struct side *side, struct ldnq_graph *graph,
     for (size_t i = 0; i < graph->input_count && !side->batch; i++)
         if (graph->inputs[i]->shape.rank > 0 && ldnq_is_symbol(graph->inputs[i]->shape.dim[0]))
             side->batch = graph->inputs[i]->shape.dim[0];
-    LDNQ_TRY(ldnq_view_init(&side->view, graph, arena, &side->refused, err));
-    return ldnq_quantized_list(&side->view, arena, &side->tensors, &side->tensor_count, err);
+    LDNQ_TRY(ldnq_compute_view_init(&side->view, graph, arena, &side->refused, err));
+    return ldnq_quantized_tensors_list(&side->view, arena, &side->tensors, &side->tensor_count,
+                                       err);
 }
 
 static const struct ldnq_quantized_tensor *codes_of(const struct side *side, size_t place,
                                                     size_t input)
 {
-    const struct ldnq_view_node *item = &side->view.nodes[place];
-    return input < item->input_count ? ldnq_quantized_find(side->tensors, side->tensor_count,
-                                                           item->inputs[input].dequantize)
-                                     : NULL;
+    const struct ldnq_compute_node *item = &side->view.nodes[place];
+    return input < item->input_count
+               ? ldnq_quantized_tensors_find(side->tensors, side->tensor_count,
+                                             item->inputs[input].dequantize)
+               : NULL;
 }
 
 /* A weight that several layers read is there once. */
-static bool is_first_reader(const struct ldnq_view *view, size_t place)
+static bool is_first_reader(const struct ldnq_compute_view *view, size_t place)
 {
     const struct ldnq_layer *layer = view->nodes[place].layer;
     for (size_t n = 0; n < place; n++)
@@ -69,15 +71,16 @@ static void describe_file(const struct side *side, const struct ldnq_model *mode
         .bytes = ldnq_model_bytes(model),
         .opset = ldnq_model_opset(model),
         .ir_version = ldnq_model_ir_version(model),
-        .nodes = side->view.all_count,
-        .qdq_nodes = side->view.plumbing_count,
+        .nodes = side->view.file_node_count,
+        .qdq_nodes = side->view.qdq_node_count,
     };
     for (size_t n = 0; n < side->view.count; n++) {
         const struct ldnq_layer *layer = side->view.nodes[n].layer;
         if (!layer || !layer->weight || !is_first_reader(&side->view, n))
             continue;
         file->weights += ldnq_tensor_count(layer->weight);
-        file->weight_bytes += ldnq_weight_bytes(layer, codes_of(side, n, layer->weight_input));
+        file->weight_bytes +=
+            ldnq_weight_stored_bytes(layer, codes_of(side, n, layer->weight_input));
     }
 }
 
@@ -101,32 +104,32 @@ static double macs_of(const struct ldnq_layer *layer, int64_t batch)
     return ldnq_layer_macs(&alone, &macs) ? (double)macs : NAN;
 }
 
-static enum ldnq_status describe_partner(struct work *work, const struct ldnq_couple *couple,
+static enum ldnq_status describe_partner(struct work *work, const struct ldnq_matched_layer *couple,
                                          struct ldnq_diff_layer *layer, struct ldnq_error *err)
 {
-    const struct ldnq_view_node *b = &work->b.view.nodes[couple->b];
+    const struct ldnq_compute_node *b = &work->b.view.nodes[couple->b];
     layer->match = b->node->label;
-    layer->pairing = ldnq_pairs_reason(&work->pairs, couple->a);
+    layer->pairing = ldnq_node_pairs_reason(&work->pairs, couple->a);
     layer->folded = couple->folded;
     if (couple->layer_b) {
         const size_t input = couple->layer_b->weight_input;
         layer->weight = codes_of(&work->b, couple->b, input);
         layer->input = codes_of(&work->b, couple->b, input == 0 ? 1 : 0);
-        layer->bytes_b = ldnq_weight_bytes(couple->layer_b, layer->weight);
+        layer->bytes_b = ldnq_weight_stored_bytes(couple->layer_b, layer->weight);
     }
     if (layer->weights)
         layer->bits = 8.0 * (double)layer->bytes_b / (double)layer->weights;
-    if (ldnq_weights_match(couple->layer_a, couple->layer_b))
-        LDNQ_TRY(ldnq_spread_init(couple->layer_a, couple->layer_b, work->arena,
-                                  &layer->distribution, &layer->weight_sqnr, err));
+    if (ldnq_weights_comparable(couple->layer_a, couple->layer_b))
+        LDNQ_TRY(ldnq_weight_distribution_create(couple->layer_a, couple->layer_b, work->arena,
+                                                 &layer->distribution, &layer->weight_sqnr, err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status describe_layer(struct work *work, const struct ldnq_couple *couple,
+static enum ldnq_status describe_layer(struct work *work, const struct ldnq_matched_layer *couple,
                                        struct ldnq_diff_layer *layer, struct ldnq_error *err)
 {
     static const struct ldnq_diff_error none = { NAN, NAN };
-    const struct ldnq_view_node *a = &work->a.view.nodes[couple->a];
+    const struct ldnq_compute_node *a = &work->a.view.nodes[couple->a];
     *layer = (struct ldnq_diff_layer){
         .node = a->node->label,
         .op = a->node->op_type,
@@ -139,10 +142,10 @@ static enum ldnq_status describe_layer(struct work *work, const struct ldnq_coup
     if (a->layer->weight) {
         layer->shape = ldnq_diff_shape_from(&a->layer->weight->shape);
         layer->weights = ldnq_tensor_count(a->layer->weight);
-        layer->bytes_a =
-            ldnq_weight_bytes(a->layer, codes_of(&work->a, couple->a, a->layer->weight_input));
+        layer->bytes_a = ldnq_weight_stored_bytes(
+            a->layer, codes_of(&work->a, couple->a, a->layer->weight_input));
     }
-    return couple->b == LDNQ_VIEW_NONE ? LDNQ_OK : describe_partner(work, couple, layer, err);
+    return couple->b == LDNQ_NO_NODE ? LDNQ_OK : describe_partner(work, couple, layer, err);
 }
 
 static enum ldnq_status describe_layers(struct work *work, struct ldnq_error *err)
@@ -157,7 +160,7 @@ static enum ldnq_status describe_layers(struct work *work, struct ldnq_error *er
         diff->paired_layers += diff->layers[i].match != NULL;
     }
     for (size_t n = 0; n < work->a.view.count; n++)
-        diff->paired += work->pairs.of_a[n] != LDNQ_VIEW_NONE;
+        diff->paired += work->pairs.of_a[n] != LDNQ_NO_NODE;
     return LDNQ_OK;
 }
 
@@ -174,10 +177,10 @@ static enum ldnq_status compare_structure(struct work *work, struct ldnq_error *
     describe_file(&work->b, options->model_b, &diff->b);
     diff->tensors = work->b.tensors;
     diff->tensor_count = work->b.tensor_count;
-    LDNQ_TRY(ldnq_pairs_init(&work->pairs, &work->a.view, &work->b.view, work->arena, err));
-    LDNQ_TRY(ldnq_couples_init(&work->couples, &work->pairs, work->arena, err));
+    LDNQ_TRY(ldnq_node_pairs_find(&work->pairs, &work->a.view, &work->b.view, work->arena, err));
+    LDNQ_TRY(ldnq_matched_layers_find(&work->couples, &work->pairs, work->arena, err));
     LDNQ_TRY(describe_layers(work, err));
-    return ldnq_differences_list(&work->pairs, work->couples.folded, work->arena, diff, err);
+    return ldnq_graph_changes_list(&work->pairs, work->couples.folded, work->arena, diff, err);
 }
 
 enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
@@ -197,14 +200,14 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struc
                          "%s (without samples its structure can be "
                          "compared all the same)",
                          refused);
-    const struct ldnq_measuring measuring = {
+    const struct ldnq_measure_options measuring = {
         .pairs = &work.pairs,
         .couples = &work.couples,
         .samples = options->samples,
-        .most_samples = options->most_samples,
+        .max_samples = options->max_samples,
         .pool = options->pool,
         .sink = options->sink,
         .diff = work.diff,
     };
-    return ldnq_measure(&measuring, arena, err);
+    return ldnq_measure_errors(&measuring, arena, err);
 }

@@ -127,7 +127,8 @@ static bool add_tensor(cJSON *array, const struct ldnq_quantized_tensor *tensor)
            add_codes(item, tensor);
 }
 
-bool ldnq_quantized_json(cJSON *root, const struct ldnq_quantized_tensor *tensors, size_t count)
+bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor *tensors,
+                                size_t count)
 {
     cJSON *array = cJSON_AddArrayToObject(root, "tensors");
     for (size_t i = 0; array && i < count; i++)
@@ -255,7 +256,7 @@ static bool fill(cJSON *root, const struct ldnq_diff *diff)
            add_notes(root, "removed", diff->removed, diff->removed_count) &&
            add_notes(root, "added", diff->added, diff->added_count) &&
            add_notes(root, "changed", diff->changed, diff->changed_count) &&
-           ldnq_quantized_json(root, diff->tensors, diff->tensor_count) &&
+           ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
            add_count(root, "samples", diff->samples) &&
            add_known(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);

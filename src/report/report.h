@@ -17,7 +17,8 @@ enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
 
 /* Adds them to the object as "tensors", each as diff.schema.json has it; false when memory
  * is out. */
-bool ldnq_quantized_json(cJSON *root, const struct ldnq_quantized_tensor *tensors, size_t count);
+bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor *tensors,
+                                size_t count);
 
 void ldnq_report_free(char *text);
 

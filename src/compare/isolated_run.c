@@ -1,15 +1,15 @@
-#include "compare/lane.h"
+#include "compare/isolated_run.h"
 
 static size_t place_of(const struct ldnq_graph *graph, const struct ldnq_node *node)
 {
     for (size_t i = 0; i < graph->node_count; i++)
         if (graph->nodes[i] == node)
             return i;
-    return LDNQ_VIEW_NONE;
+    return LDNQ_NO_NODE;
 }
 
 /* What the layers now read behind the plumbing, input by input. */
-static enum ldnq_status find_roots(struct ldnq_lane *lane, const struct ldnq_node *a,
+static enum ldnq_status find_roots(struct ldnq_isolated_run *lane, const struct ldnq_node *a,
                                    const struct ldnq_node *b, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
@@ -17,15 +17,15 @@ static enum ldnq_status find_roots(struct ldnq_lane *lane, const struct ldnq_nod
     if (!lane->roots)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
-        const struct ldnq_value *x = ldnq_view_trace(a->inputs[i]).value;
-        const struct ldnq_value *y = ldnq_view_trace(b->inputs[i]).value;
+        const struct ldnq_value *x = ldnq_compute_view_trace(a->inputs[i]).value;
+        const struct ldnq_value *y = ldnq_compute_view_trace(b->inputs[i]).value;
         if (x && y && !x->constant && !y->constant)
-            lane->roots[lane->root_count++] = (struct ldnq_lane_root){ x, y };
+            lane->roots[lane->root_count++] = (struct ldnq_isolated_input){ x, y };
     }
     return LDNQ_OK;
 }
 
-static bool is_root(const struct ldnq_lane *lane, const struct ldnq_value *value)
+static bool is_root(const struct ldnq_isolated_run *lane, const struct ldnq_value *value)
 {
     for (size_t i = 0; i < lane->root_count; i++)
         if (lane->roots[i].b == value)
@@ -35,7 +35,7 @@ static bool is_root(const struct ldnq_lane *lane, const struct ldnq_value *value
 
 /* Marks the nodes that `value` takes, up to the roots; false when more than those would be
  * needed. */
-static bool need(const struct ldnq_lane *lane, const struct ldnq_graph *graph,
+static bool need(const struct ldnq_isolated_run *lane, const struct ldnq_graph *graph,
                  const struct ldnq_value *value, bool *needed)
 {
     needed[value->index] = true;
@@ -55,7 +55,7 @@ static bool need(const struct ldnq_lane *lane, const struct ldnq_graph *graph,
     return true;
 }
 
-static bool makes_needed(const struct ldnq_lane *lane, const struct ldnq_node *node,
+static bool makes_needed(const struct ldnq_isolated_run *lane, const struct ldnq_node *node,
                          const bool *needed)
 {
     for (size_t o = 0; o < node->output_count; o++)
@@ -64,7 +64,7 @@ static bool makes_needed(const struct ldnq_lane *lane, const struct ldnq_node *n
     return false;
 }
 
-static enum ldnq_status find_steps(struct ldnq_lane *lane, const struct ldnq_graph *graph,
+static enum ldnq_status find_steps(struct ldnq_isolated_run *lane, const struct ldnq_graph *graph,
                                    struct ldnq_arena *arena, struct ldnq_error *err)
 {
     bool *needed = ldnq_arena_alloc(arena, graph->value_count, sizeof *needed, err);
@@ -83,13 +83,14 @@ static enum ldnq_status find_steps(struct ldnq_lane *lane, const struct ldnq_gra
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_lane_init(struct ldnq_lane *lane, const struct ldnq_couple *couple,
-                                const struct ldnq_pairs *pairs, struct ldnq_arena *arena,
-                                struct ldnq_error *err)
+enum ldnq_status ldnq_isolated_run_init(struct ldnq_isolated_run *lane,
+                                        const struct ldnq_matched_layer *couple,
+                                        const struct ldnq_node_pairs *pairs,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_view_node *a = &pairs->a->nodes[couple->a];
-    const struct ldnq_view_node *b = &pairs->b->nodes[couple->b];
-    *lane = (struct ldnq_lane){
+    const struct ldnq_compute_node *a = &pairs->a->nodes[couple->a];
+    const struct ldnq_compute_node *b = &pairs->b->nodes[couple->b];
+    *lane = (struct ldnq_isolated_run){
         .couple = couple,
         .start_a = place_of(pairs->a->graph, a->node),
         .end_a = place_of(pairs->a->graph, couple->out_a->producer),
@@ -99,8 +100,9 @@ enum ldnq_status ldnq_lane_init(struct ldnq_lane *lane, const struct ldnq_couple
     return find_steps(lane, pairs->b->graph, arena, err);
 }
 
-enum ldnq_status ldnq_lane_isolate(const struct ldnq_lane *lane, const struct ldnq_exec *a,
-                                   struct ldnq_exec *apart, bool *done, struct ldnq_error *err)
+enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *lane,
+                                           const struct ldnq_exec *a, struct ldnq_exec *apart,
+                                           bool *done, struct ldnq_error *err)
 {
     *done = false;
     ldnq_exec_reset(apart);

@@ -1,10 +1,11 @@
-#include "compare/pair.h"
+#include "compare/node_pairs.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "compare/compare_weights.h"
 
 /* Random rows of 27 elements have a cosine of .15, of 9 (depthwise) one of .27; ternary codes
  * have .8 and more with what they stand for. */
@@ -15,37 +16,37 @@ static bool is_name(const char *a, const char *b)
     return *a != '\0' && strcmp(a, b) == 0;
 }
 
-static bool has_name_of(const struct ldnq_view_node *a, const struct ldnq_view_node *b)
+static bool has_name_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     return is_name(a->node->name, b->node->name);
 }
 
-static bool has_output_of(const struct ldnq_view_node *a, const struct ldnq_view_node *b)
+static bool has_output_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     return a->output_count && b->output_count && a->outputs[0] && b->outputs[0] &&
            is_name(a->outputs[0]->name, b->outputs[0]->name);
 }
 
 /* Whether nothing speaks against their being one: the kind, and the weights' sizes. */
-static bool can_be_one(const struct ldnq_view_node *a, const struct ldnq_view_node *b)
+static bool can_be_one(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     if (strcmp(a->kind, b->kind) != 0 || strcmp(a->node->domain, b->node->domain) != 0)
         return false;
     if (!a->layer || !b->layer || !a->layer->weight || !b->layer->weight)
         return true;
     return ldnq_shape_equal(&a->layer->weight->shape, &b->layer->weight->shape) ||
-           !isnan(ldnq_weights_alike(a->layer, b->layer));
+           !isnan(ldnq_weight_similarity(a->layer, b->layer));
 }
 
-static void pair(struct ldnq_pairs *pairs, size_t a, size_t b)
+static void pair(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
     pairs->of_a[a] = b;
     pairs->of_b[b] = a;
 }
 
-static bool is_free(const struct ldnq_pairs *pairs, size_t a, size_t b)
+static bool is_free(const struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    return pairs->of_a[a] == LDNQ_VIEW_NONE && pairs->of_b[b] == LDNQ_VIEW_NONE;
+    return pairs->of_a[a] == LDNQ_NO_NODE && pairs->of_b[b] == LDNQ_NO_NODE;
 }
 
 /* ---- layers ----------------------------------------------------------------------------- */
@@ -57,9 +58,9 @@ struct candidate {
 
 /* Content counts for more than both names: those of an exporter that numbers nodes are off
  * by one as soon as a node is missing. */
-static double score_of(const struct ldnq_view_node *a, const struct ldnq_view_node *b)
+static double score_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
-    const double alike = ldnq_weights_alike(a->layer, b->layer);
+    const double alike = ldnq_weight_similarity(a->layer, b->layer);
     const double names = has_name_of(a, b) + has_output_of(a, b);
     return (alike >= ALIKE ? 4 * alike : 0) + names;
 }
@@ -76,7 +77,7 @@ static int compare_candidates(const void *left, const void *right)
     return x->b < y->b ? -1 : x->b > y->b;
 }
 
-static size_t count_layers(const struct ldnq_view *view)
+static size_t count_layers(const struct ldnq_compute_view *view)
 {
     size_t count = 0;
     for (size_t i = 0; i < view->count; i++)
@@ -84,7 +85,7 @@ static size_t count_layers(const struct ldnq_view *view)
     return count;
 }
 
-static size_t list_candidates(const struct ldnq_pairs *pairs, struct candidate *list)
+static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct candidate *list)
 {
     size_t count = 0, rank_a = 0;
     for (size_t a = 0; a < pairs->a->count; a++) {
@@ -107,7 +108,7 @@ static size_t list_candidates(const struct ldnq_pairs *pairs, struct candidate *
     return count;
 }
 
-static enum ldnq_status pair_layers(struct ldnq_pairs *pairs, struct ldnq_error *err)
+static enum ldnq_status pair_layers(struct ldnq_node_pairs *pairs, struct ldnq_error *err)
 {
     const size_t most = count_layers(pairs->a) * count_layers(pairs->b);
     struct candidate *list = ldnq_calloc(most ? most : 1, sizeof *list);
@@ -126,14 +127,15 @@ static enum ldnq_status pair_layers(struct ldnq_pairs *pairs, struct ldnq_error 
 
 /* Free readers of a node that could be `like`, which reads that one's partner at input `slot`.
  * *found is the last of them. */
-static size_t count_partners(const struct ldnq_view *view, const size_t *taken, size_t maker,
-                             const struct ldnq_view_node *like, size_t slot, size_t *found)
+static size_t count_partners(const struct ldnq_compute_view *view, const size_t *taken,
+                             size_t maker, const struct ldnq_compute_node *like, size_t slot,
+                             size_t *found)
 {
     size_t count = 0;
     for (size_t i = 0; i < view->nodes[maker].reader_count; i++) {
         const size_t reader = view->nodes[maker].readers[i];
-        const struct ldnq_view_node *item = &view->nodes[reader];
-        if (taken[reader] != LDNQ_VIEW_NONE || slot >= item->input_count ||
+        const struct ldnq_compute_node *item = &view->nodes[reader];
+        if (taken[reader] != LDNQ_NO_NODE || slot >= item->input_count ||
             item->inputs[slot].maker != maker || !can_be_one(like, item))
             continue;
         count++;
@@ -142,7 +144,7 @@ static size_t count_partners(const struct ldnq_view *view, const size_t *taken, 
     return count;
 }
 
-static size_t slot_of(const struct ldnq_view_node *reader, size_t maker)
+static size_t slot_of(const struct ldnq_compute_node *reader, size_t maker)
 {
     size_t slot = 0;
     while (reader->inputs[slot].maker != maker)
@@ -151,16 +153,16 @@ static size_t slot_of(const struct ldnq_view_node *reader, size_t maker)
 }
 
 /* A reader of `a` that has one likely partner behind b, and is that one's only one. */
-static bool pair_readers(struct ldnq_pairs *pairs, size_t a, size_t b)
+static bool pair_readers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    const struct ldnq_view_node *maker = &pairs->a->nodes[a];
+    const struct ldnq_compute_node *maker = &pairs->a->nodes[a];
     bool changed = false;
     for (size_t i = 0; i < maker->reader_count; i++) {
         const size_t reader = maker->readers[i];
-        const struct ldnq_view_node *item = &pairs->a->nodes[reader];
+        const struct ldnq_compute_node *item = &pairs->a->nodes[reader];
         const size_t slot = slot_of(item, a);
         size_t partner, back;
-        if (pairs->of_a[reader] != LDNQ_VIEW_NONE ||
+        if (pairs->of_a[reader] != LDNQ_NO_NODE ||
             count_partners(pairs->b, pairs->of_b, b, item, slot, &partner) != 1 ||
             count_partners(pairs->a, pairs->of_a, a, &pairs->b->nodes[partner], slot, &back) != 1)
             continue;
@@ -170,10 +172,10 @@ static bool pair_readers(struct ldnq_pairs *pairs, size_t a, size_t b)
     return changed;
 }
 
-static bool pair_makers(struct ldnq_pairs *pairs, const struct ldnq_view_source *a,
-                        const struct ldnq_view_source *b)
+static bool pair_makers(struct ldnq_node_pairs *pairs, const struct ldnq_compute_source *a,
+                        const struct ldnq_compute_source *b)
 {
-    if (a->maker == LDNQ_VIEW_NONE || b->maker == LDNQ_VIEW_NONE ||
+    if (a->maker == LDNQ_NO_NODE || b->maker == LDNQ_NO_NODE ||
         !is_free(pairs, a->maker, b->maker) ||
         !can_be_one(&pairs->a->nodes[a->maker], &pairs->b->nodes[b->maker]))
         return false;
@@ -181,18 +183,18 @@ static bool pair_makers(struct ldnq_pairs *pairs, const struct ldnq_view_source 
     return true;
 }
 
-static bool pair_makers_of(struct ldnq_pairs *pairs, size_t a, size_t b)
+static bool pair_makers_of(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    const struct ldnq_view_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
+    const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
     bool changed = false;
     for (size_t i = 0; i < x->input_count && i < y->input_count; i++)
         changed |= pair_makers(pairs, &x->inputs[i], &y->inputs[i]);
     return changed;
 }
 
-static bool pair_outputs(struct ldnq_pairs *pairs)
+static bool pair_outputs(struct ldnq_node_pairs *pairs)
 {
-    const struct ldnq_view *a = pairs->a, *b = pairs->b;
+    const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
     bool changed = false;
     for (size_t i = 0; i < a->graph->output_count && i < b->graph->output_count; i++)
         changed |= pair_makers(pairs, &a->outputs[i], &b->outputs[i]);
@@ -200,10 +202,10 @@ static bool pair_outputs(struct ldnq_pairs *pairs)
 }
 
 /* Readers of two inputs of the network as of two nodes. */
-static bool pair_input_readers(struct ldnq_pairs *pairs, const struct ldnq_value *x,
+static bool pair_input_readers(struct ldnq_node_pairs *pairs, const struct ldnq_value *x,
                                const struct ldnq_value *y)
 {
-    size_t a = LDNQ_VIEW_NONE, b = LDNQ_VIEW_NONE, readers_a = 0, readers_b = 0;
+    size_t a = LDNQ_NO_NODE, b = LDNQ_NO_NODE, readers_a = 0, readers_b = 0;
     for (size_t n = 0; n < pairs->a->count; n++)
         if (pairs->a->nodes[n].input_count && pairs->a->nodes[n].inputs[0].value == x)
             a = n, readers_a++;
@@ -217,7 +219,7 @@ static bool pair_input_readers(struct ldnq_pairs *pairs, const struct ldnq_value
     return true;
 }
 
-static bool pair_inputs(struct ldnq_pairs *pairs)
+static bool pair_inputs(struct ldnq_node_pairs *pairs)
 {
     const struct ldnq_graph *a = pairs->a->graph, *b = pairs->b->graph;
     bool changed = false;
@@ -228,16 +230,16 @@ static bool pair_inputs(struct ldnq_pairs *pairs)
 
 /* Forward in the order of the nodes, then backward, until nothing more is found: each sweep
  * follows whole chains. */
-static void follow_wires(struct ldnq_pairs *pairs)
+static void follow_wires(struct ldnq_node_pairs *pairs)
 {
     bool changed = true;
     while (changed) {
         changed = pair_inputs(pairs) || pair_outputs(pairs);
         for (size_t a = 0; a < pairs->a->count; a++)
-            if (pairs->of_a[a] != LDNQ_VIEW_NONE)
+            if (pairs->of_a[a] != LDNQ_NO_NODE)
                 changed |= pair_readers(pairs, a, pairs->of_a[a]);
         for (size_t a = pairs->a->count; a-- > 0;)
-            if (pairs->of_a[a] != LDNQ_VIEW_NONE)
+            if (pairs->of_a[a] != LDNQ_NO_NODE)
                 changed |= pair_makers_of(pairs, a, pairs->of_a[a]);
     }
 }
@@ -257,14 +259,14 @@ static int compare_names(const void *left, const void *right)
     return order ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-static const char *name_of(const struct ldnq_view_node *item, bool by_output)
+static const char *name_of(const struct ldnq_compute_node *item, bool by_output)
 {
     if (!by_output)
         return item->node->name;
     return item->output_count && item->outputs[0] ? item->outputs[0]->name : "";
 }
 
-static void sort_names(const struct ldnq_view *view, bool by_output, struct named *list)
+static void sort_names(const struct ldnq_compute_view *view, bool by_output, struct named *list)
 {
     for (size_t n = 0; n < view->count; n++)
         list[n] = (struct named){ name_of(&view->nodes[n], by_output), n };
@@ -278,7 +280,7 @@ static bool is_unique(const struct named *list, size_t count, size_t i)
 }
 
 /* Free nodes whose name is the only one of its kind in both files. */
-static void join_names(struct ldnq_pairs *pairs, const struct named *a, const struct named *b)
+static void join_names(struct ldnq_node_pairs *pairs, const struct named *a, const struct named *b)
 {
     const size_t a_count = pairs->a->count, b_count = pairs->b->count;
     for (size_t i = 0, j = 0; i < a_count && j < b_count;) {
@@ -292,7 +294,8 @@ static void join_names(struct ldnq_pairs *pairs, const struct named *a, const st
     }
 }
 
-static enum ldnq_status pair_names(struct ldnq_pairs *pairs, bool by_output, struct ldnq_error *err)
+static enum ldnq_status pair_names(struct ldnq_node_pairs *pairs, bool by_output,
+                                   struct ldnq_error *err)
 {
     struct named *a = ldnq_calloc(pairs->a->count + 1, sizeof *a);
     struct named *b = ldnq_calloc(pairs->b->count + 1, sizeof *b);
@@ -308,13 +311,13 @@ static enum ldnq_status pair_names(struct ldnq_pairs *pairs, bool by_output, str
 }
 
 /* Readers of a pair that are alike (the heads of an attention): in their order. */
-static bool pair_in_order(struct ldnq_pairs *pairs)
+static bool pair_in_order(struct ldnq_node_pairs *pairs)
 {
     for (size_t a = 0; a < pairs->a->count; a++) {
         const size_t b = pairs->of_a[a];
-        for (size_t i = 0; b != LDNQ_VIEW_NONE && i < pairs->a->nodes[a].reader_count; i++) {
+        for (size_t i = 0; b != LDNQ_NO_NODE && i < pairs->a->nodes[a].reader_count; i++) {
             const size_t reader = pairs->a->nodes[a].readers[i];
-            const struct ldnq_view_node *item = &pairs->a->nodes[reader];
+            const struct ldnq_compute_node *item = &pairs->a->nodes[reader];
             for (size_t j = 0; j < pairs->b->nodes[b].reader_count; j++) {
                 const size_t partner = pairs->b->nodes[b].readers[j];
                 if (!is_free(pairs, reader, partner) ||
@@ -331,18 +334,18 @@ static bool pair_in_order(struct ldnq_pairs *pairs)
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-enum ldnq_pairing ldnq_pairs_reason(const struct ldnq_pairs *pairs, size_t a)
+enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, size_t a)
 {
     const size_t b = pairs->of_a[a];
-    if (b == LDNQ_VIEW_NONE)
+    if (b == LDNQ_NO_NODE)
         return LDNQ_PAIR_NONE;
-    const struct ldnq_view_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
+    const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
     if (has_name_of(x, y))
         return LDNQ_PAIR_NAME;
     if (has_output_of(x, y))
         return LDNQ_PAIR_OUTPUT;
-    return ldnq_weights_alike(x->layer, y->layer) >= ALIKE ? LDNQ_PAIR_CONTENT
-                                                           : LDNQ_PAIR_NEIGHBOURHOOD;
+    return ldnq_weight_similarity(x->layer, y->layer) >= ALIKE ? LDNQ_PAIR_CONTENT
+                                                               : LDNQ_PAIR_NEIGHBOURHOOD;
 }
 
 const char *ldnq_pairing_name(enum ldnq_pairing pairing)
@@ -351,7 +354,7 @@ const char *ldnq_pairing_name(enum ldnq_pairing pairing)
     return (size_t)pairing < sizeof names / sizeof *names ? names[pairing] : "none";
 }
 
-static enum ldnq_status find_pairs(struct ldnq_pairs *pairs, struct ldnq_error *err)
+static enum ldnq_status find_pairs(struct ldnq_node_pairs *pairs, struct ldnq_error *err)
 {
     LDNQ_TRY(pair_layers(pairs, err));
     follow_wires(pairs);
@@ -363,18 +366,19 @@ static enum ldnq_status find_pairs(struct ldnq_pairs *pairs, struct ldnq_error *
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_pairs_init(struct ldnq_pairs *pairs, const struct ldnq_view *a,
-                                 const struct ldnq_view *b, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_node_pairs_find(struct ldnq_node_pairs *pairs,
+                                      const struct ldnq_compute_view *a,
+                                      const struct ldnq_compute_view *b, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
-    *pairs = (struct ldnq_pairs){ .a = a, .b = b };
+    *pairs = (struct ldnq_node_pairs){ .a = a, .b = b };
     pairs->of_a = ldnq_arena_alloc(arena, a->count, sizeof *pairs->of_a, err);
     pairs->of_b = ldnq_arena_alloc(arena, b->count, sizeof *pairs->of_b, err);
     if (!pairs->of_a || !pairs->of_b)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < a->count; i++)
-        pairs->of_a[i] = LDNQ_VIEW_NONE;
+        pairs->of_a[i] = LDNQ_NO_NODE;
     for (size_t i = 0; i < b->count; i++)
-        pairs->of_b[i] = LDNQ_VIEW_NONE;
+        pairs->of_b[i] = LDNQ_NO_NODE;
     return find_pairs(pairs, err);
 }

@@ -1,4 +1,4 @@
-#include "compare/view.h"
+#include "compare/compute_view.h"
 
 #include <string.h>
 
@@ -36,9 +36,9 @@ static const struct ldnq_node *dequantize_of(const struct ldnq_value *constant)
     return node;
 }
 
-struct ldnq_view_source ldnq_view_trace(const struct ldnq_value *value)
+struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value)
 {
-    struct ldnq_view_source source = { .value = value, .maker = LDNQ_VIEW_NONE };
+    struct ldnq_compute_source source = { .value = value, .maker = LDNQ_NO_NODE };
     while (source.value && !source.value->constant && source.value->producer &&
            is_plumbing(source.value->producer) && source.value->producer->inputs[0]) {
         const struct ldnq_node *node = source.value->producer;
@@ -71,42 +71,42 @@ static const char *kind_of(const struct ldnq_node *node)
 
 /* ---- the view --------------------------------------------------------------------------- */
 
-static enum ldnq_status add_node(struct ldnq_view *view, struct ldnq_node *node,
+static enum ldnq_status add_node(struct ldnq_compute_view *view, struct ldnq_node *node,
                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct ldnq_view_node *item = &view->nodes[view->count++];
-    *item = (struct ldnq_view_node){ .node = node,
-                                     .kind = kind_of(node),
-                                     .input_count = node->input_count,
-                                     .output_count = node->output_count };
+    struct ldnq_compute_node *item = &view->nodes[view->count++];
+    *item = (struct ldnq_compute_node){ .node = node,
+                                        .kind = kind_of(node),
+                                        .input_count = node->input_count,
+                                        .output_count = node->output_count };
     item->inputs = ldnq_arena_alloc(arena, node->input_count, sizeof *item->inputs, err);
     item->outputs = ldnq_arena_alloc(arena, node->output_count, sizeof *item->outputs, err);
     if (!item->inputs || !item->outputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < node->input_count; i++)
-        item->inputs[i] = ldnq_view_trace(node->inputs[i]);
+        item->inputs[i] = ldnq_compute_view_trace(node->inputs[i]);
     for (size_t i = 0; i < node->output_count; i++)
         item->outputs[i] = node->outputs[i];
     return LDNQ_OK;
 }
 
-static void resolve(struct ldnq_view_source *source, const size_t *makers)
+static void resolve(struct ldnq_compute_source *source, const size_t *makers)
 {
     if (source->value && !source->value->constant)
         source->maker = makers[source->value->index];
 }
 
 /* A reader is counted once, also where it reads a value twice: `last` remembers it. */
-static bool reads_anew(const struct ldnq_view_node *item, size_t i, size_t *last, size_t reader)
+static bool reads_anew(const struct ldnq_compute_node *item, size_t i, size_t *last, size_t reader)
 {
     const size_t maker = item->inputs[i].maker;
-    if (maker == LDNQ_VIEW_NONE || last[maker] == reader + 1)
+    if (maker == LDNQ_NO_NODE || last[maker] == reader + 1)
         return false;
     last[maker] = reader + 1;
     return true;
 }
 
-static enum ldnq_status list_readers(struct ldnq_view *view, struct ldnq_arena *arena,
+static enum ldnq_status list_readers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                      struct ldnq_error *err)
 {
     size_t *last = ldnq_arena_alloc(arena, view->count, sizeof *last, err);
@@ -117,7 +117,7 @@ static enum ldnq_status list_readers(struct ldnq_view *view, struct ldnq_arena *
             if (reads_anew(&view->nodes[n], i, last, n))
                 view->nodes[view->nodes[n].inputs[i].maker].reader_count++;
     for (size_t n = 0; n < view->count; n++) {
-        struct ldnq_view_node *item = &view->nodes[n];
+        struct ldnq_compute_node *item = &view->nodes[n];
         item->readers = ldnq_arena_alloc(arena, item->reader_count, sizeof *item->readers, err);
         if (!item->readers)
             return LDNQ_NOMEM;
@@ -127,13 +127,13 @@ static enum ldnq_status list_readers(struct ldnq_view *view, struct ldnq_arena *
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++)
             if (reads_anew(&view->nodes[n], i, last, n)) {
-                struct ldnq_view_node *maker = &view->nodes[view->nodes[n].inputs[i].maker];
+                struct ldnq_compute_node *maker = &view->nodes[view->nodes[n].inputs[i].maker];
                 maker->readers[maker->reader_count++] = n;
             }
     return LDNQ_OK;
 }
 
-static enum ldnq_status wire(struct ldnq_view *view, struct ldnq_arena *arena,
+static enum ldnq_status wire(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                              struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = view->graph;
@@ -142,7 +142,7 @@ static enum ldnq_status wire(struct ldnq_view *view, struct ldnq_arena *arena,
     if (!makers || !view->outputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->value_count; i++)
-        makers[i] = LDNQ_VIEW_NONE;
+        makers[i] = LDNQ_NO_NODE;
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].output_count; i++)
             if (view->nodes[n].outputs[i])
@@ -151,53 +151,53 @@ static enum ldnq_status wire(struct ldnq_view *view, struct ldnq_arena *arena,
         for (size_t i = 0; i < view->nodes[n].input_count; i++)
             resolve(&view->nodes[n].inputs[i], makers);
     for (size_t i = 0; i < graph->output_count; i++) {
-        view->outputs[i] = ldnq_view_trace(graph->outputs[i]);
+        view->outputs[i] = ldnq_compute_view_trace(graph->outputs[i]);
         resolve(&view->outputs[i], makers);
     }
     return list_readers(view, arena, err);
 }
 
-size_t ldnq_view_find(const struct ldnq_view *view, const struct ldnq_node *node)
+size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct ldnq_node *node)
 {
     for (size_t n = 0; n < view->count; n++)
         if (view->nodes[n].node == node)
             return n;
-    return LDNQ_VIEW_NONE;
+    return LDNQ_NO_NODE;
 }
 
-static enum ldnq_status find_layers(struct ldnq_view *view, struct ldnq_arena *arena,
+static enum ldnq_status find_layers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
     struct ldnq_layer *layers;
     size_t count;
     LDNQ_TRY(ldnq_layers_list(view->graph, arena, &layers, &count, err));
     for (size_t i = 0; i < count; i++) {
-        const size_t n = ldnq_view_find(view, layers[i].node);
-        if (n != LDNQ_VIEW_NONE)
+        const size_t n = ldnq_compute_view_find(view, layers[i].node);
+        if (n != LDNQ_NO_NODE)
             view->nodes[n].layer = &layers[i];
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status keep_all(struct ldnq_view *view, struct ldnq_arena *arena,
+static enum ldnq_status keep_all(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                  struct ldnq_error *err)
 {
-    view->all_count = view->graph->node_count;
-    view->all = ldnq_arena_alloc(arena, view->all_count, sizeof *view->all, err);
+    view->file_node_count = view->graph->node_count;
+    view->all = ldnq_arena_alloc(arena, view->file_node_count, sizeof *view->all, err);
     if (!view->all)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < view->all_count; i++) {
+    for (size_t i = 0; i < view->file_node_count; i++) {
         view->all[i] = view->graph->nodes[i];
-        view->plumbing_count += is_plumbing(view->all[i]);
+        view->qdq_node_count += is_plumbing(view->all[i]);
     }
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_view_init(struct ldnq_view *view, struct ldnq_graph *graph,
-                                struct ldnq_arena *arena, const char **refused,
-                                struct ldnq_error *err)
+enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct ldnq_graph *graph,
+                                        struct ldnq_arena *arena, const char **refused,
+                                        struct ldnq_error *err)
 {
-    *view = (struct ldnq_view){ .graph = graph };
+    *view = (struct ldnq_compute_view){ .graph = graph };
     *refused = NULL;
     LDNQ_TRY(keep_all(view, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);

@@ -4,17 +4,17 @@
  * layer is run on A's input by an executor of its own; behind the layer the outputs of all
  * three are compared and may go: no more than a batch's live values are held.
  */
-#ifndef LDNQ_COMPARE_MEASURE_H
-#define LDNQ_COMPARE_MEASURE_H
+#ifndef LDNQ_COMPARE_MEASURE_ERRORS_H
+#define LDNQ_COMPARE_MEASURE_ERRORS_H
 
 #include "calib/calib.h"
-#include "compare/couple.h"
+#include "compare/matched_layers.h"
 
-struct ldnq_measuring {
-    const struct ldnq_pairs *pairs;
-    const struct ldnq_couples *couples;
+struct ldnq_measure_options {
+    const struct ldnq_node_pairs *pairs;
+    const struct ldnq_matched_layers *couples;
     struct ldnq_samples *samples;
-    size_t most_samples; /* 0: all */
+    size_t max_samples; /* 0: all */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
     struct ldnq_diff *diff; /* its layers are the couples */
@@ -24,7 +24,7 @@ struct ldnq_measuring {
  * or a layer that can't be compared (other shapes) has NaN.
  * Errors: UNSUPPORTED (a graph that can't be executed), DATA (samples that don't fit one of
  * them), IO, NOMEM. */
-enum ldnq_status ldnq_measure(const struct ldnq_measuring *measuring, struct ldnq_arena *arena,
-                              struct ldnq_error *err);
+enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *measuring,
+                                     struct ldnq_arena *arena, struct ldnq_error *err);
 
 #endif

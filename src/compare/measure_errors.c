@@ -1,25 +1,25 @@
-#include "compare/measure.h"
+#include "compare/measure_errors.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/size.h"
-#include "compare/lane.h"
+#include "compare/isolated_run.h"
 #include "metric/error_bound.h"
 #include "metric/output_metrics.h"
 
 #define BATCH ((size_t)8)
 
 struct run {
-    const struct ldnq_measuring *job;
+    const struct ldnq_measure_options *job;
     struct ldnq_arena *arena;
     const struct ldnq_graph *a_graph, *b_graph;
     struct ldnq_exec *a, *b, *apart; /* apart: single layers of B */
-    struct ldnq_lane *lanes;
+    struct ldnq_isolated_run *lanes;
     size_t count;
-    size_t *input_of_b;            /* which of A's inputs B's are */
-    struct ldnq_tensor **b_inputs; /* a batch's */
-    size_t *output_of_b;           /* which of B's outputs A's are; LDNQ_VIEW_NONE for none */
+    size_t *input_of_b;                   /* which of A's inputs B's are */
+    struct ldnq_tensor **b_inputs;        /* a batch's */
+    size_t *output_of_b;                  /* which of B's outputs A's are; LDNQ_NO_NODE for none */
     struct ldnq_output_sums *output_sums; /* by A's outputs */
 };
 
@@ -32,7 +32,7 @@ static size_t find_end(struct ldnq_value *const *values, size_t count, const cha
     for (size_t i = 0; i < count; i++)
         if (strcmp(values[i]->name, name) == 0)
             return i;
-    return same_count ? place : LDNQ_VIEW_NONE;
+    return same_count ? place : LDNQ_NO_NODE;
 }
 
 static enum ldnq_status match_ends(struct run *run, struct ldnq_error *err)
@@ -47,7 +47,7 @@ static enum ldnq_status match_ends(struct run *run, struct ldnq_error *err)
     for (size_t i = 0; i < b->input_count; i++) {
         run->input_of_b[i] = find_end(a->inputs, a->input_count, b->inputs[i]->name, i,
                                       a->input_count == b->input_count);
-        if (run->input_of_b[i] == LDNQ_VIEW_NONE)
+        if (run->input_of_b[i] == LDNQ_NO_NODE)
             return ldnq_fail(err, LDNQ_UNSUPPORTED,
                              "%s: its input '%s' is no input of %s, so "
                              "that samples for the one don't fit the other",
@@ -65,7 +65,7 @@ static void show_values(struct run *run)
 {
     size_t most_a = 0, most_b = 0;
     for (size_t i = 0; i < run->count; i++) {
-        const struct ldnq_lane *lane = &run->lanes[i];
+        const struct ldnq_isolated_run *lane = &run->lanes[i];
         const bool late = most_a > lane->start_a;
         ldnq_exec_retain(run->a, lane->couple->out_a, most_a > lane->end_a);
         ldnq_exec_retain(run->b, lane->couple->out_b, most_b > lane->end_b);
@@ -85,7 +85,7 @@ static void show_values(struct run *run)
 
 static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
 {
-    const struct ldnq_measuring *job = run->job;
+    const struct ldnq_measure_options *job = run->job;
     LDNQ_TRY(match_ends(run, err));
     LDNQ_TRY(ldnq_exec_create(run->a_graph, job->pool, &run->a, err));
     LDNQ_TRY(ldnq_exec_create(run->b_graph, job->pool, &run->b, err));
@@ -94,9 +94,9 @@ static enum ldnq_status prepare(struct run *run, struct ldnq_error *err)
     if (!run->lanes)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < job->couples->count; i++)
-        if (job->couples->items[i].b != LDNQ_VIEW_NONE)
-            LDNQ_TRY(ldnq_lane_init(&run->lanes[run->count++], &job->couples->items[i], job->pairs,
-                                    run->arena, err));
+        if (job->couples->items[i].b != LDNQ_NO_NODE)
+            LDNQ_TRY(ldnq_isolated_run_init(&run->lanes[run->count++], &job->couples->items[i],
+                                            job->pairs, run->arena, err));
     show_values(run);
     return LDNQ_OK;
 }
@@ -124,12 +124,12 @@ static enum ldnq_status walk(struct ldnq_exec *exec, size_t *at, size_t place,
     return LDNQ_OK;
 }
 
-static enum ldnq_status pass_layer(struct run *run, struct ldnq_lane *lane, size_t *at_a,
+static enum ldnq_status pass_layer(struct run *run, struct ldnq_isolated_run *lane, size_t *at_a,
                                    size_t *at_b, struct ldnq_error *err)
 {
     bool done;
     LDNQ_TRY(walk(run->a, at_a, lane->start_a, err));
-    LDNQ_TRY(ldnq_lane_isolate(lane, run->a, run->apart, &done, err));
+    LDNQ_TRY(ldnq_isolated_run_execute(lane, run->a, run->apart, &done, err));
     LDNQ_TRY(walk(run->a, at_a, lane->end_a + 1, err));
     LDNQ_TRY(walk(run->b, at_b, lane->end_b + 1, err));
     const struct ldnq_tensor *t = ldnq_exec_value(run->a, lane->couple->out_a);
@@ -151,7 +151,7 @@ static enum ldnq_status pass_batch(struct run *run, struct ldnq_tensor *const *i
     for (size_t o = 0; o < run->a_graph->output_count; o++) {
         const size_t other = run->output_of_b[o];
         const struct ldnq_tensor *y =
-            other == LDNQ_VIEW_NONE ? NULL : ldnq_exec_value(run->b, run->b_graph->outputs[other]);
+            other == LDNQ_NO_NODE ? NULL : ldnq_exec_value(run->b, run->b_graph->outputs[other]);
         LDNQ_TRY(ldnq_output_sums_add(&run->output_sums[o], y,
                                       ldnq_exec_value(run->a, run->a_graph->outputs[o]), samples,
                                       run->job->pool, err));
@@ -198,19 +198,19 @@ static bool is_end(const struct ldnq_diff_change *note)
 static const char *bound_fails(const struct run *run)
 {
     const struct ldnq_diff *diff = run->job->diff;
-    const struct ldnq_couples *couples = run->job->couples;
-    const struct ldnq_pairs *pairs = run->job->pairs;
+    const struct ldnq_matched_layers *couples = run->job->couples;
+    const struct ldnq_node_pairs *pairs = run->job->pairs;
     for (size_t i = 0; i < diff->tensor_count; i++)
         if (!diff->tensors[i].is_constant)
             return "activations are quantized";
     for (size_t i = 0; i < couples->count; i++)
-        if (couples->items[i].b == LDNQ_VIEW_NONE)
+        if (couples->items[i].b == LDNQ_NO_NODE)
             return "a layer has no partner";
     for (size_t n = 0; n < pairs->a->count; n++)
-        if (pairs->of_a[n] == LDNQ_VIEW_NONE && couples->folded[n] == LDNQ_VIEW_NONE)
+        if (pairs->of_a[n] == LDNQ_NO_NODE && couples->folded[n] == LDNQ_NO_NODE)
             return "nodes have no partner";
     for (size_t n = 0; n < pairs->b->count; n++)
-        if (pairs->of_b[n] == LDNQ_VIEW_NONE)
+        if (pairs->of_b[n] == LDNQ_NO_NODE)
             return "nodes have no partner";
     for (size_t i = 0; i < diff->changed_count; i++)
         if (!is_end(&diff->changed[i]) && !is_layer(diff, diff->changed[i].node))
@@ -234,11 +234,11 @@ static enum ldnq_status bound_outputs(struct run *run, struct ldnq_error *err)
     for (size_t i = 0; i < run->count; i++)
         changes[run->lanes[i].end_b] = sqrt(run->lanes[i].isolated.ee / samples);
     for (size_t o = 0; o < diff->output_count; o++)
-        if (run->output_of_b[o] != LDNQ_VIEW_NONE && !run->output_sums[o].distance.failed)
+        if (run->output_of_b[o] != LDNQ_NO_NODE && !run->output_sums[o].distance.failed)
             powers[run->output_of_b[o]] = run->output_sums[o].distance.tt / samples;
     LDNQ_TRY(ldnq_bound_outputs(graph, changes, powers, bounds, err));
     for (size_t o = 0; o < diff->output_count; o++)
-        if (run->output_of_b[o] != LDNQ_VIEW_NONE && powers[run->output_of_b[o]] > 0)
+        if (run->output_of_b[o] != LDNQ_NO_NODE && powers[run->output_of_b[o]] > 0)
             diff->outputs[o].bound = bounds[run->output_of_b[o]];
     for (size_t o = 0; !diff->bound_reason && o < diff->output_count; o++)
         if (isnan(diff->outputs[o].bound))
@@ -273,7 +273,7 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
         diff->outputs[o] = (struct ldnq_diff_output){
             .name = run->a_graph->outputs[o]->name,
             .bound = NAN,
-            .match = other == LDNQ_VIEW_NONE ? NULL : run->b_graph->outputs[other]->name,
+            .match = other == LDNQ_NO_NODE ? NULL : run->b_graph->outputs[other]->name,
             .error = { metrics.sqnr, metrics.cosine },
             .relative = metrics.relative,
             .max_error = metrics.max_error,
@@ -287,9 +287,9 @@ static enum ldnq_status conclude(struct run *run, struct ldnq_error *err)
 
 static enum ldnq_status measure_all(struct run *run, struct ldnq_error *err)
 {
-    const struct ldnq_measuring *job = run->job;
+    const struct ldnq_measure_options *job = run->job;
     const size_t there = ldnq_samples_count(job->samples);
-    const size_t samples = job->most_samples ? ldnq_size_min(job->most_samples, there) : there;
+    const size_t samples = job->max_samples ? ldnq_size_min(job->max_samples, there) : there;
     LDNQ_TRY(prepare(run, err));
     const size_t batch = ldnq_size_min(ldnq_samples_batch(job->samples, run->a_graph, BATCH),
                                        ldnq_samples_batch(job->samples, run->b_graph, BATCH));
@@ -304,8 +304,8 @@ static enum ldnq_status measure_all(struct run *run, struct ldnq_error *err)
     return conclude(run, err);
 }
 
-enum ldnq_status ldnq_measure(const struct ldnq_measuring *job, struct ldnq_arena *arena,
-                              struct ldnq_error *err)
+enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *job,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct run run = {
         .job = job, .arena = arena, .a_graph = job->pairs->a->graph, .b_graph = job->pairs->b->graph

@@ -7,14 +7,14 @@
  * Made after folding and before any pass that merges nodes, and it keeps that wiring:
  * the graph may be changed afterwards.
  */
-#ifndef LDNQ_COMPARE_VIEW_H
-#define LDNQ_COMPARE_VIEW_H
+#ifndef LDNQ_COMPARE_COMPUTE_VIEW_H
+#define LDNQ_COMPARE_COMPUTE_VIEW_H
 
 #include "pipeline/pipeline.h"
 
-#define LDNQ_VIEW_NONE SIZE_MAX
+#define LDNQ_NO_NODE SIZE_MAX
 
-struct ldnq_view_source {
+struct ldnq_compute_source {
     const struct ldnq_value *value; /* NULL where an input is left out */
     /* The DequantizeLinear nearest to the reader; NULL when there is none on the way. Of a
      * constant, one that it was computed from. */
@@ -22,37 +22,37 @@ struct ldnq_view_source {
     size_t maker; /* the node that gives the value; NONE for inputs and constants */
 };
 
-struct ldnq_view_node {
+struct ldnq_compute_node {
     struct ldnq_node *node;
     const char *kind; /* what it is compared by: MatMul and Gemm are one kind */
     size_t input_count, output_count, reader_count;
-    struct ldnq_view_source *inputs;
+    struct ldnq_compute_source *inputs;
     const struct ldnq_value **outputs;
     size_t *readers;          /* in order; one that reads twice stands there once */
     struct ldnq_layer *layer; /* as it was before any merge; NULL for most */
 };
 
-struct ldnq_view {
+struct ldnq_compute_view {
     struct ldnq_graph *graph;
     size_t count;
-    struct ldnq_view_node *nodes;     /* in the order in which they run */
-    struct ldnq_view_source *outputs; /* of the graph */
+    struct ldnq_compute_node *nodes;     /* in the order in which they run */
+    struct ldnq_compute_source *outputs; /* of the graph */
     /* All of the file's nodes, folded ones and plumbing too. */
-    size_t all_count, plumbing_count;
+    size_t file_node_count, qdq_node_count;
     struct ldnq_node **all;
 };
 
 /* Binds and folds the graph and looks at it. A graph with nodes that can't be executed is
  * seen all the same: `refused` is then the message that says why, else NULL.
  * Errors: MODEL, NOMEM. */
-enum ldnq_status ldnq_view_init(struct ldnq_view *view, struct ldnq_graph *graph,
-                                struct ldnq_arena *arena, const char **refused,
-                                struct ldnq_error *err);
+enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct ldnq_graph *graph,
+                                        struct ldnq_arena *arena, const char **refused,
+                                        struct ldnq_error *err);
 
 /* What stands behind the plumbing in front of `value`; maker is not filled in. */
-struct ldnq_view_source ldnq_view_trace(const struct ldnq_value *value);
+struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value);
 
-/* LDNQ_VIEW_NONE where the node is none of the view's. */
-size_t ldnq_view_find(const struct ldnq_view *view, const struct ldnq_node *node);
+/* LDNQ_NO_NODE where the node is none of the view's. */
+size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct ldnq_node *node);
 
 #endif

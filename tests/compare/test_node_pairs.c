@@ -5,8 +5,8 @@
 
 #include "compare/comparison.h"
 
-#include "compare/couple.h"
-#include "compare/spread.h"
+#include "compare/matched_layers.h"
+#include "compare/compare_weights.h"
 
 /* How the second network differs from the first. */
 struct change {
@@ -94,9 +94,9 @@ static struct ldnq_graph *network(const struct change *change, size_t which)
 
 struct both {
     struct ldnq_graph *a, *b;
-    struct ldnq_view view_a, view_b;
-    struct ldnq_pairs pairs;
-    struct ldnq_couples couples;
+    struct ldnq_compute_view view_a, view_b;
+    struct ldnq_node_pairs pairs;
+    struct ldnq_matched_layers couples;
 };
 
 static void pair_up(struct both *both, const struct change *change)
@@ -105,12 +105,13 @@ static void pair_up(struct both *both, const struct change *change)
     const char *refused;
     both->a = network(&none, 0);
     both->b = network(change, 1);
-    assert_ok(ldnq_view_init(&both->view_a, both->a, both->a->arena, &refused, &err));
+    assert_ok(ldnq_compute_view_init(&both->view_a, both->a, both->a->arena, &refused, &err));
     assert_null(refused);
-    assert_ok(ldnq_view_init(&both->view_b, both->b, both->b->arena, &refused, &err));
+    assert_ok(ldnq_compute_view_init(&both->view_b, both->b, both->b->arena, &refused, &err));
     assert_null(refused);
-    assert_ok(ldnq_pairs_init(&both->pairs, &both->view_a, &both->view_b, both->a->arena, &err));
-    assert_ok(ldnq_couples_init(&both->couples, &both->pairs, both->a->arena, &err));
+    assert_ok(
+        ldnq_node_pairs_find(&both->pairs, &both->view_a, &both->view_b, both->a->arena, &err));
+    assert_ok(ldnq_matched_layers_find(&both->couples, &both->pairs, both->a->arena, &err));
 }
 
 static void free_both(struct both *both)
@@ -119,12 +120,12 @@ static void free_both(struct both *both)
     build_free(both->b);
 }
 
-static const struct ldnq_view_node *partner(const struct both *both, const char *label)
+static const struct ldnq_compute_node *partner(const struct both *both, const char *label)
 {
     for (size_t i = 0; i < both->view_a.count; i++)
         if (strcmp(both->view_a.nodes[i].node->label, label) == 0)
-            return both->pairs.of_a[i] == LDNQ_VIEW_NONE ? NULL
-                                                         : &both->view_b.nodes[both->pairs.of_a[i]];
+            return both->pairs.of_a[i] == LDNQ_NO_NODE ? NULL
+                                                       : &both->view_b.nodes[both->pairs.of_a[i]];
     fail_msg("there is no '%s'", label);
     return NULL;
 }
@@ -136,7 +137,7 @@ static void assert_layers_are_right(const struct both *both)
         { "c1", "w1" }, { "c2", "w2" }, { "c3", "w3" }, { "fc", "w4" }
     };
     for (size_t i = 0; i < 4; i++) {
-        const struct ldnq_view_node *node = partner(both, layers[i][0]);
+        const struct ldnq_compute_node *node = partner(both, layers[i][0]);
         assert_non_null(node);
         assert_non_null(node->layer);
         assert_string_equal(node->layer->weight_name, layers[i][1]);
@@ -152,7 +153,7 @@ static void pairs_should_be_found_by_name(void **state)
     assert_layers_are_right(&both);
     for (size_t i = 0; i < both.view_a.count; i++) {
         assert_int_equal(both.pairs.of_a[i], i);
-        assert_int_equal(ldnq_pairs_reason(&both.pairs, i), LDNQ_PAIR_NAME);
+        assert_int_equal(ldnq_node_pairs_reason(&both.pairs, i), LDNQ_PAIR_NAME);
     }
     free_both(&both);
 }
@@ -165,8 +166,8 @@ static void pairs_should_be_found_without_any_name_in_common(void **state)
     assert_layers_are_right(&both);
     for (size_t i = 0; i < both.view_a.count; i++)
         assert_int_equal(both.pairs.of_a[i], i);
-    assert_int_equal(ldnq_pairs_reason(&both.pairs, 0), LDNQ_PAIR_CONTENT);
-    assert_int_equal(ldnq_pairs_reason(&both.pairs, 2), LDNQ_PAIR_NEIGHBOURHOOD);
+    assert_int_equal(ldnq_node_pairs_reason(&both.pairs, 0), LDNQ_PAIR_CONTENT);
+    assert_int_equal(ldnq_node_pairs_reason(&both.pairs, 2), LDNQ_PAIR_NEIGHBOURHOOD);
     free_both(&both);
 }
 
@@ -186,7 +187,7 @@ static void pairs_should_be_found_through_codes(void **state)
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "other_", .quantizes = true });
     assert_layers_are_right(&both);
-    assert_int_equal(both.view_b.plumbing_count, 4);
+    assert_int_equal(both.view_b.qdq_node_count, 4);
     assert_non_null(partner(&both, "sum"));
     assert_non_null(partner(&both, "c2")->inputs[0].dequantize);
     assert_null(partner(&both, "fc")->inputs[0].dequantize);
@@ -227,7 +228,7 @@ static void couples_should_see_through_a_pad(void **state)
     pair_up(&both, &(struct change){ .prefix = "other_", .pads = true });
     assert_layers_are_right(&both);
     /* B's Pad has gone into its convolution, so that both read the network's input. */
-    const struct ldnq_view_node *c1 = partner(&both, "c1");
+    const struct ldnq_compute_node *c1 = partner(&both, "c1");
     assert_string_equal(c1->inputs[0].value->name, "pad_out");
     assert_ptr_equal(c1->node->inputs[0], both.b->inputs[0]);
     free_both(&both);
@@ -240,10 +241,10 @@ static void likeness_should_not_see_scales_and_signs_of_channels(void **state)
     pair_up(&both, &(struct change){ .prefix = "other_", .folds = true });
     const struct ldnq_layer *c1 = both.view_a.nodes[0].layer;
     const struct ldnq_layer *c2 = both.view_a.nodes[3].layer, *c3 = both.view_a.nodes[4].layer;
-    assert_true(fabs(ldnq_weights_alike(c1, partner(&both, "c1")->layer) - 1) < 1e-6);
-    assert_true(fabs(ldnq_weights_alike(c2, c2) - 1) < 1e-12);
-    assert_true(ldnq_weights_alike(c2, c3) < 0.4);
-    assert_true(isnan(ldnq_weights_alike(c1, c2))); /* of another size */
+    assert_true(fabs(ldnq_weight_similarity(c1, partner(&both, "c1")->layer) - 1) < 1e-6);
+    assert_true(fabs(ldnq_weight_similarity(c2, c2) - 1) < 1e-12);
+    assert_true(ldnq_weight_similarity(c2, c3) < 0.4);
+    assert_true(isnan(ldnq_weight_similarity(c1, c2))); /* of another size */
     free_both(&both);
 }
 
@@ -256,7 +257,7 @@ static void spread_should_say_how_far_weights_are_apart(void **state)
     pair_up(&both, &(struct change){ .prefix = "" });
     const struct ldnq_layer *a = both.view_a.nodes[3].layer;
     struct ldnq_layer b = *both.view_b.nodes[3].layer;
-    assert_ok(ldnq_spread_init(a, &b, both.a->arena, &spread, &sqnr, &err));
+    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &spread, &sqnr, &err));
     assert_true(isinf(sqnr) && sqnr > 0);
     float *w = b.weight->data;
     double power = 0, error = 0;
@@ -266,7 +267,7 @@ static void spread_should_say_how_far_weights_are_apart(void **state)
         power += old * old;
         error += ((double)w[i] - old) * ((double)w[i] - old);
     }
-    assert_ok(ldnq_spread_init(a, &b, both.a->arena, &spread, &sqnr, &err));
+    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &spread, &sqnr, &err));
     assert_true(fabs(sqnr - 10 * log10(power / error)) < 1e-9);
     uint64_t counts[2] = { 0 };
     size_t filled = 0;

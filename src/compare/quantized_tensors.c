@@ -1,4 +1,4 @@
-#include "compare/quantized.h"
+#include "compare/quantized_tensors.h"
 
 #include <assert.h>
 #include <math.h>
@@ -90,7 +90,8 @@ static size_t stored_bytes(const struct ldnq_value *value)
     return value->constant ? packed_bytes(value->constant) : 0;
 }
 
-size_t ldnq_weight_bytes(const struct ldnq_layer *layer, const struct ldnq_quantized_tensor *codes)
+size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
+                                const struct ldnq_quantized_tensor *codes)
 {
     if (codes && codes->is_constant)
         return codes->bytes;
@@ -132,7 +133,7 @@ static void take_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_no
         tensor->axis = (int)(axis < 0 ? axis + tensor->shape.rank : axis);
 }
 
-static const char *reader_of(const struct ldnq_view *view, const struct ldnq_value *codes)
+static const char *reader_of(const struct ldnq_compute_view *view, const struct ldnq_value *codes)
 {
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++) {
@@ -152,7 +153,7 @@ struct ldnq_diff_shape ldnq_diff_shape_from(const struct ldnq_shape *shape)
     return plain;
 }
 
-static enum ldnq_status describe(const struct ldnq_view *view, const struct ldnq_node *node,
+static enum ldnq_status describe(const struct ldnq_compute_view *view, const struct ldnq_node *node,
                                  struct ldnq_quantized_tensor *tensor, struct ldnq_arena *arena,
                                  struct ldnq_error *err)
 {
@@ -184,19 +185,20 @@ static bool is_dequantize(const struct ldnq_node *node)
     return strcmp(node->op_type, "DequantizeLinear") == 0 && input_of(node, 0);
 }
 
-enum ldnq_status ldnq_quantized_list(const struct ldnq_view *view, struct ldnq_arena *arena,
-                                     struct ldnq_quantized_tensor **tensors, size_t *count,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_quantized_tensors_list(const struct ldnq_compute_view *view,
+                                             struct ldnq_arena *arena,
+                                             struct ldnq_quantized_tensor **tensors, size_t *count,
+                                             struct ldnq_error *err)
 {
     size_t most = 0;
-    for (size_t i = 0; i < view->all_count; i++)
+    for (size_t i = 0; i < view->file_node_count; i++)
         most += is_dequantize(view->all[i]);
     *count = 0;
     *tensors = ldnq_arena_alloc(arena, most, sizeof **tensors, err);
     bool *seen = ldnq_arena_alloc(arena, view->graph->value_count, sizeof *seen, err);
     if (!*tensors || !seen)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < view->all_count; i++) {
+    for (size_t i = 0; i < view->file_node_count; i++) {
         const struct ldnq_node *node = view->all[i];
         if (!is_dequantize(node) || seen[node->inputs[0]->index])
             continue;
@@ -206,9 +208,9 @@ enum ldnq_status ldnq_quantized_list(const struct ldnq_view *view, struct ldnq_a
     return LDNQ_OK;
 }
 
-const struct ldnq_quantized_tensor *ldnq_quantized_find(const struct ldnq_quantized_tensor *tensors,
-                                                        size_t count,
-                                                        const struct ldnq_node *dequantize)
+const struct ldnq_quantized_tensor *
+ldnq_quantized_tensors_find(const struct ldnq_quantized_tensor *tensors, size_t count,
+                            const struct ldnq_node *dequantize)
 {
     for (size_t i = 0; dequantize && i < count; i++)
         if (strcmp(tensors[i].name, dequantize->inputs[0]->name) == 0)

@@ -1,4 +1,4 @@
-#include "compare/spread.h"
+#include "compare/compare_weights.h"
 
 #include <math.h>
 
@@ -7,6 +7,7 @@
 #include "pipeline/matrices.h"
 
 #define MOST_POINTS ((size_t)1500)
+#define LOOKED_AT ((size_t)64)
 
 static bool is_float_matrix(const struct ldnq_layer *layer)
 {
@@ -14,11 +15,47 @@ static bool is_float_matrix(const struct ldnq_layer *layer)
            ldnq_layer_rows(layer) > 0 && layer->inputs > 0;
 }
 
-bool ldnq_weights_match(const struct ldnq_layer *a, const struct ldnq_layer *b)
+bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b)
 {
     return is_float_matrix(a) && is_float_matrix(b) && ldnq_layer_rows(a) == ldnq_layer_rows(b) &&
            a->inputs == b->inputs;
 }
+
+/* ---- similarity ---- */
+
+static double row_cosine(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
+{
+    const float *x = a->weight->data, *y = b->weight->data;
+    const size_t step = (a->inputs + LOOKED_AT - 1) / LOOKED_AT;
+    double xx = 0, yy = 0, xy = 0;
+    for (size_t k = 0; k < a->inputs; k += step) {
+        const double u = (double)x[ldnq_layer_element(a, row, k)];
+        const double v = (double)y[ldnq_layer_element(b, row, k)];
+        xx += u * u;
+        yy += v * v;
+        xy += u * v;
+    }
+    if (xx == 0 && yy == 0)
+        return NAN;
+    return xx > 0 && yy > 0 ? fabs(xy) / sqrt(xx * yy) : 0;
+}
+
+double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b)
+{
+    if (!ldnq_weights_comparable(a, b))
+        return NAN;
+    const size_t rows = ldnq_layer_rows(a), step = (rows + LOOKED_AT - 1) / LOOKED_AT;
+    double sum = 0;
+    size_t count = 0;
+    for (size_t row = 0; row < rows; row += step) {
+        const double cosine = row_cosine(a, b, row);
+        count += !isnan(cosine);
+        sum += isnan(cosine) ? 0 : cosine;
+    }
+    return count ? sum / (double)count : NAN;
+}
+
+/* ---- distribution ---- */
 
 /* The layers' elements number i, counted by rows. */
 struct couple {
@@ -56,9 +93,11 @@ static double measure(const struct couple *layers, size_t count,
     return ldnq_sqnr(power, error);
 }
 
-enum ldnq_status ldnq_spread_init(const struct ldnq_layer *a, const struct ldnq_layer *b,
-                                  struct ldnq_arena *arena, struct ldnq_weight_distribution **out,
-                                  double *sqnr, struct ldnq_error *err)
+enum ldnq_status ldnq_weight_distribution_create(const struct ldnq_layer *a,
+                                                 const struct ldnq_layer *b,
+                                                 struct ldnq_arena *arena,
+                                                 struct ldnq_weight_distribution **out,
+                                                 double *sqnr, struct ldnq_error *err)
 {
     const struct couple layers = { a, b };
     const size_t count = ldnq_layer_rows(a) * a->inputs;

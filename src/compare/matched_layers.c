@@ -1,4 +1,4 @@
-#include "compare/couple.h"
+#include "compare/matched_layers.h"
 
 #include <string.h>
 
@@ -8,16 +8,16 @@
 
 /* ---- what passes merge ----------------------------------------------------------------------- */
 
-static bool has_lone(const struct ldnq_view *view, const size_t *partners, const char *type)
+static bool has_lone(const struct ldnq_compute_view *view, const size_t *partners, const char *type)
 {
     for (size_t n = 0; n < view->count; n++)
-        if (strcmp(view->nodes[n].node->op_type, type) == 0 && partners[n] == LDNQ_VIEW_NONE)
+        if (strcmp(view->nodes[n].node->op_type, type) == 0 && partners[n] == LDNQ_NO_NODE)
             return true;
     return false;
 }
 
 /* Where the other graph has what this one does in nodes of their own. */
-static enum ldnq_status merge(const struct ldnq_view *view, const size_t *partners,
+static enum ldnq_status merge(const struct ldnq_compute_view *view, const size_t *partners,
                               struct ldnq_error *err)
 {
     if (has_lone(view, partners, "BatchNormalization"))
@@ -28,15 +28,16 @@ static enum ldnq_status merge(const struct ldnq_view *view, const size_t *partne
 }
 
 /* Of a Pad without a partner that its only reader, a paired layer, has taken in. */
-static void note_pad(struct ldnq_couples *couples, const struct ldnq_pairs *pairs, size_t place)
+static void note_pad(struct ldnq_matched_layers *couples, const struct ldnq_node_pairs *pairs,
+                     size_t place)
 {
-    const struct ldnq_view_node *pad = &pairs->a->nodes[place];
-    if (strcmp(pad->node->op_type, "Pad") != 0 || pairs->of_a[place] != LDNQ_VIEW_NONE ||
+    const struct ldnq_compute_node *pad = &pairs->a->nodes[place];
+    if (strcmp(pad->node->op_type, "Pad") != 0 || pairs->of_a[place] != LDNQ_NO_NODE ||
         pad->reader_count != 1)
         return;
     const size_t reader = pad->readers[0];
     const struct ldnq_node *layer = pairs->a->nodes[reader].node;
-    if (pairs->of_a[reader] != LDNQ_VIEW_NONE && layer->inputs[0] != pad->outputs[0])
+    if (pairs->of_a[reader] != LDNQ_NO_NODE && layer->inputs[0] != pad->outputs[0])
         couples->folded[place] = reader;
 }
 
@@ -51,16 +52,16 @@ static bool is_merged(const struct ldnq_node *layer, const struct ldnq_node *nor
 /* The pass merges what it can. Where `layer` has taken in a norm whose partner stands by
  * itself behind the other layer, that partner's output is what has to be compared, and the
  * weights are compared as they were before. */
-static const struct ldnq_value *output_beside(const struct ldnq_view *view,
+static const struct ldnq_value *output_beside(const struct ldnq_compute_view *view,
                                               const struct ldnq_node *layer,
-                                              const struct ldnq_view *other_view,
+                                              const struct ldnq_compute_view *other_view,
                                               const size_t *partners, const struct ldnq_node *other)
 {
     const struct ldnq_value *out = other->outputs[0];
     for (size_t i = 0; i < layer->merged_count; i++) {
-        const size_t norm = ldnq_view_find(view, layer->merged[i]);
-        const size_t partner = norm == LDNQ_VIEW_NONE ? norm : partners[norm];
-        if (partner != LDNQ_VIEW_NONE && !is_merged(other, other_view->nodes[partner].node))
+        const size_t norm = ldnq_compute_view_find(view, layer->merged[i]);
+        const size_t partner = norm == LDNQ_NO_NODE ? norm : partners[norm];
+        if (partner != LDNQ_NO_NODE && !is_merged(other, other_view->nodes[partner].node))
             out = other_view->nodes[partner].outputs[0];
     }
     return out;
@@ -69,29 +70,31 @@ static const struct ldnq_value *output_beside(const struct ldnq_view *view,
 /* ---- the bias of a product ------------------------------------------------------------------- */
 
 /* A MatMul whose bias is an Add of its own, where B has a Gemm. */
-static size_t bias_behind(const struct ldnq_pairs *pairs, const struct ldnq_couple *couple)
+static size_t bias_behind(const struct ldnq_node_pairs *pairs,
+                          const struct ldnq_matched_layer *couple)
 {
-    const struct ldnq_view_node *a = &pairs->a->nodes[couple->a];
-    const struct ldnq_view_node *b = &pairs->b->nodes[couple->b];
+    const struct ldnq_compute_node *a = &pairs->a->nodes[couple->a];
+    const struct ldnq_compute_node *b = &pairs->b->nodes[couple->b];
     if (strcmp(a->node->op_type, "MatMul") != 0 || strcmp(b->node->op_type, "Gemm") != 0 ||
         a->reader_count != 1 || b->input_count < 3 || !b->inputs[2].value)
-        return LDNQ_VIEW_NONE;
+        return LDNQ_NO_NODE;
     const size_t reader = a->readers[0];
-    const struct ldnq_view_node *add = &pairs->a->nodes[reader];
+    const struct ldnq_compute_node *add = &pairs->a->nodes[reader];
     const bool has_constant = add->input_count == 2 && add->inputs[0].value &&
                               add->inputs[1].value &&
                               (add->inputs[0].value->constant || add->inputs[1].value->constant);
     return strcmp(add->node->op_type, "Add") == 0 && has_constant &&
-                   pairs->of_a[reader] == LDNQ_VIEW_NONE
+                   pairs->of_a[reader] == LDNQ_NO_NODE
                ? reader
-               : LDNQ_VIEW_NONE;
+               : LDNQ_NO_NODE;
 }
 
 /* ---- couples ----------------------------------------------------------------------------------
  */
 
-static enum ldnq_status note_folded(struct ldnq_couples *couples, struct ldnq_couple *couple,
-                                    const struct ldnq_pairs *pairs, struct ldnq_arena *arena,
+static enum ldnq_status note_folded(struct ldnq_matched_layers *couples,
+                                    struct ldnq_matched_layer *couple,
+                                    const struct ldnq_node_pairs *pairs, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
     const struct ldnq_node *node = pairs->a->nodes[couple->a].node;
@@ -99,14 +102,14 @@ static enum ldnq_status note_folded(struct ldnq_couples *couples, struct ldnq_co
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < node->merged_count; i++) {
-        const size_t norm = ldnq_view_find(pairs->a, node->merged[i]);
-        if (norm == LDNQ_VIEW_NONE || pairs->of_a[norm] != LDNQ_VIEW_NONE)
+        const size_t norm = ldnq_compute_view_find(pairs->a, node->merged[i]);
+        if (norm == LDNQ_NO_NODE || pairs->of_a[norm] != LDNQ_NO_NODE)
             continue;
         couples->folded[norm] = couple->a;
         ldnq_text_item(&text, ", ", "%s", node->merged[i]->label);
     }
     const size_t add = bias_behind(pairs, couple);
-    if (add != LDNQ_VIEW_NONE) {
+    if (add != LDNQ_NO_NODE) {
         couples->folded[add] = couple->a;
         couple->out_a = pairs->a->nodes[add].outputs[0];
         ldnq_text_item(&text, ", ", "%s", pairs->a->nodes[add].node->label);
@@ -133,16 +136,17 @@ struct lists {
     size_t a_count, b_count;
 };
 
-static enum ldnq_status describe(struct ldnq_couples *couples, struct ldnq_couple *couple,
-                                 const struct ldnq_pairs *pairs, const struct lists *lists,
+static enum ldnq_status describe(struct ldnq_matched_layers *couples,
+                                 struct ldnq_matched_layer *couple,
+                                 const struct ldnq_node_pairs *pairs, const struct lists *lists,
                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_view_node *a = &pairs->a->nodes[couple->a];
+    const struct ldnq_compute_node *a = &pairs->a->nodes[couple->a];
     couple->layer_a = find_layer(lists->a, lists->a_count, a->node);
     couple->b = pairs->of_a[couple->a];
-    if (couple->b == LDNQ_VIEW_NONE)
+    if (couple->b == LDNQ_NO_NODE)
         return LDNQ_OK;
-    const struct ldnq_view_node *b = &pairs->b->nodes[couple->b];
+    const struct ldnq_compute_node *b = &pairs->b->nodes[couple->b];
     couple->layer_b = find_layer(lists->b, lists->b_count, b->node);
     couple->out_a = output_beside(pairs->b, b->node, pairs->a, pairs->of_b, a->node);
     couple->out_b = output_beside(pairs->a, a->node, pairs->b, pairs->of_a, b->node);
@@ -153,12 +157,13 @@ static enum ldnq_status describe(struct ldnq_couples *couples, struct ldnq_coupl
     return note_folded(couples, couple, pairs, arena, err);
 }
 
-enum ldnq_status ldnq_couples_init(struct ldnq_couples *couples, const struct ldnq_pairs *pairs,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *couples,
+                                          const struct ldnq_node_pairs *pairs,
+                                          struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_view *a = pairs->a, *b = pairs->b;
+    const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
     struct lists lists;
-    *couples = (struct ldnq_couples){ .count = 0 };
+    *couples = (struct ldnq_matched_layers){ .count = 0 };
     couples->items = ldnq_arena_alloc(arena, a->count, sizeof *couples->items, err);
     couples->folded = ldnq_arena_alloc(arena, a->count, sizeof *couples->folded, err);
     if (!couples->items || !couples->folded)
@@ -168,13 +173,13 @@ enum ldnq_status ldnq_couples_init(struct ldnq_couples *couples, const struct ld
     LDNQ_TRY(ldnq_layers_list(a->graph, arena, &lists.a, &lists.a_count, err));
     LDNQ_TRY(ldnq_layers_list(b->graph, arena, &lists.b, &lists.b_count, err));
     for (size_t n = 0; n < a->count; n++)
-        couples->folded[n] = LDNQ_VIEW_NONE;
+        couples->folded[n] = LDNQ_NO_NODE;
     for (size_t n = 0; n < a->count; n++) {
         note_pad(couples, pairs, n);
         if (!a->nodes[n].layer)
             continue;
-        struct ldnq_couple *couple = &couples->items[couples->count++];
-        *couple = (struct ldnq_couple){ .a = n };
+        struct ldnq_matched_layer *couple = &couples->items[couples->count++];
+        *couple = (struct ldnq_matched_layer){ .a = n };
         LDNQ_TRY(describe(couples, couple, pairs, &lists, arena, err));
     }
     return LDNQ_OK;

@@ -1,4 +1,4 @@
-#include "compare/differences.h"
+#include "compare/graph_changes.h"
 
 #include <string.h>
 
@@ -98,12 +98,12 @@ static enum ldnq_status constants_differ(const struct ldnq_tensor *a, const stru
     return *what ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static bool is_weight(const struct ldnq_view_node *item, size_t input)
+static bool is_weight(const struct ldnq_compute_node *item, size_t input)
 {
     return item->layer && item->layer->weight && item->layer->weight_input == input;
 }
 
-static const char *input_name(const struct ldnq_view_node *item, size_t input)
+static const char *input_name(const struct ldnq_compute_node *item, size_t input)
 {
     static const char *const names[] = { "input 0", "input 1", "input 2", "input 3",
                                          "input 4", "input 5", "input 6", "input 7" };
@@ -112,8 +112,8 @@ static const char *input_name(const struct ldnq_view_node *item, size_t input)
     return input < sizeof names / sizeof *names ? names[input] : "a later input";
 }
 
-static enum ldnq_status compare_inputs(struct notes *notes, const struct ldnq_view_node *a,
-                                       const struct ldnq_view_node *b, struct ldnq_error *err)
+static enum ldnq_status compare_inputs(struct notes *notes, const struct ldnq_compute_node *a,
+                                       const struct ldnq_compute_node *b, struct ldnq_error *err)
 {
     for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
         const struct ldnq_value *x = a->inputs[i].value, *y = b->inputs[i].value;
@@ -167,8 +167,8 @@ static enum ldnq_status compare_values(struct notes *notes, const char *node, co
 /* ---- nodes ------------------------------------------------------------------------------------
  */
 
-static enum ldnq_status compare_nodes(struct notes *notes, const struct ldnq_view_node *a,
-                                      const struct ldnq_view_node *b, struct ldnq_error *err)
+static enum ldnq_status compare_nodes(struct notes *notes, const struct ldnq_compute_node *a,
+                                      const struct ldnq_compute_node *b, struct ldnq_error *err)
 {
     if (strcmp(a->node->op_type, b->node->op_type) != 0)
         LDNQ_TRY(add(notes, a->node->label, a->node->op_type,
@@ -202,14 +202,14 @@ static enum ldnq_status compare_ends(struct notes *notes, const char *what,
 }
 
 /* An activation that a QuantizeLinear does as well: its readers' partners read codes. */
-static bool is_clipped_by_codes(const struct ldnq_pairs *pairs, const struct ldnq_view_node *item,
-                                size_t place)
+static bool is_clipped_by_codes(const struct ldnq_node_pairs *pairs,
+                                const struct ldnq_compute_node *item, size_t place)
 {
     const bool clips = strcmp(item->kind, "Relu") == 0 || strcmp(item->kind, "Clip") == 0;
     for (size_t i = 0; clips && i < item->reader_count; i++) {
-        const struct ldnq_view_node *reader = &pairs->a->nodes[item->readers[i]];
+        const struct ldnq_compute_node *reader = &pairs->a->nodes[item->readers[i]];
         const size_t partner = pairs->of_a[item->readers[i]];
-        for (size_t k = 0; partner != LDNQ_VIEW_NONE && k < reader->input_count; k++)
+        for (size_t k = 0; partner != LDNQ_NO_NODE && k < reader->input_count; k++)
             if (reader->inputs[k].maker == place && k < pairs->b->nodes[partner].input_count &&
                 pairs->b->nodes[partner].inputs[k].dequantize)
                 return true;
@@ -217,12 +217,12 @@ static bool is_clipped_by_codes(const struct ldnq_pairs *pairs, const struct ldn
     return false;
 }
 
-static enum ldnq_status note_removed(struct notes *notes, const struct ldnq_pairs *pairs,
+static enum ldnq_status note_removed(struct notes *notes, const struct ldnq_node_pairs *pairs,
                                      size_t place, size_t folded, struct ldnq_error *err)
 {
-    const struct ldnq_view_node *item = &pairs->a->nodes[place];
+    const struct ldnq_compute_node *item = &pairs->a->nodes[place];
     const char *text = "";
-    if (folded != LDNQ_VIEW_NONE)
+    if (folded != LDNQ_NO_NODE)
         text = ldnq_arena_printf(notes->arena, err, "folded into '%s'",
                                  pairs->a->nodes[folded].node->label);
     else if (is_clipped_by_codes(pairs, item, place))
@@ -230,7 +230,7 @@ static enum ldnq_status note_removed(struct notes *notes, const struct ldnq_pair
     return add(notes, item->node->label, item->node->op_type, text, err);
 }
 
-static enum ldnq_status compare_all(const struct ldnq_pairs *pairs, const size_t *folded,
+static enum ldnq_status compare_all(const struct ldnq_node_pairs *pairs, const size_t *folded,
                                     struct notes *removed, struct notes *added,
                                     struct notes *changed, struct ldnq_error *err)
 {
@@ -238,23 +238,23 @@ static enum ldnq_status compare_all(const struct ldnq_pairs *pairs, const size_t
     LDNQ_TRY(
         compare_ends(changed, "input", a->inputs, a->input_count, b->inputs, b->input_count, err));
     for (size_t i = 0; i < pairs->a->count; i++) {
-        if (pairs->of_a[i] == LDNQ_VIEW_NONE)
+        if (pairs->of_a[i] == LDNQ_NO_NODE)
             LDNQ_TRY(note_removed(removed, pairs, i, folded[i], err));
         else
             LDNQ_TRY(
                 compare_nodes(changed, &pairs->a->nodes[i], &pairs->b->nodes[pairs->of_a[i]], err));
     }
     for (size_t i = 0; i < pairs->b->count; i++)
-        if (pairs->of_b[i] == LDNQ_VIEW_NONE)
+        if (pairs->of_b[i] == LDNQ_NO_NODE)
             LDNQ_TRY(add(added, pairs->b->nodes[i].node->label, pairs->b->nodes[i].node->op_type,
                          "", err));
     return compare_ends(changed, "output", a->outputs, a->output_count, b->outputs, b->output_count,
                         err);
 }
 
-enum ldnq_status ldnq_differences_list(const struct ldnq_pairs *pairs, const size_t *folded,
-                                       struct ldnq_arena *arena, struct ldnq_diff *diff,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_graph_changes_list(const struct ldnq_node_pairs *pairs, const size_t *folded,
+                                         struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                         struct ldnq_error *err)
 {
     struct notes removed = { .arena = arena }, added = removed, changed = removed;
     LDNQ_TRY(compare_all(pairs, folded, &removed, &added, &changed, err));
