@@ -179,7 +179,7 @@ static void conv_should_refuse_a_bias_that_does_not_fit_ahead_of_its_input(void 
     op_call_input(&op, LDNQ_FLOAT, UNKNOWN, NULL);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(8, 1, 1, 1), zeros);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(1), zeros);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "one number an output channel");
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "one number per output channel");
     op.inputs[2].shape = SHAPE(8);
     assert_ok(op_call_infer(&op));
     op.inputs[2].shape = SHAPE(op_call_symbol(&op, "M"));

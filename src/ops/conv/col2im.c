@@ -1,7 +1,10 @@
-/* col2im.c: Col2Im: columns added up to the image that they were taken from.
+/* col2im.c: Col2Im, the transpose of im2col: adds every element of the columns to the
+ * image element that im2col copies there.
  *
- * Shapes  in (N, C * taps, positions), image_shape and block_shape by axis;
+ * Shapes  in (N, C*taps, P), image_shape and block_shape (one number per spatial axis),
+ *         taps = product of block_shape, P = output positions of the window;
  *         out (N, C, image_shape)
+ * Source  onnx.ai/onnx/operators/onnx__Col2Im.html
  */
 #include "ops/op.h"
 
@@ -12,7 +15,7 @@
 #include "ops/shared/sliding_window.h"
 
 struct col2im_planes {
-    const struct ldnq_volume *volume; /* of one channel */
+    const struct ldnq_volume *volume; /* with one channel */
     size_t taps, positions, plane;
     const float *from;
     float *to;
@@ -33,7 +36,7 @@ static bool is_size(int64_t dim)
     return ldnq_is_symbol(dim) || (dim >= 1 && dim <= LDNQ_WINDOW_LARGEST);
 }
 
-/* What the image and block lists say, symbols among them. */
+/* Reads inputs 1 and 2, whose values may be symbols. */
 static enum ldnq_status read_lists(struct ldnq_op_call *call, struct ldnq_shape *image,
                                    struct ldnq_shape *block, struct ldnq_error *err)
 {
@@ -55,7 +58,7 @@ static enum ldnq_status read_lists(struct ldnq_op_call *call, struct ldnq_shape 
     return LDNQ_OK;
 }
 
-/* The channels are what the taps leave of axis 1. */
+/* C = size of axis 1 / taps. */
 static enum ldnq_status find_channels(struct ldnq_op_call *call, const struct ldnq_shape *block,
                                       int64_t *channels, struct ldnq_error *err)
 {
@@ -65,14 +68,14 @@ static enum ldnq_status find_channels(struct ldnq_op_call *call, const struct ld
         return ldnq_op_unknown_dim(call, channels, err);
     if (taps > (size_t)LDNQ_WINDOW_LARGEST || rows % (int64_t)taps != 0)
         return ldnq_fail(err, LDNQ_MODEL,
-                         "its %" PRId64 " rows are no multiple of its block's %zu"
+                         "its %" PRId64 " rows are not a multiple of its block's %zu"
                          " elements",
                          rows, taps);
     *channels = rows / (int64_t)taps;
     return LDNQ_OK;
 }
 
-/* As many positions as the window has in the image. */
+/* Checks that axis 2 has one column per position of the window in the image. */
 static enum ldnq_status check_positions(struct ldnq_op_call *call, const struct ldnq_shape *image,
                                         const struct ldnq_shape *block, struct ldnq_error *err)
 {
@@ -108,9 +111,9 @@ static enum ldnq_status col2im_infer(struct ldnq_op_call *call, struct ldnq_erro
     return block.rank < 0 ? LDNQ_OK : check_positions(call, &image, &block, err);
 }
 
-/* One channel; missing axes in front have one element. */
-static enum ldnq_status volume_of(const struct ldnq_op_call *call, struct ldnq_volume *volume,
-                                  struct ldnq_error *err)
+/* The volume of one channel; missing leading axes have size 1. */
+static enum ldnq_status make_volume(const struct ldnq_op_call *call, struct ldnq_volume *volume,
+                                    struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
     struct ldnq_op_call at_run_time = *call;
@@ -135,8 +138,8 @@ static enum ldnq_status volume_of(const struct ldnq_op_call *call, struct ldnq_v
     return LDNQ_OK;
 }
 
-static struct col2im_planes blocks_of(const struct ldnq_volume *volume, const float *from,
-                                      float *to)
+static struct col2im_planes make_planes(const struct ldnq_volume *volume, const float *from,
+                                        float *to)
 {
     return (struct col2im_planes){ .volume = volume,
                                    .taps = ldnq_volume_taps(volume),
@@ -146,30 +149,32 @@ static struct col2im_planes blocks_of(const struct ldnq_volume *volume, const fl
                                    .to = to };
 }
 
-static void add_up(const void *ctx, size_t first, size_t last)
+/* Channels first .. last-1 of all N*C: to (plane) = col2im of from (taps, P). */
+static void add_columns(const void *ctx, size_t first, size_t last)
 {
     const struct col2im_planes *b = ctx;
     memset(b->to + first * b->plane, 0, (last - first) * b->plane * sizeof *b->to);
     for (size_t c = first; c < last; c++)
-        ldnq_volume_add(b->volume, b->from + c * b->taps * b->positions, b->positions, 0,
-                        b->positions, b->to + c * b->plane);
+        ldnq_volume_col2im(b->volume, b->from + c * b->taps * b->positions, b->positions, 0,
+                           b->positions, b->to + c * b->plane);
 }
 
-static void take_apart(const void *ctx, size_t first, size_t last)
+/* The gradient: to (taps, P) = im2col of from (plane). */
+static void copy_columns(const void *ctx, size_t first, size_t last)
 {
     const struct col2im_planes *b = ctx;
     for (size_t c = first; c < last; c++)
-        ldnq_volume_columns(b->volume, b->from + c * b->plane, 0, b->positions,
-                            b->to + c * b->taps * b->positions, b->positions);
+        ldnq_volume_im2col(b->volume, b->from + c * b->plane, 0, b->positions,
+                           b->to + c * b->taps * b->positions, b->positions);
 }
 
 static enum ldnq_status col2im_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_volume volume;
-    LDNQ_TRY(volume_of(call, &volume, err));
-    struct col2im_planes blocks = blocks_of(&volume, call->in[0]->data, call->out[0].data);
+    LDNQ_TRY(make_volume(call, &volume, err));
+    struct col2im_planes blocks = make_planes(&volume, call->in[0]->data, call->out[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
-    ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, add_up, &blocks);
+    ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, add_columns, &blocks);
     return LDNQ_OK;
 }
 
@@ -177,11 +182,11 @@ static enum ldnq_status col2im_backward(const struct ldnq_op_grad *grad, struct 
 {
     const struct ldnq_op_call *call = grad->call;
     struct ldnq_volume volume;
-    LDNQ_TRY(volume_of(call, &volume, err));
-    struct col2im_planes blocks = blocks_of(&volume, grad->out[0]->data, grad->in[0].data);
+    LDNQ_TRY(make_volume(call, &volume, err));
+    struct col2im_planes blocks = make_planes(&volume, grad->out[0]->data, grad->in[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
     if (blocks.to)
-        ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, take_apart, &blocks);
+        ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, copy_columns, &blocks);
     return LDNQ_OK;
 }
 

@@ -1,12 +1,12 @@
-/* conv.c: Conv over one to three spatial axes, any groups, strides, dilations and
- * padding.
+/* conv.c: Conv over one to three spatial axes, with groups, strides, dilations, padding.
  *
- * Shapes  x (N, C, H, W), w (M, C/G, KH, KW), b (M), y (N, M, OH, OW)
- *         with one spatial axis: H = KH = OH = 1; with three, D in front of H
+ * Computes y[n][m][oh][ow] = b[m] + sum over c, kh, kw of w[m][c][kh][kw] *
+ *              x[n][g*C/G + c][oh*stride + kh*dilation - pad][the same for w]
+ * Shapes   x (N, C, H, W), w (M, C/G, KH, KW), b (M), y (N, M, OH, OW);
+ *          one spatial axis: H = KH = OH = 1; three: an axis D before H
+ * Source   onnx.ai/onnx/operators/onnx__Conv.html
  *
- * Depthwise runs over the planes directly; 1x1 with stride 1 is a product with the
- * image as it lies; small ones are summed over padded tiles; all else goes through columns.
- * Three axes always go through columns (conv_volume.h).
+ * One and two axes run in conv_kernels.h and conv_backward.h, three axes in conv_volume.h.
  */
 #include "ops/conv/conv_backward.h"
 #include "ops/conv/conv_kernels.h"
@@ -46,7 +46,7 @@ static enum ldnq_status check_channels(const struct conv_attrs *conv, const stru
         return LDNQ_OK;
     if (w->dim[0] % conv->groups != 0)
         return ldnq_fail(err, LDNQ_MODEL,
-                         "%" PRId64 " output channels can't be cut into %" PRId64 " groups",
+                         "%" PRId64 " output channels can't be divided into %" PRId64 " groups",
                          w->dim[0], conv->groups);
     int64_t channels;
     if (!ldnq_int64_mul(w->dim[1], conv->groups, &channels) ||
@@ -87,8 +87,8 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     return check_channels(conv, x, w, err);
 }
 
-/* 0 where it can't be told yet, or not at all: that is for others to refuse. */
-static int64_t span_of(const struct ldnq_shape *shape, int first)
+/* Product of the dimensions from `first` on; 0 while one of them is unknown. */
+static int64_t count_from(const struct ldnq_shape *shape, int first)
 {
     size_t count = 0;
     ldnq_shape_count_range(shape, first, shape->rank, &count);
@@ -103,9 +103,9 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
         LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
-    /* Needs no input shape: the bias goes with the weight alone. */
+    /* This check needs the weight's shape only, not the input's. */
     if (ldnq_op_in(call, 2) && !bias_fits(&call->in[2]->shape, w))
-        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
+        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number per output channel");
     if (x->rank < 0 || w->rank < 0)
         return ldnq_op_unknown_shape(call, 0, err);
     LDNQ_TRY(check_shapes(call, err));
@@ -114,12 +114,12 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     for (int i = 2; i < x->rank; i++)
         LDNQ_TRY(ldnq_window_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
                                     &y->dim[i], NULL, err));
-    int64_t inputs = span_of(w, 1), positions = span_of(y, 2);
+    int64_t inputs = count_from(w, 1), positions = count_from(y, 2);
     return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
 }
 
-/* The geometry of one group; valid once infer has passed on known shapes. */
-static struct ldnq_conv_geometry geometry_of(const struct ldnq_op_call *call)
+/* The geometry of one group. The shapes must be known and have passed infer. */
+static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
 {
     const struct conv_attrs *conv = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
@@ -136,7 +136,7 @@ static struct ldnq_conv_geometry geometry_of(const struct ldnq_op_call *call)
         if (ldnq_window_output(&at_run_time, &conv->window, axis, x->dim[i], w->dim[i], &out,
                                &begin, NULL) != LDNQ_OK)
             out = begin = 0;
-        /* The last axis is W; an axis in front of it is H. */
+        /* The last axis is W, an axis before it H. */
         bool is_width = i == x->rank - 1;
         *(is_width ? &g.width : &g.height) = (size_t)x->dim[i];
         *(is_width ? &g.kernel_w : &g.kernel_h) = (size_t)w->dim[i];
@@ -155,16 +155,16 @@ static bool is_volume(const struct ldnq_op_call *call)
     return call->in[0]->shape.rank == LDNQ_VOLUME_AXES + 2;
 }
 
-static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
+static struct ldnq_conv_volume_job make_volume_job(const struct ldnq_op_call *call)
 {
     const struct conv_attrs *conv = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     struct ldnq_op_call at_run_time = *call;
-    struct ldnq_volume_job job = { .groups = (size_t)conv->groups,
-                                   .outputs = (size_t)(w->dim[0] / conv->groups),
-                                   .images = (size_t)x->dim[0],
-                                   .weight = call->in[1]->data,
-                                   .scratch = call->scratch };
+    struct ldnq_conv_volume_job job = { .groups = (size_t)conv->groups,
+                                        .outputs = (size_t)(w->dim[0] / conv->groups),
+                                        .images = (size_t)x->dim[0],
+                                        .weight = call->in[1]->data,
+                                        .scratch = call->scratch };
     job.volume.channels = (size_t)w->dim[1];
     for (size_t i = 0; i < LDNQ_VOLUME_AXES; i++) {
         int64_t out, begin;
@@ -185,28 +185,28 @@ static struct ldnq_volume_job volume_of(const struct ldnq_op_call *call)
 
 static size_t volume_scratch(const struct ldnq_op_call *call)
 {
-    struct ldnq_volume_job job = volume_of(call);
-    return ldnq_volume_scratch(&job, ldnq_pool_threads(call->pool));
+    struct ldnq_conv_volume_job job = make_volume_job(call);
+    return ldnq_conv_volume_scratch(&job, ldnq_pool_threads(call->pool));
 }
 
 static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
 {
-    struct ldnq_volume_job job = volume_of(call);
+    struct ldnq_conv_volume_job job = make_volume_job(call);
     const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
-    ldnq_volume_convolve(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
-                         call->out[0].data, call->pool);
+    ldnq_conv_volume_forward(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                             call->out[0].data, call->pool);
     return LDNQ_OK;
 }
 
 static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct ldnq_volume_job job = volume_of(call);
+    struct ldnq_conv_volume_job job = make_volume_job(call);
     const float *dy = grad->out[0]->data;
     if (grad->in[0].data)
-        ldnq_volume_spread(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+        ldnq_conv_volume_transposed(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
-        ldnq_volume_weight(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
+        ldnq_conv_volume_weight_grad(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
         ldnq_conv_bias_grad(dy, job.images, job.groups * job.outputs,
                             ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
@@ -215,11 +215,11 @@ static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
 
 /* ---- forward ------------------------------------------------------------------------ */
 
-static struct ldnq_conv_job job_of(const struct ldnq_op_call *call)
+static struct ldnq_conv_job make_job(const struct ldnq_op_call *call)
 {
     const struct conv_attrs *conv = call->attrs;
     struct ldnq_conv_job job = {
-        .geometry = geometry_of(call),
+        .geometry = make_geometry(call),
         .groups = (size_t)conv->groups,
         .outputs = (size_t)(call->in[1]->shape.dim[0] / conv->groups),
         .images = (size_t)call->in[0]->shape.dim[0],
@@ -237,7 +237,7 @@ static size_t conv_scratch(const struct ldnq_op_call *call)
 {
     if (is_volume(call))
         return volume_scratch(call);
-    struct ldnq_conv_job job = job_of(call);
+    struct ldnq_conv_job job = make_job(call);
     return ldnq_conv_scratch(&job, ldnq_pool_threads(call->pool));
 }
 
@@ -246,17 +246,17 @@ static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldn
     (void)err;
     if (is_volume(call))
         return volume_forward(call);
-    struct ldnq_conv_job job = job_of(call);
+    struct ldnq_conv_job job = make_job(call);
     ldnq_conv_run(&job, call->pool);
     return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-static struct ldnq_conv_grad grad_of(const struct ldnq_op_grad *grad)
+static struct ldnq_conv_grad make_grad(const struct ldnq_op_grad *grad)
 {
     return (struct ldnq_conv_grad){
-        .job = job_of(grad->call),
+        .job = make_job(grad->call),
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
         .dw = grad->in[1].data,
@@ -269,7 +269,7 @@ static size_t conv_backward_scratch(const struct ldnq_op_grad *grad)
 {
     if (is_volume(grad->call))
         return volume_scratch(grad->call);
-    struct ldnq_conv_grad conv = grad_of(grad);
+    struct ldnq_conv_grad conv = make_grad(grad);
     return ldnq_conv_grad_scratch(&conv, ldnq_pool_threads(grad->call->pool));
 }
 
@@ -278,7 +278,7 @@ static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ld
     (void)err;
     if (is_volume(grad->call))
         return volume_backward(grad);
-    struct ldnq_conv_grad conv = grad_of(grad);
+    struct ldnq_conv_grad conv = make_grad(grad);
     ldnq_conv_grad_run(&conv, grad->call->pool);
     return LDNQ_OK;
 }
@@ -302,40 +302,40 @@ static enum ldnq_status conv_describe(const struct ldnq_node *node,
                                       .outputs = channels / (size_t)conv->groups,
                                       .inputs = inputs,
                                       .channel_axis = 0 };
-    /* Where the input's type is not known, infer has not looked at the bias. */
+    /* infer checks the bias only after the input's type is known. */
     bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == channels);
     view->bias_factor = fits ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 
-/* Positions of one image. */
-static size_t plane_of(const struct ldnq_op_call *call)
+/* Output positions P per image. */
+static size_t count_positions(const struct ldnq_op_call *call)
 {
     if (is_volume(call)) {
-        struct ldnq_volume_job job = volume_of(call);
+        struct ldnq_conv_volume_job job = make_volume_job(call);
         return ldnq_volume_positions(&job.volume);
     }
-    struct ldnq_conv_geometry g = geometry_of(call);
+    struct ldnq_conv_geometry g = make_geometry(call);
     return g.out_h * g.out_w;
 }
 
 static size_t conv_positions(const struct ldnq_op_call *call)
 {
-    return (size_t)call->in[0]->shape.dim[0] * plane_of(call);
+    return (size_t)call->in[0]->shape.dim[0] * count_positions(call);
 }
 
-/* Of one group of one image. */
-static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
-                          size_t count, float *columns, size_t ld)
+/* im2col of one group of one image: columns (K, count). */
+static void fill_image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                               size_t count, float *columns, size_t ld)
 {
     const float *x = call->in[0]->data;
     if (is_volume(call)) {
-        struct ldnq_volume_job job = volume_of(call);
+        struct ldnq_conv_volume_job job = make_volume_job(call);
         size_t size = job.volume.channels * ldnq_volume_plane(&job.volume);
-        ldnq_volume_columns(&job.volume, x + image_group * size, at, count, columns, ld);
+        ldnq_volume_im2col(&job.volume, x + image_group * size, at, count, columns, ld);
         return;
     }
-    struct ldnq_conv_geometry g = geometry_of(call);
+    struct ldnq_conv_geometry g = make_geometry(call);
     ldnq_im2col(&g, x + image_group * g.channels * g.height * g.width, at, count, columns, ld);
 }
 
@@ -343,8 +343,8 @@ static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t f
                          float *columns, size_t ld)
 {
     const struct conv_attrs *conv = call->attrs;
-    ldnq_layer_columns(call, (size_t)conv->groups, group, plane_of(call), first, count, columns, ld,
-                       image_columns);
+    ldnq_layer_columns(call, (size_t)conv->groups, group, count_positions(call), first, count,
+                       columns, ld, fill_image_columns);
 }
 
 static const struct ldnq_op_layer conv_layer = {

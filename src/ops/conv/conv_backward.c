@@ -5,9 +5,9 @@
 #include "base/size.h"
 #include "ops/shared/sums.h"
 
-/* ---- which way ----------------------------------------------------------------------- */
+/* ---- dispatch ----------------------------------------------------------------------- */
 
-static size_t weights_of(const struct ldnq_conv_grad *grad)
+static size_t count_weights(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     return grad->job.groups * grad->job.outputs * g->channels * g->kernel_h * g->kernel_w;
@@ -18,8 +18,9 @@ static bool is_depthwise(const struct ldnq_conv_grad *grad)
     return grad->job.geometry.channels == 1 && grad->job.outputs <= 4 && grad->job.groups > 1;
 }
 
-/* Turned kernels need as much padding as lies between a kernel's own and its extent. */
-static bool is_turned(const struct ldnq_conv_grad *grad)
+/* Whether dx is a convolution with the flipped kernels, whose padding, (K-1)*dilation - pad,
+ * must not be negative. */
+static bool is_flipped(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     return g->stride_h == 1 && g->stride_w == 1 &&
@@ -27,15 +28,17 @@ static bool is_turned(const struct ldnq_conv_grad *grad)
            g->pad_left <= (g->kernel_w - 1) * g->dilation_w;
 }
 
-/* ---- turned kernels -------------------------------------------------------------------- */
+/* ---- dx by flipped kernels --------------------------------------------------------------------
+ */
 
-static size_t turned_floats(const struct ldnq_conv_grad *grad)
+static size_t count_flipped_floats(const struct ldnq_conv_grad *grad)
 {
-    return (weights_of(grad) + 15) & ~(size_t)15;
+    return (count_weights(grad) + 15) & ~(size_t)15;
 }
 
-/* dx = dy * the turned kernels, whose place in scratch comes first. */
-static struct ldnq_conv_job turned_job(const struct ldnq_conv_grad *grad)
+/* The convolution dx = dy * flipped kernels. Scratch holds the flipped kernels, followed by
+ * the scratch of the convolution. */
+static struct ldnq_conv_job make_flipped_job(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     struct ldnq_conv_job job = { .geometry = *g,
@@ -53,13 +56,13 @@ static struct ldnq_conv_job turned_job(const struct ldnq_conv_grad *grad)
     job.geometry.pad_left = (g->kernel_w - 1) * g->dilation_w - g->pad_left;
     if (grad->scratch) {
         job.weight = grad->scratch;
-        job.scratch = (float *)grad->scratch + turned_floats(grad);
+        job.scratch = (float *)grad->scratch + count_flipped_floats(grad);
     }
     return job;
 }
 
-/* (G*M, C, taps) to (G*C, M, taps backwards). */
-static void turn_kernels(const struct ldnq_conv_grad *grad, float *out)
+/* weight (G*M, C, taps) to out (G*C, M, taps in reverse order). */
+static void flip_kernels(const struct ldnq_conv_grad *grad, float *out)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     size_t taps = g->kernel_h * g->kernel_w, outputs = grad->job.outputs;
@@ -72,19 +75,19 @@ static void turn_kernels(const struct ldnq_conv_grad *grad, float *out)
     }
 }
 
-static size_t turned_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+static size_t count_flipped_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    struct ldnq_conv_job job = turned_job(grad);
+    struct ldnq_conv_job job = make_flipped_job(grad);
     size_t bytes;
-    bool counted = ldnq_size_add(turned_floats(grad) * sizeof(float),
+    bool counted = ldnq_size_add(count_flipped_floats(grad) * sizeof(float),
                                  ldnq_conv_scratch(&job, threads), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
 
-static void run_turned(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+static void run_flipped(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
-    struct ldnq_conv_job job = turned_job(grad);
-    turn_kernels(grad, grad->scratch);
+    struct ldnq_conv_job job = make_flipped_job(grad);
+    flip_kernels(grad, grad->scratch);
     ldnq_conv_run(&job, pool);
 }
 
@@ -109,11 +112,11 @@ static void sum_channel(void *argument, size_t channel, size_t thread)
 void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
                          struct ldnq_pool *pool)
 {
-    struct bias_planes planes = { dy, db, images, channels, plane };
-    ldnq_pool_run(pool, channels, sum_channel, &planes);
+    struct bias_planes bias = { dy, db, images, channels, plane };
+    ldnq_pool_run(pool, channels, sum_channel, &bias);
 }
 
-/* ---- all of them --------------------------------------------------------------------------- */
+/* ---- all gradients --------------------------------------------------------------------------- */
 
 static bool is_empty(const struct ldnq_conv_grad *grad)
 {
@@ -122,7 +125,7 @@ static bool is_empty(const struct ldnq_conv_grad *grad)
            grad->job.geometry.out_h * grad->job.geometry.out_w == 0;
 }
 
-static size_t bytes_of(size_t floats)
+static size_t count_bytes(size_t floats)
 {
     size_t bytes;
     return ldnq_size_mul(floats, sizeof(float), &bytes) ? bytes : SIZE_MAX;
@@ -133,25 +136,25 @@ size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads)
     size_t dx = 0, dw = 0;
     if (is_empty(grad))
         return 0;
-    if (grad->dx && is_turned(grad))
-        dx = turned_scratch(grad, threads);
+    if (grad->dx && is_flipped(grad))
+        dx = count_flipped_scratch(grad, threads);
     else if (grad->dx)
-        dx = bytes_of(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch(grad, threads)
-                                         : ldnq_conv_product_dx_scratch(grad, threads));
+        dx = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch(grad, threads)
+                                            : ldnq_conv_product_dx_scratch(grad, threads));
     if (grad->dw)
-        dw = bytes_of(is_depthwise(grad) ? ldnq_conv_depthwise_dw_scratch(grad, threads)
-                                         : ldnq_conv_product_dw_scratch(grad, threads));
+        dw = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dw_scratch(grad, threads)
+                                            : ldnq_conv_product_dw_scratch(grad, threads));
     return ldnq_size_max(dx, dw);
 }
 
-static void clear(const struct ldnq_conv_grad *grad)
+static void clear_gradients(const struct ldnq_conv_grad *grad)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     size_t inputs = grad->job.images * grad->job.groups * g->channels * g->height * g->width;
     if (grad->dx)
         memset(grad->dx, 0, inputs * sizeof *grad->dx);
     if (grad->dw)
-        memset(grad->dw, 0, weights_of(grad) * sizeof *grad->dw);
+        memset(grad->dw, 0, count_weights(grad) * sizeof *grad->dw);
 }
 
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
@@ -161,11 +164,11 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
         ldnq_conv_bias_grad(grad->dy, job->images, job->groups * job->outputs,
                             job->geometry.out_h * job->geometry.out_w, grad->db, pool);
     if (is_empty(grad)) {
-        clear(grad);
+        clear_gradients(grad);
         return;
     }
-    if (grad->dx && is_turned(grad))
-        run_turned(grad, pool);
+    if (grad->dx && is_flipped(grad))
+        run_flipped(grad, pool);
     else if (grad->dx)
         (is_depthwise(grad) ? ldnq_conv_depthwise_dx : ldnq_conv_product_dx)(grad, pool);
     if (grad->dw)

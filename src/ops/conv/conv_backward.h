@@ -1,14 +1,15 @@
-/* conv_backward.h: gradients of Conv, on plain arrays.
+/* conv_backward.h: gradients of the two-dimensional convolution, on plain arrays.
  *
- * Shapes  as in conv_kernels.h; dy is y's gradient, dx, dw and db those of x, the
- *         weight and the bias
- * Sums    over images and positions in an order that sizes alone decide
- * Threads pool calls of its own, one after the other
+ * Shapes   as in conv_kernels.h; dy (N, G*M, OH, OW) is the gradient of y; dx, dw and db
+ *          are the gradients of x, weight and bias, in their shapes
+ * Numbers  sums over images and positions run in an order that depends on the sizes alone
+ * Owns     nothing; `scratch` has ldnq_conv_grad_scratch bytes, 64-byte aligned
+ * Threads  several pool calls, one after the other
  *
- * Ways    dx with stride 1 is a convolution of dy with the kernels turned around,
- *         and runs as one; otherwise columns of gradients are made as a product,
- *         and added to where they were read from. dw is a product of dy with the
- *         columns of x. Depthwise has loops of its own for both.
+ * dx  with stride 1: a convolution of dy with the flipped kernels (conv_kernels.h);
+ *     otherwise weight' dy, a matrix product, and then col2im
+ * dw  dy im2col(x)', a matrix product
+ * Depthwise convolutions have loops of their own for dw, and for dx with other strides.
  */
 #ifndef LDNQ_OPS_CONV_BACKWARD_H
 #define LDNQ_OPS_CONV_BACKWARD_H
@@ -17,23 +18,23 @@
 #include "ops/conv/conv_kernels.h"
 
 struct ldnq_conv_grad {
-    struct ldnq_conv_job job; /* geometry, sizes, x and weight; the rest is not read */
+    struct ldnq_conv_job job; /* geometry, sizes, x and weight; the other fields are not read */
     const float *dy;
-    float *dx, *dw, *db; /* NULL where not wanted */
+    float *dx, *dw, *db; /* NULL: not requested */
     void *scratch;
 };
 
-/* Bytes of scratch; SIZE_MAX when they can't be counted. */
+/* Bytes of scratch for a pool of `threads`; SIZE_MAX on overflow. */
 size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads);
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
-/* The bias' part alone, for convolutions over any axes: dy (N, channels, plane) summed
- * over images and elements. */
+/* The gradient of the bias alone, over any number of axes: db (channels) = the sum of
+ * dy (images, channels, plane) over images and plane. */
 void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
                          struct ldnq_pool *pool);
 
-/* ---- the ways ------------------------------------------------------------------ */
+/* ---- implementations ------------------------------------------------------------------ */
 
-/* Scratch in floats, multiples of 16; SIZE_MAX when they can't be counted. */
+/* Scratch in floats, multiples of 16; SIZE_MAX on overflow. */
 size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads);
 size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads);
 size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads);

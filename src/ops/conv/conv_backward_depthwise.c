@@ -1,10 +1,12 @@
-/* conv_backward_depthwise.c: gradients of a convolution with one input channel a
- * group, over padded tiles (ops/conv/padded_tile.h).
+/* conv_backward_depthwise.c: gradients of a convolution with C = 1 channel per group, over
+ * padded tiles (padded_tile.h).
  *
- * A weight's gradient is the sum of dy times a tap's line, over all lines. With
- * stride 1 the lines of a tap follow each other in the padded tile at a fixed distance: dy
- * is laid out at the same distance with zeros between its lines, and all lines are
- * one run. Sums are float in 16 lanes over a tile, double over tiles and images.
+ * dw[m][kh][kw] = sum over output rows of the dot product of dy's row with the tap's
+ * inputs. With stride 1 the input rows of a tap follow each other in the padded tile at a
+ * fixed distance. dy is then copied with the same distance between its rows and zeros in
+ * the gaps, and one dot product covers all rows.
+ *
+ * Numbers  sums are float in 16 lanes over a tile, double over tiles and images
  */
 #include "ops/conv/conv_backward.h"
 
@@ -16,7 +18,7 @@
 #define PADDED_FLOATS ((size_t)6 << 10)
 #define LANES 8
 #define STEP ((size_t)(2 * LANES))
-#define MOST_TAPS 5 /* that are summed together */
+#define MAX_TAPS 5 /* whose sums are computed together */
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
@@ -27,84 +29,90 @@ static size_t round_up(size_t floats)
 
 static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_geometry *g)
 {
-    size_t line = g->out_w * g->stride_w + g->kernel_w * g->dilation_w;
-    size_t lines = PADDED_FLOATS / line, extent = g->kernel_h * g->dilation_h;
-    size_t rows = lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
+    size_t row_floats = g->out_w * g->stride_w + g->kernel_w * g->dilation_w;
+    size_t fitting_rows = PADDED_FLOATS / row_floats, extent = g->kernel_h * g->dilation_h;
+    size_t rows = fitting_rows > extent ? (fitting_rows - extent) / g->stride_h + 1 : 1;
     return ldnq_conv_plan_tiles(g, rows * g->out_w);
 }
 
-/* A thread's memory: the padded tile with room for reading on behind it, then dy at the
- * padded tile's distances, then the sums. */
+/* One thread's scratch, in floats: the padded tile and the floats that the last vector
+ * reads beyond its end, then the copy of dy, then the sums (M, KH*KW) in double. */
 struct depthwise_scratch {
-    size_t padded, dy, sums; /* in floats */
+    size_t padded, dy, sums;
 };
 
-static bool room_of(const struct ldnq_conv_grad *grad, struct depthwise_scratch *room)
+static bool size_scratch(const struct ldnq_conv_grad *grad, struct depthwise_scratch *sizes)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(g);
     struct ldnq_output_tile tile = { .rows = tiling.rows, .columns = tiling.columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, NULL);
     size_t sums = grad->job.outputs * g->kernel_h * g->kernel_w * sizeof(double) / sizeof(float);
-    return ldnq_size_add(ldnq_padded_tile_floats(&padded), padded.phase + STEP, &room->padded) &&
-           ldnq_size_mul(tile.rows, padded.phase + STEP, &room->dy) &&
-           (room->padded = round_up(room->padded)) != SIZE_MAX &&
-           (room->dy = round_up(room->dy)) != SIZE_MAX && (room->sums = round_up(sums)) != SIZE_MAX;
+    return ldnq_size_add(ldnq_padded_tile_floats(&padded), padded.phase_width + STEP,
+                         &sizes->padded) &&
+           ldnq_size_mul(tile.rows, padded.phase_width + STEP, &sizes->dy) &&
+           (sizes->padded = round_up(sizes->padded)) != SIZE_MAX &&
+           (sizes->dy = round_up(sizes->dy)) != SIZE_MAX &&
+           (sizes->sums = round_up(sums)) != SIZE_MAX;
 }
 
-static bool all_of(const struct depthwise_scratch *room, size_t *floats)
+static bool count_thread_floats(const struct depthwise_scratch *sizes, size_t *floats)
 {
-    return ldnq_size_add(room->padded, room->dy, floats) &&
-           ldnq_size_add(*floats, room->sums, floats);
+    return ldnq_size_add(sizes->padded, sizes->dy, floats) &&
+           ldnq_size_add(*floats, sizes->sums, floats);
 }
 
-static size_t scratch_of(const struct ldnq_conv_grad *grad, size_t threads)
+static size_t count_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    struct depthwise_scratch room;
+    struct depthwise_scratch sizes;
     size_t floats, all;
-    return room_of(grad, &room) && all_of(&room, &floats) && ldnq_size_mul(floats, threads, &all)
+    return size_scratch(grad, &sizes) && count_thread_floats(&sizes, &floats) &&
+                   ldnq_size_mul(floats, threads, &all)
                ? all
                : SIZE_MAX;
 }
 
-/* ---- gradients of the weight -------------------------------------------------------- */
+/* ---- dw -------------------------------------------------------- */
 
-/* dy as the sums read it: `runs` runs of `width` floats, a multiple of STEP. */
+/* The copy of dy that the dot products read: `runs` runs of `width` floats, a multiple of
+ * STEP. A tap's inputs for run i start i*pitch floats after those for run 0. */
 struct dy_runs {
     const float *dy;
     size_t runs, width;
-    size_t pitch; /* of the tap's lines */
+    size_t pitch;
 };
 
-static struct dy_runs lay_out(const struct ldnq_conv_geometry *g,
+/* Copies one tile of a plane of dy to `out`. */
+static struct dy_runs copy_dy(const struct ldnq_conv_geometry *g,
                               const struct ldnq_output_tile *tile,
                               const struct ldnq_padded_tile *padded, const float *dy, float *out)
 {
-    size_t pitch = padded->stride_h * padded->phases * padded->phase;
-    bool joined = pitch == padded->phase;
-    size_t apart = joined ? pitch : round_up(tile->columns);
+    size_t pitch = ldnq_padded_tile_row_step(padded);
+    bool joined = pitch == padded->phase_width;
+    size_t row_step = joined ? pitch : round_up(tile->columns);
     struct dy_runs runs = { .dy = out,
                             .runs = joined ? 1 : tile->rows,
                             .pitch = pitch,
-                            .width = joined ? round_up(tile->rows * pitch) : apart };
+                            .width = joined ? round_up(tile->rows * pitch) : row_step };
     memset(out, 0, runs.runs * runs.width * sizeof *out);
     for (size_t row = 0; row < tile->rows; row++)
-        memcpy(out + row * apart, dy + (tile->y + row) * g->out_w + tile->x,
+        memcpy(out + row * row_step, dy + (tile->y + row) * g->out_w + tile->x,
                tile->columns * sizeof *out);
     return runs;
 }
 
-/* sums[k] += dy times the line of tap k; `taps` is a constant where this is inlined. */
+/* sums[k] += dot product of dy with the inputs of tap k, which start at input[k]. `taps` is a
+ * constant at every call. */
 static inline __attribute__((always_inline)) void
-sum_together(const struct dy_runs *r, const float *const *line, size_t taps, double *sums)
+sum_together(const struct dy_runs *r, const float *const *input, size_t taps, double *sums)
 {
-    lanes low[MOST_TAPS] = { 0 }, high[MOST_TAPS] = { 0 };
+    lanes low[MAX_TAPS] = { 0 }, high[MAX_TAPS] = { 0 };
     for (size_t run = 0; run < r->runs; run++) {
         const float *dy = r->dy + run * r->width;
         for (size_t i = 0; i < r->width; i += STEP) {
             lanes a = *(const lanes *)(dy + i), b = *(const lanes *)(dy + i + LANES);
             for (size_t k = 0; k < taps; k++) {
-                const float *x = line[k] + run * r->pitch + i;
+                const float *x = input[k] + run * r->pitch + i;
                 low[k] += a * *(const lanes *)x;
                 high[k] += b * *(const lanes *)(x + LANES);
             }
@@ -116,23 +124,23 @@ sum_together(const struct dy_runs *r, const float *const *line, size_t taps, dou
 }
 
 LDNQ_MULTIVERSION
-static void sum_taps(const struct dy_runs *r, const float *const *line, size_t taps, double *sums)
+static void sum_taps(const struct dy_runs *r, const float *const *input, size_t taps, double *sums)
 {
     switch (taps) {
     case 5:
-        sum_together(r, line, 5, sums);
+        sum_together(r, input, 5, sums);
         break;
     case 4:
-        sum_together(r, line, 4, sums);
+        sum_together(r, input, 4, sums);
         break;
     case 3:
-        sum_together(r, line, 3, sums);
+        sum_together(r, input, 3, sums);
         break;
     case 2:
-        sum_together(r, line, 2, sums);
+        sum_together(r, input, 2, sums);
         break;
     default:
-        sum_together(r, line, 1, sums);
+        sum_together(r, input, 1, sums);
         break;
     }
 }
@@ -140,18 +148,18 @@ static void sum_taps(const struct dy_runs *r, const float *const *line, size_t t
 static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_padded_tile *padded,
                      const struct dy_runs *runs, double *sums)
 {
-    const float *line[MOST_TAPS];
+    const float *input[MAX_TAPS];
     for (size_t kh = 0; kh < g->kernel_h; kh++) {
-        for (size_t kw = 0; kw < g->kernel_w; kw += MOST_TAPS) {
-            size_t taps = ldnq_size_min(MOST_TAPS, g->kernel_w - kw);
+        for (size_t kw = 0; kw < g->kernel_w; kw += MAX_TAPS) {
+            size_t taps = ldnq_size_min(MAX_TAPS, g->kernel_w - kw);
             for (size_t k = 0; k < taps; k++)
-                line[k] = ldnq_padded_tile_row(padded, 0, kh, kw + k);
-            sum_taps(runs, line, taps, sums + kh * g->kernel_w + kw);
+                input[k] = ldnq_padded_tile_row(padded, 0, kh, kw + k);
+            sum_taps(runs, input, taps, sums + kh * g->kernel_w + kw);
         }
     }
 }
 
-/* One image's planes of one group. */
+/* sums (M, taps) += the weight gradients of one group from one image. */
 static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
                       const struct ldnq_conv_tiling *tiling, float *padded_data, float *dy,
                       double *sums)
@@ -165,26 +173,26 @@ static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
         ldnq_padded_tile_fill(g, &tile, x, &padded);
         for (size_t m = 0; m < outputs; m++) {
             const float *plane = grad->dy + (image_group * outputs + m) * g->out_h * g->out_w;
-            struct dy_runs runs = lay_out(g, &tile, &padded, plane, dy);
+            struct dy_runs runs = copy_dy(g, &tile, &padded, plane, dy);
             sum_tile(g, &padded, &runs, sums + m * taps);
         }
     }
 }
 
-/* One group over all images. */
+/* dw (M, taps) of one group, over all images. */
 static void run_dw(void *argument, size_t group, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(g);
-    struct depthwise_scratch room;
+    struct depthwise_scratch sizes;
     size_t floats = 0, count = grad->job.outputs * g->kernel_h * g->kernel_w;
-    room_of(grad, &room);
-    all_of(&room, &floats);
-    float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + room.padded;
-    double *sums = (double *)(void *)(dy + room.dy);
-    /* What lies behind the padded tile is multiplied by 0, and must be numbers. */
-    memset(scratch, 0, room.padded * sizeof *scratch);
+    size_scratch(grad, &sizes);
+    count_thread_floats(&sizes, &floats);
+    float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + sizes.padded;
+    double *sums = (double *)(void *)(dy + sizes.dy);
+    /* The floats beyond the padded tile are multiplied by 0, and must not be NaN. */
+    memset(scratch, 0, sizes.padded * sizeof *scratch);
     for (size_t i = 0; i < count; i++)
         sums[i] = 0;
     for (size_t image = 0; image < grad->job.images; image++)
@@ -195,7 +203,7 @@ static void run_dw(void *argument, size_t group, size_t thread)
 
 size_t ldnq_conv_depthwise_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    return scratch_of(grad, threads);
+    return count_scratch(grad, threads);
 }
 
 void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
@@ -203,40 +211,41 @@ void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool 
     ldnq_pool_run(pool, grad->job.groups, run_dw, (void *)grad);
 }
 
-/* ---- gradients of x -------------------------------------------------------------------- */
+/* ---- dx -------------------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void add_scaled(const float *restrict dy, float w, float *restrict line, size_t count)
+static void add_scaled(const float *restrict dy, float w, float *restrict out, size_t count)
 {
     for (size_t x = 0; x < count; x++)
-        line[x] += w * dy[x];
+        out[x] += w * dy[x];
 }
 
-static void spread_tile(const struct ldnq_conv_geometry *g, const struct ldnq_output_tile *tile,
-                        const struct ldnq_padded_tile *padded, const float *w, const float *dy)
+/* padded += w dy: the transpose of the forward pass, for one output plane of one tile. */
+static void add_tile(const struct ldnq_conv_geometry *g, const struct ldnq_output_tile *tile,
+                     const struct ldnq_padded_tile *padded, const float *w, const float *dy)
 {
     for (size_t row = 0; row < tile->rows; row++) {
-        const float *line = dy + (tile->y + row) * g->out_w + tile->x;
+        const float *dy_row = dy + (tile->y + row) * g->out_w + tile->x;
         for (size_t kh = 0; kh < g->kernel_h; kh++)
             for (size_t kw = 0; kw < g->kernel_w; kw++)
-                add_scaled(line, w[kh * g->kernel_w + kw],
+                add_scaled(dy_row, w[kh * g->kernel_w + kw],
                            padded->data +
                                (ldnq_padded_tile_row(padded, row, kh, kw) - padded->data),
                            tile->columns);
     }
 }
 
-/* One group of one image. */
+/* dx of one group of one image. */
 static void run_dx(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(g);
-    struct depthwise_scratch room;
+    struct depthwise_scratch sizes;
     size_t floats = 0, outputs = grad->job.outputs, group = chunk % grad->job.groups;
     size_t size = g->height * g->width;
-    room_of(grad, &room);
-    all_of(&room, &floats);
+    size_scratch(grad, &sizes);
+    count_thread_floats(&sizes, &floats);
     float *scratch = (float *)grad->scratch + thread * floats, *dx = grad->dx + chunk * size;
     memset(dx, 0, size * sizeof *dx);
     for (size_t i = 0; i < tiling.down * tiling.across; i++) {
@@ -244,16 +253,16 @@ static void run_dx(void *argument, size_t chunk, size_t thread)
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, scratch);
         memset(scratch, 0, ldnq_padded_tile_floats(&padded) * sizeof *scratch);
         for (size_t m = 0; m < outputs; m++)
-            spread_tile(g, &tile, &padded,
-                        grad->job.weight + (group * outputs + m) * g->kernel_h * g->kernel_w,
-                        grad->dy + (chunk * outputs + m) * g->out_h * g->out_w);
+            add_tile(g, &tile, &padded,
+                     grad->job.weight + (group * outputs + m) * g->kernel_h * g->kernel_w,
+                     grad->dy + (chunk * outputs + m) * g->out_h * g->out_w);
         ldnq_padded_tile_scatter_add(g, &tile, &padded, dx);
     }
 }
 
 size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    return scratch_of(grad, threads);
+    return count_scratch(grad, threads);
 }
 
 void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)

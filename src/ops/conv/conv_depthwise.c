@@ -7,25 +7,26 @@
 
 #define ROWS 8
 
-struct depthwise {
-    size_t taps;
+/* One output plane of one tile. */
+struct depthwise_plane {
+    size_t taps; /* KH*KW */
     const float *weight;
-    const int32_t *offsets; /* of each tap, in the padded tile */
-    size_t shared;          /* side of a kernel whose rows of output share lines of input, or 0 */
-    size_t in_row, out_row; /* floats from one output row to the next */
+    const int32_t *offsets; /* (KH*KW): floats from the first tap's inputs to each tap's */
+    size_t shared; /* KH = KW of a kernel whose output rows share the loads of input rows, or 0 */
+    size_t in_row, out_row; /* floats between output rows, in the padded tile and in y */
     size_t columns;
-    bool spills; /* lines are whole, and the next one starts behind them */
+    bool spills; /* the tile has whole rows: a store may reach into the next row */
     float bias, low, high;
     bool is_clamped;
 };
 
-/* What is written of a vector in some rows. */
+/* How much of a vector is stored, in a block of rows. */
 struct store_extent {
-    size_t whole; /* so many rows take all of it */
-    size_t count; /* the others so many floats */
+    size_t whole; /* rows 0 .. whole-1 store the whole vector */
+    size_t count; /* the others store `count` floats */
 };
 
-/* A function of its own, as it is seldom needed and would stand in many places. */
+/* Not inlined: it runs rarely, and would be repeated in every unrolled case. */
 static __attribute__((noinline)) void write_parts(const float *values, size_t lanes, float *y,
                                                   size_t out_row, size_t rows,
                                                   const struct store_extent *extent)
@@ -63,12 +64,12 @@ LDNQ_LANES(lanes_16, 16)
 
 #endif
 
-/* Rows by long vectors, and what is left of them by short ones. */
-typedef void rows_fn(const struct depthwise *d, const float *in, float *y, size_t rows, size_t room,
-                     size_t first, size_t last);
+/* Computes `rows` output rows, columns first .. last-1; y has `room` floats. */
+typedef void rows_fn(const struct depthwise_plane *d, const float *in, float *y, size_t rows,
+                     size_t room, size_t first, size_t last);
 
 struct depthwise_implementation {
-    rows_fn *run, *run_rest;
+    rows_fn *run, *run_rest; /* with long vectors; the rest of a row with short ones */
     size_t lanes, longest_rest;
 };
 
@@ -90,10 +91,11 @@ list_implementations(struct depthwise_implementation implementations[MAX_IMPLEME
     return count;
 }
 
-/* ---- a tile ---------------------------------------------------------------------------- */
+/* ---- one tile ---------------------------------------------------------------------------- */
 
 static void run_rows(const struct depthwise_implementation *implementation,
-                     const struct depthwise *d, const float *in, float *y, size_t rows, size_t room)
+                     const struct depthwise_plane *d, const float *in, float *y, size_t rows,
+                     size_t room)
 {
     size_t rest = d->columns % implementation->lanes, whole = d->columns - rest;
     if (rest > implementation->longest_rest)
@@ -104,9 +106,9 @@ static void run_rows(const struct depthwise_implementation *implementation,
         implementation->run(d, in, y, rows, room, 0, whole);
 }
 
-/* In blocks of nearly the same number of rows. */
+/* All rows of the tile, in blocks of nearly equal size. */
 static void run_plane(const struct depthwise_implementation *implementation,
-                      const struct depthwise *d, const float *in, float *y, size_t rows,
+                      const struct depthwise_plane *d, const float *in, float *y, size_t rows,
                       size_t room)
 {
     size_t blocks = ldnq_size_ceil_div(rows, ROWS);
@@ -117,7 +119,8 @@ static void run_plane(const struct depthwise_implementation *implementation,
     }
 }
 
-static size_t shared_side(const struct ldnq_conv_geometry *g)
+/* The kernel side 3 or 5 for which output rows share the loads of input rows; otherwise 0. */
+static size_t find_shared_side(const struct ldnq_conv_geometry *g)
 {
     bool is_dense = g->stride_h == 1 && g->stride_w == 1 && g->dilation_h == 1 &&
                     g->dilation_w == 1 && g->kernel_h == g->kernel_w;
@@ -140,18 +143,18 @@ size_t ldnq_conv_depthwise_implementations(void)
 
 void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv_job *job,
                                    const struct ldnq_output_tile *tile,
-                                   const struct ldnq_padded_tile *padded, size_t apart,
+                                   const struct ldnq_padded_tile *padded, size_t pitch,
                                    size_t first, size_t count)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     const size_t plane = g->out_h * g->out_w, at = tile->y * g->out_w + tile->x;
     int32_t offsets[LDNQ_DEPTHWISE_TAPS];
     struct depthwise_implementation implementations[MAX_IMPLEMENTATIONS];
-    struct depthwise d = {
+    struct depthwise_plane d = {
         .taps = g->kernel_h * g->kernel_w,
         .offsets = offsets,
-        .shared = shared_side(g),
-        .in_row = padded->stride_h * padded->phases * padded->phase,
+        .shared = find_shared_side(g),
+        .in_row = ldnq_padded_tile_row_step(padded),
         .out_row = g->out_w,
         .columns = tile->columns,
         .spills = tile->columns == g->out_w,
@@ -165,14 +168,14 @@ void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv
         size_t out = first * job->outputs + i, channel = out % (job->groups * job->outputs);
         d.weight = job->weight + channel * d.taps;
         d.bias = job->bias ? job->bias[channel] : 0.0f;
-        run_plane(&implementations[implementation], &d, padded->data + i / job->outputs * apart,
+        run_plane(&implementations[implementation], &d, padded->data + i / job->outputs * pitch,
                   job->y + out * plane + at, tile->rows, plane - tile->y * g->out_w);
     }
 }
 
 void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_output_tile *tile,
-                              const struct ldnq_padded_tile *padded, size_t apart, size_t first,
+                              const struct ldnq_padded_tile *padded, size_t pitch, size_t first,
                               size_t count)
 {
-    ldnq_conv_depthwise_tile_with(0, job, tile, padded, apart, first, count);
+    ldnq_conv_depthwise_tile_with(0, job, tile, padded, pitch, first, count);
 }

@@ -1,7 +1,8 @@
-/* conv_depthwise.h: convolutions with a few outputs for each single input plane,
- * summed in registers over a padded tile, with bias and clamp on the way out.
+/* conv_depthwise.h: the depthwise convolution (C = 1 channel per group), summed in
+ * registers over a padded tile (padded_tile.h). Bias and clamp are applied in registers.
  *
- * Threads safe on distinct planes of y
+ * Shapes  as in conv_kernels.h with C = 1; M outputs per input plane
+ * Threads safe on distinct input planes
  */
 #ifndef LDNQ_OPS_CONV_DEPTHWISE_H
 #define LDNQ_OPS_CONV_DEPTHWISE_H
@@ -9,26 +10,28 @@
 #include "ops/conv/padded_tile.h"
 #include "ops/conv/conv_kernels.h"
 
-/* Taps of a kernel; those with more go another way. */
+/* Most taps KH*KW of a kernel; larger kernels use another implementation. */
 #define LDNQ_DEPTHWISE_TAPS ((size_t)256)
-/* Floats behind a padded tile that are read and thrown away. */
+/* Floats beyond the end of the last padded tile that are read and not used. */
 #define LDNQ_DEPTHWISE_SLACK ((size_t)16)
 
-/* A tile's part of all outputs of planes first .. first+count-1 (image * groups +
- * group), whose padded tiles start `apart` floats from each other. Tiles of a plane must come
- * in their order, as the ends of lines are written over by the next one. */
+/* Computes one tile of all M outputs of input planes first .. first+count-1, counted as
+ * image * groups + group. The padded tile of plane first+i starts at padded->data + i*pitch.
+ * The tiles of a plane must be computed in their order: the last vector of a row may
+ * store beyond the row's end, and the next tile overwrites that. */
 void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_output_tile *tile,
-                              const struct ldnq_padded_tile *padded, size_t apart, size_t first,
+                              const struct ldnq_padded_tile *padded, size_t pitch, size_t first,
                               size_t count);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
-/* The ways that the processor has, best first; ldnq_conv_depthwise_tile takes way 0.
- * All but the last one fuse products and sums, and agree to the bit. */
+/* How many implementations the processor has, the fastest first; ldnq_conv_depthwise_tile
+ * runs implementation 0. All but the last fuse a product and a sum, and give the same
+ * bits. */
 size_t ldnq_conv_depthwise_implementations(void);
 void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv_job *job,
                                    const struct ldnq_output_tile *tile,
-                                   const struct ldnq_padded_tile *padded, size_t apart,
+                                   const struct ldnq_padded_tile *padded, size_t pitch,
                                    size_t first, size_t count);
 
 #endif

@@ -1,16 +1,17 @@
-/* conv_depthwise_sums.h: the innermost loops of conv_depthwise.c, for one instruction
- * set. Included once for each, with these defined:
+/* conv_depthwise_sums.h: the innermost loops of conv_depthwise.c for one instruction
+ * set. conv_depthwise.c includes it once per instruction set, with these macros defined:
  *
- * SUMS(name)   name, with something behind it
- * SUMS_CLAMP   the clamp of SUMS(lanes), which base/lanes.h makes
- * SUMS_LANES   floats of a vector
- * SUMS_TARGET  attributes
+ * SUMS(name)   name with a suffix for the instruction set
+ * SUMS_CLAMP   the clamp for SUMS(lanes), made by base/lanes.h
+ * SUMS_LANES   floats per vector
+ * SUMS_TARGET  function attributes
  *
- * Each element is one chain of sums over the taps, from the bias on.
+ * Numbers  an output element is one chain of sums that starts with the bias and adds the
+ *          taps in their order
  */
 
 static inline __attribute__((always_inline)) void
-SUMS(write_rows)(const struct depthwise *d, SUMS(lanes) * sum, float *y, size_t rows,
+SUMS(write_rows)(const struct depthwise_plane *d, SUMS(lanes) * sum, float *y, size_t rows,
                  const struct store_extent *extent)
 {
     float values[ROWS * SUMS_LANES];
@@ -27,13 +28,13 @@ SUMS(write_rows)(const struct depthwise *d, SUMS(lanes) * sum, float *y, size_t 
     write_parts(values, SUMS_LANES, y, d->out_row, rows, extent);
 }
 
-/* `rows` is a constant wherever this is inlined. */
-static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct depthwise *d,
+/* One vector in each of `rows` output rows; `rows` is a constant at every call. */
+static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct depthwise_plane *d,
                                                                  const float *in, float *y,
                                                                  size_t rows,
                                                                  const struct store_extent *extent)
 {
-    const size_t apart = d->in_row;
+    const size_t row_step = d->in_row;
     SUMS(lanes) sum[ROWS];
     for (size_t i = 0; i < rows; i++)
         sum[i] = (SUMS(lanes)){ 0 } + d->bias;
@@ -41,30 +42,30 @@ static inline __attribute__((always_inline)) void SUMS(sum_rows)(const struct de
         const float *x = in + d->offsets[tap];
         const float w = d->weight[tap];
         for (size_t i = 0; i < rows; i++)
-            sum[i] += *(const SUMS(lanes) *)(x + i * apart) * w;
+            sum[i] += *(const SUMS(lanes) *)(x + i * row_step) * w;
     }
     SUMS(write_rows)(d, sum, y, rows, extent);
 }
 
-/* As above for a square kernel whose taps are neighbours: an input line is loaded
- * once for all output rows that read it. The order of each row's taps is the same. */
+/* sum_rows for a square kernel without dilation and stride: every input row is loaded
+ * once for all output rows that read it. The taps of an output row keep their order. */
 static inline __attribute__((always_inline)) void
-SUMS(share_rows)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
-                 const struct store_extent *extent)
+SUMS(share_rows)(const struct depthwise_plane *d, const float *in, float *y, size_t rows,
+                 size_t kernel, const struct store_extent *extent)
 {
-    const size_t apart = d->in_row;
+    const size_t row_step = d->in_row;
     SUMS(lanes) sum[ROWS];
     for (size_t i = 0; i < rows; i++)
         sum[i] = (SUMS(lanes)){ 0 } + d->bias;
 #pragma GCC unroll 16
-    for (size_t line = 0; line < rows + kernel - 1; line++) {
+    for (size_t input_row = 0; input_row < rows + kernel - 1; input_row++) {
 #pragma GCC unroll 8
         for (size_t kw = 0; kw < kernel; kw++) {
-            const SUMS(lanes) x = *(const SUMS(lanes) *)(in + line * apart + kw);
+            const SUMS(lanes) x = *(const SUMS(lanes) *)(in + input_row * row_step + kw);
 #pragma GCC unroll 8
             for (size_t i = 0; i < rows; i++)
-                if (line >= i && line < i + kernel)
-                    sum[i] += x * d->weight[(line - i) * kernel + kw];
+                if (input_row >= i && input_row < i + kernel)
+                    sum[i] += x * d->weight[(input_row - i) * kernel + kw];
         }
     }
     SUMS(write_rows)(d, sum, y, rows, extent);
@@ -79,8 +80,8 @@ SUMS(share_rows)(const struct depthwise *d, const float *in, float *y, size_t ro
         break
 
 static inline __attribute__((always_inline)) void
-SUMS(run_vector)(const struct depthwise *d, const float *in, float *y, size_t rows, size_t kernel,
-                 const struct store_extent *extent)
+SUMS(run_vector)(const struct depthwise_plane *d, const float *in, float *y, size_t rows,
+                 size_t kernel, const struct store_extent *extent)
 {
     switch (rows) {
         SUMS_CASE(1);
@@ -96,11 +97,11 @@ SUMS(run_vector)(const struct depthwise *d, const float *in, float *y, size_t ro
     }
 }
 
-/* Up to ROWS rows, columns `first` to `last`. A line's last vector may be written as a
- * whole if there is room behind it: over the starts of lines that are still to
- * come, which is why the vectors go backwards. */
+/* Up to ROWS rows, columns first .. last-1. The last vector of a row is stored as a whole
+ * if y has room: it then overwrites the start of the next row, which is computed after
+ * it, because the vectors of a row run from right to left. */
 SUMS_TARGET
-static void SUMS(run_rows)(const struct depthwise *d, const float *in, float *y, size_t rows,
+static void SUMS(run_rows)(const struct depthwise_plane *d, const float *in, float *y, size_t rows,
                            size_t room, size_t first, size_t last)
 {
     for (size_t i = ldnq_size_ceil_div(last - first, SUMS_LANES); i-- > 0;) {

@@ -1,11 +1,15 @@
-/* conv_direct.h: a convolution without columns in memory.
+/* conv_direct.h: a convolution summed in registers, without im2col columns in memory.
  *
- * Slabs (ops/conv/padded_tile.h) of all channels of a group stand side by side; every tap
- * is then a fixed offset, the same for all output positions. A block of some
- * output channels and some runs of positions is summed in registers over all taps:
- * six channels and four runs of sixteen positions where there are 32 registers
- * as long (AVX-512), else four and three. Lines of up to eight positions share such a
- * run, two and two.
+ * The padded tiles (padded_tile.h) of all C channels of a group are stored one after the
+ * other. Each of the K = C*KH*KW taps is then one offset into them, the same for every
+ * output position. A block of output channels and of runs of output positions is summed
+ * in registers over all taps: with AVX-512 (32 registers of 16 floats) 6 channels and 4
+ * runs of 16 positions, otherwise 4 channels and 3 runs. With AVX-512, two output rows of
+ * at most 8 columns share a run, one in each half of the vector.
+ *
+ * Shapes  as in conv_kernels.h
+ * Owns    nothing; `scratch` has ldnq_conv_direct_scratch floats per thread
+ * Threads safe on distinct tiles or distinct output channels
  */
 #ifndef LDNQ_OPS_CONV_DIRECT_H
 #define LDNQ_OPS_CONV_DIRECT_H
@@ -13,25 +17,27 @@
 #include "ops/conv/padded_tile.h"
 #include "ops/conv/conv_kernels.h"
 
-/* Whether a tile's padded tiles stay small enough for this to be the faster way. */
+/* Whether a tile's padded tiles are small enough for this to be the fastest
+ * implementation. */
 bool ldnq_conv_is_direct(const struct ldnq_conv_job *job);
-/* Output lines of a tile; columns are all of a line. */
+/* Output rows per tile; a tile has whole rows. */
 size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job);
-/* Floats of scratch a thread, a multiple of 16. */
+/* Floats of scratch per thread, a multiple of 16. */
 size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job);
-/* Parts of the output channels to work out as chunks of their own: more than one
- * where nothing else is left to share. */
+/* Into how many parts the output channels are divided, each a chunk for the pool: 1
+ * unless a single tile would otherwise leave the other threads idle. */
 size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles);
-/* One tile of one group of one image (image * groups + group), output channels
- * first .. last-1. */
+/* Computes output channels first .. last-1 of one tile of one group of one image, with
+ * image_group = image * groups + group. */
 void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
                            const struct ldnq_output_tile *tile, size_t first, size_t last,
                            float *scratch);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
-/* The ways that the processor has, best first; ldnq_conv_direct_tile takes way 0.
- * All but the last one fuse products and sums, and agree to the bit. */
+/* How many implementations the processor has, the fastest first; ldnq_conv_direct_tile
+ * runs implementation 0. All but the last fuse a product and a sum, and give the same
+ * bits. */
 size_t ldnq_conv_direct_implementations(void);
 void ldnq_conv_direct_tile_with(size_t implementation, const struct ldnq_conv_job *job,
                                 size_t image_group, const struct ldnq_output_tile *tile,

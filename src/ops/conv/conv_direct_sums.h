@@ -1,19 +1,20 @@
-/* conv_direct_sums.h: the innermost loop of conv_direct.c, for one instruction set.
- * Included once for each, with these defined:
+/* conv_direct_sums.h: the innermost loop of conv_direct.c for one instruction set.
+ * conv_direct.c includes it once per instruction set, with these macros defined:
  *
- * SUMS(name)     name, with something behind it
- * SUMS_CLAMP     the clamp of SUMS(lanes), which base/lanes.h makes
- * SUMS_LANES     floats of a vector, which is a run of output positions
- * SUMS_CHANNELS  output channels of a block: 4 or 6
- * SUMS_RUNS      runs of a block
- * SUMS_PAIR      of two vectors half as long, SUMS(halves), the long one; or undefined
- * SUMS_TARGET    attributes
+ * SUMS(name)     name with a suffix for the instruction set
+ * SUMS_CLAMP     the clamp for SUMS(lanes), made by base/lanes.h
+ * SUMS_LANES     floats per vector = output positions per run
+ * SUMS_CHANNELS  output channels per block: 4 or 6
+ * SUMS_RUNS      runs per block
+ * SUMS_PAIR      joins two half vectors SUMS(halves) into one vector; may be undefined
+ * SUMS_TARGET    function attributes
  *
- * Each element is one chain of sums over the taps, whatever the block: its bits
- * depend on whether the processor fuses a product with a sum, and on nothing else.
+ * Numbers  an output element is one chain of sums over the K taps in their order,
+ *          whatever its block. Its bits depend only on whether the processor fuses a
+ *          product and a sum.
  */
 
-/* Writes the halves of a run that are shorter, or lie apart. */
+/* Stores a run that is shorter than a vector or whose halves are in two rows. */
 static inline __attribute__((always_inline)) void SUMS(write_part)(const struct direct_sums *sums,
                                                                    const SUMS(lanes) * value,
                                                                    const size_t count[2], float *y)
@@ -26,7 +27,7 @@ static inline __attribute__((always_inline)) void SUMS(write_part)(const struct 
         y[sums->out_half + i] = values[SUMS_LANES / 2 + i];
 }
 
-/* Adds the bias, clamps and writes what channel `i` of the block has summed up. */
+/* Adds the bias to the sums of channel `i` of the block, clamps and stores them. */
 static inline __attribute__((always_inline)) void
 SUMS(finish_channel)(const struct direct_sums *sums, size_t i, const SUMS(lanes) * values,
                      const struct direct_positions *at)
@@ -46,7 +47,7 @@ SUMS(finish_channel)(const struct direct_sums *sums, size_t i, const SUMS(lanes)
     }
 }
 
-/* A run's inputs of one tap. */
+/* Loads a run's inputs for one tap. */
 static inline __attribute__((always_inline)) void SUMS(load)(SUMS(lanes) * to, const float *x,
                                                              size_t half, bool is_paired)
 {
@@ -60,8 +61,8 @@ static inline __attribute__((always_inline)) void SUMS(load)(SUMS(lanes) * to, c
 #endif
 }
 
-/* `channels` and `is_paired` are constants wherever this is inlined, and all sums stay
- * in registers. */
+/* sum[channel][run] over all taps. `channels` and `is_paired` are constants at every
+ * call, so that all sums stay in registers. */
 static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct direct_sums *sums,
                                                                   const struct direct_positions *at,
                                                                   size_t channels, bool is_paired)
@@ -89,7 +90,7 @@ static inline __attribute__((always_inline)) void SUMS(sum_block)(const struct d
         SUMS(sum_block)(sums, &at[i], count, is_paired);                                           \
         break
 
-/* All positions of a list for one block of channels. */
+/* All blocks of runs in `at`, for one block of output channels. */
 static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct direct_sums *sums,
                                                                  const struct direct_positions *at,
                                                                  size_t count, size_t channels,
@@ -112,8 +113,8 @@ static inline __attribute__((always_inline)) void SUMS(sum_list)(const struct di
 }
 
 SUMS_TARGET
-static void SUMS(sum_channels)(const struct direct_sums *sums, const struct direct_positions *at,
-                               size_t count, size_t channels)
+static void SUMS(run)(const struct direct_sums *sums, const struct direct_positions *at,
+                      size_t count, size_t channels)
 {
 #ifdef SUMS_PAIR
     if (sums->is_paired) {

@@ -7,21 +7,21 @@
 #include "ops/conv/conv_direct.h"
 #include "ops/shared/product.h"
 
-/* A tile's columns should stay in a second-level cache together with its output;
- * a depthwise tile's padded tile in a first-level one. */
+/* The im2col columns of a tile should stay in the L2 cache together with its output, the
+ * padded tile of a depthwise convolution in the L1 cache. */
 #define COLUMN_FLOATS ((size_t)64 << 10)
-#define LEAST_POSITIONS ((size_t)128)
+#define MIN_POSITIONS ((size_t)128)
 #define PADDED_FLOATS ((size_t)6 << 10)
-/* Of a chunk of depthwise planes: some microseconds. */
-#define LEAST_PRODUCTS ((size_t)64 << 10)
+/* Multiplications in a chunk of depthwise planes: some microseconds. */
+#define MIN_PRODUCTS ((size_t)64 << 10)
 
-static size_t inputs_of(const struct ldnq_conv_job *job)
+static size_t count_cols(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     return g->channels * g->kernel_h * g->kernel_w;
 }
 
-static size_t plane_of(const struct ldnq_conv_job *job)
+static size_t count_positions(const struct ldnq_conv_job *job)
 {
     return job->geometry.out_h * job->geometry.out_w;
 }
@@ -32,7 +32,7 @@ static bool is_depthwise(const struct ldnq_conv_job *job)
            job->geometry.kernel_h * job->geometry.kernel_w <= LDNQ_DEPTHWISE_TAPS;
 }
 
-/* The image's own memory is the matrix of columns. */
+/* x itself is the matrix of columns. */
 static bool is_pointwise(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
@@ -40,7 +40,6 @@ static bool is_pointwise(const struct ldnq_conv_job *job)
            g->out_h == g->height && g->out_w == g->width;
 }
 
-/* Between those two: small enough for registers and a cache, or columns in memory. */
 static bool is_direct(const struct ldnq_conv_job *job)
 {
     return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_is_direct(job);
@@ -48,26 +47,26 @@ static bool is_direct(const struct ldnq_conv_job *job)
 
 /* ---- tiles ------------------------------------------------------------------------- */
 
-static size_t depthwise_rows(const struct ldnq_conv_geometry *g, size_t columns)
+static size_t choose_depthwise_rows(const struct ldnq_conv_geometry *g, size_t columns)
 {
-    size_t line = columns * g->stride_w + g->kernel_w * g->dilation_w;
-    size_t lines = PADDED_FLOATS / line, extent = g->kernel_h * g->dilation_h;
-    return lines > extent ? (lines - extent) / g->stride_h + 1 : 1;
+    size_t row_floats = columns * g->stride_w + g->kernel_w * g->dilation_w;
+    size_t fitting_rows = PADDED_FLOATS / row_floats, extent = g->kernel_h * g->dilation_h;
+    return fitting_rows > extent ? (fitting_rows - extent) / g->stride_h + 1 : 1;
 }
 
 static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t positions = COLUMN_FLOATS / ldnq_size_max(1, inputs_of(job));
+    size_t positions = COLUMN_FLOATS / ldnq_size_max(1, count_cols(job));
     struct ldnq_conv_tiling tiling = { .columns = ldnq_size_min(g->out_w, LDNQ_CONV_MAX_COLUMNS) };
     if (is_depthwise(job))
-        tiling.rows = depthwise_rows(g, tiling.columns);
+        tiling.rows = choose_depthwise_rows(g, tiling.columns);
     else if (is_direct(job))
         tiling.rows = ldnq_conv_direct_rows(job);
     else if (tiling.columns < g->out_w)
         tiling.rows = 1; /* a product writes its tile as one run */
     else
-        tiling.rows = ldnq_size_max(positions, LEAST_POSITIONS) / tiling.columns;
+        tiling.rows = ldnq_size_max(positions, MIN_POSITIONS) / tiling.columns;
     tiling.rows = ldnq_size_min(ldnq_size_max(tiling.rows, 1), g->out_h);
     tiling.down = ldnq_size_ceil_div(g->out_h, tiling.rows);
     tiling.across = ldnq_size_ceil_div(g->out_w, tiling.columns);
@@ -76,35 +75,37 @@ static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
 
 /* ---- scratch -------------------------------------------------------------------------- */
 
-/* Planes of a chunk: what a thread should have to do at least. */
-static size_t depthwise_planes(const struct ldnq_conv_job *job)
+/* Planes per chunk, so that a chunk is worth waking a thread for. */
+static size_t planes_per_chunk(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t products = plane_of(job) * g->kernel_h * g->kernel_w * job->outputs;
-    return ldnq_size_max(1, LEAST_PRODUCTS / ldnq_size_max(1, products));
+    size_t products = count_positions(job) * g->kernel_h * g->kernel_w * job->outputs;
+    return ldnq_size_max(1, MIN_PRODUCTS / ldnq_size_max(1, products));
 }
 
-/* How many of them have their padded tiles filled at once: as many as for a full tile. */
-static size_t planes_at_once(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling)
+/* Planes whose padded tiles are filled together: as many as fit in the L1 cache. */
+static size_t planes_per_fill(const struct ldnq_conv_job *job,
+                              const struct ldnq_conv_tiling *tiling)
 {
     struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
     size_t most = PADDED_FLOATS / ldnq_size_max(1, ldnq_padded_tile_floats(&padded));
-    return ldnq_size_max(1, ldnq_size_min(most, depthwise_planes(job)));
+    return ldnq_size_max(1, ldnq_size_min(most, planes_per_chunk(job)));
 }
 
-/* Scratch of a thread in floats: columns of a tile, then the padded tile of one plane; for
- * depthwise, padded tiles alone. false when it can't be counted. */
-static bool thread_scratch(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling,
-                           size_t *padded_at, size_t *floats)
+/* Floats of scratch per thread: first the im2col columns of a tile, then, at *padded_at,
+ * the padded tile of one plane. Depthwise has padded tiles only. False on overflow. */
+static bool count_thread_scratch(const struct ldnq_conv_job *job,
+                                 const struct ldnq_conv_tiling *tiling, size_t *padded_at,
+                                 size_t *floats)
 {
     struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
-    size_t inputs = is_depthwise(job) ? 0 : inputs_of(job), padded_tiles;
-    if (!ldnq_size_mul(inputs, tiling->rows * tiling->columns, padded_at) ||
+    size_t cols = is_depthwise(job) ? 0 : count_cols(job), padded_tiles;
+    if (!ldnq_size_mul(cols, tiling->rows * tiling->columns, padded_at) ||
         !ldnq_size_add(*padded_at, 15, padded_at) ||
         !ldnq_size_mul(ldnq_padded_tile_floats(&padded),
-                       is_depthwise(job) ? planes_at_once(job, tiling) : 1, &padded_tiles))
+                       is_depthwise(job) ? planes_per_fill(job, tiling) : 1, &padded_tiles))
         return false;
     *padded_at &= ~(size_t)15;
     if (!ldnq_size_add(*padded_at, padded_tiles, floats) ||
@@ -114,12 +115,13 @@ static bool thread_scratch(const struct ldnq_conv_job *job, const struct ldnq_co
     return true;
 }
 
-/* A thread's part of the scratch, which has been counted when it was provided. */
-static float *scratch_of(const struct ldnq_conv_job *job, const struct ldnq_conv_tiling *tiling,
-                         size_t thread, float **padded)
+/* One thread's columns; *padded: its padded tiles. */
+static float *find_thread_scratch(const struct ldnq_conv_job *job,
+                                  const struct ldnq_conv_tiling *tiling, size_t thread,
+                                  float **padded)
 {
     size_t padded_at = 0, floats = 0;
-    thread_scratch(job, tiling, &padded_at, &floats);
+    count_thread_scratch(job, tiling, &padded_at, &floats);
     float *scratch = (float *)job->scratch + thread * floats;
     *padded = scratch + padded_at;
     return scratch;
@@ -127,13 +129,14 @@ static float *scratch_of(const struct ldnq_conv_job *job, const struct ldnq_conv
 
 /* ---- products ------------------------------------------------------------------------ */
 
+/* im2col of one tile: columns (K, count). */
 static const float *make_columns(const struct ldnq_conv_job *job,
                                  const struct ldnq_conv_tiling *tiling,
                                  const struct ldnq_output_tile *tile, const float *x, size_t thread)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
-    float *plane, *columns = scratch_of(job, tiling, thread, &plane);
+    float *plane, *columns = find_thread_scratch(job, tiling, thread, &plane);
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, tile, plane);
     for (size_t c = 0; c < g->channels; c++) {
         ldnq_padded_tile_fill(g, tile, x + c * g->height * g->width, &padded);
@@ -142,12 +145,13 @@ static const float *make_columns(const struct ldnq_conv_job *job,
     return columns;
 }
 
+/* One tile of one group of one image: y (M, count) = weight (M, K) columns (K, count). */
 static void run_product(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t tiles = tiling.down * tiling.across, k = inputs_of(job), plane = plane_of(job);
+    size_t tiles = tiling.down * tiling.across, k = count_cols(job), plane = count_positions(job);
     size_t image_group = chunk / tiles, group = image_group % job->groups;
     struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, chunk % tiles);
     size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
@@ -179,15 +183,15 @@ static void run_product(void *argument, size_t chunk, size_t thread)
 static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
 {
     const struct ldnq_conv_job *job = ctx;
-    offsets[1] = image * job->geometry.channels * plane_of(job);
+    offsets[1] = image * job->geometry.channels * count_positions(job);
 }
 
-/* A product as any other, with an image for a batch. */
+/* One matrix product per image: y (M, P) = weight (M, C) x (C, P). */
 static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
 {
     struct ldnq_product product = {
         .m = job->outputs,
-        .n = plane_of(job),
+        .n = count_positions(job),
         .k = job->geometry.channels,
         .alpha = 1.0f,
         .batches = job->images,
@@ -216,42 +220,42 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 
 /* ---- depthwise ------------------------------------------------------------------------ */
 
-/* All tiles of some groups, and of their (few) outputs. */
+/* A chunk of planes, all tiles of each, and all outputs that read them. */
 static void run_depthwise(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t planes = depthwise_planes(job), tiles = tiling.down * tiling.across;
-    const size_t step = planes_at_once(job, &tiling);
+    size_t planes = planes_per_chunk(job), tiles = tiling.down * tiling.across;
+    const size_t step = planes_per_fill(job, &tiling);
     size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
     float *data;
-    scratch_of(job, &tiling, thread, &data);
+    find_thread_scratch(job, &tiling, thread, &data);
     for (size_t i = 0; i < tiles; i++) {
         struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, i);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, data);
-        size_t apart = ldnq_padded_tile_floats(&padded);
+        size_t pitch = ldnq_padded_tile_floats(&padded);
         for (size_t first = chunk * planes; first < last; first += step) {
             size_t count = ldnq_size_min(step, last - first);
             ldnq_padded_tile_fill_planes(g, &tile, job->x + first * g->height * g->width, &padded,
-                                         count, apart);
-            ldnq_conv_depthwise_tile(job, &tile, &padded, apart, first, count);
+                                         count, pitch);
+            ldnq_conv_depthwise_tile(job, &tile, &padded, pitch, first, count);
         }
     }
 }
 
-/* ---- all ways ---------------------------------------------------------------------------- */
+/* ---- dispatch -------------------------------------------------------------------------------- */
 
 size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
 {
     size_t bytes, padded_at, floats;
-    /* Depthwise comes first, also where it is pointwise too. */
-    if (plane_of(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
+    /* A convolution that is both depthwise and pointwise runs as depthwise. */
+    if (count_positions(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    if (is_direct(job)) /* which is only where little is needed */
+    if (is_direct(job)) /* ldnq_conv_is_direct bounds the size: no overflow */
         return threads * ldnq_conv_direct_scratch(job) * sizeof(float);
-    bool counted = thread_scratch(job, &tiling, &padded_at, &floats) &&
+    bool counted = count_thread_scratch(job, &tiling, &padded_at, &floats) &&
                    ldnq_size_mul(floats, threads * sizeof(float), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
@@ -259,12 +263,12 @@ size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
 void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
 {
     size_t images = job->images * job->groups;
-    if (plane_of(job) == 0 || images == 0)
+    if (count_positions(job) == 0 || images == 0)
         return;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
     size_t tiles = tiling.down * tiling.across;
     if (is_depthwise(job))
-        ldnq_pool_run(pool, ldnq_size_ceil_div(images, depthwise_planes(job)), run_depthwise,
+        ldnq_pool_run(pool, ldnq_size_ceil_div(images, planes_per_chunk(job)), run_depthwise,
                       (void *)job);
     else if (is_pointwise(job) && job->groups == 1)
         run_pointwise(job, pool);

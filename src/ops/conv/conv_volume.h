@@ -1,11 +1,13 @@
-/* conv_volume.h: a convolution over one to three axes, the map transposed to it, and
- * the gradient of its weight, on plain arrays: what Conv over three axes and
- * ConvTranspose run forward and backward.
+/* conv_volume.h: convolution over one to three axes, transposed convolution, and the
+ * gradient of the weight, on plain arrays. Conv over three axes and ConvTranspose run all
+ * three, forward and backward: the gradient of a convolution's input is a transposed
+ * convolution, and the other way round.
  *
- * Shapes  image (N, G*C, D, H, W), weight (G*M, C, KD, KH, KW), maps (N, G*M, positions);
- *         C and M are per group. ConvTranspose's input are the maps, its output the
- *         image.
- * Threads one pool call each; the pieces do not depend on the threads
+ * Shapes  image (N, G*C, D, H, W), weight (G*M, C, KD, KH, KW), maps (N, G*M, OD, OH, OW);
+ *         C and M are per group. Conv maps the image to the maps, ConvTranspose the maps
+ *         to the image.
+ * Owns    nothing; `scratch` has ldnq_conv_volume_scratch bytes, 64-byte aligned
+ * Threads one pool call each; chunks depend on the sizes alone, and so do the results
  */
 #ifndef LDNQ_OPS_CONV_VOLUME_H
 #define LDNQ_OPS_CONV_VOLUME_H
@@ -13,24 +15,26 @@
 #include "ops/conv/volume.h"
 #include "ops/op.h"
 
-struct ldnq_volume_job {
-    struct ldnq_volume volume; /* of one group */
-    size_t groups, outputs, images;
+struct ldnq_conv_volume_job {
+    struct ldnq_volume volume;      /* of one group; volume.channels is C */
+    size_t groups, outputs, images; /* G, M per group, N */
     const float *weight;
     void *scratch;
 };
 
-/* Bytes of scratch that any of the three takes; SIZE_MAX when they can't be counted. */
-size_t ldnq_volume_scratch(const struct ldnq_volume_job *job, size_t threads);
+/* Bytes of scratch for any of the three; SIZE_MAX on overflow. */
+size_t ldnq_conv_volume_scratch(const struct ldnq_conv_volume_job *job, size_t threads);
 
-/* maps = clamp(weight * columns of the image + bias); bias and clamp may be NULL. */
-void ldnq_volume_convolve(const struct ldnq_volume_job *job, const float *image, const float *bias,
-                          const struct ldnq_clamp *clamp, float *maps, struct ldnq_pool *pool);
-/* The transposed map: image = weight' * maps, added where columns meet, + bias (G*C). */
-void ldnq_volume_spread(const struct ldnq_volume_job *job, const float *maps, const float *bias,
-                        const struct ldnq_clamp *clamp, float *image, struct ldnq_pool *pool);
-/* weight = sum over images of maps * columns'. */
-void ldnq_volume_weight(const struct ldnq_volume_job *job, const float *image, const float *maps,
-                        float *weight, struct ldnq_pool *pool);
+/* maps = clamp(weight im2col(image) + bias), bias (G*M); bias and clamp may be NULL. */
+void ldnq_conv_volume_forward(const struct ldnq_conv_volume_job *job, const float *image,
+                              const float *bias, const struct ldnq_clamp *clamp, float *maps,
+                              struct ldnq_pool *pool);
+/* image = clamp(col2im(weight' maps) + bias), bias (G*C); bias and clamp may be NULL. */
+void ldnq_conv_volume_transposed(const struct ldnq_conv_volume_job *job, const float *maps,
+                                 const float *bias, const struct ldnq_clamp *clamp, float *image,
+                                 struct ldnq_pool *pool);
+/* dweight = sum over images of maps im2col(image)', where `maps` or `image` is a gradient. */
+void ldnq_conv_volume_weight_grad(const struct ldnq_conv_volume_job *job, const float *image,
+                                  const float *maps, float *weight, struct ldnq_pool *pool);
 
 #endif

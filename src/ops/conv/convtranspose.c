@@ -1,7 +1,10 @@
-/* convtranspose.c: ConvTranspose over one to three spatial axes: the map transposed
- * to a convolution whose image is the output.
+/* convtranspose.c: ConvTranspose over one to three spatial axes, as the transpose of the
+ * convolution that maps its output to its input (conv_volume.h).
  *
- * Shapes  x (N, C, D, H, W), w (C, M/G, KD, KH, KW), b (M), y (N, M, OD, OH, OW)
+ * Shapes  x (N, C, D, H, W), w (C, M/G, KD, KH, KW), b (M), y (N, M, OD, OH, OW).
+ *         In terms of conv_volume.h, x are the maps and y is the image: a job's C is
+ *         ConvTranspose's M/G, its M is C/G.
+ * Source  onnx.ai/onnx/operators/onnx__ConvTranspose.html
  */
 #include <inttypes.h>
 
@@ -15,11 +18,11 @@
 struct convtranspose_attrs {
     struct ldnq_window window;
     int64_t groups;
-    size_t shape_count; /* of output_shape; 0 when it is not given */
+    size_t shape_count; /* length of output_shape; 0 if the node has none */
     int64_t shape[LDNQ_WINDOW_AXES], extra[LDNQ_WINDOW_AXES];
 };
 
-/* A list of one number a spatial axis. */
+/* Reads a list with one number per spatial axis, each at least `least`. */
 static enum ldnq_status read_sizes(const struct ldnq_node *node, const char *name, int64_t least,
                                    int64_t *out, size_t *count, struct ldnq_error *err)
 {
@@ -82,11 +85,11 @@ static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct l
         return LDNQ_OK;
     if (w->dim[0] % a->groups != 0 || !ldnq_int64_mul(w->dim[1], a->groups, &channels))
         return ldnq_fail(err, LDNQ_MODEL,
-                         "%" PRId64 " input channels can't be cut into %" PRId64 " groups",
+                         "%" PRId64 " input channels can't be divided into %" PRId64 " groups",
                          w->dim[0], a->groups);
     if (bias && bias->shape.rank >= 0 &&
         (bias->shape.rank != 1 || differ(bias->shape.dim[0], channels)))
-        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number an output channel");
+        return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number per output channel");
     return LDNQ_OK;
 }
 
@@ -112,18 +115,19 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     return check_channels(call, err);
 }
 
-/* Where the whole reach, `full`, is cut to `out`: half of it in front. ONNX Runtime
- * gives the odd one to the front unless SAME_UPPER is asked for; nothing is cut off
- * a reach that is too short. */
-static int64_t pad_to(const struct ldnq_window *window, int64_t full, int64_t out)
+/* The elements dropped at the start of an axis, where `full` elements are cropped to `out`:
+ * half of them, and the odd one too unless auto_pad is SAME_UPPER, as in ONNX Runtime.
+ * 0 if full <= out. */
+static int64_t find_leading_crop(const struct ldnq_window *window, int64_t full, int64_t out)
 {
     int64_t total = full > out ? full - out : 0;
     return window->auto_pad == LDNQ_PAD_SAME_UPPER ? total / 2 : total - total / 2;
 }
 
-/* Output size and leading cut of one axis. */
-static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t size, int64_t kernel,
-                                  int64_t *out, int64_t *pad, struct ldnq_error *err)
+/* Output size *out and leading crop *pad of one axis. */
+static enum ldnq_status find_output(struct ldnq_op_call *call, size_t i, int64_t size,
+                                    int64_t kernel, int64_t *out, int64_t *pad,
+                                    struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_window *window = &a->window;
@@ -141,10 +145,10 @@ static enum ldnq_status output_of(struct ldnq_op_call *call, size_t i, int64_t s
     int64_t full = (size - 1) * stride + a->extra[i] + (kernel - 1) * window->dilation[i] + 1;
     if (given) {
         *out = a->shape[i];
-        *pad = pad_to(window, full, *out);
+        *pad = find_leading_crop(window, full, *out);
     } else if (window->auto_pad >= LDNQ_PAD_SAME_UPPER) {
         *out = full < size * stride ? full : size * stride;
-        *pad = pad_to(window, full, *out);
+        *pad = find_leading_crop(window, full, *out);
     } else if (window->auto_pad == LDNQ_PAD_VALID) {
         *out = full;
     } else {
@@ -173,7 +177,7 @@ static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ld
     *y = *x;
     LDNQ_TRY(ldnq_op_dim_mul(call, w->dim[1], a->groups, &y->dim[1], err));
     for (int i = 2; i < x->rank; i++)
-        LDNQ_TRY(output_of(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
+        LDNQ_TRY(find_output(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
     if (!ldnq_shape_count_range(w, 1, w->rank, &taps) ||
         !ldnq_shape_count_range(x, 2, x->rank, &positions) ||
         !ldnq_shape_count_range(y, 2, y->rank, &outputs))
@@ -183,17 +187,17 @@ static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ld
     return ldnq_product_check((int64_t)taps, (int64_t)positions, w->dim[0], w->dim[0], err);
 }
 
-/* Valid once infer has passed on known shapes. */
-static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
+/* The shapes must be known and have passed infer. */
+static struct ldnq_conv_volume_job make_job(const struct ldnq_op_call *call)
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     struct ldnq_op_call at_run_time = *call;
-    struct ldnq_volume_job job = { .groups = (size_t)a->groups,
-                                   .outputs = (size_t)(w->dim[0] / a->groups),
-                                   .images = (size_t)x->dim[0],
-                                   .weight = call->in[1]->data,
-                                   .scratch = call->scratch };
+    struct ldnq_conv_volume_job job = { .groups = (size_t)a->groups,
+                                        .outputs = (size_t)(w->dim[0] / a->groups),
+                                        .images = (size_t)x->dim[0],
+                                        .weight = call->in[1]->data,
+                                        .scratch = call->scratch };
     struct ldnq_volume *v = &job.volume;
     v->channels = (size_t)w->dim[1];
     for (int i = 0; i < LDNQ_VOLUME_AXES; i++)
@@ -202,7 +206,7 @@ static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
         struct ldnq_volume_axis *axis = &v->axis[LDNQ_VOLUME_AXES - x->rank + i];
         size_t k = (size_t)i - 2;
         int64_t out, pad;
-        if (output_of(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) != LDNQ_OK)
+        if (find_output(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) != LDNQ_OK)
             out = pad = 0;
         *axis = (struct ldnq_volume_axis){
             .in = (size_t)out,
@@ -220,18 +224,18 @@ static struct ldnq_volume_job job_of(const struct ldnq_op_call *call)
 
 static size_t convtranspose_scratch(const struct ldnq_op_call *call)
 {
-    struct ldnq_volume_job job = job_of(call);
-    return ldnq_volume_scratch(&job, ldnq_pool_threads(call->pool));
+    struct ldnq_conv_volume_job job = make_job(call);
+    return ldnq_conv_volume_scratch(&job, ldnq_pool_threads(call->pool));
 }
 
 static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
-    struct ldnq_volume_job job = job_of(call);
+    struct ldnq_conv_volume_job job = make_job(call);
     const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
     (void)err;
-    ldnq_volume_spread(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
-                       call->out[0].data, call->pool);
+    ldnq_conv_volume_transposed(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                                call->out[0].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -244,13 +248,13 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
                                                struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct ldnq_volume_job job = job_of(call);
+    struct ldnq_conv_volume_job job = make_job(call);
     const float *dy = grad->out[0]->data;
     (void)err;
     if (grad->in[0].data)
-        ldnq_volume_convolve(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+        ldnq_conv_volume_forward(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
-        ldnq_volume_weight(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
+        ldnq_conv_volume_weight_grad(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
         ldnq_conv_bias_grad(dy, job.images, job.groups * job.volume.channels,
                             ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
@@ -272,7 +276,8 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
         !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &taps))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
-    /* Its weight has an axis of M/G, and DequantizeLinear a scale for each of them. */
+    /* DequantizeLinear has one scale per index of an axis, and the weight's axis of output
+     * channels has M/G indices for M channels. */
     if (a->groups != 1)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "its %" PRId64 " groups share the axis of its "
@@ -288,26 +293,27 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
 
 static size_t convtranspose_positions(const struct ldnq_op_call *call)
 {
-    struct ldnq_volume_job job = job_of(call);
+    struct ldnq_conv_volume_job job = make_job(call);
     return job.images * ldnq_volume_plane(&job.volume);
 }
 
-/* Of one group of one image. */
-static void image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
-                          size_t count, float *columns, size_t ld)
+/* im2col of one group of one image: columns (K, count). */
+static void fill_image_columns(const struct ldnq_op_call *call, size_t image_group, size_t at,
+                               size_t count, float *columns, size_t ld)
 {
-    struct ldnq_volume_job job = job_of(call);
+    struct ldnq_conv_volume_job job = make_job(call);
     const float *x = call->in[0]->data;
     size_t size = job.outputs * ldnq_volume_positions(&job.volume);
-    ldnq_volume_gather(&job.volume, x + image_group * size, job.outputs, at, count, columns, ld);
+    ldnq_volume_im2col_transposed(&job.volume, x + image_group * size, job.outputs, at, count,
+                                  columns, ld);
 }
 
 static void convtranspose_columns(const struct ldnq_op_call *call, size_t group, size_t first,
                                   size_t count, float *columns, size_t ld)
 {
-    struct ldnq_volume_job job = job_of(call);
+    struct ldnq_conv_volume_job job = make_job(call);
     ldnq_layer_columns(call, job.groups, group, ldnq_volume_plane(&job.volume), first, count,
-                       columns, ld, image_columns);
+                       columns, ld, fill_image_columns);
 }
 
 static const struct ldnq_op_layer convtranspose_layer = {

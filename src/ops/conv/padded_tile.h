@@ -1,13 +1,14 @@
-/* padded_tile.h: the part of one input plane that a tile of a convolution's output
- * reads, with its padding in place and its strides undone.
+/* padded_tile.h: a copy of the input elements that one tile of a convolution's output
+ * reads, with zeros for the padding and without horizontal strides.
  *
- * Every tap of every output line of the tile is then a plain run of floats:
- * column x of the line of tap (kh, kw) of output row y is
- * ldnq_padded_tile_row(...)[x]. With a horizontal stride s, the padded tile holds the s
- * phases of a line one behind the other.
+ * The inputs of one kernel tap (kh, kw) for one output row are contiguous in it: output
+ * column x reads ldnq_padded_tile_row(padded, row, kh, kw)[x]. With a horizontal stride
+ * s, an input row is stored as s phases: columns 0, s, 2s, ..., then 1, s+1, 2s+1, ...
  *
- * Shapes  padded tile (rows needed, phases, width of a phase)
- * Threads safe; nothing is allocated
+ * Shapes  plane (H, W), one channel of one image; output plane (OH, OW);
+ *         padded tile (input rows, phases, phase_width)
+ * Owns    nothing; the caller provides `data`
+ * Threads safe
  */
 #ifndef LDNQ_OPS_PADDED_TILE_H
 #define LDNQ_OPS_PADDED_TILE_H
@@ -16,7 +17,8 @@
 
 #include "ops/conv/im2col.h"
 
-/* Output rows y .. y+rows-1, columns x .. x+columns-1; rows and columns > 0. */
+/* A rectangle of the output plane: rows y .. y+rows-1, columns x .. x+columns-1, at
+ * least one of each. */
 struct ldnq_output_tile {
     size_t y, rows, x, columns;
 };
@@ -37,45 +39,54 @@ struct ldnq_output_tile ldnq_conv_tile_at(const struct ldnq_conv_geometry *geome
                                           const struct ldnq_conv_tiling *tiling, size_t index);
 
 struct ldnq_padded_tile {
-    size_t rows, phases, phase; /* input lines; phases of a line; floats of one */
+    size_t rows;                /* input rows, padding included */
+    size_t phases, phase_width; /* of an input row; floats of a phase */
     size_t stride_w, stride_h, dilation_w, dilation_h;
     float *data;
 };
 
-/* Sizes for a tile; data is the caller's, ldnq_padded_tile_floats of it. */
+/* Computes the sizes for a tile. `data` has room for ldnq_padded_tile_floats; NULL to
+ * compute the sizes only. */
 struct ldnq_padded_tile ldnq_padded_tile_make(const struct ldnq_conv_geometry *geometry,
                                               const struct ldnq_output_tile *tile, float *data);
-/* SIZE_MAX when they can't be counted. */
+/* Floats of one padded tile; SIZE_MAX on overflow. */
 size_t ldnq_padded_tile_floats(const struct ldnq_padded_tile *padded);
-/* Reads one plane (H, W). */
+/* Fills the padded tile from one plane (H, W). */
 void ldnq_padded_tile_fill(const struct ldnq_conv_geometry *geometry,
                            const struct ldnq_output_tile *tile, const float *plane,
                            const struct ldnq_padded_tile *padded);
-/* Reads `count` planes that stand one behind the other into padded tiles that start
- * `apart` floats from each other. */
+/* Fills `count` padded tiles from `count` consecutive planes (count, H, W). The padded
+ * tile of plane i starts at padded->data + i*pitch. */
 void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *geometry,
                                   const struct ldnq_output_tile *tile, const float *planes,
                                   const struct ldnq_padded_tile *padded, size_t count,
-                                  size_t apart);
+                                  size_t pitch);
 
-/* The way back, for gradients: adds every element of the padded tile to the element of
- * the plane that it would have been read from; those of the padding are dropped. */
+/* The transpose of ldnq_padded_tile_fill, for gradients: adds every element to the
+ * element of the plane (H, W) that fill copies there; drops the elements of the padding. */
 void ldnq_padded_tile_scatter_add(const struct ldnq_conv_geometry *geometry,
                                   const struct ldnq_output_tile *tile,
                                   const struct ldnq_padded_tile *padded, float *plane);
 
-/* The inputs of tap (kh, kw) for the tile's output row `row`. */
+/* The inputs of tap (kh, kw) for row `row` of the output tile: tile->columns floats. */
 static inline const float *ldnq_padded_tile_row(const struct ldnq_padded_tile *padded, size_t row,
                                                 size_t kh, size_t kw)
 {
-    size_t line = row * padded->stride_h + kh * padded->dilation_h;
+    size_t input_row = row * padded->stride_h + kh * padded->dilation_h;
     size_t shift = kw * padded->dilation_w;
-    return padded->data + (line * padded->phases + shift % padded->stride_w) * padded->phase +
+    return padded->data +
+           (input_row * padded->phases + shift % padded->stride_w) * padded->phase_width +
            shift / padded->stride_w;
 }
 
-/* The tile's im2col columns of one plane: KH*KW rows of rows*columns floats,
- * row k at columns + k*ld. */
+/* Floats from the inputs of one output row to those of the next, for the same tap. */
+static inline size_t ldnq_padded_tile_row_step(const struct ldnq_padded_tile *padded)
+{
+    return padded->stride_h * padded->phases * padded->phase_width;
+}
+
+/* im2col of one channel: columns (KH*KW, rows*columns of the output tile), row k at
+ * columns + k*ld. */
 void ldnq_padded_tile_im2col(const struct ldnq_conv_geometry *geometry,
                              const struct ldnq_output_tile *tile,
                              const struct ldnq_padded_tile *padded, float *columns, size_t ld);

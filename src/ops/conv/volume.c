@@ -23,20 +23,20 @@ size_t ldnq_volume_positions(const struct ldnq_volume *v)
     return v->axis[D].out * v->axis[H].out * v->axis[W].out;
 }
 
-/* Where tap k of position o lies; false when that is padding. */
-static bool tap_at(const struct ldnq_volume_axis *axis, size_t o, size_t k, size_t *at)
+/* *at: the element of tap k of output o; false if it is padding. */
+static bool find_element(const struct ldnq_volume_axis *axis, size_t o, size_t k, size_t *at)
 {
     size_t shifted = o * axis->stride + k * axis->dilation;
     *at = shifted - axis->pad;
     return shifted >= axis->pad && *at < axis->in;
 }
 
-/* A run of positions of one plane (od) of them. */
+/* Positions at .. at+count-1 of output plane od, (OH, OW). */
 struct position_run {
     size_t od, at, count;
 };
 
-static struct position_run run_of(const struct ldnq_volume *v, size_t first, size_t count)
+static struct position_run next_run(const struct ldnq_volume *v, size_t first, size_t count)
 {
     size_t area = v->axis[H].out * v->axis[W].out;
     struct position_run run = { .od = first / area, .at = first % area };
@@ -44,10 +44,10 @@ static struct position_run run_of(const struct ldnq_volume *v, size_t first, siz
     return run;
 }
 
-/* ---- columns of an image ------------------------------------------------------------ */
+/* ---- im2col -------------------------------------------------------------------- */
 
-/* One plane of one channel. */
-static struct ldnq_conv_geometry plane_geometry(const struct ldnq_volume *v)
+/* The two-dimensional convolution over one plane (H, W) of one channel. */
+static struct ldnq_conv_geometry make_plane_geometry(const struct ldnq_volume *v)
 {
     const struct ldnq_volume_axis *h = &v->axis[H], *w = &v->axis[W];
     return (struct ldnq_conv_geometry){
@@ -67,17 +67,17 @@ static struct ldnq_conv_geometry plane_geometry(const struct ldnq_volume *v)
     };
 }
 
-void ldnq_volume_columns(const struct ldnq_volume *v, const float *image, size_t first,
-                         size_t count, float *columns, size_t ld)
+void ldnq_volume_im2col(const struct ldnq_volume *v, const float *image, size_t first, size_t count,
+                        float *columns, size_t ld)
 {
-    struct ldnq_conv_geometry plane = plane_geometry(v);
+    struct ldnq_conv_geometry plane = make_plane_geometry(v);
     size_t taps = plane.kernel_h * plane.kernel_w, size = plane.height * plane.width, id;
     while (count > 0) {
-        struct position_run run = run_of(v, first, count);
+        struct position_run run = next_run(v, first, count);
         float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld) {
-                if (tap_at(&v->axis[D], run.od, kd, &id)) {
+                if (find_element(&v->axis[D], run.od, kd, &id)) {
                     ldnq_im2col(&plane, image + (c * v->axis[D].in + id) * size, run.at, run.count,
                                 rows, ld);
                     continue;
@@ -91,7 +91,7 @@ void ldnq_volume_columns(const struct ldnq_volume *v, const float *image, size_t
     }
 }
 
-/* ---- columns back into an image ------------------------------------------------------- */
+/* ---- col2im ----------------------------------------------------------------------- */
 
 static void add_strided(float *restrict to, const float *restrict from, size_t count, size_t stride)
 {
@@ -118,7 +118,7 @@ static void add_row(const struct ldnq_volume *v, size_t kh, size_t kw, const flo
         size_t oh = first / w->out, x0 = first % w->out;
         size_t x1 = ldnq_size_min(w->out, x0 + (end - first));
         size_t from = ldnq_size_max(low, x0), to = ldnq_size_min(high, x1);
-        if (from < to && tap_at(h, oh, kh, &ih))
+        if (from < to && find_element(h, oh, kh, &ih))
             add_strided(plane + ih * w->in + (from * w->stride + offset - w->pad),
                         row + (from - x0), to - from, w->stride);
         row += x1 - x0;
@@ -134,16 +134,16 @@ static void add_plane(const struct ldnq_volume *v, const float *rows, size_t ld,
             add_row(v, kh, kw, rows, run->at, run->count, plane);
 }
 
-void ldnq_volume_add(const struct ldnq_volume *v, const float *columns, size_t ld, size_t first,
-                     size_t count, float *image)
+void ldnq_volume_col2im(const struct ldnq_volume *v, const float *columns, size_t ld, size_t first,
+                        size_t count, float *image)
 {
     size_t taps = v->axis[H].kernel * v->axis[W].kernel, size = v->axis[H].in * v->axis[W].in, id;
     while (count > 0) {
-        struct position_run run = run_of(v, first, count);
+        struct position_run run = next_run(v, first, count);
         const float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld)
-                if (tap_at(&v->axis[D], run.od, kd, &id))
+                if (find_element(&v->axis[D], run.od, kd, &id))
                     add_plane(v, rows, ld, &run, image + (c * v->axis[D].in + id) * size);
         columns += run.count;
         first += run.count;
@@ -151,10 +151,10 @@ void ldnq_volume_add(const struct ldnq_volume *v, const float *columns, size_t l
     }
 }
 
-/* ---- columns of a transposed convolution ------------------------------------------------ */
+/* ---- im2col of the transposed convolution ------------------------------------------------- */
 
-/* Which position reads element i through tap k; false when none does. */
-static bool position_at(const struct ldnq_volume_axis *axis, size_t i, size_t k, size_t *o)
+/* *o: the output that reads image element i through tap k; false if there is none. */
+static bool find_output(const struct ldnq_volume_axis *axis, size_t i, size_t k, size_t *o)
 {
     size_t padded = i + axis->pad, shift = k * axis->dilation;
     if (padded < shift || (padded - shift) % axis->stride != 0)
@@ -163,19 +163,19 @@ static bool position_at(const struct ldnq_volume_axis *axis, size_t i, size_t k,
     return *o < axis->out;
 }
 
-/* Elements x0 .. x1-1 of a line, through tap kw, from a line of positions. */
-static void gather_line(const struct ldnq_volume_axis *w, size_t kw, const float *line, size_t x0,
-                        size_t x1, float *out)
+/* Image columns x0 .. x1-1 of one row, through tap kw, from a row of the map. */
+static void gather_row(const struct ldnq_volume_axis *w, size_t kw, const float *row, size_t x0,
+                       size_t x1, float *out)
 {
     size_t o, x = x0;
     memset(out, 0, (x1 - x0) * sizeof *out);
-    while (x < x1 && !position_at(w, x, kw, &o))
+    while (x < x1 && !find_output(w, x, kw, &o))
         x++;
     for (; x < x1 && o < w->out; x += w->stride, o++)
-        out[x - x0] = line[o];
+        out[x - x0] = row[o];
 }
 
-/* One line's part of all the taps of one map. */
+/* The same for all taps of one map; `at` is the image row's (d, h). */
 static void gather_taps(const struct ldnq_volume *v, const float *map, const size_t at[2],
                         size_t x0, size_t x1, float *out, size_t ld)
 {
@@ -183,24 +183,24 @@ static void gather_taps(const struct ldnq_volume *v, const float *map, const siz
     size_t od, oh;
     for (size_t kd = 0; kd < v->axis[D].kernel; kd++)
         for (size_t kh = 0; kh < h->kernel; kh++) {
-            bool read = position_at(&v->axis[D], at[0], kd, &od) && position_at(h, at[1], kh, &oh);
+            bool read = find_output(&v->axis[D], at[0], kd, &od) && find_output(h, at[1], kh, &oh);
             for (size_t kw = 0; kw < w->kernel; kw++, out += ld) {
                 if (read)
-                    gather_line(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);
+                    gather_row(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);
                 else
                     memset(out, 0, (x1 - x0) * sizeof *out);
             }
         }
 }
 
-void ldnq_volume_gather(const struct ldnq_volume *v, const float *maps, size_t rows, size_t first,
-                        size_t count, float *columns, size_t ld)
+void ldnq_volume_im2col_transposed(const struct ldnq_volume *v, const float *maps, size_t rows,
+                                   size_t first, size_t count, float *columns, size_t ld)
 {
     size_t positions = ldnq_volume_positions(v), taps = ldnq_volume_taps(v), end = first + count;
     while (first < end) {
-        size_t line = first / v->axis[W].in, x0 = first % v->axis[W].in;
+        size_t row = first / v->axis[W].in, x0 = first % v->axis[W].in;
         size_t x1 = ldnq_size_min(v->axis[W].in, x0 + (end - first));
-        const size_t at[2] = { line / v->axis[H].in, line % v->axis[H].in };
+        const size_t at[2] = { row / v->axis[H].in, row % v->axis[H].in };
         for (size_t r = 0; r < rows; r++)
             gather_taps(v, maps + r * positions, at, x0, x1, columns + r * taps * ld, ld);
         columns += x1 - x0;

@@ -1,11 +1,13 @@
-/* volume.h: a convolution over one to three axes as a product, for every place
- * where 2-D's faster ways do not go: the third axis, transposed convolutions, and
- * gradients.
+/* volume.h: im2col, col2im and the im2col of the transposed convolution, over one to three
+ * spatial axes. It is the general form, for the third axis, transposed convolutions and
+ * their gradients; conv_kernels.h has faster ones for two axes.
  *
- * Shapes  image (C, D, H, W), the channels of one group; columns (K, count) with
- *         K = C * KD * KH * KW in the order of ONNX's weights, one column a position;
- *         positions run over (OD, OH, OW). Missing axes have one element.
- * Threads safe; nothing is allocated.
+ * Shapes  image (C, D, H, W), the channels of one group; maps (M, OD, OH, OW);
+ *         columns (K, count) with K = C*KD*KH*KW in the order of ONNX's weight, one
+ *         column per output position; positions counted row by row over (OD, OH, OW).
+ *         Missing axes have size 1.
+ * Owns    nothing
+ * Threads safe
  */
 #ifndef LDNQ_OPS_VOLUME_H
 #define LDNQ_OPS_VOLUME_H
@@ -14,7 +16,8 @@
 
 #define LDNQ_VOLUME_AXES 3
 
-/* Position o's tap k is element o * stride + k * dilation - pad of the image. */
+/* Tap k of output o is element o*stride + k*dilation - pad of the image. `in` and `out` are
+ * the sizes of the image and of the output. */
 struct ldnq_volume_axis {
     size_t in, out, kernel, stride, dilation, pad;
 };
@@ -24,24 +27,25 @@ struct ldnq_volume {
     struct ldnq_volume_axis axis[LDNQ_VOLUME_AXES]; /* D, H, W */
 };
 
-/* Elements of one channel, taps of one channel, positions. */
+/* Elements of one channel D*H*W, taps of one channel KD*KH*KW, positions OD*OH*OW. */
 size_t ldnq_volume_plane(const struct ldnq_volume *volume);
 size_t ldnq_volume_taps(const struct ldnq_volume *volume);
 size_t ldnq_volume_positions(const struct ldnq_volume *volume);
 
-/* Columns for positions first .. first+count-1; row k starts at columns + k*ld. */
-void ldnq_volume_columns(const struct ldnq_volume *volume, const float *image, size_t first,
-                         size_t count, float *columns, size_t ld);
+/* im2col for positions first .. first+count-1; row k starts at columns + k*ld. */
+void ldnq_volume_im2col(const struct ldnq_volume *volume, const float *image, size_t first,
+                        size_t count, float *columns, size_t ld);
 
-/* The transposed map: adds each element of the columns to the element of the image
- * that it would have been taken from. */
-void ldnq_volume_add(const struct ldnq_volume *volume, const float *columns, size_t ld,
-                     size_t first, size_t count, float *image);
+/* col2im, the transpose of im2col: adds each element of the columns to the element of the
+ * image that im2col copies there. */
+void ldnq_volume_col2im(const struct ldnq_volume *volume, const float *columns, size_t ld,
+                        size_t first, size_t count, float *image);
 
-/* The columns of the transposed convolution: for elements first .. first+count-1 of
- * a channel of the image, what each tap of each of `rows` maps of positions gives it.
- * Row r*taps+t starts at columns + (r*taps+t)*ld. */
-void ldnq_volume_gather(const struct ldnq_volume *volume, const float *maps, size_t rows,
-                        size_t first, size_t count, float *columns, size_t ld);
+/* im2col of the transposed convolution, whose output is the image: the column of image
+ * element i (first <= i < first+count) holds, for each of `rows` maps and each tap, the
+ * element of the map that reaches i through the tap, or 0. Row r*taps+t starts at
+ * columns + (r*taps+t)*ld. */
+void ldnq_volume_im2col_transposed(const struct ldnq_volume *volume, const float *maps, size_t rows,
+                                   size_t first, size_t count, float *columns, size_t ld);
 
 #endif

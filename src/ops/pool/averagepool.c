@@ -1,11 +1,15 @@
-/* averagepool.c: AveragePool. A window's sum over its taps, divided by how many
- * of them lie in the input, or with count_include_pad in its padding as well. */
+/* averagepool.c: AveragePool: the sum over a window divided by its number of taps in the
+ * input, or, with count_include_pad, in the input and its padding.
+ *
+ * Shapes  x (N, C, D, H, W), y (N, C, OD, OH, OW)
+ * Source  onnx.ai/onnx/operators/onnx__AveragePool.html
+ */
 #include <string.h>
 
 #include "ops/pool/pooling_blocks.h"
 
-/* Taps of output o that count along one axis. */
-static size_t taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_pad)
+/* Taps of output o that are counted along one axis. */
+static size_t count_taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_pad)
 {
     ptrdiff_t start = (ptrdiff_t)o * axis->stride - axis->begin;
     ptrdiff_t end = start + ((ptrdiff_t)axis->kernel - 1) * axis->dilation;
@@ -22,17 +26,18 @@ static size_t taps(const struct ldnq_pooling_axis *axis, size_t o, bool include_
 #define ADD_ONE(acc, v) acc += v
 LDNQ_POOLING_ROW(sum_row, 0.0f, ADD, ADD_ONE)
 
-/* Outputs at the ends of a row, whose windows may have fewer taps that count;
- * stops at the first that has all of them, and returns it. */
-static size_t divide_ends(const struct ldnq_pooling *p, size_t lines, float *y, bool backwards)
+/* Divides the outputs at one end of a row, whose windows may have fewer counted taps along
+ * W; `rows` is the number of counted taps along D and H. Stops at the first full window,
+ * and returns how many outputs it has divided. */
+static size_t divide_ends(const struct ldnq_pooling *p, size_t rows, float *y, bool backwards)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
     size_t done = 0;
     for (; done < w->out; done++) {
-        size_t i = backwards ? w->out - 1 - done : done, columns = taps(w, i, p->include_pad);
+        size_t i = backwards ? w->out - 1 - done : done, columns = count_taps(w, i, p->include_pad);
         if (columns == w->kernel)
             break;
-        y[i] = lines * columns > 0 ? y[i] / (float)(lines * columns) : 0.0f;
+        y[i] = rows * columns > 0 ? y[i] / (float)(rows * columns) : 0.0f;
     }
     return done;
 }
@@ -44,14 +49,15 @@ static void divide(float *y, size_t count, float by)
         y[i] /= by;
 }
 
+/* Turns a row of sums into averages. */
 static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at, float *y)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
-    size_t lines =
-        taps(&p->axis[0], at.od, p->include_pad) * taps(&p->axis[1], at.oh, p->include_pad);
-    size_t first = divide_ends(p, lines, y, false);
-    size_t last = first < w->out ? w->out - divide_ends(p, lines, y, true) : first;
-    const float count = lines ? (float)(lines * w->kernel) : 1.0f;
+    size_t rows = count_taps(&p->axis[0], at.od, p->include_pad) *
+                  count_taps(&p->axis[1], at.oh, p->include_pad);
+    size_t first = divide_ends(p, rows, y, false);
+    size_t last = first < w->out ? w->out - divide_ends(p, rows, y, true) : first;
+    const float count = rows ? (float)(rows * w->kernel) : 1.0f;
     if (last > first)
         divide(y + first, last - first, count);
 }
@@ -60,7 +66,7 @@ static void average_rows(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_pooling *p = ctx;
     for (size_t row = first; row < last; row++) {
-        struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+        struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
         float *y = (float *)p->y + row * p->axis[2].out;
         sum_row(p, at, y);
         divide_row(p, at, y);
@@ -74,57 +80,59 @@ static enum ldnq_status averagepool_infer(struct ldnq_op_call *call, struct ldnq
 
 static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_run(call, average_rows, err);
+    return ldnq_pooling_run_rows(call, average_rows, err);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-/* dy divided as y was, in scratch, is then added to every tap. */
+/* shares (N, C, OD, OH, OW), in scratch: dy divided like y, then added to the input
+ * elements of the window. */
 struct averagepool_grad {
     struct ldnq_pooling pooling;
     const float *dy;
     float *shares, *dx;
 };
 
-static void share_rows(const void *ctx, size_t first, size_t last)
+static void divide_dy_rows(const void *ctx, size_t first, size_t last)
 {
     const struct averagepool_grad *grad = ctx;
     size_t width = grad->pooling.axis[2].out;
     for (size_t row = first; row < last; row++) {
         float *share = grad->shares + row * width;
         memcpy(share, grad->dy + row * width, width * sizeof *share);
-        divide_row(&grad->pooling, ldnq_pooling_row(&grad->pooling, row), share);
+        divide_row(&grad->pooling, ldnq_pooling_find_row(&grad->pooling, row), share);
     }
 }
 
-static void spread_line(const struct ldnq_pooling *p, const float *share, float *dx)
+/* dx (W) += the shares of one output row (OW), for one (kd, kh). */
+static void add_row(const struct ldnq_pooling *p, const float *share, float *dx)
 {
     size_t stride = (size_t)p->axis[2].stride;
     for (size_t k = 0; k < p->axis[2].kernel; k++) {
-        struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);
-        float *to = dx + span.at;
-        for (size_t i = span.first; i < span.last; i++, to += stride)
+        struct ldnq_pooling_range range = ldnq_pooling_tap_range(p, k);
+        float *to = dx + range.at;
+        for (size_t i = range.first; i < range.last; i++, to += stride)
             *to += share[i];
     }
 }
 
-static void spread_planes(const void *ctx, size_t first, size_t last)
+static void add_planes(const void *ctx, size_t first, size_t last)
 {
     const struct averagepool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
-    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
+    const size_t in = ldnq_pooling_plane(p), rows = ldnq_pooling_rows(p);
     size_t width = p->axis[2].in, id, ih;
     for (size_t plane = first; plane < last; plane++) {
         float *dx = grad->dx + plane * in;
         memset(dx, 0, in * sizeof *dx);
         for (size_t row = 0; row < rows; row++) {
-            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
             const float *share = grad->shares + (plane * rows + row) * p->axis[2].out;
             for (size_t d = 0; d < p->axis[0].kernel; d++)
                 for (size_t h = 0; h < p->axis[1].kernel; h++)
                     if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&
                         ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
-                        spread_line(p, share, dx + (id * p->axis[1].in + ih) * width);
+                        add_row(p, share, dx + (id * p->axis[1].in + ih) * width);
         }
     }
 }
@@ -145,11 +153,11 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
                                         .dx = grad->in[0].data };
     struct ldnq_pooling *p = &average.pooling;
     size_t planes = (size_t)(shape->dim[0] * shape->dim[1]);
-    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    LDNQ_TRY(ldnq_pooling_make(call, p, err));
     if (!average.dx)
         return LDNQ_OK;
-    ldnq_op_for_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, share_rows, &average);
-    ldnq_pooling_for_planes(call, p, spread_planes, &average);
+    ldnq_op_for_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, divide_dy_rows, &average);
+    ldnq_pooling_run_planes(call, p, add_planes, &average);
     return LDNQ_OK;
 }
 

@@ -1,6 +1,7 @@
-/* globalpool.c: GlobalAveragePool and GlobalMaxPool: a number a plane.
+/* globalpool.c: GlobalAveragePool and GlobalMaxPool: one number per plane.
  *
  * Shapes  x (N, C, D1, D2, ...), y (N, C, 1, 1, ...)
+ * Source  onnx.ai/onnx/operators/onnx__GlobalAveragePool.html, GlobalMaxPool
  */
 #include "ops/pool/pooling.h"
 
@@ -8,7 +9,8 @@
 
 #include "ops/shared/sums.h"
 
-struct planes {
+/* Planes (size) of x and their one number each in y. */
+struct globalpool_planes {
     const float *x;
     float *y;
     size_t size;
@@ -16,7 +18,7 @@ struct planes {
 
 static void average_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct planes *planes = ctx;
+    const struct globalpool_planes *planes = ctx;
     for (size_t i = first; i < last; i++)
         planes->y[i] =
             (float)(ldnq_sum(planes->x + i * planes->size, planes->size) / (double)planes->size);
@@ -24,7 +26,7 @@ static void average_planes(const void *ctx, size_t first, size_t last)
 
 static void max_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct planes *planes = ctx;
+    const struct globalpool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         float max = -INFINITY;
@@ -37,7 +39,7 @@ static void max_planes(const void *ctx, size_t first, size_t last)
 static enum ldnq_status globalpool_forward(const struct ldnq_op_call *call, ldnq_range_fn *run)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .size = 1 };
+    struct globalpool_planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .size = 1 };
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
     ldnq_op_for_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, run, &planes);
@@ -60,15 +62,16 @@ static enum ldnq_status globalmaxpool_forward(const struct ldnq_op_call *call,
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-struct planes_grad {
+struct globalpool_grad {
     const float *x, *dy;
     float *dx;
     size_t size;
 };
 
-static void spread_planes(const void *ctx, size_t first, size_t last)
+/* GlobalAveragePool: dx = dy / size. */
+static void average_planes_backward(const void *ctx, size_t first, size_t last)
 {
-    const struct planes_grad *planes = ctx;
+    const struct globalpool_grad *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float value = planes->dy[i] / (float)planes->size;
         float *dx = planes->dx + i * planes->size;
@@ -77,10 +80,10 @@ static void spread_planes(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* The first of equal maxima gets all. */
-static void give_to_max(const void *ctx, size_t first, size_t last)
+/* GlobalMaxPool: dx = dy at the maximum, the first of equal ones, and 0 elsewhere. */
+static void max_planes_backward(const void *ctx, size_t first, size_t last)
 {
-    const struct planes_grad *planes = ctx;
+    const struct globalpool_grad *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         float *dx = planes->dx + i * planes->size;
@@ -97,7 +100,7 @@ static void give_to_max(const void *ctx, size_t first, size_t last)
 static enum ldnq_status globalpool_backward(const struct ldnq_op_grad *grad, ldnq_range_fn *run)
 {
     const struct ldnq_shape *shape = &grad->call->in[0]->shape;
-    struct planes_grad planes = {
+    struct globalpool_grad planes = {
         .x = grad->call->in[0]->data, .dy = grad->out[0]->data, .dx = grad->in[0].data, .size = 1
     };
     for (int i = 2; i < shape->rank; i++)
@@ -112,14 +115,14 @@ static enum ldnq_status globalaveragepool_backward(const struct ldnq_op_grad *gr
                                                    struct ldnq_error *err)
 {
     (void)err;
-    return globalpool_backward(grad, spread_planes);
+    return globalpool_backward(grad, average_planes_backward);
 }
 
 static enum ldnq_status globalmaxpool_backward(const struct ldnq_op_grad *grad,
                                                struct ldnq_error *err)
 {
     (void)err;
-    return globalpool_backward(grad, give_to_max);
+    return globalpool_backward(grad, max_planes_backward);
 }
 
 const struct ldnq_op ldnq_op_globalaveragepool = {

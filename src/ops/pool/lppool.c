@@ -1,5 +1,9 @@
-/* lppool.c: LpPool and GlobalLpPool: the p-norm of a window, or of a plane. What lies
- * in the padding counts as zero. */
+/* lppool.c: LpPool and GlobalLpPool: the p-norm of a window, or of a plane.
+ *
+ * Computes y = (sum of |x|^p)^(1/p); padding counts as 0
+ * Shapes   x (N, C, D, H, W), y (N, C, OD, OH, OW), or (N, C, 1, 1, 1)
+ * Source   onnx.ai/onnx/operators/onnx__LpPool.html, GlobalLpPool
+ */
 #include "ops/pool/pooling.h"
 
 #include <inttypes.h>
@@ -14,7 +18,7 @@ static enum ldnq_status check_p(const struct ldnq_node *node, struct ldnq_error 
     return ldnq_fail(err, LDNQ_MODEL, "p=%" PRId64 " is not possible", p);
 }
 
-/* |x|^p, so that the usual ones cost no call. */
+/* |x|^p, without a call of pow for the common p = 1 and 2. */
 static double power(float x, int64_t p)
 {
     double v = fabs((double)x);
@@ -40,8 +44,8 @@ static enum ldnq_status lppool_infer(struct ldnq_op_call *call, struct ldnq_erro
     return ldnq_pooling_infer(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-/* The powers of output i's taps in one input line. */
-static double line_powers(const struct ldnq_pooling *pooling, const float *x, size_t i)
+/* Sum of |x|^p over output i's taps in one input row. */
+static double sum_row_powers(const struct ldnq_pooling *pooling, const float *x, size_t i)
 {
     double sum = 0.0;
     size_t at;
@@ -51,8 +55,9 @@ static double line_powers(const struct ldnq_pooling *pooling, const float *x, si
     return sum;
 }
 
-static double window_powers(const struct ldnq_pooling *pooling, struct ldnq_pooling_row row,
-                            size_t i)
+/* Sum of |x|^p over output i's window. */
+static double sum_window_powers(const struct ldnq_pooling *pooling, struct ldnq_pooling_row row,
+                                size_t i)
 {
     const struct ldnq_pooling_axis *axis = pooling->axis;
     const float *x = (const float *)pooling->x + row.plane * axis[0].in * axis[1].in * axis[2].in;
@@ -62,7 +67,7 @@ static double window_powers(const struct ldnq_pooling *pooling, struct ldnq_pool
         for (size_t h = 0; h < axis[1].kernel; h++)
             if (ldnq_pooling_tap(&axis[0], row.od, d, &id) &&
                 ldnq_pooling_tap(&axis[1], row.oh, h, &ih))
-                sum += line_powers(pooling, x + (id * axis[1].in + ih) * axis[2].in, i);
+                sum += sum_row_powers(pooling, x + (id * axis[1].in + ih) * axis[2].in, i);
     return sum;
 }
 
@@ -71,20 +76,20 @@ static void norm_rows(const void *ctx, size_t first, size_t last)
     const struct ldnq_pooling *pooling = ctx;
     size_t width = pooling->axis[2].out;
     for (size_t row = first; row < last; row++) {
-        struct ldnq_pooling_row at = ldnq_pooling_row(pooling, row);
+        struct ldnq_pooling_row at = ldnq_pooling_find_row(pooling, row);
         float *y = (float *)pooling->y + row * width;
         for (size_t i = 0; i < width; i++)
-            y[i] = root(window_powers(pooling, at, i), pooling->p);
+            y[i] = root(sum_window_powers(pooling, at, i), pooling->p);
     }
 }
 
 static enum ldnq_status lppool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_run(call, norm_rows, err);
+    return ldnq_pooling_run_rows(call, norm_rows, err);
 }
 
-/* dy (|x| / y)^(p-1) sign(x), the slope of a p-norm; 0 where the norm is. */
-static float slope(float x, float y, float dy, int64_t p)
+/* dx = dy (|x| / y)^(p-1) sign(x), the gradient of a p-norm y; 0 where y = 0. */
+static float norm_backward(float x, float y, float dy, int64_t p)
 {
     double part = y > 0.0f ? pow(fabs((double)(x / y)), (double)(p - 1)) : 0.0;
     return x == 0.0f ? 0.0f : (float)((double)dy * copysign(part, (double)x));
@@ -96,36 +101,37 @@ struct lppool_grad {
     float *dx;
 };
 
-static void spread_line(const struct ldnq_pooling *p, const float *x, const float *y,
-                        const float *dy, float *dx)
+/* dx (W) += the gradients of one output row (OW), for one (kd, kh). */
+static void add_row(const struct ldnq_pooling *p, const float *x, const float *y, const float *dy,
+                    float *dx)
 {
     size_t at;
     for (size_t i = 0; i < p->axis[2].out; i++)
         for (size_t k = 0; k < p->axis[2].kernel; k++)
             if (ldnq_pooling_tap(&p->axis[2], i, k, &at))
-                dx[at] += slope(x[at], y[i], dy[i], p->p);
+                dx[at] += norm_backward(x[at], y[i], dy[i], p->p);
 }
 
-static void spread_windows(const void *ctx, size_t first, size_t last)
+static void add_planes(const void *ctx, size_t first, size_t last)
 {
     const struct lppool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
-    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
+    const size_t in = ldnq_pooling_plane(p), rows = ldnq_pooling_rows(p);
     size_t id, ih;
     for (size_t plane = first; plane < last; plane++) {
         const float *x = (const float *)p->x + plane * in;
         float *dx = grad->dx + plane * in;
         memset(dx, 0, in * sizeof *dx);
         for (size_t row = 0; row < rows; row++) {
-            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
             size_t out = (plane * rows + row) * p->axis[2].out;
             for (size_t d = 0; d < p->axis[0].kernel; d++)
                 for (size_t h = 0; h < p->axis[1].kernel; h++) {
                     if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
                         !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
                         continue;
-                    size_t line = (id * p->axis[1].in + ih) * p->axis[2].in;
-                    spread_line(p, x + line, grad->y + out, grad->dy + out, dx + line);
+                    size_t row_start = (id * p->axis[1].in + ih) * p->axis[2].in;
+                    add_row(p, x + row_start, grad->y + out, grad->dy + out, dx + row_start);
                 }
         }
     }
@@ -138,9 +144,9 @@ static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct 
                               .dy = grad->out[0]->data,
                               .dx = grad->in[0].data };
     struct ldnq_pooling *p = &lp.pooling;
-    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    LDNQ_TRY(ldnq_pooling_make(call, p, err));
     p->x = call->in[0]->data;
-    ldnq_pooling_for_planes(call, p, spread_windows, &lp);
+    ldnq_pooling_run_planes(call, p, add_planes, &lp);
     return LDNQ_OK;
 }
 
@@ -162,9 +168,9 @@ const struct ldnq_op ldnq_op_lppool = {
 
 /* ---- GlobalLpPool ----------------------------------------------------------------------- */
 
-struct planes {
+struct globallppool_planes {
     const float *x, *y, *dy;
-    float *out; /* y; backward: dx */
+    float *out; /* y; in the backward pass: dx */
     size_t size;
     int64_t p;
 };
@@ -179,7 +185,7 @@ static enum ldnq_status globallppool_read(const struct ldnq_node *node, struct l
 
 static void norm_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct planes *planes = ctx;
+    const struct globallppool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         double sum = 0.0;
@@ -189,23 +195,23 @@ static void norm_planes(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void spread_planes(const void *ctx, size_t first, size_t last)
+static void planes_backward(const void *ctx, size_t first, size_t last)
 {
-    const struct planes *planes = ctx;
+    const struct globallppool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         float *dx = planes->out + i * planes->size, y = planes->y[i], dy = planes->dy[i];
         for (size_t k = 0; k < planes->size; k++)
-            dx[k] = slope(x[k], y, dy, planes->p);
+            dx[k] = norm_backward(x[k], y, dy, planes->p);
     }
 }
 
-static struct planes planes_of(const struct ldnq_op_call *call)
+static struct globallppool_planes make_planes(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct planes planes = { .x = call->in[0]->data,
-                             .size = 1,
-                             .p = ldnq_attr_int(call->node, "p", 2) };
+    struct globallppool_planes planes = { .x = call->in[0]->data,
+                                          .size = 1,
+                                          .p = ldnq_attr_int(call->node, "p", 2) };
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
     return planes;
@@ -214,7 +220,7 @@ static struct planes planes_of(const struct ldnq_op_call *call)
 static enum ldnq_status globallppool_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
-    struct planes planes = planes_of(call);
+    struct globallppool_planes planes = make_planes(call);
     (void)err;
     planes.out = call->out[0].data;
     ldnq_op_for_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, norm_planes, &planes);
@@ -224,12 +230,12 @@ static enum ldnq_status globallppool_forward(const struct ldnq_op_call *call,
 static enum ldnq_status globallppool_backward(const struct ldnq_op_grad *grad,
                                               struct ldnq_error *err)
 {
-    struct planes planes = planes_of(grad->call);
+    struct globallppool_planes planes = make_planes(grad->call);
     (void)err;
     planes.y = grad->call->out[0].data;
     planes.dy = grad->out[0]->data;
     planes.out = grad->in[0].data;
-    ldnq_op_for_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size, spread_planes,
+    ldnq_op_for_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size, planes_backward,
                      &planes);
     return LDNQ_OK;
 }

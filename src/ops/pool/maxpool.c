@@ -1,4 +1,8 @@
-/* maxpool.c: MaxPool. */
+/* maxpool.c: MaxPool, for float32 and 8-bit integers.
+ *
+ * Shapes  x (N, C, D, H, W), y and indices (N, C, OD, OH, OW)
+ * Source  onnx.ai/onnx/operators/onnx__MaxPool.html
+ */
 #include "ops/pool/maxpool_indices.h"
 #include "ops/pool/pooling_blocks.h"
 
@@ -14,16 +18,16 @@
         acc = (__typeof__(acc))((more & (bits)v) | (~more & (bits)acc));                           \
     } while (0)
 #define GREATER_ONE(acc, v) acc = v > acc ? v : acc
-LDNQ_POOLING_ROW(greatest_row, -INFINITY, GREATER, GREATER_ONE)
+LDNQ_POOLING_ROW(max_row, -INFINITY, GREATER, GREATER_ONE)
 
 static void maxpool_float(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_pooling *p = ctx;
     for (size_t row = first; row < last; row++)
-        greatest_row(p, ldnq_pooling_row(p, row), (float *)p->y + row * p->axis[2].out);
+        max_row(p, ldnq_pooling_find_row(p, row), (float *)p->y + row * p->axis[2].out);
 }
 
-/* Of integers one output row takes, tap by tap, the greater of itself and the input row. */
+/* Integers: for each tap, the output row becomes the maximum of itself and the input row. */
 #define MAXPOOL(name, T, LOWEST)                                                                   \
     static void name##_tap(T *restrict y, const T *restrict x, size_t count, size_t stride)        \
     {                                                                                              \
@@ -38,13 +42,13 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
                 y[i] = x[i * stride] > y[i] ? x[i * stride] : y[i];                                \
         }                                                                                          \
     }                                                                                              \
-    static void name##_line(const struct ldnq_pooling *p, const T *x, T *y)                        \
+    static void name##_row(const struct ldnq_pooling *p, const T *x, T *y)                         \
     {                                                                                              \
         const struct ldnq_pooling_axis *w = &p->axis[2];                                           \
         for (size_t k = 0; k < w->kernel; k++) {                                                   \
-            struct ldnq_pooling_span span = ldnq_pooling_tap_span(p, k);                           \
-            if (span.last > span.first)                                                            \
-                name##_tap(y + span.first, x + span.at, span.last - span.first,                    \
+            struct ldnq_pooling_range range = ldnq_pooling_tap_range(p, k);                        \
+            if (range.last > range.first)                                                          \
+                name##_tap(y + range.first, x + range.at, range.last - range.first,                \
                            (size_t)w->stride);                                                     \
         }                                                                                          \
     }                                                                                              \
@@ -53,7 +57,7 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
         const struct ldnq_pooling *p = ctx;                                                        \
         size_t width = p->axis[2].in, id, ih;                                                      \
         for (size_t row = first; row < last; row++) {                                              \
-            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);                                 \
+            struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);                            \
             const T *x = (const T *)p->x + at.plane * p->axis[0].in * p->axis[1].in * width;       \
             T *y = (T *)p->y + row * p->axis[2].out;                                               \
             for (size_t i = 0; i < p->axis[2].out; i++)                                            \
@@ -62,7 +66,7 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
                 for (size_t h = 0; h < p->axis[1].kernel; h++)                                     \
                     if (ldnq_pooling_tap(&p->axis[0], at.od, d, &id) &&                            \
                         ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))                              \
-                        name##_line(p, x + (id * p->axis[1].in + ih) * width, y);                  \
+                        name##_row(p, x + (id * p->axis[1].in + ih) * width, y);                   \
         }                                                                                          \
     }
 
@@ -83,7 +87,7 @@ static enum ldnq_status maxpool_forward(const struct ldnq_op_call *call, struct 
     ldnq_range_fn *run = dtype == LDNQ_FLOAT  ? maxpool_float
                          : dtype == LDNQ_INT8 ? maxpool_int8
                                               : maxpool_uint8;
-    LDNQ_TRY(ldnq_pooling_run(call, run, err));
+    LDNQ_TRY(ldnq_pooling_run_rows(call, run, err));
     return call->out_count > 1 ? ldnq_maxpool_indices(call, err) : LDNQ_OK;
 }
 
@@ -95,8 +99,8 @@ struct maxpool_grad {
     float *dx;
 };
 
-/* The place in its plane of an output's maximum, the first of equal ones; false
- * where the window lies in the padding. */
+/* *max: the index in its plane of an output's maximum, the first of equal ones; false if the
+ * whole window is padding. */
 static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_pooling_row at,
                      size_t ow, size_t *max)
 {
@@ -107,12 +111,12 @@ static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_p
             if (!ldnq_pooling_tap(&p->axis[0], at.od, d, &id) ||
                 !ldnq_pooling_tap(&p->axis[1], at.oh, h, &ih))
                 continue;
-            size_t line = (id * p->axis[1].in + ih) * p->axis[2].in;
+            size_t row_start = (id * p->axis[1].in + ih) * p->axis[2].in;
             for (size_t w = 0; w < p->axis[2].kernel; w++) {
                 if (!ldnq_pooling_tap(&p->axis[2], ow, w, &iw))
                     continue;
-                if (!found || x[line + iw] > x[*max] || isnan(x[*max]))
-                    *max = line + iw;
+                if (!found || x[row_start + iw] > x[*max] || isnan(x[*max]))
+                    *max = row_start + iw;
                 found = true;
             }
         }
@@ -120,11 +124,12 @@ static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_p
     return found;
 }
 
+/* dx (D, H, W) of each plane: the sum of dy over the outputs with their maximum there. */
 static void maxpool_planes(const void *ctx, size_t first, size_t last)
 {
     const struct maxpool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
-    const size_t in = ldnq_pooling_inputs(p), rows = ldnq_pooling_rows(p);
+    const size_t in = ldnq_pooling_plane(p), rows = ldnq_pooling_rows(p);
     size_t width = p->axis[2].out, max = 0;
     for (size_t plane = first; plane < last; plane++) {
         const float *x = grad->x + plane * in;
@@ -132,7 +137,7 @@ static void maxpool_planes(const void *ctx, size_t first, size_t last)
         float *dx = grad->dx + plane * in;
         memset(dx, 0, in * sizeof *dx);
         for (size_t row = 0; row < rows; row++) {
-            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);
+            struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);
             for (size_t ow = 0; ow < width; ow++, dy++)
                 if (find_max(p, x, at, ow, &max))
                     dx[max] += *dy;
@@ -150,9 +155,9 @@ static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct
     if (call->in[0]->dtype != LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
                          ldnq_dtype_name(call->in[0]->dtype));
-    LDNQ_TRY(ldnq_pooling_of(call, p, err));
+    LDNQ_TRY(ldnq_pooling_make(call, p, err));
     if (maxpool.dx)
-        ldnq_pooling_for_planes(call, p, maxpool_planes, &maxpool);
+        ldnq_pooling_run_planes(call, p, maxpool_planes, &maxpool);
     return LDNQ_OK;
 }
 

@@ -2,15 +2,15 @@
 
 #include "ops/pool/pooling.h"
 
-/* Element (d, h, w) of a plane by its place when the first axis runs fastest. */
-static size_t column_major(const struct ldnq_pooling *p, size_t at)
+/* Turns a row-major index into a plane (D, H, W) into a column-major one. */
+static size_t to_column_major(const struct ldnq_pooling *p, size_t at)
 {
     size_t w = at % p->axis[2].in, rest = at / p->axis[2].in;
     size_t h = rest % p->axis[1].in, d = rest / p->axis[1].in;
     return d + p->axis[0].in * (h + p->axis[1].in * w);
 }
 
-/* Place in its plane of the maximum of output i of a row. */
+/* The index in its plane of the maximum of output i of a row. */
 #define FIND(name, T)                                                                              \
     static size_t name##_at(const struct ldnq_pooling *p, struct ldnq_pooling_row row, size_t i)   \
     {                                                                                              \
@@ -39,11 +39,11 @@ static size_t column_major(const struct ldnq_pooling *p, size_t at)
         const struct ldnq_pooling *p = ctx;                                                        \
         size_t plane = p->axis[0].in * p->axis[1].in * p->axis[2].in, width = p->axis[2].out;      \
         for (size_t row = first; row < last; row++) {                                              \
-            struct ldnq_pooling_row at = ldnq_pooling_row(p, row);                                 \
+            struct ldnq_pooling_row at = ldnq_pooling_find_row(p, row);                            \
             int64_t *out = (int64_t *)p->y + row * width;                                          \
             for (size_t i = 0; i < width; i++) {                                                   \
                 size_t best = name##_at(p, at, i);                                                 \
-                best = p->column_major ? column_major(p, best) : best;                             \
+                best = p->column_major ? to_column_major(p, best) : best;                          \
                 out[i] = (int64_t)(at.plane * plane + best);                                       \
             }                                                                                      \
         }                                                                                          \
@@ -59,9 +59,9 @@ enum ldnq_status ldnq_maxpool_indices(const struct ldnq_op_call *call, struct ld
     enum ldnq_dtype dtype = call->in[0]->dtype;
     indices.out = call->out + 1;
     indices.out_count = 1;
-    return ldnq_pooling_run(&indices,
-                            dtype == LDNQ_FLOAT  ? find_float
-                            : dtype == LDNQ_INT8 ? find_int8
-                                                 : find_uint8,
-                            err);
+    return ldnq_pooling_run_rows(&indices,
+                                 dtype == LDNQ_FLOAT  ? find_float
+                                 : dtype == LDNQ_INT8 ? find_int8
+                                                      : find_uint8,
+                                 err);
 }

@@ -1,8 +1,10 @@
-/* maxunpool.c: MaxUnpool: elements back to where MaxPool's indices say that they came
- * from, zeros elsewhere.
+/* maxunpool.c: MaxUnpool: stores each element at its index in the output; the other elements
+ * of the output are 0. It is the inverse of MaxPool with its second output.
  *
- * Indices count in the shape that the window gives; an output_shape that is larger
- * keeps their coordinates.
+ * Shapes  x and indices (N, C, D, H, W), y (N, C, OD, OH, OW). An index counts over the
+ *         flattened shape that the window implies. If output_shape is another one, an
+ *         element keeps its coordinates.
+ * Source  onnx.ai/onnx/operators/onnx__MaxUnpool.html
  */
 #include <inttypes.h>
 #include <string.h>
@@ -24,9 +26,9 @@ static enum ldnq_status maxunpool_read(const struct ldnq_node *node, struct ldnq
     return LDNQ_OK;
 }
 
-/* The shape of what was pooled, as far as the window tells. */
-static enum ldnq_status pooled_from(struct ldnq_op_call *call, struct ldnq_shape *shape,
-                                    struct ldnq_error *err)
+/* *shape: the shape that the window implies for the input of the MaxPool. */
+static enum ldnq_status infer_pooled_shape(struct ldnq_op_call *call, struct ldnq_shape *shape,
+                                           struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
     *shape = call->in[0]->shape;
@@ -59,7 +61,7 @@ static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_e
         return ldnq_op_unknown_shape(call, 0, err);
     if (ldnq_shape_is_known(x) && ldnq_shape_is_known(indices) && !ldnq_shape_equal(x, indices))
         return ldnq_fail(err, LDNQ_MODEL, "its indices are not in the shape of its input");
-    LDNQ_TRY(pooled_from(call, out, err));
+    LDNQ_TRY(infer_pooled_shape(call, out, err));
     if (!ldnq_op_in(call, 2))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_read_dims(call, 2, out, err));
@@ -69,30 +71,31 @@ static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_e
     return LDNQ_OK;
 }
 
-/* Index `at` of shape `from` as a place in shape `to`; false when it is in none. */
-static bool place_in(const struct ldnq_shape *from, const ptrdiff_t *strides,
-                     const struct ldnq_shape *to, int64_t at, size_t *place)
+/* Converts index `at` into shape `from` to an index into shape `to`, of those strides, with
+ * the same coordinates; false if `to` does not have them. */
+static bool convert_index(const struct ldnq_shape *from, const ptrdiff_t *strides,
+                          const struct ldnq_shape *to, int64_t at, size_t *index)
 {
-    *place = 0;
+    *index = 0;
     if (at < 0)
         return false;
     for (int i = from->rank - 1; i >= 0; i--) {
         int64_t dim = from->dim[i], coordinate = dim > 0 ? at % dim : 0;
         if (dim == 0 || coordinate >= to->dim[i])
             return false;
-        *place += (size_t)(coordinate * strides[i]);
+        *index += (size_t)(coordinate * strides[i]);
         at /= dim;
     }
     return at == 0;
 }
 
-/* The shape in which indices count, and the strides of the other one. */
-static enum ldnq_status layout_of(const struct ldnq_op_call *call, struct ldnq_shape *from,
-                                  ptrdiff_t strides[LDNQ_MAX_RANK], struct ldnq_error *err)
+/* The shape that the indices count over, and the strides of the output. */
+static enum ldnq_status find_layout(const struct ldnq_op_call *call, struct ldnq_shape *from,
+                                    ptrdiff_t strides[LDNQ_MAX_RANK], struct ldnq_error *err)
 {
     struct ldnq_op_call at_run_time = *call;
     ldnq_row_major(&call->out[0].shape, strides);
-    return pooled_from(&at_run_time, from, err);
+    return infer_pooled_shape(&at_run_time, from, err);
 }
 
 static enum ldnq_status maxunpool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -102,20 +105,20 @@ static enum ldnq_status maxunpool_forward(const struct ldnq_op_call *call, struc
     const struct ldnq_tensor *out = &call->out[0];
     struct ldnq_shape from;
     ptrdiff_t strides[LDNQ_MAX_RANK];
-    size_t place;
-    LDNQ_TRY(layout_of(call, &from, strides, err));
+    size_t index;
+    LDNQ_TRY(find_layout(call, &from, strides, err));
     memset(out->data, 0, ldnq_tensor_count(out) * sizeof(float));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++) {
-        if (!place_in(&from, strides, &out->shape, indices[i], &place))
+        if (!convert_index(&from, strides, &out->shape, indices[i], &index))
             return ldnq_fail(err, LDNQ_MODEL, "index %" PRId64 " is outside of its output",
                              indices[i]);
-        ((float *)out->data)[place] = x[i];
+        ((float *)out->data)[index] = x[i];
     }
     return LDNQ_OK;
 }
 
-/* An element that another one was written over gets its gradient as well: indices of
- * MaxPool with windows that don't overlap have none of these. */
+/* If two elements have the same index, both get the gradient there. This cannot happen with
+ * indices of a MaxPool whose windows do not overlap. */
 static enum ldnq_status maxunpool_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -124,11 +127,11 @@ static enum ldnq_status maxunpool_backward(const struct ldnq_op_grad *grad, stru
     float *dx = grad->in[0].data;
     struct ldnq_shape from;
     ptrdiff_t strides[LDNQ_MAX_RANK];
-    size_t place;
-    LDNQ_TRY(layout_of(call, &from, strides, err));
+    size_t index;
+    LDNQ_TRY(find_layout(call, &from, strides, err));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
-        dx[i] =
-            place_in(&from, strides, &call->out[0].shape, indices[i], &place) ? dy[place] : 0.0f;
+        dx[i] = convert_index(&from, strides, &call->out[0].shape, indices[i], &index) ? dy[index]
+                                                                                       : 0.0f;
     return LDNQ_OK;
 }
 

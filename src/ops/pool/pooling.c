@@ -33,13 +33,13 @@ enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
     return LDNQ_OK;
 }
 
-static ptrdiff_t trailing_limit(const struct ldnq_window *window, size_t i,
-                                const struct ldnq_pooling_axis *axis)
+static ptrdiff_t find_limit(const struct ldnq_window *window, size_t i,
+                            const struct ldnq_pooling_axis *axis)
 {
     ptrdiff_t in = (ptrdiff_t)axis->in;
     if (window->auto_pad == LDNQ_PAD_NOTSET)
         return in + (ptrdiff_t)window->pad_end[i];
-    /* SAME pads as much as the last window needs; VALID's windows stay inside. */
+    /* SAME pads up to the end of the last window; windows of VALID stay inside the input. */
     ptrdiff_t reach = ((ptrdiff_t)axis->out - 1) * axis->stride - axis->begin +
                       ((ptrdiff_t)axis->kernel - 1) * axis->dilation + 1;
     return reach > in ? reach : in;
@@ -60,7 +60,7 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
         .dilation = (ptrdiff_t)window->dilation[i],
         .begin = (ptrdiff_t)begin,
     };
-    axis->limit = trailing_limit(window, i, axis);
+    axis->limit = find_limit(window, i, axis);
     return LDNQ_OK;
 }
 
@@ -80,14 +80,14 @@ static void find_inner(struct ldnq_pooling *pooling)
 {
     pooling->inner_last = pooling->axis[2].out;
     for (size_t k = 0; k < pooling->axis[2].kernel; k++) {
-        struct ldnq_pooling_span span = ldnq_pooling_tap_span(pooling, k);
-        pooling->inner_first = ldnq_size_max(pooling->inner_first, span.first);
-        pooling->inner_last = ldnq_size_min(pooling->inner_last, span.last);
+        struct ldnq_pooling_range range = ldnq_pooling_tap_range(pooling, k);
+        pooling->inner_first = ldnq_size_max(pooling->inner_first, range.first);
+        pooling->inner_last = ldnq_size_min(pooling->inner_last, range.last);
     }
 }
 
-enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_pooling *pooling,
+                                   struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
     size_t missing = LDNQ_WINDOW_AXES - window->axes;
@@ -100,57 +100,57 @@ enum ldnq_status ldnq_pooling_of(const struct ldnq_op_call *call, struct ldnq_po
         pooling->axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
     for (size_t i = 0; i < window->axes; i++)
         LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
-    for (size_t k = 0; k < LDNQ_POOLING_SPANS && k < pooling->axis[2].kernel; k++)
-        pooling->span[k] = ldnq_pooling_span(&pooling->axis[2], k);
+    for (size_t k = 0; k < LDNQ_POOLING_RANGES && k < pooling->axis[2].kernel; k++)
+        pooling->range[k] = ldnq_pooling_find_range(&pooling->axis[2], k);
     find_inner(pooling);
     return LDNQ_OK;
 }
 
-/* Of a window. */
-static size_t taps_of(const struct ldnq_pooling *pooling)
+/* Taps of a window, KD*KH*KW. */
+static size_t count_taps(const struct ldnq_pooling *pooling)
 {
     return pooling->axis[0].kernel * pooling->axis[1].kernel * pooling->axis[2].kernel;
 }
 
-static size_t planes_of(const struct ldnq_op_call *call)
+static size_t count_planes(const struct ldnq_op_call *call)
 {
     return (size_t)(call->in[0]->shape.dim[0] * call->in[0]->shape.dim[1]);
 }
 
-enum ldnq_status ldnq_pooling_run(const struct ldnq_op_call *call, ldnq_range_fn *run,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_run_rows(const struct ldnq_op_call *call, ldnq_range_fn *run,
+                                       struct ldnq_error *err)
 {
     struct ldnq_pooling pooling;
-    LDNQ_TRY(ldnq_pooling_of(call, &pooling, err));
+    LDNQ_TRY(ldnq_pooling_make(call, &pooling, err));
     pooling.x = call->in[0]->data;
     pooling.y = call->out[0].data;
-    ldnq_op_for_rows(call, planes_of(call) * ldnq_pooling_rows(&pooling),
-                     pooling.axis[2].out * taps_of(&pooling), run, &pooling);
+    ldnq_op_for_rows(call, count_planes(call) * ldnq_pooling_rows(&pooling),
+                     pooling.axis[2].out * count_taps(&pooling), run, &pooling);
     return LDNQ_OK;
 }
 
-void ldnq_pooling_for_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
+void ldnq_pooling_run_planes(const struct ldnq_op_call *call, const struct ldnq_pooling *pooling,
                              ldnq_range_fn *run, const void *ctx)
 {
     size_t outputs = ldnq_pooling_rows(pooling) * pooling->axis[2].out;
-    ldnq_op_for_rows(call, planes_of(call),
-                     ldnq_pooling_inputs(pooling) + outputs * taps_of(pooling), run, ctx);
+    ldnq_op_for_rows(call, count_planes(call),
+                     ldnq_pooling_plane(pooling) + outputs * count_taps(pooling), run, ctx);
 }
 
-struct ldnq_pooling_row ldnq_pooling_row(const struct ldnq_pooling *pooling, size_t row)
+struct ldnq_pooling_row ldnq_pooling_find_row(const struct ldnq_pooling *pooling, size_t row)
 {
     size_t od = pooling->axis[0].out, oh = pooling->axis[1].out;
     return (struct ldnq_pooling_row){ .plane = row / oh / od, .od = row / oh % od, .oh = row % oh };
 }
 
-struct ldnq_pooling_span ldnq_pooling_span(const struct ldnq_pooling_axis *line, size_t k)
+struct ldnq_pooling_range ldnq_pooling_find_range(const struct ldnq_pooling_axis *w, size_t k)
 {
-    ptrdiff_t offset = (ptrdiff_t)k * line->dilation - line->begin, in = (ptrdiff_t)line->in;
-    ptrdiff_t stride = line->stride, out = (ptrdiff_t)line->out;
+    ptrdiff_t offset = (ptrdiff_t)k * w->dilation - w->begin, in = (ptrdiff_t)w->in;
+    ptrdiff_t stride = w->stride, out = (ptrdiff_t)w->out;
     ptrdiff_t low = offset < 0 ? (-offset + stride - 1) / stride : 0;
     ptrdiff_t high = in > offset ? (in - offset + stride - 1) / stride : 0;
     high = high < out ? high : out;
-    return (struct ldnq_pooling_span){ .first = (size_t)low,
-                                       .last = (size_t)(high > low ? high : low),
-                                       .at = (size_t)(low * stride + offset) };
+    return (struct ldnq_pooling_range){ .first = (size_t)low,
+                                        .last = (size_t)(high > low ? high : low),
+                                        .at = (size_t)(low * stride + offset) };
 }
