@@ -54,16 +54,16 @@ static enum ldnq_status check_settings(const struct cli_settings *settings, stru
 
 static const char *weights_name(const struct ldnq_quantization *result)
 {
-    const struct ldnq_codebook *codebook = ldnq_common_codebook(result);
+    const struct ldnq_codebook *codebook = ldnq_common_codebook(&result->network);
     return codebook ? codebook->name : "mixed";
 }
 
 static const char *storage_name(const struct job *job)
 {
     const struct ldnq_quantization *result = job->result;
-    const enum ldnq_dtype first = ldnq_emit_dtype(&job->choice, result->layers[0].codebook);
-    for (size_t i = 1; i < result->count; i++)
-        if (ldnq_emit_dtype(&job->choice, result->layers[i].codebook) != first)
+    const enum ldnq_dtype first = ldnq_emit_dtype(&job->choice, result->network.layers[0].codebook);
+    for (size_t i = 1; i < result->network.count; i++)
+        if (ldnq_emit_dtype(&job->choice, result->network.layers[i].codebook) != first)
             return "mixed";
     return ldnq_dtype_name(first);
 }
@@ -136,11 +136,6 @@ static enum ldnq_status note_run(struct job *job, uint64_t model_hash, struct ld
 
 /* ---- what is said at the end ------------------------------------------------------------ */
 
-static size_t weight_count(const struct ldnq_layer_result *result)
-{
-    return result->layer.groups * result->layer.outputs * result->layer.inputs;
-}
-
 /* Layers that someone may expect to be quantized; all of them are in the JSON. */
 #define MOST_KEPT_PRINTED ((size_t)8)
 
@@ -160,12 +155,12 @@ static void print_codebooks(const struct job *job)
 {
     const struct ldnq_quantization *result = job->result;
     const char *comma = "";
-    if (ldnq_common_codebook(result))
+    if (ldnq_common_codebook(&result->network))
         return;
     for (const struct ldnq_codebook *const *c = ldnq_codebooks(); *c; c++) {
         size_t count = 0;
-        for (size_t i = 0; i < result->count; i++)
-            count += result->layers[i].codebook == *c;
+        for (size_t i = 0; i < result->network.count; i++)
+            count += result->network.layers[i].codebook == *c;
         if (count > 0)
             printf("%s%s in %zu layer%s", comma, (*c)->name, count, count == 1 ? "" : "s");
         comma = count > 0 ? ", " : comma;
@@ -180,20 +175,20 @@ static void print_summary(const struct job *job)
 {
     const struct cli_settings *settings = job->session.settings;
     const struct ldnq_quantization *result = job->result;
-    const struct ldnq_layer_result *worst = &result->layers[0];
+    const struct ldnq_quantized_layer *worst = &result->network.layers[0];
     size_t weights = 0;
     char label[CLI_PLAIN_SIZE];
-    for (size_t i = 0; i < result->count; i++) {
-        weights += weight_count(&result->layers[i]);
-        if (result->layers[i].error > worst->error)
-            worst = &result->layers[i];
+    for (size_t i = 0; i < result->network.count; i++) {
+        weights += ldnq_layer_elements(&result->network.layers[i].layer);
+        if (result->network.layers[i].error > worst->error)
+            worst = &result->network.layers[i];
     }
     bool grown = job->bytes_after > job->bytes_before;
     double ratio = (double)job->bytes_before / (double)job->bytes_after;
     size_t samples = ldnq_samples_count(job->samples);
     printf("%s: %zu layer%s, %zu weights, %s in %s, one scale a %s\n", settings->output,
-           result->count, result->count == 1 ? "" : "s", weights, weights_name(result),
-           storage_name(job), settings->granularity);
+           result->network.count, result->network.count == 1 ? "" : "s", weights,
+           weights_name(result), storage_name(job), settings->granularity);
     printf("%zu -> %zu bytes (%.2f times %s), opset %d, %zu sample%s, %.1f s\n", job->bytes_before,
            job->bytes_after, grown ? 1 / ratio : ratio, grown ? "larger" : "smaller",
            job->choice.opset, samples, samples == 1 ? "" : "s", ldnq_now() - job->start);
@@ -207,16 +202,17 @@ static void print_summary(const struct job *job)
                result->tune.error);
     print_codebooks(job);
     print_kept(result);
-    if (ldnq_common_codebook(result) && job->choice.narrowest != job->choice.dtype)
+    if (ldnq_common_codebook(&result->network) && job->choice.narrowest != job->choice.dtype)
         printf("hint: these codes fit %s: --storage %s stores them so (opset %d)\n",
                ldnq_dtype_name(job->choice.narrowest), ldnq_dtype_name(job->choice.narrowest),
                job->choice.narrowest_opset);
 }
 
-static bool add_layer(cJSON *list, const struct ldnq_layer_result *result)
+static bool add_layer(cJSON *list, const struct ldnq_quantized_layer *quantized,
+                      const struct ldnq_layer_diagnostics *diagnostics)
 {
     cJSON *item = cJSON_CreateObject();
-    return item && cJSON_AddItemToArray(list, item) && cli_layer_json(item, result);
+    return item && cJSON_AddItemToArray(list, item) && cli_layer_json(item, quantized, diagnostics);
 }
 
 static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
@@ -259,8 +255,8 @@ static bool fill_json(cJSON *root, const struct job *job)
         ldnq_json_add_number(root, "output_error", job->result->output_error) &&
         ldnq_json_add_number(root, "output_bound", job->result->output_bound);
     cJSON *list = done ? cJSON_AddArrayToObject(root, "layers") : NULL;
-    for (size_t i = 0; list && i < job->result->count; i++)
-        if (!add_layer(list, &job->result->layers[i]))
+    for (size_t i = 0; list && i < job->result->network.count; i++)
+        if (!add_layer(list, &job->result->network.layers[i], &job->result->diagnostics[i]))
             return false;
     if (list && !add_distillation(root, &job->result->tune))
         return false;
@@ -311,7 +307,7 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
         job->options.max_seconds = fmax(1e-3, settings->time_limit - (ldnq_now() - job->start));
     LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
                            &job->result, err));
-    LDNQ_TRY(ldnq_emit(session->model, job->result, &job->choice, err));
+    LDNQ_TRY(ldnq_emit(session->model, &job->result->network, &job->choice, err));
     LDNQ_TRY(note_run(job, model_hash, err));
     LDNQ_TRY(ldnq_model_save(session->model, settings->output, err));
     struct stat info;

@@ -10,35 +10,36 @@
 /* Every so many iterations are a row of the table. */
 #define TRACE_EVERY 25
 
-bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result)
+bool cli_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
+                    const struct ldnq_layer_diagnostics *diagnostics)
 {
-    const struct ldnq_layer *layer = &result->layer;
+    const struct ldnq_layer *layer = &quantized->layer;
     float low, high;
-    ldnq_layer_scale_range(result, &low, &high);
+    ldnq_quantized_scale_range(quantized, &low, &high);
     return cJSON_AddStringToObject(item, "node", layer->node->label) &&
            cJSON_AddStringToObject(item, "op", layer->node->op_type) &&
-           cJSON_AddNumberToObject(item, "groups", (double)layer->groups) &&
-           cJSON_AddNumberToObject(item, "outputs", (double)layer->outputs) &&
-           cJSON_AddNumberToObject(item, "inputs", (double)layer->inputs) &&
-           cJSON_AddNumberToObject(item, "positions", (double)result->positions) &&
-           cJSON_AddNumberToObject(item, "block_size", (double)result->block) &&
+           cJSON_AddNumberToObject(item, "groups", (double)layer->geometry.groups) &&
+           cJSON_AddNumberToObject(item, "outputs", (double)layer->geometry.rows) &&
+           cJSON_AddNumberToObject(item, "inputs", (double)layer->geometry.cols) &&
+           cJSON_AddNumberToObject(item, "positions", (double)diagnostics->positions) &&
+           cJSON_AddNumberToObject(item, "block_size", (double)quantized->block_size) &&
            cJSON_AddNumberToObject(item, "scale_min", (double)low) &&
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
-           cJSON_AddNumberToObject(item, "lambda", result->lambda) &&
-           cJSON_AddNumberToObject(item, "damping", result->damping) &&
-           ldnq_json_add_number(item, "held_out_left", result->held_out_left) &&
-           cJSON_AddStringToObject(item, "weights", result->codebook->name) &&
+           cJSON_AddNumberToObject(item, "lambda", diagnostics->lambda) &&
+           cJSON_AddNumberToObject(item, "damping", diagnostics->damping) &&
+           ldnq_json_add_number(item, "held_out_left", diagnostics->held_out_left) &&
+           cJSON_AddStringToObject(item, "weights", quantized->codebook->name) &&
            cJSON_AddStringToObject(item, "solver",
-                                   result->solver ? result->solver->name : "shared") &&
-           cJSON_AddNumberToObject(item, "rho", result->rho) &&
-           cJSON_AddNumberToObject(item, "iterations", result->iterations) &&
-           cJSON_AddNumberToObject(item, "error_start", result->error_start) &&
-           cJSON_AddNumberToObject(item, "error", result->error) &&
-           cJSON_AddNumberToObject(item, "change", result->change) &&
-           ldnq_json_add_number(item, "cascade_error_start", result->cascade_start) &&
-           ldnq_json_add_number(item, "cascade_error", result->cascade_error) &&
-           cJSON_AddNumberToObject(item, "seconds", result->seconds) &&
-           cJSON_AddNumberToObject(item, "solver_seconds", result->solver_seconds);
+                                   diagnostics->solver ? diagnostics->solver->name : "shared") &&
+           cJSON_AddNumberToObject(item, "rho", diagnostics->rho) &&
+           cJSON_AddNumberToObject(item, "iterations", diagnostics->iterations) &&
+           cJSON_AddNumberToObject(item, "error_start", diagnostics->error_start) &&
+           cJSON_AddNumberToObject(item, "error", quantized->error) &&
+           cJSON_AddNumberToObject(item, "change", diagnostics->change) &&
+           ldnq_json_add_number(item, "cascade_error_start", diagnostics->cascade_start) &&
+           ldnq_json_add_number(item, "cascade_error", diagnostics->cascade_error) &&
+           cJSON_AddNumberToObject(item, "seconds", diagnostics->seconds) &&
+           cJSON_AddNumberToObject(item, "solver_seconds", diagnostics->solver_seconds);
 }
 
 /* ---- the file ----------------------------------------------------------------------- */
@@ -51,13 +52,14 @@ static void write_line(struct cli_log *log, const cJSON *item)
     cJSON_free(text);
 }
 
-static void write_layer(struct cli_log *log, const struct ldnq_layer_result *result)
+static void write_layer(struct cli_log *log, const struct ldnq_quantized_layer *quantized,
+                        const struct ldnq_layer_diagnostics *diagnostics)
 {
     cJSON *item = cJSON_CreateObject();
     const bool filled = item && cJSON_AddStringToObject(item, "event", "layer") &&
-                        cli_layer_json(item, result) &&
-                        cJSON_AddNumberToObject(item, "varying", (double)result->varying) &&
-                        cJSON_AddNumberToObject(item, "rank", (double)result->rank);
+                        cli_layer_json(item, quantized, diagnostics) &&
+                        cJSON_AddNumberToObject(item, "varying", (double)diagnostics->varying) &&
+                        cJSON_AddNumberToObject(item, "rank", (double)diagnostics->rank);
     write_line(log, filled ? item : NULL);
     cJSON_Delete(item);
 }
@@ -85,7 +87,8 @@ static void show_start(void *ctx, const struct ldnq_layer *layer)
         return;
     cli_progress_finish(log->progress);
     fprintf(stderr, "\n%s '%s': %zu x %zu x %zu\n", layer->node->op_type,
-            cli_plain(layer->node->label, label), layer->groups, layer->outputs, layer->inputs);
+            cli_plain(layer->node->label, label), layer->geometry.groups, layer->geometry.rows,
+            layer->geometry.cols);
 }
 
 static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
@@ -104,26 +107,29 @@ static void show_iteration(void *ctx, const struct ldnq_trace_row *row)
             row->residual, row->rho, row->changed, row->active);
 }
 
-static void show_layer(struct cli_log *log, const struct ldnq_layer_result *result)
+static void show_layer(struct cli_log *log, const struct ldnq_quantized_layer *quantized,
+                       const struct ldnq_layer_diagnostics *diagnostics)
 {
     cli_progress_finish(log->progress);
     fprintf(stderr,
             "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
             "%.2f s\n",
-            result->codebook->name, result->solver ? result->solver->name : "shared codes",
-            result->error_start, result->error, result->positions, result->rank,
-            result->layer.inputs, result->lambda, result->seconds);
+            quantized->codebook->name,
+            diagnostics->solver ? diagnostics->solver->name : "shared codes",
+            diagnostics->error_start, quantized->error, diagnostics->positions, diagnostics->rank,
+            quantized->layer.geometry.cols, diagnostics->lambda, diagnostics->seconds);
 }
 
 /* ---- both ---------------------------------------------------------------------------- */
 
-static void layer_done(void *ctx, const struct ldnq_layer_result *result)
+static void layer_done(void *ctx, const struct ldnq_quantized_layer *quantized,
+                       const struct ldnq_layer_diagnostics *diagnostics)
 {
     struct cli_log *log = ctx;
     if (log->file)
-        write_layer(log, result);
+        write_layer(log, quantized, diagnostics);
     if (log->verbose)
-        show_layer(log, result);
+        show_layer(log, quantized, diagnostics);
 }
 
 enum ldnq_status cli_log_open(struct cli_log *log, struct cli_session *session,

@@ -32,6 +32,7 @@ void cli_log_run(struct cli_log *log, const cJSON *run);
 enum ldnq_status cli_log_close(struct cli_log *log, struct ldnq_error *err);
 
 /* A layer's figures, added to the object; false when memory is out. */
-bool cli_layer_json(cJSON *item, const struct ldnq_layer_result *result);
+bool cli_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
+                    const struct ldnq_layer_diagnostics *diagnostics);
 
 #endif

@@ -23,12 +23,12 @@ static unsigned code_bits(const struct ldnq_codebook *codebook)
 double cli_plan_bits(const struct ldnq_quantization *result)
 {
     double bits = 0, weights = 0;
-    for (size_t i = 0; i < result->count; i++) {
-        const struct ldnq_layer *layer = &result->layers[i].layer;
-        const double count = (double)(layer->groups * layer->outputs * layer->inputs);
-        if (result->layers[i].shared)
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_layer *layer = &result->network.layers[i].layer;
+        const double count = (double)ldnq_layer_elements(layer);
+        if (result->network.layers[i].shared)
             continue;
-        bits += count * code_bits(result->layers[i].codebook);
+        bits += count * code_bits(result->network.layers[i].codebook);
         weights += count;
     }
     return weights > 0 ? bits / weights : 0;

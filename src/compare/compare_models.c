@@ -90,7 +90,9 @@ static void describe_file(const struct side *side, const struct ldnq_model *mode
 /* Of one sample. */
 static double macs_of(const struct ldnq_layer *layer, int64_t batch)
 {
-    struct ldnq_value *side = layer->taps ? layer->node->inputs[0] : layer->node->outputs[0];
+    struct ldnq_value *side = layer->geometry.layout == LDNQ_WEIGHT_IN_OUT_KERNEL
+                                  ? layer->node->inputs[0]
+                                  : layer->node->outputs[0];
     struct ldnq_value one = *side;
     struct ldnq_value *values[] = { &one };
     struct ldnq_node node = *layer->node;

@@ -4,7 +4,7 @@
 
 #include "base/size.h"
 #include "metric/distance.h"
-#include "pipeline/matrices.h"
+#include "layer/layer.h"
 
 #define MOST_POINTS ((size_t)1500)
 #define LOOKED_AT ((size_t)64)
@@ -12,13 +12,13 @@
 static bool is_float_matrix(const struct ldnq_layer *layer)
 {
     return layer && layer->weight && layer->weight->dtype == LDNQ_FLOAT &&
-           ldnq_layer_rows(layer) > 0 && layer->inputs > 0;
+           ldnq_layer_rows(layer) > 0 && layer->geometry.cols > 0;
 }
 
 bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b)
 {
     return is_float_matrix(a) && is_float_matrix(b) && ldnq_layer_rows(a) == ldnq_layer_rows(b) &&
-           a->inputs == b->inputs;
+           a->geometry.cols == b->geometry.cols;
 }
 
 /* ---- similarity ---- */
@@ -26,11 +26,11 @@ bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer
 static double row_cosine(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
 {
     const float *x = a->weight->data, *y = b->weight->data;
-    const size_t step = (a->inputs + LOOKED_AT - 1) / LOOKED_AT;
+    const size_t step = (a->geometry.cols + LOOKED_AT - 1) / LOOKED_AT;
     double xx = 0, yy = 0, xy = 0;
-    for (size_t k = 0; k < a->inputs; k += step) {
-        const double u = (double)x[ldnq_layer_element(a, row, k)];
-        const double v = (double)y[ldnq_layer_element(b, row, k)];
+    for (size_t k = 0; k < a->geometry.cols; k += step) {
+        const double u = (double)x[ldnq_weight_offset(&a->geometry, row, k)];
+        const double v = (double)y[ldnq_weight_offset(&b->geometry, row, k)];
         xx += u * u;
         yy += v * v;
         xy += u * v;
@@ -64,9 +64,9 @@ struct couple {
 
 static void take(const struct couple *layers, size_t i, float *x, float *y)
 {
-    const size_t row = i / layers->a->inputs, k = i % layers->a->inputs;
-    *x = ((const float *)layers->a->weight->data)[ldnq_layer_element(layers->a, row, k)];
-    *y = ((const float *)layers->b->weight->data)[ldnq_layer_element(layers->b, row, k)];
+    const size_t row = i / layers->a->geometry.cols, k = i % layers->a->geometry.cols;
+    *x = ((const float *)layers->a->weight->data)[ldnq_weight_offset(&layers->a->geometry, row, k)];
+    *y = ((const float *)layers->b->weight->data)[ldnq_weight_offset(&layers->b->geometry, row, k)];
 }
 
 static size_t bin_of(const struct ldnq_weight_distribution *spread, double value)
@@ -100,7 +100,7 @@ enum ldnq_status ldnq_weight_distribution_create(const struct ldnq_layer *a,
                                                  double *sqnr, struct ldnq_error *err)
 {
     const struct couple layers = { a, b };
-    const size_t count = ldnq_layer_rows(a) * a->inputs;
+    const size_t count = ldnq_layer_rows(a) * a->geometry.cols;
     const size_t points = ldnq_size_min(count, MOST_POINTS);
     struct ldnq_weight_distribution *spread = ldnq_arena_alloc(arena, 1, sizeof *spread, err);
     float(*list)[2] = ldnq_arena_alloc(arena, points, sizeof *list, err);

@@ -2,7 +2,7 @@
 #ifndef LDNQ_COMPARE_COMPARE_WEIGHTS_H
 #define LDNQ_COMPARE_COMPARE_WEIGHTS_H
 
-#include "pipeline/pipeline.h"
+#include "layer/layer.h"
 #include "compare/comparison.h"
 
 /* Whether both are float matrices of one size, however they lie in memory. */

@@ -10,7 +10,7 @@
 #ifndef LDNQ_COMPARE_COMPUTE_VIEW_H
 #define LDNQ_COMPARE_COMPUTE_VIEW_H
 
-#include "pipeline/pipeline.h"
+#include "layer/layer.h"
 
 #define LDNQ_NO_NODE SIZE_MAX
 

@@ -9,8 +9,8 @@
 #ifndef LDNQ_EMIT_H
 #define LDNQ_EMIT_H
 
+#include "layer/quantized_layer.h"
 #include "onnx/onnx.h"
-#include "pipeline/pipeline.h"
 
 enum ldnq_storage { LDNQ_STORAGE_AUTO, LDNQ_STORAGE_INT8, LDNQ_STORAGE_INT4, LDNQ_STORAGE_INT2 };
 
@@ -47,7 +47,7 @@ enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
 
 /* Patches the model, and notes each layer's scales and error in its metadata as
  * "ldnq.layer.LABEL". Errors: MODEL, NOMEM. */
-enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantization *quantization,
+enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantized_network *network,
                            const struct ldnq_emit_choice *choice, struct ldnq_error *err);
 
 #endif

@@ -110,7 +110,7 @@ struct ldnq_op {
     /* For operators that only clamp their input 0: whether this node does, and
      * to what. NULL for all others. */
     bool (*as_clamp)(const struct ldnq_node *node, struct ldnq_clamp *clamp);
-    /* How its weight is quantized (ops/layer.h); NULL for operators without one. */
+    /* How its weight is quantized (ops/op_layer.h); NULL for operators without one. */
     const struct ldnq_op_layer *layer;
     /* For operators without `layer` that models keep weights in: why those stay as
      * they are, where an input is a float constant. NULL for all others. */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "ops/norm/batchnormalization_training.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 
 /* The inputs of BatchNormalization. */
 enum { X, SCALE, SHIFT, MEAN, VARIANCE, INPUTS };
@@ -18,7 +18,7 @@ struct merge {
     struct ldnq_graph *graph;
     const size_t *readers; /* by value */
     struct ldnq_node *layer, *norm;
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     const struct ldnq_tensor *weight, *bias;
     size_t channels;
     struct ldnq_tensor *new_weight, *new_bias;
@@ -74,19 +74,25 @@ static bool can_merge(struct merge *merge)
     merge->bias = has_bias ? float_constant(layer, bias_input) : NULL;
     if (has_bias && !merge->bias)
         return false;
-    if (facts->describe(layer, merge->weight, merge->bias, &merge->view, NULL) != LDNQ_OK ||
-        merge->view.bias_factor == 0.0f)
+    if (facts->describe(layer, merge->weight, merge->bias, &merge->geometry, NULL) != LDNQ_OK ||
+        merge->geometry.bias_factor == 0.0f)
         return false;
-    merge->channels = merge->view.groups * merge->view.outputs;
+    merge->channels = merge->geometry.groups * merge->geometry.rows;
     return norm_is_constant(merge->norm, merge->channels);
 }
 
 /* Element i of the weight belongs to this output channel. */
 static size_t channel_of(const struct merge *merge, size_t i)
 {
-    if (merge->view.taps)
-        return i / merge->view.taps % merge->channels;
-    return merge->view.transposed ? i % merge->channels : i / merge->view.inputs;
+    switch (merge->geometry.layout) {
+    case LDNQ_WEIGHT_IN_OUT_KERNEL:
+        return i / merge->geometry.kernel % merge->channels;
+    case LDNQ_WEIGHT_IN_OUT:
+        return i % merge->channels;
+    case LDNQ_WEIGHT_OUT_IN:
+        break;
+    }
+    return i / merge->geometry.cols;
 }
 
 static enum ldnq_status merge_tensors(struct merge *merge, struct ldnq_error *err)
@@ -105,7 +111,7 @@ static enum ldnq_status merge_tensors(struct merge *merge, struct ldnq_error *er
     const float *mean = float_constant(norm, MEAN)->data;
     const float *var = float_constant(norm, VARIANCE)->data;
     const float *old = merge->bias ? merge->bias->data : NULL;
-    double epsilon = ldnq_attr_float(norm, "epsilon", 1e-5f), beta = merge->view.bias_factor;
+    double epsilon = ldnq_attr_float(norm, "epsilon", 1e-5f), beta = merge->geometry.bias_factor;
     for (size_t c = 0; c < merge->channels; c++) {
         factor[c] = scale[c] / sqrt((double)var[c] + epsilon);
         double before = old ? beta * old[c] : 0.0;

@@ -11,7 +11,6 @@
 #include <math.h>
 
 #include "pipeline/knapsack.h"
-#include "pipeline/matrices.h"
 #include "metric/output_error.h"
 
 #define SOLVER "cd"
@@ -48,7 +47,7 @@ static void pass_on(void *ctx, const struct ldnq_progress *at)
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
 
-static void set_layer(const struct ldnq_layer_result *result, bool quantized)
+static void set_layer(const struct ldnq_quantized_layer *result, bool quantized)
 {
     const struct ldnq_layer *layer = &result->layer;
     layer->node->inputs[layer->weight_input]->constant = quantized ? result->weight : layer->weight;
@@ -59,9 +58,9 @@ static void set_layer(const struct ldnq_layer_result *result, bool quantized)
 static void set_row(const struct planner *p, const struct ldnq_quantization *result, size_t row,
                     bool quantized)
 {
-    for (size_t i = 0; i < result->count; i++)
+    for (size_t i = 0; i < result->network.count; i++)
         if (p->row[i] == row)
-            set_layer(&result->layers[i], quantized);
+            set_layer(&result->network.layers[i], quantized);
 }
 
 /* A choice's codes, and what they did so far. */
@@ -107,28 +106,28 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
     struct ldnq_plan *plan = p->plan;
     if (plan->entries)
         return LDNQ_OK;
-    plan->entries = ldnq_arena_alloc(p->arena, result->count, sizeof *plan->entries, err);
-    plan->errors =
-        ldnq_arena_alloc(p->arena, result->count * p->budget->count, sizeof *plan->errors, err);
-    p->row = ldnq_arena_alloc(p->arena, result->count, sizeof *p->row, err);
-    p->weights = ldnq_arena_alloc(p->arena, result->count, sizeof *p->weights, err);
-    p->scales = ldnq_arena_alloc(p->arena, result->count, sizeof *p->scales, err);
+    plan->entries = ldnq_arena_alloc(p->arena, result->network.count, sizeof *plan->entries, err);
+    plan->errors = ldnq_arena_alloc(p->arena, result->network.count * p->budget->count,
+                                    sizeof *plan->errors, err);
+    p->row = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->row, err);
+    p->weights = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->weights, err);
+    p->scales = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->scales, err);
     if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < result->count; i++) {
-        const struct ldnq_layer_result *at = &result->layers[i];
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_quantized_layer *at = &result->network.layers[i];
         if (at->shared) {
-            p->row[i] = p->row[at->shared - result->layers];
+            p->row[i] = p->row[at->shared - result->network.layers];
             continue;
         }
         p->row[i] = plan->count;
         const size_t rows = ldnq_layer_rows(&at->layer);
-        p->scales[plan->count] = (double)(rows * ldnq_layer_row_scales(at));
-        p->weights[plan->count] = (double)(rows * at->layer.inputs);
+        p->scales[plan->count] = (double)(rows * ldnq_quantized_row_scales(at));
+        p->weights[plan->count] = (double)(rows * at->layer.geometry.cols);
         if (p->options->granularity == LDNQ_PER_TENSOR)
             p->scales[plan->count] = 1;
         plan->weights += p->weights[plan->count];
-        plan->entries[plan->count++].node = p->graph->nodes[at->layer.place]->label;
+        plan->entries[plan->count++].node = p->graph->nodes[at->layer.node_index]->label;
     }
     return LDNQ_OK;
 }
@@ -159,8 +158,8 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < result->count; i++)
-        set_layer(&result->layers[i], false);
+    for (size_t i = 0; i < result->network.count; i++)
+        set_layer(&result->network.layers[i], false);
     LDNQ_TRY(ldnq_exec_create(student, p->options->pool, &trial.student.exec, err));
     const enum ldnq_status status =
         ldnq_outputs_walk(p->graph, p->samples, p->options->pool, run_batch, &trial, err);

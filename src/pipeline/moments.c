@@ -5,21 +5,19 @@
 #include "linalg/blas.h"
 #include "linalg/gram.h"
 
-enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
-                                   size_t inputs, const float *weight, bool aims,
-                                   struct ldnq_pool *pool, struct ldnq_arena *arena,
+enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments,
+                                   const struct ldnq_layer_geometry *geometry, const float *weight,
+                                   bool aims, struct ldnq_pool *pool, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
     *moments = (struct ldnq_moments){ .held = NULL };
-    LDNQ_TRY(ldnq_statistics_init(&moments->statistics, groups, inputs, pool, arena, err));
+    LDNQ_TRY(ldnq_statistics_init(&moments->statistics, geometry, pool, arena, err));
     if (!aims)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_target_init(&moments->target, groups, outputs, inputs, weight, pool, arena, err));
+    LDNQ_TRY(ldnq_target_init(&moments->target, geometry, weight, pool, arena, err));
     LDNQ_TRY(ldnq_arena_create(&moments->held, err));
-    LDNQ_TRY(
-        ldnq_statistics_init(&moments->held_statistics, groups, inputs, pool, moments->held, err));
-    return ldnq_target_init(&moments->held_target, groups, outputs, inputs, weight, pool,
-                            moments->held, err);
+    LDNQ_TRY(ldnq_statistics_init(&moments->held_statistics, geometry, pool, moments->held, err));
+    return ldnq_target_init(&moments->held_target, geometry, weight, pool, moments->held, err);
 }
 
 void ldnq_moments_release(struct ldnq_moments *moments)
@@ -68,8 +66,8 @@ static double gain(const struct verdict *verdict)
  * stay what they are. */
 static void mirror(struct ldnq_statistics *s)
 {
-    const size_t k = s->inputs;
-    for (size_t g = 0; g < s->groups; g++)
+    const size_t k = s->geometry.cols;
+    for (size_t g = 0; g < s->geometry.groups; g++)
         ldnq_gram_finish(k, 1, s->gram + g * k * k, s->mean + g * k);
 }
 
@@ -79,7 +77,7 @@ static void weigh_group(const struct ldnq_moments *m, size_t group, bool centred
 {
     const struct ldnq_statistics *s = &m->held_statistics;
     const struct ldnq_target *t = &m->held_target;
-    const size_t k = s->inputs, n = t->outputs;
+    const size_t k = s->geometry.cols, n = t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
     ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1 / all, step, k, s->gram + group * k * k, k, 0,
                product, k);
@@ -105,7 +103,7 @@ static double error_in_front(const struct ldnq_moments *m, bool centred)
     const struct ldnq_target *t = &m->held_target;
     const double all = (double)m->held_statistics.positions;
     double sum = 0;
-    for (size_t row = 0; row < t->groups * t->outputs; row++) {
+    for (size_t row = 0; row < t->geometry.groups * t->geometry.rows; row++) {
         const double mean = centred ? t->shift[row] / all : 0;
         sum += t->power[row] / all - mean * mean;
     }
@@ -115,7 +113,7 @@ static double error_in_front(const struct ldnq_moments *m, bool centred)
 static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_aim *aim,
                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t k = m->statistics.inputs, block = m->target.outputs * k;
+    const size_t k = m->statistics.geometry.cols, block = m->target.geometry.rows * k;
     double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err), most = 0;
     double *step = ldnq_arena_alloc(arena, block, sizeof *step, err);
     double *product = ldnq_arena_alloc(arena, block, sizeof *product, err);
@@ -123,7 +121,7 @@ static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_
         return LDNQ_NOMEM;
     for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
         struct verdict verdict = { 0, 0 };
-        for (size_t group = 0; group < m->target.groups; group++)
+        for (size_t group = 0; group < m->target.geometry.groups; group++)
             if (ldnq_target_step(&m->target, &m->statistics, group, centred, dampings[i], factor,
                                  step))
                 weigh_group(m, group, centred, step, product, &verdict);
@@ -145,7 +143,7 @@ enum ldnq_status ldnq_moments_judge(struct ldnq_moments *m, bool centred, struct
     struct ldnq_arena *arena;
     *aim = (struct ldnq_aim){ 0, LDNQ_MOMENTS_DAMPING, NAN };
     if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0 ||
-        m->statistics.inputs == 0)
+        m->statistics.geometry.cols == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     mirror(&m->held_statistics);

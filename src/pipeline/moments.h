@@ -24,9 +24,9 @@ struct ldnq_moments {
 
 /* Without `aims` there is no target, and nothing is held out. Memory is the arena's,
  * but for the held-out part's. Errors: NOMEM. release() ends it. */
-enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments, size_t groups, size_t outputs,
-                                   size_t inputs, const float *weight, bool aims,
-                                   struct ldnq_pool *pool, struct ldnq_arena *arena,
+enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments,
+                                   const struct ldnq_layer_geometry *geometry, const float *weight,
+                                   bool aims, struct ldnq_pool *pool, struct ldnq_arena *arena,
                                    struct ldnq_error *err);
 void ldnq_moments_release(struct ldnq_moments *moments);
 

@@ -8,42 +8,7 @@
 #define LDNQ_PIPELINE_H
 
 #include "calib/calib.h"
-#include "ir/ir.h"
-#include "quant/quant.h"
-
-/* ---- which layers --------------------------------------------------------------- */
-
-/* A node with a weight, as matrices: G groups of M outputs and K inputs. */
-struct ldnq_layer {
-    struct ldnq_node *node;
-    size_t place; /* in graph->nodes */
-    size_t groups, outputs, inputs;
-    bool transposed;  /* the weight lies in memory as (K, M) */
-    size_t taps;      /* not 0: it lies as (K/taps, M, taps) */
-    size_t kernel;    /* neighbours among the K inputs that are of one input channel */
-    int channel_axis; /* of the weight tensor */
-    size_t weight_input;
-    const struct ldnq_tensor *weight; /* NULL when it is not constant */
-    const char *weight_name;
-    /* The bias that is solved for with the weight; NULL when there is none, or
-     * none that can be changed. The layer adds bias_factor times it. */
-    size_t bias_input;
-    const struct ldnq_tensor *bias;
-    const char *bias_name;
-    float bias_factor;
-    const char *refusal; /* why it can't be quantized; NULL when it can */
-};
-
-/* All nodes of the graph (after ldnq_passes_run, or after folding alone when
- * parts can't be executed) that have a weight, in order; also of operators that are
- * not quantized at all, such as LSTM. Lives in the arena. */
-enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
-                                  struct ldnq_layer **layers, size_t *count,
-                                  struct ldnq_error *err);
-
-/* Multiplications with the weight that one run of the batch takes; false when the
- * layer's shapes are not known. */
-bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
+#include "layer/quantized_layer.h"
 
 /* ---- the run ------------------------------------------------------------------------ */
 
@@ -64,7 +29,7 @@ struct ldnq_plan_entry {
     const struct ldnq_codebook *codebook;
 };
 
-struct ldnq_layer_result;
+struct ldnq_layer_diagnostics;
 
 struct ldnq_quantize_options {
     struct ldnq_tune_options tune;
@@ -101,30 +66,19 @@ struct ldnq_quantize_options {
     const struct ldnq_sink *sink;
     /* Called before and after each layer is placed; either may be NULL. */
     void (*layer_start)(void *ctx, const struct ldnq_layer *layer);
-    void (*layer_done)(void *ctx, const struct ldnq_layer_result *result);
+    void (*layer_done)(void *ctx, const struct ldnq_quantized_layer *layer,
+                       const struct ldnq_layer_diagnostics *diagnostics);
     void *layer_ctx;
 };
 
-/* What became of one layer. Arrays are in the weight tensor's own order. */
-struct ldnq_layer_result {
-    struct ldnq_layer layer;
-    /* An earlier layer with the same weight in the same role, whose codes and
-     * scales this one shares; NULL for most. */
-    const struct ldnq_layer_result *shared;
-    const struct ldnq_codebook *codebook;
-    int8_t *codes; /* as many as the weight has elements */
-    float *scales; /* (G*M, S) by channel and block; all the same per tensor */
-    /* As in quant.h; NULL where S is 1. */
-    const uint32_t *segment;
-    size_t segments;
-    size_t block; /* as in the options; 0 where S is 1 */
-    const float
-        *deviation; /* of the output on the samples, a channel (with a bias; else its rms) */
-    struct ldnq_tensor *bias;   /* the new one, in the old one's shape; or NULL */
-    struct ldnq_tensor *weight; /* codes times scales: what the graph computes with */
-    /* As in quant.h, when the layer was placed: learning leaves them as they are.
-     * With shared codes, error_start is theirs with the file's bias. */
-    double error_start, error;
+/* How a run got to a layer's codes. */
+struct ldnq_layer_diagnostics {
+    /* The standard deviation of the output on the samples, per row (G M); the root mean square
+     * without a bias. */
+    const float *deviation;
+    /* As in quant.h, for the solver's start. With shared codes: for these codes with the
+     * bias of the file. */
+    double error_start;
     /* What codes and bias change of the layer's output on its own input, against the float
      * ones: |y' - y|, the root mean square over the samples. */
     double change;
@@ -147,15 +101,6 @@ struct ldnq_layer_result {
     double seconds, solver_seconds; /* of the layer, statistics and all, and of its solver */
 };
 
-/* How many scales each of its channels has: S. */
-static inline size_t ldnq_layer_row_scales(const struct ldnq_layer_result *result)
-{
-    return result->segment ? result->segments : 1;
-}
-
-/* The smallest and the largest of a layer's scales. */
-void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high);
-
 /* What tuning did to the network's output on the held-out samples: |y - t|^2 / |t|^2,
  * the mean over the outputs. */
 struct ldnq_tune_result {
@@ -163,15 +108,9 @@ struct ldnq_tune_result {
     double error_start, error;
 };
 
-/* A scale or bias of a normalization that learning changed. */
-struct ldnq_norm_result {
-    struct ldnq_node *node;
-    size_t input;
-    const char *name; /* of the value in the file */
-    struct ldnq_tensor *tensor;
-};
-
 struct ldnq_quantization {
+    struct ldnq_quantized_network network;
+    struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
     struct ldnq_tune_result tune;
     /* Of the network's outputs on the first samples, up to 32: |y - t|^2 / |t|^2 against
      * the float network's, the mean over the outputs; NaN when no output is a float, or
@@ -180,18 +119,10 @@ struct ldnq_quantization {
     /* What the layers' changes can make of it at most, by the paper's theorem; NaN where
      * an operator has no Lipschitz constant, or layers learned after they were placed. */
     double output_bound;
-    enum ldnq_granularity granularity;
-    size_t count;
-    struct ldnq_layer_result *layers;
     /* Layers with a constant weight that were not quantized; each has its refusal. */
     const struct ldnq_layer *kept;
     size_t kept_count;
-    struct ldnq_norm_result *norms;
-    size_t norm_count;
 };
-
-/* Of the first layer, when all have the same one; else NULL. */
-const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantization *result);
 
 /* Quantizes the graph's layers in place: afterwards it computes with the
  * quantized weights. Results live in the arena.

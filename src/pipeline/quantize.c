@@ -32,7 +32,7 @@ static enum ldnq_status check_finite(const struct ldnq_run *run, const struct ld
 
 static enum ldnq_status prepare_layer(struct ldnq_run *run, size_t i, struct ldnq_error *err)
 {
-    const struct ldnq_layer *layer = &run->result->layers[i].layer;
+    const struct ldnq_layer *layer = &run->result->network.layers[i].layer;
     LDNQ_TRY(check_finite(run, layer, layer->weight, "weight", err));
     LDNQ_TRY(check_finite(run, layer, layer->bias, "bias", err));
     run->file_weight[i] = layer->node->inputs[layer->weight_input];
@@ -50,28 +50,22 @@ static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
     run->file_weight = ldnq_arena_alloc(run->arena, count, sizeof *run->file_weight, err);
     if (!result || !run->file_weight)
         return LDNQ_NOMEM;
-    *result = (struct ldnq_quantization){ .granularity = run->options->granularity,
-                                          .count = count,
+    *result = (struct ldnq_quantization){ .network = { .granularity = run->options->granularity,
+                                                       .count = count },
                                           .kept = selection.kept,
                                           .kept_count = selection.kept_count };
-    result->layers = ldnq_arena_alloc(run->arena, count, sizeof *result->layers, err);
-    if (!result->layers)
+    result->network.layers =
+        ldnq_arena_alloc(run->arena, count, sizeof *result->network.layers, err);
+    result->diagnostics = ldnq_arena_alloc(run->arena, count, sizeof *result->diagnostics, err);
+    if (!result->network.layers || !result->diagnostics)
         return LDNQ_NOMEM;
     run->result = result;
     for (size_t i = 0; i < count; i++) {
-        result->layers[i].layer = layers[i];
-        result->layers[i].codebook = ldnq_planned_codebook(layers[i].node, run->options);
+        result->network.layers[i].layer = layers[i];
+        result->network.layers[i].codebook = ldnq_planned_codebook(layers[i].node, run->options);
         LDNQ_TRY(prepare_layer(run, i, err));
     }
     return LDNQ_OK;
-}
-
-const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantization *result)
-{
-    for (size_t i = 1; i < result->count; i++)
-        if (result->layers[i].codebook != result->layers[0].codebook)
-            return NULL;
-    return result->count ? result->layers[0].codebook : NULL;
 }
 
 double ldnq_run_time_left(const struct ldnq_run *run)
@@ -89,8 +83,8 @@ static enum ldnq_status bound(const struct ldnq_run *run, const double *powers,
     double *bounds = ldnq_arena_alloc(run->arena, outputs, sizeof *bounds, err);
     if (!changes || !bounds)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < result->count; i++)
-        changes[result->layers[i].layer.place] = result->layers[i].change;
+    for (size_t i = 0; i < result->network.count; i++)
+        changes[result->network.layers[i].layer.node_index] = result->diagnostics[i].change;
     LDNQ_TRY(ldnq_bound_outputs(run->teacher, changes, powers, bounds, err));
     result->output_bound = 0;
     for (size_t o = 0; o < outputs; o++)

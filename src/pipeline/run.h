@@ -8,7 +8,6 @@
 
 #include "pipeline/pipeline.h"
 
-#include "pipeline/matrices.h"
 #include "pipeline/twin.h"
 
 struct ldnq_run {

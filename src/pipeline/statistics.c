@@ -6,21 +6,23 @@
 /* A slab's columns are made in parts, so that more than one thread can. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
-enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics, size_t groups,
-                                      size_t inputs, struct ldnq_pool *pool,
-                                      struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
+                                      const struct ldnq_layer_geometry *geometry,
+                                      struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
+    const size_t groups = geometry->groups, cols = geometry->cols;
     size_t squares, all, threads = ldnq_pool_threads(pool);
-    *statistics = (struct ldnq_statistics){ .groups = groups, .inputs = inputs, .pool = pool };
-    if (!ldnq_size_mul(inputs, inputs, &squares) || !ldnq_size_mul(squares, groups, &all))
-        return ldnq_fail(err, LDNQ_NOMEM, "%zu inputs are too many to be solved for", inputs);
+    *statistics = (struct ldnq_statistics){ .geometry = *geometry, .pool = pool };
+    if (!ldnq_size_mul(cols, cols, &squares) || !ldnq_size_mul(squares, groups, &all))
+        return ldnq_fail(err, LDNQ_NOMEM, "%zu inputs are too many to be solved for", cols);
     size_t slabs = groups > 1 ? threads : 1;
     statistics->gram = ldnq_arena_alloc(arena, all, sizeof *statistics->gram, err);
-    statistics->mean = ldnq_arena_alloc(arena, groups * inputs, sizeof *statistics->mean, err);
+    statistics->mean = ldnq_arena_alloc(arena, groups * cols, sizeof *statistics->mean, err);
     statistics->columns =
-        ldnq_arena_alloc(arena, slabs * inputs, LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
-    statistics->scratch = ldnq_arena_alloc(arena, ldnq_gram_scratch(inputs, threads),
-                                           sizeof *statistics->scratch, err);
+        ldnq_arena_alloc(arena, slabs * cols, LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
+    statistics->scratch =
+        ldnq_arena_alloc(arena, ldnq_gram_scratch(cols, threads), sizeof *statistics->scratch, err);
     bool has_all =
         statistics->gram && statistics->mean && statistics->columns && statistics->scratch;
     return has_all ? LDNQ_OK : LDNQ_NOMEM;
@@ -50,7 +52,7 @@ static void add_whole(struct job *job)
     for (job->first = 0; job->first < job->positions; job->first += LDNQ_GRAM_SLAB) {
         job->count = ldnq_size_min(LDNQ_GRAM_SLAB, job->positions - job->first);
         ldnq_pool_run(s->pool, ldnq_size_ceil_div(job->count, PART), make_part, job);
-        ldnq_gram_add(s->inputs, s->columns, LDNQ_GRAM_SLAB, job->count, s->gram, s->mean,
+        ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, job->count, s->gram, s->mean,
                       s->scratch, s->pool);
     }
 }
@@ -61,7 +63,7 @@ static void add_group(void *argument, size_t group, size_t thread)
 {
     const struct job *job = argument;
     const struct ldnq_statistics *s = job->statistics;
-    size_t k = s->inputs;
+    size_t k = s->geometry.cols;
     float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
     float *scratch = s->scratch + thread * ldnq_gram_scratch(k, 1);
     for (size_t first = 0; first < job->positions; first += LDNQ_GRAM_SLAB) {
@@ -78,25 +80,26 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
     struct job job = { .statistics = statistics,
                        .call = call,
                        .positions = call->node->op->layer->positions(call) };
-    if (statistics->groups == 1)
+    if (statistics->geometry.groups == 1)
         add_whole(&job);
     else
-        ldnq_pool_run(statistics->pool, statistics->groups, add_group, &job);
+        ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group, &job);
     statistics->positions += job.positions;
 }
 
 void ldnq_statistics_join(struct ldnq_statistics *s, const struct ldnq_statistics *other)
 {
-    for (size_t i = 0; i < s->groups * s->inputs * s->inputs; i++)
+    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols * s->geometry.cols; i++)
         s->gram[i] += other->gram[i];
-    for (size_t i = 0; i < s->groups * s->inputs; i++)
+    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols; i++)
         s->mean[i] += other->mean[i];
     s->positions += other->positions;
 }
 
 void ldnq_statistics_finish(struct ldnq_statistics *s)
 {
-    for (size_t g = 0; g < s->groups; g++)
-        ldnq_gram_finish(s->inputs, (double)s->positions, s->gram + g * s->inputs * s->inputs,
-                         s->mean + g * s->inputs);
+    for (size_t g = 0; g < s->geometry.groups; g++)
+        ldnq_gram_finish(s->geometry.cols, (double)s->positions,
+                         s->gram + g * s->geometry.cols * s->geometry.cols,
+                         s->mean + g * s->geometry.cols);
 }

@@ -1,17 +1,17 @@
 /* statistics.h: what the solver needs to know of a layer's input.
  *
  * Shapes  gram (G, K, K) = E[y y'], mean (G, K) = E[y], over all positions that
- *         were added; y are the columns of ops/layer.h.
+ *         were added; y are the columns of ops/op_layer.h.
  * Numbers as in linalg/gram.h: independent of threads and of how the batches
  *         were held in memory.
  */
 #ifndef LDNQ_PIPELINE_STATISTICS_H
 #define LDNQ_PIPELINE_STATISTICS_H
 
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 
 struct ldnq_statistics {
-    size_t groups, inputs;
+    struct ldnq_layer_geometry geometry;
     double *gram, *mean;
     size_t positions;
     struct ldnq_pool *pool;
@@ -19,9 +19,10 @@ struct ldnq_statistics {
 };
 
 /* All memory is the arena's. Errors: NOMEM. */
-enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics, size_t groups,
-                                      size_t inputs, struct ldnq_pool *pool,
-                                      struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
+                                      const struct ldnq_layer_geometry *geometry,
+                                      struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                      struct ldnq_error *err);
 /* Adds the columns of one call (after infer) of a layer. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call);
 /* Adds what another one, of the same layer, has summed. */

@@ -10,21 +10,20 @@
 /* Columns are made in parts, so that more than one thread can. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
-enum ldnq_status ldnq_target_init(struct ldnq_target *target, size_t groups, size_t outputs,
-                                  size_t inputs, const float *weight, struct ldnq_pool *pool,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_target_init(struct ldnq_target *target,
+                                  const struct ldnq_layer_geometry *geometry, const float *weight,
+                                  struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                  struct ldnq_error *err)
 {
+    const size_t groups = geometry->groups, rows = geometry->rows, cols = geometry->cols;
     const size_t threads = ldnq_pool_threads(pool), slabs = groups > 1 ? threads : 1;
-    *target = (struct ldnq_target){
-        .groups = groups, .outputs = outputs, .inputs = inputs, .weight = weight, .pool = pool
-    };
+    *target = (struct ldnq_target){ .geometry = *geometry, .weight = weight, .pool = pool };
 #define NEW(member, n, size)                                                                       \
     (target->member = ldnq_arena_alloc(arena, n, (size) * sizeof *target->member, err))
     const bool has_all =
-        NEW(cross, groups * outputs, inputs) && NEW(shift, groups, outputs) &&
-        NEW(power, groups, outputs) && NEW(columns, slabs * inputs, LDNQ_GRAM_SLAB) &&
-        NEW(apart, slabs * inputs, LDNQ_GRAM_SLAB) &&
-        NEW(outputs_apart, threads, ROWS * LDNQ_GRAM_SLAB) && NEW(product, threads * inputs, ROWS);
+        NEW(cross, groups * rows, cols) && NEW(shift, groups, rows) && NEW(power, groups, rows) &&
+        NEW(columns, slabs * cols, LDNQ_GRAM_SLAB) && NEW(apart, slabs * cols, LDNQ_GRAM_SLAB) &&
+        NEW(outputs_apart, threads, ROWS * LDNQ_GRAM_SLAB) && NEW(product, threads * cols, ROWS);
 #undef NEW
     return has_all ? LDNQ_OK : LDNQ_NOMEM;
 }
@@ -44,7 +43,7 @@ static void make_columns(const struct job *job, size_t at, size_t count)
                                              columns, LDNQ_GRAM_SLAB);
     job->exact->node->op->layer->columns(job->exact, job->group, job->first + at, count, apart,
                                          LDNQ_GRAM_SLAB);
-    for (size_t k = 0; k < job->target->inputs; k++)
+    for (size_t k = 0; k < job->target->geometry.cols; k++)
         for (size_t i = 0; i < count; i++)
             apart[k * LDNQ_GRAM_SLAB + i] -= columns[k * LDNQ_GRAM_SLAB + i];
 }
@@ -52,8 +51,8 @@ static void make_columns(const struct job *job, size_t at, size_t count)
 static void add_rows(const struct job *job, size_t first, size_t thread)
 {
     const struct ldnq_target *t = job->target;
-    const size_t k = t->inputs, rows = ldnq_size_min(ROWS, t->outputs - first);
-    const size_t row = job->group * t->outputs + first;
+    const size_t k = t->geometry.cols, rows = ldnq_size_min(ROWS, t->geometry.rows - first);
+    const size_t row = job->group * t->geometry.rows + first;
     float *apart = t->outputs_apart + thread * ROWS * LDNQ_GRAM_SLAB;
     float *product = t->product + thread * ROWS * k;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, job->count, k, 1, t->weight + row * k, k, job->apart,
@@ -90,13 +89,13 @@ static void add_group(void *ctx, size_t group, size_t thread)
 {
     const struct job *all = ctx;
     const struct ldnq_target *t = all->target;
-    const size_t slab = thread * t->inputs * LDNQ_GRAM_SLAB;
+    const size_t slab = thread * t->geometry.cols * LDNQ_GRAM_SLAB;
     struct job job = *all;
     job.group = group;
     job.columns = t->columns + slab;
     job.apart = t->apart + slab;
     make_columns(&job, 0, job.count);
-    for (size_t first = 0; first < t->outputs; first += ROWS)
+    for (size_t first = 0; first < t->geometry.rows; first += ROWS)
         add_rows(&job, first, thread);
 }
 
@@ -109,16 +108,17 @@ void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quan
                        .exact = exact,
                        .columns = target->columns,
                        .apart = target->apart };
-    if (target->inputs == 0)
+    if (target->geometry.cols == 0)
         return;
     for (; job.first < positions; job.first += LDNQ_GRAM_SLAB) {
         job.count = ldnq_size_min(LDNQ_GRAM_SLAB, positions - job.first);
-        if (target->groups > 1) {
-            ldnq_pool_run(target->pool, target->groups, add_group, &job);
+        if (target->geometry.groups > 1) {
+            ldnq_pool_run(target->pool, target->geometry.groups, add_group, &job);
             continue;
         }
         ldnq_pool_run(target->pool, ldnq_size_ceil_div(job.count, PART), make_part, &job);
-        ldnq_pool_run(target->pool, ldnq_size_ceil_div(target->outputs, ROWS), add_part, &job);
+        ldnq_pool_run(target->pool, ldnq_size_ceil_div(target->geometry.rows, ROWS), add_part,
+                      &job);
     }
 }
 
@@ -127,8 +127,8 @@ void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quan
 
 void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *other)
 {
-    const size_t rows = target->groups * target->outputs;
-    for (size_t i = 0; i < rows * target->inputs; i++)
+    const size_t rows = target->geometry.groups * target->geometry.rows;
+    for (size_t i = 0; i < rows * target->geometry.cols; i++)
         target->cross[i] += other->cross[i];
     for (size_t i = 0; i < rows; i++) {
         target->shift[i] += other->shift[i];
@@ -140,7 +140,7 @@ void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *othe
 static bool factor_group(const struct ldnq_statistics *s, size_t group, bool centred,
                          double damping, double *out)
 {
-    const size_t k = s->inputs;
+    const size_t k = s->geometry.cols;
     const double all = (double)s->positions;
     const double *gram = s->gram + group * k * k, *sum = s->mean + group * k;
     double trace = 0;
@@ -157,25 +157,25 @@ static bool factor_group(const struct ldnq_statistics *s, size_t group, bool cen
 bool ldnq_target_step(const struct ldnq_target *t, const struct ldnq_statistics *s, size_t group,
                       bool centred, double damping, double *factor, double *step)
 {
-    const size_t k = t->inputs, row = group * t->outputs;
+    const size_t k = t->geometry.cols, row = group * t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
     if (!factor_group(s, group, centred, damping, factor))
         return false;
-    for (size_t r = 0; r < t->outputs; r++) {
+    for (size_t r = 0; r < t->geometry.rows; r++) {
         const double shift = centred ? t->shift[row + r] / all : 0;
         for (size_t i = 0; i < k; i++)
             step[r * k + i] = (t->cross[(row + r) * k + i] - shift * sum[i]) / all;
     }
-    ldnq_cholesky_solve(k, factor, t->outputs, step);
+    ldnq_cholesky_solve(k, factor, t->geometry.rows, step);
     return true;
 }
 
 static void apply_step(const struct ldnq_target *t, const struct ldnq_statistics *s, size_t group,
                        double lambda, const double *step, float *weight, float *bias)
 {
-    const size_t k = t->inputs, row = group * t->outputs;
+    const size_t k = t->geometry.cols, row = group * t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
-    for (size_t r = 0; r < t->outputs; r++) {
+    for (size_t r = 0; r < t->geometry.rows; r++) {
         double moved = 0;
         for (size_t i = 0; i < k; i++) {
             const double change = lambda * step[r * k + i];
@@ -192,15 +192,15 @@ enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
                                    double damping, float *weight, float *bias,
                                    struct ldnq_error *err)
 {
-    const size_t k = target->inputs;
+    const size_t k = target->geometry.cols;
     struct ldnq_arena *arena;
     if (statistics->positions == 0 || k == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err);
-    double *step = ldnq_arena_alloc(arena, target->outputs * k, sizeof *step, err);
+    double *step = ldnq_arena_alloc(arena, target->geometry.rows * k, sizeof *step, err);
     const bool has_room = factor && step;
-    for (size_t group = 0; has_room && group < target->groups; group++)
+    for (size_t group = 0; has_room && group < target->geometry.groups; group++)
         if (ldnq_target_step(target, statistics, group, bias != NULL, damping, factor, step))
             apply_step(target, statistics, group, lambda, step, weight, bias);
     ldnq_arena_destroy(arena);

@@ -19,7 +19,7 @@
 #include "pipeline/statistics.h"
 
 struct ldnq_target {
-    size_t groups, outputs, inputs;
+    struct ldnq_layer_geometry geometry;
     const float *weight; /* the float network's */
     double *cross;       /* sums of W (y - y^) y^' */
     double *shift;       /* sums of W (y - y^) */
@@ -30,9 +30,10 @@ struct ldnq_target {
 };
 
 /* All memory is the arena's; weight is kept. Errors: NOMEM. */
-enum ldnq_status ldnq_target_init(struct ldnq_target *target, size_t groups, size_t outputs,
-                                  size_t inputs, const float *weight, struct ldnq_pool *pool,
-                                  struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_target_init(struct ldnq_target *target,
+                                  const struct ldnq_layer_geometry *geometry, const float *weight,
+                                  struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                  struct ldnq_error *err);
 
 /* Adds a call of the layer (after infer), in both networks for the same samples. */
 void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quantized,

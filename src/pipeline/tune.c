@@ -253,14 +253,16 @@ static enum ldnq_status init_layers(struct tune *tune, struct ldnq_error *err)
     struct ldnq_run *run = tune->run;
     const bool one_scale = run->options->granularity == LDNQ_PER_TENSOR;
     for (size_t i = 0; i < tune->count; i++) {
-        struct ldnq_layer_result *result = &run->result->layers[i];
-        const size_t owner = result->shared ? (size_t)(result->shared - run->result->layers) : i;
-        LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result, result->codebook,
-                                      &tune->layers[owner], one_scale, tune->learn_codes,
-                                      tune->arena, err));
+        struct ldnq_quantized_layer *result = &run->result->network.layers[i];
+        const size_t owner =
+            result->shared ? (size_t)(result->shared - run->result->network.layers) : i;
+        LDNQ_TRY(ldnq_tune_layer_init(&tune->layers[i], result,
+                                      run->result->diagnostics[i].deviation, &tune->layers[owner],
+                                      one_scale, tune->learn_codes, tune->arena, err));
     }
     for (size_t i = 0; i < tune->float_count; i++)
-        LDNQ_TRY(ldnq_tune_float_init(&tune->floats[i], &run->result->layers[tune->count + i].layer,
+        LDNQ_TRY(ldnq_tune_float_init(&tune->floats[i],
+                                      &run->result->network.layers[tune->count + i].layer,
                                       run->moved > 0, tune->arena, run->arena, err));
     return LDNQ_OK;
 }
@@ -269,7 +271,7 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
 {
     const struct ldnq_quantization *result = tune->run->result;
     struct ldnq_arena *arena = tune->arena;
-    const size_t all = result->count;
+    const size_t all = result->network.count;
     tune->count = tune->run->placed;
     tune->float_count = all - tune->count;
     tune->layers = ldnq_arena_alloc(arena, tune->count, sizeof *tune->layers, err);
@@ -285,7 +287,7 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
         !tune->wanted || !tune->feeds || !tune->power)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < all; i++) {
-        const struct ldnq_layer *layer = &result->layers[i].layer;
+        const struct ldnq_layer *layer = &result->network.layers[i].layer;
         tune->weight_place[i] = tune->wanted_count;
         tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->weight_input];
         tune->bias_place[i] = SIZE_MAX;
@@ -295,7 +297,7 @@ static enum ldnq_status list_wanted(struct tune *tune, struct ldnq_error *err)
         tune->wanted[tune->wanted_count++] = layer->node->inputs[layer->bias_input];
     }
     for (size_t i = 0; i < tune->norm_count; i++) {
-        const struct ldnq_norm_result *norm = &tune->norms[i].result;
+        const struct ldnq_changed_norm *norm = &tune->norms[i].result;
         tune->wanted[tune->wanted_count++] = norm->node->inputs[norm->input];
     }
     return LDNQ_OK;
@@ -393,7 +395,7 @@ enum ldnq_status ldnq_run_tune(struct ldnq_run *run, struct ldnq_error *err)
 enum ldnq_status ldnq_run_cascade(struct ldnq_run *run, struct ldnq_error *err)
 {
     struct ldnq_tune_result result = { .error_start = NAN, .error = NAN };
-    struct ldnq_layer_result *layer = &run->result->layers[run->placed - 1];
+    struct ldnq_layer_diagnostics *layer = &run->result->diagnostics[run->placed - 1];
     struct tune tune = { .run = run, .steps = run->options->cascade, .result = &result };
     if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
         if (run->placed == 1)

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/matrices.h"
-
 /* One tensor of the layer: what it is now, at best, and afterwards. */
 static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ldnq_tensor **now,
                                     struct ldnq_tensor **best, struct ldnq_tensor **after,
@@ -28,8 +26,9 @@ static enum ldnq_status measure(struct ldnq_tune_float *tune, struct ldnq_arena 
         return LDNQ_NOMEM;
     for (size_t row = 0; row < tune->rows; row++) {
         double sum = 0;
-        for (size_t k = 0; k < tune->layer->inputs; k++) {
-            const double w = (double)tune->first_weight[ldnq_layer_element(tune->layer, row, k)];
+        for (size_t k = 0; k < tune->layer->geometry.cols; k++) {
+            const double w =
+                (double)tune->first_weight[ldnq_weight_offset(&tune->layer->geometry, row, k)];
             sum += w * w;
         }
         tune->norms[row] = (float)sqrt(sum);
@@ -42,8 +41,9 @@ enum ldnq_status ldnq_tune_float_init(struct ldnq_tune_float *tune, struct ldnq_
                                       struct ldnq_arena *lasting, struct ldnq_error *err)
 {
     const size_t rows = ldnq_layer_rows(layer);
-    *tune =
-        (struct ldnq_tune_float){ .layer = layer, .rows = rows, .elements = rows * layer->inputs };
+    *tune = (struct ldnq_tune_float){ .layer = layer,
+                                      .rows = rows,
+                                      .elements = rows * layer->geometry.cols };
     LDNQ_TRY(init_tensor(&layer->weight, &tune->weight_now, &tune->weight_best, &tune->weight_after,
                          after, arena, lasting, err));
     tune->first_weight = layer->weight->data;
@@ -62,7 +62,7 @@ enum ldnq_status ldnq_tune_float_init(struct ldnq_tune_float *tune, struct ldnq_
 /* What s = 1 is of a weight of this row. */
 static float unit_of(const struct ldnq_tune_float *tune, size_t row)
 {
-    return tune->norms[row] / sqrtf((float)tune->layer->inputs);
+    return tune->norms[row] / sqrtf((float)tune->layer->geometry.cols);
 }
 
 void ldnq_tune_float_add(struct ldnq_tune_float *tune, const struct ldnq_tensor *weight,
@@ -70,8 +70,8 @@ void ldnq_tune_float_add(struct ldnq_tune_float *tune, const struct ldnq_tensor 
 {
     const float *g = weight->data, *b = bias ? bias->data : NULL;
     for (size_t row = 0; row < tune->rows; row++)
-        for (size_t k = 0; k < tune->layer->inputs; k++) {
-            const size_t at = ldnq_layer_element(tune->layer, row, k);
+        for (size_t k = 0; k < tune->layer->geometry.cols; k++) {
+            const size_t at = ldnq_weight_offset(&tune->layer->geometry, row, k);
             tune->weight.gradient[at] += g[at] * unit_of(tune, row);
         }
     for (size_t row = 0; b && row < tune->rows; row++)
@@ -83,8 +83,8 @@ void ldnq_tune_float_step(struct ldnq_tune_float *tune, size_t step, double rate
     float *w = tune->weight_now->data;
     ldnq_adam_step(&tune->weight, step, rate);
     for (size_t row = 0; row < tune->rows; row++)
-        for (size_t k = 0; k < tune->layer->inputs; k++) {
-            const size_t at = ldnq_layer_element(tune->layer, row, k);
+        for (size_t k = 0; k < tune->layer->geometry.cols; k++) {
+            const size_t at = ldnq_weight_offset(&tune->layer->geometry, row, k);
             w[at] = tune->first_weight[at] + tune->weight.value[at] * unit_of(tune, row);
         }
     if (!tune->bias.count)

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/matrices.h"
-
 /* A latent keeps this part of its cell's width from the cell's ends at the start. */
 #define MARGIN 0.02
 /* No scale shrinks below this part of its start: its sign and use would be lost. */
@@ -43,13 +41,14 @@ static void start_latents(struct ldnq_tune_layer *layer)
     const struct ldnq_layer *of = &layer->result->layer;
     const float *weight = of->weight->data;
     for (size_t row = 0; row < layer->rows; row++)
-        for (size_t k = 0; k < of->inputs; k++) {
-            const size_t at = ldnq_layer_element(of, row, k);
+        for (size_t k = 0; k < of->geometry.cols; k++) {
+            const size_t at = row * of->geometry.cols + k;
             double low, high;
             cell_of(layer->codebook, index_of(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
             const double exact =
-                (double)weight[at] / (double)layer->scales[ldnq_layer_scale(layer->result, row, k)];
+                (double)weight[ldnq_weight_offset(&of->geometry, row, k)] /
+                (double)layer->scales[ldnq_quantized_scale_index(layer->result, row, k)];
             layer->latent.value[at] =
                 clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
         }
@@ -72,7 +71,7 @@ static void round_latents(struct ldnq_tune_layer *layer)
 static enum ldnq_status init_weight(struct ldnq_tune_layer *layer, bool learns_codes,
                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_layer_result *result = layer->result;
+    const struct ldnq_quantized_layer *result = layer->result;
     layer->codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
     layer->best_codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
     layer->scales = ldnq_arena_alloc(arena, layer->scale_count, sizeof *layer->scales, err);
@@ -104,8 +103,7 @@ static enum ldnq_status init_bias(struct ldnq_tune_layer *layer, struct ldnq_are
 }
 
 enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
-                                      struct ldnq_layer_result *result,
-                                      const struct ldnq_codebook *codebook,
+                                      struct ldnq_quantized_layer *result, const float *deviation,
                                       struct ldnq_tune_layer *owner, bool one_scale,
                                       bool learns_codes, struct ldnq_arena *arena,
                                       struct ldnq_error *err)
@@ -113,13 +111,13 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
     const size_t rows = ldnq_layer_rows(&result->layer);
     *layer = (struct ldnq_tune_layer){
         .result = result,
-        .codebook = codebook,
+        .codebook = result->codebook,
         .owner = owner,
         .rows = rows,
-        .elements = rows * result->layer.inputs,
+        .elements = rows * result->layer.geometry.cols,
         .one_scale = one_scale,
-        .scale_count = rows * ldnq_layer_row_scales(result),
-        .deviation = result->deviation,
+        .scale_count = rows * ldnq_quantized_row_scales(result),
+        .deviation = deviation,
     };
     if (owner == layer)
         LDNQ_TRY(init_weight(layer, learns_codes, arena, err));
@@ -137,12 +135,13 @@ static void add_weight(const struct ldnq_layer *from, struct ldnq_tune_layer *to
 {
     memset(to->sums, 0, to->scale_count * sizeof *to->sums);
     for (size_t row = 0; row < to->rows; row++)
-        for (size_t k = 0; k < from->inputs; k++) {
-            const size_t at = ldnq_layer_element(from, row, k);
-            const size_t scale = ldnq_layer_scale(to->result, row, k);
-            to->sums[scale] += (double)g[at] * to->codes[at];
+        for (size_t k = 0; k < from->geometry.cols; k++) {
+            const size_t at = row * from->geometry.cols + k;
+            const size_t scale = ldnq_quantized_scale_index(to->result, row, k);
+            const float gradient = g[ldnq_weight_offset(&from->geometry, row, k)];
+            to->sums[scale] += (double)gradient * to->codes[at];
             if (to->latent.count)
-                to->latent.gradient[at] += g[at] * to->scales[scale];
+                to->latent.gradient[at] += gradient * to->scales[scale];
         }
     for (size_t i = 0; i < to->scale_count; i++)
         to->scale.gradient[to->one_scale ? 0 : i] +=
@@ -162,19 +161,13 @@ void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor
 
 static void write_weight(struct ldnq_tune_layer *layer)
 {
-    const struct ldnq_layer *of = &layer->result->layer;
-    float *data = layer->result->weight->data;
     for (size_t i = 0; i < layer->scale_count; i++) {
         float *s = &layer->scale.value[layer->one_scale ? 0 : i];
         *s = *s < LEAST_FACTOR - 1 ? LEAST_FACTOR - 1 : *s;
         layer->scales[i] = fmaxf(layer->first_scale[i] * (1 + *s), FLT_MIN);
     }
-    for (size_t row = 0; row < layer->rows; row++)
-        for (size_t k = 0; k < of->inputs; k++) {
-            const size_t at = ldnq_layer_element(of, row, k);
-            data[at] =
-                layer->scales[ldnq_layer_scale(layer->result, row, k)] * (float)layer->codes[at];
-        }
+    ldnq_quantized_write_weight(layer->result, layer->codes, layer->scales,
+                                layer->result->weight->data);
 }
 
 void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
@@ -216,5 +209,5 @@ enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ld
            layer->owner->scale_count * sizeof(float));
     if (layer->bias.count)
         memcpy(layer->result->bias->data, layer->bias_best->data, layer->rows * sizeof(float));
-    return ldnq_layer_place(layer->result, arena, err);
+    return ldnq_quantized_apply(layer->result, arena, err);
 }

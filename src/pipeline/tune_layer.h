@@ -5,8 +5,7 @@
  * Codes   q = the code nearest to a latent u, in units of the scale; the gradient
  *         passes the rounding as if it were not there (straight-through), and u
  *         stays in the range of codes. u starts between q and the float weight.
- * Owns    nothing; all arrays are the arena's. Arrays by element are in the weight
- *         tensor's own order.
+ * Owns    nothing; all arrays are the arena's, in matrix order.
  */
 #ifndef LDNQ_PIPELINE_TUNE_LAYER_H
 #define LDNQ_PIPELINE_TUNE_LAYER_H
@@ -16,7 +15,7 @@
 #include "pipeline/adam.h"
 
 struct ldnq_tune_layer {
-    struct ldnq_layer_result *result;
+    struct ldnq_quantized_layer *result;
     const struct ldnq_codebook *codebook;
     struct ldnq_tune_layer *owner; /* of codes and scales: itself, or the one it shares them with */
     size_t rows, elements, scale_count;
@@ -33,8 +32,7 @@ struct ldnq_tune_layer {
 /* Takes the layer as it is placed. The arena can go after ldnq_tune_layer_finish.
  * Errors: NOMEM. */
 enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
-                                      struct ldnq_layer_result *result,
-                                      const struct ldnq_codebook *codebook,
+                                      struct ldnq_quantized_layer *result, const float *deviation,
                                       struct ldnq_tune_layer *owner, bool one_scale,
                                       bool learns_codes, struct ldnq_arena *arena,
                                       struct ldnq_error *err);

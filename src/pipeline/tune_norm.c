@@ -102,14 +102,14 @@ enum ldnq_status ldnq_tune_norms_finish(struct ldnq_run *run, struct ldnq_tune_n
                                         size_t count, struct ldnq_error *err)
 {
     struct ldnq_quantization *result = run->result;
-    result->norms = ldnq_arena_alloc(run->arena, count, sizeof *result->norms, err);
-    if (!result->norms)
+    result->network.norms = ldnq_arena_alloc(run->arena, count, sizeof *result->network.norms, err);
+    if (!result->network.norms)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
-        const struct ldnq_norm_result *norm = &norms[i].result;
+        const struct ldnq_changed_norm *norm = &norms[i].result;
         norm->node->inputs[norm->input]->constant = norm->tensor;
         if (memcmp(norms[i].first, norm->tensor->data, norms[i].adam.count * sizeof(float)) != 0)
-            result->norms[result->norm_count++] = *norm;
+            result->network.norms[result->network.norm_count++] = *norm;
     }
     return LDNQ_OK;
 }

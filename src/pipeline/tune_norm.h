@@ -15,7 +15,7 @@
 
 /* One scale or bias. */
 struct ldnq_tune_norm {
-    struct ldnq_norm_result result; /* its tensor is the best so far */
+    struct ldnq_changed_norm result; /* its tensor is the best so far */
     struct ldnq_adam adam;
     const float *first;
     float *unit; /* what 1 of the parameter is */

@@ -18,7 +18,7 @@ struct walk {
     /* Of one call, room for any layer's; the second for the float network. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
-    struct ldnq_matrices matrices;
+    float *weight, *bias; /* to solve for: (G, M, K) and (G, M) */
     struct ldnq_moments moments;
 };
 
@@ -31,7 +31,7 @@ static enum ldnq_status check_statistics(const struct walk *walk, const struct l
     if (s->positions == 0)
         return ldnq_node_fail(walk->run->graph, layer->node, LDNQ_DATA, err,
                               "the calibration samples give it no input");
-    for (size_t i = 0; i < s->groups * s->inputs; i++)
+    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols; i++)
         if (!isfinite(s->mean[i]))
             return ldnq_node_fail(walk->run->graph, layer->node, LDNQ_NUMERIC, err,
                                   "its input is not finite on the calibration samples");
@@ -43,7 +43,7 @@ static enum ldnq_status make_call(struct walk *walk, const struct ldnq_twin *twi
                                   struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_node *node =
-        twin->graph->nodes[walk->run->result->layers[walk->at].layer.place];
+        twin->graph->nodes[walk->run->result->network.layers[walk->at].layer.node_index];
     const size_t which = twin == &walk->teacher;
     for (size_t i = 0; i < node->input_count; i++)
         walk->in[which][i] = node->inputs[i] ? ldnq_exec_value(twin->exec, node->inputs[i]) : NULL;
@@ -73,7 +73,7 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
 {
     (void)exec;
     struct walk *walk = ctx;
-    const struct ldnq_node *node = walk->run->result->layers[walk->at].layer.node;
+    const struct ldnq_node *node = walk->run->result->network.layers[walk->at].layer.node;
     struct ldnq_op_call call, exact;
     LDNQ_TRY(make_call(walk, &walk->twin, batch, &call, err));
     if (walk->twin.partner)
@@ -84,71 +84,72 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
     size_t batches = walk->twin.batch_count;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label,
                        walk->at * (batches + 1) + batch + 1,
-                       walk->run->result->count * (batches + 1));
+                       walk->run->result->network.count * (batches + 1));
     return LDNQ_OK;
 }
 
 /* ---- solving ------------------------------------------------------------------------ */
 
 static struct ldnq_layer_problem problem_of(const struct walk *walk, const struct ldnq_layer *layer,
-                                            const struct ldnq_matrices *m)
+                                            const float *weight, const float *bias)
 {
-    const struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
+    const struct ldnq_quantized_layer *result = &walk->run->result->network.layers[walk->at];
     enum ldnq_granularity granularity = walk->run->options->granularity;
-    if (granularity == LDNQ_PER_BLOCK && !result->segment)
+    if (granularity == LDNQ_PER_BLOCK && !result->block_index)
         granularity = LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
-        .groups = layer->groups,
-        .outputs = layer->outputs,
-        .inputs = layer->inputs,
-        .weight = m->weight,
+        .groups = layer->geometry.groups,
+        .outputs = layer->geometry.rows,
+        .inputs = layer->geometry.cols,
+        .weight = weight,
         .gram = walk->moments.statistics.gram,
         .mean = layer->bias ? walk->moments.statistics.mean : NULL,
-        .bias = layer->bias ? m->bias : NULL,
+        .bias = layer->bias ? bias : NULL,
         .codebook = result->codebook,
         .granularity = granularity,
-        .segment = result->segment,
-        .segments = result->segments,
+        .segment = result->block_index,
+        .segments = result->block_count,
     };
 }
 
-static enum ldnq_status keep(struct walk *walk, struct ldnq_layer_result *result,
+static enum ldnq_status keep(struct walk *walk, struct ldnq_quantized_layer *result,
+                             struct ldnq_layer_diagnostics *diagnostics,
                              const struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &result->layer;
     size_t rows = ldnq_layer_rows(layer);
-    int8_t *codes = ldnq_arena_alloc(walk->run->arena, rows * layer->inputs, sizeof *codes, err);
-    const size_t count = rows * ldnq_layer_row_scales(result);
+    int8_t *codes =
+        ldnq_arena_alloc(walk->run->arena, rows * layer->geometry.cols, sizeof *codes, err);
+    const size_t count = rows * ldnq_quantized_row_scales(result);
     float *scales = ldnq_arena_alloc(walk->run->arena, count, sizeof *scales, err);
     if (!codes || !scales)
         return LDNQ_NOMEM;
     memcpy(scales, solution->scales, count * sizeof *scales);
-    for (size_t row = 0; row < rows; row++)
-        for (size_t k = 0; k < layer->inputs; k++)
-            codes[ldnq_layer_element(layer, row, k)] = solution->codes[row * layer->inputs + k];
+    memcpy(codes, solution->codes, rows * layer->geometry.cols * sizeof *codes);
     result->codes = codes;
     result->scales = scales;
-    result->error_start = solution->error_start;
     result->error = solution->error;
-    result->iterations = solution->iterations;
-    result->rho = solution->rho;
+    diagnostics->error_start = solution->error_start;
+    diagnostics->iterations = solution->iterations;
+    diagnostics->rho = solution->rho;
     if (!layer->bias)
         return LDNQ_OK;
     struct ldnq_tensor *bias;
     LDNQ_TRY(ldnq_tensor_create(walk->run->arena, LDNQ_FLOAT, &layer->bias->shape, &bias, err));
     for (size_t row = 0; row < rows; row++)
-        ((float *)bias->data)[row] = solution->bias[row] / layer->bias_factor;
+        ((float *)bias->data)[row] = solution->bias[row] / layer->geometry.bias_factor;
     result->bias = bias;
     return LDNQ_OK;
 }
 
 /* With all codes 0 the objective is what the layer's output varies by. */
-static enum ldnq_status measure(struct walk *walk, struct ldnq_layer_result *result,
+static enum ldnq_status measure(struct walk *walk, const struct ldnq_layer *layer,
+                                struct ldnq_layer_diagnostics *diagnostics,
                                 const struct ldnq_layer_problem *problem, struct ldnq_arena *arena,
                                 struct ldnq_error *err)
 {
     const struct ldnq_choice nothing = { 0 };
-    const size_t rows = ldnq_layer_rows(&result->layer);
+    const size_t rows = ldnq_layer_rows(layer);
     double *errors = ldnq_arena_alloc(arena, rows, sizeof *errors, err);
     float *deviation = ldnq_arena_alloc(walk->run->arena, rows, sizeof *deviation, err);
     if (!errors || !deviation)
@@ -156,19 +157,23 @@ static enum ldnq_status measure(struct walk *walk, struct ldnq_layer_result *res
     ldnq_total_error(problem, walk->run->options->pool, &nothing, errors);
     for (size_t row = 0; row < rows; row++)
         deviation[row] = (float)sqrt(errors[row]);
-    result->deviation = deviation;
+    diagnostics->deviation = deviation;
     return LDNQ_OK;
 }
 
 /* Against the float weight and bias, whatever the layer aimed at. */
-static enum ldnq_status measure_change(const struct walk *walk, struct ldnq_layer_result *result,
+static enum ldnq_status measure_change(const struct walk *walk, const struct ldnq_layer *layer,
+                                       struct ldnq_layer_diagnostics *diagnostics,
                                        const struct ldnq_layer_solution *solution,
                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_layer *layer = &result->layer;
-    struct ldnq_matrices exact;
-    LDNQ_TRY(ldnq_matrices_init(&exact, layer, arena, err));
-    const struct ldnq_layer_problem problem = problem_of(walk, layer, &exact);
+    float *weight = ldnq_arena_alloc(arena, ldnq_layer_elements(layer), sizeof *weight, err);
+    float *bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *bias, err);
+    if (!weight || !bias)
+        return LDNQ_NOMEM;
+    ldnq_layer_read_weight(layer, weight);
+    ldnq_layer_read_bias(layer, bias);
+    const struct ldnq_layer_problem problem = problem_of(walk, layer, weight, bias);
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         layer->bias ? solution->bias : NULL };
     double *errors = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *errors, err);
@@ -177,22 +182,23 @@ static enum ldnq_status measure_change(const struct walk *walk, struct ldnq_laye
     const double samples = (double)(ldnq_samples_count(walk->run->samples) *
                                     ldnq_size_max(1, walk->run->options->copies));
     const double mean = ldnq_total_error(&problem, walk->run->options->pool, &choice, errors);
-    result->change = sqrt(mean * (double)result->positions / samples);
+    diagnostics->change = sqrt(mean * (double)diagnostics->positions / samples);
     return LDNQ_OK;
 }
 
 /* A weight that several layers read in the same role keeps one set of codes. */
-static const struct ldnq_layer_result *find_shared(const struct walk *walk)
+static const struct ldnq_quantized_layer *find_shared(const struct walk *walk)
 {
-    const struct ldnq_layer_result *layers = walk->run->result->layers;
+    const struct ldnq_quantized_layer *layers = walk->run->result->network.layers;
     const struct ldnq_value **file_weight = walk->run->file_weight;
     const struct ldnq_layer *layer = &layers[walk->at].layer;
     for (size_t i = 0; i < walk->at; i++) {
         const struct ldnq_layer *other = &layers[i].layer;
         if (file_weight[i] == file_weight[walk->at] && !layers[i].shared &&
-            other->transposed == layer->transposed && other->taps == layer->taps &&
-            other->groups == layer->groups && other->outputs == layer->outputs &&
-            other->channel_axis == layer->channel_axis)
+            other->geometry.layout == layer->geometry.layout &&
+            other->geometry.groups == layer->geometry.groups &&
+            other->geometry.rows == layer->geometry.rows &&
+            other->geometry.channel_axis == layer->geometry.channel_axis)
             return &layers[i];
     }
     return NULL;
@@ -200,17 +206,14 @@ static const struct ldnq_layer_result *find_shared(const struct walk *walk)
 
 /* Codes are given; the best bias and the error depend on this layer's own input.
  * A solver that leaves the file's biases alone does so here too. */
-static void share(const struct walk *walk, struct ldnq_layer_result *result,
-                  const struct ldnq_layer_result *shared, const struct ldnq_layer_problem *problem,
-                  struct ldnq_layer_solution *solution)
+static void share(const struct walk *walk, struct ldnq_quantized_layer *result,
+                  const struct ldnq_quantized_layer *shared,
+                  const struct ldnq_layer_problem *problem, struct ldnq_layer_solution *solution)
 {
     const struct ldnq_layer *layer = &result->layer;
-    for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
-        for (size_t k = 0; k < layer->inputs; k++)
-            solution->codes[row * layer->inputs + k] =
-                shared->codes[ldnq_layer_element(layer, row, k)];
+    memcpy(solution->codes, shared->codes, ldnq_layer_elements(layer) * sizeof *solution->codes);
     memcpy(solution->scales, shared->scales,
-           ldnq_layer_rows(layer) * ldnq_layer_row_scales(result) * sizeof *solution->scales);
+           ldnq_layer_rows(layer) * ldnq_quantized_row_scales(result) * sizeof *solution->scales);
     if (problem->bias)
         memcpy(solution->bias, problem->bias, ldnq_layer_rows(layer) * sizeof *solution->bias);
     result->shared = shared;
@@ -224,7 +227,7 @@ static void share(const struct walk *walk, struct ldnq_layer_result *result,
 
 /* Past half of the run's time what is quick will do. */
 static const struct ldnq_solver *solver_of(const struct walk *walk,
-                                           struct ldnq_layer_result *result)
+                                           struct ldnq_layer_diagnostics *result)
 {
     const struct ldnq_quantize_options *options = walk->run->options;
     result->late = ldnq_run_time_left(walk->run) < 0.5 * options->max_seconds;
@@ -232,7 +235,8 @@ static const struct ldnq_solver *solver_of(const struct walk *walk,
     return result->solver;
 }
 
-static enum ldnq_status count_directions(const struct walk *walk, struct ldnq_layer_result *result,
+static enum ldnq_status count_directions(const struct walk *walk,
+                                         struct ldnq_layer_diagnostics *result,
                                          const struct ldnq_layer_problem *problem,
                                          struct ldnq_error *err)
 {
@@ -244,41 +248,46 @@ static enum ldnq_status count_directions(const struct walk *walk, struct ldnq_la
 
 static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
+    struct ldnq_quantized_layer *result = &walk->run->result->network.layers[walk->at];
+    struct ldnq_layer_diagnostics *diagnostics = &walk->run->result->diagnostics[walk->at];
     const struct ldnq_layer *layer = &result->layer;
     const size_t rows = ldnq_layer_rows(layer);
-    LDNQ_TRY(ldnq_layer_split(result, walk->run->options, walk->run->arena, err));
-    struct ldnq_layer_problem problem = problem_of(walk, layer, &walk->matrices);
-    struct ldnq_layer_solution solution = { .codes = walk->matrices.codes };
-    solution.scales =
-        ldnq_arena_alloc(arena, rows * ldnq_layer_row_scales(result), sizeof *solution.scales, err);
+    if (walk->run->options->granularity == LDNQ_PER_BLOCK)
+        LDNQ_TRY(
+            ldnq_quantized_set_blocks(result, walk->run->options->block, walk->run->arena, err));
+    struct ldnq_layer_problem problem = problem_of(walk, layer, walk->weight, walk->bias);
+    struct ldnq_layer_solution solution = { 0 };
+    solution.codes =
+        ldnq_arena_alloc(arena, ldnq_layer_elements(layer), sizeof *solution.codes, err);
+    solution.scales = ldnq_arena_alloc(arena, rows * ldnq_quantized_row_scales(result),
+                                       sizeof *solution.scales, err);
     solution.bias = ldnq_arena_alloc(arena, rows, sizeof *solution.bias, err);
-    if (!solution.scales || !solution.bias)
+    if (!solution.codes || !solution.scales || !solution.bias)
         return LDNQ_NOMEM;
-    result->positions = walk->moments.statistics.positions;
-    LDNQ_TRY(measure(walk, result, &problem, arena, err));
-    LDNQ_TRY(count_directions(walk, result, &problem, err));
-    const struct ldnq_layer_result *shared = find_shared(walk);
+    diagnostics->positions = walk->moments.statistics.positions;
+    LDNQ_TRY(measure(walk, layer, diagnostics, &problem, arena, err));
+    LDNQ_TRY(count_directions(walk, diagnostics, &problem, err));
+    const struct ldnq_quantized_layer *shared = find_shared(walk);
     const double start = ldnq_now();
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
-        LDNQ_TRY(solver_of(walk, result)
+        LDNQ_TRY(solver_of(walk, diagnostics)
                      ->solve(&problem, &walk->run->options->solver_options,
                              walk->run->options->pool, &solution, err));
-    result->solver_seconds = ldnq_now() - start;
-    LDNQ_TRY(keep(walk, result, &solution, err));
-    LDNQ_TRY(measure_change(walk, result, &solution, arena, err));
-    return ldnq_layer_place(result, walk->run->arena, err);
+    diagnostics->solver_seconds = ldnq_now() - start;
+    LDNQ_TRY(keep(walk, result, diagnostics, &solution, err));
+    LDNQ_TRY(measure_change(walk, layer, diagnostics, &solution, arena, err));
+    return ldnq_quantized_apply(result, walk->run->arena, err);
 }
 
 /* ---- the walk ------------------------------------------------------------------------ */
 
 /* The weight and bias to solve for, in place of the float ones. */
-static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
-                            struct ldnq_error *err)
+static enum ldnq_status aim(struct walk *walk, const struct ldnq_layer *layer,
+                            struct ldnq_layer_diagnostics *result, struct ldnq_error *err)
 {
-    float *bias = result->layer.bias ? walk->matrices.bias : NULL;
+    float *bias = layer->bias ? walk->bias : NULL;
     struct ldnq_moments *moments = &walk->moments;
     struct ldnq_aim aim = { walk->run->options->lambda, LDNQ_MOMENTS_DAMPING, NAN };
     if (aim.lambda == LDNQ_LAMBDA_AUTO)
@@ -291,22 +300,26 @@ static enum ldnq_status aim(struct walk *walk, struct ldnq_layer_result *result,
         ldnq_moments_join(moments);
     return result->lambda > 0
                ? ldnq_target_apply(&moments->target, &moments->statistics, result->lambda,
-                                   result->damping, walk->matrices.weight, bias, err)
+                                   result->damping, walk->weight, bias, err)
                : LDNQ_OK;
 }
 
-static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *result,
-                               struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status sum_up(struct walk *walk, const struct ldnq_layer *layer,
+                               struct ldnq_layer_diagnostics *result, struct ldnq_arena *arena,
+                               struct ldnq_error *err)
 {
-    const struct ldnq_layer *layer = &result->layer;
     result->held_out_left = result->cascade_start = result->cascade_error = NAN;
-    LDNQ_TRY(ldnq_matrices_init(&walk->matrices, layer, arena, err));
-    LDNQ_TRY(ldnq_moments_init(&walk->moments, layer->groups, layer->outputs, layer->inputs,
-                               walk->matrices.weight, walk->twin.partner != NULL,
-                               walk->run->options->pool, arena, err));
-    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->place, add_batch, walk, err));
+    walk->weight = ldnq_arena_alloc(arena, ldnq_layer_elements(layer), sizeof *walk->weight, err);
+    walk->bias = ldnq_arena_alloc(arena, ldnq_layer_rows(layer), sizeof *walk->bias, err);
+    if (!walk->weight || !walk->bias)
+        return LDNQ_NOMEM;
+    ldnq_layer_read_weight(layer, walk->weight);
+    ldnq_layer_read_bias(layer, walk->bias);
+    LDNQ_TRY(ldnq_moments_init(&walk->moments, &layer->geometry, walk->weight,
+                               walk->twin.partner != NULL, walk->run->options->pool, arena, err));
+    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->node_index, add_batch, walk, err));
     if (walk->twin.partner)
-        LDNQ_TRY(aim(walk, result, err));
+        LDNQ_TRY(aim(walk, layer, result, err));
     ldnq_statistics_finish(&walk->moments.statistics);
     return check_statistics(walk, layer, err);
 }
@@ -314,23 +327,24 @@ static enum ldnq_status sum_up(struct walk *walk, struct ldnq_layer_result *resu
 static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *arena,
                                        struct ldnq_error *err)
 {
-    struct ldnq_layer_result *result = &walk->run->result->layers[walk->at];
-    const struct ldnq_node *node = result->layer.node;
+    const struct ldnq_layer *layer = &walk->run->result->network.layers[walk->at].layer;
+    struct ldnq_layer_diagnostics *diagnostics = &walk->run->result->diagnostics[walk->at];
+    const struct ldnq_node *node = layer->node;
     const struct ldnq_quantize_options *options = walk->run->options;
     const double start = ldnq_now();
     if (options->layer_start)
-        options->layer_start(options->layer_ctx, &result->layer);
-    enum ldnq_status status = sum_up(walk, result, arena, err);
+        options->layer_start(options->layer_ctx, layer);
+    enum ldnq_status status = sum_up(walk, layer, diagnostics, arena, err);
     ldnq_moments_release(&walk->moments);
     LDNQ_TRY(status);
     struct ldnq_error reason;
     status = solve(walk, arena, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(walk->run->graph, node, status, err, "%s", reason.message);
-    result->seconds = ldnq_now() - start;
+    diagnostics->seconds = ldnq_now() - start;
     size_t steps = walk->twin.batch_count + 1;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label, (walk->at + 1) * steps,
-                       walk->run->result->count * steps);
+                       walk->run->result->network.count * steps);
     return LDNQ_OK;
 }
 
@@ -338,9 +352,9 @@ static enum ldnq_status allocate_call(struct walk *walk, struct ldnq_error *err)
 {
     const struct ldnq_quantization *result = walk->run->result;
     size_t inputs = 0, outputs = 0;
-    for (size_t i = 0; i < result->count; i++) {
-        inputs = ldnq_size_max(inputs, result->layers[i].layer.node->input_count);
-        outputs = ldnq_size_max(outputs, result->layers[i].layer.node->output_count);
+    for (size_t i = 0; i < result->network.count; i++) {
+        inputs = ldnq_size_max(inputs, result->network.layers[i].layer.node->input_count);
+        outputs = ldnq_size_max(outputs, result->network.layers[i].layer.node->output_count);
     }
     for (size_t i = 0; i < 2; i++) {
         walk->in[i] = ldnq_arena_alloc(walk->run->arena, inputs, sizeof *walk->in[i], err);
@@ -354,23 +368,25 @@ static enum ldnq_status allocate_call(struct walk *walk, struct ldnq_error *err)
 static void warn_of_late(const struct walk *walk)
 {
     size_t late = 0;
-    for (size_t i = 0; i < walk->run->result->count; i++)
-        late += walk->run->result->layers[i].late;
+    for (size_t i = 0; i < walk->run->result->network.count; i++)
+        late += walk->run->result->diagnostics[i].late;
     if (late > 0)
         ldnq_sink_warn(walk->run->options->sink,
                        "half of the %.3g s were over before the last %zu of %zu layers: they were "
                        "solved by gptq",
-                       walk->run->options->max_seconds, late, walk->run->result->count);
+                       walk->run->options->max_seconds, late, walk->run->result->network.count);
 }
 
 /* Codes in directions that no sample has are free: what they do there is chance. */
 static void warn_of_few(const struct walk *walk)
 {
-    const struct ldnq_layer_result *worst = NULL;
+    const struct ldnq_quantization *result = walk->run->result;
+    const struct ldnq_layer_diagnostics *worst = NULL;
     size_t few = 0;
-    for (size_t i = 0; i < walk->run->result->count; i++) {
-        const struct ldnq_layer_result *at = &walk->run->result->layers[i];
-        if (at->positions > at->layer.inputs || at->rank >= at->varying)
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_layer_diagnostics *at = &result->diagnostics[i];
+        if (at->positions > result->network.layers[i].layer.geometry.cols ||
+            at->rank >= at->varying)
             continue;
         few++;
         if (!worst || at->rank * worst->varying < worst->rank * at->varying)
@@ -381,8 +397,9 @@ static void warn_of_few(const struct walk *walk)
                        "too few samples for %zu of %zu layers: at '%s' they reach %zu of the %zu "
                        "directions of its input (its rank), and what its codes do in the others "
                        "is chance; give more samples",
-                       few, walk->run->result->count, worst->layer.node->label, worst->rank,
-                       worst->varying);
+                       few, result->network.count,
+                       result->network.layers[worst - result->diagnostics].layer.node->label,
+                       worst->rank, worst->varying);
 }
 
 /* After a cascade all values in front are others: the twin walks from the inputs. */
@@ -410,19 +427,20 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
                                 max_bytes / 2, options->pool, run->arena, err));
         walk->twin.partner = &walk->teacher;
     }
-    for (walk->at = 0; walk->at < run->result->count; walk->at++) {
+    for (walk->at = 0; walk->at < run->result->network.count; walk->at++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
         enum ldnq_status status = quantize_layer(walk, arena, err);
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
         run->placed = walk->at + 1;
-        if (options->cascade > 0 && run->placed < run->result->count) {
+        if (options->cascade > 0 && run->placed < run->result->network.count) {
             LDNQ_TRY(ldnq_run_cascade(run, err));
             LDNQ_TRY(start_twin(walk, max_bytes, err));
         }
         if (options->layer_done)
-            options->layer_done(options->layer_ctx, &run->result->layers[walk->at]);
+            options->layer_done(options->layer_ctx, &run->result->network.layers[walk->at],
+                                &run->result->diagnostics[walk->at]);
     }
     warn_of_late(walk);
     warn_of_few(walk);

@@ -93,7 +93,7 @@ struct written {
 
 /* The only layer asked for, with codes made by rounding: no samples are needed to
  * see what is written. */
-static struct ldnq_quantization *round_layer(struct written *w, const char *label)
+static struct ldnq_quantized_network *round_layer(struct written *w, const char *label)
 {
     struct ldnq_layer *layers;
     size_t count, at = 0;
@@ -102,21 +102,21 @@ static struct ldnq_quantization *round_layer(struct written *w, const char *labe
         at++;
     assert_true(at < count);
     struct ldnq_layer *layer = &layers[at];
-    size_t rows = layer->groups * layer->outputs;
-    struct ldnq_quantization *q = ldnq_arena_alloc(w->arena, 1, sizeof *q, &err);
-    *q = (struct ldnq_quantization){ .granularity = LDNQ_PER_CHANNEL, .count = 1 };
+    size_t rows = ldnq_layer_rows(layer);
+    struct ldnq_quantized_network *q = ldnq_arena_alloc(w->arena, 1, sizeof *q, &err);
+    *q = (struct ldnq_quantized_network){ .granularity = LDNQ_PER_CHANNEL, .count = 1 };
     q->layers = ldnq_arena_alloc(w->arena, 1, sizeof *q->layers, &err);
-    int8_t *codes = ldnq_arena_alloc(w->arena, rows * layer->inputs, 1, &err);
+    int8_t *codes = ldnq_arena_alloc(w->arena, rows * layer->geometry.cols, 1, &err);
     float *scales = ldnq_arena_alloc(w->arena, rows, sizeof *scales, &err);
-    for (size_t i = 0; i < rows * layer->inputs; i++)
+    for (size_t i = 0; i < rows * layer->geometry.cols; i++)
         codes[i] = (int8_t)(i % 7) - 3;
     for (size_t i = 0; i < rows; i++)
         scales[i] = 0.5f + (float)i;
-    q->layers[0] = (struct ldnq_layer_result){ .layer = *layer,
-                                               .codes = codes,
-                                               .scales = scales,
-                                               .codebook = ldnq_codebook_find("int8"),
-                                               .error = 0.25 };
+    q->layers[0] = (struct ldnq_quantized_layer){ .layer = *layer,
+                                                  .codes = codes,
+                                                  .scales = scales,
+                                                  .codebook = ldnq_codebook_find("int8"),
+                                                  .error = 0.25 };
     return q;
 }
 
@@ -131,7 +131,7 @@ static void emit_should_take_no_name_twice(void **state)
         assert_ok(ldnq_arena_create(&w.arena, &err));
         assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
         assert_ok(ldnq_passes_run(w.graph, &err));
-        struct ldnq_quantization *q = round_layer(&w, labels[i]);
+        struct ldnq_quantized_network *q = round_layer(&w, labels[i]);
         q->layers[0].layer.weight_name = "same";
         assert_ok(ldnq_emit(w.model, q, &choice, &err));
         ldnq_arena_destroy(w.arena);
@@ -153,7 +153,7 @@ static void emit_should_write_what_the_layer_then_computes_with(void **state)
     assert_ok(ldnq_arena_create(&w.arena, &err));
     assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
     assert_ok(ldnq_passes_run(w.graph, &err));
-    struct ldnq_quantization *q = round_layer(&w, "/classifier/Gemm");
+    struct ldnq_quantized_network *q = round_layer(&w, "/classifier/Gemm");
     assert_ok(ldnq_emit(w.model, q, &choice, &err));
     assert_string_equal(ldnq_model_metadata(w.model, "ldnq.layer./classifier/Gemm"),
                         "codebook=int8 storage=int8 scale=0.5..9.5 error=0.25");

@@ -31,14 +31,14 @@ static void check_shape(const struct conv_case *conv, const struct use *use)
  * counted over all images. */
 static void check_layer(const struct conv_case *conv, struct use *use, const double *y)
 {
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     size_t positions, plane = (size_t)(conv->out[0] * conv->out[1]);
-    double *product = use_layer_product(use, &view, &positions);
+    double *product = use_layer_product(use, &geometry, &positions);
     assert_int_equal(positions, (size_t)conv->n * plane);
-    assert_int_equal(view.groups, conv->groups);
-    assert_int_equal(view.outputs, conv->m);
-    assert_int_equal(view.inputs, conv->c * conv->kernel[0] * conv->kernel[1]);
-    size_t outputs = view.groups * view.outputs;
+    assert_int_equal(geometry.groups, conv->groups);
+    assert_int_equal(geometry.rows, conv->m);
+    assert_int_equal(geometry.cols, conv->c * conv->kernel[0] * conv->kernel[1]);
+    size_t outputs = geometry.groups * geometry.rows;
     for (size_t m = 0; m < outputs; m++)
         for (size_t p = 0; p < positions; p++) {
             size_t at = (p / plane * outputs + m) * plane + p % plane;

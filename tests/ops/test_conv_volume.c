@@ -136,19 +136,19 @@ static double *reference(const struct volume_case *v, const struct use *use, siz
 /* W times the columns plus the bias, positions counted over all images. */
 static void check_layer(const struct volume_case *v, struct use *use, const double *y, size_t plane)
 {
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     size_t positions;
     if (v->transposed && v->groups > 1) {
         const struct ldnq_tensor *bias = v->has_bias ? use->in[2] : NULL;
-        assert_fails(use->node.op->layer->describe(&use->node, use->in[1], bias, &view, &err),
+        assert_fails(use->node.op->layer->describe(&use->node, use->in[1], bias, &geometry, &err),
                      LDNQ_UNSUPPORTED, "groups share");
         return;
     }
-    double *product = use_layer_product(use, &view, &positions);
+    double *product = use_layer_product(use, &geometry, &positions);
     assert_int_equal(positions, (size_t)v->n * plane);
-    assert_int_equal(use->in[1]->shape.dim[view.channel_axis],
-                     view.outputs * (v->transposed ? 1 : view.groups));
-    size_t outputs = view.groups * view.outputs;
+    assert_int_equal(use->in[1]->shape.dim[geometry.channel_axis],
+                     geometry.rows * (v->transposed ? 1 : geometry.groups));
+    size_t outputs = geometry.groups * geometry.rows;
     for (size_t m = 0; m < outputs; m++)
         for (size_t p = 0; p < positions; p++)
             assert_true(fabs(product[m * positions + p] -

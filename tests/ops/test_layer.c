@@ -21,13 +21,13 @@ static void plain_product(size_t m, size_t n, size_t k, double alpha, struct mat
 /* The layer's (M, P) is the operator's (P, M). */
 static void check_layer(struct use *use, size_t p, size_t m, const double *y)
 {
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     size_t positions;
-    double *product = use_layer_product(use, &view, &positions);
+    double *product = use_layer_product(use, &geometry, &positions);
     assert_int_equal(positions, p);
-    assert_int_equal(view.outputs, m);
-    assert_int_equal(view.groups, 1);
-    assert_int_equal(use->in[1]->shape.dim[view.channel_axis], m);
+    assert_int_equal(geometry.rows, m);
+    assert_int_equal(geometry.groups, 1);
+    assert_int_equal(use->in[1]->shape.dim[geometry.channel_axis], m);
     for (size_t i = 0; i < p; i++)
         for (size_t j = 0; j < m; j++)
             assert_true(fabs(product[j * positions + i] - y[i * m + j]) < 1e-5);
@@ -128,13 +128,13 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
 {
     (void)state;
     struct ldnq_rng rng = { 33 };
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     struct use use;
     use_init(&use, "MatMul", 13);
     use_input(&use, 0, (struct ldnq_shape){ 3, { 2, 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 3, { 2, 4, 5 } }, &rng);
     assert_ok(use_infer(&use));
-    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &view, &err),
+    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "3 axes");
     use_finish(&use);
     use_init(&use, "Gemm", 13);
@@ -142,7 +142,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_input(&use, 0, (struct ldnq_shape){ 2, { 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 2, { 4, 5 } }, &rng);
     assert_ok(use_infer(&use));
-    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &view, &err),
+    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "alpha=0");
     use_finish(&use);
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 
 static struct ldnq_error err;
 
@@ -157,28 +157,30 @@ static inline void assert_near(const float *is, const double *wanted, size_t cou
 }
 
 /* Where W[row][i] of a group lies in the weight. */
-static inline size_t use_element(const struct ldnq_layer_view *view, size_t g, size_t row, size_t i)
+static inline size_t use_element(const struct ldnq_layer_geometry *geometry, size_t g, size_t row,
+                                 size_t i)
 {
-    size_t m = view->outputs, taps = view->taps;
-    if (taps)
-        return (i / taps * m + row) * taps + i % taps;
-    return g * m * view->inputs + (view->transposed ? i * m + row : row * view->inputs + i);
+    const size_t m = geometry->rows, kernel = geometry->kernel;
+    if (geometry->layout == LDNQ_WEIGHT_IN_OUT_KERNEL)
+        return (i / kernel * m + row) * kernel + i % kernel;
+    const bool in_out = geometry->layout == LDNQ_WEIGHT_IN_OUT;
+    return g * m * geometry->cols + (in_out ? i * m + row : row * geometry->cols + i);
 }
 
-/* W y + b from the operator's own view of its weight and its input's columns:
+/* W y + b from the operator's own geometry and columns:
  * (groups, outputs, positions). The caller frees it. */
-static inline double *use_layer_product(struct use *use, struct ldnq_layer_view *view,
+static inline double *use_layer_product(struct use *use, struct ldnq_layer_geometry *geometry,
                                         size_t *positions)
 {
     const struct ldnq_op_layer *layer = use->node.op->layer;
     const struct ldnq_tensor *bias =
         layer->bias_input >= 0 ? ldnq_op_in(&use->call, (size_t)layer->bias_input) : NULL;
     const float *weight = use->in[layer->weight_input]->data;
-    assert_ok(layer->describe(&use->node, use->in[layer->weight_input], bias, view, &err));
-    size_t k = view->inputs, m = view->outputs, p = *positions = layer->positions(&use->call);
-    double *product = calloc(view->groups * m * p + 1, sizeof *product);
+    assert_ok(layer->describe(&use->node, use->in[layer->weight_input], bias, geometry, &err));
+    size_t k = geometry->cols, m = geometry->rows, p = *positions = layer->positions(&use->call);
+    double *product = calloc(geometry->groups * m * p + 1, sizeof *product);
     float *columns = malloc(k * (p + 1) * sizeof *columns + 1);
-    for (size_t g = 0; g < view->groups; g++) {
+    for (size_t g = 0; g < geometry->groups; g++) {
         /* In two parts, so that a part starts in the middle. */
         size_t half = p / 3;
         layer->columns(&use->call, g, 0, half, columns, p + 1);
@@ -187,10 +189,10 @@ static inline double *use_layer_product(struct use *use, struct ldnq_layer_view 
             double *out = product + (g * m + row) * p;
             for (size_t at = 0; at < p; at++) {
                 for (size_t i = 0; i < k; i++)
-                    out[at] += (double)weight[use_element(view, g, row, i)] *
+                    out[at] += (double)weight[use_element(geometry, g, row, i)] *
                                (double)columns[i * (p + 1) + at];
                 if (bias)
-                    out[at] += (double)view->bias_factor *
+                    out[at] += (double)geometry->bias_factor *
                                (double)((const float *)bias->data)[g * m + row];
             }
         }

@@ -4,7 +4,7 @@
 
 #include "graph_build.h"
 
-#include "pipeline/pipeline.h"
+#include "layer/layer.h"
 
 static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_t inputs,
                                                  size_t outputs)
@@ -17,16 +17,17 @@ static inline struct ldnq_layer build_gemm_layer(struct ldnq_graph *graph, size_
     struct ldnq_node *node = y->producer;
     return (struct ldnq_layer){
         .node = node,
-        .groups = 1,
-        .outputs = outputs,
-        .inputs = inputs,
-        .kernel = 1,
-        .transposed = true,
+        .geometry = { .groups = 1,
+                      .rows = outputs,
+                      .cols = inputs,
+                      .kernel = 1,
+                      .layout = LDNQ_WEIGHT_IN_OUT,
+                      .channel_axis = 1,
+                      .bias_factor = 1 },
         .weight_input = 1,
         .weight = node->inputs[1]->constant,
         .bias_input = 2,
         .bias = node->inputs[2]->constant,
-        .bias_factor = 1,
     };
 }
 

@@ -151,15 +151,14 @@ static inline double difference(const struct ldnq_tensor *a, const struct ldnq_t
 static inline void assert_same_result(const struct ldnq_quantization *a,
                                       const struct ldnq_quantization *b)
 {
-    assert_int_equal(a->count, b->count);
-    for (size_t i = 0; i < a->count; i++) {
-        size_t rows = a->layers[i].layer.groups * a->layers[i].layer.outputs;
-        assert_memory_equal(a->layers[i].codes, b->layers[i].codes,
-                            rows * a->layers[i].layer.inputs);
-        assert_memory_equal(a->layers[i].scales, b->layers[i].scales, rows * sizeof(float));
-        assert_true(a->layers[i].error == b->layers[i].error);
-        if (a->layers[i].bias)
-            assert_same_bits(a->layers[i].bias, b->layers[i].bias);
+    assert_int_equal(a->network.count, b->network.count);
+    for (size_t i = 0; i < a->network.count; i++) {
+        const struct ldnq_quantized_layer *x = &a->network.layers[i], *y = &b->network.layers[i];
+        assert_memory_equal(x->codes, y->codes, ldnq_layer_elements(&x->layer));
+        assert_memory_equal(x->scales, y->scales, ldnq_layer_rows(&x->layer) * sizeof(float));
+        assert_true(x->error == y->error);
+        if (x->bias)
+            assert_same_bits(x->bias, y->bias);
     }
 }
 

@@ -29,10 +29,10 @@ static enum ldnq_status make(const struct ldnq_graph *graph, const struct ldnq_b
 }
 
 /* The output's error with one layer's weight and bias in place of the float ones. */
-static double error_of(const struct ldnq_layer_result *result)
+static double error_of(const struct ldnq_quantized_layer *result)
 {
     struct ldnq_graph *graph = build_prepared();
-    struct ldnq_node *node = graph->nodes[result->layer.place];
+    struct ldnq_node *node = graph->nodes[result->layer.node_index];
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     const struct ldnq_tensor *want = build_run(graph, input);
     node->inputs[result->layer.weight_input]->constant = result->weight;
@@ -56,8 +56,8 @@ static void errors_should_be_those_of_the_output_with_one_layer_quantized(void *
         const struct ldnq_quantize_options options = options_of(codebooks[c]->name, "cd");
         struct ldnq_graph *other = quantized(&options, &result);
         for (size_t i = 0; i < 4; i++) {
-            const double want = error_of(&result->layers[i]);
-            assert_string_equal(plan->entries[i].node, result->layers[i].layer.node->label);
+            const double want = error_of(&result->network.layers[i]);
+            assert_string_equal(plan->entries[i].node, result->network.layers[i].layer.node->label);
             assert_true(fabs(plan->errors[i * 3 + c] - want) < 1e-4 * want + 1e-12);
         }
         build_free(other);
@@ -70,9 +70,9 @@ static double cost_of(const struct ldnq_plan *plan, const struct ldnq_quantizati
 {
     double cost = 0;
     for (size_t i = 0; i < plan->count; i++) {
-        const struct ldnq_layer *layer = &result->layers[i].layer;
-        const double rows = (double)(layer->groups * layer->outputs);
-        const double codes = rows * (double)layer->inputs * plan->entries[i].codebook->bits;
+        const struct ldnq_layer *layer = &result->network.layers[i].layer;
+        const double rows = (double)ldnq_layer_rows(layer);
+        const double codes = rows * (double)layer->geometry.cols * plan->entries[i].codebook->bits;
         cost += bytes ? codes / 8 + 4 * rows : codes;
     }
     return cost;
@@ -152,11 +152,10 @@ static void a_plan_should_choose_codebooks_the_first_entry_first(void **state)
     struct ldnq_graph *graph = quantized(&options, &result);
     const char *want[] = { "ternary", "int4", "int8", "ternary" };
     for (size_t i = 0; i < 4; i++) {
-        const struct ldnq_layer_result *layer = &result->layers[i];
+        const struct ldnq_quantized_layer *layer = &result->network.layers[i];
         int most = 0;
         assert_string_equal(layer->codebook->name, want[i]);
-        for (size_t j = 0; j < layer->layer.groups * layer->layer.outputs * layer->layer.inputs;
-             j++)
+        for (size_t j = 0; j < ldnq_layer_elements(&layer->layer); j++)
             most = abs(layer->codes[j]) > most ? abs(layer->codes[j]) : most;
         assert_true(most <= (i == 1   ? 8
                              : i == 2 ? 128
@@ -197,7 +196,7 @@ static void layers_that_share_a_weight_should_be_one_entry(void **state)
     options.plan_count = plan->count;
     assert_ok(quantize(graph, &options, &result));
     for (size_t i = 0; i < 2; i++)
-        assert_string_equal(result->layers[i].codebook->name, "int4");
+        assert_string_equal(result->network.layers[i].codebook->name, "int4");
     build_free(graph);
 }
 

@@ -15,22 +15,22 @@ static void quantize_should_leave_every_layer_with_its_codes(void **state)
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("int4", "admm-paper");
     struct ldnq_graph *graph = quantized(&options, &result);
-    assert_int_equal(result->count, 4);
-    for (size_t i = 0; i < result->count; i++) {
-        const struct ldnq_layer_result *layer = &result->layers[i];
-        size_t rows = layer->layer.groups * layer->layer.outputs;
+    assert_int_equal(result->network.count, 4);
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_quantized_layer *layer = &result->network.layers[i];
+        size_t rows = ldnq_layer_rows(&layer->layer);
         const float *now = layer->layer.node->inputs[layer->layer.weight_input]->constant->data;
         for (size_t row = 0; row < rows; row++)
-            for (size_t k = 0; k < layer->layer.inputs; k++) {
-                size_t at =
-                    layer->layer.transposed ? k * rows + row : row * layer->layer.inputs + k;
-                assert_in_range(layer->codes[at] + 8, 0, 15);
-                assert_true(now[at] == layer->scales[row] * (float)layer->codes[at]);
+            for (size_t k = 0; k < layer->layer.geometry.cols; k++) {
+                const int8_t code = layer->codes[row * layer->layer.geometry.cols + k];
+                const size_t at = ldnq_weight_offset(&layer->layer.geometry, row, k);
+                assert_in_range(code + 8, 0, 15);
+                assert_true(now[at] == layer->scales[row] * (float)code);
             }
-        assert_true(layer->error <= layer->error_start && layer->error >= 0);
+        assert_true(layer->error <= result->diagnostics[i].error_start && layer->error >= 0);
     }
-    assert_int_equal(result->layers[0].positions, SAMPLES * 36);
-    assert_int_equal(result->layers[2].positions, SAMPLES);
+    assert_int_equal(result->diagnostics[0].positions, SAMPLES * 36);
+    assert_int_equal(result->diagnostics[2].positions, SAMPLES);
     build_free(graph);
 }
 
@@ -85,16 +85,16 @@ static void skip_and_only_should_choose_layers(void **state)
     options.skip = convolutions;
     options.skip_count = 2;
     struct ldnq_graph *graph = quantized(&options, &result);
-    assert_int_equal(result->count, 2);
-    assert_string_equal(result->layers[0].layer.node->label, "fc");
+    assert_int_equal(result->network.count, 2);
+    assert_string_equal(result->network.layers[0].layer.node->label, "fc");
     build_free(graph);
 
     options = options_of("int4", "rtn");
     options.only = convolutions;
     options.only_count = 2;
     graph = quantized(&options, &result);
-    assert_int_equal(result->count, 2);
-    assert_string_equal(result->layers[1].layer.node->label, "plain");
+    assert_int_equal(result->network.count, 2);
+    assert_string_equal(result->network.layers[1].layer.node->label, "plain");
     /* What was left out still has the weight of the file. */
     struct ldnq_node *fc = ldnq_graph_find_node(graph, "fc");
     assert_ptr_equal(fc->inputs[1], ldnq_graph_find_value(graph, "w3"));
@@ -133,8 +133,8 @@ static void a_weight_read_twice_in_one_role_should_keep_one_set_of_codes(void **
     struct ldnq_quantize_options options = options_of("ternary", "admm-paper");
     struct ldnq_tensor *before = build_tensor(graph->arena, SHAPE(4, 4, 1, 1), 1);
     assert_ok(quantize(graph, &options, &result));
-    assert_ptr_equal(result->layers[1].shared, &result->layers[0]);
-    assert_memory_equal(result->layers[0].codes, result->layers[1].codes, 16);
+    assert_ptr_equal(result->network.layers[1].shared, &result->network.layers[0]);
+    assert_memory_equal(result->network.layers[0].codes, result->network.layers[1].codes, 16);
     assert_same_bits(w->constant, before);
     build_free(graph);
 }
@@ -172,14 +172,14 @@ static void a_layer_that_shares_codes_should_have_its_own_best_bias(void **state
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "admm-paper");
     assert_ok(quantize(graph, &options, &result));
-    assert_non_null(result->layers[1].shared);
-    assert_true(result->layers[1].error < result->layers[1].error_start);
+    assert_non_null(result->network.layers[1].shared);
+    assert_true(result->network.layers[1].error < result->diagnostics[1].error_start);
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     double got[4], want[4];
     channel_means(build_run(graph, input), got);
-    struct ldnq_node *node = result->layers[1].layer.node;
-    node->inputs[1]->constant = result->layers[1].layer.weight;
-    node->inputs[2]->constant = result->layers[1].layer.bias;
+    struct ldnq_node *node = result->network.layers[1].layer.node;
+    node->inputs[1]->constant = result->network.layers[1].layer.weight;
+    node->inputs[2]->constant = result->network.layers[1].layer.bias;
     channel_means(build_run(graph, input), want);
     for (size_t c = 0; c < 4; c++)
         assert_true(fabs(got[c] - want[c]) < 1e-5);
@@ -194,7 +194,7 @@ static void rounding_should_keep_the_bias_of_the_file_also_where_codes_are_share
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
     assert_ok(quantize(graph, &options, &result));
     for (size_t i = 0; i < 2; i++)
-        assert_same_bits(result->layers[i].bias, result->layers[i].layer.bias);
+        assert_same_bits(result->network.layers[i].bias, result->network.layers[i].layer.bias);
     build_free(graph);
 }
 
@@ -248,7 +248,7 @@ static void the_samples_themselves_should_not_be_stored(void **state)
     setenv("TMPDIR", "/nonexistent/folder", 1);
     struct ldnq_graph *graph = quantized(&options, &result);
     unsetenv("TMPDIR");
-    assert_int_equal(result->layers[0].layer.place, 0);
+    assert_int_equal(result->network.layers[0].layer.node_index, 0);
     build_free(graph);
 }
 

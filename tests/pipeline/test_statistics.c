@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 #include "pipeline/statistics.h"
 
 struct layer_call {
@@ -47,10 +47,10 @@ static void infer(struct layer_call *c)
 static void assert_matches_plain_loops(struct layer_call *c, const struct ldnq_statistics *s)
 {
     const struct ldnq_op_layer *layer = c->node->op->layer;
-    size_t count = layer->positions(&c->call), k = s->inputs;
+    size_t count = layer->positions(&c->call), k = s->geometry.cols;
     float *columns = ldnq_arena_alloc(c->graph->arena, k * count, sizeof *columns, &err);
     assert_int_equal(s->positions, count);
-    for (size_t g = 0; g < s->groups; g++) {
+    for (size_t g = 0; g < s->geometry.groups; g++) {
         layer->columns(&c->call, g, 0, count, columns, count);
         for (size_t i = 0; i < k; i++) {
             double mean = 0;
@@ -76,8 +76,11 @@ static void statistics_should_be_the_mean_products_of_the_columns(void **state)
         struct layer_call c = conv_call(groups, 19);
         struct ldnq_statistics s;
         infer(&c);
-        assert_ok(ldnq_statistics_init(&s, (size_t)groups, (size_t)(36 / groups), NULL,
-                                       c.graph->arena, &err));
+        assert_ok(
+            ldnq_statistics_init(&s,
+                                 &(struct ldnq_layer_geometry){ .groups = (size_t)groups,
+                                                                .cols = (size_t)(36 / groups) },
+                                 NULL, c.graph->arena, &err));
         ldnq_statistics_add(&s, &c.call);
         ldnq_statistics_finish(&s);
         assert_matches_plain_loops(&c, &s);
@@ -97,7 +100,9 @@ static void statistics_should_not_depend_on_threads(void **state)
             size_t k = (size_t)(36 / groups), bytes = (size_t)groups * k * k * sizeof(double);
             infer(&c);
             assert_ok(ldnq_pool_create(threads, &pool, &err));
-            assert_ok(ldnq_statistics_init(&s, (size_t)groups, k, pool, c.graph->arena, &err));
+            assert_ok(ldnq_statistics_init(
+                &s, &(struct ldnq_layer_geometry){ .groups = (size_t)groups, .cols = k }, pool,
+                c.graph->arena, &err));
             ldnq_statistics_add(&s, &c.call);
             ldnq_statistics_finish(&s);
             if (threads == 1)

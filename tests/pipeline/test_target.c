@@ -18,7 +18,7 @@ struct pair {
     struct ldnq_tensor out[2];
     struct ldnq_op_call quantized, exact;
     const float *weight;
-    size_t groups, outputs, inputs;
+    struct ldnq_layer_geometry geometry;
 };
 
 static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
@@ -37,10 +37,10 @@ static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
 /* y = y^ + `apart` * noise, the noise in part made of y^ so that it can be made up for. */
 static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float apart, uint64_t seed)
 {
-    *pair = (struct pair){ .graph = build_graph(),
-                           .groups = (size_t)groups,
-                           .outputs = 4,
-                           .inputs = (size_t)(6 / groups * 4) };
+    *pair = (struct pair){
+        .graph = build_graph(),
+        .geometry = { .groups = (size_t)groups, .rows = 4, .cols = (size_t)(6 / groups * 4) }
+    };
     struct ldnq_value *x = build_input(pair->graph, "x", SHAPE(batch, 6, 9, 9));
     struct ldnq_value *w = build_weight(pair->graph, "w", SHAPE(4 * groups, 6 / groups, 2, 2), 1);
     struct ldnq_value *out = NODE(pair->graph, "Conv", "c", x, w);
@@ -63,8 +63,8 @@ static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float ap
 
 static void moments_make(struct ldnq_moments *m, const struct pair *pair, struct ldnq_pool *pool)
 {
-    assert_ok(ldnq_moments_init(m, pair->groups, pair->outputs, pair->inputs, pair->weight, true,
-                                pool, pair->graph->arena, &err));
+    assert_ok(
+        ldnq_moments_init(m, &pair->geometry, pair->weight, true, pool, pair->graph->arena, &err));
 }
 
 /* ---- by plain loops ---------------------------------------------------------------------- */
@@ -86,7 +86,8 @@ static void *room(const struct pair *pair, size_t count, size_t size)
 static struct plain plain_make(const struct pair *pair, size_t group)
 {
     const struct ldnq_op_layer *layer = pair->node->op->layer;
-    const size_t n = layer->positions(&pair->quantized), k = pair->inputs, m = pair->outputs;
+    const size_t n = layer->positions(&pair->quantized), k = pair->geometry.cols,
+                 m = pair->geometry.rows;
     struct plain p = { n,
                        k,
                        m,
@@ -141,14 +142,14 @@ static void the_target_should_be_that_of_plain_loops(void **state)
         struct ldnq_moments m;
         pair_make(&pair, groups, SAMPLES, 0.3f, 11);
         moments_make(&m, &pair, NULL);
-        const size_t rows = pair.groups * pair.outputs, k = pair.inputs;
+        const size_t rows = pair.geometry.groups * pair.geometry.rows, k = pair.geometry.cols;
         float *weight = room(&pair, rows * k, 4), *bias = room(&pair, rows, 4);
-        double *step = room(&pair, pair.outputs * k, 8);
+        double *step = room(&pair, pair.geometry.rows * k, 8);
         ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
         ldnq_moments_join(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
         assert_ok(ldnq_target_apply(&m.target, &m.statistics, 0.5, 0.01, weight, bias, &err));
-        for (size_t g = 0; g < pair.groups; g++) {
+        for (size_t g = 0; g < pair.geometry.groups; g++) {
             const struct plain p = plain_make(&pair, g);
             for (size_t i = 0; i < p.m * k; i++)
                 step[i] =

@@ -84,8 +84,8 @@ static void the_graph_should_be_left_with_what_was_best(void **state)
     assert_ok(ldnq_tune_data_held(&data, 0, data.held_count, graph->arena, &inputs, &err));
     double error = difference(build_run(graph, inputs[0]), build_run(whole, inputs[0]));
     assert_true(fabs(error - result->tune.error) < 1e-5 * error);
-    for (size_t i = 0; i < result->count; i++) {
-        const struct ldnq_layer_result *layer = &result->layers[i];
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_quantized_layer *layer = &result->network.layers[i];
         size_t count = ldnq_tensor_count(layer->layer.weight);
         for (size_t k = 0; k < count; k++)
             assert_in_range(layer->codes[k] + 1, 0, 2);
@@ -162,7 +162,8 @@ static void a_layer_that_shares_codes_should_share_what_is_learned(void **state)
     struct ldnq_quantize_options options = tuned("int2", 30, true);
     assert_ok(quantize(graph, &options, &result));
     assert_true(result->tune.error < result->tune.error_start);
-    const struct ldnq_layer_result *one = &result->layers[0], *other = &result->layers[1];
+    const struct ldnq_quantized_layer *one = &result->network.layers[0],
+                                      *other = &result->network.layers[1];
     assert_memory_equal(one->codes, other->codes, 16);
     assert_memory_equal(one->scales, other->scales, 4 * sizeof(float));
     assert_same_bits(one->layer.node->inputs[1]->constant, other->layer.node->inputs[1]->constant);

@@ -3,7 +3,6 @@
 
 #include <math.h>
 
-#include "pipeline/matrices.h"
 #include "pipeline/tune_layer.h"
 
 #define OUTPUTS 3
@@ -12,7 +11,7 @@
 
 struct fixture {
     struct ldnq_graph *graph;
-    struct ldnq_layer_result result;
+    struct ldnq_quantized_layer result;
     struct ldnq_tune_layer layer;
     int8_t codes[ELEMENTS];
     float scales[OUTPUTS], deviation[OUTPUTS];
@@ -23,11 +22,11 @@ struct fixture {
 static void make(struct fixture *f, const char *codebook, bool one_scale, bool learns_codes)
 {
     f->graph = build_graph();
-    f->result = (struct ldnq_layer_result){
+    f->result = (struct ldnq_quantized_layer){
         .layer = build_gemm_layer(f->graph, INPUTS, OUTPUTS),
         .codes = f->codes,
         .scales = f->scales,
-        .deviation = f->deviation,
+        .codebook = ldnq_codebook_find(codebook),
     };
     assert_ok(ldnq_tensor_copy(f->graph->arena, f->result.layer.bias, &f->result.bias, &err));
     const struct ldnq_codebook *book = ldnq_codebook_find(codebook);
@@ -36,14 +35,14 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool l
         f->scales[row] = one_scale ? 0.3f : 0.2f + 0.1f * (float)row;
         f->deviation[row] = 0.5f + (float)row;
         for (size_t k = 0; k < INPUTS; k++) {
-            size_t at = ldnq_layer_element(&f->result.layer, row, k);
-            f->codes[at] =
+            const size_t at = ldnq_weight_offset(&f->result.layer.geometry, row, k);
+            f->codes[row * INPUTS + k] =
                 (int8_t)ldnq_codebook_nearest(book, (double)weight[at] / (double)f->scales[row]);
         }
     }
-    assert_ok(ldnq_layer_place(&f->result, f->graph->arena, &err));
-    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, book, &f->layer, one_scale, learns_codes,
-                                   f->graph->arena, &err));
+    assert_ok(ldnq_quantized_apply(&f->result, f->graph->arena, &err));
+    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, f->deviation, &f->layer, one_scale,
+                                   learns_codes, f->graph->arena, &err));
 }
 
 static const float *weight_now(const struct fixture *f)
@@ -140,9 +139,9 @@ static void the_gradient_should_pass_the_rounding(void **state)
     add_gradients(&f);
     for (size_t row = 0; row < OUTPUTS; row++)
         for (size_t k = 0; k < INPUTS; k++) {
-            size_t at = ldnq_layer_element(&f.result.layer, row, k);
+            size_t at = ldnq_weight_offset(&f.result.layer.geometry, row, k);
             float want = (float)(at + 1) * weight_now(&f)[at] * f.scales[row];
-            assert_true(f.layer.latent.gradient[at] == want);
+            assert_true(f.layer.latent.gradient[row * INPUTS + k] == want);
         }
     build_free(f.graph);
 }

@@ -25,9 +25,10 @@ ALLOWED = {
     "calib": "base linalg ir exec onnx",  # onnx for its TensorProto reader only
     "quant": "base linalg",
     "metric": "base ir ops exec calib",
-    "pipeline": "base linalg ir ops passes exec quant calib metric",
-    "emit": "base ir onnx quant pipeline",  # pipeline for its types of results
-    "compare": "base ir ops passes exec onnx calib quant metric pipeline",
+    "layer": "base ir ops quant",
+    "pipeline": "base linalg ir ops passes exec quant calib metric layer",
+    "emit": "base ir onnx quant layer",
+    "compare": "base ir ops passes exec onnx calib quant metric layer",
     "report": "base compare",  # of compare its data only
     "cli": None,
 }

@@ -15,7 +15,7 @@
 #include <inttypes.h>
 
 #include "base/size.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 #include "ops/shared/product.h"
 
 struct conv_attrs {
@@ -287,24 +287,27 @@ static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ld
 
 static enum ldnq_status conv_describe(const struct ldnq_node *node,
                                       const struct ldnq_tensor *weight,
-                                      const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
-                                      struct ldnq_error *err)
+                                      const struct ldnq_tensor *bias,
+                                      struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
 {
     const struct conv_attrs *conv = node->op_attrs;
-    size_t channels, inputs, biases;
+    size_t channels, cols, kernel, biases;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
-        !ldnq_shape_count_range(&weight->shape, 1, weight->shape.rank, &inputs) ||
+        !ldnq_shape_count_range(&weight->shape, 1, weight->shape.rank, &cols) ||
+        !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &kernel) ||
         channels % (size_t)conv->groups != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
-    *view = (struct ldnq_layer_view){ .groups = (size_t)conv->groups,
-                                      .outputs = channels / (size_t)conv->groups,
-                                      .inputs = inputs,
-                                      .channel_axis = 0 };
+    *geometry = (struct ldnq_layer_geometry){ .groups = (size_t)conv->groups,
+                                              .rows = channels / (size_t)conv->groups,
+                                              .cols = cols,
+                                              .kernel = kernel,
+                                              .layout = LDNQ_WEIGHT_OUT_IN,
+                                              .channel_axis = 0 };
     /* infer checks the bias only after the input's type is known. */
     bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == channels);
-    view->bias_factor = fits ? 1.0f : 0.0f;
+    geometry->bias_factor = fits ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 

@@ -11,7 +11,7 @@
 #include "base/size.h"
 #include "ops/conv/conv_backward.h"
 #include "ops/conv/conv_volume.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 #include "ops/shared/product.h"
 #include "ops/shared/sliding_window.h"
 
@@ -266,14 +266,15 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
 static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
                                                const struct ldnq_tensor *weight,
                                                const struct ldnq_tensor *bias,
-                                               struct ldnq_layer_view *view, struct ldnq_error *err)
+                                               struct ldnq_layer_geometry *geometry,
+                                               struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = node->op_attrs;
-    size_t channels, outputs, taps, biases;
+    size_t channels, outputs, kernel, biases;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
         !ldnq_shape_count_range(&weight->shape, 1, 2, &outputs) ||
-        !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &taps))
+        !ldnq_shape_count_range(&weight->shape, 2, weight->shape.rank, &kernel))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          weight->shape.rank - 2);
     /* DequantizeLinear has one scale per index of an axis, and the weight's axis of output
@@ -283,11 +284,14 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
                          "its %" PRId64 " groups share the axis of its "
                          "output channels, which leaves no scale for each channel",
                          a->groups);
-    *view = (struct ldnq_layer_view){
-        .groups = 1, .outputs = outputs, .inputs = channels * taps, .taps = taps, .channel_axis = 1
-    };
+    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
+                                              .rows = outputs,
+                                              .cols = channels * kernel,
+                                              .kernel = kernel,
+                                              .layout = LDNQ_WEIGHT_IN_OUT_KERNEL,
+                                              .channel_axis = 1 };
     bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == outputs);
-    view->bias_factor = fits ? 1.0f : 0.0f;
+    geometry->bias_factor = fits ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 

@@ -3,7 +3,7 @@
  * Shapes  A (N, K) or transposed, B (K, M) or transposed, C broadcast to (N, M)
  */
 #include "base/size.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 #include "ops/shared/product.h"
 
 struct gemm_attrs {
@@ -184,8 +184,8 @@ static bool is_channel_bias(const struct ldnq_tensor *bias, size_t outputs)
 
 static enum ldnq_status gemm_describe(const struct ldnq_node *node,
                                       const struct ldnq_tensor *weight,
-                                      const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
-                                      struct ldnq_error *err)
+                                      const struct ldnq_tensor *bias,
+                                      struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
 {
     const struct gemm_attrs *gemm = node->op_attrs;
     if (weight->shape.rank != 2)
@@ -195,12 +195,14 @@ static enum ldnq_status gemm_describe(const struct ldnq_node *node,
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "alpha=0 leaves nothing of its weight");
     int channel = gemm->transpose_b ? 0 : 1;
     size_t outputs = (size_t)weight->shape.dim[channel];
-    *view = (struct ldnq_layer_view){ .groups = 1,
-                                      .outputs = outputs,
-                                      .inputs = (size_t)weight->shape.dim[1 - channel],
-                                      .transposed = !gemm->transpose_b,
-                                      .channel_axis = channel };
-    view->bias_factor = !bias || is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
+    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
+                                              .rows = outputs,
+                                              .cols = (size_t)weight->shape.dim[1 - channel],
+                                              .kernel = 1,
+                                              .layout = gemm->transpose_b ? LDNQ_WEIGHT_OUT_IN
+                                                                          : LDNQ_WEIGHT_IN_OUT,
+                                              .channel_axis = channel };
+    geometry->bias_factor = !bias || is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
     return LDNQ_OK;
 }
 

@@ -6,7 +6,7 @@
 #include "ops/matmul/matmul.h"
 
 #include "base/size.h"
-#include "ops/layer.h"
+#include "ops/op_layer.h"
 #include "ops/shared/product.h"
 
 /* An input with one axis gets a second one of size 1. */
@@ -266,18 +266,20 @@ static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct 
 static enum ldnq_status matmul_describe(const struct ldnq_node *node,
                                         const struct ldnq_tensor *weight,
                                         const struct ldnq_tensor *bias,
-                                        struct ldnq_layer_view *view, struct ldnq_error *err)
+                                        struct ldnq_layer_geometry *geometry,
+                                        struct ldnq_error *err)
 {
     (void)node;
     (void)bias;
     if (weight->shape.rank != 2)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
                          weight->shape.rank);
-    *view = (struct ldnq_layer_view){ .groups = 1,
-                                      .outputs = (size_t)weight->shape.dim[1],
-                                      .inputs = (size_t)weight->shape.dim[0],
-                                      .transposed = true,
-                                      .channel_axis = 1 };
+    *geometry = (struct ldnq_layer_geometry){ .groups = 1,
+                                              .rows = (size_t)weight->shape.dim[1],
+                                              .cols = (size_t)weight->shape.dim[0],
+                                              .kernel = 1,
+                                              .layout = LDNQ_WEIGHT_IN_OUT,
+                                              .channel_axis = 1 };
     return LDNQ_OK;
 }
 

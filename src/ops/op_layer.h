@@ -1,33 +1,55 @@
-/* layer.h: operators with a weight that can be quantized, seen as matrices.
+/* op_layer.h: how an operator with a weight is a layer of matrices.
  *
- * A layer computes, for each group, output = W y + b with W (M, K), where y runs
- * over the columns of its input. The quantizer works on these; only the
- * operator's own file knows how they lie in its tensors.
+ * A layer computes, for each group, output = W y + b with W (M, K), where y runs over the
+ * P positions of its input (im2col columns). The quantizer works on these matrices; only
+ * the operator's own file knows how its tensors hold them.
  */
-#ifndef LDNQ_OPS_LAYER_H
-#define LDNQ_OPS_LAYER_H
+#ifndef LDNQ_OPS_OP_LAYER_H
+#define LDNQ_OPS_OP_LAYER_H
 
 #include "base/size.h"
 #include "ops/op.h"
 
-struct ldnq_layer_view {
-    size_t groups, outputs, inputs; /* G, M, K; M and K per group */
-    bool transposed;                /* the weight lies in memory as (K, M); else as (G, M, K) */
-    /* Not 0: the weight lies as (K/taps, M, taps) (ConvTranspose); G is 1. */
-    size_t taps;
-    int channel_axis; /* of the weight tensor: where its output channels are */
+/* The order of a weight's elements in its tensor. C is the number of input channels. */
+enum ldnq_weight_layout {
+    LDNQ_WEIGHT_OUT_IN,        /* (G, M, K): Conv, Gemm with transB */
+    LDNQ_WEIGHT_IN_OUT,        /* (K, M), one group: MatMul, Gemm */
+    LDNQ_WEIGHT_IN_OUT_KERNEL, /* (C, M, KH KW), one group: ConvTranspose */
+};
+
+struct ldnq_layer_geometry {
+    size_t groups, rows, cols; /* G, M, K; M and K per group */
+    size_t kernel;             /* KH KW: columns in a row that belong to one input channel */
+    enum ldnq_weight_layout layout;
+    int channel_axis; /* the axis of the output channels in the weight tensor */
     /* The layer adds bias_factor * its bias input, and would if it had one; 0 when
      * there can be none, or none that can be changed for one channel alone. */
     float bias_factor;
 };
+
+/* The index of element (row, col) in the weight tensor; row counts over all groups. */
+static inline size_t ldnq_weight_offset(const struct ldnq_layer_geometry *geometry, size_t row,
+                                        size_t col)
+{
+    const size_t kernel = geometry->kernel;
+    switch (geometry->layout) {
+    case LDNQ_WEIGHT_IN_OUT_KERNEL:
+        return (col / kernel * geometry->rows + row) * kernel + col % kernel;
+    case LDNQ_WEIGHT_IN_OUT:
+        return col * geometry->rows + row;
+    case LDNQ_WEIGHT_OUT_IN:
+        break;
+    }
+    return row * geometry->cols + col;
+}
 
 struct ldnq_op_layer {
     int weight_input, bias_input; /* -1: the operator has no bias */
     /* Errors: UNSUPPORTED, with the reason why this weight can't be quantized.
      * bias is NULL when the node has none. */
     enum ldnq_status (*describe)(const struct ldnq_node *node, const struct ldnq_tensor *weight,
-                                 const struct ldnq_tensor *bias, struct ldnq_layer_view *view,
-                                 struct ldnq_error *err);
+                                 const struct ldnq_tensor *bias,
+                                 struct ldnq_layer_geometry *geometry, struct ldnq_error *err);
     /* Number of columns that a group's input has in this call (after infer). */
     size_t (*positions)(const struct ldnq_op_call *call);
     /* Columns first .. first+count-1 of a group; row k starts at columns + k*ld.

@@ -1,9 +1,8 @@
-#include "pipeline/pipeline.h"
+#include "layer/layer.h"
 
 #include "base/size.h"
-#include "ops/layer.h"
 
-static const struct ldnq_value *input_of(const struct ldnq_node *node, int input)
+static const struct ldnq_value *find_input(const struct ldnq_node *node, int input)
 {
     return input >= 0 && (size_t)input < node->input_count ? node->inputs[input] : NULL;
 }
@@ -32,7 +31,8 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
     return LDNQ_OK;
 }
 
-/* Nodes that stand in no list of the file's main graph can't be changed there. */
+/* A node of a function or of a body is in no list of the file's main graph, so that the
+ * emitter can't change it. */
 static enum ldnq_status refuse_inner(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                      struct ldnq_error *err)
 {
@@ -41,29 +41,15 @@ static enum ldnq_status refuse_inner(struct ldnq_layer *layer, struct ldnq_arena
     return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static void take_view(struct ldnq_layer *layer, const struct ldnq_layer_view *view)
-{
-    layer->groups = view->groups;
-    layer->outputs = view->outputs;
-    layer->inputs = view->inputs;
-    layer->transposed = view->transposed;
-    layer->taps = view->taps;
-    layer->channel_axis = view->channel_axis;
-    layer->kernel = 1;
-    for (int i = 2; i < layer->weight->shape.rank; i++)
-        layer->kernel *= (size_t)layer->weight->shape.dim[i];
-    layer->bias_factor = view->bias_factor;
-}
-
 static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *arena,
                                  struct ldnq_error *err)
 {
     const struct ldnq_node *node = layer->node;
-    const struct ldnq_op_layer *facts = node->op->layer;
-    const struct ldnq_value *weight = input_of(node, facts->weight_input);
-    const struct ldnq_value *bias = input_of(node, facts->bias_input);
-    layer->weight_input = (size_t)facts->weight_input;
-    layer->bias_input = facts->bias_input < 0 ? 0 : (size_t)facts->bias_input;
+    const struct ldnq_op_layer *op = node->op->layer;
+    const struct ldnq_value *weight = find_input(node, op->weight_input);
+    const struct ldnq_value *bias = find_input(node, op->bias_input);
+    layer->weight_input = (size_t)op->weight_input;
+    layer->bias_input = op->bias_input < 0 ? 0 : (size_t)op->bias_input;
     layer->weight = weight ? weight->constant : NULL;
     layer->weight_name = weight ? weight->name : "";
     layer->bias_name = bias ? bias->name : "";
@@ -71,23 +57,24 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
                           : check_weight(layer, weight, arena, err));
     if (!layer->weight)
         return LDNQ_OK;
-    struct ldnq_layer_view view;
+    struct ldnq_layer_geometry geometry;
     struct ldnq_error reason;
     enum ldnq_status status =
-        facts->describe(node, layer->weight, bias ? bias->constant : NULL, &view, &reason);
+        op->describe(node, layer->weight, bias ? bias->constant : NULL, &geometry, &reason);
     if (status == LDNQ_UNSUPPORTED)
         return layer->refusal ? LDNQ_OK : refuse(layer, arena, reason.message, err);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
-    take_view(layer, &view);
-    if (bias && bias->constant && bias->constant->dtype == LDNQ_FLOAT && view.bias_factor != 0.0f)
+    layer->geometry = geometry;
+    if (bias && bias->constant && bias->constant->dtype == LDNQ_FLOAT &&
+        geometry.bias_factor != 0.0f)
         layer->bias = bias->constant;
     return LDNQ_OK;
 }
 
-/* An operator that is no layer but has a weight is listed all the same, so that
- * nobody looks for it in vain. false when it has none. */
-static bool keeps_weight(const struct ldnq_node *node, struct ldnq_layer *layer)
+/* Describes an operator that is never quantized but has a weight: it is listed with its
+ * reason. False when the node has no float constant. */
+static bool describe_unquantized(const struct ldnq_node *node, struct ldnq_layer *layer)
 {
     for (size_t i = 0; i < node->input_count; i++) {
         const struct ldnq_value *weight = node->inputs[i];
@@ -116,24 +103,25 @@ static size_t count_layers(const struct ldnq_graph *graph)
     return count;
 }
 
-/* Layers in bodies stand where the node does that runs them. */
-static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t *place,
+/* Layers in a body have the node index of the node that runs the body: `outer`, or NULL in
+ * the main graph. */
+static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t *outer,
                                     struct ldnq_arena *arena, struct ldnq_layer *layers,
                                     size_t *count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
-        size_t at = place ? *place : i;
+        const size_t node_index = outer ? *outer : i;
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(list_layers(node->attrs[k].g, &at, arena, layers, count, err));
+                LDNQ_TRY(list_layers(node->attrs[k].g, &node_index, arena, layers, count, err));
         if (!node->op || !(node->op->layer || node->op->keeps_weight))
             continue;
         struct ldnq_layer *layer = &layers[*count];
-        *layer = (struct ldnq_layer){ .node = node, .place = at };
+        *layer = (struct ldnq_layer){ .node = node, .node_index = node_index };
         if (node->op->layer)
             LDNQ_TRY(describe(layer, arena, err));
-        else if (!keeps_weight(node, layer))
+        else if (!describe_unquantized(node, layer))
             continue;
         (*count)++;
     }
@@ -150,24 +138,33 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
 
 bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
 {
-    /* Every output element is a sum over the K inputs of its group; where the weight
-     * has taps apart, every input element goes to each of them in all M outputs. */
-    const struct ldnq_value *side = layer->taps ? layer->node->inputs[0] : layer->node->outputs[0];
-    size_t each = layer->taps ? layer->outputs * layer->taps : layer->inputs, elements, count;
-    if (!layer->weight || layer->groups == 0 || layer->outputs == 0 ||
+    /* Each output element is a sum over the K columns of its group. A transposed convolution
+     * multiplies each input element with the kernel of all M rows. */
+    const struct ldnq_layer_geometry *geometry = &layer->geometry;
+    const bool is_transposed = geometry->layout == LDNQ_WEIGHT_IN_OUT_KERNEL;
+    const struct ldnq_value *side =
+        is_transposed ? layer->node->inputs[0] : layer->node->outputs[0];
+    const size_t each = is_transposed ? geometry->rows * geometry->kernel : geometry->cols;
+    size_t elements, count;
+    if (!layer->weight || geometry->groups == 0 || geometry->rows == 0 ||
         !ldnq_shape_count(&side->shape, &count) || !ldnq_size_mul(count, each, &elements))
         return false;
     *macs = elements;
     return true;
 }
 
-void ldnq_layer_scale_range(const struct ldnq_layer_result *result, float *low, float *high)
+void ldnq_layer_read_weight(const struct ldnq_layer *layer, float *weight)
 {
-    const size_t rows = result->layer.groups * result->layer.outputs;
-    const size_t count = rows * ldnq_layer_row_scales(result);
-    *low = *high = result->scales[0];
-    for (size_t i = 1; i < count; i++) {
-        *low = result->scales[i] < *low ? result->scales[i] : *low;
-        *high = result->scales[i] > *high ? result->scales[i] : *high;
-    }
+    const float *data = layer->weight->data;
+    const size_t cols = layer->geometry.cols;
+    for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
+        for (size_t col = 0; col < cols; col++)
+            weight[row * cols + col] = data[ldnq_weight_offset(&layer->geometry, row, col)];
+}
+
+void ldnq_layer_read_bias(const struct ldnq_layer *layer, float *bias)
+{
+    const float *data = layer->bias ? layer->bias->data : NULL;
+    for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
+        bias[row] = data ? layer->geometry.bias_factor * data[row] : 0.0f;
 }

@@ -1,0 +1,58 @@
+/* layer.h: the layers of a graph: nodes with a weight, seen as matrices.
+ *
+ * Shapes  weights (G, M, K) and biases (G, M) in matrix order, row-major: G groups of M
+ *         rows (output channels) and K cols (inputs of the group)
+ * Owns    nothing; results live in the arena, and point into the graph
+ */
+#ifndef LDNQ_LAYER_H
+#define LDNQ_LAYER_H
+
+#include "ir/ir.h"
+#include "ops/op_layer.h"
+
+/* A node with a weight. */
+struct ldnq_layer {
+    struct ldnq_node *node;
+    size_t node_index; /* in graph->nodes; in a body, of the node that runs the body */
+    struct ldnq_layer_geometry geometry;
+    size_t weight_input;
+    const struct ldnq_tensor *weight; /* NULL when it is not constant */
+    const char *weight_name;
+    /* The bias that is solved for with the weight; NULL when there is none, or none that
+     * can be changed. */
+    size_t bias_input;
+    const struct ldnq_tensor *bias;
+    const char *bias_name;
+    const char *refusal; /* why it can't be quantized; NULL when it can */
+};
+
+/* Lists all nodes of the graph that have a weight, in order; also those of operators that
+ * are never quantized, such as LSTM. The graph is folded at least; graphs that can be
+ * executed went through ldnq_passes_run. Errors: NOMEM. */
+enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                  struct ldnq_layer **layers, size_t *count,
+                                  struct ldnq_error *err);
+
+/* Multiplications with the weight in one run of the graph; false when the layer's shapes
+ * are not known. */
+bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
+
+/* Rows of all groups together: G M. */
+static inline size_t ldnq_layer_rows(const struct ldnq_layer *layer)
+{
+    return layer->geometry.groups * layer->geometry.rows;
+}
+
+/* Elements of the weight: G M K. */
+static inline size_t ldnq_layer_elements(const struct ldnq_layer *layer)
+{
+    return ldnq_layer_rows(layer) * layer->geometry.cols;
+}
+
+/* Copies the float weight into matrix order (G, M, K). */
+void ldnq_layer_read_weight(const struct ldnq_layer *layer, float *weight);
+
+/* Copies the bias as the layer adds it, bias_factor included; zeros without one. (G, M). */
+void ldnq_layer_read_bias(const struct ldnq_layer *layer, float *bias);
+
+#endif

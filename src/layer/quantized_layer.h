@@ -1,0 +1,85 @@
+/* quantized_layer.h: a layer with the codes and scales of its weight.
+ *
+ * Shapes  codes (G, M, K) and scales (G, M, S) in matrix order, whatever the layout of the
+ *         weight tensor: S scales per row, one per block of columns
+ * Owns    nothing; all arrays and tensors live in the arena of the quantization
+ */
+#ifndef LDNQ_LAYER_QUANTIZED_LAYER_H
+#define LDNQ_LAYER_QUANTIZED_LAYER_H
+
+#include "layer/layer.h"
+#include "quant/quant.h"
+
+struct ldnq_quantized_layer {
+    struct ldnq_layer layer;
+    /* An earlier layer that reads the same weight in the same way, and whose codes and
+     * scales this layer has too; NULL for most. */
+    const struct ldnq_quantized_layer *shared;
+    const struct ldnq_codebook *codebook;
+    int8_t *codes; /* (G, M, K) */
+    float *scales; /* (G, M, S); all equal per tensor */
+    /* The block of each column, 0 .. S-1; NULL where a row has one scale. */
+    const uint32_t *block_index; /* (K) */
+    size_t block_count;          /* S where block_index is set */
+    size_t block_size;           /* input channels per block, as ONNX has it; 0 without blocks */
+    struct ldnq_tensor *weight;  /* codes times scales, in the shape of the float weight */
+    struct ldnq_tensor *bias;    /* the fitted bias, in the shape of the float one; or NULL */
+    double error; /* objective relative to that of a zero weight, as in quant.h, before any
+                     fine-tuning */
+};
+
+/* A scale or bias of a normalization with another value than in the file. */
+struct ldnq_changed_norm {
+    struct ldnq_node *node;
+    size_t input;
+    const char *name; /* of the value in the file */
+    struct ldnq_tensor *tensor;
+};
+
+/* All that quantization changes of a network: what a file has to hold. */
+struct ldnq_quantized_network {
+    enum ldnq_granularity granularity;
+    size_t count;
+    struct ldnq_quantized_layer *layers; /* in the order of their nodes */
+    size_t norm_count;
+    struct ldnq_changed_norm *norms;
+};
+
+/* S: the scales per row. */
+static inline size_t ldnq_quantized_row_scales(const struct ldnq_quantized_layer *quantized)
+{
+    return quantized->block_index ? quantized->block_count : 1;
+}
+
+/* The index in `scales` for an element of the matrix; row counts over all groups. */
+static inline size_t ldnq_quantized_scale_index(const struct ldnq_quantized_layer *quantized,
+                                                size_t row, size_t col)
+{
+    return quantized->block_index ? row * quantized->block_count + quantized->block_index[col]
+                                  : row;
+}
+
+/* Cuts the columns into blocks of block_size input channels, apart for each element of the
+ * kernel. A layer that would get one block per row keeps one scale per row. Errors: NOMEM. */
+enum ldnq_status ldnq_quantized_set_blocks(struct ldnq_quantized_layer *quantized,
+                                           size_t block_size, struct ldnq_arena *arena,
+                                           struct ldnq_error *err);
+
+/* The smallest and the largest scale. */
+void ldnq_quantized_scale_range(const struct ldnq_quantized_layer *quantized, float *low,
+                                float *high);
+
+/* Writes codes times scales, both in matrix order, to `weight` in the layout of the
+ * layer's tensor. */
+void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, const int8_t *codes,
+                                 const float *scales, float *weight);
+
+/* Makes the layer's node compute with codes times scales, and with the bias. The first call
+ * allocates the weight in `arena`. Errors: NOMEM. */
+enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
+                                      struct ldnq_arena *arena, struct ldnq_error *err);
+
+/* The codebook of all layers; NULL where they differ, or there is no layer. */
+const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantized_network *network);
+
+#endif
