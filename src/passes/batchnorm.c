@@ -196,7 +196,7 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
         struct ldnq_node *node = graph->nodes[i];
         graph->nodes[kept++] = node;
         if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X] ||
-            ldnq_batchnorm_trains(node))
+            ldnq_batchnorm_is_training(node))
             continue;
         struct merge merge = {
             .graph = graph, .readers = readers, .norm = node, .layer = node->inputs[X]->producer

@@ -75,7 +75,7 @@ static enum ldnq_status refuse_training(const struct ldnq_graph *graph, struct l
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct ldnq_node *node = graph->nodes[i];
         if (strcmp(node->op_type, "BatchNormalization") == 0 && !*node->domain &&
-            ldnq_batchnorm_trains(node))
+            ldnq_batchnorm_is_training(node))
             return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
                                   "training_mode=1 can't be quantized: export the model for "
                                   "inference");

@@ -1,8 +1,9 @@
-/* batchnormalization.c: BatchNormalization as inference does it, a scale and a
- * shift for each channel; batchnormalization_training.h is what training does.
+/* batchnormalization.c: BatchNormalization with the running statistics (inference): one
+ * scale and one shift per channel. Training mode is in batchnormalization_training.h.
  *
- * Shapes  x, y (N, C, ...); scale, b, mean, var (C)
- *         y = (x - mean) / sqrt(var + epsilon) * scale + b
+ * Computes y = (x - mean) / sqrt(var + epsilon) * gamma + beta
+ * Shapes   x, y (N, C, ...); gamma, beta, mean, var (C)
+ * Source   onnx.ai/onnx/operators/onnx__BatchNormalization.html
  */
 #include "ops/op.h"
 
@@ -12,7 +13,7 @@
 #include "ops/norm/batchnormalization_training.h"
 #include "ops/shared/sums.h"
 
-struct planes {
+struct batchnorm_planes {
     const float *x;
     float *y;
     const float *scale, *shift; /* (C) */
@@ -36,7 +37,7 @@ static enum ldnq_status batchnormalization_read(const struct ldnq_node *node,
 {
     (void)arena;
     (void)attrs;
-    for (size_t i = 1; i < node->output_count && !ldnq_batchnorm_trains(node); i++)
+    for (size_t i = 1; i < node->output_count && !ldnq_batchnorm_is_training(node); i++)
         if (node->outputs[i])
             return ldnq_fail(err, LDNQ_MODEL, "has output %zu without training_mode", i);
     return LDNQ_OK;
@@ -64,7 +65,7 @@ static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, stru
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-/* scale and shift. */
+/* scale and shift, (C) each. */
 static size_t batchnormalization_scratch(const struct ldnq_op_call *call)
 {
     return 2 * sizeof(float) * ldnq_tensor_count(call->in[1]);
@@ -72,7 +73,7 @@ static size_t batchnormalization_scratch(const struct ldnq_op_call *call)
 
 static void normalize_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct planes *planes = ctx;
+    const struct batchnorm_planes *planes = ctx;
     size_t size = planes->size;
     for (size_t plane = first; plane < last; plane++) {
         const float *x = planes->x + plane * size;
@@ -94,8 +95,8 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
     size_t channels = ldnq_tensor_count(call->in[1]), count = ldnq_tensor_count(call->in[0]);
     float *scale = call->scratch, *shift = scale + channels;
     (void)err;
-    if (ldnq_batchnorm_trains(call->node)) {
-        ldnq_batchnorm_train(call);
+    if (ldnq_batchnorm_is_training(call->node)) {
+        ldnq_batchnorm_train_forward(call);
         return LDNQ_OK;
     }
     for (size_t c = 0; c < channels; c++) {
@@ -103,12 +104,12 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
         scale[c] = (float)factor;
         shift[c] = (float)((double)beta[c] - (double)mean[c] * factor);
     }
-    struct planes planes = { .x = call->in[0]->data,
-                             .y = call->out[0].data,
-                             .scale = scale,
-                             .shift = shift,
-                             .channels = channels,
-                             .size = 1 };
+    struct batchnorm_planes planes = { .x = call->in[0]->data,
+                                       .y = call->out[0].data,
+                                       .scale = scale,
+                                       .shift = shift,
+                                       .channels = channels,
+                                       .size = 1 };
     for (int i = 2; i < call->in[0]->shape.rank; i++)
         planes.size *= (size_t)call->in[0]->shape.dim[i];
     if (count > 0)
@@ -118,14 +119,15 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-struct channels {
+struct batchnorm_channels {
     const float *x, *dy, *gamma, *mean, *variance;
-    float *dx, *dgamma, *dbeta, *dmean, *dvariance; /* NULL where not wanted */
+    float *dx, *dgamma, *dbeta, *dmean, *dvariance; /* NULL: not requested */
     size_t images, channels, size;
     double epsilon;
 };
 
-static void scale_planes(const struct channels *c, size_t channel, float factor)
+/* dx of one channel = dy * factor. */
+static void scale_channel(const struct batchnorm_channels *c, size_t channel, float factor)
 {
     for (size_t image = 0; image < c->images; image++) {
         size_t at = (image * c->channels + channel) * c->size;
@@ -136,11 +138,12 @@ static void scale_planes(const struct channels *c, size_t channel, float factor)
     }
 }
 
-/* With v = 1 / sqrt(var + epsilon): beta gets the sum of dy and gamma that of
- * dy (x - mean) v; mean and variance follow from those two. */
-static void channels_backward(const void *ctx, size_t first, size_t last)
+/* With v = 1 / sqrt(var + epsilon) and sums over one channel of all images:
+ *   dx = gamma v dy           dbeta = sum dy      dgamma = v sum dy (x - mean)
+ *   dmean = -gamma v sum dy   dvar = -gamma v^3 / 2 sum dy (x - mean) */
+static void backward_channels(const void *ctx, size_t first, size_t last)
 {
-    const struct channels *c = ctx;
+    const struct batchnorm_channels *c = ctx;
     bool needs_x = c->dgamma || c->dvariance, needs_sum = c->dbeta || c->dmean;
     for (size_t channel = first; channel < last; channel++) {
         double v = 1.0 / sqrt((double)c->variance[channel] + c->epsilon), sum = 0, product = 0;
@@ -153,7 +156,7 @@ static void channels_backward(const void *ctx, size_t first, size_t last)
                 product += ldnq_sum_products(c->dy + at, c->x + at, c->size, mean);
         }
         if (c->dx)
-            scale_planes(c, channel, (float)(gamma * v));
+            scale_channel(c, channel, (float)(gamma * v));
         if (c->dgamma)
             c->dgamma[channel] = (float)(product * v);
         if (c->dbeta)
@@ -171,11 +174,11 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
     (void)err;
-    if (ldnq_batchnorm_trains(call->node)) {
+    if (ldnq_batchnorm_is_training(call->node)) {
         ldnq_batchnorm_train_backward(grad);
         return LDNQ_OK;
     }
-    struct channels c = {
+    struct batchnorm_channels c = {
         .x = call->in[0]->data,
         .dy = grad->out[0]->data,
         .gamma = call->in[1]->data,
@@ -193,13 +196,13 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
     };
     for (int i = 2; i < x->rank; i++)
         c.size *= (size_t)x->dim[i];
-    ldnq_op_for_rows(call, c.channels, c.images * c.size, channels_backward, &c);
+    ldnq_op_for_rows(call, c.channels, c.images * c.size, backward_channels, &c);
     return LDNQ_OK;
 }
 
 /* ---- records ------------------------------------------------------------------------ */
 
-/* Before opset 14 more than one output meant training, which is refused. */
+/* Before opset 14, more than one output means training mode, which is refused. */
 #define BATCHNORMALIZATION(name, SINCE, UNTIL, OUTPUTS, READ)                                      \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = "BatchNormalization",                                                              \

@@ -4,20 +4,20 @@
 
 #include "ops/shared/sums.h"
 
-/* Of x as (images, channels, size). */
-struct extents {
+/* x as (images, channels, size). */
+struct batchnorm_extents {
     size_t images, channels, size;
     double epsilon, momentum;
 };
 
-struct moments {
+struct batchnorm_moments {
     double mean, variance;
 };
 
-static struct extents extents_of(const struct ldnq_op_call *call)
+static struct batchnorm_extents find_extents(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    struct extents e = {
+    struct batchnorm_extents e = {
         .images = x->rank > 0 ? (size_t)x->dim[0] : 1,
         .channels = ldnq_tensor_count(call->in[1]),
         .size = 1,
@@ -29,10 +29,11 @@ static struct extents extents_of(const struct ldnq_op_call *call)
     return e;
 }
 
-static struct moments moments_of(const struct extents *e, const float *x, size_t channel)
+static struct batchnorm_moments measure_channel(const struct batchnorm_extents *e, const float *x,
+                                                size_t channel)
 {
     const double count = (double)(e->images * e->size);
-    struct moments m = { 0 };
+    struct batchnorm_moments m = { 0 };
     for (size_t image = 0; image < e->images; image++)
         m.mean += ldnq_sum(x + (image * e->channels + channel) * e->size, e->size);
     m.mean /= count;
@@ -45,18 +46,18 @@ static struct moments moments_of(const struct extents *e, const float *x, size_t
 
 /* ---- forward ------------------------------------------------------------------------ */
 
-struct train {
-    struct extents e;
+struct batchnorm_training {
+    struct batchnorm_extents e;
     const float *x, *scale, *shift, *mean, *variance;
-    float *y, *running_mean, *running_variance; /* the last two NULL where not wanted */
+    float *y, *running_mean, *running_variance; /* the last two may be NULL */
 };
 
-static void train_channels(const void *ctx, size_t first, size_t last)
+static void forward_channels(const void *ctx, size_t first, size_t last)
 {
-    const struct train *t = ctx;
+    const struct batchnorm_training *t = ctx;
     const double keep = t->e.momentum;
     for (size_t c = first; c < last; c++) {
-        struct moments m = moments_of(&t->e, t->x, c);
+        struct batchnorm_moments m = measure_channel(&t->e, t->x, c);
         double factor = (double)t->scale[c] / sqrt(m.variance + t->e.epsilon);
         const float scale = (float)factor, shift = (float)((double)t->shift[c] - m.mean * factor);
         for (size_t image = 0; image < t->e.images; image++) {
@@ -73,10 +74,10 @@ static void train_channels(const void *ctx, size_t first, size_t last)
     }
 }
 
-void ldnq_batchnorm_train(const struct ldnq_op_call *call)
+void ldnq_batchnorm_train_forward(const struct ldnq_op_call *call)
 {
-    struct train t = {
-        .e = extents_of(call),
+    struct batchnorm_training t = {
+        .e = find_extents(call),
         .x = call->in[0]->data,
         .scale = call->in[1]->data,
         .shift = call->in[2]->data,
@@ -86,20 +87,21 @@ void ldnq_batchnorm_train(const struct ldnq_op_call *call)
         .running_mean = call->out_count > 1 ? call->out[1].data : NULL,
         .running_variance = call->out_count > 2 ? call->out[2].data : NULL,
     };
-    ldnq_op_for_rows(call, t.e.channels, t.e.images * t.e.size, train_channels, &t);
+    ldnq_op_for_rows(call, t.e.channels, t.e.images * t.e.size, forward_channels, &t);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-struct back {
-    struct extents e;
-    const float *x, *gamma, *dy, *dmean_out, *dvariance_out; /* gradients NULL for zero */
-    float *dx, *dgamma, *dbeta, *dmean, *dvariance;          /* NULL where not wanted */
+struct batchnorm_backward {
+    struct batchnorm_extents e;
+    const float *x, *gamma, *dy, *dmean_out, *dvariance_out; /* gradients; NULL: zero */
+    float *dx, *dgamma, *dbeta, *dmean, *dvariance;          /* NULL: not requested */
 };
 
-/* dx = a dy + b (x - mean) + c, the last two from the batch's statistics. */
-static void channel_dx(const struct back *b, size_t channel, const struct moments *m, double factor,
-                       double slope, double offset)
+/* dx = factor dy + slope (x - mean) + offset, for one channel. */
+static void write_channel_dx(const struct batchnorm_backward *b, size_t channel,
+                             const struct batchnorm_moments *m, double factor, double slope,
+                             double offset)
 {
     for (size_t image = 0; image < b->e.images; image++) {
         size_t at = (image * b->e.channels + channel) * b->e.size;
@@ -110,14 +112,16 @@ static void channel_dx(const struct back *b, size_t channel, const struct moment
     }
 }
 
-/* With v = 1 / sqrt(var + epsilon) and n = (x - mean) v:
- *   dx = scale v (dy - E[dy] - n E[dy n]) + what the running statistics add. */
-static void back_channels(const void *ctx, size_t first, size_t last)
+/* With v = 1 / sqrt(var + epsilon), z = (x - mean) v, k = 1 - momentum and E the mean over
+ * the `count` elements of the channel:
+ *   dx = gamma v (dy - E[dy] - z E[dy z])
+ *        + k drunning_mean / count + 2 k drunning_var (x - mean) / count */
+static void backward_channels(const void *ctx, size_t first, size_t last)
 {
-    const struct back *b = ctx;
+    const struct batchnorm_backward *b = ctx;
     const double count = (double)(b->e.images * b->e.size), keep = b->e.momentum;
     for (size_t c = first; c < last; c++) {
-        struct moments m = moments_of(&b->e, b->x, c);
+        struct batchnorm_moments m = measure_channel(&b->e, b->x, c);
         double v = 1 / sqrt(m.variance + b->e.epsilon), sum = 0, product = 0;
         double of_mean = b->dmean_out ? (double)b->dmean_out[c] : 0;
         double of_variance = b->dvariance_out ? (double)b->dvariance_out[c] : 0;
@@ -130,7 +134,7 @@ static void back_channels(const void *ctx, size_t first, size_t last)
         double slope = (2 * (1 - keep) * of_variance - factor * v * v * product) / count;
         double offset = ((1 - keep) * of_mean - factor * sum) / count;
         if (b->dx)
-            channel_dx(b, c, &m, factor, slope, offset);
+            write_channel_dx(b, c, &m, factor, slope, offset);
         if (b->dgamma)
             b->dgamma[c] = (float)(product * v);
         if (b->dbeta)
@@ -142,7 +146,7 @@ static void back_channels(const void *ctx, size_t first, size_t last)
     }
 }
 
-static const float *gradient_of(const struct ldnq_op_grad *grad, size_t output)
+static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t output)
 {
     return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
 }
@@ -150,18 +154,18 @@ static const float *gradient_of(const struct ldnq_op_grad *grad, size_t output)
 void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct back b = {
-        .e = extents_of(call),
+    struct batchnorm_backward b = {
+        .e = find_extents(call),
         .x = call->in[0]->data,
         .gamma = call->in[1]->data,
-        .dy = gradient_of(grad, 0),
-        .dmean_out = gradient_of(grad, 1),
-        .dvariance_out = gradient_of(grad, 2),
+        .dy = find_output_grad(grad, 0),
+        .dmean_out = find_output_grad(grad, 1),
+        .dvariance_out = find_output_grad(grad, 2),
         .dx = grad->in[0].data,
         .dgamma = grad->in[1].data,
         .dbeta = grad->in[2].data,
         .dmean = grad->in[3].data,
         .dvariance = grad->in[4].data,
     };
-    ldnq_op_for_rows(call, b.e.channels, b.e.images * b.e.size, back_channels, &b);
+    ldnq_op_for_rows(call, b.e.channels, b.e.images * b.e.size, backward_channels, &b);
 }

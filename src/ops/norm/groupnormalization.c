@@ -1,8 +1,10 @@
-/* groupnormalization.c: InstanceNormalization and GroupNormalization: planes, or
- * groups of planes, normalized each by its own mean and deviation.
+/* groupnormalization.c: InstanceNormalization and GroupNormalization: each group of
+ * channels of an image is normalized by its own mean and variance. A group of
+ * InstanceNormalization is one channel.
  *
- * Shapes  x, y (N, C, ...); scale and bias (C), for GroupNormalization up to
- *         opset 20 one for each group
+ * Computes y = (x - mean) / sqrt(variance + epsilon) * scale + bias
+ * Shapes   x, y (N, C, ...); scale, bias (C), or (G) for GroupNormalization up to opset 20
+ * Source   onnx.ai/onnx/operators/onnx__GroupNormalization.html, InstanceNormalization
  */
 #include "ops/op.h"
 
@@ -12,17 +14,17 @@
 #include "ops/norm/standardize.h"
 #include "ops/shared/sums.h"
 
-struct groups {
+struct groupnorm {
     const float *x, *scale, *bias;
     float *y;
-    size_t channels, groups, plane; /* a plane is one channel of one image */
-    bool by_group;                  /* scale and bias are a group's */
+    size_t channels, groups, plane; /* C, G, elements per channel */
+    bool by_group;                  /* scale and bias are (G), not (C) */
     double epsilon;
 };
 
-/* groups 0: as many as channels. */
-static enum ldnq_status check(struct ldnq_op_call *call, int64_t groups, bool by_group,
-                              struct ldnq_error *err)
+/* Checks and infers the shapes; groups 0: one group per channel. */
+static enum ldnq_status infer_groups(struct ldnq_op_call *call, int64_t groups, bool by_group,
+                                     struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -32,7 +34,7 @@ static enum ldnq_status check(struct ldnq_op_call *call, int64_t groups, bool by
         return LDNQ_OK;
     if (groups < 0 || groups > x->dim[1] || (groups && x->dim[1] % groups != 0))
         return ldnq_fail(err, LDNQ_MODEL,
-                         "%" PRId64 " channels can't be cut into %" PRId64 " groups", x->dim[1],
+                         "%" PRId64 " channels can't be divided into %" PRId64 " groups", x->dim[1],
                          groups);
     for (size_t i = 1; i < 3; i++) {
         const struct ldnq_shape *shape = &call->in[i]->shape;
@@ -45,20 +47,20 @@ static enum ldnq_status check(struct ldnq_op_call *call, int64_t groups, bool by
     return LDNQ_OK;
 }
 
-/* One group of one image. */
-static void normalize_groups(const void *ctx, size_t first, size_t last)
+/* Groups first .. last-1 of all N*G. */
+static void forward_groups(const void *ctx, size_t first, size_t last)
 {
-    const struct groups *g = ctx;
+    const struct groupnorm *g = ctx;
     size_t channels = g->channels / g->groups;
     for (size_t i = first; i < last; i++) {
         const float *x = g->x + i * channels * g->plane;
         float *y = g->y + i * channels * g->plane;
         size_t group = i % g->groups;
-        struct ldnq_standardize_stats moments =
+        struct ldnq_standardize_stats stats =
             ldnq_standardize_measure(x, channels * g->plane, g->epsilon);
         for (size_t c = 0; c < channels; c++) {
             size_t at = g->by_group ? group : group * channels + c;
-            ldnq_standardize(x + c * g->plane, y + c * g->plane, g->plane, moments, g->scale[at],
+            ldnq_standardize(x + c * g->plane, y + c * g->plane, g->plane, stats, g->scale[at],
                              g->bias[at]);
         }
     }
@@ -67,27 +69,27 @@ static void normalize_groups(const void *ctx, size_t first, size_t last)
 static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t count, bool by_group)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    struct groups groups = { .x = call->in[0]->data,
-                             .scale = call->in[1]->data,
-                             .bias = call->in[2]->data,
-                             .y = call->out[0].data,
-                             .channels = (size_t)x->dim[1],
-                             .plane = 1,
-                             .by_group = by_group,
-                             .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
+    struct groupnorm groups = { .x = call->in[0]->data,
+                                .scale = call->in[1]->data,
+                                .bias = call->in[2]->data,
+                                .y = call->out[0].data,
+                                .channels = (size_t)x->dim[1],
+                                .plane = 1,
+                                .by_group = by_group,
+                                .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     groups.groups = count ? (size_t)count : groups.channels;
     for (int i = 2; i < x->rank; i++)
         groups.plane *= (size_t)x->dim[i];
     if (ldnq_tensor_count(call->in[0]) > 0)
         ldnq_op_for_rows(call, (size_t)x->dim[0] * groups.groups,
-                         groups.channels / groups.groups * groups.plane, normalize_groups, &groups);
+                         groups.channels / groups.groups * groups.plane, forward_groups, &groups);
     return LDNQ_OK;
 }
 
 static enum ldnq_status instancenormalization_infer(struct ldnq_op_call *call,
                                                     struct ldnq_error *err)
 {
-    return check(call, 0, false, err);
+    return infer_groups(call, 0, false, err);
 }
 
 static enum ldnq_status instancenormalization_forward(const struct ldnq_op_call *call,
@@ -110,7 +112,7 @@ static enum ldnq_status groups_read(const struct ldnq_node *node, struct ldnq_ar
 static enum ldnq_status groupnormalization_18_infer(struct ldnq_op_call *call,
                                                     struct ldnq_error *err)
 {
-    return check(call, ldnq_attr_int(call->node, "num_groups", 0), true, err);
+    return infer_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true, err);
 }
 
 static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call *call,
@@ -122,7 +124,7 @@ static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call 
 
 static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return check(call, ldnq_attr_int(call->node, "num_groups", 0), false, err);
+    return infer_groups(call, ldnq_attr_int(call->node, "num_groups", 0), false, err);
 }
 
 static enum ldnq_status groupnormalization_forward(const struct ldnq_op_call *call,
@@ -134,41 +136,42 @@ static enum ldnq_status groupnormalization_forward(const struct ldnq_op_call *ca
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-struct groups_grad {
+struct groupnorm_grad {
     const float *x, *scale, *dy;
-    float *dx, *dscale, *dbias;             /* NULL where not wanted */
-    struct ldnq_standardize_stats *moments; /* (images, groups) */
+    float *dx, *dscale, *dbias;           /* NULL: not requested */
+    struct ldnq_standardize_stats *stats; /* (N, G) */
     size_t images, channels, groups, plane;
     bool by_group;
     double epsilon;
 };
 
-static size_t scale_at(const struct groups_grad *g, size_t group, size_t channel)
+/* The index into scale of a channel of a group. */
+static size_t find_scale_index(const struct groupnorm_grad *g, size_t group, size_t channel)
 {
     return g->by_group ? group : group * (g->channels / g->groups) + channel;
 }
 
-static void find_moments(const void *ctx, size_t first, size_t last)
+static void measure_groups(const void *ctx, size_t first, size_t last)
 {
-    const struct groups_grad *g = ctx;
+    const struct groupnorm_grad *g = ctx;
     size_t size = g->channels / g->groups * g->plane;
     for (size_t i = first; i < last; i++)
-        g->moments[i] = ldnq_standardize_measure(g->x + i * size, size, g->epsilon);
+        g->stats[i] = ldnq_standardize_measure(g->x + i * size, size, g->epsilon);
 }
 
-/* dx = v (g - mean(g) - z mean(g z)) with g = dy * scale, z the normalized x and v the
- * inverse deviation. */
-static void groups_backward(const void *ctx, size_t first, size_t last)
+/* dx = v (g - mean(g) - z mean(g z)) with g = dy scale, v = 1 / sqrt(variance + epsilon),
+ * z = (x - mean) v and means over the group. */
+static void backward_groups(const void *ctx, size_t first, size_t last)
 {
-    const struct groups_grad *g = ctx;
+    const struct groupnorm_grad *g = ctx;
     size_t channels = g->channels / g->groups;
     const double n = (double)(channels * g->plane);
     for (size_t i = first; i < last; i++) {
-        const double mean = g->moments[i].mean, v = g->moments[i].inverse;
+        const double mean = g->stats[i].mean, v = g->stats[i].inverse_std;
         double shift = 0, slope = 0;
         for (size_t c = 0; c < channels; c++) {
             size_t at = (i * channels + c) * g->plane;
-            double scale = (double)g->scale[scale_at(g, i % g->groups, c)];
+            double scale = (double)g->scale[find_scale_index(g, i % g->groups, c)];
             shift += scale * ldnq_sum(g->dy + at, g->plane);
             slope += scale * ldnq_sum_products(g->dy + at, g->x + at, g->plane, mean);
         }
@@ -178,29 +181,29 @@ static void groups_backward(const void *ctx, size_t first, size_t last)
             const float *x = g->x + (i * channels + c) * g->plane;
             const float *dy = g->dy + (i * channels + c) * g->plane;
             float *dx = g->dx + (i * channels + c) * g->plane;
-            const double factor = v * (double)g->scale[scale_at(g, i % g->groups, c)];
+            const double factor = v * (double)g->scale[find_scale_index(g, i % g->groups, c)];
             for (size_t k = 0; k < g->plane; k++)
                 dx[k] = (float)(factor * (double)dy[k] - shift - slope * ((double)x[k] - mean));
         }
     }
 }
 
-/* One channel's sums over all images. */
-static void add_channel(const struct groups_grad *g, size_t channel, double *scale, double *bias)
+/* Adds one channel's dscale and dbias, summed over all images. */
+static void add_channel(const struct groupnorm_grad *g, size_t channel, double *scale, double *bias)
 {
     size_t group = channel / (g->channels / g->groups);
     for (size_t image = 0; image < g->images; image++) {
-        struct ldnq_standardize_stats moments = g->moments[image * g->groups + group];
+        struct ldnq_standardize_stats stats = g->stats[image * g->groups + group];
         size_t at = (image * g->channels + channel) * g->plane;
         *scale +=
-            moments.inverse * ldnq_sum_products(g->dy + at, g->x + at, g->plane, moments.mean);
+            stats.inverse_std * ldnq_sum_products(g->dy + at, g->x + at, g->plane, stats.mean);
         *bias += ldnq_sum(g->dy + at, g->plane);
     }
 }
 
-static void scales_backward(const void *ctx, size_t first, size_t last)
+static void backward_scales(const void *ctx, size_t first, size_t last)
 {
-    const struct groups_grad *g = ctx;
+    const struct groupnorm_grad *g = ctx;
     size_t channels = g->by_group ? g->channels / g->groups : 1;
     for (size_t i = first; i < last; i++) {
         double scale = 0, bias = 0;
@@ -213,8 +216,8 @@ static void scales_backward(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* InstanceNormalization has no num_groups: as many as channels. */
-static size_t groups_of(const struct ldnq_op_call *call)
+/* InstanceNormalization has no num_groups: one group per channel. */
+static size_t count_groups(const struct ldnq_op_call *call)
 {
     int64_t groups = ldnq_attr_int(call->node, "num_groups", 0);
     return groups > 0 ? (size_t)groups : (size_t)call->in[0]->shape.dim[1];
@@ -223,7 +226,8 @@ static size_t groups_of(const struct ldnq_op_call *call)
 static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
 {
     size_t groups, bytes;
-    return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], groups_of(grad->call), &groups) &&
+    return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], count_groups(grad->call),
+                         &groups) &&
                    ldnq_size_mul(groups, sizeof(struct ldnq_standardize_stats), &bytes)
                ? bytes
                : SIZE_MAX;
@@ -233,17 +237,17 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
-    struct groups_grad g = {
+    struct groupnorm_grad g = {
         .x = call->in[0]->data,
         .scale = call->in[1]->data,
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
         .dscale = grad->in[1].data,
         .dbias = grad->in[2].data,
-        .moments = call->scratch,
+        .stats = call->scratch,
         .images = (size_t)x->dim[0],
         .channels = (size_t)x->dim[1],
-        .groups = groups_of(call),
+        .groups = count_groups(call),
         .plane = 1,
         .by_group = by_group,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
@@ -254,11 +258,11 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
     if (g.channels == 0)
         return LDNQ_OK;
     size_t size = g.channels / g.groups * g.plane;
-    ldnq_op_for_rows(call, g.images * g.groups, size, find_moments, &g);
+    ldnq_op_for_rows(call, g.images * g.groups, size, measure_groups, &g);
     if (g.dx && size > 0)
-        ldnq_op_for_rows(call, g.images * g.groups, size, groups_backward, &g);
+        ldnq_op_for_rows(call, g.images * g.groups, size, backward_groups, &g);
     if (g.dscale || g.dbias)
-        ldnq_op_for_rows(call, scales, g.images * g.channels / scales * g.plane, scales_backward,
+        ldnq_op_for_rows(call, scales, g.images * g.channels / scales * g.plane, backward_scales,
                          &g);
     return LDNQ_OK;
 }

@@ -1,8 +1,12 @@
-/* hardmax.c: Hardmax: 1 at the first maximum of a line, 0 elsewhere. Up to opset 12 a
- * line is all axes from `axis` on. */
+/* hardmax.c: Hardmax: 1 at the first maximum along an axis, 0 elsewhere.
+ *
+ * Shapes  x, y (outer, size, inner): a row has `size` elements, `inner` apart. Since opset
+ *         13 `size` is axis `axis`; before, it is all axes from `axis` on.
+ * Source  onnx.ai/onnx/operators/onnx__Hardmax.html
+ */
 #include "ops/op.h"
 
-struct lines {
+struct hardmax_rows {
     const float *x;
     float *y;
     struct ldnq_split_at at;
@@ -25,45 +29,45 @@ static enum ldnq_status hardmax_infer(struct ldnq_op_call *call, struct ldnq_err
     return infer_with(call, ldnq_attr_int(call->node, "axis", -1), err);
 }
 
-static void mark_lines(const void *ctx, size_t first, size_t last)
+static void mark_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct lines *lines = ctx;
-    size_t size = lines->at.size, inner = lines->at.inner;
-    for (size_t line = first; line < last; line++) {
-        size_t start = line / inner * size * inner + line % inner, best = start;
+    const struct hardmax_rows *rows = ctx;
+    size_t size = rows->at.size, inner = rows->at.inner;
+    for (size_t row = first; row < last; row++) {
+        size_t start = row / inner * size * inner + row % inner, best = start;
         for (size_t i = 0; i < size; i++) {
             size_t at = start + i * inner;
-            best = lines->x[at] > lines->x[best] ? at : best;
+            best = rows->x[at] > rows->x[best] ? at : best;
         }
         for (size_t i = 0; i < size; i++)
-            lines->y[start + i * inner] = start + i * inner == best ? 1.0f : 0.0f;
+            rows->y[start + i * inner] = start + i * inner == best ? 1.0f : 0.0f;
     }
 }
 
-static enum ldnq_status mark(const struct ldnq_op_call *call, int64_t axis, bool flatten,
-                             struct ldnq_error *err)
+static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t axis, bool flatten,
+                                     struct ldnq_error *err)
 {
     int found;
     LDNQ_TRY(ldnq_op_axis(axis, call->in[0]->shape.rank, &found, err));
-    struct lines lines = { .x = call->in[0]->data,
-                           .y = call->out[0].data,
-                           .at = ldnq_op_split_at(&call->in[0]->shape, found) };
+    struct hardmax_rows rows = { .x = call->in[0]->data,
+                                 .y = call->out[0].data,
+                                 .at = ldnq_op_split_at(&call->in[0]->shape, found) };
     if (flatten) {
-        lines.at.size *= lines.at.inner;
-        lines.at.inner = 1;
+        rows.at.size *= rows.at.inner;
+        rows.at.inner = 1;
     }
-    ldnq_op_for_rows(call, lines.at.outer * lines.at.inner, lines.at.size, mark_lines, &lines);
+    ldnq_op_for_rows(call, rows.at.outer * rows.at.inner, rows.at.size, mark_rows, &rows);
     return LDNQ_OK;
 }
 
 static enum ldnq_status hardmax_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return mark(call, ldnq_attr_int(call->node, "axis", 1), true, err);
+    return forward_with(call, ldnq_attr_int(call->node, "axis", 1), true, err);
 }
 
 static enum ldnq_status hardmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return mark(call, ldnq_attr_int(call->node, "axis", -1), false, err);
+    return forward_with(call, ldnq_attr_int(call->node, "axis", -1), false, err);
 }
 
 const struct ldnq_op ldnq_op_hardmax_1 = {

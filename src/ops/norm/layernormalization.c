@@ -1,6 +1,10 @@
 /* layernormalization.c: LayerNormalization over the axes from `axis` on.
  *
- * Shapes  x, y (rows, columns); scale, bias (columns); mean, 1/deviation (rows)
+ * Computes y = (x - mean) * inverse_std * scale + bias,
+ *          inverse_std = 1 / sqrt(variance + epsilon)
+ * Shapes   x, y (rows, cols), where cols are all elements from `axis` on;
+ *          scale, bias (cols); mean, inverse_std (rows)
+ * Source   onnx.ai/onnx/operators/onnx__LayerNormalization.html
  */
 #include "ops/op.h"
 
@@ -9,32 +13,45 @@
 #include "ops/norm/standardize.h"
 #include "ops/shared/sums.h"
 
-struct layers {
+struct layernorm_rows {
     const float *x, *scale, *bias; /* bias may be NULL */
-    float *y, *mean, *inverse;     /* mean and inverse may be NULL */
-    size_t columns;
+    float *y, *mean, *inverse_std; /* mean and inverse_std may be NULL */
+    size_t cols;
     double epsilon;
 };
 
-static enum ldnq_status layer_axis(const struct ldnq_op_call *call, int *axis,
-                                   struct ldnq_error *err)
+static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
 }
 
-/* Scale and bias have as many elements as the axes that are normalized. */
+/* x as (rows, cols). */
+static enum ldnq_status count_rows_and_cols(const struct ldnq_op_call *call, size_t *rows,
+                                            size_t *cols, struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &call->in[0]->shape;
+    int axis;
+    LDNQ_TRY(find_axis(call, &axis, err));
+    *rows = *cols = 1;
+    for (int i = 0; i < shape->rank; i++)
+        *(i < axis ? rows : cols) *= (size_t)shape->dim[i];
+    return LDNQ_OK;
+}
+
+/* Checks that scale (input 1) or bias (input 2) has `cols` elements. */
 static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t input, int axis,
                                     struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     const struct ldnq_tensor *scale = ldnq_op_in(call, input);
-    size_t columns, count;
+    size_t cols, count;
     LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    if (!scale || !ldnq_shape_count_range(x, axis, x->rank, &columns) ||
-        !ldnq_shape_count(&scale->shape, &count) || count == columns)
+    if (!scale || !ldnq_shape_count_range(x, axis, x->rank, &cols) ||
+        !ldnq_shape_count(&scale->shape, &count) || count == cols)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "input %zu has %zu elements where %zu are needed",
-                     input, count, columns);
+                     input, count, cols);
 }
 
 static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -45,7 +62,7 @@ static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, stru
         call->out[i] = call->out[0];
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_unknown_shape(call, 0, err);
-    LDNQ_TRY(layer_axis(call, &axis, err));
+    LDNQ_TRY(find_axis(call, &axis, err));
     LDNQ_TRY(check_scale(call, 1, axis, err));
     LDNQ_TRY(check_scale(call, 2, axis, err));
     for (size_t i = 1; i < call->out_count; i++)
@@ -55,33 +72,33 @@ static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, stru
 }
 
 LDNQ_MULTIVERSION
-static void normalize_row(const struct layers *l, const float *x, float *y, float mean,
-                          float inverse)
+static void normalize_row(const struct layernorm_rows *l, const float *x, float *y, float mean,
+                          float inverse_std)
 {
     const float *scale = l->scale, *bias = l->bias;
-    const size_t columns = l->columns;
+    const size_t cols = l->cols;
     LDNQ_IVDEP
-    for (size_t i = 0; i < columns; i++)
-        y[i] = (x[i] - mean) * inverse * scale[i];
+    for (size_t i = 0; i < cols; i++)
+        y[i] = (x[i] - mean) * inverse_std * scale[i];
     if (!bias)
         return;
     LDNQ_IVDEP
-    for (size_t i = 0; i < columns; i++)
+    for (size_t i = 0; i < cols; i++)
         y[i] += bias[i];
 }
 
-static void layer_rows(const void *ctx, size_t first, size_t last)
+static void forward_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct layers *l = ctx;
+    const struct layernorm_rows *l = ctx;
     for (size_t row = first; row < last; row++) {
-        const float *x = l->x + row * l->columns;
-        float *y = l->y + row * l->columns;
-        struct ldnq_standardize_stats moments = ldnq_standardize_measure(x, l->columns, l->epsilon);
-        normalize_row(l, x, y, (float)moments.mean, (float)moments.inverse);
+        const float *x = l->x + row * l->cols;
+        float *y = l->y + row * l->cols;
+        struct ldnq_standardize_stats stats = ldnq_standardize_measure(x, l->cols, l->epsilon);
+        normalize_row(l, x, y, (float)stats.mean, (float)stats.inverse_std);
         if (l->mean)
-            l->mean[row] = (float)moments.mean;
-        if (l->inverse)
-            l->inverse[row] = (float)moments.inverse;
+            l->mean[row] = (float)stats.mean;
+        if (l->inverse_std)
+            l->inverse_std[row] = (float)stats.inverse_std;
     }
 }
 
@@ -89,78 +106,76 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
                                                    struct ldnq_error *err)
 {
     const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
-    const struct ldnq_shape *shape = &call->in[0]->shape;
-    size_t rows = 1;
-    int axis;
-    LDNQ_TRY(layer_axis(call, &axis, err));
-    struct layers layers = { .x = call->in[0]->data,
-                             .scale = call->in[1]->data,
-                             .bias = bias ? bias->data : NULL,
-                             .y = call->out[0].data,
-                             .mean = call->out_count > 1 ? call->out[1].data : NULL,
-                             .inverse = call->out_count > 2 ? call->out[2].data : NULL,
-                             .columns = 1,
-                             .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
-    for (int i = 0; i < shape->rank; i++)
-        *(i < axis ? &rows : &layers.columns) *= (size_t)shape->dim[i];
-    ldnq_op_for_rows(call, rows, layers.columns, layer_rows, &layers);
+    size_t rows;
+    struct layernorm_rows layernorm = { .x = call->in[0]->data,
+                                        .scale = call->in[1]->data,
+                                        .bias = bias ? bias->data : NULL,
+                                        .y = call->out[0].data,
+                                        .mean = call->out_count > 1 ? call->out[1].data : NULL,
+                                        .inverse_std =
+                                            call->out_count > 2 ? call->out[2].data : NULL,
+                                        .epsilon =
+                                            (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
+    LDNQ_TRY(count_rows_and_cols(call, &rows, &layernorm.cols, err));
+    ldnq_op_for_rows(call, rows, layernorm.cols, forward_rows, &layernorm);
     return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-#define COLUMNS ((size_t)64)
+#define BLOCK_COLS ((size_t)64)
 
-struct layers_grad {
+struct layernorm_grad {
     const float *x, *scale;
-    const float *dy, *dmean, *dinverse;     /* NULL where they don't matter */
-    float *dx, *dscale, *dbias;             /* NULL where not wanted */
-    struct ldnq_standardize_stats *moments; /* (rows) */
-    size_t rows, columns;
+    const float *dy, *dmean, *dinverse_std; /* NULL: zero */
+    float *dx, *dscale, *dbias;             /* NULL: not requested */
+    struct ldnq_standardize_stats *stats;   /* (rows) */
+    size_t rows, cols;
     double epsilon;
 };
 
-static void find_moments(const void *ctx, size_t first, size_t last)
+static void measure_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct layers_grad *l = ctx;
+    const struct layernorm_grad *l = ctx;
     for (size_t row = first; row < last; row++)
-        l->moments[row] = ldnq_standardize_measure(l->x + row * l->columns, l->columns, l->epsilon);
+        l->stats[row] = ldnq_standardize_measure(l->x + row * l->cols, l->cols, l->epsilon);
 }
 
-/* dx = v (g - mean(g) - z mean(g z)) with g = dy * scale, z the normalized x and v the
- * inverse deviation; the outputs mean and v add dmean / n and -dv v^2 z / n. */
-static void rows_backward(const void *ctx, size_t first, size_t last)
+/* dx = v (g - mean(g) - z mean(g z)) with g = dy scale, v = inverse_std, z = (x - mean) v and
+ * means over the n columns of the row. The gradients of outputs 1 and 2 add dmean / n and
+ * -dinverse_std v^2 z / n. */
+static void backward_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct layers_grad *l = ctx;
-    const double n = (double)l->columns;
+    const struct layernorm_grad *l = ctx;
+    const double n = (double)l->cols;
     for (size_t row = first; row < last; row++) {
-        const float *x = l->x + row * l->columns;
-        const float *dy = l->dy ? l->dy + row * l->columns : NULL;
-        float *dx = l->dx + row * l->columns;
-        const double mean = l->moments[row].mean, v = l->moments[row].inverse;
-        for (size_t i = 0; i < l->columns; i++)
+        const float *x = l->x + row * l->cols;
+        const float *dy = l->dy ? l->dy + row * l->cols : NULL;
+        float *dx = l->dx + row * l->cols;
+        const double mean = l->stats[row].mean, v = l->stats[row].inverse_std;
+        for (size_t i = 0; i < l->cols; i++)
             dx[i] = dy ? dy[i] * l->scale[i] : 0.0f;
-        double shift = v * ldnq_sum(dx, l->columns) / n;
-        double slope = v * v * v * ldnq_sum_products(dx, x, l->columns, mean) / n;
+        double shift = v * ldnq_sum(dx, l->cols) / n;
+        double slope = v * v * v * ldnq_sum_products(dx, x, l->cols, mean) / n;
         if (l->dmean)
             shift -= (double)l->dmean[row] / n;
-        if (l->dinverse)
-            slope += (double)l->dinverse[row] * v * v * v / n;
-        for (size_t i = 0; i < l->columns; i++)
+        if (l->dinverse_std)
+            slope += (double)l->dinverse_std[row] * v * v * v / n;
+        for (size_t i = 0; i < l->cols; i++)
             dx[i] = (float)(v * (double)dx[i] - shift - slope * ((double)x[i] - mean));
     }
 }
 
-/* Blocks of columns, each summed over all rows. */
-static void columns_backward(const void *ctx, size_t first, size_t last)
+/* dscale = sum of dy z and dbias = sum of dy over the rows, for blocks of columns. */
+static void backward_cols(const void *ctx, size_t first, size_t last)
 {
-    const struct layers_grad *l = ctx;
+    const struct layernorm_grad *l = ctx;
     for (size_t block = first; block < last; block++) {
-        size_t at = block * COLUMNS, count = ldnq_size_min(COLUMNS, l->columns - at);
-        double scale[COLUMNS] = { 0 }, bias[COLUMNS] = { 0 };
+        size_t at = block * BLOCK_COLS, count = ldnq_size_min(BLOCK_COLS, l->cols - at);
+        double scale[BLOCK_COLS] = { 0 }, bias[BLOCK_COLS] = { 0 };
         for (size_t row = 0; row < l->rows && l->dy; row++) {
-            const float *x = l->x + row * l->columns + at, *dy = l->dy + row * l->columns + at;
-            const double mean = l->moments[row].mean, v = l->moments[row].inverse;
+            const float *x = l->x + row * l->cols + at, *dy = l->dy + row * l->cols + at;
+            const double mean = l->stats[row].mean, v = l->stats[row].inverse_std;
             for (size_t i = 0; i < count; i++) {
                 scale[i] += (double)dy[i] * (((double)x[i] - mean) * v);
                 bias[i] += (double)dy[i];
@@ -173,28 +188,16 @@ static void columns_backward(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status layernormalization_sizes(const struct ldnq_op_call *call, size_t *rows,
-                                                 size_t *columns, struct ldnq_error *err)
-{
-    const struct ldnq_shape *shape = &call->in[0]->shape;
-    int axis;
-    LDNQ_TRY(layer_axis(call, &axis, err));
-    *rows = *columns = 1;
-    for (int i = 0; i < shape->rank; i++)
-        *(i < axis ? rows : columns) *= (size_t)shape->dim[i];
-    return LDNQ_OK;
-}
-
 static size_t layernormalization_backward_scratch(const struct ldnq_op_grad *grad)
 {
-    size_t rows, columns, bytes;
-    return layernormalization_sizes(grad->call, &rows, &columns, NULL) == LDNQ_OK &&
+    size_t rows, cols, bytes;
+    return count_rows_and_cols(grad->call, &rows, &cols, NULL) == LDNQ_OK &&
                    ldnq_size_mul(rows, sizeof(struct ldnq_standardize_stats), &bytes)
                ? bytes
                : SIZE_MAX;
 }
 
-static const float *output_grad(const struct ldnq_op_grad *grad, size_t i)
+static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t i)
 {
     return i < grad->call->out_count && grad->out[i] ? grad->out[i]->data : NULL;
 }
@@ -203,25 +206,25 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
                                                     struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct layers_grad l = {
+    struct layernorm_grad l = {
         .x = call->in[0]->data,
         .scale = call->in[1]->data,
-        .dy = output_grad(grad, 0),
-        .dmean = output_grad(grad, 1),
-        .dinverse = output_grad(grad, 2),
+        .dy = find_output_grad(grad, 0),
+        .dmean = find_output_grad(grad, 1),
+        .dinverse_std = find_output_grad(grad, 2),
         .dx = grad->in[0].data,
         .dscale = grad->in[1].data,
         .dbias = ldnq_op_in(call, 2) ? grad->in[2].data : NULL,
-        .moments = call->scratch,
+        .stats = call->scratch,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
-    LDNQ_TRY(layernormalization_sizes(call, &l.rows, &l.columns, err));
-    ldnq_op_for_rows(call, l.rows, l.columns, find_moments, &l);
+    LDNQ_TRY(count_rows_and_cols(call, &l.rows, &l.cols, err));
+    ldnq_op_for_rows(call, l.rows, l.cols, measure_rows, &l);
     if (l.dx)
-        ldnq_op_for_rows(call, l.rows, l.columns, rows_backward, &l);
+        ldnq_op_for_rows(call, l.rows, l.cols, backward_rows, &l);
     if (l.dscale || l.dbias)
-        ldnq_op_for_rows(call, ldnq_size_ceil_div(l.columns, COLUMNS), l.rows * COLUMNS,
-                         columns_backward, &l);
+        ldnq_op_for_rows(call, ldnq_size_ceil_div(l.cols, BLOCK_COLS), l.rows * BLOCK_COLS,
+                         backward_cols, &l);
     return LDNQ_OK;
 }
 

@@ -1,15 +1,18 @@
-/* lpnormalization.c: LpNormalization: lines along an axis divided by their norm;
- * a line of zeros stays. */
+/* lpnormalization.c: LpNormalization: each row along an axis divided by its 1-norm or 2-norm.
+ *
+ * Shapes  x, y (outer, size, inner): a row has `size` elements, `inner` apart
+ * Source  onnx.ai/onnx/operators/onnx__LpNormalization.html; rows of zeros are unchanged
+ */
 #include "ops/op.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-struct lines {
+struct lpnorm_rows {
     const float *x;
     float *y;
     struct ldnq_split_at at;
-    bool squares; /* p = 2 */
+    bool squares; /* p = 2, otherwise p = 1 */
 };
 
 static enum ldnq_status lpnormalization_read(const struct ldnq_node *node, struct ldnq_arena *arena,
@@ -22,7 +25,7 @@ static enum ldnq_status lpnormalization_read(const struct ldnq_node *node, struc
                             : ldnq_fail(err, LDNQ_MODEL, "p=%" PRId64 " is not possible", p);
 }
 
-static enum ldnq_status line_axis(const struct ldnq_op_call *call, int *axis,
+static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
@@ -32,24 +35,24 @@ static enum ldnq_status lpnormalization_infer(struct ldnq_op_call *call, struct 
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    return call->in[0]->shape.rank < 0 ? LDNQ_OK : line_axis(call, &axis, err);
+    return call->in[0]->shape.rank < 0 ? LDNQ_OK : find_axis(call, &axis, err);
 }
 
-static void normalize_lines(const void *ctx, size_t first, size_t last)
+static void normalize_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct lines *lines = ctx;
-    size_t size = lines->at.size, inner = lines->at.inner;
-    for (size_t line = first; line < last; line++) {
-        size_t at = line / inner * size * inner + line % inner;
+    const struct lpnorm_rows *rows = ctx;
+    size_t size = rows->at.size, inner = rows->at.inner;
+    for (size_t row = first; row < last; row++) {
+        size_t at = row / inner * size * inner + row % inner;
         double norm = 0.0;
         for (size_t i = 0; i < size; i++) {
-            double x = (double)lines->x[at + i * inner];
-            norm += lines->squares ? x * x : fabs(x);
+            double x = (double)rows->x[at + i * inner];
+            norm += rows->squares ? x * x : fabs(x);
         }
-        norm = lines->squares ? sqrt(norm) : norm;
+        norm = rows->squares ? sqrt(norm) : norm;
         for (size_t i = 0; i < size; i++) {
-            double x = (double)lines->x[at + i * inner];
-            lines->y[at + i * inner] = (float)(norm != 0.0 ? x / norm : x);
+            double x = (double)rows->x[at + i * inner];
+            rows->y[at + i * inner] = (float)(norm != 0.0 ? x / norm : x);
         }
     }
 }
@@ -58,42 +61,42 @@ static enum ldnq_status lpnormalization_forward(const struct ldnq_op_call *call,
                                                 struct ldnq_error *err)
 {
     int axis;
-    LDNQ_TRY(line_axis(call, &axis, err));
-    struct lines lines = { .x = call->in[0]->data,
-                           .y = call->out[0].data,
-                           .at = ldnq_op_split_at(&call->in[0]->shape, axis),
-                           .squares = ldnq_attr_int(call->node, "p", 2) == 2 };
-    ldnq_op_for_rows(call, lines.at.outer * lines.at.inner, lines.at.size, normalize_lines, &lines);
+    LDNQ_TRY(find_axis(call, &axis, err));
+    struct lpnorm_rows rows = { .x = call->in[0]->data,
+                                .y = call->out[0].data,
+                                .at = ldnq_op_split_at(&call->in[0]->shape, axis),
+                                .squares = ldnq_attr_int(call->node, "p", 2) == 2 };
+    ldnq_op_for_rows(call, rows.at.outer * rows.at.inner, rows.at.size, normalize_rows, &rows);
     return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-struct lines_grad {
-    struct lines lines; /* y is not read */
+struct lpnorm_grad {
+    struct lpnorm_rows rows; /* y is not read */
     const float *dy;
     float *dx;
 };
 
-/* With n the norm and u its gradient (x / n, or x's sign): dx = dy / n - u (dy x) / n^2.
- * A line of zeros is passed on as it is. */
-static void lines_backward(const void *ctx, size_t first, size_t last)
+/* With n the norm of the row, u its gradient (x / n for p = 2, sign(x) for p = 1) and s the
+ * sum of dy x over the row: dx = dy / n - u s / n^2. Rows of zeros have dx = dy. */
+static void backward_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct lines_grad *grad = ctx;
-    const struct lines *lines = &grad->lines;
-    size_t size = lines->at.size, inner = lines->at.inner;
-    for (size_t line = first; line < last; line++) {
-        size_t at = line / inner * size * inner + line % inner;
+    const struct lpnorm_grad *grad = ctx;
+    const struct lpnorm_rows *rows = &grad->rows;
+    size_t size = rows->at.size, inner = rows->at.inner;
+    for (size_t row = first; row < last; row++) {
+        size_t at = row / inner * size * inner + row % inner;
         double norm = 0.0, product = 0.0;
         for (size_t i = at; i < at + size * inner; i += inner) {
-            double x = (double)lines->x[i];
-            norm += lines->squares ? x * x : fabs(x);
+            double x = (double)rows->x[i];
+            norm += rows->squares ? x * x : fabs(x);
             product += x * (double)grad->dy[i];
         }
-        norm = lines->squares ? sqrt(norm) : norm;
+        norm = rows->squares ? sqrt(norm) : norm;
         for (size_t i = at; i < at + size * inner; i += inner) {
-            double x = (double)lines->x[i], dy = (double)grad->dy[i];
-            double u = lines->squares ? x / norm : (double)((x > 0.0) - (x < 0.0));
+            double x = (double)rows->x[i], dy = (double)grad->dy[i];
+            double u = rows->squares ? x / norm : (double)((x > 0.0) - (x < 0.0));
             grad->dx[i] = (float)(norm != 0.0 ? (dy - u * product / norm) / norm : dy);
         }
     }
@@ -104,17 +107,17 @@ static enum ldnq_status lpnormalization_backward(const struct ldnq_op_grad *grad
 {
     const struct ldnq_op_call *call = grad->call;
     int axis;
-    LDNQ_TRY(line_axis(call, &axis, err));
-    struct lines_grad lines = {
-        .lines = { .x = call->in[0]->data,
-                   .at = ldnq_op_split_at(&call->in[0]->shape, axis),
-                   .squares = ldnq_attr_int(call->node, "p", 2) == 2 },
+    LDNQ_TRY(find_axis(call, &axis, err));
+    struct lpnorm_grad grad_rows = {
+        .rows = { .x = call->in[0]->data,
+                  .at = ldnq_op_split_at(&call->in[0]->shape, axis),
+                  .squares = ldnq_attr_int(call->node, "p", 2) == 2 },
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
     };
-    if (lines.dx)
-        ldnq_op_for_rows(call, lines.lines.at.outer * lines.lines.at.inner, lines.lines.at.size,
-                         lines_backward, &lines);
+    if (grad_rows.dx)
+        ldnq_op_for_rows(call, grad_rows.rows.at.outer * grad_rows.rows.at.inner,
+                         grad_rows.rows.at.size, backward_rows, &grad_rows);
     return LDNQ_OK;
 }
 

@@ -1,8 +1,9 @@
 /* lrn.c: LRN, local response normalization across channels.
  *
- * Shapes  x, y (N, C, ...)
- *         y = x / (bias + alpha / size * sum of x^2 over size channels) ^ beta
- *         the window has floor((size-1)/2) channels before and the rest behind
+ * Computes y = x / (bias + alpha / size * sum of x^2 over a window of channels)^beta;
+ *          the window of channel c is c - floor((size-1)/2) .. c + ceil((size-1)/2)
+ * Shapes   x, y (N, C, ...)
+ * Source   onnx.ai/onnx/operators/onnx__LRN.html
  */
 #include "ops/op.h"
 
@@ -13,7 +14,8 @@
 struct lrn {
     const float *x;
     float *y;
-    size_t channels, plane, before, behind;
+    size_t channels, plane;  /* C, elements per channel */
+    size_t before, after;    /* channels of the window before and after channel c */
     float scale, beta, bias; /* scale: alpha / size */
 };
 
@@ -33,13 +35,13 @@ static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-/* y = the sum of x^2 over the window. */
-static void lrn_sums(const struct lrn *lrn, size_t first, size_t last)
+/* y = the sum of x^2 over the window, for planes first .. last-1 of all N*C. */
+static void sum_squares(const struct lrn *lrn, size_t first, size_t last)
 {
     for (size_t i = first; i < last; i++) {
         size_t c = i % lrn->channels, image = i - c;
         size_t from = c > lrn->before ? c - lrn->before : 0;
-        size_t to = ldnq_size_min(c + lrn->behind, lrn->channels - 1);
+        size_t to = ldnq_size_min(c + lrn->after, lrn->channels - 1);
         float *y = lrn->y + i * lrn->plane;
         for (size_t k = 0; k < lrn->plane; k++)
             y[k] = 0.0f;
@@ -51,15 +53,15 @@ static void lrn_sums(const struct lrn *lrn, size_t first, size_t last)
     }
 }
 
-static void lrn_planes(const void *ctx, size_t first, size_t last)
+static void forward_planes(const void *ctx, size_t first, size_t last)
 {
     const struct lrn *lrn = ctx;
-    lrn_sums(lrn, first, last);
+    sum_squares(lrn, first, last);
     for (size_t i = first * lrn->plane; i < last * lrn->plane; i++)
         lrn->y[i] = lrn->x[i] * powf(lrn->bias + lrn->scale * lrn->y[i], -lrn->beta);
 }
 
-static struct lrn lrn_of(const struct ldnq_op_call *call, float *y)
+static struct lrn make_lrn(const struct ldnq_op_call *call, float *y)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int64_t size = ldnq_attr_int(call->node, "size", 0);
@@ -68,7 +70,7 @@ static struct lrn lrn_of(const struct ldnq_op_call *call, float *y)
                        .channels = (size_t)shape->dim[1],
                        .plane = 1,
                        .before = (size_t)((size - 1) / 2),
-                       .behind = (size_t)(size / 2),
+                       .after = (size_t)(size / 2),
                        .scale = ldnq_attr_float(call->node, "alpha", 1e-4f) / (float)size,
                        .beta = ldnq_attr_float(call->node, "beta", 0.75f),
                        .bias = ldnq_attr_float(call->node, "bias", 1.0f) };
@@ -80,9 +82,10 @@ static struct lrn lrn_of(const struct ldnq_op_call *call, float *y)
 static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct lrn lrn = lrn_of(call, call->out[0].data);
+    struct lrn lrn = make_lrn(call, call->out[0].data);
     (void)err;
-    ldnq_op_for_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, lrn_planes, &lrn);
+    ldnq_op_for_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, forward_planes,
+                     &lrn);
     return LDNQ_OK;
 }
 
@@ -90,19 +93,19 @@ static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq
 
 /* With D = bias + scale * sum of x^2:
  *   dx_j = dy_j D_j^-beta - 2 scale beta x_j * sum of (dy_c x_c D_c^(-beta-1))
- * over the channels c whose windows hold j. The first step makes the first term and
- * leaves what is summed in the second one in scratch. */
+ * over the channels c whose windows contain j. The first pass computes the first term, and
+ * stores the summands of the second one in scratch. */
 struct lrn_grad {
-    struct lrn lrn; /* y: scratch */
+    struct lrn lrn; /* lrn.y is scratch */
     const float *dy;
     float *dx;
 };
 
-static void lrn_first_term(const void *ctx, size_t first, size_t last)
+static void add_first_term(const void *ctx, size_t first, size_t last)
 {
     const struct lrn_grad *grad = ctx;
     const struct lrn *lrn = &grad->lrn;
-    lrn_sums(lrn, first, last);
+    sum_squares(lrn, first, last);
     for (size_t i = first * lrn->plane; i < last * lrn->plane; i++) {
         float d = lrn->bias + lrn->scale * lrn->y[i], dx = grad->dy[i] * powf(d, -lrn->beta);
         grad->dx[i] = dx;
@@ -110,14 +113,14 @@ static void lrn_first_term(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void lrn_second_term(const void *ctx, size_t first, size_t last)
+static void add_second_term(const void *ctx, size_t first, size_t last)
 {
     const struct lrn_grad *grad = ctx;
     const struct lrn *lrn = &grad->lrn;
     const float factor = 2.0f * lrn->scale * lrn->beta;
     for (size_t i = first; i < last; i++) {
         size_t c = i % lrn->channels, image = i - c;
-        size_t from = c > lrn->behind ? c - lrn->behind : 0;
+        size_t from = c > lrn->after ? c - lrn->after : 0;
         size_t to = ldnq_size_min(c + lrn->before, lrn->channels - 1);
         const float *x = lrn->x + i * lrn->plane;
         float *dx = grad->dx + i * lrn->plane;
@@ -139,15 +142,15 @@ static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldn
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct lrn_grad lrn = { .lrn = lrn_of(call, call->scratch),
+    struct lrn_grad lrn = { .lrn = make_lrn(call, call->scratch),
                             .dy = grad->out[0]->data,
                             .dx = grad->in[0].data };
     size_t planes = (size_t)shape->dim[0] * lrn.lrn.channels;
     (void)err;
     if (!lrn.dx)
         return LDNQ_OK;
-    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, lrn_first_term, &lrn);
-    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, lrn_second_term, &lrn);
+    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, add_first_term, &lrn);
+    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, add_second_term, &lrn);
     return LDNQ_OK;
 }
 

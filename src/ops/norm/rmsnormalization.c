@@ -1,9 +1,10 @@
 /* rmsnormalization.c: RMSNormalization over the axes from `axis` on.
  *
- * Shapes  x, y (rows, columns); scale broadcasts to x
- *
- * y = x r scale, r = 1 / sqrt(mean(x x) + epsilon)
- * dx = r (g - x r r mean(g x)), g = dy scale;  dscale = sum of dy x r
+ * Computes y = x r scale, r = 1 / sqrt(mean(x^2) + epsilon)
+ *          dx = r (g - x r^2 mean(g x)) with g = dy scale; dscale = sum of dy x r
+ * Shapes   x, y (rows, cols), where cols are all elements from `axis` on; r (rows);
+ *          scale broadcasts to x
+ * Source   onnx.ai/onnx/operators/onnx__RMSNormalization.html
  */
 #include "ops/shared/spans.h"
 
@@ -15,14 +16,15 @@
 
 LDNQ_SPAN(scale_span, float, float, x *y)
 
-struct rows {
+struct rmsnorm_rows {
     const float *x;
-    float *y; /* forward: x r; backward: g, which becomes dx */
-    size_t columns;
+    float *y; /* forward: x r; backward: g, overwritten by dx */
+    size_t cols;
     double epsilon;
 };
 
-static enum ldnq_status rms_axis(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
+static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
 }
@@ -36,7 +38,7 @@ static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct
     LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0)
         return LDNQ_OK;
-    LDNQ_TRY(rms_axis(call, &axis, err));
+    LDNQ_TRY(find_axis(call, &axis, err));
     bool fits = scale->rank <= x->rank;
     for (int i = 0; fits && i < scale->rank; i++) {
         int64_t dim = scale->dim[i], want = x->dim[x->rank - scale->rank + i];
@@ -51,33 +53,34 @@ static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct
     return LDNQ_OK;
 }
 
-static struct rows rows_of(const struct ldnq_op_call *call, float *y, size_t *count)
+static struct rmsnorm_rows make_rows(const struct ldnq_op_call *call, float *y, size_t *count)
 {
-    struct rows rows = { .x = call->in[0]->data,
-                         .y = y,
-                         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
+    struct rmsnorm_rows rows = { .x = call->in[0]->data,
+                                 .y = y,
+                                 .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
     *count = 0;
-    if (rms_axis(call, &axis, NULL) == LDNQ_OK && ldnq_shape_count_range(shape, 0, axis, count))
-        ldnq_shape_count_range(shape, axis, shape->rank, &rows.columns);
+    if (find_axis(call, &axis, NULL) == LDNQ_OK && ldnq_shape_count_range(shape, 0, axis, count))
+        ldnq_shape_count_range(shape, axis, shape->rank, &rows.cols);
     return rows;
 }
 
-static double inverse_of(const struct rows *r, const float *x)
+/* r of one row. */
+static double find_inverse_rms(const struct rmsnorm_rows *r, const float *x)
 {
-    return 1.0 / sqrt(ldnq_sum_squares(x, r->columns, 0.0) / (double)r->columns + r->epsilon);
+    return 1.0 / sqrt(ldnq_sum_squares(x, r->cols, 0.0) / (double)r->cols + r->epsilon);
 }
 
 static void normalize_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct rows *r = ctx;
+    const struct rmsnorm_rows *r = ctx;
     for (size_t row = first; row < last; row++) {
-        const float *x = r->x + row * r->columns;
-        float *y = r->y + row * r->columns;
-        const float inverse = (float)inverse_of(r, x);
+        const float *x = r->x + row * r->cols;
+        float *y = r->y + row * r->cols;
+        const float inverse = (float)find_inverse_rms(r, x);
         LDNQ_IVDEP
-        for (size_t i = 0; i < r->columns; i++)
+        for (size_t i = 0; i < r->cols; i++)
             y[i] = x[i] * inverse;
     }
 }
@@ -86,10 +89,10 @@ static enum ldnq_status rmsnormalization_forward(const struct ldnq_op_call *call
                                                  struct ldnq_error *err)
 {
     size_t count;
-    struct rows rows = rows_of(call, call->out[0].data, &count);
+    struct rmsnorm_rows rows = make_rows(call, call->out[0].data, &count);
     const struct ldnq_tensor *in[] = { &call->out[0], call->in[1] };
     (void)err;
-    ldnq_op_for_rows(call, count, rows.columns, normalize_rows, &rows);
+    ldnq_op_for_rows(call, count, rows.cols, normalize_rows, &rows);
     ldnq_spans_run(call, scale_span, &call->out[0], in, 2);
     return LDNQ_OK;
 }
@@ -98,23 +101,23 @@ static enum ldnq_status rmsnormalization_forward(const struct ldnq_op_call *call
 
 static void backward_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct rows *r = ctx;
+    const struct rmsnorm_rows *r = ctx;
     for (size_t row = first; row < last; row++) {
-        const float *x = r->x + row * r->columns;
-        float *g = r->y + row * r->columns;
-        double inverse = inverse_of(r, x), sum = 0.0;
-        for (size_t i = 0; i < r->columns; i++)
+        const float *x = r->x + row * r->cols;
+        float *g = r->y + row * r->cols;
+        double inverse = find_inverse_rms(r, x), sum = 0.0;
+        for (size_t i = 0; i < r->cols; i++)
             sum += (double)g[i] * (double)x[i];
         const float scale = (float)inverse;
-        const float shift = (float)(inverse * inverse * inverse * sum / (double)r->columns);
-        for (size_t i = 0; i < r->columns; i++)
+        const float shift = (float)(inverse * inverse * inverse * sum / (double)r->cols);
+        for (size_t i = 0; i < r->cols; i++)
             g[i] = g[i] * scale - x[i] * shift;
     }
 }
 
-/* Sums of dy x r over the axes along which the scale is broadcast, element after
- * element, in double. */
-static void backward_scale(const struct ldnq_op_grad *grad, const struct rows *r)
+/* dscale = sum of dy x r over the axes along which scale is broadcast, in the order of the
+ * elements, in double. */
+static void backward_scale(const struct ldnq_op_grad *grad, const struct rmsnorm_rows *r)
 {
     const struct ldnq_shape *shape = &grad->call->in[0]->shape;
     const float *dy = grad->out[0]->data;
@@ -127,9 +130,9 @@ static void backward_scale(const struct ldnq_op_grad *grad, const struct rows *r
     ldnq_op_strides(&grad->in[1].shape, shape, strides);
     for (size_t i = 0, column = 0; i < count; i++) {
         if (column == 0)
-            inverse = inverse_of(r, r->x + i);
+            inverse = find_inverse_rms(r, r->x + i);
         sums[at] += (double)dy[i] * (double)r->x[i] * inverse;
-        column = column + 1 == r->columns ? 0 : column + 1;
+        column = column + 1 == r->cols ? 0 : column + 1;
         for (int axis = shape->rank - 1; axis >= 0; axis--) {
             at += strides[axis];
             if (++index[axis] < (size_t)shape->dim[axis])
@@ -154,7 +157,7 @@ static enum ldnq_status rmsnormalization_backward(const struct ldnq_op_grad *gra
 {
     const struct ldnq_op_call *call = grad->call;
     size_t count;
-    struct rows rows = rows_of(call, grad->in[0].data, &count);
+    struct rmsnorm_rows rows = make_rows(call, grad->in[0].data, &count);
     (void)err;
     for (size_t i = 0; i < 2 && !grad->out[0]; i++)
         if (grad->in[i].data)
@@ -166,7 +169,7 @@ static enum ldnq_status rmsnormalization_backward(const struct ldnq_op_grad *gra
     if (grad->in[0].data) {
         const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
         ldnq_spans_run(call, scale_span, &grad->in[0], in, 2);
-        ldnq_op_for_rows(call, count, rows.columns, backward_rows, &rows);
+        ldnq_op_for_rows(call, count, rows.cols, backward_rows, &rows);
     }
     return LDNQ_OK;
 }

@@ -1,7 +1,9 @@
 /* softmax.c: Softmax and LogSoftmax.
  *
- * Shapes  x, y (outer, size, inner): normalized along `size`. Up to opset 12 all
- *         axes from `axis` on are one; since 13 only `axis` itself.
+ * Computes y = exp(x - max) / sum exp(x - max), or its logarithm, over each row
+ * Shapes   x, y (outer, size, inner): a row has `size` elements, `inner` apart. Since opset
+ *          13 `size` is axis `axis`; before, it is all axes from `axis` on.
+ * Source   onnx.ai/onnx/operators/onnx__Softmax.html, LogSoftmax
  */
 #include "ops/norm/softmax.h"
 
@@ -14,8 +16,8 @@
 #include "ops/norm/softmax_backward.h"
 #include "ops/shared/sums.h"
 
-/* Lines that are worked on together where they lie side by side (inner > 1), and
- * elements of a line at a time where they do not. */
+/* Rows that are computed together where rows are interleaved (inner > 1), and elements of
+ * a row that are computed together where they are not. */
 #define TILE ((size_t)128)
 
 struct softmax {
@@ -25,10 +27,10 @@ struct softmax {
     bool logarithm;
 };
 
-/* ---- one line in one piece --------------------------------------------------------- */
+/* ---- contiguous rows --------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static float greatest(const float *x, size_t count)
+static float find_max(const float *x, size_t count)
 {
     float lane[8], max = -INFINITY;
     size_t i = 0;
@@ -45,7 +47,7 @@ static float greatest(const float *x, size_t count)
 }
 
 LDNQ_MULTIVERSION
-static void powers(const float *x, float *y, size_t count, float max)
+static void exponentials(const float *x, float *y, size_t count, float max)
 {
     LDNQ_IVDEP
     for (size_t i = 0; i < count; i++)
@@ -59,22 +61,22 @@ static void multiply(float *y, size_t count, float factor)
         y[i] *= factor;
 }
 
-/* The greatest is taken off first, so that no exponential overflows. */
-void ldnq_softmax_line(const float *x, float *y, size_t count)
+/* The maximum is subtracted first, so that no exponential overflows. */
+void ldnq_softmax_row(const float *x, float *y, size_t count)
 {
-    float max = greatest(x, count);
-    powers(x, y, count, max);
+    float max = find_max(x, count);
+    exponentials(x, y, count, max);
     multiply(y, count, (float)(1.0 / ldnq_sum(y, count)));
 }
 
-/* y may be x, so the powers go elsewhere. */
-static void logsoftmax_line(const float *x, float *y, size_t count)
+/* y may be x, so the exponentials are stored in `tile`. */
+static void logsoftmax_row(const float *x, float *y, size_t count)
 {
-    float max = greatest(x, count), tile[TILE];
+    float max = find_max(x, count), tile[TILE];
     double sum = 0.0;
     for (size_t i = 0; i < count; i += TILE) {
         size_t piece = ldnq_size_min(TILE, count - i);
-        powers(x + i, tile, piece, max);
+        exponentials(x + i, tile, piece, max);
         sum += ldnq_sum(tile, piece);
     }
     const float shift = (float)log(sum);
@@ -83,77 +85,78 @@ static void logsoftmax_line(const float *x, float *y, size_t count)
         y[i] = x[i] - max - shift;
 }
 
-static void softmax_rows(const void *ctx, size_t first, size_t last)
+static void forward_contiguous(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
-    for (size_t line = first; line < last; line++)
-        (softmax->logarithm ? logsoftmax_line : ldnq_softmax_line)(softmax->x + line * size,
-                                                                   softmax->y + line * size, size);
+    for (size_t row = first; row < last; row++)
+        (softmax->logarithm ? logsoftmax_row : ldnq_softmax_row)(softmax->x + row * size,
+                                                                 softmax->y + row * size, size);
 }
 
-/* ---- lines side by side ------------------------------------------------------------- */
+/* ---- interleaved rows ------------------------------------------------------------- */
 
-struct columns {
+/* The maximum and the sum of exponentials of each of up to TILE rows. */
+struct softmax_row_sums {
     float max[TILE], sum[TILE];
 };
 
 LDNQ_MULTIVERSION
-static void find_sums(const float *x, size_t size, size_t step, size_t lines,
-                      struct columns *columns)
+static void find_row_sums(const float *x, size_t size, size_t step, size_t rows,
+                          struct softmax_row_sums *sums)
 {
-    float *max = columns->max, *sum = columns->sum;
-    for (size_t k = 0; k < lines; k++) {
+    float *max = sums->max, *sum = sums->sum;
+    for (size_t k = 0; k < rows; k++) {
         max[k] = -INFINITY;
         sum[k] = 0.0f;
     }
     for (size_t i = 0; i < size; i++)
-        for (size_t k = 0; k < lines; k++)
+        for (size_t k = 0; k < rows; k++)
             max[k] = x[i * step + k] > max[k] ? x[i * step + k] : max[k];
     for (size_t i = 0; i < size; i++)
-        for (size_t k = 0; k < lines; k++)
+        for (size_t k = 0; k < rows; k++)
             sum[k] += ldnq_expf(x[i * step + k] - max[k]);
 }
 
 LDNQ_MULTIVERSION
-static void divide(const float *x, float *y, size_t size, size_t step, size_t lines,
-                   const struct columns *columns)
+static void write_softmax(const float *x, float *y, size_t size, size_t step, size_t rows,
+                          const struct softmax_row_sums *sums)
 {
-    const float *max = columns->max, *sum = columns->sum;
+    const float *max = sums->max, *sum = sums->sum;
     for (size_t i = 0; i < size; i++) {
         LDNQ_IVDEP
-        for (size_t k = 0; k < lines; k++)
+        for (size_t k = 0; k < rows; k++)
             y[i * step + k] = ldnq_expf(x[i * step + k] - max[k]) / sum[k];
     }
 }
 
-static void subtract(const float *x, float *y, size_t size, size_t step, size_t lines,
-                     struct columns *columns)
+static void write_logsoftmax(const float *x, float *y, size_t size, size_t step, size_t rows,
+                             struct softmax_row_sums *sums)
 {
-    for (size_t k = 0; k < lines; k++)
-        columns->sum[k] = logf(columns->sum[k]);
+    for (size_t k = 0; k < rows; k++)
+        sums->sum[k] = logf(sums->sum[k]);
     for (size_t i = 0; i < size; i++) {
         LDNQ_IVDEP
-        for (size_t k = 0; k < lines; k++)
-            y[i * step + k] = x[i * step + k] - columns->max[k] - columns->sum[k];
+        for (size_t k = 0; k < rows; k++)
+            y[i * step + k] = x[i * step + k] - sums->max[k] - sums->sum[k];
     }
 }
 
-/* Groups of TILE lines: (outer, group). */
-static void softmax_groups(const void *ctx, size_t first, size_t last)
+/* Blocks of TILE interleaved rows, counted over (outer, block). */
+static void forward_interleaved(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size, inner = softmax->at.inner;
-    size_t groups = ldnq_size_ceil_div(inner, TILE);
-    struct columns columns;
+    size_t blocks = ldnq_size_ceil_div(inner, TILE);
+    struct softmax_row_sums sums;
     for (size_t i = first; i < last; i++) {
-        size_t line = i % groups * TILE, at = i / groups * size * inner + line;
-        size_t lines = ldnq_size_min(TILE, inner - line);
-        find_sums(softmax->x + at, size, inner, lines, &columns);
+        size_t row = i % blocks * TILE, at = i / blocks * size * inner + row;
+        size_t rows = ldnq_size_min(TILE, inner - row);
+        find_row_sums(softmax->x + at, size, inner, rows, &sums);
         if (softmax->logarithm)
-            subtract(softmax->x + at, softmax->y + at, size, inner, lines, &columns);
+            write_logsoftmax(softmax->x + at, softmax->y + at, size, inner, rows, &sums);
         else
-            divide(softmax->x + at, softmax->y + at, size, inner, lines, &columns);
+            write_softmax(softmax->x + at, softmax->y + at, size, inner, rows, &sums);
     }
 }
 
@@ -164,16 +167,17 @@ static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call, stru
         .x = call->in[0]->data, .y = call->out[0].data, .at = at, .logarithm = logarithm
     };
     if (at.inner == 1)
-        ldnq_op_for_rows(call, at.outer, at.size, softmax_rows, &softmax);
+        ldnq_op_for_rows(call, at.outer, at.size, forward_contiguous, &softmax);
     else
         ldnq_op_for_rows(call, at.outer * ldnq_size_ceil_div(at.inner, TILE),
-                         at.size * ldnq_size_min(at.inner, TILE), softmax_groups, &softmax);
+                         at.size * ldnq_size_min(at.inner, TILE), forward_interleaved, &softmax);
     return LDNQ_OK;
 }
 
-/* ---- all axes from one on ----------------------------------------------------------- */
+/* ---- up to opset 12 ----------------------------------------------------------- */
 
-static enum ldnq_status axis_1(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
+static enum ldnq_status find_axis_1(const struct ldnq_op_call *call, int *axis,
+                                    struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank;
     int64_t at = ldnq_attr_int(call->node, "axis", 1);
@@ -185,16 +189,16 @@ static enum ldnq_status softmax_1_infer(struct ldnq_op_call *call, struct ldnq_e
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    return call->in[0]->shape.rank < 0 ? LDNQ_OK : axis_1(call, &axis, err);
+    return call->in[0]->shape.rank < 0 ? LDNQ_OK : find_axis_1(call, &axis, err);
 }
 
-static enum ldnq_status softmax_1_any(const struct ldnq_op_call *call, bool logarithm,
-                                      struct ldnq_error *err)
+static enum ldnq_status forward_opset_1(const struct ldnq_op_call *call, bool logarithm,
+                                        struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     struct ldnq_split_at at = { 1, 1, 1 };
     int axis;
-    LDNQ_TRY(axis_1(call, &axis, err));
+    LDNQ_TRY(find_axis_1(call, &axis, err));
     for (int i = 0; i < shape->rank; i++)
         *(i < axis ? &at.outer : &at.size) *= (size_t)shape->dim[i];
     return softmax_forward_at(call, at, logarithm);
@@ -202,29 +206,29 @@ static enum ldnq_status softmax_1_any(const struct ldnq_op_call *call, bool loga
 
 static enum ldnq_status softmax_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return softmax_1_any(call, false, err);
+    return forward_opset_1(call, false, err);
 }
 
 static enum ldnq_status logsoftmax_1_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
-    return softmax_1_any(call, true, err);
+    return forward_opset_1(call, true, err);
 }
 
-/* ---- one axis ------------------------------------------------------------------------- */
+/* ---- since opset 13 ------------------------------------------------------------------------- */
 
 static enum ldnq_status softmax_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis, rank = call->in[0]->shape.rank;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    /* A scalar is a line of one element. */
+    /* A scalar is a row of one element. */
     if (rank <= 0)
         return LDNQ_OK;
     return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), rank, &axis, err);
 }
 
-static enum ldnq_status softmax_any(const struct ldnq_op_call *call, bool logarithm,
-                                    struct ldnq_error *err)
+static enum ldnq_status forward_opset_13(const struct ldnq_op_call *call, bool logarithm,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
@@ -235,12 +239,12 @@ static enum ldnq_status softmax_any(const struct ldnq_op_call *call, bool logari
 
 static enum ldnq_status softmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return softmax_any(call, false, err);
+    return forward_opset_13(call, false, err);
 }
 
 static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return softmax_any(call, true, err);
+    return forward_opset_13(call, true, err);
 }
 
 #define SOFTMAX(name, Type, SINCE, UNTIL, INFER, BACKWARD)                                         \

@@ -1,10 +1,10 @@
-/* softmax.h: the softmax of one line. */
+/* softmax.h: the softmax of one row. */
 #ifndef LDNQ_OPS_SOFTMAX_H
 #define LDNQ_OPS_SOFTMAX_H
 
 #include <stddef.h>
 
-/* y may be x. */
-void ldnq_softmax_line(const float *x, float *y, size_t count);
+/* y = softmax(x), both (count); y may be x. */
+void ldnq_softmax_row(const float *x, float *y, size_t count);
 
 #endif

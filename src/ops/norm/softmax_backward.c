@@ -5,7 +5,7 @@
 #include "ops/shared/expf.h"
 #include "ops/shared/sums.h"
 
-/* Lines that are worked on together where they lie side by side (inner > 1). */
+/* Rows that are computed together where rows are interleaved (inner > 1). */
 #define TILE ((size_t)128)
 
 struct softmax_grad {
@@ -15,24 +15,24 @@ struct softmax_grad {
     bool logarithm;
 };
 
-/* ---- one line in one piece --------------------------------------------------------- */
+/* ---- contiguous rows --------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void finish_log(const float *y, const float *dy, float *dx, size_t count, float sum)
+static void backward_log_row(const float *y, const float *dy, float *dx, size_t count, float sum)
 {
     for (size_t i = 0; i < count; i++)
         dx[i] = dy[i] - ldnq_expf(y[i]) * sum;
 }
 
-static void rows_backward(const void *ctx, size_t first, size_t last)
+static void backward_contiguous(const void *ctx, size_t first, size_t last)
 {
     const struct softmax_grad *s = ctx;
     size_t size = s->at.size;
-    for (size_t line = first; line < last; line++) {
-        const float *y = s->y + line * size, *dy = s->dy + line * size;
-        float *dx = s->dx + line * size;
+    for (size_t row = first; row < last; row++) {
+        const float *y = s->y + row * size, *dy = s->dy + row * size;
+        float *dx = s->dx + row * size;
         if (s->logarithm) {
-            finish_log(y, dy, dx, size, (float)ldnq_sum(dy, size));
+            backward_log_row(y, dy, dx, size, (float)ldnq_sum(dy, size));
             continue;
         }
         const float sum = (float)ldnq_sum_products(dy, y, size, 0.0);
@@ -41,21 +41,21 @@ static void rows_backward(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* ---- lines side by side ------------------------------------------------------------- */
+/* ---- interleaved rows ------------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void columns_backward(const struct softmax_grad *s, size_t at, size_t lines)
+static void backward_block(const struct softmax_grad *s, size_t at, size_t rows)
 {
     const float *y = s->y + at, *dy = s->dy + at;
     float *dx = s->dx + at;
     double sum[TILE] = { 0 };
     size_t step = s->at.inner;
     for (size_t i = 0; i < s->at.size; i++)
-        for (size_t k = 0; k < lines; k++)
+        for (size_t k = 0; k < rows; k++)
             sum[k] += s->logarithm ? (double)dy[i * step + k]
                                    : (double)dy[i * step + k] * (double)y[i * step + k];
     for (size_t i = 0; i < s->at.size; i++) {
-        for (size_t k = 0; k < lines; k++) {
+        for (size_t k = 0; k < rows; k++) {
             float value = y[i * step + k], gradient = dy[i * step + k], total = (float)sum[k];
             dx[i * step + k] =
                 s->logarithm ? gradient - ldnq_expf(value) * total : value * (gradient - total);
@@ -63,23 +63,23 @@ static void columns_backward(const struct softmax_grad *s, size_t at, size_t lin
     }
 }
 
-/* Groups of TILE lines: (outer, group). */
-static void groups_backward(const void *ctx, size_t first, size_t last)
+/* Blocks of TILE interleaved rows, counted over (outer, block). */
+static void backward_interleaved(const void *ctx, size_t first, size_t last)
 {
     const struct softmax_grad *s = ctx;
-    size_t groups = ldnq_size_ceil_div(s->at.inner, TILE);
+    size_t blocks = ldnq_size_ceil_div(s->at.inner, TILE);
     for (size_t i = first; i < last; i++) {
-        size_t line = i % groups * TILE;
-        columns_backward(s, i / groups * s->at.size * s->at.inner + line,
-                         ldnq_size_min(TILE, s->at.inner - line));
+        size_t row = i % blocks * TILE;
+        backward_block(s, i / blocks * s->at.size * s->at.inner + row,
+                       ldnq_size_min(TILE, s->at.inner - row));
     }
 }
 
 /* ---- records ------------------------------------------------------------------------- */
 
-/* Up to opset 12 all axes from `axis` on are one; since 13 only `axis` itself. */
-static enum ldnq_status split_of(const struct ldnq_op_call *call, struct ldnq_split_at *at,
-                                 struct ldnq_error *err)
+/* x as (outer, size, inner), as in softmax.c. */
+static enum ldnq_status find_split(const struct ldnq_op_call *call, struct ldnq_split_at *at,
+                                   struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     bool flat = call->node->op->until < 13;
@@ -103,14 +103,14 @@ static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm
                               .dy = grad->out[0]->data,
                               .dx = grad->in[0].data,
                               .logarithm = logarithm };
-    LDNQ_TRY(split_of(call, &s.at, err));
+    LDNQ_TRY(find_split(call, &s.at, err));
     if (!s.dx)
         return LDNQ_OK;
     if (s.at.inner == 1)
-        ldnq_op_for_rows(call, s.at.outer, s.at.size, rows_backward, &s);
+        ldnq_op_for_rows(call, s.at.outer, s.at.size, backward_contiguous, &s);
     else
         ldnq_op_for_rows(call, s.at.outer * ldnq_size_ceil_div(s.at.inner, TILE),
-                         s.at.size * ldnq_size_min(s.at.inner, TILE), groups_backward, &s);
+                         s.at.size * ldnq_size_min(s.at.inner, TILE), backward_interleaved, &s);
     return LDNQ_OK;
 }
 

@@ -1,4 +1,5 @@
-/* softmax_backward.h: gradients of Softmax and LogSoftmax, by their outputs. */
+/* softmax_backward.h: gradients of Softmax and LogSoftmax, computed from their outputs. Sums
+ * are over a row of softmax.c. */
 #ifndef LDNQ_OPS_SOFTMAX_BACKWARD_H
 #define LDNQ_OPS_SOFTMAX_BACKWARD_H
 

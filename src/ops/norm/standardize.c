@@ -12,10 +12,10 @@ struct ldnq_standardize_stats ldnq_standardize_measure(const float *x, size_t co
     return (struct ldnq_standardize_stats){ mean, 1.0 / sqrt(variance + epsilon) };
 }
 
-void ldnq_standardize(const float *x, float *y, size_t count, struct ldnq_standardize_stats moments,
+void ldnq_standardize(const float *x, float *y, size_t count, struct ldnq_standardize_stats stats,
                       float scale, float shift)
 {
-    const float mean = (float)moments.mean, factor = (float)(moments.inverse * (double)scale);
+    const float mean = (float)stats.mean, factor = (float)(stats.inverse_std * (double)scale);
     LDNQ_IVDEP
     for (size_t i = 0; i < count; i++)
         y[i] = (x[i] - mean) * factor + shift;

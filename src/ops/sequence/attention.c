@@ -403,7 +403,7 @@ static void run_rows(void *ctx, size_t chunk, size_t thread)
     ldnq_attention_mask(a, batch, at, first, rows, scores);
     keep(f, LDNQ_SCORES_MASKED, head, first, rows, scores);
     for (size_t i = 0; i < rows; i++)
-        ldnq_softmax_line(scores + i * a->total, scores + i * a->total, a->total);
+        ldnq_softmax_row(scores + i * a->total, scores + i * a->total, a->total);
     keep(f, LDNQ_SCORES_SOFTMAX, head, first, rows, scores);
     float *y = f->y + batch * a->y.batch + at * a->y.head + first * a->y.row;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->v_head, a->total, 1.0f, scores, a->total, v,

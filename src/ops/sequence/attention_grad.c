@@ -150,7 +150,7 @@ static void run_block(const struct backward *b, const struct work *w, size_t bat
         memcpy(w->cap, w->p, count * sizeof *w->p);
     ldnq_attention_mask(a, batch, at, first, rows, w->p);
     for (size_t i = 0; i < rows; i++)
-        ldnq_softmax_line(w->p + i * a->total, w->p + i * a->total, a->total);
+        ldnq_softmax_row(w->p + i * a->total, w->p + i * a->total, a->total);
     if (count > 0)
         memset(w->ds, 0, count * sizeof *w->ds);
     if (b->dy.data) {
