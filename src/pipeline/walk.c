@@ -272,9 +272,9 @@ static enum ldnq_status solve(struct walk *walk, struct ldnq_arena *arena, struc
     if (shared)
         share(walk, result, shared, &problem, &solution);
     else
-        LDNQ_TRY(solver_of(walk, diagnostics)
-                     ->solve(&problem, &walk->run->options->solver_options,
-                             walk->run->options->pool, &solution, err));
+        LDNQ_TRY(ldnq_solve(solver_of(walk, diagnostics), &problem,
+                            &walk->run->options->solver_options, walk->run->options->pool,
+                            &solution, err));
     diagnostics->solver_seconds = ldnq_now() - start;
     LDNQ_TRY(keep(walk, result, diagnostics, &solution, err));
     LDNQ_TRY(measure_change(walk, layer, diagnostics, &solution, arena, err));

@@ -23,7 +23,6 @@
 #include "base/pool.h"
 #include "linalg/blas.h"
 #include "linalg/cholesky.h"
-#include "quant/nearest.h"
 #include "quant/problem.h"
 #include "quant/project.h"
 
@@ -78,7 +77,6 @@ struct admm {
     double *work;          /* (G M, K) */
     double *dual;          /* (G M, K) U */
     int8_t *codes, *last;  /* (G M, K) the iterate's, and those before */
-    double *errors;        /* (G M) */
     struct row *rows;      /* (G M) */
 };
 
@@ -421,13 +419,6 @@ static void start_rows(struct admm *admm)
     keep_all(admm);
 }
 
-static double solution_error(struct admm *admm)
-{
-    const struct ldnq_choice choice = { admm->solution->codes, admm->solution->scales,
-                                        admm->problem->mean ? admm->solution->bias : NULL };
-    return ldnq_total_error(admm->problem, admm->pool, &choice, admm->errors);
-}
-
 static double mean_penalty(const struct admm *admm)
 {
     const size_t n = admm->problem->groups * admm->k;
@@ -437,30 +428,6 @@ static double mean_penalty(const struct admm *admm)
     return n > 0 ? admm->rho * sum / (double)n : 0;
 }
 
-static enum ldnq_status fit(struct admm *admm, struct ldnq_error *err)
-{
-    struct ldnq_layer_solution *solution = admm->solution;
-    const struct ldnq_choice nothing = { 0 };
-    admm->zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
-    LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
-    const double before = solution_error(admm);
-    start_rows(admm);
-    LDNQ_TRY(iterate(admm, err));
-    if (admm->problem->mean)
-        ldnq_layer_best_bias(admm->problem, solution);
-    double after = solution_error(admm);
-    if (!(after <= before)) { /* by the rounding of the scale and bias to float32 */
-        LDNQ_TRY(ldnq_nearest_start(admm->problem, admm->pool, solution, err));
-        after = before;
-    }
-    solution->iterations = 0;
-    for (size_t r = 0; r < admm->count; r++)
-        if (admm->rows[r].iterations > solution->iterations)
-            solution->iterations = admm->rows[r].iterations;
-    solution->rho = mean_penalty(admm);
-    return ldnq_report_errors(admm->zero, before, after, solution, err);
-}
-
 static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t g = admm->problem->groups, k = admm->k, all = admm->count * k;
@@ -468,41 +435,35 @@ static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_er
 #define NEW(member, n) (admm->member = ldnq_arena_alloc(arena, n, sizeof *admm->member, err))
     return NEW(diagonal, g * k) && NEW(factor, g * k * k) && NEW(indefinite, g) &&
            NEW(target, all) && NEW(x, all) && NEW(work, all) && NEW(dual, all) && NEW(codes, all) &&
-           NEW(last, all) && NEW(errors, admm->count) && NEW(rows, admm->count);
+           NEW(last, all) && NEW(rows, admm->count);
 #undef NEW
 }
 
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
+enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_problem_check(problem, err));
-    LDNQ_TRY(ldnq_problem_refuse_blocks(problem, "admm", err));
+    const struct ldnq_layer_problem *problem = task->problem;
     struct admm admm = {
         .problem = problem,
-        .options = options,
-        .pool = pool,
-        .solution = solution,
+        .options = task->options,
+        .pool = task->pool,
+        .solution = task->solution,
+        .zero = task->zero,
         .k = problem->inputs,
         .count = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
         .alone = problem->granularity == LDNQ_PER_CHANNEL,
         .pace = pace(problem->inputs),
     };
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
     struct ldnq_layer_problem reduced;
-    enum ldnq_status status = ldnq_problem_reduce(problem, &reduced, arena, err);
+    LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, task->arena, err));
     admm.centred = reduced.gram;
-    if (status == LDNQ_OK)
-        status = allocate(&admm, arena, err) ? fit(&admm, err) : LDNQ_NOMEM;
-    ldnq_arena_destroy(arena);
-    return status;
+    if (!allocate(&admm, task->arena, err))
+        return LDNQ_NOMEM;
+    start_rows(&admm);
+    LDNQ_TRY(iterate(&admm, err));
+    for (size_t r = 0; r < admm.count; r++)
+        if (admm.rows[r].iterations > task->solution->iterations)
+            task->solution->iterations = admm.rows[r].iterations;
+    task->solution->rho = mean_penalty(&admm);
+    return LDNQ_OK;
 }
-
-const struct ldnq_solver ldnq_solver_admm = {
-    .name = "admm",
-    .summary = "preconditioned ADMM with a growing penalty, the best iterate a channel",
-    .fits_bias = true,
-    .solve = solve,
-};

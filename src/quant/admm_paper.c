@@ -358,30 +358,14 @@ static void fit_tensor(struct admm *admm)
 
 /* ---- start and end -------------------------------------------------------------- */
 
-static void project_start(void *ctx, size_t chunk, size_t thread)
-{
-    (void)thread;
-    struct admm *admm = ctx;
-    struct work work = work_at(admm, chunk);
-    for (size_t r = 0; r < work.active; r++)
-        admm->scales[row_of(admm, &work, r)] = 0;
-    if (admm->problem->granularity == LDNQ_PER_CHANNEL)
-        project_channels(admm, &work);
-}
-
-/* G = the nearest a * q to W, the bias as it is: the start, and the solution
- * until an iterate is better. */
-static void start(struct admm *admm)
+/* G = the start, the bias as it is. */
+static void load_start(struct admm *admm)
 {
     ldnq_pool_run(admm->pool, admm->pieces, prepare_piece, admm);
-    for (size_t i = 0; i < admm->pieces; i++)
-        admm->spans[i].weight = 1;
-    ldnq_pool_run(admm->pool, admm->pieces, project_start, admm);
-    if (admm->problem->granularity == LDNQ_PER_TENSOR)
-        project_tensor(admm);
-    keep_rows(admm, 0, admm->rows);
-    if (admm->problem->mean && admm->rows)
-        memcpy(admm->solution->bias, admm->problem->bias, admm->rows * sizeof(float));
+    if (admm->rows == 0)
+        return;
+    memcpy(admm->codes, admm->solution->codes, admm->rows * admm->inputs);
+    memcpy(admm->scales, admm->solution->scales, admm->rows * sizeof *admm->scales);
 }
 
 static void start_records(struct admm *admm)
@@ -438,33 +422,6 @@ static int most_iterations(const struct admm *admm)
     return most;
 }
 
-static double solution_error(struct admm *admm)
-{
-    const struct ldnq_choice choice = { admm->solution->codes, admm->solution->scales,
-                                        admm->problem->mean ? admm->solution->bias : NULL };
-    return ldnq_total_error(admm->problem, admm->pool, &choice, admm->errors);
-}
-
-/* Where the start was (next to) perfect, rounding the bias to float32 can cost
- * more than the iteration gained: then the start it is. */
-static enum ldnq_status fit(struct admm *admm, double zero, struct ldnq_error *err)
-{
-    struct ldnq_layer_solution *solution = admm->solution;
-    start(admm);
-    const double before = solution_error(admm);
-    start_records(admm);
-    iterate(admm);
-    if (admm->problem->mean)
-        ldnq_layer_best_bias(admm->problem, solution);
-    double after = solution_error(admm);
-    if (!(after <= before)) {
-        start(admm);
-        after = solution_error(admm);
-    }
-    solution->iterations = most_iterations(admm);
-    return ldnq_report_errors(zero, before, after, solution, err);
-}
-
 /* ---- set-up ---------------------------------------------------------------------- */
 
 static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
@@ -495,32 +452,19 @@ static void lay_spans(struct admm *admm)
     }
 }
 
-static enum ldnq_status solve_in(struct admm *admm, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
+                                         struct ldnq_error *err)
 {
-    if (!allocate(admm, arena, err))
-        return LDNQ_NOMEM;
-    lay_spans(admm);
-    const struct ldnq_choice nothing = { 0 };
-    const double zero = ldnq_total_error(admm->problem, admm->pool, &nothing, admm->errors);
-    LDNQ_TRY(factor_all(admm, err));
-    return fit(admm, zero, err);
-}
-
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
-{
+    const struct ldnq_layer_problem *problem = task->problem;
+    const struct ldnq_solver_options *options = task->options;
     if (!(options->rho_factor > 0) || !isfinite(options->rho_factor))
         return ldnq_fail(err, LDNQ_USAGE, "rho's factor is %g; it must be above 0, e.g. 0.5",
                          options->rho_factor);
-    LDNQ_TRY(ldnq_problem_check(problem, err));
-    LDNQ_TRY(ldnq_problem_refuse_blocks(problem, "admm-paper", err));
     struct admm admm = {
         .problem = problem,
         .options = options,
-        .pool = pool,
-        .solution = solution,
+        .pool = task->pool,
+        .solution = task->solution,
         .groups = problem->groups,
         .outputs = problem->outputs,
         .inputs = problem->inputs,
@@ -528,16 +472,13 @@ static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
         .rows = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
     };
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = solve_in(&admm, arena, err);
-    ldnq_arena_destroy(arena);
-    return status;
+    if (!allocate(&admm, task->arena, err))
+        return LDNQ_NOMEM;
+    lay_spans(&admm);
+    LDNQ_TRY(factor_all(&admm, err));
+    load_start(&admm);
+    start_records(&admm);
+    iterate(&admm);
+    task->solution->iterations = most_iterations(&admm);
+    return LDNQ_OK;
 }
-
-const struct ldnq_solver ldnq_solver_admm_paper = {
-    .name = "admm-paper",
-    .summary = "the paper's ADMM on the layer's quadratic, codes and scale by turns",
-    .fits_bias = true,
-    .solve = solve,
-};

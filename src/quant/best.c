@@ -13,12 +13,11 @@
 #include "quant/beam.h"
 #include "quant/descent.h"
 #include "quant/exact.h"
-#include "quant/nearest.h"
 #include "quant/problem.h"
 
 /* What is tried, in this order. */
 struct plan {
-    const struct ldnq_solver *solver;      /* or NULL */
+    const char *solver;                    /* or NULL */
     const struct ldnq_beam_search *rounds; /* from the scales of the best so far */
     size_t round_count;
     int steps; /* of the search over all codes */
@@ -90,7 +89,7 @@ static enum ldnq_status solve_trial(struct best *best, const struct ldnq_solver 
         problem.segment = NULL;
         problem.granularity = LDNQ_PER_CHANNEL;
     }
-    LDNQ_TRY(solver->solve(&problem, best->options, best->pool, &best->trial, err));
+    LDNQ_TRY(ldnq_solve(solver, &problem, best->options, best->pool, &best->trial, err));
     if (spread)
         spread_scales(best->problem, best->trial.scales);
     return LDNQ_OK;
@@ -152,66 +151,25 @@ static enum ldnq_status allocate(struct best *best, struct ldnq_arena *arena,
                : LDNQ_NOMEM;
 }
 
-static enum ldnq_status search(struct best *best, const struct plan *plan, struct ldnq_arena *arena,
-                               struct ldnq_error *err)
+static enum ldnq_status improve(const struct ldnq_solver_task *task, const struct plan *plan,
+                                struct ldnq_error *err)
 {
-    const struct ldnq_choice nearest = { best->solution->codes, best->solution->scales, NULL };
-    LDNQ_TRY(allocate(best, arena, err));
-    best->solution->iterations = 0;
-    best->solution->rho = 0;
-    ldnq_total_error(best->problem, best->pool, &nearest, best->errors);
-    LDNQ_TRY(ldnq_descent_target(best->problem, best->pool, best->target, err));
-    if (plan->solver)
-        LDNQ_TRY(try_solver(best, plan->solver, err));
-    if (plan->round_count > 0)
-        LDNQ_TRY(try_rounds(best, plan, arena, err));
-    return ldnq_search_exactly(best->problem, plan->steps, best->pool, best->solution->codes,
-                               best->solution->scales, best->errors, err);
-}
-
-static enum ldnq_status solve_with(const struct ldnq_layer_problem *problem,
-                                   const struct ldnq_solver_options *options,
-                                   struct ldnq_pool *pool, const struct plan *plan,
-                                   struct ldnq_layer_solution *solution, struct ldnq_arena *arena,
-                                   struct ldnq_error *err)
-{
+    struct ldnq_layer_solution *solution = task->solution;
+    const struct ldnq_choice start = { solution->codes, solution->scales, NULL };
     struct ldnq_layer_problem reduced;
-    const struct ldnq_choice nothing = { 0 };
-    const struct ldnq_choice choice = { solution->codes, solution->scales,
-                                        problem->mean ? solution->bias : NULL };
     struct best best = {
-        .problem = &reduced, .options = options, .pool = pool, .solution = solution
+        .problem = &reduced, .options = task->options, .pool = task->pool, .solution = solution
     };
-    double *errors =
-        ldnq_arena_alloc(arena, problem->groups * problem->outputs, sizeof *errors, err);
-    if (!errors)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, arena, err));
-    const double zero = ldnq_total_error(problem, pool, &nothing, errors);
-    LDNQ_TRY(ldnq_nearest_start(problem, pool, solution, err));
-    const double before = ldnq_total_error(problem, pool, &choice, errors);
-    LDNQ_TRY(search(&best, plan, arena, err));
-    if (problem->mean)
-        ldnq_layer_best_bias(problem, solution);
-    double after = ldnq_total_error(problem, pool, &choice, errors);
-    if (!(after <= before)) { /* by the rounding of scales and biases to float32 */
-        LDNQ_TRY(ldnq_nearest_start(problem, pool, solution, err));
-        after = before;
-    }
-    return ldnq_report_errors(zero, before, after, solution, err);
-}
-
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              const struct plan *plan, struct ldnq_layer_solution *solution,
-                              struct ldnq_error *err)
-{
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_problem_check(problem, err));
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = solve_with(problem, options, pool, plan, solution, arena, err);
-    ldnq_arena_destroy(arena);
-    return status;
+    LDNQ_TRY(ldnq_problem_reduce(task->problem, &reduced, task->arena, err));
+    LDNQ_TRY(allocate(&best, task->arena, err));
+    ldnq_total_error(&reduced, task->pool, &start, best.errors);
+    LDNQ_TRY(ldnq_descent_target(&reduced, task->pool, best.target, err));
+    if (plan->solver)
+        LDNQ_TRY(try_solver(&best, ldnq_solver_find(plan->solver), err));
+    if (plan->round_count > 0)
+        LDNQ_TRY(try_rounds(&best, plan, task->arena, err));
+    return ldnq_search_exactly(&reduced, plan->steps, task->pool, solution->codes, solution->scales,
+                               best.errors, err);
 }
 
 /* ---- the solvers ------------------------------------------------------------------- */
@@ -225,33 +183,25 @@ static int search_steps(const struct ldnq_layer_problem *problem)
 }
 
 /* ADMM finds the scales. */
-static enum ldnq_status solve_best(const struct ldnq_layer_problem *problem,
-                                   const struct ldnq_solver_options *options,
-                                   struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     static const double wide[] = { 0.96, 1, 1.04 }, narrow[] = { 0.98, 1.02 };
     static const struct ldnq_beam_search rounds[] = { { 16, wide, COUNT(wide) },
                                                       { 16, narrow, COUNT(narrow) } };
-    const struct plan plan = { &ldnq_solver_admm, rounds, COUNT(rounds), search_steps(problem) };
-    return solve(problem, options, pool, &plan, solution, err);
+    const struct plan plan = { "admm", rounds, COUNT(rounds), search_steps(task->problem) };
+    return improve(task, &plan, err);
 }
 
-static enum ldnq_status solve_cd(const struct ldnq_layer_problem *problem,
-                                 const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                                 struct ldnq_layer_solution *solution, struct ldnq_error *err)
+enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
-    const struct plan plan = { &ldnq_solver_gptq, NULL, 0, search_steps(problem) };
-    return solve(problem, options, pool, &plan, solution, err);
+    const struct plan plan = { "gptq", NULL, 0, search_steps(task->problem) };
+    return improve(task, &plan, err);
 }
 
 /* The scale nearest to the weight is too small where codes are few and inputs alike, by a
  * factor of 1.3 in ResNet-20 with up to 2 bits, 1.1 with 3. The first round finds which;
  * the descent behind it fits the scales that the second starts from. */
-static enum ldnq_status solve_beam(const struct ldnq_layer_problem *problem,
-                                   const struct ldnq_solver_options *options,
-                                   struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_beam_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     static const double wide[] = { 1, 1.1, 1.3 }, same[] = { 1 };
     static const double near[] = { 1, 1.05 }, around[] = { 0.98, 1.02 };
@@ -259,31 +209,7 @@ static enum ldnq_status solve_beam(const struct ldnq_layer_problem *problem,
                                                    { 16, same, COUNT(same) } };
     static const struct ldnq_beam_search many[] = { { 4, near, COUNT(near) },
                                                     { 16, around, COUNT(around) } };
-    const bool is_few = problem->codebook->count <= FEW_CODES;
+    const bool is_few = task->problem->codebook->count <= FEW_CODES;
     const struct plan plan = { NULL, is_few ? few : many, 2, 6 };
-    return solve(problem, options, pool, &plan, solution, err);
+    return improve(task, &plan, err);
 }
-
-const struct ldnq_solver ldnq_solver_best = {
-    .name = "best",
-    .summary = "admm, then beam from its scales; the best a channel",
-    .fits_bias = true,
-    .blocks = true,
-    .solve = solve_best,
-};
-
-const struct ldnq_solver ldnq_solver_cd = {
-    .name = "cd",
-    .summary = "gptq, then coordinate descent on codes and scales",
-    .fits_bias = true,
-    .blocks = true,
-    .solve = solve_cd,
-};
-
-const struct ldnq_solver ldnq_solver_beam = {
-    .name = "beam",
-    .summary = "gptq with up to 16 branches in place of one, at several scales, then cd's descent",
-    .fits_bias = true,
-    .blocks = true,
-    .solve = solve_beam,
-};

@@ -28,7 +28,6 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 #include "quant/inverse.h"
-#include "quant/nearest.h"
 #include "quant/problem.h"
 
 /* Inputs whose steps are applied to the rest together. */
@@ -117,32 +116,6 @@ static void choose(struct gptq *gptq)
             memcpy(solution->codes + row * inputs, gptq->codes + row * inputs, inputs);
 }
 
-static double solution_error(struct gptq *gptq)
-{
-    const struct ldnq_choice choice = { gptq->solution->codes, gptq->solution->scales,
-                                        gptq->problem->mean ? gptq->solution->bias : NULL };
-    return ldnq_total_error(gptq->problem, gptq->pool, &choice, gptq->after);
-}
-
-/* Where the start was (next to) perfect, rounding the bias to float32 can cost
- * more than the pass gained: then the start it is. */
-static enum ldnq_status fit(struct gptq *gptq, double zero, struct ldnq_error *err)
-{
-    LDNQ_TRY(ldnq_nearest_start(gptq->problem, gptq->pool, gptq->solution, err));
-    const double before = solution_error(gptq);
-    LDNQ_TRY(ldnq_report_errors(zero, before, before, gptq->solution, err));
-    ldnq_pool_run(gptq->pool, gptq->pieces, round_piece, gptq);
-    choose(gptq);
-    if (gptq->problem->mean)
-        ldnq_layer_best_bias(gptq->problem, gptq->solution);
-    double after = solution_error(gptq);
-    if (!(after <= before)) {
-        LDNQ_TRY(ldnq_nearest_start(gptq->problem, gptq->pool, gptq->solution, err));
-        after = before;
-    }
-    return ldnq_report_errors(zero, before, after, gptq->solution, err);
-}
-
 /* ---- set-up ------------------------------------------------------------------------- */
 
 static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_error *err)
@@ -155,46 +128,23 @@ static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_er
 #undef NEW
 }
 
-static enum ldnq_status solve_in(struct gptq *gptq, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
-    if (!allocate(gptq, arena, err))
-        return LDNQ_NOMEM;
-    const struct ldnq_choice nothing = { 0 };
-    const double zero = ldnq_total_error(gptq->problem, gptq->pool, &nothing, gptq->before);
-    LDNQ_TRY(ldnq_inverse_init(gptq->problem, gptq->pool, &gptq->inverse, arena, err));
-    gptq->solution->iterations = 0;
-    gptq->solution->rho = 0;
-    return fit(gptq, zero, err);
-}
-
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
-{
-    (void)options;
-    LDNQ_TRY(ldnq_problem_check(problem, err));
+    const struct ldnq_layer_problem *problem = task->problem;
     struct gptq gptq = {
         .problem = problem,
-        .pool = pool,
-        .solution = solution,
+        .pool = task->pool,
+        .solution = task->solution,
         .groups = problem->groups,
         .outputs = problem->outputs,
         .inputs = problem->inputs,
         .rows = problem->groups * problem->outputs,
         .pieces = ldnq_piece_count(problem),
     };
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = solve_in(&gptq, arena, err);
-    ldnq_arena_destroy(arena);
-    return status;
+    if (!allocate(&gptq, task->arena, err))
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
+    ldnq_pool_run(task->pool, gptq.pieces, round_piece, &gptq);
+    choose(&gptq);
+    return LDNQ_OK;
 }
-
-const struct ldnq_solver ldnq_solver_gptq = {
-    .name = "gptq",
-    .summary = "input by input, those to come making up for each rounding",
-    .fits_bias = true,
-    .blocks = true,
-    .solve = solve,
-};

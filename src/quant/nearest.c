@@ -1,4 +1,9 @@
-#include "quant/nearest.h"
+/* Where most solvers start: the a * q nearest to the weight.
+ *
+ * Solves  min over codes q, scales a of  sum |a q - w|^2  over the weights
+ *         of each scale; the bias stays the problem's
+ */
+#include "quant/solver.h"
 
 #include <string.h>
 
@@ -6,7 +11,6 @@
 #include "quant/blocks.h"
 #include "quant/problem.h"
 #include "quant/project.h"
-#include "quant/solver.h"
 
 struct nearest {
     const struct ldnq_layer_problem *problem;
@@ -115,27 +119,3 @@ enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
     ldnq_arena_destroy(arena);
     return status;
 }
-
-/* ---- as a solver ------------------------------------------------------------------- */
-
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
-{
-    (void)options;
-    LDNQ_TRY(ldnq_problem_check(problem, err));
-    LDNQ_TRY(ldnq_nearest_start(problem, pool, solution, err));
-    solution->iterations = 0;
-    solution->rho = 0;
-    const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales,
-                                                      problem->mean ? solution->bias : NULL };
-    const double error = ldnq_total_error_serial(problem, &choice);
-    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution, err);
-}
-
-const struct ldnq_solver ldnq_solver_mse = {
-    .name = "mse",
-    .summary = "codes and scales nearest to the weight in least squares; no data used",
-    .blocks = true,
-    .solve = solve,
-};

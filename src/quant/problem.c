@@ -65,16 +65,6 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
     return check_floats("bias", problem->bias, g, m, 1, err);
 }
 
-enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *problem,
-                                            const char *solver, struct ldnq_error *err)
-{
-    return problem->segment ? ldnq_fail(err, LDNQ_USAGE,
-                                        "the solver '%s' has one scale a channel, "
-                                        "not one a block",
-                                        solver)
-                            : LDNQ_OK;
-}
-
 static void reduce_group(const struct ldnq_layer_problem *problem, size_t group, double *out)
 {
     const size_t k = problem->inputs;

@@ -45,10 +45,6 @@ struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t
 enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                                     struct ldnq_error *err);
 
-/* For solvers with one scale a row. Errors: USAGE where the problem has several. */
-enum ldnq_status ldnq_problem_refuse_blocks(const struct ldnq_layer_problem *problem,
-                                            const char *solver, struct ldnq_error *err);
-
 /* The problem with the bias left to its best: the gram matrix is the covariance
  * H - m m', and there is no mean. An input that never varies has a row of zeros. The
  * matrix lives in the arena, or is the problem's own when that has no mean.

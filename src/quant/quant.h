@@ -90,19 +90,27 @@ struct ldnq_solver_options {
 
 void ldnq_solver_defaults(struct ldnq_solver_options *options);
 
+struct ldnq_solver_task;
+
+/* A row of the table in solver.c, which has the frame of all solvers. */
 struct ldnq_solver {
     const char *name;    /* as in --solver */
     const char *summary; /* for --help */
     bool fits_bias;      /* sets the bias to the best one; else it stays the problem's */
     bool blocks;         /* can give a row several scales (LDNQ_PER_BLOCK) */
-    /* Errors: NUMERIC (a factorization that fails, NaN or infinity in the
-     * problem, an objective beyond a double), NOMEM, USAGE (an option out of
-     * range, blocks where `blocks` is false). Scratch memory is the solver's own and
-     * released. */
-    enum ldnq_status (*solve)(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+    /* Both for the frame alone; improve may be NULL. */
+    enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                               struct ldnq_layer_solution *solution, struct ldnq_error *err);
+    enum ldnq_status (*improve)(const struct ldnq_solver_task *task, struct ldnq_error *err);
 };
+
+/* Fills in the solution. Errors: NUMERIC (a factorization that fails, NaN or infinity in the
+ * problem, an objective beyond a double), NOMEM, USAGE (an option out of range, blocks
+ * where `blocks` is false). Scratch memory is the solver's own and released. */
+enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
+                            const struct ldnq_layer_problem *problem,
+                            const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+                            struct ldnq_layer_solution *solution, struct ldnq_error *err);
 
 const struct ldnq_solver *ldnq_solver_find(const char *name);
 const struct ldnq_solver *const *ldnq_solvers(void);

@@ -27,9 +27,11 @@ static void find_largest(const struct ldnq_layer_problem *problem, float *larges
         }
 }
 
-static void round_all(const struct ldnq_layer_problem *problem,
-                      struct ldnq_layer_solution *solution)
+enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                struct ldnq_layer_solution *solution, struct ldnq_error *err)
 {
+    (void)pool;
+    (void)err;
     const size_t rows = problem->groups * problem->outputs, inputs = problem->inputs;
     const size_t count = rows * ldnq_row_scales(problem);
     float all = 0;
@@ -45,30 +47,7 @@ static void round_all(const struct ldnq_layer_problem *problem,
             solution->codes[row * inputs + i] = (int8_t)ldnq_codebook_nearest(
                 problem->codebook, (double)problem->weight[row * inputs + i] / scale);
         }
-}
-
-static enum ldnq_status solve(const struct ldnq_layer_problem *problem,
-                              const struct ldnq_solver_options *options, struct ldnq_pool *pool,
-                              struct ldnq_layer_solution *solution, struct ldnq_error *err)
-{
-    (void)options;
-    (void)pool;
-    LDNQ_TRY(ldnq_problem_check(problem, err));
-    round_all(problem, solution);
     if (problem->mean)
-        memcpy(solution->bias, problem->bias,
-               problem->groups * problem->outputs * sizeof *solution->bias);
-    solution->iterations = 0;
-    solution->rho = 0;
-    const struct ldnq_choice zero = { 0 }, choice = { solution->codes, solution->scales,
-                                                      problem->mean ? solution->bias : NULL };
-    const double error = ldnq_total_error_serial(problem, &choice);
-    return ldnq_report_errors(ldnq_total_error_serial(problem, &zero), error, error, solution, err);
+        memcpy(solution->bias, problem->bias, rows * sizeof *solution->bias);
+    return LDNQ_OK;
 }
-
-const struct ldnq_solver ldnq_solver_rtn = {
-    .name = "rtn",
-    .summary = "round to nearest, the scale from the largest weight; no data used",
-    .blocks = true,
-    .solve = solve,
-};

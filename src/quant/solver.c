@@ -2,10 +2,76 @@
 
 #include <string.h>
 
+#include "quant/problem.h"
+
+static const struct ldnq_solver rtn = {
+    .name = "rtn",
+    .summary = "round to nearest, the scale from the largest weight; no data used",
+    .blocks = true,
+    .start = ldnq_rtn_start,
+};
+
+static const struct ldnq_solver mse = {
+    .name = "mse",
+    .summary = "codes and scales nearest to the weight in least squares; no data used",
+    .blocks = true,
+    .start = ldnq_nearest_start,
+};
+
+static const struct ldnq_solver gptq = {
+    .name = "gptq",
+    .summary = "input by input, those to come making up for each rounding",
+    .fits_bias = true,
+    .blocks = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_gptq_improve,
+};
+
+static const struct ldnq_solver cd = {
+    .name = "cd",
+    .summary = "gptq, then coordinate descent on codes and scales",
+    .fits_bias = true,
+    .blocks = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_cd_improve,
+};
+
+static const struct ldnq_solver beam = {
+    .name = "beam",
+    .summary = "gptq with up to 16 branches in place of one, at several scales, then cd's descent",
+    .fits_bias = true,
+    .blocks = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_beam_improve,
+};
+
+static const struct ldnq_solver admm_paper = {
+    .name = "admm-paper",
+    .summary = "the paper's ADMM on the layer's quadratic, codes and scale by turns",
+    .fits_bias = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_admm_paper_improve,
+};
+
+static const struct ldnq_solver admm = {
+    .name = "admm",
+    .summary = "preconditioned ADMM with a growing penalty, the best iterate a channel",
+    .fits_bias = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_admm_improve,
+};
+
+static const struct ldnq_solver best = {
+    .name = "best",
+    .summary = "admm, then beam from its scales; the best a channel",
+    .fits_bias = true,
+    .blocks = true,
+    .start = ldnq_nearest_start,
+    .improve = ldnq_best_improve,
+};
+
 static const struct ldnq_solver *const table[] = {
-    &ldnq_solver_rtn,  &ldnq_solver_mse,  &ldnq_solver_gptq,
-    &ldnq_solver_cd,   &ldnq_solver_beam, &ldnq_solver_admm_paper,
-    &ldnq_solver_admm, &ldnq_solver_best, NULL,
+    &rtn, &mse, &gptq, &cd, &beam, &admm_paper, &admm, &best, NULL,
 };
 
 const struct ldnq_solver *const *ldnq_solvers(void)
@@ -28,4 +94,71 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options)
         .max_iterations = 100,
         .max_rises = 3,
     };
+}
+
+/* ---- the frame of all solvers --------------------------------------------------------- */
+
+static enum ldnq_status check(const struct ldnq_solver *solver,
+                              const struct ldnq_layer_problem *problem, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_problem_check(problem, err));
+    if (problem->segment && !solver->blocks)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "the solver '%s' has one scale a channel, not one a block", solver->name);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status solve_in(const struct ldnq_solver *solver, struct ldnq_solver_task *task,
+                                 struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    struct ldnq_layer_solution *solution = task->solution;
+    const struct ldnq_choice zero = { 0 };
+    const struct ldnq_choice choice = { solution->codes, solution->scales,
+                                        problem->mean ? solution->bias : NULL };
+    double *errors =
+        ldnq_arena_alloc(task->arena, problem->groups * problem->outputs, sizeof *errors, err);
+    if (!errors)
+        return LDNQ_NOMEM;
+
+    /* ---- start */
+    task->zero = ldnq_total_error(problem, task->pool, &zero, errors);
+    LDNQ_TRY(solver->start(problem, task->pool, solution, err));
+    solution->iterations = 0;
+    solution->rho = 0;
+    const double before = ldnq_total_error(problem, task->pool, &choice, errors);
+    LDNQ_TRY(ldnq_report_errors(task->zero, before, before, solution, err));
+    if (!solver->improve)
+        return LDNQ_OK;
+
+    /* ---- improve */
+    LDNQ_TRY(solver->improve(task, err));
+
+    /* ---- best bias */
+    if (problem->mean)
+        ldnq_layer_best_bias(problem, solution);
+
+    /* ---- never worse: where the start is (next to) perfect, rounding scales and biases to
+     * float32 can cost more than the codes gained */
+    double after = ldnq_total_error(problem, task->pool, &choice, errors);
+    if (!(after <= before)) {
+        LDNQ_TRY(solver->start(problem, task->pool, solution, err));
+        after = before;
+    }
+    return ldnq_report_errors(task->zero, before, after, solution, err);
+}
+
+enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
+                            const struct ldnq_layer_problem *problem,
+                            const struct ldnq_solver_options *options, struct ldnq_pool *pool,
+                            struct ldnq_layer_solution *solution, struct ldnq_error *err)
+{
+    struct ldnq_solver_task task = {
+        .problem = problem, .options = options, .pool = pool, .solution = solution
+    };
+    LDNQ_TRY(check(solver, problem, err));
+    LDNQ_TRY(ldnq_arena_create(&task.arena, err));
+    const enum ldnq_status status = solve_in(solver, &task, err);
+    ldnq_arena_destroy(task.arena);
+    return status;
 }

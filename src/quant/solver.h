@@ -1,16 +1,43 @@
-/* solver.h: the solvers that the table in solver.c lists. */
+/* solver.h: what the solver files offer to the frame in solver.c.
+ *
+ * A solver is a start and, unless it stops there, an improve: a function that changes the
+ * solution's codes and scales for the better. The frame does the rest: it checks the
+ * problem, measures the objective before and after, sets the best bias, and goes back to
+ * the start where the result is worse.
+ *
+ * Threads work is cut into pieces of rows for the pool; results do not depend on the number
+ *         of threads
+ */
 #ifndef LDNQ_QUANT_SOLVER_H
 #define LDNQ_QUANT_SOLVER_H
 
 #include "quant/quant.h"
 
-extern const struct ldnq_solver ldnq_solver_rtn;
-extern const struct ldnq_solver ldnq_solver_mse;
-extern const struct ldnq_solver ldnq_solver_gptq;
-extern const struct ldnq_solver ldnq_solver_cd;
-extern const struct ldnq_solver ldnq_solver_beam;
-extern const struct ldnq_solver ldnq_solver_admm_paper;
-extern const struct ldnq_solver ldnq_solver_admm;
-extern const struct ldnq_solver ldnq_solver_best;
+struct ldnq_solver_task {
+    const struct ldnq_layer_problem *problem; /* checked */
+    const struct ldnq_solver_options *options;
+    struct ldnq_pool *pool;
+    struct ldnq_arena *arena; /* for scratch memory; destroyed after the task */
+    double zero;              /* the objective of G = 0 */
+    /* In: the start. Out: codes and scales, iterations and rho; the bias is the frame's. */
+    struct ldnq_layer_solution *solution;
+};
+
+/* Starts: fill in codes, scales and bias. Errors: NOMEM. */
+enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                struct ldnq_layer_solution *solution, struct ldnq_error *err);
+enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
+                                    struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
+                                    struct ldnq_error *err);
+
+/* Improvements. Errors: NUMERIC (a factorization that fails), NOMEM, USAGE (an option out
+ * of range). */
+enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_beam_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
+                                         struct ldnq_error *err);
+enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
 
 #endif

@@ -152,7 +152,8 @@ static inline enum ldnq_status layer_solve(struct layer *layer, const char *solv
 {
     struct ldnq_solver_options options;
     ldnq_solver_defaults(&options);
-    return ldnq_solver_find(solver)->solve(&layer->problem, &options, pool, &layer->solution, err);
+    return ldnq_solve(ldnq_solver_find(solver), &layer->problem, &options, pool, &layer->solution,
+                      err);
 }
 
 /* (d, c) [H m; m' 1] (d, c)' over all rows, by plain loops; codes NULL for G = 0. */

@@ -217,8 +217,8 @@ static void start_should_be_the_projection_with_the_bias_as_it_is(void **state)
     solve(&layer);
     const double start = layer.solution.error_start, error = layer.solution.error;
     options.max_iterations = 0;
-    assert_ok(ldnq_solver_find("admm-paper")
-                  ->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+    assert_ok(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                         &layer.solution, &err));
     assert_int_equal(layer.solution.iterations, 0);
     assert_true(layer.solution.error_start == start);
     assert_true(layer.solution.error >= error);
@@ -278,8 +278,8 @@ static void a_first_input_that_is_never_active_should_do_no_harm(void **state)
         struct ldnq_solver_options options;
         ldnq_solver_defaults(&options);
         options.rho_from_first = first;
-        assert_ok(ldnq_solver_find("admm-paper")
-                      ->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+        assert_ok(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                             &layer.solution, &err));
         assert_true(layer.solution.rho > 0);
         assert_true(layer.solution.error < 0.5 * layer.solution.error_start);
     }
@@ -295,10 +295,10 @@ static void rho_should_be_the_factor_times_the_mean_or_the_first_of_the_diagonal
     options.rho_factor = 0.25;
     const double mean = (layer.gram[0] + layer.gram[4] + layer.gram[8]) / 3;
     const struct ldnq_solver *solver = ldnq_solver_find("admm-paper");
-    assert_ok(solver->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+    assert_ok(ldnq_solve(solver, &layer.problem, &options, NULL, &layer.solution, &err));
     assert_within(layer.solution.rho, 0.25 * mean, 1e-12);
     options.rho_from_first = true;
-    assert_ok(solver->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+    assert_ok(ldnq_solve(solver, &layer.problem, &options, NULL, &layer.solution, &err));
     assert_within(layer.solution.rho, 0.25 * layer.gram[0], 1e-12);
     layer_free(&layer);
 }
@@ -335,8 +335,8 @@ static void a_rho_factor_that_is_not_above_zero_should_be_refused(void **state)
         const struct ldnq_solver_options options = { .rho_factor = bad[i],
                                                      .max_iterations = 100,
                                                      .max_rises = 3 };
-        assert_fails(ldnq_solver_find("admm-paper")
-                         ->solve(&layer.problem, &options, NULL, &layer.solution, &err),
+        assert_fails(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                                &layer.solution, &err),
                      LDNQ_USAGE, "must be above 0");
     }
     layer_free(&layer);
@@ -353,8 +353,8 @@ static void iterations_should_keep_to_their_limit(void **state)
             const struct ldnq_solver_options options = { .rho_factor = 0.5,
                                                          .max_iterations = limit,
                                                          .max_rises = 1000 };
-            assert_ok(ldnq_solver_find("admm-paper")
-                          ->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+            assert_ok(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                                 &layer.solution, &err));
             assert_int_equal(layer.solution.iterations, limit);
             assert_true(layer.solution.error <= last * (1 + 1e-6));
             last = layer.solution.error;
@@ -375,8 +375,8 @@ static void rises_in_a_row_should_stop_the_iteration(void **state)
             const struct ldnq_solver_options options = { .rho_factor = 1e-4,
                                                          .max_iterations = 1000,
                                                          .max_rises = rises };
-            assert_ok(ldnq_solver_find("admm-paper")
-                          ->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+            assert_ok(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                                 &layer.solution, &err));
             assert_in_range(layer.solution.iterations, rises, 999);
             assert_true(layer.solution.iterations > last);
             last = layer.solution.iterations;

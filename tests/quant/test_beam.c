@@ -8,7 +8,7 @@
 #include "base/pool.h"
 #include "layer.h"
 #include "quant/beam.h"
-#include "quant/nearest.h"
+#include "quant/solver.h"
 
 static struct ldnq_error err;
 

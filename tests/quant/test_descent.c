@@ -11,7 +11,7 @@
 #include "layer.h"
 #include "quant/descent.h"
 #include "quant/exact.h"
-#include "quant/nearest.h"
+#include "quant/solver.h"
 #include "quant/problem.h"
 
 static struct ldnq_error err;

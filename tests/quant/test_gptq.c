@@ -454,8 +454,8 @@ static void start_should_be_that_of_admm(void **state)
     struct ldnq_solver_options options;
     ldnq_solver_defaults(&options);
     options.max_iterations = 0;
-    assert_ok(ldnq_solver_find("admm-paper")
-                  ->solve(&layer.problem, &options, NULL, &layer.solution, &err));
+    assert_ok(ldnq_solve(ldnq_solver_find("admm-paper"), &layer.problem, &options, NULL,
+                         &layer.solution, &err));
     const double start = layer.solution.error_start, error = layer.solution.error;
     solve(&layer);
     assert_true(layer.solution.error_start == start);
