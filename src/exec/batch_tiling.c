@@ -4,95 +4,97 @@
 
 #include "base/size.h"
 
-/* Of the largest value, for each thread: a node reads one or two and writes one, and
- * second-level caches have a megabyte. */
-#define SAMPLE_BYTES ((size_t)256 << 10)
+/* Bytes per thread of a tile of the largest value. A node reads one or two values and
+ * writes one, and second-level caches have a megabyte. */
+#define TILE_BYTES ((size_t)256 << 10)
 
-/* ---- before data come ------------------------------------------------------------------ */
+/* ---- finding the tilings ----------------------------------------------------------- */
 
-/* Takes one more value into account: its samples go along the symbol. */
-static bool has_samples(const struct ldnq_value *value, int rank, int64_t symbol, size_t *bytes)
+/* Whether the value has this rank and this symbol as its batch dimension; if so, raises
+ * *sample_bytes to the size of one sample. */
+static bool has_batch_axis(const struct ldnq_value *value, int rank, int64_t symbol,
+                           size_t *sample_bytes)
 {
     size_t count, size = ldnq_dtype_size(value->dtype);
     if (value->shape.rank != rank || value->shape.dim[0] != symbol ||
         !ldnq_shape_count_range(&value->shape, 1, rank, &count) ||
         !ldnq_size_mul(count, size, &count))
         return false;
-    *bytes = ldnq_size_max(*bytes, count);
+    *sample_bytes = ldnq_size_max(*sample_bytes, count);
     return true;
 }
 
-/* What is read besides constants must have the output's samples, axis by axis. A
- * constant that had some of its own would have made a number of the symbol. */
-static bool works_on_samples(const struct ldnq_node *node, int64_t *symbol, size_t *bytes)
+/* Whether the node can be part of a tiling over the batch dimension *symbol; 0 stands for
+ * any, and is replaced by the node's. All inputs except constants must have the output's
+ * rank and batch dimension. A constant can't have samples of its own: then the batch
+ * dimension would be a number, not a symbol. */
+static bool can_tile(const struct ldnq_node *node, int64_t *symbol, size_t *sample_bytes)
 {
-    size_t read = 0;
+    size_t batched_inputs = 0;
     if (!node->op || !(node->op->flags & LDNQ_OP_SAMPLES) || node->output_count != 1)
         return false;
     const struct ldnq_shape *out = &node->outputs[0]->shape;
     if (out->rank < 1 || !ldnq_is_symbol(out->dim[0]) || (*symbol && out->dim[0] != *symbol) ||
-        !has_samples(node->outputs[0], out->rank, out->dim[0], bytes))
+        !has_batch_axis(node->outputs[0], out->rank, out->dim[0], sample_bytes))
         return false;
     for (size_t i = 0; i < node->input_count; i++) {
         const struct ldnq_value *in = node->inputs[i];
         if (!in || in->constant)
             continue;
-        if (!has_samples(in, out->rank, out->dim[0], bytes))
+        if (!has_batch_axis(in, out->rank, out->dim[0], sample_bytes))
             return false;
-        read++;
+        batched_inputs++;
     }
     *symbol = out->dim[0];
-    return read > 0;
+    return batched_inputs > 0;
 }
 
-enum ldnq_status ldnq_stretch_init(struct ldnq_exec *exec, struct ldnq_error *err)
+enum ldnq_status ldnq_batch_tiling_init(struct ldnq_exec *exec, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = exec->graph;
     const bool *skipped = exec->plan.skipped;
-    exec->stretches =
-        ldnq_arena_alloc(exec->arena, graph->node_count, sizeof *exec->stretches, err);
-    exec->whole = ldnq_arena_alloc(exec->arena, graph->value_count, sizeof *exec->whole, err);
-    if (!exec->stretches || !exec->whole)
+    exec->tilings = ldnq_arena_alloc(exec->arena, graph->node_count, sizeof *exec->tilings, err);
+    exec->full = ldnq_arena_alloc(exec->arena, graph->value_count, sizeof *exec->full, err);
+    if (!exec->tilings || !exec->full)
         return LDNQ_NOMEM;
-    for (size_t first = 0, end; first < graph->node_count; first = end) {
-        struct ldnq_stretch stretch = { 0 };
+    for (size_t first = 0, last; first < graph->node_count; first = last) {
+        size_t sample_bytes = 0, nodes = 0;
         int64_t symbol = 0;
-        size_t nodes = 0;
-        for (end = first; end < graph->node_count; end++) {
-            size_t bytes = stretch.bytes;
-            if (skipped[end] && end > first)
+        for (last = first; last < graph->node_count; last++) {
+            size_t bytes = sample_bytes;
+            if (skipped[last] && last > first)
                 continue;
-            if (skipped[end] || !works_on_samples(graph->nodes[end], &symbol, &bytes))
+            if (skipped[last] || !can_tile(graph->nodes[last], &symbol, &bytes))
                 break;
-            stretch.bytes = bytes;
+            sample_bytes = bytes;
             nodes++;
         }
-        stretch.end = end;
         if (nodes > 1)
-            exec->stretches[first] = stretch;
-        end = ldnq_size_max(end, first + 1);
+            exec->tilings[first] = (struct ldnq_batch_tiling){ last, sample_bytes };
+        last = ldnq_size_max(last, first + 1);
     }
     return LDNQ_OK;
 }
 
-/* ---- a run ------------------------------------------------------------------------------ */
+/* ---- running one ------------------------------------------------------------------- */
 
-/* Samples `at` .. at+count-1 of `all`, in nodes first .. end-1. */
-struct run {
-    struct ldnq_exec *exec;
-    size_t first, end, all;
-    size_t at, count;
+/* The samples start .. start+count-1 of `batch`, in the nodes first .. last-1. */
+struct batch_tile {
+    size_t first, last;
+    size_t batch, start, count;
 };
 
-static size_t step_of(const struct ldnq_exec *exec, const struct ldnq_stretch *stretch)
+/* Samples per tile. */
+static size_t tile_size(const struct ldnq_exec *exec, const struct ldnq_batch_tiling *tiling)
 {
-    size_t each = ldnq_size_max(1, SAMPLE_BYTES / ldnq_size_max(1, stretch->bytes));
-    return each * ldnq_pool_threads(exec->pool);
+    size_t per_thread = ldnq_size_max(1, TILE_BYTES / ldnq_size_max(1, tiling->sample_bytes));
+    return per_thread * ldnq_pool_threads(exec->pool);
 }
 
-static size_t samples_of(const struct ldnq_exec *exec, size_t place)
+/* Samples in the batch that the node is about to read; 0 when its input has no data. */
+static size_t batch_size(const struct ldnq_exec *exec, size_t node_index)
 {
-    const struct ldnq_node *node = exec->graph->nodes[place];
+    const struct ldnq_node *node = exec->graph->nodes[node_index];
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i] && !node->inputs[i]->constant) {
             const struct ldnq_tensor *tensor = ldnq_exec_value(exec, node->inputs[i]);
@@ -101,129 +103,123 @@ static size_t samples_of(const struct ldnq_exec *exec, size_t place)
     return 0;
 }
 
-bool ldnq_stretch_applies(const struct ldnq_exec *exec, size_t place)
+bool ldnq_batch_tiling_applies(const struct ldnq_exec *exec, size_t first)
 {
-    const struct ldnq_stretch *stretch = &exec->stretches[place];
-    return stretch->end > 0 && samples_of(exec, place) > step_of(exec, stretch);
+    const struct ldnq_batch_tiling *tiling = &exec->tilings[first];
+    return tiling->last > 0 && batch_size(exec, first) > tile_size(exec, tiling);
 }
 
-static bool is_made_inside(const struct run *run, size_t value)
+/* Whether one of the tile's nodes computes the value. */
+static bool is_inner(const struct ldnq_exec *exec, const struct batch_tile *tile, size_t value)
 {
-    size_t made = run->exec->plan.made[value];
-    return made != LDNQ_NEVER && made >= run->first && made < run->end;
+    size_t definition = exec->plan.definition[value];
+    return definition != LDNQ_NO_NODE && definition >= tile->first && definition < tile->last;
 }
 
-/* Remembers the values that come from in front, which nothing may overwrite now. */
-static void open(const struct run *run)
-{
-    struct ldnq_exec *exec = run->exec;
-    for (size_t place = run->first; place < run->end; place++) {
-        const struct ldnq_node *node = exec->graph->nodes[place];
-        for (size_t i = 0; i < node->input_count && !exec->plan.skipped[place]; i++)
-            if (node->inputs[i] && !node->inputs[i]->constant &&
-                !is_made_inside(run, node->inputs[i]->index))
-                exec->whole[node->inputs[i]->index] = exec->slots[node->inputs[i]->index];
-    }
-}
-
-static size_t sample_size(const struct ldnq_tensor *tensor)
+static size_t bytes_per_sample(const struct ldnq_tensor *tensor)
 {
     size_t bytes = 0;
     ldnq_tensor_bytes(tensor, &bytes);
     return tensor->shape.dim[0] > 0 ? bytes / (size_t)tensor->shape.dim[0] : 0;
 }
 
-/* Some samples of what comes from in front. */
-static void show(const struct run *run)
+/* Copies the samples in the value's slot into its full batch, which is allocated with the
+ * first tile, and frees the slot. */
+static enum ldnq_status append_tile(struct ldnq_exec *exec, const struct batch_tile *tile,
+                                    size_t value, struct ldnq_error *err)
 {
-    struct ldnq_exec *exec = run->exec;
+    struct ldnq_exec_slot *full = &exec->full[value];
+    const struct ldnq_tensor *part = &exec->slots[value].tensor;
+    const char *name = exec->graph->values[value]->name;
+    size_t bytes, sample = bytes_per_sample(part);
+    if (part->shape.rank < 1 || part->shape.dim[0] != (int64_t)tile->count)
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "value '%s' does not have the batch size of its node's inputs", name);
+    if (!full->is_live) {
+        struct ldnq_tensor tensor = *part;
+        tensor.shape.dim[0] = (int64_t)tile->batch;
+        if (!ldnq_tensor_bytes(&tensor, &bytes))
+            return ldnq_fail(err, LDNQ_NOMEM, "value '%s' is too large", name);
+        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, &full->buffer, err));
+        tensor.data = full->buffer->data;
+        full->tensor = tensor;
+        full->is_live = true;
+    }
+    memcpy((char *)full->tensor.data + tile->start * sample, part->data, tile->count * sample);
+    ldnq_exec_free_value(exec, value);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_tile(struct ldnq_exec *exec, const struct batch_tile *tile,
+                                 struct ldnq_error *err)
+{
+    /* Inputs: the slots of values from before the range become views of the tile. */
     for (size_t i = 0; i < exec->graph->value_count; i++) {
-        if (!exec->whole[i].held || is_made_inside(run, i))
+        if (!exec->full[i].is_live || is_inner(exec, tile, i))
             continue;
-        struct ldnq_slot *slot = &exec->slots[i];
-        *slot = exec->whole[i];
-        slot->tensor.data = (char *)slot->tensor.data + run->at * sample_size(&slot->tensor);
-        slot->tensor.shape.dim[0] = (int64_t)run->count;
+        struct ldnq_exec_slot *slot = &exec->slots[i];
+        *slot = exec->full[i];
+        slot->tensor.data =
+            (char *)slot->tensor.data + tile->start * bytes_per_sample(&slot->tensor);
+        slot->tensor.shape.dim[0] = (int64_t)tile->count;
         if (slot->buffer)
             slot->buffer->users++;
     }
-}
 
-/* Adds the samples of a value that is read behind the stretch to those before. */
-static enum ldnq_status keep(const struct run *run, size_t value, struct ldnq_error *err)
-{
-    struct ldnq_exec *exec = run->exec;
-    struct ldnq_slot *whole = &exec->whole[value];
-    const struct ldnq_tensor *part = &exec->slots[value].tensor;
-    size_t bytes, size = sample_size(part);
-    if (part->shape.rank < 1 || part->shape.dim[0] != (int64_t)run->count)
-        return ldnq_fail(err, LDNQ_MODEL,
-                         "value '%s' does not have the samples of its node's "
-                         "inputs",
-                         exec->graph->values[value]->name);
-    if (!whole->held) {
-        struct ldnq_tensor tensor = *part;
-        tensor.shape.dim[0] = (int64_t)run->all;
-        if (!ldnq_tensor_bytes(&tensor, &bytes))
-            return ldnq_fail(err, LDNQ_NOMEM, "value '%s' is too large",
-                             exec->graph->values[value]->name);
-        LDNQ_TRY(ldnq_buffer_pool_acquire(&exec->buffers, bytes, &whole->buffer, err));
-        tensor.data = whole->buffer->data;
-        whole->tensor = tensor;
-        whole->held = true;
-    }
-    memcpy((char *)whole->tensor.data + run->at * size, part->data, run->count * size);
-    ldnq_exec_drop(exec, value);
-    return LDNQ_OK;
-}
+    LDNQ_TRY(ldnq_exec_run_range(exec, tile->first, tile->last, err));
 
-static enum ldnq_status run_part(const struct run *run, struct ldnq_error *err)
-{
-    struct ldnq_exec *exec = run->exec;
-    show(run);
-    LDNQ_TRY(ldnq_exec_run_range(exec, run->first, run->end, err));
+    /* Outputs: values that are used after the range. */
     for (size_t i = 0; i < exec->graph->value_count; i++) {
-        size_t last = exec->plan.last_read[i];
-        if (is_made_inside(run, i) && last != LDNQ_NEVER && last >= run->end)
-            LDNQ_TRY(keep(run, i, err));
-        else if (exec->whole[i].held)
-            ldnq_exec_drop(exec, i);
+        size_t last_use = exec->plan.last_use[i];
+        if (is_inner(exec, tile, i) && last_use != LDNQ_NO_NODE && last_use >= tile->last)
+            LDNQ_TRY(append_tile(exec, tile, i, err));
+        else if (exec->full[i].is_live)
+            ldnq_exec_free_value(exec, i);
     }
     return LDNQ_OK;
 }
 
-/* Whole values take the place of their parts, also after a failure. Those that lay
- * between keep a shape, as they would have without all this. */
-static void close(const struct run *run)
+enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, struct ldnq_error *err)
 {
-    struct ldnq_exec *exec = run->exec;
-    for (size_t i = 0; i < exec->graph->value_count; i++) {
-        struct ldnq_slot *slot = &exec->slots[i], *whole = &exec->whole[i];
-        if (whole->held) {
-            ldnq_exec_drop(exec, i);
-            *slot = *whole;
-            *whole = (struct ldnq_slot){ 0 };
-            if (!is_made_inside(run, i) && exec->plan.last_read[i] < run->end)
-                ldnq_exec_drop(exec, i);
-        } else if (is_made_inside(run, i) && slot->tensor.shape.rank > 0) {
-            slot->tensor.shape.dim[0] = (int64_t)run->all;
+    const struct ldnq_graph *graph = exec->graph;
+    const struct ldnq_exec_plan *plan = &exec->plan;
+    const size_t samples = tile_size(exec, &exec->tilings[first]);
+    struct batch_tile tile = { .first = first,
+                               .last = exec->tilings[first].last,
+                               .batch = batch_size(exec, first) };
+    enum ldnq_status status = LDNQ_OK;
+
+    /* ---- save the full batches of values from before the range ----
+     * The buffer gets a second user with each tile, so that no node runs in place on it. */
+    for (size_t n = first; n < tile.last; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
+        for (size_t i = 0; i < node->input_count && !plan->skipped[n]; i++)
+            if (node->inputs[i] && !node->inputs[i]->constant &&
+                !is_inner(exec, &tile, node->inputs[i]->index))
+                exec->full[node->inputs[i]->index] = exec->slots[node->inputs[i]->index];
+    }
+
+    /* ---- run tile by tile ---- */
+    for (; tile.start < tile.batch && status == LDNQ_OK; tile.start += tile.count) {
+        tile.count = ldnq_size_min(samples, tile.batch - tile.start);
+        status = run_tile(exec, &tile, err);
+    }
+
+    /* ---- replace the tiles by full batches ----
+     * Values that lived within the range keep the shape of a full batch, as they would
+     * without tiling. */
+    for (size_t i = 0; i < graph->value_count; i++) {
+        struct ldnq_exec_slot *slot = &exec->slots[i], *full = &exec->full[i];
+        bool inner = is_inner(exec, &tile, i);
+        if (full->is_live) {
+            ldnq_exec_free_value(exec, i);
+            *slot = *full;
+            *full = (struct ldnq_exec_slot){ 0 };
+            if (!inner && plan->last_use[i] < tile.last)
+                ldnq_exec_free_value(exec, i);
+        } else if (inner && slot->tensor.shape.rank > 0) {
+            slot->tensor.shape.dim[0] = (int64_t)tile.batch;
         }
     }
-}
-
-enum ldnq_status ldnq_stretch_run(struct ldnq_exec *exec, size_t place, struct ldnq_error *err)
-{
-    const struct ldnq_stretch *stretch = &exec->stretches[place];
-    struct run run = {
-        .exec = exec, .first = place, .end = stretch->end, .all = samples_of(exec, place)
-    };
-    const size_t step = step_of(exec, stretch);
-    enum ldnq_status status = LDNQ_OK;
-    open(&run);
-    for (; run.at < run.all && status == LDNQ_OK; run.at += run.count) {
-        run.count = ldnq_size_min(step, run.all - run.at);
-        status = run_part(&run, err);
-    }
-    close(&run);
     return status;
 }

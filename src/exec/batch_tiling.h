@@ -1,26 +1,30 @@
-/* batch_tiling.h: nodes in a row that work on each sample apart (LDNQ_OP_SAMPLES), run from
- * the first to the last for a few samples at a time.
+/* batch_tiling.h: runs a range of nodes on one tile of the batch at a time.
  *
- * What lies between them then stays in a cache, so that a sample costs no more in
- * a large batch than in a small one. Each sample's bits are the same.
+ * Consecutive nodes that treat each sample independently (LDNQ_OP_SAMPLES) form a
+ * tiling: all of them run on a few samples, then on the next few. The values between
+ * them stay in a cache, so a sample costs no more in a large batch than in a small one.
+ * Values that are used after the range are assembled from the tiles. The result is the
+ * same to the bit as without tiling.
  */
 #ifndef LDNQ_EXEC_BATCH_TILING_H
 #define LDNQ_EXEC_BATCH_TILING_H
 
 #include "exec/exec_state.h"
 
-/* By node. */
-struct ldnq_stretch {
-    size_t end;   /* behind the last node of the stretch that starts here; 0 for none */
-    size_t bytes; /* of one sample of the largest value */
+/* By node: the tiling that starts there. */
+struct ldnq_batch_tiling {
+    size_t last;         /* it is the nodes up to last-1; 0: no tiling starts here */
+    size_t sample_bytes; /* bytes per sample of the range's largest value */
 };
 
-/* Finds all stretches, by the shapes that the graph's values have. Errors: NOMEM. */
-enum ldnq_status ldnq_stretch_init(struct ldnq_exec *exec, struct ldnq_error *err);
+/* Finds all tilings by the symbolic shapes of the graph's values. Errors: NOMEM. */
+enum ldnq_status ldnq_batch_tiling_init(struct ldnq_exec *exec, struct ldnq_error *err);
 
-/* Whether one starts at the node and there are more samples than run at a time. */
-bool ldnq_stretch_applies(const struct ldnq_exec *exec, size_t place);
-/* Runs it; values that others read are there as a whole afterwards. */
-enum ldnq_status ldnq_stretch_run(struct ldnq_exec *exec, size_t place, struct ldnq_error *err);
+/* Whether a tiling starts at the node and the batch is larger than one tile. */
+bool ldnq_batch_tiling_applies(const struct ldnq_exec *exec, size_t first);
+/* Runs the tiling. Afterwards slots hold full batches, also after a failure.
+ * Errors: MODEL, NOMEM. */
+enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first,
+                                       struct ldnq_error *err);
 
 #endif

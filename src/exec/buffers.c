@@ -3,81 +3,79 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
-static void free_buffer(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer **at)
+static struct ldnq_exec_buffer *unlink_buffer(struct ldnq_exec_buffer **link)
 {
-    struct ldnq_exec_buffer *buffer = *at;
-    *at = buffer->next;
-    buffers->held -= buffer->size;
+    struct ldnq_exec_buffer *buffer = *link;
+    *link = buffer->next;
+    return buffer;
+}
+
+static void free_first(struct ldnq_buffer_pool *pool)
+{
+    struct ldnq_exec_buffer *buffer = unlink_buffer(&pool->free);
+    pool->held -= buffer->size;
     ldnq_free(buffer->data);
     ldnq_free(buffer);
 }
 
-/* Under a ceiling: one of that very size, and room for one where there is none. */
-static struct ldnq_exec_buffer *take_same(struct ldnq_buffer_pool *buffers, size_t size)
+/* A free buffer of exactly this size. When there is none, frees buffers until a new one
+ * stays below the ceiling, and returns NULL. */
+static struct ldnq_exec_buffer *find_exact(struct ldnq_buffer_pool *pool, size_t size)
 {
-    for (struct ldnq_exec_buffer **at = &buffers->free; *at; at = &(*at)->next) {
-        if ((*at)->size == size) {
-            struct ldnq_exec_buffer *buffer = *at;
-            *at = buffer->next;
-            return buffer;
-        }
-    }
-    while (buffers->free &&
-           (buffers->held > buffers->ceiling || size > buffers->ceiling - buffers->held))
-        free_buffer(buffers, &buffers->free);
+    for (struct ldnq_exec_buffer **link = &pool->free; *link; link = &(*link)->next)
+        if ((*link)->size == size)
+            return unlink_buffer(link);
+    while (pool->free && (pool->held > pool->ceiling || size > pool->ceiling - pool->held))
+        free_first(pool);
     return NULL;
 }
 
-/* The smallest that fits, else the largest: one of them serves with the least
- * memory. NULL when nothing is free. */
-static struct ldnq_exec_buffer *take_free(struct ldnq_buffer_pool *buffers, size_t size)
+/* The smallest free buffer that is large enough, else the largest: growing that one adds
+ * the fewest bytes. NULL when nothing is free. */
+static struct ldnq_exec_buffer *find_best(struct ldnq_buffer_pool *pool, size_t size)
 {
-    if (buffers->ceiling > 0)
-        return take_same(buffers, size);
     struct ldnq_exec_buffer **best = NULL;
-    for (struct ldnq_exec_buffer **at = &buffers->free; *at; at = &(*at)->next) {
-        bool fits = (*at)->size >= size, best_fits = best && (*best)->size >= size;
-        if (!best || (fits && (!best_fits || (*at)->size < (*best)->size)) ||
-            (!best_fits && (*at)->size > (*best)->size))
-            best = at;
+    for (struct ldnq_exec_buffer **link = &pool->free; *link; link = &(*link)->next) {
+        bool fits = (*link)->size >= size, best_fits = best && (*best)->size >= size;
+        if (!best || (fits && (!best_fits || (*link)->size < (*best)->size)) ||
+            (!best_fits && (*link)->size > (*best)->size))
+            best = link;
     }
-    if (!best)
-        return NULL;
-    struct ldnq_exec_buffer *buffer = *best;
-    *best = buffer->next;
-    return buffer;
+    return best ? unlink_buffer(best) : NULL;
 }
 
-static enum ldnq_status resize(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer,
-                               size_t size, struct ldnq_error *err)
+/* Replaces the memory; the contents are lost. */
+static enum ldnq_status reallocate(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer,
+                                   size_t size, struct ldnq_error *err)
 {
     ldnq_free(buffer->data);
-    buffers->held -= buffer->size;
+    pool->held -= buffer->size;
     buffer->size = 0;
-    buffer->data = buffers->counts ? NULL : ldnq_malloc_aligned(size);
-    if (!buffer->data && !buffers->counts)
+    buffer->data = pool->counts_only ? NULL : ldnq_malloc_aligned(size);
+    if (!buffer->data && !pool->counts_only)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes for a value", size);
     buffer->size = size;
-    buffers->held += size;
-    buffers->peak = ldnq_size_max(buffers->peak, buffers->held);
+    pool->held += size;
+    pool->peak = ldnq_size_max(pool->peak, pool->held);
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *buffers, size_t size,
+enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t size,
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err)
 {
-    struct ldnq_exec_buffer *buffer = take_free(buffers, size);
+    struct ldnq_exec_buffer *buffer =
+        pool->ceiling > 0 ? find_exact(pool, size) : find_best(pool, size);
     *out = NULL;
     if (!buffer)
         buffer = ldnq_calloc(1, sizeof *buffer);
     if (!buffer)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     buffer->users = 1;
-    bool is_new = !buffer->data && !buffers->counts;
+    bool is_new = !buffer->data && !pool->counts_only;
     if (is_new || buffer->size < size) {
-        enum ldnq_status status = resize(buffers, buffer, size, err);
+        enum ldnq_status status = reallocate(pool, buffer, size, err);
         if (status != LDNQ_OK) {
-            ldnq_buffer_pool_release(buffers, buffer);
+            ldnq_buffer_pool_release(pool, buffer);
             return status;
         }
     }
@@ -85,17 +83,17 @@ enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *buffers, size
     return LDNQ_OK;
 }
 
-void ldnq_buffer_pool_release(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer)
+void ldnq_buffer_pool_release(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer)
 {
     if (!buffer || --buffer->users > 0)
         return;
-    buffer->next = buffers->free;
-    buffers->free = buffer;
+    buffer->next = pool->free;
+    pool->free = buffer;
 }
 
-void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *buffers)
+void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool)
 {
-    while (buffers->free)
-        free_buffer(buffers, &buffers->free);
-    *buffers = (struct ldnq_buffer_pool){ 0 };
+    while (pool->free)
+        free_first(pool);
+    *pool = (struct ldnq_buffer_pool){ 0 };
 }

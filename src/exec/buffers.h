@@ -1,9 +1,12 @@
-/* buffers.h: memory of values, handed back for the next one that fits.
+/* buffers.h: a pool of memory buffers for values, reused from one value to the next.
  *
- * There are never more buffers than values were held at one time: a request
- * that none fits makes the largest free one larger. Under a ceiling a buffer serves
- * only values of its own size, and free ones are given back where the sum would go
- * past it: then no more is held than values take, or the ceiling where that is more.
+ * Owns    the buffers; each is reference-counted and becomes free at count 0
+ * Memory  without a ceiling a request takes the smallest free buffer that is large
+ *         enough, else the largest free one is reallocated: there are never more
+ *         buffers than values lived at one time. With a ceiling a buffer is reused
+ *         only for its exact size, and free buffers are released before the total
+ *         would exceed the ceiling: at most the bytes of live values are held, or the
+ *         ceiling where that is more.
  */
 #ifndef LDNQ_EXEC_BUFFERS_H
 #define LDNQ_EXEC_BUFFERS_H
@@ -14,22 +17,22 @@ struct ldnq_exec_buffer {
     void *data; /* aligned to 64 */
     size_t size;
     size_t users;
-    struct ldnq_exec_buffer *next; /* in the list of free ones */
+    struct ldnq_exec_buffer *next; /* in the list of free buffers */
 };
 
 struct ldnq_buffer_pool {
     struct ldnq_exec_buffer *free;
-    size_t held, peak; /* bytes in buffers, free ones included */
-    size_t ceiling;    /* 0: none */
-    bool counts;       /* sizes are counted, and data are NULL: a rehearsal */
+    size_t held, peak; /* bytes of all buffers, free ones included */
+    size_t ceiling;    /* bytes; 0 for none */
+    bool counts_only;  /* dry run: sizes are counted, data are NULL */
 };
 
-/* One user; errors: NOMEM. */
-enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *buffers, size_t size,
+/* Returns a buffer of at least `size` bytes with one user. Errors: NOMEM. */
+enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t size,
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err);
-/* One user less; with none the buffer is free. Accepts NULL. */
-void ldnq_buffer_pool_release(struct ldnq_buffer_pool *buffers, struct ldnq_exec_buffer *buffer);
-/* Frees the free ones; all must have been released. */
-void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *buffers);
+/* Removes one user; a buffer without users is free. Accepts NULL. */
+void ldnq_buffer_pool_release(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer);
+/* Frees all memory; every buffer must have been released. */
+void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool);
 
 #endif

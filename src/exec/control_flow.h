@@ -1,19 +1,21 @@
-/* control_flow.h: runs If, Loop and Scan: their bodies by executors of their own.
+/* control_flow.h: runs If, Loop and Scan.
  *
- * Owns    an executor for each body, made once. What goes in is lent to it, what
- *         comes out is copied, so that its values live no longer than its run.
- * Errors  MODEL (a body that does not fit the data), NOMEM, the body's own
+ * Owns    one executor per body, created once. A body's inputs are bound, its outputs
+ *         are copied out, so that values of the body live no longer than one iteration.
+ * Errors  MODEL (a body whose results don't fit together), NOMEM, errors of the body
  */
 #ifndef LDNQ_EXEC_CONTROL_FLOW_H
 #define LDNQ_EXEC_CONTROL_FLOW_H
 
 #include "exec/exec_state.h"
 
-/* Executors for the bodies of all nodes; all of them are freed by finish. */
-enum ldnq_status ldnq_control_init(struct ldnq_exec *exec, struct ldnq_error *err);
-void ldnq_control_finish(struct ldnq_exec *exec);
+/* Creates the executors of all bodies. finish frees them, also after a failed init. */
+enum ldnq_status ldnq_control_flow_init(struct ldnq_exec *exec, struct ldnq_error *err);
+void ldnq_control_flow_finish(struct ldnq_exec *exec);
 
-/* Runs the node at `place`, whose inputs are in exec->in, and puts its outputs. */
-enum ldnq_status ldnq_control_run(struct ldnq_exec *exec, size_t place, struct ldnq_error *err);
+/* Runs an If, Loop or Scan node. Its inputs are in exec->in; its outputs are stored in
+ * exec->slots. */
+enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index,
+                                       struct ldnq_error *err);
 
 #endif

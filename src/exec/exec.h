@@ -1,10 +1,10 @@
-/* exec.h: runs a graph on float data.
+/* exec.h: runs a graph on data.
  *
- * Shapes  are worked out from the data at every node, so one executor serves
- *         any batch. Values are freed when their last reader has run.
- * Owns    everything it makes; a value's tensor is valid until the value is
- *         freed, or until reset.
- * Threads one call at a time for an executor; work inside runs on its pool.
+ * Shapes  are inferred from the data at every node, so one executor serves any batch
+ *         size
+ * Owns    the values that it computes: each is freed after its last use, and all of
+ *         them by reset. A bound tensor stays the caller's.
+ * Threads one call at a time per executor; a node's work runs on the pool
  */
 #ifndef LDNQ_EXEC_H
 #define LDNQ_EXEC_H
@@ -13,47 +13,49 @@
 
 struct ldnq_exec;
 
-/* The graph must be bound (passes/passes.h prepares it) and outlive the
- * executor; constants may be replaced while it lives, nodes may not.
- * Errors: UNSUPPORTED (a node without operator), NOMEM. */
+/* The graph must have been prepared (passes/passes.h) and must outlive the executor.
+ * Constants may be replaced during its lifetime, nodes may not.
+ * Errors: UNSUPPORTED (a node without an operator), NOMEM. */
 enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
                                   struct ldnq_exec **out, struct ldnq_error *err);
+/* Accepts NULL. */
 void ldnq_exec_destroy(struct ldnq_exec *exec);
 
-/* Runs the whole graph; inputs[i] belongs to graph->inputs[i] and is only read.
- * Results: ldnq_exec_value of graph->outputs, valid until the next run.
- * Errors: DATA (an input whose type or shape does not fit: both are named),
+/* Runs the whole graph. inputs[i] is the tensor of graph->inputs[i] and is only read.
+ * Results: ldnq_exec_value of graph->outputs, valid until the next run or reset.
+ * Errors: DATA (an input whose type or shape differs from the graph's: both are named),
  * MODEL, NOMEM. */
 enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                struct ldnq_error *err);
 
-/* NULL when the value is not held now. Constants are always held. */
+/* NULL unless the value is live now. Constants are always live. */
 const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
                                           const struct ldnq_value *value);
 
-/* ---- piece by piece, for walking a network layer by layer ---------------------- */
+/* ---- a range of nodes at a time --------------------------------------------------- */
 
 /* Frees all values. */
 void ldnq_exec_reset(struct ldnq_exec *exec);
-/* What ldnq_exec_run does before the first node: checks the inputs, frees all values and lends
- * the inputs. Errors: DATA, as there. */
+/* Checks the inputs, frees all values, and binds the inputs. Errors: as ldnq_exec_run. */
 enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                        struct ldnq_error *err);
-/* Lends a value's tensor, which must stay until the value is freed or reset. */
+/* Makes `tensor` the data of `value`. The tensor must stay valid until the value's last
+ * use or reset. */
 void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
                     const struct ldnq_tensor *tensor);
-/* Runs nodes first .. last-1 (places in graph->nodes). */
+/* Runs the nodes first .. last-1 of graph->nodes. Errors: MODEL, NOMEM. */
 enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_t last,
                                      struct ldnq_error *err);
-/* The values that must be at hand before node `place` so that the rest of the
- * graph can run: at most value_count of them into `values`; returns how many. */
-size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t place,
+/* Stores in `values` (graph->value_count of them at most) the values that are live
+ * before node `node_index`: those that the nodes from there on read and do not compute.
+ * Returns their number. */
+size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t node_index,
                           const struct ldnq_value **values);
-/* Before any run: lets a value be had once its node has run, also where a Relu or Clip behind
- * it would run inside that node. It stays until its last reader has run or, with `keep`,
- * until the next reset. */
-void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool keep);
-/* The most bytes that values took at any time so far. */
+/* To be called before any run: makes a value readable after its node has run, even
+ * where a Relu or Clip would otherwise be fused into that node. The value stays live
+ * until its last use or, with until_reset, until the next reset. */
+void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool until_reset);
+/* The most bytes that values and scratch have taken at any time so far. */
 size_t ldnq_exec_peak_bytes(const struct ldnq_exec *exec);
 
 #endif

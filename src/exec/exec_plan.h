@@ -1,36 +1,41 @@
-/* exec_plan.h: what an executor knows of a graph before data come: when each value
- * is made and read for the last time, and which activations run inside the node
- * in front of them.
+/* exec_plan.h: what is known about a graph's execution before data arrive.
+ *
+ * Live ranges  each value lives from the node that defines it to its last use
+ * Fusion       a Relu or Clip runs inside the node that produces its input, when
+ *              nothing else reads the value between the two
+ * Owns         nothing; the lists live in the arena that was passed in
  */
 #ifndef LDNQ_EXEC_EXEC_PLAN_H
 #define LDNQ_EXEC_EXEC_PLAN_H
 
 #include "ops/op.h"
 
-#define LDNQ_NEVER SIZE_MAX
+/* In place of a node index: no node. */
+#define LDNQ_NO_NODE SIZE_MAX
 
 struct ldnq_exec_plan {
     const struct ldnq_graph *graph;
-    /* By value: the node (place) that makes it, or LDNQ_NEVER for inputs; and the
-     * last one that reads it, node_count for graph outputs, LDNQ_NEVER for none. */
-    size_t *made, *last_read;
-    /* By node: the clamp behind it that it applies itself, as a node (place) that
-     * is then skipped; LDNQ_NEVER for none. */
+    /* By value, as node indices. definition: the node that computes the value;
+     * LDNQ_NO_NODE for inputs and constants. last_use: the last node that reads it;
+     * node_count for graph outputs, LDNQ_NO_NODE for a value that nothing reads. */
+    size_t *definition, *last_use;
+    /* By node: the index of the clamp that runs inside it, or LDNQ_NO_NODE; and the
+     * bounds of that clamp. */
     size_t *fused;
     struct ldnq_clamp *clamp;
-    bool *skipped;
+    bool *skipped; /* by node: it is such a clamp and does not run by itself */
 };
 
-/* Lives in the arena. Errors: NOMEM. */
+/* Errors: NOMEM. */
 enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct ldnq_graph *graph,
                                      struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* The value that output i of a node goes to: its own, or that of the clamp that runs
- * inside it. NULL where it is left out. */
-const struct ldnq_value *ldnq_exec_plan_output(const struct ldnq_exec_plan *plan, size_t place,
+/* The value that output i of a node is stored in: its own, or the output of the clamp
+ * fused into the node. NULL for an omitted output. */
+const struct ldnq_value *ldnq_exec_plan_output(const struct ldnq_exec_plan *plan, size_t node_index,
                                                size_t i);
 
-/* Takes the clamp out of the node at `place` again. */
-void ldnq_exec_plan_unfuse(struct ldnq_exec_plan *plan, size_t place);
+/* Undoes the fusion at this node: its clamp runs by itself again. */
+void ldnq_exec_plan_unfuse(struct ldnq_exec_plan *plan, size_t node_index);
 
 #endif

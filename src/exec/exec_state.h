@@ -1,5 +1,5 @@
-/* exec_state.h: what an executor holds, for the files of this room that run it in
- * other orders than front to back (grad.c).
+/* exec_state.h: the inside of an executor, for the files of this room that run nodes
+ * in another order than the graph's (grad.c, batch_tiling.c, control_flow.c).
  */
 #ifndef LDNQ_EXEC_EXEC_STATE_H
 #define LDNQ_EXEC_EXEC_STATE_H
@@ -9,10 +9,11 @@
 #include "exec/buffers.h"
 #include "exec/exec_plan.h"
 
-struct ldnq_slot {
-    struct ldnq_tensor tensor;       /* type and shape stay when the data are dropped */
-    struct ldnq_exec_buffer *buffer; /* NULL for a lent tensor */
-    bool held;
+/* Storage of one value. */
+struct ldnq_exec_slot {
+    struct ldnq_tensor tensor;       /* type and shape stay valid when the data are freed */
+    struct ldnq_exec_buffer *buffer; /* NULL for a bound tensor, which the caller owns */
+    bool is_live;
 };
 
 struct ldnq_exec {
@@ -21,35 +22,38 @@ struct ldnq_exec {
     struct ldnq_arena *arena;
     struct ldnq_exec_plan plan;
     struct ldnq_buffer_pool buffers;
-    struct ldnq_slot *slots;        /* by value */
-    struct ldnq_stretch *stretches; /* by node (exec/batch_tiling.h) */
-    struct ldnq_slot *whole;        /* by value, held while a stretch has parts of it in slots */
+    struct ldnq_exec_slot *slots; /* by value */
+    /* Batch tiling (exec/batch_tiling.h). tilings: by node. full: by value, its storage
+     * for the whole batch, live only while a tiling runs and `slots` hold one tile. */
+    struct ldnq_batch_tiling *tilings;
+    struct ldnq_exec_slot *full;
+    /* Inputs and outputs of the node that runs. */
     const struct ldnq_tensor **in;
     struct ldnq_tensor *out;
-    struct ldnq_exec_buffer *
-        *unwanted; /* by output: of one that is left out, while its node runs */
-    /* By node: executors of the bodies of one that has bodies (exec/control_flow.h). */
+    struct ldnq_exec_buffer **omitted; /* by output: memory of an omitted output */
+    /* By node: executors of its bodies, for If, Loop and Scan (exec/control_flow.h). */
     struct ldnq_exec *(*bodies)[2];
     void *scratch;
     size_t scratch_size;
-    /* Nothing is computed: outputs get the shapes that they had last, and buffers
-     * only count (ldnq_buffer_pool.counts). */
-    bool rehearsal;
+    /* Nothing is computed: outputs get the shapes of the last real run, and `buffers`
+     * only count bytes (ldnq_buffer_pool.counts_only). */
+    bool is_dry_run;
 };
 
-/* Gives up a value's data; its type and shape stay known. */
-void ldnq_exec_drop(struct ldnq_exec *exec, size_t value);
+/* Frees a value's data; its type and shape stay known. */
+void ldnq_exec_free_value(struct ldnq_exec *exec, size_t value_index);
 
-/* Errors: DATA, naming both, for a tensor that does not fit the graph input `value`.
- * `bound` has a size for each symbol, -1 for none yet, and takes in those that the
- * tensor gives. */
+/* Checks a tensor against type and shape of a graph input. symbol_sizes: by symbol of
+ * the graph, -1 for a size that is still unknown; sizes that the tensor determines are
+ * stored there. Errors: DATA, with both shapes. */
 enum ldnq_status ldnq_exec_check_input(const struct ldnq_graph *graph,
                                        const struct ldnq_value *value,
-                                       const struct ldnq_tensor *tensor, int64_t *bound,
+                                       const struct ldnq_tensor *tensor, int64_t *symbol_sizes,
                                        struct ldnq_error *err);
 
-/* The executor's scratch, made as large as `bytes`. Errors: NOMEM, also for SIZE_MAX
- * (a size that can't be counted). */
-enum ldnq_status ldnq_exec_scratch(struct ldnq_exec *exec, size_t bytes, struct ldnq_error *err);
+/* Grows exec->scratch to `bytes`. Errors: NOMEM, also for SIZE_MAX (a size that can't be
+ * counted). */
+enum ldnq_status ldnq_exec_reserve_scratch(struct ldnq_exec *exec, size_t bytes,
+                                           struct ldnq_error *err);
 
 #endif

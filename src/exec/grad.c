@@ -6,10 +6,11 @@
 #include "base/size.h"
 #include "exec/grad_state.h"
 
-/* Plans with more segments than this are not looked at. */
-#define MOST_SEGMENTS 64
+/* Plans with more segments are not tried. */
+#define MAX_SEGMENTS 64
 
-/* ---- life -------------------------------------------------------------------------- */
+/* ---- create and destroy
+ * -------------------------------------------------------------------------- */
 
 static enum ldnq_status copy_list(struct ldnq_grad *grad, const struct ldnq_value *const **list,
                                   size_t count, struct ldnq_error *err)
@@ -23,7 +24,7 @@ static enum ldnq_status copy_list(struct ldnq_grad *grad, const struct ldnq_valu
     return LDNQ_OK;
 }
 
-static enum ldnq_status take_options(struct ldnq_grad *grad,
+static enum ldnq_status copy_options(struct ldnq_grad *grad,
                                      const struct ldnq_grad_options *options,
                                      struct ldnq_error *err)
 {
@@ -54,12 +55,14 @@ static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
     grad->in_buffer = ldnq_arena_alloc(grad->arena, inputs, sizeof *grad->in_buffer, err);
     grad->values = ldnq_arena_alloc(grad->arena, targets, sizeof *grad->values, err);
     grad->gradients = ldnq_arena_alloc(grad->arena, targets, sizeof *grad->gradients, err);
-    grad->planned = ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned, err);
+    grad->planned_shape =
+        ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned_shape, err);
     grad->planned_fed =
         ldnq_arena_alloc(grad->arena, graph->value_count, sizeof *grad->planned_fed, err);
-    grad->bound = ldnq_arena_alloc(grad->arena, graph->symbol_count, sizeof *grad->bound, err);
+    grad->symbol_sizes =
+        ldnq_arena_alloc(grad->arena, graph->symbol_count, sizeof *grad->symbol_sizes, err);
     return grad->slots && grad->seeds && grad->out && grad->in && grad->in_buffer && grad->values &&
-                   grad->gradients && grad->planned && grad->planned_fed && grad->bound
+                   grad->gradients && grad->planned_shape && grad->planned_fed && grad->symbol_sizes
                ? LDNQ_OK
                : LDNQ_NOMEM;
 }
@@ -69,7 +72,7 @@ static enum ldnq_status init(struct ldnq_grad *grad, struct ldnq_pool *pool,
 {
     LDNQ_TRY(ldnq_arena_create(&grad->arena, err));
     LDNQ_TRY(ldnq_exec_create(grad->graph, pool, &grad->exec, err));
-    LDNQ_TRY(take_options(grad, options, err));
+    LDNQ_TRY(copy_options(grad, options, err));
     LDNQ_TRY(ldnq_grad_reach_init(&grad->reach, grad->graph, &grad->options, grad->arena, err));
     LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach, grad->arena,
                                  err));
@@ -98,9 +101,9 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
 static void reset(struct ldnq_grad *grad)
 {
     for (size_t i = 0; grad->slots && i < grad->graph->value_count; i++)
-        ldnq_grad_clear(grad, &grad->slots[i]);
+        ldnq_grad_release(grad, &grad->slots[i]);
     for (size_t i = 0; grad->seeds && i < grad->options.target_count; i++)
-        ldnq_grad_clear(grad, &grad->seeds[i]);
+        ldnq_grad_release(grad, &grad->seeds[i]);
 }
 
 void ldnq_grad_destroy(struct ldnq_grad *grad)
@@ -115,35 +118,36 @@ void ldnq_grad_destroy(struct ldnq_grad *grad)
 
 /* ---- one run ------------------------------------------------------------------------- */
 
-static enum ldnq_status take_feed(struct ldnq_grad *grad, const struct ldnq_grad_feed *feed,
-                                  struct ldnq_error *err)
+static enum ldnq_status check_feed(struct ldnq_grad *grad, const struct ldnq_grad_feed *feed,
+                                   struct ldnq_error *err)
 {
     const struct ldnq_value *value = feed->value;
-    size_t made = grad->exec->plan.made[value->index];
+    size_t definition = grad->exec->plan.definition[value->index];
     if (value->is_input)
-        LDNQ_TRY(ldnq_exec_check_input(grad->graph, value, feed->tensor, grad->bound, err));
-    if (made != LDNQ_NEVER && made >= grad->options.first && grad->reach.active[made])
+        LDNQ_TRY(ldnq_exec_check_input(grad->graph, value, feed->tensor, grad->symbol_sizes, err));
+    if (definition != LDNQ_NO_NODE && definition >= grad->options.first &&
+        grad->reach.active[definition])
         return ldnq_fail(err, LDNQ_USAGE,
-                         "%s: '%s' is given from outside, and a gradient passes the node that "
-                         "makes it",
+                         "%s: '%s' is given from outside, but gradients flow through the node "
+                         "that computes it",
                          grad->graph->file, value->name);
-    grad->plan.fed[value->index] = true;
+    grad->plan.is_fed[value->index] = true;
     return LDNQ_OK;
 }
 
-static enum ldnq_status take_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                                   size_t count, struct ldnq_error *err)
+static enum ldnq_status check_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                    size_t count, struct ldnq_error *err)
 {
-    memset(grad->plan.fed, 0, grad->graph->value_count * sizeof *grad->plan.fed);
+    memset(grad->plan.is_fed, 0, grad->graph->value_count * sizeof *grad->plan.is_fed);
     for (size_t i = 0; i < grad->graph->symbol_count; i++)
-        grad->bound[i] = -1;
+        grad->symbol_sizes[i] = -1;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(take_feed(grad, &feeds[i], err));
+        LDNQ_TRY(check_feed(grad, &feeds[i], err));
     return LDNQ_OK;
 }
 
-/* Only what is fed is held after that. */
-static void start(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, size_t count)
+/* Frees all values and gradients, then binds the feeds. */
+static void bind_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, size_t count)
 {
     reset(grad);
     ldnq_exec_reset(grad->exec);
@@ -151,13 +155,14 @@ static void start(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, si
         ldnq_exec_bind(grad->exec, feeds[i].value, feeds[i].tensor);
 }
 
-struct loss {
+struct loss_call {
     ldnq_loss_fn *compute;
     void *ctx;
     double value;
 };
 
-static enum ldnq_status compute_loss(struct ldnq_grad *grad, struct loss *loss,
+/* Computes the loss, and starts the backward pass with its gradients on the targets. */
+static enum ldnq_status compute_loss(struct ldnq_grad *grad, struct loss_call *loss,
                                      struct ldnq_error *err)
 {
     const struct ldnq_grad_options *options = &grad->options;
@@ -165,167 +170,173 @@ static enum ldnq_status compute_loss(struct ldnq_grad *grad, struct loss *loss,
         const struct ldnq_value *target = options->targets[i];
         grad->values[i] = ldnq_exec_value(grad->exec, target);
         if (!grad->values[i])
-            return ldnq_fail(err, LDNQ_USAGE, "%s: the target '%s' was neither given nor computed",
+            return ldnq_fail(err, LDNQ_USAGE, "%s: the target '%s' was neither fed nor computed",
                              grad->graph->file, target->name);
-        LDNQ_TRY(ldnq_grad_make_zero(grad, &grad->values[i]->shape, &grad->seeds[i], err));
+        LDNQ_TRY(ldnq_grad_allocate_zero(grad, &grad->values[i]->shape, &grad->seeds[i], err));
         grad->gradients[i] = grad->seeds[i].tensor;
     }
-    if (!grad->exec->rehearsal)
+    if (!grad->exec->is_dry_run)
         LDNQ_TRY(loss->compute(loss->ctx, grad->values, grad->gradients, &loss->value, err));
     for (size_t i = 0; i < options->target_count; i++) {
         struct ldnq_grad_slot seed = grad->seeds[i];
         grad->seeds[i] = (struct ldnq_grad_slot){ 0 };
-        LDNQ_TRY(ldnq_grad_collect(grad, options->targets[i], &seed.tensor, seed.buffer, err));
+        LDNQ_TRY(ldnq_grad_accumulate(grad, options->targets[i], &seed.tensor, seed.buffer, err));
     }
     return LDNQ_OK;
 }
 
-static void drop_if_done(struct ldnq_grad *grad, const struct ldnq_value *value, size_t m,
-                         size_t place)
+static void free_if_dead(struct ldnq_grad *grad, const struct ldnq_value *value, size_t m,
+                         size_t node_index)
 {
-    if (value && !value->constant && ldnq_grad_plan_is_done(&grad->plan, value->index, m, place))
-        ldnq_exec_drop(grad->exec, value->index);
+    if (value && !value->constant &&
+        ldnq_grad_plan_is_dead(&grad->plan, value->index, m, node_index))
+        ldnq_exec_free_value(grad->exec, value->index);
 }
 
-static void drop_done(struct ldnq_grad *grad, size_t m, size_t place)
+static void free_dead_values(struct ldnq_grad *grad, size_t m, size_t node_index)
 {
     for (size_t i = 0; i < grad->graph->value_count; i++)
-        drop_if_done(grad, grad->graph->values[i], m, place);
+        free_if_dead(grad, grad->graph->values[i], m, node_index);
 }
 
-static enum ldnq_status pass_segment(struct ldnq_grad *grad, size_t m, struct ldnq_error *err)
+/* Runs the backward of the nodes of segment m, and frees saved tensors after their use. */
+static enum ldnq_status backward_segment(struct ldnq_grad *grad, size_t m, struct ldnq_error *err)
 {
-    for (size_t p = grad->plan.start[m + 1]; p-- > grad->plan.start[m];) {
-        const struct ldnq_node *node = grad->graph->nodes[p];
-        if (!grad->reach.active[p])
+    for (size_t n = grad->plan.start[m + 1]; n-- > grad->plan.start[m];) {
+        const struct ldnq_node *node = grad->graph->nodes[n];
+        if (!grad->reach.active[n])
             continue;
-        LDNQ_TRY(ldnq_grad_pass(grad, p, err));
+        LDNQ_TRY(ldnq_grad_backward_node(grad, n, err));
         for (size_t i = 0; i < node->input_count; i++)
-            drop_if_done(grad, node->inputs[i], m, p);
+            free_if_dead(grad, node->inputs[i], m, n);
         for (size_t i = 0; i < node->output_count; i++)
-            drop_if_done(grad, node->outputs[i], m, p);
+            free_if_dead(grad, node->outputs[i], m, n);
     }
-    drop_done(grad, m, grad->plan.start[m]);
+    free_dead_values(grad, m, grad->plan.start[m]);
     return LDNQ_OK;
 }
 
-/* A requested value that changes no target. */
-static enum ldnq_status fill_unreached(struct ldnq_grad *grad, struct ldnq_error *err)
+/* Requested values on which no target depends get a gradient of zeros. */
+static enum ldnq_status zero_unreached_gradients(struct ldnq_grad *grad, struct ldnq_error *err)
 {
     for (size_t i = 0; i < grad->options.requested_count; i++) {
         const struct ldnq_value *value = grad->options.requested[i];
-        const struct ldnq_tensor *tensor = ldnq_grad_seen(grad, value);
+        const struct ldnq_tensor *tensor = ldnq_grad_saved_tensor(grad, value);
         struct ldnq_grad_slot *slot = &grad->slots[value->index];
         if (slot->buffer)
             continue;
         if (tensor->dtype == LDNQ_UNDEFINED)
-            return ldnq_fail(err, LDNQ_USAGE, "%s: '%s' was neither given nor computed",
+            return ldnq_fail(err, LDNQ_USAGE, "%s: '%s' was neither fed nor computed",
                              grad->graph->file, value->name);
-        LDNQ_TRY(ldnq_grad_make_zero(grad, &tensor->shape, slot, err));
+        LDNQ_TRY(ldnq_grad_allocate_zero(grad, &tensor->shape, slot, err));
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status run(struct ldnq_grad *grad, struct loss *loss, struct ldnq_error *err)
+static enum ldnq_status run_passes(struct ldnq_grad *grad, struct loss_call *loss,
+                                   struct ldnq_error *err)
 {
     struct ldnq_grad_plan *plan = &grad->plan;
-    size_t last = plan->segments - 1;
-    ldnq_grad_plan_forward(plan, true);
+    size_t last = plan->segment_count - 1;
+
+    /* ---- forward ---- */
+    ldnq_grad_plan_prepare_forward(plan, false);
     LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
     LDNQ_TRY(compute_loss(grad, loss, err));
-    drop_done(grad, last, grad->options.last);
-    LDNQ_TRY(pass_segment(grad, last, err));
+    free_dead_values(grad, last, grad->options.last);
+
+    /* ---- backward, recomputing each segment but the last from its checkpoints ---- */
+    LDNQ_TRY(backward_segment(grad, last, err));
     for (size_t m = last; m-- > 0;) {
-        ldnq_grad_plan_again(plan, m);
+        ldnq_grad_plan_prepare_recompute(plan, m);
         LDNQ_TRY(ldnq_exec_run_range(grad->exec, plan->start[m], plan->start[m + 1], err));
-        LDNQ_TRY(pass_segment(grad, m, err));
+        LDNQ_TRY(backward_segment(grad, m, err));
     }
-    return fill_unreached(grad, err);
+    return zero_unreached_gradients(grad, err);
 }
 
 /* ---- under a ceiling -------------------------------------------------------------------- */
 
-static bool is_planned_for(const struct ldnq_grad *grad)
+/* Whether the segments were chosen for feeds of just these shapes. */
+static bool has_segments_for_feeds(const struct ldnq_grad *grad)
 {
     for (size_t i = 0; i < grad->graph->value_count; i++) {
         const struct ldnq_shape *shape = &grad->exec->slots[i].tensor.shape;
-        if (grad->plan.fed[i] != grad->planned_fed[i] ||
-            (grad->plan.fed[i] && !ldnq_shape_equal(shape, &grad->planned[i])))
+        if (grad->plan.is_fed[i] != grad->planned_fed[i] ||
+            (grad->plan.is_fed[i] && !ldnq_shape_equal(shape, &grad->planned_shape[i])))
             return false;
     }
-    return grad->is_planned;
+    return grad->has_segments;
 }
 
-/* A run in which nothing is computed: how many bytes it would take. */
-static enum ldnq_status rehearse(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                                 size_t feed_count, size_t *peak, struct ldnq_error *err)
+/* A dry run of all passes with the current segments: the most bytes that they hold. */
+static enum ldnq_status dry_run(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                size_t feed_count, size_t *peak, struct ldnq_error *err)
 {
     struct ldnq_buffer_pool *buffers = &grad->exec->buffers, real = *buffers;
-    /* A ceiling that is always met: no more is held than is in use. */
-    *buffers = (struct ldnq_buffer_pool){ .counts = true, .ceiling = 1 };
-    grad->exec->rehearsal = true;
-    enum ldnq_status status = run(grad, NULL, err);
+    /* A ceiling of 1 is always exceeded: free buffers are released at once, so that the
+     * peak counts live values alone. */
+    *buffers = (struct ldnq_buffer_pool){ .counts_only = true, .ceiling = 1 };
+    grad->exec->is_dry_run = true;
+    enum ldnq_status status = run_passes(grad, NULL, err);
     *peak = buffers->peak;
-    start(grad, feeds, feed_count);
+    bind_feeds(grad, feeds, feed_count);
     ldnq_buffer_pool_finish(buffers);
     *buffers = real;
-    grad->exec->rehearsal = false;
+    grad->exec->is_dry_run = false;
     return status;
 }
 
-/* Cuts into the least number of segments that stays below the ceiling, or, where none
- * does, that takes the least. */
-static enum ldnq_status choose(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                               size_t feed_count, struct ldnq_error *err)
+static enum ldnq_status choose_segments(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
+                                        size_t feed_count, struct ldnq_error *err)
 {
+    if (grad->options.max_bytes == 0 || has_segments_for_feeds(grad))
+        return LDNQ_OK;
+    grad->has_segments = false;
+
+    /* ---- sizes of all values, by a forward pass that saves nothing: they may depend on
+     * data, not only on shapes ---- */
+    ldnq_grad_plan_split(&grad->plan, 1);
+    ldnq_grad_plan_prepare_forward(&grad->plan, true);
+    LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
+    ldnq_grad_plan_measure(&grad->plan);
+    bind_feeds(grad, feeds, feed_count);
+
+    /* ---- the fewest segments that stay below the ceiling; if none do, those that need
+     * the least memory ---- */
     size_t best = 1, least = SIZE_MAX;
-    for (size_t k = 1; k <= MOST_SEGMENTS && least > grad->options.max_bytes; k++) {
+    for (size_t k = 1; k <= MAX_SEGMENTS && least > grad->options.max_bytes; k++) {
         size_t peak;
-        ldnq_grad_plan_cut(&grad->plan, k);
-        LDNQ_TRY(rehearse(grad, feeds, feed_count, &peak, err));
+        ldnq_grad_plan_split(&grad->plan, k);
+        LDNQ_TRY(dry_run(grad, feeds, feed_count, &peak, err));
         best = peak < least ? k : best;
         least = ldnq_size_min(least, peak);
     }
-    ldnq_grad_plan_cut(&grad->plan, best);
-    /* Where it has to go past the ceiling, at least no memory is given back in vain. */
+    ldnq_grad_plan_split(&grad->plan, best);
+    /* When the ceiling can't be met, a lower one would only release buffers in vain. */
     grad->exec->buffers.ceiling = ldnq_size_max(grad->options.max_bytes, least);
-    return LDNQ_OK;
-}
 
-/* Sizes come from a forward pass that keeps nothing: they may depend on data. */
-static enum ldnq_status plan_segments(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                                      size_t feed_count, struct ldnq_error *err)
-{
-    if (grad->options.max_bytes == 0 || is_planned_for(grad))
-        return LDNQ_OK;
-    grad->is_planned = false;
-    ldnq_grad_plan_cut(&grad->plan, 1);
-    ldnq_grad_plan_forward(&grad->plan, false);
-    LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
-    ldnq_grad_plan_weigh(&grad->plan);
-    start(grad, feeds, feed_count);
-    LDNQ_TRY(choose(grad, feeds, feed_count, err));
     for (size_t i = 0; i < grad->graph->value_count; i++) {
-        grad->planned_fed[i] = grad->plan.fed[i];
-        grad->planned[i] = grad->exec->slots[i].tensor.shape;
+        grad->planned_fed[i] = grad->plan.is_fed[i];
+        grad->planned_shape[i] = grad->exec->slots[i].tensor.shape;
     }
-    grad->is_planned = true;
+    grad->has_segments = true;
     return LDNQ_OK;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------- */
+/* ---- the whole run ------------------------------------------------------------------------ */
 
 enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
                                size_t feed_count, ldnq_loss_fn *loss, void *ctx, double *value,
                                struct ldnq_error *err)
 {
-    struct loss use = { .compute = loss, .ctx = ctx };
-    LDNQ_TRY(take_feeds(grad, feeds, feed_count, err));
-    start(grad, feeds, feed_count);
-    LDNQ_TRY(plan_segments(grad, feeds, feed_count, err));
-    enum ldnq_status status = run(grad, &use, err);
+    struct loss_call call = { .compute = loss, .ctx = ctx };
+    LDNQ_TRY(check_feeds(grad, feeds, feed_count, err));
+    bind_feeds(grad, feeds, feed_count);
+    LDNQ_TRY(choose_segments(grad, feeds, feed_count, err));
+    enum ldnq_status status = run_passes(grad, &call, err);
     ldnq_exec_reset(grad->exec);
-    *value = use.value;
+    *value = call.value;
     return status;
 }
 

@@ -4,66 +4,55 @@
 
 #include "base/size.h"
 
-/* ---- what backward reads ------------------------------------------------------------ */
+/* ---- fused clamps ------------------------------------------------------------------- */
 
-typedef void visit_fn(struct ldnq_grad_plan *plan, size_t value, size_t place);
-
-/* Each value whose data the backward of node `place` reads. */
-static void visit_reads(struct ldnq_grad_plan *plan, size_t place, visit_fn *visit)
-{
-    const struct ldnq_node *node = plan->exec->graph->nodes[place];
-    if (!plan->reach->active[place])
-        return;
-    for (size_t i = 0; i < node->input_count; i++)
-        if (node->inputs[i] && !node->inputs[i]->constant && ldnq_grad_reads_in(node, i))
-            visit(plan, node->inputs[i]->index, place);
-    for (size_t i = 0; i < node->output_count; i++)
-        if (node->outputs[i] && ldnq_grad_reads_out(node, i))
-            visit(plan, node->outputs[i]->index, place);
-}
-
-static void note_read(struct ldnq_grad_plan *plan, size_t value, size_t place)
-{
-    plan->read_back[value] = ldnq_size_min(plan->read_back[value], place);
-}
-
-static void mark_needed(struct ldnq_grad_plan *plan, size_t value, size_t place)
-{
-    (void)place;
-    plan->need[value] = true;
-}
-
-static void mark_segment(struct ldnq_grad_plan *plan, size_t m)
-{
-    for (size_t p = plan->start[m]; p < plan->start[m + 1]; p++)
-        visit_reads(plan, p, mark_needed);
-}
-
-/* ---- clamps -------------------------------------------------------------------------- */
-
-/* A clamp can stay inside the node in front when no one looks at what lies between,
- * and both are in the stretch that runs. */
-static bool may_stay(const struct ldnq_grad_plan *plan, size_t place, size_t clamp)
+/* Whether a clamp can stay fused: both nodes are in the range that runs, and neither a
+ * backward nor the caller reads the value between them. */
+static bool can_stay_fused(const struct ldnq_grad_plan *plan, size_t node_index, size_t clamp)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     const struct ldnq_grad_reach *reach = plan->reach;
-    size_t between = graph->nodes[place]->outputs[0]->index;
-    if (place < plan->options->first || clamp >= plan->options->last)
+    size_t between = graph->nodes[node_index]->outputs[0]->index;
+    if (node_index < plan->options->first || clamp >= plan->options->last)
         return false;
     if (reach->requested[between] || reach->target[between])
         return false;
-    return !(reach->active[place] && ldnq_grad_reads_out(graph->nodes[place], 0)) &&
-           !(reach->active[clamp] && ldnq_grad_reads_in(graph->nodes[clamp], 0));
+    return !(reach->active[node_index] && ldnq_grad_saves_output(graph->nodes[node_index], 0)) &&
+           !(reach->active[clamp] && ldnq_grad_saves_input(graph->nodes[clamp], 0));
 }
 
-static void settle_clamps(struct ldnq_grad_plan *plan)
+static void unfuse_read_clamps(struct ldnq_grad_plan *plan)
 {
     struct ldnq_exec_plan *run = &plan->exec->plan;
-    for (size_t p = 0; p < plan->exec->graph->node_count; p++)
-        if (run->fused[p] != LDNQ_NEVER && !may_stay(plan, p, run->fused[p]))
-            ldnq_exec_plan_unfuse(run, p);
-    for (size_t p = 0; p < plan->exec->graph->node_count; p++)
-        plan->fused_away[p] = run->skipped[p];
+    for (size_t n = 0; n < plan->exec->graph->node_count; n++)
+        if (run->fused[n] != LDNQ_NO_NODE && !can_stay_fused(plan, n, run->fused[n]))
+            ldnq_exec_plan_unfuse(run, n);
+    for (size_t n = 0; n < plan->exec->graph->node_count; n++)
+        plan->is_fused_clamp[n] = run->skipped[n];
+}
+
+/* ---- saved tensors ------------------------------------------------------------------ */
+
+static void mark_saved_value(struct ldnq_grad_plan *plan, size_t value, size_t node_index)
+{
+    plan->needed[value] = true;
+    plan->last_backward_use[value] = ldnq_size_min(plan->last_backward_use[value], node_index);
+}
+
+/* Marks the tensors that the backward of the nodes first .. last-1 reads. */
+static void mark_saved(struct ldnq_grad_plan *plan, size_t first, size_t last)
+{
+    for (size_t n = first; n < last; n++) {
+        const struct ldnq_node *node = plan->exec->graph->nodes[n];
+        if (!plan->reach->active[n])
+            continue;
+        for (size_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] && !node->inputs[i]->constant && ldnq_grad_saves_input(node, i))
+                mark_saved_value(plan, node->inputs[i]->index, n);
+        for (size_t i = 0; i < node->output_count; i++)
+            if (node->outputs[i] && ldnq_grad_saves_output(node, i))
+                mark_saved_value(plan, node->outputs[i]->index, n);
+    }
 }
 
 enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_exec *exec,
@@ -72,134 +61,137 @@ enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_ex
                                      struct ldnq_error *err)
 {
     size_t values = exec->graph->value_count, nodes = exec->graph->node_count;
-    *plan =
-        (struct ldnq_grad_plan){ .exec = exec, .options = options, .reach = reach, .segments = 1 };
+    *plan = (struct ldnq_grad_plan){
+        .exec = exec, .options = options, .reach = reach, .segment_count = 1
+    };
     plan->start = ldnq_arena_alloc(arena, nodes + 2, sizeof *plan->start, err);
-    plan->read_back = ldnq_arena_alloc(arena, values, sizeof *plan->read_back, err);
-    plan->lowest = ldnq_arena_alloc(arena, values, sizeof *plan->lowest, err);
-    plan->fed = ldnq_arena_alloc(arena, values, sizeof *plan->fed, err);
-    plan->fused_away = ldnq_arena_alloc(arena, nodes, sizeof *plan->fused_away, err);
-    plan->need = ldnq_arena_alloc(arena, values, sizeof *plan->need, err);
-    plan->have = ldnq_arena_alloc(arena, values, sizeof *plan->have, err);
-    plan->keep = ldnq_arena_alloc(arena, values, sizeof *plan->keep, err);
-    plan->kept = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->kept, err);
-    plan->crossing = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->crossing, err);
-    if (!plan->start || !plan->read_back || !plan->lowest || !plan->fed || !plan->fused_away ||
-        !plan->need || !plan->have || !plan->keep || !plan->kept || !plan->crossing)
+    plan->last_backward_use = ldnq_arena_alloc(arena, values, sizeof *plan->last_backward_use, err);
+    plan->checkpoint_until = ldnq_arena_alloc(arena, values, sizeof *plan->checkpoint_until, err);
+    plan->is_fed = ldnq_arena_alloc(arena, values, sizeof *plan->is_fed, err);
+    plan->is_fused_clamp = ldnq_arena_alloc(arena, nodes, sizeof *plan->is_fused_clamp, err);
+    plan->needed = ldnq_arena_alloc(arena, values, sizeof *plan->needed, err);
+    plan->available = ldnq_arena_alloc(arena, values, sizeof *plan->available, err);
+    plan->retained = ldnq_arena_alloc(arena, values, sizeof *plan->retained, err);
+    plan->saved_bytes = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->saved_bytes, err);
+    plan->crossing_bytes = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->crossing_bytes, err);
+    if (!plan->start || !plan->last_backward_use || !plan->checkpoint_until || !plan->is_fed ||
+        !plan->is_fused_clamp || !plan->needed || !plan->available || !plan->retained ||
+        !plan->saved_bytes || !plan->crossing_bytes)
         return LDNQ_NOMEM;
-    settle_clamps(plan);
+    unfuse_read_clamps(plan);
     for (size_t i = 0; i < values; i++)
-        plan->read_back[i] = plan->lowest[i] = LDNQ_NEVER;
-    for (size_t p = options->first; p < options->last; p++)
-        visit_reads(plan, p, note_read);
+        plan->last_backward_use[i] = plan->checkpoint_until[i] = LDNQ_NO_NODE;
+    mark_saved(plan, options->first, options->last);
     plan->start[0] = options->first;
     plan->start[1] = options->last;
     return LDNQ_OK;
 }
 
-/* ---- what a pass runs ----------------------------------------------------------------- */
+/* ---- preparing a pass ---------------------------------------------------------------- */
 
-static bool makes_needed(const struct ldnq_grad_plan *plan, size_t place)
+static bool computes_needed(const struct ldnq_grad_plan *plan, size_t node_index)
 {
-    const struct ldnq_node *node = plan->exec->graph->nodes[place];
+    const struct ldnq_node *node = plan->exec->graph->nodes[node_index];
     for (size_t i = 0; i < node->output_count; i++) {
-        const struct ldnq_value *value = ldnq_exec_plan_output(&plan->exec->plan, place, i);
-        if (value && plan->need[value->index] && !plan->have[value->index])
+        const struct ldnq_value *value = ldnq_exec_plan_output(&plan->exec->plan, node_index, i);
+        if (value && plan->needed[value->index] && !plan->available[value->index])
             return true;
     }
     return false;
 }
 
-static void read_value(struct ldnq_grad_plan *plan, const struct ldnq_value *value, size_t place)
+static void mark_read(struct ldnq_grad_plan *plan, const struct ldnq_value *value,
+                      size_t node_index)
 {
     if (!value || value->constant)
         return;
-    size_t *last_read = &plan->exec->plan.last_read[value->index];
-    plan->need[value->index] = true;
-    if (*last_read == LDNQ_NEVER)
-        *last_read = place;
+    size_t *last_use = &plan->exec->plan.last_use[value->index];
+    plan->needed[value->index] = true;
+    if (*last_use == LDNQ_NO_NODE)
+        *last_use = node_index;
 }
 
-static void read_inputs(struct ldnq_grad_plan *plan, size_t place)
-{
-    const struct ldnq_node *node = plan->exec->graph->nodes[place];
-    for (size_t i = 0; i < node->input_count; i++)
-        read_value(plan, node->inputs[i], place);
-    for (size_t i = 0; i < node->capture_count; i++)
-        read_value(plan, node->captures[i], place);
-}
-
-/* Runs of first .. last-1 what makes the needed values that are not at hand; the
- * values that this needs in turn are marked as well. */
-static void settle_nodes(struct ldnq_grad_plan *plan, size_t first, size_t last)
-{
-    struct ldnq_exec_plan *run = &plan->exec->plan;
-    for (size_t i = 0; i < plan->exec->graph->value_count; i++)
-        run->last_read[i] = LDNQ_NEVER;
-    for (size_t p = last; p-- > first;) {
-        run->skipped[p] = plan->fused_away[p] || !makes_needed(plan, p);
-        if (!run->skipped[p])
-            read_inputs(plan, p);
-    }
-    for (size_t i = 0; i < plan->exec->graph->value_count; i++)
-        if (plan->keep[i] || plan->fed[i])
-            run->last_read[i] = plan->exec->graph->node_count;
-}
-
-static void clear_marks(struct ldnq_grad_plan *plan)
-{
-    size_t bytes = plan->exec->graph->value_count * sizeof(bool);
-    memset(plan->need, 0, bytes);
-    memset(plan->keep, 0, bytes);
-    memcpy(plan->have, plan->fed, bytes);
-}
-
-void ldnq_grad_plan_forward(struct ldnq_grad_plan *plan, bool keeps)
-{
-    const struct ldnq_grad_reach *reach = plan->reach;
-    clear_marks(plan);
-    mark_segment(plan, plan->segments - 1);
-    for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
-        bool later = plan->need[i] || plan->lowest[i] != LDNQ_NEVER;
-        plan->keep[i] = reach->target[i] || (keeps && later);
-        plan->need[i] |= plan->keep[i] || reach->requested[i];
-    }
-    settle_nodes(plan, plan->options->first, plan->options->last);
-}
-
-/* What can't be made again is kept from the first pass on. */
-static void settle_again(struct ldnq_grad_plan *plan, size_t m)
+/* Writes the executor's plan for a pass over the nodes first .. last-1: runs the nodes
+ * that compute needed values which are not available, and marks the inputs of these nodes
+ * as needed in turn. Goes backwards, so the first reader found is the last use. */
+static void plan_pass(struct ldnq_grad_plan *plan, size_t first, size_t last)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
-    for (size_t p = plan->start[m]; p < plan->start[m + 1]; p++) {
-        const struct ldnq_node *node = graph->nodes[p];
+    struct ldnq_exec_plan *run = &plan->exec->plan;
+    for (size_t i = 0; i < graph->value_count; i++)
+        run->last_use[i] = LDNQ_NO_NODE;
+    for (size_t n = last; n-- > first;) {
+        const struct ldnq_node *node = graph->nodes[n];
+        run->skipped[n] = plan->is_fused_clamp[n] || !computes_needed(plan, n);
+        if (run->skipped[n])
+            continue;
+        for (size_t i = 0; i < node->input_count; i++)
+            mark_read(plan, node->inputs[i], n);
+        for (size_t i = 0; i < node->capture_count; i++)
+            mark_read(plan, node->captures[i], n);
+    }
+    for (size_t i = 0; i < graph->value_count; i++)
+        if (plan->retained[i] || plan->is_fed[i])
+            run->last_use[i] = graph->node_count;
+}
+
+/* Needed: the saved tensors of segment m. Available: what is fed. */
+static void mark_segment(struct ldnq_grad_plan *plan, size_t m)
+{
+    size_t bytes = plan->exec->graph->value_count * sizeof(bool);
+    memset(plan->needed, 0, bytes);
+    memset(plan->retained, 0, bytes);
+    memcpy(plan->available, plan->is_fed, bytes);
+    mark_saved(plan, plan->start[m], plan->start[m + 1]);
+}
+
+void ldnq_grad_plan_prepare_forward(struct ldnq_grad_plan *plan, bool only_targets)
+{
+    const struct ldnq_grad_reach *reach = plan->reach;
+    mark_segment(plan, plan->segment_count - 1);
+    for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
+        bool is_saved = plan->needed[i] || plan->checkpoint_until[i] != LDNQ_NO_NODE;
+        plan->retained[i] = reach->target[i] || (!only_targets && is_saved);
+        plan->needed[i] |= plan->retained[i] || reach->requested[i];
+    }
+    plan_pass(plan, plan->options->first, plan->options->last);
+}
+
+/* Plans the recomputation of segment m, except for nodes that would compute something
+ * else the second time (LDNQ_OP_IMPURE): their outputs are checkpoints. */
+static void plan_recompute(struct ldnq_grad_plan *plan, size_t m)
+{
+    const struct ldnq_graph *graph = plan->exec->graph;
+    for (size_t n = plan->start[m]; n < plan->start[m + 1]; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
         for (size_t i = 0; (node->op->flags & LDNQ_OP_IMPURE) && i < node->output_count; i++)
             if (node->outputs[i])
-                plan->have[node->outputs[i]->index] = true;
+                plan->available[node->outputs[i]->index] = true;
     }
-    settle_nodes(plan, plan->start[m], plan->start[m + 1]);
+    plan_pass(plan, plan->start[m], plan->start[m + 1]);
 }
 
-void ldnq_grad_plan_again(struct ldnq_grad_plan *plan, size_t m)
+void ldnq_grad_plan_prepare_recompute(struct ldnq_grad_plan *plan, size_t m)
 {
-    clear_marks(plan);
     mark_segment(plan, m);
     for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
-        bool below = plan->lowest[i] != LDNQ_NEVER && plan->lowest[i] < m;
-        plan->keep[i] = plan->need[i] || below;
-        plan->have[i] = plan->exec->slots[i].held;
+        size_t until = plan->checkpoint_until[i];
+        plan->retained[i] = plan->needed[i] || (until != LDNQ_NO_NODE && until < m);
+        plan->available[i] = plan->exec->slots[i].is_live;
     }
-    settle_again(plan, m);
+    plan_recompute(plan, m);
 }
 
-bool ldnq_grad_plan_is_done(const struct ldnq_grad_plan *plan, size_t value, size_t m, size_t place)
+bool ldnq_grad_plan_is_dead(const struct ldnq_grad_plan *plan, size_t value, size_t m,
+                            size_t node_index)
 {
-    bool below = plan->lowest[value] != LDNQ_NEVER && plan->lowest[value] < m;
-    bool here = plan->read_back[value] >= plan->start[m] && plan->read_back[value] < place;
-    return !plan->fed[value] && !below && !here;
+    size_t until = plan->checkpoint_until[value], last_use = plan->last_backward_use[value];
+    bool is_checkpoint = until != LDNQ_NO_NODE && until < m;
+    bool is_used_here = last_use >= plan->start[m] && last_use < node_index;
+    return !plan->is_fed[value] && !is_checkpoint && !is_used_here;
 }
 
-/* ---- cuts ---------------------------------------------------------------------------- */
+/* ---- splitting into segments ---------------------------------------------------------- */
 
 static size_t bytes_of(const struct ldnq_grad_plan *plan, size_t value)
 {
@@ -208,49 +200,49 @@ static size_t bytes_of(const struct ldnq_grad_plan *plan, size_t value)
     return ldnq_tensor_bytes(tensor, &bytes) ? bytes : 0;
 }
 
-/* Another value's memory. */
+/* Whether the value shares the memory of another value. */
 static bool is_view(const struct ldnq_value *value)
 {
     return value->producer && (value->producer->op->flags & LDNQ_OP_VIEW) &&
            value->producer->outputs[0] == value;
 }
 
-static void note_last_reads(struct ldnq_grad_plan *plan, size_t *last_read)
-{
-    const struct ldnq_graph *graph = plan->exec->graph;
-    for (size_t i = 0; i < graph->value_count; i++)
-        last_read[i] = LDNQ_NEVER;
-    for (size_t p = plan->options->first; p < plan->options->last; p++) {
-        const struct ldnq_node *node = graph->nodes[p];
-        for (size_t i = 0; !plan->fused_away[p] && i < node->input_count; i++)
-            if (node->inputs[i])
-                last_read[node->inputs[i]->index] = p;
-    }
-}
-
-void ldnq_grad_plan_weigh(struct ldnq_grad_plan *plan)
+void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     const struct ldnq_exec_plan *run = &plan->exec->plan;
-    memset(plan->kept, 0, (graph->node_count + 1) * sizeof *plan->kept);
-    memset(plan->crossing, 0, (graph->node_count + 1) * sizeof *plan->crossing);
-    /* The executor's own are written anew for each pass. */
-    note_last_reads(plan, run->last_read);
+    size_t *saved = plan->saved_bytes, *crossing = plan->crossing_bytes;
+
+    /* ---- last uses, in the executor's plan, which every pass overwrites ---- */
+    for (size_t i = 0; i < graph->value_count; i++)
+        run->last_use[i] = LDNQ_NO_NODE;
+    for (size_t n = plan->options->first; n < plan->options->last; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
+        for (size_t i = 0; !plan->is_fused_clamp[n] && i < node->input_count; i++)
+            if (node->inputs[i])
+                run->last_use[node->inputs[i]->index] = n;
+    }
+
+    /* ---- differences from one node to the next; they wrap where they are negative ---- */
+    memset(saved, 0, (graph->node_count + 1) * sizeof *saved);
+    memset(crossing, 0, (graph->node_count + 1) * sizeof *crossing);
     for (size_t i = 0; i < graph->value_count; i++) {
-        size_t made = run->made[i], last = run->last_read[i];
-        if (made == LDNQ_NEVER || made < plan->options->first || is_view(graph->values[i]))
+        size_t definition = run->definition[i], last_use = run->last_use[i];
+        if (definition == LDNQ_NO_NODE || definition < plan->options->first ||
+            is_view(graph->values[i]))
             continue;
-        if (plan->read_back[i] != LDNQ_NEVER)
-            plan->kept[made + 1] += bytes_of(plan, i);
-        /* Sums of differences: they may wrap on the way. */
-        if (last != LDNQ_NEVER && last > made) {
-            plan->crossing[made + 1] += bytes_of(plan, i);
-            plan->crossing[last + 1] -= bytes_of(plan, i);
+        if (plan->last_backward_use[i] != LDNQ_NO_NODE)
+            saved[definition + 1] += bytes_of(plan, i);
+        if (last_use != LDNQ_NO_NODE && last_use > definition) {
+            crossing[definition + 1] += bytes_of(plan, i);
+            crossing[last_use + 1] -= bytes_of(plan, i);
         }
     }
-    for (size_t p = 1; p <= graph->node_count; p++) {
-        plan->kept[p] += plan->kept[p - 1];
-        plan->crossing[p] += plan->crossing[p - 1];
+
+    /* ---- prefix sums ---- */
+    for (size_t n = 1; n <= graph->node_count; n++) {
+        saved[n] += saved[n - 1];
+        crossing[n] += crossing[n - 1];
     }
 }
 
@@ -259,52 +251,56 @@ static size_t distance(size_t a, size_t b)
     return a > b ? a - b : b - a;
 }
 
-/* The place behind `above` near which `ideal` bytes are kept; of those that are near
- * enough the one that least crosses. */
-static size_t best_place(const struct ldnq_grad_plan *plan, size_t above, size_t ideal,
+/* The first node of the segment after the one that starts at `start`: of the nodes before
+ * which `ideal` bytes are saved, give or take `slack`, the one with the fewest crossing
+ * bytes; the nearest to `ideal` when there is no such node. */
+static size_t find_split(const struct ldnq_grad_plan *plan, size_t start, size_t ideal,
                          size_t slack)
 {
-    size_t best = above + 1;
-    for (size_t p = above + 2; p < plan->options->last; p++) {
-        size_t d = distance(plan->kept[p], ideal), d_best = distance(plan->kept[best], ideal);
+    const size_t *crossing = plan->crossing_bytes;
+    size_t best = start + 1;
+    for (size_t n = start + 2; n < plan->options->last; n++) {
+        size_t d = distance(plan->saved_bytes[n], ideal);
+        size_t d_best = distance(plan->saved_bytes[best], ideal);
         bool near = d <= slack, best_near = d_best <= slack;
-        if (near != best_near ? near : near ? plan->crossing[p] < plan->crossing[best] : d < d_best)
-            best = p;
+        if (near != best_near ? near : near ? crossing[n] < crossing[best] : d < d_best)
+            best = n;
     }
     return best;
 }
 
-/* Notes what segment m needs of what the first pass made: from outside, or because
- * it is kept already, or can't be made again. */
-static void keep_for(struct ldnq_grad_plan *plan, size_t m)
+/* Makes checkpoints of the values from which segment m is recomputed: those defined
+ * before the segment, those of impure nodes, and checkpoints of later segments. */
+static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
-    const size_t *made = plan->exec->plan.made;
-    clear_marks(plan);
+    size_t *until = plan->checkpoint_until;
     mark_segment(plan, m);
     for (size_t i = 0; i < graph->value_count; i++)
-        plan->have[i] |= plan->lowest[i] != LDNQ_NEVER;
-    if (m + 1 < plan->segments)
-        settle_again(plan, m);
+        plan->available[i] |= until[i] != LDNQ_NO_NODE;
+    if (m + 1 < plan->segment_count)
+        plan_recompute(plan, m);
     for (size_t i = 0; i < graph->value_count; i++) {
-        const struct ldnq_node *maker = graph->values[i]->producer;
-        bool once = maker && (maker->op->flags & LDNQ_OP_IMPURE);
-        bool outside = made[i] != LDNQ_NEVER && made[i] < plan->start[m];
-        if (plan->need[i] && !plan->fed[i] && (outside || once || plan->lowest[i] != LDNQ_NEVER))
-            plan->lowest[i] = m;
+        const struct ldnq_node *producer = graph->values[i]->producer;
+        size_t definition = plan->exec->plan.definition[i];
+        bool is_impure = producer && (producer->op->flags & LDNQ_OP_IMPURE);
+        bool is_earlier = definition != LDNQ_NO_NODE && definition < plan->start[m];
+        if (plan->needed[i] && !plan->is_fed[i] &&
+            (is_earlier || is_impure || until[i] != LDNQ_NO_NODE))
+            until[i] = m;
     }
 }
 
-void ldnq_grad_plan_cut(struct ldnq_grad_plan *plan, size_t segments)
+void ldnq_grad_plan_split(struct ldnq_grad_plan *plan, size_t segments)
 {
-    size_t last = plan->options->last, share = plan->kept[last] / segments, count = 1;
+    size_t last = plan->options->last, share = plan->saved_bytes[last] / segments, count = 1;
     plan->start[0] = plan->options->first;
     for (size_t i = 1; i < segments && plan->start[count - 1] + 1 < last; i++, count++)
-        plan->start[count] = best_place(plan, plan->start[count - 1], share * i, share / 4);
+        plan->start[count] = find_split(plan, plan->start[count - 1], share * i, share / 4);
     plan->start[count] = last;
-    plan->segments = count;
+    plan->segment_count = count;
     for (size_t i = 0; i < plan->exec->graph->value_count; i++)
-        plan->lowest[i] = LDNQ_NEVER;
+        plan->checkpoint_until[i] = LDNQ_NO_NODE;
     for (size_t m = count; count > 1 && m-- > 0;)
-        keep_for(plan, m);
+        add_checkpoints(plan, m);
 }

@@ -2,25 +2,25 @@
 
 #include "base/text.h"
 
-/* ---- what an operator says ---------------------------------------------------------- */
+/* ---- what an operator declares ---------------------------------------------------------- */
 
 static bool has_bit(unsigned mask, size_t i)
 {
     return i < 32 ? mask >> i & 1u : mask == LDNQ_ALL_INPUTS;
 }
 
-bool ldnq_grad_flows(const struct ldnq_node *node, size_t i)
+bool ldnq_grad_is_differentiable(const struct ldnq_node *node, size_t i)
 {
     unsigned flows = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->flows;
     return has_bit(flows, i);
 }
 
-bool ldnq_grad_reads_in(const struct ldnq_node *node, size_t i)
+bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i)
 {
     return has_bit(node->op->reads_in, i);
 }
 
-bool ldnq_grad_reads_out(const struct ldnq_node *node, size_t i)
+bool ldnq_grad_saves_output(const struct ldnq_node *node, size_t i)
 {
     return has_bit(node->op->reads_out, i);
 }
@@ -36,99 +36,103 @@ bool ldnq_grad_is_codes(const struct ldnq_value *value)
     return node && node->op && (node->op->flags & LDNQ_OP_CODES) && node->outputs[0] == value;
 }
 
-static bool is_other_real(const struct ldnq_value *value)
+static bool is_other_float_type(const struct ldnq_value *value)
 {
     enum ldnq_dtype dtype = value->dtype;
     return dtype == LDNQ_DOUBLE || dtype == LDNQ_FLOAT16 || dtype == LDNQ_BFLOAT16;
 }
 
-/* A graph that was not folded does not know all types; the executor looks again. */
-static bool may_carry(const struct ldnq_value *value)
+/* In a graph that was not folded some types are unknown; the backward pass checks again. */
+static bool can_have_gradient(const struct ldnq_value *value)
 {
     return value->dtype == LDNQ_FLOAT || value->dtype == LDNQ_UNDEFINED ||
            ldnq_grad_is_codes(value);
 }
 
-/* ---- the walk ------------------------------------------------------------------------ */
+/* ---- dependencies ------------------------------------------------------------------------ */
 
-/* Forward: what the requested values change. Nodes are active where a gradient could
- * leave them. */
-static void walk_down(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
-                      const struct ldnq_grad_options *options, bool *changed)
+/* Forward: marks the values that depend on a requested value through differentiable
+ * inputs alone, and the nodes that compute them as active. */
+static void mark_dependents(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
+                            const struct ldnq_grad_options *options, bool *dependent)
 {
     for (size_t p = options->first; p < options->last; p++) {
         const struct ldnq_node *node = graph->nodes[p];
         for (size_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] && changed[node->inputs[i]->index] && ldnq_grad_flows(node, i))
+            if (node->inputs[i] && dependent[node->inputs[i]->index] &&
+                ldnq_grad_is_differentiable(node, i))
                 reach->active[p] = true;
         for (size_t i = 0; reach->active[p] && i < node->output_count; i++)
-            if (node->outputs[i] && may_carry(node->outputs[i]))
-                changed[node->outputs[i]->index] = true;
+            if (node->outputs[i] && can_have_gradient(node->outputs[i]))
+                dependent[node->outputs[i]->index] = true;
     }
 }
 
-/* Backward: of those, what changes a target. */
-static void walk_up(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
-                    const struct ldnq_grad_options *options, const bool *changed)
+/* Backward: of these, keeps the nodes on which a target depends, and marks the values on
+ * the paths. */
+static void mark_paths(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
+                       const struct ldnq_grad_options *options, const bool *dependent)
 {
     for (size_t p = options->last; p-- > options->first;) {
         const struct ldnq_node *node = graph->nodes[p];
-        bool matters = false;
+        bool is_used = false;
         for (size_t i = 0; i < node->output_count; i++)
-            matters |= node->outputs[i] && reach->carries[node->outputs[i]->index];
-        reach->active[p] = reach->active[p] && matters;
+            is_used |= node->outputs[i] && reach->has_gradient[node->outputs[i]->index];
+        reach->active[p] = reach->active[p] && is_used;
         for (size_t i = 0; reach->active[p] && i < node->input_count; i++)
-            if (node->inputs[i] && changed[node->inputs[i]->index] && ldnq_grad_flows(node, i))
-                reach->carries[node->inputs[i]->index] = true;
+            if (node->inputs[i] && dependent[node->inputs[i]->index] &&
+                ldnq_grad_is_differentiable(node, i))
+                reach->has_gradient[node->inputs[i]->index] = true;
     }
 }
 
 static enum ldnq_status check_targets(const struct ldnq_graph *graph,
-                                      const struct ldnq_grad_options *options, const bool *changed,
-                                      struct ldnq_error *err)
+                                      const struct ldnq_grad_options *options,
+                                      const bool *dependent, struct ldnq_error *err)
 {
     for (size_t i = 0; i < options->target_count; i++)
-        if (!changed[options->targets[i]->index])
+        if (!dependent[options->targets[i]->index])
             return ldnq_fail(err, LDNQ_USAGE,
-                             "%s: none of the values whose gradients are requested changes '%s'",
+                             "%s: '%s' depends on none of the values whose gradients are requested",
                              graph->file, options->targets[i]->name);
     return LDNQ_OK;
 }
 
-/* Values that change a target in any way: along some of these a gradient is lost. */
-static void walk_all(bool *matters, const struct ldnq_graph *graph,
-                     const struct ldnq_grad_options *options)
+/* Marks all values on which a target depends, also through inputs without a gradient. */
+static void mark_influences(bool *influences, const struct ldnq_graph *graph,
+                            const struct ldnq_grad_options *options)
 {
     for (size_t i = 0; i < options->target_count; i++)
-        matters[options->targets[i]->index] = true;
+        influences[options->targets[i]->index] = true;
     for (size_t p = options->last; p-- > options->first;) {
         const struct ldnq_node *node = graph->nodes[p];
         bool used = false;
         for (size_t i = 0; i < node->output_count; i++)
-            used |= node->outputs[i] && matters[node->outputs[i]->index];
+            used |= node->outputs[i] && influences[node->outputs[i]->index];
         for (size_t i = 0; used && i < node->input_count; i++)
             if (node->inputs[i])
-                matters[node->inputs[i]->index] = true;
+                influences[node->inputs[i]->index] = true;
     }
 }
 
-/* Why a gradient that should go through a node can't; NULL where it can. Integers
- * that are no codes have no gradient, and that is right. */
-static const char *obstacle(const struct ldnq_node *node, bool active, const bool *changed,
-                            const bool *matters)
+/* Why a gradient can't pass a node that it should pass; NULL when it can. An integer
+ * output that holds no codes is no obstacle: it has no gradient. */
+static const char *find_obstacle(const struct ldnq_node *node, bool active, const bool *dependent,
+                                 const bool *influences)
 {
-    bool flows = false, from_codes = false;
+    bool is_differentiable = false, from_codes = false;
     for (size_t i = 0; i < node->input_count; i++) {
-        bool here = node->inputs[i] && changed[node->inputs[i]->index] && ldnq_grad_flows(node, i);
-        flows |= here;
+        bool here = node->inputs[i] && dependent[node->inputs[i]->index] &&
+                    ldnq_grad_is_differentiable(node, i);
+        is_differentiable |= here;
         from_codes |= here && ldnq_grad_is_codes(node->inputs[i]);
     }
-    for (size_t i = 0; flows && i < node->output_count; i++) {
+    for (size_t i = 0; is_differentiable && i < node->output_count; i++) {
         const struct ldnq_value *out = node->outputs[i];
-        if (out && matters[out->index] && is_other_real(out))
+        if (out && influences[out->index] && is_other_float_type(out))
             return "its output is not float32";
-        if (out && matters[out->index] && from_codes && !may_carry(out))
-            return "it reads integer codes, whose gradients only a DequantizeLinear takes";
+        if (out && influences[out->index] && from_codes && !can_have_gradient(out))
+            return "it reads integer codes, whose gradients only DequantizeLinear accepts";
     }
     bool passes = node->op->backward || (node->op->flags & LDNQ_OP_VIEW);
     return active && !passes ? "it has no gradient" : NULL;
@@ -136,15 +140,15 @@ static const char *obstacle(const struct ldnq_node *node, bool active, const boo
 
 static enum ldnq_status check_nodes(const struct ldnq_grad_reach *reach,
                                     const struct ldnq_graph *graph,
-                                    const struct ldnq_grad_options *options, const bool *changed,
-                                    const bool *matters, struct ldnq_error *err)
+                                    const struct ldnq_grad_options *options, const bool *dependent,
+                                    const bool *influences, struct ldnq_error *err)
 {
     char list[LDNQ_ERROR_SIZE];
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t p = options->first; p < options->last; p++) {
         const struct ldnq_node *node = graph->nodes[p];
-        const char *why = obstacle(node, reach->active[p], changed, matters);
+        const char *why = find_obstacle(node, reach->active[p], dependent, influences);
         if (why)
             ldnq_text_item(&text, "; ", "node '%s' (%s, opset %d): %s", node->label, node->op_type,
                            node->opset, why);
@@ -160,24 +164,24 @@ enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struc
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
     size_t values = graph->value_count;
-    reach->carries = ldnq_arena_alloc(arena, values, sizeof(bool), err);
+    reach->has_gradient = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     reach->requested = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     reach->target = ldnq_arena_alloc(arena, values, sizeof(bool), err);
     reach->active = ldnq_arena_alloc(arena, graph->node_count, sizeof(bool), err);
-    bool *changed = ldnq_arena_alloc(arena, values, sizeof(bool), err);
-    bool *matters = ldnq_arena_alloc(arena, values, sizeof(bool), err);
-    if (!reach->carries || !reach->requested || !reach->target || !reach->active || !changed ||
-        !matters)
+    bool *dependent = ldnq_arena_alloc(arena, values, sizeof(bool), err);
+    bool *influences = ldnq_arena_alloc(arena, values, sizeof(bool), err);
+    if (!reach->has_gradient || !reach->requested || !reach->target || !reach->active ||
+        !dependent || !influences)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < options->requested_count; i++)
-        reach->requested[options->requested[i]->index] = changed[options->requested[i]->index] =
+        reach->requested[options->requested[i]->index] = dependent[options->requested[i]->index] =
             true;
-    walk_down(reach, graph, options, changed);
-    walk_all(matters, graph, options);
+    mark_dependents(reach, graph, options, dependent);
+    mark_influences(influences, graph, options);
     for (size_t i = 0; i < options->target_count; i++)
-        reach->target[options->targets[i]->index] = reach->carries[options->targets[i]->index] =
-            true;
-    walk_up(reach, graph, options, changed);
-    LDNQ_TRY(check_nodes(reach, graph, options, changed, matters, err));
-    return check_targets(graph, options, changed, err);
+        reach->target[options->targets[i]->index] =
+            reach->has_gradient[options->targets[i]->index] = true;
+    mark_paths(reach, graph, options, dependent);
+    LDNQ_TRY(check_nodes(reach, graph, options, dependent, influences, err));
+    return check_targets(graph, options, dependent, err);
 }

@@ -1,5 +1,5 @@
-/* grad_reach.h: which values and nodes of a graph a gradient passes: those that a
- * requested value changes and that change a target.
+/* grad_reach.h: the values and nodes that gradients flow through: those that depend on
+ * a requested value and that a target depends on.
  */
 #ifndef LDNQ_EXEC_GRAD_REACH_H
 #define LDNQ_EXEC_GRAD_REACH_H
@@ -9,25 +9,26 @@
 #include "ops/op.h"
 
 struct ldnq_grad_reach {
-    /* By value. A value may carry a gradient when its elements are float32, or codes
-     * of an operator that says so (LDNQ_OP_CODES). */
-    bool *carries; /* on a way from a requested value to a target */
-    bool *requested, *target;
-    bool *active; /* by node: gradients pass it */
+    /* By value: it is on a path from a requested value to a target, and can have a
+     * gradient: its elements are float32, or codes of an operator that passes gradients
+     * through rounding (LDNQ_OP_CODES). */
+    bool *has_gradient;
+    bool *requested, *target; /* by value */
+    bool *active;             /* by node: its backward runs */
 };
 
-/* Whether a gradient may flow from node's outputs to its input i; and whether its
- * backward reads the data of that input, or of that output. */
-bool ldnq_grad_flows(const struct ldnq_node *node, size_t i);
-bool ldnq_grad_reads_in(const struct ldnq_node *node, size_t i);
-bool ldnq_grad_reads_out(const struct ldnq_node *node, size_t i);
+/* What the operator's record declares: whether a gradient can flow from the node's outputs
+ * to its input i, and whether its backward reads the data of input i or of output i. */
+bool ldnq_grad_is_differentiable(const struct ldnq_node *node, size_t i);
+bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i);
+bool ldnq_grad_saves_output(const struct ldnq_node *node, size_t i);
 
-/* Whether the value holds codes that stand for the floats behind them. */
+/* Whether the value holds the integer codes of a QuantizeLinear, possibly reshaped. */
 bool ldnq_grad_is_codes(const struct ldnq_value *value);
 
-/* Of the stretch options->first .. last-1; lives in the arena.
- * Errors: UNSUPPORTED (with the list of all nodes that gradients can't pass), USAGE,
- * NOMEM. */
+/* Considers the nodes options->first .. last-1. The lists live in the arena.
+ * Errors: UNSUPPORTED (all nodes that gradients would have to pass and can't, with the
+ * reasons), USAGE (a target that depends on no requested value), NOMEM. */
 enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
                                       const struct ldnq_grad_options *options,
                                       struct ldnq_arena *arena, struct ldnq_error *err);

@@ -146,7 +146,7 @@ static void gradients_should_want_every_target_to_be_reached(void **state)
     assert_ok(ldnq_ops_bind(graph, &err));
     struct job job = { .graph = graph };
     job.options = (struct ldnq_grad_options){ WANT(w) };
-    assert_fails(try_run(&job), LDNQ_USAGE, "changes 'z_out'");
+    assert_fails(try_run(&job), LDNQ_USAGE, "'z_out' depends on none");
     build_free(graph);
 }
 
@@ -162,7 +162,7 @@ static void gradients_should_say_which_feed_is_wrong(void **state)
     job.options = (struct ldnq_grad_options){ WANT(x, y) };
     assert_fails(try_run(&job), LDNQ_DATA, "input 'x' is float32 (8) where the data are");
     job.feed_count = 0;
-    assert_fails(run_again(&job), LDNQ_MODEL, "'x' is not there");
+    assert_fails(run_again(&job), LDNQ_MODEL, "'x' has no data yet");
     job.feeds[0] = (struct ldnq_grad_feed){ y, build_tensor(graph->arena, SHAPE(8), 3) };
     job.feed_count = 1;
     assert_fails(run_again(&job), LDNQ_USAGE, "'y_out' is given from outside");
