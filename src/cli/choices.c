@@ -64,7 +64,7 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
 {
     int index;
     LDNQ_TRY(find_name("quantize: --effort", settings->effort, effort_names, &index, err));
-    struct ldnq_tune_options *tune = &options->tune;
+    struct ldnq_fine_tune_options *tune = &options->fine_tune;
     options->seed = settings->seed;
     options->copies = settings->augment != CLI_UNSET ? settings->augment : effort_copies[index];
     if (options->copies == 0)
@@ -74,7 +74,7 @@ static enum ldnq_status choose_effort(const struct cli_settings *settings,
     tune->augment = options->copies > 1;
     options->cascade = settings->cascade;
     tune->steps = settings->distill;
-    tune->learn_codes = settings->refine;
+    tune->update_codes = settings->refine;
     return choose_solver(settings->solver, options, err);
 }
 

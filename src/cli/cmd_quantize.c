@@ -79,7 +79,7 @@ static void describe_options(const struct job *job, char *data, size_t size)
 {
     const struct cli_settings *s = job->session.settings;
     const struct ldnq_preprocess *p = &s->preprocess;
-    const struct ldnq_tune_options *tune = &job->options.tune;
+    const struct ldnq_fine_tune_options *tune = &job->options.fine_tune;
     struct ldnq_text text;
     ldnq_text_init(&text, data, size);
     ldnq_text_item(&text, " ",
@@ -91,9 +91,9 @@ static void describe_options(const struct job *job, char *data, size_t size)
         ldnq_text_item(&text, " ", "block-size=%zu", job->options.block);
     if (s->cascade)
         ldnq_text_item(&text, " ", "cascade=%zu", s->cascade);
-    if (job->result->tune.held_out)
-        ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->tune.steps,
-                       tune->learn_codes ? "on" : "off");
+    if (job->result->fine_tune.held_out)
+        ldnq_text_item(&text, " ", "distill=%zu refine=%s", job->result->fine_tune.steps,
+                       tune->update_codes ? "on" : "off");
     ldnq_text_item(&text, " ", "augment=%zu seed=%zu", job->options.copies, s->seed);
     if (job->options.lambda == LDNQ_LAMBDA_AUTO)
         ldnq_text_item(&text, " ", "lambda=auto");
@@ -196,10 +196,10 @@ static void print_summary(const struct job *job)
            cli_plain(worst->layer.node->label, label));
     if (!isnan(result->output_error))
         printf("relative error of the network's output: %.3g\n", result->output_error);
-    if (result->tune.held_out)
+    if (result->fine_tune.held_out)
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
-               result->tune.held_out, result->tune.error_start, result->tune.steps,
-               result->tune.error);
+               result->fine_tune.held_out, result->fine_tune.error_start, result->fine_tune.steps,
+               result->fine_tune.error);
     print_codebooks(job);
     print_kept(result);
     if (ldnq_common_codebook(&result->network) && job->choice.narrowest != job->choice.dtype)
@@ -225,7 +225,7 @@ static bool add_kept(cJSON *list, const struct ldnq_layer *layer)
 }
 
 /* null when no sample was held out, as nothing was learned then. */
-static bool add_distillation(cJSON *root, const struct ldnq_tune_result *tune)
+static bool add_distillation(cJSON *root, const struct ldnq_fine_tune_result *tune)
 {
     if (!tune->held_out)
         return cJSON_AddNullToObject(root, "distillation") != NULL;
@@ -258,7 +258,7 @@ static bool fill_json(cJSON *root, const struct job *job)
     for (size_t i = 0; list && i < job->result->network.count; i++)
         if (!add_layer(list, &job->result->network.layers[i], &job->result->diagnostics[i]))
             return false;
-    if (list && !add_distillation(root, &job->result->tune))
+    if (list && !add_distillation(root, &job->result->fine_tune))
         return false;
     list = list ? cJSON_AddArrayToObject(root, "not_quantized") : NULL;
     for (size_t i = 0; list && i < job->result->kept_count; i++)

@@ -161,7 +161,7 @@ enum ldnq_status cli_plan_read(struct cli_plan *plan, const struct cli_session *
 
 static bool add_entry(cJSON *list, const struct cli_plan *plan, size_t i)
 {
-    const struct ldnq_plan *made = plan->made;
+    const struct ldnq_bit_allocation *made = plan->made;
     cJSON *item = cJSON_CreateObject();
     if (!item || !cJSON_AddItemToArray(list, item) ||
         !cJSON_AddStringToObject(item, "node", made->entries[i].node) ||
@@ -212,8 +212,8 @@ enum ldnq_status cli_plan_make(struct cli_plan *plan, const struct cli_session *
                             ? code_bits(plan->codebooks[i])
                             : ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
     struct ldnq_error reason;
-    const enum ldnq_status status = ldnq_plan_make(session->graph, samples, options, budget,
-                                                   session->arena, &plan->made, &reason);
+    const enum ldnq_status status = ldnq_allocate_bits(session->graph, samples, options, budget,
+                                                       session->arena, &plan->made, &reason);
     const bool is_narrow = budget->unit == LDNQ_BUDGET_BITS || choice->opset == LDNQ_OPSET_LATEST;
     if (status != LDNQ_OK)
         return ldnq_fail(err, status,

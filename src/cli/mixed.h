@@ -19,7 +19,7 @@ struct cli_plan {
     struct ldnq_budget budget; /* count 0: there is none */
     const struct ldnq_codebook *codebooks[CLI_PLAN_MOST];
     unsigned bits[CLI_PLAN_MOST];
-    struct ldnq_plan *made; /* NULL without a budget */
+    struct ldnq_bit_allocation *made; /* NULL without a budget */
 };
 
 /* Before the model is loaded: parses --budget with its codebooks, or reads the plan into
@@ -30,7 +30,7 @@ enum ldnq_status cli_plan_read(struct cli_plan *plan, const struct cli_session *
                                const struct ldnq_codebook **widest, struct ldnq_error *err);
 
 /* With a budget: makes the plan, writes its file, and sets the options. Errors: those of
- * ldnq_plan_make, and IO. */
+ * ldnq_allocate_bits, and IO. */
 enum ldnq_status cli_plan_make(struct cli_plan *plan, const struct cli_session *session,
                                struct ldnq_samples *samples, const struct ldnq_emit_choice *choice,
                                struct ldnq_quantize_options *options, struct ldnq_error *err);

@@ -236,7 +236,7 @@ static enum ldnq_status bound_outputs(struct run *run, struct ldnq_error *err)
     for (size_t o = 0; o < diff->output_count; o++)
         if (run->output_of_b[o] != LDNQ_NO_NODE && !run->output_sums[o].distance.failed)
             powers[run->output_of_b[o]] = run->output_sums[o].distance.tt / samples;
-    LDNQ_TRY(ldnq_bound_outputs(graph, changes, powers, bounds, err));
+    LDNQ_TRY(ldnq_bound_output_errors(graph, changes, powers, bounds, err));
     for (size_t o = 0; o < diff->output_count; o++)
         if (run->output_of_b[o] != LDNQ_NO_NODE && powers[run->output_of_b[o]] > 0)
             diff->outputs[o].bound = bounds[run->output_of_b[o]];

@@ -93,8 +93,8 @@ const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
     return slot->is_live ? &slot->tensor : NULL;
 }
 
-size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t node_index,
-                          const struct ldnq_value **values)
+size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
+                             const struct ldnq_value **values)
 {
     const struct ldnq_exec_plan *plan = &exec->plan;
     size_t count = 0;

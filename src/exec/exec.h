@@ -49,8 +49,8 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
 /* Stores in `values` (graph->value_count of them at most) the values that are live
  * before node `node_index`: those that the nodes from there on read and do not compute.
  * Returns their number. */
-size_t ldnq_exec_frontier(const struct ldnq_exec *exec, size_t node_index,
-                          const struct ldnq_value **values);
+size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
+                             const struct ldnq_value **values);
 /* To be called before any run: makes a value readable after its node has run, even
  * where a Relu or Clip would otherwise be fused into that node. The value stays live
  * until its last use or, with until_reset, until the next reset. */

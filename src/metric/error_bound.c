@@ -225,8 +225,8 @@ static void propagate(struct bounds *bounds)
     }
 }
 
-enum ldnq_status ldnq_bound_outputs(const struct ldnq_graph *graph, const double *changes,
-                                    const double *powers, double *out, struct ldnq_error *err)
+enum ldnq_status ldnq_bound_output_errors(const struct ldnq_graph *graph, const double *changes,
+                                          const double *powers, double *out, struct ldnq_error *err)
 {
     struct bounds bounds = { .graph = graph, .changes = changes };
     bounds.errors = ldnq_calloc(graph->value_count, sizeof *bounds.errors);

@@ -16,10 +16,11 @@
 #include "ir/ir.h"
 
 /* bounds[o]: of output o, in the measure of output_error: the square of the bound over the
- * output's power (as ldnq_outputs_measure has it; 0 for one that does not count). NaN where
+ * output's power (as ldnq_output_error_measure has it; 0 for one that does not count). NaN where
  * an operator has no constant. `graph` gives the constants; changes, by place, are d_l of the
  * layers and 0 of all other nodes. Errors: NOMEM. */
-enum ldnq_status ldnq_bound_outputs(const struct ldnq_graph *graph, const double *changes,
-                                    const double *powers, double *bounds, struct ldnq_error *err);
+enum ldnq_status ldnq_bound_output_errors(const struct ldnq_graph *graph, const double *changes,
+                                          const double *powers, double *bounds,
+                                          struct ldnq_error *err);
 
 #endif

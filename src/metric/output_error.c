@@ -8,23 +8,24 @@
 #define SAMPLES ((size_t)32)
 #define BATCH ((size_t)8)
 
-enum ldnq_status ldnq_outputs_check(const char *name, const struct ldnq_tensor *y,
-                                    const struct ldnq_tensor *t, struct ldnq_error *err)
+enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_tensor *y,
+                                         const struct ldnq_tensor *t, struct ldnq_error *err)
 {
     if (ldnq_shape_equal(&y->shape, &t->shape))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights", name);
 }
 
-enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
-                                  const struct ldnq_network *teacher, double *errors,
-                                  double *powers, struct ldnq_error *err)
+enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,
+                                       const struct ldnq_executed_graph *reference, double *errors,
+                                       double *powers, struct ldnq_error *err)
 {
-    for (size_t o = 0; o < student->graph->output_count; o++) {
-        const struct ldnq_value *output = student->graph->outputs[o];
-        const struct ldnq_tensor *y = ldnq_exec_value(student->exec, output);
-        const struct ldnq_tensor *t = ldnq_exec_value(teacher->exec, teacher->graph->outputs[o]);
-        LDNQ_TRY(ldnq_outputs_check(output->name, y, t, err));
+    for (size_t o = 0; o < quantized->graph->output_count; o++) {
+        const struct ldnq_value *output = quantized->graph->outputs[o];
+        const struct ldnq_tensor *y = ldnq_exec_value(quantized->exec, output);
+        const struct ldnq_tensor *t =
+            ldnq_exec_value(reference->exec, reference->graph->outputs[o]);
+        LDNQ_TRY(ldnq_output_check_shape(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;
         const size_t count = ldnq_tensor_count(y);
@@ -34,7 +35,7 @@ enum ldnq_status ldnq_outputs_add(const struct ldnq_network *student,
     return LDNQ_OK;
 }
 
-double ldnq_outputs_error(const double *errors, const double *powers, size_t outputs)
+double ldnq_output_error_mean(const double *errors, const double *powers, size_t outputs)
 {
     double sum = 0;
     for (size_t o = 0; o < outputs; o++)
@@ -76,7 +77,7 @@ enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_s
 /* ---- two networks ----------------------------------------------------------------------- */
 
 struct measure {
-    struct ldnq_network student, teacher;
+    struct ldnq_executed_graph quantized, reference;
     double *errors, *powers;
 };
 
@@ -85,13 +86,13 @@ static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, d
 {
     (void)part;
     const struct measure *m = ctx;
-    enum ldnq_status status = ldnq_exec_run(m->teacher.exec, inputs, err);
+    enum ldnq_status status = ldnq_exec_run(m->reference.exec, inputs, err);
     if (status == LDNQ_OK)
-        status = ldnq_exec_run(m->student.exec, inputs, err);
+        status = ldnq_exec_run(m->quantized.exec, inputs, err);
     if (status == LDNQ_OK)
-        status = ldnq_outputs_add(&m->student, &m->teacher, m->errors, m->powers, err);
-    ldnq_exec_reset(m->teacher.exec);
-    ldnq_exec_reset(m->student.exec);
+        status = ldnq_output_error_add(&m->quantized, &m->reference, m->errors, m->powers, err);
+    ldnq_exec_reset(m->reference.exec);
+    ldnq_exec_reset(m->quantized.exec);
     return status;
 }
 
@@ -99,38 +100,40 @@ static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
                                 struct ldnq_pool *pool, double *error, struct ldnq_arena *arena,
                                 struct ldnq_error *err)
 {
-    const size_t outputs = m->student.graph->output_count;
+    const size_t outputs = m->quantized.graph->output_count;
     double power = 0;
     m->errors = ldnq_arena_alloc(arena, outputs, sizeof *m->errors, err);
     if (!m->errors)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(m->student.graph, pool, &m->student.exec, err));
-    LDNQ_TRY(ldnq_exec_create(m->teacher.graph, pool, &m->teacher.exec, err));
-    LDNQ_TRY(ldnq_outputs_walk(m->teacher.graph, samples, pool, run_both, m, err));
+    LDNQ_TRY(ldnq_exec_create(m->quantized.graph, pool, &m->quantized.exec, err));
+    LDNQ_TRY(ldnq_exec_create(m->reference.graph, pool, &m->reference.exec, err));
+    LDNQ_TRY(ldnq_outputs_walk(m->reference.graph, samples, pool, run_both, m, err));
     for (size_t o = 0; o < outputs; o++)
         power += m->powers[o];
     if (power > 0)
-        *error = ldnq_outputs_error(m->errors, m->powers, outputs);
+        *error = ldnq_output_error_mean(m->errors, m->powers, outputs);
     const double count = (double)ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
     for (size_t o = 0; o < outputs; o++)
         m->powers[o] /= count;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_outputs_measure(const struct ldnq_graph *student,
-                                      const struct ldnq_graph *teacher,
-                                      struct ldnq_samples *samples, struct ldnq_pool *pool,
-                                      double *error, double *powers, struct ldnq_error *err)
+enum ldnq_status ldnq_output_error_measure(const struct ldnq_graph *quantized,
+                                           const struct ldnq_graph *reference,
+                                           struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                           double *error, double *powers, struct ldnq_error *err)
 {
-    struct measure m = { .student.graph = student, .teacher.graph = teacher, .powers = powers };
+    struct measure m = { .quantized.graph = quantized,
+                         .reference.graph = reference,
+                         .powers = powers };
     struct ldnq_arena *arena;
     *error = NAN;
-    for (size_t o = 0; o < student->output_count; o++)
+    for (size_t o = 0; o < quantized->output_count; o++)
         powers[o] = 0;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const enum ldnq_status status = measure(&m, samples, pool, error, arena, err);
-    ldnq_exec_destroy(m.student.exec);
-    ldnq_exec_destroy(m.teacher.exec);
+    ldnq_exec_destroy(m.quantized.exec);
+    ldnq_exec_destroy(m.reference.exec);
     ldnq_arena_destroy(arena);
     return status == LDNQ_NOMEM || status == LDNQ_IO ? status : LDNQ_OK;
 }

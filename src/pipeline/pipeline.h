@@ -13,11 +13,11 @@
 /* ---- the run ------------------------------------------------------------------------ */
 
 /* Tuning of the placed layers together, towards the float network's outputs. */
-struct ldnq_tune_options {
-    size_t steps;     /* 0: none */
-    size_t batch;     /* samples a step; 0: a sixteenth of them, 8 to 32 */
-    bool learn_codes; /* else scales and biases alone */
-    bool augment;     /* mirrored and shifted pictures, through the float network too */
+struct ldnq_fine_tune_options {
+    size_t steps;      /* 0: none */
+    size_t batch;      /* samples a step; 0: a sixteenth of them, 8 to 32 */
+    bool update_codes; /* else scales and biases alone */
+    bool augment;      /* mirrored and shifted pictures, through the float network too */
 };
 
 #define LDNQ_LAMBDA_AUTO (-1.0)
@@ -32,7 +32,7 @@ struct ldnq_plan_entry {
 struct ldnq_layer_diagnostics;
 
 struct ldnq_quantize_options {
-    struct ldnq_tune_options tune;
+    struct ldnq_fine_tune_options fine_tune;
     /* Steps that follow each layer but the last: scales and biases of the layers that
      * have their codes, weights and biases of those that have not, towards the float
      * network's outputs; kept if held-out samples prove it. Layers then aim at their
@@ -91,7 +91,7 @@ struct ldnq_layer_diagnostics {
      * this one's float output, the part that was left on them; else NaN. */
     double held_out_left;
     /* Of the network's outputs on held-out samples, before and after the cascade that
-     * followed this layer, as in ldnq_tune_result; NaN without one. */
+     * followed this layer, as in ldnq_fine_tune_result; NaN without one. */
     double cascade_start, cascade_error;
     bool late;        /* solved by the quicker solver, for lack of time */
     size_t positions; /* columns that the statistics were taken over */
@@ -103,7 +103,7 @@ struct ldnq_layer_diagnostics {
 
 /* What tuning did to the network's output on the held-out samples: |y - t|^2 / |t|^2,
  * the mean over the outputs. */
-struct ldnq_tune_result {
+struct ldnq_fine_tune_result {
     size_t steps, held_out; /* samples that were not learned from; 0: it did not run */
     double error_start, error;
 };
@@ -111,7 +111,7 @@ struct ldnq_tune_result {
 struct ldnq_quantization {
     struct ldnq_quantized_network network;
     struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
-    struct ldnq_tune_result tune;
+    struct ldnq_fine_tune_result fine_tune;
     /* Of the network's outputs on the first samples, up to 32: |y - t|^2 / |t|^2 against
      * the float network's, the mean over the outputs; NaN when no output is a float, or
      * they can't be compared. */
@@ -150,7 +150,7 @@ struct ldnq_budget {
     size_t count;
 };
 
-struct ldnq_plan {
+struct ldnq_bit_allocation {
     struct ldnq_plan_entry *entries; /* in the order of the layers, by label */
     size_t count, choices;
     /* (count, choices) what each codebook did to the network's outputs: |y - t|^2 / |t|^2
@@ -166,9 +166,9 @@ struct ldnq_plan {
  * The graph stays as it is; the plan lives in the arena.
  * Errors: USAGE (a budget below the least that is possible, which is told), UNSUPPORTED
  * (outputs that can't be compared), and those of ldnq_quantize. */
-enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                const struct ldnq_quantize_options *options,
-                                const struct ldnq_budget *budget, struct ldnq_arena *arena,
-                                struct ldnq_plan **out, struct ldnq_error *err);
+enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                    const struct ldnq_quantize_options *options,
+                                    const struct ldnq_budget *budget, struct ldnq_arena *arena,
+                                    struct ldnq_bit_allocation **out, struct ldnq_error *err);
 
 #endif

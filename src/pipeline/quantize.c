@@ -3,21 +3,22 @@
 
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
-#include "pipeline/run.h"
+#include "pipeline/quantizer.h"
 #include "pipeline/select.h"
 
 /* ---- preparing -------------------------------------------------------------------- */
 
 /* A constant of the node's own, so that writing codes back touches nobody else
  * who reads the same initializer. */
-static enum ldnq_status own_input(struct ldnq_run *run, struct ldnq_node *node, size_t input,
+static enum ldnq_status own_input(struct ldnq_quantizer *run, struct ldnq_node *node, size_t input,
                                   struct ldnq_error *err)
 {
     return ldnq_graph_add_constant(run->graph, "", node->inputs[input]->constant,
                                    &node->inputs[input], err);
 }
 
-static enum ldnq_status check_finite(const struct ldnq_run *run, const struct ldnq_layer *layer,
+static enum ldnq_status check_finite(const struct ldnq_quantizer *run,
+                                     const struct ldnq_layer *layer,
                                      const struct ldnq_tensor *tensor, const char *what,
                                      struct ldnq_error *err)
 {
@@ -30,7 +31,7 @@ static enum ldnq_status check_finite(const struct ldnq_run *run, const struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status prepare_layer(struct ldnq_run *run, size_t i, struct ldnq_error *err)
+static enum ldnq_status prepare_layer(struct ldnq_quantizer *run, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &run->result->network.layers[i].layer;
     LDNQ_TRY(check_finite(run, layer, layer->weight, "weight", err));
@@ -40,7 +41,7 @@ static enum ldnq_status prepare_layer(struct ldnq_run *run, size_t i, struct ldn
     return layer->bias ? own_input(run, layer->node, layer->bias_input, err) : LDNQ_OK;
 }
 
-static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
+static enum ldnq_status prepare(struct ldnq_quantizer *run, struct ldnq_error *err)
 {
     struct ldnq_selection selection;
     LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &selection, err));
@@ -68,24 +69,25 @@ static enum ldnq_status prepare(struct ldnq_run *run, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-double ldnq_run_time_left(const struct ldnq_run *run)
+double ldnq_quantizer_time_left(const struct ldnq_quantizer *run)
 {
     const double limit = run->options->max_seconds;
     return limit > 0 ? limit - (ldnq_now() - run->start) : INFINITY;
 }
 
-static enum ldnq_status bound(const struct ldnq_run *run, const double *powers,
+static enum ldnq_status bound(const struct ldnq_quantizer *run, const double *powers,
                               struct ldnq_error *err)
 {
     struct ldnq_quantization *result = run->result;
-    const size_t outputs = run->teacher->output_count;
-    double *changes = ldnq_arena_alloc(run->arena, run->teacher->node_count, sizeof *changes, err);
+    const size_t outputs = run->reference->output_count;
+    double *changes =
+        ldnq_arena_alloc(run->arena, run->reference->node_count, sizeof *changes, err);
     double *bounds = ldnq_arena_alloc(run->arena, outputs, sizeof *bounds, err);
     if (!changes || !bounds)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++)
         changes[result->network.layers[i].layer.node_index] = result->diagnostics[i].change;
-    LDNQ_TRY(ldnq_bound_outputs(run->teacher, changes, powers, bounds, err));
+    LDNQ_TRY(ldnq_bound_output_errors(run->reference, changes, powers, bounds, err));
     result->output_bound = 0;
     for (size_t o = 0; o < outputs; o++)
         result->output_bound += bounds[o] / (double)outputs;
@@ -94,17 +96,17 @@ static enum ldnq_status bound(const struct ldnq_run *run, const double *powers,
 
 /* The error of the outputs, and the bound on it: layers that learned after they were
  * placed don't know what they changed. */
-static enum ldnq_status measure(const struct ldnq_run *run, struct ldnq_error *err)
+static enum ldnq_status measure(const struct ldnq_quantizer *run, struct ldnq_error *err)
 {
     struct ldnq_quantization *result = run->result;
     const struct ldnq_quantize_options *options = run->options;
     double *powers = ldnq_arena_alloc(run->arena, run->graph->output_count, sizeof *powers, err);
     if (!powers)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_outputs_measure(run->graph, run->teacher, run->samples, options->pool,
-                                  &result->output_error, powers, err));
+    LDNQ_TRY(ldnq_output_error_measure(run->graph, run->reference, run->samples, options->pool,
+                                       &result->output_error, powers, err));
     result->output_bound = NAN;
-    if (isnan(result->output_error) || options->tune.steps > 0 || options->cascade > 0)
+    if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;
     return bound(run, powers, err);
 }
@@ -114,14 +116,14 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
                                struct ldnq_error *err)
 {
-    struct ldnq_run run = {
+    struct ldnq_quantizer run = {
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
     };
     LDNQ_TRY(prepare(&run, err));
-    LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.teacher, err));
-    LDNQ_TRY(ldnq_run_walk(&run, err));
-    if (options->tune.steps > 0)
-        LDNQ_TRY(ldnq_run_tune(&run, err));
+    LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.reference, err));
+    LDNQ_TRY(ldnq_quantizer_fit_layers(&run, err));
+    if (options->fine_tune.steps > 0)
+        LDNQ_TRY(ldnq_quantizer_fine_tune(&run, err));
     LDNQ_TRY(measure(&run, err));
     *out = run.result;
     return LDNQ_OK;

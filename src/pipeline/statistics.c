@@ -87,7 +87,7 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
     statistics->positions += job.positions;
 }
 
-void ldnq_statistics_join(struct ldnq_statistics *s, const struct ldnq_statistics *other)
+void ldnq_statistics_merge(struct ldnq_statistics *s, const struct ldnq_statistics *other)
 {
     for (size_t i = 0; i < s->geometry.groups * s->geometry.cols * s->geometry.cols; i++)
         s->gram[i] += other->gram[i];

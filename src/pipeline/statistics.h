@@ -26,7 +26,7 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
 /* Adds the columns of one call (after infer) of a layer. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call);
 /* Adds what another one, of the same layer, has summed. */
-void ldnq_statistics_join(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
+void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
 /* Sums become means; until then the gram has its upper triangle alone. */
 void ldnq_statistics_finish(struct ldnq_statistics *statistics);
 

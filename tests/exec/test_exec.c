@@ -144,7 +144,7 @@ static void exec_should_continue_from_any_frontier(void **state)
         assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
         ldnq_exec_bind(exec, graph->inputs[0], input);
         assert_ok(ldnq_exec_run_range(exec, 0, place, &err));
-        size_t count = ldnq_exec_frontier(exec, place, values);
+        size_t count = ldnq_exec_live_values(exec, place, values);
         assert_true(count >= 1 && count <= 2);
         copy_frontier(graph, exec, values, count, copies);
         ldnq_exec_reset(exec);

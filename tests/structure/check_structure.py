@@ -22,12 +22,12 @@ ALLOWED = {
     "ops": "base linalg ir",
     "passes": "base ir ops",
     "exec": "base ir ops",
-    "calib": "base linalg ir exec onnx",  # onnx for its TensorProto reader only
+    "calib": "base ir onnx",  # onnx for its TensorProto reader only
     "quant": "base linalg",
     "metric": "base ir ops exec calib",
     "layer": "base ir ops quant",
-    "pipeline": "base linalg ir ops passes exec quant calib metric layer",
-    "emit": "base ir onnx quant layer",
+    "pipeline": "base linalg ir ops exec calib metric quant layer",
+    "emit": "base onnx layer",
     "compare": "base ir ops passes exec onnx calib quant metric layer",
     "report": "base compare",  # of compare its data only
     "cli": None,

@@ -7,14 +7,14 @@
  *         float constants that the file can be given anew
  * Owns    nothing; all arrays are the arenas'
  */
-#ifndef LDNQ_PIPELINE_TUNE_NORM_H
-#define LDNQ_PIPELINE_TUNE_NORM_H
+#ifndef LDNQ_PIPELINE_FINE_TUNE_NORM_H
+#define LDNQ_PIPELINE_FINE_TUNE_NORM_H
 
 #include "pipeline/adam.h"
-#include "pipeline/run.h"
+#include "pipeline/quantizer.h"
 
 /* One scale or bias. */
-struct ldnq_tune_norm {
+struct ldnq_fine_tune_norm {
     struct ldnq_changed_norm result; /* its tensor is the best so far */
     struct ldnq_adam adam;
     const float *first;
@@ -24,15 +24,17 @@ struct ldnq_tune_norm {
 
 /* All of the run's graph, which computes with their `now` from here on; what is read by
  * several nodes becomes each one's own. Errors: NOMEM. */
-enum ldnq_status ldnq_tune_norms_init(struct ldnq_run *run, struct ldnq_arena *arena,
-                                      struct ldnq_tune_norm **norms, size_t *count,
-                                      struct ldnq_error *err);
-void ldnq_tune_norm_add(struct ldnq_tune_norm *norm, const struct ldnq_tensor *gradient);
-void ldnq_tune_norm_step(struct ldnq_tune_norm *norm, size_t step, double rate);
-void ldnq_tune_norm_keep(struct ldnq_tune_norm *norm);
+enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *run, struct ldnq_arena *arena,
+                                           struct ldnq_fine_tune_norm **norms, size_t *count,
+                                           struct ldnq_error *err);
+void ldnq_fine_tune_norm_add_gradient(struct ldnq_fine_tune_norm *norm,
+                                      const struct ldnq_tensor *gradient);
+void ldnq_fine_tune_norm_step(struct ldnq_fine_tune_norm *norm, size_t step, double rate);
+void ldnq_fine_tune_norm_save_best(struct ldnq_fine_tune_norm *norm);
 /* The graph has the best so far; those that changed are listed in the run's result.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_tune_norms_finish(struct ldnq_run *run, struct ldnq_tune_norm *norms,
-                                        size_t count, struct ldnq_error *err);
+enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *run,
+                                                 struct ldnq_fine_tune_norm *norms, size_t count,
+                                                 struct ldnq_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-#include "pipeline/tune_norm.h"
+#include "pipeline/fine_tune_norm.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,14 +24,14 @@ static const struct ldnq_tensor *constant_of(const struct ldnq_node *node, size_
     return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
 }
 
-static enum ldnq_status init(struct ldnq_run *run, struct ldnq_node *node, size_t input,
-                             struct ldnq_arena *arena, struct ldnq_tune_norm *norm,
+static enum ldnq_status init(struct ldnq_quantizer *run, struct ldnq_node *node, size_t input,
+                             struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norm,
                              struct ldnq_error *err)
 {
     const struct ldnq_tensor *first = constant_of(node, input);
     const float *scale = constant_of(node, SCALE_INPUT)->data;
     const size_t count = ldnq_tensor_count(first);
-    *norm = (struct ldnq_tune_norm){
+    *norm = (struct ldnq_fine_tune_norm){
         .result = { .node = node, .input = input, .name = node->inputs[input]->name },
         .first = first->data,
     };
@@ -47,8 +47,8 @@ static enum ldnq_status init(struct ldnq_run *run, struct ldnq_node *node, size_
 }
 
 /* Scales come first in their nodes: a bias is set up with the scale as it was. */
-static enum ldnq_status init_node(struct ldnq_run *run, struct ldnq_node *node,
-                                  struct ldnq_arena *arena, struct ldnq_tune_norm *norms,
+static enum ldnq_status init_node(struct ldnq_quantizer *run, struct ldnq_node *node,
+                                  struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norms,
                                   size_t *count, struct ldnq_error *err)
 {
     const struct ldnq_tensor *scale = constant_of(node, SCALE_INPUT);
@@ -62,9 +62,9 @@ static enum ldnq_status init_node(struct ldnq_run *run, struct ldnq_node *node,
     return init(run, node, BIAS_INPUT, arena, &norms[(*count)++], err);
 }
 
-enum ldnq_status ldnq_tune_norms_init(struct ldnq_run *run, struct ldnq_arena *arena,
-                                      struct ldnq_tune_norm **norms, size_t *count,
-                                      struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *run, struct ldnq_arena *arena,
+                                           struct ldnq_fine_tune_norm **norms, size_t *count,
+                                           struct ldnq_error *err)
 {
     size_t nodes = 0;
     *count = 0;
@@ -78,14 +78,15 @@ enum ldnq_status ldnq_tune_norms_init(struct ldnq_run *run, struct ldnq_arena *a
     return LDNQ_OK;
 }
 
-void ldnq_tune_norm_add(struct ldnq_tune_norm *norm, const struct ldnq_tensor *gradient)
+void ldnq_fine_tune_norm_add_gradient(struct ldnq_fine_tune_norm *norm,
+                                      const struct ldnq_tensor *gradient)
 {
     const float *g = gradient->data;
     for (size_t i = 0; i < norm->adam.count; i++)
         norm->adam.gradient[i] += g[i] * norm->unit[i];
 }
 
-void ldnq_tune_norm_step(struct ldnq_tune_norm *norm, size_t step, double rate)
+void ldnq_fine_tune_norm_step(struct ldnq_fine_tune_norm *norm, size_t step, double rate)
 {
     float *now = norm->now->data;
     ldnq_adam_step(&norm->adam, step, rate);
@@ -93,13 +94,14 @@ void ldnq_tune_norm_step(struct ldnq_tune_norm *norm, size_t step, double rate)
         now[i] = norm->first[i] + norm->adam.value[i] * norm->unit[i];
 }
 
-void ldnq_tune_norm_keep(struct ldnq_tune_norm *norm)
+void ldnq_fine_tune_norm_save_best(struct ldnq_fine_tune_norm *norm)
 {
     memcpy(norm->result.tensor->data, norm->now->data, norm->adam.count * sizeof(float));
 }
 
-enum ldnq_status ldnq_tune_norms_finish(struct ldnq_run *run, struct ldnq_tune_norm *norms,
-                                        size_t count, struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *run,
+                                                 struct ldnq_fine_tune_norm *norms, size_t count,
+                                                 struct ldnq_error *err)
 {
     struct ldnq_quantization *result = run->result;
     result->network.norms = ldnq_arena_alloc(run->arena, count, sizeof *result->network.norms, err);

@@ -13,12 +13,12 @@
  * Numbers products of up to LDNQ_GRAM_SLAB positions are summed in float, slabs in
  *         double, in an order that does not depend on the threads
  */
-#ifndef LDNQ_PIPELINE_TARGET_H
-#define LDNQ_PIPELINE_TARGET_H
+#ifndef LDNQ_PIPELINE_ERROR_COMPENSATION_H
+#define LDNQ_PIPELINE_ERROR_COMPENSATION_H
 
 #include "pipeline/statistics.h"
 
-struct ldnq_target {
+struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
     const float *weight; /* the float network's */
     double *cross;       /* sums of W (y - y^) y^' */
@@ -30,29 +30,31 @@ struct ldnq_target {
 };
 
 /* All memory is the arena's; weight is kept. Errors: NOMEM. */
-enum ldnq_status ldnq_target_init(struct ldnq_target *target,
-                                  const struct ldnq_layer_geometry *geometry, const float *weight,
-                                  struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                  struct ldnq_error *err);
+enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *target,
+                                        const struct ldnq_layer_geometry *geometry,
+                                        const float *weight, struct ldnq_pool *pool,
+                                        struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* Adds a call of the layer (after infer), in both networks for the same samples. */
-void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quantized,
-                     const struct ldnq_op_call *exact);
+void ldnq_compensation_add(struct ldnq_compensation *target, const struct ldnq_op_call *quantized,
+                           const struct ldnq_op_call *exact);
 
 /* Adds what another one has summed. */
-void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *other);
+void ldnq_compensation_merge(struct ldnq_compensation *target,
+                             const struct ldnq_compensation *other);
 
 /* W* - W of a group at lambda = 1, into step (M, K), from sums that are not finished;
  * factor (K, K) is scratch. False when the group's matrix can't be factored. */
-bool ldnq_target_step(const struct ldnq_target *target, const struct ldnq_statistics *statistics,
-                      size_t group, bool centred, double damping, double *factor, double *step);
+bool ldnq_compensation_solve(const struct ldnq_compensation *target,
+                             const struct ldnq_statistics *statistics, size_t group, bool centred,
+                             double damping, double *factor, double *step);
 
 /* W* and its bias in place of `weight` and `bias` (NULL: the layer has none), from sums
  * that are not finished. A group whose matrix can't be factored stays as it is.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics, double lambda,
-                                   double damping, float *weight, float *bias,
-                                   struct ldnq_error *err);
+enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *target,
+                                         const struct ldnq_statistics *statistics, double lambda,
+                                         double damping, float *weight, float *bias,
+                                         struct ldnq_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-#include "pipeline/tune_layer.h"
+#include "pipeline/fine_tune_quantized.h"
 
 #include <float.h>
 #include <math.h>
@@ -36,7 +36,7 @@ static float clamp(double value, double low, double high)
 }
 
 /* Halfway from the code to the float weight, as far as the code's own cell goes. */
-static void start_latents(struct ldnq_tune_layer *layer)
+static void start_latents(struct ldnq_fine_tune_quantized *layer)
 {
     const struct ldnq_layer *of = &layer->result->layer;
     const float *weight = of->weight->data;
@@ -54,7 +54,7 @@ static void start_latents(struct ldnq_tune_layer *layer)
         }
 }
 
-static void round_latents(struct ldnq_tune_layer *layer)
+static void round_latents(struct ldnq_fine_tune_quantized *layer)
 {
     double low, high, unused;
     cell_of(layer->codebook, 0, &low, &unused);
@@ -68,7 +68,7 @@ static void round_latents(struct ldnq_tune_layer *layer)
 
 /* ---- the start ------------------------------------------------------------------------ */
 
-static enum ldnq_status init_weight(struct ldnq_tune_layer *layer, bool learns_codes,
+static enum ldnq_status init_weight(struct ldnq_fine_tune_quantized *layer, bool update_codes,
                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *result = layer->result;
@@ -84,14 +84,14 @@ static enum ldnq_status init_weight(struct ldnq_tune_layer *layer, bool learns_c
     memcpy(layer->scales, result->scales, layer->scale_count * sizeof *layer->scales);
     layer->first_scale = result->scales;
     LDNQ_TRY(ldnq_adam_init(&layer->scale, layer->one_scale ? 1 : layer->scale_count, arena, err));
-    if (!learns_codes)
+    if (!update_codes)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_adam_init(&layer->latent, layer->elements, arena, err));
     start_latents(layer);
     return LDNQ_OK;
 }
 
-static enum ldnq_status init_bias(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
+static enum ldnq_status init_bias(struct ldnq_fine_tune_quantized *layer, struct ldnq_arena *arena,
                                   struct ldnq_error *err)
 {
     const struct ldnq_tensor *bias = layer->result->bias;
@@ -102,14 +102,15 @@ static enum ldnq_status init_bias(struct ldnq_tune_layer *layer, struct ldnq_are
     return ldnq_adam_init(&layer->bias, layer->rows, arena, err);
 }
 
-enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
-                                      struct ldnq_quantized_layer *result, const float *deviation,
-                                      struct ldnq_tune_layer *owner, bool one_scale,
-                                      bool learns_codes, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_quantized_init(struct ldnq_fine_tune_quantized *layer,
+                                               struct ldnq_quantized_layer *result,
+                                               const float *deviation,
+                                               struct ldnq_fine_tune_quantized *owner,
+                                               bool one_scale, bool update_codes,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t rows = ldnq_layer_rows(&result->layer);
-    *layer = (struct ldnq_tune_layer){
+    *layer = (struct ldnq_fine_tune_quantized){
         .result = result,
         .codebook = result->codebook,
         .owner = owner,
@@ -120,18 +121,19 @@ enum ldnq_status ldnq_tune_layer_init(struct ldnq_tune_layer *layer,
         .deviation = deviation,
     };
     if (owner == layer)
-        LDNQ_TRY(init_weight(layer, learns_codes, arena, err));
+        LDNQ_TRY(init_weight(layer, update_codes, arena, err));
     else
         result->layer.node->inputs[result->layer.weight_input]->constant = owner->result->weight;
     if (result->bias)
         LDNQ_TRY(init_bias(layer, arena, err));
-    ldnq_tune_layer_keep(layer);
+    ldnq_fine_tune_quantized_save_best(layer);
     return LDNQ_OK;
 }
 
 /* ---- gradients ------------------------------------------------------------------------- */
 
-static void add_weight(const struct ldnq_layer *from, struct ldnq_tune_layer *to, const float *g)
+static void add_weight(const struct ldnq_layer *from, struct ldnq_fine_tune_quantized *to,
+                       const float *g)
 {
     memset(to->sums, 0, to->scale_count * sizeof *to->sums);
     for (size_t row = 0; row < to->rows; row++)
@@ -148,8 +150,9 @@ static void add_weight(const struct ldnq_layer *from, struct ldnq_tune_layer *to
             (float)(to->sums[i] * (double)to->first_scale[i]);
 }
 
-void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor *weight,
-                         const struct ldnq_tensor *bias)
+void ldnq_fine_tune_quantized_add_gradient(struct ldnq_fine_tune_quantized *layer,
+                                           const struct ldnq_tensor *weight,
+                                           const struct ldnq_tensor *bias)
 {
     add_weight(&layer->result->layer, layer->owner, weight->data);
     const float *g = bias ? bias->data : NULL;
@@ -159,7 +162,7 @@ void ldnq_tune_layer_add(struct ldnq_tune_layer *layer, const struct ldnq_tensor
 
 /* ---- a step ------------------------------------------------------------------------------ */
 
-static void write_weight(struct ldnq_tune_layer *layer)
+static void write_weight(struct ldnq_fine_tune_quantized *layer)
 {
     for (size_t i = 0; i < layer->scale_count; i++) {
         float *s = &layer->scale.value[layer->one_scale ? 0 : i];
@@ -170,8 +173,8 @@ static void write_weight(struct ldnq_tune_layer *layer)
                                 layer->result->weight->data);
 }
 
-void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double scale_rate,
-                          double bias_rate, double code_rate)
+void ldnq_fine_tune_quantized_step(struct ldnq_fine_tune_quantized *layer, size_t step,
+                                   double scale_rate, double bias_rate, double code_rate)
 {
     if (layer->owner == layer) {
         ldnq_adam_step(&layer->scale, step, scale_rate);
@@ -191,7 +194,7 @@ void ldnq_tune_layer_step(struct ldnq_tune_layer *layer, size_t step, double sca
 
 /* ---- the best ----------------------------------------------------------------------------- */
 
-void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer)
+void ldnq_fine_tune_quantized_save_best(struct ldnq_fine_tune_quantized *layer)
 {
     if (layer->owner == layer) {
         memcpy(layer->best_codes, layer->codes, layer->elements * sizeof *layer->codes);
@@ -201,8 +204,9 @@ void ldnq_tune_layer_keep(struct ldnq_tune_layer *layer)
         memcpy(layer->bias_best->data, layer->bias_now->data, layer->rows * sizeof(float));
 }
 
-enum ldnq_status ldnq_tune_layer_finish(struct ldnq_tune_layer *layer, struct ldnq_arena *arena,
-                                        struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_quantized_apply_best(struct ldnq_fine_tune_quantized *layer,
+                                                     struct ldnq_arena *arena,
+                                                     struct ldnq_error *err)
 {
     memcpy(layer->result->codes, layer->owner->best_codes, layer->elements);
     memcpy(layer->result->scales, layer->owner->best_scales,

@@ -1,4 +1,4 @@
-#include "pipeline/target.h"
+#include "pipeline/error_compensation.h"
 
 #include "base/size.h"
 #include "linalg/blas.h"
@@ -10,14 +10,14 @@
 /* Columns are made in parts, so that more than one thread can. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
-enum ldnq_status ldnq_target_init(struct ldnq_target *target,
-                                  const struct ldnq_layer_geometry *geometry, const float *weight,
-                                  struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *target,
+                                        const struct ldnq_layer_geometry *geometry,
+                                        const float *weight, struct ldnq_pool *pool,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t groups = geometry->groups, rows = geometry->rows, cols = geometry->cols;
     const size_t threads = ldnq_pool_threads(pool), slabs = groups > 1 ? threads : 1;
-    *target = (struct ldnq_target){ .geometry = *geometry, .weight = weight, .pool = pool };
+    *target = (struct ldnq_compensation){ .geometry = *geometry, .weight = weight, .pool = pool };
 #define NEW(member, n, size)                                                                       \
     (target->member = ldnq_arena_alloc(arena, n, (size) * sizeof *target->member, err))
     const bool has_all =
@@ -29,7 +29,7 @@ enum ldnq_status ldnq_target_init(struct ldnq_target *target,
 }
 
 struct job {
-    const struct ldnq_target *target;
+    const struct ldnq_compensation *target;
     const struct ldnq_op_call *quantized, *exact;
     size_t group, first, count; /* the slab */
     float *columns, *apart;
@@ -50,7 +50,7 @@ static void make_columns(const struct job *job, size_t at, size_t count)
 
 static void add_rows(const struct job *job, size_t first, size_t thread)
 {
-    const struct ldnq_target *t = job->target;
+    const struct ldnq_compensation *t = job->target;
     const size_t k = t->geometry.cols, rows = ldnq_size_min(ROWS, t->geometry.rows - first);
     const size_t row = job->group * t->geometry.rows + first;
     float *apart = t->outputs_apart + thread * ROWS * LDNQ_GRAM_SLAB;
@@ -88,7 +88,7 @@ static void add_part(void *ctx, size_t chunk, size_t thread)
 static void add_group(void *ctx, size_t group, size_t thread)
 {
     const struct job *all = ctx;
-    const struct ldnq_target *t = all->target;
+    const struct ldnq_compensation *t = all->target;
     const size_t slab = thread * t->geometry.cols * LDNQ_GRAM_SLAB;
     struct job job = *all;
     job.group = group;
@@ -99,8 +99,8 @@ static void add_group(void *ctx, size_t group, size_t thread)
         add_rows(&job, first, thread);
 }
 
-void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quantized,
-                     const struct ldnq_op_call *exact)
+void ldnq_compensation_add(struct ldnq_compensation *target, const struct ldnq_op_call *quantized,
+                           const struct ldnq_op_call *exact)
 {
     const size_t positions = quantized->node->op->layer->positions(quantized);
     struct job job = { .target = target,
@@ -125,7 +125,8 @@ void ldnq_target_add(struct ldnq_target *target, const struct ldnq_op_call *quan
 /* ---- the new centre ----------------------------------------------------------------------------
  */
 
-void ldnq_target_join(struct ldnq_target *target, const struct ldnq_target *other)
+void ldnq_compensation_merge(struct ldnq_compensation *target,
+                             const struct ldnq_compensation *other)
 {
     const size_t rows = target->geometry.groups * target->geometry.rows;
     for (size_t i = 0; i < rows * target->geometry.cols; i++)
@@ -154,8 +155,9 @@ static bool factor_group(const struct ldnq_statistics *s, size_t group, bool cen
     return trace > 0 && ldnq_cholesky_factor(k, out, NULL) == LDNQ_OK;
 }
 
-bool ldnq_target_step(const struct ldnq_target *t, const struct ldnq_statistics *s, size_t group,
-                      bool centred, double damping, double *factor, double *step)
+bool ldnq_compensation_solve(const struct ldnq_compensation *t, const struct ldnq_statistics *s,
+                             size_t group, bool centred, double damping, double *factor,
+                             double *step)
 {
     const size_t k = t->geometry.cols, row = group * t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
@@ -170,8 +172,8 @@ bool ldnq_target_step(const struct ldnq_target *t, const struct ldnq_statistics 
     return true;
 }
 
-static void apply_step(const struct ldnq_target *t, const struct ldnq_statistics *s, size_t group,
-                       double lambda, const double *step, float *weight, float *bias)
+static void apply_step(const struct ldnq_compensation *t, const struct ldnq_statistics *s,
+                       size_t group, double lambda, const double *step, float *weight, float *bias)
 {
     const size_t k = t->geometry.cols, row = group * t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
@@ -187,10 +189,10 @@ static void apply_step(const struct ldnq_target *t, const struct ldnq_statistics
     }
 }
 
-enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
-                                   const struct ldnq_statistics *statistics, double lambda,
-                                   double damping, float *weight, float *bias,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *target,
+                                         const struct ldnq_statistics *statistics, double lambda,
+                                         double damping, float *weight, float *bias,
+                                         struct ldnq_error *err)
 {
     const size_t k = target->geometry.cols;
     struct ldnq_arena *arena;
@@ -201,7 +203,7 @@ enum ldnq_status ldnq_target_apply(const struct ldnq_target *target,
     double *step = ldnq_arena_alloc(arena, target->geometry.rows * k, sizeof *step, err);
     const bool has_room = factor && step;
     for (size_t group = 0; has_room && group < target->geometry.groups; group++)
-        if (ldnq_target_step(target, statistics, group, bias != NULL, damping, factor, step))
+        if (ldnq_compensation_solve(target, statistics, group, bias != NULL, damping, factor, step))
             apply_step(target, statistics, group, lambda, step, weight, bias);
     ldnq_arena_destroy(arena);
     return has_room ? LDNQ_OK : LDNQ_NOMEM;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/pool.h"
-#include "pipeline/moments.h"
+#include "pipeline/layer_moments.h"
 
 #define SAMPLES 5
 
@@ -61,10 +61,11 @@ static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float ap
     infer(pair, 1, &pair->exact);
 }
 
-static void moments_make(struct ldnq_moments *m, const struct pair *pair, struct ldnq_pool *pool)
+static void moments_make(struct ldnq_layer_moments *m, const struct pair *pair,
+                         struct ldnq_pool *pool)
 {
-    assert_ok(
-        ldnq_moments_init(m, &pair->geometry, pair->weight, true, pool, pair->graph->arena, &err));
+    assert_ok(ldnq_layer_moments_init(m, &pair->geometry, pair->weight, true, pool,
+                                      pair->graph->arena, &err));
 }
 
 /* ---- by plain loops ---------------------------------------------------------------------- */
@@ -139,16 +140,16 @@ static void the_target_should_be_that_of_plain_loops(void **state)
     (void)state;
     for (int64_t groups = 1; groups <= 3; groups += 2) {
         struct pair pair;
-        struct ldnq_moments m;
+        struct ldnq_layer_moments m;
         pair_make(&pair, groups, SAMPLES, 0.3f, 11);
         moments_make(&m, &pair, NULL);
         const size_t rows = pair.geometry.groups * pair.geometry.rows, k = pair.geometry.cols;
         float *weight = room(&pair, rows * k, 4), *bias = room(&pair, rows, 4);
         double *step = room(&pair, pair.geometry.rows * k, 8);
-        ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
-        ldnq_moments_join(&m);
+        ldnq_layer_moments_add(&m, false, &pair.quantized, &pair.exact);
+        ldnq_layer_moments_merge(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
-        assert_ok(ldnq_target_apply(&m.target, &m.statistics, 0.5, 0.01, weight, bias, &err));
+        assert_ok(ldnq_compensation_apply(&m.target, &m.statistics, 0.5, 0.01, weight, bias, &err));
         for (size_t g = 0; g < pair.geometry.groups; g++) {
             const struct plain p = plain_make(&pair, g);
             for (size_t i = 0; i < p.m * k; i++)
@@ -168,18 +169,18 @@ static void the_target_should_be_that_of_plain_loops(void **state)
 
 /* ---- lambda ------------------------------------------------------------------------------- */
 
-static struct ldnq_aim aim_of(float held_apart, struct ldnq_pool *pool)
+static struct ldnq_compensation_strength aim_of(float held_apart, struct ldnq_pool *pool)
 {
     struct pair fit, held;
-    struct ldnq_moments m;
-    struct ldnq_aim aim;
+    struct ldnq_layer_moments m;
+    struct ldnq_compensation_strength aim;
     pair_make(&fit, 1, SAMPLES, 0.3f, 21);
     pair_make(&held, 1, SAMPLES, held_apart, 31);
     moments_make(&m, &fit, pool);
-    ldnq_moments_add(&m, false, &fit.quantized, &fit.exact);
-    ldnq_moments_add(&m, true, &held.quantized, &held.exact);
-    assert_ok(ldnq_moments_judge(&m, true, &aim, &err));
-    ldnq_moments_join(&m);
+    ldnq_layer_moments_add(&m, false, &fit.quantized, &fit.exact);
+    ldnq_layer_moments_add(&m, true, &held.quantized, &held.exact);
+    assert_ok(ldnq_layer_moments_choose(&m, true, &aim, &err));
+    ldnq_layer_moments_merge(&m);
     build_free(fit.graph);
     build_free(held.graph);
     return aim;
@@ -219,14 +220,14 @@ static void without_held_out_samples_nothing_should_be_made_up_for(void **state)
 {
     (void)state;
     struct pair pair;
-    struct ldnq_moments m;
-    struct ldnq_aim aim = { .lambda = 1 };
+    struct ldnq_layer_moments m;
+    struct ldnq_compensation_strength aim = { .lambda = 1 };
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
-    ldnq_moments_add(&m, false, &pair.quantized, &pair.exact);
-    assert_ok(ldnq_moments_judge(&m, true, &aim, &err));
+    ldnq_layer_moments_add(&m, false, &pair.quantized, &pair.exact);
+    assert_ok(ldnq_layer_moments_choose(&m, true, &aim, &err));
     assert_true(aim.lambda == 0 && isnan(aim.left));
-    ldnq_moments_release(&m);
+    ldnq_layer_moments_release(&m);
     build_free(pair.graph);
 }
 
@@ -235,16 +236,16 @@ static void joined_parts_should_be_all_of_the_sums(void **state)
 {
     (void)state;
     struct pair pair;
-    struct ldnq_moments parts, whole;
+    struct ldnq_layer_moments parts, whole;
     pair_make(&pair, 3, SAMPLES, 0.3f, 41);
     moments_make(&parts, &pair, NULL);
     moments_make(&whole, &pair, NULL);
     for (int i = 0; i < 3; i++) {
-        ldnq_moments_add(&parts, i == 1, &pair.quantized, &pair.exact);
-        ldnq_moments_add(&whole, false, &pair.quantized, &pair.exact);
+        ldnq_layer_moments_add(&parts, i == 1, &pair.quantized, &pair.exact);
+        ldnq_layer_moments_add(&whole, false, &pair.quantized, &pair.exact);
     }
-    ldnq_moments_join(&parts);
-    ldnq_moments_join(&whole);
+    ldnq_layer_moments_merge(&parts);
+    ldnq_layer_moments_merge(&whole);
     assert_true(parts.statistics.positions == whole.statistics.positions);
     for (size_t i = 0; i < 3 * 8; i++)
         assert_true(fabs(parts.statistics.mean[i] - whole.statistics.mean[i]) <

@@ -1,25 +1,26 @@
 /* walk.c: front to back, each layer's statistics, its problem, and its codes. */
-#include "pipeline/run.h"
+#include "pipeline/quantizer.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/size.h"
 #include "pipeline/holdout.h"
-#include "pipeline/moments.h"
+#include "pipeline/layer_moments.h"
 #include "quant/problem.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)256 << 20)
 
 struct walk {
-    struct ldnq_run *run;
-    struct ldnq_twin twin, teacher; /* the latter when layers aim at the float outputs */
-    size_t at;                      /* the layer that the walk stands in front of */
+    struct ldnq_quantizer *run;
+    struct ldnq_calib_runner runner,
+        reference; /* the latter when layers aim at the float outputs */
+    size_t at;     /* the layer that the walk stands in front of */
     /* Of one call, room for any layer's; the second for the float network. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
     float *weight, *bias; /* to solve for: (G, M, K) and (G, M) */
-    struct ldnq_moments moments;
+    struct ldnq_layer_moments moments;
 };
 
 /* ---- statistics -------------------------------------------------------------------- */
@@ -39,14 +40,15 @@ static enum ldnq_status check_statistics(const struct walk *walk, const struct l
 }
 
 /* What the executor would call the layer with for this batch, shapes inferred. */
-static enum ldnq_status make_call(struct walk *walk, const struct ldnq_twin *twin, size_t batch,
-                                  struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status make_call(struct walk *walk, const struct ldnq_calib_runner *runner,
+                                  size_t batch, struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_node *node =
-        twin->graph->nodes[walk->run->result->network.layers[walk->at].layer.node_index];
-    const size_t which = twin == &walk->teacher;
+        runner->graph->nodes[walk->run->result->network.layers[walk->at].layer.node_index];
+    const size_t which = runner == &walk->reference;
     for (size_t i = 0; i < node->input_count; i++)
-        walk->in[which][i] = node->inputs[i] ? ldnq_exec_value(twin->exec, node->inputs[i]) : NULL;
+        walk->in[which][i] =
+            node->inputs[i] ? ldnq_exec_value(runner->exec, node->inputs[i]) : NULL;
     *call = (struct ldnq_op_call){
         .node = node,
         .attrs = node->op_attrs,
@@ -63,9 +65,9 @@ static enum ldnq_status make_call(struct walk *walk, const struct ldnq_twin *twi
     /* The model's own shapes were checked before: these come from the samples. */
     if (status == LDNQ_MODEL)
         status = LDNQ_DATA;
-    return ldnq_node_fail(walk->run->graph, node, status, err, "%s (samples from %s on)",
-                          reason.message,
-                          ldnq_samples_name(twin->samples, ldnq_twin_sample(twin, batch)));
+    return ldnq_node_fail(
+        walk->run->graph, node, status, err, "%s (samples from %s on)", reason.message,
+        ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
 }
 
 static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
@@ -75,13 +77,13 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
     struct walk *walk = ctx;
     const struct ldnq_node *node = walk->run->result->network.layers[walk->at].layer.node;
     struct ldnq_op_call call, exact;
-    LDNQ_TRY(make_call(walk, &walk->twin, batch, &call, err));
-    if (walk->twin.partner)
-        LDNQ_TRY(make_call(walk, &walk->teacher, batch, &exact, err));
-    const bool held_out = ldnq_is_held_out(ldnq_twin_sample(&walk->twin, batch),
-                                           ldnq_samples_count(walk->twin.samples));
-    ldnq_moments_add(&walk->moments, held_out, &call, walk->twin.partner ? &exact : NULL);
-    size_t batches = walk->twin.batch_count;
+    LDNQ_TRY(make_call(walk, &walk->runner, batch, &call, err));
+    if (walk->runner.reference)
+        LDNQ_TRY(make_call(walk, &walk->reference, batch, &exact, err));
+    const bool held_out = ldnq_is_held_out(ldnq_calib_runner_first_sample(&walk->runner, batch),
+                                           ldnq_samples_count(walk->runner.samples));
+    ldnq_layer_moments_add(&walk->moments, held_out, &call, walk->runner.reference ? &exact : NULL);
+    size_t batches = walk->runner.batch_count;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label,
                        walk->at * (batches + 1) + batch + 1,
                        walk->run->result->network.count * (batches + 1));
@@ -230,7 +232,7 @@ static const struct ldnq_solver *solver_of(const struct walk *walk,
                                            struct ldnq_layer_diagnostics *result)
 {
     const struct ldnq_quantize_options *options = walk->run->options;
-    result->late = ldnq_run_time_left(walk->run) < 0.5 * options->max_seconds;
+    result->late = ldnq_quantizer_time_left(walk->run) < 0.5 * options->max_seconds;
     result->solver = result->late ? ldnq_solver_find("gptq") : options->solver;
     return result->solver;
 }
@@ -288,19 +290,20 @@ static enum ldnq_status aim(struct walk *walk, const struct ldnq_layer *layer,
                             struct ldnq_layer_diagnostics *result, struct ldnq_error *err)
 {
     float *bias = layer->bias ? walk->bias : NULL;
-    struct ldnq_moments *moments = &walk->moments;
-    struct ldnq_aim aim = { walk->run->options->lambda, LDNQ_MOMENTS_DAMPING, NAN };
+    struct ldnq_layer_moments *moments = &walk->moments;
+    struct ldnq_compensation_strength aim = { walk->run->options->lambda, LDNQ_COMPENSATION_DAMPING,
+                                              NAN };
     if (aim.lambda == LDNQ_LAMBDA_AUTO)
-        LDNQ_TRY(ldnq_moments_judge(moments, bias != NULL, &aim, err));
+        LDNQ_TRY(ldnq_layer_moments_choose(moments, bias != NULL, &aim, err));
     result->lambda = aim.lambda;
     result->damping = aim.damping;
     result->held_out_left = aim.left;
     /* What learning is to be judged by must not have been fitted on. */
-    if (walk->run->options->tune.steps == 0)
-        ldnq_moments_join(moments);
+    if (walk->run->options->fine_tune.steps == 0)
+        ldnq_layer_moments_merge(moments);
     return result->lambda > 0
-               ? ldnq_target_apply(&moments->target, &moments->statistics, result->lambda,
-                                   result->damping, walk->weight, bias, err)
+               ? ldnq_compensation_apply(&moments->target, &moments->statistics, result->lambda,
+                                         result->damping, walk->weight, bias, err)
                : LDNQ_OK;
 }
 
@@ -315,10 +318,11 @@ static enum ldnq_status sum_up(struct walk *walk, const struct ldnq_layer *layer
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, walk->weight);
     ldnq_layer_read_bias(layer, walk->bias);
-    LDNQ_TRY(ldnq_moments_init(&walk->moments, &layer->geometry, walk->weight,
-                               walk->twin.partner != NULL, walk->run->options->pool, arena, err));
-    LDNQ_TRY(ldnq_twin_walk(&walk->twin, layer->node_index, add_batch, walk, err));
-    if (walk->twin.partner)
+    LDNQ_TRY(ldnq_layer_moments_init(&walk->moments, &layer->geometry, walk->weight,
+                                     walk->runner.reference != NULL, walk->run->options->pool,
+                                     arena, err));
+    LDNQ_TRY(ldnq_calib_runner_advance(&walk->runner, layer->node_index, add_batch, walk, err));
+    if (walk->runner.reference)
         LDNQ_TRY(aim(walk, layer, result, err));
     ldnq_statistics_finish(&walk->moments.statistics);
     return check_statistics(walk, layer, err);
@@ -335,14 +339,14 @@ static enum ldnq_status quantize_layer(struct walk *walk, struct ldnq_arena *are
     if (options->layer_start)
         options->layer_start(options->layer_ctx, layer);
     enum ldnq_status status = sum_up(walk, layer, diagnostics, arena, err);
-    ldnq_moments_release(&walk->moments);
+    ldnq_layer_moments_release(&walk->moments);
     LDNQ_TRY(status);
     struct ldnq_error reason;
     status = solve(walk, arena, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(walk->run->graph, node, status, err, "%s", reason.message);
     diagnostics->seconds = ldnq_now() - start;
-    size_t steps = walk->twin.batch_count + 1;
+    size_t steps = walk->runner.batch_count + 1;
     ldnq_sink_progress(walk->run->options->sink, "quantize", node->label, (walk->at + 1) * steps,
                        walk->run->result->network.count * steps);
     return LDNQ_OK;
@@ -402,20 +406,20 @@ static void warn_of_few(const struct walk *walk)
                        worst->rank, worst->varying);
 }
 
-/* After a cascade all values in front are others: the twin walks from the inputs. */
+/* After a cascade all values in front are others: the runner walks from the inputs. */
 static enum ldnq_status start_twin(struct walk *walk, size_t max_bytes, struct ldnq_error *err)
 {
-    const struct ldnq_run *run = walk->run;
-    ldnq_twin_finish(&walk->twin);
-    walk->twin = (struct ldnq_twin){ .graph = NULL };
-    return ldnq_twin_init(&walk->twin, run->graph, run->samples,
-                          ldnq_size_max(1, run->options->copies), run->options->seed, max_bytes,
-                          run->options->pool, run->arena, err);
+    const struct ldnq_quantizer *run = walk->run;
+    ldnq_calib_runner_finish(&walk->runner);
+    walk->runner = (struct ldnq_calib_runner){ .graph = NULL };
+    return ldnq_calib_runner_init(&walk->runner, run->graph, run->samples,
+                                  ldnq_size_max(1, run->options->copies), run->options->seed,
+                                  max_bytes, run->options->pool, run->arena, err);
 }
 
 static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
 {
-    struct ldnq_run *run = walk->run;
+    struct ldnq_quantizer *run = walk->run;
     const struct ldnq_quantize_options *options = run->options;
     size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
     const bool aims = options->lambda != 0 && options->cascade == 0;
@@ -423,9 +427,10 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
     const size_t copies = ldnq_size_max(1, options->copies);
     LDNQ_TRY(start_twin(walk, max_bytes / (aims ? 2 : 1), err));
     if (aims) {
-        LDNQ_TRY(ldnq_twin_init(&walk->teacher, run->teacher, run->samples, copies, options->seed,
-                                max_bytes / 2, options->pool, run->arena, err));
-        walk->twin.partner = &walk->teacher;
+        LDNQ_TRY(ldnq_calib_runner_init(&walk->reference, run->reference, run->samples, copies,
+                                        options->seed, max_bytes / 2, options->pool, run->arena,
+                                        err));
+        walk->runner.reference = &walk->reference;
     }
     for (walk->at = 0; walk->at < run->result->network.count; walk->at++) {
         struct ldnq_arena *arena;
@@ -433,9 +438,9 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
         enum ldnq_status status = quantize_layer(walk, arena, err);
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
-        run->placed = walk->at + 1;
-        if (options->cascade > 0 && run->placed < run->result->network.count) {
-            LDNQ_TRY(ldnq_run_cascade(run, err));
+        run->fitted = walk->at + 1;
+        if (options->cascade > 0 && run->fitted < run->result->network.count) {
+            LDNQ_TRY(ldnq_quantizer_cascade(run, err));
             LDNQ_TRY(start_twin(walk, max_bytes, err));
         }
         if (options->layer_done)
@@ -447,11 +452,11 @@ static enum ldnq_status place_all(struct walk *walk, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_run_walk(struct ldnq_run *run, struct ldnq_error *err)
+enum ldnq_status ldnq_quantizer_fit_layers(struct ldnq_quantizer *run, struct ldnq_error *err)
 {
     struct walk walk = { .run = run };
     enum ldnq_status status = place_all(&walk, err);
-    ldnq_twin_finish(&walk.twin);
-    ldnq_twin_finish(&walk.teacher);
+    ldnq_calib_runner_finish(&walk.runner);
+    ldnq_calib_runner_finish(&walk.reference);
     return status;
 }

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "calib/store.h"
+#include "pipeline/activation_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,26 +24,27 @@ struct generation {
     off_t end;
 };
 
-struct ldnq_store {
+struct ldnq_activation_store {
     size_t batch_count, max_bytes, in_memory, spilled;
     struct generation generations[2];
     int current;
 };
 
-static struct generation *current_of(struct ldnq_store *store)
+static struct generation *current_of(struct ldnq_activation_store *store)
 {
     return &store->generations[store->current];
 }
 
-static struct generation *next_of(struct ldnq_store *store)
+static struct generation *next_of(struct ldnq_activation_store *store)
 {
     return &store->generations[!store->current];
 }
 
-enum ldnq_status ldnq_store_create(size_t batches, size_t max_bytes, struct ldnq_store **out,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
+                                              struct ldnq_activation_store **out,
+                                              struct ldnq_error *err)
 {
-    struct ldnq_store *store = ldnq_calloc(1, sizeof *store);
+    struct ldnq_activation_store *store = ldnq_calloc(1, sizeof *store);
     *out = NULL;
     if (!store)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
@@ -54,7 +55,7 @@ enum ldnq_status ldnq_store_create(size_t batches, size_t max_bytes, struct ldnq
         store->generations[i].batches = ldnq_calloc(batches, sizeof(struct batch));
     }
     if (!store->generations[0].batches || !store->generations[1].batches) {
-        ldnq_store_destroy(store);
+        ldnq_activation_store_destroy(store);
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     }
     *out = store;
@@ -63,7 +64,7 @@ enum ldnq_status ldnq_store_create(size_t batches, size_t max_bytes, struct ldnq
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static void free_data(struct ldnq_store *store, struct batch *batch)
+static void free_data(struct ldnq_activation_store *store, struct batch *batch)
 {
     if (batch->count && batch->tensors[0].data) {
         ldnq_free(batch->tensors[0].data);
@@ -73,7 +74,7 @@ static void free_data(struct ldnq_store *store, struct batch *batch)
         batch->tensors[i].data = NULL;
 }
 
-static void clear(struct ldnq_store *store, struct batch *batch)
+static void clear(struct ldnq_activation_store *store, struct batch *batch)
 {
     free_data(store, batch);
     ldnq_free(batch->tensors);
@@ -88,7 +89,7 @@ static size_t padded(const struct ldnq_tensor *tensor)
 }
 
 /* One block holds all tensors of the batch; the first one's data is its start. */
-static enum ldnq_status allocate_data(struct ldnq_store *store, struct batch *batch,
+static enum ldnq_status allocate_data(struct ldnq_activation_store *store, struct batch *batch,
                                       struct ldnq_error *err)
 {
     char *data = ldnq_malloc_aligned(batch->bytes);
@@ -149,7 +150,7 @@ static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, of
     return LDNQ_OK;
 }
 
-static enum ldnq_status spill(struct ldnq_store *store, struct generation *generation,
+static enum ldnq_status spill(struct ldnq_activation_store *store, struct generation *generation,
                               struct batch *batch, struct ldnq_error *err)
 {
     LDNQ_TRY(open_file(generation, err));
@@ -164,9 +165,9 @@ static enum ldnq_status spill(struct ldnq_store *store, struct generation *gener
 
 /* ---- saving and loading ---------------------------------------------------------------- */
 
-enum ldnq_status ldnq_store_save(struct ldnq_store *store, size_t index,
-                                 const struct ldnq_tensor *const *tensors, size_t count,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store, size_t index,
+                                            const struct ldnq_tensor *const *tensors, size_t count,
+                                            struct ldnq_error *err)
 {
     struct generation *generation = next_of(store);
     struct batch *batch = &generation->batches[index];
@@ -193,9 +194,9 @@ enum ldnq_status ldnq_store_save(struct ldnq_store *store, size_t index,
     return store->in_memory > store->max_bytes ? spill(store, generation, batch, err) : LDNQ_OK;
 }
 
-enum ldnq_status ldnq_store_load(struct ldnq_store *store, size_t index,
-                                 const struct ldnq_tensor **tensors, size_t *count,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store, size_t index,
+                                            const struct ldnq_tensor **tensors, size_t *count,
+                                            struct ldnq_error *err)
 {
     struct generation *generation = current_of(store);
     struct batch *batch = &generation->batches[index];
@@ -213,12 +214,12 @@ enum ldnq_status ldnq_store_load(struct ldnq_store *store, size_t index,
     return LDNQ_OK;
 }
 
-void ldnq_store_release(struct ldnq_store *store, size_t index)
+void ldnq_activation_store_release(struct ldnq_activation_store *store, size_t index)
 {
     clear(store, &current_of(store)->batches[index]);
 }
 
-static void empty(struct ldnq_store *store, struct generation *generation)
+static void empty(struct ldnq_activation_store *store, struct generation *generation)
 {
     for (size_t i = 0; generation->batches && i < store->batch_count; i++)
         clear(store, &generation->batches[i]);
@@ -228,18 +229,18 @@ static void empty(struct ldnq_store *store, struct generation *generation)
         generation->end = 0;
 }
 
-void ldnq_store_advance(struct ldnq_store *store)
+void ldnq_activation_store_advance(struct ldnq_activation_store *store)
 {
     empty(store, current_of(store));
     store->current = !store->current;
 }
 
-size_t ldnq_store_spilled(const struct ldnq_store *store)
+size_t ldnq_activation_store_spilled_bytes(const struct ldnq_activation_store *store)
 {
     return store->spilled;
 }
 
-void ldnq_store_destroy(struct ldnq_store *store)
+void ldnq_activation_store_destroy(struct ldnq_activation_store *store)
 {
     if (!store)
         return;

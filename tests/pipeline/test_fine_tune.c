@@ -4,12 +4,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/tune_data.h"
+#include "pipeline/fine_tune_samples.h"
 
 static struct ldnq_quantize_options tuned(const char *codebook, size_t steps, bool codes)
 {
     struct ldnq_quantize_options options = options_of(codebook, "rtn");
-    options.tune = (struct ldnq_tune_options){ .steps = steps, .learn_codes = codes };
+    options.fine_tune = (struct ldnq_fine_tune_options){ .steps = steps, .update_codes = codes };
     return options;
 }
 
@@ -30,20 +30,22 @@ static void samples_should_be_learned_from_in_turn_and_others_held_out(void **st
     (void)state;
     struct ldnq_graph *graph = build_network();
     struct ldnq_samples *samples = open_samples(graph);
-    struct ldnq_tune_data data;
+    struct ldnq_fine_tune_samples data;
     struct ldnq_tensor **inputs;
     struct ldnq_tensor *all = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     size_t learned[SAMPLES] = { 0 }, held[SAMPLES] = { 0 };
-    assert_ok(ldnq_tune_data_init(&data, samples, graph, 4, false, 1, NULL, graph->arena, &err));
+    assert_ok(
+        ldnq_fine_tune_samples_init(&data, samples, graph, 4, false, 1, NULL, graph->arena, &err));
     assert_int_equal(data.learned_count + data.held_count, SAMPLES);
     /* Three times through, in batches that do not divide the number. */
     for (size_t left = 3 * data.learned_count; left > 0;) {
         size_t count = left < 4 ? left : 4;
-        assert_ok(ldnq_tune_data_draw(&data, count, graph->arena, &inputs, &err));
+        assert_ok(ldnq_fine_tune_samples_draw(&data, count, graph->arena, &inputs, &err));
         note(inputs[0], all->data, 144, learned);
         left -= count;
     }
-    assert_ok(ldnq_tune_data_held(&data, 0, data.held_count, graph->arena, &inputs, &err));
+    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_count, graph->arena, &inputs,
+                                                   &err));
     note(inputs[0], all->data, 144, held);
     for (size_t i = 0; i < SAMPLES; i++) {
         assert_int_equal(held[i] + learned[i] / 3, 1);
@@ -62,9 +64,9 @@ static void tuning_should_bring_the_output_nearer_on_held_out_samples(void **sta
         struct ldnq_quantization *result;
         struct ldnq_quantize_options options = tuned("int2", 60, codes);
         struct ldnq_graph *graph = quantized(&options, &result);
-        assert_int_equal(result->tune.held_out, SAMPLES / 5);
-        assert_int_equal(result->tune.steps, 60);
-        assert_true(result->tune.error < 0.8 * result->tune.error_start);
+        assert_int_equal(result->fine_tune.held_out, SAMPLES / 5);
+        assert_int_equal(result->fine_tune.steps, 60);
+        assert_true(result->fine_tune.error < 0.8 * result->fine_tune.error_start);
         build_free(graph);
     }
 }
@@ -77,13 +79,14 @@ static void the_graph_should_be_left_with_what_was_best(void **state)
     struct ldnq_quantize_options options = tuned("ternary", 25, true);
     struct ldnq_graph *graph = quantized(&options, &result), *whole = build_prepared();
     struct ldnq_samples *samples = open_samples(graph);
-    struct ldnq_tune_data data;
+    struct ldnq_fine_tune_samples data;
     struct ldnq_tensor **inputs;
-    assert_ok(
-        ldnq_tune_data_init(&data, samples, graph, SAMPLES, false, 0, NULL, graph->arena, &err));
-    assert_ok(ldnq_tune_data_held(&data, 0, data.held_count, graph->arena, &inputs, &err));
+    assert_ok(ldnq_fine_tune_samples_init(&data, samples, graph, SAMPLES, false, 0, NULL,
+                                          graph->arena, &err));
+    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_count, graph->arena, &inputs,
+                                                   &err));
     double error = difference(build_run(graph, inputs[0]), build_run(whole, inputs[0]));
-    assert_true(fabs(error - result->tune.error) < 1e-5 * error);
+    assert_true(fabs(error - result->fine_tune.error) < 1e-5 * error);
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *layer = &result->network.layers[i];
         size_t count = ldnq_tensor_count(layer->layer.weight);
@@ -105,10 +108,10 @@ static void what_does_not_help_should_not_be_kept(void **state)
     struct ldnq_quantization *result, *before;
     struct ldnq_quantize_options options = options_of("int8", "rtn");
     struct ldnq_graph *graph = quantized(&options, &before);
-    options.tune = (struct ldnq_tune_options){ .steps = 1, .learn_codes = true };
+    options.fine_tune = (struct ldnq_fine_tune_options){ .steps = 1, .update_codes = true };
     struct ldnq_graph *again = quantized(&options, &result);
-    assert_true(result->tune.error <= result->tune.error_start);
-    if (result->tune.error == result->tune.error_start)
+    assert_true(result->fine_tune.error <= result->fine_tune.error_start);
+    if (result->fine_tune.error == result->fine_tune.error_start)
         assert_same_result(before, result);
     build_free(graph);
     build_free(again);
@@ -127,7 +130,7 @@ static void tuning_should_not_depend_on_threads_or_memory(void **state)
         options.max_bytes = threads == 1 ? 1 : 0;
         struct ldnq_graph *other = quantized(&options, &again);
         assert_same_result(first, again);
-        assert_true(first->tune.error == again->tune.error);
+        assert_true(first->fine_tune.error == again->fine_tune.error);
         build_free(other);
         ldnq_pool_destroy(pool);
     }
@@ -139,11 +142,11 @@ static void a_seed_should_change_the_order(void **state)
     (void)state;
     struct ldnq_quantization *first, *again;
     struct ldnq_quantize_options options = tuned("int2", 10, false);
-    options.tune.batch = 4;
+    options.fine_tune.batch = 4;
     struct ldnq_graph *graph = quantized(&options, &first);
     options.seed = 5;
     struct ldnq_graph *other = quantized(&options, &again);
-    assert_true(first->tune.error != again->tune.error);
+    assert_true(first->fine_tune.error != again->fine_tune.error);
     build_free(graph);
     build_free(other);
 }
@@ -161,7 +164,7 @@ static void a_layer_that_shares_codes_should_share_what_is_learned(void **state)
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = tuned("int2", 30, true);
     assert_ok(quantize(graph, &options, &result));
-    assert_true(result->tune.error < result->tune.error_start);
+    assert_true(result->fine_tune.error < result->fine_tune.error_start);
     const struct ldnq_quantized_layer *one = &result->network.layers[0],
                                       *other = &result->network.layers[1];
     assert_memory_equal(one->codes, other->codes, 16);
@@ -199,7 +202,7 @@ static void a_network_without_gradients_should_be_left_as_placed(void **state)
     assert_ok(quantize(graph, &options, &result));
     assert_non_null(strstr(warning, "not distilled"));
     assert_non_null(strstr(warning, "'places_out'"));
-    assert_int_equal(result->tune.held_out, 0);
+    assert_int_equal(result->fine_tune.held_out, 0);
     build_free(graph);
 }
 

@@ -1,47 +1,48 @@
-#include "pipeline/moments.h"
+#include "pipeline/layer_moments.h"
 
 #include <math.h>
 
 #include "linalg/blas.h"
 #include "linalg/gram.h"
 
-enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments,
-                                   const struct ldnq_layer_geometry *geometry, const float *weight,
-                                   bool aims, struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
+                                         const struct ldnq_layer_geometry *geometry,
+                                         const float *weight, bool aims, struct ldnq_pool *pool,
+                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    *moments = (struct ldnq_moments){ .held = NULL };
+    *moments = (struct ldnq_layer_moments){ .held = NULL };
     LDNQ_TRY(ldnq_statistics_init(&moments->statistics, geometry, pool, arena, err));
     if (!aims)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_target_init(&moments->target, geometry, weight, pool, arena, err));
+    LDNQ_TRY(ldnq_compensation_init(&moments->target, geometry, weight, pool, arena, err));
     LDNQ_TRY(ldnq_arena_create(&moments->held, err));
     LDNQ_TRY(ldnq_statistics_init(&moments->held_statistics, geometry, pool, moments->held, err));
-    return ldnq_target_init(&moments->held_target, geometry, weight, pool, moments->held, err);
+    return ldnq_compensation_init(&moments->held_target, geometry, weight, pool, moments->held,
+                                  err);
 }
 
-void ldnq_moments_release(struct ldnq_moments *moments)
+void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
 {
     ldnq_arena_destroy(moments->held);
     moments->held = NULL;
 }
 
-void ldnq_moments_add(struct ldnq_moments *moments, bool hold_out,
-                      const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out,
+                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
 {
     const bool aside = hold_out && moments->held;
     ldnq_statistics_add(aside ? &moments->held_statistics : &moments->statistics, quantized);
     if (exact)
-        ldnq_target_add(aside ? &moments->held_target : &moments->target, quantized, exact);
+        ldnq_compensation_add(aside ? &moments->held_target : &moments->target, quantized, exact);
 }
 
-void ldnq_moments_join(struct ldnq_moments *moments)
+void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
 {
     if (moments->held) {
-        ldnq_statistics_join(&moments->statistics, &moments->held_statistics);
-        ldnq_target_join(&moments->target, &moments->held_target);
+        ldnq_statistics_merge(&moments->statistics, &moments->held_statistics);
+        ldnq_compensation_merge(&moments->target, &moments->held_target);
     }
-    ldnq_moments_release(moments);
+    ldnq_layer_moments_release(moments);
 }
 
 /* What the held-out part says of a change X. */
@@ -72,11 +73,11 @@ static void mirror(struct ldnq_statistics *s)
 }
 
 /* product (M, K) is scratch. */
-static void weigh_group(const struct ldnq_moments *m, size_t group, bool centred,
+static void weigh_group(const struct ldnq_layer_moments *m, size_t group, bool centred,
                         const double *step, double *product, struct verdict *verdict)
 {
     const struct ldnq_statistics *s = &m->held_statistics;
-    const struct ldnq_target *t = &m->held_target;
+    const struct ldnq_compensation *t = &m->held_target;
     const size_t k = s->geometry.cols, n = t->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
     ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1 / all, step, k, s->gram + group * k * k, k, 0,
@@ -98,9 +99,9 @@ static void weigh_group(const struct ldnq_moments *m, size_t group, bool centred
 static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
 
 /* The held-out part's own error, E |W (y - y^)|^2, about its mean where that is free. */
-static double error_in_front(const struct ldnq_moments *m, bool centred)
+static double error_in_front(const struct ldnq_layer_moments *m, bool centred)
 {
-    const struct ldnq_target *t = &m->held_target;
+    const struct ldnq_compensation *t = &m->held_target;
     const double all = (double)m->held_statistics.positions;
     double sum = 0;
     for (size_t row = 0; row < t->geometry.groups * t->geometry.rows; row++) {
@@ -110,8 +111,9 @@ static double error_in_front(const struct ldnq_moments *m, bool centred)
     return sum;
 }
 
-static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_aim *aim,
-                              struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status judge(struct ldnq_layer_moments *m, bool centred,
+                              struct ldnq_compensation_strength *aim, struct ldnq_arena *arena,
+                              struct ldnq_error *err)
 {
     const size_t k = m->statistics.geometry.cols, block = m->target.geometry.rows * k;
     double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err), most = 0;
@@ -122,8 +124,8 @@ static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_
     for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
         struct verdict verdict = { 0, 0 };
         for (size_t group = 0; group < m->target.geometry.groups; group++)
-            if (ldnq_target_step(&m->target, &m->statistics, group, centred, dampings[i], factor,
-                                 step))
+            if (ldnq_compensation_solve(&m->target, &m->statistics, group, centred, dampings[i],
+                                        factor, step))
                 weigh_group(m, group, centred, step, product, &verdict);
         if (!(gain(&verdict) > most))
             continue;
@@ -137,11 +139,12 @@ static enum ldnq_status judge(struct ldnq_moments *m, bool centred, struct ldnq_
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_moments_judge(struct ldnq_moments *m, bool centred, struct ldnq_aim *aim,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *m, bool centred,
+                                           struct ldnq_compensation_strength *aim,
+                                           struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
-    *aim = (struct ldnq_aim){ 0, LDNQ_MOMENTS_DAMPING, NAN };
+    *aim = (struct ldnq_compensation_strength){ 0, LDNQ_COMPENSATION_DAMPING, NAN };
     if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0 ||
         m->statistics.geometry.cols == 0)
         return LDNQ_OK;

@@ -21,10 +21,10 @@ struct planner {
     const struct ldnq_quantize_options *options;
     const struct ldnq_budget *budget;
     struct ldnq_arena *arena;
-    struct ldnq_network teacher;
+    struct ldnq_executed_graph reference;
     struct ldnq_sink sink; /* of the quantizations, which shows them as a part of this work */
     size_t choice;         /* that is being measured */
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     size_t *row;     /* by layer: its row, that of the layer whose codes it shares */
     double *weights; /* by row: elements of the weight */
     double *scales;  /* by row: how many it has */
@@ -67,7 +67,7 @@ static void set_row(const struct planner *p, const struct ldnq_quantization *res
 struct trial {
     const struct planner *planner;
     const struct ldnq_quantization *result;
-    struct ldnq_network student;
+    struct ldnq_executed_graph quantized;
     double *sums; /* (rows, 2, outputs): errors and powers */
 };
 
@@ -75,12 +75,13 @@ static enum ldnq_status run_row(const struct trial *trial, size_t row,
                                 struct ldnq_tensor *const *inputs, struct ldnq_error *err)
 {
     const struct planner *p = trial->planner;
-    const size_t outputs = trial->student.graph->output_count;
+    const size_t outputs = trial->quantized.graph->output_count;
     double *errors = trial->sums + row * outputs * 2;
     set_row(p, trial->result, row, true);
-    enum ldnq_status status = ldnq_exec_run(trial->student.exec, inputs, err);
+    enum ldnq_status status = ldnq_exec_run(trial->quantized.exec, inputs, err);
     if (status == LDNQ_OK)
-        status = ldnq_outputs_add(&trial->student, &p->teacher, errors, errors + outputs, err);
+        status =
+            ldnq_output_error_add(&trial->quantized, &p->reference, errors, errors + outputs, err);
     set_row(p, trial->result, row, false);
     return status;
 }
@@ -90,11 +91,11 @@ static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, 
 {
     const struct trial *trial = ctx;
     const struct planner *p = trial->planner;
-    enum ldnq_status status = ldnq_exec_run(p->teacher.exec, inputs, err);
+    enum ldnq_status status = ldnq_exec_run(p->reference.exec, inputs, err);
     for (size_t row = 0; status == LDNQ_OK && row < p->plan->count; row++)
         status = run_row(trial, row, inputs, err);
-    ldnq_exec_reset(p->teacher.exec);
-    ldnq_exec_reset(trial->student.exec);
+    ldnq_exec_reset(p->reference.exec);
+    ldnq_exec_reset(trial->quantized.exec);
     tell(p, NULL, 0.5 + 0.5 * part);
     return status;
 }
@@ -103,7 +104,7 @@ static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, 
 static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantization *result,
                                   struct ldnq_error *err)
 {
-    struct ldnq_plan *plan = p->plan;
+    struct ldnq_bit_allocation *plan = p->plan;
     if (plan->entries)
         return LDNQ_OK;
     plan->entries = ldnq_arena_alloc(p->arena, result->network.count, sizeof *plan->entries, err);
@@ -132,7 +133,7 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student,
+static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *quantized,
                                    struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options options = {
@@ -150,24 +151,24 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
         .pool = p->options->pool,
         .sink = &p->sink,
     };
-    const size_t outputs = student->output_count;
+    const size_t outputs = quantized->output_count;
     struct ldnq_quantization *result;
-    LDNQ_TRY(ldnq_quantize(student, p->samples, &options, arena, &result, err));
+    LDNQ_TRY(ldnq_quantize(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_rows(p, result, err));
-    struct trial trial = { .planner = p, .result = result, .student.graph = student };
+    struct trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++)
         set_layer(&result->network.layers[i], false);
-    LDNQ_TRY(ldnq_exec_create(student, p->options->pool, &trial.student.exec, err));
+    LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
     const enum ldnq_status status =
         ldnq_outputs_walk(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
-    ldnq_exec_destroy(trial.student.exec);
+    ldnq_exec_destroy(trial.quantized.exec);
     for (size_t row = 0; row < p->plan->count; row++) {
         const double *errors = trial.sums + row * outputs * 2;
         p->plan->errors[row * p->budget->count + p->choice] =
-            ldnq_outputs_error(errors, errors + outputs, outputs);
+            ldnq_output_error_mean(errors, errors + outputs, outputs);
     }
     return status;
 }
@@ -176,11 +177,11 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *student
 static enum ldnq_status measure(struct planner *p, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
-    struct ldnq_graph *student;
+    struct ldnq_graph *quantized;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &student, err);
+    enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &quantized, err);
     if (status == LDNQ_OK)
-        status = measure_in(p, student, arena, err);
+        status = measure_in(p, quantized, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
@@ -236,7 +237,7 @@ static enum ldnq_status does_not_fit(const struct planner *p, const double *cost
 static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
 {
     const size_t count = p->budget->count;
-    struct ldnq_plan *plan = p->plan;
+    struct ldnq_bit_allocation *plan = p->plan;
     double *cost = ldnq_arena_alloc(p->arena, plan->count * count, sizeof *cost, err);
     size_t *chosen = ldnq_arena_alloc(p->arena, plan->count, sizeof *chosen, err);
     bool fits;
@@ -267,23 +268,23 @@ static bool has_float_output(const struct ldnq_graph *graph)
 
 static enum ldnq_status plan_all(struct planner *p, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->teacher.exec, err));
+    LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->reference.exec, err));
     for (; p->choice < p->budget->count; p->choice++)
         LDNQ_TRY(measure(p, err));
     return choose(p, err);
 }
 
-enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                const struct ldnq_quantize_options *options,
-                                const struct ldnq_budget *budget, struct ldnq_arena *arena,
-                                struct ldnq_plan **out, struct ldnq_error *err)
+enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                    const struct ldnq_quantize_options *options,
+                                    const struct ldnq_budget *budget, struct ldnq_arena *arena,
+                                    struct ldnq_bit_allocation **out, struct ldnq_error *err)
 {
     struct planner p = { .graph = graph,
                          .samples = samples,
                          .options = options,
                          .budget = budget,
                          .arena = arena,
-                         .teacher.graph = graph };
+                         .reference.graph = graph };
     p.sink = (struct ldnq_sink){ .ctx = &p, .progress = pass_on };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
@@ -295,7 +296,7 @@ enum ldnq_status ldnq_plan_make(const struct ldnq_graph *graph, struct ldnq_samp
         return LDNQ_NOMEM;
     p.plan->choices = budget->count;
     const enum ldnq_status status = plan_all(&p, err);
-    ldnq_exec_destroy(p.teacher.exec);
+    ldnq_exec_destroy(p.reference.exec);
     *out = p.plan;
     return status;
 }

@@ -11,36 +11,36 @@
  * chooses the damping of C. Then
  * both parts are joined, and W* is fitted on all.
  */
-#ifndef LDNQ_PIPELINE_MOMENTS_H
-#define LDNQ_PIPELINE_MOMENTS_H
+#ifndef LDNQ_PIPELINE_LAYER_MOMENTS_H
+#define LDNQ_PIPELINE_LAYER_MOMENTS_H
 
-#include "pipeline/target.h"
+#include "pipeline/error_compensation.h"
 
-struct ldnq_moments {
+struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_statistics; /* the first in the end of all */
-    struct ldnq_target target, held_target;
+    struct ldnq_compensation target, held_target;
     struct ldnq_arena *held; /* memory of the held-out part; NULL without a target */
 };
 
 /* Without `aims` there is no target, and nothing is held out. Memory is the arena's,
  * but for the held-out part's. Errors: NOMEM. release() ends it. */
-enum ldnq_status ldnq_moments_init(struct ldnq_moments *moments,
-                                   const struct ldnq_layer_geometry *geometry, const float *weight,
-                                   bool aims, struct ldnq_pool *pool, struct ldnq_arena *arena,
-                                   struct ldnq_error *err);
-void ldnq_moments_release(struct ldnq_moments *moments);
+enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
+                                         const struct ldnq_layer_geometry *geometry,
+                                         const float *weight, bool aims, struct ldnq_pool *pool,
+                                         struct ldnq_arena *arena, struct ldnq_error *err);
+void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 
 /* Adds a call; `exact` is that of the float network, NULL without a target. */
-void ldnq_moments_add(struct ldnq_moments *moments, bool hold_out,
-                      const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out,
+                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
 
 /* Joins the parts: afterwards `statistics` and `target` are sums of all. */
-void ldnq_moments_join(struct ldnq_moments *moments);
+void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments);
 
 /* Of a target whose lambda is given. */
-#define LDNQ_MOMENTS_DAMPING 0.01
+#define LDNQ_COMPENSATION_DAMPING 0.01
 
-struct ldnq_aim {
+struct ldnq_compensation_strength {
     double lambda, damping;
     /* Of the error that the layers in front make of the layer's float output, what was
      * left on the held-out part, before its own quantization: 1 at lambda 0. NaN when
@@ -50,7 +50,8 @@ struct ldnq_aim {
 
 /* The damping and lambda that do most for the held-out part's error, before join();
  * lambda is 0 when either part is empty. Errors: NOMEM. */
-enum ldnq_status ldnq_moments_judge(struct ldnq_moments *moments, bool centred,
-                                    struct ldnq_aim *aim, struct ldnq_error *err);
+enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, bool centred,
+                                           struct ldnq_compensation_strength *aim,
+                                           struct ldnq_error *err);
 
 #endif

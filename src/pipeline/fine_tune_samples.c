@@ -1,4 +1,4 @@
-#include "pipeline/tune_data.h"
+#include "pipeline/fine_tune_samples.h"
 
 #include <string.h>
 
@@ -6,13 +6,14 @@
 #include "calib/augment.h"
 #include "pipeline/holdout.h"
 
-enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_samples *samples,
-                                     const struct ldnq_graph *graph, size_t want, bool augment,
-                                     uint64_t seed, struct ldnq_pool *pool,
-                                     struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_samples_init(struct ldnq_fine_tune_samples *data,
+                                             struct ldnq_samples *samples,
+                                             const struct ldnq_graph *graph, size_t want,
+                                             bool augment, uint64_t seed, struct ldnq_pool *pool,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t count = ldnq_samples_count(samples);
-    *data = (struct ldnq_tune_data){
+    *data = (struct ldnq_fine_tune_samples){
         .samples = samples,
         .graph = graph,
         .pool = pool,
@@ -34,7 +35,7 @@ enum ldnq_status ldnq_tune_data_init(struct ldnq_tune_data *data, struct ldnq_sa
     return LDNQ_OK;
 }
 
-static void shuffle(struct ldnq_tune_data *data)
+static void shuffle(struct ldnq_fine_tune_samples *data)
 {
     for (size_t i = data->learned_count; i > 1; i--) {
         const size_t j = ldnq_rng_below(&data->rng, i), kept = data->learned[j];
@@ -55,7 +56,7 @@ static enum ldnq_status make_batch(const struct ldnq_tensor *one, size_t count,
     return ldnq_tensor_create(arena, one->dtype, &shape, out, err);
 }
 
-static enum ldnq_status read_one(struct ldnq_tune_data *data, size_t sample, size_t place,
+static enum ldnq_status read_one(struct ldnq_fine_tune_samples *data, size_t sample, size_t place,
                                  size_t count, struct ldnq_arena *arena, struct ldnq_tensor **batch,
                                  struct ldnq_error *err)
 {
@@ -75,8 +76,8 @@ static enum ldnq_status read_one(struct ldnq_tune_data *data, size_t sample, siz
     return LDNQ_OK;
 }
 
-static enum ldnq_status gather(struct ldnq_tune_data *data, const size_t *samples, size_t count,
-                               struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
+static enum ldnq_status gather(struct ldnq_fine_tune_samples *data, const size_t *samples,
+                               size_t count, struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
                                struct ldnq_error *err)
 {
     *inputs = ldnq_arena_alloc(arena, data->graph->input_count, sizeof **inputs, err);
@@ -87,7 +88,7 @@ static enum ldnq_status gather(struct ldnq_tune_data *data, const size_t *sample
     return LDNQ_OK;
 }
 
-static enum ldnq_status augment(struct ldnq_tune_data *data, struct ldnq_tensor *input,
+static enum ldnq_status augment(struct ldnq_fine_tune_samples *data, struct ldnq_tensor *input,
                                 struct ldnq_arena *arena, struct ldnq_error *err)
 {
     if (!ldnq_augment_fits(input))
@@ -99,9 +100,9 @@ static enum ldnq_status augment(struct ldnq_tune_data *data, struct ldnq_tensor 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_tune_data_draw(struct ldnq_tune_data *data, size_t count,
-                                     struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_samples_draw(struct ldnq_fine_tune_samples *data, size_t count,
+                                             struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
+                                             struct ldnq_error *err)
 {
     size_t *drawn = ldnq_arena_alloc(arena, count, sizeof *drawn, err);
     if (!drawn)
@@ -118,9 +119,11 @@ enum ldnq_status ldnq_tune_data_draw(struct ldnq_tune_data *data, size_t count,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_tune_data_held(struct ldnq_tune_data *data, size_t first, size_t count,
-                                     struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_fine_tune_samples_read_held_out(struct ldnq_fine_tune_samples *data,
+                                                      size_t first, size_t count,
+                                                      struct ldnq_arena *arena,
+                                                      struct ldnq_tensor ***inputs,
+                                                      struct ldnq_error *err)
 {
     return gather(data, data->held + first, count, arena, inputs, err);
 }

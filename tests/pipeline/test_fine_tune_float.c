@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "gemm_layer.h"
-#include "pipeline/tune_float.h"
+#include "pipeline/fine_tune_float.h"
 
 #define OUTPUTS 3
 #define INPUTS 4
@@ -16,7 +16,7 @@ struct fixture {
     struct ldnq_graph *graph;
     struct ldnq_arena *arena; /* what is forgotten */
     struct ldnq_layer layer;
-    struct ldnq_tune_float tune;
+    struct ldnq_fine_tune_float tuned;
     const struct ldnq_tensor *file;                /* the model's weight */
     float weight[OUTPUTS * INPUTS], bias[OUTPUTS]; /* as they were */
 };
@@ -26,7 +26,8 @@ static void start(struct fixture *f, bool after)
     assert_ok(ldnq_arena_create(&f->arena, &err));
     memcpy(f->weight, f->layer.weight->data, sizeof f->weight);
     memcpy(f->bias, f->layer.bias->data, sizeof f->bias);
-    assert_ok(ldnq_tune_float_init(&f->tune, &f->layer, after, f->arena, f->graph->arena, &err));
+    assert_ok(
+        ldnq_fine_tune_float_init(&f->tuned, &f->layer, after, f->arena, f->graph->arena, &err));
 }
 
 static void make(struct fixture *f)
@@ -39,7 +40,7 @@ static void make(struct fixture *f)
 
 static void finish(struct fixture *f)
 {
-    ldnq_tune_float_finish(&f->tune);
+    ldnq_fine_tune_float_apply_best(&f->tuned);
     ldnq_arena_destroy(f->arena);
     f->arena = NULL;
 }
@@ -64,9 +65,9 @@ static void parameters_should_be_in_units_of_the_channel(void **state)
     struct fixture f;
     make(&f);
     assert_memory_equal(now(&f, 1), f.weight, sizeof f.weight);
-    f.tune.weight.value[2 * OUTPUTS + 1] = 0.5f;
-    f.tune.bias.value[2] = -0.25f;
-    ldnq_tune_float_step(&f.tune, 1, 0);
+    f.tuned.weight.value[2 * OUTPUTS + 1] = 0.5f;
+    f.tuned.bias.value[2] = -0.25f;
+    ldnq_fine_tune_float_step(&f.tuned, 1, 0);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++) {
         const float more = i == 2 * OUTPUTS + 1 ? 0.5f * norm(&f, 1) / sqrtf(INPUTS) : 0;
         assert_within(now(&f, 1)[i], f.weight[i] + more, 1e-6);
@@ -87,15 +88,15 @@ static void gradients_should_be_the_slopes(void **state)
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++)
         slopes[i] = (float)(i + 1);
     const struct ldnq_tensor weight = { .dtype = LDNQ_FLOAT, .data = slopes };
-    ldnq_tune_float_add(&f.tune, &weight, &weight);
-    ldnq_tune_float_add(&f.tune, &weight, NULL);
+    ldnq_fine_tune_float_add_gradient(&f.tuned, &weight, &weight);
+    ldnq_fine_tune_float_add_gradient(&f.tuned, &weight, NULL);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++)
-        assert_within(f.tune.weight.gradient[i],
+        assert_within(f.tuned.weight.gradient[i],
                       2 * (float)(i + 1) * norm(&f, i % OUTPUTS) / sqrtf(INPUTS), 1e-5);
     for (size_t row = 0; row < OUTPUTS; row++)
-        assert_within(f.tune.bias.gradient[row], (float)(row + 1) * norm(&f, row), 1e-5);
+        assert_within(f.tuned.bias.gradient[row], (float)(row + 1) * norm(&f, row), 1e-5);
     /* Down the slope. */
-    ldnq_tune_float_step(&f.tune, 1, 0.1);
+    ldnq_fine_tune_float_step(&f.tuned, 1, 0.1);
     for (size_t i = 0; i < OUTPUTS * INPUTS; i++)
         assert_true(now(&f, 1)[i] < f.weight[i]);
     finish(&f);
@@ -107,12 +108,12 @@ static void the_end_should_be_the_best_that_was_kept(void **state)
     (void)state;
     struct fixture f;
     make(&f);
-    f.tune.weight.value[0] = f.tune.bias.value[0] = 1;
-    ldnq_tune_float_step(&f.tune, 1, 0);
+    f.tuned.weight.value[0] = f.tuned.bias.value[0] = 1;
+    ldnq_fine_tune_float_step(&f.tuned, 1, 0);
     const float kept = now(&f, 1)[0], kept_bias = now(&f, 2)[0];
-    ldnq_tune_float_keep(&f.tune);
-    f.tune.weight.value[0] = f.tune.bias.value[0] = 3;
-    ldnq_tune_float_step(&f.tune, 2, 0);
+    ldnq_fine_tune_float_save_best(&f.tuned);
+    f.tuned.weight.value[0] = f.tuned.bias.value[0] = 3;
+    ldnq_fine_tune_float_step(&f.tuned, 2, 0);
     assert_true(now(&f, 1)[0] != kept);
     finish(&f);
     assert_true(now(&f, 1)[0] == kept && now(&f, 2)[0] == kept_bias);

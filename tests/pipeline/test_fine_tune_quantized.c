@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "pipeline/tune_layer.h"
+#include "pipeline/fine_tune_quantized.h"
 
 #define OUTPUTS 3
 #define INPUTS 4
@@ -12,14 +12,14 @@
 struct fixture {
     struct ldnq_graph *graph;
     struct ldnq_quantized_layer result;
-    struct ldnq_tune_layer layer;
+    struct ldnq_fine_tune_quantized layer;
     int8_t codes[ELEMENTS];
     float scales[OUTPUTS], deviation[OUTPUTS];
 };
 
 /* A MatMul of (INPUTS, OUTPUTS), so that the weight lies transposed, with a bias as if
  * it were a Gemm. Codes are those nearest to the weight. */
-static void make(struct fixture *f, const char *codebook, bool one_scale, bool learns_codes)
+static void make(struct fixture *f, const char *codebook, bool one_scale, bool update_codes)
 {
     f->graph = build_graph();
     f->result = (struct ldnq_quantized_layer){
@@ -41,8 +41,8 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool l
         }
     }
     assert_ok(ldnq_quantized_apply(&f->result, f->graph->arena, &err));
-    assert_ok(ldnq_tune_layer_init(&f->layer, &f->result, f->deviation, &f->layer, one_scale,
-                                   learns_codes, f->graph->arena, &err));
+    assert_ok(ldnq_fine_tune_quantized_init(&f->layer, &f->result, f->deviation, &f->layer,
+                                            one_scale, update_codes, f->graph->arena, &err));
 }
 
 static const float *weight_now(const struct fixture *f)
@@ -63,7 +63,7 @@ static void the_start_should_be_the_layer_as_it_was_placed(void **state)
         for (int one_scale = 0; one_scale < 2; one_scale++) {
             struct fixture f;
             make(&f, (*book)->name, one_scale, true);
-            ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+            ldnq_fine_tune_quantized_step(&f.layer, 1, 0, 0, 0);
             assert_memory_equal(f.layer.codes, f.codes, ELEMENTS);
             for (size_t row = 0; row < OUTPUTS; row++) {
                 assert_true(f.layer.scales[row] == f.scales[row]);
@@ -95,7 +95,7 @@ static void add_gradients(struct fixture *f)
         ((float *)weight->data)[i] = (float)(i + 1) * weight_now(f)[i];
     for (size_t i = 0; i < OUTPUTS; i++)
         ((float *)bias->data)[i] = (float)(i + 1) * bias_now(f)[i];
-    ldnq_tune_layer_add(&f->layer, weight, bias);
+    ldnq_fine_tune_quantized_add_gradient(&f->layer, weight, bias);
 }
 
 static void assert_slope(struct fixture *f, struct ldnq_adam *parameters)
@@ -105,14 +105,14 @@ static void assert_slope(struct fixture *f, struct ldnq_adam *parameters)
         double loss[2];
         for (int up = 0; up < 2; up++) {
             parameters->value[i] = up ? at + by : at - by;
-            ldnq_tune_layer_step(&f->layer, 1, 0, 0, 0);
+            ldnq_fine_tune_quantized_step(&f->layer, 1, 0, 0, 0);
             loss[up] = loss_of(f);
         }
         parameters->value[i] = at;
         const double slope = (loss[1] - loss[0]) / (2 * (double)by);
         assert_true(fabs(slope - (double)gradient) < 1e-4 * (1 + fabs(slope)));
         add_gradients(f); /* the steps have cleared them; the point is the same again */
-        ldnq_tune_layer_step(&f->layer, 1, 0, 0, 0);
+        ldnq_fine_tune_quantized_step(&f->layer, 1, 0, 0, 0);
         add_gradients(f);
     }
 }
@@ -153,7 +153,7 @@ static void codes_should_follow_their_latents_inside_the_codebook(void **state)
     make(&f, "pot5", false, true);
     f.layer.latent.value[0] = 1.6f;
     f.layer.latent.value[1] = -77;
-    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+    ldnq_fine_tune_quantized_step(&f.layer, 1, 0, 0, 0);
     assert_int_equal(f.layer.codes[0], 2);
     assert_int_equal(f.layer.codes[1], -2);
     assert_true(f.layer.latent.value[1] >= -2.5f);
@@ -168,7 +168,7 @@ static void scales_should_stay_above_zero(void **state)
     make(&f, "int4", false, false);
     for (size_t row = 0; row < OUTPUTS; row++)
         f.layer.scale.value[row] = -5;
-    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
+    ldnq_fine_tune_quantized_step(&f.layer, 1, 0, 0, 0);
     for (size_t row = 0; row < OUTPUTS; row++)
         assert_true(f.layer.scales[row] > 0 && f.layer.scales[row] < f.scales[row]);
     build_free(f.graph);
@@ -183,16 +183,16 @@ static void finish_should_bring_back_what_was_kept(void **state)
     f.layer.scale.value[1] = 0.5f;
     f.layer.bias.value[1] = 0.25f;
     f.layer.latent.value[5] = 7;
-    ldnq_tune_layer_step(&f.layer, 1, 0, 0, 0);
-    ldnq_tune_layer_keep(&f.layer);
+    ldnq_fine_tune_quantized_step(&f.layer, 1, 0, 0, 0);
+    ldnq_fine_tune_quantized_save_best(&f.layer);
     const double kept = loss_of(&f);
     for (size_t i = 0; i < ELEMENTS; i++)
         f.layer.latent.value[i] = -8;
     for (size_t i = 0; i < OUTPUTS; i++)
         f.layer.scale.value[i] = f.layer.bias.value[i] = 1;
-    ldnq_tune_layer_step(&f.layer, 2, 0, 0, 0);
+    ldnq_fine_tune_quantized_step(&f.layer, 2, 0, 0, 0);
     assert_true(loss_of(&f) != kept);
-    assert_ok(ldnq_tune_layer_finish(&f.layer, f.graph->arena, &err));
+    assert_ok(ldnq_fine_tune_quantized_apply_best(&f.layer, f.graph->arena, &err));
     assert_true(loss_of(&f) == kept);
     assert_int_equal(f.result.codes[5], 7);
     assert_true(f.result.scales[1] == scale * 1.5f);

@@ -8,14 +8,14 @@
  * Source  the paper's weights update: after a layer is quantized, the remaining ones
  *         are tuned by back-propagation
  */
-#ifndef LDNQ_PIPELINE_TUNE_FLOAT_H
-#define LDNQ_PIPELINE_TUNE_FLOAT_H
+#ifndef LDNQ_PIPELINE_FINE_TUNE_FLOAT_H
+#define LDNQ_PIPELINE_FINE_TUNE_FLOAT_H
 
 #include "pipeline/pipeline.h"
 
 #include "pipeline/adam.h"
 
-struct ldnq_tune_float {
+struct ldnq_fine_tune_float {
     struct ldnq_layer *layer;
     size_t rows, elements;
     struct ldnq_adam weight, bias; /* bias has count 0 where there is none */
@@ -29,15 +29,17 @@ struct ldnq_tune_float {
 /* The graph computes with the layer's `now` from here on. The results are allocated in
  * `lasting`, unless the layer's tensors are results of an earlier time: `after` says so.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_tune_float_init(struct ldnq_tune_float *tune, struct ldnq_layer *layer,
-                                      bool after, struct ldnq_arena *arena,
-                                      struct ldnq_arena *lasting, struct ldnq_error *err);
+enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
+                                           struct ldnq_layer *layer, bool after,
+                                           struct ldnq_arena *arena, struct ldnq_arena *lasting,
+                                           struct ldnq_error *err);
 /* Adds the loss's gradients to weight and bias (NULL without one). */
-void ldnq_tune_float_add(struct ldnq_tune_float *tune, const struct ldnq_tensor *weight,
-                         const struct ldnq_tensor *bias);
-void ldnq_tune_float_step(struct ldnq_tune_float *tune, size_t step, double rate);
-void ldnq_tune_float_keep(struct ldnq_tune_float *tune);
+void ldnq_fine_tune_float_add_gradient(struct ldnq_fine_tune_float *tuned,
+                                       const struct ldnq_tensor *weight,
+                                       const struct ldnq_tensor *bias);
+void ldnq_fine_tune_float_step(struct ldnq_fine_tune_float *tuned, size_t step, double rate);
+void ldnq_fine_tune_float_save_best(struct ldnq_fine_tune_float *tuned);
 /* The best so far becomes what the layer has. */
-void ldnq_tune_float_finish(struct ldnq_tune_float *tune);
+void ldnq_fine_tune_float_apply_best(struct ldnq_fine_tune_float *tuned);
 
 #endif

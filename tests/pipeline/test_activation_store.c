@@ -1,12 +1,12 @@
 #define _GNU_SOURCE
-#include "fixture.h"
+#include "calib/fixture.h"
 
 #include <signal.h>
 #include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/rng.h"
-#include "calib/store.h"
+#include "pipeline/activation_store.h"
 
 enum { BATCHES = 7, TENSORS = 3 };
 
@@ -38,18 +38,20 @@ static struct batch batch_of(struct ldnq_arena *arena, size_t generation, size_t
     return batch;
 }
 
-static enum ldnq_status save(struct ldnq_store *store, size_t number, struct batch *batch)
+static enum ldnq_status save(struct ldnq_activation_store *store, size_t number,
+                             struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
         batch->list[i] = &batch->tensors[i];
-    return ldnq_store_save(store, number, batch->list, batch->count, &err);
+    return ldnq_activation_store_save(store, number, batch->list, batch->count, &err);
 }
 
-static void assert_loads(struct ldnq_store *store, size_t number, const struct batch *batch)
+static void assert_loads(struct ldnq_activation_store *store, size_t number,
+                         const struct batch *batch)
 {
     const struct ldnq_tensor *tensors;
     size_t count;
-    assert_ok(ldnq_store_load(store, number, &tensors, &count, &err));
+    assert_ok(ldnq_activation_store_load(store, number, &tensors, &count, &err));
     assert_int_equal(count, batch->count);
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
@@ -73,8 +75,8 @@ static int restore(void **state)
 /* A walk over six places: each generation is made while the one before is read. */
 static size_t walk(struct fixture *fixture, size_t max_bytes)
 {
-    struct ldnq_store *store;
-    assert_ok(ldnq_store_create(BATCHES, max_bytes, &store, &err));
+    struct ldnq_activation_store *store;
+    assert_ok(ldnq_activation_store_create(BATCHES, max_bytes, &store, &err));
     for (size_t g = 0; g < 6; g++) {
         for (size_t b = 0; b < BATCHES; b++) {
             struct batch before = batch_of(fixture->arena, g, b);
@@ -85,12 +87,12 @@ static size_t walk(struct fixture *fixture, size_t max_bytes)
             if (g > 0) /* saving must not disturb what is loaded */
                 assert_loads(store, b, &before);
             if (b % 3) /* the others are left to the generation's end */
-                ldnq_store_release(store, b);
+                ldnq_activation_store_release(store, b);
         }
-        ldnq_store_advance(store);
+        ldnq_activation_store_advance(store);
     }
-    size_t spilled = ldnq_store_spilled(store);
-    ldnq_store_destroy(store);
+    size_t spilled = ldnq_activation_store_spilled_bytes(store);
+    ldnq_activation_store_destroy(store);
     return spilled;
 }
 
@@ -105,19 +107,19 @@ static void all_should_come_back_to_the_bit_below_any_ceiling(void **state)
 static void a_ceiling_that_is_not_reached_should_spill_nothing(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 1);
     size_t bytes = 0;
     ldnq_tensor_bytes(&batch.tensors[0], &bytes);
     bytes = (bytes + 63) / 64 * 64;
     assert_true(bytes > 0);
     for (int missing = 0; missing < 2; missing++) {
-        assert_ok(ldnq_store_create(1, bytes - (size_t)missing, &store, &err));
+        assert_ok(ldnq_activation_store_create(1, bytes - (size_t)missing, &store, &err));
         assert_ok(save(store, 0, &batch));
-        assert_int_equal(ldnq_store_spilled(store), missing ? bytes : 0);
-        ldnq_store_advance(store);
+        assert_int_equal(ldnq_activation_store_spilled_bytes(store), missing ? bytes : 0);
+        ldnq_activation_store_advance(store);
         assert_loads(store, 0, &batch);
-        ldnq_store_destroy(store);
+        ldnq_activation_store_destroy(store);
     }
 }
 
@@ -126,51 +128,51 @@ static void a_ceiling_that_is_not_reached_should_spill_nothing(void **state)
 static void a_batch_that_was_not_saved_should_be_empty(void **state)
 {
     (void)state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch none = { 0 };
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_loads(store, 3, &none);
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     assert_loads(store, 3, &none);
-    ldnq_store_destroy(store);
-    ldnq_store_destroy(NULL);
+    ldnq_activation_store_destroy(store);
+    ldnq_activation_store_destroy(NULL);
 }
 
 static void advance_should_drop_the_generation_before(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 2), none = { 0 };
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_ok(save(store, 0, &batch));
     assert_loads(store, 0, &none); /* it is in the next one */
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     assert_loads(store, 0, &batch);
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     assert_loads(store, 0, &none);
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     assert_loads(store, 0, &none);
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 static void released_and_overwritten_batches_should_give_their_memory_back(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
-    assert_ok(ldnq_store_create(BATCHES, 20000, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 20000, &store, &err));
     for (int round = 0; round < 50; round++)
         assert_ok(save(store, 0, &batch));
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     for (size_t round = 0; round < 50; round++) {
         assert_ok(save(store, 1, &batch));
-        ldnq_store_release(store, 0);
-        ldnq_store_advance(store);
+        ldnq_activation_store_release(store, 0);
+        ldnq_activation_store_advance(store);
         assert_loads(store, 1, &batch);
-        ldnq_store_release(store, 1);
+        ldnq_activation_store_release(store, 1);
     }
-    assert_int_equal(ldnq_store_spilled(store), 0);
-    ldnq_store_destroy(store);
+    assert_int_equal(ldnq_activation_store_spilled_bytes(store), 0);
+    ldnq_activation_store_destroy(store);
 }
 
 /* ---- failures ------------------------------------------------------------------- */
@@ -178,83 +180,85 @@ static void released_and_overwritten_batches_should_give_their_memory_back(void 
 static void a_failing_allocator_should_be_nomem_and_leave_a_sound_store(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store = NULL;
+    struct ldnq_activation_store *store = NULL;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     for (long allowed = 0; allowed < 3; allowed++) {
         ldnq_alloc_fail_after(allowed);
-        assert_fails(ldnq_store_create(BATCHES, 0, &store, &err), LDNQ_NOMEM, "out of memory");
+        assert_fails(ldnq_activation_store_create(BATCHES, 0, &store, &err), LDNQ_NOMEM,
+                     "out of memory");
         assert_null(store);
     }
     ldnq_alloc_fail_after(-1);
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     for (long allowed = 0; allowed < 2; allowed++) {
         ldnq_alloc_fail_after(allowed);
         assert_fails(save(store, 0, &batch), LDNQ_NOMEM, "out of memory");
     }
     ldnq_alloc_fail_after(-1);
     assert_ok(save(store, 0, &batch));
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     const struct ldnq_tensor *tensors;
     size_t count;
     ldnq_alloc_fail_after(0);
-    assert_fails(ldnq_store_load(store, 0, &tensors, &count, &err), LDNQ_NOMEM, "--max-mem");
+    assert_fails(ldnq_activation_store_load(store, 0, &tensors, &count, &err), LDNQ_NOMEM,
+                 "--max-mem");
     ldnq_alloc_fail_after(-1);
     assert_loads(store, 0, &batch);
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 static void a_folder_that_is_not_there_should_be_named_with_what_to_do(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     setenv("TMPDIR", "/nonexistent/folder", 1);
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_fails(save(store, 0, &batch), LDNQ_IO,
                  "/nonexistent/folder: no temporary file can be made there: No such file");
     assert_non_null(strstr(err.message, "set TMPDIR or raise --max-mem"));
-    ldnq_store_destroy(store);
-    assert_ok(ldnq_store_create(BATCHES, SIZE_MAX, &store, &err));
+    ldnq_activation_store_destroy(store);
+    assert_ok(ldnq_activation_store_create(BATCHES, SIZE_MAX, &store, &err));
     assert_ok(save(store, 0, &batch));
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 static void a_folder_name_that_is_too_long_should_be_an_error(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     static char name[6000];
     memset(name, 'x', sizeof name - 1);
     setenv("TMPDIR", name, 1);
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_fails(save(store, 0, &batch), LDNQ_IO, "xxx");
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 static void the_temporary_file_should_have_no_name(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     setenv("TMPDIR", fixture->folder, 1);
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_ok(save(store, 0, &batch));
-    assert_true(ldnq_store_spilled(store) > 0);
+    assert_true(ldnq_activation_store_spilled_bytes(store) > 0);
     assert_int_equal(rmdir(fixture->folder), 0); /* it is empty */
     mkdir(fixture->folder, 0700);
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     assert_loads(store, 0, &batch);
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 static void a_full_disk_should_be_an_error(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     struct rlimit limit, small;
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     void (*before)(int) = signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &limit);
     small = limit;
@@ -265,7 +269,7 @@ static void a_full_disk_should_be_an_error(void **state)
     signal(SIGXFSZ, before);
     assert_int_equal(status, LDNQ_IO);
     assert_non_null(strstr(err.message, "can't be written: File too large"));
-    ldnq_store_destroy(store);
+    ldnq_activation_store_destroy(store);
 }
 
 /* The store's file is the one without a name that this program has open. */
@@ -280,17 +284,18 @@ static void damage_the_file(void)
 static void what_cannot_be_read_back_should_fail_each_time(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_store *store;
+    struct ldnq_activation_store *store;
     struct batch batch = batch_of(fixture->arena, 0, 3);
     const struct ldnq_tensor *tensors;
     size_t count;
-    assert_ok(ldnq_store_create(BATCHES, 0, &store, &err));
+    assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_ok(save(store, 0, &batch));
-    ldnq_store_advance(store);
+    ldnq_activation_store_advance(store);
     damage_the_file();
     for (int i = 0; i < 2; i++)
-        assert_fails(ldnq_store_load(store, 0, &tensors, &count, &err), LDNQ_IO, "too short");
-    ldnq_store_destroy(store);
+        assert_fails(ldnq_activation_store_load(store, 0, &tensors, &count, &err), LDNQ_IO,
+                     "too short");
+    ldnq_activation_store_destroy(store);
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, restore)

@@ -18,12 +18,12 @@ static struct ldnq_budget budget_of(enum ldnq_budget_unit unit, double amount)
 }
 
 static enum ldnq_status make(const struct ldnq_graph *graph, const struct ldnq_budget *budget,
-                             struct ldnq_plan **plan)
+                             struct ldnq_bit_allocation **plan)
 {
     struct ldnq_samples *samples = open_samples(graph);
     const struct ldnq_quantize_options options = options_of("ternary", "rtn");
     const enum ldnq_status status =
-        ldnq_plan_make(graph, samples, &options, budget, graph->arena, plan, &err);
+        ldnq_allocate_bits(graph, samples, &options, budget, graph->arena, plan, &err);
     ldnq_samples_destroy(samples);
     return status;
 }
@@ -48,7 +48,7 @@ static void errors_should_be_those_of_the_output_with_one_layer_quantized(void *
     (void)state;
     struct ldnq_graph *graph = build_prepared();
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     assert_ok(make(graph, &budget, &plan));
     assert_int_equal(plan->count, 4);
     for (size_t c = 0; c < 3; c++) {
@@ -65,8 +65,8 @@ static void errors_should_be_those_of_the_output_with_one_layer_quantized(void *
     build_free(graph);
 }
 
-static double cost_of(const struct ldnq_plan *plan, const struct ldnq_quantization *result,
-                      bool bytes)
+static double cost_of(const struct ldnq_bit_allocation *plan,
+                      const struct ldnq_quantization *result, bool bytes)
 {
     double cost = 0;
     for (size_t i = 0; i < plan->count; i++) {
@@ -97,7 +97,7 @@ static void cost_should_stay_within_the_budget_in_each_unit(void **state)
     double last = INFINITY;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct ldnq_budget budget = budget_of(cases[i].unit, cases[i].amount);
-        struct ldnq_plan *plan;
+        struct ldnq_bit_allocation *plan;
         assert_ok(make(graph, &budget, &plan));
         assert_true(plan->weights == weights && plan->cost <= cases[i].most);
         assert_true(plan->cost == cost_of(plan, result, budget.unit != LDNQ_BUDGET_BITS));
@@ -119,7 +119,7 @@ static void making_should_leave_the_graph_alone(void **state)
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 4, 6, 6), 77);
     const struct ldnq_tensor *before = build_run(graph, input);
     const size_t values = graph->value_count;
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     assert_ok(make(graph, &budget, &plan));
     assert_same_bits(build_run(graph, input), before);
     assert_int_equal(graph->value_count, values);
@@ -130,7 +130,7 @@ static void too_small_a_budget_should_be_refused_with_the_least(void **state)
 {
     (void)state;
     struct ldnq_graph *graph = build_prepared();
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 1.9);
     assert_fails(make(graph, &budget, &plan), LDNQ_USAGE, "1.9 bits is too small: the least is 2");
     budget = budget_of(LDNQ_BUDGET_BYTES, 100);
@@ -187,7 +187,7 @@ static void layers_that_share_a_weight_should_be_one_entry(void **state)
     struct ldnq_graph *graph = build_sharing(&w);
     assert_ok(ldnq_passes_run(graph, &err));
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     struct ldnq_quantization *result;
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
     assert_ok(make(graph, &budget, &plan));
@@ -205,7 +205,7 @@ static void without_a_float_output_there_should_be_no_plan(void **state)
     (void)state;
     struct ldnq_graph *graph = build_without_float_output();
     const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
-    struct ldnq_plan *plan;
+    struct ldnq_bit_allocation *plan;
     assert_fails(make(graph, &budget, &plan), LDNQ_UNSUPPORTED, "no output is a float");
     build_free(graph);
 }

@@ -1,0 +1,164 @@
+#include "pipeline/calib_runner.h"
+
+#include "base/size.h"
+#include "calib/augment.h"
+#include "pipeline/holdout.h"
+
+enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
+                                        const struct ldnq_graph *graph,
+                                        struct ldnq_samples *samples, size_t copies, uint64_t seed,
+                                        size_t max_bytes, struct ldnq_pool *pool,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    /* Not by what memory there is: results don't depend on that. */
+    size_t block = ldnq_holdout_block(ldnq_samples_count(samples));
+    size_t batch = ldnq_samples_batch(samples, graph, block);
+    *runner = (struct ldnq_calib_runner){
+        .graph = graph,
+        .samples = samples,
+        .pool = pool,
+        .batch_size = batch,
+        .batch_count = copies * ldnq_size_ceil_div(ldnq_samples_count(samples), batch),
+        .copies = copies,
+        .seed = seed,
+    };
+    size_t values = graph->value_count;
+    runner->live = ldnq_arena_alloc(arena, values, sizeof *runner->live, err);
+    runner->next_live = ldnq_arena_alloc(arena, values, sizeof *runner->next_live, err);
+    runner->tensors = ldnq_arena_alloc(arena, values, sizeof *runner->tensors, err);
+    if (!runner->live || !runner->next_live || !runner->tensors)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_exec_create(graph, pool, &runner->exec, err));
+    return ldnq_activation_store_create(runner->batch_count, max_bytes, &runner->store, err);
+}
+
+void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner)
+{
+    ldnq_exec_destroy(runner->exec);
+    ldnq_activation_store_destroy(runner->store);
+    *runner = (struct ldnq_calib_runner){ 0 };
+}
+
+size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, size_t batch)
+{
+    return batch % (runner->batch_count / runner->copies) * runner->batch_size;
+}
+
+/* The first copy is the samples as they are. */
+static enum ldnq_status augment_copy(const struct ldnq_calib_runner *runner, size_t batch,
+                                     struct ldnq_tensor *input, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
+{
+    if (batch < runner->batch_count / runner->copies || !ldnq_augment_fits(input))
+        return LDNQ_OK;
+    struct ldnq_tensor *changed;
+    LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &input->shape, &changed, err));
+    ldnq_augment(input, changed->data, runner->seed, batch * runner->batch_size, runner->pool);
+    input->data = changed->data;
+    return LDNQ_OK;
+}
+
+/* At the network's front the samples are the live. */
+static enum ldnq_status bind_samples(struct ldnq_calib_runner *runner, size_t batch,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    size_t first = ldnq_calib_runner_first_sample(runner, batch);
+    size_t count = ldnq_size_min(runner->batch_size, ldnq_samples_count(runner->samples) - first);
+    struct ldnq_tensor **inputs =
+        ldnq_arena_alloc(arena, runner->graph->input_count, sizeof *inputs, err);
+    if (!inputs)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_samples_read(runner->samples, first, count, runner->pool, arena, inputs, err));
+    for (size_t i = 0; i < runner->graph->input_count; i++) {
+        LDNQ_TRY(augment_copy(runner, batch, inputs[i], arena, err));
+        ldnq_exec_bind(runner->exec, runner->graph->inputs[i], inputs[i]);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status bind_live_values(struct ldnq_calib_runner *runner, size_t batch,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_tensor *tensors;
+    size_t count;
+    LDNQ_TRY(ldnq_activation_store_load(runner->store, batch, &tensors, &count, err));
+    for (size_t i = 0; i < count; i++)
+        ldnq_exec_bind(runner->exec, runner->live[i], &tensors[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status store_live_values(struct ldnq_calib_runner *runner, size_t batch,
+                                          size_t count, struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        runner->tensors[i] = ldnq_exec_value(runner->exec, runner->next_live[i]);
+    return ldnq_activation_store_save(runner->store, batch, runner->tensors, count, err);
+}
+
+/* To `node_index` in one batch. */
+static enum ldnq_status enter_batch(struct ldnq_calib_runner *runner, size_t batch,
+                                    size_t node_index, struct ldnq_arena *arena,
+                                    struct ldnq_error *err)
+{
+    ldnq_exec_reset(runner->exec);
+    if (runner->node_index == 0)
+        LDNQ_TRY(bind_samples(runner, batch, arena, err));
+    else
+        LDNQ_TRY(bind_live_values(runner, batch, err));
+    return ldnq_exec_run_range(runner->exec, runner->node_index, node_index, err);
+}
+
+static enum ldnq_status leave_batch(struct ldnq_calib_runner *runner, size_t batch,
+                                    size_t node_index, struct ldnq_error *err)
+{
+    /* A walk that starts at the front reads the samples again. */
+    if (node_index > 0)
+        LDNQ_TRY(store_live_values(runner, batch, runner->next_live_count, err));
+    ldnq_exec_reset(runner->exec);
+    ldnq_activation_store_release(runner->store, batch);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status walk_batch(struct ldnq_calib_runner *runner, size_t batch,
+                                   size_t node_index, ldnq_calib_runner_fn *visit, void *ctx,
+                                   struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    LDNQ_TRY(enter_batch(runner, batch, node_index, arena, err));
+    if (runner->reference)
+        LDNQ_TRY(enter_batch(runner->reference, batch, node_index, arena, err));
+    LDNQ_TRY(visit(ctx, runner->exec, batch, err));
+    if (runner->reference)
+        LDNQ_TRY(leave_batch(runner->reference, batch, node_index, err));
+    return leave_batch(runner, batch, node_index, err);
+}
+
+static void finish_walk(struct ldnq_calib_runner *runner, size_t node_index)
+{
+    ldnq_activation_store_advance(runner->store);
+    const struct ldnq_value **spare = runner->live;
+    runner->live = runner->next_live;
+    runner->next_live = spare;
+    runner->node_index = node_index;
+}
+
+enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, size_t node_index,
+                                           ldnq_calib_runner_fn *visit, void *ctx,
+                                           struct ldnq_error *err)
+{
+    struct ldnq_calib_runner *const both[] = { runner, runner->reference };
+    for (size_t i = 0; i < 2 && both[i]; i++)
+        both[i]->next_live_count =
+            ldnq_exec_live_values(both[i]->exec, node_index, both[i]->next_live);
+    for (size_t batch = 0; batch < runner->batch_count; batch++) {
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        enum ldnq_status status = walk_batch(runner, batch, node_index, visit, ctx, arena, err);
+        for (size_t i = 0; status != LDNQ_OK && i < 2 && both[i]; i++)
+            ldnq_exec_reset(both[i]->exec); /* it may still point into the arena */
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+    }
+    for (size_t i = 0; i < 2 && both[i]; i++)
+        finish_walk(both[i], node_index);
+    return LDNQ_OK;
+}

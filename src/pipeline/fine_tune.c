@@ -1,0 +1,426 @@
+/* tune.c: learns all placed layers together, towards the float network's outputs. */
+#include "pipeline/quantizer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "exec/exec.h"
+#include "exec/grad.h"
+
+#include "base/pool.h"
+#include "base/size.h"
+#include "metric/distance.h"
+#include "metric/output_error.h"
+#include "pipeline/fine_tune_samples.h"
+#include "pipeline/fine_tune_float.h"
+#include "pipeline/fine_tune_quantized.h"
+#include "pipeline/fine_tune_norm.h"
+
+/* Rates at the start; a cosine takes them to 0. In relative scale, deviations of the
+ * output, and codes. */
+#define SCALE_RATE 1e-3
+#define BIAS_RATE 1e-3
+#define CODE_RATE 1e-2
+/* Of weights that are still float, in root mean squares of their channel's. */
+#define FLOAT_RATE 1e-2
+
+#define LEAST_BATCH 8
+#define MOST_BATCH 32
+#define LEAST_SAMPLES 10
+#define CHECKS 20 /* times that the held-out samples are looked at */
+
+struct fine_tuning {
+    struct ldnq_quantizer *run;
+    struct ldnq_fine_tune_samples data;
+    struct ldnq_exec *reference, *quantized;
+    struct ldnq_grad *grad;
+    struct ldnq_arena *arena; /* of what is forgotten in the end */
+    struct ldnq_fine_tune_result *result;
+    struct ldnq_fine_tune_quantized *layers; /* those that are placed */
+    struct ldnq_fine_tune_float *floats;     /* the others, in a cascade */
+    struct ldnq_fine_tune_norm *norms;       /* not in a cascade */
+    size_t count, float_count, norm_count;
+    bool update_codes;
+    size_t *weight_index, *bias_index; /* in the list of requested values; SIZE_MAX: none */
+    const struct ldnq_value **requested;
+    size_t requested_count;
+    struct ldnq_grad_feed *feeds;
+    double *power; /* by output: mean square of the float network's on the held-out samples */
+    double share;  /* of a run's loss in its step's */
+    size_t step, batch;
+    size_t steps;           /* that are to be taken */
+    double start, now, end; /* by the clock; end is infinite without a limit */
+};
+
+/* ---- the loss ------------------------------------------------------------------------- */
+
+static const struct ldnq_tensor *reference_output(const struct fine_tuning *tuning, size_t output)
+{
+    return ldnq_exec_value(tuning->reference, tuning->run->reference->outputs[output]);
+}
+
+static bool is_float_output(const struct fine_tuning *tuning, size_t i)
+{
+    return reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
+}
+
+/* The mean over outputs and elements of (y - t)^2 / power. */
+static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tensor *const *values,
+                                              struct ldnq_tensor *gradients, double *sum,
+                                              struct ldnq_error *err)
+{
+    const struct fine_tuning *tuning = ctx;
+    const size_t outputs = tuning->run->graph->output_count;
+    *sum = 0;
+    for (size_t o = 0; o < outputs; o++) {
+        LDNQ_TRY(ldnq_output_check_shape(tuning->run->graph->outputs[o]->name, values[o],
+                                         reference_output(tuning, o), err));
+        if (!is_float_output(tuning, o))
+            continue;
+        const size_t n = ldnq_tensor_count(values[o]);
+        const float *y = values[o]->data, *t = reference_output(tuning, o)->data;
+        const double unit = tuning->share / ((double)outputs * tuning->power[o] * (double)n);
+        float *g = gradients[o].data;
+        for (size_t i = 0; i < n; i++)
+            g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
+        *sum += unit * ldnq_squared_error(y, t, n);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- held-out samples ------------------------------------------------------------------- */
+
+static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_t first,
+                                               size_t count, double *errors, double *powers,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = tuning->run->graph;
+    const struct ldnq_executed_graph quantized = { graph, tuning->quantized };
+    const struct ldnq_executed_graph reference = { tuning->run->reference, tuning->reference };
+    struct ldnq_tensor **inputs;
+    LDNQ_TRY(
+        ldnq_fine_tune_samples_read_held_out(&tuning->data, first, count, arena, &inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tuning->reference, inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
+    LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
+    for (size_t o = 0; o < graph->output_count; o++) /* until measure_held_out() is through */
+        tuning->power[o] += (double)ldnq_tensor_count(reference_output(tuning, o));
+    return LDNQ_OK;
+}
+
+/* The relative error on the held-out samples; fills in the outputs' power. */
+static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *error,
+                                         struct ldnq_error *err)
+{
+    const size_t outputs = tuning->run->graph->output_count;
+    struct ldnq_arena *arena;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    double *errors = ldnq_arena_alloc(arena, outputs, sizeof *errors, err);
+    double *powers = ldnq_arena_alloc(arena, outputs, sizeof *powers, err);
+    enum ldnq_status status = errors && powers ? LDNQ_OK : LDNQ_NOMEM;
+    memset(tuning->power, 0, outputs * sizeof *tuning->power);
+    for (size_t i = 0; status == LDNQ_OK && i < tuning->data.held_count; i += tuning->data.most) {
+        struct ldnq_arena *batch;
+        status = ldnq_arena_create(&batch, err);
+        if (status != LDNQ_OK)
+            break;
+        status = measure_held_out_batch(
+            tuning, i, ldnq_size_min(tuning->data.most, tuning->data.held_count - i), errors,
+            powers, batch, err);
+        ldnq_exec_reset(tuning->reference);
+        ldnq_exec_reset(tuning->quantized);
+        ldnq_arena_destroy(batch);
+    }
+    *error = status == LDNQ_OK ? ldnq_output_error_mean(errors, powers, outputs) : 0;
+    for (size_t o = 0; status == LDNQ_OK && o < outputs; o++)
+        tuning->power[o] = tuning->power[o] > 0 ? powers[o] / tuning->power[o] : 0;
+    ldnq_arena_destroy(arena);
+    return status;
+}
+
+/* ---- a step ------------------------------------------------------------------------------ */
+
+static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = tuning->run->graph;
+    struct ldnq_tensor **inputs;
+    double value;
+    LDNQ_TRY(ldnq_fine_tune_samples_draw(&tuning->data, count, arena, &inputs, err));
+    LDNQ_TRY(ldnq_exec_run(tuning->reference, inputs, err));
+    for (size_t i = 0; i < graph->input_count; i++)
+        tuning->feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
+    LDNQ_TRY(ldnq_grad_run(tuning->grad, tuning->feeds, graph->input_count, add_distillation_loss,
+                           tuning, &value, err));
+    for (size_t i = 0; i < tuning->count + tuning->float_count; i++) {
+        const struct ldnq_tensor *weight = ldnq_grad_of(tuning->grad, tuning->weight_index[i]);
+        const struct ldnq_tensor *bias = tuning->bias_index[i] == SIZE_MAX
+                                             ? NULL
+                                             : ldnq_grad_of(tuning->grad, tuning->bias_index[i]);
+        if (i < tuning->count)
+            ldnq_fine_tune_quantized_add_gradient(&tuning->layers[i], weight, bias);
+        else
+            ldnq_fine_tune_float_add_gradient(&tuning->floats[i - tuning->count], weight, bias);
+    }
+    for (size_t i = 0; i < tuning->norm_count; i++)
+        ldnq_fine_tune_norm_add_gradient(
+            &tuning->norms[i],
+            ldnq_grad_of(tuning->grad, tuning->requested_count - tuning->norm_count + i));
+    return LDNQ_OK;
+}
+
+/* From 0 to 1: of the steps, or of the time when that is shorter. */
+static double progress_of(const struct fine_tuning *tuning)
+{
+    const double steps = (double)tuning->step / (double)tuning->steps;
+    const double time =
+        isfinite(tuning->end) ? (tuning->now - tuning->start) / (tuning->end - tuning->start) : 0;
+    return fmin(fmax(steps, time), 1);
+}
+
+/* Of the rates at the start, along half a cosine. */
+static double rate_factor(const struct fine_tuning *tuning)
+{
+    return 0.5 * (1 + cos(acos(-1.0) * progress_of(tuning)));
+}
+
+static void step_layer(void *ctx, size_t i, size_t thread)
+{
+    (void)thread;
+    struct fine_tuning *tuning = ctx;
+    const double rate = rate_factor(tuning);
+    if (i < tuning->count)
+        ldnq_fine_tune_quantized_step(&tuning->layers[i], tuning->step + 1, rate * SCALE_RATE,
+                                      rate * BIAS_RATE, rate * CODE_RATE);
+    else
+        ldnq_fine_tune_float_step(&tuning->floats[i - tuning->count], tuning->step + 1,
+                                  rate * FLOAT_RATE);
+}
+
+static enum ldnq_status run_step(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    const size_t batch = tuning->batch;
+    for (size_t done = 0; done < batch;) {
+        const size_t count = ldnq_size_min(tuning->data.most, batch - done);
+        struct ldnq_arena *arena;
+        LDNQ_TRY(ldnq_arena_create(&arena, err));
+        tuning->share = (double)count / (double)batch;
+        enum ldnq_status status = add_gradients(tuning, count, arena, err);
+        ldnq_exec_reset(tuning->reference);
+        ldnq_arena_destroy(arena);
+        LDNQ_TRY(status);
+        done += count;
+    }
+    ldnq_pool_run(tuning->run->options->pool, tuning->count + tuning->float_count, step_layer,
+                  tuning);
+    for (size_t i = 0; i < tuning->norm_count; i++)
+        ldnq_fine_tune_norm_step(&tuning->norms[i], tuning->step + 1,
+                                 rate_factor(tuning) * SCALE_RATE);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status save_if_better(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    struct ldnq_fine_tune_result *result = tuning->result;
+    double error;
+    LDNQ_TRY(measure_held_out(tuning, &error, err));
+    if (!(error < result->error))
+        return LDNQ_OK;
+    result->error = error;
+    for (size_t i = 0; i < tuning->count; i++)
+        ldnq_fine_tune_quantized_save_best(&tuning->layers[i]);
+    for (size_t i = 0; i < tuning->float_count; i++)
+        ldnq_fine_tune_float_save_best(&tuning->floats[i]);
+    for (size_t i = 0; i < tuning->norm_count; i++)
+        ldnq_fine_tune_norm_save_best(&tuning->norms[i]);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    struct ldnq_fine_tune_result *result = tuning->result;
+    const size_t pause = ldnq_size_max(1, tuning->steps / CHECKS);
+    LDNQ_TRY(measure_held_out(tuning, &result->error_start, err));
+    result->error = result->error_start;
+    result->held_out = tuning->data.held_count;
+    for (bool late = false; tuning->step < tuning->steps && !late;) {
+        tuning->now = ldnq_now();
+        LDNQ_TRY(run_step(tuning, err));
+        result->steps = ++tuning->step;
+        late = ldnq_now() >= tuning->end;
+        if (tuning->step % pause == 0 || tuning->step == tuning->steps || late)
+            LDNQ_TRY(save_if_better(tuning, err));
+        if (tuning->float_count == 0) /* a cascade is part of the walk */
+            ldnq_sink_progress(tuning->run->options->sink, "distill", NULL, tuning->step,
+                               tuning->steps);
+    }
+    return LDNQ_OK;
+}
+
+/* ---- the start ---------------------------------------------------------------------------- */
+
+static enum ldnq_status init_layers(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    struct ldnq_quantizer *run = tuning->run;
+    const bool one_scale = run->options->granularity == LDNQ_PER_TENSOR;
+    for (size_t i = 0; i < tuning->count; i++) {
+        struct ldnq_quantized_layer *result = &run->result->network.layers[i];
+        const size_t owner =
+            result->shared ? (size_t)(result->shared - run->result->network.layers) : i;
+        LDNQ_TRY(ldnq_fine_tune_quantized_init(
+            &tuning->layers[i], result, run->result->diagnostics[i].deviation,
+            &tuning->layers[owner], one_scale, tuning->update_codes, tuning->arena, err));
+    }
+    for (size_t i = 0; i < tuning->float_count; i++)
+        LDNQ_TRY(ldnq_fine_tune_float_init(&tuning->floats[i],
+                                           &run->result->network.layers[tuning->count + i].layer,
+                                           run->moved > 0, tuning->arena, run->arena, err));
+    return LDNQ_OK;
+}
+
+static enum ldnq_status list_requested(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    const struct ldnq_quantization *result = tuning->run->result;
+    struct ldnq_arena *arena = tuning->arena;
+    const size_t all = result->network.count;
+    tuning->count = tuning->run->fitted;
+    tuning->float_count = all - tuning->count;
+    tuning->layers = ldnq_arena_alloc(arena, tuning->count, sizeof *tuning->layers, err);
+    tuning->floats = ldnq_arena_alloc(arena, tuning->float_count, sizeof *tuning->floats, err);
+    tuning->weight_index = ldnq_arena_alloc(arena, all, sizeof *tuning->weight_index, err);
+    tuning->bias_index = ldnq_arena_alloc(arena, all, sizeof *tuning->bias_index, err);
+    if (tuning->float_count == 0)
+        LDNQ_TRY(ldnq_fine_tune_norms_init(tuning->run, arena, &tuning->norms, &tuning->norm_count,
+                                           err));
+    tuning->requested =
+        ldnq_arena_alloc(arena, 2 * all + tuning->norm_count, sizeof *tuning->requested, err);
+    tuning->feeds =
+        ldnq_arena_alloc(arena, tuning->run->graph->input_count, sizeof *tuning->feeds, err);
+    tuning->power =
+        ldnq_arena_alloc(arena, tuning->run->graph->output_count, sizeof *tuning->power, err);
+    if (!tuning->layers || !tuning->floats || !tuning->weight_index || !tuning->bias_index ||
+        !tuning->requested || !tuning->feeds || !tuning->power)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < all; i++) {
+        const struct ldnq_layer *layer = &result->network.layers[i].layer;
+        tuning->weight_index[i] = tuning->requested_count;
+        tuning->requested[tuning->requested_count++] = layer->node->inputs[layer->weight_input];
+        tuning->bias_index[i] = SIZE_MAX;
+        if (!layer->bias)
+            continue;
+        tuning->bias_index[i] = tuning->requested_count;
+        tuning->requested[tuning->requested_count++] = layer->node->inputs[layer->bias_input];
+    }
+    for (size_t i = 0; i < tuning->norm_count; i++) {
+        const struct ldnq_changed_norm *norm = &tuning->norms[i].result;
+        tuning->requested[tuning->requested_count++] = norm->node->inputs[norm->input];
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status prepare(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    struct ldnq_quantizer *run = tuning->run;
+    struct ldnq_pool *pool = run->options->pool;
+    const struct ldnq_grad_options options = {
+        .requested = tuning->requested,
+        .requested_count = tuning->requested_count,
+        .max_bytes = run->options->max_bytes,
+    };
+    LDNQ_TRY(ldnq_exec_create(run->reference, pool, &tuning->reference, err));
+    LDNQ_TRY(ldnq_exec_create(run->graph, pool, &tuning->quantized, err));
+    LDNQ_TRY(ldnq_grad_create(run->graph, pool, &options, &tuning->grad, err));
+    return init_layers(tuning, err);
+}
+
+static enum ldnq_status run_all(struct fine_tuning *tuning, struct ldnq_error *err)
+{
+    const struct ldnq_sink *sink = tuning->run->options->sink;
+    struct ldnq_error reason;
+    enum ldnq_status status = prepare(tuning, &reason);
+    /* USAGE: no output is a float that depends on a weight. */
+    if (status == LDNQ_UNSUPPORTED || status == LDNQ_USAGE) {
+        if (tuning->float_count == 0 || tuning->count == 1) /* of cascades the first says so */
+            ldnq_sink_warn(sink, "%s: %s", tuning->float_count ? "no cascade" : "not distilled",
+                           reason.message);
+        return ldnq_fine_tune_norms_apply_best(tuning->run, tuning->norms, tuning->norm_count, err);
+    }
+    if (status == LDNQ_OK)
+        status = run_steps(tuning, &reason);
+    if (status != LDNQ_OK)
+        return ldnq_fail(err, status, "%s", reason.message);
+    for (size_t i = 0; i < tuning->count; i++)
+        LDNQ_TRY(ldnq_fine_tune_quantized_apply_best(&tuning->layers[i], tuning->run->arena, err));
+    for (size_t i = 0; i < tuning->float_count; i++)
+        ldnq_fine_tune_float_apply_best(&tuning->floats[i]);
+    LDNQ_TRY(ldnq_fine_tune_norms_apply_best(tuning->run, tuning->norms, tuning->norm_count, err));
+    if (tuning->float_count > 0)
+        tuning->run->moved = tuning->count;
+    return LDNQ_OK;
+}
+
+static size_t choose_batch(const struct ldnq_quantizer *run)
+{
+    const size_t count = ldnq_samples_count(run->samples), asked = run->options->fine_tune.batch;
+    const size_t batch = ldnq_size_min(ldnq_size_max(count / 16, LEAST_BATCH), MOST_BATCH);
+    return asked ? asked : batch;
+}
+
+static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_quantizer *run = tuning->run;
+    tuning->batch = choose_batch(run);
+    tuning->start = ldnq_now();
+    tuning->end = tuning->start + ldnq_quantizer_time_left(run);
+    if (tuning->end <= tuning->start)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->data, run->samples, run->graph, tuning->batch,
+                                         run->options->fine_tune.augment, seed, run->options->pool,
+                                         tuning->arena, err));
+    LDNQ_TRY(list_requested(tuning, err));
+    enum ldnq_status status = run_all(tuning, err);
+    ldnq_grad_destroy(tuning->grad);
+    ldnq_exec_destroy(tuning->quantized);
+    ldnq_exec_destroy(tuning->reference);
+    return status;
+}
+
+static enum ldnq_status fine_tune(struct fine_tuning *tuning, uint64_t seed, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_arena_create(&tuning->arena, err));
+    const enum ldnq_status status = fine_tune_in(tuning, seed, err);
+    ldnq_arena_destroy(tuning->arena);
+    return status;
+}
+
+enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *run, struct ldnq_error *err)
+{
+    struct fine_tuning tuning = { .run = run,
+                                  .steps = run->options->fine_tune.steps,
+                                  .update_codes = run->options->fine_tune.update_codes,
+                                  .result = &run->result->fine_tune };
+    if (ldnq_samples_count(run->samples) >= LEAST_SAMPLES)
+        return fine_tune(&tuning, run->options->seed, err);
+    ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
+                   LEAST_SAMPLES);
+    return LDNQ_OK;
+}
+
+/* Each draws the samples in an order of its own. */
+enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *run, struct ldnq_error *err)
+{
+    struct ldnq_fine_tune_result result = { .error_start = NAN, .error = NAN };
+    struct ldnq_layer_diagnostics *layer = &run->result->diagnostics[run->fitted - 1];
+    struct fine_tuning tuning = { .run = run, .steps = run->options->cascade, .result = &result };
+    if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
+        if (run->fitted == 1)
+            ldnq_sink_warn(run->options->sink, "no cascade: that takes at least %d samples",
+                           LEAST_SAMPLES);
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(fine_tune(&tuning, run->options->seed + run->fitted, err));
+    layer->cascade_start = result.error_start;
+    layer->cascade_error = result.error;
+    return LDNQ_OK;
+}
