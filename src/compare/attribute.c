@@ -45,16 +45,17 @@ char *ldnq_attribute_print(const struct ldnq_attr *attr, char out[LDNQ_ATTRIBUTE
         snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(a graph)");
         break;
     default:
-        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(of another kind)");
+        snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(another kind)");
         break;
     }
     ldnq_text_flatten(out);
     return out;
 }
 
-/* What exporters write out or leave out as they like. A list's is that of each element. */
+/* Defaults of attributes that some exporters write and others leave out. A default of a list is
+ * that of each element. */
 static const struct {
-    const char *op; /* NULL: of any operator that has it */
+    const char *op; /* NULL: any operator with the attribute */
     const char *name, *value;
 } defaults[] = {
     { NULL, "auto_pad", "NOTSET" },
@@ -95,7 +96,7 @@ static const struct {
     { "Pad", "mode", "constant" },
 };
 
-static bool each_is(const struct ldnq_attr *attr, const char *value)
+static bool all_equal(const struct ldnq_attr *attr, const char *value)
 {
     for (size_t i = 0; i < attr->count; i++) {
         char text[LDNQ_ATTRIBUTE_TEXT];
@@ -109,7 +110,7 @@ static bool each_is(const struct ldnq_attr *attr, const char *value)
 bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_attr *attr)
 {
     char text[LDNQ_ATTRIBUTE_TEXT];
-    /* A convolution's weight says it as well. */
+    /* A convolution takes it from its weight. */
     if (strcmp(attr->name, "kernel_shape") == 0 && strncmp(node->op_type, "Conv", 4) == 0)
         return true;
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
@@ -117,7 +118,7 @@ bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_a
             (defaults[i].op && strcmp(defaults[i].op, node->op_type) != 0))
             continue;
         return attr->kind == LDNQ_ATTR_INTS
-                   ? each_is(attr, defaults[i].value)
+                   ? all_equal(attr, defaults[i].value)
                    : strcmp(ldnq_attribute_print(attr, text), defaults[i].value) == 0;
     }
     return false;
@@ -163,6 +164,6 @@ bool ldnq_attribute_equal(const struct ldnq_attr *a, const struct ldnq_attr *b)
     case LDNQ_ATTR_STRINGS:
         return lists_equal(a, b);
     default:
-        return true; /* graphs and what is not read: can't be told apart */
+        return true; /* bodies and kinds that are not read can't be compared */
     }
 }

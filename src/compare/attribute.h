@@ -1,4 +1,4 @@
-/* attribute.h: attributes as people read them. */
+/* attribute.h: prints and compares attributes of nodes. */
 #ifndef LDNQ_COMPARE_ATTRIBUTE_H
 #define LDNQ_COMPARE_ATTRIBUTE_H
 
@@ -6,10 +6,10 @@
 
 #define LDNQ_ATTRIBUTE_TEXT 120
 
-/* "1,1,1,1" into text, cut at its size; returns text. */
+/* Prints the value, as "1,1,1,1", cut at the size of `text`; returns text. */
 char *ldnq_attribute_print(const struct ldnq_attr *attr, char text[LDNQ_ATTRIBUTE_TEXT]);
 
-/* Whether the operator would do the same without it. */
+/* Whether the node computes the same without the attribute. */
 bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_attr *attr);
 
 bool ldnq_attribute_equal(const struct ldnq_attr *a, const struct ldnq_attr *b);

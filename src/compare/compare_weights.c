@@ -2,12 +2,13 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "base/size.h"
 #include "metric/distance.h"
-#include "layer/layer.h"
 
 #define MOST_POINTS ((size_t)1500)
-#define LOOKED_AT ((size_t)64)
+/* Sampled for the similarity: rows, and columns of each. */
+#define MOST_SAMPLED ((size_t)64)
 
 static bool is_float_matrix(const struct ldnq_layer *layer)
 {
@@ -21,12 +22,13 @@ bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer
            a->geometry.cols == b->geometry.cols;
 }
 
-/* ---- similarity ---- */
+/* ---- similarity ------------------------------------------------------------------------- */
 
-static double row_cosine(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
+/* |cosine| between the layers' rows; NaN where both are 0. */
+static double row_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
 {
     const float *x = a->weight->data, *y = b->weight->data;
-    const size_t step = (a->geometry.cols + LOOKED_AT - 1) / LOOKED_AT;
+    const size_t step = (a->geometry.cols + MOST_SAMPLED - 1) / MOST_SAMPLED;
     double xx = 0, yy = 0, xy = 0;
     for (size_t k = 0; k < a->geometry.cols; k += step) {
         const double u = (double)x[ldnq_weight_offset(&a->geometry, row, k)];
@@ -44,53 +46,47 @@ double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_laye
 {
     if (!ldnq_weights_comparable(a, b))
         return NAN;
-    const size_t rows = ldnq_layer_rows(a), step = (rows + LOOKED_AT - 1) / LOOKED_AT;
+    const size_t rows = ldnq_layer_rows(a), step = (rows + MOST_SAMPLED - 1) / MOST_SAMPLED;
     double sum = 0;
     size_t count = 0;
     for (size_t row = 0; row < rows; row += step) {
-        const double cosine = row_cosine(a, b, row);
-        count += !isnan(cosine);
-        sum += isnan(cosine) ? 0 : cosine;
+        const double similarity = row_similarity(a, b, row);
+        count += !isnan(similarity);
+        sum += isnan(similarity) ? 0 : similarity;
     }
     return count ? sum / (double)count : NAN;
 }
 
-/* ---- distribution ---- */
+/* ---- distribution ----------------------------------------------------------------------- */
 
-/* The layers' elements number i, counted by rows. */
-struct couple {
-    const struct ldnq_layer *a, *b;
-};
-
-static void take(const struct couple *layers, size_t i, float *x, float *y)
+static size_t bin_of(const struct ldnq_weight_distribution *distribution, double value)
 {
-    const size_t row = i / layers->a->geometry.cols, k = i % layers->a->geometry.cols;
-    *x = ((const float *)layers->a->weight->data)[ldnq_weight_offset(&layers->a->geometry, row, k)];
-    *y = ((const float *)layers->b->weight->data)[ldnq_weight_offset(&layers->b->geometry, row, k)];
-}
-
-static size_t bin_of(const struct ldnq_weight_distribution *spread, double value)
-{
-    const double width = spread->high - spread->low;
-    const double at = width > 0 ? (value - spread->low) / width * LDNQ_DIFF_BINS : 0;
-    if (!(at >= 0)) /* NaN too */
+    const double width = distribution->high - distribution->low;
+    const double bin = width > 0 ? (value - distribution->low) / width * LDNQ_DIFF_BINS : 0;
+    if (!(bin >= 0)) /* NaN too */
         return 0;
-    return at < LDNQ_DIFF_BINS ? (size_t)at : LDNQ_DIFF_BINS - 1;
+    return bin < LDNQ_DIFF_BINS ? (size_t)bin : LDNQ_DIFF_BINS - 1;
 }
 
-static double measure(const struct couple *layers, size_t count,
-                      struct ldnq_weight_distribution *spread)
+/* x and y: `count` elements of a's and b's weight, of which `points` are kept. */
+static void fill_distribution(struct ldnq_weight_distribution *distribution, const float *x,
+                              const float *y, size_t count, float (*points)[2])
 {
-    double power = 0, error = 0;
     for (size_t i = 0; i < count; i++) {
-        float x, y;
-        take(layers, i, &x, &y);
-        power += (double)x * (double)x;
-        error += ((double)y - (double)x) * ((double)y - (double)x);
-        spread->low = fmin(spread->low, fmin((double)x, (double)y));
-        spread->high = fmax(spread->high, fmax((double)x, (double)y));
+        distribution->low = fmin(distribution->low, fmin((double)x[i], (double)y[i]));
+        distribution->high = fmax(distribution->high, fmax((double)x[i], (double)y[i]));
     }
-    return ldnq_sqnr(power, error);
+    for (size_t i = 0; i < count; i++) {
+        distribution->a[bin_of(distribution, (double)x[i])]++;
+        distribution->b[bin_of(distribution, (double)y[i])]++;
+    }
+    for (size_t i = 0; i < distribution->point_count; i++) {
+        const double part = (double)i / (double)distribution->point_count;
+        const size_t element = (size_t)(part * (double)count);
+        points[i][0] = x[element];
+        points[i][1] = y[element];
+    }
+    distribution->points = (const float(*)[2])points;
 }
 
 enum ldnq_status ldnq_weight_distribution_create(const struct ldnq_layer *a,
@@ -99,25 +95,25 @@ enum ldnq_status ldnq_weight_distribution_create(const struct ldnq_layer *a,
                                                  struct ldnq_weight_distribution **out,
                                                  double *sqnr, struct ldnq_error *err)
 {
-    const struct couple layers = { a, b };
-    const size_t count = ldnq_layer_rows(a) * a->geometry.cols;
-    const size_t points = ldnq_size_min(count, MOST_POINTS);
-    struct ldnq_weight_distribution *spread = ldnq_arena_alloc(arena, 1, sizeof *spread, err);
-    float(*list)[2] = ldnq_arena_alloc(arena, points, sizeof *list, err);
-    if (!spread || !list)
+    const size_t count = ldnq_layer_elements(a);
+    struct ldnq_weight_distribution *distribution =
+        ldnq_arena_alloc(arena, 1, sizeof *distribution, err);
+    if (!distribution)
         return LDNQ_NOMEM;
-    *sqnr = measure(&layers, count, spread);
-    for (size_t i = 0; i < count; i++) {
-        float x, y;
-        take(&layers, i, &x, &y);
-        spread->a[bin_of(spread, (double)x)]++;
-        spread->b[bin_of(spread, (double)y)]++;
+    distribution->point_count = ldnq_size_min(count, MOST_POINTS);
+    float(*points)[2] = ldnq_arena_alloc(arena, distribution->point_count, sizeof *points, err);
+    if (!points)
+        return LDNQ_NOMEM;
+    float *x = ldnq_calloc(count, sizeof *x), *y = ldnq_calloc(count, sizeof *y);
+    const bool allocated = x && y;
+    if (allocated) {
+        ldnq_layer_read_weight(a, x);
+        ldnq_layer_read_weight(b, y);
+        *sqnr = ldnq_sqnr(ldnq_squared_error(x, NULL, count), ldnq_squared_error(y, x, count));
+        fill_distribution(distribution, x, y, count, points);
     }
-    for (size_t i = 0; i < points; i++)
-        take(&layers, (size_t)((double)i / (double)points * (double)count), &list[i][0],
-             &list[i][1]);
-    spread->points = (const float(*)[2])list;
-    spread->point_count = points;
-    *out = spread;
-    return LDNQ_OK;
+    ldnq_free(x);
+    ldnq_free(y);
+    *out = distribution;
+    return allocated ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }

@@ -4,31 +4,29 @@
 
 #include "passes/passes.h"
 
-#include "ops/op.h"
-
-/* ---- plumbing ------------------------------------------------------------------------- */
+/* ---- Q/DQ nodes ------------------------------------------------------------------------ */
 
 static bool is_type(const struct ldnq_node *node, const char *type)
 {
     return strcmp(node->op_type, type) == 0;
 }
 
-/* Codes are clipped where their range is narrower than their type's. */
-static bool clips_codes(const struct ldnq_node *node)
+/* Exporters clip codes whose range is narrower than their type's. */
+static bool is_clip_of_codes(const struct ldnq_node *node)
 {
     const struct ldnq_value *x = node->input_count ? node->inputs[0] : NULL;
     return is_type(node, "Clip") && x && x->producer && is_type(x->producer, "QuantizeLinear");
 }
 
-static bool is_plumbing(const struct ldnq_node *node)
+static bool is_qdq_node(const struct ldnq_node *node)
 {
     return is_type(node, "QuantizeLinear") || is_type(node, "DequantizeLinear") ||
-           is_type(node, "Identity") || is_type(node, "Dropout") || clips_codes(node);
+           is_type(node, "Identity") || is_type(node, "Dropout") || is_clip_of_codes(node);
 }
 
-/* A constant is followed through what it was computed from, along the first inputs: that is
- * where a Transpose or Reshape has what it moves. */
-static const struct ldnq_node *dequantize_of(const struct ldnq_value *constant)
+/* Folding has replaced the nodes upstream of a constant. They are followed along their first
+ * inputs, which is the one that a Transpose or Reshape moves. */
+static const struct ldnq_node *find_folded_dequantize(const struct ldnq_value *constant)
 {
     const struct ldnq_node *node = constant->from_codes ? constant->folded_from : NULL;
     while (node && !is_type(node, "DequantizeLinear"))
@@ -38,22 +36,22 @@ static const struct ldnq_node *dequantize_of(const struct ldnq_value *constant)
 
 struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value)
 {
-    struct ldnq_compute_source source = { .value = value, .maker = LDNQ_NO_NODE };
+    struct ldnq_compute_source source = { .value = value, .producer = LDNQ_NO_NODE };
     while (source.value && !source.value->constant && source.value->producer &&
-           is_plumbing(source.value->producer) && source.value->producer->inputs[0]) {
+           is_qdq_node(source.value->producer) && source.value->producer->inputs[0]) {
         const struct ldnq_node *node = source.value->producer;
         if (!source.dequantize && is_type(node, "DequantizeLinear"))
             source.dequantize = node;
         source.value = node->inputs[0];
     }
     if (source.value && source.value->constant && !source.dequantize)
-        source.dequantize = dequantize_of(source.value);
+        source.dequantize = find_folded_dequantize(source.value);
     return source;
 }
 
 /* ---- kinds ----------------------------------------------------------------------------- */
 
-/* Operators that stand for one another in float, fused and integer files. */
+/* Operators that float, fused and integer files use for the same computation. */
 static const char *const kinds[][2] = {
     { "Gemm", "MatMul" },        { "QLinearMatMul", "MatMul" }, { "MatMulInteger", "MatMul" },
     { "FusedMatMul", "MatMul" }, { "FusedGemm", "MatMul" },     { "QLinearConv", "Conv" },
@@ -71,8 +69,23 @@ static const char *kind_of(const struct ldnq_node *node)
 
 /* ---- the view --------------------------------------------------------------------------- */
 
-static enum ldnq_status add_node(struct ldnq_compute_view *view, struct ldnq_node *node,
-                                 struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct ldnq_arena *arena,
+                                        struct ldnq_error *err)
+{
+    view->file_node_count = view->graph->node_count;
+    view->file_nodes =
+        ldnq_arena_alloc(arena, view->file_node_count, sizeof *view->file_nodes, err);
+    if (!view->file_nodes)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < view->file_node_count; i++) {
+        view->file_nodes[i] = view->graph->nodes[i];
+        view->qdq_node_count += is_qdq_node(view->file_nodes[i]);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status append_node(struct ldnq_compute_view *view, struct ldnq_node *node,
+                                    struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_compute_node *item = &view->nodes[view->count++];
     *item = (struct ldnq_compute_node){ .node = node,
@@ -90,71 +103,78 @@ static enum ldnq_status add_node(struct ldnq_compute_view *view, struct ldnq_nod
     return LDNQ_OK;
 }
 
-static void resolve(struct ldnq_compute_source *source, const size_t *makers)
-{
-    if (source->value && !source->value->constant)
-        source->maker = makers[source->value->index];
-}
-
-/* A reader is counted once, also where it reads a value twice: `last` remembers it. */
-static bool reads_anew(const struct ldnq_compute_node *item, size_t i, size_t *last, size_t reader)
-{
-    const size_t maker = item->inputs[i].maker;
-    if (maker == LDNQ_NO_NODE || last[maker] == reader + 1)
-        return false;
-    last[maker] = reader + 1;
-    return true;
-}
-
-static enum ldnq_status list_readers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
-{
-    size_t *last = ldnq_arena_alloc(arena, view->count, sizeof *last, err);
-    if (!last)
-        return LDNQ_NOMEM;
-    for (size_t n = 0; n < view->count; n++)
-        for (size_t i = 0; i < view->nodes[n].input_count; i++)
-            if (reads_anew(&view->nodes[n], i, last, n))
-                view->nodes[view->nodes[n].inputs[i].maker].reader_count++;
-    for (size_t n = 0; n < view->count; n++) {
-        struct ldnq_compute_node *item = &view->nodes[n];
-        item->readers = ldnq_arena_alloc(arena, item->reader_count, sizeof *item->readers, err);
-        if (!item->readers)
-            return LDNQ_NOMEM;
-        item->reader_count = 0;
-        last[n] = 0;
-    }
-    for (size_t n = 0; n < view->count; n++)
-        for (size_t i = 0; i < view->nodes[n].input_count; i++)
-            if (reads_anew(&view->nodes[n], i, last, n)) {
-                struct ldnq_compute_node *maker = &view->nodes[view->nodes[n].inputs[i].maker];
-                maker->readers[maker->reader_count++] = n;
-            }
-    return LDNQ_OK;
-}
-
-static enum ldnq_status wire(struct ldnq_compute_view *view, struct ldnq_arena *arena,
-                             struct ldnq_error *err)
+/* Sets the producer of every input and output. */
+static enum ldnq_status connect_producers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = view->graph;
-    size_t *makers = ldnq_arena_alloc(arena, graph->value_count, sizeof *makers, err);
+    size_t *producers = ldnq_arena_alloc(arena, graph->value_count, sizeof *producers, err);
     view->outputs = ldnq_arena_alloc(arena, graph->output_count, sizeof *view->outputs, err);
-    if (!makers || !view->outputs)
+    if (!producers || !view->outputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->value_count; i++)
-        makers[i] = LDNQ_NO_NODE;
+        producers[i] = LDNQ_NO_NODE;
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].output_count; i++)
             if (view->nodes[n].outputs[i])
-                makers[view->nodes[n].outputs[i]->index] = n;
+                producers[view->nodes[n].outputs[i]->index] = n;
     for (size_t n = 0; n < view->count; n++)
-        for (size_t i = 0; i < view->nodes[n].input_count; i++)
-            resolve(&view->nodes[n].inputs[i], makers);
+        for (size_t i = 0; i < view->nodes[n].input_count; i++) {
+            struct ldnq_compute_source *source = &view->nodes[n].inputs[i];
+            if (source->value && !source->value->constant)
+                source->producer = producers[source->value->index];
+        }
     for (size_t i = 0; i < graph->output_count; i++) {
-        view->outputs[i] = ldnq_compute_view_trace(graph->outputs[i]);
-        resolve(&view->outputs[i], makers);
+        struct ldnq_compute_source *source = &view->outputs[i];
+        *source = ldnq_compute_view_trace(graph->outputs[i]);
+        if (source->value && !source->value->constant)
+            source->producer = producers[source->value->index];
     }
-    return list_readers(view, arena, err);
+    return LDNQ_OK;
+}
+
+/* The producer of node n's input i; LDNQ_NO_NODE without one, or where n has been counted as
+ * its consumer. last_consumer[p]: 1 + the node that was counted last for p. */
+static size_t new_producer(const struct ldnq_compute_view *view, size_t n, size_t i,
+                           size_t *last_consumer)
+{
+    const size_t producer = view->nodes[n].inputs[i].producer;
+    if (producer == LDNQ_NO_NODE || last_consumer[producer] == n + 1)
+        return LDNQ_NO_NODE;
+    last_consumer[producer] = n + 1;
+    return producer;
+}
+
+static enum ldnq_status list_consumers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
+                                       struct ldnq_error *err)
+{
+    size_t *last_consumer = ldnq_arena_alloc(arena, view->count, sizeof *last_consumer, err);
+    if (!last_consumer)
+        return LDNQ_NOMEM;
+    for (size_t n = 0; n < view->count; n++)
+        for (size_t i = 0; i < view->nodes[n].input_count; i++) {
+            const size_t producer = new_producer(view, n, i, last_consumer);
+            if (producer != LDNQ_NO_NODE)
+                view->nodes[producer].consumer_count++;
+        }
+    for (size_t n = 0; n < view->count; n++) {
+        struct ldnq_compute_node *item = &view->nodes[n];
+        item->consumers =
+            ldnq_arena_alloc(arena, item->consumer_count, sizeof *item->consumers, err);
+        if (!item->consumers)
+            return LDNQ_NOMEM;
+        item->consumer_count = 0;
+        last_consumer[n] = 0;
+    }
+    for (size_t n = 0; n < view->count; n++)
+        for (size_t i = 0; i < view->nodes[n].input_count; i++) {
+            const size_t producer = new_producer(view, n, i, last_consumer);
+            if (producer != LDNQ_NO_NODE) {
+                struct ldnq_compute_node *item = &view->nodes[producer];
+                item->consumers[item->consumer_count++] = n;
+            }
+        }
+    return LDNQ_OK;
 }
 
 size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct ldnq_node *node)
@@ -179,38 +199,25 @@ static enum ldnq_status find_layers(struct ldnq_compute_view *view, struct ldnq_
     return LDNQ_OK;
 }
 
-static enum ldnq_status keep_all(struct ldnq_compute_view *view, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
-{
-    view->file_node_count = view->graph->node_count;
-    view->all = ldnq_arena_alloc(arena, view->file_node_count, sizeof *view->all, err);
-    if (!view->all)
-        return LDNQ_NOMEM;
-    for (size_t i = 0; i < view->file_node_count; i++) {
-        view->all[i] = view->graph->nodes[i];
-        view->qdq_node_count += is_plumbing(view->all[i]);
-    }
-    return LDNQ_OK;
-}
-
 enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct ldnq_graph *graph,
-                                        struct ldnq_arena *arena, const char **refused,
+                                        struct ldnq_arena *arena, const char **refusal,
                                         struct ldnq_error *err)
 {
     *view = (struct ldnq_compute_view){ .graph = graph };
-    *refused = NULL;
-    LDNQ_TRY(keep_all(view, arena, err));
+    *refusal = NULL;
+    LDNQ_TRY(list_file_nodes(view, arena, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(graph, err);
     if (status != LDNQ_OK && status != LDNQ_UNSUPPORTED)
         return status;
-    if (status == LDNQ_UNSUPPORTED && !(*refused = ldnq_arena_strdup(arena, err->message, err)))
+    if (status == LDNQ_UNSUPPORTED && !(*refusal = ldnq_arena_strdup(arena, err->message, err)))
         return LDNQ_NOMEM;
     view->nodes = ldnq_arena_alloc(arena, graph->node_count, sizeof *view->nodes, err);
     if (!view->nodes)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->node_count; i++)
-        if (!is_plumbing(graph->nodes[i]))
-            LDNQ_TRY(add_node(view, graph->nodes[i], arena, err));
-    LDNQ_TRY(wire(view, arena, err));
+        if (!is_qdq_node(graph->nodes[i]))
+            LDNQ_TRY(append_node(view, graph->nodes[i], arena, err));
+    LDNQ_TRY(connect_producers(view, arena, err));
+    LDNQ_TRY(list_consumers(view, arena, err));
     return find_layers(view, arena, err);
 }

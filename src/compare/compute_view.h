@@ -1,11 +1,13 @@
-/* view.h: a network as the nodes that compute, wired past the plumbing.
+/* compute_view.h: a graph reduced to the nodes that compute, so that a float network and its
+ * quantized copy have the same structure.
  *
- * Plumbing is what stands between two of them without being a step of the network:
- * QuantizeLinear, DequantizeLinear, Identity, Dropout, and a Clip of codes. A source
- * says what a node reads behind it.
+ * Left out are the Q/DQ nodes: QuantizeLinear, DequantizeLinear, Identity, Dropout, and a Clip
+ * of codes. A node of the view reads the values upstream of them.
  *
- * Made after folding and before any pass that merges nodes, and it keeps that wiring:
- * the graph may be changed afterwards.
+ * The view is made after folding and before any pass that merges nodes. It keeps that wiring
+ * when the graph changes afterwards.
+ *
+ * Owns    nothing: arrays live in the arena, nodes and values in the graph
  */
 #ifndef LDNQ_COMPARE_COMPUTE_VIEW_H
 #define LDNQ_COMPARE_COMPUTE_VIEW_H
@@ -14,45 +16,45 @@
 
 #define LDNQ_NO_NODE SIZE_MAX
 
+/* An input of a node, traced upstream through the Q/DQ nodes. */
 struct ldnq_compute_source {
-    const struct ldnq_value *value; /* NULL where an input is left out */
-    /* The DequantizeLinear nearest to the reader; NULL when there is none on the way. Of a
-     * constant, one that it was computed from. */
+    const struct ldnq_value *value; /* NULL for an optional input that is left out */
+    /* The DequantizeLinear nearest to the reader, or NULL without one. For a constant: the
+     * DequantizeLinear it was folded from. */
     const struct ldnq_node *dequantize;
-    size_t maker; /* the node that gives the value; NONE for inputs and constants */
+    size_t producer; /* index in the view; LDNQ_NO_NODE for graph inputs and constants */
 };
 
 struct ldnq_compute_node {
     struct ldnq_node *node;
-    const char *kind; /* what it is compared by: MatMul and Gemm are one kind */
-    size_t input_count, output_count, reader_count;
+    const char *kind; /* one name for operators that replace each other, as Gemm and MatMul */
+    size_t input_count, output_count, consumer_count;
     struct ldnq_compute_source *inputs;
     const struct ldnq_value **outputs;
-    size_t *readers;          /* in order; one that reads twice stands there once */
-    struct ldnq_layer *layer; /* as it was before any merge; NULL for most */
+    size_t *consumers;        /* indices in the view, ascending, each once */
+    struct ldnq_layer *layer; /* as before any merge; NULL for nodes without a weight */
 };
 
 struct ldnq_compute_view {
     struct ldnq_graph *graph;
     size_t count;
-    struct ldnq_compute_node *nodes;     /* in the order in which they run */
+    struct ldnq_compute_node *nodes;     /* in order of execution */
     struct ldnq_compute_source *outputs; /* of the graph */
-    /* All of the file's nodes, folded ones and plumbing too. */
+    /* All nodes of the file: constant ones and Q/DQ nodes too. */
     size_t file_node_count, qdq_node_count;
-    struct ldnq_node **all;
+    struct ldnq_node **file_nodes;
 };
 
-/* Binds and folds the graph and looks at it. A graph with nodes that can't be executed is
- * seen all the same: `refused` is then the message that says why, else NULL.
- * Errors: MODEL, NOMEM. */
+/* Binds and folds the graph, and makes its view. *refusal is NULL, or the message that says
+ * why the graph can't be executed: its view is made all the same. Errors: MODEL, NOMEM. */
 enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct ldnq_graph *graph,
-                                        struct ldnq_arena *arena, const char **refused,
+                                        struct ldnq_arena *arena, const char **refusal,
                                         struct ldnq_error *err);
 
-/* What stands behind the plumbing in front of `value`; maker is not filled in. */
+/* The value upstream of the Q/DQ nodes that `value` comes from; `producer` is not set. */
 struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value);
 
-/* LDNQ_NO_NODE where the node is none of the view's. */
+/* The node's index in the view; LDNQ_NO_NODE where the view does not have it. */
 size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct ldnq_node *node);
 
 #endif

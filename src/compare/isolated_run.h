@@ -1,40 +1,43 @@
-/* lane.h: what it takes to run B's layer on A's input. */
+/* isolated_run.h: runs one layer of B on the inputs of the matching layer of A.
+ *
+ * The error that B's layer makes on A's inputs is its own. An executor of B's graph is used,
+ * which runs only the nodes between the layer's inputs and its output: the layer, and the Q/DQ
+ * nodes of its inputs.
+ *
+ * Owns    nothing: arrays live in the arena
+ */
 #ifndef LDNQ_COMPARE_ISOLATED_RUN_H
 #define LDNQ_COMPARE_ISOLATED_RUN_H
 
+#include "compare/matched_layers.h"
 #include "exec/exec.h"
 
-#include "compare/matched_layers.h"
-#include "metric/distance.h"
-
-/* A value of B that is lent a tensor of A. */
+/* A value of B that is bound to a tensor of A. */
 struct ldnq_isolated_input {
     const struct ldnq_value *a, *b;
 };
 
-/* A couple on its way through both networks. Places are in the graphs' node lists. */
 struct ldnq_isolated_run {
-    const struct ldnq_matched_layer *couple;
-    size_t start_a;      /* A's layer */
-    size_t end_a, end_b; /* the nodes that make what is compared */
-    struct ldnq_isolated_input *roots;
-    size_t root_count;
-    size_t *steps; /* of B, from the roots to what is compared, ascending */
-    size_t step_count;
-    bool isolates; /* all that the steps read is lent or constant */
-    struct ldnq_distance isolated, accumulated;
+    const struct ldnq_matched_layer *match;
+    struct ldnq_isolated_input *inputs;
+    size_t input_count;
+    size_t *nodes; /* to run, as indices in B's graph, ascending */
+    size_t node_count;
+    bool is_possible; /* the nodes read bound inputs and constants only */
 };
 
-/* Errors: NOMEM. */
-enum ldnq_status ldnq_isolated_run_init(struct ldnq_isolated_run *lane,
-                                        const struct ldnq_matched_layer *couple,
+/* The match must have a layer in B. Errors: NOMEM. */
+enum ldnq_status ldnq_isolated_run_init(struct ldnq_isolated_run *run,
+                                        const struct ldnq_matched_layer *match,
                                         const struct ldnq_node_pairs *pairs,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* Runs B's layer on what A's executor holds, and leaves it in `apart`. false where that is
- * not to be had. */
-enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *lane,
-                                           const struct ldnq_exec *a, struct ldnq_exec *apart,
-                                           bool *done, struct ldnq_error *err);
+/* Runs the nodes on values of A's executor, which must hold the inputs. *output is valid until
+ * the next run of `isolated`; NULL where the layer can't be run by itself. Errors: those of
+ * ldnq_exec_run_range. */
+enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *run,
+                                           const struct ldnq_exec *a, struct ldnq_exec *isolated,
+                                           const struct ldnq_tensor **output,
+                                           struct ldnq_error *err);
 
 #endif

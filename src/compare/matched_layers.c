@@ -6,181 +6,189 @@
 
 #include "base/text.h"
 
-/* ---- what passes merge ----------------------------------------------------------------------- */
+/* ---- merging what the other graph has folded -------------------------------------------- */
 
-static bool has_lone(const struct ldnq_compute_view *view, const size_t *partners, const char *type)
+static bool is_type(const struct ldnq_compute_node *item, const char *type)
+{
+    return strcmp(item->node->op_type, type) == 0;
+}
+
+static bool has_unpaired(const struct ldnq_compute_view *view, const size_t *match_of,
+                         const char *type)
 {
     for (size_t n = 0; n < view->count; n++)
-        if (strcmp(view->nodes[n].node->op_type, type) == 0 && partners[n] == LDNQ_NO_NODE)
+        if (is_type(&view->nodes[n], type) && match_of[n] == LDNQ_NO_NODE)
             return true;
     return false;
 }
 
-/* Where the other graph has what this one does in nodes of their own. */
-static enum ldnq_status merge(const struct ldnq_compute_view *view, const size_t *partners,
-                              struct ldnq_error *err)
+static enum ldnq_status merge_unpaired(const struct ldnq_compute_view *view, const size_t *match_of,
+                                       struct ldnq_error *err)
 {
-    if (has_lone(view, partners, "BatchNormalization"))
+    if (has_unpaired(view, match_of, "BatchNormalization"))
         LDNQ_TRY(ldnq_pass_batchnorm(view->graph, err));
-    if (has_lone(view, partners, "Pad"))
+    if (has_unpaired(view, match_of, "Pad"))
         LDNQ_TRY(ldnq_pass_pad(view->graph, err));
     return ldnq_pass_dead(view->graph, err);
 }
 
-/* Of a Pad without a partner that its only reader, a paired layer, has taken in. */
-static void note_pad(struct ldnq_matched_layers *couples, const struct ldnq_node_pairs *pairs,
-                     size_t place)
-{
-    const struct ldnq_compute_node *pad = &pairs->a->nodes[place];
-    if (strcmp(pad->node->op_type, "Pad") != 0 || pairs->of_a[place] != LDNQ_NO_NODE ||
-        pad->reader_count != 1)
-        return;
-    const size_t reader = pad->readers[0];
-    const struct ldnq_node *layer = pairs->a->nodes[reader].node;
-    if (pairs->of_a[reader] != LDNQ_NO_NODE && layer->inputs[0] != pad->outputs[0])
-        couples->folded[place] = reader;
-}
-
-static bool is_merged(const struct ldnq_node *layer, const struct ldnq_node *norm)
+static bool has_merged(const struct ldnq_node *layer, const struct ldnq_node *node)
 {
     for (size_t i = 0; i < layer->merged_count; i++)
-        if (layer->merged[i] == norm)
+        if (layer->merged[i] == node)
             return true;
     return false;
 }
 
-/* The pass merges what it can. Where `layer` has taken in a norm whose partner stands by
- * itself behind the other layer, that partner's output is what has to be compared, and the
- * weights are compared as they were before. */
-static const struct ldnq_value *output_beside(const struct ldnq_compute_view *view,
-                                              const struct ldnq_node *layer,
-                                              const struct ldnq_compute_view *other_view,
-                                              const size_t *partners, const struct ldnq_node *other)
+/* The output of `other` to compare with `layer`, its match. A pass merges every
+ * BatchNormalization it can: `layer` may have taken one in whose match is still a node of its
+ * own downstream of `other`. The output to compare is then that node's. */
+static const struct ldnq_value *output_to_compare(const struct ldnq_compute_view *view,
+                                                  const struct ldnq_node *layer,
+                                                  const struct ldnq_compute_view *other_view,
+                                                  const size_t *match_of,
+                                                  const struct ldnq_node *other)
 {
-    const struct ldnq_value *out = other->outputs[0];
+    const struct ldnq_value *output = other->outputs[0];
     for (size_t i = 0; i < layer->merged_count; i++) {
         const size_t norm = ldnq_compute_view_find(view, layer->merged[i]);
-        const size_t partner = norm == LDNQ_NO_NODE ? norm : partners[norm];
-        if (partner != LDNQ_NO_NODE && !is_merged(other, other_view->nodes[partner].node))
-            out = other_view->nodes[partner].outputs[0];
+        const size_t match = norm == LDNQ_NO_NODE ? LDNQ_NO_NODE : match_of[norm];
+        if (match != LDNQ_NO_NODE && !has_merged(other, other_view->nodes[match].node))
+            output = other_view->nodes[match].outputs[0];
     }
-    return out;
+    return output;
 }
 
-/* ---- the bias of a product ------------------------------------------------------------------- */
+/* ---- nodes of A that B has folded ------------------------------------------------------- */
 
-/* A MatMul whose bias is an Add of its own, where B has a Gemm. */
-static size_t bias_behind(const struct ldnq_node_pairs *pairs,
-                          const struct ldnq_matched_layer *couple)
+/* Records an unpaired Pad that its only consumer, a paired layer, has merged. */
+static void record_folded_pad(struct ldnq_matched_layers *layers,
+                              const struct ldnq_node_pairs *pairs, size_t n)
 {
-    const struct ldnq_compute_node *a = &pairs->a->nodes[couple->a];
-    const struct ldnq_compute_node *b = &pairs->b->nodes[couple->b];
-    if (strcmp(a->node->op_type, "MatMul") != 0 || strcmp(b->node->op_type, "Gemm") != 0 ||
-        a->reader_count != 1 || b->input_count < 3 || !b->inputs[2].value)
+    const struct ldnq_compute_node *pad = &pairs->a->nodes[n];
+    if (!is_type(pad, "Pad") || pairs->match_of_a[n] != LDNQ_NO_NODE || pad->consumer_count != 1)
+        return;
+    const size_t consumer = pad->consumers[0];
+    const struct ldnq_node *layer = pairs->a->nodes[consumer].node;
+    if (pairs->match_of_a[consumer] != LDNQ_NO_NODE && layer->inputs[0] != pad->outputs[0])
+        layers->folded_into[n] = consumer;
+}
+
+/* The Add that is the bias of a MatMul in A, where B has a Gemm with a bias; LDNQ_NO_NODE for
+ * none. */
+static size_t find_bias_add(const struct ldnq_node_pairs *pairs,
+                            const struct ldnq_matched_layer *match)
+{
+    const struct ldnq_compute_node *a = &pairs->a->nodes[match->a];
+    const struct ldnq_compute_node *b = &pairs->b->nodes[match->b];
+    if (!is_type(a, "MatMul") || !is_type(b, "Gemm") || a->consumer_count != 1 ||
+        b->input_count < 3 || !b->inputs[2].value)
         return LDNQ_NO_NODE;
-    const size_t reader = a->readers[0];
-    const struct ldnq_compute_node *add = &pairs->a->nodes[reader];
+    const size_t consumer = a->consumers[0];
+    const struct ldnq_compute_node *add = &pairs->a->nodes[consumer];
     const bool has_constant = add->input_count == 2 && add->inputs[0].value &&
                               add->inputs[1].value &&
                               (add->inputs[0].value->constant || add->inputs[1].value->constant);
-    return strcmp(add->node->op_type, "Add") == 0 && has_constant &&
-                   pairs->of_a[reader] == LDNQ_NO_NODE
-               ? reader
-               : LDNQ_NO_NODE;
+    const bool is_bias =
+        is_type(add, "Add") && has_constant && pairs->match_of_a[consumer] == LDNQ_NO_NODE;
+    return is_bias ? consumer : LDNQ_NO_NODE;
 }
 
-/* ---- couples ----------------------------------------------------------------------------------
- */
-
-static enum ldnq_status note_folded(struct ldnq_matched_layers *couples,
-                                    struct ldnq_matched_layer *couple,
-                                    const struct ldnq_node_pairs *pairs, struct ldnq_arena *arena,
-                                    struct ldnq_error *err)
+/* Records the nodes of A that B has folded into the layer, and lists their labels. */
+static enum ldnq_status record_folded(struct ldnq_matched_layers *layers,
+                                      struct ldnq_matched_layer *match,
+                                      const struct ldnq_node_pairs *pairs, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
-    const struct ldnq_node *node = pairs->a->nodes[couple->a].node;
+    const struct ldnq_node *node = pairs->a->nodes[match->a].node;
     char list[512] = "";
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < node->merged_count; i++) {
         const size_t norm = ldnq_compute_view_find(pairs->a, node->merged[i]);
-        if (norm == LDNQ_NO_NODE || pairs->of_a[norm] != LDNQ_NO_NODE)
+        if (norm == LDNQ_NO_NODE || pairs->match_of_a[norm] != LDNQ_NO_NODE)
             continue;
-        couples->folded[norm] = couple->a;
+        layers->folded_into[norm] = match->a;
         ldnq_text_item(&text, ", ", "%s", node->merged[i]->label);
     }
-    const size_t add = bias_behind(pairs, couple);
+    const size_t add = find_bias_add(pairs, match);
     if (add != LDNQ_NO_NODE) {
-        couples->folded[add] = couple->a;
-        couple->out_a = pairs->a->nodes[add].outputs[0];
+        layers->folded_into[add] = match->a;
+        match->output_a = pairs->a->nodes[add].outputs[0];
         ldnq_text_item(&text, ", ", "%s", pairs->a->nodes[add].node->label);
     }
     ldnq_text_end(&text);
     if (!text.items)
         return LDNQ_OK;
-    couple->folded = ldnq_arena_strdup(arena, list, err);
-    return couple->folded ? LDNQ_OK : LDNQ_NOMEM;
+    match->folded = ldnq_arena_strdup(arena, list, err);
+    return match->folded ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static const struct ldnq_layer *find_layer(const struct ldnq_layer *layers, size_t count,
+/* ---- all layers ------------------------------------------------------------------------- */
+
+/* The layers of a graph after the merges. */
+struct merged_layers {
+    struct ldnq_layer *items;
+    size_t count;
+};
+
+static const struct ldnq_layer *find_layer(const struct merged_layers *layers,
                                            const struct ldnq_node *node)
 {
-    for (size_t i = 0; i < count; i++)
-        if (layers[i].node == node)
-            return &layers[i];
+    for (size_t i = 0; i < layers->count; i++)
+        if (layers->items[i].node == node)
+            return &layers->items[i];
     return NULL;
 }
 
-/* The layers of both graphs as they are after the merges. */
-struct lists {
-    struct ldnq_layer *a, *b;
-    size_t a_count, b_count;
-};
-
-static enum ldnq_status describe(struct ldnq_matched_layers *couples,
-                                 struct ldnq_matched_layer *couple,
-                                 const struct ldnq_node_pairs *pairs, const struct lists *lists,
-                                 struct ldnq_arena *arena, struct ldnq_error *err)
+/* Appends the layer at node n of A. */
+static enum ldnq_status append_layer(struct ldnq_matched_layers *layers, size_t n,
+                                     const struct ldnq_node_pairs *pairs,
+                                     const struct merged_layers merged[2], struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
 {
-    const struct ldnq_compute_node *a = &pairs->a->nodes[couple->a];
-    couple->layer_a = find_layer(lists->a, lists->a_count, a->node);
-    couple->b = pairs->of_a[couple->a];
-    if (couple->b == LDNQ_NO_NODE)
+    struct ldnq_matched_layer *match = &layers->items[layers->count++];
+    const struct ldnq_compute_node *a = &pairs->a->nodes[n];
+    *match = (struct ldnq_matched_layer){
+        .a = n,
+        .b = pairs->match_of_a[n],
+        .layer_a = find_layer(&merged[0], a->node),
+    };
+    if (match->b == LDNQ_NO_NODE)
         return LDNQ_OK;
-    const struct ldnq_compute_node *b = &pairs->b->nodes[couple->b];
-    couple->layer_b = find_layer(lists->b, lists->b_count, b->node);
-    couple->out_a = output_beside(pairs->b, b->node, pairs->a, pairs->of_b, a->node);
-    couple->out_b = output_beside(pairs->a, a->node, pairs->b, pairs->of_a, b->node);
-    if (couple->out_a != a->node->outputs[0] || couple->out_b != b->node->outputs[0]) {
-        couple->layer_a = a->layer;
-        couple->layer_b = b->layer;
+    const struct ldnq_compute_node *b = &pairs->b->nodes[match->b];
+    match->layer_b = find_layer(&merged[1], b->node);
+    match->output_a = output_to_compare(pairs->b, b->node, pairs->a, pairs->match_of_b, a->node);
+    match->output_b = output_to_compare(pairs->a, a->node, pairs->b, pairs->match_of_a, b->node);
+    /* Only one of both has merged the BatchNormalization: compare the weights before that. */
+    if (match->output_a != a->node->outputs[0] || match->output_b != b->node->outputs[0]) {
+        match->layer_a = a->layer;
+        match->layer_b = b->layer;
     }
-    return note_folded(couples, couple, pairs, arena, err);
+    return record_folded(layers, match, pairs, arena, err);
 }
 
-enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *couples,
+enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *layers,
                                           const struct ldnq_node_pairs *pairs,
                                           struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
-    struct lists lists;
-    *couples = (struct ldnq_matched_layers){ .count = 0 };
-    couples->items = ldnq_arena_alloc(arena, a->count, sizeof *couples->items, err);
-    couples->folded = ldnq_arena_alloc(arena, a->count, sizeof *couples->folded, err);
-    if (!couples->items || !couples->folded)
+    struct merged_layers merged[2];
+    *layers = (struct ldnq_matched_layers){ .count = 0 };
+    layers->items = ldnq_arena_alloc(arena, a->count, sizeof *layers->items, err);
+    layers->folded_into = ldnq_arena_alloc(arena, a->count, sizeof *layers->folded_into, err);
+    if (!layers->items || !layers->folded_into)
         return LDNQ_NOMEM;
-    LDNQ_TRY(merge(a, pairs->of_a, err));
-    LDNQ_TRY(merge(b, pairs->of_b, err));
-    LDNQ_TRY(ldnq_layers_list(a->graph, arena, &lists.a, &lists.a_count, err));
-    LDNQ_TRY(ldnq_layers_list(b->graph, arena, &lists.b, &lists.b_count, err));
+    LDNQ_TRY(merge_unpaired(a, pairs->match_of_a, err));
+    LDNQ_TRY(merge_unpaired(b, pairs->match_of_b, err));
+    LDNQ_TRY(ldnq_layers_list(a->graph, arena, &merged[0].items, &merged[0].count, err));
+    LDNQ_TRY(ldnq_layers_list(b->graph, arena, &merged[1].items, &merged[1].count, err));
     for (size_t n = 0; n < a->count; n++)
-        couples->folded[n] = LDNQ_NO_NODE;
+        layers->folded_into[n] = LDNQ_NO_NODE;
     for (size_t n = 0; n < a->count; n++) {
-        note_pad(couples, pairs, n);
-        if (!a->nodes[n].layer)
-            continue;
-        struct ldnq_matched_layer *couple = &couples->items[couples->count++];
-        *couple = (struct ldnq_matched_layer){ .a = n };
-        LDNQ_TRY(describe(couples, couple, pairs, &lists, arena, err));
+        record_folded_pad(layers, pairs, n);
+        if (a->nodes[n].layer)
+            LDNQ_TRY(append_layer(layers, n, pairs, merged, arena, err));
     }
     return LDNQ_OK;
 }

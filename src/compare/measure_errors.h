@@ -1,8 +1,9 @@
-/* measure.h: two networks side by side over samples, layer by layer.
+/* measure_errors.h: runs two networks side by side on samples and measures, layer by layer, how
+ * far B is from A.
  *
- * Both are walked node by node over the same batch. Where A stands in front of a layer, B's
- * layer is run on A's input by an executor of its own; behind the layer the outputs of all
- * three are compared and may go: no more than a batch's live values are held.
+ * Both graphs run node by node on the same batch. Before a layer of A runs, B's layer runs on
+ * A's inputs (isolated_run.h). After it, the outputs of all three are compared and freed, so
+ * that no more than the live values of one batch are held.
  */
 #ifndef LDNQ_COMPARE_MEASURE_ERRORS_H
 #define LDNQ_COMPARE_MEASURE_ERRORS_H
@@ -12,19 +13,19 @@
 
 struct ldnq_measure_options {
     const struct ldnq_node_pairs *pairs;
-    const struct ldnq_matched_layers *couples;
+    const struct ldnq_matched_layers *layers;
     struct ldnq_samples *samples;
-    size_t max_samples; /* 0: all */
+    size_t max_samples; /* the first of them; 0: all */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
-    struct ldnq_diff *diff; /* its layers are the couples */
 };
 
-/* Fills in the layers' errors and all that the diff has of samples and outputs. An output
- * or a layer that can't be compared (other shapes) has NaN.
- * Errors: UNSUPPORTED (a graph that can't be executed), DATA (samples that don't fit one of
- * them), IO, NOMEM. */
-enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *measuring,
-                                     struct ldnq_arena *arena, struct ldnq_error *err);
+/* Fills in the errors of diff->layers, which are `layers` one by one, and all that the diff
+ * holds about samples and outputs. Layers and outputs whose shapes differ have NaN. Errors:
+ * UNSUPPORTED (a graph that can't be executed, or an input of B that A lacks), DATA (samples
+ * that don't fit one of the graphs), IO, NOMEM. */
+enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *options,
+                                     struct ldnq_arena *arena, struct ldnq_diff *diff,
+                                     struct ldnq_error *err);
 
 #endif

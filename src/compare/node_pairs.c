@@ -7,28 +7,28 @@
 #include "base/alloc.h"
 #include "compare/compare_weights.h"
 
-/* Random rows of 27 elements have a cosine of .15, of 9 (depthwise) one of .27; ternary codes
- * have .8 and more with what they stand for. */
-#define ALIKE 0.5
+/* Least similarity of two weights that hold the same values. Random rows of 27 elements have
+ * .15 on average, of 9 elements (depthwise) .27; a weight and its ternary codes .8 and more. */
+#define SAME_CONTENT 0.5
 
-static bool is_name(const char *a, const char *b)
+static bool is_same_name(const char *a, const char *b)
 {
     return *a != '\0' && strcmp(a, b) == 0;
 }
 
-static bool has_name_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static bool share_name(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
-    return is_name(a->node->name, b->node->name);
+    return is_same_name(a->node->name, b->node->name);
 }
 
-static bool has_output_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static bool share_output_name(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     return a->output_count && b->output_count && a->outputs[0] && b->outputs[0] &&
-           is_name(a->outputs[0]->name, b->outputs[0]->name);
+           is_same_name(a->outputs[0]->name, b->outputs[0]->name);
 }
 
-/* Whether nothing speaks against their being one: the kind, and the weights' sizes. */
-static bool can_be_one(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+/* Whether kinds and sizes of weights allow that a and b are the same node. */
+static bool can_match(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     if (strcmp(a->kind, b->kind) != 0 || strcmp(a->node->domain, b->node->domain) != 0)
         return false;
@@ -38,36 +38,36 @@ static bool can_be_one(const struct ldnq_compute_node *a, const struct ldnq_comp
            !isnan(ldnq_weight_similarity(a->layer, b->layer));
 }
 
-static void pair(struct ldnq_node_pairs *pairs, size_t a, size_t b)
+static void pair_nodes(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    pairs->of_a[a] = b;
-    pairs->of_b[b] = a;
+    pairs->match_of_a[a] = b;
+    pairs->match_of_b[b] = a;
 }
 
-static bool is_free(const struct ldnq_node_pairs *pairs, size_t a, size_t b)
+static bool are_unpaired(const struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    return pairs->of_a[a] == LDNQ_NO_NODE && pairs->of_b[b] == LDNQ_NO_NODE;
+    return pairs->match_of_a[a] == LDNQ_NO_NODE && pairs->match_of_b[b] == LDNQ_NO_NODE;
 }
 
 /* ---- layers ----------------------------------------------------------------------------- */
 
-struct candidate {
+struct layer_candidate {
     double score;
-    size_t a, b, distance; /* distance: between their places among the layers */
+    size_t a, b, distance; /* distance: of their ranks among the layers */
 };
 
-/* Content counts for more than both names: those of an exporter that numbers nodes are off
- * by one as soon as a node is missing. */
-static double score_of(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+/* Content counts for more than both names: where an exporter numbers nodes, the names are off
+ * by one after a node that one file lacks. */
+static double score_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
-    const double alike = ldnq_weight_similarity(a->layer, b->layer);
-    const double names = has_name_of(a, b) + has_output_of(a, b);
-    return (alike >= ALIKE ? 4 * alike : 0) + names;
+    const double similarity = ldnq_weight_similarity(a->layer, b->layer);
+    const double names = share_name(a, b) + share_output_name(a, b);
+    return (similarity >= SAME_CONTENT ? 4 * similarity : 0) + names;
 }
 
 static int compare_candidates(const void *left, const void *right)
 {
-    const struct candidate *x = left, *y = right;
+    const struct layer_candidate *x = left, *y = right;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
     if (x->distance != y->distance)
@@ -85,7 +85,7 @@ static size_t count_layers(const struct ldnq_compute_view *view)
     return count;
 }
 
-static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct candidate *list)
+static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct layer_candidate *list)
 {
     size_t count = 0, rank_a = 0;
     for (size_t a = 0; a < pairs->a->count; a++) {
@@ -97,166 +97,167 @@ static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct candid
                 continue;
             const size_t distance = rank_a > rank_b ? rank_a - rank_b : rank_b - rank_a;
             rank_b++;
-            if (!can_be_one(&pairs->a->nodes[a], &pairs->b->nodes[b]))
+            if (!can_match(&pairs->a->nodes[a], &pairs->b->nodes[b]))
                 continue;
-            const double score = score_of(&pairs->a->nodes[a], &pairs->b->nodes[b]);
+            const double score = score_pair(&pairs->a->nodes[a], &pairs->b->nodes[b]);
             if (score > 0)
-                list[count++] = (struct candidate){ score, a, b, distance };
+                list[count++] = (struct layer_candidate){ score, a, b, distance };
         }
         rank_a++;
     }
     return count;
 }
 
+/* Takes the candidates by descending score. */
 static enum ldnq_status pair_layers(struct ldnq_node_pairs *pairs, struct ldnq_error *err)
 {
     const size_t most = count_layers(pairs->a) * count_layers(pairs->b);
-    struct candidate *list = ldnq_calloc(most ? most : 1, sizeof *list);
+    struct layer_candidate *list = ldnq_calloc(most ? most : 1, sizeof *list);
     if (!list)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     const size_t count = list_candidates(pairs, list);
     qsort(list, count, sizeof *list, compare_candidates);
     for (size_t i = 0; i < count; i++)
-        if (is_free(pairs, list[i].a, list[i].b))
-            pair(pairs, list[i].a, list[i].b);
+        if (are_unpaired(pairs, list[i].a, list[i].b))
+            pair_nodes(pairs, list[i].a, list[i].b);
     ldnq_free(list);
     return LDNQ_OK;
 }
 
-/* ---- along the wires ----------------------------------------------------------------------- */
+/* ---- along the edges of the graph ------------------------------------------------------- */
 
-/* Free readers of a node that could be `like`, which reads that one's partner at input `slot`.
- * *found is the last of them. */
-static size_t count_partners(const struct ldnq_compute_view *view, const size_t *taken,
-                             size_t maker, const struct ldnq_compute_node *like, size_t slot,
-                             size_t *found)
+/* Unpaired consumers of `producer` that can match `like` and read it as input `slot`. *found
+ * is the last of them. */
+static size_t count_matches(const struct ldnq_compute_view *view, const size_t *match_of,
+                            size_t producer, const struct ldnq_compute_node *like, size_t slot,
+                            size_t *found)
 {
     size_t count = 0;
-    for (size_t i = 0; i < view->nodes[maker].reader_count; i++) {
-        const size_t reader = view->nodes[maker].readers[i];
-        const struct ldnq_compute_node *item = &view->nodes[reader];
-        if (taken[reader] != LDNQ_NO_NODE || slot >= item->input_count ||
-            item->inputs[slot].maker != maker || !can_be_one(like, item))
+    for (size_t i = 0; i < view->nodes[producer].consumer_count; i++) {
+        const size_t consumer = view->nodes[producer].consumers[i];
+        const struct ldnq_compute_node *item = &view->nodes[consumer];
+        if (match_of[consumer] != LDNQ_NO_NODE || slot >= item->input_count ||
+            item->inputs[slot].producer != producer || !can_match(like, item))
             continue;
         count++;
-        *found = reader;
+        *found = consumer;
     }
     return count;
 }
 
-static size_t slot_of(const struct ldnq_compute_node *reader, size_t maker)
+/* The first input of the consumer that comes from `producer`, which must be one. */
+static size_t input_from(const struct ldnq_compute_node *consumer, size_t producer)
 {
     size_t slot = 0;
-    while (reader->inputs[slot].maker != maker)
+    while (consumer->inputs[slot].producer != producer)
         slot++;
     return slot;
 }
 
-/* A reader of `a` that has one likely partner behind b, and is that one's only one. */
-static bool pair_readers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
+/* Pairs consumers of a and b that can match each other and no other consumer of these. */
+static bool pair_consumers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
-    const struct ldnq_compute_node *maker = &pairs->a->nodes[a];
+    const struct ldnq_compute_node *producer = &pairs->a->nodes[a];
     bool changed = false;
-    for (size_t i = 0; i < maker->reader_count; i++) {
-        const size_t reader = maker->readers[i];
-        const struct ldnq_compute_node *item = &pairs->a->nodes[reader];
-        const size_t slot = slot_of(item, a);
-        size_t partner, back;
-        if (pairs->of_a[reader] != LDNQ_NO_NODE ||
-            count_partners(pairs->b, pairs->of_b, b, item, slot, &partner) != 1 ||
-            count_partners(pairs->a, pairs->of_a, a, &pairs->b->nodes[partner], slot, &back) != 1)
+    for (size_t i = 0; i < producer->consumer_count; i++) {
+        const size_t consumer = producer->consumers[i];
+        const struct ldnq_compute_node *item = &pairs->a->nodes[consumer];
+        const size_t slot = input_from(item, a);
+        size_t match, back;
+        if (pairs->match_of_a[consumer] != LDNQ_NO_NODE ||
+            count_matches(pairs->b, pairs->match_of_b, b, item, slot, &match) != 1 ||
+            count_matches(pairs->a, pairs->match_of_a, a, &pairs->b->nodes[match], slot, &back) !=
+                1)
             continue;
-        pair(pairs, reader, partner);
+        pair_nodes(pairs, consumer, match);
         changed = true;
     }
     return changed;
 }
 
-static bool pair_makers(struct ldnq_node_pairs *pairs, const struct ldnq_compute_source *a,
-                        const struct ldnq_compute_source *b)
+static bool pair_sources(struct ldnq_node_pairs *pairs, const struct ldnq_compute_source *a,
+                         const struct ldnq_compute_source *b)
 {
-    if (a->maker == LDNQ_NO_NODE || b->maker == LDNQ_NO_NODE ||
-        !is_free(pairs, a->maker, b->maker) ||
-        !can_be_one(&pairs->a->nodes[a->maker], &pairs->b->nodes[b->maker]))
+    if (a->producer == LDNQ_NO_NODE || b->producer == LDNQ_NO_NODE ||
+        !are_unpaired(pairs, a->producer, b->producer) ||
+        !can_match(&pairs->a->nodes[a->producer], &pairs->b->nodes[b->producer]))
         return false;
-    pair(pairs, a->maker, b->maker);
+    pair_nodes(pairs, a->producer, b->producer);
     return true;
 }
 
-static bool pair_makers_of(struct ldnq_node_pairs *pairs, size_t a, size_t b)
+static bool pair_producers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
     const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
     bool changed = false;
     for (size_t i = 0; i < x->input_count && i < y->input_count; i++)
-        changed |= pair_makers(pairs, &x->inputs[i], &y->inputs[i]);
+        changed |= pair_sources(pairs, &x->inputs[i], &y->inputs[i]);
     return changed;
 }
 
-static bool pair_outputs(struct ldnq_node_pairs *pairs)
+static bool pair_producers_of_outputs(struct ldnq_node_pairs *pairs)
 {
     const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
     bool changed = false;
     for (size_t i = 0; i < a->graph->output_count && i < b->graph->output_count; i++)
-        changed |= pair_makers(pairs, &a->outputs[i], &b->outputs[i]);
+        changed |= pair_sources(pairs, &a->outputs[i], &b->outputs[i]);
     return changed;
 }
 
-/* Readers of two inputs of the network as of two nodes. */
-static bool pair_input_readers(struct ldnq_node_pairs *pairs, const struct ldnq_value *x,
-                               const struct ldnq_value *y)
+/* The only node that reads the graph input as its first input; LDNQ_NO_NODE for none or more. */
+static size_t only_reader(const struct ldnq_compute_view *view, const struct ldnq_value *input)
 {
-    size_t a = LDNQ_NO_NODE, b = LDNQ_NO_NODE, readers_a = 0, readers_b = 0;
-    for (size_t n = 0; n < pairs->a->count; n++)
-        if (pairs->a->nodes[n].input_count && pairs->a->nodes[n].inputs[0].value == x)
-            a = n, readers_a++;
-    for (size_t n = 0; n < pairs->b->count; n++)
-        if (pairs->b->nodes[n].input_count && pairs->b->nodes[n].inputs[0].value == y)
-            b = n, readers_b++;
-    if (readers_a != 1 || readers_b != 1 || !is_free(pairs, a, b) ||
-        !can_be_one(&pairs->a->nodes[a], &pairs->b->nodes[b]))
-        return false;
-    pair(pairs, a, b);
-    return true;
+    size_t reader = LDNQ_NO_NODE, count = 0;
+    for (size_t n = 0; n < view->count; n++)
+        if (view->nodes[n].input_count && view->nodes[n].inputs[0].value == input)
+            reader = n, count++;
+    return count == 1 ? reader : LDNQ_NO_NODE;
 }
 
-static bool pair_inputs(struct ldnq_node_pairs *pairs)
+static bool pair_consumers_of_inputs(struct ldnq_node_pairs *pairs)
 {
-    const struct ldnq_graph *a = pairs->a->graph, *b = pairs->b->graph;
+    const struct ldnq_graph *graph_a = pairs->a->graph, *graph_b = pairs->b->graph;
     bool changed = false;
-    for (size_t i = 0; i < a->input_count && i < b->input_count; i++)
-        changed |= pair_input_readers(pairs, a->inputs[i], b->inputs[i]);
+    for (size_t i = 0; i < graph_a->input_count && i < graph_b->input_count; i++) {
+        const size_t a = only_reader(pairs->a, graph_a->inputs[i]);
+        const size_t b = only_reader(pairs->b, graph_b->inputs[i]);
+        if (a == LDNQ_NO_NODE || b == LDNQ_NO_NODE || !are_unpaired(pairs, a, b) ||
+            !can_match(&pairs->a->nodes[a], &pairs->b->nodes[b]))
+            continue;
+        pair_nodes(pairs, a, b);
+        changed = true;
+    }
     return changed;
 }
 
-/* Forward in the order of the nodes, then backward, until nothing more is found: each sweep
- * follows whole chains. */
-static void follow_wires(struct ldnq_node_pairs *pairs)
+/* Sweeps downstream in order of execution and then upstream, until a round finds nothing. One
+ * sweep follows a whole chain. */
+static void pair_along_edges(struct ldnq_node_pairs *pairs)
 {
     bool changed = true;
     while (changed) {
-        changed = pair_inputs(pairs) || pair_outputs(pairs);
+        changed = pair_consumers_of_inputs(pairs) || pair_producers_of_outputs(pairs);
         for (size_t a = 0; a < pairs->a->count; a++)
-            if (pairs->of_a[a] != LDNQ_NO_NODE)
-                changed |= pair_readers(pairs, a, pairs->of_a[a]);
+            if (pairs->match_of_a[a] != LDNQ_NO_NODE)
+                changed |= pair_consumers(pairs, a, pairs->match_of_a[a]);
         for (size_t a = pairs->a->count; a-- > 0;)
-            if (pairs->of_a[a] != LDNQ_NO_NODE)
-                changed |= pair_makers_of(pairs, a, pairs->of_a[a]);
+            if (pairs->match_of_a[a] != LDNQ_NO_NODE)
+                changed |= pair_producers(pairs, a, pairs->match_of_a[a]);
     }
 }
 
-/* ---- by name, and in their order ------------------------------------------------------------ */
+/* ---- by name, and by order -------------------------------------------------------------- */
 
-/* The names of a view's nodes, sorted, with each node's place. */
-struct named {
+struct named_node {
     const char *name;
-    size_t place;
+    size_t index;
 };
 
 static int compare_names(const void *left, const void *right)
 {
-    const struct named *x = left, *y = right;
+    const struct named_node *x = left, *y = right;
     const int order = strcmp(x->name, y->name);
-    return order ? order : (x->place > y->place) - (x->place < y->place);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
 static const char *name_of(const struct ldnq_compute_node *item, bool by_output)
@@ -266,65 +267,68 @@ static const char *name_of(const struct ldnq_compute_node *item, bool by_output)
     return item->output_count && item->outputs[0] ? item->outputs[0]->name : "";
 }
 
-static void sort_names(const struct ldnq_compute_view *view, bool by_output, struct named *list)
+static void sort_by_name(const struct ldnq_compute_view *view, bool by_output,
+                         struct named_node *list)
 {
     for (size_t n = 0; n < view->count; n++)
-        list[n] = (struct named){ name_of(&view->nodes[n], by_output), n };
+        list[n] = (struct named_node){ name_of(&view->nodes[n], by_output), n };
     qsort(list, view->count, sizeof *list, compare_names);
 }
 
-static bool is_unique(const struct named *list, size_t count, size_t i)
+static bool is_unique(const struct named_node *list, size_t count, size_t i)
 {
     return (i == 0 || strcmp(list[i - 1].name, list[i].name) != 0) &&
            (i + 1 == count || strcmp(list[i + 1].name, list[i].name) != 0);
 }
 
-/* Free nodes whose name is the only one of its kind in both files. */
-static void join_names(struct ldnq_node_pairs *pairs, const struct named *a, const struct named *b)
+/* Pairs unpaired nodes whose name occurs once in each file. */
+static void pair_unique_names(struct ldnq_node_pairs *pairs, const struct named_node *a,
+                              const struct named_node *b)
 {
     const size_t a_count = pairs->a->count, b_count = pairs->b->count;
     for (size_t i = 0, j = 0; i < a_count && j < b_count;) {
         const int order = strcmp(a[i].name, b[j].name);
         if (order == 0 && *a[i].name && is_unique(a, a_count, i) && is_unique(b, b_count, j) &&
-            is_free(pairs, a[i].place, b[j].place) &&
-            can_be_one(&pairs->a->nodes[a[i].place], &pairs->b->nodes[b[j].place]))
-            pair(pairs, a[i].place, b[j].place);
+            are_unpaired(pairs, a[i].index, b[j].index) &&
+            can_match(&pairs->a->nodes[a[i].index], &pairs->b->nodes[b[j].index]))
+            pair_nodes(pairs, a[i].index, b[j].index);
         i += order <= 0;
         j += order >= 0;
     }
 }
 
-static enum ldnq_status pair_names(struct ldnq_node_pairs *pairs, bool by_output,
-                                   struct ldnq_error *err)
+static enum ldnq_status pair_by_name(struct ldnq_node_pairs *pairs, bool by_output,
+                                     struct ldnq_error *err)
 {
-    struct named *a = ldnq_calloc(pairs->a->count + 1, sizeof *a);
-    struct named *b = ldnq_calloc(pairs->b->count + 1, sizeof *b);
-    const bool there = a && b;
-    if (there) {
-        sort_names(pairs->a, by_output, a);
-        sort_names(pairs->b, by_output, b);
-        join_names(pairs, a, b);
+    struct named_node *a = ldnq_calloc(pairs->a->count + 1, sizeof *a);
+    struct named_node *b = ldnq_calloc(pairs->b->count + 1, sizeof *b);
+    const bool allocated = a && b;
+    if (allocated) {
+        sort_by_name(pairs->a, by_output, a);
+        sort_by_name(pairs->b, by_output, b);
+        pair_unique_names(pairs, a, b);
     }
     ldnq_free(a);
     ldnq_free(b);
-    return there ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    return allocated ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
-/* Readers of a pair that are alike (the heads of an attention): in their order. */
-static bool pair_in_order(struct ldnq_node_pairs *pairs)
+/* Consumers of a pair that look the same, as the heads of an attention, match in their order.
+ * Pairs the first two that are found; false when there are none. */
+static bool pair_first_in_order(struct ldnq_node_pairs *pairs)
 {
     for (size_t a = 0; a < pairs->a->count; a++) {
-        const size_t b = pairs->of_a[a];
-        for (size_t i = 0; b != LDNQ_NO_NODE && i < pairs->a->nodes[a].reader_count; i++) {
-            const size_t reader = pairs->a->nodes[a].readers[i];
-            const struct ldnq_compute_node *item = &pairs->a->nodes[reader];
-            for (size_t j = 0; j < pairs->b->nodes[b].reader_count; j++) {
-                const size_t partner = pairs->b->nodes[b].readers[j];
-                if (!is_free(pairs, reader, partner) ||
-                    !can_be_one(item, &pairs->b->nodes[partner]) ||
-                    slot_of(item, a) != slot_of(&pairs->b->nodes[partner], b))
+        const size_t b = pairs->match_of_a[a];
+        for (size_t i = 0; b != LDNQ_NO_NODE && i < pairs->a->nodes[a].consumer_count; i++) {
+            const size_t consumer = pairs->a->nodes[a].consumers[i];
+            const struct ldnq_compute_node *item = &pairs->a->nodes[consumer];
+            for (size_t j = 0; j < pairs->b->nodes[b].consumer_count; j++) {
+                const size_t match = pairs->b->nodes[b].consumers[j];
+                if (!are_unpaired(pairs, consumer, match) ||
+                    !can_match(item, &pairs->b->nodes[match]) ||
+                    input_from(item, a) != input_from(&pairs->b->nodes[match], b))
                     continue;
-                pair(pairs, reader, partner);
+                pair_nodes(pairs, consumer, match);
                 return true;
             }
         }
@@ -332,20 +336,20 @@ static bool pair_in_order(struct ldnq_node_pairs *pairs)
     return false;
 }
 
-/* ---- both ------------------------------------------------------------------------------------ */
+/* ---- all steps -------------------------------------------------------------------------- */
 
 enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, size_t a)
 {
-    const size_t b = pairs->of_a[a];
+    const size_t b = pairs->match_of_a[a];
     if (b == LDNQ_NO_NODE)
         return LDNQ_PAIR_NONE;
     const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
-    if (has_name_of(x, y))
+    if (share_name(x, y))
         return LDNQ_PAIR_NAME;
-    if (has_output_of(x, y))
+    if (share_output_name(x, y))
         return LDNQ_PAIR_OUTPUT;
-    return ldnq_weight_similarity(x->layer, y->layer) >= ALIKE ? LDNQ_PAIR_CONTENT
-                                                               : LDNQ_PAIR_NEIGHBOURHOOD;
+    return ldnq_weight_similarity(x->layer, y->layer) >= SAME_CONTENT ? LDNQ_PAIR_CONTENT
+                                                                      : LDNQ_PAIR_NEIGHBOURHOOD;
 }
 
 const char *ldnq_pairing_name(enum ldnq_pairing pairing)
@@ -354,31 +358,27 @@ const char *ldnq_pairing_name(enum ldnq_pairing pairing)
     return (size_t)pairing < sizeof names / sizeof *names ? names[pairing] : "none";
 }
 
-static enum ldnq_status find_pairs(struct ldnq_node_pairs *pairs, struct ldnq_error *err)
-{
-    LDNQ_TRY(pair_layers(pairs, err));
-    follow_wires(pairs);
-    LDNQ_TRY(pair_names(pairs, false, err));
-    LDNQ_TRY(pair_names(pairs, true, err));
-    follow_wires(pairs);
-    while (pair_in_order(pairs))
-        follow_wires(pairs);
-    return LDNQ_OK;
-}
-
 enum ldnq_status ldnq_node_pairs_find(struct ldnq_node_pairs *pairs,
                                       const struct ldnq_compute_view *a,
                                       const struct ldnq_compute_view *b, struct ldnq_arena *arena,
                                       struct ldnq_error *err)
 {
     *pairs = (struct ldnq_node_pairs){ .a = a, .b = b };
-    pairs->of_a = ldnq_arena_alloc(arena, a->count, sizeof *pairs->of_a, err);
-    pairs->of_b = ldnq_arena_alloc(arena, b->count, sizeof *pairs->of_b, err);
-    if (!pairs->of_a || !pairs->of_b)
+    pairs->match_of_a = ldnq_arena_alloc(arena, a->count, sizeof *pairs->match_of_a, err);
+    pairs->match_of_b = ldnq_arena_alloc(arena, b->count, sizeof *pairs->match_of_b, err);
+    if (!pairs->match_of_a || !pairs->match_of_b)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < a->count; i++)
-        pairs->of_a[i] = LDNQ_NO_NODE;
+        pairs->match_of_a[i] = LDNQ_NO_NODE;
     for (size_t i = 0; i < b->count; i++)
-        pairs->of_b[i] = LDNQ_NO_NODE;
-    return find_pairs(pairs, err);
+        pairs->match_of_b[i] = LDNQ_NO_NODE;
+
+    LDNQ_TRY(pair_layers(pairs, err));
+    pair_along_edges(pairs);
+    LDNQ_TRY(pair_by_name(pairs, false, err));
+    LDNQ_TRY(pair_by_name(pairs, true, err));
+    pair_along_edges(pairs);
+    while (pair_first_in_order(pairs))
+        pair_along_edges(pairs);
+    return LDNQ_OK;
 }

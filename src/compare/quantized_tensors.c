@@ -7,7 +7,8 @@
 #include "base/alloc.h"
 #include "ops/op.h"
 
-#define WIDEST_COUNTED 16 /* bits: codes of more are not told apart */
+/* Codes of more bits are not counted one by one. */
+#define MAX_COUNTED_BITS 16
 
 /* ---- codes -------------------------------------------------------------------------------- */
 
@@ -38,7 +39,9 @@ static void find_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *h
     }
 }
 
-static void sum_up(struct ldnq_quantized_tensor *tensor, const uint64_t *histogram, size_t bins)
+/* Sets what the histogram of all bins says about the codes. */
+static void summarize_codes(struct ldnq_quantized_tensor *tensor, const uint64_t *histogram,
+                            size_t bins)
 {
     const double count = (double)tensor->count;
     tensor->entropy = 0;
@@ -49,22 +52,21 @@ static void sum_up(struct ldnq_quantized_tensor *tensor, const uint64_t *histogr
     }
 }
 
-/* Of codes between code_min and code_max. A histogram that is too wide to show is counted
- * all the same. */
+/* Counts codes from code_min to code_max. The histogram is kept for types of up to 8 bits. */
 static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
                                     const struct ldnq_tensor *codes, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
     const unsigned bits = ldnq_dtype_bits(codes->dtype);
     const size_t bins = (size_t)(tensor->code_max - tensor->code_min) + 1;
-    if (bits > WIDEST_COUNTED || tensor->count == 0)
+    if (bits > MAX_COUNTED_BITS || tensor->count == 0)
         return LDNQ_OK;
     uint64_t *histogram = ldnq_arena_alloc(arena, bins, sizeof *histogram, err);
     if (!histogram)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < tensor->count; i++)
         histogram[code_at(codes, i) - tensor->code_min]++;
-    sum_up(tensor, histogram, bins);
+    summarize_codes(tensor, histogram, bins);
     if (bits > 8)
         return LDNQ_OK;
     tensor->histogram = histogram;
@@ -80,8 +82,8 @@ static size_t packed_bytes(const struct ldnq_tensor *tensor)
     return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
 }
 
-/* Of what the file holds: of a weight that is quantized while the model runs, that is the
- * float one. */
+/* Of the value as the file holds it. Where folding has computed it, that is the initializer it
+ * was computed from: a float weight for one that the model quantizes at run time. */
 static size_t stored_bytes(const struct ldnq_value *value)
 {
     while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&
@@ -105,7 +107,7 @@ static const struct ldnq_value *input_of(const struct ldnq_node *node, size_t i)
     return i < node->input_count ? node->inputs[i] : NULL;
 }
 
-static void take_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
+static void read_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
 {
     const struct ldnq_value *scale = input_of(node, 1), *zero = input_of(node, 2);
     const struct ldnq_tensor *scales = scale ? scale->constant : NULL;
@@ -124,7 +126,7 @@ static void take_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_
     tensor->bytes += zero ? stored_bytes(zero) : 0;
 }
 
-static void take_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
+static void read_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
 {
     const int64_t axis = ldnq_attr_int(node, "axis", 1);
     tensor->block_size = ldnq_attr_int(node, "block_size", 0);
@@ -133,7 +135,7 @@ static void take_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_no
         tensor->axis = (int)(axis < 0 ? axis + tensor->shape.rank : axis);
 }
 
-static const char *reader_of(const struct ldnq_compute_view *view, const struct ldnq_value *codes)
+static const char *find_reader(const struct ldnq_compute_view *view, const struct ldnq_value *codes)
 {
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++) {
@@ -153,21 +155,22 @@ struct ldnq_diff_shape ldnq_diff_shape_from(const struct ldnq_shape *shape)
     return plain;
 }
 
-static enum ldnq_status describe(const struct ldnq_compute_view *view, const struct ldnq_node *node,
-                                 struct ldnq_quantized_tensor *tensor, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
+                                        const struct ldnq_node *node,
+                                        struct ldnq_quantized_tensor *tensor,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_value *codes = node->inputs[0];
     *tensor = (struct ldnq_quantized_tensor){
         .name = codes->name,
-        .reader = reader_of(view, codes),
+        .reader = find_reader(view, codes),
         .type = ldnq_dtype_name(codes->dtype),
         .shape = ldnq_diff_shape_from(&codes->shape),
         .is_constant = codes->constant != NULL,
         .entropy = NAN,
     };
-    take_scales(tensor, node);
-    take_axis(tensor, node);
+    read_scales(tensor, node);
+    read_axis(tensor, node);
     if (!codes->constant || !ldnq_dtype_is_integer(codes->constant->dtype))
         return LDNQ_OK;
     tensor->type = ldnq_dtype_name(codes->constant->dtype);
@@ -192,18 +195,18 @@ enum ldnq_status ldnq_quantized_tensors_list(const struct ldnq_compute_view *vie
 {
     size_t most = 0;
     for (size_t i = 0; i < view->file_node_count; i++)
-        most += is_dequantize(view->all[i]);
+        most += is_dequantize(view->file_nodes[i]);
     *count = 0;
     *tensors = ldnq_arena_alloc(arena, most, sizeof **tensors, err);
     bool *seen = ldnq_arena_alloc(arena, view->graph->value_count, sizeof *seen, err);
     if (!*tensors || !seen)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < view->file_node_count; i++) {
-        const struct ldnq_node *node = view->all[i];
+        const struct ldnq_node *node = view->file_nodes[i];
         if (!is_dequantize(node) || seen[node->inputs[0]->index])
             continue;
         seen[node->inputs[0]->index] = true;
-        LDNQ_TRY(describe(view, node, &(*tensors)[(*count)++], arena, err));
+        LDNQ_TRY(describe_tensor(view, node, &(*tensors)[(*count)++], arena, err));
     }
     return LDNQ_OK;
 }

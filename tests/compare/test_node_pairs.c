@@ -96,22 +96,22 @@ struct both {
     struct ldnq_graph *a, *b;
     struct ldnq_compute_view view_a, view_b;
     struct ldnq_node_pairs pairs;
-    struct ldnq_matched_layers couples;
+    struct ldnq_matched_layers layers;
 };
 
 static void pair_up(struct both *both, const struct change *change)
 {
     static const struct change none = { .prefix = "" };
-    const char *refused;
+    const char *refusal;
     both->a = network(&none, 0);
     both->b = network(change, 1);
-    assert_ok(ldnq_compute_view_init(&both->view_a, both->a, both->a->arena, &refused, &err));
-    assert_null(refused);
-    assert_ok(ldnq_compute_view_init(&both->view_b, both->b, both->b->arena, &refused, &err));
-    assert_null(refused);
+    assert_ok(ldnq_compute_view_init(&both->view_a, both->a, both->a->arena, &refusal, &err));
+    assert_null(refusal);
+    assert_ok(ldnq_compute_view_init(&both->view_b, both->b, both->b->arena, &refusal, &err));
+    assert_null(refusal);
     assert_ok(
         ldnq_node_pairs_find(&both->pairs, &both->view_a, &both->view_b, both->a->arena, &err));
-    assert_ok(ldnq_matched_layers_find(&both->couples, &both->pairs, both->a->arena, &err));
+    assert_ok(ldnq_matched_layers_find(&both->layers, &both->pairs, both->a->arena, &err));
 }
 
 static void free_both(struct both *both)
@@ -120,12 +120,13 @@ static void free_both(struct both *both)
     build_free(both->b);
 }
 
-static const struct ldnq_compute_node *partner(const struct both *both, const char *label)
+static const struct ldnq_compute_node *match_of(const struct both *both, const char *label)
 {
     for (size_t i = 0; i < both->view_a.count; i++)
         if (strcmp(both->view_a.nodes[i].node->label, label) == 0)
-            return both->pairs.of_a[i] == LDNQ_NO_NODE ? NULL
-                                                       : &both->view_b.nodes[both->pairs.of_a[i]];
+            return both->pairs.match_of_a[i] == LDNQ_NO_NODE
+                       ? NULL
+                       : &both->view_b.nodes[both->pairs.match_of_a[i]];
     fail_msg("there is no '%s'", label);
     return NULL;
 }
@@ -137,12 +138,12 @@ static void assert_layers_are_right(const struct both *both)
         { "c1", "w1" }, { "c2", "w2" }, { "c3", "w3" }, { "fc", "w4" }
     };
     for (size_t i = 0; i < 4; i++) {
-        const struct ldnq_compute_node *node = partner(both, layers[i][0]);
+        const struct ldnq_compute_node *node = match_of(both, layers[i][0]);
         assert_non_null(node);
         assert_non_null(node->layer);
         assert_string_equal(node->layer->weight_name, layers[i][1]);
     }
-    assert_int_equal(both->couples.count, 4);
+    assert_int_equal(both->layers.count, 4);
 }
 
 static void pairs_should_be_found_by_name(void **state)
@@ -152,7 +153,7 @@ static void pairs_should_be_found_by_name(void **state)
     pair_up(&both, &(struct change){ .prefix = "" });
     assert_layers_are_right(&both);
     for (size_t i = 0; i < both.view_a.count; i++) {
-        assert_int_equal(both.pairs.of_a[i], i);
+        assert_int_equal(both.pairs.match_of_a[i], i);
         assert_int_equal(ldnq_node_pairs_reason(&both.pairs, i), LDNQ_PAIR_NAME);
     }
     free_both(&both);
@@ -165,7 +166,7 @@ static void pairs_should_be_found_without_any_name_in_common(void **state)
     pair_up(&both, &(struct change){ .prefix = "other_" });
     assert_layers_are_right(&both);
     for (size_t i = 0; i < both.view_a.count; i++)
-        assert_int_equal(both.pairs.of_a[i], i);
+        assert_int_equal(both.pairs.match_of_a[i], i);
     assert_int_equal(ldnq_node_pairs_reason(&both.pairs, 0), LDNQ_PAIR_CONTENT);
     assert_int_equal(ldnq_node_pairs_reason(&both.pairs, 2), LDNQ_PAIR_NEIGHBOURHOOD);
     free_both(&both);
@@ -177,7 +178,7 @@ static void pairs_should_trust_weights_more_than_names(void **state)
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "", .swaps = true });
     assert_layers_are_right(&both);
-    assert_string_equal(partner(&both, "c2")->node->label, "c3");
+    assert_string_equal(match_of(&both, "c2")->node->label, "c3");
     free_both(&both);
 }
 
@@ -188,76 +189,76 @@ static void pairs_should_be_found_through_codes(void **state)
     pair_up(&both, &(struct change){ .prefix = "other_", .quantizes = true });
     assert_layers_are_right(&both);
     assert_int_equal(both.view_b.qdq_node_count, 4);
-    assert_non_null(partner(&both, "sum"));
-    assert_non_null(partner(&both, "c2")->inputs[0].dequantize);
-    assert_null(partner(&both, "fc")->inputs[0].dequantize);
+    assert_non_null(match_of(&both, "sum"));
+    assert_non_null(match_of(&both, "c2")->inputs[0].dequantize);
+    assert_null(match_of(&both, "fc")->inputs[0].dequantize);
     free_both(&both);
 }
 
-static void couples_should_count_a_folded_normalization_in(void **state)
+static void matched_layers_should_count_a_folded_normalization_in(void **state)
 {
     (void)state;
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "other_", .folds = true });
     assert_layers_are_right(&both);
-    assert_null(partner(&both, "bn"));
-    assert_string_equal(both.couples.items[0].folded, "bn");
-    assert_string_equal(both.couples.items[0].out_a->name, "bn_out");
-    assert_int_equal(both.couples.folded[1], 0);
+    assert_null(match_of(&both, "bn"));
+    assert_string_equal(both.layers.items[0].folded, "bn");
+    assert_string_equal(both.layers.items[0].output_a->name, "bn_out");
+    assert_int_equal(both.layers.folded_into[1], 0);
     /* The weight that is compared is the one with the normalization's factors. */
     const float *old = both.view_a.nodes[0].layer->weight->data;
-    const float *now = both.couples.items[0].layer_a->weight->data;
+    const float *now = both.layers.items[0].layer_a->weight->data;
     assert_true(fabsf(now[0] - old[0]) > 1e-4f);
     free_both(&both);
 }
 
-static void couples_should_leave_normalizations_that_both_have(void **state)
+static void matched_layers_should_leave_normalizations_that_both_have(void **state)
 {
     (void)state;
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "other_" });
-    assert_null(both.couples.items[0].folded);
-    assert_string_equal(both.couples.items[0].out_a->name, "c1_out");
+    assert_null(both.layers.items[0].folded);
+    assert_string_equal(both.layers.items[0].output_a->name, "c1_out");
     free_both(&both);
 }
 
-static void couples_should_see_through_a_pad(void **state)
+static void matched_layers_should_see_through_a_pad(void **state)
 {
     (void)state;
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "other_", .pads = true });
     assert_layers_are_right(&both);
     /* B's Pad has gone into its convolution, so that both read the network's input. */
-    const struct ldnq_compute_node *c1 = partner(&both, "c1");
+    const struct ldnq_compute_node *c1 = match_of(&both, "c1");
     assert_string_equal(c1->inputs[0].value->name, "pad_out");
     assert_ptr_equal(c1->node->inputs[0], both.b->inputs[0]);
     free_both(&both);
 }
 
-static void likeness_should_not_see_scales_and_signs_of_channels(void **state)
+static void similarity_should_not_depend_on_scales_and_signs_of_rows(void **state)
 {
     (void)state;
     struct both both;
     pair_up(&both, &(struct change){ .prefix = "other_", .folds = true });
     const struct ldnq_layer *c1 = both.view_a.nodes[0].layer;
     const struct ldnq_layer *c2 = both.view_a.nodes[3].layer, *c3 = both.view_a.nodes[4].layer;
-    assert_true(fabs(ldnq_weight_similarity(c1, partner(&both, "c1")->layer) - 1) < 1e-6);
+    assert_true(fabs(ldnq_weight_similarity(c1, match_of(&both, "c1")->layer) - 1) < 1e-6);
     assert_true(fabs(ldnq_weight_similarity(c2, c2) - 1) < 1e-12);
     assert_true(ldnq_weight_similarity(c2, c3) < 0.4);
     assert_true(isnan(ldnq_weight_similarity(c1, c2))); /* of another size */
     free_both(&both);
 }
 
-static void spread_should_say_how_far_weights_are_apart(void **state)
+static void distribution_should_have_the_sqnr_of_the_weights(void **state)
 {
     (void)state;
     struct both both;
-    struct ldnq_weight_distribution *spread;
+    struct ldnq_weight_distribution *distribution;
     double sqnr;
     pair_up(&both, &(struct change){ .prefix = "" });
     const struct ldnq_layer *a = both.view_a.nodes[3].layer;
     struct ldnq_layer b = *both.view_b.nodes[3].layer;
-    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &spread, &sqnr, &err));
+    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &distribution, &sqnr, &err));
     assert_true(isinf(sqnr) && sqnr > 0);
     float *w = b.weight->data;
     double power = 0, error = 0;
@@ -267,19 +268,19 @@ static void spread_should_say_how_far_weights_are_apart(void **state)
         power += old * old;
         error += ((double)w[i] - old) * ((double)w[i] - old);
     }
-    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &spread, &sqnr, &err));
+    assert_ok(ldnq_weight_distribution_create(a, &b, both.a->arena, &distribution, &sqnr, &err));
     assert_true(fabs(sqnr - 10 * log10(power / error)) < 1e-9);
     uint64_t counts[2] = { 0 };
     size_t filled = 0;
     for (int i = 0; i < LDNQ_DIFF_BINS; i++) {
-        counts[0] += spread->a[i];
-        counts[1] += spread->b[i];
-        filled += spread->b[i] > 0;
+        counts[0] += distribution->a[i];
+        counts[1] += distribution->b[i];
+        filled += distribution->b[i] > 0;
     }
     assert_int_equal(counts[0], 144);
     assert_int_equal(counts[1], 144);
     assert_true(filled <= 9); /* -1, -.75 ... 1 */
-    assert_int_equal(spread->point_count, 144);
+    assert_int_equal(distribution->point_count, 144);
     free_both(&both);
 }
 
@@ -290,11 +291,11 @@ int main(void)
         cmocka_unit_test(pairs_should_be_found_without_any_name_in_common),
         cmocka_unit_test(pairs_should_trust_weights_more_than_names),
         cmocka_unit_test(pairs_should_be_found_through_codes),
-        cmocka_unit_test(couples_should_count_a_folded_normalization_in),
-        cmocka_unit_test(couples_should_leave_normalizations_that_both_have),
-        cmocka_unit_test(couples_should_see_through_a_pad),
-        cmocka_unit_test(likeness_should_not_see_scales_and_signs_of_channels),
-        cmocka_unit_test(spread_should_say_how_far_weights_are_apart),
+        cmocka_unit_test(matched_layers_should_count_a_folded_normalization_in),
+        cmocka_unit_test(matched_layers_should_leave_normalizations_that_both_have),
+        cmocka_unit_test(matched_layers_should_see_through_a_pad),
+        cmocka_unit_test(similarity_should_not_depend_on_scales_and_signs_of_rows),
+        cmocka_unit_test(distribution_should_have_the_sqnr_of_the_weights),
     };
     return cmocka_run_group_tests_name("pair", tests, NULL, NULL);
 }

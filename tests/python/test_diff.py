@@ -246,8 +246,8 @@ def test_changes_should_be_named_with_their_values(tmp_path):
     found = diff(support.save(a, tmp_path / "a.onnx"), support.save(b, tmp_path / "b.onnx"))
     said = {(note["node"], note["text"]) for note in found["changed"]}
     assert ("conv", "pads: 0,0,0,0 -> 1,1,1,1") in said
-    assert ("conv", "gives float32 (N,4,4,4) -> float32 (N,4,6,6)") in said or any(
-        node == "conv" and text.startswith("gives float32") for node, text in said)
+    assert ("conv", "type and shape: float32 (N,4,4,4) -> float32 (N,4,6,6)") in said or any(
+        node == "conv" and text.startswith("type and shape: float32") for node, text in said)
     assert ("leaky", "alpha: 0.1 -> 0.2") in said
     assert ("clip", "input 1: 0 -> -1") in said
 

@@ -28,7 +28,7 @@ ALLOWED = {
     "layer": "base ir ops quant",
     "pipeline": "base linalg ir ops exec calib metric quant layer",
     "emit": "base onnx layer",
-    "compare": "base ir ops passes exec onnx calib quant metric layer",
+    "compare": "base ir ops layer passes exec onnx calib metric",
     "report": "base compare",  # of compare its data only
     "cli": None,
 }
