@@ -31,7 +31,7 @@ static bool has_batch_axis(const struct ldnq_value *value, int rank, int64_t sym
 static bool can_tile(const struct ldnq_node *node, int64_t *symbol, size_t *sample_bytes)
 {
     size_t batched_inputs = 0;
-    if (!node->op || !(node->op->flags & LDNQ_OP_SAMPLES) || node->output_count != 1)
+    if (!node->op || !(node->op->flags & LDNQ_OP_PER_SAMPLE) || node->output_count != 1)
         return false;
     const struct ldnq_shape *out = &node->outputs[0]->shape;
     if (out->rank < 1 || !ldnq_is_symbol(out->dim[0]) || (*symbol && out->dim[0] != *symbol) ||

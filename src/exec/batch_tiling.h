@@ -1,6 +1,6 @@
 /* batch_tiling.h: runs a range of nodes on one tile of the batch at a time.
  *
- * Consecutive nodes that treat each sample independently (LDNQ_OP_SAMPLES) form a
+ * Consecutive nodes that treat each sample independently (LDNQ_OP_PER_SAMPLE) form a
  * tiling: all of them run on a few samples, then on the next few. The values between
  * them stay in a cache, so a sample costs no more in a large batch than in a small one.
  * Values that are used after the range are assembled from the tiles. The result is the

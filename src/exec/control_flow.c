@@ -48,7 +48,7 @@ enum ldnq_status ldnq_control_flow_init(struct ldnq_exec *exec, struct ldnq_erro
         return LDNQ_NOMEM;
     for (size_t n = 0; n < graph->node_count; n++) {
         const struct ldnq_node *node = graph->nodes[n];
-        if (!(node->op->flags & LDNQ_OP_CONTROL))
+        if (!(node->op->flags & LDNQ_OP_CONTROL_FLOW))
             continue;
         const struct ldnq_control *control = node->op_attrs;
         for (size_t b = 0; b < control->body_count; b++)
@@ -192,7 +192,7 @@ static enum ldnq_status start_stacking(const struct loop_run *run, size_t i,
     if (slice->shape.rank >= LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its output %zu has more than %d axes",
                          run->control->carried + i, LDNQ_MAX_RANK);
-    LDNQ_TRY(ldnq_op_axis(axis, slice->shape.rank + 1, &out->axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(axis, slice->shape.rank + 1, &out->axis, err));
     out->slice = slice->shape;
     out->dtype = slice->dtype;
     out->reversed = ldnq_control_option(run->control->out_reversed, i) != 0;
@@ -373,8 +373,8 @@ static enum ldnq_status scan_axis(const struct loop_run *run, size_t i, int *axi
                                   struct ldnq_error *err)
 {
     const struct ldnq_tensor *whole = run->exec->in[run->control->carried + i];
-    return ldnq_op_axis(ldnq_control_option(run->control->in_axes, i), whole->shape.rank, axis,
-                        err);
+    return ldnq_op_resolve_axis(ldnq_control_option(run->control->in_axes, i), whole->shape.rank,
+                                axis, err);
 }
 
 /* Copies slice `at` of scanned input i to run->slices[i] and binds it. */
@@ -389,7 +389,7 @@ static enum ldnq_status bind_slice(struct loop_run *run, size_t i, size_t at,
     for (int d = 0, to = 0; d < whole->shape.rank; d++)
         if (d != axis)
             shape.dim[to++] = whole->shape.dim[d];
-    struct ldnq_split_at split = ldnq_op_split_at(&whole->shape, axis);
+    struct ldnq_axis_split split = ldnq_op_split_at_axis(&whole->shape, axis);
     size_t inner = split.inner * ldnq_dtype_size(whole->dtype);
     if (ldnq_control_option(run->control->in_reversed, i))
         at = split.size - 1 - at;

@@ -231,7 +231,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     LDNQ_TRY(gather_inputs(exec, node, err));
-    if ((node->op->flags & LDNQ_OP_CONTROL) && !exec->is_dry_run)
+    if ((node->op->flags & LDNQ_OP_CONTROL_FLOW) && !exec->is_dry_run)
         return ldnq_control_flow_run(exec, node_index, err);
     struct ldnq_op_call call = {
         .node = node,

@@ -23,7 +23,7 @@ static void fuse_clamp(struct ldnq_exec_plan *plan, size_t node_index, const siz
                        const size_t *reader)
 {
     const struct ldnq_node *node = plan->graph->nodes[node_index];
-    if (!node->op || !(node->op->flags & LDNQ_OP_CLAMPS) || node->outputs[0]->is_output)
+    if (!node->op || !(node->op->flags & LDNQ_OP_FUSES_CLAMP) || node->outputs[0]->is_output)
         return;
     size_t between = node->outputs[0]->index, next = reader[between];
     if (reader_count[between] != 1)

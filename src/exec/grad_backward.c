@@ -50,7 +50,7 @@ static void add(struct ldnq_grad *grad, struct ldnq_tensor *sum, const struct ld
     struct ldnq_op_call call = { .pool = grad->exec->pool };
     if (grad->exec->is_dry_run)
         return;
-    ldnq_op_for_ranges(&call, ldnq_tensor_count(sum), add_range, &s);
+    ldnq_op_run_ranges(&call, ldnq_tensor_count(sum), add_range, &s);
 }
 
 /* Copies the gradient when another value's gradient shares its memory. To be called

@@ -158,13 +158,13 @@ void ldnq_grad_plan_prepare_forward(struct ldnq_grad_plan *plan, bool only_targe
 }
 
 /* Plans the recomputation of segment m, except for nodes that would compute something
- * else the second time (LDNQ_OP_IMPURE): their outputs are checkpoints. */
+ * else the second time (LDNQ_OP_RANDOM): their outputs are checkpoints. */
 static void plan_recompute(struct ldnq_grad_plan *plan, size_t m)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     for (size_t n = plan->start[m]; n < plan->start[m + 1]; n++) {
         const struct ldnq_node *node = graph->nodes[n];
-        for (size_t i = 0; (node->op->flags & LDNQ_OP_IMPURE) && i < node->output_count; i++)
+        for (size_t i = 0; (node->op->flags & LDNQ_OP_RANDOM) && i < node->output_count; i++)
             if (node->outputs[i])
                 plan->available[node->outputs[i]->index] = true;
     }
@@ -283,7 +283,7 @@ static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
     for (size_t i = 0; i < graph->value_count; i++) {
         const struct ldnq_node *producer = graph->values[i]->producer;
         size_t definition = plan->exec->plan.definition[i];
-        bool is_impure = producer && (producer->op->flags & LDNQ_OP_IMPURE);
+        bool is_impure = producer && (producer->op->flags & LDNQ_OP_RANDOM);
         bool is_earlier = definition != LDNQ_NO_NODE && definition < plan->start[m];
         if (plan->needed[i] && !plan->is_fed[i] &&
             (is_earlier || is_impure || until[i] != LDNQ_NO_NODE))

@@ -11,18 +11,18 @@ static bool has_bit(unsigned mask, size_t i)
 
 bool ldnq_grad_is_differentiable(const struct ldnq_node *node, size_t i)
 {
-    unsigned flows = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->flows;
+    unsigned flows = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->differentiable;
     return has_bit(flows, i);
 }
 
 bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i)
 {
-    return has_bit(node->op->reads_in, i);
+    return has_bit(node->op->saved_inputs, i);
 }
 
 bool ldnq_grad_saves_output(const struct ldnq_node *node, size_t i)
 {
-    return has_bit(node->op->reads_out, i);
+    return has_bit(node->op->saved_outputs, i);
 }
 
 bool ldnq_grad_is_codes(const struct ldnq_value *value)
@@ -33,7 +33,8 @@ bool ldnq_grad_is_codes(const struct ldnq_value *value)
         value = node->inputs[0];
         node = value->producer;
     }
-    return node && node->op && (node->op->flags & LDNQ_OP_CODES) && node->outputs[0] == value;
+    return node && node->op && (node->op->flags & LDNQ_OP_STRAIGHT_THROUGH) &&
+           node->outputs[0] == value;
 }
 
 static bool is_other_float_type(const struct ldnq_value *value)

@@ -11,7 +11,7 @@
 struct ldnq_grad_reach {
     /* By value: it is on a path from a requested value to a target, and can have a
      * gradient: its elements are float32, or codes of an operator that passes gradients
-     * through rounding (LDNQ_OP_CODES). */
+     * through rounding (LDNQ_OP_STRAIGHT_THROUGH). */
     bool *has_gradient;
     bool *requested, *target; /* by value */
     bool *active;             /* by node: its backward runs */

@@ -84,7 +84,7 @@ static bool describe_unquantized(const struct ldnq_node *node, struct ldnq_layer
         layer->weight = weight->constant;
         layer->weight_name = weight->name;
         layer->bias_name = "";
-        layer->refusal = node->op->keeps_weight;
+        layer->refusal = node->op->why_not_quantized;
         return true;
     }
     return false;
@@ -95,7 +95,7 @@ static size_t count_layers(const struct ldnq_graph *graph)
     size_t count = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct ldnq_node *node = graph->nodes[i];
-        count += node->op && (node->op->layer || node->op->keeps_weight);
+        count += node->op && (node->op->layer || node->op->why_not_quantized);
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 count += count_layers(node->attrs[k].g);
@@ -115,7 +115,7 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t
         for (size_t k = 0; k < node->attr_count; k++)
             if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
                 LDNQ_TRY(list_layers(node->attrs[k].g, &node_index, arena, layers, count, err));
-        if (!node->op || !(node->op->layer || node->op->keeps_weight))
+        if (!node->op || !(node->op->layer || node->op->why_not_quantized))
             continue;
         struct ldnq_layer *layer = &layers[*count];
         *layer = (struct ldnq_layer){ .node = node, .node_index = node_index };

@@ -170,8 +170,8 @@ static enum ldnq_status if_infer(struct ldnq_op_call *call, struct ldnq_error *e
 {
     const struct ldnq_control *control = call->attrs;
     LDNQ_TRY(require_graph(call, err));
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
-    LDNQ_TRY(ldnq_op_require_one(call, 0, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 0, err));
     for (size_t i = 0; i < call->out_count; i++) {
         struct ldnq_tensor then_out = facts_of(control->bodies[0]->outputs[i]);
         struct ldnq_tensor else_out = facts_of(control->bodies[1]->outputs[i]);
@@ -203,12 +203,12 @@ static enum ldnq_status infer_stacked(struct ldnq_op_call *call, const struct ld
     if (rank > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its output %zu has more than %d axes", at,
                          LDNQ_MAX_RANK);
-    LDNQ_TRY(ldnq_op_axis(ldnq_control_option(control->out_axes, i), rank, &axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_control_option(control->out_axes, i), rank, &axis, err));
     out->shape.rank = rank;
     for (int d = 0, from = 0; d < rank; d++) {
         int64_t dim = d == axis ? length : slice->shape.dim[from++];
         if (d != axis && ldnq_is_symbol(dim))
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &dim, err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &dim, err));
         out->shape.dim[d] = dim;
     }
     return LDNQ_OK;
@@ -240,10 +240,10 @@ static enum ldnq_status loop_infer(struct ldnq_op_call *call, struct ldnq_error 
     size_t own = call->in_count - call->node->capture_count;
     int64_t length;
     LDNQ_TRY(require_graph(call, err));
-    LDNQ_TRY(own > 0 ? ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_INT64), err) : LDNQ_OK);
-    LDNQ_TRY(own > 1 ? ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_BOOL), err) : LDNQ_OK);
+    LDNQ_TRY(own > 0 ? ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_INT64), err) : LDNQ_OK);
+    LDNQ_TRY(own > 1 ? ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_BOOL), err) : LDNQ_OK);
     if (own == 0 || !has_fixed_length(call, control, &length))
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &length, err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &length, err));
     for (size_t i = 0; i < control->carried; i++)
         LDNQ_TRY(infer_carried(call, control, i, err));
     for (size_t i = 0; i < control->stacked; i++)
@@ -259,10 +259,10 @@ static enum ldnq_status scan_infer(struct ldnq_op_call *call, struct ldnq_error 
     int axis;
     LDNQ_TRY(require_graph(call, err));
     if (scanned->shape.rank < 0) {
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &length, err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &length, err));
     } else {
-        LDNQ_TRY(ldnq_op_axis(ldnq_control_option(control->in_axes, 0), scanned->shape.rank, &axis,
-                              err));
+        LDNQ_TRY(ldnq_op_resolve_axis(ldnq_control_option(control->in_axes, 0), scanned->shape.rank,
+                                      &axis, err));
         length = scanned->shape.dim[axis];
     }
     for (size_t i = 0; i < control->carried; i++)
@@ -276,37 +276,37 @@ const struct ldnq_op ldnq_op_if = {
     .type = "If",
     .since = 1,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CONTROL,
+    .flags = LDNQ_OP_CONTROL_FLOW,
     .inputs_min = 1,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read = if_read,
+    .read_attrs = if_read,
     .infer = if_infer,
-    .flows = LDNQ_ALL_INPUTS,
+    .differentiable = LDNQ_ALL_INPUTS,
 };
 
 const struct ldnq_op ldnq_op_loop = {
     .type = "Loop",
     .since = 1,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CONTROL,
+    .flags = LDNQ_OP_CONTROL_FLOW,
     .inputs_min = 0,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read = loop_read,
+    .read_attrs = loop_read,
     .infer = loop_infer,
-    .flows = LDNQ_ALL_INPUTS,
+    .differentiable = LDNQ_ALL_INPUTS,
 };
 
 const struct ldnq_op ldnq_op_scan = {
     .type = "Scan",
     .since = 9,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CONTROL,
+    .flags = LDNQ_OP_CONTROL_FLOW,
     .inputs_min = 1,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read = scan_read,
+    .read_attrs = scan_read,
     .infer = scan_infer,
-    .flows = LDNQ_ALL_INPUTS,
+    .differentiable = LDNQ_ALL_INPUTS,
 };

@@ -35,8 +35,8 @@ const int64_t *ldnq_attr_ints(const struct ldnq_node *node, const char *name, si
 
 /* ---- what infer needs ------------------------------------------------------------ */
 
-enum ldnq_status ldnq_op_require(const struct ldnq_op_call *call, size_t input, unsigned mask,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_op_require_dtype(const struct ldnq_op_call *call, size_t input, unsigned mask,
+                                       struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor = input < call->in_count ? call->in[input] : NULL;
     if (!tensor || (mask & LDNQ_DTYPE_BIT(tensor->dtype)))
@@ -48,16 +48,16 @@ enum ldnq_status ldnq_op_require(const struct ldnq_op_call *call, size_t input, 
 enum ldnq_status ldnq_op_infer_same(struct ldnq_op_call *call, unsigned mask,
                                     struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require(call, 0, mask, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, mask, err));
     call->out[0].dtype = call->in[0]->dtype;
     call->out[0].shape = call->in[0]->shape;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_op_require_one(const struct ldnq_op_call *call, size_t input,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_op_require_one_element(const struct ldnq_op_call *call, size_t input,
+                                             struct ldnq_error *err)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, input);
     size_t count;
     if (!tensor || !ldnq_shape_count(&tensor->shape, &count) || count == 1)
         return LDNQ_OK;
@@ -65,16 +65,16 @@ enum ldnq_status ldnq_op_require_one(const struct ldnq_op_call *call, size_t inp
                      count);
 }
 
-enum ldnq_status ldnq_op_unknown_dim(struct ldnq_op_call *call, int64_t *dim,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_op_make_unknown_dim(struct ldnq_op_call *call, int64_t *dim,
+                                          struct ldnq_error *err)
 {
     if (!call->graph)
         return ldnq_fail(err, LDNQ_MODEL, "a size can't be told from its inputs");
     return ldnq_graph_symbol(call->graph, NULL, dim, err);
 }
 
-enum ldnq_status ldnq_op_unknown_shape(struct ldnq_op_call *call, size_t output,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_op_make_unknown_shape(struct ldnq_op_call *call, size_t output,
+                                            struct ldnq_error *err)
 {
     if (!call->graph)
         return ldnq_fail(err, LDNQ_MODEL, "a shape can't be told from its inputs");
@@ -82,8 +82,8 @@ enum ldnq_status ldnq_op_unknown_shape(struct ldnq_op_call *call, size_t output,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_op_dim_mul(struct ldnq_op_call *call, int64_t a, int64_t b, int64_t *out,
-                                 struct ldnq_error *err)
+enum ldnq_status ldnq_op_multiply_dims(struct ldnq_op_call *call, int64_t a, int64_t b,
+                                       int64_t *out, struct ldnq_error *err)
 {
     if (a == 1 || b == 1) {
         *out = a == 1 ? b : a;
@@ -94,7 +94,7 @@ enum ldnq_status ldnq_op_dim_mul(struct ldnq_op_call *call, int64_t a, int64_t b
         return LDNQ_OK;
     }
     if (ldnq_is_symbol(a) || ldnq_is_symbol(b))
-        return ldnq_op_unknown_dim(call, out, err);
+        return ldnq_op_make_unknown_dim(call, out, err);
     if (!ldnq_int64_mul(a, b, out))
         return ldnq_fail(err, LDNQ_MODEL, "the size %" PRId64 " times %" PRId64 " is too large", a,
                          b);
@@ -114,8 +114,8 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
     const struct ldnq_tensor *tensor = call->in[input];
     *known = false;
     *count = 0;
-    LDNQ_TRY(
-        ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT32), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, input,
+                                   LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_INT32), err));
     if (tensor->shape.rank > 1)
         return ldnq_fail(err, LDNQ_MODEL, "input %zu has %d axes where a list is needed", input,
                          tensor->shape.rank);
@@ -155,11 +155,11 @@ enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input, stru
         return LDNQ_OK;
     dims->rank = (int)count;
     for (int i = 0; i < dims->rank; i++)
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &dims->dim[i], err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &dims->dim[i], err));
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_op_axis(int64_t axis, int rank, int *out, struct ldnq_error *err)
+enum ldnq_status ldnq_op_resolve_axis(int64_t axis, int rank, int *out, struct ldnq_error *err)
 {
     if (axis < -rank || axis >= rank)
         return ldnq_fail(err, LDNQ_MODEL, "axis %" PRId64 " does not exist in a tensor of %d axes",
@@ -168,13 +168,13 @@ enum ldnq_status ldnq_op_axis(int64_t axis, int rank, int *out, struct ldnq_erro
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_op_axes(const int64_t *axes, size_t count, int rank, unsigned *set,
-                              struct ldnq_error *err)
+enum ldnq_status ldnq_op_resolve_axes(const int64_t *axes, size_t count, int rank, unsigned *set,
+                                      struct ldnq_error *err)
 {
     *set = 0;
     for (size_t i = 0; i < count; i++) {
         int axis = 0;
-        LDNQ_TRY(ldnq_op_axis(axes[i], rank, &axis, err));
+        LDNQ_TRY(ldnq_op_resolve_axis(axes[i], rank, &axis, err));
         if (*set & (1u << axis))
             return ldnq_fail(err, LDNQ_MODEL, "axis %d stands twice in its list of axes", axis);
         *set |= 1u << axis;
@@ -182,9 +182,9 @@ enum ldnq_status ldnq_op_axes(const int64_t *axes, size_t count, int rank, unsig
     return LDNQ_OK;
 }
 
-struct ldnq_split_at ldnq_op_split_at(const struct ldnq_shape *shape, int axis)
+struct ldnq_axis_split ldnq_op_split_at_axis(const struct ldnq_shape *shape, int axis)
 {
-    struct ldnq_split_at split = { 1, 1, 1 };
+    struct ldnq_axis_split split = { 1, 1, 1 };
     for (int i = 0; i < shape->rank; i++) {
         size_t *part = i < axis ? &split.outer : i > axis ? &split.inner : &split.size;
         *part *= (size_t)shape->dim[i];
@@ -207,7 +207,7 @@ static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int6
     } else if (a == 1) {
         *out = b;
     } else if (ldnq_is_symbol(a) && ldnq_is_symbol(b)) {
-        return ldnq_op_unknown_dim(call, out, err);
+        return ldnq_op_make_unknown_dim(call, out, err);
     } else if (ldnq_is_symbol(a) || ldnq_is_symbol(b)) {
         /* The symbol can only be 1 or the other one's size. */
         *out = ldnq_is_symbol(a) ? b : a;
@@ -234,8 +234,8 @@ enum ldnq_status ldnq_op_broadcast(struct ldnq_op_call *call, const struct ldnq_
     return LDNQ_OK;
 }
 
-void ldnq_op_strides(const struct ldnq_shape *shape, const struct ldnq_shape *out,
-                     size_t strides[LDNQ_MAX_RANK])
+void ldnq_op_broadcast_strides(const struct ldnq_shape *shape, const struct ldnq_shape *out,
+                               size_t strides[LDNQ_MAX_RANK])
 {
     size_t stride = 1;
     for (int i = 0; i < out->rank; i++) {
@@ -272,14 +272,14 @@ static void for_pieces(const struct ldnq_op_call *call, struct ranges *ranges)
         ldnq_pool_run(call->pool, pieces, run_range, ranges);
 }
 
-void ldnq_op_for_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
+void ldnq_op_run_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
                         const void *ctx)
 {
     struct ranges ranges = { .run = run, .ctx = ctx, .count = count, .piece = PIECE };
     for_pieces(call, &ranges);
 }
 
-void ldnq_op_for_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
+void ldnq_op_run_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
                       const void *ctx)
 {
     size_t piece = ldnq_size_max(1, PIECE / ldnq_size_max(1, cost));

@@ -28,7 +28,7 @@ const struct ldnq_op *ldnq_ops_find(const char *domain, const char *type, int op
     return NULL;
 }
 
-bool ldnq_ops_knows(const char *domain, const char *type)
+bool ldnq_ops_has_type(const char *domain, const char *type)
 {
     for (size_t i = 0; is_default_domain(domain) && i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i]->type, type) == 0)
@@ -79,7 +79,7 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
                                     struct ldnq_error *err)
 {
     const struct ldnq_op *op = ldnq_ops_find(node->domain, node->op_type, node->opset);
-    if (!op && ldnq_ops_knows(node->domain, node->op_type))
+    if (!op && ldnq_ops_has_type(node->domain, node->op_type))
         return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
                               "its meaning at this opset is not supported");
     if (!op)
@@ -88,8 +88,8 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
     LDNQ_TRY(check_counts(graph, node, op, err));
     struct ldnq_error reason = { 0 };
     enum ldnq_status status = ldnq_op_check_attr_kinds(node, &reason);
-    if (status == LDNQ_OK && op->read)
-        status = op->read(node, graph->arena, &node->op_attrs, &reason);
+    if (status == LDNQ_OK && op->read_attrs)
+        status = op->read_attrs(node, graph->arena, &node->op_attrs, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(graph, node, status, err, "%s", reason.message);
     node->op = op;

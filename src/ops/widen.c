@@ -60,7 +60,7 @@ enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *
     call->widened = true;
     for (size_t i = 0; i < call->out_count; i++)
         if (call->out[i].dtype == LDNQ_FLOAT &&
-            (i == 0 || !(call->node->op->flags & LDNQ_OP_STASHES)))
+            (i == 0 || !(call->node->op->flags & LDNQ_OP_FLOAT32_STATISTICS)))
             call->out[i].dtype = half;
     return LDNQ_OK;
 }
@@ -135,7 +135,7 @@ static void convert(const struct ldnq_op_call *call, const struct ldnq_tensor *h
                     const struct ldnq_tensor *wide, ldnq_range_fn *run)
 {
     struct conversion c = { half->dtype, half->data, wide->data };
-    ldnq_op_for_ranges(call, ldnq_tensor_count(half), run, &c);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(half), run, &c);
 }
 
 enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

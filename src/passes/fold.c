@@ -122,7 +122,7 @@ static enum knowledge result_knowledge(const struct ldnq_node *node)
 {
     unsigned flags = node->op->flags;
     enum knowledge least = FULLY;
-    if (flags & LDNQ_OP_IMPURE)
+    if (flags & LDNQ_OP_RANDOM)
         return UNKNOWN;
     if (flags & LDNQ_OP_READS_SHAPE)
         return PARTLY;
@@ -238,7 +238,7 @@ static bool inputs_have_types(const struct ldnq_node *node)
 static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
 {
     struct ldnq_node *node = folder->node;
-    bool has_bodies = node->op->flags & LDNQ_OP_CONTROL;
+    bool has_bodies = node->op->flags & LDNQ_OP_CONTROL_FLOW;
     LDNQ_TRY(prepare(folder, err));
     if (has_bodies)
         LDNQ_TRY(ldnq_control_look(folder->folding, node, err));
@@ -326,8 +326,9 @@ static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_grap
 {
     if (!node->op || !inputs_have_types(node))
         return keep(graph, kept, node, err);
-    struct ldnq_graph *taken =
-        node->op->flags & LDNQ_OP_CONTROL && !folding->rehearsal ? ldnq_control_taken(node) : NULL;
+    struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL_FLOW && !folding->rehearsal
+                                   ? ldnq_control_taken(node)
+                                   : NULL;
     if (taken) {
         struct ldnq_node **nodes;
         size_t count;

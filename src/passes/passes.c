@@ -109,7 +109,7 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
         needed[graph->outputs[i]->index] = true;
     for (size_t i = graph->node_count; i-- > 0;) {
         alive[i] = is_alive(graph->nodes[i], needed);
-        if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL))
+        if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL_FLOW))
             LDNQ_TRY(ldnq_control_trim(graph, graph->nodes[i], err));
         if (alive[i])
             need_inputs(graph->nodes[i], needed);

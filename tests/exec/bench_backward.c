@@ -56,19 +56,19 @@ static enum ldnq_status prepare(struct bench *bench, char **argv, struct ldnq_ar
     LDNQ_TRY(ldnq_pool_create(strtoul(argv[3], NULL, 10), &bench->pool, err));
     LDNQ_TRY(ldnq_exec_create(bench->graph, bench->pool, &bench->exec, err));
     const struct ldnq_graph *graph = bench->graph;
-    const struct ldnq_value **wanted =
-        ldnq_arena_alloc(arena, graph->value_count, sizeof *wanted, err);
-    if (!wanted)
+    const struct ldnq_value **requested =
+        ldnq_arena_alloc(arena, graph->value_count, sizeof *requested, err);
+    if (!requested)
         return LDNQ_NOMEM;
     struct ldnq_grad_options options = { .targets =
                                              (const struct ldnq_value *const *)graph->outputs,
                                          .target_count = 1,
-                                         .requested = wanted,
+                                         .requested = requested,
                                          .max_bytes = strtoul(argv[4], NULL, 10) };
-    wanted[options.requested_count++] = graph->inputs[0];
+    requested[options.requested_count++] = graph->inputs[0];
     for (size_t i = 0; i < graph->value_count; i++)
         if (graph->values[i]->constant && graph->values[i]->dtype == LDNQ_FLOAT)
-            wanted[options.requested_count++] = graph->values[i];
+            requested[options.requested_count++] = graph->values[i];
     return ldnq_grad_create(graph, bench->pool, &options, &bench->grad, err);
 }
 

@@ -3,9 +3,9 @@
  *   grad_case [--threads N] [--max-bytes N] [--passes] DIR...
  *
  * DIR holds model.onnx, input_I.pb for each graph input, seed_I.pb for those of the
- * graph's outputs that the loss counts, and wanted.txt with the names of the values
+ * graph's outputs that the loss counts, and requested.txt with the names of the values
  * whose gradients are asked for. The loss is the sum over the seeds of
- * <seed, output>. Gradients go to DIR/gradient_I.npy in the order of wanted.txt. The
+ * <seed, output>. Gradients go to DIR/gradient_I.npy in the order of requested.txt. The
  * operators are bound, and nothing else, unless --passes asks for all passes. A line
  * a case on stdout:
  *
@@ -61,21 +61,21 @@ static enum ldnq_status read_wanted(struct grad_case *test, struct ldnq_error *e
 {
     void *bytes;
     size_t size, count = 0;
-    char *path = ldnq_arena_printf(test->arena, err, "%s/wanted.txt", test->dir), *rest = NULL;
-    const struct ldnq_value **wanted =
-        ldnq_arena_alloc(test->arena, test->graph->value_count, sizeof *wanted, err);
-    if (!path || !wanted)
+    char *path = ldnq_arena_printf(test->arena, err, "%s/requested.txt", test->dir), *rest = NULL;
+    const struct ldnq_value **requested =
+        ldnq_arena_alloc(test->arena, test->graph->value_count, sizeof *requested, err);
+    if (!path || !requested)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_file_read(path, test->arena, &bytes, &size, err));
     char *text = ldnq_arena_printf(test->arena, err, "%.*s", (int)size, (const char *)bytes);
     if (!text)
         return LDNQ_NOMEM;
     for (char *name = strtok_r(text, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
-        wanted[count] = ldnq_graph_find_value(test->graph, name);
-        if (!wanted[count++])
+        requested[count] = ldnq_graph_find_value(test->graph, name);
+        if (!requested[count++])
             return ldnq_fail(err, LDNQ_USAGE, "there is no value '%s'", name);
     }
-    test->options.requested = wanted;
+    test->options.requested = requested;
     test->options.requested_count = count;
     return LDNQ_OK;
 }

@@ -110,26 +110,27 @@ static inline float at(const struct ldnq_tensor *tensor, size_t i)
 /* ---- graphs ----------------------------------------------------------------------------- */
 
 /* Blocks of x + relu(x * w) * v; values are as long as LONG. */
-static inline struct ldnq_graph *build_chain(int blocks, struct ldnq_value **wanted, size_t *count)
+static inline struct ldnq_graph *build_chain(int blocks, struct ldnq_value **requested,
+                                             size_t *count)
 {
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), LONG / 4));
-    wanted[(*count)++] = x;
+    requested[(*count)++] = x;
     for (int i = 0; i < blocks; i++) {
         struct ldnq_value *w = build_weight(graph, "w", SHAPE(LONG / 4), (uint64_t)i + 1);
         struct ldnq_value *v = build_weight(graph, "v", SHAPE(LONG / 4), (uint64_t)i + 100);
         struct ldnq_value *r = NODE(graph, "Relu", "r", NODE(graph, "Mul", "m", x, w));
         x = NODE(graph, "Add", "s", x, NODE(graph, "Mul", "n", r, v));
-        wanted[(*count)++] = w;
-        wanted[(*count)++] = v;
+        requested[(*count)++] = w;
+        requested[(*count)++] = v;
     }
     build_output(graph, x);
     assert_ok(ldnq_ops_bind(graph, &err));
     return graph;
 }
 
-/* Operators at random, on any values that are there; a third of all values is wanted. */
-static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value **wanted,
+/* Operators at random, on any values that are there; a third of all values is requested. */
+static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value **requested,
                                               size_t *count, struct ldnq_value **all)
 {
     struct ldnq_graph *graph = build_graph();
@@ -146,10 +147,10 @@ static inline struct ldnq_graph *build_random(uint64_t seed, struct ldnq_value *
         all[have++] =
             type < 2 ? NODE(graph, types[type], "n", a) : NODE(graph, types[type], "n", a, b);
     }
-    wanted[(*count)++] = all[0];
+    requested[(*count)++] = all[0];
     for (size_t i = 1; i < have; i++)
         if (ldnq_rng_below(&rng, 3) == 0)
-            wanted[(*count)++] = all[i];
+            requested[(*count)++] = all[i];
     build_output(graph, all[have - 1]);
     build_output(graph, all[have - 2 - ldnq_rng_below(&rng, 5)]);
     assert_ok(ldnq_ops_bind(graph, &err));

@@ -2,7 +2,8 @@
  * is shown by tests/python/test_gradients.py. */
 #include "exec/grad_use.h"
 
-/* ---- wanted values and targets -------------------------------------------------------------- */
+/* ---- requested values and targets --------------------------------------------------------------
+ */
 
 static void gradients_of_a_value_and_its_view_should_not_mix(void **state)
 {
@@ -48,14 +49,14 @@ static void gradients_of_targets_that_are_read_on_should_add_up(void **state)
         assert_true(fabs((double)(at(got[1], i) - 8 * c)) < 1e-6);
         assert_true(at(got[2], i) == c);
     }
-    /* A wanted value may be the target itself, an input even. */
+    /* A requested value may be the target itself, an input even. */
     job.options = (struct ldnq_grad_options){ WANT(x), TARGET(x) };
     got = run(&job, &peak);
     assert_true(at(got[0], 7) == 8.0f / 1000.0f);
     build_free(graph);
 }
 
-static void gradients_should_be_zero_where_a_wanted_value_changes_nothing(void **state)
+static void gradients_should_be_zero_where_a_requested_value_changes_nothing(void **state)
 {
     (void)state;
     struct ldnq_graph *graph = build_graph();
@@ -77,13 +78,13 @@ static void gradients_should_be_zero_where_a_wanted_value_changes_nothing(void *
 static void gradients_of_a_stretch_should_be_those_of_the_whole(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0, peak;
-    struct ldnq_graph *graph = build_chain(6, wanted, &count);
+    struct ldnq_graph *graph = build_chain(6, requested, &count);
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(4, LONG / 4), 9);
     struct ldnq_value *half = graph->nodes[11]->outputs[0];
     struct job job = job_of(graph, input);
-    job.options = (struct ldnq_grad_options){ WANT(half, wanted[7], wanted[12]) };
+    job.options = (struct ldnq_grad_options){ WANT(half, requested[7], requested[12]) };
     struct ldnq_tensor **whole = run(&job, &peak);
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
@@ -97,7 +98,7 @@ static void gradients_of_a_stretch_should_be_those_of_the_whole(void **state)
     }
     /* Up to a value in the middle. */
     job.feeds[0] = (struct ldnq_grad_feed){ graph->inputs[0], input };
-    job.options = (struct ldnq_grad_options){ WANT(wanted[0]), TARGET(half) };
+    job.options = (struct ldnq_grad_options){ WANT(requested[0]), TARGET(half) };
     whole = run(&job, &peak);
     job.options.last = 12;
     assert_same(run(&job, &peak), whole, 1);
@@ -184,11 +185,11 @@ static enum ldnq_status refuse(void *ctx, const struct ldnq_tensor *const *value
 static void gradients_should_hand_on_what_the_loss_returns(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0;
-    struct ldnq_graph *graph = build_chain(3, wanted, &count);
+    struct ldnq_graph *graph = build_chain(3, requested, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ WANT(wanted[0]) };
+    job.options = (struct ldnq_grad_options){ WANT(requested[0]) };
     assert_ok(try_run(&job));
     assert_fails(ldnq_grad_run(job.grad, job.feeds, 1, refuse, NULL, &job.loss, &err), LDNQ_NUMERIC,
                  "the loss is not finite");
@@ -202,7 +203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_a_value_and_its_view_should_not_mix),
         cmocka_unit_test(gradients_of_targets_that_are_read_on_should_add_up),
-        cmocka_unit_test(gradients_should_be_zero_where_a_wanted_value_changes_nothing),
+        cmocka_unit_test(gradients_should_be_zero_where_a_requested_value_changes_nothing),
         cmocka_unit_test(gradients_of_a_stretch_should_be_those_of_the_whole),
         cmocka_unit_test(gradients_should_list_all_nodes_that_they_can_not_pass),
         cmocka_unit_test(gradients_should_want_every_target_to_be_reached),

@@ -7,12 +7,13 @@
 static void gradients_should_stay_below_the_ceiling_and_the_same(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0, peak, lower;
-    struct ldnq_graph *graph = build_chain(20, wanted, &count);
+    struct ldnq_graph *graph = build_chain(20, requested, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
-                                              .requested_count = count };
+    job.options =
+        (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)requested,
+                                    .requested_count = count };
     struct ldnq_tensor **whole = run(&job, &peak);
     /* Two values a block are read back: x and the Relu's output. */
     assert_true(peak >= 40 * BYTES && peak <= 65 * BYTES);
@@ -22,7 +23,7 @@ static void gradients_should_stay_below_the_ceiling_and_the_same(void **state)
         if (lower > job.options.max_bytes)
             fail_msg("took %zu bytes under a ceiling of %zu", lower, job.options.max_bytes);
     }
-    /* The square root of the depth is what can be had, and the wanted gradients. */
+    /* The square root of the depth is what can be had, and the requested gradients. */
     job.options.max_bytes = 1;
     assert_same(run(&job, &lower), whole, count);
     assert_true(lower <= 30 * BYTES);
@@ -33,12 +34,12 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
 {
     (void)state;
     for (uint64_t seed = 1; seed < 60; seed++) {
-        struct ldnq_value *wanted[64], *all[64];
+        struct ldnq_value *requested[64], *all[64];
         size_t count = 0, peak, lower;
-        struct ldnq_graph *graph = build_random(seed, wanted, &count, all);
+        struct ldnq_graph *graph = build_random(seed, requested, &count, all);
         struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, 30), seed));
         job.options =
-            (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
+            (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)requested,
                                         .requested_count = count };
         if (ldnq_grad_create(graph, NULL, &job.options, &job.grad, &err) == LDNQ_USAGE) {
             build_free(graph); /* a target that depends on weights alone */
@@ -51,9 +52,9 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
             assert_same(run(&job, &lower), whole, count);
             assert_true(lower <= peak);
         }
-        /* All values wanted: nothing else changes. */
+        /* All values requested: nothing else changes. */
         struct ldnq_value *more[64];
-        memcpy(more, wanted, sizeof more);
+        memcpy(more, requested, sizeof more);
         memcpy(more + count, all, 24 * sizeof *all);
         job.options.requested = (const struct ldnq_value *const *)more;
         job.options.requested_count = count + 24;
@@ -65,12 +66,13 @@ static void gradients_of_random_graphs_should_be_the_same_for_any_ceiling(void *
 static void gradients_should_be_the_same_on_any_number_of_threads(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0, peak;
-    struct ldnq_graph *graph = build_chain(4, wanted, &count);
+    struct ldnq_graph *graph = build_chain(4, requested, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(50, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
-                                              .requested_count = count };
+    job.options =
+        (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)requested,
+                                    .requested_count = count };
     struct ldnq_tensor **serial = run(&job, &peak);
     for (size_t threads = 2; threads <= 3; threads++) {
         assert_ok(ldnq_pool_create(threads, &job.pool, &err));
@@ -83,13 +85,14 @@ static void gradients_should_be_the_same_on_any_number_of_threads(void **state)
 static void gradients_should_follow_the_batch(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0, peak;
-    struct ldnq_graph *graph = build_chain(12, wanted, &count);
+    struct ldnq_graph *graph = build_chain(12, requested, &count);
     struct job job = job_of(graph, NULL), other = job;
-    job.options = (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)wanted,
-                                              .requested_count = count,
-                                              .max_bytes = 20 * BYTES };
+    job.options =
+        (struct ldnq_grad_options){ .requested = (const struct ldnq_value *const *)requested,
+                                    .requested_count = count,
+                                    .max_bytes = 20 * BYTES };
     assert_ok(ldnq_grad_create(graph, NULL, &job.options, &job.grad, &err));
     other.options = job.options;
     for (int64_t batch = 4; batch > 0; batch -= 3) {
@@ -189,21 +192,21 @@ static enum ldnq_status draw(const struct ldnq_op_call *call, struct ldnq_error 
 static void gradients_should_run_impure_nodes_once(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0;
-    struct ldnq_graph *graph = build_chain(12, wanted, &count);
+    struct ldnq_graph *graph = build_chain(12, requested, &count);
     struct ldnq_op op = *graph->nodes[1]->op;
     op.forward = draw;
-    op.flags |= LDNQ_OP_IMPURE;
+    op.flags |= LDNQ_OP_RANDOM;
     graph->nodes[1]->op = &op;
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ WANT(wanted[0]), .max_bytes = 1 };
+    job.options = (struct ldnq_grad_options){ WANT(requested[0]), .max_bytes = 1 };
     assert_ok(try_run(&job));
     draws = 0;
     assert_ok(run_again(&job));
     assert_int_equal(draws, 1);
     finish(&job);
-    op.flags &= ~(unsigned)LDNQ_OP_IMPURE;
+    op.flags &= ~(unsigned)LDNQ_OP_RANDOM;
     assert_ok(try_run(&job));
     draws = 0;
     assert_ok(run_again(&job));
@@ -246,7 +249,7 @@ static void gradients_should_keep_clamps_inside_where_they_can(void **state)
     build_output(graph, NODE(graph, "Mul", "end", y, x));
     assert_ok(ldnq_ops_bind(graph, &err));
     struct ldnq_op mul = *product->producer->op, relu = *y->producer->op;
-    mul.flags |= LDNQ_OP_CLAMPS;
+    mul.flags |= LDNQ_OP_FUSES_CLAMP;
     mul.forward = multiply;
     product->producer->op = &mul;
     y->producer->op = &relu;
@@ -257,19 +260,19 @@ static void gradients_should_keep_clamps_inside_where_they_can(void **state)
     clamped = 0;
     struct ldnq_tensor **inside = run(&job, &peak);
     assert_int_equal(clamped, 1);
-    /* What lies between is wanted. */
+    /* What lies between is requested. */
     job.options = between;
     assert_same(run(&job, &peak), inside, 2);
     assert_int_equal(clamped, 1);
     /* The clamp's backward reads what lies between; or that of the node in front. */
     job.options = plain;
     relu.backward = relu_by_input;
-    relu.reads_in = 1;
-    relu.reads_out = 0;
+    relu.saved_inputs = 1;
+    relu.saved_outputs = 0;
     assert_same(run(&job, &peak), inside, 2);
     assert_int_equal(clamped, 1);
     relu = *ldnq_ops_find("", "Relu", 13);
-    mul.reads_out = 1;
+    mul.saved_outputs = 1;
     assert_same(run(&job, &peak), inside, 2);
     assert_int_equal(clamped, 1);
     build_free(graph);
@@ -278,11 +281,11 @@ static void gradients_should_keep_clamps_inside_where_they_can(void **state)
 static void gradients_should_come_back_from_any_failed_allocation(void **state)
 {
     (void)state;
-    struct ldnq_value *wanted[64];
+    struct ldnq_value *requested[64];
     size_t count = 0;
-    struct ldnq_graph *graph = build_chain(6, wanted, &count);
+    struct ldnq_graph *graph = build_chain(6, requested, &count);
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(4, LONG / 4), 9));
-    job.options = (struct ldnq_grad_options){ WANT(wanted[0], wanted[3]) };
+    job.options = (struct ldnq_grad_options){ WANT(requested[0], requested[3]) };
     for (size_t ceiling = 0; ceiling < 2; ceiling++) {
         enum ldnq_status status = LDNQ_NOMEM;
         job.options.max_bytes = ceiling * 12 * BYTES;

@@ -150,7 +150,8 @@ static void list_missing(const struct ldnq_graph *graph, struct ldnq_text *missi
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         const struct ldnq_node *node = graph->nodes[i];
-        if (!ldnq_ops_knows(node->domain, node->op_type) && !strstr(missing->data, node->op_type))
+        if (!ldnq_ops_has_type(node->domain, node->op_type) &&
+            !strstr(missing->data, node->op_type))
             ldnq_text_item(missing, " ", "%s", node->op_type);
     }
 }

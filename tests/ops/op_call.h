@@ -79,8 +79,8 @@ static inline enum ldnq_status op_call_infer(struct op_call *op)
                                       .in = op->in,
                                       .out = op->outputs,
                                       .graph = op->graph };
-    if (op->node.op->read)
-        LDNQ_TRY(op->node.op->read(&op->node, op->arena, &op->call.attrs, &err));
+    if (op->node.op->read_attrs)
+        LDNQ_TRY(op->node.op->read_attrs(&op->node, op->arena, &op->call.attrs, &err));
     return ldnq_ops_infer(&op->call, &err);
 }
 

@@ -5,7 +5,7 @@
 
 #include "ops/shared/erff.h"
 #include "ops/shared/expf.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 static const struct ldnq_op *const table[] = {
 #define LDNQ_OP(name) &ldnq_op_##name,
@@ -31,7 +31,8 @@ static void records_should_hold_what_the_executor_needs(void **state)
         assert_non_null(op->infer);
         assert_true(op->since <= op->until && op->until <= LDNQ_OPSET_LATEST);
         assert_true(op->inputs_max < 0 || op->inputs_min <= op->inputs_max);
-        assert_int_equal(op->forward == NULL, (op->flags & (LDNQ_OP_VIEW | LDNQ_OP_CONTROL)) != 0);
+        assert_int_equal(op->forward == NULL,
+                         (op->flags & (LDNQ_OP_VIEW | LDNQ_OP_CONTROL_FLOW)) != 0);
     }
 }
 
@@ -48,7 +49,7 @@ static void gradients_should_stop_only_where_outputs_go_in_steps(void **state)
     for (size_t i = 0; i < RECORDS; i++) {
         char name[64];
         snprintf(name, sizeof name, " %s ", table[i]->type);
-        bool stops = table[i]->flows == 0 && !(table[i]->flags & LDNQ_OP_VIEW);
+        bool stops = table[i]->differentiable == 0 && !(table[i]->flags & LDNQ_OP_VIEW);
         if (stops != (strstr(steps, name) != NULL))
             fail_msg("gradients %s at%s", stops ? "stop" : "don't stop", name);
     }
@@ -99,8 +100,8 @@ static void sums_should_be_those_of_doubles(void **state)
     for (size_t i = 0; i < 100; i++)
         x[i] = 1.0f / (float)(i + 1);
     for (size_t count = 0; count <= 100; count++) {
-        assert_true(fabs(ldnq_sum(x, count) - sum) < 1e-13);
-        assert_true(fabs(ldnq_sum_squares(x, count, 0.5) - squares) < 1e-13);
+        assert_true(fabs(ldnq_sum_floats(x, count) - sum) < 1e-13);
+        assert_true(fabs(ldnq_sum_squared_deviations(x, count, 0.5) - squares) < 1e-13);
         if (count < 100) {
             sum += (double)x[count];
             squares += ((double)x[count] - 0.5) * ((double)x[count] - 0.5);

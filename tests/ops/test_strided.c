@@ -52,7 +52,7 @@ static void draw(struct ldnq_rng *rng, struct ldnq_strided *region, ptrdiff_t *s
         stride *= extent[i];
     }
     for (int i = 0; i < rank; i++)
-        ldnq_strided_add(region, extent[i], from[i], to[i]);
+        ldnq_strided_add_axis(region, extent[i], from[i], to[i]);
 }
 
 static void strided_copy_should_do_what_plain_loops_do(void **state)
@@ -88,8 +88,8 @@ static void a_large_transposition_should_be_right_in_every_piece(void **state)
     for (uint32_t i = 0; i < ROWS * COLUMNS; i++)
         src[i] = i;
     struct ldnq_strided region = { 0 };
-    ldnq_strided_add(&region, COLUMNS, 1, ROWS);
-    ldnq_strided_add(&region, ROWS, COLUMNS, 1);
+    ldnq_strided_add_axis(&region, COLUMNS, 1, ROWS);
+    ldnq_strided_add_axis(&region, ROWS, COLUMNS, 1);
     ldnq_strided_copy(&call, &region, sizeof *src, src, dst);
     for (uint32_t i = 0; i < ROWS * COLUMNS; i++)
         assert_int_equal(dst[i], i % ROWS * COLUMNS + i / ROWS);

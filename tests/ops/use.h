@@ -99,8 +99,8 @@ static inline void use_input(struct use *use, size_t i, struct ldnq_shape shape,
 static inline enum ldnq_status use_infer(struct use *use)
 {
     size_t in_count = use->call.in_count;
-    if (use->node.op->read)
-        LDNQ_TRY(use->node.op->read(&use->node, use->arena, &use->node.op_attrs, &err));
+    if (use->node.op->read_attrs)
+        LDNQ_TRY(use->node.op->read_attrs(&use->node, use->arena, &use->node.op_attrs, &err));
     use->call = (struct ldnq_op_call){ .node = &use->node,
                                        .attrs = use->node.op_attrs,
                                        .in_count = in_count,
@@ -174,7 +174,7 @@ static inline double *use_layer_product(struct use *use, struct ldnq_layer_geome
 {
     const struct ldnq_op_layer *layer = use->node.op->layer;
     const struct ldnq_tensor *bias =
-        layer->bias_input >= 0 ? ldnq_op_in(&use->call, (size_t)layer->bias_input) : NULL;
+        layer->bias_input >= 0 ? ldnq_op_input(&use->call, (size_t)layer->bias_input) : NULL;
     const float *weight = use->in[layer->weight_input]->data;
     assert_ok(layer->describe(&use->node, use->in[layer->weight_input], bias, geometry, &err));
     size_t k = geometry->cols, m = geometry->rows, p = *positions = layer->positions(&use->call);

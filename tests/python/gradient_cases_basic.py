@@ -29,7 +29,7 @@ CASES = [
     Case("two outputs", [node("Mul", "a b", "m"), node("Relu", "m", "y"), node("Sub", "y a", "z")],
          {"a": away(2, 3), "b": away(3, seed=1)}, outputs=["y", "z"]),
     Case("by weights", [node("Mul", "x w", "m"), node("Add", "m b", "y")], {"x": normal(4, 3)},
-         {"w": normal(4, 1, seed=1), "b": normal(3, seed=2)}, wanted=["x", "w", "b"]),
+         {"w": normal(4, 1, seed=1), "b": normal(3, seed=2)}, requested=["x", "w", "b"]),
     *(Case(f"{op} {named(a)} and {named(b)}", node(op, "a b"), {"a": normal(*a), "b": normal(*b, seed=1)})
       for op in ("Add", "Sub", "Mul") for a, b in SHAPES),
     *(Case(f"Mul {named(b)} and {named(a)}", node("Mul", "b a"), {"a": normal(*a), "b": normal(*b, seed=1)})

@@ -104,7 +104,7 @@ CLIP = [
     Case("Clip to 0 and 6", node("Clip", "x low high"), {"x": spread(40, 30)},
          {"low": np.array(0, np.float32), "high": np.array(6, np.float32)}),
     Case("Clip by computed bounds", [node("Abs", "l", "low"), node("Clip", "x low")],
-         {"x": spread(4, 3), "l": np.array(-1, np.float32)}, wanted=["x"]),
+         {"x": spread(4, 3), "l": np.array(-1, np.float32)}, requested=["x"]),
 ]
 
 # ---- arithmetic
@@ -138,14 +138,14 @@ ARITHMETIC = [
     Case("Pow of 0", node("Pow", "x p"), {"x": np.zeros(3, np.float32)},
          {"p": np.array([0, 1, 2], np.float32)}),
     Case("Pow of 0 by its exponent", node("Pow", "x p"),
-         {"x": np.zeros(3, np.float32), "p": np.array([0.5, 1, 2], np.float32)}, wanted=["p"]),
+         {"x": np.zeros(3, np.float32), "p": np.array([0.5, 1, 2], np.float32)}, requested=["p"]),
     Case("Mod with fmod", node("Mod", "a b", fmod=1),
          {"a": np.array([[5.3, -4.1, 0.4], [2.2, -7.7, 3.1]], np.float32),
-          "b": np.array([3, -2, 1.5], np.float32)}, wanted=["a"],
+          "b": np.array([3, -2, 1.5], np.float32)}, requested=["a"],
          reference=lambda feeds: [np.fmod(feeds["a"], feeds["b"])]),
     Case("Mod of a row", node("Mod", "a b", fmod=1),
          {"a": np.array([5.3, -4.1], np.float32), "b": np.array([[3], [-2.5]], np.float32)},
-         wanted=["a"], reference=lambda feeds: [np.fmod(feeds["a"], feeds["b"])]),
+         requested=["a"], reference=lambda feeds: [np.fmod(feeds["a"], feeds["b"])]),
     *binary("PRelu", away, normal, pairs=[
         ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 3, 4), (3, 1)), ((), ()), ((300, 70), (1,)),
         ((0, 3), (3,))], reference=lambda feeds: [
@@ -348,13 +348,13 @@ MOVES = [
          reference=on_x(lambda x: -np.sort(-x, axis=-1)[:, :2])),
     *(Case(f"OneHot along {axis}", node("OneHot", "i d v", axis=axis),
            {"i": np.array([[0, 2, -1], [9, -4, 1]], np.int64), "v": normal(2)},
-           {"d": ints(3)}, wanted=["v"], reference=lambda feeds, axis=axis: [
+           {"d": ints(3)}, requested=["v"], reference=lambda feeds, axis=axis: [
                one_hot(feeds["i"], 3, axis, feeds["v"])]) for axis in (-1, 0, 1)),
     Case("Cast to float", node("Cast", "x", to=TensorProto.FLOAT), X),
     Case("Cast through integers", [node("Cast", "x", "i", to=TensorProto.INT64),
                                    node("Cast", "i", "f", to=TensorProto.FLOAT),
                                    node("Mul", "f x")], {"x": away(3, 4, kinks=range(-3, 4))}),
-    Case("CastLike", node("CastLike", "x l"), {**X, "l": normal(2)}, wanted=["x"],
+    Case("CastLike", node("CastLike", "x l"), {**X, "l": normal(2)}, requested=["x"],
          reference=on_x(lambda x: x)),
     *(Case(f"view {each.op_type}", each, X, more) for each, more in (
         (node("Identity", "x"), {}), (node("Reshape", "x s"), {"s": ints(4, -1)}),

@@ -484,7 +484,7 @@ def dequantize(name, shape, scale, zero=True, dtype=np.int8, **attributes):
         initializers["z"] = zeros.astype(dtype)
     return Case(f"DequantizeLinear {name}",
                 [node("DequantizeLinear", "q s z" if zero else "q s", "d", **attributes),
-                 node("Add", "d x", "y")], {"x": normal(1)}, initializers, wanted=["s", "x"],
+                 node("Add", "d x", "y")], {"x": normal(1)}, initializers, requested=["s", "x"],
                 reference=lambda feeds: [reference(feeds)[0] + feeds["x"]])
 
 

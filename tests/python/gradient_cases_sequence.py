@@ -259,7 +259,7 @@ def rotary(x, cache, ids=None, **more):
     if ids is not None:
         arrays["ids"] = np.array(ids, np.int64)
     return Case(f"RotaryEmbedding {x} by {cache} {more}",
-                node("RotaryEmbedding", " ".join(arrays), **more), arrays, wanted=["x"], opset=23)
+                node("RotaryEmbedding", " ".join(arrays), **more), arrays, requested=["x"], opset=23)
 
 
 CASES = [

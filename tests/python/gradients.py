@@ -5,15 +5,15 @@ A case is one node or a few, with data for its inputs:
     Case("mul broadcast", node("Mul", "a b", "y"), {"a": normal(2, 3), "b": normal(3)})
 
 The loss is the sum over the float outputs of <seed, output> with random seeds.
-`grad_case` (tests/exec) computes its gradients by the wanted values (all float32
-inputs unless `wanted` says less); the reference takes central differences of the
+`grad_case` (tests/exec) computes its gradients by the requested values (all float32
+inputs unless `requested` says less); the reference takes central differences of the
 same graph computed in double: by ONNX's ReferenceEvaluator, or by `reference`,
 a function of {name: array} that gives the list of outputs, where the evaluator
 computes in float32 after all (`check_in_double` finds that out) or is wrong.
 
 What is checked: every element of the gradients up to ELEMENTS of them, a random
 choice of them and random directions beyond; the same bits on one thread as on two;
-with `apart`, the same bits where only one of several inputs is wanted, and, where
+with `apart`, the same bits where only one of several inputs is requested, and, where
 there are several outputs, each output's gradient left out in turn.
 
 Differences know no kinks: choose inputs further than STEP from places where the
@@ -45,7 +45,7 @@ class Case:
     nodes: object  # one NodeProto or a list
     inputs: dict  # {name: array}: the graph's inputs
     initializers: dict = field(default_factory=dict)  # {name: array or TensorProto}
-    wanted: Optional[list] = None  # inputs and initializers; None: all float32 inputs
+    requested: Optional[list] = None  # inputs and initializers; None: all float32 inputs
     outputs: Optional[list] = None  # of the graph; None: those of the last node
     seeded: Optional[list] = None  # outputs that the loss counts; None: all float ones
     opset: int = 22
@@ -57,8 +57,8 @@ class Case:
     def __post_init__(self):
         if not isinstance(self.nodes, (list, tuple)):
             self.nodes = [self.nodes]
-        if self.wanted is None:
-            self.wanted = [k for k, v in self.inputs.items() if v.dtype == np.float32]
+        if self.requested is None:
+            self.requested = [k for k, v in self.inputs.items() if v.dtype == np.float32]
         if self.outputs is None:
             self.outputs = [name for name in self.nodes[-1].output if name]
 
@@ -160,7 +160,7 @@ def evaluator(case):
     reference = ReferenceEvaluator(proto)
     fixed = {tensor.name for tensor in proto.graph.initializer}
     for tensor in list(proto.graph.initializer):
-        if tensor.name in case.wanted:
+        if tensor.name in case.requested:
             # Named as an input too, it can be fed.
             proto.graph.input.append(helper.make_tensor_value_info(
                 tensor.name, tensor.data_type, list(tensor.dims)))
@@ -195,7 +195,7 @@ def run_driver(folders, threads=2, max_bytes=0, passes=False):
     return found
 
 
-def write_case(folder, proto, inputs, seeds, wanted):
+def write_case(folder, proto, inputs, seeds, requested):
     """seeds: by output, None where the loss does not count it."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(proto, folder / "model.onnx")
@@ -204,19 +204,19 @@ def write_case(folder, proto, inputs, seeds, wanted):
             if array is not None:
                 path = folder / f"{kind}_{i}.pb"
                 path.write_bytes(numpy_helper.from_array(np.asarray(array)).SerializeToString())
-    (folder / "wanted.txt").write_text("\n".join(wanted))
+    (folder / "requested.txt").write_text("\n".join(requested))
 
 
-def read_gradients(folder, wanted):
-    return {name: np.load(folder / f"gradient_{i}.npy") for i, name in enumerate(wanted)}
+def read_gradients(folder, requested):
+    return {name: np.load(folder / f"gradient_{i}.npy") for i, name in enumerate(requested)}
 
 
-def compute(folder, proto, inputs, seeds, wanted, **options):
+def compute(folder, proto, inputs, seeds, requested, **options):
     """{name: gradient} and the peak in bytes."""
-    write_case(folder, proto, inputs, seeds, wanted)
+    write_case(folder, proto, inputs, seeds, requested)
     line = run_driver([folder], **options)[folder.name]
     assert line.startswith("ok "), line
-    return read_gradients(folder, wanted), int(re.search(r"peak=(\d+)", line)[1])
+    return read_gradients(folder, requested), int(re.search(r"peak=(\d+)", line)[1])
 
 
 # ---- the check
@@ -266,38 +266,38 @@ def check_gradient(case, evaluate, feeds, seeds, name, got):
 
 
 def variants(case, seeds):
-    """(what is wanted, seeds) of the partial runs."""
-    if case.apart and len(case.wanted) > 1:
-        for name in case.wanted:
+    """(what is requested, seeds) of the partial runs."""
+    if case.apart and len(case.requested) > 1:
+        for name in case.requested:
             yield [name], seeds
     counted = [i for i, seed in enumerate(seeds) if seed is not None]
     if case.apart and len(counted) > 1:
         for left_out in counted:
-            yield case.wanted, [None if i == left_out else s for i, s in enumerate(seeds)]
+            yield case.requested, [None if i == left_out else s for i, s in enumerate(seeds)]
 
 
 def check(case, folder):
     evaluate, feeds = evaluator(case), double_feeds(case)
     outputs = [np.asarray(output) for output in evaluate(feeds)]
-    check_in_double(evaluate, feeds, case.wanted, outputs)
+    check_in_double(evaluate, feeds, case.requested, outputs)
     rng = np.random.default_rng(7)
     counted = case.seeded or [name for name, array in zip(case.outputs, outputs)
                               if array.dtype == np.float64]
     seeds = [rng.standard_normal(array.shape).astype(np.float32) if name in counted else None
              for name, array in zip(case.outputs, outputs)]
     proto, inputs = model_of(case, outputs), list(case.inputs.values())
-    whole, _ = compute(folder / "whole", proto, inputs, seeds, case.wanted)
+    whole, _ = compute(folder / "whole", proto, inputs, seeds, case.requested)
     for name, gradient in whole.items():
         check_gradient(case, evaluate, feeds, seeds, name, gradient)
-    alone, _ = compute(folder / "alone", proto, inputs, seeds, case.wanted, threads=1)
-    for name in case.wanted:
+    alone, _ = compute(folder / "alone", proto, inputs, seeds, case.requested, threads=1)
+    for name in case.requested:
         assert alone[name].tobytes() == whole[name].tobytes(), f"{case.name}: {name}: threads"
-    for k, (wanted, left) in enumerate(variants(case, seeds)):
-        part, _ = compute(folder / f"part{k}", proto, inputs, left, wanted)
-        for name in wanted:
+    for k, (requested, left) in enumerate(variants(case, seeds)):
+        part, _ = compute(folder / f"part{k}", proto, inputs, left, requested)
+        for name in requested:
             if left is seeds:
                 assert part[name].tobytes() == whole[name].tobytes(), (
-                    f"{case.name}: {name} wanted alone has another gradient")
+                    f"{case.name}: {name} requested alone has another gradient")
             else:
                 check_gradient(case, evaluate, feeds, left, name, part[name])
 

@@ -44,11 +44,11 @@ class Network:
         (y * torch.from_numpy(self.seed).double()).sum().backward()
         self.expected = {name: p.grad.numpy() for name, p in double.named_parameters()}
         self.expected["x"] = x.grad.numpy()
-        self.wanted = list(self.expected)
+        self.requested = list(self.expected)
 
-    def compute(self, folder, wanted=None, **options):
+    def compute(self, folder, requested=None, **options):
         return gradients.compute(folder, self.proto, [self.x], [self.seed],
-                                 wanted or self.wanted, **options)
+                                 requested or self.requested, **options)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -62,7 +62,7 @@ def off(got, want):
 
 def test_gradients_should_be_those_of_autograd(network, tmp_path):
     initializers = {tensor.name for tensor in network.proto.graph.initializer}
-    assert set(network.wanted) - {"x"} <= initializers
+    assert set(network.requested) - {"x"} <= initializers
     found, _ = network.compute(tmp_path)
     errors = {name: off(found[name], want) for name, want in network.expected.items()}
     print("largest:", max(errors.values()))
@@ -88,7 +88,7 @@ def test_gradients_should_be_those_of_autograd_behind_all_passes(network, tmp_pa
     convs = {node.input[1] for node in network.proto.graph.node if node.op_type == "Conv"}
     # Weights behind a folded Transpose are no longer read.
     turned = {node.input[0] for node in network.proto.graph.node if node.op_type == "Transpose"}
-    plain = [name for name in network.wanted if name not in norms | convs | turned]
+    plain = [name for name in network.requested if name not in norms | convs | turned]
     assert "x" in plain and len(plain) > 2
     found, _ = network.compute(tmp_path, plain + list(folded), passes=True)
     errors = {name: off(gradient, network.expected[folded.get(name, name)])
@@ -101,7 +101,7 @@ def test_gradients_should_be_the_same_bits_for_any_number_of_threads(network, tm
     serial, _ = network.compute(tmp_path / "1", threads=1)
     for threads in 2, 3:
         found, _ = network.compute(tmp_path / str(threads), threads=threads)
-        for name in network.wanted:
+        for name in network.requested:
             assert found[name].tobytes() == serial[name].tobytes(), (threads, name)
 
 
@@ -111,7 +111,7 @@ def test_gradients_should_be_the_same_bits_under_a_ceiling(network, tmp_path):
         limit = peak * percent // 100
         found, lower = network.compute(tmp_path / str(percent), max_bytes=limit)
         assert lower <= limit, f"{lower} bytes under a ceiling of {limit}"
-        for name in network.wanted:
+        for name in network.requested:
             assert found[name].tobytes() == whole[name].tobytes(), (percent, name)
 
 

@@ -65,7 +65,7 @@ static enum ldnq_status find_channels(struct ldnq_op_call *call, const struct ld
     const int64_t rows = call->in[0]->shape.dim[1];
     size_t taps;
     if (ldnq_is_symbol(rows) || !ldnq_shape_count(block, &taps))
-        return ldnq_op_unknown_dim(call, channels, err);
+        return ldnq_op_make_unknown_dim(call, channels, err);
     if (taps > (size_t)LDNQ_WINDOW_LARGEST || rows % (int64_t)taps != 0)
         return ldnq_fail(err, LDNQ_MODEL,
                          "its %" PRId64 " rows are not a multiple of its block's %zu"
@@ -84,7 +84,7 @@ static enum ldnq_status check_positions(struct ldnq_op_call *call, const struct 
     for (int i = 0; i < image->rank; i++) {
         LDNQ_TRY(ldnq_window_output(call, call->attrs, (size_t)i, image->dim[i], block->dim[i],
                                     &out, NULL, err));
-        LDNQ_TRY(ldnq_op_dim_mul(call, positions, out, &positions, err));
+        LDNQ_TRY(ldnq_op_multiply_dims(call, positions, out, &positions, err));
     }
     if (ldnq_is_symbol(given) || ldnq_is_symbol(positions) || given == positions)
         return LDNQ_OK;
@@ -98,10 +98,10 @@ static enum ldnq_status col2im_infer(struct ldnq_op_call *call, struct ldnq_erro
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape image, block, *out = &call->out[0].shape;
     call->out[0].dtype = LDNQ_FLOAT;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(read_lists(call, &image, &block, err));
     if (image.rank < 0 || in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (in->rank != 3)
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where 3 are needed", in->rank);
     *out = (struct ldnq_shape){ .rank = image.rank + 2, .dim = { in->dim[0] } };
@@ -174,7 +174,7 @@ static enum ldnq_status col2im_forward(const struct ldnq_op_call *call, struct l
     LDNQ_TRY(make_volume(call, &volume, err));
     struct col2im_planes blocks = make_planes(&volume, call->in[0]->data, call->out[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
-    ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, add_columns, &blocks);
+    ldnq_op_run_rows(call, planes, blocks.taps * blocks.positions, add_columns, &blocks);
     return LDNQ_OK;
 }
 
@@ -186,7 +186,7 @@ static enum ldnq_status col2im_backward(const struct ldnq_op_grad *grad, struct 
     struct col2im_planes blocks = make_planes(&volume, grad->out[0]->data, grad->in[0].data);
     size_t planes = ldnq_tensor_count(&call->out[0]) / blocks.plane;
     if (blocks.to)
-        ldnq_op_for_rows(call, planes, blocks.taps * blocks.positions, copy_columns, &blocks);
+        ldnq_op_run_rows(call, planes, blocks.taps * blocks.positions, copy_columns, &blocks);
     return LDNQ_OK;
 }
 
@@ -197,10 +197,10 @@ const struct ldnq_op ldnq_op_col2im = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = col2im_read,
+    .read_attrs = col2im_read,
     .infer = col2im_infer,
     .forward = col2im_forward,
-    .flows = 1,
-    .reads_in = 6,
+    .differentiable = 1,
+    .saved_inputs = 6,
     .backward = col2im_backward,
 };

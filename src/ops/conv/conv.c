@@ -100,14 +100,14 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     const struct conv_attrs *conv = call->attrs;
     struct ldnq_shape *y = &call->out[0].shape;
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     /* This check needs the weight's shape only, not the input's. */
-    if (ldnq_op_in(call, 2) && !bias_fits(&call->in[2]->shape, w))
+    if (ldnq_op_input(call, 2) && !bias_fits(&call->in[2]->shape, w))
         return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number per output channel");
     if (x->rank < 0 || w->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(check_shapes(call, err));
     *y = *x;
     y->dim[1] = w->dim[0];
@@ -192,7 +192,7 @@ static size_t volume_scratch(const struct ldnq_op_call *call)
 static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_volume_job(call);
-    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     ldnq_conv_volume_forward(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
                              call->out[0].data, call->pool);
     return LDNQ_OK;
@@ -260,7 +260,7 @@ static struct ldnq_conv_grad make_grad(const struct ldnq_op_grad *grad)
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
         .dw = grad->in[1].data,
-        .db = ldnq_op_in(grad->call, 2) ? grad->in[2].data : NULL,
+        .db = ldnq_op_input(grad->call, 2) ? grad->in[2].data : NULL,
         .scratch = grad->call->scratch,
     };
 }
@@ -362,16 +362,16 @@ const struct ldnq_op ldnq_op_conv = {
     .type = "Conv",
     .since = 1,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CLAMPS | LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_FUSES_CLAMP | LDNQ_OP_PER_SAMPLE,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = conv_read,
+    .read_attrs = conv_read,
     .infer = conv_infer,
     .scratch = conv_scratch,
     .forward = conv_forward,
-    .flows = 7,
-    .reads_in = 3,
+    .differentiable = 7,
+    .saved_inputs = 3,
     .backward_scratch = conv_backward_scratch,
     .backward = conv_backward,
     .layer = &conv_layer,

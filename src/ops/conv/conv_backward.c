@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* ---- dispatch ----------------------------------------------------------------------- */
 
@@ -105,7 +105,7 @@ static void sum_channel(void *argument, size_t channel, size_t thread)
     double sum = 0;
     (void)thread;
     for (size_t image = 0; image < p->images; image++)
-        sum += ldnq_sum(p->dy + (image * p->channels + channel) * p->plane, p->plane);
+        sum += ldnq_sum_floats(p->dy + (image * p->channels + channel) * p->plane, p->plane);
     p->sums[channel] = (float)sum;
 }
 

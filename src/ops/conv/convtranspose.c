@@ -74,7 +74,7 @@ static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct l
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
-    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     int64_t channels;
     if (differ(x->dim[1], w->dim[0]))
         return ldnq_fail(err, LDNQ_MODEL,
@@ -135,7 +135,7 @@ static enum ldnq_status find_output(struct ldnq_op_call *call, size_t i, int64_t
     *pad = 0;
     if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel)) {
         *out = a->shape[i];
-        return given ? LDNQ_OK : ldnq_op_unknown_dim(call, out, err);
+        return given ? LDNQ_OK : ldnq_op_make_unknown_dim(call, out, err);
     }
     if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size < 1 || size > LDNQ_WINDOW_LARGEST)
         return ldnq_fail(err, LDNQ_MODEL,
@@ -168,14 +168,14 @@ static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ld
     size_t taps, positions, outputs;
     int64_t pad;
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     if (x->rank < 0 || w->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(check_shapes(call, err));
     *y = *x;
-    LDNQ_TRY(ldnq_op_dim_mul(call, w->dim[1], a->groups, &y->dim[1], err));
+    LDNQ_TRY(ldnq_op_multiply_dims(call, w->dim[1], a->groups, &y->dim[1], err));
     for (int i = 2; i < x->rank; i++)
         LDNQ_TRY(find_output(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
     if (!ldnq_shape_count_range(w, 1, w->rank, &taps) ||
@@ -232,7 +232,7 @@ static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
     struct ldnq_conv_volume_job job = make_job(call);
-    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     (void)err;
     ldnq_conv_volume_transposed(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
                                 call->out[0].data, call->pool);
@@ -332,16 +332,16 @@ const struct ldnq_op ldnq_op_convtranspose = {
     .type = "ConvTranspose",
     .since = 1,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CLAMPS,
+    .flags = LDNQ_OP_FUSES_CLAMP,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = convtranspose_read,
+    .read_attrs = convtranspose_read,
     .infer = convtranspose_infer,
     .scratch = convtranspose_scratch,
     .forward = convtranspose_forward,
-    .flows = 7,
-    .reads_in = 3,
+    .differentiable = 7,
+    .saved_inputs = 3,
     .backward_scratch = convtranspose_backward_scratch,
     .backward = convtranspose_backward,
     .layer = &convtranspose_layer,

@@ -5,7 +5,7 @@
 #include "base/simd.h"
 #include "ops/shared/erff.h"
 #include "ops/shared/expf.h"
-#include "ops/shared/slopes.h"
+#include "ops/shared/unary_grad.h"
 
 struct activation {
     const float *x;
@@ -14,7 +14,7 @@ struct activation {
 };
 
 /* SECOND is the name of the second attribute; EXPR of v, and GRADIENT of v and g with
- * v out of FROM: `in` or `out` (ops/shared/slopes.h). */
+ * v out of FROM: `in` or `out` (ops/shared/unary_grad.h). */
 #define ACTIVATION(name, Type, SINCE, ALPHA, SECOND, BETA, EXPR, FROM, GRADIENT)                   \
     LDNQ_MULTIVERSION                                                                              \
     static void name##_range(const void *ctx, size_t first, size_t last)                           \
@@ -38,16 +38,16 @@ struct activation {
                                          ldnq_attr_float(call->node, "alpha", ALPHA),              \
                                          ldnq_attr_float(call->node, SECOND, BETA) };              \
         (void)err;                                                                                 \
-        ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), name##_range, &activation);       \
+        ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), name##_range, &activation);       \
         return LDNQ_OK;                                                                            \
     }                                                                                              \
-    LDNQ_SLOPE(name##_slope, GRADIENT)                                                             \
+    LDNQ_UNARY_GRAD(name##_gradient, GRADIENT)                                                     \
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
                                             struct ldnq_error *err)                                \
     {                                                                                              \
-        return ldnq_slope_run(grad, LDNQ_SLOPE_OF_##FROM(grad), name##_slope,                      \
-                              ldnq_attr_float(grad->call->node, "alpha", ALPHA),                   \
-                              ldnq_attr_float(grad->call->node, SECOND, BETA), err);               \
+        return ldnq_unary_grad_run(grad, LDNQ_SAVED_##FROM(grad), name##_gradient,                 \
+                                   ldnq_attr_float(grad->call->node, "alpha", ALPHA),              \
+                                   ldnq_attr_float(grad->call->node, SECOND, BETA), err);          \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \
@@ -59,8 +59,8 @@ struct activation {
         .outputs_max = 1,                                                                          \
         .infer = activation_infer,                                                                 \
         .forward = name##_forward,                                                                 \
-        .flows = 1,                                                                                \
-        .reads_##FROM = 1,                                                                         \
+        .differentiable = 1,                                                                       \
+        .saved_##FROM = 1,                                                                         \
         .backward = name##_backward,                                                               \
     };
 
@@ -73,7 +73,7 @@ static enum ldnq_status activation_infer(struct ldnq_op_call *call, struct ldnq_
 
 /* Where z = alpha v is far out the slope is 0 or 1 to the last bit, and infinity
  * times 0 would make it NaN. */
-static inline float swish_slope_at(float z)
+static inline float swish_derivative(float z)
 {
     z = z > 104.0f ? 104.0f : z < -104.0f ? -104.0f : z;
     float s = 1.0f / (1.0f + ldnq_expf(-z)), rest = 1.0f / (1.0f + ldnq_expf(z));
@@ -81,20 +81,20 @@ static inline float swish_slope_at(float z)
 }
 
 ACTIVATION(celu, "Celu", 12, 1.0f, "beta", 0.0f,
-           fmaxf(0.0f, v) + fminf(0.0f, alpha *expm1f(v / alpha)), in,
+           fmaxf(0.0f, v) + fminf(0.0f, alpha *expm1f(v / alpha)), inputs,
            v > 0.0f ? g : g * ldnq_expf(v / alpha))
-ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v, in,
+ACTIVATION(elu, "Elu", 6, 1.0f, "beta", 0.0f, v < 0.0f ? alpha * expm1f(v) : v, inputs,
            v > 0.0f ? g : g * (alpha * ldnq_expf(v)))
-ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta), out,
+ACTIVATION(hardsigmoid, "HardSigmoid", 6, 0.2f, "beta", 0.5f, CLAMPED(alpha * v + beta), outputs,
            v > 0.0f && v < 1.0f ? g * alpha : 0.0f)
-ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v, in,
+ACTIVATION(leakyrelu, "LeakyRelu", 6, 0.01f, "beta", 0.0f, v < 0.0f ? alpha * v : v, inputs,
            v > 0.0f ? g : g * alpha)
 ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.05070102214813232421875f,
-           beta * (v > 0.0f ? v : alpha * expm1f(v)), in,
+           beta * (v > 0.0f ? v : alpha * expm1f(v)), inputs,
            v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
-ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), in,
-           g * swish_slope_at(alpha * v))
-ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f, in,
+ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), inputs,
+           g * swish_derivative(alpha * v))
+ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f, inputs,
            v > alpha ? g : 0.0f)
 
 /* ---- Gelu ---------------------------------------------------------------------- */
@@ -146,16 +146,16 @@ static enum ldnq_status gelu_forward(const struct ldnq_op_call *call, struct ldn
     struct activation gelu = { .x = call->in[0]->data, .y = call->out[0].data };
     bool exact = strcmp(ldnq_attr_string(call->node, "approximate", "none"), "none") == 0;
     (void)err;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
     return LDNQ_OK;
 }
 
 /* By erfc, which keeps its digits where 1 + erf has none left. */
-LDNQ_SLOPE(gelu_exact_slope,
-           g * (0.5f * erfcf(-v * SQRT_HALF) + v * (INV_SQRT_2_PI * ldnq_expf(-0.5f * v * v))))
+LDNQ_UNARY_GRAD(gelu_exact_gradient,
+                g * (0.5f * erfcf(-v * SQRT_HALF) + v * (INV_SQRT_2_PI * ldnq_expf(-0.5f * v * v))))
 
 /* (1 + tanh u) / 2 = s, the logistic of 2 u. The slope is 0 or 1 beyond the bounds. */
-static inline float gelu_tanh_slope_at(float v)
+static inline float gelu_tanh_derivative(float v)
 {
     v = v > 20.0f ? 20.0f : v < -20.0f ? -20.0f : v;
     float z = 2.0f * SQRT_2_OVER_PI * (v + 0.044715f * v * v * v);
@@ -164,13 +164,13 @@ static inline float gelu_tanh_slope_at(float v)
     return s + v * s * rest * steep;
 }
 
-LDNQ_SLOPE(gelu_tanh_slope, g * gelu_tanh_slope_at(v))
+LDNQ_UNARY_GRAD(gelu_tanh_gradient, g * gelu_tanh_derivative(v))
 
 static enum ldnq_status gelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     bool exact = strcmp(ldnq_attr_string(grad->call->node, "approximate", "none"), "none") == 0;
-    return ldnq_slope_run(grad, grad->call->in[0], exact ? gelu_exact_slope : gelu_tanh_slope, 0.0f,
-                          0.0f, err);
+    return ldnq_unary_grad_run(grad, grad->call->in[0],
+                               exact ? gelu_exact_gradient : gelu_tanh_gradient, 0.0f, 0.0f, err);
 }
 
 const struct ldnq_op ldnq_op_gelu = {
@@ -181,10 +181,10 @@ const struct ldnq_op ldnq_op_gelu = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = gelu_read,
+    .read_attrs = gelu_read,
     .infer = activation_infer,
     .forward = gelu_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward = gelu_backward,
 };

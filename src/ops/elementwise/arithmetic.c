@@ -1,6 +1,6 @@
 /* arithmetic.c: Add, Sub, Mul, Div. Integers wrap around; integer division
  * truncates and refuses a zero. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #define CASES(cases) (cases), sizeof(cases) / sizeof *(cases)
 
@@ -12,30 +12,30 @@
 #define SUB64(x, y) (int64_t)((uint64_t)(x) - (uint64_t)(y))
 #define MUL64(x, y) (int64_t)((uint64_t)(x) * (uint64_t)(y))
 
-LDNQ_SPAN(add_float, float, float, x + y)
-LDNQ_SPAN(add_int32, int32_t, int32_t, ADD32(x, y))
-LDNQ_SPAN(add_int64, int64_t, int64_t, ADD64(x, y))
-LDNQ_SPAN(sub_float, float, float, x - y)
-LDNQ_SPAN(sub_int32, int32_t, int32_t, SUB32(x, y))
-LDNQ_SPAN(sub_int64, int64_t, int64_t, SUB64(x, y))
-LDNQ_SPAN(mul_float, float, float, x *y)
-LDNQ_SPAN(mul_int32, int32_t, int32_t, MUL32(x, y))
-LDNQ_SPAN(mul_int64, int64_t, int64_t, MUL64(x, y))
-LDNQ_SPAN(div_float, float, float, x / y)
-LDNQ_SPAN(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
-LDNQ_SPAN_INTEGERS(add, (uint64_t)x + (uint64_t)y)
-LDNQ_SPAN_INTEGERS(sub, (uint64_t)x - (uint64_t)y)
-LDNQ_SPAN_INTEGERS(mul, (uint64_t)x *(uint64_t)y)
-LDNQ_SPAN_INTEGERS(div, x / y)
-LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
+LDNQ_BINARY_LOOP(add_float, float, float, x + y)
+LDNQ_BINARY_LOOP(add_int32, int32_t, int32_t, ADD32(x, y))
+LDNQ_BINARY_LOOP(add_int64, int64_t, int64_t, ADD64(x, y))
+LDNQ_BINARY_LOOP(sub_float, float, float, x - y)
+LDNQ_BINARY_LOOP(sub_int32, int32_t, int32_t, SUB32(x, y))
+LDNQ_BINARY_LOOP(sub_int64, int64_t, int64_t, SUB64(x, y))
+LDNQ_BINARY_LOOP(mul_float, float, float, x *y)
+LDNQ_BINARY_LOOP(mul_int32, int32_t, int32_t, MUL32(x, y))
+LDNQ_BINARY_LOOP(mul_int64, int64_t, int64_t, MUL64(x, y))
+LDNQ_BINARY_LOOP(div_float, float, float, x / y)
+LDNQ_BINARY_LOOP(div_int32, int32_t, int32_t, y == -1 ? SUB32(0, x) : x / y)
+LDNQ_BINARY_LOOP_INTEGERS(add, (uint64_t)x + (uint64_t)y)
+LDNQ_BINARY_LOOP_INTEGERS(sub, (uint64_t)x - (uint64_t)y)
+LDNQ_BINARY_LOOP_INTEGERS(mul, (uint64_t)x *(uint64_t)y)
+LDNQ_BINARY_LOOP_INTEGERS(div, x / y)
+LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
 /* Gradients read the inputs that `reads` names. */
 #define ARITHMETIC(name, Type, reads)                                                              \
-    static const struct ldnq_span_case name##_cases[] = {                                          \
+    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
         { LDNQ_FLOAT, name##_float },                                                              \
         { LDNQ_INT32, name##_int32 },                                                              \
         { LDNQ_INT64, name##_int64 },                                                              \
-        LDNQ_SPAN_INTEGER_CASES(name),                                                             \
+        LDNQ_INTEGER_KERNELS(name),                                                                \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
@@ -52,15 +52,15 @@ LDNQ_SPAN(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .type = Type,                                                                              \
         .since = 7,                                                                                \
         .until = LDNQ_OPSET_LATEST,                                                                \
-        .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,                                               \
+        .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_PER_SAMPLE,                                            \
         .inputs_min = 2,                                                                           \
         .inputs_max = 2,                                                                           \
         .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
-        .flows = 3,                                                                                \
-        .reads_in = (reads),                                                                       \
-        .backward_scratch = ldnq_spans_grad_scratch,                                               \
+        .differentiable = 3,                                                                       \
+        .saved_inputs = (reads),                                                                   \
+        .backward_scratch = ldnq_elementwise_grad_scratch,                                         \
         .backward = name##_backward,                                                               \
     };
 
@@ -74,13 +74,13 @@ static inline enum ldnq_status nothing_to_check(const struct ldnq_op_call *call,
 
 static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_spans_has_zero(call->in[1]);
+    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_elementwise_has_zero(call->in[1]);
     return zero ? ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero") : LDNQ_OK;
 }
 
 /* ---- gradients -------------------------------------------------------------------- */
 
-LDNQ_SPAN(times, float, float, x *y)
+LDNQ_BINARY_LOOP(times, float, float, x *y)
 
 static void negated(void *out_, const void *const *in, const size_t *step, size_t count)
 {
@@ -96,7 +96,7 @@ static enum ldnq_status add_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     for (size_t i = 0; i < 2; i++)
         if (grad->in[i].data)
-            ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[i]);
+            ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[i]);
     return LDNQ_OK;
 }
 
@@ -104,8 +104,8 @@ static enum ldnq_status sub_backward(const struct ldnq_op_grad *grad, struct ldn
 {
     (void)err;
     if (grad->in[0].data)
-        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
-    ldnq_spans_grad(grad, 1, negated, grad->out, 1);
+        ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[0]);
+    ldnq_elementwise_grad(grad, 1, negated, grad->out, 1);
     return LDNQ_OK;
 }
 
@@ -114,14 +114,14 @@ static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     for (size_t i = 0; i < 2; i++) {
         const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[1 - i] };
-        ldnq_spans_grad(grad, i, times, in, 2);
+        ldnq_elementwise_grad(grad, i, times, in, 2);
     }
     return LDNQ_OK;
 }
 
-LDNQ_SPAN(over, float, float, x / y)
+LDNQ_BINARY_LOOP(over, float, float, x / y)
 /* Of the divisor. One division after the other, so that y * y can't overflow. */
-LDNQ_SPAN_3(over_divisor, -g * (x / y / y))
+LDNQ_TERNARY_LOOP(over_divisor, -g * (x / y / y))
 
 static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
@@ -129,8 +129,8 @@ static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldn
     const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
     const struct ldnq_tensor *all[] = { grad->out[0], call->in[0], call->in[1] };
     (void)err;
-    ldnq_spans_grad(grad, 0, over, in, 2);
-    ldnq_spans_grad(grad, 1, over_divisor, all, 3);
+    ldnq_elementwise_grad(grad, 0, over, in, 2);
+    ldnq_elementwise_grad(grad, 1, over_divisor, all, 3);
     return LDNQ_OK;
 }
 

@@ -1,6 +1,6 @@
 /* bitwise.c: BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot, and BitShift of unsigned
  * integers. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #include <string.h>
 
@@ -8,11 +8,11 @@
 
 /* Two's complement: an operation on bits is the same on signed ones. */
 #define BITWISE(name, Type, EXPR)                                                                  \
-    LDNQ_SPAN(name##_8, uint8_t, uint8_t, EXPR)                                                    \
-    LDNQ_SPAN(name##_16, uint16_t, uint16_t, EXPR)                                                 \
-    LDNQ_SPAN(name##_32, uint32_t, uint32_t, EXPR)                                                 \
-    LDNQ_SPAN(name##_64, uint64_t, uint64_t, EXPR)                                                 \
-    static const struct ldnq_span_case name##_cases[] = {                                          \
+    LDNQ_BINARY_LOOP(name##_8, uint8_t, uint8_t, EXPR)                                             \
+    LDNQ_BINARY_LOOP(name##_16, uint16_t, uint16_t, EXPR)                                          \
+    LDNQ_BINARY_LOOP(name##_32, uint32_t, uint32_t, EXPR)                                          \
+    LDNQ_BINARY_LOOP(name##_64, uint64_t, uint64_t, EXPR)                                          \
+    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
         { LDNQ_UINT8, name##_8 },   { LDNQ_INT8, name##_8 },    { LDNQ_UINT16, name##_16 },        \
         { LDNQ_INT16, name##_16 },  { LDNQ_UINT32, name##_32 }, { LDNQ_INT32, name##_32 },         \
         { LDNQ_UINT64, name##_64 }, { LDNQ_INT64, name##_64 },                                     \
@@ -82,21 +82,21 @@ const struct ldnq_op ldnq_op_bitwisenot = {
 
 /* A shift by all bits or more leaves none. */
 #define SHIFT(bits, T)                                                                             \
-    LDNQ_SPAN(left_##bits, T, T, y < bits ? (T)((uint64_t)x << y) : 0)                             \
-    LDNQ_SPAN(right_##bits, T, T, y < bits ? (T)((uint64_t)x >> y) : 0)
+    LDNQ_BINARY_LOOP(left_##bits, T, T, y < bits ? (T)((uint64_t)x << y) : 0)                      \
+    LDNQ_BINARY_LOOP(right_##bits, T, T, y < bits ? (T)((uint64_t)x >> y) : 0)
 
 SHIFT(8, uint8_t)
 SHIFT(16, uint16_t)
 SHIFT(32, uint32_t)
 SHIFT(64, uint64_t)
 
-static const struct ldnq_span_case left_cases[] = {
+static const struct ldnq_elementwise_kernel left_cases[] = {
     { LDNQ_UINT8, left_8 },
     { LDNQ_UINT16, left_16 },
     { LDNQ_UINT32, left_32 },
     { LDNQ_UINT64, left_64 },
 };
-static const struct ldnq_span_case right_cases[] = {
+static const struct ldnq_elementwise_kernel right_cases[] = {
     { LDNQ_UINT8, right_8 },
     { LDNQ_UINT16, right_16 },
     { LDNQ_UINT32, right_32 },
@@ -141,7 +141,7 @@ const struct ldnq_op ldnq_op_bitshift = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .read = bitshift_read,
+    .read_attrs = bitshift_read,
     .infer = bitshift_infer,
     .forward = bitshift_forward,
 };

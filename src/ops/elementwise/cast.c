@@ -225,7 +225,7 @@ static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldn
                          .to = call->out[0].dtype,
                          .saturate = ldnq_attr_int(call->node, "saturate", 1) != 0 };
     (void)err;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), cast_range, &cast);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), cast_range, &cast);
     return LDNQ_OK;
 }
 
@@ -274,7 +274,7 @@ const struct ldnq_op ldnq_op_cast = {
     .outputs_max = 1,
     .infer = cast_infer,
     .forward = cast_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = cast_backward,
 };
 
@@ -288,6 +288,6 @@ const struct ldnq_op ldnq_op_castlike = {
     .outputs_max = 1,
     .infer = castlike_infer,
     .forward = cast_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = cast_backward,
 };

@@ -7,7 +7,7 @@
  * Nothing flows to the bounds. */
 #include <float.h>
 
-#include "ops/shared/slopes.h"
+#include "ops/shared/unary_grad.h"
 
 struct clip {
     const void *x;
@@ -59,17 +59,17 @@ static enum ldnq_status clip_6_forward(const struct ldnq_op_call *call, struct l
                          .y = call->out[0].data,
                          .low.f = ldnq_attr_float(call->node, "min", -FLT_MAX),
                          .high.f = ldnq_attr_float(call->node, "max", FLT_MAX) };
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), clip_float, &clip);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), clip_float, &clip);
     return LDNQ_OK;
 }
 
-LDNQ_SLOPE(clip_slope, v > alpha && v < beta ? g : 0.0f)
+LDNQ_UNARY_GRAD(clip_gradient, v > alpha && v < beta ? g : 0.0f)
 
 static enum ldnq_status clip_6_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    return ldnq_slope_run(grad, &grad->call->out[0], clip_slope,
-                          ldnq_attr_float(grad->call->node, "min", -FLT_MAX),
-                          ldnq_attr_float(grad->call->node, "max", FLT_MAX), err);
+    return ldnq_unary_grad_run(grad, &grad->call->out[0], clip_gradient,
+                               ldnq_attr_float(grad->call->node, "min", -FLT_MAX),
+                               ldnq_attr_float(grad->call->node, "max", FLT_MAX), err);
 }
 
 static bool clip_6_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp)
@@ -83,14 +83,14 @@ const struct ldnq_op ldnq_op_clip_6 = {
     .type = "Clip",
     .since = 6,
     .until = 10,
-    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_PER_SAMPLE,
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
     .infer = clip_6_infer,
     .forward = clip_6_forward,
-    .flows = 1,
-    .reads_out = 1,
+    .differentiable = 1,
+    .saved_outputs = 1,
     .backward = clip_6_backward,
     .as_clamp = clip_6_as_clamp,
 };
@@ -100,8 +100,8 @@ const struct ldnq_op ldnq_op_clip_6 = {
 static enum ldnq_status clip_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 1; i <= 2; i++) {
-        const struct ldnq_tensor *bound = ldnq_op_in(call, i);
-        LDNQ_TRY(ldnq_op_require_one(call, i, err));
+        const struct ldnq_tensor *bound = ldnq_op_input(call, i);
+        LDNQ_TRY(ldnq_op_require_one_element(call, i, err));
         if (bound && bound->dtype != call->in[0]->dtype)
             return ldnq_fail(err, LDNQ_MODEL, "its bound has type %s where its input has %s",
                              ldnq_dtype_name(bound->dtype), ldnq_dtype_name(call->in[0]->dtype));
@@ -115,7 +115,7 @@ static enum ldnq_status clip_forward(const struct ldnq_op_call *call, struct ldn
 {
     (void)err;
     struct clip clip = { .x = call->in[0]->data, .y = call->out[0].data };
-    const struct ldnq_tensor *low = ldnq_op_in(call, 1), *high = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *low = ldnq_op_input(call, 1), *high = ldnq_op_input(call, 2);
     ldnq_range_fn *run = clip_float;
     switch (call->in[0]->dtype) {
     case LDNQ_INT32:
@@ -143,17 +143,18 @@ static enum ldnq_status clip_forward(const struct ldnq_op_call *call, struct ldn
         clip.high.f = BOUND(high, float, FLT_MAX);
         break;
     }
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), run, &clip);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, &clip);
     return LDNQ_OK;
 }
 
 static enum ldnq_status clip_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *low = ldnq_op_in(grad->call, 1), *high = ldnq_op_in(grad->call, 2);
+    const struct ldnq_tensor *low = ldnq_op_input(grad->call, 1),
+                             *high = ldnq_op_input(grad->call, 2);
     bool real = grad->call->in[0]->dtype == LDNQ_FLOAT; /* else it is refused */
-    return ldnq_slope_run(grad, &grad->call->out[0], clip_slope,
-                          real ? BOUND(low, float, -FLT_MAX) : 0.0f,
-                          real ? BOUND(high, float, FLT_MAX) : 0.0f, err);
+    return ldnq_unary_grad_run(grad, &grad->call->out[0], clip_gradient,
+                               real ? BOUND(low, float, -FLT_MAX) : 0.0f,
+                               real ? BOUND(high, float, FLT_MAX) : 0.0f, err);
 }
 
 /* Only with bounds that are known: float scalars, or none. */
@@ -179,15 +180,15 @@ const struct ldnq_op ldnq_op_clip = {
     .type = "Clip",
     .since = 11,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_PER_SAMPLE,
     .inputs_min = 1,
     .inputs_max = 3,
     .outputs_max = 1,
     .infer = clip_infer,
     .forward = clip_forward,
-    .flows = 1,
-    .reads_in = 6,
-    .reads_out = 1,
+    .differentiable = 1,
+    .saved_inputs = 6,
+    .saved_outputs = 1,
     .backward = clip_backward,
     .as_clamp = clip_as_clamp,
 };

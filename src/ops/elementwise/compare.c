@@ -1,16 +1,16 @@
 /* compare.c: Equal, Greater, Less, GreaterOrEqual, LessOrEqual. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #define COMPARE_CASES(name) name##_cases, sizeof(name##_cases) / sizeof *name##_cases
 
 #define COMPARE(name, Type, SINCE, EXPR)                                                           \
-    LDNQ_SPAN(name##_float, float, uint8_t, EXPR)                                                  \
-    LDNQ_SPAN(name##_int32, int32_t, uint8_t, EXPR)                                                \
-    LDNQ_SPAN(name##_int64, int64_t, uint8_t, EXPR)                                                \
-    LDNQ_SPAN_INTEGERS_TO(name, LDNQ_SPAN_BOOL, EXPR)                                              \
-    static const struct ldnq_span_case name##_cases[] = {                                          \
-        { LDNQ_FLOAT, name##_float },  { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 }, \
-        LDNQ_SPAN_INTEGER_CASES(name), { LDNQ_BOOL, name##_uint8 },                                \
+    LDNQ_BINARY_LOOP(name##_float, float, uint8_t, EXPR)                                           \
+    LDNQ_BINARY_LOOP(name##_int32, int32_t, uint8_t, EXPR)                                         \
+    LDNQ_BINARY_LOOP(name##_int64, int64_t, uint8_t, EXPR)                                         \
+    LDNQ_BINARY_LOOP_INTEGERS_TO(name, LDNQ_RESULT_BOOL, EXPR)                                     \
+    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
+        { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
+        LDNQ_INTEGER_KERNELS(name),   { LDNQ_BOOL, name##_uint8 },                                 \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \

@@ -28,12 +28,12 @@ static bool keeps_all(const struct ldnq_tensor *ratio)
 
 static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *training = ldnq_op_in(call, 2);
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
-    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
-    LDNQ_TRY(ldnq_op_require_one(call, 2, err));
+    const struct ldnq_tensor *training = ldnq_op_input(call, 2);
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 2, err));
     if (training && training->data && *(const uint8_t *)training->data &&
-        !keeps_all(ldnq_op_in(call, 1)))
+        !keeps_all(ldnq_op_input(call, 1)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "training_mode is not supported");
     return dropout_10_infer(call, err);
 }
@@ -81,7 +81,7 @@ const struct ldnq_op ldnq_op_dropout_10 = {
     .outputs_max = 2,
     .infer = dropout_10_infer,
     .forward = dropout_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = dropout_backward,
 };
 
@@ -95,6 +95,6 @@ const struct ldnq_op ldnq_op_dropout = {
     .outputs_max = 2,
     .infer = dropout_infer,
     .forward = dropout_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = dropout_backward,
 };

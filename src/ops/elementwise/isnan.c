@@ -40,7 +40,7 @@ static enum ldnq_status ask(const struct ldnq_op_call *call, ldnq_range_fn *run)
         .negative = ldnq_attr_int(call->node, "detect_negative", 1) != 0,
         .positive = ldnq_attr_int(call->node, "detect_positive", 1) != 0,
     };
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), run, &asked);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, &asked);
     return LDNQ_OK;
 }
 

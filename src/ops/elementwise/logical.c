@@ -1,9 +1,9 @@
 /* logical.c: And, Or, Xor and Not of bool. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #define LOGICAL(name, Type, EXPR)                                                                  \
-    LDNQ_SPAN(name##_span, uint8_t, uint8_t, EXPR)                                                 \
-    static const struct ldnq_span_case name##_case = { LDNQ_BOOL, name##_span };                   \
+    LDNQ_BINARY_LOOP(name##_span, uint8_t, uint8_t, EXPR)                                          \
+    static const struct ldnq_elementwise_kernel name##_case = { LDNQ_BOOL, name##_span };          \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
         return ldnq_binary_infer(call, &name##_case, 1, LDNQ_BOOL, err);                           \

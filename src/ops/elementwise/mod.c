@@ -1,6 +1,6 @@
 /* mod.c: Mod. With fmod=1 the result has the dividend's sign (C's), else the
  * divisor's (Python's). */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #include <math.h>
 
@@ -9,18 +9,18 @@
 #define MODULO(x, y)                                                                               \
     (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
 
-LDNQ_SPAN(mod_int8, int8_t, int8_t, MODULO(x, y))
-LDNQ_SPAN(mod_int16, int16_t, int16_t, MODULO(x, y))
-LDNQ_SPAN(mod_int32, int32_t, int32_t, MODULO(x, y))
-LDNQ_SPAN(mod_int64, int64_t, int64_t, MODULO(x, y))
-LDNQ_SPAN(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
-LDNQ_SPAN(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
-LDNQ_SPAN(fmod_float, float, float, fmodf(x, y))
-LDNQ_SPAN(fmod_double, double, double, fmod(x, y))
+LDNQ_BINARY_LOOP(mod_int8, int8_t, int8_t, MODULO(x, y))
+LDNQ_BINARY_LOOP(mod_int16, int16_t, int16_t, MODULO(x, y))
+LDNQ_BINARY_LOOP(mod_int32, int32_t, int32_t, MODULO(x, y))
+LDNQ_BINARY_LOOP(mod_int64, int64_t, int64_t, MODULO(x, y))
+LDNQ_BINARY_LOOP(fmod_int32, int32_t, int32_t, REMAINDER(x, y))
+LDNQ_BINARY_LOOP(fmod_int64, int64_t, int64_t, REMAINDER(x, y))
+LDNQ_BINARY_LOOP(fmod_float, float, float, fmodf(x, y))
+LDNQ_BINARY_LOOP(fmod_double, double, double, fmod(x, y))
 
-LDNQ_SPAN_INTEGERS(fmod, x % y)
+LDNQ_BINARY_LOOP_INTEGERS(fmod, x % y)
 
-static const struct ldnq_span_case mod_cases[] = {
+static const struct ldnq_elementwise_kernel mod_cases[] = {
     { LDNQ_INT32, mod_int32 },
     { LDNQ_INT64, mod_int64 },
     { LDNQ_INT8, mod_int8 },
@@ -31,9 +31,9 @@ static const struct ldnq_span_case mod_cases[] = {
     { LDNQ_UINT32, fmod_uint32 },
     { LDNQ_UINT64, fmod_uint64 },
 };
-static const struct ldnq_span_case fmod_cases[] = {
-    { LDNQ_INT32, fmod_int32 },   { LDNQ_INT64, fmod_int64 },    { LDNQ_FLOAT, fmod_float },
-    { LDNQ_DOUBLE, fmod_double }, LDNQ_SPAN_INTEGER_CASES(fmod),
+static const struct ldnq_elementwise_kernel fmod_cases[] = {
+    { LDNQ_INT32, fmod_int32 },   { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
+    { LDNQ_DOUBLE, fmod_double }, LDNQ_INTEGER_KERNELS(fmod),
 };
 
 #define CASES(list) (sizeof(list) / sizeof *(list))
@@ -54,7 +54,7 @@ static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *
 
 static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_spans_has_zero(call->in[1]);
+    bool zero = ldnq_dtype_is_integer(call->in[1]->dtype) && ldnq_elementwise_has_zero(call->in[1]);
     if (zero)
         return ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero");
     if (is_fmod(call))
@@ -70,7 +70,7 @@ static enum ldnq_status mod_backward(const struct ldnq_op_grad *grad, struct ldn
 {
     (void)err;
     if (grad->in[0].data)
-        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+        ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[0]);
     return LDNQ_OK;
 }
 
@@ -84,6 +84,6 @@ const struct ldnq_op ldnq_op_mod = {
     .outputs_max = 1,
     .infer = mod_infer,
     .forward = mod_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = mod_backward,
 };

@@ -1,6 +1,6 @@
 /* pow.c: Pow; the exponent may be of another type than the base, which gives
  * the output its type. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #include <math.h>
 
@@ -50,18 +50,18 @@ POWER(int64_int32, int64_t, int32_t, whole_power(x, y))
 POWER(int64_int64, int64_t, int64_t, whole_power(x, y))
 POWER(int64_float, int64_t, float, power_cut(x, y))
 /* What most exported models take Pow for. */
-LDNQ_SPAN(square_float, float, float, ((void)y, x *x))
+LDNQ_BINARY_LOOP(square_float, float, float, ((void)y, x *x))
 
-static const struct ldnq_span_case float_cases[] = {
+static const struct ldnq_elementwise_kernel float_cases[] = {
     { LDNQ_FLOAT, float_float },   { LDNQ_INT32, float_int32 },   { LDNQ_INT64, float_int64 },
     { LDNQ_UINT32, float_uint32 }, { LDNQ_UINT64, float_uint64 },
 };
-static const struct ldnq_span_case int32_cases[] = {
+static const struct ldnq_elementwise_kernel int32_cases[] = {
     { LDNQ_FLOAT, int32_float },
     { LDNQ_INT32, int32_int32 },
     { LDNQ_INT64, int32_int64 },
 };
-static const struct ldnq_span_case int64_cases[] = {
+static const struct ldnq_elementwise_kernel int64_cases[] = {
     { LDNQ_FLOAT, int64_float },
     { LDNQ_INT32, int64_int32 },
     { LDNQ_INT64, int64_int64 },
@@ -74,9 +74,9 @@ static const struct ldnq_span_case int64_cases[] = {
 
 static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require(call, 0, POW_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, POW_TYPES, err));
     unsigned whole = LDNQ_DTYPE_BIT(LDNQ_UINT32) | LDNQ_DTYPE_BIT(LDNQ_UINT64);
-    LDNQ_TRY(ldnq_op_require(
+    LDNQ_TRY(ldnq_op_require_dtype(
         call, 1, call->in[0]->dtype == LDNQ_FLOAT ? POW_TYPES | whole : POW_TYPES, err));
     call->out[0].dtype = call->in[0]->dtype;
     return ldnq_op_broadcast(call, &call->in[0]->shape, &call->in[1]->shape, &call->out[0].shape,
@@ -86,15 +86,15 @@ static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *
 static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
-    const struct ldnq_span_case *cases = in[0]->dtype == LDNQ_FLOAT   ? float_cases
-                                         : in[0]->dtype == LDNQ_INT32 ? int32_cases
-                                                                      : int64_cases;
-    ldnq_span_fn *run =
-        ldnq_span_find(cases, cases == float_cases ? COUNT(float_cases) : 3, in[1]->dtype);
+    const struct ldnq_elementwise_kernel *cases = in[0]->dtype == LDNQ_FLOAT   ? float_cases
+                                                  : in[0]->dtype == LDNQ_INT32 ? int32_cases
+                                                                               : int64_cases;
+    ldnq_elementwise_fn *run =
+        ldnq_elementwise_find(cases, cases == float_cases ? COUNT(float_cases) : 3, in[1]->dtype);
     (void)err;
     if (run == float_float && ldnq_tensor_count(in[1]) == 1 && *(const float *)in[1]->data == 2.0f)
         run = square_float;
-    ldnq_spans_run(call, run, &call->out[0], in, 2);
+    ldnq_elementwise_run(call, run, &call->out[0], in, 2);
     return LDNQ_OK;
 }
 
@@ -118,11 +118,11 @@ BASE_GRADIENT(base_int32, int32_t)
 BASE_GRADIENT(base_int64, int64_t)
 BASE_GRADIENT(base_uint32, uint32_t)
 BASE_GRADIENT(base_uint64, uint64_t)
-LDNQ_SPAN(base_square, float, float, x * (2.0f * y))
+LDNQ_BINARY_LOOP(base_square, float, float, x * (2.0f * y))
 /* Of the exponent y: 0 to any power but a negative one stays as it is. */
-LDNQ_SPAN_3(exponent_float, x == 0.0f && y >= 0.0f ? 0.0f : g * (powf(x, y) * logf(x)))
+LDNQ_TERNARY_LOOP(exponent_float, x == 0.0f && y >= 0.0f ? 0.0f : g * (powf(x, y) * logf(x)))
 
-static const struct ldnq_span_case base_cases[] = {
+static const struct ldnq_elementwise_kernel base_cases[] = {
     { LDNQ_FLOAT, base_float },   { LDNQ_INT32, base_int32 },   { LDNQ_INT64, base_int64 },
     { LDNQ_UINT32, base_uint32 }, { LDNQ_UINT64, base_uint64 },
 };
@@ -137,12 +137,12 @@ static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldn
                          ldnq_dtype_name(base->dtype));
     if (exponent->dtype == LDNQ_FLOAT && ldnq_tensor_count(exponent) == 1 &&
         *(const float *)exponent->data == 2.0f)
-        ldnq_spans_grad(grad, 0, base_square, in, 2);
+        ldnq_elementwise_grad(grad, 0, base_square, in, 2);
     else
-        ldnq_spans_grad(grad, 0, ldnq_span_find(base_cases, COUNT(base_cases), exponent->dtype), in,
-                        3);
+        ldnq_elementwise_grad(
+            grad, 0, ldnq_elementwise_find(base_cases, COUNT(base_cases), exponent->dtype), in, 3);
     if (exponent->dtype == LDNQ_FLOAT)
-        ldnq_spans_grad(grad, 1, exponent_float, in, 3);
+        ldnq_elementwise_grad(grad, 1, exponent_float, in, 3);
     return LDNQ_OK;
 }
 
@@ -156,8 +156,8 @@ const struct ldnq_op ldnq_op_pow = {
     .outputs_max = 1,
     .infer = pow_infer,
     .forward = pow_forward,
-    .flows = 3,
-    .reads_in = 3,
-    .backward_scratch = ldnq_spans_grad_scratch,
+    .differentiable = 3,
+    .saved_inputs = 3,
+    .backward_scratch = ldnq_elementwise_grad_scratch,
     .backward = pow_backward,
 };

@@ -1,14 +1,14 @@
 /* prelu.c: PRelu; the slope broadcasts to the input, not the other way round. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
-LDNQ_SPAN(prelu_span, float, float, x < 0.0f ? x * y : x)
+LDNQ_BINARY_LOOP(prelu_span, float, float, x < 0.0f ? x * y : x)
 
 static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *slope = &call->in[1]->shape;
     struct ldnq_shape both;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_broadcast(call, x, slope, &both, err));
     if (ldnq_shape_is_known(x) && ldnq_shape_is_known(slope) && !ldnq_shape_equal(x, &both))
         return ldnq_fail(err, LDNQ_MODEL, "its slope does not broadcast to its input");
@@ -19,19 +19,19 @@ static enum ldnq_status prelu_forward(const struct ldnq_op_call *call, struct ld
 {
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
     (void)err;
-    ldnq_spans_run(call, prelu_span, &call->out[0], in, 2);
+    ldnq_elementwise_run(call, prelu_span, &call->out[0], in, 2);
     return LDNQ_OK;
 }
 
-LDNQ_SPAN_3(by_input, x < 0.0f ? g * y : g)
-LDNQ_SPAN(by_slope, float, float, y < 0.0f ? x * y : 0.0f)
+LDNQ_TERNARY_LOOP(by_input, x < 0.0f ? g * y : g)
+LDNQ_BINARY_LOOP(by_slope, float, float, y < 0.0f ? x * y : 0.0f)
 
 static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[0], grad->call->in[1] };
     (void)err;
-    ldnq_spans_grad(grad, 0, by_input, in, 3);
-    ldnq_spans_grad(grad, 1, by_slope, in, 2);
+    ldnq_elementwise_grad(grad, 0, by_input, in, 3);
+    ldnq_elementwise_grad(grad, 1, by_slope, in, 2);
     return LDNQ_OK;
 }
 
@@ -45,8 +45,8 @@ const struct ldnq_op ldnq_op_prelu = {
     .outputs_max = 1,
     .infer = prelu_infer,
     .forward = prelu_forward,
-    .flows = 3,
-    .reads_in = 3,
-    .backward_scratch = ldnq_spans_grad_scratch,
+    .differentiable = 3,
+    .saved_inputs = 3,
+    .backward_scratch = ldnq_elementwise_grad_scratch,
     .backward = prelu_backward,
 };

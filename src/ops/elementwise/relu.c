@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "base/simd.h"
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #define RELU_TYPES                                                                                 \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
@@ -44,18 +44,18 @@ static enum ldnq_status relu_forward(const struct ldnq_op_call *call, struct ldn
                          : dtype == LDNQ_INT32 ? relu_int32
                          : dtype == LDNQ_INT64 ? relu_int64
                                                : relu_int8;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), run, &relu);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, &relu);
     return LDNQ_OK;
 }
 
-LDNQ_SPAN(relu_gradient, float, float, x > 0.0f ? y : 0.0f)
+LDNQ_BINARY_LOOP(relu_gradient, float, float, x > 0.0f ? y : 0.0f)
 
 /* By its output, which is positive where the input is. */
 static enum ldnq_status relu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { &grad->call->out[0], grad->out[0] };
     (void)err;
-    ldnq_spans_grad(grad, 0, relu_gradient, in, 2);
+    ldnq_elementwise_grad(grad, 0, relu_gradient, in, 2);
     return LDNQ_OK;
 }
 
@@ -70,14 +70,14 @@ const struct ldnq_op ldnq_op_relu = {
     .type = "Relu",
     .since = 6,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_IN_PLACE | LDNQ_OP_PER_SAMPLE,
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
     .infer = relu_infer,
     .forward = relu_forward,
-    .flows = 1,
-    .reads_out = 1,
+    .differentiable = 1,
+    .saved_outputs = 1,
     .backward = relu_backward,
     .as_clamp = relu_as_clamp,
 };

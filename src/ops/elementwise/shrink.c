@@ -40,7 +40,7 @@ static enum ldnq_status shrink_forward(const struct ldnq_op_call *call, struct l
     struct shrink shrink = shrink_of(call);
     (void)err;
     shrink.y = call->out[0].data;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), shrink_range, &shrink);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), shrink_range, &shrink);
     return LDNQ_OK;
 }
 
@@ -50,7 +50,7 @@ static enum ldnq_status shrink_backward(const struct ldnq_op_grad *grad, struct 
     (void)err;
     shrink.dy = grad->out[0]->data;
     shrink.y = grad->in[0].data;
-    ldnq_op_for_ranges(grad->call, ldnq_tensor_count(grad->call->in[0]), shrink_slope, &shrink);
+    ldnq_op_run_ranges(grad->call, ldnq_tensor_count(grad->call->in[0]), shrink_slope, &shrink);
     return LDNQ_OK;
 }
 
@@ -64,7 +64,7 @@ const struct ldnq_op ldnq_op_shrink = {
     .outputs_max = 1,
     .infer = shrink_infer,
     .forward = shrink_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward = shrink_backward,
 };

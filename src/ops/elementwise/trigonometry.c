@@ -16,7 +16,7 @@ static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldn
 static enum ldnq_status run_function(const struct ldnq_op_call *call, const struct function *f,
                                      ldnq_range_fn *run)
 {
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), run, f);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, f);
     return LDNQ_OK;
 }
 
@@ -64,8 +64,8 @@ static enum ldnq_status run_function(const struct ldnq_op_call *call, const stru
         .outputs_max = 1,                                                                          \
         .infer = trigonometry_infer,                                                               \
         .forward = name##_forward,                                                                 \
-        .flows = 1,                                                                                \
-        .reads_in = 1,                                                                             \
+        .differentiable = 1,                                                                       \
+        .saved_inputs = 1,                                                                         \
         .backward = name##_backward,                                                               \
     };
 

@@ -4,7 +4,7 @@
 #include "base/simd.h"
 #include "ops/shared/erff.h"
 #include "ops/shared/expf.h"
-#include "ops/shared/slopes.h"
+#include "ops/shared/unary_grad.h"
 
 #define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
 #define SIGNED (FLOATS | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
@@ -49,22 +49,24 @@ struct unary {
 
 /* At the end of a record: steps, whose slope is 0 wherever there is one; and functions
  * whose backward reads their `in` or their `out`. */
-#define FLAT .flows = 0
-#define SLOPED(name, FROM) .flows = 1, .reads_##FROM = 1, .backward = name##_backward
+#define NOT_DIFFERENTIABLE .differentiable = 0
+#define DIFFERENTIABLE(name, FROM)                                                                 \
+    .differentiable = 1, .saved_##FROM = 1, .backward = name##_backward
 
-/* backward by EXPR of g and v (ops/shared/slopes.h). */
+/* backward by EXPR of g and v (ops/shared/unary_grad.h). */
 #define BACKWARD(name, FROM, EXPR)                                                                 \
-    LDNQ_SLOPE(name##_slope, EXPR)                                                                 \
+    LDNQ_UNARY_GRAD(name##_gradient, EXPR)                                                         \
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
                                             struct ldnq_error *err)                                \
     {                                                                                              \
-        return ldnq_slope_run(grad, LDNQ_SLOPE_OF_##FROM(grad), name##_slope, 0.0f, 0.0f, err);    \
+        return ldnq_unary_grad_run(grad, LDNQ_SAVED_##FROM(grad), name##_gradient, 0.0f, 0.0f,     \
+                                   err);                                                           \
     }
 
 static enum ldnq_status run_unary(const struct ldnq_op_call *call, ldnq_range_fn *run)
 {
     struct unary unary = { call->in[0]->data, call->out[0].data };
-    ldnq_op_for_ranges(call, ldnq_tensor_count(call->in[0]), run, &unary);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, &unary);
     return LDNQ_OK;
 }
 
@@ -100,21 +102,22 @@ static enum ldnq_status run_unary(const struct ldnq_op_call *call, ldnq_range_fn
 #define NEGATIVE64(v) (int64_t)(0 - (uint64_t)(v))
 
 /* At the kink the slope counts as 0. */
-BACKWARD(abs, in,
+BACKWARD(abs, inputs,
          v > 0.0f   ? g
          : v < 0.0f ? -g
                     : 0.0f)
-LDNQ_SLOPE(neg_slope, ((void)v, -g))
+LDNQ_UNARY_GRAD(neg_gradient, ((void)v, -g))
 /* The one that reads nothing back. */
 static enum ldnq_status neg_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    return ldnq_slope_run(grad, grad->out[0], neg_slope, 0.0f, 0.0f, err);
+    return ldnq_unary_grad_run(grad, grad->out[0], neg_gradient, 0.0f, 0.0f, err);
 }
 SIGNED_UNARY(abs, "Abs", 6, fabsf(v), v < 0 ? NEGATIVE32(v) : v, v < 0 ? NEGATIVE64(v) : v,
-             SLOPED(abs, in))
-SIGNED_UNARY(neg, "Neg", 6, -v, NEGATIVE32(v), NEGATIVE64(v), .flows = 1, .backward = neg_backward)
+             DIFFERENTIABLE(abs, inputs))
+SIGNED_UNARY(neg, "Neg", 6, -v, NEGATIVE32(v), NEGATIVE64(v), .differentiable = 1,
+             .backward = neg_backward)
 SIGNED_UNARY(sign, "Sign", 9, (float)((v > 0.0f) - (v < 0.0f)), (v > 0) - (v < 0),
-             (v > 0) - (v < 0), FLAT)
+             (v > 0) - (v < 0), NOT_DIFFERENTIABLE)
 
 #define CLAMPED(v) ((v) < 0.0f ? 0.0f : (v) > 1.0f ? 1.0f : (v))
 /* log(1 + e^v) = max(v, 0) + log(1 + e^-|v|) does not overflow. */
@@ -122,42 +125,43 @@ SIGNED_UNARY(sign, "Sign", 9, (float)((v > 0.0f) - (v < 0.0f)), (v > 0) - (v < 0
 #define LOGISTIC(v) (1.0f / (1.0f + ldnq_expf(-(v))))
 #define TWO_OVER_SQRT_PI 1.12837916709551257390f
 
-BACKWARD(erf, in, g * (TWO_OVER_SQRT_PI * ldnq_expf(-v * v)))
-BACKWARD(exp, out, g * v)
-BACKWARD(hardswish, in,
+BACKWARD(erf, inputs, g * (TWO_OVER_SQRT_PI * ldnq_expf(-v * v)))
+BACKWARD(exp, outputs, g * v)
+BACKWARD(hardswish, inputs,
          v <= -3.0f  ? 0.0f
          : v >= 3.0f ? g
                      : g * (v * (1.0f / 3.0f) + 0.5f))
-BACKWARD(log, in, g / v)
+BACKWARD(log, inputs, g / v)
 /* Beyond these bounds the slope is 0 or 1 to the last bit, and infinity times 0 would
  * make it NaN. */
 #define MISH_BOUND(v) ((v) > 30.0f ? 30.0f : (v) < -104.0f ? -104.0f : (v))
-static inline float mish_slope_at(float v)
+static inline float mish_derivative(float v)
 {
     float t = tanhf(SOFTPLUS(v));
     return t + v * (1.0f - t * t) * LOGISTIC(v);
 }
-BACKWARD(mish, in, g * mish_slope_at(MISH_BOUND(v)))
-BACKWARD(reciprocal, out, -g * v * v)
-BACKWARD(sigmoid, out, g * v * (1.0f - v))
-BACKWARD(softplus, in, g * LOGISTIC(v))
-BACKWARD(softsign, in, g / ((1.0f + fabsf(v)) * (1.0f + fabsf(v))))
+BACKWARD(mish, inputs, g * mish_derivative(MISH_BOUND(v)))
+BACKWARD(reciprocal, outputs, -g * v * v)
+BACKWARD(sigmoid, outputs, g * v * (1.0f - v))
+BACKWARD(softplus, inputs, g * LOGISTIC(v))
+BACKWARD(softsign, inputs, g / ((1.0f + fabsf(v)) * (1.0f + fabsf(v))))
 /* Infinite at 0, as the slope is. */
-BACKWARD(sqrt, out, g / (2.0f * v))
-BACKWARD(tanh, out, g * (1.0f - v * v))
+BACKWARD(sqrt, outputs, g / (2.0f * v))
+BACKWARD(tanh, outputs, g * (1.0f - v * v))
 
-FLOAT_UNARY(ceil, "Ceil", 6, ceilf(v), FLAT)
-FLOAT_UNARY(erf, "Erf", 9, ldnq_erff(v), SLOPED(erf, in))
-FLOAT_UNARY(exp, "Exp", 6, ldnq_expf(v), SLOPED(exp, out))
-FLOAT_UNARY(floor, "Floor", 6, floorf(v), FLAT)
-FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f), SLOPED(hardswish, in))
-FLOAT_UNARY(log, "Log", 6, logf(v), SLOPED(log, in))
-FLOAT_UNARY(mish, "Mish", 18, v *tanhf(SOFTPLUS(v)), SLOPED(mish, in))
-FLOAT_UNARY(reciprocal, "Reciprocal", 6, 1.0f / v, SLOPED(reciprocal, out))
+FLOAT_UNARY(ceil, "Ceil", 6, ceilf(v), NOT_DIFFERENTIABLE)
+FLOAT_UNARY(erf, "Erf", 9, ldnq_erff(v), DIFFERENTIABLE(erf, inputs))
+FLOAT_UNARY(exp, "Exp", 6, ldnq_expf(v), DIFFERENTIABLE(exp, outputs))
+FLOAT_UNARY(floor, "Floor", 6, floorf(v), NOT_DIFFERENTIABLE)
+FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f),
+            DIFFERENTIABLE(hardswish, inputs))
+FLOAT_UNARY(log, "Log", 6, logf(v), DIFFERENTIABLE(log, inputs))
+FLOAT_UNARY(mish, "Mish", 18, v *tanhf(SOFTPLUS(v)), DIFFERENTIABLE(mish, inputs))
+FLOAT_UNARY(reciprocal, "Reciprocal", 6, 1.0f / v, DIFFERENTIABLE(reciprocal, outputs))
 /* The mode of rounding is the default one: half to even. */
-FLOAT_UNARY(round, "Round", 11, rintf(v), FLAT)
-FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + ldnq_expf(-v)), SLOPED(sigmoid, out))
-FLOAT_UNARY(softplus, "Softplus", 1, SOFTPLUS(v), SLOPED(softplus, in))
-FLOAT_UNARY(softsign, "Softsign", 1, v / (1.0f + fabsf(v)), SLOPED(softsign, in))
-FLOAT_UNARY(sqrt, "Sqrt", 6, sqrtf(v), SLOPED(sqrt, out))
-FLOAT_UNARY(tanh, "Tanh", 6, tanhf(v), SLOPED(tanh, out))
+FLOAT_UNARY(round, "Round", 11, rintf(v), NOT_DIFFERENTIABLE)
+FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + ldnq_expf(-v)), DIFFERENTIABLE(sigmoid, outputs))
+FLOAT_UNARY(softplus, "Softplus", 1, SOFTPLUS(v), DIFFERENTIABLE(softplus, inputs))
+FLOAT_UNARY(softsign, "Softsign", 1, v / (1.0f + fabsf(v)), DIFFERENTIABLE(softsign, inputs))
+FLOAT_UNARY(sqrt, "Sqrt", 6, sqrtf(v), DIFFERENTIABLE(sqrt, outputs))
+FLOAT_UNARY(tanh, "Tanh", 6, tanhf(v), DIFFERENTIABLE(tanh, outputs))

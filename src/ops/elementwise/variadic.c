@@ -2,33 +2,33 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 /* NaN wins. */
-LDNQ_SPAN(max_float, float, float, x > y || x != x ? x : y)
-LDNQ_SPAN(max_double, double, double, x > y || x != x ? x : y)
-LDNQ_SPAN(max_int32, int32_t, int32_t, x > y ? x : y)
-LDNQ_SPAN(max_int64, int64_t, int64_t, x > y ? x : y)
-LDNQ_SPAN(min_float, float, float, x < y || x != x ? x : y)
-LDNQ_SPAN(min_double, double, double, x < y || x != x ? x : y)
-LDNQ_SPAN(min_int32, int32_t, int32_t, x < y ? x : y)
-LDNQ_SPAN(min_int64, int64_t, int64_t, x < y ? x : y)
-LDNQ_SPAN_INTEGERS(max, x > y ? x : y)
-LDNQ_SPAN_INTEGERS(min, x < y ? x : y)
-LDNQ_SPAN(sum_float, float, float, x + y)
+LDNQ_BINARY_LOOP(max_float, float, float, x > y || x != x ? x : y)
+LDNQ_BINARY_LOOP(max_double, double, double, x > y || x != x ? x : y)
+LDNQ_BINARY_LOOP(max_int32, int32_t, int32_t, x > y ? x : y)
+LDNQ_BINARY_LOOP(max_int64, int64_t, int64_t, x > y ? x : y)
+LDNQ_BINARY_LOOP(min_float, float, float, x < y || x != x ? x : y)
+LDNQ_BINARY_LOOP(min_double, double, double, x < y || x != x ? x : y)
+LDNQ_BINARY_LOOP(min_int32, int32_t, int32_t, x < y ? x : y)
+LDNQ_BINARY_LOOP(min_int64, int64_t, int64_t, x < y ? x : y)
+LDNQ_BINARY_LOOP_INTEGERS(max, x > y ? x : y)
+LDNQ_BINARY_LOOP_INTEGERS(min, x < y ? x : y)
+LDNQ_BINARY_LOOP(sum_float, float, float, x + y)
 
-static const struct ldnq_span_case max_cases[] = {
-    { LDNQ_FLOAT, max_float },   { LDNQ_INT32, max_int32 },    { LDNQ_INT64, max_int64 },
-    { LDNQ_DOUBLE, max_double }, LDNQ_SPAN_INTEGER_CASES(max),
+static const struct ldnq_elementwise_kernel max_cases[] = {
+    { LDNQ_FLOAT, max_float },   { LDNQ_INT32, max_int32 }, { LDNQ_INT64, max_int64 },
+    { LDNQ_DOUBLE, max_double }, LDNQ_INTEGER_KERNELS(max),
 };
-static const struct ldnq_span_case min_cases[] = {
-    { LDNQ_FLOAT, min_float },   { LDNQ_INT32, min_int32 },    { LDNQ_INT64, min_int64 },
-    { LDNQ_DOUBLE, min_double }, LDNQ_SPAN_INTEGER_CASES(min),
+static const struct ldnq_elementwise_kernel min_cases[] = {
+    { LDNQ_FLOAT, min_float },   { LDNQ_INT32, min_int32 }, { LDNQ_INT64, min_int64 },
+    { LDNQ_DOUBLE, min_double }, LDNQ_INTEGER_KERNELS(min),
 };
-static const struct ldnq_span_case sum_cases[] = { { LDNQ_FLOAT, sum_float } };
+static const struct ldnq_elementwise_kernel sum_cases[] = { { LDNQ_FLOAT, sum_float } };
 
 static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
-                                       const struct ldnq_span_case *cases, size_t count,
+                                       const struct ldnq_elementwise_kernel *cases, size_t count,
                                        struct ldnq_error *err)
 {
     unsigned mask = 0;
@@ -47,16 +47,16 @@ static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
 }
 
 /* The first two together, then each further one to the result. */
-static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span_case *cases,
-                         size_t count)
+static void variadic_run(const struct ldnq_op_call *call,
+                         const struct ldnq_elementwise_kernel *cases, size_t count)
 {
     struct ldnq_tensor *out = &call->out[0];
-    ldnq_span_fn *run = ldnq_span_find(cases, count, out->dtype);
+    ldnq_elementwise_fn *run = ldnq_elementwise_find(cases, count, out->dtype);
     if (call->in_count == 1)
         memcpy(out->data, call->in[0]->data, ldnq_tensor_count(out) * ldnq_dtype_size(out->dtype));
     for (size_t i = 1; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { i == 1 ? call->in[0] : out, call->in[i] };
-        ldnq_spans_run(call, run, out, in, 2);
+        ldnq_elementwise_run(call, run, out, in, 2);
     }
 }
 
@@ -74,7 +74,7 @@ static void variadic_run(const struct ldnq_op_call *call, const struct ldnq_span
         .outputs_max = 1,                                                                          \
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
-        .flows = LDNQ_ALL_INPUTS,                                                                  \
+        .differentiable = LDNQ_ALL_INPUTS,                                                         \
         __VA_ARGS__,                                                                               \
     };
 
@@ -117,7 +117,7 @@ static enum ldnq_status sum_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     for (size_t i = 0; i < grad->call->in_count; i++)
         if (grad->in[i].data)
-            ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[i]);
+            ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[i]);
     return LDNQ_OK;
 }
 
@@ -136,15 +136,15 @@ static enum ldnq_status mean_backward(const struct ldnq_op_grad *grad, struct ld
 
 /* Max and Min: inputs that are the output's element share its gradient evenly. */
 
-LDNQ_SPAN_3(count_equal, g + (x == y ? 1.0f : 0.0f))
-LDNQ_SPAN(share, float, float, y / x)
-LDNQ_SPAN_3(take_share, x == y ? g : 0.0f)
+LDNQ_TERNARY_LOOP(count_equal, g + (x == y ? 1.0f : 0.0f))
+LDNQ_BINARY_LOOP(share, float, float, y / x)
+LDNQ_TERNARY_LOOP(take_share, x == y ? g : 0.0f)
 
-/* The share of each element lies behind what ldnq_spans_grad needs. */
+/* The share of each element lies behind what ldnq_elementwise_grad needs. */
 static size_t extreme_scratch(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
-    size_t bytes, both, first = ldnq_spans_grad_scratch(grad);
+    size_t bytes, both, first = ldnq_elementwise_grad_scratch(grad);
     return ldnq_tensor_bytes(&whole, &bytes) && ldnq_size_add(first, bytes, &both) ? both
                                                                                    : SIZE_MAX;
 }
@@ -155,7 +155,8 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
     const struct ldnq_tensor *out = &call->out[0];
     struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT,
                                   .shape = out->shape,
-                                  .data = (char *)call->scratch + ldnq_spans_grad_scratch(grad) };
+                                  .data =
+                                      (char *)call->scratch + ldnq_elementwise_grad_scratch(grad) };
     const struct ldnq_tensor *both[] = { &shares, grad->out[0] };
     size_t count = ldnq_tensor_count(out);
     (void)err;
@@ -163,18 +164,18 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
         memset(shares.data, 0, count * sizeof(float));
     for (size_t i = 0; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
-        ldnq_spans_run(call, count_equal, &shares, in, 3);
+        ldnq_elementwise_run(call, count_equal, &shares, in, 3);
     }
-    ldnq_spans_run(call, share, &shares, both, 2);
+    ldnq_elementwise_run(call, share, &shares, both, 2);
     for (size_t i = 0; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
-        ldnq_spans_grad(grad, i, take_share, in, 3);
+        ldnq_elementwise_grad(grad, i, take_share, in, 3);
     }
     return LDNQ_OK;
 }
 
 #define EXTREME                                                                                    \
-    .reads_in = LDNQ_ALL_INPUTS, .reads_out = 1, .backward_scratch = extreme_scratch,              \
+    .saved_inputs = LDNQ_ALL_INPUTS, .saved_outputs = 1, .backward_scratch = extreme_scratch,      \
     .backward = extreme_backward
 
 VARIADIC(max, "Max", max_cases, sizeof max_cases / sizeof *max_cases, EXTREME)

@@ -1,5 +1,5 @@
 /* where.c: Where: out = condition ? x : y, all three broadcast. */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #define WHERE(name, T)                                                                             \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
@@ -20,7 +20,7 @@ static enum ldnq_status where_infer(struct ldnq_op_call *call, struct ldnq_error
 {
     const struct ldnq_tensor *x = call->in[1], *y = call->in[2];
     struct ldnq_shape both;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
     if (x->dtype != y->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "chooses between types %s and %s",
                          ldnq_dtype_name(x->dtype), ldnq_dtype_name(y->dtype));
@@ -36,12 +36,12 @@ static enum ldnq_status where_forward(const struct ldnq_op_call *call, struct ld
 {
     size_t size = ldnq_dtype_size(call->out[0].dtype);
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1], call->in[2] };
-    ldnq_span_fn *run = size == 1   ? where_8
-                        : size == 2 ? where_16
-                        : size == 4 ? where_32
-                                    : where_64;
+    ldnq_elementwise_fn *run = size == 1   ? where_8
+                               : size == 2 ? where_16
+                               : size == 4 ? where_32
+                                           : where_64;
     (void)err;
-    ldnq_spans_run(call, run, &call->out[0], in, 3);
+    ldnq_elementwise_run(call, run, &call->out[0], in, 3);
     return LDNQ_OK;
 }
 
@@ -65,8 +65,8 @@ static enum ldnq_status where_backward(const struct ldnq_op_grad *grad, struct l
 {
     const struct ldnq_tensor *in[] = { grad->call->in[0], grad->out[0] };
     (void)err;
-    ldnq_spans_grad(grad, 1, where_true, in, 2);
-    ldnq_spans_grad(grad, 2, where_false, in, 2);
+    ldnq_elementwise_grad(grad, 1, where_true, in, 2);
+    ldnq_elementwise_grad(grad, 2, where_false, in, 2);
     return LDNQ_OK;
 }
 
@@ -79,8 +79,8 @@ const struct ldnq_op ldnq_op_where = {
     .outputs_max = 1,
     .infer = where_infer,
     .forward = where_forward,
-    .flows = 6,
-    .reads_in = 1,
-    .backward_scratch = ldnq_spans_grad_scratch,
+    .differentiable = 6,
+    .saved_inputs = 1,
+    .backward_scratch = ldnq_elementwise_grad_scratch,
     .backward = where_backward,
 };

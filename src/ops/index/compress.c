@@ -10,18 +10,18 @@ static bool has_axis(const struct ldnq_op_call *call)
 }
 
 /* The tensor as (outer, size, inner). */
-static enum ldnq_status split_of(const struct ldnq_op_call *call, struct ldnq_split_at *at,
+static enum ldnq_status split_of(const struct ldnq_op_call *call, struct ldnq_axis_split *at,
                                  struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int axis;
-    *at = (struct ldnq_split_at){ 1, 1, 1 };
+    *at = (struct ldnq_axis_split){ 1, 1, 1 };
     if (!has_axis(call)) {
         at->size = ldnq_tensor_count(call->in[0]);
         return LDNQ_OK;
     }
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), x->rank, &axis, err));
-    *at = ldnq_op_split_at(x, axis);
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), x->rank, &axis, err));
+    *at = ldnq_op_split_at_axis(x, axis);
     return LDNQ_OK;
 }
 
@@ -33,20 +33,21 @@ static enum ldnq_status compress_infer(struct ldnq_op_call *call, struct ldnq_er
     int axis = 0;
     size_t count;
     call->out[0].dtype = x->dtype;
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
     if (condition->shape.rank > 1)
         return ldnq_fail(err, LDNQ_MODEL, "its condition has %d axes where one is needed",
                          condition->shape.rank);
     if (x->shape.rank < 0 && has_axis(call))
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     *out = (struct ldnq_shape){ .rank = 1 };
     if (has_axis(call)) {
-        LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), x->shape.rank, &axis, err));
+        LDNQ_TRY(
+            ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), x->shape.rank, &axis, err));
         *out = x->shape;
     }
     if (!set || !ldnq_shape_count(&condition->shape, &count) || !ldnq_shape_is_known(&x->shape))
-        return ldnq_op_unknown_dim(call, &out->dim[axis], err);
-    struct ldnq_split_at at;
+        return ldnq_op_make_unknown_dim(call, &out->dim[axis], err);
+    struct ldnq_axis_split at;
     LDNQ_TRY(split_of(call, &at, err));
     out->dim[axis] = 0;
     for (size_t i = 0; i < count; i++) {
@@ -58,7 +59,7 @@ static enum ldnq_status compress_infer(struct ldnq_op_call *call, struct ldnq_er
 }
 
 /* Copies slices of `bytes`; back: from the output's to the input's. */
-static void pick(const struct ldnq_op_call *call, const struct ldnq_split_at *at, size_t bytes,
+static void pick(const struct ldnq_op_call *call, const struct ldnq_axis_split *at, size_t bytes,
                  const char *from, char *to, bool back)
 {
     const uint8_t *set = call->in[1]->data;
@@ -74,7 +75,7 @@ static void pick(const struct ldnq_op_call *call, const struct ldnq_split_at *at
 
 static enum ldnq_status compress_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     LDNQ_TRY(split_of(call, &at, err));
     pick(call, &at, at.inner * ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
          call->out[0].data, false);
@@ -83,7 +84,7 @@ static enum ldnq_status compress_forward(const struct ldnq_op_call *call, struct
 
 static enum ldnq_status compress_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     LDNQ_TRY(split_of(grad->call, &at, err));
     memset(grad->in[0].data, 0, ldnq_tensor_count(&grad->in[0]) * sizeof(float));
     pick(grad->call, &at, at.inner * sizeof(float), grad->out[0]->data, grad->in[0].data, true);
@@ -99,7 +100,7 @@ const struct ldnq_op ldnq_op_compress = {
     .outputs_max = 1,
     .infer = compress_infer,
     .forward = compress_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = compress_backward,
 };

@@ -9,7 +9,7 @@
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
 struct gather {
-    struct ldnq_split_at data;
+    struct ldnq_axis_split data;
     size_t count, bytes; /* of indices; of one inner run */
     const struct ldnq_tensor *indices;
     const char *from;
@@ -22,10 +22,10 @@ static enum ldnq_status gather_infer(struct ldnq_op_call *call, struct ldnq_erro
     struct ldnq_shape *out = &call->out[0].shape;
     int axis;
     call->out[0].dtype = call->in[0]->dtype;
-    LDNQ_TRY(ldnq_op_require(call, 1, INDEX_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, INDEX_TYPES, err));
     if (data->rank < 0 || indices->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
+        return ldnq_op_make_unknown_shape(call, 0, err);
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
     if (data->rank - 1 + indices->rank > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
@@ -75,15 +75,16 @@ static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct l
 {
     const struct ldnq_tensor *data = call->in[0];
     int axis;
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
-    struct gather gather = { .data = ldnq_op_split_at(&data->shape, axis),
+    LDNQ_TRY(
+        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
+    struct gather gather = { .data = ldnq_op_split_at_axis(&data->shape, axis),
                              .count = ldnq_tensor_count(call->in[1]),
                              .indices = call->in[1],
                              .from = data->data,
                              .to = call->out[0].data };
     gather.bytes = gather.data.inner * ldnq_dtype_size(data->dtype);
     LDNQ_TRY(check_indices(&gather, err));
-    ldnq_op_for_rows(call, gather.data.outer * gather.count, gather.data.inner, gather_rows,
+    ldnq_op_run_rows(call, gather.data.outer * gather.count, gather.data.inner, gather_rows,
                      &gather);
     return LDNQ_OK;
 }
@@ -134,17 +135,17 @@ static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct 
     int axis;
     if (!grad->in[0].data)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), shape->rank, &axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), shape->rank, &axis, err));
     struct scatter scatter = {
-        .gather = { .data = ldnq_op_split_at(shape, axis),
+        .gather = { .data = ldnq_op_split_at_axis(shape, axis),
                     .count = ldnq_tensor_count(call->in[1]),
                     .indices = call->in[1],
                     .from = grad->out[0]->data,
                     .to = grad->in[0].data },
     };
-    const struct ldnq_split_at *at = &scatter.gather.data;
+    const struct ldnq_axis_split *at = &scatter.gather.data;
     scatter.blocks = ldnq_size_ceil_div(at->inner, BLOCK);
-    ldnq_op_for_rows(call, at->outer * scatter.blocks,
+    ldnq_op_run_rows(call, at->outer * scatter.blocks,
                      (at->size + scatter.gather.count) * ldnq_size_min(at->inner, BLOCK),
                      scatter_blocks, &scatter);
     return LDNQ_OK;
@@ -160,8 +161,8 @@ const struct ldnq_op ldnq_op_gather = {
     .outputs_max = 1,
     .infer = gather_infer,
     .forward = gather_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = gather_backward,
-    .keeps_weight = "rows are looked up in it; only products are quantized",
+    .why_not_quantized = "rows are looked up in it; only products are quantized",
 };

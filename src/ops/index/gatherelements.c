@@ -10,7 +10,7 @@ static enum ldnq_status gatherelements_infer(struct ldnq_op_call *call, struct l
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     int axis;
-    LDNQ_TRY(ldnq_op_require(call, 1, INDEX_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, INDEX_TYPES, err));
     call->out[0].dtype = call->in[0]->dtype;
     call->out[0].shape = *indices;
     if (data->rank < 0 || indices->rank < 0)
@@ -18,7 +18,7 @@ static enum ldnq_status gatherelements_infer(struct ldnq_op_call *call, struct l
     if (data->rank != indices->rank)
         return ldnq_fail(err, LDNQ_MODEL, "its data have %d axes and its indices %d", data->rank,
                          indices->rank);
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
     for (int i = 0; i < data->rank; i++)
         if (i != axis && !ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
             indices->dim[i] > data->dim[i])
@@ -33,8 +33,9 @@ static enum ldnq_status gatherelements_forward(const struct ldnq_op_call *call,
     size_t size = ldnq_dtype_size(data->dtype);
     ptrdiff_t stride[LDNQ_MAX_RANK];
     int axis;
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
-    ldnq_row_major(&data->shape, stride);
+    LDNQ_TRY(
+        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
+    ldnq_row_major_strides(&data->shape, stride);
     for (size_t i = 0; i < ldnq_tensor_count(indices); i++) {
         int64_t index = indices->dtype == LDNQ_INT64 ? ((const int64_t *)indices->data)[i]
                                                      : ((const int32_t *)indices->data)[i];
@@ -66,7 +67,7 @@ struct scatter {
     float *to;
     int axis;
     ptrdiff_t stride[LDNQ_MAX_RANK]; /* of the data */
-    struct ldnq_split_at at;         /* of the indices */
+    struct ldnq_axis_split at;       /* of the indices */
     int64_t most;                    /* of the data's axis */
 };
 
@@ -113,11 +114,12 @@ static enum ldnq_status gatherelements_backward(const struct ldnq_op_grad *grad,
     memset(scatter.to, 0, all * sizeof(float));
     if (ldnq_tensor_count(call->in[1]) == 0)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &scatter.axis, err));
-    scatter.at = ldnq_op_split_at(&call->in[1]->shape, scatter.axis);
+    LDNQ_TRY(
+        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &scatter.axis, err));
+    scatter.at = ldnq_op_split_at_axis(&call->in[1]->shape, scatter.axis);
     scatter.most = data->dim[scatter.axis];
-    ldnq_row_major(data, scatter.stride);
-    ldnq_op_for_rows(call, scatter.at.outer * scatter.at.inner, scatter.at.size, scatter_lines,
+    ldnq_row_major_strides(data, scatter.stride);
+    ldnq_op_run_rows(call, scatter.at.outer * scatter.at.inner, scatter.at.size, scatter_lines,
                      &scatter);
     return LDNQ_OK;
 }
@@ -132,7 +134,7 @@ const struct ldnq_op ldnq_op_gatherelements = {
     .outputs_max = 1,
     .infer = gatherelements_infer,
     .forward = gatherelements_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = gatherelements_backward,
 };

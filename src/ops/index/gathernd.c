@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "ops/index/combine.h"
+#include "ops/index/scatter_update.h"
 #include "ops/shared/indices.h"
 
 struct slices {
@@ -30,7 +30,7 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     int64_t k;
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_INDEX_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_INDEX_TYPES, err));
     *known = false;
     if (indices->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "its indices are a scalar where tuples are needed");
@@ -81,7 +81,7 @@ static enum ldnq_status slice_at(const struct slices *s, size_t i, size_t *at,
     size_t place = 0, index;
     for (int k = 0; k < s->k; k++) {
         int64_t dim = s->dim[s->first + k];
-        LDNQ_TRY(ldnq_index_at(s->indices, i * (size_t)s->k + (size_t)k, dim, &index, err));
+        LDNQ_TRY(ldnq_resolve_index(s->indices, i * (size_t)s->k + (size_t)k, dim, &index, err));
         place = place * (size_t)dim + index;
     }
     *at = i / s->tuples * s->block + place * s->size;
@@ -103,7 +103,7 @@ static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_er
     call->out[0].dtype = call->in[0]->dtype;
     LDNQ_TRY(check_tuples(call, batch_dims(call), &known, err));
     if (!known)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     int first = (int)batch_dims(call) + (int)indices->dim[indices->rank - 1];
     if (indices->rank - 1 + data->rank - first > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
@@ -154,8 +154,8 @@ const struct ldnq_op ldnq_op_gathernd = {
     .outputs_max = 1,
     .infer = gathernd_infer,
     .forward = gathernd_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = gathernd_backward,
 };
 
@@ -166,7 +166,7 @@ static enum ldnq_status scatternd_infer(struct ldnq_op_call *call, struct ldnq_e
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     const struct ldnq_shape *updates = &call->in[2]->shape;
     bool known;
-    LDNQ_TRY(ldnq_combine_infer(call, err));
+    LDNQ_TRY(ldnq_scatter_infer(call, err));
     LDNQ_TRY(check_tuples(call, 0, &known, err));
     if (!known || updates->rank < 0)
         return LDNQ_OK;
@@ -191,10 +191,10 @@ static enum ldnq_status scatternd_forward(const struct ldnq_op_call *call, struc
 {
     struct slices s = slices_of(call, 0);
     size_t at;
-    ldnq_combine_start(call);
+    ldnq_scatter_copy_data(call);
     for (size_t i = 0; i < s.tuples; i++) {
         LDNQ_TRY(slice_at(&s, i, &at, err));
-        ldnq_combine(call, at, i * s.size, s.size);
+        ldnq_scatter_update(call, at, i * s.size, s.size);
     }
     return LDNQ_OK;
 }
@@ -203,10 +203,10 @@ static enum ldnq_status scatternd_backward(const struct ldnq_op_grad *grad, stru
 {
     struct slices s = slices_of(grad->call, 0);
     size_t at;
-    LDNQ_TRY(ldnq_combine_grad_start(grad, err));
+    LDNQ_TRY(ldnq_scatter_grad_copy(grad, err));
     for (size_t i = 0; i < s.tuples; i++) {
         LDNQ_TRY(slice_at(&s, i, &at, err));
-        ldnq_combine_grad(grad, at, i * s.size, s.size);
+        ldnq_scatter_grad_update(grad, at, i * s.size, s.size);
     }
     return LDNQ_OK;
 }
@@ -219,10 +219,10 @@ const struct ldnq_op ldnq_op_scatternd = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = ldnq_combine_read,
+    .read_attrs = ldnq_scatter_read_attrs,
     .infer = scatternd_infer,
     .forward = scatternd_forward,
-    .flows = 5,
-    .reads_in = 2,
+    .differentiable = 5,
+    .saved_inputs = 2,
     .backward = scatternd_backward,
 };

@@ -87,13 +87,13 @@ static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out
 static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *boxes = &call->in[0]->shape, *scores = &call->in[1]->shape;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     for (size_t i = 2; i < call->in_count; i++) {
-        LDNQ_TRY(ldnq_op_require_one(call, i, err));
+        LDNQ_TRY(ldnq_op_require_one_element(call, i, err));
         if (i > 2)
-            LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+            LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     }
     if ((boxes->rank >= 0 && boxes->rank != 3) || (scores->rank >= 0 && scores->rank != 3))
         return ldnq_fail(err, LDNQ_MODEL, "its boxes or scores don't have three axes");
@@ -112,8 +112,8 @@ static bool suppression_of(const struct ldnq_op_call *call, struct suppression *
     if (!ldnq_shape_is_known(&call->in[0]->shape) || !ldnq_shape_is_known(&call->in[1]->shape))
         return false;
     const int64_t *dim = call->in[1]->shape.dim;
-    const struct ldnq_tensor *most = ldnq_op_in(call, 2), *share = ldnq_op_in(call, 3);
-    const struct ldnq_tensor *least = ldnq_op_in(call, 4);
+    const struct ldnq_tensor *most = ldnq_op_input(call, 2), *share = ldnq_op_input(call, 3);
+    const struct ldnq_tensor *least = ldnq_op_input(call, 4);
     *s = (struct suppression){
         .boxes = call->in[0]->data,
         .scores = call->in[1]->data,
@@ -136,7 +136,7 @@ static enum ldnq_status nonmaxsuppression_infer(struct ldnq_op_call *call, struc
     out->shape = (struct ldnq_shape){ 2, { 0, 3 } };
     LDNQ_TRY(check_inputs(call, err));
     if (!suppression_of(call, &s))
-        return ldnq_op_unknown_dim(call, &out->shape.dim[0], err);
+        return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
     bool *left = ldnq_malloc(s.count + 1);
     if (!left)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");

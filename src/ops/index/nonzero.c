@@ -25,13 +25,13 @@ static enum ldnq_status nonzero_infer(struct ldnq_op_call *call, struct ldnq_err
     const struct ldnq_tensor *x = call->in[0];
     struct ldnq_tensor *out = &call->out[0];
     size_t count;
-    LDNQ_TRY(ldnq_op_require(call, 0, NONZERO_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, NONZERO_TYPES, err));
     out->dtype = LDNQ_INT64;
     if (x->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     out->shape = (struct ldnq_shape){ .rank = 2, .dim = { x->shape.rank } };
     if (!x->data || !ldnq_shape_count(&x->shape, &count))
-        return ldnq_op_unknown_dim(call, &out->shape.dim[1], err);
+        return ldnq_op_make_unknown_dim(call, &out->shape.dim[1], err);
     for (size_t i = 0; i < count; i++)
         out->shape.dim[1] += is_set(x, i);
     return LDNQ_OK;

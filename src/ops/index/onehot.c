@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "ops/op.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 #define NUMBERS                                                                                    \
     (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) | LDNQ_DTYPE_BIT(LDNQ_FLOAT))
@@ -25,8 +25,8 @@ static int64_t number_at(const struct ldnq_tensor *tensor, size_t i)
 static enum ldnq_status onehot_axis(const struct ldnq_op_call *call, int *axis,
                                     struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank + 1, axis,
-                        err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank + 1,
+                                axis, err);
 }
 
 static enum ldnq_status onehot_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -34,15 +34,15 @@ static enum ldnq_status onehot_infer(struct ldnq_op_call *call, struct ldnq_erro
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
     int axis;
-    LDNQ_TRY(ldnq_op_require(call, 0, NUMBERS, err));
-    LDNQ_TRY(ldnq_op_require(call, 1, NUMBERS, err));
-    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, NUMBERS, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, NUMBERS, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     call->out[0].dtype = call->in[2]->dtype;
     if (ldnq_shape_is_known(&call->in[2]->shape) &&
         (call->in[2]->shape.rank != 1 || call->in[2]->shape.dim[0] != 2))
         return ldnq_fail(err, LDNQ_MODEL, "its values are not a pair");
     if (in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (in->rank == LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
@@ -51,7 +51,7 @@ static enum ldnq_status onehot_infer(struct ldnq_op_call *call, struct ldnq_erro
     for (int i = 0; i < out->rank; i++)
         out->dim[i] = i < axis ? in->dim[i] : i > axis ? in->dim[i - 1] : 0;
     if (!call->in[1]->data)
-        return ldnq_op_unknown_dim(call, &out->dim[axis], err);
+        return ldnq_op_make_unknown_dim(call, &out->dim[axis], err);
     out->dim[axis] = number_at(call->in[1], 0);
     return out->dim[axis] < 0 && !ldnq_is_symbol(out->dim[axis])
                ? ldnq_fail(err, LDNQ_MODEL, "its depth is negative")
@@ -66,7 +66,7 @@ static enum ldnq_status onehot_forward(const struct ldnq_op_call *call, struct l
     char *y = out->data;
     int axis;
     LDNQ_TRY(onehot_axis(call, &axis, err));
-    struct ldnq_split_at at = ldnq_op_split_at(&out->shape, axis);
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(&out->shape, axis);
     for (size_t i = 0; i < count; i++)
         memcpy(y + i * size, off, size);
     for (size_t i = 0; count > 0 && i < at.outer * at.inner; i++) {
@@ -90,7 +90,7 @@ static enum ldnq_status onehot_backward(const struct ldnq_op_grad *grad, struct 
     if (!values)
         return LDNQ_OK;
     LDNQ_TRY(onehot_axis(grad->call, &axis, err));
-    struct ldnq_split_at at = ldnq_op_split_at(&out->shape, axis);
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(&out->shape, axis);
     size_t count = ldnq_tensor_count(out);
     for (size_t i = 0; count > 0 && i < at.outer * at.inner; i++) {
         int64_t depth = (int64_t)at.size, index = number_at(grad->call->in[0], i);
@@ -99,7 +99,7 @@ static enum ldnq_status onehot_backward(const struct ldnq_op_grad *grad, struct 
         size_t place = (size_t)(index < 0 ? index + depth : index);
         on += (double)gradient[(i / at.inner * at.size + place) * at.inner + i % at.inner];
     }
-    values[0] = (float)(ldnq_sum(gradient, count) - on);
+    values[0] = (float)(ldnq_sum_floats(gradient, count) - on);
     values[1] = (float)on;
     return LDNQ_OK;
 }
@@ -113,7 +113,7 @@ const struct ldnq_op ldnq_op_onehot = {
     .outputs_max = 1,
     .infer = onehot_infer,
     .forward = onehot_forward,
-    .flows = 4,
-    .reads_in = 1,
+    .differentiable = 4,
+    .saved_inputs = 1,
     .backward = onehot_backward,
 };

@@ -1,12 +1,13 @@
 /* scatterelements.c: ScatterElements, and Scatter, its first name:
  * out[i][index[i][j][k]][k] = updates[i][j][k]. */
-#include "ops/index/combine.h"
+#include "ops/index/scatter_update.h"
 #include "ops/shared/indices.h"
 #include "ops/shared/strided.h"
 
 static enum ldnq_status axis_of(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
+                                err);
 }
 
 static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -14,8 +15,8 @@ static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct 
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     const struct ldnq_shape *updates = &call->in[2]->shape;
     int axis;
-    LDNQ_TRY(ldnq_combine_infer(call, err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_INDEX_TYPES, err));
+    LDNQ_TRY(ldnq_scatter_infer(call, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_INDEX_TYPES, err));
     if (data->rank < 0)
         return LDNQ_OK;
     LDNQ_TRY(axis_of(call, &axis, err));
@@ -44,10 +45,10 @@ static enum ldnq_status for_elements(const struct ldnq_op_call *call, element_fn
     size_t index, at[LDNQ_MAX_RANK] = { 0 };
     int axis;
     LDNQ_TRY(axis_of(call, &axis, err));
-    ldnq_row_major(data, stride);
+    ldnq_row_major_strides(data, stride);
     for (size_t i = 0, count = ldnq_tensor_count(indices); i < count; i++) {
         size_t to = 0;
-        LDNQ_TRY(ldnq_index_at(indices, i, data->dim[axis], &index, err));
+        LDNQ_TRY(ldnq_resolve_index(indices, i, data->dim[axis], &index, err));
         for (int k = 0; k < shape->rank; k++)
             to += (k == axis ? index : at[k]) * (size_t)stride[k];
         visit(ctx, to, i);
@@ -59,25 +60,25 @@ static enum ldnq_status for_elements(const struct ldnq_op_call *call, element_fn
 
 static void put(const void *ctx, size_t to, size_t from)
 {
-    ldnq_combine(ctx, to, from, 1);
+    ldnq_scatter_update(ctx, to, from, 1);
 }
 
 static void take(const void *ctx, size_t to, size_t from)
 {
-    ldnq_combine_grad(ctx, to, from, 1);
+    ldnq_scatter_grad_update(ctx, to, from, 1);
 }
 
 static enum ldnq_status scatterelements_forward(const struct ldnq_op_call *call,
                                                 struct ldnq_error *err)
 {
-    ldnq_combine_start(call);
+    ldnq_scatter_copy_data(call);
     return for_elements(call, put, call, err);
 }
 
 static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad,
                                                  struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_combine_grad_start(grad, err));
+    LDNQ_TRY(ldnq_scatter_grad_copy(grad, err));
     return for_elements(grad->call, take, grad, err);
 }
 
@@ -90,11 +91,11 @@ static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad
         .inputs_min = 3,                                                                           \
         .inputs_max = 3,                                                                           \
         .outputs_max = 1,                                                                          \
-        .read = ldnq_combine_read,                                                                 \
+        .read_attrs = ldnq_scatter_read_attrs,                                                     \
         .infer = scatterelements_infer,                                                            \
         .forward = scatterelements_forward,                                                        \
-        .flows = 5,                                                                                \
-        .reads_in = 2,                                                                             \
+        .differentiable = 5,                                                                       \
+        .saved_inputs = 2,                                                                         \
         .backward = scatterelements_backward,                                                      \
     };
 

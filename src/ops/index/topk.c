@@ -14,7 +14,7 @@ struct topk {
     const void *x;
     void *values;
     int64_t *indices;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     size_t k;
     bool largest;
 };
@@ -61,7 +61,8 @@ TOPK(topk_uint64, uint64_t)
 static enum ldnq_status topk_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank,
+                                axis, err);
 }
 
 static enum ldnq_status topk_with(struct ldnq_op_call *call, int64_t k, bool known,
@@ -73,7 +74,7 @@ static enum ldnq_status topk_with(struct ldnq_op_call *call, int64_t k, bool kno
     if (in->rank >= 0) {
         LDNQ_TRY(topk_axis(call, &axis, err));
         if (!known)
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &k, err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &k, err));
         else if (k < 0 || (!ldnq_is_symbol(in->dim[axis]) && k > in->dim[axis]))
             return ldnq_fail(err, LDNQ_MODEL, "can't take %" PRId64 " of %" PRId64 " elements", k,
                              in->dim[axis]);
@@ -116,14 +117,14 @@ static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values, 
     struct topk topk = { .x = x->data,
                          .values = values,
                          .indices = indices,
-                         .at = ldnq_op_split_at(&x->shape, axis),
+                         .at = ldnq_op_split_at_axis(&x->shape, axis),
                          .k = (size_t)call->out[0].shape.dim[axis],
                          .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? topk_float
                          : x->dtype == LDNQ_INT32  ? topk_int32
                          : x->dtype == LDNQ_UINT64 ? topk_uint64
                                                    : topk_int64;
-    ldnq_op_for_rows(call, topk.at.outer * topk.at.inner, topk.at.size, run, &topk);
+    ldnq_op_run_rows(call, topk.at.outer * topk.at.inner, topk.at.size, run, &topk);
     return LDNQ_OK;
 }
 
@@ -158,7 +159,7 @@ static enum ldnq_status topk_backward(const struct ldnq_op_grad *grad, struct ld
         return LDNQ_OK;
     LDNQ_TRY(topk_run(call, indices + count, indices, err));
     LDNQ_TRY(topk_axis(call, &axis, err));
-    struct ldnq_split_at at = ldnq_op_split_at(&call->in[0]->shape, axis);
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(&call->in[0]->shape, axis);
     size_t k = (size_t)call->out[0].shape.dim[axis];
     for (size_t i = 0; i < count; i++) {
         size_t outer = i / (k * at.inner), inner = i % at.inner;
@@ -178,8 +179,8 @@ const struct ldnq_op ldnq_op_topk_1 = {
     .infer = topk_1_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward_scratch = topk_backward_scratch,
     .backward = topk_backward,
 };
@@ -194,8 +195,8 @@ const struct ldnq_op ldnq_op_topk = {
     .infer = topk_infer,
     .scratch = topk_scratch,
     .forward = topk_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward_scratch = topk_backward_scratch,
     .backward = topk_backward,
 };

@@ -20,7 +20,7 @@ static enum ldnq_status axes_of(const struct ldnq_op_call *call, int count, int 
     for (size_t i = 0; i < wanted; i++) {
         axes[i] = (int)i;
         if (list)
-            LDNQ_TRY(ldnq_op_axis(list[i], rank, &axes[i], err));
+            LDNQ_TRY(ldnq_op_resolve_axis(list[i], rank, &axes[i], err));
     }
     return LDNQ_OK;
 }
@@ -33,12 +33,12 @@ static enum ldnq_status centercroppad_infer(struct ldnq_op_call *call, struct ld
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &sizes, err));
     if (out->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(axes_of(call, sizes.rank, axes, err));
     bool some = ldnq_attr_ints(call->node, "axes", &given) != NULL;
     for (int i = 0; i < (some ? (int)given : out->rank); i++) {
         if (sizes.rank < 0)
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[axes[i]], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[axes[i]], err));
         else
             out->dim[axes[i]] = sizes.dim[i];
     }
@@ -52,14 +52,14 @@ static void copy_common(const struct ldnq_op_call *call, size_t size, const stru
     struct ldnq_strided region = { 0 };
     ptrdiff_t source[LDNQ_MAX_RANK], target[LDNQ_MAX_RANK], first = 0, place = 0;
     size_t count;
-    ldnq_row_major(from, source);
-    ldnq_row_major(to, target);
+    ldnq_row_major_strides(from, source);
+    ldnq_row_major_strides(to, target);
     for (int i = 0; i < from->rank; i++) {
         int64_t more = from->dim[i] - to->dim[i];
         first += (ptrdiff_t)(more > 0 ? more / 2 : 0) * source[i];
         place += (ptrdiff_t)(more < 0 ? -more / 2 : 0) * target[i];
-        ldnq_strided_add(&region, (size_t)(more > 0 ? to->dim[i] : from->dim[i]), source[i],
-                         target[i]);
+        ldnq_strided_add_axis(&region, (size_t)(more > 0 ? to->dim[i] : from->dim[i]), source[i],
+                              target[i]);
     }
     if (ldnq_shape_count(to, &count) && count > 0)
         memset(dst, 0, count * size);
@@ -96,6 +96,6 @@ const struct ldnq_op ldnq_op_centercroppad = {
     .outputs_max = 1,
     .infer = centercroppad_infer,
     .forward = centercroppad_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = centercroppad_backward,
 };

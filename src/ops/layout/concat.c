@@ -12,7 +12,7 @@ static enum ldnq_status concat_axis(const struct ldnq_op_call *call, int *axis,
     const struct ldnq_attr *attr = ldnq_node_attr(call->node, "axis");
     if (!attr || attr->kind != LDNQ_ATTR_INT)
         return ldnq_fail(err, LDNQ_MODEL, "has no axis");
-    return ldnq_op_axis(attr->i, call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(attr->i, call->in[0]->shape.rank, axis, err);
 }
 
 /* Joins one more shape to `out`: sizes add up along the axis, a symbol in makes
@@ -47,7 +47,7 @@ static enum ldnq_status concat_infer(struct ldnq_op_call *call, struct ldnq_erro
     out->dtype = call->in[0]->dtype;
     for (size_t i = 0; i < call->in_count; i++) {
         if (call->in[i]->shape.rank < 0)
-            return ldnq_op_unknown_shape(call, 0, err);
+            return ldnq_op_make_unknown_shape(call, 0, err);
         if (call->in[i]->dtype != out->dtype)
             return ldnq_fail(err, LDNQ_MODEL, "joins tensors of types %s and %s",
                              ldnq_dtype_name(out->dtype), ldnq_dtype_name(call->in[i]->dtype));
@@ -56,7 +56,7 @@ static enum ldnq_status concat_infer(struct ldnq_op_call *call, struct ldnq_erro
     out->shape = call->in[0]->shape;
     for (size_t i = 1; i < call->in_count; i++)
         LDNQ_TRY(join(&call->in[i]->shape, axis, &out->shape, &open, err));
-    return open ? ldnq_op_unknown_dim(call, &out->shape.dim[axis], err) : LDNQ_OK;
+    return open ? ldnq_op_make_unknown_dim(call, &out->shape.dim[axis], err) : LDNQ_OK;
 }
 
 static enum ldnq_status concat_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -65,13 +65,14 @@ static enum ldnq_status concat_forward(const struct ldnq_op_call *call, struct l
     int axis;
     LDNQ_TRY(concat_axis(call, &axis, err));
     size_t size = ldnq_dtype_size(out->dtype), column = 0;
-    struct ldnq_split_at to = ldnq_op_split_at(&out->shape, axis);
+    struct ldnq_axis_split to = ldnq_op_split_at_axis(&out->shape, axis);
     for (size_t i = 0; i < call->in_count; i++) {
-        struct ldnq_split_at from = ldnq_op_split_at(&call->in[i]->shape, axis);
+        struct ldnq_axis_split from = ldnq_op_split_at_axis(&call->in[i]->shape, axis);
         size_t columns = from.size * from.inner;
         struct ldnq_strided region = { 0 };
-        ldnq_strided_add(&region, from.outer, (ptrdiff_t)columns, (ptrdiff_t)(to.size * to.inner));
-        ldnq_strided_add(&region, columns, 1, 1);
+        ldnq_strided_add_axis(&region, from.outer, (ptrdiff_t)columns,
+                              (ptrdiff_t)(to.size * to.inner));
+        ldnq_strided_add_axis(&region, columns, 1, 1);
         ldnq_strided_copy(call, &region, size, call->in[i]->data,
                           (char *)out->data + column * size);
         column += columns;
@@ -85,14 +86,14 @@ static enum ldnq_status concat_backward(const struct ldnq_op_grad *grad, struct 
     const float *gradient = grad->out[0]->data;
     int axis;
     LDNQ_TRY(concat_axis(call, &axis, err));
-    struct ldnq_split_at from = ldnq_op_split_at(&call->out[0].shape, axis);
+    struct ldnq_axis_split from = ldnq_op_split_at_axis(&call->out[0].shape, axis);
     for (size_t i = 0; i < call->in_count; i++) {
-        struct ldnq_split_at to = ldnq_op_split_at(&call->in[i]->shape, axis);
+        struct ldnq_axis_split to = ldnq_op_split_at_axis(&call->in[i]->shape, axis);
         size_t columns = to.size * to.inner;
         struct ldnq_strided region = { 0 };
-        ldnq_strided_add(&region, to.outer, (ptrdiff_t)(from.size * from.inner),
-                         (ptrdiff_t)columns);
-        ldnq_strided_add(&region, columns, 1, 1);
+        ldnq_strided_add_axis(&region, to.outer, (ptrdiff_t)(from.size * from.inner),
+                              (ptrdiff_t)columns);
+        ldnq_strided_add_axis(&region, columns, 1, 1);
         if (grad->in[i].data)
             ldnq_strided_copy(call, &region, sizeof(float), gradient, grad->in[i].data);
         gradient += columns;
@@ -110,6 +111,6 @@ const struct ldnq_op ldnq_op_concat = {
     .outputs_max = 1,
     .infer = concat_infer,
     .forward = concat_forward,
-    .flows = LDNQ_ALL_INPUTS,
+    .differentiable = LDNQ_ALL_INPUTS,
     .backward = concat_backward,
 };

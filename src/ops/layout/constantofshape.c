@@ -47,7 +47,7 @@ const struct ldnq_op ldnq_op_constantofshape = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = constantofshape_read,
+    .read_attrs = constantofshape_read,
     .infer = constantofshape_infer,
     .forward = constantofshape_forward,
 };

@@ -19,14 +19,14 @@ static enum ldnq_status window_infer(struct ldnq_op_call *call, struct ldnq_erro
     if (dtype != LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "output_datatype=%s is not supported",
                          ldnq_dtype_name((enum ldnq_dtype)dtype));
-    LDNQ_TRY(ldnq_op_require_one(call, 0, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 0, err));
     LDNQ_TRY(ldnq_op_read_dims(call, 0, &size, err));
     call->out[0].dtype = LDNQ_FLOAT;
     call->out[0].shape.rank = 1;
     if (size.rank == 1)
         call->out[0].shape.dim[0] = size.dim[0];
     else
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &call->out[0].shape.dim[0], err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &call->out[0].shape.dim[0], err));
     return LDNQ_OK;
 }
 

@@ -35,7 +35,7 @@ static enum ldnq_status divide(struct ldnq_op_call *call, int64_t size, int64_t 
                                struct ldnq_error *err)
 {
     if (ldnq_is_symbol(size))
-        return ldnq_op_unknown_dim(call, out, err);
+        return ldnq_op_make_unknown_dim(call, out, err);
     *out = size / by;
     return size % by == 0
                ? LDNQ_OK
@@ -58,10 +58,10 @@ static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldn
     int64_t *dim = call->out[0].shape.dim;
     LDNQ_TRY(check_rank(call, err));
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(divide(call, dim[1], blocks->size * blocks->size, &dim[1], err));
-    LDNQ_TRY(ldnq_op_dim_mul(call, dim[2], blocks->size, &dim[2], err));
-    return ldnq_op_dim_mul(call, dim[3], blocks->size, &dim[3], err);
+    LDNQ_TRY(ldnq_op_multiply_dims(call, dim[2], blocks->size, &dim[2], err));
+    return ldnq_op_multiply_dims(call, dim[3], blocks->size, &dim[3], err);
 }
 
 static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -70,8 +70,8 @@ static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldn
     int64_t *dim = call->out[0].shape.dim;
     LDNQ_TRY(check_rank(call, err));
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
-    LDNQ_TRY(ldnq_op_dim_mul(call, dim[1], blocks->size * blocks->size, &dim[1], err));
+        return ldnq_op_make_unknown_shape(call, 0, err);
+    LDNQ_TRY(ldnq_op_multiply_dims(call, dim[1], blocks->size * blocks->size, &dim[1], err));
     LDNQ_TRY(divide(call, dim[2], blocks->size, &dim[2], err));
     return divide(call, dim[3], blocks->size, &dim[3], err);
 }
@@ -92,8 +92,8 @@ static enum ldnq_status move_blocks(const struct ldnq_op_call *call, const int64
     const ptrdiff_t in_wide[] = { c * h * b * width, h * b * width, b * width, width, b, 1 };
     struct ldnq_strided region = { 0 };
     for (int i = 0; i < 6; i++)
-        ldnq_strided_add(&region, (size_t)extent[i], to_space ? in_deep[i] : in_wide[i],
-                         to_space ? in_wide[i] : in_deep[i]);
+        ldnq_strided_add_axis(&region, (size_t)extent[i], to_space ? in_deep[i] : in_wide[i],
+                              to_space ? in_wide[i] : in_deep[i]);
     ldnq_strided_copy(call, &region, size, src, dst);
     return LDNQ_OK;
 }
@@ -143,10 +143,10 @@ const struct ldnq_op ldnq_op_depthtospace = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = blocks_read,
+    .read_attrs = blocks_read,
     .infer = depthtospace_infer,
     .forward = depthtospace_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = depthtospace_backward,
 };
 
@@ -157,9 +157,9 @@ const struct ldnq_op ldnq_op_spacetodepth = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = blocks_read,
+    .read_attrs = blocks_read,
     .infer = spacetodepth_infer,
     .forward = spacetodepth_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = spacetodepth_backward,
 };

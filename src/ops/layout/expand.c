@@ -7,7 +7,7 @@ static enum ldnq_status expand_infer(struct ldnq_op_call *call, struct ldnq_erro
     call->out[0].dtype = call->in[0]->dtype;
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &shape, err));
     if (shape.rank < 0 || call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     for (int i = 0; i < shape.rank; i++)
         if (shape.dim[i] < 0 && !ldnq_is_symbol(shape.dim[i]))
             return ldnq_fail(err, LDNQ_MODEL, "its shape has a negative size");
@@ -21,10 +21,10 @@ static enum ldnq_status expand_forward(const struct ldnq_op_call *call, struct l
     ptrdiff_t to[LDNQ_MAX_RANK];
     struct ldnq_strided region = { 0 };
     (void)err;
-    ldnq_op_strides(&in->shape, &out->shape, from);
-    ldnq_row_major(&out->shape, to);
+    ldnq_op_broadcast_strides(&in->shape, &out->shape, from);
+    ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++)
-        ldnq_strided_add(&region, (size_t)out->shape.dim[i], (ptrdiff_t)from[i], to[i]);
+        ldnq_strided_add_axis(&region, (size_t)out->shape.dim[i], (ptrdiff_t)from[i], to[i]);
     ldnq_strided_copy(call, &region, ldnq_dtype_size(in->dtype), in->data, out->data);
     return LDNQ_OK;
 }
@@ -33,7 +33,7 @@ static enum ldnq_status expand_backward(const struct ldnq_op_grad *grad, struct 
 {
     (void)err;
     if (grad->in[0].data)
-        ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[0]);
+        ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[0]);
     return LDNQ_OK;
 }
 
@@ -47,6 +47,6 @@ const struct ldnq_op ldnq_op_expand = {
     .outputs_max = 1,
     .infer = expand_infer,
     .forward = expand_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = expand_backward,
 };

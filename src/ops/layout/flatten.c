@@ -9,17 +9,17 @@ static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_err
     call->out[0].dtype = call->in[0]->dtype;
     if (from->rank < 0) {
         to->rank = 2;
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &to->dim[0], err));
-        return ldnq_op_unknown_dim(call, &to->dim[1], err);
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &to->dim[0], err));
+        return ldnq_op_make_unknown_dim(call, &to->dim[1], err);
     }
     int axis = from->rank;
     /* The axis may also be the one behind the last. */
     if (at != from->rank)
-        LDNQ_TRY(ldnq_op_axis(at, from->rank, &axis, err));
+        LDNQ_TRY(ldnq_op_resolve_axis(at, from->rank, &axis, err));
     *to = (struct ldnq_shape){ .rank = 2, .dim = { 1, 1 } };
     for (int i = 0; i < from->rank; i++) {
         int64_t *dim = &to->dim[i < axis ? 0 : 1];
-        LDNQ_TRY(ldnq_op_dim_mul(call, *dim, from->dim[i], dim, err));
+        LDNQ_TRY(ldnq_op_multiply_dims(call, *dim, from->dim[i], dim, err));
     }
     return LDNQ_OK;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
@@ -57,7 +57,7 @@ static enum ldnq_status set_amounts(const int64_t *pads, size_t count, const int
     *amounts = (struct amounts){ 0 };
     for (size_t i = 0; i < count; i++) {
         int axis;
-        LDNQ_TRY(ldnq_op_axis(axes ? axes[i] : (int64_t)i, rank, &axis, err));
+        LDNQ_TRY(ldnq_op_resolve_axis(axes ? axes[i] : (int64_t)i, rank, &axis, err));
         /* Far above any real size, far below where sums overflow. */
         if (pads[i] > INT32_MAX || pads[i] < INT32_MIN || pads[count + i] > INT32_MAX ||
             pads[count + i] < INT32_MIN)
@@ -78,7 +78,7 @@ static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct amount
     for (int i = 0; i < in->rank; i++) {
         int64_t more = amounts->begin[i] + amounts->end[i];
         if (ldnq_is_symbol(in->dim[i]) && (amounts->begin[i] || amounts->end[i]))
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[i], err));
         else
             out->dim[i] = in->dim[i] + more;
         if (mode != PAD_CONSTANT && in->dim[i] == 0 && out->dim[i] > 0)
@@ -177,7 +177,7 @@ static void set_maps(struct pad *pad, const struct ldnq_op_call *call,
     pad->out[0] = 1;
     map[0] = 0;
     pad->map[0] = map;
-    ldnq_row_major(in, pad->stride);
+    ldnq_row_major_strides(in, pad->stride);
     for (int i = 0; i < out->rank; i++) {
         pad->out[i] = (size_t)out->dim[i];
         pad->map[i] = map;
@@ -207,7 +207,7 @@ static enum ldnq_status pad_with(const struct ldnq_op_call *call, const struct a
         return LDNQ_OK;
     set_maps(&pad, call, amounts);
     size_t columns = pad.out[pad.rank - 1];
-    ldnq_op_for_rows(call, count / columns, columns, pad_rows, &pad);
+    ldnq_op_run_rows(call, count / columns, columns, pad_rows, &pad);
     return LDNQ_OK;
 }
 
@@ -283,7 +283,7 @@ static float sum_constants(const struct unpad *unpad, size_t parts)
         const float *y = unpad->y + row * columns;
         ptrdiff_t at;
         if (!row_source(unpad, row % unpad->rows, &at))
-            sum += ldnq_sum(y, columns);
+            sum += ldnq_sum_floats(y, columns);
         else
             for (size_t i = 0; i < columns; i++)
                 sum += pad->map[pad->rank - 1][i] < 0 ? (double)y[i] : 0.0;
@@ -318,7 +318,7 @@ static void unpad_with(const struct ldnq_op_grad *grad, const struct amounts *am
     unpad.rows = count / parts / unpad.pad.out[unpad.pad.rank - 1];
     unpad.in = all / parts;
     if (unpad.x && all > 0)
-        ldnq_op_for_rows(call, parts, count / parts, unpad_parts, &unpad);
+        ldnq_op_run_rows(call, parts, count / parts, unpad_parts, &unpad);
     if (constant)
         *constant = sum_constants(&unpad, parts);
 }
@@ -339,10 +339,10 @@ static enum ldnq_status pad_2_amounts(const struct ldnq_op_call *call, struct am
 static enum ldnq_status pad_2_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct amounts amounts;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(pad_2_amounts(call, &amounts, err));
     return set_shape(call, &amounts, err);
 }
@@ -370,11 +370,11 @@ const struct ldnq_op ldnq_op_pad_2 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = pad_read,
+    .read_attrs = pad_read,
     .infer = pad_2_infer,
     .scratch = pad_scratch,
     .forward = pad_2_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward_scratch = pad_backward_scratch,
     .backward = pad_2_backward,
 };
@@ -387,7 +387,7 @@ static enum ldnq_status pad_amounts(const struct ldnq_op_call *call, struct amou
     int64_t pads[2 * LDNQ_MAX_RANK], axes[LDNQ_MAX_RANK];
     int rank = call->in[0]->shape.rank;
     size_t count, axis_count = (size_t)rank;
-    bool axes_known = true, chosen = ldnq_op_in(call, 3) != NULL;
+    bool axes_known = true, chosen = ldnq_op_input(call, 3) != NULL;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, pads, 2 * LDNQ_MAX_RANK, &count, known, err));
     if (chosen)
         LDNQ_TRY(ldnq_op_read_ints(call, 3, axes, LDNQ_MAX_RANK, &axis_count, &axes_known, err));
@@ -404,26 +404,26 @@ static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *
     struct amounts amounts;
     bool known;
     struct ldnq_shape *out = &call->out[0].shape;
-    const struct ldnq_tensor *value = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *value = ldnq_op_input(call, 2);
     call->out[0].dtype = call->in[0]->dtype;
-    LDNQ_TRY(ldnq_op_require_one(call, 2, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 2, err));
     if (value && value->dtype != call->in[0]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its constant has type %s where its input has %s",
                          ldnq_dtype_name(value->dtype), ldnq_dtype_name(call->in[0]->dtype));
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(pad_amounts(call, &amounts, &known, err));
     if (known)
         return set_shape(call, &amounts, err);
     out->rank = call->in[0]->shape.rank;
     for (int i = 0; i < out->rank; i++)
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[i], err));
     return LDNQ_OK;
 }
 
 static enum ldnq_status pad_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *value = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *value = ldnq_op_input(call, 2);
     struct amounts amounts;
     bool known;
     LDNQ_TRY(pad_amounts(call, &amounts, &known, err));
@@ -450,12 +450,12 @@ const struct ldnq_op ldnq_op_pad = {
     .inputs_min = 2,
     .inputs_max = 4,
     .outputs_max = 1,
-    .read = pad_read,
+    .read_attrs = pad_read,
     .infer = pad_infer,
     .scratch = pad_scratch,
     .forward = pad_forward,
-    .flows = 5,
-    .reads_in = 0xa,
+    .differentiable = 5,
+    .saved_inputs = 0xa,
     .backward_scratch = pad_backward_scratch,
     .backward = pad_backward,
 };

@@ -32,7 +32,7 @@ static enum ldnq_status whole_count(struct ldnq_op_call *call, int64_t *count,
     int64_t start = whole_at(call->in[0]), limit = whole_at(call->in[1]);
     int64_t delta = whole_at(call->in[2]);
     if (ldnq_is_symbol(start) || ldnq_is_symbol(limit) || ldnq_is_symbol(delta))
-        return ldnq_op_unknown_dim(call, count, err);
+        return ldnq_op_make_unknown_dim(call, count, err);
     if (delta == 0)
         return ldnq_fail(err, LDNQ_MODEL, "its range does not end");
     *count = 0;
@@ -55,14 +55,14 @@ static enum ldnq_status range_infer(struct ldnq_op_call *call, struct ldnq_error
     out->dtype = call->in[0]->dtype;
     out->shape.rank = 1;
     for (size_t i = 0; i < 3; i++) {
-        LDNQ_TRY(ldnq_op_require(call, i, RANGE_TYPES, err));
-        LDNQ_TRY(ldnq_op_require_one(call, i, err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, RANGE_TYPES, err));
+        LDNQ_TRY(ldnq_op_require_one_element(call, i, err));
         if (call->in[i]->dtype != out->dtype)
             return ldnq_fail(err, LDNQ_MODEL, "its bounds have different types");
         known = known && call->in[i]->data;
     }
     if (!known)
-        return ldnq_op_unknown_dim(call, &out->shape.dim[0], err);
+        return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
     return out->dtype == LDNQ_FLOAT ? real_count(call, &out->shape.dim[0], err)
                                     : whole_count(call, &out->shape.dim[0], err);
 }

@@ -51,7 +51,7 @@ static enum ldnq_status divide(struct ldnq_op_call *call, const struct product *
         *dim = all->symbol[0];
         return LDNQ_OK;
     }
-    return ldnq_op_unknown_dim(call, dim, err);
+    return ldnq_op_make_unknown_dim(call, dim, err);
 }
 
 /* Fills in the zeros, finds the -1 and multiplies up the others. */
@@ -89,9 +89,9 @@ static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_err
     call->out[0].dtype = call->in[0]->dtype;
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &shape, err));
     if (shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (from->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(take_over(call, &shape, &rest, &open, err));
     for (int i = 0; i < from->rank; i++)
         if (!multiply(&all, from->dim[i]))

@@ -23,7 +23,7 @@ static enum ldnq_status shape_infer(struct ldnq_op_call *call, struct ldnq_error
     out->dtype = LDNQ_INT64;
     out->shape.rank = 1;
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_dim(call, &out->shape.dim[0], err);
+        return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
     shape_range(call, &first, &last);
     out->shape.dim[0] = last - first;
     return LDNQ_OK;

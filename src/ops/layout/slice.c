@@ -46,7 +46,7 @@ static enum ldnq_status symbolic_range(struct ldnq_op_call *call, int64_t size, 
     bool forward = start == 0 && step == 1 && end >= INT32_MAX;
     bool backward = start == -1 && step == -1 && end <= INT32_MIN;
     if (!forward && !backward)
-        return ldnq_op_unknown_dim(call, count, err);
+        return ldnq_op_make_unknown_dim(call, count, err);
     *count = size;
     return LDNQ_OK;
 }
@@ -80,7 +80,7 @@ static enum ldnq_status resolve(struct ldnq_op_call *infer, const struct ldnq_sh
     for (size_t i = 0; i < ranges->count; i++) {
         int axis;
         int64_t named = ranges->axes ? ranges->axes[i] : (int64_t)i;
-        LDNQ_TRY(ldnq_op_axis(named, shape->rank, &axis, err));
+        LDNQ_TRY(ldnq_op_resolve_axis(named, shape->rank, &axis, err));
         if (seen & (1u << axis))
             return ldnq_fail(err, LDNQ_MODEL, "axis %d is sliced twice", axis);
         seen |= 1u << axis;
@@ -112,13 +112,13 @@ static enum ldnq_status slice_region(const struct ldnq_op_call *call, const stru
     *region = (struct ldnq_strided){ 0 };
     *first = 0;
     LDNQ_TRY(resolve(NULL, &in->shape, ranges, &slice, err));
-    ldnq_row_major(&in->shape, from);
-    ldnq_row_major(&out->shape, to);
+    ldnq_row_major_strides(&in->shape, from);
+    ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++) {
         /* A step beyond the axis takes one element and is never walked. */
         ptrdiff_t step = slice.count[i] == 1 ? 1 : (ptrdiff_t)slice.step[i];
         *first += (ptrdiff_t)slice.start[i] * from[i];
-        ldnq_strided_add(region, (size_t)slice.count[i], from[i] * step, to[i]);
+        ldnq_strided_add_axis(region, (size_t)slice.count[i], from[i] * step, to[i]);
     }
     return LDNQ_OK;
 }
@@ -182,7 +182,7 @@ static enum ldnq_status slice_1_infer(struct ldnq_op_call *call, struct ldnq_err
     struct ranges ranges;
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(slice_1_ranges(call, &ranges, err));
     return set_shape(call, &ranges, err);
 }
@@ -211,7 +211,7 @@ const struct ldnq_op ldnq_op_slice_1 = {
     .outputs_max = 1,
     .infer = slice_1_infer,
     .forward = slice_1_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = slice_1_backward,
 };
 
@@ -231,11 +231,11 @@ static enum ldnq_status read_inputs(const struct ldnq_op_call *call, struct rang
     *inputs = (struct range_inputs){ .ranges.starts = inputs->values[0],
                                      .ranges.ends = inputs->values[1] };
     for (size_t i = 0; i < 4; i++)
-        if (ldnq_op_in(call, i + 1))
+        if (ldnq_op_input(call, i + 1))
             LDNQ_TRY(ldnq_op_read_ints(call, i + 1, inputs->values[i], LDNQ_MAX_RANK, &count[i],
                                        &known[i], err));
-    inputs->ranges.axes = ldnq_op_in(call, 3) ? inputs->values[2] : NULL;
-    inputs->ranges.steps = ldnq_op_in(call, 4) ? inputs->values[3] : NULL;
+    inputs->ranges.axes = ldnq_op_input(call, 3) ? inputs->values[2] : NULL;
+    inputs->ranges.steps = ldnq_op_input(call, 4) ? inputs->values[3] : NULL;
     inputs->ranges.count = count[0];
     inputs->axes_known = known[2];
     inputs->all_known = known[0] && known[1] && known[2] && known[3];
@@ -254,11 +254,12 @@ static enum ldnq_status unknown_sizes(struct ldnq_op_call *call, const struct ra
     const struct ldnq_shape *from = &call->in[0]->shape;
     unsigned set = ~0u;
     if (inputs->ranges.axes && inputs->axes_known)
-        LDNQ_TRY(ldnq_op_axes(inputs->ranges.axes, inputs->ranges.count, from->rank, &set, err));
+        LDNQ_TRY(
+            ldnq_op_resolve_axes(inputs->ranges.axes, inputs->ranges.count, from->rank, &set, err));
     *shape = *from;
     for (int i = 0; i < from->rank; i++)
         if (set & (1u << i))
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &shape->dim[i], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &shape->dim[i], err));
     return LDNQ_OK;
 }
 
@@ -267,7 +268,7 @@ static enum ldnq_status slice_infer(struct ldnq_op_call *call, struct ldnq_error
     struct range_inputs inputs;
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_inputs(call, &inputs, err));
     if (!inputs.all_known)
         return unknown_sizes(call, &inputs, err);
@@ -298,7 +299,7 @@ const struct ldnq_op ldnq_op_slice = {
     .outputs_max = 1,
     .infer = slice_infer,
     .forward = slice_forward,
-    .flows = 1,
-    .reads_in = 0x1e,
+    .differentiable = 1,
+    .saved_inputs = 0x1e,
     .backward = slice_backward,
 };

@@ -8,7 +8,8 @@
 static enum ldnq_status split_axis(const struct ldnq_op_call *call, int *axis,
                                    struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
+                                err);
 }
 
 /* Size of part i; sizes NULL stands for equal parts. */
@@ -22,7 +23,7 @@ static enum ldnq_status part_size(struct ldnq_op_call *call, const int64_t *size
                             : LDNQ_OK;
     }
     if (ldnq_is_symbol(whole))
-        return ldnq_op_unknown_dim(call, part, err);
+        return ldnq_op_make_unknown_dim(call, part, err);
     each = whole / parts + (whole % parts != 0);
     if (whole % parts != 0 && call->node->opset < 18)
         return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " can't be cut into %" PRId64 " equal parts",
@@ -66,9 +67,9 @@ static enum ldnq_status unknown_parts(struct ldnq_op_call *call, struct ldnq_err
         call->out[i].dtype = in->dtype;
         call->out[i].shape = in->shape;
         if (in->shape.rank < 0)
-            LDNQ_TRY(ldnq_op_unknown_shape(call, i, err));
+            LDNQ_TRY(ldnq_op_make_unknown_shape(call, i, err));
         else
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &call->out[i].shape.dim[axis], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &call->out[i].shape.dim[axis], err));
     }
     return LDNQ_OK;
 }
@@ -88,7 +89,7 @@ static enum ldnq_status split_infer(struct ldnq_op_call *call, struct ldnq_error
 {
     int64_t sizes[MOST_PARTS];
     size_t count = 0;
-    bool known = true, given = ldnq_op_in(call, 1) != NULL;
+    bool known = true, given = ldnq_op_input(call, 1) != NULL;
     int64_t parts = ldnq_attr_int(call->node, "num_outputs", (int64_t)call->out_count);
     if (given)
         LDNQ_TRY(ldnq_op_read_ints(call, 1, sizes, MOST_PARTS, &count, &known, err));
@@ -105,14 +106,14 @@ static enum ldnq_status split_forward(const struct ldnq_op_call *call, struct ld
     const struct ldnq_tensor *in = call->in[0];
     int axis;
     LDNQ_TRY(split_axis(call, &axis, err));
-    struct ldnq_split_at from = ldnq_op_split_at(&in->shape, axis);
+    struct ldnq_axis_split from = ldnq_op_split_at_axis(&in->shape, axis);
     size_t size = ldnq_dtype_size(in->dtype), column = 0;
     for (size_t i = 0; i < call->out_count; i++) {
         size_t columns = (size_t)call->out[i].shape.dim[axis] * from.inner;
         struct ldnq_strided region = { 0 };
-        ldnq_strided_add(&region, from.outer, (ptrdiff_t)(from.size * from.inner),
-                         (ptrdiff_t)columns);
-        ldnq_strided_add(&region, columns, 1, 1);
+        ldnq_strided_add_axis(&region, from.outer, (ptrdiff_t)(from.size * from.inner),
+                              (ptrdiff_t)columns);
+        ldnq_strided_add_axis(&region, columns, 1, 1);
         if (call->out[i].data)
             ldnq_strided_copy(call, &region, size, (const char *)in->data + column * size,
                               call->out[i].data);
@@ -131,13 +132,13 @@ static enum ldnq_status split_backward(const struct ldnq_op_grad *grad, struct l
     if (!gradient)
         return LDNQ_OK;
     LDNQ_TRY(split_axis(call, &axis, err));
-    struct ldnq_split_at to = ldnq_op_split_at(&call->in[0]->shape, axis);
+    struct ldnq_axis_split to = ldnq_op_split_at_axis(&call->in[0]->shape, axis);
     memset(gradient, 0, ldnq_tensor_count(&grad->in[0]) * sizeof(float));
     for (size_t i = 0; i < call->out_count; i++) {
         struct ldnq_strided region = { 0 };
         part = (size_t)call->out[i].shape.dim[axis] * to.inner;
-        ldnq_strided_add(&region, to.outer, (ptrdiff_t)part, (ptrdiff_t)(to.size * to.inner));
-        ldnq_strided_add(&region, part, 1, 1);
+        ldnq_strided_add_axis(&region, to.outer, (ptrdiff_t)part, (ptrdiff_t)(to.size * to.inner));
+        ldnq_strided_add_axis(&region, part, 1, 1);
         if (grad->out[i])
             ldnq_strided_copy(call, &region, sizeof(float), grad->out[i]->data, gradient);
         gradient += part;
@@ -155,7 +156,7 @@ const struct ldnq_op ldnq_op_split_2 = {
     .outputs_max = -1,
     .infer = split_2_infer,
     .forward = split_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = split_backward,
 };
 
@@ -169,6 +170,6 @@ const struct ldnq_op ldnq_op_split = {
     .outputs_max = -1,
     .infer = split_infer,
     .forward = split_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = split_backward,
 };

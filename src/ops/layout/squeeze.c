@@ -11,7 +11,7 @@ static enum ldnq_status squeeze_set(struct ldnq_op_call *call, const int64_t *ax
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     if (given)
-        return ldnq_op_axes(axes, count, from->rank, set, err);
+        return ldnq_op_resolve_axes(axes, count, from->rank, set, err);
     *set = 0;
     for (int i = 0; i < from->rank; i++)
         *set |= from->dim[i] == 1 ? 1u << i : 0;
@@ -25,7 +25,7 @@ static enum ldnq_status squeeze_with(struct ldnq_op_call *call, const int64_t *a
     struct ldnq_shape *to = &call->out[0].shape;
     unsigned set;
     if (from->rank < 0 || (!given && !ldnq_shape_is_known(from)))
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(squeeze_set(call, axes, count, given, &set, err));
     to->rank = 0;
     for (int i = 0; i < from->rank; i++) {
@@ -46,12 +46,12 @@ static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t 
     unsigned set;
     (void)given;
     if (from->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (count > (size_t)(LDNQ_MAX_RANK - from->rank))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
     to->rank = from->rank + (int)count;
-    LDNQ_TRY(ldnq_op_axes(axes, count, to->rank, &set, err));
+    LDNQ_TRY(ldnq_op_resolve_axes(axes, count, to->rank, &set, err));
     for (int i = 0, k = 0; i < to->rank; i++)
         to->dim[i] = set & (1u << i) ? 1 : from->dim[k++];
     return LDNQ_OK;
@@ -74,12 +74,12 @@ static enum ldnq_status by_input(struct ldnq_op_call *call, with_axes_fn *infer,
 {
     int64_t axes[LDNQ_MAX_RANK];
     size_t count = 0;
-    bool known = true, given = ldnq_op_in(call, 1) != NULL;
+    bool known = true, given = ldnq_op_input(call, 1) != NULL;
     call->out[0].dtype = call->in[0]->dtype;
     if (given)
         LDNQ_TRY(ldnq_op_read_ints(call, 1, axes, LDNQ_MAX_RANK, &count, &known, err));
     if (!known)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     return infer(call, axes, count, given, err);
 }
 

@@ -11,7 +11,7 @@ static enum ldnq_status tile_infer(struct ldnq_op_call *call, struct ldnq_error 
     call->out[0].dtype = call->in[0]->dtype;
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &repeats, err));
     if (in->rank < 0 || repeats.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (in->rank != repeats.rank)
         return ldnq_fail(err, LDNQ_MODEL, "has %d repeats for %d axes", repeats.rank, in->rank);
     out->rank = in->rank;
@@ -19,7 +19,7 @@ static enum ldnq_status tile_infer(struct ldnq_op_call *call, struct ldnq_error 
         if (repeats.dim[i] < 0 && !ldnq_is_symbol(repeats.dim[i]))
             return ldnq_fail(err, LDNQ_MODEL, "can't repeat an axis %" PRId64 " times",
                              repeats.dim[i]);
-        LDNQ_TRY(ldnq_op_dim_mul(call, in->dim[i], repeats.dim[i], &out->dim[i], err));
+        LDNQ_TRY(ldnq_op_multiply_dims(call, in->dim[i], repeats.dim[i], &out->dim[i], err));
     }
     return LDNQ_OK;
 }
@@ -33,12 +33,13 @@ static enum ldnq_status tile_forward(const struct ldnq_op_call *call, struct ldn
     (void)err;
     if (ldnq_tensor_count(out) == 0)
         return LDNQ_OK;
-    ldnq_row_major(&in->shape, from);
-    ldnq_row_major(&out->shape, to);
+    ldnq_row_major_strides(&in->shape, from);
+    ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < in->shape.rank; i++) {
         size_t size = (size_t)in->shape.dim[i];
-        ldnq_strided_add(&region, (size_t)out->shape.dim[i] / size, 0, to[i] * (ptrdiff_t)size);
-        ldnq_strided_add(&region, size, from[i], to[i]);
+        ldnq_strided_add_axis(&region, (size_t)out->shape.dim[i] / size, 0,
+                              to[i] * (ptrdiff_t)size);
+        ldnq_strided_add_axis(&region, size, from[i], to[i]);
     }
     ldnq_strided_copy(call, &region, ldnq_dtype_size(in->dtype), in->data, out->data);
     return LDNQ_OK;
@@ -61,14 +62,14 @@ static size_t tile_backward_scratch(const struct ldnq_op_grad *grad)
 static void sum_repeats(const struct ldnq_op_call *call, struct ldnq_shape *shape, int i,
                         int64_t size, const float *from, float *to)
 {
-    struct ldnq_split_at at = ldnq_op_split_at(shape, i);
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(shape, i);
     const struct ldnq_shape all = {
         .rank = 3, .dim = { (int64_t)at.outer, (int64_t)at.size / size, size * (int64_t)at.inner }
     };
     struct ldnq_tensor x = { .dtype = LDNQ_FLOAT, .shape = all, .data = (void *)from };
     struct ldnq_tensor y = { .dtype = LDNQ_FLOAT, .shape = all, .data = to };
     y.shape.dim[1] = 1;
-    ldnq_op_sum_to(call, &x, &y);
+    ldnq_op_sum_broadcast_grad(call, &x, &y);
     shape->dim[i] = size;
 }
 
@@ -108,7 +109,7 @@ const struct ldnq_op ldnq_op_tile = {
     .outputs_max = 1,
     .infer = tile_infer,
     .forward = tile_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward_scratch = tile_backward_scratch,
     .backward = tile_backward,
 };

@@ -15,7 +15,7 @@ static enum ldnq_status transpose_perm(const struct ldnq_op_call *call, int perm
         return LDNQ_OK;
     if (count != (size_t)rank)
         return ldnq_fail(err, LDNQ_MODEL, "perm names %zu of %d axes", count, rank);
-    LDNQ_TRY(ldnq_op_axes(given, count, rank, &set, err));
+    LDNQ_TRY(ldnq_op_resolve_axes(given, count, rank, &set, err));
     for (int i = 0; i < rank; i++)
         perm[i] = (int)(given[i] < 0 ? given[i] + rank : given[i]);
     return LDNQ_OK;
@@ -27,7 +27,7 @@ static enum ldnq_status transpose_infer(struct ldnq_op_call *call, struct ldnq_e
     int perm[LDNQ_MAX_RANK];
     call->out[0].dtype = call->in[0]->dtype;
     if (from->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(transpose_perm(call, perm, err));
     call->out[0].shape.rank = from->rank;
     for (int i = 0; i < from->rank; i++)
@@ -42,10 +42,10 @@ static enum ldnq_status transpose_forward(const struct ldnq_op_call *call, struc
     ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK];
     struct ldnq_strided region = { 0 };
     LDNQ_TRY(transpose_perm(call, perm, err));
-    ldnq_row_major(&in->shape, from);
-    ldnq_row_major(&out->shape, to);
+    ldnq_row_major_strides(&in->shape, from);
+    ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++)
-        ldnq_strided_add(&region, (size_t)out->shape.dim[i], from[perm[i]], to[i]);
+        ldnq_strided_add_axis(&region, (size_t)out->shape.dim[i], from[perm[i]], to[i]);
     ldnq_strided_copy(call, &region, ldnq_dtype_size(in->dtype), in->data, out->data);
     return LDNQ_OK;
 }
@@ -60,13 +60,13 @@ static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad, stru
     if (!grad->in[0].data)
         return LDNQ_OK;
     LDNQ_TRY(transpose_perm(call, perm, err));
-    ldnq_row_major(&call->out[0].shape, from);
-    ldnq_row_major(&call->in[0]->shape, to);
+    ldnq_row_major_strides(&call->out[0].shape, from);
+    ldnq_row_major_strides(&call->in[0]->shape, to);
     /* Axes in the order of what is written. */
     for (int i = 0; i < call->in[0]->shape.rank; i++)
         for (int k = 0; k < call->in[0]->shape.rank; k++)
             if (perm[k] == i)
-                ldnq_strided_add(&region, (size_t)call->in[0]->shape.dim[i], from[k], to[i]);
+                ldnq_strided_add_axis(&region, (size_t)call->in[0]->shape.dim[i], from[k], to[i]);
     ldnq_strided_copy(call, &region, sizeof(float), grad->out[0]->data, grad->in[0].data);
     return LDNQ_OK;
 }
@@ -81,6 +81,6 @@ const struct ldnq_op ldnq_op_transpose = {
     .outputs_max = 1,
     .infer = transpose_infer,
     .forward = transpose_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = transpose_backward,
 };

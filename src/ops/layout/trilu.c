@@ -8,8 +8,8 @@
 static enum ldnq_status trilu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank;
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
-    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     if (rank == 0 || rank == 1)
         return ldnq_fail(err, LDNQ_MODEL, "its input is not a matrix");
     return ldnq_op_infer_same(call, ~0u, err);
@@ -29,7 +29,7 @@ static void trilu_row(const char *x, char *y, size_t columns, size_t size, int64
 /* Elements of `size` bytes, input 0's or their gradients. */
 static void trilu_copy(const struct ldnq_op_call *call, size_t size, const char *x, char *y)
 {
-    const struct ldnq_tensor *in = call->in[0], *k = ldnq_op_in(call, 1);
+    const struct ldnq_tensor *in = call->in[0], *k = ldnq_op_input(call, 1);
     const int64_t *dim = in->shape.dim;
     size_t columns = (size_t)dim[in->shape.rank - 1];
     size_t rows = (size_t)dim[in->shape.rank - 2], count = ldnq_tensor_count(in);
@@ -66,7 +66,7 @@ const struct ldnq_op ldnq_op_trilu = {
     .outputs_max = 1,
     .infer = trilu_infer,
     .forward = trilu_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = trilu_backward,
 };

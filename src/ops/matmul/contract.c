@@ -2,7 +2,7 @@
 
 #include "base/size.h"
 #include "ops/shared/product.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* Labels in an order. */
 struct order {
@@ -84,8 +84,8 @@ static void copy(const struct ldnq_contraction *work, const struct ldnq_labelled
 {
     struct ldnq_strided region = { .rank = 0 };
     for (int i = 0; i < to->rank; i++)
-        ldnq_strided_add(&region, work->extent[to->label[i]], stride_of(from, to->label[i]),
-                         to->stride[i]);
+        ldnq_strided_add_axis(&region, work->extent[to->label[i]], stride_of(from, to->label[i]),
+                              to->stride[i]);
     ldnq_strided_copy(work->call, &region, sizeof(float), from->data, out);
 }
 
@@ -125,7 +125,7 @@ static void sum_rows(const void *ctx, size_t first, size_t last)
 {
     const struct rows *rows = ctx;
     for (size_t i = first; i < last; i++)
-        rows->y[i] = (float)ldnq_sum(rows->x + i * rows->size, rows->size);
+        rows->y[i] = (float)ldnq_sum_floats(rows->x + i * rows->size, rows->size);
 }
 
 /* t summed over what is not in `kept`. */
@@ -143,7 +143,7 @@ static struct ldnq_labelled summed(struct ldnq_contraction *work, const struct l
     struct rows rows = { .x = in_order(work, t, &order), .size = count_of(work, t, ~kept) };
     rows.y = take(work, count);
     if (!work->dry)
-        ldnq_op_for_rows(work->call, count, rows.size, sum_rows, &rows);
+        ldnq_op_run_rows(work->call, count, rows.size, sum_rows, &rows);
     return row_major(work, &left, rows.y);
 }
 
@@ -219,9 +219,9 @@ static void multiply(const struct ldnq_contraction *work, const struct pair *p)
         .c = p->c,
     };
     if (p->k == 1 && p->m == 1 && p->n == 1)
-        ldnq_op_for_ranges(work->call, p->batches, multiply_range, p);
+        ldnq_op_run_ranges(work->call, p->batches, multiply_range, p);
     else if (p->k == 1)
-        ldnq_op_for_rows(work->call, p->batches * p->m, p->n, outer_rows, p);
+        ldnq_op_run_rows(work->call, p->batches * p->m, p->n, outer_rows, p);
     else
         ldnq_product_run(&product, work->call->pool);
 }

@@ -210,10 +210,10 @@ static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     uint8_t label[LDNQ_MAX_RANK];
     int ellipsis;
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     if (!ranks_are_known(call))
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(sizes_of(call, size, &ellipsis, err));
     int rank = a->out.count + (a->out.ellipsis == NO_ELLIPSIS ? 0 : ellipsis);
     if (rank > LDNQ_MAX_RANK)
@@ -248,7 +248,7 @@ static struct ldnq_labelled view(const struct ldnq_contraction *work, const stru
     struct ldnq_labelled t = { .data = tensor->data };
     ptrdiff_t strides[LDNQ_MAX_RANK];
     uint8_t label[LDNQ_MAX_RANK];
-    ldnq_row_major(&tensor->shape, strides);
+    ldnq_row_major_strides(&tensor->shape, strides);
     labels_of(term, tensor->shape.rank, label);
     for (int i = 0; i < tensor->shape.rank; i++)
         if (tensor->shape.dim[i] != 1 || work->extent[label[i]] == 1)
@@ -345,13 +345,13 @@ const struct ldnq_op ldnq_op_einsum = {
     .inputs_min = 1,
     .inputs_max = MOST_OPERANDS,
     .outputs_max = 1,
-    .read = einsum_read,
+    .read_attrs = einsum_read,
     .infer = einsum_infer,
     .scratch = einsum_scratch,
     .forward = einsum_forward,
-    .flows = LDNQ_ALL_INPUTS,
-    .reads_in = LDNQ_ALL_INPUTS,
+    .differentiable = LDNQ_ALL_INPUTS,
+    .saved_inputs = LDNQ_ALL_INPUTS,
     .backward_scratch = einsum_backward_scratch,
     .backward = einsum_backward,
-    .keeps_weight = "weights of Einsum are not quantized",
+    .why_not_quantized = "weights of Einsum are not quantized",
 };

@@ -29,11 +29,11 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
 {
     const struct gemm_attrs *gemm = call->attrs;
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *a = &call->in[0]->shape, *b = &call->in[1]->shape;
     if (a->rank < 0 || b->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (a->rank != 2 || b->rank != 2)
         return ldnq_fail(err, LDNQ_MODEL, "its inputs have %d and %d axes where 2 are needed",
                          a->rank, b->rank);
@@ -56,7 +56,7 @@ static void spread_c(const struct ldnq_op_call *call)
 {
     size_t strides[LDNQ_MAX_RANK];
     const struct ldnq_shape *shape = &call->out[0].shape;
-    ldnq_op_strides(&call->in[2]->shape, shape, strides);
+    ldnq_op_broadcast_strides(&call->in[2]->shape, shape, strides);
     const float *c = call->in[2]->data;
     float *y = call->out[0].data;
     size_t rows = (size_t)shape->dim[0], columns = (size_t)shape->dim[1];
@@ -69,7 +69,7 @@ static void spread_c(const struct ldnq_op_call *call)
 static const float *column_bias(const struct ldnq_op_call *call)
 {
     const struct gemm_attrs *gemm = call->attrs;
-    const struct ldnq_tensor *c = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *c = ldnq_op_input(call, 2);
     size_t count;
     if (!c || gemm->beta != 1.0f || c->shape.rank == 0 || !ldnq_shape_count(&c->shape, &count))
         return NULL;
@@ -88,7 +88,7 @@ static struct ldnq_product product_of(const struct ldnq_op_call *call)
         .transpose_a = gemm->transpose_a ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .transpose_b = gemm->transpose_b ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .alpha = gemm->alpha,
-        .beta = ldnq_op_in(call, 2) && !column_bias(call) ? gemm->beta : 0.0f,
+        .beta = ldnq_op_input(call, 2) && !column_bias(call) ? gemm->beta : 0.0f,
         .column_bias = column_bias(call),
         .batches = 1,
         .a = call->in[0]->data,
@@ -155,7 +155,7 @@ static void c_backward(const struct ldnq_op_grad *grad)
     const struct gemm_attrs *gemm = grad->call->attrs;
     float *dc = grad->in[2].data;
     size_t count = ldnq_tensor_count(&grad->in[2]);
-    ldnq_op_sum_to(grad->call, grad->out[0], &grad->in[2]);
+    ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[2]);
     for (size_t i = 0; i < count && gemm->beta != 1.0f; i++)
         dc[i] = gemm->beta != 0.0f ? gemm->beta * dc[i] : 0.0f;
 }
@@ -167,7 +167,7 @@ static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ld
         a_backward(grad);
     if (grad->in[1].data)
         b_backward(grad);
-    if (ldnq_op_in(grad->call, 2) && grad->in[2].data)
+    if (ldnq_op_input(grad->call, 2) && grad->in[2].data)
         c_backward(grad);
     return LDNQ_OK;
 }
@@ -234,11 +234,11 @@ const struct ldnq_op ldnq_op_gemm = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = gemm_read,
+    .read_attrs = gemm_read,
     .infer = gemm_infer,
     .forward = gemm_forward,
-    .flows = 7,
-    .reads_in = 3,
+    .differentiable = 7,
+    .saved_inputs = 3,
     .backward = gemm_backward,
     .layer = &gemm_layer,
 };

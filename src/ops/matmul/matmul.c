@@ -45,11 +45,11 @@ static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldn
 static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_FLOAT;
     const struct ldnq_shape *a = &call->in[0]->shape, *b = &call->in[1]->shape;
     if (a->rank < 0 || b->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (a->rank == 0 || b->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
     return output_shape(call, a, b, &call->out[0].shape, err);
@@ -100,8 +100,8 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
         b.rank -= 2;
         LDNQ_TRY(ldnq_op_broadcast(&at_run_time, &a, &b, &axes.lead, err));
         ldnq_shape_count(&axes.lead, &product.batches);
-        ldnq_op_strides(&a, &axes.lead, axes.strides_a);
-        ldnq_op_strides(&b, &axes.lead, axes.strides_b);
+        ldnq_op_broadcast_strides(&a, &axes.lead, axes.strides_a);
+        ldnq_op_broadcast_strides(&b, &axes.lead, axes.strides_b);
         product.offsets = batch_offsets;
         product.ctx = &axes;
     }
@@ -114,7 +114,7 @@ enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b
 {
     const struct ldnq_shape *left = &call->in[a]->shape, *right = &call->in[b]->shape;
     if (left->rank < 0 || right->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (left->rank == 0 || right->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
     return output_shape(call, left, right, &call->out[0].shape, err);
@@ -135,8 +135,8 @@ struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, 
         return result; /* infer has passed */
     ldnq_shape_count(&lead, &result.batches);
     result.lead = lead;
-    ldnq_op_strides(&a, &lead, result.strides[0]);
-    ldnq_op_strides(&b, &lead, result.strides[1]);
+    ldnq_op_broadcast_strides(&a, &lead, result.strides[0]);
+    ldnq_op_broadcast_strides(&b, &lead, result.strides[1]);
     return result;
 }
 
@@ -243,12 +243,14 @@ static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, 
     } else {
         f->axes.matrix_a = i == 0 ? f->m * f->n : f->m * f->k;
         f->axes.matrix_b = i == 0 ? f->k * f->n : f->m * f->n;
-        ldnq_op_strides(i == 0 ? &f->axes.lead : &f->lead_a, &f->axes.lead, f->axes.strides_a);
-        ldnq_op_strides(i == 0 ? &f->lead_b : &f->axes.lead, &f->axes.lead, f->axes.strides_b);
+        ldnq_op_broadcast_strides(i == 0 ? &f->axes.lead : &f->lead_a, &f->axes.lead,
+                                  f->axes.strides_a);
+        ldnq_op_broadcast_strides(i == 0 ? &f->lead_b : &f->axes.lead, &f->axes.lead,
+                                  f->axes.strides_b);
     }
     ldnq_product_run(&p, call->pool);
     if (is_summed(f, i))
-        ldnq_op_sum_to(call, &whole, &to);
+        ldnq_op_sum_broadcast_grad(call, &whole, &to);
 }
 
 static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
@@ -318,8 +320,8 @@ const struct ldnq_op ldnq_op_matmul = {
     .outputs_max = 1,
     .infer = matmul_infer,
     .forward = matmul_forward,
-    .flows = 3,
-    .reads_in = 3,
+    .differentiable = 3,
+    .saved_inputs = 3,
     .backward_scratch = matmul_backward_scratch,
     .backward = matmul_backward,
     .layer = &matmul_layer,

@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "ops/norm/batchnormalization_training.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 struct batchnorm_planes {
     const float *x;
@@ -49,7 +49,7 @@ static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, stru
     int64_t channels = x->rank < 2 ? 1 : x->dim[1];
     for (size_t i = 1; i < 5; i++) {
         const struct ldnq_shape *shape = &call->in[i]->shape;
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
         if (shape->rank < 0 || x->rank < 0)
             continue;
         if (shape->rank != 1 || (!ldnq_is_symbol(shape->dim[0]) && !ldnq_is_symbol(channels) &&
@@ -113,7 +113,7 @@ static enum ldnq_status batchnormalization_forward(const struct ldnq_op_call *ca
     for (int i = 2; i < call->in[0]->shape.rank; i++)
         planes.size *= (size_t)call->in[0]->shape.dim[i];
     if (count > 0)
-        ldnq_op_for_rows(call, count / planes.size, planes.size, normalize_planes, &planes);
+        ldnq_op_run_rows(call, count / planes.size, planes.size, normalize_planes, &planes);
     return LDNQ_OK;
 }
 
@@ -151,9 +151,9 @@ static void backward_channels(const void *ctx, size_t first, size_t last)
         for (size_t image = 0; image < c->images; image++) {
             size_t at = (image * c->channels + channel) * c->size;
             if (needs_sum)
-                sum += ldnq_sum(c->dy + at, c->size);
+                sum += ldnq_sum_floats(c->dy + at, c->size);
             if (needs_x)
-                product += ldnq_sum_products(c->dy + at, c->x + at, c->size, mean);
+                product += ldnq_sum_weighted_deviations(c->dy + at, c->x + at, c->size, mean);
         }
         if (c->dx)
             scale_channel(c, channel, (float)(gamma * v));
@@ -196,7 +196,7 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
     };
     for (int i = 2; i < x->rank; i++)
         c.size *= (size_t)x->dim[i];
-    ldnq_op_for_rows(call, c.channels, c.images * c.size, backward_channels, &c);
+    ldnq_op_run_rows(call, c.channels, c.images * c.size, backward_channels, &c);
     return LDNQ_OK;
 }
 
@@ -212,12 +212,12 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         .inputs_min = 5,                                                                           \
         .inputs_max = 5,                                                                           \
         .outputs_max = OUTPUTS,                                                                    \
-        .read = READ,                                                                              \
+        .read_attrs = READ,                                                                        \
         .infer = batchnormalization_infer,                                                         \
         .scratch = batchnormalization_scratch,                                                     \
         .forward = batchnormalization_forward,                                                     \
-        .flows = 31,                                                                               \
-        .reads_in = 27,                                                                            \
+        .differentiable = 31,                                                                      \
+        .saved_inputs = 27,                                                                        \
         .backward = batchnormalization_backward,                                                   \
     };
 

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* x as (images, channels, size). */
 struct batchnorm_extents {
@@ -35,11 +35,11 @@ static struct batchnorm_moments measure_channel(const struct batchnorm_extents *
     const double count = (double)(e->images * e->size);
     struct batchnorm_moments m = { 0 };
     for (size_t image = 0; image < e->images; image++)
-        m.mean += ldnq_sum(x + (image * e->channels + channel) * e->size, e->size);
+        m.mean += ldnq_sum_floats(x + (image * e->channels + channel) * e->size, e->size);
     m.mean /= count;
     for (size_t image = 0; image < e->images; image++)
-        m.variance +=
-            ldnq_sum_squares(x + (image * e->channels + channel) * e->size, e->size, m.mean);
+        m.variance += ldnq_sum_squared_deviations(x + (image * e->channels + channel) * e->size,
+                                                  e->size, m.mean);
     m.variance /= count;
     return m;
 }
@@ -87,7 +87,7 @@ void ldnq_batchnorm_train_forward(const struct ldnq_op_call *call)
         .running_mean = call->out_count > 1 ? call->out[1].data : NULL,
         .running_variance = call->out_count > 2 ? call->out[2].data : NULL,
     };
-    ldnq_op_for_rows(call, t.e.channels, t.e.images * t.e.size, forward_channels, &t);
+    ldnq_op_run_rows(call, t.e.channels, t.e.images * t.e.size, forward_channels, &t);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -127,8 +127,8 @@ static void backward_channels(const void *ctx, size_t first, size_t last)
         double of_variance = b->dvariance_out ? (double)b->dvariance_out[c] : 0;
         for (size_t image = 0; b->dy && image < b->e.images; image++) {
             size_t at = (image * b->e.channels + c) * b->e.size;
-            sum += ldnq_sum(b->dy + at, b->e.size);
-            product += ldnq_sum_products(b->dy + at, b->x + at, b->e.size, m.mean);
+            sum += ldnq_sum_floats(b->dy + at, b->e.size);
+            product += ldnq_sum_weighted_deviations(b->dy + at, b->x + at, b->e.size, m.mean);
         }
         double factor = (double)b->gamma[c] * v;
         double slope = (2 * (1 - keep) * of_variance - factor * v * v * product) / count;
@@ -167,5 +167,5 @@ void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
         .dmean = grad->in[3].data,
         .dvariance = grad->in[4].data,
     };
-    ldnq_op_for_rows(call, b.e.channels, b.e.images * b.e.size, backward_channels, &b);
+    ldnq_op_run_rows(call, b.e.channels, b.e.images * b.e.size, backward_channels, &b);
 }

@@ -12,7 +12,7 @@
 
 #include "base/size.h"
 #include "ops/norm/standardize.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 struct groupnorm {
     const float *x, *scale, *bias;
@@ -38,7 +38,7 @@ static enum ldnq_status infer_groups(struct ldnq_op_call *call, int64_t groups, 
                          groups);
     for (size_t i = 1; i < 3; i++) {
         const struct ldnq_shape *shape = &call->in[i]->shape;
-        LDNQ_TRY(ldnq_op_require(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
         if (ldnq_shape_is_known(shape) &&
             (shape->rank != 1 || shape->dim[0] != (by_group ? groups : x->dim[1])))
             return ldnq_fail(err, LDNQ_MODEL, "input %zu does not fit %" PRId64 " channels", i,
@@ -81,7 +81,7 @@ static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t co
     for (int i = 2; i < x->rank; i++)
         groups.plane *= (size_t)x->dim[i];
     if (ldnq_tensor_count(call->in[0]) > 0)
-        ldnq_op_for_rows(call, (size_t)x->dim[0] * groups.groups,
+        ldnq_op_run_rows(call, (size_t)x->dim[0] * groups.groups,
                          groups.channels / groups.groups * groups.plane, forward_groups, &groups);
     return LDNQ_OK;
 }
@@ -172,8 +172,8 @@ static void backward_groups(const void *ctx, size_t first, size_t last)
         for (size_t c = 0; c < channels; c++) {
             size_t at = (i * channels + c) * g->plane;
             double scale = (double)g->scale[find_scale_index(g, i % g->groups, c)];
-            shift += scale * ldnq_sum(g->dy + at, g->plane);
-            slope += scale * ldnq_sum_products(g->dy + at, g->x + at, g->plane, mean);
+            shift += scale * ldnq_sum_floats(g->dy + at, g->plane);
+            slope += scale * ldnq_sum_weighted_deviations(g->dy + at, g->x + at, g->plane, mean);
         }
         shift *= v / n;
         slope *= v * v * v / n;
@@ -195,9 +195,9 @@ static void add_channel(const struct groupnorm_grad *g, size_t channel, double *
     for (size_t image = 0; image < g->images; image++) {
         struct ldnq_standardize_stats stats = g->stats[image * g->groups + group];
         size_t at = (image * g->channels + channel) * g->plane;
-        *scale +=
-            stats.inverse_std * ldnq_sum_products(g->dy + at, g->x + at, g->plane, stats.mean);
-        *bias += ldnq_sum(g->dy + at, g->plane);
+        *scale += stats.inverse_std *
+                  ldnq_sum_weighted_deviations(g->dy + at, g->x + at, g->plane, stats.mean);
+        *bias += ldnq_sum_floats(g->dy + at, g->plane);
     }
 }
 
@@ -258,11 +258,11 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
     if (g.channels == 0)
         return LDNQ_OK;
     size_t size = g.channels / g.groups * g.plane;
-    ldnq_op_for_rows(call, g.images * g.groups, size, measure_groups, &g);
+    ldnq_op_run_rows(call, g.images * g.groups, size, measure_groups, &g);
     if (g.dx && size > 0)
-        ldnq_op_for_rows(call, g.images * g.groups, size, backward_groups, &g);
+        ldnq_op_run_rows(call, g.images * g.groups, size, backward_groups, &g);
     if (g.dscale || g.dbias)
-        ldnq_op_for_rows(call, scales, g.images * g.channels / scales * g.plane, backward_scales,
+        ldnq_op_run_rows(call, scales, g.images * g.channels / scales * g.plane, backward_scales,
                          &g);
     return LDNQ_OK;
 }
@@ -280,7 +280,8 @@ static enum ldnq_status by_group_backward(const struct ldnq_op_grad *grad, struc
 }
 
 #define BACKWARD(name)                                                                             \
-    .flows = 7, .reads_in = 3, .backward_scratch = groups_backward_scratch, .backward = name
+    .differentiable = 7, .saved_inputs = 3, .backward_scratch = groups_backward_scratch,           \
+    .backward = name
 
 const struct ldnq_op ldnq_op_instancenormalization = {
     .type = "InstanceNormalization",
@@ -301,7 +302,7 @@ const struct ldnq_op ldnq_op_groupnormalization_18 = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = groups_read,
+    .read_attrs = groups_read,
     .infer = groupnormalization_18_infer,
     .forward = groupnormalization_18_forward,
     BACKWARD(by_group_backward),
@@ -314,7 +315,7 @@ const struct ldnq_op ldnq_op_groupnormalization = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = groups_read,
+    .read_attrs = groups_read,
     .infer = groupnormalization_infer,
     .forward = groupnormalization_forward,
     BACKWARD(by_channel_backward),

@@ -9,14 +9,14 @@
 struct hardmax_rows {
     const float *x;
     float *y;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
 };
 
 static enum ldnq_status infer_with(struct ldnq_op_call *call, int64_t axis, struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank, found;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    return rank < 0 ? LDNQ_OK : ldnq_op_axis(axis, rank, &found, err);
+    return rank < 0 ? LDNQ_OK : ldnq_op_resolve_axis(axis, rank, &found, err);
 }
 
 static enum ldnq_status hardmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -48,15 +48,15 @@ static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t ax
                                      struct ldnq_error *err)
 {
     int found;
-    LDNQ_TRY(ldnq_op_axis(axis, call->in[0]->shape.rank, &found, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(axis, call->in[0]->shape.rank, &found, err));
     struct hardmax_rows rows = { .x = call->in[0]->data,
                                  .y = call->out[0].data,
-                                 .at = ldnq_op_split_at(&call->in[0]->shape, found) };
+                                 .at = ldnq_op_split_at_axis(&call->in[0]->shape, found) };
     if (flatten) {
         rows.at.size *= rows.at.inner;
         rows.at.inner = 1;
     }
-    ldnq_op_for_rows(call, rows.at.outer * rows.at.inner, rows.at.size, mark_rows, &rows);
+    ldnq_op_run_rows(call, rows.at.outer * rows.at.inner, rows.at.size, mark_rows, &rows);
     return LDNQ_OK;
 }
 

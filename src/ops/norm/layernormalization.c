@@ -11,7 +11,7 @@
 #include "base/simd.h"
 #include "base/size.h"
 #include "ops/norm/standardize.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 struct layernorm_rows {
     const float *x, *scale, *bias; /* bias may be NULL */
@@ -23,7 +23,8 @@ struct layernorm_rows {
 static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank,
+                                axis, err);
 }
 
 /* x as (rows, cols). */
@@ -44,9 +45,9 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t inpu
                                     struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    const struct ldnq_tensor *scale = ldnq_op_in(call, input);
+    const struct ldnq_tensor *scale = ldnq_op_input(call, input);
     size_t cols, count;
-    LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (!scale || !ldnq_shape_count_range(x, axis, x->rank, &cols) ||
         !ldnq_shape_count(&scale->shape, &count) || count == cols)
         return LDNQ_OK;
@@ -61,7 +62,7 @@ static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, stru
     for (size_t i = 1; i < call->out_count; i++)
         call->out[i] = call->out[0];
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(find_axis(call, &axis, err));
     LDNQ_TRY(check_scale(call, 1, axis, err));
     LDNQ_TRY(check_scale(call, 2, axis, err));
@@ -105,7 +106,7 @@ static void forward_rows(const void *ctx, size_t first, size_t last)
 static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *call,
                                                    struct ldnq_error *err)
 {
-    const struct ldnq_tensor *bias = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     size_t rows;
     struct layernorm_rows layernorm = { .x = call->in[0]->data,
                                         .scale = call->in[1]->data,
@@ -117,7 +118,7 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
                                         .epsilon =
                                             (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     LDNQ_TRY(count_rows_and_cols(call, &rows, &layernorm.cols, err));
-    ldnq_op_for_rows(call, rows, layernorm.cols, forward_rows, &layernorm);
+    ldnq_op_run_rows(call, rows, layernorm.cols, forward_rows, &layernorm);
     return LDNQ_OK;
 }
 
@@ -155,8 +156,8 @@ static void backward_rows(const void *ctx, size_t first, size_t last)
         const double mean = l->stats[row].mean, v = l->stats[row].inverse_std;
         for (size_t i = 0; i < l->cols; i++)
             dx[i] = dy ? dy[i] * l->scale[i] : 0.0f;
-        double shift = v * ldnq_sum(dx, l->cols) / n;
-        double slope = v * v * v * ldnq_sum_products(dx, x, l->cols, mean) / n;
+        double shift = v * ldnq_sum_floats(dx, l->cols) / n;
+        double slope = v * v * v * ldnq_sum_weighted_deviations(dx, x, l->cols, mean) / n;
         if (l->dmean)
             shift -= (double)l->dmean[row] / n;
         if (l->dinverse_std)
@@ -214,16 +215,16 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
         .dinverse_std = find_output_grad(grad, 2),
         .dx = grad->in[0].data,
         .dscale = grad->in[1].data,
-        .dbias = ldnq_op_in(call, 2) ? grad->in[2].data : NULL,
+        .dbias = ldnq_op_input(call, 2) ? grad->in[2].data : NULL,
         .stats = call->scratch,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
     LDNQ_TRY(count_rows_and_cols(call, &l.rows, &l.cols, err));
-    ldnq_op_for_rows(call, l.rows, l.cols, measure_rows, &l);
+    ldnq_op_run_rows(call, l.rows, l.cols, measure_rows, &l);
     if (l.dx)
-        ldnq_op_for_rows(call, l.rows, l.cols, backward_rows, &l);
+        ldnq_op_run_rows(call, l.rows, l.cols, backward_rows, &l);
     if (l.dscale || l.dbias)
-        ldnq_op_for_rows(call, ldnq_size_ceil_div(l.cols, BLOCK_COLS), l.rows * BLOCK_COLS,
+        ldnq_op_run_rows(call, ldnq_size_ceil_div(l.cols, BLOCK_COLS), l.rows * BLOCK_COLS,
                          backward_cols, &l);
     return LDNQ_OK;
 }
@@ -232,14 +233,14 @@ const struct ldnq_op ldnq_op_layernormalization = {
     .type = "LayerNormalization",
     .since = 17,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_STASHES,
+    .flags = LDNQ_OP_FLOAT32_STATISTICS,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 3,
     .infer = layernormalization_infer,
     .forward = layernormalization_forward,
-    .flows = 7,
-    .reads_in = 3,
+    .differentiable = 7,
+    .saved_inputs = 3,
     .backward_scratch = layernormalization_backward_scratch,
     .backward = layernormalization_backward,
 };

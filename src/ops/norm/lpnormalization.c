@@ -11,7 +11,7 @@
 struct lpnorm_rows {
     const float *x;
     float *y;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     bool squares; /* p = 2, otherwise p = 1 */
 };
 
@@ -28,7 +28,8 @@ static enum ldnq_status lpnormalization_read(const struct ldnq_node *node, struc
 static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank,
+                                axis, err);
 }
 
 static enum ldnq_status lpnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -64,9 +65,9 @@ static enum ldnq_status lpnormalization_forward(const struct ldnq_op_call *call,
     LDNQ_TRY(find_axis(call, &axis, err));
     struct lpnorm_rows rows = { .x = call->in[0]->data,
                                 .y = call->out[0].data,
-                                .at = ldnq_op_split_at(&call->in[0]->shape, axis),
+                                .at = ldnq_op_split_at_axis(&call->in[0]->shape, axis),
                                 .squares = ldnq_attr_int(call->node, "p", 2) == 2 };
-    ldnq_op_for_rows(call, rows.at.outer * rows.at.inner, rows.at.size, normalize_rows, &rows);
+    ldnq_op_run_rows(call, rows.at.outer * rows.at.inner, rows.at.size, normalize_rows, &rows);
     return LDNQ_OK;
 }
 
@@ -110,13 +111,13 @@ static enum ldnq_status lpnormalization_backward(const struct ldnq_op_grad *grad
     LDNQ_TRY(find_axis(call, &axis, err));
     struct lpnorm_grad grad_rows = {
         .rows = { .x = call->in[0]->data,
-                  .at = ldnq_op_split_at(&call->in[0]->shape, axis),
+                  .at = ldnq_op_split_at_axis(&call->in[0]->shape, axis),
                   .squares = ldnq_attr_int(call->node, "p", 2) == 2 },
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
     };
     if (grad_rows.dx)
-        ldnq_op_for_rows(call, grad_rows.rows.at.outer * grad_rows.rows.at.inner,
+        ldnq_op_run_rows(call, grad_rows.rows.at.outer * grad_rows.rows.at.inner,
                          grad_rows.rows.at.size, backward_rows, &grad_rows);
     return LDNQ_OK;
 }
@@ -129,10 +130,10 @@ const struct ldnq_op ldnq_op_lpnormalization = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = lpnormalization_read,
+    .read_attrs = lpnormalization_read,
     .infer = lpnormalization_infer,
     .forward = lpnormalization_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward = lpnormalization_backward,
 };

@@ -84,7 +84,7 @@ static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq
     const struct ldnq_shape *shape = &call->in[0]->shape;
     struct lrn lrn = make_lrn(call, call->out[0].data);
     (void)err;
-    ldnq_op_for_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, forward_planes,
+    ldnq_op_run_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, forward_planes,
                      &lrn);
     return LDNQ_OK;
 }
@@ -149,8 +149,8 @@ static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     if (!lrn.dx)
         return LDNQ_OK;
-    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, add_first_term, &lrn);
-    ldnq_op_for_rows(call, planes, lrn.lrn.plane * 8, add_second_term, &lrn);
+    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, add_first_term, &lrn);
+    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, add_second_term, &lrn);
     return LDNQ_OK;
 }
 
@@ -161,11 +161,11 @@ const struct ldnq_op ldnq_op_lrn = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = lrn_read,
+    .read_attrs = lrn_read,
     .infer = lrn_infer,
     .forward = lrn_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward_scratch = lrn_backward_scratch,
     .backward = lrn_backward,
 };

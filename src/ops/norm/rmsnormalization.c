@@ -6,15 +6,15 @@
  *          scale broadcasts to x
  * Source   onnx.ai/onnx/operators/onnx__RMSNormalization.html
  */
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "base/size.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
-LDNQ_SPAN(scale_span, float, float, x *y)
+LDNQ_BINARY_LOOP(scale_span, float, float, x *y)
 
 struct rmsnorm_rows {
     const float *x;
@@ -26,7 +26,8 @@ struct rmsnorm_rows {
 static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank,
+                                axis, err);
 }
 
 static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -35,7 +36,7 @@ static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct
     char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
     int axis;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0)
         return LDNQ_OK;
     LDNQ_TRY(find_axis(call, &axis, err));
@@ -69,7 +70,7 @@ static struct rmsnorm_rows make_rows(const struct ldnq_op_call *call, float *y, 
 /* r of one row. */
 static double find_inverse_rms(const struct rmsnorm_rows *r, const float *x)
 {
-    return 1.0 / sqrt(ldnq_sum_squares(x, r->cols, 0.0) / (double)r->cols + r->epsilon);
+    return 1.0 / sqrt(ldnq_sum_squared_deviations(x, r->cols, 0.0) / (double)r->cols + r->epsilon);
 }
 
 static void normalize_rows(const void *ctx, size_t first, size_t last)
@@ -92,8 +93,8 @@ static enum ldnq_status rmsnormalization_forward(const struct ldnq_op_call *call
     struct rmsnorm_rows rows = make_rows(call, call->out[0].data, &count);
     const struct ldnq_tensor *in[] = { &call->out[0], call->in[1] };
     (void)err;
-    ldnq_op_for_rows(call, count, rows.cols, normalize_rows, &rows);
-    ldnq_spans_run(call, scale_span, &call->out[0], in, 2);
+    ldnq_op_run_rows(call, count, rows.cols, normalize_rows, &rows);
+    ldnq_elementwise_run(call, scale_span, &call->out[0], in, 2);
     return LDNQ_OK;
 }
 
@@ -127,7 +128,7 @@ static void backward_scale(const struct ldnq_op_grad *grad, const struct rmsnorm
     size_t scales = ldnq_tensor_count(&grad->in[1]), count = ldnq_tensor_count(grad->call->in[0]);
     double inverse = 0.0;
     memset(sums, 0, scales * sizeof *sums);
-    ldnq_op_strides(&grad->in[1].shape, shape, strides);
+    ldnq_op_broadcast_strides(&grad->in[1].shape, shape, strides);
     for (size_t i = 0, column = 0; i < count; i++) {
         if (column == 0)
             inverse = find_inverse_rms(r, r->x + i);
@@ -168,8 +169,8 @@ static enum ldnq_status rmsnormalization_backward(const struct ldnq_op_grad *gra
         backward_scale(grad, &rows);
     if (grad->in[0].data) {
         const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
-        ldnq_spans_run(call, scale_span, &grad->in[0], in, 2);
-        ldnq_op_for_rows(call, count, rows.cols, backward_rows, &rows);
+        ldnq_elementwise_run(call, scale_span, &grad->in[0], in, 2);
+        ldnq_op_run_rows(call, count, rows.cols, backward_rows, &rows);
     }
     return LDNQ_OK;
 }
@@ -183,8 +184,8 @@ const struct ldnq_op ldnq_op_rmsnormalization = {
     .outputs_max = 1,
     .infer = rmsnormalization_infer,
     .forward = rmsnormalization_forward,
-    .flows = 3,
-    .reads_in = 3,
+    .differentiable = 3,
+    .saved_inputs = 3,
     .backward_scratch = rmsnormalization_backward_scratch,
     .backward = rmsnormalization_backward,
 };

@@ -14,7 +14,7 @@
 #include "ops/shared/expf.h"
 #include "ops/op.h"
 #include "ops/norm/softmax_backward.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* Rows that are computed together where rows are interleaved (inner > 1), and elements of
  * a row that are computed together where they are not. */
@@ -23,7 +23,7 @@
 struct softmax {
     const float *x;
     float *y;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     bool logarithm;
 };
 
@@ -66,7 +66,7 @@ void ldnq_softmax_row(const float *x, float *y, size_t count)
 {
     float max = find_max(x, count);
     exponentials(x, y, count, max);
-    multiply(y, count, (float)(1.0 / ldnq_sum(y, count)));
+    multiply(y, count, (float)(1.0 / ldnq_sum_floats(y, count)));
 }
 
 /* y may be x, so the exponentials are stored in `tile`. */
@@ -77,7 +77,7 @@ static void logsoftmax_row(const float *x, float *y, size_t count)
     for (size_t i = 0; i < count; i += TILE) {
         size_t piece = ldnq_size_min(TILE, count - i);
         exponentials(x + i, tile, piece, max);
-        sum += ldnq_sum(tile, piece);
+        sum += ldnq_sum_floats(tile, piece);
     }
     const float shift = (float)log(sum);
     LDNQ_IVDEP
@@ -160,16 +160,16 @@ static void forward_interleaved(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call, struct ldnq_split_at at,
-                                           bool logarithm)
+static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call,
+                                           struct ldnq_axis_split at, bool logarithm)
 {
     struct softmax softmax = {
         .x = call->in[0]->data, .y = call->out[0].data, .at = at, .logarithm = logarithm
     };
     if (at.inner == 1)
-        ldnq_op_for_rows(call, at.outer, at.size, forward_contiguous, &softmax);
+        ldnq_op_run_rows(call, at.outer, at.size, forward_contiguous, &softmax);
     else
-        ldnq_op_for_rows(call, at.outer * ldnq_size_ceil_div(at.inner, TILE),
+        ldnq_op_run_rows(call, at.outer * ldnq_size_ceil_div(at.inner, TILE),
                          at.size * ldnq_size_min(at.inner, TILE), forward_interleaved, &softmax);
     return LDNQ_OK;
 }
@@ -182,7 +182,7 @@ static enum ldnq_status find_axis_1(const struct ldnq_op_call *call, int *axis,
     int rank = call->in[0]->shape.rank;
     int64_t at = ldnq_attr_int(call->node, "axis", 1);
     *axis = rank;
-    return at == rank ? LDNQ_OK : ldnq_op_axis(at, rank, axis, err);
+    return at == rank ? LDNQ_OK : ldnq_op_resolve_axis(at, rank, axis, err);
 }
 
 static enum ldnq_status softmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -196,7 +196,7 @@ static enum ldnq_status forward_opset_1(const struct ldnq_op_call *call, bool lo
                                         struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    struct ldnq_split_at at = { 1, 1, 1 };
+    struct ldnq_axis_split at = { 1, 1, 1 };
     int axis;
     LDNQ_TRY(find_axis_1(call, &axis, err));
     for (int i = 0; i < shape->rank; i++)
@@ -224,7 +224,7 @@ static enum ldnq_status softmax_infer(struct ldnq_op_call *call, struct ldnq_err
     /* A scalar is a row of one element. */
     if (rank <= 0)
         return LDNQ_OK;
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), rank, &axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), rank, &axis, err);
 }
 
 static enum ldnq_status forward_opset_13(const struct ldnq_op_call *call, bool logarithm,
@@ -233,8 +233,9 @@ static enum ldnq_status forward_opset_13(const struct ldnq_op_call *call, bool l
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
     if (shape->rank > 0)
-        LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", -1), shape->rank, &axis, err));
-    return softmax_forward_at(call, ldnq_op_split_at(shape, axis), logarithm);
+        LDNQ_TRY(
+            ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), shape->rank, &axis, err));
+    return softmax_forward_at(call, ldnq_op_split_at_axis(shape, axis), logarithm);
 }
 
 static enum ldnq_status softmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -258,8 +259,8 @@ static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call, stru
         .outputs_max = 1,                                                                          \
         .infer = INFER,                                                                            \
         .forward = name##_forward,                                                                 \
-        .flows = 1,                                                                                \
-        .reads_out = 1,                                                                            \
+        .differentiable = 1,                                                                       \
+        .saved_outputs = 1,                                                                        \
         .backward = BACKWARD,                                                                      \
     };
 

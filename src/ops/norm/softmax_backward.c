@@ -3,7 +3,7 @@
 #include "base/simd.h"
 #include "base/size.h"
 #include "ops/shared/expf.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* Rows that are computed together where rows are interleaved (inner > 1). */
 #define TILE ((size_t)128)
@@ -11,7 +11,7 @@
 struct softmax_grad {
     const float *y, *dy;
     float *dx;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     bool logarithm;
 };
 
@@ -32,10 +32,10 @@ static void backward_contiguous(const void *ctx, size_t first, size_t last)
         const float *y = s->y + row * size, *dy = s->dy + row * size;
         float *dx = s->dx + row * size;
         if (s->logarithm) {
-            backward_log_row(y, dy, dx, size, (float)ldnq_sum(dy, size));
+            backward_log_row(y, dy, dx, size, (float)ldnq_sum_floats(dy, size));
             continue;
         }
-        const float sum = (float)ldnq_sum_products(dy, y, size, 0.0);
+        const float sum = (float)ldnq_sum_weighted_deviations(dy, y, size, 0.0);
         for (size_t i = 0; i < size; i++)
             dx[i] = y[i] * (dy[i] - sum);
     }
@@ -78,18 +78,18 @@ static void backward_interleaved(const void *ctx, size_t first, size_t last)
 /* ---- records ------------------------------------------------------------------------- */
 
 /* x as (outer, size, inner), as in softmax.c. */
-static enum ldnq_status find_split(const struct ldnq_op_call *call, struct ldnq_split_at *at,
+static enum ldnq_status find_split(const struct ldnq_op_call *call, struct ldnq_axis_split *at,
                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     bool flat = call->node->op->until < 13;
     int64_t given = ldnq_attr_int(call->node, "axis", flat ? 1 : -1);
     int axis = flat ? shape->rank : 0;
-    *at = (struct ldnq_split_at){ 1, 1, 1 };
+    *at = (struct ldnq_axis_split){ 1, 1, 1 };
     if (flat ? given != shape->rank : shape->rank > 0)
-        LDNQ_TRY(ldnq_op_axis(given, shape->rank, &axis, err));
+        LDNQ_TRY(ldnq_op_resolve_axis(given, shape->rank, &axis, err));
     if (!flat)
-        *at = ldnq_op_split_at(shape, axis);
+        *at = ldnq_op_split_at_axis(shape, axis);
     for (int i = 0; i < shape->rank && flat; i++)
         *(i < axis ? &at->outer : &at->size) *= (size_t)shape->dim[i];
     return LDNQ_OK;
@@ -107,9 +107,9 @@ static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm
     if (!s.dx)
         return LDNQ_OK;
     if (s.at.inner == 1)
-        ldnq_op_for_rows(call, s.at.outer, s.at.size, backward_contiguous, &s);
+        ldnq_op_run_rows(call, s.at.outer, s.at.size, backward_contiguous, &s);
     else
-        ldnq_op_for_rows(call, s.at.outer * ldnq_size_ceil_div(s.at.inner, TILE),
+        ldnq_op_run_rows(call, s.at.outer * ldnq_size_ceil_div(s.at.inner, TILE),
                          s.at.size * ldnq_size_min(s.at.inner, TILE), backward_interleaved, &s);
     return LDNQ_OK;
 }

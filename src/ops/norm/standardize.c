@@ -3,12 +3,12 @@
 #include <math.h>
 
 #include "ops/op.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 struct ldnq_standardize_stats ldnq_standardize_measure(const float *x, size_t count, double epsilon)
 {
-    double mean = ldnq_sum(x, count) / (double)count;
-    double variance = ldnq_sum_squares(x, count, mean) / (double)count;
+    double mean = ldnq_sum_floats(x, count) / (double)count;
+    double variance = ldnq_sum_squared_deviations(x, count, mean) / (double)count;
     return (struct ldnq_standardize_stats){ mean, 1.0 / sqrt(variance + epsilon) };
 }
 

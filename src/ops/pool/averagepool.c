@@ -156,7 +156,7 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
     LDNQ_TRY(ldnq_pooling_make(call, p, err));
     if (!average.dx)
         return LDNQ_OK;
-    ldnq_op_for_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, divide_dy_rows, &average);
+    ldnq_op_run_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, divide_dy_rows, &average);
     ldnq_pooling_run_planes(call, p, add_planes, &average);
     return LDNQ_OK;
 }
@@ -165,14 +165,14 @@ const struct ldnq_op ldnq_op_averagepool = {
     .type = "AveragePool",
     .since = 7,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_PER_SAMPLE,
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = ldnq_pooling_read,
+    .read_attrs = ldnq_pooling_read,
     .infer = averagepool_infer,
     .forward = averagepool_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward_scratch = averagepool_backward_scratch,
     .backward = averagepool_backward,
 };

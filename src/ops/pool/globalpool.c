@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 /* Planes (size) of x and their one number each in y. */
 struct globalpool_planes {
@@ -20,8 +20,8 @@ static void average_planes(const void *ctx, size_t first, size_t last)
 {
     const struct globalpool_planes *planes = ctx;
     for (size_t i = first; i < last; i++)
-        planes->y[i] =
-            (float)(ldnq_sum(planes->x + i * planes->size, planes->size) / (double)planes->size);
+        planes->y[i] = (float)(ldnq_sum_floats(planes->x + i * planes->size, planes->size) /
+                               (double)planes->size);
 }
 
 static void max_planes(const void *ctx, size_t first, size_t last)
@@ -42,7 +42,7 @@ static enum ldnq_status globalpool_forward(const struct ldnq_op_call *call, ldnq
     struct globalpool_planes planes = { .x = call->in[0]->data, .y = call->out[0].data, .size = 1 };
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
-    ldnq_op_for_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, run, &planes);
+    ldnq_op_run_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, run, &planes);
     return LDNQ_OK;
 }
 
@@ -106,7 +106,7 @@ static enum ldnq_status globalpool_backward(const struct ldnq_op_grad *grad, ldn
     for (int i = 2; i < shape->rank; i++)
         planes.size *= (size_t)shape->dim[i];
     if (planes.dx)
-        ldnq_op_for_rows(grad->call, ldnq_tensor_count(&grad->call->out[0]), planes.size, run,
+        ldnq_op_run_rows(grad->call, ldnq_tensor_count(&grad->call->out[0]), planes.size, run,
                          &planes);
     return LDNQ_OK;
 }
@@ -129,13 +129,13 @@ const struct ldnq_op ldnq_op_globalaveragepool = {
     .type = "GlobalAveragePool",
     .since = 1,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_SAMPLES,
+    .flags = LDNQ_OP_PER_SAMPLE,
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
     .infer = ldnq_pooling_infer_global,
     .forward = globalaveragepool_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = globalaveragepool_backward,
 };
 
@@ -148,7 +148,7 @@ const struct ldnq_op ldnq_op_globalmaxpool = {
     .outputs_max = 1,
     .infer = ldnq_pooling_infer_global,
     .forward = globalmaxpool_forward,
-    .flows = 1,
-    .reads_in = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
     .backward = globalmaxpool_backward,
 };

@@ -157,12 +157,12 @@ const struct ldnq_op ldnq_op_lppool = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = lppool_read,
+    .read_attrs = lppool_read,
     .infer = lppool_infer,
     .forward = lppool_forward,
-    .flows = 1,
-    .reads_in = 1,
-    .reads_out = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
+    .saved_outputs = 1,
     .backward = lppool_backward,
 };
 
@@ -223,7 +223,7 @@ static enum ldnq_status globallppool_forward(const struct ldnq_op_call *call,
     struct globallppool_planes planes = make_planes(call);
     (void)err;
     planes.out = call->out[0].data;
-    ldnq_op_for_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, norm_planes, &planes);
+    ldnq_op_run_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, norm_planes, &planes);
     return LDNQ_OK;
 }
 
@@ -235,7 +235,7 @@ static enum ldnq_status globallppool_backward(const struct ldnq_op_grad *grad,
     planes.y = grad->call->out[0].data;
     planes.dy = grad->out[0]->data;
     planes.out = grad->in[0].data;
-    ldnq_op_for_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size, planes_backward,
+    ldnq_op_run_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size, planes_backward,
                      &planes);
     return LDNQ_OK;
 }
@@ -247,11 +247,11 @@ const struct ldnq_op ldnq_op_globallppool = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read = globallppool_read,
+    .read_attrs = globallppool_read,
     .infer = ldnq_pooling_infer_global,
     .forward = globallppool_forward,
-    .flows = 1,
-    .reads_in = 1,
-    .reads_out = 1,
+    .differentiable = 1,
+    .saved_inputs = 1,
+    .saved_outputs = 1,
     .backward = globallppool_backward,
 };

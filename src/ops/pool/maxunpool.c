@@ -38,7 +38,7 @@ static enum ldnq_status infer_pooled_shape(struct ldnq_op_call *call, struct ldn
     for (size_t i = 0; i < window->axes; i++) {
         int64_t *dim = &shape->dim[i + 2];
         if (ldnq_is_symbol(*dim)) {
-            LDNQ_TRY(ldnq_op_unknown_dim(call, dim, err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, dim, err));
             continue;
         }
         if (*dim < 1 || *dim > LDNQ_WINDOW_LARGEST)
@@ -56,13 +56,13 @@ static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_e
     const struct ldnq_shape *x = &call->in[0]->shape, *indices = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (x->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (ldnq_shape_is_known(x) && ldnq_shape_is_known(indices) && !ldnq_shape_equal(x, indices))
         return ldnq_fail(err, LDNQ_MODEL, "its indices are not in the shape of its input");
     LDNQ_TRY(infer_pooled_shape(call, out, err));
-    if (!ldnq_op_in(call, 2))
+    if (!ldnq_op_input(call, 2))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_read_dims(call, 2, out, err));
     if (out->rank >= 0 && out->rank != x->rank)
@@ -94,7 +94,7 @@ static enum ldnq_status find_layout(const struct ldnq_op_call *call, struct ldnq
                                     ptrdiff_t strides[LDNQ_MAX_RANK], struct ldnq_error *err)
 {
     struct ldnq_op_call at_run_time = *call;
-    ldnq_row_major(&call->out[0].shape, strides);
+    ldnq_row_major_strides(&call->out[0].shape, strides);
     return infer_pooled_shape(&at_run_time, from, err);
 }
 
@@ -142,10 +142,10 @@ const struct ldnq_op ldnq_op_maxunpool = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = maxunpool_read,
+    .read_attrs = maxunpool_read,
     .infer = maxunpool_infer,
     .forward = maxunpool_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = maxunpool_backward,
 };

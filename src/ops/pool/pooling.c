@@ -23,7 +23,7 @@ enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
     struct ldnq_shape *out = &call->out[0].shape;
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if ((size_t)in->rank != window->axes + 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where its window needs %zu",
                          in->rank, window->axes + 2);
@@ -124,7 +124,7 @@ enum ldnq_status ldnq_pooling_run_rows(const struct ldnq_op_call *call, ldnq_ran
     LDNQ_TRY(ldnq_pooling_make(call, &pooling, err));
     pooling.x = call->in[0]->data;
     pooling.y = call->out[0].data;
-    ldnq_op_for_rows(call, count_planes(call) * ldnq_pooling_rows(&pooling),
+    ldnq_op_run_rows(call, count_planes(call) * ldnq_pooling_rows(&pooling),
                      pooling.axis[2].out * count_taps(&pooling), run, &pooling);
     return LDNQ_OK;
 }
@@ -133,7 +133,7 @@ void ldnq_pooling_run_planes(const struct ldnq_op_call *call, const struct ldnq_
                              ldnq_range_fn *run, const void *ctx)
 {
     size_t outputs = ldnq_pooling_rows(pooling) * pooling->axis[2].out;
-    ldnq_op_for_rows(call, count_planes(call),
+    ldnq_op_run_rows(call, count_planes(call),
                      ldnq_pooling_plane(pooling) + outputs * count_taps(pooling), run, ctx);
 }
 

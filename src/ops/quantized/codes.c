@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/simd.h"
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
-LDNQ_SPAN(shift_uint8, uint8_t, int16_t, x - y)
-LDNQ_SPAN(shift_int8, int8_t, int16_t, x - y)
+LDNQ_BINARY_LOOP(shift_uint8, uint8_t, int16_t, x - y)
+LDNQ_BINARY_LOOP(shift_int8, int8_t, int16_t, x - y)
 
 void ldnq_codes_shift(const struct ldnq_op_call *call, const struct ldnq_tensor *codes,
                       const struct ldnq_tensor *zero, const struct ldnq_shape *zero_shape,
@@ -19,7 +19,8 @@ void ldnq_codes_shift(const struct ldnq_op_call *call, const struct ldnq_tensor 
     if (zero)
         shift = (struct ldnq_tensor){ codes->dtype, *zero_shape, zero->data };
     const struct ldnq_tensor *in[] = { codes, &shift };
-    ldnq_spans_run(call, codes->dtype == LDNQ_UINT8 ? shift_uint8 : shift_int8, &result, in, 2);
+    ldnq_elementwise_run(call, codes->dtype == LDNQ_UINT8 ? shift_uint8 : shift_int8, &result, in,
+                         2);
 }
 
 LDNQ_MULTIVERSION
@@ -67,8 +68,8 @@ int32_t ldnq_codes_zero(const struct ldnq_tensor *zero)
 enum ldnq_status ldnq_codes_require(const struct ldnq_op_call *call, size_t codes, size_t zero,
                                     struct ldnq_error *err)
 {
-    const struct ldnq_tensor *a = ldnq_op_in(call, codes), *b = ldnq_op_in(call, zero);
-    LDNQ_TRY(ldnq_op_require(call, codes, LDNQ_CODES, err));
+    const struct ldnq_tensor *a = ldnq_op_input(call, codes), *b = ldnq_op_input(call, zero);
+    LDNQ_TRY(ldnq_op_require_dtype(call, codes, LDNQ_CODES, err));
     if (a && b && a->dtype != b->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its zero point has type %s where %s is needed",
                          ldnq_dtype_name(b->dtype), ldnq_dtype_name(a->dtype));

@@ -81,7 +81,7 @@ static enum ldnq_status check_sizes(const struct ldnq_op_call *call, const struc
 static enum ldnq_status check_by_channel(const struct ldnq_op_call *call, size_t input,
                                          size_t weight, bool single, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, input);
     const struct ldnq_shape *w = &call->in[weight]->shape;
     size_t count;
     if (!tensor || w->rank < 0 || ldnq_is_symbol(w->dim[0]) ||
@@ -99,10 +99,10 @@ static enum ldnq_status infer_codes(struct ldnq_op_call *call, const struct plac
     const struct attrs *attrs = call->attrs;
     LDNQ_TRY(ldnq_codes_require(call, at->x, at->x_zero, err));
     LDNQ_TRY(ldnq_codes_require(call, at->w, at->w_zero, err));
-    LDNQ_TRY(ldnq_op_require_one(call, at->x_zero, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, at->x_zero, err));
     const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
     if (x->rank < 0 || w->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(check_sizes(call, at, err));
     LDNQ_TRY(check_by_channel(call, at->w_zero, at->w, true, err));
     struct ldnq_shape *y = &call->out[0].shape;
@@ -277,7 +277,7 @@ static size_t codes_scratch(const struct ldnq_op_call *call, const struct places
 static void run_codes(const struct ldnq_op_call *call, const struct places *at, struct conv *c)
 {
     char *scratch = call->scratch;
-    const struct ldnq_tensor *w_zero = ldnq_op_in(call, at->w_zero);
+    const struct ldnq_tensor *w_zero = ldnq_op_input(call, at->w_zero);
     struct ldnq_shape one = { 0 }, by_output = { .rank = call->in[at->w]->shape.rank };
     size_t ends[4];
     lay_out(call, at, c, ends);
@@ -285,7 +285,7 @@ static void run_codes(const struct ldnq_op_call *call, const struct places *at, 
         by_output.dim[i] = i == 0 ? call->in[at->w]->shape.dim[0] : 1;
     bool single = !w_zero || ldnq_tensor_count(w_zero) == 1;
     int16_t *x = (void *)scratch, *w = (void *)(scratch + ends[0]);
-    ldnq_codes_shift(call, call->in[at->x], ldnq_op_in(call, at->x_zero), &one, x);
+    ldnq_codes_shift(call, call->in[at->x], ldnq_op_input(call, at->x_zero), &one, x);
     ldnq_codes_shift(call, call->in[at->w], w_zero, single ? &one : &by_output, w);
     c->x = x;
     c->w = w;
@@ -323,11 +323,11 @@ const struct ldnq_op ldnq_op_convinteger = {
     .inputs_min = 2,
     .inputs_max = 4,
     .outputs_max = 1,
-    .read = codes_read,
+    .read_attrs = codes_read,
     .infer = convinteger_infer,
     .scratch = convinteger_scratch,
     .forward = convinteger_forward,
-    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };
 
 /* ---- QLinearConv ----------------------------------------------------------------------------- */
@@ -337,11 +337,11 @@ static enum ldnq_status qlinearconv_infer(struct ldnq_op_call *call, struct ldnq
     static const size_t scales[] = { X_SCALE, W_SCALE, Y_SCALE };
     static const size_t single[] = { X_SCALE, Y_SCALE, Y_ZERO };
     for (size_t i = 0; i < 3; i++) {
-        LDNQ_TRY(ldnq_op_require(call, scales[i], LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-        LDNQ_TRY(ldnq_op_require_one(call, single[i], err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, scales[i], LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+        LDNQ_TRY(ldnq_op_require_one_element(call, single[i], err));
     }
-    LDNQ_TRY(ldnq_op_require(call, Y_ZERO, LDNQ_CODES, err));
-    LDNQ_TRY(ldnq_op_require(call, BIAS, LDNQ_DTYPE_BIT(LDNQ_INT32), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, Y_ZERO, LDNQ_CODES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, BIAS, LDNQ_DTYPE_BIT(LDNQ_INT32), err));
     LDNQ_TRY(check_by_channel(call, W_SCALE, qlinear_places.w, true, err));
     LDNQ_TRY(check_by_channel(call, BIAS, qlinear_places.w, false, err));
     call->out[0].dtype = call->in[Y_ZERO]->dtype;
@@ -356,7 +356,7 @@ static size_t qlinearconv_scratch(const struct ldnq_op_call *call)
 static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct conv conv = conv_of(call, &qlinear_places);
-    const struct ldnq_tensor *bias = ldnq_op_in(call, BIAS);
+    const struct ldnq_tensor *bias = ldnq_op_input(call, BIAS);
     (void)err;
     conv.y = call->out[0].data;
     conv.dtype = call->out[0].dtype;
@@ -377,9 +377,9 @@ const struct ldnq_op ldnq_op_qlinearconv = {
     .inputs_min = 8,
     .inputs_max = 9,
     .outputs_max = 1,
-    .read = codes_read,
+    .read_attrs = codes_read,
     .infer = qlinearconv_infer,
     .scratch = qlinearconv_scratch,
     .forward = qlinearconv_forward,
-    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };

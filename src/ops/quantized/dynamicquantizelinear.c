@@ -13,7 +13,7 @@ struct quantize {
 static enum ldnq_status dynamicquantizelinear_infer(struct ldnq_op_call *call,
                                                     struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     const struct ldnq_tensor outputs[] = { { LDNQ_UINT8, call->in[0]->shape, NULL },
                                            { LDNQ_FLOAT, { 0 }, NULL },
                                            { LDNQ_UINT8, { 0 }, NULL } };
@@ -47,7 +47,7 @@ static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call 
     /* In a range that is not finite there is no zero point. */
     float zero = rintf(-low / q.scale);
     q.zero = zero > 0.0f ? (zero < 255.0f ? zero : 255.0f) : 0.0f;
-    ldnq_op_for_ranges(call, count, quantize_range, &q);
+    ldnq_op_run_ranges(call, count, quantize_range, &q);
     if (call->out_count > 1)
         *(float *)call->out[1].data = q.scale;
     if (call->out_count > 2)
@@ -64,5 +64,5 @@ const struct ldnq_op ldnq_op_dynamicquantizelinear = {
     .outputs_max = 3,
     .infer = dynamicquantizelinear_infer,
     .forward = dynamicquantizelinear_forward,
-    .flows = 1, /* a gradient is refused, not taken for zero */
+    .differentiable = 1, /* a gradient is refused, not taken for zero */
 };

@@ -33,7 +33,7 @@ static struct ldnq_shape parameter_shape(const struct ldnq_shape *shape, bool by
 static enum ldnq_status check_parameter(const struct ldnq_op_call *call, size_t input,
                                         size_t matrix, bool by_row, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *parameter = ldnq_op_in(call, input);
+    const struct ldnq_tensor *parameter = ldnq_op_input(call, input);
     const struct ldnq_shape *m = &call->in[matrix]->shape;
     char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
     size_t count;
@@ -91,7 +91,7 @@ static void product_rows(void *ctx, size_t chunk, size_t thread)
 static void shift(const struct ldnq_op_call *call, size_t codes, size_t zero, bool by_row,
                   int16_t *out)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, zero);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, zero);
     struct ldnq_shape shape = { 0 };
     if (tensor && ldnq_tensor_count(tensor) > 1)
         shape = parameter_shape(&tensor->shape, by_row);
@@ -152,7 +152,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .infer = matmulinteger_infer,
     .scratch = matmulinteger_scratch,
     .forward = matmulinteger_forward,
-    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };
 
 /* ---- QLinearMatMul ------------------------------------------------------------------------ */
@@ -162,14 +162,14 @@ enum { Y_SCALE = 6, Y_ZERO = 7 };
 static enum ldnq_status qlinearmatmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct places *at = &qlinear_places;
-    LDNQ_TRY(ldnq_op_require(call, at->a_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, at->b_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, Y_SCALE, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, Y_ZERO, LDNQ_CODES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, at->a_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, at->b_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, Y_SCALE, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, Y_ZERO, LDNQ_CODES, err));
     LDNQ_TRY(check_parameter(call, at->a_scale, at->a, true, err));
     LDNQ_TRY(check_parameter(call, at->b_scale, at->b, false, err));
-    LDNQ_TRY(ldnq_op_require_one(call, Y_SCALE, err));
-    LDNQ_TRY(ldnq_op_require_one(call, Y_ZERO, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, Y_SCALE, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, Y_ZERO, err));
     call->out[0].dtype = call->in[Y_ZERO]->dtype;
     return check_matrices(call, at, err);
 }
@@ -199,7 +199,7 @@ static struct scale scale_of(const struct ldnq_op_call *call, size_t input, size
     size_t strides[LDNQ_MAX_RANK];
     if (ldnq_tensor_count(call->in[input]) == 1)
         return scale;
-    ldnq_op_strides(&shape, &whole, strides);
+    ldnq_op_broadcast_strides(&shape, &whole, strides);
     scale.row = strides[whole.rank - 2];
     scale.column = strides[whole.rank - 1];
     for (int i = 0; i < whole.rank - 2; i++)
@@ -259,5 +259,5 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .infer = qlinearmatmul_infer,
     .scratch = qlinearmatmul_scratch,
     .forward = qlinearmatmul_forward,
-    .flows = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
 };

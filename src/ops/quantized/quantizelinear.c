@@ -144,7 +144,7 @@ static void run_whole(const void *ctx, size_t first, size_t last)
 /* What forward reads and writes. */
 static void set_data(const struct ldnq_op_call *call, struct segments *s)
 {
-    const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_input(call, 2);
     s->x = x->data;
     s->y = call->out[0].data;
     s->scale = call->in[1]->data;
@@ -162,11 +162,12 @@ static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments
     if (count == 0)
         return LDNQ_OK;
     if (ldnq_tensor_count(scale) == 1) {
-        ldnq_op_for_ranges(call, count, run_whole, s);
+        ldnq_op_run_ranges(call, count, run_whole, s);
         return LDNQ_OK;
     }
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 1), x->shape.rank, &axis, NULL));
-    struct ldnq_split_at at = ldnq_op_split_at(&x->shape, axis);
+    LDNQ_TRY(
+        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 1), x->shape.rank, &axis, NULL));
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(&x->shape, axis);
     s->outer = at.outer;
     s->size = at.size;
     s->inner = at.inner;
@@ -174,7 +175,7 @@ static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments
     s->blocks = s->block ? ldnq_size_ceil_div(s->size, s->block) : 0;
     s->scale_step = (s->inner > 1) == (s->block > 0);
     size_t segments = s->outer * (s->inner > 1 ? s->size : s->block ? s->blocks : 1);
-    ldnq_op_for_rows(call, segments, count / segments, run_segments, s);
+    ldnq_op_run_rows(call, segments, count / segments, run_segments, s);
     return LDNQ_OK;
 }
 
@@ -205,7 +206,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
         return LDNQ_OK;
     if (count == 1 && scale->shape.rank <= 1 && block == 0)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 1), x->rank, &axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 1), x->rank, &axis, err));
     if (block == 0)
         return scale->shape.rank == 1 && agree(scale->shape.dim[0], x->dim[axis])
                    ? LDNQ_OK
@@ -225,7 +226,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
 static enum ldnq_status check_zero(const struct ldnq_op_call *call, enum ldnq_dtype dtype,
                                    struct ldnq_error *err)
 {
-    const struct ldnq_tensor *zero = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
     size_t scales, zeros;
     if (!zero)
         return LDNQ_OK;
@@ -286,23 +287,24 @@ static enum ldnq_status sum_terms(const struct ldnq_op_grad *grad, float *terms,
     int axis = 0;
     to.shape.rank = 0;
     if (ldnq_tensor_count(&grad->in[1]) != 1 || block > 0)
-        LDNQ_TRY(ldnq_op_axis(ldnq_attr_int(call->node, "axis", 1), x->shape.rank, &axis, err));
+        LDNQ_TRY(
+            ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 1), x->shape.rank, &axis, err));
     if (block == 0) {
         if (ldnq_tensor_count(&grad->in[1]) != 1)
             to.shape = x->shape;
         for (int i = 0; i < to.shape.rank; i++)
             to.shape.dim[i] = i == axis ? x->shape.dim[i] : 1;
-        ldnq_op_sum_to(call, &from, &to);
+        ldnq_op_sum_broadcast_grad(call, &from, &to);
         return LDNQ_OK;
     }
-    struct ldnq_split_at at = ldnq_op_split_at(&x->shape, axis);
+    struct ldnq_axis_split at = ldnq_op_split_at_axis(&x->shape, axis);
     struct blocks blocks = { .terms = terms,
                              .sums = to.data,
                              .size = at.size,
                              .inner = at.inner,
                              .block = (size_t)block,
                              .blocks = ldnq_size_ceil_div(at.size, (size_t)block) };
-    ldnq_op_for_rows(call, at.outer * blocks.blocks, blocks.block * at.inner, sum_blocks, &blocks);
+    ldnq_op_run_rows(call, at.outer * blocks.blocks, blocks.block * at.inner, sum_blocks, &blocks);
     return LDNQ_OK;
 }
 
@@ -320,11 +322,11 @@ static void times_scale(const struct segments *s, const char *x_, char *y_, cons
 
 static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *zero = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
     int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
     enum ldnq_dtype dtype = zero ? zero->dtype : wanted ? (enum ldnq_dtype)wanted : LDNQ_UINT8;
-    LDNQ_TRY(ldnq_op_require(call, 0, BITS(FLOAT) | BITS(INT32), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, BITS(FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, BITS(FLOAT) | BITS(INT32), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
     if (wanted < 0 || wanted > LDNQ_INT2 || !(SMALL_TYPES & LDNQ_DTYPE_BIT(dtype)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "quantizing to %s is not supported",
                          ldnq_dtype_name(dtype));
@@ -399,7 +401,7 @@ static int32_t code_at(const struct ldnq_tensor *codes, size_t i)
 static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    const struct ldnq_tensor *zero = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
     struct quantize_grad quantize = { .segments = range_of(call->out[0].dtype),
                                       .dcode = grad->out[0]->data };
     struct segments *s = &quantize.segments;
@@ -428,14 +430,14 @@ const struct ldnq_op ldnq_op_quantizelinear = {
     .type = "QuantizeLinear",
     .since = 10,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_CODES,
+    .flags = LDNQ_OP_STRAIGHT_THROUGH,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
     .infer = quantize_infer,
     .forward = quantize_forward,
-    .flows = 3,
-    .reads_in = 7,
+    .differentiable = 3,
+    .saved_inputs = 7,
     .backward_scratch = backward_scratch,
     .backward = quantize_backward,
 };
@@ -444,8 +446,8 @@ const struct ldnq_op ldnq_op_quantizelinear = {
 
 static enum ldnq_status dequantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require(call, 0, SMALL_TYPES | BITS(INT32), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, BITS(FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, SMALL_TYPES | BITS(INT32), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
     if (ldnq_attr_int(call->node, "output_dtype", LDNQ_FLOAT) > LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "dequantizing to another type than float32 is not "
@@ -523,8 +525,8 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .outputs_max = 1,
     .infer = dequantize_infer,
     .forward = dequantize_forward,
-    .flows = 3,
-    .reads_in = 7,
+    .differentiable = 3,
+    .saved_inputs = 7,
     .backward_scratch = backward_scratch,
     .backward = dequantize_backward,
 };

@@ -8,7 +8,7 @@
 struct arg {
     const void *x;
     int64_t *y;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     bool least, last; /* select_last_index */
 };
 
@@ -37,7 +37,8 @@ ARG(arg_uint8, uint8_t)
 
 static enum ldnq_status arg_axis(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
-    return ldnq_op_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis, err);
+    return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
+                                err);
 }
 
 static enum ldnq_status arg_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -46,10 +47,10 @@ static enum ldnq_status arg_infer(struct ldnq_op_call *call, struct ldnq_error *
     struct ldnq_shape *out = &call->out[0].shape;
     bool keep = ldnq_attr_int(call->node, "keepdims", 1) != 0;
     int axis;
-    LDNQ_TRY(ldnq_op_require(call, 0, ARG_TYPES, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, ARG_TYPES, err));
     call->out[0].dtype = LDNQ_INT64;
     if (in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(arg_axis(call, &axis, err));
     if (in->dim[axis] == 0)
         return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty", axis);
@@ -69,14 +70,14 @@ static enum ldnq_status arg_forward(const struct ldnq_op_call *call, bool least,
     struct arg arg = { .x = x->data,
                        .y = call->out[0].data,
                        .least = least,
-                       .at = ldnq_op_split_at(&x->shape, axis),
+                       .at = ldnq_op_split_at_axis(&x->shape, axis),
                        .last = ldnq_attr_int(call->node, "select_last_index", 0) != 0 };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? arg_float
                          : x->dtype == LDNQ_INT32 ? arg_int32
                          : x->dtype == LDNQ_INT64 ? arg_int64
                          : x->dtype == LDNQ_INT8  ? arg_int8
                                                   : arg_uint8;
-    ldnq_op_for_rows(call, arg.at.outer * arg.at.inner, arg.at.size, run, &arg);
+    ldnq_op_run_rows(call, arg.at.outer * arg.at.inner, arg.at.size, run, &arg);
     return LDNQ_OK;
 }
 

@@ -8,7 +8,7 @@
 struct cumsum {
     const void *x;
     void *y;
-    struct ldnq_split_at at;
+    struct ldnq_axis_split at;
     bool exclusive, reverse;
 };
 
@@ -37,7 +37,7 @@ CUMSUM(cumsum_int64, int64_t, uint64_t)
 
 static enum ldnq_status cumsum_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_require_one(call, 1, err));
+    LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     return ldnq_op_infer_same(call, CUMSUM_TYPES, err);
 }
 
@@ -50,17 +50,17 @@ static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct
     bool known;
     int axis;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &given, 1, &count, &known, err));
-    LDNQ_TRY(ldnq_op_axis(given, x->shape.rank, &axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(given, x->shape.rank, &axis, err));
     struct cumsum cumsum = { .x = x->data,
                              .y = y,
-                             .at = ldnq_op_split_at(&x->shape, axis),
+                             .at = ldnq_op_split_at_axis(&x->shape, axis),
                              .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
                              .reverse = (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? cumsum_float
                          : x->dtype == LDNQ_DOUBLE ? cumsum_double
                          : x->dtype == LDNQ_INT32  ? cumsum_int32
                                                    : cumsum_int64;
-    ldnq_op_for_rows(call, cumsum.at.outer * cumsum.at.inner, cumsum.at.size, run, &cumsum);
+    ldnq_op_run_rows(call, cumsum.at.outer * cumsum.at.inner, cumsum.at.size, run, &cumsum);
     return LDNQ_OK;
 }
 
@@ -87,7 +87,7 @@ const struct ldnq_op ldnq_op_cumsum = {
     .outputs_max = 1,
     .infer = cumsum_infer,
     .forward = cumsum_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = cumsum_backward,
 };

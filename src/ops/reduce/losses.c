@@ -58,11 +58,11 @@ static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error 
 {
     const struct loss_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *target = &call->in[1]->shape;
-    const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *weight = ldnq_op_input(call, 2);
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(
-        ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64), err));
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64),
+                                   err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (call->out_count > 1)
         call->out[1] = call->out[0];
     call->out[0].shape = *target;
@@ -88,7 +88,7 @@ struct loss {
 static struct loss loss_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    const struct ldnq_tensor *weight = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *weight = ldnq_op_input(call, 2);
     struct loss loss = { .x = call->in[0]->data,
                          .weight = weight ? weight->data : NULL,
                          .target = call->in[1],
@@ -185,7 +185,7 @@ static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq
                              .classes = loss.classes,
                              .inner = loss.inner,
                              .y = call->out_count > 1 ? call->out[1].data : call->scratch };
-    ldnq_op_for_rows(call, loss.places, loss.classes, log_softmax, &logits);
+    ldnq_op_run_rows(call, loss.places, loss.classes, log_softmax, &logits);
     loss.x = logits.y;
     return negative_log_likelihood(&loss, call->out[0].data, err);
 }
@@ -197,10 +197,10 @@ const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = loss_read,
+    .read_attrs = loss_read,
     .infer = loss_infer,
     .forward = nll_forward,
-    .flows = 1,
+    .differentiable = 1,
 };
 
 const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
@@ -210,9 +210,9 @@ const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 2,
-    .read = loss_read,
+    .read_attrs = loss_read,
     .infer = loss_infer,
     .scratch = sce_scratch,
     .forward = sce_forward,
-    .flows = 1,
+    .differentiable = 1,
 };

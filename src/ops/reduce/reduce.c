@@ -10,7 +10,7 @@
 
 #include "base/simd.h"
 #include "base/size.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 #define TILE ((size_t)256)
 
@@ -133,7 +133,7 @@ static void add_real(enum reduction kind, struct tile *tile, const float *x, siz
 {
     const bool sums = kind == SUM || kind == MEAN || kind == LOG_SUM;
     if (sums && step == 0)
-        tile->real[0] += ldnq_sum(x, count);
+        tile->real[0] += ldnq_sum_floats(x, count);
     else if (sums)
         add_columns(tile->real, x, count);
     else if (step == 1 && (kind == L2 || kind == SUM_SQUARE))
@@ -330,7 +330,7 @@ static void reduce_tensor(const struct ldnq_op_call *call, enum reduction kind, 
     merge_axes(&reduce, &x->shape, set);
     if (reduce.count == 0)
         reduce.run = 1;
-    ldnq_op_for_rows(call, ldnq_tensor_count(y), reduce.count, reduce_range, &reduce);
+    ldnq_op_run_rows(call, ldnq_tensor_count(y), reduce.count, reduce_range, &reduce);
 }
 
 static enum ldnq_status reduce_with(const struct ldnq_op_call *call, enum reduction kind,
@@ -367,7 +367,7 @@ static enum ldnq_status axes_of_attr(const struct ldnq_op_call *call, unsigned *
     int rank = call->in[0]->shape.rank;
     const int64_t *axes = ldnq_attr_ints(call->node, "axes", &count);
     *set = (1u << rank) - 1;
-    return count > 0 ? ldnq_op_axes(axes, count, rank, set, err) : LDNQ_OK;
+    return count > 0 ? ldnq_op_resolve_axes(axes, count, rank, set, err) : LDNQ_OK;
 }
 
 static enum ldnq_status infer_by_attr(struct ldnq_op_call *call, unsigned types,
@@ -376,7 +376,7 @@ static enum ldnq_status infer_by_attr(struct ldnq_op_call *call, unsigned types,
     unsigned set;
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(axes_of_attr(call, &set, err));
     reduced_shape(call, set, &call->out[0].shape);
     return LDNQ_OK;
@@ -401,10 +401,10 @@ static enum ldnq_status axes_of_input(const struct ldnq_op_call *call, unsigned 
     int rank = call->in[0]->shape.rank;
     bool noop = ldnq_attr_int(call->node, "noop_with_empty_axes", 0) != 0;
     *known = true;
-    if (ldnq_op_in(call, 1))
+    if (ldnq_op_input(call, 1))
         LDNQ_TRY(ldnq_op_read_ints(call, 1, axes, LDNQ_MAX_RANK, &count, known, err));
     if (*known && count > 0)
-        return ldnq_op_axes(axes, count, rank, set, err);
+        return ldnq_op_resolve_axes(axes, count, rank, set, err);
     *set = noop ? 0 : (1u << rank) - 1;
     return LDNQ_OK;
 }
@@ -417,16 +417,16 @@ static enum ldnq_status infer_by_input(struct ldnq_op_call *call, unsigned types
     bool known;
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (call->in[0]->shape.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(axes_of_input(call, &set, &known, err));
     if (known) {
         reduced_shape(call, set, out);
         return LDNQ_OK;
     }
     if (ldnq_attr_int(call->node, "keepdims", 1) == 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     for (int i = 0; i < out->rank; i++)
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[i], err));
     return LDNQ_OK;
 }
 
@@ -476,7 +476,7 @@ enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set
 
 /* IN and OUT: whether the gradient (reduce_grad.c) reads them; all read their axes. */
 #define GRADIENT(name, IN, OUT)                                                                    \
-    .flows = 1, .reads_in = 2 | (IN), .reads_out = (OUT),                                          \
+    .differentiable = 1, .saved_inputs = 2 | (IN), .saved_outputs = (OUT),                         \
     .backward_scratch = ldnq_reduce_backward_scratch, .backward = ldnq_##name##_backward
 
 /* The axes became an input with opset CHANGE. */

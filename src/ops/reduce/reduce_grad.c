@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 /* The output's gradient and data with the reduced axes in them, as one element each. */
 struct spread {
@@ -59,24 +59,24 @@ static enum ldnq_status set_spread(const struct ldnq_op_grad *grad, struct sprea
         return LDNQ_OK;                                                                            \
     LDNQ_TRY(set_spread(grad, &s, err))
 
-static void spread_1(const struct spread *s, ldnq_span_fn *run, const struct ldnq_tensor *a)
+static void spread_1(const struct spread *s, ldnq_elementwise_fn *run, const struct ldnq_tensor *a)
 {
     const struct ldnq_tensor *in[] = { a };
-    ldnq_spans_run(s->call, run, &s->out, in, 1);
+    ldnq_elementwise_run(s->call, run, &s->out, in, 1);
 }
 
-static void spread_2(const struct spread *s, ldnq_span_fn *run, const struct ldnq_tensor *a,
+static void spread_2(const struct spread *s, ldnq_elementwise_fn *run, const struct ldnq_tensor *a,
                      const struct ldnq_tensor *b)
 {
     const struct ldnq_tensor *in[] = { a, b };
-    ldnq_spans_run(s->call, run, &s->out, in, 2);
+    ldnq_elementwise_run(s->call, run, &s->out, in, 2);
 }
 
-static void spread_3(const struct spread *s, ldnq_span_fn *run, const struct ldnq_tensor *a,
+static void spread_3(const struct spread *s, ldnq_elementwise_fn *run, const struct ldnq_tensor *a,
                      const struct ldnq_tensor *b, const struct ldnq_tensor *c)
 {
     const struct ldnq_tensor *in[] = { a, b, c };
-    ldnq_spans_run(s->call, run, &s->out, in, 3);
+    ldnq_elementwise_run(s->call, run, &s->out, in, 3);
 }
 
 /* ---- sums -------------------------------------------------------------------------- */
@@ -119,13 +119,13 @@ enum ldnq_status ldnq_reducelogsum_backward(const struct ldnq_op_grad *grad, str
     return LDNQ_OK;
 }
 
-LDNQ_SPAN(l1_span, float, float, y > 0.0f ? x : y < 0.0f ? -x : 0.0f)
-LDNQ_SPAN(square_span, float, float, 2.0f * x * y)
+LDNQ_BINARY_LOOP(l1_span, float, float, y > 0.0f ? x : y < 0.0f ? -x : 0.0f)
+LDNQ_BINARY_LOOP(square_span, float, float, 2.0f * x * y)
 /* At the origin, where there is no slope, 0. */
-LDNQ_SPAN_3(l2_span, y == 0.0f ? 0.0f : g * (x / y))
+LDNQ_TERNARY_LOOP(l2_span, y == 0.0f ? 0.0f : g * (x / y))
 /* e^x against the sum. Of a sum of nothing but zeros (y = -inf) none has a share. */
-LDNQ_SPAN(exp_span, float, float, y == -INFINITY ? 0.0f : expf(x - y))
-LDNQ_SPAN(times_span, float, float, x != 0.0f ? x * y : 0.0f)
+LDNQ_BINARY_LOOP(exp_span, float, float, y == -INFINITY ? 0.0f : expf(x - y))
+LDNQ_BINARY_LOOP(times_span, float, float, x != 0.0f ? x * y : 0.0f)
 
 enum ldnq_status ldnq_reducel1_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
@@ -154,7 +154,7 @@ enum ldnq_status ldnq_reducel2_backward(const struct ldnq_op_grad *grad, struct 
 static void share_out(const struct spread *s)
 {
     float *shares = s->scratch[0].data;
-    ldnq_op_sum_to(s->call, &s->out, &s->scratch[0]);
+    ldnq_op_sum_broadcast_grad(s->call, &s->out, &s->scratch[0]);
     for (size_t i = 0; i < s->count; i++)
         shares[i] = ((const float *)s->g.data)[i] / shares[i];
     spread_2(s, times_span, &s->out, &s->scratch[0]);
@@ -172,7 +172,7 @@ enum ldnq_status ldnq_reducelogsumexp_backward(const struct ldnq_op_grad *grad,
 
 /* ---- extremes ------------------------------------------------------------------------ */
 
-LDNQ_SPAN(equal_span, float, float, x == y ? 1.0f : 0.0f)
+LDNQ_BINARY_LOOP(equal_span, float, float, x == y ? 1.0f : 0.0f)
 
 /* Elements that are the extreme share its gradient evenly. */
 enum ldnq_status ldnq_reduceextreme_backward(const struct ldnq_op_grad *grad,
@@ -186,10 +186,10 @@ enum ldnq_status ldnq_reduceextreme_backward(const struct ldnq_op_grad *grad,
 
 /* ---- products ------------------------------------------------------------------------ */
 
-LDNQ_SPAN(is_zero_span, float, float, ((void)y, x == 0.0f ? 1.0f : 0.0f))
-LDNQ_SPAN(no_zero_span, float, float, ((void)y, x == 0.0f ? 1.0f : x))
+LDNQ_BINARY_LOOP(is_zero_span, float, float, ((void)y, x == 0.0f ? 1.0f : 0.0f))
+LDNQ_BINARY_LOOP(no_zero_span, float, float, ((void)y, x == 0.0f ? 1.0f : x))
 /* x: g for an element that is not zero, y for one that is. */
-LDNQ_SPAN_3(product_span, x == 0.0f ? y : g / x)
+LDNQ_TERNARY_LOOP(product_span, x == 0.0f ? y : g / x)
 
 /* The product of the others. Among those of an element that is zero there may be no
  * other zero, among those of another element none at all. */
@@ -198,7 +198,7 @@ enum ldnq_status ldnq_reduceprod_backward(const struct ldnq_op_grad *grad, struc
     START(s);
     float *product = s.scratch[0].data, *zeros = s.scratch[1].data;
     spread_2(&s, is_zero_span, s.x, s.x);
-    ldnq_op_sum_to(s.call, &s.out, &s.scratch[1]);
+    ldnq_op_sum_broadcast_grad(s.call, &s.out, &s.scratch[1]);
     spread_2(&s, no_zero_span, s.x, s.x);
     ldnq_reduce_product(s.call, s.set, &s.out, &s.scratch[0]);
     for (size_t i = 0; i < s.count; i++) {

@@ -22,11 +22,11 @@ static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_
     const struct ldnq_shape *theta = &call->in[0]->shape;
     struct ldnq_shape size, *out = &call->out[0].shape;
     call->out[0].dtype = LDNQ_FLOAT;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &size, err));
     if (size.rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (size.rank != 4 && size.rank != 5)
         return ldnq_fail(err, LDNQ_MODEL, "has %d sizes where 4 or 5 are needed", size.rank);
     *out = (struct ldnq_shape){ .rank = size.rank, .dim = { size.dim[0] } };
@@ -91,7 +91,7 @@ static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, stru
     struct grid grid = grid_of(call, call->in[0]->data, call->out[0].data);
     (void)err;
     if (grid.positions > 0)
-        ldnq_op_for_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16, map_places,
+        ldnq_op_run_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16, map_places,
                          &grid);
     return LDNQ_OK;
 }
@@ -125,6 +125,6 @@ const struct ldnq_op ldnq_op_affinegrid = {
     .outputs_max = 1,
     .infer = affinegrid_infer,
     .forward = affinegrid_forward,
-    .flows = 1,
+    .differentiable = 1,
     .backward = affinegrid_backward,
 };

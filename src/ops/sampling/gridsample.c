@@ -81,9 +81,9 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
     const struct ldnq_shape *x = &call->in[0]->shape, *grid = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0 || grid->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     if (x->rank < 3 || x->rank > 2 + MOST_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "an input of %d axes is not supported", x->rank);
     if (grid->rank != x->rank || !may_be(grid->dim[grid->rank - 1], x->rank - 2) ||
@@ -288,7 +288,7 @@ static enum ldnq_status gridsample_forward(const struct ldnq_op_call *call, stru
     (void)err;
     s.y = call->out[0].data;
     if (ldnq_tensor_count(&call->out[0]) > 0)
-        ldnq_op_for_rows(call, s.images * s.positions, 8 * s.channels, sample, &s);
+        ldnq_op_run_rows(call, s.images * s.positions, 8 * s.channels, sample, &s);
     return LDNQ_OK;
 }
 
@@ -342,9 +342,9 @@ static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad, str
     s.dx = grad->in[0].data;
     s.dgrid = grad->in[1].data;
     if (s.dx && s.images * s.channels > 0)
-        ldnq_op_for_rows(call, s.images * s.channels, s.plane + 8 * s.positions, spread, &s);
+        ldnq_op_run_rows(call, s.images * s.channels, s.plane + 8 * s.positions, spread, &s);
     if (s.dgrid && s.images * s.positions > 0)
-        ldnq_op_for_rows(call, s.images * s.positions, 16 * s.channels, steer, &s);
+        ldnq_op_run_rows(call, s.images * s.positions, 16 * s.channels, steer, &s);
     return LDNQ_OK;
 }
 
@@ -355,10 +355,10 @@ const struct ldnq_op ldnq_op_gridsample = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .read = gridsample_read,
+    .read_attrs = gridsample_read,
     .infer = gridsample_infer,
     .forward = gridsample_forward,
-    .flows = 3,
-    .reads_in = 3,
+    .differentiable = 3,
+    .saved_inputs = 3,
     .backward = gridsample_backward,
 };

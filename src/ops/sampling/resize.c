@@ -57,7 +57,7 @@ static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resiz
                          .rank = axes->rank,
                          .size = ldnq_dtype_size(in->dtype) };
     size_t *map = call->scratch, count = ldnq_tensor_count(&call->out[0]);
-    ldnq_row_major(&in->shape, copy.stride);
+    ldnq_row_major_strides(&in->shape, copy.stride);
     for (int i = 0; i < axes->rank; i++) {
         copy.map[i] = map;
         copy.out[i] = axes->axis[i].out;
@@ -65,7 +65,7 @@ static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resiz
         map += axes->axis[i].out;
     }
     size_t columns = copy.out[axes->rank - 1];
-    ldnq_op_for_rows(call, count / columns, columns, copy_rows, &copy);
+    ldnq_op_run_rows(call, count / columns, columns, copy_rows, &copy);
 }
 
 /* ---- linear, cubic and what is cropped ------------------------------------------------ */
@@ -170,7 +170,7 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
             weight[o] = 1.0f; /* nearest has no others */
         ldnq_resize_fill(&resize->how, axis, index, weight);
         size_t lines = elements_before(axes, i + 1) / pass.inner;
-        ldnq_op_for_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
+        ldnq_op_run_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
         x = pass.y;
         turn = 1 - turn;
     }
@@ -297,7 +297,7 @@ static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_r
             weight[o] = 1.0f; /* nearest has no others */
         ldnq_resize_fill(&resize->how, axis, index, weight);
         size_t outer = elements_before(axes, i + 1) / axis->out / pass.inner;
-        ldnq_op_for_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_lines, &pass);
+        ldnq_op_run_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_lines, &pass);
         dy = pass.y;
         turn = 1 - turn;
     }
@@ -351,12 +351,12 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .inputs_min = LEAST,                                                                       \
         .inputs_max = MOST,                                                                        \
         .outputs_max = 1,                                                                          \
-        .read = READ,                                                                              \
+        .read_attrs = READ,                                                                        \
         .infer = ldnq_resize_infer,                                                                \
         .scratch = resize_scratch,                                                                 \
         .forward = resize_forward,                                                                 \
-        .flows = 1,                                                                                \
-        .reads_in = (READS),                                                                       \
+        .differentiable = 1,                                                                       \
+        .saved_inputs = (READS),                                                                   \
         .backward_scratch = resize_backward_scratch,                                               \
         .backward = resize_backward,                                                               \
     };

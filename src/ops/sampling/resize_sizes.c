@@ -85,7 +85,7 @@ static enum ldnq_status chosen_axes(const struct ldnq_op_call *call, size_t coun
     for (size_t i = 0; i < count; i++) {
         chosen[i] = (int)i;
         if (axes)
-            LDNQ_TRY(ldnq_op_axis(axes[i], rank, &chosen[i], err));
+            LDNQ_TRY(ldnq_op_resolve_axis(axes[i], rank, &chosen[i], err));
     }
     return LDNQ_OK;
 }
@@ -145,8 +145,8 @@ static enum ldnq_status scales_of_input(const struct ldnq_op_call *call, size_t 
                                         struct ldnq_resize_axes *axes, bool *known,
                                         struct ldnq_error *err)
 {
-    const struct ldnq_tensor *scales = ldnq_op_in(call, input);
-    LDNQ_TRY(ldnq_op_require(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    const struct ldnq_tensor *scales = ldnq_op_input(call, input);
+    LDNQ_TRY(ldnq_op_require_dtype(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     *known = scales && scales->data;
     if (!*known)
         return LDNQ_OK;
@@ -161,7 +161,7 @@ static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call,
                                         struct ldnq_resize_axes *axes, bool *known,
                                         struct ldnq_error *err)
 {
-    const struct ldnq_tensor *sizes = ldnq_op_in(call, 3);
+    const struct ldnq_tensor *sizes = ldnq_op_input(call, 3);
     int64_t values[LDNQ_MAX_RANK];
     size_t count = 0;
     if (!sizes || (ldnq_shape_count(&sizes->shape, &count) && count == 0))
@@ -174,13 +174,13 @@ static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call,
 static enum ldnq_status read_region(const struct ldnq_op_call *call, struct ldnq_resize_axes *axes,
                                     struct ldnq_error *err)
 {
-    const struct ldnq_tensor *region = ldnq_op_in(call, 1);
+    const struct ldnq_tensor *region = ldnq_op_input(call, 1);
     int chosen[LDNQ_MAX_RANK];
     if (!ldnq_resize_crops(call->attrs))
         return LDNQ_OK;
     if (!region)
         return ldnq_fail(err, LDNQ_MODEL, "has no region to crop");
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (!region->data)
         return LDNQ_OK;
     const float *edge = region->data;
@@ -231,7 +231,7 @@ static bool may_change(const struct ldnq_node *node, int rank, int axis)
 static enum ldnq_status take_sizes(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, 3);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, 3);
     struct ldnq_shape sizes;
     int chosen[LDNQ_MAX_RANK];
     if (!tensor || !tensor->data || ldnq_tensor_count(tensor) == 0 ||
@@ -253,14 +253,14 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
     unsigned types = ldnq_resize_maps(call->attrs) ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (in->rank < 0)
-        return ldnq_op_unknown_shape(call, 0, err);
+        return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
     for (int i = 0; i < in->rank; i++) {
         if (!known && !may_change(call->node, in->rank, i))
             continue;
         bool open = !known || (ldnq_is_symbol(in->dim[i]) && axes.axis[i].scale != 1.0f);
         if (open)
-            LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[i], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[i], err));
         else if (!ldnq_is_symbol(in->dim[i]))
             out->dim[i] = (int64_t)axes.axis[i].out;
         if (known && axes.axis[i].in == 0 && axes.axis[i].out > 0)

@@ -84,20 +84,20 @@ static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_er
     const struct ldnq_shape *batches = &call->in[2]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
     call->out[0].dtype = LDNQ_FLOAT;
-    LDNQ_TRY(ldnq_op_require(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if ((x->rank >= 0 && x->rank != 4) || (batches->rank >= 0 && batches->rank != 1) ||
         (rois->rank >= 0 &&
          (rois->rank != 2 || (!ldnq_is_symbol(rois->dim[1]) && rois->dim[1] != 4))))
         return ldnq_fail(err, LDNQ_MODEL, "its inputs are not images, boxes and their images");
     *out = (struct ldnq_shape){ 4, { 0, 0, attrs->height, attrs->width } };
     if (x->rank < 0)
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &out->dim[1], err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[1], err));
     else
         out->dim[1] = x->dim[1];
     if (rois->rank < 0 && batches->rank < 0)
-        return ldnq_op_unknown_dim(call, &out->dim[0], err);
+        return ldnq_op_make_unknown_dim(call, &out->dim[0], err);
     out->dim[0] = rois->rank >= 0 ? rois->dim[0] : batches->dim[0];
     if (rois->rank >= 0 && batches->rank >= 0 && ldnq_is_symbol(rois->dim[0]))
         out->dim[0] = batches->dim[0];
@@ -138,7 +138,7 @@ static enum ldnq_status check_regions(const struct align *a, struct ldnq_error *
         size_t image;
         const float *roi = a->rois + 4 * r;
         float size = fmaxf(fabsf(roi[2] - roi[0]), fabsf(roi[3] - roi[1])) * fabsf(a->attrs->scale);
-        LDNQ_TRY(ldnq_index_at(a->batches, r, (int64_t)a->images, &image, err));
+        LDNQ_TRY(ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, err));
         if (a->attrs->ratio == 0 && !(size < MOST_POINTS))
             return ldnq_fail(err, LDNQ_MODEL, "box %zu is %g elements wide", r, (double)size);
     }
@@ -212,7 +212,7 @@ static void align_rows(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         size_t r = row / a->channels, image = 0;
         const struct region region = region_of(a, r);
-        ldnq_index_at(a->batches, r, (int64_t)a->images, &image, NULL);
+        ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
         const float *plane =
             a->x + (image * a->channels + row % a->channels) * a->height * a->width;
         for (size_t bin = 0; bin < bins; bin++)
@@ -244,7 +244,7 @@ static enum ldnq_status roialign_forward(const struct ldnq_op_call *call, struct
     if (a.height * a.width == 0)
         memset(a.y, 0, ldnq_tensor_count(&call->out[0]) * sizeof *a.y);
     else if (ldnq_tensor_count(&call->out[0]) > 0)
-        ldnq_op_for_rows(call, a.regions * a.channels,
+        ldnq_op_run_rows(call, a.regions * a.channels,
                          16 * (size_t)(a.attrs->height * a.attrs->width), align_rows, &a);
     return LDNQ_OK;
 }
@@ -274,7 +274,7 @@ static void spread_planes(const void *ctx, size_t first, size_t last)
         size_t image = 0;
         memset(dx, 0, a->height * a->width * sizeof *dx);
         for (size_t r = 0; r < a->regions; r++) {
-            ldnq_index_at(a->batches, r, (int64_t)a->images, &image, NULL);
+            ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
             if (image == plane / a->channels)
                 spread_region(a, r, plane % a->channels, dx);
         }
@@ -290,7 +290,7 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through mode=max are not supported");
     LDNQ_TRY(check_regions(&a, err));
     if (a.dx && ldnq_tensor_count(&grad->in[0]) > 0)
-        ldnq_op_for_rows(grad->call, a.images * a.channels, a.height * a.width, spread_planes, &a);
+        ldnq_op_run_rows(grad->call, a.images * a.channels, a.height * a.width, spread_planes, &a);
     return LDNQ_OK;
 }
 
@@ -303,11 +303,11 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
         .inputs_min = 3,                                                                           \
         .inputs_max = 3,                                                                           \
         .outputs_max = 1,                                                                          \
-        .read = READ,                                                                              \
+        .read_attrs = READ,                                                                        \
         .infer = roialign_infer,                                                                   \
         .forward = roialign_forward,                                                               \
-        .flows = 1,                                                                                \
-        .reads_in = 6,                                                                             \
+        .differentiable = 1,                                                                       \
+        .saved_inputs = 6,                                                                         \
         .backward = roialign_backward,                                                             \
     };
 

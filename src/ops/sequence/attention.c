@@ -51,7 +51,7 @@ static enum ldnq_status head_shape(struct ldnq_op_call *call, size_t input, cons
                          heads_name, heads);
     *out = (struct ldnq_shape){ 4, { shape->dim[0], heads, shape->dim[1] } };
     if (ldnq_is_symbol(hidden))
-        return ldnq_op_unknown_dim(call, &out->dim[3], err);
+        return ldnq_op_make_unknown_dim(call, &out->dim[3], err);
     if (hidden % heads != 0)
         return ldnq_fail(err, LDNQ_MODEL,
                          "input %zu has rows of %" PRId64 ", which %" PRId64 " heads can't share",
@@ -80,8 +80,8 @@ static enum ldnq_status misfit(const struct ldnq_op_call *call, size_t a, size_t
 static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_shape *k,
                                    struct ldnq_shape *v, int64_t *past, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *past_k = ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
-    const struct ldnq_tensor *past_v = ldnq_op_in(call, LDNQ_ATTENTION_PAST_V);
+    const struct ldnq_tensor *past_k = ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
+    const struct ldnq_tensor *past_v = ldnq_op_input(call, LDNQ_ATTENTION_PAST_V);
     *past = 0;
     if (!past_k != !past_v)
         return ldnq_fail(err, LDNQ_MODEL, "has only one of past_key and past_value");
@@ -103,11 +103,12 @@ static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_
 static enum ldnq_status check_mask(const struct ldnq_op_call *call, const struct ldnq_shape *scores,
                                    struct ldnq_error *err)
 {
-    const struct ldnq_tensor *mask = ldnq_op_in(call, LDNQ_ATTENTION_MASK);
-    const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_ATTENTION_LENGTHS);
+    const struct ldnq_tensor *mask = ldnq_op_input(call, LDNQ_ATTENTION_MASK);
+    const struct ldnq_tensor *lengths = ldnq_op_input(call, LDNQ_ATTENTION_LENGTHS);
     char text[LDNQ_SHAPE_TEXT], all[LDNQ_SHAPE_TEXT];
-    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_MASK, FLOATS | LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
-    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_LENGTHS, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(
+        ldnq_op_require_dtype(call, LDNQ_ATTENTION_MASK, FLOATS | LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, LDNQ_ATTENTION_LENGTHS, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (lengths && lengths->shape.rank >= 0) {
         int64_t batch = scores->dim[0];
         if (lengths->shape.rank != 1 || !settle(&batch, lengths->shape.dim[0]))
@@ -162,14 +163,14 @@ static enum ldnq_status output_shapes(struct ldnq_op_call *call, const struct ld
     if (past == 0)
         total = k->dim[2];
     else if (ldnq_is_symbol(past) || ldnq_is_symbol(k->dim[2]))
-        LDNQ_TRY(ldnq_op_unknown_dim(call, &total, err));
+        LDNQ_TRY(ldnq_op_make_unknown_dim(call, &total, err));
     else if (!ldnq_int64_add(past, k->dim[2], &total))
         return ldnq_fail(err, LDNQ_MODEL, "its past and its keys are too long together");
     scores.dim[3] = total;
     LDNQ_TRY(check_mask(call, &scores, err));
     if (call->in[0]->shape.rank == 3) {
         y = (struct ldnq_shape){ 3, { q->dim[0], q->dim[2] } };
-        LDNQ_TRY(ldnq_op_dim_mul(call, q->dim[1], v->dim[3], &y.dim[2], err));
+        LDNQ_TRY(ldnq_op_multiply_dims(call, q->dim[1], v->dim[3], &y.dim[2], err));
     }
     const struct ldnq_shape shapes[] = { y,
                                          { 4, { k->dim[0], k->dim[1], total, k->dim[3] } },
@@ -188,15 +189,15 @@ static enum ldnq_status attention_infer(struct ldnq_op_call *call, struct ldnq_e
     int64_t past;
     bool known = true;
     for (size_t i = LDNQ_ATTENTION_Q; i <= LDNQ_ATTENTION_V; i++)
-        LDNQ_TRY(ldnq_op_require(call, i, FLOATS, err));
-    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_PAST_K, FLOATS, err));
-    LDNQ_TRY(ldnq_op_require(call, LDNQ_ATTENTION_PAST_V, FLOATS, err));
+        LDNQ_TRY(ldnq_op_require_dtype(call, i, FLOATS, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, LDNQ_ATTENTION_PAST_K, FLOATS, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, LDNQ_ATTENTION_PAST_V, FLOATS, err));
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i].dtype = LDNQ_FLOAT;
     for (size_t i = LDNQ_ATTENTION_Q; i <= LDNQ_ATTENTION_PAST_V; i++)
-        known = known && (!ldnq_op_in(call, i) || call->in[i]->shape.rank >= 0);
+        known = known && (!ldnq_op_input(call, i) || call->in[i]->shape.rank >= 0);
     for (size_t i = 0; !known && i < call->out_count; i++)
-        LDNQ_TRY(ldnq_op_unknown_shape(call, i, err));
+        LDNQ_TRY(ldnq_op_make_unknown_shape(call, i, err));
     if (!known)
         return LDNQ_OK;
     int rank = call->in[0]->shape.rank;
@@ -228,7 +229,7 @@ struct ldnq_heads ldnq_heads_of(const struct ldnq_shape *shape, size_t heads, si
 static struct ldnq_heads heads_in(const struct ldnq_op_call *call, size_t input, size_t heads,
                                   size_t size)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, input);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, input);
     if (!tensor)
         return (struct ldnq_heads){ 0 };
     struct ldnq_heads result = ldnq_heads_of(&tensor->shape, heads, size);
@@ -238,7 +239,7 @@ static struct ldnq_heads heads_in(const struct ldnq_op_call *call, size_t input,
 
 static void find_mask(const struct ldnq_op_call *call, struct ldnq_attention *a)
 {
-    const struct ldnq_tensor *mask = ldnq_op_in(call, LDNQ_ATTENTION_MASK);
+    const struct ldnq_tensor *mask = ldnq_op_input(call, LDNQ_ATTENTION_MASK);
     a->mask_len = a->total;
     if (!mask)
         return;
@@ -258,8 +259,8 @@ struct ldnq_attention ldnq_attention_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *q = &call->in[0]->shape, *k = &call->in[1]->shape;
     const struct ldnq_shape *v = &call->in[2]->shape;
-    const struct ldnq_tensor *past = ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
-    const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_ATTENTION_LENGTHS);
+    const struct ldnq_tensor *past = ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
+    const struct ldnq_tensor *lengths = ldnq_op_input(call, LDNQ_ATTENTION_LENGTHS);
     bool apart = q->rank == 4;
     struct ldnq_attention a = {
         .batch = (size_t)q->dim[0],
@@ -412,7 +413,7 @@ static void run_rows(void *ctx, size_t chunk, size_t thread)
 
 static bool is_joined(const struct ldnq_op_call *call)
 {
-    return call->out_count > 1 || ldnq_op_in(call, LDNQ_ATTENTION_PAST_K);
+    return call->out_count > 1 || ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
 }
 
 static size_t rounded(size_t floats)
@@ -460,7 +461,7 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
     if (is_joined(call)) {
         f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
         f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + rounded(keys);
-        ldnq_op_for_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
+        ldnq_op_run_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
                          join_heads, &f);
     }
     size_t blocks = ldnq_size_ceil_div(f.a.q_len, LDNQ_ATTENTION_ROWS);
@@ -475,12 +476,12 @@ const struct ldnq_op ldnq_op_attention = {
     .inputs_min = 3,
     .inputs_max = 7,
     .outputs_max = 4,
-    .read = attention_read,
+    .read_attrs = attention_read,
     .infer = attention_infer,
     .scratch = attention_scratch,
     .forward = attention_forward,
-    .flows = 0x3f,
-    .reads_in = 0x7f,
+    .differentiable = 0x3f,
+    .saved_inputs = 0x7f,
     .backward_scratch = ldnq_attention_backward_scratch,
     .backward = ldnq_attention_backward,
 };

@@ -199,7 +199,7 @@ static void run_head(void *ctx, size_t joined, size_t thread)
 
 static float *wanted(const struct ldnq_op_grad *grad, size_t input)
 {
-    return ldnq_op_in(grad->call, input) ? grad->in[input].data : NULL;
+    return ldnq_op_input(grad->call, input) ? grad->in[input].data : NULL;
 }
 
 static const float *given(const struct ldnq_op_grad *grad, size_t output)

@@ -87,7 +87,7 @@ enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
 static enum ldnq_status settle(const struct ldnq_op_call *call, size_t i, int rank,
                                int64_t *const *want, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(call, i);
+    const struct ldnq_tensor *tensor = ldnq_op_input(call, i);
     char text[LDNQ_SHAPE_TEXT];
     if (!tensor || tensor->shape.rank < 0)
         return LDNQ_OK;
@@ -123,9 +123,9 @@ static enum ldnq_status find_hidden(struct ldnq_op_call *call, struct sizes *s,
     if (!ldnq_is_symbol(s->hidden) && s->hidden > INT32_MAX / 16)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a hidden size of %" PRId64 " is not supported",
                          s->hidden);
-    LDNQ_TRY(ldnq_op_dim_mul(call, s->hidden, gates, &s->width, err));
-    LDNQ_TRY(ldnq_op_dim_mul(call, s->hidden, 2 * gates, &s->biases, err));
-    return ldnq_op_dim_mul(call, s->hidden, 3, &s->peepholes, err);
+    LDNQ_TRY(ldnq_op_multiply_dims(call, s->hidden, gates, &s->width, err));
+    LDNQ_TRY(ldnq_op_multiply_dims(call, s->hidden, 2 * gates, &s->biases, err));
+    return ldnq_op_multiply_dims(call, s->hidden, 3, &s->peepholes, err);
 }
 
 static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct sizes *s,
@@ -162,7 +162,7 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
     bool swap = attrs->batch_first;
     struct sizes s = { .directions = (int64_t)attrs->directions };
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(ldnq_op_require(
+        LDNQ_TRY(ldnq_op_require_dtype(
             call, i, i == LDNQ_RECURRENT_LENGTHS ? LDNQ_DTYPE_BIT(LDNQ_INT32) : FLOATS, err));
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i].dtype = LDNQ_FLOAT;
@@ -172,7 +172,7 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
                             call->in[0]->shape.dim[2], .directions = s.directions };
     else
         for (size_t i = 0; i < 3; i++)
-            LDNQ_TRY(ldnq_op_unknown_dim(call, fresh[i], err));
+            LDNQ_TRY(ldnq_op_make_unknown_dim(call, fresh[i], err));
     if (call->in[LDNQ_RECURRENT_R]->shape.rank != 3 && !attrs->hidden)
         return ldnq_fail(err, LDNQ_MODEL, "has neither hidden_size nor a weight that tells it");
     LDNQ_TRY(find_hidden(call, &s, err));
@@ -194,7 +194,7 @@ struct ldnq_recurrent ldnq_recurrent_of(const struct ldnq_op_call *call)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
     const struct ldnq_shape *x = &call->in[LDNQ_RECURRENT_X]->shape;
-    const struct ldnq_tensor *lengths = ldnq_op_in(call, LDNQ_RECURRENT_LENGTHS);
+    const struct ldnq_tensor *lengths = ldnq_op_input(call, LDNQ_RECURRENT_LENGTHS);
     struct ldnq_recurrent r = {
         .call = call,
         .attrs = attrs,
@@ -289,7 +289,7 @@ static size_t state_offset(const struct ldnq_recurrent *r, size_t direction, siz
 static const float *of_direction(const struct ldnq_recurrent *r, size_t input, size_t direction,
                                  size_t size)
 {
-    const struct ldnq_tensor *tensor = ldnq_op_in(r->call, input);
+    const struct ldnq_tensor *tensor = ldnq_op_input(r->call, input);
     return tensor ? (const float *)tensor->data + direction * size : NULL;
 }
 
@@ -324,9 +324,11 @@ struct ldnq_recurrent_step ldnq_recurrent_at(const struct ldnq_recurrent *r, siz
 static void order_by_step(const struct ldnq_recurrent *r)
 {
     struct ldnq_strided region = { 0 };
-    ldnq_strided_add(&region, r->steps, (ptrdiff_t)r->inputs, (ptrdiff_t)(r->batch * r->inputs));
-    ldnq_strided_add(&region, r->batch, (ptrdiff_t)(r->steps * r->inputs), (ptrdiff_t)r->inputs);
-    ldnq_strided_add(&region, r->inputs, 1, 1);
+    ldnq_strided_add_axis(&region, r->steps, (ptrdiff_t)r->inputs,
+                          (ptrdiff_t)(r->batch * r->inputs));
+    ldnq_strided_add_axis(&region, r->batch, (ptrdiff_t)(r->steps * r->inputs),
+                          (ptrdiff_t)r->inputs);
+    ldnq_strided_add_axis(&region, r->inputs, 1, 1);
     ldnq_strided_copy(r->call, &region, sizeof(float), r->call->in[LDNQ_RECURRENT_X]->data, r->x);
 }
 
@@ -356,7 +358,7 @@ static void input_part(const struct ldnq_recurrent *r)
     size_t rows = r->steps * r->batch;
     if (r->x)
         order_by_step(r);
-    ldnq_op_for_rows(r->call, r->attrs->directions * rows, r->width, bias_rows, r);
+    ldnq_op_run_rows(r->call, r->attrs->directions * rows, r->width, bias_rows, r);
     struct ldnq_product product = {
         .m = rows,
         .n = r->width,
@@ -384,7 +386,7 @@ struct run {
 static void start_rows(const struct ldnq_recurrent *r, size_t input, size_t direction, size_t first,
                        size_t rows, float *states)
 {
-    const struct ldnq_tensor *initial = ldnq_op_in(r->call, input);
+    const struct ldnq_tensor *initial = ldnq_op_input(r->call, input);
     for (size_t i = 0; i < rows && states; i++) {
         float *to = states + i * r->hidden;
         if (initial)

@@ -165,9 +165,11 @@ static void inputs_back(const struct ldnq_recurrent *r, float *dx)
     if (!r->dx)
         return;
     struct ldnq_strided region = { 0 };
-    ldnq_strided_add(&region, r->batch, (ptrdiff_t)r->inputs, (ptrdiff_t)(r->steps * r->inputs));
-    ldnq_strided_add(&region, r->steps, (ptrdiff_t)(r->batch * r->inputs), (ptrdiff_t)r->inputs);
-    ldnq_strided_add(&region, r->inputs, 1, 1);
+    ldnq_strided_add_axis(&region, r->batch, (ptrdiff_t)r->inputs,
+                          (ptrdiff_t)(r->steps * r->inputs));
+    ldnq_strided_add_axis(&region, r->steps, (ptrdiff_t)(r->batch * r->inputs),
+                          (ptrdiff_t)r->inputs);
+    ldnq_strided_add_axis(&region, r->inputs, 1, 1);
     ldnq_strided_copy(r->call, &region, sizeof(float), r->dx, dx);
 }
 
@@ -183,7 +185,7 @@ static void states_back(const struct ldnq_recurrent *r, const float *from, float
 
 static float *wanted(const struct ldnq_op_grad *grad, size_t input)
 {
-    return ldnq_op_in(grad->call, input) ? grad->in[input].data : NULL;
+    return ldnq_op_input(grad->call, input) ? grad->in[input].data : NULL;
 }
 
 static const float *given(const struct ldnq_op_grad *grad, size_t output)

@@ -19,7 +19,7 @@ static enum ldnq_status reversesequence_infer(struct ldnq_op_call *call, struct 
     const struct ldnq_shape *x = &call->in[0]->shape, *lengths = &call->in[1]->shape;
     int64_t batch = ldnq_attr_int(call->node, "batch_axis", 1);
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (batch < 0 || batch > 1 || ldnq_attr_int(call->node, "time_axis", 0) != 1 - batch)
         return ldnq_fail(err, LDNQ_MODEL, "batch_axis=%" PRId64 " and time_axis are not 0 and 1",
                          batch);
@@ -93,7 +93,7 @@ const struct ldnq_op ldnq_op_reversesequence = {
     .outputs_max = 1,
     .infer = reversesequence_infer,
     .forward = reversesequence_forward,
-    .flows = 1,
-    .reads_in = 2,
+    .differentiable = 1,
+    .saved_inputs = 2,
     .backward = reversesequence_backward,
 };

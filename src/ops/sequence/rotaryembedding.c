@@ -54,7 +54,7 @@ static enum ldnq_status check_caches(const struct ldnq_op_call *call, int64_t ha
                                      struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    const struct ldnq_tensor *ids = ldnq_op_in(call, 3);
+    const struct ldnq_tensor *ids = ldnq_op_input(call, 3);
     int64_t batch = x->dim[0], length = x->dim[x->rank - 2];
     if (ids && ids->shape.rank >= 0 &&
         (ids->shape.rank != 2 || !agree(ids->shape.dim[0], batch) ||
@@ -79,9 +79,9 @@ static enum ldnq_status rotary_infer(struct ldnq_op_call *call, struct ldnq_erro
     const struct ldnq_shape *x = &call->in[0]->shape;
     int64_t head, turned = ldnq_attr_int(call->node, "rotary_embedding_dim", 0);
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
-    LDNQ_TRY(ldnq_op_require(call, 3, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 3, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (x->rank < 0)
         return LDNQ_OK;
     if (x->rank != 3 && x->rank != 4)
@@ -131,7 +131,7 @@ static enum ldnq_status rotary_run(const struct ldnq_op_call *call, struct rotar
                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    const struct ldnq_tensor *ids = ldnq_op_in(call, 3);
+    const struct ldnq_tensor *ids = ldnq_op_input(call, 3);
     bool apart = x->rank == 4;
     int64_t head;
     LDNQ_TRY(head_size(call, &head, err));
@@ -153,7 +153,7 @@ static enum ldnq_status rotary_run(const struct ldnq_op_call *call, struct rotar
             return ldnq_fail(err, LDNQ_MODEL,
                              "position %" PRId64 " is not in its caches of %" PRId64,
                              r->positions[i], call->in[1]->shape.dim[0]);
-    ldnq_op_for_rows(call, rows, r->heads * r->head, rotary_rows, r);
+    ldnq_op_run_rows(call, rows, r->heads * r->head, rotary_rows, r);
     return LDNQ_OK;
 }
 
@@ -186,7 +186,7 @@ const struct ldnq_op ldnq_op_rotaryembedding = {
     .outputs_max = 1,
     .infer = rotary_infer,
     .forward = rotary_forward,
-    .flows = 1,
-    .reads_in = 0xe,
+    .differentiable = 1,
+    .saved_inputs = 0xe,
     .backward = rotary_backward,
 };

@@ -17,15 +17,15 @@ struct update {
 
 static enum ldnq_status axis_of(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
 {
-    LDNQ_TRY(
-        ldnq_op_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank, axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank,
+                                  axis, err));
     return *axis == 0 ? ldnq_fail(err, LDNQ_MODEL, "its axis is that of the samples") : LDNQ_OK;
 }
 
 static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *cache = &call->in[0]->shape, *update = &call->in[1]->shape;
-    const struct ldnq_tensor *starts = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *starts = ldnq_op_input(call, 2);
     int axis;
     LDNQ_TRY(axis_of(call, &axis, err));
     if (update->rank >= 0 && update->rank != cache->rank)
@@ -62,7 +62,7 @@ static enum ldnq_status tensorscatter_read(const struct ldnq_node *node, struct 
 static enum ldnq_status tensorscatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
-    LDNQ_TRY(ldnq_op_require(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (call->in[1]->dtype != call->in[0]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its cache and update have the types %s and %s",
                          ldnq_dtype_name(call->in[0]->dtype), ldnq_dtype_name(call->in[1]->dtype));
@@ -73,10 +73,10 @@ static enum ldnq_status update_of(const struct ldnq_op_call *call, struct update
                                   struct ldnq_error *err)
 {
     const struct ldnq_shape *cache = &call->in[0]->shape;
-    const struct ldnq_tensor *starts = ldnq_op_in(call, 2);
+    const struct ldnq_tensor *starts = ldnq_op_input(call, 2);
     int axis;
     LDNQ_TRY(axis_of(call, &axis, err));
-    struct ldnq_split_at split = ldnq_op_split_at(cache, axis);
+    struct ldnq_axis_split split = ldnq_op_split_at_axis(cache, axis);
     *u = (struct update){
         .samples = (size_t)cache->dim[0],
         .length = split.size,
@@ -148,10 +148,10 @@ const struct ldnq_op ldnq_op_tensorscatter = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read = tensorscatter_read,
+    .read_attrs = tensorscatter_read,
     .infer = tensorscatter_infer,
     .forward = tensorscatter_forward,
-    .flows = 3,
-    .reads_in = 4,
+    .differentiable = 3,
+    .saved_inputs = 4,
     .backward = tensorscatter_backward,
 };

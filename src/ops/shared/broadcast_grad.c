@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/size.h"
-#include "ops/shared/spans.h"
-#include "ops/shared/sums.h"
+#include "ops/shared/elementwise.h"
+#include "ops/shared/float_sums.h"
 
 /* Columns that are summed side by side. */
 #define BLOCK ((size_t)256)
@@ -51,7 +51,7 @@ static void lay_out(struct sum_to *sum, const struct ldnq_shape *from, const str
 {
     size_t strides[LDNQ_MAX_RANK],
         stride = ldnq_tensor_count(&(struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *from });
-    ldnq_op_strides(to, from, strides);
+    ldnq_op_broadcast_strides(to, from, strides);
     sum->kept.count = sum->summed.count = 1;
     for (int i = 0; i < from->rank; i++) {
         size_t extent = (size_t)from->dim[i];
@@ -122,15 +122,15 @@ static void sum_runs(const void *ctx, size_t first, size_t last)
         size_t index[LDNQ_MAX_RANK] = { 0 }, at = 0;
         double total = 0;
         for (size_t k = 0; k < sum->summed.count; k++) {
-            total += ldnq_sum(from + at, sum->run);
+            total += ldnq_sum_floats(from + at, sum->run);
             at = next_offset(&sum->summed, index, at);
         }
         sum->to[i] = (float)total;
     }
 }
 
-void ldnq_op_sum_to(const struct ldnq_op_call *call, const struct ldnq_tensor *from,
-                    const struct ldnq_tensor *to)
+void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ldnq_tensor *from,
+                                const struct ldnq_tensor *to)
 {
     size_t have = ldnq_tensor_count(from), count = ldnq_tensor_count(to);
     struct sum_to sum = { .from = from->data, .to = to->data };
@@ -143,11 +143,11 @@ void ldnq_op_sum_to(const struct ldnq_op_call *call, const struct ldnq_tensor *f
     }
     lay_out(&sum, &from->shape, &to->shape);
     if (sum.run > 1 || sum.width == 1) {
-        ldnq_op_for_rows(call, count, have / count, sum_runs, &sum);
+        ldnq_op_run_rows(call, count, have / count, sum_runs, &sum);
         return;
     }
     size_t blocks = ldnq_size_ceil_div(sum.width, BLOCK);
-    ldnq_op_for_rows(call, sum.kept.count * blocks, sum.summed.count * sum.width / blocks,
+    ldnq_op_run_rows(call, sum.kept.count * blocks, sum.summed.count * sum.width / blocks,
                      sum_columns, &sum);
 }
 
@@ -158,7 +158,7 @@ static bool is_broadcast(const struct ldnq_op_grad *grad, size_t i)
     return ldnq_tensor_count(&grad->in[i]) != ldnq_tensor_count(&grad->call->out[0]);
 }
 
-size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad)
+size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     size_t bytes;
@@ -168,14 +168,14 @@ size_t ldnq_spans_grad_scratch(const struct ldnq_op_grad *grad)
     return 0;
 }
 
-void ldnq_spans_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_span_fn *run,
-                     const struct ldnq_tensor *const *in, size_t inputs)
+void ldnq_elementwise_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_elementwise_fn *run,
+                           const struct ldnq_tensor *const *in, size_t inputs)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     if (!grad->in[i].data)
         return;
     whole.data = is_broadcast(grad, i) ? grad->call->scratch : grad->in[i].data;
-    ldnq_spans_run(grad->call, run, &whole, in, inputs);
+    ldnq_elementwise_run(grad->call, run, &whole, in, inputs);
     if (is_broadcast(grad, i))
-        ldnq_op_sum_to(grad->call, &whole, &grad->in[i]);
+        ldnq_op_sum_broadcast_grad(grad->call, &whole, &grad->in[i]);
 }

@@ -9,8 +9,8 @@
 #define LDNQ_INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
 /* Index i into an axis of `size` elements. Errors: MODEL (outside of it). */
-static inline enum ldnq_status ldnq_index_at(const struct ldnq_tensor *indices, size_t i,
-                                             int64_t size, size_t *at, struct ldnq_error *err)
+static inline enum ldnq_status ldnq_resolve_index(const struct ldnq_tensor *indices, size_t i,
+                                                  int64_t size, size_t *at, struct ldnq_error *err)
 {
     int64_t index = indices->dtype == LDNQ_INT64 ? ((const int64_t *)indices->data)[i]
                                                  : ((const int32_t *)indices->data)[i];

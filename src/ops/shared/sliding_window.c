@@ -105,7 +105,7 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
                                     int64_t *pad_begin, struct ldnq_error *err)
 {
     if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel))
-        return ldnq_op_unknown_dim(call, out, err);
+        return ldnq_op_make_unknown_dim(call, out, err);
     if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size > LDNQ_WINDOW_LARGEST)
         return ldnq_fail(err, LDNQ_MODEL,
                          "a window of %" PRId64 " over %" PRId64 " elements is not possible",

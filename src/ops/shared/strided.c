@@ -108,7 +108,7 @@ static void copy_rows(const struct matrix *m, size_t size, const char *src, char
 
 /* ---- the region in a plain form ---------------------------------------------------- */
 
-void ldnq_strided_add(struct ldnq_strided *region, size_t extent, ptrdiff_t from, ptrdiff_t to)
+void ldnq_strided_add_axis(struct ldnq_strided *region, size_t extent, ptrdiff_t from, ptrdiff_t to)
 {
     region->extent[region->rank] = extent;
     region->from[region->rank] = from;
@@ -132,13 +132,13 @@ static void merge_axes(const struct ldnq_strided *region, struct ldnq_strided *m
             merged->from[last] = region->from[i];
             merged->to[last] = region->to[i];
         } else {
-            ldnq_strided_add(merged, extent, region->from[i], region->to[i]);
+            ldnq_strided_add_axis(merged, extent, region->from[i], region->to[i]);
         }
     }
     if (merged->rank == 0)
-        ldnq_strided_add(merged, 1, 1, 1);
+        ldnq_strided_add_axis(merged, 1, 1, 1);
     if (merged->rank == 1) {
-        ldnq_strided_add(merged, merged->extent[0], merged->from[0], merged->to[0]);
+        ldnq_strided_add_axis(merged, merged->extent[0], merged->from[0], merged->to[0]);
         merged->extent[0] = 1;
     }
 }
@@ -209,7 +209,7 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
             whole.to[i] *= 2;
         }
         size = 8;
-        ldnq_strided_add(&whole, 2, 1, 1);
+        ldnq_strided_add_axis(&whole, 2, 1, 1);
     }
     struct job job = { .size = size, .src = src, .dst = dst, .copy = matrix_copy(size) };
     size_t rows = 1;
@@ -223,10 +223,10 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
     /* At least a tile's rows a piece. */
     size_t columns = job.region.extent[job.region.rank - 1];
     bool plain = job.region.from[job.region.rank - 1] == 1;
-    ldnq_op_for_rows(call, rows, plain ? columns : ldnq_size_min(columns, 512), copy_range, &job);
+    ldnq_op_run_rows(call, rows, plain ? columns : ldnq_size_min(columns, 512), copy_range, &job);
 }
 
-void ldnq_row_major(const struct ldnq_shape *shape, ptrdiff_t strides[LDNQ_MAX_RANK])
+void ldnq_row_major_strides(const struct ldnq_shape *shape, ptrdiff_t strides[LDNQ_MAX_RANK])
 {
     ptrdiff_t stride = 1;
     for (int i = shape->rank - 1; i >= 0; i--) {

@@ -17,13 +17,14 @@ struct ldnq_strided {
     ptrdiff_t from[LDNQ_STRIDED_AXES], to[LDNQ_STRIDED_AXES];
 };
 
-void ldnq_strided_add(struct ldnq_strided *region, size_t extent, ptrdiff_t from, ptrdiff_t to);
+void ldnq_strided_add_axis(struct ldnq_strided *region, size_t extent, ptrdiff_t from,
+                           ptrdiff_t to);
 
 /* Copies elements of `size` bytes. No element of dst may be named twice. */
 void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_strided *region,
                        size_t size, const void *src, void *dst);
 
 /* Row-major strides of a shape without symbols. */
-void ldnq_row_major(const struct ldnq_shape *shape, ptrdiff_t strides[LDNQ_MAX_RANK]);
+void ldnq_row_major_strides(const struct ldnq_shape *shape, ptrdiff_t strides[LDNQ_MAX_RANK]);
 
 #endif

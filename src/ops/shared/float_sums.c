@@ -1,4 +1,4 @@
-#include "ops/shared/sums.h"
+#include "ops/shared/float_sums.h"
 
 #include "base/simd.h"
 
@@ -13,7 +13,7 @@ static double add_lanes(const double *lane)
 }
 
 LDNQ_MULTIVERSION
-double ldnq_sum(const float *x, size_t count)
+double ldnq_sum_floats(const float *x, size_t count)
 {
     double lane[LANES] = { 0 };
     size_t i = 0;
@@ -26,7 +26,7 @@ double ldnq_sum(const float *x, size_t count)
 }
 
 LDNQ_MULTIVERSION
-double ldnq_sum_squares(const float *x, size_t count, double centre)
+double ldnq_sum_squared_deviations(const float *x, size_t count, double centre)
 {
     double lane[LANES] = { 0 };
     size_t i = 0;
@@ -43,7 +43,7 @@ double ldnq_sum_squares(const float *x, size_t count, double centre)
     return add_lanes(lane);
 }
 
-double ldnq_sum_products(const float *a, const float *x, size_t count, double centre)
+double ldnq_sum_weighted_deviations(const float *a, const float *x, size_t count, double centre)
 {
     double lane[LANES] = { 0 };
     size_t i = 0;

@@ -1,4 +1,4 @@
-#include "ops/index/combine.h"
+#include "ops/index/scatter_update.h"
 
 #include <string.h>
 
@@ -9,8 +9,8 @@ struct combine_attrs {
     enum reduction reduction;
 };
 
-enum ldnq_status ldnq_combine_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                   const void **attrs, struct ldnq_error *err)
+enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                         const void **attrs, struct ldnq_error *err)
 {
     const char *name = ldnq_attr_string(node, "reduction", "none");
     struct combine_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
@@ -31,7 +31,7 @@ static enum reduction reduction_of(const struct ldnq_op_call *call)
     return ((const struct combine_attrs *)call->attrs)->reduction;
 }
 
-enum ldnq_status ldnq_combine_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const unsigned numbers =
         LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64);
@@ -41,7 +41,7 @@ enum ldnq_status ldnq_combine_infer(struct ldnq_op_call *call, struct ldnq_error
     return ldnq_op_infer_same(call, reduction_of(call) == NONE ? ~0u : numbers, err);
 }
 
-void ldnq_combine_start(const struct ldnq_op_call *call)
+void ldnq_scatter_copy_data(const struct ldnq_op_call *call)
 {
     const struct ldnq_tensor *data = call->in[0];
     if (call->out[0].data != data->data)
@@ -66,7 +66,7 @@ COMBINE(combine_float, float, float)
 COMBINE(combine_int32, int32_t, uint32_t)
 COMBINE(combine_int64, int64_t, uint64_t)
 
-void ldnq_combine(const struct ldnq_op_call *call, size_t to, size_t from, size_t count)
+void ldnq_scatter_update(const struct ldnq_op_call *call, size_t to, size_t from, size_t count)
 {
     enum reduction reduction = reduction_of(call);
     size_t size = ldnq_dtype_size(call->out[0].dtype);
@@ -82,7 +82,7 @@ void ldnq_combine(const struct ldnq_op_call *call, size_t to, size_t from, size_
         combine_int64(reduction, (void *)y, (const void *)x, count);
 }
 
-enum ldnq_status ldnq_combine_grad_start(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+enum ldnq_status ldnq_scatter_grad_copy(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *dy = grad->out[0];
     enum reduction reduction = reduction_of(grad->call);
@@ -94,7 +94,7 @@ enum ldnq_status ldnq_combine_grad_start(const struct ldnq_op_grad *grad, struct
     return LDNQ_OK;
 }
 
-void ldnq_combine_grad(const struct ldnq_op_grad *grad, size_t to, size_t from, size_t count)
+void ldnq_scatter_grad_update(const struct ldnq_op_grad *grad, size_t to, size_t from, size_t count)
 {
     const float *dy = grad->out[0]->data;
     float *data = grad->in[0].data, *updates = grad->in[2].data;

@@ -1,4 +1,4 @@
-#include "ops/shared/spans.h"
+#include "ops/shared/elementwise.h"
 
 #include <string.h>
 
@@ -6,13 +6,13 @@
 
 /* Axes merged: the last is the span, the others are walked. */
 struct spans {
-    ldnq_span_fn *run;
+    ldnq_elementwise_fn *run;
     size_t inputs;
     int rank;
     size_t extent[LDNQ_MAX_RANK];
-    size_t stride[LDNQ_SPAN_INPUTS][LDNQ_MAX_RANK]; /* elements */
-    size_t size[LDNQ_SPAN_INPUTS], out_size;        /* bytes of an element */
-    const char *in[LDNQ_SPAN_INPUTS];
+    size_t stride[LDNQ_ELEMENTWISE_INPUTS][LDNQ_MAX_RANK]; /* elements */
+    size_t size[LDNQ_ELEMENTWISE_INPUTS], out_size;        /* bytes of an element */
+    const char *in[LDNQ_ELEMENTWISE_INPUTS];
     char *out;
 };
 
@@ -43,12 +43,12 @@ static void run_range(const void *ctx, size_t first, size_t last)
 {
     const struct spans *spans = ctx;
     int inner = spans->rank - 1;
-    size_t step[LDNQ_SPAN_INPUTS] = { 0 };
+    size_t step[LDNQ_ELEMENTWISE_INPUTS] = { 0 };
     for (size_t k = 0; k < spans->inputs; k++)
         step[k] = spans->stride[k][inner];
     while (first < last) {
-        const void *in[LDNQ_SPAN_INPUTS] = { NULL };
-        size_t at[LDNQ_SPAN_INPUTS] = { 0 }, rest = first;
+        const void *in[LDNQ_ELEMENTWISE_INPUTS] = { NULL };
+        size_t at[LDNQ_ELEMENTWISE_INPUTS] = { 0 }, rest = first;
         for (int i = inner; i >= 0; i--) {
             size_t index = rest % spans->extent[i];
             rest /= spans->extent[i];
@@ -64,16 +64,16 @@ static void run_range(const void *ctx, size_t first, size_t last)
     }
 }
 
-void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
-                    const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
-                    size_t inputs)
+void ldnq_elementwise_run(const struct ldnq_op_call *call, ldnq_elementwise_fn *run,
+                          const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
+                          size_t inputs)
 {
     struct spans spans = {
         .run = run, .inputs = inputs, .out = out->data, .out_size = ldnq_dtype_size(out->dtype)
     };
-    size_t strides[LDNQ_SPAN_INPUTS][LDNQ_MAX_RANK];
+    size_t strides[LDNQ_ELEMENTWISE_INPUTS][LDNQ_MAX_RANK];
     for (size_t k = 0; k < inputs; k++) {
-        ldnq_op_strides(&in[k]->shape, &out->shape, strides[k]);
+        ldnq_op_broadcast_strides(&in[k]->shape, &out->shape, strides[k]);
         spans.in[k] = in[k]->data;
         spans.size[k] = ldnq_dtype_size(in[k]->dtype);
     }
@@ -81,10 +81,10 @@ void ldnq_spans_run(const struct ldnq_op_call *call, ldnq_span_fn *run,
         add_axis(&spans, strides, i, (size_t)out->shape.dim[i]);
     if (spans.rank == 0)
         spans.extent[spans.rank++] = 1;
-    ldnq_op_for_ranges(call, ldnq_tensor_count(out), run_range, &spans);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(out), run_range, &spans);
 }
 
-bool ldnq_spans_has_zero(const struct ldnq_tensor *tensor)
+bool ldnq_elementwise_has_zero(const struct ldnq_tensor *tensor)
 {
     static const char zero[8] = { 0 };
     size_t size = ldnq_dtype_size(tensor->dtype);
@@ -97,8 +97,8 @@ bool ldnq_spans_has_zero(const struct ldnq_tensor *tensor)
 
 /* ---- binary operators --------------------------------------------------------------- */
 
-ldnq_span_fn *ldnq_span_find(const struct ldnq_span_case *cases, size_t count,
-                             enum ldnq_dtype dtype)
+ldnq_elementwise_fn *ldnq_elementwise_find(const struct ldnq_elementwise_kernel *cases,
+                                           size_t count, enum ldnq_dtype dtype)
 {
     for (size_t i = 0; i < count; i++)
         if (cases[i].dtype == dtype)
@@ -106,8 +106,9 @@ ldnq_span_fn *ldnq_span_find(const struct ldnq_span_case *cases, size_t count,
     return NULL;
 }
 
-enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call, const struct ldnq_span_case *cases,
-                                   size_t count, enum ldnq_dtype out_dtype, struct ldnq_error *err)
+enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call,
+                                   const struct ldnq_elementwise_kernel *cases, size_t count,
+                                   enum ldnq_dtype out_dtype, struct ldnq_error *err)
 {
     const struct ldnq_tensor *a = call->in[0], *b = call->in[1];
     if (a->dtype != b->dtype)
@@ -116,14 +117,15 @@ enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call, const struct ldnq_
     unsigned mask = 0;
     for (size_t i = 0; i < count; i++)
         mask |= LDNQ_DTYPE_BIT(cases[i].dtype);
-    LDNQ_TRY(ldnq_op_require(call, 0, mask, err));
+    LDNQ_TRY(ldnq_op_require_dtype(call, 0, mask, err));
     call->out[0].dtype = out_dtype ? out_dtype : a->dtype;
     return ldnq_op_broadcast(call, &a->shape, &b->shape, &call->out[0].shape, err);
 }
 
-void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_span_case *cases,
+void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_elementwise_kernel *cases,
                      size_t count)
 {
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
-    ldnq_spans_run(call, ldnq_span_find(cases, count, in[0]->dtype), &call->out[0], in, 2);
+    ldnq_elementwise_run(call, ldnq_elementwise_find(cases, count, in[0]->dtype), &call->out[0], in,
+                         2);
 }
