@@ -27,7 +27,7 @@ bool cli_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
            cJSON_AddNumberToObject(item, "scale_max", (double)high) &&
            cJSON_AddNumberToObject(item, "lambda", diagnostics->lambda) &&
            cJSON_AddNumberToObject(item, "damping", diagnostics->damping) &&
-           ldnq_json_add_number(item, "held_out_left", diagnostics->held_out_left) &&
+           ldnq_json_add_number(item, "held_out_left", diagnostics->remaining_error) &&
            cJSON_AddStringToObject(item, "weights", quantized->codebook->name) &&
            cJSON_AddStringToObject(item, "solver",
                                    diagnostics->solver ? diagnostics->solver->name : "shared") &&

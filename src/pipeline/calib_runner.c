@@ -10,7 +10,6 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         size_t max_bytes, struct ldnq_pool *pool,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    /* Not by what memory there is: results don't depend on that. */
     size_t block = ldnq_holdout_block(ldnq_samples_count(samples));
     size_t batch = ldnq_samples_batch(samples, graph, block);
     *runner = (struct ldnq_calib_runner){
@@ -58,7 +57,7 @@ static enum ldnq_status augment_copy(const struct ldnq_calib_runner *runner, siz
     return LDNQ_OK;
 }
 
-/* At the network's front the samples are the live. */
+/* Before the first node, the live values are the samples. */
 static enum ldnq_status bind_samples(struct ldnq_calib_runner *runner, size_t batch,
                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -95,10 +94,9 @@ static enum ldnq_status store_live_values(struct ldnq_calib_runner *runner, size
     return ldnq_activation_store_save(runner->store, batch, runner->tensors, count, err);
 }
 
-/* To `node_index` in one batch. */
-static enum ldnq_status enter_batch(struct ldnq_calib_runner *runner, size_t batch,
-                                    size_t node_index, struct ldnq_arena *arena,
-                                    struct ldnq_error *err)
+/* Runs one batch up to the node. */
+static enum ldnq_status run_batch(struct ldnq_calib_runner *runner, size_t batch, size_t node_index,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     ldnq_exec_reset(runner->exec);
     if (runner->node_index == 0)
@@ -108,10 +106,10 @@ static enum ldnq_status enter_batch(struct ldnq_calib_runner *runner, size_t bat
     return ldnq_exec_run_range(runner->exec, runner->node_index, node_index, err);
 }
 
-static enum ldnq_status leave_batch(struct ldnq_calib_runner *runner, size_t batch,
+static enum ldnq_status store_batch(struct ldnq_calib_runner *runner, size_t batch,
                                     size_t node_index, struct ldnq_error *err)
 {
-    /* A walk that starts at the front reads the samples again. */
+    /* Before the first node nothing is stored: the samples are read again. */
     if (node_index > 0)
         LDNQ_TRY(store_live_values(runner, batch, runner->next_live_count, err));
     ldnq_exec_reset(runner->exec);
@@ -119,20 +117,20 @@ static enum ldnq_status leave_batch(struct ldnq_calib_runner *runner, size_t bat
     return LDNQ_OK;
 }
 
-static enum ldnq_status walk_batch(struct ldnq_calib_runner *runner, size_t batch,
-                                   size_t node_index, ldnq_calib_runner_fn *visit, void *ctx,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status advance_batch(struct ldnq_calib_runner *runner, size_t batch,
+                                      size_t node_index, ldnq_calib_runner_fn *visit, void *ctx,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    LDNQ_TRY(enter_batch(runner, batch, node_index, arena, err));
+    LDNQ_TRY(run_batch(runner, batch, node_index, arena, err));
     if (runner->reference)
-        LDNQ_TRY(enter_batch(runner->reference, batch, node_index, arena, err));
+        LDNQ_TRY(run_batch(runner->reference, batch, node_index, arena, err));
     LDNQ_TRY(visit(ctx, runner->exec, batch, err));
     if (runner->reference)
-        LDNQ_TRY(leave_batch(runner->reference, batch, node_index, err));
-    return leave_batch(runner, batch, node_index, err);
+        LDNQ_TRY(store_batch(runner->reference, batch, node_index, err));
+    return store_batch(runner, batch, node_index, err);
 }
 
-static void finish_walk(struct ldnq_calib_runner *runner, size_t node_index)
+static void finish_advance(struct ldnq_calib_runner *runner, size_t node_index)
 {
     ldnq_activation_store_advance(runner->store);
     const struct ldnq_value **spare = runner->live;
@@ -152,13 +150,13 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
     for (size_t batch = 0; batch < runner->batch_count; batch++) {
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
-        enum ldnq_status status = walk_batch(runner, batch, node_index, visit, ctx, arena, err);
+        enum ldnq_status status = advance_batch(runner, batch, node_index, visit, ctx, arena, err);
         for (size_t i = 0; status != LDNQ_OK && i < 2 && both[i]; i++)
-            ldnq_exec_reset(both[i]->exec); /* it may still point into the arena */
+            ldnq_exec_reset(both[i]->exec); /* its values may point into the arena */
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
     }
     for (size_t i = 0; i < 2 && both[i]; i++)
-        finish_walk(both[i], node_index);
+        finish_advance(both[i], node_index);
     return LDNQ_OK;
 }

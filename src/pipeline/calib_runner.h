@@ -1,15 +1,16 @@
-/* runner.h: a network that is walked front to back over all calibration samples,
- * a batch at a time, while its layers change behind the walk.
+/* calib_runner.h: runs a network over all calibration samples, a batch at a time, up to
+ * layer after layer, while the layers that it has passed are changed.
  *
- * Between two layers the runner keeps, for each batch, only the values that cross
- * the node_index where it stands (pipeline/activation_store.h).
+ * Between two layers the runner stores, for each batch, only the live values: those that
+ * were computed and that later nodes read (activation_store.h).
+ * Numbers the batch size depends on the samples and the graph alone, not on the memory or
+ *         the threads, and so do the results
  */
 #ifndef LDNQ_PIPELINE_CALIB_RUNNER_H
 #define LDNQ_PIPELINE_CALIB_RUNNER_H
 
 #include "calib/calib.h"
 #include "exec/exec.h"
-
 #include "pipeline/activation_store.h"
 
 struct ldnq_calib_runner {
@@ -18,25 +19,19 @@ struct ldnq_calib_runner {
     struct ldnq_samples *samples;
     struct ldnq_activation_store *store;
     struct ldnq_pool *pool;
-    const struct ldnq_value **live; /* what the current generation holds */
-    const struct ldnq_value **next_live;
-    const struct ldnq_tensor **tensors;
-    struct ldnq_calib_runner
-        *reference;    /* walks along, over a graph with the same nodes; or NULL */
-    size_t node_index; /* nodes in front of it have run */
+    /* A second runner that advances together with this one, over a graph with the same nodes
+     * (the float network); or NULL. */
+    struct ldnq_calib_runner *reference;
+    size_t node_index; /* the nodes before this one have run */
     size_t batch_size;
-    size_t batch_count;     /* of all copies */
-    size_t copies;          /* of each sample: itself, and mirrored and shifted ones */
-    uint64_t seed;          /* of the latter */
-    size_t next_live_count; /* in next_live */
+    size_t batch_count; /* over all copies of the samples */
+    size_t copies;      /* of each sample: the first as it is, others mirrored and shifted */
+    uint64_t seed;      /* of the mirroring and shifting */
+    const struct ldnq_value **live;      /* live before node_index; the store has their tensors */
+    const struct ldnq_value **next_live; /* live before the node that the runner advances to */
+    size_t next_live_count;
+    const struct ldnq_tensor **tensors; /* scratch, by live value */
 };
-
-/* The batch's first sample in the set. */
-size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, size_t batch);
-
-/* Called for each batch when the inputs of node `node_index` are there. */
-typedef enum ldnq_status ldnq_calib_runner_fn(void *ctx, const struct ldnq_exec *exec, size_t batch,
-                                              struct ldnq_error *err);
 
 /* Errors: NOMEM. finish accepts a zeroed runner. */
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
@@ -46,9 +41,16 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner);
 
-/* Walks all batches on to `node_index` (never back), the reference with them: its executor
- * stands at the same batch when visit is called. Errors: those of the samples and
- * of the executor, IO, and what visit returns. */
+/* The index in the set of the batch's first sample. */
+size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, size_t batch);
+
+/* Called for each batch when the inputs of the node are live, in `exec` and in the
+ * reference's executor. */
+typedef enum ldnq_status ldnq_calib_runner_fn(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                              struct ldnq_error *err);
+
+/* Runs all batches up to the node, which must not be before the current one, and calls
+ * `visit` for each. Errors: those of the samples and the executor, IO, and those of visit. */
 enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, size_t node_index,
                                            ldnq_calib_runner_fn *visit, void *ctx,
                                            struct ldnq_error *err);

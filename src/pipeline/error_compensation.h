@@ -1,17 +1,18 @@
-/* target.h: what a layer should reproduce when the layers in front of it err.
+/* error_compensation.h: the target of a layer whose input already has errors.
  *
- * With y the layer's input in the float network and y^ in the quantized one, both at
- * the same positions, a layer that makes up for a part of the error in front of it has
+ * With y the columns of the layer's input in the float network and y^ those in the
+ * quantized one, at the same positions, a layer that compensates a part lambda of the error
+ * of its input has the target
  *
  *     W* = W + lambda E[W (y - y^) y^'] C^-1,   C = cov(y^) + damping * mean diagonal
  *
- * in place of W as its quadratic's centre (centred moments where it has a bias), and
- * the float output's mean as its own: bias b + (W - W*) E[y^] + E[W (y - y^)].
- * Solvers need not know: weight and bias of their problem are these.
+ * in place of W, and, with a bias, the mean of the float output as its own:
+ * b* = b + (W - W*) E[y^] + lambda E[W (y - y^)]. Without a bias the moments are not centred.
+ * Solvers do not know about this: W* and b* are the weight and bias of their problem.
  *
- * Shapes  weight and cross (G, M, K), bias and shift (G, M), row-major
- * Numbers products of up to LDNQ_GRAM_SLAB positions are summed in float, slabs in
- *         double, in an order that does not depend on the threads
+ * Shapes  weight and cross (G, M, K), bias, shift and power (G, M), row-major
+ * Numbers products over up to LDNQ_GRAM_SLAB positions are summed in float, slabs in double,
+ *         in an order that does not depend on the threads
  */
 #ifndef LDNQ_PIPELINE_ERROR_COMPENSATION_H
 #define LDNQ_PIPELINE_ERROR_COMPENSATION_H
@@ -20,39 +21,38 @@
 
 struct ldnq_compensation {
     struct ldnq_layer_geometry geometry;
-    const float *weight; /* the float network's */
+    const float *weight; /* of the float network */
     double *cross;       /* sums of W (y - y^) y^' */
     double *shift;       /* sums of W (y - y^) */
-    double *power;       /* sums of its square, (G, M) */
+    double *power;       /* sums of its square */
     struct ldnq_pool *pool;
-    float *columns, *apart; /* y^ and y - y^ of a slab; one a thread when there are groups */
-    float *outputs_apart, *product; /* of a block of rows, one a thread */
+    float *columns, *difference;        /* y^ and y - y^ of a slab; one per thread with groups */
+    float *output_difference, *product; /* of a block of rows; one per thread */
 };
 
-/* All memory is the arena's; weight is kept. Errors: NOMEM. */
-enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *target,
+/* Keeps `weight`. All memory is the arena's. Errors: NOMEM. */
+enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
                                         const struct ldnq_layer_geometry *geometry,
                                         const float *weight, struct ldnq_pool *pool,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* Adds a call of the layer (after infer), in both networks for the same samples. */
-void ldnq_compensation_add(struct ldnq_compensation *target, const struct ldnq_op_call *quantized,
-                           const struct ldnq_op_call *exact);
+/* Adds one call of the layer (after infer), in both networks for the same samples. */
+void ldnq_compensation_add(struct ldnq_compensation *compensation,
+                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
 
-/* Adds what another one has summed. */
-void ldnq_compensation_merge(struct ldnq_compensation *target,
+/* Adds the sums of another one. */
+void ldnq_compensation_merge(struct ldnq_compensation *compensation,
                              const struct ldnq_compensation *other);
 
-/* W* - W of a group at lambda = 1, into step (M, K), from sums that are not finished;
- * factor (K, K) is scratch. False when the group's matrix can't be factored. */
-bool ldnq_compensation_solve(const struct ldnq_compensation *target,
+/* Computes W* - W of a group at lambda = 1 into `change` (M, K), from statistics that are
+ * not finished; `factor` (K, K) is scratch. False when the group's C can't be factored. */
+bool ldnq_compensation_solve(const struct ldnq_compensation *compensation,
                              const struct ldnq_statistics *statistics, size_t group, bool centred,
-                             double damping, double *factor, double *step);
+                             double damping, double *factor, double *change);
 
-/* W* and its bias in place of `weight` and `bias` (NULL: the layer has none), from sums
- * that are not finished. A group whose matrix can't be factored stays as it is.
- * Errors: NOMEM. */
-enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *target,
+/* Replaces `weight` and `bias` (NULL without one) by W* and b*, from statistics that are not
+ * finished. A group whose C can't be factored stays as it is. Errors: NOMEM. */
+enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compensation,
                                          const struct ldnq_statistics *statistics, double lambda,
                                          double damping, float *weight, float *bias,
                                          struct ldnq_error *err);

@@ -30,7 +30,7 @@
 #define CHECKS 20 /* times that the held-out samples are looked at */
 
 struct fine_tuning {
-    struct ldnq_quantizer *run;
+    struct ldnq_quantizer *quantizer;
     struct ldnq_fine_tune_samples data;
     struct ldnq_exec *reference, *quantized;
     struct ldnq_grad *grad;
@@ -56,7 +56,7 @@ struct fine_tuning {
 
 static const struct ldnq_tensor *reference_output(const struct fine_tuning *tuning, size_t output)
 {
-    return ldnq_exec_value(tuning->reference, tuning->run->reference->outputs[output]);
+    return ldnq_exec_value(tuning->reference, tuning->quantizer->reference->outputs[output]);
 }
 
 static bool is_float_output(const struct fine_tuning *tuning, size_t i)
@@ -70,10 +70,10 @@ static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tenso
                                               struct ldnq_error *err)
 {
     const struct fine_tuning *tuning = ctx;
-    const size_t outputs = tuning->run->graph->output_count;
+    const size_t outputs = tuning->quantizer->graph->output_count;
     *sum = 0;
     for (size_t o = 0; o < outputs; o++) {
-        LDNQ_TRY(ldnq_output_check_shape(tuning->run->graph->outputs[o]->name, values[o],
+        LDNQ_TRY(ldnq_output_check_shape(tuning->quantizer->graph->outputs[o]->name, values[o],
                                          reference_output(tuning, o), err));
         if (!is_float_output(tuning, o))
             continue;
@@ -94,9 +94,10 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
                                                size_t count, double *errors, double *powers,
                                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_graph *graph = tuning->run->graph;
+    const struct ldnq_graph *graph = tuning->quantizer->graph;
     const struct ldnq_executed_graph quantized = { graph, tuning->quantized };
-    const struct ldnq_executed_graph reference = { tuning->run->reference, tuning->reference };
+    const struct ldnq_executed_graph reference = { tuning->quantizer->reference,
+                                                   tuning->reference };
     struct ldnq_tensor **inputs;
     LDNQ_TRY(
         ldnq_fine_tune_samples_read_held_out(&tuning->data, first, count, arena, &inputs, err));
@@ -112,7 +113,7 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
 static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *error,
                                          struct ldnq_error *err)
 {
-    const size_t outputs = tuning->run->graph->output_count;
+    const size_t outputs = tuning->quantizer->graph->output_count;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     double *errors = ldnq_arena_alloc(arena, outputs, sizeof *errors, err);
@@ -143,7 +144,7 @@ static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *err
 static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const struct ldnq_graph *graph = tuning->run->graph;
+    const struct ldnq_graph *graph = tuning->quantizer->graph;
     struct ldnq_tensor **inputs;
     double value;
     LDNQ_TRY(ldnq_fine_tune_samples_draw(&tuning->data, count, arena, &inputs, err));
@@ -211,7 +212,7 @@ static enum ldnq_status run_step(struct fine_tuning *tuning, struct ldnq_error *
         LDNQ_TRY(status);
         done += count;
     }
-    ldnq_pool_run(tuning->run->options->pool, tuning->count + tuning->float_count, step_layer,
+    ldnq_pool_run(tuning->quantizer->options->pool, tuning->count + tuning->float_count, step_layer,
                   tuning);
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_step(&tuning->norms[i], tuning->step + 1,
@@ -251,7 +252,7 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
         if (tuning->step % pause == 0 || tuning->step == tuning->steps || late)
             LDNQ_TRY(save_if_better(tuning, err));
         if (tuning->float_count == 0) /* a cascade is part of the walk */
-            ldnq_sink_progress(tuning->run->options->sink, "distill", NULL, tuning->step,
+            ldnq_sink_progress(tuning->quantizer->options->sink, "distill", NULL, tuning->step,
                                tuning->steps);
     }
     return LDNQ_OK;
@@ -261,43 +262,43 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
 
 static enum ldnq_status init_layers(struct fine_tuning *tuning, struct ldnq_error *err)
 {
-    struct ldnq_quantizer *run = tuning->run;
-    const bool one_scale = run->options->granularity == LDNQ_PER_TENSOR;
+    struct ldnq_quantizer *quantizer = tuning->quantizer;
+    const bool one_scale = quantizer->options->granularity == LDNQ_PER_TENSOR;
     for (size_t i = 0; i < tuning->count; i++) {
-        struct ldnq_quantized_layer *result = &run->result->network.layers[i];
+        struct ldnq_quantized_layer *result = &quantizer->result->network.layers[i];
         const size_t owner =
-            result->shared ? (size_t)(result->shared - run->result->network.layers) : i;
+            result->shared ? (size_t)(result->shared - quantizer->result->network.layers) : i;
         LDNQ_TRY(ldnq_fine_tune_quantized_init(
-            &tuning->layers[i], result, run->result->diagnostics[i].deviation,
+            &tuning->layers[i], result, quantizer->result->diagnostics[i].deviation,
             &tuning->layers[owner], one_scale, tuning->update_codes, tuning->arena, err));
     }
     for (size_t i = 0; i < tuning->float_count; i++)
-        LDNQ_TRY(ldnq_fine_tune_float_init(&tuning->floats[i],
-                                           &run->result->network.layers[tuning->count + i].layer,
-                                           run->moved > 0, tuning->arena, run->arena, err));
+        LDNQ_TRY(ldnq_fine_tune_float_init(
+            &tuning->floats[i], &quantizer->result->network.layers[tuning->count + i].layer,
+            quantizer->first_changed > 0, tuning->arena, quantizer->arena, err));
     return LDNQ_OK;
 }
 
 static enum ldnq_status list_requested(struct fine_tuning *tuning, struct ldnq_error *err)
 {
-    const struct ldnq_quantization *result = tuning->run->result;
+    const struct ldnq_quantization *result = tuning->quantizer->result;
     struct ldnq_arena *arena = tuning->arena;
     const size_t all = result->network.count;
-    tuning->count = tuning->run->fitted;
+    tuning->count = tuning->quantizer->fitted;
     tuning->float_count = all - tuning->count;
     tuning->layers = ldnq_arena_alloc(arena, tuning->count, sizeof *tuning->layers, err);
     tuning->floats = ldnq_arena_alloc(arena, tuning->float_count, sizeof *tuning->floats, err);
     tuning->weight_index = ldnq_arena_alloc(arena, all, sizeof *tuning->weight_index, err);
     tuning->bias_index = ldnq_arena_alloc(arena, all, sizeof *tuning->bias_index, err);
     if (tuning->float_count == 0)
-        LDNQ_TRY(ldnq_fine_tune_norms_init(tuning->run, arena, &tuning->norms, &tuning->norm_count,
-                                           err));
+        LDNQ_TRY(ldnq_fine_tune_norms_init(tuning->quantizer, arena, &tuning->norms,
+                                           &tuning->norm_count, err));
     tuning->requested =
         ldnq_arena_alloc(arena, 2 * all + tuning->norm_count, sizeof *tuning->requested, err);
     tuning->feeds =
-        ldnq_arena_alloc(arena, tuning->run->graph->input_count, sizeof *tuning->feeds, err);
+        ldnq_arena_alloc(arena, tuning->quantizer->graph->input_count, sizeof *tuning->feeds, err);
     tuning->power =
-        ldnq_arena_alloc(arena, tuning->run->graph->output_count, sizeof *tuning->power, err);
+        ldnq_arena_alloc(arena, tuning->quantizer->graph->output_count, sizeof *tuning->power, err);
     if (!tuning->layers || !tuning->floats || !tuning->weight_index || !tuning->bias_index ||
         !tuning->requested || !tuning->feeds || !tuning->power)
         return LDNQ_NOMEM;
@@ -320,22 +321,22 @@ static enum ldnq_status list_requested(struct fine_tuning *tuning, struct ldnq_e
 
 static enum ldnq_status prepare(struct fine_tuning *tuning, struct ldnq_error *err)
 {
-    struct ldnq_quantizer *run = tuning->run;
-    struct ldnq_pool *pool = run->options->pool;
+    struct ldnq_quantizer *quantizer = tuning->quantizer;
+    struct ldnq_pool *pool = quantizer->options->pool;
     const struct ldnq_grad_options options = {
         .requested = tuning->requested,
         .requested_count = tuning->requested_count,
-        .max_bytes = run->options->max_bytes,
+        .max_bytes = quantizer->options->max_bytes,
     };
-    LDNQ_TRY(ldnq_exec_create(run->reference, pool, &tuning->reference, err));
-    LDNQ_TRY(ldnq_exec_create(run->graph, pool, &tuning->quantized, err));
-    LDNQ_TRY(ldnq_grad_create(run->graph, pool, &options, &tuning->grad, err));
+    LDNQ_TRY(ldnq_exec_create(quantizer->reference, pool, &tuning->reference, err));
+    LDNQ_TRY(ldnq_exec_create(quantizer->graph, pool, &tuning->quantized, err));
+    LDNQ_TRY(ldnq_grad_create(quantizer->graph, pool, &options, &tuning->grad, err));
     return init_layers(tuning, err);
 }
 
 static enum ldnq_status run_all(struct fine_tuning *tuning, struct ldnq_error *err)
 {
-    const struct ldnq_sink *sink = tuning->run->options->sink;
+    const struct ldnq_sink *sink = tuning->quantizer->options->sink;
     struct ldnq_error reason;
     enum ldnq_status status = prepare(tuning, &reason);
     /* USAGE: no output is a float that depends on a weight. */
@@ -343,25 +344,29 @@ static enum ldnq_status run_all(struct fine_tuning *tuning, struct ldnq_error *e
         if (tuning->float_count == 0 || tuning->count == 1) /* of cascades the first says so */
             ldnq_sink_warn(sink, "%s: %s", tuning->float_count ? "no cascade" : "not distilled",
                            reason.message);
-        return ldnq_fine_tune_norms_apply_best(tuning->run, tuning->norms, tuning->norm_count, err);
+        return ldnq_fine_tune_norms_apply_best(tuning->quantizer, tuning->norms, tuning->norm_count,
+                                               err);
     }
     if (status == LDNQ_OK)
         status = run_steps(tuning, &reason);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     for (size_t i = 0; i < tuning->count; i++)
-        LDNQ_TRY(ldnq_fine_tune_quantized_apply_best(&tuning->layers[i], tuning->run->arena, err));
+        LDNQ_TRY(
+            ldnq_fine_tune_quantized_apply_best(&tuning->layers[i], tuning->quantizer->arena, err));
     for (size_t i = 0; i < tuning->float_count; i++)
         ldnq_fine_tune_float_apply_best(&tuning->floats[i]);
-    LDNQ_TRY(ldnq_fine_tune_norms_apply_best(tuning->run, tuning->norms, tuning->norm_count, err));
+    LDNQ_TRY(
+        ldnq_fine_tune_norms_apply_best(tuning->quantizer, tuning->norms, tuning->norm_count, err));
     if (tuning->float_count > 0)
-        tuning->run->moved = tuning->count;
+        tuning->quantizer->first_changed = tuning->count;
     return LDNQ_OK;
 }
 
-static size_t choose_batch(const struct ldnq_quantizer *run)
+static size_t choose_batch(const struct ldnq_quantizer *quantizer)
 {
-    const size_t count = ldnq_samples_count(run->samples), asked = run->options->fine_tune.batch;
+    const size_t count = ldnq_samples_count(quantizer->samples),
+                 asked = quantizer->options->fine_tune.batch;
     const size_t batch = ldnq_size_min(ldnq_size_max(count / 16, LEAST_BATCH), MOST_BATCH);
     return asked ? asked : batch;
 }
@@ -369,15 +374,15 @@ static size_t choose_batch(const struct ldnq_quantizer *run)
 static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
                                      struct ldnq_error *err)
 {
-    struct ldnq_quantizer *run = tuning->run;
-    tuning->batch = choose_batch(run);
+    struct ldnq_quantizer *quantizer = tuning->quantizer;
+    tuning->batch = choose_batch(quantizer);
     tuning->start = ldnq_now();
-    tuning->end = tuning->start + ldnq_quantizer_time_left(run);
+    tuning->end = tuning->start + ldnq_quantizer_time_left(quantizer);
     if (tuning->end <= tuning->start)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->data, run->samples, run->graph, tuning->batch,
-                                         run->options->fine_tune.augment, seed, run->options->pool,
-                                         tuning->arena, err));
+    LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->data, quantizer->samples, quantizer->graph,
+                                         tuning->batch, quantizer->options->fine_tune.augment, seed,
+                                         quantizer->options->pool, tuning->arena, err));
     LDNQ_TRY(list_requested(tuning, err));
     enum ldnq_status status = run_all(tuning, err);
     ldnq_grad_destroy(tuning->grad);
@@ -394,32 +399,34 @@ static enum ldnq_status fine_tune(struct fine_tuning *tuning, uint64_t seed, str
     return status;
 }
 
-enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *run, struct ldnq_error *err)
+enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
-    struct fine_tuning tuning = { .run = run,
-                                  .steps = run->options->fine_tune.steps,
-                                  .update_codes = run->options->fine_tune.update_codes,
-                                  .result = &run->result->fine_tune };
-    if (ldnq_samples_count(run->samples) >= LEAST_SAMPLES)
-        return fine_tune(&tuning, run->options->seed, err);
-    ldnq_sink_warn(run->options->sink, "not distilled: that takes at least %d samples",
+    struct fine_tuning tuning = { .quantizer = quantizer,
+                                  .steps = quantizer->options->fine_tune.steps,
+                                  .update_codes = quantizer->options->fine_tune.update_codes,
+                                  .result = &quantizer->result->fine_tune };
+    if (ldnq_samples_count(quantizer->samples) >= LEAST_SAMPLES)
+        return fine_tune(&tuning, quantizer->options->seed, err);
+    ldnq_sink_warn(quantizer->options->sink, "not distilled: that takes at least %d samples",
                    LEAST_SAMPLES);
     return LDNQ_OK;
 }
 
 /* Each draws the samples in an order of its own. */
-enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *run, struct ldnq_error *err)
+enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result result = { .error_start = NAN, .error = NAN };
-    struct ldnq_layer_diagnostics *layer = &run->result->diagnostics[run->fitted - 1];
-    struct fine_tuning tuning = { .run = run, .steps = run->options->cascade, .result = &result };
-    if (ldnq_samples_count(run->samples) < LEAST_SAMPLES) {
-        if (run->fitted == 1)
-            ldnq_sink_warn(run->options->sink, "no cascade: that takes at least %d samples",
+    struct ldnq_layer_diagnostics *layer = &quantizer->result->diagnostics[quantizer->fitted - 1];
+    struct fine_tuning tuning = { .quantizer = quantizer,
+                                  .steps = quantizer->options->cascade,
+                                  .result = &result };
+    if (ldnq_samples_count(quantizer->samples) < LEAST_SAMPLES) {
+        if (quantizer->fitted == 1)
+            ldnq_sink_warn(quantizer->options->sink, "no cascade: that takes at least %d samples",
                            LEAST_SAMPLES);
         return LDNQ_OK;
     }
-    LDNQ_TRY(fine_tune(&tuning, run->options->seed + run->fitted, err));
+    LDNQ_TRY(fine_tune(&tuning, quantizer->options->seed + quantizer->fitted, err));
     layer->cascade_start = result.error_start;
     layer->cascade_error = result.error;
     return LDNQ_OK;

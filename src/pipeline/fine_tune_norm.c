@@ -24,7 +24,7 @@ static const struct ldnq_tensor *constant_of(const struct ldnq_node *node, size_
     return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
 }
 
-static enum ldnq_status init(struct ldnq_quantizer *run, struct ldnq_node *node, size_t input,
+static enum ldnq_status init(struct ldnq_quantizer *quantizer, struct ldnq_node *node, size_t input,
                              struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norm,
                              struct ldnq_error *err)
 {
@@ -41,13 +41,13 @@ static enum ldnq_status init(struct ldnq_quantizer *run, struct ldnq_node *node,
     for (size_t i = 0; i < count; i++)
         norm->unit[i] = input == SCALE_INPUT ? scale[i] : fabsf(scale[i]);
     LDNQ_TRY(ldnq_tensor_copy(arena, first, &norm->now, err));
-    LDNQ_TRY(ldnq_tensor_copy(run->arena, first, &norm->result.tensor, err));
+    LDNQ_TRY(ldnq_tensor_copy(quantizer->arena, first, &norm->result.tensor, err));
     LDNQ_TRY(ldnq_adam_init(&norm->adam, count, arena, err));
-    return ldnq_graph_add_constant(run->graph, "", norm->now, &node->inputs[input], err);
+    return ldnq_graph_add_constant(quantizer->graph, "", norm->now, &node->inputs[input], err);
 }
 
 /* Scales come first in their nodes: a bias is set up with the scale as it was. */
-static enum ldnq_status init_node(struct ldnq_quantizer *run, struct ldnq_node *node,
+static enum ldnq_status init_node(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
                                   struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norms,
                                   size_t *count, struct ldnq_error *err)
 {
@@ -55,26 +55,27 @@ static enum ldnq_status init_node(struct ldnq_quantizer *run, struct ldnq_node *
     const struct ldnq_tensor *bias = constant_of(node, BIAS_INPUT);
     if (!is_norm(node) || !scale)
         return LDNQ_OK;
-    LDNQ_TRY(init(run, node, SCALE_INPUT, arena, &norms[(*count)++], err));
+    LDNQ_TRY(init(quantizer, node, SCALE_INPUT, arena, &norms[(*count)++], err));
     if (!bias || strcmp(node->op_type, "RMSNormalization") == 0 ||
         ldnq_tensor_count(bias) != ldnq_tensor_count(scale))
         return LDNQ_OK;
-    return init(run, node, BIAS_INPUT, arena, &norms[(*count)++], err);
+    return init(quantizer, node, BIAS_INPUT, arena, &norms[(*count)++], err);
 }
 
-enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *run, struct ldnq_arena *arena,
+enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,
+                                           struct ldnq_arena *arena,
                                            struct ldnq_fine_tune_norm **norms, size_t *count,
                                            struct ldnq_error *err)
 {
     size_t nodes = 0;
     *count = 0;
-    for (size_t i = 0; i < run->graph->node_count; i++)
-        nodes += is_norm(run->graph->nodes[i]);
+    for (size_t i = 0; i < quantizer->graph->node_count; i++)
+        nodes += is_norm(quantizer->graph->nodes[i]);
     *norms = ldnq_arena_alloc(arena, 2 * nodes, sizeof **norms, err);
     if (!*norms)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < run->graph->node_count; i++)
-        LDNQ_TRY(init_node(run, run->graph->nodes[i], arena, *norms, count, err));
+    for (size_t i = 0; i < quantizer->graph->node_count; i++)
+        LDNQ_TRY(init_node(quantizer, quantizer->graph->nodes[i], arena, *norms, count, err));
     return LDNQ_OK;
 }
 
@@ -99,12 +100,13 @@ void ldnq_fine_tune_norm_save_best(struct ldnq_fine_tune_norm *norm)
     memcpy(norm->result.tensor->data, norm->now->data, norm->adam.count * sizeof(float));
 }
 
-enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *run,
+enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *quantizer,
                                                  struct ldnq_fine_tune_norm *norms, size_t count,
                                                  struct ldnq_error *err)
 {
-    struct ldnq_quantization *result = run->result;
-    result->network.norms = ldnq_arena_alloc(run->arena, count, sizeof *result->network.norms, err);
+    struct ldnq_quantization *result = quantizer->result;
+    result->network.norms =
+        ldnq_arena_alloc(quantizer->arena, count, sizeof *result->network.norms, err);
     if (!result->network.norms)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {

@@ -24,7 +24,8 @@ struct ldnq_fine_tune_norm {
 
 /* All of the run's graph, which computes with their `now` from here on; what is read by
  * several nodes becomes each one's own. Errors: NOMEM. */
-enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *run, struct ldnq_arena *arena,
+enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,
+                                           struct ldnq_arena *arena,
                                            struct ldnq_fine_tune_norm **norms, size_t *count,
                                            struct ldnq_error *err);
 void ldnq_fine_tune_norm_add_gradient(struct ldnq_fine_tune_norm *norm,
@@ -33,7 +34,7 @@ void ldnq_fine_tune_norm_step(struct ldnq_fine_tune_norm *norm, size_t step, dou
 void ldnq_fine_tune_norm_save_best(struct ldnq_fine_tune_norm *norm);
 /* The graph has the best so far; those that changed are listed in the run's result.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *run,
+enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *quantizer,
                                                  struct ldnq_fine_tune_norm *norms, size_t count,
                                                  struct ldnq_error *err);
 

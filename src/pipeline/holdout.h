@@ -1,8 +1,9 @@
-/* holdout.h: which samples are not learned from, so that they can tell what helps.
+/* holdout.h: the validation split of the calibration samples.
  *
- * Samples come in blocks of up to ten, which are also the twin's batches: one block of
- * so many is held out. All stages hold out the same. The samples' order should be
- * random (ldnq_samples_options.shuffle): files are often sorted by class.
+ * Samples come in blocks of up to ten, which are also the batches of the calibration
+ * runner. Of every LDNQ_HOLD_OUT_OF blocks the last one is held out: nothing is fitted on
+ * it, and it decides what helps. All stages hold out the same samples. Their order should be
+ * random (ldnq_samples_options.shuffle), as files are often sorted by class.
  */
 #ifndef LDNQ_PIPELINE_HOLDOUT_H
 #define LDNQ_PIPELINE_HOLDOUT_H
@@ -12,7 +13,7 @@
 #define LDNQ_HOLD_OUT_OF 5
 #define LDNQ_MOST_BLOCK ((size_t)10)
 
-/* Samples of a block; few samples make small blocks. */
+/* Samples per block; few samples make small blocks. */
 static inline size_t ldnq_holdout_block(size_t samples)
 {
     return ldnq_size_max(1, ldnq_size_min(LDNQ_MOST_BLOCK, samples / LDNQ_MOST_BLOCK));

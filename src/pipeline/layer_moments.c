@@ -5,152 +5,155 @@
 #include "linalg/blas.h"
 #include "linalg/gram.h"
 
+static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
+
 enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
                                          const struct ldnq_layer_geometry *geometry,
-                                         const float *weight, bool aims, struct ldnq_pool *pool,
-                                         struct ldnq_arena *arena, struct ldnq_error *err)
+                                         const float *weight, bool compensates,
+                                         struct ldnq_pool *pool, struct ldnq_arena *arena,
+                                         struct ldnq_error *err)
 {
-    *moments = (struct ldnq_layer_moments){ .held = NULL };
+    *moments = (struct ldnq_layer_moments){ .held_out_arena = NULL };
     LDNQ_TRY(ldnq_statistics_init(&moments->statistics, geometry, pool, arena, err));
-    if (!aims)
+    if (!compensates)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_compensation_init(&moments->target, geometry, weight, pool, arena, err));
-    LDNQ_TRY(ldnq_arena_create(&moments->held, err));
-    LDNQ_TRY(ldnq_statistics_init(&moments->held_statistics, geometry, pool, moments->held, err));
-    return ldnq_compensation_init(&moments->held_target, geometry, weight, pool, moments->held,
-                                  err);
+    LDNQ_TRY(ldnq_compensation_init(&moments->compensation, geometry, weight, pool, arena, err));
+    LDNQ_TRY(ldnq_arena_create(&moments->held_out_arena, err));
+    LDNQ_TRY(ldnq_statistics_init(&moments->held_out_statistics, geometry, pool,
+                                  moments->held_out_arena, err));
+    return ldnq_compensation_init(&moments->held_out_compensation, geometry, weight, pool,
+                                  moments->held_out_arena, err);
 }
 
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
 {
-    ldnq_arena_destroy(moments->held);
-    moments->held = NULL;
+    ldnq_arena_destroy(moments->held_out_arena);
+    moments->held_out_arena = NULL;
 }
 
 void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out,
                             const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
 {
-    const bool aside = hold_out && moments->held;
-    ldnq_statistics_add(aside ? &moments->held_statistics : &moments->statistics, quantized);
+    const bool apart = hold_out && moments->held_out_arena;
+    ldnq_statistics_add(apart ? &moments->held_out_statistics : &moments->statistics, quantized);
     if (exact)
-        ldnq_compensation_add(aside ? &moments->held_target : &moments->target, quantized, exact);
+        ldnq_compensation_add(apart ? &moments->held_out_compensation : &moments->compensation,
+                              quantized, exact);
 }
 
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)
 {
-    if (moments->held) {
-        ldnq_statistics_merge(&moments->statistics, &moments->held_statistics);
-        ldnq_compensation_merge(&moments->target, &moments->held_target);
+    if (moments->held_out_arena) {
+        ldnq_statistics_merge(&moments->statistics, &moments->held_out_statistics);
+        ldnq_compensation_merge(&moments->compensation, &moments->held_out_compensation);
     }
     ldnq_layer_moments_release(moments);
 }
 
-/* What the held-out part says of a change X. */
-struct verdict {
-    double along, power; /* <X, E>, <X, X C> */
+/* ---- lambda and damping ------------------------------------------------------------------ */
+
+/* The effect of a change X on the held-out error: it falls by 2 lambda <X, E> and rises by
+ * lambda^2 <X, X C>, with E = E[W (y - y^) y^']. */
+struct held_out_effect {
+    double x_e, x_xc;
 };
 
-static double best_lambda(const struct verdict *verdict)
+static double best_lambda(const struct held_out_effect *effect)
 {
-    if (!(verdict->along > 0) || !(verdict->power > 0))
+    if (!(effect->x_e > 0) || !(effect->x_xc > 0))
         return 0;
-    return verdict->along < verdict->power ? verdict->along / verdict->power : 1;
+    return effect->x_e < effect->x_xc ? effect->x_e / effect->x_xc : 1;
 }
 
-static double gain(const struct verdict *verdict)
+static double error_reduction(const struct held_out_effect *effect)
 {
-    const double lambda = best_lambda(verdict);
-    return lambda * (2 * verdict->along - lambda * verdict->power);
+    const double lambda = best_lambda(effect);
+    return lambda * (2 * effect->x_e - lambda * effect->x_xc);
 }
 
-/* The sums have their upper triangle alone until they are finished; as sums of one they
- * stay what they are. */
-static void mirror(struct ldnq_statistics *s)
+/* Adds the effect of one group's change (M, K). `product` (M, K) is scratch. */
+static void add_group_effect(const struct ldnq_layer_moments *moments, size_t group, bool centred,
+                             const double *change, double *product, struct held_out_effect *effect)
 {
-    const size_t k = s->geometry.cols;
-    for (size_t g = 0; g < s->geometry.groups; g++)
-        ldnq_gram_finish(k, 1, s->gram + g * k * k, s->mean + g * k);
-}
-
-/* product (M, K) is scratch. */
-static void weigh_group(const struct ldnq_layer_moments *m, size_t group, bool centred,
-                        const double *step, double *product, struct verdict *verdict)
-{
-    const struct ldnq_statistics *s = &m->held_statistics;
-    const struct ldnq_compensation *t = &m->held_target;
-    const size_t k = s->geometry.cols, n = t->geometry.rows;
-    const double all = (double)s->positions, *sum = s->mean + group * k;
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1 / all, step, k, s->gram + group * k * k, k, 0,
-               product, k);
-    for (size_t r = 0; r < n; r++) {
-        const double *x = step + r * k, *cross = t->cross + (group * n + r) * k;
-        const double shift = t->shift[group * n + r] / all;
+    const struct ldnq_statistics *s = &moments->held_out_statistics;
+    const struct ldnq_compensation *c = &moments->held_out_compensation;
+    const size_t k = s->geometry.cols, m = c->geometry.rows;
+    const double positions = (double)s->positions, *sum = s->mean + group * k;
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, m, k, k, 1 / positions, change, k, s->gram + group * k * k,
+               k, 0, product, k);
+    for (size_t row = 0; row < m; row++) {
+        const double *x = change + row * k, *cross = c->cross + (group * m + row) * k;
+        const double shift = c->shift[group * m + row] / positions;
         double mean = 0;
         for (size_t i = 0; i < k; i++) {
-            verdict->power += x[i] * product[r * k + i];
-            verdict->along += x[i] * cross[i] / all;
-            mean += x[i] * sum[i] / all;
+            effect->x_xc += x[i] * product[row * k + i];
+            effect->x_e += x[i] * cross[i] / positions;
+            mean += x[i] * sum[i] / positions;
         }
-        verdict->power -= centred ? mean * mean : 0;
-        verdict->along -= centred ? mean * shift : 0;
+        effect->x_xc -= centred ? mean * mean : 0;
+        effect->x_e -= centred ? mean * shift : 0;
     }
 }
 
-static const double dampings[] = { 0.001, 0.01, 0.1, 1 };
-
-/* The held-out part's own error, E |W (y - y^)|^2, about its mean where that is free. */
-static double error_in_front(const struct ldnq_layer_moments *m, bool centred)
+/* E|W (y - y^)|^2 on the held-out part, about its mean where a bias takes that. */
+static double upstream_error(const struct ldnq_layer_moments *moments, bool centred)
 {
-    const struct ldnq_compensation *t = &m->held_target;
-    const double all = (double)m->held_statistics.positions;
+    const struct ldnq_compensation *c = &moments->held_out_compensation;
+    const double positions = (double)moments->held_out_statistics.positions;
     double sum = 0;
-    for (size_t row = 0; row < t->geometry.groups * t->geometry.rows; row++) {
-        const double mean = centred ? t->shift[row] / all : 0;
-        sum += t->power[row] / all - mean * mean;
+    for (size_t row = 0; row < c->geometry.groups * c->geometry.rows; row++) {
+        const double mean = centred ? c->shift[row] / positions : 0;
+        sum += c->power[row] / positions - mean * mean;
     }
     return sum;
 }
 
-static enum ldnq_status judge(struct ldnq_layer_moments *m, bool centred,
-                              struct ldnq_compensation_strength *aim, struct ldnq_arena *arena,
-                              struct ldnq_error *err)
+static enum ldnq_status choose(struct ldnq_layer_moments *moments, bool centred,
+                               struct ldnq_compensation_strength *strength,
+                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t k = m->statistics.geometry.cols, block = m->target.geometry.rows * k;
-    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err), most = 0;
-    double *step = ldnq_arena_alloc(arena, block, sizeof *step, err);
+    const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
+    const size_t k = geometry->cols, block = geometry->rows * k;
+    double best_reduction = 0;
+    double *factor = ldnq_arena_alloc(arena, k * k, sizeof *factor, err);
+    double *change = ldnq_arena_alloc(arena, block, sizeof *change, err);
     double *product = ldnq_arena_alloc(arena, block, sizeof *product, err);
-    if (!factor || !step || !product)
+    if (!factor || !change || !product)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < sizeof dampings / sizeof *dampings; i++) {
-        struct verdict verdict = { 0, 0 };
-        for (size_t group = 0; group < m->target.geometry.groups; group++)
-            if (ldnq_compensation_solve(&m->target, &m->statistics, group, centred, dampings[i],
-                                        factor, step))
-                weigh_group(m, group, centred, step, product, &verdict);
-        if (!(gain(&verdict) > most))
+        struct held_out_effect effect = { 0, 0 };
+        for (size_t group = 0; group < geometry->groups; group++)
+            if (ldnq_compensation_solve(&moments->compensation, &moments->statistics, group,
+                                        centred, dampings[i], factor, change))
+                add_group_effect(moments, group, centred, change, product, &effect);
+        if (!(error_reduction(&effect) > best_reduction))
             continue;
-        most = gain(&verdict);
-        aim->lambda = best_lambda(&verdict);
-        aim->damping = dampings[i];
+        best_reduction = error_reduction(&effect);
+        strength->lambda = best_lambda(&effect);
+        strength->damping = dampings[i];
     }
-    const double error = error_in_front(m, centred);
+    const double error = upstream_error(moments, centred);
     if (error > 0)
-        aim->left = 1 - most / error;
+        strength->remaining_error = 1 - best_reduction / error;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *m, bool centred,
-                                           struct ldnq_compensation_strength *aim,
+enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, bool centred,
+                                           struct ldnq_compensation_strength *strength,
                                            struct ldnq_error *err)
 {
+    struct ldnq_statistics *held_out = &moments->held_out_statistics;
+    const size_t k = moments->statistics.geometry.cols;
     struct ldnq_arena *arena;
-    *aim = (struct ldnq_compensation_strength){ 0, LDNQ_COMPENSATION_DAMPING, NAN };
-    if (!m->held || m->statistics.positions == 0 || m->held_statistics.positions == 0 ||
-        m->statistics.geometry.cols == 0)
+    *strength = (struct ldnq_compensation_strength){ 0, LDNQ_COMPENSATION_DAMPING, NAN };
+    if (!moments->held_out_arena || moments->statistics.positions == 0 ||
+        held_out->positions == 0 || k == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    mirror(&m->held_statistics);
-    const enum ldnq_status status = judge(m, centred, aim, arena, err);
+    /* Fills the lower triangles; with a count of 1 the sums stay sums. */
+    for (size_t g = 0; g < held_out->geometry.groups; g++)
+        ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
+    const enum ldnq_status status = choose(moments, centred, strength, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -89,7 +89,7 @@ struct ldnq_layer_diagnostics {
     double damping;                   /* of that; 0 where nothing is aimed at */
     /* With lambda from held-out samples: of the error that the layers in front make of
      * this one's float output, the part that was left on them; else NaN. */
-    double held_out_left;
+    double remaining_error;
     /* Of the network's outputs on held-out samples, before and after the cascade that
      * followed this layer, as in ldnq_fine_tune_result; NaN without one. */
     double cascade_start, cascade_error;

@@ -10,14 +10,14 @@
 
 /* A constant of the node's own, so that writing codes back touches nobody else
  * who reads the same initializer. */
-static enum ldnq_status own_input(struct ldnq_quantizer *run, struct ldnq_node *node, size_t input,
-                                  struct ldnq_error *err)
+static enum ldnq_status own_input(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
+                                  size_t input, struct ldnq_error *err)
 {
-    return ldnq_graph_add_constant(run->graph, "", node->inputs[input]->constant,
+    return ldnq_graph_add_constant(quantizer->graph, "", node->inputs[input]->constant,
                                    &node->inputs[input], err);
 }
 
-static enum ldnq_status check_finite(const struct ldnq_quantizer *run,
+static enum ldnq_status check_finite(const struct ldnq_quantizer *quantizer,
                                      const struct ldnq_layer *layer,
                                      const struct ldnq_tensor *tensor, const char *what,
                                      struct ldnq_error *err)
@@ -25,69 +25,75 @@ static enum ldnq_status check_finite(const struct ldnq_quantizer *run,
     const float *data = tensor ? tensor->data : NULL;
     for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
         if (!isfinite(data[i]))
-            return ldnq_node_fail(run->graph, layer->node, LDNQ_NUMERIC, err,
+            return ldnq_node_fail(quantizer->graph, layer->node, LDNQ_NUMERIC, err,
                                   "element %zu of its %s is %s; --skip '%s' leaves it as it is", i,
                                   what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
     return LDNQ_OK;
 }
 
-static enum ldnq_status prepare_layer(struct ldnq_quantizer *run, size_t i, struct ldnq_error *err)
+static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i,
+                                      struct ldnq_error *err)
 {
-    const struct ldnq_layer *layer = &run->result->network.layers[i].layer;
-    LDNQ_TRY(check_finite(run, layer, layer->weight, "weight", err));
-    LDNQ_TRY(check_finite(run, layer, layer->bias, "bias", err));
-    run->file_weight[i] = layer->node->inputs[layer->weight_input];
-    LDNQ_TRY(own_input(run, layer->node, layer->weight_input, err));
-    return layer->bias ? own_input(run, layer->node, layer->bias_input, err) : LDNQ_OK;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[i].layer;
+    LDNQ_TRY(check_finite(quantizer, layer, layer->weight, "weight", err));
+    LDNQ_TRY(check_finite(quantizer, layer, layer->bias, "bias", err));
+    quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
+    LDNQ_TRY(own_input(quantizer, layer->node, layer->weight_input, err));
+    return layer->bias ? own_input(quantizer, layer->node, layer->bias_input, err) : LDNQ_OK;
 }
 
-static enum ldnq_status prepare(struct ldnq_quantizer *run, struct ldnq_error *err)
+static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
     struct ldnq_selection selection;
-    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &selection, err));
+    LDNQ_TRY(ldnq_select_layers(quantizer->graph, quantizer->options, quantizer->arena, &selection,
+                                err));
     const struct ldnq_layer *layers = selection.layers;
     size_t count = selection.count;
-    struct ldnq_quantization *result = ldnq_arena_alloc(run->arena, 1, sizeof *result, err);
-    run->file_weight = ldnq_arena_alloc(run->arena, count, sizeof *run->file_weight, err);
-    if (!result || !run->file_weight)
+    struct ldnq_quantization *result = ldnq_arena_alloc(quantizer->arena, 1, sizeof *result, err);
+    quantizer->file_weight =
+        ldnq_arena_alloc(quantizer->arena, count, sizeof *quantizer->file_weight, err);
+    if (!result || !quantizer->file_weight)
         return LDNQ_NOMEM;
-    *result = (struct ldnq_quantization){ .network = { .granularity = run->options->granularity,
-                                                       .count = count },
-                                          .kept = selection.kept,
-                                          .kept_count = selection.kept_count };
+    *result =
+        (struct ldnq_quantization){ .network = { .granularity = quantizer->options->granularity,
+                                                 .count = count },
+                                    .kept = selection.kept,
+                                    .kept_count = selection.kept_count };
     result->network.layers =
-        ldnq_arena_alloc(run->arena, count, sizeof *result->network.layers, err);
-    result->diagnostics = ldnq_arena_alloc(run->arena, count, sizeof *result->diagnostics, err);
+        ldnq_arena_alloc(quantizer->arena, count, sizeof *result->network.layers, err);
+    result->diagnostics =
+        ldnq_arena_alloc(quantizer->arena, count, sizeof *result->diagnostics, err);
     if (!result->network.layers || !result->diagnostics)
         return LDNQ_NOMEM;
-    run->result = result;
+    quantizer->result = result;
     for (size_t i = 0; i < count; i++) {
         result->network.layers[i].layer = layers[i];
-        result->network.layers[i].codebook = ldnq_planned_codebook(layers[i].node, run->options);
-        LDNQ_TRY(prepare_layer(run, i, err));
+        result->network.layers[i].codebook =
+            ldnq_planned_codebook(layers[i].node, quantizer->options);
+        LDNQ_TRY(prepare_layer(quantizer, i, err));
     }
     return LDNQ_OK;
 }
 
-double ldnq_quantizer_time_left(const struct ldnq_quantizer *run)
+double ldnq_quantizer_time_left(const struct ldnq_quantizer *quantizer)
 {
-    const double limit = run->options->max_seconds;
-    return limit > 0 ? limit - (ldnq_now() - run->start) : INFINITY;
+    const double limit = quantizer->options->max_seconds;
+    return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
 }
 
-static enum ldnq_status bound(const struct ldnq_quantizer *run, const double *powers,
+static enum ldnq_status bound(const struct ldnq_quantizer *quantizer, const double *powers,
                               struct ldnq_error *err)
 {
-    struct ldnq_quantization *result = run->result;
-    const size_t outputs = run->reference->output_count;
+    struct ldnq_quantization *result = quantizer->result;
+    const size_t outputs = quantizer->reference->output_count;
     double *changes =
-        ldnq_arena_alloc(run->arena, run->reference->node_count, sizeof *changes, err);
-    double *bounds = ldnq_arena_alloc(run->arena, outputs, sizeof *bounds, err);
+        ldnq_arena_alloc(quantizer->arena, quantizer->reference->node_count, sizeof *changes, err);
+    double *bounds = ldnq_arena_alloc(quantizer->arena, outputs, sizeof *bounds, err);
     if (!changes || !bounds)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++)
         changes[result->network.layers[i].layer.node_index] = result->diagnostics[i].change;
-    LDNQ_TRY(ldnq_bound_output_errors(run->reference, changes, powers, bounds, err));
+    LDNQ_TRY(ldnq_bound_output_errors(quantizer->reference, changes, powers, bounds, err));
     result->output_bound = 0;
     for (size_t o = 0; o < outputs; o++)
         result->output_bound += bounds[o] / (double)outputs;
@@ -96,19 +102,20 @@ static enum ldnq_status bound(const struct ldnq_quantizer *run, const double *po
 
 /* The error of the outputs, and the bound on it: layers that learned after they were
  * placed don't know what they changed. */
-static enum ldnq_status measure(const struct ldnq_quantizer *run, struct ldnq_error *err)
+static enum ldnq_status measure(const struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
-    struct ldnq_quantization *result = run->result;
-    const struct ldnq_quantize_options *options = run->options;
-    double *powers = ldnq_arena_alloc(run->arena, run->graph->output_count, sizeof *powers, err);
+    struct ldnq_quantization *result = quantizer->result;
+    const struct ldnq_quantize_options *options = quantizer->options;
+    double *powers =
+        ldnq_arena_alloc(quantizer->arena, quantizer->graph->output_count, sizeof *powers, err);
     if (!powers)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_output_error_measure(run->graph, run->reference, run->samples, options->pool,
-                                       &result->output_error, powers, err));
+    LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference, quantizer->samples,
+                                       options->pool, &result->output_error, powers, err));
     result->output_bound = NAN;
     if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;
-    return bound(run, powers, err);
+    return bound(quantizer, powers, err);
 }
 
 enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
@@ -116,15 +123,15 @@ enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *sa
                                struct ldnq_arena *arena, struct ldnq_quantization **out,
                                struct ldnq_error *err)
 {
-    struct ldnq_quantizer run = {
+    struct ldnq_quantizer quantizer = {
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
     };
-    LDNQ_TRY(prepare(&run, err));
-    LDNQ_TRY(ldnq_graph_clone(graph, arena, &run.reference, err));
-    LDNQ_TRY(ldnq_quantizer_fit_layers(&run, err));
+    LDNQ_TRY(prepare(&quantizer, err));
+    LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
+    LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     if (options->fine_tune.steps > 0)
-        LDNQ_TRY(ldnq_quantizer_fine_tune(&run, err));
-    LDNQ_TRY(measure(&run, err));
-    *out = run.result;
+        LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));
+    LDNQ_TRY(measure(&quantizer, err));
+    *out = quantizer.result;
     return LDNQ_OK;
 }

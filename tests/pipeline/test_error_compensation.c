@@ -34,8 +34,9 @@ static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
     assert_ok(ldnq_ops_infer(call, &err));
 }
 
-/* y = y^ + `apart` * noise, the noise in part made of y^ so that it can be made up for. */
-static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float apart, uint64_t seed)
+/* y = y^ + `difference` * noise, the noise in part made of y^ so that it can be compensated. */
+static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float difference,
+                      uint64_t seed)
 {
     *pair = (struct pair){
         .graph = build_graph(),
@@ -53,7 +54,7 @@ static void pair_make(struct pair *pair, int64_t groups, int64_t batch, float ap
     float *y = noise->data;
     const float *from = near->data;
     for (size_t i = 0; i < ldnq_tensor_count(near); i++)
-        y[i] = from[i] + apart * (from[i] + 0.2f + 0.3f * y[i]);
+        y[i] = from[i] + difference * (from[i] + 0.2f + 0.3f * y[i]);
     pair->in[0][0] = near;
     pair->in[1][0] = noise;
     pair->in[0][1] = pair->in[1][1] = w->constant;
@@ -149,7 +150,8 @@ static void the_target_should_be_that_of_plain_loops(void **state)
         ldnq_layer_moments_add(&m, false, &pair.quantized, &pair.exact);
         ldnq_layer_moments_merge(&m);
         memcpy(weight, pair.weight, rows * k * sizeof *weight);
-        assert_ok(ldnq_compensation_apply(&m.target, &m.statistics, 0.5, 0.01, weight, bias, &err));
+        assert_ok(
+            ldnq_compensation_apply(&m.compensation, &m.statistics, 0.5, 0.01, weight, bias, &err));
         for (size_t g = 0; g < pair.geometry.groups; g++) {
             const struct plain p = plain_make(&pair, g);
             for (size_t i = 0; i < p.m * k; i++)
@@ -169,42 +171,43 @@ static void the_target_should_be_that_of_plain_loops(void **state)
 
 /* ---- lambda ------------------------------------------------------------------------------- */
 
-static struct ldnq_compensation_strength aim_of(float held_apart, struct ldnq_pool *pool)
+static struct ldnq_compensation_strength strength_of(float held_apart, struct ldnq_pool *pool)
 {
     struct pair fit, held;
     struct ldnq_layer_moments m;
-    struct ldnq_compensation_strength aim;
+    struct ldnq_compensation_strength strength;
     pair_make(&fit, 1, SAMPLES, 0.3f, 21);
     pair_make(&held, 1, SAMPLES, held_apart, 31);
     moments_make(&m, &fit, pool);
     ldnq_layer_moments_add(&m, false, &fit.quantized, &fit.exact);
     ldnq_layer_moments_add(&m, true, &held.quantized, &held.exact);
-    assert_ok(ldnq_layer_moments_choose(&m, true, &aim, &err));
+    assert_ok(ldnq_layer_moments_choose(&m, true, &strength, &err));
     ldnq_layer_moments_merge(&m);
     build_free(fit.graph);
     build_free(held.graph);
-    return aim;
+    return strength;
 }
 
-static void lambda_should_be_what_held_out_samples_bear_out(void **state)
+static void lambda_should_have_the_least_held_out_error(void **state)
 {
     (void)state;
-    assert_true(aim_of(0.3f, NULL).lambda > 0.9);
-    const double half = aim_of(0.15f, NULL).lambda;
+    assert_true(strength_of(0.3f, NULL).lambda > 0.9);
+    const double half = strength_of(0.15f, NULL).lambda;
     assert_true(half > 0.4 && half < 0.6);
-    assert_true(aim_of(0, NULL).lambda == 0 && aim_of(-0.3f, NULL).lambda == 0);
-    assert_true(aim_of(3, NULL).lambda == 1);
+    assert_true(strength_of(0, NULL).lambda == 0 && strength_of(-0.3f, NULL).lambda == 0);
+    assert_true(strength_of(3, NULL).lambda == 1);
 }
 
 /* Where the held-out error is like the fitted one next to nothing is left; where it is
  * another, all of it. */
-static void what_is_left_should_be_told_of_the_held_out_error(void **state)
+static void the_remaining_held_out_error_should_be_reported(void **state)
 {
     (void)state;
-    assert_true(aim_of(0.3f, NULL).left < 0.1);
-    assert_true(aim_of(-0.3f, NULL).left == 1);
-    assert_true(aim_of(3, NULL).left > 0.5 && aim_of(3, NULL).left < 1);
-    assert_true(isnan(aim_of(0, NULL).left));
+    assert_true(strength_of(0.3f, NULL).remaining_error < 0.1);
+    assert_true(strength_of(-0.3f, NULL).remaining_error == 1);
+    assert_true(strength_of(3, NULL).remaining_error > 0.5 &&
+                strength_of(3, NULL).remaining_error < 1);
+    assert_true(isnan(strength_of(0, NULL).remaining_error));
 }
 
 static void any_number_of_threads_should_give_the_same_lambda(void **state)
@@ -212,21 +215,21 @@ static void any_number_of_threads_should_give_the_same_lambda(void **state)
     (void)state;
     struct ldnq_pool *pool;
     assert_ok(ldnq_pool_create(3, &pool, &err));
-    assert_true(aim_of(0.15f, pool).lambda == aim_of(0.15f, NULL).lambda);
+    assert_true(strength_of(0.15f, pool).lambda == strength_of(0.15f, NULL).lambda);
     ldnq_pool_destroy(pool);
 }
 
-static void without_held_out_samples_nothing_should_be_made_up_for(void **state)
+static void without_held_out_samples_nothing_should_be_compensated(void **state)
 {
     (void)state;
     struct pair pair;
     struct ldnq_layer_moments m;
-    struct ldnq_compensation_strength aim = { .lambda = 1 };
+    struct ldnq_compensation_strength strength = { .lambda = 1 };
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
     ldnq_layer_moments_add(&m, false, &pair.quantized, &pair.exact);
-    assert_ok(ldnq_layer_moments_choose(&m, true, &aim, &err));
-    assert_true(aim.lambda == 0 && isnan(aim.left));
+    assert_ok(ldnq_layer_moments_choose(&m, true, &strength, &err));
+    assert_true(strength.lambda == 0 && isnan(strength.remaining_error));
     ldnq_layer_moments_release(&m);
     build_free(pair.graph);
 }
@@ -251,8 +254,8 @@ static void joined_parts_should_be_all_of_the_sums(void **state)
         assert_true(fabs(parts.statistics.mean[i] - whole.statistics.mean[i]) <
                     1e-9 * fabs(whole.statistics.mean[i]));
     for (size_t i = 0; i < 12; i++)
-        assert_true(fabs(parts.target.shift[i] - whole.target.shift[i]) <
-                    1e-9 * fabs(whole.target.shift[i]));
+        assert_true(fabs(parts.compensation.shift[i] - whole.compensation.shift[i]) <
+                    1e-9 * fabs(whole.compensation.shift[i]));
     build_free(pair.graph);
 }
 
@@ -260,10 +263,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_target_should_be_that_of_plain_loops),
-        cmocka_unit_test(lambda_should_be_what_held_out_samples_bear_out),
-        cmocka_unit_test(what_is_left_should_be_told_of_the_held_out_error),
+        cmocka_unit_test(lambda_should_have_the_least_held_out_error),
+        cmocka_unit_test(the_remaining_held_out_error_should_be_reported),
         cmocka_unit_test(any_number_of_threads_should_give_the_same_lambda),
-        cmocka_unit_test(without_held_out_samples_nothing_should_be_made_up_for),
+        cmocka_unit_test(without_held_out_samples_nothing_should_be_compensated),
         cmocka_unit_test(joined_parts_should_be_all_of_the_sums),
     };
     return cmocka_run_group_tests(tests, acquire_blas, release_blas);
