@@ -7,23 +7,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "base/size.h"
-
-enum ldnq_status ldnq_grow(void **array, size_t count, size_t *capacity, size_t size,
-                           struct ldnq_arena *arena, struct ldnq_error *err)
-{
-    if (count < *capacity)
-        return LDNQ_OK;
-    size_t larger = ldnq_size_max(2 * count, 16);
-    void *copy = ldnq_arena_alloc(arena, larger, size, err);
-    if (!copy)
-        return LDNQ_NOMEM;
-    if (count)
-        memcpy(copy, *array, count * size);
-    *array = copy;
-    *capacity = larger;
-    return LDNQ_OK;
-}
+#include "base/growing_list.h"
 
 bool ldnq_name_ends(const char *name, const char *extension)
 {
@@ -43,10 +27,8 @@ static enum ldnq_status add(struct ldnq_folder *folder, const char *path, const 
         return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", full, strerror(errno));
     if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
         return LDNQ_OK;
-    void *entries = folder->entries;
-    LDNQ_TRY(
-        ldnq_grow(&entries, folder->count, &folder->capacity, sizeof *folder->entries, arena, err));
-    folder->entries = entries;
+    LDNQ_TRY(ldnq_list_reserve(arena, &folder->entries, folder->count, &folder->capacity,
+                               sizeof *folder->entries, err));
     folder->entries[folder->count++] = (struct ldnq_entry){
         .name = full + strlen(path) + strlen(slash),
         .path = full,

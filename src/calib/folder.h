@@ -23,8 +23,4 @@ enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
 /* Whether the name ends in this, ".png", in any case. */
 bool ldnq_name_ends(const char *name, const char *extension);
 
-/* A larger copy of an array when it is full: *capacity doubles. Errors: NOMEM. */
-enum ldnq_status ldnq_grow(void **array, size_t count, size_t *capacity, size_t size,
-                           struct ldnq_arena *arena, struct ldnq_error *err);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "calib/folder.h"
+#include "base/growing_list.h"
 
 #define CLASS_LIMIT 1000000000
 
@@ -86,9 +87,8 @@ static enum ldnq_status read_line(struct cursor *cursor, struct ldnq_labels *lab
         return ldnq_fail(cursor->err, LDNQ_DATA, "%s:%zu: '%s' is not a class number", cursor->path,
                          cursor->line, class);
     label.file = file;
-    void *list = labels->list;
-    LDNQ_TRY(ldnq_grow(&list, labels->count, &labels->capacity, sizeof label, arena, cursor->err));
-    labels->list = list;
+    LDNQ_TRY(ldnq_list_reserve(arena, &labels->list, labels->count, &labels->capacity, sizeof label,
+                               cursor->err));
     labels->list[labels->count++] = label;
     return LDNQ_OK;
 }

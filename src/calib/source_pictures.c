@@ -11,6 +11,7 @@
 
 #include "calib/folder.h"
 #include "calib/preprocess.h"
+#include "base/growing_list.h"
 
 struct picture {
     const char *path;
@@ -85,10 +86,8 @@ static enum ldnq_status add(struct ldnq_samples *samples, const char *path, cons
     if (!is_readable(magic, size))
         return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,
                          size ? "is neither PNG nor JPEG" : "is empty");
-    void *list = pictures->list;
-    LDNQ_TRY(ldnq_grow(&list, pictures->count, &pictures->capacity, sizeof *pictures->list,
-                       samples->arena, err));
-    pictures->list = list;
+    LDNQ_TRY(ldnq_list_reserve(samples->arena, &pictures->list, pictures->count,
+                               &pictures->capacity, sizeof *pictures->list, err));
     pictures->list[pictures->count++] = (struct picture){ path, key, label };
     const char **kind = label < 0 ? &pictures->flat : &pictures->in_folder;
     if (!*kind)

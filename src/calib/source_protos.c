@@ -9,7 +9,7 @@
 #include "onnx/onnx.h"
 
 #include "base/file.h"
-#include "base/size.h"
+#include "base/growing_list.h"
 #include "calib/folder.h"
 
 struct proto {
@@ -78,10 +78,8 @@ static enum ldnq_status add(struct ldnq_samples *samples, const char *name, cons
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     for (; proto.row < proto.rows; proto.row++) {
-        void *list = protos->list;
-        LDNQ_TRY(
-            ldnq_grow(&list, protos->count, &protos->capacity, sizeof proto, samples->arena, err));
-        protos->list = list;
+        LDNQ_TRY(ldnq_list_reserve(samples->arena, &protos->list, protos->count, &protos->capacity,
+                                   sizeof proto, err));
         protos->list[protos->count++] = proto;
     }
     return LDNQ_OK;

@@ -3,28 +3,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
-
-/* NULL when memory is out; else room for one more. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity)
-        return items;
-    const size_t larger = *capacity ? 2 * *capacity : 64;
-    void *grown = ldnq_realloc(items, larger * size);
-    if (grown)
-        *capacity = larger;
-    return grown;
-}
+#include "base/growing_list.h"
 
 void cli_curves_start(struct cli_curves *curves, const char *node)
 {
-    struct cli_curve *items = grow(curves->items, curves->count, &curves->capacity, sizeof *items);
-    if (!items) {
+    if (ldnq_list_reserve(NULL, &curves->items, curves->count, &curves->capacity,
+                          sizeof *curves->items, NULL) != LDNQ_OK) {
         curves->failed = true;
         return;
     }
-    curves->items = items;
-    items[curves->count++] = (struct cli_curve){ .node = node };
+    curves->items[curves->count++] = (struct cli_curve){ .node = node };
 }
 
 void cli_curves_add(struct cli_curves *curves, const struct ldnq_trace_row *row)
@@ -32,14 +20,12 @@ void cli_curves_add(struct cli_curves *curves, const struct ldnq_trace_row *row)
     struct cli_curve *curve = curves->count ? &curves->items[curves->count - 1] : NULL;
     if (!curve || curves->failed)
         return;
-    struct ldnq_diff_iteration *rows =
-        grow(curve->rows, curve->count, &curve->capacity, sizeof *rows);
-    if (!rows) {
+    if (ldnq_list_reserve(NULL, &curve->rows, curve->count, &curve->capacity, sizeof *curve->rows,
+                          NULL) != LDNQ_OK) {
         curves->failed = true;
         return;
     }
-    curve->rows = rows;
-    rows[curve->count++] = (struct ldnq_diff_iteration){
+    curve->rows[curve->count++] = (struct ldnq_diff_iteration){
         .iteration = row->iteration,
         .objective = row->objective,
         .residual = row->residual,

@@ -4,6 +4,7 @@
 
 #include "compare/attribute.h"
 #include "metric/distance.h"
+#include "base/growing_list.h"
 
 struct change_list {
     struct ldnq_diff_change *items;
@@ -17,17 +18,8 @@ static enum ldnq_status append_change(struct change_list *list, const char *node
 {
     if (!text)
         return LDNQ_NOMEM;
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        struct ldnq_diff_change *larger =
-            ldnq_arena_alloc(list->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (list->count)
-            memcpy(larger, list->items, list->count * sizeof *larger);
-        list->items = larger;
-        list->capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(list->arena, &list->items, list->count, &list->capacity,
+                               sizeof *list->items, err));
     list->items[list->count++] = (struct ldnq_diff_change){ node, op, text };
     return LDNQ_OK;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/size.h"
+#include "base/growing_list.h"
 
 enum ldnq_status ldnq_graph_create(struct ldnq_arena *arena, const char *name, const char *file,
                                    struct ldnq_graph **out, struct ldnq_error *err)
@@ -19,29 +19,11 @@ enum ldnq_status ldnq_graph_create(struct ldnq_arena *arena, const char *name, c
     return graph->name && graph->file ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* An array of pointers in the arena that doubles when it is full. */
-static enum ldnq_status grow(struct ldnq_arena *arena, void **array, size_t count, size_t *capacity,
-                             struct ldnq_error *err)
-{
-    if (count < *capacity)
-        return LDNQ_OK;
-    size_t larger = ldnq_size_max(64, 2 * *capacity);
-    void **copy = ldnq_arena_alloc(arena, larger, sizeof *copy, err);
-    if (!copy)
-        return LDNQ_NOMEM;
-    if (count)
-        memcpy(copy, *array, count * sizeof *copy);
-    *array = copy;
-    *capacity = larger;
-    return LDNQ_OK;
-}
-
 enum ldnq_status ldnq_graph_add_value(struct ldnq_graph *graph, const char *name,
                                       struct ldnq_value **out, struct ldnq_error *err)
 {
-    void *values = graph->values;
-    LDNQ_TRY(grow(graph->arena, &values, graph->value_count, &graph->value_capacity, err));
-    graph->values = values;
+    LDNQ_TRY(ldnq_list_reserve(graph->arena, &graph->values, graph->value_count,
+                               &graph->value_capacity, sizeof *graph->values, err));
     struct ldnq_value *value = ldnq_arena_alloc(graph->arena, 1, sizeof *value, err);
     if (!value)
         return LDNQ_NOMEM;
@@ -78,9 +60,8 @@ enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, i
             return LDNQ_OK;
         }
     }
-    void *symbols = graph->symbols;
-    LDNQ_TRY(grow(graph->arena, &symbols, graph->symbol_count, &graph->symbol_capacity, err));
-    graph->symbols = symbols;
+    LDNQ_TRY(ldnq_list_reserve(graph->arena, &graph->symbols, graph->symbol_count,
+                               &graph->symbol_capacity, sizeof *graph->symbols, err));
     const char *copy = NULL;
     if (name && !(copy = ldnq_arena_strdup(graph->arena, name, err)))
         return LDNQ_NOMEM;
@@ -125,16 +106,8 @@ enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
                                     struct ldnq_value *outer, struct ldnq_value **inner,
                                     struct ldnq_error *err)
 {
-    if (graph->capture_count == graph->capture_capacity) {
-        size_t capacity = ldnq_size_max(8, 2 * graph->capture_capacity);
-        struct ldnq_capture *larger = ldnq_arena_alloc(graph->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (graph->capture_count)
-            memcpy(larger, graph->captures, graph->capture_count * sizeof *larger);
-        graph->captures = larger;
-        graph->capture_capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(graph->arena, &graph->captures, graph->capture_count,
+                               &graph->capture_capacity, sizeof *graph->captures, err));
     LDNQ_TRY(ldnq_graph_add_value(graph, name, inner, err));
     ldnq_value_copy_facts(*inner, outer);
     graph->captures[graph->capture_count++] = (struct ldnq_capture){ outer, *inner };
@@ -144,9 +117,8 @@ enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
 enum ldnq_status ldnq_graph_adopt_value(struct ldnq_graph *graph, struct ldnq_value *value,
                                         struct ldnq_error *err)
 {
-    void *values = graph->values;
-    LDNQ_TRY(grow(graph->arena, &values, graph->value_count, &graph->value_capacity, err));
-    graph->values = values;
+    LDNQ_TRY(ldnq_list_reserve(graph->arena, &graph->values, graph->value_count,
+                               &graph->value_capacity, sizeof *graph->values, err));
     value->index = graph->value_count;
     graph->values[graph->value_count++] = value;
     return LDNQ_OK;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "base/size.h"
+#include "base/growing_list.h"
 #include "onnx/build.h"
 #include "onnx/codec.h"
 #include "onnx/model.h"
@@ -23,34 +23,16 @@ enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *bas
     return ldnq_names_put(&model->names, unique, &entry, err);
 }
 
-/* Room for one more in a list of messages of the main graph. */
-static enum ldnq_status grow(struct ldnq_model *model, void **list, size_t count, size_t *capacity,
-                             struct ldnq_error *err)
-{
-    if (count < *capacity)
-        return LDNQ_OK;
-    size_t larger = ldnq_size_max(64, 2 * count);
-    void **copy = ldnq_arena_alloc(model->arena, larger, sizeof *copy, err);
-    if (!copy)
-        return LDNQ_NOMEM;
-    if (count)
-        memcpy(copy, *list, count * sizeof *copy);
-    *list = copy;
-    *capacity = larger;
-    return LDNQ_OK;
-}
-
 enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
                                            const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = model->proto->graph;
     Onnx__TensorProto *proto;
     struct ldnq_name *entry;
-    void *list = graph->initializer;
     LDNQ_TRY(ldnq_codec_encode(tensor, name, model->arena, &proto, err));
     LDNQ_TRY(ldnq_names_put(&model->names, proto->name, &entry, err));
-    LDNQ_TRY(grow(model, &list, graph->n_initializer, &model->initializer_capacity, err));
-    graph->initializer = list;
+    LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->initializer, graph->n_initializer,
+                               &model->initializer_capacity, sizeof *graph->initializer, err));
     graph->initializer[graph->n_initializer++] = proto;
     return ldnq_model_need_ir(model, IR_FOR_INITIALIZERS, err);
 }
@@ -82,9 +64,8 @@ static enum ldnq_status insert_at(struct ldnq_model *model, size_t at, Onnx__Nod
                                   struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = model->proto->graph;
-    void *list = graph->node;
-    LDNQ_TRY(grow(model, &list, graph->n_node, &model->node_capacity, err));
-    graph->node = list;
+    LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->node, graph->n_node, &model->node_capacity,
+                               sizeof *graph->node, err));
     memmove(graph->node + at + 1, graph->node + at, (graph->n_node - at) * sizeof *graph->node);
     graph->node[at] = node;
     graph->n_node++;

@@ -1,7 +1,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "base/size.h"
+#include "base/growing_list.h"
 #include "onnx/import.h"
 #include "onnx/visit.h"
 
@@ -214,17 +214,8 @@ static enum ldnq_status add_capture(struct capture *capture, struct ldnq_value *
                                     struct ldnq_error *err)
 {
     struct ldnq_node *node = capture->node;
-    if (node->capture_count == capture->capacity) {
-        size_t capacity = ldnq_size_max(8, 2 * capture->capacity);
-        struct ldnq_value **larger =
-            ldnq_arena_alloc(capture->import->graph->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (node->capture_count)
-            memcpy(larger, node->captures, node->capture_count * sizeof *larger);
-        node->captures = larger;
-        capture->capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(capture->import->graph->arena, &node->captures, node->capture_count,
+                               &capture->capacity, sizeof *node->captures, err));
     node->captures[node->capture_count++] = value;
     return LDNQ_OK;
 }

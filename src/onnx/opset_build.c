@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "base/size.h"
+#include "base/growing_list.h"
 #include "onnx/attrs.h"
 #include "onnx/build.h"
 #include "onnx/codec.h"
@@ -15,17 +15,8 @@
 static enum ldnq_status append(struct ldnq_raise *raise, struct ldnq_node_list *list,
                                Onnx__NodeProto *node, struct ldnq_error *err)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = ldnq_size_max(64, 2 * list->capacity);
-        Onnx__NodeProto **larger =
-            ldnq_arena_alloc(raise->model->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (list->count)
-            memcpy(larger, list->nodes, list->count * sizeof *larger);
-        list->nodes = larger;
-        list->capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(raise->model->arena, &list->nodes, list->count, &list->capacity,
+                               sizeof *list->nodes, err));
     list->nodes[list->count++] = node;
     return LDNQ_OK;
 }

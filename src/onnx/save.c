@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/size.h"
+#include "base/growing_list.h"
 #include "onnx/model.h"
 #include "onnx/visit.h"
 
@@ -39,16 +39,8 @@ struct saver {
 static enum ldnq_status remember(struct saver *saver, Onnx__TensorProto *tensor,
                                  struct ldnq_error *err)
 {
-    if (saver->changed_count == saver->changed_capacity) {
-        size_t capacity = ldnq_size_max(64, 2 * saver->changed_capacity);
-        struct changed *larger = ldnq_arena_alloc(saver->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (saver->changed_count)
-            memcpy(larger, saver->changed, saver->changed_count * sizeof *larger);
-        saver->changed = larger;
-        saver->changed_capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(saver->arena, &saver->changed, saver->changed_count,
+                               &saver->changed_capacity, sizeof *saver->changed, err));
     saver->changed[saver->changed_count++] = (struct changed){ tensor, *tensor };
     return LDNQ_OK;
 }
