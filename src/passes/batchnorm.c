@@ -1,7 +1,7 @@
-/* batchnorm.c: BatchNormalization folded into the layer in front of it.
+/* batchnorm.c: merges a BatchNormalization into the layer before it.
  *
  * Source  Ioffe, Szegedy, "Batch Normalization", ICML 2015, algorithm 2: at
- *         inference it is an affine map a channel.
+ *         inference it is an affine map per channel
  */
 #include "passes/passes.h"
 
@@ -14,7 +14,7 @@
 /* The inputs of BatchNormalization. */
 enum { X, SCALE, SHIFT, MEAN, VARIANCE, INPUTS };
 
-struct merge {
+struct batchnorm_merge {
     struct ldnq_graph *graph;
     const size_t *readers; /* by value */
     struct ldnq_node *layer, *norm;
@@ -24,7 +24,7 @@ struct merge {
     struct ldnq_tensor *new_weight, *new_bias;
 };
 
-/* Readers of each value, the graph's own outputs among them. */
+/* By value: the number of its readers; being a graph output counts as one. */
 static size_t *count_readers(const struct ldnq_graph *graph, struct ldnq_error *err)
 {
     size_t *readers = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *readers, err);
@@ -58,10 +58,10 @@ static bool norm_is_constant(const struct ldnq_node *norm, size_t channels)
     return true;
 }
 
-static bool can_merge(struct merge *merge)
+static bool can_merge(struct batchnorm_merge *merge)
 {
     struct ldnq_node *layer = merge->layer;
-    /* The file's layer can't take over what stands in a function. */
+    /* A node of the file can't be merged with a node from inside a function. */
     if (!layer || !layer->op || !layer->op->layer || (merge->norm->within && !layer->within) ||
         merge->readers[layer->outputs[0]->index] != 1)
         return false;
@@ -81,8 +81,8 @@ static bool can_merge(struct merge *merge)
     return norm_is_constant(merge->norm, merge->channels);
 }
 
-/* Element i of the weight belongs to this output channel. */
-static size_t channel_of(const struct merge *merge, size_t i)
+/* The output channel of element i of the weight. */
+static size_t channel_of(const struct batchnorm_merge *merge, size_t i)
 {
     switch (merge->geometry.layout) {
     case LDNQ_WEIGHT_IN_OUT_KERNEL:
@@ -95,7 +95,7 @@ static size_t channel_of(const struct merge *merge, size_t i)
     return i / merge->geometry.cols;
 }
 
-static enum ldnq_status merge_tensors(struct merge *merge, struct ldnq_error *err)
+static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = merge->graph->arena;
     struct ldnq_shape shape = { .rank = 1, .dim = { (int64_t)merge->channels } };
@@ -132,10 +132,10 @@ static bool is_finite(const struct ldnq_tensor *tensor)
     return true;
 }
 
-/* The tensor becomes the layer's input, under the name of the one that it
- * replaces; the list grows when it is too short. */
-static enum ldnq_status set_constant(const struct merge *merge, size_t input,
-                                     const struct ldnq_tensor *tensor, struct ldnq_error *err)
+/* Makes the tensor an input of the layer. It keeps the name of the constant it replaces;
+ * a missing bias is appended to the inputs. */
+static enum ldnq_status replace_constant(const struct batchnorm_merge *merge, size_t input,
+                                         const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
     struct ldnq_node *layer = merge->layer;
     struct ldnq_value *old = input < layer->input_count ? layer->inputs[input] : NULL, *value;
@@ -153,14 +153,14 @@ static enum ldnq_status set_constant(const struct merge *merge, size_t input,
         layer->input_count = input + 1;
     }
     LDNQ_TRY(ldnq_graph_add_constant(merge->graph, name, tensor, &value, err));
-    /* Where the numbers came from before is still where they come from. */
+    /* The merged constant comes from where the old one came from. */
     value->folded_from = old ? old->folded_from : NULL;
     value->from_codes = old && old->from_codes;
     layer->inputs[input] = value;
     return LDNQ_OK;
 }
 
-static enum ldnq_status note_merged(const struct merge *merge, struct ldnq_error *err)
+static enum ldnq_status append_merged(const struct batchnorm_merge *merge, struct ldnq_error *err)
 {
     struct ldnq_node *layer = merge->layer;
     struct ldnq_node **list =
@@ -174,12 +174,12 @@ static enum ldnq_status note_merged(const struct merge *merge, struct ldnq_error
     return LDNQ_OK;
 }
 
-static enum ldnq_status apply(struct merge *merge, struct ldnq_error *err)
+static enum ldnq_status apply_merge(struct batchnorm_merge *merge, struct ldnq_error *err)
 {
     const struct ldnq_op_layer *facts = merge->layer->op->layer;
-    LDNQ_TRY(set_constant(merge, (size_t)facts->weight_input, merge->new_weight, err));
-    LDNQ_TRY(set_constant(merge, (size_t)facts->bias_input, merge->new_bias, err));
-    LDNQ_TRY(note_merged(merge, err));
+    LDNQ_TRY(replace_constant(merge, (size_t)facts->weight_input, merge->new_weight, err));
+    LDNQ_TRY(replace_constant(merge, (size_t)facts->bias_input, merge->new_bias, err));
+    LDNQ_TRY(append_merged(merge, err));
     merge->layer->outputs[0]->producer = NULL;
     merge->layer->outputs[0] = merge->norm->outputs[0];
     merge->layer->outputs[0]->producer = merge->layer;
@@ -198,16 +198,16 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
         if (!node->op || strcmp(node->op->type, "BatchNormalization") != 0 || !node->inputs[X] ||
             ldnq_batchnorm_is_training(node))
             continue;
-        struct merge merge = {
+        struct batchnorm_merge merge = {
             .graph = graph, .readers = readers, .norm = node, .layer = node->inputs[X]->producer
         };
         if (!can_merge(&merge))
             continue;
         LDNQ_TRY(merge_tensors(&merge, err));
-        /* A negative variance, or a beta that the bias can't be divided by. */
+        /* A negative variance, or a Gemm's beta that is too small to divide the bias by. */
         if (!is_finite(merge.new_weight) || !is_finite(merge.new_bias))
             continue;
-        LDNQ_TRY(apply(&merge, err));
+        LDNQ_TRY(apply_merge(&merge, err));
         kept--;
     }
     graph->node_count = kept;

@@ -1,9 +1,9 @@
-/* fold.c: shapes ahead of data, and constants out of nodes.
+/* fold.c: shape inference and constant folding, before any data.
  *
- * A small integer tensor may be known in part: `content` holds its elements with
- * symbols among them (a Shape of a symbolic batch). Operators that only move
- * elements run on contents as they do on data, so that a chain of Shape, Gather,
- * Concat and Slice comes out plain wherever the batch drops out of it.
+ * A small integer tensor may be known in part: value->partial holds its elements, some of
+ * which are symbols (the Shape of a value with a symbolic batch). Operators that only
+ * move elements run on partial tensors as on any data. A chain of Shape, Gather, Concat
+ * and Slice thus folds to a constant wherever the batch drops out of it.
  */
 #include "passes/fold.h"
 
@@ -15,13 +15,16 @@
 #include "ops/op.h"
 #include "passes/subgraphs.h"
 
-/* Larger results (a constant expanded to an image's size) are left to run time. */
-#define LARGEST_RESULT ((size_t)256 << 20)
-/* All results and their scratch live as long as the graph. */
-#define LARGEST_TOTAL ((size_t)1 << 30)
-#define LARGEST_CONTENT ((size_t)1024)
+/* Bytes. A larger result (a constant expanded to the size of an image) is left to run
+ * time. */
+#define MAX_RESULT ((size_t)256 << 20)
+/* Bytes of all results and their scratch, which live as long as the graph. */
+#define MAX_TOTAL ((size_t)1 << 30)
+/* Elements of a tensor that is known in part. */
+#define MAX_PARTIAL ((size_t)1024)
 
-struct folder {
+/* The node that is being folded, and its call. */
+struct node_folding {
     struct ldnq_graph *graph;
     struct ldnq_node *node;
     struct ldnq_folding *folding;
@@ -30,13 +33,14 @@ struct folder {
     const struct ldnq_tensor **in_list;
 };
 
-enum knowledge { UNKNOWN, PARTLY, FULLY };
+/* How much of a value's data is known. */
+enum knowledge { UNKNOWN, PARTIAL, COMPLETE };
 
 static enum knowledge knowledge_of(const struct ldnq_value *value)
 {
     if (value->constant)
-        return FULLY;
-    return value->partial ? PARTLY : UNKNOWN;
+        return COMPLETE;
+    return value->partial ? PARTIAL : UNKNOWN;
 }
 
 static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tensor)
@@ -49,59 +53,60 @@ static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tenso
                                         .data = (void *)value->partial };
 }
 
-static enum ldnq_status prepare(struct folder *folder, struct ldnq_error *err)
+static enum ldnq_status prepare_call(struct node_folding *f, struct ldnq_error *err)
 {
-    struct ldnq_node *node = folder->node;
-    struct ldnq_arena *arena = folder->graph->arena;
-    folder->in = ldnq_arena_alloc(arena, node->input_count, sizeof *folder->in, err);
-    folder->out = ldnq_arena_alloc(arena, node->output_count, sizeof *folder->out, err);
-    folder->in_list = ldnq_arena_alloc(arena, node->input_count, sizeof *folder->in_list, err);
-    if (!folder->in || !folder->out || !folder->in_list)
+    struct ldnq_node *node = f->node;
+    struct ldnq_arena *arena = f->graph->arena;
+    f->in = ldnq_arena_alloc(arena, node->input_count, sizeof *f->in, err);
+    f->out = ldnq_arena_alloc(arena, node->output_count, sizeof *f->out, err);
+    f->in_list = ldnq_arena_alloc(arena, node->input_count, sizeof *f->in_list, err);
+    if (!f->in || !f->out || !f->in_list)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < node->input_count; i++) {
         if (!node->inputs[i])
             continue;
-        fill_input(node->inputs[i], &folder->in[i]);
-        folder->in_list[i] = &folder->in[i];
+        fill_input(node->inputs[i], &f->in[i]);
+        f->in_list[i] = &f->in[i];
     }
-    folder->call = (struct ldnq_op_call){
+    f->call = (struct ldnq_op_call){
         .node = node,
         .attrs = node->op_attrs,
         .in_count = node->input_count,
         .out_count = node->output_count,
-        .in = folder->in_list,
-        .out = folder->out,
-        .graph = folder->graph,
+        .in = f->in_list,
+        .out = f->out,
+        .graph = f->graph,
     };
     return LDNQ_OK;
 }
 
-/* The longest list whose elements are named although nothing is known of them. */
-#define LONGEST_NAMED 8
+/* Elements of an unknown list that get symbols. */
+#define MAX_NAMED 8
 
-/* Gives each element of a value a symbol: what was computed of the batch (a product of
- * it with the number of heads) is not known, but it is one number wherever it goes. Not
- * of what is fed, where 0 and -1 may stand for other sizes. */
-static enum ldnq_status name_elements(struct ldnq_graph *graph, struct ldnq_value *value,
-                                      struct ldnq_error *err)
+/* Gives each element of an unknown list a new symbol. A size computed from the batch (its
+ * product with the number of heads) is not known, but it is the same number wherever it
+ * goes. Graph inputs are left out: 0 and -1 in a fed shape mean other sizes. */
+static enum ldnq_status assign_symbols(struct ldnq_graph *graph, struct ldnq_value *value,
+                                       struct ldnq_error *err)
 {
     size_t count;
     if (!value->producer || value->dtype != LDNQ_INT64 ||
-        !ldnq_shape_count(&value->shape, &count) || count == 0 || count > LONGEST_NAMED)
+        !ldnq_shape_count(&value->shape, &count) || count == 0 || count > MAX_NAMED)
         return LDNQ_OK;
-    int64_t *content = ldnq_arena_alloc(graph->arena, count, sizeof *content, err);
-    if (!content)
+    int64_t *partial = ldnq_arena_alloc(graph->arena, count, sizeof *partial, err);
+    if (!partial)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &content[i], err));
-    value->partial = content;
+        LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &partial[i], err));
+    value->partial = partial;
     return LDNQ_OK;
 }
 
-/* A list that is joined out of known and unknown parts keeps the known ones. */
-static enum ldnq_status name_unknown(struct folder *folder, struct ldnq_error *err)
+/* When a node joins known and unknown lists (Concat), gives symbols to the unknown ones,
+ * so that the known ones are not lost. */
+static enum ldnq_status assign_unknown_inputs(struct node_folding *f, struct ldnq_error *err)
 {
-    struct ldnq_node *node = folder->node;
+    struct ldnq_node *node = f->node;
     bool some = false;
     for (size_t i = 0; i < node->input_count; i++)
         some = some || (node->inputs[i] && knowledge_of(node->inputs[i]) != UNKNOWN);
@@ -111,82 +116,83 @@ static enum ldnq_status name_unknown(struct folder *folder, struct ldnq_error *e
         struct ldnq_value *value = node->inputs[i];
         if (!value || knowledge_of(value) != UNKNOWN)
             continue;
-        LDNQ_TRY(name_elements(folder->graph, value, err));
-        fill_input(value, &folder->in[i]);
+        LDNQ_TRY(assign_symbols(f->graph, value, err));
+        fill_input(value, &f->in[i]);
     }
     return LDNQ_OK;
 }
 
-/* Whether forward gives, now, what it would give on data; and for how much of it. */
+/* How much of the node's outputs forward can compute now. */
 static enum knowledge result_knowledge(const struct ldnq_node *node)
 {
     unsigned flags = node->op->flags;
-    enum knowledge least = FULLY;
+    enum knowledge result = COMPLETE;
     if (flags & LDNQ_OP_RANDOM)
         return UNKNOWN;
     if (flags & LDNQ_OP_READS_SHAPE)
-        return PARTLY;
+        return PARTIAL;
     for (size_t i = 0; i < node->input_count; i++) {
-        if (!node->inputs[i] || knowledge_of(node->inputs[i]) == FULLY)
+        if (!node->inputs[i] || knowledge_of(node->inputs[i]) == COMPLETE)
             continue;
         bool moves = (flags & LDNQ_OP_MOVES_ALL) ||
                      (i == 0 && (flags & (LDNQ_OP_MOVES_FIRST | LDNQ_OP_VIEW)));
         if (!moves || knowledge_of(node->inputs[i]) == UNKNOWN)
             return UNKNOWN;
-        least = PARTLY;
+        result = PARTIAL;
     }
-    return least;
+    return result;
 }
 
-static bool result_fits(const struct folder *folder, enum knowledge knowledge)
+/* Whether the outputs are small enough to be stored with the graph. */
+static bool result_fits(const struct node_folding *f, enum knowledge knowledge)
 {
-    for (size_t i = 0; i < folder->node->output_count; i++) {
+    for (size_t i = 0; i < f->node->output_count; i++) {
         size_t bytes, count;
-        if (!ldnq_tensor_bytes(&folder->out[i], &bytes) || bytes > LARGEST_RESULT ||
-            !ldnq_shape_count(&folder->out[i].shape, &count))
+        if (!ldnq_tensor_bytes(&f->out[i], &bytes) || bytes > MAX_RESULT ||
+            !ldnq_shape_count(&f->out[i].shape, &count))
             return false;
-        if (knowledge == PARTLY && (folder->out[i].dtype != LDNQ_INT64 || count > LARGEST_CONTENT))
+        if (knowledge == PARTIAL && (f->out[i].dtype != LDNQ_INT64 || count > MAX_PARTIAL))
             return false;
-        if (ldnq_dtype_size(folder->out[i].dtype) == 0)
+        if (ldnq_dtype_size(f->out[i].dtype) == 0)
             return false;
     }
     return true;
 }
 
-/* Takes what the node needs out of the budget; false where that is too much. */
-static bool take_memory(struct folder *folder)
+/* Subtracts the node's outputs and scratch from the budget; false when they exceed it. */
+static bool reserve_budget(struct node_folding *f)
 {
-    const struct ldnq_op *op = folder->node->op;
-    size_t needed = ldnq_ops_scratch(&folder->call), bytes;
+    const struct ldnq_op *op = f->node->op;
+    size_t needed = ldnq_ops_scratch(&f->call), bytes;
     if (op->flags & LDNQ_OP_VIEW)
         return true;
-    for (size_t i = 0; i < folder->node->output_count; i++)
-        if (!ldnq_tensor_bytes(&folder->out[i], &bytes) || !ldnq_size_add(needed, bytes, &needed))
+    for (size_t i = 0; i < f->node->output_count; i++)
+        if (!ldnq_tensor_bytes(&f->out[i], &bytes) || !ldnq_size_add(needed, bytes, &needed))
             return false;
-    if (needed > folder->folding->budget)
+    if (needed > f->folding->budget)
         return false;
-    folder->folding->budget -= needed;
+    f->folding->budget -= needed;
     return true;
 }
 
-static enum ldnq_status compute(struct folder *folder, struct ldnq_error *err)
+static enum ldnq_status compute_outputs(struct node_folding *f, struct ldnq_error *err)
 {
-    struct ldnq_op_call *call = &folder->call;
-    const struct ldnq_op *op = folder->node->op;
+    struct ldnq_op_call *call = &f->call;
+    const struct ldnq_op *op = f->node->op;
     if (op->flags & LDNQ_OP_VIEW) {
-        folder->out[0].data = folder->in[0].data;
+        f->out[0].data = f->in[0].data;
         return LDNQ_OK;
     }
     for (size_t i = 0; i < call->out_count; i++) {
         size_t bytes = 0;
-        ldnq_tensor_bytes(&folder->out[i], &bytes);
-        folder->out[i].data = ldnq_arena_alloc(folder->graph->arena, bytes, 1, err);
-        if (!folder->out[i].data)
+        ldnq_tensor_bytes(&f->out[i], &bytes);
+        f->out[i].data = ldnq_arena_alloc(f->graph->arena, bytes, 1, err);
+        if (!f->out[i].data)
             return LDNQ_NOMEM;
     }
     size_t scratch = ldnq_ops_scratch(call);
     if (scratch)
-        call->scratch = ldnq_arena_alloc(folder->graph->arena, scratch, 1, err);
+        call->scratch = ldnq_arena_alloc(f->graph->arena, scratch, 1, err);
     if (scratch && !call->scratch)
         return LDNQ_NOMEM;
     return ldnq_ops_forward(call, err);
@@ -201,7 +207,7 @@ static bool has_symbol(const struct ldnq_tensor *tensor)
     return false;
 }
 
-static bool comes_from_codes(const struct ldnq_node *node)
+static bool is_from_codes(const struct ldnq_node *node)
 {
     if (strcmp(node->op->type, "DequantizeLinear") == 0)
         return true;
@@ -211,22 +217,22 @@ static bool comes_from_codes(const struct ldnq_node *node)
     return false;
 }
 
-static void store(struct folder *folder, size_t i, enum knowledge knowledge)
+static void store_output(struct node_folding *f, size_t i, enum knowledge knowledge)
 {
-    struct ldnq_value *value = folder->node->outputs[i];
+    struct ldnq_value *value = f->node->outputs[i];
     if (!value)
         return;
-    if (knowledge == PARTLY && has_symbol(&folder->out[i])) {
-        value->partial = folder->out[i].data;
+    if (knowledge == PARTIAL && has_symbol(&f->out[i])) {
+        value->partial = f->out[i].data;
         return;
     }
-    value->constant = &folder->out[i];
-    value->folded_from = folder->node;
-    value->from_codes = comes_from_codes(folder->node);
+    value->constant = &f->out[i];
+    value->folded_from = f->node;
+    value->from_codes = is_from_codes(f->node);
     value->producer = NULL;
 }
 
-/* Inputs that a foreign node makes have no type; what comes of them has none either. */
+/* An output of a node without operator has no type, so nothing can be inferred from it. */
 static bool inputs_have_types(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->input_count; i++)
@@ -235,31 +241,30 @@ static bool inputs_have_types(const struct ldnq_node *node)
     return true;
 }
 
-static enum ldnq_status visit(struct folder *folder, struct ldnq_error *err)
+static enum ldnq_status infer_and_compute(struct node_folding *f, struct ldnq_error *err)
 {
-    struct ldnq_node *node = folder->node;
+    struct ldnq_node *node = f->node;
     bool has_bodies = node->op->flags & LDNQ_OP_CONTROL_FLOW;
-    LDNQ_TRY(prepare(folder, err));
+    LDNQ_TRY(prepare_call(f, err));
     if (has_bodies)
-        LDNQ_TRY(ldnq_control_look(folder->folding, node, err));
-    LDNQ_TRY(name_unknown(folder, err));
-    LDNQ_TRY(ldnq_ops_infer(&folder->call, err));
+        LDNQ_TRY(ldnq_subgraphs_fold(f->folding, node, err));
+    LDNQ_TRY(assign_unknown_inputs(f, err));
+    LDNQ_TRY(ldnq_ops_infer(&f->call, err));
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
             continue;
-        node->outputs[i]->dtype = folder->out[i].dtype;
-        node->outputs[i]->shape = folder->out[i].shape;
+        node->outputs[i]->dtype = f->out[i].dtype;
+        node->outputs[i]->shape = f->out[i].shape;
     }
     enum knowledge knowledge = result_knowledge(node);
-    if (has_bodies || knowledge == UNKNOWN || !result_fits(folder, knowledge) ||
-        !take_memory(folder))
+    if (has_bodies || knowledge == UNKNOWN || !result_fits(f, knowledge) || !reserve_budget(f))
         return LDNQ_OK;
-    enum ldnq_status status = compute(folder, err);
-    /* What symbols can't answer (the Size of a symbolic shape) is left to run time. */
-    if (knowledge == PARTLY && status != LDNQ_OK && status != LDNQ_NOMEM)
+    enum ldnq_status status = compute_outputs(f, err);
+    /* What can't be computed with symbols (the Size of a symbolic shape) is left to run time. */
+    if (knowledge == PARTIAL && status != LDNQ_OK && status != LDNQ_NOMEM)
         return LDNQ_OK;
     for (size_t i = 0; status == LDNQ_OK && i < node->output_count; i++)
-        store(folder, i, knowledge);
+        store_output(f, i, knowledge);
     return status;
 }
 
@@ -271,35 +276,37 @@ static bool is_folded(const struct ldnq_node *node)
     return true;
 }
 
-/* ---- the walk -------------------------------------------------------------------------- */
+/* ---- all nodes of a graph
+ * -------------------------------------------------------------------------- */
 
-/* The nodes that stay, in a list that grows where branches come into it. */
-struct kept {
+/* The nodes that remain. The list grows when a branch is inlined. */
+struct remaining_nodes {
     struct ldnq_node **nodes;
     size_t count, capacity;
 };
 
-static enum ldnq_status keep(struct ldnq_graph *graph, struct kept *kept, struct ldnq_node *node,
-                             struct ldnq_error *err)
+static enum ldnq_status append_node(struct ldnq_graph *graph, struct remaining_nodes *remaining,
+                                    struct ldnq_node *node, struct ldnq_error *err)
 {
-    if (kept->count == kept->capacity) {
-        size_t capacity = ldnq_size_max(64, 2 * kept->capacity);
+    if (remaining->count == remaining->capacity) {
+        size_t capacity = ldnq_size_max(64, 2 * remaining->capacity);
         struct ldnq_node **larger = ldnq_arena_alloc(graph->arena, capacity, sizeof *larger, err);
         if (!larger)
             return LDNQ_NOMEM;
-        if (kept->count)
-            memcpy(larger, kept->nodes, kept->count * sizeof *larger);
-        kept->nodes = larger;
-        kept->capacity = capacity;
+        if (remaining->count)
+            memcpy(larger, remaining->nodes, remaining->count * sizeof *larger);
+        remaining->nodes = larger;
+        remaining->capacity = capacity;
     }
-    kept->nodes[kept->count++] = node;
+    remaining->nodes[remaining->count++] = node;
     return LDNQ_OK;
 }
 
-/* What comes of a node that fails has no type. In a body that may never be run, data
- * that don't fit are none of the model's faults. */
-static void note(struct ldnq_folding *folding, const struct ldnq_graph *graph,
-                 const struct ldnq_node *node, enum ldnq_status status, const char *reason)
+/* Makes the outputs of a node that failed unknown, and adds it to the problems. In a body,
+ * which may never run, inputs that don't fit are no fault of the model. */
+static void record_problem(struct ldnq_folding *folding, const struct ldnq_graph *graph,
+                           const struct ldnq_node *node, enum ldnq_status status,
+                           const char *reason)
 {
     struct ldnq_error problem;
     for (size_t i = 0; i < node->output_count; i++) {
@@ -308,7 +315,7 @@ static void note(struct ldnq_folding *folding, const struct ldnq_graph *graph,
         node->outputs[i]->dtype = LDNQ_UNDEFINED;
         node->outputs[i]->shape.rank = LDNQ_RANK_UNKNOWN;
     }
-    if (folding->rehearsal || (folding->bodies > 0 && status != LDNQ_UNSUPPORTED))
+    if (folding->is_dry_run || (folding->body_depth > 0 && status != LDNQ_UNSUPPORTED))
         return;
     ldnq_node_fail(graph, node, status, &problem, "%s", reason);
     /* The message of the whole list names the file. */
@@ -318,49 +325,50 @@ static void note(struct ldnq_folding *folding, const struct ldnq_graph *graph,
 }
 
 static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,
-                                   struct ldnq_node **nodes, size_t count, struct kept *kept,
-                                   struct ldnq_error *err);
+                                   struct ldnq_node **nodes, size_t count,
+                                   struct remaining_nodes *remaining, struct ldnq_error *err);
 
 static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_graph *graph,
-                                  struct ldnq_node *node, struct kept *kept, struct ldnq_error *err)
+                                  struct ldnq_node *node, struct remaining_nodes *remaining,
+                                  struct ldnq_error *err)
 {
     if (!node->op || !inputs_have_types(node))
-        return keep(graph, kept, node, err);
-    struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL_FLOW && !folding->rehearsal
-                                   ? ldnq_control_taken(node)
+        return append_node(graph, remaining, node, err);
+    struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL_FLOW && !folding->is_dry_run
+                                   ? ldnq_subgraph_taken(node)
                                    : NULL;
     if (taken) {
         struct ldnq_node **nodes;
         size_t count;
-        LDNQ_TRY(ldnq_control_inline(graph, node, taken, &nodes, &count, err));
-        return fold_nodes(folding, graph, nodes, count, kept, err);
+        LDNQ_TRY(ldnq_subgraph_inline(graph, node, taken, &nodes, &count, err));
+        return fold_nodes(folding, graph, nodes, count, remaining, err);
     }
-    struct folder folder = { .graph = graph, .node = node, .folding = folding };
+    struct node_folding f = { .graph = graph, .node = node, .folding = folding };
     struct ldnq_error reason;
-    enum ldnq_status status = visit(&folder, &reason);
+    enum ldnq_status status = infer_and_compute(&f, &reason);
     if (status == LDNQ_NOMEM)
         return ldnq_fail(err, status, "%s", reason.message);
     if (status != LDNQ_OK)
-        note(folding, graph, node, status, reason.message);
-    return is_folded(node) ? LDNQ_OK : keep(graph, kept, node, err);
+        record_problem(folding, graph, node, status, reason.message);
+    return is_folded(node) ? LDNQ_OK : append_node(graph, remaining, node, err);
 }
 
 static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,
-                                   struct ldnq_node **nodes, size_t count, struct kept *kept,
-                                   struct ldnq_error *err)
+                                   struct ldnq_node **nodes, size_t count,
+                                   struct remaining_nodes *remaining, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(fold_node(folding, graph, nodes[i], kept, err));
+        LDNQ_TRY(fold_node(folding, graph, nodes[i], remaining, err));
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_fold_graph(struct ldnq_folding *folding, struct ldnq_graph *graph,
                                  struct ldnq_error *err)
 {
-    struct kept kept = { 0 };
-    LDNQ_TRY(fold_nodes(folding, graph, graph->nodes, graph->node_count, &kept, err));
-    graph->nodes = kept.nodes;
-    graph->node_count = kept.count;
+    struct remaining_nodes remaining = { 0 };
+    LDNQ_TRY(fold_nodes(folding, graph, graph->nodes, graph->node_count, &remaining, err));
+    graph->nodes = remaining.nodes;
+    graph->node_count = remaining.count;
     return LDNQ_OK;
 }
 
@@ -378,5 +386,5 @@ enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struc
 
 enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    return ldnq_fold_within(graph, LARGEST_TOTAL, err);
+    return ldnq_fold_within(graph, MAX_TOTAL, err);
 }

@@ -1,8 +1,7 @@
-/* fold.h: ldnq_pass_fold with a limit of the caller's, and what it shares with the
- * file that looks into bodies (subgraphs.c).
+/* fold.h: constant folding over a graph and its bodies; the part that fold.c and
+ * subgraphs.c share.
  *
  * Owns    nothing; results live in the graph's arena
- * Errors  as ldnq_pass_fold
  */
 #ifndef LDNQ_PASSES_FOLD_H
 #define LDNQ_PASSES_FOLD_H
@@ -11,21 +10,21 @@
 
 #include "base/text.h"
 
-/* budget: bytes that all results and their scratch may take together. What goes
- * beyond is left to run time. */
+/* ldnq_pass_fold with another budget: the bytes that all results and their scratch may
+ * take together. Nodes beyond it are left to run time. */
 enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struct ldnq_error *err);
 
-/* One walk over a graph and its bodies. */
+/* State of one folding pass. */
 struct ldnq_folding {
-    size_t budget;
-    struct ldnq_text problems; /* nodes that can't be executed, and why */
-    enum ldnq_status worst;
-    size_t bodies;  /* that the walk is in */
-    size_t loops;   /* of those the ones that are run more than once */
-    bool rehearsal; /* all is put back afterwards: nothing is reported or moved */
+    size_t budget;             /* bytes left */
+    struct ldnq_text problems; /* the nodes that can't be executed, and why */
+    enum ldnq_status worst;    /* the status that the pass ends with */
+    size_t body_depth;         /* bodies around the current graph */
+    size_t loop_depth;         /* loops around it */
+    bool is_dry_run;           /* everything is restored afterwards: report and move nothing */
 };
 
-/* Errors: NOMEM; others are noted. */
+/* Folds the nodes of one graph. Errors: NOMEM; all others are added to `problems`. */
 enum ldnq_status ldnq_fold_graph(struct ldnq_folding *folding, struct ldnq_graph *graph,
                                  struct ldnq_error *err);
 

@@ -1,6 +1,7 @@
-/* padding.c: a Pad with zeros merged into the convolution behind it. Exporters write
- * it where padding is not the same on both sides; on its own it costs a pass over
- * memory, and a larger frontier to keep between layers.
+/* padding.c: merges a Pad with zeros into the convolution after it.
+ *
+ * Exporters write a Pad where the padding differs between the two sides. As a node of its
+ * own it costs a pass over memory, and a larger value that is live between layers.
  */
 #include "passes/passes.h"
 
@@ -11,8 +12,8 @@
 /* The inputs of Pad since opset 11. */
 enum { X, PADS, VALUE, AXES };
 
-/* What no network needs more of, and no sum of two overflows. */
-#define MOST_PADDING ((int64_t)1 << 20)
+/* More than any network needs, and no sum of two overflows. */
+#define MAX_PADDING ((int64_t)1 << 20)
 
 static const struct ldnq_tensor *constant_input(const struct ldnq_node *node, size_t input)
 {
@@ -37,8 +38,8 @@ static bool fills_with_zeros(const struct ldnq_node *pad)
            *(const float *)value->data == 0.0f;
 }
 
-/* The pads of all axes, begins before ends; NULL unless they are known. */
-static const int64_t *pads_of(const struct ldnq_node *pad, size_t *count)
+/* The pads of all axes: all begins, then all ends. NULL unless they are constant. */
+static const int64_t *find_pads(const struct ldnq_node *pad, size_t *count)
 {
     const struct ldnq_tensor *tensor = constant_input(pad, PADS);
     if (!tensor)
@@ -47,16 +48,17 @@ static const int64_t *pads_of(const struct ldnq_node *pad, size_t *count)
     return tensor->dtype == LDNQ_INT64 ? tensor->data : NULL;
 }
 
-/* Only along the axes that the convolution runs over, and none taken away. */
+/* Whether batch and channels are not padded, and no pad is negative. */
 static bool are_spatial(const int64_t *pads, size_t rank)
 {
     for (size_t i = 0; i < 2 * rank; i++)
-        if (pads[i] < 0 || pads[i] > MOST_PADDING || (i % rank < 2 && pads[i] != 0))
+        if (pads[i] < 0 || pads[i] > MAX_PADDING || (i % rank < 2 && pads[i] != 0))
             return false;
     return true;
 }
 
-static bool takes_pads(const struct ldnq_node *conv, size_t axes)
+/* Whether the convolution has explicit pads, for as many axes. */
+static bool has_explicit_pads(const struct ldnq_node *conv, size_t axes)
 {
     size_t count;
     if (ldnq_attr_ints(conv, "pads", &count) && count != 2 * axes)
@@ -64,7 +66,7 @@ static bool takes_pads(const struct ldnq_node *conv, size_t axes)
     return strcmp(ldnq_attr_string(conv, "auto_pad", "NOTSET"), "NOTSET") == 0;
 }
 
-/* The convolution's attributes with the sums of both pads. */
+/* Replaces the convolution's pads by the sums of both nodes'. */
 static enum ldnq_status add_pads(const struct ldnq_graph *graph, struct ldnq_node *conv,
                                  const int64_t *pads, size_t rank, struct ldnq_error *err)
 {
@@ -90,8 +92,8 @@ static enum ldnq_status add_pads(const struct ldnq_graph *graph, struct ldnq_nod
     return LDNQ_OK;
 }
 
-static enum ldnq_status merge(const struct ldnq_graph *graph, struct ldnq_node *conv,
-                              struct ldnq_error *err)
+static enum ldnq_status merge_pad(const struct ldnq_graph *graph, struct ldnq_node *conv,
+                                  struct ldnq_error *err)
 {
     const struct ldnq_node *pad = conv->inputs[0] ? conv->inputs[0]->producer : NULL;
     size_t count = 0, rank;
@@ -99,9 +101,9 @@ static enum ldnq_status merge(const struct ldnq_graph *graph, struct ldnq_node *
         pad->inputs[X]->shape.rank < 3)
         return LDNQ_OK;
     rank = (size_t)pad->inputs[X]->shape.rank;
-    const int64_t *pads = pads_of(pad, &count);
+    const int64_t *pads = find_pads(pad, &count);
     if (!pads || count != 2 * rank || !are_spatial(pads, rank) || !fills_with_zeros(pad) ||
-        !takes_pads(conv, rank - 2))
+        !has_explicit_pads(conv, rank - 2))
         return LDNQ_OK;
     LDNQ_TRY(add_pads(graph, conv, pads, rank, err));
     conv->inputs[0] = pad->inputs[X];
@@ -113,7 +115,7 @@ enum ldnq_status ldnq_pass_pad(struct ldnq_graph *graph, struct ldnq_error *err)
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];
         if (node->op && strcmp(node->op->type, "Conv") == 0)
-            LDNQ_TRY(merge(graph, node, err));
+            LDNQ_TRY(merge_pad(graph, node, err));
     }
     return LDNQ_OK;
 }

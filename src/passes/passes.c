@@ -7,7 +7,7 @@
 #include "ops/op.h"
 #include "passes/subgraphs.h"
 
-static size_t replace(struct ldnq_graph *graph, int64_t symbol, int64_t size)
+static size_t replace_symbol(struct ldnq_graph *graph, int64_t symbol, int64_t size)
 {
     size_t replaced = 0;
     for (size_t i = 0; i < graph->input_count; i++) {
@@ -22,7 +22,7 @@ static size_t replace(struct ldnq_graph *graph, int64_t symbol, int64_t size)
     return replaced;
 }
 
-/* The first input and axis where the symbol stands; NULL where it is nowhere. */
+/* The first input and axis with this symbol; NULL when there is none. */
 static const struct ldnq_value *find_symbol(const struct ldnq_graph *graph, int64_t symbol,
                                             int *axis)
 {
@@ -33,8 +33,8 @@ static const struct ldnq_value *find_symbol(const struct ldnq_graph *graph, int6
     return NULL;
 }
 
-static enum ldnq_status no_such_dim(const struct ldnq_graph *graph, const char *name,
-                                    struct ldnq_error *err)
+static enum ldnq_status fail_unknown_dim(const struct ldnq_graph *graph, const char *name,
+                                         struct ldnq_error *err)
 {
     char list[1024];
     struct ldnq_text text;
@@ -52,8 +52,8 @@ static enum ldnq_status no_such_dim(const struct ldnq_graph *graph, const char *
                      graph->file, name, *list ? "there are " : "there is none", list);
 }
 
-/* A dimension without a name is addressed as INPUT:AXIS. */
-static int64_t find_unnamed(const struct ldnq_graph *graph, const char *name)
+/* The dimension that INPUT:AXIS names; 0 when there is none. */
+static int64_t find_by_axis(const struct ldnq_graph *graph, const char *name)
 {
     const char *colon = strrchr(name, ':');
     for (size_t i = 0; colon && i < graph->input_count; i++) {
@@ -73,12 +73,12 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
 {
     if (size < 1)
         return ldnq_fail(err, LDNQ_USAGE, "dimension '%s' can't be %" PRId64, name, size);
-    int64_t symbol = find_unnamed(graph, name);
+    int64_t symbol = find_by_axis(graph, name);
     for (size_t i = 0; i < graph->symbol_count; i++)
         if (graph->symbols[i] && strcmp(graph->symbols[i], name) == 0)
             symbol = LDNQ_SYMBOL_BASE + (int64_t)i;
-    if (!ldnq_is_symbol(symbol) || replace(graph, symbol, size) == 0)
-        return no_such_dim(graph, name, err);
+    if (!ldnq_is_symbol(symbol) || replace_symbol(graph, symbol, size) == 0)
+        return fail_unknown_dim(graph, name, err);
     return LDNQ_OK;
 }
 
@@ -90,7 +90,7 @@ static bool is_alive(const struct ldnq_node *node, const bool *needed)
     return false;
 }
 
-static void need_inputs(const struct ldnq_node *node, bool *needed)
+static void mark_inputs(const struct ldnq_node *node, bool *needed)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i])
@@ -110,9 +110,9 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
     for (size_t i = graph->node_count; i-- > 0;) {
         alive[i] = is_alive(graph->nodes[i], needed);
         if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL_FLOW))
-            LDNQ_TRY(ldnq_control_trim(graph, graph->nodes[i], err));
+            LDNQ_TRY(ldnq_subgraphs_trim(graph, graph->nodes[i], err));
         if (alive[i])
-            need_inputs(graph->nodes[i], needed);
+            mark_inputs(graph->nodes[i], needed);
     }
     size_t kept = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -127,10 +127,10 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
     return LDNQ_OK;
 }
 
-/* What can't be bound and what can't be folded, in one list. */
-static enum ldnq_status join(const struct ldnq_graph *graph, enum ldnq_status bound,
-                             const struct ldnq_error *first, enum ldnq_status folded,
-                             const struct ldnq_error *second, struct ldnq_error *err)
+/* One message with the nodes that can't be bound and those that can't be folded. */
+static enum ldnq_status join_problems(const struct ldnq_graph *graph, enum ldnq_status bound,
+                                      const struct ldnq_error *first, enum ldnq_status folded,
+                                      const struct ldnq_error *second, struct ldnq_error *err)
 {
     enum ldnq_status worst = bound == LDNQ_MODEL ? bound : folded;
     if (bound == LDNQ_OK || folded == LDNQ_NOMEM)
@@ -151,7 +151,7 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
     enum ldnq_status folded = ldnq_pass_fold(graph, &second);
     if (bound == LDNQ_OK && folded == LDNQ_OK)
         return LDNQ_OK;
-    return join(graph, bound, &first, folded, &second, err);
+    return join_problems(graph, bound, &first, folded, &second, err);
 }
 
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)

@@ -1,49 +1,50 @@
-/* passes.h: what makes a graph as it was read ready to be executed.
+/* passes.h: prepares an imported graph for execution.
  *
- * All work in place; new tensors live in the graph's arena. A pass leaves a
- * graph that ldnq_graph_verify accepts.
+ * All passes work in place; new tensors live in the graph's arena. Each leaves a graph
+ * that ldnq_graph_verify accepts.
  */
 #ifndef LDNQ_PASSES_H
 #define LDNQ_PASSES_H
 
 #include "ir/ir.h"
 
-/* Gives the symbol `name` a size in all shapes of the graph's inputs; INPUT:AXIS
- * ("x:2") stands for the symbol at that place, which may have no name.
- * Errors: USAGE (no open dimension of that name: the message lists those that are
- * still open; a size below 1). */
+/* Sets the symbol `name` to a size in the shapes of all graph inputs; INPUT:AXIS ("x:2")
+ * selects the symbol at that axis, which may have no name.
+ * Errors: USAGE (no open dimension of that name: the message lists the open ones; a size
+ * below 1). */
 enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, int64_t size,
                                     struct ldnq_error *err);
 
-/* Works out types and shapes, symbols included, and computes ahead of data what
- * can be: nodes with constant inputs, and shape arithmetic in which symbols only
- * pass through. Large results are left to run time. Nodes without operator, and those that fail,
- * make values of unknown type and shape. Bodies of If, Loop and Scan are looked into;
- * the branch that an If with a known condition takes stands in its place afterwards.
- * Errors, with the list of all nodes that can't be executed and why: UNSUPPORTED,
- * MODEL (inputs that don't fit a node); NOMEM. */
+/* Infers types and shapes, symbols included, and computes constants: nodes whose inputs are
+ * constant, and shape arithmetic that only moves symbols. Large results are left to run
+ * time. Outputs of a node that has no operator or that fails get unknown type and shape.
+ * Bodies of If, Loop and Scan are folded as well; an If with a constant condition is
+ * replaced by the branch that it takes.
+ * Errors, with all nodes that can't be executed and why: UNSUPPORTED, MODEL (inputs that
+ * don't fit a node); NOMEM. */
 enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Binds operators, takes out what nothing reads, and folds. Errors: UNSUPPORTED or
- * MODEL with the list of all nodes that can't be executed and why; what can be known
- * of the others is known even then. */
+/* Binds operators, removes dead nodes, and folds. Errors: UNSUPPORTED or MODEL, with all
+ * nodes that can't be executed and why; NOMEM. After UNSUPPORTED or MODEL the graph stays
+ * usable: what can be inferred about the other nodes has been. */
 enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Merges a BatchNormalization into the convolution, or the Gemm whose bias counts,
- * in front of it, where nothing else reads what lies between: y = s*(conv(x)) +
- * (B - s*mean), s = scale / sqrt(var + epsilon). One whose numbers would not be
- * finite stays. The merged node is kept in node->merged. */
+/* Merges a BatchNormalization into the convolution or Gemm before it when nothing else
+ * reads the value between the two:
+ *   y = s conv(x) + (shift - s mean),  s = scale / sqrt(var + epsilon)
+ * A BatchNormalization stays when the merged numbers would not be finite. node->merged
+ * lists the merged nodes. Errors: NOMEM. */
 enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Lets a convolution do the zero padding of a Pad in front of it. The Pad stays
- * for others who read it; the file's nodes are not changed. */
+/* Merges a zero Pad into the convolution after it. The Pad stays for its other readers;
+ * the nodes of the file are not changed. Errors: NOMEM. */
 enum ldnq_status ldnq_pass_pad(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Takes out nodes whose outputs nothing reads. */
+/* Removes nodes on which no graph output depends. Errors: NOMEM. */
 enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err);
 
-/* Binds operators and runs all passes in their order.
- * Errors: UNSUPPORTED with the list of all nodes that can't be executed; MODEL. */
+/* Binds operators and runs all passes in order.
+ * Errors: UNSUPPORTED or MODEL, with all nodes that can't be executed; NOMEM. */
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err);
 
 #endif

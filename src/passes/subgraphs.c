@@ -4,85 +4,85 @@
 
 #include "ops/control.h"
 
-/* ---- looking into bodies ------------------------------------------------------------- */
+/* ---- one body ------------------------------------------------------------------------- */
 
-static void take_captures(const struct ldnq_graph *body)
+static enum ldnq_status fold_body(struct ldnq_folding *folding, struct ldnq_graph *body,
+                                  struct ldnq_error *err)
 {
     for (size_t i = 0; i < body->capture_count; i++)
         ldnq_value_copy_facts(body->captures[i].inner, body->captures[i].outer);
-}
-
-static enum ldnq_status look_into(struct ldnq_folding *folding, struct ldnq_graph *body,
-                                  struct ldnq_error *err)
-{
-    take_captures(body);
-    folding->bodies++;
+    folding->body_depth++;
     enum ldnq_status status = ldnq_fold_graph(folding, body, err);
-    folding->bodies--;
+    folding->body_depth--;
     return status;
 }
 
-/* ---- rehearsals ------------------------------------------------------------------------ */
+/* ---- dry runs -------------------------------------------------------------------------- */
 
-/* What a fold changes of a graph; bodies in it have their own, in the same order. */
-struct saved {
-    struct saved *next;
+/* A copy of all that folding changes in one graph. The bodies inside the graph have copies
+ * of their own in the list. */
+struct graph_snapshot {
+    struct graph_snapshot *next;
     struct ldnq_graph *graph;
     struct ldnq_node **nodes;
     size_t node_count;
     struct ldnq_value *values;
 };
 
-static enum ldnq_status save(struct ldnq_graph *graph, struct saved **list, struct ldnq_error *err)
+static enum ldnq_status save_graph(struct ldnq_graph *graph, struct graph_snapshot **list,
+                                   struct ldnq_error *err)
 {
-    struct saved *saved = ldnq_arena_alloc(graph->arena, 1, sizeof *saved, err);
-    if (!saved)
+    struct graph_snapshot *snapshot = ldnq_arena_alloc(graph->arena, 1, sizeof *snapshot, err);
+    if (!snapshot)
         return LDNQ_NOMEM;
-    *saved = (struct saved){
+    *snapshot = (struct graph_snapshot){
         .next = *list, .graph = graph, .nodes = graph->nodes, .node_count = graph->node_count
     };
-    saved->values = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *saved->values, err);
-    if (!saved->values)
+    snapshot->values =
+        ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *snapshot->values, err);
+    if (!snapshot->values)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < graph->value_count; i++)
-        saved->values[i] = *graph->values[i];
-    *list = saved;
+        snapshot->values[i] = *graph->values[i];
+    *list = snapshot;
     for (size_t i = 0; i < graph->node_count; i++)
         for (size_t k = 0; k < graph->nodes[i]->attr_count; k++)
             if (graph->nodes[i]->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(save(graph->nodes[i]->attrs[k].g, list, err));
+                LDNQ_TRY(save_graph(graph->nodes[i]->attrs[k].g, list, err));
     return LDNQ_OK;
 }
 
-static void restore(const struct saved *list)
+static void restore_graphs(const struct graph_snapshot *list)
 {
-    for (const struct saved *saved = list; saved; saved = saved->next) {
-        saved->graph->nodes = saved->nodes;
-        saved->graph->node_count = saved->node_count;
-        for (size_t i = 0; i < saved->graph->value_count; i++)
-            *saved->graph->values[i] = saved->values[i];
+    for (const struct graph_snapshot *snapshot = list; snapshot; snapshot = snapshot->next) {
+        snapshot->graph->nodes = snapshot->nodes;
+        snapshot->graph->node_count = snapshot->node_count;
+        for (size_t i = 0; i < snapshot->graph->value_count; i++)
+            *snapshot->graph->values[i] = snapshot->values[i];
     }
 }
 
 /* ---- Loop and Scan ------------------------------------------------------------------------ */
 
-/* Iterations of the search for what a loop leaves as it is; what is not found by then
- * counts as open. Loops in loops are searched a few deep. */
-#define MOST_REHEARSALS 3
-#define MOST_LOOPS 2
+/* Dry runs of a body that search for the sizes no iteration changes; carried values that
+ * still change after the last one get unknown rank. Each level of nested loops multiplies
+ * the number of dry runs, so loops deeper than MAX_LOOP_DEPTH have none. */
+#define MAX_DRY_RUNS 3
+#define MAX_LOOP_DEPTH 2
 
-/* What one iteration starts with. `open` has a bit for each size that changes. */
-struct carried {
+/* Type and shape of a carried value at the start of any iteration. A bit of `varying` is
+ * set for each dimension that differs between iterations: it is a symbol. */
+struct carried_value {
     struct ldnq_tensor facts;
-    unsigned open;
+    unsigned varying;
 };
 
-struct loop {
+struct loop_folding {
     struct ldnq_folding *folding;
     const struct ldnq_node *node;
     const struct ldnq_control *control;
     struct ldnq_graph *body;
-    struct carried *carried;
+    struct carried_value *carried;
 };
 
 static void set_facts(struct ldnq_value *value, const struct ldnq_tensor *facts)
@@ -93,8 +93,8 @@ static void set_facts(struct ldnq_value *value, const struct ldnq_tensor *facts)
     value->partial = NULL;
 }
 
-/* A slice of a scanned input. */
-static struct ldnq_tensor slice_of(const struct ldnq_value *whole, int64_t axis)
+/* Type and shape of a slice of a scanned input. */
+static struct ldnq_tensor slice_facts(const struct ldnq_value *whole, int64_t axis)
 {
     struct ldnq_tensor slice = { .dtype = whole->dtype, .shape.rank = LDNQ_RANK_UNKNOWN };
     int at = (int)(axis < 0 ? axis + whole->shape.rank : axis);
@@ -107,8 +107,9 @@ static struct ldnq_tensor slice_of(const struct ldnq_value *whole, int64_t axis)
     return slice;
 }
 
-/* An iteration runs only while the condition holds. */
-static void set_inputs(const struct loop *loop)
+/* Sets what is known about the body's inputs. A Loop's condition is true: an iteration runs
+ * only while it holds. */
+static void set_body_inputs(const struct loop_folding *loop)
 {
     static uint8_t yes = 1;
     static const struct ldnq_tensor holds = { .dtype = LDNQ_BOOL, .data = &yes };
@@ -123,17 +124,18 @@ static void set_inputs(const struct loop *loop)
     for (size_t i = 0; i < control->carried; i++)
         set_facts(inputs[control->body_first + i], &loop->carried[i].facts);
     for (size_t i = 0; i < control->scanned; i++) {
-        struct ldnq_tensor slice = slice_of(loop->node->inputs[control->carried + i],
-                                            ldnq_control_option(control->in_axes, i));
+        struct ldnq_tensor slice = slice_facts(loop->node->inputs[control->carried + i],
+                                               ldnq_control_option(control->in_axes, i));
         set_facts(inputs[control->carried + i], &slice);
     }
 }
 
-/* Opens what an iteration makes different from what it started with. */
-static enum ldnq_status widen(const struct loop *loop, size_t i, const struct ldnq_value *out,
-                              bool *changed, struct ldnq_error *err)
+/* Replaces each dimension that one iteration changed by a new symbol. */
+static enum ldnq_status widen_carried(const struct loop_folding *loop, size_t i,
+                                      const struct ldnq_value *out, bool *changed,
+                                      struct ldnq_error *err)
 {
-    struct carried *carried = &loop->carried[i];
+    struct carried_value *carried = &loop->carried[i];
     struct ldnq_shape *shape = &carried->facts.shape;
     if (shape->rank < 0)
         return LDNQ_OK;
@@ -143,49 +145,40 @@ static enum ldnq_status widen(const struct loop *loop, size_t i, const struct ld
         return LDNQ_OK;
     }
     for (int d = 0; d < shape->rank; d++) {
-        if (carried->open >> d & 1u || out->shape.dim[d] == shape->dim[d])
+        if (carried->varying >> d & 1u || out->shape.dim[d] == shape->dim[d])
             continue;
         LDNQ_TRY(ldnq_graph_symbol(loop->body, NULL, &shape->dim[d], err));
-        carried->open |= 1u << d;
+        carried->varying |= 1u << d;
         *changed = true;
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status rehearse(const struct loop *loop, bool *changed, struct ldnq_error *err)
+/* Folds one iteration, widens the carried values, and restores the body. */
+static enum ldnq_status dry_run(const struct loop_folding *loop, bool *changed,
+                                struct ldnq_error *err)
 {
     struct ldnq_folding *folding = loop->folding;
-    struct saved *saved = NULL;
-    bool before = folding->rehearsal;
+    struct graph_snapshot *snapshots = NULL;
+    bool before = folding->is_dry_run;
     *changed = false;
-    set_inputs(loop);
-    LDNQ_TRY(save(loop->body, &saved, err));
-    folding->rehearsal = true;
-    enum ldnq_status status = look_into(folding, loop->body, err);
-    folding->rehearsal = before;
+    set_body_inputs(loop);
+    LDNQ_TRY(save_graph(loop->body, &snapshots, err));
+    folding->is_dry_run = true;
+    enum ldnq_status status = fold_body(folding, loop->body, err);
+    folding->is_dry_run = before;
     for (size_t i = 0; status == LDNQ_OK && i < loop->control->carried; i++)
-        status = widen(loop, i, loop->body->outputs[loop->control->body_out + i], changed, err);
-    restore(saved);
+        status =
+            widen_carried(loop, i, loop->body->outputs[loop->control->body_out + i], changed, err);
+    restore_graphs(snapshots);
     return status;
 }
 
-static enum ldnq_status settle(const struct loop *loop, struct ldnq_error *err)
-{
-    size_t most = loop->folding->loops > MOST_LOOPS ? 0 : MOST_REHEARSALS;
-    bool changed = loop->control->carried > 0;
-    for (size_t i = 0; changed && i < most; i++)
-        LDNQ_TRY(rehearse(loop, &changed, err));
-    for (size_t i = 0; changed && i < loop->control->carried; i++)
-        loop->carried[i].facts.shape.rank = LDNQ_RANK_UNKNOWN;
-    set_inputs(loop);
-    return look_into(loop->folding, loop->body, err);
-}
-
-static enum ldnq_status look_into_loop(struct ldnq_folding *folding, const struct ldnq_node *node,
-                                       struct ldnq_error *err)
+static enum ldnq_status fold_loop(struct ldnq_folding *folding, const struct ldnq_node *node,
+                                  struct ldnq_error *err)
 {
     const struct ldnq_control *control = node->op_attrs;
-    struct loop loop = {
+    struct loop_folding loop = {
         .folding = folding, .node = node, .control = control, .body = control->bodies[0]
     };
     loop.carried = ldnq_arena_alloc(loop.body->arena, control->carried, sizeof *loop.carried, err);
@@ -196,25 +189,39 @@ static enum ldnq_status look_into_loop(struct ldnq_folding *folding, const struc
         loop.carried[i].facts =
             (struct ldnq_tensor){ .dtype = first->dtype, .shape = first->shape };
     }
-    folding->loops++;
-    enum ldnq_status status = settle(&loop, err);
-    folding->loops--;
+    folding->loop_depth++;
+
+    /* ---- fixed point: facts about the carried values that every iteration preserves ---- */
+    size_t dry_runs = folding->loop_depth > MAX_LOOP_DEPTH ? 0 : MAX_DRY_RUNS;
+    bool changed = control->carried > 0;
+    enum ldnq_status status = LDNQ_OK;
+    for (size_t i = 0; status == LDNQ_OK && changed && i < dry_runs; i++)
+        status = dry_run(&loop, &changed, err);
+    for (size_t i = 0; changed && i < control->carried; i++)
+        loop.carried[i].facts.shape.rank = LDNQ_RANK_UNKNOWN;
+
+    /* ---- the body, with these ---- */
+    if (status == LDNQ_OK) {
+        set_body_inputs(&loop);
+        status = fold_body(folding, loop.body, err);
+    }
+    folding->loop_depth--;
     return status;
 }
 
-enum ldnq_status ldnq_control_look(struct ldnq_folding *folding, const struct ldnq_node *node,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct ldnq_node *node,
+                                     struct ldnq_error *err)
 {
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind != LDNQ_CONTROL_IF)
-        return look_into_loop(folding, node, err);
-    LDNQ_TRY(look_into(folding, control->bodies[0], err));
-    return look_into(folding, control->bodies[1], err);
+        return fold_loop(folding, node, err);
+    LDNQ_TRY(fold_body(folding, control->bodies[0], err));
+    return fold_body(folding, control->bodies[1], err);
 }
 
-/* ---- the branch that is taken --------------------------------------------------------------- */
+/* ---- inlining a branch --------------------------------------------------------------- */
 
-struct ldnq_graph *ldnq_control_taken(const struct ldnq_node *node)
+struct ldnq_graph *ldnq_subgraph_taken(const struct ldnq_node *node)
 {
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind != LDNQ_CONTROL_IF)
@@ -225,132 +232,132 @@ struct ldnq_graph *ldnq_control_taken(const struct ldnq_node *node)
     return control->bodies[*(const uint8_t *)condition->data ? 0 : 1];
 }
 
-/* By a value's place in the body: what stands for it in the graph. */
-struct move {
+struct branch_inlining {
     struct ldnq_graph *graph, *body;
     struct ldnq_node *node;
-    struct ldnq_value **now;
+    struct ldnq_value **map; /* by value of the body: the value that replaces it */
     struct ldnq_node **nodes;
     size_t count;
 };
 
-/* Two outputs may be one value, and one that is captured or constant has a place
- * already: an Identity gives it the second. */
-static enum ldnq_status add_identity(struct move *move, size_t i, struct ldnq_value *from,
-                                     struct ldnq_error *err)
+/* Copies `from` to output i of the node by an Identity: for a value that already has a
+ * place in the graph, as another output, a capture or a constant. */
+static enum ldnq_status add_identity(struct branch_inlining *inlining, size_t i,
+                                     struct ldnq_value *from, struct ldnq_error *err)
 {
-    struct ldnq_node *node = ldnq_arena_alloc(move->graph->arena, 1, sizeof *node, err);
-    struct ldnq_value **ends = ldnq_arena_alloc(move->graph->arena, 2, sizeof *ends, err);
+    struct ldnq_node *node = ldnq_arena_alloc(inlining->graph->arena, 1, sizeof *node, err);
+    struct ldnq_value **ends = ldnq_arena_alloc(inlining->graph->arena, 2, sizeof *ends, err);
     if (!node || !ends)
         return LDNQ_NOMEM;
     *node = (struct ldnq_node){
         .name = "",
         .op_type = "Identity",
         .domain = "",
-        .opset = move->node->opset,
-        .index = move->node->index,
-        .within = move->body->name,
+        .opset = inlining->node->opset,
+        .index = inlining->node->index,
+        .within = inlining->body->name,
         .input_count = 1,
         .output_count = 1,
         .inputs = &ends[0],
         .outputs = &ends[1],
     };
-    node->label = ldnq_arena_printf(move->graph->arena, err, "%s/output#%zu", move->node->label, i);
+    node->label =
+        ldnq_arena_printf(inlining->graph->arena, err, "%s/output#%zu", inlining->node->label, i);
     if (!node->label)
         return LDNQ_NOMEM;
     ends[0] = from;
-    ends[1] = move->node->outputs[i];
+    ends[1] = inlining->node->outputs[i];
     ends[1]->producer = node;
-    move->nodes[move->count++] = node;
-    return ldnq_ops_bind_node(move->graph, node, err);
+    inlining->nodes[inlining->count++] = node;
+    return ldnq_ops_bind_node(inlining->graph, node, err);
 }
 
-static bool is_own(const struct ldnq_value *value)
+static bool is_computed_inside(const struct ldnq_value *value)
 {
     return value->producer && !value->constant;
 }
 
-/* Captured values are what they stand for, outputs what the node made; all others
- * move over. */
-static void map_values(struct move *move)
+/* Captures map to the values they represent, the branch's outputs to those of the node;
+ * all other values move to the graph as they are. */
+static void map_values(struct branch_inlining *inlining)
 {
-    const struct ldnq_graph *body = move->body;
+    const struct ldnq_graph *body = inlining->body;
     for (size_t i = 0; i < body->capture_count; i++)
-        move->now[body->captures[i].inner->index] = body->captures[i].outer;
+        inlining->map[body->captures[i].inner->index] = body->captures[i].outer;
     for (size_t i = 0; i < body->output_count; i++) {
-        struct ldnq_value *inner = body->outputs[i], *outer = move->node->outputs[i];
-        if (outer && is_own(inner) && !move->now[inner->index])
-            move->now[inner->index] = outer;
+        struct ldnq_value *inner = body->outputs[i], *outer = inlining->node->outputs[i];
+        if (outer && is_computed_inside(inner) && !inlining->map[inner->index])
+            inlining->map[inner->index] = outer;
     }
     for (size_t i = 0; i < body->value_count; i++)
-        if (!move->now[i])
-            move->now[i] = body->values[i];
+        if (!inlining->map[i])
+            inlining->map[i] = body->values[i];
 }
 
-static void map_node(const struct move *move, struct ldnq_node *node)
+static void map_node(const struct branch_inlining *inlining, struct ldnq_node *node)
 {
-    struct ldnq_value **now = move->now;
+    struct ldnq_value **map = inlining->map;
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i])
-            node->inputs[i] = now[node->inputs[i]->index];
+            node->inputs[i] = map[node->inputs[i]->index];
     for (size_t i = 0; i < node->capture_count; i++)
-        node->captures[i] = now[node->captures[i]->index];
+        node->captures[i] = map[node->captures[i]->index];
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
             continue;
-        node->outputs[i] = now[node->outputs[i]->index];
+        node->outputs[i] = map[node->outputs[i]->index];
         node->outputs[i]->producer = node;
     }
     for (size_t i = 0; i < node->attr_count; i++) {
         struct ldnq_graph *inner = node->attrs[i].g;
         if (node->attrs[i].kind != LDNQ_ATTR_GRAPH)
             continue;
-        inner->outer = move->graph;
+        inner->outer = inlining->graph;
         for (size_t k = 0; k < inner->capture_count; k++)
-            inner->captures[k].outer = now[inner->captures[k].outer->index];
+            inner->captures[k].outer = map[inner->captures[k].outer->index];
     }
 }
 
-static enum ldnq_status move_all(struct move *move, struct ldnq_error *err)
+static enum ldnq_status move_branch(struct branch_inlining *inlining, struct ldnq_error *err)
 {
-    const struct ldnq_graph *body = move->body;
-    map_values(move);
+    const struct ldnq_graph *body = inlining->body;
+    map_values(inlining);
     for (size_t i = 0; i < body->node_count; i++) {
-        map_node(move, body->nodes[i]);
-        move->nodes[move->count++] = body->nodes[i];
+        map_node(inlining, body->nodes[i]);
+        inlining->nodes[inlining->count++] = body->nodes[i];
     }
     for (size_t i = 0; i < body->output_count; i++) {
-        struct ldnq_value *value = move->now[body->outputs[i]->index];
-        if (move->node->outputs[i] && move->node->outputs[i] != value)
-            LDNQ_TRY(add_identity(move, i, value, err));
+        struct ldnq_value *value = inlining->map[body->outputs[i]->index];
+        if (inlining->node->outputs[i] && inlining->node->outputs[i] != value)
+            LDNQ_TRY(add_identity(inlining, i, value, err));
     }
     for (size_t i = 0; i < body->value_count; i++) {
         struct ldnq_value *value = body->values[i];
-        if (move->now[i] != value)
+        if (inlining->map[i] != value)
             continue;
         value->is_output = false;
-        LDNQ_TRY(ldnq_graph_adopt_value(move->graph, value, err));
+        LDNQ_TRY(ldnq_graph_adopt_value(inlining->graph, value, err));
     }
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_control_inline(struct ldnq_graph *graph, struct ldnq_node *node,
-                                     struct ldnq_graph *body, struct ldnq_node ***nodes,
-                                     size_t *count, struct ldnq_error *err)
+enum ldnq_status ldnq_subgraph_inline(struct ldnq_graph *graph, struct ldnq_node *node,
+                                      struct ldnq_graph *body, struct ldnq_node ***nodes,
+                                      size_t *count, struct ldnq_error *err)
 {
-    struct move move = { .graph = graph, .body = body, .node = node };
+    struct branch_inlining inlining = { .graph = graph, .body = body, .node = node };
     size_t most = body->node_count + body->output_count;
-    move.now = ldnq_arena_alloc(graph->arena, body->value_count, sizeof *move.now, err);
-    move.nodes = ldnq_arena_alloc(graph->arena, most, sizeof *move.nodes, err);
-    if (!move.now || !move.nodes)
+    inlining.map = ldnq_arena_alloc(graph->arena, body->value_count, sizeof *inlining.map, err);
+    inlining.nodes = ldnq_arena_alloc(graph->arena, most, sizeof *inlining.nodes, err);
+    if (!inlining.map || !inlining.nodes)
         return LDNQ_NOMEM;
-    LDNQ_TRY(move_all(&move, err));
-    *nodes = move.nodes;
-    *count = move.count;
+    LDNQ_TRY(move_branch(&inlining, err));
+    *nodes = inlining.nodes;
+    *count = inlining.count;
     return LDNQ_OK;
 }
 
-/* ---- what bodies no longer read ------------------------------------------------------------- */
+/* ---- trimming captures ------------------------------------------------------------- */
 
 static void mark_reads(const struct ldnq_graph *body, bool *read)
 {
@@ -362,7 +369,8 @@ static void mark_reads(const struct ldnq_graph *body, bool *read)
         read[body->outputs[i]->index] = true;
 }
 
-/* One that is constant inside is not read from around it. */
+/* Removes the body's captures that no node reads or that are constant inside, and marks the
+ * outer values of the others as needed. */
 static enum ldnq_status trim_body(struct ldnq_graph *body, bool *needed, struct ldnq_error *err)
 {
     bool *read = ldnq_arena_alloc(body->arena, body->value_count, sizeof *read, err);
@@ -381,8 +389,8 @@ static enum ldnq_status trim_body(struct ldnq_graph *body, bool *needed, struct 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_control_trim(struct ldnq_graph *graph, struct ldnq_node *node,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_subgraphs_trim(struct ldnq_graph *graph, struct ldnq_node *node,
+                                     struct ldnq_error *err)
 {
     bool *needed = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *needed, err);
     size_t own = node->input_count - node->capture_count, kept = 0;

@@ -1,29 +1,29 @@
-/* subgraphs.h: If, Loop and Scan ahead of data.
+/* subgraphs.h: the bodies of If, Loop and Scan in constant folding.
  *
- * Errors  NOMEM; what is wrong in a body is noted in the folding, or left to run
- *         time where the body may never be run.
+ * Errors  NOMEM. What is wrong in a body is added to the folding's problems, or left to
+ *         run time when the body may never run.
  */
 #ifndef LDNQ_PASSES_SUBGRAPHS_H
 #define LDNQ_PASSES_SUBGRAPHS_H
 
 #include "passes/fold.h"
 
-/* Types and shapes in the bodies of a node, from those of its inputs. What a loop
- * carries keeps only those sizes that no iteration changes. */
-enum ldnq_status ldnq_control_look(struct ldnq_folding *folding, const struct ldnq_node *node,
-                                   struct ldnq_error *err);
+/* Folds the bodies of a node, starting from what is known about the node's inputs. A
+ * carried value of a loop keeps only the sizes that no iteration changes. */
+enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct ldnq_node *node,
+                                     struct ldnq_error *err);
 
-/* The body that an If takes, when its condition is known; NULL otherwise. */
-struct ldnq_graph *ldnq_control_taken(const struct ldnq_node *node);
+/* The branch that an If takes when its condition is constant; NULL otherwise. */
+struct ldnq_graph *ldnq_subgraph_taken(const struct ldnq_node *node);
 
-/* Moves the body's nodes and values into the graph, where they make what the node
- * made: the caller puts them in its place. */
-enum ldnq_status ldnq_control_inline(struct ldnq_graph *graph, struct ldnq_node *node,
-                                     struct ldnq_graph *body, struct ldnq_node ***nodes,
-                                     size_t *count, struct ldnq_error *err);
+/* Moves the nodes and values of a branch into the graph, where they compute the outputs of
+ * `node`. Returns these nodes in order; the caller puts them in the place of `node`. */
+enum ldnq_status ldnq_subgraph_inline(struct ldnq_graph *graph, struct ldnq_node *node,
+                                      struct ldnq_graph *body, struct ldnq_node ***nodes,
+                                      size_t *count, struct ldnq_error *err);
 
-/* Takes out of the node's captures and inputs what its bodies no longer read. */
-enum ldnq_status ldnq_control_trim(struct ldnq_graph *graph, struct ldnq_node *node,
-                                   struct ldnq_error *err);
+/* Removes captures that the node's bodies no longer read, and dead nodes of the bodies. */
+enum ldnq_status ldnq_subgraphs_trim(struct ldnq_graph *graph, struct ldnq_node *node,
+                                     struct ldnq_error *err);
 
 #endif
