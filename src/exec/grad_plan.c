@@ -270,7 +270,7 @@ static size_t find_split(const struct ldnq_grad_plan *plan, size_t start, size_t
 }
 
 /* Makes checkpoints of the values from which segment m is recomputed: those defined
- * before the segment, those of impure nodes, and checkpoints of later segments. */
+ * before the segment, those of random nodes, and checkpoints of later segments. */
 static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
@@ -283,10 +283,10 @@ static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
     for (size_t i = 0; i < graph->value_count; i++) {
         const struct ldnq_node *producer = graph->values[i]->producer;
         size_t definition = plan->exec->plan.definition[i];
-        bool is_impure = producer && (producer->op->flags & LDNQ_OP_RANDOM);
+        bool is_random = producer && (producer->op->flags & LDNQ_OP_RANDOM);
         bool is_earlier = definition != LDNQ_NO_NODE && definition < plan->start[m];
         if (plan->needed[i] && !plan->is_fed[i] &&
-            (is_earlier || is_impure || until[i] != LDNQ_NO_NODE))
+            (is_earlier || is_random || until[i] != LDNQ_NO_NODE))
             until[i] = m;
     }
 }

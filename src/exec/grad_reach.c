@@ -11,8 +11,8 @@ static bool has_bit(unsigned mask, size_t i)
 
 bool ldnq_grad_is_differentiable(const struct ldnq_node *node, size_t i)
 {
-    unsigned flows = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->differentiable;
-    return has_bit(flows, i);
+    unsigned mask = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->differentiable;
+    return has_bit(mask, i);
 }
 
 bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i)
