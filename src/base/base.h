@@ -12,28 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The numbers are the program's exit codes, so that a pipeline can tell the
- * classes apart; 1 is left to the shell and to crashes. */
-enum ldnq_status {
-    LDNQ_OK = 0,
-    LDNQ_USAGE = 2,       /* a flag, a name or an argument is wrong */
-    LDNQ_IO = 3,          /* a file can't be read, written or created */
-    LDNQ_MODEL = 4,       /* the model file is damaged or not valid ONNX */
-    LDNQ_UNSUPPORTED = 5, /* valid ONNX that ldnq does not handle */
-    LDNQ_DATA = 6,        /* a sample is missing, damaged or does not fit */
-    LDNQ_NUMERIC = 7,     /* NaN, infinity, or a factorization that failed */
-    LDNQ_NOMEM = 8,       /* out of memory, or a size that can't be counted */
-    LDNQ_GATE = 9,        /* a result that the caller's own limits don't let pass */
-};
-
-#define LDNQ_ERROR_SIZE 8192
-
-/* Lives where the caller likes, usually on the stack of main or of a test.
- * Valid after any call that did not return LDNQ_OK. */
-struct ldnq_error {
-    enum ldnq_status status;
-    char message[LDNQ_ERROR_SIZE]; /* one line, without a line feed */
-};
+#include "ldnq.h" /* statuses, errors and progress, which callers see too */
 
 /* Writes the message, sets and returns `status`. err may be NULL. */
 enum ldnq_status ldnq_fail(struct ldnq_error *err, enum ldnq_status status, const char *format, ...)
@@ -42,9 +21,6 @@ enum ldnq_status ldnq_fail(struct ldnq_error *err, enum ldnq_status status, cons
 /* Puts "context: " in front of the message that a callee left; returns its status. */
 enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status status,
                                   const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-/* "usage", "io", "model" ...: the class as programs read it in --json output. */
-const char *ldnq_status_name(enum ldnq_status status);
 
 /* The only control-flow macro: hands a failure on to the caller. */
 #define LDNQ_TRY(call)                                                                             \
@@ -94,21 +70,18 @@ size_t ldnq_pool_threads(const struct ldnq_pool *pool);
 
 /* ---- the sink: progress and warnings -------------------------------------- */
 
-struct ldnq_progress {
-    const char *stage;  /* what is being done, e.g. "quantize" */
-    const char *detail; /* which one, e.g. the layer's name; may be NULL */
-    size_t done, total; /* steps of equal worth as far as is known */
-};
-
 /* Any member may be NULL; a NULL sink is silent. */
 struct ldnq_sink {
     void *ctx;
-    void (*progress)(void *ctx, const struct ldnq_progress *progress);
+    /* Any result but 0 ends the work. */
+    int (*progress)(void *ctx, const struct ldnq_progress *progress);
     void (*warn)(void *ctx, const char *message);
 };
 
-void ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage, const char *detail,
-                        size_t done, size_t total);
+/* Errors: CANCELED, where the sink asks for the end. */
+enum ldnq_status ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage,
+                                    const char *detail, size_t done, size_t total,
+                                    struct ldnq_error *err);
 void ldnq_sink_warn(const struct ldnq_sink *sink, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -63,6 +63,8 @@ const char *ldnq_status_name(enum ldnq_status status)
         return "nomem";
     case LDNQ_GATE:
         return "gate";
+    case LDNQ_CANCELED:
+        return "canceled";
     }
     return "unknown";
 }

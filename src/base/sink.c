@@ -5,15 +5,18 @@
 
 #include "base/text.h"
 
-void ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage, const char *detail,
-                        size_t done, size_t total)
+enum ldnq_status ldnq_sink_progress(const struct ldnq_sink *sink, const char *stage,
+                                    const char *detail, size_t done, size_t total,
+                                    struct ldnq_error *err)
 {
     if (!sink || !sink->progress)
-        return;
+        return LDNQ_OK;
     struct ldnq_progress progress = {
         .stage = stage, .detail = detail, .done = done, .total = total
     };
-    sink->progress(sink->ctx, &progress);
+    if (sink->progress(sink->ctx, &progress) != 0)
+        return ldnq_fail(err, LDNQ_CANCELED, "canceled");
+    return LDNQ_OK;
 }
 
 void ldnq_sink_warn(const struct ldnq_sink *sink, const char *format, ...)

@@ -104,8 +104,9 @@ static enum ldnq_status run_all(struct job *job, struct ldnq_error *err)
         ldnq_exec_reset(job->exec);
         ldnq_arena_destroy(arena);
         LDNQ_TRY(status);
-        ldnq_sink_progress(&job->session.progress.sink, "eval", job->score->file,
-                           job->model * samples + first + count, job->model_count * samples);
+        LDNQ_TRY(ldnq_sink_progress(&job->session.progress.sink, "eval", job->score->file,
+                                    job->model * samples + first + count,
+                                    job->model_count * samples, err));
     }
     return LDNQ_OK;
 }

@@ -305,8 +305,8 @@ static enum ldnq_status quantize(struct job *job, struct ldnq_error *err)
     LDNQ_TRY(cli_plan_make(&job->plan, session, job->samples, &job->choice, &job->options, err));
     if (job->plan.made && settings->time_limit > 0) /* layers then get what is left */
         job->options.max_seconds = fmax(1e-3, settings->time_limit - (ldnq_now() - job->start));
-    LDNQ_TRY(ldnq_quantize(session->graph, job->samples, &job->options, session->arena,
-                           &job->result, err));
+    LDNQ_TRY(ldnq_quantize_graph(session->graph, job->samples, &job->options, session->arena,
+                                 &job->result, err));
     LDNQ_TRY(ldnq_emit(session->model, &job->result->network, &job->choice, err));
     LDNQ_TRY(note_run(job, model_hash, err));
     LDNQ_TRY(ldnq_model_save(session->model, settings->output, err));

@@ -42,7 +42,7 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     fflush(stderr);
 }
 
-static void show(void *ctx, const struct ldnq_progress *at)
+static int show(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
     double now = ldnq_now();
@@ -52,7 +52,7 @@ static void show(void *ctx, const struct ldnq_progress *at)
     }
     double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
     if (at->total == 0 || at->done == 0 || now - progress->last_shown < wait)
-        return;
+        return 0;
     progress->last_shown = now;
     char left[32], detail[CLI_PLAIN_SIZE];
     double spent = now - progress->start;
@@ -64,6 +64,7 @@ static void show(void *ctx, const struct ldnq_progress *at)
         fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
                 at->detail ? ", at " : "", cli_plain(at->detail ? at->detail : "", detail));
     }
+    return 0;
 }
 
 static void warn(void *ctx, const char *message)

@@ -331,7 +331,7 @@ static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error
     for (size_t first = 0; first < samples; first += batch) {
         const size_t count = ldnq_size_min(batch, samples - first);
         LDNQ_TRY(read_and_measure_batch(m, first, count, err));
-        ldnq_sink_progress(options->sink, "diff", NULL, first + count, samples);
+        LDNQ_TRY(ldnq_sink_progress(options->sink, "diff", NULL, first + count, samples, err));
     }
     m->diff->samples = samples;
     m->diff->seconds = ldnq_now() - start;

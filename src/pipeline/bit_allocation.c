@@ -33,16 +33,19 @@ struct planner {
 /* ---- progress ------------------------------------------------------------------------ */
 
 /* Half of a choice's share is its quantization, half the runs behind it. */
-static void tell(const struct planner *p, const char *detail, double part)
+static enum ldnq_status report(const struct planner *p, const char *detail, double part,
+                               struct ldnq_error *err)
 {
     const size_t steps = 1000;
     const double all = ((double)p->choice + part) / (double)p->budget->count;
-    ldnq_sink_progress(p->options->sink, "plan", detail, (size_t)(all * (double)steps), steps);
+    return ldnq_sink_progress(p->options->sink, "plan", detail, (size_t)(all * (double)steps),
+                              steps, err);
 }
 
-static void pass_on(void *ctx, const struct ldnq_progress *at)
+static int pass_on(void *ctx, const struct ldnq_progress *at)
 {
-    tell(ctx, at->detail, at->total ? 0.5 * (double)at->done / (double)at->total : 0);
+    const double part = at->total ? 0.5 * (double)at->done / (double)at->total : 0;
+    return report(ctx, at->detail, part, NULL) != LDNQ_OK;
 }
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
@@ -96,8 +99,7 @@ static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, 
         status = run_row(trial, row, inputs, err);
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
-    tell(p, NULL, 0.5 + 0.5 * part);
-    return status;
+    return status == LDNQ_OK ? report(p, NULL, 0.5 + 0.5 * part, err) : status;
 }
 
 /* Layers that share codes are one row. */
@@ -153,7 +155,7 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *quantiz
     };
     const size_t outputs = quantized->output_count;
     struct ldnq_quantization *result;
-    LDNQ_TRY(ldnq_quantize(quantized, p->samples, &options, arena, &result, err));
+    LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_rows(p, result, err));
     struct trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);

@@ -252,8 +252,8 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
         if (tuning->step % pause == 0 || tuning->step == tuning->steps || late)
             LDNQ_TRY(save_if_better(tuning, err));
         if (tuning->float_count == 0) /* a cascade is part of the walk */
-            ldnq_sink_progress(tuning->quantizer->options->sink, "distill", NULL, tuning->step,
-                               tuning->steps);
+            LDNQ_TRY(ldnq_sink_progress(tuning->quantizer->options->sink, "distill", NULL,
+                                        tuning->step, tuning->steps, err));
     }
     return LDNQ_OK;
 }

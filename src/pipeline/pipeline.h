@@ -129,10 +129,10 @@ struct ldnq_quantization {
  * Errors: USAGE (a skip, only or plan entry that matches no layer, nothing left to
  * quantize), DATA (also samples that do not fit a layer, or give it no input),
  * NUMERIC (NaN in a weight; named), UNSUPPORTED, IO, NOMEM. */
-enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
-                               const struct ldnq_quantize_options *options,
-                               struct ldnq_arena *arena, struct ldnq_quantization **out,
-                               struct ldnq_error *err);
+enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                     const struct ldnq_quantize_options *options,
+                                     struct ldnq_arena *arena, struct ldnq_quantization **out,
+                                     struct ldnq_error *err);
 
 /* ---- mixed precision ----------------------------------------------------------------- */
 
@@ -165,7 +165,7 @@ struct ldnq_bit_allocation {
  * budget. Reads skip, only, granularity, seed, max_bytes, pool and sink of the options.
  * The graph stays as it is; the plan lives in the arena.
  * Errors: USAGE (a budget below the least that is possible, which is told), UNSUPPORTED
- * (outputs that can't be compared), and those of ldnq_quantize. */
+ * (outputs that can't be compared), and those of ldnq_quantize_graph. */
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_quantize_options *options,
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,

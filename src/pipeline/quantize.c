@@ -118,10 +118,10 @@ static enum ldnq_status measure(const struct ldnq_quantizer *quantizer, struct l
     return bound(quantizer, powers, err);
 }
 
-enum ldnq_status ldnq_quantize(struct ldnq_graph *graph, struct ldnq_samples *samples,
-                               const struct ldnq_quantize_options *options,
-                               struct ldnq_arena *arena, struct ldnq_quantization **out,
-                               struct ldnq_error *err)
+enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                     const struct ldnq_quantize_options *options,
+                                     struct ldnq_arena *arena, struct ldnq_quantization **out,
+                                     struct ldnq_error *err)
 {
     struct ldnq_quantizer quantizer = {
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()

@@ -109,10 +109,9 @@ static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_
     ldnq_layer_moments_add(&fitting->moments, held_out, &quantized,
                            runner->reference ? &exact : NULL);
     const size_t steps = runner->batch_count + 1;
-    ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
-                       network->layers[fitting->index].layer.node->label,
-                       fitting->index * steps + batch + 1, network->count * steps);
-    return LDNQ_OK;
+    return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
+                              network->layers[fitting->index].layer.node->label,
+                              fitting->index * steps + batch + 1, network->count * steps, err);
 }
 
 static enum ldnq_status check_statistics(const struct layer_fitting *fitting,
@@ -392,9 +391,8 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     LDNQ_TRY(ldnq_quantized_apply(quantized, quantizer->arena, err));
     diagnostics->seconds = ldnq_now() - start;
     const size_t steps = fitting->runner.batch_count + 1;
-    ldnq_sink_progress(options->sink, "quantize", layer->node->label, (fitting->index + 1) * steps,
-                       network->count * steps);
-    return LDNQ_OK;
+    return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
+                              (fitting->index + 1) * steps, network->count * steps, err);
 }
 
 /* ---- all layers -------------------------------------------------------------------------- */

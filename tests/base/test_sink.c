@@ -2,17 +2,20 @@
 
 #include <string.h>
 
+static struct ldnq_error err;
+
 struct seen {
     struct ldnq_progress progress;
     char warning[4096];
-    int calls;
+    int calls, cancels;
 };
 
-static void keep_progress(void *ctx, const struct ldnq_progress *progress)
+static int keep_progress(void *ctx, const struct ldnq_progress *progress)
 {
     struct seen *seen = ctx;
     seen->progress = *progress;
     seen->calls++;
+    return seen->cancels;
 }
 
 static void keep_warning(void *ctx, const char *message)
@@ -27,16 +30,26 @@ static void sink_should_hand_on_what_it_is_given(void **state)
     (void)state;
     struct seen seen = { 0 };
     struct ldnq_sink sink = { &seen, keep_progress, keep_warning };
-    ldnq_sink_progress(&sink, "quantize", "conv1", 3, 8);
+    assert_ok(ldnq_sink_progress(&sink, "quantize", "conv1", 3, 8, &err));
     assert_string_equal(seen.progress.stage, "quantize");
     assert_string_equal(seen.progress.detail, "conv1");
     assert_int_equal(seen.progress.done, 3);
     assert_int_equal(seen.progress.total, 8);
-    ldnq_sink_progress(&sink, "read", NULL, 0, 0);
+    assert_ok(ldnq_sink_progress(&sink, "read", NULL, 0, 0, &err));
     assert_null(seen.progress.detail);
     ldnq_sink_warn(&sink, "%s: %d samples are not used", "d", 5);
     assert_string_equal(seen.warning, "d: 5 samples are not used");
     assert_int_equal(seen.calls, 3);
+}
+
+static void progress_should_return_what_the_sink_decides(void **state)
+{
+    (void)state;
+    struct seen seen = { .cancels = 1 };
+    struct ldnq_sink sink = { &seen, keep_progress, NULL };
+    assert_fails(ldnq_sink_progress(&sink, "quantize", NULL, 1, 2, &err), LDNQ_CANCELED,
+                 "canceled");
+    assert_int_equal(ldnq_sink_progress(&sink, "quantize", NULL, 2, 2, NULL), LDNQ_CANCELED);
 }
 
 static void a_warning_should_be_one_line_whatever_its_names_contain(void **state)
@@ -63,9 +76,9 @@ static void a_sink_without_members_and_no_sink_should_be_silent(void **state)
 {
     (void)state;
     struct ldnq_sink none = { 0 };
-    ldnq_sink_progress(&none, "stage", NULL, 1, 2);
+    assert_ok(ldnq_sink_progress(&none, "stage", NULL, 1, 2, &err));
     ldnq_sink_warn(&none, "nothing");
-    ldnq_sink_progress(NULL, "stage", NULL, 1, 2);
+    assert_ok(ldnq_sink_progress(NULL, "stage", NULL, 1, 2, &err));
     ldnq_sink_warn(NULL, "nothing");
 }
 
@@ -73,6 +86,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sink_should_hand_on_what_it_is_given),
+        cmocka_unit_test(progress_should_return_what_the_sink_decides),
         cmocka_unit_test(a_warning_should_be_one_line_whatever_its_names_contain),
         cmocka_unit_test(a_long_warning_should_be_cut),
         cmocka_unit_test(a_sink_without_members_and_no_sink_should_be_silent),

@@ -122,7 +122,8 @@ static inline enum ldnq_status quantize(struct ldnq_graph *graph,
                                         struct ldnq_quantization **result)
 {
     struct ldnq_samples *samples = open_samples(graph);
-    enum ldnq_status status = ldnq_quantize(graph, samples, options, graph->arena, result, &err);
+    enum ldnq_status status =
+        ldnq_quantize_graph(graph, samples, options, graph->arena, result, &err);
     ldnq_samples_destroy(samples);
     return status;
 }
