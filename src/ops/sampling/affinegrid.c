@@ -1,18 +1,21 @@
-/* affinegrid.c: AffineGrid: where an affine map takes the places of a grid.
+/* affinegrid.c: AffineGrid: the grid of sampling locations of an affine transformation.
  *
- * Shapes  theta (N, r, r + 1), size (N, C, sizes of r axes); out (N, the sizes, r).
- *         Places are in -1 .. 1 along each axis, the last axis first.
+ * Computes out[n][position] = theta[n] (location of the position, 1)'
+ * Shapes   theta (N, r, r+1) for r = 2 or 3 spatial axes; size = (N, C, [D,] H, W);
+ *          out (N, [D,] H, W, r). A location has r coordinates in -1 .. 1, the one of the
+ *          last axis first: (x, y) or (x, y, z).
+ * Source   onnx.ai/onnx/operators/onnx__AffineGrid.html
  */
 #include "ops/op.h"
 
 #include <string.h>
 
-#define MOST_AXES 3
+#define MAX_AXES 3
 
-struct grid {
-    size_t axes, positions;
-    size_t size[MOST_AXES];
-    bool corners;
+struct affine_grid {
+    size_t axes, positions; /* r; [D*]H*W */
+    size_t size[MAX_AXES];
+    bool align_corners;
     const float *theta;
     float *out;
 };
@@ -41,14 +44,15 @@ static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-static struct grid grid_of(const struct ldnq_op_call *call, const float *theta, float *out)
+static struct affine_grid make_grid(const struct ldnq_op_call *call, const float *theta, float *out)
 {
     const struct ldnq_shape *shape = &call->out[0].shape;
-    struct grid grid = { .axes = (size_t)shape->rank - 2,
-                         .positions = 1,
-                         .theta = theta,
-                         .out = out,
-                         .corners = ldnq_attr_int(call->node, "align_corners", 0) != 0 };
+    struct affine_grid grid = { .axes = (size_t)shape->rank - 2,
+                                .positions = 1,
+                                .theta = theta,
+                                .out = out,
+                                .align_corners =
+                                    ldnq_attr_int(call->node, "align_corners", 0) != 0 };
     for (size_t i = 0; i < grid.axes; i++) {
         grid.size[i] = (size_t)shape->dim[i + 1];
         grid.positions *= grid.size[i];
@@ -56,31 +60,33 @@ static struct grid grid_of(const struct ldnq_op_call *call, const float *theta, 
     return grid;
 }
 
-/* A position's place before the map, and the 1 that theta's last column is for. */
-static void place_of(const struct grid *grid, size_t position, double place[MOST_AXES + 1])
+/* A position's location before the transformation, followed by a 1 for theta's last column. */
+static void find_location(const struct affine_grid *grid, size_t position,
+                          double location[MAX_AXES + 1])
 {
     for (size_t i = grid->axes; i-- > 0;) {
         double size = (double)grid->size[i], at = (double)(position % grid->size[i]);
         position /= grid->size[i];
-        place[grid->axes - 1 - i] = !grid->corners ? (2 * at + 1) / size - 1
-                                    : size > 1     ? 2 * at / (size - 1) - 1
-                                                   : 0;
+        location[grid->axes - 1 - i] = !grid->align_corners ? (2 * at + 1) / size - 1
+                                       : size > 1           ? 2 * at / (size - 1) - 1
+                                                            : 0;
     }
-    place[grid->axes] = 1;
+    location[grid->axes] = 1;
 }
 
-static void map_places(const void *ctx, size_t first, size_t last)
+/* Rows first .. last-1 of out, counted over (N, positions). */
+static void transform_locations(const void *ctx, size_t first, size_t last)
 {
-    const struct grid *grid = ctx;
+    const struct affine_grid *grid = ctx;
     const size_t axes = grid->axes;
     for (size_t row = first; row < last; row++) {
         const float *theta = grid->theta + row / grid->positions * axes * (axes + 1);
-        double place[MOST_AXES + 1];
-        place_of(grid, row % grid->positions, place);
+        double location[MAX_AXES + 1];
+        find_location(grid, row % grid->positions, location);
         for (size_t i = 0; i < axes; i++) {
             double sum = 0;
             for (size_t k = 0; k <= axes; k++)
-                sum += (double)theta[i * (axes + 1) + k] * place[k];
+                sum += (double)theta[i * (axes + 1) + k] * location[k];
             grid->out[row * axes + i] = (float)sum;
         }
     }
@@ -88,27 +94,27 @@ static void map_places(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct grid grid = grid_of(call, call->in[0]->data, call->out[0].data);
+    struct affine_grid grid = make_grid(call, call->in[0]->data, call->out[0].data);
     (void)err;
     if (grid.positions > 0)
-        ldnq_op_run_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16, map_places,
-                         &grid);
+        ldnq_op_run_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16,
+                         transform_locations, &grid);
     return LDNQ_OK;
 }
 
 static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    const struct grid grid = grid_of(grad->call, NULL, NULL);
+    const struct affine_grid grid = make_grid(grad->call, NULL, NULL);
     const float *dy = grad->out[0]->data;
     float *dtheta = grad->in[0].data;
     const size_t entries = grid.axes * (grid.axes + 1);
     (void)err;
     for (size_t n = 0; dtheta && n < (size_t)grad->in[0].shape.dim[0]; n++) {
-        double sum[MOST_AXES * (MOST_AXES + 1)] = { 0 }, place[MOST_AXES + 1];
+        double sum[MAX_AXES * (MAX_AXES + 1)] = { 0 }, location[MAX_AXES + 1];
         for (size_t p = 0; p < grid.positions; p++, dy += grid.axes) {
-            place_of(&grid, p, place);
+            find_location(&grid, p, location);
             for (size_t e = 0; e < entries; e++)
-                sum[e] += (double)dy[e / (grid.axes + 1)] * place[e % (grid.axes + 1)];
+                sum[e] += (double)dy[e / (grid.axes + 1)] * location[e % (grid.axes + 1)];
         }
         for (size_t e = 0; e < entries; e++)
             dtheta[n * entries + e] = (float)sum[e];

@@ -1,11 +1,13 @@
-/* gridsample.c: GridSample: an image interpolated at the places that a grid names.
+/* gridsample.c: GridSample: an image interpolated at the locations of a grid.
  *
- * Shapes  x (N, C, r sizes), grid (N, r output sizes, r); out (N, C, r output sizes).
- *         A place is in -1 .. 1 along each axis, the last axis first.
- * Source  ONNX's GridSample: a coordinate outside of the image is brought back by
- *         padding_mode, and so are its neighbours; opset 20 renamed the modes. Cubic
- *         brings back the neighbours alone, as torch and ONNX Runtime do; ONNX's
- *         evaluator differs there at the border.
+ * Shapes  x (N, C, [D,] H, W), grid (N, [OD,] OH, OW, r) for r spatial axes;
+ *         y (N, C, [OD,] OH, OW). A location has r coordinates in -1 .. 1, the one of the
+ *         last axis first: (x, y) or (x, y, z).
+ * Source  onnx.ai/onnx/operators/onnx__GridSample.html. padding_mode moves a location
+ *         outside of the image back into it, and then the neighbours that are
+ *         interpolated. Cubic moves the neighbours only, as torch and ONNX Runtime do;
+ *         ONNX's reference evaluator differs there at the border. Opset 20 renamed the
+ *         modes.
  */
 #include "ops/op.h"
 
@@ -13,27 +15,28 @@
 #include <math.h>
 #include <string.h>
 
-#define MOST_AXES 3
-#define MOST_TAPS 4
-#define MOST_POINTS (MOST_TAPS * MOST_TAPS * MOST_TAPS)
-/* Coordinates stay far below where sums of integers overflow. */
-#define FARTHEST 1e9f
+#define MAX_AXES 3
+#define MAX_TAPS 4
+#define MAX_POINTS (MAX_TAPS * MAX_TAPS * MAX_TAPS)
+/* Pixel coordinates are limited to this, far below the range of int64_t. */
+#define MAX_COORDINATE 1e9f
 
-enum mode { LINEAR, NEAREST, CUBIC, BILINEAR, BICUBIC };
-enum padding { ZEROS, BORDER, REFLECTION };
+enum gridsample_mode { LINEAR, NEAREST, CUBIC, BILINEAR, BICUBIC };
+enum gridsample_padding { ZEROS, BORDER, REFLECTION };
 
 struct gridsample_attrs {
-    enum mode mode;
-    enum padding padding;
-    bool corners;
+    enum gridsample_mode mode;
+    enum gridsample_padding padding;
+    bool align_corners;
 };
 
-struct sampling {
+struct grid_sampler {
     const struct gridsample_attrs *attrs;
     const float *x, *grid, *dy;
     float *y, *dx, *dgrid;
-    size_t axes, images, channels, positions, plane;
-    int64_t size[MOST_AXES];
+    size_t axes, images, channels; /* r, N, C */
+    size_t positions, plane;       /* [OD*]OH*OW, [D*]H*W */
+    int64_t size[MAX_AXES];        /* of x: [D,] H, W */
 };
 
 /* ---- attributes and shapes ------------------------------------------------------------- */
@@ -63,17 +66,17 @@ static enum ldnq_status gridsample_read(const struct ldnq_node *node, struct ldn
     *a = (struct gridsample_attrs){
         .mode = mode == BILINEAR  ? LINEAR
                 : mode == BICUBIC ? CUBIC
-                                  : (enum mode)mode,
-        .padding = (enum padding)padding,
-        .corners = ldnq_attr_int(node, "align_corners", 0) != 0,
+                                  : (enum gridsample_mode)mode,
+        .padding = (enum gridsample_padding)padding,
+        .align_corners = ldnq_attr_int(node, "align_corners", 0) != 0,
     };
     *attrs = a;
     return LDNQ_OK;
 }
 
-static bool may_be(int64_t dim, int64_t wanted)
+static bool may_equal(int64_t dim, int64_t expected)
 {
-    return ldnq_is_symbol(dim) || ldnq_is_symbol(wanted) || dim == wanted;
+    return ldnq_is_symbol(dim) || ldnq_is_symbol(expected) || dim == expected;
 }
 
 static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -84,10 +87,10 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0 || grid->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    if (x->rank < 3 || x->rank > 2 + MOST_AXES)
+    if (x->rank < 3 || x->rank > 2 + MAX_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "an input of %d axes is not supported", x->rank);
-    if (grid->rank != x->rank || !may_be(grid->dim[grid->rank - 1], x->rank - 2) ||
-        !may_be(grid->dim[0], x->dim[0]))
+    if (grid->rank != x->rank || !may_equal(grid->dim[grid->rank - 1], x->rank - 2) ||
+        !may_equal(grid->dim[0], x->dim[0]))
         return ldnq_fail(err, LDNQ_MODEL, "its grid does not fit its input");
     for (int i = 2; i < x->rank; i++) {
         out->dim[i] = grid->dim[i - 1];
@@ -97,17 +100,17 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-static struct sampling sampling_of(const struct ldnq_op_call *call)
+static struct grid_sampler make_sampler(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *out = &call->out[0].shape;
-    struct sampling s = { .attrs = call->attrs,
-                          .x = call->in[0]->data,
-                          .grid = call->in[1]->data,
-                          .axes = (size_t)x->rank - 2,
-                          .images = (size_t)x->dim[0],
-                          .channels = (size_t)x->dim[1],
-                          .positions = 1,
-                          .plane = 1 };
+    struct grid_sampler s = { .attrs = call->attrs,
+                              .x = call->in[0]->data,
+                              .grid = call->in[1]->data,
+                              .axes = (size_t)x->rank - 2,
+                              .images = (size_t)x->dim[0],
+                              .channels = (size_t)x->dim[1],
+                              .positions = 1,
+                              .plane = 1 };
     for (size_t i = 0; i < s.axes; i++) {
         s.size[i] = x->dim[i + 2];
         s.plane *= (size_t)x->dim[i + 2];
@@ -118,47 +121,50 @@ static struct sampling sampling_of(const struct ldnq_op_call *call)
 
 /* ---- one axis ------------------------------------------------------------------------------ */
 
-/* The inputs that a place is made of along one axis: indices (-1 for the zeros around
- * the image), weights, and the weights' slopes in the grid's number. */
-struct taps {
+/* The input elements that are interpolated along one axis: their indices (-1 for a zero outside
+ * of the image), weights, and derivatives of the weights by the grid's coordinate. */
+struct sample_taps {
     size_t count;
-    int64_t index[MOST_TAPS];
-    float weight[MOST_TAPS], slope[MOST_TAPS];
+    int64_t index[MAX_TAPS];
+    float weight[MAX_TAPS], slope[MAX_TAPS];
 };
 
-/* Back between low and high, in mirrors at both; *turned: in an odd one. */
-static float reflect(float at, float low, float high, bool *turned)
+/* Reflects a coordinate at low and high until it is between them. *is_flipped: after an odd
+ * number of reflections. */
+static float reflect(float at, float low, float high, bool *is_flipped)
 {
     double range = (double)high - (double)low;
-    double way = fabs((double)at - (double)low), rest;
-    *turned = at < low;
+    double distance = fabs((double)at - (double)low), rest;
+    *is_flipped = at < low;
     if (range <= 0)
         return low;
-    rest = fmod(way, 2 * range);
+    rest = fmod(distance, 2 * range);
     if (rest <= range)
         return (float)((double)low + rest);
-    *turned = !*turned;
+    *is_flipped = !*is_flipped;
     return (float)((double)high - (rest - range));
 }
 
-/* Brings a coordinate back; *slope is how it moves then. */
-static float bring_back(const struct gridsample_attrs *attrs, int64_t size, float at, float *slope)
+/* Applies padding_mode to a pixel coordinate. *slope: the derivative of the result. */
+static float pad_coordinate(const struct gridsample_attrs *attrs, int64_t size, float at,
+                            float *slope)
 {
-    const float last = (float)(size - 1), low = attrs->corners ? 0.0f : -0.5f;
-    bool turned = false;
+    const float last = (float)(size - 1), low = attrs->align_corners ? 0.0f : -0.5f;
+    bool is_flipped = false;
     *slope = 1.0f;
     if (attrs->padding == ZEROS || (at >= low && at <= last - low))
         return at;
     if (attrs->padding == REFLECTION) {
-        at = reflect(at, low, last - low, &turned);
-        *slope = turned ? -1.0f : 1.0f;
+        at = reflect(at, low, last - low, &is_flipped);
+        *slope = is_flipped ? -1.0f : 1.0f;
         return at;
     }
     *slope = 0.0f;
     return at < 0.0f ? 0.0f : last;
 }
 
-static int64_t neighbour(const struct gridsample_attrs *attrs, int64_t size, int64_t at)
+/* Applies padding_mode to the index of a neighbour; -1 for a zero outside of the image. */
+static int64_t pad_index(const struct gridsample_attrs *attrs, int64_t size, int64_t at)
 {
     float slope;
     if (at >= 0 && at < size)
@@ -167,11 +173,12 @@ static int64_t neighbour(const struct gridsample_attrs *attrs, int64_t size, int
         return -1;
     if (attrs->padding == BORDER)
         return at < 0 ? 0 : size - 1;
-    at = (int64_t)bring_back(attrs, size, (float)at, &slope);
+    at = (int64_t)pad_coordinate(attrs, size, (float)at, &slope);
     return at < 0 ? 0 : at >= size ? size - 1 : at;
 }
 
-/* Keys' cubic kernel with a = -0.75, |x| <= 1 and 1 <= |x| <= 2. */
+/* Keys' cubic convolution kernel with a = -0.75, for x <= 1 and for 1 <= x <= 2, with its
+ * derivative *slope. Source: Keys, "Cubic convolution interpolation", 1981. */
 static float cubic_near(float x, float *slope)
 {
     *slope = (3.75f * x - 4.5f) * x;
@@ -184,12 +191,15 @@ static float cubic_far(float x, float *slope)
     return ((-0.75f * x + 3.75f) * x - 6.0f) * x + 3.0f;
 }
 
-static void weigh(enum mode mode, float t, struct taps *taps)
+/* The weights of the neighbours of a coordinate, `t` after the first of them (cubic: the
+ * second). */
+static void find_weights(enum gridsample_mode mode, float t, struct sample_taps *taps)
 {
     if (mode == NEAREST) {
-        *taps = (struct taps){ .count = 1, .weight = { 1.0f } };
+        *taps = (struct sample_taps){ .count = 1, .weight = { 1.0f } };
     } else if (mode == LINEAR) {
-        *taps = (struct taps){ .count = 2, .weight = { 1.0f - t, t }, .slope = { -1.0f, 1.0f } };
+        *taps =
+            (struct sample_taps){ .count = 2, .weight = { 1.0f - t, t }, .slope = { -1.0f, 1.0f } };
     } else {
         float *w = taps->weight, *s = taps->slope;
         taps->count = 4;
@@ -202,49 +212,54 @@ static void weigh(enum mode mode, float t, struct taps *taps)
     }
 }
 
-static void look(const struct gridsample_attrs *attrs, int64_t size, float place, struct taps *taps)
+/* The taps along one axis of `size` elements for a coordinate of the grid. */
+static void find_axis_taps(const struct gridsample_attrs *attrs, int64_t size, float location,
+                           struct sample_taps *taps)
 {
-    const float length = (float)size, step = attrs->corners ? (length - 1.0f) / 2 : length / 2;
-    float at = attrs->corners ? (place + 1.0f) / 2.0f * (length - 1.0f)
-                              : ((place + 1.0f) * length - 1.0f) / 2.0f;
+    const float length = (float)size,
+                step = attrs->align_corners ? (length - 1.0f) / 2 : length / 2;
+    float at = attrs->align_corners ? (location + 1.0f) / 2.0f * (length - 1.0f)
+                                    : ((location + 1.0f) * length - 1.0f) / 2.0f;
     float slope = 1.0f;
-    at = !(at > -FARTHEST) ? -FARTHEST : at > FARTHEST ? FARTHEST : at;
+    at = !(at > -MAX_COORDINATE) ? -MAX_COORDINATE : at > MAX_COORDINATE ? MAX_COORDINATE : at;
     if (attrs->mode == NEAREST)
         at = rintf(at);
     if (attrs->mode != CUBIC)
-        at = bring_back(attrs, size, at, &slope);
+        at = pad_coordinate(attrs, size, at, &slope);
     float base = floorf(at);
     int64_t first = (int64_t)base - (attrs->mode == CUBIC);
-    weigh(attrs->mode, at - base, taps);
+    find_weights(attrs->mode, at - base, taps);
     for (size_t k = 0; k < taps->count; k++) {
-        taps->index[k] = neighbour(attrs, size, first + (int64_t)k);
+        taps->index[k] = pad_index(attrs, size, first + (int64_t)k);
         taps->slope[k] *= slope * step;
     }
 }
 
 /* ---- all axes ------------------------------------------------------------------------------ */
 
-struct points {
+/* The input elements that are interpolated over all axes. */
+struct sample_points {
     size_t count;
-    size_t at[MOST_POINTS]; /* in a plane of x */
-    float weight[MOST_POINTS];
+    size_t at[MAX_POINTS]; /* index in a plane of x */
+    float weight[MAX_POINTS];
 };
 
-static void look_at(const struct sampling *s, size_t row, struct taps taps[MOST_AXES])
+/* The taps along all axes for row `row` of the grid. */
+static void find_taps(const struct grid_sampler *s, size_t row, struct sample_taps taps[MAX_AXES])
 {
     for (size_t i = 0; i < s->axes; i++)
-        look(s->attrs, s->size[i], s->grid[row * s->axes + s->axes - 1 - i], &taps[i]);
+        find_axis_taps(s->attrs, s->size[i], s->grid[row * s->axes + s->axes - 1 - i], &taps[i]);
 }
 
-/* All products of taps inside of the image; along axis `sloping` with their slopes in
- * the place of their weights. */
-static void combine(const struct sampling *s, const struct taps *taps, size_t sloping,
-                    struct points *points)
+/* The products of the axes' taps, without those outside of the image. Axis slope_axis, if
+ * there is one, uses the derivatives instead of the weights. */
+static void multiply_taps(const struct grid_sampler *s, const struct sample_taps *taps,
+                          size_t slope_axis, struct sample_points *points)
 {
-    *points = (struct points){ .count = 1, .weight = { 1.0f } };
+    *points = (struct sample_points){ .count = 1, .weight = { 1.0f } };
     for (size_t i = 0; i < s->axes; i++) {
-        const float *weight = i == sloping ? taps[i].slope : taps[i].weight;
-        const struct points before = *points;
+        const float *weight = i == slope_axis ? taps[i].slope : taps[i].weight;
+        const struct sample_points before = *points;
         points->count = 0;
         for (size_t p = 0; p < before.count; p++) {
             for (size_t k = 0; k < taps[i].count; k++) {
@@ -258,7 +273,8 @@ static void combine(const struct sampling *s, const struct taps *taps, size_t sl
     }
 }
 
-static float sum_at(const struct points *points, const float *plane)
+/* The weighted sum of the points in one plane of x. */
+static float sum_points(const struct sample_points *points, const float *plane)
 {
     float sum = 0.0f;
     for (size_t p = 0; p < points->count; p++)
@@ -266,68 +282,68 @@ static float sum_at(const struct points *points, const float *plane)
     return sum;
 }
 
-/* Rows are (image, position). */
-static void sample(const void *ctx, size_t first, size_t last)
+/* Rows first .. last-1 of the grid, counted over (N, positions). */
+static void sample_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct sampling *s = ctx;
-    struct taps taps[MOST_AXES];
-    struct points points;
+    const struct grid_sampler *s = ctx;
+    struct sample_taps taps[MAX_AXES];
+    struct sample_points points;
     for (size_t row = first; row < last; row++) {
         size_t plane = row / s->positions * s->channels, position = row % s->positions;
-        look_at(s, row, taps);
-        combine(s, taps, MOST_AXES, &points);
+        find_taps(s, row, taps);
+        multiply_taps(s, taps, MAX_AXES, &points);
         for (size_t c = 0; c < s->channels; c++)
             s->y[(plane + c) * s->positions + position] =
-                sum_at(&points, s->x + (plane + c) * s->plane);
+                sum_points(&points, s->x + (plane + c) * s->plane);
     }
 }
 
 static enum ldnq_status gridsample_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct sampling s = sampling_of(call);
+    struct grid_sampler s = make_sampler(call);
     (void)err;
     s.y = call->out[0].data;
     if (ldnq_tensor_count(&call->out[0]) > 0)
-        ldnq_op_run_rows(call, s.images * s.positions, 8 * s.channels, sample, &s);
+        ldnq_op_run_rows(call, s.images * s.positions, 8 * s.channels, sample_rows, &s);
     return LDNQ_OK;
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */
 
-/* Of x: planes of channels. */
-static void spread(const void *ctx, size_t first, size_t last)
+/* dx, for planes first .. last-1 of all N*C. */
+static void backward_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct sampling *s = ctx;
-    struct taps taps[MOST_AXES];
-    struct points points;
+    const struct grid_sampler *s = ctx;
+    struct sample_taps taps[MAX_AXES];
+    struct sample_points points;
     for (size_t plane = first; plane < last; plane++) {
         float *dx = s->dx + plane * s->plane;
         memset(dx, 0, s->plane * sizeof *dx);
         for (size_t i = 0; i < s->positions; i++) {
             const float dy = s->dy[plane * s->positions + i];
-            look_at(s, plane / s->channels * s->positions + i, taps);
-            combine(s, taps, MOST_AXES, &points);
+            find_taps(s, plane / s->channels * s->positions + i, taps);
+            multiply_taps(s, taps, MAX_AXES, &points);
             for (size_t p = 0; p < points.count; p++)
                 dx[points.at[p]] += points.weight[p] * dy;
         }
     }
 }
 
-/* Of the grid: rows of (image, position). */
-static void steer(const void *ctx, size_t first, size_t last)
+/* dgrid, for rows first .. last-1 of the grid. */
+static void backward_grid(const void *ctx, size_t first, size_t last)
 {
-    const struct sampling *s = ctx;
-    struct taps taps[MOST_AXES];
-    struct points points;
+    const struct grid_sampler *s = ctx;
+    struct sample_taps taps[MAX_AXES];
+    struct sample_points points;
     for (size_t row = first; row < last; row++) {
         size_t plane = row / s->positions * s->channels, position = row % s->positions;
-        look_at(s, row, taps);
+        find_taps(s, row, taps);
         for (size_t i = 0; i < s->axes; i++) {
             double sum = 0;
-            combine(s, taps, i, &points);
+            multiply_taps(s, taps, i, &points);
             for (size_t c = 0; c < s->channels; c++)
                 sum += (double)s->dy[(plane + c) * s->positions + position] *
-                       (double)sum_at(&points, s->x + (plane + c) * s->plane);
+                       (double)sum_points(&points, s->x + (plane + c) * s->plane);
             s->dgrid[row * s->axes + s->axes - 1 - i] = (float)sum;
         }
     }
@@ -336,15 +352,16 @@ static void steer(const void *ctx, size_t first, size_t last)
 static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
-    struct sampling s = sampling_of(call);
+    struct grid_sampler s = make_sampler(call);
     (void)err;
     s.dy = grad->out[0]->data;
     s.dx = grad->in[0].data;
     s.dgrid = grad->in[1].data;
     if (s.dx && s.images * s.channels > 0)
-        ldnq_op_run_rows(call, s.images * s.channels, s.plane + 8 * s.positions, spread, &s);
+        ldnq_op_run_rows(call, s.images * s.channels, s.plane + 8 * s.positions, backward_planes,
+                         &s);
     if (s.dgrid && s.images * s.positions > 0)
-        ldnq_op_run_rows(call, s.images * s.positions, 16 * s.channels, steer, &s);
+        ldnq_op_run_rows(call, s.images * s.positions, 16 * s.channels, backward_grid, &s);
     return LDNQ_OK;
 }
 

@@ -1,9 +1,12 @@
 /* resize.c: Resize and Upsample.
  *
- * Nearest copies elements of any type by a map of indices for each axis; linear
- * and cubic interpolate float32 one axis after the other, through buffers in
- * scratch. So does nearest with a region of interest (tf_crop_and_resize), outside
- * of which there is a value of its own.
+ * Nearest copies elements of any dtype, with a table of source indices per axis. Linear
+ * and cubic resize float32 one axis after the other, through two buffers in scratch.
+ * Nearest with tf_crop_and_resize does so too, because outputs outside of the input have
+ * the value extrapolation_value.
+ *
+ * Shapes  x and y of the same rank; resize_sizes.h finds y's
+ * Source  onnx.ai/onnx/operators/onnx__Resize.html
  */
 #include "ops/sampling/resize_sizes.h"
 
@@ -15,19 +18,20 @@
 
 /* ---- nearest --------------------------------------------------------------------------- */
 
-struct copy {
+struct nearest_copy {
     const char *x;
     char *y;
-    size_t size; /* bytes of an element */
+    size_t size; /* bytes per element */
     int rank;
     size_t out[LDNQ_MAX_RANK];
     ptrdiff_t stride[LDNQ_MAX_RANK];
-    size_t *map[LDNQ_MAX_RANK];
+    size_t *map[LDNQ_MAX_RANK]; /* by axis: the source index of each output */
 };
 
+/* Rows first .. last-1 of y along its last axis. */
 static void copy_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct copy *copy = ctx;
+    const struct nearest_copy *copy = ctx;
     size_t columns = copy->out[copy->rank - 1];
     const size_t *map = copy->map[copy->rank - 1];
     for (size_t row = first; row < last; row++) {
@@ -52,26 +56,27 @@ static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resiz
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     const struct ldnq_tensor *in = call->in[0];
-    struct copy copy = { .x = in->data,
-                         .y = call->out[0].data,
-                         .rank = axes->rank,
-                         .size = ldnq_dtype_size(in->dtype) };
+    struct nearest_copy copy = { .x = in->data,
+                                 .y = call->out[0].data,
+                                 .rank = axes->rank,
+                                 .size = ldnq_dtype_size(in->dtype) };
     size_t *map = call->scratch, count = ldnq_tensor_count(&call->out[0]);
     ldnq_row_major_strides(&in->shape, copy.stride);
     for (int i = 0; i < axes->rank; i++) {
         copy.map[i] = map;
         copy.out[i] = axes->axis[i].out;
-        ldnq_resize_fill(&resize->how, &axes->axis[i], map, NULL);
+        ldnq_resize_fill_taps(&resize->how, &axes->axis[i], map, NULL);
         map += axes->axis[i].out;
     }
     size_t columns = copy.out[axes->rank - 1];
     ldnq_op_run_rows(call, count / columns, columns, copy_rows, &copy);
 }
 
-/* ---- linear, cubic and what is cropped ------------------------------------------------ */
+/* ---- linear, cubic, and nearest with tf_crop_and_resize ------------------------------ */
 
-/* One axis of a tensor seen as (outer, in or out, inner). */
-struct pass {
+/* Resizes one axis: x (outer, in, inner), y (outer, out, inner). Output o along the axis is
+ * the sum of `taps` inputs index[o][k] with weight[o][k], or `outside`. */
+struct resize_pass {
     const float *x;
     float *y;
     size_t in, out, inner, taps;
@@ -80,9 +85,9 @@ struct pass {
     float outside;
 };
 
-LDNQ_MULTIVERSION
-static void pass_line(const struct pass *p, const float *x, float *y, const size_t *index,
-                      const float *weight)
+/* One output along the axis: y (inner). */
+static void resize_row(const struct resize_pass *p, const float *x, float *y, const size_t *index,
+                       const float *weight)
 {
     for (size_t i = 0; index[0] == LDNQ_RESIZE_OUTSIDE && i < p->inner; i++)
         y[i] = p->outside;
@@ -97,8 +102,9 @@ static void pass_line(const struct pass *p, const float *x, float *y, const size
     }
 }
 
-/* Of the last axis that is not one: single elements, a row of them at a time. */
-static void pass_elements(const struct pass *p, const float *x, float *y, size_t first, size_t last)
+/* The same for inner = 1: outputs first .. last-1 along the axis. */
+static void resize_elements(const struct resize_pass *p, const float *x, float *y, size_t first,
+                            size_t last)
 {
     for (size_t o = first; o < last; o++, y++) {
         const size_t *index = p->index + o * p->taps;
@@ -112,25 +118,25 @@ static void pass_elements(const struct pass *p, const float *x, float *y, size_t
     }
 }
 
-/* Lines are (outer, out). */
-static void pass_lines(const void *ctx, size_t first, size_t last)
+/* Rows first .. last-1 of y, counted over (outer, out). */
+static void resize_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct pass *p = ctx;
-    for (size_t line = first; p->inner == 1 && line < last;) {
-        size_t o = line % p->out, end = ldnq_size_min(p->out, o + last - line);
-        pass_elements(p, p->x + line / p->out * p->in, p->y + line, o, end);
-        line += end - o;
+    const struct resize_pass *p = ctx;
+    for (size_t row = first; p->inner == 1 && row < last;) {
+        size_t o = row % p->out, end = ldnq_size_min(p->out, o + last - row);
+        resize_elements(p, p->x + row / p->out * p->in, p->y + row, o, end);
+        row += end - o;
     }
-    for (size_t line = first; p->inner != 1 && line < last; line++) {
-        size_t o = line % p->out;
-        pass_line(p, p->x + line / p->out * p->in * p->inner, p->y + line * p->inner,
-                  p->index + o * p->taps, p->weight + o * p->taps);
+    for (size_t row = first; p->inner != 1 && row < last; row++) {
+        size_t o = row % p->out;
+        resize_row(p, p->x + row / p->out * p->in * p->inner, p->y + row * p->inner,
+                   p->index + o * p->taps, p->weight + o * p->taps);
     }
 }
 
-/* Axes are done from the first to the last: before pass i the tensor has its
- * output size in the axes before i and its input size in the others. */
-static size_t elements_before(const struct ldnq_resize_axes *axes, int i)
+/* Elements of the tensor before axis i is resized: axes are resized from the first to the
+ * last, so axes before i have their output size, the others their input size. */
+static size_t count_before(const struct ldnq_resize_axes *axes, int i)
 {
     size_t count = 1;
     for (int k = 0; k < axes->rank; k++) {
@@ -155,48 +161,48 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
         const struct ldnq_resize_axis *axis = &axes->axis[i];
         if (ldnq_resize_is_copy(axis))
             continue;
-        struct pass pass = { .x = x,
-                             .y = i == last ? call->out[0].data : buffers[turn],
-                             .in = axis->in,
-                             .out = axis->out,
-                             .inner = 1,
-                             .index = index,
-                             .taps = ldnq_resize_taps(&resize->how, axis),
-                             .weight = weight,
-                             .outside = resize->outside };
+        struct resize_pass pass = { .x = x,
+                                    .y = i == last ? call->out[0].data : buffers[turn],
+                                    .in = axis->in,
+                                    .out = axis->out,
+                                    .inner = 1,
+                                    .index = index,
+                                    .taps = ldnq_resize_count_taps(&resize->how, axis),
+                                    .weight = weight,
+                                    .outside = resize->outside };
         for (int k = i + 1; k < axes->rank; k++)
             pass.inner *= axes->axis[k].in;
         for (size_t o = 0; o < axis->out; o++)
-            weight[o] = 1.0f; /* nearest has no others */
-        ldnq_resize_fill(&resize->how, axis, index, weight);
-        size_t lines = elements_before(axes, i + 1) / pass.inner;
-        ldnq_op_run_rows(call, lines, pass.inner * pass.taps, pass_lines, &pass);
+            weight[o] = 1.0f; /* ldnq_resize_fill_taps writes none for nearest */
+        ldnq_resize_fill_taps(&resize->how, axis, index, weight);
+        size_t rows = count_before(axes, i + 1) / pass.inner;
+        ldnq_op_run_rows(call, rows, pass.inner * pass.taps, resize_rows, &pass);
         x = pass.y;
         turn = 1 - turn;
     }
 }
 
-/* ---- scratch: the tables of one axis, and two buffers ------------------------------------- */
+/* ---- scratch: tables of indices and weights, two buffers ------------------------------------- */
 
-struct sizes {
-    size_t table;  /* entries of the largest table; of maps all together */
-    size_t buffer; /* elements of the largest tensor on the way */
+struct resize_scratch_sizes {
+    size_t table;  /* entries of the largest axis' table; for nearest copies, of all tables */
+    size_t buffer; /* elements of the largest intermediate tensor */
 };
 
-static bool find_sizes(const struct ldnq_resize_attrs *resize, const struct ldnq_resize_axes *axes,
-                       struct sizes *sizes)
+static bool count_scratch(const struct ldnq_resize_attrs *resize,
+                          const struct ldnq_resize_axes *axes, struct resize_scratch_sizes *counts)
 {
-    *sizes = (struct sizes){ 0 };
+    *counts = (struct resize_scratch_sizes){ 0 };
     for (int i = 0; i < axes->rank; i++) {
         size_t entries;
-        if (!ldnq_size_mul(axes->axis[i].out, ldnq_resize_taps(&resize->how, &axes->axis[i]),
+        if (!ldnq_size_mul(axes->axis[i].out, ldnq_resize_count_taps(&resize->how, &axes->axis[i]),
                            &entries))
             return false;
-        if (ldnq_resize_maps(resize))
-            sizes->table += entries;
+        if (ldnq_resize_only_copies(resize))
+            counts->table += entries;
         else
-            sizes->table = ldnq_size_max(sizes->table, entries);
-        sizes->buffer = ldnq_size_max(sizes->buffer, elements_before(axes, i));
+            counts->table = ldnq_size_max(counts->table, entries);
+        counts->buffer = ldnq_size_max(counts->buffer, count_before(axes, i));
     }
     return true;
 }
@@ -205,16 +211,16 @@ static size_t resize_scratch(const struct ldnq_op_call *call)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     struct ldnq_resize_axes axes;
-    struct sizes sizes;
+    struct resize_scratch_sizes counts;
     bool known;
     size_t tables, buffers, total;
     if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK ||
-        !find_sizes(resize, &axes, &sizes) ||
-        !ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables))
+        !count_scratch(resize, &axes, &counts) ||
+        !ldnq_size_mul(counts.table, sizeof(size_t) + sizeof(float), &tables))
         return SIZE_MAX;
-    if (ldnq_resize_maps(resize))
+    if (ldnq_resize_only_copies(resize))
         return tables;
-    return ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+    return ldnq_size_mul(counts.buffer, 2 * sizeof(float), &buffers) &&
                    ldnq_size_add(tables, buffers, &total)
                ? total
                : SIZE_MAX;
@@ -224,10 +230,10 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     struct ldnq_resize_axes axes;
-    struct sizes sizes;
+    struct resize_scratch_sizes counts;
     bool known;
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
-    if (!known || !find_sizes(resize, &axes, &sizes))
+    if (!known || !count_scratch(resize, &axes, &counts))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     if (ldnq_tensor_count(&call->out[0]) == 0)
         return LDNQ_OK;
@@ -235,24 +241,24 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
         memcpy(call->out[0].data, call->in[0]->data, ldnq_dtype_size(call->in[0]->dtype));
         return LDNQ_OK;
     }
-    if (ldnq_resize_maps(resize)) {
+    if (ldnq_resize_only_copies(resize)) {
         run_nearest(call, &axes);
         return LDNQ_OK;
     }
     size_t *index = call->scratch;
-    float *weight = (float *)(void *)(index + sizes.table);
-    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
+    float *weight = (float *)(void *)(index + counts.table);
+    float *buffers[] = { weight + counts.table, weight + counts.table + counts.buffer };
     run_passes(call, &axes, buffers, index, weight);
     return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-/* The axes in turn again, from the last to the first: every output's gradient is
- * added to the inputs that it is made of. */
-static void add_lines(const void *ctx, size_t first, size_t last)
+/* The axes are processed from the last to the first; each output's gradient is added to its
+ * inputs with their weights. Here x is dy and y is dx. */
+static void add_outer(const void *ctx, size_t first, size_t last)
 {
-    const struct pass *p = ctx; /* x: (outer, out, inner), y: (outer, in, inner) */
+    const struct resize_pass *p = ctx; /* x (outer, out, inner), y (outer, in, inner) */
     for (size_t outer = first; outer < last; outer++) {
         const float *dy = p->x + outer * p->out * p->inner;
         float *dx = p->y + outer * p->in * p->inner;
@@ -269,8 +275,9 @@ static void add_lines(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_resize_axes *axes,
-                            float *buffers[2], size_t *index, float *weight)
+static void run_backward_passes(const struct ldnq_op_grad *grad,
+                                const struct ldnq_resize_axes *axes, float *buffers[2],
+                                size_t *index, float *weight)
 {
     const struct ldnq_resize_attrs *resize = grad->call->attrs;
     const float *dy = grad->out[0]->data;
@@ -283,21 +290,21 @@ static void run_passes_back(const struct ldnq_op_grad *grad, const struct ldnq_r
         const struct ldnq_resize_axis *axis = &axes->axis[i];
         if (ldnq_resize_is_copy(axis))
             continue;
-        struct pass pass = { .x = dy,
-                             .y = i == first ? grad->in[0].data : buffers[turn],
-                             .in = axis->in,
-                             .out = axis->out,
-                             .inner = 1,
-                             .index = index,
-                             .taps = ldnq_resize_taps(&resize->how, axis),
-                             .weight = weight };
+        struct resize_pass pass = { .x = dy,
+                                    .y = i == first ? grad->in[0].data : buffers[turn],
+                                    .in = axis->in,
+                                    .out = axis->out,
+                                    .inner = 1,
+                                    .index = index,
+                                    .taps = ldnq_resize_count_taps(&resize->how, axis),
+                                    .weight = weight };
         for (int k = i + 1; k < axes->rank; k++)
             pass.inner *= axes->axis[k].in;
         for (size_t o = 0; o < axis->out; o++)
-            weight[o] = 1.0f; /* nearest has no others */
-        ldnq_resize_fill(&resize->how, axis, index, weight);
-        size_t outer = elements_before(axes, i + 1) / axis->out / pass.inner;
-        ldnq_op_run_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_lines, &pass);
+            weight[o] = 1.0f; /* ldnq_resize_fill_taps writes none for nearest */
+        ldnq_resize_fill_taps(&resize->how, axis, index, weight);
+        size_t outer = count_before(axes, i + 1) / axis->out / pass.inner;
+        ldnq_op_run_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_outer, &pass);
         dy = pass.y;
         turn = 1 - turn;
     }
@@ -307,13 +314,13 @@ static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_resize_attrs *resize = grad->call->attrs;
     struct ldnq_resize_axes axes;
-    struct sizes sizes;
+    struct resize_scratch_sizes counts;
     bool known;
     size_t tables, buffers, total;
     return ldnq_resize_find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
-                   find_sizes(resize, &axes, &sizes) &&
-                   ldnq_size_mul(sizes.table, sizeof(size_t) + sizeof(float), &tables) &&
-                   ldnq_size_mul(sizes.buffer, 2 * sizeof(float), &buffers) &&
+                   count_scratch(resize, &axes, &counts) &&
+                   ldnq_size_mul(counts.table, sizeof(size_t) + sizeof(float), &tables) &&
+                   ldnq_size_mul(counts.buffer, 2 * sizeof(float), &buffers) &&
                    ldnq_size_add(tables, buffers, &total)
                ? total
                : SIZE_MAX;
@@ -323,10 +330,10 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
 {
     const struct ldnq_op_call *call = grad->call;
     struct ldnq_resize_axes axes;
-    struct sizes sizes;
+    struct resize_scratch_sizes counts;
     bool known;
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
-    if (!known || !find_sizes(call->attrs, &axes, &sizes))
+    if (!known || !count_scratch(call->attrs, &axes, &counts))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     size_t count = ldnq_tensor_count(&grad->in[0]);
     if (!grad->in[0].data || count == 0)
@@ -336,9 +343,9 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         return LDNQ_OK;
     }
     size_t *index = call->scratch;
-    float *weight = (float *)(void *)(index + sizes.table);
-    float *buffers[] = { weight + sizes.table, weight + sizes.table + sizes.buffer };
-    run_passes_back(grad, &axes, buffers, index, weight);
+    float *weight = (float *)(void *)(index + counts.table);
+    float *buffers[] = { weight + counts.table, weight + counts.table + counts.buffer };
+    run_backward_passes(grad, &axes, buffers, index, weight);
     return LDNQ_OK;
 }
 

@@ -2,22 +2,25 @@
 
 #include <math.h>
 
-/* How far the filter is stretched over the input: only where antialias shrinks. */
-static float stretch(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
+/* The factor by which distances are scaled before the filter: below 1 only where antialias
+ * widens the filter for a smaller output. */
+static float find_filter_scale(const struct ldnq_resize *resize,
+                               const struct ldnq_resize_axis *axis)
 {
     return resize->antialias && axis->scale < 1.0f ? axis->scale : 1.0f;
 }
 
-/* The first tap's distance from the input at or before the coordinate. */
-static ptrdiff_t first_tap(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
+/* The first tap's index relative to floor(coordinate). */
+static ptrdiff_t find_first_tap(const struct ldnq_resize *resize,
+                                const struct ldnq_resize_axis *axis)
 {
     float radius = resize->mode == LDNQ_CUBIC ? 2.0f : 1.0f;
-    return (ptrdiff_t)floorf(-radius / stretch(resize, axis)) + 1;
+    return (ptrdiff_t)floorf(-radius / find_filter_scale(resize, axis)) + 1;
 }
 
-size_t ldnq_resize_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
+size_t ldnq_resize_count_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
 {
-    return resize->mode == LDNQ_NEAREST ? 1 : (size_t)(2 - 2 * first_tap(resize, axis));
+    return resize->mode == LDNQ_NEAREST ? 1 : (size_t)(2 - 2 * find_first_tap(resize, axis));
 }
 
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis)
@@ -25,8 +28,8 @@ bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis)
     return axis->in == axis->out && axis->scale == 1.0f && axis->start == 0.0f && axis->end == 1.0f;
 }
 
-/* From one end of what is cut out to the other. */
-static float crop(const struct ldnq_resize_axis *axis, float x)
+/* tf_crop_and_resize: the coordinate of output x in the region start .. end. */
+static float find_crop_coordinate(const struct ldnq_resize_axis *axis, float x)
 {
     float last = (float)axis->in - 1.0f;
     if (axis->out == 1)
@@ -34,8 +37,9 @@ static float crop(const struct ldnq_resize_axis *axis, float x)
     return axis->start * last + x * (axis->end - axis->start) * last / ((float)axis->out - 1.0f);
 }
 
-static float coordinate(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                        size_t o)
+/* The input coordinate of output o. */
+static float find_coordinate(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
+                             size_t o)
 {
     float x = (float)o, in = (float)axis->in, out = (float)axis->out;
     switch (resize->coordinate) {
@@ -48,16 +52,16 @@ static float coordinate(const struct ldnq_resize *resize, const struct ldnq_resi
     case LDNQ_TF_HALF_PIXEL_FOR_NN:
         return (x + 0.5f) / axis->scale;
     case LDNQ_TF_CROP_AND_RESIZE:
-        return crop(axis, x);
+        return find_crop_coordinate(axis, x);
     case LDNQ_HALF_PIXEL_SYMMETRIC:
-        /* Rounding the output's size must not move the centre. */
+        /* The centre of the input stays the centre of the output, whose size is rounded. */
         return in / 2.0f * (1.0f - out / (axis->scale * in)) + (x + 0.5f) / axis->scale - 0.5f;
     default:
         return (x + 0.5f) / axis->scale - 0.5f;
     }
 }
 
-static float nearest(enum ldnq_resize_nearest mode, float x)
+static float round_nearest(enum ldnq_resize_nearest mode, float x)
 {
     switch (mode) {
     case LDNQ_FLOOR:
@@ -71,6 +75,7 @@ static float nearest(enum ldnq_resize_nearest mode, float x)
     }
 }
 
+/* The linear (triangle) or cubic (Keys) filter. */
 static float filter(const struct ldnq_resize *resize, float distance)
 {
     float x = fabsf(distance), a = resize->cubic_a;
@@ -86,12 +91,12 @@ static size_t clamp(float at, size_t size)
     return at <= 0.0f ? 0 : at >= (float)(size - 1) ? size - 1 : (size_t)at;
 }
 
-/* The taps of one output around x. */
-static void weigh(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis, float x,
-                  size_t taps, size_t *index, float *weight)
+/* The taps of one output, index (taps) and weight (taps), around coordinate x. */
+static void fill_output(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
+                        float x, size_t taps, size_t *index, float *weight)
 {
-    float base = floorf(x), ratio = x - base, s = stretch(resize, axis), sum = 0.0f;
-    float first = (float)first_tap(resize, axis);
+    float base = floorf(x), ratio = x - base, s = find_filter_scale(resize, axis), sum = 0.0f;
+    float first = (float)find_first_tap(resize, axis);
     for (size_t k = 0; k < taps; k++) {
         float offset = first + (float)k, at = base + offset;
         bool outside = at < 0.0f || at > (float)(axis->in - 1);
@@ -105,25 +110,25 @@ static void weigh(const struct ldnq_resize *resize, const struct ldnq_resize_axi
         weight[k] /= sum;
 }
 
-static void leave_out(size_t taps, size_t *index)
+static void mark_outside(size_t taps, size_t *index)
 {
     for (size_t k = 0; k < taps; k++)
         index[k] = LDNQ_RESIZE_OUTSIDE;
 }
 
-void ldnq_resize_fill(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                      size_t *index, float *weight)
+void ldnq_resize_fill_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
+                           size_t *index, float *weight)
 {
-    size_t taps = ldnq_resize_taps(resize, axis);
+    size_t taps = ldnq_resize_count_taps(resize, axis);
     for (size_t o = 0; o < axis->out; o++) {
-        float x = coordinate(resize, axis, o);
+        float x = find_coordinate(resize, axis, o);
         bool outside = resize->coordinate == LDNQ_TF_CROP_AND_RESIZE &&
                        !(x >= 0.0f && x <= (float)(axis->in - 1));
         if (outside)
-            leave_out(taps, index + o * taps);
+            mark_outside(taps, index + o * taps);
         else if (resize->mode == LDNQ_NEAREST)
-            index[o] = clamp(nearest(resize->nearest, x), axis->in);
+            index[o] = clamp(round_nearest(resize->nearest, x), axis->in);
         else
-            weigh(resize, axis, x, taps, index + o * taps, weight + o * taps);
+            fill_output(resize, axis, x, taps, index + o * taps, weight + o * taps);
     }
 }

@@ -1,12 +1,11 @@
-/* resize_axis.h: one axis of Resize: which inputs an output is made of, and with
- * which weights.
+/* resize_axis.h: Resize along one axis: the input elements of each output and their weights.
  *
- * Source  ONNX's Resize: coordinate_transformation_mode, nearest_mode, the
- *         filters and their stretching by antialias. Coordinates in float, as
- *         ONNX Runtime has them, since ties depend on it. ONNX's evaluator takes
- *         scale * in for the output's size where that is no whole number, and the
- *         corners then miss the last output; the text, torch and ONNX Runtime
- *         take the size that there is.
+ * Shapes  index and weight (out, taps)
+ * Numbers coordinates are float32, as in ONNX Runtime, since ties depend on it
+ * Source  onnx.ai/onnx/operators/onnx__Resize.html: coordinate_transformation_mode,
+ *         nearest_mode, antialias. align_corners uses the output's actual size, like the
+ *         text, torch and ONNX Runtime. ONNX's reference evaluator uses scale * in, which
+ *         may not be an integer; its last output then misses the corner.
  */
 #ifndef LDNQ_OPS_RESIZE_AXIS_H
 #define LDNQ_OPS_RESIZE_AXIS_H
@@ -42,20 +41,21 @@ struct ldnq_resize {
 
 struct ldnq_resize_axis {
     size_t in, out;
-    float scale;      /* out / in, but for rounding */
-    float start, end; /* tf_crop_and_resize: what is cut out, in parts of the axis */
+    float scale;      /* out / in, up to rounding */
+    float start, end; /* tf_crop_and_resize: the region, as fractions of the axis */
 };
 
-/* The index of all taps of an output that lies outside of the input, where
- * tf_crop_and_resize puts a value of its own. */
+/* The index of all taps of an output outside of the input, to which tf_crop_and_resize
+ * assigns extrapolation_value. */
 #define LDNQ_RESIZE_OUTSIDE SIZE_MAX
 
-/* Inputs that make up one output: 1, 2, 4, or more with antialias. */
-size_t ldnq_resize_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis);
+/* Input elements per output: 1, 2, 4, or more with antialias. */
+size_t ldnq_resize_count_taps(const struct ldnq_resize *resize,
+                              const struct ldnq_resize_axis *axis);
 /* Whether every output is the input of the same index. */
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis);
-/* index[out][taps] of inputs, weight[out][taps]; nearest fills in no weights. */
-void ldnq_resize_fill(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                      size_t *index, float *weight);
+/* Fills index (out, taps) and weight (out, taps); nearest writes no weights. */
+void ldnq_resize_fill_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
+                           size_t *index, float *weight);
 
 #endif

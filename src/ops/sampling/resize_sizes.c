@@ -25,7 +25,7 @@ static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil
                                         "ceil" };
 static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
 
-/* What Upsample and the first Resize did: asymmetric, rounding down. */
+/* Upsample and Resize of opset 10: asymmetric coordinates, rounded down. */
 enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
                                     const void **attrs, struct ldnq_error *err)
 {
@@ -72,9 +72,10 @@ enum ldnq_status ldnq_resize_read(const struct ldnq_node *node, struct ldnq_aren
 
 /* ---- sizes --------------------------------------------------------------------------- */
 
-/* The axes that the node's numbers are for, all without the attribute. */
-static enum ldnq_status chosen_axes(const struct ldnq_op_call *call, size_t count,
-                                    int chosen[LDNQ_MAX_RANK], struct ldnq_error *err)
+/* The axes that the `count` scales, sizes or region bounds are for: the attribute `axes`, or
+ * all axes. */
+static enum ldnq_status find_axes(const struct ldnq_op_call *call, size_t count,
+                                  int chosen[LDNQ_MAX_RANK], struct ldnq_error *err)
 {
     size_t given;
     int rank = call->in[0]->shape.rank;
@@ -95,7 +96,7 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
                                      struct ldnq_error *err)
 {
     int chosen[LDNQ_MAX_RANK];
-    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    LDNQ_TRY(find_axes(call, count, chosen, err));
     for (size_t i = 0; i < count; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         double out = floor((double)axis->in * (double)scales[i]);
@@ -107,9 +108,10 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
     return LDNQ_OK;
 }
 
-/* With a policy all axes get one scale, which meets the sizes in one of them. */
-static void keep_aspect(enum ldnq_resize_policy policy, const int *chosen, size_t count,
-                        struct ldnq_resize_axes *axes)
+/* keep_aspect_ratio_policy: all axes get the smallest (not_larger) or largest (not_smaller)
+ * of their scales. */
+static void apply_policy(enum ldnq_resize_policy policy, const int *chosen, size_t count,
+                         struct ldnq_resize_axes *axes)
 {
     float scale = policy == LDNQ_NOT_LARGER ? INFINITY : 0.0f;
     for (size_t i = 0; i < count && policy != LDNQ_STRETCH; i++) {
@@ -129,7 +131,7 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     int chosen[LDNQ_MAX_RANK];
-    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    LDNQ_TRY(find_axes(call, count, chosen, err));
     for (size_t i = 0; i < count; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         if (sizes[i] < 0 || sizes[i] > (int64_t)1 << 40)
@@ -137,13 +139,14 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
         axis->out = (size_t)sizes[i];
         axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
     }
-    keep_aspect(resize->policy, chosen, count, axes);
+    apply_policy(resize->policy, chosen, count, axes);
     return LDNQ_OK;
 }
 
-static enum ldnq_status scales_of_input(const struct ldnq_op_call *call, size_t input,
-                                        struct ldnq_resize_axes *axes, bool *known,
-                                        struct ldnq_error *err)
+/* Reads the scales from an input. */
+static enum ldnq_status read_scales(const struct ldnq_op_call *call, size_t input,
+                                    struct ldnq_resize_axes *axes, bool *known,
+                                    struct ldnq_error *err)
 {
     const struct ldnq_tensor *scales = ldnq_op_input(call, input);
     LDNQ_TRY(ldnq_op_require_dtype(call, input, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -156,21 +159,21 @@ static enum ldnq_status scales_of_input(const struct ldnq_op_call *call, size_t 
     return apply_scales(call, scales->data, count, axes, err);
 }
 
-/* Sizes win where there are any; empty tensors stand for inputs left out. */
-static enum ldnq_status scales_or_sizes(const struct ldnq_op_call *call,
-                                        struct ldnq_resize_axes *axes, bool *known,
-                                        struct ldnq_error *err)
+/* Reads sizes (input 3), or else scales (input 2); an empty tensor is an omitted input. */
+static enum ldnq_status read_scales_or_sizes(const struct ldnq_op_call *call,
+                                             struct ldnq_resize_axes *axes, bool *known,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_tensor *sizes = ldnq_op_input(call, 3);
     int64_t values[LDNQ_MAX_RANK];
     size_t count = 0;
     if (!sizes || (ldnq_shape_count(&sizes->shape, &count) && count == 0))
-        return scales_of_input(call, 2, axes, known, err);
+        return read_scales(call, 2, axes, known, err);
     LDNQ_TRY(ldnq_op_read_ints(call, 3, values, LDNQ_MAX_RANK, &count, known, err));
     return *known ? apply_sizes(call, values, count, axes, err) : LDNQ_OK;
 }
 
-/* All starts come first, then all ends. They do not change the output's size. */
+/* roi holds all starts and then all ends. It does not change the output's size. */
 static enum ldnq_status read_region(const struct ldnq_op_call *call, struct ldnq_resize_axes *axes,
                                     struct ldnq_error *err)
 {
@@ -185,7 +188,7 @@ static enum ldnq_status read_region(const struct ldnq_op_call *call, struct ldnq
         return LDNQ_OK;
     const float *edge = region->data;
     size_t count = ldnq_tensor_count(region) / 2;
-    LDNQ_TRY(chosen_axes(call, count, chosen, err));
+    LDNQ_TRY(find_axes(call, count, chosen, err));
     for (size_t i = 0; i < count; i++) {
         axes->axis[chosen[i]].start = edge[i];
         axes->axis[chosen[i]].end = edge[count + i];
@@ -193,7 +196,8 @@ static enum ldnq_status read_region(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
-/* The three revisions differ in where the numbers come from. */
+/* The numbers come from inputs 2 and 3 (Resize since 11), input 1 (Upsample 9, Resize 10) or
+ * an attribute (Upsample 7). */
 enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
                                        struct ldnq_resize_axes *axes, bool *known,
                                        struct ldnq_error *err)
@@ -208,15 +212,15 @@ enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
     }
     LDNQ_TRY(read_region(call, axes, err));
     if (call->node->op->inputs_max == 4)
-        return scales_or_sizes(call, axes, known, err);
+        return read_scales_or_sizes(call, axes, known, err);
     if (call->node->op->inputs_max == 2)
-        return scales_of_input(call, 1, axes, known, err);
+        return read_scales(call, 1, axes, known, err);
     if (!scales || scales->kind != LDNQ_ATTR_FLOATS || scales->count > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_MODEL, "has no scales");
     return apply_scales(call, scales->floats, scales->count, axes, err);
 }
 
-/* Axes that the list leaves out keep their size, whatever the others get. */
+/* Whether the attribute `axes` permits an axis to change its size. */
 static bool may_change(const struct ldnq_node *node, int rank, int axis)
 {
     size_t count;
@@ -227,8 +231,8 @@ static bool may_change(const struct ldnq_node *node, int rank, int axis)
     return !axes;
 }
 
-/* What sizes say of the output, symbols and all; others are left as they are. */
-static enum ldnq_status take_sizes(struct ldnq_op_call *call, struct ldnq_error *err)
+/* Copies sizes (input 3) to the output's shape, symbols included. */
+static enum ldnq_status apply_symbolic_sizes(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     const struct ldnq_tensor *tensor = ldnq_op_input(call, 3);
@@ -238,7 +242,7 @@ static enum ldnq_status take_sizes(struct ldnq_op_call *call, struct ldnq_error 
         resize->policy != LDNQ_STRETCH)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_read_dims(call, 3, &sizes, err));
-    LDNQ_TRY(chosen_axes(call, (size_t)sizes.rank, chosen, err));
+    LDNQ_TRY(find_axes(call, (size_t)sizes.rank, chosen, err));
     for (int i = 0; i < sizes.rank; i++)
         call->out[0].shape.dim[chosen[i]] = sizes.dim[i];
     return LDNQ_OK;
@@ -250,7 +254,7 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
     struct ldnq_shape *out = &call->out[0].shape;
     struct ldnq_resize_axes axes;
     bool known;
-    unsigned types = ldnq_resize_maps(call->attrs) ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
+    unsigned types = ldnq_resize_only_copies(call->attrs) ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (in->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
@@ -266,5 +270,5 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
         if (known && axes.axis[i].in == 0 && axes.axis[i].out > 0)
             return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty and can't grow", i);
     }
-    return take_sizes(call, err);
+    return apply_symbolic_sizes(call, err);
 }

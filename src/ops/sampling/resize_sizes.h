@@ -1,7 +1,6 @@
-/* resize_sizes.h: what Resize and Upsample are asked for: their attributes, and how
- * large each axis becomes.
+/* resize_sizes.h: the attributes of Resize and Upsample, and the output size of each axis.
  *
- * Errors  MODEL, UNSUPPORTED (a name that is not known)
+ * Errors  MODEL (sizes that are not possible), UNSUPPORTED (an unknown mode)
  */
 #ifndef LDNQ_OPS_RESIZE_SIZES_H
 #define LDNQ_OPS_RESIZE_SIZES_H
@@ -12,7 +11,7 @@
 enum ldnq_resize_policy { LDNQ_STRETCH, LDNQ_NOT_LARGER, LDNQ_NOT_SMALLER };
 
 struct ldnq_resize_attrs {
-    struct ldnq_resize how;
+    struct ldnq_resize how; /* modes, the same for all axes */
     enum ldnq_resize_policy policy;
     float outside; /* extrapolation_value */
 };
@@ -27,8 +26,8 @@ static inline bool ldnq_resize_crops(const struct ldnq_resize_attrs *resize)
     return resize->how.coordinate == LDNQ_TF_CROP_AND_RESIZE;
 }
 
-/* Whether elements are only copied, through a map of indices. */
-static inline bool ldnq_resize_maps(const struct ldnq_resize_attrs *resize)
+/* Whether every output is a copy of an input element, of any dtype. */
+static inline bool ldnq_resize_only_copies(const struct ldnq_resize_attrs *resize)
 {
     return resize->how.mode == LDNQ_NEAREST && !ldnq_resize_crops(resize);
 }
@@ -40,8 +39,8 @@ enum ldnq_status ldnq_resize_read(const struct ldnq_node *node, struct ldnq_aren
                                   const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err);
 
-/* Every axis before and after, with input 0's shape where nothing is said of one; a
- * symbol counts as 1. *known is false where scales or sizes have no data yet. */
+/* The input and output size of every axis. An axis that the node does not mention keeps its
+ * size; a symbol counts as 1. *known: whether the data of scales or sizes are available. */
 enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
                                        struct ldnq_resize_axes *axes, bool *known,
                                        struct ldnq_error *err);

@@ -1,10 +1,12 @@
-/* roialign.c: RoiAlign: regions of images, each pooled to one size out of points that
- * are interpolated between pixels.
+/* roialign.c: RoiAlign: each region of interest (a box in an image) is divided into OH x OW
+ * bins, and each bin is the average or maximum over points that are interpolated
+ * bilinearly between pixels.
  *
- * Shapes  x (N, C, H, W), rois (R, 4) as x1 y1 x2 y2, batch_indices (R); out
- *         (R, C, OH, OW)
- * Source  He, Gkioxari, Dollar, Girshick, "Mask R-CNN", 2017. The maximum is over a
- *         point's four weighted pixels, as ONNX Runtime and ONNX's evaluator have it.
+ * Shapes  x (N, C, H, W), rois (R, 4) as x1 y1 x2 y2, batch_indices (R): the image of each
+ *         box; y (R, C, OH, OW)
+ * Source  onnx.ai/onnx/operators/onnx__RoiAlign.html; He, Gkioxari, Dollar, Girshick,
+ *         "Mask R-CNN", 2017. mode=max is the maximum over the four weighted pixels of all
+ *         points, as in ONNX Runtime and ONNX's reference evaluator.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -12,25 +14,26 @@
 
 #include "ops/shared/indices.h"
 
-/* Points along one side of a bin, where the region's size gives their number. */
-#define MOST_POINTS 32768.0f
+/* Most points along one side of a bin, whose number follows from the box's size. */
+#define MAX_POINTS 32768.0f
 
 struct roialign_attrs {
-    bool maximum, shifted;
-    int64_t height, width, ratio;
+    bool maximum, shifted;        /* mode=max; half_pixel coordinates */
+    int64_t height, width, ratio; /* OH, OW, sampling_ratio: points along one side of a bin */
     float scale;
 };
 
-struct align {
+struct roialign {
     const struct roialign_attrs *attrs;
     const float *x, *rois, *dy;
     const struct ldnq_tensor *batches;
     float *y, *dx;
-    size_t images, channels, height, width, regions;
+    size_t images, channels, height, width, regions; /* N, C, H, W, R */
 };
 
-/* Of one region: where its first bin starts, a bin's size, and points in a bin. */
-struct region {
+/* One box in pixels: its upper left corner, the size of a bin, the points along each side of
+ * a bin. */
+struct roi_region {
     float top, left, bin_h, bin_w;
     size_t points_h, points_w;
 };
@@ -55,7 +58,7 @@ static enum ldnq_status roialign_read_as(const struct ldnq_node *node, bool shif
     if (!a->maximum && strcmp(mode, "avg") != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "mode=%s is not supported", mode);
     if (a->height < 1 || a->width < 1 || a->height > INT32_MAX || a->width > INT32_MAX ||
-        a->ratio < 0 || a->ratio > (int64_t)MOST_POINTS)
+        a->ratio < 0 || a->ratio > (int64_t)MAX_POINTS)
         return ldnq_fail(err, LDNQ_MODEL, "its output's size or sampling_ratio is not possible");
     return LDNQ_OK;
 }
@@ -69,11 +72,11 @@ static enum ldnq_status roialign_10_read(const struct ldnq_node *node, struct ld
 static enum ldnq_status roialign_read(const struct ldnq_node *node, struct ldnq_arena *arena,
                                       const void **attrs, struct ldnq_error *err)
 {
-    const char *way = ldnq_attr_string(node, "coordinate_transformation_mode", "half_pixel");
-    bool shifted = strcmp(way, "half_pixel") == 0;
-    if (!shifted && strcmp(way, "output_half_pixel") != 0)
+    const char *mode = ldnq_attr_string(node, "coordinate_transformation_mode", "half_pixel");
+    bool shifted = strcmp(mode, "half_pixel") == 0;
+    if (!shifted && strcmp(mode, "output_half_pixel") != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
-                         "coordinate_transformation_mode=%s is not supported", way);
+                         "coordinate_transformation_mode=%s is not supported", mode);
     return roialign_read_as(node, shifted, arena, attrs, err);
 }
 
@@ -110,7 +113,7 @@ static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_er
 
 /* ---- points ------------------------------------------------------------------------------- */
 
-static struct region region_of(const struct align *a, size_t r)
+static struct roi_region find_region(const struct roialign *a, size_t r)
 {
     const struct roialign_attrs *attrs = a->attrs;
     const float shift = attrs->shifted ? 0.5f : 0.0f, *roi = a->rois + 4 * r;
@@ -121,32 +124,33 @@ static struct region region_of(const struct align *a, size_t r)
         width = width > 1.0f ? width : 1.0f;
         height = height > 1.0f ? height : 1.0f;
     }
-    struct region region = { .top = top,
-                             .left = left,
-                             .bin_h = height / (float)attrs->height,
-                             .bin_w = width / (float)attrs->width };
+    struct roi_region region = { .top = top,
+                                 .left = left,
+                                 .bin_h = height / (float)attrs->height,
+                                 .bin_w = width / (float)attrs->width };
     float rows = ceilf(region.bin_h), columns = ceilf(region.bin_w);
     region.points_h = attrs->ratio > 0 ? (size_t)attrs->ratio : rows > 0 ? (size_t)rows : 0;
     region.points_w = attrs->ratio > 0 ? (size_t)attrs->ratio : columns > 0 ? (size_t)columns : 0;
     return region;
 }
 
-/* Every box in its image, and none that would be sampled without end. */
-static enum ldnq_status check_regions(const struct align *a, struct ldnq_error *err)
+/* Checks batch_indices, and that no box needs more than MAX_POINTS points per bin side. */
+static enum ldnq_status check_regions(const struct roialign *a, struct ldnq_error *err)
 {
     for (size_t r = 0; r < a->regions; r++) {
         size_t image;
         const float *roi = a->rois + 4 * r;
         float size = fmaxf(fabsf(roi[2] - roi[0]), fabsf(roi[3] - roi[1])) * fabsf(a->attrs->scale);
         LDNQ_TRY(ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, err));
-        if (a->attrs->ratio == 0 && !(size < MOST_POINTS))
+        if (a->attrs->ratio == 0 && !(size < MAX_POINTS))
             return ldnq_fail(err, LDNQ_MODEL, "box %zu is %g elements wide", r, (double)size);
     }
     return LDNQ_OK;
 }
 
-/* The two pixels around a coordinate; false further than one outside of the image. */
-static bool around(float at, size_t size, size_t *low, size_t *high, float *part)
+/* The two pixels around a coordinate, and its distance `part` from the first; false if it
+ * is more than one pixel outside of the image. */
+static bool find_neighbours(float at, size_t size, size_t *low, size_t *high, float *part)
 {
     if (!(at >= -1.0f && at <= (float)size))
         return false;
@@ -161,13 +165,15 @@ static bool around(float at, size_t size, size_t *low, size_t *high, float *part
     return true;
 }
 
-struct point {
+/* A sampling point: the indices of its four pixels in a plane (H, W), and their weights. */
+struct roi_point {
     size_t at[4];
     float weight[4];
 };
 
-static bool point_of(const struct align *a, const struct region *region, size_t bin, size_t i,
-                     struct point *point)
+/* Point i of a bin; false if it is outside of the image. */
+static bool find_point(const struct roialign *a, const struct roi_region *region, size_t bin,
+                       size_t i, struct roi_point *point)
 {
     size_t width = (size_t)a->attrs->width, top, bottom, left, right;
     float down, over;
@@ -175,9 +181,10 @@ static bool point_of(const struct align *a, const struct region *region, size_t 
               ((float)(i / region->points_w) + 0.5f) * region->bin_h / (float)region->points_h;
     float x = region->left + (float)(bin % width) * region->bin_w +
               ((float)(i % region->points_w) + 0.5f) * region->bin_w / (float)region->points_w;
-    if (!around(y, a->height, &top, &bottom, &down) || !around(x, a->width, &left, &right, &over))
+    if (!find_neighbours(y, a->height, &top, &bottom, &down) ||
+        !find_neighbours(x, a->width, &left, &right, &over))
         return false;
-    *point = (struct point){
+    *point = (struct roi_point){
         { top * a->width + left, top * a->width + right, bottom * a->width + left,
           bottom * a->width + right },
         { (1 - down) * (1 - over), (1 - down) * over, down * (1 - over), down * over },
@@ -187,14 +194,15 @@ static bool point_of(const struct align *a, const struct region *region, size_t 
 
 /* ---- forward ------------------------------------------------------------------------------- */
 
-static float pool_bin(const struct align *a, const struct region *region, size_t bin,
+/* One bin of one channel. */
+static float pool_bin(const struct roialign *a, const struct roi_region *region, size_t bin,
                       const float *plane)
 {
     const size_t points = region->points_h * region->points_w;
     float sum = 0.0f, max = 0.0f;
     for (size_t i = 0; i < points; i++) {
-        struct point p = { { 0 }, { 0 } };
-        point_of(a, region, bin, i, &p); /* zeros where it is outside */
+        struct roi_point p = { { 0 }, { 0 } };
+        find_point(a, region, bin, i, &p); /* all weights are 0 if it is outside */
         for (size_t k = 0; k < 4; k++) {
             const float v = p.weight[k] * plane[p.at[k]];
             sum += v;
@@ -204,14 +212,14 @@ static float pool_bin(const struct align *a, const struct region *region, size_t
     return a->attrs->maximum ? max : points ? sum / (float)points : 0.0f;
 }
 
-/* Rows are (region, channel). */
-static void align_rows(const void *ctx, size_t first, size_t last)
+/* Rows first .. last-1, counted over (R, C); a row is one region of one channel. */
+static void pool_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct align *a = ctx;
+    const struct roialign *a = ctx;
     const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
     for (size_t row = first; row < last; row++) {
         size_t r = row / a->channels, image = 0;
-        const struct region region = region_of(a, r);
+        const struct roi_region region = find_region(a, r);
         ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
         const float *plane =
             a->x + (image * a->channels + row % a->channels) * a->height * a->width;
@@ -220,10 +228,10 @@ static void align_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static struct align align_of(const struct ldnq_op_call *call)
+static struct roialign make_roialign(const struct ldnq_op_call *call)
 {
     const int64_t *x = call->in[0]->shape.dim;
-    return (struct align){
+    return (struct roialign){
         .attrs = call->attrs,
         .x = call->in[0]->data,
         .rois = call->in[1]->data,
@@ -238,37 +246,38 @@ static struct align align_of(const struct ldnq_op_call *call)
 
 static enum ldnq_status roialign_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct align a = align_of(call);
+    struct roialign a = make_roialign(call);
     a.y = call->out[0].data;
     LDNQ_TRY(check_regions(&a, err));
     if (a.height * a.width == 0)
         memset(a.y, 0, ldnq_tensor_count(&call->out[0]) * sizeof *a.y);
     else if (ldnq_tensor_count(&call->out[0]) > 0)
         ldnq_op_run_rows(call, a.regions * a.channels,
-                         16 * (size_t)(a.attrs->height * a.attrs->width), align_rows, &a);
+                         16 * (size_t)(a.attrs->height * a.attrs->width), pool_rows, &a);
     return LDNQ_OK;
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */
 
-static void spread_region(const struct align *a, size_t r, size_t channel, float *dx)
+/* dx (H, W) of one channel += the gradient of one region. */
+static void add_region(const struct roialign *a, size_t r, size_t channel, float *dx)
 {
     const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
-    const struct region region = region_of(a, r);
+    const struct roi_region region = find_region(a, r);
     const size_t points = region.points_h * region.points_w;
     const float *dy = a->dy + (r * a->channels + channel) * bins;
-    struct point p;
+    struct roi_point p;
     for (size_t i = 0; i < bins * points; i++) {
         const float share = dy[i / points] / (float)points;
-        for (size_t k = 0; point_of(a, &region, i / points, i % points, &p) && k < 4; k++)
+        for (size_t k = 0; find_point(a, &region, i / points, i % points, &p) && k < 4; k++)
             dx[p.at[k]] += p.weight[k] * share;
     }
 }
 
-/* Planes of x, each from all regions of its image. */
-static void spread_planes(const void *ctx, size_t first, size_t last)
+/* dx of planes first .. last-1 of all N*C, from all regions of their images. */
+static void backward_planes(const void *ctx, size_t first, size_t last)
 {
-    const struct align *a = ctx;
+    const struct roialign *a = ctx;
     for (size_t plane = first; plane < last; plane++) {
         float *dx = a->dx + plane * a->height * a->width;
         size_t image = 0;
@@ -276,25 +285,26 @@ static void spread_planes(const void *ctx, size_t first, size_t last)
         for (size_t r = 0; r < a->regions; r++) {
             ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
             if (image == plane / a->channels)
-                spread_region(a, r, plane % a->channels, dx);
+                add_region(a, r, plane % a->channels, dx);
         }
     }
 }
 
 static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct align a = align_of(grad->call);
+    struct roialign a = make_roialign(grad->call);
     a.dx = grad->in[0].data;
     a.dy = grad->out[0]->data;
     if (a.attrs->maximum)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through mode=max are not supported");
     LDNQ_TRY(check_regions(&a, err));
     if (a.dx && ldnq_tensor_count(&grad->in[0]) > 0)
-        ldnq_op_run_rows(grad->call, a.images * a.channels, a.height * a.width, spread_planes, &a);
+        ldnq_op_run_rows(grad->call, a.images * a.channels, a.height * a.width, backward_planes,
+                         &a);
     return LDNQ_OK;
 }
 
-/* Boxes are taken as given: no gradient goes to them, as in torchvision. */
+/* The boxes have no gradient, as in torchvision. */
 #define ROIALIGN(name, SINCE, UNTIL, READ)                                                         \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = "RoiAlign",                                                                        \
