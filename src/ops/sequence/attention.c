@@ -1,4 +1,4 @@
-/* attention.c: Attention, softmax(scale q k' + mask) v, by heads. */
+/* attention.c: Attention forward; attention.h has the formula and the shapes. */
 #include "ops/sequence/attention.h"
 
 #include <inttypes.h>
@@ -23,7 +23,7 @@ static enum ldnq_status attention_read(const struct ldnq_node *node, struct ldnq
     if (mode < LDNQ_SCORES_PLAIN || mode > LDNQ_SCORES_SOFTMAX)
         return ldnq_fail(err, LDNQ_MODEL, "qk_matmul_output_mode=%" PRId64 " is not a known value",
                          mode);
-    /* float32 is at least as precise as the halves. */
+    /* The softmax is computed in float32, which covers float16 and bfloat16. */
     if (precision != LDNQ_FLOAT && precision != LDNQ_FLOAT16 && precision != LDNQ_BFLOAT16)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "softmax_precision=%" PRId64 " is not supported: "
@@ -34,9 +34,10 @@ static enum ldnq_status attention_read(const struct ldnq_node *node, struct ldnq
 
 /* ---- shapes -------------------------------------------------------------------------- */
 
-/* (batch, heads, length, size) of a tensor with three or four axes. */
-static enum ldnq_status head_shape(struct ldnq_op_call *call, size_t input, const char *heads_name,
-                                   struct ldnq_shape *out, struct ldnq_error *err)
+/* *out: (batch, heads, length, size) of an input with three or four axes. */
+static enum ldnq_status find_head_shape(struct ldnq_op_call *call, size_t input,
+                                        const char *heads_name, struct ldnq_shape *out,
+                                        struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[input]->shape;
     if (shape->rank == 4) {
@@ -60,16 +61,16 @@ static enum ldnq_status head_shape(struct ldnq_op_call *call, size_t input, cons
     return LDNQ_OK;
 }
 
-/* *a becomes the number where one of them is known. */
-static bool settle(int64_t *a, int64_t b)
+/* Whether two dimensions can be equal; if *a is a symbol, it becomes b. */
+static bool unify(int64_t *a, int64_t b)
 {
     if (ldnq_is_symbol(*a))
         *a = b;
     return ldnq_is_symbol(b) || *a == b;
 }
 
-static enum ldnq_status misfit(const struct ldnq_op_call *call, size_t a, size_t b,
-                               struct ldnq_error *err)
+static enum ldnq_status fail_misfit(const struct ldnq_op_call *call, size_t a, size_t b,
+                                    struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_MODEL, "inputs %zu and %zu of shapes %s and %s don't go together", a,
@@ -92,11 +93,11 @@ static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_
         return ldnq_fail(err, a->rank < 0 || b->rank < 0 ? LDNQ_UNSUPPORTED : LDNQ_MODEL,
                          "past_key and past_value need four axes");
     *past = a->dim[2];
-    if (!settle(past, b->dim[2]))
-        return misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
+    if (!unify(past, b->dim[2]))
+        return fail_misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
     for (int i = 0; i < 4; i++)
-        if (i != 2 && !(settle(&k->dim[i], a->dim[i]) && settle(&v->dim[i], b->dim[i])))
-            return misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
+        if (i != 2 && !(unify(&k->dim[i], a->dim[i]) && unify(&v->dim[i], b->dim[i])))
+            return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
     return LDNQ_OK;
 }
 
@@ -111,8 +112,8 @@ static enum ldnq_status check_mask(const struct ldnq_op_call *call, const struct
     LDNQ_TRY(ldnq_op_require_dtype(call, LDNQ_ATTENTION_LENGTHS, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (lengths && lengths->shape.rank >= 0) {
         int64_t batch = scores->dim[0];
-        if (lengths->shape.rank != 1 || !settle(&batch, lengths->shape.dim[0]))
-            return misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
+        if (lengths->shape.rank != 1 || !unify(&batch, lengths->shape.dim[0]))
+            return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
     }
     if (!mask || mask->shape.rank < 0)
         return LDNQ_OK;
@@ -135,16 +136,16 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
                                     struct ldnq_shape *k, struct ldnq_shape *v,
                                     struct ldnq_error *err)
 {
-    if (!settle(&q->dim[0], k->dim[0]) || !settle(&q->dim[3], k->dim[3]))
-        return misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
-    if (!settle(&k->dim[1], v->dim[1]) || !settle(&k->dim[2], v->dim[2]) ||
-        !settle(&q->dim[0], v->dim[0]))
-        return misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
+    if (!unify(&q->dim[0], k->dim[0]) || !unify(&q->dim[3], k->dim[3]))
+        return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
+    if (!unify(&k->dim[1], v->dim[1]) || !unify(&k->dim[2], v->dim[2]) ||
+        !unify(&q->dim[0], v->dim[0]))
+        return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
     if (ldnq_is_symbol(q->dim[1]) || ldnq_is_symbol(k->dim[1]))
         return LDNQ_OK;
     if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
         return ldnq_fail(err, LDNQ_MODEL,
-                         "%" PRId64 " heads of keys can't be shared by %" PRId64
+                         "%" PRId64 " heads of keys can't be kv_head by %" PRId64
                          " heads of queries",
                          k->dim[1], q->dim[1]);
     for (int i = 1; i < 4; i++)
@@ -153,7 +154,7 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
-static enum ldnq_status output_shapes(struct ldnq_op_call *call, const struct ldnq_shape *q,
+static enum ldnq_status infer_outputs(struct ldnq_op_call *call, const struct ldnq_shape *q,
                                       const struct ldnq_shape *k, const struct ldnq_shape *v,
                                       int64_t past, struct ldnq_error *err)
 {
@@ -207,32 +208,32 @@ static enum ldnq_status attention_infer(struct ldnq_op_call *call, struct ldnq_e
                          "its queries, keys and values have %d, %d and %d axes "
                          "where all need three or all four",
                          rank, call->in[1]->shape.rank, call->in[2]->shape.rank);
-    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_Q, "q_num_heads", &q, err));
-    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_K, "kv_num_heads", &k, err));
-    LDNQ_TRY(head_shape(call, LDNQ_ATTENTION_V, "kv_num_heads", &v, err));
+    LDNQ_TRY(find_head_shape(call, LDNQ_ATTENTION_Q, "q_num_heads", &q, err));
+    LDNQ_TRY(find_head_shape(call, LDNQ_ATTENTION_K, "kv_num_heads", &k, err));
+    LDNQ_TRY(find_head_shape(call, LDNQ_ATTENTION_V, "kv_num_heads", &v, err));
     LDNQ_TRY(check_past(call, &k, &v, &past, err));
     LDNQ_TRY(check_heads(call, &q, &k, &v, err));
-    return output_shapes(call, &q, &k, &v, past, err);
+    return infer_outputs(call, &q, &k, &v, past, err);
 }
 
-/* ---- what the shapes say --------------------------------------------------------------- */
+/* ---- sizes and strides --------------------------------------------------------------- */
 
-struct ldnq_heads ldnq_heads_of(const struct ldnq_shape *shape, size_t heads, size_t size)
+struct ldnq_heads ldnq_heads_make(const struct ldnq_shape *shape, size_t heads, size_t size)
 {
-    bool apart = shape->rank == 4;
-    size_t length = (size_t)shape->dim[apart ? 2 : 1];
-    return (struct ldnq_heads){ .batch = heads * length * size,
-                                .head = apart ? length * size : size,
-                                .row = apart ? size : heads * size };
+    bool has_four_axes = shape->rank == 4;
+    size_t length = (size_t)shape->dim[has_four_axes ? 2 : 1];
+    return (struct ldnq_heads){ .batch_stride = heads * length * size,
+                                .head_stride = has_four_axes ? length * size : size,
+                                .row_stride = has_four_axes ? size : heads * size };
 }
 
-static struct ldnq_heads heads_in(const struct ldnq_op_call *call, size_t input, size_t heads,
-                                  size_t size)
+static struct ldnq_heads find_heads(const struct ldnq_op_call *call, size_t input, size_t heads,
+                                    size_t size)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(call, input);
     if (!tensor)
         return (struct ldnq_heads){ 0 };
-    struct ldnq_heads result = ldnq_heads_of(&tensor->shape, heads, size);
+    struct ldnq_heads result = ldnq_heads_make(&tensor->shape, heads, size);
     result.data = tensor->data;
     return result;
 }
@@ -255,20 +256,21 @@ static void find_mask(const struct ldnq_op_call *call, struct ldnq_attention *a)
     }
 }
 
-struct ldnq_attention ldnq_attention_of(const struct ldnq_op_call *call)
+struct ldnq_attention ldnq_attention_make(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *q = &call->in[0]->shape, *k = &call->in[1]->shape;
     const struct ldnq_shape *v = &call->in[2]->shape;
     const struct ldnq_tensor *past = ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
     const struct ldnq_tensor *lengths = ldnq_op_input(call, LDNQ_ATTENTION_LENGTHS);
-    bool apart = q->rank == 4;
+    bool has_four_axes = q->rank == 4;
     struct ldnq_attention a = {
         .batch = (size_t)q->dim[0],
-        .q_heads = apart ? (size_t)q->dim[1] : (size_t)ldnq_attr_int(call->node, "q_num_heads", 1),
-        .kv_heads =
-            apart ? (size_t)k->dim[1] : (size_t)ldnq_attr_int(call->node, "kv_num_heads", 1),
-        .q_len = (size_t)q->dim[apart ? 2 : 1],
-        .kv_len = (size_t)k->dim[apart ? 2 : 1],
+        .q_heads =
+            has_four_axes ? (size_t)q->dim[1] : (size_t)ldnq_attr_int(call->node, "q_num_heads", 1),
+        .kv_heads = has_four_axes ? (size_t)k->dim[1]
+                                  : (size_t)ldnq_attr_int(call->node, "kv_num_heads", 1),
+        .q_len = (size_t)q->dim[has_four_axes ? 2 : 1],
+        .kv_len = (size_t)k->dim[has_four_axes ? 2 : 1],
         .past = past ? (size_t)past->shape.dim[2] : 0,
         .softcap = ldnq_attr_float(call->node, "softcap", 0.0f),
         .causal = ldnq_attr_int(call->node, "is_causal", 0) != 0,
@@ -276,39 +278,56 @@ struct ldnq_attention ldnq_attention_of(const struct ldnq_op_call *call)
         .lengths = lengths ? lengths->data : NULL,
     };
     a.total = a.past + a.kv_len;
-    a.head = apart ? (size_t)q->dim[3] : (size_t)q->dim[2] / a.q_heads;
-    a.v_head = apart ? (size_t)v->dim[3] : (size_t)v->dim[2] / a.kv_heads;
-    /* A scale of 0 stands for none, as in ONNX Runtime. */
+    a.head = has_four_axes ? (size_t)q->dim[3] : (size_t)q->dim[2] / a.q_heads;
+    a.v_head = has_four_axes ? (size_t)v->dim[3] : (size_t)v->dim[2] / a.kv_heads;
+    /* A scale of 0 means the default, as in ONNX Runtime. */
     a.scale = ldnq_attr_float(call->node, "scale", 0.0f);
     if (a.scale == 0.0f)
         a.scale = a.head ? (float)(1.0 / sqrt((double)a.head)) : 1.0f;
-    a.q = heads_in(call, LDNQ_ATTENTION_Q, a.q_heads, a.head);
-    a.k = heads_in(call, LDNQ_ATTENTION_K, a.kv_heads, a.head);
-    a.v = heads_in(call, LDNQ_ATTENTION_V, a.kv_heads, a.v_head);
-    a.past_k = heads_in(call, LDNQ_ATTENTION_PAST_K, a.kv_heads, a.head);
-    a.past_v = heads_in(call, LDNQ_ATTENTION_PAST_V, a.kv_heads, a.v_head);
-    a.y = ldnq_heads_of(&call->out[0].shape, a.q_heads, a.v_head);
+    a.q = find_heads(call, LDNQ_ATTENTION_Q, a.q_heads, a.head);
+    a.k = find_heads(call, LDNQ_ATTENTION_K, a.kv_heads, a.head);
+    a.v = find_heads(call, LDNQ_ATTENTION_V, a.kv_heads, a.v_head);
+    a.past_k = find_heads(call, LDNQ_ATTENTION_PAST_K, a.kv_heads, a.head);
+    a.past_v = find_heads(call, LDNQ_ATTENTION_PAST_V, a.kv_heads, a.v_head);
+    a.y = ldnq_heads_make(&call->out[0].shape, a.q_heads, a.v_head);
     find_mask(call, &a);
     return a;
 }
 
-/* ---- scores --------------------------------------------------------------------------------- */
-
-void ldnq_attention_scores(const struct ldnq_attention *a, size_t batch, size_t head, size_t first,
-                           size_t rows, const float *k, size_t k_row, float *scores)
+void ldnq_attention_concat(const struct ldnq_attention *a, const struct ldnq_heads *past,
+                           const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
+                           float *to)
 {
-    const float *q = a->q.data + batch * a->q.batch + head * a->q.head + first * a->q.row;
-    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, a->total, a->head, a->scale, q, a->q.row, k,
-               k_row, 0.0f, scores, a->total);
+    for (size_t i = 0; i < a->total; i++) {
+        const struct ldnq_heads *from = i < a->past ? past : now;
+        size_t row = i < a->past ? i : i - a->past;
+        memcpy(to + i * size,
+               from->data + batch * from->batch_stride + head * from->head_stride +
+                   row * from->row_stride,
+               size * sizeof *to);
+    }
 }
 
-void ldnq_attention_cap(const struct ldnq_attention *a, size_t count, float *scores)
+/* ---- scores --------------------------------------------------------------------------------- */
+
+void ldnq_attention_compute_scores(const struct ldnq_attention *a, size_t batch, size_t head,
+                                   size_t first, size_t rows, const float *k, size_t k_row,
+                                   float *scores)
+{
+    const float *q =
+        a->q.data + batch * a->q.batch_stride + head * a->q.head_stride + first * a->q.row_stride;
+    ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, rows, a->total, a->head, a->scale, q, a->q.row_stride,
+               k, k_row, 0.0f, scores, a->total);
+}
+
+void ldnq_attention_apply_softcap(const struct ldnq_attention *a, size_t count, float *scores)
 {
     for (size_t i = 0; i < count && a->softcap > 0.0f; i++)
         scores[i] = a->softcap * tanhf(scores[i] / a->softcap);
 }
 
-/* Scores at `end` and behind can't be seen. */
+/* Masks one row of scores; keys from `end` on are masked entirely. `at` is the row's index
+ * in the mask. */
 static void mask_row(const struct ldnq_attention *a, size_t at, size_t end, float *scores)
 {
     const uint8_t *flags = a->mask_is_bool && a->mask ? (const uint8_t *)a->mask + at : NULL;
@@ -321,8 +340,8 @@ static void mask_row(const struct ldnq_attention *a, size_t at, size_t end, floa
         scores[i] = -INFINITY;
 }
 
-void ldnq_attention_mask(const struct ldnq_attention *a, size_t batch, size_t head, size_t first,
-                         size_t rows, float *scores)
+void ldnq_attention_apply_mask(const struct ldnq_attention *a, size_t batch, size_t head,
+                               size_t first, size_t rows, float *scores)
 {
     size_t seen = ldnq_size_min(a->total, a->mask_len);
     if (a->lengths)
@@ -338,90 +357,81 @@ void ldnq_attention_mask(const struct ldnq_attention *a, size_t batch, size_t he
 
 /* ---- forward -------------------------------------------------------------------------------- */
 
-struct forward {
+struct attention_forward {
     struct ldnq_attention a;
-    float *y, *kept;              /* kept: the fourth output, or NULL */
-    float *present_k, *present_v; /* NULL where k and v are read as they lie */
-    float *scores;                /* by thread */
+    float *y, *scores_out;        /* scores_out: output 3, or NULL */
+    float *present_k, *present_v; /* past and new rows; NULL: k and v are read in place */
+    float *scores;                /* per thread: (LDNQ_ATTENTION_ROWS, total) */
 };
 
-/* Past and new rows of one head behind each other. */
-static void join_rows(const struct ldnq_attention *a, const struct ldnq_heads *past,
-                      const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
-                      float *to)
+/* present_k and present_v of heads first .. last-1, counted over (batch, kv_heads). */
+static void concat_heads(const void *ctx, size_t first, size_t last)
 {
-    for (size_t i = 0; i < a->total; i++) {
-        const struct ldnq_heads *from = i < a->past ? past : now;
-        size_t row = i < a->past ? i : i - a->past;
-        memcpy(to + i * size,
-               from->data + batch * from->batch + head * from->head + row * from->row,
-               size * sizeof *to);
-    }
-}
-
-static void join_heads(const void *ctx, size_t first, size_t last)
-{
-    const struct forward *f = ctx;
+    const struct attention_forward *f = ctx;
     const struct ldnq_attention *a = &f->a;
     for (size_t i = first; i < last; i++) {
         size_t batch = i / a->kv_heads, head = i % a->kv_heads;
-        join_rows(a, &a->past_k, &a->k, batch, head, a->head,
-                  f->present_k + i * a->total * a->head);
-        join_rows(a, &a->past_v, &a->v, batch, head, a->v_head,
-                  f->present_v + i * a->total * a->v_head);
+        ldnq_attention_concat(a, &a->past_k, &a->k, batch, head, a->head,
+                              f->present_k + i * a->total * a->head);
+        ldnq_attention_concat(a, &a->past_v, &a->v, batch, head, a->v_head,
+                              f->present_v + i * a->total * a->v_head);
     }
 }
 
-static void keep(const struct forward *f, enum ldnq_attention_stage stage, size_t head,
-                 size_t first, size_t rows, const float *scores)
+/* Stores a block of scores in output 3, if that holds this stage. */
+static void store_scores(const struct attention_forward *f, enum ldnq_attention_stage stage,
+                         size_t head, size_t first, size_t rows, const float *scores)
 {
     size_t total = f->a.total;
-    if (f->kept && f->a.stage == stage && rows * total > 0)
-        memcpy(f->kept + (head * f->a.q_len + first) * total, scores,
+    if (f->scores_out && f->a.stage == stage && rows * total > 0)
+        memcpy(f->scores_out + (head * f->a.q_len + first) * total, scores,
                rows * total * sizeof *scores);
 }
 
-/* `chunk` is a head of queries and a block of its rows. */
+/* One block of query rows of one head; chunks are counted over (batch, q_heads, blocks). */
 static void run_rows(void *ctx, size_t chunk, size_t thread)
 {
-    const struct forward *f = ctx;
+    const struct attention_forward *f = ctx;
     const struct ldnq_attention *a = &f->a;
     size_t blocks = ldnq_size_ceil_div(a->q_len, LDNQ_ATTENTION_ROWS);
     size_t head = chunk / blocks, first = chunk % blocks * LDNQ_ATTENTION_ROWS;
     size_t rows = ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first);
     size_t batch = head / a->q_heads, at = head % a->q_heads;
-    size_t shared = at / (a->q_heads / a->kv_heads), joined = batch * a->kv_heads + shared;
-    bool as_is = !f->present_k;
-    const float *k = as_is ? a->k.data + batch * a->k.batch + shared * a->k.head
-                           : f->present_k + joined * a->total * a->head;
-    const float *v = as_is ? a->v.data + batch * a->v.batch + shared * a->v.head
-                           : f->present_v + joined * a->total * a->v_head;
+    size_t kv_head = at / (a->q_heads / a->kv_heads), kv_index = batch * a->kv_heads + kv_head;
+    bool in_place = !f->present_k;
+    const float *k = in_place ? a->k.data + batch * a->k.batch_stride + kv_head * a->k.head_stride
+                              : f->present_k + kv_index * a->total * a->head;
+    const float *v = in_place ? a->v.data + batch * a->v.batch_stride + kv_head * a->v.head_stride
+                              : f->present_v + kv_index * a->total * a->v_head;
     float *scores = f->scores + thread * LDNQ_ATTENTION_ROWS * a->total;
-    ldnq_attention_scores(a, batch, at, first, rows, k, as_is ? a->k.row : a->head, scores);
-    keep(f, LDNQ_SCORES_PLAIN, head, first, rows, scores);
-    ldnq_attention_cap(a, rows * a->total, scores);
-    keep(f, LDNQ_SCORES_CAPPED, head, first, rows, scores);
-    ldnq_attention_mask(a, batch, at, first, rows, scores);
-    keep(f, LDNQ_SCORES_MASKED, head, first, rows, scores);
+    ldnq_attention_compute_scores(a, batch, at, first, rows, k,
+                                  in_place ? a->k.row_stride : a->head, scores);
+    store_scores(f, LDNQ_SCORES_PLAIN, head, first, rows, scores);
+    ldnq_attention_apply_softcap(a, rows * a->total, scores);
+    store_scores(f, LDNQ_SCORES_CAPPED, head, first, rows, scores);
+    ldnq_attention_apply_mask(a, batch, at, first, rows, scores);
+    store_scores(f, LDNQ_SCORES_MASKED, head, first, rows, scores);
     for (size_t i = 0; i < rows; i++)
         ldnq_softmax_row(scores + i * a->total, scores + i * a->total, a->total);
-    keep(f, LDNQ_SCORES_SOFTMAX, head, first, rows, scores);
-    float *y = f->y + batch * a->y.batch + at * a->y.head + first * a->y.row;
+    store_scores(f, LDNQ_SCORES_SOFTMAX, head, first, rows, scores);
+    float *y = f->y + batch * a->y.batch_stride + at * a->y.head_stride + first * a->y.row_stride;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->v_head, a->total, 1.0f, scores, a->total, v,
-               as_is ? a->v.row : a->v_head, 0.0f, y, a->y.row);
+               in_place ? a->v.row_stride : a->v_head, 0.0f, y, a->y.row_stride);
 }
 
-static bool is_joined(const struct ldnq_op_call *call)
+/* Whether past and new keys and values must be concatenated. */
+static bool needs_concat(const struct ldnq_op_call *call)
 {
     return call->out_count > 1 || ldnq_op_input(call, LDNQ_ATTENTION_PAST_K);
 }
 
-static size_t rounded(size_t floats)
+static size_t round_up(size_t floats)
 {
     return floats + (16 - floats % 16) % 16;
 }
 
-/* Floats for scores, and for keys and values where they are joined and no output. */
+/* Floats of scratch: for the scores, and for concatenated keys and values that are not
+ * outputs. False on overflow. */
 static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_attention *a,
                           size_t *scores, size_t *keys, size_t *values)
 {
@@ -429,9 +439,9 @@ static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_att
     if (!ldnq_size_mul(ldnq_pool_threads(call->pool), LDNQ_ATTENTION_ROWS, &rows) ||
         !ldnq_size_mul(rows, a->total, scores) || *scores > SIZE_MAX / 64)
         return false;
-    *scores = rounded(*scores);
+    *scores = round_up(*scores);
     *keys = *values = 0;
-    if (!is_joined(call))
+    if (!needs_concat(call))
         return true;
     size_t both = a->batch * a->kv_heads;
     return ldnq_size_mul(both, a->total, &both) &&
@@ -442,27 +452,27 @@ static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_att
 
 static size_t attention_scratch(const struct ldnq_op_call *call)
 {
-    struct ldnq_attention a = ldnq_attention_of(call);
+    struct ldnq_attention a = ldnq_attention_make(call);
     size_t scores, keys, values;
     if (!count_scratch(call, &a, &scores, &keys, &values))
         return SIZE_MAX;
-    return (scores + rounded(keys) + values) * sizeof(float);
+    return (scores + round_up(keys) + values) * sizeof(float);
 }
 
 static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct forward f = { .a = ldnq_attention_of(call),
-                         .y = call->out[0].data,
-                         .kept = call->out_count > 3 ? call->out[3].data : NULL,
-                         .scores = call->scratch };
+    struct attention_forward f = { .a = ldnq_attention_make(call),
+                                   .y = call->out[0].data,
+                                   .scores_out = call->out_count > 3 ? call->out[3].data : NULL,
+                                   .scores = call->scratch };
     size_t scores, keys, values;
     (void)err;
     count_scratch(call, &f.a, &scores, &keys, &values);
-    if (is_joined(call)) {
+    if (needs_concat(call)) {
         f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
-        f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + rounded(keys);
+        f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + round_up(keys);
         ldnq_op_run_rows(call, f.a.batch * f.a.kv_heads, f.a.total * (f.a.head + f.a.v_head),
-                         join_heads, &f);
+                         concat_heads, &f);
     }
     size_t blocks = ldnq_size_ceil_div(f.a.q_len, LDNQ_ATTENTION_ROWS);
     ldnq_pool_run(call->pool, f.a.batch * f.a.q_heads * blocks, run_rows, &f);

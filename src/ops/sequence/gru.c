@@ -1,10 +1,11 @@
-/* gru.c: GRU, gates in the order z (update), r (reset), h.
+/* gru.c: GRU, gates in the order z (update), r (reset), h (hidden).
  *
- * h = (1 - z) g(zh) + z h_prev
- * zh = x wh' + (r h_prev) rh', or, with linear_before_reset, + r (h_prev rh' + bh)
+ * Computes h = (1 - z) g(zh) + z h_prev with zh = x wh' + (r h_prev) rh' + biases, or, with
+ *          linear_before_reset, zh = x wh' + bias + r (h_prev rh' + bh)
+ * Source   onnx.ai/onnx/operators/onnx__GRU.html
  *
- * `extra` keeps r h_prev, or, with linear_before_reset, the gradient of what r is
- * multiplied with: what the gradient of rh is summed from.
+ * `extra` holds one factor of the gradient of rh: r h_prev, whose other factor is dzh, or,
+ * with linear_before_reset, r dzh, whose other factor is h_prev.
  */
 #include "ops/sequence/recurrent.h"
 
@@ -13,15 +14,15 @@
 #include "linalg/blas.h"
 #include "ops/sequence/recurrent_weights.h"
 
-static const struct ldnq_activation *function_of(const struct ldnq_recurrent *r,
-                                                 const struct ldnq_recurrent_step *s, size_t i)
+static const struct ldnq_activation *find_activation(const struct ldnq_recurrent *r,
+                                                     const struct ldnq_recurrent_step *s, size_t i)
 {
     return &r->attrs->activations[2 * s->direction + i];
 }
 
-/* The state's part of the hidden gate, with its bias: rows of (hidden). */
-static void hidden_part(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                        float *out)
+/* out (rows, hidden) = h_prev rh' + bh. */
+static void compute_hidden_part(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                                float *out)
 {
     size_t hidden = r->hidden;
     for (size_t i = 0; i < s->rows; i++) {
@@ -39,15 +40,15 @@ static void gru_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent
     size_t hidden = r->hidden, width = r->width;
     const float clip = r->attrs->clip;
     bool before = r->attrs->linear_before_reset;
-    float *part = s->spare, *gate = s->spare + LDNQ_RECURRENT_ROWS * hidden;
+    float *part = s->temp, *gate = s->temp + LDNQ_RECURRENT_ROWS * hidden;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, 2 * hidden, hidden, 1.0f, s->h_prev, hidden,
                s->r, hidden, 1.0f, s->z, width);
     if (before)
-        hidden_part(r, s, part);
+        compute_hidden_part(r, s, part);
     for (size_t i = 0; i < s->rows; i++) {
         float *z = s->z + i * width, *p = part + i * hidden;
         const float *h = s->h_prev + i * hidden;
-        ldnq_activation_run(function_of(r, s, 0), clip, z + hidden, gate, hidden);
+        ldnq_activation_run(find_activation(r, s, 0), clip, z + hidden, gate, hidden);
         for (size_t k = 0; k < hidden && before; k++)
             z[2 * hidden + k] += gate[k] * p[k];
         for (size_t k = 0; k < hidden && !before; k++)
@@ -60,11 +61,11 @@ static void gru_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent
         const float *z = s->z + i * width, *prev = s->h_prev + i * hidden;
         float *h = s->h + i * hidden, *g = gate + hidden;
         if (!s->active[i]) {
-            ldnq_recurrent_keep(r, s, i);
+            ldnq_recurrent_copy_state(r, s, i);
             continue;
         }
-        ldnq_activation_run(function_of(r, s, 0), clip, z, gate, hidden);
-        ldnq_activation_run(function_of(r, s, 1), clip, z + 2 * hidden, g, hidden);
+        ldnq_activation_run(find_activation(r, s, 0), clip, z, gate, hidden);
+        ldnq_activation_run(find_activation(r, s, 1), clip, z + 2 * hidden, g, hidden);
         for (size_t k = 0; k < hidden; k++)
             h[k] = (1.0f - gate[k]) * g[k] + gate[k] * prev[k];
     }
@@ -72,14 +73,14 @@ static void gru_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent
 
 /* ---- backward --------------------------------------------------------------------------- */
 
-/* One row: gradients of z and h's gates go to dz (the reset gate's follows), that of
- * h_prev as far as it does not go through r to dh. reset is left as r. */
-static void gates_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                       size_t i, float *reset)
+/* One row: stores dz of the update and hidden gates, and f'(zr) for the reset gate; dh becomes
+ * the gradient of h_prev without the part through r; reset (hidden) becomes r. */
+static void gates_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                           size_t i, float *reset)
 {
     size_t hidden = r->hidden;
     const float clip = r->attrs->clip;
-    const struct ldnq_activation *f = function_of(r, s, 0), *g = function_of(r, s, 1);
+    const struct ldnq_activation *f = find_activation(r, s, 0), *g = find_activation(r, s, 1);
     float *z = s->z + i * r->width, *dh = s->dh + i * hidden;
     float *update = reset + hidden, *now = update + hidden;
     const float *prev = s->h_prev + i * hidden;
@@ -96,9 +97,10 @@ static void gates_back(const struct ldnq_recurrent *r, const struct ldnq_recurre
     }
 }
 
-/* part: h_prev rh' + bh with linear_before_reset, else nothing that matters. */
-static void reset_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                       size_t i, float *part, const float *reset)
+/* One row: dz of the reset gate, `extra`, and the part of dh through r. part (hidden):
+ * h_prev rh' + bh with linear_before_reset, otherwise temporary memory. */
+static void reset_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                           size_t i, float *part, const float *reset)
 {
     size_t hidden = r->hidden;
     float *z = s->z + i * r->width, *extra = s->extra + i * hidden;
@@ -110,7 +112,7 @@ static void reset_back(const struct ldnq_recurrent *r, const struct ldnq_recurre
         }
         return;
     }
-    /* part <- gradient of r h_prev */
+    /* part = the gradient of r h_prev */
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, 1, hidden, hidden, 1.0f, dg, hidden,
                s->r + 2 * hidden * hidden, hidden, 0.0f, part, hidden);
     float *dh = s->dh + i * hidden;
@@ -121,20 +123,20 @@ static void reset_back(const struct ldnq_recurrent *r, const struct ldnq_recurre
     }
 }
 
-static void gru_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+static void gru_step_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
 {
     size_t hidden = r->hidden;
-    float *part = s->spare, *gates = s->spare + LDNQ_RECURRENT_ROWS * hidden;
+    float *part = s->temp, *gates = s->temp + LDNQ_RECURRENT_ROWS * hidden;
     if (r->attrs->linear_before_reset)
-        hidden_part(r, s, part);
+        compute_hidden_part(r, s, part);
     for (size_t i = 0; i < s->rows; i++) {
         if (!s->active[i]) {
             memset(s->z + i * r->width, 0, r->width * sizeof *s->z);
             memset(s->extra + i * hidden, 0, hidden * sizeof *s->extra);
             continue;
         }
-        gates_back(r, s, i, gates);
-        reset_back(r, s, i, part + i * hidden, gates);
+        gates_backward(r, s, i, gates);
+        reset_backward(r, s, i, part + i * hidden, gates);
     }
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, hidden, 2 * hidden, 1.0f, s->z, r->width, s->r,
                hidden, 1.0f, s->dh, hidden);
@@ -143,8 +145,8 @@ static void gru_step_back(const struct ldnq_recurrent *r, const struct ldnq_recu
                    s->r + 2 * hidden * hidden, hidden, 1.0f, s->dh, hidden);
 }
 
-static void gru_weights(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
-                        const float *extra, float *dr)
+static void gru_weights_grad(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
+                             const float *extra, float *dr)
 {
     size_t hidden = r->hidden, rows = r->steps * r->batch;
     bool before = r->attrs->linear_before_reset;
@@ -154,7 +156,7 @@ static void gru_weights(const struct ldnq_recurrent *r, const float *dz, const f
                          dr + 2 * hidden * hidden);
 }
 
-static size_t gru_own_bias(const struct ldnq_recurrent *r)
+static size_t gru_find_inner_bias(const struct ldnq_recurrent *r)
 {
     return r->attrs->linear_before_reset ? 2 : r->kind->gates;
 }
@@ -166,9 +168,9 @@ static const struct ldnq_recurrent_kind gru_kind = {
     .functions = 2,
     .defaults = gru_activations,
     .forward = gru_step,
-    .backward = gru_step_back,
-    .own_bias = gru_own_bias,
-    .weights = gru_weights,
+    .backward = gru_step_backward,
+    .find_inner_bias = gru_find_inner_bias,
+    .weights = gru_weights_grad,
 };
 
 static enum ldnq_status gru_read(const struct ldnq_node *node, struct ldnq_arena *arena,

@@ -1,7 +1,9 @@
 /* lstm.c: LSTM, gates in the order i (input), o (output), f (forget), c (cell).
  *
- * i = f(zi + pi c_prev), f = f(zf + pf c_prev) or 1 - i with input_forget,
- * c = f c_prev + i g(zc), o = f(zo + po c), h = o h(c)
+ * Computes i = F(zi + pi c_prev), f = F(zf + pf c_prev), or f = 1 - i with input_forget,
+ *          c = f c_prev + i G(zc), o = F(zo + po c), h = o H(c),
+ *          with the activations F, G, H and the peepholes pi, po, pf
+ * Source   onnx.ai/onnx/operators/onnx__LSTM.html
  */
 #include "ops/sequence/recurrent.h"
 
@@ -11,23 +13,23 @@
 #include "linalg/blas.h"
 #include "ops/sequence/recurrent_weights.h"
 
-static const struct ldnq_activation *function_of(const struct ldnq_recurrent *r,
-                                                 const struct ldnq_recurrent_step *s, size_t i)
+static const struct ldnq_activation *find_activation(const struct ldnq_recurrent *r,
+                                                     const struct ldnq_recurrent_step *s, size_t i)
 {
     return &r->attrs->activations[3 * s->direction + i];
 }
 
-/* One row's gates: what goes into the activations, what comes out, and h(c). All of
- * (hidden). */
-struct gates {
-    float *in, *out;
-    float *shown;
+/* One row's gates, in temporary memory. */
+struct lstm_gates {
+    float *in, *out;       /* (4, hidden): before and after the activations */
+    float *activated_cell; /* (hidden): H(c) */
 };
 
-static struct gates gates_in(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+static struct lstm_gates assign_gates(const struct ldnq_recurrent *r,
+                                      const struct ldnq_recurrent_step *s)
 {
-    float *spare = s->spare;
-    return (struct gates){ spare, spare + r->width, spare + 2 * r->width };
+    float *temp = s->temp;
+    return (struct lstm_gates){ temp, temp + r->width, temp + 2 * r->width };
 }
 
 static void add_peephole(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
@@ -40,13 +42,13 @@ static void add_peephole(const struct ldnq_recurrent *r, const struct ldnq_recur
         in[gate * r->hidden + k] += p[k] * c[k];
 }
 
-/* From row i of z and its c_prev; c may be c_prev. */
-static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
-                      const float *c_prev, float *c, const struct gates *g)
+/* Computes the gates and c (hidden) of row i; c may be c_prev. */
+static void compute_gates(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                          size_t i, const float *c_prev, float *c, const struct lstm_gates *g)
 {
     size_t n = r->hidden;
     const float clip = r->attrs->clip;
-    const struct ldnq_activation *f = function_of(r, s, 0);
+    const struct ldnq_activation *f = find_activation(r, s, 0);
     float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
     memcpy(g->in, s->z + i * r->width, r->width * sizeof *g->in);
     add_peephole(r, s, 0, c_prev, g->in);
@@ -57,51 +59,51 @@ static void run_gates(const struct ldnq_recurrent *r, const struct ldnq_recurren
             forget[k] = 1.0f - input[k];
     else
         ldnq_activation_run(f, clip, g->in + 2 * n, forget, n);
-    ldnq_activation_run(function_of(r, s, 1), clip, g->in + 3 * n, cell, n);
+    ldnq_activation_run(find_activation(r, s, 1), clip, g->in + 3 * n, cell, n);
     for (size_t k = 0; k < n; k++)
         c[k] = forget[k] * c_prev[k] + input[k] * cell[k];
     add_peephole(r, s, 1, c, g->in);
     ldnq_activation_run(f, clip, g->in + n, output, n);
-    /* ONNX Runtime clips what goes into the gates, not the cell. */
-    ldnq_activation_run(function_of(r, s, 2), INFINITY, c, g->shown, n);
+    /* ONNX Runtime clips the gates' inputs, not the cell. */
+    ldnq_activation_run(find_activation(r, s, 2), INFINITY, c, g->activated_cell, n);
 }
 
 static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
 {
-    struct gates g = gates_in(r, s);
+    struct lstm_gates g = assign_gates(r, s);
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, s->rows, r->width, r->hidden, 1.0f, s->h_prev,
                r->hidden, s->r, r->hidden, 1.0f, s->z, r->width);
     for (size_t i = 0; i < s->rows; i++) {
         size_t at = i * r->hidden;
         if (!s->active[i]) {
-            ldnq_recurrent_keep(r, s, i);
+            ldnq_recurrent_copy_state(r, s, i);
             continue;
         }
-        run_gates(r, s, i, s->c_prev + at, s->c + at, &g);
+        compute_gates(r, s, i, s->c_prev + at, s->c + at, &g);
         for (size_t k = 0; k < r->hidden; k++)
-            s->h[at + k] = g.out[r->hidden + k] * g.shown[k];
+            s->h[at + k] = g.out[r->hidden + k] * g.activated_cell[k];
     }
 }
 
-/* One row's z, dh and dc; behind the gates, the spare memory is free. */
-static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s, size_t i,
-                     const struct gates *g)
+/* dz, dh and dc of one row. The temporary memory after the gates holds c and H'(c). */
+static void row_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                         size_t i, const struct lstm_gates *g)
 {
     size_t n = r->hidden;
     const float clip = r->attrs->clip, *c_prev = s->c_prev + i * n;
-    const struct ldnq_activation *f = function_of(r, s, 0);
+    const struct ldnq_activation *f = find_activation(r, s, 0);
     float *dz = s->z + i * r->width, *dh = s->dh + i * n, *dc = s->dc + i * n;
-    float *c = g->shown + n, *slope = c + n;
+    float *c = g->activated_cell + n, *slope = c + n;
     const float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
     const float *p = s->peepholes;
-    run_gates(r, s, i, c_prev, c, g);
-    ldnq_activation_slope(function_of(r, s, 2), INFINITY, c, g->shown, slope, n);
+    compute_gates(r, s, i, c_prev, c, g);
+    ldnq_activation_slope(find_activation(r, s, 2), INFINITY, c, g->activated_cell, slope, n);
     ldnq_activation_slope(f, clip, g->in, input, dz, n);
     ldnq_activation_slope(f, clip, g->in + n, output, dz + n, n);
     ldnq_activation_slope(f, clip, g->in + 2 * n, forget, dz + 2 * n, n);
-    ldnq_activation_slope(function_of(r, s, 1), clip, g->in + 3 * n, cell, dz + 3 * n, n);
+    ldnq_activation_slope(find_activation(r, s, 1), clip, g->in + 3 * n, cell, dz + 3 * n, n);
     for (size_t k = 0; k < n; k++) {
-        dz[n + k] *= dh[k] * g->shown[k];
+        dz[n + k] *= dh[k] * g->activated_cell[k];
         float d = dc[k] + dh[k] * output[k] * slope[k] + (p ? dz[n + k] * p[n + k] : 0.0f);
         float dforget = d * c_prev[k];
         bool coupled = r->attrs->input_forget;
@@ -113,12 +115,12 @@ static void row_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent
     }
 }
 
-static void lstm_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+static void lstm_step_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
 {
-    struct gates g = gates_in(r, s);
+    struct lstm_gates g = assign_gates(r, s);
     for (size_t i = 0; i < s->rows; i++) {
         if (s->active[i])
-            row_back(r, s, i, &g);
+            row_backward(r, s, i, &g);
         else
             memset(s->z + i * r->width, 0, r->width * sizeof *s->z);
     }
@@ -134,9 +136,9 @@ static const struct ldnq_recurrent_kind lstm_kind = {
     .defaults = lstm_activations,
     .has_cell = true,
     .forward = lstm_step,
-    .backward = lstm_step_back,
-    .own_bias = ldnq_recurrent_no_own_bias,
-    .weights = ldnq_recurrent_weights,
+    .backward = lstm_step_backward,
+    .find_inner_bias = ldnq_recurrent_no_inner_bias,
+    .weights = ldnq_recurrent_weights_grad,
 };
 
 static enum ldnq_status lstm_read(const struct ldnq_node *node, struct ldnq_arena *arena,

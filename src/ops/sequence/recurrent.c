@@ -24,10 +24,10 @@ static enum ldnq_status read_direction(const struct ldnq_node *node,
     return ldnq_fail(err, LDNQ_MODEL, "direction=%s is not a known value", direction);
 }
 
-/* The next number of a list goes to `value` where the function takes one. */
-static void take(const struct ldnq_attr *list, bool takes, size_t *used, float *value)
+/* *value = the next number of a list, if the function has this parameter. */
+static void read_next(const struct ldnq_attr *list, bool is_parameter, size_t *used, float *value)
 {
-    if (takes && list && list->kind == LDNQ_ATTR_FLOATS && *used < list->count)
+    if (is_parameter && list && list->kind == LDNQ_ATTR_FLOATS && *used < list->count)
         *value = list->floats[(*used)++];
 }
 
@@ -47,8 +47,8 @@ static enum ldnq_status read_activations(const struct ldnq_node *node,
             names && names->count ? names->strings[i] : attrs->kind->defaults[i % each];
         if (!ldnq_activation_find(name, f))
             return ldnq_fail(err, LDNQ_UNSUPPORTED, "the activation '%s' is not supported", name);
-        take(alphas, f->takes_alpha, &alpha, &f->alpha);
-        take(betas, f->takes_beta, &beta, &f->beta);
+        read_next(alphas, f->takes_alpha, &alpha, &f->alpha);
+        read_next(betas, f->takes_beta, &beta, &f->beta);
     }
     return LDNQ_OK;
 }
@@ -83,9 +83,10 @@ enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
 
 /* ---- shapes --------------------------------------------------------------------------- */
 
-/* Checks input i, where there is one, against `want`, and takes what it knows. */
-static enum ldnq_status settle(const struct ldnq_op_call *call, size_t i, int rank,
-                               int64_t *const *want, struct ldnq_error *err)
+/* Checks the shape of input i, if there is one, against *want[]; dimensions in *want[] that
+ * are symbols become those of the input. */
+static enum ldnq_status unify_shape(const struct ldnq_op_call *call, size_t i, int rank,
+                                    int64_t *const *want, struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(call, i);
     char text[LDNQ_SHAPE_TEXT];
@@ -104,11 +105,11 @@ static enum ldnq_status settle(const struct ldnq_op_call *call, size_t i, int ra
                      ldnq_shape_print(&tensor->shape, NULL, text, sizeof text));
 }
 
-struct sizes {
+struct recurrent_sizes {
     int64_t steps, batch, inputs, hidden, directions, width, biases, peepholes;
 };
 
-static enum ldnq_status find_hidden(struct ldnq_op_call *call, struct sizes *s,
+static enum ldnq_status find_hidden(struct ldnq_op_call *call, struct recurrent_sizes *s,
                                     struct ldnq_error *err)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
@@ -128,7 +129,7 @@ static enum ldnq_status find_hidden(struct ldnq_op_call *call, struct sizes *s,
     return ldnq_op_multiply_dims(call, s->hidden, 3, &s->peepholes, err);
 }
 
-static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct sizes *s,
+static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct recurrent_sizes *s,
                                      struct ldnq_error *err)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
@@ -141,14 +142,14 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct siz
     int64_t *state[] = { swap ? &s->batch : &s->directions, swap ? &s->directions : &s->batch,
                          &s->hidden };
     int64_t *p[] = { &s->directions, &s->peepholes };
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_X, 3, x, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_W, 3, w, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_R, 3, r, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_B, 2, b, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_LENGTHS, 1, lengths, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_H, 3, state, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_C, 3, state, err));
-    LDNQ_TRY(settle(call, LDNQ_RECURRENT_P, 2, p, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_X, 3, x, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_W, 3, w, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_R, 3, r, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_B, 2, b, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_LENGTHS, 1, lengths, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_H, 3, state, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_C, 3, state, err));
+    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_P, 2, p, err));
     if (s->inputs > INT32_MAX)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "an input size of more than 2^31-1 is not "
@@ -160,7 +161,7 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
     bool swap = attrs->batch_first;
-    struct sizes s = { .directions = (int64_t)attrs->directions };
+    struct recurrent_sizes s = { .directions = (int64_t)attrs->directions };
     for (size_t i = 0; i < call->in_count; i++)
         LDNQ_TRY(ldnq_op_require_dtype(
             call, i, i == LDNQ_RECURRENT_LENGTHS ? LDNQ_DTYPE_BIT(LDNQ_INT32) : FLOATS, err));
@@ -168,13 +169,14 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
         call->out[i].dtype = LDNQ_FLOAT;
     int64_t *const fresh[] = { &s.steps, &s.batch, &s.inputs };
     if (call->in[LDNQ_RECURRENT_X]->shape.rank == 3)
-        s = (struct sizes){ call->in[0]->shape.dim[swap ? 1 : 0], call->in[0]->shape.dim[!swap],
-                            call->in[0]->shape.dim[2], .directions = s.directions };
+        s = (struct recurrent_sizes){ call->in[0]->shape.dim[swap ? 1 : 0],
+                                      call->in[0]->shape.dim[!swap], call->in[0]->shape.dim[2],
+                                      .directions = s.directions };
     else
         for (size_t i = 0; i < 3; i++)
             LDNQ_TRY(ldnq_op_make_unknown_dim(call, fresh[i], err));
     if (call->in[LDNQ_RECURRENT_R]->shape.rank != 3 && !attrs->hidden)
-        return ldnq_fail(err, LDNQ_MODEL, "has neither hidden_size nor a weight that tells it");
+        return ldnq_fail(err, LDNQ_MODEL, "has neither hidden_size nor a weight of known shape");
     LDNQ_TRY(find_hidden(call, &s, err));
     LDNQ_TRY(check_inputs(call, &s, err));
     const struct ldnq_shape shapes[] = {
@@ -188,9 +190,9 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
     return LDNQ_OK;
 }
 
-/* ---- where things lie ------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------- */
 
-struct ldnq_recurrent ldnq_recurrent_of(const struct ldnq_op_call *call)
+struct ldnq_recurrent ldnq_recurrent_make(const struct ldnq_op_call *call)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
     const struct ldnq_shape *x = &call->in[LDNQ_RECURRENT_X]->shape;
@@ -209,8 +211,9 @@ struct ldnq_recurrent ldnq_recurrent_of(const struct ldnq_op_call *call)
     return r;
 }
 
-/* a * b * c floats behind *end, which is rounded up to whole cache lines. */
-static float *carve(void *scratch, size_t *end, size_t a, size_t b, size_t c)
+/* a * b * c floats from *end on; *end becomes their end, a multiple of 16. With scratch NULL
+ * it only counts. */
+static float *append_floats(void *scratch, size_t *end, size_t a, size_t b, size_t c)
 {
     size_t count, from = *end, limit = SIZE_MAX / 64;
     if (from > limit || !ldnq_size_mul(a, b, &count) || !ldnq_size_mul(count, c, &count) ||
@@ -222,27 +225,27 @@ static float *carve(void *scratch, size_t *end, size_t a, size_t b, size_t c)
     return scratch ? (float *)scratch + from : NULL;
 }
 
-size_t ldnq_recurrent_lay_out(struct ldnq_recurrent *r, bool backward, void *scratch)
+size_t ldnq_recurrent_assign_scratch(struct ldnq_recurrent *r, bool backward, void *scratch)
 {
     size_t directions = r->attrs->directions, end = 0, rows, slots = backward ? r->steps + 1 : 1;
     if (!ldnq_size_mul(r->steps, r->batch, &rows) || rows > INT32_MAX ||
         !ldnq_size_mul(slots, r->batch, &slots))
         return SIZE_MAX;
-    r->keeps = backward;
+    r->retains_states = backward;
     if (r->attrs->batch_first)
-        r->x = carve(scratch, &end, rows, r->inputs, 1);
-    r->z = carve(scratch, &end, directions, rows, r->width);
-    r->h = carve(scratch, &end, directions, slots, r->hidden);
+        r->x = append_floats(scratch, &end, rows, r->inputs, 1);
+    r->z = append_floats(scratch, &end, directions, rows, r->width);
+    r->h = append_floats(scratch, &end, directions, slots, r->hidden);
     if (r->kind->has_cell)
-        r->c = carve(scratch, &end, directions, slots, r->hidden);
-    r->spare = carve(scratch, &end, ldnq_pool_threads(r->call->pool),
-                     LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_SPARE, r->hidden);
+        r->c = append_floats(scratch, &end, directions, slots, r->hidden);
+    r->temp = append_floats(scratch, &end, ldnq_pool_threads(r->call->pool),
+                            LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_TEMP, r->hidden);
     if (backward) {
-        r->extra = carve(scratch, &end, directions, rows, r->hidden);
-        r->dh = carve(scratch, &end, directions, r->batch, r->hidden);
-        r->dc = carve(scratch, &end, directions, r->batch, r->hidden);
+        r->extra = append_floats(scratch, &end, directions, rows, r->hidden);
+        r->dh = append_floats(scratch, &end, directions, r->batch, r->hidden);
+        r->dc = append_floats(scratch, &end, directions, r->batch, r->hidden);
         if (r->attrs->batch_first)
-            r->dx = carve(scratch, &end, rows, r->inputs, 1);
+            r->dx = append_floats(scratch, &end, rows, r->inputs, 1);
     }
     return end > SIZE_MAX / sizeof(float) ? SIZE_MAX : end * sizeof(float);
 }
@@ -252,21 +255,21 @@ bool ldnq_recurrent_is_reverse(const struct ldnq_recurrent *r, size_t direction)
     return direction == 1 || r->attrs->reverse;
 }
 
-void ldnq_recurrent_active(const struct ldnq_recurrent *r, size_t t, size_t first, size_t rows,
-                           uint8_t *active)
+void ldnq_recurrent_find_active(const struct ldnq_recurrent *r, size_t t, size_t first, size_t rows,
+                                uint8_t *active)
 {
     for (size_t i = 0; i < rows; i++)
         active[i] = !r->lengths || (int64_t)t < r->lengths[first + i];
 }
 
-size_t ldnq_recurrent_y_at(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b)
+size_t ldnq_recurrent_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b)
 {
     size_t directions = r->attrs->directions;
     return r->attrs->batch_first ? ((b * r->steps + t) * directions + direction) * r->hidden
                                  : ((t * directions + direction) * r->batch + b) * r->hidden;
 }
 
-size_t ldnq_recurrent_state_at(const struct ldnq_recurrent *r, size_t direction, size_t b)
+size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b)
 {
     return (r->attrs->batch_first ? b * r->attrs->directions + direction
                                   : direction * r->batch + b) *
@@ -278,50 +281,53 @@ const float *ldnq_recurrent_x(const struct ldnq_recurrent *r)
     return r->x ? r->x : r->call->in[LDNQ_RECURRENT_X]->data;
 }
 
-/* States are kept by time: a step of the reverse direction reads behind its time. */
-static size_t state_offset(const struct ldnq_recurrent *r, size_t direction, size_t slot,
-                           size_t row)
+/* The index of a state. Slot t is the state before step t, slot t+1 the one after it; for
+ * the reverse direction it is the other way round. Without retained states all slots are
+ * the same memory. */
+static size_t find_state(const struct ldnq_recurrent *r, size_t direction, size_t slot, size_t row)
 {
-    size_t slots = r->keeps ? r->steps + 1 : 1;
-    return ((direction * slots + (r->keeps ? slot : 0)) * r->batch + row) * r->hidden;
+    size_t slots = r->retains_states ? r->steps + 1 : 1;
+    return ((direction * slots + (r->retains_states ? slot : 0)) * r->batch + row) * r->hidden;
 }
 
-static const float *of_direction(const struct ldnq_recurrent *r, size_t input, size_t direction,
-                                 size_t size)
+/* One direction of an input with `size` floats per direction; NULL if it is omitted. */
+static const float *find_direction(const struct ldnq_recurrent *r, size_t input, size_t direction,
+                                   size_t size)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(r->call, input);
     return tensor ? (const float *)tensor->data + direction * size : NULL;
 }
 
-struct ldnq_recurrent_step ldnq_recurrent_at(const struct ldnq_recurrent *r, size_t direction,
-                                             size_t t, size_t first, size_t rows, size_t thread)
+struct ldnq_recurrent_step ldnq_recurrent_make_step(const struct ldnq_recurrent *r,
+                                                    size_t direction, size_t t, size_t first,
+                                                    size_t rows, size_t thread)
 {
-    size_t row = (direction * r->steps + t) * r->batch + first, own = r->kind->own_bias(r);
+    size_t row = (direction * r->steps + t) * r->batch + first, inner = r->kind->find_inner_bias(r);
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
-    size_t from = state_offset(r, direction, t + (reverse ? 1 : 0), first);
-    size_t to = state_offset(r, direction, t + (reverse ? 0 : 1), first);
-    const float *bias = of_direction(r, LDNQ_RECURRENT_B, direction, 2 * r->width);
+    size_t from = find_state(r, direction, t + (reverse ? 1 : 0), first);
+    size_t to = find_state(r, direction, t + (reverse ? 0 : 1), first);
+    const float *bias = find_direction(r, LDNQ_RECURRENT_B, direction, 2 * r->width);
     return (struct ldnq_recurrent_step){
         .direction = direction,
         .rows = rows,
         .step = t,
-        .r = of_direction(r, LDNQ_RECURRENT_R, direction, r->width * r->hidden),
-        .r_bias = bias && own < r->kind->gates ? bias + r->width + own * r->hidden : NULL,
-        .peepholes = of_direction(r, LDNQ_RECURRENT_P, direction, 3 * r->hidden),
+        .r = find_direction(r, LDNQ_RECURRENT_R, direction, r->width * r->hidden),
+        .r_bias = bias && inner < r->kind->gates ? bias + r->width + inner * r->hidden : NULL,
+        .peepholes = find_direction(r, LDNQ_RECURRENT_P, direction, 3 * r->hidden),
         .z = r->z + row * r->width,
         .h_prev = r->h + from,
         .h = r->h + to,
         .c_prev = r->c ? r->c + from : NULL,
         .c = r->c ? r->c + to : NULL,
         .extra = r->extra ? r->extra + row * r->hidden : NULL,
-        .spare = r->spare + thread * (LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_SPARE) * r->hidden,
+        .temp = r->temp + thread * (LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_TEMP) * r->hidden,
     };
 }
 
-/* ---- the input's part --------------------------------------------------------------------- */
+/* ---- z = x w' + b --------------------------------------------------------------------- */
 
-/* x with the axes of steps and batch exchanged. */
-static void order_by_step(const struct ldnq_recurrent *r)
+/* x (batch, steps, inputs) to r->x (steps, batch, inputs). */
+static void transpose_x(const struct ldnq_recurrent *r)
 {
     struct ldnq_strided region = { 0 };
     ldnq_strided_add_axis(&region, r->steps, (ptrdiff_t)r->inputs,
@@ -332,15 +338,16 @@ static void order_by_step(const struct ldnq_recurrent *r)
     ldnq_strided_copy(r->call, &region, sizeof(float), r->call->in[LDNQ_RECURRENT_X]->data, r->x);
 }
 
-static void bias_rows(const void *ctx, size_t first, size_t last)
+/* z = b: both biases, except for the gate whose recurrent bias is not part of z. */
+static void fill_bias_rows(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_recurrent *r = ctx;
-    size_t rows = r->steps * r->batch, own = r->kind->own_bias(r);
+    size_t rows = r->steps * r->batch, inner = r->kind->find_inner_bias(r);
     for (size_t row = first; row < last; row++) {
-        const float *b = of_direction(r, LDNQ_RECURRENT_B, row / rows, 2 * r->width);
+        const float *b = find_direction(r, LDNQ_RECURRENT_B, row / rows, 2 * r->width);
         float *z = r->z + row * r->width;
         for (size_t i = 0; i < r->width; i++) {
-            bool both = i / r->hidden != own;
+            bool both = i / r->hidden != inner;
             z[i] = !b ? 0.0f : both ? b[i] + b[r->width + i] : b[i];
         }
     }
@@ -353,12 +360,13 @@ static void direction_offsets(const void *ctx, size_t direction, size_t offsets[
     offsets[1] = direction * r->width * r->inputs;
 }
 
-static void input_part(const struct ldnq_recurrent *r)
+/* z of all steps and directions. */
+static void compute_z(const struct ldnq_recurrent *r)
 {
     size_t rows = r->steps * r->batch;
     if (r->x)
-        order_by_step(r);
-    ldnq_op_run_rows(r->call, r->attrs->directions * rows, r->width, bias_rows, r);
+        transpose_x(r);
+    ldnq_op_run_rows(r->call, r->attrs->directions * rows, r->width, fill_bias_rows, r);
     struct ldnq_product product = {
         .m = rows,
         .n = r->width,
@@ -378,28 +386,30 @@ static void input_part(const struct ldnq_recurrent *r)
 
 /* ---- the steps ------------------------------------------------------------------------------ */
 
-struct run {
+struct recurrent_run {
     const struct ldnq_recurrent *r;
-    float *y; /* or NULL */
+    float *y; /* may be NULL */
 };
 
-static void start_rows(const struct ldnq_recurrent *r, size_t input, size_t direction, size_t first,
-                       size_t rows, float *states)
+/* states (rows, hidden) = the initial states, zeros if the node has none. */
+static void init_states(const struct ldnq_recurrent *r, size_t input, size_t direction,
+                        size_t first, size_t rows, float *states)
 {
     const struct ldnq_tensor *initial = ldnq_op_input(r->call, input);
     for (size_t i = 0; i < rows && states; i++) {
         float *to = states + i * r->hidden;
         if (initial)
             memcpy(to,
-                   (const float *)initial->data + ldnq_recurrent_state_at(r, direction, first + i),
+                   (const float *)initial->data +
+                       ldnq_recurrent_state_index(r, direction, first + i),
                    r->hidden * sizeof *to);
         else
             memset(to, 0, r->hidden * sizeof *to);
     }
 }
 
-void ldnq_recurrent_keep(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                         size_t row)
+void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                               size_t row)
 {
     size_t at = row * r->hidden;
     if (s->h != s->h_prev)
@@ -408,11 +418,12 @@ void ldnq_recurrent_keep(const struct ldnq_recurrent *r, const struct ldnq_recur
         memcpy(s->c + at, s->c_prev + at, r->hidden * sizeof *s->c);
 }
 
-static void write_y(const struct run *run, const struct ldnq_recurrent_step *s, size_t first)
+static void write_y(const struct recurrent_run *run, const struct ldnq_recurrent_step *s,
+                    size_t first)
 {
     const struct ldnq_recurrent *r = run->r;
     for (size_t i = 0; i < s->rows && run->y; i++) {
-        float *y = run->y + ldnq_recurrent_y_at(r, s->step, s->direction, first + i);
+        float *y = run->y + ldnq_recurrent_y_index(r, s->step, s->direction, first + i);
         if (s->active[i])
             memcpy(y, s->h + i * r->hidden, r->hidden * sizeof *y);
         else
@@ -420,23 +431,24 @@ static void write_y(const struct run *run, const struct ldnq_recurrent_step *s, 
     }
 }
 
-/* `chunk` is a direction and a block of rows. */
+/* All steps of one direction and one block of samples. */
 static void run_rows(void *ctx, size_t chunk, size_t thread)
 {
-    const struct run *run = ctx;
+    const struct recurrent_run *run = ctx;
     const struct ldnq_recurrent *r = run->r;
     size_t blocks = ldnq_size_ceil_div(r->batch, LDNQ_RECURRENT_ROWS);
     size_t direction = chunk / blocks, first = chunk % blocks * LDNQ_RECURRENT_ROWS;
     size_t rows = ldnq_size_min(LDNQ_RECURRENT_ROWS, r->batch - first);
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
     uint8_t active[LDNQ_RECURRENT_ROWS];
-    size_t start = state_offset(r, direction, reverse ? r->steps : 0, first);
-    start_rows(r, LDNQ_RECURRENT_H, direction, first, rows, r->h + start);
-    start_rows(r, LDNQ_RECURRENT_C, direction, first, rows, r->c ? r->c + start : NULL);
+    size_t start = find_state(r, direction, reverse ? r->steps : 0, first);
+    init_states(r, LDNQ_RECURRENT_H, direction, first, rows, r->h + start);
+    init_states(r, LDNQ_RECURRENT_C, direction, first, rows, r->c ? r->c + start : NULL);
     for (size_t i = 0; i < r->steps; i++) {
         size_t t = reverse ? r->steps - 1 - i : i;
-        struct ldnq_recurrent_step step = ldnq_recurrent_at(r, direction, t, first, rows, thread);
-        ldnq_recurrent_active(r, t, first, rows, active);
+        struct ldnq_recurrent_step step =
+            ldnq_recurrent_make_step(r, direction, t, first, rows, thread);
+        ldnq_recurrent_find_active(r, t, first, rows, active);
         step.active = active;
         r->kind->forward(r, &step);
         write_y(run, &step, first);
@@ -456,22 +468,21 @@ static enum ldnq_status check_lengths(const struct ldnq_recurrent *r, struct ldn
 
 enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct ldnq_error *err)
 {
-    struct run run = { r, y };
+    struct recurrent_run run = { r, y };
     LDNQ_TRY(check_lengths(r, err));
-    input_part(r);
+    compute_z(r);
     ldnq_pool_run(r->call->pool,
                   r->attrs->directions * ldnq_size_ceil_div(r->batch, LDNQ_RECURRENT_ROWS),
                   run_rows, &run);
     return LDNQ_OK;
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward ------------------------------------------------------------------------- */
 
 size_t ldnq_recurrent_scratch(const struct ldnq_op_call *call)
 {
-    struct ldnq_recurrent r = ldnq_recurrent_of(call);
-    return ldnq_recurrent_lay_out(&r, false, NULL);
+    struct ldnq_recurrent r = ldnq_recurrent_make(call);
+    return ldnq_recurrent_assign_scratch(&r, false, NULL);
 }
 
 static void write_states(const struct ldnq_recurrent *r, size_t output, const float *states)
@@ -481,14 +492,14 @@ static void write_states(const struct ldnq_recurrent *r, size_t output, const fl
     float *out = r->call->out[output].data;
     for (size_t d = 0; d < r->attrs->directions; d++)
         for (size_t b = 0; b < r->batch; b++)
-            memcpy(out + ldnq_recurrent_state_at(r, d, b), states + state_offset(r, d, 0, b),
+            memcpy(out + ldnq_recurrent_state_index(r, d, b), states + find_state(r, d, 0, b),
                    r->hidden * sizeof *out);
 }
 
 enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ldnq_recurrent r = ldnq_recurrent_of(call);
-    ldnq_recurrent_lay_out(&r, false, call->scratch);
+    struct ldnq_recurrent r = ldnq_recurrent_make(call);
+    ldnq_recurrent_assign_scratch(&r, false, call->scratch);
     LDNQ_TRY(ldnq_recurrent_run(&r, call->out[0].data, err));
     write_states(&r, 1, r.h);
     write_states(&r, 2, r.c);

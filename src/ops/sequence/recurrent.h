@@ -1,16 +1,18 @@
-/* recurrent.h: what LSTM, GRU and RNN share.
+/* recurrent.h: the loop over time steps that LSTM, GRU and RNN share.
  *
- * Shapes  x (steps, batch, inputs), w (directions, gates * hidden, inputs),
- *         r (directions, gates * hidden, hidden); with layout=1 the batch comes
- *         first in x, y and the states
- *
- * The input's part of all steps is one product a direction, z = x w' + b with rows
- * (step, batch); a step adds the state's part to its rows and goes through the
- * gates. Rows whose sequence has ended keep their state. Pieces of work are a
- * direction and a block of the batch's rows.
- *
- * Backward runs the steps forward again, keeping z and all states, and then walks
- * back; a step turns its rows of z into their gradient.
+ * Forward   z = x w' + b for all steps is one matrix product per direction. A step adds
+ *           h_prev r' to its rows of z and applies the gates. A sample whose sequence has
+ *           ended keeps its state.
+ * Backward  runs the forward steps again, with z and all states retained, and then the
+ *           steps in reverse order (backpropagation through time); a step overwrites its
+ *           rows of z by their gradient dz. Then dw = dz' x, dr = dz' h_prev, dx = dz w.
+ * Shapes    x (steps, batch, inputs), w (directions, width, inputs), r (directions, width,
+ *           hidden), b (directions, 2 width), z (directions, steps, batch, width),
+ *           states h and c (directions, batch, hidden), y (steps, directions, batch,
+ *           hidden), with width = gates * hidden. With layout=1 the batch is the first
+ *           axis of x, y and the states.
+ * Threads   a chunk is one direction and a block of samples
+ * Source    onnx.ai/onnx/operators/onnx__LSTM.html, GRU, RNN
  */
 #ifndef LDNQ_OPS_RECURRENT_H
 #define LDNQ_OPS_RECURRENT_H
@@ -18,12 +20,13 @@
 #include "ops/op.h"
 #include "ops/sequence/recurrent_activation.h"
 
-/* Rows of the batch in one piece of work. */
+/* Samples per chunk. */
 #define LDNQ_RECURRENT_ROWS ((size_t)16)
-/* A thread's spare memory in units of `hidden` floats, next to one for each row. */
-#define LDNQ_RECURRENT_SPARE ((size_t)16)
+/* A thread's temporary memory has LDNQ_RECURRENT_ROWS + LDNQ_RECURRENT_TEMP rows of (hidden). */
+#define LDNQ_RECURRENT_TEMP ((size_t)16)
 
-/* Why no codes are fitted to W and R: the samples of R's input are its own outputs. */
+/* Why W and R are not quantized: R's inputs are the layer's own outputs, so no calibration
+ * samples of them exist. */
 #define LDNQ_RECURRENT_KEEPS "weights of recurrent layers are not quantized"
 
 enum ldnq_recurrent_input {
@@ -39,44 +42,44 @@ enum ldnq_recurrent_input {
 
 struct ldnq_recurrent;
 
-/* One step of one piece of work: rows of (hidden) for states, of (gates * hidden)
- * for z. In the forward pass h may be h_prev, and c may be c_prev. */
+/* One time step for `rows` samples: states (rows, hidden), z (rows, width). In the forward
+ * pass h may be h_prev, and c may be c_prev. */
 struct ldnq_recurrent_step {
     size_t direction, rows, step;
-    const uint8_t *active;               /* by row; see ldnq_recurrent_active */
-    const float *r, *r_bias, *peepholes; /* this direction's; r_bias, peepholes may be NULL */
+    const uint8_t *active;               /* (rows): whether the sample's sequence has this step */
+    const float *r, *r_bias, *peepholes; /* of this direction; r_bias and peepholes may be NULL */
     float *z;
     const float *h_prev, *c_prev;
     float *h, *c;
-    float *extra;   /* backward: rows of (hidden) that stay until the end */
-    float *dh, *dc; /* backward: of this step's states in, of the previous ones' out */
-    float *spare;
+    float *extra;   /* backward: (rows, hidden), an operator's own values for `weights` */
+    float *dh, *dc; /* backward: in, of this step's states; out, of the previous ones */
+    float *temp;
 };
 
 struct ldnq_recurrent_kind {
-    size_t gates, functions;     /* functions: activations a direction */
+    size_t gates, functions;     /* functions: activations per direction */
     const char *const *defaults; /* their names */
     bool has_cell;
-    /* z, which holds the input's part, and the previous states to the next ones;
-     * ldnq_recurrent_keep for rows that are not active. z then holds all that the
-     * backward step needs besides the states. */
+    /* Computes h and c from h_prev, c_prev and z = x w' + b; calls ldnq_recurrent_copy_state
+     * for rows that are not active. Leaves in z what `backward` needs besides the states. */
     void (*forward)(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *step);
-    /* z to its gradient (zeros in rows that are not active), dh and dc to those of
+    /* Overwrites z by dz (0 in rows that are not active), and dh and dc by the gradients of
      * the previous states (unchanged in such rows). */
     void (*backward)(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *step);
-    /* Which gate's recurrent bias acts inside the gate instead of with the input's
-     * part: its index, or `gates` for none. */
-    size_t (*own_bias)(const struct ldnq_recurrent *r);
-    /* Gradient of r (gates * hidden, hidden) from all rows of dz, h_prev and extra. */
+    /* The index of the gate whose recurrent bias is not part of z, because the gate
+     * multiplies it (GRU with linear_before_reset); `gates` if there is none. */
+    size_t (*find_inner_bias)(const struct ldnq_recurrent *r);
+    /* dr (width, hidden) from all steps: dz (steps*batch, width), h_prev and extra
+     * (steps*batch, hidden). */
     void (*weights)(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
                     const float *extra, float *dr);
 };
 
 struct ldnq_recurrent_attrs {
     const struct ldnq_recurrent_kind *kind;
-    int64_t hidden; /* 0 where it is not given */
+    int64_t hidden; /* hidden_size; 0 if the node has none */
     size_t directions;
-    bool reverse; /* the first direction */
+    bool reverse; /* direction 0 runs backwards in time */
     bool batch_first, input_forget, linear_before_reset;
     float clip;
     struct ldnq_activation activations[6];
@@ -87,11 +90,12 @@ struct ldnq_recurrent {
     const struct ldnq_recurrent_attrs *attrs;
     const struct ldnq_recurrent_kind *kind;
     size_t steps, batch, inputs, hidden, width; /* width: gates * hidden */
-    const int32_t *lengths;                     /* NULL for none */
-    bool keeps;                                 /* all states stay, for the backward pass */
-    /* In scratch: x by step (NULL where it lies so), z, states, extra, threads' own. */
-    float *x, *z, *h, *c, *extra, *spare;
-    float *dh, *dc, *dx; /* backward alone */
+    const int32_t *lengths;                     /* (batch) steps per sample; NULL: all */
+    bool retains_states;                        /* of all steps, for the backward pass */
+    /* In scratch: x with steps first (NULL: x has that layout), z, the states, `extra`, the
+     * threads' temporary memory. */
+    float *x, *z, *h, *c, *extra, *temp;
+    float *dh, *dc, *dx; /* backward only */
 };
 
 /* ---- for the records ------------------------------------------------------------------ */
@@ -107,25 +111,28 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
 
 /* ---- for both passes -------------------------------------------------------------------- */
 
-struct ldnq_recurrent ldnq_recurrent_of(const struct ldnq_op_call *call);
-/* Lays out the scratch memory; returns the bytes, SIZE_MAX when they can't be
- * counted. With scratch NULL only counts. */
-size_t ldnq_recurrent_lay_out(struct ldnq_recurrent *r, bool backward, void *scratch);
-/* All steps; writes y when it is not NULL. */
+/* The shapes must be known and have passed infer. */
+struct ldnq_recurrent ldnq_recurrent_make(const struct ldnq_op_call *call);
+/* Divides the scratch memory among r's arrays; returns its bytes, SIZE_MAX on overflow. With
+ * scratch NULL it only counts them. */
+size_t ldnq_recurrent_assign_scratch(struct ldnq_recurrent *r, bool backward, void *scratch);
+/* Runs all steps forward; stores y if it is not NULL. */
 enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct ldnq_error *err);
-/* The t-th step's data for rows first .. first+rows-1; thread's spare memory. */
-struct ldnq_recurrent_step ldnq_recurrent_at(const struct ldnq_recurrent *r, size_t direction,
-                                             size_t t, size_t first, size_t rows, size_t thread);
+/* Step t for samples first .. first+rows-1, with the thread's temporary memory. */
+struct ldnq_recurrent_step ldnq_recurrent_make_step(const struct ldnq_recurrent *r,
+                                                    size_t direction, size_t t, size_t first,
+                                                    size_t rows, size_t thread);
 bool ldnq_recurrent_is_reverse(const struct ldnq_recurrent *r, size_t direction);
-void ldnq_recurrent_active(const struct ldnq_recurrent *r, size_t t, size_t first, size_t rows,
-                           uint8_t *active);
-/* The row's states stay as they are. */
-void ldnq_recurrent_keep(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                         size_t row);
-/* Where y's, or a state's, row lies. */
-size_t ldnq_recurrent_y_at(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b);
-size_t ldnq_recurrent_state_at(const struct ldnq_recurrent *r, size_t direction, size_t b);
-/* x by step. */
+/* active (rows): whether the sequences of samples first .. first+rows-1 have step t. */
+void ldnq_recurrent_find_active(const struct ldnq_recurrent *r, size_t t, size_t first, size_t rows,
+                                uint8_t *active);
+/* Copies the previous states of one row to the next ones. */
+void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
+                               size_t row);
+/* The index of y[t][direction][b][0], and of state[direction][b][0]. */
+size_t ldnq_recurrent_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b);
+size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b);
+/* x as (steps, batch, inputs). */
 const float *ldnq_recurrent_x(const struct ldnq_recurrent *r);
 
 #endif

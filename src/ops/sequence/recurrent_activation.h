@@ -1,4 +1,7 @@
-/* recurrent_activation.h: the activations that LSTM, GRU and RNN name, on rows. */
+/* recurrent_activation.h: the activation functions of LSTM, GRU and RNN, on arrays.
+ *
+ * Source  the table of activations in onnx.ai/onnx/operators/onnx__LSTM.html
+ */
 #ifndef LDNQ_OPS_RECURRENT_ACTIVATION_H
 #define LDNQ_OPS_RECURRENT_ACTIVATION_H
 
@@ -22,15 +25,16 @@ enum ldnq_activation_type {
 struct ldnq_activation {
     enum ldnq_activation_type type;
     float alpha, beta;
-    bool takes_alpha, takes_beta; /* from the lists of the node's attributes */
+    bool takes_alpha, takes_beta; /* parameters in activation_alpha and activation_beta */
 };
 
-/* By name, in any case, with its defaults; false for one that is not known. */
+/* Finds an activation by its name, in any case; *out has its default parameters. False for an
+ * unknown name. */
 bool ldnq_activation_find(const char *name, struct ldnq_activation *out);
-/* y = f(x), x cut to -clip .. clip; y may be x. */
+/* y = f(clamp(x, -clip, clip)), all (count); y may be x. */
 void ldnq_activation_run(const struct ldnq_activation *f, float clip, const float *x, float *y,
                          size_t count);
-/* slope = f'(x), y being f(x); 0 where x is cut. slope may be x. */
+/* slope = f'(x), given y = f(x); 0 where x is clamped. slope may be x. */
 void ldnq_activation_slope(const struct ldnq_activation *f, float clip, const float *x,
                            const float *y, float *slope, size_t count);
 

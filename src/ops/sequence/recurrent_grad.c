@@ -1,4 +1,5 @@
-/* recurrent_grad.c: LSTM, GRU and RNN backward, through time. */
+/* recurrent_grad.c: LSTM, GRU and RNN backward: backpropagation through time, then the
+ * gradients of x and of the weights from dz of all steps. */
 #include "ops/sequence/recurrent_weights.h"
 
 #include <string.h>
@@ -7,19 +8,20 @@
 #include "linalg/blas.h"
 #include "ops/shared/strided.h"
 
-/* Rows of a weight's gradient in one piece of work. */
+/* Rows of a matrix product per chunk. */
 #define OUTER_ROWS ((size_t)64)
 
-struct outer {
+/* c (m, n) = a' b or a b + beta c; `rows` is the size of the summed axis. */
+struct recurrent_product {
     size_t m, n, rows, lda;
     const float *a, *b;
     float *c;
     float beta;
 };
 
-static void outer_rows(void *ctx, size_t chunk, size_t thread)
+static void run_outer(void *ctx, size_t chunk, size_t thread)
 {
-    const struct outer *o = ctx;
+    const struct recurrent_product *o = ctx;
     size_t first = chunk * OUTER_ROWS, count = ldnq_size_min(OUTER_ROWS, o->m - first);
     (void)thread;
     ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, count, o->n, o->rows, 1.0f, o->a + first, o->lda, o->b,
@@ -29,51 +31,55 @@ static void outer_rows(void *ctx, size_t chunk, size_t thread)
 void ldnq_recurrent_outer(const struct ldnq_recurrent *r, size_t m, size_t n, size_t rows,
                           const float *a, size_t lda, const float *b, float *c)
 {
-    struct outer outer = { .m = m, .n = n, .rows = rows, .lda = lda, .a = a, .b = b, .c = c };
-    ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(m, OUTER_ROWS), outer_rows, &outer);
+    struct recurrent_product outer = {
+        .m = m, .n = n, .rows = rows, .lda = lda, .a = a, .b = b, .c = c
+    };
+    ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(m, OUTER_ROWS), run_outer, &outer);
 }
 
-void ldnq_recurrent_weights(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
-                            const float *extra, float *dr)
+void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz,
+                                 const float *h_prev, const float *extra, float *dr)
 {
     (void)extra;
     ldnq_recurrent_outer(r, r->width, r->hidden, r->steps * r->batch, dz, r->width, h_prev, dr);
 }
 
-size_t ldnq_recurrent_no_own_bias(const struct ldnq_recurrent *r)
+size_t ldnq_recurrent_no_inner_bias(const struct ldnq_recurrent *r)
 {
     return r->kind->gates;
 }
 
 /* ---- through time ----------------------------------------------------------------------- */
 
-struct backward {
+struct recurrent_backward {
     const struct ldnq_recurrent *r;
-    const float *dy, *dh, *dc; /* of the outputs; NULL: zero */
+    const float *dy, *dh, *dc; /* of outputs 0, 1, 2; NULL: zero */
 };
 
-static void start_row(const struct ldnq_recurrent *r, const float *from, size_t direction,
-                      size_t row, float *to)
+static void init_row(const struct ldnq_recurrent *r, const float *from, size_t direction,
+                     size_t row, float *to)
 {
     if (from)
-        memcpy(to, from + ldnq_recurrent_state_at(r, direction, row), r->hidden * sizeof *to);
+        memcpy(to, from + ldnq_recurrent_state_index(r, direction, row), r->hidden * sizeof *to);
     else
         memset(to, 0, r->hidden * sizeof *to);
 }
 
-static void add_dy(const struct backward *b, const struct ldnq_recurrent_step *s, size_t first)
+static void add_dy(const struct recurrent_backward *b, const struct ldnq_recurrent_step *s,
+                   size_t first)
 {
     const struct ldnq_recurrent *r = b->r;
     for (size_t i = 0; i < s->rows && b->dy; i++) {
-        const float *dy = b->dy + ldnq_recurrent_y_at(r, s->step, s->direction, first + i);
+        const float *dy = b->dy + ldnq_recurrent_y_index(r, s->step, s->direction, first + i);
         for (size_t k = 0; k < r->hidden && s->active[i]; k++)
             s->dh[i * r->hidden + k] += dy[k];
     }
 }
 
-static void walk_back(void *ctx, size_t chunk, size_t thread)
+/* All steps in reverse order, for one direction and one block of samples. */
+static void run_steps_backward(void *ctx, size_t chunk, size_t thread)
 {
-    const struct backward *b = ctx;
+    const struct recurrent_backward *b = ctx;
     const struct ldnq_recurrent *r = b->r;
     size_t blocks = ldnq_size_ceil_div(r->batch, LDNQ_RECURRENT_ROWS);
     size_t direction = chunk / blocks, first = chunk % blocks * LDNQ_RECURRENT_ROWS;
@@ -82,13 +88,14 @@ static void walk_back(void *ctx, size_t chunk, size_t thread)
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
     uint8_t active[LDNQ_RECURRENT_ROWS];
     for (size_t i = 0; i < rows; i++) {
-        start_row(r, b->dh, direction, first + i, r->dh + at + i * r->hidden);
-        start_row(r, b->dc, direction, first + i, r->dc + at + i * r->hidden);
+        init_row(r, b->dh, direction, first + i, r->dh + at + i * r->hidden);
+        init_row(r, b->dc, direction, first + i, r->dc + at + i * r->hidden);
     }
     for (size_t i = 0; i < r->steps; i++) {
         size_t t = reverse ? i : r->steps - 1 - i;
-        struct ldnq_recurrent_step s = ldnq_recurrent_at(r, direction, t, first, rows, thread);
-        ldnq_recurrent_active(r, t, first, rows, active);
+        struct ldnq_recurrent_step s =
+            ldnq_recurrent_make_step(r, direction, t, first, rows, thread);
+        ldnq_recurrent_find_active(r, t, first, rows, active);
         s.active = active;
         s.dh = r->dh + at;
         s.dc = r->dc + at;
@@ -97,9 +104,9 @@ static void walk_back(void *ctx, size_t chunk, size_t thread)
     }
 }
 
-/* ---- sums over all rows --------------------------------------------------------------------- */
+/* ---- gradients from all steps ------------------------------------------------------- */
 
-/* out = the sum over all rows of a (rows of lda floats), in the order of the rows. */
+/* out (columns) = the sum of the rows of a, which are lda floats apart, in their order. */
 static void sum_rows(const float *a, size_t lda, size_t rows, size_t columns, float *out)
 {
     for (size_t k = 0; k < columns; k++) {
@@ -110,25 +117,26 @@ static void sum_rows(const float *a, size_t lda, size_t rows, size_t columns, fl
     }
 }
 
-static void bias_back(const struct ldnq_recurrent *r, size_t direction, float *db)
+static void bias_backward(const struct ldnq_recurrent *r, size_t direction, float *db)
 {
-    size_t rows = r->steps * r->batch, own = r->kind->own_bias(r);
+    size_t rows = r->steps * r->batch, inner = r->kind->find_inner_bias(r);
     sum_rows(r->z + direction * rows * r->width, r->width, rows, r->width, db);
     memcpy(db + r->width, db, r->width * sizeof *db);
-    if (own < r->kind->gates)
+    if (inner < r->kind->gates)
         sum_rows(r->extra + direction * rows * r->hidden, r->hidden, rows, r->hidden,
-                 db + r->width + own * r->hidden);
+                 db + r->width + inner * r->hidden);
 }
 
-/* Peepholes of i and f look at the cell before the step, that of o at the one behind. */
-static void peepholes_back(const struct ldnq_recurrent *r, size_t direction, float *dp)
+/* The peepholes of i and f multiply c_prev, that of o multiplies c. */
+static void peepholes_backward(const struct ldnq_recurrent *r, size_t direction, float *dp)
 {
     size_t n = r->hidden;
     for (size_t gate = 0; gate < 3; gate++)
         for (size_t k = 0; k < n; k++) {
             double sum = 0.0;
             for (size_t t = 0; t < r->steps; t++) {
-                struct ldnq_recurrent_step s = ldnq_recurrent_at(r, direction, t, 0, r->batch, 0);
+                struct ldnq_recurrent_step s =
+                    ldnq_recurrent_make_step(r, direction, t, 0, r->batch, 0);
                 const float *c = gate == 1 ? s.c : s.c_prev;
                 for (size_t i = 0; i < r->batch; i++)
                     sum += (double)s.z[i * r->width + gate * n + k] * (double)c[i * n + k];
@@ -137,30 +145,30 @@ static void peepholes_back(const struct ldnq_recurrent *r, size_t direction, flo
         }
 }
 
-static void input_rows(void *ctx, size_t chunk, size_t thread)
+static void run_dx(void *ctx, size_t chunk, size_t thread)
 {
-    const struct outer *o = ctx;
+    const struct recurrent_product *o = ctx;
     size_t first = chunk * OUTER_ROWS, count = ldnq_size_min(OUTER_ROWS, o->m - first);
     (void)thread;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, count, o->n, o->rows, 1.0f, o->a + first * o->lda, o->lda,
                o->b, o->n, o->beta, o->c + first * o->n, o->n);
 }
 
-/* dx = dz w, summed over the directions. */
-static void inputs_back(const struct ldnq_recurrent *r, float *dx)
+/* dx (steps*batch, inputs) = sum of dz w over the directions. */
+static void x_backward(const struct ldnq_recurrent *r, float *dx)
 {
     size_t rows = r->steps * r->batch;
     const float *w = r->call->in[LDNQ_RECURRENT_W]->data;
     for (size_t d = 0; d < r->attrs->directions; d++) {
-        struct outer product = { .m = rows,
-                                 .n = r->inputs,
-                                 .rows = r->width,
-                                 .lda = r->width,
-                                 .a = r->z + d * rows * r->width,
-                                 .b = w + d * r->width * r->inputs,
-                                 .c = r->dx ? r->dx : dx,
-                                 .beta = d ? 1.0f : 0.0f };
-        ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(rows, OUTER_ROWS), input_rows, &product);
+        struct recurrent_product product = { .m = rows,
+                                             .n = r->inputs,
+                                             .rows = r->width,
+                                             .lda = r->width,
+                                             .a = r->z + d * rows * r->width,
+                                             .b = w + d * r->width * r->inputs,
+                                             .c = r->dx ? r->dx : dx,
+                                             .beta = d ? 1.0f : 0.0f };
+        ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(rows, OUTER_ROWS), run_dx, &product);
     }
     if (!r->dx)
         return;
@@ -173,69 +181,74 @@ static void inputs_back(const struct ldnq_recurrent *r, float *dx)
     ldnq_strided_copy(r->call, &region, sizeof(float), r->dx, dx);
 }
 
-static void states_back(const struct ldnq_recurrent *r, const float *from, float *to)
+/* Copies (directions, batch, hidden) to the layout of the states. */
+static void copy_states(const struct ldnq_recurrent *r, const float *from, float *to)
 {
     for (size_t d = 0; d < r->attrs->directions; d++)
         for (size_t b = 0; b < r->batch; b++)
-            memcpy(to + ldnq_recurrent_state_at(r, d, b), from + (d * r->batch + b) * r->hidden,
+            memcpy(to + ldnq_recurrent_state_index(r, d, b), from + (d * r->batch + b) * r->hidden,
                    r->hidden * sizeof *to);
 }
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-static float *wanted(const struct ldnq_op_grad *grad, size_t input)
+static float *find_input_grad(const struct ldnq_op_grad *grad, size_t input)
 {
     return ldnq_op_input(grad->call, input) ? grad->in[input].data : NULL;
 }
 
-static const float *given(const struct ldnq_op_grad *grad, size_t output)
+static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t output)
 {
     return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
 }
 
-static void weights_back(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad, size_t d)
+static void weights_backward(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad,
+                             size_t d)
 {
     size_t rows = r->steps * r->batch;
     const float *dz = r->z + d * rows * r->width, *extra = r->extra + d * rows * r->hidden;
     const float *x = ldnq_recurrent_x(r);
-    float *dw = wanted(grad, LDNQ_RECURRENT_W), *dr = wanted(grad, LDNQ_RECURRENT_R);
-    float *db = wanted(grad, LDNQ_RECURRENT_B), *dp = wanted(grad, LDNQ_RECURRENT_P);
+    float *dw = find_input_grad(grad, LDNQ_RECURRENT_W),
+          *dr = find_input_grad(grad, LDNQ_RECURRENT_R);
+    float *db = find_input_grad(grad, LDNQ_RECURRENT_B),
+          *dp = find_input_grad(grad, LDNQ_RECURRENT_P);
     if (dw)
         ldnq_recurrent_outer(r, r->width, r->inputs, rows, dz, r->width, x,
                              dw + d * r->width * r->inputs);
     if (dr && r->steps > 0)
-        r->kind->weights(r, dz, ldnq_recurrent_at(r, d, 0, 0, r->batch, 0).h_prev, extra,
+        r->kind->weights(r, dz, ldnq_recurrent_make_step(r, d, 0, 0, r->batch, 0).h_prev, extra,
                          dr + d * r->width * r->hidden);
     else if (dr)
         memset(dr + d * r->width * r->hidden, 0, r->width * r->hidden * sizeof *dr);
     if (db)
-        bias_back(r, d, db + d * 2 * r->width);
+        bias_backward(r, d, db + d * 2 * r->width);
     if (dp)
-        peepholes_back(r, d, dp + d * 3 * r->hidden);
+        peepholes_backward(r, d, dp + d * 3 * r->hidden);
 }
 
 size_t ldnq_recurrent_backward_scratch(const struct ldnq_op_grad *grad)
 {
-    struct ldnq_recurrent r = ldnq_recurrent_of(grad->call);
-    return ldnq_recurrent_lay_out(&r, true, NULL);
+    struct ldnq_recurrent r = ldnq_recurrent_make(grad->call);
+    return ldnq_recurrent_assign_scratch(&r, true, NULL);
 }
 
 enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct ldnq_recurrent r = ldnq_recurrent_of(grad->call);
-    struct backward b = { &r, given(grad, 0), given(grad, 1), given(grad, 2) };
-    ldnq_recurrent_lay_out(&r, true, grad->call->scratch);
+    struct ldnq_recurrent r = ldnq_recurrent_make(grad->call);
+    struct recurrent_backward b = { &r, find_output_grad(grad, 0), find_output_grad(grad, 1),
+                                    find_output_grad(grad, 2) };
+    ldnq_recurrent_assign_scratch(&r, true, grad->call->scratch);
     LDNQ_TRY(ldnq_recurrent_run(&r, NULL, err));
     ldnq_pool_run(grad->call->pool,
-                  r.attrs->directions * ldnq_size_ceil_div(r.batch, LDNQ_RECURRENT_ROWS), walk_back,
-                  &b);
+                  r.attrs->directions * ldnq_size_ceil_div(r.batch, LDNQ_RECURRENT_ROWS),
+                  run_steps_backward, &b);
     for (size_t d = 0; d < r.attrs->directions; d++)
-        weights_back(&r, grad, d);
-    if (wanted(grad, LDNQ_RECURRENT_X))
-        inputs_back(&r, wanted(grad, LDNQ_RECURRENT_X));
-    if (wanted(grad, LDNQ_RECURRENT_H))
-        states_back(&r, r.dh, wanted(grad, LDNQ_RECURRENT_H));
-    if (wanted(grad, LDNQ_RECURRENT_C))
-        states_back(&r, r.dc, wanted(grad, LDNQ_RECURRENT_C));
+        weights_backward(&r, grad, d);
+    if (find_input_grad(grad, LDNQ_RECURRENT_X))
+        x_backward(&r, find_input_grad(grad, LDNQ_RECURRENT_X));
+    if (find_input_grad(grad, LDNQ_RECURRENT_H))
+        copy_states(&r, r.dh, find_input_grad(grad, LDNQ_RECURRENT_H));
+    if (find_input_grad(grad, LDNQ_RECURRENT_C))
+        copy_states(&r, r.dc, find_input_grad(grad, LDNQ_RECURRENT_C));
     return LDNQ_OK;
 }

@@ -1,15 +1,16 @@
-/* reversesequence.c: ReverseSequence: the first sequence_lens[b] steps of batch entry b
- * backwards, the others as they are.
+/* reversesequence.c: ReverseSequence: reverses the order of the first sequence_lens[b] steps
+ * of sample b; the other steps are unchanged.
  *
- * Shapes  x (time, batch, rest) or (batch, time, rest); sequence_lens (batch)
+ * Shapes  x, y (time, batch, ...) or (batch, time, ...); sequence_lens (batch)
+ * Source  onnx.ai/onnx/operators/onnx__ReverseSequence.html
  */
 #include <inttypes.h>
 #include <string.h>
 
 #include "ops/op.h"
 
-struct sequences {
-    size_t steps, batch, bytes; /* bytes of one step of one entry */
+struct reverse_sequences {
+    size_t steps, batch, bytes; /* bytes: of one step of one sample */
     bool batch_first;
     const int64_t *lengths;
 };
@@ -33,23 +34,23 @@ static enum ldnq_status reversesequence_infer(struct ldnq_op_call *call, struct 
     return LDNQ_OK;
 }
 
-static struct sequences sequences_of(const struct ldnq_op_call *call)
+static struct reverse_sequences make_sequences(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     bool batch_first = ldnq_attr_int(call->node, "batch_axis", 1) == 0;
-    struct sequences s = { .batch_first = batch_first,
-                           .lengths = call->in[1]->data,
-                           .batch = (size_t)x->dim[batch_first ? 0 : 1],
-                           .steps = (size_t)x->dim[batch_first ? 1 : 0],
-                           .bytes = 1 };
+    struct reverse_sequences s = { .batch_first = batch_first,
+                                   .lengths = call->in[1]->data,
+                                   .batch = (size_t)x->dim[batch_first ? 0 : 1],
+                                   .steps = (size_t)x->dim[batch_first ? 1 : 0],
+                                   .bytes = 1 };
     for (int i = 2; i < x->rank; i++)
         s.bytes *= (size_t)x->dim[i];
     return s;
 }
 
-/* Reversing is its own transpose: the same map takes gradients back. */
-static enum ldnq_status reverse(const struct sequences *s, const char *x, char *y,
-                                struct ldnq_error *err)
+/* y = the reversed x. The operation is its own transpose: dx = the reversed dy. */
+static enum ldnq_status reverse_steps(const struct reverse_sequences *s, const char *x, char *y,
+                                      struct ldnq_error *err)
 {
     for (size_t b = 0; b < s->batch; b++) {
         if (s->lengths[b] < 0 || (uint64_t)s->lengths[b] > s->steps)
@@ -71,17 +72,17 @@ static enum ldnq_status reverse(const struct sequences *s, const char *x, char *
 static enum ldnq_status reversesequence_forward(const struct ldnq_op_call *call,
                                                 struct ldnq_error *err)
 {
-    struct sequences s = sequences_of(call);
+    struct reverse_sequences s = make_sequences(call);
     s.bytes *= ldnq_dtype_size(call->in[0]->dtype);
-    return reverse(&s, call->in[0]->data, call->out[0].data, err);
+    return reverse_steps(&s, call->in[0]->data, call->out[0].data, err);
 }
 
 static enum ldnq_status reversesequence_backward(const struct ldnq_op_grad *grad,
                                                  struct ldnq_error *err)
 {
-    struct sequences s = sequences_of(grad->call);
+    struct reverse_sequences s = make_sequences(grad->call);
     s.bytes *= sizeof(float);
-    return reverse(&s, grad->out[0]->data, grad->in[0].data, err);
+    return reverse_steps(&s, grad->out[0]->data, grad->in[0].data, err);
 }
 
 const struct ldnq_op ldnq_op_reversesequence = {

@@ -1,4 +1,7 @@
-/* rnn.c: RNN: h = f(x w' + h r' + b). */
+/* rnn.c: RNN: h = f(x w' + h_prev r' + b).
+ *
+ * Source  onnx.ai/onnx/operators/onnx__RNN.html
+ */
 #include "ops/sequence/recurrent.h"
 
 #include <string.h>
@@ -16,11 +19,11 @@ static void rnn_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent
             ldnq_activation_run(f, r->attrs->clip, s->z + i * r->width, s->h + i * r->hidden,
                                 r->hidden);
         else
-            ldnq_recurrent_keep(r, s, i);
+            ldnq_recurrent_copy_state(r, s, i);
     }
 }
 
-static void rnn_step_back(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
+static void rnn_step_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s)
 {
     const struct ldnq_activation *f = &r->attrs->activations[s->direction];
     for (size_t i = 0; i < s->rows; i++) {
@@ -45,9 +48,9 @@ static const struct ldnq_recurrent_kind rnn_kind = {
     .functions = 1,
     .defaults = rnn_activations,
     .forward = rnn_step,
-    .backward = rnn_step_back,
-    .own_bias = ldnq_recurrent_no_own_bias,
-    .weights = ldnq_recurrent_weights,
+    .backward = rnn_step_backward,
+    .find_inner_bias = ldnq_recurrent_no_inner_bias,
+    .weights = ldnq_recurrent_weights_grad,
 };
 
 static enum ldnq_status rnn_read(const struct ldnq_node *node, struct ldnq_arena *arena,

@@ -1,25 +1,28 @@
-/* tensorscatter.c: TensorScatter: new keys and values into a cache.
+/* tensorscatter.c: TensorScatter: writes new keys or values into a cache.
  *
- * Shapes  cache (N, ..., length, ...), update (N, ..., steps, ...) along `axis`;
- *         write_indices (N): where each sample's update starts, 0 without
+ * Shapes  cache, y (N, ..., length, ...), update (N, ..., steps, ...), where `length` and
+ *         `steps` are axis `axis`; write_indices (N): the first step of each sample's update
+ *         in the cache, 0 if omitted
+ * Source  onnx.ai/onnx/operators/onnx__TensorScatter.html
  */
 #include "ops/op.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-struct update {
-    size_t samples, rows; /* rows of (length, inner) a sample */
+struct cache_update {
+    size_t samples, rows; /* rows: of (length, inner) per sample */
     size_t length, steps, inner;
-    const int64_t *starts; /* NULL for zeros */
+    const int64_t *starts; /* NULL: all 0 */
     bool circular;
 };
 
-static enum ldnq_status axis_of(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
+static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank,
-                                  axis, err));
-    return *axis == 0 ? ldnq_fail(err, LDNQ_MODEL, "its axis is that of the samples") : LDNQ_OK;
+    LDNQ_TRY(
+        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank, axis, err));
+    return *axis == 0 ? ldnq_fail(err, LDNQ_MODEL, "its axis is the batch axis") : LDNQ_OK;
 }
 
 static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -27,7 +30,7 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     const struct ldnq_shape *cache = &call->in[0]->shape, *update = &call->in[1]->shape;
     const struct ldnq_tensor *starts = ldnq_op_input(call, 2);
     int axis;
-    LDNQ_TRY(axis_of(call, &axis, err));
+    LDNQ_TRY(find_axis(call, &axis, err));
     if (update->rank >= 0 && update->rank != cache->rank)
         return ldnq_fail(err, LDNQ_MODEL, "its cache has %d axes and its update %d", cache->rank,
                          update->rank);
@@ -69,15 +72,15 @@ static enum ldnq_status tensorscatter_infer(struct ldnq_op_call *call, struct ld
     return call->in[0]->shape.rank < 0 ? LDNQ_OK : check_shapes(call, err);
 }
 
-static enum ldnq_status update_of(const struct ldnq_op_call *call, struct update *u,
-                                  struct ldnq_error *err)
+static enum ldnq_status make_update(const struct ldnq_op_call *call, struct cache_update *u,
+                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *cache = &call->in[0]->shape;
     const struct ldnq_tensor *starts = ldnq_op_input(call, 2);
     int axis;
-    LDNQ_TRY(axis_of(call, &axis, err));
+    LDNQ_TRY(find_axis(call, &axis, err));
     struct ldnq_axis_split split = ldnq_op_split_at_axis(cache, axis);
-    *u = (struct update){
+    *u = (struct cache_update){
         .samples = (size_t)cache->dim[0],
         .length = split.size,
         .inner = split.inner,
@@ -94,8 +97,8 @@ static enum ldnq_status update_of(const struct ldnq_op_call *call, struct update
     return LDNQ_OK;
 }
 
-/* Where step `step` of row `row` of sample n goes, in elements of the cache. */
-static size_t place_of(const struct update *u, size_t n, size_t row, size_t step)
+/* The index in the cache of step `step` of row `row` of sample n. */
+static size_t find_cache_index(const struct cache_update *u, size_t n, size_t row, size_t step)
 {
     size_t start = u->starts ? (size_t)u->starts[n] : 0;
     size_t at = u->circular ? (start % u->length + step) % u->length : start + step;
@@ -109,14 +112,14 @@ static enum ldnq_status tensorscatter_forward(const struct ldnq_op_call *call,
     size_t size = ldnq_dtype_size(cache->dtype);
     const char *from = call->in[1]->data;
     char *out = call->out[0].data;
-    struct update u;
-    LDNQ_TRY(update_of(call, &u, err));
+    struct cache_update u;
+    LDNQ_TRY(make_update(call, &u, err));
     if (out != cache->data)
         memcpy(out, cache->data, ldnq_tensor_count(cache) * size);
     for (size_t n = 0; n < u.samples; n++)
         for (size_t row = 0; row < u.rows; row++)
             for (size_t step = 0; step < u.steps; step++, from += u.inner * size)
-                memcpy(out + place_of(&u, n, row, step) * size, from, u.inner * size);
+                memcpy(out + find_cache_index(&u, n, row, step) * size, from, u.inner * size);
     return LDNQ_OK;
 }
 
@@ -125,13 +128,13 @@ static enum ldnq_status tensorscatter_backward(const struct ldnq_op_grad *grad,
 {
     const float *dy = grad->out[0]->data;
     float *cache = grad->in[0].data, *update = grad->in[1].data;
-    struct update u;
-    LDNQ_TRY(update_of(grad->call, &u, err));
+    struct cache_update u;
+    LDNQ_TRY(make_update(grad->call, &u, err));
     if (cache)
         memcpy(cache, dy, ldnq_tensor_count(grad->out[0]) * sizeof *dy);
     for (size_t i = 0; i < u.samples * u.rows * u.steps; i++) {
         size_t row = i / u.steps;
-        size_t at = place_of(&u, row / u.rows, row % u.rows, i % u.steps);
+        size_t at = find_cache_index(&u, row / u.rows, row % u.rows, i % u.steps);
         if (update)
             memcpy(update + i * u.inner, dy + at, u.inner * sizeof *dy);
         if (cache)
