@@ -9,9 +9,9 @@
 LDNQ_BINARY_LOOP(shift_uint8, uint8_t, int16_t, x - y)
 LDNQ_BINARY_LOOP(shift_int8, int8_t, int16_t, x - y)
 
-void ldnq_codes_shift(const struct ldnq_op_call *call, const struct ldnq_tensor *codes,
-                      const struct ldnq_tensor *zero, const struct ldnq_shape *zero_shape,
-                      int16_t *out)
+void ldnq_codes_subtract_zero(const struct ldnq_op_call *call, const struct ldnq_tensor *codes,
+                              const struct ldnq_tensor *zero, const struct ldnq_shape *zero_shape,
+                              int16_t *out)
 {
     static const int16_t none = 0;
     struct ldnq_tensor result = { LDNQ_INT16, codes->shape, out };
@@ -23,6 +23,7 @@ void ldnq_codes_shift(const struct ldnq_op_call *call, const struct ldnq_tensor 
                          2);
 }
 
+/* c (n) += factor b. */
 LDNQ_MULTIVERSION
 static void add_row(int32_t factor, const int16_t *b, size_t n, int32_t *c)
 {
@@ -31,8 +32,8 @@ static void add_row(int32_t factor, const int16_t *b, size_t n, int32_t *c)
         c[i] = (int32_t)((uint32_t)c[i] + (uint32_t)(factor * b[i]));
 }
 
-void ldnq_codes_product(size_t m, size_t n, size_t k, const int16_t *a, const int16_t *b,
-                        size_t ldb, int32_t *c, size_t ldc)
+void ldnq_codes_multiply(size_t m, size_t n, size_t k, const int16_t *a, const int16_t *b,
+                         size_t ldb, int32_t *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < n; j++)
@@ -43,8 +44,8 @@ void ldnq_codes_product(size_t m, size_t n, size_t k, const int16_t *a, const in
     }
 }
 
-void ldnq_codes_round(const int32_t *sums, const float *scale, size_t step, int32_t zero,
-                      enum ldnq_dtype dtype, size_t count, void *y)
+void ldnq_codes_requantize(const int32_t *sums, const float *scale, size_t step, int32_t zero,
+                           enum ldnq_dtype dtype, size_t count, void *y)
 {
     bool is_signed = dtype == LDNQ_INT8;
     const float low = (float)((is_signed ? -128 : 0) - zero);
@@ -53,12 +54,12 @@ void ldnq_codes_round(const int32_t *sums, const float *scale, size_t step, int3
         float v = (float)sums[i] * scale[i * step];
         v = v > low ? v : low;
         v = v < high ? v : high;
-        /* The same byte for both types. */
+        /* int8 and uint8 have the same byte here. */
         ((uint8_t *)y)[i] = (uint8_t)((int32_t)rintf(v) + zero);
     }
 }
 
-int32_t ldnq_codes_zero(const struct ldnq_tensor *zero)
+int32_t ldnq_codes_read_zero(const struct ldnq_tensor *zero)
 {
     if (!zero)
         return 0;

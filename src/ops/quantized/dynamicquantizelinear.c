@@ -1,10 +1,15 @@
-/* dynamicquantizelinear.c: DynamicQuantizeLinear: codes of 8 bits without sign, their
- * scale from the range of the data, which is widened to hold 0. */
+/* dynamicquantizelinear.c: DynamicQuantizeLinear: uint8 codes, whose scale and zero point
+ * follow from the range of the data.
+ *
+ * Computes scale = (max - min) / 255 with max >= 0 and min <= 0,
+ *          zero = clamp(round(-min / scale)), y = clamp(round(x / scale) + zero)
+ * Source   onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html
+ */
 #include "ops/op.h"
 
 #include <math.h>
 
-struct quantize {
+struct dynamic_quantize {
     const float *x;
     uint8_t *y;
     float scale, zero;
@@ -24,7 +29,7 @@ static enum ldnq_status dynamicquantizelinear_infer(struct ldnq_op_call *call,
 
 static void quantize_range(const void *ctx, size_t first, size_t last)
 {
-    const struct quantize *q = ctx;
+    const struct dynamic_quantize *q = ctx;
     for (size_t i = first; i < last; i++) {
         float v = rintf(q->x[i] / q->scale) + q->zero;
         v = v > 0.0f ? v : 0.0f;
@@ -35,7 +40,7 @@ static void quantize_range(const void *ctx, size_t first, size_t last)
 static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call *call,
                                                       struct ldnq_error *err)
 {
-    struct quantize q = { .x = call->in[0]->data, .y = call->out[0].data };
+    struct dynamic_quantize q = { .x = call->in[0]->data, .y = call->out[0].data };
     size_t count = ldnq_tensor_count(call->in[0]);
     float low = 0.0f, high = 0.0f;
     (void)err;
@@ -44,7 +49,7 @@ static enum ldnq_status dynamicquantizelinear_forward(const struct ldnq_op_call 
         high = q.x[i] > high ? q.x[i] : high;
     }
     q.scale = high == low ? 1.0f : (high - low) / 255.0f;
-    /* In a range that is not finite there is no zero point. */
+    /* If the range is not finite, -low / scale may be NaN; the zero point is then 0. */
     float zero = rintf(-low / q.scale);
     q.zero = zero > 0.0f ? (zero < 255.0f ? zero : 255.0f) : 0.0f;
     ldnq_op_run_ranges(call, count, quantize_range, &q);
@@ -64,5 +69,5 @@ const struct ldnq_op ldnq_op_dynamicquantizelinear = {
     .outputs_max = 3,
     .infer = dynamicquantizelinear_infer,
     .forward = dynamicquantizelinear_forward,
-    .differentiable = 1, /* a gradient is refused, not taken for zero */
+    .differentiable = 1, /* so that a gradient is refused instead of being 0 */
 };

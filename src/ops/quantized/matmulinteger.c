@@ -1,37 +1,41 @@
 /* matmulinteger.c: MatMulInteger and QLinearMatMul.
  *
- * Shapes  a (..., M, K), b (..., K, N). Scales and zero points of a: one, or one a
- *         row, (M) or (..., M, 1); of b: one, or one a column, (N) or (..., 1, N)
+ * Shapes  a (..., M, K), b (..., K, N), y (..., M, N). Scale and zero point of a: one
+ *         number, or one per row as (M) or (..., M, 1); of b: one number, or one per column
+ *         as (N) or (..., 1, N)
+ * Numbers codes.h
+ * Threads a chunk is a block of rows of y
+ * Source  onnx.ai/onnx/operators/onnx__MatMulInteger.html, QLinearMatMul
  */
 #include "ops/quantized/codes.h"
 #include "ops/matmul/matmul.h"
 
 #include "base/size.h"
 
-/* Rows of the output in one piece of work. */
+/* Rows of y per chunk. */
 #define ROWS ((size_t)32)
 
-/* Where things are among the inputs. */
-struct places {
+/* The indices of the inputs; MatMulInteger has no scales. */
+struct matmulinteger_inputs {
     size_t a, b, a_zero, b_zero, a_scale, b_scale;
 };
 
-static const struct places integer_places = { 0, 1, 2, 3, 0, 0 };
-static const struct places qlinear_places = { 0, 3, 2, 5, 1, 4 };
+static const struct matmulinteger_inputs matmulinteger_inputs = { 0, 1, 2, 3, 0, 0 };
+static const struct matmulinteger_inputs qlinearmatmul_inputs = { 0, 3, 2, 5, 1, 4 };
 
-/* ---- parameters by row and by column -------------------------------------------------- */
+/* ---- parameters per row and per column -------------------------------------------------- */
 
 /* The shape under which a parameter broadcasts to its matrix. */
-static struct ldnq_shape parameter_shape(const struct ldnq_shape *shape, bool by_row)
+static struct ldnq_shape make_parameter_shape(const struct ldnq_shape *shape, bool per_row)
 {
     struct ldnq_shape result = *shape;
-    if (shape->rank == 1 && by_row)
+    if (shape->rank == 1 && per_row)
         result = (struct ldnq_shape){ 2, { shape->dim[0], 1 } };
     return result;
 }
 
 static enum ldnq_status check_parameter(const struct ldnq_op_call *call, size_t input,
-                                        size_t matrix, bool by_row, struct ldnq_error *err)
+                                        size_t matrix, bool per_row, struct ldnq_error *err)
 {
     const struct ldnq_tensor *parameter = ldnq_op_input(call, input);
     const struct ldnq_shape *m = &call->in[matrix]->shape;
@@ -40,12 +44,12 @@ static enum ldnq_status check_parameter(const struct ldnq_op_call *call, size_t 
     if (!parameter || parameter->shape.rank < 0 || m->rank < 0 ||
         (ldnq_shape_count(&parameter->shape, &count) && count == 1))
         return LDNQ_OK;
-    struct ldnq_shape shape = parameter_shape(&parameter->shape, by_row);
+    struct ldnq_shape shape = make_parameter_shape(&parameter->shape, per_row);
     bool fits = shape.rank >= 1 && shape.rank <= m->rank && m->rank >= 2;
     for (int i = 0; fits && i < shape.rank; i++) {
-        int place = m->rank - shape.rank + i;
-        bool shared = place == m->rank - (by_row ? 1 : 2);
-        int64_t dim = shape.dim[i], want = m->dim[place];
+        int axis = m->rank - shape.rank + i;
+        bool shared = axis == m->rank - (per_row ? 1 : 2);
+        int64_t dim = shape.dim[i], want = m->dim[axis];
         fits =
             dim == 1 || (!shared && (dim == want || ldnq_is_symbol(want))) || ldnq_is_symbol(dim);
     }
@@ -53,12 +57,13 @@ static enum ldnq_status check_parameter(const struct ldnq_op_call *call, size_t 
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED,
                      "input %zu of shape %s is neither one number nor one "
-                     "a %s of a matrix of shape %s",
+                     "per %s of a matrix of shape %s",
                      input, ldnq_shape_print(&parameter->shape, NULL, a, sizeof a),
-                     by_row ? "row" : "column", ldnq_shape_print(m, NULL, b, sizeof b));
+                     per_row ? "row" : "column", ldnq_shape_print(m, NULL, b, sizeof b));
 }
 
-static enum ldnq_status check_matrices(struct ldnq_op_call *call, const struct places *at,
+static enum ldnq_status check_matrices(struct ldnq_op_call *call,
+                                       const struct matmulinteger_inputs *at,
                                        struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_codes_require(call, at->a, at->a_zero, err));
@@ -70,7 +75,7 @@ static enum ldnq_status check_matrices(struct ldnq_op_call *call, const struct p
 
 /* ---- the product ------------------------------------------------------------------------ */
 
-struct product {
+struct integer_product {
     struct ldnq_matmul shape;
     const int16_t *a, *b;
     int32_t *sums;
@@ -78,45 +83,47 @@ struct product {
 
 static void product_rows(void *ctx, size_t chunk, size_t thread)
 {
-    const struct product *p = ctx;
+    const struct integer_product *p = ctx;
     size_t blocks = ldnq_size_ceil_div(p->shape.m, ROWS), batch = chunk / blocks, offsets[2];
     size_t first = chunk % blocks * ROWS, rows = ldnq_size_min(ROWS, p->shape.m - first);
     (void)thread;
     ldnq_matmul_offsets(&p->shape, batch, offsets);
-    ldnq_codes_product(rows, p->shape.n, p->shape.k, p->a + offsets[0] + first * p->shape.k,
-                       p->b + offsets[1], p->shape.n,
-                       p->sums + (batch * p->shape.m + first) * p->shape.n, p->shape.n);
+    ldnq_codes_multiply(rows, p->shape.n, p->shape.k, p->a + offsets[0] + first * p->shape.k,
+                        p->b + offsets[1], p->shape.n,
+                        p->sums + (batch * p->shape.m + first) * p->shape.n, p->shape.n);
 }
 
-static void shift(const struct ldnq_op_call *call, size_t codes, size_t zero, bool by_row,
-                  int16_t *out)
+/* out = the codes of an input minus its zero points. */
+static void subtract_zero(const struct ldnq_op_call *call, size_t codes, size_t zero, bool per_row,
+                          int16_t *out)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(call, zero);
     struct ldnq_shape shape = { 0 };
     if (tensor && ldnq_tensor_count(tensor) > 1)
-        shape = parameter_shape(&tensor->shape, by_row);
-    ldnq_codes_shift(call, call->in[codes], tensor, &shape, out);
+        shape = make_parameter_shape(&tensor->shape, per_row);
+    ldnq_codes_subtract_zero(call, call->in[codes], tensor, &shape, out);
 }
 
-static size_t rounded(size_t bytes)
+static size_t round_up(size_t bytes)
 {
     return bytes + (64 - bytes % 64) % 64;
 }
 
-static size_t shifted_bytes(const struct ldnq_op_call *call, size_t input)
+static size_t count_code_bytes(const struct ldnq_op_call *call, size_t input)
 {
-    return rounded(ldnq_tensor_count(call->in[input]) * sizeof(int16_t));
+    return round_up(ldnq_tensor_count(call->in[input]) * sizeof(int16_t));
 }
 
-/* sums: (..., M, N); the codes moved by their zero points are in scratch. */
-static void run_product(const struct ldnq_op_call *call, const struct places *at, int32_t *sums)
+/* sums (..., M, N) = a b; scratch holds a and b without their zero points. */
+static void run_product(const struct ldnq_op_call *call, const struct matmulinteger_inputs *at,
+                        int32_t *sums)
 {
-    int16_t *a = call->scratch, *b = a + shifted_bytes(call, at->a) / sizeof *a;
-    struct product product = {
+    int16_t *a = call->scratch, *b = a + count_code_bytes(call, at->a) / sizeof *a;
+    struct integer_product product = {
         .shape = ldnq_matmul_of(call, at->a, at->b), .a = a, .b = b, .sums = sums
     };
-    shift(call, at->a, at->a_zero, true, a);
-    shift(call, at->b, at->b_zero, false, b);
+    subtract_zero(call, at->a, at->a_zero, true, a);
+    subtract_zero(call, at->b, at->b_zero, false, b);
     ldnq_pool_run(call->pool, product.shape.batches * ldnq_size_ceil_div(product.shape.m, ROWS),
                   product_rows, &product);
 }
@@ -126,19 +133,19 @@ static void run_product(const struct ldnq_op_call *call, const struct places *at
 static enum ldnq_status matmulinteger_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     call->out[0].dtype = LDNQ_INT32;
-    return check_matrices(call, &integer_places, err);
+    return check_matrices(call, &matmulinteger_inputs, err);
 }
 
 static size_t matmulinteger_scratch(const struct ldnq_op_call *call)
 {
-    return shifted_bytes(call, 0) + shifted_bytes(call, 1);
+    return count_code_bytes(call, 0) + count_code_bytes(call, 1);
 }
 
 static enum ldnq_status matmulinteger_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
     (void)err;
-    run_product(call, &integer_places, call->out[0].data);
+    run_product(call, &matmulinteger_inputs, call->out[0].data);
     return LDNQ_OK;
 }
 
@@ -152,7 +159,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .infer = matmulinteger_infer,
     .scratch = matmulinteger_scratch,
     .forward = matmulinteger_forward,
-    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };
 
 /* ---- QLinearMatMul ------------------------------------------------------------------------ */
@@ -161,7 +168,7 @@ enum { Y_SCALE = 6, Y_ZERO = 7 };
 
 static enum ldnq_status qlinearmatmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct places *at = &qlinear_places;
+    const struct matmulinteger_inputs *at = &qlinearmatmul_inputs;
     LDNQ_TRY(ldnq_op_require_dtype(call, at->a_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, at->b_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, Y_SCALE, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -177,24 +184,25 @@ static enum ldnq_status qlinearmatmul_infer(struct ldnq_op_call *call, struct ld
 static size_t qlinearmatmul_scratch(const struct ldnq_op_call *call)
 {
     size_t sums = ldnq_tensor_count(&call->out[0]), bytes;
-    struct ldnq_matmul shape = ldnq_matmul_of(call, qlinear_places.a, qlinear_places.b);
+    struct ldnq_matmul shape = ldnq_matmul_of(call, qlinearmatmul_inputs.a, qlinearmatmul_inputs.b);
     if (!ldnq_size_add(sums, shape.n, &bytes) || bytes > SIZE_MAX / 8)
         return SIZE_MAX;
-    return shifted_bytes(call, qlinear_places.a) + shifted_bytes(call, qlinear_places.b) +
-           rounded(sums * sizeof(int32_t)) + shape.n * sizeof(float);
+    return count_code_bytes(call, qlinearmatmul_inputs.a) +
+           count_code_bytes(call, qlinearmatmul_inputs.b) + round_up(sums * sizeof(int32_t)) +
+           shape.n * sizeof(float);
 }
 
-/* Element strides of a scale along batches, rows and columns. */
-struct scale {
+/* A scale with its strides along batches, rows and columns; 0: broadcast. */
+struct matmulinteger_scale {
     const float *data;
     size_t lead[LDNQ_MAX_RANK], row, column;
 };
 
-static struct scale scale_of(const struct ldnq_op_call *call, size_t input, size_t matrix,
-                             bool by_row)
+static struct matmulinteger_scale make_scale(const struct ldnq_op_call *call, size_t input,
+                                             size_t matrix, bool per_row)
 {
-    struct scale scale = { .data = call->in[input]->data };
-    struct ldnq_shape shape = parameter_shape(&call->in[input]->shape, by_row);
+    struct matmulinteger_scale scale = { .data = call->in[input]->data };
+    struct ldnq_shape shape = make_parameter_shape(&call->in[input]->shape, per_row);
     struct ldnq_shape whole = call->in[matrix]->shape;
     size_t strides[LDNQ_MAX_RANK];
     if (ldnq_tensor_count(call->in[input]) == 1)
@@ -207,9 +215,9 @@ static struct scale scale_of(const struct ldnq_op_call *call, size_t input, size
     return scale;
 }
 
-/* Where batch i's scale starts; `axes` are the matrix' own leading axes. */
-static const float *scale_at(const struct scale *scale, const struct ldnq_matmul *shape, int axes,
-                             size_t batch)
+/* The scale of one batch; `axes` is the number of the matrix' own leading axes. */
+static const float *find_batch_scale(const struct matmulinteger_scale *scale,
+                                     const struct ldnq_matmul *shape, int axes, size_t batch)
 {
     const float *data = scale->data;
     for (int i = shape->lead.rank - 1; i >= 0; i--) {
@@ -225,26 +233,27 @@ static const float *scale_at(const struct scale *scale, const struct ldnq_matmul
 static enum ldnq_status qlinearmatmul_forward(const struct ldnq_op_call *call,
                                               struct ldnq_error *err)
 {
-    const struct places *at = &qlinear_places;
-    char *behind = (char *)call->scratch + shifted_bytes(call, at->a) + shifted_bytes(call, at->b);
+    const struct matmulinteger_inputs *at = &qlinearmatmul_inputs;
+    char *after_codes =
+        (char *)call->scratch + count_code_bytes(call, at->a) + count_code_bytes(call, at->b);
     size_t count = ldnq_tensor_count(&call->out[0]);
-    int32_t *sums = (int32_t *)(void *)behind, zero = ldnq_codes_zero(call->in[Y_ZERO]);
-    float *factors = (float *)(void *)(behind + rounded(count * sizeof *sums));
+    int32_t *sums = (int32_t *)(void *)after_codes, zero = ldnq_codes_read_zero(call->in[Y_ZERO]);
+    float *factors = (float *)(void *)(after_codes + round_up(count * sizeof *sums));
     const float y_scale = *(const float *)call->in[Y_SCALE]->data;
     struct ldnq_matmul shape = ldnq_matmul_of(call, at->a, at->b);
-    struct scale a = scale_of(call, at->a_scale, at->a, true);
-    struct scale b = scale_of(call, at->b_scale, at->b, false);
+    struct matmulinteger_scale a = make_scale(call, at->a_scale, at->a, true);
+    struct matmulinteger_scale b = make_scale(call, at->b_scale, at->b, false);
     uint8_t *y = call->out[0].data;
     (void)err;
     run_product(call, at, sums);
     for (size_t i = 0; i < shape.batches * shape.m && shape.n > 0; i++) {
         size_t batch = i / shape.m, row = i % shape.m;
-        const float *left = scale_at(&a, &shape, call->in[at->a]->shape.rank - 2, batch);
-        const float *right = scale_at(&b, &shape, call->in[at->b]->shape.rank - 2, batch);
+        const float *left = find_batch_scale(&a, &shape, call->in[at->a]->shape.rank - 2, batch);
+        const float *right = find_batch_scale(&b, &shape, call->in[at->b]->shape.rank - 2, batch);
         for (size_t k = 0; k < shape.n; k++)
             factors[k] = left[row * a.row] * right[k * b.column] / y_scale;
-        ldnq_codes_round(sums + i * shape.n, factors, 1, zero, call->out[0].dtype, shape.n,
-                         y + i * shape.n);
+        ldnq_codes_requantize(sums + i * shape.n, factors, 1, zero, call->out[0].dtype, shape.n,
+                              y + i * shape.n);
     }
     return LDNQ_OK;
 }
@@ -259,5 +268,5 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .infer = qlinearmatmul_infer,
     .scratch = qlinearmatmul_scratch,
     .forward = qlinearmatmul_forward,
-    .differentiable = LDNQ_ALL_INPUTS, /* a gradient is refused, not taken for zero */
+    .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };

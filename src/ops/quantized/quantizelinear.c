@@ -1,14 +1,14 @@
 /* quantizelinear.c: QuantizeLinear and DequantizeLinear.
  *
- * Shapes  x, y any; scale and zero point: one for all, one for each index of
- *         `axis`, or one for each block of block_size indices along it (scale
- *         then has x's shape with ceil(size / block_size) at `axis`).
- *         Types below a byte are one element a byte.
+ * Computes y = clamp(round(x / scale) + zero), rounding half to even; x = (y - zero) * scale
+ * Shapes   x, y any, seen as (outer, size, inner) around `axis`; scale and zero: one number
+ *          per tensor, one per index of `axis` (size), or one per block of block_size
+ *          indices (outer, ceil(size / block_size), inner)
+ * Layout   dtypes of fewer than 8 bits have one element per byte
+ * Source   onnx.ai/onnx/operators/onnx__QuantizeLinear.html, DequantizeLinear
  *
- * y = clamp(round(x / scale) + zero), half to even;  x = (y - zero) * scale
- *
- * x is cut into segments along which the scale stands still or goes on by one
- * with each element; a kernel does one segment.
+ * x is divided into runs of contiguous elements along which the scale is constant or
+ * advances by one per element. A kernel processes one run.
  */
 #include "ops/op.h"
 
@@ -19,26 +19,27 @@
     (BITS(UINT8) | BITS(INT8) | BITS(UINT16) | BITS(INT16) | BITS(UINT4) | BITS(INT4) |            \
      BITS(UINT2) | BITS(INT2))
 
-struct segments {
+struct scale_runs {
     const char *x, *zero; /* zero may be NULL */
     char *y;
     const float *scale;
     size_t x_size, y_size, zero_size;
-    size_t outer, size, inner; /* x around the axis; size 1 for one scale */
-    size_t block, blocks;      /* block 0: none */
-    size_t scale_step;         /* along a segment: 0 or 1 */
+    size_t outer, size, inner; /* x around `axis`; not set for one scale per tensor */
+    size_t block, blocks;      /* block_size, 0 for none; blocks along `axis` */
+    size_t scale_step;         /* along a run: 0 or 1 */
     float low, high;           /* QuantizeLinear's range of codes */
-    void (*run)(const struct segments *segments, const char *x, char *y, const float *scale,
+    void (*run)(const struct scale_runs *runs, const char *x, char *y, const float *scale,
                 const char *zero, size_t count);
 };
 
 /* ---- kernels ------------------------------------------------------------------------ */
 
-/* 2^23 + 2^22: adding it leaves no bits for a fraction, and the processor rounds
- * to even. Right for all |v| < 2^22, which codes of 16 bits are. */
+/* 2^23 + 2^22: a sum with it has no fraction bits, so that the processor rounds it half to
+ * even. Correct for all |v| < 2^22, which includes 16-bit codes. */
 #define ROUNDER 12582912.0f
 
-static inline float code_of(float x, float scale, float low, float high)
+/* clamp(round(x / scale)). */
+static inline float round_code(float x, float scale, float low, float high)
 {
     float v = x / scale;
     v = v > low ? v : low;
@@ -46,9 +47,9 @@ static inline float code_of(float x, float scale, float low, float high)
     return (v + ROUNDER) - ROUNDER;
 }
 
-/* The range is moved by the zero point, so that rounding comes after it. */
+/* The range is shifted by the zero point, so that clamping comes before rounding. */
 #define QUANTIZE(name, T, X)                                                                       \
-    static void name(const struct segments *s, const char *x_, char *y_, const float *scale,       \
+    static void name(const struct scale_runs *s, const char *x_, char *y_, const float *scale,     \
                      const char *zero_, size_t count)                                              \
     {                                                                                              \
         const X *x = (const void *)x_;                                                             \
@@ -58,12 +59,12 @@ static inline float code_of(float x, float scale, float low, float high)
             const float z = zero ? (float)*zero : 0.0f, a = *scale;                                \
             const float low = s->low - z, high = s->high - z;                                      \
             for (size_t i = 0; i < count; i++)                                                     \
-                y[i] = (T)(int32_t)(code_of((float)x[i], a, low, high) + z);                       \
+                y[i] = (T)(int32_t)(round_code((float)x[i], a, low, high) + z);                    \
             return;                                                                                \
         }                                                                                          \
         for (size_t i = 0; i < count; i++) {                                                       \
             const float z = zero ? (float)zero[i] : 0.0f;                                          \
-            y[i] = (T)(int32_t)(code_of((float)x[i], scale[i], s->low - z, s->high - z) + z);      \
+            y[i] = (T)(int32_t)(round_code((float)x[i], scale[i], s->low - z, s->high - z) + z);   \
         }                                                                                          \
     }
 
@@ -76,9 +77,9 @@ QUANTIZE(requantize_uint8, uint8_t, int32_t)
 QUANTIZE(requantize_int16, int16_t, int32_t)
 QUANTIZE(requantize_uint16, uint16_t, int32_t)
 
-/* D is wide enough for the difference. */
+/* D is a type wide enough for x - zero. */
 #define DEQUANTIZE(name, T, D)                                                                     \
-    static void name(const struct segments *s, const char *x_, char *y_, const float *scale,       \
+    static void name(const struct scale_runs *s, const char *x_, char *y_, const float *scale,     \
                      const char *zero_, size_t count)                                              \
     {                                                                                              \
         const T *x = (const void *)x_;                                                             \
@@ -101,10 +102,10 @@ DEQUANTIZE(dequantize_int16, int16_t, int32_t)
 DEQUANTIZE(dequantize_uint16, uint16_t, int32_t)
 DEQUANTIZE(dequantize_int32, int32_t, int64_t)
 
-/* ---- segments -------------------------------------------------------------------------- */
+/* ---- runs -------------------------------------------------------------------------- */
 
-/* Where segment i lies in x, how long it is, and which scale it starts with. */
-static void locate(const struct segments *s, size_t i, size_t *at, size_t *count, size_t *scale)
+/* Run i: its first element in x, its length, and its first scale. */
+static void find_run(const struct scale_runs *s, size_t i, size_t *at, size_t *count, size_t *scale)
 {
     if (s->inner > 1) {
         size_t index = i % s->size, outer = i / s->size;
@@ -123,26 +124,27 @@ static void locate(const struct segments *s, size_t i, size_t *at, size_t *count
     }
 }
 
-static void run_segments(const void *ctx, size_t first, size_t last)
+/* Runs first .. last-1. */
+static void process_runs(const void *ctx, size_t first, size_t last)
 {
-    const struct segments *s = ctx;
+    const struct scale_runs *s = ctx;
     for (size_t i = first; i < last; i++) {
         size_t at, count, scale;
-        locate(s, i, &at, &count, &scale);
+        find_run(s, i, &at, &count, &scale);
         s->run(s, s->x + at * s->x_size, s->y + at * s->y_size, s->scale + scale,
                s->zero ? s->zero + scale * s->zero_size : NULL, count);
     }
 }
 
-/* One scale for all: pieces of equal length. */
-static void run_whole(const void *ctx, size_t first, size_t last)
+/* Elements first .. last-1, with one scale per tensor. */
+static void process_range(const void *ctx, size_t first, size_t last)
 {
-    const struct segments *s = ctx;
+    const struct scale_runs *s = ctx;
     s->run(s, s->x + first * s->x_size, s->y + first * s->y_size, s->scale, s->zero, last - first);
 }
 
-/* What forward reads and writes. */
-static void set_data(const struct ldnq_op_call *call, struct segments *s)
+/* The data of a forward call. */
+static void set_data(const struct ldnq_op_call *call, struct scale_runs *s)
 {
     const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_input(call, 2);
     s->x = x->data;
@@ -154,7 +156,8 @@ static void set_data(const struct ldnq_op_call *call, struct segments *s)
     s->zero_size = zero ? ldnq_dtype_size(zero->dtype) : 0;
 }
 
-static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments *s)
+/* Divides x into runs and processes them. */
+static enum ldnq_status process_all(const struct ldnq_op_call *call, struct scale_runs *s)
 {
     const struct ldnq_tensor *x = call->in[0], *scale = call->in[1];
     size_t count = ldnq_tensor_count(x);
@@ -162,7 +165,7 @@ static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments
     if (count == 0)
         return LDNQ_OK;
     if (ldnq_tensor_count(scale) == 1) {
-        ldnq_op_run_ranges(call, count, run_whole, s);
+        ldnq_op_run_ranges(call, count, process_range, s);
         return LDNQ_OK;
     }
     LDNQ_TRY(
@@ -174,15 +177,15 @@ static enum ldnq_status run_all(const struct ldnq_op_call *call, struct segments
     s->block = scale->shape.rank > 1 ? (size_t)ldnq_attr_int(call->node, "block_size", 0) : 0;
     s->blocks = s->block ? ldnq_size_ceil_div(s->size, s->block) : 0;
     s->scale_step = (s->inner > 1) == (s->block > 0);
-    size_t segments = s->outer * (s->inner > 1 ? s->size : s->block ? s->blocks : 1);
-    ldnq_op_run_rows(call, segments, count / segments, run_segments, s);
+    size_t runs = s->outer * (s->inner > 1 ? s->size : s->block ? s->blocks : 1);
+    ldnq_op_run_rows(call, runs, count / runs, process_runs, s);
     return LDNQ_OK;
 }
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-static enum ldnq_status misfit(const struct ldnq_op_call *call, const struct ldnq_tensor *scale,
-                               struct ldnq_error *err)
+static enum ldnq_status fail_misfit(const struct ldnq_op_call *call,
+                                    const struct ldnq_tensor *scale, struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_MODEL, "its scale of shape %s does not fit its input of shape %s",
@@ -190,7 +193,7 @@ static enum ldnq_status misfit(const struct ldnq_op_call *call, const struct ldn
                      ldnq_shape_print(&call->in[0]->shape, NULL, x, sizeof x));
 }
 
-static bool agree(int64_t a, int64_t b)
+static bool may_equal(int64_t a, int64_t b)
 {
     return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
 }
@@ -208,17 +211,17 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 1), x->rank, &axis, err));
     if (block == 0)
-        return scale->shape.rank == 1 && agree(scale->shape.dim[0], x->dim[axis])
+        return scale->shape.rank == 1 && may_equal(scale->shape.dim[0], x->dim[axis])
                    ? LDNQ_OK
-                   : misfit(call, scale, err);
+                   : fail_misfit(call, scale, err);
     if (block < 0 || scale->shape.rank != x->rank)
-        return misfit(call, scale, err);
+        return fail_misfit(call, scale, err);
     for (int i = 0; i < x->rank; i++) {
         int64_t size = x->dim[i];
         if (i == axis && !ldnq_is_symbol(size))
             size = size / block + (size % block != 0);
-        if (!agree(scale->shape.dim[i], size))
-            return misfit(call, scale, err);
+        if (!may_equal(scale->shape.dim[i], size))
+            return fail_misfit(call, scale, err);
     }
     return LDNQ_OK;
 }
@@ -241,8 +244,7 @@ static enum ldnq_status check_zero(const struct ldnq_op_call *call, enum ldnq_dt
 
 /* ---- gradients --------------------------------------------------------------------------- */
 
-/* A term for each element, and a number for each scale: the zero points as float,
- * or ones. */
+/* Floats: one per element, the terms of dscale, and one per scale: the zero points or ones. */
 static size_t backward_scratch(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor terms = { .dtype = LDNQ_FLOAT, .shape = grad->call->in[0]->shape };
@@ -253,16 +255,17 @@ static size_t backward_scratch(const struct ldnq_op_grad *grad)
                : SIZE_MAX;
 }
 
-struct blocks {
+/* sums (outer, blocks, inner) = the sums of terms (outer, size, inner) over each block. */
+struct block_sums {
     const float *terms;
     float *sums;
     size_t size, inner, block, blocks;
 };
 
-/* Blocks are (outer, block), with a scale for each of the inner elements. */
+/* Blocks first .. last-1, counted over (outer, blocks). */
 static void sum_blocks(const void *ctx, size_t first, size_t last)
 {
-    const struct blocks *b = ctx;
+    const struct block_sums *b = ctx;
     for (size_t i = first; i < last; i++) {
         size_t start = i % b->blocks * b->block;
         size_t count = ldnq_size_min(b->block, b->size - start);
@@ -276,7 +279,7 @@ static void sum_blocks(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* dscale: the terms of all elements that share a scale. */
+/* dscale = the sum of the terms of all elements with the same scale. */
 static enum ldnq_status sum_terms(const struct ldnq_op_grad *grad, float *terms,
                                   struct ldnq_error *err)
 {
@@ -298,18 +301,19 @@ static enum ldnq_status sum_terms(const struct ldnq_op_grad *grad, float *terms,
         return LDNQ_OK;
     }
     struct ldnq_axis_split at = ldnq_op_split_at_axis(&x->shape, axis);
-    struct blocks blocks = { .terms = terms,
-                             .sums = to.data,
-                             .size = at.size,
-                             .inner = at.inner,
-                             .block = (size_t)block,
-                             .blocks = ldnq_size_ceil_div(at.size, (size_t)block) };
+    struct block_sums blocks = { .terms = terms,
+                                 .sums = to.data,
+                                 .size = at.size,
+                                 .inner = at.inner,
+                                 .block = (size_t)block,
+                                 .blocks = ldnq_size_ceil_div(at.size, (size_t)block) };
     ldnq_op_run_rows(call, at.outer * blocks.blocks, blocks.block * at.inner, sum_blocks, &blocks);
     return LDNQ_OK;
 }
 
-static void times_scale(const struct segments *s, const char *x_, char *y_, const float *scale,
-                        const char *zero, size_t count)
+/* y = x * scale. */
+static void multiply_by_scale(const struct scale_runs *s, const char *x_, char *y_,
+                              const float *scale, const char *zero, size_t count)
 {
     const float *x = (const void *)x_;
     float *y = (void *)y_;
@@ -339,12 +343,12 @@ static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_er
     return LDNQ_OK;
 }
 
-static struct segments range_of(enum ldnq_dtype dtype)
+static struct scale_runs make_range(enum ldnq_dtype dtype)
 {
     bool is_signed = ldnq_dtype_is_signed(dtype);
     int range = 1 << ldnq_dtype_bits(dtype);
-    return (struct segments){ .low = is_signed ? (float)(-range / 2) : 0.0f,
-                              .high = (float)(is_signed ? range / 2 - 1 : range - 1) };
+    return (struct scale_runs){ .low = is_signed ? (float)(-range / 2) : 0.0f,
+                                .high = (float)(is_signed ? range / 2 - 1 : range - 1) };
 }
 
 static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -352,31 +356,34 @@ static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct
     enum ldnq_dtype dtype = call->out[0].dtype;
     bool is_signed = ldnq_dtype_is_signed(dtype), wide = ldnq_dtype_size(dtype) == 2;
     bool from_int = call->in[0]->dtype == LDNQ_INT32;
-    struct segments segments = range_of(dtype);
+    struct scale_runs runs = make_range(dtype);
     (void)err;
-    set_data(call, &segments);
+    set_data(call, &runs);
     if (is_signed)
-        segments.run = from_int ? (wide ? requantize_int16 : requantize_int8)
-                                : (wide ? quantize_int16 : quantize_int8);
+        runs.run = from_int ? (wide ? requantize_int16 : requantize_int8)
+                            : (wide ? quantize_int16 : quantize_int8);
     else
-        segments.run = from_int ? (wide ? requantize_uint16 : requantize_uint8)
-                                : (wide ? quantize_uint16 : quantize_uint8);
-    return run_all(call, &segments);
+        runs.run = from_int ? (wide ? requantize_uint16 : requantize_uint8)
+                            : (wide ? quantize_uint16 : quantize_uint8);
+    return process_all(call, &runs);
 }
 
-/* With a DequantizeLinear behind it, whose gradients are dcode = dy scale and
- * dscale = dy (code - zero), the sums of both are those of a clipped straight-through
- * estimator with learned steps (Esser et al., "Learned Step Size Quantization", ICLR
- * 2020): dx = dy and dscale = dy (round(v) - v), v = x / scale, where v lies in the
- * range of codes; dx = 0 and dscale = dy (code - zero) beyond it. */
+/* The straight-through estimator with a learned scale (Esser et al., "Learned Step Size
+ * Quantization", ICLR 2020). With v = x / scale, QuantizeLinear's gradients are
+ *   dx = dcode / scale, dscale = -dcode v / scale   if v is in the range of the codes,
+ *   0                                               otherwise.
+ * Followed by a DequantizeLinear, with dcode = dy scale and dscale = dy (code - zero), the
+ * gradients of both are
+ *   dx = dy, dscale = dy (round(v) - v)             if v is in the range of the codes,
+ *   dx = 0,  dscale = dy (code - zero)              otherwise. */
 struct quantize_grad {
-    struct segments segments; /* y: dx or the terms of dscale; zero as float */
+    struct scale_runs runs; /* y: dx or the terms of dscale; zero is float */
     const float *dcode;
     bool by_scale;
 };
 
-static void estimate(const struct segments *s, const char *x_, char *y_, const float *scale,
-                     const char *zero_, size_t count)
+static void estimate_gradient(const struct scale_runs *s, const char *x_, char *y_,
+                              const float *scale, const char *zero_, size_t count)
 {
     const struct quantize_grad *grad = (const void *)s;
     const float *x = (const void *)x_, *zero = (const void *)zero_;
@@ -390,7 +397,7 @@ static void estimate(const struct segments *s, const char *x_, char *y_, const f
     }
 }
 
-static int32_t code_at(const struct ldnq_tensor *codes, size_t i)
+static int32_t read_code(const struct ldnq_tensor *codes, size_t i)
 {
     bool is_signed = ldnq_dtype_is_signed(codes->dtype);
     if (ldnq_dtype_size(codes->dtype) == 2)
@@ -402,27 +409,27 @@ static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struc
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
-    struct quantize_grad quantize = { .segments = range_of(call->out[0].dtype),
+    struct quantize_grad quantize = { .runs = make_range(call->out[0].dtype),
                                       .dcode = grad->out[0]->data };
-    struct segments *s = &quantize.segments;
+    struct scale_runs *s = &quantize.runs;
     float *terms = call->scratch, *zeros = terms + ldnq_tensor_count(call->in[0]);
     if (call->in[0]->dtype != LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
                          ldnq_dtype_name(call->in[0]->dtype));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
-        zeros[i] = zero ? (float)code_at(zero, i) : 0.0f;
+        zeros[i] = zero ? (float)read_code(zero, i) : 0.0f;
     set_data(call, s);
-    s->run = estimate;
+    s->run = estimate_gradient;
     s->y_size = s->zero_size = sizeof(float);
     s->zero = (const char *)zeros;
     s->y = grad->in[0].data;
     if (s->y)
-        LDNQ_TRY(run_all(call, s));
+        LDNQ_TRY(process_all(call, s));
     if (!grad->in[1].data)
         return LDNQ_OK;
     s->y = call->scratch;
     quantize.by_scale = true;
-    LDNQ_TRY(run_all(call, s));
+    LDNQ_TRY(process_all(call, s));
     return sum_terms(grad, terms, err);
 }
 
@@ -459,58 +466,58 @@ static enum ldnq_status dequantize_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-static void set_dequantize(enum ldnq_dtype dtype, struct segments *segments)
+static void set_dequantize(enum ldnq_dtype dtype, struct scale_runs *runs)
 {
     bool is_signed = ldnq_dtype_is_signed(dtype);
     switch (ldnq_dtype_size(dtype)) {
     case 1:
-        segments->run = is_signed ? dequantize_int8 : dequantize_uint8;
+        runs->run = is_signed ? dequantize_int8 : dequantize_uint8;
         break;
     case 2:
-        segments->run = is_signed ? dequantize_int16 : dequantize_uint16;
+        runs->run = is_signed ? dequantize_int16 : dequantize_uint16;
         break;
     default:
-        segments->run = dequantize_int32;
+        runs->run = dequantize_int32;
         break;
     }
 }
 
 static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct segments segments = { 0 };
+    struct scale_runs runs = { 0 };
     (void)err;
-    set_data(call, &segments);
-    set_dequantize(call->in[0]->dtype, &segments);
-    return run_all(call, &segments);
+    set_data(call, &runs);
+    set_dequantize(call->in[0]->dtype, &runs);
+    return process_all(call, &runs);
 }
 
-/* dcodes = dy * scale, and dscale = sum of dy (code - zero): the codes are
+/* dcode = dy * scale and dscale = sum of dy (code - zero); for the latter the codes are
  * dequantized with scales of 1. */
 static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     const float *dy = grad->out[0]->data;
     if (grad->in[0].data) {
-        struct segments segments = { .x = grad->out[0]->data,
-                                     .y = grad->in[0].data,
-                                     .x_size = sizeof(float),
-                                     .y_size = sizeof(float),
-                                     .scale = call->in[1]->data,
-                                     .run = times_scale };
-        LDNQ_TRY(run_all(call, &segments));
+        struct scale_runs runs = { .x = grad->out[0]->data,
+                                   .y = grad->in[0].data,
+                                   .x_size = sizeof(float),
+                                   .y_size = sizeof(float),
+                                   .scale = call->in[1]->data,
+                                   .run = multiply_by_scale };
+        LDNQ_TRY(process_all(call, &runs));
     }
     if (!grad->in[1].data)
         return LDNQ_OK;
-    struct segments segments = { 0 };
+    struct scale_runs runs = { 0 };
     float *terms = call->scratch, *ones = terms + ldnq_tensor_count(call->in[0]);
-    set_data(call, &segments);
-    set_dequantize(call->in[0]->dtype, &segments);
+    set_data(call, &runs);
+    set_dequantize(call->in[0]->dtype, &runs);
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
         ones[i] = 1.0f;
-    segments.scale = ones;
-    segments.y = call->scratch;
-    segments.y_size = sizeof(float);
-    LDNQ_TRY(run_all(call, &segments));
+    runs.scale = ones;
+    runs.y = call->scratch;
+    runs.y_size = sizeof(float);
+    LDNQ_TRY(process_all(call, &runs));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
         terms[i] *= dy[i];
     return sum_terms(grad, terms, err);

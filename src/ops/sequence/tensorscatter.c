@@ -20,8 +20,8 @@ struct cache_update {
 static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    LDNQ_TRY(
-        ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank, axis, err));
+    LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -2), call->in[0]->shape.rank,
+                                  axis, err));
     return *axis == 0 ? ldnq_fail(err, LDNQ_MODEL, "its axis is the batch axis") : LDNQ_OK;
 }
 
