@@ -1,20 +1,28 @@
-/* simd.h: loops that gcc compiles for several instruction sets and that choose
- * among them when the program starts.
+/* simd.h: code compiled for several instruction sets.
  *
- * Arithmetic is the same in all of them, to the bit: products and sums are not
- * contracted and sums are not reordered (see meson.build). Sums of products that are
- * one instruction are not for this: "avx512f" alone has no such instruction for
- * vectors of eight. Those name their targets (linalg/gemm_tiled.c).
+ * LDNQ_MULTIVERSION is for loops that the compiler vectorizes: it makes a copy for each
+ * instruction set, and one is chosen when the program starts. All copies give the same
+ * bits: products and sums are not contracted, and sums are not reordered (meson.build).
+ *
+ * LDNQ_TARGET_AVX2 and LDNQ_TARGET_AVX512 are for sums of products that fuse a product and
+ * a sum, which the caller chooses by ldnq_cpu_level (cpu.h). LDNQ_MULTIVERSION can't serve
+ * them: "avx512f" alone has no fused instruction for vectors of eight.
  */
 #ifndef LDNQ_BASE_SIMD_H
 #define LDNQ_BASE_SIMD_H
 
-/* Sanitizers can't run before the choice is made. */
+/* The choice runs before a sanitizer has started. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define LDNQ_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define LDNQ_MULTIVERSION
+#endif
+
+/* For functions that run at LDNQ_CPU_AVX2 or LDNQ_CPU_AVX512 and above. */
+#if defined(__x86_64__)
+#define LDNQ_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define LDNQ_TARGET_AVX512 __attribute__((target("avx512f,avx2,fma")))
 #endif
 
 #endif

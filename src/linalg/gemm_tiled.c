@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/lanes.h"
+#include "base/simd.h"
 #include "base/size.h"
 
 /* Of k at a time: as many rows of packed B as stay in a first-level cache. */
@@ -48,14 +50,14 @@ typedef void tile_fn(const struct tile *tile, size_t rows);
 #define TILE_CLAMP lanes_8_clamp
 #define TILE_LANES 8
 #define TILE_ROWS 6
-#define TILE_TARGET __attribute__((target("avx2,fma")))
+#define TILE_TARGET LDNQ_TARGET_AVX2
 #include "linalg/gemm_tile.h"
 
 #define TILE(name) name##_16
 #define TILE_CLAMP lanes_16_clamp
 #define TILE_LANES 16
 #define TILE_ROWS 8
-#define TILE_TARGET __attribute__((target("avx512f,avx2,fma")))
+#define TILE_TARGET LDNQ_TARGET_AVX512
 #include "linalg/gemm_tile.h"
 
 #endif
@@ -71,9 +73,9 @@ static size_t find_ways(struct way ways[WAYS])
 {
     size_t count = 0;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX512)
         ways[count++] = (struct way){ tile_16, 8, 32 };
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX2)
         ways[count++] = (struct way){ tile_8, 6, 16 };
 #endif
     ways[count++] = (struct way){ tile_4, 6, 8 };

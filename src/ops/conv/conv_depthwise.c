@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "base/cpu.h"
 #include "base/lanes.h"
+#include "base/simd.h"
 #include "base/size.h"
 
 #define ROWS 8
@@ -53,13 +55,13 @@ LDNQ_LANES(lanes_16, 16)
 #define SUMS(name) name##_8
 #define SUMS_CLAMP lanes_8_clamp
 #define SUMS_LANES 8
-#define SUMS_TARGET __attribute__((target("avx2,fma")))
+#define SUMS_TARGET LDNQ_TARGET_AVX2
 #include "ops/conv/conv_depthwise_sums.h"
 
 #define SUMS(name) name##_16
 #define SUMS_CLAMP lanes_16_clamp
 #define SUMS_LANES 16
-#define SUMS_TARGET __attribute__((target("avx512f,avx2,fma")))
+#define SUMS_TARGET LDNQ_TARGET_AVX512
 #include "ops/conv/conv_depthwise_sums.h"
 
 #endif
@@ -80,10 +82,10 @@ list_implementations(struct depthwise_implementation implementations[MAX_IMPLEME
 {
     size_t count = 0;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX512)
         implementations[count++] =
             (struct depthwise_implementation){ run_rows_16, run_rows_8, 16, 8 };
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX2)
         implementations[count++] =
             (struct depthwise_implementation){ run_rows_8, run_rows_8, 8, 0 };
 #endif

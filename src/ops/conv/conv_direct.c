@@ -1,6 +1,8 @@
 #include "ops/conv/conv_direct.h"
 
+#include "base/cpu.h"
 #include "base/lanes.h"
+#include "base/simd.h"
 #include "base/size.h"
 
 #define MAX_LANES 16
@@ -113,7 +115,7 @@ LDNQ_LANES(lanes_16, 16)
 #define SUMS_LANES 8
 #define SUMS_CHANNELS 4
 #define SUMS_RUNS 3
-#define SUMS_TARGET __attribute__((target("avx2,fma")))
+#define SUMS_TARGET LDNQ_TARGET_AVX2
 #include "ops/conv/conv_direct_sums.h"
 
 typedef lanes_8 halves_16;
@@ -125,7 +127,7 @@ typedef lanes_8 halves_16;
 #define SUMS_RUNS 4
 #define SUMS_PAIR(a, b)                                                                            \
     __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#define SUMS_TARGET __attribute__((target("avx512f,avx2,fma")))
+#define SUMS_TARGET LDNQ_TARGET_AVX512
 #include "ops/conv/conv_direct_sums.h"
 
 #endif
@@ -144,9 +146,9 @@ list_implementations(struct direct_implementation implementations[MAX_IMPLEMENTA
 {
     size_t count = 0;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX512)
         implementations[count++] = (struct direct_implementation){ run_16, 16, 6, 4, true };
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (ldnq_cpu_level() >= LDNQ_CPU_AVX2)
         implementations[count++] = (struct direct_implementation){ run_8, 8, 4, 3, false };
 #endif
     implementations[count++] = (struct direct_implementation){ run_4, 4, 4, 3, false };
