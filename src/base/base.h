@@ -55,6 +55,8 @@ size_t ldnq_arena_bytes(const struct ldnq_arena *arena);
 
 /* Seconds by a clock that never goes back; only differences mean anything. */
 double ldnq_now(void);
+/* For tests: replaces that clock, NULL restores it. No other thread may run meanwhile. */
+void ldnq_clock_replace(double (*clock)(void));
 
 /* ---- threads ---------------------------------------------------------------- */
 

@@ -136,6 +136,16 @@ static inline struct ldnq_graph *quantized(const struct ldnq_quantize_options *o
     return graph;
 }
 
+/* ---- a clock that does not depend on the machine ---------------------------------------- */
+
+static double ticks;
+
+/* One second later at each reading. */
+static inline double ticking_clock(void)
+{
+    return ticks++;
+}
+
 /* ---- comparing ------------------------------------------------------------------------ */
 
 static inline double difference(const struct ldnq_tensor *a, const struct ldnq_tensor *b)

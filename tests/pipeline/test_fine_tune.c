@@ -137,6 +137,22 @@ static void tuning_should_not_depend_on_threads_or_memory(void **state)
     build_free(graph);
 }
 
+static void a_time_limit_should_end_fine_tuning_and_keep_the_best(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = tuned("int2", 1000000, true);
+    options.max_seconds = 100;
+    ticks = 0;
+    ldnq_clock_replace(ticking_clock);
+    struct ldnq_graph *graph = quantized(&options, &result);
+    ldnq_clock_replace(NULL);
+    /* Each step reads the clock twice, and some readings went to the layers. */
+    assert_in_range(result->fine_tune.steps, 20, 50);
+    assert_true(result->fine_tune.error < 0.8 * result->fine_tune.error_start);
+    build_free(graph);
+}
+
 static void a_seed_should_change_the_order(void **state)
 {
     (void)state;
@@ -214,6 +230,7 @@ int main(void)
         cmocka_unit_test(the_graph_should_be_left_with_what_was_best),
         cmocka_unit_test(what_does_not_help_should_not_be_kept),
         cmocka_unit_test(tuning_should_not_depend_on_threads_or_memory),
+        cmocka_unit_test(a_time_limit_should_end_fine_tuning_and_keep_the_best),
         cmocka_unit_test(a_seed_should_change_the_order),
         cmocka_unit_test(a_layer_that_shares_codes_should_share_what_is_learned),
         cmocka_unit_test(a_network_without_gradients_should_be_left_as_placed),

@@ -235,6 +235,28 @@ static void a_layer_without_input_should_be_named(void **state)
     build_free(graph);
 }
 
+static void layers_should_be_solved_by_gptq_once_half_of_the_time_is_over(void **state)
+{
+    (void)state;
+    struct ldnq_quantization *result;
+    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    options.max_seconds = 24;
+    ticks = 0;
+    ldnq_clock_replace(ticking_clock);
+    struct ldnq_graph *graph = quantized(&options, &result);
+    ldnq_clock_replace(NULL);
+    bool is_late = false;
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_layer_diagnostics *layer = &result->diagnostics[i];
+        assert_true(layer->late || !is_late);
+        assert_string_equal(layer->solver->name, layer->late ? "gptq" : "rtn");
+        is_late = layer->late;
+    }
+    assert_false(result->diagnostics[0].late);
+    assert_true(is_late);
+    build_free(graph);
+}
+
 /* They can be read again, so that no memory and no file is needed for them. */
 static void the_samples_themselves_should_not_be_stored(void **state)
 {
@@ -350,6 +372,7 @@ int main(void)
         cmocka_unit_test(rounding_should_keep_the_bias_of_the_file_also_where_codes_are_shared),
         cmocka_unit_test(samples_that_do_not_fit_a_layer_should_be_named_with_it),
         cmocka_unit_test(a_layer_without_input_should_be_named),
+        cmocka_unit_test(layers_should_be_solved_by_gptq_once_half_of_the_time_is_over),
         cmocka_unit_test(the_samples_themselves_should_not_be_stored),
         cmocka_unit_test(a_full_disk_should_be_told_with_its_folder),
         cmocka_unit_test(nan_in_a_weight_should_be_named),

@@ -251,17 +251,21 @@ def test_a_killed_run_should_leave_all_or_nothing(tmp_path, there):
     whole = tmp_path / "whole.onnx"
     began = time.monotonic()
     support.succeed(*on_digits(CALIB), "-o", whole)
-    lasts = time.monotonic() - began
-    killed = 0
+    step = (time.monotonic() - began) / 20
+    killed, delay = 0, 0
     for i in range(24):
         out = tmp_path / str(i) / "q.onnx"
         out.parent.mkdir()
         if there:
             out.write_bytes(KEPT)
         child = subprocess.Popen([support.LDNQ, *map(str, on_digits(CALIB)), "-q", "-o", out])
-        time.sleep(lasts * i / 20)
+        time.sleep(delay)
         child.kill()
-        killed += child.wait() == -signal.SIGKILL
+        if child.wait() == -signal.SIGKILL:
+            killed += 1
+            delay += step
+        else:  # it was faster than that: again from the start, in smaller steps
+            delay, step = 0, step / 2
         left = [path.name for path in out.parent.iterdir() if path != out]
         assert all(name.startswith("q.onnx.tmp") for name in left) and len(left) <= 1
         if out.exists():
