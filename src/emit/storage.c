@@ -63,7 +63,8 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
         opset = OPSET_OF_BLOCKS;
     const struct storage_type *type = named_or_narrowest(options->storage, widest->bits, opset);
     if (type->bits < widest->bits)
-        return ldnq_fail(err, LDNQ_USAGE, "codes of '%s' do not fit %s; use --storage auto",
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "codes of '%s' do not fit %s; storage auto chooses a type that fits",
                          widest->name, ldnq_dtype_name(type->dtype));
     if (opset < type->opset)
         opset = type->opset;

@@ -11,31 +11,31 @@
 #include "base/alloc.h"
 #include "base/size.h"
 
-struct batch {
+struct stored_batch {
     size_t count;
-    struct ldnq_tensor *tensors; /* data NULL while it is only in the file */
-    off_t offset;                /* of all its tensors, one behind the other; -1: not there */
+    struct ldnq_tensor *tensors; /* data NULL while the batch is only in the file */
+    off_t offset;                /* in the file, where its tensors are contiguous; -1: not there */
     size_t bytes;
 };
 
-struct generation {
-    struct batch *batches;
+struct stored_generation {
+    struct stored_batch *batches;
     int fd; /* -1 until something is spilled */
     off_t end;
 };
 
 struct ldnq_activation_store {
     size_t batch_count, max_bytes, in_memory, spilled;
-    struct generation generations[2];
+    struct stored_generation generations[2];
     int current;
 };
 
-static struct generation *current_of(struct ldnq_activation_store *store)
+static struct stored_generation *current_generation(struct ldnq_activation_store *store)
 {
     return &store->generations[store->current];
 }
 
-static struct generation *next_of(struct ldnq_activation_store *store)
+static struct stored_generation *next_generation(struct ldnq_activation_store *store)
 {
     return &store->generations[!store->current];
 }
@@ -52,7 +52,7 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
     store->max_bytes = max_bytes;
     for (int i = 0; i < 2; i++) {
         store->generations[i].fd = -1;
-        store->generations[i].batches = ldnq_calloc(batches, sizeof(struct batch));
+        store->generations[i].batches = ldnq_calloc(batches, sizeof(struct stored_batch));
     }
     if (!store->generations[0].batches || !store->generations[1].batches) {
         ldnq_activation_store_destroy(store);
@@ -64,7 +64,7 @@ enum ldnq_status ldnq_activation_store_create(size_t batches, size_t max_bytes,
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static void free_data(struct ldnq_activation_store *store, struct batch *batch)
+static void free_data(struct ldnq_activation_store *store, struct stored_batch *batch)
 {
     if (batch->count && batch->tensors[0].data) {
         ldnq_free(batch->tensors[0].data);
@@ -74,14 +74,14 @@ static void free_data(struct ldnq_activation_store *store, struct batch *batch)
         batch->tensors[i].data = NULL;
 }
 
-static void clear(struct ldnq_activation_store *store, struct batch *batch)
+static void clear_batch(struct ldnq_activation_store *store, struct stored_batch *batch)
 {
     free_data(store, batch);
     ldnq_free(batch->tensors);
-    *batch = (struct batch){ 0 };
+    *batch = (struct stored_batch){ 0 };
 }
 
-static size_t padded(const struct ldnq_tensor *tensor)
+static size_t padded_bytes(const struct ldnq_tensor *tensor)
 {
     size_t bytes = 0;
     ldnq_tensor_bytes(tensor, &bytes);
@@ -89,19 +89,19 @@ static size_t padded(const struct ldnq_tensor *tensor)
 }
 
 /* One block holds all tensors of the batch; the first one's data is its start. */
-static enum ldnq_status allocate_data(struct ldnq_activation_store *store, struct batch *batch,
-                                      struct ldnq_error *err)
+static enum ldnq_status allocate_data(struct ldnq_activation_store *store,
+                                      struct stored_batch *batch, struct ldnq_error *err)
 {
     char *data = ldnq_malloc_aligned(batch->bytes);
     if (!data)
         return ldnq_fail(err, LDNQ_NOMEM,
                          "out of memory: %zu bytes of activations; "
-                         "--max-mem or --max-samples can be lowered",
+                         "lower max-mem, or use fewer samples",
                          batch->bytes);
     store->in_memory += batch->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         batch->tensors[i].data = data;
-        data += padded(&batch->tensors[i]);
+        data += padded_bytes(&batch->tensors[i]);
     }
     return LDNQ_OK;
 }
@@ -114,7 +114,7 @@ static const char *temporary_folder(void)
     return folder && *folder ? folder : "/tmp";
 }
 
-static enum ldnq_status open_file(struct generation *generation, struct ldnq_error *err)
+static enum ldnq_status open_file(struct stored_generation *generation, struct ldnq_error *err)
 {
     const char *folder = temporary_folder();
     char path[4096];
@@ -126,7 +126,7 @@ static enum ldnq_status open_file(struct generation *generation, struct ldnq_err
     if (generation->fd < 0)
         return ldnq_fail(err, LDNQ_IO,
                          "%s: no temporary file can be made there: %s; set TMPDIR "
-                         "or raise --max-mem",
+                         "or raise max-mem",
                          folder, strerror(errno));
     unlink(path);
     return LDNQ_OK;
@@ -150,8 +150,9 @@ static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, of
     return LDNQ_OK;
 }
 
-static enum ldnq_status spill(struct ldnq_activation_store *store, struct generation *generation,
-                              struct batch *batch, struct ldnq_error *err)
+static enum ldnq_status spill_batch(struct ldnq_activation_store *store,
+                                    struct stored_generation *generation,
+                                    struct stored_batch *batch, struct ldnq_error *err)
 {
     LDNQ_TRY(open_file(generation, err));
     LDNQ_TRY(
@@ -169,9 +170,9 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
                                             const struct ldnq_tensor *const *tensors, size_t count,
                                             struct ldnq_error *err)
 {
-    struct generation *generation = next_of(store);
-    struct batch *batch = &generation->batches[index];
-    clear(store, batch);
+    struct stored_generation *generation = next_generation(store);
+    struct stored_batch *batch = &generation->batches[index];
+    clear_batch(store, batch);
     if (count == 0)
         return LDNQ_OK;
     batch->tensors = ldnq_calloc(count, sizeof *batch->tensors);
@@ -180,7 +181,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
     for (size_t i = 0; i < count; i++) {
         batch->tensors[i] =
             (struct ldnq_tensor){ .dtype = tensors[i]->dtype, .shape = tensors[i]->shape };
-        if (!ldnq_size_add(batch->bytes, padded(tensors[i]), &batch->bytes))
+        if (!ldnq_size_add(batch->bytes, padded_bytes(tensors[i]), &batch->bytes))
             return ldnq_fail(err, LDNQ_NOMEM, "the activations of a batch are too large");
     }
     batch->count = count;
@@ -191,15 +192,16 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
         if (bytes)
             memcpy(batch->tensors[i].data, tensors[i]->data, bytes);
     }
-    return store->in_memory > store->max_bytes ? spill(store, generation, batch, err) : LDNQ_OK;
+    return store->in_memory > store->max_bytes ? spill_batch(store, generation, batch, err)
+                                               : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store, size_t index,
                                             const struct ldnq_tensor **tensors, size_t *count,
                                             struct ldnq_error *err)
 {
-    struct generation *generation = current_of(store);
-    struct batch *batch = &generation->batches[index];
+    struct stored_generation *generation = current_generation(store);
+    struct stored_batch *batch = &generation->batches[index];
     if (batch->count && !batch->tensors[0].data) {
         LDNQ_TRY(allocate_data(store, batch, err));
         enum ldnq_status status = transfer(generation->fd, false, batch->tensors[0].data,
@@ -216,22 +218,23 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
 
 void ldnq_activation_store_release(struct ldnq_activation_store *store, size_t index)
 {
-    clear(store, &current_of(store)->batches[index]);
+    clear_batch(store, &current_generation(store)->batches[index]);
 }
 
-static void empty(struct ldnq_activation_store *store, struct generation *generation)
+static void empty_generation(struct ldnq_activation_store *store,
+                             struct stored_generation *generation)
 {
     for (size_t i = 0; generation->batches && i < store->batch_count; i++)
-        clear(store, &generation->batches[i]);
+        clear_batch(store, &generation->batches[i]);
     generation->end = 0;
-    /* Give the disk its room back; when that fails the file is merely reused. */
+    /* Frees the space on disk. If that fails, the file is overwritten from its start. */
     if (generation->fd >= 0 && ftruncate(generation->fd, 0) != 0)
         generation->end = 0;
 }
 
 void ldnq_activation_store_advance(struct ldnq_activation_store *store)
 {
-    empty(store, current_of(store));
+    empty_generation(store, current_generation(store));
     store->current = !store->current;
 }
 
@@ -245,7 +248,7 @@ void ldnq_activation_store_destroy(struct ldnq_activation_store *store)
     if (!store)
         return;
     for (int i = 0; i < 2; i++) {
-        empty(store, &store->generations[i]);
+        empty_generation(store, &store->generations[i]);
         ldnq_free(store->generations[i].batches);
         if (store->generations[i].fd >= 0)
             close(store->generations[i].fd);

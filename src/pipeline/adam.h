@@ -12,14 +12,14 @@
 
 struct ldnq_adam {
     size_t count;
-    float *value, *gradient; /* the gradient is added to by the caller */
+    float *value, *gradient; /* the caller adds to the gradient */
     float *mean, *square;
 };
 
-/* All zero. Errors: NOMEM. */
+/* Starts with zeros. Errors: NOMEM. */
 enum ldnq_status ldnq_adam_init(struct ldnq_adam *adam, size_t count, struct ldnq_arena *arena,
                                 struct ldnq_error *err);
-/* Step number `step` from 1 on; clears the gradient. */
+/* Does step number `step`, counted from 1, and clears the gradient. */
 void ldnq_adam_step(struct ldnq_adam *adam, size_t step, double rate);
 
 #endif

@@ -1,9 +1,9 @@
-/* budget.c: a codebook for each layer, within a budget.
+/* bit_allocation.c: choose a codebook for each layer, within a budget.
  *
- * What a codebook does to a layer is measured at the network's outputs: the layer
- * alone is quantized (coordinate descent, its own weight as the target), all others
- * are float, and samples run through. That these errors add up is the assumption;
- * the knapsack then takes the choices with the least sum.
+ * The effect of a codebook on a layer is measured at the network's outputs: only this layer
+ * is quantized (by coordinate descent, without error compensation), all others are float,
+ * and samples run through the network. The allocation assumes that these errors add up; the
+ * knapsack chooses the codebooks with the least sum.
  */
 #include "exec/exec.h"
 #include "pipeline/pipeline.h"
@@ -15,26 +15,26 @@
 
 #define SOLVER "cd"
 
-struct planner {
+struct bit_allocator {
     const struct ldnq_graph *graph;
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     const struct ldnq_budget *budget;
     struct ldnq_arena *arena;
     struct ldnq_executed_graph reference;
-    struct ldnq_sink sink; /* of the quantizations, which shows them as a part of this work */
-    size_t choice;         /* that is being measured */
+    struct ldnq_sink sink; /* of the quantizations: their progress is a part of this one */
+    size_t choice;         /* the codebook that is being measured */
     struct ldnq_bit_allocation *plan;
-    size_t *row;     /* by layer: its row, that of the layer whose codes it shares */
+    size_t *row;     /* by layer: its row in the allocation; shared codes have one row */
     double *weights; /* by row: elements of the weight */
-    double *scales;  /* by row: how many it has */
+    double *scales;  /* by row: number of scales */
 };
 
 /* ---- progress ------------------------------------------------------------------------ */
 
-/* Half of a choice's share is its quantization, half the runs behind it. */
-static enum ldnq_status report(const struct planner *p, const char *detail, double part,
-                               struct ldnq_error *err)
+/* For each codebook, one half of the work is quantizing and the other running the network. */
+static enum ldnq_status report_progress(const struct bit_allocator *p, const char *detail,
+                                        double part, struct ldnq_error *err)
 {
     const size_t steps = 1000;
     const double all = ((double)p->choice + part) / (double)p->budget->count;
@@ -42,10 +42,10 @@ static enum ldnq_status report(const struct planner *p, const char *detail, doub
                               steps, err);
 }
 
-static int pass_on(void *ctx, const struct ldnq_progress *at)
+static int forward_progress(void *ctx, const struct ldnq_progress *at)
 {
     const double part = at->total ? 0.5 * (double)at->done / (double)at->total : 0;
-    return report(ctx, at->detail, part, NULL) != LDNQ_OK;
+    return report_progress(ctx, at->detail, part, NULL) != LDNQ_OK;
 }
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
@@ -58,26 +58,26 @@ static void set_layer(const struct ldnq_quantized_layer *result, bool quantized)
         layer->node->inputs[layer->bias_input]->constant = quantized ? result->bias : layer->bias;
 }
 
-static void set_row(const struct planner *p, const struct ldnq_quantization *result, size_t row,
-                    bool quantized)
+static void set_row(const struct bit_allocator *p, const struct ldnq_quantization *result,
+                    size_t row, bool quantized)
 {
     for (size_t i = 0; i < result->network.count; i++)
         if (p->row[i] == row)
             set_layer(&result->network.layers[i], quantized);
 }
 
-/* A choice's codes, and what they did so far. */
-struct trial {
-    const struct planner *planner;
+/* The layers quantized by one codebook, and their errors so far. */
+struct codebook_trial {
+    const struct bit_allocator *planner;
     const struct ldnq_quantization *result;
     struct ldnq_executed_graph quantized;
     double *sums; /* (rows, 2, outputs): errors and powers */
 };
 
-static enum ldnq_status run_row(const struct trial *trial, size_t row,
+static enum ldnq_status run_row(const struct codebook_trial *trial, size_t row,
                                 struct ldnq_tensor *const *inputs, struct ldnq_error *err)
 {
-    const struct planner *p = trial->planner;
+    const struct bit_allocator *p = trial->planner;
     const size_t outputs = trial->quantized.graph->output_count;
     double *errors = trial->sums + row * outputs * 2;
     set_row(p, trial->result, row, true);
@@ -92,18 +92,18 @@ static enum ldnq_status run_row(const struct trial *trial, size_t row,
 static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, double part,
                                   struct ldnq_error *err)
 {
-    const struct trial *trial = ctx;
-    const struct planner *p = trial->planner;
+    const struct codebook_trial *trial = ctx;
+    const struct bit_allocator *p = trial->planner;
     enum ldnq_status status = ldnq_exec_run(p->reference.exec, inputs, err);
     for (size_t row = 0; status == LDNQ_OK && row < p->plan->count; row++)
         status = run_row(trial, row, inputs, err);
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
-    return status == LDNQ_OK ? report(p, NULL, 0.5 + 0.5 * part, err) : status;
+    return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * part, err) : status;
 }
 
-/* Layers that share codes are one row. */
-static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantization *result,
+/* Lists the rows of the allocation: layers that share codes have one row. */
+static enum ldnq_status list_rows(struct bit_allocator *p, const struct ldnq_quantization *result,
                                   struct ldnq_error *err)
 {
     struct ldnq_bit_allocation *plan = p->plan;
@@ -135,8 +135,8 @@ static enum ldnq_status list_rows(struct planner *p, const struct ldnq_quantizat
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *quantized,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status measure_codebook_in(struct bit_allocator *p, struct ldnq_graph *quantized,
+                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options options = {
         .codebook = p->budget->codebooks[p->choice],
@@ -157,7 +157,7 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *quantiz
     struct ldnq_quantization *result;
     LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_rows(p, result, err));
-    struct trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
+    struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
         return LDNQ_NOMEM;
@@ -175,29 +175,29 @@ static enum ldnq_status measure_in(struct planner *p, struct ldnq_graph *quantiz
     return status;
 }
 
-/* One choice's codes are in memory at a time. */
-static enum ldnq_status measure(struct planner *p, struct ldnq_error *err)
+/* The codes of one codebook are in memory at a time. */
+static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
     struct ldnq_graph *quantized;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &quantized, err);
     if (status == LDNQ_OK)
-        status = measure_in(p, quantized, arena, err);
+        status = measure_codebook_in(p, quantized, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
 
-/* ---- the choice ---------------------------------------------------------------------- */
+/* ---- the knapsack ---------------------------------------------------------------------- */
 
-/* In the unit of the budget. */
-static double cost_of(const struct planner *p, size_t row, size_t choice)
+/* In the unit of the budget (bits or bytes). */
+static double cost_of(const struct bit_allocator *p, size_t row, size_t choice)
 {
     const double codes = p->weights[row] * p->budget->bits[choice];
     return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * p->scales[row]) / 8;
 }
 
-static double total_of(const struct planner *p)
+static double total_budget(const struct bit_allocator *p)
 {
     switch (p->budget->unit) {
     case LDNQ_BUDGET_BITS:
@@ -210,8 +210,8 @@ static double total_of(const struct planner *p)
     return p->budget->amount;
 }
 
-static enum ldnq_status does_not_fit(const struct planner *p, const double *cost,
-                                     struct ldnq_error *err)
+static enum ldnq_status fail_over_budget(const struct bit_allocator *p, const double *cost,
+                                         struct ldnq_error *err)
 {
     double least = 0;
     for (size_t row = 0; row < p->plan->count; row++) {
@@ -236,7 +236,7 @@ static enum ldnq_status does_not_fit(const struct planner *p, const double *cost
                      p->graph->file, p->budget->amount, ceil(least));
 }
 
-static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
+static enum ldnq_status choose_codebooks(struct bit_allocator *p, struct ldnq_error *err)
 {
     const size_t count = p->budget->count;
     struct ldnq_bit_allocation *plan = p->plan;
@@ -249,9 +249,9 @@ static enum ldnq_status choose(struct planner *p, struct ldnq_error *err)
         for (size_t c = 0; c < count; c++)
             cost[row * count + c] = cost_of(p, row, c);
     LDNQ_TRY(
-        ldnq_knapsack(plan->count, count, plan->errors, cost, total_of(p), chosen, &fits, err));
+        ldnq_knapsack(plan->count, count, plan->errors, cost, total_budget(p), chosen, &fits, err));
     if (!fits)
-        return does_not_fit(p, cost, err);
+        return fail_over_budget(p, cost, err);
     for (size_t row = 0; row < plan->count; row++) {
         plan->entries[row].codebook = p->budget->codebooks[chosen[row]];
         plan->cost += cost[row * count + chosen[row]];
@@ -268,12 +268,12 @@ static bool has_float_output(const struct ldnq_graph *graph)
     return false;
 }
 
-static enum ldnq_status plan_all(struct planner *p, struct ldnq_error *err)
+static enum ldnq_status allocate_all(struct bit_allocator *p, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->reference.exec, err));
     for (; p->choice < p->budget->count; p->choice++)
-        LDNQ_TRY(measure(p, err));
-    return choose(p, err);
+        LDNQ_TRY(measure_codebook(p, err));
+    return choose_codebooks(p, err);
 }
 
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
@@ -281,13 +281,13 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,
                                     struct ldnq_bit_allocation **out, struct ldnq_error *err)
 {
-    struct planner p = { .graph = graph,
-                         .samples = samples,
-                         .options = options,
-                         .budget = budget,
-                         .arena = arena,
-                         .reference.graph = graph };
-    p.sink = (struct ldnq_sink){ .ctx = &p, .progress = pass_on };
+    struct bit_allocator p = { .graph = graph,
+                               .samples = samples,
+                               .options = options,
+                               .budget = budget,
+                               .arena = arena,
+                               .reference.graph = graph };
+    p.sink = (struct ldnq_sink){ .ctx = &p, .progress = forward_progress };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "%s: no output is a float: a budget needs one to "
@@ -297,7 +297,7 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
     if (!p.plan)
         return LDNQ_NOMEM;
     p.plan->choices = budget->count;
-    const enum ldnq_status status = plan_all(&p, err);
+    const enum ldnq_status status = allocate_all(&p, err);
     ldnq_exec_destroy(p.reference.exec);
     *out = p.plan;
     return status;

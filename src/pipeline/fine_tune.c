@@ -1,55 +1,60 @@
-/* tune.c: learns all placed layers together, towards the float network's outputs. */
+/* fine_tune.c: fine-tune all fitted layers together, by gradients of a distillation loss.
+ *
+ * Solves  min mean over outputs of |y - t|^2 / |t|^2, y the outputs of the quantized network
+ *         and t those of the float network, on the samples that are not held out
+ * Numbers Adam, its rates falling along half a cosine; the held-out samples are measured
+ *         MEASUREMENTS times, and the best state on them is kept
+ */
 #include "pipeline/quantizer.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "exec/exec.h"
-#include "exec/grad.h"
-
 #include "base/pool.h"
 #include "base/size.h"
+#include "exec/exec.h"
+#include "exec/grad.h"
 #include "metric/distance.h"
 #include "metric/output_error.h"
-#include "pipeline/fine_tune_samples.h"
 #include "pipeline/fine_tune_float.h"
-#include "pipeline/fine_tune_quantized.h"
 #include "pipeline/fine_tune_norm.h"
+#include "pipeline/fine_tune_quantized.h"
+#include "pipeline/fine_tune_samples.h"
 
-/* Rates at the start; a cosine takes them to 0. In relative scale, deviations of the
- * output, and codes. */
+/* Rates of the first step: relative to the scale, in standard deviations of the output, and in
+ * codes. */
 #define SCALE_RATE 1e-3
 #define BIAS_RATE 1e-3
 #define CODE_RATE 1e-2
-/* Of weights that are still float, in root mean squares of their channel's. */
+/* For float weights, in root mean squares of their row. */
 #define FLOAT_RATE 1e-2
 
-#define LEAST_BATCH 8
-#define MOST_BATCH 32
-#define LEAST_SAMPLES 10
-#define CHECKS 20 /* times that the held-out samples are looked at */
+#define MIN_BATCH 8
+#define MAX_BATCH 32
+#define MIN_SAMPLES 10
+#define MEASUREMENTS 20
 
 struct fine_tuning {
     struct ldnq_quantizer *quantizer;
-    struct ldnq_fine_tune_samples data;
+    struct ldnq_fine_tune_samples samples;
     struct ldnq_exec *reference, *quantized;
     struct ldnq_grad *grad;
-    struct ldnq_arena *arena; /* of what is forgotten in the end */
+    struct ldnq_arena *arena; /* freed with the fine-tuning */
     struct ldnq_fine_tune_result *result;
-    struct ldnq_fine_tune_quantized *layers; /* those that are placed */
-    struct ldnq_fine_tune_float *floats;     /* the others, in a cascade */
-    struct ldnq_fine_tune_norm *norms;       /* not in a cascade */
+    struct ldnq_fine_tune_quantized *layers; /* the fitted ones */
+    struct ldnq_fine_tune_float *floats;     /* the others; only in a cascade */
+    struct ldnq_fine_tune_norm *norms;       /* only without a cascade */
     size_t count, float_count, norm_count;
     bool update_codes;
-    size_t *weight_index, *bias_index; /* in the list of requested values; SIZE_MAX: none */
-    const struct ldnq_value **requested;
+    size_t *weight_index, *bias_index;   /* by layer, in `requested`; SIZE_MAX: none */
+    const struct ldnq_value **requested; /* values whose gradients are computed */
     size_t requested_count;
     struct ldnq_grad_feed *feeds;
-    double *power; /* by output: mean square of the float network's on the held-out samples */
-    double share;  /* of a run's loss in its step's */
+    double *power; /* by output: mean of t^2 on the held-out samples */
+    double share;  /* of the batch of the step that the current run has */
     size_t step, batch;
-    size_t steps;           /* that are to be taken */
-    double start, now, end; /* by the clock; end is infinite without a limit */
+    size_t steps;           /* to do */
+    double start, now, end; /* in seconds; end is infinite without a time limit */
 };
 
 /* ---- the loss ------------------------------------------------------------------------- */
@@ -64,7 +69,7 @@ static bool is_float_output(const struct fine_tuning *tuning, size_t i)
     return reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
 }
 
-/* The mean over outputs and elements of (y - t)^2 / power. */
+/* The loss is the mean over outputs and elements of (y - t)^2 / power. */
 static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tensor *const *values,
                                               struct ldnq_tensor *gradients, double *sum,
                                               struct ldnq_error *err)
@@ -100,16 +105,16 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
                                                    tuning->reference };
     struct ldnq_tensor **inputs;
     LDNQ_TRY(
-        ldnq_fine_tune_samples_read_held_out(&tuning->data, first, count, arena, &inputs, err));
+        ldnq_fine_tune_samples_read_held_out(&tuning->samples, first, count, arena, &inputs, err));
     LDNQ_TRY(ldnq_exec_run(tuning->reference, inputs, err));
     LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
     LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
-    for (size_t o = 0; o < graph->output_count; o++) /* until measure_held_out() is through */
+    for (size_t o = 0; o < graph->output_count; o++) /* a count here, divided below */
         tuning->power[o] += (double)ldnq_tensor_count(reference_output(tuning, o));
     return LDNQ_OK;
 }
 
-/* The relative error on the held-out samples; fills in the outputs' power. */
+/* Measures the relative error on the held-out samples, and the outputs' power. */
 static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *error,
                                          struct ldnq_error *err)
 {
@@ -120,14 +125,15 @@ static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *err
     double *powers = ldnq_arena_alloc(arena, outputs, sizeof *powers, err);
     enum ldnq_status status = errors && powers ? LDNQ_OK : LDNQ_NOMEM;
     memset(tuning->power, 0, outputs * sizeof *tuning->power);
-    for (size_t i = 0; status == LDNQ_OK && i < tuning->data.held_count; i += tuning->data.most) {
+    for (size_t i = 0; status == LDNQ_OK && i < tuning->samples.held_out_count;
+         i += tuning->samples.max_batch) {
         struct ldnq_arena *batch;
         status = ldnq_arena_create(&batch, err);
         if (status != LDNQ_OK)
             break;
         status = measure_held_out_batch(
-            tuning, i, ldnq_size_min(tuning->data.most, tuning->data.held_count - i), errors,
-            powers, batch, err);
+            tuning, i, ldnq_size_min(tuning->samples.max_batch, tuning->samples.held_out_count - i),
+            errors, powers, batch, err);
         ldnq_exec_reset(tuning->reference);
         ldnq_exec_reset(tuning->quantized);
         ldnq_arena_destroy(batch);
@@ -147,7 +153,7 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     const struct ldnq_graph *graph = tuning->quantizer->graph;
     struct ldnq_tensor **inputs;
     double value;
-    LDNQ_TRY(ldnq_fine_tune_samples_draw(&tuning->data, count, arena, &inputs, err));
+    LDNQ_TRY(ldnq_fine_tune_samples_draw(&tuning->samples, count, arena, &inputs, err));
     LDNQ_TRY(ldnq_exec_run(tuning->reference, inputs, err));
     for (size_t i = 0; i < graph->input_count; i++)
         tuning->feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
@@ -170,7 +176,7 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     return LDNQ_OK;
 }
 
-/* From 0 to 1: of the steps, or of the time when that is shorter. */
+/* The part of the steps or of the time that is over, whichever is larger: 0 .. 1. */
 static double progress_of(const struct fine_tuning *tuning)
 {
     const double steps = (double)tuning->step / (double)tuning->steps;
@@ -179,7 +185,7 @@ static double progress_of(const struct fine_tuning *tuning)
     return fmin(fmax(steps, time), 1);
 }
 
-/* Of the rates at the start, along half a cosine. */
+/* What the first step's rates are multiplied by: half a cosine from 1 to 0. */
 static double rate_factor(const struct fine_tuning *tuning)
 {
     return 0.5 * (1 + cos(acos(-1.0) * progress_of(tuning)));
@@ -202,7 +208,7 @@ static enum ldnq_status run_step(struct fine_tuning *tuning, struct ldnq_error *
 {
     const size_t batch = tuning->batch;
     for (size_t done = 0; done < batch;) {
-        const size_t count = ldnq_size_min(tuning->data.most, batch - done);
+        const size_t count = ldnq_size_min(tuning->samples.max_batch, batch - done);
         struct ldnq_arena *arena;
         LDNQ_TRY(ldnq_arena_create(&arena, err));
         tuning->share = (double)count / (double)batch;
@@ -240,18 +246,18 @@ static enum ldnq_status save_if_better(struct fine_tuning *tuning, struct ldnq_e
 static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result *result = tuning->result;
-    const size_t pause = ldnq_size_max(1, tuning->steps / CHECKS);
+    const size_t interval = ldnq_size_max(1, tuning->steps / MEASUREMENTS);
     LDNQ_TRY(measure_held_out(tuning, &result->error_start, err));
     result->error = result->error_start;
-    result->held_out = tuning->data.held_count;
+    result->held_out = tuning->samples.held_out_count;
     for (bool late = false; tuning->step < tuning->steps && !late;) {
         tuning->now = ldnq_now();
         LDNQ_TRY(run_step(tuning, err));
         result->steps = ++tuning->step;
         late = ldnq_now() >= tuning->end;
-        if (tuning->step % pause == 0 || tuning->step == tuning->steps || late)
+        if (tuning->step % interval == 0 || tuning->step == tuning->steps || late)
             LDNQ_TRY(save_if_better(tuning, err));
-        if (tuning->float_count == 0) /* a cascade is part of the walk */
+        if (tuning->float_count == 0) /* a cascade is part of fitting the layers */
             LDNQ_TRY(ldnq_sink_progress(tuning->quantizer->options->sink, "distill", NULL,
                                         tuning->step, tuning->steps, err));
     }
@@ -341,8 +347,8 @@ static enum ldnq_status run_all(struct fine_tuning *tuning, struct ldnq_error *e
     enum ldnq_status status = prepare(tuning, &reason);
     /* USAGE: no output is a float that depends on a weight. */
     if (status == LDNQ_UNSUPPORTED || status == LDNQ_USAGE) {
-        if (tuning->float_count == 0 || tuning->count == 1) /* of cascades the first says so */
-            ldnq_sink_warn(sink, "%s: %s", tuning->float_count ? "no cascade" : "not distilled",
+        if (tuning->float_count == 0 || tuning->count == 1) /* only the first cascade warns */
+            ldnq_sink_warn(sink, "%s: %s", tuning->float_count ? "no cascade" : "not fine-tuned",
                            reason.message);
         return ldnq_fine_tune_norms_apply_best(tuning->quantizer, tuning->norms, tuning->norm_count,
                                                err);
@@ -367,7 +373,7 @@ static size_t choose_batch(const struct ldnq_quantizer *quantizer)
 {
     const size_t count = ldnq_samples_count(quantizer->samples),
                  asked = quantizer->options->fine_tune.batch;
-    const size_t batch = ldnq_size_min(ldnq_size_max(count / 16, LEAST_BATCH), MOST_BATCH);
+    const size_t batch = ldnq_size_min(ldnq_size_max(count / 16, MIN_BATCH), MAX_BATCH);
     return asked ? asked : batch;
 }
 
@@ -380,7 +386,7 @@ static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
     tuning->end = tuning->start + ldnq_quantizer_time_left(quantizer);
     if (tuning->end <= tuning->start)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->data, quantizer->samples, quantizer->graph,
+    LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->samples, quantizer->samples, quantizer->graph,
                                          tuning->batch, quantizer->options->fine_tune.augment, seed,
                                          quantizer->options->pool, tuning->arena, err));
     LDNQ_TRY(list_requested(tuning, err));
@@ -405,14 +411,14 @@ enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *quantizer, stru
                                   .steps = quantizer->options->fine_tune.steps,
                                   .update_codes = quantizer->options->fine_tune.update_codes,
                                   .result = &quantizer->result->fine_tune };
-    if (ldnq_samples_count(quantizer->samples) >= LEAST_SAMPLES)
+    if (ldnq_samples_count(quantizer->samples) >= MIN_SAMPLES)
         return fine_tune(&tuning, quantizer->options->seed, err);
-    ldnq_sink_warn(quantizer->options->sink, "not distilled: that takes at least %d samples",
-                   LEAST_SAMPLES);
+    ldnq_sink_warn(quantizer->options->sink, "not fine-tuned: it takes at least %d samples",
+                   MIN_SAMPLES);
     return LDNQ_OK;
 }
 
-/* Each draws the samples in an order of its own. */
+/* Each cascade has a seed, and so an order of the samples, of its own. */
 enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result result = { .error_start = NAN, .error = NAN };
@@ -420,10 +426,10 @@ enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *quantizer, struct
     struct fine_tuning tuning = { .quantizer = quantizer,
                                   .steps = quantizer->options->cascade,
                                   .result = &result };
-    if (ldnq_samples_count(quantizer->samples) < LEAST_SAMPLES) {
+    if (ldnq_samples_count(quantizer->samples) < MIN_SAMPLES) {
         if (quantizer->fitted == 1)
-            ldnq_sink_warn(quantizer->options->sink, "no cascade: that takes at least %d samples",
-                           LEAST_SAMPLES);
+            ldnq_sink_warn(quantizer->options->sink, "no cascade: it takes at least %d samples",
+                           MIN_SAMPLES);
         return LDNQ_OK;
     }
     LDNQ_TRY(fine_tune(&tuning, quantizer->options->seed + quantizer->fitted, err));

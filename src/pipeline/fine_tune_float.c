@@ -3,13 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-/* One tensor of the layer: what it is now, at best, and afterwards. */
+/* Allocates the current, the best and the final version of one of the layer's tensors. */
 static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ldnq_tensor **now,
                                     struct ldnq_tensor **best, struct ldnq_tensor **after,
-                                    bool is_after, struct ldnq_arena *arena,
+                                    bool reuse_after, struct ldnq_arena *arena,
                                     struct ldnq_arena *lasting, struct ldnq_error *err)
 {
-    if (!is_after) {
+    if (!reuse_after) {
         LDNQ_TRY(ldnq_tensor_copy(lasting, *tensor, after, err));
         *tensor = *after;
     }
@@ -18,8 +18,8 @@ static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ld
     return ldnq_tensor_copy(arena, *tensor, best, err);
 }
 
-static enum ldnq_status measure(struct ldnq_fine_tune_float *tuned, struct ldnq_arena *arena,
-                                struct ldnq_error *err)
+static enum ldnq_status measure_norms(struct ldnq_fine_tune_float *tuned, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
     tuned->norms = ldnq_arena_alloc(arena, tuned->rows, sizeof *tuned->norms, err);
     if (!tuned->norms)
@@ -37,7 +37,7 @@ static enum ldnq_status measure(struct ldnq_fine_tune_float *tuned, struct ldnq_
 }
 
 enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
-                                           struct ldnq_layer *layer, bool after,
+                                           struct ldnq_layer *layer, bool reuse_after,
                                            struct ldnq_arena *arena, struct ldnq_arena *lasting,
                                            struct ldnq_error *err)
 {
@@ -46,22 +46,22 @@ enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
                                             .rows = rows,
                                             .elements = rows * layer->geometry.cols };
     LDNQ_TRY(init_tensor(&layer->weight, &tuned->weight_now, &tuned->weight_best,
-                         &tuned->weight_after, after, arena, lasting, err));
+                         &tuned->weight_after, reuse_after, arena, lasting, err));
     tuned->first_weight = layer->weight->data;
     layer->node->inputs[layer->weight_input]->constant = tuned->weight_now;
-    LDNQ_TRY(measure(tuned, arena, err));
+    LDNQ_TRY(measure_norms(tuned, arena, err));
     LDNQ_TRY(ldnq_adam_init(&tuned->weight, tuned->elements, arena, err));
     if (!layer->bias)
         return LDNQ_OK;
     LDNQ_TRY(init_tensor(&layer->bias, &tuned->bias_now, &tuned->bias_best, &tuned->bias_after,
-                         after, arena, lasting, err));
+                         reuse_after, arena, lasting, err));
     tuned->first_bias = layer->bias->data;
     layer->node->inputs[layer->bias_input]->constant = tuned->bias_now;
     return ldnq_adam_init(&tuned->bias, rows, arena, err);
 }
 
-/* What s = 1 is of a weight of this row. */
-static float unit_of(const struct ldnq_fine_tune_float *tuned, size_t row)
+/* The change of a weight of this row for s = 1. */
+static float weight_unit(const struct ldnq_fine_tune_float *tuned, size_t row)
 {
     return tuned->norms[row] / sqrtf((float)tuned->layer->geometry.cols);
 }
@@ -74,7 +74,7 @@ void ldnq_fine_tune_float_add_gradient(struct ldnq_fine_tune_float *tuned,
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
             const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
-            tuned->weight.gradient[at] += g[at] * unit_of(tuned, row);
+            tuned->weight.gradient[at] += g[at] * weight_unit(tuned, row);
         }
     for (size_t row = 0; b && row < tuned->rows; row++)
         tuned->bias.gradient[row] += b[row] * tuned->norms[row];
@@ -87,7 +87,7 @@ void ldnq_fine_tune_float_step(struct ldnq_fine_tune_float *tuned, size_t step, 
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
             const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
-            w[at] = tuned->first_weight[at] + tuned->weight.value[at] * unit_of(tuned, row);
+            w[at] = tuned->first_weight[at] + tuned->weight.value[at] * weight_unit(tuned, row);
         }
     if (!tuned->bias.count)
         return;

@@ -17,19 +17,19 @@ static bool is_norm(const struct ldnq_node *node)
     return false;
 }
 
-static const struct ldnq_tensor *constant_of(const struct ldnq_node *node, size_t input)
+static const struct ldnq_tensor *find_constant(const struct ldnq_node *node, size_t input)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
     const struct ldnq_tensor *tensor = value && !value->from_codes ? value->constant : NULL;
     return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
 }
 
-static enum ldnq_status init(struct ldnq_quantizer *quantizer, struct ldnq_node *node, size_t input,
-                             struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norm,
-                             struct ldnq_error *err)
+static enum ldnq_status init_norm(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
+                                  size_t input, struct ldnq_arena *arena,
+                                  struct ldnq_fine_tune_norm *norm, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *first = constant_of(node, input);
-    const float *scale = constant_of(node, SCALE_INPUT)->data;
+    const struct ldnq_tensor *first = find_constant(node, input);
+    const float *scale = find_constant(node, SCALE_INPUT)->data;
     const size_t count = ldnq_tensor_count(first);
     *norm = (struct ldnq_fine_tune_norm){
         .result = { .node = node, .input = input, .name = node->inputs[input]->name },
@@ -46,20 +46,20 @@ static enum ldnq_status init(struct ldnq_quantizer *quantizer, struct ldnq_node 
     return ldnq_graph_add_constant(quantizer->graph, "", norm->now, &node->inputs[input], err);
 }
 
-/* Scales come first in their nodes: a bias is set up with the scale as it was. */
+/* The scale is first: the bias needs its float value. */
 static enum ldnq_status init_node(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
                                   struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norms,
                                   size_t *count, struct ldnq_error *err)
 {
-    const struct ldnq_tensor *scale = constant_of(node, SCALE_INPUT);
-    const struct ldnq_tensor *bias = constant_of(node, BIAS_INPUT);
+    const struct ldnq_tensor *scale = find_constant(node, SCALE_INPUT);
+    const struct ldnq_tensor *bias = find_constant(node, BIAS_INPUT);
     if (!is_norm(node) || !scale)
         return LDNQ_OK;
-    LDNQ_TRY(init(quantizer, node, SCALE_INPUT, arena, &norms[(*count)++], err));
+    LDNQ_TRY(init_norm(quantizer, node, SCALE_INPUT, arena, &norms[(*count)++], err));
     if (!bias || strcmp(node->op_type, "RMSNormalization") == 0 ||
         ldnq_tensor_count(bias) != ldnq_tensor_count(scale))
         return LDNQ_OK;
-    return init(quantizer, node, BIAS_INPUT, arena, &norms[(*count)++], err);
+    return init_norm(quantizer, node, BIAS_INPUT, arena, &norms[(*count)++], err);
 }
 
 enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,

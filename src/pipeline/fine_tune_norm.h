@@ -1,10 +1,10 @@
-/* tune_norm.h: what is learned of normalizations: their scales and biases.
+/* fine_tune_norm.h: scales and biases of normalizations as parameters of fine-tuning.
  *
  * Scale   g = g0 (1 + s)
- * Bias    b = b0 + t * |g0|, as what is normalized varies by 1
- * Of      BatchNormalization (where it was not folded), LayerNormalization,
- *         InstanceNormalization, GroupNormalization and RMSNormalization, where they are
- *         float constants that the file can be given anew
+ * Bias    b = b0 + t * |g0|: normalized values vary by 1
+ * Nodes   BatchNormalization (where it was not folded), LayerNormalization,
+ *         InstanceNormalization, GroupNormalization and RMSNormalization, with float constants
+ *         that can be changed in the file
  * Owns    nothing; all arrays are the arenas'
  */
 #ifndef LDNQ_PIPELINE_FINE_TUNE_NORM_H
@@ -18,12 +18,12 @@ struct ldnq_fine_tune_norm {
     struct ldnq_changed_norm result; /* its tensor is the best so far */
     struct ldnq_adam adam;
     const float *first;
-    float *unit; /* what 1 of the parameter is */
+    float *unit; /* the change for a parameter of 1 */
     struct ldnq_tensor *now;
 };
 
-/* All of the run's graph, which computes with their `now` from here on; what is read by
- * several nodes becomes each one's own. Errors: NOMEM. */
+/* Lists all norms of the quantizer's graph, which then computes with their `now`. A constant
+ * that several nodes read is copied for each. Errors: NOMEM. */
 enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,
                                            struct ldnq_arena *arena,
                                            struct ldnq_fine_tune_norm **norms, size_t *count,
@@ -32,8 +32,8 @@ void ldnq_fine_tune_norm_add_gradient(struct ldnq_fine_tune_norm *norm,
                                       const struct ldnq_tensor *gradient);
 void ldnq_fine_tune_norm_step(struct ldnq_fine_tune_norm *norm, size_t step, double rate);
 void ldnq_fine_tune_norm_save_best(struct ldnq_fine_tune_norm *norm);
-/* The graph has the best so far; those that changed are listed in the run's result.
- * Errors: NOMEM. */
+/* Makes the graph compute with the saved best, and lists the norms that changed in the
+ * quantizer's result. Errors: NOMEM. */
 enum ldnq_status ldnq_fine_tune_norms_apply_best(struct ldnq_quantizer *quantizer,
                                                  struct ldnq_fine_tune_norm *norms, size_t count,
                                                  struct ldnq_error *err);

@@ -4,15 +4,16 @@
 #include <math.h>
 #include <string.h>
 
-/* A latent keeps this part of its cell's width from the cell's ends at the start. */
+/* The least distance of a latent from the ends of its cell at the start, in cell widths. */
 #define MARGIN 0.02
-/* No scale shrinks below this part of its start: its sign and use would be lost. */
-#define LEAST_FACTOR 0.05f
+/* The least part of its start that a scale may shrink to: it must stay positive and in use. */
+#define MIN_FACTOR 0.05f
 
 /* ---- latents ------------------------------------------------------------------------ */
 
-/* The cell of code number i: halfway to its neighbours, as far beyond the outer ones. */
-static void cell_of(const struct ldnq_codebook *codebook, size_t i, double *low, double *high)
+/* The cell of code number i: half of the way to each neighbour. The outer codes have as much on
+ * their open side. */
+static void find_cell(const struct ldnq_codebook *codebook, size_t i, double *low, double *high)
 {
     const size_t last = codebook->count - 1;
     const double code = codebook->codes[i];
@@ -22,7 +23,7 @@ static void cell_of(const struct ldnq_codebook *codebook, size_t i, double *low,
     *high = code + above / 2;
 }
 
-static size_t index_of(const struct ldnq_codebook *codebook, int8_t code)
+static size_t find_code(const struct ldnq_codebook *codebook, int8_t code)
 {
     size_t i = 0;
     while (codebook->codes[i] != code)
@@ -35,7 +36,7 @@ static float clamp(double value, double low, double high)
     return (float)(value < low ? low : value > high ? high : value);
 }
 
-/* Halfway from the code to the float weight, as far as the code's own cell goes. */
+/* Starts halfway between code and float weight, but inside the code's cell. */
 static void start_latents(struct ldnq_fine_tune_quantized *layer)
 {
     const struct ldnq_layer *of = &layer->result->layer;
@@ -44,7 +45,7 @@ static void start_latents(struct ldnq_fine_tune_quantized *layer)
         for (size_t k = 0; k < of->geometry.cols; k++) {
             const size_t at = row * of->geometry.cols + k;
             double low, high;
-            cell_of(layer->codebook, index_of(layer->codebook, layer->codes[at]), &low, &high);
+            find_cell(layer->codebook, find_code(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
             const double exact =
                 (double)weight[ldnq_weight_offset(&of->geometry, row, k)] /
@@ -57,8 +58,8 @@ static void start_latents(struct ldnq_fine_tune_quantized *layer)
 static void round_latents(struct ldnq_fine_tune_quantized *layer)
 {
     double low, high, unused;
-    cell_of(layer->codebook, 0, &low, &unused);
-    cell_of(layer->codebook, layer->codebook->count - 1, &unused, &high);
+    find_cell(layer->codebook, 0, &low, &unused);
+    find_cell(layer->codebook, layer->codebook->count - 1, &unused, &high);
     for (size_t i = 0; i < layer->elements; i++) {
         float *u = &layer->latent.value[i];
         *u = clamp((double)*u, low, high);
@@ -166,7 +167,7 @@ static void write_weight(struct ldnq_fine_tune_quantized *layer)
 {
     for (size_t i = 0; i < layer->scale_count; i++) {
         float *s = &layer->scale.value[layer->one_scale ? 0 : i];
-        *s = *s < LEAST_FACTOR - 1 ? LEAST_FACTOR - 1 : *s;
+        *s = *s < MIN_FACTOR - 1 ? MIN_FACTOR - 1 : *s;
         layer->scales[i] = fmaxf(layer->first_scale[i] * (1 + *s), FLT_MIN);
     }
     ldnq_quantized_write_weight(layer->result, layer->codes, layer->scales,

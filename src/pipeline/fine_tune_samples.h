@@ -1,14 +1,13 @@
-/* tune_data.h: batches of calibration samples for learning, and those held out.
+/* fine_tune_samples.h: batches of calibration samples for fine-tuning, and the held-out ones.
  *
- * Every fifth sample is held out. The others come in an order that is shuffled anew
- * each time all have been seen; it depends on the seed alone.
+ * The samples are split as in holdout.h. The others are drawn in an order that is shuffled
+ * anew after each pass over them, and that depends on the seed alone.
  */
 #ifndef LDNQ_PIPELINE_FINE_TUNE_SAMPLES_H
 #define LDNQ_PIPELINE_FINE_TUNE_SAMPLES_H
 
-#include "calib/calib.h"
-
 #include "base/rng.h"
+#include "calib/calib.h"
 
 struct ldnq_fine_tune_samples {
     struct ldnq_samples *samples;
@@ -16,28 +15,28 @@ struct ldnq_fine_tune_samples {
     struct ldnq_pool *pool;
     bool augment;
     uint64_t seed;
-    size_t *learned, *held; /* numbers of samples */
-    size_t learned_count, held_count;
-    size_t most; /* samples that one run of the graph takes */
+    size_t *training, *held_out; /* indices of samples */
+    size_t training_count, held_out_count;
+    size_t max_batch; /* samples that one run of the graph can have, up to `batch` */
     struct ldnq_rng rng;
-    size_t next;    /* in `learned` */
+    size_t next;    /* in `training` */
     uint64_t drawn; /* samples so far */
 };
 
-/* `want` samples in a run where the graph takes several. Errors: NOMEM. */
-enum ldnq_status ldnq_fine_tune_samples_init(struct ldnq_fine_tune_samples *data,
+/* `batch` is the wanted size of a run. Errors: NOMEM. */
+enum ldnq_status ldnq_fine_tune_samples_init(struct ldnq_fine_tune_samples *set,
                                              struct ldnq_samples *samples,
-                                             const struct ldnq_graph *graph, size_t want,
+                                             const struct ldnq_graph *graph, size_t batch,
                                              bool augment, uint64_t seed, struct ldnq_pool *pool,
                                              struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* The next `count` samples to learn from (at most `most`) as the graph's inputs, in the
+/* Reads the next `count` training samples (at most max_batch) as the graph's inputs, in the
  * arena. Errors: those of ldnq_samples_read. */
-enum ldnq_status ldnq_fine_tune_samples_draw(struct ldnq_fine_tune_samples *data, size_t count,
+enum ldnq_status ldnq_fine_tune_samples_draw(struct ldnq_fine_tune_samples *set, size_t count,
                                              struct ldnq_arena *arena, struct ldnq_tensor ***inputs,
                                              struct ldnq_error *err);
-/* Held-out samples first .. first+count-1, as they are. */
-enum ldnq_status ldnq_fine_tune_samples_read_held_out(struct ldnq_fine_tune_samples *data,
+/* Reads the held-out samples first .. first+count-1, without augmentation. Errors: as above. */
+enum ldnq_status ldnq_fine_tune_samples_read_held_out(struct ldnq_fine_tune_samples *set,
                                                       size_t first, size_t count,
                                                       struct ldnq_arena *arena,
                                                       struct ldnq_tensor ***inputs,

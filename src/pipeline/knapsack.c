@@ -5,25 +5,25 @@
 
 #define MOST_SUMS ((size_t)10000)
 
-/* What a choice for each of the first rows comes to. */
-struct sum {
+/* Cost and error of one choice for each of the first rows. */
+struct partial_sum {
     double cost, error;
-    uint32_t last, choice; /* the sum of the rows before, and this row's choice */
+    uint32_t last, choice; /* index of the sum of the rows before; this row's choice */
 };
 
 struct knapsack {
     size_t rows, choices;
     const double *error, *cost; /* (rows, choices) */
     double budget;
-    double *rest;       /* (rows + 1) the least cost of the rows from here on */
-    struct sum *merged; /* (MOST_SUMS * choices) */
-    struct sum **sums;  /* (rows + 1) those worth keeping, by cost */
-    size_t *counts;     /* (rows + 1) */
+    double *rest;               /* (rows + 1) least cost of the remaining rows */
+    struct partial_sum *merged; /* (MOST_SUMS * choices) */
+    struct partial_sum **sums;  /* (rows + 1) the Pareto front, by cost */
+    size_t *counts;             /* (rows + 1) */
 };
 
-static int by_cost(const void *left, const void *right)
+static int compare_costs(const void *left, const void *right)
 {
-    const struct sum *a = left, *b = right;
+    const struct partial_sum *a = left, *b = right;
     if (a->cost != b->cost)
         return a->cost < b->cost ? -1 : 1;
     if (a->error != b->error)
@@ -33,8 +33,8 @@ static int by_cost(const void *left, const void *right)
     return a->choice < b->choice ? -1 : a->choice > b->choice;
 }
 
-/* Those that no cheaper one is as good as, in place; returns how many. */
-static size_t keep_worthy(struct sum *sums, size_t count)
+/* Drops sums that a cheaper one equals or beats, in place; returns the remaining number. */
+static size_t keep_pareto_front(struct partial_sum *sums, size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
@@ -43,8 +43,8 @@ static size_t keep_worthy(struct sum *sums, size_t count)
     return kept;
 }
 
-/* The best of each of MOST_SUMS equal ranges of cost, which is its last. */
-static size_t thin_out(struct sum *sums, size_t count)
+/* Keeps the last sum, which is the best, of each of MOST_SUMS equal ranges of cost. */
+static size_t thin_by_cost(struct partial_sum *sums, size_t count)
 {
     if (count <= MOST_SUMS)
         return count;
@@ -66,15 +66,15 @@ static bool add_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
     size_t count = 0;
     for (size_t i = 0; i < k->counts[row]; i++)
         for (size_t c = 0; c < k->choices; c++) {
-            const struct sum *last = &k->sums[row][i];
-            const struct sum sum = { last->cost + cost[c], last->error + error[c], (uint32_t)i,
-                                     (uint32_t)c };
+            const struct partial_sum *last = &k->sums[row][i];
+            const struct partial_sum sum = { last->cost + cost[c], last->error + error[c],
+                                             (uint32_t)i, (uint32_t)c };
             if (sum.cost + k->rest[row + 1] <= k->budget)
                 k->merged[count++] = sum;
         }
     if (count > 0)
-        qsort(k->merged, count, sizeof *k->merged, by_cost);
-    count = thin_out(k->merged, keep_worthy(k->merged, count));
+        qsort(k->merged, count, sizeof *k->merged, compare_costs);
+    count = thin_by_cost(k->merged, keep_pareto_front(k->merged, count));
     k->sums[row + 1] = ldnq_arena_alloc(arena, count, sizeof **k->sums, err);
     for (size_t i = 0; k->sums[row + 1] && i < count; i++)
         k->sums[row + 1][i] = k->merged[i];
@@ -82,12 +82,12 @@ static bool add_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
     return k->sums[row + 1] != NULL;
 }
 
-/* The sums' last is the one with the least error. */
+/* The last sum has the least error. */
 static void trace_back(const struct knapsack *k, size_t *chosen)
 {
     size_t at = k->counts[k->rows] - 1;
     for (size_t row = k->rows; row-- > 0;) {
-        const struct sum *sum = &k->sums[row + 1][at];
+        const struct partial_sum *sum = &k->sums[row + 1][at];
         chosen[row] = sum->choice;
         at = sum->last;
     }
@@ -121,7 +121,7 @@ static double least_cost(const struct knapsack *k, size_t row)
 static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct sum nothing = { 0 };
+    struct partial_sum nothing = { 0 };
     k->rest = ldnq_arena_alloc(arena, k->rows + 1, sizeof *k->rest, err);
     k->merged = ldnq_arena_alloc(arena, MOST_SUMS * k->choices, sizeof *k->merged, err);
     k->sums = ldnq_arena_alloc(arena, k->rows + 1, sizeof *k->sums, err);
@@ -138,7 +138,7 @@ static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
     for (size_t row = 0; row < k->rows; row++)
         if (!add_row(k, row, arena, err))
             return LDNQ_NOMEM;
-    /* None is left when rounding let the least costs' own sum miss the budget. */
+    /* No sum is left where rounding makes even the cheapest one exceed the budget. */
     *fits = k->counts[k->rows] > 0;
     if (*fits) {
         trace_back(k, chosen);

@@ -1,4 +1,4 @@
-/* quantize.c: the main job: prepares a run and calls its stages. */
+/* quantize.c: prepare a run of the quantizer and call its stages. */
 #include <math.h>
 
 #include "metric/error_bound.h"
@@ -8,10 +8,10 @@
 
 /* ---- preparing -------------------------------------------------------------------- */
 
-/* A constant of the node's own, so that writing codes back touches nobody else
- * who reads the same initializer. */
-static enum ldnq_status own_input(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
-                                  size_t input, struct ldnq_error *err)
+/* Gives the node a constant of its own: other nodes that read the same initializer must not
+ * see the codes. */
+static enum ldnq_status separate_constant(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
+                                          size_t input, struct ldnq_error *err)
 {
     return ldnq_graph_add_constant(quantizer->graph, "", node->inputs[input]->constant,
                                    &node->inputs[input], err);
@@ -26,7 +26,7 @@ static enum ldnq_status check_finite(const struct ldnq_quantizer *quantizer,
     for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
         if (!isfinite(data[i]))
             return ldnq_node_fail(quantizer->graph, layer->node, LDNQ_NUMERIC, err,
-                                  "element %zu of its %s is %s; --skip '%s' leaves it as it is", i,
+                                  "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
                                   what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
     return LDNQ_OK;
 }
@@ -38,8 +38,9 @@ static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i
     LDNQ_TRY(check_finite(quantizer, layer, layer->weight, "weight", err));
     LDNQ_TRY(check_finite(quantizer, layer, layer->bias, "bias", err));
     quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
-    LDNQ_TRY(own_input(quantizer, layer->node, layer->weight_input, err));
-    return layer->bias ? own_input(quantizer, layer->node, layer->bias_input, err) : LDNQ_OK;
+    LDNQ_TRY(separate_constant(quantizer, layer->node, layer->weight_input, err));
+    return layer->bias ? separate_constant(quantizer, layer->node, layer->bias_input, err)
+                       : LDNQ_OK;
 }
 
 static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
@@ -69,7 +70,7 @@ static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_er
     for (size_t i = 0; i < count; i++) {
         result->network.layers[i].layer = layers[i];
         result->network.layers[i].codebook =
-            ldnq_planned_codebook(layers[i].node, quantizer->options);
+            ldnq_select_codebook(layers[i].node, quantizer->options);
         LDNQ_TRY(prepare_layer(quantizer, i, err));
     }
     return LDNQ_OK;
@@ -81,8 +82,8 @@ double ldnq_quantizer_time_left(const struct ldnq_quantizer *quantizer)
     return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
 }
 
-static enum ldnq_status bound(const struct ldnq_quantizer *quantizer, const double *powers,
-                              struct ldnq_error *err)
+static enum ldnq_status measure_bound(const struct ldnq_quantizer *quantizer, const double *powers,
+                                      struct ldnq_error *err)
 {
     struct ldnq_quantization *result = quantizer->result;
     const size_t outputs = quantizer->reference->output_count;
@@ -100,9 +101,10 @@ static enum ldnq_status bound(const struct ldnq_quantizer *quantizer, const doub
     return LDNQ_OK;
 }
 
-/* The error of the outputs, and the bound on it: layers that learned after they were
- * placed don't know what they changed. */
-static enum ldnq_status measure(const struct ldnq_quantizer *quantizer, struct ldnq_error *err)
+/* Measures the error of the outputs and its bound. After fine-tuning there is no bound, as each
+ * layer's `change` was measured before. */
+static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
+                                       struct ldnq_error *err)
 {
     struct ldnq_quantization *result = quantizer->result;
     const struct ldnq_quantize_options *options = quantizer->options;
@@ -115,7 +117,7 @@ static enum ldnq_status measure(const struct ldnq_quantizer *quantizer, struct l
     result->output_bound = NAN;
     if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;
-    return bound(quantizer, powers, err);
+    return measure_bound(quantizer, powers, err);
 }
 
 enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_samples *samples,
@@ -131,7 +133,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     if (options->fine_tune.steps > 0)
         LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));
-    LDNQ_TRY(measure(&quantizer, err));
+    LDNQ_TRY(measure_output(&quantizer, err));
     *out = quantizer.result;
     return LDNQ_OK;
 }

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "ops/norm/batchnormalization_training.h"
 
-/* Names are tried as they are first: they may hold characters of patterns. */
+/* Compares as a name first: names may contain characters of patterns. */
 static bool matches(const struct ldnq_node *node, const char *pattern)
 {
     return strcmp(node->label, pattern) == 0 || strcmp(node->name, pattern) == 0 ||
@@ -28,8 +28,8 @@ static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char
     for (size_t i = 0; i < all->count; i++)
         if (matches(all->layers[i].node, pattern))
             return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; 'ldnq inspect %s' lists them",
-                     graph->file, option, pattern, graph->file);
+    return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; inspect lists them",
+                     graph->file, option, pattern);
 }
 
 static enum ldnq_status check_options(const struct ldnq_graph *graph,
@@ -37,16 +37,16 @@ static enum ldnq_status check_options(const struct ldnq_graph *graph,
                                       const struct ldnq_selection *all, struct ldnq_error *err)
 {
     for (size_t i = 0; i < options->skip_count; i++)
-        LDNQ_TRY(check_pattern(graph, "--skip", options->skip[i], all, err));
+        LDNQ_TRY(check_pattern(graph, "skip", options->skip[i], all, err));
     for (size_t i = 0; i < options->only_count; i++)
-        LDNQ_TRY(check_pattern(graph, "--only", options->only[i], all, err));
+        LDNQ_TRY(check_pattern(graph, "only", options->only[i], all, err));
     for (size_t i = 0; i < options->plan_count; i++)
         LDNQ_TRY(check_pattern(graph, "the plan's", options->plan[i].node, all, err));
     return LDNQ_OK;
 }
 
-const struct ldnq_codebook *ldnq_planned_codebook(const struct ldnq_node *node,
-                                                  const struct ldnq_quantize_options *options)
+const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
+                                                 const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
         if (matches(node, options->plan[i].node))
@@ -54,9 +54,9 @@ const struct ldnq_codebook *ldnq_planned_codebook(const struct ldnq_node *node,
     return options->codebook;
 }
 
-static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
-                                     const struct ldnq_layer *layers, size_t count,
-                                     struct ldnq_error *err)
+static enum ldnq_status fail_without_layer(const struct ldnq_graph *graph,
+                                           const struct ldnq_layer *layers, size_t count,
+                                           struct ldnq_error *err)
 {
     char list[4096];
     struct ldnq_text text;
@@ -68,8 +68,8 @@ static enum ldnq_status nothing_left(const struct ldnq_graph *graph,
                      count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
 }
 
-/* The statistics of a batch of calibration are those of no batch that is to come, and
- * what a sample becomes would depend on how the samples were cut into batches. */
+/* In training mode a normalization uses the statistics of its batch: results would depend on how
+ * samples are grouped into batches. */
 static enum ldnq_status refuse_training(const struct ldnq_graph *graph, struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
@@ -104,11 +104,11 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         const struct ldnq_node *node = all[i].node;
         bool wanted = !options->only_count || matches_any(node, options->only, options->only_count);
         if (!wanted || matches_any(node, options->skip, options->skip_count))
-            all[i].refusal = "left out by --skip or --only";
+            all[i].refusal = "left out by skip or only";
         if (!all[i].refusal)
             selection->layers[selection->count++] = all[i];
         else if (all[i].weight)
             selection->kept[selection->kept_count++] = all[i];
     }
-    return selection->count ? LDNQ_OK : nothing_left(graph, all, count, err);
+    return selection->count ? LDNQ_OK : fail_without_layer(graph, all, count, err);
 }

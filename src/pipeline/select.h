@@ -1,26 +1,25 @@
-/* select.h: which layers a run quantizes, by --skip and --only. */
+/* select.h: which layers a run quantizes, by the options skip and only. */
 #ifndef LDNQ_PIPELINE_SELECT_H
 #define LDNQ_PIPELINE_SELECT_H
 
 #include "pipeline/pipeline.h"
 
 struct ldnq_selection {
-    struct ldnq_layer *layers; /* that are to be quantized, in order */
+    struct ldnq_layer *layers; /* to be quantized, in order */
     size_t count;
-    struct ldnq_layer *kept; /* that have a constant weight and stay as they are; each
-                                with its refusal */
+    struct ldnq_layer *kept; /* not quantized, with a constant weight; each has its refusal */
     size_t kept_count;
 };
 
-/* Errors: USAGE (a pattern that matches no layer, no layer left: with the reasons),
- * NOMEM. */
+/* Errors: USAGE (a pattern that matches no layer; no layer left, with the reasons),
+ * UNSUPPORTED (a normalization in training mode), NOMEM. */
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
                                     struct ldnq_error *err);
 
-/* The codebook that the options' plan has for the node, or else the options' own. */
-const struct ldnq_codebook *ldnq_planned_codebook(const struct ldnq_node *node,
-                                                  const struct ldnq_quantize_options *options);
+/* The codebook of the first plan entry that matches the node, or else options->codebook. */
+const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
+                                                 const struct ldnq_quantize_options *options);
 
 #endif

@@ -3,7 +3,7 @@
 #include "base/size.h"
 #include "linalg/gram.h"
 
-/* A slab's columns are made in parts, so that more than one thread can. */
+/* Positions per chunk of work when threads share a slab. */
 #define PART (LDNQ_GRAM_SLAB / 8)
 
 enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
@@ -28,7 +28,7 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
     return has_all ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-struct job {
+struct statistics_task {
     const struct ldnq_statistics *statistics;
     const struct ldnq_op_call *call;
     size_t positions;
@@ -40,36 +40,36 @@ struct job {
 static void make_part(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
-    const struct job *job = argument;
-    size_t first = chunk * PART, count = ldnq_size_min(PART, job->count - first);
-    job->call->node->op->layer->columns(job->call, 0, job->first + first, count,
-                                        job->statistics->columns + first, LDNQ_GRAM_SLAB);
+    const struct statistics_task *task = argument;
+    size_t first = chunk * PART, count = ldnq_size_min(PART, task->count - first);
+    task->call->node->op->layer->columns(task->call, 0, task->first + first, count,
+                                         task->statistics->columns + first, LDNQ_GRAM_SLAB);
 }
 
-static void add_whole(struct job *job)
+static void add_whole(struct statistics_task *task)
 {
-    const struct ldnq_statistics *s = job->statistics;
-    for (job->first = 0; job->first < job->positions; job->first += LDNQ_GRAM_SLAB) {
-        job->count = ldnq_size_min(LDNQ_GRAM_SLAB, job->positions - job->first);
-        ldnq_pool_run(s->pool, ldnq_size_ceil_div(job->count, PART), make_part, job);
-        ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, job->count, s->gram, s->mean,
+    const struct ldnq_statistics *s = task->statistics;
+    for (task->first = 0; task->first < task->positions; task->first += LDNQ_GRAM_SLAB) {
+        task->count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - task->first);
+        ldnq_pool_run(s->pool, ldnq_size_ceil_div(task->count, PART), make_part, task);
+        ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, task->count, s->gram, s->mean,
                       s->scratch, s->pool);
     }
 }
 
-/* ---- many groups: a thread takes whole groups ---------------------------------------------- */
+/* ---- several groups: one thread per group ---------------------------------------------- */
 
 static void add_group(void *argument, size_t group, size_t thread)
 {
-    const struct job *job = argument;
-    const struct ldnq_statistics *s = job->statistics;
+    const struct statistics_task *task = argument;
+    const struct ldnq_statistics *s = task->statistics;
     size_t k = s->geometry.cols;
     float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
     float *scratch = s->scratch + thread * ldnq_gram_scratch(k, 1);
-    for (size_t first = 0; first < job->positions; first += LDNQ_GRAM_SLAB) {
-        size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, job->positions - first);
-        job->call->node->op->layer->columns(job->call, group, first, count, columns,
-                                            LDNQ_GRAM_SLAB);
+    for (size_t first = 0; first < task->positions; first += LDNQ_GRAM_SLAB) {
+        size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - first);
+        task->call->node->op->layer->columns(task->call, group, first, count, columns,
+                                             LDNQ_GRAM_SLAB);
         ldnq_gram_add(k, columns, LDNQ_GRAM_SLAB, count, s->gram + group * k * k,
                       s->mean + group * k, scratch, NULL);
     }
@@ -77,14 +77,14 @@ static void add_group(void *argument, size_t group, size_t thread)
 
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call)
 {
-    struct job job = { .statistics = statistics,
-                       .call = call,
-                       .positions = call->node->op->layer->positions(call) };
+    struct statistics_task task = { .statistics = statistics,
+                                    .call = call,
+                                    .positions = call->node->op->layer->positions(call) };
     if (statistics->geometry.groups == 1)
-        add_whole(&job);
+        add_whole(&task);
     else
-        ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group, &job);
-    statistics->positions += job.positions;
+        ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group, &task);
+    statistics->positions += task.positions;
 }
 
 void ldnq_statistics_merge(struct ldnq_statistics *s, const struct ldnq_statistics *other)

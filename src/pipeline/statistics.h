@@ -1,9 +1,9 @@
-/* statistics.h: what the solver needs to know of a layer's input.
+/* statistics.h: the moments of a layer's input, which define the quadratic that solvers
+ * minimize.
  *
- * Shapes  gram (G, K, K) = E[y y'], mean (G, K) = E[y], over all positions that
- *         were added; y are the columns of ops/op_layer.h.
- * Numbers as in linalg/gram.h: independent of threads and of how the batches
- *         were held in memory.
+ * Shapes  gram (G, K, K) = E[y y'] and mean (G, K) = E[y] over all positions that were added;
+ *         y are the columns of ops/op_layer.h
+ * Numbers as in linalg/gram.h: the same bits for any number of threads
  */
 #ifndef LDNQ_PIPELINE_STATISTICS_H
 #define LDNQ_PIPELINE_STATISTICS_H
@@ -15,7 +15,7 @@ struct ldnq_statistics {
     double *gram, *mean;
     size_t positions;
     struct ldnq_pool *pool;
-    float *columns, *scratch; /* of one slab, or one a thread when there are groups */
+    float *columns, *scratch; /* of one slab; one per thread with groups */
 };
 
 /* All memory is the arena's. Errors: NOMEM. */
@@ -25,9 +25,10 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
                                       struct ldnq_error *err);
 /* Adds the columns of one call (after infer) of a layer. */
 void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call);
-/* Adds what another one, of the same layer, has summed. */
+/* Adds the sums of another one of the same layer. */
 void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
-/* Sums become means; until then the gram has its upper triangle alone. */
+/* Divides sums into means. Before, they are sums and only the upper triangle of the gram is
+ * filled in. */
 void ldnq_statistics_finish(struct ldnq_statistics *statistics);
 
 #endif

@@ -201,7 +201,7 @@ static void a_failing_allocator_should_be_nomem_and_leave_a_sound_store(void **s
     size_t count;
     ldnq_alloc_fail_after(0);
     assert_fails(ldnq_activation_store_load(store, 0, &tensors, &count, &err), LDNQ_NOMEM,
-                 "--max-mem");
+                 "max-mem");
     ldnq_alloc_fail_after(-1);
     assert_loads(store, 0, &batch);
     ldnq_activation_store_destroy(store);
@@ -216,7 +216,7 @@ static void a_folder_that_is_not_there_should_be_named_with_what_to_do(void **st
     assert_ok(ldnq_activation_store_create(BATCHES, 0, &store, &err));
     assert_fails(save(store, 0, &batch), LDNQ_IO,
                  "/nonexistent/folder: no temporary file can be made there: No such file");
-    assert_non_null(strstr(err.message, "set TMPDIR or raise --max-mem"));
+    assert_non_null(strstr(err.message, "set TMPDIR or raise max-mem"));
     ldnq_activation_store_destroy(store);
     assert_ok(ldnq_activation_store_create(BATCHES, SIZE_MAX, &store, &err));
     assert_ok(save(store, 0, &batch));

@@ -36,16 +36,16 @@ static void samples_should_be_learned_from_in_turn_and_others_held_out(void **st
     size_t learned[SAMPLES] = { 0 }, held[SAMPLES] = { 0 };
     assert_ok(
         ldnq_fine_tune_samples_init(&data, samples, graph, 4, false, 1, NULL, graph->arena, &err));
-    assert_int_equal(data.learned_count + data.held_count, SAMPLES);
+    assert_int_equal(data.training_count + data.held_out_count, SAMPLES);
     /* Three times through, in batches that do not divide the number. */
-    for (size_t left = 3 * data.learned_count; left > 0;) {
+    for (size_t left = 3 * data.training_count; left > 0;) {
         size_t count = left < 4 ? left : 4;
         assert_ok(ldnq_fine_tune_samples_draw(&data, count, graph->arena, &inputs, &err));
         note(inputs[0], all->data, 144, learned);
         left -= count;
     }
-    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_count, graph->arena, &inputs,
-                                                   &err));
+    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_out_count, graph->arena,
+                                                   &inputs, &err));
     note(inputs[0], all->data, 144, held);
     for (size_t i = 0; i < SAMPLES; i++) {
         assert_int_equal(held[i] + learned[i] / 3, 1);
@@ -83,8 +83,8 @@ static void the_graph_should_be_left_with_what_was_best(void **state)
     struct ldnq_tensor **inputs;
     assert_ok(ldnq_fine_tune_samples_init(&data, samples, graph, SAMPLES, false, 0, NULL,
                                           graph->arena, &err));
-    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_count, graph->arena, &inputs,
-                                                   &err));
+    assert_ok(ldnq_fine_tune_samples_read_held_out(&data, 0, data.held_out_count, graph->arena,
+                                                   &inputs, &err));
     double error = difference(build_run(graph, inputs[0]), build_run(whole, inputs[0]));
     assert_true(fabs(error - result->fine_tune.error) < 1e-5 * error);
     for (size_t i = 0; i < result->network.count; i++) {
@@ -216,7 +216,7 @@ static void a_network_without_gradients_should_be_left_as_placed(void **state)
     options.sink = &sink;
     warning[0] = '\0';
     assert_ok(quantize(graph, &options, &result));
-    assert_non_null(strstr(warning, "not distilled"));
+    assert_non_null(strstr(warning, "not fine-tuned"));
     assert_non_null(strstr(warning, "'places_out'"));
     assert_int_equal(result->fine_tune.held_out, 0);
     build_free(graph);

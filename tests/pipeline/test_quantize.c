@@ -110,11 +110,11 @@ static void patterns_without_a_layer_should_be_refused(void **state)
     struct ldnq_graph *graph = build_prepared();
     options.skip = wrong;
     options.skip_count = 1;
-    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "--skip 'nowhere*'");
+    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "skip 'nowhere*' matches no layer");
     options.only = wrong;
     options.only_count = 1;
     options.skip_count = 0;
-    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "--only 'nowhere*'");
+    assert_fails(quantize(graph, &options, &result), LDNQ_USAGE, "only 'nowhere*' matches no layer");
     options.only_count = 0;
     options.skip = all;
     options.skip_count = 1;
@@ -311,7 +311,7 @@ static void nan_in_a_weight_should_be_named(void **state)
     struct ldnq_quantize_options options = options_of("ternary", "rtn");
     assert_fails(
         quantize(graph, &options, &result), LDNQ_NUMERIC,
-        "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is NaN; --skip 'plain'");
+        "m.onnx: node 'plain' (Conv, opset 13): element 7 of its weight is NaN; skip 'plain'");
     ((float *)weight->constant->data)[7] = INFINITY;
     assert_fails(quantize(graph, &options, &result), LDNQ_NUMERIC,
                  "element 7 of its weight is infinity");
