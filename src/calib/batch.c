@@ -1,4 +1,4 @@
-#include "calib/calib.h"
+#include "calib/source.h"
 
 size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
                           size_t want)
@@ -11,4 +11,23 @@ size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_
             return 1;
     }
     return want > 0 ? want : 1;
+}
+
+enum ldnq_status ldnq_sample_batch_read(struct ldnq_samples *samples, size_t first, size_t count,
+                                        struct ldnq_pool *pool, struct ldnq_sample_batch *batch,
+                                        struct ldnq_error *err)
+{
+    batch->arena = NULL;
+    LDNQ_TRY(ldnq_arena_create(&batch->arena, err));
+    batch->inputs =
+        ldnq_arena_alloc(batch->arena, samples->input_count, sizeof *batch->inputs, err);
+    const enum ldnq_status status =
+        batch->inputs
+            ? ldnq_samples_read(samples, first, count, pool, batch->arena, batch->inputs, err)
+            : LDNQ_NOMEM;
+    if (status != LDNQ_OK) {
+        ldnq_arena_destroy(batch->arena);
+        batch->arena = NULL;
+    }
+    return status;
 }

@@ -99,6 +99,17 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
                                    struct ldnq_pool *pool, struct ldnq_arena *arena,
                                    struct ldnq_tensor **inputs, struct ldnq_error *err);
 
+/* Samples that were read into an arena of their own. */
+struct ldnq_sample_batch {
+    struct ldnq_tensor **inputs; /* by input of the graph; live in the arena */
+    struct ldnq_arena *arena;    /* the caller destroys it; NULL after an error */
+};
+
+/* Reads a batch as ldnq_samples_read does. Errors: as there. */
+enum ldnq_status ldnq_sample_batch_read(struct ldnq_samples *samples, size_t first, size_t count,
+                                        struct ldnq_pool *pool, struct ldnq_sample_batch *batch,
+                                        struct ldnq_error *err);
+
 /* ---- single arrays, for `run` ------------------------------------------------ */
 
 /* A .npy file (version 1 to 3, little-endian, C or Fortran order; float16, 32,

@@ -78,14 +78,9 @@ static enum ldnq_status score_batch(struct job *job, size_t first, size_t count,
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_batch(struct job *job, size_t first, size_t count,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status run_batch(struct job *job, struct ldnq_tensor *const *inputs, size_t first,
+                                  size_t count, struct ldnq_error *err)
 {
-    struct ldnq_tensor **inputs =
-        ldnq_arena_alloc(arena, job->session.graph->input_count, sizeof *inputs, err);
-    if (!inputs)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_samples_read(job->samples, first, count, job->session.pool, arena, inputs, err));
     double start = ldnq_now();
     LDNQ_TRY(ldnq_exec_run(job->exec, inputs, err));
     job->score->seconds += ldnq_now() - start;
@@ -97,12 +92,12 @@ static enum ldnq_status run_all(struct job *job, struct ldnq_error *err)
     size_t samples = job->score->samples;
     size_t batch = ldnq_samples_batch(job->samples, job->session.graph, BATCH);
     for (size_t first = 0; first < samples; first += batch) {
-        struct ldnq_arena *arena;
+        struct ldnq_sample_batch read;
         size_t count = ldnq_size_min(batch, samples - first);
-        LDNQ_TRY(ldnq_arena_create(&arena, err));
-        enum ldnq_status status = run_batch(job, first, count, arena, err);
+        LDNQ_TRY(ldnq_sample_batch_read(job->samples, first, count, job->session.pool, &read, err));
+        enum ldnq_status status = run_batch(job, read.inputs, first, count, err);
         ldnq_exec_reset(job->exec);
-        ldnq_arena_destroy(arena);
+        ldnq_arena_destroy(read.arena);
         LDNQ_TRY(status);
         LDNQ_TRY(ldnq_sink_progress(&job->session.progress.sink, "eval", job->score->file,
                                     job->model * samples + first + count,

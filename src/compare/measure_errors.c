@@ -187,20 +187,15 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
 static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t first, size_t count,
                                                struct ldnq_error *err)
 {
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    struct ldnq_tensor **inputs =
-        ldnq_arena_alloc(arena, m->graph_a->input_count, sizeof *inputs, err);
-    enum ldnq_status status = inputs ? ldnq_samples_read(m->options->samples, first, count,
-                                                         m->options->pool, arena, inputs, err)
-                                     : LDNQ_NOMEM;
-    if (status == LDNQ_OK)
-        status = measure_batch(m, inputs, count, err);
+    struct ldnq_sample_batch batch;
+    LDNQ_TRY(
+        ldnq_sample_batch_read(m->options->samples, first, count, m->options->pool, &batch, err));
+    const enum ldnq_status status = measure_batch(m, batch.inputs, count, err);
     /* The isolated executor first: A's tensors are bound to it. */
     ldnq_exec_reset(m->isolated);
     ldnq_exec_reset(m->a);
     ldnq_exec_reset(m->b);
-    ldnq_arena_destroy(arena);
+    ldnq_arena_destroy(batch.arena);
     return status;
 }
 

@@ -6,21 +6,21 @@
 #include "base/alloc.h"
 #include "ops/op.h"
 
-struct bounds {
+struct bound_propagation {
     const struct ldnq_graph *graph;
     const double *changes; /* by node */
-    double *errors;        /* by value; NaN: not known */
+    double *errors;        /* by value; NaN where it is not known */
 };
 
-static double error_of(const struct bounds *bounds, const struct ldnq_value *value)
+static double error_of(const struct bound_propagation *bounds, const struct ldnq_value *value)
 {
     return value && !value->constant ? bounds->errors[value->index] : 0;
 }
 
 /* ---- constants of operators --------------------------------------------------------- */
 
-/* How many windows an element is in at most. */
-static double overlap(const struct ldnq_node *node, const int64_t *kernel, size_t axes)
+/* The most windows that read one element. */
+static double count_windows(const struct ldnq_node *node, const int64_t *kernel, size_t axes)
 {
     size_t stride_count = 0;
     const int64_t *strides = ldnq_attr_ints(node, "strides", &stride_count);
@@ -47,8 +47,8 @@ static double group_norm(const struct ldnq_tensor *weight, size_t groups)
     return sqrt(largest);
 }
 
-/* Groups lie one behind the other in the weight, also of a transposed convolution, whose
- * outputs overlap as the inputs of the other do. */
+/* Groups are contiguous in the weight. In a transposed convolution outputs overlap in the same
+ * way as inputs do in a convolution. */
 static double product_constant(const struct ldnq_node *node)
 {
     const struct ldnq_tensor *weight =
@@ -59,13 +59,13 @@ static double product_constant(const struct ldnq_node *node)
         return NAN;
     if (strcmp(node->op_type, "Gemm") == 0)
         return fabs((double)ldnq_attr_float(node, "alpha", 1)) * group_norm(weight, 1);
-    if (weight->shape.rank <= 2) /* MatMul's is the same for all rows */
+    if (weight->shape.rank <= 2) /* MatMul multiplies all rows by one weight */
         return group_norm(weight, 1);
     if (strcmp(node->op_type, "MatMul") == 0)
         return NAN;
     const int64_t groups = ldnq_attr_int(node, "group", 1);
     return group_norm(weight, groups > 0 ? (size_t)groups : 1) *
-           sqrt(overlap(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
+           sqrt(count_windows(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
 }
 
 static double one(const struct ldnq_node *node)
@@ -74,8 +74,8 @@ static double one(const struct ldnq_node *node)
     return 1;
 }
 
-/* An input that is repeated along an axis errs as often. */
-static double one_if_not_repeated(const struct ldnq_node *node)
+/* Broadcasting would repeat the error of an input along an axis. */
+static double one_without_broadcast(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (!node->inputs[i]->constant &&
@@ -84,7 +84,7 @@ static double one_if_not_repeated(const struct ldnq_node *node)
     return 1;
 }
 
-static double nothing(const struct ldnq_node *node)
+static double zero(const struct ldnq_node *node)
 {
     (void)node;
     return 0;
@@ -94,7 +94,7 @@ static double pool_constant(const struct ldnq_node *node)
 {
     size_t axes = 0;
     const int64_t *kernel = ldnq_attr_ints(node, "kernel_shape", &axes);
-    return kernel ? sqrt(overlap(node, kernel, axes)) : NAN;
+    return kernel ? sqrt(count_windows(node, kernel, axes)) : NAN;
 }
 
 static double leaky_constant(const struct ldnq_node *node)
@@ -107,7 +107,7 @@ static double pad_constant(const struct ldnq_node *node)
     return strcmp(ldnq_attr_string(node, "mode", "constant"), "constant") == 0 ? 1 : NAN;
 }
 
-/* The largest size of a constant factor or, of a divisor, of its inverse. */
+/* The largest absolute value of the constant factor, or of the inverse of the constant divisor. */
 static double factor_constant(const struct ldnq_node *node)
 {
     const bool divides = strcmp(node->op_type, "Div") == 0;
@@ -121,7 +121,7 @@ static double factor_constant(const struct ldnq_node *node)
         for (size_t k = 0; k < ldnq_tensor_count(c); k++)
             largest = fmax(largest, fabs(divides ? 1 / (double)data[k] : (double)data[k]));
     }
-    return largest * one_if_not_repeated(node);
+    return largest * one_without_broadcast(node);
 }
 
 static double batchnorm_constant(const struct ldnq_node *node)
@@ -138,21 +138,21 @@ static double batchnorm_constant(const struct ldnq_node *node)
     return largest;
 }
 
-/* What an operator makes at most of errors of its inputs: a constant times their sum, or
- * times the root of the sum of their squares where they lie side by side. Those of smooth
- * activations are their largest slopes. */
-static const struct rule {
+/* Lipschitz constants: the error of an operator's output is at most its constant times the sum of
+ * the errors of its inputs; times the root of the sum of their squares where the inputs
+ * are concatenated. The constant of a smooth activation is its largest slope. */
+static const struct lipschitz_rule {
     const char *op;
     double (*constant)(const struct ldnq_node *node);
-    bool side_by_side;
+    bool concatenates;
 } rules[] = {
     { "Conv", product_constant, false },
     { "ConvTranspose", product_constant, false },
     { "Gemm", product_constant, false },
     { "MatMul", product_constant, false },
-    { "Add", one_if_not_repeated, false },
-    { "Sub", one_if_not_repeated, false },
-    { "Sum", one_if_not_repeated, false },
+    { "Add", one_without_broadcast, false },
+    { "Sub", one_without_broadcast, false },
+    { "Sum", one_without_broadcast, false },
     { "Concat", one, true },
     { "Mul", factor_constant, false },
     { "Div", factor_constant, false },
@@ -185,11 +185,11 @@ static const struct rule {
     { "DepthToSpace", one, false },
     { "SpaceToDepth", one, false },
     { "Pad", pad_constant, false },
-    { "Shape", nothing, false },
-    { "Size", nothing, false },
+    { "Shape", zero, false },
+    { "Size", zero, false },
 };
 
-static const struct rule *rule_of(const struct ldnq_node *node)
+static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (strcmp(rules[i].op, node->op_type) == 0 && node->domain[0] == '\0')
@@ -199,10 +199,10 @@ static const struct rule *rule_of(const struct ldnq_node *node)
 
 /* ---- through the graph ------------------------------------------------------------------ */
 
-static double error_behind(const struct bounds *bounds, size_t place)
+static double output_error(const struct bound_propagation *bounds, size_t node_index)
 {
-    const struct ldnq_node *node = bounds->graph->nodes[place];
-    const struct rule *rule = rule_of(node);
+    const struct ldnq_node *node = bounds->graph->nodes[node_index];
+    const struct lipschitz_rule *rule = find_rule(node);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < node->input_count; i++) {
         const double error = error_of(bounds, node->inputs[i]);
@@ -210,15 +210,15 @@ static double error_behind(const struct bounds *bounds, size_t place)
         squares += error * error;
     }
     if (sum > 0 || isnan(sum))
-        sum = rule ? rule->constant(node) * (rule->side_by_side ? sqrt(squares) : sum) : NAN;
-    return sum + bounds->changes[place];
+        sum = rule ? rule->constant(node) * (rule->concatenates ? sqrt(squares) : sum) : NAN;
+    return sum + bounds->changes[node_index];
 }
 
-static void propagate(struct bounds *bounds)
+static void propagate(struct bound_propagation *bounds)
 {
     for (size_t i = 0; i < bounds->graph->node_count; i++) {
         const struct ldnq_node *node = bounds->graph->nodes[i];
-        const double error = error_behind(bounds, i);
+        const double error = output_error(bounds, i);
         for (size_t o = 0; o < node->output_count; o++)
             if (node->outputs[o])
                 bounds->errors[node->outputs[o]->index] = error;
@@ -228,7 +228,7 @@ static void propagate(struct bounds *bounds)
 enum ldnq_status ldnq_bound_output_errors(const struct ldnq_graph *graph, const double *changes,
                                           const double *powers, double *out, struct ldnq_error *err)
 {
-    struct bounds bounds = { .graph = graph, .changes = changes };
+    struct bound_propagation bounds = { .graph = graph, .changes = changes };
     bounds.errors = ldnq_calloc(graph->value_count, sizeof *bounds.errors);
     if (!bounds.errors)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");

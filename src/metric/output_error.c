@@ -5,7 +5,7 @@
 #include "base/size.h"
 #include "metric/distance.h"
 
-#define SAMPLES ((size_t)32)
+#define MAX_SAMPLES ((size_t)32)
 #define BATCH ((size_t)8)
 
 enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_tensor *y,
@@ -45,47 +45,37 @@ double ldnq_output_error_mean(const double *errors, const double *powers, size_t
 
 /* ---- on a few samples ------------------------------------------------------------------ */
 
-static enum ldnq_status visit_batch(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                    size_t first, size_t count, double part, struct ldnq_pool *pool,
-                                    ldnq_outputs_fn *visit, void *ctx, struct ldnq_error *err)
+enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
+                                          struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                          ldnq_batch_visit_fn *visit, void *ctx,
+                                          struct ldnq_error *err)
 {
-    struct ldnq_arena *arena;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    struct ldnq_tensor **inputs = ldnq_arena_alloc(arena, graph->input_count, sizeof *inputs, err);
-    enum ldnq_status status =
-        inputs ? ldnq_samples_read(samples, first, count, pool, arena, inputs, err) : LDNQ_NOMEM;
-    if (status == LDNQ_OK)
-        status = visit(ctx, inputs, part, err);
-    ldnq_arena_destroy(arena);
-    return status;
-}
-
-enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                   struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
-                                   struct ldnq_error *err)
-{
-    const size_t all = ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
-    const size_t most = ldnq_samples_batch(samples, graph, BATCH);
-    for (size_t first = 0; first < all; first += most) {
-        const size_t count = ldnq_size_min(most, all - first);
-        LDNQ_TRY(visit_batch(graph, samples, first, count, (double)(first + count) / (double)all,
-                             pool, visit, ctx, err));
+    const size_t all = ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
+    const size_t max_batch = ldnq_samples_batch(samples, graph, BATCH);
+    for (size_t first = 0; first < all; first += max_batch) {
+        const size_t count = ldnq_size_min(max_batch, all - first);
+        struct ldnq_sample_batch batch;
+        LDNQ_TRY(ldnq_sample_batch_read(samples, first, count, pool, &batch, err));
+        const enum ldnq_status status =
+            visit(ctx, batch.inputs, (double)(first + count) / (double)all, err);
+        ldnq_arena_destroy(batch.arena);
+        LDNQ_TRY(status);
     }
     return LDNQ_OK;
 }
 
 /* ---- two networks ----------------------------------------------------------------------- */
 
-struct measure {
+struct output_measurement {
     struct ldnq_executed_graph quantized, reference;
     double *errors, *powers;
 };
 
-static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, double part,
+static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, double done,
                                  struct ldnq_error *err)
 {
-    (void)part;
-    const struct measure *m = ctx;
+    (void)done;
+    const struct output_measurement *m = ctx;
     enum ldnq_status status = ldnq_exec_run(m->reference.exec, inputs, err);
     if (status == LDNQ_OK)
         status = ldnq_exec_run(m->quantized.exec, inputs, err);
@@ -96,9 +86,9 @@ static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, d
     return status;
 }
 
-static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
-                                struct ldnq_pool *pool, double *error, struct ldnq_arena *arena,
-                                struct ldnq_error *err)
+static enum ldnq_status measure_outputs(struct output_measurement *m, struct ldnq_samples *samples,
+                                        struct ldnq_pool *pool, double *error,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t outputs = m->quantized.graph->output_count;
     double power = 0;
@@ -107,12 +97,12 @@ static enum ldnq_status measure(struct measure *m, struct ldnq_samples *samples,
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_exec_create(m->quantized.graph, pool, &m->quantized.exec, err));
     LDNQ_TRY(ldnq_exec_create(m->reference.graph, pool, &m->reference.exec, err));
-    LDNQ_TRY(ldnq_outputs_walk(m->reference.graph, samples, pool, run_both, m, err));
+    LDNQ_TRY(ldnq_visit_first_samples(m->reference.graph, samples, pool, run_both, m, err));
     for (size_t o = 0; o < outputs; o++)
         power += m->powers[o];
     if (power > 0)
         *error = ldnq_output_error_mean(m->errors, m->powers, outputs);
-    const double count = (double)ldnq_size_min(ldnq_samples_count(samples), SAMPLES);
+    const double count = (double)ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
     for (size_t o = 0; o < outputs; o++)
         m->powers[o] /= count;
     return LDNQ_OK;
@@ -123,15 +113,15 @@ enum ldnq_status ldnq_output_error_measure(const struct ldnq_graph *quantized,
                                            struct ldnq_samples *samples, struct ldnq_pool *pool,
                                            double *error, double *powers, struct ldnq_error *err)
 {
-    struct measure m = { .quantized.graph = quantized,
-                         .reference.graph = reference,
-                         .powers = powers };
+    struct output_measurement m = { .quantized.graph = quantized,
+                                    .reference.graph = reference,
+                                    .powers = powers };
     struct ldnq_arena *arena;
     *error = NAN;
     for (size_t o = 0; o < quantized->output_count; o++)
         powers[o] = 0;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = measure(&m, samples, pool, error, arena, err);
+    const enum ldnq_status status = measure_outputs(&m, samples, pool, error, arena, err);
     ldnq_exec_destroy(m.quantized.exec);
     ldnq_exec_destroy(m.reference.exec);
     ldnq_arena_destroy(arena);

@@ -1,42 +1,48 @@
-/* outputs.h: comparing what two networks give. */
+/* output_error.h: the error of a network's outputs y against a reference network's t.
+ *
+ * Units   |y - t|^2 / |t|^2 per output, the mean over the float outputs
+ * Owns    nothing
+ */
 #ifndef LDNQ_METRIC_OUTPUT_ERROR_H
 #define LDNQ_METRIC_OUTPUT_ERROR_H
 
 #include "calib/calib.h"
 #include "exec/exec.h"
 
-/* A graph and its executor, which has run. */
+/* A graph and an executor of it that has run. */
 struct ldnq_executed_graph {
     const struct ldnq_graph *graph;
     struct ldnq_exec *exec;
 };
 
-/* Errors: UNSUPPORTED when y, the output of this name, has not the shape of t. */
+/* Checks that y, the output of this name, has the shape of t. Errors: UNSUPPORTED. */
 enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_tensor *y,
                                          const struct ldnq_tensor *t, struct ldnq_error *err);
 
-/* Adds |y - t|^2 and |t|^2 of each float output to errors and powers (one an output).
+/* Adds |y - t|^2 and |t|^2 of each float output to errors and powers, both by output.
  * Errors: UNSUPPORTED (an output whose shape is not the reference's). */
 enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantized,
                                        const struct ldnq_executed_graph *reference, double *errors,
                                        double *powers, struct ldnq_error *err);
 
-/* errors / powers, the mean over the outputs; those without power are right. */
+/* The mean over the outputs of errors / powers; an output whose power is 0 counts as 0. */
 double ldnq_output_error_mean(const double *errors, const double *powers, size_t outputs);
 
-/* `part` of the samples are behind this batch's end. The inputs are gone afterwards. */
-typedef enum ldnq_status ldnq_outputs_fn(void *ctx, struct ldnq_tensor *const *inputs, double part,
-                                         struct ldnq_error *err);
+/* `done` is the part of the samples that this batch completes, 0 .. 1. The inputs are freed
+ * afterwards. */
+typedef enum ldnq_status ldnq_batch_visit_fn(void *ctx, struct ldnq_tensor *const *inputs,
+                                             double done, struct ldnq_error *err);
 
-/* Calls visit for batches of the first samples, up to 32, as inputs of the graph.
- * Errors: those of ldnq_samples_read, and what visit returns. */
-enum ldnq_status ldnq_outputs_walk(const struct ldnq_graph *graph, struct ldnq_samples *samples,
-                                   struct ldnq_pool *pool, ldnq_outputs_fn *visit, void *ctx,
-                                   struct ldnq_error *err);
+/* Calls visit for the first samples (at most 32) in batches, as inputs of the graph.
+ * Errors: those of ldnq_samples_read, and those of visit. */
+enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
+                                          struct ldnq_samples *samples, struct ldnq_pool *pool,
+                                          ldnq_batch_visit_fn *visit, void *ctx,
+                                          struct ldnq_error *err);
 
-/* The error of the quantized's outputs on those samples; NaN when no output is a float, or
- * when they can't be run or compared. Also the mean over the samples of each float output's
- * |t|^2 (0 of others), of the reference. Errors: NOMEM, IO. */
+/* Measures the error of the outputs on those samples: NaN when no output is a float, or the
+ * networks can't be run or compared. powers[o] becomes the mean over the samples of |t|^2 of
+ * output o, 0 where it is not a float. Errors: NOMEM, IO. */
 enum ldnq_status ldnq_output_error_measure(const struct ldnq_graph *quantized,
                                            const struct ldnq_graph *reference,
                                            struct ldnq_samples *samples, struct ldnq_pool *pool,

@@ -89,7 +89,7 @@ static enum ldnq_status run_row(const struct codebook_trial *trial, size_t row,
     return status;
 }
 
-static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, double part,
+static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, double done,
                                   struct ldnq_error *err)
 {
     const struct codebook_trial *trial = ctx;
@@ -99,7 +99,7 @@ static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, 
         status = run_row(trial, row, inputs, err);
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
-    return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * part, err) : status;
+    return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
 }
 
 /* Lists the rows of the allocation: layers that share codes have one row. */
@@ -165,7 +165,7 @@ static enum ldnq_status measure_codebook_in(struct bit_allocator *p, struct ldnq
         set_layer(&result->network.layers[i], false);
     LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
     const enum ldnq_status status =
-        ldnq_outputs_walk(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
+        ldnq_visit_first_samples(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
     ldnq_exec_destroy(trial.quantized.exec);
     for (size_t row = 0; row < p->plan->count; row++) {
         const double *errors = trial.sums + row * outputs * 2;
