@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "emit/emit.h"
 #include "passes/passes.h"
 
@@ -172,6 +173,28 @@ static void emit_should_write_what_the_layer_then_computes_with(void **state)
     ldnq_model_destroy(w.model);
 }
 
+static void emit_should_come_back_from_any_failed_allocation(void **state)
+{
+    (void)state;
+    const struct ldnq_emit_choice choice = { .dtype = LDNQ_INT8, .opset = 13 };
+    enum ldnq_status status = LDNQ_NOMEM;
+    long allowed = 0;
+    for (; status == LDNQ_NOMEM && allowed < 10000; allowed++) {
+        struct written w = { .model = load("digits-ts.onnx") };
+        assert_ok(ldnq_arena_create(&w.arena, &err));
+        assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
+        assert_ok(ldnq_passes_run(w.graph, &err));
+        struct ldnq_quantized_network *network = round_layer(&w, "/classifier/Gemm");
+        ldnq_alloc_fail_after(allowed);
+        status = ldnq_emit(w.model, network, &choice, &err);
+        ldnq_alloc_fail_after(-1);
+        ldnq_arena_destroy(w.arena);
+        ldnq_model_destroy(w.model);
+    }
+    assert_int_equal(status, LDNQ_OK);
+    assert_true(allowed > 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +203,7 @@ int main(void)
         cmocka_unit_test(prepare_should_name_the_narrowest_type_as_a_hint),
         cmocka_unit_test(emit_should_take_no_name_twice),
         cmocka_unit_test(emit_should_write_what_the_layer_then_computes_with),
+        cmocka_unit_test(emit_should_come_back_from_any_failed_allocation),
     };
     return cmocka_run_group_tests_name("emit", tests, NULL, NULL);
 }
