@@ -9,11 +9,12 @@ struct emitter {
     const struct ldnq_quantized_network *network;
     const struct ldnq_emit_choice *choice;
     struct ldnq_arena *arena;
-    const char **dequantized; /* by layer: the value that its weight now is */
+    const char **dequantized; /* by layer: the value that it reads as its weight */
 };
 
-static enum ldnq_status fresh_name(struct emitter *emitter, const char *base, const char *suffix,
-                                   const char **name, struct ldnq_error *err)
+static enum ldnq_status make_unique_name(struct emitter *emitter, const char *base,
+                                         const char *suffix, const char **name,
+                                         struct ldnq_error *err)
 {
     const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
     return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
@@ -21,11 +22,11 @@ static enum ldnq_status fresh_name(struct emitter *emitter, const char *base, co
 
 /* ---- the weight -------------------------------------------------------------------
  *
- * A weight that its node reads as (K, M) is stored as (M, K), with a Transpose
- * behind its DequantizeLinear. ONNX Runtime (seen in 1.32) turns a
- * DequantizeLinear in front of a MatMul or Gemm of (K, M) into its MatMulNBits,
- * which rounds activations to 8 bits and, for int2, is wrong by as much as the
- * result for K = 200; behind a Transpose it computes what the file says. */
+ * A weight that its node reads as (K, M) is stored as (M, K), with a Transpose after its
+ * DequantizeLinear. ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or
+ * Gemm reads as (K, M) by its MatMulNBits. That rounds activations to 8 bits and, with int2
+ * and K = 200, has errors as large as the result. With the Transpose, ONNX Runtime computes
+ * what the file says. */
 
 /* The geometry of the codes in the file. */
 static struct ldnq_layer_geometry stored_geometry(const struct ldnq_layer *layer)
@@ -67,7 +68,7 @@ static enum ldnq_status add_codes(struct emitter *emitter,
         .shape = stored_shape(layer),
         .data = data,
     };
-    LDNQ_TRY(fresh_name(emitter, layer->weight_name, "_quantized", name, err));
+    LDNQ_TRY(make_unique_name(emitter, layer->weight_name, "_quantized", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &codes, err);
 }
 
@@ -105,11 +106,11 @@ static enum ldnq_status add_scales(struct emitter *emitter,
         scales.shape =
             (struct ldnq_shape){ .rank = 1,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
-    LDNQ_TRY(fresh_name(emitter, quantized->layer.weight_name, "_scale", name, err));
+    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_scale", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
 }
 
-/* A node in front of the layer; *output is its new value's name. */
+/* Inserts a node before the layer; *output becomes the name of its value. */
 static enum ldnq_status insert_node(struct emitter *emitter,
                                     const struct ldnq_quantized_layer *quantized,
                                     const char *op_type, const char *const *inputs,
@@ -121,8 +122,8 @@ static enum ldnq_status insert_node(struct emitter *emitter,
     const char *node_suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
     if (!node_suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(fresh_name(emitter, base, node_suffix, &node, err));
-    LDNQ_TRY(fresh_name(emitter, base, suffix, output, err));
+    LDNQ_TRY(make_unique_name(emitter, base, node_suffix, &node, err));
+    LDNQ_TRY(make_unique_name(emitter, base, suffix, output, err));
     return ldnq_edit_insert_node(emitter->model, quantized->layer.node->origin, op_type, node,
                                  inputs, input_count, *output, attrs, attr_count, err);
 }
@@ -154,21 +155,22 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
 
 /* ---- the layer ---------------------------------------------------------------------- */
 
-static enum ldnq_status set_bias(struct emitter *emitter,
-                                 const struct ldnq_quantized_layer *quantized,
-                                 struct ldnq_error *err)
+static enum ldnq_status write_bias(struct emitter *emitter,
+                                   const struct ldnq_quantized_layer *quantized,
+                                   struct ldnq_error *err)
 {
     const char *name;
     if (!quantized->bias)
         return LDNQ_OK;
-    LDNQ_TRY(fresh_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
+    LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, quantized->bias, err));
     return ldnq_edit_set_input(emitter->model, quantized->layer.node->origin,
                                quantized->layer.bias_input, name, err);
 }
 
-/* The nodes folded into the layer go; it makes what the last of them made. */
-static enum ldnq_status absorb_merged(struct emitter *emitter, const struct ldnq_node *node,
+/* Removes the nodes that were folded into the layer, which then computes the output of the last
+ * one. */
+static enum ldnq_status remove_merged(struct emitter *emitter, const struct ldnq_node *node,
                                       struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->merged_count; i++)
@@ -178,9 +180,9 @@ static enum ldnq_status absorb_merged(struct emitter *emitter, const struct ldnq
     return ldnq_edit_set_output(emitter->model, node->origin, 0, node->outputs[0]->name, err);
 }
 
-static enum ldnq_status note_layer(struct emitter *emitter,
-                                   const struct ldnq_quantized_layer *quantized,
-                                   struct ldnq_error *err)
+static enum ldnq_status write_layer_metadata(struct emitter *emitter,
+                                             const struct ldnq_quantized_layer *quantized,
+                                             struct ldnq_error *err)
 {
     float low, high;
     ldnq_quantized_scale_range(quantized, &low, &high);
@@ -207,16 +209,16 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
         LDNQ_TRY(add_dequantize(emitter, i, err));
     LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, quantized->layer.weight_input,
                                  emitter->dequantized[i], err));
-    LDNQ_TRY(set_bias(emitter, quantized, err));
-    LDNQ_TRY(absorb_merged(emitter, node, err));
-    return note_layer(emitter, quantized, err);
+    LDNQ_TRY(write_bias(emitter, quantized, err));
+    LDNQ_TRY(remove_merged(emitter, node, err));
+    return write_layer_metadata(emitter, quantized, err);
 }
 
 static enum ldnq_status emit_norm(struct emitter *emitter, const struct ldnq_changed_norm *norm,
                                   struct ldnq_error *err)
 {
     const char *name;
-    LDNQ_TRY(fresh_name(emitter, norm->name, "_tuned", &name, err));
+    LDNQ_TRY(make_unique_name(emitter, norm->name, "_tuned", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, norm->tensor, err));
     return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
 }

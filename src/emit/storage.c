@@ -1,4 +1,4 @@
-/* storage.c: in which type codes are stored, and the opset that this takes. */
+/* storage.c: choose the type of the codes, and the opset that it needs. */
 #include "emit/emit.h"
 
 #include "base/size.h"
@@ -17,10 +17,10 @@ static const struct storage_type {
 };
 
 #define TYPE_COUNT (sizeof types / sizeof *types)
-#define OPSET_OF_AXIS 13
-#define OPSET_OF_BLOCKS 21
+#define AXIS_OPSET 13
+#define BLOCK_OPSET 21
 
-static const struct storage_type *narrowest(unsigned bits, int opset)
+static const struct storage_type *find_narrowest(unsigned bits, int opset)
 {
     for (size_t i = 0; i < TYPE_COUNT; i++)
         if (types[i].bits >= bits && types[i].opset <= opset)
@@ -28,20 +28,19 @@ static const struct storage_type *narrowest(unsigned bits, int opset)
     return &types[TYPE_COUNT - 1];
 }
 
-/* The one that is asked for by name, or else the narrowest. */
-static const struct storage_type *named_or_narrowest(enum ldnq_storage storage, unsigned bits,
-                                                     int opset)
+/* The type of a storage that is not auto, or the narrowest one. */
+static const struct storage_type *find_type(enum ldnq_storage storage, unsigned bits, int opset)
 {
     for (size_t i = 0; i < TYPE_COUNT; i++)
         if (types[i].storage == storage)
             return &types[i];
-    return narrowest(bits, opset);
+    return find_narrowest(bits, opset);
 }
 
 enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
                                 const struct ldnq_codebook *codebook)
 {
-    return named_or_narrowest(choice->storage, codebook->bits, choice->opset)->dtype;
+    return find_type(choice->storage, codebook->bits, choice->opset)->dtype;
 }
 
 enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_codebook *widest,
@@ -57,18 +56,18 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
                          ldnq_model_path(model), opset, LDNQ_OPSET_LATEST);
     if (options->opset > opset)
         opset = options->opset;
-    if (granularity != LDNQ_PER_TENSOR && opset < OPSET_OF_AXIS)
-        opset = OPSET_OF_AXIS;
-    if (granularity == LDNQ_PER_BLOCK && opset < OPSET_OF_BLOCKS)
-        opset = OPSET_OF_BLOCKS;
-    const struct storage_type *type = named_or_narrowest(options->storage, widest->bits, opset);
+    if (granularity != LDNQ_PER_TENSOR && opset < AXIS_OPSET)
+        opset = AXIS_OPSET;
+    if (granularity == LDNQ_PER_BLOCK && opset < BLOCK_OPSET)
+        opset = BLOCK_OPSET;
+    const struct storage_type *type = find_type(options->storage, widest->bits, opset);
     if (type->bits < widest->bits)
         return ldnq_fail(err, LDNQ_USAGE,
                          "codes of '%s' do not fit %s; storage auto chooses a type that fits",
                          widest->name, ldnq_dtype_name(type->dtype));
     if (opset < type->opset)
         opset = type->opset;
-    const struct storage_type *least = narrowest(widest->bits, types[0].opset);
+    const struct storage_type *least = find_narrowest(widest->bits, types[0].opset);
     *choice = (struct ldnq_emit_choice){ .storage = options->storage,
                                          .dtype = type->dtype,
                                          .opset = opset,

@@ -175,7 +175,7 @@ struct ldnq_bit_allocation {
  * budget. Reads skip, only, granularity, block, solver_options, seed, max_bytes, pool and
  * sink of the options. The graph stays as it is.
  * Errors: USAGE (a budget below the possible minimum, which the message names),
- * UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize. */
+ * UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize_graph. */
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_quantize_options *options,
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,

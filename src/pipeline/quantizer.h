@@ -1,4 +1,4 @@
-/* quantizer.h: one run of ldnq_quantize, as its stages see it.
+/* quantizer.h: one run of ldnq_quantize_graph, as its stages see it.
  *
  * quantize.c prepares the run and calls the stages in their order; quantize_layers.c fits the
  * layers one by one; fine_tune.c changes all fitted layers together.

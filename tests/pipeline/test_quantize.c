@@ -313,7 +313,7 @@ static void assert_survives_failed_allocations(const struct ldnq_quantize_option
         struct ldnq_samples *samples = open_samples(graph);
         struct ldnq_quantization *result;
         ldnq_alloc_fail_after(allowed);
-        status = ldnq_quantize(graph, samples, options, graph->arena, &result, &err);
+        status = ldnq_quantize_graph(graph, samples, options, graph->arena, &result, &err);
         ldnq_alloc_fail_after(-1);
         ldnq_samples_destroy(samples);
         build_free(graph);
