@@ -4,23 +4,23 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A step between ticks: mantissa * 10^exponent. */
-struct step {
+/* The distance of two ticks: mantissa * 10^exponent. */
+struct axis_step {
     int mantissa, exponent;
 };
 
-/* index * step, rounded once: 3 * 0.1 has to be 0.3. */
-static double multiple(struct step step, double index)
+/* index * step, rounded once, so that 3 steps of 0.1 are 0.3. */
+static double multiple(struct axis_step step, double index)
 {
     return step.exponent < 0 ? index * step.mantissa / pow(10, -step.exponent)
                              : index * step.mantissa * pow(10, step.exponent);
 }
 
-static struct step larger(struct step step)
+static struct axis_step larger(struct axis_step step)
 {
     if (step.mantissa == 5)
-        return (struct step){ 1, step.exponent + 1 };
-    return (struct step){ step.mantissa == 1 ? 2 : 5, step.exponent };
+        return (struct axis_step){ 1, step.exponent + 1 };
+    return (struct axis_step){ step.mantissa == 1 ? 2 : 5, step.exponent };
 }
 
 /* Makes both ends finite and high > low. */
@@ -30,7 +30,7 @@ static void spread_ends(double *low, double *high)
     *high = isfinite(*high) ? fmin(*high, 1e300) : 1;
     if (*low > *high)
         *high = *low;
-    /* Also ends between which there is no room for ticks. */
+    /* A range this narrow has no doubles for its ticks. */
     const double least = fmax(fabs(*low), fabs(*high)) * 1e-9;
     if (*high - *low > least)
         return;
@@ -39,29 +39,29 @@ static void spread_ends(double *low, double *high)
     *high += half;
 }
 
-static double first_index(struct step step, double low, bool outwards)
+static double first_index(struct axis_step step, double low, bool outwards)
 {
     const double index = low / multiple(step, 1);
     return outwards ? floor(index + 1e-9) : ceil(index - 1e-9);
 }
 
-static double last_index(struct step step, double high, bool outwards)
+static double last_index(struct axis_step step, double high, bool outwards)
 {
     const double index = high / multiple(step, 1);
     return outwards ? ceil(index - 1e-9) : floor(index + 1e-9);
 }
 
-/* The smallest step with at most `most` ticks. */
-static struct step choose_step(double low, double high, bool outwards, size_t most)
+/* The smallest step that gives at most `most` ticks. */
+static struct axis_step choose_step(double low, double high, bool outwards, size_t most)
 {
-    struct step step = { 1, (int)floor(log10((high - low) / (double)most)) - 1 };
+    struct axis_step step = { 1, (int)floor(log10((high - low) / (double)most)) - 1 };
     while (last_index(step, high, outwards) - first_index(step, low, outwards) + 1 > (double)most)
         step = larger(step);
     return step;
 }
 
-/* Digits that tell ticks of this step apart; those of huge and tiny numbers as 1.5e-7. */
-static void label_plain(struct ldnq_axis_tick *tick, struct step step, double largest)
+/* With as many digits as the step has; huge and tiny numbers as 1.5e-7. */
+static void label_plain(struct ldnq_axis_tick *tick, struct axis_step step, double largest)
 {
     const double value = tick->value == 0 ? 0 : tick->value; /* no -0 */
     if (step.exponent >= -4 && largest < 1e6) {
@@ -78,7 +78,7 @@ static void set_linear(struct ldnq_axis *axis, double low, double high, bool out
     spread_ends(&low, &high);
     if (most < 2 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
-    const struct step step = choose_step(low, high, outwards, most);
+    const struct axis_step step = choose_step(low, high, outwards, most);
     const double first = first_index(step, low, outwards);
     const double last = last_index(step, high, outwards);
     *axis = (struct ldnq_axis){ .low = low, .high = high };
@@ -94,17 +94,17 @@ static void set_linear(struct ldnq_axis *axis, double low, double high, bool out
     }
 }
 
-void ldnq_axis_exact(struct ldnq_axis *axis, double low, double high, size_t most)
+void ldnq_axis_init_exact(struct ldnq_axis *axis, double low, double high, size_t most)
 {
     set_linear(axis, low, high, false, most);
 }
 
-void ldnq_axis_round(struct ldnq_axis *axis, double low, double high, size_t most)
+void ldnq_axis_init_rounded(struct ldnq_axis *axis, double low, double high, size_t most)
 {
     set_linear(axis, low, high, true, most);
 }
 
-void ldnq_axis_whole(struct ldnq_axis *axis, double first, double last, size_t most)
+void ldnq_axis_init_integers(struct ldnq_axis *axis, double first, double last, size_t most)
 {
     size_t kept = 0;
     set_linear(axis, first - 0.5, last + 0.5, false, most);
@@ -120,20 +120,20 @@ void ldnq_axis_whole(struct ldnq_axis *axis, double first, double last, size_t m
 
 /* ---- logarithmic --------------------------------------------------------------------- */
 
-/* Ticks of a decade. */
-struct subdivision {
+/* The ticks within a decade. */
+struct axis_subdivision {
     int count, mantissas[3];
 };
 
-static double log_tick(struct subdivision in, int stride, int index)
+static double log_tick(struct axis_subdivision in, int stride, int index)
 {
     const int decade = (int)floor((double)index / in.count);
     const int exponent = decade * stride, mantissa = in.mantissas[index - decade * in.count];
     return exponent < 0 ? mantissa / pow(10, -exponent) : mantissa * pow(10, exponent);
 }
 
-/* The ticks at or outside of low and high. */
-static void log_range(struct subdivision in, int stride, double low, double high, int *first,
+/* The last tick that is <= low, and the first that is >= high. */
+static void log_range(struct axis_subdivision in, int stride, double low, double high, int *first,
                       int *last)
 {
     *first = ((int)floor(log10(low) / stride) - 1) * in.count;
@@ -155,14 +155,14 @@ static void label_log(struct ldnq_axis_tick *tick)
                  exponent);
 }
 
-void ldnq_axis_log(struct ldnq_axis *axis, double low, double high, size_t most)
+void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t most)
 {
-    const struct subdivision fine = { 3, { 1, 2, 5 } }, decades = { 1, { 1 } };
+    const struct axis_subdivision fine = { 3, { 1, 2, 5 } }, decades = { 1, { 1 } };
     low = isfinite(low) ? fmin(fmax(low, 1e-200), 1e200) : 1;
     high = isfinite(high) ? fmin(fmax(high, low), 1e200) : low;
     if (most < 3 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
-    struct subdivision in = fine;
+    struct axis_subdivision in = fine;
     int stride = 1, first, last;
     log_range(in, stride, low, high, &first, &last);
     for (; last - first + 1 > (int)most; log_range(in, stride, low, high, &first, &last)) {
@@ -181,7 +181,7 @@ void ldnq_axis_log(struct ldnq_axis *axis, double low, double high, size_t most)
 
 /* ---- other labels -------------------------------------------------------------------- */
 
-/* Digits behind the point that tell all ticks apart in the unit. */
+/* Decimals that all ticks need in this unit, at most 3. */
 static int decimals_in(const struct ldnq_axis *axis, double unit)
 {
     int decimals = 0;
@@ -218,7 +218,7 @@ void ldnq_axis_label_counts(struct ldnq_axis *axis)
     }
 }
 
-double ldnq_axis_place(const struct ldnq_axis *axis, double value)
+double ldnq_axis_position(const struct ldnq_axis *axis, double value)
 {
     if (!axis->is_log)
         return (value - axis->low) / (axis->high - axis->low);

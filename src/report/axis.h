@@ -1,6 +1,6 @@
-/* axis.h: the scale of a chart: its ends, and ticks at round numbers with labels.
+/* axis.h: an axis of a chart: its range, and labelled ticks at round numbers.
  *
- * Ends that are not finite, or the same, give an axis all the same.
+ * A range that is not finite, or empty, is replaced by one that can be shown.
  */
 #ifndef LDNQ_REPORT_AXIS_H
 #define LDNQ_REPORT_AXIS_H
@@ -22,22 +22,22 @@ struct ldnq_axis {
     struct ldnq_axis_tick ticks[LDNQ_AXIS_TICKS]; /* ascending, between low and high */
 };
 
-/* From low to high, with at most `most` ticks (2 .. LDNQ_AXIS_TICKS). */
-void ldnq_axis_exact(struct ldnq_axis *axis, double low, double high, size_t most);
-/* The same, with the ends moved outwards to ticks. */
-void ldnq_axis_round(struct ldnq_axis *axis, double low, double high, size_t most);
-/* For the whole numbers first .. last, each in the middle of its place. */
-void ldnq_axis_whole(struct ldnq_axis *axis, double first, double last, size_t most);
-/* Logarithmic, low and high > 0, with the ends moved outwards to ticks: powers of ten,
- * for short axes twice and five times them too. */
-void ldnq_axis_log(struct ldnq_axis *axis, double low, double high, size_t most);
-/* Labels in B, kB, MB or GB, the same unit for all ticks. Units of 1000: round bytes are
- * round megabytes then. */
+/* Starts at low and ends at high, with at most `most` ticks (2 .. LDNQ_AXIS_TICKS). */
+void ldnq_axis_init_exact(struct ldnq_axis *axis, double low, double high, size_t most);
+/* The same, with both ends moved outwards to a tick. */
+void ldnq_axis_init_rounded(struct ldnq_axis *axis, double low, double high, size_t most);
+/* For the integers first .. last: each is the centre of an interval of length 1. */
+void ldnq_axis_init_integers(struct ldnq_axis *axis, double first, double last, size_t most);
+/* Logarithmic, for low and high > 0, with both ends moved outwards to a tick. Ticks are powers
+ * of ten, on short axes also their double and fivefold. */
+void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t most);
+/* Replaces the labels by sizes in one unit: B, kB, MB or GB, which are powers of 1000, so that
+ * ticks at round numbers of bytes have round labels. */
 void ldnq_axis_label_bytes(struct ldnq_axis *axis);
-/* Labels of counts: 10k, 5M. */
+/* Replaces the labels by short counts: 10k, 5M. */
 void ldnq_axis_label_counts(struct ldnq_axis *axis);
 
-/* Where the value lies, 0 at low and 1 at high; NaN where it has no place. */
-double ldnq_axis_place(const struct ldnq_axis *axis, double value);
+/* 0 at low, 1 at high; NaN for a value <= 0 on a logarithmic axis. */
+double ldnq_axis_position(const struct ldnq_axis *axis, double value);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define FIRST_CAPACITY 4096
 
-/* Makes room for `size` more bytes; false when that failed, now or before. */
+/* Makes room for `size` more bytes; false when memory is out, or was before. */
 static bool reserve(struct ldnq_buffer *buffer, size_t size)
 {
     size_t need, capacity = buffer->capacity ? buffer->capacity : FIRST_CAPACITY;
@@ -29,7 +29,7 @@ static bool reserve(struct ldnq_buffer *buffer, size_t size)
     return true;
 }
 
-void ldnq_buffer_put(struct ldnq_buffer *buffer, const void *bytes, size_t size)
+void ldnq_buffer_append(struct ldnq_buffer *buffer, const void *bytes, size_t size)
 {
     if (size == 0 || !reserve(buffer, size))
         return;
@@ -37,22 +37,22 @@ void ldnq_buffer_put(struct ldnq_buffer *buffer, const void *bytes, size_t size)
     buffer->size += size;
 }
 
-void ldnq_buffer_text(struct ldnq_buffer *buffer, const char *text)
+void ldnq_buffer_append_text(struct ldnq_buffer *buffer, const char *text)
 {
-    ldnq_buffer_put(buffer, text, strlen(text));
+    ldnq_buffer_append(buffer, text, strlen(text));
 }
 
-void ldnq_buffer_format(struct ldnq_buffer *buffer, const char *format, ...)
+void ldnq_buffer_append_format(struct ldnq_buffer *buffer, const char *format, ...)
 {
     char text[512];
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    ldnq_buffer_text(buffer, text);
+    ldnq_buffer_append_text(buffer, text);
 }
 
-void ldnq_buffer_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size)
+void ldnq_buffer_append_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *in = bytes;
@@ -63,7 +63,7 @@ void ldnq_buffer_base64(struct ldnq_buffer *buffer, const void *bytes, size_t si
         char four[4];
         for (size_t i = 0; i < 4; i++)
             four[i] = i > have ? '=' : digits[word >> (18 - 6 * i) & 63];
-        ldnq_buffer_put(buffer, four, 4);
+        ldnq_buffer_append(buffer, four, 4);
     }
 }
 

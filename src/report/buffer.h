@@ -1,7 +1,7 @@
-/* buffer.h: bytes that grow at their end. An allocation that fails is remembered, and
- * what follows does nothing: a writer of many pieces looks at `failed` once.
+/* buffer.h: a growing buffer of bytes. A failed allocation sets `failed`, and all later calls
+ * do nothing: a writer of many pieces checks once, at the end.
  *
- * Owns    data, until ldnq_buffer_finish.
+ * Owns    data, until ldnq_buffer_finish
  */
 #ifndef LDNQ_REPORT_BUFFER_H
 #define LDNQ_REPORT_BUFFER_H
@@ -9,19 +9,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct ldnq_buffer { /* zeroed is empty */
+struct ldnq_buffer { /* starts zeroed */
     char *data;
     size_t size, capacity;
     bool failed;
 };
 
-void ldnq_buffer_put(struct ldnq_buffer *buffer, const void *bytes, size_t size);
-void ldnq_buffer_text(struct ldnq_buffer *buffer, const char *text);
-/* For numbers and our own short words: at most 511 bytes, what is longer is cut. */
-void ldnq_buffer_format(struct ldnq_buffer *buffer, const char *format, ...)
+void ldnq_buffer_append(struct ldnq_buffer *buffer, const void *bytes, size_t size);
+void ldnq_buffer_append_text(struct ldnq_buffer *buffer, const char *text);
+/* For numbers and short texts of our own: cut after 511 bytes. */
+void ldnq_buffer_append_format(struct ldnq_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Base64 of the bytes. */
-void ldnq_buffer_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size);
+/* Appends the bytes in base64. */
+void ldnq_buffer_append_base64(struct ldnq_buffer *buffer, const void *bytes, size_t size);
 void ldnq_buffer_finish(struct ldnq_buffer *buffer);
 
 #endif

@@ -27,7 +27,7 @@ enum ldnq_status ldnq_canvas_create(struct ldnq_arena *arena, size_t width, size
 /* ---- the mask ------------------------------------------------------------------------ */
 
 /* The pixels that a shape may touch. */
-struct box {
+struct canvas_box {
     size_t x0, y0, x1, y1;
 };
 
@@ -41,18 +41,18 @@ static size_t clamp_to(double value, size_t most)
     return !(value > 0) ? 0 : value < (double)most ? (size_t)value : most;
 }
 
-/* Of a shape between these coordinates, which it may leave by `margin`. */
-static struct box box_of(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
-                         double margin)
+/* Of a shape between these coordinates, with a margin around it. Extends the dirty region. */
+static struct canvas_box box_of(struct ldnq_canvas *canvas, double x0, double y0, double x1,
+                                double y1, double margin)
 {
-    const struct box box = {
+    const struct canvas_box box = {
         clamp_to(floor(fmin(x0, x1) - margin), canvas->width),
         clamp_to(floor(fmin(y0, y1) - margin), canvas->height),
         clamp_to(ceil(fmax(x0, x1) + margin), canvas->width),
         clamp_to(ceil(fmax(y0, y1) + margin), canvas->height),
     };
     if (box.x0 >= box.x1 || box.y0 >= box.y1)
-        return (struct box){ 0 };
+        return (struct canvas_box){ 0 };
     const bool is_clean = canvas->dirty_x1 == 0;
     canvas->dirty_x0 = is_clean ? box.x0 : ldnq_size_min(canvas->dirty_x0, box.x0);
     canvas->dirty_y0 = is_clean ? box.y0 : ldnq_size_min(canvas->dirty_y0, box.y0);
@@ -69,17 +69,17 @@ static void cover(struct ldnq_canvas *canvas, size_t x, size_t y, double part)
         *at = (uint8_t)value;
 }
 
-void ldnq_canvas_line(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
-                      double width)
+void ldnq_canvas_add_line(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
+                          double width)
 {
     if (!isfinite(x0 + y0 + x1 + y1))
         return;
     x0 = snap(x0), y0 = snap(y0), x1 = snap(x1), y1 = snap(y1);
     const double dx = x1 - x0, dy = y1 - y0, length2 = dx * dx + dy * dy;
-    const struct box box = box_of(canvas, x0, y0, x1, y1, width / 2 + 1);
+    const struct canvas_box box = box_of(canvas, x0, y0, x1, y1, width / 2 + 1);
     for (size_t y = box.y0; y < box.y1; y++)
         for (size_t x = box.x0; x < box.x1; x++) {
-            /* How far the pixel's centre is from the nearest point of the line. */
+            /* Distance of the pixel's centre from the nearest point of the line. */
             const double px = (double)x + 0.5 - x0, py = (double)y + 0.5 - y0;
             const double t = length2 > 0 ? fmin(fmax((px * dx + py * dy) / length2, 0), 1) : 0;
             const double ex = px - t * dx, ey = py - t * dy;
@@ -87,24 +87,25 @@ void ldnq_canvas_line(struct ldnq_canvas *canvas, double x0, double y0, double x
         }
 }
 
-void ldnq_canvas_dot(struct ldnq_canvas *canvas, double x, double y, double radius)
+void ldnq_canvas_add_dot(struct ldnq_canvas *canvas, double x, double y, double radius)
 {
-    ldnq_canvas_line(canvas, x, y, x, y, 2 * radius);
+    ldnq_canvas_add_line(canvas, x, y, x, y, 2 * radius);
 }
 
-/* The part of the pixel `at` that lies between low and high. */
+/* The part of pixel `at` between low and high. */
 static double overlap(size_t at, double low, double high)
 {
     return fmin(high, (double)at + 1) - fmax(low, (double)at);
 }
 
-void ldnq_canvas_rectangle(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1)
+void ldnq_canvas_add_rectangle(struct ldnq_canvas *canvas, double x0, double y0, double x1,
+                               double y1)
 {
     if (!isfinite(x0 + y0 + x1 + y1))
         return;
     const double left = snap(fmin(x0, x1)), right = snap(fmax(x0, x1));
     const double top = snap(fmin(y0, y1)), bottom = snap(fmax(y0, y1));
-    const struct box box = box_of(canvas, left, top, right, bottom, 0);
+    const struct canvas_box box = box_of(canvas, left, top, right, bottom, 0);
     for (size_t y = box.y0; y < box.y1; y++)
         for (size_t x = box.x0; x < box.x1; x++)
             cover(canvas, x, y, overlap(x, left, right) * overlap(y, top, bottom));
@@ -112,7 +113,7 @@ void ldnq_canvas_rectangle(struct ldnq_canvas *canvas, double x0, double y0, dou
 
 /* ---- the pixels ---------------------------------------------------------------------- */
 
-/* Lays the colour, of which `alpha` counts, over the pixel. */
+/* Composes the colour over the pixel, with `alpha` in place of its own. */
 static void blend(uint8_t *pixel, struct ldnq_colour colour, unsigned alpha)
 {
     const unsigned below = pixel[3] * (255 - alpha); /* both in units of 1/255^2 */
@@ -139,7 +140,7 @@ void ldnq_canvas_paint(struct ldnq_canvas *canvas, struct ldnq_colour colour)
     canvas->dirty_x0 = canvas->dirty_y0 = canvas->dirty_x1 = canvas->dirty_y1 = 0;
 }
 
-void ldnq_canvas_reduce(struct ldnq_canvas *canvas)
+void ldnq_canvas_reduce_colours(struct ldnq_canvas *canvas)
 {
     for (size_t i = 0; i < canvas->width * canvas->height; i++) {
         uint8_t *pixel = canvas->pixels + 4 * i;

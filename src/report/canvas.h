@@ -1,13 +1,13 @@
 /* canvas.h: a small antialiased canvas with a transparent background.
  *
- * Shapes add up to a mask (overlapping ones of one colour don't show through each
- * other); ldnq_canvas_paint lays a colour over what the mask covers and clears it.
+ * Shapes are added to a mask first, so that overlapping shapes of one translucent colour don't
+ * show through each other. ldnq_canvas_paint then paints the mask in a colour and clears it.
  *
  * Shapes  pixels (height, width, 4) RGBA, alpha not multiplied in
  * Units   pixels; (0, 0) is the upper left corner of the upper left pixel
- * Owns    nothing: the arena does
- * Same    coordinates are rounded to 1/64 pixel, so that a last bit that differs
- *         between two machines' log10 does not make another picture
+ * Owns    nothing: pixels and mask live in the arena
+ * Exact   coordinates are rounded to 1/64 pixel: the picture is the same where two machines'
+ *         log10 differ in the last bit
  */
 #ifndef LDNQ_REPORT_CANVAS_H
 #define LDNQ_REPORT_CANVAS_H
@@ -18,9 +18,9 @@ struct ldnq_colour {
     uint8_t red, green, blue, alpha;
 };
 
-/* Colours that keep a contrast of 3 to 1 to white and to the dark background of
- * page.css, where they have the same names. Their digits are doubled (#37c) and their alpha
- * is a fifth, so that ldnq_canvas_reduce leaves them alone. */
+/* The colours of page.css with these names. They have a contrast of at least 3 to 1 with white
+ * and with the page's dark background. Their values are multiples of 0x11 and their alpha is one
+ * of 0x33, which ldnq_canvas_reduce_colours does not change. */
 #define LDNQ_COLOUR_FLOAT ((struct ldnq_colour){ 0x33, 0x77, 0xcc, 0xff })
 #define LDNQ_COLOUR_QUANTIZED ((struct ldnq_colour){ 0xdd, 0x77, 0x22, 0xff })
 #define LDNQ_COLOUR_ISOLATED ((struct ldnq_colour){ 0x22, 0x99, 0x99, 0xff })
@@ -39,17 +39,18 @@ struct ldnq_canvas {
 enum ldnq_status ldnq_canvas_create(struct ldnq_arena *arena, size_t width, size_t height,
                                     struct ldnq_canvas **out, struct ldnq_error *err);
 
-/* A line of this width with round ends. */
-void ldnq_canvas_line(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
-                      double width);
-void ldnq_canvas_rectangle(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1);
-void ldnq_canvas_dot(struct ldnq_canvas *canvas, double x, double y, double radius);
+/* With round ends. */
+void ldnq_canvas_add_line(struct ldnq_canvas *canvas, double x0, double y0, double x1, double y1,
+                          double width);
+void ldnq_canvas_add_rectangle(struct ldnq_canvas *canvas, double x0, double y0, double x1,
+                               double y1);
+void ldnq_canvas_add_dot(struct ldnq_canvas *canvas, double x, double y, double radius);
 
 void ldnq_canvas_paint(struct ldnq_canvas *canvas, struct ldnq_colour colour);
 
-/* Rounds all pixels to 16 levels of each colour and 6 of alpha, which can't be seen in a
- * chart that is shown at half its size: few enough colours for a PNG with a palette, and
- * a third of the bytes. */
-void ldnq_canvas_reduce(struct ldnq_canvas *canvas);
+/* Rounds all pixels to 16 levels of each colour and 6 of alpha: few enough colours for a PNG
+ * with a palette, which has a third of the bytes. The page shows charts at half their size,
+ * where that can't be seen. */
+void ldnq_canvas_reduce_colours(struct ldnq_canvas *canvas);
 
 #endif

@@ -13,7 +13,7 @@ const char *ldnq_html_file_name(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-/* Nothing is ever fetched; the policy holds the browser to it. */
+/* The page loads nothing, and the policy makes the browser refuse to. */
 #define HEAD                                                                                       \
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"                      \
     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"                   \
@@ -23,59 +23,59 @@ const char *ldnq_html_file_name(const char *path)
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n"                                   \
     "<link rel=\"icon\" href=\"data:,\">\n<title>"
 
-static void put_head(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_head(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_text(out, HEAD);
-    ldnq_html_text(out, ldnq_html_file_name(diff->b.path));
-    ldnq_buffer_text(out, " \xe2\x80\x93 ldnq diff</title>\n<style>\n");
-    ldnq_buffer_text(out, ldnq_page_css);
-    ldnq_buffer_text(out, "</style>\n</head>\n<body>\n");
+    ldnq_buffer_append_text(out, HEAD);
+    ldnq_html_write_text(out, ldnq_html_file_name(diff->b.path));
+    ldnq_buffer_append_text(out, " \xe2\x80\x93 ldnq diff</title>\n<style>\n");
+    ldnq_buffer_append_text(out, ldnq_page_css);
+    ldnq_buffer_append_text(out, "</style>\n</head>\n<body>\n");
 }
 
-static void put_link(struct ldnq_buffer *out, const char *id, const char *title, bool is_there)
+static void write_link(struct ldnq_buffer *out, const char *id, const char *title, bool is_there)
 {
     if (is_there)
-        ldnq_buffer_format(out, "<a href=\"#%s\">%s</a>\n", id, title);
+        ldnq_buffer_append_format(out, "<a href=\"#%s\">%s</a>\n", id, title);
 }
 
-static void put_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_header(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_text(out, "<header>\n<p class=\"kicker\">ldnq diff</p>\n<h1>");
-    ldnq_html_text(out, ldnq_html_file_name(diff->a.path));
-    ldnq_buffer_text(out, " <span class=\"arrow\">\xe2\x86\x92</span> ");
-    ldnq_html_text(out, ldnq_html_file_name(diff->b.path));
-    ldnq_buffer_text(out, "</h1>\n<nav aria-label=\"Sections\">\n");
+    ldnq_buffer_append_text(out, "<header>\n<p class=\"kicker\">ldnq diff</p>\n<h1>");
+    ldnq_html_write_text(out, ldnq_html_file_name(diff->a.path));
+    ldnq_buffer_append_text(out, " <span class=\"arrow\">\xe2\x86\x92</span> ");
+    ldnq_html_write_text(out, ldnq_html_file_name(diff->b.path));
+    ldnq_buffer_append_text(out, "</h1>\n<nav aria-label=\"Sections\">\n");
     const bool has_notes = diff->removed_count + diff->added_count + diff->changed_count > 0;
-    put_link(out, "summary", "Summary", true);
-    put_link(out, "network", "Along the network", diff->layer_count > 0);
-    put_link(out, "layers", "Layers", diff->layer_count > 0);
-    put_link(out, "details", "Layer by layer", diff->layer_count > 0);
-    put_link(out, "tensors", "Quantized tensors", diff->tensor_count > 0);
-    put_link(out, "graph", "Changes to the graph", has_notes);
-    ldnq_buffer_text(out, "</nav>\n</header>\n<main>\n");
+    write_link(out, "summary", "Summary", true);
+    write_link(out, "network", "Along the network", diff->layer_count > 0);
+    write_link(out, "layers", "Layers", diff->layer_count > 0);
+    write_link(out, "details", "Layer by layer", diff->layer_count > 0);
+    write_link(out, "tensors", "Quantized tensors", diff->tensor_count > 0);
+    write_link(out, "graph", "Changes to the graph", has_notes);
+    ldnq_buffer_append_text(out, "</nav>\n</header>\n<main>\n");
 }
 
-void ldnq_html_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    put_head(out, diff);
-    put_header(out, diff);
-    ldnq_html_summary(out, diff);
-    ldnq_html_network(out, diff);
-    ldnq_html_layers(out, diff);
-    ldnq_html_details(out, diff);
-    ldnq_html_tensors(out, diff);
-    ldnq_html_notes(out, diff);
-    ldnq_buffer_text(out,
-                     "</main>\n<footer>Written by ldnq " LDNQ_VERSION ".</footer>\n<script>\n");
-    ldnq_buffer_text(out, ldnq_page_js);
-    ldnq_buffer_text(out, "</script>\n</body>\n</html>\n");
+    write_head(out, diff);
+    write_header(out, diff);
+    ldnq_html_write_summary(out, diff);
+    ldnq_html_write_network(out, diff);
+    ldnq_html_write_layers(out, diff);
+    ldnq_html_write_details(out, diff);
+    ldnq_html_write_tensors(out, diff);
+    ldnq_html_write_changes(out, diff);
+    ldnq_buffer_append_text(out, "</main>\n<footer>Written by ldnq " LDNQ_VERSION
+                                 ".</footer>\n<script>\n");
+    ldnq_buffer_append_text(out, ldnq_page_js);
+    ldnq_buffer_append_text(out, "</script>\n</body>\n</html>\n");
 }
 
 enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
                                 struct ldnq_error *err)
 {
     struct ldnq_buffer page = { 0 };
-    ldnq_html_page(&page, diff);
+    ldnq_html_write_page(&page, diff);
     const enum ldnq_status status = page.failed
                                         ? ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory", path)
                                         : ldnq_file_write(path, page.data, page.size, err);

@@ -1,11 +1,12 @@
-/* As src/report/diff.schema.json says. All functions return false when memory is out. */
+/* diff_json.c: writes the JSON that diff.schema.json describes. All static functions return false
+ * when memory is out. */
 #include "report/report.h"
 
 #include <math.h>
 
 #include "base/json_add.h"
 
-/* ---- small things -------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------- */
 
 static bool add_bool(cJSON *item, const char *name, bool value)
 {
@@ -17,13 +18,13 @@ static bool add_count(cJSON *item, const char *name, size_t value)
     return ldnq_json_add_number(item, name, (double)value);
 }
 
-/* null in the place of numbers that are not known. */
+/* null for a number that is not known. */
 static bool add_known(cJSON *item, const char *name, bool known, double value)
 {
     return ldnq_json_add_number(item, name, known ? value : NAN);
 }
 
-/* null for a dimension that is open, and for an unknown rank. */
+/* null for an open dimension, and for an unknown rank. */
 static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shape *shape)
 {
     if (shape->rank == LDNQ_DIFF_OPEN)
@@ -39,7 +40,7 @@ static bool add_shape(cJSON *item, const char *name, const struct ldnq_diff_shap
     return array != NULL;
 }
 
-/* `exact` tells an infinite SQNR from one that was not measured. */
+/* Both an infinite SQNR and an unknown one are null: `exact` is true for the first. */
 static bool add_sqnr(cJSON *item, double sqnr)
 {
     return ldnq_json_add_number(item, "sqnr_db", sqnr) &&
@@ -53,7 +54,7 @@ static bool add_error(cJSON *item, const char *name, const struct ldnq_diff_erro
            ldnq_json_add_number(object, "cosine", error->cosine);
 }
 
-/* A new object at the end of the array; NULL when memory is out. */
+/* Appends a new object to the array; NULL when memory is out. */
 static cJSON *add_object(cJSON *array)
 {
     cJSON *object = cJSON_CreateObject();
@@ -74,7 +75,7 @@ static bool add_file(cJSON *root, const char *name, const struct ldnq_diff_file 
            add_count(item, "bytes", file->bytes) &&
            ldnq_json_add_number(item, "opset", file->opset) &&
            ldnq_json_add_number(item, "ir_version", (double)file->ir_version) &&
-           add_count(item, "nodes", file->nodes) && add_count(item, "plumbing", file->qdq_nodes) &&
+           add_count(item, "nodes", file->nodes) && add_count(item, "qdq_nodes", file->qdq_nodes) &&
            add_count(item, "weights", file->weights) &&
            add_count(item, "weight_bytes", file->weight_bytes);
 }
@@ -139,7 +140,7 @@ bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor 
 
 /* ---- layers -------------------------------------------------------------------------- */
 
-/* Which of `tensors` it is; null for none. */
+/* The index of the tensor in `tensors`; null for none. */
 static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_diff *diff,
                              const struct ldnq_quantized_tensor *tensor)
 {
@@ -246,10 +247,10 @@ static bool add_outputs(cJSON *root, const struct ldnq_diff *diff)
 
 /* ---- all ------------------------------------------------------------------------------ */
 
-static bool fill(cJSON *root, const struct ldnq_diff *diff)
+static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
 {
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
-           ldnq_json_add_number(root, "version", 1) &&
+           ldnq_json_add_number(root, "version", 2) &&
            ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) && add_file(root, "a", &diff->a) &&
            add_file(root, "b", &diff->b) && add_count(root, "paired_nodes", diff->paired) &&
            add_count(root, "paired_layers", diff->paired_layers) && add_layers(root, diff) &&
@@ -265,7 +266,7 @@ static bool fill(cJSON *root, const struct ldnq_diff *diff)
 enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    *text = root && fill(root, diff) ? cJSON_Print(root) : NULL;
+    *text = root && add_diff(root, diff) ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);
     return *text ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }

@@ -17,12 +17,12 @@ static enum ldnq_status draw(const struct ldnq_plot *plot, size_t width, size_t 
     struct ldnq_canvas *canvas;
     LDNQ_TRY(ldnq_canvas_create(arena, width, height, &canvas, NULL));
     plot->draw(plot, canvas);
-    ldnq_canvas_reduce(canvas);
+    ldnq_canvas_reduce_colours(canvas);
     return ldnq_png_encode(canvas->pixels, width, height, png, NULL);
 }
 
-static void put_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, size_t width,
-                     size_t height)
+static void write_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, size_t width,
+                       size_t height)
 {
     struct ldnq_arena *arena = NULL;
     struct ldnq_buffer png = { 0 };
@@ -33,8 +33,8 @@ static void put_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, size
         status = draw(plot, width, height, arena, &png);
     ldnq_arena_destroy(arena);
     out->failed |= status != LDNQ_OK;
-    ldnq_buffer_text(out, "data:image/png;base64,");
-    ldnq_buffer_base64(out, png.data, png.size);
+    ldnq_buffer_append_text(out, "data:image/png;base64,");
+    ldnq_buffer_append_base64(out, png.data, png.size);
     ldnq_buffer_finish(&png);
 }
 
@@ -43,45 +43,46 @@ static size_t height_of(enum ldnq_html_width width)
     return width == LDNQ_HTML_PANEL ? 300 : width == LDNQ_HTML_HALF ? 440 : 520;
 }
 
-static void put_picture(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
-                        const struct ldnq_plot *plot)
+static void write_picture(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
+                          const struct ldnq_plot *plot)
 {
     const size_t width = figure->width, height = height_of(figure->width);
-    const bool has_second = figure->width != LDNQ_HTML_PANEL;
-    if (has_second) {
-        ldnq_buffer_text(out, "<picture><source media=\"(max-width: 40rem)\" srcset=\"");
-        put_data(out, plot, PHONE_WIDTH, PHONE_HEIGHT);
-        ldnq_buffer_format(out, "\" width=\"%d\" height=\"%d\">", PHONE_WIDTH / 2,
-                           PHONE_HEIGHT / 2);
+    const bool has_phone_picture = figure->width != LDNQ_HTML_PANEL;
+    if (has_phone_picture) {
+        ldnq_buffer_append_text(out, "<picture><source media=\"(max-width: 40rem)\" srcset=\"");
+        write_data(out, plot, PHONE_WIDTH, PHONE_HEIGHT);
+        ldnq_buffer_append_format(out, "\" width=\"%d\" height=\"%d\">", PHONE_WIDTH / 2,
+                                  PHONE_HEIGHT / 2);
     }
-    /* There may be hundreds of panels; the others are there when the page is, for a printer
-     * too. */
-    ldnq_buffer_format(out, "<img%s width=\"%zu\" height=\"%zu\"",
-                       has_second ? "" : " loading=\"lazy\" decoding=\"async\"", width / 2,
-                       height / 2);
-    ldnq_buffer_format(out, " alt=\"%s%s", figure->alt, figure->subject ? " " : "");
-    ldnq_html_text(out, figure->subject);
-    ldnq_buffer_text(out, "\" src=\"");
-    put_data(out, plot, width, height);
-    ldnq_buffer_text(out, has_second ? "\"></picture>" : "\">");
+    /* There may be hundreds of panels, so their pictures load when they open. The others load with
+     * the page, so that a printer has them. */
+    ldnq_buffer_append_format(out, "<img%s width=\"%zu\" height=\"%zu\"",
+                              has_phone_picture ? "" : " loading=\"lazy\" decoding=\"async\"",
+                              width / 2, height / 2);
+    ldnq_buffer_append_format(out, " alt=\"%s%s", figure->alt, figure->subject ? " " : "");
+    ldnq_html_write_text(out, figure->subject);
+    ldnq_buffer_append_text(out, "\" src=\"");
+    write_data(out, plot, width, height);
+    ldnq_buffer_append_text(out, has_phone_picture ? "\"></picture>" : "\">");
 }
 
-/* ---- around it ----------------------------------------------------------------------- */
+/* ---- around the picture -----------------------------------------------------------------------
+ */
 
-/* Hyphens of our labels as minus signs. */
-static void put_label(struct ldnq_buffer *out, const char *label)
+/* With minus signs for hyphens. */
+static void write_label(struct ldnq_buffer *out, const char *label)
 {
     for (; *label; label++)
-        ldnq_buffer_put(out, *label == '-' ? "\xe2\x88\x92" : label, *label == '-' ? 3 : 1);
+        ldnq_buffer_append(out, *label == '-' ? "\xe2\x88\x92" : label, *label == '-' ? 3 : 1);
 }
 
-static void put_ticks(struct ldnq_buffer *out, const struct ldnq_axis *axis, const char *side)
+static void write_ticks(struct ldnq_buffer *out, const struct ldnq_axis *axis, const char *side)
 {
     for (size_t i = 0; i < axis->tick_count; i++) {
-        ldnq_buffer_format(out, "<span style=\"%s:%.2f%%\">", side,
-                           100 * ldnq_axis_place(axis, axis->ticks[i].value));
-        put_label(out, axis->ticks[i].label);
-        ldnq_buffer_text(out, "</span>");
+        ldnq_buffer_append_format(out, "<span style=\"%s:%.2f%%\">", side,
+                                  100 * ldnq_axis_position(axis, axis->ticks[i].value));
+        write_label(out, axis->ticks[i].label);
+        ldnq_buffer_append_text(out, "</span>");
     }
 }
 
@@ -95,39 +96,39 @@ static size_t longest_label(const struct ldnq_axis *axis)
     return longest;
 }
 
-static void put_caption(struct ldnq_buffer *out, const struct ldnq_html_figure *figure)
+static void write_caption(struct ldnq_buffer *out, const struct ldnq_html_figure *figure)
 {
-    ldnq_buffer_format(out, "<figcaption><span class=\"title\">%s</span>", figure->title);
+    ldnq_buffer_append_format(out, "<figcaption><span class=\"title\">%s</span>", figure->title);
     for (size_t i = 0; i < 2; i++)
         if (figure->keys[i].name)
-            ldnq_buffer_format(out, "<span class=\"key\"><i class=\"%s\"></i>%s</span>",
-                               figure->keys[i].swatch, figure->keys[i].name);
+            ldnq_buffer_append_format(out, "<span class=\"key\"><i class=\"%s\"></i>%s</span>",
+                                      figure->keys[i].swatch, figure->keys[i].name);
     if (figure->note) {
-        ldnq_buffer_text(out, "<span class=\"note\">");
-        ldnq_buffer_text(out, figure->note);
-        ldnq_buffer_text(out, "</span>");
+        ldnq_buffer_append_text(out, "<span class=\"note\">");
+        ldnq_buffer_append_text(out, figure->note);
+        ldnq_buffer_append_text(out, "</span>");
     }
-    ldnq_buffer_text(out, "</figcaption>");
+    ldnq_buffer_append_text(out, "</figcaption>");
 }
 
-void ldnq_html_figure(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
-                      const struct ldnq_plot *plot)
+void ldnq_html_write_figure(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
+                            const struct ldnq_plot *plot)
 {
-    ldnq_buffer_format(out, "<figure class=\"%s\"%s>",
-                       figure->width == LDNQ_HTML_PANEL  ? "panel"
-                       : figure->width == LDNQ_HTML_HALF ? "half"
-                                                         : "whole",
-                       figure->by_layer ? " data-by-layer" : "");
-    put_caption(out, figure);
-    ldnq_buffer_format(out,
-                       "<div class=\"chart\" style=\"--y:%zuch\"><div class=\"y-title\">%s</div>",
-                       longest_label(&plot->y), figure->y_title);
-    ldnq_buffer_text(out, "<div class=\"y-ticks\" aria-hidden=\"true\">");
-    put_ticks(out, &plot->y, "bottom");
-    ldnq_buffer_text(out, "</div><div class=\"area\">");
-    put_picture(out, figure, plot);
-    ldnq_buffer_text(out, "</div><div class=\"x-ticks\" aria-hidden=\"true\">");
-    put_ticks(out, &plot->x, "left");
-    ldnq_buffer_format(out, "</div><div class=\"x-title\">%s</div></div></figure>\n",
-                       figure->x_title);
+    ldnq_buffer_append_format(out, "<figure class=\"%s\"%s>",
+                              figure->width == LDNQ_HTML_PANEL  ? "panel"
+                              : figure->width == LDNQ_HTML_HALF ? "half"
+                                                                : "whole",
+                              figure->by_layer ? " data-by-layer" : "");
+    write_caption(out, figure);
+    ldnq_buffer_append_format(
+        out, "<div class=\"chart\" style=\"--y:%zuch\"><div class=\"y-title\">%s</div>",
+        longest_label(&plot->y), figure->y_title);
+    ldnq_buffer_append_text(out, "<div class=\"y-ticks\" aria-hidden=\"true\">");
+    write_ticks(out, &plot->y, "bottom");
+    ldnq_buffer_append_text(out, "</div><div class=\"area\">");
+    write_picture(out, figure, plot);
+    ldnq_buffer_append_text(out, "</div><div class=\"x-ticks\" aria-hidden=\"true\">");
+    write_ticks(out, &plot->x, "left");
+    ldnq_buffer_append_format(out, "</div><div class=\"x-title\">%s</div></div></figure>\n",
+                              figure->x_title);
 }

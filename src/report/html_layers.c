@@ -9,7 +9,7 @@ static const struct ldnq_diff_layer *row(const void *rows, size_t index)
     return (const struct ldnq_diff_layer *)rows + index;
 }
 
-/* A column of numbers that is one expression of the layer. */
+/* Columns whose value is an expression of the layer. */
 #define NUMBER(name, expression)                                                                   \
     static double name(const void *rows, size_t index)                                             \
     {                                                                                              \
@@ -37,14 +37,14 @@ NUMBER(accumulated_of, layer->accumulated.sqnr)
 NUMBER(cosine_of, layer->accumulated.cosine)
 TEXT(node_of, layer->node)
 TEXT(op_of, layer->op)
-TEXT(shape_of, layer->weights ? ldnq_html_shape(&layer->shape, space, LDNQ_HTML_CELL) : "")
-TEXT(type_of, layer->match ? ldnq_html_type(layer) : "")
-TEXT(pairing_of, layer->match ? ldnq_pairing_name(layer->pairing) : "no partner")
+TEXT(shape_of, layer->weights ? ldnq_html_print_shape(&layer->shape, space, LDNQ_HTML_CELL) : "")
+TEXT(type_of, layer->match ? ldnq_html_weight_type(layer) : "")
+TEXT(pairing_of, layer->match ? ldnq_pairing_name(layer->pairing) : "no match")
 
 static const struct ldnq_html_column columns[] = {
     { .key = "number",
       .title = "#",
-      .help = "in running order",
+      .help = "in order of execution",
       .number = number_of,
       .kind = LDNQ_HTML_COUNT },
     { .key = "node", .title = "Layer", .text = node_of },
@@ -53,22 +53,22 @@ static const struct ldnq_html_column columns[] = {
     { .key = "type", .title = "Stored as", .text = type_of },
     { .key = "bits",
       .title = "Bits",
-      .help = "a weight, scales and zero points included",
+      .help = "per weight, scales and zero points included",
       .number = bits_of,
       .kind = LDNQ_HTML_BITS },
     { .key = "isolated",
       .title = "Isolated",
-      .help = "SQNR in dB of this layer alone",
+      .help = "SQNR in dB of this layer alone, on the float network\xe2\x80\x99s input",
       .number = isolated_of,
       .kind = LDNQ_HTML_SQNR },
     { .key = "accumulated",
       .title = "Accumulated",
-      .help = "SQNR in dB of the quantized network up to here",
+      .help = "SQNR in dB of the quantized network up to this layer",
       .number = accumulated_of,
       .kind = LDNQ_HTML_SQNR },
     { .key = "cosine",
       .title = "Cosine",
-      .help = "between both outputs, accumulated",
+      .help = "between the outputs of both networks",
       .number = cosine_of,
       .kind = LDNQ_HTML_COSINE },
     { .key = "weight_sqnr",
@@ -79,30 +79,30 @@ static const struct ldnq_html_column columns[] = {
     { .key = "weights", .title = "Weights", .number = weights_of, .kind = LDNQ_HTML_LARGE },
     { .key = "macs",
       .title = "MACs",
-      .help = "multiplications of one sample",
+      .help = "multiply-accumulates per sample",
       .number = macs_of,
       .kind = LDNQ_HTML_LARGE },
     { .key = "bytes_a", .title = "Size before", .number = bytes_a_of, .kind = LDNQ_HTML_BYTES },
     { .key = "bytes_b", .title = "Size after", .number = bytes_b_of, .kind = LDNQ_HTML_BYTES },
     { .key = "pairing",
       .title = "Paired by",
-      .help = "what the two nodes were recognized by",
+      .help = "what identified both nodes as the same",
       .text = pairing_of },
 };
 
-const char *ldnq_html_type(const struct ldnq_diff_layer *layer)
+const char *ldnq_html_weight_type(const struct ldnq_diff_layer *layer)
 {
     return layer->weight ? layer->weight->type : "float";
 }
 
-void ldnq_html_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->layer_count == 0)
         return;
-    ldnq_buffer_text(
+    ldnq_buffer_append_text(
         out, "<section id=\"layers\"><h2>Layers</h2>\n"
-             "<p class=\"lead\">A click on a column\xe2\x80\x99s title sorts by it; another one "
-             "turns the order round.</p>\n"
+             "<p class=\"lead\">Click a column\xe2\x80\x99s title to sort by it, and again to "
+             "reverse the order.</p>\n"
              "<p class=\"filter\" hidden><label>Show layers whose name contains "
              "<input type=\"search\" id=\"filter\" autocomplete=\"off\" "
              "spellcheck=\"false\"></label> <output></output></p>\n");
@@ -117,6 +117,6 @@ void ldnq_html_layers(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         .link = "#layer-",
         .in_order = true,
     };
-    ldnq_html_table(out, &table);
-    ldnq_buffer_text(out, "</section>\n");
+    ldnq_html_write_table(out, &table);
+    ldnq_buffer_append_text(out, "</section>\n");
 }

@@ -4,14 +4,14 @@
 #include "report/html_figure.h"
 #include "report/html_page.h"
 
-#define LAYER_TITLE "layer, in running order"
+#define LAYER_TITLE "layer, in order of execution"
 
-/* What both words mean is said where they first occur. */
+/* Both terms are explained where they occur first. */
 #define ERROR_NOTE                                                                                 \
-    "<dfn>Isolated</dfn>: the quantized layer on the float network\xe2\x80\x99s own input \xe2"    \
-    "\x80\x93 the error that arises in this layer. <dfn>Accumulated</dfn>: the same layer in the " \
-    "quantized network, on that network\xe2\x80\x99s input \xe2\x80\x93 the error that has come "  \
-    "together up to here."
+    "<dfn>Isolated</dfn>: the quantized layer on the float network\xe2\x80\x99s input, which "     \
+    "shows "                                                                                       \
+    "the error of this layer alone. <dfn>Accumulated</dfn>: the same layer on the quantized "      \
+    "network\xe2\x80\x99s input, which shows the error of all layers up to this one."
 
 static size_t exact_count(const struct ldnq_diff *diff)
 {
@@ -21,15 +21,15 @@ static size_t exact_count(const struct ldnq_diff *diff)
     return count;
 }
 
-static void put_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_error(diff, &plot))
+    if (!ldnq_plot_init_error(diff, &plot))
         return;
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        ldnq_range_add(&range, diff->layers[i].isolated.sqnr);
-        ldnq_range_add(&range, diff->layers[i].accumulated.sqnr);
+        ldnq_range_include(&range, diff->layers[i].isolated.sqnr);
+        ldnq_range_include(&range, diff->layers[i].accumulated.sqnr);
     }
     char alt[256], note[512];
     snprintf(alt, sizeof alt,
@@ -40,7 +40,7 @@ static void put_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     snprintf(note, sizeof note, ERROR_NOTE);
     if (exact)
         snprintf(note, sizeof note,
-                 ERROR_NOTE " %zu %s without any error %s no point in the picture.", exact,
+                 ERROR_NOTE " %zu %s without any error %s no point in the chart.", exact,
                  exact == 1 ? "layer" : "layers", exact == 1 ? "has" : "have");
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
@@ -52,13 +52,13 @@ static void put_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         .by_layer = true,
         .keys = { { "isolated", "isolated" }, { "accumulated", "accumulated" } },
     };
-    ldnq_html_figure(out, &figure, &plot);
+    ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void put_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_sizes(diff, &plot))
+    if (!ldnq_plot_init_sizes(diff, &plot))
         return;
     char alt[256];
     snprintf(alt, sizeof alt,
@@ -74,35 +74,35 @@ static void put_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         .by_layer = true,
         .keys = { { "float", "float" }, { "quantized", "quantized" } },
     };
-    ldnq_html_figure(out, &figure, &plot);
+    ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void put_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_bits(diff, &plot))
+    if (!ldnq_plot_init_bits(diff, &plot))
         return;
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++)
-        ldnq_range_add(&range, diff->layers[i].bits);
+        ldnq_range_include(&range, diff->layers[i].bits);
     char alt[256];
-    snprintf(alt, sizeof alt, "Bar chart of the bits a weight takes, by layer: from %.2f to %.2f.",
+    snprintf(alt, sizeof alt, "Bar chart of the bits per weight by layer: from %.2f to %.2f.",
              range.low, range.high);
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_HALF,
-        .title = "Bits a weight",
+        .title = "Bits per weight",
         .x_title = LAYER_TITLE,
         .y_title = "bits, scales and zero points included",
         .alt = alt,
         .by_layer = true,
     };
-    ldnq_html_figure(out, &figure, &plot);
+    ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void put_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_convergence(diff, &plot))
+    if (!ldnq_plot_init_convergence(diff, &plot))
         return;
     size_t curves = 0;
     for (size_t i = 0; i < diff->layer_count; i++)
@@ -115,24 +115,25 @@ static void put_convergence(struct ldnq_buffer *out, const struct ldnq_diff *dif
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_WHOLE,
         .title = "Convergence of all layers",
-        .note = "A curve a layer: the objective of the best codes so far, relative to that of a "
-                "weight of zeros; the dot is where the solver stopped.",
+        .note =
+            "One curve per layer: the objective of the best codes so far, relative to that of a "
+            "zero weight. The dot marks where the solver stopped.",
         .x_title = "iteration",
-        .y_title = "objective, logarithmic",
+        .y_title = "objective, log scale",
         .alt = alt,
     };
-    ldnq_html_figure(out, &figure, &plot);
+    ldnq_html_write_figure(out, &figure, &plot);
 }
 
-void ldnq_html_network(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->layer_count == 0)
         return;
-    ldnq_buffer_text(out, "<section id=\"network\"><h2>Along the network</h2>\n"
-                          "<div class=\"figures\">\n");
-    put_error(out, diff);
-    put_sizes(out, diff);
-    put_bits(out, diff);
-    put_convergence(out, diff);
-    ldnq_buffer_text(out, "</div></section>\n");
+    ldnq_buffer_append_text(out, "<section id=\"network\"><h2>Along the network</h2>\n"
+                                 "<div class=\"figures\">\n");
+    write_error(out, diff);
+    write_sizes(out, diff);
+    write_bits(out, diff);
+    write_convergence(out, diff);
+    ldnq_buffer_append_text(out, "</div></section>\n");
 }

@@ -11,264 +11,268 @@
 
 static void open_tile(struct ldnq_buffer *out, const char *term)
 {
-    ldnq_buffer_format(out, "<div><dt>%s</dt><dd><b>", term);
+    ldnq_buffer_append_format(out, "<div><dt>%s</dt><dd><b>", term);
 }
 
-/* Ends the large number; what follows is small. */
+/* Ends the large number; the rest of the tile is small. */
 static void end_large(struct ldnq_buffer *out)
 {
-    ldnq_buffer_text(out, "</b><span>");
+    ldnq_buffer_append_text(out, "</b><span>");
 }
 
 static void close_tile(struct ldnq_buffer *out)
 {
-    ldnq_buffer_text(out, "</span></dd></div>\n");
+    ldnq_buffer_append_text(out, "</span></dd></div>\n");
 }
 
-/* "8.1x smaller". */
-static void put_ratio(struct ldnq_buffer *out, double before, double after)
+/* "8.1x smaller" */
+static void write_ratio(struct ldnq_buffer *out, double before, double after)
 {
     if (before <= 0 || after <= 0 || before == after) {
-        ldnq_buffer_text(out, "unchanged");
+        ldnq_buffer_append_text(out, "unchanged");
         return;
     }
     const double ratio = before > after ? before / after : after / before;
-    ldnq_buffer_format(out, ratio < 9.995 ? "%.2f" : "%.1f", ratio);
-    ldnq_buffer_format(out, TIMES "<small>%s</small>", before > after ? "smaller" : "larger");
+    ldnq_buffer_append_format(out, ratio < 9.995 ? "%.2f" : "%.1f", ratio);
+    ldnq_buffer_append_format(out, TIMES "<small>%s</small>",
+                              before > after ? "smaller" : "larger");
 }
 
-static void put_size_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_size_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     const struct ldnq_diff_file *a = &diff->a, *b = &diff->b;
     open_tile(out, "File");
-    put_ratio(out, (double)a->bytes, (double)b->bytes);
+    write_ratio(out, (double)a->bytes, (double)b->bytes);
     end_large(out);
-    ldnq_html_number(out, LDNQ_HTML_BYTES, (double)a->bytes);
-    ldnq_buffer_text(out, ARROW);
-    ldnq_html_number(out, LDNQ_HTML_BYTES, (double)b->bytes);
+    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)a->bytes);
+    ldnq_buffer_append_text(out, ARROW);
+    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)b->bytes);
     close_tile(out);
     if (a->weights == 0 || b->weights == 0)
         return;
-    open_tile(out, "Bits a weight");
-    ldnq_html_number(out, LDNQ_HTML_BITS, 8.0 * (double)b->weight_bytes / (double)b->weights);
+    open_tile(out, "Bits per weight");
+    ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)b->weight_bytes / (double)b->weights);
     end_large(out);
-    ldnq_html_number(out, LDNQ_HTML_BITS, 8.0 * (double)a->weight_bytes / (double)a->weights);
-    ldnq_buffer_text(out, " before");
+    ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)a->weight_bytes / (double)a->weights);
+    ldnq_buffer_append_text(out, " before");
     close_tile(out);
 }
 
-static void put_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->layer_count == 0)
         return;
     open_tile(out, "Layers paired");
-    ldnq_buffer_format(out, "%zu<small>of %zu</small>", diff->paired_layers, diff->layer_count);
+    ldnq_buffer_append_format(out, "%zu<small>of %zu</small>", diff->paired_layers,
+                              diff->layer_count);
     end_large(out);
-    ldnq_buffer_format(out, "%zu nodes in all", diff->paired);
+    ldnq_buffer_append_format(out, "%zu nodes paired", diff->paired);
     close_tile(out);
 }
 
-static void put_bound(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+static void write_bound(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
     if (isnan(output->bound) || isnan(output->relative))
         return;
     open_tile(out, "Relative error");
-    ldnq_html_number(out, LDNQ_HTML_GENERAL, output->relative);
+    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->relative);
     end_large(out);
-    ldnq_buffer_text(out, "at most ");
-    ldnq_html_number(out, LDNQ_HTML_GENERAL, output->bound);
-    ldnq_buffer_text(out, " by the bound");
+    ldnq_buffer_append_text(out, "bound: ");
+    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->bound);
     close_tile(out);
 }
 
-/* Of the first output; the table has all. */
-static void put_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+/* For the first output; the table has all. */
+static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
         return;
     const struct ldnq_diff_output *output = &diff->outputs[0];
     if (!isnan(output->error.sqnr)) {
         open_tile(out, "Output SQNR");
-        ldnq_html_number(out, LDNQ_HTML_SQNR, output->error.sqnr);
-        ldnq_buffer_text(out, isfinite(output->error.sqnr) ? "<small>dB</small>" : "");
+        ldnq_html_write_number(out, LDNQ_HTML_SQNR, output->error.sqnr);
+        ldnq_buffer_append_text(out, isfinite(output->error.sqnr) ? "<small>dB</small>" : "");
         end_large(out);
-        ldnq_html_name(out, output->name);
+        ldnq_html_write_name(out, output->name);
         close_tile(out);
     }
     if (!isnan(output->agreement)) {
         open_tile(out, "Top-1 agreement");
-        ldnq_buffer_format(out, "%.1f<small>%%</small>", 100 * output->agreement);
+        ldnq_buffer_append_format(out, "%.1f<small>%%</small>", 100 * output->agreement);
         end_large(out);
-        ldnq_buffer_format(out, "of %zu %s", diff->samples,
-                           diff->samples == 1 ? "sample" : "samples");
+        ldnq_buffer_append_format(out, "of %zu %s", diff->samples,
+                                  diff->samples == 1 ? "sample" : "samples");
         close_tile(out);
     }
-    put_bound(out, output);
+    write_bound(out, output);
 }
 
 /* ---- tables -------------------------------------------------------------------------- */
 
-static void put_file(struct ldnq_buffer *out, const struct ldnq_diff_file *file, const char *role)
+static void write_file(struct ldnq_buffer *out, const struct ldnq_diff_file *file, const char *role)
 {
-    ldnq_buffer_format(out, "<tr><th scope=\"row\"><span class=\"op\">%s</span> ", role);
-    ldnq_html_name(out, file->path);
-    ldnq_buffer_text(out, "</th><td class=\"n\">");
-    ldnq_html_number(out, LDNQ_HTML_BYTES, (double)file->bytes);
-    ldnq_buffer_format(out, "</td><td class=\"n\">%d</td><td class=\"n\">%lld</td><td class=\"n\">",
-                       file->opset, (long long)file->ir_version);
-    ldnq_html_number(out, LDNQ_HTML_COUNT, (double)file->nodes);
-    ldnq_buffer_text(out, "</td><td class=\"n\">");
-    ldnq_html_number(out, LDNQ_HTML_COUNT, (double)file->qdq_nodes);
-    ldnq_buffer_text(out, "</td><td class=\"n\">");
-    ldnq_html_number(out, LDNQ_HTML_LARGE, (double)file->weights);
-    ldnq_buffer_text(out, "</td><td class=\"n\">");
-    ldnq_html_number(out, LDNQ_HTML_BYTES, (double)file->weight_bytes);
-    ldnq_buffer_text(out, "</td><td>");
-    ldnq_html_text(out, file->producer);
-    ldnq_buffer_text(out, "</td></tr>\n");
+    ldnq_buffer_append_format(out, "<tr><th scope=\"row\"><span class=\"op\">%s</span> ", role);
+    ldnq_html_write_name(out, file->path);
+    ldnq_buffer_append_text(out, "</th><td class=\"n\">");
+    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)file->bytes);
+    ldnq_buffer_append_format(
+        out, "</td><td class=\"n\">%d</td><td class=\"n\">%lld</td><td class=\"n\">", file->opset,
+        (long long)file->ir_version);
+    ldnq_html_write_number(out, LDNQ_HTML_COUNT, (double)file->nodes);
+    ldnq_buffer_append_text(out, "</td><td class=\"n\">");
+    ldnq_html_write_number(out, LDNQ_HTML_COUNT, (double)file->qdq_nodes);
+    ldnq_buffer_append_text(out, "</td><td class=\"n\">");
+    ldnq_html_write_number(out, LDNQ_HTML_LARGE, (double)file->weights);
+    ldnq_buffer_append_text(out, "</td><td class=\"n\">");
+    ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)file->weight_bytes);
+    ldnq_buffer_append_text(out, "</td><td>");
+    ldnq_html_write_text(out, file->producer);
+    ldnq_buffer_append_text(out, "</td></tr>\n");
 }
 
-static void put_files(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_files(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_text(
+    ldnq_buffer_append_text(
         out, "<h3>The files</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
              "aria-label=\"The files\"><table class=\"files\"><thead><tr><th>File</th>"
              "<th class=\"n\">Size</th><th class=\"n\">Opset</th><th class=\"n\">IR</th>"
              "<th class=\"n\">Nodes</th>"
-             "<th class=\"n\" title=\"QuantizeLinear, DequantizeLinear and the like\">of them for "
-             "codes</th><th class=\"n\">Weights</th><th class=\"n\">Their size</th>"
+             "<th class=\"n\" title=\"QuantizeLinear, DequantizeLinear and nodes that only copy "
+             "values\">Q/DQ "
+             "nodes</th><th class=\"n\">Weights</th><th class=\"n\">Weight size</th>"
              "<th>Producer</th></tr></thead><tbody>\n");
-    put_file(out, &diff->a, "float");
-    put_file(out, &diff->b, "quantized");
-    ldnq_buffer_text(out, "</tbody></table></div>\n");
+    write_file(out, &diff->a, "float");
+    write_file(out, &diff->b, "quantized");
+    ldnq_buffer_append_text(out, "</tbody></table></div>\n");
 }
 
-static void put_cell(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value)
+static void write_cell(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value)
 {
-    ldnq_buffer_text(out, "<td class=\"n\">");
-    ldnq_html_number(out, kind, value);
-    ldnq_buffer_text(out, "</td>");
+    ldnq_buffer_append_text(out, "<td class=\"n\">");
+    ldnq_html_write_number(out, kind, value);
+    ldnq_buffer_append_text(out, "</td>");
 }
 
-static void put_output(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+static void write_output(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
-    ldnq_buffer_text(out, "<tr><th scope=\"row\">");
-    ldnq_html_name(out, output->name);
-    ldnq_buffer_text(out, "</th>");
-    put_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
-    put_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
-    put_cell(out, LDNQ_HTML_GENERAL, output->relative);
-    put_cell(out, LDNQ_HTML_GENERAL, output->bound);
-    put_cell(out, LDNQ_HTML_GENERAL, output->max_error);
-    ldnq_buffer_text(out, "<td class=\"n\">");
+    ldnq_buffer_append_text(out, "<tr><th scope=\"row\">");
+    ldnq_html_write_name(out, output->name);
+    ldnq_buffer_append_text(out, "</th>");
+    write_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
+    write_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
+    write_cell(out, LDNQ_HTML_GENERAL, output->relative);
+    write_cell(out, LDNQ_HTML_GENERAL, output->bound);
+    write_cell(out, LDNQ_HTML_GENERAL, output->max_error);
+    ldnq_buffer_append_text(out, "<td class=\"n\">");
     if (isnan(output->agreement))
-        ldnq_html_number(out, LDNQ_HTML_GENERAL, NAN);
+        ldnq_html_write_number(out, LDNQ_HTML_GENERAL, NAN);
     else
-        ldnq_buffer_format(out, "%.2f %%", 100 * output->agreement);
-    ldnq_buffer_text(out, "</td>");
-    put_cell(out, LDNQ_HTML_GENERAL, output->kl);
-    ldnq_buffer_text(out, "</tr>\n");
+        ldnq_buffer_append_format(out, "%.2f %%", 100 * output->agreement);
+    ldnq_buffer_append_text(out, "</td>");
+    write_cell(out, LDNQ_HTML_GENERAL, output->kl);
+    ldnq_buffer_append_text(out, "</tr>\n");
 }
 
-/* What the words of the table mean. */
-static void put_terms(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+/* Explains the terms of the table. */
+static void write_terms(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_format(out, "<p class=\"note\">Measured on %zu %s in %.1f seconds. ", diff->samples,
-                       diff->samples == 1 ? "sample" : "samples", diff->seconds);
-    ldnq_buffer_text(out,
-                     "<dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten times the "
-                     "logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 dB "
-                     "the error is a tenth of the output, and 6 dB more halve it. ");
+    ldnq_buffer_append_format(out, "<p class=\"note\">Measured on %zu %s in %.1f seconds. ",
+                              diff->samples, diff->samples == 1 ? "sample" : "samples",
+                              diff->seconds);
+    ldnq_buffer_append_text(
+        out, "<dfn>SQNR</dfn>, the signal-to-quantization-noise ratio, is ten times the "
+             "logarithm of the output\xe2\x80\x99s energy over that of its error: at 20 dB "
+             "the error is a tenth of the output, and 6 dB more halve it. ");
     if (diff->bound_reason) {
-        ldnq_buffer_text(out, "There is no bound: ");
-        ldnq_html_text(out, diff->bound_reason);
-        ldnq_buffer_text(out, ".</p>\n");
+        ldnq_buffer_append_text(out, "There is no bound: ");
+        ldnq_html_write_text(out, diff->bound_reason);
+        ldnq_buffer_append_text(out, ".</p>\n");
         return;
     }
-    ldnq_buffer_text(out,
-                     "<dfn>The bound</dfn> is what the isolated errors of all layers can add up to "
-                     "in the output at worst, by the theorem of the L-DNQ paper; the relative "
-                     "error, |y\xe2\x88\x92t|\xc2\xb2 / |t|\xc2\xb2, is what they did add up to. "
-                     "It multiplies from layer to layer: of deep networks a bound far above 1 "
-                     "says nothing.</p>\n");
+    ldnq_buffer_append_text(
+        out, "<dfn>The bound</dfn> is the largest relative error, |y\xe2\x88\x92t|\xc2\xb2 / "
+             "|t|\xc2\xb2, that the isolated errors of all layers can cause, by the "
+             "theorem of the L-DNQ paper. It multiplies from layer to layer: for deep "
+             "networks it is often far above 1 and then says nothing.</p>\n");
 }
 
-static void put_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)
         return;
-    ldnq_buffer_text(out,
-                     "<h3>The outputs</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
-                     "aria-label=\"The outputs\"><table><thead><tr><th>Output</th>"
-                     "<th class=\"n\">SQNR, dB</th><th class=\"n\">Cosine</th>"
-                     "<th class=\"n\">Relative error</th><th class=\"n\">Its bound</th>"
-                     "<th class=\"n\">Largest error</th><th class=\"n\">Top-1 agreement</th>"
-                     "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
+    ldnq_buffer_append_text(
+        out, "<h3>The outputs</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+             "aria-label=\"The outputs\"><table><thead><tr><th>Output</th>"
+             "<th class=\"n\">SQNR, dB</th><th class=\"n\">Cosine</th>"
+             "<th class=\"n\">Relative error</th><th class=\"n\">Its bound</th>"
+             "<th class=\"n\">Largest error</th><th class=\"n\">Top-1 agreement</th>"
+             "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < diff->output_count; i++)
-        put_output(out, &diff->outputs[i]);
-    ldnq_buffer_text(out, "</tbody></table></div>\n");
-    put_terms(out, diff);
+        write_output(out, &diff->outputs[i]);
+    ldnq_buffer_append_text(out, "</tbody></table></div>\n");
+    write_terms(out, diff);
 }
 
 /* ---- the worst layers ---------------------------------------------------------------- */
 
-static double badness(const struct ldnq_diff *diff, size_t index)
+/* The SQNR that layers are ranked by. */
+static double ranked_sqnr(const struct ldnq_diff *diff, size_t index)
 {
     const struct ldnq_diff_layer *layer = &diff->layers[index];
     return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
 }
 
-/* The layer that comes behind `last` in ascending SQNR; layer_count for none. */
+/* The layer after `last` in ascending SQNR; layer_count for none. */
 static size_t next_worst(const struct ldnq_diff *diff, size_t last)
 {
     size_t best = diff->layer_count;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        const double value = badness(diff, i);
+        const double value = ranked_sqnr(diff, i);
         if (!isfinite(value))
             continue;
         if (last < diff->layer_count) {
-            const double before = badness(diff, last);
+            const double before = ranked_sqnr(diff, last);
             if (value < before || (value == before && i <= last))
                 continue;
         }
-        if (best == diff->layer_count || value < badness(diff, best))
+        if (best == diff->layer_count || value < ranked_sqnr(diff, best))
             best = i;
     }
     return best;
 }
 
-static void put_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     size_t at = next_worst(diff, diff->layer_count);
     if (at == diff->layer_count)
         return;
-    ldnq_buffer_format(out,
-                       "<h3>Where most is lost</h3>\n<p class=\"lead\">The layers with the lowest "
-                       "%s.</p>\n<ol class=\"worst\">\n",
-                       diff->samples ? "isolated SQNR: what goes wrong within the layer"
-                                     : "SQNR of the weight");
+    ldnq_buffer_append_format(
+        out,
+        "<h3>Largest errors</h3>\n<p class=\"lead\">The layers with the lowest "
+        "%s.</p>\n<ol class=\"worst\">\n",
+        diff->samples ? "isolated SQNR: the error that a layer makes by itself" : "weight SQNR");
     for (size_t i = 0; i < WORST && at < diff->layer_count; i++, at = next_worst(diff, at)) {
         const struct ldnq_diff_layer *layer = &diff->layers[at];
-        ldnq_buffer_format(out, "<li><a href=\"#layer-%zu\">", at + 1);
-        ldnq_html_label(out, layer->node);
-        ldnq_buffer_text(out, "</a> <span class=\"op\">");
-        ldnq_html_text(out, layer->op);
-        ldnq_buffer_text(out, "</span> <span class=\"figure\">");
-        ldnq_html_number(out, LDNQ_HTML_SQNR, badness(diff, at));
-        ldnq_buffer_text(out, " dB</span></li>\n");
+        ldnq_buffer_append_format(out, "<li><a href=\"#layer-%zu\">", at + 1);
+        ldnq_html_write_label(out, layer->node);
+        ldnq_buffer_append_text(out, "</a> <span class=\"op\">");
+        ldnq_html_write_text(out, layer->op);
+        ldnq_buffer_append_text(out, "</span> <span class=\"figure\">");
+        ldnq_html_write_number(out, LDNQ_HTML_SQNR, ranked_sqnr(diff, at));
+        ldnq_buffer_append_text(out, " dB</span></li>\n");
     }
-    ldnq_buffer_text(out, "</ol>\n");
+    ldnq_buffer_append_text(out, "</ol>\n");
 }
 
-void ldnq_html_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    ldnq_buffer_text(out, "<section id=\"summary\">\n<dl class=\"tiles\">\n");
-    put_size_tiles(out, diff);
-    put_pairing_tile(out, diff);
-    put_output_tiles(out, diff);
-    ldnq_buffer_text(out, "</dl>\n");
-    put_outputs(out, diff);
-    put_worst(out, diff);
-    put_files(out, diff);
-    ldnq_buffer_text(out, "</section>\n");
+    ldnq_buffer_append_text(out, "<section id=\"summary\">\n<dl class=\"tiles\">\n");
+    write_size_tiles(out, diff);
+    write_pairing_tile(out, diff);
+    write_output_tiles(out, diff);
+    ldnq_buffer_append_text(out, "</dl>\n");
+    write_outputs(out, diff);
+    write_worst(out, diff);
+    write_files(out, diff);
+    ldnq_buffer_append_text(out, "</section>\n");
 }

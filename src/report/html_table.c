@@ -16,78 +16,81 @@ static bool is_empty(const struct ldnq_html_table *table, const struct ldnq_html
     return true;
 }
 
-static void put_header(struct ldnq_buffer *out, const struct ldnq_html_column *column, bool sorted)
+static void write_header(struct ldnq_buffer *out, const struct ldnq_html_column *column,
+                         bool sorted)
 {
-    ldnq_buffer_format(out, "<th scope=\"col\" data-k=\"%s\"%s aria-sort=\"%s\"><button",
-                       column->key, column->number ? " class=\"n\"" : "",
-                       sorted ? "ascending" : "none");
+    ldnq_buffer_append_format(out, "<th scope=\"col\" data-k=\"%s\"%s aria-sort=\"%s\"><button",
+                              column->key, column->number ? " class=\"n\"" : "",
+                              sorted ? "ascending" : "none");
     if (column->help)
-        ldnq_buffer_format(out, " title=\"%s\"", column->help);
-    ldnq_buffer_format(out, ">%s</button></th>", column->title);
+        ldnq_buffer_append_format(out, " title=\"%s\"", column->help);
+    ldnq_buffer_append_format(out, ">%s</button></th>", column->title);
 }
 
-static void put_number(struct ldnq_buffer *out, const struct ldnq_html_column *column,
-                       const struct ldnq_html_table *table, size_t row)
+static void write_number(struct ldnq_buffer *out, const struct ldnq_html_column *column,
+                         const struct ldnq_html_table *table, size_t row)
 {
     const double value = column->number(table->rows, row);
-    ldnq_buffer_text(out, "<td class=\"n\"");
+    ldnq_buffer_append_text(out, "<td class=\"n\"");
     if (isinf(value))
-        ldnq_buffer_format(out, " data-v=\"%sInfinity\"", value < 0 ? "-" : "");
+        ldnq_buffer_append_format(out, " data-v=\"%sInfinity\"", value < 0 ? "-" : "");
     else if (!isnan(value))
-        ldnq_buffer_format(out, " data-v=\"%.9g\"", value);
-    ldnq_buffer_text(out, ">");
-    ldnq_html_number(out, column->kind, value);
-    ldnq_buffer_text(out, "</td>");
+        ldnq_buffer_append_format(out, " data-v=\"%.9g\"", value);
+    ldnq_buffer_append_text(out, ">");
+    ldnq_html_write_number(out, column->kind, value);
+    ldnq_buffer_append_text(out, "</td>");
 }
 
-static void put_text(struct ldnq_buffer *out, const struct ldnq_html_column *column,
-                     const struct ldnq_html_table *table, size_t row)
+static void write_text(struct ldnq_buffer *out, const struct ldnq_html_column *column,
+                       const struct ldnq_html_table *table, size_t row)
 {
     char space[LDNQ_HTML_CELL];
     const char *text = column->text(table->rows, row, space);
-    const bool heads = column == &table->columns[table->head];
-    ldnq_buffer_text(out, heads ? "<th scope=\"row\">" : "<td>");
-    if (heads && table->link)
-        ldnq_buffer_format(out, "<a href=\"%s%zu\">", table->link, row + 1);
-    if (heads)
-        ldnq_html_label(out, text);
+    const bool is_header = column == &table->columns[table->head];
+    ldnq_buffer_append_text(out, is_header ? "<th scope=\"row\">" : "<td>");
+    if (is_header && table->link)
+        ldnq_buffer_append_format(out, "<a href=\"%s%zu\">", table->link, row + 1);
+    if (is_header)
+        ldnq_html_write_label(out, text);
     else if (column->is_name)
-        ldnq_html_name(out, text);
+        ldnq_html_write_name(out, text);
     else
-        ldnq_html_text(out, text);
-    ldnq_buffer_format(out, "%s%s", heads && table->link ? "</a>" : "", heads ? "</th>" : "</td>");
+        ldnq_html_write_text(out, text);
+    ldnq_buffer_append_format(out, "%s%s", is_header && table->link ? "</a>" : "",
+                              is_header ? "</th>" : "</td>");
 }
 
-static void put_row(struct ldnq_buffer *out, const struct ldnq_html_table *table,
-                    const bool *left_out, size_t row)
+static void write_row(struct ldnq_buffer *out, const struct ldnq_html_table *table,
+                      const bool *is_left_out, size_t row)
 {
-    ldnq_buffer_text(out, "<tr>");
+    ldnq_buffer_append_text(out, "<tr>");
     for (size_t i = 0; i < table->column_count; i++) {
         const struct ldnq_html_column *column = &table->columns[i];
-        if (left_out[i])
+        if (is_left_out[i])
             continue;
         if (column->number)
-            put_number(out, column, table, row);
+            write_number(out, column, table, row);
         else
-            put_text(out, column, table, row);
+            write_text(out, column, table, row);
     }
-    ldnq_buffer_text(out, "</tr>\n");
+    ldnq_buffer_append_text(out, "</tr>\n");
 }
 
-void ldnq_html_table(struct ldnq_buffer *out, const struct ldnq_html_table *table)
+void ldnq_html_write_table(struct ldnq_buffer *out, const struct ldnq_html_table *table)
 {
-    bool left_out[MOST_COLUMNS] = { false };
-    ldnq_buffer_format(out,
-                       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">"
-                       "<table class=\"sortable\" id=\"%s\"><thead><tr>",
-                       table->caption, table->id);
+    bool is_left_out[MOST_COLUMNS] = { false };
+    ldnq_buffer_append_format(
+        out,
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">"
+        "<table class=\"sortable\" id=\"%s\"><thead><tr>",
+        table->caption, table->id);
     for (size_t i = 0; i < table->column_count; i++) {
-        left_out[i] = is_empty(table, &table->columns[i]);
-        if (!left_out[i])
-            put_header(out, &table->columns[i], table->in_order && i == 0);
+        is_left_out[i] = is_empty(table, &table->columns[i]);
+        if (!is_left_out[i])
+            write_header(out, &table->columns[i], table->in_order && i == 0);
     }
-    ldnq_buffer_text(out, "</tr></thead>\n<tbody>\n");
+    ldnq_buffer_append_text(out, "</tr></thead>\n<tbody>\n");
     for (size_t row = 0; row < table->row_count; row++)
-        put_row(out, table, left_out, row);
-    ldnq_buffer_text(out, "</tbody></table></div>\n");
+        write_row(out, table, is_left_out, row);
+    ldnq_buffer_append_text(out, "</tbody></table></div>\n");
 }

@@ -1,7 +1,8 @@
-/* html_table.h: tables whose columns are records, sorted by page.js on a click.
+/* html_table.h: writes tables that page.js sorts on a click. A column is a record with a function
+ * that returns the value of a row.
  *
- * A column that is empty in every row is left out: numbers that are all NaN, texts that
- * are all "". Cells carry what they are sorted by (data-v); missing values have none.
+ * A column without values is left out: numbers that are all NaN, texts that are all "". Cells of
+ * numbers store their value for sorting in data-v; cells without a value have none.
  */
 #ifndef LDNQ_REPORT_HTML_TABLE_H
 #define LDNQ_REPORT_HTML_TABLE_H
@@ -10,15 +11,15 @@
 
 struct ldnq_html_column {
     const char *key;   /* for page.js */
-    const char *title; /* what stands in the header, HTML */
-    const char *help;  /* shown when one points at it, or NULL */
+    const char *title; /* of the header, as HTML */
+    const char *help;  /* shown while the pointer is on the header; or NULL */
     /* Either a number ... */
     double (*number)(const void *rows, size_t index);
     enum ldnq_html_kind kind;
-    /* ... or a text, which may come from a model; `space` of at least
-     * LDNQ_HTML_CELL is there to build it in. */
+    /* ... or a text, which may come from a model. `space` has LDNQ_HTML_CELL bytes to print
+     * it to. */
     const char *(*text)(const void *rows, size_t index, char *space);
-    bool is_name; /* a text that is shown as code, as what heads a row always is */
+    bool is_name; /* show the text as code, as the header of a row always is */
 };
 
 #define LDNQ_HTML_CELL 256
@@ -29,13 +30,13 @@ struct ldnq_html_table {
     size_t column_count;
     const void *rows;
     size_t row_count;
-    /* The column that heads its row, and what it links to: "#layer-" and the row's
-     * number from 1; NULL for no link. */
+    /* The column that is the row's header, and where it links to: `link` ("#layer-") and the
+     * number of the row from 1. NULL for no link. */
     size_t head;
     const char *link;
-    bool in_order; /* by its first column, ascending */
+    bool in_order; /* the rows are sorted by the first column, ascending */
 };
 
-void ldnq_html_table(struct ldnq_buffer *out, const struct ldnq_html_table *table);
+void ldnq_html_write_table(struct ldnq_buffer *out, const struct ldnq_html_table *table);
 
 #endif

@@ -24,7 +24,7 @@ static const struct ldnq_quantized_tensor *row(const void *rows, size_t index)
         return expression;                                                                         \
     }
 
-/* Of scales and codes that are known. */
+/* NaN where the scales or codes are not constant. */
 #define SCALE(value) tensor->scale_count ? (double)(value) : NAN
 #define CODE(value) tensor->is_constant && tensor->count ? (double)(value) : NAN
 
@@ -32,8 +32,8 @@ TEXT(name_of, tensor->name)
 TEXT(role_of, tensor->is_constant ? "constant" : "activation")
 TEXT(reader_of, tensor->reader)
 TEXT(type_of, tensor->type)
-TEXT(shape_of, ldnq_html_shape(&tensor->shape, space, LDNQ_HTML_CELL))
-TEXT(granularity_of, ldnq_html_granularity(tensor, space, LDNQ_HTML_CELL))
+TEXT(shape_of, ldnq_html_print_shape(&tensor->shape, space, LDNQ_HTML_CELL))
+TEXT(granularity_of, ldnq_html_print_granularity(tensor, space, LDNQ_HTML_CELL))
 NUMBER(scale_count_of, SCALE(tensor->scale_count))
 NUMBER(scale_min_of, SCALE(tensor->scale_min))
 NUMBER(scale_max_of, SCALE(tensor->scale_max))
@@ -54,7 +54,7 @@ static const struct ldnq_html_column columns[] = {
     { .key = "granularity", .title = "Scales along", .text = granularity_of },
     { .key = "scales", .title = "Scales", .number = scale_count_of, .kind = LDNQ_HTML_COUNT },
     { .key = "scale_min",
-      .title = "Least scale",
+      .title = "Smallest scale",
       .number = scale_min_of,
       .kind = LDNQ_HTML_GENERAL },
     { .key = "scale_max",
@@ -62,23 +62,23 @@ static const struct ldnq_html_column columns[] = {
       .number = scale_max_of,
       .kind = LDNQ_HTML_GENERAL },
     { .key = "zero_min",
-      .title = "Least zero point",
+      .title = "Smallest zero point",
       .number = zero_min_of,
       .kind = LDNQ_HTML_COUNT },
     { .key = "zero_max",
       .title = "Largest zero point",
       .number = zero_max_of,
       .kind = LDNQ_HTML_COUNT },
-    { .key = "code_min", .title = "Least code", .number = code_min_of, .kind = LDNQ_HTML_COUNT },
+    { .key = "code_min", .title = "Smallest code", .number = code_min_of, .kind = LDNQ_HTML_COUNT },
     { .key = "code_max", .title = "Largest code", .number = code_max_of, .kind = LDNQ_HTML_COUNT },
     { .key = "used",
       .title = "Codes used",
-      .help = "different ones",
+      .help = "distinct codes that occur",
       .number = used_of,
       .kind = LDNQ_HTML_COUNT },
     { .key = "entropy",
       .title = "Entropy",
-      .help = "bits a code would take by how often each occurs",
+      .help = "bits per code, of the codes\xe2\x80\x99 distribution",
       .number = entropy_of,
       .kind = LDNQ_HTML_BITS },
     { .key = "bytes",
@@ -88,8 +88,8 @@ static const struct ldnq_html_column columns[] = {
       .kind = LDNQ_HTML_BYTES },
 };
 
-const char *ldnq_html_granularity(const struct ldnq_quantized_tensor *tensor, char *text,
-                                  size_t size)
+const char *ldnq_html_print_granularity(const struct ldnq_quantized_tensor *tensor, char *text,
+                                        size_t size)
 {
     if (tensor->axis < 0)
         snprintf(text, size, "per tensor");
@@ -101,7 +101,7 @@ const char *ldnq_html_granularity(const struct ldnq_quantized_tensor *tensor, ch
     return text;
 }
 
-const char *ldnq_html_shape(const struct ldnq_diff_shape *shape, char *text, size_t size)
+const char *ldnq_html_print_shape(const struct ldnq_diff_shape *shape, char *text, size_t size)
 {
     size_t used = 0;
     if (shape->rank == LDNQ_DIFF_OPEN) {
@@ -119,13 +119,14 @@ const char *ldnq_html_shape(const struct ldnq_diff_shape *shape, char *text, siz
     return text;
 }
 
-void ldnq_html_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+void ldnq_html_write_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->tensor_count == 0)
         return;
-    ldnq_buffer_text(out, "<section id=\"tensors\"><h2>Quantized tensors</h2>\n"
-                          "<p class=\"lead\">All that the quantized file holds as integers with a "
-                          "scale: weights, biases, and the activations that run as codes.</p>\n");
+    ldnq_buffer_append_text(
+        out, "<section id=\"tensors\"><h2>Quantized tensors</h2>\n"
+             "<p class=\"lead\">All tensors of the quantized file that are integers with "
+             "scales: weights, biases, and activations that are computed as codes.</p>\n");
     const struct ldnq_html_table table = {
         .id = "tensor-table",
         .caption = "Quantized tensors",
@@ -134,6 +135,6 @@ void ldnq_html_tensors(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         .rows = diff->tensors,
         .row_count = diff->tensor_count,
     };
-    ldnq_html_table(out, &table);
-    ldnq_buffer_text(out, "</section>\n");
+    ldnq_html_write_table(out, &table);
+    ldnq_buffer_append_text(out, "</section>\n");
 }

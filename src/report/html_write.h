@@ -1,5 +1,5 @@
-/* html_write.h: pieces of HTML into a buffer. What comes from a model goes through
- * ldnq_html_text; all else are our own words.
+/* html_write.h: appends pieces of HTML to a buffer. Every string of a model goes through
+ * ldnq_html_write_text; only our own texts are HTML already.
  */
 #ifndef LDNQ_REPORT_HTML_WRITE_H
 #define LDNQ_REPORT_HTML_WRITE_H
@@ -8,16 +8,16 @@
 
 #include "report/buffer.h"
 
-/* The text as it may stand between tags and in quoted attributes. What is not UTF-8
- * becomes U+FFFD, and so do characters that turn the direction of what is behind them;
- * control characters get the pictures that Unicode has for them. NULL is "". */
-void ldnq_html_text(struct ldnq_buffer *out, const char *text);
-/* The same, as a name: <code>...</code>. */
-void ldnq_html_name(struct ldnq_buffer *out, const char *text);
-/* A name that heads what is said of its bearer, or is clicked on: never nothing. */
-void ldnq_html_label(struct ldnq_buffer *out, const char *text);
+/* Escapes the text for use between tags and in quoted attributes. Bytes that are not UTF-8 and
+ * characters that change the direction of the text after them become U+FFFD, control characters
+ * the symbols that Unicode has for them. NULL is "". */
+void ldnq_html_write_text(struct ldnq_buffer *out, const char *text);
+/* The same, as <code>...</code>. */
+void ldnq_html_write_name(struct ldnq_buffer *out, const char *text);
+/* The same, for headings and links, which must not be empty: "(unnamed)" for "". */
+void ldnq_html_write_label(struct ldnq_buffer *out, const char *text);
 
-/* What a number is, and so how it is written. NaN is always a dash. */
+/* The formats of numbers. NaN is always a dash. */
 enum ldnq_html_kind {
     LDNQ_HTML_COUNT,   /* 12,345 */
     LDNQ_HTML_LARGE,   /* 12.3 M */
@@ -27,6 +27,6 @@ enum ldnq_html_kind {
     LDNQ_HTML_COSINE,  /* 0.99987 */
     LDNQ_HTML_GENERAL, /* 0.000123, 1.23e-7 */
 };
-void ldnq_html_number(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value);
+void ldnq_html_write_number(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value);
 
 #endif

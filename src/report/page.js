@@ -1,12 +1,12 @@
-/* Sorting, the filter, panels that open when linked to, and what a chart shows where one
- * points at it. Without this script all of the page can still be read. */
+/* Sorts tables, filters layers, opens the panel that a link leads to, and shows the layer under
+ * the pointer in charts. The page can be read without this script. */
 "use strict";
 
 /* ---- tables ---- */
 
 const cellOf = (row, column) => row.cells[column];
 
-/* What a cell is sorted by: a number, a text, or null for a missing value. */
+/* The value to sort a cell by: a number, a text, or null for a missing value. */
 function keyOf(cell) {
   if (!cell.classList.contains("n")) {
     return cell.textContent || null;
@@ -22,7 +22,7 @@ function compare(a, b) {
   return a.localeCompare(b, "en", { numeric: true });
 }
 
-/* Missing values come last in either direction; equal ones keep their order. */
+/* Missing values come last in both directions; equal ones keep their order. */
 function sortRows(body, column, ascending) {
   const rows = Array.from(body.rows, (row) => ({ row, key: keyOf(cellOf(row, column)) }));
   const missing = rows.filter((entry) => entry.key === null);
@@ -49,7 +49,7 @@ document.querySelectorAll("table.sortable").forEach(makeSortable);
 
 const filter = document.getElementById("filter");
 const layerTable = document.getElementById("layer-table");
-/* In running order, whatever the table is sorted by. */
+/* In order of execution, however the table is sorted. */
 const layerRows = layerTable ? Array.from(layerTable.tBodies[0].rows) : [];
 
 function nameOf(row) {
@@ -90,7 +90,7 @@ openTarget();
 
 /* ---- charts by layer ---- */
 
-/* "12 conv1: isolated 23.1, accumulated 20.4" of the layer's row in the table. */
+/* "12 conv1: isolated 23.1, accumulated 20.4" from the layer's row in the table. */
 function describe(index) {
   const row = layerRows[index];
   const parts = [];

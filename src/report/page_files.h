@@ -1,5 +1,5 @@
-/* page_files.h: the page's style and script, made from the files of these names by
- * tools/embed.py when the library is built. */
+/* page_files.h: the page's style and script. tools/embed.py makes these strings from page.css
+ * and page.js when the library is built. */
 #ifndef LDNQ_REPORT_PAGE_FILES_H
 #define LDNQ_REPORT_PAGE_FILES_H
 

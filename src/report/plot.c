@@ -4,54 +4,55 @@
 
 double ldnq_plot_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value)
 {
-    return ldnq_axis_place(&plot->x, value) * (double)canvas->width;
+    return ldnq_axis_position(&plot->x, value) * (double)canvas->width;
 }
 
 double ldnq_plot_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value)
 {
-    return (1 - ldnq_axis_place(&plot->y, value)) * (double)canvas->height;
+    return (1 - ldnq_axis_position(&plot->y, value)) * (double)canvas->height;
 }
 
-/* The upper or left edge of a line that is two whole pixels wide: sharp at half size. */
+/* The upper or left edge of a grid line. It covers two whole pixels, which is one sharp pixel at
+ * half the size. */
 static double line_edge(double at, size_t size)
 {
     return fmin(fmax(rint(at / 2) * 2 - 1, 0), (double)size - 2);
 }
 
-void ldnq_plot_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const double width = (double)canvas->width, height = (double)canvas->height;
     for (size_t i = 0; i < plot->x.tick_count; i++) {
         const double x =
             line_edge(ldnq_plot_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
-        ldnq_canvas_rectangle(canvas, x, 0, x + 2, height);
+        ldnq_canvas_add_rectangle(canvas, x, 0, x + 2, height);
     }
     for (size_t i = 0; i < plot->y.tick_count; i++) {
         const double y =
             line_edge(ldnq_plot_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
-        ldnq_canvas_rectangle(canvas, 0, y, width, y + 2);
+        ldnq_canvas_add_rectangle(canvas, 0, y, width, y + 2);
     }
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_GRID);
-    ldnq_canvas_rectangle(canvas, 0, height - 2, width, height);
+    ldnq_canvas_add_rectangle(canvas, 0, height - 2, width, height);
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_BASE);
 }
 
-void ldnq_plot_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x, double width,
-                   double value)
+void ldnq_plot_add_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x,
+                       double width, double value)
 {
     const double bottom = (double)canvas->height, y = ldnq_plot_y(plot, canvas, value);
     if (!isfinite(y) || y >= bottom)
         return;
     double left = ldnq_plot_x(plot, canvas, x - width / 2);
     double right = ldnq_plot_x(plot, canvas, x + width / 2);
-    /* Never thinner than a pixel, nor lower: what is there has to be seen. */
+    /* At least a pixel wide and two high: every bar has to be visible. */
     const double more = fmax(1 - (right - left), 0) / 2;
     left -= more;
     right += more;
-    ldnq_canvas_rectangle(canvas, left, fmin(y, bottom - 2), right, bottom);
+    ldnq_canvas_add_rectangle(canvas, left, fmin(y, bottom - 2), right, bottom);
 }
 
-void ldnq_range_add(struct ldnq_range *range, double value)
+void ldnq_range_include(struct ldnq_range *range, double value)
 {
     if (!isfinite(value))
         return;

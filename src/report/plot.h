@@ -1,8 +1,8 @@
-/* plot.h: charts of a diff: marks and grid lines on a canvas, whose ticks and titles the
- * page writes around it as text.
+/* plot.h: the charts of the report. A plot draws marks and grid lines on a canvas; the page
+ * writes ticks and titles around the picture as text.
  *
- * Each kind of chart is a file plot_*.c with one function: it fills in the plot, or
- * returns false where the diff has nothing to draw. `draw` then paints it on any canvas.
+ * Each kind of chart is a file plot_*.c. Its ldnq_plot_init_* fills in the plot, or returns
+ * false where there is nothing to draw; plot->draw then draws it on a canvas of any size.
  */
 #ifndef LDNQ_REPORT_PLOT_H
 #define LDNQ_REPORT_PLOT_H
@@ -15,24 +15,24 @@
 struct ldnq_plot {
     struct ldnq_axis x, y;
     void (*draw)(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
-    const struct ldnq_diff *diff;        /* of charts of the network */
-    const struct ldnq_diff_layer *layer; /* of charts of a layer */
+    const struct ldnq_diff *diff;        /* for charts of the network */
+    const struct ldnq_diff_layer *layer; /* for charts of a layer */
 };
 
-/* (a) Isolated and accumulated SQNR by layer. Layers that are exact have no place. */
-bool ldnq_plot_error(const struct ldnq_diff *diff, struct ldnq_plot *plot);
-/* (b) Histogram of the float and of the dequantized weight, counts on a log scale. */
-bool ldnq_plot_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
-/* (c) Dequantized over float weight, a dot a weight. */
-bool ldnq_plot_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
-/* (d) Bytes of each layer's weight in both files, and bits a weight. */
-bool ldnq_plot_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot);
-bool ldnq_plot_bits(const struct ldnq_diff *diff, struct ldnq_plot *plot);
-/* (e) The solver's objective over its iterations, of all layers or of one. */
-bool ldnq_plot_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot);
-bool ldnq_plot_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+/* (a) Isolated and accumulated SQNR by layer. Layers without error are left out. */
+bool ldnq_plot_init_error(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+/* (b) Histograms of the float and the dequantized weight, counts on a log scale. */
+bool ldnq_plot_init_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+/* (c) Dequantized over float weight, one dot per element. */
+bool ldnq_plot_init_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+/* (d) Bytes of each layer's weight in both files, and bits per weight. */
+bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+bool ldnq_plot_init_bits(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+/* (e) The solver's objective over its iterations, for all layers or one. */
+bool ldnq_plot_init_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (f) How often each code of the layer's weight occurs. */
-bool ldnq_plot_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+bool ldnq_plot_init_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 
 /* ---- for plot_*.c ---- */
 
@@ -40,19 +40,20 @@ bool ldnq_plot_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot
 
 double ldnq_plot_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value);
 double ldnq_plot_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value);
-/* Lines at the ticks, and at the lower end of y. */
-void ldnq_plot_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
-/* Adds a bar from the bottom, around x and `width` wide in units of x, to the mask. */
-void ldnq_plot_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x, double width,
-                   double value);
+/* Draws lines at the ticks and at the lower end of y. */
+void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
+/* Adds a bar from the bottom to `value` to the mask, centred at x; x and width are values of the
+ * x axis. */
+void ldnq_plot_add_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x,
+                       double width, double value);
 
-/* Ends of data: low above high at the start. */
+/* The range of data; empty while low > high. */
 struct ldnq_range {
     double low, high;
 };
 #define LDNQ_RANGE_EMPTY ((struct ldnq_range){ 1, 0 })
-/* Values that are not finite don't count. */
-void ldnq_range_add(struct ldnq_range *range, double value);
+/* Values that are not finite are ignored. */
+void ldnq_range_include(struct ldnq_range *range, double value);
 bool ldnq_range_is_empty(const struct ldnq_range *range);
 
 #endif

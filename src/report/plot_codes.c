@@ -1,17 +1,17 @@
-/* How often each code occurs: ends that are never used cost bits for nothing. */
+/* plot_codes.c: how often each code occurs. Codes at the ends that never occur waste bits. */
 #include "report/plot.h"
 
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const struct ldnq_quantized_tensor *weight = plot->layer->weight;
-    ldnq_plot_grid(plot, canvas);
+    ldnq_plot_draw_grid(plot, canvas);
     for (size_t i = 0; i < weight->histogram_count; i++)
-        ldnq_plot_bar(plot, canvas, (double)weight->histogram_first + (double)i, 0.8,
-                      (double)weight->histogram[i]);
+        ldnq_plot_add_bar(plot, canvas, (double)weight->histogram_first + (double)i, 0.8,
+                          (double)weight->histogram[i]);
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_init_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     const struct ldnq_quantized_tensor *weight = layer->weight;
     uint64_t most = 0;
@@ -21,8 +21,8 @@ bool ldnq_plot_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot
         return false;
     *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
     const double first = (double)weight->histogram_first;
-    ldnq_axis_whole(&plot->x, first, first + (double)weight->histogram_count - 1, 8);
-    ldnq_axis_round(&plot->y, 0, (double)most, 5);
+    ldnq_axis_init_integers(&plot->x, first, first + (double)weight->histogram_count - 1, 8);
+    ldnq_axis_init_rounded(&plot->y, 0, (double)most, 5);
     ldnq_axis_label_counts(&plot->y);
     return true;
 }

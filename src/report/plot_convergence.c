@@ -1,32 +1,32 @@
-/* How the solver got to its codes: the objective of its best iterate. */
+/* plot_convergence.c: the objective of the solver's best codes over its iterations. */
 #include "report/plot.h"
 
 #include <math.h>
 
-struct ends {
+struct convergence_range {
     struct ldnq_range iterations, objectives;
 };
 
-/* A log scale has no place for an objective of 0. */
+/* A log scale can't show an objective of 0. */
 static double objective_of(const struct ldnq_diff_iteration *row)
 {
     return row->objective > 0 ? row->objective : NAN;
 }
 
-static void widen(struct ends *ends, const struct ldnq_diff_layer *layer)
+static void include_trace(struct convergence_range *ends, const struct ldnq_diff_layer *layer)
 {
     for (size_t i = 0; i < layer->trace_count; i++) {
-        ldnq_range_add(&ends->iterations, layer->trace[i].iteration);
-        ldnq_range_add(&ends->objectives, objective_of(&layer->trace[i]));
+        ldnq_range_include(&ends->iterations, layer->trace[i].iteration);
+        ldnq_range_include(&ends->objectives, objective_of(&layer->trace[i]));
     }
 }
 
-static bool set_axes(struct ldnq_plot *plot, const struct ends *ends)
+static bool set_axes(struct ldnq_plot *plot, const struct convergence_range *ends)
 {
     if (ldnq_range_is_empty(&ends->objectives))
         return false;
-    ldnq_axis_whole(&plot->x, ends->iterations.low, ends->iterations.high, 6);
-    ldnq_axis_log(&plot->y, ends->objectives.low, ends->objectives.high, 6);
+    ldnq_axis_init_integers(&plot->x, ends->iterations.low, ends->iterations.high, 6);
+    ldnq_axis_init_log(&plot->y, ends->objectives.low, ends->objectives.high, 6);
     return true;
 }
 
@@ -37,9 +37,9 @@ static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     for (size_t i = 0; i < layer->trace_count; i++) {
         const double x = ldnq_plot_x(plot, canvas, layer->trace[i].iteration);
         const double y = ldnq_plot_y(plot, canvas, objective_of(&layer->trace[i]));
-        ldnq_canvas_line(canvas, x0, y0, x, y, width);
+        ldnq_canvas_add_line(canvas, x0, y0, x, y, width);
         if (i + 1 == layer->trace_count)
-            ldnq_canvas_dot(canvas, x, y, 1.4 * width);
+            ldnq_canvas_add_dot(canvas, x, y, 1.4 * width);
         x0 = x;
         y0 = y;
     }
@@ -48,9 +48,9 @@ static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
 static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour colour = LDNQ_COLOUR_ISOLATED;
-    /* Many curves are a cloud, whose density is to be seen. */
+    /* Many curves overlap: their density has to show. */
     colour.alpha = plot->diff->layer_count > 30 ? 0x66 : 0xcc;
-    ldnq_plot_grid(plot, canvas);
+    ldnq_plot_draw_grid(plot, canvas);
     for (size_t i = 0; i < plot->diff->layer_count; i++) {
         add_curve(plot, canvas, &plot->diff->layers[i], 2.5);
         ldnq_canvas_paint(canvas, colour);
@@ -59,24 +59,24 @@ static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 
 static void draw_one(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
-    ldnq_plot_grid(plot, canvas);
+    ldnq_plot_draw_grid(plot, canvas);
     add_curve(plot, canvas, plot->layer, LDNQ_PLOT_LINE);
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_ISOLATED);
 }
 
-bool ldnq_plot_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
-    struct ends ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
+    struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
     for (size_t i = 0; i < diff->layer_count; i++)
-        widen(&ends, &diff->layers[i]);
+        include_trace(&ends, &diff->layers[i]);
     *plot = (struct ldnq_plot){ .draw = draw_all, .diff = diff };
     return set_axes(plot, &ends);
 }
 
-bool ldnq_plot_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
-    struct ends ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
-    widen(&ends, layer);
+    struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
+    include_trace(&ends, layer);
     *plot = (struct ldnq_plot){ .draw = draw_one, .layer = layer };
     return set_axes(plot, &ends);
 }

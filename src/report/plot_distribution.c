@@ -1,10 +1,10 @@
-/* How a layer's weight is spread, before and after. Counts are on a log scale: a few
- * codes take what the float weight has spread over all bins. */
+/* plot_distribution.c: histograms of a layer's weight in both files. Counts are on a log scale:
+ * a few codes collect what the float weight has distributed over all bins. */
 #include "report/plot.h"
 
 #include <math.h>
 
-static double middle_of(const struct ldnq_weight_distribution *spread, size_t bin)
+static double centre_of(const struct ldnq_weight_distribution *spread, size_t bin)
 {
     return spread->low + (spread->high - spread->low) * ((double)bin + 0.5) / LDNQ_DIFF_BINS;
 }
@@ -16,20 +16,20 @@ static void draw_bins(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     const double width = part * (spread->high - spread->low) / LDNQ_DIFF_BINS;
     for (size_t bin = 0; bin < LDNQ_DIFF_BINS; bin++)
         if (counts[bin])
-            ldnq_plot_bar(plot, canvas, middle_of(spread, bin), width, (double)counts[bin]);
+            ldnq_plot_add_bar(plot, canvas, centre_of(spread, bin), width, (double)counts[bin]);
     ldnq_canvas_paint(canvas, colour);
 }
 
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
-    struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
-    behind.alpha = 0x99;
-    ldnq_plot_grid(plot, canvas);
-    draw_bins(plot, canvas, plot->layer->distribution->a, 1, behind);
+    struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
+    background.alpha = 0x99;
+    ldnq_plot_draw_grid(plot, canvas);
+    draw_bins(plot, canvas, plot->layer->distribution->a, 1, background);
     draw_bins(plot, canvas, plot->layer->distribution->b, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_init_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     const struct ldnq_weight_distribution *spread = layer->distribution;
     if (!spread || !(spread->high > spread->low))
@@ -42,10 +42,10 @@ bool ldnq_plot_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plo
     if (most == 0)
         return false;
     *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
-    ldnq_axis_exact(&plot->x, spread->low, spread->high, 5);
-    ldnq_axis_log(&plot->y, 1, (double)most, 6);
+    ldnq_axis_init_exact(&plot->x, spread->low, spread->high, 5);
+    ldnq_axis_init_log(&plot->y, 1, (double)most, 6);
     ldnq_axis_label_counts(&plot->y);
-    /* From below 1, so that a bin with one weight shows. */
+    /* The axis starts below 1, so that a bin with one weight is visible. */
     plot->y.low = 0.6;
     return true;
 }

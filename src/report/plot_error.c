@@ -1,4 +1,4 @@
-/* Where in the network the error arises, and how it comes together. */
+/* plot_error.c: the error of each layer alone, and of the network up to it. */
 #include "report/plot.h"
 
 #include <math.h>
@@ -21,8 +21,8 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
     for (size_t i = 0; i < diff->layer_count; i++) {
         const double x = ldnq_plot_x(plot, canvas, (double)(i + 1));
         const double y = ldnq_plot_y(plot, canvas, sqnr_of(&diff->layers[i], isolated));
-        ldnq_canvas_line(canvas, x0, y0, x, y, LDNQ_PLOT_LINE);
-        ldnq_canvas_dot(canvas, x, y, radius);
+        ldnq_canvas_add_line(canvas, x0, y0, x, y, LDNQ_PLOT_LINE);
+        ldnq_canvas_add_dot(canvas, x, y, radius);
         x0 = x;
         y0 = y;
     }
@@ -31,22 +31,22 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
 
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
-    ldnq_plot_grid(plot, canvas);
+    ldnq_plot_draw_grid(plot, canvas);
     draw_series(plot, canvas, true, LDNQ_COLOUR_ISOLATED);
     draw_series(plot, canvas, false, LDNQ_COLOUR_ACCUMULATED);
 }
 
-bool ldnq_plot_error(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_error(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        ldnq_range_add(&range, diff->layers[i].isolated.sqnr);
-        ldnq_range_add(&range, diff->layers[i].accumulated.sqnr);
+        ldnq_range_include(&range, diff->layers[i].isolated.sqnr);
+        ldnq_range_include(&range, diff->layers[i].accumulated.sqnr);
     }
     if (diff->samples == 0 || ldnq_range_is_empty(&range))
         return false;
     *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
-    ldnq_axis_whole(&plot->x, 1, (double)diff->layer_count, TICKS_X);
-    ldnq_axis_round(&plot->y, range.low, range.high, TICKS_Y);
+    ldnq_axis_init_integers(&plot->x, 1, (double)diff->layer_count, TICKS_X);
+    ldnq_axis_init_rounded(&plot->y, range.low, range.high, TICKS_Y);
     return true;
 }

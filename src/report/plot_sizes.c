@@ -1,4 +1,4 @@
-/* Where the bytes are. */
+/* plot_sizes.c: bytes of each layer's weight in both files. */
 #include "report/plot.h"
 
 static void draw_bytes(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, bool quantized,
@@ -7,22 +7,22 @@ static void draw_bytes(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     const struct ldnq_diff *diff = plot->diff;
     for (size_t i = 0; i < diff->layer_count; i++) {
         const struct ldnq_diff_layer *layer = &diff->layers[i];
-        ldnq_plot_bar(plot, canvas, (double)(i + 1), width,
-                      (double)(quantized ? layer->bytes_b : layer->bytes_a));
+        ldnq_plot_add_bar(plot, canvas, (double)(i + 1), width,
+                          (double)(quantized ? layer->bytes_b : layer->bytes_a));
     }
     ldnq_canvas_paint(canvas, colour);
 }
 
 static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
-    struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
-    behind.alpha = 0x99;
-    ldnq_plot_grid(plot, canvas);
-    draw_bytes(plot, canvas, false, 0.8, behind);
+    struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
+    background.alpha = 0x99;
+    ldnq_plot_draw_grid(plot, canvas);
+    draw_bytes(plot, canvas, false, 0.8, background);
     draw_bytes(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
     size_t most = 0;
     for (size_t i = 0; i < diff->layer_count; i++) {
@@ -33,8 +33,8 @@ bool ldnq_plot_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
     if (most == 0)
         return false;
     *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
-    ldnq_axis_whole(&plot->x, 1, (double)diff->layer_count, 6);
-    ldnq_axis_round(&plot->y, 0, (double)most, 6);
+    ldnq_axis_init_integers(&plot->x, 1, (double)diff->layer_count, 6);
+    ldnq_axis_init_rounded(&plot->y, 0, (double)most, 6);
     ldnq_axis_label_bytes(&plot->y);
     return true;
 }

@@ -8,10 +8,10 @@
 #include "base/size.h"
 
 #define MOST_COLOURS 256
-/* Of the table in which colours are looked up: a power of two above MOST_COLOURS. */
+/* Size of the hash table of colours: a power of two above MOST_COLOURS. */
 #define SLOTS 1024
 
-struct encoder {
+struct png_encoder {
     png_structp png;
     png_infop info;
     const uint8_t *pixels;
@@ -20,21 +20,21 @@ struct encoder {
     uint8_t *indices; /* (height, width) into the palette; NULL without one */
     size_t colour_count;
     uint32_t colours[MOST_COLOURS]; /* ascending alpha, so that tRNS is short */
-    uint16_t slots[SLOTS];          /* 1 + place in `colours`; 0 is free */
+    uint16_t slots[SLOTS];          /* 1 + index in `colours`; 0 is free */
     bool out_of_memory;
     char reason[128];
 };
 
 /* ---- the palette --------------------------------------------------------------------- */
 
-/* Alpha in front: numbers sort by it. */
+/* Alpha is the highest byte, so that numbers sort by it. */
 static uint32_t colour_at(const uint8_t *pixel)
 {
     return (uint32_t)pixel[3] << 24 | (uint32_t)pixel[0] << 16 | (uint32_t)pixel[1] << 8 | pixel[2];
 }
 
-/* The slot that holds the colour, or the free one where it goes. */
-static uint16_t *find_slot(struct encoder *encoder, uint32_t colour)
+/* The slot that holds the colour, or the free slot to store it in. */
+static uint16_t *find_slot(struct png_encoder *encoder, uint32_t colour)
 {
     size_t at = (colour * 2654435761u) >> 22;
     while (encoder->slots[at] && encoder->colours[encoder->slots[at] - 1] != colour)
@@ -42,7 +42,7 @@ static uint16_t *find_slot(struct encoder *encoder, uint32_t colour)
     return &encoder->slots[at];
 }
 
-static bool add_colour(struct encoder *encoder, uint32_t colour)
+static bool add_colour(struct png_encoder *encoder, uint32_t colour)
 {
     uint16_t *slot = find_slot(encoder, colour);
     if (*slot)
@@ -54,7 +54,7 @@ static bool add_colour(struct encoder *encoder, uint32_t colour)
     return true;
 }
 
-static void sort_colours(struct encoder *encoder)
+static void sort_colours(struct png_encoder *encoder)
 {
     for (size_t i = 1; i < encoder->colour_count; i++) {
         const uint32_t colour = encoder->colours[i];
@@ -69,7 +69,7 @@ static void sort_colours(struct encoder *encoder)
 }
 
 /* false when there are too many colours. */
-static bool collect_colours(struct encoder *encoder)
+static bool collect_colours(struct png_encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;
     uint32_t last = 0;
@@ -84,7 +84,7 @@ static bool collect_colours(struct encoder *encoder)
 }
 
 /* false when memory is out. */
-static bool make_indices(struct encoder *encoder)
+static bool make_indices(struct png_encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;
     encoder->indices = ldnq_malloc(count);
@@ -98,10 +98,10 @@ static bool make_indices(struct encoder *encoder)
 
 /* ---- libpng -------------------------------------------------------------------------- */
 
-/* libpng's way out: back to the setjmp in `run`. */
-static void give_up(png_structp png, png_const_charp reason)
+/* libpng's handler of errors: jumps back to the setjmp in encode. */
+static void jump_back(png_structp png, png_const_charp reason)
 {
-    struct encoder *encoder = png_get_error_ptr(png);
+    struct png_encoder *encoder = png_get_error_ptr(png);
     snprintf(encoder->reason, sizeof encoder->reason, "%s", reason);
     png_longjmp(png, 1);
 }
@@ -114,7 +114,7 @@ static void ignore_warning(png_structp png, png_const_charp warning)
 
 static png_voidp allocate(png_structp png, png_alloc_size_t size)
 {
-    struct encoder *encoder = png_get_mem_ptr(png);
+    struct png_encoder *encoder = png_get_mem_ptr(png);
     void *memory = ldnq_malloc(size);
     encoder->out_of_memory |= !memory;
     return memory;
@@ -126,10 +126,10 @@ static void release(png_structp png, png_voidp memory)
     ldnq_free(memory);
 }
 
-static void push(png_structp png, png_bytep bytes, size_t size)
+static void append_bytes(png_structp png, png_bytep bytes, size_t size)
 {
-    struct encoder *encoder = png_get_io_ptr(png);
-    ldnq_buffer_put(encoder->out, bytes, size);
+    struct png_encoder *encoder = png_get_io_ptr(png);
+    ldnq_buffer_append(encoder->out, bytes, size);
     if (encoder->out->failed) {
         encoder->out_of_memory = true;
         png_error(png, "out of memory");
@@ -141,7 +141,7 @@ static void flush(png_structp png)
     (void)png;
 }
 
-static void set_palette(struct encoder *encoder)
+static void set_palette(struct png_encoder *encoder)
 {
     png_color colours[MOST_COLOURS];
     png_byte alphas[MOST_COLOURS];
@@ -157,11 +157,11 @@ static void set_palette(struct encoder *encoder)
         png_set_tRNS(encoder->png, encoder->info, alphas, translucent, NULL);
 }
 
-static void write_header(struct encoder *encoder)
+static void write_header(struct png_encoder *encoder)
 {
     const bool has_palette = encoder->indices != NULL;
-    /* Narrower indices pack the pixels of one byte; a chart of lines gets larger by it
-     * as often as smaller, but for two and four bits. */
+    /* Two and four bits per index make files smaller. Other depths make charts of lines larger as
+     * often as smaller. */
     const int depth = !has_palette || encoder->colour_count > 16 ? 8
                       : encoder->colour_count > 4                ? 4
                                                                  : 2;
@@ -178,8 +178,8 @@ static void write_header(struct encoder *encoder)
     png_set_packing(encoder->png);
 }
 
-/* Holds no variable that the jump could leave undefined. */
-static enum ldnq_status run(struct encoder *encoder, struct ldnq_error *err)
+/* A function of its own, without variables that the jump could leave undefined. */
+static enum ldnq_status encode(struct png_encoder *encoder, struct ldnq_error *err)
 {
     if (setjmp(png_jmpbuf(encoder->png))) {
         if (encoder->out_of_memory)
@@ -195,17 +195,17 @@ static enum ldnq_status run(struct encoder *encoder, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-static enum ldnq_status create(struct encoder *encoder, struct ldnq_error *err)
+static enum ldnq_status create(struct png_encoder *encoder, struct ldnq_error *err)
 {
     if (collect_colours(encoder) && !make_indices(encoder))
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
-    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, give_up,
+    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, jump_back,
                                              ignore_warning, encoder, allocate, release);
     if (encoder->png)
         encoder->info = png_create_info_struct(encoder->png);
     if (!encoder->info)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
-    png_set_write_fn(encoder->png, encoder, push, flush);
+    png_set_write_fn(encoder->png, encoder, append_bytes, flush);
     return LDNQ_OK;
 }
 
@@ -214,10 +214,10 @@ enum ldnq_status ldnq_png_encode(const uint8_t *pixels, size_t width, size_t hei
 {
     if (width == 0 || height == 0 || width > PNG_USER_WIDTH_MAX || height > PNG_USER_HEIGHT_MAX)
         return ldnq_fail(err, LDNQ_USAGE, "a PNG can't have %zu x %zu pixels", width, height);
-    struct encoder encoder = { .pixels = pixels, .width = width, .height = height, .out = out };
+    struct png_encoder encoder = { .pixels = pixels, .width = width, .height = height, .out = out };
     enum ldnq_status status = create(&encoder, err);
     if (status == LDNQ_OK)
-        status = run(&encoder, err);
+        status = encode(&encoder, err);
     png_destroy_write_struct(&encoder.png, &encoder.info);
     ldnq_free(encoder.indices);
     return status;

@@ -1,4 +1,7 @@
-/* report.h: what people see of two files compared: JSON, and a page. */
+/* report.h: writes the result of a comparison as JSON and as an HTML page.
+ *
+ * Both depend on the comparison alone: the same comparison gives the same bytes.
+ */
 #ifndef LDNQ_REPORT_H
 #define LDNQ_REPORT_H
 
@@ -6,17 +9,16 @@
 
 #include "compare/comparison.h"
 
-/* The diff as JSON after src/report/diff.schema.json. Errors: NOMEM. The text is
- * freed with ldnq_report_free. */
+/* The comparison as JSON, as diff.schema.json describes it. The caller frees the text with
+ * ldnq_report_free. Errors: NOMEM. */
 enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err);
 
-/* One HTML page that needs nothing else: summary, layers, pictures. Written to a
- * temporary file and renamed. Errors: IO, NOMEM. */
+/* The comparison as one HTML page that loads nothing else: summary, charts, layers. It is
+ * written to a temporary file and renamed. Errors: IO, NOMEM. */
 enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
                                 struct ldnq_error *err);
 
-/* Adds them to the object as "tensors", each as diff.schema.json has it; false when memory
- * is out. */
+/* Adds the array "tensors" of the schema to the object; false when memory is out. */
 bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor *tensors,
                                 size_t count);
 

@@ -21,21 +21,21 @@ static void ticks_should_be_at_round_numbers(void **state)
 {
     (void)state;
     struct ldnq_axis axis;
-    ldnq_axis_exact(&axis, -0.31, 0.29, 5);
+    ldnq_axis_init_exact(&axis, -0.31, 0.29, 5);
     assert_labels(&axis, "-0.2 0.0 0.2");
-    ldnq_axis_exact(&axis, 0, 1, 6);
+    ldnq_axis_init_exact(&axis, 0, 1, 6);
     assert_labels(&axis, "0.0 0.2 0.4 0.6 0.8 1.0");
-    ldnq_axis_round(&axis, 3.2, 41.7, 6);
+    ldnq_axis_init_rounded(&axis, 3.2, 41.7, 6);
     assert_labels(&axis, "0 10 20 30 40 50");
     assert_true(axis.low == 0 && axis.high == 50);
-    ldnq_axis_round(&axis, 0, 2.5e-7, 6);
+    ldnq_axis_init_rounded(&axis, 0, 2.5e-7, 6);
     assert_labels(&axis, "0 5e-08 1e-07 1.5e-07 2e-07 2.5e-07");
-    ldnq_axis_whole(&axis, 1, 300, 6);
+    ldnq_axis_init_integers(&axis, 1, 300, 6);
     assert_labels(&axis, "50 100 150 200 250 300");
     assert_true(axis.low == 0.5 && axis.high == 300.5);
-    ldnq_axis_whole(&axis, 1, 1, 6);
+    ldnq_axis_init_integers(&axis, 1, 1, 6);
     assert_labels(&axis, "1");
-    ldnq_axis_whole(&axis, -1, 1, 8);
+    ldnq_axis_init_integers(&axis, -1, 1, 8);
     assert_labels(&axis, "-1 0 1");
 }
 
@@ -44,7 +44,7 @@ static void ticks_should_be_the_nearest_doubles(void **state)
 {
     (void)state;
     struct ldnq_axis axis;
-    ldnq_axis_exact(&axis, 0, 1, 12);
+    ldnq_axis_init_exact(&axis, 0, 1, 12);
     for (size_t i = 0; i < axis.tick_count; i++)
         assert_true(axis.ticks[i].value == strtod(axis.ticks[i].label, NULL));
 }
@@ -53,29 +53,29 @@ static void log_ticks_should_be_powers_of_ten(void **state)
 {
     (void)state;
     struct ldnq_axis axis;
-    ldnq_axis_log(&axis, 0.013, 0.4, 7);
+    ldnq_axis_init_log(&axis, 0.013, 0.4, 7);
     assert_labels(&axis, "0.01 0.02 0.05 0.1 0.2 0.5");
-    ldnq_axis_log(&axis, 2e-7, 0.3, 9);
+    ldnq_axis_init_log(&axis, 2e-7, 0.3, 9);
     assert_labels(&axis, "1e-7 1e-6 1e-5 1e-4 0.001 0.01 0.1 1");
-    ldnq_axis_log(&axis, 1e-12, 1, 6);
+    ldnq_axis_init_log(&axis, 1e-12, 1, 6);
     assert_labels(&axis, "1e-12 1e-9 1e-6 0.001 1");
-    ldnq_axis_log(&axis, 1, 2e6, 9);
+    ldnq_axis_init_log(&axis, 1, 2e6, 9);
     ldnq_axis_label_counts(&axis);
     assert_labels(&axis, "1 10 100 1k 10k 100k 1M 10M");
-    ldnq_axis_log(&axis, 0.5, 0.5, 6);
+    ldnq_axis_init_log(&axis, 0.5, 0.5, 6);
     assert_labels(&axis, "0.5 1");
-    assert_true(fabs(ldnq_axis_place(&axis, sqrt(0.5)) - 0.5) < 1e-12);
-    assert_true(isnan(ldnq_axis_place(&axis, 0)));
+    assert_true(fabs(ldnq_axis_position(&axis, sqrt(0.5)) - 0.5) < 1e-12);
+    assert_true(isnan(ldnq_axis_position(&axis, 0)));
 }
 
 static void bytes_should_have_one_unit(void **state)
 {
     (void)state;
     struct ldnq_axis axis;
-    ldnq_axis_round(&axis, 0, 2300000, 6);
+    ldnq_axis_init_rounded(&axis, 0, 2300000, 6);
     ldnq_axis_label_bytes(&axis);
     assert_labels(&axis, "0.0 MB 0.5 MB 1.0 MB 1.5 MB 2.0 MB 2.5 MB");
-    ldnq_axis_round(&axis, 0, 700, 6);
+    ldnq_axis_init_rounded(&axis, 0, 700, 6);
     ldnq_axis_label_bytes(&axis);
     assert_labels(&axis, "0 B 200 B 400 B 600 B 800 B");
 }
@@ -111,11 +111,11 @@ static void axis_should_be_sound_for_any_data(void **state)
             high = low + pow(10, 24 * ldnq_rng_uniform(&rng) - 12);
         }
         const size_t most = 3 + i % 8;
-        ldnq_axis_exact(&axis, low, high, most);
+        ldnq_axis_init_exact(&axis, low, high, most);
         assert_sound(&axis, 1, most);
-        ldnq_axis_round(&axis, low, high, most);
+        ldnq_axis_init_rounded(&axis, low, high, most);
         assert_sound(&axis, 2, most);
-        ldnq_axis_log(&axis, fabs(low) + 1e-300, fabs(high) + 1e-300, most);
+        ldnq_axis_init_log(&axis, fabs(low) + 1e-300, fabs(high) + 1e-300, most);
         assert_sound(&axis, 2, most);
     }
 }

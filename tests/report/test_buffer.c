@@ -10,7 +10,7 @@ static void buffer_should_hold_all_pieces(void **state)
     (void)state;
     struct ldnq_buffer buffer = { 0 };
     for (int i = 0; i < 5000; i++)
-        ldnq_buffer_format(&buffer, "%04d,", i);
+        ldnq_buffer_append_format(&buffer, "%04d,", i);
     assert_false(buffer.failed);
     assert_int_equal(buffer.size, 25000);
     assert_memory_equal(buffer.data + 5 * 4321, "4321,", 5);
@@ -25,8 +25,8 @@ static void base64_should_be_that_of_the_rfc(void **state)
                                         "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy" };
     for (size_t size = 0; size <= 6; size++) {
         struct ldnq_buffer buffer = { 0 };
-        ldnq_buffer_base64(&buffer, "foobar", size);
-        ldnq_buffer_put(&buffer, "", 1);
+        ldnq_buffer_append_base64(&buffer, "foobar", size);
+        ldnq_buffer_append(&buffer, "", 1);
         assert_string_equal(buffer.data, want[size]);
         ldnq_buffer_finish(&buffer);
     }
@@ -38,11 +38,11 @@ static void buffer_should_remember_that_memory_was_out(void **state)
     struct ldnq_buffer buffer = { 0 };
     ldnq_alloc_fail_after(1);
     for (int i = 0; i < 2000; i++)
-        ldnq_buffer_text(&buffer, "abcdef");
+        ldnq_buffer_append_text(&buffer, "abcdef");
     ldnq_alloc_fail_after(-1);
     assert_true(buffer.failed);
     const size_t size = buffer.size;
-    ldnq_buffer_text(&buffer, "x");
+    ldnq_buffer_append_text(&buffer, "x");
     assert_int_equal(buffer.size, size);
     ldnq_buffer_finish(&buffer);
 }

@@ -51,7 +51,7 @@ static double covered(void)
 static void rectangle_should_cover_pixels_by_their_part(void **state)
 {
     (void)state;
-    ldnq_canvas_rectangle(canvas, 2, 3, 4.5, 5);
+    ldnq_canvas_add_rectangle(canvas, 2, 3, 4.5, 5);
     ldnq_canvas_paint(canvas, RED);
     assert_pixel(2, 3, 255, 0, 0, 255);
     assert_pixel(3, 4, 255, 0, 0, 255);
@@ -64,7 +64,7 @@ static void rectangle_should_cover_pixels_by_their_part(void **state)
 static void line_should_cover_its_area(void **state)
 {
     (void)state;
-    ldnq_canvas_line(canvas, 3, 8, 13, 8, 2);
+    ldnq_canvas_add_line(canvas, 3, 8, 13, 8, 2);
     ldnq_canvas_paint(canvas, RED);
     assert_pixel(8, 7, 255, 0, 0, 255);
     assert_pixel(8, 8, 255, 0, 0, 255);
@@ -76,7 +76,7 @@ static void line_should_cover_its_area(void **state)
 static void dot_should_be_round(void **state)
 {
     (void)state;
-    ldnq_canvas_dot(canvas, 8, 8, 5);
+    ldnq_canvas_add_dot(canvas, 8, 8, 5);
     ldnq_canvas_paint(canvas, RED);
     assert_true(fabs(covered() - 3.14159 * 25) < 1);
     assert_pixel(8, 8, 255, 0, 0, 255);
@@ -89,9 +89,9 @@ static void dot_should_be_round(void **state)
 static void colour_should_lie_over_what_is_there(void **state)
 {
     (void)state;
-    ldnq_canvas_rectangle(canvas, 0, 0, 8, 8);
+    ldnq_canvas_add_rectangle(canvas, 0, 0, 8, 8);
     ldnq_canvas_paint(canvas, RED);
-    ldnq_canvas_rectangle(canvas, 4, 0, 12, 8);
+    ldnq_canvas_add_rectangle(canvas, 4, 0, 12, 8);
     ldnq_canvas_paint(canvas, HALF_BLUE);
     assert_pixel(2, 2, 255, 0, 0, 255);
     assert_pixel(6, 2, 127, 0, 128, 255);
@@ -101,8 +101,8 @@ static void colour_should_lie_over_what_is_there(void **state)
 static void shapes_of_one_paint_should_not_show_through_each_other(void **state)
 {
     (void)state;
-    ldnq_canvas_rectangle(canvas, 0, 0, 8, 8);
-    ldnq_canvas_rectangle(canvas, 4, 0, 12, 8);
+    ldnq_canvas_add_rectangle(canvas, 0, 0, 8, 8);
+    ldnq_canvas_add_rectangle(canvas, 4, 0, 12, 8);
     ldnq_canvas_paint(canvas, HALF_BLUE);
     assert_pixel(2, 2, 0, 0, 255, 128);
     assert_pixel(6, 2, 0, 0, 255, 128);
@@ -114,15 +114,15 @@ static void shapes_of_one_paint_should_not_show_through_each_other(void **state)
 static void shapes_outside_and_without_place_should_do_nothing(void **state)
 {
     (void)state;
-    ldnq_canvas_line(canvas, -50, -50, -20, -3, 4);
-    ldnq_canvas_line(canvas, NAN, 2, 3, 4, 4);
-    ldnq_canvas_line(canvas, 1, INFINITY, 3, 4, 4);
-    ldnq_canvas_rectangle(canvas, 20, 2, 1e300, 5);
-    ldnq_canvas_rectangle(canvas, NAN, 2, 9, 5);
-    ldnq_canvas_dot(canvas, 8, 1e9, 4);
+    ldnq_canvas_add_line(canvas, -50, -50, -20, -3, 4);
+    ldnq_canvas_add_line(canvas, NAN, 2, 3, 4, 4);
+    ldnq_canvas_add_line(canvas, 1, INFINITY, 3, 4, 4);
+    ldnq_canvas_add_rectangle(canvas, 20, 2, 1e300, 5);
+    ldnq_canvas_add_rectangle(canvas, NAN, 2, 9, 5);
+    ldnq_canvas_add_dot(canvas, 8, 1e9, 4);
     ldnq_canvas_paint(canvas, RED);
     assert_true(covered() == 0);
-    ldnq_canvas_rectangle(canvas, -1e300, -5, 1e300, 50);
+    ldnq_canvas_add_rectangle(canvas, -1e300, -5, 1e300, 50);
     ldnq_canvas_paint(canvas, RED);
     assert_true(covered() == SIZE * SIZE);
 }
@@ -136,9 +136,9 @@ static void reduce_should_leave_the_colours_of_charts_alone(void **state)
     };
     for (size_t i = 0; i < sizeof colours / sizeof *colours; i++) {
         memset(canvas->pixels, 0, SIZE * SIZE * 4);
-        ldnq_canvas_rectangle(canvas, 0, 0, 3.02, SIZE);
+        ldnq_canvas_add_rectangle(canvas, 0, 0, 3.02, SIZE);
         ldnq_canvas_paint(canvas, colours[i]);
-        ldnq_canvas_reduce(canvas);
+        ldnq_canvas_reduce_colours(canvas);
         assert_memory_equal(pixel(1, 1), &colours[i], 4);
         assert_pixel(3, 1, 0, 0, 0, 0);
     }

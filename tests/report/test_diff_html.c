@@ -32,8 +32,8 @@ static int tear_down(void **state)
 static const char *write_page(const struct ldnq_diff *diff)
 {
     ldnq_buffer_finish(&page);
-    ldnq_html_page(&page, diff);
-    ldnq_buffer_put(&page, "", 1);
+    ldnq_html_write_page(&page, diff);
+    ldnq_buffer_append(&page, "", 1);
     assert_false(page.failed);
     return page.data;
 }
@@ -60,10 +60,10 @@ static void page_should_hold_everything_of_a_full_diff(void **state)
 {
     (void)state;
     write_sample((struct sample_options){ 54, true, true, true });
-    static const char *const parts[] = { "id=\"summary\"",     "id=\"network\"", "id=\"layers\"",
-                                         "id=\"details\"",     "id=\"tensors\"", "id=\"graph\"",
-                                         "Output SQNR",        "Top-1",          "KL, nats",
-                                         "Where most is lost", "id=\"layer-54\"" };
+    static const char *const parts[] = { "id=\"summary\"", "id=\"network\"", "id=\"layers\"",
+                                         "id=\"details\"", "id=\"tensors\"", "id=\"graph\"",
+                                         "Output SQNR",    "Top-1",          "KL, nats",
+                                         "Largest errors", "id=\"layer-54\"" };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!has(parts[i]))
             fail_msg("%s is missing", parts[i]);
@@ -78,7 +78,7 @@ static void page_should_leave_out_what_was_not_measured(void **state)
     write_sample((struct sample_options){ 54, true, false, false });
     assert_false(has("Output SQNR") || has("Top-1") || has("Error along") || has("The outputs"));
     assert_false(has("data-k=\"isolated\"") || has("data-k=\"cosine\"") || has("Convergence"));
-    assert_true(has("lowest SQNR of the weight"));
+    assert_true(has("lowest weight SQNR"));
     write_sample((struct sample_options){ 12, false, true, false });
     assert_false(has("id=\"tensors\"") || has("id=\"graph\"") || has(">Codes<"));
     assert_true(has("unchanged") || has("larger") || has("smaller"));
@@ -152,6 +152,25 @@ static void page_should_be_written_or_not_at_all(void **state)
     assert_fails(ldnq_diff_html(diff, path, &err), LDNQ_IO, path);
 }
 
+static void shapes_should_print_open_sizes_and_unknown_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        struct ldnq_diff_shape shape;
+        const char *text;
+    } cases[] = {
+        { { .rank = 4, .dim = { LDNQ_DIFF_OPEN, 64, 3, 3 } }, "(?,64,3,3)" },
+        { { .rank = 1, .dim = { 7 } }, "(7)" },
+        { { .rank = 0 }, "()" },
+        { { .rank = LDNQ_DIFF_OPEN }, "(unknown rank)" },
+    };
+    char text[LDNQ_HTML_SHAPE];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(ldnq_html_print_shape(&cases[i].shape, text, sizeof text),
+                            cases[i].text);
+    assert_string_equal(ldnq_html_print_shape(&cases[0].shape, text, 6), "(?,64");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -163,6 +182,7 @@ int main(void)
         TEST(three_hundred_layers_should_be_below_five_megabytes),
         TEST(page_should_come_back_from_any_failed_allocation),
         TEST(page_should_be_written_or_not_at_all),
+        TEST(shapes_should_print_open_sizes_and_unknown_ranks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,7 @@ static struct ldnq_buffer out;
 
 static void assert_written(const char *want)
 {
-    ldnq_buffer_put(&out, "", 1);
+    ldnq_buffer_append(&out, "", 1);
     assert_string_equal(out.data, want);
     ldnq_buffer_finish(&out);
 }
@@ -17,30 +17,30 @@ static void assert_written(const char *want)
 static void text_should_be_escaped(void **state)
 {
     (void)state;
-    ldnq_html_text(&out, "<a href=\"x\">&'</a>");
+    ldnq_html_write_text(&out, "<a href=\"x\">&'</a>");
     assert_written("&lt;a href=&quot;x&quot;&gt;&amp;&#39;&lt;/a&gt;");
-    ldnq_html_name(&out, "a<b");
+    ldnq_html_write_name(&out, "a<b");
     assert_written("<code>a&lt;b</code>");
-    ldnq_html_text(&out, NULL);
+    ldnq_html_write_text(&out, NULL);
     assert_written("");
-    ldnq_html_label(&out, "a>b");
-    ldnq_html_label(&out, "");
+    ldnq_html_write_label(&out, "a>b");
+    ldnq_html_write_label(&out, "");
     assert_written("<code>a&gt;b</code>(unnamed)");
 }
 
 static void what_is_no_text_should_be_replaced(void **state)
 {
     (void)state;
-    ldnq_html_text(&out, "a\n\x01\x7f\xff\xe2\x82z");
+    ldnq_html_write_text(&out, "a\n\x01\x7f\xff\xe2\x82z");
     assert_written("a\xe2\x90\x8a\xe2\x90\x81\xe2\x90\xa1\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
     /* A C1 control, a turn of direction, a non-character; letters stay. */
-    ldnq_html_text(&out, "\xc2\x85\xe2\x80\xae\xef\xbf\xbe\xc3\xa9\xd7\xa9");
+    ldnq_html_write_text(&out, "\xc2\x85\xe2\x80\xae\xef\xbf\xbe\xc3\xa9\xd7\xa9");
     assert_written("\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xc3\xa9\xd7\xa9");
 }
 
 static void assert_number(enum ldnq_html_kind kind, double value, const char *want)
 {
-    ldnq_html_number(&out, kind, value);
+    ldnq_html_write_number(&out, kind, value);
     assert_written(want);
 }
 
@@ -81,7 +81,7 @@ static void numbers_that_are_none_should_have_words(void **state)
     assert_number(LDNQ_HTML_SQNR, -INFINITY, MINUS "\xe2\x88\x9e");
     assert_number(LDNQ_HTML_COUNT, INFINITY, "\xe2\x88\x9e");
     /* Longer than one would think, and whole. */
-    ldnq_html_number(&out, LDNQ_HTML_COUNT, 1e308);
+    ldnq_html_write_number(&out, LDNQ_HTML_COUNT, 1e308);
     assert_int_equal(out.size, 309 + 102);
     ldnq_buffer_finish(&out);
 }

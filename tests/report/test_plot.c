@@ -64,7 +64,7 @@ static void error_should_be_drawn_at_its_values(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_error(&diff, &plot));
+    assert_true(ldnq_plot_init_error(&diff, &plot));
     assert_true(plot.y.low <= 10 && plot.y.high >= 30);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, 1, 29.9, LDNQ_COLOUR_ISOLATED));
@@ -83,14 +83,14 @@ static void error_should_not_be_drawn_without_samples(void **state)
     struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
     diff.samples = 0;
-    assert_false(ldnq_plot_error(&diff, &plot));
+    assert_false(ldnq_plot_init_error(&diff, &plot));
     diff.samples = 5;
     for (size_t i = 0; i < LAYERS; i++)
         layers[i].isolated.sqnr = layers[i].accumulated.sqnr = INFINITY;
-    assert_false(ldnq_plot_error(&diff, &plot));
+    assert_false(ldnq_plot_init_error(&diff, &plot));
     diff.layer_count = 0;
-    assert_false(ldnq_plot_error(&diff, &plot) || ldnq_plot_sizes(&diff, &plot) ||
-                 ldnq_plot_bits(&diff, &plot) || ldnq_plot_convergence(&diff, &plot));
+    assert_false(ldnq_plot_init_error(&diff, &plot) || ldnq_plot_init_sizes(&diff, &plot) ||
+                 ldnq_plot_init_bits(&diff, &plot) || ldnq_plot_init_convergence(&diff, &plot));
 }
 
 static void bars_should_be_as_high_as_their_values(void **state)
@@ -99,7 +99,7 @@ static void bars_should_be_as_high_as_their_values(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_sizes(&diff, &plot));
+    assert_true(ldnq_plot_init_sizes(&diff, &plot));
     assert_string_equal(plot.y.ticks[1].label, "5 kB");
     plot.draw(&plot, canvas);
     struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
@@ -116,7 +116,7 @@ static void bits_should_leave_out_layers_without_weights(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_bits(&diff, &plot));
+    assert_true(ldnq_plot_init_bits(&diff, &plot));
     plot.draw(&plot, canvas);
     assert_true(plot.y.low == 0 && plot.y.high == 4);
     assert_true(is_at(&plot, 1, 3.8, LDNQ_COLOUR_QUANTIZED));
@@ -132,7 +132,7 @@ static void spread_should_show_one_weight_and_many(void **state)
     spread.b[40] = 100;
     const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_distribution(&layer, &plot));
+    assert_true(ldnq_plot_init_distribution(&layer, &plot));
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1 + 1.0 / 64, 0.9, LDNQ_COLOUR_FLOAT));
     assert_false(is_at(&plot, -1 + 1.0 / 64, 1.2, LDNQ_COLOUR_FLOAT));
@@ -141,8 +141,8 @@ static void spread_should_show_one_weight_and_many(void **state)
     assert_false(is_at(&plot, 0.25 + 1.0 / 64, 120, LDNQ_COLOUR_QUANTIZED));
     memset(&spread.a, 0, sizeof spread.a);
     memset(&spread.b, 0, sizeof spread.b);
-    assert_false(ldnq_plot_distribution(&layer, &plot));
-    assert_false(ldnq_plot_distribution(&(struct ldnq_diff_layer){ 0 }, &plot));
+    assert_false(ldnq_plot_init_distribution(&layer, &plot));
+    assert_false(ldnq_plot_init_distribution(&(struct ldnq_diff_layer){ 0 }, &plot));
 }
 
 static void scatter_should_have_equal_axes(void **state)
@@ -152,14 +152,14 @@ static void scatter_should_have_equal_axes(void **state)
     struct ldnq_weight_distribution spread = { .point_count = 3, .points = points };
     const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_scatter(&layer, &plot));
+    assert_true(ldnq_plot_init_scatter(&layer, &plot));
     assert_true(plot.x.low == plot.y.low && plot.x.high == plot.y.high && plot.x.low < -1);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1, -0.5, LDNQ_COLOUR_QUANTIZED));
     assert_true(is_at(&plot, 0.5, 1, LDNQ_COLOUR_QUANTIZED));
     assert_false(is_at(&plot, 0.5, -0.5, LDNQ_COLOUR_QUANTIZED));
     spread.point_count = 0;
-    assert_false(ldnq_plot_scatter(&layer, &plot));
+    assert_false(ldnq_plot_init_scatter(&layer, &plot));
 }
 
 static void convergence_should_be_drawn_at_its_values(void **state)
@@ -172,13 +172,13 @@ static void convergence_should_be_drawn_at_its_values(void **state)
     };
     struct ldnq_diff_layer layer = { .trace = rows, .trace_count = 3 };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_layer_convergence(&layer, &plot));
+    assert_true(ldnq_plot_init_layer_convergence(&layer, &plot));
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, 1.5, sqrt(0.1), LDNQ_COLOUR_ISOLATED));
     assert_false(is_at(&plot, 2.5, 0.12, LDNQ_COLOUR_ISOLATED));
     layer.trace += 2;
     layer.trace_count = 1;
-    assert_false(ldnq_plot_layer_convergence(&layer, &plot));
+    assert_false(ldnq_plot_init_layer_convergence(&layer, &plot));
 }
 
 static void codes_should_have_ticks_at_codes(void **state)
@@ -190,7 +190,7 @@ static void codes_should_have_ticks_at_codes(void **state)
     };
     const struct ldnq_diff_layer layer = { .weight = &tensor };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_codes(&layer, &plot));
+    assert_true(ldnq_plot_init_codes(&layer, &plot));
     assert_int_equal(plot.x.tick_count, 3);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1, 9, LDNQ_COLOUR_QUANTIZED));
