@@ -8,7 +8,7 @@
 static atomic_long allocations;
 static atomic_long allowed = -1;
 
-static bool may_allocate(void)
+bool ldnq_alloc_count_one(void)
 {
     long nth = atomic_fetch_add(&allocations, 1);
     long limit = atomic_load(&allowed);
@@ -17,22 +17,22 @@ static bool may_allocate(void)
 
 void *ldnq_malloc(size_t size)
 {
-    return may_allocate() ? malloc(size ? size : 1) : NULL;
+    return ldnq_alloc_count_one() ? malloc(size ? size : 1) : NULL;
 }
 
 void *ldnq_calloc(size_t count, size_t size)
 {
-    return may_allocate() ? calloc(count ? count : 1, size ? size : 1) : NULL;
+    return ldnq_alloc_count_one() ? calloc(count ? count : 1, size ? size : 1) : NULL;
 }
 
 void *ldnq_realloc(void *old, size_t size)
 {
-    return may_allocate() ? realloc(old, size ? size : 1) : NULL;
+    return ldnq_alloc_count_one() ? realloc(old, size ? size : 1) : NULL;
 }
 
 void *ldnq_malloc_aligned(size_t size)
 {
-    if (size > SIZE_MAX - 63 || !may_allocate())
+    if (size > SIZE_MAX - 63 || !ldnq_alloc_count_one())
         return NULL;
     size_t rounded = (size + 63) & ~(size_t)63;
     return aligned_alloc(64, rounded ? rounded : 64);

@@ -95,8 +95,10 @@ void *ldnq_arena_alloc(struct ldnq_arena *arena, size_t count, size_t size, stru
         return NULL;
     }
     rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
-    void *memory =
-        rounded > FIRST_BLOCK / 4 ? alloc_large(arena, rounded) : alloc_small(arena, rounded);
+    void *memory = NULL;
+    if (ldnq_alloc_count_one())
+        memory =
+            rounded > FIRST_BLOCK / 4 ? alloc_large(arena, rounded) : alloc_small(arena, rounded);
     if (!memory) {
         ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes could not be had", bytes);
         return NULL;

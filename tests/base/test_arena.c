@@ -128,10 +128,26 @@ static void strdup_and_printf_should_copy_texts_of_any_length(void **state)
     free(text);
 }
 
+/* Also one that its block has memory for: a test can reach every allocation. */
+static void the_limit_should_count_each_allocation(void **state)
+{
+    (void)state;
+    struct ldnq_arena *arena;
+    assert_ok(ldnq_arena_create(&arena, &err));
+    assert_non_null(ldnq_arena_alloc(arena, 1, 1, &err));
+    ldnq_alloc_fail_after(2);
+    assert_non_null(ldnq_arena_alloc(arena, 1, 1, &err));
+    assert_non_null(ldnq_arena_alloc(arena, 1, 1, &err));
+    assert_null(ldnq_arena_alloc(arena, 1, 1, &err));
+    assert_int_equal(ldnq_alloc_count(), 3);
+    ldnq_alloc_fail_after(-1);
+    ldnq_arena_destroy(arena);
+}
+
 static void a_failing_allocator_should_give_null_and_nomem(void **state)
 {
     (void)state;
-    for (long allowed = 0; allowed < 4; allowed++) {
+    for (long allowed = 0; allowed < 6; allowed += allowed ? 2 : 1) {
         struct ldnq_arena *arena = NULL;
         ldnq_alloc_fail_after(allowed);
         if (allowed == 0) {
@@ -140,7 +156,7 @@ static void a_failing_allocator_should_give_null_and_nomem(void **state)
             continue;
         }
         assert_ok(ldnq_arena_create(&arena, &err));
-        for (long i = 1; i < allowed; i++)
+        for (long i = 1; i < allowed; i += 2) /* one is counted here, one by its block */
             assert_non_null(ldnq_arena_alloc(arena, 8192, 1, &err));
         err.status = LDNQ_OK;
         assert_null(ldnq_arena_alloc(arena, 8192, 1, &err));
@@ -173,6 +189,7 @@ int main(void)
         WITH_ARENA(a_large_allocation_should_not_waste_the_block_in_use),
         WITH_ARENA(bytes_should_grow_with_what_is_held),
         WITH_ARENA(strdup_and_printf_should_copy_texts_of_any_length),
+        WITH_ARENA(the_limit_should_count_each_allocation),
         WITH_ARENA(a_failing_allocator_should_give_null_and_nomem),
         cmocka_unit_test(destroy_should_accept_null),
     };
