@@ -166,16 +166,16 @@ static struct ldnq_layer_problem make_problem(const struct layer_fitting *fittin
         granularity = LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
         .groups = layer->geometry.groups,
-        .outputs = layer->geometry.rows,
-        .inputs = layer->geometry.cols,
+        .rows = layer->geometry.rows,
+        .cols = layer->geometry.cols,
         .weight = weight,
         .gram = fitting->moments.statistics.gram,
         .mean = layer->bias ? fitting->moments.statistics.mean : NULL,
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,
         .granularity = granularity,
-        .segment = quantized->block_index,
-        .segments = quantized->block_count,
+        .block_index = quantized->block_index,
+        .block_count = quantized->block_count,
     };
 }
 
@@ -234,8 +234,8 @@ static enum ldnq_status measure_rank(const struct layer_fitting *fitting,
                                      const struct ldnq_layer_problem *problem,
                                      struct ldnq_error *err)
 {
-    diagnostics->varying = diagnostics->rank = problem->inputs;
-    if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->inputs)
+    diagnostics->varying = diagnostics->rank = problem->cols;
+    if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->cols)
         return LDNQ_OK;
     return ldnq_problem_rank(problem, &diagnostics->varying, &diagnostics->rank, err);
 }

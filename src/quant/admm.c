@@ -1,19 +1,22 @@
 /* ADMM on the centred quadratic, preconditioned, with a penalty that grows.
  *
- *     X <- (C + rho D)^-1 (C W + rho D (G - U))     C = H - m m', D = diag C
- *     G <- the nearest codes of V = X + U, their scale weighted by D, by turns
- *     U <- V - G
+ * Solves  the quadratic of quant.h with the bias eliminated, C = H - m m', by iterating
  *
- * With a bias, C is what its exact optimum leaves of the objective. In units
- * where D is 1 this is plain ADMM with the penalty rho, so one rho serves every
- * layer. A small rho lets X move far from the weight; its growth then makes the
- * codes settle. Each fifth iterate is judged with the scale that is best under C,
- * a = q'Cw / q'Cq, jointly per tensor, and the best is kept. A channel whose
- * codes have settled, with X next to G, drops out.
+ *             X <- (C + rho D)^-1 (C W + rho D (Q - U))         D = diag C
+ *             Q <- a q nearest to V = X + U, codes and scale alternately, weighted by D
+ *             U <- V - Q
  *
- * A factorization serves a group's channels for as long as rho stays. Large
- * layers take the same range of rho in fewer and larger steps (pace()).
- * Of the options the trace alone is read; the rest are the paper's solver's.
+ *         In units where D is 1 this is plain ADMM with the penalty rho, so that one rho
+ *         serves every layer. A small rho lets X move far from the weight; its growth then
+ *         makes the codes converge. Every fifth iterate is judged with the scale that is
+ *         best under C, a = q'Cw / q'Cq (summed over all rows per tensor), and the best one
+ *         is kept. A row whose codes have converged, with X next to Q, drops out
+ * Shapes  as in quant.h, one scale per row or per tensor
+ * Errors  NUMERIC (C is indefinite), NOMEM
+ * Threads pieces of rows and groups run in the pool
+ * Source  the scheme of the paper (quant.h). Where we differ: the preconditioner D, the
+ *         growing penalty, the centred matrix in place of the augmented one, and the scale
+ *         under C. Of the options the trace alone is read
  */
 #include "quant/solver.h"
 
@@ -27,31 +30,31 @@
 #include "quant/project.h"
 
 #define RHO_FIRST 0.03
-#define RHO_GROWTH 1.29 /* to some 5 in the end */
-#define BUCKET 10
+#define RHO_GROWTH 1.29 /* to about 5 in the end */
+#define ITERATIONS_PER_RHO 10
 #define ITERATIONS 200
 #define JUDGE_EVERY 5
-#define TURNS 2
-#define QUIET 10      /* iterations without a change before a channel drops out */
-#define RESIDUAL 1e-6 /* |X - G|^2 against |G|^2, both weighted by D */
-#define LARGE 1536    /* inputs from which factorizations are what takes the time */
+#define PROJECTION_ROUNDS 2 /* of codes and scale */
+#define QUIET 10            /* iterations without a change before a row drops out */
+#define RESIDUAL 1e-6       /* |X - Q|^2 / |Q|^2, both weighted by D */
+#define LARGE 1536          /* cols from which factorizations take most of the time */
 
-/* D is at least this part of its mean: inputs that never vary need some penalty for
- * a factor to exist. The larger ones are for centred matrices that have lost their
- * definiteness to the statistics' rounding. */
-static const double leasts[] = { 1e-4, 1e-2, 1, 400 };
+/* D is at least this part of its mean, because the factorization needs a penalty for
+ * constant columns too. The larger parts are for centred matrices that rounding of the
+ * statistics has made indefinite. */
+static const double least_parts[] = { 1e-4, 1e-2, 1, 400 };
 
-/* How rho grows: `bucket` iterations at each value. */
-struct pace {
-    int iterations, bucket, judge_every;
+/* How rho grows. */
+struct penalty_schedule {
+    int iterations, iterations_per_rho, judge_every;
     double growth;
 };
 
-struct row {
+struct admm_row {
     double ww, qw, qq;     /* w'Cw, q'Cw, q'Cq of the iterate */
     double vq, dq;         /* V'Dq, q'Dq */
-    double best;           /* the least objective; of all rows in rows[0] per tensor */
-    double residual, size; /* |X - G|^2, |G|^2, weighted by D */
+    double best;           /* the least objective; per tensor rows[0] has the sum's */
+    double residual, size; /* |X - Q|^2, |Q|^2, weighted by D */
     float scale;
     int quiet, iterations;
     bool changed, stopped;
@@ -62,36 +65,39 @@ struct admm {
     const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_layer_solution *solution; /* the best iterate so far */
-    double zero;                          /* the objective of G = 0 */
-    size_t k, count, pieces;              /* K, G * M, blocks of them */
-    bool alone;                           /* per channel */
-    struct pace pace;
-    double rho, ratio; /* ratio: the last rho to this one */
+    double zero;                          /* the objective of Q = 0 */
+    size_t k, row_count, pieces;          /* K, G M, pieces of rows */
+    bool is_per_channel;
+    struct penalty_schedule schedule;
+    double rho, ratio; /* ratio: the previous rho divided by this one */
     bool judging;
     const double *centred; /* (G, K, K) C */
     double *diagonal;      /* (G, K) D */
     double *factor;        /* (G, K, K) Cholesky of C + rho D */
     bool *indefinite;      /* (G) */
     double *target;        /* (G M, K) C W */
-    double *x;             /* (G M, K) X, then V; a piece's active rows first */
+    double *x;             /* (G M, K) X, then V; in each piece the active rows come first */
     double *work;          /* (G M, K) */
     double *dual;          /* (G M, K) U */
-    int8_t *codes, *last;  /* (G M, K) the iterate's, and those before */
-    struct row *rows;      /* (G M) */
+    int8_t *codes, *last;  /* (G M, K) of this iterate and of the one before */
+    struct admm_row *rows; /* (G M) */
 };
 
-static struct pace pace(size_t inputs)
+/* Large layers go through the same range of rho in fewer and larger steps, because each
+ * rho costs a factorization. */
+static struct penalty_schedule schedule_for(size_t k)
 {
-    struct pace pace = { ITERATIONS, BUCKET, JUDGE_EVERY, RHO_GROWTH };
-    if (inputs >= LARGE)
-        pace = (struct pace){ 36, 3, 3, pow(RHO_GROWTH, (double)ITERATIONS / BUCKET / 12) };
-    return pace;
+    if (k < LARGE)
+        return (struct penalty_schedule){ ITERATIONS, ITERATIONS_PER_RHO, JUDGE_EVERY, RHO_GROWTH };
+    return (struct penalty_schedule){
+        36, 3, 3, pow(RHO_GROWTH, (double)ITERATIONS / ITERATIONS_PER_RHO / 12)
+    };
 }
 
 /* ---- the matrices of a group ------------------------------------------------------ */
 
-/* D of a group: the diagonal, but at least the part `least` of its mean. */
-static void weigh(struct admm *admm, size_t group, double least)
+/* Computes D of a group: C's diagonal, but at least `least` times its mean. */
+static void load_diagonal(struct admm *admm, size_t group, double least)
 {
     const size_t k = admm->k;
     const double *c = admm->centred + group * k * k;
@@ -116,26 +122,29 @@ static void factor_group(void *ctx, size_t group, size_t thread)
     admm->indefinite[group] = ldnq_cholesky_factor(k, factor, &err) != LDNQ_OK;
 }
 
-/* The first factor: D rises until there is one, which the larger rho to come keep. */
-static void start_group(void *ctx, size_t group, size_t thread)
+/* The first factorization: D is raised until it succeeds. It then succeeds for every larger
+ * rho too. */
+static void factor_first_group(void *ctx, size_t group, size_t thread)
 {
     struct admm *admm = ctx;
     admm->indefinite[group] = true;
-    for (size_t i = 0; i < sizeof leasts / sizeof *leasts && admm->indefinite[group]; i++) {
-        weigh(admm, group, leasts[i]);
+    for (size_t i = 0; i < sizeof least_parts / sizeof *least_parts && admm->indefinite[group];
+         i++) {
+        load_diagonal(admm, group, least_parts[i]);
         factor_group(admm, group, thread);
     }
 }
 
-static enum ldnq_status start_factors(struct admm *admm, struct ldnq_error *err)
+static enum ldnq_status factor_first(struct admm *admm, struct ldnq_error *err)
 {
-    ldnq_pool_run(admm->pool, admm->problem->groups, start_group, admm);
+    ldnq_pool_run(admm->pool, admm->problem->groups, factor_first_group, admm);
     for (size_t g = 0; g < admm->problem->groups; g++)
         if (admm->indefinite[g])
             return ldnq_fail(err, LDNQ_NUMERIC,
                              "the gram matrix of group %zu is not positive semidefinite, nor is "
                              "it with %g times its mean diagonal added",
-                             g, admm->rho * leasts[sizeof leasts / sizeof *leasts - 1]);
+                             g,
+                             admm->rho * least_parts[sizeof least_parts / sizeof *least_parts - 1]);
     return LDNQ_OK;
 }
 
@@ -149,8 +158,9 @@ static double dot(const double *x, const double *y, size_t n)
     return sum;
 }
 
-/* The active rows of a piece, in their order. */
-static size_t active_rows(const struct admm *admm, const struct ldnq_piece *piece, size_t *rows)
+/* Lists the active rows of a piece, in order, and returns their number. */
+static size_t list_active_rows(const struct admm *admm, const struct ldnq_piece *piece,
+                               size_t *rows)
 {
     size_t n = 0;
     for (size_t r = 0; r < piece->rows; r++)
@@ -182,10 +192,10 @@ static void update_x(struct admm *admm, const struct ldnq_piece *piece, const si
     }
 }
 
-/* The codes nearest to V at the row's scale, and the sums for the next one. */
-static void take_codes(struct admm *admm, const double *v, const double *d, size_t at)
+/* Finds the codes nearest to V at the row's scale, and V'Dq and q'Dq for the next scale. */
+static void project_row(struct admm *admm, const double *v, const double *d, size_t at)
 {
-    struct row *row = &admm->rows[at];
+    struct admm_row *row = &admm->rows[at];
     int8_t *q = admm->codes + at * admm->k;
     struct ldnq_span span = {
         .v = v, .v_stride = admm->k, .rows = 1, .length = admm->k, .codes = q, .weight = 1
@@ -198,36 +208,37 @@ static void take_codes(struct admm *admm, const double *v, const double *d, size
     }
 }
 
-static void x_chunk(void *ctx, size_t chunk, size_t thread)
+/* The X step, and per channel the Q step. */
+static void update_x_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     size_t rows[LDNQ_PIECE_ROWS];
-    const size_t n = active_rows(admm, &piece, rows);
+    const size_t n = list_active_rows(admm, &piece, rows);
     update_x(admm, &piece, rows, n);
-    for (size_t r = 0; admm->alone && r < n; r++)
-        for (int turn = 0; turn < TURNS; turn++) {
-            struct row *row = &admm->rows[rows[r]];
-            take_codes(admm, admm->x + (piece.offset + r) * admm->k,
-                       admm->diagonal + piece.group * admm->k, rows[r]);
+    for (size_t r = 0; admm->is_per_channel && r < n; r++)
+        for (int round = 0; round < PROJECTION_ROUNDS; round++) {
+            struct admm_row *row = &admm->rows[rows[r]];
+            project_row(admm, admm->x + (piece.offset + r) * admm->k,
+                        admm->diagonal + piece.group * admm->k, rows[r]);
             row->scale = ldnq_best_scale(row->vq, row->dq, row->scale);
         }
 }
 
-static void codes_chunk(void *ctx, size_t chunk, size_t thread)
+static void project_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     size_t rows[LDNQ_PIECE_ROWS];
-    const size_t n = active_rows(admm, &piece, rows);
+    const size_t n = list_active_rows(admm, &piece, rows);
     for (size_t r = 0; r < n; r++)
-        take_codes(admm, admm->x + (piece.offset + r) * admm->k,
-                   admm->diagonal + piece.group * admm->k, rows[r]);
+        project_row(admm, admm->x + (piece.offset + r) * admm->k,
+                    admm->diagonal + piece.group * admm->k, rows[r]);
 }
 
-/* q'Cw and q'Cq of the iterate. */
+/* Computes q'Cw and q'Cq of the iterate, in the memory of V. */
 static void judge_piece(struct admm *admm, const struct ldnq_piece *piece, const size_t *rows,
                         size_t n)
 {
@@ -240,14 +251,14 @@ static void judge_piece(struct admm *admm, const struct ldnq_piece *piece, const
         ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, q, k, admm->centred + piece->group * k * k,
                    k, 0, cq, k);
     for (size_t r = 0; r < n; r++) {
-        struct row *row = &admm->rows[rows[r]];
+        struct admm_row *row = &admm->rows[rows[r]];
         row->qw = dot(q + r * k, admm->target + rows[r] * k, k);
         row->qq = dot(q + r * k, cq + r * k, k);
     }
 }
 
-/* V becomes U; then V's place is free for judging. */
-static void finish_chunk(void *ctx, size_t chunk, size_t thread)
+/* The U step and the row's state of convergence; then V's memory is free for judging. */
+static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
@@ -255,16 +266,16 @@ static void finish_chunk(void *ctx, size_t chunk, size_t thread)
     const size_t k = admm->k;
     const double *d = admm->diagonal + piece.group * k;
     size_t rows[LDNQ_PIECE_ROWS];
-    const size_t n = active_rows(admm, &piece, rows);
+    const size_t n = list_active_rows(admm, &piece, rows);
     for (size_t r = 0; r < n; r++) {
-        struct row *row = &admm->rows[rows[r]];
+        struct admm_row *row = &admm->rows[rows[r]];
         const double *v = admm->x + (piece.offset + r) * k;
         row->residual = row->size = 0;
         for (size_t i = 0; i < k; i++) {
             double *u = admm->dual + rows[r] * k + i;
             const double g = (double)row->scale * admm->codes[rows[r] * k + i];
-            const double apart = v[i] - *u - g;
-            row->residual += d[i] * apart * apart;
+            const double gap = v[i] - *u - g;
+            row->residual += d[i] * gap * gap;
             row->size += d[i] * g * g;
             *u = v[i] - g;
         }
@@ -278,7 +289,8 @@ static void finish_chunk(void *ctx, size_t chunk, size_t thread)
 
 /* ---- the best iterate --------------------------------------------------------------- */
 
-static void keep_best(struct admm *admm, size_t first, size_t count)
+/* Stores the iterate of `count` rows that share a scale, if it is the best so far. */
+static void store_if_best(struct admm *admm, size_t first, size_t count)
 {
     double ww = 0, qw = 0, qq = 0;
     for (size_t r = first; r < first + count; r++) {
@@ -296,54 +308,56 @@ static void keep_best(struct admm *admm, size_t first, size_t count)
         admm->solution->scales[r] = scale;
 }
 
-static void keep_all(struct admm *admm)
+static void store_best(struct admm *admm)
 {
-    if (!admm->alone) {
-        keep_best(admm, 0, admm->count);
+    if (!admm->is_per_channel) {
+        store_if_best(admm, 0, admm->row_count);
         return;
     }
-    for (size_t r = 0; r < admm->count; r++)
+    for (size_t r = 0; r < admm->row_count; r++)
         if (!admm->rows[r].stopped)
-            keep_best(admm, r, 1);
+            store_if_best(admm, r, 1);
 }
 
-static bool is_settled(const struct row *row)
+static bool has_converged(const struct admm_row *row)
 {
     return row->quiet >= QUIET && row->residual <= RESIDUAL * row->size;
 }
 
-/* Channels with one scale stop together. Returns whether any goes on. */
-static bool drop_settled(struct admm *admm)
+/* Stops converged rows; rows that share a scale stop together. Returns whether any row is
+ * still active. */
+static bool stop_converged(struct admm *admm)
 {
-    size_t settled = 0;
-    for (size_t r = 0; r < admm->count; r++) {
-        struct row *row = &admm->rows[r];
-        row->stopped = row->stopped || (admm->alone && is_settled(row));
-        settled += row->stopped || is_settled(row);
+    size_t converged = 0;
+    for (size_t r = 0; r < admm->row_count; r++) {
+        struct admm_row *row = &admm->rows[r];
+        row->stopped = row->stopped || (admm->is_per_channel && has_converged(row));
+        converged += row->stopped || has_converged(row);
     }
-    return settled < admm->count;
+    return converged < admm->row_count;
 }
 
-static void share_scale(struct admm *admm)
+/* The Q step where all rows share a scale. */
+static void project_tensor(struct admm *admm)
 {
-    double up = 0, down = 0;
-    ldnq_pool_run(admm->pool, admm->pieces, codes_chunk, admm);
-    for (size_t r = 0; r < admm->count; r++) {
-        up += admm->rows[r].vq;
-        down += admm->rows[r].dq;
+    double vq = 0, dq = 0;
+    ldnq_pool_run(admm->pool, admm->pieces, project_piece, admm);
+    for (size_t r = 0; r < admm->row_count; r++) {
+        vq += admm->rows[r].vq;
+        dq += admm->rows[r].dq;
     }
-    const float scale = ldnq_best_scale(up, down, admm->rows[0].scale);
-    for (size_t r = 0; r < admm->count; r++)
+    const float scale = ldnq_best_scale(vq, dq, admm->rows[0].scale);
+    for (size_t r = 0; r < admm->row_count; r++)
         admm->rows[r].scale = scale;
 }
 
-static void trace(const struct admm *admm, int iteration)
+static void report_iteration(const struct admm *admm, int iteration)
 {
     struct ldnq_trace_row out = { .iteration = iteration, .rho = admm->rho };
     double best = 0, residual = 0, size = 0;
-    for (size_t r = 0; r < admm->count; r++) {
-        const struct row *row = &admm->rows[r];
-        best += admm->alone || r == 0 ? row->best : 0;
+    for (size_t r = 0; r < admm->row_count; r++) {
+        const struct admm_row *row = &admm->rows[r];
+        best += admm->is_per_channel || r == 0 ? row->best : 0;
         residual += row->residual;
         size += row->size;
         out.active += !row->stopped;
@@ -356,40 +370,44 @@ static void trace(const struct admm *admm, int iteration)
 
 static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
 {
-    bool goes_on = admm->count > 0 && admm->k > 0;
+    bool is_active = admm->row_count > 0 && admm->k > 0;
     admm->rho = RHO_FIRST;
-    LDNQ_TRY(start_factors(admm, err));
-    for (int i = 0; goes_on && i < admm->pace.iterations; i++) {
+    LDNQ_TRY(factor_first(admm, err));
+    for (int i = 0; is_active && i < admm->schedule.iterations; i++) {
+        /* ---- a larger penalty */
         admm->ratio = 1;
-        if (i > 0 && i % admm->pace.bucket == 0) {
-            admm->rho *= admm->pace.growth;
-            admm->ratio = 1 / admm->pace.growth;
+        if (i > 0 && i % admm->schedule.iterations_per_rho == 0) {
+            admm->rho *= admm->schedule.growth;
+            admm->ratio = 1 / admm->schedule.growth;
             ldnq_pool_run(admm->pool, admm->problem->groups, factor_group, admm);
         }
-        admm->judging = (i + 1) % admm->pace.judge_every == 0;
-        ldnq_pool_run(admm->pool, admm->pieces, x_chunk, admm);
-        for (int turn = 0; !admm->alone && turn < TURNS; turn++)
-            share_scale(admm);
-        ldnq_pool_run(admm->pool, admm->pieces, finish_chunk, admm);
+        /* ---- X, Q and U */
+        admm->judging = (i + 1) % admm->schedule.judge_every == 0;
+        ldnq_pool_run(admm->pool, admm->pieces, update_x_piece, admm);
+        for (int round = 0; !admm->is_per_channel && round < PROJECTION_ROUNDS; round++)
+            project_tensor(admm);
+        ldnq_pool_run(admm->pool, admm->pieces, update_dual_piece, admm);
+        /* ---- the best iterate so far, and the rows that have converged */
         if (admm->judging)
-            keep_all(admm);
-        goes_on = drop_settled(admm);
+            store_best(admm);
+        is_active = stop_converged(admm);
         if (admm->options->trace)
-            trace(admm, i + 1);
+            report_iteration(admm, i + 1);
     }
     return LDNQ_OK;
 }
 
 /* ---- start and end --------------------------------------------------------------------- */
 
-static void start_chunk(void *ctx, size_t chunk, size_t thread)
+/* Computes C W, w'Cw, and q'Cw and q'Cq of the start. */
+static void start_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(admm->problem, chunk);
     const size_t k = admm->k, at = piece.offset * k;
     size_t rows[LDNQ_PIECE_ROWS];
-    const size_t n = active_rows(admm, &piece, rows);
+    const size_t n = list_active_rows(admm, &piece, rows);
     for (size_t i = at; i < at + piece.rows * k; i++)
         admm->x[i] = (double)admm->problem->weight[i];
     if (k > 0)
@@ -400,23 +418,24 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     judge_piece(admm, &piece, rows, n);
 }
 
-static void start_rows(struct admm *admm)
+/* Makes the start the first iterate, which is the best so far, with its best scale. */
+static void load_start(struct admm *admm)
 {
     double sum = 0;
-    memcpy(admm->codes, admm->solution->codes, admm->count * admm->k);
-    memset(admm->dual, 0, admm->count * admm->k * sizeof *admm->dual);
-    for (size_t r = 0; r < admm->count; r++)
-        admm->rows[r] = (struct row){ .scale = admm->solution->scales[r] };
-    ldnq_pool_run(admm->pool, admm->pieces, start_chunk, admm);
-    for (size_t r = 0; r < admm->count; r++) {
-        struct row *row = &admm->rows[r];
+    memcpy(admm->codes, admm->solution->codes, admm->row_count * admm->k);
+    memset(admm->dual, 0, admm->row_count * admm->k * sizeof *admm->dual);
+    for (size_t r = 0; r < admm->row_count; r++)
+        admm->rows[r] = (struct admm_row){ .scale = admm->solution->scales[r] };
+    ldnq_pool_run(admm->pool, admm->pieces, start_piece, admm);
+    for (size_t r = 0; r < admm->row_count; r++) {
+        struct admm_row *row = &admm->rows[r];
         const double a = (double)row->scale;
         row->best = row->ww - 2 * a * row->qw + a * a * row->qq;
         sum += row->best;
     }
-    if (!admm->alone && admm->count > 0)
+    if (!admm->is_per_channel && admm->row_count > 0)
         admm->rows[0].best = sum;
-    keep_all(admm);
+    store_best(admm);
 }
 
 static double mean_penalty(const struct admm *admm)
@@ -430,12 +449,12 @@ static double mean_penalty(const struct admm *admm)
 
 static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t g = admm->problem->groups, k = admm->k, all = admm->count * k;
-    /* No product overflows: the caller holds arrays of this order. */
+    const size_t g = admm->problem->groups, k = admm->k, all = admm->row_count * k;
+    /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, n) (admm->member = ldnq_arena_alloc(arena, n, sizeof *admm->member, err))
     return NEW(diagonal, g * k) && NEW(factor, g * k * k) && NEW(indefinite, g) &&
            NEW(target, all) && NEW(x, all) && NEW(work, all) && NEW(dual, all) && NEW(codes, all) &&
-           NEW(last, all) && NEW(rows, admm->count);
+           NEW(last, all) && NEW(rows, admm->row_count);
 #undef NEW
 }
 
@@ -448,20 +467,20 @@ enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct l
         .pool = task->pool,
         .solution = task->solution,
         .zero = task->zero,
-        .k = problem->inputs,
-        .count = problem->groups * problem->outputs,
+        .k = problem->cols,
+        .row_count = problem->groups * problem->rows,
         .pieces = ldnq_piece_count(problem),
-        .alone = problem->granularity == LDNQ_PER_CHANNEL,
-        .pace = pace(problem->inputs),
+        .is_per_channel = problem->granularity == LDNQ_PER_CHANNEL,
+        .schedule = schedule_for(problem->cols),
     };
     struct ldnq_layer_problem reduced;
     LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, task->arena, err));
     admm.centred = reduced.gram;
     if (!allocate(&admm, task->arena, err))
         return LDNQ_NOMEM;
-    start_rows(&admm);
+    load_start(&admm);
     LDNQ_TRY(iterate(&admm, err));
-    for (size_t r = 0; r < admm.count; r++)
+    for (size_t r = 0; r < admm.row_count; r++)
         if (admm.rows[r].iterations > task->solution->iterations)
             task->solution->iterations = admm.rows[r].iterations;
     task->solution->rho = mean_penalty(&admm);

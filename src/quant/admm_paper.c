@@ -1,26 +1,28 @@
 /* The paper's solver: ADMM on one layer's quadratic.
  *
- *     X <- (H~ + rho I)^-1 (H~ W~ + rho (G - U))
- *     G <- the nearest a * q to V = X + U, codes and scale by turns
- *     U <- U + X - G = V - G
+ * Solves  the quadratic of quant.h, by iterating
  *
- * H~ is the Gram matrix with the constant-one row of the bias, W~ the weight
- * with the bias; for the bias's entry G takes X's value and U stays 0. The
- * iterate of the least objective is kept.
+ *             X <- (H~ + rho I)^-1 (H~ W~ + rho (Q - U))
+ *             Q <- a q nearest to V = X + U, codes and scale alternately
+ *             U <- U + X - Q = V - Q
  *
- * Where the paper leaves a choice, or we differ:
- * - rho is a factor times the mean of H's diagonal; see penalty() for the
- *   paper's choice, which is an option, and for why.
- * - Per channel every output channel is a problem of its own: it stops by its
- *   own rises and keeps its own best iterate.
- * - Per tensor with several groups each group has the rho of its own Gram
- *   matrix, since those of depthwise groups differ by orders of magnitude; the
- *   shared scale then weighs the groups by their rho, as ADMM's projection with
- *   a penalty matrix does.
- * - An iterate is judged with the bias that is best for it, and that bias, in
- *   closed form, is what the solution gets: it can only lower the objective.
- *
- * Source  Chen, Wang, Pan, AAAI 2019 (see quant.h)
+ *         H~ is the Gram matrix augmented by the row and column of the bias (problem.h), W~
+ *         the weight with the bias as its last column. No codebook restricts the bias: Q
+ *         has X's value there, and U is 0. The best iterate is kept
+ * Shapes  as in quant.h, one scale per row or per tensor; K~ is K, or K + 1 with a bias
+ * Errors  NUMERIC (H~ + rho I is indefinite), NOMEM, USAGE (rho_factor out of range)
+ * Threads pieces of rows and groups run in the pool
+ * Source  the paper (quant.h). Where it leaves a choice, or we differ:
+ *         - rho is a factor times the mean of H's diagonal; find_penalty() has the paper's
+ *           choice, which is an option, and the reason
+ *         - per channel, every row is a problem of its own: it stops by its own rises of the
+ *           objective and keeps its own best iterate
+ *         - per tensor with several groups, each group has the rho of its own Gram matrix,
+ *           because those of depthwise groups differ by orders of magnitude; the shared
+ *           scale weights the groups by their rho, as ADMM's projection with a penalty
+ *           matrix does
+ *         - an iterate is judged with the bias that is best for it, and the solution gets
+ *           that bias, which can only lower the objective
  */
 #include "quant/solver.h"
 
@@ -33,137 +35,138 @@
 #include "quant/problem.h"
 #include "quant/project.h"
 
-/* How far one scale's worth of channels has come. */
-struct record {
-    double best, last; /* objectives: the least so far, and the last iterate's */
+/* The progress of the rows under one scale. */
+struct admm_progress {
+    double best, last; /* the least objective so far, and the last iterate's */
     int rises, iterations;
     bool stopped;
 };
 
-struct admm {
+struct paper_admm {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_layer_solution *solution; /* the best iterate so far */
-    size_t groups, outputs, inputs;       /* G, M, K */
-    size_t wide;                          /* K, or K + 1 with the bias's row */
-    size_t rows, pieces;                  /* G * M, and blocks of them */
+    size_t groups, m, k;                  /* G, M, K */
+    size_t wide;                          /* K~ */
+    size_t row_count, piece_count;        /* over all groups */
     double *factor;                       /* (G, wide, wide) Cholesky of H~ + rho I */
     double *rho;                          /* (G) */
     bool *indefinite;                     /* (G) */
     double *target;                       /* (G, M, wide) H~ W~ */
-    double *x;                            /* (G, M, wide) X, then V; a piece's active rows first */
-    double *dual;                         /* (G, M, K) U */
-    int8_t *codes;                        /* (G, M, K) of the iterate G = a * q */
-    float *scales;                        /* (G, M) */
-    double *bias;                         /* (G, M) the bias's entry of G */
-    size_t *channels;                     /* (G, M) a piece's active rows, as channels */
-    double *errors;                       /* (G, M) */
-    struct ldnq_span *spans;              /* (pieces) per tensor */
-    struct record *records;               /* (G, M), or one per tensor */
+    double *x;               /* (G, M, K~) X, then V; in each piece the active rows come first */
+    double *dual;            /* (G, M, K) U */
+    int8_t *codes;           /* (G, M, K) of the iterate Q = a q */
+    float *scales;           /* (G, M) */
+    double *bias;            /* (G, M) the bias's column of Q */
+    size_t *active_rows;     /* (G, M) in each piece, counted in the group */
+    double *errors;          /* (G, M) */
+    struct ldnq_span *spans; /* one per piece, for one scale per tensor */
+    struct admm_progress *progress; /* (G, M), or one per tensor */
 };
 
-/* A piece of rows with those of its channels that have not stopped. */
-struct work {
+/* A piece of rows, and those of them that have not stopped. */
+struct active_piece {
     struct ldnq_piece piece;
-    size_t *channels, active;
+    size_t *rows, count; /* counted in the group */
 };
 
-static struct work work_at(const struct admm *admm, size_t index)
+static struct active_piece active_piece_at(const struct paper_admm *admm, size_t index)
 {
-    struct work work = { .piece = ldnq_piece_at(admm->problem, index) };
-    work.channels = admm->channels + work.piece.offset;
-    work.active = work.piece.rows;
-    return work;
+    struct active_piece active = { .piece = ldnq_piece_at(admm->problem, index) };
+    active.rows = admm->active_rows + active.piece.offset;
+    active.count = active.piece.rows;
+    return active;
 }
 
-/* The place of the r-th active row among all (G, M). */
-static size_t row_of(const struct admm *admm, const struct work *work, size_t r)
+/* The index of the r-th active row among all G M rows. */
+static size_t row_index_of(const struct paper_admm *admm, const struct active_piece *active,
+                           size_t r)
 {
-    return work->piece.group * admm->outputs + work->channels[r];
+    return active->piece.group * admm->m + active->rows[r];
 }
 
-static double *x_of(const struct admm *admm, const struct work *work, size_t r)
+static double *x_of(const struct paper_admm *admm, const struct active_piece *active, size_t r)
 {
-    return admm->x + (work->piece.offset + r) * admm->wide;
+    return admm->x + (active->piece.offset + r) * admm->wide;
 }
 
-/* ---- once -------------------------------------------------------------------- */
+/* ---- once per layer ------------------------------------------------------------ */
 
-/* The paper takes H's first diagonal element. In a real network that is one
- * pixel of one channel: on ResNet-20's layers it is between 0 and 5 times the
- * mean of the diagonal, and no factor suits them all. Where it is (next to)
- * never active the mean stands in. 0 for a Gram matrix of zeros. */
-static double penalty(const struct admm *admm, size_t group)
+/* The paper takes H's first diagonal element. In a real network that is one kernel position
+ * of one channel: on ResNet-20's layers it is between 0 and 5 times the mean of the diagonal,
+ * and no factor suits them all. Where that element is almost 0, the mean replaces it.
+ * Returns 0 for a Gram matrix of zeros. */
+static double find_penalty(const struct paper_admm *admm, size_t group)
 {
-    const size_t inputs = admm->inputs;
-    const double *gram = admm->problem->gram + group * inputs * inputs;
+    const size_t k = admm->k;
+    const double *gram = admm->problem->gram + group * k * k;
     double sum = 0;
-    for (size_t i = 0; i < inputs; i++)
-        sum += gram[i * inputs + i];
-    const double mean = inputs ? sum / (double)inputs : 0;
+    for (size_t i = 0; i < k; i++)
+        sum += gram[i * k + i];
+    const double mean = k ? sum / (double)k : 0;
     const bool first = admm->options->rho_from_first && gram[0] > 1e-3 * mean;
     return admm->options->rho_factor * (first ? gram[0] : mean);
 }
 
-/* H~ + rho I into `out`, lower triangle. */
-static void augment(const struct admm *admm, size_t group, double *out)
+/* Writes H~ + rho I to `out`, lower triangle. */
+static void load_augmented(const struct paper_admm *admm, size_t group, double *out)
 {
-    const size_t inputs = admm->inputs, wide = admm->wide;
-    const double *gram = admm->problem->gram + group * inputs * inputs;
-    for (size_t i = 0; i < inputs; i++)
-        memcpy(out + i * wide, gram + i * inputs, (i + 1) * sizeof *out);
-    if (wide > inputs) {
-        memcpy(out + inputs * wide, admm->problem->mean + group * inputs, inputs * sizeof *out);
-        out[inputs * wide + inputs] = 1;
+    const size_t k = admm->k, wide = admm->wide;
+    const double *gram = admm->problem->gram + group * k * k;
+    for (size_t i = 0; i < k; i++)
+        memcpy(out + i * wide, gram + i * k, (i + 1) * sizeof *out);
+    if (wide > k) {
+        memcpy(out + k * wide, admm->problem->mean + group * k, k * sizeof *out);
+        out[k * wide + k] = 1;
     }
     for (size_t i = 0; i < wide; i++)
         out[i * wide + i] += admm->rho[group];
 }
 
-/* With H = 0 any codes are right. The penalty 1 then gives X = G - U, which
- * leaves the codes as the start chose them. */
-static void factor_gram(void *ctx, size_t group, size_t thread)
+/* With H = 0 all codes are equally good. The penalty 1 then makes X = Q - U, which keeps
+ * the codes of the start. */
+static void factor_group(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
-    struct admm *admm = ctx;
+    struct paper_admm *admm = ctx;
     double *factor = admm->factor + group * admm->wide * admm->wide;
-    const double rho = penalty(admm, group);
+    const double rho = find_penalty(admm, group);
     admm->rho[group] = rho > 0 ? rho : 1;
-    augment(admm, group, factor);
+    load_augmented(admm, group, factor);
     admm->indefinite[group] = ldnq_cholesky_factor(admm->wide, factor, NULL) != LDNQ_OK;
 }
 
-/* W~ into x: the start of everything. */
-static void load_weights(struct admm *admm, const struct work *work)
+/* Copies W~ to x. */
+static void load_weights(struct paper_admm *admm, const struct active_piece *active)
 {
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
-        const float *weight = admm->problem->weight + row * admm->inputs;
-        double *x = x_of(admm, work, r);
-        for (size_t i = 0; i < admm->inputs; i++)
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
+        const float *weight = admm->problem->weight + row * admm->k;
+        double *x = x_of(admm, active, r);
+        for (size_t i = 0; i < admm->k; i++)
             x[i] = (double)weight[i];
-        if (admm->wide > admm->inputs)
-            x[admm->inputs] = admm->bias[row] = (double)admm->problem->bias[row];
+        if (admm->wide > admm->k)
+            x[admm->k] = admm->bias[row] = (double)admm->problem->bias[row];
     }
 }
 
-/* H~ W~ from the W~ in x: W H + b m' for the weight, W m + b for the bias. */
-static void weigh_targets(struct admm *admm, const struct work *work)
+/* Computes H~ W~ from the W~ in x: W H + b m' for the weight, W m + b for the bias. */
+static void load_targets(struct paper_admm *admm, const struct active_piece *active)
 {
-    const size_t inputs = admm->inputs, wide = admm->wide, group = work->piece.group;
-    const double *x = x_of(admm, work, 0);
-    double *target = admm->target + work->piece.offset * wide;
-    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, work->active, inputs, inputs, 1, x, wide,
-               admm->problem->gram + group * inputs * inputs, inputs, 0, target, wide);
-    if (wide == inputs)
+    const size_t k = admm->k, wide = admm->wide, group = active->piece.group;
+    const double *x = x_of(admm, active, 0);
+    double *target = admm->target + active->piece.offset * wide;
+    ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, active->count, k, k, 1, x, wide,
+               admm->problem->gram + group * k * k, k, 0, target, wide);
+    if (wide == k)
         return;
-    const double *mean = admm->problem->mean + group * inputs;
-    for (size_t r = 0; r < work->active; r++, x += wide, target += wide) {
-        target[inputs] = x[inputs];
-        for (size_t i = 0; i < inputs; i++) {
-            target[i] += x[inputs] * mean[i];
-            target[inputs] += x[i] * mean[i];
+    const double *mean = admm->problem->mean + group * k;
+    for (size_t r = 0; r < active->count; r++, x += wide, target += wide) {
+        target[k] = x[k];
+        for (size_t i = 0; i < k; i++) {
+            target[i] += x[k] * mean[i];
+            target[k] += x[i] * mean[i];
         }
     }
 }
@@ -171,61 +174,61 @@ static void weigh_targets(struct admm *admm, const struct work *work)
 static void prepare_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    struct admm *admm = ctx;
-    struct work work = work_at(admm, chunk);
-    for (size_t r = 0; r < work.active; r++)
-        work.channels[r] = work.piece.first + r;
-    load_weights(admm, &work);
-    weigh_targets(admm, &work);
+    struct paper_admm *admm = ctx;
+    struct active_piece active = active_piece_at(admm, chunk);
+    for (size_t r = 0; r < active.count; r++)
+        active.rows[r] = active.piece.first + r;
+    load_weights(admm, &active);
+    load_targets(admm, &active);
 }
 
 /* ---- the steps of an iteration, on a piece's active rows ---------------------- */
 
-static void solve_x(struct admm *admm, const struct work *work)
+static void update_x(struct paper_admm *admm, const struct active_piece *active)
 {
-    const size_t inputs = admm->inputs, wide = admm->wide, group = work->piece.group;
+    const size_t k = admm->k, wide = admm->wide, group = active->piece.group;
     const double rho = admm->rho[group];
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
-        const double *target = admm->target + row * wide, *dual = admm->dual + row * inputs;
-        const int8_t *codes = admm->codes + row * inputs;
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
+        const double *target = admm->target + row * wide, *dual = admm->dual + row * k;
+        const int8_t *codes = admm->codes + row * k;
         const double scale = (double)admm->scales[row];
-        double *x = x_of(admm, work, r);
-        for (size_t i = 0; i < inputs; i++)
+        double *x = x_of(admm, active, r);
+        for (size_t i = 0; i < k; i++)
             x[i] = target[i] + rho * (scale * codes[i] - dual[i]);
-        if (wide > inputs)
-            x[inputs] = target[inputs] + rho * admm->bias[row];
+        if (wide > k)
+            x[k] = target[k] + rho * admm->bias[row];
     }
-    ldnq_cholesky_solve(wide, admm->factor + group * wide * wide, work->active,
-                        x_of(admm, work, 0));
+    ldnq_cholesky_solve(wide, admm->factor + group * wide * wide, active->count,
+                        x_of(admm, active, 0));
 }
 
-/* V = X + U, in X's place; the bias, which no codebook binds, goes to G. */
-static void add_dual(struct admm *admm, const struct work *work)
+/* V = X + U, in X's memory; the bias, which no codebook restricts, goes to Q. */
+static void add_dual(struct paper_admm *admm, const struct active_piece *active)
 {
-    const size_t inputs = admm->inputs;
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
-        const double *dual = admm->dual + row * inputs;
-        double *x = x_of(admm, work, r);
-        for (size_t i = 0; i < inputs; i++)
+    const size_t k = admm->k;
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
+        const double *dual = admm->dual + row * k;
+        double *x = x_of(admm, active, r);
+        for (size_t i = 0; i < k; i++)
             x[i] += dual[i];
-        if (admm->wide > inputs)
-            admm->bias[row] = x[inputs];
+        if (admm->wide > k)
+            admm->bias[row] = x[k];
     }
 }
 
-/* G = the nearest a * q to V for each channel by itself; start 0 searches. */
-static void project_channels(struct admm *admm, const struct work *work)
+/* Q = the a q nearest to V, row by row. */
+static void project_rows(struct paper_admm *admm, const struct active_piece *active)
 {
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
         struct ldnq_span span = {
-            .v = x_of(admm, work, r),
+            .v = x_of(admm, active, r),
             .v_stride = admm->wide,
             .rows = 1,
-            .length = admm->inputs,
-            .codes = admm->codes + row * admm->inputs,
+            .length = admm->k,
+            .codes = admm->codes + row * admm->k,
             .weight = 1,
         };
         admm->scales[row] =
@@ -233,165 +236,167 @@ static void project_channels(struct admm *admm, const struct work *work)
     }
 }
 
-/* The same for all channels together. */
-static void project_tensor(struct admm *admm)
+/* Q = the a q nearest to V, with one scale for all rows. */
+static void project_tensor(struct paper_admm *admm)
 {
-    const float start = admm->rows ? admm->scales[0] : 0;
+    const float start = admm->row_count ? admm->scales[0] : 0;
     const float scale =
-        ldnq_project(admm->problem->codebook, admm->pool, admm->spans, admm->pieces, start);
-    for (size_t row = 0; row < admm->rows; row++)
+        ldnq_project(admm->problem->codebook, admm->pool, admm->spans, admm->piece_count, start);
+    for (size_t row = 0; row < admm->row_count; row++)
         admm->scales[row] = scale;
 }
 
-/* U = V - G */
-static void update_dual(struct admm *admm, const struct work *work)
+/* U = V - Q */
+static void update_dual(struct paper_admm *admm, const struct active_piece *active)
 {
-    const size_t inputs = admm->inputs;
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
-        const double *v = x_of(admm, work, r), scale = (double)admm->scales[row];
-        const int8_t *codes = admm->codes + row * inputs;
-        double *dual = admm->dual + row * inputs;
-        for (size_t i = 0; i < inputs; i++)
+    const size_t k = admm->k;
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
+        const double *v = x_of(admm, active, r), scale = (double)admm->scales[row];
+        const int8_t *codes = admm->codes + row * k;
+        double *dual = admm->dual + row * k;
+        for (size_t i = 0; i < k; i++)
             dual[i] = v[i] - scale * codes[i];
     }
 }
 
-static void measure(struct admm *admm, const struct work *work)
+static void measure_rows(struct paper_admm *admm, const struct active_piece *active)
 {
     const struct ldnq_choice iterate = { admm->codes, admm->scales, NULL };
-    ldnq_row_errors(admm->problem, work->piece.group, work->channels, work->active, &iterate,
-                    admm->errors + work->piece.offset);
+    ldnq_row_errors(admm->problem, active->piece.group, active->rows, active->count, &iterate,
+                    admm->errors + active->piece.offset);
 }
 
 /* ---- which iterate is kept, and when to stop --------------------------------- */
 
-/* Whether this iterate is the best so far. */
-static bool judge(struct record *record, double error, const struct ldnq_solver_options *options)
+/* Counts an iterate; returns whether it is the best so far. */
+static bool judge(struct admm_progress *progress, double error,
+                  const struct ldnq_solver_options *options)
 {
-    const bool better = error < record->best;
-    record->rises = error > record->last ? record->rises + 1 : 0;
-    record->last = error;
-    record->best = better ? error : record->best;
-    record->iterations++;
-    record->stopped =
-        record->rises >= options->max_rises || record->iterations >= options->max_iterations;
-    return better;
+    const bool is_better = error < progress->best;
+    progress->rises = error > progress->last ? progress->rises + 1 : 0;
+    progress->last = error;
+    progress->best = is_better ? error : progress->best;
+    progress->iterations++;
+    progress->stopped =
+        progress->rises >= options->max_rises || progress->iterations >= options->max_iterations;
+    return is_better;
 }
 
-static void keep_rows(struct admm *admm, size_t first, size_t count)
+static void store_rows(struct paper_admm *admm, size_t first, size_t count)
 {
-    const size_t inputs = admm->inputs;
-    memcpy(admm->solution->codes + first * inputs, admm->codes + first * inputs, count * inputs);
+    const size_t k = admm->k;
+    memcpy(admm->solution->codes + first * k, admm->codes + first * k, count * k);
     memcpy(admm->solution->scales + first, admm->scales + first, count * sizeof *admm->scales);
 }
 
-/* Leaves those channels active that go on. */
-static void judge_channels(struct admm *admm, struct work *work)
+/* Stores the rows whose iterate is their best, and removes those that stop. */
+static void judge_rows(struct paper_admm *admm, struct active_piece *active)
 {
-    const double *errors = admm->errors + work->piece.offset;
-    size_t active = 0;
-    for (size_t r = 0; r < work->active; r++) {
-        const size_t row = row_of(admm, work, r);
-        if (judge(&admm->records[row], errors[r], admm->options))
-            keep_rows(admm, row, 1);
-        if (!admm->records[row].stopped)
-            work->channels[active++] = work->channels[r];
+    const double *errors = admm->errors + active->piece.offset;
+    size_t count = 0;
+    for (size_t r = 0; r < active->count; r++) {
+        const size_t row = row_index_of(admm, active, r);
+        if (judge(&admm->progress[row], errors[r], admm->options))
+            store_rows(admm, row, 1);
+        if (!admm->progress[row].stopped)
+            active->rows[count++] = active->rows[r];
     }
-    work->active = active;
+    active->count = count;
 }
 
-static void judge_tensor(struct admm *admm)
+static void judge_tensor(struct paper_admm *admm)
 {
     double error = 0;
-    for (size_t row = 0; row < admm->rows; row++)
+    for (size_t row = 0; row < admm->row_count; row++)
         error += admm->errors[row];
-    if (judge(&admm->records[0], error, admm->options))
-        keep_rows(admm, 0, admm->rows);
+    if (judge(&admm->progress[0], error, admm->options))
+        store_rows(admm, 0, admm->row_count);
 }
 
 /* ---- the iteration ------------------------------------------------------------ */
 
-/* Channels don't wait for each other: a piece runs all its iterations at once. */
-static void fit_channels(void *ctx, size_t chunk, size_t thread)
+/* Rows are independent: a piece runs all its iterations at once. */
+static void fit_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    struct admm *admm = ctx;
-    struct work work = work_at(admm, chunk);
-    while (work.active > 0) {
-        solve_x(admm, &work);
-        add_dual(admm, &work);
-        project_channels(admm, &work);
-        update_dual(admm, &work);
-        measure(admm, &work);
-        judge_channels(admm, &work);
+    struct paper_admm *admm = ctx;
+    struct active_piece active = active_piece_at(admm, chunk);
+    while (active.count > 0) {
+        update_x(admm, &active);
+        add_dual(admm, &active);
+        project_rows(admm, &active);
+        update_dual(admm, &active);
+        measure_rows(admm, &active);
+        judge_rows(admm, &active);
     }
 }
 
-static void before_projection(void *ctx, size_t chunk, size_t thread)
+static void update_x_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    struct admm *admm = ctx;
-    struct work work = work_at(admm, chunk);
-    solve_x(admm, &work);
-    add_dual(admm, &work);
+    struct paper_admm *admm = ctx;
+    struct active_piece active = active_piece_at(admm, chunk);
+    update_x(admm, &active);
+    add_dual(admm, &active);
 }
 
-static void after_projection(void *ctx, size_t chunk, size_t thread)
+static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    struct admm *admm = ctx;
-    struct work work = work_at(admm, chunk);
-    update_dual(admm, &work);
-    measure(admm, &work);
+    struct paper_admm *admm = ctx;
+    struct active_piece active = active_piece_at(admm, chunk);
+    update_dual(admm, &active);
+    measure_rows(admm, &active);
 }
 
-static void fit_tensor(struct admm *admm)
+static void fit_tensor(struct paper_admm *admm)
 {
-    while (!admm->records[0].stopped) {
-        ldnq_pool_run(admm->pool, admm->pieces, before_projection, admm);
+    while (!admm->progress[0].stopped) {
+        ldnq_pool_run(admm->pool, admm->piece_count, update_x_piece, admm);
         project_tensor(admm);
-        ldnq_pool_run(admm->pool, admm->pieces, after_projection, admm);
+        ldnq_pool_run(admm->pool, admm->piece_count, update_dual_piece, admm);
         judge_tensor(admm);
     }
 }
 
 /* ---- start and end -------------------------------------------------------------- */
 
-/* G = the start, the bias as it is. */
-static void load_start(struct admm *admm)
+/* Q = the start, with the bias as it is. */
+static void load_start(struct paper_admm *admm)
 {
-    ldnq_pool_run(admm->pool, admm->pieces, prepare_piece, admm);
-    if (admm->rows == 0)
+    ldnq_pool_run(admm->pool, admm->piece_count, prepare_piece, admm);
+    if (admm->row_count == 0)
         return;
-    memcpy(admm->codes, admm->solution->codes, admm->rows * admm->inputs);
-    memcpy(admm->scales, admm->solution->scales, admm->rows * sizeof *admm->scales);
+    memcpy(admm->codes, admm->solution->codes, admm->row_count * admm->k);
+    memcpy(admm->scales, admm->solution->scales, admm->row_count * sizeof *admm->scales);
 }
 
-static void start_records(struct admm *admm)
+static void init_progress(struct paper_admm *admm)
 {
     const struct ldnq_choice choice = { admm->codes, admm->scales, NULL };
     const double sum = ldnq_total_error(admm->problem, admm->pool, &choice, admm->errors);
-    const bool alone = admm->problem->granularity == LDNQ_PER_CHANNEL;
-    for (size_t i = 0; i < (alone ? admm->rows : 1); i++) {
-        struct record *record = &admm->records[i];
-        record->best = record->last = alone ? admm->errors[i] : sum;
+    const bool is_per_channel = admm->problem->granularity == LDNQ_PER_CHANNEL;
+    for (size_t i = 0; i < (is_per_channel ? admm->row_count : 1); i++) {
+        struct admm_progress *progress = &admm->progress[i];
+        progress->best = progress->last = is_per_channel ? admm->errors[i] : sum;
     }
 }
 
-/* Groups whose inputs are all zero have no say in the shared scale. */
-static void weigh_spans(struct admm *admm)
+/* Weights each group's pieces by its rho in the shared scale; groups whose inputs are all
+ * zero do not count. */
+static void set_span_weights(struct paper_admm *admm)
 {
-    for (size_t i = 0; i < admm->pieces; i++) {
+    for (size_t i = 0; i < admm->piece_count; i++) {
         const size_t group = ldnq_piece_at(admm->problem, i).group;
-        admm->spans[i].weight = fmax(penalty(admm, group), 0);
+        admm->spans[i].weight = fmax(find_penalty(admm, group), 0);
     }
 }
 
-static enum ldnq_status factor_all(struct admm *admm, struct ldnq_error *err)
+static enum ldnq_status factor_all(struct paper_admm *admm, struct ldnq_error *err)
 {
     double sum = 0;
-    ldnq_pool_run(admm->pool, admm->groups, factor_gram, admm);
+    ldnq_pool_run(admm->pool, admm->groups, factor_group, admm);
     for (size_t group = 0; group < admm->groups; group++) {
         if (admm->indefinite[group])
             return ldnq_fail(err, LDNQ_NUMERIC,
@@ -403,51 +408,51 @@ static enum ldnq_status factor_all(struct admm *admm, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-static void iterate(struct admm *admm)
+static void iterate(struct paper_admm *admm)
 {
-    if (admm->options->max_iterations <= 0 || admm->rows == 0)
+    if (admm->options->max_iterations <= 0 || admm->row_count == 0)
         return;
-    weigh_spans(admm);
+    set_span_weights(admm);
     if (admm->problem->granularity == LDNQ_PER_CHANNEL)
-        ldnq_pool_run(admm->pool, admm->pieces, fit_channels, admm);
+        ldnq_pool_run(admm->pool, admm->piece_count, fit_piece, admm);
     else
         fit_tensor(admm);
 }
 
-static int most_iterations(const struct admm *admm)
+static int most_iterations(const struct paper_admm *admm)
 {
     int most = 0;
-    for (size_t row = 0; row < admm->rows; row++)
-        most = admm->records[row].iterations > most ? admm->records[row].iterations : most;
+    for (size_t row = 0; row < admm->row_count; row++)
+        most = admm->progress[row].iterations > most ? admm->progress[row].iterations : most;
     return most;
 }
 
-/* ---- set-up ---------------------------------------------------------------------- */
+/* ---- setup ---------------------------------------------------------------------- */
 
-static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
+static bool allocate(struct paper_admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t rows = admm->rows, k = admm->inputs, wide = admm->wide;
-    /* No product overflows: the caller holds arrays of this order. */
+    const size_t rows = admm->row_count, k = admm->k, wide = admm->wide;
+    /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, count)                                                                         \
     (admm->member = ldnq_arena_alloc(arena, count, sizeof *admm->member, err))
     return NEW(factor, admm->groups * wide * wide) && NEW(rho, admm->groups) &&
            NEW(indefinite, admm->groups) && NEW(target, rows * wide) && NEW(x, rows * wide) &&
            NEW(dual, rows * k) && NEW(codes, rows * k) && NEW(scales, rows) && NEW(bias, rows) &&
-           NEW(channels, rows) && NEW(errors, rows) && NEW(spans, admm->pieces) &&
-           NEW(records, rows + 1);
+           NEW(active_rows, rows) && NEW(errors, rows) && NEW(spans, admm->piece_count) &&
+           NEW(progress, rows + 1);
 #undef NEW
 }
 
-static void lay_spans(struct admm *admm)
+static void init_spans(struct paper_admm *admm)
 {
-    for (size_t i = 0; i < admm->pieces; i++) {
+    for (size_t i = 0; i < admm->piece_count; i++) {
         const struct ldnq_piece piece = ldnq_piece_at(admm->problem, i);
         admm->spans[i] = (struct ldnq_span){
             .v = admm->x + piece.offset * admm->wide,
             .v_stride = admm->wide,
             .rows = piece.rows,
-            .length = admm->inputs,
-            .codes = admm->codes + piece.offset * admm->inputs,
+            .length = admm->k,
+            .codes = admm->codes + piece.offset * admm->k,
         };
     }
 }
@@ -460,24 +465,24 @@ enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
     if (!(options->rho_factor > 0) || !isfinite(options->rho_factor))
         return ldnq_fail(err, LDNQ_USAGE, "rho's factor is %g; it must be above 0, e.g. 0.5",
                          options->rho_factor);
-    struct admm admm = {
+    struct paper_admm admm = {
         .problem = problem,
         .options = options,
         .pool = task->pool,
         .solution = task->solution,
         .groups = problem->groups,
-        .outputs = problem->outputs,
-        .inputs = problem->inputs,
-        .wide = problem->inputs + (problem->mean ? 1 : 0),
-        .rows = problem->groups * problem->outputs,
-        .pieces = ldnq_piece_count(problem),
+        .m = problem->rows,
+        .k = problem->cols,
+        .wide = problem->cols + (problem->mean ? 1 : 0),
+        .row_count = problem->groups * problem->rows,
+        .piece_count = ldnq_piece_count(problem),
     };
     if (!allocate(&admm, task->arena, err))
         return LDNQ_NOMEM;
-    lay_spans(&admm);
+    init_spans(&admm);
     LDNQ_TRY(factor_all(&admm, err));
     load_start(&admm);
-    start_records(&admm);
+    init_progress(&admm);
     iterate(&admm);
     task->solution->iterations = most_iterations(&admm);
     return LDNQ_OK;

@@ -1,20 +1,19 @@
-/* beam.h: codes one input at a time, with several beginnings kept.
+/* beam.h: beam search for the codes of a row: GPTQ with several branches.
  *
- * Solves  min over codes q of  (a q - w)' (H + damping) (a q - w)  for each row, at
- *         scales a that are given: with X of inverse.h a code q_i costs
- *         ((w_i - a q_i) / X_ii)^2, and moves what is wanted of the inputs to come as
- *         in gptq.c. Each of `width` beginnings goes on with its two nearest codes, and
- *         the cheapest `width` of all stay: the K-best search for a lattice's nearest
- *         point, of which GPTQ is the one with the width 1
- * Shapes  as in quant.h, for a problem without a mean; codes (G, M, K) are the result,
- *         scales (G, M, S) input and result
- * Owns    nothing; what init makes lives in the arena
+ * Solves  min over codes q of  (a q - w)' (H + damping) (a q - w)  for each row, at given
+ *         scales a. With X of inverse.h, a code q_i costs e^2, e = (w_i - a q_i) / X_ii, and
+ *         changes the targets of the columns not yet rounded by -e X_ij, as in gptq.c. Each
+ *         of `width` branches is extended by its two nearest codes, and the cheapest
+ *         `width` of all extensions are kept. With width 1 this is GPTQ
+ * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_reduce): codes (G, M, K)
+ *         are the result, scales (G, M, S) input and result
+ * Units   computed in float32, with costs of 18 bits; the caller measures the result
+ * Owns    nothing; what init allocates is in the arena
  * Errors  NUMERIC as in inverse.h, NOMEM
- * Threads rows are taken by the pool in chunks; the answer does not depend on how many
- *         threads there are
- * Source  Guo and Nilsson, "Algorithm and Implementation of the K-Best Sphere Decoding
- *         for MIMO Detection", IEEE J. Sel. Areas Commun. 24, 2006. In float32, on costs
- *         of 18 bits: what is found is judged by others, in double.
+ * Threads chunks of rows run in the pool; the result does not depend on the number of
+ *         threads
+ * Source  the K-best search: Guo and Nilsson, "Algorithm and Implementation of the K-Best
+ *         Sphere Decoding for MIMO Detection", IEEE J. Sel. Areas Commun. 24, 2006
  */
 #ifndef LDNQ_QUANT_BEAM_H
 #define LDNQ_QUANT_BEAM_H
@@ -28,22 +27,25 @@ struct ldnq_beam {
     struct ldnq_pool *pool;
     struct ldnq_inverse inverse;
     float *factor;  /* (G, K, K) X */
-    float *corners; /* (G, blocks, BLOCK, BLOCK) its diagonal blocks, zero above and beyond */
+    float *corners; /* (G, blocks, BLOCK, BLOCK) diagonal blocks of X, zero above and past K */
     float *units;   /* (G, K) 1 / X_ii */
-    struct ldnq_beam_desk *desks; /* one a thread */
+    struct ldnq_beam_workspace *workspaces; /* one per thread */
 };
 
+/* Factorizes H and allocates workspaces, for any number of searches. */
 enum ldnq_status ldnq_beam_init(struct ldnq_beam *beam, const struct ldnq_layer_problem *problem,
                                 struct ldnq_pool *pool, struct ldnq_arena *arena,
                                 struct ldnq_error *err);
 
-/* Widths that there are: 1, 4, 8, 16. */
 struct ldnq_beam_search {
-    size_t width;
-    const double *factors; /* of the scales: all are tried, and a row (a tensor where it */
-    size_t count;          /* has one scale) keeps the cheapest */
+    size_t width; /* 1, 4, 8 or 16 */
+    /* Factors of the scales. All are tried; each row, or the tensor where rows share a
+     * scale, keeps the cheapest. */
+    const double *factors;
+    size_t count;
 };
 
+/* Finds codes, and multiplies the scales by the chosen factors. */
 enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_beam_search *search,
                                 int8_t *codes, float *scales, struct ldnq_error *err);
 

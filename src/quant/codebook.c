@@ -54,8 +54,8 @@ const struct ldnq_codebook *const *ldnq_codebooks(void)
     return all;
 }
 
-/* Bisection for the first code that is not below value; one of the two codes
- * around it is nearest. */
+/* Bisects for the first code that is not below value. It or the code before it is the
+ * nearest. */
 int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value)
 {
     const int16_t *codes = codebook->codes;

@@ -11,13 +11,13 @@
 #include "quant/problem.h"
 #include "quant/project.h"
 
-/* Of a block's scale, in parts of it: what needs no further turn. */
+/* Relative change of a block's scale that needs no further sweep. */
 #define SMALL_CHANGE 1e-4
 
-/* Inputs that are asked together whether any of them wants to change. */
+/* Columns that are tested together for a code that has to change. */
 #define TILE 16
 
-struct row {
+struct descent_row {
     double qw, qq; /* q'Hw, q'Hq */
     bool changed;
 };
@@ -27,58 +27,59 @@ struct descent {
     struct ldnq_pool *pool;
     int8_t *codes;
     float *scales;
-    size_t k, count, pieces;
-    bool alone;           /* each row has scales of its own */
-    const double *target; /* (G M, K) H w */
-    double *slope;        /* (G M, K) H (a q - w) */
-    double *work;         /* (G M, K) */
+    size_t k, row_count, pieces; /* K, G M, pieces of rows */
+    bool is_per_row;             /* each row has scales of its own */
+    const double *target;        /* (G M, K) H w */
+    double *slope;               /* (G M, K) H (a q - w) */
+    double *work;                /* (G M, K) */
     struct ldnq_blocks blocks;
     double *product; /* (G M, K) with blocks */
     double *changes; /* (G M, S) with blocks */
     double *errors;  /* (G M) */
-    struct row *rows;
+    struct descent_row *rows;
     double *scratch;               /* (threads, 3, K) */
-    double above[256], below[256]; /* by code, from INT8_MIN on: a step's limits */
+    double above[256], below[256]; /* limits of a step, by code, from INT8_MIN on */
 };
 
-/* ---- a sweep over the inputs of a row ---------------------------------------------- */
+/* ---- a sweep over the columns of a row --------------------------------------------- */
 
-/* What a sweep needs of a row, by input; `unit` turns a slope into a step of the code. */
-struct limits {
-    double *unit, *above, *below; /* (K) steps beyond above or below change the code */
+/* Per column of a row: slope * unit is the best step of the code; steps beyond above or
+ * below change the code. */
+struct step_limits {
+    double *unit, *above, *below; /* (K) */
 };
 
-static struct limits limits_of(const struct descent *d, size_t thread)
+static struct step_limits limits_of(const struct descent *d, size_t thread)
 {
     double *at = d->scratch + thread * 3 * d->k;
-    return (struct limits){ at, at + d->k, at + 2 * d->k };
+    return (struct step_limits){ at, at + d->k, at + 2 * d->k };
 }
 
-/* Half way to the codes around, as far as there are any. */
-static void limit_input(const struct descent *d, const struct limits *limits, size_t input,
-                        int8_t code)
+/* A step past the midpoint to a neighbouring code changes the code. */
+static void set_limits(const struct descent *d, const struct step_limits *limits, size_t col,
+                       int8_t code)
 {
     const size_t at = (size_t)(code - INT8_MIN);
-    limits->above[input] = d->above[at];
-    limits->below[input] = d->below[at];
+    limits->above[col] = d->above[at];
+    limits->below[col] = d->below[at];
 }
 
-/* An input without curvature takes no steps. */
-static void limit_row(const struct descent *d, size_t row, const struct limits *limits)
+/* A column without curvature takes no steps. */
+static void set_row_limits(const struct descent *d, size_t row, const struct step_limits *limits)
 {
-    const double *gram = d->problem->gram + row / d->problem->outputs * d->k * d->k;
+    const double *gram = d->problem->gram + row / d->problem->rows * d->k * d->k;
     const int8_t *codes = d->codes + row * d->k;
     for (size_t i = 0; i < d->k; i++) {
         const double curvature = gram[i * d->k + i];
-        const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, i)];
+        const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, i)];
         limits->unit[i] = curvature > 0 ? -1 / (scale * curvature) : 0;
-        limit_input(d, limits, i, codes[i]);
+        set_limits(d, limits, i, codes[i]);
     }
 }
 
 LDNQ_MULTIVERSION
-static bool wants_change(size_t n, const double *slope, const double *unit, const double *above,
-                         const double *below)
+static bool has_change(size_t n, const double *slope, const double *unit, const double *above,
+                       const double *below)
 {
     int any = 0;
     for (size_t i = 0; i < n; i++) {
@@ -89,60 +90,60 @@ static bool wants_change(size_t n, const double *slope, const double *unit, cons
 }
 
 LDNQ_MULTIVERSION
-static void add_line(size_t n, double change, const double *line, double *slope)
+static void add_row(size_t n, double change, const double *gram_row, double *slope)
 {
     for (size_t i = 0; i < n; i++)
-        slope[i] += change * line[i];
+        slope[i] += change * gram_row[i];
 }
 
-/* The best code of one input, the others as they are. Few inputs change, so that each
- * change goes to the slope at once: a line of H costs less than a product for all. */
-static void change_input(const struct descent *d, size_t row, size_t input, double step,
-                         const struct limits *limits)
+/* Sets one code to the best one, the others fixed. Few codes change, so that each change
+ * updates the slope at once: a row of H costs less than a product for all. */
+static void change_code(const struct descent *d, size_t row, size_t col, double step,
+                        const struct step_limits *limits)
 {
-    int8_t *code = d->codes + row * d->k + input;
-    const double *gram = d->problem->gram + row / d->problem->outputs * d->k * d->k;
+    int8_t *code = d->codes + row * d->k + col;
+    const double *gram = d->problem->gram + row / d->problem->rows * d->k * d->k;
     const int16_t next = ldnq_codebook_nearest(d->problem->codebook, *code + step);
-    const double scale = (double)d->scales[ldnq_scale_at(d->problem, row, input)];
+    const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, col)];
     if (next == *code)
         return;
-    add_line(d->k, scale * (next - *code), gram + input * d->k, d->slope + row * d->k);
+    add_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
     *code = (int8_t)next;
-    limit_input(d, limits, input, *code);
+    set_limits(d, limits, col, *code);
     d->rows[row].changed = true;
 }
 
-static void sweep_row(const struct descent *d, size_t row, const struct limits *limits)
+static void sweep_row(const struct descent *d, size_t row, const struct step_limits *limits)
 {
     const double *slope = d->slope + row * d->k;
     d->rows[row].changed = false;
-    limit_row(d, row, limits);
+    set_row_limits(d, row, limits);
     for (size_t first = 0; first < d->k; first += TILE) {
         const size_t count = ldnq_size_min(TILE, d->k - first);
-        if (!wants_change(count, slope + first, limits->unit + first, limits->above + first,
-                          limits->below + first))
+        if (!has_change(count, slope + first, limits->unit + first, limits->above + first,
+                        limits->below + first))
             continue;
         for (size_t i = first; i < first + count; i++) {
             const double step = slope[i] * limits->unit[i];
             if (step > limits->above[i] || step < limits->below[i])
-                change_input(d, row, i, step, limits);
+                change_code(d, row, i, step, limits);
         }
     }
 }
 
 static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
-    const struct limits limits = limits_of(d, thread);
+    const struct step_limits limits = limits_of(d, thread);
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
         sweep_row(d, row, &limits);
 }
 
 /* ---- scales -------------------------------------------------------------------------- */
 
-/* q'Hw and q'Hq, from H q = (slope + target) / a. */
-static void weigh_row(const struct descent *d, size_t at)
+/* Computes q'Hw and q'Hq, from H q = (slope + target) / a. */
+static void sum_row(const struct descent *d, size_t at)
 {
-    struct row *row = &d->rows[at];
+    struct descent_row *row = &d->rows[at];
     const int8_t *q = d->codes + at * d->k;
     const double *slope = d->slope + at * d->k, *target = d->target + at * d->k;
     double qs = 0, qw = 0;
@@ -154,7 +155,7 @@ static void weigh_row(const struct descent *d, size_t at)
     row->qq = (qs + qw) / (double)d->scales[at];
 }
 
-/* The slope is linear in the scale. */
+/* Changes a row's scale; the slope is linear in it. */
 static void set_scale(const struct descent *d, size_t at, float scale)
 {
     const double ratio = (double)scale / (double)d->scales[at];
@@ -167,9 +168,9 @@ static void set_scale(const struct descent *d, size_t at, float scale)
 
 /* ---- scales of blocks ---------------------------------------------------------------- */
 
-/* The block's best change of its scale while the others stay:
+/* The best change of a block's scale while the others are fixed:
  * -(q_s'slope) / (q_s'H q_s). */
-static double block_change(const struct descent *d, const double *gram, size_t row, size_t s)
+static double find_block_change(const struct descent *d, const double *gram, size_t row, size_t s)
 {
     const uint32_t *order = d->blocks.order;
     const int8_t *q = d->codes + row * d->k;
@@ -185,18 +186,19 @@ static double block_change(const struct descent *d, const double *gram, size_t r
     return curvature > 0 ? -slope / curvature : 0;
 }
 
-/* How far to go along p = change_s q_s, at best and at most: no scale may shrink or grow
- * tenfold at once, which keeps it positive. */
-static double step_length(const struct descent *d, size_t row, const double *p, const double *hp)
+/* The best step along p = change_s q_s, limited so that no scale shrinks or grows more than
+ * tenfold at once, which keeps scales positive. */
+static double find_step_length(const struct descent *d, size_t row, const double *p,
+                               const double *hp)
 {
-    const size_t segments = d->problem->segments;
+    const size_t block_count = d->problem->block_count;
     double slope = 0, curvature = 0;
     for (size_t i = 0; i < d->k; i++) {
         slope += p[i] * d->slope[row * d->k + i];
         curvature += p[i] * hp[i];
     }
     double length = curvature > 0 && slope < 0 ? -slope / curvature : 0;
-    for (size_t s = row * segments; s < (row + 1) * segments; s++) {
+    for (size_t s = row * block_count; s < (row + 1) * block_count; s++) {
         const double most = (d->changes[s] < 0 ? 0.9 : 9) * (double)d->scales[s];
         if (length * fabs(d->changes[s]) > most)
             length = most / fabs(d->changes[s]);
@@ -204,16 +206,16 @@ static double step_length(const struct descent *d, size_t row, const double *p, 
     return length;
 }
 
-/* How far the row's codes and scales are from its weight. */
+/* Writes a q - w of a row to `work`. */
 static void load_difference(const struct descent *d, size_t row)
 {
     for (size_t i = row * d->k; i < (row + 1) * d->k; i++)
         d->work[i] =
-            (double)d->scales[ldnq_scale_at(d->problem, row, i - row * d->k)] * d->codes[i] -
+            (double)d->scales[ldnq_scale_index(d->problem, row, i - row * d->k)] * d->codes[i] -
             (double)d->problem->weight[i];
 }
 
-/* The rows' H (a q - w), anew. */
+/* Recomputes the slope of a piece. */
 static void load_slope(const struct descent *d, const struct ldnq_piece *piece)
 {
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
@@ -232,39 +234,39 @@ static double row_error(const struct descent *d, size_t row)
     return error > 0 ? error : 0;
 }
 
-/* One step of steepest descent on the scales of each row, in units of what each block
- * would do alone. Returns whether any moved by more than a little. */
-static bool step_blocks(const struct descent *d, const struct ldnq_piece *piece)
+/* One step of steepest descent on the scales of each row, preconditioned by what each block
+ * would do alone. Returns whether any scale changed by more than SMALL_CHANGE. */
+static bool step_block_scales(const struct descent *d, const struct ldnq_piece *piece)
 {
-    const size_t k = d->k, segments = d->problem->segments, end = piece->offset + piece->rows;
+    const size_t k = d->k, block_count = d->problem->block_count, end = piece->offset + piece->rows;
     const double *gram = d->problem->gram + piece->group * k * k;
     for (size_t row = piece->offset; row < end; row++) {
-        for (size_t s = 0; s < segments; s++)
-            d->changes[row * segments + s] = block_change(d, gram, row, s);
+        for (size_t s = 0; s < block_count; s++)
+            d->changes[row * block_count + s] = find_block_change(d, gram, row, s);
         for (size_t i = 0; i < k; i++)
             d->work[row * k + i] =
-                d->changes[ldnq_scale_at(d->problem, row, i)] * d->codes[row * k + i];
+                d->changes[ldnq_scale_index(d->problem, row, i)] * d->codes[row * k + i];
     }
     ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece->rows, k, k, 1, d->work + piece->offset * k, k, gram,
                k, 0, d->product + piece->offset * k, k);
-    bool far = false;
+    bool is_large = false;
     for (size_t row = piece->offset; row < end; row++) {
         const double *hp = d->product + row * k;
-        const double length = step_length(d, row, d->work + row * k, hp);
+        const double length = find_step_length(d, row, d->work + row * k, hp);
         for (size_t i = 0; i < k; i++)
             d->slope[row * k + i] += length * hp[i];
-        for (size_t s = row * segments; s < (row + 1) * segments; s++) {
+        for (size_t s = row * block_count; s < (row + 1) * block_count; s++) {
             const double scale = (double)d->scales[s], change = length * d->changes[s];
-            far = far || fabs(change) > SMALL_CHANGE * scale;
+            is_large = is_large || fabs(change) > SMALL_CHANGE * scale;
             d->scales[s] = ldnq_scale_or(scale + change, d->scales[s]);
         }
     }
-    return far;
+    return is_large;
 }
 
-/* ---- start, and turns ------------------------------------------------------------------ */
+/* ---- sweeps and scales alternately ------------------------------------------------------ */
 
-static void start_chunk(void *ctx, size_t chunk, size_t thread)
+static void start_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
@@ -272,12 +274,12 @@ static void start_chunk(void *ctx, size_t chunk, size_t thread)
     load_slope(d, &piece);
 }
 
-/* A row's only scale is the best at once: it takes all its turns before the next row. */
-static void descend_row(const struct descent *d, size_t row, const struct limits *limits)
+/* A row with one scale is independent: it converges before the next row starts. */
+static void descend_row(const struct descent *d, size_t row, const struct step_limits *limits)
 {
     d->rows[row].changed = true;
-    for (int turn = 0; d->rows[row].changed && turn < LDNQ_DESCENT_SWEEPS; turn++) {
-        weigh_row(d, row);
+    for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
+        sum_row(d, row);
         set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
         sweep_row(d, row, limits);
     }
@@ -286,8 +288,8 @@ static void descend_row(const struct descent *d, size_t row, const struct limits
 static void descend_blocks(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
     bool goes_on = true;
-    for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
-        goes_on = step_blocks(d, piece);
+    for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
+        goes_on = step_block_scales(d, piece);
         sweep_piece(d, piece, thread);
         for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
             goes_on = goes_on || d->rows[row].changed;
@@ -295,12 +297,12 @@ static void descend_blocks(const struct descent *d, const struct ldnq_piece *pie
 }
 
 /* Rows with scales of their own. */
-static void descend_chunk(void *ctx, size_t chunk, size_t thread)
+static void descend_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    const struct limits limits = limits_of(d, thread);
-    if (d->problem->segment) {
+    const struct step_limits limits = limits_of(d, thread);
+    if (d->problem->block_index) {
         descend_blocks(d, &piece, thread);
         return;
     }
@@ -308,16 +310,16 @@ static void descend_chunk(void *ctx, size_t chunk, size_t thread)
         descend_row(d, row, &limits);
 }
 
-static void weigh_chunk(void *ctx, size_t chunk, size_t thread)
+static void sum_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-        weigh_row(d, row);
+        sum_row(d, row);
 }
 
-static void sweep_chunk(void *ctx, size_t chunk, size_t thread)
+static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
@@ -326,19 +328,19 @@ static void sweep_chunk(void *ctx, size_t chunk, size_t thread)
     sweep_piece(d, &piece, thread);
 }
 
-/* One scale: its sums run over all rows, into rows[0]. */
-static void descend_together(struct descent *d)
+/* One scale for all rows; its sums are gathered in rows[0]. */
+static void descend_tensor(struct descent *d)
 {
-    bool goes_on = d->count > 0;
-    for (int turn = 0; goes_on && turn < LDNQ_DESCENT_SWEEPS; turn++) {
+    bool goes_on = d->row_count > 0;
+    for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         goes_on = false;
-        ldnq_pool_run(d->pool, d->pieces, weigh_chunk, d);
-        for (size_t row = 1; row < d->count; row++) {
+        ldnq_pool_run(d->pool, d->pieces, sum_piece, d);
+        for (size_t row = 1; row < d->row_count; row++) {
             d->rows[0].qw += d->rows[row].qw;
             d->rows[0].qq += d->rows[row].qq;
         }
-        ldnq_pool_run(d->pool, d->pieces, sweep_chunk, d);
-        for (size_t row = 0; row < d->count; row++)
+        ldnq_pool_run(d->pool, d->pieces, sweep_tensor_piece, d);
+        for (size_t row = 0; row < d->row_count; row++)
             goes_on = goes_on || d->rows[row].changed;
     }
 }
@@ -347,24 +349,26 @@ static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *ar
                                         struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_blocks_init(d->problem, &d->blocks, arena, err));
-    d->product = ldnq_arena_alloc(arena, d->count * d->k, sizeof *d->product, err);
-    d->changes = ldnq_arena_alloc(arena, d->count * d->problem->segments, sizeof *d->changes, err);
+    d->product = ldnq_arena_alloc(arena, d->row_count * d->k, sizeof *d->product, err);
+    d->changes =
+        ldnq_arena_alloc(arena, d->row_count * d->problem->block_count, sizeof *d->changes, err);
     return d->product && d->changes ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* The slope of blocks has not followed the rounding of their scales to float32. */
-static void judge_chunk(void *ctx, size_t chunk, size_t thread)
+/* With blocks the slope does not include the rounding of scales to float32: it is computed
+ * again. */
+static void measure_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    if (d->problem->segment && d->k > 0)
+    if (d->problem->block_index && d->k > 0)
         load_slope(d, &piece);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
         d->errors[row] = row_error(d, row);
 }
 
-static void set_limits(struct descent *d)
+static void init_limits(struct descent *d)
 {
     const struct ldnq_codebook *book = d->problem->codebook;
     for (size_t i = 0; i < book->count; i++) {
@@ -378,24 +382,24 @@ static void set_limits(struct descent *d)
 static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
-    const size_t elements = d->count * d->k;
+    const size_t elements = d->row_count * d->k;
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
     d->work = ldnq_arena_alloc(arena, elements, sizeof *d->work, err);
-    d->rows = ldnq_arena_alloc(arena, d->count, sizeof *d->rows, err);
+    d->rows = ldnq_arena_alloc(arena, d->row_count, sizeof *d->rows, err);
     d->scratch =
         ldnq_arena_alloc(arena, ldnq_pool_threads(d->pool) * 3 * d->k, sizeof *d->scratch, err);
     if (!d->slope || !d->work || !d->rows || !d->scratch)
         return LDNQ_NOMEM;
-    set_limits(d);
-    if (d->problem->segment)
+    init_limits(d);
+    if (d->problem->block_index)
         LDNQ_TRY(allocate_blocks(d, arena, err));
     if (elements > 0)
-        ldnq_pool_run(d->pool, d->pieces, start_chunk, d);
-    if (elements > 0 && d->alone)
-        ldnq_pool_run(d->pool, d->pieces, descend_chunk, d);
+        ldnq_pool_run(d->pool, d->pieces, start_piece, d);
+    if (elements > 0 && d->is_per_row)
+        ldnq_pool_run(d->pool, d->pieces, descend_piece, d);
     else if (elements > 0)
-        descend_together(d);
-    ldnq_pool_run(d->pool, d->pieces, judge_chunk, d);
+        descend_tensor(d);
+    ldnq_pool_run(d->pool, d->pieces, measure_piece, d);
     return LDNQ_OK;
 }
 
@@ -409,10 +413,10 @@ enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const do
         .pool = pool,
         .codes = codes,
         .scales = scales,
-        .k = problem->inputs,
-        .count = problem->groups * problem->outputs,
+        .k = problem->cols,
+        .row_count = problem->groups * problem->rows,
         .pieces = ldnq_piece_count(problem),
-        .alone = problem->granularity != LDNQ_PER_TENSOR,
+        .is_per_row = problem->granularity != LDNQ_PER_TENSOR,
         .errors = errors,
     };
     struct ldnq_arena *arena;
@@ -422,19 +426,19 @@ enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const do
     return status;
 }
 
-/* ---- H w ----------------------------------------------------------------------------- */
+/* ---- W H ----------------------------------------------------------------------------- */
 
-struct targets {
+struct descent_target {
     const struct ldnq_layer_problem *problem;
     double *weight, *target;
 };
 
-static void target_chunk(void *ctx, size_t chunk, size_t thread)
+static void target_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    const struct targets *t = ctx;
+    const struct descent_target *t = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(t->problem, chunk);
-    const size_t k = t->problem->inputs, at = piece.offset * k;
+    const size_t k = t->problem->cols, at = piece.offset * k;
     for (size_t i = at; i < at + piece.rows * k; i++)
         t->weight[i] = (double)t->problem->weight[i];
     if (k > 0)
@@ -445,13 +449,13 @@ static void target_chunk(void *ctx, size_t chunk, size_t thread)
 enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
                                      struct ldnq_pool *pool, double *target, struct ldnq_error *err)
 {
-    struct targets targets = { problem, NULL, target };
+    struct descent_target targets = { problem, NULL, target };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const size_t count = problem->groups * problem->outputs * problem->inputs;
+    const size_t count = problem->groups * problem->rows * problem->cols;
     targets.weight = ldnq_arena_alloc(arena, count, sizeof *targets.weight, err);
     if (targets.weight)
-        ldnq_pool_run(pool, ldnq_piece_count(problem), target_chunk, &targets);
+        ldnq_pool_run(pool, ldnq_piece_count(problem), target_piece, &targets);
     ldnq_arena_destroy(arena);
     return targets.weight ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -8,14 +8,14 @@
 #include "quant/problem.h"
 #include "quant/project.h"
 
-#define MOST LDNQ_EXACT_INPUTS
+#define MAX_COLS LDNQ_EXACT_COLS
 
-/* Scales that are tried, as powers of this to both sides of the row's own. */
+/* The ratio of neighbouring scales. */
 #define SCALE_STEP 1.03
-/* Turns of codes and scale where all rows share it. */
-#define TURNS 8
-/* Added to the diagonal of the search's matrix, in units of its mean: an input that
- * never varies costs next to nothing, but its code stays near the weight. */
+/* Rounds of codes and scale where all rows share a scale. */
+#define ROUNDS 8
+/* Added to the diagonal, in units of its mean: a constant column then costs almost nothing,
+ * but its code stays near the weight. */
 #define DAMPING 1e-9
 
 struct exact {
@@ -26,24 +26,24 @@ struct exact {
     double *errors;
     double *factor;   /* (G, K, K) lower triangle L of H = L L' */
     bool *indefinite; /* (G) */
-    double *qw, *qq;  /* (G M) of the codes, where rows share a scale */
+    double *qw, *qq;  /* (G, M) q'Hw and q'Hq, where rows share a scale */
 };
 
-/* A row, in units of codes: the lattice point q nearest to w / a. */
-struct search {
+/* The search of one row, in units of codes: for the lattice point q nearest to w / a. */
+struct exact_search {
     const struct ldnq_codebook *codebook;
     const double *factor;
     size_t k, nodes;
-    double centre[MOST]; /* w / a */
-    double best;         /* of |L'(q - w/a)|^2 */
-    int8_t codes[MOST], best_codes[MOST];
+    double centre[MAX_COLS]; /* w / a */
+    double best;             /* of |L'(q - w/a)|^2 */
+    int8_t codes[MAX_COLS], best_codes[MAX_COLS];
     bool found;
 };
 
 /* ---- one search ----------------------------------------------------------------------- */
 
-/* Where code i would stand without a rounding, given those behind it. */
-static double wish(const struct search *s, size_t i)
+/* The best real value for code i, given the codes of the columns after it. */
+static double find_centre(const struct exact_search *s, size_t i)
 {
     double sum = 0;
     for (size_t j = i + 1; j < s->k; j++)
@@ -51,8 +51,9 @@ static double wish(const struct search *s, size_t i)
     return s->centre[i] - sum / s->factor[i * s->k + i];
 }
 
-/* The codes in order of their distance: `low` and `high` are the next to both sides. */
-static size_t next_code(const struct search *s, double at, ptrdiff_t *low, size_t *high)
+/* Returns the next code in order of distance from `at`; `low` and `high` are the next ones
+ * on each side. */
+static size_t next_code(const struct exact_search *s, double at, ptrdiff_t *low, size_t *high)
 {
     const int16_t *codes = s->codebook->codes;
     const bool has_low = *low >= 0, has_high = *high < s->codebook->count;
@@ -61,10 +62,10 @@ static size_t next_code(const struct search *s, double at, ptrdiff_t *low, size_
     return (*high)++;
 }
 
-static void descend_tree(struct search *s, size_t level, double spent)
+static void descend_tree(struct exact_search *s, size_t level, double spent)
 {
     const size_t i = level - 1;
-    const double at = wish(s, i), unit = s->factor[i * s->k + i];
+    const double at = find_centre(s, i), unit = s->factor[i * s->k + i];
     size_t high = 0;
     while (high < s->codebook->count && s->codebook->codes[high] < at)
         high++;
@@ -85,14 +86,15 @@ static void descend_tree(struct search *s, size_t level, double spent)
     }
 }
 
-/* Whether there are codes with a smaller objective than `error` at this scale. */
+/* Searches for codes with an objective below `error` at this scale; returns whether there
+ * are any. */
 static bool search_row(const struct exact *exact, size_t row, double scale, double error,
-                       struct search *s)
+                       struct exact_search *s)
 {
     const struct ldnq_layer_problem *problem = exact->problem;
     s->codebook = problem->codebook;
-    s->k = problem->inputs;
-    s->factor = exact->factor + row / problem->outputs * s->k * s->k;
+    s->k = problem->cols;
+    s->factor = exact->factor + row / problem->rows * s->k * s->k;
     s->nodes = 0;
     s->found = false;
     s->best = error / (scale * scale);
@@ -104,17 +106,18 @@ static bool search_row(const struct exact *exact, size_t row, double scale, doub
 
 /* ---- objectives ------------------------------------------------------------------------- */
 
-struct weighed {
+/* w'Hw, q'Hw and q'Hq of one row. */
+struct row_sums {
     double ww, qw, qq;
 };
 
-static struct weighed weigh(const struct exact *exact, size_t row, const int8_t *codes)
+static struct row_sums sum_row(const struct exact *exact, size_t row, const int8_t *codes)
 {
     const struct ldnq_layer_problem *problem = exact->problem;
-    const size_t k = problem->inputs;
-    const double *gram = problem->gram + row / problem->outputs * k * k;
+    const size_t k = problem->cols;
+    const double *gram = problem->gram + row / problem->rows * k * k;
     const float *w = problem->weight + row * k;
-    struct weighed sums = { 0, 0, 0 };
+    struct row_sums sums = { 0, 0, 0 };
     for (size_t i = 0; i < k; i++) {
         double hw = 0, hq = 0;
         for (size_t j = 0; j < k; j++) {
@@ -128,7 +131,7 @@ static struct weighed weigh(const struct exact *exact, size_t row, const int8_t 
     return sums;
 }
 
-static double error_of(const struct weighed *sums, double scale)
+static double error_of(const struct row_sums *sums, double scale)
 {
     return sums->ww + scale * (scale * sums->qq - 2 * sums->qw);
 }
@@ -139,12 +142,12 @@ static void search_scales(const struct exact *exact, size_t row)
 {
     const double around = (double)exact->scales[row];
     const int steps = exact->steps;
-    struct search search;
+    struct exact_search search;
     for (int i = -steps; i <= steps; i++) {
         const double scale = around * pow(SCALE_STEP, i);
         if (!ldnq_is_scale(scale) || !search_row(exact, row, scale, exact->errors[row], &search))
             continue;
-        const struct weighed sums = weigh(exact, row, search.best_codes);
+        const struct row_sums sums = sum_row(exact, row, search.best_codes);
         const float fitted = ldnq_best_scale(sums.qw, sums.qq, (float)scale);
         const double error = error_of(&sums, (double)fitted);
         if (!(error < exact->errors[row]))
@@ -155,7 +158,7 @@ static void search_scales(const struct exact *exact, size_t row)
     }
 }
 
-static void search_chunk(void *ctx, size_t chunk, size_t thread)
+static void search_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct exact *exact = ctx;
@@ -166,37 +169,37 @@ static void search_chunk(void *ctx, size_t chunk, size_t thread)
 
 /* ---- rows that share a scale ---------------------------------------------------------------- */
 
-static void search_codes_chunk(void *ctx, size_t chunk, size_t thread)
+static void search_codes_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct exact *exact = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(exact->problem, chunk);
-    const size_t k = exact->problem->inputs;
-    struct search search;
+    const size_t k = exact->problem->cols;
+    struct exact_search search;
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
         if (!exact->indefinite[piece.group] &&
             search_row(exact, row, (double)exact->scales[row], exact->errors[row], &search))
             memcpy(exact->codes + row * k, search.best_codes, k);
-        const struct weighed sums = weigh(exact, row, exact->codes + row * k);
+        const struct row_sums sums = sum_row(exact, row, exact->codes + row * k);
         exact->errors[row] = sums.ww;
         exact->qw[row] = sums.qw;
         exact->qq[row] = sums.qq;
     }
 }
 
-static void search_together(struct exact *exact, struct ldnq_pool *pool)
+static void search_tensor(struct exact *exact, struct ldnq_pool *pool)
 {
-    const size_t rows = exact->problem->groups * exact->problem->outputs;
-    for (int turn = 0; turn < TURNS; turn++) {
+    const size_t rows = exact->problem->groups * exact->problem->rows;
+    for (int round = 0; round < ROUNDS; round++) {
         double qw = 0, qq = 0;
-        ldnq_pool_run(pool, ldnq_piece_count(exact->problem), search_codes_chunk, exact);
+        ldnq_pool_run(pool, ldnq_piece_count(exact->problem), search_codes_piece, exact);
         for (size_t row = 0; row < rows; row++) {
             qw += exact->qw[row];
             qq += exact->qq[row];
         }
         const float scale = ldnq_best_scale(qw, qq, exact->scales[0]);
         for (size_t row = 0; row < rows; row++) {
-            const struct weighed sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
+            const struct row_sums sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
             const double error = error_of(&sums, (double)scale);
             exact->errors[row] = error > 0 ? error : 0;
             exact->scales[row] = scale;
@@ -208,7 +211,7 @@ static void search_together(struct exact *exact, struct ldnq_pool *pool)
 
 static void factor_group(struct exact *exact, size_t group)
 {
-    const size_t k = exact->problem->inputs;
+    const size_t k = exact->problem->cols;
     const double *gram = exact->problem->gram + group * k * k;
     double *factor = exact->factor + group * k * k, mean = 0;
     memcpy(factor, gram, k * k * sizeof *factor);
@@ -223,7 +226,7 @@ static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = exact->problem;
-    const size_t groups = problem->groups, k = problem->inputs, rows = groups * problem->outputs;
+    const size_t groups = problem->groups, k = problem->cols, rows = groups * problem->rows;
     exact->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *exact->factor, err);
     exact->indefinite = ldnq_arena_alloc(arena, groups, sizeof *exact->indefinite, err);
     exact->qw = ldnq_arena_alloc(arena, rows, sizeof *exact->qw, err);
@@ -233,9 +236,9 @@ static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
     for (size_t group = 0; group < groups; group++)
         factor_group(exact, group);
     if (problem->granularity != LDNQ_PER_TENSOR)
-        ldnq_pool_run(pool, ldnq_piece_count(problem), search_chunk, exact);
+        ldnq_pool_run(pool, ldnq_piece_count(problem), search_piece, exact);
     else
-        search_together(exact, pool);
+        search_tensor(exact, pool);
     return LDNQ_OK;
 }
 
@@ -246,8 +249,8 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, i
     struct exact exact = {
         .problem = problem, .steps = steps, .codes = codes, .scales = scales, .errors = errors
     };
-    if (problem->inputs == 0 || problem->inputs > LDNQ_EXACT_INPUTS || problem->outputs == 0 ||
-        problem->segment)
+    if (problem->cols == 0 || problem->cols > LDNQ_EXACT_COLS || problem->rows == 0 ||
+        problem->block_index)
         return LDNQ_OK;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));

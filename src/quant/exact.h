@@ -1,26 +1,29 @@
-/* exact.h: the best codes of rows with few inputs, by search over all of them.
+/* exact.h: the best codes of short rows, by a search over all of them.
  *
- * Solves  min over codes q  (a q - w)' H (a q - w), exactly, for scales a around the
- *         row's own, each followed by a = q'Hw / q'Hq (over all rows where they share
- *         one). Codes are taken input by input, nearest first; a branch ends where
- *         its part of the sum is no less than the best so far (Schnorr and Euchner's
- *         enumeration of a lattice: Math. Programming 66, 1994)
- * Shapes  as in descent.h: a problem without a mean, codes and scales in and out,
- *         errors (G, M) the rows' objectives in and out
- * Ends    at LDNQ_EXACT_NODES nodes a search; what was found till then counts
+ * Solves  min over codes q of  (a q - w)' H (a q - w), exactly, for several scales a around
+ *         the row's own; then a = q'Hw / q'Hq (summed over all rows where they share one).
+ *         Codes are chosen column by column, the nearest first, and a branch ends when its
+ *         partial sum is no less than the best so far
+ * Shapes  as in descent.h: a problem without a mean; codes, scales and errors (G, M), the
+ *         rows' objectives, are input and result
  * Errors  NOMEM
- * A problem with more inputs than LDNQ_EXACT_INPUTS or with several scales a row is
- * left as it is, a group whose matrix is not positive definite too.
+ * Threads pieces of rows run in the pool; the result does not depend on their number
+ * Source  Schnorr and Euchner, "Lattice Basis Reduction: Improved Practical Algorithms and
+ *         Solving Subset Sum Problems", Math. Programming 66, 1994 (the enumeration). A
+ *         search ends after LDNQ_EXACT_NODES nodes with the best found until then
+ *
+ * Problems with more than LDNQ_EXACT_COLS columns or with blocks are left unchanged, and so
+ * are groups whose matrix is not positive definite.
  */
 #ifndef LDNQ_QUANT_EXACT_H
 #define LDNQ_QUANT_EXACT_H
 
 #include "quant/quant.h"
 
-#define LDNQ_EXACT_INPUTS 32
+#define LDNQ_EXACT_COLS 32
 #define LDNQ_EXACT_NODES 1000
 
-/* `steps` scales to both sides of a row's own are tried, each 3 % from the next. */
+/* Tries `steps` scales on each side of a row's own, 3 % apart. */
 enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, int steps,
                                      struct ldnq_pool *pool, int8_t *codes, float *scales,
                                      double *errors, struct ldnq_error *err);

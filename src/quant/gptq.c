@@ -1,24 +1,26 @@
-/* GPTQ: codes one input at a time, the inputs still to come making up for each
- * rounding.
+/* GPTQ: rounds one column at a time and lets the columns not yet rounded compensate.
  *
- *     for each input i:  q_i = the nearest code to w_i / a
- *                        w_j -= (w_i - a q_i) Hinv_ij / Hinv_ii   for all j to come
- *                        Hinv loses row and column i
+ * Solves  the quadratic of quant.h, greedily. For each column i
  *
- * With X = L^-1, H = L L', the inputs being taken from the last to the first,
- * row i of X up to its diagonal is what Hinv's row is at that moment, but for a
- * factor that cancels: a step is w_j -= e X_ij, e = (w_i - a q_i) / X_ii, and all
- * the steps of a block act on the inputs to come as one product.
+ *             q_i = the code nearest to w_i / a
+ *             w_j -= (w_i - a q_i) Hinv_ij / Hinv_ii    for all columns j not yet rounded
+ *             Hinv loses row and column i
  *
- * - The quadratic is the centred one, H - m m', where the layer has a bias: the
- *   bias is free, and what the codes shift on average it takes back.
- * - Inputs are taken by descending diagonal; 1 % of the diagonal's mean is added
- *   (inverse.h).
- * - Scales are those of the codes nearest to the weight, which are the start; a
- *   channel keeps its start's codes where those are no worse.
- *
+ *         With X = L^-1, H = L L' (inverse.h) and columns from the last to the first, row i
+ *         of X up to its diagonal is proportional to Hinv's row at that error, and the factor
+ *         cancels: the update is w_j -= e X_ij with e = (w_i - a q_i) / X_ii. The updates
+ *         of a block of columns reach the columns before the block as one matrix product
+ * Shapes  as in quant.h
+ * Errors  NUMERIC (a group's matrix is indefinite), NOMEM
+ * Threads pieces of rows run in the pool
  * Source  Frantar, Ashkboos, Hoefler, Alistarh, "GPTQ: Accurate Post-Training
- *         Quantization for Generative Pre-trained Transformers", ICLR 2023
+ *         Quantization for Generative Pre-trained Transformers", ICLR 2023, equations 2, 3
+ *         and algorithm 1. Where we differ:
+ *         - the quadratic is the centred one where the layer has a bias, because the best
+ *           bias takes back what the codes shift on average
+ *         - columns are rounded by descending variance
+ *         - scales stay those of the start, and a row keeps the start's codes where they
+ *           are no worse
  */
 #include "quant/solver.h"
 
@@ -30,53 +32,52 @@
 #include "quant/inverse.h"
 #include "quant/problem.h"
 
-/* Inputs whose steps are applied to the rest together. */
+/* Columns whose updates reach the others as one product. */
 #define BLOCK 128
 
 struct gptq {
     const struct ldnq_layer_problem *problem;
     struct ldnq_pool *pool;
-    struct ldnq_layer_solution *solution; /* the start, then the better of the two */
-    size_t groups, outputs, inputs;       /* G, M, K */
-    size_t rows, pieces;                  /* G * M, and blocks of them */
-    struct ldnq_inverse inverse;          /* columns are taken from the last on */
-    double *work;                         /* (G, M, K) W in the columns' order */
-    int8_t *codes;                        /* (G, M, K) */
-    double *before, *after;               /* (G, M) objectives of start and codes */
+    struct ldnq_layer_solution *solution; /* the start, then the better one per row */
+    size_t k;                             /* cols */
+    size_t row_count, piece_count;        /* over all groups */
+    struct ldnq_inverse inverse;
+    double *work;           /* (G, M, K) W, columns permuted as in inverse */
+    int8_t *codes;          /* (G, M, K) */
+    double *before, *after; /* (G, M) objectives of the start and of `codes` */
 };
 
-/* ---- the pass over the inputs ----------------------------------------------------- */
+/* ---- the pass over the columns ---------------------------------------------------- */
 
-/* W into work in the columns' order. */
+/* Copies a piece of W to `work`, columns permuted. */
 static void load_weights(struct gptq *gptq, const struct ldnq_piece *piece)
 {
-    const size_t inputs = gptq->inputs;
-    const struct ldnq_column *columns = gptq->inverse.columns + piece->group * inputs;
+    const size_t k = gptq->k;
+    const struct ldnq_column *columns = gptq->inverse.columns + piece->group * k;
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
-        for (size_t i = 0; i < inputs; i++)
-            gptq->work[row * inputs + i] =
-                (double)gptq->problem->weight[row * inputs + columns[i].input];
+        for (size_t i = 0; i < k; i++)
+            gptq->work[row * k + i] = (double)gptq->problem->weight[row * k + columns[i].col];
 }
 
-/* Columns first .. first+count-1 of one row, the last first; the steps e go to
- * `steps` for the columns in front of the block. */
+/* Rounds columns first .. first+count-1 of one row, the last first, and stores their
+ * e in `errors`, for the columns before the block. */
 static void round_block(struct gptq *gptq, const struct ldnq_piece *piece, size_t row, size_t first,
-                        size_t count, double *steps)
+                        size_t count, double *errors)
 {
-    const size_t inputs = gptq->inputs;
-    const struct ldnq_column *columns = gptq->inverse.columns + piece->group * inputs + first;
-    const double *factor = gptq->inverse.factor + piece->group * inputs * inputs;
+    const size_t k = gptq->k;
+    const struct ldnq_column *columns = gptq->inverse.columns + piece->group * k + first;
+    const double *factor = gptq->inverse.factor + piece->group * k * k;
     const float *scales = gptq->solution->scales;
-    double *work = gptq->work + row * inputs + first;
+    double *work = gptq->work + row * k + first;
     for (size_t i = count; i-- > 0;) {
-        const double *x = factor + (first + i) * inputs + first;
-        const double scale = (double)scales[ldnq_scale_at(gptq->problem, row, columns[i].input)];
+        const double *x = factor + (first + i) * k + first;
+        const double scale = (double)scales[ldnq_scale_index(gptq->problem, row, columns[i].col)];
         const int16_t code = ldnq_codebook_nearest(gptq->problem->codebook, work[i] / scale);
-        const double step = (work[i] - scale * code) / x[i];
+        const double error = (work[i] - scale * code) / x[i];
         for (size_t j = 0; j < i; j++)
-            work[j] -= step * x[j];
-        gptq->codes[row * inputs + columns[i].input] = (int8_t)code;
-        steps[i] = step;
+            work[j] -= error * x[j];
+        gptq->codes[row * k + columns[i].col] = (int8_t)code;
+        errors[i] = error;
     }
 }
 
@@ -85,43 +86,42 @@ static void round_piece(void *ctx, size_t chunk, size_t thread)
     (void)thread;
     struct gptq *gptq = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(gptq->problem, chunk);
-    const size_t inputs = gptq->inputs;
-    const double *factor = gptq->inverse.factor + piece.group * inputs * inputs;
-    double steps[LDNQ_PIECE_ROWS * BLOCK];
+    const size_t k = gptq->k;
+    const double *factor = gptq->inverse.factor + piece.group * k * k;
+    double errors[LDNQ_PIECE_ROWS * BLOCK];
     load_weights(gptq, &piece);
-    for (size_t end = inputs; end > 0;) {
+    for (size_t end = k; end > 0;) {
         const size_t count = ldnq_size_min(end, BLOCK), first = end - count;
         for (size_t r = 0; r < piece.rows; r++)
-            round_block(gptq, &piece, piece.offset + r, first, count, steps + r * BLOCK);
+            round_block(gptq, &piece, piece.offset + r, first, count, errors + r * BLOCK);
         if (first > 0)
-            ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, first, count, -1, steps, BLOCK,
-                       factor + first * inputs, inputs, 1, gptq->work + piece.offset * inputs,
-                       inputs);
+            ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, piece.rows, first, count, -1, errors, BLOCK,
+                       factor + first * k, k, 1, gptq->work + piece.offset * k, k);
         end = first;
     }
 }
 
-/* ---- the better of the two ---------------------------------------------------------- */
+/* ---- the better codes of each row ------------------------------------------------------ */
 
-static void choose(struct gptq *gptq)
+static void store_better_rows(struct gptq *gptq)
 {
-    const size_t inputs = gptq->inputs;
+    const size_t k = gptq->k;
     struct ldnq_layer_solution *solution = gptq->solution;
     const struct ldnq_choice nearest = { solution->codes, solution->scales, NULL };
-    const struct ldnq_choice passed = { gptq->codes, solution->scales, NULL };
+    const struct ldnq_choice rounded = { gptq->codes, solution->scales, NULL };
     ldnq_total_error(gptq->problem, gptq->pool, &nearest, gptq->before);
-    ldnq_total_error(gptq->problem, gptq->pool, &passed, gptq->after);
-    for (size_t row = 0; row < gptq->rows; row++)
+    ldnq_total_error(gptq->problem, gptq->pool, &rounded, gptq->after);
+    for (size_t row = 0; row < gptq->row_count; row++)
         if (gptq->after[row] < gptq->before[row])
-            memcpy(solution->codes + row * inputs, gptq->codes + row * inputs, inputs);
+            memcpy(solution->codes + row * k, gptq->codes + row * k, k);
 }
 
-/* ---- set-up ------------------------------------------------------------------------- */
+/* ---- setup ------------------------------------------------------------------------- */
 
 static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    const size_t rows = gptq->rows, k = gptq->inputs;
-    /* No product overflows: the caller holds arrays of this order. */
+    const size_t rows = gptq->row_count, k = gptq->k;
+    /* No product of sizes overflows: the caller holds arrays that large. */
 #define NEW(member, count)                                                                         \
     (gptq->member = ldnq_arena_alloc(arena, count, sizeof *gptq->member, err))
     return NEW(work, rows * k) && NEW(codes, rows * k) && NEW(before, rows) && NEW(after, rows);
@@ -135,16 +135,14 @@ enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct l
         .problem = problem,
         .pool = task->pool,
         .solution = task->solution,
-        .groups = problem->groups,
-        .outputs = problem->outputs,
-        .inputs = problem->inputs,
-        .rows = problem->groups * problem->outputs,
-        .pieces = ldnq_piece_count(problem),
+        .k = problem->cols,
+        .row_count = problem->groups * problem->rows,
+        .piece_count = ldnq_piece_count(problem),
     };
     if (!allocate(&gptq, task->arena, err))
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
-    ldnq_pool_run(task->pool, gptq.pieces, round_piece, &gptq);
-    choose(&gptq);
+    ldnq_pool_run(task->pool, gptq.piece_count, round_piece, &gptq);
+    store_better_rows(&gptq);
     return LDNQ_OK;
 }

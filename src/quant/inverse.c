@@ -7,26 +7,26 @@
 #include "linalg/cholesky.h"
 #include "quant/problem.h"
 
-/* Added to the diagonal, in units of its mean; the larger ones are for centred
- * matrices that have lost their definiteness to the statistics' rounding. */
+/* Added to the diagonal, in units of its mean. The larger ones are for centred matrices
+ * that rounding of the statistics has made indefinite. */
 static const double dampings[] = { 0.01, 0.1, 1, 10 };
 
-struct factoring {
+struct inverse_workspace {
     const struct ldnq_layer_problem *problem;
-    size_t inputs;
+    size_t k;
     struct ldnq_column *columns;
     double *factor;
     bool *indefinite; /* (G) */
 };
 
-static double centred(const struct factoring *f, size_t group, size_t i, size_t j)
+static double centred(const struct inverse_workspace *f, size_t group, size_t i, size_t j)
 {
     const struct ldnq_layer_problem *problem = f->problem;
-    const size_t inputs = f->inputs;
-    const double power = problem->gram[(group * inputs + i) * inputs + j];
+    const size_t k = f->k;
+    const double power = problem->gram[(group * k + i) * k + j];
     if (!problem->mean)
         return power;
-    const double *mean = problem->mean + group * inputs;
+    const double *mean = problem->mean + group * k;
     return power - mean[i] * mean[j];
 }
 
@@ -35,69 +35,70 @@ static int by_variance(const void *left, const void *right)
     const struct ldnq_column *a = left, *b = right;
     if (a->variance != b->variance)
         return a->variance < b->variance ? -1 : 1;
-    return a->input > b->input ? -1 : a->input < b->input;
+    return a->col > b->col ? -1 : a->col < b->col;
 }
 
-/* Returns the mean of the variances. */
-static double order_columns(const struct factoring *f, size_t group)
+/* Sorts a group's columns and returns the mean of their variances. */
+static double order_columns(const struct inverse_workspace *f, size_t group)
 {
-    const size_t inputs = f->inputs;
-    const double *gram = f->problem->gram + group * inputs * inputs;
-    struct ldnq_column *columns = f->columns + group * inputs;
+    const size_t k = f->k;
+    const double *gram = f->problem->gram + group * k * k;
+    struct ldnq_column *columns = f->columns + group * k;
     double mean = 0;
-    for (size_t i = 0; i < inputs; i++) {
+    for (size_t i = 0; i < k; i++) {
         const double variance = centred(f, group, i, i);
-        const bool constant = fabs(variance) <= LDNQ_CONSTANT_INPUT * gram[i * inputs + i];
+        const bool constant = fabs(variance) <= LDNQ_CONSTANT_INPUT * gram[i * k + i];
         columns[i] = (struct ldnq_column){ constant ? 0 : variance, i };
-        mean += columns[i].variance / (double)inputs;
+        mean += columns[i].variance / (double)k;
     }
-    if (inputs)
-        qsort(columns, inputs, sizeof *columns, by_variance);
+    if (k)
+        qsort(columns, k, sizeof *columns, by_variance);
     return mean;
 }
 
-/* The lower triangle in units of `mean`, so that its scale can't overflow, plus the
- * damping. A constant input is bound to no other: it gets its nearest code. */
-static void arrange(const struct factoring *f, size_t group, double mean, double damping)
+/* Writes the permuted and damped lower triangle, in units of `mean`, so that it can't
+ * overflow. A constant column gets no off-diagonal elements: it is rounded on its own. */
+static void load_matrix(const struct inverse_workspace *f, size_t group, double mean,
+                        double damping)
 {
-    const size_t inputs = f->inputs;
-    const struct ldnq_column *columns = f->columns + group * inputs;
-    double *factor = f->factor + group * inputs * inputs;
-    for (size_t i = 0; i < inputs; i++) {
-        double *row = factor + i * inputs;
+    const size_t k = f->k;
+    const struct ldnq_column *columns = f->columns + group * k;
+    double *factor = f->factor + group * k * k;
+    for (size_t i = 0; i < k; i++) {
+        double *row = factor + i * k;
         for (size_t j = 0; j <= i; j++) {
-            const bool bound = columns[i].variance != 0 && columns[j].variance != 0;
-            row[j] = bound ? centred(f, group, columns[i].input, columns[j].input) / mean : 0;
+            const bool is_coupled = columns[i].variance != 0 && columns[j].variance != 0;
+            row[j] = is_coupled ? centred(f, group, columns[i].col, columns[j].col) / mean : 0;
         }
         row[i] += damping;
     }
 }
 
-/* Without any variance all codes are as good as the start's, which X = I gives. */
+/* Without any variance all codes are equally good; X = I then leaves the start's. */
 static void factor_group(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
-    struct factoring *f = ctx;
-    const size_t inputs = f->inputs, levels = sizeof dampings / sizeof *dampings;
-    double *factor = f->factor + group * inputs * inputs;
+    struct inverse_workspace *f = ctx;
+    const size_t k = f->k, levels = sizeof dampings / sizeof *dampings;
+    double *factor = f->factor + group * k * k;
     const double mean = order_columns(f, group);
     enum ldnq_status status = LDNQ_NUMERIC;
     for (size_t i = 0; i < levels && status != LDNQ_OK; i++) {
-        arrange(f, group, mean > 0 ? mean : 1, mean > 0 ? dampings[i] : 1);
-        status = ldnq_cholesky_factor(inputs, factor, NULL);
+        load_matrix(f, group, mean > 0 ? mean : 1, mean > 0 ? dampings[i] : 1);
+        status = ldnq_cholesky_factor(k, factor, NULL);
     }
     if (status == LDNQ_OK)
-        ldnq_cholesky_invert(inputs, factor);
+        ldnq_cholesky_invert(k, factor);
     f->indefinite[group] = status != LDNQ_OK;
 }
 
-/* No product overflows: the caller holds arrays of this order. */
+/* No product of sizes overflows: the caller holds arrays that large. */
 enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                                    struct ldnq_inverse *inverse, struct ldnq_arena *arena,
                                    struct ldnq_error *err)
 {
-    const size_t groups = problem->groups, k = problem->inputs;
-    struct factoring f = { .problem = problem, .inputs = k };
+    const size_t groups = problem->groups, k = problem->cols;
+    struct inverse_workspace f = { .problem = problem, .k = k };
     f.columns = inverse->columns = ldnq_arena_alloc(arena, groups * k, sizeof *f.columns, err);
     f.factor = inverse->factor = ldnq_arena_alloc(arena, groups * k * k, sizeof *f.factor, err);
     f.indefinite = ldnq_arena_alloc(arena, groups, sizeof *f.indefinite, err);

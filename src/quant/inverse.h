@@ -1,19 +1,16 @@
-/* inverse.h: what codes taken one input at a time need of H.
+/* inverse.h: the inverse Cholesky factor of H, for solvers that round one column at a time.
  *
- * Solves  X = L^-1, L L' = H + damping, the inputs in an order: X'X is the inverse.
- *         Row i of X up to its diagonal is, but for a factor, row i of the inverse of
- *         H's part for the inputs 0 .. i: those that are still to come when inputs are
- *         taken from the last to the first
- * Shapes  columns (G, K), factor (G, K, K) lower triangular; what is above the diagonals
- *         is anything
- * Units   H is that of the centred quadratic, H - m m', where the layer has a bias, in
- *         units of the mean of its diagonal, of which the damping is 1 %, or more where
- *         the statistics' rounding has left the matrix indefinite. An input that never
- *         varies is bound to no other
- * Owns    nothing; both live in the arena
+ * Solves  X = L^-1 with L L' = H + damping, the columns permuted by ascending variance, so
+ *         that X'X is the inverse. Row i of X up to its diagonal is proportional to row i of
+ *         the inverse of H's submatrix for the columns 0 .. i, which are the columns not yet
+ *         rounded when a solver goes from the last column to the first
+ * Shapes  columns (G, K); factor (G, K, K) lower triangular, undefined above the diagonal
+ * Units   H is centred (H - m m') where the layer has a bias, and divided by the mean of its
+ *         diagonal. The damping is 1 % of that mean, more where rounding of the statistics
+ *         has made the matrix indefinite. Constant columns get no off-diagonal elements
+ * Owns    nothing; both arrays are allocated in the arena
  * Errors  NUMERIC (a group's matrix is indefinite), NOMEM
- * Threads groups are taken by the pool; the answer does not depend on how many threads
- *         there are
+ * Threads groups run in the pool; the result does not depend on the number of threads
  */
 #ifndef LDNQ_QUANT_INVERSE_H
 #define LDNQ_QUANT_INVERSE_H
@@ -21,13 +18,13 @@
 #include "quant/quant.h"
 
 struct ldnq_column {
-    double variance; /* the centred diagonal; 0 for a constant input */
-    size_t input;
+    double variance; /* the centred diagonal; 0 for a constant column */
+    size_t col;      /* in the problem */
 };
 
 struct ldnq_inverse {
     struct ldnq_column *columns; /* by ascending variance */
-    double *factor;
+    double *factor;              /* X */
 };
 
 enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,

@@ -1,7 +1,8 @@
-/* Where most solvers start: the a * q nearest to the weight.
+/* The start of most solvers: the a q nearest to the weight.
  *
- * Solves  min over codes q, scales a of  sum |a q - w|^2  over the weights
- *         of each scale; the bias stays the problem's
+ * Solves  min over codes q, scales a of  sum |a q - w|^2  over the weights under each
+ *         scale (project.h); the bias stays the problem's
+ * Errors  NOMEM
  */
 #include "quant/solver.h"
 
@@ -15,35 +16,35 @@
 struct nearest {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_layer_solution *solution;
-    double *weight; /* (G, M, K); with blocks in the order of blocks.order */
-    int8_t *codes;  /* (G, M, K) with blocks, in that order */
+    double *weight; /* (G, M, K) W; with blocks its columns are in the order of blocks.order */
+    int8_t *codes;  /* (G, M, K) in the same order; NULL without blocks */
     struct ldnq_blocks blocks;
-    struct ldnq_span *spans; /* one a piece */
+    struct ldnq_span *spans; /* one per piece */
 };
 
 static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_t rows)
 {
-    const size_t inputs = nearest->problem->inputs;
+    const size_t k = nearest->problem->cols;
     return (struct ldnq_span){
-        .v = nearest->weight + row * inputs,
-        .v_stride = inputs,
+        .v = nearest->weight + row * k,
+        .v_stride = k,
         .rows = rows,
-        .length = inputs,
-        .codes = nearest->solution->codes + row * inputs,
+        .length = k,
+        .codes = nearest->solution->codes + row * k,
         .weight = 1,
     };
 }
 
-/* Each block's own, gathered, and its codes put back. */
+/* Gathers each block's columns, projects them, and scatters the codes back. */
 static void start_blocks(const struct nearest *nearest, size_t row)
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
-    const size_t k = problem->inputs, segments = problem->segments;
+    const size_t k = problem->cols, block_count = problem->block_count;
     double *weight = nearest->weight + row * k;
     int8_t *gathered = nearest->codes + row * k, *codes = nearest->solution->codes + row * k;
     for (size_t i = 0; i < k; i++)
         weight[i] = (double)problem->weight[row * k + nearest->blocks.order[i]];
-    for (size_t s = 0; s < segments; s++) {
+    for (size_t s = 0; s < block_count; s++) {
         const size_t first = nearest->blocks.first[s];
         const size_t count = nearest->blocks.first[s + 1] - first;
         struct ldnq_span span = { .v = weight + first,
@@ -52,7 +53,7 @@ static void start_blocks(const struct nearest *nearest, size_t row)
                                   .length = count,
                                   .codes = gathered + first,
                                   .weight = 1 };
-        nearest->solution->scales[row * segments + s] =
+        nearest->solution->scales[row * block_count + s] =
             ldnq_project(problem->codebook, NULL, &span, 1, 0);
     }
     for (size_t i = 0; i < k; i++)
@@ -65,12 +66,12 @@ static void start_piece(void *ctx, size_t chunk, size_t thread)
     const struct nearest *nearest = ctx;
     const struct ldnq_layer_problem *problem = nearest->problem;
     const struct ldnq_piece piece = ldnq_piece_at(problem, chunk);
-    if (problem->segment) {
+    if (problem->block_index) {
         for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
             start_blocks(nearest, row);
         return;
     }
-    const size_t first = piece.offset * problem->inputs, count = piece.rows * problem->inputs;
+    const size_t first = piece.offset * problem->cols, count = piece.rows * problem->cols;
     for (size_t i = first; i < first + count; i++)
         nearest->weight[i] = (double)problem->weight[i];
     nearest->spans[chunk] = span_of(nearest, piece.offset, piece.rows);
@@ -86,14 +87,14 @@ static enum ldnq_status start_in(struct nearest *nearest, struct ldnq_pool *pool
                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
-    const size_t rows = problem->groups * problem->outputs, pieces = ldnq_piece_count(problem);
-    nearest->weight = ldnq_arena_alloc(arena, rows * problem->inputs, sizeof(double), err);
+    const size_t rows = problem->groups * problem->rows, pieces = ldnq_piece_count(problem);
+    nearest->weight = ldnq_arena_alloc(arena, rows * problem->cols, sizeof(double), err);
     nearest->spans = ldnq_arena_alloc(arena, pieces, sizeof *nearest->spans, err);
     if (!nearest->weight || !nearest->spans)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_blocks_init(problem, &nearest->blocks, arena, err));
-    if (problem->segment) {
-        nearest->codes = ldnq_arena_alloc(arena, rows * problem->inputs, sizeof(int8_t), err);
+    if (problem->block_index) {
+        nearest->codes = ldnq_arena_alloc(arena, rows * problem->cols, sizeof(int8_t), err);
         if (!nearest->codes)
             return LDNQ_NOMEM;
     }

@@ -6,28 +6,29 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 
-/* Columns of a tile: three tiles of LDNQ_PIECE_ROWS rows lie on the stack, so
- * that the objective needs no memory from anyone. */
+/* Columns per tile. Three tiles of LDNQ_PIECE_ROWS rows are on the stack, so that the
+ * objective allocates nothing and can't fail. */
 #define TILE 128
 
-struct rows {
+/* Rows of one group whose objective is computed. */
+struct objective_rows {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_choice *choice;
-    const size_t *channels;
+    const size_t *rows; /* in the group; NULL for 0, 1, 2 ... */
     size_t group, count;
 };
 
-static size_t row_index(const struct rows *rows, size_t r)
+static size_t row_index(const struct objective_rows *rows, size_t r)
 {
-    return rows->group * rows->problem->outputs + (rows->channels ? rows->channels[r] : r);
+    return rows->group * rows->problem->rows + (rows->rows ? rows->rows[r] : r);
 }
 
-/* D = G - W, columns first .. first+n-1, into the tile (count, TILE). */
-static void difference(const struct rows *rows, size_t first, size_t n, double *tile)
+/* Writes D = Q - W, columns first .. first+n-1, to the tile (count, TILE). */
+static void load_difference(const struct objective_rows *rows, size_t first, size_t n, double *tile)
 {
-    const size_t inputs = rows->problem->inputs;
+    const size_t k = rows->problem->cols;
     for (size_t r = 0; r < rows->count; r++) {
-        const size_t row = row_index(rows, r), at = row * inputs + first;
+        const size_t row = row_index(rows, r), at = row * k + first;
         const float *weight = rows->problem->weight + at;
         double *d = tile + r * TILE;
         if (!rows->choice->codes) {
@@ -38,7 +39,7 @@ static void difference(const struct rows *rows, size_t first, size_t n, double *
         const int8_t *codes = rows->choice->codes + at;
         const float *scales = rows->choice->scales;
         for (size_t i = 0; i < n; i++)
-            d[i] = (double)scales[ldnq_scale_at(rows->problem, row, first + i)] * codes[i] -
+            d[i] = (double)scales[ldnq_scale_index(rows->problem, row, first + i)] * codes[i] -
                    (double)weight[i];
     }
 }
@@ -51,45 +52,45 @@ static void add_dots(size_t count, size_t n, const double *x, const double *y, d
             errors[r] += x[r * TILE + i] * y[r * TILE + i];
 }
 
-/* d H d' of each row. H is symmetric: its tiles below the diagonal count twice
- * and those above it are not read. */
-static void quadratic(const struct rows *rows, double *errors)
+/* Adds d H d' of each row. H is symmetric: tiles below its diagonal count twice, those
+ * above it are not read. */
+static void add_quadratic(const struct objective_rows *rows, double *errors)
 {
-    const size_t inputs = rows->problem->inputs;
-    const double *gram = rows->problem->gram + rows->group * inputs * inputs;
+    const size_t k = rows->problem->cols;
+    const double *gram = rows->problem->gram + rows->group * k * k;
     double left[LDNQ_PIECE_ROWS * TILE], right[LDNQ_PIECE_ROWS * TILE];
     double product[LDNQ_PIECE_ROWS * TILE];
-    for (size_t i = 0; i < inputs; i += TILE) {
-        const size_t ni = ldnq_size_min(TILE, inputs - i);
-        difference(rows, i, ni, left);
+    for (size_t i = 0; i < k; i += TILE) {
+        const size_t ni = ldnq_size_min(TILE, k - i);
+        load_difference(rows, i, ni, left);
         for (size_t j = 0; j <= i; j += TILE) {
-            const size_t nj = ldnq_size_min(TILE, inputs - j);
+            const size_t nj = ldnq_size_min(TILE, k - j);
             const double times = j < i ? 2 : 1;
-            difference(rows, j, nj, right);
+            load_difference(rows, j, nj, right);
             ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows->count, nj, ni, times, left, TILE,
-                       gram + i * inputs + j, inputs, 0, product, TILE);
+                       gram + i * k + j, k, 0, product, TILE);
             add_dots(rows->count, nj, product, right, errors);
         }
     }
 }
 
-/* d . m of row r */
-static double mean_difference(const struct rows *rows, size_t r)
+/* d.m of row r */
+static double mean_difference(const struct objective_rows *rows, size_t r)
 {
-    const size_t inputs = rows->problem->inputs, row = row_index(rows, r);
-    const double *mean = rows->problem->mean + rows->group * inputs;
-    const float *weight = rows->problem->weight + row * inputs;
+    const size_t k = rows->problem->cols, row = row_index(rows, r);
+    const double *mean = rows->problem->mean + rows->group * k;
+    const float *weight = rows->problem->weight + row * k;
     const int8_t *codes = rows->choice->codes;
     double sum = 0;
-    for (size_t i = 0; i < inputs; i++) {
+    for (size_t i = 0; i < k; i++) {
         const double scale =
-            codes ? (double)rows->choice->scales[ldnq_scale_at(rows->problem, row, i)] : 0;
-        sum += mean[i] * ((codes ? scale * codes[row * inputs + i] : 0) - (double)weight[i]);
+            codes ? (double)rows->choice->scales[ldnq_scale_index(rows->problem, row, i)] : 0;
+        sum += mean[i] * ((codes ? scale * codes[row * k + i] : 0) - (double)weight[i]);
     }
     return sum;
 }
 
-static double bias_change(const struct rows *rows, size_t r, double mean)
+static double bias_change(const struct objective_rows *rows, size_t r, double mean)
 {
     if (!rows->choice->bias)
         return -mean;
@@ -97,14 +98,14 @@ static double bias_change(const struct rows *rows, size_t r, double mean)
     return (double)rows->choice->bias[row] - (double)rows->problem->bias[row];
 }
 
-/* Rounding can leave a sum that ought to be 0 a little below it. */
-void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *channels,
+/* Rounding can make a sum negative that should be 0. */
+void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *row_list,
                      size_t count, const struct ldnq_choice *choice, double *errors)
 {
-    const struct rows rows = { problem, choice, channels, group, count };
+    const struct objective_rows rows = { problem, choice, row_list, group, count };
     for (size_t r = 0; r < count; r++)
         errors[r] = 0;
-    quadratic(&rows, errors);
+    add_quadratic(&rows, errors);
     for (size_t r = 0; r < count; r++) {
         if (problem->mean) {
             const double mean = mean_difference(&rows, r);
@@ -119,13 +120,13 @@ static void piece_errors(const struct ldnq_layer_problem *problem, size_t index,
                          const struct ldnq_choice *choice, double *errors)
 {
     const struct ldnq_piece piece = ldnq_piece_at(problem, index);
-    size_t channels[LDNQ_PIECE_ROWS];
+    size_t rows[LDNQ_PIECE_ROWS];
     for (size_t r = 0; r < piece.rows; r++)
-        channels[r] = piece.first + r;
-    ldnq_row_errors(problem, piece.group, channels, piece.rows, choice, errors);
+        rows[r] = piece.first + r;
+    ldnq_row_errors(problem, piece.group, rows, piece.rows, choice, errors);
 }
 
-struct total {
+struct total_objective {
     const struct ldnq_layer_problem *problem;
     const struct ldnq_choice *choice;
     double *errors;
@@ -134,7 +135,7 @@ struct total {
 static void total_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
-    const struct total *total = ctx;
+    const struct total_objective *total = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(total->problem, chunk);
     piece_errors(total->problem, chunk, total->choice, total->errors + piece.offset);
 }
@@ -142,10 +143,10 @@ static void total_chunk(void *ctx, size_t chunk, size_t thread)
 double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
                         const struct ldnq_choice *choice, double *errors)
 {
-    struct total total = { problem, choice, errors };
+    struct total_objective total = { problem, choice, errors };
     ldnq_pool_run(pool, ldnq_piece_count(problem), total_chunk, &total);
     double sum = 0;
-    for (size_t i = 0; i < problem->groups * problem->outputs; i++)
+    for (size_t i = 0; i < problem->groups * problem->rows; i++)
         sum += errors[i];
     return sum;
 }
@@ -189,14 +190,14 @@ double ldnq_layer_error(const struct ldnq_layer_problem *problem,
                     ldnq_total_error_serial(problem, &zero));
 }
 
-/* bias = b - d m, the closed form in problem.h. */
+/* The closed form of problem.h: bias = b - d.m. */
 void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
                           struct ldnq_layer_solution *solution)
 {
     const struct ldnq_choice choice = { solution->codes, solution->scales, NULL };
     for (size_t g = 0; g < problem->groups; g++) {
-        const struct rows rows = { problem, &choice, NULL, g, problem->outputs };
-        for (size_t r = 0; r < problem->outputs; r++) {
+        const struct objective_rows rows = { problem, &choice, NULL, g, problem->rows };
+        for (size_t r = 0; r < problem->rows; r++) {
             const size_t row = row_index(&rows, r);
             solution->bias[row] = (float)((double)problem->bias[row] - mean_difference(&rows, r));
         }

@@ -6,36 +6,35 @@
 #include "base/size.h"
 #include "linalg/cholesky.h"
 
-/* Of a correlation matrix: what is below is the rounding of sums of floats. */
+/* Pivots of a correlation matrix below this are rounding: its products are sums of floats. */
 #define RANK_TOLERANCE 1e-5
 
 size_t ldnq_piece_count(const struct ldnq_layer_problem *problem)
 {
-    return problem->groups * ldnq_size_ceil_div(problem->outputs, LDNQ_PIECE_ROWS);
+    return problem->groups * ldnq_size_ceil_div(problem->rows, LDNQ_PIECE_ROWS);
 }
 
 struct ldnq_piece ldnq_piece_at(const struct ldnq_layer_problem *problem, size_t index)
 {
-    const size_t per_group = ldnq_size_ceil_div(problem->outputs, LDNQ_PIECE_ROWS);
+    const size_t per_group = ldnq_size_ceil_div(problem->rows, LDNQ_PIECE_ROWS);
     const size_t group = index / per_group, first = index % per_group * LDNQ_PIECE_ROWS;
     return (struct ldnq_piece){
         .group = group,
         .first = first,
-        .rows = ldnq_size_min(problem->outputs - first, LDNQ_PIECE_ROWS),
-        .offset = group * problem->outputs + first,
+        .rows = ldnq_size_min(problem->rows - first, LDNQ_PIECE_ROWS),
+        .offset = group * problem->rows + first,
     };
 }
 
-/* The products of sizes below can't overflow: the caller holds arrays of them. */
-static enum ldnq_status check_floats(const char *what, const float *values, size_t groups,
-                                     size_t outputs, size_t inputs, struct ldnq_error *err)
+/* Products of sizes can't overflow here: the caller holds arrays that large. */
+static enum ldnq_status check_floats(const char *what, const float *values, size_t groups, size_t m,
+                                     size_t k, struct ldnq_error *err)
 {
-    for (size_t i = 0; i < groups * outputs * inputs; i++)
+    for (size_t i = 0; i < groups * m * k; i++)
         if (!isfinite(values[i]))
-            return ldnq_fail(err, LDNQ_NUMERIC,
-                             "the %s holds %s (group %zu, output %zu, input %zu)", what,
-                             isnan(values[i]) ? "NaN" : "an infinity", i / inputs / outputs,
-                             i / inputs % outputs, i % inputs);
+            return ldnq_fail(err, LDNQ_NUMERIC, "the %s holds %s (group %zu, row %zu, column %zu)",
+                             what, isnan(values[i]) ? "NaN" : "an infinity", i / k / m, i / k % m,
+                             i % k);
     return LDNQ_OK;
 }
 
@@ -52,11 +51,12 @@ static enum ldnq_status check_doubles(const char *what, const double *values, si
 enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                                     struct ldnq_error *err)
 {
-    const size_t g = problem->groups, m = problem->outputs, k = problem->inputs;
-    for (size_t i = 0; problem->segment && i < k; i++)
-        if (problem->segment[i] >= problem->segments)
-            return ldnq_fail(err, LDNQ_USAGE, "input %zu takes scale %" PRIu32 " of %zu", i,
-                             problem->segment[i], problem->segments);
+    const size_t g = problem->groups, m = problem->rows, k = problem->cols;
+    for (size_t i = 0; problem->block_index && i < k; i++)
+        if (problem->block_index[i] >= problem->block_count)
+            return ldnq_fail(err, LDNQ_USAGE,
+                             "column %zu is in block %" PRIu32 "; the blocks are 0 to %zu", i,
+                             problem->block_index[i], problem->block_count - 1);
     LDNQ_TRY(check_floats("weight", problem->weight, g, m, k, err));
     LDNQ_TRY(check_doubles("gram matrix of the layer's input", problem->gram, g, k * k, err));
     if (!problem->mean)
@@ -67,7 +67,7 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
 
 static void reduce_group(const struct ldnq_layer_problem *problem, size_t group, double *out)
 {
-    const size_t k = problem->inputs;
+    const size_t k = problem->cols;
     const double *gram = problem->gram + group * k * k, *mean = problem->mean + group * k;
     for (size_t i = 0; i < k; i++)
         for (size_t j = 0; j < k; j++)
@@ -84,7 +84,7 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
                                      struct ldnq_layer_problem *reduced, struct ldnq_arena *arena,
                                      struct ldnq_error *err)
 {
-    const size_t size = problem->inputs * problem->inputs;
+    const size_t size = problem->cols * problem->cols;
     *reduced = *problem;
     if (!problem->mean)
         return LDNQ_OK;
@@ -99,19 +99,19 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
     return LDNQ_OK;
 }
 
-/* The correlations of the inputs that vary, in `out`; returns how many do. */
-static size_t correlate(const double *gram, size_t inputs, double *out)
+/* Writes the correlation matrix of the columns that vary to `out`, lower triangle, and
+ * returns their number. */
+static size_t correlate(const double *gram, size_t k, double *out)
 {
     size_t n = 0;
-    for (size_t i = 0; i < inputs; i++)
-        n += gram[i * inputs + i] > 0;
-    for (size_t i = 0, row = 0; i < inputs; i++) {
-        if (!(gram[i * inputs + i] > 0))
+    for (size_t i = 0; i < k; i++)
+        n += gram[i * k + i] > 0;
+    for (size_t i = 0, row = 0; i < k; i++) {
+        if (!(gram[i * k + i] > 0))
             continue;
         for (size_t j = 0, column = 0; j <= i; j++)
-            if (gram[j * inputs + j] > 0)
-                out[row * n + column++] =
-                    gram[i * inputs + j] / sqrt(gram[i * inputs + i] * gram[j * inputs + j]);
+            if (gram[j * k + j] > 0)
+                out[row * n + column++] = gram[i * k + j] / sqrt(gram[i * k + i] * gram[j * k + j]);
         row++;
     }
     return n;
@@ -120,7 +120,7 @@ static size_t correlate(const double *gram, size_t inputs, double *out)
 enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, size_t *varying,
                                    size_t *rank, struct ldnq_error *err)
 {
-    const size_t k = problem->inputs;
+    const size_t k = problem->cols;
     struct ldnq_layer_problem reduced;
     struct ldnq_arena *arena;
     *varying = *rank = problem->groups ? k : 0;

@@ -5,11 +5,11 @@
 
 #include "base/pool.h"
 
-/* The turns settle after two to five; int8 goes on for longer by changes far
+/* Codes and scale converge after two to five rounds; int8 takes longer, with changes far
  * below its step. */
-#define TURNS 10
+#define MAX_ROUNDS 10
 
-/* Scales tried by the search, a constant ratio apart. */
+/* Scales that the search tries, in a geometric sequence. */
 #define CANDIDATES 32
 
 /* ---- one pass over a span ------------------------------------------------- */
@@ -20,9 +20,9 @@ static bool is_uniform(const struct ldnq_codebook *codebook)
     return width == (int)codebook->count - 1;
 }
 
-/* Round half toward zero, then clamp. Written without branches and without
- * round(), so that the compiler turns it into vector code on any x86-64. The
- * bound keeps the conversion to int defined and is beyond every code. */
+/* Rounds half toward zero, then clamps. Without branches and round(), so that compilers
+ * vectorize it for any x86-64. The bound keeps the conversion to int defined and is beyond
+ * every code. */
 static void round_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
                       double inverse, int8_t *codes)
 {
@@ -39,8 +39,8 @@ static void round_row(const struct ldnq_codebook *codebook, const double *v, siz
     }
 }
 
-/* Codebooks that are not uniform are symmetric: the size of the code is the sum
- * of the steps whose midpoint |x| is beyond. */
+/* Codebooks that are not uniform are symmetric: |code| is the sum of the gaps between
+ * codes whose midpoint is below |x|. */
 static void scan_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
                      double inverse, int8_t *codes)
 {
@@ -57,7 +57,7 @@ static void scan_row(const struct ldnq_codebook *codebook, const double *v, size
     }
 }
 
-/* Four sums, so that one addition need not wait for the one before. */
+/* Four independent sums, so that additions overlap. */
 static double dot_codes(const double *v, const int8_t *codes, size_t n)
 {
     double sum[4] = { 0 };
@@ -95,7 +95,7 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
     span->qq = span->weight * (double)qq;
 }
 
-static void survey_span(struct ldnq_span *span)
+static void measure_span(struct ldnq_span *span)
 {
     span->largest = span->lowest = span->vv = 0;
     for (size_t row = 0; row < span->rows; row++) {
@@ -125,14 +125,14 @@ static void codes_chunk(void *ctx, size_t chunk, size_t thread)
     ldnq_project_codes(projection->codebook, &projection->spans[chunk], projection->scale);
 }
 
-static void survey_chunk(void *ctx, size_t chunk, size_t thread)
+static void measure_chunk(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct projection *projection = ctx;
-    survey_span(&projection->spans[chunk]);
+    measure_span(&projection->spans[chunk]);
 }
 
-static void nearest_codes(struct projection *projection, double *vq, double *qq)
+static void find_codes(struct projection *projection, double *vq, double *qq)
 {
     ldnq_pool_run(projection->pool, projection->count, codes_chunk, projection);
     *vq = *qq = 0;
@@ -142,13 +142,13 @@ static void nearest_codes(struct projection *projection, double *vq, double *qq)
     }
 }
 
-/* The range of scales worth trying: at `high` no value is clipped, and beyond it
- * the outer codes lie idle; at `low` most of the values are clipped. */
-static void scale_range(struct projection *projection, double *low, double *high)
+/* Finds the range of scales worth trying: at `high` no value is clipped, and above it the
+ * outermost codes are unused; at `low` most values are clipped. */
+static void find_scale_range(struct projection *projection, double *low, double *high)
 {
     const struct ldnq_codebook *codebook = projection->codebook;
     double largest = 0, lowest = 0, vv = 0, n = 0;
-    ldnq_pool_run(projection->pool, projection->count, survey_chunk, projection);
+    ldnq_pool_run(projection->pool, projection->count, measure_chunk, projection);
     for (size_t i = 0; i < projection->count; i++) {
         const struct ldnq_span *span = &projection->spans[i];
         largest = fmax(largest, span->largest);
@@ -161,19 +161,19 @@ static void scale_range(struct projection *projection, double *low, double *high
     *low = fmin(0.5 * sqrt(vv / fmax(n, 1)) / fmax(top, -bottom), *high / 2);
 }
 
-/* With the best a for given codes the distance is v.v - (v.q)^2 / q.q, so the
- * candidate with the largest (v.q)^2 / q.q wins. 0 when there is none. */
+/* With the best scale for given codes the distance is v.v - (v.q)^2 / q.q: returns the
+ * candidate with the largest (v.q)^2 / q.q, or 0 when there is none. */
 static float search_scale(struct projection *projection)
 {
     double low, high, best = 0, vq, qq;
     float winner = 0;
-    scale_range(projection, &low, &high);
+    find_scale_range(projection, &low, &high);
     if (!ldnq_is_scale(high))
         return 0;
     const double ratio = pow(low / high, 1.0 / (CANDIDATES - 1));
     for (int i = 0; i < CANDIDATES && ldnq_is_scale(high); i++, high *= ratio) {
         projection->scale = (float)high;
-        nearest_codes(projection, &vq, &qq);
+        find_codes(projection, &vq, &qq);
         if (qq > 0 && vq * vq / qq > best) {
             best = vq * vq / qq;
             winner = projection->scale;
@@ -182,14 +182,14 @@ static float search_scale(struct projection *projection)
     return winner;
 }
 
-/* Ends with the codes and the scale in step: the last turn's codes with the
- * scale that is best for them. false when all codes have become 0. */
-static bool take_turns(struct projection *projection, float *scale)
+/* Alternates between codes and scale, and ends with codes and their best scale. Returns
+ * false when all codes have become 0. */
+static bool alternate(struct projection *projection, float *scale)
 {
     double vq, qq;
-    for (int turn = 0; turn < TURNS; turn++) {
+    for (int round = 0; round < MAX_ROUNDS; round++) {
         projection->scale = *scale;
-        nearest_codes(projection, &vq, &qq);
+        find_codes(projection, &vq, &qq);
         if (!(qq > 0) || !ldnq_is_scale(vq / qq))
             return false;
         *scale = (float)(vq / qq);
@@ -209,16 +209,16 @@ static void clear_codes(struct projection *projection)
     }
 }
 
-/* A warm start that is far too large sends every value to 0: search again. */
+/* A start that is far too large rounds every value to 0: then the search is needed. */
 float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
                    struct ldnq_span *spans, size_t count, float start)
 {
     struct projection projection = { codebook, pool, spans, count, 0 };
     float scale = start;
-    if (scale > 0 && take_turns(&projection, &scale))
+    if (scale > 0 && alternate(&projection, &scale))
         return scale;
     scale = search_scale(&projection);
-    if (scale > 0 && take_turns(&projection, &scale))
+    if (scale > 0 && alternate(&projection, &scale))
         return scale;
     clear_codes(&projection);
     return 1;

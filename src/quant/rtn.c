@@ -1,4 +1,8 @@
-/* Round to nearest: the baseline that looks at the weight alone. */
+/* Round to nearest: the baseline that uses no data.
+ *
+ * Solves  nothing: a = max |w| / the largest code, q = the code nearest to w / a
+ * Errors  none
+ */
 #include "quant/solver.h"
 
 #include <float.h>
@@ -7,23 +11,24 @@
 
 #include "quant/problem.h"
 
-/* 1 for weights that are zero, or too small for a normal float32 scale: their
- * codes are all 0, for which any scale is right, and 1 is safe to divide by. */
+/* The scale at which `size` has the largest code. It is 1 for weights that are zero or too
+ * small for a normal float32 scale: all their codes are 0, so that any scale is right, and
+ * 1 is safe to divide by. */
 static float full_scale(const struct ldnq_codebook *codebook, float size)
 {
     const float scale = size / (float)codebook->codes[codebook->count - 1];
     return scale >= FLT_MIN ? scale : 1;
 }
 
-/* The largest weight of each scale. */
+/* Writes the largest |w| under each scale. */
 static void find_largest(const struct ldnq_layer_problem *problem, float *largest, size_t count)
 {
-    const size_t rows = problem->groups * problem->outputs, inputs = problem->inputs;
+    const size_t rows = problem->groups * problem->rows, k = problem->cols;
     memset(largest, 0, count * sizeof *largest);
     for (size_t row = 0; row < rows; row++)
-        for (size_t i = 0; i < inputs; i++) {
-            float *size = &largest[ldnq_scale_at(problem, row, i)];
-            *size = fmaxf(*size, fabsf(problem->weight[row * inputs + i]));
+        for (size_t i = 0; i < k; i++) {
+            float *size = &largest[ldnq_scale_index(problem, row, i)];
+            *size = fmaxf(*size, fabsf(problem->weight[row * k + i]));
         }
 }
 
@@ -32,7 +37,7 @@ enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct
 {
     (void)pool;
     (void)err;
-    const size_t rows = problem->groups * problem->outputs, inputs = problem->inputs;
+    const size_t rows = problem->groups * problem->rows, k = problem->cols;
     const size_t count = rows * ldnq_row_scales(problem);
     float all = 0;
     find_largest(problem, solution->scales, count);
@@ -42,10 +47,10 @@ enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct
         solution->scales[i] = full_scale(
             problem->codebook, problem->granularity == LDNQ_PER_TENSOR ? all : solution->scales[i]);
     for (size_t row = 0; row < rows; row++)
-        for (size_t i = 0; i < inputs; i++) {
-            const double scale = (double)solution->scales[ldnq_scale_at(problem, row, i)];
-            solution->codes[row * inputs + i] = (int8_t)ldnq_codebook_nearest(
-                problem->codebook, (double)problem->weight[row * inputs + i] / scale);
+        for (size_t i = 0; i < k; i++) {
+            const double scale = (double)solution->scales[ldnq_scale_index(problem, row, i)];
+            solution->codes[row * k + i] = (int8_t)ldnq_codebook_nearest(
+                problem->codebook, (double)problem->weight[row * k + i] / scale);
         }
     if (problem->mean)
         memcpy(solution->bias, problem->bias, rows * sizeof *solution->bias);

@@ -20,7 +20,7 @@ static const struct ldnq_solver mse = {
 
 static const struct ldnq_solver gptq = {
     .name = "gptq",
-    .summary = "input by input, those to come making up for each rounding",
+    .summary = "column by column; those not yet rounded compensate for each rounding",
     .fits_bias = true,
     .blocks = true,
     .start = ldnq_nearest_start,
@@ -47,7 +47,7 @@ static const struct ldnq_solver beam = {
 
 static const struct ldnq_solver admm_paper = {
     .name = "admm-paper",
-    .summary = "the paper's ADMM on the layer's quadratic, codes and scale by turns",
+    .summary = "the paper's ADMM on the layer's quadratic, codes and scale alternately",
     .fits_bias = true,
     .start = ldnq_nearest_start,
     .improve = ldnq_admm_paper_improve,
@@ -55,7 +55,7 @@ static const struct ldnq_solver admm_paper = {
 
 static const struct ldnq_solver admm = {
     .name = "admm",
-    .summary = "preconditioned ADMM with a growing penalty, the best iterate a channel",
+    .summary = "preconditioned ADMM with a growing penalty, the best iterate per channel",
     .fits_bias = true,
     .start = ldnq_nearest_start,
     .improve = ldnq_admm_improve,
@@ -63,7 +63,7 @@ static const struct ldnq_solver admm = {
 
 static const struct ldnq_solver best = {
     .name = "best",
-    .summary = "admm, then beam from its scales; the best a channel",
+    .summary = "admm, then beam from its scales; the best per channel",
     .fits_bias = true,
     .blocks = true,
     .start = ldnq_nearest_start,
@@ -96,15 +96,16 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options)
     };
 }
 
-/* ---- the frame of all solvers --------------------------------------------------------- */
+/* ---- the frame that runs every solver ------------------------------------------------- */
 
 static enum ldnq_status check(const struct ldnq_solver *solver,
                               const struct ldnq_layer_problem *problem, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_problem_check(problem, err));
-    if (problem->segment && !solver->blocks)
+    if (problem->block_index && !solver->blocks)
         return ldnq_fail(err, LDNQ_USAGE,
-                         "the solver '%s' has one scale a channel, not one a block", solver->name);
+                         "the solver '%s' has one scale per channel, not one per block",
+                         solver->name);
     return LDNQ_OK;
 }
 
@@ -117,7 +118,7 @@ static enum ldnq_status solve_in(const struct ldnq_solver *solver, struct ldnq_s
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
     double *errors =
-        ldnq_arena_alloc(task->arena, problem->groups * problem->outputs, sizeof *errors, err);
+        ldnq_arena_alloc(task->arena, problem->groups * problem->rows, sizeof *errors, err);
     if (!errors)
         return LDNQ_NOMEM;
 

@@ -18,8 +18,8 @@ struct ldnq_solver_task {
     const struct ldnq_solver_options *options;
     struct ldnq_pool *pool;
     struct ldnq_arena *arena; /* for scratch memory; destroyed after the task */
-    double zero;              /* the objective of G = 0 */
-    /* In: the start. Out: codes and scales, iterations and rho; the bias is the frame's. */
+    double zero;              /* the objective of Q = 0 */
+    /* In: the start. Out: codes and scales, iterations and rho. The frame sets the bias. */
     struct ldnq_layer_solution *solution;
 };
 

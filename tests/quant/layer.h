@@ -16,7 +16,7 @@ struct layer {
     struct ldnq_layer_solution solution;
     float *weight, *bias;
     double *gram, *mean;
-    uint32_t *segment;
+    uint32_t *block_index;
 };
 
 /* Near enough to a normal distribution. */
@@ -33,28 +33,28 @@ static inline void *layer_alloc(size_t count, size_t size)
     return calloc(count ? count : 1, size);
 }
 
-/* Blocks of 4 channels as a convolution with `taps` taps has them: a scale each tap. */
-static inline void layer_take_blocks(struct layer *layer)
+/* Blocks of 4 channels of a convolution with `taps` kernel elements: one block for each element. */
+static inline void layer_set_blocks(struct layer *layer)
 {
-    const size_t k = layer->problem.inputs, taps = k % 3 ? 1 : 3;
-    layer->segment = layer_alloc(k, sizeof *layer->segment);
+    const size_t k = layer->problem.cols, taps = k % 3 ? 1 : 3;
+    layer->block_index = layer_alloc(k, sizeof *layer->block_index);
     for (size_t i = 0; i < k; i++)
-        layer->segment[i] = (uint32_t)(i / (4 * taps) * taps + i % taps);
-    layer->problem.segment = layer->segment;
-    layer->problem.segments = (k + 4 * taps - 1) / (4 * taps) * taps;
+        layer->block_index[i] = (uint32_t)(i / (4 * taps) * taps + i % taps);
+    layer->problem.block_index = layer->block_index;
+    layer->problem.block_count = (k + 4 * taps - 1) / (4 * taps) * taps;
 }
 
 static inline size_t layer_scale_count(const struct layer *layer)
 {
     const struct ldnq_layer_problem *p = &layer->problem;
-    return p->groups * p->outputs * (p->segment ? p->segments : 1);
+    return p->groups * p->rows * (p->block_index ? p->block_count : 1);
 }
 
 /* Which of the scales input i of a row takes. */
 static inline size_t layer_scale(const struct layer *layer, size_t row, size_t i)
 {
     const struct ldnq_layer_problem *p = &layer->problem;
-    return p->segment ? row * p->segments + p->segment[i] : row;
+    return p->block_index ? row * p->block_count + p->block_index[i] : row;
 }
 
 static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char *codebook,
@@ -70,8 +70,8 @@ static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char 
     };
     layer.problem = (struct ldnq_layer_problem){
         .groups = g,
-        .outputs = m,
-        .inputs = k,
+        .rows = m,
+        .cols = k,
         .weight = layer.weight,
         .gram = layer.gram,
         .mean = layer.mean,
@@ -80,7 +80,7 @@ static inline struct layer layer_empty(size_t g, size_t m, size_t k, const char 
         .granularity = granularity,
     };
     if (granularity == LDNQ_PER_BLOCK)
-        layer_take_blocks(&layer);
+        layer_set_blocks(&layer);
     layer.solution.scales = layer_alloc(layer_scale_count(&layer), sizeof(float));
     return layer;
 }
@@ -98,7 +98,7 @@ static inline void layer_sample(struct ldnq_rng *rng, size_t k, double strength,
 
 static inline void layer_statistics(struct layer *layer, size_t samples, struct ldnq_rng *rng)
 {
-    const size_t k = layer->problem.inputs;
+    const size_t k = layer->problem.cols;
     double *y = layer_alloc(k, sizeof *y);
     for (size_t g = 0; g < layer->problem.groups; g++) {
         double *gram = layer->gram + g * k * k, *mean = layer->mean + g * k;
@@ -141,7 +141,7 @@ static inline void layer_free(struct layer *layer)
     free(layer->bias);
     free(layer->gram);
     free(layer->mean);
-    free(layer->segment);
+    free(layer->block_index);
     free(layer->solution.codes);
     free(layer->solution.scales);
     free(layer->solution.bias);
@@ -162,17 +162,17 @@ static inline double layer_objective(const struct layer *layer, const int8_t *co
 {
     const struct ldnq_layer_problem *p = &layer->problem;
     double total = 0;
-    for (size_t row = 0; row < p->groups * p->outputs; row++) {
-        const double *gram = p->gram + row / p->outputs * p->inputs * p->inputs;
-        const float *w = p->weight + row * p->inputs;
-        const int8_t *q = codes + row * p->inputs;
+    for (size_t row = 0; row < p->groups * p->rows; row++) {
+        const double *gram = p->gram + row / p->rows * p->cols * p->cols;
+        const float *w = p->weight + row * p->cols;
+        const int8_t *q = codes + row * p->cols;
         double linear = 0, change = p->mean ? (double)bias[row] - (double)p->bias[row] : 0;
-        for (size_t i = 0; i < p->inputs; i++) {
+        for (size_t i = 0; i < p->cols; i++) {
             double di = (double)scales[layer_scale(layer, row, i)] * q[i] - (double)w[i];
             if (p->mean)
-                linear += di * p->mean[row / p->outputs * p->inputs + i];
-            for (size_t j = 0; j < p->inputs; j++)
-                total += di * gram[i * p->inputs + j] *
+                linear += di * p->mean[row / p->rows * p->cols + i];
+            for (size_t j = 0; j < p->cols; j++)
+                total += di * gram[i * p->cols + j] *
                          ((double)scales[layer_scale(layer, row, j)] * q[j] - (double)w[j]);
         }
         total += 2 * change * linear + change * change;

@@ -38,8 +38,8 @@ static void it_should_beat_the_papers_solver_and_the_nearest_codes(void **state)
 
 static void check_same(const struct layer *a, const struct layer *b)
 {
-    const size_t rows = a->problem.groups * a->problem.outputs;
-    assert_memory_equal(a->solution.codes, b->solution.codes, rows * a->problem.inputs);
+    const size_t rows = a->problem.groups * a->problem.rows;
+    assert_memory_equal(a->solution.codes, b->solution.codes, rows * a->problem.cols);
     assert_memory_equal(a->solution.scales, b->solution.scales, rows * sizeof(float));
     assert_memory_equal(a->solution.bias, b->solution.bias, rows * sizeof(float));
     assert_true(a->solution.error == b->solution.error);

@@ -37,7 +37,7 @@ static void error_should_fall_far_below_that_of_rounding_on_correlated_data(void
  * scale: nothing can be below it. */
 static double ternary_optimum(const struct layer *layer)
 {
-    const size_t k = layer->problem.inputs;
+    const size_t k = layer->problem.cols;
     size_t combinations = 1;
     double best = DBL_MAX;
     for (size_t i = 0; i < k; i++)
@@ -117,7 +117,7 @@ static void with_white_inputs_the_result_should_be_the_projection_of_the_weight(
 
 static void check_row(const struct layer *a, size_t x, const struct layer *b, size_t y)
 {
-    const size_t k = a->problem.inputs;
+    const size_t k = a->problem.cols;
     assert_memory_equal(a->solution.codes + x * k, b->solution.codes + y * k, k);
     assert_within(a->solution.scales[x], b->solution.scales[y], 1e-6f * a->solution.scales[x]);
     assert_within(a->solution.bias[x], b->solution.bias[y], 1e-5);

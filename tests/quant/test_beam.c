@@ -49,8 +49,8 @@ static void find_at_the_scales(struct layer *layer, size_t width)
 /* (a q - w)' (H + 1 % of its mean diagonal) (a q - w) of a row. */
 static double damped(const struct layer *layer, size_t row, const int8_t *codes)
 {
-    const size_t k = layer->problem.inputs;
-    const double *gram = layer->gram + row / layer->problem.outputs * k * k;
+    const size_t k = layer->problem.cols;
+    const double *gram = layer->gram + row / layer->problem.rows * k * k;
     double sum = 0, mean = 0, d[200];
     for (size_t i = 0; i < k; i++) {
         mean += gram[i * k + i] / (double)k;
@@ -65,7 +65,7 @@ static double damped(const struct layer *layer, size_t row, const int8_t *codes)
 
 static double least(const struct layer *layer, size_t row)
 {
-    const size_t k = layer->problem.inputs, count = layer->problem.codebook->count;
+    const size_t k = layer->problem.cols, count = layer->problem.codebook->count;
     size_t all = 1;
     double best = INFINITY;
     int8_t codes[8];
@@ -101,16 +101,16 @@ static void few_inputs_should_get_their_best_codes(void **state)
 /* GPTQ as gptq.c's head has it: with the inverse of H's part for the inputs to come. */
 static void gptq_row(const struct layer *layer, size_t row, int8_t *codes)
 {
-    const size_t k = layer->problem.inputs;
+    const size_t k = layer->problem.cols;
     struct ldnq_inverse inverse;
     struct ldnq_arena *arena;
     double work[200];
     assert_ok(ldnq_arena_create(&arena, &err));
     assert_ok(ldnq_inverse_init(&layer->problem, NULL, &inverse, arena, &err));
     for (size_t i = 0; i < k; i++)
-        work[i] = (double)layer->weight[row * k + inverse.columns[i].input];
+        work[i] = (double)layer->weight[row * k + inverse.columns[i].col];
     for (size_t i = k; i-- > 0;) {
-        const size_t input = inverse.columns[i].input;
+        const size_t input = inverse.columns[i].col;
         const double scale = (double)layer->solution.scales[layer_scale(layer, row, input)];
         codes[input] = (int8_t)ldnq_codebook_nearest(layer->problem.codebook, work[i] / scale);
         const double step = (work[i] - scale * codes[input]) / inverse.factor[i * k + i];
@@ -144,8 +144,8 @@ static void one_beginning_should_be_gptq(void **state)
 static double total(struct layer *layer)
 {
     double sum = 0;
-    for (size_t row = 0; row < layer->problem.outputs; row++)
-        sum += damped(layer, row, layer->solution.codes + row * layer->problem.inputs);
+    for (size_t row = 0; row < layer->problem.rows; row++)
+        sum += damped(layer, row, layer->solution.codes + row * layer->problem.cols);
     return sum;
 }
 

@@ -30,8 +30,8 @@ static struct layer make(size_t g, size_t m, size_t k, const char *codebook,
 static double row_objective(const struct layer *layer, size_t row, const int8_t *codes,
                             const float *scales)
 {
-    const size_t k = layer->problem.inputs;
-    const double *gram = layer->gram + row / layer->problem.outputs * k * k;
+    const size_t k = layer->problem.cols;
+    const double *gram = layer->gram + row / layer->problem.rows * k * k;
     const float *w = layer->weight + row * k;
     double sum = 0;
     for (size_t i = 0; i < k; i++)
@@ -45,17 +45,17 @@ static double row_objective(const struct layer *layer, size_t row, const int8_t 
 static double total(const struct layer *layer)
 {
     double sum = 0;
-    for (size_t row = 0; row < layer->problem.groups * layer->problem.outputs; row++)
-        sum += row_objective(layer, row, layer->solution.codes + row * layer->problem.inputs,
+    for (size_t row = 0; row < layer->problem.groups * layer->problem.rows; row++)
+        sum += row_objective(layer, row, layer->solution.codes + row * layer->problem.cols,
                              layer->solution.scales + layer_scale(layer, row, 0));
     return sum;
 }
 
 static double *descend(struct layer *layer, struct ldnq_pool *pool)
 {
-    double *errors = layer_alloc(layer->problem.groups * layer->problem.outputs, sizeof *errors);
-    double *target = layer_alloc(
-        layer->problem.groups * layer->problem.outputs * layer->problem.inputs, sizeof *target);
+    double *errors = layer_alloc(layer->problem.groups * layer->problem.rows, sizeof *errors);
+    double *target = layer_alloc(layer->problem.groups * layer->problem.rows * layer->problem.cols,
+                                 sizeof *target);
     assert_ok(ldnq_descent_target(&layer->problem, pool, target, &err));
     assert_ok(ldnq_descend(&layer->problem, target, pool, layer->solution.codes,
                            layer->solution.scales, errors, &err));
@@ -88,7 +88,7 @@ static void check_end(const struct layer *layer, size_t row)
     const struct ldnq_codebook *book = layer->problem.codebook;
     const size_t count = layer_scale_count(layer) / 33;
     /* The scales of blocks approach their best one step a sweep. */
-    const double least = 1 - (layer->problem.segment ? 1e-3 : 1e-9);
+    const double least = 1 - (layer->problem.block_index ? 1e-3 : 1e-9);
     int8_t *codes = layer->solution.codes + row * 40;
     float *scales = layer->solution.scales + row * count;
     const double error = row_objective(layer, row, codes, scales);
@@ -173,8 +173,8 @@ static void with_a_gram_of_zeros_nothing_should_change(void **state)
 /* The least objective over all codes of a row, each with its best scale. */
 static double least(const struct layer *layer, size_t row)
 {
-    const size_t k = layer->problem.inputs, count = layer->problem.codebook->count;
-    const double *gram = layer->gram + row / layer->problem.outputs * k * k;
+    const size_t k = layer->problem.cols, count = layer->problem.codebook->count;
+    const double *gram = layer->gram + row / layer->problem.rows * k * k;
     const float *w = layer->weight + row * k;
     size_t all = 1;
     double best = INFINITY;
@@ -209,7 +209,7 @@ static void search_should_find_the_least_over_all_codes(void **state)
                                       layer.solution.scales, errors, &err));
         for (size_t row = 0; row < 18; row++) {
             const double plain =
-                row_objective(&layer, row, layer.solution.codes + row * layer.problem.inputs,
+                row_objective(&layer, row, layer.solution.codes + row * layer.problem.cols,
                               layer.solution.scales + row);
             assert_true(fabs(errors[row] - plain) <= 1e-9 * plain + 1e-12);
             found += plain <= least(&layer, row) * 1.0001;

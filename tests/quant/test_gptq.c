@@ -21,7 +21,7 @@ static void solve(struct layer *layer)
 
 static double centred(const struct layer *layer, size_t group, size_t i, size_t j)
 {
-    const size_t k = layer->problem.inputs;
+    const size_t k = layer->problem.cols;
     const double *mean = layer->problem.mean ? layer->mean + group * k : NULL;
     return layer->gram[(group * k + i) * k + j] - (mean ? mean[i] * mean[j] : 0);
 }
@@ -38,7 +38,7 @@ static void subtract_row(size_t k, double times, size_t p, size_t i, double *a, 
 /* (H - m m' + 1 % of its mean diagonal)^-1 by Gauss and Jordan. */
 static double *inverse_of(const struct layer *layer, size_t group)
 {
-    const size_t k = layer->problem.inputs;
+    const size_t k = layer->problem.cols;
     double *a = layer_alloc(k * k, sizeof *a), *inverse = layer_alloc(k * k, sizeof *a), sum = 0;
     for (size_t i = 0; i < k; i++)
         sum += centred(layer, group, i, i);
@@ -61,7 +61,7 @@ static double *inverse_of(const struct layer *layer, size_t group)
 static size_t next_input(const struct layer *layer, size_t group, const bool *done)
 {
     size_t best = SIZE_MAX;
-    for (size_t i = 0; i < layer->problem.inputs; i++)
+    for (size_t i = 0; i < layer->problem.cols; i++)
         if (!done[i] &&
             (best == SIZE_MAX || centred(layer, group, i, i) > centred(layer, group, best, best)))
             best = i;
@@ -85,9 +85,9 @@ static void round_input(const struct layer *layer, size_t group, size_t p, const
                         double *w, int8_t *codes)
 {
     const struct ldnq_layer_problem *problem = &layer->problem;
-    const size_t k = problem->inputs;
-    for (size_t m = 0; m < problem->outputs; m++) {
-        const double scale = (double)layer->solution.scales[group * problem->outputs + m];
+    const size_t k = problem->cols;
+    for (size_t m = 0; m < problem->rows; m++) {
+        const double scale = (double)layer->solution.scales[group * problem->rows + m];
         const int16_t code = ldnq_codebook_nearest(problem->codebook, w[m * k + p] / scale);
         const double step = (w[m * k + p] - scale * code) / inverse[p * k + p];
         for (size_t j = 0; j < k; j++)
@@ -98,7 +98,7 @@ static void round_input(const struct layer *layer, size_t group, size_t p, const
 
 static void plain_group(const struct layer *layer, size_t group, int8_t *codes)
 {
-    const size_t k = layer->problem.inputs, count = layer->problem.outputs * k;
+    const size_t k = layer->problem.cols, count = layer->problem.rows * k;
     double *inverse = inverse_of(layer, group), *w = layer_alloc(count, sizeof *w);
     bool *done = layer_alloc(k, sizeof *done);
     for (size_t i = 0; i < count; i++)
@@ -117,7 +117,7 @@ static void plain_group(const struct layer *layer, size_t group, int8_t *codes)
 /* d (H - m m') d' of one row */
 static double row_error(const struct layer *layer, size_t row, const int8_t *codes)
 {
-    const size_t k = layer->problem.inputs, group = row / layer->problem.outputs;
+    const size_t k = layer->problem.cols, group = row / layer->problem.rows;
     const double scale = (double)layer->solution.scales[row];
     double *d = layer_alloc(k, sizeof *d), sum = 0;
     for (size_t i = 0; i < k; i++)
@@ -133,7 +133,7 @@ static double row_error(const struct layer *layer, size_t row, const int8_t *cod
 static void project(const struct layer *layer, float *scales, int8_t *codes)
 {
     const struct ldnq_layer_problem *p = &layer->problem;
-    const size_t rows = p->groups * p->outputs, k = p->inputs;
+    const size_t rows = p->groups * p->rows, k = p->cols;
     const size_t height = p->granularity == LDNQ_PER_CHANNEL ? 1 : rows;
     double *v = layer_alloc(rows * k, sizeof *v);
     for (size_t i = 0; i < rows * k; i++)
@@ -157,7 +157,7 @@ static void project(const struct layer *layer, float *scales, int8_t *codes)
 static size_t check_plain(const struct layer *layer)
 {
     const struct ldnq_layer_problem *p = &layer->problem;
-    const size_t rows = p->groups * p->outputs, k = p->inputs;
+    const size_t rows = p->groups * p->rows, k = p->cols;
     int8_t *nearest = layer_alloc(rows * k, 1), *codes = layer_alloc(rows * k, 1);
     float *scales = layer_alloc(rows, sizeof *scales);
     size_t moved = 0;

@@ -24,13 +24,13 @@ static void check_solution(const struct layer *layer)
 {
     const struct ldnq_layer_problem *p = &layer->problem;
     const struct ldnq_layer_solution *s = &layer->solution;
-    for (size_t i = 0; i < p->groups * p->outputs * p->inputs; i++)
+    for (size_t i = 0; i < p->groups * p->rows * p->cols; i++)
         assert_true(in_codebook(p->codebook, s->codes[i]));
     for (size_t i = 0; i < layer_scale_count(layer); i++) {
         assert_true(s->scales[i] > 0 && isfinite(s->scales[i]));
         assert_true(p->granularity != LDNQ_PER_TENSOR || s->scales[i] == s->scales[0]);
     }
-    for (size_t i = 0; i < p->groups * p->outputs; i++)
+    for (size_t i = 0; i < p->groups * p->rows; i++)
         assert_true(!s->bias || isfinite(s->bias[i]));
     assert_true(s->error <= s->error_start);
     assert_true(ldnq_layer_error(p, s) == s->error);
@@ -71,9 +71,9 @@ static void solution_should_be_codes_of_the_codebook_and_never_worse_than_the_st
 
 static void check_identical(const struct layer *a, const struct layer *b)
 {
-    const size_t rows = a->problem.groups * a->problem.outputs;
+    const size_t rows = a->problem.groups * a->problem.rows;
     const struct ldnq_layer_solution *x = &a->solution, *y = &b->solution;
-    assert_memory_equal(x->codes, y->codes, rows * a->problem.inputs);
+    assert_memory_equal(x->codes, y->codes, rows * a->problem.cols);
     assert_memory_equal(x->scales, y->scales, layer_scale_count(a) * sizeof *x->scales);
     assert_memory_equal(x->bias, y->bias, rows * sizeof *x->bias);
     assert_true(x->error == y->error && x->error_start == y->error_start);
@@ -232,14 +232,14 @@ static void check_not_finite(const char *solver, enum ldnq_granularity granulari
         struct layer layer = layer_make(2, 3, 4, "ternary", granularity, 11);
         layer.bias[4] = bad[i];
         assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the bias holds");
-        assert_non_null(strstr(err.message, "(group 1, output 1"));
+        assert_non_null(strstr(err.message, "(group 1, row 1"));
         layer.mean[3] = (double)bad[i];
         assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the mean");
         layer.gram[17] = (double)bad[i];
         assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the gram matrix");
         layer.weight[12 + 2 * 4 + 3] = bad[i];
         assert_fails(layer_solve(&layer, solver, NULL, &err), LDNQ_NUMERIC, "the weight holds");
-        assert_non_null(strstr(err.message, "(group 1, output 2, input 3)"));
+        assert_non_null(strstr(err.message, "(group 1, row 2, column 3)"));
         layer_free(&layer);
     }
 }
