@@ -223,7 +223,7 @@ static enum ldnq_status emit_norm(struct emitter *emitter, const struct ldnq_cha
     return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
 }
 
-static enum ldnq_status emit_all(struct emitter *emitter, struct ldnq_error *err)
+static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error *err)
 {
     size_t count = emitter->network->count;
     emitter->dequantized =
@@ -243,7 +243,7 @@ enum ldnq_status ldnq_emit(struct ldnq_model *model, const struct ldnq_quantized
 {
     struct emitter emitter = { .model = model, .network = network, .choice = choice };
     LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
-    enum ldnq_status status = emit_all(&emitter, err);
+    enum ldnq_status status = emit_network(&emitter, err);
     ldnq_arena_destroy(emitter.arena);
     return status;
 }

@@ -7,8 +7,8 @@ static const struct ldnq_value *find_input(const struct ldnq_node *node, int inp
     return input >= 0 && (size_t)input < node->input_count ? node->inputs[input] : NULL;
 }
 
-static enum ldnq_status refuse(struct ldnq_layer *layer, struct ldnq_arena *arena,
-                               const char *reason, struct ldnq_error *err)
+static enum ldnq_status refuse_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                     const char *reason, struct ldnq_error *err)
 {
     layer->refusal = ldnq_arena_strdup(arena, reason, err);
     return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
@@ -18,31 +18,31 @@ static enum ldnq_status check_weight(struct ldnq_layer *layer, const struct ldnq
                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
     if (!weight || !weight->constant)
-        return refuse(layer, arena, "its weight is computed at run time", err);
+        return refuse_layer(layer, arena, "its weight is computed at run time", err);
     if (weight->constant->dtype != LDNQ_FLOAT) {
         layer->refusal = ldnq_arena_printf(arena, err, "its weight is %s, not float32",
                                            ldnq_dtype_name(weight->constant->dtype));
         return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
     }
     if (weight->from_codes)
-        return refuse(layer, arena, "its weight is quantized already", err);
+        return refuse_layer(layer, arena, "its weight is quantized already", err);
     if (ldnq_tensor_count(weight->constant) == 0)
-        return refuse(layer, arena, "its weight has no elements", err);
+        return refuse_layer(layer, arena, "its weight has no elements", err);
     return LDNQ_OK;
 }
 
 /* A node of a function or of a body is in no list of the file's main graph, so that the
  * emitter can't change it. */
-static enum ldnq_status refuse_inner(struct ldnq_layer *layer, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+static enum ldnq_status refuse_inner_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                           struct ldnq_error *err)
 {
     layer->refusal = ldnq_arena_printf(arena, err, "it is part of %s, which is left as it is",
                                        layer->node->within);
     return layer->refusal ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_arena *arena,
+                                       struct ldnq_error *err)
 {
     const struct ldnq_node *node = layer->node;
     const struct ldnq_op_layer *op = node->op->layer;
@@ -53,7 +53,7 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
     layer->weight = weight ? weight->constant : NULL;
     layer->weight_name = weight ? weight->name : "";
     layer->bias_name = bias ? bias->name : "";
-    LDNQ_TRY(node->within ? refuse_inner(layer, arena, err)
+    LDNQ_TRY(node->within ? refuse_inner_layer(layer, arena, err)
                           : check_weight(layer, weight, arena, err));
     if (!layer->weight)
         return LDNQ_OK;
@@ -62,7 +62,7 @@ static enum ldnq_status describe(struct ldnq_layer *layer, struct ldnq_arena *ar
     enum ldnq_status status =
         op->describe(node, layer->weight, bias ? bias->constant : NULL, &geometry, &reason);
     if (status == LDNQ_UNSUPPORTED)
-        return layer->refusal ? LDNQ_OK : refuse(layer, arena, reason.message, err);
+        return layer->refusal ? LDNQ_OK : refuse_layer(layer, arena, reason.message, err);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     layer->geometry = geometry;
@@ -120,7 +120,7 @@ static enum ldnq_status list_layers(const struct ldnq_graph *graph, const size_t
         struct ldnq_layer *layer = &layers[*count];
         *layer = (struct ldnq_layer){ .node = node, .node_index = node_index };
         if (node->op->layer)
-            LDNQ_TRY(describe(layer, arena, err));
+            LDNQ_TRY(describe_layer(layer, arena, err));
         else if (!describe_unquantized(node, layer))
             continue;
         (*count)++;

@@ -12,7 +12,8 @@ struct bound_propagation {
     double *errors;        /* by value; NaN where it is not known */
 };
 
-static double error_of(const struct bound_propagation *bounds, const struct ldnq_value *value)
+static double find_input_error(const struct bound_propagation *bounds,
+                               const struct ldnq_value *value)
 {
     return value && !value->constant ? bounds->errors[value->index] : 0;
 }
@@ -33,7 +34,7 @@ static double count_windows(const struct ldnq_node *node, const int64_t *kernel,
 }
 
 /* The largest Frobenius norm of a group's weight. */
-static double group_norm(const struct ldnq_tensor *weight, size_t groups)
+static double compute_group_norm(const struct ldnq_tensor *weight, size_t groups)
 {
     const float *w = weight->data;
     const size_t each = ldnq_tensor_count(weight) / groups;
@@ -58,17 +59,17 @@ static double product_constant(const struct ldnq_node *node)
     if (node->input_count > 2 && node->inputs[2] && !node->inputs[2]->constant)
         return NAN;
     if (strcmp(node->op_type, "Gemm") == 0)
-        return fabs((double)ldnq_attr_float(node, "alpha", 1)) * group_norm(weight, 1);
+        return fabs((double)ldnq_attr_float(node, "alpha", 1)) * compute_group_norm(weight, 1);
     if (weight->shape.rank <= 2) /* MatMul multiplies all rows by one weight */
-        return group_norm(weight, 1);
+        return compute_group_norm(weight, 1);
     if (strcmp(node->op_type, "MatMul") == 0)
         return NAN;
     const int64_t groups = ldnq_attr_int(node, "group", 1);
-    return group_norm(weight, groups > 0 ? (size_t)groups : 1) *
+    return compute_group_norm(weight, groups > 0 ? (size_t)groups : 1) *
            sqrt(count_windows(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
 }
 
-static double one(const struct ldnq_node *node)
+static double constant_one(const struct ldnq_node *node)
 {
     (void)node;
     return 1;
@@ -84,7 +85,7 @@ static double one_without_broadcast(const struct ldnq_node *node)
     return 1;
 }
 
-static double zero(const struct ldnq_node *node)
+static double constant_zero(const struct ldnq_node *node)
 {
     (void)node;
     return 0;
@@ -153,40 +154,40 @@ static const struct lipschitz_rule {
     { "Add", one_without_broadcast, false },
     { "Sub", one_without_broadcast, false },
     { "Sum", one_without_broadcast, false },
-    { "Concat", one, true },
+    { "Concat", constant_one, true },
     { "Mul", factor_constant, false },
     { "Div", factor_constant, false },
     { "BatchNormalization", batchnorm_constant, false },
-    { "Relu", one, false },
+    { "Relu", constant_one, false },
     { "LeakyRelu", leaky_constant, false },
-    { "Clip", one, false },
-    { "Sigmoid", one, false },
-    { "HardSigmoid", one, false },
-    { "Tanh", one, false },
-    { "Softplus", one, false },
-    { "Softmax", one, false },
-    { "Abs", one, false },
-    { "Neg", one, false },
+    { "Clip", constant_one, false },
+    { "Sigmoid", constant_one, false },
+    { "HardSigmoid", constant_one, false },
+    { "Tanh", constant_one, false },
+    { "Softplus", constant_one, false },
+    { "Softmax", constant_one, false },
+    { "Abs", constant_one, false },
+    { "Neg", constant_one, false },
     { "MaxPool", pool_constant, false },
     { "AveragePool", pool_constant, false },
-    { "GlobalAveragePool", one, false },
-    { "GlobalMaxPool", one, false },
-    { "ReduceMean", one, false },
-    { "ReduceMax", one, false },
-    { "Identity", one, false },
-    { "Dropout", one, false },
-    { "Flatten", one, false },
-    { "Reshape", one, false },
-    { "Transpose", one, false },
-    { "Squeeze", one, false },
-    { "Unsqueeze", one, false },
-    { "Slice", one, false },
-    { "Split", one, false },
-    { "DepthToSpace", one, false },
-    { "SpaceToDepth", one, false },
+    { "GlobalAveragePool", constant_one, false },
+    { "GlobalMaxPool", constant_one, false },
+    { "ReduceMean", constant_one, false },
+    { "ReduceMax", constant_one, false },
+    { "Identity", constant_one, false },
+    { "Dropout", constant_one, false },
+    { "Flatten", constant_one, false },
+    { "Reshape", constant_one, false },
+    { "Transpose", constant_one, false },
+    { "Squeeze", constant_one, false },
+    { "Unsqueeze", constant_one, false },
+    { "Slice", constant_one, false },
+    { "Split", constant_one, false },
+    { "DepthToSpace", constant_one, false },
+    { "SpaceToDepth", constant_one, false },
     { "Pad", pad_constant, false },
-    { "Shape", zero, false },
-    { "Size", zero, false },
+    { "Shape", constant_zero, false },
+    { "Size", constant_zero, false },
 };
 
 static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)
@@ -199,13 +200,13 @@ static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)
 
 /* ---- through the graph ------------------------------------------------------------------ */
 
-static double output_error(const struct bound_propagation *bounds, size_t node_index)
+static double compute_output_error(const struct bound_propagation *bounds, size_t node_index)
 {
     const struct ldnq_node *node = bounds->graph->nodes[node_index];
     const struct lipschitz_rule *rule = find_rule(node);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < node->input_count; i++) {
-        const double error = error_of(bounds, node->inputs[i]);
+        const double error = find_input_error(bounds, node->inputs[i]);
         sum += error;
         squares += error * error;
     }
@@ -214,11 +215,11 @@ static double output_error(const struct bound_propagation *bounds, size_t node_i
     return sum + bounds->changes[node_index];
 }
 
-static void propagate(struct bound_propagation *bounds)
+static void propagate_errors(struct bound_propagation *bounds)
 {
     for (size_t i = 0; i < bounds->graph->node_count; i++) {
         const struct ldnq_node *node = bounds->graph->nodes[i];
-        const double error = output_error(bounds, i);
+        const double error = compute_output_error(bounds, i);
         for (size_t o = 0; o < node->output_count; o++)
             if (node->outputs[o])
                 bounds->errors[node->outputs[o]->index] = error;
@@ -232,9 +233,9 @@ enum ldnq_status ldnq_bound_output_errors(const struct ldnq_graph *graph, const 
     bounds.errors = ldnq_calloc(graph->value_count, sizeof *bounds.errors);
     if (!bounds.errors)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    propagate(&bounds);
+    propagate_errors(&bounds);
     for (size_t o = 0; o < graph->output_count; o++) {
-        const double error = error_of(&bounds, graph->outputs[o]);
+        const double error = find_input_error(&bounds, graph->outputs[o]);
         out[o] = powers[o] > 0 ? error * error / powers[o] : 0;
     }
     ldnq_free(bounds.errors);

@@ -50,7 +50,7 @@ static int forward_progress(void *ctx, const struct ldnq_progress *at)
 
 /* ---- one choice of codebook ------------------------------------------------------------ */
 
-static void set_layer(const struct ldnq_quantized_layer *result, bool quantized)
+static void swap_layer_constants(const struct ldnq_quantized_layer *result, bool quantized)
 {
     const struct ldnq_layer *layer = &result->layer;
     layer->node->inputs[layer->weight_input]->constant = quantized ? result->weight : layer->weight;
@@ -58,12 +58,12 @@ static void set_layer(const struct ldnq_quantized_layer *result, bool quantized)
         layer->node->inputs[layer->bias_input]->constant = quantized ? result->bias : layer->bias;
 }
 
-static void set_row(const struct bit_allocator *p, const struct ldnq_quantization *result,
-                    size_t row, bool quantized)
+static void swap_row_constants(const struct bit_allocator *p,
+                               const struct ldnq_quantization *result, size_t row, bool quantized)
 {
     for (size_t i = 0; i < result->network.count; i++)
         if (p->row[i] == row)
-            set_layer(&result->network.layers[i], quantized);
+            swap_layer_constants(&result->network.layers[i], quantized);
 }
 
 /* The layers quantized by one codebook, and their errors so far. */
@@ -80,12 +80,12 @@ static enum ldnq_status run_row(const struct codebook_trial *trial, size_t row,
     const struct bit_allocator *p = trial->planner;
     const size_t outputs = trial->quantized.graph->output_count;
     double *errors = trial->sums + row * outputs * 2;
-    set_row(p, trial->result, row, true);
+    swap_row_constants(p, trial->result, row, true);
     enum ldnq_status status = ldnq_exec_run(trial->quantized.exec, inputs, err);
     if (status == LDNQ_OK)
         status =
             ldnq_output_error_add(&trial->quantized, &p->reference, errors, errors + outputs, err);
-    set_row(p, trial->result, row, false);
+    swap_row_constants(p, trial->result, row, false);
     return status;
 }
 
@@ -135,8 +135,9 @@ static enum ldnq_status list_rows(struct bit_allocator *p, const struct ldnq_qua
     return LDNQ_OK;
 }
 
-static enum ldnq_status measure_codebook_in(struct bit_allocator *p, struct ldnq_graph *quantized,
-                                            struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
+                                                  struct ldnq_graph *quantized,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options options = {
         .codebook = p->budget->codebooks[p->choice],
@@ -162,7 +163,7 @@ static enum ldnq_status measure_codebook_in(struct bit_allocator *p, struct ldnq
     if (!trial.sums)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++)
-        set_layer(&result->network.layers[i], false);
+        swap_layer_constants(&result->network.layers[i], false);
     LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
     const enum ldnq_status status =
         ldnq_visit_first_samples(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
@@ -183,7 +184,7 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     enum ldnq_status status = ldnq_graph_clone(p->graph, arena, &quantized, err);
     if (status == LDNQ_OK)
-        status = measure_codebook_in(p, quantized, arena, err);
+        status = measure_codebook_on_clone(p, quantized, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
@@ -191,13 +192,13 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
 /* ---- the knapsack ---------------------------------------------------------------------- */
 
 /* In the unit of the budget (bits or bytes). */
-static double cost_of(const struct bit_allocator *p, size_t row, size_t choice)
+static double compute_cost(const struct bit_allocator *p, size_t row, size_t choice)
 {
     const double codes = p->weights[row] * p->budget->bits[choice];
     return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * p->scales[row]) / 8;
 }
 
-static double total_budget(const struct bit_allocator *p)
+static double compute_budget(const struct bit_allocator *p)
 {
     switch (p->budget->unit) {
     case LDNQ_BUDGET_BITS:
@@ -247,9 +248,9 @@ static enum ldnq_status choose_codebooks(struct bit_allocator *p, struct ldnq_er
         return LDNQ_NOMEM;
     for (size_t row = 0; row < plan->count; row++)
         for (size_t c = 0; c < count; c++)
-            cost[row * count + c] = cost_of(p, row, c);
-    LDNQ_TRY(
-        ldnq_knapsack(plan->count, count, plan->errors, cost, total_budget(p), chosen, &fits, err));
+            cost[row * count + c] = compute_cost(p, row, c);
+    LDNQ_TRY(ldnq_knapsack(plan->count, count, plan->errors, cost, compute_budget(p), chosen, &fits,
+                           err));
     if (!fits)
         return fail_over_budget(p, cost, err);
     for (size_t row = 0; row < plan->count; row++) {
@@ -268,7 +269,7 @@ static bool has_float_output(const struct ldnq_graph *graph)
     return false;
 }
 
-static enum ldnq_status allocate_all(struct bit_allocator *p, struct ldnq_error *err)
+static enum ldnq_status allocate_layers(struct bit_allocator *p, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_exec_create(p->graph, p->options->pool, &p->reference.exec, err));
     for (; p->choice < p->budget->count; p->choice++)
@@ -297,7 +298,7 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
     if (!p.plan)
         return LDNQ_NOMEM;
     p.plan->choices = budget->count;
-    const enum ldnq_status status = allocate_all(&p, err);
+    const enum ldnq_status status = allocate_layers(&p, err);
     ldnq_exec_destroy(p.reference.exec);
     *out = p.plan;
     return status;

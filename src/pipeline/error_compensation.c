@@ -38,7 +38,7 @@ struct slab_task {
 };
 
 /* Fills in the columns of the positions at .. at+count-1 of the slab, and their differences. */
-static void make_columns(const struct slab_task *slab, size_t at, size_t count)
+static void fill_columns(const struct slab_task *slab, size_t at, size_t count)
 {
     float *columns = slab->columns + at, *difference = slab->difference + at;
     slab->quantized->node->op->layer->columns(slab->quantized, slab->group, slab->first + at, count,
@@ -73,14 +73,14 @@ static void add_rows(const struct slab_task *slab, size_t first, size_t thread)
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
 
-static void make_part(void *ctx, size_t chunk, size_t thread)
+static void fill_columns_part(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct slab_task *slab = ctx;
-    make_columns(slab, chunk * PART, ldnq_size_min(PART, slab->count - chunk * PART));
+    fill_columns(slab, chunk * PART, ldnq_size_min(PART, slab->count - chunk * PART));
 }
 
-static void add_part(void *ctx, size_t chunk, size_t thread)
+static void add_rows_part(void *ctx, size_t chunk, size_t thread)
 {
     add_rows(ctx, chunk * ROWS, thread);
 }
@@ -96,7 +96,7 @@ static void add_group(void *ctx, size_t group, size_t thread)
     slab.group = group;
     slab.columns = c->columns + offset;
     slab.difference = c->difference + offset;
-    make_columns(&slab, 0, slab.count);
+    fill_columns(&slab, 0, slab.count);
     for (size_t first = 0; first < c->geometry.rows; first += ROWS)
         add_rows(&slab, first, thread);
 }
@@ -118,9 +118,10 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
             ldnq_pool_run(compensation->pool, compensation->geometry.groups, add_group, &slab);
             continue;
         }
-        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), make_part, &slab);
+        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), fill_columns_part,
+                      &slab);
         ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(compensation->geometry.rows, ROWS),
-                      add_part, &slab);
+                      add_rows_part, &slab);
     }
 }
 

@@ -59,14 +59,15 @@ struct fine_tuning {
 
 /* ---- the loss ------------------------------------------------------------------------- */
 
-static const struct ldnq_tensor *reference_output(const struct fine_tuning *tuning, size_t output)
+static const struct ldnq_tensor *find_reference_output(const struct fine_tuning *tuning,
+                                                       size_t output)
 {
     return ldnq_exec_value(tuning->reference, tuning->quantizer->reference->outputs[output]);
 }
 
 static bool is_float_output(const struct fine_tuning *tuning, size_t i)
 {
-    return reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
+    return find_reference_output(tuning, i)->dtype == LDNQ_FLOAT && tuning->power[i] > 0;
 }
 
 /* The loss is the mean over outputs and elements of (y - t)^2 / power. */
@@ -79,11 +80,11 @@ static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tenso
     *sum = 0;
     for (size_t o = 0; o < outputs; o++) {
         LDNQ_TRY(ldnq_output_check_shape(tuning->quantizer->graph->outputs[o]->name, values[o],
-                                         reference_output(tuning, o), err));
+                                         find_reference_output(tuning, o), err));
         if (!is_float_output(tuning, o))
             continue;
         const size_t n = ldnq_tensor_count(values[o]);
-        const float *y = values[o]->data, *t = reference_output(tuning, o)->data;
+        const float *y = values[o]->data, *t = find_reference_output(tuning, o)->data;
         const double unit = tuning->share / ((double)outputs * tuning->power[o] * (double)n);
         float *g = gradients[o].data;
         for (size_t i = 0; i < n; i++)
@@ -110,7 +111,7 @@ static enum ldnq_status measure_held_out_batch(struct fine_tuning *tuning, size_
     LDNQ_TRY(ldnq_exec_run(tuning->quantized, inputs, err));
     LDNQ_TRY(ldnq_output_error_add(&quantized, &reference, errors, powers, err));
     for (size_t o = 0; o < graph->output_count; o++) /* a count here, divided below */
-        tuning->power[o] += (double)ldnq_tensor_count(reference_output(tuning, o));
+        tuning->power[o] += (double)ldnq_tensor_count(find_reference_output(tuning, o));
     return LDNQ_OK;
 }
 
@@ -177,7 +178,7 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
 }
 
 /* The part of the steps or of the time that is over, whichever is larger: 0 .. 1. */
-static double progress_of(const struct fine_tuning *tuning)
+static double measure_progress(const struct fine_tuning *tuning)
 {
     const double steps = (double)tuning->step / (double)tuning->steps;
     const double time =
@@ -186,16 +187,16 @@ static double progress_of(const struct fine_tuning *tuning)
 }
 
 /* What the first step's rates are multiplied by: half a cosine from 1 to 0. */
-static double rate_factor(const struct fine_tuning *tuning)
+static double compute_rate_factor(const struct fine_tuning *tuning)
 {
-    return 0.5 * (1 + cos(acos(-1.0) * progress_of(tuning)));
+    return 0.5 * (1 + cos(acos(-1.0) * measure_progress(tuning)));
 }
 
 static void step_layer(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
     struct fine_tuning *tuning = ctx;
-    const double rate = rate_factor(tuning);
+    const double rate = compute_rate_factor(tuning);
     if (i < tuning->count)
         ldnq_fine_tune_quantized_step(&tuning->layers[i], tuning->step + 1, rate * SCALE_RATE,
                                       rate * BIAS_RATE, rate * CODE_RATE);
@@ -222,7 +223,7 @@ static enum ldnq_status run_step(struct fine_tuning *tuning, struct ldnq_error *
                   tuning);
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_step(&tuning->norms[i], tuning->step + 1,
-                                 rate_factor(tuning) * SCALE_RATE);
+                                 compute_rate_factor(tuning) * SCALE_RATE);
     return LDNQ_OK;
 }
 
@@ -325,7 +326,7 @@ static enum ldnq_status list_requested(struct fine_tuning *tuning, struct ldnq_e
     return LDNQ_OK;
 }
 
-static enum ldnq_status prepare(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status create_executors(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     struct ldnq_pool *pool = quantizer->options->pool;
@@ -340,11 +341,11 @@ static enum ldnq_status prepare(struct fine_tuning *tuning, struct ldnq_error *e
     return init_layers(tuning, err);
 }
 
-static enum ldnq_status run_all(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status run_fine_tuning(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     const struct ldnq_sink *sink = tuning->quantizer->options->sink;
     struct ldnq_error reason;
-    enum ldnq_status status = prepare(tuning, &reason);
+    enum ldnq_status status = create_executors(tuning, &reason);
     /* USAGE: no output is a float that depends on a weight. */
     if (status == LDNQ_UNSUPPORTED || status == LDNQ_USAGE) {
         if (tuning->float_count == 0 || tuning->count == 1) /* only the first cascade warns */
@@ -377,8 +378,8 @@ static size_t choose_batch(const struct ldnq_quantizer *quantizer)
     return asked ? asked : batch;
 }
 
-static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
-                                     struct ldnq_error *err)
+static enum ldnq_status fine_tune_in_arena(struct fine_tuning *tuning, uint64_t seed,
+                                           struct ldnq_error *err)
 {
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     tuning->batch = choose_batch(quantizer);
@@ -390,7 +391,7 @@ static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
                                          tuning->batch, quantizer->options->fine_tune.augment, seed,
                                          quantizer->options->pool, tuning->arena, err));
     LDNQ_TRY(list_requested(tuning, err));
-    enum ldnq_status status = run_all(tuning, err);
+    enum ldnq_status status = run_fine_tuning(tuning, err);
     ldnq_grad_destroy(tuning->grad);
     ldnq_exec_destroy(tuning->quantized);
     ldnq_exec_destroy(tuning->reference);
@@ -400,7 +401,7 @@ static enum ldnq_status fine_tune_in(struct fine_tuning *tuning, uint64_t seed,
 static enum ldnq_status fine_tune(struct fine_tuning *tuning, uint64_t seed, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_arena_create(&tuning->arena, err));
-    const enum ldnq_status status = fine_tune_in(tuning, seed, err);
+    const enum ldnq_status status = fine_tune_in_arena(tuning, seed, err);
     ldnq_arena_destroy(tuning->arena);
     return status;
 }

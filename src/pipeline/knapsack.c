@@ -83,7 +83,7 @@ static bool add_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
 }
 
 /* The last sum has the least error. */
-static void trace_back(const struct knapsack *k, size_t *chosen)
+static void read_chosen(const struct knapsack *k, size_t *chosen)
 {
     size_t at = k->counts[k->rows] - 1;
     for (size_t row = k->rows; row-- > 0;) {
@@ -93,7 +93,7 @@ static void trace_back(const struct knapsack *k, size_t *chosen)
     }
 }
 
-static void try_one_for_all(const struct knapsack *k, size_t *chosen)
+static void try_single_choice(const struct knapsack *k, size_t *chosen)
 {
     double best = k->sums[k->rows][k->counts[k->rows] - 1].error;
     for (size_t c = 0; c < k->choices; c++) {
@@ -110,7 +110,7 @@ static void try_one_for_all(const struct knapsack *k, size_t *chosen)
     }
 }
 
-static double least_cost(const struct knapsack *k, size_t row)
+static double find_least_cost(const struct knapsack *k, size_t row)
 {
     double least = INFINITY;
     for (size_t c = 0; c < k->choices; c++)
@@ -118,8 +118,8 @@ static double least_cost(const struct knapsack *k, size_t row)
     return least;
 }
 
-static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
-                              struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status solve_in_arena(struct knapsack *k, size_t *chosen, bool *fits,
+                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct partial_sum nothing = { 0 };
     k->rest = ldnq_arena_alloc(arena, k->rows + 1, sizeof *k->rest, err);
@@ -129,7 +129,7 @@ static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
     if (!k->rest || !k->merged || !k->sums || !k->counts)
         return LDNQ_NOMEM;
     for (size_t row = k->rows; row-- > 0;)
-        k->rest[row] = k->rest[row + 1] + least_cost(k, row);
+        k->rest[row] = k->rest[row + 1] + find_least_cost(k, row);
     *fits = k->rest[0] <= k->budget;
     if (!*fits)
         return LDNQ_OK;
@@ -141,8 +141,8 @@ static enum ldnq_status solve(struct knapsack *k, size_t *chosen, bool *fits,
     /* No sum is left where rounding makes even the cheapest one exceed the budget. */
     *fits = k->counts[k->rows] > 0;
     if (*fits) {
-        trace_back(k, chosen);
-        try_one_for_all(k, chosen);
+        read_chosen(k, chosen);
+        try_single_choice(k, chosen);
     }
     return LDNQ_OK;
 }
@@ -155,7 +155,7 @@ enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error,
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = solve(&k, chosen, fits, arena, err);
+    const enum ldnq_status status = solve_in_arena(&k, chosen, fits, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

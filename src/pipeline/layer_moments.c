@@ -58,16 +58,16 @@ struct held_out_effect {
     double x_e, x_xc;
 };
 
-static double best_lambda(const struct held_out_effect *effect)
+static double compute_best_lambda(const struct held_out_effect *effect)
 {
     if (!(effect->x_e > 0) || !(effect->x_xc > 0))
         return 0;
     return effect->x_e < effect->x_xc ? effect->x_e / effect->x_xc : 1;
 }
 
-static double error_reduction(const struct held_out_effect *effect)
+static double compute_error_reduction(const struct held_out_effect *effect)
 {
-    const double lambda = best_lambda(effect);
+    const double lambda = compute_best_lambda(effect);
     return lambda * (2 * effect->x_e - lambda * effect->x_xc);
 }
 
@@ -96,7 +96,7 @@ static void add_group_effect(const struct ldnq_layer_moments *moments, size_t gr
 }
 
 /* E|W (y - y^)|^2 on the held-out part, about its mean where a bias takes that. */
-static double upstream_error(const struct ldnq_layer_moments *moments, bool centred)
+static double measure_upstream_error(const struct ldnq_layer_moments *moments, bool centred)
 {
     const struct ldnq_compensation *c = &moments->held_out_compensation;
     const double positions = (double)moments->held_out_statistics.positions;
@@ -108,9 +108,9 @@ static double upstream_error(const struct ldnq_layer_moments *moments, bool cent
     return sum;
 }
 
-static enum ldnq_status choose(struct ldnq_layer_moments *moments, bool centred,
-                               struct ldnq_compensation_strength *strength,
-                               struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status choose_strength(struct ldnq_layer_moments *moments, bool centred,
+                                        struct ldnq_compensation_strength *strength,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
     const size_t k = geometry->cols, block = geometry->rows * k;
@@ -126,13 +126,13 @@ static enum ldnq_status choose(struct ldnq_layer_moments *moments, bool centred,
             if (ldnq_compensation_solve(&moments->compensation, &moments->statistics, group,
                                         centred, dampings[i], factor, change))
                 add_group_effect(moments, group, centred, change, product, &effect);
-        if (!(error_reduction(&effect) > best_reduction))
+        if (!(compute_error_reduction(&effect) > best_reduction))
             continue;
-        best_reduction = error_reduction(&effect);
-        strength->lambda = best_lambda(&effect);
+        best_reduction = compute_error_reduction(&effect);
+        strength->lambda = compute_best_lambda(&effect);
         strength->damping = dampings[i];
     }
-    const double error = upstream_error(moments, centred);
+    const double error = measure_upstream_error(moments, centred);
     if (error > 0)
         strength->remaining_error = 1 - best_reduction / error;
     return LDNQ_OK;
@@ -153,7 +153,7 @@ enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, b
     /* Fills the lower triangles; with a count of 1 the sums stay sums. */
     for (size_t g = 0; g < held_out->geometry.groups; g++)
         ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
-    const enum ldnq_status status = choose(moments, centred, strength, arena, err);
+    const enum ldnq_status status = choose_strength(moments, centred, strength, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -132,9 +132,9 @@ static enum ldnq_status check_statistics(const struct layer_fitting *fitting,
 /* ---- step 2: error compensation --------------------------------------------------------- */
 
 /* Replaces weight and bias (NULL without one) by the target. */
-static enum ldnq_status compensate(struct layer_fitting *fitting,
-                                   struct ldnq_layer_diagnostics *diagnostics, float *weight,
-                                   float *bias, struct ldnq_error *err)
+static enum ldnq_status compensate_error(struct layer_fitting *fitting,
+                                         struct ldnq_layer_diagnostics *diagnostics, float *weight,
+                                         float *bias, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
     struct ldnq_layer_moments *moments = &fitting->moments;
@@ -349,7 +349,7 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
 
     /* ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
     if (fitting->runner.reference)
-        LDNQ_TRY(compensate(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
+        LDNQ_TRY(compensate_error(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
     ldnq_layer_moments_release(&fitting->moments);
     ldnq_statistics_finish(&fitting->moments.statistics);
     LDNQ_TRY(check_statistics(fitting, layer, err));
@@ -397,7 +397,7 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
 
 /* ---- all layers -------------------------------------------------------------------------- */
 
-static void warn_late(const struct ldnq_quantizer *quantizer)
+static void warn_late_layers(const struct ldnq_quantizer *quantizer)
 {
     const size_t count = quantizer->result->network.count;
     size_t late = 0;
@@ -478,7 +478,7 @@ static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_er
             options->layer_done(options->layer_ctx, &result->network.layers[fitting->index],
                                 &result->diagnostics[fitting->index]);
     }
-    warn_late(quantizer);
+    warn_late_layers(quantizer);
     warn_few_samples(quantizer);
     return LDNQ_OK;
 }

@@ -1,4 +1,4 @@
-/* Adam against the paper's algorithm 1, written down in double. */
+/* Adam against algorithm 1 of its paper, in double. */
 #include "test.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Mixed precision: plans that are made, and plans that are followed. */
+/* Mixed precision: bit allocations within a budget, and quantization by a plan. */
 #include "pipeline/network.h"
 
 #include <math.h>

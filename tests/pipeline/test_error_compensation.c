@@ -1,4 +1,4 @@
-/* What a layer aims at, against plain loops; and how far held-out samples let it go. */
+/* Error compensation against plain loops, and its strength from held-out samples. */
 #include "graph_build.h"
 #include "with_blas.h"
 

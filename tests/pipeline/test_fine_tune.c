@@ -1,4 +1,4 @@
-/* Tuning the whole network: what it is held to on samples that it did not learn from. */
+/* Fine-tuning of the whole network, measured on the held-out samples. */
 #include "pipeline/network.h"
 
 #include <math.h>

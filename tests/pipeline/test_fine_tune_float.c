@@ -1,4 +1,4 @@
-/* What is learned of layers that are still float. */
+/* Fine-tuning of layers that are still float. */
 #include "test.h"
 
 #include <math.h>

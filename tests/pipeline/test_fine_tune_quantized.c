@@ -1,4 +1,4 @@
-/* What is learned of one layer: where it starts, its gradients, and what is kept. */
+/* Fine-tuning of one fitted layer: its start, its gradients, its best state. */
 #include "gemm_layer.h"
 
 #include <math.h>
@@ -56,7 +56,7 @@ static const float *bias_now(const struct fixture *f)
 }
 
 /* Steps of length 0 show what the parameters stand for. */
-static void the_start_should_be_the_layer_as_it_was_placed(void **state)
+static void the_start_should_be_the_fitted_layer(void **state)
 {
     (void)state;
     for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
@@ -203,7 +203,7 @@ static void finish_should_bring_back_what_was_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_start_should_be_the_layer_as_it_was_placed),
+        cmocka_unit_test(the_start_should_be_the_fitted_layer),
         cmocka_unit_test(gradients_of_scales_and_biases_should_be_the_slopes),
         cmocka_unit_test(the_gradient_should_pass_the_rounding),
         cmocka_unit_test(codes_should_follow_their_latents_inside_the_codebook),

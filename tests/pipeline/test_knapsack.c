@@ -1,4 +1,4 @@
-/* Against all combinations. */
+/* The knapsack against all combinations. */
 #include "test.h"
 
 #include <math.h>

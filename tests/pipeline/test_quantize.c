@@ -1,4 +1,4 @@
-/* The walk: which layers, statistics, what becomes of the graph. */
+/* A whole quantization: which layers it fits, from which statistics, and the graph afterwards. */
 #include "pipeline/network.h"
 
 #include <math.h>
@@ -125,7 +125,7 @@ static void patterns_without_a_layer_should_be_refused(void **state)
     build_free(graph);
 }
 
-static void a_weight_read_twice_in_one_role_should_keep_one_set_of_codes(void **state)
+static void a_weight_read_twice_in_the_same_way_should_keep_one_set_of_codes(void **state)
 {
     (void)state;
     struct ldnq_value *w;
@@ -277,7 +277,7 @@ static void the_samples_themselves_should_not_be_stored(void **state)
     build_free(graph);
 }
 
-static void a_full_disk_should_be_told_with_its_folder(void **state)
+static void a_full_disk_should_be_reported_with_its_folder(void **state)
 {
     (void)state;
     struct ldnq_quantization *result;
@@ -410,14 +410,14 @@ int main(void)
         cmocka_unit_test(quantize_should_not_depend_on_threads_or_memory),
         cmocka_unit_test(skip_and_only_should_choose_layers),
         cmocka_unit_test(patterns_without_a_layer_should_be_refused),
-        cmocka_unit_test(a_weight_read_twice_in_one_role_should_keep_one_set_of_codes),
+        cmocka_unit_test(a_weight_read_twice_in_the_same_way_should_keep_one_set_of_codes),
         cmocka_unit_test(a_layer_that_shares_codes_should_have_its_own_best_bias),
         cmocka_unit_test(rounding_should_keep_the_bias_of_the_file_also_where_codes_are_shared),
         cmocka_unit_test(samples_that_do_not_fit_a_layer_should_be_named_with_it),
         cmocka_unit_test(a_layer_without_input_should_be_named),
         cmocka_unit_test(layers_should_be_solved_by_gptq_once_half_of_the_time_is_over),
         cmocka_unit_test(the_samples_themselves_should_not_be_stored),
-        cmocka_unit_test(a_full_disk_should_be_told_with_its_folder),
+        cmocka_unit_test(a_full_disk_should_be_reported_with_its_folder),
         cmocka_unit_test(quantize_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(fine_tuning_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(nan_in_a_weight_should_be_named),
