@@ -1,7 +1,8 @@
-/* The convolutions without columns, in all of the processor's ways, against chains of
- * fmaf: what ways promise is their bits. */
+/* The convolutions that are summed in registers, for all instruction sets of the processor,
+ * against one chain of fmaf per output: implementations that fuse give the same bits. */
 #include "test.h"
 
+#include <fenv.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,10 @@
 
 static const struct ldnq_clamp clamp = { -0.5f, 0.75f };
 
-/* A job with its memory; `wanted` is y by the plain loop. */
-struct parts {
+/* A convolution with its memory; `expected` is y by the plain loop. */
+struct conv_memory {
     struct ldnq_conv_job job;
-    float *x, *weight, *bias, *y, *wanted, *scratch;
+    float *x, *weight, *bias, *y, *expected, *scratch;
     size_t y_count;
     bool is_depthwise;
 };
@@ -39,8 +40,8 @@ static float input_at(const struct ldnq_conv_geometry *g, const float *plane, si
     return is_inside ? plane[(y - g->pad_top) * g->width + x - g->pad_left] : 0.0f;
 }
 
-/* One chain over the taps, behind the bias or in front of it, then the clamp. */
-static float plain_element(const struct parts *p, const float *planes, const float *w,
+/* One chain over the taps, with the bias at its start (depthwise) or end, then the clamp. */
+static float plain_element(const struct conv_memory *p, const float *planes, const float *w,
                            size_t channel, size_t y, size_t x)
 {
     const struct ldnq_conv_geometry *g = &p->job.geometry;
@@ -57,20 +58,20 @@ static float plain_element(const struct parts *p, const float *planes, const flo
     return p->job.clamp ? fminf(fmaxf(sum, clamp.low), clamp.high) : sum;
 }
 
-static void fill_wanted(struct parts *p)
+static void fill_expected(struct conv_memory *p)
 {
     const struct ldnq_conv_job *job = &p->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
     const size_t taps = g->channels * g->kernel_h * g->kernel_w;
     const size_t channels = job->groups * job->outputs;
-    float *wanted = p->wanted;
+    float *expected = p->expected;
     for (size_t n = 0; n < job->images; n++)
         for (size_t m = 0; m < channels; m++) {
             size_t image_group = n * job->groups + m / job->outputs;
             const float *planes = p->x + image_group * g->channels * g->height * g->width;
             for (size_t y = 0; y < g->out_h; y++)
                 for (size_t x = 0; x < g->out_w; x++)
-                    *wanted++ = plain_element(p, planes, p->weight + m * taps, m, y, x);
+                    *expected++ = plain_element(p, planes, p->weight + m * taps, m, y, x);
         }
 }
 
@@ -84,10 +85,10 @@ static void finish_geometry(struct ldnq_conv_geometry *g, struct ldnq_rng *rng)
     g->width = (g->out_w - 1) * g->stride_w + wide - ldnq_size_min(g->pad_left, wide - 1);
 }
 
-static struct parts make(struct ldnq_conv_geometry g, size_t groups, size_t outputs,
-                         struct ldnq_rng *rng)
+static struct conv_memory make(struct ldnq_conv_geometry g, size_t groups, size_t outputs,
+                               struct ldnq_rng *rng)
 {
-    struct parts p = {
+    struct conv_memory p = {
         .job = { .groups = groups, .outputs = outputs, .images = 1 + ldnq_rng_below(rng, 2) }
     };
     finish_geometry(&g, rng);
@@ -97,7 +98,7 @@ static struct parts make(struct ldnq_conv_geometry g, size_t groups, size_t outp
     p.weight = random_floats(all * g.channels * g.kernel_h * g.kernel_w, rng);
     p.bias = random_floats(all, rng);
     p.y = malloc((p.y_count + 1) * sizeof *p.y);
-    p.wanted = malloc((p.y_count + 1) * sizeof *p.wanted);
+    p.expected = malloc((p.y_count + 1) * sizeof *p.expected);
     p.job.geometry = g;
     p.job.x = p.x;
     p.job.weight = p.weight;
@@ -123,58 +124,58 @@ static struct ldnq_conv_geometry random_geometry(size_t out_h, size_t out_w, siz
     };
 }
 
-static void destroy(struct parts *p)
+static void destroy(struct conv_memory *p)
 {
     free(p->x);
     free(p->weight);
     free(p->bias);
     free(p->y);
-    free(p->wanted);
+    free(p->expected);
     free(p->scratch);
 }
 
-static void guard(struct parts *p)
+static void guard(struct conv_memory *p)
 {
     for (size_t i = 0; i <= p->y_count; i++)
         p->y[i] = GUARD;
 }
 
-/* What doesn't fuse rounds once more for each of the taps. */
-static void check_result(const struct parts *p, bool fuses)
+/* An implementation that does not fuse rounds twice per tap. */
+static void check_result(const struct conv_memory *p, bool fuses)
 {
     const struct ldnq_conv_geometry *g = &p->job.geometry;
     double tolerance = 1e-6 + 3e-7 * (double)(g->channels * g->kernel_h * g->kernel_w);
     assert_true(p->y[p->y_count] == GUARD);
     if (fuses)
-        assert_memory_equal(p->y, p->wanted, p->y_count * sizeof *p->y);
+        assert_memory_equal(p->y, p->expected, p->y_count * sizeof *p->y);
     for (size_t i = 0; i < p->y_count; i++)
-        assert_true(fabs((double)p->y[i] - (double)p->wanted[i]) <= tolerance);
+        assert_true(fabs((double)p->y[i] - (double)p->expected[i]) <= tolerance);
 }
 
 /* ---- small convolutions -------------------------------------------------------------- */
 
-/* Tiles of up to `rows` lines, with the output channels in two parts. */
-static void run_direct(size_t implementation, struct parts *p, size_t rows)
+/* Tiles of up to `rows` rows, with the output channels in two parts. */
+static void run_direct(size_t implementation, struct conv_memory *p, size_t rows)
 {
     const struct ldnq_conv_job *job = &p->job;
-    size_t tiling = job->outputs / 3;
+    size_t split = job->outputs / 3;
     for (size_t i = 0; i < job->images * job->groups; i++)
         for (size_t y = 0; y < job->geometry.out_h; y += rows) {
             struct ldnq_output_tile tile = { .y = y, .columns = job->geometry.out_w };
             tile.rows = ldnq_size_min(rows, job->geometry.out_h - y);
-            ldnq_conv_direct_tile_with(implementation, job, i, &tile, 0, tiling, p->scratch);
-            ldnq_conv_direct_tile_with(implementation, job, i, &tile, tiling, job->outputs,
+            ldnq_conv_direct_tile_with(implementation, job, i, &tile, 0, split, p->scratch);
+            ldnq_conv_direct_tile_with(implementation, job, i, &tile, split, job->outputs,
                                        p->scratch);
         }
 }
 
 static void check_direct(struct ldnq_conv_geometry g, size_t outputs, struct ldnq_rng *rng)
 {
-    struct parts p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
+    struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
     const size_t implementations = ldnq_conv_direct_implementations(),
                  most = ldnq_conv_direct_rows(&p.job);
     p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch(&p.job) * sizeof *p.scratch);
-    fill_wanted(&p);
+    fill_expected(&p);
     for (size_t implementation = 0; implementation < implementations; implementation++) {
         guard(&p);
         run_direct(implementation, &p, 1 + ldnq_rng_below(rng, most));
@@ -195,8 +196,8 @@ static void small_convolutions_should_sum_one_chain_for_any_geometry(void **stat
     }
 }
 
-/* Lines that share a vector, in even and odd numbers. */
-static void short_lines_should_sum_one_chain(void **state)
+/* Rows that share a vector, in even and odd numbers. */
+static void short_rows_should_sum_one_chain(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 2 };
@@ -207,7 +208,7 @@ static void short_lines_should_sum_one_chain(void **state)
     }
 }
 
-/* More positions than are listed at once. */
+/* More runs of positions than are listed at a time. */
 static void large_tiles_should_sum_one_chain(void **state)
 {
     (void)state;
@@ -220,8 +221,8 @@ static void large_tiles_should_sum_one_chain(void **state)
 
 /* ---- depthwise ----------------------------------------------------------------------- */
 
-/* Tiles of up to `rows` lines and all columns, for some planes at once. */
-static void run_depthwise(size_t implementation, struct parts *p, size_t rows, size_t planes)
+/* Tiles of up to `rows` rows and all columns, for `planes` planes at a time. */
+static void run_depthwise(size_t implementation, struct conv_memory *p, size_t rows, size_t planes)
 {
     const struct ldnq_conv_job *job = &p->job;
     const struct ldnq_conv_geometry *g = &job->geometry;
@@ -230,19 +231,19 @@ static void run_depthwise(size_t implementation, struct parts *p, size_t rows, s
         struct ldnq_output_tile tile = { .y = y, .columns = g->out_w };
         tile.rows = ldnq_size_min(rows, g->out_h - y);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, p->scratch);
-        size_t apart = ldnq_padded_tile_floats(&padded);
+        size_t pitch = ldnq_padded_tile_floats(&padded);
         for (size_t first = 0; first < count; first += planes) {
             size_t some = ldnq_size_min(planes, count - first);
             ldnq_padded_tile_fill_planes(g, &tile, p->x + first * g->height * g->width, &padded,
-                                         some, apart);
-            ldnq_conv_depthwise_tile_with(implementation, job, &tile, &padded, apart, first, some);
+                                         some, pitch);
+            ldnq_conv_depthwise_tile_with(implementation, job, &tile, &padded, pitch, first, some);
         }
     }
 }
 
 static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
 {
-    struct parts p = make(g, 1 + ldnq_rng_below(rng, 4), 1 + ldnq_rng_below(rng, 3), rng);
+    struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 4), 1 + ldnq_rng_below(rng, 3), rng);
     const size_t implementations = ldnq_conv_depthwise_implementations(),
                  planes = 1 + ldnq_rng_below(rng, 4);
     struct ldnq_output_tile whole = { .rows = g.out_h, .columns = g.out_w };
@@ -250,7 +251,7 @@ static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
     size_t floats = planes * ldnq_padded_tile_floats(&padded) + LDNQ_DEPTHWISE_SLACK;
     p.scratch = malloc(floats * sizeof *p.scratch);
     p.is_depthwise = true;
-    fill_wanted(&p);
+    fill_expected(&p);
     for (size_t implementation = 0; implementation < implementations; implementation++) {
         guard(&p);
         run_depthwise(implementation, &p, 1 + ldnq_rng_below(rng, g.out_h), planes);
@@ -269,8 +270,8 @@ static void depthwise_should_sum_one_chain_for_any_geometry(void **state)
             &rng);
 }
 
-/* Kernels whose rows of output share lines of input, in all numbers of rows. */
-static void shared_lines_should_not_change_the_chain(void **state)
+/* Kernels whose output rows share the loads of input rows, in all numbers of rows. */
+static void shared_rows_should_not_change_the_chain(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 5 };
@@ -284,14 +285,52 @@ static void shared_lines_should_not_change_the_chain(void **state)
     }
 }
 
+/* ---- unused lanes -------------------------------------------------------------------- */
+
+/* Fills the scratch memory with signaling NaNs, which raise FE_INVALID in any lane. */
+static void fill_with_signaling_nans(float *scratch, size_t bytes)
+{
+    const uint32_t nan = 0x7fa00000;
+    for (size_t i = 0; i < bytes / sizeof nan; i++)
+        memcpy((char *)scratch + i * sizeof nan, &nan, sizeof nan);
+}
+
+static void check_lanes(struct ldnq_conv_geometry g, size_t groups, struct ldnq_rng *rng)
+{
+    struct conv_memory p = make(g, groups, 1 + ldnq_rng_below(rng, 3), rng);
+    size_t bytes = ldnq_conv_scratch(&p.job, 1);
+    p.scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    p.job.scratch = p.scratch;
+    fill_with_signaling_nans(p.scratch, bytes);
+    feclearexcept(FE_ALL_EXCEPT);
+    ldnq_conv_run(&p.job, NULL);
+    assert_false(fetestexcept(FE_INVALID));
+    destroy(&p);
+}
+
+/* Results do not depend on what unused lanes read, but a denormal there costs time. */
+static void unused_lanes_should_read_no_stale_memory(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 6 };
+    for (size_t round = 0; round < 200; round++) {
+        size_t out_h = 1 + ldnq_rng_below(&rng, 20), out_w = 1 + ldnq_rng_below(&rng, 40);
+        bool is_depthwise = round % 2;
+        struct ldnq_conv_geometry g =
+            random_geometry(out_h, out_w, is_depthwise ? 1 : 2 + ldnq_rng_below(&rng, 4), &rng);
+        check_lanes(g, is_depthwise ? 2 : 1, &rng);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_convolutions_should_sum_one_chain_for_any_geometry),
-        cmocka_unit_test(short_lines_should_sum_one_chain),
+        cmocka_unit_test(short_rows_should_sum_one_chain),
         cmocka_unit_test(large_tiles_should_sum_one_chain),
         cmocka_unit_test(depthwise_should_sum_one_chain_for_any_geometry),
-        cmocka_unit_test(shared_lines_should_not_change_the_chain),
+        cmocka_unit_test(shared_rows_should_not_change_the_chain),
+        cmocka_unit_test(unused_lanes_should_read_no_stale_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

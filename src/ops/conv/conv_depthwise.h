@@ -12,7 +12,8 @@
 
 /* Most taps KH*KW of a kernel; larger kernels use another implementation. */
 #define LDNQ_DEPTHWISE_TAPS ((size_t)256)
-/* Floats beyond the end of the last padded tile that are read and not used. */
+/* Floats beyond the end of the last padded tile that unused lanes read. The caller sets them
+ * to 0, since stale memory there may hold denormals, whose products are slow. */
 #define LDNQ_DEPTHWISE_SLACK ((size_t)16)
 
 /* Computes one tile of all M outputs of input planes first .. first+count-1, counted as

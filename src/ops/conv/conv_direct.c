@@ -1,5 +1,7 @@
 #include "ops/conv/conv_direct.h"
 
+#include <string.h>
+
 #include "base/cpu.h"
 #include "base/lanes.h"
 #include "base/simd.h"
@@ -27,8 +29,8 @@ static struct ldnq_output_tile make_tile(const struct ldnq_conv_job *job, size_t
     return (struct ldnq_output_tile){ .rows = rows, .columns = job->geometry.out_w };
 }
 
-/* Floats of one channel's padded tile; the last vector may read up to MAX_LANES floats
- * beyond its end. SIZE_MAX on overflow. */
+/* Floats of one channel's padded tile and of the zeros after it, which the unused lanes of
+ * the last vector read. SIZE_MAX on overflow. */
 static size_t count_channel_floats(const struct ldnq_conv_job *job, size_t rows)
 {
     struct ldnq_output_tile tile = make_tile(job, rows);
@@ -282,6 +284,11 @@ void ldnq_conv_direct_tile_with(size_t index, const struct ldnq_conv_job *job, s
     };
     ldnq_padded_tile_fill_planes(g, tile, job->x + image_group * g->channels * g->height * g->width,
                                  &padded, g->channels, pitch);
+    /* Unused lanes read beyond a padded tile. Stale memory there may hold denormals, such as
+     * small integers, and a product of one takes about a hundred cycles. */
+    for (size_t c = 0; c < g->channels; c++)
+        memset(scratch + c * pitch + ldnq_padded_tile_floats(&padded), 0,
+               MAX_LANES * sizeof *scratch);
     fill_offsets(job, &padded, pitch, offsets);
     for (size_t count; (count = list_positions(&direct, at)) > 0;)
         sum_channels(&direct, &shared, first, last, at, count);

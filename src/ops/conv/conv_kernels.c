@@ -1,5 +1,7 @@
 #include "ops/conv/conv_kernels.h"
 
+#include <string.h>
+
 #include "base/size.h"
 #include "linalg/gemm_tiled.h"
 #include "ops/conv/padded_tile.h"
@@ -239,6 +241,8 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
             size_t count = ldnq_size_min(step, last - first);
             ldnq_padded_tile_fill_planes(g, &tile, job->x + first * g->height * g->width, &padded,
                                          count, pitch);
+            /* Unused lanes read beyond the last padded tile: no stale denormals there. */
+            memset(data + count * pitch, 0, LDNQ_DEPTHWISE_SLACK * sizeof *data);
             ldnq_conv_depthwise_tile(job, &tile, &padded, pitch, first, count);
         }
     }
