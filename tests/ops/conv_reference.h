@@ -1,6 +1,5 @@
-/* conv_reference.h: convolution as ONNX's text has it, one loop for each index,
- * and a description to make nodes from. Slow and plain: what the fast one is
- * tested against. */
+/* conv_reference.h: the convolution of ONNX's text, with one loop per index, as the
+ * reference for the fast ones; and cases to make nodes and random inputs from. */
 #ifndef TESTS_OPS_CONV_REFERENCE_H
 #define TESTS_OPS_CONV_REFERENCE_H
 
@@ -18,7 +17,37 @@ struct conv_case {
     int64_t out[2], pads[4];
 };
 
-/* Output sizes, and what auto_pad puts in front. False when a window doesn't fit. */
+static inline int64_t from_1_to(struct ldnq_rng *rng, size_t max)
+{
+    return 1 + (int64_t)ldnq_rng_below(rng, max);
+}
+
+/* A small convolution with groups, strides, dilations and padding; pads may be larger than
+ * the kernel. */
+static inline struct conv_case conv_case_random(struct ldnq_rng *rng, size_t max_kernel)
+{
+    static const char *const auto_pads[] = { "VALID", "SAME_UPPER", "SAME_LOWER" };
+    struct conv_case conv = { .axes = 1 + ldnq_rng_below(rng, 2),
+                              .n = from_1_to(rng, 3),
+                              .groups = from_1_to(rng, 3),
+                              .c = from_1_to(rng, 3),
+                              .m = from_1_to(rng, 6),
+                              .has_bias = ldnq_rng_below(rng, 2) };
+    if (ldnq_rng_below(rng, 3) == 0)
+        conv.auto_pad = auto_pads[ldnq_rng_below(rng, 3)];
+    for (size_t i = 0; i < 2; i++) {
+        bool used = i >= 2 - conv.axes;
+        conv.size[i] = used ? from_1_to(rng, 9) : 1;
+        conv.kernel[i] = used ? from_1_to(rng, max_kernel) : 1;
+        conv.stride[i] = used ? from_1_to(rng, 3) : 1;
+        conv.dilation[i] = used ? from_1_to(rng, 3) : 1;
+        conv.begin[i] = used ? from_1_to(rng, 6) - 1 : 0;
+        conv.end[i] = used ? from_1_to(rng, 6) - 1 : 0;
+    }
+    return conv;
+}
+
+/* Computes the output sizes and the leading pads of auto_pad. False if a window does not fit. */
 static inline bool conv_case_finish(struct conv_case *conv)
 {
     for (int i = 0; i < 2; i++) {

@@ -1,6 +1,6 @@
 #include "conv_reference.h"
 
-/* Float sums of so many products of numbers below 1. */
+/* For float sums of C*KH*KW products of numbers below 1. */
 static double tolerance_of(const struct conv_case *conv)
 {
     return 1e-6 + 2e-7 * (double)(conv->c * conv->kernel[0] * conv->kernel[1]);
@@ -69,53 +69,24 @@ static void check_case(struct conv_case conv, struct ldnq_rng *rng)
     use_finish(&use);
 }
 
-static int64_t from_1_to(struct ldnq_rng *rng, size_t most)
-{
-    return 1 + (int64_t)ldnq_rng_below(rng, most);
-}
-
-/* Everything at once, small; pads may be larger than the kernel. */
-static struct conv_case random_case(struct ldnq_rng *rng)
-{
-    static const char *const auto_pads[] = { "VALID", "SAME_UPPER", "SAME_LOWER" };
-    struct conv_case conv = { .axes = 1 + ldnq_rng_below(rng, 4) / 2 % 2,
-                              .n = from_1_to(rng, 3),
-                              .groups = from_1_to(rng, 3),
-                              .c = from_1_to(rng, 3),
-                              .m = from_1_to(rng, 6),
-                              .has_bias = ldnq_rng_below(rng, 2) };
-    if (ldnq_rng_below(rng, 3) == 0)
-        conv.auto_pad = auto_pads[ldnq_rng_below(rng, 3)];
-    for (size_t i = 0; i < 2; i++) {
-        bool used = i >= 2 - conv.axes;
-        conv.size[i] = used ? from_1_to(rng, 9) : 1;
-        conv.kernel[i] = used ? from_1_to(rng, 4) : 1;
-        conv.stride[i] = used ? from_1_to(rng, 3) : 1;
-        conv.dilation[i] = used ? from_1_to(rng, 3) : 1;
-        conv.begin[i] = used ? from_1_to(rng, 6) - 1 : 0;
-        conv.end[i] = used ? from_1_to(rng, 6) - 1 : 0;
-    }
-    return conv;
-}
-
 static void conv_should_equal_the_reference_for_any_geometry(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 21 };
     for (int round = 0; round < 400; round++) {
-        struct conv_case conv = random_case(&rng);
+        struct conv_case conv = conv_case_random(&rng, 4);
         if (conv_case_finish(&conv))
             check_case(conv, &rng);
     }
 }
 
-/* One channel a group, with 1 to 6 outputs each: at some number the way changes. */
+/* One channel per group, with 1 to 6 outputs: with more than 4, another implementation runs. */
 static void depthwise_should_equal_the_reference_with_any_multiplier(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 22 };
     for (int round = 0; round < 200; round++) {
-        struct conv_case conv = random_case(&rng);
+        struct conv_case conv = conv_case_random(&rng, 4);
         conv.groups = 2 + from_1_to(&rng, 4);
         conv.c = 1;
         if (conv_case_finish(&conv))
@@ -123,13 +94,13 @@ static void depthwise_should_equal_the_reference_with_any_multiplier(void **stat
     }
 }
 
-/* Kernels of one tap, with and without what keeps the image from being the matrix. */
+/* Kernels of one tap, with and without strides and pads: without, x is the matrix of columns. */
 static void pointwise_should_equal_the_reference_strided_and_padded(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 23 };
     for (int round = 0; round < 200; round++) {
-        struct conv_case conv = random_case(&rng);
+        struct conv_case conv = conv_case_random(&rng, 4);
         conv.kernel[0] = conv.kernel[1] = 1;
         if (round % 2) {
             conv.auto_pad = NULL;
@@ -142,7 +113,58 @@ static void pointwise_should_equal_the_reference_strided_and_padded(void **state
     }
 }
 
-/* Tall, wide and deep enough for several tiles each way. */
+/* y and the scratch memory of a case; *bytes: of the latter. The caller frees y. */
+static float *run_case(struct conv_case conv, uint64_t seed, size_t *count, size_t *bytes)
+{
+    struct ldnq_rng rng = { seed };
+    struct use use;
+    assert_true(conv_case_finish(&conv));
+    conv_case_use(&conv, &use, &rng);
+    assert_ok(use_infer(&use));
+    use_forward(&use, NULL, NULL);
+    *bytes = use.node.op->scratch(&use.call);
+    *count = output_count(&conv);
+    float *y = malloc(*count * sizeof *y + 1);
+    memcpy(y, use.out.data, *count * sizeof *y);
+    use_finish(&use);
+    return y;
+}
+
+/* 1-D convolutions along H, as TensorFlow exports them, run as those along W. */
+static void columns_should_run_like_rows(void **state)
+{
+    (void)state;
+    struct ldnq_rng rng = { 26 };
+    for (int round = 0; round < 200; round++) {
+        struct conv_case tall = conv_case_random(&rng, 4);
+        tall.axes = 2;
+        tall.size[0] = from_1_to(&rng, 300);
+        tall.size[1] = tall.kernel[1] = tall.stride[1] = tall.dilation[1] = 1;
+        tall.begin[1] = tall.end[1] = 0;
+        struct conv_case wide = tall;
+        for (int i = 0; i < 2; i++) {
+            wide.size[i] = tall.size[1 - i];
+            wide.kernel[i] = tall.kernel[1 - i];
+            wide.stride[i] = tall.stride[1 - i];
+            wide.dilation[i] = tall.dilation[1 - i];
+            wide.begin[i] = tall.begin[1 - i];
+            wide.end[i] = tall.end[1 - i];
+        }
+        if (!conv_case_finish(&tall))
+            continue;
+        size_t count[2], bytes[2];
+        float *y[] = { run_case(tall, 27, &count[0], &bytes[0]),
+                       run_case(wide, 27, &count[1], &bytes[1]) };
+        assert_int_equal(count[0], count[1]);
+        assert_int_equal(bytes[0], bytes[1]);
+        assert_memory_equal(y[0], y[1], count[0] * sizeof *y[0]);
+        free(y[0]);
+        free(y[1]);
+        check_case(tall, &rng);
+    }
+}
+
+/* Tall, wide and deep enough for several tiles in each direction. */
 static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
 {
     (void)state;
@@ -246,7 +268,7 @@ static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
           .begin = { 0, 3 },
           .end = { 0, 5 },
           .has_bias = true },
-        /* Too deep for the way without columns. */
+        /* Too deep for the direct implementation. */
         { .axes = 2,
           .n = 2,
           .groups = 1,
@@ -276,14 +298,14 @@ static void planes_larger_than_a_tile_should_equal_the_reference(void **state)
         check_case(cases[i], &rng);
 }
 
-/* No images, no outputs, no elements; and no inputs, where the bias is left. */
-static void sizes_of_zero_should_give_what_is_left(void **state)
+/* No images, no outputs, no elements; and no input channels, where y is the bias. */
+static void sizes_of_zero_should_leave_the_bias(void **state)
 {
     (void)state;
     struct ldnq_rng rng = { 25 };
     for (int zero = 0; zero < 4; zero++) {
         for (int round = 0; round < 40; round++) {
-            struct conv_case conv = random_case(&rng);
+            struct conv_case conv = conv_case_random(&rng, 4);
             *(zero == 0 ? &conv.n : zero == 1 ? &conv.m : zero == 2 ? &conv.size[1] : &conv.c) = 0;
             if (conv_case_finish(&conv) && (zero != 1 || conv.groups == 1))
                 check_case(conv, &rng);
@@ -435,8 +457,9 @@ int main(void)
         cmocka_unit_test(conv_should_equal_the_reference_for_any_geometry),
         cmocka_unit_test(depthwise_should_equal_the_reference_with_any_multiplier),
         cmocka_unit_test(pointwise_should_equal_the_reference_strided_and_padded),
+        cmocka_unit_test(columns_should_run_like_rows),
         cmocka_unit_test(planes_larger_than_a_tile_should_equal_the_reference),
-        cmocka_unit_test(sizes_of_zero_should_give_what_is_left),
+        cmocka_unit_test(sizes_of_zero_should_leave_the_bias),
         cmocka_unit_test(defaults_should_hold_where_attributes_are_left_out),
         cmocka_unit_test(a_nan_should_pass_through_a_clamp),
         cmocka_unit_test(infer_should_refuse_shapes_that_do_not_fit),

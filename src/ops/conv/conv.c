@@ -118,6 +118,29 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
 }
 
+/* A convolution along H of an image of width 1 is one along W of an image of height 1: no
+ * element moves, the taps keep their order, and vectors hold neighbouring positions. 1-D
+ * convolutions exported from TensorFlow have this form. */
+static void turn_to_width(struct ldnq_conv_geometry *g)
+{
+    if (g->width != 1 || g->kernel_w != 1 || g->out_w != 1 || g->pad_left != 0)
+        return;
+    *g = (struct ldnq_conv_geometry){
+        .channels = g->channels,
+        .height = 1,
+        .width = g->height,
+        .kernel_h = 1,
+        .kernel_w = g->kernel_h,
+        .stride_h = 1,
+        .stride_w = g->stride_h,
+        .dilation_h = 1,
+        .dilation_w = g->dilation_h,
+        .pad_left = g->pad_top,
+        .out_h = 1,
+        .out_w = g->out_h,
+    };
+}
+
 /* The geometry of one group. The shapes must be known and have passed infer. */
 static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
 {
@@ -145,6 +168,7 @@ static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
         *(is_width ? &g.pad_left : &g.pad_top) = (size_t)begin;
         *(is_width ? &g.out_w : &g.out_h) = (size_t)out;
     }
+    turn_to_width(&g);
     return g;
 }
 
