@@ -75,7 +75,7 @@ def test_too_few_samples_should_be_said_once_and_change_nothing(tmp_path):
     source = save(small.weight_shared_by_two_convs()[0], tmp_path / "net.onnx")
     line = ["quantize", source, "--calib", tmp_path / "x.npy", *PLAIN]
     done = support.succeed(*line, "-o", tmp_path / "a.onnx", "--cascade", 5)
-    assert done.stderr.count("no cascade: that takes at least 10 samples") == 1
+    assert done.stderr.count("no cascade: it takes at least 10 samples") == 1
     support.succeed(*line, "-o", tmp_path / "b.onnx")
     first, second = (support.quantized_weights(tmp_path / f)[0] for f in ("a.onnx", "b.onnx"))
     assert (first.codes == second.codes).all() and (first.scales == second.scales).all()
