@@ -26,7 +26,7 @@ struct comparison {
     struct ldnq_diff *diff;
 };
 
-/* ---- the files -------------------------------------------------------------------------- */
+/* ---- the files ----------------------------------------------------------------------- */
 
 static enum ldnq_status init_file(struct compared_file *file, struct ldnq_graph *graph,
                                   struct ldnq_arena *arena, struct ldnq_error *err)
@@ -82,7 +82,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
     }
 }
 
-/* ---- layers ----------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------- */
 
 /* Of one sample: `batch` is the symbol of the batch dimension, which counts as 1. NaN where
  * other sizes are open. */
@@ -164,7 +164,7 @@ static enum ldnq_status describe_layers(struct comparison *c, struct ldnq_error 
     return LDNQ_OK;
 }
 
-/* ---- the comparison --------------------------------------------------------------------- */
+/* ---- the comparison ------------------------------------------------------------------ */
 
 enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struct ldnq_arena *arena,
                                   struct ldnq_diff **out, struct ldnq_error *err)

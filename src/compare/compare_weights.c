@@ -22,7 +22,7 @@ bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer
            a->geometry.cols == b->geometry.cols;
 }
 
-/* ---- similarity ------------------------------------------------------------------------- */
+/* ---- similarity ---------------------------------------------------------------------- */
 
 /* |cosine| between the layers' rows; NaN where both are 0. */
 static double row_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
@@ -57,7 +57,7 @@ double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_laye
     return count ? sum / (double)count : NAN;
 }
 
-/* ---- distribution ----------------------------------------------------------------------- */
+/* ---- distribution -------------------------------------------------------------------- */
 
 static size_t bin_of(const struct ldnq_weight_distribution *distribution, double value)
 {

@@ -5,8 +5,8 @@
  *
  * Owns    nothing: all arrays live in the arena that ldnq_diff_create was called with, and names
  *         point into the two models, which must outlive the comparison
- * Units   SQNR in dB, 10 log10(sum t^2 / sum (y - t)^2); infinite where y equals t. NaN stands
- *         for a number that is unknown or was not measured
+ * Units   SQNR in dB, 10 log10(sum t^2 / sum (y - t)^2); infinite where y equals t. NaN is
+ *         a number that is unknown or was not measured
  */
 #ifndef LDNQ_COMPARE_COMPARISON_H
 #define LDNQ_COMPARE_COMPARISON_H

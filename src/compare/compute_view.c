@@ -4,7 +4,7 @@
 
 #include "passes/passes.h"
 
-/* ---- Q/DQ nodes ------------------------------------------------------------------------ */
+/* ---- Q/DQ nodes ---------------------------------------------------------------------- */
 
 static bool is_type(const struct ldnq_node *node, const char *type)
 {
@@ -49,7 +49,7 @@ struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *valu
     return source;
 }
 
-/* ---- kinds ----------------------------------------------------------------------------- */
+/* ---- kinds --------------------------------------------------------------------------- */
 
 /* Operators that float, fused and integer files use for the same computation. */
 static const char *const kinds[][2] = {
@@ -67,7 +67,7 @@ static const char *kind_of(const struct ldnq_node *node)
     return node->op_type;
 }
 
-/* ---- the view --------------------------------------------------------------------------- */
+/* ---- the view ------------------------------------------------------------------------ */
 
 static enum ldnq_status list_file_nodes(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                         struct ldnq_error *err)

@@ -24,7 +24,7 @@ static enum ldnq_status append_change(struct change_list *list, const char *node
     return LDNQ_OK;
 }
 
-/* ---- attributes --------------------------------------------------------------------------- */
+/* ---- attributes ---------------------------------------------------------------------- */
 
 /* Whether `other` lacks the attribute and so computes something else. Nodes of different opsets
  * are not compared here: a newer one may have the attribute as an input. */
@@ -60,7 +60,7 @@ static enum ldnq_status compare_attributes(struct change_list *list, const struc
     return LDNQ_OK;
 }
 
-/* ---- constants ----------------------------------------------------------------------------- */
+/* ---- constants ----------------------------------------------------------------------- */
 
 /* Describes the difference in *what, which stays NULL where there is none. */
 static enum ldnq_status compare_constants(const struct ldnq_tensor *a, const struct ldnq_tensor *b,
@@ -126,7 +126,7 @@ static enum ldnq_status compare_inputs(struct change_list *list, const struct ld
     return LDNQ_OK;
 }
 
-/* ---- types and shapes ----------------------------------------------------------------------- */
+/* ---- types and shapes ---------------------------------------------------------------- */
 
 /* A symbol belongs to its graph, so it agrees with any size. */
 static bool shapes_agree(const struct ldnq_shape *a, const struct ldnq_shape *b)

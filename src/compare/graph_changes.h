@@ -1,4 +1,4 @@
-/* graph_changes.h: lists in what two graphs differ besides their weights. */
+/* graph_changes.h: lists the differences of two graphs other than weights. */
 #ifndef LDNQ_COMPARE_GRAPH_CHANGES_H
 #define LDNQ_COMPARE_GRAPH_CHANGES_H
 

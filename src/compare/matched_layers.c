@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 
-/* ---- merging what the other graph has folded -------------------------------------------- */
+/* ---- merging what the other graph has folded ----------------------------------------- */
 
 static bool is_type(const struct ldnq_compute_node *item, const char *type)
 {
@@ -59,7 +59,7 @@ static const struct ldnq_value *output_to_compare(const struct ldnq_compute_view
     return output;
 }
 
-/* ---- nodes of A that B has folded ------------------------------------------------------- */
+/* ---- nodes of A that B has folded ---------------------------------------------------- */
 
 /* Records an unpaired Pad that its only consumer, a paired layer, has merged. */
 static void record_folded_pad(struct ldnq_matched_layers *layers,
@@ -124,7 +124,7 @@ static enum ldnq_status record_folded(struct ldnq_matched_layers *layers,
     return match->folded ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* ---- all layers ------------------------------------------------------------------------- */
+/* ---- all layers ---------------------------------------------------------------------- */
 
 /* The layers of a graph after the merges. */
 struct merged_layers {

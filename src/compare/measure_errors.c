@@ -36,7 +36,7 @@ struct measurement {
     size_t progress_a, progress_b; /* nodes of the current batch that have run */
 };
 
-/* ---- before the first batch ------------------------------------------------------------- */
+/* ---- before the first batch ---------------------------------------------------------- */
 
 /* The value of this name; without one the value at `index`, if both files have as many. */
 static size_t match_value(struct ldnq_value *const *values, size_t count, const char *name,
@@ -133,7 +133,7 @@ static void retain_values(struct measurement *m)
     }
 }
 
-/* ---- one batch -------------------------------------------------------------------------- */
+/* ---- one batch ----------------------------------------------------------------------- */
 
 /* Runs the nodes before `end` that have not run yet. */
 static enum ldnq_status run_until(struct ldnq_exec *exec, size_t *progress, size_t end,
@@ -199,7 +199,7 @@ static enum ldnq_status read_and_measure_batch(struct measurement *m, size_t fir
     return status;
 }
 
-/* ---- the bound -------------------------------------------------------------------------- */
+/* ---- the bound ----------------------------------------------------------------------- */
 
 static bool is_matched_layer(const struct ldnq_diff *diff, const char *node)
 {
@@ -269,7 +269,7 @@ static enum ldnq_status bound_outputs(struct measurement *m, struct ldnq_error *
     return LDNQ_OK;
 }
 
-/* ---- all batches ------------------------------------------------------------------------ */
+/* ---- all batches --------------------------------------------------------------------- */
 
 static struct ldnq_diff_error error_from(const struct ldnq_distance *sums)
 {

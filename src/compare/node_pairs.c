@@ -49,7 +49,7 @@ static bool are_unpaired(const struct ldnq_node_pairs *pairs, size_t a, size_t b
     return pairs->match_of_a[a] == LDNQ_NO_NODE && pairs->match_of_b[b] == LDNQ_NO_NODE;
 }
 
-/* ---- layers ----------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------- */
 
 struct layer_candidate {
     double score;
@@ -124,7 +124,7 @@ static enum ldnq_status pair_layers(struct ldnq_node_pairs *pairs, struct ldnq_e
     return LDNQ_OK;
 }
 
-/* ---- along the edges of the graph ------------------------------------------------------- */
+/* ---- along the edges of the graph ---------------------------------------------------- */
 
 /* Unpaired consumers of `producer` that can match `like` and read it as input `slot`. *found
  * is the last of them. */
@@ -246,7 +246,7 @@ static void pair_along_edges(struct ldnq_node_pairs *pairs)
     }
 }
 
-/* ---- by name, and by order -------------------------------------------------------------- */
+/* ---- by name, and by order ----------------------------------------------------------- */
 
 struct named_node {
     const char *name;
@@ -336,7 +336,7 @@ static bool pair_first_in_order(struct ldnq_node_pairs *pairs)
     return false;
 }
 
-/* ---- all steps -------------------------------------------------------------------------- */
+/* ---- all steps ----------------------------------------------------------------------- */
 
 enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, size_t a)
 {

@@ -10,7 +10,7 @@
 /* Codes of more bits are not counted one by one. */
 #define MAX_COUNTED_BITS 16
 
-/* ---- codes -------------------------------------------------------------------------------- */
+/* ---- codes --------------------------------------------------------------------------- */
 
 static int64_t code_at(const struct ldnq_tensor *tensor, size_t i)
 {
@@ -75,7 +75,7 @@ static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
     return LDNQ_OK;
 }
 
-/* ---- bytes -------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------- */
 
 static size_t packed_bytes(const struct ldnq_tensor *tensor)
 {
@@ -100,7 +100,7 @@ size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
     return layer->weight ? packed_bytes(layer->weight) : 0;
 }
 
-/* ---- one tensor ----------------------------------------------------------------------------- */
+/* ---- one tensor ---------------------------------------------------------------------- */
 
 static const struct ldnq_value *input_of(const struct ldnq_node *node, size_t i)
 {
@@ -181,7 +181,7 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
     return count_codes(tensor, codes->constant, arena, err);
 }
 
-/* ---- all of them ----------------------------------------------------------------------------- */
+/* ---- all tensors --------------------------------------------------------------------- */
 
 static bool is_dequantize(const struct ldnq_node *node)
 {

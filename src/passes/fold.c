@@ -11,6 +11,7 @@
 
 #include "passes/passes.h"
 
+#include "base/growing_list.h"
 #include "base/size.h"
 #include "ops/op.h"
 #include "passes/subgraphs.h"
@@ -288,16 +289,8 @@ struct remaining_nodes {
 static enum ldnq_status append_node(struct ldnq_graph *graph, struct remaining_nodes *remaining,
                                     struct ldnq_node *node, struct ldnq_error *err)
 {
-    if (remaining->count == remaining->capacity) {
-        size_t capacity = ldnq_size_max(64, 2 * remaining->capacity);
-        struct ldnq_node **larger = ldnq_arena_alloc(graph->arena, capacity, sizeof *larger, err);
-        if (!larger)
-            return LDNQ_NOMEM;
-        if (remaining->count)
-            memcpy(larger, remaining->nodes, remaining->count * sizeof *larger);
-        remaining->nodes = larger;
-        remaining->capacity = capacity;
-    }
+    LDNQ_TRY(ldnq_list_reserve(graph->arena, &remaining->nodes, remaining->count,
+                               &remaining->capacity, sizeof *remaining->nodes, err));
     remaining->nodes[remaining->count++] = node;
     return LDNQ_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "base/json_add.h"
 
-/* ---- values ------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------- */
 
 static bool add_bool(cJSON *item, const char *name, bool value)
 {
@@ -245,7 +245,7 @@ static bool add_outputs(cJSON *root, const struct ldnq_diff *diff)
     return array != NULL;
 }
 
-/* ---- all ------------------------------------------------------------------------------ */
+/* ---- all ----------------------------------------------------------------------------- */
 
 static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
 {

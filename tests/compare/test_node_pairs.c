@@ -1,4 +1,4 @@
-/* Pairing: whichever way the other file was changed, each node finds its own. */
+/* Nodes are paired and layers matched, however the other file was changed. */
 #include "graph_build.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ struct change {
     bool swaps;         /* the two convolutions of one shape have each other's names */
     bool quantizes;     /* activations go through QuantizeLinear and DequantizeLinear */
     bool folds;         /* without the normalization, whose layer has its factors */
-    bool pads;          /* a Pad of its own in front of the first convolution */
+    bool pads;          /* a Pad of its own upstream of the first convolution */
 };
 
 static char names[2][16][32];
@@ -131,7 +131,7 @@ static const struct ldnq_compute_node *match_of(const struct both *both, const c
     return NULL;
 }
 
-/* The partner of c2 has the weight of c2, and so on. */
+/* The match of c2 has the weight of c2, and so on. */
 static void assert_layers_are_right(const struct both *both)
 {
     static const char *const layers[][2] = {

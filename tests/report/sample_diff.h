@@ -1,5 +1,5 @@
 /* sample_diff.h: a struct ldnq_diff made by hand, of as many layers as wanted, with
- * everything that a page must stand: names that are no text, values that are missing. */
+ * everything that a page must cope with: names that are not text, missing values. */
 #ifndef TESTS_SAMPLE_DIFF_H
 #define TESTS_SAMPLE_DIFF_H
 

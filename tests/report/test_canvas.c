@@ -106,7 +106,7 @@ static void shapes_of_one_paint_should_not_show_through_each_other(void **state)
     ldnq_canvas_paint(canvas, HALF_BLUE);
     assert_pixel(2, 2, 0, 0, 255, 128);
     assert_pixel(6, 2, 0, 0, 255, 128);
-    /* And the mask is empty behind it. */
+    /* And the mask is empty afterwards. */
     ldnq_canvas_paint(canvas, RED);
     assert_pixel(6, 2, 0, 0, 255, 128);
 }

@@ -71,7 +71,7 @@ static void error_should_be_drawn_at_its_values(void **state)
     assert_true(is_at(&plot, 3, 12, LDNQ_COLOUR_ISOLATED));
     assert_true(is_at(&plot, 2, 26, LDNQ_COLOUR_ACCUMULATED));
     assert_true(is_at(&plot, 2.5, 18.5, LDNQ_COLOUR_ACCUMULATED));
-    /* No line towards a layer without a place. */
+    /* No line to a layer without a value. */
     assert_false(is_at(&plot, 1.5, 21, LDNQ_COLOUR_ISOLATED));
     assert_false(is_at(&plot, 2, 21, LDNQ_COLOUR_ISOLATED));
 }
@@ -102,12 +102,12 @@ static void bars_should_be_as_high_as_their_values(void **state)
     assert_true(ldnq_plot_init_sizes(&diff, &plot));
     assert_string_equal(plot.y.ticks[1].label, "5 kB");
     plot.draw(&plot, canvas);
-    struct ldnq_colour behind = LDNQ_COLOUR_FLOAT;
-    assert_true(is_at(&plot, 4.3, 15700, behind));
-    assert_false(is_at(&plot, 4.3, 16400, behind));
+    struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
+    assert_true(is_at(&plot, 4.3, 15700, background));
+    assert_false(is_at(&plot, 4.3, 16400, background));
     assert_true(is_at(&plot, 4, 1800, LDNQ_COLOUR_QUANTIZED));
     assert_false(is_at(&plot, 4, 2300, LDNQ_COLOUR_QUANTIZED));
-    assert_false(is_at(&plot, 3.5, 3000, behind));
+    assert_false(is_at(&plot, 3.5, 3000, background));
 }
 
 static void bits_should_leave_out_layers_without_weights(void **state)
