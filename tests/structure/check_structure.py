@@ -112,6 +112,14 @@ def rooms_should_include_only_what_the_table_allows(tree):
             yield f"{name}:{line}: report sees the comparison's data alone, not {what}"
 
 
+def permissions_of_the_table_should_be_used(tree):
+    used = {(room_of(name), included_room(tree, what)) for name, _, what in tree.includes()}
+    for room, allowed in ALLOWED.items():
+        for other in (allowed or "").split():
+            if (room, other) not in used:
+                yield f"the table lets {room} include {other}, which no file of {room} does"
+
+
 def own_headers_should_be_included_by_their_path(tree):
     names = {Path(name).name for name in tree.files}
     for name, line, what in tree.includes():
@@ -185,6 +193,7 @@ def lists_of_the_build_should_be_complete(tree):
 RULES = [
     every_file_should_be_in_a_room,
     rooms_should_include_only_what_the_table_allows,
+    permissions_of_the_table_should_be_used,
     own_headers_should_be_included_by_their_path,
     only_onnx_should_know_protobuf,
     only_linalg_should_call_blas_and_lapack,
@@ -221,7 +230,17 @@ SMALL_TREE = {
     "src/cli/main.c": '#include "onnx/model.h"\nint main(void) { printf("x"); exit(0); }\n',
 }
 
-# What to put where (after what is there), and the rules that must notice.
+# The small tree uses all permissions of the table: what the files above do not include is
+# included by ROOM_uses.h.
+for _room, _allowed in ALLOWED.items():
+    _used = {what.split("/")[0] for name, text in SMALL_TREE.items() if room_of(name) == _room
+             for _, what in INCLUDE.findall(text)}
+    SMALL_TREE[f"src/{_room}/{_room}_uses.h"] = "".join(
+        f'#include "{other}/{other}_uses.h"\n'
+        for other in (_allowed or "").split() if other not in _used)
+
+# What to put where (after what is there; None removes the file), and the rules that must
+# notice.
 BREAKS = [
     ("src/attic/x.h", "", [every_file_should_be_in_a_room]),
     ("src/loose.h", "", [every_file_should_be_in_a_room]),
@@ -234,6 +253,8 @@ BREAKS = [
      [rooms_should_include_only_what_the_table_allows]),
     ("src/report/report.h", '#include "compare/measure.h"',
      [rooms_should_include_only_what_the_table_allows]),
+    ("src/passes/passes_uses.h", None, [permissions_of_the_table_should_be_used]),
+    ("src/report/report.h", None, [permissions_of_the_table_should_be_used]),
     ("src/onnx/load.c", '#include "model.h"', [own_headers_should_be_included_by_their_path]),
     ("src/onnx/load.c", '#include "../base/text.h"',
      [own_headers_should_be_included_by_their_path]),
@@ -270,7 +291,10 @@ def self_tests():
     """(name, what is wrong) for each."""
     yield "a_tree_that_keeps_all_rules_should_pass", broken_rules(SMALL_TREE)
     for number, (name, text, rules) in enumerate(BREAKS):
-        broken = broken_rules(SMALL_TREE | {name: SMALL_TREE.get(name, "") + text + "\n"})
+        changed = SMALL_TREE | {name: SMALL_TREE.get(name, "") + (text or "") + "\n"}
+        if text is None:
+            del changed[name]
+        broken = broken_rules(changed)
         wanted = sorted(rule.__name__ for rule in rules)
         wrong = [] if sorted(broken) == wanted else [f"failed: {broken}; expected: {wanted}"]
         yield f"break_{number}_of_{name}_should_be_noticed", wrong
