@@ -119,9 +119,9 @@ static inline struct ldnq_value *build_node(struct ldnq_graph *graph, const char
     return out;
 }
 
-/* The node of `of` gets `count` outputs: `of` stands at `at`, all others are left out. */
-static inline void build_left_out(struct ldnq_graph *graph, struct ldnq_value *of, size_t at,
-                                  size_t count)
+/* Gives the node that produces `of` `count` outputs: `of` at index `at`, all others omitted. */
+static inline void build_omitted(struct ldnq_graph *graph, struct ldnq_value *of, size_t at,
+                                 size_t count)
 {
     struct ldnq_node *node = of->producer;
     node->outputs = ldnq_arena_alloc(graph->arena, count, sizeof *node->outputs, &err);

@@ -3,7 +3,8 @@
 #include "exec/batch_tiling.h"
 #include "exec/control_flow.h"
 
-/* ---- life ------------------------------------------------------------------------ */
+/* ---- create and destroy ------------------------------------------------------------------------
+ */
 
 static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
 {

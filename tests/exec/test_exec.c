@@ -261,7 +261,7 @@ static void exec_should_come_back_from_any_failed_allocation(void **state)
     build_free(graph);
 }
 
-/* ---- stretches ---------------------------------------------------------------------- */
+/* ---- batch tiling ---------------------------------------------------------------------- */
 
 static struct ldnq_value *conv_of(struct ldnq_graph *graph, const char *name, struct ldnq_value *x,
                                   int64_t channels)
@@ -273,9 +273,9 @@ static struct ldnq_value *conv_of(struct ldnq_graph *graph, const char *name, st
     return y;
 }
 
-/* Two stretches of nodes that work on samples, with a Neg between them that is not
+/* Two ranges of nodes that treat each sample independently, with a Neg between them that is not
  * said to. `r1` is read in both, and `r2` is seen from outside. */
-static struct ldnq_graph *build_stretches(void)
+static struct ldnq_graph *build_tilings(void)
 {
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 12, 12));
@@ -305,7 +305,7 @@ static void assert_samples(const struct ldnq_tensor *part, const struct ldnq_ten
 static void exec_should_give_samples_the_same_bits_in_any_batch(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_graph *graph = build_tilings();
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
     struct ldnq_exec *whole, *one;
     assert_ok(ldnq_exec_create(graph, NULL, &one, &err));
@@ -333,10 +333,10 @@ static void exec_should_give_samples_the_same_bits_in_any_batch(void **state)
 }
 
 /* r1, r2 and Neg's result as a whole; of all others a few samples. */
-static void exec_should_hold_no_more_than_parts_within_stretches(void **state)
+static void exec_should_hold_no_more_than_tiles_within_a_tiling(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_graph *graph = build_tilings();
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
     const size_t whole = SAMPLES * 4608, part = 256 << 10, scratch = 64 << 10;
     struct ldnq_exec *exec;
@@ -347,10 +347,10 @@ static void exec_should_hold_no_more_than_parts_within_stretches(void **state)
     build_free(graph);
 }
 
-static void exec_should_come_back_from_failures_in_a_stretch(void **state)
+static void exec_should_come_back_from_failures_in_a_tiling(void **state)
 {
     (void)state;
-    struct ldnq_graph *graph = build_stretches();
+    struct ldnq_graph *graph = build_tilings();
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(SAMPLES, 2, 12, 12), 7);
     enum ldnq_status status = LDNQ_NOMEM;
     struct ldnq_exec *exec;
@@ -376,7 +376,7 @@ static void exec_should_run_nodes_whose_first_output_is_left_out(void **state)
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4));
     struct ldnq_value *half = NODE(graph, "Split", "split", x);
     build_attr(half, "axis", 1);
-    build_left_out(graph, half, 1, 2);
+    build_omitted(graph, half, 1, 2);
     build_output(graph, half);
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 4), 7);
@@ -393,7 +393,7 @@ static void exec_should_count_left_out_outputs_of_split(void **state)
     (void)state;
     struct ldnq_graph *graph = build_graph();
     struct ldnq_value *half = NODE(graph, "Split", "split", build_input(graph, "x", SHAPE(4, 2)));
-    build_left_out(graph, half, 0, 2);
+    build_omitted(graph, half, 0, 2);
     build_output(graph, half);
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_tensor *out = build_run(graph, build_tensor(graph->arena, SHAPE(4, 2), 7));
@@ -409,7 +409,7 @@ static void exec_should_give_back_the_memory_of_left_out_outputs(void **state)
     for (int i = 0; i < 10; i++) {
         at = NODE(graph, "Split", "split", NODE(graph, "Concat", "twice", at, at));
         build_attr(at->producer->inputs[0], "axis", 0);
-        build_left_out(graph, at, 1, 2);
+        build_omitted(graph, at, 1, 2);
     }
     build_output(graph, at);
     assert_ok(ldnq_passes_run(graph, &err));
@@ -431,9 +431,9 @@ static void exec_should_run_nodes_whose_last_outputs_are_left_out(void **state)
     struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 2, 3, 3));
     struct ldnq_value *pool = NODE(graph, "MaxPool", "pool", x);
     build_attr_ints(pool, "kernel_shape", 2, kernel);
-    build_left_out(graph, pool, 0, 2);
+    build_omitted(graph, pool, 0, 2);
     struct ldnq_value *drop = NODE(graph, "Dropout", "drop", pool);
-    build_left_out(graph, drop, 0, 2);
+    build_omitted(graph, drop, 0, 2);
     struct ldnq_value *zero = build_weight(graph, "zero", SHAPE(2), 1);
     struct ldnq_value *one = build_weight(graph, "one", SHAPE(2), 1);
     for (int i = 0; i < 2; i++) {
@@ -441,7 +441,7 @@ static void exec_should_run_nodes_whose_last_outputs_are_left_out(void **state)
         ((float *)one->constant->data)[i] = 1.0f;
     }
     struct ldnq_value *norm = NODE(graph, "BatchNormalization", "norm", drop, one, zero, zero, one);
-    build_left_out(graph, norm, 0, 5);
+    build_omitted(graph, norm, 0, 5);
     build_output(graph, norm);
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(2, 2, 3, 3), 7);
@@ -505,8 +505,8 @@ int main(void)
         cmocka_unit_test(exec_should_give_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(exec_should_come_back_from_any_failed_allocation),
         cmocka_unit_test(exec_should_give_samples_the_same_bits_in_any_batch),
-        cmocka_unit_test(exec_should_hold_no_more_than_parts_within_stretches),
-        cmocka_unit_test(exec_should_come_back_from_failures_in_a_stretch),
+        cmocka_unit_test(exec_should_hold_no_more_than_tiles_within_a_tiling),
+        cmocka_unit_test(exec_should_come_back_from_failures_in_a_tiling),
         cmocka_unit_test(exec_should_run_nodes_whose_first_output_is_left_out),
         cmocka_unit_test(exec_should_count_left_out_outputs_of_split),
         cmocka_unit_test(exec_should_give_back_the_memory_of_left_out_outputs),

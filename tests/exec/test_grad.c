@@ -75,7 +75,7 @@ static void gradients_should_be_zero_where_a_requested_value_changes_nothing(voi
     build_free(graph);
 }
 
-static void gradients_of_a_stretch_should_be_those_of_the_whole(void **state)
+static void gradients_of_a_range_of_nodes_should_be_those_of_the_whole(void **state)
 {
     (void)state;
     struct ldnq_value *requested[64];
@@ -204,7 +204,7 @@ int main(void)
         cmocka_unit_test(gradients_of_a_value_and_its_view_should_not_mix),
         cmocka_unit_test(gradients_of_targets_that_are_read_on_should_add_up),
         cmocka_unit_test(gradients_should_be_zero_where_a_requested_value_changes_nothing),
-        cmocka_unit_test(gradients_of_a_stretch_should_be_those_of_the_whole),
+        cmocka_unit_test(gradients_of_a_range_of_nodes_should_be_those_of_the_whole),
         cmocka_unit_test(gradients_should_list_all_nodes_that_they_can_not_pass),
         cmocka_unit_test(gradients_should_want_every_target_to_be_reached),
         cmocka_unit_test(gradients_should_say_which_feed_is_wrong),

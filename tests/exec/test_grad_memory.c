@@ -260,11 +260,11 @@ static void gradients_should_keep_clamps_inside_where_they_can(void **state)
     clamped = 0;
     struct ldnq_tensor **inside = run(&job, &peak);
     assert_int_equal(clamped, 1);
-    /* What lies between is requested. */
+    /* The value between them is requested. */
     job.options = between;
     assert_same(run(&job, &peak), inside, 2);
     assert_int_equal(clamped, 1);
-    /* The clamp's backward reads what lies between; or that of the node in front. */
+    /* The clamp's backward reads the value between them; or that of the node before. */
     job.options = plain;
     relu.backward = relu_by_input;
     relu.saved_inputs = 1;

@@ -94,7 +94,7 @@ static void fold_should_make_constants_where_the_batch_drops_out(void **state)
 }
 
 /* A pad list that is computed from constants alone, through moves that undo each
- * other: the chain that TorchScript writes in front of every Pad. */
+ * other: the chain that TorchScript writes before every Pad. */
 static void fold_should_make_pads_plain(void **state)
 {
     (void)state;
@@ -191,8 +191,8 @@ static void fold_should_fold_nodes_with_outputs_left_out(void **state)
     struct ldnq_value *a = build_weight(graph, "a", SHAPE(4), 1);
     struct ldnq_value *half = NODE(graph, "Split", "split", a);
     struct ldnq_value *drop = NODE(graph, "Dropout", "drop", half);
-    build_left_out(graph, half, 1, 2);
-    build_left_out(graph, drop, 0, 2);
+    build_omitted(graph, half, 1, 2);
+    build_omitted(graph, drop, 0, 2);
     build_output(graph, drop);
     assert_ok(ldnq_passes_run(graph, &err));
     assert_int_equal(graph->node_count, 0);

@@ -96,7 +96,7 @@ static struct ldnq_graph *build_padded(const int64_t pads[8], struct ldnq_value 
 
 static const int64_t spatial[] = { 0, 0, 2, 1, 0, 0, 0, 3 };
 
-static void pad_should_go_into_the_convolution_behind_it(void **state)
+static void pad_should_be_merged_into_the_convolution_after_it(void **state)
 {
     (void)state;
     struct ldnq_value *pad;
@@ -155,7 +155,7 @@ static void dead_should_take_out_what_nothing_reads(void **state)
     struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 3));
     struct ldnq_value *used = NODE(graph, "Relu", "used", x);
     struct ldnq_value *unused = NODE(graph, "Relu", "unused", x);
-    NODE(graph, "Exp", "behind", unused);
+    NODE(graph, "Exp", "after", unused);
     struct ldnq_value *captured = NODE(graph, "Neg", "captured", x);
     struct ldnq_value *out = NODE(graph, "Abs", "out", used);
     out->producer->captures = &captured;
@@ -222,7 +222,7 @@ static void batchnorm_should_stay_where_the_merged_numbers_are_not_finite(void *
     build_free(n.graph);
 }
 
-static void batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny(void **state)
+static void batchnorm_should_stay_after_a_gemm_whose_beta_is_tiny(void **state)
 {
     (void)state;
     struct ldnq_graph *graph = build_graph();
@@ -307,7 +307,7 @@ static void bind_should_list_only_what_is_open(void **state)
     build_free(graph);
 }
 
-/* The inputs of "behind" don't even fit. */
+/* The inputs of "after" don't even fit. */
 static void run_should_not_look_at_what_nothing_reads(void **state)
 {
     (void)state;
@@ -315,7 +315,7 @@ static void run_should_not_look_at_what_nothing_reads(void **state)
     struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 3));
     struct ldnq_value *w = build_weight(graph, "w", SHAPE(4, 5), 1);
     struct ldnq_value *unread = NODE(graph, "Add", "unread", w, w);
-    NODE(graph, "Gemm", "behind", x, unread);
+    NODE(graph, "Gemm", "after", x, unread);
     build_output(graph, NODE(graph, "Relu", "relu", x));
     assert_ok(ldnq_passes_run(graph, &err));
     assert_null(unread->constant);
@@ -359,10 +359,10 @@ int main(void)
         cmocka_unit_test(batchnorm_should_stay_where_the_convolution_is_read_elsewhere),
         cmocka_unit_test(batchnorm_should_stay_where_its_numbers_come_with_the_data),
         cmocka_unit_test(batchnorm_should_stay_where_the_merged_numbers_are_not_finite),
-        cmocka_unit_test(batchnorm_should_stay_behind_a_gemm_whose_beta_is_tiny),
+        cmocka_unit_test(batchnorm_should_stay_after_a_gemm_whose_beta_is_tiny),
         cmocka_unit_test(batchnorm_should_stay_where_the_bias_does_not_fit),
         cmocka_unit_test(batchnorm_should_remember_where_the_weight_came_from),
-        cmocka_unit_test(pad_should_go_into_the_convolution_behind_it),
+        cmocka_unit_test(pad_should_be_merged_into_the_convolution_after_it),
         cmocka_unit_test(pad_should_stay_where_a_convolution_can_not_do_it),
         cmocka_unit_test(pad_should_stay_for_others_who_read_it),
         cmocka_unit_test(dead_should_take_out_what_nothing_reads),
