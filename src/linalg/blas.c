@@ -63,7 +63,7 @@ static enum CBLAS_TRANSPOSE flag(enum ldnq_transpose transpose)
     return transpose == LDNQ_TRANSPOSED ? CblasTrans : CblasNoTrans;
 }
 
-/* C = beta C, for a product that sums nothing: cblas refuses rows of length 0. */
+/* C = beta C, for a product with K = 0: cblas refuses rows of length 0. */
 static void scale_float(size_t m, size_t n, float beta, float *c, size_t ldc)
 {
     for (size_t i = 0; i < m; i++)

@@ -64,8 +64,8 @@ static const struct kernel_set *find_set(const char *name)
     return NULL;
 }
 
-const char *ldnq_blas_better_kernels(enum ldnq_cpu_level level, const char *chosen,
-                                     const char *users_choice)
+const char *ldnq_blas_find_better_kernels(enum ldnq_cpu_level level, const char *chosen,
+                                          const char *users_choice)
 {
     const struct kernel_set *set = find_set(chosen);
     bool has_user_chosen = users_choice && *users_choice;
@@ -75,7 +75,7 @@ const char *ldnq_blas_better_kernels(enum ldnq_cpu_level level, const char *chos
 const char *ldnq_blas_kernels_warning(enum ldnq_cpu_level level, const char *chosen,
                                       const char *users_choice, char *text, size_t size)
 {
-    const char *better = ldnq_blas_better_kernels(level, chosen, users_choice);
+    const char *better = ldnq_blas_find_better_kernels(level, chosen, users_choice);
     if (!better)
         return NULL;
     snprintf(text, size,
@@ -119,7 +119,7 @@ void ldnq_blas_choose_kernels(void)
     /* A build of OpenBLAS can lack the kernels of the highest levels. */
     const char *chosen = openblas_get_corename();
     for (enum ldnq_cpu_level level = ldnq_cpu_level(); level > LDNQ_CPU_BASELINE; level--) {
-        const char *better = ldnq_blas_better_kernels(level, chosen, getenv(VARIABLE));
+        const char *better = ldnq_blas_find_better_kernels(level, chosen, getenv(VARIABLE));
         if (!better || ldnq_blas_set_kernels(better))
             return;
     }

@@ -28,8 +28,8 @@ void ldnq_blas_choose_kernels(void);
  * OPENBLAS_CORETYPE or NULL. Returns the name of the kernels for `level`, or NULL to keep
  * the present ones: they need the same level or a higher one, or their name is unknown
  * (newer than this table), or the user has chosen. */
-const char *ldnq_blas_better_kernels(enum ldnq_cpu_level level, const char *chosen,
-                                     const char *users_choice);
+const char *ldnq_blas_find_better_kernels(enum ldnq_cpu_level level, const char *chosen,
+                                          const char *users_choice);
 
 /* Changes to the kernels of that name, which must run on this processor. Returns false
  * and changes nothing where OpenBLAS does not have them, where it was built for one

@@ -6,9 +6,8 @@
 
 #include "linalg/blas.h"
 
-/* LAPACK's Fortran symbols, which every OpenBLAS build has (Debian's carries no
- * LAPACKE). The trailing lengths are Fortran's hidden ones for the
- * characters. */
+/* LAPACK's Fortran symbols, which every build of OpenBLAS has; Debian's has no LAPACKE. The
+ * last parameters are the lengths of the character arguments, which Fortran passes. */
 void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info,
              size_t uplo_length);
 void dpotrs_(const char *uplo, const int *n, const int *rows, const double *a, const int *lda,
@@ -25,8 +24,8 @@ static enum ldnq_status check_order(size_t n, struct ldnq_error *err)
     return ldnq_fail(err, LDNQ_NUMERIC, "a matrix of %zu rows is too large to factor", n);
 }
 
-/* OpenBLAS asks of a pivot only whether it is below or at 0, which NaN is not. */
-static int first_bad_pivot(size_t n, const double *factor)
+/* OpenBLAS only checks that no pivot is at or below 0, which is false for NaN. */
+static int find_bad_pivot(size_t n, const double *factor)
 {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(factor[i * n + i]))
@@ -65,14 +64,14 @@ enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *er
     int order = (int)n, info = 0;
     dpotrf_("U", &order, a, &order, &info, 1);
     if (info == 0)
-        info = first_bad_pivot(n, a);
+        info = find_bad_pivot(n, a);
     if (info != 0)
         return ldnq_fail(err, LDNQ_NUMERIC,
                          "a matrix of %zu rows is not positive definite (pivot %d)", n, info);
     return LDNQ_OK;
 }
 
-/* A row of b is a column to Fortran. The rows go in slices that an int can count. */
+/* A row of b is a column to Fortran. One call takes as many rows as an int can count. */
 void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
 {
     assert(ldnq_blas_is_acquired());
@@ -87,8 +86,8 @@ void ldnq_cholesky_solve(size_t n, const double *factor, size_t rows, double *b)
     }
 }
 
-/* The transpose of the inverse is the inverse of the transpose, so the triangles
- * trade places as above. A pivot of a factor is never 0. */
+/* The transpose of the inverse is the inverse of the transpose, so that Fortran's upper
+ * triangle is our lower one here too. No pivot of a factor is 0. */
 void ldnq_cholesky_invert(size_t n, double *factor)
 {
     assert(ldnq_blas_is_acquired());

@@ -1,19 +1,19 @@
 /* gemm_tile.h: the innermost loop of gemm_tiled.c, for one instruction set. Included
  * once for each, with these defined:
  *
- * TILE(name)   name, with something behind it
+ * TILE(name)   name with a suffix
  * TILE_CLAMP   the clamp of TILE(lanes), which base/lanes.h makes
  * TILE_LANES   floats of a vector; a tile is two of them wide
  * TILE_ROWS    rows of a tile: 6 or 8
  * TILE_TARGET  attributes
  *
- * Each element is one chain of sums over k, whatever the tile: its bits depend
- * on whether the processor fuses a product with a sum, and on nothing else.
+ * Each element of C is one chain of sums over k, whatever the tile. Its bits depend only on
+ * whether the processor fuses a product with a sum.
  */
 
-/* What follows the sums of one vector of a line. */
+/* Scales the sums of one vector, adds beta C and the biases, clamps, and stores. */
 static inline __attribute__((always_inline)) void
-TILE(finish)(const struct tile *tile, const TILE(lanes) * sum, size_t i, size_t j)
+TILE(finish)(const struct gemm_tile *tile, const TILE(lanes) * sum, size_t i, size_t j)
 {
     float *c = tile->c + i * tile->c_row + j;
     TILE(lanes) value = *sum * tile->alpha;
@@ -29,7 +29,8 @@ TILE(finish)(const struct tile *tile, const TILE(lanes) * sum, size_t i, size_t 
 }
 
 /* `rows` is a constant wherever this is inlined, and all sums stay in registers. */
-static inline __attribute__((always_inline)) void TILE(sums)(const struct tile *tile, size_t rows)
+static inline __attribute__((always_inline)) void TILE(sums)(const struct gemm_tile *tile,
+                                                             size_t rows)
 {
     TILE(lanes) sum[TILE_ROWS][2];
     const float *a = tile->a, *b = tile->b;
@@ -56,7 +57,7 @@ static inline __attribute__((always_inline)) void TILE(sums)(const struct tile *
         break
 
 TILE_TARGET
-static void TILE(tile)(const struct tile *tile, size_t rows)
+static void TILE(tile)(const struct gemm_tile *tile, size_t rows)
 {
     switch (rows) {
         TILE_CASE(1);

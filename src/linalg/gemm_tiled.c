@@ -7,17 +7,17 @@
 #include "base/simd.h"
 #include "base/size.h"
 
-/* Of k at a time: as many rows of packed B as stay in a first-level cache. */
+/* Rows of B per pass: as many packed rows as fit in a first-level cache. */
 #define DEPTH ((size_t)384)
-#define PANEL_FLOATS (DEPTH * 64) /* in a second-level cache */
+#define PANEL_FLOATS (DEPTH * 64) /* fits in a second-level cache */
 #define MOST_ROWS 8
 #define MOST_WIDTH 32
-/* How far ahead lines of B are asked for: they lie in a page each, which no
- * processor follows by itself. */
+/* Rows of B to prefetch ahead. Each row is in a page of its own, where the processor does
+ * not prefetch by itself. */
 #define AHEAD ((size_t)8)
 
 /* A few rows of C, as wide as a packed panel of B or narrower. */
-struct tile {
+struct gemm_tile {
     size_t k, columns;
     const float *a, *b;
     size_t a_row, a_step, b_row;
@@ -35,7 +35,7 @@ LDNQ_LANES(lanes_4, 4)
 LDNQ_LANES(lanes_8, 8)
 LDNQ_LANES(lanes_16, 16)
 
-typedef void tile_fn(const struct tile *tile, size_t rows);
+typedef void tile_fn(const struct gemm_tile *tile, size_t rows);
 
 #define TILE(name) name##_4
 #define TILE_CLAMP lanes_4_clamp
@@ -62,38 +62,38 @@ typedef void tile_fn(const struct tile *tile, size_t rows);
 
 #endif
 
-struct way {
+struct gemm_implementation {
     tile_fn *run;
     size_t rows, width;
 };
 
-#define WAYS 3
+#define MAX_IMPLEMENTATIONS 3
 
-static size_t find_ways(struct way ways[WAYS])
+static size_t list_implementations(struct gemm_implementation list[MAX_IMPLEMENTATIONS])
 {
     size_t count = 0;
 #if defined(__x86_64__)
     if (ldnq_cpu_level() >= LDNQ_CPU_AVX512)
-        ways[count++] = (struct way){ tile_16, 8, 32 };
+        list[count++] = (struct gemm_implementation){ tile_16, 8, 32 };
     if (ldnq_cpu_level() >= LDNQ_CPU_AVX2)
-        ways[count++] = (struct way){ tile_8, 6, 16 };
+        list[count++] = (struct gemm_implementation){ tile_8, 6, 16 };
 #endif
-    ways[count++] = (struct way){ tile_4, 6, 8 };
+    list[count++] = (struct gemm_implementation){ tile_4, 6, 8 };
     return count;
 }
 
-size_t ldnq_gemm_ways(void)
+size_t ldnq_gemm_implementations(void)
 {
-    struct way ways[WAYS];
-    return find_ways(ways);
+    struct gemm_implementation list[MAX_IMPLEMENTATIONS];
+    return list_implementations(list);
 }
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
-/* Whole panels side by side, so that lines of B are read in long pieces. `width` is
- * a constant wherever this is inlined. */
+/* Packs several whole panels at once, so that each row of B is read in one long piece.
+ * `width` is a constant wherever this is inlined. */
 static inline __attribute__((always_inline)) void
-pack_lines(const float *b, size_t row, size_t k, size_t panels, size_t width, float *restrict out)
+pack_rows(const float *b, size_t row, size_t k, size_t panels, size_t width, float *restrict out)
 {
     for (size_t i = 0; i < k; i++, b += row, out += width) {
         for (size_t p = 0; p < panels; p++) {
@@ -106,8 +106,8 @@ pack_lines(const float *b, size_t row, size_t k, size_t panels, size_t width, fl
     }
 }
 
-/* One panel from B as it may lie. Columns behind the last are 0: what is summed for
- * them is thrown away. */
+/* Packs one panel of B with any strides. Columns after the last are 0; their sums are not
+ * used. */
 static void pack_panel(const float *b, size_t row, size_t step, size_t k, size_t columns,
                        size_t width, float *panel)
 {
@@ -123,35 +123,35 @@ static void pack_whole(const float *b, size_t row, size_t k, size_t panels, size
                        float *out)
 {
     if (width == 32)
-        pack_lines(b, row, k, panels, 32, out);
+        pack_rows(b, row, k, panels, 32, out);
     else if (width == 16)
-        pack_lines(b, row, k, panels, 16, out);
+        pack_rows(b, row, k, panels, 16, out);
     else
-        pack_lines(b, row, k, panels, 8, out);
+        pack_rows(b, row, k, panels, 8, out);
 }
 
 /* ---- the product -------------------------------------------------------------------------- */
 
-/* Some columns of B, packed panel after panel; and depth rows of them. */
-struct block {
+/* `columns` columns and `depth` rows of B, packed panel after panel. */
+struct gemm_block {
     const struct ldnq_gemm *gemm;
-    const struct way *way;
+    const struct gemm_implementation *implementation;
     size_t k, depth, column, columns;
     float *panels;
-    size_t in_place;               /* so many of the columns are read where they lie in B */
+    size_t in_place;               /* the first columns, read from B without packing */
     float column_bias[MOST_WIDTH]; /* of a narrow panel */
 };
 
-static void pack_block(struct block *block)
+static void pack_block(struct gemm_block *block)
 {
     const struct ldnq_gemm *g = block->gemm;
-    size_t width = block->way->width;
+    size_t width = block->implementation->width;
     const float *b = g->b + block->k * g->b_row;
     b += block->column * g->b_step;
     size_t whole = g->b_step == 1 ? block->columns / width : 0;
-    /* For one tile of rows alone, packing would only be another pass; but what is
-     * not a whole panel can't be read as one. */
-    block->in_place = g->m <= block->way->rows ? whole * width : 0;
+    /* With a single tile of rows packing would only be another pass; but a panel that is
+     * not whole can't be read from B. */
+    block->in_place = g->m <= block->implementation->rows ? whole * width : 0;
     if (block->in_place == 0)
         pack_whole(b, g->b_row, block->depth, whole, width, block->panels);
     for (size_t at = whole * width; at < block->columns; at += width)
@@ -160,14 +160,14 @@ static void pack_block(struct block *block)
                    block->panels + at * block->depth);
 }
 
-/* Rows `row` .. of a panel that starts `at` columns into the block. What ends before
- * k reaches its end adds up in C; bias and clamp come with the last part. */
-static struct tile tile_of(struct block *block, size_t row, size_t at)
+/* The tile with the first row `row` and the panel that starts `at` columns into the block.
+ * Parts of K add up in C; bias and clamp follow the last part. */
+static struct gemm_tile tile_of(struct gemm_block *block, size_t row, size_t at)
 {
     const struct ldnq_gemm *g = block->gemm;
-    size_t column = block->column + at, width = block->way->width;
+    size_t column = block->column + at, width = block->implementation->width;
     bool is_last = block->k + block->depth == g->k, is_packed = at >= block->in_place;
-    struct tile tile = {
+    struct gemm_tile tile = {
         .k = block->depth,
         .columns = ldnq_size_min(width, block->columns - at),
         .a = g->a + row * g->a_row + block->k * g->a_step,
@@ -192,47 +192,49 @@ static struct tile tile_of(struct block *block, size_t row, size_t at)
     return tile;
 }
 
-/* A panel narrower than a tile is worked out elsewhere and copied. */
-static void run_narrow(const struct way *way, const struct tile *tile, size_t rows)
+/* Computes a panel that is narrower than a tile in a buffer, and copies its columns. */
+static void run_narrow(const struct gemm_implementation *implementation,
+                       const struct gemm_tile *tile, size_t rows)
 {
     float c[MOST_ROWS * MOST_WIDTH] = { 0 };
-    struct tile whole = *tile;
+    struct gemm_tile whole = *tile;
     whole.c = c;
-    whole.c_row = way->width;
+    whole.c_row = implementation->width;
     for (size_t i = 0; i < rows && tile->beta != 0.0f; i++)
         for (size_t j = 0; j < tile->columns; j++)
-            c[i * way->width + j] = tile->c[i * tile->c_row + j];
-    way->run(&whole, rows);
+            c[i * implementation->width + j] = tile->c[i * tile->c_row + j];
+    implementation->run(&whole, rows);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < tile->columns; j++)
-            tile->c[i * tile->c_row + j] = c[i * way->width + j];
+            tile->c[i * tile->c_row + j] = c[i * implementation->width + j];
 }
 
-/* All rows, in tiles of nearly the same number; C is written line after line. */
-static void run_block(struct block *block)
+/* Runs all rows, in tiles of nearly equal height; C is written row after row. */
+static void run_block(struct gemm_block *block)
 {
-    size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->way->rows);
+    size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
     for (size_t i = 0; i < tiles; i++) {
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
-        for (size_t at = 0; at < block->columns; at += block->way->width) {
-            struct tile tile = tile_of(block, first, at);
-            if (tile.columns == block->way->width)
-                block->way->run(&tile, last - first);
+        for (size_t at = 0; at < block->columns; at += block->implementation->width) {
+            struct gemm_tile tile = tile_of(block, first, at);
+            if (tile.columns == block->implementation->width)
+                block->implementation->run(&tile, last - first);
             else
-                run_narrow(block->way, &tile, last - first);
+                run_narrow(block->implementation, &tile, last - first);
         }
     }
 }
 
-static void run(const struct way *way, const struct ldnq_gemm *g)
+static void run(const struct gemm_implementation *implementation, const struct ldnq_gemm *g)
 {
     _Alignas(64) float panels[PANEL_FLOATS];
     size_t parts = ldnq_size_max(1, ldnq_size_ceil_div(g->k, DEPTH));
     for (size_t part = 0; part < parts; part++) {
-        struct block block = { .gemm = g, .way = way, .panels = panels };
+        struct gemm_block block = { .gemm = g, .implementation = implementation, .panels = panels };
         block.k = part * g->k / parts;
         block.depth = (part + 1) * g->k / parts - block.k;
-        size_t most = PANEL_FLOATS / way->width / ldnq_size_max(1, block.depth) * way->width;
+        size_t most = PANEL_FLOATS / implementation->width / ldnq_size_max(1, block.depth) *
+                      implementation->width;
         for (size_t column = 0; column < g->n; column += most) {
             block.column = column;
             block.columns = ldnq_size_min(most, g->n - column);
@@ -242,14 +244,14 @@ static void run(const struct way *way, const struct ldnq_gemm *g)
     }
 }
 
-void ldnq_gemm_by(size_t way, const struct ldnq_gemm *gemm)
+void ldnq_gemm_with(size_t implementation, const struct ldnq_gemm *gemm)
 {
-    struct way ways[WAYS];
-    find_ways(ways);
-    run(&ways[way], gemm);
+    struct gemm_implementation list[MAX_IMPLEMENTATIONS];
+    list_implementations(list);
+    run(&list[implementation], gemm);
 }
 
 void ldnq_gemm(const struct ldnq_gemm *gemm)
 {
-    ldnq_gemm_by(0, gemm);
+    ldnq_gemm_with(0, gemm);
 }

@@ -1,13 +1,11 @@
-/* gemm_tiled.h: float products with a bias and a clamp, in the caller's thread.
+/* gemm_tiled.h: float matrix products with a bias and a clamp, in the calling thread.
  *
- * C = clamp(alpha * A * B + beta * C + row_bias + column_bias)
- *
- * What the executor's layers need and BLAS does not have: no pass over memory in
- * front of the product or behind it, and nothing repacked but a few columns of B.
- * Sums run along k in one order, so that how a product is cut changes no bit.
- *
- * Shapes  A (M, K), B (K, N) with any two strides each, C (M, N) in lines
- * Owns    nothing; some 100 kB of stack
+ * Solves  C = clamp(alpha A B + beta C + row_bias + column_bias). Unlike BLAS it needs no
+ *         pass over memory before or after the product, and repacks only a few columns of B
+ *         at a time. Sums run along k in one order, so that the tiling changes no bit
+ * Shapes  A (M, K) and B (K, N) with any two strides each; C (M, N) row-major
+ * Owns    nothing; uses about 100 kB of stack
+ * Errors  none
  * Threads safe on distinct C
  */
 #ifndef LDNQ_LINALG_GEMM_TILED_H
@@ -23,7 +21,7 @@ struct ldnq_gemm {
     size_t b_row, b_step; /* element (k, j) is b[k * b_row + j * b_step] */
     float *c;
     size_t c_row;
-    float alpha, beta;                   /* beta 0 leaves what C held before unread */
+    float alpha, beta;                   /* C is not read when beta is 0 */
     const float *row_bias, *column_bias; /* M, N; either may be NULL */
     bool is_clamped;
     float low, high; /* NaN stays NaN */
@@ -33,8 +31,9 @@ void ldnq_gemm(const struct ldnq_gemm *gemm);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
-/* The ways that the processor has, best first; ldnq_gemm takes way 0. */
-size_t ldnq_gemm_ways(void);
-void ldnq_gemm_by(size_t way, const struct ldnq_gemm *gemm);
+/* The number of implementations that run on this processor, best first; ldnq_gemm uses
+ * implementation 0. */
+size_t ldnq_gemm_implementations(void);
+void ldnq_gemm_with(size_t implementation, const struct ldnq_gemm *gemm);
 
 #endif

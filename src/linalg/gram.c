@@ -3,18 +3,18 @@
 #include "base/size.h"
 #include "linalg/blas.h"
 
-/* H is cut into square tiles, the units of work; only those on and above the
- * diagonal are computed. */
+/* H is cut into square tiles, one per unit of work; only tiles on and above the diagonal
+ * are computed. */
 #define TILE ((size_t)96)
 
-static size_t tiles_a_side(size_t k)
+static size_t tiles_per_side(size_t k)
 {
     return ldnq_size_ceil_div(k, TILE);
 }
 
 static size_t tile_count(size_t k)
 {
-    size_t side = tiles_a_side(k);
+    size_t side = tiles_per_side(k);
     return side * (side + 1) / 2;
 }
 
@@ -62,7 +62,7 @@ static void add_sums(const struct gram_job *job, size_t row)
 static void run_tile(void *argument, size_t chunk, size_t thread)
 {
     const struct gram_job *job = argument;
-    size_t side = tiles_a_side(job->k), row = 0, left = chunk;
+    size_t side = tiles_per_side(job->k), row = 0, left = chunk;
     while (left >= side - row)
         left -= side - row++;
     add_tile(job, row * TILE, (row + left) * TILE, job->scratch + thread * tile_floats(job->k));

@@ -1,25 +1,30 @@
-/* gram.h: the Gram matrix H = sum y y' of columns that come in slabs.
+/* gram.h: the Gram matrix H = sum y y' and the sum of y, over columns y that arrive in parts.
  *
- * Shapes  columns (K, count), H (K, K), sum (K)
- * Numbers products of up to LDNQ_GRAM_SLAB columns are summed in float by
- *         BLAS, the slabs in double. The order does not depend on the threads.
+ * Shapes  columns (K, count), one y per column, `ld` floats between rows; h (K, K), sum (K)
+ * Units   sums until ldnq_gram_finish, then means
+ * Owns    nothing; all buffers belong to the caller
+ * Errors  none
+ * Threads between ldnq_blas_acquire and ldnq_blas_release; tiles of H run in the pool. BLAS
+ *         sums the products of one call in float, calls add up in double, and the result
+ *         does not depend on the number of threads
  */
 #ifndef LDNQ_LINALG_GRAM_H
 #define LDNQ_LINALG_GRAM_H
 
 #include "base/pool.h"
 
+/* A slab: the most columns per call. */
 #define LDNQ_GRAM_SLAB ((size_t)1024)
 
-/* Floats of scratch that ldnq_gram_add needs for K inputs on so many threads. */
+/* Floats of scratch memory that ldnq_gram_add needs. */
 size_t ldnq_gram_scratch(size_t k, size_t threads);
 
-/* Adds the columns' products to the upper triangle of h and the columns to sum.
- * count is at most LDNQ_GRAM_SLAB. */
+/* Adds y y' of all columns to the upper triangle of h, and y to sum. */
 void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,
                    float *scratch, struct ldnq_pool *pool);
 
-/* Copies the upper triangle to the lower one and divides all by `count`. */
+/* Copies the upper triangle to the lower one, and divides all by `count`, the columns of all
+ * calls. */
 void ldnq_gram_finish(size_t k, double count, double *h, double *sum);
 
 #endif

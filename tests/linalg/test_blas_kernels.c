@@ -33,12 +33,12 @@ static void better_kernels_should_follow_the_level_of_the_processor(void **state
         for (const char *const *name = rows[i].names; *name; name++) {
             for (enum ldnq_cpu_level level = LDNQ_CPU_BASELINE; level <= LDNQ_CPU_AVX512; level++) {
                 const char *expected = rows[i].better[level];
-                const char *unset = ldnq_blas_better_kernels(level, *name, NULL);
-                const char *empty = ldnq_blas_better_kernels(level, *name, "");
+                const char *unset = ldnq_blas_find_better_kernels(level, *name, NULL);
+                const char *empty = ldnq_blas_find_better_kernels(level, *name, "");
                 assert_true(expected ? unset && strcmp(unset, expected) == 0 : !unset);
                 assert_true(unset == empty);
-                assert_null(ldnq_blas_better_kernels(level, *name, *name[0] ? *name : "Zen"));
-                assert_null(ldnq_blas_better_kernels(level, *name, "Prescott"));
+                assert_null(ldnq_blas_find_better_kernels(level, *name, *name[0] ? *name : "Zen"));
+                assert_null(ldnq_blas_find_better_kernels(level, *name, "Prescott"));
                 char text[256];
                 const char *warning =
                     ldnq_blas_kernels_warning(level, *name, NULL, text, sizeof text);
@@ -103,7 +103,7 @@ static void a_fallback_of_openblas_should_be_replaced(void **state)
     for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++) {
         if (!ldnq_blas_set_kernels(fallbacks[i]))
             continue;
-        const char *better = ldnq_blas_better_kernels(ldnq_cpu_level(), fallbacks[i], NULL);
+        const char *better = ldnq_blas_find_better_kernels(ldnq_cpu_level(), fallbacks[i], NULL);
         ldnq_blas_choose_kernels();
         assert_string_equal(openblas_get_corename(), better ? better : fallbacks[i]);
         check_product();

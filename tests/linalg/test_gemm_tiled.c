@@ -1,5 +1,5 @@
 /* Products with bias and clamp against a plain loop in double, in all of the
- * processor's ways. */
+ * processor's implementations. */
 #include "test.h"
 #include "with_blas.h"
 
@@ -104,9 +104,10 @@ static void check(const struct parts *p)
 {
     const struct ldnq_gemm *g = &p->gemm;
     double tolerance = 2e-6 + 3e-7 * (double)g->k;
-    for (size_t way = 0; way < ldnq_gemm_ways(); way++) {
+    for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+         implementation++) {
         fill_c(p);
-        ldnq_gemm_by(way, g);
+        ldnq_gemm_with(implementation, g);
         for (size_t i = 0; i < g->m; i++)
             for (size_t j = 0; j < g->n; j++)
                 assert_true(fabs((double)p->c[i * g->c_row + j] - plain_element(p, i, j)) <=
@@ -169,10 +170,11 @@ static void cutting_a_product_should_change_no_bit(void **state)
                               ldnq_rng_below(&rng, 900), &rng);
         size_t row = 1 + ldnq_rng_below(&rng, p.gemm.m - 1);
         size_t column = 1 + ldnq_rng_below(&rng, p.gemm.n - 1);
-        for (size_t way = 0; way < ldnq_gemm_ways(); way++) {
+        for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+             implementation++) {
             float *whole = malloc((p.c_count + 1) * sizeof *whole);
             fill_c(&p);
-            ldnq_gemm_by(way, &p.gemm);
+            ldnq_gemm_with(implementation, &p.gemm);
             memcpy(whole, p.c, (p.c_count + 1) * sizeof *whole);
             fill_c(&p);
             for (int part = 0; part < 4; part++) {
@@ -185,7 +187,7 @@ static void cutting_a_product_should_change_no_bit(void **state)
                 g.c += i * g.c_row + j;
                 g.row_bias = g.row_bias ? g.row_bias + i : NULL;
                 g.column_bias = g.column_bias ? g.column_bias + j : NULL;
-                ldnq_gemm_by(way, &g);
+                ldnq_gemm_with(implementation, &g);
             }
             assert_memory_equal(whole, p.c, (p.c_count + 1) * sizeof *whole);
             free(whole);
@@ -197,7 +199,8 @@ static void cutting_a_product_should_change_no_bit(void **state)
 static void clamps_should_leave_nan_and_hold_infinity(void **state)
 {
     (void)state;
-    for (size_t way = 0; way < ldnq_gemm_ways(); way++) {
+    for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+         implementation++) {
         float one = 1, b[40], c[40];
         for (size_t i = 0; i < 40; i++)
             b[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? INFINITY : -INFINITY;
@@ -216,7 +219,7 @@ static void clamps_should_leave_nan_and_hold_infinity(void **state)
                                .is_clamped = true,
                                .low = 0,
                                .high = 6 };
-        ldnq_gemm_by(way, &g);
+        ldnq_gemm_with(implementation, &g);
         for (size_t i = 0; i < 40; i++)
             assert_true(i % 3 == 0 ? isnan(c[i]) : c[i] == (i % 3 == 1 ? 6.0f : 0.0f));
     }
