@@ -152,6 +152,13 @@ def library_code_should_not_print_or_exit(tree):
                 yield f"{name}:{line}: {match.group()} in library code"
 
 
+def linking_the_library_should_run_nothing(tree):
+    for name in tree.library():
+        for match in re.finditer(r"\b_*(?:con|de)structor_*\b", tree.code[name]):
+            line = tree.code[name].count("\n", 0, match.start()) + 1
+            yield f"{name}:{line}: {match.group()} in library code"
+
+
 def file_names_should_be_unique(tree):
     seen = {}
     for name in tree.sources():
@@ -198,6 +205,7 @@ RULES = [
     only_onnx_should_know_protobuf,
     only_linalg_should_call_blas_and_lapack,
     library_code_should_not_print_or_exit,
+    linking_the_library_should_run_nothing,
     file_names_should_be_unique,
     files_should_be_short,
     tests_should_compare_numbers_so_that_nan_fails,
@@ -269,6 +277,8 @@ BREAKS = [
     ("src/onnx/load.c", "void g(void) { exit (1); }", [library_code_should_not_print_or_exit]),
     ("src/base/text.h", "void g(FILE *f); void h(void) { g(stderr); }",
      [library_code_should_not_print_or_exit]),
+    ("src/linalg/blas.c", "__attribute__((constructor)) static void start(void) { }",
+     [linking_the_library_should_run_nothing]),
     ("src/linalg/text.h", "", [file_names_should_be_unique]),
     ("src/base/text.h", "\n" * MOST_LINES, [files_should_be_short]),
     ("tests/base/test_x.c", "void f(void) { assert_float_equal(1, 1, 0); }",
