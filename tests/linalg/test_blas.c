@@ -27,7 +27,7 @@ static float *random_floats(size_t count, struct ldnq_rng *rng)
     return values;
 }
 
-/* Sizes from `least` on, rows with slack behind them. */
+/* Sizes from `least` on; rows have unused elements after them. */
 static struct product random_product(struct ldnq_rng *rng, size_t least)
 {
     static const float factors[] = { 0.0f, 1.0f, -0.5f };

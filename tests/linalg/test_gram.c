@@ -21,7 +21,7 @@ static void free_gram(struct gram *gram)
     free(gram->sum);
 }
 
-/* Columns (K, positions), rows with slack behind them. */
+/* Columns (K, positions); rows have unused elements after them. */
 static float *random_columns(size_t k, size_t positions, uint64_t seed)
 {
     struct ldnq_rng rng = { seed };

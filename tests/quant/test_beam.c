@@ -79,9 +79,9 @@ static double least(const struct layer *layer, size_t row)
     return best;
 }
 
-/* 16 beginnings are all that four inputs with two codes each have; where codes lie unevenly
- * a third is the best at times. A single beginning finds no more than 96 of 120. */
-static void few_inputs_should_get_their_best_codes(void **state)
+/* With two codes per column, four columns have 16 branches in all. With uneven codebooks the
+ * third nearest code is sometimes the best. A single branch finds at most 96 of 120. */
+static void few_columns_should_get_their_best_codes(void **state)
 {
     (void)state;
     const char *books[] = { "ternary", "int3", "pot5", "pot9" };
@@ -222,7 +222,7 @@ static void numbers_beyond_floats_should_do_no_harm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(few_inputs_should_get_their_best_codes),
+        cmocka_unit_test(few_columns_should_get_their_best_codes),
         cmocka_unit_test(one_beginning_should_be_gptq),
         cmocka_unit_test(more_beginnings_should_be_better),
         cmocka_unit_test(the_better_scale_should_be_taken),

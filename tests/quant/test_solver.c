@@ -1,4 +1,4 @@
-/* Promises that every solver of the table keeps. */
+/* What every solver of the table promises. */
 #include "test.h"
 #include "with_blas.h"
 
