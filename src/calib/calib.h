@@ -27,6 +27,8 @@
 #ifndef LDNQ_CALIB_H
 #define LDNQ_CALIB_H
 
+#include <pthread.h>
+
 #include "ir/ir.h"
 
 struct ldnq_pool;
@@ -64,6 +66,34 @@ enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *gr
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err);
 void ldnq_samples_destroy(struct ldnq_samples *samples);
+
+/* ---- samples in memory ------------------------------------------------------------ */
+
+struct ldnq_memory_array {
+    const char *input; /* the name of the model's input; "" where the model has one */
+    struct ldnq_tensor tensor;
+};
+
+/* Arrays as in a .npz file, or one sample's shapes and a function that fills them in. All of
+ * it belongs to the caller and outlives the samples. */
+struct ldnq_samples_memory {
+    const struct ldnq_memory_array *arrays;
+    size_t array_count;
+    /* NULL where the arrays hold the samples. Returns 0; called with `lock` held. */
+    int (*read)(void *ctx, size_t sample, size_t input, void *data, size_t size);
+    void *ctx;
+    pthread_mutex_t *lock;
+    size_t sample_count;
+    const int64_t *labels; /* (sample_count) or NULL */
+};
+
+/* As ldnq_samples_open. Errors: DATA (also what `read` does not fill), NOMEM. */
+enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memory,
+                                          const struct ldnq_graph *graph,
+                                          const struct ldnq_samples_options *options,
+                                          struct ldnq_samples **out, struct ldnq_error *err);
+
+/* ---- what a set knows ------------------------------------------------------------- */
 
 size_t ldnq_samples_count(const struct ldnq_samples *samples);
 /* -1 when there are no labels. */

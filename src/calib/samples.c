@@ -168,13 +168,22 @@ static enum ldnq_status name_samples(struct ldnq_samples *samples, struct ldnq_e
     return LDNQ_OK;
 }
 
-static enum ldnq_status open_source(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status choose_source(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
+    if (samples->memory) {
+        samples->source = samples->memory->read ? &ldnq_source_reader : &ldnq_source_memory;
+        return LDNQ_OK;
+    }
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = find_source(samples->path, scratch, &samples->source, err);
+    const enum ldnq_status status = find_source(samples->path, scratch, &samples->source, err);
     ldnq_arena_destroy(scratch);
-    LDNQ_TRY(status);
+    return status;
+}
+
+static enum ldnq_status open_source(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    LDNQ_TRY(choose_source(samples, err));
     LDNQ_TRY(samples->source->open(samples, err));
     if (samples->item_count == 0)
         return ldnq_fail(err, LDNQ_DATA, "%s: holds no samples", samples->path);
@@ -208,21 +217,38 @@ bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)
     return samples->source == &ldnq_source_pictures;
 }
 
-enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
-                                   const struct ldnq_samples_options *options,
-                                   struct ldnq_samples **out, struct ldnq_error *err)
+static enum ldnq_status create(const char *path, const struct ldnq_samples_memory *memory,
+                               const struct ldnq_graph *graph,
+                               const struct ldnq_samples_options *options,
+                               struct ldnq_samples **out, struct ldnq_error *err)
 {
     *out = NULL;
     struct ldnq_samples *samples = ldnq_calloc(1, sizeof *samples);
     if (!samples)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     samples->options = *options;
+    samples->memory = memory;
     enum ldnq_status status = open_samples(samples, path, graph, err);
     if (status == LDNQ_OK)
         *out = samples;
     else
         ldnq_samples_destroy(samples);
     return status;
+}
+
+enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
+                                   const struct ldnq_samples_options *options,
+                                   struct ldnq_samples **out, struct ldnq_error *err)
+{
+    return create(path, NULL, graph, options, out, err);
+}
+
+enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memory,
+                                          const struct ldnq_graph *graph,
+                                          const struct ldnq_samples_options *options,
+                                          struct ldnq_samples **out, struct ldnq_error *err)
+{
+    return create("samples", memory, graph, options, out, err);
 }
 
 void ldnq_samples_destroy(struct ldnq_samples *samples)

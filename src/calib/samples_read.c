@@ -204,6 +204,17 @@ void ldnq_hash_bytes(XXH3_state_t *state, const void *bytes, size_t size)
     XXH3_64bits_update(state, bytes, size);
 }
 
+void ldnq_hash_tensor(XXH3_state_t *state, const struct ldnq_tensor *tensor)
+{
+    const int32_t dtype = (int32_t)tensor->dtype;
+    size_t bytes = 0;
+    ldnq_tensor_bytes(tensor, &bytes); /* a tensor that was read */
+    ldnq_hash_bytes(state, &dtype, sizeof dtype);
+    ldnq_hash_bytes(state, tensor->shape.dim,
+                    (size_t)tensor->shape.rank * sizeof *tensor->shape.dim);
+    ldnq_hash_bytes(state, tensor->data, bytes);
+}
+
 enum ldnq_status ldnq_hash_file(const char *path, struct ldnq_arena *arena, XXH3_state_t *state,
                                 struct ldnq_error *err)
 {

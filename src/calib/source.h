@@ -37,18 +37,19 @@ struct ldnq_samples {
     size_t input_count;
     struct ldnq_input *inputs;
     const struct ldnq_source *source;
-    void *state;        /* the source's own */
-    size_t item_count;  /* set by the source's open */
-    bool has_labels;    /* the same */
-    size_t count;       /* of samples after the draw */
-    size_t *items;      /* (count) */
-    const char **names; /* (count) */
+    const struct ldnq_samples_memory *memory; /* NULL for samples in files */
+    void *state;                              /* the source's own */
+    size_t item_count;                        /* set by the source's open */
+    bool has_labels;                          /* the same */
+    size_t count;                             /* of samples after the draw */
+    size_t *items;                            /* (count) */
+    const char **names;                       /* (count) */
 };
 
 struct ldnq_source {
     const char *stage;  /* in a message, behind a sample's shape: " after preprocessing" */
     const char *advice; /* what to do when a sample does not fit, or "" */
-    bool (*detect)(const struct ldnq_probe *probe);
+    bool (*detect)(const struct ldnq_probe *probe); /* NULL for samples in memory */
     /* Sets state, item_count, has_labels. What it opened before it failed is closed
      * by close, which sees state NULL when it was not set. */
     enum ldnq_status (*open)(struct ldnq_samples *samples, struct ldnq_error *err);
@@ -67,7 +68,7 @@ struct ldnq_source {
 };
 
 extern const struct ldnq_source ldnq_source_pictures, ldnq_source_npy, ldnq_source_npz,
-    ldnq_source_protos;
+    ldnq_source_protos, ldnq_source_memory, ldnq_source_reader;
 
 /* Reads the first sample and keeps the shapes that it has. */
 enum ldnq_status ldnq_samples_settle(struct ldnq_samples *samples, struct ldnq_error *err);
@@ -82,6 +83,9 @@ enum ldnq_status ldnq_input_fit(const struct ldnq_input *input, const char *name
 
 /* Whether a sample of this shape, without the batch, is one of the input's. */
 bool ldnq_input_takes(const struct ldnq_input *input, const struct ldnq_shape *row);
+
+/* Adds what a sample's array is made of: its type, shape and data. */
+void ldnq_hash_tensor(XXH3_state_t *state, const struct ldnq_tensor *tensor);
 
 /* Adds a length and as many bytes, so that contents can't run into each other. */
 void ldnq_hash_bytes(XXH3_state_t *state, const void *bytes, size_t size);

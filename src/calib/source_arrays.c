@@ -1,4 +1,4 @@
-/* Arrays: a .npy file, or the members of a .npz file. */
+/* Arrays: a .npy file, the members of a .npz file, or arrays in memory. */
 #include "calib/source.h"
 
 #include <inttypes.h>
@@ -162,17 +162,52 @@ static bool npz_detect(const struct ldnq_probe *probe)
     return !probe->is_folder && (magic || ldnq_name_ends(probe->path, ".npz"));
 }
 
-static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
+/* Finds out which array belongs to which input. */
+static enum ldnq_status open_named(struct ldnq_samples *samples, struct arrays *arrays,
+                                   struct ldnq_error *err)
 {
-    struct arrays *arrays;
     struct ldnq_array *labels;
-    LDNQ_TRY(create(samples, &arrays, err));
-    LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
     LDNQ_TRY(assign(samples, arrays, &labels, err));
     LDNQ_TRY(refuse_missing(samples, arrays, err));
     LDNQ_TRY(count_items(samples, arrays, err));
     return labels && samples->options.need_labels ? read_labels(samples, arrays, labels, err)
                                                   : LDNQ_OK;
+}
+
+static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    struct arrays *arrays;
+    LDNQ_TRY(create(samples, &arrays, err));
+    LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
+    return open_named(samples, arrays, err);
+}
+
+static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const struct ldnq_samples_memory *memory = samples->memory;
+    struct arrays *arrays;
+    LDNQ_TRY(create(samples, &arrays, err));
+    struct ldnq_npz *npz = &arrays->npz;
+    npz->arrays = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->arrays, err);
+    npz->keys = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->keys, err);
+    if (!npz->arrays || !npz->keys)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < memory->array_count; i++) {
+        const struct ldnq_memory_array *from = &memory->arrays[i];
+        const char *name = ldnq_arena_printf(samples->arena, err, "%s[%s]", samples->path,
+                                             *from->input ? from->input : "array");
+        if (!name)
+            return LDNQ_NOMEM;
+        npz->keys[i] = from->input;
+        npz->arrays[npz->count++] = (struct ldnq_array){
+            .name = name,
+            .dtype = from->tensor.dtype,
+            .shape = from->tensor.shape,
+            .data = from->tensor.data,
+            .fd = -1,
+        };
+    }
+    return open_named(samples, arrays, err);
 }
 
 /* ---- the sources ------------------------------------------------------------------- */
@@ -206,21 +241,14 @@ static enum ldnq_status arrays_read(const struct ldnq_samples *samples, size_t i
     return LDNQ_OK;
 }
 
-/* With type and shape, as the same bytes can be other numbers. */
 static enum ldnq_status arrays_hash(const struct ldnq_samples *samples, size_t item,
                                     struct ldnq_arena *arena, XXH3_state_t *state,
                                     struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_tensor *tensor;
-        size_t bytes = 0;
         LDNQ_TRY(arrays_read(samples, item, i, arena, &tensor, err));
-        int32_t dtype = (int32_t)tensor->dtype;
-        ldnq_tensor_bytes(tensor, &bytes);
-        ldnq_hash_bytes(state, &dtype, sizeof dtype);
-        ldnq_hash_bytes(state, tensor->shape.dim,
-                        (size_t)tensor->shape.rank * sizeof *tensor->shape.dim);
-        ldnq_hash_bytes(state, tensor->data, bytes);
+        ldnq_hash_tensor(state, tensor);
     }
     return LDNQ_OK;
 }
@@ -242,6 +270,17 @@ const struct ldnq_source ldnq_source_npz = {
     .advice = "",
     .detect = npz_detect,
     .open = npz_open,
+    .close = arrays_close,
+    .name = arrays_name,
+    .label = arrays_label,
+    .read = arrays_read,
+    .hash = arrays_hash,
+};
+
+const struct ldnq_source ldnq_source_memory = {
+    .stage = "",
+    .advice = "",
+    .open = memory_open,
     .close = arrays_close,
     .name = arrays_name,
     .label = arrays_label,

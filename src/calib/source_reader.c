@@ -1,0 +1,100 @@
+/* Samples that a function of the caller's fills in. */
+#include "calib/source.h"
+
+#include <string.h>
+
+/* By input of the model: the index among the reader's. */
+struct reader_inputs {
+    size_t *index;
+};
+
+static enum ldnq_status find_array(const struct ldnq_samples *samples, size_t input, size_t *index,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_samples_memory *memory = samples->memory;
+    const char *name = samples->inputs[input].name;
+    for (*index = 0; *index < memory->array_count; (*index)++)
+        if (strcmp(memory->arrays[*index].input, name) == 0)
+            return LDNQ_OK;
+    *index = 0;
+    if (memory->array_count == 1 && samples->input_count == 1 && !*memory->arrays[0].input)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_DATA, "%s: has no array for input '%s'", samples->path, name);
+}
+
+static enum ldnq_status reader_open(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const struct ldnq_samples_memory *memory = samples->memory;
+    struct reader_inputs *inputs = ldnq_arena_alloc(samples->arena, 1, sizeof *inputs, err);
+    if (!inputs)
+        return LDNQ_NOMEM;
+    inputs->index =
+        ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *inputs->index, err);
+    if (!inputs->index)
+        return LDNQ_NOMEM;
+    samples->state = inputs;
+    samples->item_count = memory->sample_count;
+    for (size_t i = 0; i < samples->input_count; i++)
+        LDNQ_TRY(find_array(samples, i, &inputs->index[i], err));
+    if (memory->array_count != samples->input_count)
+        return ldnq_fail(err, LDNQ_DATA, "%s: %zu inputs are described, the model has %zu",
+                         samples->path, memory->array_count, samples->input_count);
+    samples->has_labels = memory->labels != NULL;
+    for (size_t i = 0; samples->has_labels && i < samples->item_count; i++)
+        if (memory->labels[i] < 0)
+            return ldnq_fail(err, LDNQ_DATA, "%s[%zu]: its label is negative", samples->path, i);
+    return LDNQ_OK;
+}
+
+static const char *reader_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+{
+    return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
+}
+
+static int64_t reader_label(const struct ldnq_samples *samples, size_t item)
+{
+    return samples->memory->labels[item];
+}
+
+static enum ldnq_status reader_read(const struct ldnq_samples *samples, size_t item, size_t input,
+                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_samples_memory *memory = samples->memory;
+    const size_t index = ((const struct reader_inputs *)samples->state)->index[input];
+    const struct ldnq_tensor *shape = &memory->arrays[index].tensor;
+    struct ldnq_tensor *tensor;
+    size_t bytes = 0;
+    LDNQ_TRY(ldnq_tensor_create(arena, shape->dtype, &shape->shape, &tensor, err));
+    ldnq_tensor_bytes(tensor, &bytes); /* a tensor that could be created */
+    pthread_mutex_lock(memory->lock);
+    const int failed = memory->read(memory->ctx, item, index, tensor->data, bytes);
+    pthread_mutex_unlock(memory->lock);
+    if (failed)
+        return ldnq_fail(err, LDNQ_DATA, "%s[%zu]: the caller's function could not read it",
+                         samples->path, item);
+    *out = tensor;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status reader_hash(const struct ldnq_samples *samples, size_t item,
+                                    struct ldnq_arena *arena, XXH3_state_t *state,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < samples->input_count; i++) {
+        const struct ldnq_tensor *tensor;
+        LDNQ_TRY(reader_read(samples, item, i, arena, &tensor, err));
+        ldnq_hash_tensor(state, tensor);
+    }
+    return LDNQ_OK;
+}
+
+const struct ldnq_source ldnq_source_reader = {
+    .stage = "",
+    .advice = "",
+    .open = reader_open,
+    .name = reader_name,
+    .label = reader_label,
+    .read = reader_read,
+    .hash = reader_hash,
+};
