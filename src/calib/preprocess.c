@@ -24,10 +24,9 @@ static enum ldnq_status check_values(const char *flag, size_t count, const float
 enum ldnq_status ldnq_preprocess_check(const struct ldnq_preprocess *preprocess, size_t channels,
                                        struct ldnq_error *err)
 {
-    LDNQ_TRY(
-        check_values("--mean", preprocess->mean_count, preprocess->mean, channels, false, err));
-    LDNQ_TRY(check_values("--std", preprocess->std_count, preprocess->std, channels, true, err));
-    return check_values("--scale", 1, &preprocess->scale, channels, true, err);
+    LDNQ_TRY(check_values("mean", preprocess->mean_count, preprocess->mean, channels, false, err));
+    LDNQ_TRY(check_values("std", preprocess->std_count, preprocess->std, channels, true, err));
+    return check_values("scale", 1, &preprocess->scale, channels, true, err);
 }
 
 /* torchvision: the long side is cut to a whole number of pixels, never rounded. */
@@ -39,7 +38,7 @@ static enum ldnq_status resize(size_t side, const char *path, struct ldnq_pictur
     if (side == 0 || side == shorter)
         return LDNQ_OK;
     if (!ldnq_size_mul(side, longer, &product))
-        return ldnq_fail(err, LDNQ_USAGE, "--resize %zu is too large", side);
+        return ldnq_fail(err, LDNQ_USAGE, "resize %zu is too large", side);
     bool upright = picture->width <= picture->height;
     struct ldnq_picture to = {
         .width = upright ? side : product / shorter,
@@ -63,7 +62,7 @@ static enum ldnq_status check_crop(size_t crop, const char *path,
     if (crop <= picture->width && crop <= picture->height)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA,
-                     "%s: is %zu x %zu pixels, from which --crop %zu can't take %zu x %zu", path,
+                     "%s: is %zu x %zu pixels, from which crop %zu can't take %zu x %zu", path,
                      picture->width, picture->height, crop, crop, crop);
 }
 

@@ -281,7 +281,7 @@ static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t
 
 const struct ldnq_source ldnq_source_pictures = {
     .stage = " after preprocessing",
-    .advice = "; use --resize and --crop",
+    .advice = "; use the options resize and crop",
     .detect = pictures_detect,
     .open = pictures_open,
     .name = pictures_name,

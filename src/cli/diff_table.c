@@ -1,86 +1,63 @@
 #include "cli/diff_table.h"
 
-#include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
-#include "base/size.h"
+#include "cli/failure.h"
+#include "cli/json.h"
 #include "cli/plain.h"
 
 #define LABEL 25 /* columns of a layer's name */
 #define MOST_NOTES ((size_t)8)
 
-/* ---- the order ------------------------------------------------------------------------------- */
+/* ---- the order ---------------------------------------------------------------------------- */
 
-static const struct {
-    const char *word;
-    enum cli_sort sort;
-} sorts[] = {
-    { "worst", CLI_SORT_WORST },       { "order", CLI_SORT_ORDER },
-    { "isolated", CLI_SORT_ISOLATED }, { "accumulated", CLI_SORT_ACCUMULATED },
-    { "weight", CLI_SORT_WEIGHT },     { "bits", CLI_SORT_BITS },
-    { "size", CLI_SORT_SIZE },
-};
-
-enum ldnq_status cli_choose_sort(const char *word, enum cli_sort *sort, struct ldnq_error *err)
-{
-    for (size_t i = 0; i < sizeof sorts / sizeof *sorts; i++)
-        if (strcmp(sorts[i].word, word) == 0) {
-            *sort = sorts[i].sort;
-            return LDNQ_OK;
-        }
-    return ldnq_fail(err, LDNQ_USAGE,
-                     "diff: --sort takes worst, order, isolated, accumulated, "
-                     "weight, bits or size, not '%s'",
-                     word);
-}
-
-struct rank {
+struct layer_rank {
     double key; /* ascending; NaN last */
-    size_t place;
+    size_t index;
+    const cJSON *layer;
 };
 
 static int compare_ranks(const void *left, const void *right)
 {
-    const struct rank *x = left, *y = right;
+    const struct layer_rank *x = left, *y = right;
     if (isnan(x->key) != isnan(y->key))
         return isnan(x->key) ? 1 : -1;
     if (!isnan(x->key) && x->key != y->key)
         return x->key < y->key ? -1 : 1;
-    return (x->place > y->place) - (x->place < y->place);
+    return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Worst is where error is made; without samples, where the weight has lost most. */
-static double key_of(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer,
-                     enum cli_sort sort)
+/* In dB: infinite where nothing differs, NaN where nothing was measured. */
+static double sqnr_of(const cJSON *item, const char *error)
 {
-    if (!layer->match)
-        return sort == CLI_SORT_ORDER ? 0 : -INFINITY; /* nothing is worse than no partner */
-    switch (sort) {
-    case CLI_SORT_WORST:
-        return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
-    case CLI_SORT_ISOLATED:
-        return layer->isolated.sqnr;
-    case CLI_SORT_ACCUMULATED:
-        return layer->accumulated.sqnr;
-    case CLI_SORT_WEIGHT:
-        return layer->weight_sqnr;
-    case CLI_SORT_BITS:
-        return layer->bits;
-    case CLI_SORT_SIZE:
-        return -(double)layer->bytes_b;
-    default:
-        return 0;
-    }
+    const cJSON *member = cli_json_item(item, error);
+    return cli_json_flag(member, "exact") ? INFINITY : cli_json_number(member, "sqnr_db");
 }
 
-/* ---- cells ------------------------------------------------------------------------------------
- */
+/* The worst layer is the one that makes the largest error; without samples, the one whose
+ * weight has lost most. */
+static double key_of(const cJSON *layer, const char *sort, bool has_samples)
+{
+    if (!cli_json_text(layer, "other"))
+        return strcmp(sort, "order") == 0 ? 0 : -INFINITY; /* nothing is worse than no match */
+    if (strcmp(sort, "worst") == 0)
+        return sqnr_of(layer, has_samples ? "isolated" : "weight_error");
+    if (strcmp(sort, "isolated") == 0 || strcmp(sort, "accumulated") == 0)
+        return sqnr_of(layer, sort);
+    if (strcmp(sort, "weight") == 0)
+        return sqnr_of(layer, "weight_error");
+    if (strcmp(sort, "bits") == 0)
+        return cli_json_number(layer, "bits");
+    return strcmp(sort, "size") == 0 ? -cli_json_number(layer, "bytes_b") : 0;
+}
 
-/* The end of a long name tells more than its beginning. */
+/* ---- cells -------------------------------------------------------------------------------- */
+
+/* The end of a long name says more than its beginning. */
 static void print_label(const char *label, int width)
 {
     char plain[CLI_PLAIN_SIZE];
@@ -96,7 +73,7 @@ static const char *decibel(double value, char text[16])
     if (isnan(value))
         snprintf(text, 16, "-");
     else if (isinf(value))
-        snprintf(text, 16, value > 0 ? "exact" : "-inf");
+        snprintf(text, 16, "exact");
     else
         snprintf(text, 16, "%.1f", value);
     return text;
@@ -111,169 +88,212 @@ static const char *number(double value, const char *format, char text[16])
     return text;
 }
 
-/* ---- layers -------------------------------------------------------------------------------------
- */
+/* ---- layers ------------------------------------------------------------------------------- */
 
-static void print_layer(const struct ldnq_diff *diff, const struct ldnq_diff_layer *layer,
-                        size_t place)
+/* The tensor that holds the codes of the layer's weight; NULL where that is float. */
+static const cJSON *codes_of(const cJSON *diff, const cJSON *layer)
 {
-    char bits[16], weight[16], isolated[16], accumulated[16], cosine[16], codes[32] = "float";
-    printf("%3zu ", place + 1);
-    print_label(layer->node, LABEL);
-    printf("%-9.9s ", layer->op);
-    if (!layer->match) {
+    const cJSON *index = cli_json_item(layer, "weight_tensor");
+    return cJSON_IsNumber(index)
+               ? cJSON_GetArrayItem(cli_json_item(diff, "tensors"), index->valueint)
+               : NULL;
+}
+
+static void print_layer(const cJSON *diff, const struct layer_rank *rank, bool has_samples)
+{
+    char bits[16], weight[16], isolated[16], accumulated[16], cosine[16];
+    const cJSON *layer = rank->layer, *codes = codes_of(diff, layer);
+    const cJSON *accumulation = cli_json_item(layer, "accumulated");
+    printf("%3zu ", rank->index + 1);
+    print_label(cli_json_text(layer, "node"), LABEL);
+    printf("%-9.9s ", cli_json_text(layer, "op"));
+    if (!cli_json_text(layer, "other")) {
         printf("has no partner\n");
         return;
     }
-    if (layer->weight)
-        snprintf(codes, sizeof codes, "%s", layer->weight->type);
-    printf("%-6s %5s %6s", codes, number(layer->bits, "%.2f", bits),
-           decibel(layer->weight_sqnr, weight));
-    if (diff->samples)
-        printf(" %6s %6s %6s", decibel(layer->isolated.sqnr, isolated),
-               decibel(layer->accumulated.sqnr, accumulated),
-               number(layer->accumulated.cosine, "%.4f", cosine));
-    else if (layer->weight && layer->weight->count)
-        printf(" %6zu %8zu", layer->weight->codes_used, layer->weight->scale_count);
+    printf("%-6s %5s %6s", codes ? cli_json_text(codes, "type") : "float",
+           number(cli_json_number(layer, "bits"), "%.2f", bits),
+           decibel(sqnr_of(layer, "weight_error"), weight));
+    if (has_samples)
+        printf(" %6s %6s %6s", decibel(sqnr_of(layer, "isolated"), isolated),
+               decibel(sqnr_of(layer, "accumulated"), accumulated),
+               number(cli_json_number(accumulation, "cosine"), "%.4f", cosine));
+    else if (cli_json_count(codes, "count"))
+        printf(" %6zu %8zu", cli_json_count(codes, "codes_used"),
+               cli_json_count(codes, "scale_count"));
     printf("\n");
 }
 
-static void print_layers(const struct ldnq_diff *diff, const struct rank *ranks, size_t count)
+static void print_layers(const cJSON *diff, const struct layer_rank *ranks, size_t count,
+                         size_t top)
 {
+    const bool has_samples = cli_json_count(diff, "samples") > 0;
+    const size_t shown = top && top < count ? top : count;
     printf("\n%3s %-*s %-9s %-6s %5s %6s", "#", LABEL, "layer", "op", "codes", "bits", "weight");
-    if (diff->samples)
+    if (has_samples)
         printf(" %6s %6s %6s\n", "isol.", "accum.", "cosine");
     else
         printf(" %6s %8s\n", "used", "scales");
-    for (size_t i = 0; i < count; i++)
-        print_layer(diff, &diff->layers[ranks[i].place], ranks[i].place);
-    if (count < diff->layer_count)
-        printf("    %zu more; --top 0 shows all, --sort in another order\n",
-               diff->layer_count - count);
-    printf("bits: a weight, scales included; weight: SQNR of the weights in dB;\n");
-    printf(diff->samples ? "isolated, accumulated: of the output, on A's input and on B's; "
-                           "cosine: in B\n"
-                         : "used: different codes\n");
+    for (size_t i = 0; i < shown; i++)
+        print_layer(diff, &ranks[i], has_samples);
+    if (shown < count)
+        printf("    %zu more; --top 0 shows all, --sort in another order\n", count - shown);
+    printf("bits: per weight, scales included; weight: SQNR of the weights in dB;\n");
+    printf(has_samples ? "isolated, accumulated: of the output, on A's input and on B's; "
+                         "cosine: in B\n"
+                       : "used: different codes\n");
 }
 
-static enum ldnq_status list_layers(const struct ldnq_diff *diff, enum cli_sort sort, size_t top,
+static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t top,
                                     struct ldnq_error *err)
 {
-    if (!diff->layer_count)
+    const cJSON *layers = cli_json_item(diff, "layers"), *layer;
+    const bool has_samples = cli_json_count(diff, "samples") > 0;
+    const size_t count = (size_t)cJSON_GetArraySize(layers);
+    size_t filled = 0;
+    if (count == 0)
         return LDNQ_OK;
-    struct rank *ranks = ldnq_calloc(diff->layer_count, sizeof *ranks);
+    struct layer_rank *ranks = calloc(count, sizeof *ranks);
     if (!ranks)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    for (size_t i = 0; i < diff->layer_count; i++)
-        ranks[i] = (struct rank){ key_of(diff, &diff->layers[i], sort), i };
-    qsort(ranks, diff->layer_count, sizeof *ranks, compare_ranks);
-    print_layers(diff, ranks, top ? ldnq_size_min(top, diff->layer_count) : diff->layer_count);
-    ldnq_free(ranks);
+        return cli_fail(err, LDNQ_NOMEM, "out of memory");
+    cJSON_ArrayForEach(layer, layers)
+    {
+        ranks[filled] = (struct layer_rank){ key_of(layer, sort, has_samples), filled, layer };
+        filled++;
+    }
+    qsort(ranks, count, sizeof *ranks, compare_ranks);
+    print_layers(diff, ranks, count, top);
+    free(ranks);
     return LDNQ_OK;
 }
 
-/* ---- the rest
- * ------------------------------------------------------------------------------------ */
+/* ---- files and outputs -------------------------------------------------------------------- */
 
-static void print_file(const char *letter, const struct ldnq_diff_file *file)
+static void print_file(const char *letter, const cJSON *file)
 {
     char path[CLI_PLAIN_SIZE];
-    printf("%s  %s\n   %zu bytes, opset %d, %zu nodes", letter, cli_plain(file->path, path),
-           file->bytes, file->opset, file->nodes);
-    if (file->qdq_nodes)
-        printf(", %zu of them quantization's", file->qdq_nodes);
-    if (file->weights)
-        printf("\n   %zu weights in %zu bytes", file->weights, file->weight_bytes);
+    printf("%s  %s\n   %zu bytes, opset %zu, %zu nodes", letter,
+           cli_plain(cli_json_text(file, "path"), path), cli_json_count(file, "bytes"),
+           cli_json_count(file, "opset"), cli_json_count(file, "nodes"));
+    if (cli_json_count(file, "plumbing"))
+        printf(", %zu of them quantization's", cli_json_count(file, "plumbing"));
+    if (cli_json_count(file, "weights"))
+        printf("\n   %zu weights in %zu bytes", cli_json_count(file, "weights"),
+               cli_json_count(file, "weight_bytes"));
     printf("\n");
 }
 
-static void print_pairing(const struct ldnq_diff *diff)
+static void print_pairing(const cJSON *diff)
 {
-    size_t counts[LDNQ_PAIR_NEIGHBOURHOOD + 1] = { 0 };
-    printf("%zu of %zu layers are paired", diff->paired_layers, diff->layer_count);
-    for (size_t i = 0; i < diff->layer_count; i++)
-        counts[diff->layers[i].pairing]++;
+    static const char *const ways[] = { "name", "output", "content", "neighbourhood" };
+    const cJSON *layers = cli_json_item(diff, "layers"), *layer;
+    const size_t paired = cli_json_count(diff, "paired_layers");
+    printf("%zu of %d layers are paired", paired, cJSON_GetArraySize(layers));
     const char *before = " (by ";
-    for (size_t i = LDNQ_PAIR_NAME; i <= LDNQ_PAIR_NEIGHBOURHOOD; i++) {
-        if (!counts[i])
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        size_t count = 0;
+        cJSON_ArrayForEach(layer, layers)
+        {
+            const char *way = cli_json_text(layer, "pairing");
+            count += way && strcmp(way, ways[i]) == 0;
+        }
+        if (!count)
             continue;
-        printf("%s%s: %zu", before, ldnq_pairing_name((enum ldnq_pairing)i), counts[i]);
+        printf("%s%s: %zu", before, ways[i], count);
         before = ", ";
     }
-    printf("%s\n", diff->paired_layers ? ")" : "");
+    printf("%s\n", paired ? ")" : "");
 }
 
-static void print_output(const struct ldnq_diff_output *output)
+static void print_output(const cJSON *output)
 {
     char name[CLI_PLAIN_SIZE], sqnr[16];
-    printf("output '%s': ", cli_plain(output->name, name));
-    if (!output->match || isnan(output->error.sqnr)) {
+    const double own = sqnr_of(output, "error");
+    const double agreement = cli_json_number(output, "agreement");
+    const double bound = cli_json_number(output, "bound");
+    printf("output '%s': ", cli_plain(cli_json_text(output, "name"), name));
+    if (!cli_json_text(output, "other") || isnan(own)) {
         printf("can't be compared\n");
         return;
     }
-    printf("SQNR %s dB, cosine %.6f, largest error %.4g\n", decibel(output->error.sqnr, sqnr),
-           output->error.cosine, output->max_error);
-    if (!isnan(output->agreement))
-        printf("  top-1 agrees in %.2f%%, KL divergence %.4g nats\n", 100 * output->agreement,
-               output->kl);
-    printf("  relative error %.4g", output->relative);
-    if (!isnan(output->bound))
-        printf(", at most %.4g by the layers' errors", output->bound);
+    printf("SQNR %s dB, cosine %.6f, largest error %.4g\n", decibel(own, sqnr),
+           cli_json_number(cli_json_item(output, "error"), "cosine"),
+           cli_json_number(output, "max_error"));
+    if (!isnan(agreement))
+        printf("  top-1 agrees in %.2f%%, KL divergence %.4g nats\n", 100 * agreement,
+               cli_json_number(output, "kl"));
+    printf("  relative error %.4g", cli_json_number(output, "relative"));
+    if (!isnan(bound))
+        printf(", at most %.4g by the layers' errors", bound);
     printf("\n");
 }
 
-static void print_outputs(const struct ldnq_diff *diff)
+static void print_outputs(const cJSON *diff)
 {
-    printf("\n%zu sample%s, %.1f s\n", diff->samples, diff->samples == 1 ? "" : "s", diff->seconds);
-    for (size_t i = 0; i < diff->output_count; i++)
-        print_output(&diff->outputs[i]);
-    if (diff->bound_reason)
-        printf("no bound by the paper's theorem: %s\n", diff->bound_reason);
+    const size_t samples = cli_json_count(diff, "samples");
+    const char *reason = cli_json_text(diff, "bound_reason");
+    const cJSON *output;
+    printf("\n%zu sample%s, %.1f s\n", samples, samples == 1 ? "" : "s",
+           cli_json_number(diff, "seconds"));
+    cJSON_ArrayForEach(output, cli_json_item(diff, "outputs")) print_output(output);
+    if (reason)
+        printf("no bound by the paper's theorem: %s\n", reason);
 }
 
-/* Notes of one operator that say the same, up to the figures or names in it, are
- * one line. */
-static bool say_the_same(const struct ldnq_diff_change *x, const struct ldnq_diff_change *y)
+/* ---- other differences -------------------------------------------------------------------- */
+
+/* Whether two notes of one operator say the same, up to the figures or names in them: they
+ * become one line. */
+static bool say_the_same(const cJSON *x, const cJSON *y)
 {
-    const size_t length = strcspn(x->text, ":'");
-    return strcmp(x->op, y->op) == 0 && strcspn(y->text, ":'") == length &&
-           strncmp(x->text, y->text, length) == 0;
+    const char *x_text = cli_json_text(x, "text"), *y_text = cli_json_text(y, "text");
+    const size_t length = strcspn(x_text, ":'");
+    return strcmp(cli_json_text(x, "op"), cli_json_text(y, "op")) == 0 &&
+           strcspn(y_text, ":'") == length && strncmp(x_text, y_text, length) == 0;
 }
 
-static bool was_said(const struct ldnq_diff_change *notes, size_t i)
+static bool was_said(const cJSON *notes, const cJSON *note)
 {
-    for (size_t k = 0; k < i; k++)
-        if (say_the_same(&notes[k], &notes[i]))
+    const cJSON *earlier;
+    cJSON_ArrayForEach(earlier, notes)
+    {
+        if (earlier == note)
+            return false;
+        if (say_the_same(earlier, note))
             return true;
+    }
     return false;
 }
 
-static void print_note(const struct ldnq_diff_change *note, size_t times)
+static void print_note(const cJSON *note, size_t times)
 {
     char node[CLI_PLAIN_SIZE], text[CLI_PLAIN_SIZE];
-    printf("  %s", note->op);
-    if (*note->node)
-        printf(" '%s'", cli_plain(note->node, node));
-    printf("%s%s", *note->text ? ": " : "", cli_plain(note->text, text));
+    cli_plain(cli_json_text(note, "node"), node);
+    cli_plain(cli_json_text(note, "text"), text);
+    printf("  %s", cli_json_text(note, "op"));
+    if (*node)
+        printf(" '%s'", node);
+    printf("%s%s", *text ? ": " : "", text);
     if (times > 1)
         printf("; and %zu like it", times - 1);
     printf("\n");
 }
 
-static void print_notes(const char *title, const struct ldnq_diff_change *notes, size_t count)
+static void print_notes(const char *title, const cJSON *notes)
 {
     size_t lines = 0, left = 0;
-    if (!count)
+    const cJSON *note, *other;
+    if (cJSON_GetArraySize(notes) == 0)
         return;
-    printf("\n%s: %zu\n", title, count);
-    for (size_t i = 0; i < count; i++) {
-        if (was_said(notes, i))
-            continue;
+    printf("\n%s: %d\n", title, cJSON_GetArraySize(notes));
+    cJSON_ArrayForEach(note, notes)
+    {
         size_t times = 0;
-        for (size_t k = i; k < count; k++)
-            times += say_the_same(&notes[i], &notes[k]);
+        if (was_said(notes, note))
+            continue;
+        cJSON_ArrayForEach(other, notes) times += say_the_same(note, other);
         if (lines++ < MOST_NOTES)
-            print_note(&notes[i], times);
+            print_note(note, times);
         else
             left += times;
     }
@@ -282,27 +302,30 @@ static void print_notes(const char *title, const struct ldnq_diff_change *notes,
 }
 
 /* Activations in codes; weights are in the table. */
-static void print_activations(const struct ldnq_diff *diff)
+static void print_activations(const cJSON *diff)
 {
+    const cJSON *tensor;
     size_t count = 0;
-    for (size_t i = 0; i < diff->tensor_count; i++)
-        count += !diff->tensors[i].is_constant;
+    cJSON_ArrayForEach(tensor, cli_json_item(diff, "tensors")) count +=
+        !cli_json_flag(tensor, "constant");
     if (count)
         printf("%zu activation%s in codes\n", count, count == 1 ? " is" : "s are");
 }
 
-enum ldnq_status cli_print_diff(const struct ldnq_diff *diff, enum cli_sort sort, size_t top,
+enum ldnq_status cli_print_diff(const cJSON *diff, const char *sort, size_t top,
                                 struct ldnq_error *err)
 {
-    print_file("A", &diff->a);
-    print_file("B", &diff->b);
+    print_file("A", cli_json_item(diff, "a"));
+    print_file("B", cli_json_item(diff, "b"));
     print_pairing(diff);
     print_activations(diff);
-    LDNQ_TRY(list_layers(diff, sort, top, err));
-    if (diff->samples)
+    const enum ldnq_status status = list_layers(diff, sort, top, err);
+    if (status != LDNQ_OK)
+        return status;
+    if (cli_json_count(diff, "samples"))
         print_outputs(diff);
-    print_notes("only in A", diff->removed, diff->removed_count);
-    print_notes("only in B", diff->added, diff->added_count);
-    print_notes("changed", diff->changed, diff->changed_count);
+    print_notes("only in A", cli_json_item(diff, "removed"));
+    print_notes("only in B", cli_json_item(diff, "added"));
+    print_notes("changed", cli_json_item(diff, "changed"));
     return LDNQ_OK;
 }

@@ -1,14 +1,65 @@
 #include "cli/json.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
-enum ldnq_status cli_json_print(cJSON *root, bool filled, struct ldnq_error *err)
+#include "cli/failure.h"
+
+enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
+                                struct ldnq_error *err)
 {
-    char *text = filled ? cJSON_Print(root) : NULL;
-    cJSON_Delete(root);
-    if (!text)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    puts(text);
-    cJSON_free(text);
-    return LDNQ_OK;
+    *root = cJSON_Parse(ldnq_result_json(result));
+    return *root ? LDNQ_OK : cli_fail(err, LDNQ_NOMEM, "out of memory");
+}
+
+const cJSON *cli_json_item(const cJSON *item, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(item, name);
+}
+
+double cli_json_number(const cJSON *item, const char *name)
+{
+    const cJSON *member = cli_json_item(item, name);
+    return cJSON_IsNumber(member) ? member->valuedouble : NAN;
+}
+
+const char *cli_json_text(const cJSON *item, const char *name)
+{
+    return cJSON_GetStringValue(cli_json_item(item, name));
+}
+
+bool cli_json_flag(const cJSON *item, const char *name)
+{
+    return cJSON_IsTrue(cli_json_item(item, name));
+}
+
+size_t cli_json_count(const cJSON *item, const char *name)
+{
+    const double value = cli_json_number(item, name);
+    return value > 0 ? (size_t)value : 0;
+}
+
+const char *cli_json_shape(const cJSON *shape, char *text, size_t size)
+{
+    const cJSON *dim;
+    size_t used = 0;
+    if (!cJSON_IsArray(shape)) {
+        snprintf(text, size, "(unknown rank)");
+        return text;
+    }
+    snprintf(text, size, "(");
+    cJSON_ArrayForEach(dim, shape)
+    {
+        used = strlen(text);
+        const char *comma = used > 1 ? "," : "";
+        if (cJSON_IsNumber(dim))
+            snprintf(text + used, size - used, "%s%.0f", comma, dim->valuedouble);
+        else
+            snprintf(text + used, size - used, "%s%s", comma,
+                     cJSON_IsString(dim) ? dim->valuestring : "?");
+    }
+    used = strlen(text);
+    snprintf(text + used, size - used, ")");
+    return text;
 }

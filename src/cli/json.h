@@ -1,12 +1,28 @@
-/* json.h: JSON for programs, on stdout. */
+/* json.h: the members of a result. All functions accept NULL items and members that are not
+ * there. */
 #ifndef LDNQ_CLI_JSON_H
 #define LDNQ_CLI_JSON_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 #include <cJSON.h>
 
-/* Prints and deletes root. filled is false when building it ran out of memory. */
-enum ldnq_status cli_json_print(cJSON *root, bool filled, struct ldnq_error *err);
+#include "ldnq.h"
+
+/* The result's JSON as a tree, which the caller deletes with cJSON_Delete. Errors: NOMEM. */
+enum ldnq_status cli_json_parse(const struct ldnq_result *result, cJSON **root,
+                                struct ldnq_error *err);
+
+const cJSON *cli_json_item(const cJSON *item, const char *name);
+/* NaN for null. */
+double cli_json_number(const cJSON *item, const char *name);
+/* NULL for null. */
+const char *cli_json_text(const cJSON *item, const char *name);
+bool cli_json_flag(const cJSON *item, const char *name);
+size_t cli_json_count(const cJSON *item, const char *name);
+
+/* Writes a shape, "(N,3,?)" or "(unknown rank)"; returns `text`. */
+const char *cli_json_shape(const cJSON *shape, char *text, size_t size);
 
 #endif

@@ -2,11 +2,16 @@
 
 #include <stdio.h>
 
-#include "base/text.h"
+void cli_flatten(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
 
 const char *cli_plain(const char *text, char buffer[CLI_PLAIN_SIZE])
 {
-    snprintf(buffer, CLI_PLAIN_SIZE, "%s", text);
-    ldnq_text_flatten(buffer);
+    snprintf(buffer, CLI_PLAIN_SIZE, "%s", text ? text : "");
+    cli_flatten(buffer);
     return buffer;
 }

@@ -1,16 +1,26 @@
 #define _GNU_SOURCE
 #include "cli/progress.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "cli/events.h"
 #include "cli/plain.h"
 
 #define BAR_CELLS 24
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
 
 static void format_time(double seconds, char *text, size_t size)
 {
@@ -32,9 +42,8 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     memset(bar + full, '.', BAR_CELLS - full);
     bar[BAR_CELLS] = '\0';
     char line[CLI_PLAIN_SIZE + 128], detail[CLI_PLAIN_SIZE];
-    int length =
-        snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
-                 at->done * 100 / at->total, left, cli_plain(at->detail ? at->detail : "", detail));
+    int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
+                          at->done * 100 / at->total, left, cli_plain(at->detail, detail));
     size_t most = progress->width > 1 ? progress->width - 1 : 79;
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
@@ -45,43 +54,46 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
 static int show(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
-    double now = ldnq_now();
+    const double time = now();
+    if (progress->is_quiet)
+        return 0;
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
         snprintf(progress->stage, sizeof progress->stage, "%s", at->stage);
-        progress->start = progress->last_shown = now;
+        progress->start = progress->last_shown = time;
     }
     double wait = progress->is_terminal ? REDRAW_SECONDS : LINE_SECONDS;
-    if (at->total == 0 || at->done == 0 || now - progress->last_shown < wait)
+    if (at->total == 0 || at->done == 0 || time - progress->last_shown < wait)
         return 0;
-    progress->last_shown = now;
+    progress->last_shown = time;
     char left[32], detail[CLI_PLAIN_SIZE];
-    double spent = now - progress->start;
+    double spent = time - progress->start;
     format_time(spent * (double)(at->total - at->done) / (double)at->done, left, sizeof left);
     if (progress->is_terminal) {
         draw_bar(progress, at, left);
         progress->bar_is_up = true;
     } else {
         fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
-                at->detail ? ", at " : "", cli_plain(at->detail ? at->detail : "", detail));
+                at->detail ? ", at " : "", cli_plain(at->detail, detail));
     }
     return 0;
 }
 
-static void warn(void *ctx, const char *message)
+static void show_event(void *ctx, const char *json)
 {
     struct cli_progress *progress = ctx;
     cli_progress_finish(progress);
-    fprintf(stderr, "ldnq: warning: %s\n", message);
+    cli_print_event(json, progress->is_quiet);
 }
 
-void cli_progress_init(struct cli_progress *progress, bool quiet)
+void cli_progress_init(struct cli_progress *progress, const struct cli_line *line)
 {
     struct winsize size;
-    *progress = (struct cli_progress){ .quiet = quiet, .is_terminal = isatty(STDERR_FILENO) != 0 };
-    progress->sink =
-        (struct ldnq_sink){ .ctx = progress, .progress = quiet ? NULL : show, .warn = warn };
+    *progress = (struct cli_progress){ .is_quiet = cli_line_flag(line, "quiet"),
+                                       .is_terminal = isatty(STDERR_FILENO) != 0 };
     if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
         progress->width = size.ws_col;
+    ldnq_options_on_progress(line->options, show, progress);
+    ldnq_options_on_event(line->options, show_event, progress);
 }
 
 void cli_progress_finish(struct cli_progress *progress)

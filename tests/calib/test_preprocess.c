@@ -89,7 +89,7 @@ static void crop_larger_than_the_picture_should_name_both_sizes(void **state)
     struct ldnq_tensor *out;
     preprocess.crop = 5;
     assert_fails(ldnq_preprocess_run(&preprocess, "d/x.png", &picture, fixture->arena, &out, &err),
-                 LDNQ_DATA, "d/x.png: is 4 x 6 pixels, from which --crop 5 can't take 5 x 5");
+                 LDNQ_DATA, "d/x.png: is 4 x 6 pixels, from which crop 5 can't take 5 x 5");
 }
 
 static void resize_should_bring_the_shorter_side_to_size_and_cut_the_longer(void **state)
@@ -157,12 +157,12 @@ static void values_that_do_not_serve_should_be_refused(void **state)
     struct ldnq_preprocess right = { .scale = 1, .mean_count = 3, .std_count = 1, .std = { 1 } };
     (void)state;
     assert_fails(ldnq_preprocess_check(&mean, 3, &err), LDNQ_USAGE,
-                 "--mean has 2 values where the input has 3 channels");
+                 "mean has 2 values where the input has 3 channels");
     assert_fails(ldnq_preprocess_check(&right, 1, &err), LDNQ_USAGE,
-                 "--mean has 3 values where the input has 1 channel");
-    assert_fails(ldnq_preprocess_check(&zero, 1, &err), LDNQ_USAGE, "--std can't be 0");
-    assert_fails(ldnq_preprocess_check(&nan, 1, &err), LDNQ_USAGE, "--mean can't be ");
-    assert_fails(ldnq_preprocess_check(&scale, 1, &err), LDNQ_USAGE, "--scale can't be 0");
+                 "mean has 3 values where the input has 1 channel");
+    assert_fails(ldnq_preprocess_check(&zero, 1, &err), LDNQ_USAGE, "std can't be 0");
+    assert_fails(ldnq_preprocess_check(&nan, 1, &err), LDNQ_USAGE, "mean can't be ");
+    assert_fails(ldnq_preprocess_check(&scale, 1, &err), LDNQ_USAGE, "scale can't be 0");
     assert_ok(ldnq_preprocess_check(&right, 3, &err));
 }
 

@@ -195,7 +195,7 @@ static void picture_of_another_size_should_name_both_shapes(void **state)
     put_flat_png(*state, "x.png", 32, 40, 1);
     assert_fails(open_only(*state, shape_of(4, -1, 3, 32, 32), &options), LDNQ_DATA,
                  "x.png: is (3,40,32) after preprocessing where input 'input' is (N,3,32,32); use "
-                 "--resize and --crop");
+                 "the options resize and crop");
     options.preprocess.crop = 32;
     assert_ok(open_only(*state, shape_of(4, -1, 3, 32, 32), &options));
 }
@@ -210,7 +210,7 @@ static void pictures_of_different_sizes_should_name_both_files(void **state)
     struct ldnq_graph *graph = one_input(fixture, shape_of(4, -1, 1, -2, -3));
     assert_fails(read_all(fixture->folder, graph, &options, fixture->arena, &input), LDNQ_DATA,
                  "b.png: is (1,4,5) after preprocessing for input 'input' where ");
-    assert_non_null(strstr(err.message, "a.png is (1,4,4); use --resize and --crop"));
+    assert_non_null(strstr(err.message, "a.png is (1,4,4); use the options resize and crop"));
 }
 
 static void inputs_that_no_picture_fits_should_be_told(void **state)
@@ -253,7 +253,7 @@ static void mean_of_another_count_than_the_channels_should_be_a_usage_error(void
     options.preprocess.mean_count = 3;
     put_flat_png(*state, "a.png", 4, 4, 1);
     assert_fails(open_only(*state, shape_of(4, -1, 1, 4, 4), &options), LDNQ_USAGE,
-                 "--mean has 3 values where the input has 1 channel");
+                 "mean has 3 values where the input has 1 channel");
 }
 
 /* ---- many -------------------------------------------------------------------------- */

@@ -120,10 +120,11 @@ def test_a_budget_should_count_the_scales_of_blocks(tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     (["--granularity", "block", "--block-size", "24"], "--block-size 24 is no power of two"),
-    (["--granularity", "block", "--block-size", "8"], "--block-size 8 is no power of two"),
-    (["--block-size", "32"], "goes with --granularity block"),
-    (["--granularity", "block", "--solver", "admm"], "the solver 'admm' has one scale a channel"),
-    (["--granularity", "block", "--solver", "admm-paper"], "the solver 'admm-paper' has one"),
+    (["--granularity", "block", "--block-size", "8"],
+         "--block-size takes N, a whole number from 16 on, not '8'"),
+    (["--block-size", "32"], "--block-size goes with granularity block"),
+    (["--granularity", "block", "--solver", "admm"], "--solver 'admm' has one scale per channel"),
+    (["--granularity", "block", "--solver", "admm-paper"], "--solver 'admm-paper' has one"),
 ])
 def test_what_can_not_be_should_be_refused(tmp_path, options, words):
     source, samples, _ = prepare(products, tmp_path)

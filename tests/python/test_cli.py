@@ -8,6 +8,7 @@ import re
 import select
 import subprocess
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
@@ -162,6 +163,30 @@ def test_an_unknown_option_should_be_named(command):
         assert_usage_error(support.ldnq(command, MODEL, option), command, option, "--help")
 
 
+@pytest.mark.parametrize("option, nearest", [
+    ("--weigths", "--weights"), ("--ouput=x", "--output"), ("--max-sample", "--max-samples"),
+])
+def test_the_nearest_option_should_be_proposed(option, nearest):
+    done = support.ldnq("quantize", MODEL, option)
+    assert_usage_error(done, f"unknown option '{option}'; did you mean {nearest}?")
+
+
+def test_the_nearest_value_should_be_proposed(tmp_path):
+    done = support.ldnq(*quantize(tmp_path / "q.onnx", "--weights", "ternay"))
+    assert_usage_error(done, "--weights 'ternay' is not known; did you mean ternary?")
+
+
+def test_help_json_should_hold_the_options_of_every_command():
+    root = json.loads(support.succeed("--help-json").stdout)
+    assert [command["name"] for command in root["commands"]] == COMMANDS
+    for command in root["commands"]:
+        names = {f"--{option['name']}" for option in command["options"]}
+        assert names == options_of(command["name"])
+        for option in command["options"]:
+            assert option["help"] and option["since"] and option["type"]
+            assert (option["value"] is None) == (option["type"] == "flag")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_missing_model_should_be_told_with_the_usage(command):
     assert_usage_error(support.ldnq(command), command, "no model", f"usage: ldnq {command} ")
@@ -293,10 +318,17 @@ def test_json_of_quantize(tmp_path):
               "cascade_error_start": "NoneType", "cascade_error": "NoneType"}
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
                                     "storage")}
-    top |= {name: "number" for name in ("bits", "opset", "samples", "bytes_before", "bytes_after",
-                                        "seconds", "output_error", "output_bound")}
+    top |= {name: "number" for name in ("weight_count", "bits", "opset", "opset_latest", "samples",
+                                        "bytes_before", "bytes_after", "seconds", "output_error",
+                                        "output_bound")}
+    top |= {"storage_is_auto": "bool", "plan": "NoneType",
+            "narrowest": {"storage": "str", "opset": "number", "is_used": "bool"},
+            "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "model", "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": []}
+    assert result["metadata"] == {name: text for name, text
+                                  in support.metadata(tmp_path / "q.onnx").items()
+                                  if name in result["metadata"]}
     assert result["bytes_before"] == MODEL.stat().st_size
     assert result["layers"][4]["groups"] == 48
 
@@ -304,11 +336,55 @@ def test_json_of_quantize(tmp_path):
 def test_json_of_inspect():
     result = support.answer("inspect", MODEL)
     layer = {"node": "str", "op": "str", "quantizable": "bool", "shape": ["number"],
-             "parameters": "number", "bytes": "number", "tensor": "NoneType", "macs": "number"}
+             "parameters": "number", "bytes": "number", "tensor": "NoneType", "macs": "number",
+             "reason": "NoneType", "type": "str"}
+    value = {"name": "str", "dtype": "str", "shape": ["number"]}
+    totals = dict.fromkeys(["quantizable", "weights", "bytes", "macs", "all_macs"], "number")
     assert keys(result) == {"file": "str", "ir_version": "number", "opset": "number",
-                            "bytes": "number", "executable": "bool", "layers": [layer],
-                            "tensors": []}
+                            "producer": "str", "bytes": "number", "executable": "bool",
+                            "reason": "NoneType", "inputs": [value], "outputs": [value],
+                            "layers": [layer], "totals": totals, "tensors": []}
     assert result["opset"] == 13 and result["bytes"] == MODEL.stat().st_size
+
+
+@pytest.mark.parametrize("job, options", [
+    ("quantize", []), ("quantize", ["--budget", "3bits"]), ("quantize", ["--distill", "2"]),
+    ("inspect", []), ("eval", []), ("run", []),
+])
+def test_json_should_follow_its_schema(job, options, tmp_path):
+    np.save(tmp_path / "in.npy", np.zeros((2, 1, 8, 8), np.float32))
+    log = tmp_path / "q.jsonl"
+    arguments = {
+        "quantize": quantize(tmp_path / "q.onnx", "--solver", "gptq", "--log", log, *options),
+        "inspect": ["inspect", MODEL], "eval": ["eval", MODEL, MODEL, MODEL, "--data", EVAL],
+        "run": ["run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path / "out"],
+    }[job]
+    schema(job).validate(support.answer(*arguments))
+    for line in log.read_text().splitlines() if log.exists() else []:
+        schema("events").validate(json.loads(line))
+
+
+@pytest.mark.parametrize("job", ["quantize", "inspect", "eval", "run", "events"])
+def test_schemas_should_describe_everything(job):
+    jsonschema.Draft202012Validator.check_schema(schema(job).schema)
+    for part in parts(schema(job).schema):
+        if "properties" in part:
+            assert part["additionalProperties"] is False
+            assert sorted(part["required"]) == sorted(part["properties"])
+            assert all(each.get("description") for each in part["properties"].values())
+
+
+def parts(value):
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, (dict, list)):
+            yield from parts(each)
+
+
+def schema(job):
+    path = support.ROOT / "src" / "api" / f"{job}.schema.json"
+    return jsonschema.Draft202012Validator(json.loads(path.read_text()))
 
 
 def test_json_of_run(tmp_path):

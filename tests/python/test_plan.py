@@ -104,18 +104,18 @@ def test_budget_should_choose_among_the_codebooks_of_the_line(tmp_path):
     assert set(codes_of(said).values()) == {"ternary", "int8"} and said["bits"] <= 2.5
     done = support.succeed(*LINE, tmp_path / "q.onnx", "--budget", "2.5bits", "--weights",
                            "ternary,int8")
-    assert f"; {said['bits']:.2f} bits a weight" in done.stdout and "ternary in " in done.stdout
+    assert f"; {said['bits']:.2f} bits per weight" in done.stdout and "ternary in " in done.stdout
 
 
 @pytest.mark.parametrize("options, status, words", [
     (["--budget", "1bits"], support.USAGE, "1 bits is too small: the least is 2"),
     (["--budget", "8x"], support.USAGE, "the most is 3.8"),
-    (["--budget", "8x"], support.USAGE, "--opset 25 has narrower types"),
+    (["--budget", "8x"], support.USAGE, "opset 25 has narrower types"),
     (["--budget", "1K", "--opset", 25], support.USAGE, "take at least"),
-    (["--budget", "3.5 bits"], support.USAGE, "--budget takes a mean of bits (3bits)"),
+    (["--budget", "3.5 bits"], support.USAGE, "--budget takes SIZE, mean bits per weight (3bits)"),
     (["--budget", "0x"], support.USAGE, "--budget takes"),
     (["--budget", "3bits", "--weights", "int4,int5"], support.USAGE, "--weights 'int5'"),
-    (["--weights", "int2,int4"], support.USAGE, "--weights 'int2,int4' is not known"),
+    (["--weights", "int2,int4"], support.USAGE, "--weights 'int2,int4' is a list, which needs a budget"),
     (["--plan", "/none/plan.json"], support.IO, "/none/plan.json"),
     (["--budget", "3bits", "--plan", "/none/plan.json"], support.IO,
      "/none/plan.json: can't be written"),

@@ -1,0 +1,34 @@
+/* info.c: the version, and what the library runs on. */
+#include <pthread.h>
+
+#include "base/cpu.h"
+#include "ldnq.h"
+#include "linalg/blas.h"
+
+static char blas[160], cpu[160];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void describe(void)
+{
+    ldnq_blas_acquire();
+    ldnq_blas_describe(blas, sizeof blas);
+    ldnq_blas_release();
+    ldnq_cpu_describe(cpu, sizeof cpu);
+}
+
+const char *ldnq_version(void)
+{
+    return LDNQ_VERSION;
+}
+
+const char *ldnq_blas_info(void)
+{
+    pthread_once(&once, describe);
+    return blas;
+}
+
+const char *ldnq_cpu_info(void)
+{
+    pthread_once(&once, describe);
+    return cpu;
+}

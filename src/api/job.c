@@ -1,0 +1,137 @@
+#include "api/job.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/option_value.h"
+#include "base/json_add.h"
+#include "linalg/blas.h"
+#include "passes/passes.h"
+
+/* ---- callbacks ---------------------------------------------------------------------------- */
+
+static int report_progress(void *ctx, const struct ldnq_progress *progress)
+{
+    const struct ldnq_options *options = ((const struct ldnq_job *)ctx)->options;
+    return options->progress(options->progress_ctx, progress);
+}
+
+void ldnq_job_event(const struct ldnq_job *job, const cJSON *event)
+{
+    if (!job->options || !job->options->event)
+        return;
+    char *text = event ? cJSON_PrintUnformatted(event) : NULL;
+    if (text)
+        job->options->event(job->options->event_ctx, text);
+    cJSON_free(text);
+}
+
+static void report_warning(void *ctx, const char *message)
+{
+    cJSON *event = cJSON_CreateObject();
+    if (event && ldnq_json_add_text(event, "event", "warning") &&
+        ldnq_json_add_text(event, "text", message))
+        ldnq_job_event(ctx, event);
+    cJSON_Delete(event);
+}
+
+/* ---- the frame ------------------------------------------------------------------------------ */
+
+enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *options,
+                               struct ldnq_error *err)
+{
+    *job = (struct ldnq_job){ .options = options };
+    job->sink.ctx = job;
+    job->sink.progress = options && options->progress ? report_progress : NULL;
+    job->sink.warn = report_warning;
+    ldnq_blas_acquire();
+    job->has_blas = true;
+    LDNQ_TRY(ldnq_arena_create(&job->arena, err));
+    return ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err);
+}
+
+void ldnq_job_finish(struct ldnq_job *job)
+{
+    ldnq_pool_destroy(job->pool);
+    ldnq_arena_destroy(job->arena);
+    if (job->has_blas)
+        ldnq_blas_release();
+}
+
+/* ---- models and samples --------------------------------------------------------------------- */
+
+enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                 struct ldnq_error *err)
+{
+    size_t count;
+    const char *const *dims = ldnq_option_list(job->options, OPTION_DIM, &count);
+    LDNQ_TRY(ldnq_model_import(loaded->model, job->arena, &loaded->graph, err));
+    for (size_t i = 0; i < count; i++) {
+        char name[256];
+        size_t size = 0;
+        ldnq_parse_dim(dims[i], name, sizeof name, &size); /* checked when it was set */
+        LDNQ_TRY(ldnq_pass_bind_dim(loaded->graph, name, (int64_t)size, err));
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,
+                               struct ldnq_job_model *loaded, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_onnx_load(onnx, &loaded->model, err));
+    return ldnq_job_import(job, loaded, err);
+}
+
+static void read_preprocess(const struct ldnq_options *options, struct ldnq_preprocess *p)
+{
+    const size_t most = sizeof p->mean / sizeof *p->mean;
+    const char *mean = ldnq_option_text(options, OPTION_MEAN);
+    const char *std = ldnq_option_text(options, OPTION_STD);
+    ldnq_preprocess_defaults(p);
+    ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &p->scale);
+    if (mean)
+        ldnq_parse_channels(mean, p->mean, most, &p->mean_count);
+    if (std)
+        ldnq_parse_channels(std, p->std, most, &p->std_count);
+    p->resize = ldnq_option_count(options, OPTION_RESIZE);
+    p->crop = ldnq_option_count(options, OPTION_CROP);
+}
+
+enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
+                                  const struct ldnq_graph *graph, bool need_labels,
+                                  struct ldnq_samples **samples, struct ldnq_error *err)
+{
+    struct ldnq_samples_options options = {
+        .max_samples = ldnq_option_count(job->options, OPTION_MAX_SAMPLES),
+        .seed = ldnq_option_count(job->options, OPTION_SEED),
+        .shuffle = !need_labels, /* a part is held out, and files are sorted by class */
+        .need_labels = need_labels,
+    };
+    read_preprocess(job->options, &options.preprocess);
+    return ldnq_dataset_open(dataset, graph, &options, samples, err);
+}
+
+/* ---- files ------------------------------------------------------------------------------------
+ */
+
+enum ldnq_status ldnq_job_check_output(const char *path, struct ldnq_error *err)
+{
+    char folder[4096];
+    struct stat info;
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    if (length >= sizeof folder)
+        return ldnq_fail(err, LDNQ_IO, "%s: the path is too long", path);
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+    const char *where = slash ? (length ? folder : "/") : ".";
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: is a folder; a file is to be written", path);
+    if (stat(where, &info) != 0 || !S_ISDIR(info.st_mode))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: '%s' is not a folder", path, where);
+    if (access(where, W_OK) != 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", path, strerror(errno));
+    return LDNQ_OK;
+}

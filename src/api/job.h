@@ -1,0 +1,49 @@
+/* job.h: what every job does first and last: threads, OpenBLAS, the model's graph, samples. */
+#ifndef LDNQ_API_JOB_H
+#define LDNQ_API_JOB_H
+
+#include <cJSON.h>
+
+#include "api/inputs.h"
+#include "api/options.h"
+#include "base/base.h"
+
+struct ldnq_job {
+    const struct ldnq_options *options;
+    struct ldnq_arena *arena;
+    struct ldnq_pool *pool;
+    struct ldnq_sink sink; /* calls the options' callbacks */
+    bool has_blas;
+};
+
+/* A model that was read for a job, and its graph, which lives in the job's arena. */
+struct ldnq_job_model {
+    struct ldnq_model *model;
+    struct ldnq_graph *graph;
+};
+
+/* Holds OpenBLAS, starts the threads. finish accepts a zeroed job. Errors: NOMEM. */
+enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *options,
+                               struct ldnq_error *err);
+void ldnq_job_finish(struct ldnq_job *job);
+
+/* Loads and imports. The caller destroys loaded->model, also after an error. */
+enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onnx *onnx,
+                               struct ldnq_job_model *loaded, struct ldnq_error *err);
+/* Makes the graph of a loaded model, with the option "dim" applied. */
+enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
+                                 struct ldnq_error *err);
+
+/* Samples for the graph, preprocessed as the options say. The caller destroys them. */
+enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
+                                  const struct ldnq_graph *graph, bool need_labels,
+                                  struct ldnq_samples **samples, struct ldnq_error *err);
+
+/* Whether a file can be created at `path`, checked before long work. Errors: IO. */
+enum ldnq_status ldnq_job_check_output(const char *path, struct ldnq_error *err);
+
+/* Calls the options' event callback with the object as one line. Nothing where there is no
+ * callback, or memory is out. */
+void ldnq_job_event(const struct ldnq_job *job, const cJSON *event);
+
+#endif

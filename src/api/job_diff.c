@@ -1,0 +1,66 @@
+/* job_diff.c: what quantization did to a network: two models, side by side. */
+#include <string.h>
+
+#include "api/job.h"
+#include "api/page.h"
+#include "api/result.h"
+#include "compare/compare.h"
+#include "report/report.h"
+
+struct diff_job {
+    struct ldnq_job job;
+    struct ldnq_job_model a, b;
+    struct ldnq_samples *samples;
+};
+
+static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_onnx *a,
+                                       const struct ldnq_onnx *b,
+                                       const struct ldnq_dataset *samples,
+                                       struct ldnq_result *result, struct ldnq_error *err)
+{
+    struct ldnq_job *job = &diff->job;
+    struct ldnq_diff *found;
+    LDNQ_TRY(ldnq_job_load(job, a, &diff->a, err));
+    LDNQ_TRY(ldnq_job_load(job, b, &diff->b, err));
+    if (samples)
+        LDNQ_TRY(ldnq_job_samples(job, samples, diff->a.graph, false, &diff->samples, err));
+    const struct ldnq_diff_options options = {
+        .model_a = diff->a.model,
+        .model_b = diff->b.model,
+        .graph_a = diff->a.graph,
+        .graph_b = diff->b.graph,
+        .samples = diff->samples,
+        .pool = job->pool,
+        .sink = &job->sink,
+    };
+    LDNQ_TRY(ldnq_diff_create(&options, job->arena, &found, err));
+    const char *page = ldnq_option_text(job->options, OPTION_HTML);
+    if (ldnq_page_is_wanted(job->options, page)) {
+        LDNQ_TRY(ldnq_page_render(found, result, err));
+        LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
+    }
+    return ldnq_diff_json(found, &result->json, err);
+}
+
+enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_onnx *quantized,
+                           const struct ldnq_dataset *samples, const struct ldnq_options *options,
+                           struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct diff_job diff = { .samples = NULL };
+    struct ldnq_result *result = NULL;
+    const char *page = ldnq_option_text(options, OPTION_HTML);
+    if (out)
+        *out = NULL;
+    if (page)
+        LDNQ_TRY(ldnq_job_check_output(page, err));
+    enum ldnq_status status = ldnq_job_init(&diff.job, options, err);
+    if (status == LDNQ_OK)
+        status = ldnq_result_create(&result, err);
+    if (status == LDNQ_OK)
+        status = compare_models(&diff, reference, quantized, samples, result, err);
+    ldnq_samples_destroy(diff.samples);
+    ldnq_model_destroy(diff.a.model);
+    ldnq_model_destroy(diff.b.model);
+    ldnq_job_finish(&diff.job);
+    return ldnq_result_hand_over(result, status, out);
+}

@@ -1,0 +1,226 @@
+/* job_eval.c: top-1 and top-5 of models on labelled samples, and how often they agree. */
+#include <inttypes.h>
+
+#include "api/job.h"
+#include "api/json_graph.h"
+#include "api/result.h"
+#include "base/alloc.h"
+#include "base/json_add.h"
+#include "base/size.h"
+#include "exec/exec.h"
+#include "metric/output_metrics.h"
+#include "passes/passes.h"
+
+#define BATCH ((size_t)20)
+#define TOP ((size_t)5)
+
+struct model_score {
+    const char *file;
+    size_t samples, top1, top5;
+    size_t *predicted; /* (samples) */
+    double seconds;    /* of the executor alone */
+};
+
+struct evaluation {
+    struct ldnq_job job;
+    struct ldnq_job_model loaded;
+    struct ldnq_samples *samples;
+    struct ldnq_exec *exec;
+    struct model_score *score;
+    size_t model, model_count; /* index of this one, and how many there are */
+};
+
+/* ---- scoring ------------------------------------------------------------------------------ */
+
+/* How many elements of the row rank before `label`; of equal ones the first does. */
+static size_t rank_of(const float *row, size_t classes, size_t label)
+{
+    size_t rank = 0;
+    for (size_t i = 0; i < classes; i++)
+        rank += row[i] > row[label] || (row[i] == row[label] && i < label);
+    return rank;
+}
+
+static enum ldnq_status check_output(const struct evaluation *eval,
+                                     const struct ldnq_tensor *output, size_t count,
+                                     size_t *classes, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = eval->loaded.graph;
+    char shape[LDNQ_SHAPE_TEXT];
+    const size_t elements = ldnq_tensor_count(output);
+    if (output->dtype != LDNQ_FLOAT || output->shape.rank < 1 || elements < 2 * count ||
+        elements % count != 0)
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "%s: output '%s' is %s %s, which is not one score per class for each of "
+                         "%zu samples",
+                         graph->file, graph->outputs[0]->name, ldnq_dtype_name(output->dtype),
+                         ldnq_shape_print(&output->shape, NULL, shape, sizeof shape), count);
+    *classes = elements / count;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status score_batch(struct evaluation *eval, size_t first, size_t count,
+                                    struct ldnq_error *err)
+{
+    struct model_score *score = eval->score;
+    const struct ldnq_value *value = eval->loaded.graph->outputs[0];
+    const struct ldnq_tensor *output = ldnq_exec_value(eval->exec, value);
+    size_t classes = 0;
+    LDNQ_TRY(check_output(eval, output, count, &classes, err));
+    for (size_t i = 0; i < count; i++) {
+        const float *row = (const float *)output->data + i * classes;
+        const int64_t label = ldnq_samples_label(eval->samples, first + i);
+        if (label < 0 || (uint64_t)label >= classes)
+            return ldnq_fail(err, LDNQ_DATA, "%s: class %" PRId64 " where '%s' has %zu classes",
+                             ldnq_samples_name(eval->samples, first + i), label, value->name,
+                             classes);
+        const size_t rank = rank_of(row, classes, (size_t)label);
+        score->top1 += rank == 0;
+        score->top5 += rank < TOP;
+        score->predicted[first + i] = ldnq_best_class(row, classes);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_batch(struct evaluation *eval, struct ldnq_tensor *const *inputs,
+                                  size_t first, size_t count, struct ldnq_error *err)
+{
+    const double start = ldnq_now();
+    LDNQ_TRY(ldnq_exec_run(eval->exec, inputs, err));
+    eval->score->seconds += ldnq_now() - start;
+    return score_batch(eval, first, count, err);
+}
+
+static enum ldnq_status run_all(struct evaluation *eval, struct ldnq_error *err)
+{
+    const size_t samples = eval->score->samples;
+    const size_t batch = ldnq_samples_batch(eval->samples, eval->loaded.graph, BATCH);
+    for (size_t first = 0; first < samples; first += batch) {
+        struct ldnq_sample_batch read;
+        const size_t count = ldnq_size_min(batch, samples - first);
+        LDNQ_TRY(ldnq_sample_batch_read(eval->samples, first, count, eval->job.pool, &read, err));
+        const enum ldnq_status status = run_batch(eval, read.inputs, first, count, err);
+        ldnq_exec_reset(eval->exec);
+        ldnq_arena_destroy(read.arena);
+        LDNQ_TRY(status);
+        LDNQ_TRY(ldnq_sink_progress(&eval->job.sink, "eval", eval->score->file,
+                                    eval->model * samples + first + count,
+                                    eval->model_count * samples, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_onnx *onnx,
+                                    const struct ldnq_dataset *dataset, struct ldnq_error *err)
+{
+    struct model_score *score = eval->score;
+    LDNQ_TRY(ldnq_job_load(&eval->job, onnx, &eval->loaded, err));
+    LDNQ_TRY(ldnq_passes_run(eval->loaded.graph, err));
+    LDNQ_TRY(ldnq_job_samples(&eval->job, dataset, eval->loaded.graph, true, &eval->samples, err));
+    score->file = ldnq_onnx_name(onnx);
+    score->samples = ldnq_samples_count(eval->samples);
+    score->predicted = ldnq_calloc(score->samples, sizeof *score->predicted);
+    if (!score->predicted)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    LDNQ_TRY(ldnq_exec_create(eval->loaded.graph, eval->job.pool, &eval->exec, err));
+    return run_all(eval, err);
+}
+
+/* ---- JSON ----------------------------------------------------------------------------------- */
+
+static double percent(size_t part, size_t whole)
+{
+    return whole ? 100.0 * (double)part / (double)whole : 0.0;
+}
+
+/* Samples in which two models name the same class, in percent. */
+static double agreement(const struct model_score *a, const struct model_score *b)
+{
+    size_t same = 0;
+    for (size_t i = 0; i < a->samples; i++)
+        same += a->predicted[i] == b->predicted[i];
+    return percent(same, a->samples);
+}
+
+static bool add_score(cJSON *list, const struct model_score *score)
+{
+    cJSON *item = ldnq_json_append_object(list);
+    return item && ldnq_json_add_text(item, "file", score->file) &&
+           ldnq_json_add_number(item, "top1", percent(score->top1, score->samples)) &&
+           ldnq_json_add_number(item, "top5", percent(score->top5, score->samples)) &&
+           ldnq_json_add_number(item, "samples", (double)score->samples) &&
+           ldnq_json_add_number(item, "seconds", score->seconds);
+}
+
+/* null for one model, a number for two, a list (each with the first) for more. */
+static bool add_agreement(cJSON *root, const struct model_score *scores, size_t count)
+{
+    if (count == 1)
+        return cJSON_AddNullToObject(root, "agreement") != NULL;
+    if (count == 2)
+        return ldnq_json_add_number(root, "agreement", agreement(&scores[0], &scores[1]));
+    cJSON *list = cJSON_AddArrayToObject(root, "agreement");
+    for (size_t i = 1; list && i < count; i++)
+        if (!cJSON_AddItemToArray(list, cJSON_CreateNumber(agreement(&scores[0], &scores[i]))))
+            return false;
+    return list != NULL;
+}
+
+static bool fill_json(cJSON *root, const struct model_score *scores, size_t count)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "models");
+    for (size_t i = 0; list && i < count; i++)
+        if (!add_score(list, &scores[i]))
+            return false;
+    return list && add_agreement(root, scores, count);
+}
+
+/* ---- the job ----------------------------------------------------------------------------------
+ */
+
+static enum ldnq_status score_all(const struct ldnq_onnx *const *models, size_t count,
+                                  const struct ldnq_dataset *samples,
+                                  const struct ldnq_options *options, struct model_score *scores,
+                                  struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct evaluation eval = { .score = &scores[i], .model = i, .model_count = count };
+        enum ldnq_status status = ldnq_job_init(&eval.job, options, err);
+        if (status == LDNQ_OK)
+            status = score_model(&eval, models[i], samples, err);
+        ldnq_exec_destroy(eval.exec);
+        ldnq_samples_destroy(eval.samples);
+        ldnq_model_destroy(eval.loaded.model);
+        ldnq_job_finish(&eval.job);
+        LDNQ_TRY(status);
+        if (scores[i].samples != scores[0].samples)
+            return ldnq_fail(err, LDNQ_DATA, "%s: reads %zu samples where %s reads %zu",
+                             scores[i].file, scores[i].samples, scores[0].file, scores[0].samples);
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_eval(const struct ldnq_onnx *const *models, size_t count,
+                           const struct ldnq_dataset *samples, const struct ldnq_options *options,
+                           struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct ldnq_result *result = NULL;
+    if (out)
+        *out = NULL;
+    if (!models || count == 0)
+        return ldnq_fail(err, LDNQ_USAGE, "no model is given");
+    struct model_score *scores = ldnq_calloc(count, sizeof *scores);
+    if (!scores)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    enum ldnq_status status = ldnq_result_create(&result, err);
+    if (status == LDNQ_OK)
+        status = score_all(models, count, samples, options, scores, err);
+    if (status == LDNQ_OK) {
+        cJSON *root = cJSON_CreateObject();
+        status = ldnq_result_print(result, root, root && fill_json(root, scores, count), err);
+    }
+    for (size_t i = 0; i < count; i++)
+        ldnq_free(scores[i].predicted);
+    ldnq_free(scores);
+    return ldnq_result_hand_over(result, status, out);
+}

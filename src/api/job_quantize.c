@@ -1,0 +1,237 @@
+/* job_quantize.c: from a float model and samples to a QDQ model. */
+#include <math.h>
+#include <sys/stat.h>
+
+#include "api/page.h"
+#include "api/quantize_events.h"
+#include "api/quantize_json.h"
+#include "api/quantize_settings.h"
+#include "compare/compare.h"
+#include "passes/passes.h"
+
+/* More samples would draw the same page. */
+#define PAGE_SAMPLES ((size_t)100)
+
+struct quantize_job {
+    struct ldnq_job job;
+    const struct ldnq_onnx *onnx;
+    const char *output; /* NULL: the model stays in the result */
+    struct ldnq_job_model loaded;
+    struct ldnq_samples *samples;
+    struct ldnq_quantize_events events;
+    struct ldnq_job_plan plan;
+    struct ldnq_quantize_options options;
+    struct ldnq_emit_options emit;
+    struct ldnq_emit_choice choice;
+    struct ldnq_quantization *quantization;
+    struct ldnq_quantize_summary summary;
+    double start;
+};
+
+/* ---- before the work ------------------------------------------------------------------------ */
+
+static enum ldnq_status check_outputs(const struct ldnq_options *options, const char *output,
+                                      struct ldnq_error *err)
+{
+    const char *report = ldnq_option_text(options, OPTION_REPORT);
+    const char *plan = ldnq_option_text(options, OPTION_PLAN);
+    if (report)
+        LDNQ_TRY(ldnq_job_check_output(report, err));
+    if (plan && ldnq_option_is_set(options, OPTION_BUDGET))
+        LDNQ_TRY(ldnq_job_check_output(plan, err));
+    return output ? ldnq_job_check_output(output, err) : LDNQ_OK;
+}
+
+/* ---- the page ------------------------------------------------------------------------------- */
+
+static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldnq_job_model *a,
+                                       struct ldnq_job_model *b, struct ldnq_result *result,
+                                       struct ldnq_error *err)
+{
+    struct ldnq_diff *diff;
+    const struct ldnq_diff_options options = {
+        .model_a = a->model,
+        .model_b = b->model,
+        .graph_a = a->graph,
+        .graph_b = b->graph,
+        .samples = quantize->samples,
+        .max_samples = PAGE_SAMPLES,
+        .pool = quantize->job.pool,
+        .sink = &quantize->job.sink,
+    };
+    LDNQ_TRY(ldnq_diff_create(&options, quantize->job.arena, &diff, err));
+    ldnq_quantize_events_show(&quantize->events, diff);
+    return ldnq_page_render(diff, result, err);
+}
+
+/* Compares the float model with the bytes that will be written, before they are: a job that is
+ * canceled here has written nothing. */
+static enum ldnq_status render_page(struct quantize_job *quantize, struct ldnq_result *result,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_job *job = &quantize->job;
+    const char *name = quantize->output ? quantize->output : "quantized";
+    struct ldnq_job_model a = { NULL, NULL }, b = { NULL, NULL };
+    void *bytes = NULL;
+    size_t size;
+    enum ldnq_status status = ldnq_job_load(job, quantize->onnx, &a, err);
+    if (status == LDNQ_OK)
+        status = ldnq_model_pack(quantize->loaded.model, &bytes, &size, err);
+    if (status == LDNQ_OK)
+        status = ldnq_model_load_memory(bytes, size, name, &b.model, err);
+    if (status == LDNQ_OK)
+        status = ldnq_job_import(job, &b, err);
+    if (status == LDNQ_OK)
+        status = compare_models(quantize, &a, &b, result, err);
+    ldnq_model_destroy(a.model);
+    ldnq_model_destroy(b.model);
+    ldnq_model_free_bytes(bytes);
+    return status;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static enum ldnq_status write_model(struct quantize_job *quantize, struct ldnq_result *result,
+                                    struct ldnq_error *err)
+{
+    struct stat info;
+    if (!quantize->output) {
+        LDNQ_TRY(ldnq_model_pack(quantize->loaded.model, &result->model, &result->model_size, err));
+        quantize->summary.bytes_after = result->model_size;
+        return LDNQ_OK;
+    }
+    LDNQ_TRY(ldnq_model_save(quantize->loaded.model, quantize->output, err));
+    if (stat(quantize->output, &info) == 0 && S_ISREG(info.st_mode))
+        quantize->summary.bytes_after = (size_t)info.st_size;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status print_result(struct quantize_job *quantize, struct ldnq_result *result,
+                                     struct ldnq_error *err)
+{
+    struct ldnq_quantize_summary *summary = &quantize->summary;
+    cJSON *root = cJSON_CreateObject();
+    summary->seconds = ldnq_now() - quantize->start;
+    const bool filled = root && ldnq_quantize_json(root, summary);
+    if (filled)
+        ldnq_quantize_events_run(&quantize->events, root);
+    return ldnq_result_print(result, root, filled, err);
+}
+
+/* ---- the job ----------------------------------------------------------------------------------
+ */
+
+static enum ldnq_status quantize_model(struct quantize_job *quantize,
+                                       const struct ldnq_dataset *dataset,
+                                       struct ldnq_result *result, struct ldnq_error *err)
+{
+    struct ldnq_job *job = &quantize->job;
+    struct ldnq_job_model *loaded = &quantize->loaded;
+    struct ldnq_quantize_options *options = &quantize->options;
+    struct ldnq_quantize_summary *summary = &quantize->summary;
+    const char *report = ldnq_option_text(job->options, OPTION_REPORT);
+    const struct ldnq_codebook *widest;
+
+    /* ---- the model, at the opset that the codes need; its graph comes after ---- */
+    LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
+    summary->model = loaded->model;
+    summary->bytes_before = ldnq_model_bytes(loaded->model);
+    const uint64_t model_hash = ldnq_model_hash(loaded->model);
+    LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &widest, err));
+    LDNQ_TRY(ldnq_emit_prepare(loaded->model, widest, options->granularity, &quantize->emit,
+                               &quantize->choice, err));
+    LDNQ_TRY(ldnq_job_import(job, loaded, err));
+    LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
+
+    /* ---- samples ---- */
+    LDNQ_TRY(ldnq_job_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
+    summary->samples = ldnq_samples_count(quantize->samples);
+    if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
+        !ldnq_samples_are_pictures(quantize->samples))
+        options->copies = 1;
+
+    /* ---- the codebook of each layer, within the budget ---- */
+    LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->samples,
+                                &quantize->choice, options, err));
+    if (quantize->plan.made && options->max_seconds > 0) /* layers then get what is left */
+        options->max_seconds = fmax(1e-3, options->max_seconds - (ldnq_now() - quantize->start));
+
+    /* ---- codes and scales, layer by layer, and into the model ---- */
+    LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->samples, options, job->arena,
+                                 &quantize->quantization, err));
+    summary->result = quantize->quantization;
+    LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
+    LDNQ_TRY(ldnq_quantize_metadata(summary, loaded->model, model_hash, quantize->samples, err));
+
+    /* ---- all files, at the end ---- */
+    if (ldnq_page_is_wanted(job->options, report))
+        LDNQ_TRY(render_page(quantize, result, err));
+    LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
+    LDNQ_TRY(write_model(quantize, result, err));
+    LDNQ_TRY(ldnq_page_write(job->options, report, result, err));
+    return print_result(quantize, result, err);
+}
+
+static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
+                                const char *output, const struct ldnq_options *options,
+                                struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct quantize_job quantize = { .onnx = onnx, .output = output, .start = ldnq_now() };
+    struct ldnq_result *result = NULL;
+    const bool has_page = ldnq_page_is_wanted(options, ldnq_option_text(options, OPTION_REPORT));
+    LDNQ_TRY(check_outputs(options, output, err));
+    enum ldnq_status status = ldnq_job_init(&quantize.job, options, err);
+    if (status == LDNQ_OK)
+        status = ldnq_quantize_settings(options, &quantize.options, &quantize.emit, err);
+    if (status == LDNQ_OK)
+        status = ldnq_result_create(&result, err);
+    if (status == LDNQ_OK)
+        status = ldnq_quantize_events_init(&quantize.events, &quantize.job, has_page,
+                                           &quantize.options, err);
+    quantize.options.pool = quantize.job.pool;
+    quantize.options.sink = &quantize.job.sink;
+    quantize.summary = (struct ldnq_quantize_summary){
+        .job = &quantize.job,
+        .model_name = ldnq_onnx_name(onnx),
+        .output = output,
+        .quantize = &quantize.options,
+        .choice = &quantize.choice,
+        .storage = quantize.emit.storage,
+        .plan = &quantize.plan,
+    };
+    if (status == LDNQ_OK)
+        status = quantize_model(&quantize, samples, result, err);
+    status = ldnq_quantize_events_finish(&quantize.events, status, err);
+    ldnq_samples_destroy(quantize.samples);
+    ldnq_model_destroy(quantize.loaded.model);
+    ldnq_job_finish(&quantize.job);
+    return ldnq_result_hand_over(result, status, out);
+}
+
+enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
+                               const struct ldnq_options *options, struct ldnq_result **result,
+                               struct ldnq_error *err)
+{
+    if (result)
+        *result = NULL;
+    if (!onnx || !samples)
+        return ldnq_fail(err, LDNQ_USAGE, "a quantization needs a model and samples");
+    return run_job(onnx, samples, ldnq_option_text(options, OPTION_OUTPUT), options, result, err);
+}
+
+enum ldnq_status ldnq_quantize_files(const char *model, const char *samples, const char *output,
+                                     const struct ldnq_options *options, struct ldnq_error *err)
+{
+    struct ldnq_onnx *onnx = NULL;
+    struct ldnq_dataset *dataset = NULL;
+    if (!output)
+        return ldnq_fail(err, LDNQ_USAGE, "no path of an output is given");
+    enum ldnq_status status = ldnq_onnx_from_path(model, &onnx, err);
+    if (status == LDNQ_OK)
+        status = ldnq_dataset_from_path(samples, &dataset, err);
+    if (status == LDNQ_OK)
+        status = run_job(onnx, dataset, output, options, NULL, err);
+    ldnq_dataset_destroy(dataset);
+    ldnq_onnx_destroy(onnx);
+    return status;
+}

@@ -1,0 +1,255 @@
+/* job_run.c: one run of a model on arrays, from memory and from files. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/job.h"
+#include "api/json_graph.h"
+#include "api/result.h"
+#include "base/json_add.h"
+#include "base/text.h"
+#include "exec/exec.h"
+#include "passes/passes.h"
+
+struct run_job {
+    struct ldnq_job job;
+    struct ldnq_job_model loaded;
+    struct ldnq_tensor **inputs; /* by input of the graph */
+    struct ldnq_exec *exec;
+    const char **paths; /* of the outputs; NULL without the option "output" */
+};
+
+/* ---- inputs ------------------------------------------------------------------------------- */
+
+static enum ldnq_status refuse_input(const struct ldnq_graph *graph, const char *name,
+                                     struct ldnq_error *err)
+{
+    char list[1024];
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, sizeof list);
+    for (size_t i = 0; i < graph->input_count; i++)
+        ldnq_text_item(&text, ", ", "'%s'", graph->inputs[i]->name);
+    return ldnq_fail(err, LDNQ_USAGE, "%s: has no input '%s'; its inputs are %s", graph->file, name,
+                     list);
+}
+
+/* Reads "NAME=FILE", or "FILE" alone for a model with one input. */
+static enum ldnq_status find_input(const struct ldnq_graph *graph, const char *text, size_t *index,
+                                   const char **path, struct ldnq_error *err)
+{
+    /* A name may hold '=' itself, so it is looked for rather than cut off. */
+    for (size_t i = 0; i < graph->input_count; i++) {
+        const size_t length = strlen(graph->inputs[i]->name);
+        if (strncmp(text, graph->inputs[i]->name, length) == 0 && text[length] == '=') {
+            *index = i;
+            *path = text + length + 1;
+            return LDNQ_OK;
+        }
+    }
+    const char *equals = strrchr(text, '=');
+    struct stat info;
+    *index = 0;
+    *path = text;
+    if (graph->input_count == 1 && (!equals || stat(text, &info) == 0))
+        return LDNQ_OK;
+    char name[256];
+    if (!equals || equals == text || (size_t)(equals - text) >= sizeof name)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "input '%s': the model has %zu inputs, so it takes NAME=FILE.npy", text,
+                         graph->input_count);
+    memcpy(name, text, (size_t)(equals - text));
+    name[equals - text] = '\0';
+    return refuse_input(graph, name, err);
+}
+
+/* Keeps the array as the graph's input with this index. */
+static enum ldnq_status bind_input(struct run_job *run, size_t index, struct ldnq_tensor *tensor,
+                                   const char *source, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    const struct ldnq_tensor *converted;
+    if (run->inputs[index])
+        return ldnq_fail(err, LDNQ_USAGE, "%s: input '%s' is given twice", graph->file,
+                         graph->inputs[index]->name);
+    enum ldnq_status status =
+        ldnq_tensor_convert(tensor, graph->inputs[index]->dtype, run->job.arena, &converted, err);
+    if (status != LDNQ_OK)
+        return ldnq_fail_within(err, status, "%s", source);
+    *tensor = *converted;
+    run->inputs[index] = tensor;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_files(struct run_job *run, struct ldnq_error *err)
+{
+    size_t count;
+    const char *const *texts = ldnq_option_list(run->job.options, OPTION_INPUT, &count);
+    for (size_t i = 0; i < count; i++) {
+        size_t index;
+        const char *path;
+        struct ldnq_tensor *tensor;
+        LDNQ_TRY(find_input(run->loaded.graph, texts[i], &index, &path, err));
+        if (!run->inputs[index])
+            LDNQ_TRY(ldnq_npy_read(path, run->job.arena, &tensor, err));
+        else
+            tensor = run->inputs[index]; /* which bind_input refuses */
+        LDNQ_TRY(bind_input(run, index, tensor, path, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_arrays(struct run_job *run, const struct ldnq_ndarray *arrays,
+                                    size_t count, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    struct ldnq_tensor *tensors = ldnq_arena_alloc(run->job.arena, count, sizeof *tensors, err);
+    if (!tensors)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = arrays[i].name;
+        size_t index = 0;
+        LDNQ_TRY(ldnq_ndarray_tensor(&arrays[i], true, &tensors[i], err));
+        while (name && index < graph->input_count && strcmp(graph->inputs[index]->name, name) != 0)
+            index++;
+        if (index == graph->input_count || (!name && graph->input_count != 1))
+            return refuse_input(graph, name ? name : "", err);
+        LDNQ_TRY(bind_input(run, index, &tensors[i], graph->inputs[index]->name, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status check_inputs(const struct run_job *run, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    for (size_t i = 0; i < graph->input_count; i++)
+        if (!run->inputs[i])
+            return ldnq_fail(err, LDNQ_USAGE, "%s: input '%s' is missing", graph->file,
+                             graph->inputs[i]->name);
+    return LDNQ_OK;
+}
+
+/* ---- outputs ------------------------------------------------------------------------------ */
+
+/* The name of an output becomes that of a file; characters that can't be there become '_'. */
+static enum ldnq_status name_files(struct run_job *run, const char *folder, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    struct ldnq_arena *arena = run->job.arena;
+    run->paths = ldnq_arena_alloc(arena, graph->output_count, sizeof *run->paths, err);
+    if (!run->paths)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->output_count; i++) {
+        char *name = ldnq_arena_strdup(arena, graph->outputs[i]->name, err);
+        if (!name)
+            return LDNQ_NOMEM;
+        for (char *at = name; *at; at++)
+            if (*at == '/' || *at == '\\' || (at == name && *at == '.'))
+                *at = '_';
+        run->paths[i] = ldnq_arena_printf(arena, err, "%s/%s.npy", folder, name);
+        for (size_t j = 0; run->paths[i] && j < i; j++)
+            if (strcmp(run->paths[i], run->paths[j]) == 0)
+                run->paths[i] = ldnq_arena_printf(arena, err, "%s/%s.%zu.npy", folder, name, i);
+        if (!run->paths[i])
+            return LDNQ_NOMEM;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    const char *folder = ldnq_option_text(run->job.options, OPTION_OUTPUT);
+    if (!folder)
+        return LDNQ_OK;
+    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+        return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be created: %s", folder,
+                         strerror(errno));
+    LDNQ_TRY(name_files(run, folder, err));
+    for (size_t i = 0; i < graph->output_count; i++)
+        LDNQ_TRY(ldnq_npy_write(run->paths[i], ldnq_exec_value(run->exec, graph->outputs[i]), err));
+    return LDNQ_OK;
+}
+
+/* Copies the outputs, which end with the executor. */
+static enum ldnq_status keep_arrays(const struct run_job *run, struct ldnq_result *result,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    LDNQ_TRY(ldnq_arena_create(&result->arena, err));
+    result->arrays =
+        ldnq_arena_alloc(result->arena, graph->output_count, sizeof *result->arrays, err);
+    if (!result->arrays)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->output_count; i++) {
+        struct ldnq_tensor *copy;
+        const char *name = ldnq_arena_strdup(result->arena, graph->outputs[i]->name, err);
+        if (!name)
+            return LDNQ_NOMEM;
+        LDNQ_TRY(ldnq_tensor_copy(result->arena, ldnq_exec_value(run->exec, graph->outputs[i]),
+                                  &copy, err));
+        result->arrays[result->array_count++] = (struct ldnq_ndarray){
+            .name = name,
+            .dtype = ldnq_dtype_name(copy->dtype),
+            .shape = copy->shape.dim,
+            .rank = (size_t)copy->shape.rank,
+            .data = copy->data,
+        };
+    }
+    return LDNQ_OK;
+}
+
+static bool fill_json(cJSON *root, const struct run_job *run)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    cJSON *list = cJSON_AddArrayToObject(root, "outputs");
+    for (size_t i = 0; list && i < graph->output_count; i++) {
+        const struct ldnq_tensor *tensor = ldnq_exec_value(run->exec, graph->outputs[i]);
+        cJSON *item = ldnq_json_append_object(list);
+        if (!item || !ldnq_json_add_text(item, "name", graph->outputs[i]->name) ||
+            !ldnq_json_add_text(item, "file", run->paths ? run->paths[i] : NULL) ||
+            !ldnq_json_add_text(item, "dtype", ldnq_dtype_name(tensor->dtype)) ||
+            !ldnq_json_add_shape(item, "shape", &tensor->shape, NULL))
+            return false;
+    }
+    return list != NULL;
+}
+
+/* ---- the job ------------------------------------------------------------------------------ */
+
+static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *onnx,
+                                  const struct ldnq_ndarray *arrays, size_t count,
+                                  struct ldnq_result *result, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_job_load(&run->job, onnx, &run->loaded, err));
+    struct ldnq_graph *graph = run->loaded.graph;
+    LDNQ_TRY(ldnq_passes_run(graph, err));
+    run->inputs = ldnq_arena_alloc(run->job.arena, graph->input_count, sizeof *run->inputs, err);
+    if (!run->inputs)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(read_arrays(run, arrays, count, err));
+    LDNQ_TRY(read_files(run, err));
+    LDNQ_TRY(check_inputs(run, err));
+    LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
+    LDNQ_TRY(ldnq_exec_run(run->exec, run->inputs, err));
+    LDNQ_TRY(write_files(run, err));
+    LDNQ_TRY(keep_arrays(run, result, err));
+    cJSON *root = cJSON_CreateObject();
+    return ldnq_result_print(result, root, root && fill_json(root, run), err);
+}
+
+enum ldnq_status ldnq_run(const struct ldnq_onnx *onnx, const struct ldnq_ndarray *inputs,
+                          size_t input_count, const struct ldnq_options *options,
+                          struct ldnq_result **out, struct ldnq_error *err)
+{
+    struct run_job run = { .exec = NULL };
+    struct ldnq_result *result = NULL;
+    enum ldnq_status status = ldnq_job_init(&run.job, options, err);
+    if (status == LDNQ_OK)
+        status = ldnq_result_create(&result, err);
+    if (status == LDNQ_OK)
+        status = run_model(&run, onnx, inputs, input_count, result, err);
+    ldnq_exec_destroy(run.exec);
+    ldnq_model_destroy(run.loaded.model);
+    ldnq_job_finish(&run.job);
+    return ldnq_result_hand_over(result, status, out);
+}

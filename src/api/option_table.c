@@ -1,0 +1,419 @@
+#include "api/option_table.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "api/nearest_name.h"
+
+#define QUANTIZE LDNQ_JOB_QUANTIZE
+#define DIFF LDNQ_JOB_DIFF
+#define EVAL LDNQ_JOB_EVAL
+#define INSPECT LDNQ_JOB_INSPECT
+#define RUN LDNQ_JOB_RUN
+#define SAMPLES (QUANTIZE | DIFF | EVAL) /* jobs that read samples */
+#define ALL (SAMPLES | INSPECT | RUN)
+
+#define ANY_NUMBER .least = -INFINITY, .most = INFINITY
+#define COUNT_FROM(low) .type = LDNQ_OPTION_COUNT, .least = (low), .most = 18446744073709551615.0
+
+/* The least number above 0. */
+#define ABOVE_ZERO DBL_MIN
+
+#define PROGRAM .scope = LDNQ_OPTION_PROGRAM
+
+/* Choices are those of ldnq_codebooks() and ldnq_solvers(), which a test compares. */
+#define CODEBOOKS "ternary|pot5|pot7|pot9|pot11|int2|int3|int4|int8"
+#define SOLVERS "best|admm|beam|cd|gptq|admm-paper|mse|rtn"
+
+const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
+    [OPTION_OUTPUT] = { .name = "output",
+                        .letter = "o",
+                        .type = LDNQ_OPTION_PATH,
+                        .jobs = QUANTIZE | RUN,
+                        .value = "PATH",
+                        .help = "where the result is written: a file, of run a folder",
+                        .since = "0.1.0" },
+    [OPTION_CALIB] = { .name = "calib",
+                       .type = LDNQ_OPTION_PATH,
+                       PROGRAM,
+                       .jobs = QUANTIZE,
+                       .value = "PATH",
+                       .help = "samples to calibrate with: a folder of PNG or JPEG (flat or in "
+                               "class folders), a .npy, a .npz (one array per input), or a folder "
+                               "of TensorProto .pb files",
+                       .since = "0.1.0" },
+    [OPTION_DATA] = { .name = "data",
+                      .type = LDNQ_OPTION_PATH,
+                      PROGRAM,
+                      .jobs = DIFF | EVAL,
+                      .value = "PATH",
+                      .help = "samples: a folder of PNG or JPEG, a .npy, a .npz (one array per "
+                              "input), or a folder of TensorProto .pb files. For eval with labels: "
+                              "class folders (classes in alphabetical order), a folder with "
+                              "labels.csv (file,class), or a .npz with an array 'labels'",
+                      .since = "0.1.0" },
+    [OPTION_INPUT] = { .name = "input",
+                       .type = LDNQ_OPTION_TEXT,
+                       .jobs = RUN,
+                       .repeats = 1,
+                       .value = "[NAME=]FILE.npy",
+                       .help = "data of an input; once for each input, with its name where there "
+                               "are several",
+                       .since = "0.1.0" },
+    [OPTION_WEIGHTS] = { .name = "weights",
+                         .type = LDNQ_OPTION_CHOICES,
+                         .jobs = QUANTIZE,
+                         .value = "CODEBOOK",
+                         .choices = CODEBOOKS,
+                         .help = "ternary, pot5, pot7, pot9, pot11, int2, int3, int4 or int8 "
+                                 "[ternary]; with a budget those to choose from, as int2,int4 "
+                                 "[int2,int3,int4,int8]",
+                         .since = "0.1.0" },
+    [OPTION_BUDGET] = { .name = "budget",
+                        .type = LDNQ_OPTION_BUDGET,
+                        .jobs = QUANTIZE,
+                        .value = "SIZE",
+                        .help = "choose each layer's codebook so that the network's output suffers "
+                                "least: mean bits per weight (3bits), a ratio to the float weights "
+                                "(8x), or bytes of codes and scales in the file (200K)",
+                        .since = "0.1.0" },
+    [OPTION_PLAN] = { .name = "plan",
+                      .type = LDNQ_OPTION_PATH,
+                      .jobs = QUANTIZE,
+                      .value = "FILE.json",
+                      .help = "the codebook of each layer by the layer's name; other layers get "
+                              "that of the option weights. Written with a budget, else read",
+                      .since = "0.1.0" },
+    [OPTION_GRANULARITY] = { .name = "granularity",
+                             .type = LDNQ_OPTION_CHOICE,
+                             .jobs = QUANTIZE,
+                             .value = "tensor|channel|block",
+                             .choices = "tensor|channel|block",
+                             .default_value = "channel",
+                             .help = "one scale per weight tensor, per output channel, or per "
+                                     "block of input channels (opset 21)",
+                             .since = "0.1.0" },
+    [OPTION_BLOCK_SIZE] = { .name = "block-size",
+                            COUNT_FROM(16),
+                            .jobs = QUANTIZE,
+                            .value = "N",
+                            .help = "input channels that share a scale: 16, 32, 64 ...; a layer "
+                                    "with fewer has one scale per output channel [32]",
+                            .since = "0.1.0" },
+    [OPTION_SOLVER] = { .name = "solver",
+                        .type = LDNQ_OPTION_CHOICE,
+                        .jobs = QUANTIZE,
+                        .value = "NAME",
+                        .choices = SOLVERS,
+                        .default_value = "best",
+                        .help = "best (admm, then beam), admm (a penalty that grows), beam (gptq "
+                                "with several branches, then coordinate descent: quick), cd (gptq, "
+                                "then descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "
+                                "baselines)",
+                        .since = "0.1.0" },
+    [OPTION_RHO] = { .name = "rho",
+                     .type = LDNQ_OPTION_NUMBER,
+                     .jobs = QUANTIZE,
+                     .value = "FACTOR",
+                     .least = ABOVE_ZERO,
+                     .most = INFINITY,
+                     .help = "ADMM's penalty as a multiple of the Gram matrix's diagonal [0.5]",
+                     .since = "0.1.0" },
+    [OPTION_RHO_FROM] = { .name = "rho-from",
+                          .type = LDNQ_OPTION_CHOICE,
+                          .jobs = QUANTIZE,
+                          .value = "mean|first",
+                          .choices = "mean|first",
+                          .default_value = "mean",
+                          .help = "the mean of the diagonal, or its first element as in the paper",
+                          .since = "0.1.0" },
+    [OPTION_LAMBDA] = { .name = "lambda",
+                        .type = LDNQ_OPTION_NUMBER,
+                        .jobs = QUANTIZE,
+                        .value = "auto|0..1",
+                        .choices = "auto",
+                        .least = 0,
+                        .most = 1,
+                        .default_value = "auto",
+                        .help = "how much of the error of earlier layers a layer compensates; auto "
+                                "finds it on held-out samples, layer by layer",
+                        .since = "0.1.0" },
+    [OPTION_EFFORT] = { .name = "effort",
+                        .type = LDNQ_OPTION_CHOICE,
+                        .jobs = QUANTIZE,
+                        .value = "fast|balanced|high",
+                        .choices = "fast|balanced|high",
+                        .default_value = "balanced",
+                        .help = "sets augment (1, 2, 8) where that is not set",
+                        .since = "0.1.0" },
+    [OPTION_AUGMENT] = { .name = "augment",
+                         COUNT_FROM(1),
+                         .jobs = QUANTIZE,
+                         .value = "N",
+                         .help = "read each picture N times, once as it is and else mirrored and "
+                                 "shifted at random; arrays shaped like pictures only when this is "
+                                 "set",
+                         .since = "0.1.0" },
+    [OPTION_CASCADE] = { .name = "cascade",
+                         COUNT_FROM(0),
+                         .jobs = QUANTIZE,
+                         .value = "STEPS",
+                         .default_value = "0",
+                         .help = "after each layer fine-tune the later layers, and the scales and "
+                                 "biases of the earlier ones, for this many steps; layers then "
+                                 "approximate their weight (lambda 0)",
+                         .since = "0.1.0" },
+    [OPTION_DISTILL] = { .name = "distill",
+                         COUNT_FROM(0),
+                         .jobs = QUANTIZE,
+                         .value = "STEPS",
+                         .default_value = "0",
+                         .help = "at the end fine-tune scales and biases of all layers together "
+                                 "for this many steps, so that the network's output on the samples "
+                                 "stays what it was; a fifth of them is held out and decides what "
+                                 "is kept",
+                         .since = "0.1.0" },
+    [OPTION_REFINE] = { .name = "refine",
+                        .type = LDNQ_OPTION_FLAG,
+                        .jobs = QUANTIZE,
+                        .default_value = "0",
+                        .help = "let distill change codes as well",
+                        .since = "0.1.0" },
+    [OPTION_TIME_LIMIT] = { .name = "time-limit",
+                            .type = LDNQ_OPTION_NUMBER,
+                            .jobs = QUANTIZE,
+                            .value = "SECONDS",
+                            .least = ABOVE_ZERO,
+                            .most = INFINITY,
+                            .help = "write the best result by then; late layers get a quicker "
+                                    "solver. A budget is measured in full. What is written then "
+                                    "depends on the machine [none]",
+                            .since = "0.1.0" },
+    [OPTION_SKIP] = { .name = "skip",
+                      .type = LDNQ_OPTION_TEXT,
+                      .jobs = QUANTIZE,
+                      .repeats = 1,
+                      .value = "NODE",
+                      .help = "leave this layer as it is; a name or a shell pattern, any number of "
+                              "times",
+                      .since = "0.1.0" },
+    [OPTION_ONLY] = { .name = "only",
+                      .type = LDNQ_OPTION_TEXT,
+                      .jobs = QUANTIZE,
+                      .repeats = 1,
+                      .value = "NODE",
+                      .help = "quantize these layers and no others",
+                      .since = "0.1.0" },
+    [OPTION_STORAGE] = { .name = "storage",
+                         .type = LDNQ_OPTION_CHOICE,
+                         .jobs = QUANTIZE,
+                         .value = "auto|int8|int4|int2",
+                         .choices = "auto|int8|int4|int2",
+                         .default_value = "auto",
+                         .help = "type of the codes in the file; auto is the narrowest that they "
+                                 "fit and that the opset has (int4 from 21, int2 from 25)",
+                         .since = "0.1.0" },
+    [OPTION_OPSET] = { .name = "opset",
+                       .type = LDNQ_OPTION_COUNT,
+                       .least = 0,
+                       .most = 1000,
+                       .jobs = QUANTIZE,
+                       .value = "N",
+                       .help = "raise the model's opset to N",
+                       .since = "0.1.0" },
+    [OPTION_MEAN] = { .name = "mean",
+                      .type = LDNQ_OPTION_CHANNELS,
+                      .jobs = SAMPLES,
+                      .value = "R,G,B",
+                      .help = "subtracted from pictures, after the scale",
+                      .since = "0.1.0" },
+    [OPTION_STD] = { .name = "std",
+                     .type = LDNQ_OPTION_CHANNELS,
+                     .jobs = SAMPLES,
+                     .value = "R,G,B",
+                     .help = "divides pictures, after the mean",
+                     .since = "0.1.0" },
+    [OPTION_SCALE] = { .name = "scale",
+                       .type = LDNQ_OPTION_RATIO,
+                       .jobs = SAMPLES,
+                       .value = "X",
+                       .default_value = "1/255",
+                       .help = "multiplies pictures first",
+                       .since = "0.1.0" },
+    [OPTION_RESIZE] = { .name = "resize",
+                        COUNT_FROM(0),
+                        .jobs = SAMPLES,
+                        .value = "N",
+                        .help = "resize pictures so that the shorter side has N pixels",
+                        .since = "0.1.0" },
+    [OPTION_CROP] = { .name = "crop",
+                      COUNT_FROM(0),
+                      .jobs = SAMPLES,
+                      .value = "N",
+                      .help = "then cut N x N from the middle",
+                      .since = "0.1.0" },
+    [OPTION_DIM] = { .name = "dim",
+                     .type = LDNQ_OPTION_DIM,
+                     .jobs = ALL,
+                     .repeats = 1,
+                     .value = "NAME=N",
+                     .help = "give an open dimension of an input a size; INPUT:AXIS=N where it has "
+                             "no name",
+                     .since = "0.1.0" },
+    [OPTION_MAX_SAMPLES] = { .name = "max-samples",
+                             COUNT_FROM(0),
+                             .jobs = SAMPLES,
+                             .value = "N",
+                             .help = "use N samples, drawn by the seed",
+                             .since = "0.1.0" },
+    [OPTION_MAX_MEM] = { .name = "max-mem",
+                         .type = LDNQ_OPTION_BYTES,
+                         .jobs = QUANTIZE,
+                         .value = "BYTES",
+                         .help = "limit of the activations held in memory; the rest goes to a "
+                                 "temporary file. K, M and G may follow the number [256M]",
+                         .since = "0.1.0" },
+    [OPTION_SEED] = { .name = "seed",
+                      COUNT_FROM(0),
+                      .jobs = SAMPLES,
+                      .value = "N",
+                      .default_value = "0",
+                      .help = "of all that is random",
+                      .since = "0.1.0" },
+    [OPTION_THREADS] = { .name = "threads",
+                         .type = LDNQ_OPTION_COUNT,
+                         .least = 0,
+                         .most = 1024,
+                         .jobs = ALL,
+                         .value = "N",
+                         .help = "the result does not depend on it [all processors]",
+                         .since = "0.1.0" },
+    [OPTION_SORT] = { .name = "sort",
+                      .type = LDNQ_OPTION_CHOICE,
+                      PROGRAM,
+                      .jobs = DIFF,
+                      .value = "KEY",
+                      .choices = "worst|order|isolated|accumulated|weight|bits|size",
+                      .default_value = "worst",
+                      .help = "worst (where error is made; without samples, the error of the "
+                              "weights), order, isolated, accumulated, weight, bits or size",
+                      .since = "0.1.0" },
+    [OPTION_TOP] = { .name = "top",
+                     COUNT_FROM(0),
+                     PROGRAM,
+                     .jobs = DIFF,
+                     .value = "N",
+                     .default_value = "20",
+                     .help = "print the first N layers; 0: all",
+                     .since = "0.1.0" },
+    [OPTION_HTML] = { .name = "html",
+                      .type = LDNQ_OPTION_PATH,
+                      .jobs = DIFF,
+                      .value = "FILE.html",
+                      .help = "write one page with all figures and pictures, which needs no other "
+                              "file",
+                      .since = "0.1.0" },
+    [OPTION_REPORT] = { .name = "report",
+                        .type = LDNQ_OPTION_PATH,
+                        .jobs = QUANTIZE,
+                        .value = "FILE.html",
+                        .help = "write the page of a comparison of the two models, on up to 100 of "
+                                "the samples, with the solver's curves",
+                        .since = "0.1.0" },
+    [OPTION_PAGE] = { .name = "page",
+                      .type = LDNQ_OPTION_FLAG,
+                      .scope = LDNQ_OPTION_LIBRARY,
+                      .jobs = QUANTIZE | DIFF,
+                      .default_value = "0",
+                      .help = "keep that page in the result, as its part html",
+                      .since = "0.1.0" },
+    [OPTION_FAIL_BELOW_SQNR] = { .name = "fail-below-sqnr",
+                                 .type = LDNQ_OPTION_NUMBER,
+                                 ANY_NUMBER,
+                                 PROGRAM,
+                                 .jobs = DIFF,
+                                 .value = "DB",
+                                 .help = "exit with 9 if an output's SQNR is below",
+                                 .since = "0.1.0" },
+    [OPTION_FAIL_BELOW_AGREEMENT] = { .name = "fail-below-agreement",
+                                      .type = LDNQ_OPTION_NUMBER,
+                                      .least = ABOVE_ZERO,
+                                      .most = INFINITY,
+                                      PROGRAM,
+                                      .jobs = DIFF,
+                                      .value = "PERCENT",
+                                      .help = "exit with 9 if the largest score of an output is in "
+                                              "the same place in fewer of the samples",
+                                      .since = "0.1.0" },
+    [OPTION_FAIL_SIZE_ABOVE] = { .name = "fail-size-above",
+                                 .type = LDNQ_OPTION_BYTES,
+                                 PROGRAM,
+                                 .jobs = DIFF,
+                                 .value = "BYTES",
+                                 .help = "exit with 9 if the quantized file is larger; K, M and G "
+                                         "may follow",
+                                 .since = "0.1.0" },
+    [OPTION_LOG] = { .name = "log",
+                     .type = LDNQ_OPTION_PATH,
+                     .jobs = QUANTIZE,
+                     .value = "FILE.jsonl",
+                     .help = "write one line of JSON as each layer is done, and one for the run at "
+                             "the end",
+                     .since = "0.1.0" },
+    [OPTION_JSON] = { .name = "json",
+                      .type = LDNQ_OPTION_FLAG,
+                      PROGRAM,
+                      .jobs = ALL,
+                      .default_value = "0",
+                      .help = "print the result as JSON",
+                      .since = "0.1.0" },
+    [OPTION_VERBOSE] = { .name = "verbose",
+                         .letter = "v",
+                         .type = LDNQ_OPTION_FLAG,
+                         .jobs = QUANTIZE,
+                         .default_value = "0",
+                         .help = "report each layer's figures and the solver's iterations, on "
+                                 "standard error",
+                         .since = "0.1.0" },
+    [OPTION_QUIET] = { .name = "quiet",
+                       .letter = "q",
+                       .type = LDNQ_OPTION_FLAG,
+                       PROGRAM,
+                       .jobs = SAMPLES | RUN,
+                       .default_value = "0",
+                       .help = "no progress and no summary",
+                       .since = "0.1.0" },
+    [OPTION_HELP] = { .name = "help",
+                      .letter = "h",
+                      .type = LDNQ_OPTION_FLAG,
+                      PROGRAM,
+                      .jobs = ALL,
+                      .default_value = "0",
+                      .help = "print this text",
+                      .since = "0.1.0" },
+};
+
+const struct ldnq_option *ldnq_options_describe(size_t index)
+{
+    return index < OPTION_COUNT ? &ldnq_option_table[index] : NULL;
+}
+
+size_t ldnq_option_find(const char *name)
+{
+    size_t i = 0;
+    while (i < OPTION_COUNT && strcmp(ldnq_option_table[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+const struct ldnq_option *ldnq_options_nearest(const char *name, unsigned jobs)
+{
+    const char *names[OPTION_COUNT + 1] = { NULL };
+    size_t count = 0;
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (ldnq_option_table[i].jobs & jobs)
+            names[count++] = ldnq_option_table[i].name;
+    const char *nearest = ldnq_nearest_name(name, names);
+    return nearest ? &ldnq_option_table[ldnq_option_find(nearest)] : NULL;
+}

@@ -1,0 +1,35 @@
+/* option_value.h: the text of an option as a value. All return false for text that is none,
+ * and leave *out unspecified then. */
+#ifndef LDNQ_API_OPTION_VALUE_H
+#define LDNQ_API_OPTION_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "ldnq.h"
+
+/* A whole number; with K, M or G after it, if not 0, for bytes. */
+bool ldnq_parse_count(const char *text, size_t *out);
+bool ldnq_parse_bytes(const char *text, size_t *out);
+/* Finite. */
+bool ldnq_parse_number(const char *text, double *out);
+/* "0.5" or "1/255", not 0. */
+bool ldnq_parse_ratio(const char *text, float *out);
+/* Up to `most` numbers with commas between them. */
+bool ldnq_parse_channels(const char *text, float *values, size_t most, size_t *count);
+/* "NAME=N" cut at the last '='; the name is cut to fit `size`. */
+bool ldnq_parse_dim(const char *text, char *name, size_t size, size_t *out);
+
+enum ldnq_amount { LDNQ_AMOUNT_BITS, LDNQ_AMOUNT_RATIO, LDNQ_AMOUNT_BYTES };
+/* "3bits", "8x", "200K". */
+bool ldnq_parse_budget(const char *text, enum ldnq_amount *unit, double *out);
+
+/* The index of the word of `length` letters in "a|b|c"; SIZE_MAX for none. */
+size_t ldnq_choice_find(const char *choices, const char *word, size_t length);
+
+/* Whether the text is a value of the option. Errors: USAGE; the message begins with the
+ * option's name. */
+enum ldnq_status ldnq_option_check(const struct ldnq_option *option, const char *text,
+                                   struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* options.h: the values of the options, as jobs read them. All functions accept NULL, which
+ * stands for the defaults; values were checked when they were set. */
+#ifndef LDNQ_API_OPTIONS_H
+#define LDNQ_API_OPTIONS_H
+
+#include "api/option_table.h"
+#include "base/base.h"
+
+struct ldnq_option_values {
+    char **texts; /* (count) */
+    size_t count;
+};
+
+struct ldnq_options {
+    struct ldnq_option_values values[OPTION_COUNT];
+    int (*progress)(void *ctx, const struct ldnq_progress *progress);
+    void *progress_ctx;
+    void (*event)(void *ctx, const char *json);
+    void *event_ctx;
+};
+
+/* Whether the caller has set it. */
+bool ldnq_option_is_set(const struct ldnq_options *options, enum ldnq_option_index index);
+/* The text, or the default's; NULL where there is none. */
+const char *ldnq_option_text(const struct ldnq_options *options, enum ldnq_option_index index);
+/* 0 where there is none; the same for bytes. */
+size_t ldnq_option_count(const struct ldnq_options *options, enum ldnq_option_index index);
+/* 0 where there is none, NaN for a word. */
+double ldnq_option_number(const struct ldnq_options *options, enum ldnq_option_index index);
+bool ldnq_option_flag(const struct ldnq_options *options, enum ldnq_option_index index);
+/* The index of a choice among the table's. */
+size_t ldnq_option_choice(const struct ldnq_options *options, enum ldnq_option_index index);
+/* All values of an option that repeats. */
+const char *const *ldnq_option_list(const struct ldnq_options *options,
+                                    enum ldnq_option_index index, size_t *count);
+
+#endif

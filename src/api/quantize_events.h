@@ -1,0 +1,53 @@
+/* quantize_events.h: what a quantization reports as it goes: a line of JSON per layer in a file
+ * (option "log"), events for the caller (option "verbose"), the solver's curves for the page.
+ *
+ * The file grows line by line, so that a run that was cut short has its layers in it. */
+#ifndef LDNQ_API_QUANTIZE_EVENTS_H
+#define LDNQ_API_QUANTIZE_EVENTS_H
+
+#include <stdio.h>
+
+#include "api/job.h"
+#include "compare/comparison.h"
+#include "pipeline/pipeline.h"
+
+struct ldnq_curve {
+    const char *node; /* the layer's label */
+    struct ldnq_diff_iteration *rows;
+    size_t count, capacity;
+};
+
+struct ldnq_quantize_events {
+    const struct ldnq_job *job;
+    bool has_events, keeps_curves;
+    FILE *log; /* NULL without the option */
+    const char *log_path;
+    bool log_failed;
+    bool failed; /* out of memory: the curves stay as they are */
+    struct ldnq_curve *curves;
+    size_t curve_count, curve_capacity;
+};
+
+/* Opens the log, and makes `quantize` call the events where anything asks for them. finish
+ * has to follow. Errors: IO. */
+enum ldnq_status ldnq_quantize_events_init(struct ldnq_quantize_events *events,
+                                           const struct ldnq_job *job, bool keeps_curves,
+                                           struct ldnq_quantize_options *quantize,
+                                           struct ldnq_error *err);
+
+/* Frees the curves and closes the log, which is removed when the job was canceled. Accepts
+ * zeroed events. Returns `status`, or IO where that is OK and a line could not be written. */
+enum ldnq_status ldnq_quantize_events_finish(struct ldnq_quantize_events *events,
+                                             enum ldnq_status status, struct ldnq_error *err);
+
+/* Reports the result of the run, without its layers, which have had their events. */
+void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *run);
+
+/* Lets the diff's layers point to their curves, which have to outlive it. */
+void ldnq_quantize_events_show(const struct ldnq_quantize_events *events, struct ldnq_diff *diff);
+
+/* Adds the figures of a layer to the object; false when memory is out. */
+bool ldnq_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
+                     const struct ldnq_layer_diagnostics *diagnostics);
+
+#endif

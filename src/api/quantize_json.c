@@ -1,0 +1,207 @@
+#include "api/quantize_json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "api/json_graph.h"
+#include "api/option_value.h"
+#include "api/quantize_events.h"
+#include "api/quantize_settings.h"
+#include "base/json_add.h"
+#include "base/text.h"
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+static const char *weights_name(const struct ldnq_quantization *result)
+{
+    const struct ldnq_codebook *codebook = ldnq_common_codebook(&result->network);
+    return codebook ? codebook->name : "mixed";
+}
+
+static const char *storage_name(const struct ldnq_quantize_summary *summary)
+{
+    const struct ldnq_quantized_network *network = &summary->result->network;
+    const enum ldnq_dtype first = ldnq_emit_dtype(summary->choice, network->layers[0].codebook);
+    for (size_t i = 1; i < network->count; i++)
+        if (ldnq_emit_dtype(summary->choice, network->layers[i].codebook) != first)
+            return "mixed";
+    return ldnq_dtype_name(first);
+}
+
+/* ---- metadata ----------------------------------------------------------------------------- */
+
+static void describe_list(struct ldnq_text *text, const struct ldnq_options *options,
+                          enum ldnq_option_index index)
+{
+    size_t count;
+    const char *const *values = ldnq_option_list(options, index, &count);
+    for (size_t i = 0; i < count; i++)
+        ldnq_text_item(text, " ", "%s=%s", ldnq_option_table[index].name, values[i]);
+}
+
+/* Adds "name=N" where N is not 0. */
+static void describe_count(struct ldnq_text *text, const struct ldnq_options *options,
+                           enum ldnq_option_index index)
+{
+    const size_t value = ldnq_option_count(options, index);
+    if (value)
+        ldnq_text_item(text, " ", "%s=%zu", ldnq_option_table[index].name, value);
+}
+
+/* Adds the text as it was set. */
+static void describe_text(struct ldnq_text *text, const struct ldnq_options *options,
+                          enum ldnq_option_index index)
+{
+    if (ldnq_option_is_set(options, index))
+        ldnq_text_item(text, " ", "%s=%s", ldnq_option_table[index].name,
+                       ldnq_option_text(options, index));
+}
+
+/* Options that decide the result, and no others: not the threads, not the paths. */
+static void describe_options(const struct ldnq_quantize_summary *summary, char *data, size_t size)
+{
+    const struct ldnq_options *options = summary->job->options;
+    const struct ldnq_quantize_options *quantize = summary->quantize;
+    const struct ldnq_fine_tune_result *tune = &summary->result->fine_tune;
+    struct ldnq_text text;
+    float scale = 0;
+    ldnq_text_init(&text, data, size);
+    ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
+                   weights_name(summary->result), ldnq_granularity_name(quantize->granularity),
+                   quantize->solver->name, quantize->solver_options.rho_factor,
+                   ldnq_option_text(options, OPTION_RHO_FROM),
+                   ldnq_option_text(options, OPTION_STORAGE));
+    if (quantize->block)
+        ldnq_text_item(&text, " ", "block-size=%zu", quantize->block);
+    describe_count(&text, options, OPTION_CASCADE);
+    if (tune->held_out)
+        ldnq_text_item(&text, " ", "distill=%zu refine=%s", tune->steps,
+                       quantize->fine_tune.update_codes ? "on" : "off");
+    ldnq_text_item(&text, " ", "augment=%zu seed=%" PRIu64, quantize->copies, quantize->seed);
+    if (quantize->lambda == LDNQ_LAMBDA_AUTO)
+        ldnq_text_item(&text, " ", "lambda=auto");
+    else
+        ldnq_text_item(&text, " ", "lambda=%g", quantize->lambda);
+    describe_count(&text, options, OPTION_OPSET);
+    ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &scale);
+    ldnq_text_item(&text, " ", "scale=%.9g", (double)scale);
+    describe_text(&text, options, OPTION_MEAN);
+    describe_text(&text, options, OPTION_STD);
+    describe_count(&text, options, OPTION_RESIZE);
+    describe_count(&text, options, OPTION_CROP);
+    describe_count(&text, options, OPTION_MAX_SAMPLES);
+    describe_list(&text, options, OPTION_DIM);
+    describe_list(&text, options, OPTION_SKIP);
+    describe_list(&text, options, OPTION_ONLY);
+    ldnq_text_end(&text);
+}
+
+enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
+                                        struct ldnq_model *model, uint64_t model_hash,
+                                        struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    char text[4096];
+    uint64_t data_hash;
+    LDNQ_TRY(ldnq_samples_hash(samples, &data_hash, err));
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.version", LDNQ_VERSION, err));
+    describe_options(summary, text, sizeof text);
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.options", text, err));
+    snprintf(text, sizeof text, "xxh3:%016" PRIx64, model_hash);
+    LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.model", text, err));
+    snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash,
+             ldnq_samples_count(samples));
+    return ldnq_model_set_metadata(model, "ldnq.data", text, err);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static bool add_layers(cJSON *root, const struct ldnq_quantization *result)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "layers");
+    for (size_t i = 0; list && i < result->network.count; i++) {
+        cJSON *item = ldnq_json_append_object(list);
+        if (!item || !ldnq_layer_json(item, &result->network.layers[i], &result->diagnostics[i]))
+            return false;
+    }
+    return list != NULL;
+}
+
+/* null when no sample was held out, as nothing was fine-tuned then. */
+static bool add_distillation(cJSON *root, const struct ldnq_fine_tune_result *tune)
+{
+    if (!tune->held_out)
+        return cJSON_AddNullToObject(root, "distillation") != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "distillation");
+    return item && ldnq_json_add_number(item, "steps", (double)tune->steps) &&
+           ldnq_json_add_number(item, "held_out", (double)tune->held_out) &&
+           ldnq_json_add_number(item, "error_start", tune->error_start) &&
+           ldnq_json_add_number(item, "error", tune->error);
+}
+
+static bool add_kept(cJSON *root, const struct ldnq_quantization *result)
+{
+    cJSON *list = cJSON_AddArrayToObject(root, "not_quantized");
+    for (size_t i = 0; list && i < result->kept_count; i++) {
+        const struct ldnq_layer *layer = &result->kept[i];
+        cJSON *item = ldnq_json_append_object(list);
+        if (!item || !ldnq_json_add_text(item, "node", layer->node->label) ||
+            !ldnq_json_add_text(item, "op", layer->node->op_type) ||
+            !ldnq_json_add_text(item, "reason", layer->refusal))
+            return false;
+    }
+    return list != NULL;
+}
+
+static bool add_metadata(cJSON *root, const struct ldnq_model *model)
+{
+    static const char *const keys[] = { "ldnq.version", "ldnq.options", "ldnq.model", "ldnq.data" };
+    cJSON *item = cJSON_AddObjectToObject(root, "metadata");
+    for (size_t i = 0; item && i < sizeof keys / sizeof *keys; i++)
+        if (!ldnq_json_add_text(item, keys[i], ldnq_model_metadata(model, keys[i])))
+            return false;
+    return item != NULL;
+}
+
+/* The narrowest type that all codes fit, and the opset that has it. */
+static bool add_narrowest(cJSON *root, const struct ldnq_emit_choice *choice)
+{
+    cJSON *item = cJSON_AddObjectToObject(root, "narrowest");
+    return item && ldnq_json_add_text(item, "storage", ldnq_dtype_name(choice->narrowest)) &&
+           ldnq_json_add_number(item, "opset", choice->narrowest_opset) &&
+           cJSON_AddBoolToObject(item, "is_used", choice->narrowest == choice->dtype);
+}
+
+static size_t count_weights(const struct ldnq_quantization *result)
+{
+    size_t weights = 0;
+    for (size_t i = 0; i < result->network.count; i++)
+        weights += ldnq_layer_elements(&result->network.layers[i].layer);
+    return weights;
+}
+
+bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary)
+{
+    const struct ldnq_quantization *result = summary->result;
+    const char *granularity = ldnq_granularity_name(summary->quantize->granularity);
+    return ldnq_json_add_text(root, "model", summary->model_name) &&
+           ldnq_json_add_text(root, "output", summary->output) &&
+           ldnq_json_add_text(root, "weights", weights_name(result)) &&
+           ldnq_json_add_number(root, "weight_count", (double)count_weights(result)) &&
+           ldnq_json_add_number(root, "bits", ldnq_mean_bits(result)) &&
+           ldnq_json_add_text(root, "granularity", granularity) &&
+           ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
+           ldnq_json_add_text(root, "storage", storage_name(summary)) &&
+           cJSON_AddBoolToObject(root, "storage_is_auto", summary->storage == LDNQ_STORAGE_AUTO) &&
+           add_narrowest(root, summary->choice) &&
+           ldnq_json_add_number(root, "opset", summary->choice->opset) &&
+           ldnq_json_add_number(root, "opset_latest", LDNQ_OPSET_LATEST) &&
+           ldnq_json_add_number(root, "samples", (double)summary->samples) &&
+           ldnq_json_add_number(root, "bytes_before", (double)summary->bytes_before) &&
+           ldnq_json_add_number(root, "bytes_after", (double)summary->bytes_after) &&
+           ldnq_json_add_number(root, "seconds", summary->seconds) &&
+           ldnq_json_add_number(root, "output_error", result->output_error) &&
+           ldnq_json_add_number(root, "output_bound", result->output_bound) &&
+           add_layers(root, result) && add_distillation(root, &result->fine_tune) &&
+           add_kept(root, result) && ldnq_job_plan_json(root, summary->plan, summary->job) &&
+           add_metadata(root, summary->model);
+}

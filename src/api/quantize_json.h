@@ -1,0 +1,35 @@
+/* quantize_json.h: a quantization as JSON, and as the metadata of the model. */
+#ifndef LDNQ_API_QUANTIZE_JSON_H
+#define LDNQ_API_QUANTIZE_JSON_H
+
+#include "api/job.h"
+#include "api/quantize_plan.h"
+#include "emit/emit.h"
+#include "pipeline/pipeline.h"
+
+/* All that a quantization has found out. */
+struct ldnq_quantize_summary {
+    const struct ldnq_job *job;
+    const struct ldnq_model *model; /* as it is written */
+    const char *model_name;
+    const char *output; /* NULL for a model that stays in memory */
+    const struct ldnq_quantize_options *quantize;
+    const struct ldnq_emit_choice *choice;
+    enum ldnq_storage storage; /* as the options have it */
+    const struct ldnq_quantization *result;
+    const struct ldnq_job_plan *plan;
+    size_t samples;
+    size_t bytes_before, bytes_after; /* of the files; after: 0 for a pipe or a device */
+    double seconds;
+};
+
+/* Sets "ldnq.version", "ldnq.options", "ldnq.model" and "ldnq.data". Errors: IO (samples that
+ * can't be read again), NOMEM. */
+enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
+                                        struct ldnq_model *model, uint64_t model_hash,
+                                        struct ldnq_samples *samples, struct ldnq_error *err);
+
+/* As src/api/quantize.schema.json says; false when memory is out. */
+bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary);
+
+#endif

@@ -1,0 +1,225 @@
+#include "api/quantize_plan.h"
+
+#include <string.h>
+
+#include "api/json_graph.h"
+#include "api/option_value.h"
+#include "api/quantize_settings.h"
+#include "base/file.h"
+#include "base/json_add.h"
+
+/* What a budget chooses from where the option "weights" is not set. */
+#define DEFAULT_CODEBOOKS "int2,int3,int4,int8"
+
+/* Bits of a code in a format of any width. */
+static unsigned code_bits(const struct ldnq_codebook *codebook)
+{
+    unsigned bits = 0;
+    while ((size_t)1 << bits < codebook->count)
+        bits++;
+    return bits;
+}
+
+double ldnq_mean_bits(const struct ldnq_quantization *result)
+{
+    double bits = 0, weights = 0;
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_quantized_layer *quantized = &result->network.layers[i];
+        const double count = (double)ldnq_layer_elements(&quantized->layer);
+        if (quantized->shared)
+            continue;
+        bits += count * code_bits(quantized->codebook);
+        weights += count;
+    }
+    return weights > 0 ? bits / weights : 0;
+}
+
+/* ---- the budget ------------------------------------------------------------------------- */
+
+static enum ldnq_status list_codebooks(struct ldnq_job_plan *plan, const char *text,
+                                       struct ldnq_error *err)
+{
+    struct ldnq_budget *budget = &plan->budget;
+    for (;;) {
+        char name[32];
+        const size_t length = strcspn(text, ",");
+        if (length >= sizeof name || budget->count == LDNQ_PLAN_CODEBOOKS)
+            return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is too long", text);
+        memcpy(name, text, length);
+        name[length] = '\0';
+        LDNQ_TRY(ldnq_settings_codebook("weights", name, &plan->codebooks[budget->count++], err));
+        if (!text[length])
+            return LDNQ_OK;
+        text += length + 1;
+    }
+}
+
+static enum ldnq_status parse_budget(struct ldnq_job_plan *plan, const struct ldnq_options *options,
+                                     struct ldnq_error *err)
+{
+    static const enum ldnq_budget_unit units[] = {
+        [LDNQ_AMOUNT_BITS] = LDNQ_BUDGET_BITS,
+        [LDNQ_AMOUNT_RATIO] = LDNQ_BUDGET_RATIO,
+        [LDNQ_AMOUNT_BYTES] = LDNQ_BUDGET_BYTES,
+    };
+    const char *weights = ldnq_option_text(options, OPTION_WEIGHTS);
+    enum ldnq_amount unit = LDNQ_AMOUNT_BITS;
+    ldnq_parse_budget(ldnq_option_text(options, OPTION_BUDGET), &unit, &plan->budget.amount);
+    plan->budget.unit = units[unit];
+    plan->budget.codebooks = plan->codebooks;
+    plan->budget.bits = plan->bits;
+    return list_codebooks(plan, weights ? weights : DEFAULT_CODEBOOKS, err);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static enum ldnq_status read_entry(const struct ldnq_job *job, const char *path, const cJSON *item,
+                                   size_t i, struct ldnq_plan_entry *entry, struct ldnq_error *err)
+{
+    const char *node = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "node"));
+    const char *weights = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "weights"));
+    if (!node || !weights)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: layers[%zu] needs \"node\" and \"weights\", both strings", path, i);
+    const char *where = ldnq_arena_printf(job->arena, err, "%s: layers[%zu]: weights", path, i);
+    entry->node = ldnq_arena_strdup(job->arena, node, err);
+    if (!where || !entry->node)
+        return LDNQ_NOMEM;
+    return ldnq_settings_codebook(where, weights, &entry->codebook, err);
+}
+
+static enum ldnq_status read_entries(const struct ldnq_job *job, const char *path,
+                                     const cJSON *root, struct ldnq_quantize_options *quantize,
+                                     struct ldnq_error *err)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "layers"), *item;
+    if (!cJSON_IsArray(list))
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: is no plan: it is not JSON with a list \"layers\"; a budget and a "
+                         "plan together write one",
+                         path);
+    struct ldnq_plan_entry *entries =
+        ldnq_arena_alloc(job->arena, (size_t)cJSON_GetArraySize(list), sizeof *entries, err);
+    if (!entries)
+        return LDNQ_NOMEM;
+    quantize->plan = entries;
+    cJSON_ArrayForEach(item, list)
+    {
+        LDNQ_TRY(
+            read_entry(job, path, item, quantize->plan_count, &entries[quantize->plan_count], err));
+        quantize->plan_count++;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_file(const struct ldnq_job *job, const char *path,
+                                  struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+{
+    void *bytes;
+    size_t size;
+    LDNQ_TRY(ldnq_file_read(path, job->arena, &bytes, &size, err));
+    cJSON *root = cJSON_ParseWithLength(bytes, size);
+    const enum ldnq_status status = read_entries(job, path, root, quantize, err);
+    cJSON_Delete(root);
+    return status;
+}
+
+enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldnq_job *job,
+                                    struct ldnq_quantize_options *quantize,
+                                    const struct ldnq_codebook **widest, struct ldnq_error *err)
+{
+    const char *path = ldnq_option_text(job->options, OPTION_PLAN);
+    if (ldnq_option_is_set(job->options, OPTION_BUDGET))
+        LDNQ_TRY(parse_budget(plan, job->options, err));
+    else if (path)
+        LDNQ_TRY(read_file(job, path, quantize, err));
+    *widest = quantize->codebook;
+    for (size_t i = 0; i < quantize->plan_count; i++)
+        if (quantize->plan[i].codebook->bits > (*widest)->bits)
+            *widest = quantize->plan[i].codebook;
+    for (size_t i = 0; i < plan->budget.count; i++)
+        if (plan->codebooks[i]->bits > (*widest)->bits)
+            *widest = plan->codebooks[i];
+    return LDNQ_OK;
+}
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldnq_job *job,
+                                    const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                    const struct ldnq_emit_choice *choice,
+                                    struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+{
+    struct ldnq_budget *budget = &plan->budget;
+    if (budget->count == 0)
+        return LDNQ_OK;
+    for (size_t i = 0; i < budget->count; i++)
+        plan->bits[i] = budget->unit == LDNQ_BUDGET_BITS
+                            ? code_bits(plan->codebooks[i])
+                            : ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
+    struct ldnq_error reason;
+    const enum ldnq_status status =
+        ldnq_allocate_bits(graph, samples, quantize, budget, job->arena, &plan->made, &reason);
+    const bool is_narrow = budget->unit == LDNQ_BUDGET_BITS || choice->opset == LDNQ_OPSET_LATEST;
+    if (status == LDNQ_USAGE && !is_narrow)
+        return ldnq_fail(err, status, "%s; opset %d has narrower types for codes", reason.message,
+                         LDNQ_OPSET_LATEST);
+    if (status != LDNQ_OK)
+        return ldnq_fail(err, status, "%s", reason.message);
+    quantize->plan = plan->made->entries;
+    quantize->plan_count = plan->made->count;
+    return LDNQ_OK;
+}
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+static bool add_entry(cJSON *list, const struct ldnq_job_plan *plan, size_t i)
+{
+    const struct ldnq_bit_allocation *made = plan->made;
+    cJSON *item = ldnq_json_append_object(list);
+    if (!item || !ldnq_json_add_text(item, "node", made->entries[i].node) ||
+        !ldnq_json_add_text(item, "weights", made->entries[i].codebook->name))
+        return false;
+    cJSON *errors = cJSON_AddObjectToObject(item, "errors");
+    for (size_t c = 0; errors && c < made->choices; c++)
+        if (!ldnq_json_add_number(errors, plan->codebooks[c]->name,
+                                  made->errors[i * made->choices + c]))
+            return false;
+    return errors != NULL;
+}
+
+static bool fill_plan(cJSON *root, const struct ldnq_job_plan *plan, const struct ldnq_job *job)
+{
+    if (!ldnq_json_add_text(root, "budget", ldnq_option_text(job->options, OPTION_BUDGET)) ||
+        !ldnq_json_add_number(root, "error", plan->made->error))
+        return false;
+    cJSON *list = cJSON_AddArrayToObject(root, "layers");
+    for (size_t i = 0; list && i < plan->made->count; i++)
+        if (!add_entry(list, plan, i))
+            return false;
+    return list != NULL;
+}
+
+bool ldnq_job_plan_json(cJSON *root, const struct ldnq_job_plan *plan, const struct ldnq_job *job)
+{
+    if (!plan->made)
+        return cJSON_AddNullToObject(root, "plan") != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "plan");
+    return item && fill_plan(item, plan, job);
+}
+
+enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const struct ldnq_job *job,
+                                     struct ldnq_error *err)
+{
+    const char *path = ldnq_option_text(job->options, OPTION_PLAN);
+    if (!plan->made || !path)
+        return LDNQ_OK;
+    cJSON *root = cJSON_CreateObject();
+    char *text = root && fill_plan(root, plan, job) ? cJSON_Print(root) : NULL;
+    cJSON_Delete(root);
+    if (!text)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
+    cJSON_free(text);
+    return status;
+}

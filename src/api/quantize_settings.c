@@ -1,0 +1,115 @@
+#include "api/quantize_settings.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "api/option_value.h"
+#include "base/text.h"
+
+#define DEFAULT_CODEBOOK "ternary"
+#define DEFAULT_BLOCK ((size_t)32)
+
+/* By the choices of the option "effort": how often a picture is read. */
+static const size_t effort_copies[] = { 1, 2, 8 };
+
+/* In the order of the choices, which are those of the enums. */
+const char *ldnq_granularity_name(enum ldnq_granularity granularity)
+{
+    static const char *const names[] = { "tensor", "channel", "block" };
+    return names[granularity];
+}
+
+enum ldnq_status ldnq_settings_codebook(const char *where, const char *name,
+                                        const struct ldnq_codebook **out, struct ldnq_error *err)
+{
+    char list[256];
+    struct ldnq_text text;
+    *out = ldnq_codebook_find(name);
+    if (*out)
+        return LDNQ_OK;
+    ldnq_text_init(&text, list, sizeof list);
+    for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
+        ldnq_text_item(&text, ", ", "%s", (*book)->name);
+    return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; there are %s", where, name, list);
+}
+
+static enum ldnq_status choose_codebook(const struct ldnq_options *options,
+                                        struct ldnq_quantize_options *quantize,
+                                        struct ldnq_error *err)
+{
+    const char *weights = ldnq_option_text(options, OPTION_WEIGHTS);
+    /* With a budget they are a list, and the plan chooses for every layer. */
+    if (!weights || ldnq_option_is_set(options, OPTION_BUDGET))
+        weights = DEFAULT_CODEBOOK;
+    if (strchr(weights, ','))
+        return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is a list, which needs a budget", weights);
+    return ldnq_settings_codebook("weights", weights, &quantize->codebook, err);
+}
+
+/* Blocks have the sizes that runtimes take: powers of two. */
+static enum ldnq_status choose_block(const struct ldnq_options *options,
+                                     struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+{
+    const size_t size = ldnq_option_count(options, OPTION_BLOCK_SIZE);
+    if (quantize->granularity != LDNQ_PER_BLOCK)
+        return size ? ldnq_fail(err, LDNQ_USAGE, "block-size goes with granularity block")
+                    : LDNQ_OK;
+    quantize->block = size ? size : DEFAULT_BLOCK;
+    if ((quantize->block & (quantize->block - 1)) != 0)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "block-size %zu is no power of two; use 16, 32, 64, 128 or more", size);
+    if (!quantize->solver->blocks)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "solver '%s' has one scale per channel, not per block; use best, beam, "
+                         "cd, gptq, mse or rtn",
+                         quantize->solver->name);
+    return LDNQ_OK;
+}
+
+static void choose_copies(const struct ldnq_options *options,
+                          struct ldnq_quantize_options *quantize)
+{
+    quantize->copies = ldnq_option_is_set(options, OPTION_AUGMENT)
+                           ? ldnq_option_count(options, OPTION_AUGMENT)
+                           : effort_copies[ldnq_option_choice(options, OPTION_EFFORT)];
+    quantize->fine_tune.augment = quantize->copies > 1;
+}
+
+static enum ldnq_status choose_compensation(const struct ldnq_options *options,
+                                            struct ldnq_quantize_options *quantize,
+                                            struct ldnq_error *err)
+{
+    const double lambda = ldnq_option_number(options, OPTION_LAMBDA);
+    quantize->cascade = ldnq_option_count(options, OPTION_CASCADE);
+    quantize->lambda = quantize->cascade ? 0 : isnan(lambda) ? LDNQ_LAMBDA_AUTO : lambda;
+    if (quantize->cascade && lambda > 0)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "with cascade layers approximate their weight; leave lambda out");
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
+                                        struct ldnq_quantize_options *quantize,
+                                        struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    LDNQ_TRY(choose_codebook(options, quantize, err));
+    quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER));
+    quantize->granularity = (enum ldnq_granularity)ldnq_option_choice(options, OPTION_GRANULARITY);
+    LDNQ_TRY(choose_block(options, quantize, err));
+    LDNQ_TRY(choose_compensation(options, quantize, err));
+    choose_copies(options, quantize);
+    ldnq_solver_defaults(&quantize->solver_options);
+    if (ldnq_option_is_set(options, OPTION_RHO))
+        quantize->solver_options.rho_factor = ldnq_option_number(options, OPTION_RHO);
+    quantize->solver_options.rho_from_first = ldnq_option_choice(options, OPTION_RHO_FROM) == 1;
+    quantize->fine_tune.steps = ldnq_option_count(options, OPTION_DISTILL);
+    quantize->fine_tune.update_codes = ldnq_option_flag(options, OPTION_REFINE);
+    quantize->seed = ldnq_option_count(options, OPTION_SEED);
+    quantize->max_seconds = ldnq_option_number(options, OPTION_TIME_LIMIT);
+    quantize->max_bytes = ldnq_option_count(options, OPTION_MAX_MEM);
+    quantize->skip = ldnq_option_list(options, OPTION_SKIP, &quantize->skip_count);
+    quantize->only = ldnq_option_list(options, OPTION_ONLY, &quantize->only_count);
+    emit->storage = (enum ldnq_storage)ldnq_option_choice(options, OPTION_STORAGE);
+    emit->opset = (int)ldnq_option_count(options, OPTION_OPSET);
+    return LDNQ_OK;
+}

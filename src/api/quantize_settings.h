@@ -1,0 +1,22 @@
+/* quantize_settings.h: what the texts of the options mean for a quantization. */
+#ifndef LDNQ_API_QUANTIZE_SETTINGS_H
+#define LDNQ_API_QUANTIZE_SETTINGS_H
+
+#include "api/options.h"
+#include "emit/emit.h"
+#include "pipeline/pipeline.h"
+
+/* Fills in what the options decide, presets too; pool, sink and callbacks are left alone.
+ * Lists point into the options. Errors: USAGE (options that contradict each other). */
+enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
+                                        struct ldnq_quantize_options *quantize,
+                                        struct ldnq_emit_options *emit, struct ldnq_error *err);
+
+/* The codebook of that name. `where` begins the message. Errors: USAGE, with all names. */
+enum ldnq_status ldnq_settings_codebook(const char *where, const char *name,
+                                        const struct ldnq_codebook **out, struct ldnq_error *err);
+
+/* Names that the option "granularity" has, by enum ldnq_granularity. */
+const char *ldnq_granularity_name(enum ldnq_granularity granularity);
+
+#endif

@@ -1,0 +1,65 @@
+#include "cli/events.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/json.h"
+#include "cli/plain.h"
+
+/* Of the iterations, one in so many is a row of the table. */
+#define TRACE_EVERY 25
+
+static void print_start(const cJSON *event)
+{
+    char node[CLI_PLAIN_SIZE];
+    fprintf(stderr, "\n%s '%s': %zu x %zu x %zu\n", cli_json_text(event, "op"),
+            cli_plain(cli_json_text(event, "node"), node), cli_json_count(event, "groups"),
+            cli_json_count(event, "outputs"), cli_json_count(event, "inputs"));
+}
+
+static void print_iteration(const cJSON *event)
+{
+    const int iteration = (int)cli_json_number(event, "iteration");
+    if (iteration != 1 && iteration % TRACE_EVERY != 0)
+        return;
+    if (iteration == 1)
+        fprintf(stderr, "  iter   objective    residual     rho   changed    active\n");
+    fprintf(stderr, "%6d  %10.4e  %10.4e  %6.3g  %8zu  %8zu\n", iteration,
+            cli_json_number(event, "objective"), cli_json_number(event, "residual"),
+            cli_json_number(event, "rho"), cli_json_count(event, "changed"),
+            cli_json_count(event, "active"));
+}
+
+static void print_layer(const cJSON *event)
+{
+    const char *solver = cli_json_text(event, "solver");
+    if (solver && strcmp(solver, "shared") == 0)
+        solver = "shared codes";
+    fprintf(stderr,
+            "  %s, %s: objective %.4e -> %.4e, %zu positions, rank %zu of %zu, lambda %.3g, "
+            "%.2f s\n",
+            cli_json_text(event, "weights"), solver, cli_json_number(event, "error_start"),
+            cli_json_number(event, "error"), cli_json_count(event, "positions"),
+            cli_json_count(event, "rank"), cli_json_count(event, "inputs"),
+            cli_json_number(event, "lambda"), cli_json_number(event, "seconds"));
+}
+
+void cli_print_event(const char *json, bool is_quiet)
+{
+    cJSON *event = cJSON_Parse(json);
+    const char *kind = cli_json_text(event, "event");
+    char text[CLI_PLAIN_SIZE];
+    if (!kind) {
+        cJSON_Delete(event);
+        return;
+    }
+    if (strcmp(kind, "warning") == 0)
+        fprintf(stderr, "ldnq: warning: %s\n", cli_plain(cli_json_text(event, "text"), text));
+    else if (!is_quiet && strcmp(kind, "layer_start") == 0)
+        print_start(event);
+    else if (!is_quiet && strcmp(kind, "iteration") == 0)
+        print_iteration(event);
+    else if (!is_quiet && strcmp(kind, "layer") == 0)
+        print_layer(event);
+    cJSON_Delete(event);
+}

@@ -1,0 +1,32 @@
+#include "cli/handles.h"
+
+#include <stdlib.h>
+
+#include "cli/failure.h"
+
+enum ldnq_status cli_handles_init(struct cli_handles *handles, const struct cli_line *line,
+                                  const char *samples, struct ldnq_error *err)
+{
+    *handles = (struct cli_handles){ .models = calloc(line->model_count, sizeof *handles->models) };
+    cli_progress_init(&handles->progress, line);
+    if (!handles->models)
+        return cli_fail(err, LDNQ_NOMEM, "out of memory");
+    for (size_t i = 0; i < line->model_count; i++) {
+        const enum ldnq_status status =
+            ldnq_onnx_from_path(line->models[i], &handles->models[i], err);
+        if (status != LDNQ_OK)
+            return status;
+        handles->model_count++;
+    }
+    return samples ? ldnq_dataset_from_path(samples, &handles->samples, err) : LDNQ_OK;
+}
+
+void cli_handles_finish(struct cli_handles *handles)
+{
+    cli_progress_finish(&handles->progress);
+    for (size_t i = 0; i < handles->model_count; i++)
+        ldnq_onnx_destroy(handles->models[i]);
+    free(handles->models);
+    ldnq_dataset_destroy(handles->samples);
+    ldnq_result_destroy(handles->result);
+}
