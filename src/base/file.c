@@ -3,12 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/rng.h"
+
+/* Of a temporary's name: the letters that make it unique, and names that are tried. */
+#define SUFFIX_LETTERS ((size_t)6)
+#define MOST_ATTEMPTS 100
 
 static enum ldnq_status read_stream(FILE *stream, const char *path, struct ldnq_arena *arena,
                                     void **bytes, size_t *size, struct ldnq_error *err)
@@ -54,18 +60,36 @@ static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const str
     return LDNQ_OK;
 }
 
+/* Creates a file that does not exist yet, with the permissions that the umask leaves, and puts
+ * its name's end in the place of the X's. mkostemp leaves only the owner's, and the umask can't
+ * be read without being set, for other threads too. */
+static int create_exclusively(char *name)
+{
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    static atomic_ulong calls;
+    char *end = name + strlen(name) - SUFFIX_LETTERS;
+    struct ldnq_rng rng = { (uint64_t)getpid() << 32 ^ atomic_fetch_add(&calls, 1) ^
+                            (uint64_t)(1e9 * ldnq_now()) };
+    int fd = -1;
+    for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+        for (size_t i = 0; i < SUFFIX_LETTERS; i++)
+            end[i] = letters[ldnq_rng_below(&rng, sizeof letters - 1)];
+        fd = open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            break;
+    }
+    return fd;
+}
+
 static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
-    int fd = mkostemp(writer->temporary, O_CLOEXEC);
+    const int fd = create_exclusively(writer->temporary);
     if (fd < 0) {
         int reason = errno;
         ldnq_free(writer->temporary);
         writer->temporary = NULL;
         return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path, strerror(reason));
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(fd, 0666 & ~mask);
     writer->stream = fdopen(fd, "wb");
     if (!writer->stream) {
         close(fd);
