@@ -164,6 +164,25 @@ static inline const struct ldnq_tensor *ldnq_op_input(const struct ldnq_op_call 
     return i < call->in_count ? call->in[i] : NULL;
 }
 
+/* The gradient of output i; NULL when it is zero, also when the node has no such output. */
+static inline const float *ldnq_op_output_grad(const struct ldnq_op_grad *grad, size_t i)
+{
+    return i < grad->call->out_count && grad->out[i] ? grad->out[i]->data : NULL;
+}
+
+/* Where to store the gradient of input i; NULL when it is not requested, also when the node
+ * has no such input. */
+static inline float *ldnq_op_input_grad(const struct ldnq_op_grad *grad, size_t i)
+{
+    return ldnq_op_input(grad->call, i) ? grad->in[i].data : NULL;
+}
+
+/* Whether two dimensions can be equal: a symbol can have any value. */
+static inline bool ldnq_op_dims_may_match(int64_t a, int64_t b)
+{
+    return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
+}
+
 /* infer of everything that maps input 0 element by element: the same dtype (one
  * of the mask's) and the same shape. */
 enum ldnq_status ldnq_op_infer_same(struct ldnq_op_call *call, unsigned mask,

@@ -284,7 +284,7 @@ static struct ldnq_conv_grad make_grad(const struct ldnq_op_grad *grad)
         .dy = grad->out[0]->data,
         .dx = grad->in[0].data,
         .dw = grad->in[1].data,
-        .db = ldnq_op_input(grad->call, 2) ? grad->in[2].data : NULL,
+        .db = ldnq_op_input_grad(grad, 2),
         .scratch = grad->call->scratch,
     };
 }

@@ -65,18 +65,13 @@ static enum ldnq_status convtranspose_read(const struct ldnq_node *node, struct 
 
 /* ---- shapes ------------------------------------------------------------------------ */
 
-static bool differ(int64_t a, int64_t b)
-{
-    return a != b && !ldnq_is_symbol(a) && !ldnq_is_symbol(b);
-}
-
 static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *w = &call->in[1]->shape;
     const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     int64_t channels;
-    if (differ(x->dim[1], w->dim[0]))
+    if (!ldnq_op_dims_may_match(x->dim[1], w->dim[0]))
         return ldnq_fail(err, LDNQ_MODEL,
                          "its input has %" PRId64 " channels where the weight "
                          "needs %" PRId64,
@@ -88,7 +83,7 @@ static enum ldnq_status check_channels(const struct ldnq_op_call *call, struct l
                          "%" PRId64 " input channels can't be divided into %" PRId64 " groups",
                          w->dim[0], a->groups);
     if (bias && bias->shape.rank >= 0 &&
-        (bias->shape.rank != 1 || differ(bias->shape.dim[0], channels)))
+        (bias->shape.rank != 1 || !ldnq_op_dims_may_match(bias->shape.dim[0], channels)))
         return ldnq_fail(err, LDNQ_MODEL, "its bias does not have one number per output channel");
     return LDNQ_OK;
 }
@@ -108,7 +103,7 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a convolution over %d axes is not supported",
                          axes);
     for (int i = 0; i < axes; i++)
-        if (a->window.kernel[i] && differ(w->dim[2 + i], a->window.kernel[i]))
+        if (a->window.kernel[i] && !ldnq_op_dims_may_match(w->dim[2 + i], a->window.kernel[i]))
             return ldnq_fail(err, LDNQ_MODEL,
                              "kernel_shape says %" PRId64 " where the weight has %" PRId64,
                              a->window.kernel[i], w->dim[2 + i]);

@@ -146,11 +146,6 @@ static void backward_channels(const void *ctx, size_t first, size_t last)
     }
 }
 
-static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t output)
-{
-    return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
-}
-
 void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -158,9 +153,9 @@ void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
         .e = find_extents(call),
         .x = call->in[0]->data,
         .gamma = call->in[1]->data,
-        .dy = find_output_grad(grad, 0),
-        .dmean_out = find_output_grad(grad, 1),
-        .dvariance_out = find_output_grad(grad, 2),
+        .dy = ldnq_op_output_grad(grad, 0),
+        .dmean_out = ldnq_op_output_grad(grad, 1),
+        .dvariance_out = ldnq_op_output_grad(grad, 2),
         .dx = grad->in[0].data,
         .dgamma = grad->in[1].data,
         .dbeta = grad->in[2].data,

@@ -198,11 +198,6 @@ static size_t layernormalization_backward_scratch(const struct ldnq_op_grad *gra
                : SIZE_MAX;
 }
 
-static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t i)
-{
-    return i < grad->call->out_count && grad->out[i] ? grad->out[i]->data : NULL;
-}
-
 static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *grad,
                                                     struct ldnq_error *err)
 {
@@ -210,12 +205,12 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
     struct layernorm_grad l = {
         .x = call->in[0]->data,
         .scale = call->in[1]->data,
-        .dy = find_output_grad(grad, 0),
-        .dmean = find_output_grad(grad, 1),
-        .dinverse_std = find_output_grad(grad, 2),
+        .dy = ldnq_op_output_grad(grad, 0),
+        .dmean = ldnq_op_output_grad(grad, 1),
+        .dinverse_std = ldnq_op_output_grad(grad, 2),
         .dx = grad->in[0].data,
         .dscale = grad->in[1].data,
-        .dbias = ldnq_op_input(call, 2) ? grad->in[2].data : NULL,
+        .dbias = ldnq_op_input_grad(grad, 2),
         .stats = call->scratch,
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };

@@ -48,11 +48,6 @@ static enum ldnq_status convinteger_read(const struct ldnq_node *node, struct ld
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-static bool may_equal(int64_t a, int64_t b)
-{
-    return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
-}
-
 static enum ldnq_status check_sizes(const struct ldnq_op_call *call,
                                     const struct convinteger_inputs *at, struct ldnq_error *err)
 {
@@ -66,10 +61,11 @@ static enum ldnq_status check_sizes(const struct ldnq_op_call *call,
     if (fits && !ldnq_is_symbol(w->dim[0]))
         fits = w->dim[0] % attrs->groups == 0;
     if (fits && !ldnq_is_symbol(w->dim[1]))
-        fits =
-            ldnq_int64_mul(w->dim[1], attrs->groups, &channels) && may_equal(x->dim[1], channels);
+        fits = ldnq_int64_mul(w->dim[1], attrs->groups, &channels) &&
+               ldnq_op_dims_may_match(x->dim[1], channels);
     for (int i = 0; fits && i < axes; i++)
-        fits = !attrs->window.kernel[i] || may_equal(w->dim[2 + i], attrs->window.kernel[i]);
+        fits = !attrs->window.kernel[i] ||
+               ldnq_op_dims_may_match(w->dim[2 + i], attrs->window.kernel[i]);
     if (fits)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_MODEL,

@@ -193,11 +193,6 @@ static enum ldnq_status fail_misfit(const struct ldnq_op_call *call,
                      ldnq_shape_print(&call->in[0]->shape, NULL, x, sizeof x));
 }
 
-static bool may_equal(int64_t a, int64_t b)
-{
-    return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
-}
-
 static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *scale = call->in[1];
@@ -211,7 +206,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 1), x->rank, &axis, err));
     if (block == 0)
-        return scale->shape.rank == 1 && may_equal(scale->shape.dim[0], x->dim[axis])
+        return scale->shape.rank == 1 && ldnq_op_dims_may_match(scale->shape.dim[0], x->dim[axis])
                    ? LDNQ_OK
                    : fail_misfit(call, scale, err);
     if (block < 0 || scale->shape.rank != x->rank)
@@ -220,7 +215,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
         int64_t size = x->dim[i];
         if (i == axis && !ldnq_is_symbol(size))
             size = size / block + (size % block != 0);
-        if (!may_equal(scale->shape.dim[i], size))
+        if (!ldnq_op_dims_may_match(scale->shape.dim[i], size))
             return fail_misfit(call, scale, err);
     }
     return LDNQ_OK;

@@ -74,11 +74,6 @@ static enum ldnq_status gridsample_read(const struct ldnq_node *node, struct ldn
     return LDNQ_OK;
 }
 
-static bool may_equal(int64_t dim, int64_t expected)
-{
-    return ldnq_is_symbol(dim) || ldnq_is_symbol(expected) || dim == expected;
-}
-
 static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *grid = &call->in[1]->shape;
@@ -89,8 +84,8 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (x->rank < 3 || x->rank > 2 + MAX_AXES)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "an input of %d axes is not supported", x->rank);
-    if (grid->rank != x->rank || !may_equal(grid->dim[grid->rank - 1], x->rank - 2) ||
-        !may_equal(grid->dim[0], x->dim[0]))
+    if (grid->rank != x->rank || !ldnq_op_dims_may_match(grid->dim[grid->rank - 1], x->rank - 2) ||
+        !ldnq_op_dims_may_match(grid->dim[0], x->dim[0]))
         return ldnq_fail(err, LDNQ_MODEL, "its grid does not fit its input");
     for (int i = 2; i < x->rank; i++) {
         out->dim[i] = grid->dim[i - 1];

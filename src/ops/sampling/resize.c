@@ -207,23 +207,28 @@ static bool count_scratch(const struct ldnq_resize_attrs *resize,
     return true;
 }
 
-static size_t resize_scratch(const struct ldnq_op_call *call)
+/* Bytes of the tables and, with with_buffers, of the two buffers; SIZE_MAX on overflow. */
+static size_t count_scratch_bytes(const struct ldnq_op_call *call, bool with_buffers)
 {
-    const struct ldnq_resize_attrs *resize = call->attrs;
     struct ldnq_resize_axes axes;
     struct resize_scratch_sizes counts;
     bool known;
     size_t tables, buffers, total;
     if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK ||
-        !count_scratch(resize, &axes, &counts) ||
+        !count_scratch(call->attrs, &axes, &counts) ||
         !ldnq_size_mul(counts.table, sizeof(size_t) + sizeof(float), &tables))
         return SIZE_MAX;
-    if (ldnq_resize_only_copies(resize))
+    if (!with_buffers)
         return tables;
     return ldnq_size_mul(counts.buffer, 2 * sizeof(float), &buffers) &&
                    ldnq_size_add(tables, buffers, &total)
                ? total
                : SIZE_MAX;
+}
+
+static size_t resize_scratch(const struct ldnq_op_call *call)
+{
+    return count_scratch_bytes(call, !ldnq_resize_only_copies(call->attrs));
 }
 
 static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -312,18 +317,7 @@ static void run_backward_passes(const struct ldnq_op_grad *grad,
 
 static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
 {
-    const struct ldnq_resize_attrs *resize = grad->call->attrs;
-    struct ldnq_resize_axes axes;
-    struct resize_scratch_sizes counts;
-    bool known;
-    size_t tables, buffers, total;
-    return ldnq_resize_find_axes(grad->call, &axes, &known, NULL) == LDNQ_OK &&
-                   count_scratch(resize, &axes, &counts) &&
-                   ldnq_size_mul(counts.table, sizeof(size_t) + sizeof(float), &tables) &&
-                   ldnq_size_mul(counts.buffer, 2 * sizeof(float), &buffers) &&
-                   ldnq_size_add(tables, buffers, &total)
-               ? total
-               : SIZE_MAX;
+    return count_scratch_bytes(grad->call, true);
 }
 
 static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)

@@ -194,16 +194,6 @@ static void run_head(void *ctx, size_t kv_index, size_t thread)
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-static float *find_input_grad(const struct ldnq_op_grad *grad, size_t input)
-{
-    return ldnq_op_input(grad->call, input) ? grad->in[input].data : NULL;
-}
-
-static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t output)
-{
-    return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
-}
-
 size_t ldnq_attention_backward_scratch(const struct ldnq_op_grad *grad)
 {
     struct ldnq_attention a = ldnq_attention_make(grad->call);
@@ -219,21 +209,21 @@ enum ldnq_status ldnq_attention_backward(const struct ldnq_op_grad *grad, struct
     const struct ldnq_op_call *call = grad->call;
     struct attention_backward b = {
         .a = ldnq_attention_make(call),
-        .dkeys = find_output_grad(grad, 1),
-        .dvalues = find_output_grad(grad, 2),
-        .dscores = find_output_grad(grad, 3),
-        .dq = find_input_grad(grad, LDNQ_ATTENTION_Q),
-        .dk = find_input_grad(grad, LDNQ_ATTENTION_K),
-        .dv = find_input_grad(grad, LDNQ_ATTENTION_V),
-        .dmask = find_input_grad(grad, LDNQ_ATTENTION_MASK),
-        .dpast_k = find_input_grad(grad, LDNQ_ATTENTION_PAST_K),
-        .dpast_v = find_input_grad(grad, LDNQ_ATTENTION_PAST_V),
+        .dkeys = ldnq_op_output_grad(grad, 1),
+        .dvalues = ldnq_op_output_grad(grad, 2),
+        .dscores = ldnq_op_output_grad(grad, 3),
+        .dq = ldnq_op_input_grad(grad, LDNQ_ATTENTION_Q),
+        .dk = ldnq_op_input_grad(grad, LDNQ_ATTENTION_K),
+        .dv = ldnq_op_input_grad(grad, LDNQ_ATTENTION_V),
+        .dmask = ldnq_op_input_grad(grad, LDNQ_ATTENTION_MASK),
+        .dpast_k = ldnq_op_input_grad(grad, LDNQ_ATTENTION_PAST_K),
+        .dpast_v = ldnq_op_input_grad(grad, LDNQ_ATTENTION_PAST_V),
         .scratch = call->scratch,
     };
     (void)err;
     b.thread_floats = count_thread_floats(&b.a);
     b.dy = b.a.y;
-    b.dy.data = find_output_grad(grad, 0);
+    b.dy.data = ldnq_op_output_grad(grad, 0);
     if (b.dmask && b.a.mask_is_bool)
         b.dmask = NULL;
     size_t heads = b.a.batch * b.a.kv_heads;

@@ -192,26 +192,16 @@ static void copy_states(const struct ldnq_recurrent *r, const float *from, float
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-static float *find_input_grad(const struct ldnq_op_grad *grad, size_t input)
-{
-    return ldnq_op_input(grad->call, input) ? grad->in[input].data : NULL;
-}
-
-static const float *find_output_grad(const struct ldnq_op_grad *grad, size_t output)
-{
-    return output < grad->call->out_count && grad->out[output] ? grad->out[output]->data : NULL;
-}
-
 static void weights_backward(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad,
                              size_t d)
 {
     size_t rows = r->steps * r->batch;
     const float *dz = r->z + d * rows * r->width, *extra = r->extra + d * rows * r->hidden;
     const float *x = ldnq_recurrent_x(r);
-    float *dw = find_input_grad(grad, LDNQ_RECURRENT_W),
-          *dr = find_input_grad(grad, LDNQ_RECURRENT_R);
-    float *db = find_input_grad(grad, LDNQ_RECURRENT_B),
-          *dp = find_input_grad(grad, LDNQ_RECURRENT_P);
+    float *dw = ldnq_op_input_grad(grad, LDNQ_RECURRENT_W),
+          *dr = ldnq_op_input_grad(grad, LDNQ_RECURRENT_R);
+    float *db = ldnq_op_input_grad(grad, LDNQ_RECURRENT_B),
+          *dp = ldnq_op_input_grad(grad, LDNQ_RECURRENT_P);
     if (dw)
         ldnq_recurrent_outer(r, r->width, r->inputs, rows, dz, r->width, x,
                              dw + d * r->width * r->inputs);
@@ -235,8 +225,8 @@ size_t ldnq_recurrent_backward_scratch(const struct ldnq_op_grad *grad)
 enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     struct ldnq_recurrent r = ldnq_recurrent_make(grad->call);
-    struct recurrent_backward b = { &r, find_output_grad(grad, 0), find_output_grad(grad, 1),
-                                    find_output_grad(grad, 2) };
+    struct recurrent_backward b = { &r, ldnq_op_output_grad(grad, 0), ldnq_op_output_grad(grad, 1),
+                                    ldnq_op_output_grad(grad, 2) };
     ldnq_recurrent_assign_scratch(&r, true, grad->call->scratch);
     LDNQ_TRY(ldnq_recurrent_run(&r, NULL, err));
     ldnq_pool_run(grad->call->pool,
@@ -244,11 +234,11 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
                   run_steps_backward, &b);
     for (size_t d = 0; d < r.attrs->directions; d++)
         weights_backward(&r, grad, d);
-    if (find_input_grad(grad, LDNQ_RECURRENT_X))
-        x_backward(&r, find_input_grad(grad, LDNQ_RECURRENT_X));
-    if (find_input_grad(grad, LDNQ_RECURRENT_H))
-        copy_states(&r, r.dh, find_input_grad(grad, LDNQ_RECURRENT_H));
-    if (find_input_grad(grad, LDNQ_RECURRENT_C))
-        copy_states(&r, r.dc, find_input_grad(grad, LDNQ_RECURRENT_C));
+    if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_X))
+        x_backward(&r, ldnq_op_input_grad(grad, LDNQ_RECURRENT_X));
+    if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_H))
+        copy_states(&r, r.dh, ldnq_op_input_grad(grad, LDNQ_RECURRENT_H));
+    if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_C))
+        copy_states(&r, r.dc, ldnq_op_input_grad(grad, LDNQ_RECURRENT_C));
     return LDNQ_OK;
 }

@@ -32,11 +32,6 @@ static enum ldnq_status fail_misfit(const struct ldnq_op_call *call, size_t inpu
                      ldnq_shape_print(&call->in[0]->shape, NULL, x, sizeof x));
 }
 
-static bool may_equal(int64_t a, int64_t b)
-{
-    return a == b || ldnq_is_symbol(a) || ldnq_is_symbol(b);
-}
-
 /* *size: the size of a head, or a symbol. */
 static enum ldnq_status find_head_size(const struct ldnq_op_call *call, int64_t *size,
                                        struct ldnq_error *err)
@@ -61,20 +56,21 @@ static enum ldnq_status check_caches(const struct ldnq_op_call *call, int64_t ha
     const struct ldnq_tensor *ids = ldnq_op_input(call, 3);
     int64_t batch = x->dim[0], length = x->dim[x->rank - 2];
     if (ids && ids->shape.rank >= 0 &&
-        (ids->shape.rank != 2 || !may_equal(ids->shape.dim[0], batch) ||
-         !may_equal(ids->shape.dim[1], length)))
+        (ids->shape.rank != 2 || !ldnq_op_dims_may_match(ids->shape.dim[0], batch) ||
+         !ldnq_op_dims_may_match(ids->shape.dim[1], length)))
         return fail_misfit(call, 3, err);
     for (size_t i = 1; i <= 2; i++) {
         const struct ldnq_shape *cache = &call->in[i]->shape;
         if (cache->rank < 0)
             continue;
-        bool fits = cache->rank == (ids ? 2 : 3) && may_equal(cache->dim[cache->rank - 1], half);
-        if (!fits ||
-            (!ids && !(may_equal(cache->dim[0], batch) && may_equal(cache->dim[1], length))))
+        bool fits = cache->rank == (ids ? 2 : 3) &&
+                    ldnq_op_dims_may_match(cache->dim[cache->rank - 1], half);
+        if (!fits || (!ids && !(ldnq_op_dims_may_match(cache->dim[0], batch) &&
+                                ldnq_op_dims_may_match(cache->dim[1], length))))
             return fail_misfit(call, i, err);
     }
     if (ids && call->in[1]->shape.rank == 2 && call->in[2]->shape.rank == 2 &&
-        !may_equal(call->in[1]->shape.dim[0], call->in[2]->shape.dim[0]))
+        !ldnq_op_dims_may_match(call->in[1]->shape.dim[0], call->in[2]->shape.dim[0]))
         return fail_misfit(call, 2, err);
     return LDNQ_OK;
 }
