@@ -39,7 +39,7 @@ CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
 COMPARE_DATA = {"compare/comparison.h"}
 
 # Tags that two files still define; the list may only become shorter.
-TAGS_TO_RENAME = set("block blocks cursor decoder job ranges reduction scatter tile".split())
+TAGS_TO_RENAME = set("blocks cursor decoder job ranges reduction scatter".split())
 
 MOST_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
