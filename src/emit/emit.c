@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "emit/emit_pairs.h"
 #include "onnx/edit.h"
 
 struct emitter {
@@ -26,13 +27,19 @@ static enum ldnq_status make_unique_name(struct emitter *emitter, const char *ba
  * DequantizeLinear. ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or
  * Gemm reads as (K, M) by its MatMulNBits. That rounds activations to 8 bits and, with int2
  * and K = 200, has errors as large as the result. With the Transpose, ONNX Runtime computes
- * what the file says. */
+ * what the file says. A layer whose input has codes keeps its layout: integer kernels compute
+ * it exactly. */
+
+static bool is_transposed(const struct ldnq_quantized_layer *quantized)
+{
+    return quantized->layer.geometry.layout == LDNQ_WEIGHT_IN_OUT && !quantized->runs_on_codes;
+}
 
 /* The geometry of the codes in the file. */
-static struct ldnq_layer_geometry stored_geometry(const struct ldnq_layer *layer)
+static struct ldnq_layer_geometry stored_geometry(const struct ldnq_quantized_layer *quantized)
 {
-    struct ldnq_layer_geometry geometry = layer->geometry;
-    if (geometry.layout == LDNQ_WEIGHT_IN_OUT) {
+    struct ldnq_layer_geometry geometry = quantized->layer.geometry;
+    if (is_transposed(quantized)) {
         geometry.layout = LDNQ_WEIGHT_OUT_IN;
         geometry.channel_axis = 0;
     }
@@ -40,10 +47,11 @@ static struct ldnq_layer_geometry stored_geometry(const struct ldnq_layer *layer
 }
 
 /* The shape of a weight with the stored geometry, before blocks. */
-static struct ldnq_shape stored_shape(const struct ldnq_layer *layer)
+static struct ldnq_shape stored_shape(const struct ldnq_quantized_layer *quantized)
 {
+    const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_shape shape = layer->weight->shape;
-    if (layer->geometry.layout == LDNQ_WEIGHT_IN_OUT) {
+    if (is_transposed(quantized)) {
         shape.dim[0] = layer->weight->shape.dim[1];
         shape.dim[1] = layer->weight->shape.dim[0];
     }
@@ -55,7 +63,7 @@ static enum ldnq_status add_codes(struct emitter *emitter,
                                   struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
-    const struct ldnq_layer_geometry geometry = stored_geometry(layer);
+    const struct ldnq_layer_geometry geometry = stored_geometry(quantized);
     const size_t rows = ldnq_layer_rows(layer), cols = geometry.cols;
     int8_t *data = ldnq_arena_alloc(emitter->arena, rows * cols, sizeof *data, err);
     if (!data)
@@ -65,7 +73,7 @@ static enum ldnq_status add_codes(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, col)] = quantized->codes[row * cols + col];
     const struct ldnq_tensor codes = {
         .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook),
-        .shape = stored_shape(layer),
+        .shape = stored_shape(quantized),
         .data = data,
     };
     LDNQ_TRY(make_unique_name(emitter, layer->weight_name, "_quantized", name, err));
@@ -80,7 +88,7 @@ static enum ldnq_status lay_out_block_scales(struct emitter *emitter,
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const size_t rows = ldnq_layer_rows(layer), blocks = quantized->block_count;
-    struct ldnq_layer_geometry geometry = stored_geometry(layer);
+    struct ldnq_layer_geometry geometry = stored_geometry(quantized);
     geometry.cols = blocks;
     float *data = ldnq_arena_alloc(emitter->arena, rows * blocks, sizeof *data, err);
     if (!data)
@@ -90,7 +98,7 @@ static enum ldnq_status lay_out_block_scales(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, block)] =
                 quantized->scales[row * blocks + block];
     scales->data = data;
-    scales->shape = stored_shape(layer);
+    scales->shape = stored_shape(quantized);
     scales->shape.dim[1 - geometry.channel_axis] = (int64_t)(blocks / geometry.kernel);
     return LDNQ_OK;
 }
@@ -108,6 +116,26 @@ static enum ldnq_status add_scales(struct emitter *emitter,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
     LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_scale", name, err));
     return ldnq_edit_add_initializer(emitter->model, *name, &scales, err);
+}
+
+/* ONNX Runtime fuses a Gemm only where its weight has a zero point. */
+static enum ldnq_status add_zero_points(struct emitter *emitter,
+                                        const struct ldnq_quantized_layer *quantized,
+                                        const char **name, struct ldnq_error *err)
+{
+    struct ldnq_tensor zeros = { .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook) };
+    const size_t scales = ldnq_layer_rows(&quantized->layer) * ldnq_quantized_row_scales(quantized);
+    if (quantized->block_index) {
+        struct ldnq_tensor like;
+        LDNQ_TRY(lay_out_block_scales(emitter, quantized, &like, err));
+        zeros.shape = like.shape;
+    } else if (emitter->network->granularity != LDNQ_PER_TENSOR)
+        zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)scales } };
+    zeros.data = ldnq_arena_alloc(emitter->arena, scales, sizeof(int8_t), err);
+    if (!zeros.data)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_zero_point", name, err));
+    return ldnq_edit_add_initializer(emitter->model, *name, &zeros, err);
 }
 
 /* Inserts a node before the layer; *output becomes the name of its value. */
@@ -131,10 +159,12 @@ static enum ldnq_status insert_node(struct emitter *emitter,
 static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
-    const struct ldnq_layer_geometry geometry = stored_geometry(&quantized->layer);
-    const char *inputs[2], *output;
+    const struct ldnq_layer_geometry geometry = stored_geometry(quantized);
+    const char *inputs[3], *output;
     LDNQ_TRY(add_codes(emitter, quantized, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, quantized, &inputs[1], err));
+    if (quantized->runs_on_codes)
+        LDNQ_TRY(add_zero_points(emitter, quantized, &inputs[2], err));
     const bool has_blocks = quantized->block_index != NULL;
     const struct ldnq_edit_int_attr attrs[] = {
         { "axis", has_blocks ? 1 - geometry.channel_axis : geometry.channel_axis },
@@ -143,10 +173,11 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
     size_t count = emitter->network->granularity == LDNQ_PER_TENSOR ? 0 : 1;
     if (has_blocks)
         count = 2;
-    LDNQ_TRY(insert_node(emitter, quantized, "DequantizeLinear", inputs, 2, "_dequantized", attrs,
-                         count, &output, err));
+    LDNQ_TRY(insert_node(emitter, quantized, "DequantizeLinear", inputs,
+                         quantized->runs_on_codes ? 3 : 2, "_dequantized", attrs, count, &output,
+                         err));
     /* Without perm the axes are reversed. */
-    if (quantized->layer.geometry.layout == LDNQ_WEIGHT_IN_OUT)
+    if (is_transposed(quantized))
         LDNQ_TRY(insert_node(emitter, quantized, "Transpose", (const char *const[]){ output }, 1,
                              "_transposed", NULL, 0, &output, err));
     emitter->dequantized[i] = output;
@@ -155,6 +186,37 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
 
 /* ---- the layer ---------------------------------------------------------------------- */
 
+/* The int32 bias and its DequantizeLinear; *output is its value. */
+static enum ldnq_status add_bias_codes(struct emitter *emitter,
+                                       const struct ldnq_quantized_layer *quantized,
+                                       const char **output, struct ldnq_error *err)
+{
+    const char *base = quantized->layer.bias_name, *inputs[3], *node;
+    const size_t rows = ldnq_layer_rows(&quantized->layer);
+    const struct ldnq_edit_int_attr axis = { "axis", quantized->bias->shape.rank - 1 };
+    const bool per_tensor = emitter->network->granularity == LDNQ_PER_TENSOR;
+    struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT }, zeros = { .dtype = LDNQ_INT32 };
+    float *data = ldnq_arena_alloc(emitter->arena, rows, sizeof *data, err);
+    zeros.data = ldnq_arena_alloc(emitter->arena, rows, sizeof(int32_t), err);
+    if (!data || !zeros.data)
+        return LDNQ_NOMEM;
+    for (size_t row = 0; row < rows; row++)
+        data[row] = quantized->input_scale * quantized->scales[row];
+    scales.data = data;
+    if (!per_tensor)
+        scales.shape = zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)rows } };
+    LDNQ_TRY(make_unique_name(emitter, base, "_quantized", &inputs[0], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[0], quantized->bias_codes, err));
+    LDNQ_TRY(make_unique_name(emitter, base, "_scale", &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &scales, err));
+    LDNQ_TRY(make_unique_name(emitter, base, "_zero_point", &inputs[2], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[2], &zeros, err));
+    LDNQ_TRY(make_unique_name(emitter, base, "_DequantizeLinear", &node, err));
+    LDNQ_TRY(make_unique_name(emitter, base, "_dequantized", output, err));
+    return ldnq_edit_insert_node(emitter->model, quantized->layer.node->origin, "DequantizeLinear",
+                                 node, inputs, 3, *output, &axis, per_tensor ? 0 : 1, err);
+}
+
 static enum ldnq_status write_bias(struct emitter *emitter,
                                    const struct ldnq_quantized_layer *quantized,
                                    struct ldnq_error *err)
@@ -162,8 +224,12 @@ static enum ldnq_status write_bias(struct emitter *emitter,
     const char *name;
     if (!quantized->bias)
         return LDNQ_OK;
-    LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
-    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, quantized->bias, err));
+    if (quantized->bias_codes)
+        LDNQ_TRY(add_bias_codes(emitter, quantized, &name, err));
+    else {
+        LDNQ_TRY(make_unique_name(emitter, quantized->layer.bias_name, "_corrected", &name, err));
+        LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, quantized->bias, err));
+    }
     return ldnq_edit_set_input(emitter->model, quantized->layer.node->origin,
                                quantized->layer.bias_input, name, err);
 }
@@ -234,6 +300,8 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
         LDNQ_TRY(emit_layer(emitter, i, err));
     for (size_t i = 0; i < emitter->network->norm_count; i++)
         LDNQ_TRY(emit_norm(emitter, &emitter->network->norms[i], err));
+    if (emitter->network->placement)
+        LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
     LDNQ_TRY(ldnq_edit_separate_nodes(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }

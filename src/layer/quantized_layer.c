@@ -1,5 +1,7 @@
 #include "layer/quantized_layer.h"
 
+#include <math.h>
+
 #include "base/size.h"
 
 /* ---- scales ----------------------------------------------------------------------------- */
@@ -49,6 +51,25 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
                 (float)codes[row * geometry->cols + col];
 }
 
+/* The bias as codes with the scale of the products that the kernel sums. An accumulator of 32
+ * bits bounds it. */
+static enum ldnq_status round_bias(struct ldnq_quantized_layer *quantized, struct ldnq_arena *arena,
+                                   struct ldnq_error *err)
+{
+    const struct ldnq_shape *shape = &quantized->bias->shape;
+    if (!quantized->bias_codes)
+        LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_INT32, shape, &quantized->bias_codes, err));
+    float *bias = quantized->bias->data;
+    int32_t *codes = quantized->bias_codes->data;
+    for (size_t row = 0; row < ldnq_layer_rows(&quantized->layer); row++) {
+        const float scale = quantized->input_scale * quantized->scales[row];
+        const double code = nearbyint((double)bias[row] / (double)scale);
+        codes[row] = (int32_t)fmin(fmax(code, -2147483648.0), 2147483647.0);
+        bias[row] = (float)codes[row] * scale;
+    }
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -59,6 +80,9 @@ enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
     ldnq_quantized_write_weight(quantized, quantized->codes, quantized->scales,
                                 quantized->weight->data);
     layer->node->inputs[layer->weight_input]->constant = quantized->weight;
+    if (quantized->bias && quantized->input_scale > 0 && !quantized->block_index &&
+        ldnq_tensor_count(quantized->bias) == ldnq_layer_rows(layer))
+        LDNQ_TRY(round_bias(quantized, arena, err));
     if (quantized->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized->bias;
     return LDNQ_OK;

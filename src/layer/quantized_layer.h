@@ -24,6 +24,12 @@ struct ldnq_quantized_layer {
     size_t block_size;           /* input channels per block, as ONNX has it; 0 without blocks */
     struct ldnq_tensor *weight;  /* codes times scales, in the shape of the float weight */
     struct ldnq_tensor *bias;    /* the fitted bias, in the shape of the float one; or NULL */
+    /* The layer's input has codes: the runtime's integer kernel computes it. */
+    bool runs_on_codes;
+    /* The scale of these codes where the target wants the bias as int32 with a scale of
+     * input_scale times that of the row's weights; else 0. */
+    float input_scale;
+    struct ldnq_tensor *bias_codes; /* (M) int32; NULL where the bias stays float */
     double error; /* objective relative to that of a zero weight, as in quant.h, before any
                      fine-tuning */
 };
@@ -36,6 +42,8 @@ struct ldnq_changed_norm {
     struct ldnq_tensor *tensor;
 };
 
+struct ldnq_placement; /* target/placement.h */
+
 /* All that quantization changes of a network: what a file has to hold. */
 struct ldnq_quantized_network {
     enum ldnq_granularity granularity;
@@ -43,6 +51,8 @@ struct ldnq_quantized_network {
     struct ldnq_quantized_layer *layers; /* in the order of their nodes */
     size_t norm_count;
     struct ldnq_changed_norm *norms;
+    /* The Q/DQ pairs of activations; NULL: all activations are float. */
+    const struct ldnq_placement *placement;
 };
 
 /* S: the scales per row. */

@@ -79,14 +79,11 @@ static enum ldnq_status take_name(struct ldnq_model *model, const char *name,
     return *name ? ldnq_names_put(&model->names, name, &entry, err) : LDNQ_OK;
 }
 
-enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *before,
-                                       const char *op_type, const char *name,
-                                       const char *const *inputs, size_t input_count,
-                                       const char *output, const struct ldnq_edit_int_attr *attrs,
-                                       size_t attr_count, struct ldnq_error *err)
+static enum ldnq_status build_at(struct ldnq_model *model, size_t at, const char *op_type,
+                                 const char *name, const char *const *inputs, size_t input_count,
+                                 const char *output, const struct ldnq_edit_int_attr *attrs,
+                                 size_t attr_count, struct ldnq_error *err)
 {
-    Onnx__NodeProto *ignored;
-    LDNQ_TRY(require_node(model, before, &ignored, err));
     Onnx__NodeProto *node =
         ldnq_build_node(model->arena, op_type, name, inputs, input_count, &output, 1, err);
     if (!node)
@@ -95,7 +92,40 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
         LDNQ_TRY(ldnq_build_int(model->arena, node, attrs[i].name, attrs[i].value, err));
     LDNQ_TRY(take_name(model, node->name, err));
     LDNQ_TRY(take_name(model, node->output[0], err));
-    return insert_at(model, find_node(model, before), node, err);
+    return insert_at(model, at, node, err);
+}
+
+enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *before,
+                                       const char *op_type, const char *name,
+                                       const char *const *inputs, size_t input_count,
+                                       const char *output, const struct ldnq_edit_int_attr *attrs,
+                                       size_t attr_count, struct ldnq_error *err)
+{
+    Onnx__NodeProto *ignored;
+    LDNQ_TRY(require_node(model, before, &ignored, err));
+    return build_at(model, find_node(model, before), op_type, name, inputs, input_count, output,
+                    attrs, attr_count, err);
+}
+
+enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *after,
+                                       const char *op_type, const char *name,
+                                       const char *const *inputs, size_t input_count,
+                                       const char *output, const struct ldnq_edit_int_attr *attrs,
+                                       size_t attr_count, struct ldnq_error *err)
+{
+    Onnx__NodeProto *ignored;
+    if (after)
+        LDNQ_TRY(require_node(model, after, &ignored, err));
+    return build_at(model, after ? find_node(model, after) + 1 : 0, op_type, name, inputs,
+                    input_count, output, attrs, attr_count, err);
+}
+
+enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
+                                    const int64_t *values, size_t count, struct ldnq_error *err)
+{
+    Onnx__NodeProto *node;
+    LDNQ_TRY(require_node(model, origin, &node, err));
+    return ldnq_build_ints(model->arena, node, name, values, count, err);
 }
 
 enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origin, size_t index,
@@ -122,6 +152,11 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
         mark_gone(model, node->output[index]);
     LDNQ_TRY(ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
     return take_name(model, node->output[index], err);
+}
+
+bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin)
+{
+    return find_node(model, origin) < model->proto->graph->n_node;
 }
 
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin)

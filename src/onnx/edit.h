@@ -33,11 +33,23 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
                                        const char *output, const struct ldnq_edit_int_attr *attrs,
                                        size_t attr_count, struct ldnq_error *err);
 
+/* The same right after the node `after`, or as the first node where it is NULL. */
+enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *after,
+                                       const char *op_type, const char *name,
+                                       const char *const *inputs, size_t input_count,
+                                       const char *output, const struct ldnq_edit_int_attr *attrs,
+                                       size_t attr_count, struct ldnq_error *err);
+
+/* Sets a list of integers as an attribute, which is added where it is missing. */
+enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
+                                    const int64_t *values, size_t count, struct ldnq_error *err);
+
 /* Input `index` becomes `name`; the list grows (with "" between) when it is shorter. */
 enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origin, size_t index,
                                      const char *name, struct ldnq_error *err);
 enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *origin, size_t index,
                                       const char *name, struct ldnq_error *err);
+bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin);
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin);
 
 /* Of nodes with one name all but the first get names of their own: ONNX Runtime

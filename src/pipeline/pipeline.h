@@ -13,6 +13,7 @@
 
 #include "calib/calib.h"
 #include "layer/quantized_layer.h"
+#include "target/observer.h"
 
 /* ---- options ---------------------------------------------------------------------------- */
 
@@ -38,7 +39,15 @@ struct ldnq_plan_entry {
 
 struct ldnq_layer_diagnostics;
 
+/* Which activations are quantized, and how. */
+struct ldnq_activation_options {
+    const struct ldnq_target *target; /* NULL: none are */
+    enum ldnq_dtype dtype;            /* of the codes; one that the target takes */
+    enum ldnq_range_rule rule;
+};
+
 struct ldnq_quantize_options {
+    struct ldnq_activation_options activations;
     struct ldnq_fine_tune_options fine_tune;
     /* Fine-tuning steps after each layer but the last. They change scales and biases of the
      * fitted layers, and weights and biases of the others; a result that is not better on the

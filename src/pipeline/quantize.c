@@ -3,6 +3,7 @@
 
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
+#include "pipeline/activations.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/select.h"
 
@@ -128,8 +129,10 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     struct ldnq_quantizer quantizer = {
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
     };
+    LDNQ_TRY(ldnq_quantizer_insert_pairs(&quantizer, err));
     LDNQ_TRY(prepare(&quantizer, err));
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
+    LDNQ_TRY(ldnq_quantizer_set_ranges(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     if (options->fine_tune.steps > 0)
         LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));

@@ -10,8 +10,9 @@
 #include "pipeline/pipeline.h"
 
 struct ldnq_quantizer {
-    struct ldnq_graph *graph;     /* computes with the codes of the layers fitted so far */
-    struct ldnq_graph *reference; /* the float network */
+    struct ldnq_graph *graph;         /* computes with the codes of the layers fitted so far */
+    struct ldnq_graph *reference;     /* the float network */
+    struct ldnq_placement *placement; /* the Q/DQ pairs in both graphs; NULL: none */
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     struct ldnq_arena *arena;

@@ -25,9 +25,10 @@ ALLOWED = {
     "calib": "base ir onnx",  # onnx for its TensorProto reader only
     "quant": "base linalg",
     "metric": "base ir ops exec calib",
+    "target": "ir ops",
     "layer": "base ir ops quant",
-    "pipeline": "base linalg ir ops exec calib metric quant layer",
-    "emit": "base onnx layer",
+    "pipeline": "base linalg ir ops exec calib metric quant layer target",
+    "emit": "base onnx layer target ops",
     "compare": "base ir ops layer passes exec onnx calib metric",
     "report": "base compare",  # of compare its data only
     "api": None,

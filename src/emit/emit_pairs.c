@@ -1,0 +1,170 @@
+#include "emit/emit_pairs.h"
+
+#include <string.h>
+
+#include "onnx/edit.h"
+#include "ops/op.h"
+
+struct pair_emitter {
+    struct ldnq_model *model;
+    const struct ldnq_graph *graph;
+    const struct ldnq_placement *placement;
+    struct ldnq_arena *arena;
+    /* By group: the names of the initializers that its activations share. */
+    const char **scales, **zero_points;
+    /* By value index: the name of the DequantizeLinear's output; NULL: no pair. */
+    const char **dequantized;
+};
+
+static enum ldnq_status make_name(struct pair_emitter *emitter, const char *base,
+                                  const char *suffix, const char **name, struct ldnq_error *err)
+{
+    const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
+    return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
+}
+
+static enum ldnq_status add_scale(struct pair_emitter *emitter,
+                                  const struct ldnq_placed_activation *activation,
+                                  struct ldnq_error *err)
+{
+    const size_t group = activation->group;
+    const char *base = activation->value->name;
+    if (emitter->scales[group])
+        return LDNQ_OK;
+    LDNQ_TRY(make_name(emitter, base, "_scale", &emitter->scales[group], err));
+    LDNQ_TRY(make_name(emitter, base, "_zero_point", &emitter->zero_points[group], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, emitter->scales[group],
+                                       activation->scale->constant, err));
+    return ldnq_edit_add_initializer(emitter->model, emitter->zero_points[group],
+                                     activation->zero_point->constant, err);
+}
+
+static enum ldnq_status append_node(struct pair_emitter *emitter, const void *after,
+                                    const char *op_type,
+                                    const struct ldnq_placed_activation *activation,
+                                    const char *base, const char *input, const char *output,
+                                    struct ldnq_error *err)
+{
+    const char *name;
+    const char *inputs[] = { input, emitter->scales[activation->group],
+                             emitter->zero_points[activation->group] };
+    const char *suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
+    if (!suffix)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(make_name(emitter, base, suffix, &name, err));
+    return ldnq_edit_append_node(emitter->model, after, op_type, name, inputs, 3, output, NULL, 0,
+                                 err);
+}
+
+/* A constant operand is stored as codes. */
+static enum ldnq_status emit_constant(struct pair_emitter *emitter,
+                                      const struct ldnq_placed_activation *activation,
+                                      struct ldnq_error *err)
+{
+    struct ldnq_tensor *codes;
+    const char *name, *output, *base = activation->value->name;
+    LDNQ_TRY(ldnq_activation_codes(activation, emitter->arena, &codes, err));
+    LDNQ_TRY(make_name(emitter, base, "_quantized", &name, err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, codes, err));
+    LDNQ_TRY(make_name(emitter, base, "_dequantized", &output, err));
+    emitter->dequantized[activation->dequantized->index] = output;
+    return append_node(emitter, NULL, "DequantizeLinear", activation, base, name, output, err);
+}
+
+/* The file's node that writes the value: the last of those that were merged into its producer,
+ * if that is in the file still. NULL: an input of the graph. */
+static const void *writer_of(const struct pair_emitter *emitter, const struct ldnq_value *value,
+                             size_t *output)
+{
+    const struct ldnq_node *node = value->producer;
+    *output = 0;
+    if (!node)
+        return NULL;
+    while (node->outputs[*output] != value)
+        ++*output;
+    const void *last = node->merged_count ? node->merged[node->merged_count - 1]->origin : NULL;
+    return last && ldnq_edit_has_node(emitter->model, last) ? last : node->origin;
+}
+
+static enum ldnq_status emit_pair(struct pair_emitter *emitter,
+                                  const struct ldnq_placed_activation *activation,
+                                  struct ldnq_error *err)
+{
+    size_t index;
+    const char *codes, *output, *input = activation->value->name, *base = input;
+    const void *writer = writer_of(emitter, activation->value, &index);
+    if (activation->is_handed_over) {
+        /* Readers of the output's name read what the pair leaves, without being changed. */
+        output = base = activation->dequantized->name;
+        LDNQ_TRY(make_name(emitter, base, "_float", &input, err));
+        LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
+    } else
+        LDNQ_TRY(make_name(emitter, base, "_dequantized", &output, err));
+    LDNQ_TRY(make_name(emitter, base, "_quantized", &codes, err));
+    emitter->dequantized[activation->dequantized->index] = output;
+    /* Each goes right after the writer: the last one comes first. */
+    LDNQ_TRY(
+        append_node(emitter, writer, "DequantizeLinear", activation, base, codes, output, err));
+    return append_node(emitter, writer, "QuantizeLinear", activation, base, input, codes, err);
+}
+
+static enum ldnq_status write_pads(struct pair_emitter *emitter, const struct ldnq_node *node,
+                                   struct ldnq_error *err)
+{
+    size_t count;
+    const int64_t *pads = ldnq_attr_ints(node, "pads", &count);
+    if (!pads || strcmp(node->op_type, "Conv") != 0)
+        return LDNQ_OK;
+    return ldnq_edit_set_ints(emitter->model, node->origin, "pads", pads, count, err);
+}
+
+static enum ldnq_status redirect_readers(struct pair_emitter *emitter, struct ldnq_error *err)
+{
+    for (size_t n = 0; n < emitter->graph->node_count; n++) {
+        const struct ldnq_node *node = emitter->graph->nodes[n];
+        bool reads = false;
+        for (size_t i = 0; node->origin && i < node->input_count; i++) {
+            const char *name =
+                node->inputs[i] ? emitter->dequantized[node->inputs[i]->index] : NULL;
+            if (!name)
+                continue;
+            LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, i, name, err));
+            reads = true;
+        }
+        if (reads)
+            LDNQ_TRY(write_pads(emitter, node, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status emit_all(struct pair_emitter *emitter, struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = emitter->placement;
+    emitter->scales =
+        ldnq_arena_alloc(emitter->arena, placement->group_count, sizeof *emitter->scales, err);
+    emitter->zero_points =
+        ldnq_arena_alloc(emitter->arena, placement->group_count, sizeof *emitter->zero_points, err);
+    emitter->dequantized = ldnq_arena_alloc(emitter->arena, emitter->graph->value_count,
+                                            sizeof *emitter->dequantized, err);
+    if (!emitter->scales || !emitter->zero_points || !emitter->dequantized)
+        return LDNQ_NOMEM;
+    for (size_t a = 0; a < placement->count; a++) {
+        const struct ldnq_placed_activation *activation = &placement->activations[a];
+        LDNQ_TRY(add_scale(emitter, activation, err));
+        LDNQ_TRY(activation->is_constant ? emit_constant(emitter, activation, err)
+                                         : emit_pair(emitter, activation, err));
+    }
+    return redirect_readers(emitter, err);
+}
+
+enum ldnq_status ldnq_emit_pairs(struct ldnq_model *model, const struct ldnq_placement *placement,
+                                 struct ldnq_error *err)
+{
+    struct pair_emitter emitter = { .model = model,
+                                    .graph = placement->graph,
+                                    .placement = placement };
+    LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
+    const enum ldnq_status status = emit_all(&emitter, err);
+    ldnq_arena_destroy(emitter.arena);
+    return status;
+}

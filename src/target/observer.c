@@ -1,0 +1,311 @@
+#include "target/observer.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Bins on each side of zero. */
+#define SIDE 2048
+#define BINS (2 * SIDE)
+/* Importance as an integer: exact sums, whatever their order. */
+#define IMPORTANCE_ONE 1024
+
+struct ldnq_observer {
+    double least, most; /* of all finite values; least > most: none was seen */
+    int exponent;       /* a bin is 2^exponent wide; bin b starts at (b - SIDE) * width */
+    bool any;           /* a value that is not zero was counted */
+    uint64_t zeros;     /* values that are zero exactly: they have a code, without error */
+    uint64_t bins[BINS];
+    size_t channels, axis;
+    uint32_t *importance; /* by channel; NULL: IMPORTANCE_ONE for all */
+};
+
+enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *importance,
+                                      size_t channels, size_t axis, struct ldnq_observer **out,
+                                      struct ldnq_error *err)
+{
+    struct ldnq_observer *observer = ldnq_arena_alloc(arena, 1, sizeof *observer, err);
+    if (!observer)
+        return LDNQ_NOMEM;
+    observer->least = INFINITY;
+    observer->most = -INFINITY;
+    observer->axis = axis;
+    *out = observer;
+    if (!importance)
+        return LDNQ_OK;
+    double sum = 0;
+    for (size_t c = 0; c < channels; c++)
+        sum += (double)importance[c];
+    if (!(sum > 0) || !isfinite(sum))
+        return LDNQ_OK;
+    observer->importance = ldnq_arena_alloc(arena, channels, sizeof *observer->importance, err);
+    if (!observer->importance)
+        return LDNQ_NOMEM;
+    observer->channels = channels;
+    const double unit = IMPORTANCE_ONE * (double)channels / sum;
+    for (size_t c = 0; c < channels; c++)
+        observer->importance[c] = (uint32_t)fmin(nearbyint((double)importance[c] * unit), 1e6);
+    return LDNQ_OK;
+}
+
+/* ---- counting ------------------------------------------------------------------------------ */
+
+/* Joins bins in pairs, on each side away from zero. */
+static void double_width(struct ldnq_observer *observer)
+{
+    uint64_t *bins = observer->bins, joined[BINS] = { 0 };
+    for (size_t b = 0; b < BINS; b++)
+        joined[SIDE / 2 + b / 2] += bins[b];
+    memcpy(bins, joined, sizeof joined);
+    observer->exponent++;
+}
+
+static void widen_to(struct ldnq_observer *observer, double size)
+{
+    if (!observer->any) {
+        observer->any = true;
+        observer->exponent = ilogb(size) + 1 - 11; /* 2^11 bins: size is in the upper half */
+        return;
+    }
+    while (ldexp(SIDE, observer->exponent) <= size)
+        double_width(observer);
+}
+
+static void find_extremes(struct ldnq_observer *observer, const float *x, size_t count)
+{
+    float least = INFINITY, most = -INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+    }
+    /* An infinity has no code: it saturates. */
+    observer->least = fmin(observer->least, fmax((double)least, -3.4e38));
+    observer->most = fmax(observer->most, fmin((double)most, 3.4e38));
+}
+
+void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor)
+{
+    const float *x = tensor->data;
+    const size_t count = ldnq_tensor_count(tensor);
+    const size_t samples = tensor->shape.rank > 0 ? (size_t)tensor->shape.dim[0] : 1;
+    if (count == 0)
+        return;
+    find_extremes(observer, x, count);
+    const double size = fmax(-observer->least, observer->most);
+    if (size > 0)
+        widen_to(observer, size);
+    size_t inner = 1;
+    for (int axis = (int)observer->axis + 1; axis < tensor->shape.rank; axis++)
+        inner *= (size_t)tensor->shape.dim[axis];
+    /* An odd step visits all channels, whatever their size is. */
+    const size_t step = (count / samples / LDNQ_OBSERVER_MOST) | 1;
+    const float scale = ldexpf(1.0f, -observer->exponent);
+    const size_t per_sample = count / samples;
+    for (size_t n = 0; n < samples; n++)
+        for (size_t i = n * per_sample; i < (n + 1) * per_sample; i += step) {
+            const uint64_t weight = observer->importance
+                                        ? observer->importance[i / inner % observer->channels]
+                                        : IMPORTANCE_ONE;
+            const float at = floorf(x[i] * scale);
+            if (x[i] == 0.0f)
+                observer->zeros += weight;
+            else if (at >= -SIDE && at < SIDE)
+                observer->bins[(size_t)(at + SIDE)] += weight;
+        }
+}
+
+void ldnq_observer_join(struct ldnq_observer *observer, const struct ldnq_observer *other)
+{
+    if (other->least <= other->most) {
+        observer->least = fmin(observer->least, other->least);
+        observer->most = fmax(observer->most, other->most);
+    }
+    observer->zeros += other->zeros;
+    if (!other->any)
+        return;
+    struct ldnq_observer aligned = *other;
+    if (!observer->any) {
+        observer->any = true;
+        observer->exponent = other->exponent;
+    }
+    while (aligned.exponent < observer->exponent)
+        double_width(&aligned);
+    while (observer->exponent < aligned.exponent)
+        double_width(observer);
+    for (size_t b = 0; b < BINS; b++)
+        observer->bins[b] += aligned.bins[b];
+}
+
+/* ---- choosing ---------------------------------------------------------------------------------
+ */
+
+/* Sums over the bins below each: of counts, of count * x and of count * x^2. */
+struct moments_below {
+    double width;
+    double count[BINS + 1], first[BINS + 1], second[BINS + 1];
+};
+
+static double bin_center(double width, size_t bin)
+{
+    return ((double)bin - SIDE + 0.5) * width;
+}
+
+static void sum_moments(const struct ldnq_observer *observer, struct moments_below *below)
+{
+    below->width = ldexp(1.0, observer->exponent);
+    below->count[0] = below->first[0] = below->second[0] = 0;
+    for (size_t b = 0; b < BINS; b++) {
+        const double n = (double)observer->bins[b], x = bin_center(below->width, b);
+        below->count[b + 1] = below->count[b] + n;
+        below->first[b + 1] = below->first[b] + n * x;
+        below->second[b + 1] = below->second[b] + n * x * x;
+    }
+}
+
+static size_t bin_of(double width, double x)
+{
+    return (size_t)fmin(fmax(floor(x / width) + SIDE, 0), BINS);
+}
+
+/* The expected squared error of codes that cover low to high: rounding within, clipping
+ * outside. */
+static double range_error(const struct moments_below *below, const struct ldnq_target *target,
+                          enum ldnq_dtype dtype, double low, double high)
+{
+    const struct ldnq_scale scale = ldnq_target_scale(target, dtype, low, high, false);
+    const double levels = ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype))) - 1;
+    const double least_code =
+        ldnq_dtype_is_signed(dtype) ? -ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype)) - 1) : 0;
+    const double from = (least_code - scale.zero_point) * (double)scale.scale;
+    const double to = from + levels * (double)scale.scale;
+    const size_t first = bin_of(below->width, from), last = bin_of(below->width, to);
+    const double inside = below->count[last] - below->count[first];
+    const double rounding = inside * (double)scale.scale * (double)scale.scale / 12;
+    const double under =
+        below->second[first] - 2 * from * below->first[first] + from * from * below->count[first];
+    const double n = below->count[BINS] - below->count[last];
+    const double over = below->second[BINS] - below->second[last] -
+                        2 * to * (below->first[BINS] - below->first[last]) + to * to * n;
+    return rounding + fmax(under, 0) + fmax(over, 0);
+}
+
+/* One end after the other, among ends that shrink by 2 % a step. */
+static void least_error_range(const struct ldnq_observer *observer,
+                              const struct ldnq_target *target, enum ldnq_dtype dtype, double *low,
+                              double *high)
+{
+    struct moments_below below;
+    sum_moments(observer, &below);
+    double best = range_error(&below, target, dtype, *low, *high);
+    for (int sweep = 0; sweep < 3; sweep++)
+        for (int end = 0; end < 2; end++) {
+            const double whole = end == 0 ? *high : *low;
+            double chosen = whole;
+            for (double part = 1.0; part > 0.02; part *= 0.98) {
+                const double error = end == 0
+                                         ? range_error(&below, target, dtype, *low, whole * part)
+                                         : range_error(&below, target, dtype, whole * part, *high);
+                if (error < best) {
+                    best = error;
+                    chosen = whole * part;
+                }
+            }
+            *(end == 0 ? high : low) = chosen;
+        }
+}
+
+#define PERCENTILE 1e-4
+
+static void percentile_range(const struct ldnq_observer *observer, double *low, double *high)
+{
+    struct moments_below below;
+    sum_moments(observer, &below);
+    const double total = below.count[BINS] + (double)observer->zeros;
+    size_t first = 0, last = BINS;
+    while (first < SIDE && below.count[first + 1] < PERCENTILE * total)
+        first++;
+    while (last > SIDE && below.count[BINS] - below.count[last - 1] < PERCENTILE * total)
+        last--;
+    *low = fmax(*low, ((double)first - SIDE) * below.width);
+    *high = fmin(*high, ((double)last - SIDE) * below.width);
+}
+
+/* The divergence of the distribution within the threshold, its tail added to the last bin,
+ * from the same one in 128 levels (Migacz, "8-bit inference with TensorRT", 2017); over |x|.
+ * One threshold serves both ends. */
+static double entropy_of(const double *sizes, size_t bins)
+{
+    const size_t levels = 128;
+    double tail = 0, sum = 0, divergence = 0;
+    for (size_t b = bins; b < SIDE; b++)
+        tail += sizes[b];
+    for (size_t b = 0; b < bins; b++)
+        sum += sizes[b];
+    if (!(sum > 0))
+        return INFINITY;
+    for (size_t level = 0; level < levels; level++) {
+        const size_t from = level * bins / levels, to = (level + 1) * bins / levels;
+        double in_level = 0, used = 0;
+        for (size_t b = from; b < to; b++) {
+            in_level += sizes[b];
+            used += sizes[b] > 0;
+        }
+        for (size_t b = from; b < to; b++) {
+            const double p = (sizes[b] + (b == bins - 1 ? tail : 0)) / (sum + tail);
+            const double q = sizes[b] > 0 ? in_level / used / sum : 0;
+            if (p > 0)
+                divergence += p * log(p / fmax(q, 1e-9));
+        }
+    }
+    return divergence;
+}
+
+static void entropy_range(const struct ldnq_observer *observer, double *low, double *high)
+{
+    double sizes[SIDE], best = INFINITY;
+    size_t chosen = SIDE;
+    for (size_t b = 0; b < SIDE; b++)
+        sizes[b] = (double)observer->bins[SIDE + b] + (double)observer->bins[SIDE - 1 - b];
+    for (size_t bins = 128; bins <= SIDE; bins += 16) {
+        const double divergence = entropy_of(sizes, bins);
+        if (divergence < best) {
+            best = divergence;
+            chosen = bins;
+        }
+    }
+    const double threshold = (double)chosen * ldexp(1.0, observer->exponent);
+    *low = fmax(*low, -threshold);
+    *high = fmin(*high, threshold);
+}
+
+void ldnq_observer_extremes(const struct ldnq_observer *observer, double *low, double *high)
+{
+    const bool seen = observer->least <= observer->most;
+    *low = seen ? observer->least : 0;
+    *high = seen ? observer->most : 0;
+}
+
+void ldnq_observer_range(const struct ldnq_observer *observer, enum ldnq_range_rule rule,
+                         const struct ldnq_target *target, enum ldnq_dtype dtype, double *low,
+                         double *high)
+{
+    double least, most;
+    ldnq_observer_extremes(observer, &least, &most);
+    *low = fmin(fmax(least, *low), 0);
+    *high = fmax(fmin(most, *high), 0);
+    if (!observer->any)
+        return;
+    switch (rule) {
+    case LDNQ_RANGE_MINMAX:
+        return;
+    case LDNQ_RANGE_PERCENTILE:
+        percentile_range(observer, low, high);
+        return;
+    case LDNQ_RANGE_ENTROPY:
+        entropy_range(observer, low, high);
+        return;
+    case LDNQ_RANGE_MSE:
+    case LDNQ_RANGE_AUTO:
+        least_error_range(observer, target, dtype, low, high);
+        return;
+    }
+}

@@ -1,0 +1,52 @@
+/* observer.h: which values an activation takes, in a fixed amount of memory, and the range
+ * of reals that its codes should cover.
+ *
+ * An observer counts in bins of one width, a power of two that doubles (bins are joined in
+ * pairs) when a value falls outside: the counts do not depend on the order or the batches in
+ * which values arrive. Counts are integers, so that sums are exact.
+ *
+ * Threads  one call at a time for one observer.
+ */
+#ifndef LDNQ_TARGET_OBSERVER_H
+#define LDNQ_TARGET_OBSERVER_H
+
+#include "target/placement.h"
+
+enum ldnq_range_rule {
+    /* Least expected squared error of what the consumers compute: a channel counts by the
+     * squared norm of the weights that read it. */
+    LDNQ_RANGE_AUTO,
+    LDNQ_RANGE_MINMAX,
+    LDNQ_RANGE_PERCENTILE, /* 99.99 % of the values on each side */
+    LDNQ_RANGE_MSE,        /* least expected squared error of the activation itself */
+    LDNQ_RANGE_ENTROPY,    /* least Kullback-Leibler divergence of the distributions */
+};
+
+struct ldnq_observer;
+
+/* Importance: NULL, or for each of `channels` entries of axis `axis` how much a squared error
+ * there counts; copied. Lives in the arena. Errors: NOMEM. */
+enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *importance,
+                                      size_t channels, size_t axis, struct ldnq_observer **out,
+                                      struct ldnq_error *err);
+
+/* Counts the tensor's float32 elements: all of them for the least and the largest value; the
+ * bins see at most LDNQ_OBSERVER_MOST elements per sample (of axis 0), evenly spread. NaN is
+ * skipped. */
+#define LDNQ_OBSERVER_MOST 8192
+void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor);
+
+/* Adds what `other` saw: for activations that share a scale. Both have the same importance or
+ * none. */
+void ldnq_observer_join(struct ldnq_observer *observer, const struct ldnq_observer *other);
+
+/* What was seen; both 0 where nothing was. */
+void ldnq_observer_extremes(const struct ldnq_observer *observer, double *low, double *high);
+
+/* The range that `rule` chooses for codes of `dtype` on the target, within low and high (an
+ * absorbed clamp's bounds; infinite where there is none). */
+void ldnq_observer_range(const struct ldnq_observer *observer, enum ldnq_range_rule rule,
+                         const struct ldnq_target *target, enum ldnq_dtype dtype, double *low,
+                         double *high);
+
+#endif

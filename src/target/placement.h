@@ -1,0 +1,115 @@
+/* placement.h: which activations of a graph get a Q/DQ pair for a target, and which of
+ * them share a scale.
+ *
+ * The engine reads the target's record alone. It works on a graph after the passes, before
+ * any node is inserted; ldnq_placement_insert then adds the pairs.
+ *
+ * Algorithm
+ *   1. Layers whose weight is quantized run on integers.
+ *   2. Operators without weights follow: those that compute (Add, Concat) where an input
+ *      comes from a quantized operator, those that only move elements (Reshape, MaxPool)
+ *      where their input has codes. Repeated until nothing changes.
+ *   3. A Relu or Clip after a quantized operator, as its only reader, joins it.
+ *   4. Pairs are placed on the inputs, or inputs and outputs, of these operators.
+ *   5. Values that must have one scale are joined into groups.
+ */
+#ifndef LDNQ_TARGET_PLACEMENT_H
+#define LDNQ_TARGET_PLACEMENT_H
+
+#include "target/target.h"
+
+/* What became of a node. */
+enum ldnq_node_run {
+    LDNQ_NODE_FLOAT,    /* computes in float32 */
+    LDNQ_NODE_INTEGER,  /* computes on codes */
+    LDNQ_NODE_MOVES,    /* moves codes */
+    LDNQ_NODE_ABSORBED, /* a Relu or Clip that the codes' range stands for */
+};
+
+/* One activation with a pair. */
+struct ldnq_placed_activation {
+    struct ldnq_value *value; /* the float value; a constant where is_constant */
+    size_t group;             /* activations of one group have one scale and zero point */
+    bool is_constant;         /* an operand of Add, Concat ... from the file */
+    /* Bounds that the range must not exceed: an absorbed clamp's, or the operator's own.
+     * -INFINITY and INFINITY where there is none. */
+    float low, high;
+    bool fixed; /* low and high are the range, whatever the data are */
+    /* A graph output that is written from codes: what its DequantizeLinear writes. */
+    bool is_handed_over;
+    /* Set by ldnq_placement_insert. Of a constant there is no QuantizeLinear: `dequantized`
+     * is a constant of its own, the rounded one. */
+    struct ldnq_node *quantize;
+    struct ldnq_value *scale, *zero_point; /* constants */
+    struct ldnq_value *dequantized;
+};
+
+struct ldnq_placement {
+    const struct ldnq_target *target;
+    const struct ldnq_graph *graph; /* that the pairs were inserted into; NULL before */
+    enum ldnq_dtype dtype;          /* of the codes */
+    size_t count, group_count;
+    struct ldnq_placed_activation *activations; /* in the order in which they are computed */
+    /* By the node's index in graph->nodes before the insertion. */
+    enum ldnq_node_run *runs;
+    /* Bit i: the node reads the codes of input i. Inputs from 32 on follow bit 31. */
+    unsigned *reads_codes;
+    /* Why a node computes in float although the target's table lists it; NULL: no reason
+     * is needed. */
+    const char **reasons;
+};
+
+struct ldnq_placement_options {
+    const struct ldnq_target *target;
+    enum ldnq_dtype activation; /* the type of the codes */
+    /* Whether the weight of this Conv, Gemm or MatMul will be codes that the target's
+     * integer kernels take. */
+    bool (*has_codes)(void *ctx, const struct ldnq_node *node);
+    void *ctx;
+};
+
+/* Decides; the graph stays as it is. The placement lives in the arena.
+ * Errors: NOMEM. */
+enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
+                                     const struct ldnq_placement_options *options,
+                                     struct ldnq_arena *arena, struct ldnq_placement **out,
+                                     struct ldnq_error *err);
+
+/* Inserts a QuantizeLinear and a DequantizeLinear per activation into the graph, which the
+ * operators that read codes (with LDNQ_PAIRS_AT_BOTH: all readers) then read from. A graph
+ * output with a pair is what its DequantizeLinear writes, under its name. Scales are 1 and
+ * zero points 0 until ldnq_activation_set_scale. New nodes are bound and have no origin;
+ * the indices of nodes change.
+ * Errors: NOMEM, UNSUPPORTED (an opset without QuantizeLinear). */
+enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct ldnq_graph *graph,
+                                       struct ldnq_error *err);
+
+/* Takes the pairs out of a clone of the graph that they were inserted into: it has the same
+ * nodes and values, but its pairs pass the float value on, and constants are not rounded. The
+ * float network beside the quantized one, node by node. Errors: NOMEM. */
+enum ldnq_status ldnq_placement_bypass(const struct ldnq_placement *placement,
+                                       const struct ldnq_graph *graph, struct ldnq_graph *clone,
+                                       struct ldnq_error *err);
+
+/* ---- scales --------------------------------------------------------------------------- */
+
+struct ldnq_scale {
+    float scale;
+    int32_t zero_point;
+};
+
+/* The scale and zero point of codes of type `dtype` for reals from low to high. Zero is
+ * always a code: the range is widened to it. A fixed range is half open, so that 0 to 1
+ * has a scale of 1/256 for 8 bits. */
+struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_dtype dtype,
+                                    double low, double high, bool fixed);
+
+/* Sets scale and zero point of an inserted activation; a constant is rounded. */
+void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct ldnq_scale scale);
+
+/* The codes of a constant activation, in the arena. Errors: NOMEM. */
+enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *activation,
+                                       struct ldnq_arena *arena, struct ldnq_tensor **out,
+                                       struct ldnq_error *err);
+
+#endif

@@ -1,0 +1,99 @@
+/* target.h: what a runtime expects of a QDQ file, as data.
+ *
+ * A target is one record in one file (target_NAME.c) and one line in the table of
+ * target.c. The placement engine (placement.h) reads the record; no target has code of
+ * its own. The rules and their sources are listed per target in the file of its record.
+ *
+ * QDQ form: an operator runs on integers where each of its data inputs is read from a
+ * DequantizeLinear and, if the runtime asks for it, its output is read by a
+ * QuantizeLinear. real = scale * (code - zero_point).
+ */
+#ifndef LDNQ_TARGET_H
+#define LDNQ_TARGET_H
+
+#include "ir/ir.h"
+
+/* What an operator does with quantized activations. An operator without a rule runs in
+ * float32: its inputs are dequantized before it. */
+enum ldnq_operator_class {
+    LDNQ_RUNS_FLOAT = 0,
+    /* Computes on integers (Conv, MatMul, Add): its data inputs are quantized, and its
+     * output where the record says so. */
+    LDNQ_RUNS_QUANTIZED,
+    /* Only moves elements (Reshape, MaxPool): output codes are input codes, so that both
+     * have one scale. */
+    LDNQ_PASSES_SCALE,
+    /* As LDNQ_RUNS_QUANTIZED, and all data inputs and the output have one scale. */
+    LDNQ_UNIFIES_SCALES,
+};
+
+/* A rule of one operator type of ai.onnx. */
+struct ldnq_operator_rule {
+    const char *op_type;
+    enum ldnq_operator_class class;
+    unsigned data_inputs; /* bit i: input i is an activation (or a weight that is none) */
+    bool weight;          /* input 1 is a weight where it is constant: Conv, Gemm, MatMul */
+    bool float_output;    /* the runtime's kernel may also write float32 (Gemm, MatMul) */
+    int since;            /* of the ai.onnx opset; 0: any */
+    unsigned activations; /* LDNQ_DTYPE_BIT of the types that its kernel takes; 0: all */
+    /* The output's range where it does not depend on the data (Softmax: 0 to 1); both 0
+     * where it does. */
+    float low, high;
+};
+
+/* Where Q/DQ pairs are placed around the operators that run on integers. */
+enum ldnq_pair_place {
+    LDNQ_PAIRS_NONE,      /* weights alone */
+    LDNQ_PAIRS_AT_INPUTS, /* on what a quantized operator reads (TensorRT, OpenVINO) */
+    LDNQ_PAIRS_AT_BOTH,   /* also on what it writes (ONNX Runtime, QNN, TFLite) */
+};
+
+/* How the bias of a quantized layer is stored. */
+enum ldnq_bias_form {
+    LDNQ_BIAS_FLOAT,
+    LDNQ_BIAS_INT32, /* DequantizeLinear of int32, scale = input scale * weight scale */
+};
+
+/* Which operands of a residual Add have a pair. */
+enum ldnq_residual_form {
+    LDNQ_RESIDUAL_BOTH,
+    LDNQ_RESIDUAL_SHORTCUT, /* only the one that is not a layer's output (TensorRT) */
+};
+
+struct ldnq_target {
+    const char *name;
+    const char *summary; /* one line of help */
+    int opset_min;       /* of ai.onnx, for 8-bit scales per channel */
+    enum ldnq_pair_place pairs;
+    enum ldnq_dtype activation;  /* the default; LDNQ_UNDEFINED: activations stay float */
+    unsigned activation_types;   /* LDNQ_DTYPE_BIT of all that it takes */
+    bool symmetric;              /* zero point in the middle of the type's codes */
+    bool symmetric_16;           /* the same for 16-bit types alone */
+    bool power_of_two;           /* scales are powers of two */
+    bool quantizes_graph_inputs; /* a graph input that a quantized operator reads gets a pair */
+    bool quantizes_graph_outputs;
+    enum ldnq_bias_form bias;
+    enum ldnq_residual_form residual;
+    bool per_channel;       /* scales per output channel for weights */
+    bool matmul_per_tensor; /* but of MatMul one scale */
+    bool narrow_weights;    /* int8 weights use -127 to 127 */
+    unsigned weight_bits;   /* bit b: weights of b bits can run on integers */
+    float least_range;      /* real range below which a scale is too small; 0: no limit */
+    /* Relu and Clip after a quantized operator disappear into its output's range, with no
+     * pair between them. */
+    bool absorbs_clamps;
+    const struct ldnq_operator_rule *rules; /* ended by a NULL op_type */
+};
+
+/* By name; NULL when there is none. */
+const struct ldnq_target *ldnq_target_find(const char *name);
+/* All targets, ended by NULL. */
+const struct ldnq_target *const *ldnq_targets(void);
+/* The rule for a node of ai.onnx; NULL: it runs in float. */
+const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *target,
+                                                  const struct ldnq_node *node);
+
+extern const struct ldnq_target ldnq_target_weights, ldnq_target_ort, ldnq_target_openvino,
+    ldnq_target_tensorrt, ldnq_target_qnn, ldnq_target_tflite, ldnq_target_pow2;
+
+#endif

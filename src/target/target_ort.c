@@ -1,0 +1,95 @@
+/* target_ort.c: ONNX Runtime on a CPU (x64 and ARM).
+ *
+ * Sources: onnxruntime, core/optimizer/qdq_transformer/selectors_actions
+ * (qdq_selectors.cc, qdq_selector_action_transformer.cc) for which operators are fused and
+ * what they need; python/tools/quantization for the bias. Seen with 1.32:
+ * - Conv needs a QuantizeLinear after it; Gemm and MatMul may also write float32.
+ * - Relu and Clip between an operator and its QuantizeLinear are dropped where the range
+ *   of the codes implies them.
+ * - An operator whose output codes are its input codes runs on them between a
+ *   DequantizeLinear and a QuantizeLinear of one scale.
+ * - 16-bit activations have no integer kernels.
+ */
+#include "target/target.h"
+
+#include "ops/op.h"
+
+#define BYTES (LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_INT8))
+
+static const struct ldnq_operator_rule rules[] = {
+    { .op_type = "Conv", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
+    { .op_type = "Gemm",
+      .class = LDNQ_RUNS_QUANTIZED,
+      .data_inputs = 1,
+      .weight = true,
+      .float_output = true },
+    { .op_type = "MatMul",
+      .class = LDNQ_RUNS_QUANTIZED,
+      .data_inputs = 3,
+      .weight = true,
+      .float_output = true },
+    { .op_type = "Add", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3 },
+    { .op_type = "Mul", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3 },
+    { .op_type = "AveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
+    { .op_type = "GlobalAveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
+    { .op_type = "LeakyRelu", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
+    { .op_type = "Sigmoid",
+      .class = LDNQ_RUNS_QUANTIZED,
+      .data_inputs = 1,
+      .activations = BYTES,
+      .low = 0.0f,
+      .high = 1.0f },
+    { .op_type = "Softmax",
+      .class = LDNQ_RUNS_QUANTIZED,
+      .data_inputs = 1,
+      .since = 13,
+      .activations = BYTES,
+      .low = 0.0f,
+      .high = 1.0f },
+    { .op_type = "Concat", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = ~0u },
+    { .op_type = "Where", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 6 },
+    { .op_type = "Reshape", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Transpose", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Squeeze", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Unsqueeze", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Flatten", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Expand", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Tile", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Slice", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Gather", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "GatherElements", .class = LDNQ_PASSES_SCALE, .data_inputs = 1 },
+    { .op_type = "Split", .class = LDNQ_PASSES_SCALE, .data_inputs = 1, .since = 13 },
+    { .op_type = "Resize", .class = LDNQ_PASSES_SCALE, .data_inputs = 1, .activations = BYTES },
+    { .op_type = "MaxPool",
+      .class = LDNQ_PASSES_SCALE,
+      .data_inputs = 1,
+      .since = 12,
+      .activations = BYTES },
+    { .op_type = "ReduceMax",
+      .class = LDNQ_PASSES_SCALE,
+      .data_inputs = 1,
+      .since = 12,
+      .activations = BYTES },
+    { .op_type = "ReduceMin",
+      .class = LDNQ_PASSES_SCALE,
+      .data_inputs = 1,
+      .since = 12,
+      .activations = BYTES },
+    { .op_type = NULL },
+};
+
+const struct ldnq_target ldnq_target_ort = {
+    .name = "ort",
+    .summary = "ONNX Runtime on a CPU: uint8 activations, int8 weights, int32 biases",
+    .opset_min = 13,
+    .pairs = LDNQ_PAIRS_AT_BOTH,
+    .activation = LDNQ_UINT8,
+    .activation_types = BYTES,
+    .quantizes_graph_inputs = true,
+    .bias = LDNQ_BIAS_INT32,
+    .residual = LDNQ_RESIDUAL_BOTH,
+    .per_channel = true,
+    .weight_bits = 1u << 8,
+    .absorbs_clamps = true,
+    .rules = rules,
+};

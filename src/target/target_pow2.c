@@ -1,0 +1,68 @@
+/* target_pow2.c: integer kernels that shift: ESP-DL, Vitis AI's XINT8.
+ *
+ * Sources: espressif/esp-ppq, quantizer/EspdlQuantizer.py; the XINT8 rules of Vitis AI. int8
+ * with zero point 0 and scales that are powers of two, for activations and weights, one per
+ * tensor; every tensor has a pair, none between a layer and its Relu; the bias is int32 at
+ * input scale times weight scale. Both operands of an Add and all of a Concat have one scale.
+ */
+#include "target/target.h"
+
+#include "ops/op.h"
+
+#define COMPUTES(type, inputs)                                                                     \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
+#define UNIFIES(type, inputs)                                                                      \
+    { .op_type = type, .class = LDNQ_UNIFIES_SCALES, .data_inputs = inputs }
+#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
+#define LAYER(type, inputs)                                                                        \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
+
+static const struct ldnq_operator_rule rules[] = {
+    LAYER("Conv", 1),
+    LAYER("ConvTranspose", 1),
+    LAYER("Gemm", 1),
+    LAYER("MatMul", 3),
+    COMPUTES("Mul", 3),
+    COMPUTES("Relu", 1),
+    COMPUTES("LeakyRelu", 1),
+    COMPUTES("PRelu", 1),
+    COMPUTES("Sigmoid", 1),
+    COMPUTES("HardSigmoid", 1),
+    COMPUTES("HardSwish", 1),
+    COMPUTES("Tanh", 1),
+    COMPUTES("AveragePool", 1),
+    COMPUTES("GlobalAveragePool", 1),
+    COMPUTES("Add", 3),
+    COMPUTES("Sub", 3),
+    UNIFIES("Concat", ~0u),
+    MOVES("MaxPool"),
+    MOVES("Reshape"),
+    MOVES("Transpose"),
+    MOVES("Squeeze"),
+    MOVES("Unsqueeze"),
+    MOVES("Flatten"),
+    MOVES("Slice"),
+    MOVES("Split"),
+    MOVES("Resize"),
+    MOVES("Pad"),
+    { .op_type = NULL },
+};
+
+const struct ldnq_target ldnq_target_pow2 = {
+    .name = "pow2",
+    .summary = "kernels that shift (ESP-DL, Vitis AI XINT8): int8, scales are powers of two",
+    .opset_min = 13,
+    .pairs = LDNQ_PAIRS_AT_BOTH,
+    .activation = LDNQ_INT8,
+    .activation_types = LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_INT16),
+    .symmetric = true,
+    .power_of_two = true,
+    .quantizes_graph_inputs = true,
+    .quantizes_graph_outputs = true,
+    .bias = LDNQ_BIAS_INT32,
+    .residual = LDNQ_RESIDUAL_BOTH,
+    .per_channel = false,
+    .weight_bits = 1u << 8,
+    .absorbs_clamps = true,
+    .rules = rules,
+};

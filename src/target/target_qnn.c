@@ -1,0 +1,82 @@
+/* target_qnn.c: Qualcomm QNN (HTP), through ONNX Runtime's execution provider.
+ *
+ * Source: onnxruntime-qnn, execution_providers/qnn/quant_config.py and
+ * core/providers/qnn/builder; Qualcomm's HTP guidelines. Every tensor has a pair, graph
+ * inputs and outputs included; uint8 or uint16 asymmetric; weights int8 symmetric per
+ * channel, of MatMul per tensor; bias int32 at input scale times weight scale; ranges are at
+ * least 1e-4 wide. With 16 bits Sigmoid and Softmax have scale 1/65536 and zero point 0,
+ * Tanh 1/32768 and 32768.
+ */
+#include "target/target.h"
+
+#include "ops/op.h"
+
+#define COMPUTES(type, inputs)                                                                     \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
+#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
+#define LAYER(type, inputs)                                                                        \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
+#define RANGED(type, from, to)                                                                     \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .low = from, .high = to }
+
+static const struct ldnq_operator_rule rules[] = {
+    LAYER("Conv", 1),
+    LAYER("ConvTranspose", 1),
+    LAYER("Gemm", 1),
+    LAYER("MatMul", 3),
+    COMPUTES("Add", 3),
+    COMPUTES("Sub", 3),
+    COMPUTES("Mul", 3),
+    COMPUTES("Div", 3),
+    COMPUTES("Relu", 1),
+    COMPUTES("Clip", 1),
+    COMPUTES("LeakyRelu", 1),
+    COMPUTES("PRelu", 1),
+    COMPUTES("HardSwish", 1),
+    COMPUTES("HardSigmoid", 1),
+    COMPUTES("Gelu", 1),
+    COMPUTES("Elu", 1),
+    COMPUTES("AveragePool", 1),
+    COMPUTES("GlobalAveragePool", 1),
+    COMPUTES("ReduceMean", 1),
+    COMPUTES("Concat", ~0u),
+    COMPUTES("Where", 6),
+    RANGED("Sigmoid", 0.0f, 1.0f),
+    RANGED("Softmax", 0.0f, 1.0f),
+    RANGED("Tanh", -1.0f, 1.0f),
+    MOVES("Reshape"),
+    MOVES("Transpose"),
+    MOVES("Squeeze"),
+    MOVES("Unsqueeze"),
+    MOVES("Flatten"),
+    MOVES("Expand"),
+    MOVES("Tile"),
+    MOVES("Slice"),
+    MOVES("Gather"),
+    MOVES("Split"),
+    MOVES("Resize"),
+    MOVES("MaxPool"),
+    MOVES("DepthToSpace"),
+    MOVES("SpaceToDepth"),
+    MOVES("Pad"),
+    { .op_type = NULL },
+};
+
+const struct ldnq_target ldnq_target_qnn = {
+    .name = "qnn",
+    .summary = "Qualcomm QNN: every tensor uint8 or uint16, int8 weights, int32 biases",
+    .opset_min = 13,
+    .pairs = LDNQ_PAIRS_AT_BOTH,
+    .activation = LDNQ_UINT8,
+    .activation_types = LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_UINT16),
+    .quantizes_graph_inputs = true,
+    .quantizes_graph_outputs = true,
+    .bias = LDNQ_BIAS_INT32,
+    .residual = LDNQ_RESIDUAL_BOTH,
+    .per_channel = true,
+    .matmul_per_tensor = true,
+    .weight_bits = 1u << 8 | 1u << 4,
+    .least_range = 1e-4f,
+    .absorbs_clamps = true,
+    .rules = rules,
+};

@@ -1,0 +1,204 @@
+/* Which activations get a pair, for graphs whose right answer is known, and that inserting
+ * the pairs changes the computation by their rounding alone. */
+#include "graph_build.h"
+
+#include <math.h>
+
+#include "target/placement.h"
+
+static bool all_have_codes(void *ctx, const struct ldnq_node *node)
+{
+    const char *without = ctx;
+    return !without || strcmp(node->label, without) != 0;
+}
+
+static struct ldnq_placement *place(struct ldnq_graph *graph, const char *target,
+                                    const char *without)
+{
+    struct ldnq_placement *placement;
+    const struct ldnq_target *record = ldnq_target_find(target);
+    struct ldnq_placement_options options = { .target = record,
+                                              .activation = record->activation,
+                                              .has_codes = all_have_codes,
+                                              .ctx = (void *)(uintptr_t)without };
+    assert_ok(ldnq_passes_run(graph, &err));
+    assert_ok(ldnq_placement_make(graph, &options, graph->arena, &placement, &err));
+    return placement;
+}
+
+static const struct ldnq_placed_activation *activation_of(const struct ldnq_placement *placement,
+                                                          const struct ldnq_value *value)
+{
+    for (size_t i = 0; i < placement->count; i++)
+        if (placement->activations[i].value == value)
+            return &placement->activations[i];
+    return NULL;
+}
+
+/* x -> Conv -> Relu -> Conv -> Add (with the first's Relu) -> MaxPool -> out */
+struct block {
+    struct ldnq_graph *graph;
+    struct ldnq_value *x, *conv1, *relu, *conv2, *add, *pool;
+};
+
+static struct block build_block(void)
+{
+    static const int64_t kernel[] = { 2, 2 };
+    struct block b = { .graph = build_graph() };
+    struct ldnq_graph *graph = b.graph;
+    b.x = build_input(graph, "x", SHAPE(1, 3, 8, 8));
+    b.conv1 = NODE(graph, "Conv", "conv1", b.x, build_weight(graph, "w1", SHAPE(4, 3, 1, 1), 1),
+                   build_weight(graph, "b1", SHAPE(4), 2));
+    b.relu = NODE(graph, "Relu", "relu", b.conv1);
+    b.conv2 = NODE(graph, "Conv", "conv2", b.relu, build_weight(graph, "w2", SHAPE(4, 4, 1, 1), 3));
+    b.add = NODE(graph, "Add", "add", b.relu, b.conv2);
+    b.pool = NODE(graph, "MaxPool", "pool", b.add);
+    build_attr_ints(b.pool, "kernel_shape", 2, kernel);
+    build_output(graph, b.pool);
+    return b;
+}
+
+static void ort_should_place_pairs_on_inputs_and_outputs(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place(b.graph, "ort", NULL);
+    assert_non_null(activation_of(placement, b.x));
+    assert_null(activation_of(placement, b.conv1)); /* the Relu joins it */
+    assert_non_null(activation_of(placement, b.relu));
+    assert_true(activation_of(placement, b.relu)->low == 0.0f);
+    assert_non_null(activation_of(placement, b.conv2));
+    assert_non_null(activation_of(placement, b.add));
+    assert_non_null(activation_of(placement, b.pool));
+    assert_int_equal(activation_of(placement, b.pool)->group,
+                     activation_of(placement, b.add)->group);
+    assert_int_not_equal(activation_of(placement, b.conv2)->group,
+                         activation_of(placement, b.add)->group);
+    assert_int_equal(placement->count, 5);
+    build_free(b.graph);
+}
+
+static void tensorrt_should_leave_the_convolution_s_operand_of_an_add_without_a_pair(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place(b.graph, "tensorrt", NULL);
+    assert_non_null(activation_of(placement, b.x));
+    assert_non_null(activation_of(placement, b.relu));
+    assert_null(activation_of(placement, b.conv2));
+    assert_null(activation_of(placement, b.pool)); /* copies have none */
+    assert_int_equal(placement->count, 2);
+    build_free(b.graph);
+}
+
+static void layer_without_codes_should_stay_float_with_a_reason(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place(b.graph, "ort", "conv2");
+    assert_int_equal(placement->runs[2], LDNQ_NODE_FLOAT);
+    assert_non_null(placement->reasons[2]);
+    assert_int_equal(placement->runs[0], LDNQ_NODE_INTEGER);
+    build_free(b.graph);
+}
+
+static void weights_target_should_place_nothing(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place(b.graph, "weights", NULL);
+    assert_int_equal(placement->count, 0);
+    assert_ok(ldnq_placement_insert(placement, b.graph, &err));
+    assert_int_equal(b.graph->node_count, 5);
+    build_free(b.graph);
+}
+
+static void openvino_should_give_all_inputs_of_a_concat_one_scale(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *one =
+        NODE(graph, "Conv", "one", x, build_weight(graph, "w1", SHAPE(4, 3, 1, 1), 1));
+    struct ldnq_value *two =
+        NODE(graph, "Conv", "two", x, build_weight(graph, "w2", SHAPE(4, 3, 1, 1), 2));
+    struct ldnq_value *both = NODE(graph, "Concat", "both", one, two);
+    build_attr(both, "axis", 1);
+    build_output(
+        graph, NODE(graph, "Conv", "last", both, build_weight(graph, "w3", SHAPE(2, 8, 1, 1), 3)));
+    struct ldnq_placement *placement = place(graph, "openvino", NULL);
+    const size_t group = activation_of(placement, one)->group;
+    assert_int_equal(activation_of(placement, two)->group, group);
+    assert_int_equal(activation_of(placement, both)->group, group);
+    assert_int_not_equal(activation_of(placement, x)->group, group);
+    build_free(graph);
+}
+
+static void gemm_should_write_a_float_output(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(2, 8));
+    struct ldnq_value *y = NODE(graph, "Gemm", "fc", x, build_weight(graph, "w", SHAPE(8, 3), 1));
+    build_output(graph, y);
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_int_equal(placement->count, 1);
+    assert_ptr_equal(placement->activations[0].value, x);
+    /* QNN wants a pair on every tensor. */
+    assert_int_equal(place(graph, "qnn", NULL)->count, 2);
+    build_free(graph);
+}
+
+static void inserted_pairs_should_only_round(void **state)
+{
+    (void)state;
+    struct block b = build_block();
+    struct ldnq_placement *placement = place(b.graph, "ort", NULL);
+    struct ldnq_tensor *x = build_tensor(b.graph->arena, SHAPE(1, 3, 8, 8), 7);
+    struct ldnq_tensor *before = build_run(b.graph, x);
+    assert_ok(ldnq_placement_insert(placement, b.graph, &err));
+    assert_int_equal(b.graph->node_count, 5 + 2 * 5);
+    for (size_t i = 0; i < placement->count; i++) {
+        struct ldnq_scale scale =
+            ldnq_target_scale(placement->target, LDNQ_UINT8, -4.0, 4.0, false);
+        ldnq_activation_set_scale(&placement->activations[i], scale);
+    }
+    struct ldnq_tensor *after = build_run(b.graph, x);
+    const float *from = before->data, *to = after->data;
+    double largest = 0;
+    for (size_t i = 0; i < ldnq_tensor_count(before); i++)
+        largest = fmax(largest, fabs((double)(from[i] - to[i])));
+    assert_true(largest > 0 && largest < 0.2);
+    build_free(b.graph);
+}
+
+static void graph_output_should_keep_its_name(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *y =
+        NODE(graph, "Conv", "conv", x, build_weight(graph, "w", SHAPE(4, 3, 1, 1), 1));
+    build_output(graph, y);
+    const char *name = y->name;
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_ok(ldnq_placement_insert(placement, graph, &err));
+    assert_string_equal(graph->outputs[0]->name, name);
+    assert_string_equal(graph->outputs[0]->producer->op_type, "DequantizeLinear");
+    build_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ort_should_place_pairs_on_inputs_and_outputs),
+        cmocka_unit_test(tensorrt_should_leave_the_convolution_s_operand_of_an_add_without_a_pair),
+        cmocka_unit_test(layer_without_codes_should_stay_float_with_a_reason),
+        cmocka_unit_test(weights_target_should_place_nothing),
+        cmocka_unit_test(openvino_should_give_all_inputs_of_a_concat_one_scale),
+        cmocka_unit_test(gemm_should_write_a_float_output),
+        cmocka_unit_test(inserted_pairs_should_only_round),
+        cmocka_unit_test(graph_output_should_keep_its_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
