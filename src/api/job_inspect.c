@@ -127,7 +127,7 @@ static bool add_layer(cJSON *list, const struct inspection *found, size_t i)
     return item && ldnq_json_add_text(item, "node", layer->node->label) &&
            ldnq_json_add_text(item, "op", layer->node->op_type) &&
            cJSON_AddBoolToObject(item, "quantizable", !layer->refusal) &&
-           ldnq_json_add_text(item, "reason", layer->refusal) &&
+           (!layer->refusal || ldnq_json_add_text(item, "reason", layer->refusal)) &&
            ldnq_json_add_shape(item, "shape", layer->weight ? &layer->weight->shape : &none,
                                NULL) &&
            ldnq_json_add_text(item, "type", codes ? codes->type : type) &&
@@ -147,7 +147,7 @@ static bool fill_json(cJSON *root, const struct inspection *found)
         !ldnq_json_add_text(root, "producer", ldnq_model_producer(model)) ||
         !ldnq_json_add_number(root, "bytes", (double)ldnq_model_bytes(model)) ||
         !cJSON_AddBoolToObject(root, "executable", !found->refused) ||
-        !ldnq_json_add_text(root, "reason", found->refused) ||
+        (found->refused && !ldnq_json_add_text(root, "reason", found->refused)) ||
         !ldnq_json_add_values(root, "inputs", graph->inputs, graph->input_count, graph) ||
         !ldnq_json_add_values(root, "outputs", graph->outputs, graph->output_count, graph))
         return false;
