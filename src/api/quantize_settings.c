@@ -83,8 +83,10 @@ static enum ldnq_status choose_compensation(const struct ldnq_options *options,
     quantize->cascade = ldnq_option_count(options, OPTION_CASCADE);
     quantize->lambda = quantize->cascade ? 0 : isnan(lambda) ? LDNQ_LAMBDA_AUTO : lambda;
     if (quantize->cascade && lambda > 0)
-        return ldnq_fail(err, LDNQ_USAGE,
-                         "with cascade layers approximate their weight; leave lambda out");
+        return ldnq_fail(
+            err, LDNQ_USAGE,
+            "lambda can't be above 0 with cascade, where layers approximate their weight; leave it "
+            "out");
     return LDNQ_OK;
 }
 
