@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-/* The kinds of attributes that ldnq reads, by name: ai.onnx gives one name one
- * kind in all its operators, but for "value". Grouped by kind. */
+/* The kind of every attribute that ldnq reads, sorted by kind and name. A name is enough:
+ * in ai.onnx, all attributes of one name have the same kind, with the exception of "value"
+ * (Constant and ConstantOfShape). */
 static const struct attr_kind {
     const char *name;
     enum ldnq_attr_kind kind;

@@ -1,5 +1,5 @@
-/* attr_kinds.h: refuses attributes of the wrong kind, which would else be taken
- * for absent. */
+/* attr_kinds.h: refuses attributes of the wrong kind, which the ldnq_attr_* getters would
+ * treat as absent. */
 #ifndef LDNQ_OPS_ATTR_KINDS_H
 #define LDNQ_OPS_ATTR_KINDS_H
 

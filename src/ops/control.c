@@ -1,16 +1,18 @@
-/* control.c: If, Loop and Scan. Bodies are run by the executor, and looked at ahead
- * of data by passes/subgraphs.c, which works out their shapes before infer is called.
+/* control.c: If, Loop and Scan: attributes and shape inference. The executor runs the
+ * bodies (exec/control_flow.c). passes/subgraphs.c infers the shapes in the bodies before
+ * it calls infer here.
  *
- * Gradients don't go through them: they have no backward.
+ * There is no backward: gradients through these nodes are refused.
  */
 #include "ops/control.h"
 
 #include <string.h>
 
-/* check_counts lets the first be left out only where there is a largest number. */
+/* Instead of -1 ("any number"), with which no input could be omitted (registry.c). Loop's
+ * first two inputs are optional. */
 #define MOST_INPUTS (1 << 20)
 
-/* ---- reading --------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------ */
 
 static enum ldnq_status check_tensors(struct ldnq_value *const *values, size_t count,
                                       struct ldnq_error *err)
@@ -44,39 +46,40 @@ static enum ldnq_status check_body(const struct ldnq_graph *body, size_t inputs,
                      body->input_count, body->output_count, inputs, outputs);
 }
 
-static size_t own_inputs(const struct ldnq_node *node)
+static size_t count_own_inputs(const struct ldnq_node *node)
 {
     return node->input_count - node->capture_count;
 }
 
-static enum ldnq_status if_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                const void **attrs, struct ldnq_error *err)
+static enum ldnq_status if_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                      const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_control *control = ldnq_arena_alloc(arena, 1, sizeof *control, err);
     *attrs = control;
     if (!control)
         return LDNQ_NOMEM;
     control->kind = LDNQ_CONTROL_IF;
-    if (own_inputs(node) != 1)
-        return ldnq_fail(err, LDNQ_MODEL, "has %zu inputs where it has one", own_inputs(node));
+    if (count_own_inputs(node) != 1)
+        return ldnq_fail(err, LDNQ_MODEL, "has %zu inputs where one is needed",
+                         count_own_inputs(node));
     LDNQ_TRY(add_body(node, "then_branch", control, err));
     LDNQ_TRY(add_body(node, "else_branch", control, err));
     LDNQ_TRY(check_body(control->bodies[0], 0, node->output_count, err));
     return check_body(control->bodies[1], 0, node->output_count, err);
 }
 
-/* Inputs from `first` on that are no captures are all needed. */
+/* No input from `first` to the captures may be omitted. */
 static enum ldnq_status check_carried(const struct ldnq_node *node, size_t first,
                                       struct ldnq_error *err)
 {
-    for (size_t i = first; i < own_inputs(node); i++)
+    for (size_t i = first; i < count_own_inputs(node); i++)
         if (!node->inputs[i])
             return ldnq_fail(err, LDNQ_MODEL, "lacks its input %zu", i);
     return LDNQ_OK;
 }
 
-static enum ldnq_status loop_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status loop_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_control *control = ldnq_arena_alloc(arena, 1, sizeof *control, err);
     *attrs = control;
@@ -85,7 +88,7 @@ static enum ldnq_status loop_read(const struct ldnq_node *node, struct ldnq_aren
     control->kind = LDNQ_CONTROL_LOOP;
     control->first = control->body_first = 2;
     control->body_out = 1;
-    control->carried = own_inputs(node) > 2 ? own_inputs(node) - 2 : 0;
+    control->carried = count_own_inputs(node) > 2 ? count_own_inputs(node) - 2 : 0;
     LDNQ_TRY(check_carried(node, 2, err));
     LDNQ_TRY(add_body(node, "body", control, err));
     if (node->output_count < control->carried)
@@ -106,12 +109,12 @@ static enum ldnq_status read_list(const struct ldnq_node *node, const char *name
     return LDNQ_OK;
 }
 
-static enum ldnq_status scan_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status scan_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_control *control = ldnq_arena_alloc(arena, 1, sizeof *control, err);
     int64_t scanned = ldnq_attr_int(node, "num_scan_inputs", 0);
-    size_t own = own_inputs(node);
+    size_t own = count_own_inputs(node);
     *attrs = control;
     if (!control)
         return LDNQ_NOMEM;
@@ -142,7 +145,7 @@ enum ldnq_status ldnq_control_merge(struct ldnq_graph *graph, const struct ldnq_
 {
     bool typed = a->dtype != LDNQ_UNDEFINED && b->dtype != LDNQ_UNDEFINED;
     if (typed && a->dtype != b->dtype)
-        return ldnq_fail(err, LDNQ_MODEL, "a value of it is %s here and %s there",
+        return ldnq_fail(err, LDNQ_MODEL, "one of its values may be %s or %s",
                          ldnq_dtype_name(a->dtype), ldnq_dtype_name(b->dtype));
     struct ldnq_tensor merged = { .dtype = typed ? a->dtype : LDNQ_UNDEFINED,
                                   .shape.rank = LDNQ_RANK_UNKNOWN };
@@ -155,15 +158,14 @@ enum ldnq_status ldnq_control_merge(struct ldnq_graph *graph, const struct ldnq_
     return LDNQ_OK;
 }
 
-static struct ldnq_tensor facts_of(const struct ldnq_value *value)
+static struct ldnq_tensor describe_value(const struct ldnq_value *value)
 {
     return (struct ldnq_tensor){ .dtype = value->dtype, .shape = value->shape };
 }
 
 static enum ldnq_status require_graph(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return call->graph ? LDNQ_OK
-                       : ldnq_fail(err, LDNQ_UNSUPPORTED, "it is run by the executor alone");
+    return call->graph ? LDNQ_OK : ldnq_fail(err, LDNQ_UNSUPPORTED, "only the executor can run it");
 }
 
 static enum ldnq_status if_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -173,23 +175,24 @@ static enum ldnq_status if_infer(struct ldnq_op_call *call, struct ldnq_error *e
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
     LDNQ_TRY(ldnq_op_require_one_element(call, 0, err));
     for (size_t i = 0; i < call->out_count; i++) {
-        struct ldnq_tensor then_out = facts_of(control->bodies[0]->outputs[i]);
-        struct ldnq_tensor else_out = facts_of(control->bodies[1]->outputs[i]);
+        struct ldnq_tensor then_out = describe_value(control->bodies[0]->outputs[i]);
+        struct ldnq_tensor else_out = describe_value(control->bodies[1]->outputs[i]);
         LDNQ_TRY(ldnq_control_merge(call->graph, &then_out, &else_out, &call->out[i], err));
     }
     return LDNQ_OK;
 }
 
-/* Of no iteration the values are what they were before. */
+/* With no iteration, a carried value is returned as it came in. */
 static enum ldnq_status infer_carried(struct ldnq_op_call *call, const struct ldnq_control *control,
                                       size_t i, struct ldnq_error *err)
 {
     const struct ldnq_tensor *before = call->in[control->first + i];
-    struct ldnq_tensor after = facts_of(control->bodies[0]->outputs[control->body_out + i]);
+    struct ldnq_tensor after = describe_value(control->bodies[0]->outputs[control->body_out + i]);
     return ldnq_control_merge(call->graph, before, &after, &call->out[i], err);
 }
 
-/* Symbols of the body say nothing outside of it. */
+/* Slices with a new axis of `length`. A symbol of the body may have another value in each
+ * iteration, so that the output gets new ones. */
 static enum ldnq_status infer_stacked(struct ldnq_op_call *call, const struct ldnq_control *control,
                                       size_t i, int64_t length, struct ldnq_error *err)
 {
@@ -220,17 +223,19 @@ static bool is_true(const struct ldnq_tensor *tensor)
            *(const uint8_t *)tensor->data;
 }
 
-/* As many as M says, where nothing ends it before. */
-static bool has_fixed_length(const struct ldnq_op_call *call, const struct ldnq_control *control,
-                             int64_t *length)
+/* The number of iterations of a Loop whose trip count is known and whose condition is
+ * always true. */
+static bool find_trip_count(const struct ldnq_op_call *call, const struct ldnq_control *control,
+                            int64_t *length)
 {
-    const struct ldnq_tensor *most = call->in_count > 0 ? call->in[0] : NULL;
-    const struct ldnq_tensor *going = call->in_count > 1 ? call->in[1] : NULL;
-    const struct ldnq_tensor *goes_on = control->bodies[0]->outputs[0]->constant;
-    if (!most || !most->data || most->dtype != LDNQ_INT64 || ldnq_tensor_count(most) != 1 ||
-        (going && !is_true(going)) || !goes_on || !is_true(goes_on))
+    const struct ldnq_tensor *trip_count = call->in_count > 0 ? call->in[0] : NULL;
+    const struct ldnq_tensor *condition = call->in_count > 1 ? call->in[1] : NULL;
+    const struct ldnq_tensor *body_condition = control->bodies[0]->outputs[0]->constant;
+    if (!trip_count || !trip_count->data || trip_count->dtype != LDNQ_INT64 ||
+        ldnq_tensor_count(trip_count) != 1 || (condition && !is_true(condition)) ||
+        !body_condition || !is_true(body_condition))
         return false;
-    *length = *(const int64_t *)most->data < 0 ? 0 : *(const int64_t *)most->data;
+    *length = *(const int64_t *)trip_count->data < 0 ? 0 : *(const int64_t *)trip_count->data;
     return !ldnq_is_symbol(*length);
 }
 
@@ -242,7 +247,7 @@ static enum ldnq_status loop_infer(struct ldnq_op_call *call, struct ldnq_error 
     LDNQ_TRY(require_graph(call, err));
     LDNQ_TRY(own > 0 ? ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_INT64), err) : LDNQ_OK);
     LDNQ_TRY(own > 1 ? ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_BOOL), err) : LDNQ_OK);
-    if (own == 0 || !has_fixed_length(call, control, &length))
+    if (own == 0 || !find_trip_count(call, control, &length))
         LDNQ_TRY(ldnq_op_make_unknown_dim(call, &length, err));
     for (size_t i = 0; i < control->carried; i++)
         LDNQ_TRY(infer_carried(call, control, i, err));
@@ -280,7 +285,7 @@ const struct ldnq_op ldnq_op_if = {
     .inputs_min = 1,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read_attrs = if_read,
+    .read_attrs = if_read_attrs,
     .infer = if_infer,
     .differentiable = LDNQ_ALL_INPUTS,
 };
@@ -293,7 +298,7 @@ const struct ldnq_op ldnq_op_loop = {
     .inputs_min = 0,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read_attrs = loop_read,
+    .read_attrs = loop_read_attrs,
     .infer = loop_infer,
     .differentiable = LDNQ_ALL_INPUTS,
 };
@@ -306,7 +311,7 @@ const struct ldnq_op ldnq_op_scan = {
     .inputs_min = 1,
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
-    .read_attrs = scan_read,
+    .read_attrs = scan_read_attrs,
     .infer = scan_infer,
     .differentiable = LDNQ_ALL_INPUTS,
 };

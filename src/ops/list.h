@@ -1,6 +1,6 @@
 /* list.h: every operator's record, in alphabetical order. Included for its
  * lines with LDNQ_OP defined, so it has no guard. */
-/* clang-format off: it takes some names for operators. */
+/* clang-format off: it reads some names (and, or) as operators of C++. */
 LDNQ_OP(abs)
 LDNQ_OP(acos)
 LDNQ_OP(acosh)

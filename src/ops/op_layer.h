@@ -1,8 +1,20 @@
-/* op_layer.h: how an operator with a weight is a layer of matrices.
+/* op_layer.h: how the weight of an operator is a matrix.
  *
- * A layer computes, for each group, output = W y + b with W (M, K), where y runs over the
- * P positions of its input (im2col columns). The quantizer works on these matrices; only
- * the operator's own file knows how its tensors hold them.
+ * A layer computes Z = W Y + b for each of its G groups:
+ *
+ *   W (M, K)  the weight of the group: M output channels, K inputs of each
+ *   Y (K, P)  the input, one column per position
+ *   b (M)     the bias
+ *   Z (M, P)  the output
+ *
+ *   Conv           G = group, M = output channels / G, K = (C/G) KH KW, P = N OH OW; Y is
+ *                  the im2col matrix of the group
+ *   ConvTranspose  G = 1 (more are refused), M = output channels, K = C KH KW, P = N OH OW;
+ *                  column p of Y holds the inputs that contribute to output position p
+ *   Gemm, MatMul   G = 1, Y is the transposed left input, scaled by Gemm's alpha
+ *
+ * The quantizer works on these matrices alone. Only the operator's own file knows how its
+ * tensors hold them.
  */
 #ifndef LDNQ_OPS_OP_LAYER_H
 #define LDNQ_OPS_OP_LAYER_H
@@ -22,8 +34,9 @@ struct ldnq_layer_geometry {
     size_t kernel;             /* KH KW: columns in a row that belong to one input channel */
     enum ldnq_weight_layout layout;
     int channel_axis; /* the axis of the output channels in the weight tensor */
-    /* The layer adds bias_factor * its bias input, and would if it had one; 0 when
-     * there can be none, or none that can be changed for one channel alone. */
+    /* b = bias_factor * the bias input (Gemm's beta), also for a bias input yet to be added.
+     * 0 if the operator has no bias input, or if the bias has no element of its own for each
+     * output channel. */
     float bias_factor;
 };
 
@@ -45,23 +58,25 @@ static inline size_t ldnq_weight_offset(const struct ldnq_layer_geometry *geomet
 
 struct ldnq_op_layer {
     int weight_input, bias_input; /* -1: the operator has no bias */
-    /* Errors: UNSUPPORTED, with the reason why this weight can't be quantized.
-     * bias is NULL when the node has none. */
+    /* Computes the geometry. bias is NULL if the node has none.
+     * Errors: UNSUPPORTED, with the reason why this weight can't be quantized. */
     enum ldnq_status (*describe)(const struct ldnq_node *node, const struct ldnq_tensor *weight,
                                  const struct ldnq_tensor *bias,
                                  struct ldnq_layer_geometry *geometry, struct ldnq_error *err);
-    /* Number of columns that a group's input has in this call (after infer). */
+    /* P, the number of columns of Y, for this call (after infer). */
     size_t (*positions)(const struct ldnq_op_call *call);
-    /* Columns first .. first+count-1 of a group; row k starts at columns + k*ld.
-     * They are scaled so that W need not be (Gemm's alpha). */
+    /* Writes columns first .. first+count-1 of a group's Y to `columns`, a (K, count) matrix
+     * with row stride ld. Factors of the product (Gemm's alpha) are included. */
     void (*columns)(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
                     float *columns, size_t ld);
 };
 
-/* Columns at .. at+count-1 of one group of one image, number image * groups + group. */
+/* Writes columns at .. at+count-1 of one group of one image; image_group is
+ * image * G + group. */
 typedef void ldnq_image_columns_fn(const struct ldnq_op_call *call, size_t image_group, size_t at,
                                    size_t count, float *columns, size_t ld);
-/* `columns` of a layer whose images have `plane` columns each. */
+/* Implements `columns` for layers whose images have `plane` columns each: columns of
+ * several images are read image by image. */
 static inline void ldnq_layer_columns(const struct ldnq_op_call *call, size_t groups, size_t group,
                                       size_t plane, size_t first, size_t count, float *columns,
                                       size_t ld, ldnq_image_columns_fn *of_image)

@@ -33,7 +33,7 @@ const int64_t *ldnq_attr_ints(const struct ldnq_node *node, const char *name, si
     return attr && attr->kind == LDNQ_ATTR_INTS ? attr->ints : NULL;
 }
 
-/* ---- what infer needs ------------------------------------------------------------ */
+/* ---- inputs and shapes ------------------------------------------------------------- */
 
 enum ldnq_status ldnq_op_require_dtype(const struct ldnq_op_call *call, size_t input, unsigned mask,
                                        struct ldnq_error *err)
@@ -69,7 +69,7 @@ enum ldnq_status ldnq_op_make_unknown_dim(struct ldnq_op_call *call, int64_t *di
                                           struct ldnq_error *err)
 {
     if (!call->graph)
-        return ldnq_fail(err, LDNQ_MODEL, "a size can't be told from its inputs");
+        return ldnq_fail(err, LDNQ_MODEL, "a size can't be computed from its inputs");
     return ldnq_graph_symbol(call->graph, NULL, dim, err);
 }
 
@@ -77,7 +77,7 @@ enum ldnq_status ldnq_op_make_unknown_shape(struct ldnq_op_call *call, size_t ou
                                             struct ldnq_error *err)
 {
     if (!call->graph)
-        return ldnq_fail(err, LDNQ_MODEL, "a shape can't be told from its inputs");
+        return ldnq_fail(err, LDNQ_MODEL, "a shape can't be computed from its inputs");
     call->out[output].shape.rank = LDNQ_RANK_UNKNOWN;
     return LDNQ_OK;
 }
@@ -101,7 +101,7 @@ enum ldnq_status ldnq_op_multiply_dims(struct ldnq_op_call *call, int64_t a, int
     return LDNQ_OK;
 }
 
-static int64_t int_at(const struct ldnq_tensor *tensor, size_t i)
+static int64_t read_int(const struct ldnq_tensor *tensor, size_t i)
 {
     return tensor->dtype == LDNQ_INT64 ? ((const int64_t *)tensor->data)[i]
                                        : ((const int32_t *)tensor->data)[i];
@@ -128,11 +128,12 @@ enum ldnq_status ldnq_op_read_ints(const struct ldnq_op_call *call, size_t input
         return LDNQ_OK;
     *known = true;
     for (size_t i = 0; i < *count; i++) {
-        values[i] = int_at(tensor, i);
-        /* With data there are no symbols: this is a number that looks like one. */
+        values[i] = read_int(tensor, i);
+        /* Run-time data has no symbols: this is a number that would be taken for one. */
         if (!call->graph && ldnq_is_symbol(values[i]))
-            return ldnq_fail(err, LDNQ_MODEL, "input %zu holds %" PRId64 ", which is out of range",
-                             input, values[i]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "input %zu contains %" PRId64 ", which is out of range", input,
+                             values[i]);
         *known = *known && !ldnq_is_symbol(values[i]);
     }
     return LDNQ_OK;
@@ -149,7 +150,7 @@ enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input, stru
         return LDNQ_OK;
     }
     if (!call->graph)
-        return ldnq_fail(err, LDNQ_MODEL, "input %zu holds sizes that are not known", input);
+        return ldnq_fail(err, LDNQ_MODEL, "input %zu contains sizes that are not known", input);
     dims->rank = LDNQ_RANK_UNKNOWN;
     if (call->in[input]->shape.rank < 0 || !ldnq_shape_is_known(&call->in[input]->shape))
         return LDNQ_OK;
@@ -176,7 +177,7 @@ enum ldnq_status ldnq_op_resolve_axes(const int64_t *axes, size_t count, int ran
         int axis = 0;
         LDNQ_TRY(ldnq_op_resolve_axis(axes[i], rank, &axis, err));
         if (*set & (1u << axis))
-            return ldnq_fail(err, LDNQ_MODEL, "axis %d stands twice in its list of axes", axis);
+            return ldnq_fail(err, LDNQ_MODEL, "its list of axes contains axis %d twice", axis);
         *set |= 1u << axis;
     }
     return LDNQ_OK;
@@ -209,7 +210,8 @@ static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int6
     } else if (ldnq_is_symbol(a) && ldnq_is_symbol(b)) {
         return ldnq_op_make_unknown_dim(call, out, err);
     } else if (ldnq_is_symbol(a) || ldnq_is_symbol(b)) {
-        /* The symbol can only be 1 or the other one's size. */
+        /* The symbol can only be 1 or the other size. The result is the other size in both
+         * cases, as that is not 1. */
         *out = ldnq_is_symbol(a) ? b : a;
     } else {
         return ldnq_fail(err, LDNQ_MODEL, "sizes %" PRId64 " and %" PRId64 " don't broadcast", a,
@@ -245,51 +247,52 @@ void ldnq_op_broadcast_strides(const struct ldnq_shape *shape, const struct ldnq
     }
 }
 
-/* ---- pieces of work --------------------------------------------------------------- */
+/* ---- loops on the pool -------------------------------------------------------------- */
 
-#define PIECE ((size_t)16384)
+/* Elements per chunk: some microseconds of work. */
+#define CHUNK ((size_t)16384)
 
-struct ranges {
+struct range_loop {
     ldnq_range_fn *run;
     const void *ctx;
-    size_t count, piece;
+    size_t count, chunk_size;
 };
 
-static void run_range(void *argument, size_t chunk, size_t thread)
+static void run_chunk(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
-    const struct ranges *ranges = argument;
-    size_t first = chunk * ranges->piece;
-    ranges->run(ranges->ctx, first, ldnq_size_min(first + ranges->piece, ranges->count));
+    const struct range_loop *loop = argument;
+    size_t first = chunk * loop->chunk_size;
+    loop->run(loop->ctx, first, ldnq_size_min(first + loop->chunk_size, loop->count));
 }
 
-static void for_pieces(const struct ldnq_op_call *call, struct ranges *ranges)
+static void run_loop(const struct ldnq_op_call *call, struct range_loop *loop)
 {
-    size_t pieces = ldnq_size_ceil_div(ranges->count, ranges->piece);
-    if (pieces == 1)
-        ranges->run(ranges->ctx, 0, ranges->count);
+    size_t chunks = ldnq_size_ceil_div(loop->count, loop->chunk_size);
+    if (chunks == 1)
+        loop->run(loop->ctx, 0, loop->count);
     else
-        ldnq_pool_run(call->pool, pieces, run_range, ranges);
+        ldnq_pool_run(call->pool, chunks, run_chunk, loop);
 }
 
 void ldnq_op_run_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
                         const void *ctx)
 {
-    struct ranges ranges = { .run = run, .ctx = ctx, .count = count, .piece = PIECE };
-    for_pieces(call, &ranges);
+    struct range_loop loop = { .run = run, .ctx = ctx, .count = count, .chunk_size = CHUNK };
+    run_loop(call, &loop);
 }
 
 void ldnq_op_run_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
                       const void *ctx)
 {
-    size_t piece = ldnq_size_max(1, PIECE / ldnq_size_max(1, cost));
-    struct ranges ranges = { .run = run, .ctx = ctx, .count = rows, .piece = piece };
-    for_pieces(call, &ranges);
+    size_t chunk_size = ldnq_size_max(1, CHUNK / ldnq_size_max(1, cost));
+    struct range_loop loop = { .run = run, .ctx = ctx, .count = rows, .chunk_size = chunk_size };
+    run_loop(call, &loop);
 }
 
-/* ---- infer with its checks ---------------------------------------------------------- */
+/* ---- checked calls of a record ------------------------------------------------------- */
 
-static bool shape_is_sane(const struct ldnq_shape *shape)
+static bool is_valid_shape(const struct ldnq_shape *shape)
 {
     if (shape->rank < LDNQ_RANK_UNKNOWN || shape->rank > LDNQ_MAX_RANK)
         return false;
@@ -303,10 +306,11 @@ static enum ldnq_status check_output(const struct ldnq_op_call *call, size_t out
                                      struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->out[output].shape;
-    if (!shape_is_sane(shape))
-        return ldnq_fail(err, LDNQ_MODEL, "its output %zu would have a negative size", output);
+    if (!is_valid_shape(shape))
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "its output %zu would have a negative size or too many axes", output);
     if (!call->graph && !ldnq_shape_is_known(shape))
-        return ldnq_fail(err, LDNQ_MODEL, "the shape of its output %zu can't be told", output);
+        return ldnq_fail(err, LDNQ_MODEL, "the shape of its output %zu can't be computed", output);
     return LDNQ_OK;
 }
 
@@ -317,7 +321,7 @@ enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *er
     struct ldnq_error wide;
     call->widened = false;
     enum ldnq_status status = call->node->op->infer(call, err);
-    /* The first message is the one that says what the node needs. */
+    /* err keeps the first message, which says what the operator supports. */
     if (status == LDNQ_UNSUPPORTED && ldnq_widen_applies(call))
         status = ldnq_widen_infer(call, &wide) == LDNQ_OK ? LDNQ_OK : status;
     LDNQ_TRY(status);

@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "ops/attr_kinds.h"
 
-/* One line an operator; records of the same type stand together. */
+/* One line per record. */
 static const struct ldnq_op *const table[] = {
 #define LDNQ_OP(name) &ldnq_op_##name,
 #include "ops/list.h"
@@ -36,8 +36,8 @@ bool ldnq_ops_has_type(const char *domain, const char *type)
     return false;
 }
 
-/* Inputs and outputs that are left out at the end are as if they weren't there.
- * An operator with any number of outputs may go by how many are listed (Split). */
+/* Removes omitted optional inputs and outputs from the ends of the lists. Outputs stay
+ * where the operator has any number of them: Split computes as many as are listed. */
 static void trim_lists(struct ldnq_node *node, const struct ldnq_op *op)
 {
     while (node->input_count > 0 && !node->inputs[node->input_count - 1])
@@ -54,22 +54,28 @@ static bool has_output(const struct ldnq_node *node)
     return false;
 }
 
-/* After trim_lists. */
+/* The lists were trimmed. */
 static enum ldnq_status check_counts(const struct ldnq_graph *graph, const struct ldnq_node *node,
                                      const struct ldnq_op *op, struct ldnq_error *err)
 {
-    size_t given = node->input_count, wanted = node->output_count;
-    if (given < (size_t)op->inputs_min || (op->inputs_max >= 0 && given > (size_t)op->inputs_max))
+    size_t inputs = node->input_count, outputs = node->output_count;
+    if (op->inputs_max < 0 && inputs < (size_t)op->inputs_min)
         return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
-                              "has %zu inputs, which is not a number that it can have", given);
-    /* Where any number is possible, none is optional. */
-    size_t required = op->inputs_max < 0 ? given : (size_t)op->inputs_min;
+                              "has %zu inputs where at least %d are needed", inputs,
+                              op->inputs_min);
+    if (op->inputs_max >= 0 && (inputs < (size_t)op->inputs_min || inputs > (size_t)op->inputs_max))
+        return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
+                              "has %zu inputs where %d to %d are needed", inputs, op->inputs_min,
+                              op->inputs_max);
+    /* Operators with any number of inputs have no optional ones. */
+    size_t required = op->inputs_max < 0 ? inputs : (size_t)op->inputs_min;
     for (size_t i = 0; i < required; i++)
         if (!node->inputs[i])
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "lacks its input %zu", i);
-    if (op->outputs_max >= 0 && wanted > (size_t)op->outputs_max)
+    if (op->outputs_max >= 0 && outputs > (size_t)op->outputs_max)
         return ldnq_node_fail(graph, node, LDNQ_UNSUPPORTED, err,
-                              "has %zu outputs where ldnq makes %d", wanted, op->outputs_max);
+                              "has %zu outputs, of which only %d are supported", outputs,
+                              op->outputs_max);
     if (!has_output(node))
         return ldnq_node_fail(graph, node, LDNQ_MODEL, err, "has no output");
     return LDNQ_OK;
@@ -97,35 +103,28 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
 }
 
 struct binding {
-    struct ldnq_text text;
-    enum ldnq_status worst;
+    struct ldnq_text text;  /* the nodes that were refused, with reasons */
+    enum ldnq_status worst; /* MODEL before UNSUPPORTED; OK if the list is empty */
 };
 
-static enum ldnq_status bind_all(struct binding *binding, struct ldnq_graph *graph,
-                                 struct ldnq_error *err);
-
-/* Bodies first: their nodes are named even where the node around them is refused. */
-static enum ldnq_status bind_bodies(struct binding *binding, const struct ldnq_node *node,
-                                    struct ldnq_error *err)
-{
-    for (size_t i = 0; i < node->attr_count; i++)
-        if (node->attrs[i].kind == LDNQ_ATTR_GRAPH)
-            LDNQ_TRY(bind_all(binding, node->attrs[i].g, err));
-    return LDNQ_OK;
-}
-
-static enum ldnq_status bind_all(struct binding *binding, struct ldnq_graph *graph,
-                                 struct ldnq_error *err)
+/* Binds the nodes of a graph and of all bodies in it. Returns errors that end the binding
+ * (NOMEM), and adds all others to the list. */
+static enum ldnq_status bind_graph(struct binding *binding, struct ldnq_graph *graph,
+                                   struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
+        struct ldnq_node *node = graph->nodes[i];
         struct ldnq_error reason = { 0 };
-        LDNQ_TRY(bind_bodies(binding, graph->nodes[i], err));
-        enum ldnq_status status = ldnq_ops_bind_node(graph, graph->nodes[i], &reason);
+        /* Bodies first, so that the list names their nodes even if this node is refused. */
+        for (size_t k = 0; k < node->attr_count; k++)
+            if (node->attrs[k].kind == LDNQ_ATTR_GRAPH)
+                LDNQ_TRY(bind_graph(binding, node->attrs[k].g, err));
+        enum ldnq_status status = ldnq_ops_bind_node(graph, node, &reason);
         if (status == LDNQ_OK)
             continue;
         if (status == LDNQ_NOMEM)
             return ldnq_fail(err, status, "%s", reason.message);
-        /* The message of the whole list names the file. */
+        /* The message around the list names the file once. */
         ldnq_text_item(&binding->text, "; ", "%s", ldnq_graph_strip_file(graph, reason.message));
         if (binding->worst != LDNQ_MODEL)
             binding->worst = status;
@@ -138,7 +137,7 @@ enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
     char list[LDNQ_ERROR_SIZE];
     struct binding binding = { .worst = LDNQ_OK };
     ldnq_text_init(&binding.text, list, sizeof list);
-    LDNQ_TRY(bind_all(&binding, graph, err));
+    LDNQ_TRY(bind_graph(&binding, graph, err));
     if (binding.worst == LDNQ_OK)
         return LDNQ_OK;
     ldnq_text_end(&binding.text);

@@ -5,11 +5,11 @@
 
 #define HALVES (LDNQ_DTYPE_BIT(LDNQ_FLOAT16) | LDNQ_DTYPE_BIT(LDNQ_BFLOAT16))
 
-/* The call that the operator sees. */
-struct widened {
+/* The call that the operator gets: halves replaced by float32 tensors in scratch. */
+struct widened_call {
     struct ldnq_op_call call;
     struct ldnq_tensor in[LDNQ_WIDEN_INPUTS], out[LDNQ_WIDEN_OUTPUTS];
-    const struct ldnq_tensor *list[LDNQ_WIDEN_INPUTS];
+    const struct ldnq_tensor *in_list[LDNQ_WIDEN_INPUTS]; /* call.in */
 };
 
 static bool is_half(const struct ldnq_tensor *tensor)
@@ -27,7 +27,7 @@ bool ldnq_widen_applies(const struct ldnq_op_call *call)
     return false;
 }
 
-/* What float32 outputs become. */
+/* The dtype of outputs that the operator computes in float32. */
 static enum ldnq_dtype output_type(const struct ldnq_op_call *call)
 {
     if (call->in[0] && call->in[0]->dtype == LDNQ_FLOAT)
@@ -38,22 +38,22 @@ static enum ldnq_dtype output_type(const struct ldnq_op_call *call)
     return LDNQ_FLOAT;
 }
 
-static void widen_inputs(const struct ldnq_op_call *call, struct widened *w)
+static void widen_inputs(const struct ldnq_op_call *call, struct widened_call *w)
 {
     w->call = *call;
     for (size_t i = 0; i < call->in_count; i++) {
-        w->list[i] = call->in[i];
+        w->in_list[i] = call->in[i];
         if (!is_half(call->in[i]))
             continue;
         w->in[i] = (struct ldnq_tensor){ LDNQ_FLOAT, call->in[i]->shape, NULL };
-        w->list[i] = &w->in[i];
+        w->in_list[i] = &w->in[i];
     }
-    w->call.in = w->list;
+    w->call.in = w->in_list;
 }
 
 enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct widened w;
+    struct widened_call w;
     enum ldnq_dtype half = output_type(call);
     widen_inputs(call, &w);
     LDNQ_TRY(call->node->op->infer(&w.call, err));
@@ -67,33 +67,35 @@ enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
-/* Room for a tensor in float32 behind *end; the place where it starts, or NULL. */
-static void *place(const struct ldnq_tensor *tensor, char *scratch, size_t *end)
+/* Reserves memory at *end for the tensor in float32, 64-byte aligned; returns its address,
+ * or NULL without scratch. *end becomes SIZE_MAX on overflow. */
+static void *reserve_floats(const struct ldnq_tensor *tensor, char *scratch, size_t *end)
 {
-    size_t from = *end, bytes = ldnq_tensor_count(tensor);
-    if (from > SIZE_MAX / 16 || bytes > SIZE_MAX / 16) {
+    size_t from = *end, count = ldnq_tensor_count(tensor);
+    if (from > SIZE_MAX / 16 || count > SIZE_MAX / 16) {
         *end = SIZE_MAX;
         return NULL;
     }
-    *end = from + (bytes * sizeof(float) + 63) / 64 * 64;
+    *end = from + (count * sizeof(float) + 63) / 64 * 64;
     return scratch ? scratch + from : NULL;
 }
 
-/* Inputs, outputs and the operator's own scratch behind each other; returns where
- * the last one starts. */
-static size_t lay_out(const struct ldnq_op_call *call, char *scratch, struct widened *w)
+/* Layout of scratch: float32 inputs, float32 outputs, the operator's own scratch. Returns
+ * the offset of the last. scratch NULL: only computes the offset. */
+static size_t lay_out_scratch(const struct ldnq_op_call *call, char *scratch,
+                              struct widened_call *w)
 {
     size_t end = 0;
     widen_inputs(call, w);
     for (size_t i = 0; i < call->in_count; i++)
         if (is_half(call->in[i]))
-            w->in[i].data = place(&w->in[i], scratch, &end);
+            w->in[i].data = reserve_floats(&w->in[i], scratch, &end);
     for (size_t i = 0; i < call->out_count; i++) {
         w->out[i] = call->out[i];
         if (!is_half(&call->out[i]))
             continue;
         w->out[i].dtype = LDNQ_FLOAT;
-        w->out[i].data = place(&w->out[i], scratch, &end);
+        w->out[i].data = reserve_floats(&w->out[i], scratch, &end);
     }
     w->call.out = w->out;
     w->call.widened = false;
@@ -103,15 +105,16 @@ static size_t lay_out(const struct ldnq_op_call *call, char *scratch, struct wid
 
 size_t ldnq_widen_scratch(const struct ldnq_op_call *call)
 {
-    struct widened w;
+    struct widened_call w;
     const struct ldnq_op *op = call->node->op;
-    size_t end = lay_out(call, NULL, &w), own = op->scratch ? op->scratch(&w.call) : 0, bytes;
+    size_t end = lay_out_scratch(call, NULL, &w), own = op->scratch ? op->scratch(&w.call) : 0,
+           bytes;
     return end != SIZE_MAX && ldnq_size_add(end, own, &bytes) ? bytes : SIZE_MAX;
 }
 
 /* ---- forward ----------------------------------------------------------------------------- */
 
-struct conversion {
+struct half_conversion {
     enum ldnq_dtype half;
     uint16_t *halves;
     float *floats;
@@ -119,14 +122,14 @@ struct conversion {
 
 static void widen_range(const void *ctx, size_t first, size_t last)
 {
-    const struct conversion *c = ctx;
+    const struct half_conversion *c = ctx;
     (c->half == LDNQ_FLOAT16 ? ldnq_halves_to_floats : ldnq_bfloats_to_floats)(
         c->halves + first, c->floats + first, last - first);
 }
 
 static void narrow_range(const void *ctx, size_t first, size_t last)
 {
-    const struct conversion *c = ctx;
+    const struct half_conversion *c = ctx;
     (c->half == LDNQ_FLOAT16 ? ldnq_halves_from_floats : ldnq_bfloats_from_floats)(
         c->floats + first, c->halves + first, last - first);
 }
@@ -134,14 +137,14 @@ static void narrow_range(const void *ctx, size_t first, size_t last)
 static void convert(const struct ldnq_op_call *call, const struct ldnq_tensor *half,
                     const struct ldnq_tensor *wide, ldnq_range_fn *run)
 {
-    struct conversion c = { half->dtype, half->data, wide->data };
+    struct half_conversion c = { half->dtype, half->data, wide->data };
     ldnq_op_run_ranges(call, ldnq_tensor_count(half), run, &c);
 }
 
 enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct widened w;
-    lay_out(call, call->scratch, &w);
+    struct widened_call w;
+    lay_out_scratch(call, call->scratch, &w);
     for (size_t i = 0; i < call->in_count; i++)
         if (is_half(call->in[i]))
             convert(call, call->in[i], &w.in[i], widen_range);

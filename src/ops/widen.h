@@ -1,26 +1,28 @@
 /* widen.h: float16 and bfloat16 for operators that compute in float32.
  *
- * Where infer refuses a node with halves among its inputs, it is asked again with
- * float32 in their place. forward then computes on widened copies and rounds what
- * is float32 back to halves, once, half to even. Operators that only move elements
- * take halves as they are, and never get here.
+ * "Halves" are both 16-bit types. If an operator's infer refuses a node that has halves
+ * among its inputs (UNSUPPORTED), it is called again as if these inputs were float32. If it
+ * accepts them, forward runs on float32 copies of these inputs, and its float32 outputs are
+ * rounded to halves once (to nearest, ties to even). Operators that accept halves
+ * themselves, such as those that only move elements, are not affected.
  *
- * Outputs are halves of input 0's type; where that one is not a real number (codes),
- * of the first half's type. With input 0 in float32 they stay float32.
+ * Dtype of float32 outputs: float32 if input 0 is float32; else input 0's half type; if
+ * input 0 is neither (integer codes), the type of the first half input.
  */
 #ifndef LDNQ_OPS_WIDEN_H
 #define LDNQ_OPS_WIDEN_H
 
 #include "ops/op.h"
 
-/* Inputs and outputs of a node that can be widened. */
+/* The most inputs and outputs of a node that can be widened. */
 #define LDNQ_WIDEN_INPUTS 16
 #define LDNQ_WIDEN_OUTPUTS 8
 
+/* Whether the call has halves among its inputs, and not too many inputs and outputs. */
 bool ldnq_widen_applies(const struct ldnq_op_call *call);
-/* infer on float32; sets call->widened. Errors: infer's. */
+/* Calls infer with float32 inputs and sets call->widened. Errors: those of infer. */
 enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err);
-/* For calls with `widened` set: scratch and forward of the whole. */
+/* For calls with `widened` set: scratch includes the copies and the operator's own. */
 size_t ldnq_widen_scratch(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 

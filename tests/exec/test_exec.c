@@ -487,7 +487,7 @@ static void exec_should_say_what_can_not_be_counted(void **state)
     op.scratch = no_size;
     assert_refused(&op, "its scratch memory can't be counted");
     op.infer = no_shape;
-    assert_refused(&op, "the shape of its output 0 can't be told");
+    assert_refused(&op, "the shape of its output 0 can't be computed");
 }
 
 int main(void)
