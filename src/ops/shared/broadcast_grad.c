@@ -1,31 +1,32 @@
-/* broadcast_grad.c: gradients of inputs that were broadcast: sums over the axes
- * along which their elements were read again. Sums are in double and in the order
- * of the elements, whatever the number of threads. */
+/* broadcast_grad.c: gradients of broadcast inputs, which are sums over the broadcast axes.
+ * Sums are in double and in the order of the elements, for any number of threads. */
 #include <string.h>
 
 #include "base/size.h"
 #include "ops/shared/elementwise.h"
 #include "ops/shared/float_sums.h"
 
-/* Columns that are summed side by side. */
+/* Columns that are summed at the same time. */
 #define BLOCK ((size_t)256)
 
-struct axes {
+/* Some axes of `from`, as one axis with `count` indices. */
+struct axis_list {
     int rank;
     size_t extent[LDNQ_MAX_RANK], stride[LDNQ_MAX_RANK]; /* strides in `from` */
     size_t count;
 };
 
-/* Axes of `from`, those that stay and those that are summed, without the innermost
- * stretch: `width` columns that stay, or `run` elements that are summed. */
-struct sum_to {
+/* The axes of `from`, divided into those that are kept and those that are summed over. The
+ * innermost axis is in neither list: it is `width` columns that are kept, or `run` elements
+ * that are summed. */
+struct broadcast_sum {
     const float *from;
     float *to;
-    struct axes kept, summed;
+    struct axis_list kept, summed;
     size_t width, run;
 };
 
-static void add_axis(struct axes *axes, size_t extent, size_t stride)
+static void add_axis(struct axis_list *axes, size_t extent, size_t stride)
 {
     int last = axes->rank - 1;
     if (last >= 0 && axes->stride[last] == stride * extent) {
@@ -38,7 +39,8 @@ static void add_axis(struct axes *axes, size_t extent, size_t stride)
     axes->count *= extent;
 }
 
-static size_t take_innermost(struct axes *axes)
+/* Removes the last axis and returns its extent. */
+static size_t remove_innermost(struct axis_list *axes)
 {
     size_t extent = axes->extent[--axes->rank];
     axes->count = 1;
@@ -47,7 +49,8 @@ static size_t take_innermost(struct axes *axes)
     return extent;
 }
 
-static void lay_out(struct sum_to *sum, const struct ldnq_shape *from, const struct ldnq_shape *to)
+static void divide_axes(struct broadcast_sum *sum, const struct ldnq_shape *from,
+                        const struct ldnq_shape *to)
 {
     size_t strides[LDNQ_MAX_RANK],
         stride = ldnq_tensor_count(&(struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *from });
@@ -61,13 +64,13 @@ static void lay_out(struct sum_to *sum, const struct ldnq_shape *from, const str
     }
     sum->width = sum->run = 1;
     if (sum->kept.rank > 0 && sum->kept.stride[sum->kept.rank - 1] == 1)
-        sum->width = take_innermost(&sum->kept);
+        sum->width = remove_innermost(&sum->kept);
     else if (sum->summed.rank > 0)
-        sum->run = take_innermost(&sum->summed);
+        sum->run = remove_innermost(&sum->summed);
 }
 
-/* Where the index-th place of the axes lies. */
-static size_t offset_of(const struct axes *axes, size_t index)
+/* The offset in `from` of index `index` of the axes. */
+static size_t compute_offset(const struct axis_list *axes, size_t index)
 {
     size_t at = 0;
     for (int i = axes->rank - 1; i >= 0; i--) {
@@ -77,8 +80,9 @@ static size_t offset_of(const struct axes *axes, size_t index)
     return at;
 }
 
-/* Goes to the next place; `index` are its coordinates. */
-static size_t next_offset(const struct axes *axes, size_t *index, size_t at)
+/* Advances the coordinates in `index` by one, and returns the offset `at` advanced with
+ * them. */
+static size_t next_offset(const struct axis_list *axes, size_t *index, size_t at)
 {
     for (int i = axes->rank - 1; i >= 0; i--) {
         at += axes->stride[i];
@@ -90,7 +94,7 @@ static size_t next_offset(const struct axes *axes, size_t *index, size_t at)
     return at;
 }
 
-static void sum_block(const struct sum_to *sum, const float *from, float *to, size_t width)
+static void sum_block(const struct broadcast_sum *sum, const float *from, float *to, size_t width)
 {
     double total[BLOCK] = { 0 };
     size_t index[LDNQ_MAX_RANK] = { 0 }, at = 0;
@@ -105,20 +109,20 @@ static void sum_block(const struct sum_to *sum, const float *from, float *to, si
 
 static void sum_columns(const void *ctx, size_t first, size_t last)
 {
-    const struct sum_to *sum = ctx;
+    const struct broadcast_sum *sum = ctx;
     size_t blocks = ldnq_size_ceil_div(sum->width, BLOCK);
     for (size_t i = first; i < last; i++) {
         size_t row = i / blocks, column = i % blocks * BLOCK;
-        sum_block(sum, sum->from + offset_of(&sum->kept, row) + column,
+        sum_block(sum, sum->from + compute_offset(&sum->kept, row) + column,
                   sum->to + row * sum->width + column, ldnq_size_min(BLOCK, sum->width - column));
     }
 }
 
 static void sum_runs(const void *ctx, size_t first, size_t last)
 {
-    const struct sum_to *sum = ctx;
+    const struct broadcast_sum *sum = ctx;
     for (size_t i = first; i < last; i++) {
-        const float *from = sum->from + offset_of(&sum->kept, i);
+        const float *from = sum->from + compute_offset(&sum->kept, i);
         size_t index[LDNQ_MAX_RANK] = { 0 }, at = 0;
         double total = 0;
         for (size_t k = 0; k < sum->summed.count; k++) {
@@ -133,7 +137,7 @@ void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ld
                                 const struct ldnq_tensor *to)
 {
     size_t have = ldnq_tensor_count(from), count = ldnq_tensor_count(to);
-    struct sum_to sum = { .from = from->data, .to = to->data };
+    struct broadcast_sum sum = { .from = from->data, .to = to->data };
     if (have == 0 || have == count) {
         if (count > 0 && have == 0)
             memset(to->data, 0, count * sizeof(float));
@@ -141,7 +145,7 @@ void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ld
             memcpy(to->data, from->data, count * sizeof(float));
         return;
     }
-    lay_out(&sum, &from->shape, &to->shape);
+    divide_axes(&sum, &from->shape, &to->shape);
     if (sum.run > 1 || sum.width == 1) {
         ldnq_op_run_rows(call, count, have / count, sum_runs, &sum);
         return;
@@ -151,7 +155,7 @@ void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ld
                      sum_columns, &sum);
 }
 
-/* ---- element-wise operators ---------------------------------------------------------- */
+/* ---- the elementwise iterator -------------------------------------------------------- */
 
 static bool is_broadcast(const struct ldnq_op_grad *grad, size_t i)
 {

@@ -1,7 +1,13 @@
-/* elementwise.h: element-wise operators of one to three inputs that broadcast.
+/* elementwise.h: the elementwise iterator, for operators of one to three broadcast inputs.
  *
- * The output is cut into spans along which each input either goes on by one
- * element or stays where it is; an operator only writes the loop over a span.
+ * The iterator cuts the output into runs of consecutive elements. Along a run, each input
+ * either advances by one element (step 1) or stays at one element (step 0, broadcast). An
+ * operator supplies the loop over one run, per dtype; LDNQ_BINARY_LOOP and
+ * LDNQ_TERNARY_LOOP write such loops from an expression.
+ *
+ * Shapes  out has the broadcast shape of all inputs
+ * Owns    nothing
+ * Threads runs on the call's pool; results do not depend on the number of threads
  */
 #ifndef LDNQ_OPS_ELEMENTWISE_H
 #define LDNQ_OPS_ELEMENTWISE_H
@@ -9,26 +15,28 @@
 #include "base/simd.h"
 #include "ops/op.h"
 
+/* The most inputs. */
 #define LDNQ_ELEMENTWISE_INPUTS 3
 
-/* step[i] is 0 or 1. out may be in[0] itself. */
+/* The loop over one run: out[i] from in[k][i * step[k]], for i < count. out may be in[0]. */
 typedef void ldnq_elementwise_fn(void *out, const void *const *in, const size_t *step,
                                  size_t count);
 
-/* Runs over all of out; every in[i] broadcasts to its shape. */
+/* Computes all of out. Every in[i] must broadcast to its shape. */
 void ldnq_elementwise_run(const struct ldnq_op_call *call, ldnq_elementwise_fn *run,
                           const struct ldnq_tensor *out, const struct ldnq_tensor *const *in,
                           size_t inputs);
 
-/* Gradient of input i: `run` makes it in the shape of output 0 from tensors that
- * broadcast to it (the gradient of output 0 among them), and it is summed over the
- * axes along which the input was broadcast. Nothing where it is not wanted.
- * ldnq_elementwise_grad_scratch is backward_scratch for operators that use it. */
+/* Computes the gradient of input i, if it is requested. `run` computes it in the shape of
+ * output 0 from the tensors in `in`, which broadcast to that shape; it is then summed over
+ * the axes along which input i was broadcast. An operator that calls this has
+ * ldnq_elementwise_grad_scratch as its backward_scratch. */
 void ldnq_elementwise_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_elementwise_fn *run,
                            const struct ldnq_tensor *const *in, size_t inputs);
 size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad);
 
-/* The span function of a binary operator: U = EXPR of x and y, both T. */
+/* Defines the loop `name` of a binary operator: inputs x and y of type T, the result EXPR of
+ * type U. */
 #define LDNQ_BINARY_LOOP(name, T, U, EXPR)                                                         \
     LDNQ_MULTIVERSION                                                                              \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
@@ -59,7 +67,7 @@ size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad);
         }                                                                                          \
     }
 
-/* The same of three inputs, all float: EXPR of g (most often a gradient), x and y. */
+/* The same for three float inputs: EXPR of g (usually a gradient), x and y. */
 #define LDNQ_TERNARY_LOOP(name, EXPR)                                                              \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
     {                                                                                              \
@@ -80,8 +88,9 @@ size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad);
         }                                                                                          \
     }
 
-/* The same for the integers besides int32 and int64, whose arithmetic is in int or in
- * uint64 and wraps around when it is stored. */
+/* LDNQ_BINARY_LOOP for all integer types except int32 and int64, as name_int8 and so on.
+ * EXPR is computed in int or uint64_t and wraps around when it is stored. U(T) is the type
+ * of the result. */
 #define LDNQ_BINARY_LOOP_INTEGERS_TO(name, U, EXPR)                                                \
     LDNQ_BINARY_LOOP(name##_int8, int8_t, U(int8_t), EXPR)                                         \
     LDNQ_BINARY_LOOP(name##_uint8, uint8_t, U(uint8_t), EXPR)                                      \
@@ -93,7 +102,7 @@ size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad);
 #define LDNQ_RESULT_BOOL(T) uint8_t
 #define LDNQ_BINARY_LOOP_INTEGERS(name, EXPR)                                                      \
     LDNQ_BINARY_LOOP_INTEGERS_TO(name, LDNQ_RESULT_SAME, EXPR)
-/* Their lines in a list of cases. */
+/* The entries of these loops in a list of kernels. */
 #define LDNQ_INTEGER_KERNELS(name)                                                                 \
     { LDNQ_INT8, name##_int8 }, { LDNQ_UINT8, name##_uint8 }, { LDNQ_INT16, name##_int16 },        \
         { LDNQ_UINT16, name##_uint16 }, { LDNQ_UINT32, name##_uint32 },                            \
@@ -101,24 +110,24 @@ size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad);
         LDNQ_UINT64, name##_uint64                                                                 \
     }
 
-/* Whether an element of an integer tensor is 0. */
+/* Whether any element of an integer tensor is 0. */
 bool ldnq_elementwise_has_zero(const struct ldnq_tensor *tensor);
 
-/* A dtype and the span function for inputs of it. */
+/* The loop for inputs of one dtype. */
 struct ldnq_elementwise_kernel {
     enum ldnq_dtype dtype;
     ldnq_elementwise_fn *run;
 };
 
-/* infer of a binary operator that broadcasts: inputs of one dtype, which must be
- * among the cases; out_dtype LDNQ_UNDEFINED stands for the inputs' own. */
+/* infer of a binary operator that broadcasts. Both inputs must have the same dtype, one of
+ * the kernels'. out_dtype LDNQ_UNDEFINED: the dtype of the inputs. */
 enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call,
-                                   const struct ldnq_elementwise_kernel *cases, size_t count,
+                                   const struct ldnq_elementwise_kernel *kernels, size_t count,
                                    enum ldnq_dtype out_dtype, struct ldnq_error *err);
-void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_elementwise_kernel *cases,
+void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_elementwise_kernel *kernels,
                      size_t count);
-/* NULL when the dtype is not among them. */
-ldnq_elementwise_fn *ldnq_elementwise_find(const struct ldnq_elementwise_kernel *cases,
+/* The loop for a dtype; NULL if there is none. */
+ldnq_elementwise_fn *ldnq_elementwise_find(const struct ldnq_elementwise_kernel *kernels,
                                            size_t count, enum ldnq_dtype dtype);
 
 #endif

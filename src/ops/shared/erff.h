@@ -1,9 +1,9 @@
-/* erff.h: the error function in plain arithmetic, so that loops over it are
- * vectorized, and the same on every machine. Within 2 units in the last place;
- * infinity, zero and NaN as erff has them.
+/* erff.h: the error function in plain arithmetic, so that loops over it vectorize and return
+ * the same bits on every machine. Within 2 units in the last place; infinity, zero and NaN
+ * as in erff.
  *
- * Source  our own minimax fits: erf(x) = x + x p(x^2) below CUT, above it
- *         1 - exp(-x (1 - q(x))), where the error of q hardly counts
+ * Source  our own minimax fits: erf(x) = x + x p(x^2) below `cut`, and
+ *         1 - exp(-x (1 - q(x))) above it, where the error of q hardly counts
  */
 #ifndef LDNQ_OPS_ERFF_H
 #define LDNQ_OPS_ERFF_H
@@ -14,7 +14,7 @@
 
 static inline float ldnq_erff(float x)
 {
-    const float cut = 0.9f, most = 4.0f; /* from 4 on it is 1 */
+    const float cut = 0.9f, most = 4.0f; /* erff(4) is 1 in float */
     const float square = x * x;
     float t = fabsf(x);
     t = t > most ? most : t;
@@ -33,7 +33,7 @@ static inline float ldnq_erff(float x)
     q = q * t - 6.351980344e-01f;
     q = q * t - 1.286370751e-01f;
     const float large = copysignf(1.0f - ldnq_expf(q * t - t), x);
-    /* NaN takes the first. */
+    /* The comparison is false for NaN, which `small` passes on. */
     return t >= cut ? large : small;
 }
 

@@ -27,7 +27,8 @@ static inline float ldnq_expf(float x)
     float shifted = x * 1.44269504088896341f + rounder, n = shifted - rounder;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    /* In two halves, as 2^n itself may not be a float. NaN has any bits here. */
+    /* 2^n as a product of two powers, as 2^n itself may be out of the range of float. For
+     * NaN, the exponent is arbitrary and the result is NaN. */
     int32_t exponent = (bits & 0x7fffff) - 0x400000, half = exponent >> 1;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;

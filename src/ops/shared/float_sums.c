@@ -2,8 +2,8 @@
 
 #include "base/simd.h"
 
-/* Partial sums that the compiler keeps in vectors; the order of additions is
- * written here, so it is the same everywhere. */
+/* Partial sums that the compiler keeps in vector registers. The order of additions follows
+ * from the code alone. */
 #define LANES 8
 
 static double add_lanes(const double *lane)

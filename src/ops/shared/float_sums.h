@@ -1,11 +1,13 @@
-/* float_sums.h: sums of a run of floats in double, in one fixed order. */
+/* float_sums.h: sums over an array of floats, in double and in a fixed order, so that they
+ * are the same for any instruction set and number of threads. */
 #ifndef LDNQ_OPS_FLOAT_SUMS_H
 #define LDNQ_OPS_FLOAT_SUMS_H
 
 #include <stddef.h>
 
+/* Sum of x. */
 double ldnq_sum_floats(const float *x, size_t count);
-/* Sum of (x - centre) squared. */
+/* Sum of (x - centre)^2. */
 double ldnq_sum_squared_deviations(const float *x, size_t count, double centre);
 /* Sum of a * (x - centre). */
 double ldnq_sum_weighted_deviations(const float *a, const float *x, size_t count, double centre);

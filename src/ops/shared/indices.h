@@ -8,7 +8,7 @@
 
 #define LDNQ_INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-/* Index i into an axis of `size` elements. Errors: MODEL (outside of it). */
+/* Reads indices[i] and resolves it to 0 .. size-1. Errors: MODEL (out of range). */
 static inline enum ldnq_status ldnq_resolve_index(const struct ldnq_tensor *indices, size_t i,
                                                   int64_t size, size_t *at, struct ldnq_error *err)
 {
@@ -16,8 +16,8 @@ static inline enum ldnq_status ldnq_resolve_index(const struct ldnq_tensor *indi
                                                  : ((const int32_t *)indices->data)[i];
     if (index < -size || index >= size)
         return ldnq_fail(err, LDNQ_MODEL,
-                         "index %" PRId64 " is outside of an axis of %" PRId64 " elements", index,
-                         size);
+                         "index %" PRId64 " is out of range for an axis of %" PRId64 " elements",
+                         index, size);
     *at = (size_t)(index < 0 ? index + size : index);
     return LDNQ_OK;
 }

@@ -9,25 +9,27 @@
 #include "linalg/gemm_tiled.h"
 #include "ops/op.h"
 
-/* Rows of a block: many, as B is packed for each block anew; few where a block has
- * all columns there are, or two threads would share two blocks of unlike sizes. */
+/* The most rows of a block. Many, as every block packs its part of B again; fewer if the
+ * product has less than FEW_COLUMNS, as a block then has all columns, and large blocks
+ * would leave two threads with unequal work. */
 #define ROWS ((size_t)192)
-#define MANY_ROWS ((size_t)384)
-#define SHORT_LINE ((size_t)256)
-#define SHORT_ROWS ((size_t)96)
-/* Rows and columns of a block are whole tiles of every instruction set. */
+#define MANY_ROWS ((size_t)384) /* for products of more than four such blocks */
+#define FEW_COLUMNS ((size_t)256)
+#define ROWS_FEW_COLUMNS ((size_t)96)
+/* Rows and columns of a block are multiples of the tiles of every instruction set. */
 #define ROW_UNIT ((size_t)24)
 #define COLUMN_UNIT ((size_t)64)
-/* What a block should have to do at least: some microseconds. */
+/* The least multiplications per block: some microseconds. */
 #define LEAST_PRODUCTS ((size_t)256 << 10)
-/* Fewer rows than this don't pay for packing a transposed B. */
+/* With fewer rows, packing a transposed B costs more than it gains. */
 #define FEW_ROWS ((size_t)8)
 
 enum ldnq_status ldnq_product_check(int64_t m, int64_t n, int64_t k_a, int64_t k_b,
                                     struct ldnq_error *err)
 {
     if (!ldnq_is_symbol(k_a) && !ldnq_is_symbol(k_b) && k_a != k_b)
-        return ldnq_fail(err, LDNQ_MODEL, "its inputs share no axis: %" PRId64 " and %" PRId64, k_a,
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "the inner sizes of its matrices differ: %" PRId64 " and %" PRId64, k_a,
                          k_b);
     if (m > INT32_MAX || n > INT32_MAX || k_a > INT32_MAX || k_b > INT32_MAX)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
@@ -46,15 +48,16 @@ void ldnq_product_columns(const struct ldnq_product *product, size_t first, size
             columns[k * ld + p] = product->alpha * a[p * row + k * step];
 }
 
-struct blocks {
+/* How C is cut into blocks. */
+struct product_blocks {
     size_t rows, columns; /* of a full block */
-    size_t down, across;
+    size_t down, across;  /* number of blocks */
 };
 
-static struct blocks blocks_of(const struct ldnq_product *p)
+static struct product_blocks choose_blocks(const struct ldnq_product *p)
 {
-    struct blocks blocks;
-    size_t most = p->n < SHORT_LINE ? SHORT_ROWS : p->m > 4 * MANY_ROWS ? MANY_ROWS : ROWS;
+    struct product_blocks blocks;
+    size_t most = p->n < FEW_COLUMNS ? ROWS_FEW_COLUMNS : p->m > 4 * MANY_ROWS ? MANY_ROWS : ROWS;
     size_t down = ldnq_size_ceil_div(p->m, most);
     blocks.rows = ldnq_size_ceil_div(ldnq_size_ceil_div(p->m, down), ROW_UNIT) * ROW_UNIT;
     blocks.rows = ldnq_size_min(blocks.rows, p->m);
@@ -65,7 +68,7 @@ static struct blocks blocks_of(const struct ldnq_product *p)
     return blocks;
 }
 
-/* BLAS reads a transposed B as it lies. */
+/* By BLAS, which reads a transposed B without packing it. */
 static void run_few_rows(const struct ldnq_product *p, const struct ldnq_gemm *g)
 {
     float low = g->is_clamped ? g->low : -INFINITY, high = g->is_clamped ? g->high : INFINITY;
@@ -88,7 +91,7 @@ static void run_block(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct ldnq_product *p = argument;
-    const struct blocks blocks = blocks_of(p);
+    const struct product_blocks blocks = choose_blocks(p);
     size_t batch = chunk / (blocks.across * blocks.down);
     size_t block = chunk % (blocks.across * blocks.down), offsets[2] = { 0, 0 };
     size_t row = block / blocks.across * blocks.rows;
@@ -126,6 +129,6 @@ void ldnq_product_run(const struct ldnq_product *p, struct ldnq_pool *pool)
 {
     if (p->m == 0 || p->n == 0)
         return;
-    struct blocks blocks = blocks_of(p);
+    struct product_blocks blocks = choose_blocks(p);
     ldnq_pool_run(pool, p->batches * blocks.across * blocks.down, run_block, (void *)p);
 }

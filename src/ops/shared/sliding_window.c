@@ -16,8 +16,9 @@ static enum ldnq_status read_list(const struct ldnq_node *node, const char *name
                          axes);
     for (size_t i = 0; i < count; i++) {
         if (list[i] < least || list[i] > LDNQ_WINDOW_LARGEST)
-            return ldnq_fail(err, LDNQ_MODEL, "%s has the impossible number %" PRId64, name,
-                             list[i]);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "%s contains %" PRId64 ", which is not in %" PRId64 " .. %" PRId64,
+                             name, list[i], least, LDNQ_WINDOW_LARGEST);
         out[i] = list[i];
     }
     return LDNQ_OK;
@@ -47,10 +48,11 @@ static enum ldnq_status read_auto_pad(const struct ldnq_node *node, struct ldnq_
             return LDNQ_OK;
         }
     }
-    return ldnq_fail(err, LDNQ_MODEL, "auto_pad=%s is not a known value", name);
+    return ldnq_fail(err, LDNQ_MODEL, "auto_pad=%s is not NOTSET, VALID, SAME_UPPER or SAME_LOWER",
+                     name);
 }
 
-static size_t axes_of(const struct ldnq_node *node)
+static size_t count_axes(const struct ldnq_node *node)
 {
     size_t count;
     if (ldnq_attr_ints(node, "kernel_shape", &count) || ldnq_attr_ints(node, "strides", &count) ||
@@ -63,7 +65,7 @@ enum ldnq_status ldnq_window_read(const struct ldnq_node *node, struct ldnq_wind
                                   struct ldnq_error *err)
 {
     bool given;
-    *window = (struct ldnq_window){ .axes = axes_of(node),
+    *window = (struct ldnq_window){ .axes = count_axes(node),
                                     .ceil_mode = ldnq_attr_int(node, "ceil_mode", 0) != 0 };
     for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
         window->stride[i] = window->dilation[i] = 1;
@@ -77,24 +79,24 @@ enum ldnq_status ldnq_window_read(const struct ldnq_node *node, struct ldnq_wind
     return read_auto_pad(node, window, err);
 }
 
-/* What auto_pad puts in front: half of what is missing, the odd one behind
- * (SAME_UPPER) or in front (SAME_LOWER). */
-static int64_t same_begin(const struct ldnq_window *window, size_t axis, int64_t size,
-                          int64_t extent, int64_t out)
+/* The leading pad of SAME_UPPER and SAME_LOWER: half of the total. An odd element goes to
+ * the end (SAME_UPPER) or to the beginning (SAME_LOWER). */
+static int64_t same_pad_begin(const struct ldnq_window *window, size_t axis, int64_t size,
+                              int64_t extent, int64_t out)
 {
     int64_t total = (out - 1) * window->stride[axis] + extent - size;
     total = total > 0 ? total : 0;
     return window->auto_pad == LDNQ_PAD_SAME_LOWER ? (total + 1) / 2 : total / 2;
 }
 
-static int64_t explicit_output(const struct ldnq_window *window, size_t axis, int64_t size,
-                               int64_t extent, int64_t begin, int64_t end)
+static int64_t output_size(const struct ldnq_window *window, size_t axis, int64_t size,
+                           int64_t extent, int64_t begin, int64_t end)
 {
     int64_t stride = window->stride[axis], span = size + begin + end - extent;
     if (span < 0)
         return -1;
     int64_t out = (window->ceil_mode ? span + stride - 1 : span) / stride + 1;
-    /* A window that would start in the trailing pad is left out. */
+    /* ONNX: no window starts in the trailing pad. */
     if (window->ceil_mode && (out - 1) * stride >= size + begin)
         out--;
     return out;
@@ -108,17 +110,18 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
         return ldnq_op_make_unknown_dim(call, out, err);
     if (kernel < 1 || kernel > LDNQ_WINDOW_LARGEST || size > LDNQ_WINDOW_LARGEST)
         return ldnq_fail(err, LDNQ_MODEL,
-                         "a window of %" PRId64 " over %" PRId64 " elements is not possible",
-                         kernel, size);
+                         "a window of %" PRId64 " over %" PRId64
+                         " elements is not possible (1 .. %" PRId64 ")",
+                         kernel, size, LDNQ_WINDOW_LARGEST);
     int64_t extent = (kernel - 1) * window->dilation[axis] + 1, begin = window->pad_begin[axis];
     if (window->auto_pad >= LDNQ_PAD_SAME_UPPER) {
         *out = (size + window->stride[axis] - 1) / window->stride[axis];
-        begin = same_begin(window, axis, size, extent, *out);
+        begin = same_pad_begin(window, axis, size, extent, *out);
     } else if (window->auto_pad == LDNQ_PAD_VALID) {
         begin = 0;
-        *out = explicit_output(window, axis, size, extent, 0, 0);
+        *out = output_size(window, axis, size, extent, 0, 0);
     } else {
-        *out = explicit_output(window, axis, size, extent, begin, window->pad_end[axis]);
+        *out = output_size(window, axis, size, extent, begin, window->pad_end[axis]);
     }
     if (*out < 0)
         return ldnq_fail(err, LDNQ_MODEL,

@@ -4,30 +4,30 @@
 
 #include "base/size.h"
 
-/* Square pieces of a transposition that fit the first-level cache. */
+/* Rows and columns of a tile of a transposition, which fits the L1 cache. */
 #define TILE ((size_t)32)
 
-/* rows x columns, the last two axes of the region. */
-struct matrix {
+/* The last two axes of the region, as a matrix (rows, columns). */
+struct strided_matrix {
     size_t rows, columns;
-    ptrdiff_t from_row, from_column, to_row, to_column;
+    ptrdiff_t from_row, from_column, to_row, to_column; /* strides */
 };
 
-typedef void matrix_fn(const struct matrix *matrix, const void *src, void *dst);
+typedef void copy_matrix_fn(const struct strided_matrix *matrix, const void *src, void *dst);
 
-struct job {
+struct strided_copy {
     struct ldnq_strided region;
-    size_t size;
+    size_t size; /* bytes per element */
     const char *src;
     char *dst;
-    matrix_fn *copy;
+    copy_matrix_fn *copy; /* for matrices that need neither rows nor a transposition */
 };
 
 /* ---- one matrix ------------------------------------------------------------------ */
 
 #define COPY_MATRIX(name, T)                                                                       \
-    static void name##_tile(const struct matrix *m, size_t row, size_t column, const T *src,       \
-                            T *dst)                                                                \
+    static void name##_tile(const struct strided_matrix *m, size_t row, size_t column,             \
+                            const T *src, T *dst)                                                  \
     {                                                                                              \
         size_t row_end = ldnq_size_min(row + TILE, m->rows);                                       \
         size_t column_end = ldnq_size_min(column + TILE, m->columns);                              \
@@ -38,7 +38,7 @@ struct job {
                 to[(ptrdiff_t)j * m->to_column] = from[(ptrdiff_t)j * m->from_column];             \
         }                                                                                          \
     }                                                                                              \
-    static void name(const struct matrix *m, const void *src, void *dst)                           \
+    static void name(const struct strided_matrix *m, const void *src, void *dst)                   \
     {                                                                                              \
         for (size_t row = 0; row < m->rows; row += TILE)                                           \
             for (size_t column = 0; column < m->columns; column += TILE)                           \
@@ -50,13 +50,15 @@ COPY_MATRIX(copy_16, uint16_t)
 COPY_MATRIX(copy_32, uint32_t)
 COPY_MATRIX(copy_64, uint64_t)
 
-/* Four by four of them in registers, where rows lie side by side in the source and
- * columns in the target: loads and stores of one element each are what a tile costs. */
+/* 4 x 4 transpositions in registers, for 32-bit elements whose rows are contiguous in the
+ * source and whose columns are contiguous in the target. Element by element, loads and
+ * stores dominate the cost of a tile. */
 typedef uint32_t four __attribute__((vector_size(16), aligned(4)));
 #define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 
-static void turn_block(const uint32_t *src, ptrdiff_t from_column, uint32_t *dst, ptrdiff_t to_row)
+static void transpose_4x4(const uint32_t *src, ptrdiff_t from_column, uint32_t *dst,
+                          ptrdiff_t to_row)
 {
     const four a = *(const four *)(const void *)src;
     const four b = *(const four *)(const void *)(src + from_column);
@@ -69,17 +71,17 @@ static void turn_block(const uint32_t *src, ptrdiff_t from_column, uint32_t *dst
     *(four *)(void *)(dst + 3 * to_row) = HIGH(ac2, bd2);
 }
 
-/* Blocks of a tile, and what is left of it at its ends. */
-static void turn_tile(const struct matrix *m, size_t row, size_t column, const uint32_t *src,
-                      uint32_t *dst)
+/* A tile in 4 x 4 blocks; rows and columns beyond multiples of 4 element by element. */
+static void transpose_tile(const struct strided_matrix *m, size_t row, size_t column,
+                           const uint32_t *src, uint32_t *dst)
 {
     size_t row_end = ldnq_size_min(row + TILE, m->rows);
     size_t column_end = ldnq_size_min(column + TILE, m->columns);
     size_t rows = row + (row_end - row) / 4 * 4, columns = column + (column_end - column) / 4 * 4;
     for (size_t i = row; i < rows; i += 4)
         for (size_t j = column; j < columns; j += 4)
-            turn_block(src + i + (ptrdiff_t)j * m->from_column, m->from_column,
-                       dst + (ptrdiff_t)i * m->to_row + j, m->to_row);
+            transpose_4x4(src + i + (ptrdiff_t)j * m->from_column, m->from_column,
+                          dst + (ptrdiff_t)i * m->to_row + j, m->to_row);
     for (size_t i = row; i < row_end; i++) {
         uint32_t *to = dst + (ptrdiff_t)i * m->to_row;
         for (size_t j = i < rows ? columns : column; j < column_end; j++)
@@ -87,26 +89,26 @@ static void turn_tile(const struct matrix *m, size_t row, size_t column, const u
     }
 }
 
-static void turn_32(const struct matrix *m, const void *src, void *dst)
+static void transpose_32(const struct strided_matrix *m, const void *src, void *dst)
 {
     for (size_t row = 0; row < m->rows; row += TILE)
         for (size_t column = 0; column < m->columns; column += TILE)
-            turn_tile(m, row, column, src, dst);
+            transpose_tile(m, row, column, src, dst);
 }
 
-static matrix_fn *matrix_copy(size_t size)
+static copy_matrix_fn *find_copy(size_t size)
 {
     return size == 1 ? copy_8 : size == 2 ? copy_16 : size == 4 ? copy_32 : copy_64;
 }
 
-static void copy_rows(const struct matrix *m, size_t size, const char *src, char *dst)
+static void copy_rows(const struct strided_matrix *m, size_t size, const char *src, char *dst)
 {
     for (size_t i = 0; i < m->rows; i++)
         memcpy(dst + (ptrdiff_t)i * m->to_row * (ptrdiff_t)size,
                src + (ptrdiff_t)i * m->from_row * (ptrdiff_t)size, m->columns * size);
 }
 
-/* ---- the region in a plain form ---------------------------------------------------- */
+/* ---- simplifying the region -------------------------------------------------------- */
 
 void ldnq_strided_add_axis(struct ldnq_strided *region, size_t extent, ptrdiff_t from, ptrdiff_t to)
 {
@@ -116,8 +118,8 @@ void ldnq_strided_add_axis(struct ldnq_strided *region, size_t extent, ptrdiff_t
     region->rank++;
 }
 
-/* Axes of one element go, neighbours that lie as one axis become one, and there
- * are two at least. */
+/* Drops axes of one element and merges neighbours that form one axis in source and target.
+ * The result has at least two axes. */
 static void merge_axes(const struct ldnq_strided *region, struct ldnq_strided *merged)
 {
     *merged = (struct ldnq_strided){ 0 };
@@ -143,8 +145,8 @@ static void merge_axes(const struct ldnq_strided *region, struct ldnq_strided *m
     }
 }
 
-/* A transposition reads along one axis and writes along another: both become
- * the matrix that is cut into tiles. */
+/* Moves the axis that is contiguous in the source next to the last one, which is contiguous
+ * in the target, so that a transposition works on the matrix of these two. */
 static void pair_axes(struct ldnq_strided *region)
 {
     int last = region->rank - 1;
@@ -165,15 +167,15 @@ static void pair_axes(struct ldnq_strided *region)
     }
 }
 
-/* ---- all of it ---------------------------------------------------------------------- */
+/* ---- the whole region --------------------------------------------------------------- */
 
-/* Rows first .. last-1 of all the region's rows (all axes but the last). */
+/* Rows first .. last-1, where a row is one index of all axes but the last. */
 static void copy_range(const void *ctx, size_t first, size_t last)
 {
-    const struct job *job = ctx;
-    const struct ldnq_strided *region = &job->region;
+    const struct strided_copy *copy = ctx;
+    const struct ldnq_strided *region = &copy->region;
     int r = region->rank - 2;
-    ptrdiff_t size = (ptrdiff_t)job->size;
+    ptrdiff_t size = (ptrdiff_t)copy->size;
     while (first < last) {
         size_t row = first % region->extent[r], rest = first / region->extent[r];
         ptrdiff_t from = (ptrdiff_t)row * region->from[r], to = (ptrdiff_t)row * region->to[r];
@@ -183,17 +185,19 @@ static void copy_range(const void *ctx, size_t first, size_t last)
             to += at * region->to[i];
             rest /= region->extent[i];
         }
-        struct matrix matrix = { .rows = ldnq_size_min(last - first, region->extent[r] - row),
-                                 .columns = region->extent[r + 1],
-                                 .from_row = region->from[r],
-                                 .to_row = region->to[r],
-                                 .from_column = region->from[r + 1],
-                                 .to_column = region->to[r + 1] };
-        const bool turns = size == 4 && matrix.from_row == 1 && matrix.to_column == 1;
+        struct strided_matrix matrix = { .rows =
+                                             ldnq_size_min(last - first, region->extent[r] - row),
+                                         .columns = region->extent[r + 1],
+                                         .from_row = region->from[r],
+                                         .to_row = region->to[r],
+                                         .from_column = region->from[r + 1],
+                                         .to_column = region->to[r + 1] };
+        const bool transposes = size == 4 && matrix.from_row == 1 && matrix.to_column == 1;
         if (matrix.from_column == 1 && matrix.to_column == 1)
-            copy_rows(&matrix, job->size, job->src + from * size, job->dst + to * size);
+            copy_rows(&matrix, copy->size, copy->src + from * size, copy->dst + to * size);
         else
-            (turns ? turn_32 : job->copy)(&matrix, job->src + from * size, job->dst + to * size);
+            (transposes ? transpose_32 : copy->copy)(&matrix, copy->src + from * size,
+                                                     copy->dst + to * size);
         first += matrix.rows;
     }
 }
@@ -203,7 +207,7 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
 {
     struct ldnq_strided whole = *region;
     if (size == 16) {
-        /* Complex numbers as pairs of halves. */
+        /* Complex numbers of two doubles, as an axis of two elements. */
         for (int i = 0; i < whole.rank; i++) {
             whole.from[i] *= 2;
             whole.to[i] *= 2;
@@ -211,7 +215,7 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
         size = 8;
         ldnq_strided_add_axis(&whole, 2, 1, 1);
     }
-    struct job job = { .size = size, .src = src, .dst = dst, .copy = matrix_copy(size) };
+    struct strided_copy job = { .size = size, .src = src, .dst = dst, .copy = find_copy(size) };
     size_t rows = 1;
     merge_axes(&whole, &job.region);
     for (int i = 0; i < job.region.rank; i++)
@@ -220,7 +224,7 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
     pair_axes(&job.region);
     for (int i = 0; i < job.region.rank - 1; i++)
         rows *= job.region.extent[i];
-    /* At least a tile's rows a piece. */
+    /* Chunks have at least the rows of a tile. */
     size_t columns = job.region.extent[job.region.rank - 1];
     bool plain = job.region.from[job.region.rank - 1] == 1;
     ldnq_op_run_rows(call, rows, plain ? columns : ldnq_size_min(columns, 512), copy_range, &job);

@@ -1,5 +1,5 @@
-/* unary_grad.h: gradients of operators of one element: that of the output times the
- * slope at the element.
+/* unary_grad.h: gradients of operators y = f(x) of one element: dx = dy f'(x), where f' is
+ * written in terms of x or of y.
  */
 #ifndef LDNQ_OPS_UNARY_GRAD_H
 #define LDNQ_OPS_UNARY_GRAD_H
@@ -8,22 +8,21 @@
 #include "ops/op.h"
 
 struct ldnq_unary_grad {
-    const float *from; /* the input or the output */
+    const float *from; /* x or y */
     const float *gradient;
     float *out;
     float alpha, beta; /* the operator's attributes */
 };
 
-/* The gradient of the input: EXPR of g, the output's gradient, and v, the element of
- * what the operator reads back. */
+/* Defines the loop `name`: dx = EXPR of g (dy), v (x or y), alpha and beta (attributes). */
 #define LDNQ_UNARY_GRAD(name, EXPR)                                                                \
     LDNQ_MULTIVERSION                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct ldnq_unary_grad *slope = ctx;                                                 \
-        const float *restrict from = slope->from, *restrict gradient = slope->gradient;            \
-        float *restrict out = slope->out;                                                          \
-        const float alpha = slope->alpha, beta = slope->beta;                                      \
+        const struct ldnq_unary_grad *grad = ctx;                                                  \
+        const float *restrict from = grad->from, *restrict gradient = grad->gradient;              \
+        float *restrict out = grad->out;                                                           \
+        const float alpha = grad->alpha, beta = grad->beta;                                        \
         (void)alpha;                                                                               \
         (void)beta;                                                                                \
         for (size_t i = first; i < last; i++) {                                                    \
@@ -32,11 +31,12 @@ struct ldnq_unary_grad {
         }                                                                                          \
     }
 
-/* What a record reads back: LDNQ_SAVED_inputs or _out, beside .saved_inputs or .saved_outputs. */
+/* The tensor with v, for macros that also set .saved_inputs or .saved_outputs. */
 #define LDNQ_SAVED_inputs(grad) (grad)->call->in[0]
 #define LDNQ_SAVED_outputs(grad) (&(grad)->call->out[0])
 
-/* Errors: UNSUPPORTED (integers, which have no slope). */
+/* Computes the gradient of input 0, if it is requested. `from` holds v, `run` is a loop that
+ * LDNQ_UNARY_GRAD defined. Errors: UNSUPPORTED (integers). */
 static inline enum ldnq_status ldnq_unary_grad_run(const struct ldnq_op_grad *grad,
                                                    const struct ldnq_tensor *from,
                                                    ldnq_range_fn *run, float alpha, float beta,
@@ -47,9 +47,8 @@ static inline enum ldnq_status ldnq_unary_grad_run(const struct ldnq_op_grad *gr
     if (from->dtype != LDNQ_FLOAT)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of type %s are not supported",
                          ldnq_dtype_name(from->dtype));
-    struct ldnq_unary_grad slope = { from->data, grad->out[0]->data, grad->in[0].data, alpha,
-                                     beta };
-    ldnq_op_run_ranges(grad->call, ldnq_tensor_count(from), run, &slope);
+    struct ldnq_unary_grad loop = { from->data, grad->out[0]->data, grad->in[0].data, alpha, beta };
+    ldnq_op_run_ranges(grad->call, ldnq_tensor_count(from), run, &loop);
     return LDNQ_OK;
 }
 
