@@ -143,7 +143,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_input(&use, 1, (struct ldnq_shape){ 2, { 4, 5 } }, &rng);
     assert_ok(use_infer(&use));
     assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &geometry, &err),
-                 LDNQ_UNSUPPORTED, "alpha=0");
+                 LDNQ_UNSUPPORTED, "alpha is 0");
     use_finish(&use);
 }
 

@@ -11,7 +11,7 @@ static void gather_should_refuse_an_index_out_of_range(void **state)
     op_call_init(&op, "Gather", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(5, 2), zeros);
     op_call_ints(&op, 2, index);
-    assert_fails(op_call_run(&op), LDNQ_MODEL, "index 5 is outside of an axis of 5");
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "index 5 is out of range for an axis of 5");
     op.inputs[1] = (struct ldnq_tensor){ LDNQ_INT64, SHAPE(1), (void *)(uintptr_t)negative };
     assert_fails(op_call_run(&op), LDNQ_MODEL, "index -6");
     op_call_finish(&op);
@@ -37,7 +37,7 @@ static void a_symbol_as_an_index_should_be_refused(void **state)
     int64_t index[] = { op_call_symbol(&op, "N") };
     op_call_input(&op, LDNQ_FLOAT, SHAPE(5), zeros);
     op_call_ints(&op, 1, index);
-    assert_fails(op_call_run(&op), LDNQ_MODEL, "outside");
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "out of range");
     op_call_finish(&op);
 }
 
@@ -52,7 +52,7 @@ static void slice_should_refuse_a_step_of_zero(void **state)
     op_call_ints(&op, 1, one);
     op_call_ints(&op, 1, zero);
     op_call_input(&op, LDNQ_INT64, SHAPE(1), zero);
-    assert_fails(op_call_run(&op), LDNQ_MODEL, "step of 0");
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "step is 0");
     op_call_finish(&op);
 }
 
@@ -130,7 +130,7 @@ static void shapes_that_do_not_fit_should_be_named(void **state)
     op_call_init(&op, "Reshape", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
     op_call_ints(&op, 2, target);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "6 elements don't fit a shape of 8");
+    assert_fails(op_call_infer(&op), LDNQ_MODEL, "6 elements can't be reshaped to 8");
     op_call_finish(&op);
 }
 

@@ -1,4 +1,4 @@
-/* activation.c: functions of one element with attributes. */
+/* activation.c: activation functions with attributes, and Gelu. */
 #include <math.h>
 #include <string.h>
 
@@ -7,19 +7,23 @@
 #include "ops/shared/expf.h"
 #include "ops/shared/unary_grad.h"
 
-struct activation {
+struct activation_loop {
     const float *x;
     float *y;
-    float alpha, beta; /* beta or gamma */
+    float alpha, beta; /* beta: the second attribute */
 };
 
-/* SECOND is the name of the second attribute; EXPR of v, and GRADIENT of v and g with
- * v out of FROM: `in` or `out` (ops/shared/unary_grad.h). */
+/* The record and functions of one activation.
+ * ALPHA     default of the attribute alpha
+ * SECOND    name of the second attribute, BETA its default
+ * EXPR      y in terms of v (x), alpha and beta
+ * FROM      inputs or outputs: whether v is x or y in GRADIENT
+ * GRADIENT  dx in terms of v, g (dy), alpha and beta */
 #define ACTIVATION(name, Type, SINCE, ALPHA, SECOND, BETA, EXPR, FROM, GRADIENT)                   \
     LDNQ_MULTIVERSION                                                                              \
     static void name##_range(const void *ctx, size_t first, size_t last)                           \
     {                                                                                              \
-        const struct activation *activation = ctx;                                                 \
+        const struct activation_loop *activation = ctx;                                            \
         const float *x = activation->x;                                                            \
         float *y = activation->y;                                                                  \
         const float alpha = activation->alpha, beta = activation->beta;                            \
@@ -34,9 +38,9 @@ struct activation {
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
-        struct activation activation = { call->in[0]->data, call->out[0].data,                     \
-                                         ldnq_attr_float(call->node, "alpha", ALPHA),              \
-                                         ldnq_attr_float(call->node, SECOND, BETA) };              \
+        struct activation_loop activation = { call->in[0]->data, call->out[0].data,                \
+                                              ldnq_attr_float(call->node, "alpha", ALPHA),         \
+                                              ldnq_attr_float(call->node, SECOND, BETA) };         \
         (void)err;                                                                                 \
         ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), name##_range, &activation);       \
         return LDNQ_OK;                                                                            \
@@ -71,8 +75,8 @@ static enum ldnq_status activation_infer(struct ldnq_op_call *call, struct ldnq_
 
 #define CLAMPED(v) ((v) < 0.0f ? 0.0f : (v) > 1.0f ? 1.0f : (v))
 
-/* Where z = alpha v is far out the slope is 0 or 1 to the last bit, and infinity
- * times 0 would make it NaN. */
+/* d/dv of v s(alpha v) at z = alpha v, with s the logistic function. Beyond the bounds the
+ * derivative is 0 or 1 to the last bit; there infinity times 0 would make it NaN. */
 static inline float swish_derivative(float z)
 {
     z = z > 104.0f ? 104.0f : z < -104.0f ? -104.0f : z;
@@ -106,7 +110,7 @@ ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha
 LDNQ_MULTIVERSION
 static void gelu_exact(const void *ctx, size_t first, size_t last)
 {
-    const struct activation *gelu = ctx;
+    const struct activation_loop *gelu = ctx;
     const float *x = gelu->x;
     float *y = gelu->y;
     LDNQ_IVDEP
@@ -120,7 +124,7 @@ static void gelu_exact(const void *ctx, size_t first, size_t last)
 LDNQ_MULTIVERSION
 static void gelu_tanh(const void *ctx, size_t first, size_t last)
 {
-    const struct activation *gelu = ctx;
+    const struct activation_loop *gelu = ctx;
     const float *x = gelu->x;
     float *y = gelu->y;
     LDNQ_IVDEP
@@ -130,31 +134,32 @@ static void gelu_tanh(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status gelu_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status gelu_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     const char *name = ldnq_attr_string(node, "approximate", "none");
     (void)arena;
     (void)attrs;
     if (strcmp(name, "none") == 0 || strcmp(name, "tanh") == 0)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "approximate=%s is not a known value", name);
+    return ldnq_fail(err, LDNQ_MODEL, "approximate=%s is not none or tanh", name);
 }
 
 static enum ldnq_status gelu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct activation gelu = { .x = call->in[0]->data, .y = call->out[0].data };
+    struct activation_loop gelu = { .x = call->in[0]->data, .y = call->out[0].data };
     bool exact = strcmp(ldnq_attr_string(call->node, "approximate", "none"), "none") == 0;
     (void)err;
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
     return LDNQ_OK;
 }
 
-/* By erfc, which keeps its digits where 1 + erf has none left. */
+/* With erfc, which is accurate for negative arguments, where 1 + erf cancels. */
 LDNQ_UNARY_GRAD(gelu_exact_gradient,
                 g * (0.5f * erfcf(-v * SQRT_HALF) + v * (INV_SQRT_2_PI * ldnq_expf(-0.5f * v * v))))
 
-/* (1 + tanh u) / 2 = s, the logistic of 2 u. The slope is 0 or 1 beyond the bounds. */
+/* (1 + tanh u) / 2 = s(2 u), with s the logistic function. Beyond the bounds the derivative
+ * is 0 or 1 to the last bit. */
 static inline float gelu_tanh_derivative(float v)
 {
     v = v > 20.0f ? 20.0f : v < -20.0f ? -20.0f : v;
@@ -181,7 +186,7 @@ const struct ldnq_op ldnq_op_gelu = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = gelu_read,
+    .read_attrs = gelu_read_attrs,
     .infer = activation_infer,
     .forward = gelu_forward,
     .differentiable = 1,

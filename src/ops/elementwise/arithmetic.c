@@ -2,9 +2,10 @@
  * truncates and refuses a zero. */
 #include "ops/shared/elementwise.h"
 
-#define CASES(cases) (cases), sizeof(cases) / sizeof *(cases)
+/* A list of kernels and its length. */
+#define KERNELS(list) (list), sizeof(list) / sizeof *(list)
 
-/* Through unsigned, where wrapping is defined. */
+/* In unsigned arithmetic, which is defined to wrap around. */
 #define ADD32(x, y) (int32_t)((uint32_t)(x) + (uint32_t)(y))
 #define SUB32(x, y) (int32_t)((uint32_t)(x) - (uint32_t)(y))
 #define MUL32(x, y) (int32_t)((uint32_t)(x) * (uint32_t)(y))
@@ -29,9 +30,9 @@ LDNQ_BINARY_LOOP_INTEGERS(mul, (uint64_t)x *(uint64_t)y)
 LDNQ_BINARY_LOOP_INTEGERS(div, x / y)
 LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
 
-/* Gradients read the inputs that `reads` names. */
-#define ARITHMETIC(name, Type, reads)                                                              \
-    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
+/* SAVED: the inputs that backward reads. */
+#define ARITHMETIC(name, Type, SAVED)                                                              \
+    static const struct ldnq_elementwise_kernel name##_kernels[] = {                               \
         { LDNQ_FLOAT, name##_float },                                                              \
         { LDNQ_INT32, name##_int32 },                                                              \
         { LDNQ_INT64, name##_int64 },                                                              \
@@ -39,13 +40,13 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return ldnq_binary_infer(call, CASES(name##_cases), LDNQ_UNDEFINED, err);                  \
+        return ldnq_binary_infer(call, KERNELS(name##_kernels), LDNQ_UNDEFINED, err);              \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
         LDNQ_TRY(name##_check(call, err));                                                         \
-        ldnq_binary_run(call, CASES(name##_cases));                                                \
+        ldnq_binary_run(call, KERNELS(name##_kernels));                                            \
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
@@ -59,7 +60,7 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .infer = name##_infer,                                                                     \
         .forward = name##_forward,                                                                 \
         .differentiable = 3,                                                                       \
-        .saved_inputs = (reads),                                                                   \
+        .saved_inputs = (SAVED),                                                                   \
         .backward_scratch = ldnq_elementwise_grad_scratch,                                         \
         .backward = name##_backward,                                                               \
     };
@@ -80,9 +81,9 @@ static enum ldnq_status div_check(const struct ldnq_op_call *call, struct ldnq_e
 
 /* ---- gradients -------------------------------------------------------------------- */
 
-LDNQ_BINARY_LOOP(times, float, float, x *y)
+LDNQ_BINARY_LOOP(multiply_gradient, float, float, x *y)
 
-static void negated(void *out_, const void *const *in, const size_t *step, size_t count)
+static void negate_gradient(void *out_, const void *const *in, const size_t *step, size_t count)
 {
     const float *x = in[0];
     float *out = out_;
@@ -105,7 +106,7 @@ static enum ldnq_status sub_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     if (grad->in[0].data)
         ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[0]);
-    ldnq_elementwise_grad(grad, 1, negated, grad->out, 1);
+    ldnq_elementwise_grad(grad, 1, negate_gradient, grad->out, 1);
     return LDNQ_OK;
 }
 
@@ -114,14 +115,14 @@ static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     for (size_t i = 0; i < 2; i++) {
         const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[1 - i] };
-        ldnq_elementwise_grad(grad, i, times, in, 2);
+        ldnq_elementwise_grad(grad, i, multiply_gradient, in, 2);
     }
     return LDNQ_OK;
 }
 
-LDNQ_BINARY_LOOP(over, float, float, x / y)
-/* Of the divisor. One division after the other, so that y * y can't overflow. */
-LDNQ_TERNARY_LOOP(over_divisor, -g * (x / y / y))
+LDNQ_BINARY_LOOP(dividend_gradient, float, float, x / y)
+/* Two divisions, as y * y might overflow. */
+LDNQ_TERNARY_LOOP(divisor_gradient, -g * (x / y / y))
 
 static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
@@ -129,8 +130,8 @@ static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldn
     const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
     const struct ldnq_tensor *all[] = { grad->out[0], call->in[0], call->in[1] };
     (void)err;
-    ldnq_elementwise_grad(grad, 0, over, in, 2);
-    ldnq_elementwise_grad(grad, 1, over_divisor, all, 3);
+    ldnq_elementwise_grad(grad, 0, dividend_gradient, in, 2);
+    ldnq_elementwise_grad(grad, 1, divisor_gradient, all, 3);
     return LDNQ_OK;
 }
 

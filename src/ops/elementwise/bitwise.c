@@ -4,28 +4,29 @@
 
 #include <string.h>
 
-#define CASES(name) name##_cases, sizeof name##_cases / sizeof *name##_cases
+/* A list of kernels and its length. */
+#define KERNELS(name) name##_kernels, sizeof name##_kernels / sizeof *name##_kernels
 
-/* Two's complement: an operation on bits is the same on signed ones. */
+/* Signed integers use the unsigned loops: bits are the same in two's complement. */
 #define BITWISE(name, Type, EXPR)                                                                  \
     LDNQ_BINARY_LOOP(name##_8, uint8_t, uint8_t, EXPR)                                             \
     LDNQ_BINARY_LOOP(name##_16, uint16_t, uint16_t, EXPR)                                          \
     LDNQ_BINARY_LOOP(name##_32, uint32_t, uint32_t, EXPR)                                          \
     LDNQ_BINARY_LOOP(name##_64, uint64_t, uint64_t, EXPR)                                          \
-    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
+    static const struct ldnq_elementwise_kernel name##_kernels[] = {                               \
         { LDNQ_UINT8, name##_8 },   { LDNQ_INT8, name##_8 },    { LDNQ_UINT16, name##_16 },        \
         { LDNQ_INT16, name##_16 },  { LDNQ_UINT32, name##_32 }, { LDNQ_INT32, name##_32 },         \
         { LDNQ_UINT64, name##_64 }, { LDNQ_INT64, name##_64 },                                     \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return ldnq_binary_infer(call, CASES(name), LDNQ_UNDEFINED, err);                          \
+        return ldnq_binary_infer(call, KERNELS(name), LDNQ_UNDEFINED, err);                        \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
         (void)err;                                                                                 \
-        ldnq_binary_run(call, CASES(name));                                                        \
+        ldnq_binary_run(call, KERNELS(name));                                                      \
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
@@ -80,7 +81,7 @@ const struct ldnq_op ldnq_op_bitwisenot = {
 
 /* ---- BitShift ----------------------------------------------------------------------------- */
 
-/* A shift by all bits or more leaves none. */
+/* A shift by the width of the type or more results in 0. */
 #define SHIFT(bits, T)                                                                             \
     LDNQ_BINARY_LOOP(left_##bits, T, T, y < bits ? (T)((uint64_t)x << y) : 0)                      \
     LDNQ_BINARY_LOOP(right_##bits, T, T, y < bits ? (T)((uint64_t)x >> y) : 0)
@@ -90,21 +91,21 @@ SHIFT(16, uint16_t)
 SHIFT(32, uint32_t)
 SHIFT(64, uint64_t)
 
-static const struct ldnq_elementwise_kernel left_cases[] = {
+static const struct ldnq_elementwise_kernel left_kernels[] = {
     { LDNQ_UINT8, left_8 },
     { LDNQ_UINT16, left_16 },
     { LDNQ_UINT32, left_32 },
     { LDNQ_UINT64, left_64 },
 };
-static const struct ldnq_elementwise_kernel right_cases[] = {
+static const struct ldnq_elementwise_kernel right_kernels[] = {
     { LDNQ_UINT8, right_8 },
     { LDNQ_UINT16, right_16 },
     { LDNQ_UINT32, right_32 },
     { LDNQ_UINT64, right_64 },
 };
 
-static enum ldnq_status bitshift_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                      const void **attrs, struct ldnq_error *err)
+static enum ldnq_status bitshift_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                            const void **attrs, struct ldnq_error *err)
 {
     const char *direction = ldnq_attr_string(node, "direction", "");
     (void)arena;
@@ -114,23 +115,23 @@ static enum ldnq_status bitshift_read(const struct ldnq_node *node, struct ldnq_
     return ldnq_fail(err, LDNQ_MODEL, "direction='%s' is not LEFT or RIGHT", direction);
 }
 
-static bool goes_left(const struct ldnq_op_call *call)
+static bool shifts_left(const struct ldnq_op_call *call)
 {
     return *ldnq_attr_string(call->node, "direction", "") == 'L';
 }
 
 static enum ldnq_status bitshift_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_binary_infer(call, CASES(left), LDNQ_UNDEFINED, err);
+    return ldnq_binary_infer(call, KERNELS(left), LDNQ_UNDEFINED, err);
 }
 
 static enum ldnq_status bitshift_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    if (goes_left(call))
-        ldnq_binary_run(call, CASES(left));
+    if (shifts_left(call))
+        ldnq_binary_run(call, KERNELS(left));
     else
-        ldnq_binary_run(call, CASES(right));
+        ldnq_binary_run(call, KERNELS(right));
     return LDNQ_OK;
 }
 
@@ -141,7 +142,7 @@ const struct ldnq_op ldnq_op_bitshift = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .read_attrs = bitshift_read,
+    .read_attrs = bitshift_read_attrs,
     .infer = bitshift_infer,
     .forward = bitshift_forward,
 };

@@ -1,8 +1,12 @@
 /* cast.c: Cast and CastLike between numbers.
  *
- * Elements go through a tile of double or of int64, whichever holds the source
- * exactly. Fractions are cut off; integers too large for their new type keep
- * their low bits, as do floats, after the cut to what int64 holds.
+ * Elements are converted in tiles, by way of double or int64, whichever represents the source
+ * exactly. Conversions to integers truncate fractions. An integer that is too large for its
+ * new type keeps its low bits; a float is first clamped to the range of int64 (uint64_t for
+ * uint64).
+ *
+ * "Real" types are floating point, "whole" types are integers and bool. "Eighths" are
+ * float8 and float4.
  */
 #include "ops/op.h"
 
@@ -18,19 +22,19 @@
 #define EIGHTHS                                                                                    \
     (BIT(FLOAT8E4M3FN) | BIT(FLOAT8E4M3FNUZ) | BIT(FLOAT8E5M2) | BIT(FLOAT8E5M2FNUZ) |             \
      BIT(FLOAT4E2M1))
-#define FRACTIONS (BIT(FLOAT) | BIT(DOUBLE) | BIT(FLOAT16) | BIT(BFLOAT16) | EIGHTHS)
+#define REALS (BIT(FLOAT) | BIT(DOUBLE) | BIT(FLOAT16) | BIT(BFLOAT16) | EIGHTHS)
 #define WHOLES                                                                                     \
     (BIT(INT8) | BIT(UINT8) | BIT(INT16) | BIT(UINT16) | BIT(INT32) | BIT(UINT32) | BIT(INT64) |   \
      BIT(UINT64) | BIT(BOOL) | BIT(INT4) | BIT(UINT4) | BIT(INT2) | BIT(UINT2))
 
-struct cast {
+struct cast_loop {
     const char *x;
     char *y;
     enum ldnq_dtype from, to;
-    bool saturate; /* to float8 */
+    bool saturate; /* float8: clamp to the largest finite number */
 };
 
-/* ---- into the tile ------------------------------------------------------------------ */
+/* ---- loading a tile ----------------------------------------------------------------- */
 
 #define LOAD(DTYPE, T, EXPR)                                                                       \
     case LDNQ_##DTYPE:                                                                             \
@@ -52,7 +56,7 @@ static void load_real(enum ldnq_dtype dtype, const void *x, size_t count, double
     }
 }
 
-/* uint64 keeps its bits; store_whole looks at where they came from. */
+/* uint64 keeps its bits as int64; store_whole has from_uint64 for them. */
 static void load_whole(enum ldnq_dtype dtype, const void *x, size_t count, int64_t *out)
 {
     switch (dtype) {
@@ -74,7 +78,7 @@ static void load_whole(enum ldnq_dtype dtype, const void *x, size_t count, int64
     }
 }
 
-/* ---- out of the tile ------------------------------------------------------------------ */
+/* ---- storing a tile ------------------------------------------------------------------- */
 
 #define STORE(DTYPE, T, EXPR)                                                                      \
     case LDNQ_##DTYPE:                                                                             \
@@ -82,14 +86,14 @@ static void load_whole(enum ldnq_dtype dtype, const void *x, size_t count, int64
             ((T *)y)[i] = (T)(EXPR);                                                               \
         break;
 
-/* The low bits of v, sign-extended where the type has a sign. */
+/* The low bits of v, sign-extended if is_signed. */
 static int64_t low_bits(int64_t v, unsigned bits, bool is_signed)
 {
     uint64_t low = (uint64_t)v & (((uint64_t)1 << bits) - 1);
     return is_signed && (low >> (bits - 1)) ? (int64_t)low - ((int64_t)1 << bits) : (int64_t)low;
 }
 
-/* Not through double where that would round twice. */
+/* To float directly, as a detour by double would round twice. */
 static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in, size_t count,
                         void *y)
 {
@@ -118,8 +122,8 @@ static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *
     }
 }
 
-/* The nearest number of int64; NaN becomes 0. */
-static int64_t whole_of(double v)
+/* Truncates, and clamps to the range of int64. NaN becomes 0. */
+static int64_t int64_of(double v)
 {
     if (isnan(v))
         return 0;
@@ -128,7 +132,7 @@ static int64_t whole_of(double v)
 
 static uint64_t uint64_of(double v)
 {
-    return !(v >= 0x1p63) ? (uint64_t)whole_of(v) : v < 0x1p64 ? (uint64_t)v : UINT64_MAX;
+    return !(v >= 0x1p63) ? (uint64_t)int64_of(v) : v < 0x1p64 ? (uint64_t)v : UINT64_MAX;
 }
 
 static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, void *y)
@@ -139,39 +143,39 @@ static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, vo
         STORE(FLOAT16, uint16_t, ldnq_half_from_double(in[i]))
         STORE(BFLOAT16, uint16_t, ldnq_bfloat_from_double(in[i]))
         STORE(BOOL, uint8_t, in[i] != 0.0)
-        STORE(INT8, int8_t, low_bits(whole_of(in[i]), 8, true))
-        STORE(INT4, int8_t, low_bits(whole_of(in[i]), 4, true))
-        STORE(INT2, int8_t, low_bits(whole_of(in[i]), 2, true))
-        STORE(UINT8, uint8_t, low_bits(whole_of(in[i]), 8, false))
-        STORE(UINT4, uint8_t, low_bits(whole_of(in[i]), 4, false))
-        STORE(UINT2, uint8_t, low_bits(whole_of(in[i]), 2, false))
-        STORE(INT16, int16_t, low_bits(whole_of(in[i]), 16, true))
-        STORE(UINT16, uint16_t, low_bits(whole_of(in[i]), 16, false))
-        STORE(INT32, int32_t, low_bits(whole_of(in[i]), 32, true))
-        STORE(UINT32, uint32_t, low_bits(whole_of(in[i]), 32, false))
-        STORE(INT64, int64_t, whole_of(in[i]))
+        STORE(INT8, int8_t, low_bits(int64_of(in[i]), 8, true))
+        STORE(INT4, int8_t, low_bits(int64_of(in[i]), 4, true))
+        STORE(INT2, int8_t, low_bits(int64_of(in[i]), 2, true))
+        STORE(UINT8, uint8_t, low_bits(int64_of(in[i]), 8, false))
+        STORE(UINT4, uint8_t, low_bits(int64_of(in[i]), 4, false))
+        STORE(UINT2, uint8_t, low_bits(int64_of(in[i]), 2, false))
+        STORE(INT16, int16_t, low_bits(int64_of(in[i]), 16, true))
+        STORE(UINT16, uint16_t, low_bits(int64_of(in[i]), 16, false))
+        STORE(INT32, int32_t, low_bits(int64_of(in[i]), 32, true))
+        STORE(UINT32, uint32_t, low_bits(int64_of(in[i]), 32, false))
+        STORE(INT64, int64_t, int64_of(in[i]))
         STORE(UINT64, uint64_t, uint64_of(in[i]))
     default:
         break;
     }
 }
 
-/* ---- all elements ------------------------------------------------------------------------ */
+/* ---- the whole tensor -------------------------------------------------------------------- */
 
-/* Few enough that types are looked up element by element. */
+/* Rare enough that the type is dispatched per element. */
 static void load_eighths(enum ldnq_dtype dtype, const uint8_t *x, size_t count, double *out)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = ldnq_float8_to_double(dtype, x[i]);
 }
 
-static void store_eighths(const struct cast *cast, const double *in, size_t count, uint8_t *y)
+static void store_eighths(const struct cast_loop *cast, const double *in, size_t count, uint8_t *y)
 {
     for (size_t i = 0; i < count; i++)
         y[i] = ldnq_float8_from_double(cast->to, in[i], cast->saturate);
 }
 
-static void store_tile(const struct cast *cast, const double *in, size_t count, char *y)
+static void store_tile(const struct cast_loop *cast, const double *in, size_t count, char *y)
 {
     if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to))
         store_eighths(cast, in, count, (uint8_t *)y);
@@ -179,7 +183,7 @@ static void store_tile(const struct cast *cast, const double *in, size_t count, 
         store_real(cast->to, in, count, y);
 }
 
-static void cast_tile(const struct cast *cast, size_t first, size_t count)
+static void cast_tile(const struct cast_loop *cast, size_t first, size_t count)
 {
     const char *x = cast->x + first * ldnq_dtype_size(cast->from);
     char *y = cast->y + first * ldnq_dtype_size(cast->to);
@@ -187,7 +191,7 @@ static void cast_tile(const struct cast *cast, size_t first, size_t count)
         double real[TILE];
         int64_t whole[TILE];
     } tile;
-    if (FRACTIONS & LDNQ_DTYPE_BIT(cast->from)) {
+    if (REALS & LDNQ_DTYPE_BIT(cast->from)) {
         if (EIGHTHS & LDNQ_DTYPE_BIT(cast->from))
             load_eighths(cast->from, (const uint8_t *)x, count, tile.real);
         else
@@ -207,7 +211,7 @@ static void cast_tile(const struct cast *cast, size_t first, size_t count)
 
 static void cast_range(const void *ctx, size_t first, size_t last)
 {
-    const struct cast *cast = ctx;
+    const struct cast_loop *cast = ctx;
     size_t size = ldnq_dtype_size(cast->from);
     if (cast->from == cast->to) {
         memmove(cast->y + first * size, cast->x + first * size, (last - first) * size);
@@ -219,11 +223,11 @@ static void cast_range(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct cast cast = { .x = call->in[0]->data,
-                         .y = call->out[0].data,
-                         .from = call->in[0]->dtype,
-                         .to = call->out[0].dtype,
-                         .saturate = ldnq_attr_int(call->node, "saturate", 1) != 0 };
+    struct cast_loop cast = { .x = call->in[0]->data,
+                              .y = call->out[0].data,
+                              .from = call->in[0]->dtype,
+                              .to = call->out[0].dtype,
+                              .saturate = ldnq_attr_int(call->node, "saturate", 1) != 0 };
     (void)err;
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), cast_range, &cast);
     return LDNQ_OK;
@@ -232,10 +236,10 @@ static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldn
 static enum ldnq_status infer_to(struct ldnq_op_call *call, int64_t to, struct ldnq_error *err)
 {
     enum ldnq_dtype dtype = to >= 0 && to <= LDNQ_INT2 ? (enum ldnq_dtype)to : LDNQ_UNDEFINED;
-    if (!((FRACTIONS | WHOLES) & LDNQ_DTYPE_BIT(dtype)) || dtype == LDNQ_FLOAT4E2M1)
+    if (!((REALS | WHOLES) & LDNQ_DTYPE_BIT(dtype)) || dtype == LDNQ_FLOAT4E2M1)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a cast to %s is not supported",
                          ldnq_dtype_name(dtype));
-    LDNQ_TRY(ldnq_op_infer_same(call, FRACTIONS | WHOLES, err));
+    LDNQ_TRY(ldnq_op_infer_same(call, REALS | WHOLES, err));
     call->out[0].dtype = dtype;
     return LDNQ_OK;
 }
@@ -250,14 +254,15 @@ static enum ldnq_status castlike_infer(struct ldnq_op_call *call, struct ldnq_er
     return infer_to(call, call->in[1]->dtype, err);
 }
 
-/* Gradients are float32 on both sides. A cast to whole numbers is made of steps. */
+/* The gradients of input and output are float32, whatever their types. The derivative of a
+ * cast to integers is 0. */
 static enum ldnq_status cast_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     size_t bytes = ldnq_tensor_count(&grad->in[0]) * sizeof(float);
     (void)err;
     if (!grad->in[0].data || bytes == 0)
         return LDNQ_OK;
-    if (FRACTIONS & LDNQ_DTYPE_BIT(grad->call->out[0].dtype))
+    if (REALS & LDNQ_DTYPE_BIT(grad->call->out[0].dtype))
         memcpy(grad->in[0].data, grad->out[0]->data, bytes);
     else
         memset(grad->in[0].data, 0, bytes);

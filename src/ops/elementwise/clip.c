@@ -1,15 +1,15 @@
-/* clip.c: Clip; its bounds are attributes up to opset 10 and inputs since 11.
- * NaN stays NaN; where the bounds cross, the upper one wins.
+/* clip.c: Clip. Its bounds are attributes up to opset 10 and inputs since 11. NaN stays NaN.
+ * If low > high, the result is high.
  *
- * The gradient passes where the output is strictly between the bounds, so not at an
- * input that is a bound itself: the output alone, which is all that is left of a Clip
- * inside a convolution, can't tell it from one beyond (PyTorch's relu6 has the same).
- * Nothing flows to the bounds. */
+ * The gradient passes where the output is strictly between the bounds, and not where the
+ * input equals a bound: backward reads the output, which is all that a convolution with a
+ * fused Clip leaves, and can't distinguish the two (PyTorch's relu6 does the same). The
+ * bounds have no gradient. */
 #include <float.h>
 
 #include "ops/shared/unary_grad.h"
 
-struct clip {
+struct clip_loop {
     const void *x;
     void *y;
     union {
@@ -28,7 +28,7 @@ struct clip {
 #define CLIP(name, T, member)                                                                      \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct clip *clip = ctx;                                                             \
+        const struct clip_loop *clip = ctx;                                                        \
         const T *x = clip->x;                                                                      \
         T *y = clip->y;                                                                            \
         const T low = clip->low.member, high = clip->high.member;                                  \
@@ -55,10 +55,10 @@ static enum ldnq_status clip_6_infer(struct ldnq_op_call *call, struct ldnq_erro
 static enum ldnq_status clip_6_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    struct clip clip = { .x = call->in[0]->data,
-                         .y = call->out[0].data,
-                         .low.f = ldnq_attr_float(call->node, "min", -FLT_MAX),
-                         .high.f = ldnq_attr_float(call->node, "max", FLT_MAX) };
+    struct clip_loop clip = { .x = call->in[0]->data,
+                              .y = call->out[0].data,
+                              .low.f = ldnq_attr_float(call->node, "min", -FLT_MAX),
+                              .high.f = ldnq_attr_float(call->node, "max", FLT_MAX) };
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), clip_float, &clip);
     return LDNQ_OK;
 }
@@ -114,7 +114,7 @@ static enum ldnq_status clip_infer(struct ldnq_op_call *call, struct ldnq_error 
 static enum ldnq_status clip_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    struct clip clip = { .x = call->in[0]->data, .y = call->out[0].data };
+    struct clip_loop clip = { .x = call->in[0]->data, .y = call->out[0].data };
     const struct ldnq_tensor *low = ldnq_op_input(call, 1), *high = ldnq_op_input(call, 2);
     ldnq_range_fn *run = clip_float;
     switch (call->in[0]->dtype) {
@@ -151,14 +151,15 @@ static enum ldnq_status clip_backward(const struct ldnq_op_grad *grad, struct ld
 {
     const struct ldnq_tensor *low = ldnq_op_input(grad->call, 1),
                              *high = ldnq_op_input(grad->call, 2);
-    bool real = grad->call->in[0]->dtype == LDNQ_FLOAT; /* else it is refused */
+    bool real = grad->call->in[0]->dtype == LDNQ_FLOAT; /* others are refused below */
     return ldnq_unary_grad_run(grad, &grad->call->out[0], clip_gradient,
                                real ? BOUND(low, float, -FLT_MAX) : 0.0f,
                                real ? BOUND(high, float, FLT_MAX) : 0.0f, err);
 }
 
-/* Only with bounds that are known: float scalars, or none. */
-static bool bound_of(const struct ldnq_node *node, size_t input, float otherwise, float *bound)
+/* Reads a bound that is absent or a constant float scalar; false for all others. */
+static bool read_constant_bound(const struct ldnq_node *node, size_t input, float otherwise,
+                                float *bound)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
     *bound = otherwise;
@@ -173,7 +174,8 @@ static bool bound_of(const struct ldnq_node *node, size_t input, float otherwise
 
 static bool clip_as_clamp(const struct ldnq_node *node, struct ldnq_clamp *clamp)
 {
-    return bound_of(node, 1, -FLT_MAX, &clamp->low) && bound_of(node, 2, FLT_MAX, &clamp->high);
+    return read_constant_bound(node, 1, -FLT_MAX, &clamp->low) &&
+           read_constant_bound(node, 2, FLT_MAX, &clamp->high);
 }
 
 const struct ldnq_op ldnq_op_clip = {

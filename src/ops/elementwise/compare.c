@@ -1,26 +1,26 @@
 /* compare.c: Equal, Greater, Less, GreaterOrEqual, LessOrEqual. */
 #include "ops/shared/elementwise.h"
 
-#define COMPARE_CASES(name) name##_cases, sizeof(name##_cases) / sizeof *name##_cases
+#define KERNELS(name) name##_kernels, sizeof(name##_kernels) / sizeof *name##_kernels
 
 #define COMPARE(name, Type, SINCE, EXPR)                                                           \
     LDNQ_BINARY_LOOP(name##_float, float, uint8_t, EXPR)                                           \
     LDNQ_BINARY_LOOP(name##_int32, int32_t, uint8_t, EXPR)                                         \
     LDNQ_BINARY_LOOP(name##_int64, int64_t, uint8_t, EXPR)                                         \
     LDNQ_BINARY_LOOP_INTEGERS_TO(name, LDNQ_RESULT_BOOL, EXPR)                                     \
-    static const struct ldnq_elementwise_kernel name##_cases[] = {                                 \
+    static const struct ldnq_elementwise_kernel name##_kernels[] = {                               \
         { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
         LDNQ_INTEGER_KERNELS(name),   { LDNQ_BOOL, name##_uint8 },                                 \
     };                                                                                             \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return ldnq_binary_infer(call, COMPARE_CASES(name), LDNQ_BOOL, err);                       \
+        return ldnq_binary_infer(call, KERNELS(name), LDNQ_BOOL, err);                             \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
         (void)err;                                                                                 \
-        ldnq_binary_run(call, COMPARE_CASES(name));                                                \
+        ldnq_binary_run(call, KERNELS(name));                                                      \
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \

@@ -1,9 +1,10 @@
-/* dropout.c: Dropout, which does nothing outside of training: its mask is all true. */
+/* dropout.c: Dropout as it is outside of training: output 0 is input 0, and the mask (output
+ * 1) is all true. */
 #include "ops/op.h"
 
 #include <string.h>
 
-/* From opset 10 on the mask is bool; before, it had the input's type. */
+/* The mask is bool since opset 10. Before, it had the input's type. */
 static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
@@ -19,8 +20,8 @@ static enum ldnq_status dropout_7_infer(struct ldnq_op_call *call, struct ldnq_e
     return ldnq_op_infer_same(call, ~0u, err);
 }
 
-/* Training that keeps everything is none. */
-static bool keeps_all(const struct ldnq_tensor *ratio)
+/* Whether no element is dropped, so that training mode changes nothing. */
+static bool is_zero_ratio(const struct ldnq_tensor *ratio)
 {
     return ratio && ratio->data && ratio->dtype == LDNQ_FLOAT &&
            *(const float *)ratio->data == 0.0f;
@@ -33,8 +34,9 @@ static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_err
     LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     LDNQ_TRY(ldnq_op_require_one_element(call, 2, err));
     if (training && training->data && *(const uint8_t *)training->data &&
-        !keeps_all(ldnq_op_input(call, 1)))
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "training_mode is not supported");
+        !is_zero_ratio(ldnq_op_input(call, 1)))
+        return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                         "training_mode is not supported, except with a constant ratio of 0");
     return dropout_10_infer(call, err);
 }
 

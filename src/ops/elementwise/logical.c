@@ -2,17 +2,17 @@
 #include "ops/shared/elementwise.h"
 
 #define LOGICAL(name, Type, EXPR)                                                                  \
-    LDNQ_BINARY_LOOP(name##_span, uint8_t, uint8_t, EXPR)                                          \
-    static const struct ldnq_elementwise_kernel name##_case = { LDNQ_BOOL, name##_span };          \
+    LDNQ_BINARY_LOOP(name##_loop, uint8_t, uint8_t, EXPR)                                          \
+    static const struct ldnq_elementwise_kernel name##_kernel = { LDNQ_BOOL, name##_loop };        \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return ldnq_binary_infer(call, &name##_case, 1, LDNQ_BOOL, err);                           \
+        return ldnq_binary_infer(call, &name##_kernel, 1, LDNQ_BOOL, err);                         \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
         (void)err;                                                                                 \
-        ldnq_binary_run(call, &name##_case, 1);                                                    \
+        ldnq_binary_run(call, &name##_kernel, 1);                                                  \
         return LDNQ_OK;                                                                            \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \

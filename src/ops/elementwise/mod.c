@@ -1,10 +1,10 @@
-/* mod.c: Mod. With fmod=1 the result has the dividend's sign (C's), else the
- * divisor's (Python's). */
+/* mod.c: Mod. The result has the sign of the dividend with fmod=1 (C's %), else that of the
+ * divisor (Python's %). */
 #include "ops/shared/elementwise.h"
 
 #include <math.h>
 
-/* Division by -1 overflows for the least number; its remainder is 0. */
+/* INT_MIN % -1 overflows; the remainder of any division by -1 is 0. */
 #define REMAINDER(x, y) ((y) == -1 ? 0 : (x) % (y))
 #define MODULO(x, y)                                                                               \
     (REMAINDER(x, y) != 0 && (x < 0) != (y < 0) ? (x) % (y) + (y) : REMAINDER(x, y))
@@ -20,23 +20,24 @@ LDNQ_BINARY_LOOP(fmod_double, double, double, fmod(x, y))
 
 LDNQ_BINARY_LOOP_INTEGERS(fmod, x % y)
 
-static const struct ldnq_elementwise_kernel mod_cases[] = {
+static const struct ldnq_elementwise_kernel mod_kernels[] = {
     { LDNQ_INT32, mod_int32 },
     { LDNQ_INT64, mod_int64 },
     { LDNQ_INT8, mod_int8 },
     { LDNQ_INT16, mod_int16 },
-    /* Without a sign both are the remainder. */
+    /* Unsigned: both definitions are the remainder. */
     { LDNQ_UINT8, fmod_uint8 },
     { LDNQ_UINT16, fmod_uint16 },
     { LDNQ_UINT32, fmod_uint32 },
     { LDNQ_UINT64, fmod_uint64 },
 };
-static const struct ldnq_elementwise_kernel fmod_cases[] = {
+static const struct ldnq_elementwise_kernel fmod_kernels[] = {
     { LDNQ_INT32, fmod_int32 },   { LDNQ_INT64, fmod_int64 }, { LDNQ_FLOAT, fmod_float },
     { LDNQ_DOUBLE, fmod_double }, LDNQ_INTEGER_KERNELS(fmod),
 };
 
-#define CASES(list) (sizeof(list) / sizeof *(list))
+/* A list of kernels and its length. */
+#define KERNELS(list) (list), sizeof(list) / sizeof *(list)
 
 static bool is_fmod(const struct ldnq_op_call *call)
 {
@@ -46,10 +47,10 @@ static bool is_fmod(const struct ldnq_op_call *call)
 static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     if (is_fmod(call))
-        return ldnq_binary_infer(call, fmod_cases, CASES(fmod_cases), LDNQ_UNDEFINED, err);
+        return ldnq_binary_infer(call, KERNELS(fmod_kernels), LDNQ_UNDEFINED, err);
     if (call->in[0]->dtype == LDNQ_FLOAT || call->in[0]->dtype == LDNQ_DOUBLE)
         return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
-    return ldnq_binary_infer(call, mod_cases, CASES(mod_cases), LDNQ_UNDEFINED, err);
+    return ldnq_binary_infer(call, KERNELS(mod_kernels), LDNQ_UNDEFINED, err);
 }
 
 static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -58,14 +59,14 @@ static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq
     if (zero)
         return ldnq_fail(err, LDNQ_NUMERIC, "divides an integer by zero");
     if (is_fmod(call))
-        ldnq_binary_run(call, fmod_cases, CASES(fmod_cases));
+        ldnq_binary_run(call, KERNELS(fmod_kernels));
     else
-        ldnq_binary_run(call, mod_cases, CASES(mod_cases));
+        ldnq_binary_run(call, KERNELS(mod_kernels));
     return LDNQ_OK;
 }
 
-/* a - b trunc(a / b): the dividend goes through as it is. The divisor gets nothing:
- * nobody computes with its gradient. */
+/* y = a - b trunc(a / b), so dy/da = 1. The gradient of the divisor is not implemented, as
+ * no network uses it. */
 static enum ldnq_status mod_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     (void)err;

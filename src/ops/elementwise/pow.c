@@ -1,11 +1,11 @@
-/* pow.c: Pow; the exponent may be of another type than the base, which gives
- * the output its type. */
+/* pow.c: Pow. The output has the base's type; the exponent may have another. */
 #include "ops/shared/elementwise.h"
 
 #include <math.h>
 
-/* By squaring; wraps around. Below 1 in magnitude what is left is 0. */
-static int64_t whole_power(int64_t base, int64_t exponent)
+/* By repeated squaring. Overflow wraps around. A negative exponent truncates the result,
+ * which is 0 for all bases but 1 and -1. */
+static int64_t integer_power(int64_t base, int64_t exponent)
 {
     uint64_t result = 1, square = (uint64_t)base;
     if (exponent < 0)
@@ -18,13 +18,14 @@ static int64_t whole_power(int64_t base, int64_t exponent)
     return (int64_t)result;
 }
 
-static int64_t power_cut(int64_t base, float exponent)
+/* A real power of an integer, truncated; INT64_MIN if it is out of range. */
+static int64_t truncated_power(int64_t base, float exponent)
 {
     double power = pow((double)base, (double)exponent);
     return power < 0x1p63 && power >= -0x1p63 ? (int64_t)power : INT64_MIN;
 }
 
-/* B of base x and exponent y, an E. */
+/* The loop of EXPR, for a base x of type B and an exponent y of type E. */
 #define POWER(name, B, E, EXPR)                                                                    \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
     {                                                                                              \
@@ -43,25 +44,25 @@ POWER(float_int32, float, int32_t, powf(x, (float)y))
 POWER(float_int64, float, int64_t, powf(x, (float)y))
 POWER(float_uint32, float, uint32_t, powf(x, (float)y))
 POWER(float_uint64, float, uint64_t, powf(x, (float)y))
-POWER(int32_int32, int32_t, int32_t, whole_power(x, y))
-POWER(int32_int64, int32_t, int64_t, whole_power(x, y))
-POWER(int32_float, int32_t, float, power_cut(x, y))
-POWER(int64_int32, int64_t, int32_t, whole_power(x, y))
-POWER(int64_int64, int64_t, int64_t, whole_power(x, y))
-POWER(int64_float, int64_t, float, power_cut(x, y))
-/* What most exported models take Pow for. */
+POWER(int32_int32, int32_t, int32_t, integer_power(x, y))
+POWER(int32_int64, int32_t, int64_t, integer_power(x, y))
+POWER(int32_float, int32_t, float, truncated_power(x, y))
+POWER(int64_int32, int64_t, int32_t, integer_power(x, y))
+POWER(int64_int64, int64_t, int64_t, integer_power(x, y))
+POWER(int64_float, int64_t, float, truncated_power(x, y))
+/* The exponent 2, which is most frequent in exported models. */
 LDNQ_BINARY_LOOP(square_float, float, float, ((void)y, x *x))
 
-static const struct ldnq_elementwise_kernel float_cases[] = {
+static const struct ldnq_elementwise_kernel float_kernels[] = {
     { LDNQ_FLOAT, float_float },   { LDNQ_INT32, float_int32 },   { LDNQ_INT64, float_int64 },
     { LDNQ_UINT32, float_uint32 }, { LDNQ_UINT64, float_uint64 },
 };
-static const struct ldnq_elementwise_kernel int32_cases[] = {
+static const struct ldnq_elementwise_kernel int32_kernels[] = {
     { LDNQ_FLOAT, int32_float },
     { LDNQ_INT32, int32_int32 },
     { LDNQ_INT64, int32_int64 },
 };
-static const struct ldnq_elementwise_kernel int64_cases[] = {
+static const struct ldnq_elementwise_kernel int64_kernels[] = {
     { LDNQ_FLOAT, int64_float },
     { LDNQ_INT32, int64_int32 },
     { LDNQ_INT64, int64_int64 },
@@ -86,11 +87,11 @@ static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *
 static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
-    const struct ldnq_elementwise_kernel *cases = in[0]->dtype == LDNQ_FLOAT   ? float_cases
-                                                  : in[0]->dtype == LDNQ_INT32 ? int32_cases
-                                                                               : int64_cases;
-    ldnq_elementwise_fn *run =
-        ldnq_elementwise_find(cases, cases == float_cases ? COUNT(float_cases) : 3, in[1]->dtype);
+    const struct ldnq_elementwise_kernel *kernels = in[0]->dtype == LDNQ_FLOAT   ? float_kernels
+                                                    : in[0]->dtype == LDNQ_INT32 ? int32_kernels
+                                                                                 : int64_kernels;
+    ldnq_elementwise_fn *run = ldnq_elementwise_find(
+        kernels, kernels == float_kernels ? COUNT(float_kernels) : 3, in[1]->dtype);
     (void)err;
     if (run == float_float && ldnq_tensor_count(in[1]) == 1 && *(const float *)in[1]->data == 2.0f)
         run = square_float;
@@ -100,7 +101,7 @@ static enum ldnq_status pow_forward(const struct ldnq_op_call *call, struct ldnq
 
 /* ---- gradients --------------------------------------------------------------------- */
 
-/* Of the base x. Where the exponent is 0 so is the slope, also at base 0. */
+/* d/dx x^y = y x^(y-1). It is 0 for y = 0, also at x = 0. */
 #define BASE_GRADIENT(name, E)                                                                     \
     static void name(void *out_, const void *const *in, const size_t *step, size_t count)          \
     {                                                                                              \
@@ -119,15 +120,15 @@ BASE_GRADIENT(base_int64, int64_t)
 BASE_GRADIENT(base_uint32, uint32_t)
 BASE_GRADIENT(base_uint64, uint64_t)
 LDNQ_BINARY_LOOP(base_square, float, float, x * (2.0f * y))
-/* Of the exponent y: 0 to any power but a negative one stays as it is. */
+/* d/dy x^y = x^y log x. It is 0 for x = 0 and y >= 0, where 0^y is constant. */
 LDNQ_TERNARY_LOOP(exponent_float, x == 0.0f && y >= 0.0f ? 0.0f : g * (powf(x, y) * logf(x)))
 
-static const struct ldnq_elementwise_kernel base_cases[] = {
+static const struct ldnq_elementwise_kernel base_kernels[] = {
     { LDNQ_FLOAT, base_float },   { LDNQ_INT32, base_int32 },   { LDNQ_INT64, base_int64 },
     { LDNQ_UINT32, base_uint32 }, { LDNQ_UINT64, base_uint64 },
 };
 
-/* An integer exponent has no gradient, which nobody asks for. */
+/* Only float bases have a gradient. Integer exponents have none. */
 static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *base = grad->call->in[0], *exponent = grad->call->in[1];
@@ -140,7 +141,8 @@ static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldn
         ldnq_elementwise_grad(grad, 0, base_square, in, 2);
     else
         ldnq_elementwise_grad(
-            grad, 0, ldnq_elementwise_find(base_cases, COUNT(base_cases), exponent->dtype), in, 3);
+            grad, 0, ldnq_elementwise_find(base_kernels, COUNT(base_kernels), exponent->dtype), in,
+            3);
     if (exponent->dtype == LDNQ_FLOAT)
         ldnq_elementwise_grad(grad, 1, exponent_float, in, 3);
     return LDNQ_OK;

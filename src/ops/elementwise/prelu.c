@@ -1,7 +1,7 @@
-/* prelu.c: PRelu; the slope broadcasts to the input, not the other way round. */
+/* prelu.c: PRelu. The slope (input 1) broadcasts to the input, not the other way round. */
 #include "ops/shared/elementwise.h"
 
-LDNQ_BINARY_LOOP(prelu_span, float, float, x < 0.0f ? x * y : x)
+LDNQ_BINARY_LOOP(prelu_loop, float, float, x < 0.0f ? x * y : x)
 
 static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
@@ -19,19 +19,19 @@ static enum ldnq_status prelu_forward(const struct ldnq_op_call *call, struct ld
 {
     const struct ldnq_tensor *in[] = { call->in[0], call->in[1] };
     (void)err;
-    ldnq_elementwise_run(call, prelu_span, &call->out[0], in, 2);
+    ldnq_elementwise_run(call, prelu_loop, &call->out[0], in, 2);
     return LDNQ_OK;
 }
 
-LDNQ_TERNARY_LOOP(by_input, x < 0.0f ? g * y : g)
-LDNQ_BINARY_LOOP(by_slope, float, float, y < 0.0f ? x * y : 0.0f)
+LDNQ_TERNARY_LOOP(input_gradient, x < 0.0f ? g * y : g)
+LDNQ_BINARY_LOOP(slope_gradient, float, float, y < 0.0f ? x * y : 0.0f)
 
 static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[0], grad->call->in[1] };
     (void)err;
-    ldnq_elementwise_grad(grad, 0, by_input, in, 3);
-    ldnq_elementwise_grad(grad, 1, by_slope, in, 2);
+    ldnq_elementwise_grad(grad, 0, input_gradient, in, 3);
+    ldnq_elementwise_grad(grad, 1, slope_gradient, in, 2);
     return LDNQ_OK;
 }
 

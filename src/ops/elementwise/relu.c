@@ -8,7 +8,7 @@
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
      LDNQ_DTYPE_BIT(LDNQ_INT8))
 
-struct relu {
+struct relu_loop {
     const void *x;
     void *y;
 };
@@ -22,7 +22,7 @@ static enum ldnq_status relu_infer(struct ldnq_op_call *call, struct ldnq_error 
     LDNQ_MULTIVERSION                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct relu *relu = ctx;                                                             \
+        const struct relu_loop *relu = ctx;                                                        \
         const T *x = relu->x;                                                                      \
         T *y = relu->y;                                                                            \
         LDNQ_IVDEP                                                                                 \
@@ -38,7 +38,7 @@ RELU(relu_int8, int8_t)
 static enum ldnq_status relu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    struct relu relu = { call->in[0]->data, call->out[0].data };
+    struct relu_loop relu = { call->in[0]->data, call->out[0].data };
     enum ldnq_dtype dtype = call->in[0]->dtype;
     ldnq_range_fn *run = dtype == LDNQ_FLOAT   ? relu_float
                          : dtype == LDNQ_INT32 ? relu_int32
@@ -50,7 +50,7 @@ static enum ldnq_status relu_forward(const struct ldnq_op_call *call, struct ldn
 
 LDNQ_BINARY_LOOP(relu_gradient, float, float, x > 0.0f ? y : 0.0f)
 
-/* By its output, which is positive where the input is. */
+/* From the output, which is positive where the input is. */
 static enum ldnq_status relu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in[] = { &grad->call->out[0], grad->out[0] };

@@ -1,9 +1,9 @@
 /* shrink.c: Shrink: x + bias below -lambd, x - bias above lambd, else 0. */
 #include "ops/op.h"
 
-struct shrink {
+struct shrink_loop {
     const float *x, *dy;
-    float *y; /* backward: dx */
+    float *y; /* dx in backward */
     float lambd, bias;
 };
 
@@ -14,30 +14,30 @@ static enum ldnq_status shrink_infer(struct ldnq_op_call *call, struct ldnq_erro
 
 static void shrink_range(const void *ctx, size_t first, size_t last)
 {
-    const struct shrink *s = ctx;
+    const struct shrink_loop *s = ctx;
     for (size_t i = first; i < last; i++) {
         const float v = s->x[i];
         s->y[i] = v < -s->lambd ? v + s->bias : v > s->lambd ? v - s->bias : 0.0f;
     }
 }
 
-static void shrink_slope(const void *ctx, size_t first, size_t last)
+static void shrink_gradient(const void *ctx, size_t first, size_t last)
 {
-    const struct shrink *s = ctx;
+    const struct shrink_loop *s = ctx;
     for (size_t i = first; i < last; i++)
         s->y[i] = s->x[i] < -s->lambd || s->x[i] > s->lambd ? s->dy[i] : 0.0f;
 }
 
-static struct shrink shrink_of(const struct ldnq_op_call *call)
+static struct shrink_loop describe_loop(const struct ldnq_op_call *call)
 {
-    return (struct shrink){ .x = call->in[0]->data,
-                            .lambd = ldnq_attr_float(call->node, "lambd", 0.5f),
-                            .bias = ldnq_attr_float(call->node, "bias", 0.0f) };
+    return (struct shrink_loop){ .x = call->in[0]->data,
+                                 .lambd = ldnq_attr_float(call->node, "lambd", 0.5f),
+                                 .bias = ldnq_attr_float(call->node, "bias", 0.0f) };
 }
 
 static enum ldnq_status shrink_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct shrink shrink = shrink_of(call);
+    struct shrink_loop shrink = describe_loop(call);
     (void)err;
     shrink.y = call->out[0].data;
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), shrink_range, &shrink);
@@ -46,11 +46,11 @@ static enum ldnq_status shrink_forward(const struct ldnq_op_call *call, struct l
 
 static enum ldnq_status shrink_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct shrink shrink = shrink_of(grad->call);
+    struct shrink_loop shrink = describe_loop(grad->call);
     (void)err;
     shrink.dy = grad->out[0]->data;
     shrink.y = grad->in[0].data;
-    ldnq_op_run_ranges(grad->call, ldnq_tensor_count(grad->call->in[0]), shrink_slope, &shrink);
+    ldnq_op_run_ranges(grad->call, ldnq_tensor_count(grad->call->in[0]), shrink_gradient, &shrink);
     return LDNQ_OK;
 }
 

@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-struct function {
+struct trigonometry_loop {
     const float *x, *dy;
-    float *y; /* backward: dx */
+    float *y; /* dx in backward */
 };
 
 static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -13,46 +13,46 @@ static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldn
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-static enum ldnq_status run_function(const struct ldnq_op_call *call, const struct function *f,
-                                     ldnq_range_fn *run)
+static enum ldnq_status run_function(const struct ldnq_op_call *call,
+                                     const struct trigonometry_loop *f, ldnq_range_fn *run)
 {
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, f);
     return LDNQ_OK;
 }
 
-/* y = EXPR and dy/dx = SLOPE, both of the float v. */
-#define FUNCTION(name, Type, SINCE, EXPR, SLOPE)                                                   \
+/* y = EXPR and y' = DERIVATIVE, both in terms of the input v. */
+#define FUNCTION(name, Type, SINCE, EXPR, DERIVATIVE)                                              \
     static void name##_range(const void *ctx, size_t first, size_t last)                           \
     {                                                                                              \
-        const struct function *f = ctx;                                                            \
+        const struct trigonometry_loop *f = ctx;                                                   \
         for (size_t i = first; i < last; i++) {                                                    \
             const float v = f->x[i];                                                               \
             f->y[i] = (EXPR);                                                                      \
         }                                                                                          \
     }                                                                                              \
-    static void name##_slope(const void *ctx, size_t first, size_t last)                           \
+    static void name##_gradient(const void *ctx, size_t first, size_t last)                        \
     {                                                                                              \
-        const struct function *f = ctx;                                                            \
+        const struct trigonometry_loop *f = ctx;                                                   \
         for (size_t i = first; i < last; i++) {                                                    \
             const float v = f->x[i];                                                               \
-            f->y[i] = f->dy[i] * (SLOPE);                                                          \
+            f->y[i] = f->dy[i] * (DERIVATIVE);                                                     \
         }                                                                                          \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
-        struct function f = { .x = call->in[0]->data, .y = call->out[0].data };                    \
+        struct trigonometry_loop f = { .x = call->in[0]->data, .y = call->out[0].data };           \
         (void)err;                                                                                 \
         return run_function(call, &f, name##_range);                                               \
     }                                                                                              \
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
                                             struct ldnq_error *err)                                \
     {                                                                                              \
-        struct function f = { .x = grad->call->in[0]->data,                                        \
-                              .dy = grad->out[0]->data,                                            \
-                              .y = grad->in[0].data };                                             \
+        struct trigonometry_loop f = { .x = grad->call->in[0]->data,                               \
+                                       .dy = grad->out[0]->data,                                   \
+                                       .y = grad->in[0].data };                                    \
         (void)err;                                                                                 \
-        return run_function(grad->call, &f, name##_slope);                                         \
+        return run_function(grad->call, &f, name##_gradient);                                      \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \

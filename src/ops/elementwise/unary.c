@@ -1,4 +1,4 @@
-/* unary.c: functions of one element without attributes. */
+/* unary.c: functions of one element without attributes: Abs, Exp, Sigmoid and others. */
 #include <math.h>
 
 #include "base/simd.h"
@@ -9,17 +9,17 @@
 #define FLOATS LDNQ_DTYPE_BIT(LDNQ_FLOAT)
 #define SIGNED (FLOATS | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-struct unary {
+struct unary_loop {
     const void *x;
     void *y;
 };
 
-/* y[i] = EXPR of v, both T. */
+/* Defines the loop y[i] = EXPR of v (x[i]), both of type T. */
 #define LOOP(name, T, EXPR)                                                                        \
     LDNQ_MULTIVERSION                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct unary *unary = ctx;                                                           \
+        const struct unary_loop *unary = ctx;                                                      \
         const T *x = unary->x;                                                                     \
         T *y = unary->y;                                                                           \
         LDNQ_IVDEP                                                                                 \
@@ -47,13 +47,14 @@ struct unary {
         __VA_ARGS__,                                                                               \
     };
 
-/* At the end of a record: steps, whose slope is 0 wherever there is one; and functions
- * whose backward reads their `in` or their `out`. */
+/* The fields of a record that concern gradients: for step functions, and for functions whose
+ * backward reads their `inputs` or their `outputs`. */
 #define NOT_DIFFERENTIABLE .differentiable = 0
 #define DIFFERENTIABLE(name, FROM)                                                                 \
     .differentiable = 1, .saved_##FROM = 1, .backward = name##_backward
 
-/* backward by EXPR of g and v (ops/shared/unary_grad.h). */
+/* Defines backward: dx = EXPR of g (dy) and v, which is x if FROM is inputs, y if it is
+ * outputs. */
 #define BACKWARD(name, FROM, EXPR)                                                                 \
     LDNQ_UNARY_GRAD(name##_gradient, EXPR)                                                         \
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
@@ -65,7 +66,7 @@ struct unary {
 
 static enum ldnq_status run_unary(const struct ldnq_op_call *call, ldnq_range_fn *run)
 {
-    struct unary unary = { call->in[0]->data, call->out[0].data };
+    struct unary_loop unary = { call->in[0]->data, call->out[0].data };
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, &unary);
     return LDNQ_OK;
 }
@@ -97,17 +98,17 @@ static enum ldnq_status run_unary(const struct ldnq_op_call *call, ldnq_range_fn
     }                                                                                              \
     RECORD(name, Type, SINCE, SIGNED, __VA_ARGS__)
 
-/* Through unsigned, where the least number has a negative as well. */
+/* In unsigned arithmetic, which wraps around for INT_MIN. */
 #define NEGATIVE32(v) (int32_t)(0 - (uint32_t)(v))
 #define NEGATIVE64(v) (int64_t)(0 - (uint64_t)(v))
 
-/* At the kink the slope counts as 0. */
+/* The derivative at 0 is defined as 0. */
 BACKWARD(abs, inputs,
          v > 0.0f   ? g
          : v < 0.0f ? -g
                     : 0.0f)
 LDNQ_UNARY_GRAD(neg_gradient, ((void)v, -g))
-/* The one that reads nothing back. */
+/* Reads neither x nor y; the loop's v is dy itself. */
 static enum ldnq_status neg_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     return ldnq_unary_grad_run(grad, grad->out[0], neg_gradient, 0.0f, 0.0f, err);
@@ -132,7 +133,7 @@ BACKWARD(hardswish, inputs,
          : v >= 3.0f ? g
                      : g * (v * (1.0f / 3.0f) + 0.5f))
 BACKWARD(log, inputs, g / v)
-/* Beyond these bounds the slope is 0 or 1 to the last bit, and infinity times 0 would
+/* Beyond these bounds the derivative is 0 or 1 to the last bit; there infinity times 0 would
  * make it NaN. */
 #define MISH_BOUND(v) ((v) > 30.0f ? 30.0f : (v) < -104.0f ? -104.0f : (v))
 static inline float mish_derivative(float v)
@@ -145,7 +146,7 @@ BACKWARD(reciprocal, outputs, -g * v * v)
 BACKWARD(sigmoid, outputs, g * v * (1.0f - v))
 BACKWARD(softplus, inputs, g * LOGISTIC(v))
 BACKWARD(softsign, inputs, g / ((1.0f + fabsf(v)) * (1.0f + fabsf(v))))
-/* Infinite at 0, as the slope is. */
+/* Infinite at 0, as the derivative is. */
 BACKWARD(sqrt, outputs, g / (2.0f * v))
 BACKWARD(tanh, outputs, g * (1.0f - v * v))
 
@@ -158,7 +159,7 @@ FLOAT_UNARY(hardswish, "HardSwish", 14, v * CLAMPED(v * (1.0f / 6.0f) + 0.5f),
 FLOAT_UNARY(log, "Log", 6, logf(v), DIFFERENTIABLE(log, inputs))
 FLOAT_UNARY(mish, "Mish", 18, v *tanhf(SOFTPLUS(v)), DIFFERENTIABLE(mish, inputs))
 FLOAT_UNARY(reciprocal, "Reciprocal", 6, 1.0f / v, DIFFERENTIABLE(reciprocal, outputs))
-/* The mode of rounding is the default one: half to even. */
+/* In the default rounding mode: half to even. */
 FLOAT_UNARY(round, "Round", 11, rintf(v), NOT_DIFFERENTIABLE)
 FLOAT_UNARY(sigmoid, "Sigmoid", 6, 1.0f / (1.0f + ldnq_expf(-v)), DIFFERENTIABLE(sigmoid, outputs))
 FLOAT_UNARY(softplus, "Softplus", 1, SOFTPLUS(v), DIFFERENTIABLE(softplus, inputs))

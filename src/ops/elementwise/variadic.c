@@ -1,10 +1,10 @@
-/* variadic.c: Max, Min, Sum, Mean of any number of inputs that broadcast. */
+/* variadic.c: Max, Min, Sum and Mean of any number of inputs that broadcast. */
 #include <string.h>
 
 #include "base/size.h"
 #include "ops/shared/elementwise.h"
 
-/* NaN wins. */
+/* The result is NaN if either is. */
 LDNQ_BINARY_LOOP(max_float, float, float, x > y || x != x ? x : y)
 LDNQ_BINARY_LOOP(max_double, double, double, x > y || x != x ? x : y)
 LDNQ_BINARY_LOOP(max_int32, int32_t, int32_t, x > y ? x : y)
@@ -17,23 +17,23 @@ LDNQ_BINARY_LOOP_INTEGERS(max, x > y ? x : y)
 LDNQ_BINARY_LOOP_INTEGERS(min, x < y ? x : y)
 LDNQ_BINARY_LOOP(sum_float, float, float, x + y)
 
-static const struct ldnq_elementwise_kernel max_cases[] = {
+static const struct ldnq_elementwise_kernel max_kernels[] = {
     { LDNQ_FLOAT, max_float },   { LDNQ_INT32, max_int32 }, { LDNQ_INT64, max_int64 },
     { LDNQ_DOUBLE, max_double }, LDNQ_INTEGER_KERNELS(max),
 };
-static const struct ldnq_elementwise_kernel min_cases[] = {
+static const struct ldnq_elementwise_kernel min_kernels[] = {
     { LDNQ_FLOAT, min_float },   { LDNQ_INT32, min_int32 }, { LDNQ_INT64, min_int64 },
     { LDNQ_DOUBLE, min_double }, LDNQ_INTEGER_KERNELS(min),
 };
-static const struct ldnq_elementwise_kernel sum_cases[] = { { LDNQ_FLOAT, sum_float } };
+static const struct ldnq_elementwise_kernel sum_kernels[] = { { LDNQ_FLOAT, sum_float } };
 
 static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
-                                       const struct ldnq_elementwise_kernel *cases, size_t count,
+                                       const struct ldnq_elementwise_kernel *kernels, size_t count,
                                        struct ldnq_error *err)
 {
     unsigned mask = 0;
     for (size_t i = 0; i < count; i++)
-        mask |= LDNQ_DTYPE_BIT(cases[i].dtype);
+        mask |= LDNQ_DTYPE_BIT(kernels[i].dtype);
     LDNQ_TRY(ldnq_op_infer_same(call, mask, err));
     for (size_t i = 1; i < call->in_count; i++) {
         if (call->in[i]->dtype != call->in[0]->dtype)
@@ -46,12 +46,12 @@ static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-/* The first two together, then each further one to the result. */
+/* Combines the first two inputs, then the result with each further input. */
 static void variadic_run(const struct ldnq_op_call *call,
-                         const struct ldnq_elementwise_kernel *cases, size_t count)
+                         const struct ldnq_elementwise_kernel *kernels, size_t count)
 {
     struct ldnq_tensor *out = &call->out[0];
-    ldnq_elementwise_fn *run = ldnq_elementwise_find(cases, count, out->dtype);
+    ldnq_elementwise_fn *run = ldnq_elementwise_find(kernels, count, out->dtype);
     if (call->in_count == 1)
         memcpy(out->data, call->in[0]->data, ldnq_tensor_count(out) * ldnq_dtype_size(out->dtype));
     for (size_t i = 1; i < call->in_count; i++) {
@@ -81,21 +81,21 @@ static void variadic_run(const struct ldnq_op_call *call,
 static enum ldnq_status max_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, max_cases, sizeof max_cases / sizeof *max_cases);
+    variadic_run(call, max_kernels, sizeof max_kernels / sizeof *max_kernels);
     return LDNQ_OK;
 }
 
 static enum ldnq_status min_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, min_cases, sizeof min_cases / sizeof *min_cases);
+    variadic_run(call, min_kernels, sizeof min_kernels / sizeof *min_kernels);
     return LDNQ_OK;
 }
 
 static enum ldnq_status sum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, sum_cases, 1);
+    variadic_run(call, sum_kernels, 1);
     return LDNQ_OK;
 }
 
@@ -104,7 +104,7 @@ static enum ldnq_status mean_forward(const struct ldnq_op_call *call, struct ldn
     float *out = call->out[0].data, inputs = (float)call->in_count;
     size_t count = ldnq_tensor_count(&call->out[0]);
     (void)err;
-    variadic_run(call, sum_cases, 1);
+    variadic_run(call, sum_kernels, 1);
     for (size_t i = 0; i < count; i++)
         out[i] /= inputs;
     return LDNQ_OK;
@@ -134,13 +134,13 @@ static enum ldnq_status mean_backward(const struct ldnq_op_grad *grad, struct ld
     return LDNQ_OK;
 }
 
-/* Max and Min: inputs that are the output's element share its gradient evenly. */
+/* Max and Min: the gradient is divided evenly among the inputs that equal the output. */
 
 LDNQ_TERNARY_LOOP(count_equal, g + (x == y ? 1.0f : 0.0f))
-LDNQ_BINARY_LOOP(share, float, float, y / x)
-LDNQ_TERNARY_LOOP(take_share, x == y ? g : 0.0f)
+LDNQ_BINARY_LOOP(divide_gradient, float, float, y / x)
+LDNQ_TERNARY_LOOP(share_gradient, x == y ? g : 0.0f)
 
-/* The share of each element lies behind what ldnq_elementwise_grad needs. */
+/* The scratch of ldnq_elementwise_grad, followed by one share of the gradient per element. */
 static size_t extreme_scratch(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
@@ -166,10 +166,10 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
         const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
         ldnq_elementwise_run(call, count_equal, &shares, in, 3);
     }
-    ldnq_elementwise_run(call, share, &shares, both, 2);
+    ldnq_elementwise_run(call, divide_gradient, &shares, both, 2);
     for (size_t i = 0; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
-        ldnq_elementwise_grad(grad, i, take_share, in, 3);
+        ldnq_elementwise_grad(grad, i, share_gradient, in, 3);
     }
     return LDNQ_OK;
 }
@@ -178,7 +178,7 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
     .saved_inputs = LDNQ_ALL_INPUTS, .saved_outputs = 1, .backward_scratch = extreme_scratch,      \
     .backward = extreme_backward
 
-VARIADIC(max, "Max", max_cases, sizeof max_cases / sizeof *max_cases, EXTREME)
-VARIADIC(mean, "Mean", sum_cases, 1, .backward = mean_backward)
-VARIADIC(min, "Min", min_cases, sizeof min_cases / sizeof *min_cases, EXTREME)
-VARIADIC(sum, "Sum", sum_cases, 1, .backward = sum_backward)
+VARIADIC(max, "Max", max_kernels, sizeof max_kernels / sizeof *max_kernels, EXTREME)
+VARIADIC(mean, "Mean", sum_kernels, 1, .backward = mean_backward)
+VARIADIC(min, "Min", min_kernels, sizeof min_kernels / sizeof *min_kernels, EXTREME)
+VARIADIC(sum, "Sum", sum_kernels, 1, .backward = sum_backward)

@@ -22,7 +22,7 @@ static enum ldnq_status where_infer(struct ldnq_op_call *call, struct ldnq_error
     struct ldnq_shape both;
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
     if (x->dtype != y->dtype)
-        return ldnq_fail(err, LDNQ_MODEL, "chooses between types %s and %s",
+        return ldnq_fail(err, LDNQ_MODEL, "its inputs have the types %s and %s",
                          ldnq_dtype_name(x->dtype), ldnq_dtype_name(y->dtype));
     if (ldnq_dtype_size(x->dtype) == 0 || ldnq_dtype_size(x->dtype) > 8)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "input 1 of type %s is not supported",

@@ -1,5 +1,5 @@
-/* compress.c: Compress: the slices along an axis, or of the flat tensor the elements,
- * for which a condition holds. The size of the output is a matter of the data. */
+/* compress.c: Compress: keeps the slices along an axis for which a condition is true; without
+ * an axis, the elements of the flattened tensor. The output's size depends on the data. */
 #include <string.h>
 
 #include "ops/op.h"
@@ -9,9 +9,9 @@ static bool has_axis(const struct ldnq_op_call *call)
     return ldnq_node_attr(call->node, "axis") != NULL;
 }
 
-/* The tensor as (outer, size, inner). */
-static enum ldnq_status split_of(const struct ldnq_op_call *call, struct ldnq_axis_split *at,
-                                 struct ldnq_error *err)
+/* The input as (outer, size, inner); without an axis (1, elements, 1). */
+static enum ldnq_status split_input(const struct ldnq_op_call *call, struct ldnq_axis_split *at,
+                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int axis;
@@ -48,46 +48,49 @@ static enum ldnq_status compress_infer(struct ldnq_op_call *call, struct ldnq_er
     if (!set || !ldnq_shape_count(&condition->shape, &count) || !ldnq_shape_is_known(&x->shape))
         return ldnq_op_make_unknown_dim(call, &out->dim[axis], err);
     struct ldnq_axis_split at;
-    LDNQ_TRY(split_of(call, &at, err));
+    LDNQ_TRY(split_input(call, &at, err));
     out->dim[axis] = 0;
     for (size_t i = 0; i < count; i++) {
         if (set[i] && i >= at.size)
-            return ldnq_fail(err, LDNQ_MODEL, "its condition takes element %zu of %zu", i, at.size);
+            return ldnq_fail(err, LDNQ_MODEL, "its condition selects element %zu of %zu", i,
+                             at.size);
         out->dim[axis] += set[i] != 0;
     }
     return LDNQ_OK;
 }
 
-/* Copies slices of `bytes`; back: from the output's to the input's. */
-static void pick(const struct ldnq_op_call *call, const struct ldnq_axis_split *at, size_t bytes,
-                 const char *from, char *to, bool back)
+/* Copies the selected slices, of `bytes` each, from input to output; with `back`, from the
+ * output's gradient to the input's. */
+static void copy_selected(const struct ldnq_op_call *call, const struct ldnq_axis_split *at,
+                          size_t bytes, const char *from, char *to, bool back)
 {
     const uint8_t *set = call->in[1]->data;
-    size_t count = ldnq_tensor_count(call->in[1]), made = 0;
+    size_t count = ldnq_tensor_count(call->in[1]), done = 0;
     for (size_t outer = 0; outer < at->outer; outer++)
         for (size_t i = 0; i < count; i++) {
             if (!set[i])
                 continue;
-            size_t place = (outer * at->size + i) * bytes, packed = made++ * bytes;
-            memcpy(to + (back ? place : packed), from + (back ? packed : place), bytes);
+            size_t in = (outer * at->size + i) * bytes, out = done++ * bytes;
+            memcpy(to + (back ? in : out), from + (back ? out : in), bytes);
         }
 }
 
 static enum ldnq_status compress_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_axis_split at;
-    LDNQ_TRY(split_of(call, &at, err));
-    pick(call, &at, at.inner * ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
-         call->out[0].data, false);
+    LDNQ_TRY(split_input(call, &at, err));
+    copy_selected(call, &at, at.inner * ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
+                  call->out[0].data, false);
     return LDNQ_OK;
 }
 
 static enum ldnq_status compress_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     struct ldnq_axis_split at;
-    LDNQ_TRY(split_of(grad->call, &at, err));
+    LDNQ_TRY(split_input(grad->call, &at, err));
     memset(grad->in[0].data, 0, ldnq_tensor_count(&grad->in[0]) * sizeof(float));
-    pick(grad->call, &at, at.inner * sizeof(float), grad->out[0]->data, grad->in[0].data, true);
+    copy_selected(grad->call, &at, at.inner * sizeof(float), grad->out[0]->data, grad->in[0].data,
+                  true);
     return LDNQ_OK;
 }
 

@@ -1,4 +1,7 @@
-/* gather.c: Gather along one axis: data as (outer, size, inner). */
+/* gather.c: Gather along one axis.
+ *
+ * Shapes  data (outer, size, inner), indices (count), output (outer, count, inner)
+ */
 #include "ops/op.h"
 
 #include <inttypes.h>
@@ -8,9 +11,10 @@
 
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-struct gather {
+struct gather_loop {
     struct ldnq_axis_split data;
-    size_t count, bytes; /* of indices; of one inner run */
+    size_t count; /* of indices */
+    size_t bytes; /* of `inner` elements */
     const struct ldnq_tensor *indices;
     const char *from;
     char *to;
@@ -39,20 +43,21 @@ static enum ldnq_status gather_infer(struct ldnq_op_call *call, struct ldnq_erro
     return LDNQ_OK;
 }
 
-static int64_t index_at(const struct ldnq_tensor *indices, size_t i)
+static int64_t read_index(const struct ldnq_tensor *indices, size_t i)
 {
     return indices->dtype == LDNQ_INT64 ? ((const int64_t *)indices->data)[i]
                                         : ((const int32_t *)indices->data)[i];
 }
 
-static enum ldnq_status check_indices(const struct gather *gather, struct ldnq_error *err)
+static enum ldnq_status check_indices(const struct gather_loop *gather, struct ldnq_error *err)
 {
     int64_t size = (int64_t)gather->data.size;
     for (size_t i = 0; i < gather->count; i++) {
-        int64_t index = index_at(gather->indices, i);
+        int64_t index = read_index(gather->indices, i);
         if (index < -size || index >= size)
             return ldnq_fail(err, LDNQ_MODEL,
-                             "index %" PRId64 " is outside of an axis of %" PRId64 " elements",
+                             "index %" PRId64 " is out of range for an axis of %" PRId64
+                             " elements",
                              index, size);
     }
     return LDNQ_OK;
@@ -61,9 +66,9 @@ static enum ldnq_status check_indices(const struct gather *gather, struct ldnq_e
 /* Rows of the output: (outer, index). */
 static void gather_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct gather *gather = ctx;
+    const struct gather_loop *gather = ctx;
     for (size_t row = first; row < last; row++) {
-        int64_t index = index_at(gather->indices, row % gather->count);
+        int64_t index = read_index(gather->indices, row % gather->count);
         size_t at = (size_t)(index < 0 ? index + (int64_t)gather->data.size : index);
         size_t from = row / gather->count * gather->data.size + at;
         memcpy(gather->to + row * gather->bytes, gather->from + from * gather->bytes,
@@ -77,11 +82,11 @@ static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct l
     int axis;
     LDNQ_TRY(
         ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->shape.rank, &axis, err));
-    struct gather gather = { .data = ldnq_op_split_at_axis(&data->shape, axis),
-                             .count = ldnq_tensor_count(call->in[1]),
-                             .indices = call->in[1],
-                             .from = data->data,
-                             .to = call->out[0].data };
+    struct gather_loop gather = { .data = ldnq_op_split_at_axis(&data->shape, axis),
+                                  .count = ldnq_tensor_count(call->in[1]),
+                                  .indices = call->in[1],
+                                  .from = data->data,
+                                  .to = call->out[0].data };
     gather.bytes = gather.data.inner * ldnq_dtype_size(data->dtype);
     LDNQ_TRY(check_indices(&gather, err));
     ldnq_op_run_rows(call, gather.data.outer * gather.count, gather.data.inner, gather_rows,
@@ -91,22 +96,24 @@ static enum ldnq_status gather_forward(const struct ldnq_op_call *call, struct l
 
 /* ---- gradient ------------------------------------------------------------------------- */
 
-/* Columns of the inner axis that one thread adds up. */
+/* Columns of the inner axis per block; one thread computes a block. */
 #define BLOCK ((size_t)256)
 
-struct scatter {
-    struct gather gather; /* `from` and `to` are gradients */
-    size_t blocks;        /* of an inner run */
+struct gather_grad_loop {
+    struct gather_loop gather; /* `from` and `to` are gradients */
+    size_t blocks;             /* per `inner` elements */
 };
 
-/* One block of the columns of (size, inner), with what the indices bring in their order. */
-static void scatter_block(const struct gather *gather, const float *from, float *to, size_t width)
+/* One block of columns of the data's gradient (size, inner): adds the rows of the output's
+ * gradient in the order of the indices. */
+static void scatter_block(const struct gather_loop *gather, const float *from, float *to,
+                          size_t width)
 {
     size_t inner = gather->data.inner;
     for (size_t i = 0; i < gather->data.size; i++)
         memset(to + i * inner, 0, width * sizeof(float));
     for (size_t i = 0; i < gather->count; i++) {
-        int64_t index = index_at(gather->indices, i);
+        int64_t index = read_index(gather->indices, i);
         float *row = to + (size_t)(index < 0 ? index + (int64_t)gather->data.size : index) * inner;
         for (size_t k = 0; k < width; k++)
             row[k] += from[i * inner + k];
@@ -115,8 +122,8 @@ static void scatter_block(const struct gather *gather, const float *from, float 
 
 static void scatter_blocks(const void *ctx, size_t first, size_t last)
 {
-    const struct scatter *scatter = ctx;
-    const struct gather *gather = &scatter->gather;
+    const struct gather_grad_loop *scatter = ctx;
+    const struct gather_loop *gather = &scatter->gather;
     const float *from = (const float *)(const void *)gather->from;
     float *to = (float *)(void *)gather->to;
     size_t inner = gather->data.inner;
@@ -136,7 +143,7 @@ static enum ldnq_status gather_backward(const struct ldnq_op_grad *grad, struct 
     if (!grad->in[0].data)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), shape->rank, &axis, err));
-    struct scatter scatter = {
+    struct gather_grad_loop scatter = {
         .gather = { .data = ldnq_op_split_at_axis(shape, axis),
                     .count = ldnq_tensor_count(call->in[1]),
                     .indices = call->in[1],

@@ -16,8 +16,8 @@ static enum ldnq_status gatherelements_infer(struct ldnq_op_call *call, struct l
     if (data->rank < 0 || indices->rank < 0)
         return LDNQ_OK;
     if (data->rank != indices->rank)
-        return ldnq_fail(err, LDNQ_MODEL, "its data have %d axes and its indices %d", data->rank,
-                         indices->rank);
+        return ldnq_fail(err, LDNQ_MODEL, "its data has %d axes and its indices have %d",
+                         data->rank, indices->rank);
     LDNQ_TRY(ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &axis, err));
     for (int i = 0; i < data->rank; i++)
         if (i != axis && !ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
@@ -43,7 +43,8 @@ static enum ldnq_status gatherelements_forward(const struct ldnq_op_call *call,
         size_t rest = i;
         if (index < -most || index >= most)
             return ldnq_fail(err, LDNQ_MODEL,
-                             "index %" PRId64 " is outside of an axis of %" PRId64 " elements",
+                             "index %" PRId64 " is out of range for an axis of %" PRId64
+                             " elements",
                              index, most);
         ptrdiff_t from = (ptrdiff_t)(index < 0 ? index + most : index) * stride[axis];
         for (int k = indices->shape.rank - 1; k >= 0; k--) {
@@ -59,31 +60,32 @@ static enum ldnq_status gatherelements_forward(const struct ldnq_op_call *call,
 
 /* ---- gradient ------------------------------------------------------------------------- */
 
-/* Lines of the indices along the axis. Each has its own line of the data, so that lines
- * may run at once; within one the additions keep the order of the indices. */
-struct scatter {
+/* Adds the output's gradient to the data's, line by line along the axis. Each line of the
+ * indices has its own line of the data, so that lines run in parallel; within one, additions
+ * are in the order of the indices. */
+struct gatherelements_grad_loop {
     const struct ldnq_tensor *indices;
     const float *from;
     float *to;
     int axis;
     ptrdiff_t stride[LDNQ_MAX_RANK]; /* of the data */
     struct ldnq_axis_split at;       /* of the indices */
-    int64_t most;                    /* of the data's axis */
+    int64_t size;                    /* of the data's axis */
 };
 
-static void scatter_line(const struct scatter *s, size_t start, float *to)
+static void scatter_line(const struct gatherelements_grad_loop *s, size_t start, float *to)
 {
     for (size_t i = 0; i < s->at.size; i++) {
         size_t at = start + i * s->at.inner;
         int64_t index = s->indices->dtype == LDNQ_INT64 ? ((const int64_t *)s->indices->data)[at]
                                                         : ((const int32_t *)s->indices->data)[at];
-        to[(ptrdiff_t)(index < 0 ? index + s->most : index) * s->stride[s->axis]] += s->from[at];
+        to[(ptrdiff_t)(index < 0 ? index + s->size : index) * s->stride[s->axis]] += s->from[at];
     }
 }
 
 static void scatter_lines(const void *ctx, size_t first, size_t last)
 {
-    const struct scatter *s = ctx;
+    const struct gatherelements_grad_loop *s = ctx;
     const struct ldnq_shape *shape = &s->indices->shape;
     for (size_t line = first; line < last; line++) {
         size_t rest = line;
@@ -106,9 +108,9 @@ static enum ldnq_status gatherelements_backward(const struct ldnq_op_grad *grad,
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *data = &call->in[0]->shape;
     size_t all = ldnq_tensor_count(&grad->in[0]);
-    struct scatter scatter = { .indices = call->in[1],
-                               .from = grad->out[0]->data,
-                               .to = grad->in[0].data };
+    struct gatherelements_grad_loop scatter = { .indices = call->in[1],
+                                                .from = grad->out[0]->data,
+                                                .to = grad->in[0].data };
     if (!scatter.to || all == 0)
         return LDNQ_OK;
     memset(scatter.to, 0, all * sizeof(float));
@@ -117,7 +119,7 @@ static enum ldnq_status gatherelements_backward(const struct ldnq_op_grad *grad,
     LDNQ_TRY(
         ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), data->rank, &scatter.axis, err));
     scatter.at = ldnq_op_split_at_axis(&call->in[1]->shape, scatter.axis);
-    scatter.most = data->dim[scatter.axis];
+    scatter.size = data->dim[scatter.axis];
     ldnq_row_major_strides(data, scatter.stride);
     ldnq_op_run_rows(call, scatter.at.outer * scatter.at.inner, scatter.at.size, scatter_lines,
                      &scatter);

@@ -1,23 +1,25 @@
-/* gathernd.c: GatherND and ScatterND: slices of data by tuples of indices.
+/* gathernd.c: GatherND and ScatterND: slices of the data that are selected by tuples of k
+ * indices.
  *
- * Shapes  indices (batch, tuples, k); data (batch, the k axes, slice); output of
- *         GatherND and updates of ScatterND (batch, tuples, slice). ScatterND has no
- *         batch axes.
+ * Shapes  indices (batch, tuples, k); data (batch, k axes that are indexed, slice); output of
+ *         GatherND and updates of ScatterND (batch, tuples, slice). Each of batch, tuples and
+ *         slice stands for any number of axes; ScatterND has no batch axes.
  */
 #include <string.h>
 
 #include "ops/index/scatter_update.h"
 #include "ops/shared/indices.h"
 
-struct slices {
+struct indexed_slices {
     const struct ldnq_tensor *indices;
-    int first, k;                        /* axes of data that a tuple indexes */
-    size_t batches, tuples, block, size; /* tuples a batch; elements of a batch, a slice */
-    const int64_t *dim;
+    int first, k;           /* a tuple indexes k axes of the data, from `first` on */
+    size_t batches, tuples; /* tuples per batch */
+    size_t block, size;     /* elements of the data per batch; elements per slice */
+    const int64_t *dim;     /* of the data */
 };
 
-/* false where the shapes do not say it. */
-static bool tuple_of(const struct ldnq_shape *indices, int64_t *k)
+/* The number of indices per tuple; false if it is unknown. */
+static bool find_tuple_size(const struct ldnq_shape *indices, int64_t *k)
 {
     if (indices->rank < 1 || ldnq_is_symbol(indices->dim[indices->rank - 1]))
         return false;
@@ -25,6 +27,8 @@ static bool tuple_of(const struct ldnq_shape *indices, int64_t *k)
     return true;
 }
 
+/* Checks data and indices against each other. *known: their shapes are complete enough to
+ * compute the output's. */
 static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t batch, bool *known,
                                      struct ldnq_error *err)
 {
@@ -34,12 +38,12 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
     *known = false;
     if (indices->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "its indices are a scalar where tuples are needed");
-    if (data->rank < 0 || !tuple_of(indices, &k))
+    if (data->rank < 0 || !find_tuple_size(indices, &k))
         return LDNQ_OK;
     if (batch < 0 || batch >= indices->rank || batch > data->rank || k > data->rank - batch)
         return ldnq_fail(err, LDNQ_MODEL,
                          "tuples of %" PRId64 " indices and %" PRId64
-                         " batch axes don't fit data of %d axes",
+                         " batch axes don't match data of %d axes",
                          k, batch, data->rank);
     for (int i = 0; i < (int)batch; i++)
         if (!ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
@@ -52,18 +56,18 @@ static enum ldnq_status check_tuples(const struct ldnq_op_call *call, int64_t ba
     return LDNQ_OK;
 }
 
-/* Shapes are known and checked. */
-static struct slices slices_of(const struct ldnq_op_call *call, int64_t batch)
+/* For shapes that infer has checked. */
+static struct indexed_slices describe_slices(const struct ldnq_op_call *call, int64_t batch)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
-    struct slices s = { .indices = call->in[1],
-                        .first = (int)batch,
-                        .k = (int)indices->dim[indices->rank - 1],
-                        .dim = data->dim,
-                        .batches = 1,
-                        .tuples = 1,
-                        .block = 1,
-                        .size = 1 };
+    struct indexed_slices s = { .indices = call->in[1],
+                                .first = (int)batch,
+                                .k = (int)indices->dim[indices->rank - 1],
+                                .dim = data->dim,
+                                .batches = 1,
+                                .tuples = 1,
+                                .block = 1,
+                                .size = 1 };
     for (int i = 0; i < indices->rank - 1; i++)
         *(i < s.first ? &s.batches : &s.tuples) *= (size_t)indices->dim[i];
     for (int i = s.first; i < data->rank; i++) {
@@ -74,17 +78,17 @@ static struct slices slices_of(const struct ldnq_op_call *call, int64_t batch)
     return s;
 }
 
-/* The first element of tuple i's slice. */
-static enum ldnq_status slice_at(const struct slices *s, size_t i, size_t *at,
-                                 struct ldnq_error *err)
+/* Finds the offset in the data of the slice that tuple i selects. Errors: MODEL. */
+static enum ldnq_status find_slice(const struct indexed_slices *s, size_t i, size_t *at,
+                                   struct ldnq_error *err)
 {
-    size_t place = 0, index;
+    size_t row = 0, index;
     for (int k = 0; k < s->k; k++) {
         int64_t dim = s->dim[s->first + k];
         LDNQ_TRY(ldnq_resolve_index(s->indices, i * (size_t)s->k + (size_t)k, dim, &index, err));
-        place = place * (size_t)dim + index;
+        row = row * (size_t)dim + index;
     }
-    *at = i / s->tuples * s->block + place * s->size;
+    *at = i / s->tuples * s->block + row * s->size;
     return LDNQ_OK;
 }
 
@@ -118,12 +122,12 @@ static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_er
 
 static enum ldnq_status gathernd_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct slices s = slices_of(call, batch_dims(call));
+    struct indexed_slices s = describe_slices(call, batch_dims(call));
     size_t element = ldnq_dtype_size(call->in[0]->dtype), bytes = s.size * element, at;
     const char *data = call->in[0]->data;
     char *out = call->out[0].data;
     for (size_t i = 0; i < s.batches * s.tuples; i++) {
-        LDNQ_TRY(slice_at(&s, i, &at, err));
+        LDNQ_TRY(find_slice(&s, i, &at, err));
         memcpy(out + i * bytes, data + at * element, bytes);
     }
     return LDNQ_OK;
@@ -131,13 +135,13 @@ static enum ldnq_status gathernd_forward(const struct ldnq_op_call *call, struct
 
 static enum ldnq_status gathernd_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct slices s = slices_of(grad->call, batch_dims(grad->call));
+    struct indexed_slices s = describe_slices(grad->call, batch_dims(grad->call));
     const float *dy = grad->out[0]->data;
     float *dx = grad->in[0].data;
     size_t at;
     memset(dx, 0, ldnq_tensor_count(&grad->in[0]) * sizeof *dx);
     for (size_t i = 0; i < s.batches * s.tuples; i++) {
-        LDNQ_TRY(slice_at(&s, i, &at, err));
+        LDNQ_TRY(find_slice(&s, i, &at, err));
         for (size_t k = 0; k < s.size; k++)
             dx[at + k] += dy[i * s.size + k];
     }
@@ -175,25 +179,24 @@ static enum ldnq_status scatternd_infer(struct ldnq_op_call *call, struct ldnq_e
         return ldnq_fail(err, LDNQ_MODEL, "its updates have %d axes where %d are needed",
                          updates->rank, lead + data->rank - k);
     for (int i = 0; i < updates->rank; i++) {
-        int64_t wanted = i < lead ? indices->dim[i] : data->dim[i - lead + k];
-        if (!ldnq_is_symbol(wanted) && !ldnq_is_symbol(updates->dim[i]) &&
-            wanted != updates->dim[i])
+        int64_t dim = i < lead ? indices->dim[i] : data->dim[i - lead + k];
+        if (!ldnq_is_symbol(dim) && !ldnq_is_symbol(updates->dim[i]) && dim != updates->dim[i])
             return ldnq_fail(err, LDNQ_MODEL,
                              "axis %d of its updates has %" PRId64 " elements where %" PRId64
                              " are needed",
-                             i, updates->dim[i], wanted);
+                             i, updates->dim[i], dim);
     }
     return LDNQ_OK;
 }
 
-/* One tuple after the other, as later ones may go where earlier ones did. */
+/* Sequential, as several tuples may have the same target. */
 static enum ldnq_status scatternd_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct slices s = slices_of(call, 0);
+    struct indexed_slices s = describe_slices(call, 0);
     size_t at;
     ldnq_scatter_copy_data(call);
     for (size_t i = 0; i < s.tuples; i++) {
-        LDNQ_TRY(slice_at(&s, i, &at, err));
+        LDNQ_TRY(find_slice(&s, i, &at, err));
         ldnq_scatter_update(call, at, i * s.size, s.size);
     }
     return LDNQ_OK;
@@ -201,11 +204,11 @@ static enum ldnq_status scatternd_forward(const struct ldnq_op_call *call, struc
 
 static enum ldnq_status scatternd_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct slices s = slices_of(grad->call, 0);
+    struct indexed_slices s = describe_slices(grad->call, 0);
     size_t at;
     LDNQ_TRY(ldnq_scatter_grad_copy(grad, err));
     for (size_t i = 0; i < s.tuples; i++) {
-        LDNQ_TRY(slice_at(&s, i, &at, err));
+        LDNQ_TRY(find_slice(&s, i, &at, err));
         ldnq_scatter_grad_update(grad, at, i * s.size, s.size);
     }
     return LDNQ_OK;

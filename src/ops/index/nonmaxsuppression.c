@@ -1,9 +1,9 @@
-/* nonmaxsuppression.c: NonMaxSuppression: the best boxes of each class, without those
- * that overlap a better one. How many there are is a matter of the data, so that the
- * shape at run time takes one selection and the indices another.
+/* nonmaxsuppression.c: NonMaxSuppression: selects the best boxes of each class, except those
+ * that overlap a better one. The number of selected boxes depends on the data; infer makes
+ * the selection to count them, and forward makes it again.
  *
- * Shapes  boxes (N, B, 4), scores (N, C, B), then numbers: most boxes of a class,
- *         overlap and score thresholds; out (selected, 3): image, class, box
+ * Shapes  boxes (N, B, 4), scores (N, C, B); scalars: most boxes per class, thresholds of
+ *         overlap (intersection over union) and score; out (selected, 3): image, class, box
  */
 #include <string.h>
 
@@ -12,27 +12,29 @@
 
 struct suppression {
     const float *boxes, *scores;
-    size_t images, classes, count;
-    int64_t most;
-    float overlap;
-    const float *least; /* NULL: every score will do */
-    bool centred;       /* boxes are (x, y, width, height), else two corners (y, x) */
+    size_t images, classes, count; /* N, C, B */
+    int64_t most;                  /* boxes per class */
+    float overlap;                 /* threshold */
+    const float *least;            /* threshold of the score; NULL for none */
+    bool centred;                  /* boxes are (x, y, width, height), else two corners (y, x) */
 };
 
-struct box {
+struct corner_box {
     float top, left, bottom, right;
 };
 
-static struct box box_at(const struct suppression *s, size_t image, size_t i)
+static struct corner_box read_box(const struct suppression *s, size_t image, size_t i)
 {
     const float *b = s->boxes + (image * s->count + i) * 4;
     if (s->centred)
-        return (struct box){ b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2 };
-    return (struct box){ b[0] < b[2] ? b[0] : b[2], b[1] < b[3] ? b[1] : b[3],
-                         b[0] < b[2] ? b[2] : b[0], b[1] < b[3] ? b[3] : b[1] };
+        return (struct corner_box){ b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2,
+                                    b[0] + b[2] / 2 };
+    return (struct corner_box){ b[0] < b[2] ? b[0] : b[2], b[1] < b[3] ? b[1] : b[3],
+                                b[0] < b[2] ? b[2] : b[0], b[1] < b[3] ? b[3] : b[1] };
 }
 
-static bool overlap(const struct suppression *s, const struct box *a, const struct box *b)
+static bool is_overlap(const struct suppression *s, const struct corner_box *a,
+                       const struct corner_box *b)
 {
     float top = a->top > b->top ? a->top : b->top, left = a->left > b->left ? a->left : b->left;
     float bottom = a->bottom < b->bottom ? a->bottom : b->bottom;
@@ -45,7 +47,8 @@ static bool overlap(const struct suppression *s, const struct box *a, const stru
     return first > 0.0f && second > 0.0f && common / (first + second - common) > s->overlap;
 }
 
-/* Boxes of one class until none is left; `left` has a flag for each. */
+/* Selects boxes of one class until none is left, and returns their number. `left` is a flag
+ * per box. Writes (image, class, box) per selected box to `out`, unless it is NULL. */
 static size_t select_class(const struct suppression *s, size_t image, size_t class, bool *left,
                            int64_t *out)
 {
@@ -60,11 +63,11 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
                 best = i;
         if (best == s->count)
             break;
-        const struct box chosen = box_at(s, image, best);
+        const struct corner_box chosen = read_box(s, image, best);
         left[best] = false;
         for (size_t i = 0; i < s->count; i++) {
-            const struct box other = box_at(s, image, i);
-            left[i] = left[i] && !overlap(s, &chosen, &other);
+            const struct corner_box other = read_box(s, image, i);
+            left[i] = left[i] && !is_overlap(s, &chosen, &other);
         }
         const int64_t row[] = { (int64_t)image, (int64_t) class, (int64_t)best };
         if (out)
@@ -74,7 +77,7 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
     return found;
 }
 
-/* How many in all; where `out` is given, which. */
+/* The same for all classes of all images. */
 static size_t select_boxes(const struct suppression *s, bool *left, int64_t *out)
 {
     size_t found = 0;
@@ -99,12 +102,12 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct ldn
         return ldnq_fail(err, LDNQ_MODEL, "its boxes or scores don't have three axes");
     if (ldnq_shape_is_known(boxes) && ldnq_shape_is_known(scores) &&
         (boxes->dim[2] != 4 || boxes->dim[0] != scores->dim[0] || boxes->dim[1] != scores->dim[2]))
-        return ldnq_fail(err, LDNQ_MODEL, "its boxes don't fit its scores");
+        return ldnq_fail(err, LDNQ_MODEL, "its boxes (N, B, 4) don't match its scores (N, C, B)");
     return LDNQ_OK;
 }
 
-/* false where an input's data are not there yet. */
-static bool suppression_of(const struct ldnq_op_call *call, struct suppression *s)
+/* Reads the inputs; false if their data is not known yet. */
+static bool read_inputs(const struct ldnq_op_call *call, struct suppression *s)
 {
     for (size_t i = 0; i < call->in_count; i++)
         if (call->in[i] && !call->in[i]->data)
@@ -135,7 +138,7 @@ static enum ldnq_status nonmaxsuppression_infer(struct ldnq_op_call *call, struc
     out->dtype = LDNQ_INT64;
     out->shape = (struct ldnq_shape){ 2, { 0, 3 } };
     LDNQ_TRY(check_inputs(call, err));
-    if (!suppression_of(call, &s))
+    if (!read_inputs(call, &s))
         return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
     bool *left = ldnq_malloc(s.count + 1);
     if (!left)
@@ -154,7 +157,7 @@ static enum ldnq_status nonmaxsuppression_forward(const struct ldnq_op_call *cal
                                                   struct ldnq_error *err)
 {
     struct suppression s;
-    if (!suppression_of(call, &s))
+    if (!read_inputs(call, &s))
         return ldnq_fail(err, LDNQ_MODEL, "its inputs are not known");
     select_boxes(&s, call->scratch, call->out[0].data);
     return LDNQ_OK;

@@ -1,12 +1,12 @@
-/* nonzero.c: NonZero: the indices of elements that are not zero, one row for
- * each axis. The size of the output is a matter of the data. */
+/* nonzero.c: NonZero: the indices of elements that are not zero, as a matrix (rank, found).
+ * The output's size depends on the data. */
 #include "ops/op.h"
 
 #define NONZERO_TYPES                                                                              \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
      LDNQ_DTYPE_BIT(LDNQ_BOOL) | LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_INT8))
 
-static bool is_set(const struct ldnq_tensor *x, size_t i)
+static bool is_nonzero(const struct ldnq_tensor *x, size_t i)
 {
     switch (x->dtype) {
     case LDNQ_FLOAT:
@@ -33,7 +33,7 @@ static enum ldnq_status nonzero_infer(struct ldnq_op_call *call, struct ldnq_err
     if (!x->data || !ldnq_shape_count(&x->shape, &count))
         return ldnq_op_make_unknown_dim(call, &out->shape.dim[1], err);
     for (size_t i = 0; i < count; i++)
-        out->shape.dim[1] += is_set(x, i);
+        out->shape.dim[1] += is_nonzero(x, i);
     return LDNQ_OK;
 }
 
@@ -45,7 +45,7 @@ static enum ldnq_status nonzero_forward(const struct ldnq_op_call *call, struct 
     (void)err;
     for (size_t i = 0; i < ldnq_tensor_count(x); i++) {
         size_t rest = i;
-        if (!is_set(x, i))
+        if (!is_nonzero(x, i))
             continue;
         for (int k = x->shape.rank - 1; k >= 0; k--) {
             out[(size_t)k * found + at] = (int64_t)(rest % (size_t)x->shape.dim[k]);

@@ -5,7 +5,7 @@
 enum reduction { NONE, ADD, MUL, MAX, MIN };
 static const char *const names[] = { "none", "add", "mul", "max", "min" };
 
-struct combine_attrs {
+struct scatter_attrs {
     enum reduction reduction;
 };
 
@@ -13,7 +13,7 @@ enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ld
                                          const void **attrs, struct ldnq_error *err)
 {
     const char *name = ldnq_attr_string(node, "reduction", "none");
-    struct combine_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
+    struct scatter_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
     if (!a)
         return LDNQ_NOMEM;
     *attrs = a;
@@ -23,12 +23,12 @@ enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ld
             return LDNQ_OK;
         }
     }
-    return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not a known value", name);
+    return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not none, add, mul, max or min", name);
 }
 
-static enum reduction reduction_of(const struct ldnq_op_call *call)
+static enum reduction read_reduction(const struct ldnq_op_call *call)
 {
-    return ((const struct combine_attrs *)call->attrs)->reduction;
+    return ((const struct scatter_attrs *)call->attrs)->reduction;
 }
 
 enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -38,7 +38,7 @@ enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error
     if (call->in[0]->dtype != call->in[2]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its data and updates have the types %s and %s",
                          ldnq_dtype_name(call->in[0]->dtype), ldnq_dtype_name(call->in[2]->dtype));
-    return ldnq_op_infer_same(call, reduction_of(call) == NONE ? ~0u : numbers, err);
+    return ldnq_op_infer_same(call, read_reduction(call) == NONE ? ~0u : numbers, err);
 }
 
 void ldnq_scatter_copy_data(const struct ldnq_op_call *call)
@@ -49,7 +49,7 @@ void ldnq_scatter_copy_data(const struct ldnq_op_call *call)
                ldnq_tensor_count(data) * ldnq_dtype_size(data->dtype));
 }
 
-/* U: the type that wraps around. */
+/* y = y op x. U is the type of sums and products, unsigned so that integers wrap around. */
 #define COMBINE(name, T, U)                                                                        \
     static void name(enum reduction reduction, T *y, const T *x, size_t count)                     \
     {                                                                                              \
@@ -68,7 +68,7 @@ COMBINE(combine_int64, int64_t, uint64_t)
 
 void ldnq_scatter_update(const struct ldnq_op_call *call, size_t to, size_t from, size_t count)
 {
-    enum reduction reduction = reduction_of(call);
+    enum reduction reduction = read_reduction(call);
     size_t size = ldnq_dtype_size(call->out[0].dtype);
     char *y = (char *)call->out[0].data + to * size;
     const char *x = (const char *)call->in[2]->data + from * size;
@@ -85,7 +85,7 @@ void ldnq_scatter_update(const struct ldnq_op_call *call, size_t to, size_t from
 enum ldnq_status ldnq_scatter_grad_copy(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *dy = grad->out[0];
-    enum reduction reduction = reduction_of(grad->call);
+    enum reduction reduction = read_reduction(grad->call);
     if (reduction > ADD)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through reduction=%s are not supported",
                          names[reduction]);
@@ -100,6 +100,6 @@ void ldnq_scatter_grad_update(const struct ldnq_op_grad *grad, size_t to, size_t
     float *data = grad->in[0].data, *updates = grad->in[2].data;
     if (updates)
         memcpy(updates + from, dy + to, count * sizeof *updates);
-    if (data && reduction_of(grad->call) == NONE)
+    if (data && read_reduction(grad->call) == NONE)
         memset(data + to, 0, count * sizeof *data);
 }

@@ -1,10 +1,11 @@
-/* scatterelements.c: ScatterElements, and Scatter, its first name:
+/* scatterelements.c: ScatterElements, which was named Scatter up to opset 10. For axis 1:
  * out[i][index[i][j][k]][k] = updates[i][j][k]. */
 #include "ops/index/scatter_update.h"
 #include "ops/shared/indices.h"
 #include "ops/shared/strided.h"
 
-static enum ldnq_status axis_of(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
+static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
                                 err);
@@ -19,10 +20,10 @@ static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct 
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_INDEX_TYPES, err));
     if (data->rank < 0)
         return LDNQ_OK;
-    LDNQ_TRY(axis_of(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     if (indices->rank >= 0 && indices->rank != data->rank)
-        return ldnq_fail(err, LDNQ_MODEL, "its data have %d axes and its indices %d", data->rank,
-                         indices->rank);
+        return ldnq_fail(err, LDNQ_MODEL, "its data has %d axes and its indices have %d",
+                         data->rank, indices->rank);
     for (int i = 0; i < indices->rank; i++)
         if (i != axis && !ldnq_is_symbol(data->dim[i]) && !ldnq_is_symbol(indices->dim[i]) &&
             indices->dim[i] > data->dim[i])
@@ -35,16 +36,16 @@ static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct 
 
 typedef void element_fn(const void *ctx, size_t to, size_t from);
 
-/* Calls visit for each update, in their order. */
-static enum ldnq_status for_elements(const struct ldnq_op_call *call, element_fn *visit,
-                                     const void *ctx, struct ldnq_error *err)
+/* Calls visit(ctx, index in the data, index in the updates) for each update, in order. */
+static enum ldnq_status visit_updates(const struct ldnq_op_call *call, element_fn *visit,
+                                      const void *ctx, struct ldnq_error *err)
 {
     const struct ldnq_tensor *indices = call->in[1];
     const struct ldnq_shape *data = &call->in[0]->shape, *shape = &indices->shape;
     ptrdiff_t stride[LDNQ_MAX_RANK];
     size_t index, at[LDNQ_MAX_RANK] = { 0 };
     int axis;
-    LDNQ_TRY(axis_of(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     ldnq_row_major_strides(data, stride);
     for (size_t i = 0, count = ldnq_tensor_count(indices); i < count; i++) {
         size_t to = 0;
@@ -58,12 +59,12 @@ static enum ldnq_status for_elements(const struct ldnq_op_call *call, element_fn
     return LDNQ_OK;
 }
 
-static void put(const void *ctx, size_t to, size_t from)
+static void apply_update(const void *ctx, size_t to, size_t from)
 {
     ldnq_scatter_update(ctx, to, from, 1);
 }
 
-static void take(const void *ctx, size_t to, size_t from)
+static void apply_grad(const void *ctx, size_t to, size_t from)
 {
     ldnq_scatter_grad_update(ctx, to, from, 1);
 }
@@ -72,14 +73,14 @@ static enum ldnq_status scatterelements_forward(const struct ldnq_op_call *call,
                                                 struct ldnq_error *err)
 {
     ldnq_scatter_copy_data(call);
-    return for_elements(call, put, call, err);
+    return visit_updates(call, apply_update, call, err);
 }
 
 static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad,
                                                  struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_scatter_grad_copy(grad, err));
-    return for_elements(grad->call, take, grad, err);
+    return visit_updates(grad->call, apply_grad, grad, err);
 }
 
 #define SCATTER(name, Type, SINCE, UNTIL)                                                          \

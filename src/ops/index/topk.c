@@ -1,6 +1,5 @@
-/* topk.c: TopK along one axis; k is an attribute up to opset 9 and an input
- * since 10. Equal values come in the order of their indices; the output is
- * always sorted. */
+/* topk.c: TopK along one axis. k is an attribute up to opset 9 and an input since 10. The
+ * output is sorted, also with sorted=0; equal values are in the order of their indices. */
 #include "ops/op.h"
 
 #include <inttypes.h>
@@ -10,7 +9,7 @@
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
      LDNQ_DTYPE_BIT(LDNQ_UINT64))
 
-struct topk {
+struct topk_loop {
     const void *x;
     void *values;
     int64_t *indices;
@@ -19,32 +18,31 @@ struct topk {
     bool largest;
 };
 
-/* Each line's best so far stand sorted in the output; an element that beats the
- * last one moves up to its place. */
+/* Insertion sort of each line: the output holds the best elements so far, sorted. */
 #define TOPK(name, T)                                                                              \
-    static void name##_line(const struct topk *t, const T *x, T *values, int64_t *indices)         \
+    static void name##_line(const struct topk_loop *t, const T *x, T *values, int64_t *indices)    \
     {                                                                                              \
         size_t inner = t->at.inner, held = 0;                                                      \
         for (size_t i = 0; i < t->at.size && t->k > 0; i++) {                                      \
             const T v = x[i * inner];                                                              \
-            size_t place = held;                                                                   \
-            while (place > 0 && (t->largest ? v > values[(place - 1) * inner]                      \
-                                            : v < values[(place - 1) * inner]))                    \
-                place--;                                                                           \
-            if (place == t->k)                                                                     \
+            size_t rank = held;                                                                    \
+            while (rank > 0 &&                                                                     \
+                   (t->largest ? v > values[(rank - 1) * inner] : v < values[(rank - 1) * inner])) \
+                rank--;                                                                            \
+            if (rank == t->k)                                                                      \
                 continue;                                                                          \
             held += held < t->k;                                                                   \
-            for (size_t m = held - 1; m > place; m--) {                                            \
+            for (size_t m = held - 1; m > rank; m--) {                                             \
                 values[m * inner] = values[(m - 1) * inner];                                       \
                 indices[m * inner] = indices[(m - 1) * inner];                                     \
             }                                                                                      \
-            values[place * inner] = v;                                                             \
-            indices[place * inner] = (int64_t)i;                                                   \
+            values[rank * inner] = v;                                                              \
+            indices[rank * inner] = (int64_t)i;                                                    \
         }                                                                                          \
     }                                                                                              \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct topk *t = ctx;                                                                \
+        const struct topk_loop *t = ctx;                                                           \
         for (size_t line = first; line < last; line++) {                                           \
             size_t outer = line / t->at.inner, inner = line % t->at.inner;                         \
             size_t to = outer * t->k * t->at.inner + inner;                                        \
@@ -58,25 +56,26 @@ TOPK(topk_int32, int32_t)
 TOPK(topk_int64, int64_t)
 TOPK(topk_uint64, uint64_t)
 
-static enum ldnq_status topk_axis(const struct ldnq_op_call *call, int *axis,
+static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
     return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), call->in[0]->shape.rank,
                                 axis, err);
 }
 
-static enum ldnq_status topk_with(struct ldnq_op_call *call, int64_t k, bool known,
-                                  struct ldnq_error *err)
+/* `known`: whether k is known yet. */
+static enum ldnq_status infer_outputs(struct ldnq_op_call *call, int64_t k, bool known,
+                                      struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     int axis;
     LDNQ_TRY(ldnq_op_infer_same(call, TOPK_TYPES, err));
     if (in->rank >= 0) {
-        LDNQ_TRY(topk_axis(call, &axis, err));
+        LDNQ_TRY(read_axis(call, &axis, err));
         if (!known)
             LDNQ_TRY(ldnq_op_make_unknown_dim(call, &k, err));
         else if (k < 0 || (!ldnq_is_symbol(in->dim[axis]) && k > in->dim[axis]))
-            return ldnq_fail(err, LDNQ_MODEL, "can't take %" PRId64 " of %" PRId64 " elements", k,
+            return ldnq_fail(err, LDNQ_MODEL, "k=%" PRId64 " is not in 0 .. %" PRId64, k,
                              in->dim[axis]);
         call->out[0].shape.dim[axis] = k;
     }
@@ -89,7 +88,7 @@ static enum ldnq_status topk_with(struct ldnq_op_call *call, int64_t k, bool kno
 
 static enum ldnq_status topk_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return topk_with(call, ldnq_attr_int(call->node, "k", 0), true, err);
+    return infer_outputs(call, ldnq_attr_int(call->node, "k", 0), true, err);
 }
 
 static enum ldnq_status topk_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -98,28 +97,28 @@ static enum ldnq_status topk_infer(struct ldnq_op_call *call, struct ldnq_error 
     size_t count;
     bool known;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &k, 1, &count, &known, err));
-    return topk_with(call, k, known, err);
+    return infer_outputs(call, k, known, err);
 }
 
-/* Room for the indices, which order the values even where nobody asks for them. */
+/* The indices, if they are no output: sorting needs them. */
 static size_t topk_scratch(const struct ldnq_op_call *call)
 {
     size_t count = ldnq_tensor_count(&call->out[0]);
     return count > SIZE_MAX / sizeof(int64_t) ? SIZE_MAX : count * sizeof(int64_t);
 }
 
-static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values, int64_t *indices,
-                                 struct ldnq_error *err)
+static enum ldnq_status find_topk(const struct ldnq_op_call *call, void *values, int64_t *indices,
+                                  struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[0];
     int axis;
-    LDNQ_TRY(topk_axis(call, &axis, err));
-    struct topk topk = { .x = x->data,
-                         .values = values,
-                         .indices = indices,
-                         .at = ldnq_op_split_at_axis(&x->shape, axis),
-                         .k = (size_t)call->out[0].shape.dim[axis],
-                         .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
+    LDNQ_TRY(read_axis(call, &axis, err));
+    struct topk_loop topk = { .x = x->data,
+                              .values = values,
+                              .indices = indices,
+                              .at = ldnq_op_split_at_axis(&x->shape, axis),
+                              .k = (size_t)call->out[0].shape.dim[axis],
+                              .largest = ldnq_attr_int(call->node, "largest", 1) != 0 };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? topk_float
                          : x->dtype == LDNQ_INT32  ? topk_int32
                          : x->dtype == LDNQ_UINT64 ? topk_uint64
@@ -130,21 +129,21 @@ static enum ldnq_status topk_run(const struct ldnq_op_call *call, void *values, 
 
 static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    bool wanted = call->out_count > 1 && call->out[1].data;
-    return topk_run(call, call->out[0].data, wanted ? call->out[1].data : call->scratch, err);
+    bool has_indices = call->out_count > 1 && call->out[1].data;
+    return find_topk(call, call->out[0].data, has_indices ? call->out[1].data : call->scratch, err);
 }
 
 /* ---- gradient ------------------------------------------------------------------- */
 
-/* Indices, and the values that order them. */
+/* Indices, and values to sort by. */
 static size_t topk_backward_scratch(const struct ldnq_op_grad *grad)
 {
     size_t count = ldnq_tensor_count(&grad->call->out[0]);
     return count > SIZE_MAX / 16 ? SIZE_MAX : count * 2 * sizeof(int64_t);
 }
 
-/* Each value goes back to its place. The places are found once more, as a model may
- * leave out the output that holds them. */
+/* Copies the gradient of each value to the element it came from. The indices are computed
+ * again, as a model may omit the output that holds them. */
 static enum ldnq_status topk_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -157,8 +156,8 @@ static enum ldnq_status topk_backward(const struct ldnq_op_grad *grad, struct ld
     memset(gradient, 0, all * sizeof(float));
     if (!grad->out[0] || count == 0)
         return LDNQ_OK;
-    LDNQ_TRY(topk_run(call, indices + count, indices, err));
-    LDNQ_TRY(topk_axis(call, &axis, err));
+    LDNQ_TRY(find_topk(call, indices + count, indices, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     struct ldnq_axis_split at = ldnq_op_split_at_axis(&call->in[0]->shape, axis);
     size_t k = (size_t)call->out[0].shape.dim[axis];
     for (size_t i = 0; i < count; i++) {

@@ -1,13 +1,13 @@
-/* concat.c: Concat. Each input is (outer, size_i * inner) and goes to its
- * columns of every outer row of the output. */
+/* concat.c: Concat. Each input is a matrix (outer, size_i * inner), which is copied to a range
+ * of columns of the output (outer, size * inner). */
 #include "ops/shared/strided.h"
 
 #include <inttypes.h>
 
 #include "base/size.h"
 
-static enum ldnq_status concat_axis(const struct ldnq_op_call *call, int *axis,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     const struct ldnq_attr *attr = ldnq_node_attr(call->node, "axis");
     if (!attr || attr->kind != LDNQ_ATTR_INT)
@@ -15,10 +15,10 @@ static enum ldnq_status concat_axis(const struct ldnq_op_call *call, int *axis,
     return ldnq_op_resolve_axis(attr->i, call->in[0]->shape.rank, axis, err);
 }
 
-/* Joins one more shape to `out`: sizes add up along the axis, a symbol in makes
- * the sum a fresh one; elsewhere they agree, and a number says what a symbol is. */
-static enum ldnq_status join(const struct ldnq_shape *shape, int axis, struct ldnq_shape *out,
-                             bool *open, struct ldnq_error *err)
+/* Appends one more shape to `out`: sizes along the axis are added, *unknown becomes true if
+ * one of them is a symbol. All other sizes must be equal; a number replaces a symbol. */
+static enum ldnq_status append_shape(const struct ldnq_shape *shape, int axis,
+                                     struct ldnq_shape *out, bool *unknown, struct ldnq_error *err)
 {
     if (shape->rank != out->rank)
         return ldnq_fail(err, LDNQ_MODEL, "joins tensors of %d and of %d axes", out->rank,
@@ -26,8 +26,8 @@ static enum ldnq_status join(const struct ldnq_shape *shape, int axis, struct ld
     for (int i = 0; i < out->rank; i++) {
         int64_t dim = shape->dim[i];
         if (i == axis) {
-            *open = *open || ldnq_is_symbol(dim) || ldnq_is_symbol(out->dim[i]);
-            if (!*open && !ldnq_int64_add(out->dim[i], dim, &out->dim[i]))
+            *unknown = *unknown || ldnq_is_symbol(dim) || ldnq_is_symbol(out->dim[i]);
+            if (!*unknown && !ldnq_int64_add(out->dim[i], dim, &out->dim[i]))
                 return ldnq_fail(err, LDNQ_MODEL, "its output is too large");
         } else if (ldnq_is_symbol(out->dim[i])) {
             out->dim[i] = dim;
@@ -43,7 +43,7 @@ static enum ldnq_status concat_infer(struct ldnq_op_call *call, struct ldnq_erro
 {
     struct ldnq_tensor *out = &call->out[0];
     int axis;
-    bool open = false;
+    bool unknown = false;
     out->dtype = call->in[0]->dtype;
     for (size_t i = 0; i < call->in_count; i++) {
         if (call->in[i]->shape.rank < 0)
@@ -52,18 +52,18 @@ static enum ldnq_status concat_infer(struct ldnq_op_call *call, struct ldnq_erro
             return ldnq_fail(err, LDNQ_MODEL, "joins tensors of types %s and %s",
                              ldnq_dtype_name(out->dtype), ldnq_dtype_name(call->in[i]->dtype));
     }
-    LDNQ_TRY(concat_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     out->shape = call->in[0]->shape;
     for (size_t i = 1; i < call->in_count; i++)
-        LDNQ_TRY(join(&call->in[i]->shape, axis, &out->shape, &open, err));
-    return open ? ldnq_op_make_unknown_dim(call, &out->shape.dim[axis], err) : LDNQ_OK;
+        LDNQ_TRY(append_shape(&call->in[i]->shape, axis, &out->shape, &unknown, err));
+    return unknown ? ldnq_op_make_unknown_dim(call, &out->shape.dim[axis], err) : LDNQ_OK;
 }
 
 static enum ldnq_status concat_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_tensor *out = &call->out[0];
     int axis;
-    LDNQ_TRY(concat_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     size_t size = ldnq_dtype_size(out->dtype), column = 0;
     struct ldnq_axis_split to = ldnq_op_split_at_axis(&out->shape, axis);
     for (size_t i = 0; i < call->in_count; i++) {
@@ -85,7 +85,7 @@ static enum ldnq_status concat_backward(const struct ldnq_op_grad *grad, struct 
     const struct ldnq_op_call *call = grad->call;
     const float *gradient = grad->out[0]->data;
     int axis;
-    LDNQ_TRY(concat_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     struct ldnq_axis_split from = ldnq_op_split_at_axis(&call->out[0].shape, axis);
     for (size_t i = 0; i < call->in_count; i++) {
         struct ldnq_axis_split to = ldnq_op_split_at_axis(&call->in[i]->shape, axis);

@@ -1,10 +1,11 @@
-/* constantofshape.c: ConstantOfShape. */
+/* constantofshape.c: ConstantOfShape: a tensor filled with one value. */
 #include "ops/op.h"
 
 #include <string.h>
 
-static enum ldnq_status constantofshape_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                             const void **attrs, struct ldnq_error *err)
+static enum ldnq_status constantofshape_read_attrs(const struct ldnq_node *node,
+                                                   struct ldnq_arena *arena, const void **attrs,
+                                                   struct ldnq_error *err)
 {
     const struct ldnq_attr *value = ldnq_node_attr(node, "value");
     (void)arena;
@@ -12,7 +13,7 @@ static enum ldnq_status constantofshape_read(const struct ldnq_node *node, struc
     if (!value)
         return LDNQ_OK;
     if (value->kind != LDNQ_ATTR_TENSOR || !value->t || ldnq_tensor_count(value->t) != 1)
-        return ldnq_fail(err, LDNQ_MODEL, "its value is not one element");
+        return ldnq_fail(err, LDNQ_MODEL, "its value is not a tensor of one element");
     *attrs = value->t;
     return LDNQ_OK;
 }
@@ -47,7 +48,7 @@ const struct ldnq_op ldnq_op_constantofshape = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = constantofshape_read,
+    .read_attrs = constantofshape_read_attrs,
     .infer = constantofshape_infer,
     .forward = constantofshape_forward,
 };

@@ -1,14 +1,14 @@
-/* cosine_windows.c: HannWindow, HammingWindow, BlackmanWindow: a sum of cosines over as many
- * elements as the input says.
+/* cosine_windows.c: HannWindow, HammingWindow and BlackmanWindow of the signal operators. The
+ * input is the number of elements of the output.
  *
- * y[n] = a0 - a1 cos(2 pi n / N) + a2 cos(4 pi n / N), with N the number of elements,
- * and one less where the window is not periodic
+ * y[n] = a0 - a1 cos(2 pi n / N) + a2 cos(4 pi n / N), where N is the number of elements of a
+ * periodic window, and one less for a symmetric one
  */
 #include "ops/op.h"
 
 #include <math.h>
 
-struct cosines {
+struct window_coefficients {
     double a0, a1, a2;
 };
 
@@ -30,14 +30,14 @@ static enum ldnq_status window_infer(struct ldnq_op_call *call, struct ldnq_erro
     return LDNQ_OK;
 }
 
-static enum ldnq_status window_fill(const struct ldnq_op_call *call, struct cosines c)
+static enum ldnq_status fill_window(const struct ldnq_op_call *call, struct window_coefficients c)
 {
     const double pi = 3.14159265358979323846;
     float *y = call->out[0].data;
     size_t count = ldnq_tensor_count(&call->out[0]);
-    double span = (double)count - (ldnq_attr_int(call->node, "periodic", 1) ? 0 : 1);
+    double period = (double)count - (ldnq_attr_int(call->node, "periodic", 1) ? 0 : 1);
     for (size_t n = 0; n < count; n++) {
-        double angle = span > 0 ? 2 * pi * (double)n / span : 0;
+        double angle = period > 0 ? 2 * pi * (double)n / period : 0;
         y[n] = (float)(c.a0 - c.a1 * cos(angle) + c.a2 * cos(2 * angle));
     }
     return LDNQ_OK;
@@ -48,7 +48,7 @@ static enum ldnq_status window_fill(const struct ldnq_op_call *call, struct cosi
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
         (void)err;                                                                                 \
-        return window_fill(call, (struct cosines){ __VA_ARGS__ });                                 \
+        return fill_window(call, (struct window_coefficients){ __VA_ARGS__ });                     \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \

@@ -1,23 +1,24 @@
-/* depthtospace.c: DepthToSpace and SpaceToDepth: blocks of b x b positions from
- * and to channels.
+/* depthtospace.c: DepthToSpace and SpaceToDepth: move channels to blocks of b x b positions,
+ * and back.
  *
- * Shapes  (N, C*b*b, H, W) and (N, C, H*b, W*b)
- *         depth is (b, b, C) in mode DCR and for SpaceToDepth, (C, b, b) in CRD
+ * Shapes  deep (N, C b b, H, W), wide (N, C, H b, W b)
+ *         the channels of deep are (b, b, C) in mode DCR and for SpaceToDepth, (C, b, b) in
+ *         mode CRD
  */
 #include "ops/shared/strided.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-struct blocks {
+struct depth_attrs {
     int64_t size;
     bool channels_first; /* CRD */
 };
 
-static enum ldnq_status blocks_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+static enum ldnq_status depth_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                         const void **attrs, struct ldnq_error *err)
 {
-    struct blocks *blocks = ldnq_arena_alloc(arena, 1, sizeof *blocks, err);
+    struct depth_attrs *blocks = ldnq_arena_alloc(arena, 1, sizeof *blocks, err);
     const char *mode = ldnq_attr_string(node, "mode", "DCR");
     if (!blocks)
         return LDNQ_NOMEM;
@@ -25,9 +26,10 @@ static enum ldnq_status blocks_read(const struct ldnq_node *node, struct ldnq_ar
     blocks->channels_first = strcmp(mode, "CRD") == 0;
     *attrs = blocks;
     if (!blocks->channels_first && strcmp(mode, "DCR") != 0)
-        return ldnq_fail(err, LDNQ_MODEL, "mode=%s is not a known value", mode);
+        return ldnq_fail(err, LDNQ_MODEL, "mode=%s is not DCR or CRD", mode);
     if (blocks->size < 1 || blocks->size > 1 << 15)
-        return ldnq_fail(err, LDNQ_MODEL, "blocksize=%" PRId64 " is not possible", blocks->size);
+        return ldnq_fail(err, LDNQ_MODEL, "blocksize=%" PRId64 " is not in 1 .. 32768",
+                         blocks->size);
     return LDNQ_OK;
 }
 
@@ -39,7 +41,7 @@ static enum ldnq_status divide(struct ldnq_op_call *call, int64_t size, int64_t 
     *out = size / by;
     return size % by == 0
                ? LDNQ_OK
-               : ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is no multiple of %" PRId64, size, by);
+               : ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is not a multiple of %" PRId64, size, by);
 }
 
 static enum ldnq_status check_rank(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -54,7 +56,7 @@ static enum ldnq_status check_rank(struct ldnq_op_call *call, struct ldnq_error 
 
 static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct blocks *blocks = call->attrs;
+    const struct depth_attrs *blocks = call->attrs;
     int64_t *dim = call->out[0].shape.dim;
     LDNQ_TRY(check_rank(call, err));
     if (call->in[0]->shape.rank < 0)
@@ -66,7 +68,7 @@ static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldn
 
 static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    const struct blocks *blocks = call->attrs;
+    const struct depth_attrs *blocks = call->attrs;
     int64_t *dim = call->out[0].shape.dim;
     LDNQ_TRY(check_rank(call, err));
     if (call->in[0]->shape.rank < 0)
@@ -76,13 +78,14 @@ static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldn
     return divide(call, dim[3], blocks->size, &dim[3], err);
 }
 
-/* The six axes n, c, h, row in the block, w, column in the block, from deep to
- * wide or back; elements of `size` bytes. */
+/* Copies between the two layouts, as a region with the axes n, c, h, row in the block, w,
+ * column in the block. deep and wide are the dimensions of both tensors, `size` the bytes
+ * per element. */
 static enum ldnq_status move_blocks(const struct ldnq_op_call *call, const int64_t *deep,
                                     const int64_t *wide, bool to_space, size_t size,
                                     const void *src, void *dst)
 {
-    const struct blocks *blocks = call->attrs;
+    const struct depth_attrs *blocks = call->attrs;
     ptrdiff_t b = (ptrdiff_t)blocks->size, c = (ptrdiff_t)wide[1], h = (ptrdiff_t)deep[2];
     ptrdiff_t w = (ptrdiff_t)deep[3], plane = h * w, width = w * b;
     ptrdiff_t channel = blocks->channels_first ? b * b : 1, block = blocks->channels_first ? 1 : c;
@@ -143,7 +146,7 @@ const struct ldnq_op ldnq_op_depthtospace = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = blocks_read,
+    .read_attrs = depth_read_attrs,
     .infer = depthtospace_infer,
     .forward = depthtospace_forward,
     .differentiable = 1,
@@ -157,7 +160,7 @@ const struct ldnq_op ldnq_op_spacetodepth = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = blocks_read,
+    .read_attrs = depth_read_attrs,
     .infer = spacetodepth_infer,
     .forward = spacetodepth_forward,
     .differentiable = 1,

@@ -1,4 +1,4 @@
-/* expand.c: Expand: the input broadcast with a shape. */
+/* expand.c: Expand: broadcasts the input to a shape. */
 #include "ops/shared/strided.h"
 
 static enum ldnq_status expand_infer(struct ldnq_op_call *call, struct ldnq_error *err)

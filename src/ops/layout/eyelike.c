@@ -1,15 +1,15 @@
-/* eyelike.c: EyeLike: ones on a diagonal, in the shape of a matrix. */
+/* eyelike.c: EyeLike: ones on diagonal k and zeros elsewhere, in the shape of the input. */
 #include <string.h>
 
 #include "ops/op.h"
 
-static enum ldnq_dtype dtype_of(const struct ldnq_op_call *call)
+static enum ldnq_dtype output_dtype(const struct ldnq_op_call *call)
 {
     return (enum ldnq_dtype)ldnq_attr_int(call->node, "dtype", call->in[0]->dtype);
 }
 
-/* The bits of a one; 0 bytes for types that have none. */
-static size_t one_of(enum ldnq_dtype dtype, void *one)
+/* Writes the number 1 in a dtype and returns its bytes; 0 for dtypes that are not supported. */
+static size_t encode_one(enum ldnq_dtype dtype, void *one)
 {
     const float f = 1.0f;
     const double d = 1.0;
@@ -23,7 +23,7 @@ static size_t one_of(enum ldnq_dtype dtype, void *one)
     else if (dtype == LDNQ_FLOAT16 || dtype == LDNQ_BFLOAT16)
         memcpy(one, &half, size);
     else if (ldnq_dtype_is_integer(dtype) || dtype == LDNQ_BOOL)
-        memcpy(one, &i, size); /* little endian */
+        memcpy(one, &i, size); /* the low bytes come first: little endian only */
     else
         return 0;
     return size;
@@ -33,10 +33,10 @@ static enum ldnq_status eyelike_infer(struct ldnq_op_call *call, struct ldnq_err
 {
     char one[sizeof(double)];
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
-    call->out[0].dtype = dtype_of(call);
-    if (one_of(dtype_of(call), one) == 0)
+    call->out[0].dtype = output_dtype(call);
+    if (encode_one(output_dtype(call), one) == 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "dtype=%s is not supported",
-                         ldnq_dtype_name(dtype_of(call)));
+                         ldnq_dtype_name(output_dtype(call)));
     if (call->out[0].shape.rank >= 0 && call->out[0].shape.rank != 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input is not a matrix");
     return LDNQ_OK;
@@ -48,7 +48,7 @@ static enum ldnq_status eyelike_forward(const struct ldnq_op_call *call, struct 
     const int64_t k = ldnq_attr_int(call->node, "k", 0);
     const int64_t rows = out->shape.dim[0], columns = out->shape.dim[1];
     char one[sizeof(double)], *data = out->data;
-    size_t size = one_of(out->dtype, one);
+    size_t size = encode_one(out->dtype, one);
     (void)err;
     memset(data, 0, ldnq_tensor_count(out) * size);
     for (int64_t row = 0; row < rows && k > -rows && k < columns; row++)

@@ -1,4 +1,4 @@
-/* flatten.c: Flatten to two axes: those before `axis`, and the others. */
+/* flatten.c: Flatten: merges the axes before `axis` into one, and all others into a second. */
 #include "ops/op.h"
 
 static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -13,7 +13,7 @@ static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_err
         return ldnq_op_make_unknown_dim(call, &to->dim[1], err);
     }
     int axis = from->rank;
-    /* The axis may also be the one behind the last. */
+    /* rank itself is allowed: all axes are merged into the first. */
     if (at != from->rank)
         LDNQ_TRY(ldnq_op_resolve_axis(at, from->rank, &axis, err));
     *to = (struct ldnq_shape){ .rank = 2, .dim = { 1, 1 } };

@@ -1,8 +1,8 @@
-/* pad.c: Pad; its amounts are an attribute up to opset 10 and an input since 11,
- * for chosen axes since 18. Negative amounts cut off.
+/* pad.c: Pad. Its amounts are an attribute up to opset 10 and an input since 11, and may be
+ * for some axes alone since 18. Negative amounts crop.
  *
- * For each axis a map says which input index each output index shows, -1 where
- * that is the constant; rows along the last axis are then copied by it.
+ * Each axis has a map from output index to input index, -1 for the constant. Rows along the
+ * last axis are copied by these maps.
  */
 #include "ops/shared/strided.h"
 
@@ -14,25 +14,25 @@
 
 enum pad_mode { PAD_CONSTANT, PAD_REFLECT, PAD_EDGE, PAD_WRAP };
 
-struct amounts {
+struct pad_amounts {
     int64_t begin[LDNQ_MAX_RANK], end[LDNQ_MAX_RANK];
 };
 
-struct pad {
+struct pad_loop {
     const char *x;
     char *y;
-    const void *value; /* one element */
-    size_t size;       /* of an element, in bytes */
-    int rank;          /* 1 at least */
-    size_t out[LDNQ_MAX_RANK];
-    ptrdiff_t stride[LDNQ_MAX_RANK];
-    const ptrdiff_t *map[LDNQ_MAX_RANK];
-    /* Outputs inner_first .. inner_last-1 of the last axis show a run of inputs. */
+    const void *value;                   /* the constant: one element */
+    size_t size;                         /* bytes per element */
+    int rank;                            /* at least 1 */
+    size_t out[LDNQ_MAX_RANK];           /* sizes of the output */
+    ptrdiff_t stride[LDNQ_MAX_RANK];     /* of the input, in elements */
+    const ptrdiff_t *map[LDNQ_MAX_RANK]; /* output index to input index */
+    /* Outputs inner_first .. inner_last-1 of the last axis are consecutive inputs. */
     size_t inner_first, inner_last;
 };
 
-static enum ldnq_status pad_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                 const void **attrs, struct ldnq_error *err)
+static enum ldnq_status pad_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                       const void **attrs, struct ldnq_error *err)
 {
     static const char *const names[] = { "constant", "reflect", "edge", "wrap" };
     const char *name = ldnq_attr_string(node, "mode", "constant");
@@ -46,29 +46,30 @@ static enum ldnq_status pad_read(const struct ldnq_node *node, struct ldnq_arena
             return LDNQ_OK;
         }
     }
-    return ldnq_fail(err, LDNQ_MODEL, "mode=%s is not a known value", name);
+    return ldnq_fail(err, LDNQ_MODEL, "mode=%s is not constant, reflect, edge or wrap", name);
 }
 
 /* ---- shapes ------------------------------------------------------------------------ */
 
 static enum ldnq_status set_amounts(const int64_t *pads, size_t count, const int64_t *axes,
-                                    int rank, struct amounts *amounts, struct ldnq_error *err)
+                                    int rank, struct pad_amounts *amounts, struct ldnq_error *err)
 {
-    *amounts = (struct amounts){ 0 };
+    *amounts = (struct pad_amounts){ 0 };
     for (size_t i = 0; i < count; i++) {
         int axis;
         LDNQ_TRY(ldnq_op_resolve_axis(axes ? axes[i] : (int64_t)i, rank, &axis, err));
-        /* Far above any real size, far below where sums overflow. */
+        /* Far above any real size, and small enough that sums don't overflow. */
         if (pads[i] > INT32_MAX || pads[i] < INT32_MIN || pads[count + i] > INT32_MAX ||
             pads[count + i] < INT32_MIN)
-            return ldnq_fail(err, LDNQ_MODEL, "the pads of axis %d are too large", axis);
+            return ldnq_fail(err, LDNQ_MODEL, "the pads of axis %d are not in -2^31 .. 2^31-1",
+                             axis);
         amounts->begin[axis] = pads[i];
         amounts->end[axis] = pads[count + i];
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct amounts *amounts,
+static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct pad_amounts *amounts,
                                   struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
@@ -82,16 +83,17 @@ static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct amount
         else
             out->dim[i] = in->dim[i] + more;
         if (mode != PAD_CONSTANT && in->dim[i] == 0 && out->dim[i] > 0)
-            return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty and has nothing to repeat", i);
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "axis %d is empty, so that there is nothing to repeat", i);
     }
     return LDNQ_OK;
 }
 
 /* ---- forward ------------------------------------------------------------------------- */
 
-/* The input index that output index `at` - begin shows. Reflection goes back and
- * forth with a period of 2 (size - 1). */
-static ptrdiff_t source(enum pad_mode mode, ptrdiff_t at, ptrdiff_t size)
+/* Maps an output index minus the leading pad to an input index; -1 for the constant.
+ * Reflection has the period 2 (size - 1). */
+static ptrdiff_t map_index(enum pad_mode mode, ptrdiff_t at, ptrdiff_t size)
 {
     if (at >= 0 && at < size)
         return at;
@@ -113,7 +115,7 @@ static size_t pad_scratch(const struct ldnq_op_call *call)
     return ldnq_size_mul(total, sizeof(ptrdiff_t), &bytes) ? bytes : SIZE_MAX;
 }
 
-static void fill(char *y, size_t count, const void *value, size_t size)
+static void fill_elements(char *y, size_t count, const void *value, size_t size)
 {
     if (size == 4) {
         uint32_t bits, *out = (uint32_t *)(void *)y;
@@ -126,7 +128,8 @@ static void fill(char *y, size_t count, const void *value, size_t size)
         memcpy(y + i * size, value, size);
 }
 
-static void pad_elements(const struct pad *pad, const char *x, char *y, size_t first, size_t last)
+static void pad_elements(const struct pad_loop *pad, const char *x, char *y, size_t first,
+                         size_t last)
 {
     const ptrdiff_t *map = pad->map[pad->rank - 1];
     for (size_t i = first; i < last; i++)
@@ -134,7 +137,7 @@ static void pad_elements(const struct pad *pad, const char *x, char *y, size_t f
                pad->size);
 }
 
-static void pad_row(const struct pad *pad, const char *x, char *y)
+static void pad_row(const struct pad_loop *pad, const char *x, char *y)
 {
     size_t first = pad->inner_first, last = pad->inner_last;
     pad_elements(pad, x, y, 0, first);
@@ -146,7 +149,7 @@ static void pad_row(const struct pad *pad, const char *x, char *y)
 
 static void pad_rows(const void *ctx, size_t first, size_t last)
 {
-    const struct pad *pad = ctx;
+    const struct pad_loop *pad = ctx;
     size_t columns = pad->out[pad->rank - 1];
     for (size_t row = first; row < last; row++) {
         size_t rest = row;
@@ -162,13 +165,13 @@ static void pad_rows(const void *ctx, size_t first, size_t last)
         if (inside)
             pad_row(pad, pad->x + from * (ptrdiff_t)pad->size, y);
         else
-            fill(y, columns, pad->value, pad->size);
+            fill_elements(y, columns, pad->value, pad->size);
     }
 }
 
-/* Rank 0 becomes rank 1, so that there is a row. */
-static void set_maps(struct pad *pad, const struct ldnq_op_call *call,
-                     const struct amounts *amounts)
+/* Computes the maps in scratch. A scalar is treated as one row of one element. */
+static void fill_maps(struct pad_loop *pad, const struct ldnq_op_call *call,
+                      const struct pad_amounts *amounts)
 {
     const struct ldnq_shape *in = &call->in[0]->shape, *out = &call->out[0].shape;
     enum pad_mode mode = *(const enum pad_mode *)call->attrs;
@@ -183,7 +186,7 @@ static void set_maps(struct pad *pad, const struct ldnq_op_call *call,
         pad->map[i] = map;
         for (size_t k = 0; k < pad->out[i]; k++)
             *map++ =
-                source(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i], (ptrdiff_t)in->dim[i]);
+                map_index(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i], (ptrdiff_t)in->dim[i]);
     }
     int last = pad->rank - 1;
     int64_t begin = amounts->begin[last] > 0 ? amounts->begin[last] : 0;
@@ -193,19 +196,19 @@ static void set_maps(struct pad *pad, const struct ldnq_op_call *call,
     pad->inner_last = ldnq_size_max(pad->inner_first, pad->inner_last);
 }
 
-static enum ldnq_status pad_with(const struct ldnq_op_call *call, const struct amounts *amounts,
-                                 const void *value)
+static enum ldnq_status pad_tensor(const struct ldnq_op_call *call,
+                                   const struct pad_amounts *amounts, const void *value)
 {
     static const char zero[16];
     const struct ldnq_tensor *out = &call->out[0];
     size_t count = ldnq_tensor_count(out);
-    struct pad pad = { .x = call->in[0]->data,
-                       .y = out->data,
-                       .value = value ? value : zero,
-                       .size = ldnq_dtype_size(out->dtype) };
+    struct pad_loop pad = { .x = call->in[0]->data,
+                            .y = out->data,
+                            .value = value ? value : zero,
+                            .size = ldnq_dtype_size(out->dtype) };
     if (count == 0)
         return LDNQ_OK;
-    set_maps(&pad, call, amounts);
+    fill_maps(&pad, call, amounts);
     size_t columns = pad.out[pad.rank - 1];
     ldnq_op_run_rows(call, count / columns, columns, pad_rows, &pad);
     return LDNQ_OK;
@@ -213,17 +216,18 @@ static enum ldnq_status pad_with(const struct ldnq_op_call *call, const struct a
 
 /* ---- gradient -------------------------------------------------------------------------- */
 
-/* From the output's gradient y to the input's x, in parts: places of the first axes, as
- * far as those are not padded. Each part of y goes to a part of x of its own. */
-struct unpad {
-    struct pad pad; /* for its maps; x, y and value are not used */
+/* Adds the output's gradient y to the input's gradient x. The leading axes that are not
+ * padded divide both into parts that are independent of each other. */
+struct unpad_loop {
+    struct pad_loop pad; /* for its maps; x, y and value are not used */
     const float *y;
     float *x;
-    int first;       /* axis behind those of the parts */
-    size_t rows, in; /* of one part: rows of y, elements of x */
+    int first;       /* the first axis inside a part */
+    size_t rows, in; /* per part: rows of y, elements of x */
 };
 
-static void add_elements(const struct pad *pad, const float *y, float *x, size_t first, size_t last)
+static void add_elements(const struct pad_loop *pad, const float *y, float *x, size_t first,
+                         size_t last)
 {
     const ptrdiff_t *map = pad->map[pad->rank - 1];
     for (size_t i = first; i < last; i++)
@@ -231,7 +235,7 @@ static void add_elements(const struct pad *pad, const float *y, float *x, size_t
             x[map[i]] += y[i];
 }
 
-static void add_row(const struct pad *pad, const float *y, float *x)
+static void add_row(const struct pad_loop *pad, const float *y, float *x)
 {
     size_t first = pad->inner_first, last = pad->inner_last;
     add_elements(pad, y, x, 0, first);
@@ -243,10 +247,10 @@ static void add_row(const struct pad *pad, const float *y, float *x)
     add_elements(pad, y, x, last, pad->out[pad->rank - 1]);
 }
 
-/* Where row `row` of a part of the output comes from; false for the constant. */
-static bool row_source(const struct unpad *unpad, size_t row, ptrdiff_t *from)
+/* The offset in x of a row of a part of y; false if the row is all constant. */
+static bool find_source_row(const struct unpad_loop *unpad, size_t row, ptrdiff_t *from)
 {
-    const struct pad *pad = &unpad->pad;
+    const struct pad_loop *pad = &unpad->pad;
     bool inside = true;
     *from = 0;
     for (int i = pad->rank - 2; i >= unpad->first; i--) {
@@ -260,7 +264,7 @@ static bool row_source(const struct unpad *unpad, size_t row, ptrdiff_t *from)
 
 static void unpad_parts(const void *ctx, size_t first, size_t last)
 {
-    const struct unpad *unpad = ctx;
+    const struct unpad_loop *unpad = ctx;
     size_t columns = unpad->pad.out[unpad->pad.rank - 1];
     for (size_t part = first; part < last; part++) {
         const float *y = unpad->y + part * unpad->rows * columns;
@@ -268,21 +272,21 @@ static void unpad_parts(const void *ctx, size_t first, size_t last)
         ptrdiff_t at;
         memset(x, 0, unpad->in * sizeof(float));
         for (size_t row = 0; row < unpad->rows; row++)
-            if (row_source(unpad, row, &at))
+            if (find_source_row(unpad, row, &at))
                 add_row(&unpad->pad, y + row * columns, x + at);
     }
 }
 
-/* What the constant was copied to. */
-static float sum_constants(const struct unpad *unpad, size_t parts)
+/* The gradient of the constant: the sum over its copies. */
+static float sum_constants(const struct unpad_loop *unpad, size_t parts)
 {
-    const struct pad *pad = &unpad->pad;
+    const struct pad_loop *pad = &unpad->pad;
     size_t columns = pad->out[pad->rank - 1];
     double sum = 0;
     for (size_t row = 0; row < parts * unpad->rows; row++) {
         const float *y = unpad->y + row * columns;
         ptrdiff_t at;
-        if (!row_source(unpad, row % unpad->rows, &at))
+        if (!find_source_row(unpad, row % unpad->rows, &at))
             sum += ldnq_sum_floats(y, columns);
         else
             for (size_t i = 0; i < columns; i++)
@@ -296,11 +300,11 @@ static size_t pad_backward_scratch(const struct ldnq_op_grad *grad)
     return pad_scratch(grad->call);
 }
 
-static void unpad_with(const struct ldnq_op_grad *grad, const struct amounts *amounts)
+static void unpad_gradient(const struct ldnq_op_grad *grad, const struct pad_amounts *amounts)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *in = &call->in[0]->shape;
-    struct unpad unpad = { .y = grad->out[0]->data, .x = grad->in[0].data };
+    struct unpad_loop unpad = { .y = grad->out[0]->data, .x = grad->in[0].data };
     size_t count = ldnq_tensor_count(grad->out[0]), all = ldnq_tensor_count(call->in[0]);
     float *constant = call->in_count > 2 ? grad->in[2].data : NULL;
     if (constant)
@@ -310,7 +314,7 @@ static void unpad_with(const struct ldnq_op_grad *grad, const struct amounts *am
             memset(unpad.x, 0, all * sizeof(float));
         return;
     }
-    set_maps(&unpad.pad, call, amounts);
+    fill_maps(&unpad.pad, call, amounts);
     size_t parts = 1;
     while (unpad.first < unpad.pad.rank - 1 && !amounts->begin[unpad.first] &&
            !amounts->end[unpad.first])
@@ -325,8 +329,8 @@ static void unpad_with(const struct ldnq_op_grad *grad, const struct amounts *am
 
 /* ---- amounts as an attribute --------------------------------------------------------- */
 
-static enum ldnq_status pad_2_amounts(const struct ldnq_op_call *call, struct amounts *amounts,
-                                      struct ldnq_error *err)
+static enum ldnq_status read_amounts_attr(const struct ldnq_op_call *call,
+                                          struct pad_amounts *amounts, struct ldnq_error *err)
 {
     size_t count;
     int rank = call->in[0]->shape.rank;
@@ -338,28 +342,28 @@ static enum ldnq_status pad_2_amounts(const struct ldnq_op_call *call, struct am
 
 static enum ldnq_status pad_2_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct amounts amounts;
+    struct pad_amounts amounts;
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(pad_2_amounts(call, &amounts, err));
+    LDNQ_TRY(read_amounts_attr(call, &amounts, err));
     return set_shape(call, &amounts, err);
 }
 
 static enum ldnq_status pad_2_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct amounts amounts;
+    struct pad_amounts amounts;
     float value = ldnq_attr_float(call->node, "value", 0.0f);
-    LDNQ_TRY(pad_2_amounts(call, &amounts, err));
-    return pad_with(call, &amounts, &value);
+    LDNQ_TRY(read_amounts_attr(call, &amounts, err));
+    return pad_tensor(call, &amounts, &value);
 }
 
 static enum ldnq_status pad_2_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct amounts amounts;
-    LDNQ_TRY(pad_2_amounts(grad->call, &amounts, err));
-    unpad_with(grad, &amounts);
+    struct pad_amounts amounts;
+    LDNQ_TRY(read_amounts_attr(grad->call, &amounts, err));
+    unpad_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 
@@ -370,7 +374,7 @@ const struct ldnq_op ldnq_op_pad_2 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = pad_read,
+    .read_attrs = pad_read_attrs,
     .infer = pad_2_infer,
     .scratch = pad_scratch,
     .forward = pad_2_forward,
@@ -381,8 +385,9 @@ const struct ldnq_op ldnq_op_pad_2 = {
 
 /* ---- amounts as an input -------------------------------------------------------------- */
 
-static enum ldnq_status pad_amounts(const struct ldnq_op_call *call, struct amounts *amounts,
-                                    bool *known, struct ldnq_error *err)
+static enum ldnq_status read_amounts_input(const struct ldnq_op_call *call,
+                                           struct pad_amounts *amounts, bool *known,
+                                           struct ldnq_error *err)
 {
     int64_t pads[2 * LDNQ_MAX_RANK], axes[LDNQ_MAX_RANK];
     int rank = call->in[0]->shape.rank;
@@ -401,7 +406,7 @@ static enum ldnq_status pad_amounts(const struct ldnq_op_call *call, struct amou
 
 static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct amounts amounts;
+    struct pad_amounts amounts;
     bool known;
     struct ldnq_shape *out = &call->out[0].shape;
     const struct ldnq_tensor *value = ldnq_op_input(call, 2);
@@ -412,7 +417,7 @@ static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *
                          ldnq_dtype_name(value->dtype), ldnq_dtype_name(call->in[0]->dtype));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(pad_amounts(call, &amounts, &known, err));
+    LDNQ_TRY(read_amounts_input(call, &amounts, &known, err));
     if (known)
         return set_shape(call, &amounts, err);
     out->rank = call->in[0]->shape.rank;
@@ -424,22 +429,22 @@ static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *
 static enum ldnq_status pad_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *value = ldnq_op_input(call, 2);
-    struct amounts amounts;
+    struct pad_amounts amounts;
     bool known;
-    LDNQ_TRY(pad_amounts(call, &amounts, &known, err));
+    LDNQ_TRY(read_amounts_input(call, &amounts, &known, err));
     if (!known)
         return ldnq_fail(err, LDNQ_MODEL, "its pads are not known");
-    return pad_with(call, &amounts, value ? value->data : NULL);
+    return pad_tensor(call, &amounts, value ? value->data : NULL);
 }
 
 static enum ldnq_status pad_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct amounts amounts;
+    struct pad_amounts amounts;
     bool known;
-    LDNQ_TRY(pad_amounts(grad->call, &amounts, &known, err));
+    LDNQ_TRY(read_amounts_input(grad->call, &amounts, &known, err));
     if (!known)
         return ldnq_fail(err, LDNQ_MODEL, "its pads are not known");
-    unpad_with(grad, &amounts);
+    unpad_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 
@@ -450,7 +455,7 @@ const struct ldnq_op ldnq_op_pad = {
     .inputs_min = 2,
     .inputs_max = 4,
     .outputs_max = 1,
-    .read_attrs = pad_read,
+    .read_attrs = pad_read_attrs,
     .infer = pad_infer,
     .scratch = pad_scratch,
     .forward = pad_forward,

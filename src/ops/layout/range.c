@@ -1,4 +1,4 @@
-/* range.c: Range: start, start + delta, ... up to but without limit. */
+/* range.c: Range: start, start + delta, and so on, up to but not including the limit. */
 #include "ops/op.h"
 
 #include <math.h>
@@ -6,14 +6,14 @@
 #define RANGE_TYPES                                                                                \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-static int64_t whole_at(const struct ldnq_tensor *tensor)
+static int64_t read_integer(const struct ldnq_tensor *tensor)
 {
     return tensor->dtype == LDNQ_INT64 ? *(const int64_t *)tensor->data
                                        : *(const int32_t *)tensor->data;
 }
 
-static enum ldnq_status real_count(const struct ldnq_op_call *call, int64_t *count,
-                                   struct ldnq_error *err)
+static enum ldnq_status count_floats(const struct ldnq_op_call *call, int64_t *count,
+                                     struct ldnq_error *err)
 {
     double start = (double)*(const float *)call->in[0]->data;
     double limit = (double)*(const float *)call->in[1]->data;
@@ -25,12 +25,12 @@ static enum ldnq_status real_count(const struct ldnq_op_call *call, int64_t *cou
     return LDNQ_OK;
 }
 
-/* Bounds that are symbols leave the size open. */
-static enum ldnq_status whole_count(struct ldnq_op_call *call, int64_t *count,
-                                    struct ldnq_error *err)
+/* The number is unknown if start, limit or delta is a symbol. */
+static enum ldnq_status count_integers(struct ldnq_op_call *call, int64_t *count,
+                                       struct ldnq_error *err)
 {
-    int64_t start = whole_at(call->in[0]), limit = whole_at(call->in[1]);
-    int64_t delta = whole_at(call->in[2]);
+    int64_t start = read_integer(call->in[0]), limit = read_integer(call->in[1]);
+    int64_t delta = read_integer(call->in[2]);
     if (ldnq_is_symbol(start) || ldnq_is_symbol(limit) || ldnq_is_symbol(delta))
         return ldnq_op_make_unknown_dim(call, count, err);
     if (delta == 0)
@@ -38,12 +38,12 @@ static enum ldnq_status whole_count(struct ldnq_op_call *call, int64_t *count,
     *count = 0;
     if (delta > 0 ? start >= limit : start <= limit)
         return LDNQ_OK;
-    uint64_t span =
+    uint64_t distance =
         delta > 0 ? (uint64_t)limit - (uint64_t)start : (uint64_t)start - (uint64_t)limit;
     uint64_t step = delta > 0 ? (uint64_t)delta : 0 - (uint64_t)delta;
-    uint64_t steps = (span - 1) / step + 1;
+    uint64_t steps = (distance - 1) / step + 1;
     if (steps > (uint64_t)1 << 40)
-        return ldnq_fail(err, LDNQ_MODEL, "its range is too long");
+        return ldnq_fail(err, LDNQ_MODEL, "its range has more than 2^40 elements");
     *count = (int64_t)steps;
     return LDNQ_OK;
 }
@@ -63,8 +63,8 @@ static enum ldnq_status range_infer(struct ldnq_op_call *call, struct ldnq_error
     }
     if (!known)
         return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
-    return out->dtype == LDNQ_FLOAT ? real_count(call, &out->shape.dim[0], err)
-                                    : whole_count(call, &out->shape.dim[0], err);
+    return out->dtype == LDNQ_FLOAT ? count_floats(call, &out->shape.dim[0], err)
+                                    : count_integers(call, &out->shape.dim[0], err);
 }
 
 static enum ldnq_status range_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -79,8 +79,8 @@ static enum ldnq_status range_forward(const struct ldnq_op_call *call, struct ld
             ((float *)out->data)[i] = start + (float)i * delta;
         return LDNQ_OK;
     }
-    const uint64_t start = (uint64_t)whole_at(call->in[0]);
-    const uint64_t delta = (uint64_t)whole_at(call->in[2]);
+    const uint64_t start = (uint64_t)read_integer(call->in[0]);
+    const uint64_t delta = (uint64_t)read_integer(call->in[2]);
     for (size_t i = 0; i < count; i++) {
         int64_t value = (int64_t)(start + i * delta);
         if (out->dtype == LDNQ_INT64)

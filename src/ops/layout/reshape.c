@@ -1,19 +1,20 @@
-/* reshape.c: Reshape. 0 takes over the input's size (unless allowzero), -1 is
- * what is left; symbols cancel where the same one is in both shapes. */
+/* reshape.c: Reshape. A size of 0 means the input's size of the same axis (without
+ * allowzero), -1 the size that makes the number of elements equal. It is computed by
+ * dividing two products of sizes; symbols that are in both cancel_symbols. */
 #include "ops/op.h"
 
 #include <inttypes.h>
 
 #include "base/size.h"
 
-/* A product of sizes: numbers times the symbols in the list. */
-struct product {
+/* A product of sizes: a number times the symbols in the list. */
+struct size_product {
     int64_t number;
     int symbols;
     int64_t symbol[LDNQ_MAX_RANK];
 };
 
-static bool multiply(struct product *product, int64_t dim)
+static bool multiply(struct size_product *product, int64_t dim)
 {
     if (!ldnq_is_symbol(dim))
         return ldnq_int64_mul(product->number, dim, &product->number);
@@ -21,8 +22,8 @@ static bool multiply(struct product *product, int64_t dim)
     return true;
 }
 
-/* Drops what both have once more in each. */
-static void cancel(struct product *a, struct product *b)
+/* Removes symbols that are in both products, each as often as in both. */
+static void cancel_symbols(struct size_product *a, struct size_product *b)
 {
     for (int i = 0; i < a->symbols; i++) {
         for (int k = 0; k < b->symbols; k++) {
@@ -35,14 +36,15 @@ static void cancel(struct product *a, struct product *b)
     }
 }
 
-/* The size that -1 stands for: all of the input over the rest of the output. */
-static enum ldnq_status divide(struct ldnq_op_call *call, const struct product *all,
-                               const struct product *rest, int64_t *dim, struct ldnq_error *err)
+/* The size for -1: the elements of the input divided by the other sizes of the output. */
+static enum ldnq_status divide(struct ldnq_op_call *call, const struct size_product *all,
+                               const struct size_product *rest, int64_t *dim,
+                               struct ldnq_error *err)
 {
     if (rest->symbols == 0 && all->symbols == 0) {
         if (rest->number == 0 || all->number % rest->number != 0)
             return ldnq_fail(err, LDNQ_MODEL,
-                             "%" PRId64 " elements can't be cut into pieces of %" PRId64,
+                             "%" PRId64 " elements can't be divided into groups of %" PRId64,
                              all->number, rest->number);
         *dim = all->number / rest->number;
         return LDNQ_OK;
@@ -54,22 +56,26 @@ static enum ldnq_status divide(struct ldnq_op_call *call, const struct product *
     return ldnq_op_make_unknown_dim(call, dim, err);
 }
 
-/* Fills in the zeros, finds the -1 and multiplies up the others. */
-static enum ldnq_status take_over(const struct ldnq_op_call *call, struct ldnq_shape *shape,
-                                  struct product *rest, int *open, struct ldnq_error *err)
+/* Replaces each 0 by the input's size, finds the -1 (*inferred is its axis or -1), and multiplies
+ * all other sizes. */
+static enum ldnq_status resolve_sizes(const struct ldnq_op_call *call, struct ldnq_shape *shape,
+                                      struct size_product *rest, int *inferred,
+                                      struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     bool keep_zero = ldnq_attr_int(call->node, "allowzero", 0) != 0;
-    *open = -1;
+    *inferred = -1;
     for (int i = 0; i < shape->rank; i++) {
         int64_t *dim = &shape->dim[i];
         if (*dim == 0 && !keep_zero) {
             if (i >= from->rank)
-                return ldnq_fail(err, LDNQ_MODEL, "takes over axis %d of %d axes", i, from->rank);
+                return ldnq_fail(err, LDNQ_MODEL,
+                                 "its size 0 copies axis %d, but its input has %d axes", i,
+                                 from->rank);
             *dim = from->dim[i];
         }
-        if (*dim == -1 && *open < 0) {
-            *open = i;
+        if (*dim == -1 && *inferred < 0) {
+            *inferred = i;
             continue;
         }
         if (*dim < 0 && !ldnq_is_symbol(*dim))
@@ -84,24 +90,24 @@ static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_err
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape shape;
-    struct product all = { .number = 1 }, rest = { .number = 1 };
-    int open;
+    struct size_product all = { .number = 1 }, rest = { .number = 1 };
+    int inferred;
     call->out[0].dtype = call->in[0]->dtype;
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &shape, err));
     if (shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (from->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(take_over(call, &shape, &rest, &open, err));
+    LDNQ_TRY(resolve_sizes(call, &shape, &rest, &inferred, err));
     for (int i = 0; i < from->rank; i++)
         if (!multiply(&all, from->dim[i]))
             return ldnq_fail(err, LDNQ_MODEL, "its input's shape is too large");
     bool known = all.symbols == 0 && rest.symbols == 0;
-    cancel(&all, &rest);
-    if (open >= 0)
-        LDNQ_TRY(divide(call, &all, &rest, &shape.dim[open], err));
+    cancel_symbols(&all, &rest);
+    if (inferred >= 0)
+        LDNQ_TRY(divide(call, &all, &rest, &shape.dim[inferred], err));
     else if (known && all.number != rest.number)
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " elements don't fit a shape of %" PRId64,
+        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " elements can't be reshaped to %" PRId64,
                          all.number, rest.number);
     call->out[0].shape = shape;
     return LDNQ_OK;

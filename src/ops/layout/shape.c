@@ -1,8 +1,8 @@
-/* shape.c: Shape and Size. forward reads no data, only the input's shape, whose
- * symbols it passes on. */
+/* shape.c: Shape and Size. forward reads the input's shape, never its data. Shape copies
+ * symbols. */
 #include "ops/op.h"
 
-/* start and end came with opset 15; their defaults are what was before. */
+/* Shape returns axes first .. last-1. The attributes start and end exist since opset 15. */
 static void shape_range(const struct ldnq_op_call *call, int *first, int *last)
 {
     int64_t rank = call->in[0]->shape.rank;

@@ -1,18 +1,18 @@
-/* slice.c: Slice; its ranges are attributes up to opset 9 and inputs since 10. */
+/* slice.c: Slice. Its ranges are attributes up to opset 9 and inputs since 10. */
 #include "ops/shared/strided.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-/* One range an axis; axes that are not named have all of it. */
-struct slice {
+/* One range per axis of the input. */
+struct slice_ranges {
     int64_t start[LDNQ_MAX_RANK], step[LDNQ_MAX_RANK], count[LDNQ_MAX_RANK];
 };
 
-/* As they stand in the node. */
-struct ranges {
+/* The ranges as the node lists them. */
+struct slice_lists {
     size_t count;
-    const int64_t *starts, *ends, *axes, *steps; /* axes, steps may be NULL */
+    const int64_t *starts, *ends, *axes, *steps; /* axes, steps: NULL for the default */
 };
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
@@ -20,9 +20,10 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-/* Negative bounds count from the end, then are cut to the axis: as in numpy, but
- * that a walk backwards that starts before the axis starts at its first element. */
-static int64_t range_count(int64_t size, int64_t *start, int64_t end, int64_t step)
+/* The number of elements of a range; *start becomes an index into the axis. Negative bounds
+ * count from the end, and bounds are then clamped to the axis. This is numpy's rule with one
+ * exception: with a negative step, a start before the axis is clamped to its first element. */
+static int64_t count_elements(int64_t size, int64_t *start, int64_t end, int64_t step)
 {
     int64_t high = step > 0 ? size : size - 1;
     if (size == 0) {
@@ -38,8 +39,8 @@ static int64_t range_count(int64_t size, int64_t *start, int64_t end, int64_t st
     return *start > end ? (*start - end - 1) / -step + 1 : 0;
 }
 
-/* An axis whose size is a symbol stays as it is where the range is all of it. */
-static enum ldnq_status symbolic_range(struct ldnq_op_call *call, int64_t size, int64_t start,
+/* The same for an axis whose size is a symbol: unknown, unless the range is the whole axis. */
+static enum ldnq_status count_symbolic(struct ldnq_op_call *call, int64_t size, int64_t start,
                                        int64_t end, int64_t step, int64_t *count,
                                        struct ldnq_error *err)
 {
@@ -51,25 +52,26 @@ static enum ldnq_status symbolic_range(struct ldnq_op_call *call, int64_t size, 
     return LDNQ_OK;
 }
 
-static enum ldnq_status one_range(struct ldnq_op_call *infer, const struct ranges *ranges, size_t i,
-                                  int64_t size, int axis, struct slice *slice,
-                                  struct ldnq_error *err)
+static enum ldnq_status resolve_range(struct ldnq_op_call *infer, const struct slice_lists *ranges,
+                                      size_t i, int64_t size, int axis, struct slice_ranges *slice,
+                                      struct ldnq_error *err)
 {
     int64_t step = ranges->steps ? ranges->steps[i] : 1, start = ranges->starts[i];
     if (step == 0)
-        return ldnq_fail(err, LDNQ_MODEL, "a step of 0 leads nowhere");
+        return ldnq_fail(err, LDNQ_MODEL, "its step is 0");
     slice->step[axis] = step;
     slice->start[axis] = start;
     if (ldnq_is_symbol(size))
-        return symbolic_range(infer, size, start, ranges->ends[i], step, &slice->count[axis], err);
-    slice->count[axis] = range_count(size, &slice->start[axis], ranges->ends[i], step);
+        return count_symbolic(infer, size, start, ranges->ends[i], step, &slice->count[axis], err);
+    slice->count[axis] = count_elements(size, &slice->start[axis], ranges->ends[i], step);
     return LDNQ_OK;
 }
 
-/* infer is NULL in forward, where no size is a symbol. */
-static enum ldnq_status resolve(struct ldnq_op_call *infer, const struct ldnq_shape *shape,
-                                const struct ranges *ranges, struct slice *slice,
-                                struct ldnq_error *err)
+/* Computes the range of every axis; axes that are not listed have their full range. infer is
+ * the call during inference; NULL in forward, where no size is a symbol. */
+static enum ldnq_status resolve_ranges(struct ldnq_op_call *infer, const struct ldnq_shape *shape,
+                                       const struct slice_lists *ranges, struct slice_ranges *slice,
+                                       struct ldnq_error *err)
 {
     unsigned seen = 0;
     for (int i = 0; i < shape->rank; i++) {
@@ -84,38 +86,38 @@ static enum ldnq_status resolve(struct ldnq_op_call *infer, const struct ldnq_sh
         if (seen & (1u << axis))
             return ldnq_fail(err, LDNQ_MODEL, "axis %d is sliced twice", axis);
         seen |= 1u << axis;
-        LDNQ_TRY(one_range(infer, ranges, i, shape->dim[axis], axis, slice, err));
+        LDNQ_TRY(resolve_range(infer, ranges, i, shape->dim[axis], axis, slice, err));
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct ranges *ranges,
+static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct slice_lists *ranges,
                                   struct ldnq_error *err)
 {
-    struct slice slice;
+    struct slice_ranges slice;
     const struct ldnq_shape *shape = &call->in[0]->shape;
-    LDNQ_TRY(resolve(call, shape, ranges, &slice, err));
+    LDNQ_TRY(resolve_ranges(call, shape, ranges, &slice, err));
     call->out[0].shape.rank = shape->rank;
     for (int i = 0; i < shape->rank; i++)
         call->out[0].shape.dim[i] = slice.count[i];
     return LDNQ_OK;
 }
 
-/* The slice as a region of the input, which begins at its element *first. */
-static enum ldnq_status slice_region(const struct ldnq_op_call *call, const struct ranges *ranges,
-                                     struct ldnq_strided *region, ptrdiff_t *first,
-                                     struct ldnq_error *err)
+/* The slice as a region of the input, which starts at element *first. */
+static enum ldnq_status slice_region(const struct ldnq_op_call *call,
+                                     const struct slice_lists *ranges, struct ldnq_strided *region,
+                                     ptrdiff_t *first, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
-    struct slice slice;
+    struct slice_ranges slice;
     ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK];
     *region = (struct ldnq_strided){ 0 };
     *first = 0;
-    LDNQ_TRY(resolve(NULL, &in->shape, ranges, &slice, err));
+    LDNQ_TRY(resolve_ranges(NULL, &in->shape, ranges, &slice, err));
     ldnq_row_major_strides(&in->shape, from);
     ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++) {
-        /* A step beyond the axis takes one element and is never walked. */
+        /* With one element the step is not used; it may be too large to multiply. */
         ptrdiff_t step = slice.count[i] == 1 ? 1 : (ptrdiff_t)slice.step[i];
         *first += (ptrdiff_t)slice.start[i] * from[i];
         ldnq_strided_add_axis(region, (size_t)slice.count[i], from[i] * step, to[i]);
@@ -123,8 +125,8 @@ static enum ldnq_status slice_region(const struct ldnq_op_call *call, const stru
     return LDNQ_OK;
 }
 
-static enum ldnq_status copy_slice(const struct ldnq_op_call *call, const struct ranges *ranges,
-                                   struct ldnq_error *err)
+static enum ldnq_status copy_slice(const struct ldnq_op_call *call,
+                                   const struct slice_lists *ranges, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
     struct ldnq_strided region;
@@ -138,9 +140,9 @@ static enum ldnq_status copy_slice(const struct ldnq_op_call *call, const struct
     return LDNQ_OK;
 }
 
-/* Back to where the elements came from; zeros elsewhere. */
-static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad, const struct ranges *ranges,
-                                      struct ldnq_error *err)
+/* Copies the gradient to where the elements came from; zeros elsewhere. */
+static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad,
+                                      const struct slice_lists *ranges, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     size_t all = ldnq_tensor_count(&grad->in[0]);
@@ -164,13 +166,13 @@ static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad, const str
 
 /* ---- ranges as attributes ------------------------------------------------------- */
 
-static enum ldnq_status slice_1_ranges(const struct ldnq_op_call *call, struct ranges *ranges,
-                                       struct ldnq_error *err)
+static enum ldnq_status read_ranges_attr(const struct ldnq_op_call *call,
+                                         struct slice_lists *ranges, struct ldnq_error *err)
 {
     size_t starts, ends, axes;
-    *ranges = (struct ranges){ .starts = ldnq_attr_ints(call->node, "starts", &starts),
-                               .ends = ldnq_attr_ints(call->node, "ends", &ends),
-                               .axes = ldnq_attr_ints(call->node, "axes", &axes) };
+    *ranges = (struct slice_lists){ .starts = ldnq_attr_ints(call->node, "starts", &starts),
+                                    .ends = ldnq_attr_ints(call->node, "ends", &ends),
+                                    .axes = ldnq_attr_ints(call->node, "axes", &axes) };
     ranges->count = starts;
     if (starts != ends || (ranges->axes && axes != starts))
         return ldnq_fail(err, LDNQ_MODEL, "starts, ends and axes have different lengths");
@@ -179,25 +181,25 @@ static enum ldnq_status slice_1_ranges(const struct ldnq_op_call *call, struct r
 
 static enum ldnq_status slice_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ranges ranges;
+    struct slice_lists ranges;
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(slice_1_ranges(call, &ranges, err));
+    LDNQ_TRY(read_ranges_attr(call, &ranges, err));
     return set_shape(call, &ranges, err);
 }
 
 static enum ldnq_status slice_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ranges ranges;
-    LDNQ_TRY(slice_1_ranges(call, &ranges, err));
+    struct slice_lists ranges;
+    LDNQ_TRY(read_ranges_attr(call, &ranges, err));
     return copy_slice(call, &ranges, err);
 }
 
 static enum ldnq_status slice_1_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct ranges ranges;
-    LDNQ_TRY(slice_1_ranges(grad->call, &ranges, err));
+    struct slice_lists ranges;
+    LDNQ_TRY(read_ranges_attr(grad->call, &ranges, err));
     return scatter_slice(grad, &ranges, err);
 }
 
@@ -217,18 +219,18 @@ const struct ldnq_op ldnq_op_slice_1 = {
 
 /* ---- ranges as inputs ------------------------------------------------------------- */
 
-struct range_inputs {
+struct slice_inputs {
     int64_t values[4][LDNQ_MAX_RANK];
-    struct ranges ranges;
+    struct slice_lists ranges;
     bool axes_known, all_known;
 };
 
-static enum ldnq_status read_inputs(const struct ldnq_op_call *call, struct range_inputs *inputs,
+static enum ldnq_status read_inputs(const struct ldnq_op_call *call, struct slice_inputs *inputs,
                                     struct ldnq_error *err)
 {
     size_t count[4] = { 0 };
     bool known[4] = { true, true, true, true };
-    *inputs = (struct range_inputs){ .ranges.starts = inputs->values[0],
+    *inputs = (struct slice_inputs){ .ranges.starts = inputs->values[0],
                                      .ranges.ends = inputs->values[1] };
     for (size_t i = 0; i < 4; i++)
         if (ldnq_op_input(call, i + 1))
@@ -246,9 +248,10 @@ static enum ldnq_status read_inputs(const struct ldnq_op_call *call, struct rang
     return LDNQ_OK;
 }
 
-/* Where bounds are not known, neither are the sizes of the axes that they cut. */
-static enum ldnq_status unknown_sizes(struct ldnq_op_call *call, const struct range_inputs *inputs,
-                                      struct ldnq_error *err)
+/* With unknown bounds, the sizes of the sliced axes are unknown. */
+static enum ldnq_status make_unknown_sizes(struct ldnq_op_call *call,
+                                           const struct slice_inputs *inputs,
+                                           struct ldnq_error *err)
 {
     struct ldnq_shape *shape = &call->out[0].shape;
     const struct ldnq_shape *from = &call->in[0]->shape;
@@ -265,26 +268,26 @@ static enum ldnq_status unknown_sizes(struct ldnq_op_call *call, const struct ra
 
 static enum ldnq_status slice_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct range_inputs inputs;
+    struct slice_inputs inputs;
     call->out[0].dtype = call->in[0]->dtype;
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_inputs(call, &inputs, err));
     if (!inputs.all_known)
-        return unknown_sizes(call, &inputs, err);
+        return make_unknown_sizes(call, &inputs, err);
     return set_shape(call, &inputs.ranges, err);
 }
 
 static enum ldnq_status slice_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct range_inputs inputs;
+    struct slice_inputs inputs;
     LDNQ_TRY(read_inputs(call, &inputs, err));
     return copy_slice(call, &inputs.ranges, err);
 }
 
 static enum ldnq_status slice_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct range_inputs inputs;
+    struct slice_inputs inputs;
     LDNQ_TRY(read_inputs(grad->call, &inputs, err));
     return scatter_slice(grad, &inputs.ranges, err);
 }

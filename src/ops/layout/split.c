@@ -1,20 +1,20 @@
-/* split.c: Split; the sizes are an attribute up to opset 12 and an input since
- * 13. Without sizes the parts are equal, since 18 but for a smaller last one. */
+/* split.c: Split. The sizes of the parts are an attribute up to opset 12 and an input since
+ * 13. Without sizes the parts are equal; since opset 18 the last one may be smaller. */
 #include "ops/shared/strided.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-static enum ldnq_status split_axis(const struct ldnq_op_call *call, int *axis,
-                                   struct ldnq_error *err)
+static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
                                 err);
 }
 
-/* Size of part i; sizes NULL stands for equal parts. */
-static enum ldnq_status part_size(struct ldnq_op_call *call, const int64_t *sizes, size_t i,
-                                  int64_t whole, int64_t *part, struct ldnq_error *err)
+/* The size of part i. sizes NULL: equal parts. */
+static enum ldnq_status compute_part(struct ldnq_op_call *call, const int64_t *sizes, size_t i,
+                                     int64_t whole, int64_t *part, struct ldnq_error *err)
 {
     int64_t parts = (int64_t)call->out_count, each;
     if (sizes) {
@@ -26,8 +26,8 @@ static enum ldnq_status part_size(struct ldnq_op_call *call, const int64_t *size
         return ldnq_op_make_unknown_dim(call, part, err);
     each = whole / parts + (whole % parts != 0);
     if (whole % parts != 0 && call->node->opset < 18)
-        return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " can't be cut into %" PRId64 " equal parts",
-                         whole, parts);
+        return ldnq_fail(err, LDNQ_MODEL,
+                         "%" PRId64 " can't be divided into %" PRId64 " equal parts", whole, parts);
     int64_t left = whole - (int64_t)i * each;
     *part = left < 0 ? 0 : left < each ? left : each;
     return LDNQ_OK;
@@ -39,14 +39,14 @@ static enum ldnq_status set_parts(struct ldnq_op_call *call, const int64_t *size
     const struct ldnq_tensor *in = call->in[0];
     int axis;
     int64_t total = 0;
-    LDNQ_TRY(split_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     if (sizes && count != call->out_count)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu sizes for %zu outputs", count, call->out_count);
     for (size_t i = 0; i < call->out_count; i++) {
         int64_t *dim = &call->out[i].shape.dim[axis];
         call->out[i].dtype = in->dtype;
         call->out[i].shape = in->shape;
-        LDNQ_TRY(part_size(call, sizes, i, in->shape.dim[axis], dim, err));
+        LDNQ_TRY(compute_part(call, sizes, i, in->shape.dim[axis], dim, err));
         if (sizes && *dim > INT64_MAX - total)
             return ldnq_fail(err, LDNQ_MODEL, "its sizes are too large");
         total += sizes ? *dim : 0;
@@ -57,12 +57,12 @@ static enum ldnq_status set_parts(struct ldnq_op_call *call, const int64_t *size
     return LDNQ_OK;
 }
 
-static enum ldnq_status unknown_parts(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status make_unknown_parts(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0];
     int axis = 0;
     if (in->shape.rank >= 0)
-        LDNQ_TRY(split_axis(call, &axis, err));
+        LDNQ_TRY(read_axis(call, &axis, err));
     for (size_t i = 0; i < call->out_count; i++) {
         call->out[i].dtype = in->dtype;
         call->out[i].shape = in->shape;
@@ -79,7 +79,7 @@ static enum ldnq_status split_2_infer(struct ldnq_op_call *call, struct ldnq_err
     size_t count;
     const int64_t *sizes = ldnq_attr_ints(call->node, "split", &count);
     if (call->in[0]->shape.rank < 0)
-        return unknown_parts(call, err);
+        return make_unknown_parts(call, err);
     return set_parts(call, sizes, count, err);
 }
 
@@ -94,7 +94,7 @@ static enum ldnq_status split_infer(struct ldnq_op_call *call, struct ldnq_error
     if (given)
         LDNQ_TRY(ldnq_op_read_ints(call, 1, sizes, MOST_PARTS, &count, &known, err));
     if (call->in[0]->shape.rank < 0 || !known)
-        return unknown_parts(call, err);
+        return make_unknown_parts(call, err);
     if (!given && parts != (int64_t)call->out_count)
         return ldnq_fail(err, LDNQ_MODEL, "num_outputs=%" PRId64 " differs from its %zu outputs",
                          parts, call->out_count);
@@ -105,7 +105,7 @@ static enum ldnq_status split_forward(const struct ldnq_op_call *call, struct ld
 {
     const struct ldnq_tensor *in = call->in[0];
     int axis;
-    LDNQ_TRY(split_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     struct ldnq_axis_split from = ldnq_op_split_at_axis(&in->shape, axis);
     size_t size = ldnq_dtype_size(in->dtype), column = 0;
     for (size_t i = 0; i < call->out_count; i++) {
@@ -122,7 +122,7 @@ static enum ldnq_status split_forward(const struct ldnq_op_call *call, struct ld
     return LDNQ_OK;
 }
 
-/* Parts that don't matter to the loss leave zeros. */
+/* The gradient is 0 for parts that the loss does not depend on. */
 static enum ldnq_status split_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -131,7 +131,7 @@ static enum ldnq_status split_backward(const struct ldnq_op_grad *grad, struct l
     int axis;
     if (!gradient)
         return LDNQ_OK;
-    LDNQ_TRY(split_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     struct ldnq_axis_split to = ldnq_op_split_at_axis(&call->in[0]->shape, axis);
     memset(gradient, 0, ldnq_tensor_count(&grad->in[0]) * sizeof(float));
     for (size_t i = 0; i < call->out_count; i++) {

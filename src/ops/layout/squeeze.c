@@ -1,13 +1,13 @@
-/* squeeze.c: Squeeze and Unsqueeze; their axes are an attribute up to opset 12
- * and an input since 13. */
+/* squeeze.c: Squeeze and Unsqueeze. Their axes are an attribute up to opset 12 and an input
+ * since 13. */
 #include "ops/op.h"
 
 #include <inttypes.h>
 
-/* Without a list of axes Squeeze drops all that have one element, which nobody
- * knows while a size is a symbol. */
-static enum ldnq_status squeeze_set(struct ldnq_op_call *call, const int64_t *axes, size_t count,
-                                    bool given, unsigned *set, struct ldnq_error *err)
+/* The axes that Squeeze removes. Without a list these are all axes of size 1, so that no size
+ * may be a symbol. */
+static enum ldnq_status find_squeezed(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                      bool given, unsigned *set, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     if (given)
@@ -18,28 +18,28 @@ static enum ldnq_status squeeze_set(struct ldnq_op_call *call, const int64_t *ax
     return LDNQ_OK;
 }
 
-static enum ldnq_status squeeze_with(struct ldnq_op_call *call, const int64_t *axes, size_t count,
-                                     bool given, struct ldnq_error *err)
+static enum ldnq_status infer_squeezed(struct ldnq_op_call *call, const int64_t *axes, size_t count,
+                                       bool given, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape *to = &call->out[0].shape;
     unsigned set;
     if (from->rank < 0 || (!given && !ldnq_shape_is_known(from)))
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(squeeze_set(call, axes, count, given, &set, err));
+    LDNQ_TRY(find_squeezed(call, axes, count, given, &set, err));
     to->rank = 0;
     for (int i = 0; i < from->rank; i++) {
         if (!(set & (1u << i)))
             to->dim[to->rank++] = from->dim[i];
         else if (from->dim[i] != 1 && !ldnq_is_symbol(from->dim[i]))
-            return ldnq_fail(err, LDNQ_MODEL, "axis %d has %" PRId64 " elements and can't go", i,
+            return ldnq_fail(err, LDNQ_MODEL, "axis %d has %" PRId64 " elements, not 1", i,
                              from->dim[i]);
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t *axes, size_t count,
-                                       bool given, struct ldnq_error *err)
+static enum ldnq_status infer_unsqueezed(struct ldnq_op_call *call, const int64_t *axes,
+                                         size_t count, bool given, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape *to = &call->out[0].shape;
@@ -60,8 +60,8 @@ static enum ldnq_status unsqueeze_with(struct ldnq_op_call *call, const int64_t 
 typedef enum ldnq_status with_axes_fn(struct ldnq_op_call *call, const int64_t *axes, size_t count,
                                       bool given, struct ldnq_error *err);
 
-static enum ldnq_status by_attribute(struct ldnq_op_call *call, with_axes_fn *infer,
-                                     struct ldnq_error *err)
+static enum ldnq_status infer_from_attribute(struct ldnq_op_call *call, with_axes_fn *infer,
+                                             struct ldnq_error *err)
 {
     size_t count;
     const int64_t *axes = ldnq_attr_ints(call->node, "axes", &count);
@@ -69,8 +69,8 @@ static enum ldnq_status by_attribute(struct ldnq_op_call *call, with_axes_fn *in
     return infer(call, axes, count, axes != NULL, err);
 }
 
-static enum ldnq_status by_input(struct ldnq_op_call *call, with_axes_fn *infer,
-                                 struct ldnq_error *err)
+static enum ldnq_status infer_from_input(struct ldnq_op_call *call, with_axes_fn *infer,
+                                         struct ldnq_error *err)
 {
     int64_t axes[LDNQ_MAX_RANK];
     size_t count = 0;
@@ -85,22 +85,22 @@ static enum ldnq_status by_input(struct ldnq_op_call *call, with_axes_fn *infer,
 
 static enum ldnq_status squeeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return by_attribute(call, squeeze_with, err);
+    return infer_from_attribute(call, infer_squeezed, err);
 }
 
 static enum ldnq_status squeeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return by_input(call, squeeze_with, err);
+    return infer_from_input(call, infer_squeezed, err);
 }
 
 static enum ldnq_status unsqueeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return by_attribute(call, unsqueeze_with, err);
+    return infer_from_attribute(call, infer_unsqueezed, err);
 }
 
 static enum ldnq_status unsqueeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return by_input(call, unsqueeze_with, err);
+    return infer_from_input(call, infer_unsqueezed, err);
 }
 
 const struct ldnq_op ldnq_op_squeeze_1 = {

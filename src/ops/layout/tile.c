@@ -1,4 +1,4 @@
-/* tile.c: Tile: each axis repeated. */
+/* tile.c: Tile: repeats each axis. */
 #include "ops/shared/strided.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@ static enum ldnq_status tile_infer(struct ldnq_op_call *call, struct ldnq_error 
     return LDNQ_OK;
 }
 
-/* Two axes for one: which repeat, and where in it. */
+/* Each axis becomes two: the repeat, and the index in it. */
 static enum ldnq_status tile_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
@@ -47,8 +47,8 @@ static enum ldnq_status tile_forward(const struct ldnq_op_call *call, struct ldn
 
 /* ---- gradient ------------------------------------------------------------------------- */
 
-/* The repeats of one axis after the other are summed: first those in the gradient, then
- * those in what is left of it, in turns in two parts of the scratch. */
+/* Sums over the repeats, one axis at a time. The sums alternate between the two halves of
+ * scratch. */
 static size_t tile_backward_scratch(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
@@ -58,7 +58,7 @@ static size_t tile_backward_scratch(const struct ldnq_op_grad *grad)
     return 2 * bytes;
 }
 
-/* Axis i of `shape` is repeats of `size` elements: takes off the repeats. */
+/* Sums over the repeats of axis i, after which its size is `size`. */
 static void sum_repeats(const struct ldnq_op_call *call, struct ldnq_shape *shape, int i,
                         int64_t size, const float *from, float *to)
 {

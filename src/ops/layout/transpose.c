@@ -1,9 +1,9 @@
 /* transpose.c: Transpose. */
 #include "ops/shared/strided.h"
 
-/* The axis of the input that becomes axis i; without perm they are reversed. */
-static enum ldnq_status transpose_perm(const struct ldnq_op_call *call, int perm[LDNQ_MAX_RANK],
-                                       struct ldnq_error *err)
+/* perm[i] is the axis of the input that becomes axis i. The default is the reverse order. */
+static enum ldnq_status read_perm(const struct ldnq_op_call *call, int perm[LDNQ_MAX_RANK],
+                                  struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank;
     unsigned set;
@@ -14,7 +14,7 @@ static enum ldnq_status transpose_perm(const struct ldnq_op_call *call, int perm
     if (!given)
         return LDNQ_OK;
     if (count != (size_t)rank)
-        return ldnq_fail(err, LDNQ_MODEL, "perm names %zu of %d axes", count, rank);
+        return ldnq_fail(err, LDNQ_MODEL, "perm lists %zu of %d axes", count, rank);
     LDNQ_TRY(ldnq_op_resolve_axes(given, count, rank, &set, err));
     for (int i = 0; i < rank; i++)
         perm[i] = (int)(given[i] < 0 ? given[i] + rank : given[i]);
@@ -28,7 +28,7 @@ static enum ldnq_status transpose_infer(struct ldnq_op_call *call, struct ldnq_e
     call->out[0].dtype = call->in[0]->dtype;
     if (from->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(transpose_perm(call, perm, err));
+    LDNQ_TRY(read_perm(call, perm, err));
     call->out[0].shape.rank = from->rank;
     for (int i = 0; i < from->rank; i++)
         call->out[0].shape.dim[i] = from->dim[perm[i]];
@@ -41,7 +41,7 @@ static enum ldnq_status transpose_forward(const struct ldnq_op_call *call, struc
     int perm[LDNQ_MAX_RANK];
     ptrdiff_t from[LDNQ_MAX_RANK], to[LDNQ_MAX_RANK];
     struct ldnq_strided region = { 0 };
-    LDNQ_TRY(transpose_perm(call, perm, err));
+    LDNQ_TRY(read_perm(call, perm, err));
     ldnq_row_major_strides(&in->shape, from);
     ldnq_row_major_strides(&out->shape, to);
     for (int i = 0; i < out->shape.rank; i++)
@@ -50,7 +50,7 @@ static enum ldnq_status transpose_forward(const struct ldnq_op_call *call, struc
     return LDNQ_OK;
 }
 
-/* The same way back. */
+/* The inverse permutation of the gradient. */
 static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -59,10 +59,10 @@ static enum ldnq_status transpose_backward(const struct ldnq_op_grad *grad, stru
     struct ldnq_strided region = { 0 };
     if (!grad->in[0].data)
         return LDNQ_OK;
-    LDNQ_TRY(transpose_perm(call, perm, err));
+    LDNQ_TRY(read_perm(call, perm, err));
     ldnq_row_major_strides(&call->out[0].shape, from);
     ldnq_row_major_strides(&call->in[0]->shape, to);
-    /* Axes in the order of what is written. */
+    /* Axes in the order of the target, which is written contiguously. */
     for (int i = 0; i < call->in[0]->shape.rank; i++)
         for (int k = 0; k < call->in[0]->shape.rank; k++)
             if (perm[k] == i)

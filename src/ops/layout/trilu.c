@@ -1,4 +1,4 @@
-/* trilu.c: Trilu: the upper or lower triangle of matrices, zeros elsewhere. */
+/* trilu.c: Trilu: keeps the upper or lower triangle of matrices and clears the rest. */
 #include "ops/op.h"
 
 #include <string.h>
@@ -15,9 +15,10 @@ static enum ldnq_status trilu_infer(struct ldnq_op_call *call, struct ldnq_error
     return ldnq_op_infer_same(call, ~0u, err);
 }
 
-/* Column k + row is the first of the upper triangle, and the last of the lower. */
-static void trilu_row(const char *x, char *y, size_t columns, size_t size, int64_t diagonal,
-                      bool upper)
+/* One row. `diagonal` is its column on diagonal k: the first column of the upper triangle,
+ * the last one of the lower. */
+static void copy_row(const char *x, char *y, size_t columns, size_t size, int64_t diagonal,
+                     bool upper)
 {
     int64_t most = (int64_t)columns, edge = upper ? diagonal : diagonal + 1;
     size_t cut = (size_t)(edge < 0 ? 0 : edge > most ? most : edge);
@@ -26,8 +27,8 @@ static void trilu_row(const char *x, char *y, size_t columns, size_t size, int64
     memcpy(y + first * size, x + first * size, (last - first) * size);
 }
 
-/* Elements of `size` bytes, input 0's or their gradients. */
-static void trilu_copy(const struct ldnq_op_call *call, size_t size, const char *x, char *y)
+/* Copies the triangle of elements of `size` bytes: input 0's, or their gradients. */
+static void copy_triangle(const struct ldnq_op_call *call, size_t size, const char *x, char *y)
 {
     const struct ldnq_tensor *in = call->in[0], *k = ldnq_op_input(call, 1);
     const int64_t *dim = in->shape.dim;
@@ -35,17 +36,17 @@ static void trilu_copy(const struct ldnq_op_call *call, size_t size, const char 
     size_t rows = (size_t)dim[in->shape.rank - 2], count = ldnq_tensor_count(in);
     bool upper = ldnq_attr_int(call->node, "upper", 1) != 0;
     int64_t diagonal = k ? *(const int64_t *)k->data : 0;
-    /* Beyond the matrix all diagonals are alike; sums stay small. */
+    /* All diagonals outside the matrix are equivalent; this keeps sums from overflowing. */
     diagonal = diagonal > INT32_MAX ? INT32_MAX : diagonal < INT32_MIN ? INT32_MIN : diagonal;
     for (size_t row = 0; count > 0 && row < count / columns; row++)
-        trilu_row(x + row * columns * size, y + row * columns * size, columns, size,
-                  diagonal + (int64_t)(row % rows), upper);
+        copy_row(x + row * columns * size, y + row * columns * size, columns, size,
+                 diagonal + (int64_t)(row % rows), upper);
 }
 
 static enum ldnq_status trilu_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    trilu_copy(call, ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
+    copy_triangle(call, ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
     return LDNQ_OK;
 }
 
@@ -53,7 +54,7 @@ static enum ldnq_status trilu_backward(const struct ldnq_op_grad *grad, struct l
 {
     (void)err;
     if (grad->in[0].data)
-        trilu_copy(grad->call, sizeof(float), grad->out[0]->data, grad->in[0].data);
+        copy_triangle(grad->call, sizeof(float), grad->out[0]->data, grad->in[0].data);
     return LDNQ_OK;
 }
 

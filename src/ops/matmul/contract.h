@@ -1,8 +1,9 @@
-/* contract.h: sums of products of tensors over named axes, as Einsum and its gradients
- * need them: two operands at a time, each pair as a batch of matrix products.
+/* contract.h: contraction of tensors, i.e. sums of products over labelled axes, for Einsum and
+ * its gradients. Operands are contracted one after the other, each pair as a batch of matrix
+ * products.
  *
- * Labels  numbers below LDNQ_LABELS; each has one extent in a contraction
- * Owns    nothing; temporaries lie in the work's memory, whose size a dry run tells
+ * Labels  numbers below LDNQ_LABELS; a label has the same extent in all operands
+ * Owns    nothing; temporaries are in `memory`, whose size a dry run computes
  * Threads as ops/shared/product.h
  */
 #ifndef LDNQ_OPS_CONTRACT_H
@@ -12,8 +13,8 @@
 
 #define LDNQ_LABELS 64
 
-/* A tensor by its labels, each of which stands once. Strides may be 0 (broadcast) and
- * sums of strides (a diagonal). */
+/* A tensor whose axes have labels, each at most once. A stride is 0 for a broadcast axis, and
+ * the sum of several strides for a diagonal. */
 struct ldnq_labelled {
     const float *data;
     int rank;
@@ -24,15 +25,15 @@ struct ldnq_labelled {
 struct ldnq_contraction {
     const struct ldnq_op_call *call;
     size_t extent[LDNQ_LABELS];
-    bool dry; /* only counts the memory that it takes */
+    bool dry; /* only computes `used` */
     float *memory;
-    size_t used;    /* floats */
-    bool too_large; /* more memory, axes or rows than can be counted */
+    size_t used;    /* floats of memory */
+    bool too_large; /* memory, axes or rows overflow; no result is computed */
 };
 
-/* to = the product of all operands, summed over the labels that `to` does not have.
- * What `to` has and no operand does, it is spread over. No element of `to` may be
- * named twice. `to` gets data through `out`. */
+/* out = the product of all operands, summed over all labels that `to` does not have, and
+ * broadcast along those that only `to` has. `to` describes the layout of `out`, in which two
+ * indices must not have the same element. */
 void ldnq_contract(struct ldnq_contraction *work, const struct ldnq_labelled *operands,
                    size_t count, const struct ldnq_labelled *to, float *out);
 

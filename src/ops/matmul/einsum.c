@@ -1,8 +1,8 @@
-/* einsum.c: Einsum: sums of products over named axes, with ellipses, diagonals and
- * implicit outputs.
+/* einsum.c: Einsum, with ellipses, diagonals and implicit outputs. The contraction itself is
+ * in contract.c.
  *
- * Gradients: an operand's is the einsum of the output's gradient and all other
- * operands, in the operand's axes.
+ * The gradient of an operand is an einsum as well: of the output's gradient and all other
+ * operands, with the operand's subscripts as output.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -10,36 +10,39 @@
 #include "base/size.h"
 #include "ops/matmul/contract.h"
 
-#define LETTERS 52 /* A .. Z, a .. z; labels from here on are the ellipsis' axes */
+#define LETTERS 52 /* labels of A .. Z and a .. z; higher labels are the axes of the ellipsis */
 #define NO_ELLIPSIS (-1)
 
-/* One operand's subscripts: `before` labels, the ellipsis, the others. */
-struct term {
-    int count, ellipsis; /* where it stands among the labels */
+/* The subscripts of an operand or the output. */
+struct einsum_term {
+    int count;    /* of labels */
+    int ellipsis; /* the number of labels before it, or NO_ELLIPSIS */
     uint8_t label[LDNQ_MAX_RANK];
 };
 
 struct einsum_attrs {
     size_t operands;
-    struct term *in, out;
+    struct einsum_term *in, out;
     bool implicit;
 };
 
 /* ---- the equation ------------------------------------------------------------------------ */
 
-static int label_of(char c)
+/* -1 if it is not a letter. */
+static int letter_label(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
     return c >= 'a' && c <= 'z' ? 26 + (c - 'a') : -1;
 }
 
-/* One term, up to a comma, an arrow or the end; *text moves there. */
-static enum ldnq_status read_term(const char **text, struct term *term, struct ldnq_error *err)
+/* Reads a term up to a comma, an arrow or the end, to which *text is advanced. */
+static enum ldnq_status read_term(const char **text, struct einsum_term *term,
+                                  struct ldnq_error *err)
 {
-    *term = (struct term){ .ellipsis = NO_ELLIPSIS };
+    *term = (struct einsum_term){ .ellipsis = NO_ELLIPSIS };
     for (; **text && **text != ',' && strncmp(*text, "->", 2) != 0; ++*text) {
-        int label = label_of(**text);
+        int label = letter_label(**text);
         if (**text == ' ')
             continue;
         if (strncmp(*text, "...", 3) == 0 && term->ellipsis == NO_ELLIPSIS) {
@@ -57,11 +60,12 @@ static enum ldnq_status read_term(const char **text, struct term *term, struct l
     return LDNQ_OK;
 }
 
-/* Labels that stand once in all operands, in the order of the letters. */
-static enum ldnq_status implicit_output(struct einsum_attrs *a, struct ldnq_error *err)
+/* The output of an equation without arrow: the labels that occur once in all operands, in
+ * alphabetical order. */
+static enum ldnq_status set_implicit_output(struct einsum_attrs *a, struct ldnq_error *err)
 {
     size_t uses[LETTERS] = { 0 };
-    a->out = (struct term){ .ellipsis = NO_ELLIPSIS };
+    a->out = (struct einsum_term){ .ellipsis = NO_ELLIPSIS };
     for (size_t i = 0; i < a->operands; i++) {
         for (int k = 0; k < a->in[i].count; k++)
             uses[a->in[i].label[k]]++;
@@ -101,8 +105,8 @@ static enum ldnq_status check_output(const struct einsum_attrs *a, struct ldnq_e
     return LDNQ_OK;
 }
 
-static enum ldnq_status einsum_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+static enum ldnq_status einsum_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                          const void **attrs, struct ldnq_error *err)
 {
     const char *text = ldnq_attr_string(node, "equation", NULL);
     struct einsum_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
@@ -117,13 +121,14 @@ static enum ldnq_status einsum_read(const struct ldnq_node *node, struct ldnq_ar
     for (size_t i = 0; i < a->operands; i++) {
         LDNQ_TRY(read_term(&text, &a->in[i], err));
         if ((*text == ',') != (i + 1 < a->operands))
-            return ldnq_fail(err, LDNQ_MODEL, "its equation is not one for %zu inputs",
+            return ldnq_fail(err, LDNQ_MODEL,
+                             "its equation does not have %zu operands, as the node does",
                              a->operands);
         text += *text == ',';
     }
     *attrs = a;
     if (*text == '\0')
-        return implicit_output(a, err);
+        return set_implicit_output(a, err);
     text += 2;
     LDNQ_TRY(read_term(&text, &a->out, err));
     if (*text)
@@ -133,9 +138,9 @@ static enum ldnq_status einsum_read(const struct ldnq_node *node, struct ldnq_ar
 
 /* ---- shapes --------------------------------------------------------------------------------- */
 
-/* The label of every axis of a tensor of this rank; the ellipsis' axes are counted
- * from their last. */
-static void labels_of(const struct term *term, int rank, uint8_t label[LDNQ_MAX_RANK])
+/* The label of every axis of a tensor of this rank. Axes of the ellipsis are numbered from
+ * the last one, so that they broadcast as in numpy. */
+static void label_axes(const struct einsum_term *term, int rank, uint8_t label[LDNQ_MAX_RANK])
 {
     int extra = rank - term->count;
     for (int i = 0; i < rank; i++) {
@@ -148,13 +153,14 @@ static void labels_of(const struct term *term, int rank, uint8_t label[LDNQ_MAX_
     }
 }
 
-/* The size of each label, 1 for those that are not there; and the ellipsis' axes. */
+/* Broadcasts the sizes of operand i into the size of each label, and raises *ellipsis to the
+ * number of axes of its ellipsis. Errors: MODEL. */
 static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t size[LDNQ_LABELS],
                                     int *ellipsis, struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
     const struct ldnq_shape *shape = &call->in[i]->shape;
-    const struct term *term = &a->in[i];
+    const struct einsum_term *term = &a->in[i];
     int extra = shape->rank - term->count;
     uint8_t label[LDNQ_MAX_RANK];
     int64_t own[LDNQ_LABELS] = { 0 };
@@ -162,7 +168,7 @@ static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t
     if (extra < 0 || (extra > 0 && term->ellipsis == NO_ELLIPSIS))
         return ldnq_fail(err, LDNQ_MODEL, "its input %zu has %d axes where its equation has %d", i,
                          shape->rank, term->count);
-    labels_of(term, shape->rank, label);
+    label_axes(term, shape->rank, label);
     for (int k = 0; k < shape->rank; k++) {
         int64_t dim = shape->dim[k], before = own[label[k]];
         bool again = seen >> label[k] & 1;
@@ -182,7 +188,6 @@ static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t
     return LDNQ_OK;
 }
 
-/* false where a rank is not known. */
 static bool ranks_are_known(const struct ldnq_op_call *call)
 {
     for (size_t i = 0; i < call->in_count; i++)
@@ -191,8 +196,10 @@ static bool ranks_are_known(const struct ldnq_op_call *call)
     return true;
 }
 
-static enum ldnq_status sizes_of(struct ldnq_op_call *call, int64_t size[LDNQ_LABELS],
-                                 int *ellipsis, struct ldnq_error *err)
+/* The size of each label, 1 for labels that are not used, and the number of axes of the
+ * ellipsis. Errors: MODEL. */
+static enum ldnq_status compute_sizes(struct ldnq_op_call *call, int64_t size[LDNQ_LABELS],
+                                      int *ellipsis, struct ldnq_error *err)
 {
     *ellipsis = 0;
     for (int i = 0; i < LDNQ_LABELS; i++)
@@ -214,12 +221,12 @@ static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     call->out[0].dtype = LDNQ_FLOAT;
     if (!ranks_are_known(call))
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(sizes_of(call, size, &ellipsis, err));
+    LDNQ_TRY(compute_sizes(call, size, &ellipsis, err));
     int rank = a->out.count + (a->out.ellipsis == NO_ELLIPSIS ? 0 : ellipsis);
     if (rank > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
-    labels_of(&a->out, rank, label);
+    label_axes(&a->out, rank, label);
     out->rank = rank;
     for (int i = 0; i < rank; i++)
         out->dim[i] = size[label[i]];
@@ -240,80 +247,82 @@ static void add_axis(struct ldnq_labelled *t, uint8_t label, ptrdiff_t stride)
     t->stride[t->rank++] = stride;
 }
 
-/* A tensor by its term. Axes of one element that others broadcast against are left
- * out: the others' are enough. */
-static struct ldnq_labelled view(const struct ldnq_contraction *work, const struct term *term,
-                                 const struct ldnq_tensor *tensor)
+/* A tensor with the labels of its term. Axes of size 1 that broadcast to a larger size are
+ * omitted: the contraction broadcasts along labels that an operand does not have. */
+static struct ldnq_labelled label_tensor(const struct ldnq_contraction *work,
+                                         const struct einsum_term *term,
+                                         const struct ldnq_tensor *tensor)
 {
     struct ldnq_labelled t = { .data = tensor->data };
     ptrdiff_t strides[LDNQ_MAX_RANK];
     uint8_t label[LDNQ_MAX_RANK];
     ldnq_row_major_strides(&tensor->shape, strides);
-    labels_of(term, tensor->shape.rank, label);
+    label_axes(term, tensor->shape.rank, label);
     for (int i = 0; i < tensor->shape.rank; i++)
         if (tensor->shape.dim[i] != 1 || work->extent[label[i]] == 1)
             add_axis(&t, label[i], strides[i]);
     return t;
 }
 
-/* Valid once infer has passed on known shapes. */
-static struct ldnq_contraction work_of(const struct ldnq_op_call *call, bool dry)
+/* For shapes that infer has accepted. */
+static struct ldnq_contraction init_contraction(const struct ldnq_op_call *call, bool dry)
 {
     struct ldnq_contraction work = { .call = call, .dry = dry, .memory = call->scratch };
     struct ldnq_op_call at_run_time = *call;
     int64_t size[LDNQ_LABELS];
     int ellipsis;
-    if (sizes_of(&at_run_time, size, &ellipsis, NULL) != LDNQ_OK)
+    if (compute_sizes(&at_run_time, size, &ellipsis, NULL) != LDNQ_OK)
         work.too_large = true;
     for (int i = 0; i < LDNQ_LABELS; i++)
         work.extent[i] = work.too_large ? 0 : (size_t)size[i];
     return work;
 }
 
-/* More operands than these go on from the product of those. */
+/* The most operands of a node. */
 #define MOST_OPERANDS 16
 
-/* The output's gradient stands in for operand `skip`; -1 for none. */
-static void run(struct ldnq_contraction *work, ptrdiff_t skip, const struct ldnq_tensor *gradient,
-                const struct ldnq_labelled *to, float *out)
+/* Contracts all operands. The output's gradient replaces operand `skip`; -1 for none. */
+static void contract_operands(struct ldnq_contraction *work, ptrdiff_t skip,
+                              const struct ldnq_tensor *gradient, const struct ldnq_labelled *to,
+                              float *out)
 {
     const struct einsum_attrs *a = work->call->attrs;
     struct ldnq_labelled operands[MOST_OPERANDS];
     for (size_t i = 0; i < a->operands; i++)
-        operands[i] = (ptrdiff_t)i == skip ? view(work, &a->out, gradient)
-                                           : view(work, &a->in[i], work->call->in[i]);
+        operands[i] = (ptrdiff_t)i == skip ? label_tensor(work, &a->out, gradient)
+                                           : label_tensor(work, &a->in[i], work->call->in[i]);
     ldnq_contract(work, operands, a->operands, to, out);
 }
 
 static size_t einsum_scratch(const struct ldnq_op_call *call)
 {
     const struct einsum_attrs *a = call->attrs;
-    struct ldnq_contraction work = work_of(call, true);
-    struct ldnq_labelled to = view(&work, &a->out, &call->out[0]);
+    struct ldnq_contraction work = init_contraction(call, true);
+    struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
     size_t bytes;
-    run(&work, -1, NULL, &to, NULL);
+    contract_operands(&work, -1, NULL, &to, NULL);
     return !work.too_large && ldnq_size_mul(work.used, sizeof(float), &bytes) ? bytes : SIZE_MAX;
 }
 
 static enum ldnq_status einsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
-    struct ldnq_contraction work = work_of(call, false);
-    struct ldnq_labelled to = view(&work, &a->out, &call->out[0]);
+    struct ldnq_contraction work = init_contraction(call, false);
+    struct ldnq_labelled to = label_tensor(&work, &a->out, &call->out[0]);
     (void)err;
-    run(&work, -1, NULL, &to, call->out[0].data);
+    contract_operands(&work, -1, NULL, &to, call->out[0].data);
     return LDNQ_OK;
 }
 
-/* Each operand's gradient starts with all of the memory. */
+/* The gradients of the operands are computed one after the other, in the same memory. */
 static size_t einsum_backward_scratch(const struct ldnq_op_grad *grad)
 {
     const struct einsum_attrs *a = grad->call->attrs;
     size_t most = 0, bytes;
     for (size_t i = 0; i < a->operands; i++) {
-        struct ldnq_contraction work = work_of(grad->call, true);
-        struct ldnq_labelled to = view(&work, &a->in[i], &grad->in[i]);
-        run(&work, (ptrdiff_t)i, &grad->call->out[0], &to, NULL);
+        struct ldnq_contraction work = init_contraction(grad->call, true);
+        struct ldnq_labelled to = label_tensor(&work, &a->in[i], &grad->in[i]);
+        contract_operands(&work, (ptrdiff_t)i, &grad->call->out[0], &to, NULL);
         if (work.too_large || !ldnq_size_mul(work.used, sizeof(float), &bytes))
             return SIZE_MAX;
         most = ldnq_size_max(most, bytes);
@@ -329,11 +338,11 @@ static enum ldnq_status einsum_backward(const struct ldnq_op_grad *grad, struct 
         float *dx = grad->in[i].data;
         if (!dx)
             continue;
-        struct ldnq_contraction work = work_of(grad->call, false);
-        struct ldnq_labelled to = view(&work, &a->in[i], &grad->in[i]);
-        /* Off a diagonal there is none. */
+        struct ldnq_contraction work = init_contraction(grad->call, false);
+        struct ldnq_labelled to = label_tensor(&work, &a->in[i], &grad->in[i]);
+        /* For an operand with a repeated letter, only its diagonal has a gradient. */
         memset(dx, 0, ldnq_tensor_count(&grad->in[i]) * sizeof *dx);
-        run(&work, (ptrdiff_t)i, grad->out[0], &to, dx);
+        contract_operands(&work, (ptrdiff_t)i, grad->out[0], &to, dx);
     }
     return LDNQ_OK;
 }
@@ -345,7 +354,7 @@ const struct ldnq_op ldnq_op_einsum = {
     .inputs_min = 1,
     .inputs_max = MOST_OPERANDS,
     .outputs_max = 1,
-    .read_attrs = einsum_read,
+    .read_attrs = einsum_read_attrs,
     .infer = einsum_infer,
     .scratch = einsum_scratch,
     .forward = einsum_forward,

@@ -1,6 +1,6 @@
-/* gemm.c: Gemm, y = alpha * A' * B' + beta * C.
+/* gemm.c: Gemm: Y = alpha op(A) op(B) + beta C, where op is the identity or the transpose.
  *
- * Shapes  A (N, K) or transposed, B (K, M) or transposed, C broadcast to (N, M)
+ * Shapes  op(A) (N, K), op(B) (K, M), Y (N, M), C broadcasts to (N, M)
  */
 #include "base/size.h"
 #include "ops/op_layer.h"
@@ -11,8 +11,8 @@ struct gemm_attrs {
     bool transpose_a, transpose_b;
 };
 
-static enum ldnq_status gemm_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status gemm_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     struct gemm_attrs *gemm = ldnq_arena_alloc(arena, 1, sizeof *gemm, err);
     if (!gemm)
@@ -51,8 +51,8 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
     return LDNQ_OK;
 }
 
-/* y = C, broadcast; the product is added to it. */
-static void spread_c(const struct ldnq_op_call *call)
+/* Y = C, broadcast; the product is added to it. */
+static void broadcast_c(const struct ldnq_op_call *call)
 {
     size_t strides[LDNQ_MAX_RANK];
     const struct ldnq_shape *shape = &call->out[0].shape;
@@ -65,8 +65,9 @@ static void spread_c(const struct ldnq_op_call *call)
             *y++ = c[i * strides[0] + j * strides[1]];
 }
 
-/* C where it is one number a column, as it comes; NULL where it is anything else. */
-static const float *column_bias(const struct ldnq_op_call *call)
+/* The data of C if it is one element per column and beta is 1, so that it can be added as a
+ * column bias; else NULL. */
+static const float *find_column_bias(const struct ldnq_op_call *call)
 {
     const struct gemm_attrs *gemm = call->attrs;
     const struct ldnq_tensor *c = ldnq_op_input(call, 2);
@@ -78,7 +79,7 @@ static const float *column_bias(const struct ldnq_op_call *call)
     return is_row ? c->data : NULL;
 }
 
-static struct ldnq_product product_of(const struct ldnq_op_call *call)
+static struct ldnq_product describe_product(const struct ldnq_op_call *call)
 {
     const struct gemm_attrs *gemm = call->attrs;
     return (struct ldnq_product){
@@ -88,8 +89,8 @@ static struct ldnq_product product_of(const struct ldnq_op_call *call)
         .transpose_a = gemm->transpose_a ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .transpose_b = gemm->transpose_b ? LDNQ_TRANSPOSED : LDNQ_AS_IS,
         .alpha = gemm->alpha,
-        .beta = ldnq_op_input(call, 2) && !column_bias(call) ? gemm->beta : 0.0f,
-        .column_bias = column_bias(call),
+        .beta = ldnq_op_input(call, 2) && !find_column_bias(call) ? gemm->beta : 0.0f,
+        .column_bias = find_column_bias(call),
         .batches = 1,
         .a = call->in[0]->data,
         .b = call->in[1]->data,
@@ -100,53 +101,53 @@ static struct ldnq_product product_of(const struct ldnq_op_call *call)
 static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    struct ldnq_product product = product_of(call);
+    struct ldnq_product product = describe_product(call);
     if (product.beta != 0.0f)
-        spread_c(call);
+        broadcast_c(call);
     ldnq_product_run(&product, call->pool);
     return LDNQ_OK;
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-static enum ldnq_transpose other(enum ldnq_transpose transpose)
+static enum ldnq_transpose flip_transpose(enum ldnq_transpose transpose)
 {
     return transpose == LDNQ_AS_IS ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
 }
 
-/* A' gets dY B', and B' gets A' dY, with the factors turned; where an input lies
- * transposed, so does its gradient, which is the product turned as a whole. */
+/* d op(A) = alpha dY op(B)^T and d op(B) = alpha op(A)^T dY. If an input is transposed, its
+ * gradient is the transpose of that product, which swaps the factors. */
 static void a_backward(const struct ldnq_op_grad *grad)
 {
-    struct ldnq_product y = product_of(grad->call);
-    bool turned = y.transpose_a == LDNQ_TRANSPOSED;
-    struct ldnq_product da = { .m = turned ? y.k : y.m,
-                               .n = turned ? y.m : y.k,
+    struct ldnq_product y = describe_product(grad->call);
+    bool transposed = y.transpose_a == LDNQ_TRANSPOSED;
+    struct ldnq_product da = { .m = transposed ? y.k : y.m,
+                               .n = transposed ? y.m : y.k,
                                .k = y.n,
                                .alpha = y.alpha,
                                .batches = 1,
                                .c = grad->in[0].data };
-    da.a = turned ? y.b : grad->out[0]->data;
-    da.b = turned ? grad->out[0]->data : y.b;
-    da.transpose_a = turned ? y.transpose_b : LDNQ_AS_IS;
-    da.transpose_b = turned ? LDNQ_TRANSPOSED : other(y.transpose_b);
+    da.a = transposed ? y.b : grad->out[0]->data;
+    da.b = transposed ? grad->out[0]->data : y.b;
+    da.transpose_a = transposed ? y.transpose_b : LDNQ_AS_IS;
+    da.transpose_b = transposed ? LDNQ_TRANSPOSED : flip_transpose(y.transpose_b);
     ldnq_product_run(&da, grad->call->pool);
 }
 
 static void b_backward(const struct ldnq_op_grad *grad)
 {
-    struct ldnq_product y = product_of(grad->call);
-    bool turned = y.transpose_b == LDNQ_TRANSPOSED;
-    struct ldnq_product db = { .m = turned ? y.n : y.k,
-                               .n = turned ? y.k : y.n,
+    struct ldnq_product y = describe_product(grad->call);
+    bool transposed = y.transpose_b == LDNQ_TRANSPOSED;
+    struct ldnq_product db = { .m = transposed ? y.n : y.k,
+                               .n = transposed ? y.k : y.n,
                                .k = y.m,
                                .alpha = y.alpha,
                                .batches = 1,
                                .c = grad->in[1].data };
-    db.a = turned ? grad->out[0]->data : y.a;
-    db.b = turned ? y.a : grad->out[0]->data;
-    db.transpose_a = turned ? LDNQ_TRANSPOSED : other(y.transpose_a);
-    db.transpose_b = turned ? y.transpose_a : LDNQ_AS_IS;
+    db.a = transposed ? grad->out[0]->data : y.a;
+    db.b = transposed ? y.a : grad->out[0]->data;
+    db.transpose_a = transposed ? LDNQ_TRANSPOSED : flip_transpose(y.transpose_a);
+    db.transpose_b = transposed ? y.transpose_a : LDNQ_AS_IS;
     ldnq_product_run(&db, grad->call->pool);
 }
 
@@ -174,7 +175,7 @@ static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ld
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
-/* One number an output, whatever shape it is broadcast from. */
+/* Whether the bias has one element per output, for all rows. */
 static bool is_channel_bias(const struct ldnq_tensor *bias, size_t outputs)
 {
     size_t count;
@@ -192,7 +193,7 @@ static enum ldnq_status gemm_describe(const struct ldnq_node *node,
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has %d axes where 2 are needed",
                          weight->shape.rank);
     if (gemm->alpha == 0.0f)
-        return ldnq_fail(err, LDNQ_UNSUPPORTED, "alpha=0 leaves nothing of its weight");
+        return ldnq_fail(err, LDNQ_UNSUPPORTED, "its weight has no effect, as alpha is 0");
     int channel = gemm->transpose_b ? 0 : 1;
     size_t outputs = (size_t)weight->shape.dim[channel];
     *geometry = (struct ldnq_layer_geometry){ .groups = 1,
@@ -215,7 +216,7 @@ static void gemm_columns(const struct ldnq_op_call *call, size_t group, size_t f
                          float *columns, size_t ld)
 {
     (void)group;
-    struct ldnq_product product = product_of(call);
+    struct ldnq_product product = describe_product(call);
     ldnq_product_columns(&product, first, count, columns, ld);
 }
 
@@ -234,7 +235,7 @@ const struct ldnq_op ldnq_op_gemm = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = gemm_read,
+    .read_attrs = gemm_read_attrs,
     .infer = gemm_infer,
     .forward = gemm_forward,
     .differentiable = 7,

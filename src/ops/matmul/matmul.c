@@ -1,7 +1,7 @@
-/* matmul.c: MatMul, numpy's matmul.
+/* matmul.c: MatMul with the rules of numpy's matmul.
  *
- * Shapes  A (..., M, K), B (..., K, N), the leading axes broadcast; an input with
- *         one axis is a row (A) or a column (B) whose axis the output drops
+ * Shapes  A (..., M, K), B (..., K, N), Y (..., M, N); leading axes broadcast. An input with
+ *         one axis is a row (A) or a column (B), and Y does not have the added axis
  */
 #include "ops/matmul/matmul.h"
 
@@ -9,7 +9,7 @@
 #include "ops/op_layer.h"
 #include "ops/shared/product.h"
 
-/* An input with one axis gets a second one of size 1. */
+/* Adds an axis of size 1 to an input with one axis. */
 static struct ldnq_shape as_matrix(const struct ldnq_shape *shape, bool is_left)
 {
     struct ldnq_shape matrix = *shape;
@@ -21,9 +21,9 @@ static struct ldnq_shape as_matrix(const struct ldnq_shape *shape, bool is_left)
     return matrix;
 }
 
-static enum ldnq_status output_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
-                                     const struct ldnq_shape *b, struct ldnq_shape *y,
-                                     struct ldnq_error *err)
+static enum ldnq_status infer_shape(struct ldnq_op_call *call, const struct ldnq_shape *a,
+                                    const struct ldnq_shape *b, struct ldnq_shape *y,
+                                    struct ldnq_error *err)
 {
     struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
     int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
@@ -52,7 +52,7 @@ static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_erro
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (a->rank == 0 || b->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
-    return output_shape(call, a, b, &call->out[0].shape, err);
+    return infer_shape(call, a, b, &call->out[0].shape, err);
 }
 
 struct leading_axes {
@@ -92,7 +92,7 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
     size_t lead_a = 1;
     ldnq_shape_count_range(&a, 0, a.rank - 2, &lead_a);
     if (b.rank == 2) {
-        /* One matrix for all: the left side's leading axes are more rows. */
+        /* All batches share B: the leading axes of A become rows of one product. */
         product.m *= lead_a;
     } else {
         struct ldnq_op_call at_run_time = *call;
@@ -117,10 +117,10 @@ enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b
         return ldnq_op_make_unknown_shape(call, 0, err);
     if (left->rank == 0 || right->rank == 0)
         return ldnq_fail(err, LDNQ_MODEL, "a scalar can't be multiplied as a matrix");
-    return output_shape(call, left, right, &call->out[0].shape, err);
+    return infer_shape(call, left, right, &call->out[0].shape, err);
 }
 
-struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, size_t right)
+struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right)
 {
     struct ldnq_shape a = as_matrix(&call->in[left]->shape, true);
     struct ldnq_shape b = as_matrix(&call->in[right]->shape, false), lead = { 0 };
@@ -132,7 +132,7 @@ struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, 
     a.rank -= 2;
     b.rank -= 2;
     if (ldnq_op_broadcast(&at_run_time, &a, &b, &lead, NULL) != LDNQ_OK)
-        return result; /* infer has passed */
+        return result; /* can't happen: infer has accepted the shapes */
     ldnq_shape_count(&lead, &result.batches);
     result.lead = lead;
     ldnq_op_broadcast_strides(&a, &lead, result.strides[0]);
@@ -154,19 +154,19 @@ void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t 
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-/* The product as seen by its gradients: all in matrices, with their leading axes. */
-struct factors {
-    struct ldnq_shape a, b;           /* with two axes at least */
-    struct ldnq_shape lead_a, lead_b; /* without the last two */
-    struct leading_axes axes;         /* of y against a and b */
+/* The shapes of A and B in backward. */
+struct matmul_factors {
+    struct ldnq_shape a, b;           /* at least two axes */
+    struct ldnq_shape lead_a, lead_b; /* a and b without the last two axes */
+    struct leading_axes axes;         /* the leading axes of Y */
     size_t m, n, k, batches;
 };
 
-static struct factors factors_of(const struct ldnq_op_call *call)
+static struct matmul_factors describe_factors(const struct ldnq_op_call *call)
 {
-    struct factors f = { .a = as_matrix(&call->in[0]->shape, true),
-                         .b = as_matrix(&call->in[1]->shape, false),
-                         .batches = 1 };
+    struct matmul_factors f = { .a = as_matrix(&call->in[0]->shape, true),
+                                .b = as_matrix(&call->in[1]->shape, false),
+                                .batches = 1 };
     struct ldnq_op_call at_run_time = *call;
     f.m = (size_t)f.a.dim[f.a.rank - 2];
     f.k = (size_t)f.a.dim[f.a.rank - 1];
@@ -175,25 +175,26 @@ static struct factors factors_of(const struct ldnq_op_call *call)
     f.lead_b = f.b;
     f.lead_a.rank -= 2;
     f.lead_b.rank -= 2;
-    /* infer has found that they go together. */
+    /* infer has checked that the shapes broadcast. */
     if (ldnq_op_broadcast(&at_run_time, &f.lead_a, &f.lead_b, &f.axes.lead, NULL) == LDNQ_OK)
         ldnq_shape_count(&f.axes.lead, &f.batches);
     return f;
 }
 
-/* One matrix for all: the left side's leading axes are more rows. */
-static bool is_one_product(const struct factors *f)
+/* Whether all batches share B, so that the leading axes of A are rows of one product. */
+static bool is_one_product(const struct matmul_factors *f)
 {
     return f->b.rank == 2;
 }
 
 /* Whether the gradient of input i has to be summed over batches. */
-static bool is_summed(const struct factors *f, size_t i)
+static bool is_summed(const struct matmul_factors *f, size_t i)
 {
     return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
 }
 
-static struct ldnq_tensor whole_of(const struct factors *f, size_t i, float *data)
+/* The gradient of input i before it is summed over the batches that share it. */
+static struct ldnq_tensor unsummed_gradient(const struct matmul_factors *f, size_t i, float *data)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = f->axes.lead, .data = data };
     whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->m : f->k);
@@ -203,10 +204,10 @@ static struct ldnq_tensor whole_of(const struct factors *f, size_t i, float *dat
 
 static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
 {
-    struct factors f = factors_of(grad->call);
+    struct matmul_factors f = describe_factors(grad->call);
     size_t most = 0, bytes;
     for (size_t i = 0; i < 2; i++) {
-        struct ldnq_tensor whole = whole_of(&f, i, NULL);
+        struct ldnq_tensor whole = unsummed_gradient(&f, i, NULL);
         if (!grad->in[i].data || !is_summed(&f, i))
             continue;
         if (!ldnq_tensor_bytes(&whole, &bytes))
@@ -217,13 +218,13 @@ static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
 }
 
 /* dA = dY B' and dB = A' dY. */
-static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, size_t i)
+static void factor_backward(const struct ldnq_op_grad *grad, struct matmul_factors *f, size_t i)
 {
     const struct ldnq_op_call *call = grad->call;
     struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
                               .shape = i == 0 ? f->a : f->b,
                               .data = grad->in[i].data };
-    struct ldnq_tensor whole = is_summed(f, i) ? whole_of(f, i, call->scratch) : to;
+    struct ldnq_tensor whole = is_summed(f, i) ? unsummed_gradient(f, i, call->scratch) : to;
     struct ldnq_product p = { .alpha = 1.0f,
                               .batches = f->batches,
                               .c = whole.data,
@@ -255,7 +256,7 @@ static void factor_backward(const struct ldnq_op_grad *grad, struct factors *f, 
 
 static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct factors f = factors_of(grad->call);
+    struct matmul_factors f = describe_factors(grad->call);
     (void)err;
     for (size_t i = 0; i < 2; i++)
         if (grad->in[i].data)

@@ -1,4 +1,4 @@
-/* matmul.h: the shapes of numpy's matmul, for operators that multiply integers.
+/* matmul.h: shapes and batches of numpy's matmul, for MatMulInteger and QLinearMatMul.
  *
  * Shapes  a (..., m, k), b (..., k, n); leading axes broadcast
  */
@@ -9,16 +9,16 @@
 
 struct ldnq_matmul {
     size_t m, n, k, batches;
-    struct ldnq_shape lead;
-    size_t strides[2][LDNQ_MAX_RANK]; /* of the leading axes, in matrices */
+    struct ldnq_shape lead;           /* the leading axes, broadcast */
+    size_t strides[2][LDNQ_MAX_RANK]; /* of the leading axes of a and b, in matrices */
 };
 
-/* Output 0's shape from inputs a and b. */
+/* Sets the shape of output 0 from the shapes of inputs a and b. */
 enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b,
                                    struct ldnq_error *err);
-/* For shapes that infer has passed. */
-struct ldnq_matmul ldnq_matmul_of(const struct ldnq_op_call *call, size_t left, size_t right);
-/* Where a batch's matrices start, in elements. */
+/* For shapes that infer has accepted. */
+struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right);
+/* Writes where the matrices of a batch start in a and b, in elements. */
 void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2]);
 
 #endif

@@ -5,17 +5,18 @@
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64) |        \
      LDNQ_DTYPE_BIT(LDNQ_INT8) | LDNQ_DTYPE_BIT(LDNQ_UINT8))
 
-struct arg {
+struct argmax_loop {
     const void *x;
     int64_t *y;
     struct ldnq_axis_split at;
-    bool least, last; /* select_last_index */
+    bool least; /* ArgMin */
+    bool last;  /* select_last_index: of equal elements, the last one */
 };
 
 #define ARG(name, T)                                                                               \
     static void name(const void *ctx, size_t first, size_t end)                                    \
     {                                                                                              \
-        const struct arg *arg = ctx;                                                               \
+        const struct argmax_loop *arg = ctx;                                                       \
         size_t size = arg->at.size, inner = arg->at.inner;                                         \
         for (size_t line = first; line < end; line++) {                                            \
             const T *x = (const T *)arg->x + line / inner * size * inner + line % inner;           \
@@ -35,7 +36,8 @@ ARG(arg_int64, int64_t)
 ARG(arg_int8, int8_t)
 ARG(arg_uint8, uint8_t)
 
-static enum ldnq_status arg_axis(const struct ldnq_op_call *call, int *axis, struct ldnq_error *err)
+static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
+                                  struct ldnq_error *err)
 {
     return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", 0), call->in[0]->shape.rank, axis,
                                 err);
@@ -51,7 +53,7 @@ static enum ldnq_status arg_infer(struct ldnq_op_call *call, struct ldnq_error *
     call->out[0].dtype = LDNQ_INT64;
     if (in->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(arg_axis(call, &axis, err));
+    LDNQ_TRY(read_axis(call, &axis, err));
     if (in->dim[axis] == 0)
         return ldnq_fail(err, LDNQ_MODEL, "axis %d is empty", axis);
     out->rank = 0;
@@ -66,12 +68,12 @@ static enum ldnq_status arg_forward(const struct ldnq_op_call *call, bool least,
 {
     const struct ldnq_tensor *x = call->in[0];
     int axis;
-    LDNQ_TRY(arg_axis(call, &axis, err));
-    struct arg arg = { .x = x->data,
-                       .y = call->out[0].data,
-                       .least = least,
-                       .at = ldnq_op_split_at_axis(&x->shape, axis),
-                       .last = ldnq_attr_int(call->node, "select_last_index", 0) != 0 };
+    LDNQ_TRY(read_axis(call, &axis, err));
+    struct argmax_loop arg = { .x = x->data,
+                               .y = call->out[0].data,
+                               .least = least,
+                               .at = ldnq_op_split_at_axis(&x->shape, axis),
+                               .last = ldnq_attr_int(call->node, "select_last_index", 0) != 0 };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT   ? arg_float
                          : x->dtype == LDNQ_INT32 ? arg_int32
                          : x->dtype == LDNQ_INT64 ? arg_int64

@@ -5,18 +5,18 @@
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_DOUBLE) | LDNQ_DTYPE_BIT(LDNQ_INT32) |       \
      LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-struct cumsum {
+struct cumsum_loop {
     const void *x;
     void *y;
     struct ldnq_axis_split at;
     bool exclusive, reverse;
 };
 
-/* S: the type of the sum; integers wrap around in an unsigned one. */
+/* S is the type of the sum, unsigned so that integers wrap around. */
 #define CUMSUM(name, T, S)                                                                         \
     static void name(const void *ctx, size_t first, size_t last)                                   \
     {                                                                                              \
-        const struct cumsum *c = ctx;                                                              \
+        const struct cumsum_loop *c = ctx;                                                         \
         size_t size = c->at.size, inner = c->at.inner;                                             \
         for (size_t line = first; line < last; line++) {                                           \
             size_t start = line / inner * size * inner + line % inner;                             \
@@ -41,8 +41,9 @@ static enum ldnq_status cumsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     return ldnq_op_infer_same(call, CUMSUM_TYPES, err);
 }
 
-/* From x to y, both in the shape of input 0; `back` the other way round. */
-static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct ldnq_tensor *x,
+/* y = the cumulative sums of x, both in the shape of input 0; with `back`, in the reverse
+ * direction. */
+static enum ldnq_status run_cumsum(const struct ldnq_op_call *call, const struct ldnq_tensor *x,
                                    void *y, bool back, struct ldnq_error *err)
 {
     int64_t given = 0;
@@ -51,11 +52,12 @@ static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct
     int axis;
     LDNQ_TRY(ldnq_op_read_ints(call, 1, &given, 1, &count, &known, err));
     LDNQ_TRY(ldnq_op_resolve_axis(given, x->shape.rank, &axis, err));
-    struct cumsum cumsum = { .x = x->data,
-                             .y = y,
-                             .at = ldnq_op_split_at_axis(&x->shape, axis),
-                             .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
-                             .reverse = (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
+    struct cumsum_loop cumsum = { .x = x->data,
+                                  .y = y,
+                                  .at = ldnq_op_split_at_axis(&x->shape, axis),
+                                  .exclusive = ldnq_attr_int(call->node, "exclusive", 0) != 0,
+                                  .reverse =
+                                      (ldnq_attr_int(call->node, "reverse", 0) != 0) != back };
     ldnq_range_fn *run = x->dtype == LDNQ_FLOAT    ? cumsum_float
                          : x->dtype == LDNQ_DOUBLE ? cumsum_double
                          : x->dtype == LDNQ_INT32  ? cumsum_int32
@@ -66,15 +68,16 @@ static enum ldnq_status cumsum_run(const struct ldnq_op_call *call, const struct
 
 static enum ldnq_status cumsum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return cumsum_run(call, call->in[0], call->out[0].data, false, err);
+    return run_cumsum(call, call->in[0], call->out[0].data, false, err);
 }
 
-/* What an element went into lies behind it, so their gradients sum up from there. */
+/* An element is part of all sums after it: the gradient is the cumulative sum in the reverse
+ * direction. */
 static enum ldnq_status cumsum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     if (!grad->in[0].data)
         return LDNQ_OK;
-    return cumsum_run(grad->call, grad->out[0], grad->in[0].data, true, err);
+    return run_cumsum(grad->call, grad->out[0], grad->in[0].data, true, err);
 }
 
 const struct ldnq_op ldnq_op_cumsum = {

@@ -1,7 +1,8 @@
 /* losses.c: NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss.
  *
- * Shapes  x (N, C, D), target (N, D), weight (C), log_prob (N, C, D); the loss has the
- *         shape of the target, or for a sum or mean of all none
+ * Shapes  x (N, C, D), target (N, D), weight (C), log_prob (N, C, D), where D stands for any
+ *         number of axes; the loss has the shape of the target with reduction=none, and is a
+ *         scalar with sum or mean
  */
 #include <inttypes.h>
 #include <math.h>
@@ -14,12 +15,12 @@ enum loss_reduction { LOSS_NONE, LOSS_SUM, LOSS_MEAN };
 
 struct loss_attrs {
     enum loss_reduction reduction;
-    bool ignores;
+    bool ignores; /* whether there is an ignore_index */
     int64_t ignored;
 };
 
-static enum ldnq_status loss_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status loss_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     static const char *const names[] = { "none", "sum", "mean" };
     const char *name = ldnq_attr_string(node, "reduction", "mean");
@@ -35,10 +36,10 @@ static enum ldnq_status loss_read(const struct ldnq_node *node, struct ldnq_aren
             return LDNQ_OK;
         }
     }
-    return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not a known value", name);
+    return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not none, sum or mean", name);
 }
 
-static bool differ(int64_t a, int64_t b)
+static bool sizes_differ(int64_t a, int64_t b)
 {
     return a != b && !ldnq_is_symbol(a) && !ldnq_is_symbol(b);
 }
@@ -48,10 +49,11 @@ static enum ldnq_status check_target(const struct ldnq_shape *x, const struct ld
 {
     bool fits = target->rank == x->rank - 1 && x->rank >= 2;
     for (int i = 0; fits && i < target->rank; i++)
-        fits = !differ(target->dim[i], x->dim[i == 0 ? 0 : i + 1]);
+        fits = !sizes_differ(target->dim[i], x->dim[i == 0 ? 0 : i + 1]);
     if (fits)
         return LDNQ_OK;
-    return ldnq_fail(err, LDNQ_MODEL, "its target is not in the shape of its input without axis 1");
+    return ldnq_fail(err, LDNQ_MODEL,
+                     "its target does not have the shape of its input without axis 1");
 }
 
 static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -69,8 +71,8 @@ static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error 
     if (x->rank >= 0 && target->rank >= 0)
         LDNQ_TRY(check_target(x, target, err));
     if (weight && weight->shape.rank >= 0 && x->rank >= 0 &&
-        (weight->shape.rank != 1 || differ(weight->shape.dim[0], x->dim[1])))
-        return ldnq_fail(err, LDNQ_MODEL, "its weight does not have one number a class");
+        (weight->shape.rank != 1 || sizes_differ(weight->shape.dim[0], x->dim[1])))
+        return ldnq_fail(err, LDNQ_MODEL, "its weight does not have one element per class");
     if (a->reduction != LOSS_NONE)
         call->out[0].shape = (struct ldnq_shape){ .rank = 0 };
     return LDNQ_OK;
@@ -78,54 +80,56 @@ static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error 
 
 /* ---- forward -------------------------------------------------------------------------- */
 
-struct loss {
-    const float *x, *weight; /* log-probabilities; NULL for ones */
+struct loss_inputs {
+    const float *x;      /* log-probabilities */
+    const float *weight; /* NULL: all 1 */
     const struct ldnq_tensor *target;
     const struct loss_attrs *attrs;
-    size_t classes, inner, places; /* D; N * D */
+    size_t classes, inner, count; /* C; D; N D */
 };
 
-static struct loss loss_of(const struct ldnq_op_call *call)
+static struct loss_inputs read_inputs(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     const struct ldnq_tensor *weight = ldnq_op_input(call, 2);
-    struct loss loss = { .x = call->in[0]->data,
-                         .weight = weight ? weight->data : NULL,
-                         .target = call->in[1],
-                         .attrs = call->attrs,
-                         .classes = (size_t)x->dim[1],
-                         .inner = 1,
-                         .places = ldnq_tensor_count(call->in[1]) };
+    struct loss_inputs loss = { .x = call->in[0]->data,
+                                .weight = weight ? weight->data : NULL,
+                                .target = call->in[1],
+                                .attrs = call->attrs,
+                                .classes = (size_t)x->dim[1],
+                                .inner = 1,
+                                .count = ldnq_tensor_count(call->in[1]) };
     for (int i = 2; i < x->rank; i++)
         loss.inner *= (size_t)x->dim[i];
     return loss;
 }
 
-/* The class at a place and its weight, 0 where it is ignored. */
-static enum ldnq_status class_at(const struct loss *loss, size_t place, size_t *class,
-                                 double *weight, struct ldnq_error *err)
+/* Reads the class of target element i and its weight, which is 0 if the element is ignored.
+ * Errors: MODEL. */
+static enum ldnq_status read_class(const struct loss_inputs *loss, size_t i, size_t *class,
+                                   double *weight, struct ldnq_error *err)
 {
-    int64_t index = loss->target->dtype == LDNQ_INT64
-                        ? ((const int64_t *)loss->target->data)[place]
-                        : ((const int32_t *)loss->target->data)[place];
+    int64_t index = loss->target->dtype == LDNQ_INT64 ? ((const int64_t *)loss->target->data)[i]
+                                                      : ((const int32_t *)loss->target->data)[i];
     *class = 0;
     *weight = 0.0;
     if (loss->attrs->ignores && index == loss->attrs->ignored)
         return LDNQ_OK;
     if (index < 0 || (uint64_t)index >= loss->classes)
-        return ldnq_fail(err, LDNQ_MODEL, "class %" PRId64 " is none of %zu", index, loss->classes);
+        return ldnq_fail(err, LDNQ_MODEL, "class %" PRId64 " is not in 0 .. %zu", index,
+                         loss->classes - 1);
     *class = (size_t)index;
     *weight = loss->weight ? (double)loss->weight[index] : 1.0;
     return LDNQ_OK;
 }
 
-static enum ldnq_status negative_log_likelihood(const struct loss *loss, float *out,
+static enum ldnq_status negative_log_likelihood(const struct loss_inputs *loss, float *out,
                                                 struct ldnq_error *err)
 {
     double sum = 0.0, weights = 0.0, weight;
     size_t class;
-    for (size_t i = 0; i < loss->places; i++) {
-        LDNQ_TRY(class_at(loss, i, &class, &weight, err));
+    for (size_t i = 0; i < loss->count; i++) {
+        LDNQ_TRY(read_class(loss, i, &class, &weight, err));
         size_t at = (i / loss->inner * loss->classes + class) * loss->inner + i % loss->inner;
         double part = weight != 0.0 ? -weight * (double)loss->x[at] : 0.0;
         sum += part;
@@ -140,11 +144,11 @@ static enum ldnq_status negative_log_likelihood(const struct loss *loss, float *
 
 static enum ldnq_status nll_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct loss loss = loss_of(call);
+    struct loss_inputs loss = read_inputs(call);
     return negative_log_likelihood(&loss, call->out[0].data, err);
 }
 
-struct logits {
+struct log_softmax_loop {
     const float *x;
     float *y;
     size_t classes, inner;
@@ -153,9 +157,9 @@ struct logits {
 /* x - log(sum(exp(x))) along the classes. */
 static void log_softmax(const void *ctx, size_t first, size_t last)
 {
-    const struct logits *l = ctx;
-    for (size_t place = first; place < last; place++) {
-        size_t start = place / l->inner * l->classes * l->inner + place % l->inner;
+    const struct log_softmax_loop *l = ctx;
+    for (size_t i = first; i < last; i++) {
+        size_t start = i / l->inner * l->classes * l->inner + i % l->inner;
         const float *x = l->x + start;
         float *y = l->y + start, most = -INFINITY;
         double sum = 0.0;
@@ -169,7 +173,7 @@ static void log_softmax(const void *ctx, size_t first, size_t last)
     }
 }
 
-/* Where log_prob is no output, it lies in the scratch. */
+/* log_prob, if it is no output. */
 static size_t sce_scratch(const struct ldnq_op_call *call)
 {
     size_t bytes;
@@ -180,12 +184,13 @@ static size_t sce_scratch(const struct ldnq_op_call *call)
 
 static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct loss loss = loss_of(call);
-    struct logits logits = { .x = loss.x,
-                             .classes = loss.classes,
-                             .inner = loss.inner,
-                             .y = call->out_count > 1 ? call->out[1].data : call->scratch };
-    ldnq_op_run_rows(call, loss.places, loss.classes, log_softmax, &logits);
+    struct loss_inputs loss = read_inputs(call);
+    struct log_softmax_loop logits = { .x = loss.x,
+                                       .classes = loss.classes,
+                                       .inner = loss.inner,
+                                       .y = call->out_count > 1 ? call->out[1].data
+                                                                : call->scratch };
+    ldnq_op_run_rows(call, loss.count, loss.classes, log_softmax, &logits);
     loss.x = logits.y;
     return negative_log_likelihood(&loss, call->out[0].data, err);
 }
@@ -197,7 +202,7 @@ const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = loss_read,
+    .read_attrs = loss_read_attrs,
     .infer = loss_infer,
     .forward = nll_forward,
     .differentiable = 1,
@@ -210,7 +215,7 @@ const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 2,
-    .read_attrs = loss_read,
+    .read_attrs = loss_read_attrs,
     .infer = loss_infer,
     .scratch = sce_scratch,
     .forward = sce_forward,

@@ -1,8 +1,8 @@
-/* reduce.c: the Reduce family: float32 sums run in double, integers in int64.
+/* reduce.c: the Reduce family. float32 is accumulated in double, integers in int64.
  *
- * The axes are merged into runs that are kept or reduced. An output element (or
- * up to TILE neighbours, where the last run is kept) collects its inputs in one
- * order: that of memory.
+ * Neighbouring axes that are both kept or both reduced are merged. The elements of an output
+ * are accumulated in the order of memory; if the innermost axis is kept, up to TILE
+ * neighbouring outputs are computed at the same time.
  */
 #include "ops/reduce/reduce.h"
 
@@ -20,29 +20,30 @@ enum reduction { SUM, MEAN, MAX, MIN, PROD, L1, L2, SUM_SQUARE, LOG_SUM, LOG_SUM
 #define NUMBERS (BIT(FLOAT) | BIT(INT32) | BIT(INT64))
 #define ORDERED (NUMBERS | BIT(INT8) | BIT(UINT8) | BIT(BOOL))
 
-struct reduce {
+struct reduce_loop {
     enum reduction kind;
     enum ldnq_dtype dtype;
-    size_t size; /* bytes of an element */
+    size_t size; /* bytes per element */
     const char *x;
     char *y;
     /* Merged axes, outermost first; strides in elements of x. */
     int kept, reduced;
     size_t kept_extent[LDNQ_MAX_RANK], kept_stride[LDNQ_MAX_RANK];
     size_t reduced_extent[LDNQ_MAX_RANK], reduced_stride[LDNQ_MAX_RANK];
-    size_t width; /* of the last kept run, where it lies innermost in x; else 1 */
-    size_t run;   /* of the last reduced run, where it lies innermost; else 1 */
-    size_t count; /* elements that come to one output */
+    size_t width; /* extent of the innermost axis if it is kept, else 1 */
+    size_t run;   /* extent of the innermost axis if it is reduced, else 1 */
+    size_t count; /* elements per output */
 };
 
-/* Accumulators of one tile: one of the two is used, after the dtype. */
-struct tile {
+/* Accumulators of up to TILE outputs: `real` for float32, `whole` for integers. */
+struct reduce_tile {
     size_t count;
-    double real[TILE], shift[TILE];
+    double real[TILE];
+    double shift[TILE]; /* LOG_SUM_EXP: subtracted before the exponential */
     int64_t whole[TILE];
 };
 
-/* ---- elements into accumulators ----------------------------------------------------- */
+/* ---- accumulating elements ---------------------------------------------------------- */
 
 static void load_whole(enum ldnq_dtype dtype, const char *x_, size_t count, int64_t *out)
 {
@@ -83,7 +84,7 @@ static void store_whole(enum ldnq_dtype dtype, const int64_t *in, size_t count, 
     }
 }
 
-/* Neighbours, each to an accumulator of its own. */
+/* Element i is added to accumulator i. */
 LDNQ_MULTIVERSION
 static void add_columns(double *acc, const float *x, size_t count)
 {
@@ -105,15 +106,15 @@ static void add_square_columns(double *acc, const float *x, size_t count)
     }                                                                                              \
     break
 
-/* step 1: element i comes to accumulator i; step 0: all come to the first. */
-static void add_others(enum reduction kind, struct tile *tile, const float *x, size_t count,
+/* step 1: element i goes to accumulator i. step 0: all elements go to the first. */
+static void add_others(enum reduction kind, struct reduce_tile *tile, const float *x, size_t count,
                        size_t step)
 {
     double *acc = tile->real;
     const double *shift = tile->shift;
     switch (kind) {
     case MAX:
-        /* NaN wins, wherever it stands. */
+        /* One NaN makes the result NaN. */
         EACH(acc[a] = (double)x[i] > acc[a] || isnan(x[i]) ? (double)x[i] : acc[a]);
     case MIN:
         EACH(acc[a] = (double)x[i] < acc[a] || isnan(x[i]) ? (double)x[i] : acc[a]);
@@ -128,7 +129,7 @@ static void add_others(enum reduction kind, struct tile *tile, const float *x, s
     }
 }
 
-static void add_real(enum reduction kind, struct tile *tile, const float *x, size_t count,
+static void add_real(enum reduction kind, struct reduce_tile *tile, const float *x, size_t count,
                      size_t step)
 {
     const bool sums = kind == SUM || kind == MEAN || kind == LOG_SUM;
@@ -142,8 +143,8 @@ static void add_real(enum reduction kind, struct tile *tile, const float *x, siz
         add_others(kind, tile, x, count, step);
 }
 
-/* Sums wrap around, in unsigned. */
-static void add_whole(enum reduction kind, struct tile *tile, const int64_t *x, size_t count,
+/* In unsigned arithmetic, which wraps around. */
+static void add_whole(enum reduction kind, struct reduce_tile *tile, const int64_t *x, size_t count,
                       size_t step)
 {
     int64_t *acc = tile->whole;
@@ -165,9 +166,9 @@ static void add_whole(enum reduction kind, struct tile *tile, const int64_t *x, 
     }
 }
 
-/* A run of x, in pieces of a tile where it has to be widened first. */
-static void add_run(const struct reduce *r, enum reduction kind, struct tile *tile, const char *x,
-                    size_t count, size_t step)
+/* Adds consecutive elements of x; integers are converted to int64 tile by tile. */
+static void add_run(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile,
+                    const char *x, size_t count, size_t step)
 {
     int64_t whole[TILE];
     if (r->dtype == LDNQ_FLOAT) {
@@ -175,15 +176,15 @@ static void add_run(const struct reduce *r, enum reduction kind, struct tile *ti
         return;
     }
     for (size_t done = 0; done < count; done += TILE) {
-        size_t piece = ldnq_size_min(TILE, count - done);
-        load_whole(r->dtype, x + done * r->size, piece, whole);
-        add_whole(kind, tile, whole, piece, step);
+        size_t part = ldnq_size_min(TILE, count - done);
+        load_whole(r->dtype, x + done * r->size, part, whole);
+        add_whole(kind, tile, whole, part, step);
     }
 }
 
-/* ---- a tile of outputs ---------------------------------------------------------------- */
+/* ---- one tile of outputs -------------------------------------------------------------- */
 
-static void start_tile(const struct reduce *r, enum reduction kind, struct tile *tile)
+static void init_tile(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile)
 {
     double real = kind == MAX ? -INFINITY : kind == MIN ? INFINITY : kind == PROD ? 1.0 : 0.0;
     int64_t low = r->dtype == LDNQ_INT64   ? INT64_MIN
@@ -201,12 +202,13 @@ static void start_tile(const struct reduce *r, enum reduction kind, struct tile 
     }
 }
 
-/* Walks the reduced axes (but the innermost run) and adds what it finds. */
-static void collect(const struct reduce *r, enum reduction kind, struct tile *tile, const char *x)
+/* Adds all elements of the outputs in the tile. x is the first element of the first output. */
+static void accumulate(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile,
+                       const char *x)
 {
     size_t steps = r->count / r->run;
     int axes = r->reduced - (r->run > 1);
-    start_tile(r, kind, tile);
+    init_tile(r, kind, tile);
     for (size_t step = 0; step < steps; step++) {
         size_t rest = step, at = 0;
         for (int i = axes - 1; i >= 0; i--) {
@@ -220,7 +222,7 @@ static void collect(const struct reduce *r, enum reduction kind, struct tile *ti
     }
 }
 
-static void finish_real(const struct reduce *r, const struct tile *tile, float *y)
+static void store_real_tile(const struct reduce_loop *r, const struct reduce_tile *tile, float *y)
 {
     for (size_t i = 0; i < tile->count; i++) {
         double v = tile->real[i];
@@ -236,7 +238,7 @@ static void finish_real(const struct reduce *r, const struct tile *tile, float *
     }
 }
 
-static void finish_whole(const struct reduce *r, struct tile *tile, char *y)
+static void store_whole_tile(const struct reduce_loop *r, struct reduce_tile *tile, char *y)
 {
     for (size_t i = 0; i < tile->count; i++) {
         int64_t *v = &tile->whole[i];
@@ -250,20 +252,19 @@ static void finish_whole(const struct reduce *r, struct tile *tile, char *y)
     store_whole(r->dtype, tile->whole, tile->count, y);
 }
 
-/* The greatest comes off before exponentials are taken; where it is infinite
- * nothing can come off. */
-static void find_shift(const struct reduce *r, struct tile *tile, const char *x)
+/* The maximum, which is subtracted before exponentials are taken; 0 if it is infinite. */
+static void find_shift(const struct reduce_loop *r, struct reduce_tile *tile, const char *x)
 {
-    collect(r, MAX, tile, x);
+    accumulate(r, MAX, tile, x);
     for (size_t i = 0; i < tile->count; i++)
         tile->shift[i] = isfinite(tile->real[i]) ? tile->real[i] : 0.0;
 }
 
-/* Outputs first .. last-1 in tiles that end where the innermost kept run does. */
+/* Outputs first .. last-1, in tiles that do not cross the innermost kept axis. */
 static void reduce_range(const void *ctx, size_t first, size_t last)
 {
-    const struct reduce *r = ctx;
-    struct tile tile;
+    const struct reduce_loop *r = ctx;
+    struct reduce_tile tile;
     while (first < last) {
         size_t rest = first, at = 0, left = r->width - first % r->width;
         for (int i = r->kept - 1; i >= 0; i--) {
@@ -274,19 +275,19 @@ static void reduce_range(const void *ctx, size_t first, size_t last)
         tile.count = ldnq_size_min(TILE, ldnq_size_min(left, last - first));
         if (r->kind == LOG_SUM_EXP)
             find_shift(r, &tile, x);
-        collect(r, r->kind, &tile, x);
+        accumulate(r, r->kind, &tile, x);
         if (r->dtype == LDNQ_FLOAT)
-            finish_real(r, &tile, (float *)(void *)r->y + first);
+            store_real_tile(r, &tile, (float *)(void *)r->y + first);
         else
-            finish_whole(r, &tile, r->y + first * r->size);
+            store_whole_tile(r, &tile, r->y + first * r->size);
         first += tile.count;
     }
 }
 
 /* ---- axes ------------------------------------------------------------------------------ */
 
-/* Neighbours of the same fate become one axis. */
-static void merge_axes(struct reduce *r, const struct ldnq_shape *shape, unsigned set)
+/* Merges neighbouring axes that are both kept or both reduced. */
+static void merge_axes(struct reduce_loop *r, const struct ldnq_shape *shape, unsigned set)
 {
     size_t stride = 1;
     size_t extents[LDNQ_MAX_RANK], strides[LDNQ_MAX_RANK];
@@ -319,22 +320,22 @@ static void merge_axes(struct reduce *r, const struct ldnq_shape *shape, unsigne
 static void reduce_tensor(const struct ldnq_op_call *call, enum reduction kind, unsigned set,
                           const struct ldnq_tensor *x, const struct ldnq_tensor *y)
 {
-    struct reduce reduce = { .kind = kind,
-                             .dtype = x->dtype,
-                             .size = ldnq_dtype_size(x->dtype),
-                             .x = x->data,
-                             .y = y->data,
-                             .width = 1,
-                             .run = 1,
-                             .count = 1 };
+    struct reduce_loop reduce = { .kind = kind,
+                                  .dtype = x->dtype,
+                                  .size = ldnq_dtype_size(x->dtype),
+                                  .x = x->data,
+                                  .y = y->data,
+                                  .width = 1,
+                                  .run = 1,
+                                  .count = 1 };
     merge_axes(&reduce, &x->shape, set);
     if (reduce.count == 0)
         reduce.run = 1;
     ldnq_op_run_rows(call, ldnq_tensor_count(y), reduce.count, reduce_range, &reduce);
 }
 
-static enum ldnq_status reduce_with(const struct ldnq_op_call *call, enum reduction kind,
-                                    unsigned set)
+static enum ldnq_status reduce_input(const struct ldnq_op_call *call, enum reduction kind,
+                                     unsigned set)
 {
     reduce_tensor(call, kind, set, call->in[0], &call->out[0]);
     return LDNQ_OK;
@@ -346,7 +347,7 @@ void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set, const st
     reduce_tensor(call, PROD, set, x, y);
 }
 
-static void reduced_shape(const struct ldnq_op_call *call, unsigned set, struct ldnq_shape *out)
+static void set_output_shape(const struct ldnq_op_call *call, unsigned set, struct ldnq_shape *out)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     bool keep = ldnq_attr_int(call->node, "keepdims", 1) != 0;
@@ -360,8 +361,8 @@ static void reduced_shape(const struct ldnq_op_call *call, unsigned set, struct 
 
 /* ---- axes as an attribute ---------------------------------------------------------------- */
 
-static enum ldnq_status axes_of_attr(const struct ldnq_op_call *call, unsigned *set,
-                                     struct ldnq_error *err)
+static enum ldnq_status read_axes_attr(const struct ldnq_op_call *call, unsigned *set,
+                                       struct ldnq_error *err)
 {
     size_t count;
     int rank = call->in[0]->shape.rank;
@@ -377,8 +378,8 @@ static enum ldnq_status infer_by_attr(struct ldnq_op_call *call, unsigned types,
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(axes_of_attr(call, &set, err));
-    reduced_shape(call, set, &call->out[0].shape);
+    LDNQ_TRY(read_axes_attr(call, &set, err));
+    set_output_shape(call, set, &call->out[0].shape);
     return LDNQ_OK;
 }
 
@@ -386,15 +387,15 @@ static enum ldnq_status forward_by_attr(const struct ldnq_op_call *call, enum re
                                         struct ldnq_error *err)
 {
     unsigned set;
-    LDNQ_TRY(axes_of_attr(call, &set, err));
-    return reduce_with(call, kind, set);
+    LDNQ_TRY(read_axes_attr(call, &set, err));
+    return reduce_input(call, kind, set);
 }
 
 /* ---- axes as an input ---------------------------------------------------------------------- */
 
-/* An empty list means all axes, or with noop_with_empty_axes none. */
-static enum ldnq_status axes_of_input(const struct ldnq_op_call *call, unsigned *set, bool *known,
-                                      struct ldnq_error *err)
+/* An empty list means all axes; with noop_with_empty_axes, none. */
+static enum ldnq_status read_axes_input(const struct ldnq_op_call *call, unsigned *set, bool *known,
+                                        struct ldnq_error *err)
 {
     int64_t axes[LDNQ_MAX_RANK];
     size_t count = 0;
@@ -418,9 +419,9 @@ static enum ldnq_status infer_by_input(struct ldnq_op_call *call, unsigned types
     LDNQ_TRY(ldnq_op_infer_same(call, types, err));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(axes_of_input(call, &set, &known, err));
+    LDNQ_TRY(read_axes_input(call, &set, &known, err));
     if (known) {
-        reduced_shape(call, set, out);
+        set_output_shape(call, set, out);
         return LDNQ_OK;
     }
     if (ldnq_attr_int(call->node, "keepdims", 1) == 0)
@@ -435,32 +436,33 @@ static enum ldnq_status forward_by_input(const struct ldnq_op_call *call, enum r
 {
     unsigned set;
     bool known;
-    LDNQ_TRY(axes_of_input(call, &set, &known, err));
+    LDNQ_TRY(read_axes_input(call, &set, &known, err));
     if (!known)
         return ldnq_fail(err, LDNQ_MODEL, "its axes are not known");
-    return reduce_with(call, kind, set);
+    return reduce_input(call, kind, set);
 }
 
-enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned *set,
+                                       struct ldnq_error *err)
 {
     bool known = true;
-    LDNQ_TRY(call->node->op->inputs_max == 1 ? axes_of_attr(call, set, err)
-                                             : axes_of_input(call, set, &known, err));
+    LDNQ_TRY(call->node->op->inputs_max == 1 ? read_axes_attr(call, set, err)
+                                             : read_axes_input(call, set, &known, err));
     return known ? LDNQ_OK : ldnq_fail(err, LDNQ_MODEL, "its axes are not known");
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-#define REDUCE_RECORD(name, Type, KIND, TYPES, SINCE, UNTIL, WAY, INPUTS, ...)                     \
+/* AXES: attr or input, which holds the axes. */
+#define REDUCE_RECORD(name, Type, KIND, TYPES, SINCE, UNTIL, AXES, INPUTS, ...)                    \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return infer_by_##WAY(call, TYPES, err);                                                   \
+        return infer_by_##AXES(call, TYPES, err);                                                  \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
-        return forward_by_##WAY(call, KIND, err);                                                  \
+        return forward_by_##AXES(call, KIND, err);                                                 \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \
@@ -474,7 +476,8 @@ enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set
         __VA_ARGS__,                                                                               \
     };
 
-/* IN and OUT: whether the gradient (reduce_grad.c) reads them; all read their axes. */
+/* IN and OUT: 1 if backward (reduce_grad.c) reads the data of input 0 or output 0. Input 1,
+ * the axes, is always read. */
 #define GRADIENT(name, IN, OUT)                                                                    \
     .differentiable = 1, .saved_inputs = 2 | (IN), .saved_outputs = (OUT),                         \
     .backward_scratch = ldnq_reduce_backward_scratch, .backward = ldnq_##name##_backward

@@ -1,15 +1,15 @@
-/* reduce.h: gradients of the Reduce family (reduce_grad.c) for its records (reduce.c),
- * and what they need from there.
+/* reduce.h: shared by the records of the Reduce family (reduce.c) and their gradients
+ * (reduce_grad.c).
  */
 #ifndef LDNQ_OPS_REDUCE_H
 #define LDNQ_OPS_REDUCE_H
 
 #include "ops/op.h"
 
-/* The axes that a Reduce node sums over, whatever its opset. Errors: MODEL. */
-enum ldnq_status ldnq_reduce_axes(const struct ldnq_op_call *call, unsigned *set,
-                                  struct ldnq_error *err);
-/* y = products of x over the axes. */
+/* Reads the axes that a node reduces, as a set of bits, for any opset. Errors: MODEL. */
+enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned *set,
+                                       struct ldnq_error *err);
+/* y = the products of x over the axes in the set. */
 void ldnq_reduce_product(const struct ldnq_op_call *call, unsigned set, const struct ldnq_tensor *x,
                          const struct ldnq_tensor *y);
 
@@ -17,7 +17,7 @@ typedef enum ldnq_status ldnq_backward_fn(const struct ldnq_op_grad *grad, struc
 ldnq_backward_fn ldnq_reducel1_backward, ldnq_reducel2_backward, ldnq_reducelogsum_backward,
     ldnq_reducelogsumexp_backward, ldnq_reduceextreme_backward, ldnq_reducemean_backward,
     ldnq_reduceprod_backward, ldnq_reducesum_backward, ldnq_reducesumsquare_backward;
-/* For two numbers an output. */
+/* backward_scratch of all of them: two floats per element of the output. */
 size_t ldnq_reduce_backward_scratch(const struct ldnq_op_grad *grad);
 
 #endif
