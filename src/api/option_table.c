@@ -24,6 +24,7 @@
 
 /* Choices are those of ldnq_codebooks() and ldnq_solvers(), which a test compares. */
 #define CODEBOOKS "ternary|pot5|pot7|pot9|pot11|int2|int3|int4|int8"
+#define TARGETS "weights|ort|openvino|tensorrt"
 #define SOLVERS "best|admm|beam|cd|gptq|admm-paper|mse|rtn"
 
 const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
@@ -85,6 +86,37 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .help = "the codebook of each layer by the layer's name; other layers get "
                               "that of the option weights. Written with a budget, else read",
                       .since = "0.1.0" },
+    [OPTION_TARGET] = { .name = "target",
+                        .type = LDNQ_OPTION_CHOICE,
+                        .jobs = QUANTIZE,
+                        .value = "RUNTIME",
+                        .choices = TARGETS,
+                        .default_value = "weights",
+                        .help = "the runtime that the file is for: ort (ONNX Runtime on a CPU), "
+                                "openvino or tensorrt, which then compute on integers from end to "
+                                "end, as activations are quantized too; or weights, for any "
+                                "runtime, with float activations",
+                        .since = "0.2.0" },
+    [OPTION_ACTIVATIONS] = { .name = "activations",
+                             .type = LDNQ_OPTION_CHOICE,
+                             .jobs = QUANTIZE,
+                             .value = "auto|none|uint8|int8|uint16|int16",
+                             .choices = "auto|none|uint8|int8|uint16|int16",
+                             .default_value = "auto",
+                             .help = "type of the activations; auto is the target's own, none "
+                                     "leaves them float",
+                             .since = "0.2.0" },
+    [OPTION_RANGES] = { .name = "ranges",
+                        .type = LDNQ_OPTION_CHOICE,
+                        .jobs = QUANTIZE,
+                        .value = "auto|minmax|percentile|mse|entropy",
+                        .choices = "auto|minmax|percentile|mse|entropy",
+                        .default_value = "auto",
+                        .help = "how the range of an activation is chosen: all values (minmax), "
+                                "99.99 % of them (percentile), the least squared error of the "
+                                "activation (mse), the least divergence (entropy), or the least "
+                                "squared error of the layers that read it (auto)",
+                        .since = "0.2.0" },
     [OPTION_GRANULARITY] = { .name = "granularity",
                              .type = LDNQ_OPTION_CHOICE,
                              .jobs = QUANTIZE,

@@ -83,6 +83,10 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     else
         ldnq_text_item(&text, " ", "lambda=%g", quantize->lambda);
     describe_count(&text, options, OPTION_OPSET);
+    if (quantize->activations.target)
+        ldnq_text_item(
+            &text, " ", "target=%s activations=%s ranges=%s", quantize->activations.target->name,
+            ldnq_dtype_name(quantize->activations.dtype), ldnq_option_text(options, OPTION_RANGES));
     ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &scale);
     ldnq_text_item(&text, " ", "scale=%.9g", (double)scale);
     describe_text(&text, options, OPTION_MEAN);
@@ -171,6 +175,43 @@ static bool add_narrowest(cJSON *root, const struct ldnq_emit_choice *choice)
            cJSON_AddBoolToObject(item, "is_used", choice->narrowest == choice->dtype);
 }
 
+static bool add_pair(cJSON *list, const struct ldnq_placed_activation *activation)
+{
+    cJSON *item = ldnq_json_append_object(list);
+    const float scale = *(const float *)activation->scale->constant->data;
+    return item && ldnq_json_add_text(item, "name", ldnq_activation_name(activation)) &&
+           ldnq_json_add_number(item, "scale", (double)scale) &&
+           ldnq_json_add_number(item, "zero_point", ldnq_activation_zero_point(activation)) &&
+           ldnq_json_add_number(item, "group", (double)activation->group);
+}
+
+/* null where activations stay float. */
+static bool add_activations(cJSON *root, const struct ldnq_quantize_summary *summary)
+{
+    const struct ldnq_placement *placement = summary->result->network.placement;
+    if (!placement)
+        return cJSON_AddNullToObject(root, "activations") != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "activations");
+    bool done =
+        item && ldnq_json_add_text(item, "target", placement->target->name) &&
+        ldnq_json_add_text(item, "type", ldnq_dtype_name(placement->dtype)) &&
+        ldnq_json_add_text(item, "ranges", ldnq_option_text(summary->job->options, OPTION_RANGES));
+    cJSON *list = done ? cJSON_AddArrayToObject(item, "pairs") : NULL;
+    for (size_t i = 0; list && i < placement->count; i++)
+        if (!add_pair(list, &placement->activations[i]))
+            return false;
+    list = list ? cJSON_AddArrayToObject(item, "float_nodes") : NULL;
+    for (size_t i = 0; list && i < placement->float_count; i++) {
+        const struct ldnq_float_node *node = &placement->float_nodes[i];
+        cJSON *entry = ldnq_json_append_object(list);
+        if (!entry || !ldnq_json_add_text(entry, "node", node->node->label) ||
+            !ldnq_json_add_text(entry, "op", node->node->op_type) ||
+            !ldnq_json_add_text(entry, "reason", node->reason))
+            return false;
+    }
+    return list != NULL;
+}
+
 static size_t count_weights(const struct ldnq_quantization *result)
 {
     size_t weights = 0;
@@ -192,7 +233,7 @@ bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary
            ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
            ldnq_json_add_text(root, "storage", storage_name(summary)) &&
            cJSON_AddBoolToObject(root, "storage_is_auto", summary->storage == LDNQ_STORAGE_AUTO) &&
-           add_narrowest(root, summary->choice) &&
+           add_narrowest(root, summary->choice) && add_activations(root, summary) &&
            ldnq_json_add_number(root, "opset", summary->choice->opset) &&
            ldnq_json_add_number(root, "opset_latest", LDNQ_OPSET_LATEST) &&
            ldnq_json_add_number(root, "samples", (double)summary->samples) &&

@@ -66,6 +66,50 @@ static enum ldnq_status choose_block(const struct ldnq_options *options,
     return LDNQ_OK;
 }
 
+/* In the order of the choices of the option "activations". */
+static const enum ldnq_dtype activation_types[] = { LDNQ_UNDEFINED, LDNQ_UNDEFINED, LDNQ_UINT8,
+                                                    LDNQ_INT8,      LDNQ_UINT16,    LDNQ_INT16 };
+enum { ACTIVATIONS_AUTO, ACTIVATIONS_NONE };
+
+/* QuantizeLinear has types of 16 bits since this opset. */
+#define OPSET_FOR_16_BITS 21
+
+static enum ldnq_status choose_activations(const struct ldnq_options *options,
+                                           struct ldnq_quantize_options *quantize,
+                                           struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    const struct ldnq_target *target = ldnq_target_find(ldnq_option_text(options, OPTION_TARGET));
+    const size_t choice = ldnq_option_choice(options, OPTION_ACTIVATIONS);
+    const enum ldnq_dtype dtype =
+        choice == ACTIVATIONS_AUTO ? target->activation : activation_types[choice];
+    quantize->activations.rule = (enum ldnq_range_rule)ldnq_option_choice(options, OPTION_RANGES);
+    if (choice > ACTIVATIONS_NONE && target->pairs == LDNQ_PAIRS_NONE)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "activations '%s' need a target, as runtimes differ in what they compute "
+                         "on integers; set target to ort, openvino or tensorrt",
+                         ldnq_dtype_name(dtype));
+    if (dtype == LDNQ_UNDEFINED)
+        return LDNQ_OK;
+    if (!(target->activation_types >> dtype & 1)) {
+        char list[128];
+        struct ldnq_text text;
+        ldnq_text_init(&text, list, sizeof list);
+        for (size_t i = ACTIVATIONS_NONE + 1; i < sizeof activation_types / sizeof(dtype); i++)
+            if (target->activation_types >> activation_types[i] & 1)
+                ldnq_text_item(&text, ", ", "%s", ldnq_dtype_name(activation_types[i]));
+        return ldnq_fail(err, LDNQ_USAGE, "target '%s' has no activations of type %s; it has %s",
+                         target->name, ldnq_dtype_name(dtype), list);
+    }
+    quantize->activations.target = target;
+    quantize->activations.dtype = dtype;
+    /* Integer kernels read codes of 8 bits. */
+    if (emit->storage == LDNQ_STORAGE_AUTO)
+        emit->storage = LDNQ_STORAGE_INT8;
+    const int least = ldnq_dtype_size(dtype) == 2 ? OPSET_FOR_16_BITS : target->opset_min;
+    emit->opset = emit->opset > least ? emit->opset : least;
+    return LDNQ_OK;
+}
+
 static void choose_copies(const struct ldnq_options *options,
                           struct ldnq_quantize_options *quantize)
 {
@@ -113,5 +157,5 @@ enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
     quantize->only = ldnq_option_list(options, OPTION_ONLY, &quantize->only_count);
     emit->storage = (enum ldnq_storage)ldnq_option_choice(options, OPTION_STORAGE);
     emit->opset = (int)ldnq_option_count(options, OPTION_OPSET);
-    return LDNQ_OK;
+    return choose_activations(options, quantize, emit, err);
 }

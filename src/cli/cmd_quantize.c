@@ -80,6 +80,8 @@ static void print_summary(const cJSON *root)
     const cJSON *layers = cli_json_item(root, "layers"), *worst = worst_layer(layers);
     const cJSON *distillation = cli_json_item(root, "distillation");
     const cJSON *narrowest = cli_json_item(root, "narrowest");
+    const cJSON *activations = cli_json_item(root, "activations");
+    const int floats = cJSON_GetArraySize(cli_json_item(activations, "float_nodes"));
     const int count = cJSON_GetArraySize(layers);
     const double before = cli_json_number(root, "bytes_before");
     const double after = cli_json_number(root, "bytes_after");
@@ -95,6 +97,11 @@ static void print_summary(const cJSON *root)
            after > before ? after / before : before / after, after > before ? "larger" : "smaller",
            cli_json_count(root, "opset"), samples, samples == 1 ? "" : "s",
            cli_json_number(root, "seconds"));
+    if (cJSON_IsObject(activations))
+        printf("activations: %d as %s for target %s, %d node%s in float\n",
+               cJSON_GetArraySize(cli_json_item(activations, "pairs")),
+               cli_json_text(activations, "type"), cli_json_text(activations, "target"), floats,
+               floats == 1 ? "" : "s");
     printf("largest relative error of a layer's output: %.4f at '%s'\n",
            cli_json_number(worst, "error"), cli_plain(cli_json_text(worst, "node"), node));
     if (!isnan(output_error))

@@ -26,6 +26,7 @@ struct placement_workspace {
     struct ldnq_placement *placement;
     const struct ldnq_operator_rule **rules; /* by node; NULL: no rule */
     struct value_facts *facts;               /* by value */
+    const char **reasons; /* by node: why it computes in float; NULL: no reason is needed */
 };
 
 static bool is_data_input(unsigned mask, size_t input)
@@ -90,8 +91,8 @@ static void decide_layers(struct placement_workspace *work)
         const struct ldnq_operator_rule *rule = work->rules[n];
         if (!rule || !rule->weight || !has_data(rule, node))
             continue;
-        work->placement->reasons[n] = refuse_layer(work, rule, node);
-        if (work->placement->reasons[n])
+        work->reasons[n] = refuse_layer(work, rule, node);
+        if (work->reasons[n])
             continue;
         work->placement->runs[n] = LDNQ_NODE_INTEGER;
         work->facts[node->outputs[0]->index].from_integers = true;
@@ -332,9 +333,9 @@ static enum ldnq_status prepare(struct placement_workspace *work, struct ldnq_ar
     work->facts = ldnq_arena_alloc(arena, graph->value_count, sizeof *work->facts, err);
     placement->runs = ldnq_arena_alloc(arena, nodes, sizeof *placement->runs, err);
     placement->reads_codes = ldnq_arena_alloc(arena, nodes, sizeof *placement->reads_codes, err);
-    placement->reasons = ldnq_arena_alloc(arena, nodes, sizeof *placement->reasons, err);
+    work->reasons = ldnq_arena_alloc(arena, nodes, sizeof *work->reasons, err);
     if (!work->rules || !work->facts || !placement->runs || !placement->reads_codes ||
-        !placement->reasons)
+        !work->reasons)
         return LDNQ_NOMEM;
     for (size_t v = 0; v < graph->value_count; v++)
         work->facts[v] = (struct value_facts){
@@ -347,7 +348,7 @@ static enum ldnq_status prepare(struct placement_workspace *work, struct ldnq_ar
         rule = node->within ? NULL : rule;
         if (rule && rule->activations &&
             !(rule->activations & LDNQ_DTYPE_BIT(work->options->activation))) {
-            placement->reasons[n] = "the target has no kernel of it for this activation type";
+            work->reasons[n] = "the target has no kernel of it for this activation type";
             rule = NULL;
         }
         work->rules[n] = rule;
@@ -417,6 +418,21 @@ static enum ldnq_status list_activations(struct placement_workspace *work, struc
     return number_groups(work, arena, err);
 }
 
+static enum ldnq_status list_float_nodes(struct placement_workspace *work, struct ldnq_arena *arena,
+                                         struct ldnq_error *err)
+{
+    struct ldnq_placement *placement = work->placement;
+    const size_t nodes = work->graph->node_count;
+    placement->float_nodes = ldnq_arena_alloc(arena, nodes, sizeof *placement->float_nodes, err);
+    if (!placement->float_nodes)
+        return LDNQ_NOMEM;
+    for (size_t n = 0; n < nodes; n++)
+        if (work->reasons[n])
+            placement->float_nodes[placement->float_count++] =
+                (struct ldnq_float_node){ work->graph->nodes[n], work->reasons[n] };
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
                                      const struct ldnq_placement_options *options,
                                      struct ldnq_arena *arena, struct ldnq_placement **out,
@@ -433,6 +449,7 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
     place_pairs(&work);
     join_scales(&work);
     LDNQ_TRY(list_activations(&work, arena, err));
+    LDNQ_TRY(list_float_nodes(&work, arena, err));
     *out = work.placement;
     return LDNQ_OK;
 }

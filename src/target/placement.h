@@ -44,6 +44,11 @@ struct ldnq_placed_activation {
     struct ldnq_value *dequantized;
 };
 
+struct ldnq_float_node {
+    const struct ldnq_node *node;
+    const char *reason;
+};
+
 struct ldnq_placement {
     const struct ldnq_target *target;
     const struct ldnq_graph *graph; /* that the pairs were inserted into; NULL before */
@@ -54,9 +59,9 @@ struct ldnq_placement {
     enum ldnq_node_run *runs;
     /* Bit i: the node reads the codes of input i. Inputs from 32 on follow bit 31. */
     unsigned *reads_codes;
-    /* Why a node computes in float although the target's table lists it; NULL: no reason
-     * is needed. */
-    const char **reasons;
+    /* Nodes that compute in float although the target's table lists their operator. */
+    size_t float_count;
+    struct ldnq_float_node *float_nodes;
 };
 
 struct ldnq_placement_options {
@@ -106,6 +111,11 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
 
 /* Sets scale and zero point of an inserted activation; a constant is rounded. */
 void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct ldnq_scale scale);
+
+/* The name of the value in the file. */
+const char *ldnq_activation_name(const struct ldnq_placed_activation *activation);
+
+int32_t ldnq_activation_zero_point(const struct ldnq_placed_activation *activation);
 
 /* The codes of a constant activation, in the arena. Errors: NOMEM. */
 enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *activation,

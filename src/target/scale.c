@@ -120,3 +120,13 @@ enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *acti
         store_code(*out, i, code_of(x[i], scale, load_code(zero, 0), zero->dtype));
     return LDNQ_OK;
 }
+
+const char *ldnq_activation_name(const struct ldnq_placed_activation *activation)
+{
+    return activation->is_handed_over ? activation->dequantized->name : activation->value->name;
+}
+
+int32_t ldnq_activation_zero_point(const struct ldnq_placed_activation *activation)
+{
+    return load_code(activation->zero_point->constant, 0);
+}

@@ -35,6 +35,7 @@ const struct ldnq_target ldnq_target_openvino = {
     .quantizes_graph_inputs = true,
     .bias = LDNQ_BIAS_FLOAT,
     .residual = LDNQ_RESIDUAL_BOTH,
+    .absorbs_clamps = true,
     .per_channel = true,
     .narrow_weights = true,
     .weight_bits = 1u << 8,

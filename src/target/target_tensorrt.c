@@ -34,6 +34,7 @@ const struct ldnq_target ldnq_target_tensorrt = {
     .quantizes_graph_inputs = true,
     .bias = LDNQ_BIAS_FLOAT,
     .residual = LDNQ_RESIDUAL_SHORTCUT,
+    .absorbs_clamps = true,
     .per_channel = true,
     .narrow_weights = true,
     .weight_bits = 1u << 8,

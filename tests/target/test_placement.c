@@ -97,7 +97,9 @@ static void layer_without_codes_should_stay_float_with_a_reason(void **state)
     struct block b = build_block();
     struct ldnq_placement *placement = place(b.graph, "ort", "conv2");
     assert_int_equal(placement->runs[2], LDNQ_NODE_FLOAT);
-    assert_non_null(placement->reasons[2]);
+    assert_int_equal(placement->float_count, 1);
+    assert_ptr_equal(placement->float_nodes[0].node, b.conv2->producer);
+    assert_non_null(placement->float_nodes[0].reason);
     assert_int_equal(placement->runs[0], LDNQ_NODE_INTEGER);
     build_free(b.graph);
 }
