@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "api/option_value.h"
+#include "base/alloc.h"
 #include "base/json_add.h"
 #include "linalg/blas.h"
 #include "passes/passes.h"
@@ -22,10 +23,10 @@ void ldnq_job_event(const struct ldnq_job *job, const cJSON *event)
 {
     if (!job->options || !job->options->event)
         return;
-    char *text = event ? cJSON_PrintUnformatted(event) : NULL;
+    char *text = event ? ldnq_json_print(event, LDNQ_JSON_LINE) : NULL;
     if (text)
         job->options->event(job->options->event_ctx, text);
-    cJSON_free(text);
+    ldnq_free(text);
 }
 
 static void report_warning(void *ctx, const char *message)

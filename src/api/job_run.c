@@ -142,8 +142,9 @@ static enum ldnq_status name_files(struct run_job *run, const char *folder, stru
         char *name = ldnq_arena_strdup(arena, graph->outputs[i]->name, err);
         if (!name)
             return LDNQ_NOMEM;
+        ldnq_text_flatten(name);
         for (char *at = name; *at; at++)
-            if (*at == '/' || *at == '\\' || (at == name && *at == '.'))
+            if (*at == '?' || *at == '/' || *at == '\\' || (at == name && *at == '.'))
                 *at = '_';
         run->paths[i] = ldnq_arena_printf(arena, err, "%s/%s.npy", folder, name);
         for (size_t j = 0; run->paths[i] && j < i; j++)

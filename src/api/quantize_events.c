@@ -126,13 +126,13 @@ static void report_iteration(void *ctx, const struct ldnq_trace_row *row)
 
 static void write_line(struct ldnq_quantize_events *events, const cJSON *item)
 {
-    char *text = item ? cJSON_PrintUnformatted(item) : NULL;
+    char *text = item ? ldnq_json_print(item, LDNQ_JSON_LINE) : NULL;
     const size_t length = text ? strlen(text) : 0;
     if (text)
         text[length] = '\n'; /* in place of the NUL */
     if (!text || fwrite(text, 1, length + 1, events->log) != length + 1 || fflush(events->log) != 0)
         events->log_failed = true;
-    cJSON_free(text);
+    ldnq_free(text);
 }
 
 static void report_layer(void *ctx, const struct ldnq_quantized_layer *quantized,

@@ -5,6 +5,7 @@
 #include "api/json_graph.h"
 #include "api/option_value.h"
 #include "api/quantize_settings.h"
+#include "base/alloc.h"
 #include "base/file.h"
 #include "base/json_add.h"
 
@@ -215,11 +216,12 @@ enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const str
     if (!plan->made || !path)
         return LDNQ_OK;
     cJSON *root = cJSON_CreateObject();
-    char *text = root && fill_plan(root, plan, job) ? cJSON_Print(root) : NULL;
+    char *text =
+        root && fill_plan(root, plan, job) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
     cJSON_Delete(root);
     if (!text)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
-    cJSON_free(text);
+    ldnq_free(text);
     return status;
 }

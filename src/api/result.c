@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/json_add.h"
 #include "onnx/onnx.h"
 
 enum ldnq_status ldnq_result_create(struct ldnq_result **out, struct ldnq_error *err)
@@ -15,7 +16,7 @@ void ldnq_result_destroy(struct ldnq_result *result)
 {
     if (!result)
         return;
-    cJSON_free(result->json);
+    ldnq_free(result->json);
     ldnq_model_free_bytes(result->model);
     ldnq_free(result->html);
     ldnq_arena_destroy(result->arena);
@@ -25,7 +26,7 @@ void ldnq_result_destroy(struct ldnq_result *result)
 enum ldnq_status ldnq_result_print(struct ldnq_result *result, cJSON *root, bool filled,
                                    struct ldnq_error *err)
 {
-    result->json = filled ? cJSON_Print(root) : NULL;
+    result->json = filled ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
     cJSON_Delete(root);
     return result->json ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }

@@ -18,9 +18,13 @@
 enum ldnq_status ldnq_fail(struct ldnq_error *err, enum ldnq_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "context: " in front of the message that a callee left; returns its status. */
+/* Inserts "context: " before the message that a callee left; sets and returns `status`. */
 enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status status,
                                   const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The part of the message after the "context: " that it starts with, for use inside a
+ * message with the same context; all of it when it starts otherwise. */
+const char *ldnq_message_strip(const char *message, const char *context);
 
 /* The only control-flow macro: hands a failure on to the caller. */
 #define LDNQ_TRY(call)                                                                             \

@@ -29,7 +29,6 @@ enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status statu
     va_start(args, format);
     vsnprintf(context, sizeof context, format, args);
     va_end(args);
-    ldnq_text_flatten(context);
     size_t shift = strlen(context) + 2;
     size_t keep = strnlen(err->message, sizeof err->message - 1);
     if (keep > sizeof err->message - 1 - shift)
@@ -38,8 +37,20 @@ enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status statu
     err->message[shift + keep] = '\0';
     memcpy(err->message, context, shift - 2);
     memcpy(err->message + shift - 2, ": ", 2);
+    ldnq_text_flatten(err->message); /* the end may have cut a character */
     err->status = status;
     return status;
+}
+
+const char *ldnq_message_strip(const char *message, const char *context)
+{
+    char prefix[LDNQ_ERROR_SIZE];
+    snprintf(prefix, sizeof prefix, "%s", context);
+    ldnq_text_flatten(prefix); /* as it was when the message was written */
+    const size_t length = strlen(prefix);
+    const bool has_prefix =
+        strncmp(message, prefix, length) == 0 && strncmp(message + length, ": ", 2) == 0;
+    return has_prefix ? message + length + 2 : message;
 }
 
 const char *ldnq_status_name(enum ldnq_status status)

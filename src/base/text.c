@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define ROOM_TO_END 32
 
 void ldnq_text_init(struct ldnq_text *text, char *data, size_t size)
@@ -38,7 +40,17 @@ void ldnq_text_end(struct ldnq_text *text)
 
 void ldnq_text_flatten(char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
+    char *end = text; /* never ahead of what is read: '?' is the shortest sequence */
+    const char *at = text, *start = text;
+    for (uint32_t code; (code = ldnq_utf8_decode(&at)) != 0; start = at) {
+        const size_t size = (size_t)(at - start);
+        const bool is_invalid = code == LDNQ_UTF8_REPLACEMENT && size == 1;
+        if (is_invalid || !ldnq_utf8_is_visible(code)) {
+            *end++ = '?';
+            continue;
+        }
+        memmove(end, start, size);
+        end += size;
+    }
+    *end = '\0';
 }

@@ -19,8 +19,8 @@ void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *f
 /* Adds " and 12 more" when items were left out. */
 void ldnq_text_end(struct ldnq_text *text);
 
-/* Puts '?' for control characters: a message is one line that can be shown on a
- * terminal, whatever a file's names contain. */
+/* Replaces by '?', in place, what is not UTF-8 and what ldnq_utf8_is_visible refuses:
+ * a message stays one line of valid text, whatever the names in a file contain. */
 void ldnq_text_flatten(char *text);
 
 #endif

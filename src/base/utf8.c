@@ -1,6 +1,6 @@
 #include "base/utf8.h"
 
-/* Continuation bytes behind a lead byte; -1 for what leads nothing. */
+/* Number of continuation bytes after a lead byte; -1 for a byte that leads nothing. */
 static int continuation_count(unsigned char lead)
 {
     if (lead < 0x80)
@@ -12,7 +12,7 @@ static int continuation_count(unsigned char lead)
     return lead >= 0xf0 && lead < 0xf5 ? 3 : -1;
 }
 
-/* The code point of `count` continuation bytes behind the lead; 0 when it is none. */
+/* The code point of a lead byte and `count` continuation bytes; 0 for an invalid one. */
 static uint32_t read_sequence(const unsigned char *bytes, int count)
 {
     static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
@@ -26,8 +26,8 @@ static uint32_t read_sequence(const unsigned char *bytes, int count)
     return code < least[count] || code > 0x10ffff || is_surrogate ? 0 : code;
 }
 
-/* The same, and whether it was in the text as such. */
-static uint32_t next(const char **at, bool *valid)
+/* Also reports whether the text held the code point itself: U+FFFD may be valid text. */
+static uint32_t decode(const char **at, bool *valid)
 {
     const unsigned char *bytes = (const unsigned char *)*at;
     *valid = true;
@@ -40,21 +40,31 @@ static uint32_t next(const char **at, bool *valid)
     return code ? code : LDNQ_UTF8_REPLACEMENT;
 }
 
-uint32_t ldnq_utf8_next(const char **at)
+uint32_t ldnq_utf8_decode(const char **at)
 {
     bool valid;
-    return next(at, &valid);
+    return decode(at, &valid);
 }
 
 bool ldnq_utf8_is_valid(const char *text)
 {
     bool valid = true;
-    while (valid && next(&text, &valid))
+    while (valid && decode(&text, &valid))
         ;
     return valid;
 }
 
-size_t ldnq_utf8_put(uint32_t code, char *to)
+bool ldnq_utf8_is_visible(uint32_t code)
+{
+    const bool is_control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+    const bool turns_direction = code == 0x61c || code == 0x200e || code == 0x200f ||
+                                 (code >= 0x202a && code <= 0x202e) ||
+                                 (code >= 0x2066 && code <= 0x2069);
+    const bool separates_lines = code == 0x2028 || code == 0x2029;
+    return !is_control && !turns_direction && !separates_lines;
+}
+
+size_t ldnq_utf8_encode(uint32_t code, char *to)
 {
     if (code < 0x80) {
         to[0] = (char)code;

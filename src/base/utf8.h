@@ -1,5 +1,5 @@
-/* utf8.h: text of unknown origin, read as UTF-8. Names in a model are whatever bytes
- * the exporter put there; JSON and HTML have to be valid all the same. */
+/* utf8.h: decode text of unknown origin as UTF-8. The names in a model are whatever
+ * bytes the exporter wrote; JSON, HTML and messages must be valid all the same. */
 #ifndef LDNQ_BASE_UTF8_H
 #define LDNQ_BASE_UTF8_H
 
@@ -9,14 +9,19 @@
 
 #define LDNQ_UTF8_REPLACEMENT 0xfffdu
 
-/* The code point at *at, which moves behind it; 0 at the end, where it stays. A byte
- * that begins nothing valid (overlong forms and surrogates are not) is read alone, as
- * LDNQ_UTF8_REPLACEMENT. */
-uint32_t ldnq_utf8_next(const char **at);
+/* Returns the code point at *at and advances *at past it; at the end returns 0 and
+ * does not advance. A byte that starts no valid sequence (overlong forms and
+ * surrogates are not valid) is consumed alone, as LDNQ_UTF8_REPLACEMENT. */
+uint32_t ldnq_utf8_decode(const char **at);
 
-/* Writes the code point, at most 4 bytes without a NUL; returns how many. */
-size_t ldnq_utf8_put(uint32_t code, char *to);
+/* Writes the code point to `to`, at most 4 bytes without a NUL; returns their number. */
+size_t ldnq_utf8_encode(uint32_t code, char *to);
 
 bool ldnq_utf8_is_valid(const char *text);
+
+/* Whether a terminal or a browser shows the code point as a character of its own.
+ * False for control characters (C1 too: U+009B starts an escape sequence), for marks
+ * that turn the direction of the text around them, and for line separators. */
+bool ldnq_utf8_is_visible(uint32_t code);
 
 #endif

@@ -86,10 +86,11 @@ static void print_table(const cJSON *root)
     const int width = op_width(layers);
     const double macs = cli_json_number(totals, "macs");
     const char *refused = cli_json_text(root, "reason");
-    char producer[CLI_PLAIN_SIZE];
-    printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes\n", cli_json_text(root, "file"),
-           cli_json_count(root, "ir_version"), cli_json_count(root, "opset"),
-           cli_plain(cli_json_text(root, "producer"), producer), cli_json_count(root, "bytes"));
+    char file[CLI_PLAIN_SIZE], producer[CLI_PLAIN_SIZE];
+    printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes\n",
+           cli_plain(cli_json_text(root, "file"), file), cli_json_count(root, "ir_version"),
+           cli_json_count(root, "opset"), cli_plain(cli_json_text(root, "producer"), producer),
+           cli_json_count(root, "bytes"));
     print_values("input ", cli_json_item(root, "inputs"));
     print_values("output", cli_json_item(root, "outputs"));
     printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",

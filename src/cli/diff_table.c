@@ -267,10 +267,10 @@ static bool was_said(const cJSON *notes, const cJSON *note)
 
 static void print_note(const cJSON *note, size_t times)
 {
-    char node[CLI_PLAIN_SIZE], text[CLI_PLAIN_SIZE];
+    char op[CLI_PLAIN_SIZE], node[CLI_PLAIN_SIZE], text[CLI_PLAIN_SIZE];
     cli_plain(cli_json_text(note, "node"), node);
     cli_plain(cli_json_text(note, "text"), text);
-    printf("  %s", cli_json_text(note, "op"));
+    printf("  %s", cli_plain(cli_json_text(note, "op"), op));
     if (*node)
         printf(" '%s'", node);
     printf("%s%s", *text ? ": " : "", text);

@@ -159,8 +159,5 @@ enum ldnq_status ldnq_node_fail(const struct ldnq_graph *graph, const struct ldn
 
 const char *ldnq_graph_strip_file(const struct ldnq_graph *graph, const char *message)
 {
-    size_t length = strlen(graph->file);
-    bool starts_with_file =
-        strncmp(message, graph->file, length) == 0 && strncmp(message + length, ": ", 2) == 0;
-    return starts_with_file ? message + length + 2 : message;
+    return ldnq_message_strip(message, graph->file);
 }

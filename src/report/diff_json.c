@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "base/json_add.h"
 
 /* ---- values -------------------------------------------------------------------------- */
@@ -266,12 +267,12 @@ static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
 enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    *text = root && add_diff(root, diff) ? cJSON_Print(root) : NULL;
+    *text = root && add_diff(root, diff) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
     cJSON_Delete(root);
     return *text ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
 void ldnq_report_free(char *text)
 {
-    cJSON_free(text);
+    ldnq_free(text);
 }

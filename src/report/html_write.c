@@ -10,23 +10,15 @@
 #define MINUS "\xe2\x88\x92"
 #define THIN_SPACE "\xe2\x80\xaf" /* lines don't break at it */
 
-/* U+202A and similar ones, with which a name could disguise what the line says. */
-static bool changes_direction(uint32_t code)
-{
-    return code == 0x61c || code == 0x200e || code == 0x200f ||
-           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-}
-
-/* Replaces what HTML must not contain, or a reader could not see. */
+/* Replaces what HTML may not contain and what a reader could not see. */
 static uint32_t make_visible(uint32_t code)
 {
     if (code < 0x20)
         return 0x2400 + code;
     if (code == 0x7f)
         return 0x2421;
-    const bool is_control = code >= 0x80 && code < 0xa0;
-    const bool is_none = (code & 0xfffe) == 0xfffe || (code >= 0xfdd0 && code <= 0xfdef);
-    return is_control || is_none || changes_direction(code) ? LDNQ_UTF8_REPLACEMENT : code;
+    const bool is_noncharacter = (code & 0xfffe) == 0xfffe || (code >= 0xfdd0 && code <= 0xfdef);
+    return is_noncharacter || !ldnq_utf8_is_visible(code) ? LDNQ_UTF8_REPLACEMENT : code;
 }
 
 static const char *entity_of(uint32_t code)
@@ -51,13 +43,13 @@ void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
 {
     if (!text)
         return;
-    for (uint32_t code = ldnq_utf8_next(&text); code; code = ldnq_utf8_next(&text)) {
+    for (uint32_t code = ldnq_utf8_decode(&text); code; code = ldnq_utf8_decode(&text)) {
         char bytes[4];
         const char *entity = entity_of(code);
         if (entity)
             ldnq_buffer_append_text(out, entity);
         else
-            ldnq_buffer_append(out, bytes, ldnq_utf8_put(make_visible(code), bytes));
+            ldnq_buffer_append(out, bytes, ldnq_utf8_encode(make_visible(code), bytes));
     }
 }
 

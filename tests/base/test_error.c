@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* What lies behind the message must stay as it was. */
 static struct {
     struct ldnq_error err;
@@ -112,6 +114,29 @@ static void contexts_should_pile_up_without_overrunning(void **state)
     free(context);
 }
 
+static void a_message_should_be_valid_text_where_it_was_cut(void **state)
+{
+    (void)state;
+    char text[LDNQ_ERROR_SIZE + 3] = "";
+    for (size_t i = 0; i + 1 < sizeof text / 2; i++)
+        memcpy(text + 2 * i, "\xc3\xa9", 3);
+    ldnq_fail(&guarded.err, LDNQ_IO, "%s", text);
+    assert_true(ldnq_utf8_is_valid(guarded.err.message));
+    ldnq_fail_within(&guarded.err, LDNQ_IO, "ab");
+    assert_true(ldnq_utf8_is_valid(guarded.err.message));
+    assert_behind_is_untouched();
+}
+
+static void strip_should_leave_what_follows_the_context(void **state)
+{
+    (void)state;
+    assert_string_equal(ldnq_message_strip("m.onnx: node 'a'", "m.onnx"), "node 'a'");
+    assert_string_equal(ldnq_message_strip("m.onnx: node 'a'", "m.on"), "m.onnx: node 'a'");
+    assert_string_equal(ldnq_message_strip("out of memory", "m.onnx"), "out of memory");
+    ldnq_fail(&guarded.err, LDNQ_MODEL, "%s: reason", "m\xc2\x9b\n.onnx");
+    assert_string_equal(ldnq_message_strip(guarded.err.message, "m\xc2\x9b\n.onnx"), "reason");
+}
+
 static void a_null_error_should_be_accepted(void **state)
 {
     (void)state;
@@ -143,6 +168,8 @@ int main(void)
         cmocka_unit_test_setup(within_should_put_the_context_in_front, set_up),
         cmocka_unit_test_setup(within_should_never_overrun, set_up),
         cmocka_unit_test_setup(contexts_should_pile_up_without_overrunning, set_up),
+        cmocka_unit_test_setup(a_message_should_be_valid_text_where_it_was_cut, set_up),
+        cmocka_unit_test_setup(strip_should_leave_what_follows_the_context, set_up),
         cmocka_unit_test(a_null_error_should_be_accepted),
         cmocka_unit_test(every_status_should_have_a_name_of_its_own),
     };

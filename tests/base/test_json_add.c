@@ -8,9 +8,9 @@
 
 static void assert_prints(cJSON *item, const char *want)
 {
-    char *text = cJSON_PrintUnformatted(item);
+    char *text = ldnq_json_print(item, LDNQ_JSON_LINE);
     assert_string_equal(text, want);
-    cJSON_free(text);
+    ldnq_free(text);
     cJSON_Delete(item);
 }
 
@@ -36,13 +36,35 @@ static void text_should_be_utf8_whatever_it_was(void **state)
                         "\xef\xbf\xbdy\",\"c\":null}");
 }
 
-static void repaired_text_should_need_memory(void **state)
+/* U+009B starts an escape sequence of terminals, U+202E turns the text after it. */
+static void what_a_terminal_would_obey_should_be_escaped(void **state)
+{
+    (void)state;
+    cJSON *item = cJSON_CreateObject();
+    assert_true(
+        cJSON_AddStringToObject(item, "\xff", "\xc2\x9b[2J \xe2\x80\xae\x7f \xf0\x9f\x98\x80"));
+    assert_prints(item, "{\"\xef\xbf\xbd\":\"\\u009b[2J \\u202e\\u007f \xf0\x9f\x98\x80\"}");
+}
+
+static void indented_json_should_keep_its_lines(void **state)
+{
+    (void)state;
+    cJSON *item = cJSON_CreateObject();
+    assert_true(ldnq_json_add_text(item, "a", "b\n"));
+    char *text = ldnq_json_print(item, LDNQ_JSON_INDENTED);
+    assert_string_equal(text, "{\n\t\"a\":\t\"b\\n\"\n}");
+    ldnq_free(text);
+    cJSON_Delete(item);
+}
+
+static void printing_should_need_memory(void **state)
 {
     (void)state;
     cJSON *item = cJSON_CreateObject();
     ldnq_alloc_fail_after(0);
-    assert_false(ldnq_json_add_text(item, "b", "\xff"));
+    char *text = ldnq_json_print(item, LDNQ_JSON_LINE);
     ldnq_alloc_fail_after(-1);
+    assert_null(text);
     cJSON_Delete(item);
 }
 
@@ -51,7 +73,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_that_are_none_should_be_null),
         cmocka_unit_test(text_should_be_utf8_whatever_it_was),
-        cmocka_unit_test(repaired_text_should_need_memory),
+        cmocka_unit_test(what_a_terminal_would_obey_should_be_escaped),
+        cmocka_unit_test(indented_json_should_keep_its_lines),
+        cmocka_unit_test(printing_should_need_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,22 @@ static void flatten_should_leave_printable_text_alone(void **state)
     assert_string_equal(control, "???????");
 }
 
+static void flatten_should_replace_what_a_terminal_would_obey(void **state)
+{
+    (void)state;
+    char text[] = "a\xc2\x9b[2Jb\xe2\x80\xae\xe2\x81\xa6\xe2\x80\xa8 \xf0\x9f\x98\x80";
+    ldnq_text_flatten(text);
+    assert_string_equal(text, "a?[2Jb??? \xf0\x9f\x98\x80");
+}
+
+static void flatten_should_make_valid_utf8(void **state)
+{
+    (void)state;
+    char text[] = "x\xff\xe2\x82y \xef\xbf\xbd \xe2\x82";
+    ldnq_text_flatten(text);
+    assert_string_equal(text, "x???y \xef\xbf\xbd ??");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -78,6 +94,8 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_should_be_counted),
         cmocka_unit_test(a_short_item_behind_one_left_out_should_be_left_out_too),
         cmocka_unit_test(flatten_should_leave_printable_text_alone),
+        cmocka_unit_test(flatten_should_replace_what_a_terminal_would_obey),
+        cmocka_unit_test(flatten_should_make_valid_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,9 +8,9 @@
 static void assert_reads(const char *text, const uint32_t *codes)
 {
     for (; *codes; codes++)
-        assert_int_equal(ldnq_utf8_next(&text), *codes);
-    assert_int_equal(ldnq_utf8_next(&text), 0);
-    assert_int_equal(ldnq_utf8_next(&text), 0);
+        assert_int_equal(ldnq_utf8_decode(&text), *codes);
+    assert_int_equal(ldnq_utf8_decode(&text), 0);
+    assert_int_equal(ldnq_utf8_decode(&text), 0);
 }
 
 #define BAD LDNQ_UTF8_REPLACEMENT
@@ -51,10 +51,22 @@ static void utf8_should_write_what_it_reads(void **state)
             continue;
         char text[8] = { 0 };
         const char *at = text;
-        const size_t size = ldnq_utf8_put(code, text);
-        assert_int_equal(ldnq_utf8_next(&at), code);
+        const size_t size = ldnq_utf8_encode(code, text);
+        assert_int_equal(ldnq_utf8_decode(&at), code);
         assert_ptr_equal(at, text + size);
     }
+}
+
+static void controls_and_marks_of_direction_should_not_be_visible(void **state)
+{
+    (void)state;
+    static const uint32_t hidden[] = { 1,      0x1f,   0x7f,   0x80,   0x9b,   0x9f,   0x61c,
+                                       0x200e, 0x200f, 0x2028, 0x202a, 0x202e, 0x2066, 0x2069 };
+    static const uint32_t shown[] = { ' ', '~', 0xa0, 0xe9, 0x200d, 0x2030, 0x4e2d, 0x1f600 };
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        assert_false(ldnq_utf8_is_visible(hidden[i]));
+    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+        assert_true(ldnq_utf8_is_visible(shown[i]));
 }
 
 int main(void)
@@ -63,6 +75,7 @@ int main(void)
         cmocka_unit_test(utf8_should_read_code_points_of_any_length),
         cmocka_unit_test(utf8_should_replace_each_byte_of_what_is_none),
         cmocka_unit_test(utf8_should_write_what_it_reads),
+        cmocka_unit_test(controls_and_marks_of_direction_should_not_be_visible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
