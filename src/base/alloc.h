@@ -1,4 +1,5 @@
-/* alloc.h: the one door to the heap, which a test can make fail on demand.
+/* alloc.h: the heap. All allocations of the library are made here, and a test can make
+ * any of them fail.
  *
  * Threads  safe. Errors: NULL, as malloc's.
  */
@@ -15,13 +16,13 @@ void *ldnq_realloc(void *old, size_t size);
 void *ldnq_malloc_aligned(size_t size);
 void ldnq_free(void *memory);
 
-/* Lets the next `count` allocations through and makes all later ones fail;
- * a negative count turns that off. For tests. */
+/* For tests: the next `count` allocations succeed and all later ones fail; a negative
+ * count ends that. */
 void ldnq_alloc_fail_after(long count);
 /* Counts one allocation and returns whether it may succeed; for allocators on top of
  * these, so that a test reaches each of their allocations. */
 bool ldnq_alloc_count_one(void);
-/* Allocations asked for since the last ldnq_alloc_fail_after. */
+/* Number of allocations requested since the last ldnq_alloc_fail_after. */
 long ldnq_alloc_count(void);
 
 #endif

@@ -11,14 +11,14 @@
 #define FIRST_BLOCK ((size_t)16 << 10)
 #define LARGEST_BLOCK ((size_t)1 << 20)
 
-struct block {
-    struct block *next;
-    size_t size, used; /* bytes behind this header, and those handed out */
-    char pad[ALIGNMENT - sizeof(struct block *) - 2 * sizeof(size_t)];
+struct arena_block {
+    struct arena_block *next;
+    size_t size, used; /* bytes after this header, and bytes in use */
+    char pad[ALIGNMENT - sizeof(struct arena_block *) - 2 * sizeof(size_t)];
 };
 
 struct ldnq_arena {
-    struct block *blocks; /* the newest first; only it is filled further */
+    struct arena_block *blocks; /* newest first; only the first is filled further */
     size_t next_size, bytes;
 };
 
@@ -36,28 +36,28 @@ void ldnq_arena_destroy(struct ldnq_arena *arena)
 {
     if (!arena)
         return;
-    for (struct block *block = arena->blocks, *next; block; block = next) {
+    for (struct arena_block *block = arena->blocks, *next; block; block = next) {
         next = block->next;
         ldnq_free(block);
     }
     ldnq_free(arena);
 }
 
-static struct block *add_block(struct ldnq_arena *arena, size_t size)
+static struct arena_block *add_block(struct ldnq_arena *arena, size_t size)
 {
-    struct block *block = ldnq_malloc_aligned(sizeof *block + size);
+    struct arena_block *block = ldnq_malloc_aligned(sizeof *block + size);
     if (!block)
         return NULL;
-    *block = (struct block){ .size = size };
+    *block = (struct arena_block){ .size = size };
     arena->bytes += sizeof *block + size;
     return block;
 }
 
-/* A block for one large object goes behind the newest one, so that the room
- * left in that is not lost. */
+/* A large object gets a block of its own, inserted after the newest block, whose free
+ * space stays in use. */
 static void *alloc_large(struct ldnq_arena *arena, size_t size)
 {
-    struct block *block = add_block(arena, size);
+    struct arena_block *block = add_block(arena, size);
     if (!block)
         return NULL;
     block->used = size;
@@ -72,7 +72,7 @@ static void *alloc_large(struct ldnq_arena *arena, size_t size)
 
 static void *alloc_small(struct ldnq_arena *arena, size_t size)
 {
-    struct block *block = arena->blocks;
+    struct arena_block *block = arena->blocks;
     if (!block || block->size - block->used < size) {
         block = add_block(arena, arena->next_size);
         if (!block)

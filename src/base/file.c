@@ -45,7 +45,7 @@ enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void
     return status;
 }
 
-/* Without a temporary: a device or a pipe (/dev/null, /dev/stdout) must not be
+/* Opens the path itself: a device or a pipe (/dev/null, /dev/stdout) must not be
  * replaced by a file. */
 static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const struct stat *info,
                                       struct ldnq_error *err)
@@ -130,7 +130,7 @@ enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const voi
 enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
     bool flushed = fflush(writer->stream) == 0;
-    /* Some file systems can't sync; what matters is that they say why. */
+    /* Some file systems do not support fsync; only other failures count. */
     if (flushed && fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != ENOTSUP)
         flushed = false;
     int reason = errno;

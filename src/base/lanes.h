@@ -1,19 +1,19 @@
-/* lanes.h: vectors of floats as GCC knows them, with what C's operators lack.
+/* lanes.h: GCC's vectors of floats, with a clamp, which C's operators lack.
  *
- * LDNQ_LANES(name, count) makes the type `name`, which loads and stores anywhere,
- * and name_clamp. Vectors wider than the processor's become several.
+ * LDNQ_LANES(name, count) declares the type `name`, which may be unaligned, and
+ * name_clamp. The compiler splits vectors that are wider than the processor's.
  */
 #ifndef LDNQ_BASE_LANES_H
 #define LDNQ_BASE_LANES_H
 
 #include <stdint.h>
 
-/* Clamps by masks, as C has no choice between vectors. NaN stays NaN. */
+/* Clamps by masks, as C has no ?: for vectors. NaN stays NaN. */
 #define LDNQ_LANES(name, count)                                                                    \
     typedef float name __attribute__((vector_size((count) * sizeof(float)), aligned(4)));          \
     typedef int32_t name##_bits __attribute__((vector_size((count) * sizeof(float))));             \
-    static inline                                                                                  \
-        __attribute__((always_inline)) void name##_clamp(name *value, float low, float high)       \
+    static inline __attribute__((always_inline, unused)) void name##_clamp(name *value, float low, \
+                                                                           float high)             \
     {                                                                                              \
         const name lows = (name){ 0 } + low, highs = (name){ 0 } + high;                           \
         const name##_bits below = *value < lows;                                                   \

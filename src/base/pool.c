@@ -7,91 +7,90 @@
 
 #include "base/alloc.h"
 
-/* How often a thread looks for work, or for the others' end, before it sleeps: for
- * some tens of microseconds, where waking up costs as much as a small layer. */
-#define LOOKS 2000
+/* How often a thread polls for work, or for the end of the round, before it sleeps.
+ * That takes some tens of microseconds; waking a thread costs as much as a small layer. */
+#define SPIN_COUNT 2000
 
-struct worker {
+struct pool_worker {
     struct ldnq_pool *pool;
     size_t thread;
     pthread_t handle;
 };
 
 struct ldnq_pool {
-    size_t threads;         /* the caller's counts as thread 0 */
-    struct worker *workers; /* threads - 1 of them are started */
+    size_t threads;              /* the caller is thread 0 */
+    struct pool_worker *workers; /* entries 1 .. threads-1 are started */
     pthread_mutex_t lock;
     pthread_cond_t start, finish;
     atomic_ulong round; /* counts calls of ldnq_pool_run; written under lock */
     atomic_bool stop;   /* written under lock */
-    bool looks;         /* each thread has a processor: looking takes nobody's time */
+    bool spins; /* each thread has a processor of its own, so that polling slows nobody down */
 
-    /* A chunk is taken by counting `left` down, which only works while there is one:
-     * a worker that wakes up late finds nothing of a round that is over, and nobody
-     * waits for it. */
+    /* A thread claims a chunk by decrementing `left` while it is above 0: a worker that
+     * wakes up after the round finds no chunk, and nobody waits for it. */
     size_t chunks;
     atomic_size_t left, done;
     ldnq_chunk_fn *run;
     void *ctx;
 };
 
-static void wake_the_caller(struct ldnq_pool *pool)
+static void wake_caller(struct ldnq_pool *pool)
 {
     pthread_mutex_lock(&pool->lock);
     pthread_cond_signal(&pool->finish);
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void take_chunks(struct ldnq_pool *pool, size_t thread)
+static void run_chunks(struct ldnq_pool *pool, size_t thread)
 {
     size_t left = atomic_load(&pool->left);
     while (left > 0) {
         if (!atomic_compare_exchange_weak(&pool->left, &left, left - 1))
             continue;
-        /* From here to the count of what is done, the round can't end. */
+        /* The round can't end before this chunk is counted in `done`. */
         size_t chunks = pool->chunks;
         pool->run(pool->ctx, chunks - left, thread);
         bool is_last = atomic_fetch_add(&pool->done, 1) + 1 == chunks;
         if (is_last && thread > 0)
-            wake_the_caller(pool);
+            wake_caller(pool);
         left = atomic_load(&pool->left);
     }
 }
 
-static void pause_a_moment(void)
+static void relax_processor(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
 }
 
-static bool has_news(struct ldnq_pool *pool, unsigned long seen)
+static bool has_new_round(struct ldnq_pool *pool, unsigned long seen)
 {
     return atomic_load(&pool->round) != seen || atomic_load(&pool->stop);
 }
 
-static void wait_for_news(struct ldnq_pool *pool, unsigned long seen)
+static void wait_for_round(struct ldnq_pool *pool, unsigned long seen)
 {
-    for (int i = 0; i < LOOKS && pool->looks && !has_news(pool, seen); i++)
-        pause_a_moment();
-    if (has_news(pool, seen))
+    for (int i = 0; i < SPIN_COUNT && pool->spins && !has_new_round(pool, seen); i++)
+        relax_processor();
+    if (has_new_round(pool, seen))
         return;
     pthread_mutex_lock(&pool->lock);
-    while (!has_news(pool, seen))
+    while (!has_new_round(pool, seen))
         pthread_cond_wait(&pool->start, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void *work(void *argument)
+static void *run_worker(void *argument)
 {
-    struct worker *worker = argument;
+    struct pool_worker *worker = argument;
     struct ldnq_pool *pool = worker->pool;
     for (unsigned long seen = 0;;) {
-        wait_for_news(pool, seen);
+        wait_for_round(pool, seen);
         if (atomic_load(&pool->stop))
             return NULL;
         seen = atomic_load(&pool->round);
-        take_chunks(pool, worker->thread);
+        run_chunks(pool, worker->thread);
     }
 }
 
@@ -102,8 +101,8 @@ static bool is_done(struct ldnq_pool *pool)
 
 static void wait_for_workers(struct ldnq_pool *pool)
 {
-    for (int i = 0; i < LOOKS && pool->looks && !is_done(pool); i++)
-        pause_a_moment();
+    for (int i = 0; i < SPIN_COUNT && pool->spins && !is_done(pool); i++)
+        relax_processor();
     if (is_done(pool))
         return;
     pthread_mutex_lock(&pool->lock);
@@ -128,9 +127,9 @@ static enum ldnq_status start_workers(struct ldnq_pool *pool, size_t threads,
     if (!pool->workers)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     for (pool->threads = 1; pool->threads < threads; pool->threads++) {
-        struct worker *worker = &pool->workers[pool->threads];
-        *worker = (struct worker){ .pool = pool, .thread = pool->threads };
-        if (pthread_create(&worker->handle, NULL, work, worker) != 0)
+        struct pool_worker *worker = &pool->workers[pool->threads];
+        *worker = (struct pool_worker){ .pool = pool, .thread = pool->threads };
+        if (pthread_create(&worker->handle, NULL, run_worker, worker) != 0)
             return ldnq_fail(err, LDNQ_NOMEM, "thread %zu of %zu could not be started",
                              pool->threads + 1, threads);
     }
@@ -148,7 +147,7 @@ enum ldnq_status ldnq_pool_create(size_t threads, struct ldnq_pool **out, struct
     pthread_cond_init(&pool->finish, NULL);
     pool->threads = 1;
     size_t processors = available_processors();
-    pool->looks = threads <= processors;
+    pool->spins = threads <= processors;
     enum ldnq_status status = start_workers(pool, threads ? threads : processors, err);
     if (status != LDNQ_OK) {
         ldnq_pool_destroy(pool);
@@ -196,6 +195,6 @@ void ldnq_pool_run(struct ldnq_pool *pool, size_t chunks, ldnq_chunk_fn *run, vo
     atomic_fetch_add(&pool->round, 1);
     pthread_cond_broadcast(&pool->start);
     pthread_mutex_unlock(&pool->lock);
-    take_chunks(pool, 0);
+    run_chunks(pool, 0);
     wait_for_workers(pool);
 }

@@ -1,9 +1,8 @@
-/* pool.h: the one parallel level.
+/* pool.h: a pool of threads, the only parallelism in the library.
  *
- * Work is cut into chunks by the caller, never by the number of threads, and
- * each chunk writes only its own results; what is summed over chunks is summed
- * by the caller in the order of their numbers. So the answer does not depend
- * on how many threads there are.
+ * The caller divides the work into chunks by its size, never by the number of threads.
+ * Each chunk writes only its own results, and the caller sums over chunks in the order
+ * of their numbers. So results do not depend on the number of threads.
  */
 #ifndef LDNQ_BASE_POOL_H
 #define LDNQ_BASE_POOL_H

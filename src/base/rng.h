@@ -21,8 +21,8 @@ static inline uint64_t ldnq_rng_next(struct ldnq_rng *rng)
     return z ^ (z >> 31);
 }
 
-/* Uniform in 0 .. bound-1; 0 < bound < 2^32. The multiply-shift bias is below
- * bound / 2^32, nothing for numbers of samples. */
+/* Uniform in 0 .. bound-1; 0 < bound < 2^32. The multiply-shift bias is below bound /
+ * 2^32, negligible for sample counts. */
 static inline size_t ldnq_rng_below(struct ldnq_rng *rng, size_t bound)
 {
     return (size_t)(((ldnq_rng_next(rng) >> 32) * (uint64_t)bound) >> 32);

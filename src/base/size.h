@@ -1,6 +1,6 @@
-/* size.h: the one place where sizes are multiplied and added.
+/* size.h: overflow-checked arithmetic on sizes.
  *
- * false means that the result does not fit; *out is then unspecified.
+ * The functions return false when the result does not fit; *out is then unspecified.
  */
 #ifndef LDNQ_BASE_SIZE_H
 #define LDNQ_BASE_SIZE_H

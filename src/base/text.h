@@ -1,5 +1,5 @@
-/* text.h: a line built up piece by piece in a caller's buffer, e.g. the list of
- * all nodes that a message names. What does not fit is counted, not written. */
+/* text.h: build a list in a caller's buffer, e.g. of the nodes that a message names.
+ * Items that do not fit are counted instead. */
 #ifndef LDNQ_BASE_TEXT_H
 #define LDNQ_BASE_TEXT_H
 
@@ -12,11 +12,11 @@ struct ldnq_text {
 };
 
 void ldnq_text_init(struct ldnq_text *text, char *data, size_t size);
-/* Adds one item, with ", " (or another separator) in front of all but the
- * first; keeps room to say how many were left out. */
+/* Appends an item, preceded by the separator except for the first. Leaves room for
+ * ldnq_text_end. */
 void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Adds " and 12 more" when items were left out. */
+/* Appends " and 12 more" when 12 items did not fit. */
 void ldnq_text_end(struct ldnq_text *text);
 
 /* Replaces by '?', in place, what is not UTF-8 and what ldnq_utf8_is_visible refuses:

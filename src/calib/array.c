@@ -29,8 +29,8 @@ enum ldnq_status ldnq_array_read(const struct ldnq_array *array, size_t at, size
     return LDNQ_OK;
 }
 
-/* NumPy takes any byte but 0 for true; everyone behind us sees 0 and 1. */
-static void clean_bools(struct ldnq_tensor *tensor, size_t count)
+/* NumPy reads any byte but 0 as true; the rest of the program expects 0 or 1. */
+static void normalize_bools(struct ldnq_tensor *tensor, size_t count)
 {
     unsigned char *bytes = tensor->data;
     if (tensor->dtype == LDNQ_BOOL)
@@ -45,11 +45,11 @@ enum ldnq_status ldnq_array_slice(const struct ldnq_array *array, size_t at,
     LDNQ_TRY(ldnq_tensor_create(arena, array->dtype, shape, out, err));
     size_t count = ldnq_tensor_count(*out), width = ldnq_dtype_size(array->dtype);
     LDNQ_TRY(ldnq_array_read(array, at * width, count * width, (*out)->data, err));
-    clean_bools(*out, count);
+    normalize_bools(*out, count);
     return LDNQ_OK;
 }
 
-/* from (column-major) -> to (row-major), elements of `width` bytes. */
+/* Copies column-major `from` to row-major `to`; an element has `width` bytes. */
 static void reorder(const struct ldnq_shape *shape, size_t width, const unsigned char *from,
                     unsigned char *to, size_t count)
 {
@@ -71,7 +71,7 @@ static void reorder(const struct ldnq_shape *shape, size_t width, const unsigned
     }
 }
 
-static enum ldnq_status hold_row_major(struct ldnq_array *array, size_t bytes,
+static enum ldnq_status load_row_major(struct ldnq_array *array, size_t bytes,
                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
@@ -88,14 +88,14 @@ static enum ldnq_status hold_row_major(struct ldnq_array *array, size_t bytes,
     return status;
 }
 
-enum ldnq_status ldnq_array_settle(struct ldnq_array *array, const struct ldnq_npy_header *header,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_array_finalize(struct ldnq_array *array, const struct ldnq_npy_header *header,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     array->dtype = header->dtype;
     array->shape = header->shape;
     if (!header->fortran || header->shape.rank < 2)
         return LDNQ_OK;
-    return hold_row_major(array, header->bytes, arena, err);
+    return load_row_major(array, header->bytes, arena, err);
 }
 
 static enum ldnq_status read_header(struct ldnq_array *array, size_t file_size,
@@ -129,7 +129,7 @@ static enum ldnq_status read_file(struct ldnq_array *array, struct ldnq_arena *a
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     array->offset = header.offset;
-    return ldnq_array_settle(array, &header, arena, err);
+    return ldnq_array_finalize(array, &header, arena, err);
 }
 
 enum ldnq_status ldnq_array_open(const char *path, struct ldnq_arena *arena, struct ldnq_array *out,

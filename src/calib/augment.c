@@ -11,7 +11,7 @@ static bool is_channels(int64_t count)
     return count == 1 || count == 3 || count == 4;
 }
 
-/* Both can hold for sizes like (N, 3, H, 4): then channels come first, as is usual. */
+/* A size like (N, 3, H, 4) fits both layouts; it is read as channels first, the usual one. */
 static bool channels_first(const struct ldnq_shape *shape)
 {
     return is_channels(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE && shape->dim[3] >= LEAST_SIZE;
@@ -29,10 +29,10 @@ bool ldnq_augment_fits(const struct ldnq_tensor *batch)
            (channels_first(shape) || channels_last(shape));
 }
 
-struct job {
+struct augment_job {
     const float *in;
     float *out;
-    size_t planes, height, width, depth; /* a picture is (planes, height, width, depth) */
+    size_t planes, height, width, depth; /* axes of one picture */
     uint64_t seed, first;
 };
 
@@ -43,15 +43,15 @@ static ptrdiff_t draw_shift(struct ldnq_rng *rng, size_t size)
     return (ptrdiff_t)ldnq_rng_below(rng, 2 * most + 1) - (ptrdiff_t)most;
 }
 
-static size_t inside(ptrdiff_t at, size_t size)
+static size_t clamp_index(ptrdiff_t at, size_t size)
 {
     return at < 0 ? 0 : (size_t)at >= size ? size - 1 : (size_t)at;
 }
 
-static void change_picture(void *ctx, size_t picture, size_t thread)
+static void augment_picture(void *ctx, size_t picture, size_t thread)
 {
     (void)thread;
-    const struct job *job = ctx;
+    const struct augment_job *job = ctx;
     struct ldnq_rng rng = { job->seed };
     rng.state = ldnq_rng_next(&rng) + job->first + picture;
     const bool mirror = ldnq_rng_below(&rng, 2) == 1;
@@ -60,10 +60,11 @@ static void change_picture(void *ctx, size_t picture, size_t thread)
     for (size_t p = 0; p < job->planes; p++)
         for (size_t y = 0; y < job->height; y++) {
             const size_t offset = (picture * job->planes + p) * plane;
-            const float *from = job->in + offset + inside((ptrdiff_t)y - down, job->height) * line;
+            const float *from =
+                job->in + offset + clamp_index((ptrdiff_t)y - down, job->height) * line;
             float *to = job->out + offset + y * line;
             for (size_t x = 0; x < job->width; x++) {
-                const size_t at = inside((ptrdiff_t)x - right, job->width);
+                const size_t at = clamp_index((ptrdiff_t)x - right, job->width);
                 const float *pixel = from + (mirror ? job->width - 1 - at : at) * job->depth;
                 for (size_t d = 0; d < job->depth; d++)
                     to[x * job->depth + d] = pixel[d];
@@ -76,7 +77,7 @@ void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, ui
 {
     const int64_t *dim = batch->shape.dim;
     const bool planar = channels_first(&batch->shape);
-    struct job job = {
+    struct augment_job job = {
         .in = batch->data,
         .out = out,
         .seed = seed,
@@ -86,5 +87,5 @@ void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, ui
         .height = (size_t)dim[planar ? 2 : 1],
         .width = (size_t)dim[planar ? 3 : 2],
     };
-    ldnq_pool_run(pool, (size_t)dim[0], change_picture, &job);
+    ldnq_pool_run(pool, (size_t)dim[0], augment_picture, &job);
 }

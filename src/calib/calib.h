@@ -33,10 +33,10 @@
 
 struct ldnq_pool;
 
-/* What a picture goes through: resize (shorter side to N, bilinear with
- * antialiasing), centre crop (N x N), then (x * scale - mean) / std a channel. */
+/* Preprocessing of pictures, in this order: resize (shorter side to N, bilinear with
+ * antialiasing), centre crop (N x N), then (x * scale - mean) / std per channel. */
 struct ldnq_preprocess {
-    float scale;                  /* 1/255 unless said */
+    float scale;                  /* default 1/255 */
     size_t mean_count, std_count; /* 0 (none), 1 (all channels) or the channels' number */
     float mean[4], std[4];
     size_t resize, crop; /* pixels; 0: none */
@@ -48,20 +48,18 @@ struct ldnq_samples;
 
 struct ldnq_samples_options {
     struct ldnq_preprocess preprocess; /* for pictures only */
-    size_t max_samples;                /* 0: all; else a draw by `seed` that keeps file order */
+    size_t max_samples;                /* 0: all; else so many drawn by `seed`, in file order */
     uint64_t seed;
-    bool shuffle;     /* in an order that the seed decides; else in that of the files */
-    bool need_labels; /* eval: without labels is an error; labels.csv and the labels of
-                         a .npz are read only then */
+    bool shuffle;     /* in an order drawn by `seed`; else in file order */
+    bool need_labels; /* a set without labels is an error; labels are read only then */
 };
 
-/* Opens `path` (any source above) for the inputs of `graph`, which need not
- * outlive the set. Symbols among the inputs' dimensions stay open: sizes come
- * from the first sample, and the others have to agree with it.
- * Errors: IO, DATA (no samples; a file that is not a picture; a first sample
- * that does not fit; an input without data), USAGE (mean, std, scale and the
- * channel count), NOMEM. Messages name the file. The caller destroys it; destroy
- * accepts NULL. */
+/* Opens `path` (any source above) for the inputs of `graph`, which need not outlive the
+ * set. Symbolic dimensions of the inputs get their sizes from the first sample, and the
+ * other samples must agree with it.
+ * Errors: IO, DATA (no samples; a file that is not a picture; a first sample that does
+ * not fit; an input without data), USAGE (mean, std, scale and the channel count),
+ * NOMEM. Messages name the file. The caller destroys it; destroy accepts NULL. */
 enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *graph,
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err);
@@ -100,17 +98,17 @@ size_t ldnq_samples_count(const struct ldnq_samples *samples);
 int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample);
 /* For messages: the file, or "x.npy[3]". */
 const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample);
-/* xxh3 over the contents of the samples in use, in their order: the files of
- * pictures and TensorProtos, the rows of arrays. Names are left out. */
+/* xxh3 over the contents of the drawn samples, in their order: the files of pictures
+ * and TensorProtos, the rows of arrays. Names are not part of it. */
 enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
                                    struct ldnq_error *err);
 
-/* Whether they come from picture files: arrays of the same shape may be anything. */
+/* Whether the samples come from picture files; only those can be augmented safely. */
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples);
 
-/* Whether every input has a batch dimension, so that more than one sample can be
- * read at a time. Whether the model then computes with more than the 1 that an
- * input may declare there is the caller's concern. */
+/* Whether every input has a batch dimension, so that more than one sample can be read
+ * at a time. The caller checks whether the model accepts a batch above the 1 that an
+ * input may declare. */
 bool ldnq_samples_can_stack(const struct ldnq_samples *samples);
 
 /* How many samples one run of the graph may take: `want`, or 1 where an input
@@ -118,13 +116,12 @@ bool ldnq_samples_can_stack(const struct ldnq_samples *samples);
 size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
                           size_t want);
 
-/* Samples first .. first+count-1 as one batch: inputs[i] belongs to
- * graph->inputs[i], has its dtype, dimension 0 is the batch; the data are in the
- * arena. Samples are decoded in parallel on the pool (NULL: in the caller's
- * thread); of several that fail the first one is told. count is 1 unless
- * ldnq_samples_can_stack.
- * Errors: IO, DATA (a sample whose shape does not fit the input or the first
- * sample: both shapes and the file; NaN or infinity), UNSUPPORTED (count), NOMEM. */
+/* Samples first .. first+count-1 as one batch: inputs[i] belongs to graph->inputs[i],
+ * has its dtype, dimension 0 is the batch; the data are in the arena. Samples are
+ * decoded in parallel on the pool (NULL: in the caller's thread); when several fail,
+ * the first one is reported. count is 1 unless ldnq_samples_can_stack.
+ * Errors: IO, DATA (a sample whose shape does not fit the input or the first sample:
+ * both shapes and the file; NaN or infinity), UNSUPPORTED (count), NOMEM. */
 enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, size_t count,
                                    struct ldnq_pool *pool, struct ldnq_arena *arena,
                                    struct ldnq_tensor **inputs, struct ldnq_error *err);
@@ -142,19 +139,18 @@ enum ldnq_status ldnq_sample_batch_read(struct ldnq_samples *samples, size_t fir
 
 /* ---- single arrays, for `run` ------------------------------------------------ */
 
-/* A .npy file (version 1 to 3, little-endian, C or Fortran order; float16, 32,
- * 64, integers and bool) with the dtype that it has. Errors: IO, DATA, NOMEM. */
+/* Reads a .npy file (version 1 to 3, little-endian, C or Fortran order; float16, 32,
+ * 64, integers and bool) with its own dtype. Errors: IO, DATA, NOMEM. */
 enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struct ldnq_tensor **out,
                                struct ldnq_error *err);
 /* Written to a temporary file and renamed. Errors: IO, UNSUPPORTED (dtype). */
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err);
 
-/* `tensor` as `dtype`: itself when it has that type, else a copy in the arena.
- * Floats of any width and integers become float or double, rounded to nearest (a
- * double beyond float's range becomes infinity); integers and bool become any
- * integer type that holds all the values that are there; 0 and 1 become bool. A
- * float never becomes an integer.
+/* `tensor` as `dtype`: itself when it has that type, else a copy in the arena. Floats
+ * of any width and integers become float or double, rounded to nearest (a double beyond
+ * float's range becomes infinity); integers and bool become any integer type that can
+ * hold all the values; 0 and 1 become bool. A float never becomes an integer.
  * Errors: DATA (a value that the type can't hold; types without a conversion), NOMEM. */
 enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq_dtype dtype,
                                      struct ldnq_arena *arena, const struct ldnq_tensor **out,

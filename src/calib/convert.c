@@ -12,8 +12,8 @@ static bool is_float(enum ldnq_dtype dtype)
            dtype == LDNQ_BFLOAT16;
 }
 
-/* Elements that the functions below read: one a byte, or wider. */
-static bool is_whole(enum ldnq_dtype dtype)
+/* Types that load_integer reads. */
+static bool is_integer(enum ldnq_dtype dtype)
 {
     return dtype == LDNQ_BOOL || ldnq_dtype_is_integer(dtype);
 }
@@ -30,7 +30,7 @@ static int64_t load_integer(const struct ldnq_tensor *tensor, size_t i)
     case LDNQ_UINT32:
         return ((const uint32_t *)tensor->data)[i];
     case LDNQ_INT64:
-    case LDNQ_UINT64: /* the caller has seen to the upper half */
+    case LDNQ_UINT64: /* the caller has checked the upper half of UINT64 */
         return ((const int64_t *)tensor->data)[i];
     default:
         return ldnq_dtype_is_signed(tensor->dtype) ? ((const int8_t *)tensor->data)[i]
@@ -56,7 +56,7 @@ static double load_real(const struct ldnq_tensor *tensor, size_t i)
     }
 }
 
-static void to_real(const struct ldnq_tensor *from, struct ldnq_tensor *to, size_t count)
+static void convert_to_real(const struct ldnq_tensor *from, struct ldnq_tensor *to, size_t count)
 {
     if (to->dtype == LDNQ_FLOAT)
         for (size_t i = 0; i < count; i++)
@@ -93,8 +93,8 @@ static void store_integer(struct ldnq_tensor *tensor, size_t i, int64_t value)
     }
 }
 
-static enum ldnq_status to_integer(const struct ldnq_tensor *from, struct ldnq_tensor *to,
-                                   size_t count, struct ldnq_error *err)
+static enum ldnq_status convert_to_integer(const struct ldnq_tensor *from, struct ldnq_tensor *to,
+                                           size_t count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         int64_t value = load_integer(from, i);
@@ -117,8 +117,8 @@ enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq
     if (tensor->dtype == dtype)
         return LDNQ_OK;
     bool real = (dtype == LDNQ_FLOAT || dtype == LDNQ_DOUBLE) &&
-                (is_float(tensor->dtype) || is_whole(tensor->dtype));
-    bool whole = is_whole(dtype) && is_whole(tensor->dtype);
+                (is_float(tensor->dtype) || is_integer(tensor->dtype));
+    bool whole = is_integer(dtype) && is_integer(tensor->dtype);
     if (!real && !whole)
         return ldnq_fail(err, LDNQ_DATA, "holds %s where %s is wanted",
                          ldnq_dtype_name(tensor->dtype), ldnq_dtype_name(dtype));
@@ -127,7 +127,7 @@ enum ldnq_status ldnq_tensor_convert(const struct ldnq_tensor *tensor, enum ldnq
     *out = made;
     size_t count = ldnq_tensor_count(made);
     if (whole)
-        return to_integer(tensor, made, count, err);
-    to_real(tensor, made, count);
+        return convert_to_integer(tensor, made, count, err);
+    convert_to_real(tensor, made, count);
     return LDNQ_OK;
 }

@@ -15,8 +15,8 @@ bool ldnq_name_ends(const char *name, const char *extension)
     return length >= end && strcasecmp(name + length - end, extension) == 0;
 }
 
-static enum ldnq_status add(struct ldnq_folder *folder, const char *path, const char *name,
-                            struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status append_entry(struct ldnq_folder *folder, const char *path, const char *name,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const char *slash = path[0] && path[strlen(path) - 1] == '/' ? "" : "/";
     const char *full = ldnq_arena_printf(arena, err, "%s%s%s", path, slash, name);
@@ -37,8 +37,8 @@ static enum ldnq_status add(struct ldnq_folder *folder, const char *path, const 
     return LDNQ_OK;
 }
 
-static enum ldnq_status add_all(DIR *stream, const char *path, struct ldnq_arena *arena,
-                                struct ldnq_folder *folder, struct ldnq_error *err)
+static enum ldnq_status append_all(DIR *stream, const char *path, struct ldnq_arena *arena,
+                                   struct ldnq_folder *folder, struct ldnq_error *err)
 {
     for (;;) {
         errno = 0;
@@ -48,11 +48,11 @@ static enum ldnq_status add_all(DIR *stream, const char *path, struct ldnq_arena
         if (!entry)
             return LDNQ_OK;
         if (entry->d_name[0] != '.')
-            LDNQ_TRY(add(folder, path, entry->d_name, arena, err));
+            LDNQ_TRY(append_entry(folder, path, entry->d_name, arena, err));
     }
 }
 
-static int by_name(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
     return strcmp(((const struct ldnq_entry *)a)->name, ((const struct ldnq_entry *)b)->name);
 }
@@ -64,9 +64,9 @@ enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
     DIR *stream = opendir(path);
     if (!stream)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
-    enum ldnq_status status = add_all(stream, path, arena, out, err);
+    enum ldnq_status status = append_all(stream, path, arena, out, err);
     closedir(stream);
     if (status == LDNQ_OK && out->count)
-        qsort(out->entries, out->count, sizeof *out->entries, by_name);
+        qsort(out->entries, out->count, sizeof *out->entries, compare_names);
     return status;
 }

@@ -1,4 +1,4 @@
-/* folder.h: what a folder holds, in an order that does not depend on the file system. */
+/* folder.h: list a folder, in an order that does not depend on the file system. */
 #ifndef LDNQ_CALIB_FOLDER_H
 #define LDNQ_CALIB_FOLDER_H
 
@@ -6,17 +6,17 @@
 
 struct ldnq_entry {
     const char *name;
-    const char *path; /* the folder's with the name behind it */
+    const char *path; /* FOLDER/NAME */
     bool is_folder;   /* else a regular file */
 };
 
 struct ldnq_folder {
     size_t count, capacity;
-    struct ldnq_entry *entries; /* by the bytes of their names */
+    struct ldnq_entry *entries; /* sorted by the bytes of their names */
 };
 
-/* Folders and regular files; names with a dot in front are left out, and so is
- * what is neither. Errors: IO (also a link to nothing), NOMEM. */
+/* Lists folders and regular files. Names that start with a dot are left out, as are
+ * devices and pipes. Errors: IO (also a link to nothing), NOMEM. */
 enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
                                   struct ldnq_folder *out, struct ldnq_error *err);
 

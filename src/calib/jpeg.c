@@ -6,7 +6,7 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
-struct decoder {
+struct jpeg_decoder {
     struct jpeg_decompress_struct info;
     struct jpeg_error_mgr manager;
     jmp_buf escape;
@@ -16,21 +16,21 @@ struct decoder {
     struct ldnq_error *err;
 };
 
-static void give_up(j_common_ptr info)
+static void jump_out(j_common_ptr info)
 {
-    struct decoder *decoder = info->client_data;
+    struct jpeg_decoder *decoder = info->client_data;
     longjmp(decoder->escape, 1);
 }
 
-/* libjpeg paints over what is missing and warns. Here damage is an error; what
- * does not touch the pixels is let pass, as there is much of it about. */
+/* libjpeg fills in missing pixels and warns. Here damaged pixels are an error; other
+ * damage is common in real files and ignored. */
 static void judge_warning(j_common_ptr info, int level)
 {
     int code = info->err->msg_code;
     bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR ||
                     code == JWRN_ADOBE_XFORM || code == JWRN_BOGUS_ICC;
     if (level < 0 && !harmless)
-        give_up(info);
+        jump_out(info);
 }
 
 static void print_nothing(j_common_ptr info)
@@ -38,7 +38,7 @@ static void print_nothing(j_common_ptr info)
     (void)info;
 }
 
-static enum ldnq_status tell(struct decoder *decoder)
+static enum ldnq_status report_error(struct jpeg_decoder *decoder)
 {
     char reason[JMSG_LENGTH_MAX];
     bool memory = decoder->manager.msg_code == JERR_OUT_OF_MEMORY;
@@ -47,7 +47,7 @@ static enum ldnq_status tell(struct decoder *decoder)
                      decoder->file->path, memory ? "out of memory" : "is a damaged JPEG", reason);
 }
 
-static enum ldnq_status read_header(struct decoder *decoder)
+static enum ldnq_status read_header(struct jpeg_decoder *decoder)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     jpeg_mem_src(info, decoder->file->bytes, decoder->file->size);
@@ -63,7 +63,7 @@ static enum ldnq_status read_header(struct decoder *decoder)
     return LDNQ_OK;
 }
 
-static void read_pixels(struct decoder *decoder)
+static void read_pixels(struct jpeg_decoder *decoder)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     struct ldnq_picture *out = decoder->out;
@@ -75,11 +75,11 @@ static void read_pixels(struct decoder *decoder)
     jpeg_finish_decompress(info);
 }
 
-/* Holds no variable that the jump could leave undefined. */
-static enum ldnq_status run(struct decoder *decoder)
+/* Has no local variable, whose value longjmp could leave undefined. */
+static enum ldnq_status decode_guarded(struct jpeg_decoder *decoder)
 {
     if (setjmp(decoder->escape))
-        return tell(decoder);
+        return report_error(decoder);
     jpeg_create_decompress(&decoder->info); /* keeps err and client_data */
     LDNQ_TRY(read_header(decoder));
     LDNQ_TRY(ldnq_picture_create(decoder->file->path, decoder->arena, decoder->out, decoder->err));
@@ -90,13 +90,13 @@ static enum ldnq_status run(struct decoder *decoder)
 enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                   struct ldnq_picture *out, struct ldnq_error *err)
 {
-    struct decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
+    struct jpeg_decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
     decoder.info.err = jpeg_std_error(&decoder.manager);
     decoder.info.client_data = &decoder;
-    decoder.manager.error_exit = give_up;
+    decoder.manager.error_exit = jump_out;
     decoder.manager.emit_message = judge_warning;
     decoder.manager.output_message = print_nothing;
-    enum ldnq_status status = run(&decoder);
+    enum ldnq_status status = decode_guarded(&decoder);
     jpeg_destroy_decompress(&decoder.info);
     return status;
 }

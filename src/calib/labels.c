@@ -9,21 +9,22 @@
 
 #define CLASS_LIMIT 1000000000
 
-/* A copy of the file that is cut up on the way. */
-struct cursor {
+/* Position in a copy of the file, whose separators are overwritten by NUL. */
+struct labels_cursor {
     const char *path;
     char *at, *end; /* *end is NUL */
     size_t line;
     struct ldnq_error *err;
 };
 
-static enum ldnq_status bad_line(const struct cursor *cursor, const char *why)
+static enum ldnq_status fail_at_line(const struct labels_cursor *cursor, const char *why)
 {
     return ldnq_fail(cursor->err, LDNQ_DATA, "%s:%zu: %s", cursor->path, cursor->line, why);
 }
 
-/* The text of a field in quotes, where "" is a quote; at stands behind the first. */
-static bool quoted(struct cursor *cursor, char **out)
+/* Reads a quoted field, in which "" stands for one quote. cursor->at is after the
+ * opening quote. */
+static bool read_quoted(struct labels_cursor *cursor, char **out)
 {
     char *to = *out = cursor->at;
     for (; *cursor->at && *cursor->at != '\n'; cursor->at++) {
@@ -31,7 +32,7 @@ static bool quoted(struct cursor *cursor, char **out)
             if (*cursor->at && !strchr(",\r\n", *cursor->at))
                 return false;
             *to = '\0';
-            /* The quote that *to may have been is no longer needed: at is behind it. */
+            /* *to may be the closing quote; cursor->at is past it already. */
             return true;
         }
         *to++ = *cursor->at;
@@ -39,12 +40,12 @@ static bool quoted(struct cursor *cursor, char **out)
     return false;
 }
 
-/* Cuts off the next field; *last tells that its line ends there. */
-static bool field(struct cursor *cursor, char **out, bool *last)
+/* Reads the next field; *last reports whether the line ends after it. */
+static bool read_field(struct labels_cursor *cursor, char **out, bool *last)
 {
     if (*cursor->at == '"') {
         cursor->at++;
-        if (!quoted(cursor, out))
+        if (!read_quoted(cursor, out))
             return false;
     } else {
         *out = cursor->at;
@@ -62,7 +63,7 @@ static bool field(struct cursor *cursor, char **out, bool *last)
     return true;
 }
 
-static bool class_of(const char *text, int64_t *class)
+static bool parse_class(const char *text, int64_t *class)
 {
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || digits > 10 || text[digits])
@@ -71,19 +72,19 @@ static bool class_of(const char *text, int64_t *class)
     return *class < CLASS_LIMIT;
 }
 
-static enum ldnq_status read_line(struct cursor *cursor, struct ldnq_labels *labels,
+static enum ldnq_status read_line(struct labels_cursor *cursor, struct ldnq_labels *labels,
                                   struct ldnq_arena *arena)
 {
     char *file, *class;
     bool last;
     struct ldnq_label label = { .line = cursor->line };
-    if (!field(cursor, &file, &last) || last || !field(cursor, &class, &last) || !last)
-        return bad_line(cursor, "is not of the form file,class");
+    if (!read_field(cursor, &file, &last) || last || !read_field(cursor, &class, &last) || !last)
+        return fail_at_line(cursor, "is not of the form file,class");
     if (cursor->line == 1) {
         bool header = strcmp(file, "file") == 0 && strcmp(class, "class") == 0;
-        return header ? LDNQ_OK : bad_line(cursor, "the first line is not 'file,class'");
+        return header ? LDNQ_OK : fail_at_line(cursor, "the first line is not 'file,class'");
     }
-    if (!class_of(class, &label.class))
+    if (!parse_class(class, &label.class))
         return ldnq_fail(cursor->err, LDNQ_DATA, "%s:%zu: '%s' is not a class number", cursor->path,
                          cursor->line, class);
     label.file = file;
@@ -93,15 +94,15 @@ static enum ldnq_status read_line(struct cursor *cursor, struct ldnq_labels *lab
     return LDNQ_OK;
 }
 
-static int by_file(const void *a, const void *b)
+static int compare_files(const void *a, const void *b)
 {
     const struct ldnq_label *x = a, *y = b;
     int order = strcmp(x->file, y->file);
     return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
-static enum ldnq_status refuse_doubles(const char *path, const struct ldnq_labels *labels,
-                                       struct ldnq_error *err)
+static enum ldnq_status refuse_duplicates(const char *path, const struct ldnq_labels *labels,
+                                          struct ldnq_error *err)
 {
     for (size_t i = 1; i < labels->count; i++)
         if (strcmp(labels->list[i - 1].file, labels->list[i].file) == 0)
@@ -121,7 +122,9 @@ enum ldnq_status ldnq_labels_read(const char *path, struct ldnq_arena *arena,
     if (!text)
         return LDNQ_NOMEM;
     memcpy(text, bytes, size);
-    struct cursor cursor = { .path = path, .at = text, .end = text + size, .line = 1, .err = err };
+    struct labels_cursor cursor = {
+        .path = path, .at = text, .end = text + size, .line = 1, .err = err
+    };
     if (memchr(text, '\0', size))
         return ldnq_fail(err, LDNQ_DATA, "%s: is not a text file", path);
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark */
@@ -134,6 +137,6 @@ enum ldnq_status ldnq_labels_read(const char *path, struct ldnq_arena *arena,
             LDNQ_TRY(read_line(&cursor, out, arena));
     }
     if (out->count)
-        qsort(out->list, out->count, sizeof *out->list, by_file);
-    return refuse_doubles(path, out, err);
+        qsort(out->list, out->count, sizeof *out->list, compare_files);
+    return refuse_duplicates(path, out, err);
 }

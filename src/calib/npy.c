@@ -18,7 +18,7 @@ enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struc
     return status;
 }
 
-static const char *describe(enum ldnq_dtype dtype)
+static const char *type_descriptor(enum ldnq_dtype dtype)
 {
     switch (dtype) {
     case LDNQ_FLOAT16:
@@ -50,8 +50,8 @@ static const char *describe(enum ldnq_dtype dtype)
     }
 }
 
-/* The whole header, padded so that the data begin at a multiple of 64. At most
- * LDNQ_MAX_RANK sizes of 20 digits: 256 bytes hold it. */
+/* Writes the whole header, padded so that the data start at a multiple of 64 bytes. 256
+ * bytes are enough for LDNQ_MAX_RANK sizes of 20 digits. */
 static size_t print_header(const struct ldnq_tensor *tensor, const char *descr, char text[256])
 {
     char *dict = text + 10, shape[200] = "";
@@ -73,7 +73,7 @@ static size_t print_header(const struct ldnq_tensor *tensor, const char *descr, 
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err)
 {
-    const char *descr = describe(tensor->dtype);
+    const char *descr = type_descriptor(tensor->dtype);
     if (!descr)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a .npy file can't hold %s", path,
                          ldnq_dtype_name(tensor->dtype));

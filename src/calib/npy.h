@@ -1,8 +1,8 @@
 /* npy.h: the header of NumPy's .npy format.
  *
  * Source  numpy/lib/format.py. Versions 1 to 3; the header is a Python dict with
- *         exactly the keys descr, fortran_order and shape, read as a grammar of
- *         its own.
+ *         exactly the keys descr, fortran_order and shape; only this form of dict is
+ *         parsed.
  */
 #ifndef LDNQ_CALIB_NPY_H
 #define LDNQ_CALIB_NPY_H
@@ -11,7 +11,7 @@
 
 #define LDNQ_NPY_MAGIC "\x93NUMPY"
 #define LDNQ_NPY_MAGIC_SIZE 6
-/* As many bytes as any accepted header takes with what stands before it. */
+/* The largest accepted header, with the magic, version and length before it. */
 #define LDNQ_NPY_PREFIX ((size_t)65536 + 12)
 
 struct ldnq_npy_header {

@@ -13,26 +13,26 @@ static const struct {
     { "u2", LDNQ_UINT16 },  { "u4", LDNQ_UINT32 }, { "u8", LDNQ_UINT64 }, { "b1", LDNQ_BOOL },
 };
 
-struct parser {
+struct npy_parser {
     const char *at, *end;
     const char *name;
     struct ldnq_npy_header *out;
     struct ldnq_error *err;
 };
 
-static enum ldnq_status damaged(const struct parser *parser, const char *why)
+static enum ldnq_status fail_damaged(const struct npy_parser *parser, const char *why)
 {
     return ldnq_fail(parser->err, LDNQ_DATA, "%s: is not a valid .npy array: %s", parser->name,
                      why);
 }
 
-static void skip_space(struct parser *parser)
+static void skip_space(struct npy_parser *parser)
 {
     while (parser->at < parser->end && strchr(" \t\r\n", *parser->at) && *parser->at)
         parser->at++;
 }
 
-static bool take(struct parser *parser, char wanted)
+static bool accept(struct npy_parser *parser, char wanted)
 {
     skip_space(parser);
     if (parser->at == parser->end || *parser->at != wanted)
@@ -41,7 +41,7 @@ static bool take(struct parser *parser, char wanted)
     return true;
 }
 
-static bool take_word(struct parser *parser, const char *word)
+static bool accept_word(struct npy_parser *parser, const char *word)
 {
     size_t length = strlen(word);
     skip_space(parser);
@@ -51,11 +51,11 @@ static bool take_word(struct parser *parser, const char *word)
     return true;
 }
 
-/* A quoted string without escapes, as all those are that a header may hold. */
-static bool take_string(struct parser *parser, char *text, size_t size)
+/* Reads a quoted string. Escapes are not supported: no valid header has any. */
+static bool read_string(struct npy_parser *parser, char *text, size_t size)
 {
-    char quote = take(parser, '\'') ? '\'' : '"';
-    if (quote == '"' && !take(parser, '"'))
+    char quote = accept(parser, '\'') ? '\'' : '"';
+    if (quote == '"' && !accept(parser, '"'))
         return false;
     const char *close = memchr(parser->at, quote, (size_t)(parser->end - parser->at));
     if (!close || (size_t)(close - parser->at) >= size)
@@ -69,11 +69,11 @@ static bool take_string(struct parser *parser, char *text, size_t size)
     return true;
 }
 
-static enum ldnq_status read_descr(struct parser *parser)
+static enum ldnq_status read_descr(struct npy_parser *parser)
 {
     char descr[32];
-    if (!take_string(parser, descr, sizeof descr))
-        return damaged(parser, "'descr' is not the name of a plain type");
+    if (!read_string(parser, descr, sizeof descr))
+        return fail_damaged(parser, "'descr' is not the name of a plain type");
     if (descr[0] == '>')
         return ldnq_fail(parser->err, LDNQ_DATA, "%s: its type '%s' is big-endian", parser->name,
                          descr);
@@ -89,15 +89,15 @@ static enum ldnq_status read_descr(struct parser *parser)
                      descr);
 }
 
-static enum ldnq_status read_order(struct parser *parser)
+static enum ldnq_status read_order(struct npy_parser *parser)
 {
-    parser->out->fortran = take_word(parser, "True");
-    if (!parser->out->fortran && !take_word(parser, "False"))
-        return damaged(parser, "'fortran_order' is neither True nor False");
+    parser->out->fortran = accept_word(parser, "True");
+    if (!parser->out->fortran && !accept_word(parser, "False"))
+        return fail_damaged(parser, "'fortran_order' is neither True nor False");
     return LDNQ_OK;
 }
 
-static bool take_size(struct parser *parser, int64_t *out)
+static bool read_size(struct npy_parser *parser, int64_t *out)
 {
     skip_space(parser);
     const char *first = parser->at;
@@ -111,65 +111,65 @@ static bool take_size(struct parser *parser, int64_t *out)
     return any;
 }
 
-static enum ldnq_status read_shape(struct parser *parser)
+static enum ldnq_status read_shape(struct npy_parser *parser)
 {
     struct ldnq_shape *shape = &parser->out->shape;
     shape->rank = 0;
-    if (!take(parser, '('))
-        return damaged(parser, "'shape' is not a tuple");
+    if (!accept(parser, '('))
+        return fail_damaged(parser, "'shape' is not a tuple");
     bool comma = true;
-    while (!take(parser, ')')) {
+    while (!accept(parser, ')')) {
         if (!comma)
-            return damaged(parser, "a comma is missing in 'shape'");
+            return fail_damaged(parser, "a comma is missing in 'shape'");
         if (shape->rank == LDNQ_MAX_RANK)
             return ldnq_fail(parser->err, LDNQ_DATA, "%s: has more than %d axes", parser->name,
                              LDNQ_MAX_RANK);
-        if (!take_size(parser, &shape->dim[shape->rank++]))
-            return damaged(parser, "'shape' holds what is not a size");
-        comma = take(parser, ',');
+        if (!read_size(parser, &shape->dim[shape->rank++]))
+            return fail_damaged(parser, "'shape' holds what is not a size");
+        comma = accept(parser, ',');
     }
     /* In Python (3) is a number, (3,) a tuple. */
-    return shape->rank == 1 && !comma ? damaged(parser, "'shape' is not a tuple") : LDNQ_OK;
+    return shape->rank == 1 && !comma ? fail_damaged(parser, "'shape' is not a tuple") : LDNQ_OK;
 }
 
-static enum ldnq_status read_dict(struct parser *parser)
+static enum ldnq_status read_dict(struct npy_parser *parser)
 {
     static const char *const keys[] = { "descr", "fortran_order", "shape" };
-    static enum ldnq_status (*const readers[])(struct parser *) = { read_descr, read_order,
-                                                                    read_shape };
+    static enum ldnq_status (*const readers[])(struct npy_parser *) = { read_descr, read_order,
+                                                                        read_shape };
     bool seen[3] = { false }, comma = true;
-    if (!take(parser, '{'))
-        return damaged(parser, "its header is not a dict");
-    while (!take(parser, '}')) {
+    if (!accept(parser, '{'))
+        return fail_damaged(parser, "its header is not a dict");
+    while (!accept(parser, '}')) {
         char key[32];
         size_t k = 0;
-        if (!comma || !take_string(parser, key, sizeof key) || !take(parser, ':'))
-            return damaged(parser, "its header is not a dict");
+        if (!comma || !read_string(parser, key, sizeof key) || !accept(parser, ':'))
+            return fail_damaged(parser, "its header is not a dict");
         while (k < 3 && strcmp(key, keys[k]) != 0)
             k++;
         if (k == 3 || seen[k])
-            return damaged(parser, "its header has a key too many");
+            return fail_damaged(parser, "its header has a key too many");
         seen[k] = true;
         LDNQ_TRY(readers[k](parser));
-        comma = take(parser, ',');
+        comma = accept(parser, ',');
     }
     skip_space(parser);
     if (parser->at != parser->end)
-        return damaged(parser, "something follows its header's dict");
+        return fail_damaged(parser, "something follows its header's dict");
     if (!seen[0] || !seen[1] || !seen[2])
-        return damaged(parser, "its header lacks descr, fortran_order or shape");
+        return fail_damaged(parser, "its header lacks descr, fortran_order or shape");
     return LDNQ_OK;
 }
 
-/* The magic, two bytes of version, and the header's length in two or four. */
-static enum ldnq_status read_preamble(struct parser *parser, const unsigned char *prefix,
+/* Reads the magic, two bytes of version, and the header's length in two or four bytes. */
+static enum ldnq_status read_preamble(struct npy_parser *parser, const unsigned char *prefix,
                                       size_t size, size_t *start, size_t *length)
 {
     if (size < LDNQ_NPY_MAGIC_SIZE || memcmp(prefix, LDNQ_NPY_MAGIC, LDNQ_NPY_MAGIC_SIZE) != 0)
-        return damaged(parser, size ? "it does not begin as one" : "it is empty");
+        return fail_damaged(parser, size ? "it does not begin as one" : "it is empty");
     *start = size > 6 && prefix[6] == 1 ? 10 : 12;
     if (size < *start)
-        return damaged(parser, "it ends in its header");
+        return fail_damaged(parser, "it ends in its header");
     if (prefix[6] < 1 || prefix[6] > 3 || prefix[7] != 0)
         return ldnq_fail(parser->err, LDNQ_DATA, "%s: .npy version %d.%d is not known",
                          parser->name, prefix[6], prefix[7]);
@@ -177,14 +177,14 @@ static enum ldnq_status read_preamble(struct parser *parser, const unsigned char
     if (*start == 12)
         *length |= (size_t)prefix[10] << 16 | (size_t)prefix[11] << 24;
     if (*length > LDNQ_NPY_PREFIX - *start)
-        return damaged(parser, "its header is too long");
-    return *length > size - *start ? damaged(parser, "it ends in its header") : LDNQ_OK;
+        return fail_damaged(parser, "its header is too long");
+    return *length > size - *start ? fail_damaged(parser, "it ends in its header") : LDNQ_OK;
 }
 
 enum ldnq_status ldnq_npy_parse(const void *prefix, size_t size, const char *name,
                                 struct ldnq_npy_header *out, struct ldnq_error *err)
 {
-    struct parser parser = { .name = name, .out = out, .err = err };
+    struct npy_parser parser = { .name = name, .out = out, .err = err };
     size_t start = 0, length = 0, count;
     LDNQ_TRY(read_preamble(&parser, prefix, size, &start, &length));
     parser.at = (const char *)prefix + start;
@@ -194,6 +194,6 @@ enum ldnq_status ldnq_npy_parse(const void *prefix, size_t size, const char *nam
     if (!ldnq_shape_count(&out->shape, &count) ||
         !ldnq_size_mul(count, ldnq_dtype_size(out->dtype), &out->bytes) ||
         out->bytes > (size_t)INT64_MAX - out->offset)
-        return damaged(&parser, "its shape is too large");
+        return fail_damaged(&parser, "its shape is too large");
     return LDNQ_OK;
 }

@@ -11,10 +11,10 @@
 
 #define PIECE ((size_t)65536)
 
-/* One member on its way out of the archive. */
-struct member {
+/* A member while it is unpacked. */
+struct npz_member {
     zip_file_t *stream;
-    size_t size; /* as the archive's directory has it */
+    size_t size; /* from the archive's directory */
     unsigned char *prefix;
     size_t prefix_size;
     struct ldnq_npy_header header;
@@ -22,7 +22,7 @@ struct member {
     struct ldnq_error *err;
 };
 
-static enum ldnq_status unpack(struct member *member, unsigned char *to, size_t size)
+static enum ldnq_status unpack(struct npz_member *member, unsigned char *to, size_t size)
 {
     for (size_t done = 0; done < size;) {
         zip_int64_t got = zip_fread(member->stream, to + done, size - done);
@@ -35,7 +35,7 @@ static enum ldnq_status unpack(struct member *member, unsigned char *to, size_t 
 }
 
 /* Only a read past the end makes libzip compare the checksum. */
-static enum ldnq_status expect_end(struct member *member)
+static enum ldnq_status check_end(struct npz_member *member)
 {
     unsigned char more;
     zip_int64_t got = zip_fread(member->stream, &more, 1);
@@ -45,26 +45,27 @@ static enum ldnq_status expect_end(struct member *member)
                      got < 0 ? zip_file_strerror(member->stream) : "it goes on after its end");
 }
 
-/* What the prefix holds of the data, and how much of it. */
-static const unsigned char *data_in_prefix(const struct member *member, size_t *size)
+/* The part of the array's data that follows the header in the prefix; *size is its length. */
+static const unsigned char *find_data_in_prefix(const struct npz_member *member, size_t *size)
 {
     *size = member->prefix_size - member->header.offset;
     return member->prefix + member->header.offset;
 }
 
-static enum ldnq_status unpack_to_memory(struct member *member, struct ldnq_arena *arena)
+static enum ldnq_status unpack_to_memory(struct npz_member *member, struct ldnq_arena *arena)
 {
     unsigned char *data = ldnq_arena_alloc(arena, member->header.bytes, 1, member->err);
     if (!data)
         return LDNQ_NOMEM;
     size_t had;
-    const unsigned char *begin = data_in_prefix(member, &had);
+    const unsigned char *begin = find_data_in_prefix(member, &had);
     memcpy(data, begin, had);
     member->array->data = data;
     return unpack(member, data + had, member->header.bytes - had);
 }
 
-static enum ldnq_status put(struct member *member, const unsigned char *bytes, size_t size)
+static enum ldnq_status write_bytes(struct npz_member *member, const unsigned char *bytes,
+                                    size_t size)
 {
     for (size_t done = 0; done < size;) {
         ssize_t wrote = write(member->array->fd, bytes + done, size - done);
@@ -78,8 +79,8 @@ static enum ldnq_status put(struct member *member, const unsigned char *bytes, s
     return LDNQ_OK;
 }
 
-/* Nameless from the start, so that it goes when the process does. */
-static enum ldnq_status create_temporary(struct member *member)
+/* Unlinked at once, so that it disappears with the process. */
+static enum ldnq_status create_temporary(struct npz_member *member)
 {
     const char *folder = getenv("TMPDIR");
     char path[4096];
@@ -94,23 +95,23 @@ static enum ldnq_status create_temporary(struct member *member)
     return LDNQ_OK;
 }
 
-/* The prefix is the buffer once its data are written. */
-static enum ldnq_status unpack_to_file(struct member *member)
+/* Once the prefix's data are written, its memory serves as the copy buffer. */
+static enum ldnq_status unpack_to_file(struct npz_member *member)
 {
     size_t had;
-    const unsigned char *begin = data_in_prefix(member, &had);
+    const unsigned char *begin = find_data_in_prefix(member, &had);
     LDNQ_TRY(create_temporary(member));
-    LDNQ_TRY(put(member, begin, had));
+    LDNQ_TRY(write_bytes(member, begin, had));
     for (size_t left = member->header.bytes - had; left;) {
         size_t size = ldnq_size_min(left, PIECE);
         LDNQ_TRY(unpack(member, member->prefix, size));
-        LDNQ_TRY(put(member, member->prefix, size));
+        LDNQ_TRY(write_bytes(member, member->prefix, size));
         left -= size;
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_member(struct member *member, struct ldnq_arena *arena)
+static enum ldnq_status read_member(struct npz_member *member, struct ldnq_arena *arena)
 {
     struct ldnq_array *array = member->array;
     member->prefix_size = ldnq_size_min(member->size, LDNQ_NPY_PREFIX);
@@ -123,30 +124,30 @@ static enum ldnq_status read_member(struct member *member, struct ldnq_arena *ar
                          member->size - member->header.offset, member->header.bytes);
     bool small = member->header.bytes <= LDNQ_NPZ_IN_MEMORY;
     LDNQ_TRY(small ? unpack_to_memory(member, arena) : unpack_to_file(member));
-    return expect_end(member);
+    return check_end(member);
 }
 
-/* In Fortran order the bytes that were unpacked to memory are only a way station. */
-static enum ldnq_status settle_member(struct member *member, struct ldnq_arena *scratch,
-                                      struct ldnq_arena *arena)
+/* Data in Fortran order are unpacked to the scratch arena, then reordered into the set's. */
+static enum ldnq_status finalize_member(struct npz_member *member, struct ldnq_arena *scratch,
+                                        struct ldnq_arena *arena)
 {
     bool moves = member->header.fortran && member->header.shape.rank > 1;
     LDNQ_TRY(read_member(member, moves ? scratch : arena));
-    return ldnq_array_settle(member->array, &member->header, arena, member->err);
+    return ldnq_array_finalize(member->array, &member->header, arena, member->err);
 }
 
 static enum ldnq_status open_member(zip_t *archive, const zip_stat_t *info,
                                     struct ldnq_array *array, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
-    struct member member = { .array = array, .size = (size_t)info->size, .err = err };
+    struct npz_member member = { .array = array, .size = (size_t)info->size, .err = err };
     struct ldnq_arena *scratch;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
     enum ldnq_status status = LDNQ_NOMEM;
     member.prefix = ldnq_arena_alloc(scratch, LDNQ_NPY_PREFIX, 1, err);
     if (member.prefix) {
         member.stream = zip_fopen_index(archive, info->index, 0);
-        status = member.stream ? settle_member(&member, scratch, arena)
+        status = member.stream ? finalize_member(&member, scratch, arena)
                                : ldnq_fail(err, LDNQ_DATA, "%s: can't be unpacked: %s", array->name,
                                            zip_strerror(archive));
     }

@@ -38,30 +38,31 @@ static enum ldnq_status decode(const struct ldnq_picture_file *file, struct ldnq
                      file->size ? "is neither PNG nor JPEG" : "is empty");
 }
 
-static void rgb_from_grey(const unsigned char *grey, unsigned char *rgb, size_t pixels)
+static void convert_grey_to_rgb(const unsigned char *grey, unsigned char *rgb, size_t pixels)
 {
     for (size_t i = 0; i < pixels; i++)
         memset(rgb + 3 * i, grey[i], 3);
 }
 
-/* The weights 0.299, 0.587, 0.114 in 16 bits, rounded: Pillow's mode "L". */
-static void grey_from_rgb(const unsigned char *rgb, unsigned char *grey, size_t pixels)
+/* Weights 0.299, 0.587, 0.114 in 16-bit fixed point, rounded as in Pillow's mode "L". */
+static void convert_rgb_to_grey(const unsigned char *rgb, unsigned char *grey, size_t pixels)
 {
     for (size_t i = 0; i < pixels; i++, rgb += 3)
         grey[i] =
             (unsigned char)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-static enum ldnq_status to_channels(const char *path, size_t channels, struct ldnq_arena *arena,
-                                    struct ldnq_picture *picture, struct ldnq_error *err)
+static enum ldnq_status convert_channels(const char *path, size_t channels,
+                                         struct ldnq_arena *arena, struct ldnq_picture *picture,
+                                         struct ldnq_error *err)
 {
     if (picture->channels == channels)
         return LDNQ_OK;
     struct ldnq_picture from = *picture;
     picture->channels = channels;
     LDNQ_TRY(ldnq_picture_create(path, arena, picture, err));
-    (channels == 1 ? grey_from_rgb : rgb_from_grey)(from.pixels, picture->pixels,
-                                                    from.width * from.height);
+    (channels == 1 ? convert_rgb_to_grey : convert_grey_to_rgb)(from.pixels, picture->pixels,
+                                                                from.width * from.height);
     return LDNQ_OK;
 }
 
@@ -73,5 +74,5 @@ enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldn
     LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &file.size, err));
     file.bytes = bytes;
     LDNQ_TRY(decode(&file, arena, out, err));
-    return to_channels(path, channels, arena, out, err);
+    return convert_channels(path, channels, arena, out, err);
 }

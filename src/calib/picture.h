@@ -1,9 +1,9 @@
 /* picture.h: PNG and JPEG files as 8-bit grey or RGB.
  *
  * Shapes  pixels (H,W,C), C 1 or 3
- * Owns    nothing; pixels are the arena's
- * Errors  IO, DATA (damaged, or a kind that is not read), NOMEM; messages begin
- *         with the path
+ * Owns    nothing; pixels belong to the arena
+ * Errors  IO, DATA (damaged, or an unsupported kind), NOMEM; messages begin with the
+ *         path
  * Threads safe
  */
 #ifndef LDNQ_CALIB_PICTURE_H
@@ -11,7 +11,7 @@
 
 #include "base/base.h"
 
-/* More than any camera takes; a few bytes of a damaged header can claim more. */
+/* More pixels than any camera has; a damaged header can claim any number. */
 #define LDNQ_PICTURE_MAX_PIXELS ((size_t)1 << 28)
 
 struct ldnq_picture {
@@ -19,7 +19,7 @@ struct ldnq_picture {
     unsigned char *pixels;
 };
 
-/* The bytes of a file in memory, and what it is called. */
+/* The bytes of a file in memory, and its path for messages. */
 struct ldnq_picture_file {
     const char *path;
     const unsigned char *bytes;
@@ -30,7 +30,7 @@ struct ldnq_picture_file {
 bool ldnq_png_is(const unsigned char *bytes, size_t size);
 bool ldnq_jpeg_is(const unsigned char *bytes, size_t size);
 
-/* As stored: grey or RGB; alpha is dropped, 16 bits are scaled to 8. */
+/* Decode to grey or RGB, whichever is stored; alpha is dropped, 16 bits are scaled to 8. */
 enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                  struct ldnq_picture *out, struct ldnq_error *err);
 enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
@@ -40,8 +40,8 @@ enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct l
 enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
                                      struct ldnq_picture *picture, struct ldnq_error *err);
 
-/* Reads a file of either kind, told by its content, and makes it grey (channels
- * 1: ITU-R 601 luma) or RGB (3). */
+/* Reads a PNG or JPEG file, recognized by its content, and converts it to grey
+ * (channels 1: ITU-R 601 luma) or RGB (channels 3). */
 enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldnq_arena *arena,
                                    struct ldnq_picture *out, struct ldnq_error *err);
 

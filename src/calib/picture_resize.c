@@ -1,6 +1,6 @@
-/* Bilinear with antialiasing as Pillow has it (libImaging/Resample.c): a triangle
- * as wide as the step between output pixels, across, then down, with weights of
- * 22 fraction bits and rounding to 8 bits after each pass. */
+/* Bilinear resize with antialiasing, as in Pillow (libImaging/Resample.c): a triangle
+ * filter as wide as the step between output pixels, horizontal pass first, weights with
+ * 22 fraction bits, rounding to 8 bits after each pass. */
 #include "calib/preprocess.h"
 
 #include <math.h>
@@ -10,10 +10,10 @@
 
 #define WEIGHT_BITS 22
 
-/* For every output pixel: the input pixels that it is made of, and how much of each. */
-struct kernel {
+/* For every output pixel, the range of input pixels it reads and their weights. */
+struct resize_kernel {
     size_t width; /* the most input pixels of any output pixel */
-    struct span {
+    struct resize_span {
         size_t first, count;
     } *spans;         /* (outputs) */
     int32_t *weights; /* (outputs,width) */
@@ -26,12 +26,13 @@ static double triangle(double x)
 }
 
 /* `raw` holds kernel->width doubles. */
-static void fill_weights(struct kernel *kernel, size_t i, size_t in, double scale, double *raw)
+static void fill_weights(struct resize_kernel *kernel, size_t i, size_t in, double scale,
+                         double *raw)
 {
     double stretch = scale < 1 ? 1 : scale;
     double center = ((double)i + 0.5) * scale, sum = 0;
     double low = center - stretch + 0.5, high = center + stretch + 0.5;
-    struct span *span = &kernel->spans[i];
+    struct resize_span *span = &kernel->spans[i];
     span->first = low > 0 ? (size_t)low : 0;
     span->count = ldnq_size_min((size_t)high, in) - span->first;
     for (size_t k = 0; k < span->count; k++) {
@@ -45,7 +46,7 @@ static void fill_weights(struct kernel *kernel, size_t i, size_t in, double scal
 }
 
 static enum ldnq_status make_kernel(size_t in, size_t out, struct ldnq_arena *arena,
-                                    struct kernel *kernel, struct ldnq_error *err)
+                                    struct resize_kernel *kernel, struct ldnq_error *err)
 {
     double scale = (double)in / (double)out;
     kernel->width = (size_t)ceil(scale < 1 ? 1 : scale) * 2 + 1;
@@ -62,9 +63,9 @@ static enum ldnq_status make_kernel(size_t in, size_t out, struct ldnq_arena *ar
     return LDNQ_OK;
 }
 
-/* One output value: the weighted sum of samples `step` apart. */
-static unsigned char weigh(const unsigned char *from, size_t step, const int32_t *weights,
-                           size_t count)
+/* One output value: the weighted sum of input values `step` bytes apart. */
+static unsigned char filter_value(const unsigned char *from, size_t step, const int32_t *weights,
+                                  size_t count)
 {
     int32_t sum = 1 << (WEIGHT_BITS - 1);
     for (size_t k = 0; k < count; k++)
@@ -73,8 +74,8 @@ static unsigned char weigh(const unsigned char *from, size_t step, const int32_t
     return (unsigned char)(sum > 255 ? 255 : sum);
 }
 
-static void across(const struct kernel *kernel, const struct ldnq_picture *from,
-                   struct ldnq_picture *to)
+static void resize_rows(const struct resize_kernel *kernel, const struct ldnq_picture *from,
+                        struct ldnq_picture *to)
 {
     size_t channels = from->channels;
     for (size_t y = 0; y < to->height; y++) {
@@ -82,34 +83,34 @@ static void across(const struct kernel *kernel, const struct ldnq_picture *from,
         unsigned char *out = to->pixels + y * to->width * channels;
         for (size_t x = 0; x < to->width; x++)
             for (size_t c = 0; c < channels; c++)
-                *out++ = weigh(row + kernel->spans[x].first * channels + c, channels,
-                               kernel->weights + x * kernel->width, kernel->spans[x].count);
+                *out++ = filter_value(row + kernel->spans[x].first * channels + c, channels,
+                                      kernel->weights + x * kernel->width, kernel->spans[x].count);
     }
 }
 
-static void down(const struct kernel *kernel, const struct ldnq_picture *from,
-                 struct ldnq_picture *to)
+static void resize_columns(const struct resize_kernel *kernel, const struct ldnq_picture *from,
+                           struct ldnq_picture *to)
 {
     size_t row = from->width * from->channels;
     for (size_t y = 0; y < to->height; y++)
         for (size_t x = 0; x < row; x++)
             to->pixels[y * row + x] =
-                weigh(from->pixels + kernel->spans[y].first * row + x, row,
-                      kernel->weights + y * kernel->width, kernel->spans[y].count);
+                filter_value(from->pixels + kernel->spans[y].first * row + x, row,
+                             kernel->weights + y * kernel->width, kernel->spans[y].count);
 }
 
 enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
                              struct ldnq_arena *arena, struct ldnq_picture *to,
                              struct ldnq_error *err)
 {
-    struct kernel kernel;
+    struct resize_kernel kernel;
     struct ldnq_picture between = *from;
     to->channels = from->channels;
     if (to->width != from->width) {
         between.width = to->width;
         LDNQ_TRY(ldnq_picture_create(path, arena, &between, err));
         LDNQ_TRY(make_kernel(from->width, to->width, arena, &kernel, err));
-        across(&kernel, from, &between);
+        resize_rows(&kernel, from, &between);
     }
     if (to->height == from->height) {
         to->pixels = between.pixels;
@@ -117,6 +118,6 @@ enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
     }
     LDNQ_TRY(ldnq_picture_create(path, arena, to, err));
     LDNQ_TRY(make_kernel(from->height, to->height, arena, &kernel, err));
-    down(&kernel, &between, to);
+    resize_columns(&kernel, &between, to);
     return LDNQ_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 
-struct decoder {
+struct png_decoder {
     png_structp png;
     png_infop info;
     const struct ldnq_picture_file *file;
@@ -14,15 +14,15 @@ struct decoder {
     struct ldnq_arena *arena;
     struct ldnq_picture *out;
     struct ldnq_error *err;
-    enum ldnq_status status; /* set with a message by what is ours and failed */
-    bool out_of_memory;      /* of libpng's own */
+    enum ldnq_status status; /* the failure of our own callbacks, with its message set */
+    bool out_of_memory;      /* an allocation of libpng failed */
     char reason[128];
 };
 
-/* libpng's way out: back to the setjmp in `run`. */
-static void give_up(png_structp png, png_const_charp reason)
+/* libpng's error handler: jumps back to the setjmp in decode_guarded. */
+static void jump_out(png_structp png, png_const_charp reason)
 {
-    struct decoder *decoder = png_get_error_ptr(png);
+    struct png_decoder *decoder = png_get_error_ptr(png);
     snprintf(decoder->reason, sizeof decoder->reason, "%s", reason);
     png_longjmp(png, 1);
 }
@@ -35,7 +35,7 @@ static void ignore_warning(png_structp png, png_const_charp warning)
 
 static png_voidp allocate(png_structp png, png_alloc_size_t size)
 {
-    struct decoder *decoder = png_get_mem_ptr(png);
+    struct png_decoder *decoder = png_get_mem_ptr(png);
     void *memory = ldnq_malloc(size);
     decoder->out_of_memory |= !memory;
     return memory;
@@ -47,25 +47,25 @@ static void release(png_structp png, png_voidp memory)
     ldnq_free(memory);
 }
 
-static void pull(png_structp png, png_bytep to, size_t size)
+static void read_bytes(png_structp png, png_bytep to, size_t size)
 {
-    struct decoder *decoder = png_get_io_ptr(png);
+    struct png_decoder *decoder = png_get_io_ptr(png);
     if (size > decoder->file->size - decoder->at)
         png_error(png, "it is truncated");
     memcpy(to, decoder->file->bytes + decoder->at, size);
     decoder->at += size;
 }
 
-/* Deflate packs no more than 1032 to 1: a header that claims more than that is
- * found out before memory is taken for it. */
-static void refuse_impossible_size(struct decoder *decoder)
+/* Deflate compresses by at most 1032 to 1: a header that claims more pixels than the
+ * file can hold is refused before memory is allocated for them. */
+static void refuse_impossible_size(struct png_decoder *decoder)
 {
     size_t row = png_get_rowbytes(decoder->png, decoder->info);
     if (row * decoder->out->height / 1032 > decoder->file->size)
         png_error(decoder->png, "it is too short for its size in pixels");
 }
 
-static void read_header(struct decoder *decoder)
+static void read_header(struct png_decoder *decoder)
 {
     png_structp png = decoder->png;
     struct ldnq_picture *out = decoder->out;
@@ -84,7 +84,7 @@ static void read_header(struct decoder *decoder)
     out->channels = png_get_channels(png, decoder->info);
 }
 
-static void read_pixels(struct decoder *decoder)
+static void read_pixels(struct png_decoder *decoder)
 {
     struct ldnq_picture *out = decoder->out;
     size_t row = out->width * out->channels;
@@ -104,8 +104,8 @@ static void read_pixels(struct decoder *decoder)
     png_read_end(decoder->png, NULL);
 }
 
-/* Holds no variable that the jump could leave undefined. */
-static enum ldnq_status run(struct decoder *decoder)
+/* Has no local variable, whose value longjmp could leave undefined. */
+static enum ldnq_status decode_guarded(struct png_decoder *decoder)
 {
     if (setjmp(png_jmpbuf(decoder->png))) {
         if (decoder->out_of_memory)
@@ -121,15 +121,15 @@ static enum ldnq_status run(struct decoder *decoder)
 enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                  struct ldnq_picture *out, struct ldnq_error *err)
 {
-    struct decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
-    decoder.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, give_up, ignore_warning,
-                                           &decoder, allocate, release);
+    struct png_decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
+    decoder.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, jump_out,
+                                           ignore_warning, &decoder, allocate, release);
     if (decoder.png)
         decoder.info = png_create_info_struct(decoder.png);
     enum ldnq_status status;
     if (decoder.info) {
-        png_set_read_fn(decoder.png, &decoder, pull);
-        status = run(&decoder);
+        png_set_read_fn(decoder.png, &decoder, read_bytes);
+        status = decode_guarded(&decoder);
     } else {
         status = ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory", file->path);
     }

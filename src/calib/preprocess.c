@@ -29,7 +29,7 @@ enum ldnq_status ldnq_preprocess_check(const struct ldnq_preprocess *preprocess,
     return check_values("scale", 1, &preprocess->scale, channels, true, err);
 }
 
-/* torchvision: the long side is cut to a whole number of pixels, never rounded. */
+/* As in torchvision, the long side is truncated to whole pixels, not rounded. */
 static enum ldnq_status resize(size_t side, const char *path, struct ldnq_picture *picture,
                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
@@ -49,7 +49,7 @@ static enum ldnq_status resize(size_t side, const char *path, struct ldnq_pictur
     return LDNQ_OK;
 }
 
-/* round(margin / 2.0) as Python does it: a half goes to the even neighbour. */
+/* Python's round(margin / 2.0), which rounds halves to even. */
 static size_t half(size_t margin)
 {
     size_t down = margin / 2;
@@ -66,7 +66,7 @@ static enum ldnq_status check_crop(size_t crop, const char *path,
                      picture->width, picture->height, crop, crop, crop);
 }
 
-/* What each byte of a channel becomes. */
+/* The normalized value of each byte of a channel. */
 static void fill_table(const struct ldnq_preprocess *preprocess, size_t channel, float table[256])
 {
     size_t mean_count = preprocess->mean_count, std_count = preprocess->std_count;

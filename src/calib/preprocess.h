@@ -1,12 +1,12 @@
-/* preprocess.h: from a picture to what a network takes in.
+/* preprocess.h: turn a picture into a network's input.
  *
  * Shapes  picture (H,W,C) of bytes; tensor (C,H,W) of float32
- * Source  sizes and the crop's place as in torchvision's Resize and CenterCrop
- *         on Pillow images, pixels as in Pillow's resize with BILINEAR, whose
- *         fixed-point arithmetic is followed: across, then down, to the bit. Where
- *         a version of Pillow goes down first (tall pictures, by its estimate of
- *         the cost), the two differ by the rounding in between, a level of 255.
- * Owns    nothing; results are the arena's
+ * Source  sizes and the crop's position as in torchvision's Resize and CenterCrop on
+ *         Pillow images, pixels as in Pillow's resize with BILINEAR, whose fixed-point
+ *         arithmetic is followed: across, then down, to the bit. Where a version of
+ *         Pillow goes down first (tall pictures, by its estimate of the cost), results
+ *         differ by the rounding between the passes, one level of 255.
+ * Owns    nothing; results belong to the arena
  * Threads safe
  */
 #ifndef LDNQ_CALIB_PREPROCESS_H
@@ -25,7 +25,7 @@ enum ldnq_status ldnq_preprocess_run(const struct ldnq_preprocess *preprocess, c
                                      const struct ldnq_picture *picture, struct ldnq_arena *arena,
                                      struct ldnq_tensor **out, struct ldnq_error *err);
 
-/* The picture at to->width x to->height, both above 0; to->pixels are made.
+/* Resizes the picture to to->width x to->height, both above 0; allocates to->pixels.
  * Errors: DATA (too many pixels), NOMEM. */
 enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
                              struct ldnq_arena *arena, struct ldnq_picture *to,

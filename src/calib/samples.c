@@ -21,7 +21,7 @@ static const struct ldnq_source *const sources[] = {
 
 /* ---- which source ------------------------------------------------------------- */
 
-static void look_for_files(const struct ldnq_folder *folder, struct ldnq_probe *probe)
+static void scan_files(const struct ldnq_folder *folder, struct ldnq_probe *probe)
 {
     for (size_t i = 0; i < folder->count; i++) {
         const struct ldnq_entry *entry = &folder->entries[i];
@@ -38,11 +38,11 @@ static enum ldnq_status probe_folder(struct ldnq_probe *probe, struct ldnq_arena
 {
     struct ldnq_folder top, inner;
     LDNQ_TRY(ldnq_folder_list(probe->path, arena, &top, err));
-    look_for_files(&top, probe);
+    scan_files(&top, probe);
     for (size_t i = 0; i < top.count && !probe->holds_pictures; i++)
         if (top.entries[i].is_folder) {
             LDNQ_TRY(ldnq_folder_list(top.entries[i].path, arena, &inner, err));
-            look_for_files(&inner, probe);
+            scan_files(&inner, probe);
         }
     return LDNQ_OK;
 }
@@ -75,7 +75,7 @@ static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
     return probe_file(probe, err);
 }
 
-/* The arena is thrown away: a set need not keep the listing that it was told by. */
+/* `scratch` is freed after this: the set does not need the folder's listing. */
 static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch,
                                     const struct ldnq_source **out, struct ldnq_error *err)
 {
@@ -126,14 +126,14 @@ static enum ldnq_status copy_inputs(struct ldnq_samples *samples, const struct l
     return LDNQ_OK;
 }
 
-static int by_number(const void *a, const void *b)
+static int compare_numbers(const void *a, const void *b)
 {
     size_t x = *(const size_t *)a, y = *(const size_t *)b;
     return (x > y) - (x < y);
 }
 
 /* The first `count` of a shuffled deck (Fisher and Yates), or back in file order. */
-static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status draw_samples(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     size_t total = samples->item_count, wanted = samples->options.max_samples;
     samples->items = ldnq_arena_alloc(samples->arena, total, sizeof *samples->items, err);
@@ -151,7 +151,7 @@ static enum ldnq_status draw(struct ldnq_samples *samples, struct ldnq_error *er
         samples->items[other] = item;
     }
     if (!samples->options.shuffle)
-        qsort(samples->items, samples->count, sizeof *samples->items, by_number);
+        qsort(samples->items, samples->count, sizeof *samples->items, compare_numbers);
     return LDNQ_OK;
 }
 
@@ -207,9 +207,9 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *p
         return LDNQ_NOMEM;
     LDNQ_TRY(copy_inputs(samples, graph, err));
     LDNQ_TRY(open_source(samples, err));
-    LDNQ_TRY(draw(samples, err));
+    LDNQ_TRY(draw_samples(samples, err));
     LDNQ_TRY(name_samples(samples, err));
-    return ldnq_samples_settle(samples, err);
+    return ldnq_samples_fix_shapes(samples, err);
 }
 
 bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)

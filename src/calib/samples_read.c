@@ -11,7 +11,7 @@
 
 /* ---- one sample ------------------------------------------------------------------ */
 
-bool ldnq_input_takes(const struct ldnq_input *input, const struct ldnq_shape *row)
+bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape *row)
 {
     int skip = input->batched ? 1 : 0;
     if (input->shape.rank == LDNQ_RANK_UNKNOWN)
@@ -26,25 +26,25 @@ bool ldnq_input_takes(const struct ldnq_input *input, const struct ldnq_shape *r
     return true;
 }
 
-static void cut_front(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
+static void drop_axes(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
 {
     out->rank = shape->rank - axes;
     memcpy(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
 }
 
-enum ldnq_status ldnq_input_fit(const struct ldnq_input *input, const char *name,
-                                const struct ldnq_shape *array, size_t *rows,
-                                struct ldnq_shape *row, struct ldnq_error *err)
+enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const char *name,
+                                        const struct ldnq_shape *array, size_t *rows,
+                                        struct ldnq_shape *row, struct ldnq_error *err)
 {
     int batch = input->batched ? 1 : 0;
-    /* Of an input whose rank is not known, an array's axis 0 is the batch. */
+    /* When the input's rank is not known, axis 0 of the array is the batch. */
     int rank = input->shape.rank == LDNQ_RANK_UNKNOWN ? array->rank : input->shape.rank;
     int axes = array->rank - rank + batch;
     bool fits = axes >= 0 && axes <= batch + 1 && axes <= array->rank &&
                 ldnq_shape_count_range(array, 0, axes, rows);
     if (fits)
-        cut_front(array, axes, row);
-    if (fits && ldnq_input_takes(input, row))
+        drop_axes(array, axes, row);
+    if (fits && ldnq_input_accepts(input, row))
         return LDNQ_OK;
     char text[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s where input '%s' is %s", name,
@@ -52,7 +52,7 @@ enum ldnq_status ldnq_input_fit(const struct ldnq_input *input, const char *name
                      input->shape_text);
 }
 
-/* The first sample sets what the others are held against. */
+/* Compares a sample's shape with the input's, and with the first sample's. */
 static enum ldnq_status check_row(const struct ldnq_samples *samples, const char *name,
                                   struct ldnq_input *input, const struct ldnq_shape *row,
                                   bool is_first, struct ldnq_error *err)
@@ -60,7 +60,7 @@ static enum ldnq_status check_row(const struct ldnq_samples *samples, const char
     const struct ldnq_source *source = samples->source;
     char text[LDNQ_SHAPE_TEXT], other[LDNQ_SHAPE_TEXT];
     ldnq_shape_print(row, NULL, text, sizeof text);
-    if (!ldnq_input_takes(input, row))
+    if (!ldnq_input_accepts(input, row))
         return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s where input '%s' is %s%s", name, text,
                          source->stage, input->name, input->shape_text, source->advice);
     if (is_first)
@@ -103,7 +103,7 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
     return check_finite(*out, name, input, err);
 }
 
-enum ldnq_status ldnq_samples_settle(struct ldnq_samples *samples, struct ldnq_error *err)
+enum ldnq_status ldnq_samples_fix_shapes(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
     const struct ldnq_tensor *tensor;
@@ -117,18 +117,18 @@ enum ldnq_status ldnq_samples_settle(struct ldnq_samples *samples, struct ldnq_e
 
 /* ---- a batch --------------------------------------------------------------------- */
 
-struct batch {
+struct sample_batch {
     const struct ldnq_samples *samples;
     size_t first;
     struct ldnq_tensor **inputs;
     pthread_mutex_t lock;
-    size_t failed; /* the first of those that did; guarded by lock, as the next two */
+    size_t failed; /* lowest slot that failed; guarded by lock, as the next two */
     enum ldnq_status status;
     struct ldnq_error *err;
 };
 
-static enum ldnq_status read_slot(const struct batch *batch, size_t slot, struct ldnq_arena *arena,
-                                  struct ldnq_error *err)
+static enum ldnq_status read_slot(const struct sample_batch *batch, size_t slot,
+                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     for (size_t i = 0; i < batch->samples->input_count; i++) {
         const struct ldnq_tensor *tensor;
@@ -142,7 +142,7 @@ static enum ldnq_status read_slot(const struct batch *batch, size_t slot, struct
 
 static void read_chunk(void *ctx, size_t slot, size_t thread)
 {
-    struct batch *batch = ctx;
+    struct sample_batch *batch = ctx;
     struct ldnq_error err;
     struct ldnq_arena *arena;
     enum ldnq_status status = ldnq_arena_create(&arena, &err);
@@ -160,13 +160,13 @@ static void read_chunk(void *ctx, size_t slot, size_t thread)
     pthread_mutex_unlock(&batch->lock);
 }
 
-static enum ldnq_status make_tensor(const struct ldnq_input *input, size_t count,
-                                    struct ldnq_arena *arena, struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status create_batch_tensor(const struct ldnq_input *input, size_t count,
+                                            struct ldnq_arena *arena, struct ldnq_tensor **out,
+                                            struct ldnq_error *err)
 {
     struct ldnq_shape shape = input->row;
     if (input->batched) {
-        if (shape.rank == LDNQ_MAX_RANK) /* of an input whose rank is not known */
+        if (shape.rank == LDNQ_MAX_RANK) /* possible when the input's rank is not known */
             return ldnq_fail(err, LDNQ_DATA, "input '%s' has more than %d axes", input->name,
                              LDNQ_MAX_RANK);
         memmove(shape.dim + 1, shape.dim, (size_t)shape.rank * sizeof *shape.dim);
@@ -186,9 +186,11 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
             return ldnq_fail(err, LDNQ_UNSUPPORTED,
                              "input '%s' is %s and has no batch: samples go in one at a time",
                              samples->inputs[i].name, samples->inputs[i].shape_text);
-        LDNQ_TRY(make_tensor(&samples->inputs[i], count, arena, &inputs[i], err));
+        LDNQ_TRY(create_batch_tensor(&samples->inputs[i], count, arena, &inputs[i], err));
     }
-    struct batch batch = { .samples = samples, .first = first, .inputs = inputs, .err = err };
+    struct sample_batch batch = {
+        .samples = samples, .first = first, .inputs = inputs, .err = err
+    };
     pthread_mutex_init(&batch.lock, NULL);
     ldnq_pool_run(pool, count, read_chunk, &batch);
     pthread_mutex_destroy(&batch.lock);

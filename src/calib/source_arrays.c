@@ -7,7 +7,7 @@
 #include "calib/folder.h"
 #include "calib/npz.h"
 
-struct arrays {
+struct array_source {
     struct ldnq_npz npz;      /* of a .npy file: its one array, without a name */
     struct ldnq_array **data; /* (inputs) */
     struct ldnq_shape *rows;  /* (inputs): the shape of one sample */
@@ -16,10 +16,10 @@ struct arrays {
 
 /* ---- opening --------------------------------------------------------------------- */
 
-static enum ldnq_status create(struct ldnq_samples *samples, struct arrays **out,
-                               struct ldnq_error *err)
+static enum ldnq_status create_state(struct ldnq_samples *samples, struct array_source **out,
+                                     struct ldnq_error *err)
 {
-    struct arrays *arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays, err);
+    struct array_source *arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays, err);
     if (!arrays)
         return LDNQ_NOMEM;
     arrays->data =
@@ -30,15 +30,15 @@ static enum ldnq_status create(struct ldnq_samples *samples, struct arrays **out
     return arrays->data && arrays->rows ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* Every input has its array; all must hold as many samples. */
-static enum ldnq_status count_items(struct ldnq_samples *samples, const struct arrays *arrays,
+/* Counts the samples; every input's array must hold the same number. */
+static enum ldnq_status count_items(struct ldnq_samples *samples, const struct array_source *arrays,
                                     struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_array *array = arrays->data[i];
         size_t rows;
-        LDNQ_TRY(ldnq_input_fit(&samples->inputs[i], array->name, &array->shape, &rows,
-                                &arrays->rows[i], err));
+        LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], array->name, &array->shape, &rows,
+                                        &arrays->rows[i], err));
         if (i == 0)
             samples->item_count = rows;
         if (rows != samples->item_count)
@@ -57,13 +57,13 @@ static bool npy_detect(const struct ldnq_probe *probe)
 
 static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
-    struct arrays *arrays;
+    struct array_source *arrays;
     if (samples->input_count != 1)
         return ldnq_fail(err, LDNQ_DATA,
                          "%s: is one array, but the model has %zu inputs; give a .npz file with an "
                          "array for each",
                          samples->path, samples->input_count);
-    LDNQ_TRY(create(samples, &arrays, err));
+    LDNQ_TRY(create_state(samples, &arrays, err));
     arrays->npz.arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays->npz.arrays, err);
     if (!arrays->npz.arrays)
         return LDNQ_NOMEM;
@@ -75,7 +75,7 @@ static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error
 
 /* ---- which array is what ----------------------------------------------------------- */
 
-static bool names_labels(const char *key)
+static bool is_label_name(const char *key)
 {
     return strcmp(key, "labels") == 0 || strcmp(key, "label") == 0 || strcmp(key, "y") == 0;
 }
@@ -88,9 +88,9 @@ static size_t find_input(const struct ldnq_samples *samples, const char *key)
     return i;
 }
 
-/* *labels: the array of classes, if there is one. */
-static enum ldnq_status assign(struct ldnq_samples *samples, struct arrays *arrays,
-                               struct ldnq_array **labels, struct ldnq_error *err)
+/* Finds each input's array; *labels is the array of classes, or NULL. */
+static enum ldnq_status assign_inputs(struct ldnq_samples *samples, struct array_source *arrays,
+                                      struct ldnq_array **labels, struct ldnq_error *err)
 {
     struct ldnq_array *stray = NULL;
     size_t strays = 0;
@@ -100,7 +100,7 @@ static enum ldnq_status assign(struct ldnq_samples *samples, struct arrays *arra
         size_t i = find_input(samples, arrays->npz.keys[k]);
         if (i < samples->input_count) {
             arrays->data[i] = array;
-        } else if (names_labels(arrays->npz.keys[k])) {
+        } else if (is_label_name(arrays->npz.keys[k])) {
             if (*labels)
                 return ldnq_fail(err, LDNQ_DATA, "%s: may be the classes, and so may %s",
                                  array->name, (*labels)->name);
@@ -120,7 +120,7 @@ static enum ldnq_status assign(struct ldnq_samples *samples, struct arrays *arra
 }
 
 static enum ldnq_status refuse_missing(const struct ldnq_samples *samples,
-                                       const struct arrays *arrays, struct ldnq_error *err)
+                                       const struct array_source *arrays, struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++)
         if (!arrays->data[i])
@@ -129,8 +129,8 @@ static enum ldnq_status refuse_missing(const struct ldnq_samples *samples,
     return LDNQ_OK;
 }
 
-/* (S) or (S,1), integers. */
-static enum ldnq_status read_labels(struct ldnq_samples *samples, struct arrays *arrays,
+/* Reads integer labels of shape (S) or (S,1). */
+static enum ldnq_status read_labels(struct ldnq_samples *samples, struct array_source *arrays,
                                     const struct ldnq_array *array, struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &array->shape;
@@ -163,11 +163,11 @@ static bool npz_detect(const struct ldnq_probe *probe)
 }
 
 /* Finds out which array belongs to which input. */
-static enum ldnq_status open_named(struct ldnq_samples *samples, struct arrays *arrays,
+static enum ldnq_status open_named(struct ldnq_samples *samples, struct array_source *arrays,
                                    struct ldnq_error *err)
 {
     struct ldnq_array *labels;
-    LDNQ_TRY(assign(samples, arrays, &labels, err));
+    LDNQ_TRY(assign_inputs(samples, arrays, &labels, err));
     LDNQ_TRY(refuse_missing(samples, arrays, err));
     LDNQ_TRY(count_items(samples, arrays, err));
     return labels && samples->options.need_labels ? read_labels(samples, arrays, labels, err)
@@ -176,8 +176,8 @@ static enum ldnq_status open_named(struct ldnq_samples *samples, struct arrays *
 
 static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
-    struct arrays *arrays;
-    LDNQ_TRY(create(samples, &arrays, err));
+    struct array_source *arrays;
+    LDNQ_TRY(create_state(samples, &arrays, err));
     LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
     return open_named(samples, arrays, err);
 }
@@ -185,8 +185,8 @@ static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error
 static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
-    struct arrays *arrays;
-    LDNQ_TRY(create(samples, &arrays, err));
+    struct array_source *arrays;
+    LDNQ_TRY(create_state(samples, &arrays, err));
     struct ldnq_npz *npz = &arrays->npz;
     npz->arrays = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->arrays, err);
     npz->keys = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->keys, err);
@@ -214,7 +214,7 @@ static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_er
 
 static void arrays_close(struct ldnq_samples *samples)
 {
-    ldnq_npz_close(&((struct arrays *)samples->state)->npz);
+    ldnq_npz_close(&((struct array_source *)samples->state)->npz);
 }
 
 static const char *arrays_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
@@ -224,18 +224,18 @@ static const char *arrays_name(struct ldnq_samples *samples, size_t item, struct
 
 static int64_t arrays_label(const struct ldnq_samples *samples, size_t item)
 {
-    return ((const struct arrays *)samples->state)->labels[item];
+    return ((const struct array_source *)samples->state)->labels[item];
 }
 
 static enum ldnq_status arrays_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                     struct ldnq_error *err)
 {
-    const struct arrays *arrays = samples->state;
+    const struct array_source *arrays = samples->state;
     const struct ldnq_shape *row = &arrays->rows[input];
     struct ldnq_tensor *tensor;
     size_t count = 0;
-    ldnq_shape_count(row, &count); /* a part of an array that could be counted */
+    ldnq_shape_count(row, &count); /* part of a checked size */
     LDNQ_TRY(ldnq_array_slice(arrays->data[input], item * count, row, arena, &tensor, err));
     *out = tensor;
     return LDNQ_OK;

@@ -1,5 +1,5 @@
-/* Pictures: one file, or a folder of them, flat, in class folders, or under the
- * names that labels.csv has for them. */
+/* source_pictures.c: one picture, or a folder of them: flat, in class folders, or
+ * labelled by labels.csv. */
 #include "calib/source.h"
 
 #include <errno.h>
@@ -13,17 +13,17 @@
 #include "calib/preprocess.h"
 #include "base/growing_list.h"
 
-struct picture {
+struct picture_item {
     const char *path;
-    const char *key; /* "x.png" or "cat/x.png", as labels.csv has it */
+    const char *key; /* "x.png" or "cat/x.png", as in labels.csv */
     int64_t label;
 };
 
-struct pictures {
+struct picture_source {
     size_t channels;
     size_t count, capacity;
-    struct picture *list;
-    const char *flat, *in_folder; /* the first path of each kind */
+    struct picture_item *list;
+    const char *flat, *in_folder; /* first path of each kind, or NULL */
 };
 
 static enum ldnq_status read_magic(const char *path, unsigned char *magic, size_t *size,
@@ -45,7 +45,7 @@ static bool is_readable(const unsigned char *magic, size_t size)
     return ldnq_png_is(magic, size) || ldnq_jpeg_is(magic, size);
 }
 
-/* Those that can't be read count too, so that they are refused and not passed over. */
+/* Includes kinds that can't be decoded, so that they are refused and not skipped. */
 static bool has_picture_extension(const char *name)
 {
     static const char *const extensions[] = {
@@ -76,10 +76,10 @@ static bool pictures_detect(const struct ldnq_probe *probe)
 
 /* ---- the list -------------------------------------------------------------------- */
 
-static enum ldnq_status add(struct ldnq_samples *samples, const char *path, const char *key,
-                            int64_t label, struct ldnq_error *err)
+static enum ldnq_status append_picture(struct ldnq_samples *samples, const char *path,
+                                       const char *key, int64_t label, struct ldnq_error *err)
 {
-    struct pictures *pictures = samples->state;
+    struct picture_source *pictures = samples->state;
     unsigned char magic[LDNQ_PICTURE_MAGIC_SIZE];
     size_t size;
     LDNQ_TRY(read_magic(path, magic, &size, err));
@@ -88,14 +88,14 @@ static enum ldnq_status add(struct ldnq_samples *samples, const char *path, cons
                          size ? "is neither PNG nor JPEG" : "is empty");
     LDNQ_TRY(ldnq_list_reserve(samples->arena, &pictures->list, pictures->count,
                                &pictures->capacity, sizeof *pictures->list, err));
-    pictures->list[pictures->count++] = (struct picture){ path, key, label };
+    pictures->list[pictures->count++] = (struct picture_item){ path, key, label };
     const char **kind = label < 0 ? &pictures->flat : &pictures->in_folder;
     if (!*kind)
         *kind = path;
     return LDNQ_OK;
 }
 
-/* label -1: not a class folder but the one that was asked for. */
+/* Adds a folder's pictures with this label; -1 for the folder given by the user. */
 static enum ldnq_status add_folder(struct ldnq_samples *samples, const struct ldnq_folder *folder,
                                    const char *class, int64_t label, struct ldnq_error *err)
 {
@@ -108,14 +108,14 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const struct ld
             key = ldnq_arena_printf(samples->arena, err, "%s/%s", class, entry->name);
         if (!key)
             return LDNQ_NOMEM;
-        LDNQ_TRY(add(samples, entry->path, key, label, err));
+        LDNQ_TRY(append_picture(samples, entry->path, key, label, err));
     }
     return LDNQ_OK;
 }
 
 /* A class folder without pictures keeps its number. */
-static enum ldnq_status add_all(struct ldnq_samples *samples, const char **labels_path,
-                                struct ldnq_error *err)
+static enum ldnq_status add_tree(struct ldnq_samples *samples, const char **labels_path,
+                                 struct ldnq_error *err)
 {
     struct ldnq_folder top, inner;
     int64_t class = 0;
@@ -136,7 +136,7 @@ static enum ldnq_status add_all(struct ldnq_samples *samples, const char **label
 
 /* ---- classes --------------------------------------------------------------------- */
 
-static int match_file(const void *key, const void *label)
+static int compare_label(const void *key, const void *label)
 {
     return strcmp(key, ((const struct ldnq_label *)label)->file);
 }
@@ -159,15 +159,15 @@ static enum ldnq_status refuse_unknown_files(const char *path, const struct ldnq
 static enum ldnq_status apply_labels(struct ldnq_samples *samples, const char *path,
                                      struct ldnq_error *err)
 {
-    struct pictures *pictures = samples->state;
+    struct picture_source *pictures = samples->state;
     struct ldnq_labels labels;
     const char *missing = NULL;
     LDNQ_TRY(ldnq_labels_read(path, samples->arena, &labels, err));
     for (size_t i = 0; i < pictures->count; i++) {
-        struct picture *picture = &pictures->list[i];
+        struct picture_item *picture = &pictures->list[i];
         struct ldnq_label *label = NULL;
         if (labels.count)
-            label = bsearch(picture->key, labels.list, labels.count, sizeof *label, match_file);
+            label = bsearch(picture->key, labels.list, labels.count, sizeof *label, compare_label);
         if (!label) {
             missing = missing ? missing : picture->path;
             continue;
@@ -182,7 +182,7 @@ static enum ldnq_status apply_labels(struct ldnq_samples *samples, const char *p
 static enum ldnq_status set_labels(struct ldnq_samples *samples, const char *labels_path,
                                    struct ldnq_error *err)
 {
-    struct pictures *pictures = samples->state;
+    struct picture_source *pictures = samples->state;
     if (labels_path) {
         samples->has_labels = samples->options.need_labels;
         return samples->has_labels ? apply_labels(samples, labels_path, err) : LDNQ_OK;
@@ -208,7 +208,7 @@ static enum ldnq_status choose_channels(const struct ldnq_samples *samples, size
                          "folders of .pb files",
                          samples->path, samples->input_count);
     int64_t wanted = input->shape.rank == 4 ? input->shape.dim[1] : 0;
-    *channels = wanted == 1 ? 1 : 3; /* RGB where the model leaves it open */
+    *channels = wanted == 1 ? 1 : 3; /* RGB where the model declares no number */
     if (input->batched && (wanted == 1 || wanted == 3 || wanted < 0) && input->dtype == LDNQ_FLOAT)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA,
@@ -226,42 +226,42 @@ static bool is_folder(const char *path)
 static enum ldnq_status pictures_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const char *labels_path = NULL;
-    struct pictures *pictures = ldnq_arena_alloc(samples->arena, 1, sizeof *pictures, err);
+    struct picture_source *pictures = ldnq_arena_alloc(samples->arena, 1, sizeof *pictures, err);
     samples->state = pictures;
     if (!pictures)
         return LDNQ_NOMEM;
     LDNQ_TRY(choose_channels(samples, &pictures->channels, err));
     LDNQ_TRY(ldnq_preprocess_check(&samples->options.preprocess, pictures->channels, err));
     if (is_folder(samples->path))
-        LDNQ_TRY(add_all(samples, &labels_path, err));
+        LDNQ_TRY(add_tree(samples, &labels_path, err));
     else
-        LDNQ_TRY(add(samples, samples->path, samples->path, -1, err));
+        LDNQ_TRY(append_picture(samples, samples->path, samples->path, -1, err));
     samples->item_count = pictures->count;
     return set_labels(samples, labels_path, err);
 }
 
-static const struct picture *at(const struct ldnq_samples *samples, size_t item)
+static const struct picture_item *item_at(const struct ldnq_samples *samples, size_t item)
 {
-    return &((const struct pictures *)samples->state)->list[item];
+    return &((const struct picture_source *)samples->state)->list[item];
 }
 
 static const char *pictures_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
     (void)err;
-    return at(samples, item)->path;
+    return item_at(samples, item)->path;
 }
 
 static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
 {
-    return at(samples, item)->label;
+    return item_at(samples, item)->label;
 }
 
 static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                       struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                       struct ldnq_error *err)
 {
-    const char *path = at(samples, item)->path;
-    size_t channels = ((const struct pictures *)samples->state)->channels;
+    const char *path = item_at(samples, item)->path;
+    size_t channels = ((const struct picture_source *)samples->state)->channels;
     struct ldnq_picture picture;
     struct ldnq_tensor *tensor;
     (void)input;
@@ -276,7 +276,7 @@ static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t
                                       struct ldnq_arena *arena, XXH3_state_t *state,
                                       struct ldnq_error *err)
 {
-    return ldnq_hash_file(at(samples, item)->path, arena, state, err);
+    return ldnq_hash_file(item_at(samples, item)->path, arena, state, err);
 }
 
 const struct ldnq_source ldnq_source_pictures = {

@@ -1,6 +1,6 @@
-/* TensorProto .pb files: input_0.pb, input_1.pb ... in the folder or in folders
- * of it; for a model with one input any .pb file but output_*.pb. A file that
- * holds several rows along the batch holds as many samples. */
+/* source_protos.c: TensorProto .pb files: input_0.pb, input_1.pb ... in the folder or
+ * in its subfolders; for a model with one input, any .pb file except output_*.pb. A
+ * file with several rows along the batch axis holds one sample per row. */
 #include "calib/source.h"
 
 #include <stdio.h>
@@ -12,15 +12,15 @@
 #include "base/growing_list.h"
 #include "calib/folder.h"
 
-struct proto {
+struct proto_item {
     const char **paths; /* (inputs) */
-    const char *name;   /* the folder, or the file where the model has one input */
-    size_t row, rows;   /* this one of so many in the files */
+    const char *name;   /* the folder; the file when the model has one input */
+    size_t row, rows;   /* index of this sample, and number of samples, in the files */
 };
 
-struct protos {
+struct proto_source {
     size_t count, capacity;
-    struct proto *list;
+    struct proto_item *list;
 };
 
 static bool protos_detect(const struct ldnq_probe *probe)
@@ -30,8 +30,8 @@ static bool protos_detect(const struct ldnq_probe *probe)
 
 /* ---- reading ------------------------------------------------------------------------ */
 
-static enum ldnq_status decode(const char *path, struct ldnq_arena *arena, struct ldnq_tensor **out,
-                               struct ldnq_error *err)
+static enum ldnq_status read_tensor(const char *path, struct ldnq_arena *arena,
+                                    struct ldnq_tensor **out, struct ldnq_error *err)
 {
     void *bytes;
     size_t size;
@@ -45,17 +45,17 @@ static enum ldnq_status decode(const char *path, struct ldnq_arena *arena, struc
     return ldnq_fail_within(err, status == LDNQ_NOMEM ? LDNQ_NOMEM : LDNQ_DATA, "%s", path);
 }
 
-/* How many samples a set of files holds, which takes a look into each. */
-static enum ldnq_status count_rows(const struct ldnq_samples *samples, struct proto *proto,
+/* Decodes a set of files to count their samples. */
+static enum ldnq_status count_rows(const struct ldnq_samples *samples, struct proto_item *proto,
                                    struct ldnq_arena *scratch, struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++) {
         struct ldnq_tensor *tensor;
         struct ldnq_shape row;
         size_t rows;
-        LDNQ_TRY(decode(proto->paths[i], scratch, &tensor, err));
-        LDNQ_TRY(
-            ldnq_input_fit(&samples->inputs[i], proto->paths[i], &tensor->shape, &rows, &row, err));
+        LDNQ_TRY(read_tensor(proto->paths[i], scratch, &tensor, err));
+        LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], proto->paths[i], &tensor->shape, &rows,
+                                        &row, err));
         if (i == 0)
             proto->rows = rows;
         if (rows != proto->rows)
@@ -67,11 +67,11 @@ static enum ldnq_status count_rows(const struct ldnq_samples *samples, struct pr
 
 /* ---- the list ----------------------------------------------------------------------- */
 
-static enum ldnq_status add(struct ldnq_samples *samples, const char *name, const char **paths,
-                            struct ldnq_error *err)
+static enum ldnq_status append_items(struct ldnq_samples *samples, const char *name,
+                                     const char **paths, struct ldnq_error *err)
 {
-    struct protos *protos = samples->state;
-    struct proto proto = { .paths = paths, .name = name };
+    struct proto_source *protos = samples->state;
+    struct proto_item proto = { .paths = paths, .name = name };
     struct ldnq_arena *scratch;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
     enum ldnq_status status = count_rows(samples, &proto, scratch, err);
@@ -92,11 +92,11 @@ static enum ldnq_status add_file(struct ldnq_samples *samples, const char *path,
     if (!paths)
         return LDNQ_NOMEM;
     paths[0] = path;
-    return add(samples, path, paths, err);
+    return append_items(samples, path, paths, err);
 }
 
 /* The number in "input_12.pb"; false for any other name. */
-static bool input_number(const char *name, size_t *number)
+static bool parse_input_number(const char *name, size_t *number)
 {
     int end = 0;
     unsigned value;
@@ -106,9 +106,9 @@ static bool input_number(const char *name, size_t *number)
     return true;
 }
 
-/* Every .pb file is a sample of the one input. */
-static enum ldnq_status add_each(struct ldnq_samples *samples, const struct ldnq_folder *folder,
-                                 struct ldnq_error *err)
+/* Adds every .pb file as samples of the only input. */
+static enum ldnq_status add_single_files(struct ldnq_samples *samples,
+                                         const struct ldnq_folder *folder, struct ldnq_error *err)
 {
     for (size_t i = 0; i < folder->count; i++) {
         const struct ldnq_entry *entry = &folder->entries[i];
@@ -119,16 +119,16 @@ static enum ldnq_status add_each(struct ldnq_samples *samples, const struct ldnq
     return LDNQ_OK;
 }
 
-/* The files of one sample; a folder that has none is passed over. */
-static enum ldnq_status add_set(struct ldnq_samples *samples, const char *path,
-                                const struct ldnq_folder *folder, struct ldnq_error *err)
+/* Adds the folder's input_N.pb files as one set; a folder without any is skipped. */
+static enum ldnq_status add_input_files(struct ldnq_samples *samples, const char *path,
+                                        const struct ldnq_folder *folder, struct ldnq_error *err)
 {
     size_t found = 0, number;
     const char **paths = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *paths, err);
     if (!paths)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < folder->count; i++) {
-        if (folder->entries[i].is_folder || !input_number(folder->entries[i].name, &number))
+        if (folder->entries[i].is_folder || !parse_input_number(folder->entries[i].name, &number))
             continue;
         if (number >= samples->input_count)
             return ldnq_fail(err, LDNQ_DATA, "%s: the model has only %zu inputs",
@@ -140,7 +140,7 @@ static enum ldnq_status add_set(struct ldnq_samples *samples, const char *path,
         if (!paths[i])
             return ldnq_fail(err, LDNQ_DATA, "%s: has no input_%zu.pb for input '%s'", path, i,
                              samples->inputs[i].name);
-    return found ? add(samples, path, paths, err) : LDNQ_OK;
+    return found ? append_items(samples, path, paths, err) : LDNQ_OK;
 }
 
 static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *path, bool go_down,
@@ -149,9 +149,9 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *pat
     struct ldnq_folder folder;
     LDNQ_TRY(ldnq_folder_list(path, samples->arena, &folder, err));
     if (samples->input_count == 1)
-        LDNQ_TRY(add_each(samples, &folder, err));
+        LDNQ_TRY(add_single_files(samples, &folder, err));
     else
-        LDNQ_TRY(add_set(samples, path, &folder, err));
+        LDNQ_TRY(add_input_files(samples, path, &folder, err));
     for (size_t i = 0; go_down && i < folder.count; i++)
         if (folder.entries[i].is_folder)
             LDNQ_TRY(add_folder(samples, folder.entries[i].path, false, err));
@@ -162,7 +162,7 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *pat
 
 static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
-    struct protos *protos = ldnq_arena_alloc(samples->arena, 1, sizeof *protos, err);
+    struct proto_source *protos = ldnq_arena_alloc(samples->arena, 1, sizeof *protos, err);
     samples->state = protos;
     if (!protos)
         return LDNQ_NOMEM;
@@ -179,14 +179,14 @@ static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_er
     return LDNQ_OK;
 }
 
-static const struct proto *at(const struct ldnq_samples *samples, size_t item)
+static const struct proto_item *item_at(const struct ldnq_samples *samples, size_t item)
 {
-    return &((const struct protos *)samples->state)->list[item];
+    return &((const struct proto_source *)samples->state)->list[item];
 }
 
 static const char *protos_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
-    const struct proto *proto = at(samples, item);
+    const struct proto_item *proto = item_at(samples, item);
     if (proto->rows == 1)
         return proto->name;
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", proto->name, proto->row);
@@ -196,13 +196,13 @@ static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                     struct ldnq_error *err)
 {
-    const struct proto *proto = at(samples, item);
+    const struct proto_item *proto = item_at(samples, item);
     const char *path = proto->paths[input];
     struct ldnq_tensor *tensor;
     size_t rows, bytes;
-    LDNQ_TRY(decode(path, arena, &tensor, err));
-    LDNQ_TRY(
-        ldnq_input_fit(&samples->inputs[input], path, &tensor->shape, &rows, &tensor->shape, err));
+    LDNQ_TRY(read_tensor(path, arena, &tensor, err));
+    LDNQ_TRY(ldnq_input_match_array(&samples->inputs[input], path, &tensor->shape, &rows,
+                                    &tensor->shape, err));
     *out = tensor;
     if (rows != proto->rows)
         return ldnq_fail(err, LDNQ_DATA, "%s: has changed since it was opened", path);
@@ -215,7 +215,7 @@ static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_arena *arena, XXH3_state_t *state,
                                     struct ldnq_error *err)
 {
-    const struct proto *proto = at(samples, item);
+    const struct proto_item *proto = item_at(samples, item);
     uint64_t row = proto->row;
     ldnq_hash_bytes(state, &row, sizeof row);
     for (size_t i = 0; i < samples->input_count; i++)

@@ -302,7 +302,7 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
         LDNQ_TRY(emit_norm(emitter, &emitter->network->norms[i], err));
     if (emitter->network->placement)
         LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
-    LDNQ_TRY(ldnq_edit_separate_nodes(emitter->model, err));
+    LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }
 

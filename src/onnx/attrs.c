@@ -29,8 +29,8 @@ Onnx__AttributeProto__AttributeType ldnq_attr_type(const Onnx__AttributeProto *a
                              : TYPE(UNDEFINED);
 }
 
-/* NULL with *is_text false for bytes that are no text: some foreign operators keep
- * whole programs in a string. */
+/* Returns NULL with *is_text false for bytes that are not text: some custom operators
+ * store whole programs in a string attribute. */
 static const char *copy_text(const ProtobufCBinaryData *bytes, struct ldnq_arena *arena,
                              bool *is_text, struct ldnq_error *err)
 {

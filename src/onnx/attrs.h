@@ -4,16 +4,16 @@
 
 #include "onnx/model.h"
 
-/* An attribute of a node under its name there; in a function's body the proto may
- * be one of the call's, or a default. */
+/* An attribute and its name in the node. In a function's body the proto may come from
+ * the call, or be the function's default. */
 struct ldnq_attr_source {
     const char *name;
     const Onnx__AttributeProto *proto;
-    bool is_handed_in; /* by the call */
+    bool is_handed_in; /* the proto comes from the call */
 };
 
-/* Arrays are used where they lie in the model. What the IR has no kind for
- * becomes LDNQ_ATTR_OTHER, as do graphs, which the caller imports.
+/* Arrays point into the model. A kind that the IR does not have becomes
+ * LDNQ_ATTR_OTHER, as do graphs, which the caller imports.
  * Errors: MODEL, UNSUPPORTED (a tensor), NOMEM. */
 enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t count,
                                  struct ldnq_arena *arena, struct ldnq_attr **out,
@@ -22,7 +22,7 @@ enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t 
 /* NULL when there is none. */
 const Onnx__AttributeProto *ldnq_attr_find(const Onnx__NodeProto *node, const char *name);
 
-/* The declared type, or what an old file that declares none means. */
+/* The declared type; in old files that declare none, the type of the value that is set. */
 Onnx__AttributeProto__AttributeType ldnq_attr_type(const Onnx__AttributeProto *attr);
 
 #endif

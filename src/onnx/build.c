@@ -4,7 +4,7 @@
 
 #include "base/size.h"
 
-/* A list entry that is left out. protobuf-c's strings are not const. */
+/* The empty name of an optional input or output; protobuf-c's strings are not const. */
 static char nothing[1];
 
 static char **copy_names(struct ldnq_arena *arena, const char *const *names, size_t count,
@@ -86,8 +86,8 @@ static Onnx__AttributeProto *typed_attr(struct ldnq_arena *arena, Onnx__NodeProt
     return attr;
 }
 
-enum ldnq_status ldnq_build_int(struct ldnq_arena *arena, Onnx__NodeProto *node, const char *name,
-                                int64_t value, struct ldnq_error *err)
+enum ldnq_status ldnq_build_int_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
+                                     const char *name, int64_t value, struct ldnq_error *err)
 {
     Onnx__AttributeProto *attr =
         typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, err);
@@ -98,8 +98,9 @@ enum ldnq_status ldnq_build_int(struct ldnq_arena *arena, Onnx__NodeProto *node,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_build_ints(struct ldnq_arena *arena, Onnx__NodeProto *node, const char *name,
-                                 const int64_t *values, size_t count, struct ldnq_error *err)
+enum ldnq_status ldnq_build_ints_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
+                                      const char *name, const int64_t *values, size_t count,
+                                      struct ldnq_error *err)
 {
     int64_t *copy = ldnq_arena_alloc(arena, count, sizeof *copy, err);
     Onnx__AttributeProto *attr =
@@ -113,8 +114,8 @@ enum ldnq_status ldnq_build_ints(struct ldnq_arena *arena, Onnx__NodeProto *node
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_build_string(struct ldnq_arena *arena, Onnx__NodeProto *node,
-                                   const char *name, const char *value, struct ldnq_error *err)
+enum ldnq_status ldnq_build_string_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
+                                        const char *name, const char *value, struct ldnq_error *err)
 {
     char *copy = ldnq_arena_strdup(arena, value, err);
     Onnx__AttributeProto *attr =
@@ -127,7 +128,7 @@ enum ldnq_status ldnq_build_string(struct ldnq_arena *arena, Onnx__NodeProto *no
     return LDNQ_OK;
 }
 
-void ldnq_build_drop_attr(Onnx__NodeProto *node, const char *name)
+void ldnq_build_remove_attr(Onnx__NodeProto *node, const char *name)
 {
     size_t kept = 0;
     for (size_t i = 0; i < node->n_attribute; i++)

@@ -71,12 +71,13 @@ static enum ldnq_status require_size(const struct ldnq_tensor *tensor, const cha
 
 /* ---- elements that are not used as they lie ------------------------------------------ */
 
-static uint8_t byte_at(const void *bytes, size_t stride, size_t i)
+static uint8_t load_byte(const void *bytes, size_t stride, size_t i)
 {
     return ((const uint8_t *)bytes)[i * stride];
 }
 
-/* Entries of `stride` bytes whose first byte holds 8 / bits elements, lowest first. */
+/* Unpacks entries of `stride` bytes; each one's first byte holds 8 / bits elements,
+ * lowest bits first. */
 static void unpack_bits(const void *entries, size_t stride, enum ldnq_dtype dtype, size_t count,
                         uint8_t *out)
 {
@@ -86,7 +87,7 @@ static void unpack_bits(const void *entries, size_t stride, enum ldnq_dtype dtyp
                        ? (uint8_t)(1u << (bits - 1))
                        : 0;
     for (size_t i = 0; i < count; i++) {
-        uint8_t byte = byte_at(entries, stride, i / per_byte);
+        uint8_t byte = load_byte(entries, stride, i / per_byte);
         uint8_t code = (uint8_t)(byte >> (i % per_byte * bits)) & mask;
         out[i] = (uint8_t)((code ^ sign) - sign);
     }
@@ -96,21 +97,21 @@ static void unpack_bits(const void *entries, size_t stride, enum ldnq_dtype dtyp
 static void unpack_bools(const void *entries, size_t stride, size_t count, uint8_t *out)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] = byte_at(entries, stride, i) != 0;
+        out[i] = load_byte(entries, stride, i) != 0;
 }
 
-/* The low bytes of wider entries: what is out of range wraps, as in ONNX Runtime. */
+/* Copies the low bytes of wider entries: values out of range wrap, as in ONNX Runtime. */
 static void narrow(const void *entries, size_t stride, size_t size, size_t count, uint8_t *out)
 {
     for (size_t i = 0; i < count; i++)
         memcpy(out + i * size, (const uint8_t *)entries + i * stride, size);
 }
 
-/* `entries` are `stride` bytes apart; they are used in place when that is the
- * layout of a struct ldnq_tensor. */
-static enum ldnq_status place_elements(struct ldnq_tensor *tensor, size_t count,
-                                       const void *entries, size_t stride, struct ldnq_arena *arena,
-                                       struct ldnq_error *err)
+/* Sets tensor->data from entries that are `stride` bytes apart: points to them when
+ * they have the layout of struct ldnq_tensor, else converts a copy. */
+static enum ldnq_status set_elements(struct ldnq_tensor *tensor, size_t count, const void *entries,
+                                     size_t stride, struct ldnq_arena *arena,
+                                     struct ldnq_error *err)
 {
     size_t size = ldnq_dtype_size(tensor->dtype);
     bool plain = ldnq_dtype_bits(tensor->dtype) >= 8 && tensor->dtype != LDNQ_BOOL;
@@ -135,7 +136,7 @@ static enum ldnq_status place_elements(struct ldnq_tensor *tensor, size_t count,
 struct typed_list {
     const void *entries;
     size_t count;  /* of entries */
-    size_t stride; /* bytes to an element: a complex number takes two entries */
+    size_t stride; /* bytes per element; a complex number takes two entries */
     size_t per_element;
 };
 
@@ -167,7 +168,7 @@ static enum ldnq_status decode_typed(const Onnx__TensorProto *proto, struct ldnq
     unsigned bits = ldnq_dtype_bits(tensor->dtype);
     size_t want = bits < 8 ? packed_bytes(tensor->dtype, count) : count * list.per_element;
     LDNQ_TRY(require_size(tensor, "numbers", list.count, want, err));
-    return place_elements(tensor, count, list.entries, list.stride, arena, err);
+    return set_elements(tensor, count, list.entries, list.stride, arena, err);
 }
 
 static enum ldnq_status decode_raw(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,
@@ -176,7 +177,7 @@ static enum ldnq_status decode_raw(const Onnx__TensorProto *proto, struct ldnq_t
     size_t want = packed_bytes(tensor->dtype, count);
     LDNQ_TRY(require_size(tensor, "bytes", proto->raw_data.len, want, err));
     size_t stride = ldnq_dtype_bits(tensor->dtype) < 8 ? 1 : ldnq_dtype_size(tensor->dtype);
-    return place_elements(tensor, count, proto->raw_data.data, stride, arena, err);
+    return set_elements(tensor, count, proto->raw_data.data, stride, arena, err);
 }
 
 static enum ldnq_status decode_elements(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,

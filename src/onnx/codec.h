@@ -1,8 +1,8 @@
-/* codec.h: the tensors of a file to and from struct ldnq_tensor.
+/* codec.h: convert the tensors of a file to and from struct ldnq_tensor.
  *
- * Errors  MODEL (a size that does not fit the shape, a type that ONNX doesn't
- *         have), UNSUPPORTED (rank above LDNQ_MAX_RANK, segments), NOMEM; the
- *         message names the tensor, not the file.
+ * Errors  MODEL (a size that does not fit the shape, a type that ONNX doesn't have),
+ *         UNSUPPORTED (rank above LDNQ_MAX_RANK, segments), NOMEM; the message names
+ *         the tensor, not the file.
  */
 #ifndef LDNQ_ONNX_CODEC_H
 #define LDNQ_ONNX_CODEC_H
@@ -18,12 +18,12 @@ enum ldnq_status ldnq_codec_packed_size(const Onnx__TensorProto *proto, size_t *
 enum ldnq_status ldnq_codec_decode(const Onnx__TensorProto *proto, struct ldnq_arena *arena,
                                    struct ldnq_tensor **out, struct ldnq_error *err);
 
-/* The tensor written out, zeros included; UNSUPPORTED also when it is huge. */
+/* Returns the dense tensor; UNSUPPORTED also when it would be huge. */
 enum ldnq_status ldnq_codec_decode_sparse(const Onnx__SparseTensorProto *proto,
                                           struct ldnq_arena *arena, struct ldnq_tensor **out,
                                           struct ldnq_error *err);
 
-/* A TensorProto in the arena, with raw_data packed as ONNX wants it. */
+/* A TensorProto in the arena, with raw_data packed as ONNX requires. */
 enum ldnq_status ldnq_codec_encode(const struct ldnq_tensor *tensor, const char *name,
                                    struct ldnq_arena *arena, Onnx__TensorProto **out,
                                    struct ldnq_error *err);

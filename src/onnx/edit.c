@@ -20,7 +20,7 @@ enum ldnq_status ldnq_edit_unique_name(struct ldnq_model *model, const char *bas
     if (!unique)
         return LDNQ_NOMEM;
     *name = unique;
-    return ldnq_names_put(&model->names, unique, &entry, err);
+    return ldnq_names_insert(&model->names, unique, &entry, err);
 }
 
 enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char *name,
@@ -30,16 +30,16 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
     Onnx__TensorProto *proto;
     struct ldnq_name *entry;
     LDNQ_TRY(ldnq_codec_encode(tensor, name, model->arena, &proto, err));
-    LDNQ_TRY(ldnq_names_put(&model->names, proto->name, &entry, err));
+    LDNQ_TRY(ldnq_names_insert(&model->names, proto->name, &entry, err));
     LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->initializer, graph->n_initializer,
                                &model->initializer_capacity, sizeof *graph->initializer, err));
     graph->initializer[graph->n_initializer++] = proto;
-    return ldnq_model_need_ir(model, IR_FOR_INITIALIZERS, err);
+    return ldnq_model_raise_ir(model, IR_FOR_INITIALIZERS, err);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------ */
 
-/* n_node when the origin is not one of this model's. */
+/* Returns n_node for an origin that is not in this model. */
 static size_t find_node(const struct ldnq_model *model, const void *origin)
 {
     const Onnx__GraphProto *graph = model->proto->graph;
@@ -72,11 +72,11 @@ static enum ldnq_status insert_at(struct ldnq_model *model, size_t at, Onnx__Nod
     return LDNQ_OK;
 }
 
-static enum ldnq_status take_name(struct ldnq_model *model, const char *name,
-                                  struct ldnq_error *err)
+static enum ldnq_status reserve_name(struct ldnq_model *model, const char *name,
+                                     struct ldnq_error *err)
 {
     struct ldnq_name *entry;
-    return *name ? ldnq_names_put(&model->names, name, &entry, err) : LDNQ_OK;
+    return *name ? ldnq_names_insert(&model->names, name, &entry, err) : LDNQ_OK;
 }
 
 static enum ldnq_status build_at(struct ldnq_model *model, size_t at, const char *op_type,
@@ -89,9 +89,9 @@ static enum ldnq_status build_at(struct ldnq_model *model, size_t at, const char
     if (!node)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < attr_count; i++)
-        LDNQ_TRY(ldnq_build_int(model->arena, node, attrs[i].name, attrs[i].value, err));
-    LDNQ_TRY(take_name(model, node->name, err));
-    LDNQ_TRY(take_name(model, node->output[0], err));
+        LDNQ_TRY(ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
+    LDNQ_TRY(reserve_name(model, node->name, err));
+    LDNQ_TRY(reserve_name(model, node->output[0], err));
     return insert_at(model, at, node, err);
 }
 
@@ -125,7 +125,7 @@ enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin
 {
     Onnx__NodeProto *node;
     LDNQ_TRY(require_node(model, origin, &node, err));
-    return ldnq_build_ints(model->arena, node, name, values, count, err);
+    return ldnq_build_ints_attr(model->arena, node, name, values, count, err);
 }
 
 enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origin, size_t index,
@@ -151,7 +151,7 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
     if (index < node->n_output)
         mark_gone(model, node->output[index]);
     LDNQ_TRY(ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
-    return take_name(model, node->output[index], err);
+    return reserve_name(model, node->output[index], err);
 }
 
 bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin)

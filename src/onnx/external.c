@@ -16,11 +16,11 @@ struct loader {
     struct ldnq_model *model;
     const char *folder;
     char folder_real[PATH_MAX];
-    struct ldnq_names files;  /* by resolved path: pointer to bytes, count of bytes */
-    struct ldnq_names places; /* by location as written: the entry's key in files */
+    struct ldnq_names files;  /* from the resolved path to the bytes and their count */
+    struct ldnq_names places; /* from the location in the proto to the key in `files` */
 };
 
-struct place {
+struct external_location {
     const char *location;
     uint64_t offset, length;
     bool has_length;
@@ -40,10 +40,10 @@ static enum ldnq_status parse_number(const char *key, const char *text, uint64_t
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_place(const Onnx__TensorProto *tensor, struct place *place,
-                                   struct ldnq_error *err)
+static enum ldnq_status read_location(const Onnx__TensorProto *tensor,
+                                      struct external_location *place, struct ldnq_error *err)
 {
-    *place = (struct place){ 0 };
+    *place = (struct external_location){ 0 };
     for (size_t i = 0; i < tensor->n_external_data; i++) {
         const char *key = ldnq_or_empty(tensor->external_data[i]->key);
         const char *value = ldnq_or_empty(tensor->external_data[i]->value);
@@ -61,7 +61,7 @@ static enum ldnq_status read_place(const Onnx__TensorProto *tensor, struct place
     return LDNQ_OK;
 }
 
-static bool climbs(const char *location)
+static bool leaves_folder(const char *location)
 {
     for (const char *at = location; at; at = strchr(at, '/')) {
         at += *at == '/';
@@ -90,7 +90,7 @@ static enum ldnq_status read_whole(struct loader *loader, const char *path, stru
     const char *key = ldnq_arena_strdup(model->arena, path, err);
     if (!key)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_names_put(&loader->files, key, file, err));
+    LDNQ_TRY(ldnq_names_insert(&loader->files, key, file, err));
     if ((*file)->pointer)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_file_read(path, model->arena, &bytes, &size, err));
@@ -118,12 +118,12 @@ static enum ldnq_status open_location(struct loader *loader, const char *locatio
                                       struct ldnq_name **file, struct ldnq_error *err)
 {
     struct ldnq_name *known;
-    LDNQ_TRY(ldnq_names_put(&loader->places, location, &known, err));
+    LDNQ_TRY(ldnq_names_insert(&loader->places, location, &known, err));
     if (known->pointer) {
         *file = ldnq_names_find(&loader->files, known->pointer);
         return LDNQ_OK;
     }
-    if (*location == '/' || climbs(location))
+    if (*location == '/' || leaves_folder(location))
         return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is not below the model's folder",
                          location);
     char *path = ldnq_arena_printf(loader->model->arena, err, "%s/%s", loader->folder, location);
@@ -136,8 +136,9 @@ static enum ldnq_status open_location(struct loader *loader, const char *locatio
 
 /* ---- tensors ---------------------------------------------------------------------- */
 
-static enum ldnq_status take_bytes(Onnx__TensorProto *tensor, const struct place *place,
-                                   const struct ldnq_name *file, struct ldnq_error *err)
+static enum ldnq_status set_tensor_bytes(Onnx__TensorProto *tensor,
+                                         const struct external_location *place,
+                                         const struct ldnq_name *file, struct ldnq_error *err)
 {
     size_t want;
     LDNQ_TRY(ldnq_codec_packed_size(tensor, &want, err));
@@ -159,17 +160,17 @@ static enum ldnq_status take_bytes(Onnx__TensorProto *tensor, const struct place
 static enum ldnq_status load_tensor(struct loader *loader, Onnx__TensorProto *tensor,
                                     struct ldnq_error *err)
 {
-    struct place place;
+    struct external_location place;
     struct ldnq_name *file;
     if (!loader->folder)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "its data are in another file, which needs the model's folder");
     if (tensor->has_raw_data && tensor->raw_data.len)
         return ldnq_fail(err, LDNQ_MODEL, "has both raw_data and external data");
-    LDNQ_TRY(read_place(tensor, &place, err));
+    LDNQ_TRY(read_location(tensor, &place, err));
     LDNQ_TRY(open_location(loader, place.location, &file, err));
     tensor->has_raw_data = 0;
-    return take_bytes(tensor, &place, file, err);
+    return set_tensor_bytes(tensor, &place, file, err);
 }
 
 static enum ldnq_status visit_tensor(void *ctx, void *message, struct ldnq_error *err)

@@ -33,14 +33,15 @@ bool ldnq_import_has(const struct ldnq_import *import, const char *name)
     return ldnq_names_find(&import->values, name) != NULL;
 }
 
-static const char *maker_of(const struct ldnq_value *value)
+static const char *describe_producer(const struct ldnq_value *value)
 {
     return value->is_initializer ? "an initializer" : value->is_input ? "a graph input" : "a node";
 }
 
-/* What a value of an inner scope is called: no value of the file is, and no other. */
-static enum ldnq_status inner_name(struct ldnq_import *import, const char *name, const char **out,
-                                   struct ldnq_error *err)
+/* Makes the graph-wide name of a value in an inner scope, unused in the file and in the
+ * import. */
+static enum ldnq_status make_unique_name(struct ldnq_import *import, const char *name,
+                                         const char **out, struct ldnq_error *err)
 {
     struct ldnq_import_all *all = import->all;
     struct ldnq_name *entry;
@@ -50,34 +51,36 @@ static enum ldnq_status inner_name(struct ldnq_import *import, const char *name,
         full =
             ldnq_arena_printf(all->scratch, err, "%s%s#%zu", import->prefix, name, ++all->serial);
     *out = full;
-    return full ? ldnq_names_put(&all->taken, full, &entry, err) : LDNQ_NOMEM;
+    return full ? ldnq_names_insert(&all->taken, full, &entry, err) : LDNQ_NOMEM;
 }
 
-static enum ldnq_status put(struct ldnq_import *import, const char *name, struct ldnq_value *value,
-                            struct ldnq_error *err)
+static enum ldnq_status bind_name(struct ldnq_import *import, const char *name,
+                                  struct ldnq_value *value, struct ldnq_error *err)
 {
     struct ldnq_name *entry;
-    LDNQ_TRY(ldnq_names_put(&import->values, name, &entry, err));
+    LDNQ_TRY(ldnq_names_insert(&import->values, name, &entry, err));
     entry->pointer = value;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_import_value(struct ldnq_import *import, const char *name, const char *maker,
-                                   struct ldnq_value **out, struct ldnq_error *err)
+enum ldnq_status ldnq_import_add_value(struct ldnq_import *import, const char *name,
+                                       const char *producer, struct ldnq_value **out,
+                                       struct ldnq_error *err)
 {
     const struct ldnq_value *before = ldnq_import_find(import, name);
     const char *full = name;
     if (before)
         return ldnq_fail(err, LDNQ_MODEL, "%s: value '%s' is made twice, by %s and by %s",
-                         import->graph->file, name, maker_of(before), maker ? maker : "a node");
+                         import->graph->file, name, describe_producer(before),
+                         producer ? producer : "a node");
     if (import->within)
-        LDNQ_TRY(inner_name(import, name, &full, err));
+        LDNQ_TRY(make_unique_name(import, name, &full, err));
     LDNQ_TRY(ldnq_graph_add_value(import->graph, full, out, err));
-    return put(import, name, *out, err);
+    return bind_name(import, name, *out, err);
 }
 
-enum ldnq_status ldnq_import_read(struct ldnq_import *import, const char *name, bool *found,
-                                  struct ldnq_value **value, struct ldnq_error *err)
+enum ldnq_status ldnq_import_resolve_name(struct ldnq_import *import, const char *name, bool *found,
+                                          struct ldnq_value **value, struct ldnq_error *err)
 {
     struct ldnq_value *outer;
     const char *full;
@@ -85,14 +88,14 @@ enum ldnq_status ldnq_import_read(struct ldnq_import *import, const char *name, 
     *value = ldnq_import_find(import, name);
     if (*found || !import->outer)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_import_read(import->outer, name, found, &outer, err));
+    LDNQ_TRY(ldnq_import_resolve_name(import->outer, name, found, &outer, err));
     if (!*found)
         return LDNQ_OK;
     if (outer) {
-        LDNQ_TRY(inner_name(import, name, &full, err));
+        LDNQ_TRY(make_unique_name(import, name, &full, err));
         LDNQ_TRY(ldnq_graph_capture(import->graph, full, outer, value, err));
     }
-    return put(import, name, *value, err);
+    return bind_name(import, name, *value, err);
 }
 
 /* ---- the model ------------------------------------------------------------------------- */

@@ -1,20 +1,20 @@
-/* import_call.c: functions of the model, put in the place of their calls.
+/* import_call.c: replace calls of the model's functions by their bodies.
  *
- * The graph is for computing: a function's body is imported anew for each call,
- * with values and labels of its own, and the model stays as it is.
+ * A function's body is imported once per call, with its own values and labels. The
+ * model, which is what will be saved, keeps its functions.
  */
 #include <string.h>
 
 #include "onnx/import.h"
 #include "onnx/opset.h"
 
-/* Of the part of a name that every value and node of a body carries. */
+/* Limit of the prefix that the names of all values and nodes of a body get. */
 #define PREFIX_LENGTH 200
 
 /* ---- which function ------------------------------------------------------------------ */
 
-static const char *key_of(struct ldnq_arena *arena, const char *domain, const char *name,
-                          const char *overload, struct ldnq_error *err)
+static const char *make_function_key(struct ldnq_arena *arena, const char *domain, const char *name,
+                                     const char *overload, struct ldnq_error *err)
 {
     domain = ldnq_is_onnx_domain(domain) ? "" : domain;
     return ldnq_arena_printf(arena, err, "%zu:%s:%zu:%s:%s", strlen(domain), domain,
@@ -28,11 +28,11 @@ enum ldnq_status ldnq_import_functions(struct ldnq_import_all *all, struct ldnq_
     for (size_t i = 0; i < proto->n_functions; i++) {
         Onnx__FunctionProto *function = proto->functions[i];
         struct ldnq_name *entry;
-        const char *key =
-            key_of(all->scratch, function->domain, function->name, function->overload, err);
+        const char *key = make_function_key(all->scratch, function->domain, function->name,
+                                            function->overload, err);
         if (!key)
             return LDNQ_NOMEM;
-        LDNQ_TRY(ldnq_names_put(&all->functions, key, &entry, err));
+        LDNQ_TRY(ldnq_names_insert(&all->functions, key, &entry, err));
         if (entry->pointer)
             return ldnq_fail(err, LDNQ_MODEL, "%s: function '%s' is there twice", all->model->path,
                              ldnq_or_empty(function->name));
@@ -41,8 +41,8 @@ enum ldnq_status ldnq_import_functions(struct ldnq_import_all *all, struct ldnq_
     return LDNQ_OK;
 }
 
-/* ONNX's own operators are never a function of the model, which is what runtimes do:
- * ONNX leaves it to them. */
+/* A function named like one of ONNX's own operators is ignored, as in ONNX Runtime;
+ * ONNX leaves the choice open. */
 enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
                                            const Onnx__NodeProto *proto,
                                            const Onnx__FunctionProto **out, struct ldnq_error *err)
@@ -52,7 +52,8 @@ enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
     if (!all->functions.count ||
         (ldnq_is_onnx_domain(proto->domain) && ldnq_opset_find(ldnq_or_empty(proto->op_type))))
         return LDNQ_OK;
-    const char *key = key_of(all->scratch, proto->domain, proto->op_type, proto->overload, err);
+    const char *key =
+        make_function_key(all->scratch, proto->domain, proto->op_type, proto->overload, err);
     if (!key)
         return LDNQ_NOMEM;
     const struct ldnq_name *entry = ldnq_names_find(&all->functions, key);
@@ -62,7 +63,8 @@ enum ldnq_status ldnq_import_find_function(const struct ldnq_import *import,
 
 /* ---- attributes ------------------------------------------------------------------------ */
 
-static const Onnx__AttributeProto *find_given(const struct ldnq_import_call *call, const char *name)
+static const Onnx__AttributeProto *find_call_attr(const struct ldnq_import_call *call,
+                                                  const char *name)
 {
     for (size_t i = 0; i < call->attr_count; i++)
         if (strcmp(call->attrs[i].name, name) == 0)
@@ -73,9 +75,10 @@ static const Onnx__AttributeProto *find_given(const struct ldnq_import_call *cal
     return NULL;
 }
 
-enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import, const Onnx__NodeProto *proto,
-                                     const struct ldnq_attr_source **out, size_t *count,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_import_resolve_attrs(const struct ldnq_import *import,
+                                           const Onnx__NodeProto *proto,
+                                           const struct ldnq_attr_source **out, size_t *count,
+                                           struct ldnq_error *err)
 {
     struct ldnq_attr_source *sources =
         ldnq_arena_alloc(import->all->scratch, proto->n_attribute, sizeof *sources, err);
@@ -88,7 +91,7 @@ enum ldnq_status ldnq_import_resolve(const struct ldnq_import *import, const Onn
         const char *reference = ldnq_or_empty(attr->ref_attr_name);
         const char *name = ldnq_or_empty(attr->name);
         if (*reference && import->call)
-            attr = find_given(import->call, reference);
+            attr = find_call_attr(import->call, reference);
         if (attr)
             sources[(*count)++] =
                 (struct ldnq_attr_source){ name, attr, attr != proto->attribute[i] };
@@ -124,7 +127,7 @@ static enum ldnq_status check_call(struct ldnq_import *import, struct ldnq_node 
     return LDNQ_OK;
 }
 
-static bool is_made_by_node(const Onnx__FunctionProto *function, const char *name)
+static bool is_node_output(const Onnx__FunctionProto *function, const char *name)
 {
     for (size_t i = 0; i < function->n_node; i++)
         for (size_t o = 0; o < function->node[i]->n_output; o++)
@@ -133,9 +136,9 @@ static bool is_made_by_node(const Onnx__FunctionProto *function, const char *nam
     return false;
 }
 
-/* What the call makes is a value of the caller's. A node of the body makes it under
- * that name; or it is an input of the function, or an output that it has twice: then
- * an Identity is put between. */
+/* Connects an output of the call with the caller's value. A node of the body produces
+ * it directly, except when the function's output is one of its inputs or is listed
+ * twice: then an Identity is added. */
 static enum ldnq_status import_result(struct ldnq_import *body, struct ldnq_import_call *call,
                                       struct ldnq_node *caller, size_t i, struct ldnq_error *err)
 {
@@ -146,8 +149,8 @@ static enum ldnq_status import_result(struct ldnq_import *body, struct ldnq_impo
     if (!*name)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_import_output(call->caller, caller, name, &value, err));
-    LDNQ_TRY(ldnq_names_put(&call->outputs, inner, &entry, err));
-    if (!entry->pointer && is_made_by_node(call->function, inner)) {
+    LDNQ_TRY(ldnq_names_insert(&call->outputs, inner, &entry, err));
+    if (!entry->pointer && is_node_output(call->function, inner)) {
         entry->pointer = value;
         return LDNQ_OK;
     }
@@ -160,9 +163,9 @@ static enum ldnq_status import_result(struct ldnq_import *body, struct ldnq_impo
     return node->name ? ldnq_import_add_use(body, node, NULL, NULL, 0, err) : LDNQ_NOMEM;
 }
 
-static enum ldnq_status start_body(struct ldnq_import *import, const struct ldnq_node *node,
-                                   const struct ldnq_import_call *call, struct ldnq_import *body,
-                                   struct ldnq_error *err)
+static enum ldnq_status init_body(struct ldnq_import *import, const struct ldnq_node *node,
+                                  const struct ldnq_import_call *call, struct ldnq_import *body,
+                                  struct ldnq_error *err)
 {
     struct ldnq_arena *arena = import->graph->arena;
     const Onnx__FunctionProto *function = call->function;
@@ -185,9 +188,10 @@ static enum ldnq_status start_body(struct ldnq_import *import, const struct ldnq
     return body->prefix && body->within ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* Taken, so that no node of the body makes them; bound when all is there. */
-static enum ldnq_status name_inputs(struct ldnq_import *body, struct ldnq_node *node,
-                                    struct ldnq_error *err)
+/* Reserves the names of the function's inputs, so that no node of the body can produce
+ * them; they are bound later. */
+static enum ldnq_status reserve_inputs(struct ldnq_import *body, struct ldnq_node *node,
+                                       struct ldnq_error *err)
 {
     const Onnx__FunctionProto *function = body->call->function;
     struct ldnq_name *entry;
@@ -196,15 +200,16 @@ static enum ldnq_status name_inputs(struct ldnq_import *body, struct ldnq_node *
             return ldnq_import_fail(body->call->caller, node, LDNQ_MODEL, err,
                                     "function '%s' has two inputs '%s'",
                                     ldnq_or_empty(function->name), function->input[i]);
-        LDNQ_TRY(ldnq_names_put(&body->values, function->input[i], &entry, err));
+        LDNQ_TRY(ldnq_names_insert(&body->values, function->input[i], &entry, err));
     }
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_import_call(struct ldnq_import *import, const Onnx__FunctionProto *function,
-                                  struct ldnq_node *node, const Onnx__NodeProto *proto,
-                                  const struct ldnq_attr_source *attrs, size_t attr_count,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_import_inline_call(struct ldnq_import *import,
+                                         const Onnx__FunctionProto *function,
+                                         struct ldnq_node *node, const Onnx__NodeProto *proto,
+                                         const struct ldnq_attr_source *attrs, size_t attr_count,
+                                         struct ldnq_error *err)
 {
     struct ldnq_arena *scratch = import->all->scratch;
     LDNQ_TRY(check_call(import, node, function, err));
@@ -218,8 +223,8 @@ enum ldnq_status ldnq_import_call(struct ldnq_import *import, const Onnx__Functi
                                        .attrs = attrs,
                                        .attr_count = attr_count };
     ldnq_names_init(&call->outputs, scratch);
-    LDNQ_TRY(start_body(import, node, call, body, err));
-    LDNQ_TRY(name_inputs(body, node, err));
+    LDNQ_TRY(init_body(import, node, call, body, err));
+    LDNQ_TRY(reserve_inputs(body, node, err));
     LDNQ_TRY(ldnq_import_add_use(body, NULL, proto, NULL, 0, err));
     for (size_t i = 0; i < proto->n_output; i++)
         LDNQ_TRY(import_result(body, call, node, i, err));
@@ -237,7 +242,7 @@ static enum ldnq_status bind_input(struct ldnq_import *body, size_t i, struct ld
     bool found;
     if (!*name)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_import_read(body->call->caller, name, &found, &value, err));
+    LDNQ_TRY(ldnq_import_resolve_name(body->call->caller, name, &found, &value, err));
     if (!found)
         return ldnq_fail(err, LDNQ_MODEL,
                          "%s: node '%.*s' (%s): input %zu '%s' is made by no node, input or "
@@ -248,11 +253,11 @@ static enum ldnq_status bind_input(struct ldnq_import *body, size_t i, struct ld
     return LDNQ_OK;
 }
 
-/* The Identities of import_result; their inputs are the body's. */
-static enum ldnq_status bind_results(const struct ldnq_import_use *use, struct ldnq_error *err)
+/* Connects the inputs of import_result's Identities to the body's values. */
+static enum ldnq_status bind_results(const struct ldnq_import_pending *use, struct ldnq_error *err)
 {
     const struct ldnq_import_call *call = use->scope->call;
-    const struct ldnq_import_use *at = use->next;
+    const struct ldnq_import_pending *at = use->next;
     for (size_t i = 0; i < call->proto->n_output; i++) {
         bool is_identity = at && at->scope == use->scope && at->node && !at->proto;
         const struct ldnq_name *wanted = ldnq_names_find(&call->outputs, call->function->output[i]);
@@ -275,7 +280,8 @@ static enum ldnq_status bind_results(const struct ldnq_import_use *use, struct l
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_import_arguments(const struct ldnq_import_use *use, struct ldnq_error *err)
+enum ldnq_status ldnq_import_bind_inputs(const struct ldnq_import_pending *use,
+                                         struct ldnq_error *err)
 {
     for (size_t i = 0; i < use->scope->call->function->n_input; i++)
         LDNQ_TRY(bind_input(use->scope, i, err));

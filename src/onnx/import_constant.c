@@ -4,10 +4,10 @@
 #include "onnx/codec.h"
 #include "onnx/import.h"
 
-/* What value_float and its like hold, used where it lies. */
-static enum ldnq_status wrap(struct ldnq_import *import, enum ldnq_dtype dtype, int rank,
-                             size_t count, const void *data, const struct ldnq_tensor **out,
-                             struct ldnq_error *err)
+/* Wraps the data of value_float, value_ints and the like in a tensor, without a copy. */
+static enum ldnq_status wrap_values(struct ldnq_import *import, enum ldnq_dtype dtype, int rank,
+                                    size_t count, const void *data, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
 {
     struct ldnq_tensor *tensor = ldnq_arena_alloc(import->graph->arena, 1, sizeof *tensor, err);
     if (!tensor)
@@ -20,9 +20,10 @@ static enum ldnq_status wrap(struct ldnq_import *import, enum ldnq_dtype dtype, 
     return LDNQ_OK;
 }
 
-static enum ldnq_status from_sparse(struct ldnq_import *import, const struct ldnq_node *node,
-                                    const struct ldnq_attr_source *attrs,
-                                    const struct ldnq_tensor **out, struct ldnq_error *err)
+static enum ldnq_status decode_sparse_value(struct ldnq_import *import,
+                                            const struct ldnq_node *node,
+                                            const struct ldnq_attr_source *attrs,
+                                            const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     const Onnx__AttributeProto *proto = NULL;
     for (size_t i = 0; i < node->attr_count; i++)
@@ -36,7 +37,7 @@ static enum ldnq_status from_sparse(struct ldnq_import *import, const struct ldn
     return LDNQ_OK;
 }
 
-/* Strings have no data in the IR, so a Constant of them stays a node. */
+/* Strings have no data in the IR, so a Constant of strings stays a node. */
 enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct ldnq_node *node,
                                       const struct ldnq_attr_source *attrs,
                                       const struct ldnq_tensor **out, struct ldnq_error *err)
@@ -50,14 +51,14 @@ enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct l
         if (attr->kind == LDNQ_ATTR_TENSOR)
             *out = attr->t->dtype == LDNQ_STRING ? NULL : attr->t;
         else if (attr->kind == LDNQ_ATTR_FLOAT)
-            return wrap(import, LDNQ_FLOAT, 0, 1, &attr->f, out, err);
+            return wrap_values(import, LDNQ_FLOAT, 0, 1, &attr->f, out, err);
         else if (attr->kind == LDNQ_ATTR_INT)
-            return wrap(import, LDNQ_INT64, 0, 1, &attr->i, out, err);
+            return wrap_values(import, LDNQ_INT64, 0, 1, &attr->i, out, err);
         else if (attr->kind == LDNQ_ATTR_FLOATS)
-            return wrap(import, LDNQ_FLOAT, 1, attr->count, attr->floats, out, err);
+            return wrap_values(import, LDNQ_FLOAT, 1, attr->count, attr->floats, out, err);
         else if (attr->kind == LDNQ_ATTR_INTS)
-            return wrap(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
+            return wrap_values(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
         return LDNQ_OK;
     }
-    return from_sparse(import, node, attrs, out, err);
+    return decode_sparse_value(import, node, attrs, out, err);
 }

@@ -74,7 +74,7 @@ static enum ldnq_status read_attrs(struct ldnq_import *import, struct ldnq_node 
     return ldnq_import_fail(import, node, status, err, "%s", inner.message);
 }
 
-/* In a function's body what the caller wants of it has been made already. */
+/* In a function's body, the values that the call outputs exist already. */
 enum ldnq_status ldnq_import_output(struct ldnq_import *import, struct ldnq_node *node,
                                     const char *name, struct ldnq_value **out,
                                     struct ldnq_error *err)
@@ -86,9 +86,9 @@ enum ldnq_status ldnq_import_output(struct ldnq_import *import, struct ldnq_node
         return ldnq_import_fail(import, node, LDNQ_MODEL, err,
                                 "its output '%s' is made elsewhere too", name);
     if (!wanted)
-        return ldnq_import_value(import, name, NULL, out, err);
+        return ldnq_import_add_value(import, name, NULL, out, err);
     *out = wanted->pointer;
-    LDNQ_TRY(ldnq_names_put(&import->values, name, &entry, err));
+    LDNQ_TRY(ldnq_names_insert(&import->values, name, &entry, err));
     entry->pointer = *out;
     return LDNQ_OK;
 }
@@ -143,10 +143,10 @@ enum ldnq_status ldnq_import_add_use(struct ldnq_import *import, struct ldnq_nod
                                      const struct ldnq_attr_source *attrs, size_t attr_count,
                                      struct ldnq_error *err)
 {
-    struct ldnq_import_use *use = ldnq_arena_alloc(import->all->scratch, 1, sizeof *use, err);
+    struct ldnq_import_pending *use = ldnq_arena_alloc(import->all->scratch, 1, sizeof *use, err);
     if (!use)
         return LDNQ_NOMEM;
-    *use = (struct ldnq_import_use){
+    *use = (struct ldnq_import_pending){
         .scope = import, .node = node, .proto = proto, .attrs = attrs, .attr_count = attr_count
     };
     *import->list->end = use;
@@ -166,10 +166,10 @@ static enum ldnq_status import_node(struct ldnq_import *import, const Onnx__Node
     LDNQ_TRY(name_node(import, proto, at, node, err));
     if (!*node->op_type)
         return ldnq_import_fail(import, node, LDNQ_MODEL, err, "has no operator type");
-    LDNQ_TRY(ldnq_import_resolve(import, proto, &attrs, &node->attr_count, err));
+    LDNQ_TRY(ldnq_import_resolve_attrs(import, proto, &attrs, &node->attr_count, err));
     LDNQ_TRY(ldnq_import_find_function(import, proto, &function, err));
     if (function)
-        return ldnq_import_call(import, function, node, proto, attrs, node->attr_count, err);
+        return ldnq_import_inline_call(import, function, node, proto, attrs, node->attr_count, err);
     LDNQ_TRY(read_attrs(import, node, attrs, err));
     LDNQ_TRY(import_outputs(import, node, proto, err));
     LDNQ_TRY(make_constant(import, node, attrs, &is_constant, err));
@@ -194,7 +194,7 @@ static enum ldnq_status connect_inputs(struct ldnq_import *import, struct ldnq_n
         if (!*proto->input[i])
             continue;
         bool found;
-        LDNQ_TRY(ldnq_import_read(import, proto->input[i], &found, &node->inputs[i], err));
+        LDNQ_TRY(ldnq_import_resolve_name(import, proto->input[i], &found, &node->inputs[i], err));
         if (!found)
             return ldnq_import_fail(import, node, LDNQ_MODEL, err,
                                     "input %zu '%s' is made by no node, input or initializer", i,
@@ -226,13 +226,13 @@ static enum ldnq_status visit_capture(void *ctx, const char *name, struct ldnq_e
     struct ldnq_name *seen;
     struct ldnq_value *value;
     bool found;
-    LDNQ_TRY(ldnq_import_read(capture->import, name, &found, &value, err));
+    LDNQ_TRY(ldnq_import_resolve_name(capture->import, name, &found, &value, err));
     if (!found)
         return ldnq_import_fail(capture->import, capture->node, LDNQ_MODEL, err,
                                 "its subgraph reads '%s', which is made by no node, input or "
                                 "initializer",
                                 name);
-    LDNQ_TRY(ldnq_names_put(&capture->seen, name, &seen, err));
+    LDNQ_TRY(ldnq_names_insert(&capture->seen, name, &seen, err));
     return seen->count++ || !value ? LDNQ_OK : add_capture(capture, value, err);
 }
 
@@ -244,11 +244,12 @@ static enum ldnq_status connect_captures(struct ldnq_import *import, struct ldnq
     return ldnq_visit_node_captures(proto, import->all->scratch, visit_capture, &capture, err);
 }
 
-/* Calls stand in front of the nodes of their body, whose inputs they are. */
-static enum ldnq_status connect(struct ldnq_import_use *use, struct ldnq_error *err)
+/* A call precedes the nodes of its body in the list, so that the body's inputs are
+ * bound first. */
+static enum ldnq_status connect(struct ldnq_import_pending *use, struct ldnq_error *err)
 {
     if (!use->node)
-        return ldnq_import_arguments(use, err);
+        return ldnq_import_bind_inputs(use, err);
     LDNQ_TRY(connect_inputs(use->scope, use->node, use->proto, err));
     LDNQ_TRY(connect_captures(use->scope, use->node, use->proto, err));
     return ldnq_import_subgraphs(use->scope, use, err);
@@ -259,7 +260,7 @@ enum ldnq_status ldnq_import_edges(struct ldnq_import *import, struct ldnq_error
     struct ldnq_graph *graph = import->graph;
     size_t count = 0;
     /* Arguments may append nodes. */
-    for (struct ldnq_import_use *use = import->list->first; use; use = use->next) {
+    for (struct ldnq_import_pending *use = import->list->first; use; use = use->next) {
         if (use->proto)
             LDNQ_TRY(connect(use, err));
         count += use->node != NULL;
@@ -267,7 +268,7 @@ enum ldnq_status ldnq_import_edges(struct ldnq_import *import, struct ldnq_error
     graph->nodes = ldnq_arena_alloc(graph->arena, count, sizeof *graph->nodes, err);
     if (!graph->nodes)
         return LDNQ_NOMEM;
-    for (const struct ldnq_import_use *use = import->list->first; use; use = use->next)
+    for (const struct ldnq_import_pending *use = import->list->first; use; use = use->next)
         if (use->node)
             graph->nodes[graph->node_count++] = use->node;
     return LDNQ_OK;

@@ -1,7 +1,7 @@
 /* import_subgraph.c: the bodies of If, Loop and Scan, as graphs of their own.
  *
- * What they read of the graph around them becomes a value of theirs that stands
- * for it. Bodies of other operators are kept as they are in the model alone.
+ * A value that a body reads from an outer graph becomes a captured value of the body.
+ * Subgraphs of other operators are not imported; they stay in the model.
  */
 #include <string.h>
 
@@ -52,7 +52,8 @@ static enum ldnq_status import_body(struct ldnq_import *import, struct ldnq_node
     return ldnq_import_graph(&body, err);
 }
 
-/* What bodies read is read by the node: it stands behind the inputs that it lists. */
+/* Appends the values that the bodies capture to the node's inputs, so that the node
+ * reads them. */
 static enum ldnq_status append_captures(struct ldnq_import *import, struct ldnq_node *node,
                                         struct ldnq_error *err)
 {
@@ -70,7 +71,8 @@ static enum ldnq_status append_captures(struct ldnq_import *import, struct ldnq_
 }
 
 enum ldnq_status ldnq_import_subgraphs(struct ldnq_import *import,
-                                       const struct ldnq_import_use *use, struct ldnq_error *err)
+                                       const struct ldnq_import_pending *use,
+                                       struct ldnq_error *err)
 {
     struct ldnq_node *node = use->node;
     if (!has_known_bodies(node))

@@ -11,7 +11,7 @@ static enum ldnq_status add_initializer(struct ldnq_import *import, const char *
     struct ldnq_value *value;
     if (!*name)
         return ldnq_fail(err, LDNQ_MODEL, "%s: an initializer has no name", import->graph->file);
-    LDNQ_TRY(ldnq_import_value(import, name, "an initializer", &value, err));
+    LDNQ_TRY(ldnq_import_add_value(import, name, "an initializer", &value, err));
     value->dtype = tensor->dtype;
     value->shape = tensor->shape;
     value->constant = tensor;
@@ -51,8 +51,7 @@ enum ldnq_status ldnq_import_initializers(struct ldnq_import *import, struct ldn
 
 /* ---- inputs --------------------------------------------------------------------------- */
 
-/* Some exporters write -1 for a size that they don't know, or '?', which is then
- * another size each time. */
+/* Some exporters write -1 or '?' for an unknown size; each one becomes a symbol of its own. */
 static enum ldnq_status read_dim(struct ldnq_import *import,
                                  const Onnx__TensorShapeProto__Dimension *proto, int64_t *dim,
                                  struct ldnq_error *err)
@@ -93,7 +92,7 @@ static enum ldnq_status read_type(struct ldnq_import *import, const Onnx__TypePr
     const Onnx__TypeProto__Tensor *tensor = proto->tensor_type;
     if (tensor->elem_type > LDNQ_UNDEFINED && tensor->elem_type <= LDNQ_INT2)
         value->dtype = (enum ldnq_dtype)tensor->elem_type;
-    /* What a body takes may have other sizes in each iteration. */
+    /* An input of a body may have another size in each iteration. */
     bool varies = import->outer && value->is_input;
     return tensor->shape && !varies ? read_shape(import, tensor->shape, value, err) : LDNQ_OK;
 }
@@ -107,7 +106,7 @@ static enum ldnq_status import_input(struct ldnq_import *import, const Onnx__Val
         return LDNQ_OK;
     if (!proto->name || !*proto->name)
         return ldnq_fail(err, LDNQ_MODEL, "%s: a graph input has no name", graph->file);
-    LDNQ_TRY(ldnq_import_value(import, proto->name, "a graph input", &value, err));
+    LDNQ_TRY(ldnq_import_add_value(import, proto->name, "a graph input", &value, err));
     value->is_input = true;
     graph->inputs[graph->input_count++] = value;
     return read_type(import, proto->type, value, err);
@@ -127,9 +126,9 @@ enum ldnq_status ldnq_import_inputs(struct ldnq_import *import, struct ldnq_erro
 
 /* ---- outputs ------------------------------------------------------------------------- */
 
-/* A body that runs not even once has no outputs but for their declared shapes. */
-static enum ldnq_status declare(struct ldnq_import *import, const Onnx__TypeProto *type,
-                                struct ldnq_value *value, struct ldnq_error *err)
+/* The outputs of a body that never runs have only their declared shapes. */
+static enum ldnq_status set_declared_shape(struct ldnq_import *import, const Onnx__TypeProto *type,
+                                           struct ldnq_value *value, struct ldnq_error *err)
 {
     bool is_made = value->producer && value->dtype == LDNQ_UNDEFINED;
     return import->outer && is_made ? read_type(import, type, value, err) : LDNQ_OK;
@@ -146,14 +145,14 @@ enum ldnq_status ldnq_import_outputs(struct ldnq_import *import, struct ldnq_err
         const char *name = ldnq_or_empty(proto->output[i]->name);
         struct ldnq_value *value;
         bool found;
-        LDNQ_TRY(ldnq_import_read(import, name, &found, &value, err));
+        LDNQ_TRY(ldnq_import_resolve_name(import, name, &found, &value, err));
         if (!value)
             return ldnq_fail(err, LDNQ_MODEL,
                              "%s: graph output '%s%s' is made by no node, input or initializer",
                              graph->file, import->prefix, name);
         value->is_output = true;
         graph->outputs[graph->output_count++] = value;
-        LDNQ_TRY(declare(import, proto->output[i]->type, value, err));
+        LDNQ_TRY(set_declared_shape(import, proto->output[i]->type, value, err));
     }
     return LDNQ_OK;
 }

@@ -83,8 +83,8 @@ void ldnq_model_destroy(struct ldnq_model *model)
     ldnq_free(model);
 }
 
-/* Half a model is no use to a caller. */
-static enum ldnq_status settle(enum ldnq_status status, struct ldnq_model **model)
+/* Destroys a model that could not be loaded completely. */
+static enum ldnq_status finish_load(enum ldnq_status status, struct ldnq_model **model)
 {
     if (status != LDNQ_OK) {
         ldnq_model_destroy(*model);
@@ -99,10 +99,10 @@ enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const ch
     enum ldnq_status status = create(name, out, err);
     if (status == LDNQ_OK)
         status = fill(*out, bytes, size, NULL, err);
-    return settle(status, out);
+    return finish_load(status, out);
 }
 
-static const char *folder_of(const char *path, struct ldnq_arena *arena, struct ldnq_error *err)
+static const char *parent_folder(const char *path, struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -119,7 +119,7 @@ static enum ldnq_status fill_from_file(struct ldnq_model *model, struct ldnq_are
     void *bytes;
     size_t size;
     LDNQ_TRY(ldnq_file_read(model->path, scratch, &bytes, &size, err));
-    const char *folder = folder_of(model->path, model->arena, err);
+    const char *folder = parent_folder(model->path, model->arena, err);
     return folder ? fill(model, bytes, size, folder, err) : LDNQ_NOMEM;
 }
 
@@ -132,5 +132,5 @@ enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out, stru
     if (status == LDNQ_OK)
         status = fill_from_file(*out, scratch, err);
     ldnq_arena_destroy(scratch);
-    return settle(status, out);
+    return finish_load(status, out);
 }

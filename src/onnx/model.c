@@ -45,7 +45,7 @@ int ldnq_model_opset(const struct ldnq_model *model)
 
 /* ---- IR version --------------------------------------------------------------------- */
 
-/* The first whose initializers need not be graph inputs as well. */
+/* The first IR version whose initializers need not be graph inputs. */
 #define IR_PLAIN_INITIALIZERS 4
 
 static enum ldnq_status drop_initializer_inputs(Onnx__GraphProto *graph, struct ldnq_arena *scratch,
@@ -56,11 +56,11 @@ static enum ldnq_status drop_initializer_inputs(Onnx__GraphProto *graph, struct 
     ldnq_names_init(&names, scratch);
     for (size_t i = 0; i < graph->n_initializer; i++)
         if (graph->initializer[i]->name)
-            LDNQ_TRY(ldnq_names_put(&names, graph->initializer[i]->name, &entry, err));
+            LDNQ_TRY(ldnq_names_insert(&names, graph->initializer[i]->name, &entry, err));
     for (size_t i = 0; i < graph->n_sparse_initializer; i++) {
         const Onnx__TensorProto *values = graph->sparse_initializer[i]->values;
         if (values && values->name)
-            LDNQ_TRY(ldnq_names_put(&names, values->name, &entry, err));
+            LDNQ_TRY(ldnq_names_insert(&names, values->name, &entry, err));
     }
     size_t kept = 0;
     for (size_t i = 0; i < graph->n_input; i++)
@@ -70,8 +70,8 @@ static enum ldnq_status drop_initializer_inputs(Onnx__GraphProto *graph, struct 
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_model_need_ir(struct ldnq_model *model, int64_t version,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_model_raise_ir(struct ldnq_model *model, int64_t version,
+                                     struct ldnq_error *err)
 {
     struct ldnq_arena *scratch;
     enum ldnq_status status = LDNQ_OK;

@@ -1,7 +1,7 @@
-/* model.h: what a loaded model is made of, for the files of this room.
+/* model.h: the struct of a loaded model, for the files of this room.
  *
- * Owns    all of it lives in the model's arena; protobuf-c frees nothing, so
- *         edits put new pieces there and leave the old ones behind.
+ * Owns    everything is in the model's arena, and protobuf-c frees nothing: edits
+ *         allocate new messages there and abandon the old ones.
  */
 #ifndef LDNQ_ONNX_MODEL_H
 #define LDNQ_ONNX_MODEL_H
@@ -13,9 +13,9 @@
 
 /* Flags in struct ldnq_model's names. */
 enum {
-    /* Made in the main graph, and read by nothing when the model was loaded. */
+    /* A value of the main graph that had no reader when the model was loaded. */
     LDNQ_NAME_DEAD = 1,
-    /* Of a value that an edit took out of the main graph. */
+    /* A value that an edit removed from the main graph. */
     LDNQ_NAME_GONE = 2,
 };
 
@@ -26,7 +26,7 @@ struct ldnq_model {
     size_t bytes;
     uint64_t hash;
     struct ldnq_names names; /* every name of a value or node, in all graphs */
-    size_t node_capacity;    /* of proto->graph->node; 0 until it first grew */
+    size_t node_capacity;    /* of proto->graph->node; 0 until it grows for the first time */
     size_t initializer_capacity;
 };
 
@@ -35,7 +35,7 @@ static inline const char *ldnq_or_empty(const char *text)
     return text ? text : "";
 }
 
-/* The file has two names for ONNX's own operators. */
+/* ONNX's own operators have two names for their domain. */
 static inline bool ldnq_is_onnx_domain(const char *domain)
 {
     return !domain || !*domain || __builtin_strcmp(domain, "ai.onnx") == 0;
@@ -47,13 +47,13 @@ static inline bool ldnq_is_external(const Onnx__TensorProto *tensor)
            tensor->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
 }
 
-/* Raises the IR version when it is lower. From 4 on initializers need not be
- * graph inputs; they stop being, as they would become inputs with a default,
- * which no runtime treats as weights. */
-enum ldnq_status ldnq_model_need_ir(struct ldnq_model *model, int64_t version,
-                                    struct ldnq_error *err);
+/* Raises the IR version when it is lower. From IR 4 on initializers need not be graph
+ * inputs, and those that are would become inputs with a default value, which no runtime
+ * treats as weights: they are removed from the inputs. */
+enum ldnq_status ldnq_model_raise_ir(struct ldnq_model *model, int64_t version,
+                                     struct ldnq_error *err);
 
-/* The version of ai.onnx in a list of imports; 0 when it is not there. */
+/* The version of ai.onnx in a list of opset imports; 0 when it is missing. */
 int ldnq_opset_in(Onnx__OperatorSetIdProto *const *imports, size_t count);
 
 #endif

@@ -5,8 +5,8 @@
 
 #define FIRST_CAPACITY 64
 
-/* The slot that holds the key, or the free one where it belongs. */
-static struct ldnq_name *slot_of(const struct ldnq_names *names, const char *key)
+/* The slot that holds the key, or the free slot where it would be inserted. */
+static struct ldnq_name *find_slot(const struct ldnq_names *names, const char *key)
 {
     size_t mask = names->capacity - 1;
     size_t at = (size_t)XXH3_64bits(key, strlen(key)) & mask;
@@ -24,7 +24,7 @@ static enum ldnq_status grow(struct ldnq_names *names, struct ldnq_error *err)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < names->capacity; i++)
         if (names->slots[i].key)
-            *slot_of(&larger, names->slots[i].key) = names->slots[i];
+            *find_slot(&larger, names->slots[i].key) = names->slots[i];
     *names = larger;
     return LDNQ_OK;
 }
@@ -33,19 +33,19 @@ struct ldnq_name *ldnq_names_find(const struct ldnq_names *names, const char *ke
 {
     if (!names->capacity)
         return NULL;
-    struct ldnq_name *slot = slot_of(names, key);
+    struct ldnq_name *slot = find_slot(names, key);
     return slot->key ? slot : NULL;
 }
 
-enum ldnq_status ldnq_names_put(struct ldnq_names *names, const char *key, struct ldnq_name **out,
-                                struct ldnq_error *err)
+enum ldnq_status ldnq_names_insert(struct ldnq_names *names, const char *key,
+                                   struct ldnq_name **out, struct ldnq_error *err)
 {
     *out = ldnq_names_find(names, key);
     if (*out)
         return LDNQ_OK;
     if (4 * (names->count + 1) > 3 * names->capacity)
         LDNQ_TRY(grow(names, err));
-    *out = slot_of(names, key);
+    *out = find_slot(names, key);
     (*out)->key = key;
     names->count++;
     return LDNQ_OK;

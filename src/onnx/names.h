@@ -27,11 +27,11 @@ static inline void ldnq_names_init(struct ldnq_names *names, struct ldnq_arena *
     *names = (struct ldnq_names){ .arena = arena };
 }
 
-/* NULL when it is not there. Entries move when another is put. */
+/* NULL when there is no such key. Entries move when another one is inserted. */
 struct ldnq_name *ldnq_names_find(const struct ldnq_names *names, const char *key);
 
-/* The entry, new and zeroed when it was not there. */
-enum ldnq_status ldnq_names_put(struct ldnq_names *names, const char *key, struct ldnq_name **out,
-                                struct ldnq_error *err);
+/* The key's entry, new and zeroed when there was none. */
+enum ldnq_status ldnq_names_insert(struct ldnq_names *names, const char *key,
+                                   struct ldnq_name **out, struct ldnq_error *err);
 
 #endif

@@ -1,7 +1,7 @@
 #include "onnx/edit.h"
 #include "onnx/model.h"
 
-enum ldnq_status ldnq_edit_separate_nodes(struct ldnq_model *model, struct ldnq_error *err)
+enum ldnq_status ldnq_edit_rename_duplicates(struct ldnq_model *model, struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = model->proto->graph;
     struct ldnq_names seen;
@@ -11,7 +11,7 @@ enum ldnq_status ldnq_edit_separate_nodes(struct ldnq_model *model, struct ldnq_
         struct ldnq_name *entry;
         if (!node->name || !*node->name)
             continue;
-        LDNQ_TRY(ldnq_names_put(&seen, node->name, &entry, err));
+        LDNQ_TRY(ldnq_names_insert(&seen, node->name, &entry, err));
         if (entry->count++ == 0)
             continue;
         const char *unique;

@@ -1,8 +1,8 @@
-/* onnx.h: a model file in memory, and the graph that is read from it.
+/* onnx.h: load and save a model, and import its graph.
  *
- * The loaded ModelProto stays the truth: ldnq_model_import makes a graph to
- * compute with, the emitter patches the model, and ldnq_model_save writes it
- * with everything that ldnq did not understand still in it.
+ * The loaded ModelProto is never rebuilt: ldnq_model_import makes a graph to compute
+ * with, the emitter patches the model, and ldnq_model_save writes it with everything
+ * that ldnq does not know still in it.
  */
 #ifndef LDNQ_ONNX_H
 #define LDNQ_ONNX_H
@@ -11,11 +11,10 @@
 
 struct ldnq_model;
 
-/* Reads a file, and its external data from files below the model's folder.
- * Tensors and wiring are looked at by ldnq_model_import.
- * Errors: IO, MODEL (empty, truncated, not ONNX, nested too deep, external data
- * that leave the folder or don't fit their tensor), NOMEM. The caller destroys it; destroy accepts
- * NULL. */
+/* Reads a file, and its external data from files below the model's folder. Tensors and
+ * edges are checked later, by ldnq_model_import.
+ * Errors: IO, MODEL (empty, truncated, not ONNX, nested too deep, external data outside
+ * the folder or of a wrong size), NOMEM. The caller destroys it; destroy accepts NULL. */
 enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out, struct ldnq_error *err);
 /* The same from memory (not kept); `name` is for messages. UNSUPPORTED with
  * external data, as there is no folder. */
@@ -23,13 +22,13 @@ enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const ch
                                         struct ldnq_model **out, struct ldnq_error *err);
 void ldnq_model_destroy(struct ldnq_model *model);
 
-/* The model's graph; opsets LDNQ_OPSET_FIRST to LATEST of ai.onnx, any of the
- * other domains. Constant nodes and initializers become constants; initializers
- * that are also graph inputs (IR 3) count as initializers; those of strings are
- * constants without data. The graph lives in `arena` and points into the model,
- * which must outlive it; edits of the model don't reach the graph.
- * Errors: MODEL (an input that nothing makes, a name made twice, a cycle, a
- * tensor whose size is wrong), UNSUPPORTED (opset), NOMEM. */
+/* The model's graph; opsets LDNQ_OPSET_FIRST to LDNQ_OPSET_LATEST of ai.onnx, any
+ * version of other domains. Constant nodes and initializers become constants;
+ * initializers that are also graph inputs (IR 3) count as initializers; those of
+ * strings are constants without data. The graph lives in `arena` and points into the
+ * model, which must outlive it; edits of the model do not change the graph.
+ * Errors: MODEL (an input without a producer, a name with two, a cycle, a tensor of a
+ * wrong size), UNSUPPORTED (opset), NOMEM. */
 enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
                                    struct ldnq_graph **out, struct ldnq_error *err);
 
@@ -39,14 +38,14 @@ enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_a
  * behind. */
 enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
                                  struct ldnq_error *err);
-/* The same into memory of the caller's (ldnq_model_free_bytes), with what came
- * from external data in it. */
+/* The same into memory, with external data included. The caller releases it with
+ * ldnq_model_free_bytes. */
 enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
                                  struct ldnq_error *err);
 void ldnq_model_free_bytes(void *bytes);
 
-/* The path that it was loaded from, its size in bytes with external data, and
- * an xxh3 hash of its contents. */
+/* The path it was loaded from, its size in bytes including external data, and an xxh3
+ * hash of its contents. */
 const char *ldnq_model_path(const struct ldnq_model *model);
 size_t ldnq_model_bytes(const struct ldnq_model *model);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);
@@ -55,7 +54,7 @@ const char *ldnq_model_producer(const struct ldnq_model *model);
 /* Opset of ai.onnx. */
 int ldnq_model_opset(const struct ldnq_model *model);
 
-/* metadata_props; set replaces. NULL when the key is not there. */
+/* Entries of metadata_props: NULL for a missing key; set adds or replaces. */
 const char *ldnq_model_metadata(const struct ldnq_model *model, const char *key);
 enum ldnq_status ldnq_model_set_metadata(struct ldnq_model *model, const char *key,
                                          const char *value, struct ldnq_error *err);

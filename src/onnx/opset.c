@@ -5,14 +5,14 @@
 #include "onnx/edit.h"
 #include "onnx/visit.h"
 
-/* The IR version that came out with each opset, and has what it needs. */
+/* The IR version released with each opset, which has all that the opset needs. */
 static const int ir_versions[LDNQ_OPSET_LATEST + 1] = {
     [7] = 3,   [8] = 3,   [9] = 4,   [10] = 5,  [11] = 6,  [12] = 7, [13] = 7,
     [14] = 7,  [15] = 8,  [16] = 8,  [17] = 8,  [18] = 8,  [19] = 9, [20] = 9,
     [21] = 10, [22] = 10, [23] = 11, [24] = 12, [25] = 13,
 };
 
-/* What is done to each node: all are checked, then all are converted. */
+/* A pass over all nodes: the first one checks, the second one converts. */
 typedef enum ldnq_status node_fn(struct ldnq_raise *raise, Onnx__NodeProto *node, size_t index,
                                  int from, struct ldnq_error *err);
 
@@ -28,7 +28,7 @@ static void refuse(struct ldnq_raise *raise, const Onnx__NodeProto *node, size_t
         ldnq_text_item(raise->refusals, "; ", "node '%s#%zu' (%s): %s", type, index, type, reason);
 }
 
-static bool takes_parameters(const Onnx__NodeProto *node)
+static bool has_attr_references(const Onnx__NodeProto *node)
 {
     for (size_t i = 0; i < node->n_attribute; i++)
         if (node->attribute[i]->ref_attr_name && *node->attribute[i]->ref_attr_name)
@@ -39,14 +39,14 @@ static bool takes_parameters(const Onnx__NodeProto *node)
 static const char *check_step(const struct ldnq_raise *raise, const Onnx__NodeProto *node,
                               const struct ldnq_opset_step *step, struct ldnq_error *reason)
 {
-    if (takes_parameters(node))
+    if (has_attr_references(node))
         return "its meaning changes, and its attributes are parameters of the function";
     if (step->check && step->check(raise, node, reason) != LDNQ_OK)
         return reason->message;
     return NULL;
 }
 
-/* One reason a node is enough. */
+/* Reports at most one reason per node. */
 static enum ldnq_status check_node(struct ldnq_raise *raise, Onnx__NodeProto *node, size_t index,
                                    int from, struct ldnq_error *err)
 {
@@ -89,9 +89,9 @@ static enum ldnq_status convert_node(struct ldnq_raise *raise, Onnx__NodeProto *
     raise->after.count = 0;
     if (ldnq_is_onnx_domain(node->domain))
         LDNQ_TRY(convert_steps(raise, node, from, err));
-    LDNQ_TRY(ldnq_raise_before(raise, node, err));
+    LDNQ_TRY(ldnq_raise_add_before(raise, node, err));
     for (size_t i = 0; i < raise->after.count; i++)
-        LDNQ_TRY(ldnq_raise_before(raise, raise->after.nodes[i], err));
+        LDNQ_TRY(ldnq_raise_add_before(raise, raise->after.nodes[i], err));
     return LDNQ_OK;
 }
 
@@ -185,7 +185,7 @@ static bool is_other_float(int64_t type)
     return type == LDNQ_FLOAT16 || type == LDNQ_BFLOAT16 || type == LDNQ_DOUBLE;
 }
 
-static enum ldnq_status look_at_type(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status survey_type(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__TypeProto__Tensor *type = message;
     (void)err;
@@ -193,7 +193,7 @@ static enum ldnq_status look_at_type(void *ctx, void *message, struct ldnq_error
     return LDNQ_OK;
 }
 
-static enum ldnq_status look_at_tensor(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status survey_tensor(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__TensorProto *tensor = message;
     (void)err;
@@ -201,8 +201,8 @@ static enum ldnq_status look_at_tensor(void *ctx, void *message, struct ldnq_err
     return LDNQ_OK;
 }
 
-/* Cast and the makers of random numbers say their type in a number. */
-static enum ldnq_status look_at_attr(void *ctx, void *message, struct ldnq_error *err)
+/* Cast and the random generators name their output type in an integer attribute. */
+static enum ldnq_status survey_attr(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__AttributeProto *attr = message;
     const char *name = ldnq_or_empty(attr->name);
@@ -212,53 +212,56 @@ static enum ldnq_status look_at_attr(void *ctx, void *message, struct ldnq_error
     return LDNQ_OK;
 }
 
-static enum ldnq_status note_read(struct ldnq_names *reads, const char *name, void *reader,
-                                  struct ldnq_error *err)
+static enum ldnq_status record_read(struct ldnq_names *reads, const char *name, void *reader,
+                                    struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     if (!name)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_names_put(reads, name, &entry, err));
+    LDNQ_TRY(ldnq_names_insert(reads, name, &entry, err));
     entry->pointer = entry->count++ ? NULL : reader;
     return LDNQ_OK;
 }
 
-static enum ldnq_status note_node(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status record_node_reads(void *ctx, void *message, struct ldnq_error *err)
 {
     Onnx__NodeProto *node = message;
     for (size_t i = 0; i < node->n_input; i++)
-        LDNQ_TRY(note_read(ctx, node->input[i], node, err));
+        LDNQ_TRY(record_read(ctx, node->input[i], node, err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status note_graph(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status record_graph_outputs(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__GraphProto *graph = message;
     for (size_t i = 0; i < graph->n_output; i++)
-        LDNQ_TRY(note_read(ctx, graph->output[i]->name, NULL, err));
+        LDNQ_TRY(record_read(ctx, graph->output[i]->name, NULL, err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status note_function(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status record_function_outputs(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__FunctionProto *function = message;
     for (size_t i = 0; i < function->n_output; i++)
-        LDNQ_TRY(note_read(ctx, function->output[i], NULL, err));
+        LDNQ_TRY(record_read(ctx, function->output[i], NULL, err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status survey(struct ldnq_raise *raise, struct ldnq_error *err)
+static enum ldnq_status survey_model(struct ldnq_raise *raise, struct ldnq_error *err)
 {
     ProtobufCMessage *root = &raise->model->proto->base;
     bool *all_float = &raise->all_float;
     raise->all_float = true;
     ldnq_names_init(&raise->reads, raise->scratch);
-    LDNQ_TRY(ldnq_visit(root, &onnx__type_proto__tensor__descriptor, look_at_type, all_float, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, look_at_tensor, all_float, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__attribute_proto__descriptor, look_at_attr, all_float, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__node_proto__descriptor, note_node, &raise->reads, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__graph_proto__descriptor, note_graph, &raise->reads, err));
-    return ldnq_visit(root, &onnx__function_proto__descriptor, note_function, &raise->reads, err);
+    LDNQ_TRY(ldnq_visit(root, &onnx__type_proto__tensor__descriptor, survey_type, all_float, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, survey_tensor, all_float, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__attribute_proto__descriptor, survey_attr, all_float, err));
+    LDNQ_TRY(
+        ldnq_visit(root, &onnx__node_proto__descriptor, record_node_reads, &raise->reads, err));
+    LDNQ_TRY(
+        ldnq_visit(root, &onnx__graph_proto__descriptor, record_graph_outputs, &raise->reads, err));
+    return ldnq_visit(root, &onnx__function_proto__descriptor, record_function_outputs,
+                      &raise->reads, err);
 }
 
 /* ---- the model ------------------------------------------------------------------------------ */
@@ -278,10 +281,10 @@ static enum ldnq_status set_versions(struct ldnq_model *model, int opset, struct
     set_imports(proto->opset_import, proto->n_opset_import, opset);
     for (size_t i = 0; i < proto->n_functions; i++)
         set_imports(proto->functions[i]->opset_import, proto->functions[i]->n_opset_import, opset);
-    return ldnq_model_need_ir(model, ir_versions[opset], err);
+    return ldnq_model_raise_ir(model, ir_versions[opset], err);
 }
 
-static enum ldnq_status raise_with(struct ldnq_raise *raise, struct ldnq_error *err)
+static enum ldnq_status raise_model(struct ldnq_raise *raise, struct ldnq_error *err)
 {
     struct ldnq_model *model = raise->model;
     int from = ldnq_model_opset(model);
@@ -289,14 +292,14 @@ static enum ldnq_status raise_with(struct ldnq_raise *raise, struct ldnq_error *
     struct ldnq_text refusals;
     ldnq_text_init(&refusals, list, sizeof list);
     raise->refusals = &refusals;
-    LDNQ_TRY(survey(raise, err));
+    LDNQ_TRY(survey_model(raise, err));
     LDNQ_TRY(visit_model(raise, check_node, err));
     ldnq_text_end(&refusals);
     if (refusals.items)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: can't be raised from opset %d to %d: %s",
                          model->path, from, raise->target, list);
     LDNQ_TRY(visit_model(raise, convert_node, err));
-    model->node_capacity = 0; /* the list may be another one now */
+    model->node_capacity = 0; /* the list may have been replaced */
     return set_versions(model, raise->target, err);
 }
 
@@ -315,7 +318,7 @@ enum ldnq_status ldnq_model_raise_opset(struct ldnq_model *model, int opset, str
     if (opset <= from)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&raise.scratch, err));
-    enum ldnq_status status = raise_with(&raise, err);
+    enum ldnq_status status = raise_model(&raise, err);
     ldnq_arena_destroy(raise.scratch);
     return status;
 }

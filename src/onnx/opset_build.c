@@ -12,8 +12,8 @@
 
 /* ---- nodes ------------------------------------------------------------------------ */
 
-static enum ldnq_status append(struct ldnq_raise *raise, struct ldnq_node_list *list,
-                               Onnx__NodeProto *node, struct ldnq_error *err)
+static enum ldnq_status append_node(struct ldnq_raise *raise, struct ldnq_node_list *list,
+                                    Onnx__NodeProto *node, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_list_reserve(raise->model->arena, &list->nodes, list->count, &list->capacity,
                                sizeof *list->nodes, err));
@@ -21,20 +21,20 @@ static enum ldnq_status append(struct ldnq_raise *raise, struct ldnq_node_list *
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_raise_before(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_raise_add_before(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                       struct ldnq_error *err)
 {
-    return append(raise, &raise->out, node, err);
+    return append_node(raise, &raise->out, node, err);
 }
 
-enum ldnq_status ldnq_raise_after(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_raise_add_after(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                      struct ldnq_error *err)
 {
-    return append(raise, &raise->after, node, err);
+    return append_node(raise, &raise->after, node, err);
 }
 
-enum ldnq_status ldnq_raise_name(struct ldnq_raise *raise, const Onnx__NodeProto *node,
-                                 const char *suffix, const char **name, struct ldnq_error *err)
+enum ldnq_status ldnq_raise_make_name(struct ldnq_raise *raise, const Onnx__NodeProto *node,
+                                      const char *suffix, const char **name, struct ldnq_error *err)
 {
     const char *base =
         node->n_output && *node->output[0] ? node->output[0] : ldnq_or_empty(node->op_type);
@@ -47,9 +47,9 @@ enum ldnq_status ldnq_raise_insert(struct ldnq_raise *raise, const Onnx__NodePro
                                    const char *b, Onnx__NodeProto **out, struct ldnq_error *err)
 {
     const char *name, *inputs[] = { a, b };
-    LDNQ_TRY(ldnq_raise_name(raise, before, suffix, &name, err));
+    LDNQ_TRY(ldnq_raise_make_name(raise, before, suffix, &name, err));
     *out = ldnq_build_node(raise->model->arena, op_type, name, inputs, b ? 2 : 1, &name, 1, err);
-    return *out ? ldnq_raise_before(raise, *out, err) : LDNQ_NOMEM;
+    return *out ? ldnq_raise_add_before(raise, *out, err) : LDNQ_NOMEM;
 }
 
 /* ---- constants ---------------------------------------------------------------------- */
@@ -65,7 +65,7 @@ static enum ldnq_status add_constant_node(struct ldnq_raise *raise, const char *
     attr->has_type = 1;
     attr->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
     LDNQ_TRY(ldnq_codec_encode(tensor, name, arena, &attr->t, err));
-    return ldnq_raise_before(raise, node, err);
+    return ldnq_raise_add_before(raise, node, err);
 }
 
 static enum ldnq_status add_inner_initializer(struct ldnq_raise *raise, const char *name,
@@ -90,7 +90,7 @@ enum ldnq_status ldnq_raise_constant(struct ldnq_raise *raise, const Onnx__NodeP
                                      const char *suffix, const struct ldnq_tensor *tensor,
                                      const char **name, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_raise_name(raise, node, suffix, name, err));
+    LDNQ_TRY(ldnq_raise_make_name(raise, node, suffix, name, err));
     if (!raise->graph)
         return add_constant_node(raise, *name, tensor, err);
     if (raise->graph == raise->model->proto->graph)
@@ -98,10 +98,10 @@ enum ldnq_status ldnq_raise_constant(struct ldnq_raise *raise, const Onnx__NodeP
     return add_inner_initializer(raise, *name, tensor, err);
 }
 
-static enum ldnq_status input_constant(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                       size_t input, const char *suffix, enum ldnq_dtype dtype,
-                                       int rank, const void *values, size_t count,
-                                       struct ldnq_error *err)
+static enum ldnq_status set_constant_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                           size_t input, const char *suffix, enum ldnq_dtype dtype,
+                                           int rank, const void *values, size_t count,
+                                           struct ldnq_error *err)
 {
     const struct ldnq_tensor tensor = { .dtype = dtype,
                                         .shape = { .rank = rank, .dim = { (int64_t)count } },
@@ -115,20 +115,20 @@ enum ldnq_status ldnq_raise_input_ints(struct ldnq_raise *raise, Onnx__NodeProto
                                        size_t input, const char *suffix, const int64_t *values,
                                        size_t count, struct ldnq_error *err)
 {
-    return input_constant(raise, node, input, suffix, LDNQ_INT64, 1, values, count, err);
+    return set_constant_input(raise, node, input, suffix, LDNQ_INT64, 1, values, count, err);
 }
 
 enum ldnq_status ldnq_raise_input_int(struct ldnq_raise *raise, Onnx__NodeProto *node, size_t input,
                                       const char *suffix, int64_t value, struct ldnq_error *err)
 {
-    return input_constant(raise, node, input, suffix, LDNQ_INT64, 0, &value, 1, err);
+    return set_constant_input(raise, node, input, suffix, LDNQ_INT64, 0, &value, 1, err);
 }
 
 enum ldnq_status ldnq_raise_input_floats(struct ldnq_raise *raise, Onnx__NodeProto *node,
                                          size_t input, const char *suffix, const float *values,
                                          size_t count, struct ldnq_error *err)
 {
-    return input_constant(raise, node, input, suffix, LDNQ_FLOAT, 1, values, count, err);
+    return set_constant_input(raise, node, input, suffix, LDNQ_FLOAT, 1, values, count, err);
 }
 
 /* ---- a scalar of another value's type -------------------------------------------------- */
@@ -143,8 +143,8 @@ static enum ldnq_dtype type_of_input(const struct ldnq_raise *raise, const Onnx_
     return type == LDNQ_UNDEFINED && raise->all_float ? LDNQ_FLOAT : type;
 }
 
-enum ldnq_status ldnq_raise_check_like(const struct ldnq_raise *raise, const Onnx__NodeProto *node,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_raise_check_input_like(const struct ldnq_raise *raise,
+                                             const Onnx__NodeProto *node, struct ldnq_error *err)
 {
     if (raise->target >= CAST_LIKE_OPSET || type_of_input(raise, node) != LDNQ_UNDEFINED)
         return LDNQ_OK;
@@ -157,14 +157,14 @@ enum ldnq_status ldnq_raise_input_like(struct ldnq_raise *raise, Onnx__NodeProto
 {
     enum ldnq_dtype type = type_of_input(raise, node);
     Onnx__NodeProto *cast;
-    LDNQ_TRY(input_constant(raise, node, input, suffix, LDNQ_FLOAT, 0, &value, 1, err));
+    LDNQ_TRY(set_constant_input(raise, node, input, suffix, LDNQ_FLOAT, 0, &value, 1, err));
     if (type == LDNQ_FLOAT)
         return LDNQ_OK;
     const char *like = type == LDNQ_UNDEFINED ? node->input[0] : NULL;
     LDNQ_TRY(ldnq_raise_insert(raise, node, like ? "CastLike" : "Cast", suffix, node->input[input],
                                like, &cast, err));
     if (!like)
-        LDNQ_TRY(ldnq_build_int(raise->model->arena, cast, "to", (int64_t)type, err));
+        LDNQ_TRY(ldnq_build_int_attr(raise->model->arena, cast, "to", (int64_t)type, err));
     node->input[input] = cast->output[0];
     return LDNQ_OK;
 }
@@ -179,17 +179,17 @@ enum ldnq_status ldnq_raise_attr_to_input(struct ldnq_raise *raise, Onnx__NodePr
         return LDNQ_OK;
     if (attr->n_ints)
         LDNQ_TRY(ldnq_raise_input_ints(raise, node, input, name, attr->ints, attr->n_ints, err));
-    ldnq_build_drop_attr(node, name);
+    ldnq_build_remove_attr(node, name);
     return LDNQ_OK;
 }
 
-int64_t ldnq_raise_int(const Onnx__NodeProto *node, const char *name, int64_t otherwise)
+int64_t ldnq_raise_read_int(const Onnx__NodeProto *node, const char *name, int64_t otherwise)
 {
     const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
     return attr && attr->has_i ? attr->i : otherwise;
 }
 
-bool ldnq_raise_string_is(const Onnx__NodeProto *node, const char *name, const char *value)
+bool ldnq_raise_attr_is(const Onnx__NodeProto *node, const char *name, const char *value)
 {
     const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
     size_t length = strlen(value);

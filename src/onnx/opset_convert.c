@@ -22,7 +22,7 @@ CONVERT(axes_to_input)
 CHECK(batch_normalization_9)
 {
     (void)raise;
-    if (ldnq_raise_int(node, "spatial", 1))
+    if (ldnq_raise_read_int(node, "spatial", 1))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "spatial=0 is gone since opset 9");
 }
@@ -31,11 +31,11 @@ CONVERT(batch_normalization_9)
 {
     (void)raise;
     (void)err;
-    ldnq_build_drop_attr(node, "spatial");
+    ldnq_build_remove_attr(node, "spatial");
     return LDNQ_OK;
 }
 
-/* More than one output used to mean training. */
+/* Before opset 14, more than one output meant training mode. */
 CHECK(batch_normalization_14)
 {
     (void)raise;
@@ -60,24 +60,24 @@ CHECK(clip_11)
 {
     if (!ldnq_attr_find(node, "min") && !ldnq_attr_find(node, "max"))
         return LDNQ_OK;
-    return ldnq_raise_check_like(raise, node, err);
+    return ldnq_raise_check_input_like(raise, node, err);
 }
 
-static enum ldnq_status clip_limit(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                   const char *name, size_t input, struct ldnq_error *err)
+static enum ldnq_status convert_clip_limit(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                           const char *name, size_t input, struct ldnq_error *err)
 {
     const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
     if (!attr)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_raise_input_like(raise, node, input, name, attr->f, err));
-    ldnq_build_drop_attr(node, name);
+    ldnq_build_remove_attr(node, name);
     return LDNQ_OK;
 }
 
 CONVERT(clip_11)
 {
-    LDNQ_TRY(clip_limit(raise, node, "min", 1, err));
-    return clip_limit(raise, node, "max", 2, err);
+    LDNQ_TRY(convert_clip_limit(raise, node, "min", 1, err));
+    return convert_clip_limit(raise, node, "max", 2, err);
 }
 
 /* ---- Dropout ------------------------------------------------------------------------- */
@@ -90,12 +90,12 @@ CHECK(dropout_12)
     return LDNQ_OK;
 }
 
-/* Without training_mode the node passes its input on, whatever the ratio is. */
+/* Without training_mode the node returns its input, whatever the ratio. */
 CONVERT(dropout_12)
 {
     (void)raise;
     (void)err;
-    ldnq_build_drop_attr(node, "ratio");
+    ldnq_build_remove_attr(node, "ratio");
     node->n_output = node->n_output ? 1 : 0;
     return LDNQ_OK;
 }
@@ -106,7 +106,7 @@ static float pad_value(const Onnx__NodeProto *node)
 {
     const Onnx__AttributeProto *value = ldnq_attr_find(node, "value");
     bool is_constant =
-        !ldnq_attr_find(node, "mode") || ldnq_raise_string_is(node, "mode", "constant");
+        !ldnq_attr_find(node, "mode") || ldnq_raise_attr_is(node, "mode", "constant");
     return value && is_constant ? value->f : 0;
 }
 
@@ -114,14 +114,14 @@ CHECK(pad_11)
 {
     if (!ldnq_attr_find(node, "pads"))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "it has no pads");
-    return pad_value(node) == 0 ? LDNQ_OK : ldnq_raise_check_like(raise, node, err);
+    return pad_value(node) == 0 ? LDNQ_OK : ldnq_raise_check_input_like(raise, node, err);
 }
 
 CONVERT(pad_11)
 {
     float value = pad_value(node);
     LDNQ_TRY(ldnq_raise_attr_to_input(raise, node, "pads", 1, err));
-    ldnq_build_drop_attr(node, "value");
+    ldnq_build_remove_attr(node, "value");
     if (value == 0)
         return LDNQ_OK;
     return ldnq_raise_input_like(raise, node, 2, "pad_value", value, err);
@@ -154,13 +154,14 @@ CONVERT(split_18)
 {
     if (ldnq_raise_has_input(node, 1))
         return LDNQ_OK;
-    return ldnq_build_int(raise->model->arena, node, "num_outputs", (int64_t)node->n_output, err);
+    return ldnq_build_int_attr(raise->model->arena, node, "num_outputs", (int64_t)node->n_output,
+                               err);
 }
 
 CONVERT(top_k_10)
 {
-    int64_t k = ldnq_raise_int(node, "k", 0);
-    ldnq_build_drop_attr(node, "k");
+    int64_t k = ldnq_raise_read_int(node, "k", 0);
+    ldnq_build_remove_attr(node, "k");
     return ldnq_raise_input_ints(raise, node, 1, "k", &k, 1, err);
 }
 
@@ -168,24 +169,24 @@ CONVERT(top_k_10)
 
 CONVERT(dft_20)
 {
-    int64_t axis = ldnq_raise_int(node, "axis", 1);
-    ldnq_build_drop_attr(node, "axis");
+    int64_t axis = ldnq_raise_read_int(node, "axis", 1);
+    ldnq_build_remove_attr(node, "axis");
     return ldnq_raise_input_int(raise, node, 2, "axis", axis, err);
 }
 
 CONVERT(grid_sample_20)
 {
-    if (ldnq_raise_string_is(node, "mode", "bilinear"))
-        return ldnq_build_string(raise->model->arena, node, "mode", "linear", err);
-    if (ldnq_raise_string_is(node, "mode", "bicubic"))
-        return ldnq_build_string(raise->model->arena, node, "mode", "cubic", err);
+    if (ldnq_raise_attr_is(node, "mode", "bilinear"))
+        return ldnq_build_string_attr(raise->model->arena, node, "mode", "linear", err);
+    if (ldnq_raise_attr_is(node, "mode", "bicubic"))
+        return ldnq_build_string_attr(raise->model->arena, node, "mode", "cubic", err);
     return LDNQ_OK;
 }
 
 CONVERT(roi_align_16)
 {
-    return ldnq_build_string(raise->model->arena, node, "coordinate_transformation_mode",
-                             "output_half_pixel", err);
+    return ldnq_build_string_attr(raise->model->arena, node, "coordinate_transformation_mode",
+                                  "output_half_pixel", err);
 }
 
 CONVERT(scatter_11)

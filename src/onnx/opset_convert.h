@@ -1,5 +1,5 @@
-/* opset_convert.h: the converters that the table of operators names, one an
- * operator and opset. Every _check may refuse; see opset.h for the rules. */
+/* opset_convert.h: the checks and converters in the table of operators, one per
+ * operator and opset. See opset.h for their contract. */
 #ifndef LDNQ_ONNX_OPSET_CONVERT_H
 #define LDNQ_ONNX_OPSET_CONVERT_H
 

@@ -13,8 +13,8 @@ static enum ldnq_status set_input(struct ldnq_raise *raise, Onnx__NodeProto *nod
 
 /* ---- Softmax, LogSoftmax, Hardmax ------------------------------------------------------- */
 
-/* Some exporters declare only what comes out of an Identity at the end. */
-static int rank_behind_identity(const struct ldnq_raise *raise, const char *name)
+/* Some exporters declare only the shape after a final Identity. */
+static int rank_after_identity(const struct ldnq_raise *raise, const char *name)
 {
     const struct ldnq_name *entry = ldnq_names_find(&raise->reads, name);
     const Onnx__NodeProto *reader = entry ? entry->pointer : NULL;
@@ -29,11 +29,11 @@ static int rank_of(const struct ldnq_raise *raise, const Onnx__NodeProto *node)
     int rank = ldnq_scope_rank(raise->scope, node->input[0]);
     if (rank < 0)
         rank = ldnq_scope_rank(raise->scope, node->output[0]);
-    return rank < 0 ? rank_behind_identity(raise, node->output[0]) : rank;
+    return rank < 0 ? rank_after_identity(raise, node->output[0]) : rank;
 }
 
-/* The same for any rank: Flatten, Softmax over the rows, and Reshape back. */
-static enum ldnq_status softmax_of_matrix(struct ldnq_raise *raise, Onnx__NodeProto *node,
+/* Works for any rank: Flatten, Softmax over the rows, Reshape back. */
+static enum ldnq_status rewrite_as_matrix(struct ldnq_raise *raise, Onnx__NodeProto *node,
                                           int64_t axis, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = raise->model->arena;
@@ -41,30 +41,30 @@ static enum ldnq_status softmax_of_matrix(struct ldnq_raise *raise, Onnx__NodePr
     const char *input = node->input[0], *result, *name;
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Shape", "shape", input, NULL, &shape, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Flatten", "matrix", input, NULL, &flat, err));
-    LDNQ_TRY(ldnq_build_int(arena, flat, "axis", axis, err));
+    LDNQ_TRY(ldnq_build_int_attr(arena, flat, "axis", axis, err));
     LDNQ_TRY(set_input(raise, node, 0, flat->output[0], err));
-    LDNQ_TRY(ldnq_build_int(arena, node, "axis", -1, err));
-    LDNQ_TRY(ldnq_raise_name(raise, node, "rows", &result, err));
-    LDNQ_TRY(ldnq_raise_name(raise, node, "back", &name, err));
+    LDNQ_TRY(ldnq_build_int_attr(arena, node, "axis", -1, err));
+    LDNQ_TRY(ldnq_raise_make_name(raise, node, "rows", &result, err));
+    LDNQ_TRY(ldnq_raise_make_name(raise, node, "back", &name, err));
     const char *inputs[] = { result, shape->output[0] }, *output = node->output[0];
     Onnx__NodeProto *back = ldnq_build_node(arena, "Reshape", name, inputs, 2, &output, 1, err);
     if (!back)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_build_set_name(arena, &node->output, &node->n_output, 0, result, err));
-    return ldnq_raise_after(raise, back, err);
+    return ldnq_raise_add_after(raise, back, err);
 }
 
-/* They used to work on the input as a matrix, with all dimensions from `axis` on
- * in a row. For the last axis that is the same. */
+/* Before opset 13 they flattened the input to a matrix whose rows hold all dimensions
+ * from `axis` on. For the last axis both meanings are the same. */
 CONVERT(softmax_13)
 {
-    int64_t axis = ldnq_raise_int(node, "axis", 1);
+    int64_t axis = ldnq_raise_read_int(node, "axis", 1);
     if (!ldnq_raise_has_input(node, 0) || !ldnq_raise_has_output(node, 0))
         return LDNQ_OK;
     int rank = rank_of(raise, node);
     if (axis == -1 || (rank > 0 && axis == rank - 1))
-        return ldnq_build_int(raise->model->arena, node, "axis", axis, err);
-    return softmax_of_matrix(raise, node, axis, err);
+        return ldnq_build_int_attr(raise->model->arena, node, "axis", axis, err);
+    return rewrite_as_matrix(raise, node, axis, err);
 }
 
 /* ---- Upsample and Resize ---------------------------------------------------------------- */
@@ -76,12 +76,12 @@ CONVERT(upsample_9)
         return LDNQ_OK;
     LDNQ_TRY(
         ldnq_raise_input_floats(raise, node, 1, "scales", scales->floats, scales->n_floats, err));
-    ldnq_build_drop_attr(node, "scales");
+    ldnq_build_remove_attr(node, "scales");
     return LDNQ_OK;
 }
 
-/* Resize of opset 11 has one input more in front of the scales, and says what
- * was understood before. */
+/* Resize of opset 11 has one more input before the scales, and names the coordinate
+ * mode and the rounding that were implied before. */
 static enum ldnq_status make_resize_11(struct ldnq_raise *raise, Onnx__NodeProto *node,
                                        const char *nearest_mode, struct ldnq_error *err)
 {
@@ -93,11 +93,12 @@ static enum ldnq_status make_resize_11(struct ldnq_raise *raise, Onnx__NodeProto
         LDNQ_TRY(ldnq_raise_input_floats(raise, node, 1, "roi", NULL, 0, err));
     else
         LDNQ_TRY(set_input(raise, node, 1, "", err));
-    LDNQ_TRY(ldnq_build_string(arena, node, "coordinate_transformation_mode", "asymmetric", err));
-    return ldnq_build_string(arena, node, "nearest_mode", nearest_mode, err);
+    LDNQ_TRY(
+        ldnq_build_string_attr(arena, node, "coordinate_transformation_mode", "asymmetric", err));
+    return ldnq_build_string_attr(arena, node, "nearest_mode", nearest_mode, err);
 }
 
-/* An Upsample never scales down, so that it rounds down. */
+/* An Upsample never scales down, so runtimes round down. */
 CONVERT(upsample_10)
 {
     node->op_type = ldnq_arena_strdup(raise->model->arena, "Resize", err);
@@ -106,14 +107,14 @@ CONVERT(upsample_10)
     return raise->target >= 11 ? make_resize_11(raise, node, "floor", err) : LDNQ_OK;
 }
 
-struct directions {
+struct resize_directions {
     bool known, up, down;
 };
 
-static struct directions read_directions(const struct ldnq_raise *raise,
-                                         const Onnx__NodeProto *node)
+static struct resize_directions read_directions(const struct ldnq_raise *raise,
+                                                const Onnx__NodeProto *node)
 {
-    struct directions directions = { .known = false };
+    struct resize_directions directions = { .known = false };
     struct ldnq_tensor *scales;
     const Onnx__TensorProto *proto =
         ldnq_raise_has_input(node, 1) ? ldnq_scope_constant(raise->scope, node->input[1]) : NULL;
@@ -130,16 +131,16 @@ static struct directions read_directions(const struct ldnq_raise *raise,
 
 static bool is_nearest(const Onnx__NodeProto *node)
 {
-    return !ldnq_attr_find(node, "mode") || ldnq_raise_string_is(node, "mode", "nearest");
+    return !ldnq_attr_find(node, "mode") || ldnq_raise_attr_is(node, "mode", "nearest");
 }
 
-/* Opset 10 leaves the rounding open. Runtimes round down where the scale makes
- * larger and up where it makes smaller; opset 11 has one rounding for all. */
+/* Opset 10 leaves the rounding open. Runtimes round down when a scale enlarges and up
+ * when it shrinks; opset 11 has one rounding for all axes. */
 CHECK(resize_11)
 {
     if (!is_nearest(node) || strcmp(node->op_type, "Upsample") == 0)
         return LDNQ_OK;
-    struct directions directions = read_directions(raise, node);
+    struct resize_directions directions = read_directions(raise, node);
     if (!directions.known)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "its scales are not constant, so that its rounding can't be told");
@@ -153,20 +154,21 @@ CONVERT(resize_11)
 {
     if (ldnq_attr_find(node, "coordinate_transformation_mode"))
         return LDNQ_OK;
-    struct directions directions = read_directions(raise, node);
+    struct resize_directions directions = read_directions(raise, node);
     return make_resize_11(raise, node, directions.down ? "ceil" : "floor", err);
 }
 
 CHECK(resize_13)
 {
     (void)raise;
-    if (!ldnq_raise_string_is(node, "coordinate_transformation_mode", "tf_half_pixel_for_nn"))
+    if (!ldnq_raise_attr_is(node, "coordinate_transformation_mode", "tf_half_pixel_for_nn"))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED,
                      "coordinate_transformation_mode=tf_half_pixel_for_nn is gone since opset 13");
 }
 
-/* With sizes, the scales were an empty tensor; now they must be left out. */
+/* Before opset 13 a Resize with sizes had an empty tensor of scales; now the input must
+ * be left out. */
 CONVERT(resize_13)
 {
     return ldnq_raise_has_input(node, 3) ? set_input(raise, node, 2, "", err) : LDNQ_OK;
@@ -175,8 +177,8 @@ CONVERT(resize_13)
 /* ---- GroupNormalization ------------------------------------------------------------------ */
 
 /* values (G) -> (G,1) -> (G,C/G) -> (C) */
-static enum ldnq_status repeat_in_groups(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                         size_t input, const char *sizes, struct ldnq_error *err)
+static enum ldnq_status repeat_per_channel(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                           size_t input, const char *sizes, struct ldnq_error *err)
 {
     const int64_t one = 1, any = -1;
     const struct ldnq_shape list = { .rank = 1, .dim = { 1 } };
@@ -194,12 +196,12 @@ static enum ldnq_status repeat_in_groups(struct ldnq_raise *raise, Onnx__NodePro
     return set_input(raise, node, input, last->output[0], err);
 }
 
-/* [1, C/G], computed in the graph since the channels need not be declared. */
-static enum ldnq_status group_sizes(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                    const char **sizes, struct ldnq_error *err)
+/* Inserts nodes that compute [1, C/G] at run time, as the channels need not be declared. */
+static enum ldnq_status insert_group_sizes(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                           const char **sizes, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = raise->model->arena;
-    const int64_t one = 1, groups = ldnq_raise_int(node, "num_groups", 1);
+    const int64_t one = 1, groups = ldnq_raise_read_int(node, "num_groups", 1);
     const struct ldnq_shape list = { .rank = 1, .dim = { 1 } };
     const struct ldnq_tensor first = { LDNQ_INT64, list, (void *)(uintptr_t)&one };
     const struct ldnq_tensor divisor = { LDNQ_INT64, list, (void *)(uintptr_t)&groups };
@@ -207,25 +209,25 @@ static enum ldnq_status group_sizes(struct ldnq_raise *raise, Onnx__NodeProto *n
     Onnx__NodeProto *channels, *each, *both;
     LDNQ_TRY(
         ldnq_raise_insert(raise, node, "Shape", "shape", node->input[0], NULL, &channels, err));
-    LDNQ_TRY(ldnq_build_int(arena, channels, "start", 1, err));
-    LDNQ_TRY(ldnq_build_int(arena, channels, "end", 2, err));
+    LDNQ_TRY(ldnq_build_int_attr(arena, channels, "start", 1, err));
+    LDNQ_TRY(ldnq_build_int_attr(arena, channels, "end", 2, err));
     LDNQ_TRY(ldnq_raise_constant(raise, node, "groups", &divisor, &name, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Div", "each", channels->output[0], name, &each, err));
     LDNQ_TRY(ldnq_raise_constant(raise, node, "one", &first, &name, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Concat", "sizes", name, each->output[0], &both, err));
-    LDNQ_TRY(ldnq_build_int(arena, both, "axis", 0, err));
+    LDNQ_TRY(ldnq_build_int_attr(arena, both, "axis", 0, err));
     *sizes = both->output[0];
     return LDNQ_OK;
 }
 
-/* Scale and bias had one number a group; they have one a channel now. */
+/* Scale and bias had one value per group before opset 21, and have one per channel since. */
 CONVERT(group_normalization_21)
 {
     const char *sizes;
     if (!ldnq_raise_has_input(node, 0) || !ldnq_raise_has_input(node, 1) ||
         !ldnq_raise_has_input(node, 2))
         return LDNQ_OK;
-    LDNQ_TRY(group_sizes(raise, node, &sizes, err));
-    LDNQ_TRY(repeat_in_groups(raise, node, 1, sizes, err));
-    return repeat_in_groups(raise, node, 2, sizes, err);
+    LDNQ_TRY(insert_group_sizes(raise, node, &sizes, err));
+    LDNQ_TRY(repeat_per_channel(raise, node, 1, sizes, err));
+    return repeat_per_channel(raise, node, 2, sizes, err);
 }

@@ -2,13 +2,13 @@
 
 #include "onnx/opset_convert.h"
 
-/* The changes of an operator up to this opset, without a step, are new element
- * types, optional inputs and outputs, attributes whose default is the old
- * meaning, or a clearer text. Notes on what was less plain than that:
+/* The changes of an operator that have no step are new element types, optional inputs
+ * and outputs, attributes whose default is the old meaning, or a clearer text. Notes on
+ * the less obvious ones:
  *
  * AveragePool, MaxPool  22 says what runtimes do with windows that start in the
- *     padding; the formulas for auto_pad were mended without a change there.
- * ConvTranspose  11 mends which side auto_pad=SAME_UPPER gives the odd element to.
+ *     padding; the formulas for auto_pad were corrected without a change there.
+ * ConvTranspose  11 corrects which side auto_pad=SAME_UPPER pads by the odd element.
  * Erf  13 drops integers, which runtimes never computed.
  * OneHot  11 gives a meaning to negative indices, which were not allowed.
  * QuantizeLinear  23 renames a type parameter.

@@ -8,20 +8,20 @@ struct pruner {
     bool changed;
 };
 
-static struct ldnq_name *entry_of(const struct pruner *pruner, const char *name)
+static struct ldnq_name *find_entry(const struct pruner *pruner, const char *name)
 {
     return name ? ldnq_names_find(&pruner->model->names, name) : NULL;
 }
 
-static bool is_gone(const struct pruner *pruner, const char *name)
+static bool is_removed(const struct pruner *pruner, const char *name)
 {
-    const struct ldnq_name *entry = entry_of(pruner, name);
+    const struct ldnq_name *entry = find_entry(pruner, name);
     return entry && entry->flags & LDNQ_NAME_GONE;
 }
 
 static void set_gone(const struct pruner *pruner, const char *name, bool gone)
 {
-    struct ldnq_name *entry = entry_of(pruner, name);
+    struct ldnq_name *entry = find_entry(pruner, name);
     if (entry && gone)
         entry->flags |= LDNQ_NAME_GONE;
     else if (entry)
@@ -34,13 +34,13 @@ static bool is_read(const struct pruner *pruner, const char *name)
     return entry && entry->count;
 }
 
-static bool was_dead(const struct pruner *pruner, const char *name)
+static bool was_unread(const struct pruner *pruner, const char *name)
 {
-    const struct ldnq_name *entry = entry_of(pruner, name);
+    const struct ldnq_name *entry = find_entry(pruner, name);
     return entry && entry->flags & LDNQ_NAME_DEAD;
 }
 
-static enum ldnq_status unread(void *ctx, const char *name, struct ldnq_error *err)
+static enum ldnq_status remove_read(void *ctx, const char *name, struct ldnq_error *err)
 {
     struct pruner *pruner = ctx;
     struct ldnq_name *entry = ldnq_names_find(&pruner->reads, name);
@@ -71,14 +71,14 @@ static void keep_what_is_made(struct pruner *pruner)
 
 /* ---- what goes --------------------------------------------------------------------------- */
 
-static bool node_can_go(const struct pruner *pruner, const Onnx__NodeProto *node)
+static bool is_removable_node(const struct pruner *pruner, const Onnx__NodeProto *node)
 {
     bool was_used = false;
     for (size_t i = 0; i < node->n_output; i++) {
         const char *name = node->output[i];
         if (is_read(pruner, name))
             return false;
-        was_used |= *name && !was_dead(pruner, name);
+        was_used |= *name && !was_unread(pruner, name);
     }
     return was_used;
 }
@@ -86,25 +86,25 @@ static bool node_can_go(const struct pruner *pruner, const Onnx__NodeProto *node
 static enum ldnq_status drop_node(struct pruner *pruner, size_t at, struct ldnq_error *err)
 {
     const Onnx__NodeProto *node = pruner->model->proto->graph->node[at];
-    LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, unread, pruner, err));
+    LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, remove_read, pruner, err));
     ldnq_edit_remove_node(pruner->model, node);
     pruner->changed = true;
     return LDNQ_OK;
 }
 
-/* Backwards, so that a chain in the usual order goes in one pass. */
+/* Backwards, so that a chain of nodes in topological order is removed in one pass. */
 static enum ldnq_status drop_nodes(struct pruner *pruner, struct ldnq_error *err)
 {
     const Onnx__GraphProto *graph = pruner->model->proto->graph;
     for (size_t i = graph->n_node; i-- > 0;)
-        if (node_can_go(pruner, graph->node[i]))
+        if (is_removable_node(pruner, graph->node[i]))
             LDNQ_TRY(drop_node(pruner, i, err));
     return LDNQ_OK;
 }
 
-static bool initializer_goes(struct pruner *pruner, const char *name)
+static bool remove_if_unread(struct pruner *pruner, const char *name)
 {
-    if (!name || is_read(pruner, name) || was_dead(pruner, name))
+    if (!name || is_read(pruner, name) || was_unread(pruner, name))
         return false;
     set_gone(pruner, name, true);
     pruner->changed = true;
@@ -116,30 +116,30 @@ static void drop_initializers(struct pruner *pruner)
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     size_t kept = 0;
     for (size_t i = 0; i < graph->n_initializer; i++)
-        if (!initializer_goes(pruner, graph->initializer[i]->name))
+        if (!remove_if_unread(pruner, graph->initializer[i]->name))
             graph->initializer[kept++] = graph->initializer[i];
     graph->n_initializer = kept;
     kept = 0;
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
-        if (!initializer_goes(pruner, sparse_name(graph->sparse_initializer[i])))
+        if (!remove_if_unread(pruner, sparse_name(graph->sparse_initializer[i])))
             graph->sparse_initializer[kept++] = graph->sparse_initializer[i];
     graph->n_sparse_initializer = kept;
 }
 
-/* An annotation goes with its tensor, and then reads no scale any more. */
+/* Removes the annotations of removed tensors, which then no longer read a scale. */
 static void drop_annotations(struct pruner *pruner)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     size_t kept = 0;
     for (size_t i = 0; i < graph->n_quantization_annotation; i++) {
         Onnx__TensorAnnotation *annotation = graph->quantization_annotation[i];
-        if (!is_gone(pruner, annotation->tensor_name)) {
+        if (!is_removed(pruner, annotation->tensor_name)) {
             graph->quantization_annotation[kept++] = annotation;
             continue;
         }
         for (size_t k = 0; k < annotation->n_quant_parameter_tensor_names; k++)
             if (annotation->quant_parameter_tensor_names[k]->value)
-                unread(pruner, annotation->quant_parameter_tensor_names[k]->value, NULL);
+                remove_read(pruner, annotation->quant_parameter_tensor_names[k]->value, NULL);
         pruner->changed = true;
     }
     graph->n_quantization_annotation = kept;
@@ -149,7 +149,7 @@ static size_t drop_infos(const struct pruner *pruner, Onnx__ValueInfoProto **inf
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
-        if (!is_gone(pruner, infos[i]->name))
+        if (!is_removed(pruner, infos[i]->name))
             infos[kept++] = infos[i];
     return kept;
 }

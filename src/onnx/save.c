@@ -9,24 +9,24 @@
 #include "onnx/model.h"
 #include "onnx/visit.h"
 
-/* Below this a tensor is better off in the model itself. */
+/* Smaller tensors are stored in the model itself. */
 #define EXTERNAL_LEAST 1024
-/* What the format advises, for readers that map the file into memory. */
+/* Recommended by ONNX, for readers that map the file into memory. */
 #define EXTERNAL_ALIGNMENT 4096
 /* protobuf's limit for one message. */
 #define FILE_LIMIT ((size_t)INT32_MAX)
 
-/* A tensor as it was before it was changed for writing. */
-struct changed {
+/* The original fields of a tensor that is changed while the model is written. */
+struct changed_tensor {
     Onnx__TensorProto *tensor;
     Onnx__TensorProto before;
 };
 
-/* For the time of writing, external tensors say where they are going to be: in
- * a new data file, or in the model. */
-struct saver {
+/* While the model is written, external tensors are changed to name their new location:
+ * a new data file, or the model itself. */
+struct model_saver {
     struct ldnq_arena *arena;
-    struct changed *changed;
+    struct changed_tensor *changed;
     size_t changed_count, changed_capacity;
     const char *location;          /* of the data file beside the model; NULL: none */
     struct ldnq_file_writer *data; /* opened with the first tensor that goes there */
@@ -36,16 +36,16 @@ struct saver {
 
 /* ---- external tensors ----------------------------------------------------------------- */
 
-static enum ldnq_status remember(struct saver *saver, Onnx__TensorProto *tensor,
-                                 struct ldnq_error *err)
+static enum ldnq_status save_original(struct model_saver *saver, Onnx__TensorProto *tensor,
+                                      struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_list_reserve(saver->arena, &saver->changed, saver->changed_count,
                                &saver->changed_capacity, sizeof *saver->changed, err));
-    saver->changed[saver->changed_count++] = (struct changed){ tensor, *tensor };
+    saver->changed[saver->changed_count++] = (struct changed_tensor){ tensor, *tensor };
     return LDNQ_OK;
 }
 
-static void restore(struct saver *saver)
+static void restore(struct model_saver *saver)
 {
     for (size_t i = 0; i < saver->changed_count; i++)
         *saver->changed[i].tensor = saver->changed[i].before;
@@ -58,7 +58,7 @@ static void make_internal(Onnx__TensorProto *tensor)
     tensor->has_raw_data = 1;
 }
 
-static enum ldnq_status append_data(struct saver *saver, const Onnx__TensorProto *tensor,
+static enum ldnq_status append_data(struct model_saver *saver, const Onnx__TensorProto *tensor,
                                     size_t *offset, struct ldnq_error *err)
 {
     static const char zeros[EXTERNAL_ALIGNMENT];
@@ -71,7 +71,7 @@ static enum ldnq_status append_data(struct saver *saver, const Onnx__TensorProto
     return ldnq_file_writer_put(saver->data, tensor->raw_data.data, tensor->raw_data.len, err);
 }
 
-static Onnx__StringStringEntryProto *new_entry(struct saver *saver, const char *key,
+static Onnx__StringStringEntryProto *new_entry(struct model_saver *saver, const char *key,
                                                const char *value, struct ldnq_error *err)
 {
     Onnx__StringStringEntryProto *entry = ldnq_arena_alloc(saver->arena, 1, sizeof *entry, err);
@@ -83,15 +83,15 @@ static Onnx__StringStringEntryProto *new_entry(struct saver *saver, const char *
     return entry->key && entry->value ? entry : NULL;
 }
 
-static bool is_place(const Onnx__StringStringEntryProto *entry)
+static bool is_location_key(const Onnx__StringStringEntryProto *entry)
 {
     const char *key = ldnq_or_empty(entry->key);
     return strcmp(key, "location") == 0 || strcmp(key, "offset") == 0 || strcmp(key, "length") == 0;
 }
 
-/* Other keys, such as a checksum, stay true. */
-static enum ldnq_status set_place(struct saver *saver, Onnx__TensorProto *tensor, size_t offset,
-                                  struct ldnq_error *err)
+/* Other keys, such as a checksum, remain valid. */
+static enum ldnq_status set_location(struct model_saver *saver, Onnx__TensorProto *tensor,
+                                     size_t offset, struct ldnq_error *err)
 {
     size_t old = tensor->n_external_data, count = 0;
     Onnx__StringStringEntryProto **list =
@@ -107,7 +107,7 @@ static enum ldnq_status set_place(struct saver *saver, Onnx__TensorProto *tensor
     if (!list[0] || !list[1] || !list[2])
         return LDNQ_NOMEM;
     for (size_t i = 0; i < old; i++)
-        if (!is_place(tensor->external_data[i]))
+        if (!is_location_key(tensor->external_data[i]))
             list[count++] = tensor->external_data[i];
     tensor->external_data = list;
     tensor->n_external_data = count;
@@ -116,21 +116,21 @@ static enum ldnq_status set_place(struct saver *saver, Onnx__TensorProto *tensor
 
 static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error *err)
 {
-    struct saver *saver = ctx;
+    struct model_saver *saver = ctx;
     Onnx__TensorProto *tensor = message;
     size_t offset;
     if (!ldnq_is_external(tensor))
         return LDNQ_OK;
-    LDNQ_TRY(remember(saver, tensor, err));
+    LDNQ_TRY(save_original(saver, tensor, err));
     if (!saver->location || tensor->raw_data.len < EXTERNAL_LEAST) {
         make_internal(tensor);
         return LDNQ_OK;
     }
     LDNQ_TRY(append_data(saver, tensor, &offset, err));
-    return set_place(saver, tensor, offset, err);
+    return set_location(saver, tensor, offset, err);
 }
 
-static enum ldnq_status move_tensors(const struct ldnq_model *model, struct saver *saver,
+static enum ldnq_status move_tensors(const struct ldnq_model *model, struct model_saver *saver,
                                      struct ldnq_error *err)
 {
     return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, move_tensor, saver,
@@ -156,9 +156,8 @@ static enum ldnq_status pack(const struct ldnq_model *model, const char *path, v
     return LDNQ_OK;
 }
 
-/* The data file takes its name first: a model must never name bytes that are
- * not there. */
-static enum ldnq_status commit(struct saver *saver, struct ldnq_file_writer *file,
+/* Renames the data file first: a model must never refer to bytes that do not exist yet. */
+static enum ldnq_status commit(struct model_saver *saver, struct ldnq_file_writer *file,
                                struct ldnq_error *err)
 {
     bool has_data = saver->data->stream != NULL;
@@ -170,7 +169,7 @@ static enum ldnq_status commit(struct saver *saver, struct ldnq_file_writer *fil
     return status;
 }
 
-static enum ldnq_status write_model(const struct ldnq_model *model, struct saver *saver,
+static enum ldnq_status write_model(const struct ldnq_model *model, struct model_saver *saver,
                                     const char *path, struct ldnq_error *err)
 {
     void *bytes = NULL;
@@ -192,7 +191,7 @@ enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *pat
                                  struct ldnq_error *err)
 {
     struct ldnq_file_writer data = { 0 };
-    struct saver saver = { .data = &data };
+    struct model_saver saver = { .data = &data };
     LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
     enum ldnq_status status = LDNQ_NOMEM;
     saver.data_path = ldnq_arena_printf(saver.arena, err, "%s.data", path);
@@ -210,7 +209,7 @@ enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *pat
 enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
                                  struct ldnq_error *err)
 {
-    struct saver saver = { 0 };
+    struct model_saver saver = { 0 };
     LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
     enum ldnq_status status = move_tensors(model, &saver, err);
     if (status == LDNQ_OK)

@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* A few bytes of a file may ask for any size; a dense weight of this many
- * elements would not be stored sparsely. */
+/* A few bytes of a file can claim any size; no real sparse weight has this many elements. */
 #define DENSE_LIMIT ((size_t)1 << 26)
 
 struct sparse {

@@ -6,51 +6,53 @@
 
 /* ---- every name ------------------------------------------------------------------- */
 
-static enum ldnq_status take(struct ldnq_model *model, const char *name, struct ldnq_error *err)
+static enum ldnq_status reserve_name(struct ldnq_model *model, const char *name,
+                                     struct ldnq_error *err)
 {
     struct ldnq_name *ignored;
-    return name && *name ? ldnq_names_put(&model->names, name, &ignored, err) : LDNQ_OK;
+    return name && *name ? ldnq_names_insert(&model->names, name, &ignored, err) : LDNQ_OK;
 }
 
-static enum ldnq_status take_node(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status reserve_node_names(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__NodeProto *node = message;
     for (size_t i = 0; i < node->n_input; i++)
-        LDNQ_TRY(take(ctx, node->input[i], err));
+        LDNQ_TRY(reserve_name(ctx, node->input[i], err));
     for (size_t i = 0; i < node->n_output; i++)
-        LDNQ_TRY(take(ctx, node->output[i], err));
-    return take(ctx, node->name, err);
+        LDNQ_TRY(reserve_name(ctx, node->output[i], err));
+    return reserve_name(ctx, node->name, err);
 }
 
-static enum ldnq_status take_tensor(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status reserve_tensor_name(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__TensorProto *tensor = message;
-    return take(ctx, tensor->name, err);
+    return reserve_name(ctx, tensor->name, err);
 }
 
-static enum ldnq_status take_value_info(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status reserve_value_name(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__ValueInfoProto *info = message;
-    return take(ctx, info->name, err);
+    return reserve_name(ctx, info->name, err);
 }
 
-static enum ldnq_status take_function(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status reserve_function_names(void *ctx, void *message, struct ldnq_error *err)
 {
     const Onnx__FunctionProto *function = message;
     for (size_t i = 0; i < function->n_input; i++)
-        LDNQ_TRY(take(ctx, function->input[i], err));
+        LDNQ_TRY(reserve_name(ctx, function->input[i], err));
     for (size_t i = 0; i < function->n_output; i++)
-        LDNQ_TRY(take(ctx, function->output[i], err));
+        LDNQ_TRY(reserve_name(ctx, function->output[i], err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status take_all(struct ldnq_model *model, struct ldnq_error *err)
+static enum ldnq_status reserve_all_names(struct ldnq_model *model, struct ldnq_error *err)
 {
     ProtobufCMessage *root = &model->proto->base;
-    LDNQ_TRY(ldnq_visit(root, &onnx__node_proto__descriptor, take_node, model, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, take_tensor, model, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__function_proto__descriptor, take_function, model, err));
-    return ldnq_visit(root, &onnx__value_info_proto__descriptor, take_value_info, model, err);
+    LDNQ_TRY(ldnq_visit(root, &onnx__node_proto__descriptor, reserve_node_names, model, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, reserve_tensor_name, model, err));
+    LDNQ_TRY(
+        ldnq_visit(root, &onnx__function_proto__descriptor, reserve_function_names, model, err));
+    return ldnq_visit(root, &onnx__value_info_proto__descriptor, reserve_value_name, model, err);
 }
 
 /* ---- reads ------------------------------------------------------------------------ */
@@ -71,7 +73,7 @@ static enum ldnq_status count_read(void *ctx, const char *name, struct ldnq_erro
     struct ldnq_name *entry;
     if (!name)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_names_put(ctx, name, &entry, err));
+    LDNQ_TRY(ldnq_names_insert(ctx, name, &entry, err));
     entry->count++;
     return LDNQ_OK;
 }
@@ -150,7 +152,7 @@ enum ldnq_status ldnq_uses_init(struct ldnq_model *model, struct ldnq_error *err
 {
     struct ldnq_arena *scratch;
     ldnq_names_init(&model->names, model->arena);
-    LDNQ_TRY(take_all(model, err));
+    LDNQ_TRY(reserve_all_names(model, err));
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
     enum ldnq_status status = mark_all_dead(model, scratch, err);
     ldnq_arena_destroy(scratch);

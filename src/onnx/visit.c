@@ -4,16 +4,16 @@
 
 /* ---- messages of one kind ------------------------------------------------------- */
 
-struct walk {
+struct message_visit {
     const ProtobufCMessageDescriptor *kind;
     ldnq_visit_fn *visit;
     void *ctx;
 };
 
-static enum ldnq_status walk_message(const struct walk *walk, ProtobufCMessage *message,
+static enum ldnq_status walk_message(const struct message_visit *walk, ProtobufCMessage *message,
                                      struct ldnq_error *err);
 
-static enum ldnq_status walk_field(const struct walk *walk, ProtobufCMessage *message,
+static enum ldnq_status walk_field(const struct message_visit *walk, ProtobufCMessage *message,
                                    const ProtobufCFieldDescriptor *field, struct ldnq_error *err)
 {
     void *member = (char *)message + field->offset;
@@ -30,7 +30,7 @@ static enum ldnq_status walk_field(const struct walk *walk, ProtobufCMessage *me
     return one ? walk_message(walk, one, err) : LDNQ_OK;
 }
 
-static enum ldnq_status walk_message(const struct walk *walk, ProtobufCMessage *message,
+static enum ldnq_status walk_message(const struct message_visit *walk, ProtobufCMessage *message,
                                      struct ldnq_error *err)
 {
     if (message->descriptor == walk->kind)
@@ -46,7 +46,7 @@ static enum ldnq_status walk_message(const struct walk *walk, ProtobufCMessage *
 enum ldnq_status ldnq_visit(ProtobufCMessage *root, const ProtobufCMessageDescriptor *kind,
                             ldnq_visit_fn *visit, void *ctx, struct ldnq_error *err)
 {
-    const struct walk walk = { kind, visit, ctx };
+    const struct message_visit walk = { kind, visit, ctx };
     return walk_message(&walk, root, err);
 }
 
@@ -63,25 +63,25 @@ struct captures {
     void *ctx;
 };
 
-static enum ldnq_status define(struct scope *scope, const char *name, struct ldnq_error *err)
+static enum ldnq_status define_name(struct scope *scope, const char *name, struct ldnq_error *err)
 {
     struct ldnq_name *ignored;
-    return name && *name ? ldnq_names_put(&scope->names, name, &ignored, err) : LDNQ_OK;
+    return name && *name ? ldnq_names_insert(&scope->names, name, &ignored, err) : LDNQ_OK;
 }
 
 static enum ldnq_status define_graph(struct scope *scope, const Onnx__GraphProto *graph,
                                      struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->n_input; i++)
-        LDNQ_TRY(define(scope, graph->input[i]->name, err));
+        LDNQ_TRY(define_name(scope, graph->input[i]->name, err));
     for (size_t i = 0; i < graph->n_initializer; i++)
-        LDNQ_TRY(define(scope, graph->initializer[i]->name, err));
+        LDNQ_TRY(define_name(scope, graph->initializer[i]->name, err));
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
         if (graph->sparse_initializer[i]->values)
-            LDNQ_TRY(define(scope, graph->sparse_initializer[i]->values->name, err));
+            LDNQ_TRY(define_name(scope, graph->sparse_initializer[i]->values->name, err));
     for (size_t i = 0; i < graph->n_node; i++)
         for (size_t o = 0; o < graph->node[i]->n_output; o++)
-            LDNQ_TRY(define(scope, graph->node[i]->output[o], err));
+            LDNQ_TRY(define_name(scope, graph->node[i]->output[o], err));
     return LDNQ_OK;
 }
 

@@ -1,4 +1,4 @@
-/* visit.h: every message of one kind in a model, however deep. */
+/* visit.h: visit every message of one kind in a model, at any depth. */
 #ifndef LDNQ_ONNX_VISIT_H
 #define LDNQ_ONNX_VISIT_H
 
@@ -13,8 +13,8 @@ typedef enum ldnq_status ldnq_visit_fn(void *ctx, void *message, struct ldnq_err
 enum ldnq_status ldnq_visit(ProtobufCMessage *root, const ProtobufCMessageDescriptor *kind,
                             ldnq_visit_fn *visit, void *ctx, struct ldnq_error *err);
 
-/* Names that a node's subgraphs, or a graph, read from outside, as often as
- * they are read there. Scopes are built in `scratch`. */
+/* Call visit for each name that a node's subgraphs, or a graph, read from an outer
+ * scope, once per read. `scratch` holds temporary scopes. */
 typedef enum ldnq_status ldnq_capture_fn(void *ctx, const char *name, struct ldnq_error *err);
 enum ldnq_status ldnq_visit_node_captures(const Onnx__NodeProto *node, struct ldnq_arena *scratch,
                                           ldnq_capture_fn *visit, void *ctx,

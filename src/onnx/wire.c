@@ -4,56 +4,60 @@
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH_PREFIXED = 2, FIXED32 = 5 };
 
-struct cursor {
+struct wire_cursor {
     const uint8_t *begin, *at, *end;
 };
 
-static enum ldnq_status damaged(const struct cursor *cursor, struct ldnq_error *err,
-                                const char *reason)
+static enum ldnq_status fail_damaged(const struct wire_cursor *cursor, struct ldnq_error *err,
+                                     const char *reason)
 {
     return ldnq_fail(err, LDNQ_MODEL, "at byte %zu: %s", (size_t)(cursor->at - cursor->begin),
                      reason);
 }
 
-static size_t left(const struct cursor *cursor)
+static size_t bytes_left(const struct wire_cursor *cursor)
 {
     return (size_t)(cursor->end - cursor->at);
 }
 
-static enum ldnq_status read_varint(struct cursor *cursor, uint64_t *value, struct ldnq_error *err)
+static enum ldnq_status read_varint(struct wire_cursor *cursor, uint64_t *value,
+                                    struct ldnq_error *err)
 {
     *value = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
         if (cursor->at == cursor->end)
-            return damaged(cursor, err, "it ends in the middle of a number");
+            return fail_damaged(cursor, err, "it ends in the middle of a number");
         uint8_t byte = *cursor->at++;
         *value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
         if (!(byte & 0x80))
             return LDNQ_OK;
     }
-    return damaged(cursor, err, "a number is longer than ten bytes");
+    return fail_damaged(cursor, err, "a number is longer than ten bytes");
 }
 
-static enum ldnq_status skip(struct cursor *cursor, uint64_t size, struct ldnq_error *err)
+static enum ldnq_status skip_bytes(struct wire_cursor *cursor, uint64_t size,
+                                   struct ldnq_error *err)
 {
-    if (size > left(cursor))
-        return damaged(cursor, err, "a field is longer than what is left of its message");
+    if (size > bytes_left(cursor))
+        return fail_damaged(cursor, err, "a field is longer than what is left of its message");
     cursor->at += size;
     return LDNQ_OK;
 }
 
 static enum ldnq_status check_message(const ProtobufCMessageDescriptor *descriptor,
-                                      struct cursor cursor, unsigned depth, struct ldnq_error *err);
+                                      struct wire_cursor cursor, unsigned depth,
+                                      struct ldnq_error *err);
 
-/* The body of a length-prefixed field; the cursor stands behind it afterwards. */
+/* Checks the body of a length-prefixed field and moves the cursor past it. */
 static enum ldnq_status check_body(const ProtobufCFieldDescriptor *field,
-                                   const ProtobufCMessageDescriptor *message, struct cursor *cursor,
-                                   unsigned depth, struct ldnq_error *err)
+                                   const ProtobufCMessageDescriptor *message,
+                                   struct wire_cursor *cursor, unsigned depth,
+                                   struct ldnq_error *err)
 {
     uint64_t size;
     LDNQ_TRY(read_varint(cursor, &size, err));
-    struct cursor body = { cursor->begin, cursor->at, cursor->at };
-    LDNQ_TRY(skip(cursor, size, err));
+    struct wire_cursor body = { cursor->begin, cursor->at, cursor->at };
+    LDNQ_TRY(skip_bytes(cursor, size, err));
     body.end = cursor->at;
     if (!field)
         return LDNQ_OK;
@@ -67,20 +71,21 @@ static enum ldnq_status check_body(const ProtobufCFieldDescriptor *field,
 
 static enum ldnq_status check_field(const ProtobufCFieldDescriptor *field,
                                     const ProtobufCMessageDescriptor *message, unsigned wire_type,
-                                    struct cursor *cursor, unsigned depth, struct ldnq_error *err)
+                                    struct wire_cursor *cursor, unsigned depth,
+                                    struct ldnq_error *err)
 {
     uint64_t ignored;
     switch (wire_type) {
     case VARINT:
         return read_varint(cursor, &ignored, err);
     case FIXED64:
-        return skip(cursor, 8, err);
+        return skip_bytes(cursor, 8, err);
     case FIXED32:
-        return skip(cursor, 4, err);
+        return skip_bytes(cursor, 4, err);
     case LENGTH_PREFIXED:
         return check_body(field, message, cursor, depth, err);
     default:
-        return damaged(cursor, err, "a field has an unknown wire type");
+        return fail_damaged(cursor, err, "a field has an unknown wire type");
     }
 }
 
@@ -88,7 +93,7 @@ static enum ldnq_status check_field(const ProtobufCFieldDescriptor *field,
  * for it grows with the square of the file. */
 static enum ldnq_status check_once(const ProtobufCMessageDescriptor *message,
                                    const ProtobufCFieldDescriptor *field, uint64_t *seen,
-                                   const struct cursor *cursor, struct ldnq_error *err)
+                                   const struct wire_cursor *cursor, struct ldnq_error *err)
 {
     if (field->type != PROTOBUF_C_TYPE_MESSAGE || field->label == PROTOBUF_C_LABEL_REPEATED)
         return LDNQ_OK;
@@ -101,16 +106,17 @@ static enum ldnq_status check_once(const ProtobufCMessageDescriptor *message,
 }
 
 static enum ldnq_status check_message(const ProtobufCMessageDescriptor *descriptor,
-                                      struct cursor cursor, unsigned depth, struct ldnq_error *err)
+                                      struct wire_cursor cursor, unsigned depth,
+                                      struct ldnq_error *err)
 {
     uint64_t seen = 0;
     if (depth > LDNQ_WIRE_DEPTH)
-        return damaged(&cursor, err, "messages are nested more than 100 deep");
+        return fail_damaged(&cursor, err, "messages are nested more than 100 deep");
     while (cursor.at < cursor.end) {
         uint64_t tag;
         LDNQ_TRY(read_varint(&cursor, &tag, err));
         if (tag >> 3 == 0 || tag > UINT32_MAX)
-            return damaged(&cursor, err, "a field has an impossible number");
+            return fail_damaged(&cursor, err, "a field has an impossible number");
         const ProtobufCFieldDescriptor *field =
             protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
         if (field)
@@ -124,14 +130,14 @@ enum ldnq_status ldnq_wire_check(const ProtobufCMessageDescriptor *descriptor, c
                                  size_t size, struct ldnq_error *err)
 {
     const uint8_t *begin = bytes;
-    return check_message(descriptor, (struct cursor){ begin, begin, begin + size }, 1, err);
+    return check_message(descriptor, (struct wire_cursor){ begin, begin, begin + size }, 1, err);
 }
 
 /* ---- unpacking ------------------------------------------------------------------ */
 
-/* protobuf-c asks for many small pieces, which the arena would round up to 64
- * bytes each. Large ones go to the arena, whose alignment lets tensors be used
- * where they lie. */
+/* protobuf-c asks for many small pieces, which the arena would round up to 64 bytes
+ * each. Large ones are allocated in the arena, whose alignment lets tensors be used in
+ * place. */
 #define PIECE_LIMIT 256
 #define PIECES_SIZE ((size_t)64 << 10)
 

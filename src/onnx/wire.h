@@ -1,7 +1,7 @@
-/* wire.h: protobuf bytes in: what protobuf-c's unpacker does not check.
+/* wire.h: check protobuf bytes before protobuf-c unpacks them.
  *
- * The unpacker recurses as deep as the bytes say, cuts strings at a NUL, and
- * merges a message that comes twice by copying; so the bytes are walked first.
+ * The unpacker recurses as deep as the bytes demand, truncates strings at a NUL, and
+ * merges a repeated message by copying; so the bytes are checked first.
  */
 #ifndef LDNQ_ONNX_WIRE_H
 #define LDNQ_ONNX_WIRE_H
@@ -10,7 +10,7 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-/* As deep as protobuf's own readers go. */
+/* The limit of protobuf's own readers. */
 #define LDNQ_WIRE_DEPTH 100
 
 /* Checks one serialized message and all within it.

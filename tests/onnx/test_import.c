@@ -98,11 +98,12 @@ static void import_should_turn_constant_nodes_into_constants(void **state)
     attr->t = make_weight(&make, "", DIMS(2));
     make.graph->n_initializer = 0;
     Onnx__NodeProto *number = make_node(&make, "Constant", "", NULL, NULL, "i");
-    assert_ok(ldnq_build_int(make.arena, number, "value_int", 7, &err));
+    assert_ok(ldnq_build_int_attr(make.arena, number, "value_int", 7, &err));
     Onnx__NodeProto *list = make_node(&make, "Constant", "", NULL, NULL, "l");
-    assert_ok(ldnq_build_ints(make.arena, list, "value_ints", (int64_t[]){ 1, 2, 3 }, 3, &err));
+    assert_ok(
+        ldnq_build_ints_attr(make.arena, list, "value_ints", (int64_t[]){ 1, 2, 3 }, 3, &err));
     Onnx__NodeProto *text = make_node(&make, "Constant", "", NULL, NULL, "s");
-    assert_ok(ldnq_build_string(make.arena, text, "value_string", "hi", &err));
+    assert_ok(ldnq_build_string_attr(make.arena, text, "value_string", "hi", &err));
     make_output(&make, "t");
     assert_ok(import());
     assert_int_equal(graph->node_count, 1);
@@ -121,9 +122,9 @@ static void import_should_read_attributes(void **state)
     (void)state;
     make = make_small(13);
     Onnx__NodeProto *node = make.graph->node[0];
-    assert_ok(ldnq_build_int(make.arena, node, "group", 3, &err));
-    assert_ok(ldnq_build_ints(make.arena, node, "pads", (int64_t[]){ 1, 2 }, 2, &err));
-    assert_ok(ldnq_build_string(make.arena, node, "auto_pad", "VALID", &err));
+    assert_ok(ldnq_build_int_attr(make.arena, node, "group", 3, &err));
+    assert_ok(ldnq_build_ints_attr(make.arena, node, "pads", (int64_t[]){ 1, 2 }, 2, &err));
+    assert_ok(ldnq_build_string_attr(make.arena, node, "auto_pad", "VALID", &err));
     Onnx__AttributeProto *blob = ldnq_build_attr(make.arena, node, "blob", &err);
     blob->has_s = 1; /* no type, as in old files; and a NUL, so no text */
     blob->s.data = (uint8_t *)make_text(&make, "x");

@@ -22,7 +22,7 @@ static void add_softmax_and_squeeze(void)
 {
     make_node(&make, "Softmax", "soft", "u", NULL, "p");
     Onnx__NodeProto *squeeze = make_node(&make, "Unsqueeze", "un", "p", NULL, "q");
-    assert_ok(ldnq_build_ints(make.arena, squeeze, "axes", (int64_t[]){ 0, 3 }, 2, &err));
+    assert_ok(ldnq_build_ints_attr(make.arena, squeeze, "axes", (int64_t[]){ 0, 3 }, 2, &err));
     make_output(&make, "q");
 }
 
