@@ -1,5 +1,7 @@
 #include "make.h"
 
+#include "base/alloc.h"
+
 static struct make make;
 static struct ldnq_model *model;
 
@@ -215,6 +217,43 @@ static void prune_should_keep_a_value_that_another_node_makes_now(void **state)
     assert_int_equal(graph->n_node, 4);
 }
 
+/* All the edits of an emitter, on a model that was loaded with memory. */
+static enum ldnq_status edit_everything(void)
+{
+    static float values[20000]; /* more than a block of the arena has left */
+    const struct ldnq_shape shape = { .rank = 1, .dim = { 20000 } };
+    const struct ldnq_tensor scale = { .dtype = LDNQ_FLOAT, .shape = shape, .data = values };
+    const char *name, *inputs[] = { "w", "scale" };
+    const struct ldnq_edit_int_attr axis = { "axis", 0 };
+    const Onnx__NodeProto *node = model->proto->graph->node[0];
+    LDNQ_TRY(ldnq_edit_unique_name(model, "w", &name, &err));
+    LDNQ_TRY(ldnq_edit_add_initializer(model, "scale", &scale, &err));
+    LDNQ_TRY(ldnq_edit_insert_node(model, node, "DequantizeLinear", name, inputs, 2, name, &axis, 1,
+                                   &err));
+    LDNQ_TRY(ldnq_edit_set_input(model, node, 1, name, &err));
+    LDNQ_TRY(ldnq_edit_rename_duplicates(model, &err));
+    LDNQ_TRY(ldnq_model_set_metadata(model, "key", "value", &err));
+    return ldnq_edit_prune(model, &err);
+}
+
+static void edits_should_report_failing_allocations(void **state)
+{
+    (void)state;
+    enum ldnq_status status = LDNQ_NOMEM;
+    long allowed = 0;
+    for (; status == LDNQ_NOMEM && allowed < 100; allowed++) {
+        if (allowed > 0)
+            end(NULL);
+        make = make_small(13);
+        load();
+        ldnq_alloc_fail_after(allowed);
+        status = edit_everything();
+        ldnq_alloc_fail_after(-1);
+    }
+    assert_int_equal(status, LDNQ_OK);
+    assert_true(allowed > 1);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, end)
 
 int main(void)
@@ -229,6 +268,7 @@ int main(void)
         TEST(prune_should_see_what_subgraphs_read),
         TEST(prune_should_keep_scales_of_annotated_tensors),
         TEST(prune_should_keep_a_value_that_another_node_makes_now),
+        TEST(edits_should_report_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

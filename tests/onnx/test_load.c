@@ -281,6 +281,26 @@ static void write_weights(const char *name)
     assert_ok(ldnq_file_write(in_folder(name), values, sizeof values, &err));
 }
 
+static void load_of_external_data_should_report_failing_allocations(void **state)
+{
+    (void)state;
+    struct ldnq_model *model;
+    write_weights("w.bin");
+    assert_ok(load_external("w.bin", "4", "48", &model));
+    ldnq_model_destroy(model);
+    enum ldnq_status status = LDNQ_NOMEM;
+    long allowed = 0;
+    for (; status == LDNQ_NOMEM && allowed < 100; allowed++) {
+        ldnq_alloc_fail_after(allowed);
+        status = ldnq_model_load(in_folder("m.onnx"), &model, &err);
+        ldnq_alloc_fail_after(-1);
+        assert_true(status == LDNQ_OK || !model);
+    }
+    assert_int_equal(status, LDNQ_OK);
+    assert_true(allowed > 5);
+    ldnq_model_destroy(model);
+}
+
 static void load_should_read_external_data(void **state)
 {
     (void)state;
@@ -367,6 +387,7 @@ int main(void)
         cmocka_unit_test(load_should_refuse_two_graphs),
         cmocka_unit_test(load_should_free_everything_when_memory_is_out),
         cmocka_unit_test(load_should_read_external_data),
+        cmocka_unit_test(load_of_external_data_should_report_failing_allocations),
         cmocka_unit_test(load_should_keep_external_data_below_the_folder),
         cmocka_unit_test(load_should_check_external_places),
         cmocka_unit_test(load_memory_should_refuse_external_data),
