@@ -6,7 +6,11 @@
 
 #include "api/inputs.h"
 #include "api/options.h"
-#include "base/base.h"
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/pool.h"
+#include "base/sink.h"
 
 struct ldnq_job {
     const struct ldnq_options *options;

@@ -4,6 +4,7 @@
 #include "api/job.h"
 #include "api/json_graph.h"
 #include "api/result.h"
+#include "base/clock.h"
 #include "base/alloc.h"
 #include "base/json_add.h"
 #include "base/size.h"

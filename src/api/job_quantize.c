@@ -2,6 +2,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "api/page.h"
 #include "api/quantize_events.h"
 #include "api/quantize_json.h"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "api/nearest_name.h"
-#include "base/base.h"
+#include "base/error.h"
 #include "base/text.h"
 
 /* ---- numbers ------------------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
 #include "ldnq.h"
 
 /* A whole number; with K, M or G after it, if not 0, for bytes. */

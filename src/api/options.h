@@ -4,7 +4,8 @@
 #define LDNQ_API_OPTIONS_H
 
 #include "api/option_table.h"
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 struct ldnq_option_values {
     char **texts; /* (count) */

@@ -4,7 +4,10 @@
 
 #include <cJSON.h>
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
 
 struct ldnq_result {
     char *json;

@@ -1,4 +1,4 @@
-#include "base/base.h"
+#include "base/arena.h"
 
 #include <stdarg.h>
 #include <stdio.h>

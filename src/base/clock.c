@@ -1,4 +1,4 @@
-#include "base/base.h"
+#include "base/clock.h"
 
 #include <time.h>
 

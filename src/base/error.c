@@ -1,8 +1,10 @@
-#include "base/base.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <stdbool.h>
 
 #include "base/text.h"
 

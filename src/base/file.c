@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <stdbool.h>
+
+#include "base/clock.h"
 #include "base/alloc.h"
 #include "base/rng.h"
 

@@ -2,7 +2,7 @@
 #ifndef LDNQ_BASE_FILE_H
 #define LDNQ_BASE_FILE_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 #include <stdio.h>
 

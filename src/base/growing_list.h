@@ -2,7 +2,7 @@
 #ifndef LDNQ_BASE_GROWING_LIST_H
 #define LDNQ_BASE_GROWING_LIST_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 /* Makes room for one more element after the first `count`; the capacity at least doubles where
  * it has to grow. `list` is the address of the array's pointer, which may be NULL with a count

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include <stdbool.h>
+
 #include "base/alloc.h"
 
 /* How often a thread polls for work, or for the end of the round, before it sleeps.

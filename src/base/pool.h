@@ -7,7 +7,20 @@
 #ifndef LDNQ_BASE_POOL_H
 #define LDNQ_BASE_POOL_H
 
-#include "base/base.h"
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct ldnq_pool;
+
+/* Starts threads - 1 threads, as the caller is one; 0 stands for the number of processors
+ * that the process may use.
+ * Errors: NOMEM (a thread can't be started). The caller destroys the pool. */
+enum ldnq_status ldnq_pool_create(size_t threads, struct ldnq_pool **out, struct ldnq_error *err);
+void ldnq_pool_destroy(struct ldnq_pool *pool);
+
+/* 1 for a NULL pool, which runs everything in the caller's thread. */
+size_t ldnq_pool_threads(const struct ldnq_pool *pool);
 
 /* `thread` is below ldnq_pool_threads: an index for scratch memory. */
 typedef void ldnq_chunk_fn(void *ctx, size_t chunk, size_t thread);

@@ -11,6 +11,7 @@
 #ifndef LDNQ_CALIB_AUGMENT_H
 #define LDNQ_CALIB_AUGMENT_H
 
+#include "base/pool.h"
 #include "ir/ir.h"
 
 struct ldnq_pool;

@@ -29,6 +29,7 @@
 
 #include <pthread.h>
 
+#include "base/pool.h"
 #include "ir/ir.h"
 
 struct ldnq_pool;

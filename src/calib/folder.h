@@ -2,7 +2,10 @@
 #ifndef LDNQ_CALIB_FOLDER_H
 #define LDNQ_CALIB_FOLDER_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
 
 struct ldnq_entry {
     const char *name;

@@ -9,7 +9,10 @@
 #ifndef LDNQ_CALIB_PICTURE_H
 #define LDNQ_CALIB_PICTURE_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
 
 /* More pixels than any camera has; a damaged header can claim any number. */
 #define LDNQ_PICTURE_MAX_PIXELS ((size_t)1 << 28)

@@ -11,6 +11,7 @@
 #ifndef LDNQ_COMPARE_H
 #define LDNQ_COMPARE_H
 
+#include "base/sink.h"
 #include "calib/calib.h"
 #include "compare/comparison.h"
 #include "onnx/onnx.h"

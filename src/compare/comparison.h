@@ -11,7 +11,9 @@
 #ifndef LDNQ_COMPARE_COMPARISON_H
 #define LDNQ_COMPARE_COMPARISON_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* ---- one file ------------------------------------------------------------------------ */
 

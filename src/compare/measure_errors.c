@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "compare/isolated_run.h"
 #include "metric/error_bound.h"

@@ -8,6 +8,7 @@
 #ifndef LDNQ_COMPARE_MEASURE_ERRORS_H
 #define LDNQ_COMPARE_MEASURE_ERRORS_H
 
+#include "base/sink.h"
 #include "calib/calib.h"
 #include "compare/matched_layers.h"
 

@@ -11,7 +11,10 @@
 #ifndef LDNQ_EXEC_BUFFERS_H
 #define LDNQ_EXEC_BUFFERS_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
 
 struct ldnq_exec_buffer {
     void *data; /* aligned to 64 */

@@ -9,6 +9,7 @@
 #ifndef LDNQ_EXEC_H
 #define LDNQ_EXEC_H
 
+#include "base/pool.h"
 #include "ir/ir.h"
 
 struct ldnq_exec;

@@ -17,6 +17,7 @@
 #ifndef LDNQ_GRAD_H
 #define LDNQ_GRAD_H
 
+#include "base/pool.h"
 #include "ir/ir.h"
 
 struct ldnq_grad;

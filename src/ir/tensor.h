@@ -6,7 +6,11 @@
 #ifndef LDNQ_IR_TENSOR_H
 #define LDNQ_IR_TENSOR_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
 #include "ir/dtype.h"
 
 #define LDNQ_MAX_RANK 8

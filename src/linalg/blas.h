@@ -10,7 +10,8 @@
 #ifndef LDNQ_LINALG_BLAS_H
 #define LDNQ_LINALG_BLAS_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 /* Prepares OpenBLAS for this library; every product and factorization, in any thread, runs
  * between an acquire and its release. Pairs may nest and overlap in several threads. The

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "base/arena.h"
 #include "linalg/blas.h"
 
 /* LAPACK's Fortran symbols, which every build of OpenBLAS has; Debian's has no LAPACKE. The

@@ -11,7 +11,9 @@
 #ifndef LDNQ_LINALG_CHOLESKY_H
 #define LDNQ_LINALG_CHOLESKY_H
 
-#include "base/base.h"
+#include <stddef.h>
+
+#include "base/error.h"
 
 /* Replaces A by L. Reads only the lower triangle of A. */
 enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err);

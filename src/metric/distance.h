@@ -8,7 +8,10 @@
 #ifndef LDNQ_METRIC_DISTANCE_H
 #define LDNQ_METRIC_DISTANCE_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/pool.h"
 #include "ir/ir.h"
 
 /* The sum of (y - t)^2 over `count` elements, in their order; t NULL is 0. */

@@ -6,7 +6,7 @@
 #ifndef LDNQ_ONNX_NAMES_H
 #define LDNQ_ONNX_NAMES_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 struct ldnq_name {
     const char *key; /* NULL in a free slot */

@@ -2,7 +2,7 @@
 #ifndef LDNQ_ONNX_VISIT_H
 #define LDNQ_ONNX_VISIT_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 #include "onnx.pb-c.h"
 

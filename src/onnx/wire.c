@@ -1,6 +1,7 @@
 #include "onnx/wire.h"
 
 #include <string.h>
+#include <stdbool.h>
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH_PREFIXED = 2, FIXED32 = 5 };
 

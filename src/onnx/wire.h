@@ -6,7 +6,7 @@
 #ifndef LDNQ_ONNX_WIRE_H
 #define LDNQ_ONNX_WIRE_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 #include <protobuf-c/protobuf-c.h>
 

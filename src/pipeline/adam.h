@@ -8,7 +8,7 @@
 #ifndef LDNQ_PIPELINE_ADAM_H
 #define LDNQ_PIPELINE_ADAM_H
 
-#include "base/base.h"
+#include "base/arena.h"
 
 struct ldnq_adam {
     size_t count;

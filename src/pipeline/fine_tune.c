@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "base/size.h"
 #include "exec/exec.h"

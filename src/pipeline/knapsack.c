@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/arena.h"
+
 #define MOST_SUMS ((size_t)10000)
 
 /* Cost and error of one choice for each of the first rows. */

@@ -3,7 +3,10 @@
 #ifndef LDNQ_PIPELINE_KNAPSACK_H
 #define LDNQ_PIPELINE_KNAPSACK_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
 
 /* error and cost are (rows, choices), finite; chosen is (rows). Exact dynamic programming while
  * the Pareto front of the first rows has at most 10,000 sums. Beyond that it is thinned

@@ -11,6 +11,7 @@
 #ifndef LDNQ_PIPELINE_H
 #define LDNQ_PIPELINE_H
 
+#include "base/sink.h"
 #include "calib/calib.h"
 #include "layer/quantized_layer.h"
 #include "target/observer.h"

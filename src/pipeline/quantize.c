@@ -1,6 +1,7 @@
 /* quantize.c: prepare a run of the quantizer and call its stages. */
 #include <math.h>
 
+#include "base/clock.h"
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
 #include "pipeline/activations.h"

@@ -17,6 +17,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/size.h"
 #include "pipeline/holdout.h"
 #include "pipeline/layer_moments.h"

@@ -6,6 +6,7 @@
 #ifndef LDNQ_PIPELINE_RANGES_H
 #define LDNQ_PIPELINE_RANGES_H
 
+#include "base/sink.h"
 #include "calib/calib.h"
 #include "target/observer.h"
 

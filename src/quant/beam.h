@@ -18,6 +18,7 @@
 #ifndef LDNQ_QUANT_BEAM_H
 #define LDNQ_QUANT_BEAM_H
 
+#include "base/arena.h"
 #include "quant/quant.h"
 
 #include "quant/inverse.h"

@@ -2,6 +2,7 @@
 #ifndef LDNQ_QUANT_BLOCKS_H
 #define LDNQ_QUANT_BLOCKS_H
 
+#include "base/arena.h"
 #include "quant/quant.h"
 
 /* Block s has the columns order[first[s]] .. order[first[s+1]-1], ascending. */

@@ -15,6 +15,7 @@
 #ifndef LDNQ_QUANT_INVERSE_H
 #define LDNQ_QUANT_INVERSE_H
 
+#include "base/arena.h"
 #include "quant/quant.h"
 
 struct ldnq_column {

@@ -16,6 +16,7 @@
 #ifndef LDNQ_QUANT_PROBLEM_H
 #define LDNQ_QUANT_PROBLEM_H
 
+#include "base/arena.h"
 #include "quant/quant.h"
 
 /* Rows of one group that one thread works on together. The number is large enough for

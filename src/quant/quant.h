@@ -17,7 +17,11 @@
 #ifndef LDNQ_QUANT_H
 #define LDNQ_QUANT_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
 
 struct ldnq_pool;
 

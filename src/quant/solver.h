@@ -11,6 +11,7 @@
 #ifndef LDNQ_QUANT_SOLVER_H
 #define LDNQ_QUANT_SOLVER_H
 
+#include "base/arena.h"
 #include "quant/quant.h"
 
 struct ldnq_solver_task {

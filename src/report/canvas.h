@@ -12,7 +12,10 @@
 #ifndef LDNQ_REPORT_CANVAS_H
 #define LDNQ_REPORT_CANVAS_H
 
-#include "base/base.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
 
 struct ldnq_colour {
     uint8_t red, green, blue, alpha;

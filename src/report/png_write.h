@@ -6,7 +6,10 @@
 #ifndef LDNQ_REPORT_PNG_WRITE_H
 #define LDNQ_REPORT_PNG_WRITE_H
 
-#include "base/base.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
 
 #include "report/buffer.h"
 

@@ -7,6 +7,7 @@
 
 #include <cJSON.h>
 
+#include "base/error.h"
 #include "compare/comparison.h"
 
 /* The comparison as JSON, as diff.schema.json describes it. The caller frees the text with

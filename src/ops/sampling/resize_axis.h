@@ -10,7 +10,9 @@
 #ifndef LDNQ_OPS_RESIZE_AXIS_H
 #define LDNQ_OPS_RESIZE_AXIS_H
 
-#include "base/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 enum ldnq_resize_mode { LDNQ_NEAREST, LDNQ_LINEAR, LDNQ_CUBIC };
 
