@@ -25,4 +25,14 @@
 #define LDNQ_TARGET_AVX512 __attribute__((target("avx512f,avx2,fma")))
 #endif
 
+/* Keeps loops that copy or fill from becoming calls of memcpy and memset, which cost more
+ * than the loop where lines are short. */
+#if defined(__clang__)
+#define LDNQ_KEEP_LOOPS __attribute__((no_builtin("memcpy", "memmove", "memset")))
+#elif defined(__GNUC__)
+#define LDNQ_KEEP_LOOPS __attribute__((optimize("no-tree-loop-distribute-patterns")))
+#else
+#define LDNQ_KEEP_LOOPS
+#endif
+
 #endif

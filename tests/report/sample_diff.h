@@ -30,8 +30,8 @@ static const char *const sample_evil_names[] = {
     "turned \xe2\x80\xae txt.exe",
     "\xe5\xb1\x82/\xc3\xa9tage/\xd7\xa9\xd7\x9b\xd7\x91\xd7\x94",
     "",
-    "/model/backbone/a_very_long_name_without_any_place_to_break_a_line_at/stage_four_block_seven_"
-    "depthwise_convolution",
+    ("/model/backbone/a_very_long_name_without_any_place_to_break_a_line_at/stage_four_block_seven_"
+     "depthwise_convolution"),
 };
 
 /* Never fails; the arena of a test is not limited. */

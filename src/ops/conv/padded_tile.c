@@ -157,8 +157,8 @@ static inline __attribute__((always_inline)) void fill_plane(const float *in, fl
 }
 
 LDNQ_MULTIVERSION
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) static void
-fill_phase(const struct phase_rows *copy, const struct tile_phase *phase)
+LDNQ_KEEP_LOOPS static void fill_phase(const struct phase_rows *copy,
+                                       const struct tile_phase *phase)
 {
     for (size_t i = 0; i < copy->planes; i++) {
         const float *in = copy->in + i * copy->in_plane + phase->at;
@@ -242,8 +242,8 @@ void ldnq_padded_tile_scatter_add(const struct ldnq_conv_geometry *g,
 /* Rows are often as short as eight floats, for which a call of memcpy costs more than
  * the copy. */
 LDNQ_MULTIVERSION
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) static void
-copy_rows(const float *restrict in, size_t in_ld, float *restrict out, size_t rows, size_t count)
+LDNQ_KEEP_LOOPS static void copy_rows(const float *restrict in, size_t in_ld, float *restrict out,
+                                      size_t rows, size_t count)
 {
     for (size_t row = 0; row < rows; row++, in += in_ld, out += count)
         for (size_t x = 0; x < count; x++)
