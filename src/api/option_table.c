@@ -33,7 +33,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .type = LDNQ_OPTION_PATH,
                         .jobs = QUANTIZE | RUN,
                         .value = "PATH",
-                        .help = "where the result is written: a file, of run a folder",
+                        .help = "where the result is written: a file, or for run a folder",
                         .since = "0.1.0" },
     [OPTION_CALIB] = { .name = "calib",
                        .type = LDNQ_OPTION_PATH,
@@ -59,17 +59,17 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        .jobs = RUN,
                        .repeats = 1,
                        .value = "[NAME=]FILE.npy",
-                       .help = "data of an input; once for each input, with its name where there "
-                               "are several",
+                       .help = "array for an input; repeat the option for each input, with the "
+                               "name where there are several",
                        .since = "0.1.0" },
     [OPTION_WEIGHTS] = { .name = "weights",
                          .type = LDNQ_OPTION_CHOICES,
                          .jobs = QUANTIZE,
                          .value = "CODEBOOK",
                          .choices = CODEBOOKS,
-                         .help = "ternary, pot5, pot7, pot9, pot11, int2, int3, int4 or int8 "
-                                 "[ternary]; with a budget those to choose from, as int2,int4 "
-                                 "[int2,int3,int4,int8]",
+                         .help = "the codebook: ternary, pot5, pot7, pot9, pot11, int2, int3, int4 "
+                                 "or int8 [ternary]; with a budget, the codebooks to choose from, "
+                                 "such as int2,int4 [int2,int3,int4,int8]",
                          .since = "0.1.0" },
     [OPTION_BUDGET] = { .name = "budget",
                         .type = LDNQ_OPTION_BUDGET,
@@ -83,8 +83,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .type = LDNQ_OPTION_PATH,
                       .jobs = QUANTIZE,
                       .value = "FILE.json",
-                      .help = "the codebook of each layer by the layer's name; other layers get "
-                              "that of the option weights. Written with a budget, else read",
+                      .help = "the codebook of each layer, by the layer's name; layers that the "
+                              "file does not name get that of the option weights. Written if there "
+                              "is a budget, otherwise read",
                       .since = "0.1.0" },
     [OPTION_TARGET] = { .name = "target",
                         .type = LDNQ_OPTION_CHOICE,
@@ -158,7 +159,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                           .value = "mean|first",
                           .choices = "mean|first",
                           .default_value = "mean",
-                          .help = "the mean of the diagonal, or its first element as in the paper",
+                          .help = "what rho multiplies: the mean of the diagonal, or its first "
+                                  "element as in the paper",
                           .since = "0.1.0" },
     [OPTION_LAMBDA] = { .name = "lambda",
                         .type = LDNQ_OPTION_NUMBER,
@@ -177,40 +179,40 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .value = "fast|balanced|high",
                         .choices = "fast|balanced|high",
                         .default_value = "balanced",
-                        .help = "sets augment (1, 2, 8) where that is not set",
+                        .help = "sets augment to 1, 2 or 8 unless it is set",
                         .since = "0.1.0" },
     [OPTION_AUGMENT] = { .name = "augment",
                          COUNT_FROM(1),
                          .jobs = QUANTIZE,
                          .value = "N",
-                         .help = "read each picture N times, once as it is and else mirrored and "
-                                 "shifted at random; arrays shaped like pictures only when this is "
-                                 "set",
+                         .help = "read each picture N times: once unchanged, then mirrored and "
+                                 "shifted at random. Arrays shaped like pictures are read once "
+                                 "unless this option is set",
                          .since = "0.1.0" },
     [OPTION_CASCADE] = { .name = "cascade",
                          COUNT_FROM(0),
                          .jobs = QUANTIZE,
                          .value = "STEPS",
                          .default_value = "0",
-                         .help = "after each layer fine-tune the later layers, and the scales and "
-                                 "biases of the earlier ones, for this many steps; layers then "
-                                 "approximate their weight (lambda 0)",
+                         .help = "after each layer, fine-tune the later layers, and the scales and "
+                                 "biases of the earlier ones, for this many steps; each layer then "
+                                 "approximates its own weight (lambda 0)",
                          .since = "0.1.0" },
     [OPTION_DISTILL] = { .name = "distill",
                          COUNT_FROM(0),
                          .jobs = QUANTIZE,
                          .value = "STEPS",
                          .default_value = "0",
-                         .help = "at the end fine-tune scales and biases of all layers together "
-                                 "for this many steps, so that the network's output on the samples "
-                                 "stays what it was; a fifth of them is held out and decides what "
-                                 "is kept",
+                         .help = "at the end, fine-tune the scales and biases of all layers "
+                                 "together for this many steps, so that the network's output on "
+                                 "the samples stays what it was; a fifth of the samples is held "
+                                 "out and decides what is kept",
                          .since = "0.1.0" },
     [OPTION_REFINE] = { .name = "refine",
                         .type = LDNQ_OPTION_FLAG,
                         .jobs = QUANTIZE,
                         .default_value = "0",
-                        .help = "let distill change codes as well",
+                        .help = "let distill change the codes as well",
                         .since = "0.1.0" },
     [OPTION_TIME_LIMIT] = { .name = "time-limit",
                             .type = LDNQ_OPTION_NUMBER,
@@ -218,24 +220,25 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                             .value = "SECONDS",
                             .least = ABOVE_ZERO,
                             .most = INFINITY,
-                            .help = "write the best result by then; late layers get a quicker "
-                                    "solver. A budget is measured in full. What is written then "
-                                    "depends on the machine [none]",
+                            .help = "write the best result found within this time; late layers get "
+                                    "a quicker solver, but a budget is measured in full. The "
+                                    "result then depends on the machine [none]",
                             .since = "0.1.0" },
     [OPTION_SKIP] = { .name = "skip",
                       .type = LDNQ_OPTION_TEXT,
                       .jobs = QUANTIZE,
                       .repeats = 1,
                       .value = "NODE",
-                      .help = "leave this layer as it is; a name or a shell pattern, any number of "
-                              "times",
+                      .help = "do not quantize this layer; a name or a shell pattern, any number "
+                              "of times",
                       .since = "0.1.0" },
     [OPTION_ONLY] = { .name = "only",
                       .type = LDNQ_OPTION_TEXT,
                       .jobs = QUANTIZE,
                       .repeats = 1,
                       .value = "NODE",
-                      .help = "quantize these layers and no others",
+                      .help = "quantize this layer and no others; a name or a shell pattern, any "
+                              "number of times",
                       .since = "0.1.0" },
     [OPTION_STORAGE] = { .name = "storage",
                          .type = LDNQ_OPTION_CHOICE,
@@ -258,20 +261,22 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .type = LDNQ_OPTION_CHANNELS,
                       .jobs = SAMPLES,
                       .value = "R,G,B",
-                      .help = "subtracted from pictures, after the scale",
+                      .help =
+                          "mean per channel, subtracted from pictures after the scale is applied",
                       .since = "0.1.0" },
     [OPTION_STD] = { .name = "std",
                      .type = LDNQ_OPTION_CHANNELS,
                      .jobs = SAMPLES,
                      .value = "R,G,B",
-                     .help = "divides pictures, after the mean",
+                     .help = "standard deviation per channel, which pictures are divided by after "
+                             "the mean is subtracted",
                      .since = "0.1.0" },
     [OPTION_SCALE] = { .name = "scale",
                        .type = LDNQ_OPTION_RATIO,
                        .jobs = SAMPLES,
                        .value = "X",
                        .default_value = "1/255",
-                       .help = "multiplies pictures first",
+                       .help = "factor of the pixels of pictures, applied first",
                        .since = "0.1.0" },
     [OPTION_RESIZE] = { .name = "resize",
                         COUNT_FROM(0),
@@ -283,7 +288,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       COUNT_FROM(0),
                       .jobs = SAMPLES,
                       .value = "N",
-                      .help = "then cut N x N from the middle",
+                      .help = "then crop the middle N x N pixels",
                       .since = "0.1.0" },
     [OPTION_DIM] = { .name = "dim",
                      .type = LDNQ_OPTION_DIM,
@@ -297,7 +302,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                              COUNT_FROM(0),
                              .jobs = SAMPLES,
                              .value = "N",
-                             .help = "use N samples, drawn by the seed",
+                             .help = "use N samples, drawn at random by the seed",
                              .since = "0.1.0" },
     [OPTION_MAX_MEM] = { .name = "max-mem",
                          .type = LDNQ_OPTION_BYTES,
@@ -311,7 +316,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .jobs = SAMPLES,
                       .value = "N",
                       .default_value = "0",
-                      .help = "of all that is random",
+                      .help = "seed of all random numbers",
                       .since = "0.1.0" },
     [OPTION_THREADS] = { .name = "threads",
                          .type = LDNQ_OPTION_COUNT,
@@ -319,7 +324,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .most = 1024,
                          .jobs = ALL,
                          .value = "N",
-                         .help = "the result does not depend on it [all processors]",
+                         .help =
+                             "number of threads; the result does not depend on it [all processors]",
                          .since = "0.1.0" },
     [OPTION_SORT] = { .name = "sort",
                       .type = LDNQ_OPTION_CHOICE,
@@ -328,8 +334,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .value = "KEY",
                       .choices = "worst|order|isolated|accumulated|weight|bits|size",
                       .default_value = "worst",
-                      .help = "worst (where error is made; without samples, the error of the "
-                              "weights), order, isolated, accumulated, weight, bits or size",
+                      .help = "order of the layers: worst (largest error that the layer itself "
+                              "makes; without samples, error of the weights), order, isolated, "
+                              "accumulated, weight, bits or size",
                       .since = "0.1.0" },
     [OPTION_TOP] = { .name = "top",
                      COUNT_FROM(0),
@@ -343,15 +350,14 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .type = LDNQ_OPTION_PATH,
                       .jobs = DIFF,
                       .value = "FILE.html",
-                      .help = "write one page with all figures and pictures, which needs no other "
-                              "file",
+                      .help = "write a page with all figures and plots, which needs no other file",
                       .since = "0.1.0" },
     [OPTION_REPORT] = { .name = "report",
                         .type = LDNQ_OPTION_PATH,
                         .jobs = QUANTIZE,
                         .value = "FILE.html",
-                        .help = "write the page of a comparison of the two models, on up to 100 of "
-                                "the samples, with the solver's curves",
+                        .help = "write a page that compares the two models on up to 100 of the "
+                                "samples, with the solver's curves",
                         .since = "0.1.0" },
     [OPTION_PAGE] = { .name = "page",
                       .type = LDNQ_OPTION_FLAG,
@@ -366,7 +372,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                  PROGRAM,
                                  .jobs = DIFF,
                                  .value = "DB",
-                                 .help = "exit with 9 if an output's SQNR is below",
+                                 .help = "exit with 9 if an output's SQNR is lower",
                                  .since = "0.1.0" },
     [OPTION_FAIL_BELOW_AGREEMENT] = { .name = "fail-below-agreement",
                                       .type = LDNQ_OPTION_NUMBER,
@@ -375,8 +381,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                       PROGRAM,
                                       .jobs = DIFF,
                                       .value = "PERCENT",
-                                      .help = "exit with 9 if the largest score of an output is in "
-                                              "the same place in fewer of the samples",
+                                      .help = "exit with 9 if the largest score of an output has "
+                                              "the same index in a smaller share of the samples",
                                       .since = "0.1.0" },
     [OPTION_FAIL_SIZE_ABOVE] = { .name = "fail-size-above",
                                  .type = LDNQ_OPTION_BYTES,
@@ -384,13 +390,13 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                  .jobs = DIFF,
                                  .value = "BYTES",
                                  .help = "exit with 9 if the quantized file is larger; K, M and G "
-                                         "may follow",
+                                         "may follow the number",
                                  .since = "0.1.0" },
     [OPTION_LOG] = { .name = "log",
                      .type = LDNQ_OPTION_PATH,
                      .jobs = QUANTIZE,
                      .value = "FILE.jsonl",
-                     .help = "write one line of JSON as each layer is done, and one for the run at "
+                     .help = "write a line of JSON when a layer is done, and one for the run at "
                              "the end",
                      .since = "0.1.0" },
     [OPTION_JSON] = { .name = "json",
@@ -414,7 +420,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                        PROGRAM,
                        .jobs = SAMPLES | RUN,
                        .default_value = "0",
-                       .help = "no progress and no summary",
+                       .help = "print no progress and no summary",
                        .since = "0.1.0" },
     [OPTION_HELP] = { .name = "help",
                       .letter = "h",
@@ -422,7 +428,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       PROGRAM,
                       .jobs = ALL,
                       .default_value = "0",
-                      .help = "print this text",
+                      .help = "print the help of the command",
                       .since = "0.1.0" },
 };
 
