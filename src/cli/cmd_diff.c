@@ -43,16 +43,16 @@ const struct cli_command cli_cmd_diff = {
     .name = "diff",
     .job = LDNQ_JOB_DIFF,
     .arguments = "FLOAT QUANT [--data PATH] [options]",
-    .summary = "what quantization did: two files side by side, layer by layer",
+    .summary = "compare a quantized file with the float one, layer by layer",
     .details =
         "Pairs the nodes of a float file (A) and a quantized one (B), whichever tool made it,\n"
-        "through QuantizeLinear and DequantizeLinear, and reports what became of each layer.\n"
-        "With --data both run side by side: the isolated error of a layer is that of B's layer\n"
-        "on A's input, where it is made; the accumulated one is what has added up in B up to\n"
-        "there. Labels are not needed.\n\n"
-        "  ldnq diff net.onnx net-int4.onnx\n"
-        "  ldnq diff net.onnx net-int4.onnx --data images/ --html report.html \\\n"
-        "       --mean .485,.456,.406 --std .229,.224,.225 --fail-below-agreement 97",
+        "through QuantizeLinear and DequantizeLinear, and reports the error of each layer.\n\n"
+        "With --data both models run on the samples. The isolated error of a layer is that of\n"
+        "B's layer on A's input: the layer alone causes it. The accumulated error is that of B's\n"
+        "layer on B's own input: all layers before it contribute to it. Labels are not needed.",
+    .examples = "  ldnq diff net.onnx net-int4.onnx\n"
+                "  ldnq diff net.onnx net-int4.onnx --data images/ --html report.html \\\n"
+                "       --mean .485,.456,.406 --std .229,.224,.225 --fail-below-agreement 97",
     .models_min = 2,
     .models_max = 2,
     .run = run_diff,

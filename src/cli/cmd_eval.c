@@ -64,11 +64,11 @@ const struct cli_command cli_cmd_eval = {
     .name = "eval",
     .job = LDNQ_JOB_EVAL,
     .arguments = "MODEL [MODEL ...] --data PATH [options]",
-    .summary = "top-1 and top-5 accuracy, models side by side",
-    .details = "Runs each model on labelled samples. With more than one model also says in how\n"
-               "many samples each names the same class as the first.\n\n"
-               "  ldnq eval net.onnx net-int4.onnx --data images/ \\\n"
-               "       --mean .485,.456,.406 --std .229,.224,.225",
+    .summary = "measure the top-1 and top-5 accuracy of one or more models",
+    .details = "Runs each model on labelled samples. With several models it also counts the\n"
+               "samples for which each predicts the same class as the first.",
+    .examples = "  ldnq eval net.onnx net-int4.onnx --data images/ \\\n"
+                "       --mean .485,.456,.406 --std .229,.224,.225",
     .models_min = 1,
     .models_max = SIZE_MAX,
     .run = run_eval,

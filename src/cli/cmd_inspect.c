@@ -138,14 +138,14 @@ static enum ldnq_status run_inspect(const struct cli_line *line, struct ldnq_err
 const struct cli_command cli_cmd_inspect = {
     .name = "inspect",
     .job = LDNQ_JOB_INSPECT,
-    .arguments = "MODEL",
-    .summary = "every layer: shape, type, size, MACs, quantizable or why not",
+    .arguments = "MODEL [options]",
+    .summary = "list the layers: shape, type, size, MACs, and whether they can be quantized",
     .details = "Reads the model and lists its layers with weights in the order in which they\n"
                "run: their bytes in the file, with scales where the weight is quantized, and\n"
                "multiplications with the weight per sample ('?' where sizes are open; --dim sets\n"
-               "them).\n\n"
-               "  ldnq inspect net.onnx\n"
-               "  ldnq inspect net.onnx --dim height=224 --dim width=224 --json",
+               "them).",
+    .examples = "  ldnq inspect net.onnx\n"
+                "  ldnq inspect net.onnx --dim height=224 --dim width=224 --json",
     .models_min = 1,
     .models_max = 1,
     .run = run_inspect,

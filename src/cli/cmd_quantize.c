@@ -161,15 +161,16 @@ const struct cli_command cli_cmd_quantize = {
     .name = "quantize",
     .job = LDNQ_JOB_QUANTIZE,
     .arguments = "MODEL -o OUT --calib PATH [options]",
-    .summary = "float ONNX file and samples in, QDQ ONNX file out",
+    .summary = "quantize a float ONNX model, fitted to samples, to a QDQ one",
     .details = "Replaces the weight of every Conv, Gemm and MatMul by low-bit integers and a\n"
                "DequantizeLinear, fitted layer by layer so that each layer's output on the\n"
                "samples stays what it was. Labels are not needed. OUT appears whole or not at\n"
                "all.\n\n"
-               "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
-               "       --mean .485,.456,.406 --std .229,.224,.225\n"
-               "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'\n\n"
-               "'ldnq inspect MODEL' lists the layers; 'ldnq eval' measures what was kept.",
+               "'ldnq inspect MODEL' lists the layers that can be quantized; 'ldnq diff' and\n"
+               "'ldnq eval' measure what the quantized model has lost.",
+    .examples = "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
+                "       --mean .485,.456,.406 --std .229,.224,.225\n"
+                "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'",
     .models_min = 1,
     .models_max = 1,
     .run = run_quantize,

@@ -63,12 +63,12 @@ static enum ldnq_status run_run(const struct cli_line *line, struct ldnq_error *
 const struct cli_command cli_cmd_run = {
     .name = "run",
     .job = LDNQ_JOB_RUN,
-    .arguments = "MODEL --input [NAME=]FILE.npy ... --output DIR",
-    .summary = "run a model on arrays, write each output as .npy",
+    .arguments = "MODEL --input [NAME=]FILE.npy ... --output DIR [options]",
+    .summary = "run a model on arrays and write each output as .npy",
     .details = "Executes the model, float or QDQ, and writes OUTPUT_NAME.npy for each graph\n"
-               "output into DIR ('/' in a name becomes '_').\n\n"
-               "  ldnq run net.onnx --input image.npy --output out/\n"
-               "  ldnq run net.onnx --input ids=ids.npy --input mask=mask.npy --output out/",
+               "output into DIR ('/' in a name becomes '_').",
+    .examples = "  ldnq run net.onnx --input image.npy --output out/\n"
+                "  ldnq run net.onnx --input ids=ids.npy --input mask=mask.npy --output out/",
     .models_min = 1,
     .models_max = 1,
     .run = run_run,

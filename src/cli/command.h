@@ -1,5 +1,6 @@
-/* command.h: what a subcommand is: one file, one record, and one line in main.c. Its options
- * are those of the library's table that are for its job. */
+/* command.h: what a subcommand is: one file, one record, and one line in commands.c. Its options
+ * are those of the library's table that are for its job. Help, manual pages and completion are
+ * made of these records. */
 #ifndef LDNQ_CLI_COMMAND_H
 #define LDNQ_CLI_COMMAND_H
 
@@ -19,12 +20,32 @@ struct cli_command {
     unsigned job;          /* LDNQ_JOB_ bit, which selects the options */
     const char *arguments; /* for the usage line */
     const char *summary;   /* one line, for the list of commands */
-    const char *details;   /* for the command's own help; examples among them */
+    const char *details;   /* paragraphs, with an empty line between two */
+    const char *examples;  /* command lines, one each, that may continue after a backslash */
     size_t models_min, models_max;
     enum ldnq_status (*run)(const struct cli_line *line, struct ldnq_error *err);
 };
 
 extern const struct cli_command cli_cmd_quantize, cli_cmd_diff, cli_cmd_eval, cli_cmd_run,
     cli_cmd_inspect;
+
+/* In the order of the help; ends with NULL. */
+extern const struct cli_command *const cli_commands[];
+
+/* An option of the program without a command. */
+struct cli_general_option {
+    const char *name, *help;
+};
+
+/* Ends with a name that is NULL. */
+extern const struct cli_general_option cli_general_options[];
+
+struct cli_exit_code {
+    enum ldnq_status status;
+    const char *meaning;
+};
+
+/* In rising order; ends with a meaning that is NULL. */
+extern const struct cli_exit_code cli_exit_codes[];
 
 #endif

@@ -49,8 +49,8 @@ static void print_option(const struct ldnq_option *option)
 void cli_print_help(const struct cli_command *command)
 {
     const struct ldnq_option *option;
-    printf("usage: ldnq %s %s\n\n%s\n\noptions:\n", command->name, command->arguments,
-           command->details);
+    printf("usage: ldnq %s %s\n\n%s\n\nexamples:\n%s\n\noptions:\n", command->name,
+           command->arguments, command->details, command->examples);
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++)
         if (cli_command_takes(command, option))
             print_option(option);
@@ -119,7 +119,8 @@ static bool add_command(cJSON *list, const struct cli_command *command)
     if (!item || !cJSON_AddItemToArray(list, item) || !add_text(item, "name", command->name) ||
         !add_text(item, "arguments", command->arguments) ||
         !add_text(item, "summary", command->summary) ||
-        !add_text(item, "details", command->details))
+        !add_text(item, "details", command->details) ||
+        !add_text(item, "examples", command->examples))
         return false;
     cJSON *options = cJSON_AddArrayToObject(item, "options");
     for (size_t i = 0; options && (option = ldnq_options_describe(i)) != NULL; i++)
@@ -128,15 +129,14 @@ static bool add_command(cJSON *list, const struct cli_command *command)
     return options != NULL;
 }
 
-enum ldnq_status cli_print_help_json(const struct cli_command *const *commands,
-                                     struct ldnq_error *err)
+enum ldnq_status cli_print_help_json(struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
     bool filled = root && add_text(root, "version", ldnq_version());
     cJSON *list = filled ? cJSON_AddArrayToObject(root, "commands") : NULL;
     filled = list != NULL;
-    for (; filled && *commands; commands++)
-        filled = add_command(list, *commands);
+    for (size_t i = 0; filled && cli_commands[i]; i++)
+        filled = add_command(list, cli_commands[i]);
     char *text = filled ? cJSON_Print(root) : NULL;
     cJSON_Delete(root);
     if (!text)

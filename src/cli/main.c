@@ -1,4 +1,4 @@
-/* main.c: ldnq's commands, and what all of them share: help, version, exit codes. */
+/* main.c: finds the command and runs it; the help and version of the program. */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,22 +6,18 @@
 #include "cli/help.h"
 #include "cli/line.h"
 
-static const struct cli_command *const commands[] = {
-    &cli_cmd_quantize, &cli_cmd_diff, &cli_cmd_eval, &cli_cmd_run, &cli_cmd_inspect, NULL,
-};
-
 static void print_overview(FILE *stream)
 {
     fprintf(stream, "usage: ldnq COMMAND ...\n\n"
                     "Quantizes float ONNX models from a handful of samples.\n\ncommands:\n");
-    for (size_t i = 0; commands[i]; i++)
-        fprintf(stream, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(stream,
-            "\n'ldnq COMMAND --help' explains each; 'ldnq --help-json' prints the options of all\n"
-            "as JSON; 'ldnq --version' names the version, the BLAS and the processor's features\n"
-            "in use.\n\n"
-            "exit codes: 0 done, 2 usage, 3 file, 4 damaged or invalid model,\n"
-            "5 unsupported, 6 data, 7 numeric, 8 out of memory, 9 a --fail- limit is exceeded\n");
+    for (size_t i = 0; cli_commands[i]; i++)
+        fprintf(stream, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+    fprintf(stream, "\n'ldnq COMMAND --help' explains a command.\n\noptions:\n");
+    for (size_t i = 0; cli_general_options[i].name; i++)
+        fprintf(stream, "  %-12s %s\n", cli_general_options[i].name, cli_general_options[i].help);
+    fprintf(stream, "\nexit codes:\n");
+    for (size_t i = 0; cli_exit_codes[i].meaning; i++)
+        fprintf(stream, "  %d  %s\n", (int)cli_exit_codes[i].status, cli_exit_codes[i].meaning);
 }
 
 static void print_version(void)
@@ -58,9 +54,9 @@ static int finish(enum ldnq_status status, struct ldnq_error *err)
 static const struct cli_command *find(const char *name)
 {
     size_t i = 0;
-    while (commands[i] && strcmp(commands[i]->name, name) != 0)
+    while (cli_commands[i] && strcmp(cli_commands[i]->name, name) != 0)
         i++;
-    return commands[i];
+    return cli_commands[i];
 }
 
 int main(int argc, char **argv)
@@ -76,7 +72,7 @@ int main(int argc, char **argv)
         return finish(LDNQ_OK, &err);
     }
     if (strcmp(argv[1], "--help-json") == 0)
-        return finish(cli_print_help_json(commands, &err), &err);
+        return finish(cli_print_help_json(&err), &err);
     if (strcmp(argv[1], "--version") == 0) {
         print_version();
         return finish(LDNQ_OK, &err);
