@@ -14,6 +14,7 @@ from pathlib import Path
 SOURCE, BUILD, WORK = (Path(word).resolve() for word in sys.argv[1:4])
 COMPILERS = {"c": sys.argv[4], "c++": sys.argv[5]}
 SCHEMAS = {"diff", "eval", "events", "inspect", "quantize", "run"}
+COMMANDS = ["diff", "eval", "inspect", "quantize", "run"]
 DIGITS = SOURCE / "testdata" / "digits"
 
 
@@ -70,6 +71,27 @@ def the_schemas_should_be_installed(prefix):
     assert set(found) == SCHEMAS, found
     for path in found.values():
         json.loads(path.read_text())
+
+
+def a_manual_page_for_each_command_should_be_installed(prefix):
+    pages = find(prefix, "*.1")
+    assert [page.name for page in pages] == \
+        [*(f"ldnq-{command}.1" for command in COMMANDS), "ldnq.1"], pages
+    for page in pages:
+        assert page.parent.parts[-2:] == ("man", "man1"), page
+        assert f"\n.TH \"{page.stem.upper()}\" 1" in page.read_text().replace("\\-", "-"), page
+
+
+def completion_for_bash_and_zsh_should_be_installed(prefix):
+    bash = find(prefix, "share/bash-completion/completions/ldnq")[0]
+    assert bash.read_text().endswith("complete -o default -F _ldnq ldnq\n")
+    zsh = find(prefix, "share/zsh/site-functions/_ldnq")[0]
+    assert zsh.read_text().startswith("#compdef ldnq\n")
+
+
+def what_only_the_build_needs_should_not_be_installed(prefix):
+    programs = [path.name for path in find(prefix, "bin/*")]
+    assert programs == ["ldnq"], programs
 
 
 def the_shared_library_should_have_a_soname(prefix):
@@ -170,6 +192,9 @@ def example_as_cpp_should_link_the_static_library(prefix):
 TESTS = [
     one_header_should_be_installed,
     the_schemas_should_be_installed,
+    a_manual_page_for_each_command_should_be_installed,
+    completion_for_bash_and_zsh_should_be_installed,
+    what_only_the_build_needs_should_not_be_installed,
     the_shared_library_should_have_a_soname,
     only_what_the_header_declares_should_be_exported,
     the_library_should_run_nothing_when_it_is_loaded,
