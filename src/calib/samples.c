@@ -81,6 +81,9 @@ static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch
 {
     struct ldnq_probe probe;
     LDNQ_TRY(probe_path(path, scratch, &probe, err));
+    const char *text_format = ldnq_describe_text_format(probe.magic, probe.magic_size);
+    if (text_format)
+        return ldnq_fail(err, LDNQ_DATA, "%s: %s", path, text_format);
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         if (sources[i]->detect(&probe)) {
             *out = sources[i];
@@ -88,6 +91,9 @@ static enum ldnq_status find_source(const char *path, struct ldnq_arena *scratch
         }
     if (probe.is_folder)
         return ldnq_fail(err, LDNQ_DATA, "%s: holds no PNG, JPEG or .pb files", path);
+    const char *format = ldnq_describe_format(probe.magic, probe.magic_size);
+    if (format)
+        return ldnq_fail(err, LDNQ_DATA, "%s: %s, not samples", path, format);
     return ldnq_fail(err, LDNQ_DATA, "%s: is neither PNG, JPEG, .npy, .npz nor .pb", path);
 }
 

@@ -6,6 +6,7 @@
 #ifndef LDNQ_CALIB_SOURCE_H
 #define LDNQ_CALIB_SOURCE_H
 
+#include "base/file_format.h"
 #include "calib/calib.h"
 
 #define XXH_STATIC_LINKING_ONLY
@@ -16,7 +17,7 @@ struct ldnq_probe {
     const char *path;
     bool is_folder;
     size_t magic_size; /* of a file: its first bytes */
-    unsigned char magic[8];
+    unsigned char magic[LDNQ_FORMAT_PREFIX];
     bool holds_pictures, holds_protos; /* of a folder: its files and those one level down */
 };
 

@@ -30,7 +30,7 @@ static enum ldnq_status read_magic(const char *path, unsigned char *magic, size_
                                    struct ldnq_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, magic, LDNQ_PICTURE_MAGIC_SIZE);
+    ssize_t got = fd < 0 ? -1 : read(fd, magic, LDNQ_FORMAT_PREFIX);
     int reason = errno;
     if (fd >= 0)
         close(fd);
@@ -60,7 +60,7 @@ static bool has_picture_extension(const char *name)
 
 bool ldnq_is_picture(const char *name, const char *path)
 {
-    unsigned char magic[LDNQ_PICTURE_MAGIC_SIZE];
+    unsigned char magic[LDNQ_FORMAT_PREFIX];
     size_t size;
     if (strchr(name, '.'))
         return has_picture_extension(name);
@@ -80,12 +80,15 @@ static enum ldnq_status append_picture(struct ldnq_samples *samples, const char 
                                        const char *key, int64_t label, struct ldnq_error *err)
 {
     struct picture_source *pictures = samples->state;
-    unsigned char magic[LDNQ_PICTURE_MAGIC_SIZE];
+    unsigned char magic[LDNQ_FORMAT_PREFIX];
     size_t size;
     LDNQ_TRY(read_magic(path, magic, &size, err));
+    const char *format = ldnq_describe_text_format(magic, size);
     if (!is_readable(magic, size))
         return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,
-                         size ? "is neither PNG nor JPEG" : "is empty");
+                         format ? format
+                         : size ? "is neither PNG nor JPEG"
+                                : "is empty");
     LDNQ_TRY(ldnq_list_reserve(samples->arena, &pictures->list, pictures->count,
                                &pictures->capacity, sizeof *pictures->list, err));
     pictures->list[pictures->count++] = (struct picture_item){ path, key, label };

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/file_format.h"
 #include "base/size.h"
 #include "onnx/codec.h"
 #include "onnx/visit.h"
@@ -148,7 +149,12 @@ static enum ldnq_status set_tensor_bytes(Onnx__TensorProto *tensor,
                          "external data: length %zu, where the tensor's shape needs %zu bytes",
                          length, want);
     size_t end;
-    if (!ldnq_size_add((size_t)place->offset, length, &end) || end > file->count)
+    bool fits = ldnq_size_add((size_t)place->offset, length, &end) && end <= file->count;
+    /* A pointer or a page is short: the bytes of a file that is long enough are weights. */
+    const char *format = fits ? NULL : ldnq_describe_format(file->pointer, file->count);
+    if (format)
+        return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' %s", place->location, format);
+    if (!fits)
         return ldnq_fail(err, LDNQ_MODEL,
                          "external data: bytes %zu to %zu of '%s', which has only %zu",
                          (size_t)place->offset, end, place->location, file->count);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/file_format.h"
 #include "onnx/external.h"
 #include "onnx/model.h"
 #include "onnx/uses.h"
@@ -14,6 +15,28 @@
  * external data. */
 #define FILE_LIMIT ((size_t)INT32_MAX)
 
+/* A tensor alone, as test data are written: the commonest other message of ONNX. */
+static bool is_tensor(const void *bytes, size_t size, struct ldnq_arena *arena)
+{
+    struct ldnq_tensor *tensor;
+    struct ldnq_error ignored;
+    const char *name;
+    return ldnq_tensorproto_decode(bytes, size, arena, &tensor, &name, &ignored) == LDNQ_OK;
+}
+
+/* `reason` is what the parser found, for a file of no known format. */
+static enum ldnq_status refuse_file(const struct ldnq_model *model, const void *bytes, size_t size,
+                                    const char *reason, struct ldnq_error *err)
+{
+    const char *format = ldnq_describe_format(bytes, size);
+    if (!format && is_tensor(bytes, size, model->arena))
+        format = "is a tensor (TensorProto)";
+    if (format)
+        return ldnq_fail(err, LDNQ_MODEL, "%s: is not an ONNX model: it %s", model->path, format);
+    return ldnq_fail(err, LDNQ_MODEL, "%s: is not an ONNX model or is damaged (%s)", model->path,
+                     reason);
+}
+
 static enum ldnq_status unpack(struct ldnq_model *model, const void *bytes, size_t size,
                                struct ldnq_error *err)
 {
@@ -22,8 +45,7 @@ static enum ldnq_status unpack(struct ldnq_model *model, const void *bytes, size
     enum ldnq_status status = ldnq_wire_unpack(&onnx__model_proto__descriptor, bytes, size,
                                                model->arena, &message, &inner);
     if (status == LDNQ_MODEL)
-        return ldnq_fail(err, status, "%s: is not an ONNX model or is damaged (%s)", model->path,
-                         inner.message);
+        return refuse_file(model, bytes, size, inner.message, err);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s: %s", model->path, inner.message);
     model->proto = (Onnx__ModelProto *)message;
@@ -31,17 +53,15 @@ static enum ldnq_status unpack(struct ldnq_model *model, const void *bytes, size
 }
 
 /* Random bytes are often valid protobuf of unknown fields. */
-static enum ldnq_status require_parts(const struct ldnq_model *model, struct ldnq_error *err)
+static enum ldnq_status require_parts(const struct ldnq_model *model, const void *bytes,
+                                      size_t size, struct ldnq_error *err)
 {
     const Onnx__ModelProto *proto = model->proto;
-    const char *missing = !proto->graph            ? "graph"
-                          : !proto->has_ir_version ? "ir_version"
-                          : !proto->n_opset_import ? "opset_import"
+    const char *missing = !proto->graph            ? "it has no graph"
+                          : !proto->has_ir_version ? "it has no ir_version"
+                          : !proto->n_opset_import ? "it has no opset_import"
                                                    : NULL;
-    if (missing)
-        return ldnq_fail(err, LDNQ_MODEL, "%s: is not an ONNX model or is damaged (it has no %s)",
-                         model->path, missing);
-    return LDNQ_OK;
+    return missing ? refuse_file(model, bytes, size, missing, err) : LDNQ_OK;
 }
 
 static enum ldnq_status fill(struct ldnq_model *model, const void *bytes, size_t size,
@@ -55,7 +75,7 @@ static enum ldnq_status fill(struct ldnq_model *model, const void *bytes, size_t
                          "weights belong into external data",
                          model->path);
     LDNQ_TRY(unpack(model, bytes, size, err));
-    LDNQ_TRY(require_parts(model, err));
+    LDNQ_TRY(require_parts(model, bytes, size, err));
     model->bytes = size;
     model->hash = XXH3_64bits(bytes, size);
     enum ldnq_status status = ldnq_external_load(model, folder, err);

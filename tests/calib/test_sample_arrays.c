@@ -330,6 +330,10 @@ static void file_of_no_known_kind_should_be_refused(void **state)
     assert_fails(
         ldnq_samples_open(put_text(fixture, "x.txt", "hello"), graph, &options, &samples, &err),
         LDNQ_DATA, "x.txt: is neither PNG, JPEG, .npy, .npz nor .pb");
+    const char *pointer =
+        put_text(fixture, "x.npy", "version https://git-lfs.github.com/spec/v1\n");
+    assert_fails(ldnq_samples_open(pointer, graph, &options, &samples, &err), LDNQ_DATA,
+                 "x.npy: is a Git LFS pointer");
     assert_fails(ldnq_samples_open(put_text(fixture, "x.npy", ""), graph, &options, &samples, &err),
                  LDNQ_DATA, "x.npy: is not a valid .npy array: it is empty");
     assert_fails(ldnq_samples_open(path_of(fixture, "none"), graph, &options, &samples, &err),

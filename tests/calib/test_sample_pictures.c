@@ -90,6 +90,9 @@ static void pictures_that_are_none_should_be_named(void **state)
     put_text(*state, "c.webp", "RIFF");
     assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
                  "c.webp: is neither PNG nor JPEG");
+    put_text(*state, "c.webp", "version https://git-lfs.github.com/spec/v1\n");
+    assert_fails(open_only(*state, shape_of(4, -1, 1, 2, 2), &options), LDNQ_DATA,
+                 "c.webp: is a Git LFS pointer");
 }
 
 static void folder_without_samples_should_be_an_error(void **state)

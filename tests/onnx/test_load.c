@@ -91,6 +91,30 @@ static void load_should_refuse_what_is_not_a_model(void **state)
     make_end(&make);
 }
 
+static void load_should_name_files_of_other_formats(void **state)
+{
+    (void)state;
+    struct ldnq_model *model;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *name;
+    } cases[] = {
+#define CASE(bytes, name) { bytes, sizeof(bytes) - 1, name }
+        CASE("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", "Git LFS"),
+        CASE("\n <!DOCTYPE html><title>404</title>", "web page"),
+        CASE("<!-- x --><html></html>", "web page"),
+        CASE("\x1f\x8b\x08\0\0\0\0\0\0\3", "gzip"),
+        CASE("PK\3\4\0\0\0\0\0\0\0\0\0\0net/data.pkl", "PyTorch"),
+        CASE("PK\3\4\0\0\0\0\0\0\0\0\0\0model.onnx", "zip archive"),
+        CASE("\x1c\0\0\0ORTM\0\0\0\0", ".ort format"),
+        CASE("\x08\1\x10\1\x4a\4\0\0\0\0", "TensorProto"),
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_fails(ldnq_model_load_memory(cases[i].bytes, cases[i].size, "m.onnx", &model, &err),
+                     LDNQ_MODEL, cases[i].name);
+}
+
 static void load_should_refuse_truncated_files(void **state)
 {
     (void)state;
@@ -357,6 +381,16 @@ static void load_should_check_external_places(void **state)
     assert_fails(load_external("w.bin", "0x8", "48", &model), LDNQ_MODEL, "usable offset");
 }
 
+static void load_should_name_external_data_that_was_not_fetched(void **state)
+{
+    (void)state;
+    struct ldnq_model *model;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n";
+    assert_ok(ldnq_file_write(in_folder("w.bin"), pointer, sizeof pointer - 1, &err));
+    assert_fails(load_external("w.bin", NULL, NULL, &model), LDNQ_MODEL,
+                 "'w.bin' is a Git LFS pointer");
+}
+
 static void load_memory_should_refuse_external_data(void **state)
 {
     (void)state;
@@ -380,6 +414,7 @@ int main(void)
         cmocka_unit_test(load_should_give_the_facts_of_a_model),
         cmocka_unit_test(set_metadata_should_replace_and_add),
         cmocka_unit_test(load_should_refuse_what_is_not_a_model),
+        cmocka_unit_test(load_should_name_files_of_other_formats),
         cmocka_unit_test(load_should_refuse_truncated_files),
         cmocka_unit_test(load_should_survive_flipped_bytes),
         cmocka_unit_test(load_should_refuse_deep_nesting),
@@ -390,6 +425,7 @@ int main(void)
         cmocka_unit_test(load_of_external_data_should_report_failing_allocations),
         cmocka_unit_test(load_should_keep_external_data_below_the_folder),
         cmocka_unit_test(load_should_check_external_places),
+        cmocka_unit_test(load_should_name_external_data_that_was_not_fetched),
         cmocka_unit_test(load_memory_should_refuse_external_data),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
