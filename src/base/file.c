@@ -19,32 +19,72 @@
 #define SUFFIX_LETTERS ((size_t)6)
 #define MOST_ATTEMPTS 100
 
-static enum ldnq_status read_stream(FILE *stream, const char *path, struct ldnq_arena *arena,
-                                    void **bytes, size_t *size, struct ldnq_error *err)
+enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct ldnq_error *err)
 {
     struct stat info;
-    if (fstat(fileno(stream), &info) != 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: is not a regular file", path);
-    *size = (size_t)info.st_size;
-    *bytes = ldnq_arena_alloc(arena, *size, 1, err);
+    /* Opening a pipe waits for a writer, unless it is told not to. */
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (*fd < 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
+    enum ldnq_status status = LDNQ_OK;
+    if (fstat(*fd, &info) != 0)
+        status = ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = ldnq_fail(err, LDNQ_IO, "%s: is not a regular file", path);
+    else
+        *size = (size_t)info.st_size;
+    if (status != LDNQ_OK) {
+        close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+/* Reads until `capacity` or the end of the file. */
+static enum ldnq_status read_bytes(int fd, const char *path, void *bytes, size_t capacity,
+                                   size_t *size, struct ldnq_error *err)
+{
+    ssize_t got = 1;
+    for (*size = 0; *size < capacity && got != 0;) {
+        got = read(fd, (char *)bytes + *size, capacity - *size);
+        if (got < 0 && errno != EINTR)
+            return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(errno));
+        *size += got > 0 ? (size_t)got : 0;
+    }
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_file_read_prefix(const char *path, void *bytes, size_t capacity, size_t *size,
+                                       struct ldnq_error *err)
+{
+    int fd;
+    size_t length;
+    LDNQ_TRY(ldnq_file_open(path, &fd, &length, err));
+    enum ldnq_status status = read_bytes(fd, path, bytes, capacity, size, err);
+    close(fd);
+    return status;
+}
+
+static enum ldnq_status read_whole(int fd, const char *path, struct ldnq_arena *arena, void **bytes,
+                                   size_t size, struct ldnq_error *err)
+{
+    size_t got;
+    *bytes = ldnq_arena_alloc(arena, size, 1, err);
     if (!*bytes)
         return ldnq_fail_within(err, LDNQ_NOMEM, "%s", path);
-    if (fread(*bytes, 1, *size, stream) != *size)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be read to its end: %s", path,
-                         ferror(stream) ? strerror(errno) : "it became shorter");
+    LDNQ_TRY(read_bytes(fd, path, *bytes, size, &got, err));
+    if (got != size)
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be read to its end: it became shorter", path);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void **bytes,
                                 size_t *size, struct ldnq_error *err)
 {
-    FILE *stream = fopen(path, "rbe");
-    if (!stream)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
-    enum ldnq_status status = read_stream(stream, path, arena, bytes, size, err);
-    fclose(stream);
+    int fd;
+    LDNQ_TRY(ldnq_file_open(path, &fd, size, err));
+    enum ldnq_status status = read_whole(fd, path, arena, bytes, *size, err);
+    close(fd);
     return status;
 }
 

@@ -6,8 +6,17 @@
 
 #include <stdio.h>
 
-/* Reads the whole file into the arena. Errors: IO (with the system's reason; also for a
- * folder), NOMEM. */
+/* Opens a regular file for reading; *size is its length. What else has a name (a folder, a
+ * pipe, a device) is refused, and never waited for. The caller closes *fd. Errors: IO. */
+enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct ldnq_error *err);
+
+/* Reads up to `capacity` bytes of a regular file's start; *size is how many there were.
+ * Errors: IO. */
+enum ldnq_status ldnq_file_read_prefix(const char *path, void *bytes, size_t capacity, size_t *size,
+                                       struct ldnq_error *err);
+
+/* Reads a regular file as a whole into the arena. Errors: IO (with the system's reason),
+ * NOMEM. */
 enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void **bytes,
                                 size_t *size, struct ldnq_error *err);
 

@@ -1,11 +1,10 @@
 #include "calib/array.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/size.h"
 
 enum ldnq_status ldnq_array_read(const struct ldnq_array *array, size_t at, size_t size, void *to,
@@ -114,18 +113,13 @@ static enum ldnq_status read_header(struct ldnq_array *array, size_t file_size,
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_file(struct ldnq_array *array, struct ldnq_arena *arena,
+static enum ldnq_status read_file(struct ldnq_array *array, size_t size, struct ldnq_arena *arena,
                                   struct ldnq_error *err)
 {
-    struct stat info;
-    if (fstat(array->fd, &info) != 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", array->name, strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return ldnq_fail(err, LDNQ_IO, "%s: is not a regular file", array->name);
     struct ldnq_arena *scratch;
     struct ldnq_npy_header header;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = read_header(array, (size_t)info.st_size, scratch, &header, err);
+    enum ldnq_status status = read_header(array, size, scratch, &header, err);
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     array->offset = header.offset;
@@ -139,10 +133,9 @@ enum ldnq_status ldnq_array_open(const char *path, struct ldnq_arena *arena, str
     out->name = ldnq_arena_strdup(arena, path, err);
     if (!out->name)
         return LDNQ_NOMEM;
-    out->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (out->fd < 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
-    enum ldnq_status status = read_file(out, arena, err);
+    size_t size;
+    LDNQ_TRY(ldnq_file_open(path, &out->fd, &size, err));
+    enum ldnq_status status = read_file(out, size, arena, err);
     if (status != LDNQ_OK)
         ldnq_array_close(out);
     return status;

@@ -2,13 +2,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "calib/folder.h"
 
@@ -47,19 +46,6 @@ static enum ldnq_status probe_folder(struct ldnq_probe *probe, struct ldnq_arena
     return LDNQ_OK;
 }
 
-static enum ldnq_status probe_file(struct ldnq_probe *probe, struct ldnq_error *err)
-{
-    int fd = open(probe->path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, probe->magic, sizeof probe->magic);
-    int reason = errno;
-    if (fd >= 0)
-        close(fd);
-    if (got < 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", probe->path, strerror(reason));
-    probe->magic_size = (size_t)got;
-    return LDNQ_OK;
-}
-
 static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
                                    struct ldnq_probe *probe, struct ldnq_error *err)
 {
@@ -72,7 +58,7 @@ static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
         return probe_folder(probe, arena, err);
     if (!S_ISREG(info.st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is neither a regular file nor a folder", path);
-    return probe_file(probe, err);
+    return ldnq_file_read_prefix(path, probe->magic, sizeof probe->magic, &probe->magic_size, err);
 }
 
 /* `scratch` is freed after this: the set does not need the folder's listing. */

@@ -2,13 +2,11 @@
  * labelled by labels.csv. */
 #include "calib/source.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "calib/folder.h"
 #include "calib/preprocess.h"
 #include "base/growing_list.h"
@@ -25,20 +23,6 @@ struct picture_source {
     struct picture_item *list;
     const char *flat, *in_folder; /* first path of each kind, or NULL */
 };
-
-static enum ldnq_status read_magic(const char *path, unsigned char *magic, size_t *size,
-                                   struct ldnq_error *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : read(fd, magic, LDNQ_FORMAT_PREFIX);
-    int reason = errno;
-    if (fd >= 0)
-        close(fd);
-    if (got < 0)
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be read: %s", path, strerror(reason));
-    *size = (size_t)got;
-    return LDNQ_OK;
-}
 
 static bool is_readable(const unsigned char *magic, size_t size)
 {
@@ -64,7 +48,8 @@ bool ldnq_is_picture(const char *name, const char *path)
     size_t size;
     if (strchr(name, '.'))
         return has_picture_extension(name);
-    return read_magic(path, magic, &size, NULL) == LDNQ_OK && is_readable(magic, size);
+    return ldnq_file_read_prefix(path, magic, sizeof magic, &size, NULL) == LDNQ_OK &&
+           is_readable(magic, size);
 }
 
 static bool pictures_detect(const struct ldnq_probe *probe)
@@ -82,7 +67,7 @@ static enum ldnq_status append_picture(struct ldnq_samples *samples, const char 
     struct picture_source *pictures = samples->state;
     unsigned char magic[LDNQ_FORMAT_PREFIX];
     size_t size;
-    LDNQ_TRY(read_magic(path, magic, &size, err));
+    LDNQ_TRY(ldnq_file_read_prefix(path, magic, sizeof magic, &size, err));
     const char *format = ldnq_describe_text_format(magic, size);
     if (!is_readable(magic, size))
         return ldnq_fail(err, LDNQ_DATA, "%s: %s", path,

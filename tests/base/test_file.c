@@ -101,6 +101,37 @@ static void read_should_name_the_file_and_the_reason(void **state)
                  fixture->path);
 }
 
+/* The alarm ends a read that waits for a writer. */
+static void a_pipe_should_be_refused_without_waiting(void **state)
+{
+    struct fixture *fixture = *state;
+    void *bytes;
+    size_t size;
+    char prefix[8];
+    assert_int_equal(mkfifo(fixture->path, 0600), 0);
+    alarm(10);
+    assert_fails(ldnq_file_read(fixture->path, fixture->arena, &bytes, &size, &err), LDNQ_IO,
+                 "/out: is not a regular file");
+    assert_fails(ldnq_file_read_prefix(fixture->path, prefix, sizeof prefix, &size, &err), LDNQ_IO,
+                 "/out: is not a regular file");
+    assert_fails(ldnq_file_read("/dev/zero", fixture->arena, &bytes, &size, &err), LDNQ_IO,
+                 "/dev/zero: is not a regular file");
+    alarm(0);
+}
+
+static void a_prefix_should_end_with_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+    char prefix[8];
+    size_t size;
+    put(fixture->path, "content");
+    assert_ok(ldnq_file_read_prefix(fixture->path, prefix, 3, &size, &err));
+    assert_int_equal(size, 3);
+    assert_memory_equal(prefix, "con", 3);
+    assert_ok(ldnq_file_read_prefix(fixture->path, prefix, sizeof prefix, &size, &err));
+    assert_int_equal(size, 7);
+}
+
 /* ---- writing ------------------------------------------------------------------ */
 
 static void a_file_should_take_its_name_only_when_it_is_whole(void **state)
@@ -259,6 +290,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(what_was_written_should_be_read_back),
         WITH_FOLDER(read_should_name_the_file_and_the_reason),
+        WITH_FOLDER(a_pipe_should_be_refused_without_waiting),
+        WITH_FOLDER(a_prefix_should_end_with_the_file),
         WITH_FOLDER(a_file_should_take_its_name_only_when_it_is_whole),
         WITH_FOLDER(a_writer_that_is_given_up_should_leave_nothing),
         WITH_FOLDER(permissions_should_be_those_of_an_ordinary_file),

@@ -60,6 +60,30 @@ def model_is_a_folder(folder):
     return quantize(folder, CALIB), IO, [folder]
 
 
+def model_is_a_pipe(folder):
+    os.mkfifo(folder / "m.onnx")
+    return quantize(folder / "m.onnx", CALIB), IO, [folder / "m.onnx", "regular file"]
+
+
+def external_data_is_a_pipe(folder):
+    proto = conv_model()
+    os.mkfifo(folder / "w.bin")
+    proto.graph.initializer[0].ClearField("raw_data")
+    proto.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    proto.graph.initializer[0].external_data.add(key="location", value="w.bin")
+    return with_model(folder, proto, 2, 5, 5), IO, ["w.bin", "regular file"]
+
+
+def plan_is_a_pipe(folder):
+    os.mkfifo(folder / "plan.json")
+    return on_digits(CALIB, "--plan", folder / "plan.json"), IO, ["plan.json", "regular file"]
+
+
+def samples_are_a_pipe(folder):
+    os.mkfifo(folder / "calib.npy")
+    return on_digits(folder / "calib.npy"), IO, ["calib.npy", "regular file"]
+
+
 def model_is_empty(folder):
     (folder / "m.onnx").touch()
     return quantize(folder / "m.onnx", CALIB), MODEL, [folder / "m.onnx"]
@@ -514,7 +538,8 @@ def eval_of_a_model_that_gives_no_scores(folder):
 
 
 CASES = {f.__name__: f for f in (
-    model_is_not_there, model_is_a_folder, model_is_empty, model_is_a_picture, model_is_text,
+    model_is_not_there, model_is_a_folder, model_is_a_pipe, external_data_is_a_pipe,
+    plan_is_a_pipe, samples_are_a_pipe, model_is_empty, model_is_a_picture, model_is_text,
     model_is_random, model_has_no_graph, model_has_no_opset, opset_is_too_old, opset_is_too_new,
     tensor_is_too_short, tensor_is_too_long, tensor_has_a_negative_size,
     tensor_is_larger_than_memory_can_count, tensor_has_the_wrong_field, tensor_has_no_type,
