@@ -40,10 +40,10 @@ extern "C" {
 /* ---- version -------------------------------------------------------------------------- */
 
 #define LDNQ_VERSION_MAJOR 0
-#define LDNQ_VERSION_MINOR 1
+#define LDNQ_VERSION_MINOR 2
 #define LDNQ_VERSION_PATCH 0
 
-/* The version of the library that runs, "0.1.0"; the macros are those of the header that was
+/* The version of the library that runs, "0.2.0"; the macros are those of the header that was
  * compiled against. Members may be added at the end of structs that the library returns;
  * nothing else changes while the soname stays. */
 LDNQ_API const char *ldnq_version(void);

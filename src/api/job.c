@@ -49,6 +49,9 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
     job->sink.warn = report_warning;
     ldnq_blas_acquire();
     job->has_blas = true;
+    char warning[256];
+    if (ldnq_blas_warning(warning, sizeof warning))
+        ldnq_sink_warn(&job->sink, "%s", warning);
     LDNQ_TRY(ldnq_arena_create(&job->arena, err));
     return ldnq_pool_create(ldnq_option_count(options, OPTION_THREADS), &job->pool, err);
 }

@@ -323,6 +323,7 @@ def test_json_of_quantize(tmp_path):
                                         "output_bound")}
     top |= {"storage_is_auto": "bool", "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool"},
+            "activations": "NoneType",
             "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "model", "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": []}
