@@ -82,6 +82,11 @@ const char *ldnq_onnx_name(const struct ldnq_onnx *onnx)
     return onnx->name;
 }
 
+bool ldnq_onnx_is_file(const struct ldnq_onnx *onnx)
+{
+    return onnx->is_file;
+}
+
 /* ---- arrays ------------------------------------------------------------------------------- */
 
 /* Those that NumPy has, too. */

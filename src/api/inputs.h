@@ -10,6 +10,8 @@ enum ldnq_status ldnq_onnx_load(const struct ldnq_onnx *onnx, struct ldnq_model 
                                 struct ldnq_error *err);
 /* The path, or the name of the bytes. */
 const char *ldnq_onnx_name(const struct ldnq_onnx *onnx);
+/* Whether it is read from a file, not from memory. */
+bool ldnq_onnx_is_file(const struct ldnq_onnx *onnx);
 
 /* Errors: those of ldnq_samples_open; USAGE for NULL. The caller destroys the samples. */
 enum ldnq_status ldnq_dataset_open(const struct ldnq_dataset *dataset,

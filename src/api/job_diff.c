@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/job.h"
+#include "api/output_files.h"
 #include "api/page.h"
 #include "api/result.h"
 #include "compare/compare.h"
@@ -11,6 +12,7 @@ struct diff_job {
     struct ldnq_job job;
     struct ldnq_job_model a, b;
     struct ldnq_samples *samples;
+    struct ldnq_output_files files;
 };
 
 static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_onnx *a,
@@ -22,8 +24,12 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
     struct ldnq_diff *found;
     LDNQ_TRY(ldnq_job_load(job, a, &diff->a, err));
     LDNQ_TRY(ldnq_job_load(job, b, &diff->b, err));
-    if (samples)
+    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, diff->a.model, err));
+    LDNQ_TRY(ldnq_output_files_check_model(&diff->files, b, diff->b.model, err));
+    if (samples) {
         LDNQ_TRY(ldnq_job_samples(job, samples, diff->a.graph, false, &diff->samples, err));
+        LDNQ_TRY(ldnq_output_files_check_samples(&diff->files, diff->samples, err));
+    }
     const struct ldnq_diff_options options = {
         .model_a = diff->a.model,
         .model_b = diff->b.model,
@@ -48,11 +54,10 @@ enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_
 {
     struct diff_job diff = { .samples = NULL };
     struct ldnq_result *result = NULL;
-    const char *page = ldnq_option_text(options, OPTION_HTML);
     if (out)
         *out = NULL;
-    if (page)
-        LDNQ_TRY(ldnq_job_check_output(page, err));
+    LDNQ_TRY(
+        ldnq_output_files_add(&diff.files, "html", ldnq_option_text(options, OPTION_HTML), err));
     enum ldnq_status status = ldnq_job_init(&diff.job, options, err);
     if (status == LDNQ_OK)
         status = ldnq_result_create(&result, err);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "api/output_files.h"
 #include "base/clock.h"
 #include "api/page.h"
 #include "api/quantize_events.h"
@@ -17,6 +18,7 @@ struct quantize_job {
     struct ldnq_job job;
     const struct ldnq_onnx *onnx;
     const char *output; /* NULL: the model stays in the result */
+    struct ldnq_output_files files;
     struct ldnq_job_model loaded;
     struct ldnq_samples *samples;
     struct ldnq_quantize_events events;
@@ -31,16 +33,20 @@ struct quantize_job {
 
 /* ---- before the work ------------------------------------------------------------------------ */
 
-static enum ldnq_status check_outputs(const struct ldnq_options *options, const char *output,
-                                      struct ldnq_error *err)
+/* Lists the files that will be written. A plan is one of them with a budget, else it is read. */
+static enum ldnq_status list_outputs(struct ldnq_output_files *files,
+                                     const struct ldnq_options *options, const char *output,
+                                     struct ldnq_error *err)
 {
-    const char *report = ldnq_option_text(options, OPTION_REPORT);
     const char *plan = ldnq_option_text(options, OPTION_PLAN);
-    if (report)
-        LDNQ_TRY(ldnq_job_check_output(report, err));
-    if (plan && ldnq_option_is_set(options, OPTION_BUDGET))
-        LDNQ_TRY(ldnq_job_check_output(plan, err));
-    return output ? ldnq_job_check_output(output, err) : LDNQ_OK;
+    const bool writes_plan = ldnq_option_is_set(options, OPTION_BUDGET);
+    LDNQ_TRY(ldnq_output_files_add(files, "report", ldnq_option_text(options, OPTION_REPORT), err));
+    LDNQ_TRY(ldnq_output_files_add(files, "log", ldnq_option_text(options, OPTION_LOG), err));
+    LDNQ_TRY(ldnq_output_files_add(files, "plan", writes_plan ? plan : NULL, err));
+    LDNQ_TRY(ldnq_output_files_add(files, "output", output, err));
+    return plan && !writes_plan
+               ? ldnq_output_files_check_path(files, "the plan that is read", plan, err)
+               : LDNQ_OK;
 }
 
 /* ---- the page ------------------------------------------------------------------------------- */
@@ -135,6 +141,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
+    LDNQ_TRY(ldnq_output_files_check_model(&quantize->files, quantize->onnx, loaded->model, err));
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);
     const uint64_t model_hash = ldnq_model_hash(loaded->model);
@@ -146,6 +153,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
 
     /* ---- samples ---- */
     LDNQ_TRY(ldnq_job_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
+    LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
+    LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);
     if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
         !ldnq_samples_are_pictures(quantize->samples))
@@ -180,15 +189,14 @@ static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_
     struct quantize_job quantize = { .onnx = onnx, .output = output, .start = ldnq_now() };
     struct ldnq_result *result = NULL;
     const bool has_page = ldnq_page_is_wanted(options, ldnq_option_text(options, OPTION_REPORT));
-    LDNQ_TRY(check_outputs(options, output, err));
+    LDNQ_TRY(list_outputs(&quantize.files, options, output, err));
     enum ldnq_status status = ldnq_job_init(&quantize.job, options, err);
     if (status == LDNQ_OK)
         status = ldnq_quantize_settings(options, &quantize.options, &quantize.emit, err);
     if (status == LDNQ_OK)
         status = ldnq_result_create(&result, err);
     if (status == LDNQ_OK)
-        status = ldnq_quantize_events_init(&quantize.events, &quantize.job, has_page,
-                                           &quantize.options, err);
+        ldnq_quantize_events_init(&quantize.events, &quantize.job, has_page, &quantize.options);
     quantize.options.pool = quantize.job.pool;
     quantize.options.sink = &quantize.job.sink;
     quantize.summary = (struct ldnq_quantize_summary){

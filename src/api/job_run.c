@@ -5,6 +5,7 @@
 
 #include "api/job.h"
 #include "api/json_graph.h"
+#include "api/output_files.h"
 #include "api/result.h"
 #include "base/json_add.h"
 #include "base/text.h"
@@ -131,9 +132,12 @@ static enum ldnq_status check_inputs(const struct run_job *run, struct ldnq_erro
 /* ---- outputs ------------------------------------------------------------------------------ */
 
 /* The name of an output becomes that of a file; characters that can't be there become '_'. */
-static enum ldnq_status name_files(struct run_job *run, const char *folder, struct ldnq_error *err)
+static enum ldnq_status name_files(struct run_job *run, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
+    const char *folder = ldnq_option_text(run->job.options, OPTION_OUTPUT);
+    if (!folder)
+        return LDNQ_OK;
     struct ldnq_arena *arena = run->job.arena;
     run->paths = ldnq_arena_alloc(arena, graph->output_count, sizeof *run->paths, err);
     if (!run->paths)
@@ -156,6 +160,28 @@ static enum ldnq_status name_files(struct run_job *run, const char *folder, stru
     return LDNQ_OK;
 }
 
+/* The outputs must not overwrite the model or an input. Each output is checked on its own: they
+ * can be more than a list holds. */
+static enum ldnq_status check_files(const struct run_job *run, const struct ldnq_onnx *onnx,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = run->loaded.graph;
+    size_t count, index;
+    const char *const *texts = ldnq_option_list(run->job.options, OPTION_INPUT, &count);
+    for (size_t i = 0; run->paths && i < graph->output_count; i++) {
+        struct ldnq_output_files file = { .count = 1 };
+        file.list[0] = (struct ldnq_output_file){ .option = "output", .path = run->paths[i] };
+        ldnq_file_identify(run->paths[i], &file.list[0].id);
+        LDNQ_TRY(ldnq_output_files_check_model(&file, onnx, run->loaded.model, err));
+        for (size_t k = 0; k < count; k++) {
+            const char *path;
+            LDNQ_TRY(find_input(graph, texts[k], &index, &path, err));
+            LDNQ_TRY(ldnq_output_files_check_path(&file, "an input that is read", path, err));
+        }
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
@@ -165,7 +191,6 @@ static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be created: %s", folder,
                          strerror(errno));
-    LDNQ_TRY(name_files(run, folder, err));
     for (size_t i = 0; i < graph->output_count; i++)
         LDNQ_TRY(ldnq_npy_write(run->paths[i], ldnq_exec_value(run->exec, graph->outputs[i]), err));
     return LDNQ_OK;
@@ -230,6 +255,8 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     LDNQ_TRY(read_arrays(run, arrays, count, err));
     LDNQ_TRY(read_files(run, err));
     LDNQ_TRY(check_inputs(run, err));
+    LDNQ_TRY(name_files(run, err));
+    LDNQ_TRY(check_files(run, onnx, err));
     LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
     LDNQ_TRY(ldnq_exec_run(run->exec, run->inputs, err));
     LDNQ_TRY(write_files(run, err));

@@ -171,10 +171,8 @@ void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *
 /* ---- the start and the end --------------------------------------------------------------------
  */
 
-enum ldnq_status ldnq_quantize_events_init(struct ldnq_quantize_events *events,
-                                           const struct ldnq_job *job, bool keeps_curves,
-                                           struct ldnq_quantize_options *quantize,
-                                           struct ldnq_error *err)
+void ldnq_quantize_events_init(struct ldnq_quantize_events *events, const struct ldnq_job *job,
+                               bool keeps_curves, struct ldnq_quantize_options *quantize)
 {
     *events = (struct ldnq_quantize_events){
         .job = job,
@@ -183,15 +181,20 @@ enum ldnq_status ldnq_quantize_events_init(struct ldnq_quantize_events *events,
         .keeps_curves = keeps_curves,
         .log_path = ldnq_option_text(job->options, OPTION_LOG),
     };
-    if (events->log_path && !(events->log = fopen(events->log_path, "we")))
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", events->log_path,
-                         strerror(errno));
-    if (!events->log && !events->has_events && !keeps_curves)
-        return LDNQ_OK;
+    if (!events->log_path && !events->has_events && !keeps_curves)
+        return;
     quantize->layer_ctx = quantize->solver_options.trace_ctx = events;
     quantize->layer_start = report_start;
     quantize->layer_done = report_layer;
     quantize->solver_options.trace = events->has_events || keeps_curves ? report_iteration : NULL;
+}
+
+enum ldnq_status ldnq_quantize_events_open_log(struct ldnq_quantize_events *events,
+                                               struct ldnq_error *err)
+{
+    if (events->log_path && !(events->log = fopen(events->log_path, "we")))
+        return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", events->log_path,
+                         strerror(errno));
     return LDNQ_OK;
 }
 

@@ -28,12 +28,13 @@ struct ldnq_quantize_events {
     size_t curve_count, curve_capacity;
 };
 
-/* Opens the log, and makes `quantize` call the events where anything asks for them. finish
- * has to follow. Errors: IO. */
-enum ldnq_status ldnq_quantize_events_init(struct ldnq_quantize_events *events,
-                                           const struct ldnq_job *job, bool keeps_curves,
-                                           struct ldnq_quantize_options *quantize,
-                                           struct ldnq_error *err);
+/* Makes `quantize` call the events where anything asks for them. finish has to follow. */
+void ldnq_quantize_events_init(struct ldnq_quantize_events *events, const struct ldnq_job *job,
+                               bool keeps_curves, struct ldnq_quantize_options *quantize);
+
+/* Empties and opens the log, if the options ask for one. Errors: IO. */
+enum ldnq_status ldnq_quantize_events_open_log(struct ldnq_quantize_events *events,
+                                               struct ldnq_error *err);
 
 /* Frees the curves and closes the log, which is removed when the job was canceled. Accepts
  * zeroed events. Returns `status`, or IO where that is OK and a line could not be written. */

@@ -99,6 +99,9 @@ size_t ldnq_samples_count(const struct ldnq_samples *samples);
 int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample);
 /* For messages: the file, or "x.npy[3]". */
 const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample);
+/* The files of the set, also those of samples that were not drawn; NULL beyond the last, and for
+ * samples in memory. The same path may come more than once. */
+const char *ldnq_samples_file(const struct ldnq_samples *samples, size_t index);
 /* xxh3 over the contents of the drawn samples, in their order: the files of pictures
  * and TensorProtos, the rows of arrays. Names are not part of it. */
 enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,

@@ -260,6 +260,12 @@ size_t ldnq_samples_count(const struct ldnq_samples *samples)
     return samples->count;
 }
 
+const char *ldnq_samples_file(const struct ldnq_samples *samples, size_t index)
+{
+    const size_t item = index / samples->input_count, input = index % samples->input_count;
+    return item < samples->item_count ? samples->source->path(samples, item, input) : NULL;
+}
+
 int64_t ldnq_samples_label(const struct ldnq_samples *samples, size_t sample)
 {
     assert(sample < samples->count);

@@ -58,6 +58,8 @@ struct ldnq_source {
     /* The item's name for messages, in the set's arena. NULL with NOMEM in err. */
     const char *(*name)(struct ldnq_samples *samples, size_t item, struct ldnq_error *err);
     int64_t (*label)(const struct ldnq_samples *samples, size_t item); /* if has_labels */
+    /* The file with this input of the item; NULL for samples in memory. */
+    const char *(*path)(const struct ldnq_samples *samples, size_t item, size_t input);
     /* Reads one input of one item, without the batch axis, with the type and shape of
      * the data. Called from many threads at once. */
     enum ldnq_status (*read)(const struct ldnq_samples *samples, size_t item, size_t input,

@@ -222,6 +222,13 @@ static const char *arrays_name(struct ldnq_samples *samples, size_t item, struct
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
+static const char *arrays_path(const struct ldnq_samples *samples, size_t item, size_t input)
+{
+    (void)item;
+    (void)input;
+    return samples->memory ? NULL : samples->path;
+}
+
 static int64_t arrays_label(const struct ldnq_samples *samples, size_t item)
 {
     return ((const struct array_source *)samples->state)->labels[item];
@@ -261,6 +268,7 @@ const struct ldnq_source ldnq_source_npy = {
     .close = arrays_close,
     .name = arrays_name,
     .label = arrays_label,
+    .path = arrays_path,
     .read = arrays_read,
     .hash = arrays_hash,
 };
@@ -273,6 +281,7 @@ const struct ldnq_source ldnq_source_npz = {
     .close = arrays_close,
     .name = arrays_name,
     .label = arrays_label,
+    .path = arrays_path,
     .read = arrays_read,
     .hash = arrays_hash,
 };
@@ -284,6 +293,7 @@ const struct ldnq_source ldnq_source_memory = {
     .close = arrays_close,
     .name = arrays_name,
     .label = arrays_label,
+    .path = arrays_path,
     .read = arrays_read,
     .hash = arrays_hash,
 };

@@ -239,6 +239,12 @@ static const char *pictures_name(struct ldnq_samples *samples, size_t item, stru
     return item_at(samples, item)->path;
 }
 
+static const char *pictures_path(const struct ldnq_samples *samples, size_t item, size_t input)
+{
+    (void)input;
+    return item_at(samples, item)->path;
+}
+
 static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
 {
     return item_at(samples, item)->label;
@@ -274,6 +280,7 @@ const struct ldnq_source ldnq_source_pictures = {
     .open = pictures_open,
     .name = pictures_name,
     .label = pictures_label,
+    .path = pictures_path,
     .read = pictures_read,
     .hash = pictures_hash,
 };

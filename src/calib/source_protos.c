@@ -192,6 +192,11 @@ static const char *protos_name(struct ldnq_samples *samples, size_t item, struct
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", proto->name, proto->row);
 }
 
+static const char *protos_path(const struct ldnq_samples *samples, size_t item, size_t input)
+{
+    return item_at(samples, item)->paths[input];
+}
+
 static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                     struct ldnq_error *err)
@@ -229,6 +234,7 @@ const struct ldnq_source ldnq_source_protos = {
     .detect = protos_detect,
     .open = protos_open,
     .name = protos_name,
+    .path = protos_path,
     .read = protos_read,
     .hash = protos_hash,
 };

@@ -51,6 +51,14 @@ static const char *reader_name(struct ldnq_samples *samples, size_t item, struct
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
+static const char *reader_path(const struct ldnq_samples *samples, size_t item, size_t input)
+{
+    (void)samples;
+    (void)item;
+    (void)input;
+    return NULL;
+}
+
 static int64_t reader_label(const struct ldnq_samples *samples, size_t item)
 {
     return samples->memory->labels[item];
@@ -95,6 +103,7 @@ const struct ldnq_source ldnq_source_reader = {
     .open = reader_open,
     .name = reader_name,
     .label = reader_label,
+    .path = reader_path,
     .read = reader_read,
     .hash = reader_hash,
 };

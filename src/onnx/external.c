@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/file_format.h"
+#include "base/growing_list.h"
 #include "base/size.h"
 #include "onnx/codec.h"
 #include "onnx/visit.h"
@@ -95,6 +96,9 @@ static enum ldnq_status read_whole(struct loader *loader, const char *path, stru
     if ((*file)->pointer)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_file_read(path, model->arena, &bytes, &size, err));
+    LDNQ_TRY(ldnq_list_reserve(model->arena, &model->data_files, model->data_file_count,
+                               &model->data_file_capacity, sizeof *model->data_files, err));
+    model->data_files[model->data_file_count++] = key;
     (*file)->pointer = bytes;
     (*file)->count = size;
     model->bytes += size;

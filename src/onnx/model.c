@@ -18,6 +18,11 @@ const char *ldnq_model_path(const struct ldnq_model *model)
     return model->path;
 }
 
+const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index)
+{
+    return index < model->data_file_count ? model->data_files[index] : NULL;
+}
+
 size_t ldnq_model_bytes(const struct ldnq_model *model)
 {
     return model->bytes;

@@ -25,6 +25,8 @@ struct ldnq_model {
     Onnx__ModelProto *proto;
     size_t bytes;
     uint64_t hash;
+    const char **data_files; /* resolved paths of the external data that were read */
+    size_t data_file_count, data_file_capacity;
     struct ldnq_names names; /* every name of a value or node, in all graphs */
     size_t node_capacity;    /* of proto->graph->node; 0 until it grows for the first time */
     size_t initializer_capacity;

@@ -48,6 +48,8 @@ void ldnq_model_free_bytes(void *bytes);
  * hash of its contents. */
 const char *ldnq_model_path(const struct ldnq_model *model);
 size_t ldnq_model_bytes(const struct ldnq_model *model);
+/* The resolved paths of the external data that were read; NULL beyond the last. */
+const char *ldnq_model_data_file(const struct ldnq_model *model, size_t index);
 uint64_t ldnq_model_hash(const struct ldnq_model *model);
 int64_t ldnq_model_ir_version(const struct ldnq_model *model);
 const char *ldnq_model_producer(const struct ldnq_model *model);

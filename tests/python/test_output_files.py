@@ -1,0 +1,102 @@
+"""What a run writes is never what it reads: paths that lead to one file are refused before the
+work."""
+
+import os
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+
+import quantized
+import small_models as small
+import support
+from support import DIGITS, USAGE, save
+
+MODEL = DIGITS / "digits-ts.onnx"
+FAST = ["--solver", "rtn", "--weights", "int8"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A model with external data, samples, a plan."""
+    weight = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    proto = small.chain([small.node("MatMul", "x w", "y", name="one")], (64,), (64,),
+                        {"w": weight})
+    onnx.save_model(proto, tmp_path / "m.onnx", save_as_external_data=True,
+                    location="m.data", size_threshold=0)
+    np.save(tmp_path / "x.npy",
+            np.random.default_rng(1).standard_normal((24, 64)).astype(np.float32))
+    (tmp_path / "plan.json").write_text('{"layers": []}')
+    return tmp_path
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_refused(folder, *arguments):
+    before = contents(folder)
+    done = support.ldnq(*arguments, cwd=folder)
+    assert done.returncode == USAGE, done.stderr
+    assert "choose another path" in done.stderr and done.stderr.count("\n") == 1
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("options", [
+    "-o m.onnx", "-o ./m.onnx", "-o link", "-o hard", "-o m.data", "-o x.npy",
+    "-o q.onnx --report q.onnx", "-o q.onnx --report sub/../q.onnx", "-o q.onnx --report dangling",
+    "-o q.onnx --log q.onnx", "-o q.onnx --report r --log r", "-o q.onnx --log m.onnx",
+    "-o q.onnx --log x.npy", "-o q.onnx --report m.data", "-o q.onnx --log dangling",
+    "-o plan.json --plan plan.json", "-o q.onnx --report plan.json --plan plan.json",
+    "-o q.onnx --budget 6bits --plan q.onnx", "-o q.onnx --budget 6bits --plan m.onnx",
+    "-o sub/../x.npy", "-o q.onnx --report x.npy",
+])
+def test_outputs_that_are_inputs_or_each_other_should_be_refused(folder, options):
+    (folder / "sub").mkdir()
+    (folder / "link").symlink_to("m.onnx")
+    (folder / "dangling").symlink_to("sub/../q.onnx")
+    os.link(folder / "m.onnx", folder / "hard")
+    solver = [] if "--plan" in options else FAST
+    assert_refused(folder, "quantize", "m.onnx", "--calib", "x.npy", *solver, *options.split())
+
+
+@pytest.mark.parametrize("calib", ["one", "one/a.png"])
+def test_a_sample_should_not_be_overwritten(tmp_path, calib):
+    (tmp_path / "one").mkdir()
+    source = sorted((DIGITS / "calib").rglob("*.png"))
+    shutil.copy(source[0], tmp_path / "one" / "a.png")
+    shutil.copy(source[1], tmp_path / "one" / "b.png")
+    for option in ["-o", "--log", "--report"]:
+        outputs = ["-o", "q.onnx", option, "one/a.png"] if option != "-o" else ["-o", "one/a.png"]
+        assert_refused(tmp_path, "quantize", MODEL, "--calib", calib, "--max-samples", 1, *FAST,
+                       *outputs)
+
+
+def test_tensor_protos_should_not_be_overwritten(folder):
+    (folder / "set").mkdir()
+    array = np.load(folder / "x.npy")
+    (folder / "set" / "input_0.pb").write_bytes(support.tensor("x", array).SerializeToString())
+    assert_refused(folder, "quantize", "m.onnx", "--calib", "set", *FAST, "-o", "set/input_0.pb")
+
+
+def test_diff_should_not_write_its_page_over_what_it_reads(folder):
+    quantized.quantize(folder / "m.onnx", folder / "q.onnx", folder / "x.npy", *FAST)
+    for page in ["m.onnx", "m.data", "q.onnx", "x.npy"]:
+        assert_refused(folder, "diff", "m.onnx", "q.onnx", "--data", "x.npy", "--html", page)
+
+
+def test_run_should_not_write_over_what_it_reads(folder):
+    (folder / "out").mkdir()
+    shutil.copy(folder / "x.npy", folder / "out" / "y.npy")
+    assert_refused(folder, "run", "m.onnx", "--input", "out/y.npy", "--output", "out")
+    (folder / "x.npy").rename(folder / "out" / "x.npy")
+    support.succeed("run", "m.onnx", "--input", "out/x.npy", "--output", "out", cwd=folder)
+
+
+def test_devices_and_files_of_earlier_runs_should_be_written(folder):
+    line = ["quantize", folder / "m.onnx", "--calib", folder / "x.npy", *FAST]
+    support.succeed(*line, "-o", "/dev/null", "--report", "/dev/null", "--log", "/dev/null")
+    for _ in range(2):
+        support.succeed(*line, "-o", folder / "q.onnx", "--report", folder / "r.html", "--log",
+                        folder / "l.jsonl")
