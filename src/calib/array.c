@@ -1,6 +1,8 @@
 #include "calib/array.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -146,4 +148,37 @@ void ldnq_array_close(struct ldnq_array *array)
     if (array->fd >= 0)
         close(array->fd);
     array->fd = -1;
+}
+
+/* ---- temporary files ------------------------------------------------------------- */
+
+/* Unlinked at once, so that it disappears with the process. */
+enum ldnq_status ldnq_array_create_temporary(struct ldnq_array *array, struct ldnq_error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder && *folder ? folder : "/tmp");
+    errno = ENAMETOOLONG;
+    if (length < (int)sizeof path)
+        array->fd = mkstemp(path);
+    if (array->fd < 0)
+        return ldnq_fail(err, LDNQ_IO, "%s: no temporary file to unpack it to: %s", array->name,
+                         strerror(errno));
+    unlink(path);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_array_append(struct ldnq_array *array, const void *bytes, size_t size,
+                                   struct ldnq_error *err)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t wrote = write(array->fd, (const char *)bytes + done, size - done);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote < 0)
+            return ldnq_fail(err, LDNQ_IO, "%s: can't be unpacked to a temporary file: %s",
+                             array->name, strerror(errno));
+        done += (size_t)wrote;
+    }
+    return LDNQ_OK;
 }

@@ -8,6 +8,9 @@
 
 #include "calib/npy.h"
 
+/* Bytes of decoded data that stay in memory; more go to a temporary file. */
+#define LDNQ_ARRAY_IN_MEMORY ((size_t)32 << 20)
+
 struct ldnq_array {
     const char *name; /* for messages: "x.npy", "x.npz[input]" */
     enum ldnq_dtype dtype;
@@ -31,6 +34,12 @@ enum ldnq_status ldnq_array_read(const struct ldnq_array *array, size_t at, size
 enum ldnq_status ldnq_array_slice(const struct ldnq_array *array, size_t at,
                                   const struct ldnq_shape *shape, struct ldnq_arena *arena,
                                   struct ldnq_tensor **out, struct ldnq_error *err);
+
+/* Creates an unnamed temporary file for the array's data. Errors: IO. */
+enum ldnq_status ldnq_array_create_temporary(struct ldnq_array *array, struct ldnq_error *err);
+/* Appends bytes to that file. Errors: IO. */
+enum ldnq_status ldnq_array_append(struct ldnq_array *array, const void *bytes, size_t size,
+                                   struct ldnq_error *err);
 
 /* Copies type and shape from the header. An array in Fortran order is read as a whole
  * and stored row-major. The caller has set array->name, and either fd and offset or

@@ -1,8 +1,6 @@
 #include "calib/npz.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <zip.h>
@@ -64,48 +62,17 @@ static enum ldnq_status unpack_to_memory(struct npz_member *member, struct ldnq_
     return unpack(member, data + had, member->header.bytes - had);
 }
 
-static enum ldnq_status write_bytes(struct npz_member *member, const unsigned char *bytes,
-                                    size_t size)
-{
-    for (size_t done = 0; done < size;) {
-        ssize_t wrote = write(member->array->fd, bytes + done, size - done);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0)
-            return ldnq_fail(member->err, LDNQ_IO, "%s: can't be unpacked to a temporary file: %s",
-                             member->array->name, strerror(errno));
-        done += (size_t)wrote;
-    }
-    return LDNQ_OK;
-}
-
-/* Unlinked at once, so that it disappears with the process. */
-static enum ldnq_status create_temporary(struct npz_member *member)
-{
-    const char *folder = getenv("TMPDIR");
-    char path[4096];
-    int length = snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder && *folder ? folder : "/tmp");
-    errno = ENAMETOOLONG;
-    if (length < (int)sizeof path)
-        member->array->fd = mkstemp(path);
-    if (member->array->fd < 0)
-        return ldnq_fail(member->err, LDNQ_IO, "%s: no temporary file to unpack it to: %s",
-                         member->array->name, strerror(errno));
-    unlink(path);
-    return LDNQ_OK;
-}
-
 /* Once the prefix's data are written, its memory serves as the copy buffer. */
 static enum ldnq_status unpack_to_file(struct npz_member *member)
 {
     size_t had;
     const unsigned char *begin = find_data_in_prefix(member, &had);
-    LDNQ_TRY(create_temporary(member));
-    LDNQ_TRY(write_bytes(member, begin, had));
+    LDNQ_TRY(ldnq_array_create_temporary(member->array, member->err));
+    LDNQ_TRY(ldnq_array_append(member->array, begin, had, member->err));
     for (size_t left = member->header.bytes - had; left;) {
         size_t size = ldnq_size_min(left, PIECE);
         LDNQ_TRY(unpack(member, member->prefix, size));
-        LDNQ_TRY(write_bytes(member, member->prefix, size));
+        LDNQ_TRY(ldnq_array_append(member->array, member->prefix, size, member->err));
         left -= size;
     }
     return LDNQ_OK;
@@ -122,7 +89,7 @@ static enum ldnq_status read_member(struct npz_member *member, struct ldnq_arena
         return ldnq_fail(member->err, LDNQ_DATA,
                          "%s: has %zu bytes of data where its header counts %zu", array->name,
                          member->size - member->header.offset, member->header.bytes);
-    bool small = member->header.bytes <= LDNQ_NPZ_IN_MEMORY;
+    bool small = member->header.bytes <= LDNQ_ARRAY_IN_MEMORY;
     LDNQ_TRY(small ? unpack_to_memory(member, arena) : unpack_to_file(member));
     return check_end(member);
 }

@@ -2,15 +2,13 @@
  *
  * Owns    the arrays' descriptors: ldnq_npz_close
  * Memory  a member is unpacked once: into the arena, or, when it is larger than
- *         LDNQ_NPZ_IN_MEMORY, into an unnamed temporary file. Its header is read first,
+ *         LDNQ_ARRAY_IN_MEMORY, into an unnamed temporary file. Its header is read first,
  *         and no more bytes are unpacked than the header announces.
  */
 #ifndef LDNQ_CALIB_NPZ_H
 #define LDNQ_CALIB_NPZ_H
 
 #include "calib/array.h"
-
-#define LDNQ_NPZ_IN_MEMORY ((size_t)32 << 20)
 
 struct ldnq_npz {
     size_t count;

@@ -26,10 +26,11 @@ bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape 
     return true;
 }
 
+/* `out` may be `shape`. */
 static void drop_axes(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
 {
     out->rank = shape->rank - axes;
-    memcpy(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
+    memmove(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
 }
 
 enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const char *name,
@@ -50,6 +51,14 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s where input '%s' is %s", name,
                      ldnq_shape_print(array, NULL, text, sizeof text), input->name,
                      input->shape_text);
+}
+
+bool ldnq_sample_has_elements(const struct ldnq_shape *shape)
+{
+    for (int axis = 0; axis < shape->rank; axis++)
+        if (shape->dim[axis] == 0)
+            return false;
+    return true;
 }
 
 /* Compares a sample's shape with the input's, and with the first sample's. */

@@ -87,6 +87,10 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
 /* Whether the input accepts a sample of this shape, without the batch axis. */
 bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape *row);
 
+/* Whether a sample of this shape takes bytes. If none does, nothing in the file bounds how many
+ * samples its shape announces. */
+bool ldnq_sample_has_elements(const struct ldnq_shape *shape);
+
 /* Adds a tensor's type, shape and data to the hash. */
 void ldnq_hash_tensor(XXH3_state_t *state, const struct ldnq_tensor *tensor);
 

@@ -34,6 +34,7 @@ static enum ldnq_status create_state(struct ldnq_samples *samples, struct array_
 static enum ldnq_status count_items(struct ldnq_samples *samples, const struct array_source *arrays,
                                     struct ldnq_error *err)
 {
+    bool has_elements = false;
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_array *array = arrays->data[i];
         size_t rows;
@@ -44,7 +45,11 @@ static enum ldnq_status count_items(struct ldnq_samples *samples, const struct a
         if (rows != samples->item_count)
             return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
                              array->name, rows, arrays->data[0]->name, samples->item_count);
+        has_elements |= ldnq_sample_has_elements(&arrays->rows[i]);
     }
+    if (!has_elements && samples->item_count > 1)
+        return ldnq_fail(err, LDNQ_DATA, "%s: announces %zu samples and holds no elements",
+                         arrays->data[0]->name, samples->item_count);
     return LDNQ_OK;
 }
 

@@ -10,17 +10,29 @@
 
 #include "base/file.h"
 #include "base/growing_list.h"
+#include "calib/array.h"
 #include "calib/folder.h"
 
-struct proto_item {
-    const char **paths; /* (inputs) */
-    const char *name;   /* the folder; the file when the model has one input */
-    size_t row, rows;   /* index of this sample, and number of samples, in the files */
+/* The files of one sample, or of several along the batch axis. */
+struct proto_set {
+    const char **paths;      /* (inputs) */
+    const char *name;        /* the folder; the file when the model has one input */
+    size_t first, rows;      /* index of the first sample, and number of samples */
+    struct proto_rows *held; /* (inputs) the decoded files; NULL for one sample */
+};
+
+/* A file of several samples, decoded once. */
+struct proto_rows {
+    struct ldnq_array array;
+    struct ldnq_shape row;
 };
 
 struct proto_source {
     size_t count, capacity;
-    struct proto_item *list;
+    struct proto_set *list;
+    size_t held;                 /* bytes of all decoded files in memory */
+    struct ldnq_array temporary; /* file of those that memory should not hold */
+    size_t written;              /* bytes of that file */
 };
 
 static bool protos_detect(const struct ldnq_probe *probe)
@@ -45,43 +57,101 @@ static enum ldnq_status read_tensor(const char *path, struct ldnq_arena *arena,
     return ldnq_fail_within(err, status == LDNQ_NOMEM ? LDNQ_NOMEM : LDNQ_DATA, "%s", path);
 }
 
-/* Decodes a set of files to count their samples. */
-static enum ldnq_status count_rows(const struct ldnq_samples *samples, struct proto_item *proto,
-                                   struct ldnq_arena *scratch, struct ldnq_error *err)
+/* Stores a decoded file of several samples, in memory as long as there is room. */
+static enum ldnq_status store_rows(struct ldnq_samples *samples, const struct ldnq_tensor *tensor,
+                                   struct proto_rows *rows, struct ldnq_error *err)
 {
+    struct proto_source *protos = samples->state;
+    struct ldnq_array *array = &rows->array;
+    size_t bytes;
+    array->dtype = tensor->dtype;
+    array->shape = tensor->shape;
+    if (!ldnq_tensor_bytes(tensor, &bytes))
+        return ldnq_fail(err, LDNQ_DATA, "%s: is of type %s, which no sample can be", array->name,
+                         ldnq_dtype_name(tensor->dtype));
+    if (bytes <= LDNQ_ARRAY_IN_MEMORY - protos->held) {
+        void *data = ldnq_arena_alloc(samples->arena, bytes, 1, err);
+        if (!data)
+            return LDNQ_NOMEM;
+        if (bytes)
+            memcpy(data, tensor->data, bytes);
+        array->data = data;
+        protos->held += bytes;
+        return LDNQ_OK;
+    }
+    protos->temporary.name = array->name;
+    if (protos->temporary.fd < 0)
+        LDNQ_TRY(ldnq_array_create_temporary(&protos->temporary, err));
+    LDNQ_TRY(ldnq_array_append(&protos->temporary, tensor->data, bytes, err));
+    array->fd = protos->temporary.fd;
+    array->offset = protos->written;
+    protos->written += bytes;
+    return LDNQ_OK;
+}
+
+static enum ldnq_status store_set(struct ldnq_samples *samples, struct proto_set *set,
+                                  struct ldnq_tensor *const *tensors,
+                                  const struct ldnq_shape *shapes, struct ldnq_error *err)
+{
+    set->held = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *set->held, err);
+    if (!set->held)
+        return LDNQ_NOMEM;
+    bool has_elements = false;
+    for (size_t i = 0; i < samples->input_count; i++)
+        has_elements |= ldnq_sample_has_elements(&shapes[i]);
+    if (!has_elements)
+        return ldnq_fail(err, LDNQ_DATA, "%s: announces %zu samples and holds no elements",
+                         set->paths[0], set->rows);
     for (size_t i = 0; i < samples->input_count; i++) {
-        struct ldnq_tensor *tensor;
-        struct ldnq_shape row;
-        size_t rows;
-        LDNQ_TRY(read_tensor(proto->paths[i], scratch, &tensor, err));
-        LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], proto->paths[i], &tensor->shape, &rows,
-                                        &row, err));
-        if (i == 0)
-            proto->rows = rows;
-        if (rows != proto->rows)
-            return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
-                             proto->paths[i], rows, proto->paths[0], proto->rows);
+        set->held[i].row = shapes[i];
+        set->held[i].array = (struct ldnq_array){ .name = set->paths[i], .fd = -1 };
+        LDNQ_TRY(store_rows(samples, tensors[i], &set->held[i], err));
     }
     return LDNQ_OK;
 }
 
+/* Decodes a set of files, counts their samples, and stores them when there are several. */
+static enum ldnq_status read_set(struct ldnq_samples *samples, struct proto_set *set,
+                                 struct ldnq_arena *scratch, struct ldnq_error *err)
+{
+    struct ldnq_tensor **tensors =
+        ldnq_arena_alloc(scratch, samples->input_count, sizeof *tensors, err);
+    struct ldnq_shape *shapes =
+        ldnq_arena_alloc(scratch, samples->input_count, sizeof *shapes, err);
+    if (!tensors || !shapes)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < samples->input_count; i++) {
+        size_t rows;
+        LDNQ_TRY(read_tensor(set->paths[i], scratch, &tensors[i], err));
+        LDNQ_TRY(ldnq_input_match_array(&samples->inputs[i], set->paths[i], &tensors[i]->shape,
+                                        &rows, &shapes[i], err));
+        if (i == 0)
+            set->rows = rows;
+        if (rows != set->rows)
+            return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
+                             set->paths[i], rows, set->paths[0], set->rows);
+    }
+    return set->rows > 1 ? store_set(samples, set, tensors, shapes, err) : LDNQ_OK;
+}
+
 /* ---- the list ----------------------------------------------------------------------- */
 
-static enum ldnq_status append_items(struct ldnq_samples *samples, const char *name,
-                                     const char **paths, struct ldnq_error *err)
+static enum ldnq_status append_set(struct ldnq_samples *samples, const char *name,
+                                   const char **paths, struct ldnq_error *err)
 {
     struct proto_source *protos = samples->state;
-    struct proto_item proto = { .paths = paths, .name = name };
+    struct proto_set set = { .paths = paths, .name = name, .first = samples->item_count };
     struct ldnq_arena *scratch;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = count_rows(samples, &proto, scratch, err);
+    enum ldnq_status status = read_set(samples, &set, scratch, err);
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
-    for (; proto.row < proto.rows; proto.row++) {
-        LDNQ_TRY(ldnq_list_reserve(samples->arena, &protos->list, protos->count, &protos->capacity,
-                                   sizeof proto, err));
-        protos->list[protos->count++] = proto;
-    }
+    if (set.rows == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_list_reserve(samples->arena, &protos->list, protos->count, &protos->capacity,
+                               sizeof set, err));
+    protos->list[protos->count++] = set;
+    samples->item_count += set.rows;
     return LDNQ_OK;
 }
 
@@ -92,7 +162,7 @@ static enum ldnq_status add_file(struct ldnq_samples *samples, const char *path,
     if (!paths)
         return LDNQ_NOMEM;
     paths[0] = path;
-    return append_items(samples, path, paths, err);
+    return append_set(samples, path, paths, err);
 }
 
 /* The number in "input_12.pb"; false for any other name. */
@@ -140,7 +210,7 @@ static enum ldnq_status add_input_files(struct ldnq_samples *samples, const char
         if (!paths[i])
             return ldnq_fail(err, LDNQ_DATA, "%s: has no input_%zu.pb for input '%s'", path, i,
                              samples->inputs[i].name);
-    return found ? append_items(samples, path, paths, err) : LDNQ_OK;
+    return found ? append_set(samples, path, paths, err) : LDNQ_OK;
 }
 
 static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *path, bool go_down,
@@ -166,6 +236,7 @@ static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_er
     samples->state = protos;
     if (!protos)
         return LDNQ_NOMEM;
+    protos->temporary.fd = -1;
     if (!ldnq_name_ends(samples->path, ".pb"))
         LDNQ_TRY(add_folder(samples, samples->path, true, err));
     else if (samples->input_count == 1)
@@ -175,21 +246,53 @@ static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_er
                          "%s: is one tensor, but the model has %zu inputs; give a folder with "
                          "input_0.pb and on",
                          samples->path, samples->input_count);
-    samples->item_count = protos->count;
     return LDNQ_OK;
 }
 
-static const struct proto_item *item_at(const struct ldnq_samples *samples, size_t item)
+static void protos_close(struct ldnq_samples *samples)
 {
-    return &((const struct proto_source *)samples->state)->list[item];
+    ldnq_array_close(&((struct proto_source *)samples->state)->temporary);
+}
+
+/* Finds the set that an item is in; *row is its index there. */
+static const struct proto_set *find_set(const struct ldnq_samples *samples, size_t item,
+                                        size_t *row)
+{
+    const struct proto_source *protos = samples->state;
+    size_t low = 0, high = protos->count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (protos->list[middle].first <= item)
+            low = middle;
+        else
+            high = middle;
+    }
+    *row = item - protos->list[low].first;
+    return &protos->list[low];
 }
 
 static const char *protos_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
-    const struct proto_item *proto = item_at(samples, item);
-    if (proto->rows == 1)
-        return proto->name;
-    return ldnq_arena_printf(samples->arena, err, "%s[%zu]", proto->name, proto->row);
+    size_t row;
+    const struct proto_set *set = find_set(samples, item, &row);
+    if (set->rows == 1)
+        return set->name;
+    return ldnq_arena_printf(samples->arena, err, "%s[%zu]", set->name, row);
+}
+
+/* Reads a file of one sample, again for each use: many such files need not fit in memory. */
+static enum ldnq_status read_single(const struct ldnq_input *input, const char *path,
+                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                    struct ldnq_error *err)
+{
+    struct ldnq_tensor *tensor;
+    size_t rows;
+    LDNQ_TRY(read_tensor(path, arena, &tensor, err));
+    LDNQ_TRY(ldnq_input_match_array(input, path, &tensor->shape, &rows, &tensor->shape, err));
+    *out = tensor;
+    if (rows != 1)
+        return ldnq_fail(err, LDNQ_DATA, "%s: has changed since it was opened", path);
+    return LDNQ_OK;
 }
 
 static const char *protos_path(const struct ldnq_samples *samples, size_t item, size_t input)
@@ -201,18 +304,15 @@ static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                     struct ldnq_error *err)
 {
-    const struct proto_item *proto = item_at(samples, item);
-    const char *path = proto->paths[input];
+    size_t row, count = 0;
+    const struct proto_set *set = find_set(samples, item, &row);
+    if (!set->held)
+        return read_single(&samples->inputs[input], set->paths[input], arena, out, err);
+    const struct proto_rows *held = &set->held[input];
     struct ldnq_tensor *tensor;
-    size_t rows, bytes;
-    LDNQ_TRY(read_tensor(path, arena, &tensor, err));
-    LDNQ_TRY(ldnq_input_match_array(&samples->inputs[input], path, &tensor->shape, &rows,
-                                    &tensor->shape, err));
+    ldnq_shape_count(&held->row, &count); /* part of a checked size */
+    LDNQ_TRY(ldnq_array_slice(&held->array, row * count, &held->row, arena, &tensor, err));
     *out = tensor;
-    if (rows != proto->rows)
-        return ldnq_fail(err, LDNQ_DATA, "%s: has changed since it was opened", path);
-    if (ldnq_tensor_bytes(tensor, &bytes) && bytes)
-        tensor->data = (char *)tensor->data + proto->row * bytes;
     return LDNQ_OK;
 }
 
@@ -220,11 +320,19 @@ static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_arena *arena, XXH3_state_t *state,
                                     struct ldnq_error *err)
 {
-    const struct proto_item *proto = item_at(samples, item);
-    uint64_t row = proto->row;
-    ldnq_hash_bytes(state, &row, sizeof row);
-    for (size_t i = 0; i < samples->input_count; i++)
-        LDNQ_TRY(ldnq_hash_file(proto->paths[i], arena, state, err));
+    size_t row;
+    const struct proto_set *set = find_set(samples, item, &row);
+    uint64_t index = row;
+    ldnq_hash_bytes(state, &index, sizeof index);
+    for (size_t i = 0; i < samples->input_count; i++) {
+        if (!set->held) {
+            LDNQ_TRY(ldnq_hash_file(set->paths[i], arena, state, err));
+            continue;
+        }
+        const struct ldnq_tensor *tensor;
+        LDNQ_TRY(protos_read(samples, item, i, arena, &tensor, err));
+        ldnq_hash_tensor(state, tensor);
+    }
     return LDNQ_OK;
 }
 
@@ -233,6 +341,7 @@ const struct ldnq_source ldnq_source_protos = {
     .advice = "",
     .detect = protos_detect,
     .open = protos_open,
+    .close = protos_close,
     .name = protos_name,
     .path = protos_path,
     .read = protos_read,

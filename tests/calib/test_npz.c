@@ -49,7 +49,7 @@ static void npz_should_read_stored_and_deflated_members(void **state)
 static void npz_should_unpack_large_members_to_a_file_without_a_name(void **state)
 {
     struct fixture *fixture = *state;
-    struct ldnq_tensor *large = counting(fixture, shape_of(2, 9, (int)(LDNQ_NPZ_IN_MEMORY / 32)));
+    struct ldnq_tensor *large = counting(fixture, shape_of(2, 9, (int)(LDNQ_ARRAY_IN_MEMORY / 32)));
     struct npz_member member = member_of(fixture, "a.npy", large);
     member.stored = true; /* which is quicker */
     struct ldnq_npz npz;

@@ -78,6 +78,17 @@ static void inputs_without_a_batch_should_be_read_one_at_a_time(void **state)
     }
 }
 
+static void samples_without_elements_should_be_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, -2));
+    const char *path = put_npy(fixture, "x.npy", counting(fixture, shape_of(2, 100000000, 0)));
+    assert_fails(ldnq_samples_open(path, graph, &options, &samples, &err), LDNQ_DATA,
+                 "x.npy: announces 100000000 samples and holds no elements");
+}
+
 static void input_of_unknown_rank_should_take_the_arrays(void **state)
 {
     struct fixture *fixture = *state;
@@ -380,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(axes_of_an_array_should_serve_the_input),
         TEST(inputs_without_a_batch_should_be_read_one_at_a_time),
+        TEST(samples_without_elements_should_be_refused),
         TEST(input_of_unknown_rank_should_take_the_arrays),
         TEST(array_that_does_not_fit_should_name_both_shapes),
         TEST(arrays_should_get_the_type_of_the_input),

@@ -100,6 +100,70 @@ static void rows_of_a_batch_should_be_samples(void **state)
     ldnq_samples_destroy(samples);
 }
 
+/* Nothing but the size that it announces is large in such a file: each sample costs memory. */
+static void samples_without_elements_should_be_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
+    static const unsigned char many[] = { 8, 0x80, 0xc2, 0xd7, 0x2f, 8, 0, 16, LDNQ_FLOAT };
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, -2));
+    const char *path = put_file(fixture, "many.pb", many, sizeof many);
+    assert_fails(ldnq_samples_open(path, graph, &options, &samples, &err), LDNQ_DATA,
+                 "many.pb: announces 100000000 samples and holds no elements");
+    path = put_proto(fixture, "one.pb", shape_of(2, 1, 0), 0);
+    assert_ok(ldnq_samples_open(path, graph, &options, &samples, &err));
+    ldnq_samples_destroy(samples);
+}
+
+/* A file of several samples is decoded once: it may be gone when they are read. */
+static void rows_should_be_read_once(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
+    struct ldnq_tensor *input;
+    uint64_t hash, other;
+    char *path = put_proto(fixture, "x.pb", shape_of(2, 4, 3), 0);
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, 3));
+    assert_ok(ldnq_samples_open(path, graph, &options, &samples, &err));
+    remove(path);
+    assert_ok(ldnq_samples_read(samples, 1, 2, NULL, fixture->arena, &input, &err));
+    expect_floats(input, 6, (const float[]){ 3, 4, 5, 6, 7, 8 });
+    assert_ok(ldnq_samples_hash(samples, &hash, &err));
+    ldnq_samples_destroy(samples);
+    path = put_proto(fixture, "x.pb", shape_of(2, 4, 3), 1);
+    assert_ok(ldnq_samples_open(path, graph, &options, &samples, &err));
+    assert_ok(ldnq_samples_hash(samples, &other, &err));
+    assert_true(hash != other);
+    ldnq_samples_destroy(samples);
+}
+
+/* More than LDNQ_ARRAY_IN_MEMORY: dims 3, 2^22 and as many floats in raw_data. */
+static void large_files_should_be_read_in_rows(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    struct ldnq_samples *samples;
+    struct ldnq_tensor *input;
+    static const unsigned char head[] = { 8,  3, 8,          0x80, 0x80, 0x80, 2,
+                                          16, 1, 9 << 3 | 2, 0x80, 0x80, 0x80, 24 };
+    const size_t row = (size_t)1 << 22, size = sizeof head + 12 * row;
+    unsigned char *bytes = ldnq_arena_alloc(fixture->arena, size, 1, &err);
+    memcpy(bytes, head, sizeof head);
+    for (size_t i = 0; i < 3; i++) {
+        float value = 1.5f + (float)i;
+        memcpy(bytes + sizeof head + 4 * i * row, &value, 4);
+    }
+    char *path = put_file(fixture, "x.pb", bytes, size);
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, (int)row));
+    assert_ok(ldnq_samples_open(path, graph, &options, &samples, &err));
+    remove(path);
+    assert_ok(ldnq_samples_read(samples, 1, 2, NULL, fixture->arena, &input, &err));
+    assert_true(((float *)input->data)[0] == 2.5f && ((float *)input->data)[row] == 3.5f);
+    ldnq_samples_destroy(samples);
+}
+
 static void sets_that_do_not_fit_should_say_how(void **state)
 {
     struct fixture *fixture = *state;
@@ -187,6 +251,9 @@ int main(void)
         TEST(one_folder_should_be_one_sample_of_several_inputs),
         TEST(files_should_be_a_sample_each_for_one_input),
         TEST(rows_of_a_batch_should_be_samples),
+        TEST(samples_without_elements_should_be_refused),
+        TEST(rows_should_be_read_once),
+        TEST(large_files_should_be_read_in_rows),
         TEST(sets_that_do_not_fit_should_say_how),
         TEST(samples_of_different_shapes_should_name_both),
         TEST(damaged_files_should_be_named),
