@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -16,10 +17,11 @@
 
 struct loader {
     struct ldnq_model *model;
-    const char *folder;
-    char folder_real[PATH_MAX];
-    struct ldnq_names files;  /* from the resolved path to the bytes and their count */
-    struct ldnq_names places; /* from the location in the proto to the key in `files` */
+    const char *folder;           /* as the caller named it */
+    char folder_real[PATH_MAX];   /* without links */
+    char target_folder[PATH_MAX]; /* of the file that the model's path leads to */
+    struct ldnq_names files;      /* from the resolved path to the bytes and their count */
+    struct ldnq_names places;     /* from the location in the proto to the key in `files` */
 };
 
 struct external_location {
@@ -106,14 +108,31 @@ static enum ldnq_status read_whole(struct loader *loader, const char *path, stru
     return LDNQ_OK;
 }
 
+/* In a cache that keeps files by their hash, the model and its data are links into a common
+ * folder. Data that are not in the folder of the link may be in that of the link's target. */
+static bool resolve(const struct loader *loader, const char *location, const char *path, char *real)
+{
+    char in_target[2 * PATH_MAX];
+    if (realpath(path, real))
+        return true;
+    if (errno != ENOENT || strcmp(loader->folder_real, loader->target_folder) == 0)
+        return false;
+    const int length =
+        snprintf(in_target, sizeof in_target, "%s/%s", loader->target_folder, location);
+    if (length < (int)sizeof in_target && realpath(in_target, real))
+        return true;
+    errno = ENOENT;
+    return false;
+}
+
 static enum ldnq_status open_resolved(struct loader *loader, const char *location, const char *path,
                                       struct ldnq_name **file, struct ldnq_error *err)
 {
     char real[PATH_MAX];
-    if (!realpath(path, real))
+    if (!resolve(loader, location, path, real))
         return ldnq_fail(err, LDNQ_IO, "external data file '%s' can't be opened: %s", path,
                          strerror(errno));
-    if (!is_below(real, loader->folder_real))
+    if (!is_below(real, loader->folder_real) && !is_below(real, loader->target_folder))
         return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is a link out of the model's folder",
                          location);
     return read_whole(loader, real, file, err);
@@ -194,14 +213,27 @@ static enum ldnq_status visit_tensor(void *ctx, void *message, struct ldnq_error
     return status;
 }
 
+static enum ldnq_status resolve_folders(struct loader *loader, struct ldnq_error *err)
+{
+    const char *path = loader->model->path;
+    if (!realpath(loader->folder, loader->folder_real))
+        return ldnq_fail(err, LDNQ_IO, "folder %s: can't be opened: %s", loader->folder,
+                         strerror(errno));
+    if (!realpath(path, loader->target_folder))
+        return ldnq_fail(err, LDNQ_IO, "can't be opened: %s", strerror(errno));
+    char *slash = strrchr(loader->target_folder, '/');
+    slash[slash == loader->target_folder] = '\0';
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_external_load(struct ldnq_model *model, const char *folder,
                                     struct ldnq_error *err)
 {
     struct loader loader = { .model = model, .folder = folder };
     ldnq_names_init(&loader.files, model->arena);
     ldnq_names_init(&loader.places, model->arena);
-    if (folder && !realpath(folder, loader.folder_real))
-        return ldnq_fail(err, LDNQ_IO, "folder %s: can't be opened: %s", folder, strerror(errno));
+    if (folder)
+        LDNQ_TRY(resolve_folders(&loader, err));
     return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, visit_tensor, &loader,
                       err);
 }

@@ -11,8 +11,9 @@
 
 /* Reads the data of every external tensor from files below the model's folder (NULL:
  * there is none, and any such tensor is refused), each file once; adds to the model's
- * bytes and hash.
- * Errors: MODEL (a path that leaves the folder, an offset or length outside the file),
+ * bytes and hash. When the model's path is a link, files below the folder of its target
+ * are read, too.
+ * Errors: MODEL (a path that leaves both folders, an offset or length outside the file),
  * IO, UNSUPPORTED (without a folder), NOMEM; messages lack the model's name. */
 enum ldnq_status ldnq_external_load(struct ldnq_model *model, const char *folder,
                                     struct ldnq_error *err);

@@ -364,6 +364,47 @@ static void load_should_keep_external_data_below_the_folder(void **state)
     ldnq_model_destroy(model);
 }
 
+static void make_link(const char *target, const char *name)
+{
+    unlink(in_folder(name));
+    assert_int_equal(symlink(target, in_folder(name)), 0);
+}
+
+/* The layout of a cache by hash: m.onnx and w.bin in view/ are links into blobs/. */
+static void load_should_follow_a_model_that_is_a_link(void **state)
+{
+    (void)state;
+    struct ldnq_model *model;
+    mkdir(in_folder("view"), 0777);
+    mkdir(in_folder("blobs"), 0777);
+    write_weights("blobs/b1");
+    load_external("w.bin", NULL, NULL, &model);
+    ldnq_model_destroy(model);
+    char from[160];
+    snprintf(from, sizeof from, "%s", in_folder("m.onnx"));
+    assert_int_equal(rename(from, in_folder("blobs/b0")), 0);
+    make_link("../blobs/b0", "view/m.onnx");
+    make_link("../blobs/b1", "view/w.bin");
+    assert_ok(ldnq_model_load(in_folder("view/m.onnx"), &model, &err));
+    ldnq_model_destroy(model);
+    make_link(outside, "view/w.bin");
+    assert_fails(ldnq_model_load(in_folder("view/m.onnx"), &model, &err), LDNQ_MODEL,
+                 "'w.bin' is a link out of the model's folder");
+    unlink(in_folder("view/w.bin"));
+    assert_fails(ldnq_model_load(in_folder("view/m.onnx"), &model, &err), LDNQ_IO,
+                 "view/w.bin' can't be opened: No such file");
+    write_weights("blobs/w.bin");
+    assert_ok(ldnq_model_load(in_folder("view/m.onnx"), &model, &err));
+    ldnq_model_destroy(model);
+    /* A model that is no link has one folder: the same link is refused. */
+    snprintf(from, sizeof from, "%s", in_folder("blobs/b0"));
+    make_link("../blobs/b1", "view/w.bin");
+    unlink(in_folder("view/m.onnx"));
+    assert_int_equal(rename(from, in_folder("view/m.onnx")), 0);
+    assert_fails(ldnq_model_load(in_folder("view/m.onnx"), &model, &err), LDNQ_MODEL,
+                 "'w.bin' is a link out of the model's folder");
+}
+
 static void load_should_check_external_places(void **state)
 {
     (void)state;
@@ -424,6 +465,7 @@ int main(void)
         cmocka_unit_test(load_should_read_external_data),
         cmocka_unit_test(load_of_external_data_should_report_failing_allocations),
         cmocka_unit_test(load_should_keep_external_data_below_the_folder),
+        cmocka_unit_test(load_should_follow_a_model_that_is_a_link),
         cmocka_unit_test(load_should_check_external_places),
         cmocka_unit_test(load_should_name_external_data_that_was_not_fetched),
         cmocka_unit_test(load_memory_should_refuse_external_data),
