@@ -297,7 +297,8 @@ static enum ldnq_status read_single(const struct ldnq_input *input, const char *
 
 static const char *protos_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
-    return item_at(samples, item)->paths[input];
+    size_t row;
+    return find_set(samples, item, &row)->paths[input];
 }
 
 static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t item, size_t input,
