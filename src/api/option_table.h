@@ -61,7 +61,7 @@ enum ldnq_option_index {
 
 extern const struct ldnq_option ldnq_option_table[OPTION_COUNT];
 
-/* OPTION_COUNT for a name that there is not. */
+/* The index of the option with this name; OPTION_COUNT if there is none. */
 size_t ldnq_option_find(const char *name);
 
 #endif

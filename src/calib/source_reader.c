@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* By input of the model: the index among the reader's. */
+/* Per input of the model: the index of the same input in the caller's reader. */
 struct reader_inputs {
     size_t *index;
 };

@@ -11,9 +11,9 @@ static enum ldnq_status print_diff(const struct cli_line *line, const struct ldn
 {
     cJSON *diff;
     enum ldnq_status status = cli_json_parse(result, &diff, err);
-    if (status == LDNQ_OK && cli_line_flag(line, "json"))
+    if (status == LDNQ_OK && cli_line_has_flag(line, "json"))
         puts(ldnq_result_json(result));
-    else if (status == LDNQ_OK && !cli_line_flag(line, "quiet"))
+    else if (status == LDNQ_OK && !cli_line_has_flag(line, "quiet"))
         status = cli_print_diff(diff, cli_line_text(line, "sort"),
                                 (size_t)cli_line_number(line, "top"), err);
     if (status == LDNQ_OK)

@@ -112,7 +112,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
                                      struct ldnq_error *err)
 {
     cJSON *root;
-    if (cli_line_flag(line, "json")) {
+    if (cli_line_has_flag(line, "json")) {
         puts(ldnq_result_json(result));
         return LDNQ_OK;
     }

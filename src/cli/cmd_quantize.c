@@ -124,13 +124,14 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
                                      struct ldnq_error *err)
 {
     cJSON *root;
-    if (cli_line_flag(line, "json")) {
+    if (cli_line_has_flag(line, "json")) {
         puts(ldnq_result_json(result));
         return LDNQ_OK;
     }
     const enum ldnq_status status = cli_json_parse(result, &root, err);
     /* A pipe or a device has no size, and may be standard output itself. */
-    if (status == LDNQ_OK && !cli_line_flag(line, "quiet") && cli_json_count(root, "bytes_after"))
+    if (status == LDNQ_OK && !cli_line_has_flag(line, "quiet") &&
+        cli_json_count(root, "bytes_after"))
         print_summary(root);
     cJSON_Delete(root);
     return status;

@@ -23,9 +23,9 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
                                      struct ldnq_error *err)
 {
     cJSON *root;
-    if (cli_line_flag(line, "json"))
+    if (cli_line_has_flag(line, "json"))
         puts(ldnq_result_json(result));
-    if (cli_line_flag(line, "json") || cli_line_flag(line, "quiet"))
+    if (cli_line_has_flag(line, "json") || cli_line_has_flag(line, "quiet"))
         return LDNQ_OK;
     const enum ldnq_status status = cli_json_parse(result, &root, err);
     if (status == LDNQ_OK)

@@ -71,7 +71,7 @@ static enum ldnq_status parse_option(struct cli_line *line, const struct cli_com
 static enum ldnq_status check_models(const struct cli_line *line, const struct cli_command *command,
                                      struct ldnq_error *err)
 {
-    if (cli_line_flag(line, "help"))
+    if (cli_line_has_flag(line, "help"))
         return LDNQ_OK;
     if (line->model_count < command->models_min)
         return cli_fail(err, LDNQ_USAGE, "%s: %s; usage: ldnq %s %s", command->name,
@@ -113,7 +113,7 @@ void cli_line_finish(struct cli_line *line)
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-bool cli_line_flag(const struct cli_line *line, const char *name)
+bool cli_line_has_flag(const struct cli_line *line, const char *name)
 {
     const char *text = cli_line_text(line, name);
     return text && strcmp(text, "1") == 0;

@@ -14,7 +14,7 @@ void cli_line_finish(struct cli_line *line);
 /* Whether a command has this option. */
 bool cli_command_takes(const struct cli_command *command, const struct ldnq_option *option);
 
-bool cli_line_flag(const struct cli_line *line, const char *name);
+bool cli_line_has_flag(const struct cli_line *line, const char *name);
 /* The value, or its default; NULL where there is none. */
 const char *cli_line_text(const struct cli_line *line, const char *name);
 /* NaN where there is none; of an option of bytes, K, M and G are counted. */

@@ -30,7 +30,7 @@ static enum ldnq_status run(const struct cli_command *command, int argc, char **
 {
     struct cli_line line;
     enum ldnq_status status = cli_line_parse(&line, command, argc, argv, err);
-    if (status == LDNQ_OK && cli_line_flag(&line, "help")) {
+    if (status == LDNQ_OK && cli_line_has_flag(&line, "help")) {
         cli_print_help(command);
     } else if (status == LDNQ_OK) {
         status = command->run(&line, err);

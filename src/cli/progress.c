@@ -88,7 +88,7 @@ static void show_event(void *ctx, const char *json)
 void cli_progress_init(struct cli_progress *progress, const struct cli_line *line)
 {
     struct winsize size;
-    *progress = (struct cli_progress){ .is_quiet = cli_line_flag(line, "quiet"),
+    *progress = (struct cli_progress){ .is_quiet = cli_line_has_flag(line, "quiet"),
                                        .is_terminal = isatty(STDERR_FILENO) != 0 };
     if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
         progress->width = size.ws_col;

@@ -15,7 +15,8 @@ struct cli_progress {
     char stage[32];
 };
 
-/* Lets the options of the line call this progress, which has to outlive the job. */
+/* Registers `progress` as the callbacks of the options on the command line. It has to outlive
+ * the job. */
 void cli_progress_init(struct cli_progress *progress, const struct cli_line *line);
 /* Takes the bar off the terminal. */
 void cli_progress_finish(struct cli_progress *progress);

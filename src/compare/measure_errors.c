@@ -16,7 +16,7 @@
 struct measured_layer {
     const struct ldnq_matched_layer *match;
     size_t index_a;            /* of the layer's node */
-    size_t output_a, output_b; /* of the nodes that compute the values to compare */
+    size_t output_a, output_b; /* index of the node that computes the compared value, per model */
     struct ldnq_isolated_run isolated_run;
     struct ldnq_distance isolated, accumulated;
 };

@@ -93,7 +93,7 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
     size_t index;
     const char *codes, *output, *input = activation->value->name, *base = input;
     const void *writer = writer_of(emitter, activation->value, &index);
-    if (activation->is_handed_over) {
+    if (activation->replaces_graph_output) {
         /* Readers of the output's name read what the pair leaves, without being changed. */
         output = base = activation->dequantized->name;
         LDNQ_TRY(make_name(emitter, base, "_float", &input, err));

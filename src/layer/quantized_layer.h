@@ -24,12 +24,13 @@ struct ldnq_quantized_layer {
     size_t block_size;           /* input channels per block, as ONNX has it; 0 without blocks */
     struct ldnq_tensor *weight;  /* codes times scales, in the shape of the float weight */
     struct ldnq_tensor *bias;    /* the fitted bias, in the shape of the float one; or NULL */
-    /* The layer's input has codes: the runtime's integer kernel computes it. */
+    /* The layer's input comes from a Q/DQ pair, so that the runtime computes the layer with
+     * its integer kernel. */
     bool runs_on_codes;
-    /* The scale of these codes where the target wants the bias as int32 with a scale of
-     * input_scale times that of the row's weights; else 0. */
+    /* The scale of the input's codes, if the runtime needs the bias as int32; else 0. The bias
+     * of a row then has the scale input_scale * (scale of the row's weights). */
     float input_scale;
-    struct ldnq_tensor *bias_codes; /* (M) int32; NULL where the bias stays float */
+    struct ldnq_tensor *bias_codes; /* (M) int32; NULL if the bias stays float */
     double error; /* objective relative to that of a zero weight, as in quant.h, before any
                      fine-tuning */
 };

@@ -51,7 +51,7 @@ static void restore(struct model_saver *saver)
         *saver->changed[i].tensor = saver->changed[i].before;
 }
 
-static void make_internal(Onnx__TensorProto *tensor)
+static void store_data_inline(Onnx__TensorProto *tensor)
 {
     tensor->n_external_data = 0;
     tensor->has_data_location = 0;
@@ -123,7 +123,7 @@ static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error 
         return LDNQ_OK;
     LDNQ_TRY(save_original(saver, tensor, err));
     if (!saver->location || tensor->raw_data.len < EXTERNAL_LEAST) {
-        make_internal(tensor);
+        store_data_inline(tensor);
         return LDNQ_OK;
     }
     LDNQ_TRY(append_data(saver, tensor, &offset, err));

@@ -145,7 +145,7 @@ static enum knowledge result_knowledge(const struct ldnq_node *node)
 }
 
 /* Whether the outputs are small enough to be stored with the graph. */
-static bool result_fits(const struct node_folding *f, enum knowledge knowledge)
+static bool result_is_small_enough(const struct node_folding *f, enum knowledge knowledge)
 {
     for (size_t i = 0; i < f->node->output_count; i++) {
         size_t bytes, count;
@@ -258,7 +258,8 @@ static enum ldnq_status infer_and_compute(struct node_folding *f, struct ldnq_er
         node->outputs[i]->shape = f->out[i].shape;
     }
     enum knowledge knowledge = result_knowledge(node);
-    if (has_bodies || knowledge == UNKNOWN || !result_fits(f, knowledge) || !reserve_budget(f))
+    if (has_bodies || knowledge == UNKNOWN || !result_is_small_enough(f, knowledge) ||
+        !reserve_budget(f))
         return LDNQ_OK;
     enum ldnq_status status = compute_outputs(f, err);
     /* What can't be computed with symbols (the Size of a symbolic shape) is left to run time. */

@@ -52,7 +52,7 @@ static enum ldnq_status save_graph(struct ldnq_graph *graph, struct graph_snapsh
     return LDNQ_OK;
 }
 
-static void restore_graphs(const struct graph_snapshot *list)
+static void restore_snapshots(const struct graph_snapshot *list)
 {
     for (const struct graph_snapshot *snapshot = list; snapshot; snapshot = snapshot->next) {
         snapshot->graph->nodes = snapshot->nodes;
@@ -94,7 +94,7 @@ static void set_facts(struct ldnq_value *value, const struct ldnq_tensor *facts)
 }
 
 /* Type and shape of a slice of a scanned input. */
-static struct ldnq_tensor slice_facts(const struct ldnq_value *whole, int64_t axis)
+static struct ldnq_tensor describe_slice(const struct ldnq_value *whole, int64_t axis)
 {
     struct ldnq_tensor slice = { .dtype = whole->dtype, .shape.rank = LDNQ_RANK_UNKNOWN };
     int at = (int)(axis < 0 ? axis + whole->shape.rank : axis);
@@ -124,8 +124,8 @@ static void set_body_inputs(const struct loop_folding *loop)
     for (size_t i = 0; i < control->carried; i++)
         set_facts(inputs[control->body_first + i], &loop->carried[i].facts);
     for (size_t i = 0; i < control->scanned; i++) {
-        struct ldnq_tensor slice = slice_facts(loop->node->inputs[control->carried + i],
-                                               ldnq_control_option(control->in_axes, i));
+        struct ldnq_tensor slice = describe_slice(loop->node->inputs[control->carried + i],
+                                                  ldnq_control_option(control->in_axes, i));
         set_facts(inputs[control->carried + i], &slice);
     }
 }
@@ -170,7 +170,7 @@ static enum ldnq_status dry_run(const struct loop_folding *loop, bool *changed,
     for (size_t i = 0; status == LDNQ_OK && i < loop->control->carried; i++)
         status =
             widen_carried(loop, i, loop->body->outputs[loop->control->body_out + i], changed, err);
-    restore_graphs(snapshots);
+    restore_snapshots(snapshots);
     return status;
 }
 

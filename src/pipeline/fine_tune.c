@@ -421,7 +421,8 @@ enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *quantizer, stru
 }
 
 /* Each cascade has a seed, and so an order of the samples, of its own. */
-enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
+enum ldnq_status ldnq_quantizer_fine_tune_downstream(struct ldnq_quantizer *quantizer,
+                                                     struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result result = { .error_start = NAN, .error = NAN };
     struct ldnq_layer_diagnostics *layer = &quantizer->result->diagnostics[quantizer->fitted - 1];

@@ -95,7 +95,8 @@ static void add_group_effect(const struct ldnq_layer_moments *moments, size_t gr
     }
 }
 
-/* E|W (y - y^)|^2 on the held-out part, about its mean where a bias takes that. */
+/* E|W (y - y^)|^2 on the held-out samples, for the inputs y of the float layer and y^ of the
+ * quantized one; the mean is subtracted first if a bias can compensate it. */
 static double measure_upstream_error(const struct ldnq_layer_moments *moments, bool centred)
 {
     const struct ldnq_compensation *c = &moments->held_out_compensation;

@@ -471,7 +471,7 @@ static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_er
         if (options->cascade > 0 && quantizer->fitted < result->network.count) {
             /* A cascade changes all values before the next layer: the runner starts again at
              * the network's inputs. */
-            LDNQ_TRY(ldnq_quantizer_cascade(quantizer, err));
+            LDNQ_TRY(ldnq_quantizer_fine_tune_downstream(quantizer, err));
             ldnq_calib_runner_finish(&fitting->runner);
             LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes, &fitting->runner, err));
         }

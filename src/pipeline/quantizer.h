@@ -40,6 +40,7 @@ enum ldnq_status ldnq_quantizer_fine_tune(struct ldnq_quantizer *quantizer, stru
 
 /* The same between two layers, for options->cascade steps: scales and biases of the fitted
  * layers, weights and biases of the others. */
-enum ldnq_status ldnq_quantizer_cascade(struct ldnq_quantizer *quantizer, struct ldnq_error *err);
+enum ldnq_status ldnq_quantizer_fine_tune_downstream(struct ldnq_quantizer *quantizer,
+                                                     struct ldnq_error *err);
 
 #endif

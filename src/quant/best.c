@@ -73,7 +73,7 @@ static void store_better(struct search_state *best)
 
 /* Copies the scale per row to all blocks of the row. From the last row to the first, because
  * a row's block scales overwrite the single scales of other rows. */
-static void spread_scales(const struct ldnq_layer_problem *problem, float *scales)
+static void copy_row_scales_to_blocks(const struct ldnq_layer_problem *problem, float *scales)
 {
     for (size_t row = problem->groups * problem->rows; row-- > 0;) {
         const float scale = scales[row];
@@ -95,7 +95,7 @@ static enum ldnq_status solve_trial(struct search_state *best, const struct ldnq
     }
     LDNQ_TRY(ldnq_solve(solver, &problem, best->options, best->pool, &best->trial, err));
     if (is_spread)
-        spread_scales(best->problem, best->trial.scales);
+        copy_row_scales_to_blocks(best->problem, best->trial.scales);
     return LDNQ_OK;
 }
 

@@ -71,9 +71,9 @@ struct ldnq_layer_solution {
     float *scales;      /* (G, M, S) a > 0; all equal per tensor */
     float *bias;        /* (G, M); NULL without a bias */
     double error_start; /* objective of the solver's start, relative to that of Q = 0 */
-    double error;       /* objective of the solution, relative likewise; at most error_start */
-    int iterations;     /* of the row that took most */
-    double rho;         /* ADMM's penalty, mean over the groups; 0 for other solvers */
+    double error;   /* objective of the solution, relative in the same way; at most error_start */
+    int iterations; /* of the row that took most */
+    double rho;     /* ADMM's penalty, mean over the groups; 0 for other solvers */
 };
 
 /* One iteration of `admm`, over the whole layer. */

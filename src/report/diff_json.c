@@ -142,8 +142,8 @@ bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor 
 /* ---- layers -------------------------------------------------------------------------- */
 
 /* The index of the tensor in `tensors`; null for none. */
-static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_diff *diff,
-                             const struct ldnq_quantized_tensor *tensor)
+static bool add_index_of_tensor(cJSON *item, const char *name, const struct ldnq_diff *diff,
+                                const struct ldnq_quantized_tensor *tensor)
 {
     for (size_t i = 0; tensor && i < diff->tensor_count; i++)
         if (tensor == &diff->tensors[i])
@@ -182,8 +182,8 @@ static bool add_weight(cJSON *item, const struct ldnq_diff *diff,
            add_count(item, "bytes_a", layer->bytes_a) &&
            add_count(item, "bytes_b", layer->bytes_b) &&
            ldnq_json_add_number(item, "bits", layer->bits) &&
-           add_tensor_index(item, "weight_tensor", diff, layer->weight) &&
-           add_tensor_index(item, "input_tensor", diff, layer->input);
+           add_index_of_tensor(item, "weight_tensor", diff, layer->weight) &&
+           add_index_of_tensor(item, "input_tensor", diff, layer->input);
 }
 
 static bool add_layer(cJSON *array, const struct ldnq_diff *diff,

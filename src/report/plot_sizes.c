@@ -1,8 +1,8 @@
 /* plot_sizes.c: bytes of each layer's weight in both files. */
 #include "report/plot.h"
 
-static void draw_bytes(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, bool quantized,
-                       double width, struct ldnq_colour colour)
+static void draw_size_bars(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, bool quantized,
+                           double width, struct ldnq_colour colour)
 {
     const struct ldnq_diff *diff = plot->diff;
     for (size_t i = 0; i < diff->layer_count; i++) {
@@ -18,8 +18,8 @@ static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
     struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
     background.alpha = 0x99;
     ldnq_plot_draw_grid(plot, canvas);
-    draw_bytes(plot, canvas, false, 0.8, background);
-    draw_bytes(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);
+    draw_size_bars(plot, canvas, false, 0.8, background);
+    draw_size_bars(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
 bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)

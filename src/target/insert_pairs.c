@@ -58,9 +58,9 @@ static enum ldnq_status append_node(struct insertion *insertion, const char *op_
 }
 
 /* A graph output with a pair is what the DequantizeLinear writes, under its name. */
-static enum ldnq_status hand_over_output(struct insertion *insertion,
-                                         struct ldnq_placed_activation *activation,
-                                         struct ldnq_error *err)
+static enum ldnq_status replace_graph_output(struct insertion *insertion,
+                                             struct ldnq_placed_activation *activation,
+                                             struct ldnq_error *err)
 {
     struct ldnq_graph *graph = insertion->graph;
     struct ldnq_value *value = activation->value, *dequantized = activation->dequantized;
@@ -92,7 +92,8 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
     activation->quantize = codes->producer;
     LDNQ_TRY(append_node(insertion, "DequantizeLinear", codes, activation, LDNQ_FLOAT,
                          &activation->dequantized, err));
-    return activation->is_handed_over ? hand_over_output(insertion, activation, err) : LDNQ_OK;
+    return activation->replaces_graph_output ? replace_graph_output(insertion, activation, err)
+                                             : LDNQ_OK;
 }
 
 static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node, unsigned reads)

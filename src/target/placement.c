@@ -14,7 +14,7 @@ struct value_facts {
     size_t writer;      /* the node that writes it; NO_NODE for inputs and constants */
     bool from_integers; /* a node that computes on codes, or moves them, writes it */
     bool has_pair;
-    bool is_handed_over;
+    bool replaces_graph_output;
     size_t group; /* union-find parent, by value index */
     float low, high;
     bool fixed;
@@ -251,7 +251,7 @@ static void place_on_outputs(struct placement_workspace *work, size_t n)
         struct value_facts *facts = &work->facts[value->index];
         if (!rule->float_output || clamp != NO_NODE ||
             work->options->target->quantizes_graph_outputs)
-            facts->has_pair = facts->is_handed_over = true;
+            facts->has_pair = facts->replaces_graph_output = true;
         if (rule->low < rule->high) {
             facts->low = rule->low;
             facts->high = rule->high;
@@ -377,8 +377,8 @@ static void add_activation(struct placement_workspace *work, struct ldnq_value *
                                          .low = facts->low,
                                          .high = facts->high,
                                          .fixed = facts->fixed,
-                                         .is_handed_over =
-                                             facts->is_handed_over && value->is_output };
+                                         .replaces_graph_output =
+                                             facts->replaces_graph_output && value->is_output };
 }
 
 /* Groups are numbered in the order of their first activation. */

@@ -26,7 +26,7 @@ enum ldnq_node_run {
     LDNQ_NODE_ABSORBED, /* a Relu or Clip that the codes' range stands for */
 };
 
-/* One activation with a pair. */
+/* One activation with a Q/DQ pair: a QuantizeLinear and the DequantizeLinear that reads it. */
 struct ldnq_placed_activation {
     struct ldnq_value *value; /* the float value; a constant where is_constant */
     size_t group;             /* activations of one group have one scale and zero point */
@@ -35,8 +35,9 @@ struct ldnq_placed_activation {
      * -INFINITY and INFINITY where there is none. */
     float low, high;
     bool fixed; /* low and high are the range, whatever the data are */
-    /* A graph output that is written from codes: what its DequantizeLinear writes. */
-    bool is_handed_over;
+    /* The value is a graph output and its operator writes codes: the output of the inserted
+     * DequantizeLinear takes its place, and its name, among the graph's outputs. */
+    bool replaces_graph_output;
     /* Set by ldnq_placement_insert. Of a constant there is no QuantizeLinear: `dequantized`
      * is a constant of its own, the rounded one. */
     struct ldnq_node *quantize;

@@ -123,7 +123,8 @@ enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *acti
 
 const char *ldnq_activation_name(const struct ldnq_placed_activation *activation)
 {
-    return activation->is_handed_over ? activation->dequantized->name : activation->value->name;
+    return activation->replaces_graph_output ? activation->dequantized->name
+                                             : activation->value->name;
 }
 
 int32_t ldnq_activation_zero_point(const struct ldnq_placed_activation *activation)

@@ -2,8 +2,9 @@
  *
  * Sources: espressif/esp-ppq, quantizer/EspdlQuantizer.py; the XINT8 rules of Vitis AI. int8
  * with zero point 0 and scales that are powers of two, for activations and weights, one per
- * tensor; every tensor has a pair, none between a layer and its Relu; the bias is int32 at
- * input scale times weight scale. Both operands of an Add and all of a Concat have one scale.
+ * tensor; every tensor has a Q/DQ pair, except between a layer and its Relu; the bias is int32
+ * with the scale input scale * weight scale. Both operands of an Add and all of a Concat have one
+ * scale.
  */
 #include "target/target.h"
 
