@@ -33,6 +33,8 @@ static bool can_tile(const struct ldnq_node *node, int64_t *symbol, size_t *samp
     size_t batched_inputs = 0;
     if (!node->op || !(node->op->flags & LDNQ_OP_PER_SAMPLE) || node->output_count != 1)
         return false;
+    if (node->op->is_per_sample && !node->op->is_per_sample(node))
+        return false;
     const struct ldnq_shape *out = &node->outputs[0]->shape;
     if (out->rank < 1 || !ldnq_is_symbol(out->dim[0]) || (*symbol && out->dim[0] != *symbol) ||
         !has_batch_axis(node->outputs[0], out->rank, out->dim[0], sample_bytes))

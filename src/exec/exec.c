@@ -231,6 +231,7 @@ static void restore_shapes(struct ldnq_exec *exec, const struct ldnq_node *node)
 static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, struct ldnq_error *err)
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
+    const size_t reader = exec->plan.fused[node_index];
     LDNQ_TRY(gather_inputs(exec, node, err));
     if ((node->op->flags & LDNQ_OP_CONTROL_FLOW) && !exec->is_dry_run)
         return ldnq_control_flow_run(exec, node_index, err);
@@ -242,8 +243,8 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         .in = exec->in,
         .out = exec->out,
         .pool = exec->pool,
-        .clamp =
-            exec->plan.fused[node_index] != LDNQ_NO_NODE ? &exec->plan.clamp[node_index] : NULL,
+        .clamp = reader != LDNQ_NO_NODE ? &exec->plan.clamp[node_index] : NULL,
+        .fused_reader = reader != LDNQ_NO_NODE ? exec->graph->nodes[reader] : NULL,
     };
     if (exec->is_dry_run)
         restore_shapes(exec, node);

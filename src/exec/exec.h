@@ -53,7 +53,7 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
 size_t ldnq_exec_live_values(const struct ldnq_exec *exec, size_t node_index,
                              const struct ldnq_value **values);
 /* To be called before any run: makes a value readable after its node has run, even
- * where a Relu or Clip would otherwise be fused into that node. The value stays live
+ * where its only reader would otherwise be fused into that node. The value stays live
  * until its last use or, with until_reset, until the next reset. */
 void ldnq_exec_retain(struct ldnq_exec *exec, const struct ldnq_value *value, bool until_reset);
 /* The most bytes that values and scratch have taken at any time so far. */

@@ -17,24 +17,32 @@ static enum ldnq_status allocate(struct ldnq_exec_plan *plan, struct ldnq_arena 
     return all ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-/* Fuses the clamp that reads the node's output into the node, when it is the only
- * reader. `reader` has, by value, the last node that reads it. */
-static void fuse_clamp(struct ldnq_exec_plan *plan, size_t node_index, const size_t *reader_count,
-                       const size_t *reader)
+/* Whether the node can run `reader`, which reads its output 0, inside it. */
+static bool can_fuse(const struct ldnq_node *node, const struct ldnq_node *reader,
+                     struct ldnq_clamp *clamp)
+{
+    if (!node->op || !reader->op || reader->inputs[0] != node->outputs[0])
+        return false;
+    if (node->op->flags & LDNQ_OP_FUSES_CLAMP)
+        return reader->op->as_clamp && reader->op->as_clamp(reader, clamp);
+    return node->op->can_fuse && node->op->can_fuse(node, reader);
+}
+
+/* Fuses the only reader of the node's output 0 into the node, where that is possible.
+ * `readers` has, by value, the last node that reads it. */
+static void fuse_reader(struct ldnq_exec_plan *plan, size_t node_index, const size_t *reader_count,
+                        const size_t *readers)
 {
     const struct ldnq_node *node = plan->graph->nodes[node_index];
-    if (!node->op || !(node->op->flags & LDNQ_OP_FUSES_CLAMP) || node->outputs[0]->is_output)
+    if (!node->outputs[0] || node->outputs[0]->is_output)
         return;
-    size_t between = node->outputs[0]->index, next = reader[between];
-    if (reader_count[between] != 1)
+    size_t between = node->outputs[0]->index, reader = readers[between];
+    if (reader_count[between] != 1 ||
+        !can_fuse(node, plan->graph->nodes[reader], &plan->clamp[node_index]))
         return;
-    const struct ldnq_node *clamp = plan->graph->nodes[next];
-    if (!clamp->op || !clamp->op->as_clamp || clamp->inputs[0] != node->outputs[0] ||
-        !clamp->op->as_clamp(clamp, &plan->clamp[node_index]))
-        return;
-    plan->fused[node_index] = next;
-    plan->skipped[next] = true;
-    plan->definition[clamp->outputs[0]->index] = node_index;
+    plan->fused[node_index] = reader;
+    plan->skipped[reader] = true;
+    plan->definition[plan->graph->nodes[reader]->outputs[0]->index] = node_index;
     plan->last_use[between] = LDNQ_NO_NODE;
     plan->definition[between] = LDNQ_NO_NODE;
 }
@@ -42,23 +50,23 @@ static void fuse_clamp(struct ldnq_exec_plan *plan, size_t node_index, const siz
 const struct ldnq_value *ldnq_exec_plan_output(const struct ldnq_exec_plan *plan, size_t node_index,
                                                size_t i)
 {
-    size_t clamp = plan->fused[node_index];
-    if (i == 0 && clamp != LDNQ_NO_NODE)
-        return plan->graph->nodes[clamp]->outputs[0];
+    size_t reader = plan->fused[node_index];
+    if (i == 0 && reader != LDNQ_NO_NODE)
+        return plan->graph->nodes[reader]->outputs[0];
     return plan->graph->nodes[node_index]->outputs[i];
 }
 
 void ldnq_exec_plan_unfuse(struct ldnq_exec_plan *plan, size_t node_index)
 {
-    size_t clamp = plan->fused[node_index];
-    if (clamp == LDNQ_NO_NODE)
+    size_t reader = plan->fused[node_index];
+    if (reader == LDNQ_NO_NODE)
         return;
     size_t between = plan->graph->nodes[node_index]->outputs[0]->index;
     plan->fused[node_index] = LDNQ_NO_NODE;
-    plan->skipped[clamp] = false;
-    plan->definition[plan->graph->nodes[clamp]->outputs[0]->index] = clamp;
+    plan->skipped[reader] = false;
+    plan->definition[plan->graph->nodes[reader]->outputs[0]->index] = reader;
     plan->definition[between] = node_index;
-    plan->last_use[between] = clamp;
+    plan->last_use[between] = reader;
 }
 
 enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct ldnq_graph *graph,
@@ -67,8 +75,8 @@ enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct l
     *plan = (struct ldnq_exec_plan){ .graph = graph };
     LDNQ_TRY(allocate(plan, arena, err));
     size_t *reader_count = ldnq_arena_alloc(arena, graph->value_count, sizeof *reader_count, err);
-    size_t *reader = ldnq_arena_alloc(arena, graph->value_count, sizeof *reader, err);
-    if (!reader_count || !reader)
+    size_t *readers = ldnq_arena_alloc(arena, graph->value_count, sizeof *readers, err);
+    if (!reader_count || !readers)
         return LDNQ_NOMEM;
 
     /* ---- live ranges ---- */
@@ -78,7 +86,7 @@ enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct l
             if (!node->inputs[i])
                 continue;
             size_t value = node->inputs[i]->index;
-            plan->last_use[value] = reader[value] = n;
+            plan->last_use[value] = readers[value] = n;
             reader_count[value]++;
         }
         for (size_t i = 0; i < node->output_count; i++)
@@ -90,6 +98,6 @@ enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct l
 
     /* ---- fusion ---- */
     for (size_t n = 0; n < graph->node_count; n++)
-        fuse_clamp(plan, n, reader_count, reader);
+        fuse_reader(plan, n, reader_count, readers);
     return LDNQ_OK;
 }

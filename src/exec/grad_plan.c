@@ -4,31 +4,31 @@
 
 #include "base/size.h"
 
-/* ---- fused clamps ------------------------------------------------------------------- */
+/* ---- fused nodes -------------------------------------------------------------------- */
 
-/* Whether a clamp can stay fused: both nodes are in the range that runs, and neither a
+/* Whether a reader can stay fused: both nodes are in the range that runs, and neither a
  * backward nor the caller reads the value between them. */
-static bool can_stay_fused(const struct ldnq_grad_plan *plan, size_t node_index, size_t clamp)
+static bool can_stay_fused(const struct ldnq_grad_plan *plan, size_t node_index, size_t reader)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     const struct ldnq_grad_reach *reach = plan->reach;
     size_t between = graph->nodes[node_index]->outputs[0]->index;
-    if (node_index < plan->options->first || clamp >= plan->options->last)
+    if (node_index < plan->options->first || reader >= plan->options->last)
         return false;
     if (reach->requested[between] || reach->target[between])
         return false;
     return !(reach->active[node_index] && ldnq_grad_saves_output(graph->nodes[node_index], 0)) &&
-           !(reach->active[clamp] && ldnq_grad_saves_input(graph->nodes[clamp], 0));
+           !(reach->active[reader] && ldnq_grad_saves_input(graph->nodes[reader], 0));
 }
 
-static void unfuse_read_clamps(struct ldnq_grad_plan *plan)
+static void unfuse_read_values(struct ldnq_grad_plan *plan)
 {
     struct ldnq_exec_plan *run = &plan->exec->plan;
     for (size_t n = 0; n < plan->exec->graph->node_count; n++)
         if (run->fused[n] != LDNQ_NO_NODE && !can_stay_fused(plan, n, run->fused[n]))
             ldnq_exec_plan_unfuse(run, n);
     for (size_t n = 0; n < plan->exec->graph->node_count; n++)
-        plan->is_fused_clamp[n] = run->skipped[n];
+        plan->is_fused[n] = run->skipped[n];
 }
 
 /* ---- saved tensors ------------------------------------------------------------------ */
@@ -68,17 +68,17 @@ enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_ex
     plan->last_backward_use = ldnq_arena_alloc(arena, values, sizeof *plan->last_backward_use, err);
     plan->checkpoint_until = ldnq_arena_alloc(arena, values, sizeof *plan->checkpoint_until, err);
     plan->is_fed = ldnq_arena_alloc(arena, values, sizeof *plan->is_fed, err);
-    plan->is_fused_clamp = ldnq_arena_alloc(arena, nodes, sizeof *plan->is_fused_clamp, err);
+    plan->is_fused = ldnq_arena_alloc(arena, nodes, sizeof *plan->is_fused, err);
     plan->needed = ldnq_arena_alloc(arena, values, sizeof *plan->needed, err);
     plan->available = ldnq_arena_alloc(arena, values, sizeof *plan->available, err);
     plan->retained = ldnq_arena_alloc(arena, values, sizeof *plan->retained, err);
     plan->saved_bytes = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->saved_bytes, err);
     plan->crossing_bytes = ldnq_arena_alloc(arena, nodes + 1, sizeof *plan->crossing_bytes, err);
     if (!plan->start || !plan->last_backward_use || !plan->checkpoint_until || !plan->is_fed ||
-        !plan->is_fused_clamp || !plan->needed || !plan->available || !plan->retained ||
+        !plan->is_fused || !plan->needed || !plan->available || !plan->retained ||
         !plan->saved_bytes || !plan->crossing_bytes)
         return LDNQ_NOMEM;
-    unfuse_read_clamps(plan);
+    unfuse_read_values(plan);
     for (size_t i = 0; i < values; i++)
         plan->last_backward_use[i] = plan->checkpoint_until[i] = LDNQ_NO_NODE;
     mark_saved(plan, options->first, options->last);
@@ -122,7 +122,7 @@ static void plan_pass(struct ldnq_grad_plan *plan, size_t first, size_t last)
         run->last_use[i] = LDNQ_NO_NODE;
     for (size_t n = last; n-- > first;) {
         const struct ldnq_node *node = graph->nodes[n];
-        run->skipped[n] = plan->is_fused_clamp[n] || !computes_needed(plan, n);
+        run->skipped[n] = plan->is_fused[n] || !computes_needed(plan, n);
         if (run->skipped[n])
             continue;
         for (size_t i = 0; i < node->input_count; i++)
@@ -218,7 +218,7 @@ void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
         run->last_use[i] = LDNQ_NO_NODE;
     for (size_t n = plan->options->first; n < plan->options->last; n++) {
         const struct ldnq_node *node = graph->nodes[n];
-        for (size_t i = 0; !plan->is_fused_clamp[n] && i < node->input_count; i++)
+        for (size_t i = 0; !plan->is_fused[n] && i < node->input_count; i++)
             if (node->inputs[i])
                 run->last_use[node->inputs[i]->index] = n;
     }

@@ -31,8 +31,8 @@ struct ldnq_grad_plan {
     /* By value: for a checkpoint, the lowest segment that needs it, after whose backward
      * it is freed; LDNQ_NO_NODE for all other values. */
     size_t *checkpoint_until;
-    bool *is_fed;         /* by value: it comes from outside in this run */
-    bool *is_fused_clamp; /* by node: it runs inside another node */
+    bool *is_fed;   /* by value: it comes from outside in this run */
+    bool *is_fused; /* by node: it runs inside another node */
     /* By value, for the pass that is being prepared: it must be computed or be at hand;
      * it is at hand; it must survive the pass. */
     bool *needed, *available, *retained;

@@ -88,7 +88,8 @@ enum ldnq_op_flag {
     LDNQ_OP_FUSES_CLAMP = 1 << 9,
     /* Sample n of output 0 (index n of axis 0) depends only on sample n of those
      * inputs whose rank and axis 0 equal the output's; other inputs are shared by all
-     * samples. The executor may then run the batch in parts (exec/batch_tiling.h). */
+     * samples. The executor may then run the batch in parts (exec/batch_tiling.h). With
+     * is_per_sample, this holds only for the nodes that is_per_sample accepts. */
     LDNQ_OP_PER_SAMPLE = 1 << 10,
 };
 
@@ -109,6 +110,9 @@ struct ldnq_op_call {
     struct ldnq_pool *pool;         /* for forward and backward */
     void *scratch;                  /* as many bytes as scratch() returned, 64-byte aligned */
     const struct ldnq_clamp *clamp; /* only with LDNQ_OP_FUSES_CLAMP; NULL for none */
+    /* For infer and forward: the node that runs inside this one, which can_fuse accepted;
+     * out[0] is that node's output. NULL for none, and for operators without can_fuse. */
+    const struct ldnq_node *fused_reader;
     bool widened; /* set by ldnq_ops_infer: halves are computed in float32 (ops/widen.h) */
 };
 
@@ -162,6 +166,11 @@ struct ldnq_op {
     /* For operators that may be a clamp of input 0 (Relu, Clip): whether this node is one,
      * and its bounds. NULL for all others. */
     bool (*as_clamp)(const struct ldnq_node *node, struct ldnq_clamp *clamp);
+    /* Whether the node can run `reader`, the only reader of its output 0, inside it
+     * (call->fused_reader). Elements of constants may change afterwards. NULL: never. */
+    bool (*can_fuse)(const struct ldnq_node *node, const struct ldnq_node *reader);
+    /* Whether LDNQ_OP_PER_SAMPLE holds for this node. NULL: it holds for every node. */
+    bool (*is_per_sample)(const struct ldnq_node *node);
     /* How the weight is quantized (ops/op_layer.h); NULL for operators without one. */
     const struct ldnq_op_layer *layer;
     /* For operators that have weights but no `layer` (Gather, LSTM): the reason why they

@@ -13,6 +13,7 @@
 #include "ops/op.h"
 
 #include "base/size.h"
+#include "ops/quantized/quantize_pair.h"
 
 #define BITS(dtype) LDNQ_DTYPE_BIT(LDNQ_##dtype)
 #define SMALL_TYPES                                                                                \
@@ -34,19 +35,6 @@ struct scale_runs {
 
 /* ---- kernels ------------------------------------------------------------------------ */
 
-/* 2^23 + 2^22: a sum with it has no fraction bits, so that the processor rounds it half to
- * even. Correct for all |v| < 2^22, which includes 16-bit codes. */
-#define ROUNDER 12582912.0f
-
-/* clamp(round(x / scale)). */
-static inline float round_code(float x, float scale, float low, float high)
-{
-    float v = x / scale;
-    v = v > low ? v : low;
-    v = v < high ? v : high;
-    return (v + ROUNDER) - ROUNDER;
-}
-
 /* The range is shifted by the zero point, so that clamping comes before rounding. */
 #define QUANTIZE(name, T, X)                                                                       \
     static void name(const struct scale_runs *s, const char *x_, char *y_, const float *scale,     \
@@ -59,12 +47,13 @@ static inline float round_code(float x, float scale, float low, float high)
             const float z = zero ? (float)*zero : 0.0f, a = *scale;                                \
             const float low = s->low - z, high = s->high - z;                                      \
             for (size_t i = 0; i < count; i++)                                                     \
-                y[i] = (T)(int32_t)(round_code((float)x[i], a, low, high) + z);                    \
+                y[i] = (T)(int32_t)(ldnq_round_code((float)x[i], a, low, high) + z);               \
             return;                                                                                \
         }                                                                                          \
         for (size_t i = 0; i < count; i++) {                                                       \
             const float z = zero ? (float)zero[i] : 0.0f;                                          \
-            y[i] = (T)(int32_t)(round_code((float)x[i], scale[i], s->low - z, s->high - z) + z);   \
+            y[i] =                                                                                 \
+                (T)(int32_t)(ldnq_round_code((float)x[i], scale[i], s->low - z, s->high - z) + z); \
         }                                                                                          \
     }
 
@@ -237,6 +226,13 @@ static enum ldnq_status check_zero(const struct ldnq_op_call *call, enum ldnq_dt
     return LDNQ_OK;
 }
 
+/* A scale per index of `axis` or per block may belong to a sample. */
+static bool has_one_scale(const struct ldnq_node *node)
+{
+    const struct ldnq_shape *scale = &node->inputs[1]->shape;
+    return scale->rank == 0 || (scale->rank == 1 && scale->dim[0] == 1);
+}
+
 /* ---- gradients --------------------------------------------------------------------------- */
 
 /* Floats: one per element, the terms of dscale, and one per scale: the zero points or ones. */
@@ -319,11 +315,17 @@ static void multiply_by_scale(const struct scale_runs *s, const char *x_, char *
 
 /* ---- QuantizeLinear ------------------------------------------------------------------------ */
 
-static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_dtype code_type(const struct ldnq_op_call *call)
 {
     const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
     int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
-    enum ldnq_dtype dtype = zero ? zero->dtype : wanted ? (enum ldnq_dtype)wanted : LDNQ_UINT8;
+    return zero ? zero->dtype : wanted ? (enum ldnq_dtype)wanted : LDNQ_UINT8;
+}
+
+static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+{
+    int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
+    enum ldnq_dtype dtype = code_type(call);
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, BITS(FLOAT) | BITS(INT32), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
     if (wanted < 0 || wanted > LDNQ_INT2 || !(SMALL_TYPES & LDNQ_DTYPE_BIT(dtype)))
@@ -333,7 +335,7 @@ static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_er
         return ldnq_fail(err, LDNQ_MODEL, "output_dtype differs from its zero point's type");
     LDNQ_TRY(check_scale(call, err));
     LDNQ_TRY(check_zero(call, dtype, err));
-    call->out[0].dtype = dtype;
+    call->out[0].dtype = call->fused_reader ? LDNQ_FLOAT : dtype;
     call->out[0].shape = call->in[0]->shape;
     return LDNQ_OK;
 }
@@ -348,11 +350,15 @@ static struct scale_runs make_range(enum ldnq_dtype dtype)
 
 static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    enum ldnq_dtype dtype = call->out[0].dtype;
+    enum ldnq_dtype dtype = code_type(call);
     bool is_signed = ldnq_dtype_is_signed(dtype), wide = ldnq_dtype_size(dtype) == 2;
     bool from_int = call->in[0]->dtype == LDNQ_INT32;
     struct scale_runs runs = make_range(dtype);
     (void)err;
+    if (call->fused_reader) {
+        ldnq_quantize_pair_run(call, runs.low, runs.high);
+        return LDNQ_OK;
+    }
     set_data(call, &runs);
     if (is_signed)
         runs.run = from_int ? (wide ? requantize_int16 : requantize_int8)
@@ -432,7 +438,7 @@ const struct ldnq_op ldnq_op_quantizelinear = {
     .type = "QuantizeLinear",
     .since = 10,
     .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_STRAIGHT_THROUGH,
+    .flags = LDNQ_OP_STRAIGHT_THROUGH | LDNQ_OP_IN_PLACE | LDNQ_OP_PER_SAMPLE,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
@@ -442,6 +448,8 @@ const struct ldnq_op ldnq_op_quantizelinear = {
     .saved_inputs = 7,
     .backward_scratch = backward_scratch,
     .backward = quantize_backward,
+    .can_fuse = ldnq_quantize_pair_applies,
+    .is_per_sample = has_one_scale,
 };
 
 /* ---- DequantizeLinear ------------------------------------------------------------------------ */
@@ -522,6 +530,7 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .type = "DequantizeLinear",
     .since = 10,
     .until = LDNQ_OPSET_LATEST,
+    .flags = LDNQ_OP_PER_SAMPLE,
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
@@ -531,4 +540,5 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .saved_inputs = 7,
     .backward_scratch = backward_scratch,
     .backward = dequantize_backward,
+    .is_per_sample = has_one_scale,
 };

@@ -1,0 +1,83 @@
+#include "ops/quantized/quantize_pair.h"
+
+#include "base/simd.h"
+
+/* Input i of the node, if it is a constant with one element; else NULL. */
+static const struct ldnq_tensor *constant_scalar(const struct ldnq_node *node, size_t i)
+{
+    const struct ldnq_value *value = i < node->input_count ? node->inputs[i] : NULL;
+    const struct ldnq_tensor *tensor = value ? value->constant : NULL;
+    bool is_scalar = tensor && tensor->shape.rank <= 1 && ldnq_tensor_count(tensor) == 1;
+    return is_scalar ? tensor : NULL;
+}
+
+static bool has_input(const struct ldnq_node *node, size_t i)
+{
+    return i < node->input_count && node->inputs[i];
+}
+
+static bool zeros_agree(const struct ldnq_node *node, const struct ldnq_node *reader)
+{
+    if (!has_input(node, 2) && !has_input(reader, 2))
+        return true;
+    const struct ldnq_tensor *a = constant_scalar(node, 2), *b = constant_scalar(reader, 2);
+    return a && b && a->dtype == b->dtype;
+}
+
+/* What the DequantizeLinear's own inference would refuse is not fused, so that it does. */
+bool ldnq_quantize_pair_applies(const struct ldnq_node *node, const struct ldnq_node *reader)
+{
+    const struct ldnq_tensor *a = constant_scalar(node, 1), *b = constant_scalar(reader, 1);
+    return reader->op == &ldnq_op_dequantizelinear && node->inputs[0]->dtype == LDNQ_FLOAT && a &&
+           b && a->dtype == LDNQ_FLOAT && b->dtype == LDNQ_FLOAT && zeros_agree(node, reader) &&
+           ldnq_attr_int(reader, "block_size", 0) == 0 &&
+           ldnq_attr_int(reader, "output_dtype", LDNQ_FLOAT) <= LDNQ_FLOAT;
+}
+
+static float read_zero(const struct ldnq_tensor *zero)
+{
+    if (!zero)
+        return 0.0f;
+    if (ldnq_dtype_size(zero->dtype) == 2)
+        return ldnq_dtype_is_signed(zero->dtype) ? (float)*(const int16_t *)zero->data
+                                                 : (float)*(const uint16_t *)zero->data;
+    return ldnq_dtype_is_signed(zero->dtype) ? (float)*(const int8_t *)zero->data
+                                             : (float)*(const uint8_t *)zero->data;
+}
+
+struct quantize_pair {
+    const float *x;
+    float *y;
+    float scale, low, high;        /* the range of codes minus the zero point */
+    float shift, dequantize_scale; /* zero - zero' and scale' */
+};
+
+/* Codes and zero points are integers of at most 17 bits: their sums in float are exact. */
+LDNQ_MULTIVERSION
+static void run_pair(const void *ctx, size_t first, size_t last)
+{
+    const struct quantize_pair *pair = ctx;
+    const float *x = pair->x;
+    float *y = pair->y;
+    const float scale = pair->scale, low = pair->low, high = pair->high;
+    const float shift = pair->shift, dequantize_scale = pair->dequantize_scale;
+    LDNQ_IVDEP
+    for (size_t i = first; i < last; i++)
+        y[i] = (ldnq_round_code(x[i], scale, low, high) + shift) * dequantize_scale;
+}
+
+void ldnq_quantize_pair_run(const struct ldnq_op_call *call, float low, float high)
+{
+    const struct ldnq_node *reader = call->fused_reader;
+    const float zero = read_zero(ldnq_op_input(call, 2));
+    const struct quantize_pair pair = {
+        .x = call->in[0]->data,
+        .y = call->out[0].data,
+        .scale = *(const float *)call->in[1]->data,
+        .low = low - zero,
+        .high = high - zero,
+        .shift = zero - read_zero(constant_scalar(reader, 2)),
+        .dequantize_scale = *(const float *)constant_scalar(reader, 1)->data,
+    };
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run_pair, &pair);
+}
