@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/growing_list.h"
 #include "base/json_add.h"
 
@@ -192,7 +193,7 @@ void ldnq_quantize_events_init(struct ldnq_quantize_events *events, const struct
 enum ldnq_status ldnq_quantize_events_open_log(struct ldnq_quantize_events *events,
                                                struct ldnq_error *err)
 {
-    if (events->log_path && !(events->log = fopen(events->log_path, "we")))
+    if (events->log_path && !(events->log = ldnq_file_create(events->log_path)))
         return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", events->log_path,
                          strerror(errno));
     return LDNQ_OK;

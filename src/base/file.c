@@ -19,11 +19,58 @@
 #define SUFFIX_LETTERS ((size_t)6)
 #define MOST_ATTEMPTS 100
 
+/* Moves a descriptor above those of the standard streams. */
+static int move_above_standard(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    const int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return moved;
+}
+
+static FILE *open_stream(int fd)
+{
+    FILE *stream = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (stream || fd < 0)
+        return stream;
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return NULL;
+}
+
+FILE *ldnq_file_create(const char *path)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return open_stream(move_above_standard(fd));
+}
+
+const char *ldnq_temporary_folder(void)
+{
+    const char *folder = getenv("TMPDIR");
+    return folder && *folder ? folder : "/tmp";
+}
+
+int ldnq_file_create_unnamed(const char *folder)
+{
+    char path[4096];
+    errno = ENAMETOOLONG;
+    if (snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder) >= (int)sizeof path)
+        return -1;
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return move_above_standard(fd);
+}
+
 enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct ldnq_error *err)
 {
     struct stat info;
     /* Opening a pipe waits for a writer, unless it is told not to. */
-    *fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    *fd = move_above_standard(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (*fd < 0)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
     enum ldnq_status status = LDNQ_OK;
@@ -97,7 +144,7 @@ static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const str
     writer->temporary = NULL;
     if (S_ISDIR(info->st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path, strerror(EISDIR));
-    writer->stream = fopen(writer->path, "wbe");
+    writer->stream = ldnq_file_create(writer->path);
     if (!writer->stream)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
     return LDNQ_OK;
@@ -121,7 +168,7 @@ static int create_exclusively(char *name)
         if (fd >= 0 || errno != EEXIST)
             break;
     }
-    return fd;
+    return move_above_standard(fd);
 }
 
 static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct ldnq_error *err)
@@ -133,12 +180,10 @@ static enum ldnq_status open_temporary(struct ldnq_file_writer *writer, struct l
         writer->temporary = NULL;
         return ldnq_fail(err, LDNQ_IO, "%s: can't be created: %s", writer->path, strerror(reason));
     }
-    writer->stream = fdopen(fd, "wb");
-    if (!writer->stream) {
-        close(fd);
-        return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
-    }
-    return LDNQ_OK;
+    writer->stream = open_stream(fd);
+    return writer->stream
+               ? LDNQ_OK
+               : ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", writer->path, strerror(errno));
 }
 
 enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const char *path,

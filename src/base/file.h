@@ -6,6 +6,17 @@
 
 #include <stdio.h>
 
+/* Files of the library never get the descriptors 0 to 2: a host that has closed one of its
+ * standard streams may still print to its number, and would print into the file. */
+
+/* Opens an empty file for writing, in place. NULL, with errno, when that fails. */
+FILE *ldnq_file_create(const char *path);
+/* Creates a temporary file without a name in `folder`; it ends with its descriptor. -1, with
+ * errno, when that fails. */
+int ldnq_file_create_unnamed(const char *folder);
+/* The folder for such files: TMPDIR, or /tmp. */
+const char *ldnq_temporary_folder(void);
+
 /* Opens a regular file for reading; *size is its length. What else has a name (a folder, a
  * pipe, a device) is refused, and never waited for. The caller closes *fd. Errors: IO. */
 enum ldnq_status ldnq_file_open(const char *path, int *fd, size_t *size, struct ldnq_error *err);

@@ -155,16 +155,10 @@ void ldnq_array_close(struct ldnq_array *array)
 /* Unlinked at once, so that it disappears with the process. */
 enum ldnq_status ldnq_array_create_temporary(struct ldnq_array *array, struct ldnq_error *err)
 {
-    const char *folder = getenv("TMPDIR");
-    char path[4096];
-    int length = snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder && *folder ? folder : "/tmp");
-    errno = ENAMETOOLONG;
-    if (length < (int)sizeof path)
-        array->fd = mkstemp(path);
+    array->fd = ldnq_file_create_unnamed(ldnq_temporary_folder());
     if (array->fd < 0)
         return ldnq_fail(err, LDNQ_IO, "%s: no temporary file to unpack it to: %s", array->name,
                          strerror(errno));
-    unlink(path);
     return LDNQ_OK;
 }
 

@@ -1,6 +1,9 @@
 /* main.c: finds the command and runs it; the help and version of the program. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/failure.h"
 #include "cli/help.h"
@@ -59,9 +62,22 @@ static const struct cli_command *find(const char *name)
     return cli_commands[i];
 }
 
+/* Opens those of the standard streams that are closed, so that no file gets their numbers. The
+ * direction is the wrong one: what is printed or read still fails, as without it. */
+static bool open_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct ldnq_error err = { .status = LDNQ_OK };
+    if (!open_standard_streams())
+        return LDNQ_IO;
     if (argc < 2) {
         print_overview(stderr);
         return LDNQ_USAGE;

@@ -1,14 +1,11 @@
-#define _GNU_SOURCE
 #include "pipeline/activation_store.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/size.h"
 
 struct stored_batch {
@@ -108,27 +105,17 @@ static enum ldnq_status allocate_data(struct ldnq_activation_store *store,
 
 /* ---- the file ------------------------------------------------------------------------- */
 
-static const char *temporary_folder(void)
-{
-    const char *folder = getenv("TMPDIR");
-    return folder && *folder ? folder : "/tmp";
-}
-
 static enum ldnq_status open_file(struct stored_generation *generation, struct ldnq_error *err)
 {
-    const char *folder = temporary_folder();
-    char path[4096];
+    const char *folder = ldnq_temporary_folder();
     if (generation->fd >= 0)
         return LDNQ_OK;
-    if (snprintf(path, sizeof path, "%s/ldnq-XXXXXX", folder) >= (int)sizeof path)
-        return ldnq_fail(err, LDNQ_IO, "%s: is too long a path for a temporary file", folder);
-    generation->fd = mkostemp(path, O_CLOEXEC);
+    generation->fd = ldnq_file_create_unnamed(folder);
     if (generation->fd < 0)
         return ldnq_fail(err, LDNQ_IO,
                          "%s: no temporary file can be made there: %s; set TMPDIR "
                          "or raise max-mem",
                          folder, strerror(errno));
-    unlink(path);
     return LDNQ_OK;
 }
 
@@ -141,7 +128,7 @@ static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, of
             continue;
         if (moved <= 0)
             return ldnq_fail(err, LDNQ_IO, "%s: the temporary file of activations can't be %s: %s",
-                             temporary_folder(), write ? "written" : "read",
+                             ldnq_temporary_folder(), write ? "written" : "read",
                              moved < 0 ? strerror(errno) : "too short");
         data += moved;
         offset += moved;

@@ -283,11 +283,43 @@ static void a_failing_allocator_should_leave_nothing(void **state)
     }
 }
 
+/* ---- descriptors -------------------------------------------------------------------------- */
+
+static void files_should_never_get_the_descriptor_of_a_standard_stream(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_file_writer writer;
+    size_t size;
+    int fds[4];
+    const int input = dup(STDIN_FILENO);
+    assert_true(input > STDERR_FILENO);
+    close(STDIN_FILENO);
+    fds[0] = ldnq_file_create_unnamed(fixture->folder);
+    assert_ok(ldnq_file_writer_init(&writer, fixture->path, &err));
+    fds[1] = fileno(writer.stream);
+    assert_ok(ldnq_file_writer_commit(&writer, &err));
+    ldnq_file_writer_finish(&writer);
+    assert_ok(ldnq_file_open(fixture->path, &fds[2], &size, &err));
+    FILE *stream = ldnq_file_create(fixture->path);
+    fds[3] = fileno(stream);
+    const bool is_free = fcntl(STDIN_FILENO, F_GETFD) < 0;
+    dup2(input, STDIN_FILENO);
+    close(input);
+    for (int i = 0; i < 4; i++)
+        assert_true(fds[i] > STDERR_FILENO);
+    assert_true(is_free);
+    fclose(stream);
+    close(fds[2]);
+    close(fds[0]);
+    assert_int_equal(count_files(fixture, false), 1); /* the unnamed one has no name */
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_FOLDER(files_should_never_get_the_descriptor_of_a_standard_stream),
         WITH_FOLDER(what_was_written_should_be_read_back),
         WITH_FOLDER(read_should_name_the_file_and_the_reason),
         WITH_FOLDER(a_pipe_should_be_refused_without_waiting),
