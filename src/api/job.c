@@ -103,6 +103,29 @@ static void read_preprocess(const struct ldnq_options *options, struct ldnq_prep
     p->crop = ldnq_option_count(options, OPTION_CROP);
 }
 
+/* Preprocessing is for pictures. Ignoring it would leave the user to believe that it was done. */
+static enum ldnq_status check_preprocess(const struct ldnq_options *options,
+                                         const struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    static const enum ldnq_option_index set_by_value[] = { OPTION_MEAN, OPTION_STD, OPTION_SCALE };
+    static const enum ldnq_option_index set_above_zero[] = { OPTION_RESIZE, OPTION_CROP };
+    const char *name = NULL;
+    if (ldnq_samples_are_pictures(samples))
+        return LDNQ_OK;
+    for (size_t i = 0; !name && i < sizeof set_by_value / sizeof *set_by_value; i++)
+        if (ldnq_option_is_set(options, set_by_value[i]))
+            name = ldnq_option_table[set_by_value[i]].name;
+    for (size_t i = 0; !name && i < sizeof set_above_zero / sizeof *set_above_zero; i++)
+        if (ldnq_option_count(options, set_above_zero[i]))
+            name = ldnq_option_table[set_above_zero[i]].name;
+    if (!name)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_USAGE,
+                     "%s is for pictures, and the samples are arrays, which are used as they are: "
+                     "preprocess them before",
+                     name);
+}
+
 enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
                                   const struct ldnq_graph *graph, bool need_labels,
                                   struct ldnq_samples **samples, struct ldnq_error *err)
@@ -114,7 +137,8 @@ enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_
         .need_labels = need_labels,
     };
     read_preprocess(job->options, &options.preprocess);
-    return ldnq_dataset_open(dataset, graph, &options, samples, err);
+    LDNQ_TRY(ldnq_dataset_open(dataset, graph, &options, samples, err));
+    return check_preprocess(job->options, *samples, err);
 }
 
 /* ---- files ------------------------------------------------------------------------------------

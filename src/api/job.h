@@ -38,7 +38,8 @@ enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onn
 enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
                                  struct ldnq_error *err);
 
-/* Samples for the graph, preprocessed as the options say. The caller destroys them. */
+/* Samples for the graph, preprocessed as the options say. The caller destroys them, also after
+ * an error. Errors: those of ldnq_samples_open; USAGE (preprocessing of arrays). */
 enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
                                   const struct ldnq_graph *graph, bool need_labels,
                                   struct ldnq_samples **samples, struct ldnq_error *err);

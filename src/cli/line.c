@@ -59,6 +59,10 @@ static enum ldnq_status parse_option(struct cli_line *line, const struct cli_com
                             option->value);
         value = argv[++*at];
     }
+    /* A later number replaces an earlier one, but two paths are two wishes. */
+    if (option->type == LDNQ_OPTION_PATH && !option->repeats && cli_line_text(line, option->name))
+        return cli_fail(err, LDNQ_USAGE, "%s: --%s is set twice, to '%s' and '%s'; it takes one",
+                        command->name, option->name, cli_line_text(line, option->name), value);
     const enum ldnq_status status =
         ldnq_options_set(line->options, option->name, value ? value : "1", err);
     if (status != LDNQ_OK) {

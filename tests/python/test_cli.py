@@ -197,6 +197,17 @@ def test_a_model_too_many_should_be_named(command):
     assert_usage_error(support.ldnq(command, MODEL, "another.onnx"), command, "'another.onnx'")
 
 
+@pytest.mark.parametrize("option", ["--mean=.5", "--std=.5", "--scale=1", "--resize=8", "--crop=8"])
+def test_preprocessing_of_arrays_should_be_refused(option, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((24, 1, 8, 8), np.float32))
+    for command in (quantize("q.onnx"), ["diff", MODEL, MODEL, "--data", CALIB]):
+        line = ["x.npy" if word == CALIB else word for word in command]
+        done = support.ldnq(*line, option, cwd=tmp_path)
+        assert_usage_error(done, option.partition("=")[0], "pictures", "arrays")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+    support.succeed(*quantize(tmp_path / "q.onnx", "--solver", "rtn", "--resize", 0, "--crop", 0))
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["quantize", MODEL, "--calib", CALIB], ["-o"]),
     (["quantize", MODEL, "-o", "q.onnx"], ["--calib"]),
@@ -242,6 +253,9 @@ def test_bad_values_should_be_named_with_their_option(option, values, tmp_path):
     (["--mean", "1,2,3"], ["--mean", "3", "1"]),
     (["--std", "1,2"], ["--std", "2", "1"]),
     (["--std", "0"], ["--std", "0"]),
+    (["--calib", CALIB / "more"], ["--calib", "twice", CALIB / "more"]),
+    (["--report", "a", "--report=b"], ["--report", "twice", "'a'", "'b'"]),
+    (["-o", "other.onnx"], ["--output", "twice", "other.onnx"]),
     (["--dim", "nothing=3"], ["'nothing'"]),
     (["--dim", "N=0"], ["'N'", "0"]),
     (["--opset", "26"], ["26"]),
