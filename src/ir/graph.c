@@ -74,8 +74,9 @@ const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbo
 {
     while (graph->outer)
         graph = graph->outer;
-    size_t index = (size_t)(symbol - LDNQ_SYMBOL_BASE);
-    return ldnq_is_symbol(symbol) && index < graph->symbol_count ? graph->symbols[index] : NULL;
+    /* A dimension of the file may be any number: the difference exists only for symbols. */
+    size_t index = ldnq_is_symbol(symbol) ? (size_t)(symbol - LDNQ_SYMBOL_BASE) : SIZE_MAX;
+    return index < graph->symbol_count ? graph->symbols[index] : NULL;
 }
 
 struct ldnq_value *ldnq_graph_find_value(const struct ldnq_graph *graph, const char *name)

@@ -126,6 +126,20 @@ static void a_failing_allocator_should_give_nomem(void **state)
     ldnq_arena_destroy(arena);
 }
 
+static void symbol_name_should_accept_any_number(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = make_graph(0);
+    int64_t symbol;
+    assert_ok(ldnq_graph_symbol(graph, "N", &symbol, &err));
+    assert_string_equal(ldnq_graph_symbol_name(graph, symbol), "N");
+    assert_null(ldnq_graph_symbol_name(graph, symbol + 1));
+    assert_null(ldnq_graph_symbol_name(graph, (int64_t)1 << 62));
+    assert_null(ldnq_graph_symbol_name(graph, INT64_MAX));
+    assert_null(ldnq_graph_symbol_name(graph, INT64_MIN));
+    free_graph(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_nodes_failure_should_name_file_node_and_operator),
         cmocka_unit_test(a_clone_should_have_values_and_nodes_of_its_own),
         cmocka_unit_test(a_failing_allocator_should_give_nomem),
+        cmocka_unit_test(symbol_name_should_accept_any_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* What operators refuse, with a message and without a crash. */
 #include "op_call.h"
 
+#include <math.h>
+
+#include "ops/sampling/resize_axis.h"
+
 static const float zeros[64];
 
 static void gather_should_refuse_an_index_out_of_range(void **state)
@@ -224,6 +228,32 @@ static void products_beyond_the_integers_of_blas_should_be_refused(void **state)
     }
 }
 
+/* An axis without outputs may have any scale, so also one with which taps can't be counted. */
+static void resize_should_have_one_tap_where_there_are_no_outputs(void **state)
+{
+    (void)state;
+    const struct ldnq_resize linear = { .mode = LDNQ_LINEAR, .antialias = true };
+    const float scales[] = { 0.0f, 1e-30f };
+    for (size_t i = 0; i < 2; i++) {
+        const struct ldnq_resize_axis axis = { .in = 4, .out = 0, .scale = scales[i], .end = 1.0f };
+        assert_int_equal(ldnq_resize_count_taps(&linear, &axis), 1);
+    }
+}
+
+/* 0 * infinity is NaN, which no comparison refuses by being larger. */
+static void resize_should_refuse_an_infinite_scale_of_an_empty_axis(void **state)
+{
+    (void)state;
+    struct op_call op;
+    const float scales[] = { INFINITY };
+    op_call_init(&op, "Resize", 13);
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(0), zeros);
+    op.node.input_count++; /* no region */
+    op_call_input(&op, LDNQ_FLOAT, SHAPE(1), scales);
+    assert_fails(op_call_run(&op), LDNQ_MODEL, "a scale of inf is not possible");
+    op_call_finish(&op);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +272,8 @@ int main(void)
         cmocka_unit_test(conv_should_refuse_a_bias_that_does_not_fit_ahead_of_its_input),
         cmocka_unit_test(sizes_that_look_like_symbols_should_be_refused_with_data),
         cmocka_unit_test(products_beyond_the_integers_of_blas_should_be_refused),
+        cmocka_unit_test(resize_should_have_one_tap_where_there_are_no_outputs),
+        cmocka_unit_test(resize_should_refuse_an_infinite_scale_of_an_empty_axis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,10 @@ static ptrdiff_t find_first_tap(const struct ldnq_resize *resize,
 
 size_t ldnq_resize_count_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
 {
-    return resize->mode == LDNQ_NEAREST ? 1 : (size_t)(2 - 2 * find_first_tap(resize, axis));
+    /* Only an axis without outputs can have a scale so small that the taps can't be counted. */
+    if (resize->mode == LDNQ_NEAREST || axis->out == 0)
+        return 1;
+    return (size_t)(2 - 2 * find_first_tap(resize, axis));
 }
 
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis)
@@ -86,9 +89,10 @@ static float filter(const struct ldnq_resize *resize, float distance)
     return x < 2.0f ? ((a * x - 5.0f * a) * x + 8.0f * a) * x - 4.0f * a : 0.0f;
 }
 
+/* NaN becomes 0. */
 static size_t clamp(float at, size_t size)
 {
-    return at <= 0.0f ? 0 : at >= (float)(size - 1) ? size - 1 : (size_t)at;
+    return !(at > 0.0f) ? 0 : at >= (float)(size - 1) ? size - 1 : (size_t)at;
 }
 
 /* The taps of one output, index (taps) and weight (taps), around coordinate x. */

@@ -100,7 +100,7 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
     for (size_t i = 0; i < count; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
         double out = floor((double)axis->in * (double)scales[i]);
-        if (!(scales[i] > 0.0f) || out > 0x1p40)
+        if (!(scales[i] > 0.0f) || !(out <= 0x1p40))
             return ldnq_fail(err, LDNQ_MODEL, "a scale of %g is not possible", (double)scales[i]);
         axis->scale = scales[i];
         axis->out = (size_t)out;
@@ -110,8 +110,9 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
 
 /* keep_aspect_ratio_policy: all axes get the smallest (not_larger) or largest (not_smaller)
  * of their scales. */
-static void apply_policy(enum ldnq_resize_policy policy, const int *chosen, size_t count,
-                         struct ldnq_resize_axes *axes)
+static enum ldnq_status apply_policy(enum ldnq_resize_policy policy, const int *chosen,
+                                     size_t count, struct ldnq_resize_axes *axes,
+                                     struct ldnq_error *err)
 {
     float scale = policy == LDNQ_NOT_LARGER ? INFINITY : 0.0f;
     for (size_t i = 0; i < count && policy != LDNQ_STRETCH; i++) {
@@ -120,9 +121,14 @@ static void apply_policy(enum ldnq_resize_policy policy, const int *chosen, size
     }
     for (size_t i = 0; i < count && policy != LDNQ_STRETCH; i++) {
         struct ldnq_resize_axis *axis = &axes->axis[chosen[i]];
+        float out = floorf(scale * (float)axis->in + 0.5f);
+        if (!(out <= 0x1p40f))
+            return ldnq_fail(err, LDNQ_MODEL, "its keep_aspect_ratio_policy leads to %g elements",
+                             (double)out);
         axis->scale = scale;
-        axis->out = (size_t)floorf(scale * (float)axis->in + 0.5f);
+        axis->out = (size_t)out;
     }
+    return LDNQ_OK;
 }
 
 static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64_t *sizes,
@@ -139,8 +145,7 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
         axis->out = (size_t)sizes[i];
         axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
     }
-    apply_policy(resize->policy, chosen, count, axes);
-    return LDNQ_OK;
+    return apply_policy(resize->policy, chosen, count, axes, err);
 }
 
 /* Reads the scales from an input. */
