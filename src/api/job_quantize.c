@@ -1,6 +1,5 @@
 /* job_quantize.c: from a float model and samples to a QDQ model. */
 #include <math.h>
-#include <sys/stat.h>
 
 #include "api/output_files.h"
 #include "base/clock.h"
@@ -19,6 +18,7 @@ struct quantize_job {
     const struct ldnq_onnx *onnx;
     const char *output; /* NULL: the model stays in the result */
     struct ldnq_output_files files;
+    struct ldnq_model_writer *writer;
     struct ldnq_job_model loaded;
     struct ldnq_samples *samples;
     struct ldnq_quantize_events events;
@@ -98,18 +98,18 @@ static enum ldnq_status render_page(struct quantize_job *quantize, struct ldnq_r
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* Writes the model under a temporary name: it takes its own when all else is done. */
 static enum ldnq_status write_model(struct quantize_job *quantize, struct ldnq_result *result,
                                     struct ldnq_error *err)
 {
-    struct stat info;
     if (!quantize->output) {
         LDNQ_TRY(ldnq_model_pack(quantize->loaded.model, &result->model, &result->model_size, err));
         quantize->summary.bytes_after = result->model_size;
         return LDNQ_OK;
     }
-    LDNQ_TRY(ldnq_model_save(quantize->loaded.model, quantize->output, err));
-    if (stat(quantize->output, &info) == 0 && S_ISREG(info.st_mode))
-        quantize->summary.bytes_after = (size_t)info.st_size;
+    LDNQ_TRY(
+        ldnq_model_writer_create(quantize->loaded.model, quantize->output, &quantize->writer, err));
+    quantize->summary.bytes_after = ldnq_model_writer_size(quantize->writer);
     return LDNQ_OK;
 }
 
@@ -173,13 +173,15 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
     LDNQ_TRY(ldnq_quantize_metadata(summary, loaded->model, model_hash, quantize->samples, err));
 
-    /* ---- all files, at the end ---- */
+    /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
     if (ldnq_page_is_wanted(job->options, report))
         LDNQ_TRY(render_page(quantize, result, err));
-    LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
     LDNQ_TRY(write_model(quantize, result, err));
+    LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
     LDNQ_TRY(ldnq_page_write(job->options, report, result, err));
-    return print_result(quantize, result, err);
+    LDNQ_TRY(print_result(quantize, result, err));
+    LDNQ_TRY(ldnq_quantize_events_close_log(&quantize->events, err));
+    return quantize->writer ? ldnq_model_writer_commit(quantize->writer, err) : LDNQ_OK;
 }
 
 static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,
@@ -210,7 +212,8 @@ static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_
     };
     if (status == LDNQ_OK)
         status = quantize_model(&quantize, samples, result, err);
-    status = ldnq_quantize_events_finish(&quantize.events, status, err);
+    ldnq_quantize_events_finish(&quantize.events, status);
+    ldnq_model_writer_destroy(quantize.writer);
     ldnq_samples_destroy(quantize.samples);
     ldnq_model_destroy(quantize.loaded.model);
     ldnq_job_finish(&quantize.job);

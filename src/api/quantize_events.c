@@ -199,8 +199,19 @@ enum ldnq_status ldnq_quantize_events_open_log(struct ldnq_quantize_events *even
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_quantize_events_finish(struct ldnq_quantize_events *events,
-                                             enum ldnq_status status, struct ldnq_error *err)
+enum ldnq_status ldnq_quantize_events_close_log(struct ldnq_quantize_events *events,
+                                                struct ldnq_error *err)
+{
+    if (!events->log)
+        return LDNQ_OK;
+    const bool closed = fclose(events->log) == 0;
+    events->log = NULL;
+    if (closed && !events->log_failed)
+        return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_IO, "%s: could not be written", events->log_path);
+}
+
+void ldnq_quantize_events_finish(struct ldnq_quantize_events *events, enum ldnq_status status)
 {
     struct stat info;
     for (size_t i = 0; i < events->curve_count; i++)
@@ -209,12 +220,9 @@ enum ldnq_status ldnq_quantize_events_finish(struct ldnq_quantize_events *events
     events->curves = NULL;
     events->curve_count = 0;
     if (!events->log)
-        return status;
-    const bool closed = fclose(events->log) == 0;
+        return;
+    fclose(events->log);
     events->log = NULL;
     if (status == LDNQ_CANCELED && lstat(events->log_path, &info) == 0 && S_ISREG(info.st_mode))
         unlink(events->log_path);
-    if (status == LDNQ_OK && (!closed || events->log_failed))
-        return ldnq_fail(err, LDNQ_IO, "%s: could not be written", events->log_path);
-    return status;
 }

@@ -36,10 +36,13 @@ void ldnq_quantize_events_init(struct ldnq_quantize_events *events, const struct
 enum ldnq_status ldnq_quantize_events_open_log(struct ldnq_quantize_events *events,
                                                struct ldnq_error *err);
 
-/* Frees the curves and closes the log, which is removed when the job was canceled. Accepts
- * zeroed events. Returns `status`, or IO where that is OK and a line could not be written. */
-enum ldnq_status ldnq_quantize_events_finish(struct ldnq_quantize_events *events,
-                                             enum ldnq_status status, struct ldnq_error *err);
+/* Closes the log, if there is one. Errors: IO (also a line that could not be written before). */
+enum ldnq_status ldnq_quantize_events_close_log(struct ldnq_quantize_events *events,
+                                                struct ldnq_error *err);
+
+/* Frees the curves, and closes a log that is still open, which is removed when the job was
+ * canceled. Accepts zeroed events. */
+void ldnq_quantize_events_finish(struct ldnq_quantize_events *events, enum ldnq_status status);
 
 /* Reports the result of the run, without its layers, which have had their events. */
 void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *run);

@@ -215,7 +215,7 @@ enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const voi
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct ldnq_error *err)
+enum ldnq_status ldnq_file_writer_close(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
     bool flushed = fflush(writer->stream) == 0;
     /* Some file systems do not support fsync; only other failures count. */
@@ -229,6 +229,13 @@ enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct
     writer->stream = NULL;
     if (!flushed)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", writer->path, strerror(reason));
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct ldnq_error *err)
+{
+    if (writer->stream)
+        LDNQ_TRY(ldnq_file_writer_close(writer, err));
     if (writer->temporary && rename(writer->temporary, writer->path) != 0)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be put in place: %s", writer->path,
                          strerror(errno));

@@ -43,7 +43,10 @@ enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const ch
                                        struct ldnq_error *err);
 enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const void *bytes,
                                       size_t size, struct ldnq_error *err);
-/* Flushes, syncs and renames. Errors: IO (disk full among them). */
+/* Flushes, syncs and closes; the file keeps its temporary name. Errors: IO (disk full among
+ * them). */
+enum ldnq_status ldnq_file_writer_close(struct ldnq_file_writer *writer, struct ldnq_error *err);
+/* Closes if that has not been done, and renames. Errors: IO. */
 enum ldnq_status ldnq_file_writer_commit(struct ldnq_file_writer *writer, struct ldnq_error *err);
 /* Removes the temporary unless it was committed. Accepts a zeroed writer. */
 void ldnq_file_writer_finish(struct ldnq_file_writer *writer);

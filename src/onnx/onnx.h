@@ -38,7 +38,17 @@ enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_a
  * behind. */
 enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
                                  struct ldnq_error *err);
-/* The same into memory, with external data included. The caller releases it with
+/* The same in two steps, for a job that has more to write: create writes the files whole under
+ * temporary names, commit renames them, destroy removes what was not committed and accepts NULL.
+ * The model may change or go between them. `size` is that of the model without its data file, and
+ * 0 for a device, which is written to by create. */
+struct ldnq_model_writer;
+enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const char *path,
+                                          struct ldnq_model_writer **out, struct ldnq_error *err);
+size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer);
+enum ldnq_status ldnq_model_writer_commit(struct ldnq_model_writer *writer, struct ldnq_error *err);
+void ldnq_model_writer_destroy(struct ldnq_model_writer *writer);
+/* The model as bytes in memory, with external data included. The caller releases it with
  * ldnq_model_free_bytes. */
 enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, size_t *size,
                                  struct ldnq_error *err);

@@ -156,53 +156,102 @@ static enum ldnq_status pack(const struct ldnq_model *model, const char *path, v
     return LDNQ_OK;
 }
 
-/* Renames the data file first: a model must never refer to bytes that do not exist yet. */
-static enum ldnq_status commit(struct model_saver *saver, struct ldnq_file_writer *file,
-                               struct ldnq_error *err)
-{
-    bool has_data = saver->data->stream != NULL;
-    if (has_data)
-        LDNQ_TRY(ldnq_file_writer_commit(saver->data, err));
-    enum ldnq_status status = ldnq_file_writer_commit(file, err);
-    if (status != LDNQ_OK && has_data)
-        unlink(saver->data_path);
-    return status;
-}
+/* ---- files ------------------------------------------------------------------------------ */
 
-static enum ldnq_status write_model(const struct ldnq_model *model, struct model_saver *saver,
-                                    const char *path, struct ldnq_error *err)
+struct ldnq_model_writer {
+    struct ldnq_arena *arena;
+    struct ldnq_file_writer file, data; /* zeroed without external data */
+    const char *data_path;
+    size_t size; /* of the model; 0 for a device */
+};
+
+static enum ldnq_status write_file(const struct ldnq_model *model, const char *path,
+                                   struct ldnq_model_writer *writer, struct ldnq_error *err)
 {
     void *bytes = NULL;
     size_t size;
-    struct ldnq_file_writer file = { 0 };
-    LDNQ_TRY(move_tensors(model, saver, err));
     LDNQ_TRY(pack(model, path, &bytes, &size, err));
-    enum ldnq_status status = ldnq_file_writer_init(&file, path, err);
+    enum ldnq_status status = ldnq_file_writer_init(&writer->file, path, err);
     if (status == LDNQ_OK)
-        status = ldnq_file_writer_put(&file, bytes, size, err);
+        status = ldnq_file_writer_put(&writer->file, bytes, size, err);
     if (status == LDNQ_OK)
-        status = commit(saver, &file, err);
-    ldnq_file_writer_finish(&file);
+        status = ldnq_file_writer_close(&writer->file, err);
+    writer->size = writer->file.temporary ? size : 0;
     ldnq_free(bytes);
     return status;
+}
+
+static enum ldnq_status write_files(const struct ldnq_model *model, const char *path,
+                                    struct ldnq_model_writer *writer, struct ldnq_error *err)
+{
+    struct model_saver saver = { .arena = writer->arena, .data = &writer->data };
+    saver.data_path = writer->data_path = ldnq_arena_printf(writer->arena, err, "%s.data", path);
+    if (!saver.data_path)
+        return LDNQ_NOMEM;
+    const char *slash = strrchr(saver.data_path, '/');
+    saver.location = slash ? slash + 1 : saver.data_path;
+    enum ldnq_status status = move_tensors(model, &saver, err);
+    if (status == LDNQ_OK && writer->data.stream)
+        status = ldnq_file_writer_close(&writer->data, err);
+    if (status == LDNQ_OK)
+        status = write_file(model, path, writer, err);
+    restore(&saver);
+    return status;
+}
+
+enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const char *path,
+                                          struct ldnq_model_writer **out, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena;
+    *out = NULL;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    struct ldnq_model_writer *writer = ldnq_arena_alloc(arena, 1, sizeof *writer, err);
+    if (!writer) {
+        ldnq_arena_destroy(arena);
+        return LDNQ_NOMEM;
+    }
+    *writer = (struct ldnq_model_writer){ .arena = arena };
+    const enum ldnq_status status = write_files(model, path, writer, err);
+    if (status == LDNQ_OK)
+        *out = writer;
+    else
+        ldnq_model_writer_destroy(writer);
+    return status;
+}
+
+size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer)
+{
+    return writer->size;
+}
+
+/* Renames the data file first: a model must never refer to bytes that do not exist yet. */
+enum ldnq_status ldnq_model_writer_commit(struct ldnq_model_writer *writer, struct ldnq_error *err)
+{
+    const bool has_data = writer->data.path != NULL;
+    if (has_data)
+        LDNQ_TRY(ldnq_file_writer_commit(&writer->data, err));
+    enum ldnq_status status = ldnq_file_writer_commit(&writer->file, err);
+    if (status != LDNQ_OK && has_data)
+        unlink(writer->data_path);
+    return status;
+}
+
+void ldnq_model_writer_destroy(struct ldnq_model_writer *writer)
+{
+    if (!writer)
+        return;
+    ldnq_file_writer_finish(&writer->file);
+    ldnq_file_writer_finish(&writer->data);
+    ldnq_arena_destroy(writer->arena);
 }
 
 enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
                                  struct ldnq_error *err)
 {
-    struct ldnq_file_writer data = { 0 };
-    struct model_saver saver = { .data = &data };
-    LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
-    enum ldnq_status status = LDNQ_NOMEM;
-    saver.data_path = ldnq_arena_printf(saver.arena, err, "%s.data", path);
-    if (saver.data_path) {
-        const char *slash = strrchr(saver.data_path, '/');
-        saver.location = slash ? slash + 1 : saver.data_path;
-        status = write_model(model, &saver, path, err);
-    }
-    restore(&saver);
-    ldnq_file_writer_finish(&data);
-    ldnq_arena_destroy(saver.arena);
+    struct ldnq_model_writer *writer;
+    LDNQ_TRY(ldnq_model_writer_create(model, path, &writer, err));
+    const enum ldnq_status status = ldnq_model_writer_commit(writer, err);
+    ldnq_model_writer_destroy(writer);
     return status;
 }
 

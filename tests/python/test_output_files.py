@@ -2,7 +2,9 @@
 work."""
 
 import os
+import resource
 import shutil
+import signal
 
 import numpy as np
 import onnx
@@ -100,3 +102,40 @@ def test_devices_and_files_of_earlier_runs_should_be_written(folder):
     for _ in range(2):
         support.succeed(*line, "-o", folder / "q.onnx", "--report", folder / "r.html", "--log",
                         folder / "l.jsonl")
+
+
+# ---- a run that fails leaves no model
+
+
+def quantize_with(folder, *options, **more):
+    return support.ldnq("quantize", "m.onnx", "--calib", "x.npy", *FAST, "-o", "q.onnx", *options,
+                        cwd=folder, **more)
+
+
+@pytest.mark.parametrize("old", [None, b"from an earlier run"])
+@pytest.mark.parametrize("options", [
+    ["--report", "/dev/full"], ["--log", "/dev/full"],
+    ["--budget", "6bits", "--weights", "int4,int8", "--plan", "/dev/full"],
+])
+def test_what_can_not_be_written_should_leave_no_new_model(folder, old, options):
+    if old:
+        (folder / "q.onnx").write_bytes(old)
+    before = contents(folder)
+    done = quantize_with(folder, *options)
+    assert done.returncode == support.IO and "/dev/full" in done.stderr
+    assert contents(folder) == before
+
+
+def test_a_limit_of_the_size_of_files_should_leave_no_model(folder):
+    """The report is larger than the model, which fits."""
+    limit = 16 << 10
+    before = contents(folder)
+
+    def set_limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    done = quantize_with(folder, "--report", "r.html", preexec_fn=set_limit)
+    assert done.returncode == support.IO and "r.html" in done.stderr
+    assert contents(folder) == before
+    assert quantize_with(folder, preexec_fn=set_limit).returncode == support.OK
