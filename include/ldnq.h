@@ -108,6 +108,7 @@ enum ldnq_option_type {
 #define LDNQ_JOB_EVAL 4u
 #define LDNQ_JOB_INSPECT 8u
 #define LDNQ_JOB_RUN 16u
+#define LDNQ_JOB_LINT 32u
 
 /* Who an option is for. */
 enum ldnq_option_scope {
@@ -297,6 +298,12 @@ LDNQ_API enum ldnq_status ldnq_eval(const struct ldnq_onnx *const *models, size_
 LDNQ_API enum ldnq_status ldnq_inspect(const struct ldnq_onnx *onnx,
                                        const struct ldnq_options *options,
                                        struct ldnq_result **result, struct ldnq_error *err);
+
+/* The rules of the runtime "target" (ort where it is not set) that a QDQ model breaks: what the
+ * runtime refuses, or computes slower than the float model. Findings are no error. */
+LDNQ_API enum ldnq_status ldnq_lint(const struct ldnq_onnx *onnx,
+                                    const struct ldnq_options *options, struct ldnq_result **result,
+                                    struct ldnq_error *err);
 
 /* Runs the model once on arrays, and on those that the option "input" names. Writes each output
  * as .npy into the folder "output", where that is set. */

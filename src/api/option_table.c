@@ -11,8 +11,9 @@
 #define EVAL LDNQ_JOB_EVAL
 #define INSPECT LDNQ_JOB_INSPECT
 #define RUN LDNQ_JOB_RUN
+#define LINT LDNQ_JOB_LINT
 #define SAMPLES (QUANTIZE | DIFF | EVAL) /* jobs that read samples */
-#define ALL (SAMPLES | INSPECT | RUN)
+#define ALL (SAMPLES | INSPECT | RUN | LINT)
 
 #define ANY_NUMBER .least = -INFINITY, .most = INFINITY
 #define COUNT_FROM(low) .type = LDNQ_OPTION_COUNT, .least = (low), .most = 18446744073709551615.0
@@ -24,7 +25,7 @@
 
 /* Choices are those of ldnq_codebooks() and ldnq_solvers(), which a test compares. */
 #define CODEBOOKS "ternary|pot5|pot7|pot9|pot11|int2|int3|int4|int8"
-#define TARGETS "weights|ort|openvino|tensorrt"
+#define TARGETS "weights|ort|openvino|tensorrt|qnn|tflite|pow2"
 #define SOLVERS "best|admm|beam|cd|gptq|admm-paper|mse|rtn"
 
 const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
@@ -89,14 +90,15 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                       .since = "0.1.0" },
     [OPTION_TARGET] = { .name = "target",
                         .type = LDNQ_OPTION_CHOICE,
-                        .jobs = QUANTIZE,
+                        .jobs = QUANTIZE | LINT,
                         .value = "RUNTIME",
                         .choices = TARGETS,
                         .default_value = "weights",
                         .help = "the runtime that the file is for: ort (ONNX Runtime on a CPU), "
                                 "openvino or tensorrt, which then compute on integers from end to "
                                 "end, as activations are quantized too; or weights, for any "
-                                "runtime, with float activations",
+                                "runtime, with float activations. lint also checks qnn, tflite and "
+                                "pow2 (kernels that shift), and ort where none is set",
                         .since = "0.2.0" },
     [OPTION_ACTIVATIONS] = { .name = "activations",
                              .type = LDNQ_OPTION_CHOICE,
@@ -392,6 +394,17 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                  .help = "exit with 9 if the quantized file is larger; K, M and G "
                                          "may follow the number",
                                  .since = "0.1.0" },
+    [OPTION_FAIL_ON] = { .name = "fail-on",
+                         .type = LDNQ_OPTION_CHOICE,
+                         PROGRAM,
+                         .jobs = LINT,
+                         .value = "broken|slower|never",
+                         .choices = "broken|slower|never",
+                         .default_value = "broken",
+                         .help = "exit with 9 if the target can't run a node as the file says "
+                                 "(broken), or also if one is slower than in the float model "
+                                 "(slower)",
+                         .since = "0.2.0" },
     [OPTION_LOG] = { .name = "log",
                      .type = LDNQ_OPTION_PATH,
                      .jobs = QUANTIZE,

@@ -74,6 +74,22 @@ enum { ACTIVATIONS_AUTO, ACTIVATIONS_NONE };
 /* QuantizeLinear has types of 16 bits since this opset. */
 #define OPSET_FOR_16_BITS 21
 
+/* Targets whose rules lint checks, and for which no file is written yet. */
+static const struct ldnq_target *const unwritten_targets[] = { &ldnq_target_qnn,
+                                                               &ldnq_target_tflite,
+                                                               &ldnq_target_pow2, NULL };
+
+static enum ldnq_status check_target(const struct ldnq_target *target, struct ldnq_error *err)
+{
+    for (size_t i = 0; unwritten_targets[i]; i++)
+        if (target == unwritten_targets[i])
+            return ldnq_fail(err, LDNQ_USAGE,
+                             "target '%s' is known to lint alone, files for it are not written "
+                             "yet; use ort, openvino, tensorrt or weights",
+                             target->name);
+    return LDNQ_OK;
+}
+
 static enum ldnq_status choose_activations(const struct ldnq_options *options,
                                            struct ldnq_quantize_options *quantize,
                                            struct ldnq_emit_options *emit, struct ldnq_error *err)
@@ -82,6 +98,7 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
     const size_t choice = ldnq_option_choice(options, OPTION_ACTIVATIONS);
     const enum ldnq_dtype dtype =
         choice == ACTIVATIONS_AUTO ? target->activation : activation_types[choice];
+    LDNQ_TRY(check_target(target, err));
     quantize->activations.rule = (enum ldnq_range_rule)ldnq_option_choice(options, OPTION_RANGES);
     if (choice > ACTIVATIONS_NONE && target->pairs == LDNQ_PAIRS_NONE)
         return ldnq_fail(err, LDNQ_USAGE,

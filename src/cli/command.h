@@ -27,7 +27,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_cmd_quantize, cli_cmd_diff, cli_cmd_eval, cli_cmd_run,
-    cli_cmd_inspect;
+    cli_cmd_inspect, cli_cmd_lint;
 
 /* In the order of the help; ends with NULL. */
 extern const struct cli_command *const cli_commands[];

@@ -5,7 +5,8 @@
 #include <stddef.h>
 
 const struct cli_command *const cli_commands[] = {
-    &cli_cmd_quantize, &cli_cmd_diff, &cli_cmd_eval, &cli_cmd_run, &cli_cmd_inspect, NULL,
+    &cli_cmd_quantize, &cli_cmd_diff, &cli_cmd_eval, &cli_cmd_run,
+    &cli_cmd_inspect,  &cli_cmd_lint, NULL,
 };
 
 const struct cli_general_option cli_general_options[] = {

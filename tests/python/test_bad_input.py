@@ -74,14 +74,14 @@ def test_bad_input_should_be_refused_in_one_line(case, program, tmp_path):
 # ---- every command, every length
 
 
-@pytest.mark.parametrize("command", ["quantize", "diff", "eval", "run", "inspect"])
+@pytest.mark.parametrize("command", ["quantize", "diff", "eval", "run", "inspect", "lint"])
 @pytest.mark.parametrize("contents", [b"", b"\x89PNG\r\n\x1a\n", b"\x08"],
                          ids=["empty", "png", "cut"])
 def test_every_command_should_refuse_what_is_no_model(command, contents, program, tmp_path):
     (tmp_path / "m.onnx").write_bytes(contents)
     np.save(tmp_path / "in.npy", np.zeros((1, 1, 8, 8), np.float32))
     options = {"quantize": ["-o", tmp_path / "q.onnx", "--calib", CALIB],
-               "eval": ["--data", DIGITS / "eval"], "inspect": [],
+               "eval": ["--data", DIGITS / "eval"], "inspect": [], "lint": [],
                "diff": [DIGITS / "digits-ts.onnx"],
                "run": ["--input", tmp_path / "in.npy", "--output", tmp_path / "out"]}[command]
     before = listing(tmp_path)

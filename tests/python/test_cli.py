@@ -20,7 +20,7 @@ from support import DIGITS, IO, OK, USAGE
 MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
 EVAL = DIGITS / "eval"
-COMMANDS = ["quantize", "diff", "eval", "run", "inspect"]
+COMMANDS = ["quantize", "diff", "eval", "run", "inspect", "lint"]
 
 
 def quantize(out, *options):
@@ -80,6 +80,7 @@ def options_of(command):
      "--fail-size-above --mean --std --scale --resize --crop --dim --max-samples --seed "
      "--threads --json --quiet --help"),
     ("inspect", "--dim --json --help"),
+    ("lint", "--target --fail-on --dim --threads --json --help"),
 ])
 def test_each_command_should_offer_its_options(command, options):
     assert set(options.split()) <= options_of(command)
@@ -364,14 +365,14 @@ def test_json_of_inspect():
 
 @pytest.mark.parametrize("job, options", [
     ("quantize", []), ("quantize", ["--budget", "3bits"]), ("quantize", ["--distill", "2"]),
-    ("inspect", []), ("eval", []), ("run", []),
+    ("inspect", []), ("eval", []), ("run", []), ("lint", []),
 ])
 def test_json_should_follow_its_schema(job, options, tmp_path):
     np.save(tmp_path / "in.npy", np.zeros((2, 1, 8, 8), np.float32))
     log = tmp_path / "q.jsonl"
     arguments = {
         "quantize": quantize(tmp_path / "q.onnx", "--solver", "gptq", "--log", log, *options),
-        "inspect": ["inspect", MODEL], "eval": ["eval", MODEL, MODEL, MODEL, "--data", EVAL],
+        "inspect": ["inspect", MODEL], "lint": ["lint", MODEL], "eval": ["eval", MODEL, MODEL, MODEL, "--data", EVAL],
         "run": ["run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path / "out"],
     }[job]
     schema(job).validate(support.answer(*arguments))
@@ -379,7 +380,7 @@ def test_json_should_follow_its_schema(job, options, tmp_path):
         schema("events").validate(json.loads(line))
 
 
-@pytest.mark.parametrize("job", ["quantize", "inspect", "eval", "run", "events"])
+@pytest.mark.parametrize("job", ["quantize", "inspect", "lint", "eval", "run", "events"])
 def test_schemas_should_describe_everything(job):
     jsonschema.Draft202012Validator.check_schema(schema(job).schema)
     for part in parts(schema(job).schema):
