@@ -215,6 +215,19 @@ enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const voi
     return LDNQ_OK;
 }
 
+enum ldnq_status ldnq_file_writer_set_path(struct ldnq_file_writer *writer, const char *path,
+                                           struct ldnq_error *err)
+{
+    const size_t size = strlen(path) + 1;
+    char *copy = ldnq_malloc(size);
+    if (!copy)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    memcpy(copy, path, size);
+    ldnq_free(writer->path);
+    writer->path = copy;
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_file_writer_close(struct ldnq_file_writer *writer, struct ldnq_error *err)
 {
     bool flushed = fflush(writer->stream) == 0;

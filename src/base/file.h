@@ -43,6 +43,9 @@ enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const ch
                                        struct ldnq_error *err);
 enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const void *bytes,
                                       size_t size, struct ldnq_error *err);
+/* Changes the path that commit renames to; in the same folder. Errors: NOMEM. */
+enum ldnq_status ldnq_file_writer_set_path(struct ldnq_file_writer *writer, const char *path,
+                                           struct ldnq_error *err);
 /* Flushes, syncs and closes; the file keeps its temporary name. Errors: IO (disk full among
  * them). */
 enum ldnq_status ldnq_file_writer_close(struct ldnq_file_writer *writer, struct ldnq_error *err);

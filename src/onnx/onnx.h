@@ -32,10 +32,11 @@ void ldnq_model_destroy(struct ldnq_model *model);
 enum ldnq_status ldnq_model_import(const struct ldnq_model *model, struct ldnq_arena *arena,
                                    struct ldnq_graph **out, struct ldnq_error *err);
 
-/* Writes to a temporary file beside `path` and renames it. Tensors of 1 KB and
- * more that came from external data go to PATH.data beside it, the others into
- * the model. Errors: IO, UNSUPPORTED (above 2 GB), NOMEM; nothing is left
- * behind. */
+/* Writes to a temporary file beside `path` and renames it. Tensors of 1 KB and more that came
+ * from external data go to PATH.HASH.data beside it, where HASH is that of the data; the others,
+ * and all for a device, go into the model. The data file that an earlier model of this path
+ * referred to by such a name is removed after the rename, unless `model` was read from it.
+ * Errors: IO, UNSUPPORTED (above 2 GB), NOMEM; nothing is left behind. */
 enum ldnq_status ldnq_model_save(const struct ldnq_model *model, const char *path,
                                  struct ldnq_error *err);
 /* The same in two steps, for a job that has more to write: create writes the files whole under

@@ -1,10 +1,17 @@
 #include "onnx/onnx.h"
 
+#include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define XXH_STATIC_LINKING_ONLY /* the state's size */
+#include <xxhash.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/file_id.h"
 #include "base/growing_list.h"
 #include "onnx/model.h"
 #include "onnx/visit.h"
@@ -28,10 +35,12 @@ struct model_saver {
     struct ldnq_arena *arena;
     struct changed_tensor *changed;
     size_t changed_count, changed_capacity;
-    const char *location;          /* of the data file beside the model; NULL: none */
+    const char *path;              /* of the model; NULL: all data go into the model */
     struct ldnq_file_writer *data; /* opened with the first tensor that goes there */
-    const char *data_path;
     size_t offset;
+    XXH3_state_t hash; /* of the data file */
+    /* "location", shared by all tensors. Its value is known after the last one. */
+    Onnx__StringStringEntryProto *location;
 };
 
 /* ---- external tensors ----------------------------------------------------------------- */
@@ -58,17 +67,24 @@ static void store_data_inline(Onnx__TensorProto *tensor)
     tensor->has_raw_data = 1;
 }
 
+static enum ldnq_status put_data(struct model_saver *saver, const void *bytes, size_t size,
+                                 struct ldnq_error *err)
+{
+    XXH3_64bits_update(&saver->hash, bytes, size);
+    return ldnq_file_writer_put(saver->data, bytes, size, err);
+}
+
 static enum ldnq_status append_data(struct model_saver *saver, const Onnx__TensorProto *tensor,
                                     size_t *offset, struct ldnq_error *err)
 {
     static const char zeros[EXTERNAL_ALIGNMENT];
     if (!saver->data->stream)
-        LDNQ_TRY(ldnq_file_writer_init(saver->data, saver->data_path, err));
+        LDNQ_TRY(ldnq_file_writer_init(saver->data, saver->path, err));
     size_t gap = (EXTERNAL_ALIGNMENT - saver->offset % EXTERNAL_ALIGNMENT) % EXTERNAL_ALIGNMENT;
-    LDNQ_TRY(ldnq_file_writer_put(saver->data, zeros, gap, err));
+    LDNQ_TRY(put_data(saver, zeros, gap, err));
     *offset = saver->offset + gap;
     saver->offset = *offset + tensor->raw_data.len;
-    return ldnq_file_writer_put(saver->data, tensor->raw_data.data, tensor->raw_data.len, err);
+    return put_data(saver, tensor->raw_data.data, tensor->raw_data.len, err);
 }
 
 static Onnx__StringStringEntryProto *new_entry(struct model_saver *saver, const char *key,
@@ -101,7 +117,9 @@ static enum ldnq_status set_location(struct model_saver *saver, Onnx__TensorProt
     char number[2][24];
     snprintf(number[0], sizeof number[0], "%zu", offset);
     snprintf(number[1], sizeof number[1], "%zu", tensor->raw_data.len);
-    list[count++] = new_entry(saver, "location", saver->location, err);
+    if (!saver->location)
+        saver->location = new_entry(saver, "location", "", err);
+    list[count++] = saver->location;
     list[count++] = new_entry(saver, "offset", number[0], err);
     list[count++] = new_entry(saver, "length", number[1], err);
     if (!list[0] || !list[1] || !list[2])
@@ -122,7 +140,7 @@ static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error 
     if (!ldnq_is_external(tensor))
         return LDNQ_OK;
     LDNQ_TRY(save_original(saver, tensor, err));
-    if (!saver->location || tensor->raw_data.len < EXTERNAL_LEAST) {
+    if (!saver->path || tensor->raw_data.len < EXTERNAL_LEAST) {
         store_data_inline(tensor);
         return LDNQ_OK;
     }
@@ -158,20 +176,39 @@ static enum ldnq_status pack(const struct ldnq_model *model, const char *path, v
 
 /* ---- files ------------------------------------------------------------------------------ */
 
+/* The name of a data file is the model's, the hash of its content, and this. An earlier model of
+ * the same path refers to another file, and stays whole until the new one replaces it. */
+#define DATA_EXTENSION ".data"
+#define HASH_DIGITS ((size_t)16)
+
 struct ldnq_model_writer {
     struct ldnq_arena *arena;
-    struct ldnq_file_writer file, data; /* zeroed without external data */
-    const char *data_path;
+    struct ldnq_file_writer file, data; /* data zeroed without external data */
+    const char *path, *name;            /* of the model; its name in its folder */
+    const char **read;                  /* data files of the loaded model */
+    size_t read_count;
     size_t size; /* of the model; 0 for a device */
 };
 
-static enum ldnq_status write_file(const struct ldnq_model *model, const char *path,
-                                   struct ldnq_model_writer *writer, struct ldnq_error *err)
+static enum ldnq_status name_data_file(struct model_saver *saver, struct ldnq_model_writer *writer,
+                                       struct ldnq_error *err)
+{
+    const uint64_t hash = XXH3_64bits_digest(&saver->hash);
+    char *path =
+        ldnq_arena_printf(writer->arena, err, "%s.%016" PRIx64 DATA_EXTENSION, writer->path, hash);
+    if (!path)
+        return LDNQ_NOMEM;
+    saver->location->value = path + (writer->name - writer->path);
+    return ldnq_file_writer_set_path(&writer->data, path, err);
+}
+
+static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_model_writer *writer,
+                                   struct ldnq_error *err)
 {
     void *bytes = NULL;
     size_t size;
-    LDNQ_TRY(pack(model, path, &bytes, &size, err));
-    enum ldnq_status status = ldnq_file_writer_init(&writer->file, path, err);
+    LDNQ_TRY(pack(model, writer->path, &bytes, &size, err));
+    enum ldnq_status status = ldnq_file_writer_init(&writer->file, writer->path, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_put(&writer->file, bytes, size, err);
     if (status == LDNQ_OK)
@@ -181,23 +218,98 @@ static enum ldnq_status write_file(const struct ldnq_model *model, const char *p
     return status;
 }
 
-static enum ldnq_status write_files(const struct ldnq_model *model, const char *path,
+static bool is_device(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+static enum ldnq_status write_files(const struct ldnq_model *model,
                                     struct ldnq_model_writer *writer, struct ldnq_error *err)
 {
     struct model_saver saver = { .arena = writer->arena, .data = &writer->data };
-    saver.data_path = writer->data_path = ldnq_arena_printf(writer->arena, err, "%s.data", path);
-    if (!saver.data_path)
-        return LDNQ_NOMEM;
-    const char *slash = strrchr(saver.data_path, '/');
-    saver.location = slash ? slash + 1 : saver.data_path;
+    saver.path = is_device(writer->path) ? NULL : writer->path; /* nothing is beside a device */
+    XXH3_INITSTATE(&saver.hash);
+    XXH3_64bits_reset(&saver.hash);
     enum ldnq_status status = move_tensors(model, &saver, err);
-    if (status == LDNQ_OK && writer->data.stream)
+    if (status == LDNQ_OK && saver.location)
+        status = name_data_file(&saver, writer, err);
+    if (status == LDNQ_OK && saver.location)
         status = ldnq_file_writer_close(&writer->data, err);
     if (status == LDNQ_OK)
-        status = write_file(model, path, writer, err);
+        status = write_file(model, writer, err);
     restore(&saver);
     return status;
 }
+
+static enum ldnq_status copy_paths(const struct ldnq_model *model, const char *path,
+                                   struct ldnq_model_writer *writer, struct ldnq_error *err)
+{
+    const char *file;
+    while (ldnq_model_data_file(model, writer->read_count))
+        writer->read_count++;
+    writer->path = ldnq_arena_strdup(writer->arena, path, err);
+    writer->read = ldnq_arena_alloc(writer->arena, writer->read_count, sizeof *writer->read, err);
+    if (!writer->path || !writer->read)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; (file = ldnq_model_data_file(model, i)) != NULL; i++)
+        if (!(writer->read[i] = ldnq_arena_strdup(writer->arena, file, err)))
+            return LDNQ_NOMEM;
+    const char *slash = strrchr(writer->path, '/');
+    writer->name = slash ? slash + 1 : writer->path;
+    return LDNQ_OK;
+}
+
+/* ---- the data file of the model that is replaced ------------------------------------------ */
+
+/* Whether the text starts with the name of a data file of the model with this name. */
+static bool is_data_name(const char *text, const char *name, size_t length)
+{
+    const char *hash = text + length + 1, *end = hash + HASH_DIGITS;
+    if (memcmp(text, name, length) != 0 || text[length] != '.' ||
+        memcmp(end, DATA_EXTENSION, strlen(DATA_EXTENSION)) != 0)
+        return false;
+    while (hash < end && isxdigit((unsigned char)*hash))
+        hash++;
+    return hash == end;
+}
+
+/* The path of the data file that the present file of this path refers to, by a name of ours; NULL
+ * when there is none. The file may be anything, so that its bytes are searched. */
+static const char *find_old_data(const struct ldnq_model_writer *writer)
+{
+    const size_t length = strlen(writer->name);
+    const size_t size = length + 1 + HASH_DIGITS + strlen(DATA_EXTENSION);
+    const char *found = NULL;
+    struct ldnq_arena *scratch;
+    void *bytes;
+    size_t count;
+    if (ldnq_arena_create(&scratch, NULL) != LDNQ_OK)
+        return NULL;
+    if (ldnq_file_read(writer->path, scratch, &bytes, &count, NULL) == LDNQ_OK)
+        for (const char *at = bytes, *end = at + count; !found && (size_t)(end - at) >= size; at++)
+            if (is_data_name(at, writer->name, length))
+                found = ldnq_arena_printf(writer->arena, NULL, "%.*s%.*s",
+                                          (int)(writer->name - writer->path), writer->path,
+                                          (int)size, at);
+    ldnq_arena_destroy(scratch);
+    return found;
+}
+
+/* The loaded model may be a copy that refers to the same file. */
+static bool is_read(const struct ldnq_model_writer *writer, const char *path)
+{
+    struct ldnq_file_id id, other;
+    ldnq_file_identify(path, &id);
+    for (size_t i = 0; i < writer->read_count; i++) {
+        ldnq_file_identify(writer->read[i], &other);
+        if (ldnq_file_is_same(&id, &other))
+            return true;
+    }
+    return false;
+}
+
+/* ---- in two steps --------------------------------------------------------------------------- */
 
 enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const char *path,
                                           struct ldnq_model_writer **out, struct ldnq_error *err)
@@ -211,7 +323,9 @@ enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const 
         return LDNQ_NOMEM;
     }
     *writer = (struct ldnq_model_writer){ .arena = arena };
-    const enum ldnq_status status = write_files(model, path, writer, err);
+    enum ldnq_status status = copy_paths(model, path, writer, err);
+    if (status == LDNQ_OK)
+        status = write_files(model, writer, err);
     if (status == LDNQ_OK)
         *out = writer;
     else
@@ -224,15 +338,20 @@ size_t ldnq_model_writer_size(const struct ldnq_model_writer *writer)
     return writer->size;
 }
 
-/* Renames the data file first: a model must never refer to bytes that do not exist yet. */
+/* Renames the data file first, as a model must never refer to bytes that do not exist yet, and
+ * removes the old one last. */
 enum ldnq_status ldnq_model_writer_commit(struct ldnq_model_writer *writer, struct ldnq_error *err)
 {
-    const bool has_data = writer->data.path != NULL;
-    if (has_data)
+    const char *data = writer->data.path; /* NULL without external data */
+    const char *old = find_old_data(writer);
+    const bool is_new = data && access(data, F_OK) != 0;
+    if (data)
         LDNQ_TRY(ldnq_file_writer_commit(&writer->data, err));
-    enum ldnq_status status = ldnq_file_writer_commit(&writer->file, err);
-    if (status != LDNQ_OK && has_data)
-        unlink(writer->data_path);
+    const enum ldnq_status status = ldnq_file_writer_commit(&writer->file, err);
+    if (status != LDNQ_OK && is_new)
+        unlink(data);
+    if (status == LDNQ_OK && old && (!data || strcmp(old, data) != 0) && !is_read(writer, old))
+        unlink(old);
     return status;
 }
 

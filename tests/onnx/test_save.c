@@ -1,5 +1,6 @@
 #include "make.h"
 
+#include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,17 @@ static const char *in_folder(const char *name)
 static bool exists(const char *name)
 {
     return access(in_folder(name), F_OK) == 0;
+}
+
+/* How many files there are of a pattern. */
+static size_t count_files(const char *pattern)
+{
+    glob_t found;
+    const int failed = glob(in_folder(pattern), 0, NULL, &found);
+    const size_t count = failed ? 0 : found.gl_pathc;
+    if (!failed)
+        globfree(&found);
+    return count;
 }
 
 /* A model with one of everything that ldnq only carries along. */
@@ -200,16 +212,49 @@ static void save_should_write_external_data_anew(void **state)
     struct ldnq_model *model = load_external(&make), *again;
     assert_ok(ldnq_model_save(model, in_folder("q.onnx"), &err));
     ldnq_model_destroy(model);
-    assert_true(exists("q.onnx.data"));
     assert_ok(ldnq_model_load(in_folder("q.onnx"), &again, &err));
     const Onnx__TensorProto *big = again->proto->graph->initializer[2];
     const Onnx__TensorProto *small = again->proto->graph->initializer[3];
-    assert_string_equal(external_entry(big, "location"), "q.onnx.data");
+    const char *location = external_entry(big, "location");
+    assert_true(exists(location) && strlen(location) == strlen("q.onnx..data") + 16);
+    assert_memory_equal(location, "q.onnx.", 7);
+    assert_string_equal(location + 7 + 16, ".data");
     assert_string_equal(external_entry(big, "length"), "2048");
     assert_string_equal(external_entry(big, "checksum"), "abc");
     assert_true(small->has_raw_data && !small->n_external_data);
     assert_true(first_of(again, "big") == 1004 && first_of(again, "small") == 1000);
     ldnq_model_destroy(again);
+    make_end(&make);
+}
+
+static void an_old_model_should_stay_whole_until_it_is_replaced(void **state)
+{
+    (void)state;
+    struct make make;
+    struct ldnq_model *model = load_external(&make), *other;
+    struct ldnq_model_writer *writer;
+    assert_ok(ldnq_model_save(model, in_folder("two.onnx"), &err));
+    assert_ok(ldnq_model_save(model, in_folder("two.onnx"), &err)); /* the same bytes */
+    assert_int_equal(count_files("two.onnx*"), 2);
+    ((float *)(void *)model->proto->graph->initializer[2]->raw_data.data)[0] = 7;
+    assert_ok(ldnq_model_writer_create(model, in_folder("two.onnx"), &writer, &err));
+    assert_ok(ldnq_model_load(in_folder("two.onnx"), &other, &err));
+    assert_true(first_of(other, "big") == 1004);
+    ldnq_model_destroy(other);
+    assert_ok(ldnq_model_writer_commit(writer, &err));
+    ldnq_model_writer_destroy(writer);
+    assert_int_equal(count_files("two.onnx*"), 2); /* without the old data */
+    assert_ok(ldnq_model_load(in_folder("two.onnx"), &other, &err));
+    assert_true(first_of(other, "big") == 7);
+    /* What is loaded is not removed, when it was copied from the model that is replaced. */
+    ((float *)(void *)other->proto->graph->initializer[2]->raw_data.data)[0] = 8;
+    assert_ok(ldnq_model_save(other, in_folder("two.onnx"), &err));
+    assert_int_equal(count_files("two.onnx*"), 3);
+    ldnq_model_destroy(other);
+    assert_ok(ldnq_model_writer_create(model, in_folder("three.onnx"), &writer, &err));
+    ldnq_model_writer_destroy(writer);
+    assert_int_equal(count_files("three*"), 0);
+    ldnq_model_destroy(model);
     make_end(&make);
 }
 
@@ -257,7 +302,7 @@ static void save_should_survive_failing_allocation(void **state)
         ldnq_alloc_fail_after(allowed);
         status = ldnq_model_save(model, in_folder("poor.onnx"), &err);
         assert_true(status == LDNQ_OK || !exists("poor.onnx"));
-        assert_true(status == LDNQ_OK || !exists("poor.onnx.data"));
+        assert_true(status == LDNQ_OK || count_files("poor.onnx*") == 0);
     }
     ldnq_alloc_fail_after(-1);
     assert_int_equal(status, LDNQ_OK);
@@ -275,6 +320,7 @@ int main(void)
         cmocka_unit_test(save_should_write_the_file),
         cmocka_unit_test(save_should_leave_nothing_behind_when_it_fails),
         cmocka_unit_test(save_should_write_external_data_anew),
+        cmocka_unit_test(an_old_model_should_stay_whole_until_it_is_replaced),
         cmocka_unit_test(save_should_not_change_the_model),
         cmocka_unit_test(pack_should_hold_external_data_itself),
         cmocka_unit_test(save_should_survive_failing_allocation),

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 
 import numpy as np
 import onnx
@@ -139,3 +140,39 @@ def test_a_limit_of_the_size_of_files_should_leave_no_model(folder):
     assert done.returncode == support.IO and "r.html" in done.stderr
     assert contents(folder) == before
     assert quantize_with(folder, preexec_fn=set_limit).returncode == support.OK
+
+
+# ---- the model and its data file
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_run_that_is_killed_while_it_renames_should_leave_the_old_model(folder, nth):
+    """The bytes of left, which stays float, are in the data file."""
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        arrays = {name: rng.standard_normal((64, 64)).astype(np.float32) for name in ("a", "b")}
+        nodes = [small.node("MatMul", "x a", "h", name="one"),
+                 small.node("MatMul", "h b", "y", name="left")]
+        onnx.save_model(small.chain(nodes, (64,), (64,), arrays), folder / f"m{seed}.onnx",
+                        save_as_external_data=True, location=f"m{seed}.bin", size_threshold=0)
+
+    def line(seed):
+        return ["quantize", f"m{seed}.onnx", "--calib", "x.npy", *FAST, "--skip", "left", "-o",
+                "q.onnx", "-q"]
+
+    support.succeed(*line(2), cwd=folder)
+    want = support.run(folder / "q.onnx", {"x": np.load(folder / "x.npy")}, folder / "run")
+    new = (folder / "q.onnx").read_bytes()
+    for path in folder.glob("q.onnx*"):
+        path.unlink()
+    support.succeed(*line(1), cwd=folder)
+    old = (folder / "q.onnx").read_bytes()
+    before = support.run(folder / "q.onnx", {"x": np.load(folder / "x.npy")}, folder / "run")
+    strace = ["strace", "-f", "-o", "/dev/null", "-e",
+              f"inject=rename,renameat,renameat2,unlink:signal=KILL:when={nth}", support.LDNQ]
+    subprocess.run([*map(str, strace), *line(2)], cwd=folder, check=False, timeout=60)
+    now = (folder / "q.onnx").read_bytes()
+    assert now in (old, new)
+    after = support.run(folder / "q.onnx", {"x": np.load(folder / "x.npy")}, folder / "run")
+    assert np.array_equal(after["y"], (before if now == old else want)["y"])
