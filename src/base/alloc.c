@@ -1,9 +1,13 @@
+#define _GNU_SOURCE /* sysinfo */
 #include "base/alloc.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
 
 static atomic_long allocations;
 static atomic_long allowed = -1;
@@ -15,24 +19,61 @@ bool ldnq_alloc_count_one(void)
     return limit < 0 || nth < limit;
 }
 
+/* The limit of the container that the process runs in; SIZE_MAX when there is none ("max"). */
+static size_t read_container_limit(void)
+{
+    char text[32] = "";
+    int fd = open("/sys/fs/cgroup/memory.max", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return SIZE_MAX;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (got <= 0 || *text < '0' || *text > '9')
+        return SIZE_MAX;
+    return strtoull(text, NULL, 10);
+}
+
+size_t ldnq_memory_size(void)
+{
+    static atomic_size_t known;
+    size_t size = atomic_load_explicit(&known, memory_order_relaxed);
+    if (size)
+        return size;
+    struct sysinfo info;
+    size = read_container_limit();
+    if (sysinfo(&info) == 0) {
+        const size_t machine = (size_t)(info.totalram + info.totalswap) * info.mem_unit;
+        size = machine < size ? machine : size;
+    }
+    size = size ? size : SIZE_MAX;
+    atomic_store_explicit(&known, size, memory_order_relaxed);
+    return size;
+}
+
 void *ldnq_malloc(size_t size)
 {
-    return ldnq_alloc_count_one() ? malloc(size ? size : 1) : NULL;
+    if (size > ldnq_memory_size() || !ldnq_alloc_count_one())
+        return NULL;
+    return malloc(size ? size : 1);
 }
 
 void *ldnq_calloc(size_t count, size_t size)
 {
-    return ldnq_alloc_count_one() ? calloc(count ? count : 1, size ? size : 1) : NULL;
+    if ((size && count > ldnq_memory_size() / size) || !ldnq_alloc_count_one())
+        return NULL;
+    return calloc(count ? count : 1, size ? size : 1);
 }
 
 void *ldnq_realloc(void *old, size_t size)
 {
-    return ldnq_alloc_count_one() ? realloc(old, size ? size : 1) : NULL;
+    if (size > ldnq_memory_size() || !ldnq_alloc_count_one())
+        return NULL;
+    return realloc(old, size ? size : 1);
 }
 
 void *ldnq_malloc_aligned(size_t size)
 {
-    if (size > SIZE_MAX - 63 || !ldnq_alloc_count_one())
+    if (size > SIZE_MAX - 63 || size > ldnq_memory_size() || !ldnq_alloc_count_one())
         return NULL;
     size_t rounded = (size + 63) & ~(size_t)63;
     return aligned_alloc(64, rounded ? rounded : 64);

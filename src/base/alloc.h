@@ -9,6 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Bytes that the process can use at most: the machine's memory and swap, or its container's
+ * limit where that is less. The system grants more than it has and ends the process when it is
+ * used; what can't fit is refused instead. */
+size_t ldnq_memory_size(void);
+
+/* All refuse a size above ldnq_memory_size. */
 void *ldnq_malloc(size_t size);
 void *ldnq_calloc(size_t count, size_t size);
 void *ldnq_realloc(void *old, size_t size);

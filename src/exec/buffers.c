@@ -51,9 +51,18 @@ static enum ldnq_status reallocate(struct ldnq_buffer_pool *pool, struct ldnq_ex
     ldnq_free(buffer->data);
     pool->held -= buffer->size;
     buffer->size = 0;
-    buffer->data = pool->counts_only ? NULL : ldnq_malloc_aligned(size);
-    if (!buffer->data && !pool->counts_only)
-        return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes for a value", size);
+    buffer->data = NULL;
+    if (!pool->counts_only) {
+        const size_t memory = ldnq_memory_size();
+        if (pool->held > memory || size > memory - pool->held)
+            return ldnq_fail(err, LDNQ_NOMEM,
+                             "out of memory: %zu bytes for a value and %zu for others, of %zu that "
+                             "there are in all",
+                             size, pool->held, memory);
+        buffer->data = ldnq_malloc_aligned(size);
+        if (!buffer->data)
+            return ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes for a value", size);
+    }
     buffer->size = size;
     pool->held += size;
     pool->peak = ldnq_size_max(pool->peak, pool->held);

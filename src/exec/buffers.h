@@ -30,7 +30,8 @@ struct ldnq_buffer_pool {
     bool counts_only;  /* dry run: sizes are counted, data are NULL */
 };
 
-/* Returns a buffer of at least `size` bytes with one user. Errors: NOMEM. */
+/* Returns a buffer of at least `size` bytes with one user. Errors: NOMEM, also when all buffers
+ * together would exceed the memory that there is. */
 enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t size,
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err);
 /* Removes one user; a buffer without users is free. Accepts NULL. */

@@ -7,6 +7,10 @@
 #include "base/size.h"
 #include "ops/control.h"
 
+/* Iterations of one node, with those of loops in its body. Networks need thousands; a model
+ * from elsewhere may ask for 2^60, which would never end. */
+#define MOST_ITERATIONS ((int64_t)1 << 24)
+
 /* A tensor that outlives one iteration of a body; no buffer while it is empty. */
 struct loop_tensor {
     struct ldnq_tensor tensor;
@@ -35,6 +39,7 @@ struct loop_run {
     struct loop_tensor *carried;    /* empty until an iteration has replaced the node's input */
     struct stacked_output *stacked;
     struct loop_tensor *slices; /* by scanned input: this iteration's slice */
+    uint64_t iterations;        /* so far, with those of loops in the body */
     size_t trip_count;          /* known in advance for Scan alone; 0 for Loop */
 };
 
@@ -177,6 +182,7 @@ static enum ldnq_status run_if(struct ldnq_exec *exec, size_t node_index, struct
         LDNQ_TRY(copy_tensor(exec, tensor, &copy, err));
         store_output(exec, node->outputs[i], &copy);
     }
+    exec->iterations += body->iterations;
     ldnq_exec_reset(body);
     return LDNQ_OK;
 }
@@ -338,7 +344,31 @@ static enum ldnq_status store_outputs(struct loop_run *run, struct ldnq_error *e
     return LDNQ_OK;
 }
 
+static enum ldnq_status refuse_iterations(struct ldnq_error *err)
+{
+    return ldnq_fail(err, LDNQ_UNSUPPORTED,
+                     "repeats its body more than %" PRId64 " times, which is not supported",
+                     MOST_ITERATIONS);
+}
+
+/* Counts an iteration that has run. */
+static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error *err)
+{
+    run->iterations += 1 + run->body->iterations;
+    return run->iterations > (uint64_t)MOST_ITERATIONS ? refuse_iterations(err) : LDNQ_OK;
+}
+
 /* ---- Loop ------------------------------------------------------------------------------ */
+
+/* Whether the body's condition is always true, so that the trip count alone ends the loop. */
+static bool never_stops(const struct ldnq_graph *body)
+{
+    const struct ldnq_tensor *condition = body->outputs[0]->constant;
+    if (body->outputs[0] == body->inputs[1]) /* which is bound to true */
+        return true;
+    return condition && condition->data && condition->dtype == LDNQ_BOOL &&
+           ldnq_tensor_count(condition) == 1 && *(const uint8_t *)condition->data;
+}
 
 static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
 {
@@ -351,6 +381,8 @@ static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
         LDNQ_TRY(read_scalar(exec->in[0], LDNQ_INT64, "trip count", &trip_count, err));
     if (own_inputs > 1 && exec->in[1])
         LDNQ_TRY(read_scalar(exec->in[1], LDNQ_BOOL, "condition", &condition, err));
+    if (condition && trip_count > MOST_ITERATIONS && never_stops(run->graph))
+        return refuse_iterations(err);
     for (int64_t i = 0; i < trip_count && condition; i++) {
         const struct ldnq_tensor iteration = { LDNQ_INT64, scalar, &i };
         const struct ldnq_tensor holds = { LDNQ_BOOL, scalar, &yes }, *next;
@@ -362,6 +394,7 @@ static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
         LDNQ_TRY(find_output(run->body, 0, &next, err));
         LDNQ_TRY(read_scalar(next, LDNQ_BOOL, "body's condition", &condition, err));
         LDNQ_TRY(save_outputs(run, err));
+        LDNQ_TRY(count_iteration(run, err));
     }
     return store_outputs(run, err);
 }
@@ -421,6 +454,7 @@ static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
             LDNQ_TRY(bind_slice(run, i, at, err));
         LDNQ_TRY(run_body(run->body, err));
         LDNQ_TRY(save_outputs(run, err));
+        LDNQ_TRY(count_iteration(run, err));
     }
     return store_outputs(run, err);
 }
@@ -464,6 +498,7 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
         status = ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     else
         status = control->kind == LDNQ_CONTROL_LOOP ? run_loop(&run, err) : run_scan(&run, err);
+    exec->iterations += run.iterations;
     finish_run(&run);
     return status;
 }

@@ -74,6 +74,7 @@ void ldnq_exec_free_value(struct ldnq_exec *exec, size_t value_index)
 
 void ldnq_exec_reset(struct ldnq_exec *exec)
 {
+    exec->iterations = 0;
     for (size_t i = 0; i < exec->graph->value_count; i++)
         ldnq_exec_free_value(exec, i);
 }
@@ -334,6 +335,41 @@ enum ldnq_status ldnq_exec_check_input(const struct ldnq_graph *graph,
                      ldnq_shape_print(&tensor->shape, NULL, have, sizeof have));
 }
 
+/* Bytes of a value when the graph's symbols have these sizes; 0 while they are not known. */
+static size_t count_bytes(const struct ldnq_value *value, const int64_t *symbol_sizes)
+{
+    size_t bytes = ldnq_dtype_size(value->dtype);
+    for (int i = 0; i < value->shape.rank; i++) {
+        int64_t dim = value->shape.dim[i];
+        if (ldnq_is_symbol(dim))
+            dim = symbol_sizes[dim - LDNQ_SYMBOL_BASE];
+        if (dim < 0)
+            return 0;
+        if (!ldnq_size_mul(bytes, (size_t)dim, &bytes))
+            return SIZE_MAX;
+    }
+    return value->shape.rank == LDNQ_RANK_UNKNOWN ? 0 : bytes;
+}
+
+/* Refuses a value that can't fit in memory before the nodes upstream of it fill the memory. */
+static enum ldnq_status check_sizes(const struct ldnq_graph *graph, const int64_t *symbol_sizes,
+                                    struct ldnq_error *err)
+{
+    const size_t memory = ldnq_memory_size();
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
+        for (size_t i = 0; i < node->output_count; i++) {
+            size_t bytes = node->outputs[i] ? count_bytes(node->outputs[i], symbol_sizes) : 0;
+            if (bytes > memory)
+                return ldnq_node_fail(graph, node, LDNQ_NOMEM, err,
+                                      "out of memory: its output '%s' takes %zu bytes of %zu that "
+                                      "there are",
+                                      node->outputs[i]->name, bytes, memory);
+        }
+    }
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                        struct ldnq_error *err)
 {
@@ -346,6 +382,8 @@ enum ldnq_status ldnq_exec_bind_inputs(struct ldnq_exec *exec, struct ldnq_tenso
         symbol_sizes[i] = -1;
     for (size_t i = 0; i < graph->input_count && status == LDNQ_OK; i++)
         status = ldnq_exec_check_input(graph, graph->inputs[i], inputs[i], symbol_sizes, err);
+    if (status == LDNQ_OK)
+        status = check_sizes(graph, symbol_sizes, err);
     ldnq_free(symbol_sizes);
     LDNQ_TRY(status);
     ldnq_exec_reset(exec);

@@ -33,6 +33,8 @@ struct ldnq_exec {
     struct ldnq_exec_buffer **omitted; /* by output: memory of an omitted output */
     /* By node: executors of its bodies, for If, Loop and Scan (exec/control_flow.h). */
     struct ldnq_exec *(*bodies)[2];
+    /* Iterations of all loops in this graph since ldnq_exec_reset, nested ones included. */
+    uint64_t iterations;
     void *scratch;
     size_t scratch_size;
     /* Nothing is computed: outputs get the shapes of the last real run, and `buffers`

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "exec/buffers.h"
 
 /* Two convolutions with Relu, a residual sum, a flattened view and a Gemm. */
 static struct ldnq_graph *build_network(void)
@@ -490,6 +491,20 @@ static void exec_should_say_what_can_not_be_counted(void **state)
     assert_refused(&op, "the shape of its output 0 can't be computed");
 }
 
+/* The system grants each of the two, and ends the process when both are used. */
+static void buffers_beyond_the_memory_should_be_refused(void **state)
+{
+    (void)state;
+    struct ldnq_buffer_pool pool = { 0 };
+    struct ldnq_exec_buffer *first, *second;
+    const size_t most = ldnq_memory_size() / 5 * 3;
+    assert_ok(ldnq_buffer_pool_acquire(&pool, most, &first, &err));
+    assert_fails(ldnq_buffer_pool_acquire(&pool, most, &second, &err), LDNQ_NOMEM,
+                 "out of memory: ");
+    ldnq_buffer_pool_release(&pool, first);
+    ldnq_buffer_pool_finish(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +527,7 @@ int main(void)
         cmocka_unit_test(exec_should_give_back_the_memory_of_left_out_outputs),
         cmocka_unit_test(exec_should_run_nodes_whose_last_outputs_are_left_out),
         cmocka_unit_test(exec_should_say_what_can_not_be_counted),
+        cmocka_unit_test(buffers_beyond_the_memory_should_be_refused),
     };
     return cmocka_run_group_tests_name("exec", tests, NULL, NULL);
 }

@@ -326,3 +326,26 @@ def test_graphs_that_are_nested_too_deep_should_be_refused(tmp_path):
                           [info("x", [3, 4]), info("c", [], BOOL)], [info("y", None)]),
         opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     refused(proto, {"x": X, "c": np.array(True)}, MODEL, "deep", folder=tmp_path)
+
+
+def counting(trips, depth, condition="go"):
+    """`depth` nested Loops of `trips` iterations each."""
+    inner = [node("Relu", ["s"], ["t"])]
+    for _ in range(depth - 1):
+        inner = [loop(inner, ["s"], ["t"], ["m", "", "s"], ["t"])]
+    own = [node("Less", ["i", "m"], ["on"])] if condition == "on" else []
+    nodes = [loop([*inner, *own], ["s"], ["t"], ["m", "", "x"], ["y"], keep=condition)]
+    return build(nodes, {"x": (FLOAT, [3, 4])}, {"y": (FLOAT, None)}, {"m": np.int64(trips)})
+
+
+@pytest.mark.parametrize("trips, depth, condition",
+                         [(2**60, 1, "go"), (2**60, 1, "on"), (2**13, 2, "go"), (2**20, 3, "go")])
+def test_loops_that_would_not_end_should_be_refused(trips, depth, condition, tmp_path):
+    refused(counting(trips, depth, condition), {"x": X}, UNSUPPORTED, "16777216 times",
+            folder=tmp_path)
+
+
+def test_values_beyond_the_memory_should_be_refused_before_the_work(tmp_path):
+    nodes = [node("Concat", [f"c{i}" if i else "x"] * 2, [f"c{i + 1}"], axis=1) for i in range(40)]
+    proto = build(nodes, {"x": (FLOAT, ["n", 4])}, {"c40": (FLOAT, None)})
+    refused(proto, {"x": X}, support.NOMEM, "out of memory", folder=tmp_path)
