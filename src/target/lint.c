@@ -17,6 +17,7 @@ struct linter {
     enum ldnq_status status;         /* the first failure; nothing is added after it */
     size_t *readers;                 /* by value: how many inputs of nodes read it */
     const struct ldnq_node **reader; /* by value: the last of them */
+    bool has_channels;               /* some scales are per channel or per block */
 };
 
 const char *ldnq_severity_name(enum ldnq_severity severity)
@@ -82,18 +83,38 @@ static const struct ldnq_node *dequantize_of(const struct ldnq_value *value)
     return is_dequantize(node) ? node : NULL;
 }
 
-/* The DequantizeLinear of a weight, also through a folded Transpose. */
+/* Operators between the DequantizeLinear of a weight and its layer that runtimes apply to the
+ * codes. */
+static bool moves_weight(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "Transpose", "Reshape", "Squeeze",
+                                         "Unsqueeze", "Flatten", "Identity" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The DequantizeLinear of a constant weight; NULL where it has no codes. */
 static const struct ldnq_node *weight_source(const struct ldnq_value *weight)
 {
     const struct ldnq_node *node = weight->folded_from;
-    if (node && strcmp(node->op_type, "Transpose") == 0)
-        return NULL;
+    while (node && moves_weight(node))
+        node = node->inputs[0] ? node->inputs[0]->folded_from : NULL;
     return is_dequantize(node) ? node : NULL;
 }
 
 static const struct ldnq_tensor *scale_tensor(const struct ldnq_node *pair)
 {
     return pair->input_count > 1 && pair->inputs[1] ? pair->inputs[1]->constant : NULL;
+}
+
+/* The scales, in float32; NULL where they are computed or of another type. */
+static const float *read_scales(const struct ldnq_node *pair, size_t *count)
+{
+    const struct ldnq_tensor *tensor = scale_tensor(pair);
+    *count = tensor ? ldnq_tensor_count(tensor) : 0;
+    return *count && tensor->dtype == LDNQ_FLOAT ? tensor->data : NULL;
 }
 
 static bool scalar_scale(const struct ldnq_node *pair, float *scale)
@@ -152,168 +173,284 @@ static const struct ldnq_node *quantize_after(const struct linter *linter,
 
 /* ---- the rules ------------------------------------------------------------------------------ */
 
+/* int8 codes with several readers, which ONNX Runtime on x64 leaves int8 while it rewrites all
+ * others to uint8: kernels that would read both types are not fused. */
+static bool is_shared_int8(const struct linter *linter, const struct ldnq_node *dequantize)
+{
+    const struct ldnq_value *codes = dequantize->inputs[0];
+    return linter->target->rewrites_int8 && codes->dtype == LDNQ_INT8 && !codes->constant &&
+           (linter->readers[codes->index] > 1 ||
+            linter->readers[dequantize->outputs[0]->index] > 1);
+}
+
+/* Q/DQ nodes of an activation. One finding per pair: that of its QuantizeLinear. */
 static void check_pair(struct linter *linter, const struct ldnq_node *node)
 {
     float scale;
     double zero;
+    int exponent;
     const struct ldnq_target *target = linter->target;
-    const enum ldnq_dtype dtype =
-        is_quantize(node) ? node->outputs[0]->dtype : node->inputs[0]->dtype;
-    if (target->pairs == LDNQ_PAIRS_NONE || !scalar_scale(node, &scale))
-        return;
-    if (dtype == LDNQ_INT32) /* a bias */
+    const bool quantizes = is_quantize(node);
+    const enum ldnq_dtype dtype = quantizes ? node->outputs[0]->dtype : node->inputs[0]->dtype;
+    if (target->pairs == LDNQ_PAIRS_NONE || (!quantizes && is_quantize(node->inputs[0]->producer)))
         return;
     if (!(target->activation_types & LDNQ_DTYPE_BIT(dtype)))
-        add_finding(linter, node, "activation-type", LDNQ_BROKEN,
+        add_finding(linter, node, "activation-type", target->falls_back ? LDNQ_SLOWER : LDNQ_BROKEN,
                     "quantize activations to a type that the target takes",
                     "its codes are %s, which target %s does not take for activations",
                     ldnq_dtype_name(dtype), target->name);
+    const struct ldnq_node *reader = quantizes ? linter->reader[node->outputs[0]->index] : node;
+    if (is_dequantize(reader) && is_shared_int8(linter, reader))
+        add_finding(linter, node, "shared-int8", LDNQ_SLOWER,
+                    "quantize activations to uint8, or allow int8 where the model runs "
+                    "(session.qdqisint8allowed)",
+                    "its int8 codes have several readers, which compute in float on x64");
     if (target->symmetric && zero_point(node, &zero) && ldnq_dtype_is_signed(dtype) && zero != 0)
         add_finding(linter, node, "symmetric", LDNQ_BROKEN, "use a symmetric range",
                     "its zero point is %g, and target %s needs 0", zero, target->name);
-    int exponent;
-    if (target->power_of_two && frexpf(scale, &exponent) != 0.5f)
+    if (target->power_of_two && scalar_scale(node, &scale) && frexpf(scale, &exponent) != 0.5f)
         add_finding(linter, node, "power-of-two", LDNQ_BROKEN, "round the scale to a power of two",
                     "its scale %g is no power of two", (double)scale);
 }
 
-static void check_weight(struct linter *linter, const struct ldnq_node *node,
-                         const struct ldnq_operator_rule *rule, bool *has_codes)
+/* Returns whether the target has an integer kernel for the weight, as far as it has codes. */
+static bool check_weight(struct linter *linter, const struct ldnq_node *node,
+                         const struct ldnq_node *source)
 {
-    const struct ldnq_value *weight = node->input_count > 1 ? node->inputs[1] : NULL;
-    *has_codes = true;
-    if (!rule->weight || !weight || !weight->constant)
-        return;
-    const struct ldnq_node *source = weight_source(weight);
-    *has_codes = source != NULL;
-    if (!source)
-        return;
+    const struct ldnq_target *target = linter->target;
     const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
-    if (!(linter->target->weight_bits >> bits & 1)) {
-        *has_codes = false;
-        add_finding(linter, node, "weight-bits", LDNQ_SLOWER,
-                    "store the weight in 8 bits, or turn Q/DQ fusion off where the model runs",
-                    "its weight has %u bits, which target %s dequantizes on every run", bits,
-                    linter->target->name);
-    }
-    if (strcmp(node->op_type, "Gemm") == 0 && linter->target->bias == LDNQ_BIAS_INT32 &&
-        (source->input_count < 3 || !source->inputs[2]))
-        add_finding(linter, node, "weight-zero-point", LDNQ_SLOWER,
-                    "add a zero point of 0 to the weight's DequantizeLinear",
-                    "its weight has no zero point, without which a Gemm is not fused");
+    size_t count;
+    const float *scales = read_scales(source, &count);
+    const bool per_tensor =
+        !target->per_channel || (target->matmul_per_tensor && strcmp(node->op_type, "MatMul") == 0);
+    int exponent;
+    linter->has_channels = linter->has_channels || count > 1;
+    if (count > 1 && per_tensor)
+        add_finding(linter, node, "weight-per-tensor", LDNQ_BROKEN, "use one scale for the weight",
+                    "its weight has %zu scales, and target %s takes one", count, target->name);
+    for (size_t i = 0; scales && target->power_of_two && i < count; i++)
+        if (frexpf(scales[i], &exponent) != 0.5f) {
+            add_finding(linter, node, "weight-power-of-two", LDNQ_BROKEN,
+                        "round the weight's scales to powers of two",
+                        "the scale %g of its weight is no power of two", (double)scales[i]);
+            break;
+        }
+    if (target->weight_bits >> bits & 1)
+        return true;
+    add_finding(linter, node, "weight-bits", LDNQ_SLOWER,
+                "store the weight in 8 bits, or turn Q/DQ fusion off where the model runs",
+                "its weight has %u bits, which target %s dequantizes on every run", bits,
+                target->name);
+    return false;
 }
 
-static void check_bias(struct linter *linter, const struct ldnq_node *node,
-                       const struct ldnq_node *input)
+/* Returns whether the bias lets the target compute on integers. */
+static bool check_bias(struct linter *linter, const struct ldnq_node *node,
+                       const struct ldnq_node *weight)
 {
+    const struct ldnq_target *target = linter->target;
     const struct ldnq_value *bias = node->input_count > 2 ? node->inputs[2] : NULL;
     const struct ldnq_node *source = bias && bias->constant ? dequantize_of(bias) : NULL;
-    const struct ldnq_node *weight =
-        node->inputs[1]->constant ? weight_source(node->inputs[1]) : NULL;
+    const struct ldnq_node *input = dequantize_of(node->inputs[0]);
     float in;
-    if (!bias || !bias->constant || !weight || !scalar_scale(input, &in))
-        return;
-    if (linter->target->bias == LDNQ_BIAS_FLOAT) {
+    if (!bias || !bias->constant)
+        return true;
+    if (target->bias == LDNQ_BIAS_FLOAT) {
         if (source)
-            add_finding(linter, node, "bias-float", LDNQ_BROKEN, "store the bias as float32",
-                        "its bias is quantized, and target %s reads it as float32",
-                        linter->target->name);
-        return;
+            add_finding(linter, node, "bias-float", target->falls_back ? LDNQ_NOTE : LDNQ_BROKEN,
+                        "store the bias as float32",
+                        "its bias is quantized, and target %s reads it as float32", target->name);
+        return true;
     }
     if (!source) {
-        add_finding(linter, node, "bias-int32", LDNQ_SLOWER,
+        /* ONNX Runtime 1.32 quantizes it when it loads the model. */
+        add_finding(linter, node, "bias-int32", target->falls_back ? LDNQ_NOTE : LDNQ_SLOWER,
                     "store the bias as int32 with a scale of input scale times weight scale",
-                    "its bias is float32, and target %s needs int32", linter->target->name);
-        return;
+                    "its bias is float32, and the kernels of target %s read int32", target->name);
+        return target->falls_back;
     }
-    const struct ldnq_tensor *scales = scale_tensor(source), *weights = scale_tensor(weight);
-    const size_t count = scales ? ldnq_tensor_count(scales) : 0;
-    for (size_t i = 0; weights && i < count; i++) {
-        const size_t all = ldnq_tensor_count(weights);
-        const float wanted = in * ((const float *)weights->data)[all == count ? i : 0];
-        const float found = ((const float *)scales->data)[i];
-        if (fabsf(found - wanted) > 1e-5f * wanted) {
+    size_t count, weight_count;
+    const float *scales = read_scales(source, &count);
+    const float *weights = read_scales(weight, &weight_count);
+    if (!scales || !weights || !scalar_scale(input, &in) ||
+        (weight_count != 1 && weight_count != count))
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        const float expected = in * weights[weight_count == count ? i : 0];
+        if (!(fabsf(scales[i] - expected) <= 1e-5f * expected)) {
             add_finding(linter, node, "bias-scale", LDNQ_SLOWER,
-                        "give the bias a scale of input scale times weight scale",
-                        "the scale of its bias is %g where input times weight scale is %g",
-                        (double)found, (double)wanted);
-            return;
+                        "set the scale of the bias to input scale times weight scale",
+                        "the scale of its bias is %g where input scale times weight scale is %g",
+                        (double)scales[i], (double)expected);
+            return false;
         }
     }
+    return true;
 }
 
-static void check_output(struct linter *linter, const struct ldnq_node *node,
+/* Returns whether the output lets the target compute on integers. */
+static bool check_output(struct linter *linter, const struct ldnq_node *node,
                          const struct ldnq_operator_rule *rule)
 {
     const struct ldnq_node *clamp;
+    double zero;
     if (linter->target->pairs != LDNQ_PAIRS_AT_BOTH || rule->float_output)
-        return;
+        return true;
     const struct ldnq_node *after = quantize_after(linter, node->outputs[0], &clamp);
-    if (!after)
+    if (!after) {
         add_finding(linter, node, "output-pair", LDNQ_SLOWER,
                     "add a QuantizeLinear and a DequantizeLinear after it",
                     "its output is not read by a QuantizeLinear alone, so that it computes in "
                     "float");
-    double zero;
-    if (after && clamp && strcmp(clamp->op_type, "Relu") == 0 && zero_point(after, &zero)) {
-        const double least = ldnq_dtype_is_signed(after->outputs[0]->dtype) ? -128 : 0;
-        if (zero != least)
-            add_finding(linter, clamp, "relu-range", LDNQ_SLOWER,
-                        "choose a range from 0 for the output",
-                        "the codes after it start below 0 (zero point %g), so that it is not "
-                        "dropped",
-                        zero);
+        return false;
     }
+    const struct ldnq_node *reader = linter->reader[after->outputs[0]->index];
+    if (is_dequantize(reader) && is_shared_int8(linter, reader))
+        return false; /* check_pair reports it */
+    if (!clamp || strcmp(clamp->op_type, "Relu") != 0 || !zero_point(after, &zero))
+        return true;
+    const enum ldnq_dtype dtype = after->outputs[0]->dtype;
+    const double least = !ldnq_dtype_is_signed(dtype)  ? 0
+                         : ldnq_dtype_size(dtype) == 1 ? -128
+                                                       : -32768;
+    /* A target with its own Relu on integers, or with symmetric ranges, clamps the codes. */
+    if (zero == least || linter->target->symmetric || ldnq_target_rule(linter->target, clamp))
+        return true;
+    add_finding(linter, clamp, "relu-range", LDNQ_SLOWER, "choose a range from 0 for the output",
+                "the codes after it start below 0 (zero point %g), so that it stays and the layer "
+                "before it computes in float",
+                zero);
+    return false;
 }
 
-static bool has_codes_at(const struct ldnq_node *node, size_t input)
-{
-    return node->inputs[input] && dequantize_of(node->inputs[input]) != NULL;
-}
+/* How many inputs are activations, and which of them have codes. */
+struct node_activations {
+    size_t count, quantized, other_type; /* other_type: codes that no integer kernel reads */
+    size_t missing;                      /* the last one without codes */
+};
 
-static void check_computing(struct linter *linter, const struct ldnq_node *node,
-                            const struct ldnq_operator_rule *rule)
+static struct node_activations list_activations(const struct linter *linter,
+                                                const struct ldnq_node *node,
+                                                const struct ldnq_operator_rule *rule)
 {
-    size_t activations = 0, quantized = 0, missing = 0;
+    struct node_activations found = { .count = 0 };
     for (size_t i = 0; i < node->input_count; i++) {
         const struct ldnq_value *value = node->inputs[i];
         if (!value || value->dtype != LDNQ_FLOAT || !(rule->data_inputs >> (i < 31 ? i : 31) & 1) ||
             (rule->weight && value->constant))
             continue;
-        activations++;
-        if (has_codes_at(node, i))
-            quantized++;
-        else
-            missing = i;
+        const struct ldnq_node *pair = dequantize_of(value);
+        found.count++;
+        found.quantized += pair != NULL;
+        found.missing = pair ? found.missing : i;
+        found.other_type +=
+            pair && (!(linter->target->activation_types & LDNQ_DTYPE_BIT(pair->inputs[0]->dtype)) ||
+                     is_shared_int8(linter, pair));
     }
-    bool weight_has_codes;
-    check_weight(linter, node, rule, &weight_has_codes);
-    const bool weight_only = rule->weight && weight_has_codes && quantized == 0 &&
-                             node->inputs[1] && node->inputs[1]->constant;
-    if (weight_only && linter->target->pairs != LDNQ_PAIRS_NONE)
-        add_finding(linter, node, "weights-only", LDNQ_SLOWER,
-                    "quantize the activations too, or turn Q/DQ fusion off where the model runs",
-                    "its weight has codes and its input has none: the weight is dequantized on "
-                    "every run");
-    if (quantized == 0 || activations == 0 || !weight_has_codes) {
-        linter->lint->float_nodes++;
-        if (!weight_only && quantized > 0 && rule->weight && !weight_has_codes)
-            add_finding(linter, node, "weight-float", LDNQ_NOTE, "quantize its weight",
-                        "its input has codes and its weight has none: it computes in float");
-        return;
+    return found;
+}
+
+/* The output of a layer that an Add reads without a pair, where the target fuses the two. */
+static bool is_fused_residual(const struct linter *linter, const struct ldnq_node *node,
+                              size_t input)
+{
+    const struct ldnq_node *producer = node->inputs[input]->producer;
+    const struct ldnq_operator_rule *rule =
+        producer ? ldnq_target_rule(linter->target, producer) : NULL;
+    return linter->target->residual == LDNQ_RESIDUAL_SHORTCUT &&
+           strcmp(node->op_type, "Add") == 0 && rule && rule->weight;
+}
+
+/* A Relu or Clip that the range of the codes after it stands for. */
+static bool is_absorbed(const struct linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *before = node->inputs[0]->producer, *clamp;
+    return linter->target->absorbs_clamps && before && !is_dequantize(before) &&
+           ldnq_target_rule(linter->target, before) &&
+           (strcmp(node->op_type, "Relu") == 0 || strcmp(node->op_type, "Clip") == 0) &&
+           quantize_after(linter, before->outputs[0], &clamp);
+}
+
+/* A layer of which the weight alone has codes. Returns whether one kernel reads the codes. */
+static bool check_weights_only(struct linter *linter, const struct ldnq_node *node,
+                               const struct ldnq_node *source)
+{
+    const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
+    const bool is_product =
+        strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
+    const struct ldnq_tensor *scales = scale_tensor(source);
+    const bool is_blocked = scales && scales->shape.rank > 1;
+    /* A Transpose of a weight in blocks stays between the two. */
+    if (is_product && linter->target->product_bits >> bits & 1 &&
+        (node->inputs[1]->folded_from == source || !is_blocked)) {
+        add_finding(linter, node, "weights-only", LDNQ_NOTE, "compare its accuracy there",
+                    "its weight alone has codes (%u bits): one kernel reads them and rounds the "
+                    "input to 8 bits",
+                    bits);
+        return true;
     }
-    if (quantized < activations) {
-        linter->lint->float_nodes++;
-        add_finding(linter, node, "input-pair", LDNQ_SLOWER,
+    add_finding(linter, node, "weights-only", LDNQ_SLOWER,
+                "quantize the activations too, or turn Q/DQ fusion off where the model runs",
+                "its weight has codes and its input has none: the weight is dequantized on "
+                "every run");
+    return false;
+}
+
+/* The checks of an operator that computes. Returns whether it runs on integers. */
+static bool check_operands(struct linter *linter, const struct ldnq_node *node,
+                           const struct ldnq_operator_rule *rule)
+{
+    const struct ldnq_target *target = linter->target;
+    const struct node_activations found = list_activations(linter, node, rule);
+    const struct ldnq_value *weight =
+        rule->weight && node->input_count > 1 && node->inputs[1] && node->inputs[1]->constant
+            ? node->inputs[1]
+            : NULL;
+    const struct ldnq_node *source = weight ? weight_source(weight) : NULL;
+    if (source && found.quantized == 0)
+        return check_weights_only(linter, node, source);
+    if (found.quantized == 0) {
+        add_finding(linter, node, "no-pairs", LDNQ_NOTE, "quantize its inputs",
+                    "nothing that it reads has codes: it computes in float");
+        return false;
+    }
+    if (weight && !source) {
+        add_finding(linter, node, "weight-float", LDNQ_SLOWER, "quantize its weight",
+                    "its input has codes and its weight has none: it computes in float between "
+                    "conversions");
+        return false;
+    }
+    if (found.quantized < found.count && !is_fused_residual(linter, node, found.missing)) {
+        const bool is_fused_float = target->pairs == LDNQ_PAIRS_AT_INPUTS && !rule->weight;
+        add_finding(linter, node, "input-pair", is_fused_float ? LDNQ_NOTE : LDNQ_SLOWER,
                     "add a QuantizeLinear and a DequantizeLinear before it",
                     "input %zu has no Q/DQ pair while others have, so that it computes in float",
-                    missing);
-        return;
+                    found.missing);
+        return false;
     }
-    linter->lint->integer_nodes++;
-    if (rule->weight)
-        check_bias(linter, node, dequantize_of(node->inputs[0]));
-    check_output(linter, node, rule);
+    bool fits = found.other_type == 0; /* check_pair has reported it */
+    if (source)
+        fits = check_weight(linter, node, source) && check_bias(linter, node, source) && fits;
+    /* ONNX Runtime's rule of fusion for Gemm reads it. */
+    if (source && target->falls_back && target->bias == LDNQ_BIAS_INT32 &&
+        strcmp(node->op_type, "Gemm") == 0 && (source->input_count < 3 || !source->inputs[2])) {
+        add_finding(linter, node, "weight-zero-point", LDNQ_SLOWER,
+                    "add a zero point of 0 to the weight's DequantizeLinear",
+                    "its weight has no zero point, without which a Gemm is not fused");
+        fits = false;
+    }
+    return check_output(linter, node, rule) && fits;
+}
+
+static void check_computing(struct linter *linter, const struct ldnq_node *node,
+                            const struct ldnq_operator_rule *rule)
+{
+    if (is_absorbed(linter, node) || list_activations(linter, node, rule).count == 0)
+        return;
+    if (check_operands(linter, node, rule))
+        linter->lint->integer_nodes++;
+    else
+        linter->lint->float_nodes++;
 }
 
 static bool same_scale(const struct ldnq_node *a, const struct ldnq_node *b)
@@ -332,17 +469,19 @@ static void check_moving(struct linter *linter, const struct ldnq_node *node)
     if (!before)
         return;
     const struct ldnq_node *after = quantize_after(linter, node->outputs[0], &clamp);
-    if (!after || clamp) {
-        linter->lint->float_nodes++;
-        add_finding(linter, node, "move-pair", LDNQ_NOTE, "add a pair of the same scale after it",
-                    "it moves floats between two pairs: its output has no pair of its own");
+    if (after && !clamp && same_scale(before, after)) {
+        linter->lint->integer_nodes++;
         return;
     }
-    linter->lint->integer_nodes++;
-    if (!same_scale(before, after))
+    linter->lint->float_nodes++;
+    if (after && !clamp)
         add_finding(linter, node, "same-scale", LDNQ_SLOWER,
-                    "give its output the scale and zero point of its input",
-                    "scales before and after it differ, so that it requantizes");
+                    "set scale and zero point of its output to those of its input",
+                    "scales before and after it differ, so that it moves floats between "
+                    "conversions");
+    else
+        add_finding(linter, node, "move-pair", LDNQ_NOTE, "add a pair of the same scale after it",
+                    "it moves floats: its output has no pair of its own");
 }
 
 static void check_unified(struct linter *linter, const struct ldnq_node *node)
@@ -404,12 +543,13 @@ enum ldnq_status ldnq_lint_run(const struct ldnq_graph *graph, const struct ldnq
 {
     struct linter linter = { .graph = graph, .target = target, .arena = arena, .err = err };
     LDNQ_TRY(prepare(&linter, err));
-    if (opset < target->opset_min)
+    for (size_t n = 0; n < graph->node_count; n++)
+        check_node(&linter, graph->nodes[n]);
+    /* Without scales per channel a target that runs any file takes older ones. */
+    if (opset < target->opset_min && (linter.has_channels || !target->falls_back))
         add_finding(&linter, NULL, "opset", LDNQ_BROKEN, "raise the model's opset",
                     "the model has opset %d, and target %s needs at least %d", opset, target->name,
                     target->opset_min);
-    for (size_t n = 0; n < graph->node_count; n++)
-        check_node(&linter, graph->nodes[n]);
     *out = linter.lint;
     return linter.status;
 }

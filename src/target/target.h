@@ -82,6 +82,12 @@ struct ldnq_target {
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
+    /* The runtime executes any file: what has no integer kernel computes in float. */
+    bool falls_back;
+    /* Bit b: a MatMul or Gemm of float activations and a weight of b bits runs in one kernel. */
+    unsigned product_bits;
+    /* int8 activations are rewritten to uint8 where one node reads them. */
+    bool rewrites_int8;
     const struct ldnq_operator_rule *rules; /* ended by a NULL op_type */
 };
 

@@ -36,6 +36,7 @@ const struct ldnq_target ldnq_target_openvino = {
     .bias = LDNQ_BIAS_FLOAT,
     .residual = LDNQ_RESIDUAL_BOTH,
     .absorbs_clamps = true,
+    .falls_back = true,
     .per_channel = true,
     .narrow_weights = true,
     .weight_bits = 1u << 8,

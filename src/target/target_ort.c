@@ -91,5 +91,8 @@ const struct ldnq_target ldnq_target_ort = {
     .per_channel = true,
     .weight_bits = 1u << 8,
     .absorbs_clamps = true,
+    .falls_back = true,
+    .product_bits = 1u << 2 | 1u << 4 | 1u << 8,
+    .rewrites_int8 = true,
     .rules = rules,
 };

@@ -359,31 +359,37 @@ static void events_should_report_layers_where_verbose_asks_for_them(void **state
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
-static enum ldnq_status inspect(struct ldnq_result **result)
+/* inspect and lint have these arguments. */
+static enum ldnq_status
+run_job_of_model(enum ldnq_status (*job)(const struct ldnq_onnx *, const struct ldnq_options *,
+                                         struct ldnq_result **, struct ldnq_error *),
+                 struct ldnq_result **result)
 {
     struct ldnq_onnx *onnx;
     *result = NULL;
     LDNQ_TRY(ldnq_onnx_from_path(digits_path(), &onnx, &err));
-    const enum ldnq_status status = ldnq_inspect(onnx, NULL, result, &err);
+    const enum ldnq_status status = job(onnx, NULL, result, &err);
     ldnq_onnx_destroy(onnx);
     return status;
 }
 
-static void any_allocation_of_inspect_may_fail(void **state)
+static void any_allocation_of_inspect_and_lint_may_fail(void **state)
 {
     (void)state;
-    enum ldnq_status status = LDNQ_NOMEM;
-    long count = 0;
-    for (; status != LDNQ_OK; count++) {
-        struct ldnq_result *result;
-        ldnq_alloc_fail_after(count);
-        status = inspect(&result);
-        ldnq_alloc_fail_after(-1);
-        assert_true(status == LDNQ_OK || status == LDNQ_NOMEM);
-        assert_int_equal(result != NULL, status == LDNQ_OK);
-        ldnq_result_destroy(result);
+    for (int i = 0; i < 2; i++) {
+        enum ldnq_status status = LDNQ_NOMEM;
+        long count = 0;
+        for (; status != LDNQ_OK; count++) {
+            struct ldnq_result *result;
+            ldnq_alloc_fail_after(count);
+            status = run_job_of_model(i ? ldnq_lint : ldnq_inspect, &result);
+            ldnq_alloc_fail_after(-1);
+            assert_true(status == LDNQ_OK || status == LDNQ_NOMEM);
+            assert_int_equal(result != NULL, status == LDNQ_OK);
+            ldnq_result_destroy(result);
+        }
+        assert_true(count > 20);
     }
-    assert_true(count > 20);
 }
 
 static void any_allocation_of_a_dataset_may_fail(void **state)
@@ -427,7 +433,7 @@ int main(void)
         cmocka_unit_test(jobs_should_refuse_missing_handles_and_options_that_contradict),
         cmocka_unit_test(a_canceled_job_should_leave_nothing_behind),
         cmocka_unit_test(events_should_report_layers_where_verbose_asks_for_them),
-        cmocka_unit_test(any_allocation_of_inspect_may_fail),
+        cmocka_unit_test(any_allocation_of_inspect_and_lint_may_fail),
         cmocka_unit_test(any_allocation_of_a_dataset_may_fail),
         cmocka_unit_test(versions_of_header_and_library_should_agree),
     };
