@@ -138,6 +138,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     struct ldnq_quantize_summary *summary = &quantize->summary;
     const char *report = ldnq_option_text(job->options, OPTION_REPORT);
     const struct ldnq_codebook *widest;
+    uint64_t data_hash;
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
     LDNQ_TRY(ldnq_onnx_load(quantize->onnx, &loaded->model, err));
@@ -154,6 +155,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     /* ---- samples ---- */
     LDNQ_TRY(ldnq_job_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
     LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
+    LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
     summary->samples = ldnq_samples_count(quantize->samples);
     if (!ldnq_option_is_set(job->options, OPTION_AUGMENT) &&
@@ -171,7 +173,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
     LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
-    LDNQ_TRY(ldnq_quantize_metadata(summary, loaded->model, model_hash, quantize->samples, err));
+    LDNQ_TRY(ldnq_quantize_metadata(summary, loaded->model, model_hash, data_hash, err));
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
     if (ldnq_page_is_wanted(job->options, report))

@@ -102,18 +102,15 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
 
 enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
                                         struct ldnq_model *model, uint64_t model_hash,
-                                        struct ldnq_samples *samples, struct ldnq_error *err)
+                                        uint64_t data_hash, struct ldnq_error *err)
 {
     char text[4096];
-    uint64_t data_hash;
-    LDNQ_TRY(ldnq_samples_hash(samples, &data_hash, err));
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.version", LDNQ_VERSION, err));
     describe_options(summary, text, sizeof text);
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.options", text, err));
     snprintf(text, sizeof text, "xxh3:%016" PRIx64, model_hash);
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.model", text, err));
-    snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash,
-             ldnq_samples_count(samples));
+    snprintf(text, sizeof text, "xxh3:%016" PRIx64 " samples=%zu", data_hash, summary->samples);
     return ldnq_model_set_metadata(model, "ldnq.data", text, err);
 }
 

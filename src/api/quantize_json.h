@@ -23,11 +23,10 @@ struct ldnq_quantize_summary {
     double seconds;
 };
 
-/* Sets "ldnq.version", "ldnq.options", "ldnq.model" and "ldnq.data". Errors: IO (samples that
- * can't be read again), NOMEM. */
+/* Sets "ldnq.version", "ldnq.options", "ldnq.model" and "ldnq.data". Errors: NOMEM. */
 enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
                                         struct ldnq_model *model, uint64_t model_hash,
-                                        struct ldnq_samples *samples, struct ldnq_error *err);
+                                        uint64_t data_hash, struct ldnq_error *err);
 
 /* As src/api/quantize.schema.json says; false when memory is out. */
 bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary);

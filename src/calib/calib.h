@@ -103,7 +103,8 @@ const char *ldnq_samples_name(const struct ldnq_samples *samples, size_t sample)
  * samples in memory. The same path may come more than once. */
 const char *ldnq_samples_file(const struct ldnq_samples *samples, size_t index);
 /* xxh3 over the contents of the drawn samples, in their order: the files of pictures
- * and TensorProtos, the rows of arrays. Names are not part of it. */
+ * and TensorProtos, the rows of arrays. Names are not part of it. From then on a sample
+ * that has changed or vanished is refused when it is read. */
 enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
                                    struct ldnq_error *err);
 

@@ -104,9 +104,13 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
     struct ldnq_input *input = &samples->inputs[i];
     const char *name = samples->names[sample];
     const struct ldnq_tensor *raw;
-    LDNQ_TRY(samples->source->read(samples, samples->items[sample], i, arena, &raw, err));
+    enum ldnq_status status =
+        samples->source->read(samples, samples->items[sample], i, arena, &raw, err);
+    /* First of the two: a file that has changed is often damaged, too. */
+    LDNQ_TRY(ldnq_samples_check_unchanged(samples, sample, i, err));
+    LDNQ_TRY(status);
     LDNQ_TRY(check_row(samples, name, input, &raw->shape, is_first, err));
-    enum ldnq_status status = ldnq_tensor_convert(raw, input->dtype, arena, out, err);
+    status = ldnq_tensor_convert(raw, input->dtype, arena, out, err);
     if (status != LDNQ_OK)
         return ldnq_fail_within(err, status, "%s: input '%s'", name, input->name);
     return check_finite(*out, name, input, err);
@@ -204,52 +208,4 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
     ldnq_pool_run(pool, count, read_chunk, &batch);
     pthread_mutex_destroy(&batch.lock);
     return batch.status;
-}
-
-/* ---- the hash -------------------------------------------------------------------- */
-
-void ldnq_hash_bytes(XXH3_state_t *state, const void *bytes, size_t size)
-{
-    uint64_t length = size;
-    XXH3_64bits_update(state, &length, sizeof length);
-    XXH3_64bits_update(state, bytes, size);
-}
-
-void ldnq_hash_tensor(XXH3_state_t *state, const struct ldnq_tensor *tensor)
-{
-    const int32_t dtype = (int32_t)tensor->dtype;
-    size_t bytes = 0;
-    ldnq_tensor_bytes(tensor, &bytes); /* a tensor that was read */
-    ldnq_hash_bytes(state, &dtype, sizeof dtype);
-    ldnq_hash_bytes(state, tensor->shape.dim,
-                    (size_t)tensor->shape.rank * sizeof *tensor->shape.dim);
-    ldnq_hash_bytes(state, tensor->data, bytes);
-}
-
-enum ldnq_status ldnq_hash_file(const char *path, struct ldnq_arena *arena, XXH3_state_t *state,
-                                struct ldnq_error *err)
-{
-    void *bytes;
-    size_t size;
-    LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &size, err));
-    ldnq_hash_bytes(state, bytes, size);
-    return LDNQ_OK;
-}
-
-enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
-                                   struct ldnq_error *err)
-{
-    XXH3_state_t state;
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
-    for (size_t i = 0; i < samples->count; i++) {
-        struct ldnq_arena *arena;
-        LDNQ_TRY(ldnq_arena_create(&arena, err));
-        enum ldnq_status status =
-            samples->source->hash(samples, samples->items[i], arena, &state, err);
-        ldnq_arena_destroy(arena);
-        LDNQ_TRY(status);
-    }
-    *hash = XXH3_64bits_digest(&state);
-    return LDNQ_OK;
 }

@@ -7,6 +7,8 @@
 #define LDNQ_CALIB_SOURCE_H
 
 #include "base/file_format.h"
+#include <sys/stat.h>
+
 #include "calib/calib.h"
 
 #define XXH_STATIC_LINKING_ONLY
@@ -45,6 +47,16 @@ struct ldnq_samples {
     size_t count;                             /* of samples after the draw */
     size_t *items;                            /* (count) */
     const char **names;                       /* (count) */
+    /* Set by ldnq_samples_hash. */
+    struct ldnq_sample_stamp *stamps; /* (count, inputs) */
+    uint64_t *hashes;                 /* (count) of samples that are read again for each use */
+};
+
+/* Where the data of a sample are when it is read. */
+enum ldnq_sample_storage {
+    LDNQ_SAMPLE_HELD,       /* in memory, or in a file of the set's own */
+    LDNQ_SAMPLE_READ_AGAIN, /* in a file of the user's */
+    LDNQ_SAMPLE_VANISHED,   /* in such a file, which can't be examined any more */
 };
 
 struct ldnq_source {
@@ -58,6 +70,9 @@ struct ldnq_source {
     /* The item's name for messages, in the set's arena. NULL with NOMEM in err. */
     const char *(*name)(struct ldnq_samples *samples, size_t item, struct ldnq_error *err);
     int64_t (*label)(const struct ldnq_samples *samples, size_t item); /* if has_labels */
+    /* Examines the file that a read would read. NULL where the set holds all data. */
+    enum ldnq_sample_storage (*examine)(const struct ldnq_samples *samples, size_t item,
+                                        size_t input, struct stat *info);
     /* The file with this input of the item; NULL for samples in memory. */
     const char *(*path)(const struct ldnq_samples *samples, size_t item, size_t input);
     /* Reads one input of one item, without the batch axis, with the type and shape of
@@ -90,6 +105,11 @@ bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape 
 /* Whether a sample of this shape takes bytes. If none does, nothing in the file bounds how many
  * samples its shape announces. */
 bool ldnq_sample_has_elements(const struct ldnq_shape *shape);
+
+/* Refuses a sample that is not any more what ldnq_samples_hash has hashed; accepts all before
+ * that. Errors: IO (it has vanished), DATA (it has changed). */
+enum ldnq_status ldnq_samples_check_unchanged(const struct ldnq_samples *samples, size_t sample,
+                                              size_t input, struct ldnq_error *err);
 
 /* Adds a tensor's type, shape and data to the hash. */
 void ldnq_hash_tensor(XXH3_state_t *state, const struct ldnq_tensor *tensor);

@@ -234,6 +234,15 @@ static const char *arrays_path(const struct ldnq_samples *samples, size_t item, 
     return samples->memory ? NULL : samples->path;
 }
 
+/* The file stays open: it can change, but not vanish. */
+static enum ldnq_sample_storage npy_examine(const struct ldnq_samples *samples, size_t item,
+                                            size_t input, struct stat *info)
+{
+    const struct ldnq_array *array = ((const struct array_source *)samples->state)->data[input];
+    (void)item;
+    return !array->data && fstat(array->fd, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_HELD;
+}
+
 static int64_t arrays_label(const struct ldnq_samples *samples, size_t item)
 {
     return ((const struct array_source *)samples->state)->labels[item];
@@ -274,6 +283,7 @@ const struct ldnq_source ldnq_source_npy = {
     .name = arrays_name,
     .label = arrays_label,
     .path = arrays_path,
+    .examine = npy_examine,
     .read = arrays_read,
     .hash = arrays_hash,
 };

@@ -245,6 +245,14 @@ static const char *pictures_path(const struct ldnq_samples *samples, size_t item
     return item_at(samples, item)->path;
 }
 
+static enum ldnq_sample_storage pictures_examine(const struct ldnq_samples *samples, size_t item,
+                                                 size_t input, struct stat *info)
+{
+    (void)input;
+    return stat(item_at(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
+                                                         : LDNQ_SAMPLE_VANISHED;
+}
+
 static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
 {
     return item_at(samples, item)->label;
@@ -281,6 +289,7 @@ const struct ldnq_source ldnq_source_pictures = {
     .name = pictures_name,
     .label = pictures_label,
     .path = pictures_path,
+    .examine = pictures_examine,
     .read = pictures_read,
     .hash = pictures_hash,
 };

@@ -301,6 +301,16 @@ static const char *protos_path(const struct ldnq_samples *samples, size_t item, 
     return find_set(samples, item, &row)->paths[input];
 }
 
+static enum ldnq_sample_storage protos_examine(const struct ldnq_samples *samples, size_t item,
+                                               size_t input, struct stat *info)
+{
+    size_t row;
+    const struct proto_set *set = find_set(samples, item, &row);
+    if (set->held)
+        return LDNQ_SAMPLE_HELD;
+    return stat(set->paths[input], info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_VANISHED;
+}
+
 static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                     struct ldnq_error *err)
@@ -345,6 +355,7 @@ const struct ldnq_source ldnq_source_protos = {
     .close = protos_close,
     .name = protos_name,
     .path = protos_path,
+    .examine = protos_examine,
     .read = protos_read,
     .hash = protos_hash,
 };
