@@ -371,22 +371,35 @@ static bool is_absorbed(const struct linter *linter, const struct ldnq_node *nod
            quantize_after(linter, before->outputs[0], &clamp);
 }
 
+/* Whether one kernel of the target (ONNX Runtime's MatMulNBits) reads the codes of the weight
+ * beside float activations. Seen with 1.32: it needs the weight as (K, M). A Transpose is moved
+ * to the codes, but not past blocks, nor where MatMul and Add have become a Gemm. */
+static bool runs_as_product(const struct linter *linter, const struct ldnq_node *node,
+                            const struct ldnq_node *source)
+{
+    const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
+    const struct ldnq_tensor *scales = scale_tensor(source);
+    const struct ldnq_value *out = node->outputs[0];
+    const struct ldnq_attr *transposes = ldnq_node_attr(node, "transB");
+    const bool is_direct = node->inputs[1]->folded_from == source;
+    if (!(linter->target->product_bits >> bits & 1))
+        return false;
+    if (strcmp(node->op_type, "Gemm") == 0)
+        return is_direct && !(transposes && transposes->i);
+    const bool has_bias = linter->readers[out->index] == 1 && !out->is_output &&
+                          strcmp(linter->reader[out->index]->op_type, "Add") == 0;
+    const bool is_blocked = scales && scales->shape.rank > 1;
+    return strcmp(node->op_type, "MatMul") == 0 && (is_direct || (!is_blocked && !has_bias));
+}
+
 /* A layer of which the weight alone has codes. Returns whether one kernel reads the codes. */
 static bool check_weights_only(struct linter *linter, const struct ldnq_node *node,
                                const struct ldnq_node *source)
 {
-    const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
-    const bool is_product =
-        strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
-    const struct ldnq_tensor *scales = scale_tensor(source);
-    const bool is_blocked = scales && scales->shape.rank > 1;
-    /* A Transpose of a weight in blocks stays between the two. */
-    if (is_product && linter->target->product_bits >> bits & 1 &&
-        (node->inputs[1]->folded_from == source || !is_blocked)) {
+    if (runs_as_product(linter, node, source)) {
         add_finding(linter, node, "weights-only", LDNQ_NOTE, "compare its accuracy there",
-                    "its weight alone has codes (%u bits): one kernel reads them and rounds the "
-                    "input to 8 bits",
-                    bits);
+                    "its weight alone has codes: one kernel reads them and rounds the input to 8 "
+                    "bits");
         return true;
     }
     add_finding(linter, node, "weights-only", LDNQ_SLOWER,

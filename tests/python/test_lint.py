@@ -166,6 +166,12 @@ def test_opset_should_matter_where_scales_are_per_channel(tmp_path):
     path = support.save(chain(nodes, (3, 8, 8), (4, 8, 8), values, opset=12), tmp_path / "m.onnx")
     assert lint(path)["findings"] == [] and "QLinearConv" in optimized_ops(path, tmp_path)
     assert "opset" in rules(lint(path, "--target", "qnn"), "broken")
+    values |= {"ws": np.full(4, 0.01, np.float32), "wz": np.zeros(4, np.int8)}
+    nodes[2] = node("DequantizeLinear", "w ws wz", "c", axis=0)
+    support.save(chain(nodes, (3, 8, 8), (4, 8, 8), values, opset=12), path)
+    assert "opset" in rules(lint(path), "broken")
+    with pytest.raises(Exception, match="DequantizeLinear"):
+        optimized_ops(path, tmp_path)
 
 
 # ---- weights alone
@@ -190,6 +196,14 @@ def test_weights_in_blocks_should_be_slower_only_after_a_transpose(transposed, t
     result = lint(path)
     assert rules(result, "slower") == ({"weights-only"} if transposed else set())
     assert ("MatMulNBits" in optimized_ops(path, tmp_path)) == (not transposed)
+
+
+def test_weights_alone_should_run_in_one_kernel_where_onnx_runtime_has_it(tmp_path):
+    """Not a Gemm with transB, nor a MatMul of a transposed weight that becomes one."""
+    path = by_us(tmp_path, "weights", perceptron)
+    assert rules(lint(path), "slower") == {"weights-only"}
+    ops = optimized_ops(path, tmp_path)
+    assert ops["DequantizeLinear"] == 2 and "MatMulNBits" not in ops
 
 
 # ---- the command
