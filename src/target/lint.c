@@ -194,7 +194,7 @@ static void check_pair(struct linter *linter, const struct ldnq_node *node)
     const enum ldnq_dtype dtype = quantizes ? node->outputs[0]->dtype : node->inputs[0]->dtype;
     if (target->pairs == LDNQ_PAIRS_NONE || (!quantizes && is_quantize(node->inputs[0]->producer)))
         return;
-    if (!(target->activation_types & LDNQ_DTYPE_BIT(dtype)))
+    if (dtype != LDNQ_UNDEFINED && !(target->activation_types & LDNQ_DTYPE_BIT(dtype)))
         add_finding(linter, node, "activation-type", target->falls_back ? LDNQ_SLOWER : LDNQ_BROKEN,
                     "quantize activations to a type that the target takes",
                     "its codes are %s, which target %s does not take for activations",
@@ -512,12 +512,28 @@ static void check_unified(struct linter *linter, const struct ldnq_node *node)
     }
 }
 
+/* An operator that is an integer kernel itself: what ONNX Runtime makes of QDQ. */
+static bool is_integer_kernel(const struct ldnq_node *node)
+{
+    return strncmp(node->op_type, "QLinear", 7) == 0 || strcmp(node->op_type, "QGemm") == 0 ||
+           strcmp(node->op_type, "ConvInteger") == 0 ||
+           strcmp(node->op_type, "MatMulInteger") == 0 || strcmp(node->op_type, "MatMulNBits") == 0;
+}
+
 static void check_node(struct linter *linter, const struct ldnq_node *node)
 {
     if (is_quantize(node) || is_dequantize(node)) {
         check_pair(linter, node);
         return;
     }
+    if (is_integer_kernel(node) && linter->target->bias == LDNQ_BIAS_INT32 &&
+        linter->target->falls_back)
+        linter->lint->integer_nodes++;
+    else if (is_integer_kernel(node) && linter->target->pairs != LDNQ_PAIRS_NONE)
+        add_finding(
+            linter, node, "operator-format", linter->target->falls_back ? LDNQ_NOTE : LDNQ_BROKEN,
+            "write the model with Q/DQ pairs around float operators",
+            "it is an integer operator, and target %s reads Q/DQ pairs", linter->target->name);
     const struct ldnq_operator_rule *rule = ldnq_target_rule(linter->target, node);
     if (!rule)
         return;

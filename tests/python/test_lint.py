@@ -107,6 +107,17 @@ def test_files_of_onnx_runtime_should_be_what_it_runs(per_channel, weight, activ
     assert result["float_nodes"] == (5 if activation == QuantType.QInt8 else 0), result["findings"]
 
 
+def test_files_of_integer_operators_should_be_for_onnx_runtime_alone(tmp_path):
+    """Their types end at the operators of com.microsoft, which no rule may be held against."""
+    path = by_onnx_runtime(tmp_path)
+    optimized_ops(path, tmp_path)
+    result = lint(tmp_path / "optimized.onnx")
+    assert result["integer_nodes"] >= 6 and "QGemm" in result["unchecked"]
+    assert not rules(result, "slower", "broken"), result["findings"]
+    assert "operator-format" in rules(lint(tmp_path / "optimized.onnx", "--target", "tensorrt"),
+                                      "broken")
+
+
 # ---- files that are broken on purpose
 
 
