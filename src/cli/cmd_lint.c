@@ -134,9 +134,9 @@ const struct cli_command cli_cmd_lint = {
         "  slower  it costs more there than in the float model\n"
         "  note    it computes in float, as in the float model\n"
         "The exit code is 9 where a node is broken: the file must not be deployed. --fail-on\n"
-        "slower also stops a file that would lose speed, --fail-on never only reports.\n\n"
-        "  ldnq lint net-int8.onnx\n"
-        "  ldnq lint net-int8.onnx --target tensorrt --fail-on slower --json",
+        "slower also stops a file that would lose speed, --fail-on never only reports.",
+    .examples = "  ldnq lint net-int8.onnx\n"
+                "  ldnq lint net-int8.onnx --target tensorrt --fail-on slower --json",
     .models_min = 1,
     .models_max = 1,
     .run = run_lint,

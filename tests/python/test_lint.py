@@ -251,3 +251,7 @@ def test_quantize_should_refuse_targets_that_only_lint_knows(target, tmp_path):
     assert done.returncode == support.USAGE and target in done.stderr
     assert done.stderr.count("\n") == 1 and not out.exists()
     assert lint(source, "--target", target)["target"] == target
+
+
+def test_help_should_have_examples():
+    assert "ldnq lint net-int8.onnx" in support.succeed("lint", "--help").stdout.split("examples:")[1]
