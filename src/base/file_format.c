@@ -52,7 +52,7 @@ static const struct format text_formats[] = {
 
 static bool contains(const char *bytes, size_t size, const char *text)
 {
-    return memmem(bytes, size, text, strlen(text)) != NULL;
+    return size > 0 && bytes && memmem(bytes, size, text, strlen(text)) != NULL;
 }
 
 static const char *describe_zip(const char *bytes, size_t size)
