@@ -23,8 +23,8 @@ struct ldnq_dataset {
 
 /* ---- models ------------------------------------------------------------------------------- */
 
-static enum ldnq_status create_onnx(const char *name, struct ldnq_onnx **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status create_model_handle(const char *name, struct ldnq_onnx **out,
+                                            struct ldnq_error *err)
 {
     *out = NULL;
     if (!name)
@@ -45,7 +45,7 @@ static enum ldnq_status create_onnx(const char *name, struct ldnq_onnx **out,
 enum ldnq_status ldnq_onnx_from_path(const char *path, struct ldnq_onnx **out,
                                      struct ldnq_error *err)
 {
-    return create_onnx(path, out, err);
+    return create_model_handle(path, out, err);
 }
 
 enum ldnq_status ldnq_onnx_from_bytes(const void *bytes, size_t size, const char *name,
@@ -54,7 +54,7 @@ enum ldnq_status ldnq_onnx_from_bytes(const void *bytes, size_t size, const char
     *out = NULL;
     if (!bytes && size)
         return ldnq_fail(err, LDNQ_USAGE, "the bytes of a model are NULL");
-    LDNQ_TRY(create_onnx(name ? name : "model", out, err));
+    LDNQ_TRY(create_model_handle(name ? name : "model", out, err));
     (*out)->is_file = false;
     (*out)->bytes = bytes;
     (*out)->size = size;
@@ -175,8 +175,9 @@ enum ldnq_status ldnq_dataset_from_path(const char *path, struct ldnq_dataset **
     return LDNQ_NOMEM;
 }
 
-static enum ldnq_status copy_arrays(struct ldnq_dataset *dataset, const struct ldnq_ndarray *arrays,
-                                    size_t count, bool with_data, struct ldnq_error *err)
+static enum ldnq_status copy_array_descriptors(struct ldnq_dataset *dataset,
+                                               const struct ldnq_ndarray *arrays, size_t count,
+                                               bool with_data, struct ldnq_error *err)
 {
     struct ldnq_memory_array *copies = ldnq_arena_alloc(dataset->arena, count, sizeof *copies, err);
     if (!copies)
@@ -200,7 +201,7 @@ enum ldnq_status ldnq_dataset_from_arrays(const struct ldnq_ndarray *arrays, siz
     if (!arrays && count)
         return ldnq_fail(err, LDNQ_USAGE, "the arrays of the samples are NULL");
     LDNQ_TRY(create_dataset(out, err));
-    const enum ldnq_status status = copy_arrays(*out, arrays, count, true, err);
+    const enum ldnq_status status = copy_array_descriptors(*out, arrays, count, true, err);
     if (status != LDNQ_OK) {
         ldnq_dataset_destroy(*out);
         *out = NULL;
@@ -216,7 +217,7 @@ enum ldnq_status ldnq_dataset_from_reader(const struct ldnq_sample_reader *reade
         return ldnq_fail(err, LDNQ_USAGE, "a reader of samples needs inputs and a function");
     LDNQ_TRY(create_dataset(out, err));
     const enum ldnq_status status =
-        copy_arrays(*out, reader->inputs, reader->input_count, false, err);
+        copy_array_descriptors(*out, reader->inputs, reader->input_count, false, err);
     if (status != LDNQ_OK) {
         ldnq_dataset_destroy(*out);
         *out = NULL;

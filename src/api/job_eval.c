@@ -34,7 +34,7 @@ struct evaluation {
 /* ---- scoring ------------------------------------------------------------------------------ */
 
 /* How many elements of the row rank before `label`; of equal ones the first does. */
-static size_t rank_of(const float *row, size_t classes, size_t label)
+static size_t count_classes_above(const float *row, size_t classes, size_t label)
 {
     size_t rank = 0;
     for (size_t i = 0; i < classes; i++)
@@ -75,7 +75,7 @@ static enum ldnq_status score_batch(struct evaluation *eval, size_t first, size_
             return ldnq_fail(err, LDNQ_DATA, "%s: class %" PRId64 " where '%s' has %zu classes",
                              ldnq_samples_name(eval->samples, first + i), label, value->name,
                              classes);
-        const size_t rank = rank_of(row, classes, (size_t)label);
+        const size_t rank = count_classes_above(row, classes, (size_t)label);
         score->top1 += rank == 0;
         score->top5 += rank < TOP;
         score->predicted[first + i] = ldnq_best_class(row, classes);
@@ -92,7 +92,7 @@ static enum ldnq_status run_batch(struct evaluation *eval, struct ldnq_tensor *c
     return score_batch(eval, first, count, err);
 }
 
-static enum ldnq_status run_all(struct evaluation *eval, struct ldnq_error *err)
+static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_error *err)
 {
     const size_t samples = eval->score->samples;
     const size_t batch = ldnq_samples_batch(eval->samples, eval->loaded.graph, BATCH);
@@ -124,31 +124,31 @@ static enum ldnq_status score_model(struct evaluation *eval, const struct ldnq_o
     if (!score->predicted)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     LDNQ_TRY(ldnq_exec_create(eval->loaded.graph, eval->job.pool, &eval->exec, err));
-    return run_all(eval, err);
+    return score_all_batches(eval, err);
 }
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
-static double percent(size_t part, size_t whole)
+static double compute_percent(size_t part, size_t whole)
 {
     return whole ? 100.0 * (double)part / (double)whole : 0.0;
 }
 
 /* Samples in which two models name the same class, in percent. */
-static double agreement(const struct model_score *a, const struct model_score *b)
+static double compute_agreement_percent(const struct model_score *a, const struct model_score *b)
 {
     size_t same = 0;
     for (size_t i = 0; i < a->samples; i++)
         same += a->predicted[i] == b->predicted[i];
-    return percent(same, a->samples);
+    return compute_percent(same, a->samples);
 }
 
 static bool add_score(cJSON *list, const struct model_score *score)
 {
     cJSON *item = ldnq_json_append_object(list);
     return item && ldnq_json_add_text(item, "file", score->file) &&
-           ldnq_json_add_number(item, "top1", percent(score->top1, score->samples)) &&
-           ldnq_json_add_number(item, "top5", percent(score->top5, score->samples)) &&
+           ldnq_json_add_number(item, "top1", compute_percent(score->top1, score->samples)) &&
+           ldnq_json_add_number(item, "top5", compute_percent(score->top5, score->samples)) &&
            ldnq_json_add_number(item, "samples", (double)score->samples) &&
            ldnq_json_add_number(item, "seconds", score->seconds);
 }
@@ -159,10 +159,12 @@ static bool add_agreement(cJSON *root, const struct model_score *scores, size_t 
     if (count == 1)
         return cJSON_AddNullToObject(root, "agreement") != NULL;
     if (count == 2)
-        return ldnq_json_add_number(root, "agreement", agreement(&scores[0], &scores[1]));
+        return ldnq_json_add_number(root, "agreement",
+                                    compute_agreement_percent(&scores[0], &scores[1]));
     cJSON *list = cJSON_AddArrayToObject(root, "agreement");
     for (size_t i = 1; list && i < count; i++)
-        if (!cJSON_AddItemToArray(list, cJSON_CreateNumber(agreement(&scores[0], &scores[i]))))
+        if (!cJSON_AddItemToArray(
+                list, cJSON_CreateNumber(compute_agreement_percent(&scores[0], &scores[i]))))
             return false;
     return list != NULL;
 }

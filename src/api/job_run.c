@@ -132,7 +132,7 @@ static enum ldnq_status check_inputs(const struct run_job *run, struct ldnq_erro
 /* ---- outputs ------------------------------------------------------------------------------ */
 
 /* The name of an output becomes that of a file; characters that can't be there become '_'. */
-static enum ldnq_status name_files(struct run_job *run, struct ldnq_error *err)
+static enum ldnq_status name_output_files(struct run_job *run, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
     const char *folder = ldnq_option_text(run->job.options, OPTION_OUTPUT);
@@ -197,8 +197,8 @@ static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
 }
 
 /* Copies the outputs, which end with the executor. */
-static enum ldnq_status keep_arrays(const struct run_job *run, struct ldnq_result *result,
-                                    struct ldnq_error *err)
+static enum ldnq_status copy_outputs_to_result(const struct run_job *run,
+                                               struct ldnq_result *result, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
     LDNQ_TRY(ldnq_arena_create(&result->arena, err));
@@ -255,12 +255,12 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     LDNQ_TRY(read_arrays(run, arrays, count, err));
     LDNQ_TRY(read_files(run, err));
     LDNQ_TRY(check_inputs(run, err));
-    LDNQ_TRY(name_files(run, err));
+    LDNQ_TRY(name_output_files(run, err));
     LDNQ_TRY(check_files(run, onnx, err));
     LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
     LDNQ_TRY(ldnq_exec_run(run->exec, run->inputs, err));
     LDNQ_TRY(write_files(run, err));
-    LDNQ_TRY(keep_arrays(run, result, err));
+    LDNQ_TRY(copy_outputs_to_result(run, result, err));
     cJSON *root = cJSON_CreateObject();
     return ldnq_result_print(result, root, root && fill_json(root, run), err);
 }

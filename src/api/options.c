@@ -15,7 +15,7 @@ enum ldnq_status ldnq_options_create(struct ldnq_options **out, struct ldnq_erro
     return *out ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
-static void clear(struct ldnq_option_values *values)
+static void free_option_values(struct ldnq_option_values *values)
 {
     for (size_t i = 0; i < values->count; i++)
         ldnq_free(values->texts[i]);
@@ -28,12 +28,12 @@ void ldnq_options_destroy(struct ldnq_options *options)
     if (!options)
         return;
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        clear(&options->values[i]);
+        free_option_values(&options->values[i]);
     ldnq_free(options);
 }
 
-static enum ldnq_status append(struct ldnq_option_values *values, const char *text,
-                               struct ldnq_error *err)
+static enum ldnq_status append_option_value(struct ldnq_option_values *values, const char *text,
+                                            struct ldnq_error *err)
 {
     const size_t size = strlen(text) + 1;
     char *copy = ldnq_malloc(size);
@@ -67,15 +67,15 @@ enum ldnq_status ldnq_options_set(struct ldnq_options *options, const char *name
         return refuse_name(name, err);
     struct ldnq_option_values *values = &options->values[index];
     if (!value) {
-        clear(values);
+        free_option_values(values);
         return LDNQ_OK;
     }
     LDNQ_TRY(ldnq_option_check(&ldnq_option_table[index], value, err));
     if (ldnq_option_table[index].repeats)
-        return append(values, value, err);
+        return append_option_value(values, value, err);
     struct ldnq_option_values replacement = { .count = 0 };
-    LDNQ_TRY(append(&replacement, value, err));
-    clear(values);
+    LDNQ_TRY(append_option_value(&replacement, value, err));
+    free_option_values(values);
     *values = replacement;
     return LDNQ_OK;
 }

@@ -12,7 +12,7 @@
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-static const char *weights_name(const struct ldnq_quantization *result)
+static const char *common_codebook_name(const struct ldnq_quantization *result)
 {
     const struct ldnq_codebook *codebook = ldnq_common_codebook(&result->network);
     return codebook ? codebook->name : "mixed";
@@ -30,8 +30,8 @@ static const char *storage_name(const struct ldnq_quantize_summary *summary)
 
 /* ---- metadata ----------------------------------------------------------------------------- */
 
-static void describe_list(struct ldnq_text *text, const struct ldnq_options *options,
-                          enum ldnq_option_index index)
+static void append_option_list_text(struct ldnq_text *text, const struct ldnq_options *options,
+                                    enum ldnq_option_index index)
 {
     size_t count;
     const char *const *values = ldnq_option_list(options, index, &count);
@@ -67,9 +67,9 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     float scale = 0;
     ldnq_text_init(&text, data, size);
     ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
-                   weights_name(summary->result), ldnq_granularity_name(quantize->granularity),
-                   quantize->solver->name, quantize->solver_options.rho_factor,
-                   ldnq_option_text(options, OPTION_RHO_FROM),
+                   common_codebook_name(summary->result),
+                   ldnq_granularity_name(quantize->granularity), quantize->solver->name,
+                   quantize->solver_options.rho_factor, ldnq_option_text(options, OPTION_RHO_FROM),
                    ldnq_option_text(options, OPTION_STORAGE));
     if (quantize->block)
         ldnq_text_item(&text, " ", "block-size=%zu", quantize->block);
@@ -94,9 +94,9 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     describe_count(&text, options, OPTION_RESIZE);
     describe_count(&text, options, OPTION_CROP);
     describe_count(&text, options, OPTION_MAX_SAMPLES);
-    describe_list(&text, options, OPTION_DIM);
-    describe_list(&text, options, OPTION_SKIP);
-    describe_list(&text, options, OPTION_ONLY);
+    append_option_list_text(&text, options, OPTION_DIM);
+    append_option_list_text(&text, options, OPTION_SKIP);
+    append_option_list_text(&text, options, OPTION_ONLY);
     ldnq_text_end(&text);
 }
 
@@ -139,7 +139,7 @@ static bool add_distillation(cJSON *root, const struct ldnq_fine_tune_result *tu
            ldnq_json_add_number(item, "error", tune->error);
 }
 
-static bool add_kept(cJSON *root, const struct ldnq_quantization *result)
+static bool add_layers_left_float(cJSON *root, const struct ldnq_quantization *result)
 {
     cJSON *list = cJSON_AddArrayToObject(root, "not_quantized");
     for (size_t i = 0; list && i < result->kept_count; i++) {
@@ -164,7 +164,7 @@ static bool add_metadata(cJSON *root, const struct ldnq_model *model)
 }
 
 /* The narrowest type that all codes fit, and the opset that has it. */
-static bool add_narrowest(cJSON *root, const struct ldnq_emit_choice *choice)
+static bool add_narrowest_storage(cJSON *root, const struct ldnq_emit_choice *choice)
 {
     cJSON *item = cJSON_AddObjectToObject(root, "narrowest");
     return item && ldnq_json_add_text(item, "storage", ldnq_dtype_name(choice->narrowest)) &&
@@ -172,7 +172,7 @@ static bool add_narrowest(cJSON *root, const struct ldnq_emit_choice *choice)
            cJSON_AddBoolToObject(item, "is_used", choice->narrowest == choice->dtype);
 }
 
-static bool add_pair(cJSON *list, const struct ldnq_placed_activation *activation)
+static bool add_activation_pair(cJSON *list, const struct ldnq_placed_activation *activation)
 {
     cJSON *item = ldnq_json_append_object(list);
     const float scale = *(const float *)activation->scale->constant->data;
@@ -195,7 +195,7 @@ static bool add_activations(cJSON *root, const struct ldnq_quantize_summary *sum
         ldnq_json_add_text(item, "ranges", ldnq_option_text(summary->job->options, OPTION_RANGES));
     cJSON *list = done ? cJSON_AddArrayToObject(item, "pairs") : NULL;
     for (size_t i = 0; list && i < placement->count; i++)
-        if (!add_pair(list, &placement->activations[i]))
+        if (!add_activation_pair(list, &placement->activations[i]))
             return false;
     list = list ? cJSON_AddArrayToObject(item, "float_nodes") : NULL;
     for (size_t i = 0; list && i < placement->float_count; i++) {
@@ -223,14 +223,14 @@ bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary
     const char *granularity = ldnq_granularity_name(summary->quantize->granularity);
     return ldnq_json_add_text(root, "model", summary->model_name) &&
            ldnq_json_add_text(root, "output", summary->output) &&
-           ldnq_json_add_text(root, "weights", weights_name(result)) &&
+           ldnq_json_add_text(root, "weights", common_codebook_name(result)) &&
            ldnq_json_add_number(root, "weight_count", (double)count_weights(result)) &&
            ldnq_json_add_number(root, "bits", ldnq_mean_bits(result)) &&
            ldnq_json_add_text(root, "granularity", granularity) &&
            ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
            ldnq_json_add_text(root, "storage", storage_name(summary)) &&
            cJSON_AddBoolToObject(root, "storage_is_auto", summary->storage == LDNQ_STORAGE_AUTO) &&
-           add_narrowest(root, summary->choice) && add_activations(root, summary) &&
+           add_narrowest_storage(root, summary->choice) && add_activations(root, summary) &&
            ldnq_json_add_number(root, "opset", summary->choice->opset) &&
            ldnq_json_add_number(root, "opset_latest", LDNQ_OPSET_LATEST) &&
            ldnq_json_add_number(root, "samples", (double)summary->samples) &&
@@ -240,6 +240,7 @@ bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary
            ldnq_json_add_number(root, "output_error", result->output_error) &&
            ldnq_json_add_number(root, "output_bound", result->output_bound) &&
            add_layers(root, result) && add_distillation(root, &result->fine_tune) &&
-           add_kept(root, result) && ldnq_job_plan_json(root, summary->plan, summary->job) &&
+           add_layers_left_float(root, result) &&
+           ldnq_job_plan_json(root, summary->plan, summary->job) &&
            add_metadata(root, summary->model);
 }

@@ -13,7 +13,7 @@
 #define DEFAULT_CODEBOOKS "int2,int3,int4,int8"
 
 /* Bits of a code in a format of any width. */
-static unsigned code_bits(const struct ldnq_codebook *codebook)
+static unsigned count_code_bits(const struct ldnq_codebook *codebook)
 {
     unsigned bits = 0;
     while ((size_t)1 << bits < codebook->count)
@@ -29,7 +29,7 @@ double ldnq_mean_bits(const struct ldnq_quantization *result)
         const double count = (double)ldnq_layer_elements(&quantized->layer);
         if (quantized->shared)
             continue;
-        bits += count * code_bits(quantized->codebook);
+        bits += count * count_code_bits(quantized->codebook);
         weights += count;
     }
     return weights > 0 ? bits / weights : 0;
@@ -74,8 +74,9 @@ static enum ldnq_status parse_budget(struct ldnq_job_plan *plan, const struct ld
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static enum ldnq_status read_entry(const struct ldnq_job *job, const char *path, const cJSON *item,
-                                   size_t i, struct ldnq_plan_entry *entry, struct ldnq_error *err)
+static enum ldnq_status read_plan_entry(const struct ldnq_job *job, const char *path,
+                                        const cJSON *item, size_t i, struct ldnq_plan_entry *entry,
+                                        struct ldnq_error *err)
 {
     const char *node = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "node"));
     const char *weights = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "weights"));
@@ -89,9 +90,9 @@ static enum ldnq_status read_entry(const struct ldnq_job *job, const char *path,
     return ldnq_settings_codebook(where, weights, &entry->codebook, err);
 }
 
-static enum ldnq_status read_entries(const struct ldnq_job *job, const char *path,
-                                     const cJSON *root, struct ldnq_quantize_options *quantize,
-                                     struct ldnq_error *err)
+static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char *path,
+                                          const cJSON *root, struct ldnq_quantize_options *quantize,
+                                          struct ldnq_error *err)
 {
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(root, "layers"), *item;
     if (!cJSON_IsArray(list))
@@ -106,8 +107,8 @@ static enum ldnq_status read_entries(const struct ldnq_job *job, const char *pat
     quantize->plan = entries;
     cJSON_ArrayForEach(item, list)
     {
-        LDNQ_TRY(
-            read_entry(job, path, item, quantize->plan_count, &entries[quantize->plan_count], err));
+        LDNQ_TRY(read_plan_entry(job, path, item, quantize->plan_count,
+                                 &entries[quantize->plan_count], err));
         quantize->plan_count++;
     }
     return LDNQ_OK;
@@ -120,7 +121,7 @@ static enum ldnq_status read_file(const struct ldnq_job *job, const char *path,
     size_t size;
     LDNQ_TRY(ldnq_file_read(path, job->arena, &bytes, &size, err));
     cJSON *root = cJSON_ParseWithLength(bytes, size);
-    const enum ldnq_status status = read_entries(job, path, root, quantize, err);
+    const enum ldnq_status status = read_plan_entries(job, path, root, quantize, err);
     cJSON_Delete(root);
     return status;
 }
@@ -156,7 +157,7 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
         return LDNQ_OK;
     for (size_t i = 0; i < budget->count; i++)
         plan->bits[i] = budget->unit == LDNQ_BUDGET_BITS
-                            ? code_bits(plan->codebooks[i])
+                            ? count_code_bits(plan->codebooks[i])
                             : ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
     struct ldnq_error reason;
     const enum ldnq_status status =

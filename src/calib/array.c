@@ -51,8 +51,8 @@ enum ldnq_status ldnq_array_slice(const struct ldnq_array *array, size_t at,
 }
 
 /* Copies column-major `from` to row-major `to`; an element has `width` bytes. */
-static void reorder(const struct ldnq_shape *shape, size_t width, const unsigned char *from,
-                    unsigned char *to, size_t count)
+static void convert_column_to_row_major(const struct ldnq_shape *shape, size_t width,
+                                        const unsigned char *from, unsigned char *to, size_t count)
 {
     size_t index[LDNQ_MAX_RANK] = { 0 }, stride[LDNQ_MAX_RANK], step = width;
     for (int axis = 0; axis < shape->rank; axis++) {
@@ -82,7 +82,7 @@ static enum ldnq_status load_row_major(struct ldnq_array *array, size_t bytes,
     enum ldnq_status status = data ? ldnq_array_read(array, 0, bytes, raw, err) : LDNQ_NOMEM;
     if (status == LDNQ_OK) {
         size_t width = ldnq_dtype_size(array->dtype);
-        reorder(&array->shape, width, raw, data, bytes / width);
+        convert_column_to_row_major(&array->shape, width, raw, data, bytes / width);
         array->data = data;
     }
     ldnq_arena_destroy(scratch);

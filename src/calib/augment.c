@@ -6,27 +6,29 @@
 #define LEAST_SIZE 8
 #define SHIFT_PART 8
 
-static bool is_channels(int64_t count)
+static bool is_channel_count(int64_t count)
 {
     return count == 1 || count == 3 || count == 4;
 }
 
 /* A size like (N, 3, H, 4) fits both layouts; it is read as channels first, the usual one. */
-static bool channels_first(const struct ldnq_shape *shape)
+static bool has_channels_first_layout(const struct ldnq_shape *shape)
 {
-    return is_channels(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE && shape->dim[3] >= LEAST_SIZE;
+    return is_channel_count(shape->dim[1]) && shape->dim[2] >= LEAST_SIZE &&
+           shape->dim[3] >= LEAST_SIZE;
 }
 
-static bool channels_last(const struct ldnq_shape *shape)
+static bool has_channels_last_layout(const struct ldnq_shape *shape)
 {
-    return is_channels(shape->dim[3]) && shape->dim[1] >= LEAST_SIZE && shape->dim[2] >= LEAST_SIZE;
+    return is_channel_count(shape->dim[3]) && shape->dim[1] >= LEAST_SIZE &&
+           shape->dim[2] >= LEAST_SIZE;
 }
 
 bool ldnq_augment_fits(const struct ldnq_tensor *batch)
 {
     const struct ldnq_shape *shape = &batch->shape;
     return batch->dtype == LDNQ_FLOAT && shape->rank == 4 &&
-           (channels_first(shape) || channels_last(shape));
+           (has_channels_first_layout(shape) || has_channels_last_layout(shape));
 }
 
 struct augment_job {
@@ -76,7 +78,7 @@ void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, ui
                   struct ldnq_pool *pool)
 {
     const int64_t *dim = batch->shape.dim;
-    const bool planar = channels_first(&batch->shape);
+    const bool planar = has_channels_first_layout(&batch->shape);
     struct augment_job job = {
         .in = batch->data,
         .out = out,

@@ -12,13 +12,13 @@ static bool is_float(enum ldnq_dtype dtype)
            dtype == LDNQ_BFLOAT16;
 }
 
-/* Types that load_integer reads. */
+/* Types that load_as_int64 reads. */
 static bool is_integer(enum ldnq_dtype dtype)
 {
     return dtype == LDNQ_BOOL || ldnq_dtype_is_integer(dtype);
 }
 
-static int64_t load_integer(const struct ldnq_tensor *tensor, size_t i)
+static int64_t load_as_int64(const struct ldnq_tensor *tensor, size_t i)
 {
     switch (tensor->dtype) {
     case LDNQ_INT16:
@@ -38,7 +38,7 @@ static int64_t load_integer(const struct ldnq_tensor *tensor, size_t i)
     }
 }
 
-static double load_real(const struct ldnq_tensor *tensor, size_t i)
+static double load_as_double(const struct ldnq_tensor *tensor, size_t i)
 {
     switch (tensor->dtype) {
     case LDNQ_FLOAT:
@@ -52,7 +52,7 @@ static double load_real(const struct ldnq_tensor *tensor, size_t i)
     case LDNQ_UINT64:
         return (double)((const uint64_t *)tensor->data)[i];
     default:
-        return (double)load_integer(tensor, i);
+        return (double)load_as_int64(tensor, i);
     }
 }
 
@@ -60,13 +60,13 @@ static void convert_to_real(const struct ldnq_tensor *from, struct ldnq_tensor *
 {
     if (to->dtype == LDNQ_FLOAT)
         for (size_t i = 0; i < count; i++)
-            ((float *)to->data)[i] = (float)load_real(from, i);
+            ((float *)to->data)[i] = (float)load_as_double(from, i);
     else
         for (size_t i = 0; i < count; i++)
-            ((double *)to->data)[i] = load_real(from, i);
+            ((double *)to->data)[i] = load_as_double(from, i);
 }
 
-static bool fits(int64_t value, enum ldnq_dtype dtype)
+static bool fits_integer_type(int64_t value, enum ldnq_dtype dtype)
 {
     unsigned bits = dtype == LDNQ_BOOL ? 1 : ldnq_dtype_bits(dtype);
     if (bits == 64)
@@ -97,11 +97,11 @@ static enum ldnq_status convert_to_integer(const struct ldnq_tensor *from, struc
                                            size_t count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        int64_t value = load_integer(from, i);
+        int64_t value = load_as_int64(from, i);
         if (from->dtype == LDNQ_UINT64 && value < 0)
             return ldnq_fail(err, LDNQ_DATA, "the value %" PRIu64 " does not fit %s",
                              (uint64_t)value, ldnq_dtype_name(to->dtype));
-        if (!fits(value, to->dtype))
+        if (!fits_integer_type(value, to->dtype))
             return ldnq_fail(err, LDNQ_DATA, "the value %" PRId64 " does not fit %s", value,
                              ldnq_dtype_name(to->dtype));
         store_integer(to, i, value);

@@ -16,7 +16,7 @@ struct jpeg_decoder {
     struct ldnq_error *err;
 };
 
-static void jump_out(j_common_ptr info)
+static void jump_to_decode_guarded(j_common_ptr info)
 {
     struct jpeg_decoder *decoder = info->client_data;
     longjmp(decoder->escape, 1);
@@ -24,16 +24,16 @@ static void jump_out(j_common_ptr info)
 
 /* libjpeg fills in missing pixels and warns. Here damaged pixels are an error; other
  * damage is common in real files and ignored. */
-static void judge_warning(j_common_ptr info, int level)
+static void reject_damage_warning(j_common_ptr info, int level)
 {
     int code = info->err->msg_code;
     bool harmless = code == JWRN_EXTRANEOUS_DATA || code == JWRN_JFIF_MAJOR ||
                     code == JWRN_ADOBE_XFORM || code == JWRN_BOGUS_ICC;
     if (level < 0 && !harmless)
-        jump_out(info);
+        jump_to_decode_guarded(info);
 }
 
-static void print_nothing(j_common_ptr info)
+static void suppress_message(j_common_ptr info)
 {
     (void)info;
 }
@@ -93,9 +93,9 @@ enum ldnq_status ldnq_jpeg_decode(const struct ldnq_picture_file *file, struct l
     struct jpeg_decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
     decoder.info.err = jpeg_std_error(&decoder.manager);
     decoder.info.client_data = &decoder;
-    decoder.manager.error_exit = jump_out;
-    decoder.manager.emit_message = judge_warning;
-    decoder.manager.output_message = print_nothing;
+    decoder.manager.error_exit = jump_to_decode_guarded;
+    decoder.manager.emit_message = reject_damage_warning;
+    decoder.manager.output_message = suppress_message;
     enum ldnq_status status = decode_guarded(&decoder);
     jpeg_destroy_decompress(&decoder.info);
     return status;

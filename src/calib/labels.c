@@ -94,7 +94,7 @@ static enum ldnq_status read_line(struct labels_cursor *cursor, struct ldnq_labe
     return LDNQ_OK;
 }
 
-static int compare_files(const void *a, const void *b)
+static int compare_labels_by_file(const void *a, const void *b)
 {
     const struct ldnq_label *x = a, *y = b;
     int order = strcmp(x->file, y->file);
@@ -137,6 +137,6 @@ enum ldnq_status ldnq_labels_read(const char *path, struct ldnq_arena *arena,
             LDNQ_TRY(read_line(&cursor, out, arena));
     }
     if (out->count)
-        qsort(out->list, out->count, sizeof *out->list, compare_files);
+        qsort(out->list, out->count, sizeof *out->list, compare_labels_by_file);
     return refuse_duplicates(path, out, err);
 }

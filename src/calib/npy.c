@@ -18,7 +18,7 @@ enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struc
     return status;
 }
 
-static const char *type_descriptor(enum ldnq_dtype dtype)
+static const char *npy_type_string(enum ldnq_dtype dtype)
 {
     switch (dtype) {
     case LDNQ_FLOAT16:
@@ -52,7 +52,7 @@ static const char *type_descriptor(enum ldnq_dtype dtype)
 
 /* Writes the whole header, padded so that the data start at a multiple of 64 bytes. 256
  * bytes are enough for LDNQ_MAX_RANK sizes of 20 digits. */
-static size_t print_header(const struct ldnq_tensor *tensor, const char *descr, char text[256])
+static size_t format_npy_header(const struct ldnq_tensor *tensor, const char *descr, char text[256])
 {
     char *dict = text + 10, shape[200] = "";
     size_t used = 0;
@@ -73,12 +73,12 @@ static size_t print_header(const struct ldnq_tensor *tensor, const char *descr, 
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err)
 {
-    const char *descr = type_descriptor(tensor->dtype);
+    const char *descr = npy_type_string(tensor->dtype);
     if (!descr)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a .npy file can't hold %s", path,
                          ldnq_dtype_name(tensor->dtype));
     char header[256];
-    size_t size = print_header(tensor, descr, header);
+    size_t size = format_npy_header(tensor, descr, header);
     size_t bytes = ldnq_tensor_count(tensor) * ldnq_dtype_size(tensor->dtype);
     struct ldnq_file_writer writer = { 0 };
     enum ldnq_status status = ldnq_file_writer_init(&writer, path, err);

@@ -32,7 +32,7 @@ static void skip_space(struct npy_parser *parser)
         parser->at++;
 }
 
-static bool accept(struct npy_parser *parser, char wanted)
+static bool consume_character(struct npy_parser *parser, char wanted)
 {
     skip_space(parser);
     if (parser->at == parser->end || *parser->at != wanted)
@@ -41,7 +41,7 @@ static bool accept(struct npy_parser *parser, char wanted)
     return true;
 }
 
-static bool accept_word(struct npy_parser *parser, const char *word)
+static bool consume_word(struct npy_parser *parser, const char *word)
 {
     size_t length = strlen(word);
     skip_space(parser);
@@ -54,8 +54,8 @@ static bool accept_word(struct npy_parser *parser, const char *word)
 /* Reads a quoted string. Escapes are not supported: no valid header has any. */
 static bool read_string(struct npy_parser *parser, char *text, size_t size)
 {
-    char quote = accept(parser, '\'') ? '\'' : '"';
-    if (quote == '"' && !accept(parser, '"'))
+    char quote = consume_character(parser, '\'') ? '\'' : '"';
+    if (quote == '"' && !consume_character(parser, '"'))
         return false;
     const char *close = memchr(parser->at, quote, (size_t)(parser->end - parser->at));
     if (!close || (size_t)(close - parser->at) >= size)
@@ -91,8 +91,8 @@ static enum ldnq_status read_descr(struct npy_parser *parser)
 
 static enum ldnq_status read_order(struct npy_parser *parser)
 {
-    parser->out->fortran = accept_word(parser, "True");
-    if (!parser->out->fortran && !accept_word(parser, "False"))
+    parser->out->fortran = consume_word(parser, "True");
+    if (!parser->out->fortran && !consume_word(parser, "False"))
         return fail_damaged(parser, "'fortran_order' is neither True nor False");
     return LDNQ_OK;
 }
@@ -115,10 +115,10 @@ static enum ldnq_status read_shape(struct npy_parser *parser)
 {
     struct ldnq_shape *shape = &parser->out->shape;
     shape->rank = 0;
-    if (!accept(parser, '('))
+    if (!consume_character(parser, '('))
         return fail_damaged(parser, "'shape' is not a tuple");
     bool comma = true;
-    while (!accept(parser, ')')) {
+    while (!consume_character(parser, ')')) {
         if (!comma)
             return fail_damaged(parser, "a comma is missing in 'shape'");
         if (shape->rank == LDNQ_MAX_RANK)
@@ -126,7 +126,7 @@ static enum ldnq_status read_shape(struct npy_parser *parser)
                              LDNQ_MAX_RANK);
         if (!read_size(parser, &shape->dim[shape->rank++]))
             return fail_damaged(parser, "'shape' holds what is not a size");
-        comma = accept(parser, ',');
+        comma = consume_character(parser, ',');
     }
     /* In Python (3) is a number, (3,) a tuple. */
     return shape->rank == 1 && !comma ? fail_damaged(parser, "'shape' is not a tuple") : LDNQ_OK;
@@ -138,12 +138,12 @@ static enum ldnq_status read_dict(struct npy_parser *parser)
     static enum ldnq_status (*const readers[])(struct npy_parser *) = { read_descr, read_order,
                                                                         read_shape };
     bool seen[3] = { false }, comma = true;
-    if (!accept(parser, '{'))
+    if (!consume_character(parser, '{'))
         return fail_damaged(parser, "its header is not a dict");
-    while (!accept(parser, '}')) {
+    while (!consume_character(parser, '}')) {
         char key[32];
         size_t k = 0;
-        if (!comma || !read_string(parser, key, sizeof key) || !accept(parser, ':'))
+        if (!comma || !read_string(parser, key, sizeof key) || !consume_character(parser, ':'))
             return fail_damaged(parser, "its header is not a dict");
         while (k < 3 && strcmp(key, keys[k]) != 0)
             k++;
@@ -151,7 +151,7 @@ static enum ldnq_status read_dict(struct npy_parser *parser)
             return fail_damaged(parser, "its header has a key too many");
         seen[k] = true;
         LDNQ_TRY(readers[k](parser));
-        comma = accept(parser, ',');
+        comma = consume_character(parser, ',');
     }
     skip_space(parser);
     if (parser->at != parser->end)

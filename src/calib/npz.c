@@ -20,7 +20,7 @@ struct npz_member {
     struct ldnq_error *err;
 };
 
-static enum ldnq_status unpack(struct npz_member *member, unsigned char *to, size_t size)
+static enum ldnq_status decompress_bytes(struct npz_member *member, unsigned char *to, size_t size)
 {
     for (size_t done = 0; done < size;) {
         zip_int64_t got = zip_fread(member->stream, to + done, size - done);
@@ -33,7 +33,7 @@ static enum ldnq_status unpack(struct npz_member *member, unsigned char *to, siz
 }
 
 /* Only a read past the end makes libzip compare the checksum. */
-static enum ldnq_status check_end(struct npz_member *member)
+static enum ldnq_status check_member_end(struct npz_member *member)
 {
     unsigned char more;
     zip_int64_t got = zip_fread(member->stream, &more, 1);
@@ -59,7 +59,7 @@ static enum ldnq_status unpack_to_memory(struct npz_member *member, struct ldnq_
     const unsigned char *begin = find_data_in_prefix(member, &had);
     memcpy(data, begin, had);
     member->array->data = data;
-    return unpack(member, data + had, member->header.bytes - had);
+    return decompress_bytes(member, data + had, member->header.bytes - had);
 }
 
 /* Once the prefix's data are written, its memory serves as the copy buffer. */
@@ -71,7 +71,7 @@ static enum ldnq_status unpack_to_file(struct npz_member *member)
     LDNQ_TRY(ldnq_array_append(member->array, begin, had, member->err));
     for (size_t left = member->header.bytes - had; left;) {
         size_t size = ldnq_size_min(left, PIECE);
-        LDNQ_TRY(unpack(member, member->prefix, size));
+        LDNQ_TRY(decompress_bytes(member, member->prefix, size));
         LDNQ_TRY(ldnq_array_append(member->array, member->prefix, size, member->err));
         left -= size;
     }
@@ -82,7 +82,7 @@ static enum ldnq_status read_member(struct npz_member *member, struct ldnq_arena
 {
     struct ldnq_array *array = member->array;
     member->prefix_size = ldnq_size_min(member->size, LDNQ_NPY_PREFIX);
-    LDNQ_TRY(unpack(member, member->prefix, member->prefix_size));
+    LDNQ_TRY(decompress_bytes(member, member->prefix, member->prefix_size));
     LDNQ_TRY(ldnq_npy_parse(member->prefix, member->prefix_size, array->name, &member->header,
                             member->err));
     if (member->size - member->header.offset != member->header.bytes)
@@ -91,7 +91,7 @@ static enum ldnq_status read_member(struct npz_member *member, struct ldnq_arena
                          member->size - member->header.offset, member->header.bytes);
     bool small = member->header.bytes <= LDNQ_ARRAY_IN_MEMORY;
     LDNQ_TRY(small ? unpack_to_memory(member, arena) : unpack_to_file(member));
-    return check_end(member);
+    return check_member_end(member);
 }
 
 /* Data in Fortran order are unpacked to the scratch arena, then reordered into the set's. */

@@ -19,7 +19,7 @@ struct resize_kernel {
     int32_t *weights; /* (outputs,width) */
 };
 
-static double triangle(double x)
+static double triangle_filter(double x)
 {
     x = fabs(x);
     return x < 1 ? 1 - x : 0;
@@ -36,7 +36,7 @@ static void fill_weights(struct resize_kernel *kernel, size_t i, size_t in, doub
     span->first = low > 0 ? (size_t)low : 0;
     span->count = ldnq_size_min((size_t)high, in) - span->first;
     for (size_t k = 0; k < span->count; k++) {
-        raw[k] = triangle(((double)(k + span->first) - center + 0.5) * (1 / stretch));
+        raw[k] = triangle_filter(((double)(k + span->first) - center + 0.5) * (1 / stretch));
         sum += raw[k];
     }
     for (size_t k = 0; k < span->count; k++) {

@@ -20,7 +20,7 @@ struct png_decoder {
 };
 
 /* libpng's error handler: jumps back to the setjmp in decode_guarded. */
-static void jump_out(png_structp png, png_const_charp reason)
+static void jump_to_decode_guarded(png_structp png, png_const_charp reason)
 {
     struct png_decoder *decoder = png_get_error_ptr(png);
     snprintf(decoder->reason, sizeof decoder->reason, "%s", reason);
@@ -122,7 +122,7 @@ enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ld
                                  struct ldnq_picture *out, struct ldnq_error *err)
 {
     struct png_decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
-    decoder.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, jump_out,
+    decoder.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, jump_to_decode_guarded,
                                            ignore_warning, &decoder, allocate, release);
     if (decoder.png)
         decoder.info = png_create_info_struct(decoder.png);

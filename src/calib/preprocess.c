@@ -30,8 +30,9 @@ enum ldnq_status ldnq_preprocess_check(const struct ldnq_preprocess *preprocess,
 }
 
 /* As in torchvision, the long side is truncated to whole pixels, not rounded. */
-static enum ldnq_status resize(size_t side, const char *path, struct ldnq_picture *picture,
-                               struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status resize_shorter_side(size_t side, const char *path,
+                                            struct ldnq_picture *picture, struct ldnq_arena *arena,
+                                            struct ldnq_error *err)
 {
     size_t shorter = ldnq_size_min(picture->width, picture->height);
     size_t longer = ldnq_size_max(picture->width, picture->height), product;
@@ -50,7 +51,7 @@ static enum ldnq_status resize(size_t side, const char *path, struct ldnq_pictur
 }
 
 /* Python's round(margin / 2.0), which rounds halves to even. */
-static size_t half(size_t margin)
+static size_t halve_to_even(size_t margin)
 {
     size_t down = margin / 2;
     return down + (margin % 2 && down % 2);
@@ -67,7 +68,8 @@ static enum ldnq_status check_crop(size_t crop, const char *path,
 }
 
 /* The normalized value of each byte of a channel. */
-static void fill_table(const struct ldnq_preprocess *preprocess, size_t channel, float table[256])
+static void fill_normalization_table(const struct ldnq_preprocess *preprocess, size_t channel,
+                                     float table[256])
 {
     size_t mean_count = preprocess->mean_count, std_count = preprocess->std_count;
     double mean = mean_count ? (double)preprocess->mean[mean_count == 1 ? 0 : channel] : 0;
@@ -81,16 +83,16 @@ enum ldnq_status ldnq_preprocess_run(const struct ldnq_preprocess *preprocess, c
                                      struct ldnq_tensor **out, struct ldnq_error *err)
 {
     struct ldnq_picture now = *picture;
-    LDNQ_TRY(resize(preprocess->resize, path, &now, arena, err));
+    LDNQ_TRY(resize_shorter_side(preprocess->resize, path, &now, arena, err));
     LDNQ_TRY(check_crop(preprocess->crop, path, &now, err));
     size_t height = preprocess->crop ? preprocess->crop : now.height;
     size_t width = preprocess->crop ? preprocess->crop : now.width;
-    size_t top = half(now.height - height), left = half(now.width - width);
+    size_t top = halve_to_even(now.height - height), left = halve_to_even(now.width - width);
     struct ldnq_shape shape = { 3, { (int64_t)now.channels, (int64_t)height, (int64_t)width } };
     LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &shape, out, err));
     float *to = (*out)->data, table[256];
     for (size_t c = 0; c < now.channels; c++) {
-        fill_table(preprocess, c, table);
+        fill_normalization_table(preprocess, c, table);
         for (size_t y = 0; y < height; y++) {
             const unsigned char *from =
                 now.pixels + ((top + y) * now.width + left) * now.channels + c;

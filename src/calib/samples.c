@@ -32,8 +32,8 @@ static void scan_files(const struct ldnq_folder *folder, struct ldnq_probe *prob
     }
 }
 
-static enum ldnq_status probe_folder(struct ldnq_probe *probe, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+static enum ldnq_status count_files_in_folder(struct ldnq_probe *probe, struct ldnq_arena *arena,
+                                              struct ldnq_error *err)
 {
     struct ldnq_folder top, inner;
     LDNQ_TRY(ldnq_folder_list(probe->path, arena, &top, err));
@@ -55,7 +55,7 @@ static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
     probe->is_folder = S_ISDIR(info.st_mode);
     if (probe->is_folder)
-        return probe_folder(probe, arena, err);
+        return count_files_in_folder(probe, arena, err);
     if (!S_ISREG(info.st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is neither a regular file nor a folder", path);
     return ldnq_file_read_prefix(path, probe->magic, sizeof probe->magic, &probe->magic_size, err);
@@ -209,10 +209,11 @@ bool ldnq_samples_are_pictures(const struct ldnq_samples *samples)
     return samples->source == &ldnq_source_pictures;
 }
 
-static enum ldnq_status create(const char *path, const struct ldnq_samples_memory *memory,
-                               const struct ldnq_graph *graph,
-                               const struct ldnq_samples_options *options,
-                               struct ldnq_samples **out, struct ldnq_error *err)
+static enum ldnq_status create_sample_set(const char *path,
+                                          const struct ldnq_samples_memory *memory,
+                                          const struct ldnq_graph *graph,
+                                          const struct ldnq_samples_options *options,
+                                          struct ldnq_samples **out, struct ldnq_error *err)
 {
     *out = NULL;
     struct ldnq_samples *samples = ldnq_calloc(1, sizeof *samples);
@@ -232,7 +233,7 @@ enum ldnq_status ldnq_samples_open(const char *path, const struct ldnq_graph *gr
                                    const struct ldnq_samples_options *options,
                                    struct ldnq_samples **out, struct ldnq_error *err)
 {
-    return create(path, NULL, graph, options, out, err);
+    return create_sample_set(path, NULL, graph, options, out, err);
 }
 
 enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memory,
@@ -240,7 +241,7 @@ enum ldnq_status ldnq_samples_open_memory(const struct ldnq_samples_memory *memo
                                           const struct ldnq_samples_options *options,
                                           struct ldnq_samples **out, struct ldnq_error *err)
 {
-    return create("samples", memory, graph, options, out, err);
+    return create_sample_set("samples", memory, graph, options, out, err);
 }
 
 void ldnq_samples_destroy(struct ldnq_samples *samples)

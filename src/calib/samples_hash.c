@@ -45,8 +45,8 @@ enum ldnq_status ldnq_hash_file(const char *path, struct ldnq_arena *arena, XXH3
 
 /* ---- one sample -------------------------------------------------------------------------- */
 
-static bool examine(const struct ldnq_samples *samples, size_t sample, size_t input,
-                    struct ldnq_sample_stamp *stamp)
+static bool read_sample_stamp(const struct ldnq_samples *samples, size_t sample, size_t input,
+                              struct ldnq_sample_stamp *stamp)
 {
     struct stat info;
     *stamp = (struct ldnq_sample_stamp){ .is_known = false };
@@ -71,8 +71,8 @@ static enum ldnq_status hash_sample(const struct ldnq_samples *samples, size_t s
     return status;
 }
 
-static enum ldnq_status hash_alone(const struct ldnq_samples *samples, size_t sample,
-                                   uint64_t *hash, struct ldnq_error *err)
+static enum ldnq_status hash_one_sample(const struct ldnq_samples *samples, size_t sample,
+                                        uint64_t *hash, struct ldnq_error *err)
 {
     XXH3_state_t state;
     XXH3_INITSTATE(&state);
@@ -92,7 +92,7 @@ enum ldnq_status ldnq_samples_check_unchanged(const struct ldnq_samples *samples
     const struct ldnq_sample_stamp *then = &samples->stamps[sample * samples->input_count + input];
     if (!then->is_known)
         return LDNQ_OK;
-    if (!examine(samples, sample, input, &now))
+    if (!read_sample_stamp(samples, sample, input, &now))
         return ldnq_fail(err, LDNQ_IO,
                          "%s: has vanished since it was first read; samples must stay until the "
                          "end",
@@ -102,7 +102,7 @@ enum ldnq_status ldnq_samples_check_unchanged(const struct ldnq_samples *samples
         now.modified.tv_nsec == then->modified.tv_nsec)
         return LDNQ_OK;
     /* A copy of the same content is as good. */
-    if (hash_alone(samples, sample, &hash, NULL) == LDNQ_OK && hash == samples->hashes[sample])
+    if (hash_one_sample(samples, sample, &hash, NULL) == LDNQ_OK && hash == samples->hashes[sample])
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA,
                      "%s: has changed since it was first read; samples must stay as they are until "
@@ -127,12 +127,13 @@ enum ldnq_status ldnq_samples_hash(struct ldnq_samples *samples, uint64_t *hash,
     for (size_t i = 0; i < samples->count; i++) {
         bool is_known = false;
         for (size_t k = 0; k < inputs; k++) {
-            examine(samples, i, k, &stamps[i * inputs + k]); /* the hash reports what is missing */
+            read_sample_stamp(samples, i, k,
+                              &stamps[i * inputs + k]); /* the hash reports what is missing */
             is_known |= stamps[i * inputs + k].is_known;
         }
         LDNQ_TRY(hash_sample(samples, i, &state, err));
         if (is_known)
-            LDNQ_TRY(hash_alone(samples, i, &hashes[i], err));
+            LDNQ_TRY(hash_one_sample(samples, i, &hashes[i], err));
     }
     *hash = XXH3_64bits_digest(&state);
     samples->stamps = stamps;

@@ -27,7 +27,7 @@ bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape 
 }
 
 /* `out` may be `shape`. */
-static void drop_axes(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
+static void drop_leading_axes(const struct ldnq_shape *shape, int axes, struct ldnq_shape *out)
 {
     out->rank = shape->rank - axes;
     memmove(out->dim, shape->dim + axes, (size_t)out->rank * sizeof *out->dim);
@@ -44,7 +44,7 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
     bool fits = axes >= 0 && axes <= batch + 1 && axes <= array->rank &&
                 ldnq_shape_count_range(array, 0, axes, rows);
     if (fits)
-        drop_axes(array, axes, row);
+        drop_leading_axes(array, axes, row);
     if (fits && ldnq_input_accepts(input, row))
         return LDNQ_OK;
     char text[LDNQ_SHAPE_TEXT];
@@ -62,9 +62,9 @@ bool ldnq_sample_has_elements(const struct ldnq_shape *shape)
 }
 
 /* Compares a sample's shape with the input's, and with the first sample's. */
-static enum ldnq_status check_row(const struct ldnq_samples *samples, const char *name,
-                                  struct ldnq_input *input, const struct ldnq_shape *row,
-                                  bool is_first, struct ldnq_error *err)
+static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, const char *name,
+                                           struct ldnq_input *input, const struct ldnq_shape *row,
+                                           bool is_first, struct ldnq_error *err)
 {
     const struct ldnq_source *source = samples->source;
     char text[LDNQ_SHAPE_TEXT], other[LDNQ_SHAPE_TEXT];
@@ -109,7 +109,7 @@ static enum ldnq_status read_input(const struct ldnq_samples *samples, size_t sa
     /* First of the two: a file that has changed is often damaged, too. */
     LDNQ_TRY(ldnq_samples_check_unchanged(samples, sample, i, err));
     LDNQ_TRY(status);
-    LDNQ_TRY(check_row(samples, name, input, &raw->shape, is_first, err));
+    LDNQ_TRY(check_sample_shape(samples, name, input, &raw->shape, is_first, err));
     status = ldnq_tensor_convert(raw, input->dtype, arena, out, err);
     if (status != LDNQ_OK)
         return ldnq_fail_within(err, status, "%s: input '%s'", name, input->name);
@@ -140,8 +140,8 @@ struct sample_batch {
     struct ldnq_error *err;
 };
 
-static enum ldnq_status read_slot(const struct sample_batch *batch, size_t slot,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status read_sample_into_batch(const struct sample_batch *batch, size_t slot,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
 {
     for (size_t i = 0; i < batch->samples->input_count; i++) {
         const struct ldnq_tensor *tensor;
@@ -161,7 +161,7 @@ static void read_chunk(void *ctx, size_t slot, size_t thread)
     enum ldnq_status status = ldnq_arena_create(&arena, &err);
     (void)thread;
     if (status == LDNQ_OK)
-        status = read_slot(batch, slot, arena, &err);
+        status = read_sample_into_batch(batch, slot, arena, &err);
     ldnq_arena_destroy(arena);
     if (status == LDNQ_OK)
         return;

@@ -16,8 +16,8 @@ struct array_source {
 
 /* ---- opening --------------------------------------------------------------------- */
 
-static enum ldnq_status create_state(struct ldnq_samples *samples, struct array_source **out,
-                                     struct ldnq_error *err)
+static enum ldnq_status create_array_source(struct ldnq_samples *samples, struct array_source **out,
+                                            struct ldnq_error *err)
 {
     struct array_source *arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays, err);
     if (!arrays)
@@ -68,7 +68,7 @@ static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error
                          "%s: is one array, but the model has %zu inputs; give a .npz file with an "
                          "array for each",
                          samples->path, samples->input_count);
-    LDNQ_TRY(create_state(samples, &arrays, err));
+    LDNQ_TRY(create_array_source(samples, &arrays, err));
     arrays->npz.arrays = ldnq_arena_alloc(samples->arena, 1, sizeof *arrays->npz.arrays, err);
     if (!arrays->npz.arrays)
         return LDNQ_NOMEM;
@@ -182,7 +182,7 @@ static enum ldnq_status open_named(struct ldnq_samples *samples, struct array_so
 static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct array_source *arrays;
-    LDNQ_TRY(create_state(samples, &arrays, err));
+    LDNQ_TRY(create_array_source(samples, &arrays, err));
     LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
     return open_named(samples, arrays, err);
 }
@@ -191,7 +191,7 @@ static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_er
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     struct array_source *arrays;
-    LDNQ_TRY(create_state(samples, &arrays, err));
+    LDNQ_TRY(create_array_source(samples, &arrays, err));
     struct ldnq_npz *npz = &arrays->npz;
     npz->arrays = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->arrays, err);
     npz->keys = ldnq_arena_alloc(samples->arena, memory->array_count, sizeof *npz->keys, err);

@@ -7,7 +7,7 @@
 #include "cli/json.h"
 #include "cli/plain.h"
 
-static void print_values(const char *title, const cJSON *values)
+static void print_inputs_or_outputs(const char *title, const cJSON *values)
 {
     const cJSON *value;
     cJSON_ArrayForEach(value, values)
@@ -20,7 +20,7 @@ static void print_values(const char *title, const cJSON *values)
 }
 
 /* Width of the first column. */
-static int op_width(const cJSON *layers)
+static int measure_op_column_width(const cJSON *layers)
 {
     const cJSON *layer;
     size_t width = 6;
@@ -34,7 +34,7 @@ static int op_width(const cJSON *layers)
 }
 
 /* "12.5%" of the whole; "" when it is not known. */
-static const char *share(double part, double whole, char text[16])
+static const char *format_percentage(double part, double whole, char text[16])
 {
     *text = '\0';
     if (whole > 0)
@@ -51,11 +51,12 @@ static void print_layer(const cJSON *layer, const cJSON *totals, int width)
         snprintf(macs_text, sizeof macs_text, "%.0f", macs);
     if (type)
         cli_json_shape(cli_json_item(layer, "shape"), shape, sizeof shape);
-    printf("%-*s %-18s %-7s %10zu %6s", width, cli_json_text(layer, "op"), shape, type ? type : "-",
-           cli_json_count(layer, "bytes"),
-           share(cli_json_number(layer, "bytes"), cli_json_number(totals, "bytes"), part));
+    printf(
+        "%-*s %-18s %-7s %10zu %6s", width, cli_json_text(layer, "op"), shape, type ? type : "-",
+        cli_json_count(layer, "bytes"),
+        format_percentage(cli_json_number(layer, "bytes"), cli_json_number(totals, "bytes"), part));
     printf(" %12s %6s  %-11s  %s%s%s\n", macs_text,
-           share(macs, cli_json_number(totals, "all_macs"), part),
+           format_percentage(macs, cli_json_number(totals, "all_macs"), part),
            cli_json_flag(layer, "quantizable") ? "yes" : "no",
            cli_plain(cli_json_text(layer, "node"), label), reason ? ": " : "",
            reason ? reason : "");
@@ -83,7 +84,7 @@ static void print_table(const cJSON *root)
 {
     const cJSON *totals = cli_json_item(root, "totals"), *layer;
     const cJSON *layers = cli_json_item(root, "layers");
-    const int width = op_width(layers);
+    const int width = measure_op_column_width(layers);
     const double macs = cli_json_number(totals, "macs");
     const char *refused = cli_json_text(root, "reason");
     char file[CLI_PLAIN_SIZE], producer[CLI_PLAIN_SIZE];
@@ -91,8 +92,8 @@ static void print_table(const cJSON *root)
            cli_plain(cli_json_text(root, "file"), file), cli_json_count(root, "ir_version"),
            cli_json_count(root, "opset"), cli_plain(cli_json_text(root, "producer"), producer),
            cli_json_count(root, "bytes"));
-    print_values("input ", cli_json_item(root, "inputs"));
-    print_values("output", cli_json_item(root, "outputs"));
+    print_inputs_or_outputs("input ", cli_json_item(root, "inputs"));
+    print_inputs_or_outputs("output", cli_json_item(root, "outputs"));
     printf("\n%-*s %-18s %-7s %10s %6s %12s %6s  %-11s  %s\n", width, "op", "weight", "type",
            "bytes", "", "MACs", "", "quantizable", "node");
     cJSON_ArrayForEach(layer, layers) print_layer(layer, totals, width);

@@ -11,7 +11,7 @@
 /* Layers that someone may expect to be quantized; all of them are in the JSON. */
 #define MOST_KEPT_PRINTED 8
 
-static void print_kept(const cJSON *kept)
+static void print_layers_left_float(const cJSON *kept)
 {
     const cJSON *layer;
     const int count = cJSON_GetArraySize(kept);
@@ -64,7 +64,7 @@ static void print_codebooks(const cJSON *root)
                cli_json_count(root, "opset_latest"));
 }
 
-static const cJSON *worst_layer(const cJSON *layers)
+static const cJSON *find_worst_layer(const cJSON *layers)
 {
     const cJSON *layer, *worst = cJSON_GetArrayItem(layers, 0);
     cJSON_ArrayForEach(layer, layers)
@@ -77,7 +77,7 @@ static const cJSON *worst_layer(const cJSON *layers)
 
 static void print_summary(const cJSON *root)
 {
-    const cJSON *layers = cli_json_item(root, "layers"), *worst = worst_layer(layers);
+    const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
     const cJSON *distillation = cli_json_item(root, "distillation");
     const cJSON *narrowest = cli_json_item(root, "narrowest");
     const cJSON *activations = cli_json_item(root, "activations");
@@ -113,7 +113,7 @@ static void print_summary(const cJSON *root)
                cli_json_number(distillation, "error"));
     if (is_mixed)
         print_codebooks(root);
-    print_kept(cli_json_item(root, "not_quantized"));
+    print_layers_left_float(cli_json_item(root, "not_quantized"));
     if (!is_mixed && !cli_json_flag(narrowest, "is_used"))
         printf("hint: these codes fit %s: --storage %s stores them so (opset %zu)\n",
                cli_json_text(narrowest, "storage"), cli_json_text(narrowest, "storage"),

@@ -32,7 +32,7 @@ static int compare_ranks(const void *left, const void *right)
 }
 
 /* In dB: infinite where nothing differs, NaN where nothing was measured. */
-static double sqnr_of(const cJSON *item, const char *error)
+static double read_sqnr(const cJSON *item, const char *error)
 {
     const cJSON *member = cli_json_item(item, error);
     return cli_json_flag(member, "exact") ? INFINITY : cli_json_number(member, "sqnr_db");
@@ -40,16 +40,16 @@ static double sqnr_of(const cJSON *item, const char *error)
 
 /* The worst layer is the one that makes the largest error; without samples, the one whose
  * weight has lost most. */
-static double key_of(const cJSON *layer, const char *sort, bool has_samples)
+static double compute_sort_key(const cJSON *layer, const char *sort, bool has_samples)
 {
     if (!cli_json_text(layer, "other"))
         return strcmp(sort, "order") == 0 ? 0 : -INFINITY; /* nothing is worse than no match */
     if (strcmp(sort, "worst") == 0)
-        return sqnr_of(layer, has_samples ? "isolated" : "weight_error");
+        return read_sqnr(layer, has_samples ? "isolated" : "weight_error");
     if (strcmp(sort, "isolated") == 0 || strcmp(sort, "accumulated") == 0)
-        return sqnr_of(layer, sort);
+        return read_sqnr(layer, sort);
     if (strcmp(sort, "weight") == 0)
-        return sqnr_of(layer, "weight_error");
+        return read_sqnr(layer, "weight_error");
     if (strcmp(sort, "bits") == 0)
         return cli_json_number(layer, "bits");
     return strcmp(sort, "size") == 0 ? -cli_json_number(layer, "bytes_b") : 0;
@@ -68,7 +68,7 @@ static void print_label(const char *label, int width)
         printf("%-*s ", width, plain);
 }
 
-static const char *decibel(double value, char text[16])
+static const char *format_sqnr(double value, char text[16])
 {
     if (isnan(value))
         snprintf(text, 16, "-");
@@ -79,7 +79,7 @@ static const char *decibel(double value, char text[16])
     return text;
 }
 
-static const char *number(double value, const char *format, char text[16])
+static const char *format_number(double value, const char *format, char text[16])
 {
     if (isnan(value))
         snprintf(text, 16, "-");
@@ -91,7 +91,7 @@ static const char *number(double value, const char *format, char text[16])
 /* ---- layers ------------------------------------------------------------------------------- */
 
 /* The tensor that holds the codes of the layer's weight; NULL where that is float. */
-static const cJSON *codes_of(const cJSON *diff, const cJSON *layer)
+static const cJSON *find_weight_codes(const cJSON *diff, const cJSON *layer)
 {
     const cJSON *index = cli_json_item(layer, "weight_tensor");
     return cJSON_IsNumber(index)
@@ -102,7 +102,7 @@ static const cJSON *codes_of(const cJSON *diff, const cJSON *layer)
 static void print_layer(const cJSON *diff, const struct layer_rank *rank, bool has_samples)
 {
     char bits[16], weight[16], isolated[16], accumulated[16], cosine[16];
-    const cJSON *layer = rank->layer, *codes = codes_of(diff, layer);
+    const cJSON *layer = rank->layer, *codes = find_weight_codes(diff, layer);
     const cJSON *accumulation = cli_json_item(layer, "accumulated");
     printf("%3zu ", rank->index + 1);
     print_label(cli_json_text(layer, "node"), LABEL);
@@ -112,12 +112,12 @@ static void print_layer(const cJSON *diff, const struct layer_rank *rank, bool h
         return;
     }
     printf("%-6s %5s %6s", codes ? cli_json_text(codes, "type") : "float",
-           number(cli_json_number(layer, "bits"), "%.2f", bits),
-           decibel(sqnr_of(layer, "weight_error"), weight));
+           format_number(cli_json_number(layer, "bits"), "%.2f", bits),
+           format_sqnr(read_sqnr(layer, "weight_error"), weight));
     if (has_samples)
-        printf(" %6s %6s %6s", decibel(sqnr_of(layer, "isolated"), isolated),
-               decibel(sqnr_of(layer, "accumulated"), accumulated),
-               number(cli_json_number(accumulation, "cosine"), "%.4f", cosine));
+        printf(" %6s %6s %6s", format_sqnr(read_sqnr(layer, "isolated"), isolated),
+               format_sqnr(read_sqnr(layer, "accumulated"), accumulated),
+               format_number(cli_json_number(accumulation, "cosine"), "%.4f", cosine));
     else if (cli_json_count(codes, "count"))
         printf(" %6zu %8zu", cli_json_count(codes, "codes_used"),
                cli_json_count(codes, "scale_count"));
@@ -158,7 +158,8 @@ static enum ldnq_status list_layers(const cJSON *diff, const char *sort, size_t 
         return cli_fail(err, LDNQ_NOMEM, "out of memory");
     cJSON_ArrayForEach(layer, layers)
     {
-        ranks[filled] = (struct layer_rank){ key_of(layer, sort, has_samples), filled, layer };
+        ranks[filled] =
+            (struct layer_rank){ compute_sort_key(layer, sort, has_samples), filled, layer };
         filled++;
     }
     qsort(ranks, count, sizeof *ranks, compare_ranks);
@@ -208,7 +209,7 @@ static void print_pairing(const cJSON *diff)
 static void print_output(const cJSON *output)
 {
     char name[CLI_PLAIN_SIZE], sqnr[16];
-    const double own = sqnr_of(output, "error");
+    const double own = read_sqnr(output, "error");
     const double agreement = cli_json_number(output, "agreement");
     const double bound = cli_json_number(output, "bound");
     printf("output '%s': ", cli_plain(cli_json_text(output, "name"), name));
@@ -216,7 +217,7 @@ static void print_output(const cJSON *output)
         printf("can't be compared\n");
         return;
     }
-    printf("SQNR %s dB, cosine %.6f, largest error %.4g\n", decibel(own, sqnr),
+    printf("SQNR %s dB, cosine %.6f, largest error %.4g\n", format_sqnr(own, sqnr),
            cli_json_number(cli_json_item(output, "error"), "cosine"),
            cli_json_number(output, "max_error"));
     if (!isnan(agreement))
@@ -244,7 +245,7 @@ static void print_outputs(const cJSON *diff)
 
 /* Whether two notes of one operator say the same, up to the figures or names in them: they
  * become one line. */
-static bool say_the_same(const cJSON *x, const cJSON *y)
+static bool have_same_note_text(const cJSON *x, const cJSON *y)
 {
     const char *x_text = cli_json_text(x, "text"), *y_text = cli_json_text(y, "text");
     const size_t length = strcspn(x_text, ":'");
@@ -252,14 +253,14 @@ static bool say_the_same(const cJSON *x, const cJSON *y)
            strcspn(y_text, ":'") == length && strncmp(x_text, y_text, length) == 0;
 }
 
-static bool was_said(const cJSON *notes, const cJSON *note)
+static bool is_repeated_note(const cJSON *notes, const cJSON *note)
 {
     const cJSON *earlier;
     cJSON_ArrayForEach(earlier, notes)
     {
         if (earlier == note)
             return false;
-        if (say_the_same(earlier, note))
+        if (have_same_note_text(earlier, note))
             return true;
     }
     return false;
@@ -289,9 +290,9 @@ static void print_notes(const char *title, const cJSON *notes)
     cJSON_ArrayForEach(note, notes)
     {
         size_t times = 0;
-        if (was_said(notes, note))
+        if (is_repeated_note(notes, note))
             continue;
-        cJSON_ArrayForEach(other, notes) times += say_the_same(note, other);
+        cJSON_ArrayForEach(other, notes) times += have_same_note_text(note, other);
         if (lines++ < MOST_NOTES)
             print_note(note, times);
         else

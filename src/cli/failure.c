@@ -19,7 +19,7 @@ enum ldnq_status cli_fail(struct ldnq_error *err, enum ldnq_status status, const
 }
 
 /* Inserts the text at the offset, which is inside the message; the end is cut. */
-static void insert(struct ldnq_error *err, size_t offset, const char *text)
+static void insert_into_message(struct ldnq_error *err, size_t offset, const char *text)
 {
     const size_t length = strlen(text), used = strlen(err->message);
     size_t kept = used - offset;
@@ -46,14 +46,14 @@ static bool starts_with_option(const char *text)
 void cli_add_dashes(struct ldnq_error *err)
 {
     if (starts_with_option(err->message))
-        insert(err, 0, "--");
+        insert_into_message(err, 0, "--");
     const char *end = strstr(err->message, ": ");
     if (end && starts_with_option(end + 2))
-        insert(err, (size_t)(end + 2 - err->message), "--");
+        insert_into_message(err, (size_t)(end + 2 - err->message), "--");
 }
 
 void cli_add_command(struct ldnq_error *err, const char *command)
 {
-    insert(err, 0, ": ");
-    insert(err, 0, command);
+    insert_into_message(err, 0, ": ");
+    insert_into_message(err, 0, command);
 }

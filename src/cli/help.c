@@ -64,13 +64,13 @@ static bool add_text(cJSON *item, const char *name, const char *text)
            NULL;
 }
 
-static bool add_number(cJSON *item, const char *name, double value)
+static bool add_number_or_null(cJSON *item, const char *name, double value)
 {
     return (isfinite(value) ? cJSON_AddNumberToObject(item, name, value)
                             : cJSON_AddNullToObject(item, name)) != NULL;
 }
 
-static const char *type_name(enum ldnq_option_type type)
+static const char *option_type_name(enum ldnq_option_type type)
 {
     static const char *const names[] = {
         [LDNQ_OPTION_FLAG] = "flag",       [LDNQ_OPTION_TEXT] = "text",
@@ -103,11 +103,11 @@ static bool add_option(cJSON *list, const struct ldnq_option *option)
     const bool has_range = option->type == LDNQ_OPTION_COUNT || option->type == LDNQ_OPTION_NUMBER;
     return item && cJSON_AddItemToArray(list, item) && add_text(item, "name", option->name) &&
            add_text(item, "letter", option->letter) &&
-           add_text(item, "type", type_name(option->type)) &&
+           add_text(item, "type", option_type_name(option->type)) &&
            cJSON_AddBoolToObject(item, "repeats", option->repeats) &&
            add_text(item, "value", option->value) && add_choices(item, option->choices) &&
-           add_number(item, "least", has_range ? option->least : NAN) &&
-           add_number(item, "most", has_range ? option->most : NAN) &&
+           add_number_or_null(item, "least", has_range ? option->least : NAN) &&
+           add_number_or_null(item, "most", has_range ? option->most : NAN) &&
            add_text(item, "default", option->default_value) &&
            add_text(item, "help", option->help) && add_text(item, "since", option->since);
 }

@@ -28,8 +28,8 @@ static void print_version(void)
     printf("ldnq %s\nblas: %s\ncpu: %s\n", ldnq_version(), ldnq_blas_info(), ldnq_cpu_info());
 }
 
-static enum ldnq_status run(const struct cli_command *command, int argc, char **argv,
-                            struct ldnq_error *err)
+static enum ldnq_status run_command(const struct cli_command *command, int argc, char **argv,
+                                    struct ldnq_error *err)
 {
     struct cli_line line;
     enum ldnq_status status = cli_line_parse(&line, command, argc, argv, err);
@@ -45,7 +45,7 @@ static enum ldnq_status run(const struct cli_command *command, int argc, char **
 }
 
 /* What was printed counts as done only when it got through; returns the exit code. */
-static int finish(enum ldnq_status status, struct ldnq_error *err)
+static int flush_output_and_report(enum ldnq_status status, struct ldnq_error *err)
 {
     if (status == LDNQ_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = cli_fail(err, LDNQ_IO, "standard output can't be written");
@@ -54,7 +54,7 @@ static int finish(enum ldnq_status status, struct ldnq_error *err)
     return (int)status;
 }
 
-static const struct cli_command *find(const char *name)
+static const struct cli_command *find_command(const char *name)
 {
     size_t i = 0;
     while (cli_commands[i] && strcmp(cli_commands[i]->name, name) != 0)
@@ -85,18 +85,18 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
         strcmp(argv[1], "help") == 0) {
         print_overview(stdout);
-        return finish(LDNQ_OK, &err);
+        return flush_output_and_report(LDNQ_OK, &err);
     }
     if (strcmp(argv[1], "--help-json") == 0)
-        return finish(cli_print_help_json(&err), &err);
+        return flush_output_and_report(cli_print_help_json(&err), &err);
     if (strcmp(argv[1], "--version") == 0) {
         print_version();
-        return finish(LDNQ_OK, &err);
+        return flush_output_and_report(LDNQ_OK, &err);
     }
-    const struct cli_command *command = find(argv[1]);
+    const struct cli_command *command = find_command(argv[1]);
     if (!command)
-        return finish(
+        return flush_output_and_report(
             cli_fail(&err, LDNQ_USAGE, "unknown command '%s'; 'ldnq --help' lists them", argv[1]),
             &err);
-    return finish(run(command, argc - 2, argv + 2, &err), &err);
+    return flush_output_and_report(run_command(command, argc - 2, argv + 2, &err), &err);
 }

@@ -15,7 +15,7 @@
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
 
-static double now(void)
+static double monotonic_seconds(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -51,10 +51,10 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     fflush(stderr);
 }
 
-static int show(void *ctx, const struct ldnq_progress *at)
+static int show_progress(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
-    const double time = now();
+    const double time = monotonic_seconds();
     if (progress->is_quiet)
         return 0;
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {
@@ -92,7 +92,7 @@ void cli_progress_init(struct cli_progress *progress, const struct cli_line *lin
                                        .is_terminal = isatty(STDERR_FILENO) != 0 };
     if (progress->is_terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0)
         progress->width = size.ws_col;
-    ldnq_options_on_progress(line->options, show, progress);
+    ldnq_options_on_progress(line->options, show_progress, progress);
     ldnq_options_on_event(line->options, show_event, progress);
 }
 

@@ -25,7 +25,8 @@ bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer
 /* ---- similarity ---------------------------------------------------------------------- */
 
 /* |cosine| between the layers' rows; NaN where both are 0. */
-static double row_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b, size_t row)
+static double compute_row_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b,
+                                     size_t row)
 {
     const float *x = a->weight->data, *y = b->weight->data;
     const size_t step = (a->geometry.cols + MOST_SAMPLED - 1) / MOST_SAMPLED;
@@ -50,7 +51,7 @@ double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_laye
     double sum = 0;
     size_t count = 0;
     for (size_t row = 0; row < rows; row += step) {
-        const double similarity = row_similarity(a, b, row);
+        const double similarity = compute_row_similarity(a, b, row);
         count += !isnan(similarity);
         sum += isnan(similarity) ? 0 : similarity;
     }
@@ -59,7 +60,7 @@ double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_laye
 
 /* ---- distribution -------------------------------------------------------------------- */
 
-static size_t bin_of(const struct ldnq_weight_distribution *distribution, double value)
+static size_t find_histogram_bin(const struct ldnq_weight_distribution *distribution, double value)
 {
     const double width = distribution->high - distribution->low;
     const double bin = width > 0 ? (value - distribution->low) / width * LDNQ_DIFF_BINS : 0;
@@ -77,8 +78,8 @@ static void fill_distribution(struct ldnq_weight_distribution *distribution, con
         distribution->high = fmax(distribution->high, fmax((double)x[i], (double)y[i]));
     }
     for (size_t i = 0; i < count; i++) {
-        distribution->a[bin_of(distribution, (double)x[i])]++;
-        distribution->b[bin_of(distribution, (double)y[i])]++;
+        distribution->a[find_histogram_bin(distribution, (double)x[i])]++;
+        distribution->b[find_histogram_bin(distribution, (double)y[i])]++;
     }
     for (size_t i = 0; i < distribution->point_count; i++) {
         const double part = (double)i / (double)distribution->point_count;

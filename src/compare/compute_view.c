@@ -59,7 +59,7 @@ static const char *const kinds[][2] = {
     { "QLinearMul", "Mul" },     { "QLinearConcat", "Concat" }, { "Upsample", "Resize" },
 };
 
-static const char *kind_of(const struct ldnq_node *node)
+static const char *operator_kind(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (is_type(node, kinds[i][0]))
@@ -89,7 +89,7 @@ static enum ldnq_status append_node(struct ldnq_compute_view *view, struct ldnq_
 {
     struct ldnq_compute_node *item = &view->nodes[view->count++];
     *item = (struct ldnq_compute_node){ .node = node,
-                                        .kind = kind_of(node),
+                                        .kind = operator_kind(node),
                                         .input_count = node->input_count,
                                         .output_count = node->output_count };
     item->inputs = ldnq_arena_alloc(arena, node->input_count, sizeof *item->inputs, err);
@@ -135,8 +135,8 @@ static enum ldnq_status connect_producers(struct ldnq_compute_view *view, struct
 
 /* The producer of node n's input i; LDNQ_NO_NODE without one, or where n has been counted as
  * its consumer. last_consumer[p]: 1 + the node that was counted last for p. */
-static size_t new_producer(const struct ldnq_compute_view *view, size_t n, size_t i,
-                           size_t *last_consumer)
+static size_t find_uncounted_producer(const struct ldnq_compute_view *view, size_t n, size_t i,
+                                      size_t *last_consumer)
 {
     const size_t producer = view->nodes[n].inputs[i].producer;
     if (producer == LDNQ_NO_NODE || last_consumer[producer] == n + 1)
@@ -153,7 +153,7 @@ static enum ldnq_status list_consumers(struct ldnq_compute_view *view, struct ld
         return LDNQ_NOMEM;
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++) {
-            const size_t producer = new_producer(view, n, i, last_consumer);
+            const size_t producer = find_uncounted_producer(view, n, i, last_consumer);
             if (producer != LDNQ_NO_NODE)
                 view->nodes[producer].consumer_count++;
         }
@@ -168,7 +168,7 @@ static enum ldnq_status list_consumers(struct ldnq_compute_view *view, struct ld
     }
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++) {
-            const size_t producer = new_producer(view, n, i, last_consumer);
+            const size_t producer = find_uncounted_producer(view, n, i, last_consumer);
             if (producer != LDNQ_NO_NODE) {
                 struct ldnq_compute_node *item = &view->nodes[producer];
                 item->consumers[item->consumer_count++] = n;

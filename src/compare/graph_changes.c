@@ -28,8 +28,8 @@ static enum ldnq_status append_change(struct change_list *list, const char *node
 
 /* Whether `other` lacks the attribute and so computes something else. Nodes of different opsets
  * are not compared here: a newer one may have the attribute as an input. */
-static bool is_missing(const struct ldnq_node *node, const struct ldnq_attr *attr,
-                       const struct ldnq_node *other)
+static bool lacks_attribute(const struct ldnq_node *node, const struct ldnq_attr *attr,
+                            const struct ldnq_node *other)
 {
     return !ldnq_node_attr(other, attr->name) && node->op == other->op &&
            !ldnq_attribute_is_default(node, attr);
@@ -41,7 +41,7 @@ static enum ldnq_status compare_attributes(struct change_list *list, const struc
     char x[LDNQ_ATTRIBUTE_TEXT], y[LDNQ_ATTRIBUTE_TEXT];
     for (size_t i = 0; i < a->attr_count; i++) {
         const struct ldnq_attr *attr = &a->attrs[i], *other = ldnq_node_attr(b, attr->name);
-        if (other ? ldnq_attribute_equal(attr, other) : !is_missing(a, attr, b))
+        if (other ? ldnq_attribute_equal(attr, other) : !lacks_attribute(a, attr, b))
             continue;
         LDNQ_TRY(
             append_change(list, a->label, a->op_type,
@@ -51,7 +51,7 @@ static enum ldnq_status compare_attributes(struct change_list *list, const struc
                           err));
     }
     for (size_t i = 0; i < b->attr_count; i++)
-        if (is_missing(b, &b->attrs[i], a))
+        if (lacks_attribute(b, &b->attrs[i], a))
             LDNQ_TRY(append_change(list, a->label, a->op_type,
                                    ldnq_arena_printf(list->arena, err, "%s: left out -> %s",
                                                      b->attrs[i].name,
@@ -92,12 +92,12 @@ static enum ldnq_status compare_constants(const struct ldnq_tensor *a, const str
     return *what ? LDNQ_OK : LDNQ_NOMEM;
 }
 
-static bool is_weight(const struct ldnq_compute_node *item, size_t input)
+static bool is_weight_input(const struct ldnq_compute_node *item, size_t input)
 {
     return item->layer && item->layer->weight && item->layer->weight_input == input;
 }
 
-static const char *input_name(const struct ldnq_compute_node *item, size_t input)
+static const char *describe_input(const struct ldnq_compute_node *item, size_t input)
 {
     static const char *const names[] = { "input 0", "input 1", "input 2", "input 3",
                                          "input 4", "input 5", "input 6", "input 7" };
@@ -111,7 +111,7 @@ static enum ldnq_status compare_inputs(struct change_list *list, const struct ld
 {
     for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
         const struct ldnq_value *x = a->inputs[i].value, *y = b->inputs[i].value;
-        if (!x || !y || is_weight(a, i) || (!x->constant && !y->constant))
+        if (!x || !y || is_weight_input(a, i) || (!x->constant && !y->constant))
             continue;
         const char *what = NULL;
         if (x->constant && y->constant)
@@ -121,7 +121,7 @@ static enum ldnq_status compare_inputs(struct change_list *list, const struct ld
         if (what)
             LDNQ_TRY(append_change(
                 list, a->node->label, a->node->op_type,
-                ldnq_arena_printf(list->arena, err, "%s: %s", input_name(a, i), what), err));
+                ldnq_arena_printf(list->arena, err, "%s: %s", describe_input(a, i), what), err));
     }
     return LDNQ_OK;
 }
@@ -129,7 +129,7 @@ static enum ldnq_status compare_inputs(struct change_list *list, const struct ld
 /* ---- types and shapes ---------------------------------------------------------------- */
 
 /* A symbol belongs to its graph, so it agrees with any size. */
-static bool shapes_agree(const struct ldnq_shape *a, const struct ldnq_shape *b)
+static bool are_compatible_shapes(const struct ldnq_shape *a, const struct ldnq_shape *b)
 {
     if (a->rank == LDNQ_RANK_UNKNOWN || b->rank == LDNQ_RANK_UNKNOWN)
         return true;
@@ -148,7 +148,7 @@ static enum ldnq_status compare_values(struct change_list *list, const char *nod
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     const bool typed =
         a->dtype == LDNQ_UNDEFINED || b->dtype == LDNQ_UNDEFINED || a->dtype == b->dtype;
-    if (typed && shapes_agree(&a->shape, &b->shape))
+    if (typed && are_compatible_shapes(&a->shape, &b->shape))
         return LDNQ_OK;
     return append_change(list, node, op,
                          ldnq_arena_printf(list->arena, err, "type and shape: %s %s -> %s %s",

@@ -13,8 +13,8 @@ static bool is_type(const struct ldnq_compute_node *item, const char *type)
     return strcmp(item->node->op_type, type) == 0;
 }
 
-static bool has_unpaired(const struct ldnq_compute_view *view, const size_t *match_of,
-                         const char *type)
+static bool has_unpaired_node_of_type(const struct ldnq_compute_view *view, const size_t *match_of,
+                                      const char *type)
 {
     for (size_t n = 0; n < view->count; n++)
         if (is_type(&view->nodes[n], type) && match_of[n] == LDNQ_NO_NODE)
@@ -25,14 +25,14 @@ static bool has_unpaired(const struct ldnq_compute_view *view, const size_t *mat
 static enum ldnq_status merge_unpaired(const struct ldnq_compute_view *view, const size_t *match_of,
                                        struct ldnq_error *err)
 {
-    if (has_unpaired(view, match_of, "BatchNormalization"))
+    if (has_unpaired_node_of_type(view, match_of, "BatchNormalization"))
         LDNQ_TRY(ldnq_pass_batchnorm(view->graph, err));
-    if (has_unpaired(view, match_of, "Pad"))
+    if (has_unpaired_node_of_type(view, match_of, "Pad"))
         LDNQ_TRY(ldnq_pass_pad(view->graph, err));
     return ldnq_pass_dead(view->graph, err);
 }
 
-static bool has_merged(const struct ldnq_node *layer, const struct ldnq_node *node)
+static bool is_merged_into_layer(const struct ldnq_node *layer, const struct ldnq_node *node)
 {
     for (size_t i = 0; i < layer->merged_count; i++)
         if (layer->merged[i] == node)
@@ -53,7 +53,7 @@ static const struct ldnq_value *output_to_compare(const struct ldnq_compute_view
     for (size_t i = 0; i < layer->merged_count; i++) {
         const size_t norm = ldnq_compute_view_find(view, layer->merged[i]);
         const size_t match = norm == LDNQ_NO_NODE ? LDNQ_NO_NODE : match_of[norm];
-        if (match != LDNQ_NO_NODE && !has_merged(other, other_view->nodes[match].node))
+        if (match != LDNQ_NO_NODE && !is_merged_into_layer(other, other_view->nodes[match].node))
             output = other_view->nodes[match].outputs[0];
     }
     return output;

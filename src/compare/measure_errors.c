@@ -40,8 +40,8 @@ struct measurement {
 /* ---- before the first batch ---------------------------------------------------------- */
 
 /* The value of this name; without one the value at `index`, if both files have as many. */
-static size_t match_value(struct ldnq_value *const *values, size_t count, const char *name,
-                          size_t index, size_t other_count)
+static size_t find_matching_value(struct ldnq_value *const *values, size_t count, const char *name,
+                                  size_t index, size_t other_count)
 {
     for (size_t i = 0; i < count; i++)
         if (strcmp(values[i]->name, name) == 0)
@@ -60,7 +60,7 @@ static enum ldnq_status match_inputs_and_outputs(struct measurement *m, struct l
         return LDNQ_NOMEM;
     for (size_t i = 0; i < b->input_count; i++) {
         m->input_of_b[i] =
-            match_value(a->inputs, a->input_count, b->inputs[i]->name, i, b->input_count);
+            find_matching_value(a->inputs, a->input_count, b->inputs[i]->name, i, b->input_count);
         if (m->input_of_b[i] == LDNQ_NO_NODE)
             return ldnq_fail(err, LDNQ_UNSUPPORTED,
                              "%s: its input '%s' is not an input of %s; the same samples can't "
@@ -68,8 +68,8 @@ static enum ldnq_status match_inputs_and_outputs(struct measurement *m, struct l
                              b->file, b->inputs[i]->name, a->file);
     }
     for (size_t o = 0; o < a->output_count; o++)
-        m->output_of_a[o] =
-            match_value(b->outputs, b->output_count, a->outputs[o]->name, o, a->output_count);
+        m->output_of_a[o] = find_matching_value(b->outputs, b->output_count, a->outputs[o]->name, o,
+                                                a->output_count);
     return LDNQ_OK;
 }
 
@@ -272,19 +272,19 @@ static enum ldnq_status bound_outputs(struct measurement *m, struct ldnq_error *
 
 /* ---- all batches --------------------------------------------------------------------- */
 
-static struct ldnq_diff_error error_from(const struct ldnq_distance *sums)
+static struct ldnq_diff_error summarize_distance(const struct ldnq_distance *sums)
 {
     return (struct ldnq_diff_error){ ldnq_distance_sqnr(sums), ldnq_distance_cosine(sums) };
 }
 
-static enum ldnq_status fill_in_diff(struct measurement *m, struct ldnq_error *err)
+static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_error *err)
 {
     struct ldnq_diff *diff = m->diff;
     for (size_t i = 0; i < m->count; i++) {
         const struct measured_layer *layer = &m->layers[i];
         struct ldnq_diff_layer *shown = &diff->layers[layer->match - m->options->layers->items];
-        shown->isolated = error_from(&layer->isolated);
-        shown->accumulated = error_from(&layer->accumulated);
+        shown->isolated = summarize_distance(&layer->isolated);
+        shown->accumulated = summarize_distance(&layer->accumulated);
     }
     diff->output_count = m->graph_a->output_count;
     diff->outputs = ldnq_arena_alloc(m->arena, diff->output_count, sizeof *diff->outputs, err);
@@ -331,7 +331,7 @@ static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error
     }
     m->diff->samples = samples;
     m->diff->seconds = ldnq_now() - start;
-    return fill_in_diff(m, err);
+    return store_errors_in_diff(m, err);
 }
 
 enum ldnq_status ldnq_measure_errors(const struct ldnq_measure_options *options,

@@ -16,19 +16,22 @@ static bool is_same_name(const char *a, const char *b)
     return *a != '\0' && strcmp(a, b) == 0;
 }
 
-static bool share_name(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static bool have_same_node_name(const struct ldnq_compute_node *a,
+                                const struct ldnq_compute_node *b)
 {
     return is_same_name(a->node->name, b->node->name);
 }
 
-static bool share_output_name(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static bool have_same_output_name(const struct ldnq_compute_node *a,
+                                  const struct ldnq_compute_node *b)
 {
     return a->output_count && b->output_count && a->outputs[0] && b->outputs[0] &&
            is_same_name(a->outputs[0]->name, b->outputs[0]->name);
 }
 
 /* Whether kinds and sizes of weights allow that a and b are the same node. */
-static bool can_match(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static bool are_compatible_nodes(const struct ldnq_compute_node *a,
+                                 const struct ldnq_compute_node *b)
 {
     if (strcmp(a->kind, b->kind) != 0 || strcmp(a->node->domain, b->node->domain) != 0)
         return false;
@@ -44,7 +47,7 @@ static void pair_nodes(struct ldnq_node_pairs *pairs, size_t a, size_t b)
     pairs->match_of_b[b] = a;
 }
 
-static bool are_unpaired(const struct ldnq_node_pairs *pairs, size_t a, size_t b)
+static bool are_both_unpaired(const struct ldnq_node_pairs *pairs, size_t a, size_t b)
 {
     return pairs->match_of_a[a] == LDNQ_NO_NODE && pairs->match_of_b[b] == LDNQ_NO_NODE;
 }
@@ -61,7 +64,7 @@ struct layer_candidate {
 static double score_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     const double similarity = ldnq_weight_similarity(a->layer, b->layer);
-    const double names = share_name(a, b) + share_output_name(a, b);
+    const double names = have_same_node_name(a, b) + have_same_output_name(a, b);
     return (similarity >= SAME_CONTENT ? 4 * similarity : 0) + names;
 }
 
@@ -97,7 +100,7 @@ static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct layer_
                 continue;
             const size_t distance = rank_a > rank_b ? rank_a - rank_b : rank_b - rank_a;
             rank_b++;
-            if (!can_match(&pairs->a->nodes[a], &pairs->b->nodes[b]))
+            if (!are_compatible_nodes(&pairs->a->nodes[a], &pairs->b->nodes[b]))
                 continue;
             const double score = score_pair(&pairs->a->nodes[a], &pairs->b->nodes[b]);
             if (score > 0)
@@ -118,7 +121,7 @@ static enum ldnq_status pair_layers(struct ldnq_node_pairs *pairs, struct ldnq_e
     const size_t count = list_candidates(pairs, list);
     qsort(list, count, sizeof *list, compare_candidates);
     for (size_t i = 0; i < count; i++)
-        if (are_unpaired(pairs, list[i].a, list[i].b))
+        if (are_both_unpaired(pairs, list[i].a, list[i].b))
             pair_nodes(pairs, list[i].a, list[i].b);
     ldnq_free(list);
     return LDNQ_OK;
@@ -137,7 +140,7 @@ static size_t count_matches(const struct ldnq_compute_view *view, const size_t *
         const size_t consumer = view->nodes[producer].consumers[i];
         const struct ldnq_compute_node *item = &view->nodes[consumer];
         if (match_of[consumer] != LDNQ_NO_NODE || slot >= item->input_count ||
-            item->inputs[slot].producer != producer || !can_match(like, item))
+            item->inputs[slot].producer != producer || !are_compatible_nodes(like, item))
             continue;
         count++;
         *found = consumer;
@@ -146,7 +149,7 @@ static size_t count_matches(const struct ldnq_compute_view *view, const size_t *
 }
 
 /* The first input of the consumer that comes from `producer`, which must be one. */
-static size_t input_from(const struct ldnq_compute_node *consumer, size_t producer)
+static size_t find_input_from_producer(const struct ldnq_compute_node *consumer, size_t producer)
 {
     size_t slot = 0;
     while (consumer->inputs[slot].producer != producer)
@@ -162,7 +165,7 @@ static bool pair_consumers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
     for (size_t i = 0; i < producer->consumer_count; i++) {
         const size_t consumer = producer->consumers[i];
         const struct ldnq_compute_node *item = &pairs->a->nodes[consumer];
-        const size_t slot = input_from(item, a);
+        const size_t slot = find_input_from_producer(item, a);
         size_t match, back;
         if (pairs->match_of_a[consumer] != LDNQ_NO_NODE ||
             count_matches(pairs->b, pairs->match_of_b, b, item, slot, &match) != 1 ||
@@ -175,12 +178,12 @@ static bool pair_consumers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
     return changed;
 }
 
-static bool pair_sources(struct ldnq_node_pairs *pairs, const struct ldnq_compute_source *a,
-                         const struct ldnq_compute_source *b)
+static bool pair_input_producers(struct ldnq_node_pairs *pairs, const struct ldnq_compute_source *a,
+                                 const struct ldnq_compute_source *b)
 {
     if (a->producer == LDNQ_NO_NODE || b->producer == LDNQ_NO_NODE ||
-        !are_unpaired(pairs, a->producer, b->producer) ||
-        !can_match(&pairs->a->nodes[a->producer], &pairs->b->nodes[b->producer]))
+        !are_both_unpaired(pairs, a->producer, b->producer) ||
+        !are_compatible_nodes(&pairs->a->nodes[a->producer], &pairs->b->nodes[b->producer]))
         return false;
     pair_nodes(pairs, a->producer, b->producer);
     return true;
@@ -191,7 +194,7 @@ static bool pair_producers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
     const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
     bool changed = false;
     for (size_t i = 0; i < x->input_count && i < y->input_count; i++)
-        changed |= pair_sources(pairs, &x->inputs[i], &y->inputs[i]);
+        changed |= pair_input_producers(pairs, &x->inputs[i], &y->inputs[i]);
     return changed;
 }
 
@@ -200,12 +203,13 @@ static bool pair_producers_of_outputs(struct ldnq_node_pairs *pairs)
     const struct ldnq_compute_view *a = pairs->a, *b = pairs->b;
     bool changed = false;
     for (size_t i = 0; i < a->graph->output_count && i < b->graph->output_count; i++)
-        changed |= pair_sources(pairs, &a->outputs[i], &b->outputs[i]);
+        changed |= pair_input_producers(pairs, &a->outputs[i], &b->outputs[i]);
     return changed;
 }
 
 /* The only node that reads the graph input as its first input; LDNQ_NO_NODE for none or more. */
-static size_t only_reader(const struct ldnq_compute_view *view, const struct ldnq_value *input)
+static size_t find_only_graph_input_reader(const struct ldnq_compute_view *view,
+                                           const struct ldnq_value *input)
 {
     size_t reader = LDNQ_NO_NODE, count = 0;
     for (size_t n = 0; n < view->count; n++)
@@ -219,10 +223,10 @@ static bool pair_consumers_of_inputs(struct ldnq_node_pairs *pairs)
     const struct ldnq_graph *graph_a = pairs->a->graph, *graph_b = pairs->b->graph;
     bool changed = false;
     for (size_t i = 0; i < graph_a->input_count && i < graph_b->input_count; i++) {
-        const size_t a = only_reader(pairs->a, graph_a->inputs[i]);
-        const size_t b = only_reader(pairs->b, graph_b->inputs[i]);
-        if (a == LDNQ_NO_NODE || b == LDNQ_NO_NODE || !are_unpaired(pairs, a, b) ||
-            !can_match(&pairs->a->nodes[a], &pairs->b->nodes[b]))
+        const size_t a = find_only_graph_input_reader(pairs->a, graph_a->inputs[i]);
+        const size_t b = find_only_graph_input_reader(pairs->b, graph_b->inputs[i]);
+        if (a == LDNQ_NO_NODE || b == LDNQ_NO_NODE || !are_both_unpaired(pairs, a, b) ||
+            !are_compatible_nodes(&pairs->a->nodes[a], &pairs->b->nodes[b]))
             continue;
         pair_nodes(pairs, a, b);
         changed = true;
@@ -260,7 +264,7 @@ static int compare_names(const void *left, const void *right)
     return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
-static const char *name_of(const struct ldnq_compute_node *item, bool by_output)
+static const char *node_name_or_output(const struct ldnq_compute_node *item, bool by_output)
 {
     if (!by_output)
         return item->node->name;
@@ -271,11 +275,11 @@ static void sort_by_name(const struct ldnq_compute_view *view, bool by_output,
                          struct named_node *list)
 {
     for (size_t n = 0; n < view->count; n++)
-        list[n] = (struct named_node){ name_of(&view->nodes[n], by_output), n };
+        list[n] = (struct named_node){ node_name_or_output(&view->nodes[n], by_output), n };
     qsort(list, view->count, sizeof *list, compare_names);
 }
 
-static bool is_unique(const struct named_node *list, size_t count, size_t i)
+static bool is_unique_in_sorted_names(const struct named_node *list, size_t count, size_t i)
 {
     return (i == 0 || strcmp(list[i - 1].name, list[i].name) != 0) &&
            (i + 1 == count || strcmp(list[i + 1].name, list[i].name) != 0);
@@ -288,9 +292,10 @@ static void pair_unique_names(struct ldnq_node_pairs *pairs, const struct named_
     const size_t a_count = pairs->a->count, b_count = pairs->b->count;
     for (size_t i = 0, j = 0; i < a_count && j < b_count;) {
         const int order = strcmp(a[i].name, b[j].name);
-        if (order == 0 && *a[i].name && is_unique(a, a_count, i) && is_unique(b, b_count, j) &&
-            are_unpaired(pairs, a[i].index, b[j].index) &&
-            can_match(&pairs->a->nodes[a[i].index], &pairs->b->nodes[b[j].index]))
+        if (order == 0 && *a[i].name && is_unique_in_sorted_names(a, a_count, i) &&
+            is_unique_in_sorted_names(b, b_count, j) &&
+            are_both_unpaired(pairs, a[i].index, b[j].index) &&
+            are_compatible_nodes(&pairs->a->nodes[a[i].index], &pairs->b->nodes[b[j].index]))
             pair_nodes(pairs, a[i].index, b[j].index);
         i += order <= 0;
         j += order >= 0;
@@ -324,9 +329,10 @@ static bool pair_first_in_order(struct ldnq_node_pairs *pairs)
             const struct ldnq_compute_node *item = &pairs->a->nodes[consumer];
             for (size_t j = 0; j < pairs->b->nodes[b].consumer_count; j++) {
                 const size_t match = pairs->b->nodes[b].consumers[j];
-                if (!are_unpaired(pairs, consumer, match) ||
-                    !can_match(item, &pairs->b->nodes[match]) ||
-                    input_from(item, a) != input_from(&pairs->b->nodes[match], b))
+                if (!are_both_unpaired(pairs, consumer, match) ||
+                    !are_compatible_nodes(item, &pairs->b->nodes[match]) ||
+                    find_input_from_producer(item, a) !=
+                        find_input_from_producer(&pairs->b->nodes[match], b))
                     continue;
                 pair_nodes(pairs, consumer, match);
                 return true;
@@ -344,9 +350,9 @@ enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, si
     if (b == LDNQ_NO_NODE)
         return LDNQ_PAIR_NONE;
     const struct ldnq_compute_node *x = &pairs->a->nodes[a], *y = &pairs->b->nodes[b];
-    if (share_name(x, y))
+    if (have_same_node_name(x, y))
         return LDNQ_PAIR_NAME;
-    if (share_output_name(x, y))
+    if (have_same_output_name(x, y))
         return LDNQ_PAIR_OUTPUT;
     return ldnq_weight_similarity(x->layer, y->layer) >= SAME_CONTENT ? LDNQ_PAIR_CONTENT
                                                                       : LDNQ_PAIR_NEIGHBOURHOOD;

@@ -12,7 +12,7 @@
 
 /* ---- codes --------------------------------------------------------------------------- */
 
-static int64_t code_at(const struct ldnq_tensor *tensor, size_t i)
+static int64_t load_code_as_int64(const struct ldnq_tensor *tensor, size_t i)
 {
     const void *data = tensor->data;
     const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
@@ -31,9 +31,9 @@ static int64_t code_at(const struct ldnq_tensor *tensor, size_t i)
 static void find_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *high)
 {
     const size_t count = ldnq_tensor_count(codes);
-    *low = *high = count ? code_at(codes, 0) : 0;
+    *low = *high = count ? load_code_as_int64(codes, 0) : 0;
     for (size_t i = 1; i < count; i++) {
-        const int64_t code = code_at(codes, i);
+        const int64_t code = load_code_as_int64(codes, i);
         *low = code < *low ? code : *low;
         *high = code > *high ? code : *high;
     }
@@ -65,7 +65,7 @@ static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
     if (!histogram)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < tensor->count; i++)
-        histogram[code_at(codes, i) - tensor->code_min]++;
+        histogram[load_code_as_int64(codes, i) - tensor->code_min]++;
     summarize_codes(tensor, histogram, bins);
     if (bits > 8)
         return LDNQ_OK;
@@ -84,7 +84,7 @@ static size_t packed_bytes(const struct ldnq_tensor *tensor)
 
 /* Of the value as the file holds it. Where folding has computed it, that is the initializer it
  * was computed from: a float weight for one that the model quantizes at run time. */
-static size_t stored_bytes(const struct ldnq_value *value)
+static size_t count_stored_bytes(const struct ldnq_value *value)
 {
     while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&
            value->folded_from->inputs[0])
@@ -102,14 +102,15 @@ size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
 
 /* ---- one tensor ---------------------------------------------------------------------- */
 
-static const struct ldnq_value *input_of(const struct ldnq_node *node, size_t i)
+static const struct ldnq_value *input_value_or_null(const struct ldnq_node *node, size_t i)
 {
     return i < node->input_count ? node->inputs[i] : NULL;
 }
 
 static void read_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
 {
-    const struct ldnq_value *scale = input_of(node, 1), *zero = input_of(node, 2);
+    const struct ldnq_value *scale = input_value_or_null(node, 1),
+                            *zero = input_value_or_null(node, 2);
     const struct ldnq_tensor *scales = scale ? scale->constant : NULL;
     if (scales && scales->dtype == LDNQ_FLOAT && ldnq_tensor_count(scales) > 0) {
         const float *data = scales->data;
@@ -122,8 +123,8 @@ static void read_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_
     }
     if (zero && zero->constant && ldnq_dtype_is_integer(zero->constant->dtype))
         find_range(zero->constant, &tensor->zero_min, &tensor->zero_max);
-    tensor->bytes += scale ? stored_bytes(scale) : 0;
-    tensor->bytes += zero ? stored_bytes(zero) : 0;
+    tensor->bytes += scale ? count_stored_bytes(scale) : 0;
+    tensor->bytes += zero ? count_stored_bytes(zero) : 0;
 }
 
 static void read_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_node *node)
@@ -176,7 +177,7 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
     tensor->type = ldnq_dtype_name(codes->constant->dtype);
     tensor->shape = ldnq_diff_shape_from(&codes->constant->shape);
     tensor->count = ldnq_tensor_count(codes->constant);
-    tensor->bytes += stored_bytes(codes);
+    tensor->bytes += count_stored_bytes(codes);
     find_range(codes->constant, &tensor->code_min, &tensor->code_max);
     return count_codes(tensor, codes->constant, arena, err);
 }
@@ -185,7 +186,7 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
 
 static bool is_dequantize(const struct ldnq_node *node)
 {
-    return strcmp(node->op_type, "DequantizeLinear") == 0 && input_of(node, 0);
+    return strcmp(node->op_type, "DequantizeLinear") == 0 && input_value_or_null(node, 0);
 }
 
 enum ldnq_status ldnq_quantized_tensors_list(const struct ldnq_compute_view *view,

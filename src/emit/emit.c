@@ -36,7 +36,8 @@ static bool is_transposed(const struct ldnq_quantized_layer *quantized)
 }
 
 /* The geometry of the codes in the file. */
-static struct ldnq_layer_geometry stored_geometry(const struct ldnq_quantized_layer *quantized)
+static struct ldnq_layer_geometry
+compute_stored_geometry(const struct ldnq_quantized_layer *quantized)
 {
     struct ldnq_layer_geometry geometry = quantized->layer.geometry;
     if (is_transposed(quantized)) {
@@ -47,7 +48,7 @@ static struct ldnq_layer_geometry stored_geometry(const struct ldnq_quantized_la
 }
 
 /* The shape of a weight with the stored geometry, before blocks. */
-static struct ldnq_shape stored_shape(const struct ldnq_quantized_layer *quantized)
+static struct ldnq_shape compute_stored_shape(const struct ldnq_quantized_layer *quantized)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_shape shape = layer->weight->shape;
@@ -63,7 +64,7 @@ static enum ldnq_status add_codes(struct emitter *emitter,
                                   struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
-    const struct ldnq_layer_geometry geometry = stored_geometry(quantized);
+    const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
     const size_t rows = ldnq_layer_rows(layer), cols = geometry.cols;
     int8_t *data = ldnq_arena_alloc(emitter->arena, rows * cols, sizeof *data, err);
     if (!data)
@@ -73,7 +74,7 @@ static enum ldnq_status add_codes(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, col)] = quantized->codes[row * cols + col];
     const struct ldnq_tensor codes = {
         .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook),
-        .shape = stored_shape(quantized),
+        .shape = compute_stored_shape(quantized),
         .data = data,
     };
     LDNQ_TRY(make_unique_name(emitter, layer->weight_name, "_quantized", name, err));
@@ -82,13 +83,13 @@ static enum ldnq_status add_codes(struct emitter *emitter,
 
 /* The scales of blocks have the layout of the codes, with a block in place of its input
  * channels. */
-static enum ldnq_status lay_out_block_scales(struct emitter *emitter,
-                                             const struct ldnq_quantized_layer *quantized,
-                                             struct ldnq_tensor *scales, struct ldnq_error *err)
+static enum ldnq_status store_block_scales(struct emitter *emitter,
+                                           const struct ldnq_quantized_layer *quantized,
+                                           struct ldnq_tensor *scales, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const size_t rows = ldnq_layer_rows(layer), blocks = quantized->block_count;
-    struct ldnq_layer_geometry geometry = stored_geometry(quantized);
+    struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
     geometry.cols = blocks;
     float *data = ldnq_arena_alloc(emitter->arena, rows * blocks, sizeof *data, err);
     if (!data)
@@ -98,7 +99,7 @@ static enum ldnq_status lay_out_block_scales(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, block)] =
                 quantized->scales[row * blocks + block];
     scales->data = data;
-    scales->shape = stored_shape(quantized);
+    scales->shape = compute_stored_shape(quantized);
     scales->shape.dim[1 - geometry.channel_axis] = (int64_t)(blocks / geometry.kernel);
     return LDNQ_OK;
 }
@@ -109,7 +110,7 @@ static enum ldnq_status add_scales(struct emitter *emitter,
 {
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT, .data = quantized->scales };
     if (quantized->block_index)
-        LDNQ_TRY(lay_out_block_scales(emitter, quantized, &scales, err));
+        LDNQ_TRY(store_block_scales(emitter, quantized, &scales, err));
     else if (emitter->network->granularity != LDNQ_PER_TENSOR)
         scales.shape =
             (struct ldnq_shape){ .rank = 1,
@@ -127,7 +128,7 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
     const size_t scales = ldnq_layer_rows(&quantized->layer) * ldnq_quantized_row_scales(quantized);
     if (quantized->block_index) {
         struct ldnq_tensor like;
-        LDNQ_TRY(lay_out_block_scales(emitter, quantized, &like, err));
+        LDNQ_TRY(store_block_scales(emitter, quantized, &like, err));
         zeros.shape = like.shape;
     } else if (emitter->network->granularity != LDNQ_PER_TENSOR)
         zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)scales } };
@@ -159,7 +160,7 @@ static enum ldnq_status insert_node(struct emitter *emitter,
 static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
-    const struct ldnq_layer_geometry geometry = stored_geometry(quantized);
+    const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
     const char *inputs[3], *output;
     LDNQ_TRY(add_codes(emitter, quantized, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, quantized, &inputs[1], err));

@@ -16,8 +16,9 @@ struct pair_emitter {
     const char **dequantized;
 };
 
-static enum ldnq_status make_name(struct pair_emitter *emitter, const char *base,
-                                  const char *suffix, const char **name, struct ldnq_error *err)
+static enum ldnq_status make_tensor_name(struct pair_emitter *emitter, const char *base,
+                                         const char *suffix, const char **name,
+                                         struct ldnq_error *err)
 {
     const char *wanted = ldnq_arena_printf(emitter->arena, err, "%s%s", base, suffix);
     return wanted ? ldnq_edit_unique_name(emitter->model, wanted, name, err) : LDNQ_NOMEM;
@@ -31,8 +32,8 @@ static enum ldnq_status add_scale(struct pair_emitter *emitter,
     const char *base = activation->value->name;
     if (emitter->scales[group])
         return LDNQ_OK;
-    LDNQ_TRY(make_name(emitter, base, "_scale", &emitter->scales[group], err));
-    LDNQ_TRY(make_name(emitter, base, "_zero_point", &emitter->zero_points[group], err));
+    LDNQ_TRY(make_tensor_name(emitter, base, "_scale", &emitter->scales[group], err));
+    LDNQ_TRY(make_tensor_name(emitter, base, "_zero_point", &emitter->zero_points[group], err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, emitter->scales[group],
                                        activation->scale->constant, err));
     return ldnq_edit_add_initializer(emitter->model, emitter->zero_points[group],
@@ -51,7 +52,7 @@ static enum ldnq_status append_node(struct pair_emitter *emitter, const void *af
     const char *suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
     if (!suffix)
         return LDNQ_NOMEM;
-    LDNQ_TRY(make_name(emitter, base, suffix, &name, err));
+    LDNQ_TRY(make_tensor_name(emitter, base, suffix, &name, err));
     return ldnq_edit_append_node(emitter->model, after, op_type, name, inputs, 3, output, NULL, 0,
                                  err);
 }
@@ -64,17 +65,17 @@ static enum ldnq_status emit_constant(struct pair_emitter *emitter,
     struct ldnq_tensor *codes;
     const char *name, *output, *base = activation->value->name;
     LDNQ_TRY(ldnq_activation_codes(activation, emitter->arena, &codes, err));
-    LDNQ_TRY(make_name(emitter, base, "_quantized", &name, err));
+    LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, codes, err));
-    LDNQ_TRY(make_name(emitter, base, "_dequantized", &output, err));
+    LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
     emitter->dequantized[activation->dequantized->index] = output;
     return append_node(emitter, NULL, "DequantizeLinear", activation, base, name, output, err);
 }
 
 /* The file's node that writes the value: the last of those that were merged into its producer,
  * if that is in the file still. NULL: an input of the graph. */
-static const void *writer_of(const struct pair_emitter *emitter, const struct ldnq_value *value,
-                             size_t *output)
+static const void *find_node_that_writes(const struct pair_emitter *emitter,
+                                         const struct ldnq_value *value, size_t *output)
 {
     const struct ldnq_node *node = value->producer;
     *output = 0;
@@ -92,15 +93,15 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
 {
     size_t index;
     const char *codes, *output, *input = activation->value->name, *base = input;
-    const void *writer = writer_of(emitter, activation->value, &index);
+    const void *writer = find_node_that_writes(emitter, activation->value, &index);
     if (activation->replaces_graph_output) {
         /* Readers of the output's name read what the pair leaves, without being changed. */
         output = base = activation->dequantized->name;
-        LDNQ_TRY(make_name(emitter, base, "_float", &input, err));
+        LDNQ_TRY(make_tensor_name(emitter, base, "_float", &input, err));
         LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
     } else
-        LDNQ_TRY(make_name(emitter, base, "_dequantized", &output, err));
-    LDNQ_TRY(make_name(emitter, base, "_quantized", &codes, err));
+        LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
+    LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &codes, err));
     emitter->dequantized[activation->dequantized->index] = output;
     /* Each goes right after the writer: the last one comes first. */
     LDNQ_TRY(
@@ -137,7 +138,7 @@ static enum ldnq_status redirect_readers(struct pair_emitter *emitter, struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status emit_all(struct pair_emitter *emitter, struct ldnq_error *err)
+static enum ldnq_status emit_all_pairs(struct pair_emitter *emitter, struct ldnq_error *err)
 {
     const struct ldnq_placement *placement = emitter->placement;
     emitter->scales =
@@ -164,7 +165,7 @@ enum ldnq_status ldnq_emit_pairs(struct ldnq_model *model, const struct ldnq_pla
                                     .graph = placement->graph,
                                     .placement = placement };
     LDNQ_TRY(ldnq_arena_create(&emitter.arena, err));
-    const enum ldnq_status status = emit_all(&emitter, err);
+    const enum ldnq_status status = emit_all_pairs(&emitter, err);
     ldnq_arena_destroy(emitter.arena);
     return status;
 }

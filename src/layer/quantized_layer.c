@@ -53,8 +53,8 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
 
 /* The bias as codes with the scale of the products that the kernel sums. An accumulator of 32
  * bits bounds it. */
-static enum ldnq_status round_bias(struct ldnq_quantized_layer *quantized, struct ldnq_arena *arena,
-                                   struct ldnq_error *err)
+static enum ldnq_status quantize_bias(struct ldnq_quantized_layer *quantized,
+                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &quantized->bias->shape;
     if (!quantized->bias_codes)
@@ -82,7 +82,7 @@ enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
     layer->node->inputs[layer->weight_input]->constant = quantized->weight;
     if (quantized->bias && quantized->input_scale > 0 && !quantized->block_index &&
         ldnq_tensor_count(quantized->bias) == ldnq_layer_rows(layer))
-        LDNQ_TRY(round_bias(quantized, arena, err));
+        LDNQ_TRY(quantize_bias(quantized, arena, err));
     if (quantized->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized->bias;
     return LDNQ_OK;

@@ -50,7 +50,7 @@ static double compute_group_norm(const struct ldnq_tensor *weight, size_t groups
 
 /* Groups are contiguous in the weight. In a transposed convolution outputs overlap in the same
  * way as inputs do in a convolution. */
-static double product_constant(const struct ldnq_node *node)
+static double compute_weight_lipschitz(const struct ldnq_node *node)
 {
     const struct ldnq_tensor *weight =
         node->input_count > 1 && node->inputs[1] ? node->inputs[1]->constant : NULL;
@@ -69,14 +69,14 @@ static double product_constant(const struct ldnq_node *node)
            sqrt(count_windows(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
 }
 
-static double constant_one(const struct ldnq_node *node)
+static double lipschitz_one(const struct ldnq_node *node)
 {
     (void)node;
     return 1;
 }
 
 /* Broadcasting would repeat the error of an input along an axis. */
-static double one_without_broadcast(const struct ldnq_node *node)
+static double lipschitz_one_unless_broadcast(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (!node->inputs[i]->constant &&
@@ -85,31 +85,31 @@ static double one_without_broadcast(const struct ldnq_node *node)
     return 1;
 }
 
-static double constant_zero(const struct ldnq_node *node)
+static double lipschitz_zero(const struct ldnq_node *node)
 {
     (void)node;
     return 0;
 }
 
-static double pool_constant(const struct ldnq_node *node)
+static double compute_pool_lipschitz(const struct ldnq_node *node)
 {
     size_t axes = 0;
     const int64_t *kernel = ldnq_attr_ints(node, "kernel_shape", &axes);
     return kernel ? sqrt(count_windows(node, kernel, axes)) : NAN;
 }
 
-static double leaky_constant(const struct ldnq_node *node)
+static double compute_leaky_lipschitz(const struct ldnq_node *node)
 {
     return fmax(1, fabs((double)ldnq_attr_float(node, "alpha", 0.01f)));
 }
 
-static double pad_constant(const struct ldnq_node *node)
+static double compute_pad_lipschitz(const struct ldnq_node *node)
 {
     return strcmp(ldnq_attr_string(node, "mode", "constant"), "constant") == 0 ? 1 : NAN;
 }
 
 /* The largest absolute value of the constant factor, or of the inverse of the constant divisor. */
-static double factor_constant(const struct ldnq_node *node)
+static double compute_factor_lipschitz(const struct ldnq_node *node)
 {
     const bool divides = strcmp(node->op_type, "Div") == 0;
     double largest = NAN;
@@ -122,10 +122,10 @@ static double factor_constant(const struct ldnq_node *node)
         for (size_t k = 0; k < ldnq_tensor_count(c); k++)
             largest = fmax(largest, fabs(divides ? 1 / (double)data[k] : (double)data[k]));
     }
-    return largest * one_without_broadcast(node);
+    return largest * lipschitz_one_unless_broadcast(node);
 }
 
-static double batchnorm_constant(const struct ldnq_node *node)
+static double compute_batchnorm_lipschitz(const struct ldnq_node *node)
 {
     const struct ldnq_tensor *scale = node->inputs[1]->constant;
     const struct ldnq_tensor *variance = node->input_count > 4 ? node->inputs[4]->constant : NULL;
@@ -147,47 +147,47 @@ static const struct lipschitz_rule {
     double (*constant)(const struct ldnq_node *node);
     bool concatenates;
 } rules[] = {
-    { "Conv", product_constant, false },
-    { "ConvTranspose", product_constant, false },
-    { "Gemm", product_constant, false },
-    { "MatMul", product_constant, false },
-    { "Add", one_without_broadcast, false },
-    { "Sub", one_without_broadcast, false },
-    { "Sum", one_without_broadcast, false },
-    { "Concat", constant_one, true },
-    { "Mul", factor_constant, false },
-    { "Div", factor_constant, false },
-    { "BatchNormalization", batchnorm_constant, false },
-    { "Relu", constant_one, false },
-    { "LeakyRelu", leaky_constant, false },
-    { "Clip", constant_one, false },
-    { "Sigmoid", constant_one, false },
-    { "HardSigmoid", constant_one, false },
-    { "Tanh", constant_one, false },
-    { "Softplus", constant_one, false },
-    { "Softmax", constant_one, false },
-    { "Abs", constant_one, false },
-    { "Neg", constant_one, false },
-    { "MaxPool", pool_constant, false },
-    { "AveragePool", pool_constant, false },
-    { "GlobalAveragePool", constant_one, false },
-    { "GlobalMaxPool", constant_one, false },
-    { "ReduceMean", constant_one, false },
-    { "ReduceMax", constant_one, false },
-    { "Identity", constant_one, false },
-    { "Dropout", constant_one, false },
-    { "Flatten", constant_one, false },
-    { "Reshape", constant_one, false },
-    { "Transpose", constant_one, false },
-    { "Squeeze", constant_one, false },
-    { "Unsqueeze", constant_one, false },
-    { "Slice", constant_one, false },
-    { "Split", constant_one, false },
-    { "DepthToSpace", constant_one, false },
-    { "SpaceToDepth", constant_one, false },
-    { "Pad", pad_constant, false },
-    { "Shape", constant_zero, false },
-    { "Size", constant_zero, false },
+    { "Conv", compute_weight_lipschitz, false },
+    { "ConvTranspose", compute_weight_lipschitz, false },
+    { "Gemm", compute_weight_lipschitz, false },
+    { "MatMul", compute_weight_lipschitz, false },
+    { "Add", lipschitz_one_unless_broadcast, false },
+    { "Sub", lipschitz_one_unless_broadcast, false },
+    { "Sum", lipschitz_one_unless_broadcast, false },
+    { "Concat", lipschitz_one, true },
+    { "Mul", compute_factor_lipschitz, false },
+    { "Div", compute_factor_lipschitz, false },
+    { "BatchNormalization", compute_batchnorm_lipschitz, false },
+    { "Relu", lipschitz_one, false },
+    { "LeakyRelu", compute_leaky_lipschitz, false },
+    { "Clip", lipschitz_one, false },
+    { "Sigmoid", lipschitz_one, false },
+    { "HardSigmoid", lipschitz_one, false },
+    { "Tanh", lipschitz_one, false },
+    { "Softplus", lipschitz_one, false },
+    { "Softmax", lipschitz_one, false },
+    { "Abs", lipschitz_one, false },
+    { "Neg", lipschitz_one, false },
+    { "MaxPool", compute_pool_lipschitz, false },
+    { "AveragePool", compute_pool_lipschitz, false },
+    { "GlobalAveragePool", lipschitz_one, false },
+    { "GlobalMaxPool", lipschitz_one, false },
+    { "ReduceMean", lipschitz_one, false },
+    { "ReduceMax", lipschitz_one, false },
+    { "Identity", lipschitz_one, false },
+    { "Dropout", lipschitz_one, false },
+    { "Flatten", lipschitz_one, false },
+    { "Reshape", lipschitz_one, false },
+    { "Transpose", lipschitz_one, false },
+    { "Squeeze", lipschitz_one, false },
+    { "Unsqueeze", lipschitz_one, false },
+    { "Slice", lipschitz_one, false },
+    { "Split", lipschitz_one, false },
+    { "DepthToSpace", lipschitz_one, false },
+    { "SpaceToDepth", lipschitz_one, false },
+    { "Pad", compute_pad_lipschitz, false },
+    { "Shape", lipschitz_zero, false },
+    { "Size", lipschitz_zero, false },
 };
 
 static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)

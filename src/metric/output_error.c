@@ -71,8 +71,8 @@ struct output_measurement {
     double *errors, *powers;
 };
 
-static enum ldnq_status run_both(void *ctx, struct ldnq_tensor *const *inputs, double done,
-                                 struct ldnq_error *err)
+static enum ldnq_status run_both_and_add_error(void *ctx, struct ldnq_tensor *const *inputs,
+                                               double done, struct ldnq_error *err)
 {
     (void)done;
     const struct output_measurement *m = ctx;
@@ -97,7 +97,8 @@ static enum ldnq_status measure_outputs(struct output_measurement *m, struct ldn
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_exec_create(m->quantized.graph, pool, &m->quantized.exec, err));
     LDNQ_TRY(ldnq_exec_create(m->reference.graph, pool, &m->reference.exec, err));
-    LDNQ_TRY(ldnq_visit_first_samples(m->reference.graph, samples, pool, run_both, m, err));
+    LDNQ_TRY(ldnq_visit_first_samples(m->reference.graph, samples, pool, run_both_and_add_error, m,
+                                      err));
     for (size_t o = 0; o < outputs; o++)
         power += m->powers[o];
     if (power > 0)

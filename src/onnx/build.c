@@ -74,9 +74,10 @@ Onnx__AttributeProto *ldnq_build_attr(struct ldnq_arena *arena, Onnx__NodeProto 
     return attr;
 }
 
-static Onnx__AttributeProto *typed_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
-                                        const char *name, Onnx__AttributeProto__AttributeType type,
-                                        struct ldnq_error *err)
+static Onnx__AttributeProto *create_typed_attr(struct ldnq_arena *arena, Onnx__NodeProto *node,
+                                               const char *name,
+                                               Onnx__AttributeProto__AttributeType type,
+                                               struct ldnq_error *err)
 {
     Onnx__AttributeProto *attr = ldnq_build_attr(arena, node, name, err);
     if (attr) {
@@ -90,7 +91,7 @@ enum ldnq_status ldnq_build_int_attr(struct ldnq_arena *arena, Onnx__NodeProto *
                                      const char *name, int64_t value, struct ldnq_error *err)
 {
     Onnx__AttributeProto *attr =
-        typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, err);
+        create_typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, err);
     if (!attr)
         return LDNQ_NOMEM;
     attr->has_i = 1;
@@ -104,7 +105,7 @@ enum ldnq_status ldnq_build_ints_attr(struct ldnq_arena *arena, Onnx__NodeProto 
 {
     int64_t *copy = ldnq_arena_alloc(arena, count, sizeof *copy, err);
     Onnx__AttributeProto *attr =
-        typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS, err);
+        create_typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS, err);
     if (!copy || !attr)
         return LDNQ_NOMEM;
     if (count)
@@ -119,7 +120,7 @@ enum ldnq_status ldnq_build_string_attr(struct ldnq_arena *arena, Onnx__NodeProt
 {
     char *copy = ldnq_arena_strdup(arena, value, err);
     Onnx__AttributeProto *attr =
-        typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING, err);
+        create_typed_attr(arena, node, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING, err);
     if (!copy || !attr)
         return LDNQ_NOMEM;
     attr->has_s = 1;

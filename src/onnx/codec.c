@@ -101,7 +101,8 @@ static void unpack_bools(const void *entries, size_t stride, size_t count, uint8
 }
 
 /* Copies the low bytes of wider entries: values out of range wrap, as in ONNX Runtime. */
-static void narrow(const void *entries, size_t stride, size_t size, size_t count, uint8_t *out)
+static void copy_low_bytes(const void *entries, size_t stride, size_t size, size_t count,
+                           uint8_t *out)
 {
     for (size_t i = 0; i < count; i++)
         memcpy(out + i * size, (const uint8_t *)entries + i * stride, size);
@@ -109,9 +110,9 @@ static void narrow(const void *entries, size_t stride, size_t size, size_t count
 
 /* Sets tensor->data from entries that are `stride` bytes apart: points to them when
  * they have the layout of struct ldnq_tensor, else converts a copy. */
-static enum ldnq_status set_elements(struct ldnq_tensor *tensor, size_t count, const void *entries,
-                                     size_t stride, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+static enum ldnq_status store_tensor_elements(struct ldnq_tensor *tensor, size_t count,
+                                              const void *entries, size_t stride,
+                                              struct ldnq_arena *arena, struct ldnq_error *err)
 {
     size_t size = ldnq_dtype_size(tensor->dtype);
     bool plain = ldnq_dtype_bits(tensor->dtype) >= 8 && tensor->dtype != LDNQ_BOOL;
@@ -127,7 +128,7 @@ static enum ldnq_status set_elements(struct ldnq_tensor *tensor, size_t count, c
     else if (!plain)
         unpack_bools(entries, stride, count, tensor->data);
     else
-        narrow(entries, stride, size, count, tensor->data);
+        copy_low_bytes(entries, stride, size, count, tensor->data);
     return LDNQ_OK;
 }
 
@@ -140,7 +141,7 @@ struct typed_list {
     size_t per_element;
 };
 
-static struct typed_list typed_list_of(const Onnx__TensorProto *proto)
+static struct typed_list find_typed_list(const Onnx__TensorProto *proto)
 {
     switch ((enum ldnq_dtype)proto->data_type) {
     case LDNQ_FLOAT:
@@ -164,11 +165,11 @@ static struct typed_list typed_list_of(const Onnx__TensorProto *proto)
 static enum ldnq_status decode_typed(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,
                                      size_t count, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct typed_list list = typed_list_of(proto);
+    struct typed_list list = find_typed_list(proto);
     unsigned bits = ldnq_dtype_bits(tensor->dtype);
     size_t want = bits < 8 ? packed_bytes(tensor->dtype, count) : count * list.per_element;
     LDNQ_TRY(require_size(tensor, "numbers", list.count, want, err));
-    return set_elements(tensor, count, list.entries, list.stride, arena, err);
+    return store_tensor_elements(tensor, count, list.entries, list.stride, arena, err);
 }
 
 static enum ldnq_status decode_raw(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,
@@ -177,7 +178,7 @@ static enum ldnq_status decode_raw(const Onnx__TensorProto *proto, struct ldnq_t
     size_t want = packed_bytes(tensor->dtype, count);
     LDNQ_TRY(require_size(tensor, "bytes", proto->raw_data.len, want, err));
     size_t stride = ldnq_dtype_bits(tensor->dtype) < 8 ? 1 : ldnq_dtype_size(tensor->dtype);
-    return set_elements(tensor, count, proto->raw_data.data, stride, arena, err);
+    return store_tensor_elements(tensor, count, proto->raw_data.data, stride, arena, err);
 }
 
 static enum ldnq_status decode_elements(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,

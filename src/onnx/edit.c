@@ -60,8 +60,8 @@ static enum ldnq_status require_node(const struct ldnq_model *model, const void 
     return LDNQ_OK;
 }
 
-static enum ldnq_status insert_at(struct ldnq_model *model, size_t at, Onnx__NodeProto *node,
-                                  struct ldnq_error *err)
+static enum ldnq_status insert_node_at(struct ldnq_model *model, size_t at, Onnx__NodeProto *node,
+                                       struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = model->proto->graph;
     LDNQ_TRY(ldnq_list_reserve(model->arena, &graph->node, graph->n_node, &model->node_capacity,
@@ -79,10 +79,12 @@ static enum ldnq_status reserve_name(struct ldnq_model *model, const char *name,
     return *name ? ldnq_names_insert(&model->names, name, &entry, err) : LDNQ_OK;
 }
 
-static enum ldnq_status build_at(struct ldnq_model *model, size_t at, const char *op_type,
-                                 const char *name, const char *const *inputs, size_t input_count,
-                                 const char *output, const struct ldnq_edit_int_attr *attrs,
-                                 size_t attr_count, struct ldnq_error *err)
+static enum ldnq_status build_and_insert_node(struct ldnq_model *model, size_t at,
+                                              const char *op_type, const char *name,
+                                              const char *const *inputs, size_t input_count,
+                                              const char *output,
+                                              const struct ldnq_edit_int_attr *attrs,
+                                              size_t attr_count, struct ldnq_error *err)
 {
     Onnx__NodeProto *node =
         ldnq_build_node(model->arena, op_type, name, inputs, input_count, &output, 1, err);
@@ -92,7 +94,7 @@ static enum ldnq_status build_at(struct ldnq_model *model, size_t at, const char
         LDNQ_TRY(ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
     LDNQ_TRY(reserve_name(model, node->name, err));
     LDNQ_TRY(reserve_name(model, node->output[0], err));
-    return insert_at(model, at, node, err);
+    return insert_node_at(model, at, node, err);
 }
 
 enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *before,
@@ -103,8 +105,8 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
 {
     Onnx__NodeProto *ignored;
     LDNQ_TRY(require_node(model, before, &ignored, err));
-    return build_at(model, find_node(model, before), op_type, name, inputs, input_count, output,
-                    attrs, attr_count, err);
+    return build_and_insert_node(model, find_node(model, before), op_type, name, inputs,
+                                 input_count, output, attrs, attr_count, err);
 }
 
 enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *after,
@@ -116,8 +118,8 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
     Onnx__NodeProto *ignored;
     if (after)
         LDNQ_TRY(require_node(model, after, &ignored, err));
-    return build_at(model, after ? find_node(model, after) + 1 : 0, op_type, name, inputs,
-                    input_count, output, attrs, attr_count, err);
+    return build_and_insert_node(model, after ? find_node(model, after) + 1 : 0, op_type, name,
+                                 inputs, input_count, output, attrs, attr_count, err);
 }
 
 enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
@@ -136,7 +138,7 @@ enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origi
     return ldnq_build_set_name(model->arena, &node->input, &node->n_input, index, name, err);
 }
 
-static void mark_gone(struct ldnq_model *model, const char *name)
+static void mark_name_as_removed(struct ldnq_model *model, const char *name)
 {
     struct ldnq_name *entry = ldnq_names_find(&model->names, name);
     if (entry)
@@ -149,7 +151,7 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
     Onnx__NodeProto *node;
     LDNQ_TRY(require_node(model, origin, &node, err));
     if (index < node->n_output)
-        mark_gone(model, node->output[index]);
+        mark_name_as_removed(model, node->output[index]);
     LDNQ_TRY(ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));
     return reserve_name(model, node->output[index], err);
 }
@@ -166,7 +168,7 @@ void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin)
     if (at == graph->n_node)
         return;
     for (size_t i = 0; i < graph->node[at]->n_output; i++)
-        mark_gone(model, graph->node[at]->output[i]);
+        mark_name_as_removed(model, graph->node[at]->output[i]);
     memmove(graph->node + at, graph->node + at + 1, (graph->n_node - at - 1) * sizeof *graph->node);
     graph->n_node--;
 }

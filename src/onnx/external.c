@@ -65,7 +65,7 @@ static enum ldnq_status read_location(const Onnx__TensorProto *tensor,
     return LDNQ_OK;
 }
 
-static bool leaves_folder(const char *location)
+static bool contains_parent_reference(const char *location)
 {
     for (const char *at = location; at; at = strchr(at, '/')) {
         at += *at == '/';
@@ -77,7 +77,7 @@ static bool leaves_folder(const char *location)
 
 /* ---- files ------------------------------------------------------------------------ */
 
-static bool is_below(const char *path, const char *folder)
+static bool is_path_below_folder(const char *path, const char *folder)
 {
     size_t length = strlen(folder);
     if (length == 1) /* the root */
@@ -85,8 +85,8 @@ static bool is_below(const char *path, const char *folder)
     return strncmp(path, folder, length) == 0 && path[length] == '/';
 }
 
-static enum ldnq_status read_whole(struct loader *loader, const char *path, struct ldnq_name **file,
-                                   struct ldnq_error *err)
+static enum ldnq_status read_data_file(struct loader *loader, const char *path,
+                                       struct ldnq_name **file, struct ldnq_error *err)
 {
     struct ldnq_model *model = loader->model;
     void *bytes;
@@ -110,7 +110,8 @@ static enum ldnq_status read_whole(struct loader *loader, const char *path, stru
 
 /* In a cache that keeps files by their hash, the model and its data are links into a common
  * folder. Data that are not in the folder of the link may be in that of the link's target. */
-static bool resolve(const struct loader *loader, const char *location, const char *path, char *real)
+static bool resolve_data_path(const struct loader *loader, const char *location, const char *path,
+                              char *real)
 {
     char in_target[2 * PATH_MAX];
     if (realpath(path, real))
@@ -129,13 +130,14 @@ static enum ldnq_status open_resolved(struct loader *loader, const char *locatio
                                       struct ldnq_name **file, struct ldnq_error *err)
 {
     char real[PATH_MAX];
-    if (!resolve(loader, location, path, real))
+    if (!resolve_data_path(loader, location, path, real))
         return ldnq_fail(err, LDNQ_IO, "external data file '%s' can't be opened: %s", path,
                          strerror(errno));
-    if (!is_below(real, loader->folder_real) && !is_below(real, loader->target_folder))
+    if (!is_path_below_folder(real, loader->folder_real) &&
+        !is_path_below_folder(real, loader->target_folder))
         return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is a link out of the model's folder",
                          location);
-    return read_whole(loader, real, file, err);
+    return read_data_file(loader, real, file, err);
 }
 
 static enum ldnq_status open_location(struct loader *loader, const char *location,
@@ -147,7 +149,7 @@ static enum ldnq_status open_location(struct loader *loader, const char *locatio
         *file = ldnq_names_find(&loader->files, known->pointer);
         return LDNQ_OK;
     }
-    if (*location == '/' || leaves_folder(location))
+    if (*location == '/' || contains_parent_reference(location))
         return ldnq_fail(err, LDNQ_MODEL, "external data: '%s' is not below the model's folder",
                          location);
     char *path = ldnq_arena_printf(loader->model->arena, err, "%s/%s", loader->folder, location);

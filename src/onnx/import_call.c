@@ -139,8 +139,9 @@ static bool is_node_output(const Onnx__FunctionProto *function, const char *name
 /* Connects an output of the call with the caller's value. A node of the body produces
  * it directly, except when the function's output is one of its inputs or is listed
  * twice: then an Identity is added. */
-static enum ldnq_status import_result(struct ldnq_import *body, struct ldnq_import_call *call,
-                                      struct ldnq_node *caller, size_t i, struct ldnq_error *err)
+static enum ldnq_status connect_call_output(struct ldnq_import *body, struct ldnq_import_call *call,
+                                            struct ldnq_node *caller, size_t i,
+                                            struct ldnq_error *err)
 {
     struct ldnq_value *value;
     struct ldnq_name *entry;
@@ -163,9 +164,9 @@ static enum ldnq_status import_result(struct ldnq_import *body, struct ldnq_impo
     return node->name ? ldnq_import_add_use(body, node, NULL, NULL, 0, err) : LDNQ_NOMEM;
 }
 
-static enum ldnq_status init_body(struct ldnq_import *import, const struct ldnq_node *node,
-                                  const struct ldnq_import_call *call, struct ldnq_import *body,
-                                  struct ldnq_error *err)
+static enum ldnq_status init_body_import(struct ldnq_import *import, const struct ldnq_node *node,
+                                         const struct ldnq_import_call *call,
+                                         struct ldnq_import *body, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = import->graph->arena;
     const Onnx__FunctionProto *function = call->function;
@@ -223,11 +224,11 @@ enum ldnq_status ldnq_import_inline_call(struct ldnq_import *import,
                                        .attrs = attrs,
                                        .attr_count = attr_count };
     ldnq_names_init(&call->outputs, scratch);
-    LDNQ_TRY(init_body(import, node, call, body, err));
+    LDNQ_TRY(init_body_import(import, node, call, body, err));
     LDNQ_TRY(reserve_inputs(body, node, err));
     LDNQ_TRY(ldnq_import_add_use(body, NULL, proto, NULL, 0, err));
     for (size_t i = 0; i < proto->n_output; i++)
-        LDNQ_TRY(import_result(body, call, node, i, err));
+        LDNQ_TRY(connect_call_output(body, call, node, i, err));
     return ldnq_import_nodes(body, function->node, function->n_node, err);
 }
 
@@ -253,7 +254,7 @@ static enum ldnq_status bind_input(struct ldnq_import *body, size_t i, struct ld
     return LDNQ_OK;
 }
 
-/* Connects the inputs of import_result's Identities to the body's values. */
+/* Connects the inputs of connect_call_output's Identities to the body's values. */
 static enum ldnq_status bind_results(const struct ldnq_import_pending *use, struct ldnq_error *err)
 {
     const struct ldnq_import_call *call = use->scope->call;

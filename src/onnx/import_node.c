@@ -7,7 +7,7 @@
 
 /* ---- nodes ---------------------------------------------------------------------------- */
 
-static int opset_of(const struct ldnq_import *import, const char *domain)
+static int find_opset_version(const struct ldnq_import *import, const char *domain)
 {
     if (ldnq_is_onnx_domain(domain))
         return ldnq_opset_in(import->opsets, import->opset_count);
@@ -31,7 +31,7 @@ enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op
     node->name = "";
     node->op_type = op_type;
     node->domain = ldnq_is_onnx_domain(domain) ? "" : domain;
-    node->opset = opset_of(import, node->domain);
+    node->opset = find_opset_version(import, node->domain);
     node->within = import->within;
     node->input_count = inputs;
     node->output_count = outputs;
@@ -210,8 +210,8 @@ struct capture {
     size_t capacity;
 };
 
-static enum ldnq_status add_capture(struct capture *capture, struct ldnq_value *value,
-                                    struct ldnq_error *err)
+static enum ldnq_status append_captured_value(struct capture *capture, struct ldnq_value *value,
+                                              struct ldnq_error *err)
 {
     struct ldnq_node *node = capture->node;
     LDNQ_TRY(ldnq_list_reserve(capture->import->graph->arena, &node->captures, node->capture_count,
@@ -233,7 +233,7 @@ static enum ldnq_status visit_capture(void *ctx, const char *name, struct ldnq_e
                                 "initializer",
                                 name);
     LDNQ_TRY(ldnq_names_insert(&capture->seen, name, &seen, err));
-    return seen->count++ || !value ? LDNQ_OK : add_capture(capture, value, err);
+    return seen->count++ || !value ? LDNQ_OK : append_captured_value(capture, value, err);
 }
 
 static enum ldnq_status connect_captures(struct ldnq_import *import, struct ldnq_node *node,
@@ -246,7 +246,8 @@ static enum ldnq_status connect_captures(struct ldnq_import *import, struct ldnq
 
 /* A call precedes the nodes of its body in the list, so that the body's inputs are
  * bound first. */
-static enum ldnq_status connect(struct ldnq_import_pending *use, struct ldnq_error *err)
+static enum ldnq_status connect_pending_node(struct ldnq_import_pending *use,
+                                             struct ldnq_error *err)
 {
     if (!use->node)
         return ldnq_import_bind_inputs(use, err);
@@ -262,7 +263,7 @@ enum ldnq_status ldnq_import_edges(struct ldnq_import *import, struct ldnq_error
     /* Arguments may append nodes. */
     for (struct ldnq_import_pending *use = import->list->first; use; use = use->next) {
         if (use->proto)
-            LDNQ_TRY(connect(use, err));
+            LDNQ_TRY(connect_pending_node(use, err));
         count += use->node != NULL;
     }
     graph->nodes = ldnq_arena_alloc(graph->arena, count, sizeof *graph->nodes, err);

@@ -37,8 +37,8 @@ static enum ldnq_status refuse_file(const struct ldnq_model *model, const void *
                      reason);
 }
 
-static enum ldnq_status unpack(struct ldnq_model *model, const void *bytes, size_t size,
-                               struct ldnq_error *err)
+static enum ldnq_status parse_model_proto(struct ldnq_model *model, const void *bytes, size_t size,
+                                          struct ldnq_error *err)
 {
     struct ldnq_error inner;
     ProtobufCMessage *message;
@@ -64,8 +64,8 @@ static enum ldnq_status require_parts(const struct ldnq_model *model, const void
     return missing ? refuse_file(model, bytes, size, missing, err) : LDNQ_OK;
 }
 
-static enum ldnq_status fill(struct ldnq_model *model, const void *bytes, size_t size,
-                             const char *folder, struct ldnq_error *err)
+static enum ldnq_status parse_and_load_data(struct ldnq_model *model, const void *bytes,
+                                            size_t size, const char *folder, struct ldnq_error *err)
 {
     if (size == 0)
         return ldnq_fail(err, LDNQ_MODEL, "%s: is empty", model->path);
@@ -74,7 +74,7 @@ static enum ldnq_status fill(struct ldnq_model *model, const void *bytes, size_t
                          "%s: is larger than 2 GB, more than an ONNX file may be; such a model's "
                          "weights belong into external data",
                          model->path);
-    LDNQ_TRY(unpack(model, bytes, size, err));
+    LDNQ_TRY(parse_model_proto(model, bytes, size, err));
     LDNQ_TRY(require_parts(model, bytes, size, err));
     model->bytes = size;
     model->hash = XXH3_64bits(bytes, size);
@@ -84,7 +84,8 @@ static enum ldnq_status fill(struct ldnq_model *model, const void *bytes, size_t
     return ldnq_uses_init(model, err);
 }
 
-static enum ldnq_status create(const char *path, struct ldnq_model **out, struct ldnq_error *err)
+static enum ldnq_status create_empty_model(const char *path, struct ldnq_model **out,
+                                           struct ldnq_error *err)
 {
     struct ldnq_model *model = ldnq_calloc(1, sizeof *model);
     *out = model;
@@ -116,9 +117,9 @@ static enum ldnq_status finish_load(enum ldnq_status status, struct ldnq_model *
 enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const char *name,
                                         struct ldnq_model **out, struct ldnq_error *err)
 {
-    enum ldnq_status status = create(name, out, err);
+    enum ldnq_status status = create_empty_model(name, out, err);
     if (status == LDNQ_OK)
-        status = fill(*out, bytes, size, NULL, err);
+        status = parse_and_load_data(*out, bytes, size, NULL, err);
     return finish_load(status, out);
 }
 
@@ -140,13 +141,13 @@ static enum ldnq_status fill_from_file(struct ldnq_model *model, struct ldnq_are
     size_t size;
     LDNQ_TRY(ldnq_file_read(model->path, scratch, &bytes, &size, err));
     const char *folder = parent_folder(model->path, model->arena, err);
-    return folder ? fill(model, bytes, size, folder, err) : LDNQ_NOMEM;
+    return folder ? parse_and_load_data(model, bytes, size, folder, err) : LDNQ_NOMEM;
 }
 
 enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out, struct ldnq_error *err)
 {
     struct ldnq_arena *scratch = NULL;
-    enum ldnq_status status = create(path, out, err);
+    enum ldnq_status status = create_empty_model(path, out, err);
     if (status == LDNQ_OK)
         status = ldnq_arena_create(&scratch, err);
     if (status == LDNQ_OK)

@@ -15,7 +15,7 @@ static struct ldnq_name *find_slot(const struct ldnq_names *names, const char *k
     return &names->slots[at];
 }
 
-static enum ldnq_status grow(struct ldnq_names *names, struct ldnq_error *err)
+static enum ldnq_status double_table_capacity(struct ldnq_names *names, struct ldnq_error *err)
 {
     struct ldnq_names larger = *names;
     larger.capacity = names->capacity ? 2 * names->capacity : FIRST_CAPACITY;
@@ -44,7 +44,7 @@ enum ldnq_status ldnq_names_insert(struct ldnq_names *names, const char *key,
     if (*out)
         return LDNQ_OK;
     if (4 * (names->count + 1) > 3 * names->capacity)
-        LDNQ_TRY(grow(names, err));
+        LDNQ_TRY(double_table_capacity(names, err));
     *out = find_slot(names, key);
     (*out)->key = key;
     names->count++;

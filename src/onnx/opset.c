@@ -18,8 +18,8 @@ typedef enum ldnq_status node_fn(struct ldnq_raise *raise, Onnx__NodeProto *node
 
 /* ---- one node ------------------------------------------------------------------------ */
 
-static void refuse(struct ldnq_raise *raise, const Onnx__NodeProto *node, size_t index,
-                   const char *reason)
+static void append_refusal(struct ldnq_raise *raise, const Onnx__NodeProto *node, size_t index,
+                           const char *reason)
 {
     const char *type = ldnq_or_empty(node->op_type);
     if (node->name && *node->name)
@@ -36,8 +36,8 @@ static bool has_attr_references(const Onnx__NodeProto *node)
     return false;
 }
 
-static const char *check_step(const struct ldnq_raise *raise, const Onnx__NodeProto *node,
-                              const struct ldnq_opset_step *step, struct ldnq_error *reason)
+static const char *find_step_obstacle(const struct ldnq_raise *raise, const Onnx__NodeProto *node,
+                                      const struct ldnq_opset_step *step, struct ldnq_error *reason)
 {
     if (has_attr_references(node))
         return "its meaning changes, and its attributes are parameters of the function";
@@ -61,12 +61,12 @@ static enum ldnq_status check_node(struct ldnq_raise *raise, Onnx__NodeProto *no
     for (int opset = from + 1; op && !refused && opset <= raise->target; opset++) {
         const struct ldnq_opset_step *step = ldnq_opset_step(op, opset);
         if (step)
-            refused = check_step(raise, node, step, &reason);
+            refused = find_step_obstacle(raise, node, step, &reason);
         if (step && step->becomes)
             op = ldnq_opset_find(step->becomes);
     }
     if (refused)
-        refuse(raise, node, index, refused);
+        append_refusal(raise, node, index, refused);
     return LDNQ_OK;
 }
 

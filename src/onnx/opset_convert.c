@@ -102,7 +102,7 @@ CONVERT(dropout_12)
 
 /* ---- Pad ----------------------------------------------------------------------------- */
 
-static float pad_value(const Onnx__NodeProto *node)
+static float read_constant_pad_value(const Onnx__NodeProto *node)
 {
     const Onnx__AttributeProto *value = ldnq_attr_find(node, "value");
     bool is_constant =
@@ -114,12 +114,13 @@ CHECK(pad_11)
 {
     if (!ldnq_attr_find(node, "pads"))
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "it has no pads");
-    return pad_value(node) == 0 ? LDNQ_OK : ldnq_raise_check_input_like(raise, node, err);
+    return read_constant_pad_value(node) == 0 ? LDNQ_OK
+                                              : ldnq_raise_check_input_like(raise, node, err);
 }
 
 CONVERT(pad_11)
 {
-    float value = pad_value(node);
+    float value = read_constant_pad_value(node);
     LDNQ_TRY(ldnq_raise_attr_to_input(raise, node, "pads", 1, err));
     ldnq_build_remove_attr(node, "value");
     if (value == 0)

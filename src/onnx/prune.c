@@ -19,7 +19,7 @@ static bool is_removed(const struct pruner *pruner, const char *name)
     return entry && entry->flags & LDNQ_NAME_GONE;
 }
 
-static void set_gone(const struct pruner *pruner, const char *name, bool gone)
+static void set_removed_flag(const struct pruner *pruner, const char *name, bool gone)
 {
     struct ldnq_name *entry = find_entry(pruner, name);
     if (entry && gone)
@@ -28,13 +28,13 @@ static void set_gone(const struct pruner *pruner, const char *name, bool gone)
         entry->flags &= ~(unsigned)LDNQ_NAME_GONE;
 }
 
-static bool is_read(const struct pruner *pruner, const char *name)
+static bool is_read_by_any_node(const struct pruner *pruner, const char *name)
 {
     const struct ldnq_name *entry = name ? ldnq_names_find(&pruner->reads, name) : NULL;
     return entry && entry->count;
 }
 
-static bool was_unread(const struct pruner *pruner, const char *name)
+static bool was_unread_before_edit(const struct pruner *pruner, const char *name)
 {
     const struct ldnq_name *entry = find_entry(pruner, name);
     return entry && entry->flags & LDNQ_NAME_DEAD;
@@ -50,23 +50,23 @@ static enum ldnq_status remove_read(void *ctx, const char *name, struct ldnq_err
     return LDNQ_OK;
 }
 
-static const char *sparse_name(const Onnx__SparseTensorProto *sparse)
+static const char *sparse_initializer_name(const Onnx__SparseTensorProto *sparse)
 {
     return sparse->values ? sparse->values->name : NULL;
 }
 
 /* ---- what is made again by someone else is not gone ---------------------------------- */
 
-static void keep_what_is_made(struct pruner *pruner)
+static void clear_removed_flags_of_values(struct pruner *pruner)
 {
     const Onnx__GraphProto *graph = pruner->model->proto->graph;
     for (size_t i = 0; i < graph->n_node; i++)
         for (size_t o = 0; o < graph->node[i]->n_output; o++)
-            set_gone(pruner, graph->node[i]->output[o], false);
+            set_removed_flag(pruner, graph->node[i]->output[o], false);
     for (size_t i = 0; i < graph->n_initializer; i++)
-        set_gone(pruner, graph->initializer[i]->name, false);
+        set_removed_flag(pruner, graph->initializer[i]->name, false);
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
-        set_gone(pruner, sparse_name(graph->sparse_initializer[i]), false);
+        set_removed_flag(pruner, sparse_initializer_name(graph->sparse_initializer[i]), false);
 }
 
 /* ---- what goes --------------------------------------------------------------------------- */
@@ -76,9 +76,9 @@ static bool is_removable_node(const struct pruner *pruner, const Onnx__NodeProto
     bool was_used = false;
     for (size_t i = 0; i < node->n_output; i++) {
         const char *name = node->output[i];
-        if (is_read(pruner, name))
+        if (is_read_by_any_node(pruner, name))
             return false;
-        was_used |= *name && !was_unread(pruner, name);
+        was_used |= *name && !was_unread_before_edit(pruner, name);
     }
     return was_used;
 }
@@ -104,9 +104,9 @@ static enum ldnq_status drop_nodes(struct pruner *pruner, struct ldnq_error *err
 
 static bool remove_if_unread(struct pruner *pruner, const char *name)
 {
-    if (!name || is_read(pruner, name) || was_unread(pruner, name))
+    if (!name || is_read_by_any_node(pruner, name) || was_unread_before_edit(pruner, name))
         return false;
-    set_gone(pruner, name, true);
+    set_removed_flag(pruner, name, true);
     pruner->changed = true;
     return true;
 }
@@ -121,7 +121,7 @@ static void drop_initializers(struct pruner *pruner)
     graph->n_initializer = kept;
     kept = 0;
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
-        if (!remove_if_unread(pruner, sparse_name(graph->sparse_initializer[i])))
+        if (!remove_if_unread(pruner, sparse_initializer_name(graph->sparse_initializer[i])))
             graph->sparse_initializer[kept++] = graph->sparse_initializer[i];
     graph->n_sparse_initializer = kept;
 }
@@ -158,7 +158,7 @@ static enum ldnq_status prune(struct pruner *pruner, struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     LDNQ_TRY(ldnq_uses_count(pruner->model, &pruner->reads, err));
-    keep_what_is_made(pruner);
+    clear_removed_flags_of_values(pruner);
     do {
         pruner->changed = false;
         LDNQ_TRY(drop_nodes(pruner, err));

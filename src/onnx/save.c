@@ -54,7 +54,7 @@ static enum ldnq_status save_original(struct model_saver *saver, Onnx__TensorPro
     return LDNQ_OK;
 }
 
-static void restore(struct model_saver *saver)
+static void restore_changed_tensors(struct model_saver *saver)
 {
     for (size_t i = 0; i < saver->changed_count; i++)
         *saver->changed[i].tensor = saver->changed[i].before;
@@ -67,8 +67,8 @@ static void store_data_inline(Onnx__TensorProto *tensor)
     tensor->has_raw_data = 1;
 }
 
-static enum ldnq_status put_data(struct model_saver *saver, const void *bytes, size_t size,
-                                 struct ldnq_error *err)
+static enum ldnq_status write_external_bytes(struct model_saver *saver, const void *bytes,
+                                             size_t size, struct ldnq_error *err)
 {
     XXH3_64bits_update(&saver->hash, bytes, size);
     return ldnq_file_writer_put(saver->data, bytes, size, err);
@@ -81,14 +81,14 @@ static enum ldnq_status append_data(struct model_saver *saver, const Onnx__Tenso
     if (!saver->data->stream)
         LDNQ_TRY(ldnq_file_writer_init(saver->data, saver->path, err));
     size_t gap = (EXTERNAL_ALIGNMENT - saver->offset % EXTERNAL_ALIGNMENT) % EXTERNAL_ALIGNMENT;
-    LDNQ_TRY(put_data(saver, zeros, gap, err));
+    LDNQ_TRY(write_external_bytes(saver, zeros, gap, err));
     *offset = saver->offset + gap;
     saver->offset = *offset + tensor->raw_data.len;
-    return put_data(saver, tensor->raw_data.data, tensor->raw_data.len, err);
+    return write_external_bytes(saver, tensor->raw_data.data, tensor->raw_data.len, err);
 }
 
-static Onnx__StringStringEntryProto *new_entry(struct model_saver *saver, const char *key,
-                                               const char *value, struct ldnq_error *err)
+static Onnx__StringStringEntryProto *create_string_entry(struct model_saver *saver, const char *key,
+                                                         const char *value, struct ldnq_error *err)
 {
     Onnx__StringStringEntryProto *entry = ldnq_arena_alloc(saver->arena, 1, sizeof *entry, err);
     if (!entry)
@@ -118,10 +118,10 @@ static enum ldnq_status set_location(struct model_saver *saver, Onnx__TensorProt
     snprintf(number[0], sizeof number[0], "%zu", offset);
     snprintf(number[1], sizeof number[1], "%zu", tensor->raw_data.len);
     if (!saver->location)
-        saver->location = new_entry(saver, "location", "", err);
+        saver->location = create_string_entry(saver, "location", "", err);
     list[count++] = saver->location;
-    list[count++] = new_entry(saver, "offset", number[0], err);
-    list[count++] = new_entry(saver, "length", number[1], err);
+    list[count++] = create_string_entry(saver, "offset", number[0], err);
+    list[count++] = create_string_entry(saver, "length", number[1], err);
     if (!list[0] || !list[1] || !list[2])
         return LDNQ_NOMEM;
     for (size_t i = 0; i < old; i++)
@@ -157,8 +157,8 @@ static enum ldnq_status move_tensors(const struct ldnq_model *model, struct mode
 
 /* ---- the model -------------------------------------------------------------------------- */
 
-static enum ldnq_status pack(const struct ldnq_model *model, const char *path, void **bytes,
-                             size_t *size, struct ldnq_error *err)
+static enum ldnq_status pack_model(const struct ldnq_model *model, const char *path, void **bytes,
+                                   size_t *size, struct ldnq_error *err)
 {
     *size = onnx__model_proto__get_packed_size(model->proto);
     if (*size > FILE_LIMIT)
@@ -207,7 +207,7 @@ static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_m
 {
     void *bytes = NULL;
     size_t size;
-    LDNQ_TRY(pack(model, writer->path, &bytes, &size, err));
+    LDNQ_TRY(pack_model(model, writer->path, &bytes, &size, err));
     enum ldnq_status status = ldnq_file_writer_init(&writer->file, writer->path, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_put(&writer->file, bytes, size, err);
@@ -238,7 +238,7 @@ static enum ldnq_status write_files(const struct ldnq_model *model,
         status = ldnq_file_writer_close(&writer->data, err);
     if (status == LDNQ_OK)
         status = write_file(model, writer, err);
-    restore(&saver);
+    restore_changed_tensors(&saver);
     return status;
 }
 
@@ -381,8 +381,8 @@ enum ldnq_status ldnq_model_pack(const struct ldnq_model *model, void **bytes, s
     LDNQ_TRY(ldnq_arena_create(&saver.arena, err));
     enum ldnq_status status = move_tensors(model, &saver, err);
     if (status == LDNQ_OK)
-        status = pack(model, model->path, bytes, size, err);
-    restore(&saver);
+        status = pack_model(model, model->path, bytes, size, err);
+    restore_changed_tensors(&saver);
     ldnq_arena_destroy(saver.arena);
     return status;
 }

@@ -11,8 +11,9 @@ struct sparse {
     struct ldnq_tensor *dense;
 };
 
-static enum ldnq_status read_parts(const Onnx__SparseTensorProto *proto, struct ldnq_arena *arena,
-                                   struct sparse *sparse, struct ldnq_error *err)
+static enum ldnq_status decode_values_and_indices(const Onnx__SparseTensorProto *proto,
+                                                  struct ldnq_arena *arena, struct sparse *sparse,
+                                                  struct ldnq_error *err)
 {
     struct ldnq_tensor *values, *indices;
     if (!proto->values || !proto->indices)
@@ -49,7 +50,7 @@ static enum ldnq_status create_dense(const Onnx__SparseTensorProto *proto, struc
     return ldnq_tensor_create(arena, sparse->values->dtype, &shape, &sparse->dense, err);
 }
 
-static bool find_place(const struct sparse *sparse, size_t nth, size_t *place)
+static bool compute_dense_offset(const struct sparse *sparse, size_t nth, size_t *place)
 {
     const struct ldnq_shape *shape = &sparse->dense->shape;
     const int64_t *indices = sparse->indices->data;
@@ -67,14 +68,15 @@ static bool find_place(const struct sparse *sparse, size_t nth, size_t *place)
     return shape->rank > 0;
 }
 
-static enum ldnq_status decode_parts(const Onnx__SparseTensorProto *proto, struct ldnq_arena *arena,
-                                     struct sparse *sparse, struct ldnq_error *err)
+static enum ldnq_status scatter_into_dense(const Onnx__SparseTensorProto *proto,
+                                           struct ldnq_arena *arena, struct sparse *sparse,
+                                           struct ldnq_error *err)
 {
-    LDNQ_TRY(read_parts(proto, arena, sparse, err));
+    LDNQ_TRY(decode_values_and_indices(proto, arena, sparse, err));
     LDNQ_TRY(create_dense(proto, arena, sparse, err));
     size_t size = ldnq_dtype_size(sparse->values->dtype), place;
     for (size_t i = 0; i < sparse->nonzero; i++) {
-        if (!find_place(sparse, i, &place))
+        if (!compute_dense_offset(sparse, i, &place))
             return ldnq_fail(err, LDNQ_MODEL, "its index %zu is outside of the shape", i);
         memcpy((char *)sparse->dense->data + place * size,
                (const char *)sparse->values->data + i * size, size);
@@ -87,7 +89,7 @@ enum ldnq_status ldnq_codec_decode_sparse(const Onnx__SparseTensorProto *proto,
                                           struct ldnq_error *err)
 {
     struct sparse sparse = { 0 };
-    enum ldnq_status status = decode_parts(proto, arena, &sparse, err);
+    enum ldnq_status status = scatter_into_dense(proto, arena, &sparse, err);
     if (status != LDNQ_OK)
         ldnq_fail_within(err, status, "sparse tensor '%s'",
                          proto->values ? ldnq_or_empty(proto->values->name) : "");

@@ -50,10 +50,10 @@ static enum ldnq_status check_message(const ProtobufCMessageDescriptor *descript
                                       struct ldnq_error *err);
 
 /* Checks the body of a length-prefixed field and moves the cursor past it. */
-static enum ldnq_status check_body(const ProtobufCFieldDescriptor *field,
-                                   const ProtobufCMessageDescriptor *message,
-                                   struct wire_cursor *cursor, unsigned depth,
-                                   struct ldnq_error *err)
+static enum ldnq_status check_length_prefixed_field(const ProtobufCFieldDescriptor *field,
+                                                    const ProtobufCMessageDescriptor *message,
+                                                    struct wire_cursor *cursor, unsigned depth,
+                                                    struct ldnq_error *err)
 {
     uint64_t size;
     LDNQ_TRY(read_varint(cursor, &size, err));
@@ -84,7 +84,7 @@ static enum ldnq_status check_field(const ProtobufCFieldDescriptor *field,
     case FIXED32:
         return skip_bytes(cursor, 4, err);
     case LENGTH_PREFIXED:
-        return check_body(field, message, cursor, depth, err);
+        return check_length_prefixed_field(field, message, cursor, depth, err);
     default:
         return fail_damaged(cursor, err, "a field has an unknown wire type");
     }
@@ -92,9 +92,10 @@ static enum ldnq_status check_field(const ProtobufCFieldDescriptor *field,
 
 /* Merging is legal protobuf, but no exporter writes it, and protobuf-c's memory
  * for it grows with the square of the file. */
-static enum ldnq_status check_once(const ProtobufCMessageDescriptor *message,
-                                   const ProtobufCFieldDescriptor *field, uint64_t *seen,
-                                   const struct wire_cursor *cursor, struct ldnq_error *err)
+static enum ldnq_status check_field_not_repeated(const ProtobufCMessageDescriptor *message,
+                                                 const ProtobufCFieldDescriptor *field,
+                                                 uint64_t *seen, const struct wire_cursor *cursor,
+                                                 struct ldnq_error *err)
 {
     if (field->type != PROTOBUF_C_TYPE_MESSAGE || field->label == PROTOBUF_C_LABEL_REPEATED)
         return LDNQ_OK;
@@ -121,7 +122,7 @@ static enum ldnq_status check_message(const ProtobufCMessageDescriptor *descript
         const ProtobufCFieldDescriptor *field =
             protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3));
         if (field)
-            LDNQ_TRY(check_once(descriptor, field, &seen, &cursor, err));
+            LDNQ_TRY(check_field_not_repeated(descriptor, field, &seen, &cursor, err));
         LDNQ_TRY(check_field(field, descriptor, tag & 7, &cursor, depth, err));
     }
     return LDNQ_OK;

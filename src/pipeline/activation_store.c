@@ -71,7 +71,7 @@ static void free_data(struct ldnq_activation_store *store, struct stored_batch *
         batch->tensors[i].data = NULL;
 }
 
-static void clear_batch(struct ldnq_activation_store *store, struct stored_batch *batch)
+static void free_stored_batch(struct ldnq_activation_store *store, struct stored_batch *batch)
 {
     free_data(store, batch);
     ldnq_free(batch->tensors);
@@ -119,8 +119,8 @@ static enum ldnq_status open_file(struct stored_generation *generation, struct l
     return LDNQ_OK;
 }
 
-static enum ldnq_status transfer(int fd, bool write, char *data, size_t size, off_t offset,
-                                 struct ldnq_error *err)
+static enum ldnq_status transfer_file_bytes(int fd, bool write, char *data, size_t size,
+                                            off_t offset, struct ldnq_error *err)
 {
     while (size > 0) {
         ssize_t moved = write ? pwrite(fd, data, size, offset) : pread(fd, data, size, offset);
@@ -142,8 +142,8 @@ static enum ldnq_status spill_batch(struct ldnq_activation_store *store,
                                     struct stored_batch *batch, struct ldnq_error *err)
 {
     LDNQ_TRY(open_file(generation, err));
-    LDNQ_TRY(
-        transfer(generation->fd, true, batch->tensors[0].data, batch->bytes, generation->end, err));
+    LDNQ_TRY(transfer_file_bytes(generation->fd, true, batch->tensors[0].data, batch->bytes,
+                                 generation->end, err));
     batch->offset = generation->end;
     generation->end += (off_t)batch->bytes;
     store->spilled += batch->bytes;
@@ -159,7 +159,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
 {
     struct stored_generation *generation = next_generation(store);
     struct stored_batch *batch = &generation->batches[index];
-    clear_batch(store, batch);
+    free_stored_batch(store, batch);
     if (count == 0)
         return LDNQ_OK;
     batch->tensors = ldnq_calloc(count, sizeof *batch->tensors);
@@ -191,8 +191,8 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
     struct stored_batch *batch = &generation->batches[index];
     if (batch->count && !batch->tensors[0].data) {
         LDNQ_TRY(allocate_data(store, batch, err));
-        enum ldnq_status status = transfer(generation->fd, false, batch->tensors[0].data,
-                                           batch->bytes, batch->offset, err);
+        enum ldnq_status status = transfer_file_bytes(generation->fd, false, batch->tensors[0].data,
+                                                      batch->bytes, batch->offset, err);
         if (status != LDNQ_OK) {
             free_data(store, batch);
             return status;
@@ -205,14 +205,14 @@ enum ldnq_status ldnq_activation_store_load(struct ldnq_activation_store *store,
 
 void ldnq_activation_store_release(struct ldnq_activation_store *store, size_t index)
 {
-    clear_batch(store, &current_generation(store)->batches[index]);
+    free_stored_batch(store, &current_generation(store)->batches[index]);
 }
 
 static void empty_generation(struct ldnq_activation_store *store,
                              struct stored_generation *generation)
 {
     for (size_t i = 0; generation->batches && i < store->batch_count; i++)
-        clear_batch(store, &generation->batches[i]);
+        free_stored_batch(store, &generation->batches[i]);
     generation->end = 0;
     /* Frees the space on disk. If that fails, the file is overwritten from its start. */
     if (generation->fd >= 0 && ftruncate(generation->fd, 0) != 0)

@@ -10,7 +10,7 @@
 #define BATCH ((size_t)8)
 
 /* alpha, beta and transA of a Gemm that integer kernels have: 1, 1 and 0. */
-static bool is_plain(const struct ldnq_node *node)
+static bool has_default_gemm_attributes(const struct ldnq_node *node)
 {
     return strcmp(node->op_type, "Gemm") != 0 ||
            (ldnq_attr_float(node, "alpha", 1.0f) == 1.0f &&
@@ -22,7 +22,7 @@ static bool is_selected(void *ctx, const struct ldnq_node *node)
     const struct ldnq_selection *selection = ctx;
     for (size_t i = 0; i < selection->count; i++)
         if (selection->layers[i].node == node)
-            return is_plain(node);
+            return has_default_gemm_attributes(node);
     return false;
 }
 
@@ -43,8 +43,8 @@ enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct 
 }
 
 /* The activation whose codes the layer reads; NULL where it reads floats. */
-static const struct ldnq_placed_activation *input_of(const struct ldnq_placement *placement,
-                                                     const struct ldnq_layer *layer)
+static const struct ldnq_placed_activation *
+find_input_activation(const struct ldnq_placement *placement, const struct ldnq_layer *layer)
 {
     for (size_t a = 0; a < placement->count; a++)
         if (placement->activations[a].dequantized == layer->node->inputs[0])
@@ -65,7 +65,8 @@ enum ldnq_status ldnq_quantizer_set_ranges(struct ldnq_quantizer *run, struct ld
     LDNQ_TRY(ldnq_placement_bypass(placement, run->graph, run->reference, err));
     LDNQ_TRY(ldnq_ranges_find(placement, run->graph, run->reference, run->samples, &options, err));
     for (size_t i = 0; i < network->count; i++) {
-        const struct ldnq_placed_activation *input = input_of(placement, &network->layers[i].layer);
+        const struct ldnq_placed_activation *input =
+            find_input_activation(placement, &network->layers[i].layer);
         network->layers[i].runs_on_codes = input != NULL;
         if (input && placement->target->bias == LDNQ_BIAS_INT32)
             network->layers[i].input_scale = *(const float *)input->scale->constant->data;

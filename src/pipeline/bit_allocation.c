@@ -42,7 +42,7 @@ static enum ldnq_status report_progress(const struct bit_allocator *p, const cha
                               steps, err);
 }
 
-static int forward_progress(void *ctx, const struct ldnq_progress *at)
+static int report_fitting_progress(void *ctx, const struct ldnq_progress *at)
 {
     const double part = at->total ? 0.5 * (double)at->done / (double)at->total : 0;
     return report_progress(ctx, at->detail, part, NULL) != LDNQ_OK;
@@ -74,8 +74,9 @@ struct codebook_trial {
     double *sums; /* (rows, 2, outputs): errors and powers */
 };
 
-static enum ldnq_status run_row(const struct codebook_trial *trial, size_t row,
-                                struct ldnq_tensor *const *inputs, struct ldnq_error *err)
+static enum ldnq_status measure_row_output_error(const struct codebook_trial *trial, size_t row,
+                                                 struct ldnq_tensor *const *inputs,
+                                                 struct ldnq_error *err)
 {
     const struct bit_allocator *p = trial->planner;
     const size_t outputs = trial->quantized.graph->output_count;
@@ -96,15 +97,16 @@ static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, 
     const struct bit_allocator *p = trial->planner;
     enum ldnq_status status = ldnq_exec_run(p->reference.exec, inputs, err);
     for (size_t row = 0; status == LDNQ_OK && row < p->plan->count; row++)
-        status = run_row(trial, row, inputs, err);
+        status = measure_row_output_error(trial, row, inputs, err);
     ldnq_exec_reset(p->reference.exec);
     ldnq_exec_reset(trial->quantized.exec);
     return status == LDNQ_OK ? report_progress(p, NULL, 0.5 + 0.5 * done, err) : status;
 }
 
 /* Lists the rows of the allocation: layers that share codes have one row. */
-static enum ldnq_status list_rows(struct bit_allocator *p, const struct ldnq_quantization *result,
-                                  struct ldnq_error *err)
+static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
+                                             const struct ldnq_quantization *result,
+                                             struct ldnq_error *err)
 {
     struct ldnq_bit_allocation *plan = p->plan;
     if (plan->entries)
@@ -157,7 +159,7 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
     const size_t outputs = quantized->output_count;
     struct ldnq_quantization *result;
     LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
-    LDNQ_TRY(list_rows(p, result, err));
+    LDNQ_TRY(list_allocation_rows(p, result, err));
     struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
@@ -288,7 +290,7 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
                                .budget = budget,
                                .arena = arena,
                                .reference.graph = graph };
-    p.sink = (struct ldnq_sink){ .ctx = &p, .progress = forward_progress };
+    p.sink = (struct ldnq_sink){ .ctx = &p, .progress = report_fitting_progress };
     if (!has_float_output(graph))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "%s: no output is a float: a budget needs one to "

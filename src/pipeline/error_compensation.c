@@ -38,7 +38,7 @@ struct slab_task {
 };
 
 /* Fills in the columns of the positions at .. at+count-1 of the slab, and their differences. */
-static void fill_columns(const struct slab_task *slab, size_t at, size_t count)
+static void fill_columns_and_difference(const struct slab_task *slab, size_t at, size_t count)
 {
     float *columns = slab->columns + at, *difference = slab->difference + at;
     slab->quantized->node->op->layer->columns(slab->quantized, slab->group, slab->first + at, count,
@@ -50,7 +50,7 @@ static void fill_columns(const struct slab_task *slab, size_t at, size_t count)
             difference[k * LDNQ_GRAM_SLAB + i] -= columns[k * LDNQ_GRAM_SLAB + i];
 }
 
-static void add_rows(const struct slab_task *slab, size_t first, size_t thread)
+static void add_row_block_product(const struct slab_task *slab, size_t first, size_t thread)
 {
     const struct ldnq_compensation *c = slab->compensation;
     const size_t k = c->geometry.cols, rows = ldnq_size_min(ROWS, c->geometry.rows - first);
@@ -73,21 +73,22 @@ static void add_rows(const struct slab_task *slab, size_t first, size_t thread)
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
 
-static void fill_columns_part(void *ctx, size_t chunk, size_t thread)
+static void fill_columns_task(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct slab_task *slab = ctx;
-    fill_columns(slab, chunk * PART, ldnq_size_min(PART, slab->count - chunk * PART));
+    fill_columns_and_difference(slab, chunk * PART,
+                                ldnq_size_min(PART, slab->count - chunk * PART));
 }
 
-static void add_rows_part(void *ctx, size_t chunk, size_t thread)
+static void add_row_block_task(void *ctx, size_t chunk, size_t thread)
 {
-    add_rows(ctx, chunk * ROWS, thread);
+    add_row_block_product(ctx, chunk * ROWS, thread);
 }
 
 /* ---- several groups: one thread per group ---------------------------------------------- */
 
-static void add_group(void *ctx, size_t group, size_t thread)
+static void add_group_products(void *ctx, size_t group, size_t thread)
 {
     const struct slab_task *all = ctx;
     const struct ldnq_compensation *c = all->compensation;
@@ -96,9 +97,9 @@ static void add_group(void *ctx, size_t group, size_t thread)
     slab.group = group;
     slab.columns = c->columns + offset;
     slab.difference = c->difference + offset;
-    fill_columns(&slab, 0, slab.count);
+    fill_columns_and_difference(&slab, 0, slab.count);
     for (size_t first = 0; first < c->geometry.rows; first += ROWS)
-        add_rows(&slab, first, thread);
+        add_row_block_product(&slab, first, thread);
 }
 
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
@@ -115,13 +116,14 @@ void ldnq_compensation_add(struct ldnq_compensation *compensation,
     for (; slab.first < positions; slab.first += LDNQ_GRAM_SLAB) {
         slab.count = ldnq_size_min(LDNQ_GRAM_SLAB, positions - slab.first);
         if (compensation->geometry.groups > 1) {
-            ldnq_pool_run(compensation->pool, compensation->geometry.groups, add_group, &slab);
+            ldnq_pool_run(compensation->pool, compensation->geometry.groups, add_group_products,
+                          &slab);
             continue;
         }
-        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), fill_columns_part,
+        ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(slab.count, PART), fill_columns_task,
                       &slab);
         ldnq_pool_run(compensation->pool, ldnq_size_ceil_div(compensation->geometry.rows, ROWS),
-                      add_rows_part, &slab);
+                      add_row_block_task, &slab);
     }
 }
 
@@ -140,8 +142,8 @@ void ldnq_compensation_merge(struct ldnq_compensation *compensation,
 }
 
 /* Factors C of a group into the lower triangle of `out`; false when it has no factor. */
-static bool factor_group(const struct ldnq_statistics *s, size_t group, bool centred,
-                         double damping, double *out)
+static bool factor_group_covariance(const struct ldnq_statistics *s, size_t group, bool centred,
+                                    double damping, double *out)
 {
     const size_t k = s->geometry.cols;
     const double all = (double)s->positions;
@@ -163,7 +165,7 @@ bool ldnq_compensation_solve(const struct ldnq_compensation *c, const struct ldn
 {
     const size_t k = c->geometry.cols, row = group * c->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
-    if (!factor_group(s, group, centred, damping, factor))
+    if (!factor_group_covariance(s, group, centred, damping, factor))
         return false;
     for (size_t r = 0; r < c->geometry.rows; r++) {
         const double shift = centred ? c->shift[row + r] / all : 0;
@@ -174,9 +176,9 @@ bool ldnq_compensation_solve(const struct ldnq_compensation *c, const struct ldn
     return true;
 }
 
-static void add_change(const struct ldnq_compensation *c, const struct ldnq_statistics *s,
-                       size_t group, double lambda, const double *change, float *weight,
-                       float *bias)
+static void add_scaled_correction(const struct ldnq_compensation *c,
+                                  const struct ldnq_statistics *s, size_t group, double lambda,
+                                  const double *change, float *weight, float *bias)
 {
     const size_t k = c->geometry.cols, row = group * c->geometry.rows;
     const double all = (double)s->positions, *sum = s->mean + group * k;
@@ -208,7 +210,7 @@ enum ldnq_status ldnq_compensation_apply(const struct ldnq_compensation *compens
     for (size_t group = 0; allocated && group < compensation->geometry.groups; group++)
         if (ldnq_compensation_solve(compensation, statistics, group, bias != NULL, damping, factor,
                                     change))
-            add_change(compensation, statistics, group, lambda, change, weight, bias);
+            add_scaled_correction(compensation, statistics, group, lambda, change, weight, bias);
     ldnq_arena_destroy(arena);
     return allocated ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -206,7 +206,7 @@ static void step_layer(void *ctx, size_t i, size_t thread)
                                   rate * FLOAT_RATE);
 }
 
-static enum ldnq_status run_step(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status run_training_step(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     const size_t batch = tuning->batch;
     for (size_t done = 0; done < batch;) {
@@ -254,7 +254,7 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
     result->held_out = tuning->samples.held_out_count;
     for (bool late = false; tuning->step < tuning->steps && !late;) {
         tuning->now = ldnq_now();
-        LDNQ_TRY(run_step(tuning, err));
+        LDNQ_TRY(run_training_step(tuning, err));
         result->steps = ++tuning->step;
         late = ldnq_now() >= tuning->end;
         if (tuning->step % interval == 0 || tuning->step == tuning->steps || late)

@@ -18,8 +18,8 @@ static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ld
     return ldnq_tensor_copy(arena, *tensor, best, err);
 }
 
-static enum ldnq_status measure_norms(struct ldnq_fine_tune_float *tuned, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+static enum ldnq_status compute_row_norms(struct ldnq_fine_tune_float *tuned,
+                                          struct ldnq_arena *arena, struct ldnq_error *err)
 {
     tuned->norms = ldnq_arena_alloc(arena, tuned->rows, sizeof *tuned->norms, err);
     if (!tuned->norms)
@@ -49,7 +49,7 @@ enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
                          &tuned->weight_after, reuse_after, arena, lasting, err));
     tuned->first_weight = layer->weight->data;
     layer->node->inputs[layer->weight_input]->constant = tuned->weight_now;
-    LDNQ_TRY(measure_norms(tuned, arena, err));
+    LDNQ_TRY(compute_row_norms(tuned, arena, err));
     LDNQ_TRY(ldnq_adam_init(&tuned->weight, tuned->elements, arena, err));
     if (!layer->bias)
         return LDNQ_OK;
@@ -61,7 +61,7 @@ enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
 }
 
 /* The change of a weight of this row for s = 1. */
-static float weight_unit(const struct ldnq_fine_tune_float *tuned, size_t row)
+static float compute_weight_step_unit(const struct ldnq_fine_tune_float *tuned, size_t row)
 {
     return tuned->norms[row] / sqrtf((float)tuned->layer->geometry.cols);
 }
@@ -74,7 +74,7 @@ void ldnq_fine_tune_float_add_gradient(struct ldnq_fine_tune_float *tuned,
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
             const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
-            tuned->weight.gradient[at] += g[at] * weight_unit(tuned, row);
+            tuned->weight.gradient[at] += g[at] * compute_weight_step_unit(tuned, row);
         }
     for (size_t row = 0; b && row < tuned->rows; row++)
         tuned->bias.gradient[row] += b[row] * tuned->norms[row];
@@ -87,7 +87,8 @@ void ldnq_fine_tune_float_step(struct ldnq_fine_tune_float *tuned, size_t step, 
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
             const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
-            w[at] = tuned->first_weight[at] + tuned->weight.value[at] * weight_unit(tuned, row);
+            w[at] = tuned->first_weight[at] +
+                    tuned->weight.value[at] * compute_weight_step_unit(tuned, row);
         }
     if (!tuned->bias.count)
         return;

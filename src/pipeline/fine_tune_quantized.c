@@ -13,7 +13,8 @@
 
 /* The cell of code number i: half of the way to each neighbour. The outer codes have as much on
  * their open side. */
-static void find_cell(const struct ldnq_codebook *codebook, size_t i, double *low, double *high)
+static void compute_rounding_interval(const struct ldnq_codebook *codebook, size_t i, double *low,
+                                      double *high)
 {
     const size_t last = codebook->count - 1;
     const double code = codebook->codes[i];
@@ -23,7 +24,7 @@ static void find_cell(const struct ldnq_codebook *codebook, size_t i, double *lo
     *high = code + above / 2;
 }
 
-static size_t find_code(const struct ldnq_codebook *codebook, int8_t code)
+static size_t find_code_index(const struct ldnq_codebook *codebook, int8_t code)
 {
     size_t i = 0;
     while (codebook->codes[i] != code)
@@ -37,7 +38,7 @@ static float clamp(double value, double low, double high)
 }
 
 /* Starts halfway between code and float weight, but inside the code's cell. */
-static void start_latents(struct ldnq_fine_tune_quantized *layer)
+static void init_latent_weights(struct ldnq_fine_tune_quantized *layer)
 {
     const struct ldnq_layer *of = &layer->result->layer;
     const float *weight = of->weight->data;
@@ -45,7 +46,8 @@ static void start_latents(struct ldnq_fine_tune_quantized *layer)
         for (size_t k = 0; k < of->geometry.cols; k++) {
             const size_t at = row * of->geometry.cols + k;
             double low, high;
-            find_cell(layer->codebook, find_code(layer->codebook, layer->codes[at]), &low, &high);
+            compute_rounding_interval(
+                layer->codebook, find_code_index(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
             const double exact =
                 (double)weight[ldnq_weight_offset(&of->geometry, row, k)] /
@@ -58,8 +60,8 @@ static void start_latents(struct ldnq_fine_tune_quantized *layer)
 static void round_latents(struct ldnq_fine_tune_quantized *layer)
 {
     double low, high, unused;
-    find_cell(layer->codebook, 0, &low, &unused);
-    find_cell(layer->codebook, layer->codebook->count - 1, &unused, &high);
+    compute_rounding_interval(layer->codebook, 0, &low, &unused);
+    compute_rounding_interval(layer->codebook, layer->codebook->count - 1, &unused, &high);
     for (size_t i = 0; i < layer->elements; i++) {
         float *u = &layer->latent.value[i];
         *u = clamp((double)*u, low, high);
@@ -88,7 +90,7 @@ static enum ldnq_status init_weight(struct ldnq_fine_tune_quantized *layer, bool
     if (!update_codes)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_adam_init(&layer->latent, layer->elements, arena, err));
-    start_latents(layer);
+    init_latent_weights(layer);
     return LDNQ_OK;
 }
 

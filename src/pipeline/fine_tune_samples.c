@@ -35,7 +35,7 @@ enum ldnq_status ldnq_fine_tune_samples_init(struct ldnq_fine_tune_samples *set,
     return LDNQ_OK;
 }
 
-static void shuffle(struct ldnq_fine_tune_samples *set)
+static void shuffle_training_samples(struct ldnq_fine_tune_samples *set)
 {
     for (size_t i = set->training_count; i > 1; i--) {
         const size_t j = ldnq_rng_below(&set->rng, i), swapped = set->training[j];
@@ -109,7 +109,7 @@ enum ldnq_status ldnq_fine_tune_samples_draw(struct ldnq_fine_tune_samples *set,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++) {
         if (set->next == set->training_count)
-            shuffle(set);
+            shuffle_training_samples(set);
         drawn[i] = set->training[set->next++];
     }
     LDNQ_TRY(read_samples(set, drawn, count, arena, inputs, err));

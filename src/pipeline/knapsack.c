@@ -46,7 +46,7 @@ static size_t keep_pareto_front(struct partial_sum *sums, size_t count)
 }
 
 /* Keeps the last sum, which is the best, of each of MOST_SUMS equal ranges of cost. */
-static size_t thin_by_cost(struct partial_sum *sums, size_t count)
+static size_t keep_best_sum_per_cost_range(struct partial_sum *sums, size_t count)
 {
     if (count <= MOST_SUMS)
         return count;
@@ -61,8 +61,8 @@ static size_t thin_by_cost(struct partial_sum *sums, size_t count)
     return kept;
 }
 
-static bool add_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
-                    struct ldnq_error *err)
+static bool extend_sums_by_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
+                               struct ldnq_error *err)
 {
     const double *error = k->error + row * k->choices, *cost = k->cost + row * k->choices;
     size_t count = 0;
@@ -76,7 +76,7 @@ static bool add_row(struct knapsack *k, size_t row, struct ldnq_arena *arena,
         }
     if (count > 0)
         qsort(k->merged, count, sizeof *k->merged, compare_costs);
-    count = thin_by_cost(k->merged, keep_pareto_front(k->merged, count));
+    count = keep_best_sum_per_cost_range(k->merged, keep_pareto_front(k->merged, count));
     k->sums[row + 1] = ldnq_arena_alloc(arena, count, sizeof **k->sums, err);
     for (size_t i = 0; k->sums[row + 1] && i < count; i++)
         k->sums[row + 1][i] = k->merged[i];
@@ -138,7 +138,7 @@ static enum ldnq_status solve_in_arena(struct knapsack *k, size_t *chosen, bool 
     k->sums[0] = &nothing;
     k->counts[0] = 1;
     for (size_t row = 0; row < k->rows; row++)
-        if (!add_row(k, row, arena, err))
+        if (!extend_sums_by_row(k, row, arena, err))
             return LDNQ_NOMEM;
     /* No sum is left where rounding makes even the cheapest one exceed the budget. */
     *fits = k->counts[k->rows] > 0;

@@ -109,9 +109,11 @@ static double measure_upstream_error(const struct ldnq_layer_moments *moments, b
     return sum;
 }
 
-static enum ldnq_status choose_strength(struct ldnq_layer_moments *moments, bool centred,
-                                        struct ldnq_compensation_strength *strength,
-                                        struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *moments,
+                                                     bool centred,
+                                                     struct ldnq_compensation_strength *strength,
+                                                     struct ldnq_arena *arena,
+                                                     struct ldnq_error *err)
 {
     const struct ldnq_layer_geometry *geometry = &moments->compensation.geometry;
     const size_t k = geometry->cols, block = geometry->rows * k;
@@ -154,7 +156,8 @@ enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, b
     /* Fills the lower triangles; with a count of 1 the sums stay sums. */
     for (size_t g = 0; g < held_out->geometry.groups; g++)
         ldnq_gram_finish(k, 1, held_out->gram + g * k * k, held_out->mean + g * k);
-    const enum ldnq_status status = choose_strength(moments, centred, strength, arena, err);
+    const enum ldnq_status status =
+        choose_compensation_strength(moments, centred, strength, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -36,14 +36,14 @@ struct layer_fitting {
     struct ldnq_layer_moments moments; /* of the current layer */
 };
 
-static size_t count_copies(const struct ldnq_quantize_options *options)
+static size_t augmented_copy_count(const struct ldnq_quantize_options *options)
 {
     return ldnq_size_max(1, options->copies);
 }
 
 /* ---- step 1: statistics ----------------------------------------------------------------- */
 
-static enum ldnq_status allocate_call(struct layer_fitting *fitting, struct ldnq_error *err)
+static enum ldnq_status allocate_layer_call(struct layer_fitting *fitting, struct ldnq_error *err)
 {
     const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
     struct ldnq_arena *arena = fitting->quantizer->arena;
@@ -62,9 +62,9 @@ static enum ldnq_status allocate_call(struct layer_fitting *fitting, struct ldnq
 }
 
 /* The call that the executor would make of the layer for this batch, with shapes inferred. */
-static enum ldnq_status infer_call(struct layer_fitting *fitting,
-                                   const struct ldnq_calib_runner *runner, size_t batch,
-                                   struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status infer_layer_call(struct layer_fitting *fitting,
+                                         const struct ldnq_calib_runner *runner, size_t batch,
+                                         struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
@@ -94,17 +94,17 @@ static enum ldnq_status infer_call(struct layer_fitting *fitting,
         ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
 }
 
-static enum ldnq_status add_batch(void *ctx, const struct ldnq_exec *exec, size_t batch,
-                                  struct ldnq_error *err)
+static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
+                                             struct ldnq_error *err)
 {
     (void)exec;
     struct layer_fitting *fitting = ctx;
     const struct ldnq_calib_runner *runner = &fitting->runner;
     const struct ldnq_quantized_network *network = &fitting->quantizer->result->network;
     struct ldnq_op_call quantized, exact;
-    LDNQ_TRY(infer_call(fitting, runner, batch, &quantized, err));
+    LDNQ_TRY(infer_layer_call(fitting, runner, batch, &quantized, err));
     if (runner->reference)
-        LDNQ_TRY(infer_call(fitting, &fitting->reference, batch, &exact, err));
+        LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
     const bool held_out = ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch),
                                            ldnq_samples_count(runner->samples));
     ldnq_layer_moments_add(&fitting->moments, held_out, &quantized,
@@ -157,9 +157,9 @@ static enum ldnq_status compensate_error(struct layer_fitting *fitting,
 
 /* ---- step 3: codes and scales ------------------------------------------------------------ */
 
-static struct ldnq_layer_problem make_problem(const struct layer_fitting *fitting,
-                                              const struct ldnq_quantized_layer *quantized,
-                                              const float *weight, const float *bias)
+static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *fitting,
+                                                    const struct ldnq_quantized_layer *quantized,
+                                                    const float *weight, const float *bias)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     enum ldnq_granularity granularity = fitting->quantizer->options->granularity;
@@ -182,7 +182,8 @@ static struct ldnq_layer_problem make_problem(const struct layer_fitting *fittin
 
 /* Finds an earlier layer that reads the same weight in the same way: both keep one set of
  * codes. */
-static const struct ldnq_quantized_layer *find_shared(const struct layer_fitting *fitting)
+static const struct ldnq_quantized_layer *
+find_layer_with_same_weight(const struct layer_fitting *fitting)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_quantized_layer *layers = quantizer->result->network.layers;
@@ -199,10 +200,10 @@ static const struct ldnq_quantized_layer *find_shared(const struct layer_fitting
 
 /* The best bias and the error depend on this layer's own input. A solver that leaves the
  * biases of the file alone does so here too. */
-static void copy_shared(const struct layer_fitting *fitting,
-                        const struct ldnq_quantized_layer *shared,
-                        const struct ldnq_layer_problem *problem,
-                        struct ldnq_layer_solution *solution)
+static void copy_shared_solution(const struct layer_fitting *fitting,
+                                 const struct ldnq_quantized_layer *shared,
+                                 const struct ldnq_layer_problem *problem,
+                                 struct ldnq_layer_solution *solution)
 {
     const size_t rows = ldnq_layer_rows(&shared->layer);
     memcpy(solution->codes, shared->codes,
@@ -230,10 +231,10 @@ static const struct ldnq_solver *choose_solver(const struct layer_fitting *fitti
 
 /* The rank costs a factorization: it is computed where someone reads it, or where it may be
  * too low. */
-static enum ldnq_status measure_rank(const struct layer_fitting *fitting,
-                                     struct ldnq_layer_diagnostics *diagnostics,
-                                     const struct ldnq_layer_problem *problem,
-                                     struct ldnq_error *err)
+static enum ldnq_status compute_problem_rank(const struct layer_fitting *fitting,
+                                             struct ldnq_layer_diagnostics *diagnostics,
+                                             const struct ldnq_layer_problem *problem,
+                                             struct ldnq_error *err)
 {
     diagnostics->varying = diagnostics->rank = problem->cols;
     if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->cols)
@@ -242,10 +243,10 @@ static enum ldnq_status measure_rank(const struct layer_fitting *fitting,
 }
 
 /* The objective of G = 0 is the variance of the layer's output, row by row. */
-static enum ldnq_status measure_deviation(const struct layer_fitting *fitting, size_t rows,
-                                          struct ldnq_layer_diagnostics *diagnostics,
-                                          const struct ldnq_layer_problem *problem,
-                                          struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status compute_output_deviation(const struct layer_fitting *fitting, size_t rows,
+                                                 struct ldnq_layer_diagnostics *diagnostics,
+                                                 const struct ldnq_layer_problem *problem,
+                                                 struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_choice zero = { 0 };
     double *errors = ldnq_arena_alloc(arena, rows, sizeof *errors, err);
@@ -303,13 +304,13 @@ static enum ldnq_status measure_change(const struct layer_fitting *fitting,
         return LDNQ_NOMEM;
     ldnq_layer_read_weight(layer, weight);
     ldnq_layer_read_bias(layer, bias);
-    const struct ldnq_layer_problem problem = make_problem(fitting, quantized, weight, bias);
+    const struct ldnq_layer_problem problem = make_layer_problem(fitting, quantized, weight, bias);
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         layer->bias ? solution->bias : NULL };
     const double per_position =
         ldnq_total_error(&problem, quantizer->options->pool, &choice, errors);
     const double samples =
-        (double)(ldnq_samples_count(quantizer->samples) * count_copies(quantizer->options));
+        (double)(ldnq_samples_count(quantizer->samples) * augmented_copy_count(quantizer->options));
     diagnostics->change = sqrt(per_position * (double)diagnostics->positions / samples);
     return LDNQ_OK;
 }
@@ -345,8 +346,8 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ---- */
     LDNQ_TRY(ldnq_layer_moments_init(&fitting->moments, &layer->geometry, weight,
                                      fitting->runner.reference != NULL, options->pool, arena, err));
-    LDNQ_TRY(
-        ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch, fitting, err));
+    LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
+                                       fitting, err));
 
     /* ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
     if (fitting->runner.reference)
@@ -366,15 +367,15 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     };
     if (!solution.codes || !solution.scales || !solution.bias)
         return LDNQ_NOMEM;
-    const struct ldnq_layer_problem problem = make_problem(fitting, quantized, weight, bias);
+    const struct ldnq_layer_problem problem = make_layer_problem(fitting, quantized, weight, bias);
     diagnostics->positions = fitting->moments.statistics.positions;
-    LDNQ_TRY(measure_deviation(fitting, rows, diagnostics, &problem, arena, err));
-    enum ldnq_status status = measure_rank(fitting, diagnostics, &problem, &reason);
+    LDNQ_TRY(compute_output_deviation(fitting, rows, diagnostics, &problem, arena, err));
+    enum ldnq_status status = compute_problem_rank(fitting, diagnostics, &problem, &reason);
     const double solver_start = ldnq_now();
-    quantized->shared = find_shared(fitting);
+    quantized->shared = find_layer_with_same_weight(fitting);
     if (status == LDNQ_OK && quantized->shared) {
         quantized->codebook = quantized->shared->codebook;
-        copy_shared(fitting, quantized->shared, &problem, &solution);
+        copy_shared_solution(fitting, quantized->shared, &problem, &solution);
     } else if (status == LDNQ_OK) {
         status = ldnq_solve(choose_solver(fitting, diagnostics), &problem, &options->solver_options,
                             options->pool, &solution, &reason);
@@ -441,7 +442,7 @@ static enum ldnq_status init_runner(const struct ldnq_quantizer *quantizer,
                                     struct ldnq_calib_runner *runner, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = quantizer->options;
-    return ldnq_calib_runner_init(runner, graph, quantizer->samples, count_copies(options),
+    return ldnq_calib_runner_init(runner, graph, quantizer->samples, augmented_copy_count(options),
                                   options->seed, max_bytes, options->pool, quantizer->arena, err);
 }
 
@@ -452,7 +453,7 @@ static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_er
     struct ldnq_quantization *result = quantizer->result;
     const size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
     const bool compensates = options->lambda != 0 && options->cascade == 0;
-    LDNQ_TRY(allocate_call(fitting, err));
+    LDNQ_TRY(allocate_layer_call(fitting, err));
     LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes / (compensates ? 2 : 1),
                          &fitting->runner, err));
     if (compensates) {

@@ -101,7 +101,8 @@ static enum ldnq_status find_importance(const struct range_search *search,
 
 /* ---- observing ------------------------------------------------------------------------------ */
 
-static enum ldnq_status prepare(struct range_search *search, struct ldnq_error *err)
+static enum ldnq_status create_activation_observers(struct range_search *search,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_placement *placement = search->placement;
     search->observed =
@@ -132,7 +133,7 @@ static enum ldnq_status prepare(struct range_search *search, struct ldnq_error *
     return LDNQ_OK;
 }
 
-static void observe(struct range_search *search, const struct ldnq_value *value)
+static void observe_activation(struct range_search *search, const struct ldnq_value *value)
 {
     const size_t a = value ? search->activation_of[value->index] : 0;
     const struct ldnq_tensor *tensor = a ? ldnq_exec_value(search->exec, value) : NULL;
@@ -146,11 +147,11 @@ static enum ldnq_status observe_batch(struct range_search *search,
     const struct ldnq_graph *graph = search->reference;
     LDNQ_TRY(ldnq_exec_bind_inputs(search->exec, inputs, err));
     for (size_t i = 0; i < graph->input_count; i++)
-        observe(search, graph->inputs[i]);
+        observe_activation(search, graph->inputs[i]);
     for (size_t n = 0; n < graph->node_count; n++) {
         LDNQ_TRY(ldnq_exec_run_range(search->exec, n, n + 1, err));
         for (size_t o = 0; o < graph->nodes[n]->output_count; o++)
-            observe(search, graph->nodes[n]->outputs[o]);
+            observe_activation(search, graph->nodes[n]->outputs[o]);
     }
     ldnq_exec_reset(search->exec);
     return LDNQ_OK;
@@ -178,7 +179,7 @@ static enum ldnq_status observe_samples(struct range_search *search, struct ldnq
 
 /* One range per group: the observers of its activations are joined, and the tightest bounds
  * of all that are not fixed hold; a fixed range wins. */
-static void choose_group(struct range_search *search, size_t group)
+static void choose_group_range(struct range_search *search, size_t group)
 {
     struct ldnq_placement *placement = search->placement;
     const struct ldnq_placed_activation *fixed = NULL;
@@ -216,10 +217,10 @@ static void choose_group(struct range_search *search, size_t group)
 static enum ldnq_status search_ranges(struct range_search *search, struct ldnq_samples *samples,
                                       struct ldnq_error *err)
 {
-    LDNQ_TRY(prepare(search, err));
+    LDNQ_TRY(create_activation_observers(search, err));
     LDNQ_TRY(observe_samples(search, samples, err));
     for (size_t group = 0; group < search->placement->group_count; group++)
-        choose_group(search, group);
+        choose_group_range(search, group);
     return LDNQ_OK;
 }
 

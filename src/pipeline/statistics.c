@@ -37,7 +37,7 @@ struct statistics_task {
 
 /* ---- one group: threads share a slab ----------------------------------------------------- */
 
-static void fill_columns_part(void *argument, size_t chunk, size_t thread)
+static void fill_columns_task(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct statistics_task *task = argument;
@@ -46,12 +46,12 @@ static void fill_columns_part(void *argument, size_t chunk, size_t thread)
                                          task->statistics->columns + first, LDNQ_GRAM_SLAB);
 }
 
-static void add_single_group(struct statistics_task *task)
+static void add_single_group_gram(struct statistics_task *task)
 {
     const struct ldnq_statistics *s = task->statistics;
     for (task->first = 0; task->first < task->positions; task->first += LDNQ_GRAM_SLAB) {
         task->count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - task->first);
-        ldnq_pool_run(s->pool, ldnq_size_ceil_div(task->count, PART), fill_columns_part, task);
+        ldnq_pool_run(s->pool, ldnq_size_ceil_div(task->count, PART), fill_columns_task, task);
         ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, task->count, s->gram, s->mean,
                       s->scratch, s->pool);
     }
@@ -59,7 +59,7 @@ static void add_single_group(struct statistics_task *task)
 
 /* ---- several groups: one thread per group ---------------------------------------------- */
 
-static void add_group(void *argument, size_t group, size_t thread)
+static void add_group_gram(void *argument, size_t group, size_t thread)
 {
     const struct statistics_task *task = argument;
     const struct ldnq_statistics *s = task->statistics;
@@ -81,9 +81,9 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
                                     .call = call,
                                     .positions = call->node->op->layer->positions(call) };
     if (statistics->geometry.groups == 1)
-        add_single_group(&task);
+        add_single_group_gram(&task);
     else
-        ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group, &task);
+        ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group_gram, &task);
     statistics->positions += task.positions;
 }
 

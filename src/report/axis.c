@@ -10,13 +10,13 @@ struct axis_step {
 };
 
 /* index * step, rounded once, so that 3 steps of 0.1 are 0.3. */
-static double multiple(struct axis_step step, double index)
+static double multiply_step(struct axis_step step, double index)
 {
     return step.exponent < 0 ? index * step.mantissa / pow(10, -step.exponent)
                              : index * step.mantissa * pow(10, step.exponent);
 }
 
-static struct axis_step larger(struct axis_step step)
+static struct axis_step next_larger_step(struct axis_step step)
 {
     if (step.mantissa == 5)
         return (struct axis_step){ 1, step.exponent + 1 };
@@ -24,7 +24,7 @@ static struct axis_step larger(struct axis_step step)
 }
 
 /* Makes both ends finite and high > low. */
-static void spread_ends(double *low, double *high)
+static void ensure_finite_range(double *low, double *high)
 {
     *low = isfinite(*low) ? fmax(*low, -1e300) : 0;
     *high = isfinite(*high) ? fmin(*high, 1e300) : 1;
@@ -39,15 +39,15 @@ static void spread_ends(double *low, double *high)
     *high += half;
 }
 
-static double first_index(struct axis_step step, double low, bool outwards)
+static double first_tick_index(struct axis_step step, double low, bool outwards)
 {
-    const double index = low / multiple(step, 1);
+    const double index = low / multiply_step(step, 1);
     return outwards ? floor(index + 1e-9) : ceil(index - 1e-9);
 }
 
-static double last_index(struct axis_step step, double high, bool outwards)
+static double last_tick_index(struct axis_step step, double high, bool outwards)
 {
-    const double index = high / multiple(step, 1);
+    const double index = high / multiply_step(step, 1);
     return outwards ? ceil(index - 1e-9) : floor(index + 1e-9);
 }
 
@@ -55,13 +55,14 @@ static double last_index(struct axis_step step, double high, bool outwards)
 static struct axis_step choose_step(double low, double high, bool outwards, size_t most)
 {
     struct axis_step step = { 1, (int)floor(log10((high - low) / (double)most)) - 1 };
-    while (last_index(step, high, outwards) - first_index(step, low, outwards) + 1 > (double)most)
-        step = larger(step);
+    while (last_tick_index(step, high, outwards) - first_tick_index(step, low, outwards) + 1 >
+           (double)most)
+        step = next_larger_step(step);
     return step;
 }
 
 /* With as many digits as the step has; huge and tiny numbers as 1.5e-7. */
-static void label_plain(struct ldnq_axis_tick *tick, struct axis_step step, double largest)
+static void format_decimal_label(struct ldnq_axis_tick *tick, struct axis_step step, double largest)
 {
     const double value = tick->value == 0 ? 0 : tick->value; /* no -0 */
     if (step.exponent >= -4 && largest < 1e6) {
@@ -75,22 +76,22 @@ static void label_plain(struct ldnq_axis_tick *tick, struct axis_step step, doub
 
 static void set_linear(struct ldnq_axis *axis, double low, double high, bool outwards, size_t most)
 {
-    spread_ends(&low, &high);
+    ensure_finite_range(&low, &high);
     if (most < 2 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
     const struct axis_step step = choose_step(low, high, outwards, most);
-    const double first = first_index(step, low, outwards);
-    const double last = last_index(step, high, outwards);
+    const double first = first_tick_index(step, low, outwards);
+    const double last = last_tick_index(step, high, outwards);
     *axis = (struct ldnq_axis){ .low = low, .high = high };
     if (outwards) {
-        axis->low = multiple(step, first);
-        axis->high = multiple(step, last);
+        axis->low = multiply_step(step, first);
+        axis->high = multiply_step(step, last);
     }
-    const double largest = fmax(fabs(multiple(step, first)), fabs(multiple(step, last)));
+    const double largest = fmax(fabs(multiply_step(step, first)), fabs(multiply_step(step, last)));
     for (double index = first; index <= last; index++) {
         struct ldnq_axis_tick *tick = &axis->ticks[axis->tick_count++];
-        tick->value = multiple(step, index);
-        label_plain(tick, step, largest);
+        tick->value = multiply_step(step, index);
+        format_decimal_label(tick, step, largest);
     }
 }
 
@@ -125,7 +126,7 @@ struct axis_subdivision {
     int count, mantissas[3];
 };
 
-static double log_tick(struct axis_subdivision in, int stride, int index)
+static double compute_log_tick(struct axis_subdivision in, int stride, int index)
 {
     const int decade = (int)floor((double)index / in.count);
     const int exponent = decade * stride, mantissa = in.mantissas[index - decade * in.count];
@@ -137,10 +138,10 @@ static void log_range(struct axis_subdivision in, int stride, double low, double
                       int *last)
 {
     *first = ((int)floor(log10(low) / stride) - 1) * in.count;
-    while (log_tick(in, stride, *first + 1) <= low * (1 + 1e-9))
+    while (compute_log_tick(in, stride, *first + 1) <= low * (1 + 1e-9))
         ++*first;
     *last = *first + 1;
-    while (log_tick(in, stride, *last) < high * (1 - 1e-9))
+    while (compute_log_tick(in, stride, *last) < high * (1 - 1e-9))
         ++*last;
 }
 
@@ -172,7 +173,7 @@ void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t 
     *axis = (struct ldnq_axis){ .is_log = true };
     for (int i = first; i <= last; i++) {
         struct ldnq_axis_tick *tick = &axis->ticks[axis->tick_count++];
-        tick->value = log_tick(in, stride, i);
+        tick->value = compute_log_tick(in, stride, i);
         label_log(tick);
     }
     axis->low = axis->ticks[0].value;
@@ -182,7 +183,7 @@ void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t 
 /* ---- other labels -------------------------------------------------------------------- */
 
 /* Decimals that all ticks need in this unit, at most 3. */
-static int decimals_in(const struct ldnq_axis *axis, double unit)
+static int count_label_decimals(const struct ldnq_axis *axis, double unit)
 {
     int decimals = 0;
     for (size_t i = 0; i < axis->tick_count; i++)
@@ -200,7 +201,7 @@ void ldnq_axis_label_bytes(struct ldnq_axis *axis)
     double unit = 1;
     for (; of < 3 && axis->high >= unit * 1000; of++)
         unit *= 1000;
-    const int decimals = decimals_in(axis, unit);
+    const int decimals = count_label_decimals(axis, unit);
     for (size_t i = 0; i < axis->tick_count; i++)
         snprintf(axis->ticks[i].label, sizeof axis->ticks[i].label, "%.*f %s", decimals,
                  axis->ticks[i].value / unit, names[of]);

@@ -11,7 +11,7 @@
 #define FIRST_CAPACITY 4096
 
 /* Makes room for `size` more bytes; false when memory is out, or was before. */
-static bool reserve(struct ldnq_buffer *buffer, size_t size)
+static bool reserve_bytes(struct ldnq_buffer *buffer, size_t size)
 {
     size_t need, capacity = buffer->capacity ? buffer->capacity : FIRST_CAPACITY;
     if (buffer->failed || !ldnq_size_add(buffer->size, size, &need))
@@ -31,7 +31,7 @@ static bool reserve(struct ldnq_buffer *buffer, size_t size)
 
 void ldnq_buffer_append(struct ldnq_buffer *buffer, const void *bytes, size_t size)
 {
-    if (size == 0 || !reserve(buffer, size))
+    if (size == 0 || !reserve_bytes(buffer, size))
         return;
     memcpy(buffer->data + buffer->size, bytes, size);
     buffer->size += size;

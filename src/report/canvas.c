@@ -31,25 +31,25 @@ struct canvas_box {
     size_t x0, y0, x1, y1;
 };
 
-static double snap(double value)
+static double round_to_subpixel(double value)
 {
     return rint(value * 64) / 64;
 }
 
-static size_t clamp_to(double value, size_t most)
+static size_t clamp_pixel_index(double value, size_t most)
 {
     return !(value > 0) ? 0 : value < (double)most ? (size_t)value : most;
 }
 
 /* Of a shape between these coordinates, with a margin around it. Extends the dirty region. */
-static struct canvas_box box_of(struct ldnq_canvas *canvas, double x0, double y0, double x1,
-                                double y1, double margin)
+static struct canvas_box compute_bounding_box(struct ldnq_canvas *canvas, double x0, double y0,
+                                              double x1, double y1, double margin)
 {
     const struct canvas_box box = {
-        clamp_to(floor(fmin(x0, x1) - margin), canvas->width),
-        clamp_to(floor(fmin(y0, y1) - margin), canvas->height),
-        clamp_to(ceil(fmax(x0, x1) + margin), canvas->width),
-        clamp_to(ceil(fmax(y0, y1) + margin), canvas->height),
+        clamp_pixel_index(floor(fmin(x0, x1) - margin), canvas->width),
+        clamp_pixel_index(floor(fmin(y0, y1) - margin), canvas->height),
+        clamp_pixel_index(ceil(fmax(x0, x1) + margin), canvas->width),
+        clamp_pixel_index(ceil(fmax(y0, y1) + margin), canvas->height),
     };
     if (box.x0 >= box.x1 || box.y0 >= box.y1)
         return (struct canvas_box){ 0 };
@@ -61,7 +61,7 @@ static struct canvas_box box_of(struct ldnq_canvas *canvas, double x0, double y0
     return box;
 }
 
-static void cover(struct ldnq_canvas *canvas, size_t x, size_t y, double part)
+static void raise_pixel_coverage(struct ldnq_canvas *canvas, size_t x, size_t y, double part)
 {
     uint8_t *at = canvas->mask + y * canvas->width + x;
     const double value = rint(255 * fmin(fmax(part, 0), 1));
@@ -74,16 +74,17 @@ void ldnq_canvas_add_line(struct ldnq_canvas *canvas, double x0, double y0, doub
 {
     if (!isfinite(x0 + y0 + x1 + y1))
         return;
-    x0 = snap(x0), y0 = snap(y0), x1 = snap(x1), y1 = snap(y1);
+    x0 = round_to_subpixel(x0), y0 = round_to_subpixel(y0), x1 = round_to_subpixel(x1),
+    y1 = round_to_subpixel(y1);
     const double dx = x1 - x0, dy = y1 - y0, length2 = dx * dx + dy * dy;
-    const struct canvas_box box = box_of(canvas, x0, y0, x1, y1, width / 2 + 1);
+    const struct canvas_box box = compute_bounding_box(canvas, x0, y0, x1, y1, width / 2 + 1);
     for (size_t y = box.y0; y < box.y1; y++)
         for (size_t x = box.x0; x < box.x1; x++) {
             /* Distance of the pixel's centre from the nearest point of the line. */
             const double px = (double)x + 0.5 - x0, py = (double)y + 0.5 - y0;
             const double t = length2 > 0 ? fmin(fmax((px * dx + py * dy) / length2, 0), 1) : 0;
             const double ex = px - t * dx, ey = py - t * dy;
-            cover(canvas, x, y, width / 2 + 0.5 - sqrt(ex * ex + ey * ey));
+            raise_pixel_coverage(canvas, x, y, width / 2 + 0.5 - sqrt(ex * ex + ey * ey));
         }
 }
 
@@ -93,7 +94,7 @@ void ldnq_canvas_add_dot(struct ldnq_canvas *canvas, double x, double y, double 
 }
 
 /* The part of pixel `at` between low and high. */
-static double overlap(size_t at, double low, double high)
+static double compute_pixel_overlap(size_t at, double low, double high)
 {
     return fmin(high, (double)at + 1) - fmax(low, (double)at);
 }
@@ -103,18 +104,20 @@ void ldnq_canvas_add_rectangle(struct ldnq_canvas *canvas, double x0, double y0,
 {
     if (!isfinite(x0 + y0 + x1 + y1))
         return;
-    const double left = snap(fmin(x0, x1)), right = snap(fmax(x0, x1));
-    const double top = snap(fmin(y0, y1)), bottom = snap(fmax(y0, y1));
-    const struct canvas_box box = box_of(canvas, left, top, right, bottom, 0);
+    const double left = round_to_subpixel(fmin(x0, x1)), right = round_to_subpixel(fmax(x0, x1));
+    const double top = round_to_subpixel(fmin(y0, y1)), bottom = round_to_subpixel(fmax(y0, y1));
+    const struct canvas_box box = compute_bounding_box(canvas, left, top, right, bottom, 0);
     for (size_t y = box.y0; y < box.y1; y++)
         for (size_t x = box.x0; x < box.x1; x++)
-            cover(canvas, x, y, overlap(x, left, right) * overlap(y, top, bottom));
+            raise_pixel_coverage(canvas, x, y,
+                                 compute_pixel_overlap(x, left, right) *
+                                     compute_pixel_overlap(y, top, bottom));
 }
 
 /* ---- the pixels ---------------------------------------------------------------------- */
 
 /* Composes the colour over the pixel, with `alpha` in place of its own. */
-static void blend(uint8_t *pixel, struct ldnq_colour colour, unsigned alpha)
+static void blend_pixel(uint8_t *pixel, struct ldnq_colour colour, unsigned alpha)
 {
     const unsigned below = pixel[3] * (255 - alpha); /* both in units of 1/255^2 */
     const unsigned above = alpha * 255, sum = above + below;
@@ -133,8 +136,8 @@ void ldnq_canvas_paint(struct ldnq_canvas *canvas, struct ldnq_colour colour)
             uint8_t *mask = canvas->mask + y * canvas->width + x;
             if (*mask == 0)
                 continue;
-            blend(canvas->pixels + 4 * (y * canvas->width + x), colour,
-                  (*mask * colour.alpha + 127u) / 255u);
+            blend_pixel(canvas->pixels + 4 * (y * canvas->width + x), colour,
+                        (*mask * colour.alpha + 127u) / 255u);
             *mask = 0;
         }
     canvas->dirty_x0 = canvas->dirty_y0 = canvas->dirty_x1 = canvas->dirty_y1 = 0;

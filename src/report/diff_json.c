@@ -20,7 +20,7 @@ static bool add_count(cJSON *item, const char *name, size_t value)
 }
 
 /* null for a number that is not known. */
-static bool add_known(cJSON *item, const char *name, bool known, double value)
+static bool add_number_or_null(cJSON *item, const char *name, bool known, double value)
 {
     return ldnq_json_add_number(item, name, known ? value : NAN);
 }
@@ -68,7 +68,7 @@ static cJSON *add_object(cJSON *array)
 
 /* ---- files and tensors --------------------------------------------------------------- */
 
-static bool add_file(cJSON *root, const char *name, const struct ldnq_diff_file *file)
+static bool add_file_summary(cJSON *root, const char *name, const struct ldnq_diff_file *file)
 {
     cJSON *item = cJSON_AddObjectToObject(root, name);
     return item && ldnq_json_add_text(item, "path", file->path) &&
@@ -96,25 +96,26 @@ static bool add_histogram(cJSON *item, const struct ldnq_quantized_tensor *tenso
 static bool add_scales(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->scale_count > 0;
-    return add_known(item, "axis", tensor->axis >= 0, tensor->axis) &&
-           add_known(item, "block_size", tensor->block_size > 0, (double)tensor->block_size) &&
+    return add_number_or_null(item, "axis", tensor->axis >= 0, tensor->axis) &&
+           add_number_or_null(item, "block_size", tensor->block_size > 0,
+                              (double)tensor->block_size) &&
            add_count(item, "scale_count", tensor->scale_count) &&
-           add_known(item, "scale_min", known, tensor->scale_min) &&
-           add_known(item, "scale_max", known, tensor->scale_max) &&
-           add_known(item, "zero_min", known, (double)tensor->zero_min) &&
-           add_known(item, "zero_max", known, (double)tensor->zero_max);
+           add_number_or_null(item, "scale_min", known, tensor->scale_min) &&
+           add_number_or_null(item, "scale_max", known, tensor->scale_max) &&
+           add_number_or_null(item, "zero_min", known, (double)tensor->zero_min) &&
+           add_number_or_null(item, "zero_max", known, (double)tensor->zero_max);
 }
 
 static bool add_codes(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->is_constant && tensor->count > 0;
-    return add_known(item, "count", tensor->is_constant, (double)tensor->count) &&
-           add_known(item, "code_min", known, (double)tensor->code_min) &&
-           add_known(item, "code_max", known, (double)tensor->code_max) &&
-           add_known(item, "codes_used", known && tensor->codes_used > 0,
-                     (double)tensor->codes_used) &&
-           add_known(item, "entropy", known, tensor->entropy) &&
-           add_known(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
+    return add_number_or_null(item, "count", tensor->is_constant, (double)tensor->count) &&
+           add_number_or_null(item, "code_min", known, (double)tensor->code_min) &&
+           add_number_or_null(item, "code_max", known, (double)tensor->code_max) &&
+           add_number_or_null(item, "codes_used", known && tensor->codes_used > 0,
+                              (double)tensor->codes_used) &&
+           add_number_or_null(item, "entropy", known, tensor->entropy) &&
+           add_number_or_null(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
            add_histogram(item, tensor);
 }
 
@@ -142,8 +143,8 @@ bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor 
 /* ---- layers -------------------------------------------------------------------------- */
 
 /* The index of the tensor in `tensors`; null for none. */
-static bool add_index_of_tensor(cJSON *item, const char *name, const struct ldnq_diff *diff,
-                                const struct ldnq_quantized_tensor *tensor)
+static bool add_tensor_index(cJSON *item, const char *name, const struct ldnq_diff *diff,
+                             const struct ldnq_quantized_tensor *tensor)
 {
     for (size_t i = 0; tensor && i < diff->tensor_count; i++)
         if (tensor == &diff->tensors[i])
@@ -182,8 +183,8 @@ static bool add_weight(cJSON *item, const struct ldnq_diff *diff,
            add_count(item, "bytes_a", layer->bytes_a) &&
            add_count(item, "bytes_b", layer->bytes_b) &&
            ldnq_json_add_number(item, "bits", layer->bits) &&
-           add_index_of_tensor(item, "weight_tensor", diff, layer->weight) &&
-           add_index_of_tensor(item, "input_tensor", diff, layer->input);
+           add_tensor_index(item, "weight_tensor", diff, layer->weight) &&
+           add_tensor_index(item, "input_tensor", diff, layer->input);
 }
 
 static bool add_layer(cJSON *array, const struct ldnq_diff *diff,
@@ -252,15 +253,16 @@ static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
 {
     return ldnq_json_add_text(root, "format", "ldnq-diff") &&
            ldnq_json_add_number(root, "version", 2) &&
-           ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) && add_file(root, "a", &diff->a) &&
-           add_file(root, "b", &diff->b) && add_count(root, "paired_nodes", diff->paired) &&
+           ldnq_json_add_text(root, "ldnq", LDNQ_VERSION) &&
+           add_file_summary(root, "a", &diff->a) && add_file_summary(root, "b", &diff->b) &&
+           add_count(root, "paired_nodes", diff->paired) &&
            add_count(root, "paired_layers", diff->paired_layers) && add_layers(root, diff) &&
            add_notes(root, "removed", diff->removed, diff->removed_count) &&
            add_notes(root, "added", diff->added, diff->added_count) &&
            add_notes(root, "changed", diff->changed, diff->changed_count) &&
            ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
            add_count(root, "samples", diff->samples) &&
-           add_known(root, "seconds", diff->samples > 0, diff->seconds) &&
+           add_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }
 

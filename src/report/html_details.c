@@ -9,12 +9,12 @@
 
 /* ---- facts --------------------------------------------------------------------------- */
 
-static void open_fact(struct ldnq_buffer *out, const char *term)
+static void open_fact_html(struct ldnq_buffer *out, const char *term)
 {
     ldnq_buffer_append_format(out, "<div><dt>%s</dt><dd>", term);
 }
 
-static void close_fact(struct ldnq_buffer *out)
+static void close_fact_html(struct ldnq_buffer *out)
 {
     ldnq_buffer_append_text(out, "</dd></div>\n");
 }
@@ -25,42 +25,42 @@ static void write_number(struct ldnq_buffer *out, const char *term, enum ldnq_ht
 {
     if (isnan(value))
         return;
-    open_fact(out, term);
+    open_fact_html(out, term);
     ldnq_html_write_number(out, kind, value);
     if (isfinite(value))
         ldnq_buffer_append_text(out, unit);
-    close_fact(out);
+    close_fact_html(out);
 }
 
 static void write_name(struct ldnq_buffer *out, const char *term, const char *name)
 {
     if (!name || !*name)
         return;
-    open_fact(out, term);
+    open_fact_html(out, term);
     ldnq_html_write_name(out, name);
-    close_fact(out);
+    close_fact_html(out);
 }
 
 static void write_range(struct ldnq_buffer *out, const char *term, enum ldnq_html_kind kind,
                         double low, double high)
 {
-    open_fact(out, term);
+    open_fact_html(out, term);
     ldnq_html_write_number(out, kind, low);
     if (high != low) {
         ldnq_buffer_append_text(out, " \xe2\x80\xa6 "); /* an ellipsis */
         ldnq_html_write_number(out, kind, high);
     }
-    close_fact(out);
+    close_fact_html(out);
 }
 
 static void write_tensor(struct ldnq_buffer *out, const struct ldnq_quantized_tensor *tensor)
 {
     char text[64];
     write_name(out, "Codes", tensor->name);
-    open_fact(out, "Type and scales");
+    open_fact_html(out, "Type and scales");
     ldnq_buffer_append_format(out, "%s, %s", tensor->type,
                               ldnq_html_print_granularity(tensor, text, sizeof text));
-    close_fact(out);
+    close_fact_html(out);
     if (tensor->scale_count) {
         snprintf(text, sizeof text, tensor->scale_count == 1 ? "Scale" : "%zu scales",
                  tensor->scale_count);
@@ -82,9 +82,9 @@ static void write_shape(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     char text[LDNQ_HTML_SHAPE];
     if (layer->weights == 0)
         return;
-    open_fact(out, "Weight");
+    open_fact_html(out, "Weight");
     ldnq_buffer_append_text(out, ldnq_html_print_shape(&layer->shape, text, sizeof text));
-    close_fact(out);
+    close_fact_html(out);
 }
 
 static void write_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
@@ -93,9 +93,9 @@ static void write_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     if (layer->match && strcmp(layer->match, layer->node) != 0)
         write_name(out, "In the quantized file", layer->match);
     if (!layer->match) {
-        open_fact(out, "In the quantized file");
+        open_fact_html(out, "In the quantized file");
         ldnq_buffer_append_text(out, "no match");
-        close_fact(out);
+        close_fact_html(out);
     }
     write_name(out, "Folded into it", layer->folded);
     write_shape(out, layer);
@@ -117,7 +117,7 @@ static void write_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
 
 /* ---- pictures ------------------------------------------------------------------------ */
 
-static void write_spread(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
+static void write_weight_histogram(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_distribution(layer, &plot))
@@ -209,7 +209,7 @@ static void write_layer(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     write_summary(out, layer, number);
     write_facts(out, layer);
     ldnq_buffer_append_text(out, "<div class=\"figures\">\n");
-    write_spread(out, layer);
+    write_weight_histogram(out, layer);
     write_scatter(out, layer);
     write_codes(out, layer);
     write_convergence(out, layer);

@@ -38,7 +38,7 @@ static void write_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, si
     ldnq_buffer_finish(&png);
 }
 
-static size_t height_of(enum ldnq_html_width width)
+static size_t choose_figure_height(enum ldnq_html_width width)
 {
     return width == LDNQ_HTML_PANEL ? 300 : width == LDNQ_HTML_HALF ? 440 : 520;
 }
@@ -46,7 +46,7 @@ static size_t height_of(enum ldnq_html_width width)
 static void write_picture(struct ldnq_buffer *out, const struct ldnq_html_figure *figure,
                           const struct ldnq_plot *plot)
 {
-    const size_t width = figure->width, height = height_of(figure->width);
+    const size_t width = figure->width, height = choose_figure_height(figure->width);
     const bool has_phone_picture = figure->width != LDNQ_HTML_PANEL;
     if (has_phone_picture) {
         ldnq_buffer_append_text(out, "<picture><source media=\"(max-width: 40rem)\" srcset=\"");

@@ -13,7 +13,7 @@
     "the error of this layer alone. <dfn>Accumulated</dfn>: the same layer on the quantized "      \
     "network\xe2\x80\x99s input, which shows the error of all layers up to this one."
 
-static size_t exact_count(const struct ldnq_diff *diff)
+static size_t count_exact_layers(const struct ldnq_diff *diff)
 {
     size_t count = 0;
     for (size_t i = 0; i < diff->layer_count; i++)
@@ -36,7 +36,7 @@ static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
              "Line chart of the isolated and the accumulated SQNR by layer, between %.1f and "
              "%.1f dB.",
              range.low, range.high);
-    const size_t exact = exact_count(diff);
+    const size_t exact = count_exact_layers(diff);
     snprintf(note, sizeof note, ERROR_NOTE);
     if (exact)
         snprintf(note, sizeof note,

@@ -9,18 +9,18 @@
 
 /* ---- large numbers ------------------------------------------------------------------- */
 
-static void open_tile(struct ldnq_buffer *out, const char *term)
+static void open_tile_html(struct ldnq_buffer *out, const char *term)
 {
     ldnq_buffer_append_format(out, "<div><dt>%s</dt><dd><b>", term);
 }
 
 /* Ends the large number; the rest of the tile is small. */
-static void end_large(struct ldnq_buffer *out)
+static void close_large_number(struct ldnq_buffer *out)
 {
     ldnq_buffer_append_text(out, "</b><span>");
 }
 
-static void close_tile(struct ldnq_buffer *out)
+static void close_tile_html(struct ldnq_buffer *out)
 {
     ldnq_buffer_append_text(out, "</span></dd></div>\n");
 }
@@ -41,45 +41,45 @@ static void write_ratio(struct ldnq_buffer *out, double before, double after)
 static void write_size_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     const struct ldnq_diff_file *a = &diff->a, *b = &diff->b;
-    open_tile(out, "File");
+    open_tile_html(out, "File");
     write_ratio(out, (double)a->bytes, (double)b->bytes);
-    end_large(out);
+    close_large_number(out);
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)a->bytes);
     ldnq_buffer_append_text(out, ARROW);
     ldnq_html_write_number(out, LDNQ_HTML_BYTES, (double)b->bytes);
-    close_tile(out);
+    close_tile_html(out);
     if (a->weights == 0 || b->weights == 0)
         return;
-    open_tile(out, "Bits per weight");
+    open_tile_html(out, "Bits per weight");
     ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)b->weight_bytes / (double)b->weights);
-    end_large(out);
+    close_large_number(out);
     ldnq_html_write_number(out, LDNQ_HTML_BITS, 8.0 * (double)a->weight_bytes / (double)a->weights);
     ldnq_buffer_append_text(out, " before");
-    close_tile(out);
+    close_tile_html(out);
 }
 
 static void write_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->layer_count == 0)
         return;
-    open_tile(out, "Layers paired");
+    open_tile_html(out, "Layers paired");
     ldnq_buffer_append_format(out, "%zu<small>of %zu</small>", diff->paired_layers,
                               diff->layer_count);
-    end_large(out);
+    close_large_number(out);
     ldnq_buffer_append_format(out, "%zu nodes paired", diff->paired);
-    close_tile(out);
+    close_tile_html(out);
 }
 
 static void write_bound(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
     if (isnan(output->bound) || isnan(output->relative))
         return;
-    open_tile(out, "Relative error");
+    open_tile_html(out, "Relative error");
     ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->relative);
-    end_large(out);
+    close_large_number(out);
     ldnq_buffer_append_text(out, "bound: ");
     ldnq_html_write_number(out, LDNQ_HTML_GENERAL, output->bound);
-    close_tile(out);
+    close_tile_html(out);
 }
 
 /* For the first output; the table has all. */
@@ -89,20 +89,20 @@ static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *
         return;
     const struct ldnq_diff_output *output = &diff->outputs[0];
     if (!isnan(output->error.sqnr)) {
-        open_tile(out, "Output SQNR");
+        open_tile_html(out, "Output SQNR");
         ldnq_html_write_number(out, LDNQ_HTML_SQNR, output->error.sqnr);
         ldnq_buffer_append_text(out, isfinite(output->error.sqnr) ? "<small>dB</small>" : "");
-        end_large(out);
+        close_large_number(out);
         ldnq_html_write_name(out, output->name);
-        close_tile(out);
+        close_tile_html(out);
     }
     if (!isnan(output->agreement)) {
-        open_tile(out, "Top-1 agreement");
+        open_tile_html(out, "Top-1 agreement");
         ldnq_buffer_append_format(out, "%.1f<small>%%</small>", 100 * output->agreement);
-        end_large(out);
+        close_large_number(out);
         ldnq_buffer_append_format(out, "of %zu %s", diff->samples,
                                   diff->samples == 1 ? "sample" : "samples");
-        close_tile(out);
+        close_tile_html(out);
     }
     write_bound(out, output);
 }
@@ -216,26 +216,26 @@ static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 /* ---- the worst layers ---------------------------------------------------------------- */
 
 /* The SQNR that layers are ranked by. */
-static double ranked_sqnr(const struct ldnq_diff *diff, size_t index)
+static double sqnr_for_ranking(const struct ldnq_diff *diff, size_t index)
 {
     const struct ldnq_diff_layer *layer = &diff->layers[index];
     return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
 }
 
 /* The layer after `last` in ascending SQNR; layer_count for none. */
-static size_t next_worst(const struct ldnq_diff *diff, size_t last)
+static size_t find_next_worst_layer(const struct ldnq_diff *diff, size_t last)
 {
     size_t best = diff->layer_count;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        const double value = ranked_sqnr(diff, i);
+        const double value = sqnr_for_ranking(diff, i);
         if (!isfinite(value))
             continue;
         if (last < diff->layer_count) {
-            const double before = ranked_sqnr(diff, last);
+            const double before = sqnr_for_ranking(diff, last);
             if (value < before || (value == before && i <= last))
                 continue;
         }
-        if (best == diff->layer_count || value < ranked_sqnr(diff, best))
+        if (best == diff->layer_count || value < sqnr_for_ranking(diff, best))
             best = i;
     }
     return best;
@@ -243,7 +243,7 @@ static size_t next_worst(const struct ldnq_diff *diff, size_t last)
 
 static void write_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
-    size_t at = next_worst(diff, diff->layer_count);
+    size_t at = find_next_worst_layer(diff, diff->layer_count);
     if (at == diff->layer_count)
         return;
     ldnq_buffer_append_format(
@@ -251,14 +251,15 @@ static void write_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         "<h3>Largest errors</h3>\n<p class=\"lead\">The layers with the lowest "
         "%s.</p>\n<ol class=\"worst\">\n",
         diff->samples ? "isolated SQNR: the error that a layer makes by itself" : "weight SQNR");
-    for (size_t i = 0; i < WORST && at < diff->layer_count; i++, at = next_worst(diff, at)) {
+    for (size_t i = 0; i < WORST && at < diff->layer_count;
+         i++, at = find_next_worst_layer(diff, at)) {
         const struct ldnq_diff_layer *layer = &diff->layers[at];
         ldnq_buffer_append_format(out, "<li><a href=\"#layer-%zu\">", at + 1);
         ldnq_html_write_label(out, layer->node);
         ldnq_buffer_append_text(out, "</a> <span class=\"op\">");
         ldnq_html_write_text(out, layer->op);
         ldnq_buffer_append_text(out, "</span> <span class=\"figure\">");
-        ldnq_html_write_number(out, LDNQ_HTML_SQNR, ranked_sqnr(diff, at));
+        ldnq_html_write_number(out, LDNQ_HTML_SQNR, sqnr_for_ranking(diff, at));
         ldnq_buffer_append_text(out, " dB</span></li>\n");
     }
     ldnq_buffer_append_text(out, "</ol>\n");

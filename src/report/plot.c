@@ -14,7 +14,7 @@ double ldnq_plot_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canva
 
 /* The upper or left edge of a grid line. It covers two whole pixels, which is one sharp pixel at
  * half the size. */
-static double line_edge(double at, size_t size)
+static double align_grid_line(double at, size_t size)
 {
     return fmin(fmax(rint(at / 2) * 2 - 1, 0), (double)size - 2);
 }
@@ -24,12 +24,12 @@ void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canva
     const double width = (double)canvas->width, height = (double)canvas->height;
     for (size_t i = 0; i < plot->x.tick_count; i++) {
         const double x =
-            line_edge(ldnq_plot_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
+            align_grid_line(ldnq_plot_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
         ldnq_canvas_add_rectangle(canvas, x, 0, x + 2, height);
     }
     for (size_t i = 0; i < plot->y.tick_count; i++) {
         const double y =
-            line_edge(ldnq_plot_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
+            align_grid_line(ldnq_plot_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
         ldnq_canvas_add_rectangle(canvas, 0, y, width, y + 2);
     }
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_GRID);

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_bits_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const struct ldnq_diff *diff = plot->diff;
     ldnq_plot_draw_grid(plot, canvas);
@@ -19,7 +19,7 @@ bool ldnq_plot_init_bits(const struct ldnq_diff *diff, struct ldnq_plot *plot)
         ldnq_range_include(&range, diff->layers[i].bits);
     if (ldnq_range_is_empty(&range) || range.high <= 0)
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
+    *plot = (struct ldnq_plot){ .draw = draw_bits_plot, .diff = diff };
     ldnq_axis_init_integers(&plot->x, 1, (double)diff->layer_count, 6);
     ldnq_axis_init_rounded(&plot->y, 0, range.high, 6);
     return true;

@@ -1,7 +1,7 @@
 /* plot_codes.c: how often each code occurs. Codes at the ends that never occur waste bits. */
 #include "report/plot.h"
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_codes_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const struct ldnq_quantized_tensor *weight = plot->layer->weight;
     ldnq_plot_draw_grid(plot, canvas);
@@ -19,7 +19,7 @@ bool ldnq_plot_init_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot 
         most = weight->histogram[i] > most ? weight->histogram[i] : most;
     if (most == 0)
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
+    *plot = (struct ldnq_plot){ .draw = draw_codes_plot, .layer = layer };
     const double first = (double)weight->histogram_first;
     ldnq_axis_init_integers(&plot->x, first, first + (double)weight->histogram_count - 1, 8);
     ldnq_axis_init_rounded(&plot->y, 0, (double)most, 5);

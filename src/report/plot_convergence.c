@@ -8,7 +8,7 @@ struct convergence_range {
 };
 
 /* A log scale can't show an objective of 0. */
-static double objective_of(const struct ldnq_diff_iteration *row)
+static double objective_or_nan(const struct ldnq_diff_iteration *row)
 {
     return row->objective > 0 ? row->objective : NAN;
 }
@@ -17,7 +17,7 @@ static void include_trace(struct convergence_range *ends, const struct ldnq_diff
 {
     for (size_t i = 0; i < layer->trace_count; i++) {
         ldnq_range_include(&ends->iterations, layer->trace[i].iteration);
-        ldnq_range_include(&ends->objectives, objective_of(&layer->trace[i]));
+        ldnq_range_include(&ends->objectives, objective_or_nan(&layer->trace[i]));
     }
 }
 
@@ -36,7 +36,7 @@ static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     double x0 = NAN, y0 = NAN;
     for (size_t i = 0; i < layer->trace_count; i++) {
         const double x = ldnq_plot_x(plot, canvas, layer->trace[i].iteration);
-        const double y = ldnq_plot_y(plot, canvas, objective_of(&layer->trace[i]));
+        const double y = ldnq_plot_y(plot, canvas, objective_or_nan(&layer->trace[i]));
         ldnq_canvas_add_line(canvas, x0, y0, x, y, width);
         if (i + 1 == layer->trace_count)
             ldnq_canvas_add_dot(canvas, x, y, 1.4 * width);
@@ -45,7 +45,7 @@ static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     }
 }
 
-static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_all_convergence(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour colour = LDNQ_COLOUR_ISOLATED;
     /* Many curves overlap: their density has to show. */
@@ -57,7 +57,7 @@ static void draw_all(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
     }
 }
 
-static void draw_one(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_layer_convergence(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     ldnq_plot_draw_grid(plot, canvas);
     add_curve(plot, canvas, plot->layer, LDNQ_PLOT_LINE);
@@ -69,7 +69,7 @@ bool ldnq_plot_init_convergence(const struct ldnq_diff *diff, struct ldnq_plot *
     struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
     for (size_t i = 0; i < diff->layer_count; i++)
         include_trace(&ends, &diff->layers[i]);
-    *plot = (struct ldnq_plot){ .draw = draw_all, .diff = diff };
+    *plot = (struct ldnq_plot){ .draw = draw_all_convergence, .diff = diff };
     return set_axes(plot, &ends);
 }
 
@@ -77,6 +77,6 @@ bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struc
 {
     struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
     include_trace(&ends, layer);
-    *plot = (struct ldnq_plot){ .draw = draw_one, .layer = layer };
+    *plot = (struct ldnq_plot){ .draw = draw_layer_convergence, .layer = layer };
     return set_axes(plot, &ends);
 }

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-static double centre_of(const struct ldnq_weight_distribution *spread, size_t bin)
+static double compute_bin_centre(const struct ldnq_weight_distribution *spread, size_t bin)
 {
     return spread->low + (spread->high - spread->low) * ((double)bin + 0.5) / LDNQ_DIFF_BINS;
 }
@@ -16,11 +16,12 @@ static void draw_bins(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
     const double width = part * (spread->high - spread->low) / LDNQ_DIFF_BINS;
     for (size_t bin = 0; bin < LDNQ_DIFF_BINS; bin++)
         if (counts[bin])
-            ldnq_plot_add_bar(plot, canvas, centre_of(spread, bin), width, (double)counts[bin]);
+            ldnq_plot_add_bar(plot, canvas, compute_bin_centre(spread, bin), width,
+                              (double)counts[bin]);
     ldnq_canvas_paint(canvas, colour);
 }
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_distribution_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
     background.alpha = 0x99;
@@ -41,7 +42,7 @@ bool ldnq_plot_init_distribution(const struct ldnq_diff_layer *layer, struct ldn
     }
     if (most == 0)
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
+    *plot = (struct ldnq_plot){ .draw = draw_distribution_plot, .layer = layer };
     ldnq_axis_init_exact(&plot->x, spread->low, spread->high, 5);
     ldnq_axis_init_log(&plot->y, 1, (double)most, 6);
     ldnq_axis_label_counts(&plot->y);

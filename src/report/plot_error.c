@@ -29,7 +29,7 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
     ldnq_canvas_paint(canvas, colour);
 }
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_error_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     ldnq_plot_draw_grid(plot, canvas);
     draw_series(plot, canvas, true, LDNQ_COLOUR_ISOLATED);
@@ -45,7 +45,7 @@ bool ldnq_plot_init_error(const struct ldnq_diff *diff, struct ldnq_plot *plot)
     }
     if (diff->samples == 0 || ldnq_range_is_empty(&range))
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
+    *plot = (struct ldnq_plot){ .draw = draw_error_plot, .diff = diff };
     ldnq_axis_init_integers(&plot->x, 1, (double)diff->layer_count, TICKS_X);
     ldnq_axis_init_rounded(&plot->y, range.low, range.high, TICKS_Y);
     return true;

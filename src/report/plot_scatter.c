@@ -8,7 +8,7 @@
 /* More dots only cover each other in a picture of this size. */
 #define MOST_DOTS 800
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_scatter_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     const struct ldnq_weight_distribution *spread = plot->layer->distribution;
     ldnq_plot_draw_grid(plot, canvas);
@@ -33,7 +33,7 @@ bool ldnq_plot_init_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plo
     }
     if (ldnq_range_is_empty(&range))
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .layer = layer };
+    *plot = (struct ldnq_plot){ .draw = draw_scatter_plot, .layer = layer };
     const double margin = (range.high - range.low) / 50;
     ldnq_axis_init_exact(&plot->x, range.low - margin, range.high + margin, 5);
     plot->y = plot->x;

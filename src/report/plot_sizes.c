@@ -13,7 +13,7 @@ static void draw_size_bars(const struct ldnq_plot *plot, struct ldnq_canvas *can
     ldnq_canvas_paint(canvas, colour);
 }
 
-static void draw(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
+static void draw_sizes_plot(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
     background.alpha = 0x99;
@@ -32,7 +32,7 @@ bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
     }
     if (most == 0)
         return false;
-    *plot = (struct ldnq_plot){ .draw = draw, .diff = diff };
+    *plot = (struct ldnq_plot){ .draw = draw_sizes_plot, .diff = diff };
     ldnq_axis_init_integers(&plot->x, 1, (double)diff->layer_count, 6);
     ldnq_axis_init_rounded(&plot->y, 0, (double)most, 6);
     ldnq_axis_label_bytes(&plot->y);

@@ -28,13 +28,13 @@ struct png_encoder {
 /* ---- the palette --------------------------------------------------------------------- */
 
 /* Alpha is the highest byte, so that numbers sort by it. */
-static uint32_t colour_at(const uint8_t *pixel)
+static uint32_t read_pixel_colour(const uint8_t *pixel)
 {
     return (uint32_t)pixel[3] << 24 | (uint32_t)pixel[0] << 16 | (uint32_t)pixel[1] << 8 | pixel[2];
 }
 
 /* The slot that holds the colour, or the free slot to store it in. */
-static uint16_t *find_slot(struct png_encoder *encoder, uint32_t colour)
+static uint16_t *find_colour_slot(struct png_encoder *encoder, uint32_t colour)
 {
     size_t at = (colour * 2654435761u) >> 22;
     while (encoder->slots[at] && encoder->colours[encoder->slots[at] - 1] != colour)
@@ -44,7 +44,7 @@ static uint16_t *find_slot(struct png_encoder *encoder, uint32_t colour)
 
 static bool add_colour(struct png_encoder *encoder, uint32_t colour)
 {
-    uint16_t *slot = find_slot(encoder, colour);
+    uint16_t *slot = find_colour_slot(encoder, colour);
     if (*slot)
         return true;
     if (encoder->colour_count == MOST_COLOURS)
@@ -65,7 +65,7 @@ static void sort_colours(struct png_encoder *encoder)
     }
     memset(encoder->slots, 0, sizeof encoder->slots);
     for (size_t i = 0; i < encoder->colour_count; i++)
-        *find_slot(encoder, encoder->colours[i]) = (uint16_t)(i + 1);
+        *find_colour_slot(encoder, encoder->colours[i]) = (uint16_t)(i + 1);
 }
 
 /* false when there are too many colours. */
@@ -74,7 +74,7 @@ static bool collect_colours(struct png_encoder *encoder)
     const size_t count = encoder->width * encoder->height;
     uint32_t last = 0;
     for (size_t i = 0; i < count; i++) {
-        const uint32_t colour = colour_at(encoder->pixels + 4 * i);
+        const uint32_t colour = read_pixel_colour(encoder->pixels + 4 * i);
         if ((i == 0 || colour != last) && !add_colour(encoder, colour))
             return false;
         last = colour;
@@ -84,7 +84,7 @@ static bool collect_colours(struct png_encoder *encoder)
 }
 
 /* false when memory is out. */
-static bool make_indices(struct png_encoder *encoder)
+static bool store_palette_indices(struct png_encoder *encoder)
 {
     const size_t count = encoder->width * encoder->height;
     encoder->indices = ldnq_malloc(count);
@@ -92,14 +92,14 @@ static bool make_indices(struct png_encoder *encoder)
         return false;
     for (size_t i = 0; i < count; i++)
         encoder->indices[i] =
-            (uint8_t)(*find_slot(encoder, colour_at(encoder->pixels + 4 * i)) - 1);
+            (uint8_t)(*find_colour_slot(encoder, read_pixel_colour(encoder->pixels + 4 * i)) - 1);
     return true;
 }
 
 /* ---- libpng -------------------------------------------------------------------------- */
 
-/* libpng's handler of errors: jumps back to the setjmp in encode. */
-static void jump_back(png_structp png, png_const_charp reason)
+/* libpng's handler of errors: jumps back to the setjmp in write_compressed_rows. */
+static void jump_to_write_rows(png_structp png, png_const_charp reason)
 {
     struct png_encoder *encoder = png_get_error_ptr(png);
     snprintf(encoder->reason, sizeof encoder->reason, "%s", reason);
@@ -136,7 +136,7 @@ static void append_bytes(png_structp png, png_bytep bytes, size_t size)
     }
 }
 
-static void flush(png_structp png)
+static void ignore_flush(png_structp png)
 {
     (void)png;
 }
@@ -179,7 +179,7 @@ static void write_header(struct png_encoder *encoder)
 }
 
 /* A function of its own, without variables that the jump could leave undefined. */
-static enum ldnq_status encode(struct png_encoder *encoder, struct ldnq_error *err)
+static enum ldnq_status write_compressed_rows(struct png_encoder *encoder, struct ldnq_error *err)
 {
     if (setjmp(png_jmpbuf(encoder->png))) {
         if (encoder->out_of_memory)
@@ -197,15 +197,15 @@ static enum ldnq_status encode(struct png_encoder *encoder, struct ldnq_error *e
 
 static enum ldnq_status create(struct png_encoder *encoder, struct ldnq_error *err)
 {
-    if (collect_colours(encoder) && !make_indices(encoder))
+    if (collect_colours(encoder) && !store_palette_indices(encoder))
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
-    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, jump_back,
+    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, jump_to_write_rows,
                                              ignore_warning, encoder, allocate, release);
     if (encoder->png)
         encoder->info = png_create_info_struct(encoder->png);
     if (!encoder->info)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
-    png_set_write_fn(encoder->png, encoder, append_bytes, flush);
+    png_set_write_fn(encoder->png, encoder, append_bytes, ignore_flush);
     return LDNQ_OK;
 }
 
@@ -217,7 +217,7 @@ enum ldnq_status ldnq_png_encode(const uint8_t *pixels, size_t width, size_t hei
     struct png_encoder encoder = { .pixels = pixels, .width = width, .height = height, .out = out };
     enum ldnq_status status = create(&encoder, err);
     if (status == LDNQ_OK)
-        status = encode(&encoder, err);
+        status = write_compressed_rows(&encoder, err);
     png_destroy_write_struct(&encoder.png, &encoder.info);
     ldnq_free(encoder.indices);
     return status;

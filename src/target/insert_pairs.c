@@ -143,8 +143,8 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
     return LDNQ_OK;
 }
 
-static enum ldnq_status pass_on(struct ldnq_graph *clone, struct ldnq_node *node,
-                                struct ldnq_error *err)
+static enum ldnq_status turn_into_identity(struct ldnq_graph *clone, struct ldnq_node *node,
+                                           struct ldnq_error *err)
 {
     node->op_type = "Identity";
     node->input_count = 1;
@@ -166,8 +166,8 @@ enum ldnq_status ldnq_placement_bypass(const struct ldnq_placement *placement,
             a++;
         if (a == placement->count || graph->nodes[n] != placement->activations[a].quantize)
             continue;
-        LDNQ_TRY(pass_on(clone, clone->nodes[n], err));
-        LDNQ_TRY(pass_on(clone, clone->nodes[n + 1], err));
+        LDNQ_TRY(turn_into_identity(clone, clone->nodes[n], err));
+        LDNQ_TRY(turn_into_identity(clone, clone->nodes[n + 1], err));
         a++;
     }
     return LDNQ_OK;

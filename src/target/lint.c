@@ -77,7 +77,7 @@ static bool is_dequantize(const struct ldnq_node *node)
 }
 
 /* The DequantizeLinear that a value comes from, at run time or folded; NULL: none. */
-static const struct ldnq_node *dequantize_of(const struct ldnq_value *value)
+static const struct ldnq_node *find_dequantize(const struct ldnq_value *value)
 {
     const struct ldnq_node *node = value->constant ? value->folded_from : value->producer;
     return is_dequantize(node) ? node : NULL;
@@ -85,7 +85,7 @@ static const struct ldnq_node *dequantize_of(const struct ldnq_value *value)
 
 /* Operators between the DequantizeLinear of a weight and its layer that runtimes apply to the
  * codes. */
-static bool moves_weight(const struct ldnq_node *node)
+static bool is_weight_layout_operator(const struct ldnq_node *node)
 {
     static const char *const types[] = { "Transpose", "Reshape", "Squeeze",
                                          "Unsqueeze", "Flatten", "Identity" };
@@ -96,15 +96,15 @@ static bool moves_weight(const struct ldnq_node *node)
 }
 
 /* The DequantizeLinear of a constant weight; NULL where it has no codes. */
-static const struct ldnq_node *weight_source(const struct ldnq_value *weight)
+static const struct ldnq_node *find_weight_dequantize(const struct ldnq_value *weight)
 {
     const struct ldnq_node *node = weight->folded_from;
-    while (node && moves_weight(node))
+    while (node && is_weight_layout_operator(node))
         node = node->inputs[0] ? node->inputs[0]->folded_from : NULL;
     return is_dequantize(node) ? node : NULL;
 }
 
-static const struct ldnq_tensor *scale_tensor(const struct ldnq_node *pair)
+static const struct ldnq_tensor *find_scale_constant(const struct ldnq_node *pair)
 {
     return pair->input_count > 1 && pair->inputs[1] ? pair->inputs[1]->constant : NULL;
 }
@@ -112,21 +112,21 @@ static const struct ldnq_tensor *scale_tensor(const struct ldnq_node *pair)
 /* The scales, in float32; NULL where they are computed or of another type. */
 static const float *read_scales(const struct ldnq_node *pair, size_t *count)
 {
-    const struct ldnq_tensor *tensor = scale_tensor(pair);
+    const struct ldnq_tensor *tensor = find_scale_constant(pair);
     *count = tensor ? ldnq_tensor_count(tensor) : 0;
     return *count && tensor->dtype == LDNQ_FLOAT ? tensor->data : NULL;
 }
 
-static bool scalar_scale(const struct ldnq_node *pair, float *scale)
+static bool read_scalar_scale(const struct ldnq_node *pair, float *scale)
 {
-    const struct ldnq_tensor *tensor = scale_tensor(pair);
+    const struct ldnq_tensor *tensor = find_scale_constant(pair);
     if (!tensor || tensor->dtype != LDNQ_FLOAT || ldnq_tensor_count(tensor) != 1)
         return false;
     *scale = *(const float *)tensor->data;
     return true;
 }
 
-static bool zero_point(const struct ldnq_node *pair, double *zero)
+static bool read_zero_point(const struct ldnq_node *pair, double *zero)
 {
     const struct ldnq_value *value = pair->input_count > 2 ? pair->inputs[2] : NULL;
     const struct ldnq_tensor *tensor = value ? value->constant : NULL;
@@ -153,9 +153,9 @@ static bool zero_point(const struct ldnq_node *pair, double *zero)
 
 /* The QuantizeLinear that alone reads the value, and past a clamp that does; NULL: there is
  * none. */
-static const struct ldnq_node *quantize_after(const struct linter *linter,
-                                              const struct ldnq_value *value,
-                                              const struct ldnq_node **clamp)
+static const struct ldnq_node *find_only_quantize_reader(const struct linter *linter,
+                                                         const struct ldnq_value *value,
+                                                         const struct ldnq_node **clamp)
 {
     *clamp = NULL;
     if (linter->readers[value->index] != 1 || value->is_output)
@@ -205,10 +205,11 @@ static void check_pair(struct linter *linter, const struct ldnq_node *node)
                     "quantize activations to uint8, or allow int8 where the model runs "
                     "(session.qdqisint8allowed)",
                     "its int8 codes have several readers, which compute in float on x64");
-    if (target->symmetric && zero_point(node, &zero) && ldnq_dtype_is_signed(dtype) && zero != 0)
+    if (target->symmetric && read_zero_point(node, &zero) && ldnq_dtype_is_signed(dtype) &&
+        zero != 0)
         add_finding(linter, node, "symmetric", LDNQ_BROKEN, "use a symmetric range",
                     "its zero point is %g, and target %s needs 0", zero, target->name);
-    if (target->power_of_two && scalar_scale(node, &scale) && frexpf(scale, &exponent) != 0.5f)
+    if (target->power_of_two && read_scalar_scale(node, &scale) && frexpf(scale, &exponent) != 0.5f)
         add_finding(linter, node, "power-of-two", LDNQ_BROKEN, "round the scale to a power of two",
                     "its scale %g is no power of two", (double)scale);
 }
@@ -250,8 +251,8 @@ static bool check_bias(struct linter *linter, const struct ldnq_node *node,
 {
     const struct ldnq_target *target = linter->target;
     const struct ldnq_value *bias = node->input_count > 2 ? node->inputs[2] : NULL;
-    const struct ldnq_node *source = bias && bias->constant ? dequantize_of(bias) : NULL;
-    const struct ldnq_node *input = dequantize_of(node->inputs[0]);
+    const struct ldnq_node *source = bias && bias->constant ? find_dequantize(bias) : NULL;
+    const struct ldnq_node *input = find_dequantize(node->inputs[0]);
     float in;
     if (!bias || !bias->constant)
         return true;
@@ -272,7 +273,7 @@ static bool check_bias(struct linter *linter, const struct ldnq_node *node,
     size_t count, weight_count;
     const float *scales = read_scales(source, &count);
     const float *weights = read_scales(weight, &weight_count);
-    if (!scales || !weights || !scalar_scale(input, &in) ||
+    if (!scales || !weights || !read_scalar_scale(input, &in) ||
         (weight_count != 1 && weight_count != count))
         return true;
     for (size_t i = 0; i < count; i++) {
@@ -296,7 +297,7 @@ static bool check_output(struct linter *linter, const struct ldnq_node *node,
     double zero;
     if (linter->target->pairs != LDNQ_PAIRS_AT_BOTH || rule->float_output)
         return true;
-    const struct ldnq_node *after = quantize_after(linter, node->outputs[0], &clamp);
+    const struct ldnq_node *after = find_only_quantize_reader(linter, node->outputs[0], &clamp);
     if (!after) {
         add_finding(linter, node, "output-pair", LDNQ_SLOWER,
                     "add a QuantizeLinear and a DequantizeLinear after it",
@@ -307,7 +308,7 @@ static bool check_output(struct linter *linter, const struct ldnq_node *node,
     const struct ldnq_node *reader = linter->reader[after->outputs[0]->index];
     if (is_dequantize(reader) && is_shared_int8(linter, reader))
         return false; /* check_pair reports it */
-    if (!clamp || strcmp(clamp->op_type, "Relu") != 0 || !zero_point(after, &zero))
+    if (!clamp || strcmp(clamp->op_type, "Relu") != 0 || !read_zero_point(after, &zero))
         return true;
     const enum ldnq_dtype dtype = after->outputs[0]->dtype;
     const double least = !ldnq_dtype_is_signed(dtype)  ? 0
@@ -339,7 +340,7 @@ static struct node_activations list_activations(const struct linter *linter,
         if (!value || value->dtype != LDNQ_FLOAT || !(rule->data_inputs >> (i < 31 ? i : 31) & 1) ||
             (rule->weight && value->constant))
             continue;
-        const struct ldnq_node *pair = dequantize_of(value);
+        const struct ldnq_node *pair = find_dequantize(value);
         found.count++;
         found.quantized += pair != NULL;
         found.missing = pair ? found.missing : i;
@@ -362,23 +363,23 @@ static bool is_fused_residual(const struct linter *linter, const struct ldnq_nod
 }
 
 /* A Relu or Clip that the range of the codes after it stands for. */
-static bool is_absorbed(const struct linter *linter, const struct ldnq_node *node)
+static bool is_absorbed_clamp(const struct linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *before = node->inputs[0]->producer, *clamp;
     return linter->target->absorbs_clamps && before && !is_dequantize(before) &&
            ldnq_target_rule(linter->target, before) &&
            (strcmp(node->op_type, "Relu") == 0 || strcmp(node->op_type, "Clip") == 0) &&
-           quantize_after(linter, before->outputs[0], &clamp);
+           find_only_quantize_reader(linter, before->outputs[0], &clamp);
 }
 
 /* Whether one kernel of the target (ONNX Runtime's MatMulNBits) reads the codes of the weight
  * beside float activations. Seen with 1.32: it needs the weight as (K, M). A Transpose is moved
  * to the codes, but not past blocks, nor where MatMul and Add have become a Gemm. */
-static bool runs_as_product(const struct linter *linter, const struct ldnq_node *node,
-                            const struct ldnq_node *source)
+static bool fits_block_weight_kernel(const struct linter *linter, const struct ldnq_node *node,
+                                     const struct ldnq_node *source)
 {
     const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
-    const struct ldnq_tensor *scales = scale_tensor(source);
+    const struct ldnq_tensor *scales = find_scale_constant(source);
     const struct ldnq_value *out = node->outputs[0];
     const struct ldnq_attr *transposes = ldnq_node_attr(node, "transB");
     const bool is_direct = node->inputs[1]->folded_from == source;
@@ -396,7 +397,7 @@ static bool runs_as_product(const struct linter *linter, const struct ldnq_node 
 static bool check_weights_only(struct linter *linter, const struct ldnq_node *node,
                                const struct ldnq_node *source)
 {
-    if (runs_as_product(linter, node, source)) {
+    if (fits_block_weight_kernel(linter, node, source)) {
         add_finding(linter, node, "weights-only", LDNQ_NOTE, "compare its accuracy there",
                     "its weight alone has codes: one kernel reads them and rounds the input to 8 "
                     "bits");
@@ -419,7 +420,7 @@ static bool check_operands(struct linter *linter, const struct ldnq_node *node,
         rule->weight && node->input_count > 1 && node->inputs[1] && node->inputs[1]->constant
             ? node->inputs[1]
             : NULL;
-    const struct ldnq_node *source = weight ? weight_source(weight) : NULL;
+    const struct ldnq_node *source = weight ? find_weight_dequantize(weight) : NULL;
     if (source && found.quantized == 0)
         return check_weights_only(linter, node, source);
     if (found.quantized == 0) {
@@ -455,10 +456,10 @@ static bool check_operands(struct linter *linter, const struct ldnq_node *node,
     return check_output(linter, node, rule) && fits;
 }
 
-static void check_computing(struct linter *linter, const struct ldnq_node *node,
-                            const struct ldnq_operator_rule *rule)
+static void check_computing_node(struct linter *linter, const struct ldnq_node *node,
+                                 const struct ldnq_operator_rule *rule)
 {
-    if (is_absorbed(linter, node) || list_activations(linter, node, rule).count == 0)
+    if (is_absorbed_clamp(linter, node) || list_activations(linter, node, rule).count == 0)
         return;
     if (check_operands(linter, node, rule))
         linter->lint->integer_nodes++;
@@ -466,23 +467,24 @@ static void check_computing(struct linter *linter, const struct ldnq_node *node,
         linter->lint->float_nodes++;
 }
 
-static bool same_scale(const struct ldnq_node *a, const struct ldnq_node *b)
+static bool have_same_scale(const struct ldnq_node *a, const struct ldnq_node *b)
 {
     float first, second;
     double zero_a, zero_b;
-    return !scalar_scale(a, &first) || !scalar_scale(b, &second) || !zero_point(a, &zero_a) ||
-           !zero_point(b, &zero_b) || (first == second && zero_a == zero_b);
+    return !read_scalar_scale(a, &first) || !read_scalar_scale(b, &second) ||
+           !read_zero_point(a, &zero_a) || !read_zero_point(b, &zero_b) ||
+           (first == second && zero_a == zero_b);
 }
 
-static void check_moving(struct linter *linter, const struct ldnq_node *node)
+static void check_scale_passing_node(struct linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *before =
-        node->inputs[0] && !node->inputs[0]->constant ? dequantize_of(node->inputs[0]) : NULL;
+        node->inputs[0] && !node->inputs[0]->constant ? find_dequantize(node->inputs[0]) : NULL;
     const struct ldnq_node *clamp;
     if (!before)
         return;
-    const struct ldnq_node *after = quantize_after(linter, node->outputs[0], &clamp);
-    if (after && !clamp && same_scale(before, after)) {
+    const struct ldnq_node *after = find_only_quantize_reader(linter, node->outputs[0], &clamp);
+    if (after && !clamp && have_same_scale(before, after)) {
         linter->lint->integer_nodes++;
         return;
     }
@@ -497,12 +499,12 @@ static void check_moving(struct linter *linter, const struct ldnq_node *node)
                     "it moves floats: its output has no pair of its own");
 }
 
-static void check_unified(struct linter *linter, const struct ldnq_node *node)
+static void check_inputs_share_scale(struct linter *linter, const struct ldnq_node *node)
 {
-    const struct ldnq_node *first = node->inputs[0] ? dequantize_of(node->inputs[0]) : NULL;
+    const struct ldnq_node *first = node->inputs[0] ? find_dequantize(node->inputs[0]) : NULL;
     for (size_t i = 1; first && i < node->input_count; i++) {
-        const struct ldnq_node *other = node->inputs[i] ? dequantize_of(node->inputs[i]) : NULL;
-        if (other && !same_scale(first, other)) {
+        const struct ldnq_node *other = node->inputs[i] ? find_dequantize(node->inputs[i]) : NULL;
+        if (other && !have_same_scale(first, other)) {
             add_finding(linter, node, "one-scale", LDNQ_SLOWER,
                         "give all its inputs one scale and zero point",
                         "inputs 0 and %zu have different scales, and target %s needs one", i,
@@ -539,15 +541,15 @@ static void check_node(struct linter *linter, const struct ldnq_node *node)
         return;
     if (rule->class == LDNQ_PASSES_SCALE) {
         if (linter->target->pairs == LDNQ_PAIRS_AT_BOTH)
-            check_moving(linter, node);
+            check_scale_passing_node(linter, node);
         return;
     }
-    check_computing(linter, node, rule);
+    check_computing_node(linter, node, rule);
     if (rule->class == LDNQ_UNIFIES_SCALES)
-        check_unified(linter, node);
+        check_inputs_share_scale(linter, node);
 }
 
-static enum ldnq_status prepare(struct linter *linter, struct ldnq_error *err)
+static enum ldnq_status record_value_readers(struct linter *linter, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = linter->graph;
     linter->readers =
@@ -571,7 +573,7 @@ enum ldnq_status ldnq_lint_run(const struct ldnq_graph *graph, const struct ldnq
                                struct ldnq_error *err)
 {
     struct linter linter = { .graph = graph, .target = target, .arena = arena, .err = err };
-    LDNQ_TRY(prepare(&linter, err));
+    LDNQ_TRY(record_value_readers(&linter, err));
     for (size_t n = 0; n < graph->node_count; n++)
         check_node(&linter, graph->nodes[n]);
     /* Without scales per channel a target that runs any file takes older ones. */

@@ -50,7 +50,7 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
 /* ---- counting ------------------------------------------------------------------------------ */
 
 /* Joins bins in pairs, on each side away from zero. */
-static void double_width(struct ldnq_observer *observer)
+static void double_bin_width(struct ldnq_observer *observer)
 {
     uint64_t *bins = observer->bins, joined[BINS] = { 0 };
     for (size_t b = 0; b < BINS; b++)
@@ -59,7 +59,7 @@ static void double_width(struct ldnq_observer *observer)
     observer->exponent++;
 }
 
-static void widen_to(struct ldnq_observer *observer, double size)
+static void widen_range_to_include(struct ldnq_observer *observer, double size)
 {
     if (!observer->any) {
         observer->any = true;
@@ -67,7 +67,7 @@ static void widen_to(struct ldnq_observer *observer, double size)
         return;
     }
     while (ldexp(SIDE, observer->exponent) <= size)
-        double_width(observer);
+        double_bin_width(observer);
 }
 
 static void find_extremes(struct ldnq_observer *observer, const float *x, size_t count)
@@ -92,7 +92,7 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
     find_extremes(observer, x, count);
     const double size = fmax(-observer->least, observer->most);
     if (size > 0)
-        widen_to(observer, size);
+        widen_range_to_include(observer, size);
     size_t inner = 1;
     for (int axis = (int)observer->axis + 1; axis < tensor->shape.rank; axis++)
         inner *= (size_t)tensor->shape.dim[axis];
@@ -128,9 +128,9 @@ void ldnq_observer_join(struct ldnq_observer *observer, const struct ldnq_observ
         observer->exponent = other->exponent;
     }
     while (aligned.exponent < observer->exponent)
-        double_width(&aligned);
+        double_bin_width(&aligned);
     while (observer->exponent < aligned.exponent)
-        double_width(observer);
+        double_bin_width(observer);
     for (size_t b = 0; b < BINS; b++)
         observer->bins[b] += aligned.bins[b];
 }
@@ -149,7 +149,8 @@ static double bin_center(double width, size_t bin)
     return ((double)bin - SIDE + 0.5) * width;
 }
 
-static void sum_moments(const struct ldnq_observer *observer, struct moments_below *below)
+static void compute_cumulative_moments(const struct ldnq_observer *observer,
+                                       struct moments_below *below)
 {
     below->width = ldexp(1.0, observer->exponent);
     below->count[0] = below->first[0] = below->second[0] = 0;
@@ -161,15 +162,16 @@ static void sum_moments(const struct ldnq_observer *observer, struct moments_bel
     }
 }
 
-static size_t bin_of(double width, double x)
+static size_t find_observer_bin(double width, double x)
 {
     return (size_t)fmin(fmax(floor(x / width) + SIDE, 0), BINS);
 }
 
 /* The expected squared error of codes that cover low to high: rounding within, clipping
  * outside. */
-static double range_error(const struct moments_below *below, const struct ldnq_target *target,
-                          enum ldnq_dtype dtype, double low, double high)
+static double compute_range_error(const struct moments_below *below,
+                                  const struct ldnq_target *target, enum ldnq_dtype dtype,
+                                  double low, double high)
 {
     const struct ldnq_scale scale = ldnq_target_scale(target, dtype, low, high, false);
     const double levels = ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype))) - 1;
@@ -177,7 +179,8 @@ static double range_error(const struct moments_below *below, const struct ldnq_t
         ldnq_dtype_is_signed(dtype) ? -ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype)) - 1) : 0;
     const double from = (least_code - scale.zero_point) * (double)scale.scale;
     const double to = from + levels * (double)scale.scale;
-    const size_t first = bin_of(below->width, from), last = bin_of(below->width, to);
+    const size_t first = find_observer_bin(below->width, from),
+                 last = find_observer_bin(below->width, to);
     const double inside = below->count[last] - below->count[first];
     const double rounding = inside * (double)scale.scale * (double)scale.scale / 12;
     const double under =
@@ -194,16 +197,16 @@ static void least_error_range(const struct ldnq_observer *observer,
                               double *high)
 {
     struct moments_below below;
-    sum_moments(observer, &below);
-    double best = range_error(&below, target, dtype, *low, *high);
+    compute_cumulative_moments(observer, &below);
+    double best = compute_range_error(&below, target, dtype, *low, *high);
     for (int sweep = 0; sweep < 3; sweep++)
         for (int end = 0; end < 2; end++) {
             const double whole = end == 0 ? *high : *low;
             double chosen = whole;
             for (double part = 1.0; part > 0.02; part *= 0.98) {
-                const double error = end == 0
-                                         ? range_error(&below, target, dtype, *low, whole * part)
-                                         : range_error(&below, target, dtype, whole * part, *high);
+                const double error =
+                    end == 0 ? compute_range_error(&below, target, dtype, *low, whole * part)
+                             : compute_range_error(&below, target, dtype, whole * part, *high);
                 if (error < best) {
                     best = error;
                     chosen = whole * part;
@@ -218,7 +221,7 @@ static void least_error_range(const struct ldnq_observer *observer,
 static void percentile_range(const struct ldnq_observer *observer, double *low, double *high)
 {
     struct moments_below below;
-    sum_moments(observer, &below);
+    compute_cumulative_moments(observer, &below);
     const double total = below.count[BINS] + (double)observer->zeros;
     size_t first = 0, last = BINS;
     while (first < SIDE && below.count[first + 1] < PERCENTILE * total)
@@ -232,7 +235,7 @@ static void percentile_range(const struct ldnq_observer *observer, double *low, 
 /* The divergence of the distribution within the threshold, its tail added to the last bin,
  * from the same one in 128 levels (Migacz, "8-bit inference with TensorRT", 2017); over |x|.
  * One threshold serves both ends. */
-static double entropy_of(const double *sizes, size_t bins)
+static double compute_clipping_divergence(const double *sizes, size_t bins)
 {
     const size_t levels = 128;
     double tail = 0, sum = 0, divergence = 0;
@@ -266,7 +269,7 @@ static void entropy_range(const struct ldnq_observer *observer, double *low, dou
     for (size_t b = 0; b < SIDE; b++)
         sizes[b] = (double)observer->bins[SIDE + b] + (double)observer->bins[SIDE - 1 - b];
     for (size_t bins = 128; bins <= SIDE; bins += 16) {
-        const double divergence = entropy_of(sizes, bins);
+        const double divergence = compute_clipping_divergence(sizes, bins);
         if (divergence < best) {
             best = divergence;
             chosen = bins;

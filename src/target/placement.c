@@ -35,7 +35,7 @@ static bool is_data_input(unsigned mask, size_t input)
 }
 
 /* Written by a node that the file has in a function or a branch: no pair can follow it. */
-static bool is_out_of_reach(const struct ldnq_value *value)
+static bool is_written_in_subgraph(const struct ldnq_value *value)
 {
     return value->producer && value->producer->within;
 }
@@ -46,12 +46,13 @@ static bool is_activation(const struct ldnq_operator_rule *rule, const struct ld
 {
     const struct ldnq_value *value = node->inputs[input];
     if (!value || !is_data_input(rule->data_inputs, input) || value->dtype != LDNQ_FLOAT ||
-        is_out_of_reach(value))
+        is_written_in_subgraph(value))
         return false;
     return !(rule->weight && value->constant);
 }
 
-static bool has_data(const struct ldnq_operator_rule *rule, const struct ldnq_node *node)
+static bool has_variable_float_input(const struct ldnq_operator_rule *rule,
+                                     const struct ldnq_node *node)
 {
     bool any = false;
     for (size_t i = 0; i < node->input_count; i++) {
@@ -74,7 +75,7 @@ static const char *refuse_layer(const struct placement_workspace *work,
     const struct ldnq_value *weight = node->input_count > 1 ? node->inputs[1] : NULL;
     if (node->inputs[0] && node->inputs[0]->constant)
         return "its first input is constant";
-    if (node->inputs[0] && is_out_of_reach(node->inputs[0]))
+    if (node->inputs[0] && is_written_in_subgraph(node->inputs[0]))
         return "its input is computed in a function or a branch";
     if (weight && !weight->constant)
         return is_data_input(rule->data_inputs, 1) ? NULL : "its weight is computed at run time";
@@ -89,7 +90,7 @@ static void decide_layers(struct placement_workspace *work)
     for (size_t n = 0; n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
         const struct ldnq_operator_rule *rule = work->rules[n];
-        if (!rule || !rule->weight || !has_data(rule, node))
+        if (!rule || !rule->weight || !has_variable_float_input(rule, node))
             continue;
         work->reasons[n] = refuse_layer(work, rule, node);
         if (work->reasons[n])
@@ -111,18 +112,20 @@ static bool reads_integers(const struct placement_workspace *work, size_t n)
 
 /* A fixed range gains nothing where only the caller reads the result: a last Softmax stays
  * float. */
-static bool is_last_probability(const struct ldnq_operator_rule *rule, const struct ldnq_node *node)
+static bool is_fixed_range_output(const struct ldnq_operator_rule *rule,
+                                  const struct ldnq_node *node)
 {
     return rule->low < rule->high && node->outputs[0]->is_output;
 }
 
 /* True when the node became one that computes on codes or moves them. */
-static bool follow(struct placement_workspace *work, size_t n)
+static bool mark_node_for_integers(struct placement_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
     if (!rule || rule->weight || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
-        !has_data(rule, node) || !reads_integers(work, n) || is_last_probability(rule, node))
+        !has_variable_float_input(rule, node) || !reads_integers(work, n) ||
+        is_fixed_range_output(rule, node))
         return false;
     work->placement->runs[n] =
         rule->class == LDNQ_PASSES_SCALE ? LDNQ_NODE_MOVES : LDNQ_NODE_INTEGER;
@@ -134,8 +137,8 @@ static bool follow(struct placement_workspace *work, size_t n)
 
 /* ---- 3.: Relu and Clip that the range of the codes stands for ---------------------------- */
 
-static bool clamp_bound(const struct ldnq_node *node, size_t input, const char *attr,
-                        float otherwise, float *bound)
+static bool read_clamp_bound(const struct ldnq_node *node, size_t input, const char *attr,
+                             float otherwise, float *bound)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
     *bound = ldnq_attr_float(node, attr, otherwise);
@@ -149,27 +152,28 @@ static bool clamp_bound(const struct ldnq_node *node, size_t input, const char *
 }
 
 /* The bounds of a Relu or Clip; false for other nodes, and where they are not constant. */
-static bool clamp_bounds(const struct ldnq_node *node, float *low, float *high)
+static bool read_clamp_bounds(const struct ldnq_node *node, float *low, float *high)
 {
     *low = 0.0f;
     *high = INFINITY;
     if (*node->domain == '\0' && strcmp(node->op_type, "Relu") == 0)
         return true;
     return *node->domain == '\0' && strcmp(node->op_type, "Clip") == 0 &&
-           clamp_bound(node, 1, "min", -INFINITY, low) &&
-           clamp_bound(node, 2, "max", INFINITY, high) && *low <= 0.0f && *high > 0.0f;
+           read_clamp_bound(node, 1, "min", -INFINITY, low) &&
+           read_clamp_bound(node, 2, "max", INFINITY, high) && *low <= 0.0f && *high > 0.0f;
 }
 
 /* The one node that reads the value, if it is a clamp that can join the value's producer;
  * else NO_NODE. */
-static size_t joined_clamp(const struct placement_workspace *work, const struct ldnq_value *value,
-                           float *low, float *high)
+static size_t find_absorbable_clamp(const struct placement_workspace *work,
+                                    const struct ldnq_value *value, float *low, float *high)
 {
     const struct value_facts *facts = &work->facts[value->index];
     if (!work->options->target->absorbs_clamps || value->is_output || facts->readers != 1)
         return NO_NODE;
     const struct ldnq_node *reader = work->graph->nodes[facts->reader];
-    return reader->inputs[0] == value && clamp_bounds(reader, low, high) ? facts->reader : NO_NODE;
+    return reader->inputs[0] == value && read_clamp_bounds(reader, low, high) ? facts->reader
+                                                                              : NO_NODE;
 }
 
 static bool absorb_clamps(struct placement_workspace *work)
@@ -179,7 +183,8 @@ static bool absorb_clamps(struct placement_workspace *work)
         float low, high;
         if (work->placement->runs[n] != LDNQ_NODE_INTEGER)
             continue;
-        const size_t clamp = joined_clamp(work, work->graph->nodes[n]->outputs[0], &low, &high);
+        const size_t clamp =
+            find_absorbable_clamp(work, work->graph->nodes[n]->outputs[0], &low, &high);
         if (clamp == NO_NODE || work->placement->runs[clamp] == LDNQ_NODE_ABSORBED)
             continue;
         struct value_facts *out = &work->facts[work->graph->nodes[clamp]->outputs[0]->index];
@@ -198,7 +203,7 @@ static void decide_nodes(struct placement_workspace *work)
     for (bool changed = true; changed;) {
         changed = absorb_clamps(work);
         for (size_t n = 0; n < work->graph->node_count; n++)
-            changed = follow(work, n) || changed;
+            changed = mark_node_for_integers(work, n) || changed;
     }
 }
 
@@ -244,7 +249,7 @@ static void place_on_outputs(struct placement_workspace *work, size_t n)
         if (!value || value->dtype != LDNQ_FLOAT)
             continue;
         const size_t clamp = work->placement->runs[n] == LDNQ_NODE_INTEGER
-                                 ? joined_clamp(work, value, &low, &high)
+                                 ? find_absorbable_clamp(work, value, &low, &high)
                                  : NO_NODE;
         if (clamp != NO_NODE)
             value = work->graph->nodes[clamp]->outputs[0];
@@ -286,7 +291,7 @@ static void place_pairs(struct placement_workspace *work)
 
 /* ---- 5.: values of one scale --------------------------------------------------------------- */
 
-static size_t find_group(struct placement_workspace *work, size_t value)
+static size_t find_scale_group(struct placement_workspace *work, size_t value)
 {
     while (work->facts[value].group != value) {
         work->facts[value].group = work->facts[work->facts[value].group].group;
@@ -298,7 +303,8 @@ static size_t find_group(struct placement_workspace *work, size_t value)
 static void join_groups(struct placement_workspace *work, const struct ldnq_value *a,
                         const struct ldnq_value *b)
 {
-    const size_t first = find_group(work, a->index), second = find_group(work, b->index);
+    const size_t first = find_scale_group(work, a->index),
+                 second = find_scale_group(work, b->index);
     work->facts[second > first ? second : first].group = second > first ? first : second;
 }
 
@@ -323,8 +329,8 @@ static void join_scales(struct placement_workspace *work)
 /* ---- the result --------------------------------------------------------------------------------
  */
 
-static enum ldnq_status prepare(struct placement_workspace *work, struct ldnq_arena *arena,
-                                struct ldnq_error *err)
+static enum ldnq_status allocate_placement_arrays(struct placement_workspace *work,
+                                                  struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = work->graph;
     const size_t nodes = graph->node_count;
@@ -372,7 +378,7 @@ static void add_activation(struct placement_workspace *work, struct ldnq_value *
         return;
     placement->activations[placement->count++] =
         (struct ldnq_placed_activation){ .value = value,
-                                         .group = find_group(work, value->index),
+                                         .group = find_scale_group(work, value->index),
                                          .is_constant = value->constant != NULL,
                                          .low = facts->low,
                                          .high = facts->high,
@@ -382,8 +388,8 @@ static void add_activation(struct placement_workspace *work, struct ldnq_value *
 }
 
 /* Groups are numbered in the order of their first activation. */
-static enum ldnq_status number_groups(struct placement_workspace *work, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+static enum ldnq_status number_scale_groups(struct placement_workspace *work,
+                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct ldnq_placement *placement = work->placement;
     size_t *numbers = ldnq_arena_alloc(arena, work->graph->value_count, sizeof *numbers, err);
@@ -415,7 +421,7 @@ static enum ldnq_status list_activations(struct placement_workspace *work, struc
         for (size_t o = 0; o < graph->nodes[n]->output_count; o++)
             if (graph->nodes[n]->outputs[o])
                 add_activation(work, graph->nodes[n]->outputs[o]);
-    return number_groups(work, arena, err);
+    return number_scale_groups(work, arena, err);
 }
 
 static enum ldnq_status list_float_nodes(struct placement_workspace *work, struct ldnq_arena *arena,
@@ -444,7 +450,7 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
         return LDNQ_NOMEM;
     work.placement->target = options->target;
     work.placement->dtype = options->activation;
-    LDNQ_TRY(prepare(&work, arena, err));
+    LDNQ_TRY(allocate_placement_arrays(&work, arena, err));
     decide_nodes(&work);
     place_pairs(&work);
     join_scales(&work);

@@ -13,7 +13,7 @@ static void code_range(enum ldnq_dtype dtype, double *least, double *most)
 
 /* The scale as a float for which the whole range of codes stays within it: ONNX Runtime
  * drops a Clip only where the codes imply it exactly. */
-static float round_inward(double scale, double codes, double reals)
+static float round_scale_down(double scale, double codes, double reals)
 {
     float rounded = (float)scale;
     while ((double)(rounded * (float)codes) > reals)
@@ -44,7 +44,8 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
         result.zero_point = (int32_t)middle;
     } else {
         const double codes = fixed ? most - least + 1.0 : most - least;
-        result.scale = fixed ? (float)(reals / codes) : round_inward(reals / codes, codes, reals);
+        result.scale =
+            fixed ? (float)(reals / codes) : round_scale_down(reals / codes, codes, reals);
         result.zero_point = (int32_t)(least + nearbyint(-low / (double)result.scale));
     }
     /* Too small for a float is too small for anyone to see. */
@@ -53,7 +54,7 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
     return result;
 }
 
-static void store_code(struct ldnq_tensor *tensor, size_t i, int32_t code)
+static void store_tensor_code(struct ldnq_tensor *tensor, size_t i, int32_t code)
 {
     switch (tensor->dtype) {
     case LDNQ_UINT8:
@@ -71,7 +72,7 @@ static void store_code(struct ldnq_tensor *tensor, size_t i, int32_t code)
     }
 }
 
-static int32_t load_code(const struct ldnq_tensor *tensor, size_t i)
+static int32_t load_tensor_code(const struct ldnq_tensor *tensor, size_t i)
 {
     switch (tensor->dtype) {
     case LDNQ_UINT8:
@@ -86,7 +87,7 @@ static int32_t load_code(const struct ldnq_tensor *tensor, size_t i)
 }
 
 /* As QuantizeLinear: ties to even, saturated. */
-static int32_t code_of(float x, float scale, int32_t zero_point, enum ldnq_dtype dtype)
+static int32_t quantize_to_code(float x, float scale, int32_t zero_point, enum ldnq_dtype dtype)
 {
     double least, most;
     code_range(dtype, &least, &most);
@@ -97,13 +98,13 @@ void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct
 {
     struct ldnq_tensor *zero = (struct ldnq_tensor *)(uintptr_t)activation->zero_point->constant;
     *(float *)activation->scale->constant->data = scale.scale;
-    store_code(zero, 0, scale.zero_point);
+    store_tensor_code(zero, 0, scale.zero_point);
     if (!activation->is_constant)
         return;
     const float *from = activation->value->constant->data;
     float *to = activation->dequantized->constant->data;
     for (size_t i = 0, count = ldnq_tensor_count(activation->value->constant); i < count; i++) {
-        const int32_t code = code_of(from[i], scale.scale, scale.zero_point, zero->dtype);
+        const int32_t code = quantize_to_code(from[i], scale.scale, scale.zero_point, zero->dtype);
         to[i] = (float)(code - scale.zero_point) * scale.scale;
     }
 }
@@ -117,7 +118,8 @@ enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *acti
     const float *x = activation->value->constant->data;
     LDNQ_TRY(ldnq_tensor_create(arena, zero->dtype, &activation->value->constant->shape, out, err));
     for (size_t i = 0, count = ldnq_tensor_count(*out); i < count; i++)
-        store_code(*out, i, code_of(x[i], scale, load_code(zero, 0), zero->dtype));
+        store_tensor_code(*out, i,
+                          quantize_to_code(x[i], scale, load_tensor_code(zero, 0), zero->dtype));
     return LDNQ_OK;
 }
 
@@ -129,5 +131,5 @@ const char *ldnq_activation_name(const struct ldnq_placed_activation *activation
 
 int32_t ldnq_activation_zero_point(const struct ldnq_placed_activation *activation)
 {
-    return load_code(activation->zero_point->constant, 0);
+    return load_tensor_code(activation->zero_point->constant, 0);
 }
