@@ -27,7 +27,7 @@ static uint32_t read_sequence(const unsigned char *bytes, int count)
 }
 
 /* Also reports whether the text held the code point itself: U+FFFD may be valid text. */
-static uint32_t decode(const char **at, bool *valid)
+static uint32_t read_code_point(const char **at, bool *valid)
 {
     const unsigned char *bytes = (const unsigned char *)*at;
     *valid = true;
@@ -43,13 +43,13 @@ static uint32_t decode(const char **at, bool *valid)
 uint32_t ldnq_utf8_decode(const char **at)
 {
     bool valid;
-    return decode(at, &valid);
+    return read_code_point(at, &valid);
 }
 
 bool ldnq_utf8_is_valid(const char *text)
 {
     bool valid = true;
-    while (valid && decode(&text, &valid))
+    while (valid && read_code_point(&text, &valid))
         ;
     return valid;
 }

@@ -87,7 +87,8 @@ struct batch_tile {
 };
 
 /* Samples per tile. */
-static size_t tile_size(const struct ldnq_exec *exec, const struct ldnq_batch_tiling *tiling)
+static size_t count_tile_samples(const struct ldnq_exec *exec,
+                                 const struct ldnq_batch_tiling *tiling)
 {
     size_t per_thread = ldnq_size_max(1, TILE_BYTES / ldnq_size_max(1, tiling->sample_bytes));
     return per_thread * ldnq_pool_threads(exec->pool);
@@ -108,11 +109,12 @@ static size_t batch_size(const struct ldnq_exec *exec, size_t node_index)
 bool ldnq_batch_tiling_applies(const struct ldnq_exec *exec, size_t first)
 {
     const struct ldnq_batch_tiling *tiling = &exec->tilings[first];
-    return tiling->last > 0 && batch_size(exec, first) > tile_size(exec, tiling);
+    return tiling->last > 0 && batch_size(exec, first) > count_tile_samples(exec, tiling);
 }
 
 /* Whether one of the tile's nodes computes the value. */
-static bool is_inner(const struct ldnq_exec *exec, const struct batch_tile *tile, size_t value)
+static bool is_computed_in_tile(const struct ldnq_exec *exec, const struct batch_tile *tile,
+                                size_t value)
 {
     size_t definition = exec->plan.definition[value];
     return definition != LDNQ_NO_NODE && definition >= tile->first && definition < tile->last;
@@ -157,7 +159,7 @@ static enum ldnq_status run_tile(struct ldnq_exec *exec, const struct batch_tile
 {
     /* Inputs: the slots of values from before the range become views of the tile. */
     for (size_t i = 0; i < exec->graph->value_count; i++) {
-        if (!exec->full[i].is_live || is_inner(exec, tile, i))
+        if (!exec->full[i].is_live || is_computed_in_tile(exec, tile, i))
             continue;
         struct ldnq_exec_slot *slot = &exec->slots[i];
         *slot = exec->full[i];
@@ -173,7 +175,8 @@ static enum ldnq_status run_tile(struct ldnq_exec *exec, const struct batch_tile
     /* Outputs: values that are used after the range. */
     for (size_t i = 0; i < exec->graph->value_count; i++) {
         size_t last_use = exec->plan.last_use[i];
-        if (is_inner(exec, tile, i) && last_use != LDNQ_NO_NODE && last_use >= tile->last)
+        if (is_computed_in_tile(exec, tile, i) && last_use != LDNQ_NO_NODE &&
+            last_use >= tile->last)
             LDNQ_TRY(append_tile(exec, tile, i, err));
         else if (exec->full[i].is_live)
             ldnq_exec_free_value(exec, i);
@@ -185,7 +188,7 @@ enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, str
 {
     const struct ldnq_graph *graph = exec->graph;
     const struct ldnq_exec_plan *plan = &exec->plan;
-    const size_t samples = tile_size(exec, &exec->tilings[first]);
+    const size_t samples = count_tile_samples(exec, &exec->tilings[first]);
     struct batch_tile tile = { .first = first,
                                .last = exec->tilings[first].last,
                                .batch = batch_size(exec, first) };
@@ -197,7 +200,7 @@ enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, str
         const struct ldnq_node *node = graph->nodes[n];
         for (size_t i = 0; i < node->input_count && !plan->skipped[n]; i++)
             if (node->inputs[i] && !node->inputs[i]->constant &&
-                !is_inner(exec, &tile, node->inputs[i]->index))
+                !is_computed_in_tile(exec, &tile, node->inputs[i]->index))
                 exec->full[node->inputs[i]->index] = exec->slots[node->inputs[i]->index];
     }
 
@@ -212,7 +215,7 @@ enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, str
      * without tiling. */
     for (size_t i = 0; i < graph->value_count; i++) {
         struct ldnq_exec_slot *slot = &exec->slots[i], *full = &exec->full[i];
-        bool inner = is_inner(exec, &tile, i);
+        bool inner = is_computed_in_tile(exec, &tile, i);
         if (full->is_live) {
             ldnq_exec_free_value(exec, i);
             *slot = *full;

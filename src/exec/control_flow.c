@@ -344,7 +344,7 @@ static enum ldnq_status store_outputs(struct loop_run *run, struct ldnq_error *e
     return LDNQ_OK;
 }
 
-static enum ldnq_status refuse_iterations(struct ldnq_error *err)
+static enum ldnq_status fail_too_many_iterations(struct ldnq_error *err)
 {
     return ldnq_fail(err, LDNQ_UNSUPPORTED,
                      "repeats its body more than %" PRId64 " times, which is not supported",
@@ -355,7 +355,7 @@ static enum ldnq_status refuse_iterations(struct ldnq_error *err)
 static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error *err)
 {
     run->iterations += 1 + run->body->iterations;
-    return run->iterations > (uint64_t)MOST_ITERATIONS ? refuse_iterations(err) : LDNQ_OK;
+    return run->iterations > (uint64_t)MOST_ITERATIONS ? fail_too_many_iterations(err) : LDNQ_OK;
 }
 
 /* ---- Loop ------------------------------------------------------------------------------ */
@@ -382,7 +382,7 @@ static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
     if (own_inputs > 1 && exec->in[1])
         LDNQ_TRY(read_scalar(exec->in[1], LDNQ_BOOL, "condition", &condition, err));
     if (condition && trip_count > MOST_ITERATIONS && never_stops(run->graph))
-        return refuse_iterations(err);
+        return fail_too_many_iterations(err);
     for (int64_t i = 0; i < trip_count && condition; i++) {
         const struct ldnq_tensor iteration = { LDNQ_INT64, scalar, &i };
         const struct ldnq_tensor holds = { LDNQ_BOOL, scalar, &yes }, *next;

@@ -219,7 +219,7 @@ static enum ldnq_status gather_inputs(struct ldnq_exec *exec, const struct ldnq_
 
 /* Sets the outputs' types and shapes to those of the last real run: a dry run has no
  * data, which shape inference may need. */
-static void restore_shapes(struct ldnq_exec *exec, const struct ldnq_node *node)
+static void restore_output_shapes(struct ldnq_exec *exec, const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->output_count; i++) {
         if (node->outputs[i])
@@ -248,7 +248,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         .fused_reader = reader != LDNQ_NO_NODE ? exec->graph->nodes[reader] : NULL,
     };
     if (exec->is_dry_run)
-        restore_shapes(exec, node);
+        restore_output_shapes(exec, node);
     else
         LDNQ_TRY(ldnq_ops_infer(&call, err));
     for (size_t i = 0; i < call.out_count; i++)
@@ -260,7 +260,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
     return ldnq_ops_forward(&call, err);
 }
 
-static void release_omitted(struct ldnq_exec *exec, size_t node_index)
+static void release_omitted_outputs(struct ldnq_exec *exec, size_t node_index)
 {
     for (size_t i = 0; i < exec->graph->nodes[node_index]->output_count; i++) {
         ldnq_buffer_pool_release(&exec->buffers, exec->omitted[i]);
@@ -289,7 +289,7 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
             continue;
         struct ldnq_error reason;
         enum ldnq_status status = run_node(exec, node_index, &reason);
-        release_omitted(exec, node_index);
+        release_omitted_outputs(exec, node_index);
         if (status != LDNQ_OK)
             return ldnq_node_fail(exec->graph, exec->graph->nodes[node_index], status, err, "%s",
                                   reason.message);

@@ -98,7 +98,7 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
     return LDNQ_OK;
 }
 
-static void reset(struct ldnq_grad *grad)
+static void reset_gradients(struct ldnq_grad *grad)
 {
     for (size_t i = 0; grad->slots && i < grad->graph->value_count; i++)
         ldnq_grad_release(grad, &grad->slots[i]);
@@ -110,7 +110,7 @@ void ldnq_grad_destroy(struct ldnq_grad *grad)
 {
     if (!grad)
         return;
-    reset(grad);
+    reset_gradients(grad);
     ldnq_exec_destroy(grad->exec);
     ldnq_arena_destroy(grad->arena);
     ldnq_free(grad);
@@ -149,7 +149,7 @@ static enum ldnq_status check_feeds(struct ldnq_grad *grad, const struct ldnq_gr
 /* Frees all values and gradients, then binds the feeds. */
 static void bind_feeds(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds, size_t count)
 {
-    reset(grad);
+    reset_gradients(grad);
     ldnq_exec_reset(grad->exec);
     for (size_t i = 0; i < count; i++)
         ldnq_exec_bind(grad->exec, feeds[i].value, feeds[i].tensor);
@@ -233,8 +233,8 @@ static enum ldnq_status zero_unreached_gradients(struct ldnq_grad *grad, struct 
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_passes(struct ldnq_grad *grad, struct loss_call *loss,
-                                   struct ldnq_error *err)
+static enum ldnq_status run_forward_and_backward(struct ldnq_grad *grad, struct loss_call *loss,
+                                                 struct ldnq_error *err)
 {
     struct ldnq_grad_plan *plan = &grad->plan;
     size_t last = plan->segment_count - 1;
@@ -278,7 +278,7 @@ static enum ldnq_status dry_run(struct ldnq_grad *grad, const struct ldnq_grad_f
      * peak counts live values alone. */
     *buffers = (struct ldnq_buffer_pool){ .counts_only = true, .ceiling = 1 };
     grad->exec->is_dry_run = true;
-    enum ldnq_status status = run_passes(grad, NULL, err);
+    enum ldnq_status status = run_forward_and_backward(grad, NULL, err);
     *peak = buffers->peak;
     bind_feeds(grad, feeds, feed_count);
     ldnq_buffer_pool_finish(buffers);
@@ -334,7 +334,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
     LDNQ_TRY(check_feeds(grad, feeds, feed_count, err));
     bind_feeds(grad, feeds, feed_count);
     LDNQ_TRY(choose_segments(grad, feeds, feed_count, err));
-    enum ldnq_status status = run_passes(grad, &call, err);
+    enum ldnq_status status = run_forward_and_backward(grad, &call, err);
     ldnq_exec_reset(grad->exec);
     *value = call.value;
     return status;

@@ -37,26 +37,27 @@ struct gradient_sum {
     const float *term;
 };
 
-static void add_range(const void *ctx, size_t first, size_t last)
+static void add_gradient_range(const void *ctx, size_t first, size_t last)
 {
     const struct gradient_sum *s = ctx;
     for (size_t i = first; i < last; i++)
         s->sum[i] += s->term[i];
 }
 
-static void add(struct ldnq_grad *grad, struct ldnq_tensor *sum, const struct ldnq_tensor *term)
+static void add_gradient(struct ldnq_grad *grad, struct ldnq_tensor *sum,
+                         const struct ldnq_tensor *term)
 {
     struct gradient_sum s = { sum->data, term->data };
     struct ldnq_op_call call = { .pool = grad->exec->pool };
     if (grad->exec->is_dry_run)
         return;
-    ldnq_op_run_ranges(&call, ldnq_tensor_count(sum), add_range, &s);
+    ldnq_op_run_ranges(&call, ldnq_tensor_count(sum), add_gradient_range, &s);
 }
 
 /* Copies the gradient when another value's gradient shares its memory. To be called
  * before the elements change. */
-static enum ldnq_status make_unique(struct ldnq_grad *grad, struct ldnq_grad_slot *slot,
-                                    struct ldnq_error *err)
+static enum ldnq_status make_gradient_unshared(struct ldnq_grad *grad, struct ldnq_grad_slot *slot,
+                                               struct ldnq_error *err)
 {
     struct ldnq_grad_slot own = { 0 };
     if (slot->buffer->users == 1)
@@ -78,9 +79,9 @@ enum ldnq_status ldnq_grad_accumulate(struct ldnq_grad *grad, const struct ldnq_
         *slot = (struct ldnq_grad_slot){ *term, buffer };
         return LDNQ_OK;
     }
-    enum ldnq_status status = make_unique(grad, slot, err);
+    enum ldnq_status status = make_gradient_unshared(grad, slot, err);
     if (status == LDNQ_OK)
-        add(grad, &slot->tensor, term);
+        add_gradient(grad, &slot->tensor, term);
     ldnq_buffer_pool_release(&grad->exec->buffers, buffer);
     return status;
 }
@@ -103,8 +104,9 @@ static bool needs_gradient(const struct ldnq_grad *grad, const struct ldnq_node 
 }
 
 /* The gradient of a view's input is the memory of its output's gradient, reshaped. */
-static enum ldnq_status backward_view(struct ldnq_grad *grad, const struct ldnq_node *node,
-                                      struct ldnq_error *err)
+static enum ldnq_status pass_gradient_through_view(struct ldnq_grad *grad,
+                                                   const struct ldnq_node *node,
+                                                   struct ldnq_error *err)
 {
     const struct ldnq_grad_slot *out = &grad->slots[node->outputs[0]->index];
     struct ldnq_tensor part = out->tensor;
@@ -179,7 +181,7 @@ enum ldnq_status ldnq_grad_backward_node(struct ldnq_grad *grad, size_t node_ind
     const struct ldnq_node *node = grad->graph->nodes[node_index];
     struct ldnq_error reason;
     enum ldnq_status status = node->op->flags & LDNQ_OP_VIEW
-                                  ? backward_view(grad, node, &reason)
+                                  ? pass_gradient_through_view(grad, node, &reason)
                                   : backward_operator(grad, node, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s", reason.message);

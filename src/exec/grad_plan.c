@@ -40,7 +40,7 @@ static void mark_saved_value(struct ldnq_grad_plan *plan, size_t value, size_t n
 }
 
 /* Marks the tensors that the backward of the nodes first .. last-1 reads. */
-static void mark_saved(struct ldnq_grad_plan *plan, size_t first, size_t last)
+static void mark_saved_values(struct ldnq_grad_plan *plan, size_t first, size_t last)
 {
     for (size_t n = first; n < last; n++) {
         const struct ldnq_node *node = plan->exec->graph->nodes[n];
@@ -81,7 +81,7 @@ enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_ex
     unfuse_read_values(plan);
     for (size_t i = 0; i < values; i++)
         plan->last_backward_use[i] = plan->checkpoint_until[i] = LDNQ_NO_NODE;
-    mark_saved(plan, options->first, options->last);
+    mark_saved_values(plan, options->first, options->last);
     plan->start[0] = options->first;
     plan->start[1] = options->last;
     return LDNQ_OK;
@@ -100,8 +100,8 @@ static bool computes_needed(const struct ldnq_grad_plan *plan, size_t node_index
     return false;
 }
 
-static void mark_read(struct ldnq_grad_plan *plan, const struct ldnq_value *value,
-                      size_t node_index)
+static void mark_needed_value(struct ldnq_grad_plan *plan, const struct ldnq_value *value,
+                              size_t node_index)
 {
     if (!value || value->constant)
         return;
@@ -126,9 +126,9 @@ static void plan_pass(struct ldnq_grad_plan *plan, size_t first, size_t last)
         if (run->skipped[n])
             continue;
         for (size_t i = 0; i < node->input_count; i++)
-            mark_read(plan, node->inputs[i], n);
+            mark_needed_value(plan, node->inputs[i], n);
         for (size_t i = 0; i < node->capture_count; i++)
-            mark_read(plan, node->captures[i], n);
+            mark_needed_value(plan, node->captures[i], n);
     }
     for (size_t i = 0; i < graph->value_count; i++)
         if (plan->retained[i] || plan->is_fed[i])
@@ -142,7 +142,7 @@ static void mark_segment(struct ldnq_grad_plan *plan, size_t m)
     memset(plan->needed, 0, bytes);
     memset(plan->retained, 0, bytes);
     memcpy(plan->available, plan->is_fed, bytes);
-    mark_saved(plan, plan->start[m], plan->start[m + 1]);
+    mark_saved_values(plan, plan->start[m], plan->start[m + 1]);
 }
 
 void ldnq_grad_plan_prepare_forward(struct ldnq_grad_plan *plan, bool only_targets)
@@ -193,7 +193,7 @@ bool ldnq_grad_plan_is_dead(const struct ldnq_grad_plan *plan, size_t value, siz
 
 /* ---- splitting into segments ---------------------------------------------------------- */
 
-static size_t bytes_of(const struct ldnq_grad_plan *plan, size_t value)
+static size_t count_value_bytes(const struct ldnq_grad_plan *plan, size_t value)
 {
     size_t bytes;
     const struct ldnq_tensor *tensor = &plan->exec->slots[value].tensor;
@@ -201,7 +201,7 @@ static size_t bytes_of(const struct ldnq_grad_plan *plan, size_t value)
 }
 
 /* Whether the value shares the memory of another value. */
-static bool is_view(const struct ldnq_value *value)
+static bool is_view_of_other_value(const struct ldnq_value *value)
 {
     return value->producer && (value->producer->op->flags & LDNQ_OP_VIEW) &&
            value->producer->outputs[0] == value;
@@ -229,13 +229,13 @@ void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
     for (size_t i = 0; i < graph->value_count; i++) {
         size_t definition = run->definition[i], last_use = run->last_use[i];
         if (definition == LDNQ_NO_NODE || definition < plan->options->first ||
-            is_view(graph->values[i]))
+            is_view_of_other_value(graph->values[i]))
             continue;
         if (plan->last_backward_use[i] != LDNQ_NO_NODE)
-            saved[definition + 1] += bytes_of(plan, i);
+            saved[definition + 1] += count_value_bytes(plan, i);
         if (last_use != LDNQ_NO_NODE && last_use > definition) {
-            crossing[definition + 1] += bytes_of(plan, i);
-            crossing[last_use + 1] -= bytes_of(plan, i);
+            crossing[definition + 1] += count_value_bytes(plan, i);
+            crossing[last_use + 1] -= count_value_bytes(plan, i);
         }
     }
 
@@ -246,7 +246,7 @@ void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
     }
 }
 
-static size_t distance(size_t a, size_t b)
+static size_t absolute_difference(size_t a, size_t b)
 {
     return a > b ? a - b : b - a;
 }
@@ -254,14 +254,14 @@ static size_t distance(size_t a, size_t b)
 /* The first node of the segment after the one that starts at `start`: of the nodes before
  * which `ideal` bytes are saved, give or take `slack`, the one with the fewest crossing
  * bytes; the nearest to `ideal` when there is no such node. */
-static size_t find_split(const struct ldnq_grad_plan *plan, size_t start, size_t ideal,
-                         size_t slack)
+static size_t find_segment_end(const struct ldnq_grad_plan *plan, size_t start, size_t ideal,
+                               size_t slack)
 {
     const size_t *crossing = plan->crossing_bytes;
     size_t best = start + 1;
     for (size_t n = start + 2; n < plan->options->last; n++) {
-        size_t d = distance(plan->saved_bytes[n], ideal);
-        size_t d_best = distance(plan->saved_bytes[best], ideal);
+        size_t d = absolute_difference(plan->saved_bytes[n], ideal);
+        size_t d_best = absolute_difference(plan->saved_bytes[best], ideal);
         bool near = d <= slack, best_near = d_best <= slack;
         if (near != best_near ? near : near ? crossing[n] < crossing[best] : d < d_best)
             best = n;
@@ -296,7 +296,7 @@ void ldnq_grad_plan_split(struct ldnq_grad_plan *plan, size_t segments)
     size_t last = plan->options->last, share = plan->saved_bytes[last] / segments, count = 1;
     plan->start[0] = plan->options->first;
     for (size_t i = 1; i < segments && plan->start[count - 1] + 1 < last; i++, count++)
-        plan->start[count] = find_split(plan, plan->start[count - 1], share * i, share / 4);
+        plan->start[count] = find_segment_end(plan, plan->start[count - 1], share * i, share / 4);
     plan->start[count] = last;
     plan->segment_count = count;
     for (size_t i = 0; i < plan->exec->graph->value_count; i++)

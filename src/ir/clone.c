@@ -8,7 +8,8 @@ struct graph_clone {
     struct ldnq_arena *arena;
 };
 
-static struct ldnq_value *clone_of(const struct graph_clone *clone, const struct ldnq_value *value)
+static struct ldnq_value *find_clone_of_value(const struct graph_clone *clone,
+                                              const struct ldnq_value *value)
 {
     return value ? clone->to->values[value->index] : NULL;
 }
@@ -20,7 +21,7 @@ static enum ldnq_status map_values(const struct graph_clone *clone, struct ldnq_
     if (!list)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        list[i] = clone_of(clone, from[i]);
+        list[i] = find_clone_of_value(clone, from[i]);
     *to = list;
     return LDNQ_OK;
 }

@@ -8,7 +8,7 @@ struct float8_format {
     bool unsigned_zero;             /* there is no -0: its code is the only NaN */
 };
 
-static struct float8_format format_of(enum ldnq_dtype dtype)
+static struct float8_format find_format(enum ldnq_dtype dtype)
 {
     switch (dtype) {
     case LDNQ_FLOAT8E4M3FN:
@@ -24,7 +24,7 @@ static struct float8_format format_of(enum ldnq_dtype dtype)
     }
 }
 
-static double size_of(const struct float8_format *f, unsigned code)
+static double decode_magnitude(const struct float8_format *f, unsigned code)
 {
     int exponent = (int)(code >> f->fraction), fraction = (int)(code & ((1u << f->fraction) - 1));
     if (exponent == 0)
@@ -34,7 +34,7 @@ static double size_of(const struct float8_format *f, unsigned code)
 
 double ldnq_float8_to_double(enum ldnq_dtype dtype, uint8_t code)
 {
-    struct float8_format f = format_of(dtype);
+    struct float8_format f = find_format(dtype);
     unsigned sign = 1u << (f.fraction + f.width), size = code & (sign - 1);
     if (f.unsigned_zero && code == sign)
         return (double)NAN;
@@ -42,12 +42,12 @@ double ldnq_float8_to_double(enum ldnq_dtype dtype, uint8_t code)
         bool is_infinity = f.overflow != f.nan && size == f.overflow;
         return is_infinity ? (code & sign ? -(double)INFINITY : (double)INFINITY) : (double)NAN;
     }
-    double value = size_of(&f, size);
+    double value = decode_magnitude(&f, size);
     return code & sign ? -value : value;
 }
 
 /* The nearest code without sign; largest + 1 when the number is too large. */
-static unsigned nearest(const struct float8_format *f, double size)
+static unsigned encode_magnitude(const struct float8_format *f, double size)
 {
     int exponent;
     if (size == 0.0)
@@ -61,11 +61,11 @@ static unsigned nearest(const struct float8_format *f, double size)
 
 uint8_t ldnq_float8_from_double(enum ldnq_dtype dtype, double value, bool saturate)
 {
-    struct float8_format f = format_of(dtype);
+    struct float8_format f = find_format(dtype);
     unsigned sign = signbit(value) ? 1u << (f.fraction + f.width) : 0;
     if (isnan(value))
         return f.nan | (f.unsigned_zero ? 0 : (uint8_t)sign);
-    unsigned size = isinf(value) ? f.largest + 1u : nearest(&f, fabs(value));
+    unsigned size = isinf(value) ? f.largest + 1u : encode_magnitude(&f, fabs(value));
     if (size > f.largest)
         size = saturate ? f.largest : f.overflow;
     if (f.unsigned_zero && (size == 0 || size == f.nan))

@@ -13,7 +13,7 @@ struct half_format {
 
 static const struct half_format half = { 10, 15 }, bfloat = { 7, 127 };
 
-static double decode(struct half_format format, uint16_t bits)
+static double decode_half(struct half_format format, uint16_t bits)
 {
     int width = 15 - format.fraction, exponent = bits >> format.fraction & ((1 << width) - 1);
     int fraction = bits & ((1 << format.fraction) - 1);
@@ -26,7 +26,7 @@ static double decode(struct half_format format, uint16_t bits)
            ldexp(fraction + (1 << format.fraction), exponent - format.bias - format.fraction);
 }
 
-static uint16_t encode(struct half_format format, double value)
+static uint16_t encode_half(struct half_format format, double value)
 {
     unsigned sign = signbit(value) ? 0x8000u : 0, infinity = 0x7fffu >> format.fraction;
     int exponent;
@@ -50,34 +50,34 @@ static uint16_t encode(struct half_format format, double value)
 
 double ldnq_half_to_double(uint16_t bits)
 {
-    return decode(half, bits);
+    return decode_half(half, bits);
 }
 
 uint16_t ldnq_half_from_double(double value)
 {
-    return encode(half, value);
+    return encode_half(half, value);
 }
 
 double ldnq_bfloat_to_double(uint16_t bits)
 {
-    return decode(bfloat, bits);
+    return decode_half(bfloat, bits);
 }
 
 uint16_t ldnq_bfloat_from_double(double value)
 {
-    return encode(bfloat, value);
+    return encode_half(bfloat, value);
 }
 
 /* ---- arrays of floats ------------------------------------------------------------------ */
 
-static inline uint32_t bits_of(float v)
+static inline uint32_t float_to_bits(float v)
 {
     uint32_t bits;
     memcpy(&bits, &v, sizeof bits);
     return bits;
 }
 
-static inline float of_bits(uint32_t bits)
+static inline float bits_to_float(uint32_t bits)
 {
     float v;
     memcpy(&v, &bits, sizeof v);
@@ -88,27 +88,27 @@ static inline float of_bits(uint32_t bits)
  * difference of the biases. Infinity and NaN need the float's largest exponent. */
 static inline float half_to_float(uint16_t code)
 {
-    float v = of_bits((uint32_t)(code & 0x7fff) << 13) * 0x1p112f;
-    uint32_t bits = bits_of(v) | ((code & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u);
-    return of_bits(bits | (uint32_t)(code & 0x8000) << 16);
+    float v = bits_to_float((uint32_t)(code & 0x7fff) << 13) * 0x1p112f;
+    uint32_t bits = float_to_bits(v) | ((code & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u);
+    return bits_to_float(bits | (uint32_t)(code & 0x8000) << 16);
 }
 
 /* Below 2^-14 halves are multiples of 2^-24, and adding 0.5f rounds to just those.
  * Above, half to even is done on the bits: half a unit of the kept last place is added,
  * less one where the kept part is even. */
-static inline uint16_t half_of_float(float v)
+static inline uint16_t float_to_half(float v)
 {
-    uint32_t bits = bits_of(v), size = bits & 0x7fffffffu;
-    uint32_t small = bits_of(of_bits(size) + 0.5f) - bits_of(0.5f);
+    uint32_t bits = float_to_bits(v), size = bits & 0x7fffffffu;
+    uint32_t small = float_to_bits(bits_to_float(size) + 0.5f) - float_to_bits(0.5f);
     uint32_t large = ((size + 0xfffu + (size >> 13 & 1)) >> 13) - (112u << 10);
     uint32_t code = size < 0x38800000u ? small : size < 0x477ff000u ? large : 0x7c00u;
     code = size > 0x7f800000u ? 0x7e00u : code;
     return (uint16_t)(code | (bits >> 16 & 0x8000u));
 }
 
-static inline uint16_t bfloat_of_float(float v)
+static inline uint16_t float_to_bfloat(float v)
 {
-    uint32_t bits = bits_of(v);
+    uint32_t bits = float_to_bits(v);
     uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
     return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16 & 0x8000u) | 0x7fc0u
                                                          : rounded);
@@ -125,17 +125,17 @@ LDNQ_MULTIVERSION
 void ldnq_halves_from_floats(const float *floats, uint16_t *halves, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        halves[i] = half_of_float(floats[i]);
+        halves[i] = float_to_half(floats[i]);
 }
 
 void ldnq_bfloats_to_floats(const uint16_t *halves, float *floats, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        floats[i] = of_bits((uint32_t)halves[i] << 16);
+        floats[i] = bits_to_float((uint32_t)halves[i] << 16);
 }
 
 void ldnq_bfloats_from_floats(const float *floats, uint16_t *halves, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        halves[i] = bfloat_of_float(floats[i]);
+        halves[i] = float_to_bfloat(floats[i]);
 }

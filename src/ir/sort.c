@@ -36,7 +36,7 @@ static enum ldnq_status collect_names(const struct ldnq_graph *graph, struct use
 }
 
 /* 0, 1, or more than 1. */
-static int count_uses(const struct used_names *used, const char *name)
+static int count_name_uses(const struct used_names *used, const char *name)
 {
     const char **end = used->names + used->count;
     const char **at = bsearch(&name, used->names, used->count, sizeof *used->names, compare_names);
@@ -49,17 +49,17 @@ static int count_uses(const struct used_names *used, const char *name)
 
 /* Returns "Conv#12". Labels made here differ in their last number, the node's index; a
  * label that is already in use gets the number appended once more. */
-static const char *make_label(const struct ldnq_graph *graph, const struct ldnq_node *node,
-                              const struct used_names *used, struct ldnq_error *err)
+static const char *make_node_label(const struct ldnq_graph *graph, const struct ldnq_node *node,
+                                   const struct used_names *used, struct ldnq_error *err)
 {
     const char *label = *node->name ? node->name : node->op_type;
     do
         label = ldnq_arena_printf(graph->arena, err, "%s#%zu", label, node->index);
-    while (label && count_uses(used, label) > 0);
+    while (label && count_name_uses(used, label) > 0);
     return label;
 }
 
-static enum ldnq_status set_labels(struct ldnq_graph *graph, struct ldnq_error *err)
+static enum ldnq_status set_node_labels(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     struct used_names used = { 0 };
     enum ldnq_status status = collect_names(graph, &used, err);
@@ -67,8 +67,8 @@ static enum ldnq_status set_labels(struct ldnq_graph *graph, struct ldnq_error *
         struct ldnq_node *node = graph->nodes[i];
         if (node->label)
             continue;
-        bool is_unique = *node->name && count_uses(&used, node->name) == 1;
-        node->label = is_unique ? node->name : make_label(graph, node, &used, err);
+        bool is_unique = *node->name && count_name_uses(&used, node->name) == 1;
+        node->label = is_unique ? node->name : make_node_label(graph, node, &used, err);
         if (!node->label)
             status = LDNQ_NOMEM;
     }
@@ -96,7 +96,7 @@ static struct ldnq_value *read_input_or_capture(const struct ldnq_node *node, si
 }
 
 /* Finds the next producer of the node that is not sorted yet; false when there is none. */
-static bool next_producer(struct sorter *sorter, size_t node, size_t *producer)
+static bool find_unsorted_producer(struct sorter *sorter, size_t node, size_t *producer)
 {
     const struct ldnq_node *at = sorter->graph->nodes[node];
     size_t reads = at->input_count + at->capture_count;
@@ -111,14 +111,15 @@ static bool next_producer(struct sorter *sorter, size_t node, size_t *producer)
     return false;
 }
 
-static enum ldnq_status visit_from(struct sorter *sorter, size_t root, struct ldnq_error *err)
+static enum ldnq_status sort_producers_first(struct sorter *sorter, size_t root,
+                                             struct ldnq_error *err)
 {
     size_t depth = 0;
     sorter->stack[depth++] = root;
     sorter->mark[root] = ON_STACK;
     while (depth > 0) {
         size_t node = sorter->stack[depth - 1], producer;
-        if (!next_producer(sorter, node, &producer)) {
+        if (!find_unsorted_producer(sorter, node, &producer)) {
             sorter->mark[node] = SORTED;
             sorter->sorted[sorter->sorted_count++] = sorter->graph->nodes[node];
             depth--;
@@ -142,7 +143,7 @@ static enum ldnq_status sort_nodes(struct sorter *sorter, struct ldnq_error *err
                 sorter->producer_index[graph->nodes[i]->outputs[o]->index] = i;
     for (size_t i = 0; i < graph->node_count; i++)
         if (sorter->mark[i] == UNVISITED)
-            LDNQ_TRY(visit_from(sorter, i, err));
+            LDNQ_TRY(sort_producers_first(sorter, i, err));
     if (graph->node_count)
         memcpy(graph->nodes, sorter->sorted, graph->node_count * sizeof *graph->nodes);
     return LDNQ_OK;
@@ -150,7 +151,7 @@ static enum ldnq_status sort_nodes(struct sorter *sorter, struct ldnq_error *err
 
 enum ldnq_status ldnq_graph_sort(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    LDNQ_TRY(set_labels(graph, err));
+    LDNQ_TRY(set_node_labels(graph, err));
     size_t nodes = graph->node_count;
     struct sorter sorter = {
         .graph = graph,

@@ -57,7 +57,7 @@ size_t ldnq_tensor_count(const struct ldnq_tensor *tensor)
 }
 
 /* Appends as much of the text as fits with its NUL; returns the new length. */
-static size_t append(char *out, size_t size, size_t used, const char *text)
+static size_t append_text(char *out, size_t size, size_t used, const char *text)
 {
     size_t length = ldnq_size_min(strlen(text), size - 1 - used);
     memcpy(out + used, text, length);
@@ -70,16 +70,16 @@ char *ldnq_shape_print(const struct ldnq_shape *shape, const struct ldnq_graph *
 {
     if (size == 0)
         return out;
-    size_t used = append(out, size, 0, shape->rank < 0 ? "(unknown rank" : "(");
+    size_t used = append_text(out, size, 0, shape->rank < 0 ? "(unknown rank" : "(");
     for (int i = 0; i < shape->rank; i++) {
         char number[24] = "?";
         const char *name = graph ? ldnq_graph_symbol_name(graph, shape->dim[i]) : NULL;
         if (!ldnq_is_symbol(shape->dim[i]))
             snprintf(number, sizeof number, "%" PRId64, shape->dim[i]);
-        used = append(out, size, used, i ? "," : "");
-        used = append(out, size, used, name ? name : number);
+        used = append_text(out, size, used, i ? "," : "");
+        used = append_text(out, size, used, name ? name : number);
     }
-    append(out, size, used, ")");
+    append_text(out, size, used, ")");
     return out;
 }
 

@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 
-static bool belongs(const struct ldnq_graph *graph, const struct ldnq_value *value)
+static bool graph_has_value(const struct ldnq_graph *graph, const struct ldnq_value *value)
 {
     return value->index < graph->value_count && graph->values[value->index] == value;
 }
@@ -13,7 +13,7 @@ static enum ldnq_status verify_inputs(const struct ldnq_graph *graph, const stru
     for (size_t i = 0; i < node->input_count + node->capture_count; i++) {
         const struct ldnq_value *value =
             i < node->input_count ? node->inputs[i] : node->captures[i - node->input_count];
-        if (value && (!belongs(graph, value) || !defined[value->index]))
+        if (value && (!graph_has_value(graph, value) || !defined[value->index]))
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                                   "reads '%s', which no earlier node produces", value->name);
     }
@@ -27,7 +27,7 @@ static enum ldnq_status verify_outputs(const struct ldnq_graph *graph, const str
         const struct ldnq_value *value = node->outputs[i];
         if (!value)
             continue;
-        if (!belongs(graph, value))
+        if (!graph_has_value(graph, value))
             return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                                   "produces '%s', which is not in this graph", value->name);
         if (defined[value->index])
@@ -53,7 +53,7 @@ static enum ldnq_status verify_values(const struct ldnq_graph *graph, bool *defi
     }
     for (size_t i = 0; i < graph->capture_count; i++) {
         const struct ldnq_value *inner = graph->captures[i].inner;
-        if (!belongs(graph, inner))
+        if (!graph_has_value(graph, inner))
             return ldnq_fail(err, LDNQ_MODEL, "%s: captured value '%s' is not in its graph",
                              graph->file, inner->name);
         defined[inner->index] = true;
@@ -71,7 +71,7 @@ static enum ldnq_status verify_bodies(const struct ldnq_graph *graph, const stru
             continue;
         for (size_t k = 0; k < body->capture_count; k++) {
             const struct ldnq_value *outer = body->captures[k].outer;
-            if (!belongs(graph, outer) || !defined[outer->index])
+            if (!graph_has_value(graph, outer) || !defined[outer->index])
                 return ldnq_node_fail(graph, node, LDNQ_MODEL, err,
                                       "reads '%s' in a body, which no earlier node produces",
                                       outer->name);
@@ -91,7 +91,7 @@ static enum ldnq_status verify_graph(const struct ldnq_graph *graph, bool *defin
         LDNQ_TRY(verify_outputs(graph, graph->nodes[i], defined, err));
     }
     for (size_t i = 0; i < graph->output_count; i++)
-        if (!belongs(graph, graph->outputs[i]) || !defined[graph->outputs[i]->index])
+        if (!graph_has_value(graph, graph->outputs[i]) || !defined[graph->outputs[i]->index])
             return ldnq_fail(err, LDNQ_MODEL, "%s: graph output '%s' is produced by no node",
                              graph->file, graph->outputs[i]->name);
     return LDNQ_OK;

@@ -58,7 +58,7 @@ const char *ldnq_blas_warning(char *text, size_t size)
                                      getenv("OPENBLAS_CORETYPE"), text, size);
 }
 
-static enum CBLAS_TRANSPOSE flag(enum ldnq_transpose transpose)
+static enum CBLAS_TRANSPOSE to_cblas_transpose(enum ldnq_transpose transpose)
 {
     return transpose == LDNQ_TRANSPOSED ? CblasTrans : CblasNoTrans;
 }
@@ -87,8 +87,9 @@ void ldnq_sgemm(enum ldnq_transpose ta, enum ldnq_transpose tb, size_t m, size_t
         scale_float(m, n, beta, c, ldc);
     if (m == 0 || n == 0 || k == 0)
         return;
-    cblas_sgemm(CblasRowMajor, flag(ta), flag(tb), (blasint)m, (blasint)n, (blasint)k, alpha, a,
-                (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+    cblas_sgemm(CblasRowMajor, to_cblas_transpose(ta), to_cblas_transpose(tb), (blasint)m,
+                (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
+                (blasint)ldc);
 }
 
 void ldnq_dgemm(enum ldnq_transpose ta, enum ldnq_transpose tb, size_t m, size_t n, size_t k,
@@ -100,6 +101,7 @@ void ldnq_dgemm(enum ldnq_transpose ta, enum ldnq_transpose tb, size_t m, size_t
         scale_double(m, n, beta, c, ldc);
     if (m == 0 || n == 0 || k == 0)
         return;
-    cblas_dgemm(CblasRowMajor, flag(ta), flag(tb), (blasint)m, (blasint)n, (blasint)k, alpha, a,
-                (blasint)lda, b, (blasint)ldb, beta, c, (blasint)ldc);
+    cblas_dgemm(CblasRowMajor, to_cblas_transpose(ta), to_cblas_transpose(tb), (blasint)m,
+                (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
+                (blasint)ldc);
 }

@@ -56,7 +56,7 @@ static const char *const level_names[] = {
     [LDNQ_CPU_AVX2] = "AVX2",     [LDNQ_CPU_AVX512] = "AVX-512",
 };
 
-static const struct kernel_set *find_set(const char *name)
+static const struct kernel_set *find_kernel_set(const char *name)
 {
     for (size_t i = 0; i < sizeof kernel_sets / sizeof *kernel_sets; i++)
         if (strcasecmp(kernel_sets[i].name, name) == 0)
@@ -67,7 +67,7 @@ static const struct kernel_set *find_set(const char *name)
 const char *ldnq_blas_find_better_kernels(enum ldnq_cpu_level level, const char *chosen,
                                           const char *users_choice)
 {
-    const struct kernel_set *set = find_set(chosen);
+    const struct kernel_set *set = find_kernel_set(chosen);
     bool has_user_chosen = users_choice && *users_choice;
     return !has_user_chosen && set && set->level < level ? kernels_for[level] : NULL;
 }
@@ -81,12 +81,12 @@ const char *ldnq_blas_kernels_warning(enum ldnq_cpu_level level, const char *cho
     snprintf(text, size,
              "OpenBLAS computes with %s kernels (%s), although this processor has %s: matrix "
              "products are slower than they could be; an OpenBLAS with %s kernels helps",
-             chosen, level_names[find_set(chosen)->level], level_names[level], better);
+             chosen, level_names[find_kernel_set(chosen)->level], level_names[level], better);
     return text;
 }
 
 /* Returns false when OpenBLAS does not know the name and has chosen other kernels. */
-static bool choose_again(const char *name)
+static bool reload_openblas_kernels(const char *name)
 {
     if (setenv(VARIABLE, name, 1) != 0)
         return false;
@@ -104,9 +104,9 @@ bool ldnq_blas_set_kernels(const char *name)
         return false;
     char before[32];
     snprintf(before, sizeof before, "%s", openblas_get_corename());
-    if (choose_again(name))
+    if (reload_openblas_kernels(name))
         return true;
-    choose_again(before);
+    reload_openblas_kernels(before);
     return false;
 }
 

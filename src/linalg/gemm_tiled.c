@@ -162,7 +162,7 @@ static void pack_block(struct gemm_block *block)
 
 /* The tile with the first row `row` and the panel that starts `at` columns into the block.
  * Parts of K add up in C; bias and clamp follow the last part. */
-static struct gemm_tile tile_of(struct gemm_block *block, size_t row, size_t at)
+static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, size_t at)
 {
     const struct ldnq_gemm *g = block->gemm;
     size_t column = block->column + at, width = block->implementation->width;
@@ -216,7 +216,7 @@ static void run_block(struct gemm_block *block)
     for (size_t i = 0; i < tiles; i++) {
         size_t first = i * m / tiles, last = (i + 1) * m / tiles;
         for (size_t at = 0; at < block->columns; at += block->implementation->width) {
-            struct gemm_tile tile = tile_of(block, first, at);
+            struct gemm_tile tile = make_gemm_tile(block, first, at);
             if (tile.columns == block->implementation->width)
                 block->implementation->run(&tile, last - first);
             else
@@ -225,7 +225,8 @@ static void run_block(struct gemm_block *block)
     }
 }
 
-static void run(const struct gemm_implementation *implementation, const struct ldnq_gemm *g)
+static void multiply_by_blocks(const struct gemm_implementation *implementation,
+                               const struct ldnq_gemm *g)
 {
     _Alignas(64) float panels[PANEL_FLOATS];
     size_t parts = ldnq_size_max(1, ldnq_size_ceil_div(g->k, DEPTH));
@@ -248,7 +249,7 @@ void ldnq_gemm_with(size_t implementation, const struct ldnq_gemm *gemm)
 {
     struct gemm_implementation list[MAX_IMPLEMENTATIONS];
     list_implementations(list);
-    run(&list[implementation], gemm);
+    multiply_by_blocks(&list[implementation], gemm);
 }
 
 void ldnq_gemm(const struct ldnq_gemm *gemm)

@@ -24,8 +24,8 @@ static enum ldnq_status check_tensors(struct ldnq_value *const *values, size_t c
     return LDNQ_OK;
 }
 
-static enum ldnq_status add_body(const struct ldnq_node *node, const char *name,
-                                 struct ldnq_control *control, struct ldnq_error *err)
+static enum ldnq_status append_body_graph(const struct ldnq_node *node, const char *name,
+                                          struct ldnq_control *control, struct ldnq_error *err)
 {
     const struct ldnq_attr *attr = ldnq_node_attr(node, name);
     if (!attr || attr->kind != LDNQ_ATTR_GRAPH)
@@ -62,8 +62,8 @@ static enum ldnq_status if_read_attrs(const struct ldnq_node *node, struct ldnq_
     if (count_own_inputs(node) != 1)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu inputs where one is needed",
                          count_own_inputs(node));
-    LDNQ_TRY(add_body(node, "then_branch", control, err));
-    LDNQ_TRY(add_body(node, "else_branch", control, err));
+    LDNQ_TRY(append_body_graph(node, "then_branch", control, err));
+    LDNQ_TRY(append_body_graph(node, "else_branch", control, err));
     LDNQ_TRY(check_body(control->bodies[0], 0, node->output_count, err));
     return check_body(control->bodies[1], 0, node->output_count, err);
 }
@@ -90,7 +90,7 @@ static enum ldnq_status loop_read_attrs(const struct ldnq_node *node, struct ldn
     control->body_out = 1;
     control->carried = count_own_inputs(node) > 2 ? count_own_inputs(node) - 2 : 0;
     LDNQ_TRY(check_carried(node, 2, err));
-    LDNQ_TRY(add_body(node, "body", control, err));
+    LDNQ_TRY(append_body_graph(node, "body", control, err));
     if (node->output_count < control->carried)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu outputs where it carries %zu values",
                          node->output_count, control->carried);
@@ -124,7 +124,7 @@ static enum ldnq_status scan_read_attrs(const struct ldnq_node *node, struct ldn
     control->scanned = (size_t)scanned;
     control->carried = own - control->scanned;
     LDNQ_TRY(check_carried(node, 0, err));
-    LDNQ_TRY(add_body(node, "body", control, err));
+    LDNQ_TRY(append_body_graph(node, "body", control, err));
     if (node->output_count < control->carried)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu outputs where it carries %zu values",
                          node->output_count, control->carried);

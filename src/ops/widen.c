@@ -28,7 +28,7 @@ bool ldnq_widen_applies(const struct ldnq_op_call *call)
 }
 
 /* The dtype of outputs that the operator computes in float32. */
-static enum ldnq_dtype output_type(const struct ldnq_op_call *call)
+static enum ldnq_dtype find_output_dtype(const struct ldnq_op_call *call)
 {
     if (call->in[0] && call->in[0]->dtype == LDNQ_FLOAT)
         return LDNQ_FLOAT;
@@ -54,7 +54,7 @@ static void widen_inputs(const struct ldnq_op_call *call, struct widened_call *w
 enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct widened_call w;
-    enum ldnq_dtype half = output_type(call);
+    enum ldnq_dtype half = find_output_dtype(call);
     widen_inputs(call, &w);
     LDNQ_TRY(call->node->op->infer(&w.call, err));
     call->widened = true;
@@ -134,8 +134,8 @@ static void narrow_range(const void *ctx, size_t first, size_t last)
         c->floats + first, c->halves + first, last - first);
 }
 
-static void convert(const struct ldnq_op_call *call, const struct ldnq_tensor *half,
-                    const struct ldnq_tensor *wide, ldnq_range_fn *run)
+static void convert_half_tensor(const struct ldnq_op_call *call, const struct ldnq_tensor *half,
+                                const struct ldnq_tensor *wide, ldnq_range_fn *run)
 {
     struct half_conversion c = { half->dtype, half->data, wide->data };
     ldnq_op_run_ranges(call, ldnq_tensor_count(half), run, &c);
@@ -147,10 +147,10 @@ enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq
     lay_out_scratch(call, call->scratch, &w);
     for (size_t i = 0; i < call->in_count; i++)
         if (is_half(call->in[i]))
-            convert(call, call->in[i], &w.in[i], widen_range);
+            convert_half_tensor(call, call->in[i], &w.in[i], widen_range);
     LDNQ_TRY(call->node->op->forward(&w.call, err));
     for (size_t i = 0; i < call->out_count; i++)
         if (is_half(&call->out[i]))
-            convert(call, &call->out[i], &w.out[i], narrow_range);
+            convert_half_tensor(call, &call->out[i], &w.out[i], narrow_range);
     return LDNQ_OK;
 }

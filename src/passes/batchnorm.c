@@ -41,17 +41,17 @@ static size_t *count_readers(const struct ldnq_graph *graph, struct ldnq_error *
     return readers;
 }
 
-static const struct ldnq_tensor *float_constant(const struct ldnq_node *node, size_t input)
+static const struct ldnq_tensor *find_float_constant(const struct ldnq_node *node, size_t input)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
     return value && value->constant && value->constant->dtype == LDNQ_FLOAT ? value->constant
                                                                             : NULL;
 }
 
-static bool norm_is_constant(const struct ldnq_node *norm, size_t channels)
+static bool has_constant_norm_inputs(const struct ldnq_node *norm, size_t channels)
 {
     for (size_t i = SCALE; i < INPUTS; i++) {
-        const struct ldnq_tensor *tensor = float_constant(norm, i);
+        const struct ldnq_tensor *tensor = find_float_constant(norm, i);
         if (!tensor || ldnq_tensor_count(tensor) != channels)
             return false;
     }
@@ -66,23 +66,23 @@ static bool can_merge(struct batchnorm_merge *merge)
         merge->readers[layer->outputs[0]->index] != 1)
         return false;
     const struct ldnq_op_layer *facts = layer->op->layer;
-    merge->weight = float_constant(layer, (size_t)facts->weight_input);
+    merge->weight = find_float_constant(layer, (size_t)facts->weight_input);
     if (facts->bias_input < 0 || !merge->weight)
         return false;
     size_t bias_input = (size_t)facts->bias_input;
     bool has_bias = bias_input < layer->input_count && layer->inputs[bias_input];
-    merge->bias = has_bias ? float_constant(layer, bias_input) : NULL;
+    merge->bias = has_bias ? find_float_constant(layer, bias_input) : NULL;
     if (has_bias && !merge->bias)
         return false;
     if (facts->describe(layer, merge->weight, merge->bias, &merge->geometry, NULL) != LDNQ_OK ||
         merge->geometry.bias_factor == 0.0f)
         return false;
     merge->channels = merge->geometry.groups * merge->geometry.rows;
-    return norm_is_constant(merge->norm, merge->channels);
+    return has_constant_norm_inputs(merge->norm, merge->channels);
 }
 
 /* The output channel of element i of the weight. */
-static size_t channel_of(const struct batchnorm_merge *merge, size_t i)
+static size_t find_output_channel(const struct batchnorm_merge *merge, size_t i)
 {
     switch (merge->geometry.layout) {
     case LDNQ_WEIGHT_IN_OUT_KERNEL:
@@ -106,10 +106,10 @@ static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq
     if (!factor)
         return LDNQ_NOMEM;
     const struct ldnq_node *norm = merge->norm;
-    const float *scale = float_constant(norm, SCALE)->data;
-    const float *shift = float_constant(norm, SHIFT)->data;
-    const float *mean = float_constant(norm, MEAN)->data;
-    const float *var = float_constant(norm, VARIANCE)->data;
+    const float *scale = find_float_constant(norm, SCALE)->data;
+    const float *shift = find_float_constant(norm, SHIFT)->data;
+    const float *mean = find_float_constant(norm, MEAN)->data;
+    const float *var = find_float_constant(norm, VARIANCE)->data;
     const float *old = merge->bias ? merge->bias->data : NULL;
     double epsilon = ldnq_attr_float(norm, "epsilon", 1e-5f), beta = merge->geometry.bias_factor;
     for (size_t c = 0; c < merge->channels; c++) {
@@ -119,7 +119,7 @@ static enum ldnq_status merge_tensors(struct batchnorm_merge *merge, struct ldnq
     }
     const float *w = merge->weight->data;
     for (size_t i = 0, count = ldnq_tensor_count(merge->weight); i < count; i++)
-        weight[i] = (float)(w[i] * factor[channel_of(merge, i)]);
+        weight[i] = (float)(w[i] * factor[find_output_channel(merge, i)]);
     return LDNQ_OK;
 }
 

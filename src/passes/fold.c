@@ -37,14 +37,14 @@ struct node_folding {
 /* How much of a value's data is known. */
 enum knowledge { UNKNOWN, PARTIAL, COMPLETE };
 
-static enum knowledge knowledge_of(const struct ldnq_value *value)
+static enum knowledge find_value_knowledge(const struct ldnq_value *value)
 {
     if (value->constant)
         return COMPLETE;
     return value->partial ? PARTIAL : UNKNOWN;
 }
 
-static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tensor)
+static void make_input_tensor(const struct ldnq_value *value, struct ldnq_tensor *tensor)
 {
     if (value->constant)
         *tensor = *value->constant;
@@ -54,7 +54,7 @@ static void fill_input(const struct ldnq_value *value, struct ldnq_tensor *tenso
                                         .data = (void *)value->partial };
 }
 
-static enum ldnq_status prepare_call(struct node_folding *f, struct ldnq_error *err)
+static enum ldnq_status prepare_op_call(struct node_folding *f, struct ldnq_error *err)
 {
     struct ldnq_node *node = f->node;
     struct ldnq_arena *arena = f->graph->arena;
@@ -66,7 +66,7 @@ static enum ldnq_status prepare_call(struct node_folding *f, struct ldnq_error *
     for (size_t i = 0; i < node->input_count; i++) {
         if (!node->inputs[i])
             continue;
-        fill_input(node->inputs[i], &f->in[i]);
+        make_input_tensor(node->inputs[i], &f->in[i]);
         f->in_list[i] = &f->in[i];
     }
     f->call = (struct ldnq_op_call){
@@ -110,21 +110,21 @@ static enum ldnq_status assign_unknown_inputs(struct node_folding *f, struct ldn
     struct ldnq_node *node = f->node;
     bool some = false;
     for (size_t i = 0; i < node->input_count; i++)
-        some = some || (node->inputs[i] && knowledge_of(node->inputs[i]) != UNKNOWN);
+        some = some || (node->inputs[i] && find_value_knowledge(node->inputs[i]) != UNKNOWN);
     if (!some || !(node->op->flags & LDNQ_OP_MOVES_ALL))
         return LDNQ_OK;
     for (size_t i = 0; i < node->input_count; i++) {
         struct ldnq_value *value = node->inputs[i];
-        if (!value || knowledge_of(value) != UNKNOWN)
+        if (!value || find_value_knowledge(value) != UNKNOWN)
             continue;
         LDNQ_TRY(assign_symbols(f->graph, value, err));
-        fill_input(value, &f->in[i]);
+        make_input_tensor(value, &f->in[i]);
     }
     return LDNQ_OK;
 }
 
 /* How much of the node's outputs forward can compute now. */
-static enum knowledge result_knowledge(const struct ldnq_node *node)
+static enum knowledge find_result_knowledge(const struct ldnq_node *node)
 {
     unsigned flags = node->op->flags;
     enum knowledge result = COMPLETE;
@@ -133,11 +133,11 @@ static enum knowledge result_knowledge(const struct ldnq_node *node)
     if (flags & LDNQ_OP_READS_SHAPE)
         return PARTIAL;
     for (size_t i = 0; i < node->input_count; i++) {
-        if (!node->inputs[i] || knowledge_of(node->inputs[i]) == COMPLETE)
+        if (!node->inputs[i] || find_value_knowledge(node->inputs[i]) == COMPLETE)
             continue;
         bool moves = (flags & LDNQ_OP_MOVES_ALL) ||
                      (i == 0 && (flags & (LDNQ_OP_MOVES_FIRST | LDNQ_OP_VIEW)));
-        if (!moves || knowledge_of(node->inputs[i]) == UNKNOWN)
+        if (!moves || find_value_knowledge(node->inputs[i]) == UNKNOWN)
             return UNKNOWN;
         result = PARTIAL;
     }
@@ -246,7 +246,7 @@ static enum ldnq_status infer_and_compute(struct node_folding *f, struct ldnq_er
 {
     struct ldnq_node *node = f->node;
     bool has_bodies = node->op->flags & LDNQ_OP_CONTROL_FLOW;
-    LDNQ_TRY(prepare_call(f, err));
+    LDNQ_TRY(prepare_op_call(f, err));
     if (has_bodies)
         LDNQ_TRY(ldnq_subgraphs_fold(f->folding, node, err));
     LDNQ_TRY(assign_unknown_inputs(f, err));
@@ -257,7 +257,7 @@ static enum ldnq_status infer_and_compute(struct node_folding *f, struct ldnq_er
         node->outputs[i]->dtype = f->out[i].dtype;
         node->outputs[i]->shape = f->out[i].shape;
     }
-    enum knowledge knowledge = result_knowledge(node);
+    enum knowledge knowledge = find_result_knowledge(node);
     if (has_bodies || knowledge == UNKNOWN || !result_is_small_enough(f, knowledge) ||
         !reserve_budget(f))
         return LDNQ_OK;

@@ -49,7 +49,7 @@ static const int64_t *find_pads(const struct ldnq_node *pad, size_t *count)
 }
 
 /* Whether batch and channels are not padded, and no pad is negative. */
-static bool are_spatial(const int64_t *pads, size_t rank)
+static bool are_spatial_pads(const int64_t *pads, size_t rank)
 {
     for (size_t i = 0; i < 2 * rank; i++)
         if (pads[i] < 0 || pads[i] > MAX_PADDING || (i % rank < 2 && pads[i] != 0))
@@ -102,7 +102,7 @@ static enum ldnq_status merge_pad(const struct ldnq_graph *graph, struct ldnq_no
         return LDNQ_OK;
     rank = (size_t)pad->inputs[X]->shape.rank;
     const int64_t *pads = find_pads(pad, &count);
-    if (!pads || count != 2 * rank || !are_spatial(pads, rank) || !fills_with_zeros(pad) ||
+    if (!pads || count != 2 * rank || !are_spatial_pads(pads, rank) || !fills_with_zeros(pad) ||
         !has_explicit_pads(conv, rank - 2))
         return LDNQ_OK;
     LDNQ_TRY(add_pads(graph, conv, pads, rank, err));

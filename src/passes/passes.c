@@ -53,7 +53,7 @@ static enum ldnq_status fail_unknown_dim(const struct ldnq_graph *graph, const c
 }
 
 /* The dimension that INPUT:AXIS names; 0 when there is none. */
-static int64_t find_by_axis(const struct ldnq_graph *graph, const char *name)
+static int64_t find_dim_by_input_axis(const struct ldnq_graph *graph, const char *name)
 {
     const char *colon = strrchr(name, ':');
     for (size_t i = 0; colon && i < graph->input_count; i++) {
@@ -73,7 +73,7 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
 {
     if (size < 1)
         return ldnq_fail(err, LDNQ_USAGE, "dimension '%s' can't be %" PRId64, name, size);
-    int64_t symbol = find_by_axis(graph, name);
+    int64_t symbol = find_dim_by_input_axis(graph, name);
     for (size_t i = 0; i < graph->symbol_count; i++)
         if (graph->symbols[i] && strcmp(graph->symbols[i], name) == 0)
             symbol = LDNQ_SYMBOL_BASE + (int64_t)i;
@@ -128,9 +128,10 @@ enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err
 }
 
 /* One message with the nodes that can't be bound and those that can't be folded. */
-static enum ldnq_status join_problems(const struct ldnq_graph *graph, enum ldnq_status bound,
-                                      const struct ldnq_error *first, enum ldnq_status folded,
-                                      const struct ldnq_error *second, struct ldnq_error *err)
+static enum ldnq_status
+fail_with_both_problems(const struct ldnq_graph *graph, enum ldnq_status bound,
+                        const struct ldnq_error *first, enum ldnq_status folded,
+                        const struct ldnq_error *second, struct ldnq_error *err)
 {
     enum ldnq_status worst = bound == LDNQ_MODEL ? bound : folded;
     if (bound == LDNQ_OK || folded == LDNQ_NOMEM)
@@ -151,7 +152,7 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
     enum ldnq_status folded = ldnq_pass_fold(graph, &second);
     if (bound == LDNQ_OK && folded == LDNQ_OK)
         return LDNQ_OK;
-    return join_problems(graph, bound, &first, folded, &second, err);
+    return fail_with_both_problems(graph, bound, &first, folded, &second, err);
 }
 
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)

@@ -29,8 +29,8 @@ struct graph_snapshot {
     struct ldnq_value *values;
 };
 
-static enum ldnq_status save_graph(struct ldnq_graph *graph, struct graph_snapshot **list,
-                                   struct ldnq_error *err)
+static enum ldnq_status save_graph_snapshot(struct ldnq_graph *graph, struct graph_snapshot **list,
+                                            struct ldnq_error *err)
 {
     struct graph_snapshot *snapshot = ldnq_arena_alloc(graph->arena, 1, sizeof *snapshot, err);
     if (!snapshot)
@@ -48,7 +48,7 @@ static enum ldnq_status save_graph(struct ldnq_graph *graph, struct graph_snapsh
     for (size_t i = 0; i < graph->node_count; i++)
         for (size_t k = 0; k < graph->nodes[i]->attr_count; k++)
             if (graph->nodes[i]->attrs[k].kind == LDNQ_ATTR_GRAPH)
-                LDNQ_TRY(save_graph(graph->nodes[i]->attrs[k].g, list, err));
+                LDNQ_TRY(save_graph_snapshot(graph->nodes[i]->attrs[k].g, list, err));
     return LDNQ_OK;
 }
 
@@ -85,7 +85,7 @@ struct loop_folding {
     struct carried_value *carried;
 };
 
-static void set_facts(struct ldnq_value *value, const struct ldnq_tensor *facts)
+static void set_value_type_and_shape(struct ldnq_value *value, const struct ldnq_tensor *facts)
 {
     value->dtype = facts->dtype;
     value->shape = facts->shape;
@@ -117,16 +117,16 @@ static void set_body_inputs(const struct loop_folding *loop)
     const struct ldnq_control *control = loop->control;
     struct ldnq_value **inputs = loop->body->inputs;
     if (control->kind == LDNQ_CONTROL_LOOP) {
-        set_facts(inputs[0], &number);
-        set_facts(inputs[1], &holds);
+        set_value_type_and_shape(inputs[0], &number);
+        set_value_type_and_shape(inputs[1], &holds);
         inputs[1]->constant = &holds;
     }
     for (size_t i = 0; i < control->carried; i++)
-        set_facts(inputs[control->body_first + i], &loop->carried[i].facts);
+        set_value_type_and_shape(inputs[control->body_first + i], &loop->carried[i].facts);
     for (size_t i = 0; i < control->scanned; i++) {
         struct ldnq_tensor slice = describe_slice(loop->node->inputs[control->carried + i],
                                                   ldnq_control_option(control->in_axes, i));
-        set_facts(inputs[control->carried + i], &slice);
+        set_value_type_and_shape(inputs[control->carried + i], &slice);
     }
 }
 
@@ -163,7 +163,7 @@ static enum ldnq_status dry_run(const struct loop_folding *loop, bool *changed,
     bool before = folding->is_dry_run;
     *changed = false;
     set_body_inputs(loop);
-    LDNQ_TRY(save_graph(loop->body, &snapshots, err));
+    LDNQ_TRY(save_graph_snapshot(loop->body, &snapshots, err));
     folding->is_dry_run = true;
     enum ldnq_status status = fold_body(folding, loop->body, err);
     folding->is_dry_run = before;
@@ -294,7 +294,7 @@ static void map_values(struct branch_inlining *inlining)
             inlining->map[i] = body->values[i];
 }
 
-static void map_node(const struct branch_inlining *inlining, struct ldnq_node *node)
+static void replace_values_of_node(const struct branch_inlining *inlining, struct ldnq_node *node)
 {
     struct ldnq_value **map = inlining->map;
     for (size_t i = 0; i < node->input_count; i++)
@@ -318,12 +318,12 @@ static void map_node(const struct branch_inlining *inlining, struct ldnq_node *n
     }
 }
 
-static enum ldnq_status move_branch(struct branch_inlining *inlining, struct ldnq_error *err)
+static enum ldnq_status move_branch_nodes(struct branch_inlining *inlining, struct ldnq_error *err)
 {
     const struct ldnq_graph *body = inlining->body;
     map_values(inlining);
     for (size_t i = 0; i < body->node_count; i++) {
-        map_node(inlining, body->nodes[i]);
+        replace_values_of_node(inlining, body->nodes[i]);
         inlining->nodes[inlining->count++] = body->nodes[i];
     }
     for (size_t i = 0; i < body->output_count; i++) {
@@ -351,7 +351,7 @@ enum ldnq_status ldnq_subgraph_inline(struct ldnq_graph *graph, struct ldnq_node
     inlining.nodes = ldnq_arena_alloc(graph->arena, most, sizeof *inlining.nodes, err);
     if (!inlining.map || !inlining.nodes)
         return LDNQ_NOMEM;
-    LDNQ_TRY(move_branch(&inlining, err));
+    LDNQ_TRY(move_branch_nodes(&inlining, err));
     *nodes = inlining.nodes;
     *count = inlining.count;
     return LDNQ_OK;

@@ -109,7 +109,7 @@ static void load_diagonal(struct admm *admm, size_t group, double least)
         d[i] = c[i * k + i] > least ? c[i * k + i] : least;
 }
 
-static void factor_group(void *ctx, size_t group, size_t thread)
+static void factor_penalized_gram(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
@@ -131,7 +131,7 @@ static void factor_first_group(void *ctx, size_t group, size_t thread)
     for (size_t i = 0; i < sizeof least_parts / sizeof *least_parts && admm->indefinite[group];
          i++) {
         load_diagonal(admm, group, least_parts[i]);
-        factor_group(admm, group, thread);
+        factor_penalized_gram(admm, group, thread);
     }
 }
 
@@ -150,7 +150,7 @@ static enum ldnq_status factor_first(struct admm *admm, struct ldnq_error *err)
 
 /* ---- one piece's part of an iteration ---------------------------------------------- */
 
-static double dot(const double *x, const double *y, size_t n)
+static double dot_product(const double *x, const double *y, size_t n)
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -239,8 +239,8 @@ static void project_piece(void *ctx, size_t chunk, size_t thread)
 }
 
 /* Computes q'Cw and q'Cq of the iterate, in the memory of V. */
-static void judge_piece(struct admm *admm, const struct ldnq_piece *piece, const size_t *rows,
-                        size_t n)
+static void compute_error_terms(struct admm *admm, const struct ldnq_piece *piece,
+                                const size_t *rows, size_t n)
 {
     const size_t k = admm->k;
     double *q = admm->x + piece->offset * k, *cq = admm->work + piece->offset * k;
@@ -252,8 +252,8 @@ static void judge_piece(struct admm *admm, const struct ldnq_piece *piece, const
                    k, 0, cq, k);
     for (size_t r = 0; r < n; r++) {
         struct admm_row *row = &admm->rows[rows[r]];
-        row->qw = dot(q + r * k, admm->target + rows[r] * k, k);
-        row->qq = dot(q + r * k, cq + r * k, k);
+        row->qw = dot_product(q + r * k, admm->target + rows[r] * k, k);
+        row->qq = dot_product(q + r * k, cq + r * k, k);
     }
 }
 
@@ -284,7 +284,7 @@ static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
         row->iterations++;
     }
     if (admm->judging)
-        judge_piece(admm, &piece, rows, n);
+        compute_error_terms(admm, &piece, rows, n);
 }
 
 /* ---- the best iterate --------------------------------------------------------------- */
@@ -379,7 +379,7 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
         if (i > 0 && i % admm->schedule.iterations_per_rho == 0) {
             admm->rho *= admm->schedule.growth;
             admm->ratio = 1 / admm->schedule.growth;
-            ldnq_pool_run(admm->pool, admm->problem->groups, factor_group, admm);
+            ldnq_pool_run(admm->pool, admm->problem->groups, factor_penalized_gram, admm);
         }
         /* ---- X, Q and U */
         admm->judging = (i + 1) % admm->schedule.judge_every == 0;
@@ -414,8 +414,8 @@ static void start_piece(void *ctx, size_t chunk, size_t thread)
         ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, n, k, k, 1, admm->x + at, k,
                    admm->centred + piece.group * k * k, k, 0, admm->target + at, k);
     for (size_t r = 0; r < n; r++)
-        admm->rows[rows[r]].ww = dot(admm->x + at + r * k, admm->target + at + r * k, k);
-    judge_piece(admm, &piece, rows, n);
+        admm->rows[rows[r]].ww = dot_product(admm->x + at + r * k, admm->target + at + r * k, k);
+    compute_error_terms(admm, &piece, rows, n);
 }
 
 /* Makes the start the first iterate, which is the best so far, with its best scale. */

@@ -86,7 +86,8 @@ static size_t row_index_of(const struct paper_admm *admm, const struct active_pi
     return active->piece.group * admm->m + active->rows[r];
 }
 
-static double *x_of(const struct paper_admm *admm, const struct active_piece *active, size_t r)
+static double *find_x_row(const struct paper_admm *admm, const struct active_piece *active,
+                          size_t r)
 {
     return admm->x + (active->piece.offset + r) * admm->wide;
 }
@@ -126,7 +127,7 @@ static void load_augmented(const struct paper_admm *admm, size_t group, double *
 
 /* With H = 0 all codes are equally good. The penalty 1 then makes X = Q - U, which keeps
  * the codes of the start. */
-static void factor_group(void *ctx, size_t group, size_t thread)
+static void factor_augmented_gram(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
@@ -143,7 +144,7 @@ static void load_weights(struct paper_admm *admm, const struct active_piece *act
     for (size_t r = 0; r < active->count; r++) {
         const size_t row = row_index_of(admm, active, r);
         const float *weight = admm->problem->weight + row * admm->k;
-        double *x = x_of(admm, active, r);
+        double *x = find_x_row(admm, active, r);
         for (size_t i = 0; i < admm->k; i++)
             x[i] = (double)weight[i];
         if (admm->wide > admm->k)
@@ -155,7 +156,7 @@ static void load_weights(struct paper_admm *admm, const struct active_piece *act
 static void load_targets(struct paper_admm *admm, const struct active_piece *active)
 {
     const size_t k = admm->k, wide = admm->wide, group = active->piece.group;
-    const double *x = x_of(admm, active, 0);
+    const double *x = find_x_row(admm, active, 0);
     double *target = admm->target + active->piece.offset * wide;
     ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, active->count, k, k, 1, x, wide,
                admm->problem->gram + group * k * k, k, 0, target, wide);
@@ -171,7 +172,7 @@ static void load_targets(struct paper_admm *admm, const struct active_piece *act
     }
 }
 
-static void prepare_piece(void *ctx, size_t chunk, size_t thread)
+static void load_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
@@ -193,14 +194,14 @@ static void update_x(struct paper_admm *admm, const struct active_piece *active)
         const double *target = admm->target + row * wide, *dual = admm->dual + row * k;
         const int8_t *codes = admm->codes + row * k;
         const double scale = (double)admm->scales[row];
-        double *x = x_of(admm, active, r);
+        double *x = find_x_row(admm, active, r);
         for (size_t i = 0; i < k; i++)
             x[i] = target[i] + rho * (scale * codes[i] - dual[i]);
         if (wide > k)
             x[k] = target[k] + rho * admm->bias[row];
     }
     ldnq_cholesky_solve(wide, admm->factor + group * wide * wide, active->count,
-                        x_of(admm, active, 0));
+                        find_x_row(admm, active, 0));
 }
 
 /* V = X + U, in X's memory; the bias, which no codebook restricts, goes to Q. */
@@ -210,7 +211,7 @@ static void add_dual(struct paper_admm *admm, const struct active_piece *active)
     for (size_t r = 0; r < active->count; r++) {
         const size_t row = row_index_of(admm, active, r);
         const double *dual = admm->dual + row * k;
-        double *x = x_of(admm, active, r);
+        double *x = find_x_row(admm, active, r);
         for (size_t i = 0; i < k; i++)
             x[i] += dual[i];
         if (admm->wide > k)
@@ -224,7 +225,7 @@ static void project_rows(struct paper_admm *admm, const struct active_piece *act
     for (size_t r = 0; r < active->count; r++) {
         const size_t row = row_index_of(admm, active, r);
         struct ldnq_span span = {
-            .v = x_of(admm, active, r),
+            .v = find_x_row(admm, active, r),
             .v_stride = admm->wide,
             .rows = 1,
             .length = admm->k,
@@ -252,7 +253,7 @@ static void update_dual(struct paper_admm *admm, const struct active_piece *acti
     const size_t k = admm->k;
     for (size_t r = 0; r < active->count; r++) {
         const size_t row = row_index_of(admm, active, r);
-        const double *v = x_of(admm, active, r), scale = (double)admm->scales[row];
+        const double *v = find_x_row(admm, active, r), scale = (double)admm->scales[row];
         const int8_t *codes = admm->codes + row * k;
         double *dual = admm->dual + row * k;
         for (size_t i = 0; i < k; i++)
@@ -270,8 +271,8 @@ static void measure_rows(struct paper_admm *admm, const struct active_piece *act
 /* ---- which iterate is kept, and when to stop --------------------------------- */
 
 /* Counts an iterate; returns whether it is the best so far. */
-static bool judge(struct admm_progress *progress, double error,
-                  const struct ldnq_solver_options *options)
+static bool update_progress(struct admm_progress *progress, double error,
+                            const struct ldnq_solver_options *options)
 {
     const bool is_better = error < progress->best;
     progress->rises = error > progress->last ? progress->rises + 1 : 0;
@@ -291,13 +292,13 @@ static void store_rows(struct paper_admm *admm, size_t first, size_t count)
 }
 
 /* Stores the rows whose iterate is their best, and removes those that stop. */
-static void judge_rows(struct paper_admm *admm, struct active_piece *active)
+static void store_best_rows(struct paper_admm *admm, struct active_piece *active)
 {
     const double *errors = admm->errors + active->piece.offset;
     size_t count = 0;
     for (size_t r = 0; r < active->count; r++) {
         const size_t row = row_index_of(admm, active, r);
-        if (judge(&admm->progress[row], errors[r], admm->options))
+        if (update_progress(&admm->progress[row], errors[r], admm->options))
             store_rows(admm, row, 1);
         if (!admm->progress[row].stopped)
             active->rows[count++] = active->rows[r];
@@ -305,12 +306,12 @@ static void judge_rows(struct paper_admm *admm, struct active_piece *active)
     active->count = count;
 }
 
-static void judge_tensor(struct paper_admm *admm)
+static void store_best_tensor(struct paper_admm *admm)
 {
     double error = 0;
     for (size_t row = 0; row < admm->row_count; row++)
         error += admm->errors[row];
-    if (judge(&admm->progress[0], error, admm->options))
+    if (update_progress(&admm->progress[0], error, admm->options))
         store_rows(admm, 0, admm->row_count);
 }
 
@@ -328,7 +329,7 @@ static void fit_piece(void *ctx, size_t chunk, size_t thread)
         project_rows(admm, &active);
         update_dual(admm, &active);
         measure_rows(admm, &active);
-        judge_rows(admm, &active);
+        store_best_rows(admm, &active);
     }
 }
 
@@ -356,7 +357,7 @@ static void fit_tensor(struct paper_admm *admm)
         ldnq_pool_run(admm->pool, admm->piece_count, update_x_piece, admm);
         project_tensor(admm);
         ldnq_pool_run(admm->pool, admm->piece_count, update_dual_piece, admm);
-        judge_tensor(admm);
+        store_best_tensor(admm);
     }
 }
 
@@ -365,7 +366,7 @@ static void fit_tensor(struct paper_admm *admm)
 /* Q = the start, with the bias as it is. */
 static void load_start(struct paper_admm *admm)
 {
-    ldnq_pool_run(admm->pool, admm->piece_count, prepare_piece, admm);
+    ldnq_pool_run(admm->pool, admm->piece_count, load_piece, admm);
     if (admm->row_count == 0)
         return;
     memcpy(admm->codes, admm->solution->codes, admm->row_count * admm->k);
@@ -396,7 +397,7 @@ static void set_span_weights(struct paper_admm *admm)
 static enum ldnq_status factor_all(struct paper_admm *admm, struct ldnq_error *err)
 {
     double sum = 0;
-    ldnq_pool_run(admm->pool, admm->groups, factor_group, admm);
+    ldnq_pool_run(admm->pool, admm->groups, factor_augmented_gram, admm);
     for (size_t group = 0; group < admm->groups; group++) {
         if (admm->indefinite[group])
             return ldnq_fail(err, LDNQ_NUMERIC,
@@ -419,7 +420,7 @@ static void iterate(struct paper_admm *admm)
         fit_tensor(admm);
 }
 
-static int most_iterations(const struct paper_admm *admm)
+static int find_most_iterations(const struct paper_admm *admm)
 {
     int most = 0;
     for (size_t row = 0; row < admm->row_count; row++)
@@ -484,6 +485,6 @@ enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
     load_start(&admm);
     init_progress(&admm);
     iterate(&admm);
-    task->solution->iterations = most_iterations(&admm);
+    task->solution->iterations = find_most_iterations(&admm);
     return LDNQ_OK;
 }

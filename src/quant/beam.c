@@ -211,7 +211,7 @@ static void search_block(const struct code_table *table, size_t width, struct be
 
 /* ---- a chunk of rows --------------------------------------------------------------------- */
 
-static struct beam_chunk chunk_at(const struct beam_search *s, size_t index)
+static struct beam_chunk find_beam_chunk(const struct beam_search *s, size_t index)
 {
     const size_t m = s->beam->problem->rows, group = index / s->per_group;
     const size_t first = index % s->per_group * s->rows;
@@ -220,8 +220,8 @@ static struct beam_chunk chunk_at(const struct beam_search *s, size_t index)
 
 /* Loads a row's weight and scales. Its only branch is the empty one: the others cost
  * infinity. */
-static void load_row(const struct beam_search *s, const struct beam_chunk *chunk, size_t r,
-                     double factor, struct ldnq_beam_workspace *workspace)
+static void load_weight_row(const struct beam_search *s, const struct beam_chunk *chunk, size_t r,
+                            double factor, struct ldnq_beam_workspace *workspace)
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
     const struct ldnq_column *columns = s->beam->inverse.columns + chunk->group * s->k;
@@ -246,8 +246,8 @@ static void load_row(const struct beam_search *s, const struct beam_chunk *chunk
 }
 
 /* Reads the codes and errors of each branch, from the last step back to the first. */
-static void trace_back(const struct beam_search *s, const struct beam_block *branches, size_t count,
-                       float *errors, int8_t *codes, uint8_t *parents)
+static void trace_branches_back(const struct beam_search *s, const struct beam_block *branches,
+                                size_t count, float *errors, int8_t *codes, uint8_t *parents)
 {
     for (size_t b = 0; b < s->width; b++) {
         size_t at = b;
@@ -277,8 +277,8 @@ static void search_row(const struct beam_search *s, const struct beam_chunk *chu
                  workspace->scales + r * s->k + first, workspace->inverses + r * s->k + first,
                  s->beam->units + chunk->group * s->k + first);
     memcpy(workspace->costs + at, branches.cost, s->width * sizeof(float));
-    trace_back(s, &branches, count, workspace->errors[at], workspace->codes + stored * BLOCK,
-               workspace->parents + stored);
+    trace_branches_back(s, &branches, count, workspace->errors[at],
+                        workspace->codes + stored * BLOCK, workspace->parents + stored);
 }
 
 /* Updates the targets of the columns before the block, for each branch that was kept. */
@@ -321,11 +321,11 @@ static void store_row(const struct beam_search *s, const struct beam_chunk *chun
 static void search_chunk(void *ctx, size_t index, size_t thread)
 {
     const struct beam_search *s = ctx;
-    const struct beam_chunk chunk = chunk_at(s, index);
+    const struct beam_chunk chunk = find_beam_chunk(s, index);
     struct ldnq_beam_workspace *workspace = &s->beam->workspaces[thread];
     for (size_t f = 0; f < s->count; f++) {
         for (size_t r = 0; r < chunk.rows; r++)
-            load_row(s, &chunk, r, s->factors[f], workspace);
+            load_weight_row(s, &chunk, r, s->factors[f], workspace);
         for (size_t block = 0; block < s->blocks; block++) {
             const size_t end = s->k - block * BLOCK, count = ldnq_size_min(end, BLOCK);
             for (size_t r = 0; r < chunk.rows; r++)
@@ -347,7 +347,7 @@ static void search_chunk(void *ctx, size_t index, size_t thread)
 
 /* ---- all rows ------------------------------------------------------------------------------ */
 
-static void apply_factors(const struct beam_search *s, float *scales)
+static void apply_scale_factors(const struct beam_search *s, float *scales)
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
     const size_t count = ldnq_row_scales(problem);
@@ -385,8 +385,10 @@ static enum ldnq_status search_tensor(struct beam_search *s, const struct ldnq_b
     return LDNQ_OK;
 }
 
-static enum ldnq_status find_in(struct beam_search *s, const struct ldnq_beam_search *given,
-                                float *scales, struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status allocate_and_search_beam(struct beam_search *s,
+                                                 const struct ldnq_beam_search *given,
+                                                 float *scales, struct ldnq_arena *arena,
+                                                 struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
     const size_t rows = problem->groups * problem->rows, chunks = problem->groups * s->per_group;
@@ -399,7 +401,7 @@ static enum ldnq_status find_in(struct beam_search *s, const struct ldnq_beam_se
         LDNQ_TRY(search_tensor(s, given, chunks, arena, err));
     else
         ldnq_pool_run(s->beam->pool, chunks, search_chunk, s);
-    apply_factors(s, scales);
+    apply_scale_factors(s, scales);
     return LDNQ_OK;
 }
 
@@ -423,14 +425,14 @@ enum ldnq_status ldnq_beam_find(const struct ldnq_beam *beam, const struct ldnq_
     if (problem->cols == 0 || problem->groups * problem->rows == 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = find_in(&s, search, scales, arena, err);
+    const enum ldnq_status status = allocate_and_search_beam(&s, search, scales, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
 
 /* ---- the factor in float ------------------------------------------------------------------- */
 
-static void convert_group(void *ctx, size_t group, size_t thread)
+static void convert_factor_to_float(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
     const struct ldnq_beam *beam = ctx;
@@ -480,6 +482,6 @@ enum ldnq_status ldnq_beam_init(struct ldnq_beam *beam, const struct ldnq_layer_
     beam->units = ldnq_arena_alloc(arena, groups * k, sizeof *beam->units, err);
     if (!beam->factor || !beam->corners || !beam->units || !allocate_workspaces(beam, arena, err))
         return LDNQ_NOMEM;
-    ldnq_pool_run(pool, groups, convert_group, beam);
+    ldnq_pool_run(pool, groups, convert_factor_to_float, beam);
     return LDNQ_OK;
 }

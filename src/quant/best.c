@@ -40,7 +40,7 @@ struct search_state {
     double *trial_errors;
 };
 
-static double sum(const double *values, size_t count)
+static double sum_values(const double *values, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -62,7 +62,7 @@ static void store_better(struct search_state *best)
 {
     const size_t rows = best->problem->groups * best->problem->rows;
     if (best->problem->granularity == LDNQ_PER_TENSOR) {
-        if (rows > 0 && sum(best->trial_errors, rows) < sum(best->errors, rows))
+        if (rows > 0 && sum_values(best->trial_errors, rows) < sum_values(best->errors, rows))
             store_rows(best, 0, rows);
         return;
     }
@@ -155,8 +155,8 @@ static enum ldnq_status allocate(struct search_state *best, struct ldnq_arena *a
                : LDNQ_NOMEM;
 }
 
-static enum ldnq_status improve(const struct ldnq_solver_task *task, const struct search_plan *plan,
-                                struct ldnq_error *err)
+static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
+                                        const struct search_plan *plan, struct ldnq_error *err)
 {
     struct ldnq_layer_solution *solution = task->solution;
     const struct ldnq_choice start = { solution->codes, solution->scales, NULL };
@@ -181,7 +181,7 @@ static enum ldnq_status improve(const struct ldnq_solver_task *task, const struc
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* With few codes the best scale can be far from the present one. */
-static int exact_steps(const struct ldnq_layer_problem *problem)
+static int choose_scale_step_count(const struct ldnq_layer_problem *problem)
 {
     return problem->codebook->count <= FEW_CODES ? 24 : 6;
 }
@@ -192,14 +192,15 @@ enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct l
     static const double wide[] = { 0.96, 1, 1.04 }, narrow[] = { 0.98, 1.02 };
     static const struct ldnq_beam_search rounds[] = { { 16, wide, COUNT(wide) },
                                                       { 16, narrow, COUNT(narrow) } };
-    const struct search_plan plan = { "admm", rounds, COUNT(rounds), exact_steps(task->problem) };
-    return improve(task, &plan, err);
+    const struct search_plan plan = { "admm", rounds, COUNT(rounds),
+                                      choose_scale_step_count(task->problem) };
+    return improve_by_plan(task, &plan, err);
 }
 
 enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
-    const struct search_plan plan = { "gptq", NULL, 0, exact_steps(task->problem) };
-    return improve(task, &plan, err);
+    const struct search_plan plan = { "gptq", NULL, 0, choose_scale_step_count(task->problem) };
+    return improve_by_plan(task, &plan, err);
 }
 
 /* The scale nearest to the weight is too small where codes are few and columns correlated:
@@ -215,5 +216,5 @@ enum ldnq_status ldnq_beam_improve(const struct ldnq_solver_task *task, struct l
                                                     { 16, around, COUNT(around) } };
     const bool is_few = task->problem->codebook->count <= FEW_CODES;
     const struct search_plan plan = { NULL, is_few ? few : many, 2, 6 };
-    return improve(task, &plan, err);
+    return improve_by_plan(task, &plan, err);
 }

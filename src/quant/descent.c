@@ -49,7 +49,7 @@ struct step_limits {
     double *unit, *above, *below; /* (K) */
 };
 
-static struct step_limits limits_of(const struct descent *d, size_t thread)
+static struct step_limits find_thread_limits(const struct descent *d, size_t thread)
 {
     double *at = d->scratch + thread * 3 * d->k;
     return (struct step_limits){ at, at + d->k, at + 2 * d->k };
@@ -133,7 +133,7 @@ static void sweep_row(const struct descent *d, size_t row, const struct step_lim
 
 static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
 {
-    const struct step_limits limits = limits_of(d, thread);
+    const struct step_limits limits = find_thread_limits(d, thread);
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
         sweep_row(d, row, &limits);
 }
@@ -301,7 +301,7 @@ static void descend_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    const struct step_limits limits = limits_of(d, thread);
+    const struct step_limits limits = find_thread_limits(d, thread);
     if (d->problem->block_index) {
         descend_blocks(d, &piece, thread);
         return;
@@ -379,8 +379,8 @@ static void init_limits(struct descent *d)
     }
 }
 
-static enum ldnq_status descend_in(struct descent *d, struct ldnq_arena *arena,
-                                   struct ldnq_error *err)
+static enum ldnq_status allocate_and_descend(struct descent *d, struct ldnq_arena *arena,
+                                             struct ldnq_error *err)
 {
     const size_t elements = d->row_count * d->k;
     d->slope = ldnq_arena_alloc(arena, elements, sizeof *d->slope, err);
@@ -421,7 +421,7 @@ enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const do
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = descend_in(&descent, arena, err);
+    const enum ldnq_status status = allocate_and_descend(&descent, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }
@@ -433,7 +433,7 @@ struct descent_target {
     double *weight, *target;
 };
 
-static void target_piece(void *ctx, size_t chunk, size_t thread)
+static void compute_piece_target(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent_target *t = ctx;
@@ -455,7 +455,7 @@ enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
     const size_t count = problem->groups * problem->rows * problem->cols;
     targets.weight = ldnq_arena_alloc(arena, count, sizeof *targets.weight, err);
     if (targets.weight)
-        ldnq_pool_run(pool, ldnq_piece_count(problem), target_piece, &targets);
+        ldnq_pool_run(pool, ldnq_piece_count(problem), compute_piece_target, &targets);
     ldnq_arena_destroy(arena);
     return targets.weight ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -43,7 +43,7 @@ struct exact_search {
 /* ---- one search ----------------------------------------------------------------------- */
 
 /* The best real value for code i, given the codes of the columns after it. */
-static double find_centre(const struct exact_search *s, size_t i)
+static double find_best_real_code(const struct exact_search *s, size_t i)
 {
     double sum = 0;
     for (size_t j = i + 1; j < s->k; j++)
@@ -53,7 +53,8 @@ static double find_centre(const struct exact_search *s, size_t i)
 
 /* Returns the next code in order of distance from `at`; `low` and `high` are the next ones
  * on each side. */
-static size_t next_code(const struct exact_search *s, double at, ptrdiff_t *low, size_t *high)
+static size_t find_next_nearest_code(const struct exact_search *s, double at, ptrdiff_t *low,
+                                     size_t *high)
 {
     const int16_t *codes = s->codebook->codes;
     const bool has_low = *low >= 0, has_high = *high < s->codebook->count;
@@ -65,13 +66,13 @@ static size_t next_code(const struct exact_search *s, double at, ptrdiff_t *low,
 static void descend_tree(struct exact_search *s, size_t level, double spent)
 {
     const size_t i = level - 1;
-    const double at = find_centre(s, i), unit = s->factor[i * s->k + i];
+    const double at = find_best_real_code(s, i), unit = s->factor[i * s->k + i];
     size_t high = 0;
     while (high < s->codebook->count && s->codebook->codes[high] < at)
         high++;
     ptrdiff_t low = (ptrdiff_t)high - 1;
     for (size_t tried = 0; tried < s->codebook->count; tried++) {
-        const int16_t code = s->codebook->codes[next_code(s, at, &low, &high)];
+        const int16_t code = s->codebook->codes[find_next_nearest_code(s, at, &low, &high)];
         const double step = unit * (code - at), sum = spent + step * step;
         if (sum >= s->best || s->nodes++ >= LDNQ_EXACT_NODES)
             return;
@@ -131,7 +132,7 @@ static struct row_sums sum_row(const struct exact *exact, size_t row, const int8
     return sums;
 }
 
-static double error_of(const struct row_sums *sums, double scale)
+static double compute_row_error(const struct row_sums *sums, double scale)
 {
     return sums->ww + scale * (scale * sums->qq - 2 * sums->qw);
 }
@@ -149,7 +150,7 @@ static void search_scales(const struct exact *exact, size_t row)
             continue;
         const struct row_sums sums = sum_row(exact, row, search.best_codes);
         const float fitted = ldnq_best_scale(sums.qw, sums.qq, (float)scale);
-        const double error = error_of(&sums, (double)fitted);
+        const double error = compute_row_error(&sums, (double)fitted);
         if (!(error < exact->errors[row]))
             continue;
         exact->errors[row] = error > 0 ? error : 0;
@@ -200,7 +201,7 @@ static void search_tensor(struct exact *exact, struct ldnq_pool *pool)
         const float scale = ldnq_best_scale(qw, qq, exact->scales[0]);
         for (size_t row = 0; row < rows; row++) {
             const struct row_sums sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
-            const double error = error_of(&sums, (double)scale);
+            const double error = compute_row_error(&sums, (double)scale);
             exact->errors[row] = error > 0 ? error : 0;
             exact->scales[row] = scale;
         }
@@ -209,7 +210,7 @@ static void search_tensor(struct exact *exact, struct ldnq_pool *pool)
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-static void factor_group(struct exact *exact, size_t group)
+static void factor_damped_gram(struct exact *exact, size_t group)
 {
     const size_t k = exact->problem->cols;
     const double *gram = exact->problem->gram + group * k * k;
@@ -222,8 +223,9 @@ static void factor_group(struct exact *exact, size_t group)
     exact->indefinite[group] = ldnq_cholesky_factor(k, factor, NULL) != LDNQ_OK;
 }
 
-static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status allocate_and_search_exactly(struct exact *exact, struct ldnq_pool *pool,
+                                                    struct ldnq_arena *arena,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = exact->problem;
     const size_t groups = problem->groups, k = problem->cols, rows = groups * problem->rows;
@@ -234,7 +236,7 @@ static enum ldnq_status search_in(struct exact *exact, struct ldnq_pool *pool,
     if (!exact->factor || !exact->indefinite || !exact->qw || !exact->qq)
         return LDNQ_NOMEM;
     for (size_t group = 0; group < groups; group++)
-        factor_group(exact, group);
+        factor_damped_gram(exact, group);
     if (problem->granularity != LDNQ_PER_TENSOR)
         ldnq_pool_run(pool, ldnq_piece_count(problem), search_piece, exact);
     else
@@ -254,7 +256,7 @@ enum ldnq_status ldnq_search_exactly(const struct ldnq_layer_problem *problem, i
         return LDNQ_OK;
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = search_in(&exact, pool, arena, err);
+    const enum ldnq_status status = allocate_and_search_exactly(&exact, pool, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

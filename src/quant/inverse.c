@@ -19,7 +19,8 @@ struct inverse_workspace {
     bool *indefinite; /* (G) */
 };
 
-static double centred(const struct inverse_workspace *f, size_t group, size_t i, size_t j)
+static double compute_covariance(const struct inverse_workspace *f, size_t group, size_t i,
+                                 size_t j)
 {
     const struct ldnq_layer_problem *problem = f->problem;
     const size_t k = f->k;
@@ -30,7 +31,7 @@ static double centred(const struct inverse_workspace *f, size_t group, size_t i,
     return power - mean[i] * mean[j];
 }
 
-static int by_variance(const void *left, const void *right)
+static int compare_variances(const void *left, const void *right)
 {
     const struct ldnq_column *a = left, *b = right;
     if (a->variance != b->variance)
@@ -46,13 +47,13 @@ static double order_columns(const struct inverse_workspace *f, size_t group)
     struct ldnq_column *columns = f->columns + group * k;
     double mean = 0;
     for (size_t i = 0; i < k; i++) {
-        const double variance = centred(f, group, i, i);
+        const double variance = compute_covariance(f, group, i, i);
         const bool constant = fabs(variance) <= LDNQ_CONSTANT_INPUT * gram[i * k + i];
         columns[i] = (struct ldnq_column){ constant ? 0 : variance, i };
         mean += columns[i].variance / (double)k;
     }
     if (k)
-        qsort(columns, k, sizeof *columns, by_variance);
+        qsort(columns, k, sizeof *columns, compare_variances);
     return mean;
 }
 
@@ -68,14 +69,16 @@ static void load_matrix(const struct inverse_workspace *f, size_t group, double 
         double *row = factor + i * k;
         for (size_t j = 0; j <= i; j++) {
             const bool is_coupled = columns[i].variance != 0 && columns[j].variance != 0;
-            row[j] = is_coupled ? centred(f, group, columns[i].col, columns[j].col) / mean : 0;
+            row[j] = is_coupled
+                         ? compute_covariance(f, group, columns[i].col, columns[j].col) / mean
+                         : 0;
         }
         row[i] += damping;
     }
 }
 
 /* Without any variance all codes are equally good; X = I then leaves the start's. */
-static void factor_group(void *ctx, size_t group, size_t thread)
+static void factor_damped_covariance(void *ctx, size_t group, size_t thread)
 {
     (void)thread;
     struct inverse_workspace *f = ctx;
@@ -104,7 +107,7 @@ enum ldnq_status ldnq_inverse_init(const struct ldnq_layer_problem *problem, str
     f.indefinite = ldnq_arena_alloc(arena, groups, sizeof *f.indefinite, err);
     if (!f.columns || !f.factor || !f.indefinite)
         return LDNQ_NOMEM;
-    ldnq_pool_run(pool, groups, factor_group, &f);
+    ldnq_pool_run(pool, groups, factor_damped_covariance, &f);
     for (size_t group = 0; group < groups; group++)
         if (f.indefinite[group])
             return ldnq_fail(err, LDNQ_NUMERIC,

@@ -22,7 +22,7 @@ struct nearest {
     struct ldnq_span *spans; /* one per piece */
 };
 
-static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_t rows)
+static struct ldnq_span make_row_span(const struct nearest *nearest, size_t row, size_t rows)
 {
     const size_t k = nearest->problem->cols;
     return (struct ldnq_span){
@@ -36,7 +36,7 @@ static struct ldnq_span span_of(const struct nearest *nearest, size_t row, size_
 }
 
 /* Gathers each block's columns, projects them, and scatters the codes back. */
-static void start_blocks(const struct nearest *nearest, size_t row)
+static void project_row_blocks(const struct nearest *nearest, size_t row)
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
     const size_t k = problem->cols, block_count = problem->block_count;
@@ -68,23 +68,23 @@ static void start_piece(void *ctx, size_t chunk, size_t thread)
     const struct ldnq_piece piece = ldnq_piece_at(problem, chunk);
     if (problem->block_index) {
         for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-            start_blocks(nearest, row);
+            project_row_blocks(nearest, row);
         return;
     }
     const size_t first = piece.offset * problem->cols, count = piece.rows * problem->cols;
     for (size_t i = first; i < first + count; i++)
         nearest->weight[i] = (double)problem->weight[i];
-    nearest->spans[chunk] = span_of(nearest, piece.offset, piece.rows);
+    nearest->spans[chunk] = make_row_span(nearest, piece.offset, piece.rows);
     if (problem->granularity == LDNQ_PER_TENSOR)
         return;
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++) {
-        struct ldnq_span span = span_of(nearest, row, 1);
+        struct ldnq_span span = make_row_span(nearest, row, 1);
         nearest->solution->scales[row] = ldnq_project(problem->codebook, NULL, &span, 1, 0);
     }
 }
 
-static enum ldnq_status start_in(struct nearest *nearest, struct ldnq_pool *pool,
-                                 struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status allocate_and_project(struct nearest *nearest, struct ldnq_pool *pool,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = nearest->problem;
     const size_t rows = problem->groups * problem->rows, pieces = ldnq_piece_count(problem);
@@ -116,7 +116,7 @@ enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
     struct nearest nearest = { .problem = problem, .solution = solution };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = start_in(&nearest, pool, arena, err);
+    const enum ldnq_status status = allocate_and_project(&nearest, pool, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -45,7 +45,8 @@ static void load_difference(const struct objective_rows *rows, size_t first, siz
 }
 
 /* errors[r] += x[r] . y[r] over n columns of two tiles. */
-static void add_dots(size_t count, size_t n, const double *x, const double *y, double *errors)
+static void add_row_dot_products(size_t count, size_t n, const double *x, const double *y,
+                                 double *errors)
 {
     for (size_t r = 0; r < count; r++)
         for (size_t i = 0; i < n; i++)
@@ -69,13 +70,13 @@ static void add_quadratic(const struct objective_rows *rows, double *errors)
             load_difference(rows, j, nj, right);
             ldnq_dgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows->count, nj, ni, times, left, TILE,
                        gram + i * k + j, k, 0, product, TILE);
-            add_dots(rows->count, nj, product, right, errors);
+            add_row_dot_products(rows->count, nj, product, right, errors);
         }
     }
 }
 
 /* d.m of row r */
-static double mean_difference(const struct objective_rows *rows, size_t r)
+static double dot_mean_with_difference(const struct objective_rows *rows, size_t r)
 {
     const size_t k = rows->problem->cols, row = row_index(rows, r);
     const double *mean = rows->problem->mean + rows->group * k;
@@ -108,7 +109,7 @@ void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, con
     add_quadratic(&rows, errors);
     for (size_t r = 0; r < count; r++) {
         if (problem->mean) {
-            const double mean = mean_difference(&rows, r);
+            const double mean = dot_mean_with_difference(&rows, r);
             const double change = bias_change(&rows, r, mean);
             errors[r] += change * (2 * mean + change);
         }
@@ -132,7 +133,7 @@ struct total_objective {
     double *errors;
 };
 
-static void total_chunk(void *ctx, size_t chunk, size_t thread)
+static void sum_chunk_errors(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct total_objective *total = ctx;
@@ -144,7 +145,7 @@ double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_po
                         const struct ldnq_choice *choice, double *errors)
 {
     struct total_objective total = { problem, choice, errors };
-    ldnq_pool_run(pool, ldnq_piece_count(problem), total_chunk, &total);
+    ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
     double sum = 0;
     for (size_t i = 0; i < problem->groups * problem->rows; i++)
         sum += errors[i];
@@ -164,7 +165,7 @@ double ldnq_total_error_serial(const struct ldnq_layer_problem *problem,
     return sum;
 }
 
-static double relative(double error, double zero)
+static double compute_relative_error(double error, double zero)
 {
     return error == 0 ? 0 : error / zero;
 }
@@ -175,8 +176,8 @@ enum ldnq_status ldnq_report_errors(double zero, double before, double after,
     if (!isfinite(zero) || !isfinite(before) || !isfinite(after))
         return ldnq_fail(err, LDNQ_NUMERIC,
                          "the objective overflows: the weight or the gram matrix is too large");
-    solution->error_start = relative(before, zero);
-    solution->error = relative(after, zero);
+    solution->error_start = compute_relative_error(before, zero);
+    solution->error = compute_relative_error(after, zero);
     return LDNQ_OK;
 }
 
@@ -186,8 +187,8 @@ double ldnq_layer_error(const struct ldnq_layer_problem *problem,
     const struct ldnq_choice zero = { 0 };
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
-    return relative(ldnq_total_error_serial(problem, &choice),
-                    ldnq_total_error_serial(problem, &zero));
+    return compute_relative_error(ldnq_total_error_serial(problem, &choice),
+                                  ldnq_total_error_serial(problem, &zero));
 }
 
 /* The closed form of problem.h: bias = b - d.m. */
@@ -199,7 +200,8 @@ void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
         const struct objective_rows rows = { problem, &choice, NULL, g, problem->rows };
         for (size_t r = 0; r < problem->rows; r++) {
             const size_t row = row_index(&rows, r);
-            solution->bias[row] = (float)((double)problem->bias[row] - mean_difference(&rows, r));
+            solution->bias[row] =
+                (float)((double)problem->bias[row] - dot_mean_with_difference(&rows, r));
         }
     }
 }

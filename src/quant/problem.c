@@ -65,7 +65,8 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
     return check_floats("bias", problem->bias, g, m, 1, err);
 }
 
-static void reduce_group(const struct ldnq_layer_problem *problem, size_t group, double *out)
+static void subtract_mean_of_group(const struct ldnq_layer_problem *problem, size_t group,
+                                   double *out)
 {
     const size_t k = problem->cols;
     const double *gram = problem->gram + group * k * k, *mean = problem->mean + group * k;
@@ -92,7 +93,7 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
     if (!gram)
         return LDNQ_NOMEM;
     for (size_t group = 0; group < problem->groups; group++)
-        reduce_group(problem, group, gram + group * size);
+        subtract_mean_of_group(problem, group, gram + group * size);
     reduced->gram = gram;
     reduced->mean = NULL;
     reduced->bias = NULL;
@@ -101,7 +102,7 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
 
 /* Writes the correlation matrix of the columns that vary to `out`, lower triangle, and
  * returns their number. */
-static size_t correlate(const double *gram, size_t k, double *out)
+static size_t write_correlation_matrix(const double *gram, size_t k, double *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < k; i++)
@@ -131,7 +132,7 @@ enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, siz
         status = LDNQ_NOMEM;
     for (size_t group = 0; status == LDNQ_OK && group < problem->groups; group++) {
         size_t found = 0;
-        const size_t n = correlate(reduced.gram + group * k * k, k, matrix);
+        const size_t n = write_correlation_matrix(reduced.gram + group * k * k, k, matrix);
         status = ldnq_cholesky_rank(n, matrix, RANK_TOLERANCE, &found, err);
         *varying = ldnq_size_min(*varying, n);
         *rank = ldnq_size_min(*rank, found);

@@ -41,8 +41,8 @@ static void round_row(const struct ldnq_codebook *codebook, const double *v, siz
 
 /* Codebooks that are not uniform are symmetric: |code| is the sum of the gaps between
  * codes whose midpoint is below |x|. */
-static void scan_row(const struct ldnq_codebook *codebook, const double *v, size_t n,
-                     double inverse, int8_t *codes)
+static void round_row_to_codebook(const struct ldnq_codebook *codebook, const double *v, size_t n,
+                                  double inverse, int8_t *codes)
 {
     const int16_t *positive = codebook->codes + codebook->count / 2;
     const size_t steps = codebook->count / 2;
@@ -87,7 +87,7 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
     for (size_t row = 0; row < span->rows; row++) {
         const double *v = span->v + row * span->v_stride;
         int8_t *codes = span->codes + row * span->length;
-        (uniform ? round_row : scan_row)(codebook, v, span->length, inverse, codes);
+        (uniform ? round_row : round_row_to_codebook)(codebook, v, span->length, inverse, codes);
         vq += dot_codes(v, codes, span->length);
         qq += square_codes(codes, span->length);
     }
@@ -118,7 +118,7 @@ struct projection {
     float scale;
 };
 
-static void codes_chunk(void *ctx, size_t chunk, size_t thread)
+static void project_span_codes(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct projection *projection = ctx;
@@ -134,7 +134,7 @@ static void measure_chunk(void *ctx, size_t chunk, size_t thread)
 
 static void find_codes(struct projection *projection, double *vq, double *qq)
 {
-    ldnq_pool_run(projection->pool, projection->count, codes_chunk, projection);
+    ldnq_pool_run(projection->pool, projection->count, project_span_codes, projection);
     *vq = *qq = 0;
     for (size_t i = 0; i < projection->count; i++) {
         *vq += projection->spans[i].vq;
@@ -184,7 +184,7 @@ static float search_scale(struct projection *projection)
 
 /* Alternates between codes and scale, and ends with codes and their best scale. Returns
  * false when all codes have become 0. */
-static bool alternate(struct projection *projection, float *scale)
+static bool alternate_codes_and_scale(struct projection *projection, float *scale)
 {
     double vq, qq;
     for (int round = 0; round < MAX_ROUNDS; round++) {
@@ -215,10 +215,10 @@ float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
 {
     struct projection projection = { codebook, pool, spans, count, 0 };
     float scale = start;
-    if (scale > 0 && alternate(&projection, &scale))
+    if (scale > 0 && alternate_codes_and_scale(&projection, &scale))
         return scale;
     scale = search_scale(&projection);
-    if (scale > 0 && alternate(&projection, &scale))
+    if (scale > 0 && alternate_codes_and_scale(&projection, &scale))
         return scale;
     clear_codes(&projection);
     return 1;

@@ -14,7 +14,7 @@
 /* The scale at which `size` has the largest code. It is 1 for weights that are zero or too
  * small for a normal float32 scale: all their codes are 0, so that any scale is right, and
  * 1 is safe to divide by. */
-static float full_scale(const struct ldnq_codebook *codebook, float size)
+static float find_unclipped_scale(const struct ldnq_codebook *codebook, float size)
 {
     const float scale = size / (float)codebook->codes[codebook->count - 1];
     return scale >= FLT_MIN ? scale : 1;
@@ -44,7 +44,7 @@ enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct
     for (size_t i = 0; i < count; i++)
         all = fmaxf(all, solution->scales[i]);
     for (size_t i = 0; i < count; i++)
-        solution->scales[i] = full_scale(
+        solution->scales[i] = find_unclipped_scale(
             problem->codebook, problem->granularity == LDNQ_PER_TENSOR ? all : solution->scales[i]);
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < k; i++) {

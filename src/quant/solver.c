@@ -98,8 +98,9 @@ void ldnq_solver_defaults(struct ldnq_solver_options *options)
 
 /* ---- the frame that runs every solver ------------------------------------------------- */
 
-static enum ldnq_status check(const struct ldnq_solver *solver,
-                              const struct ldnq_layer_problem *problem, struct ldnq_error *err)
+static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
+                                              const struct ldnq_layer_problem *problem,
+                                              struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_problem_check(problem, err));
     if (problem->block_index && !solver->blocks)
@@ -109,8 +110,8 @@ static enum ldnq_status check(const struct ldnq_solver *solver,
     return LDNQ_OK;
 }
 
-static enum ldnq_status solve_in(const struct ldnq_solver *solver, struct ldnq_solver_task *task,
-                                 struct ldnq_error *err)
+static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
+                                          struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct ldnq_layer_solution *solution = task->solution;
@@ -157,9 +158,9 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
     struct ldnq_solver_task task = {
         .problem = problem, .options = options, .pool = pool, .solution = solution
     };
-    LDNQ_TRY(check(solver, problem, err));
+    LDNQ_TRY(check_solver_supports(solver, problem, err));
     LDNQ_TRY(ldnq_arena_create(&task.arena, err));
-    const enum ldnq_status status = solve_in(solver, &task, err);
+    const enum ldnq_status status = solve_and_measure(solver, &task, err);
     ldnq_arena_destroy(task.arena);
     return status;
 }

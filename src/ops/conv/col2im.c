@@ -31,7 +31,7 @@ static enum ldnq_status col2im_read(const struct ldnq_node *node, struct ldnq_ar
     return ldnq_window_read(node, window, err);
 }
 
-static bool is_size(int64_t dim)
+static bool is_valid_image_size(int64_t dim)
 {
     return ldnq_is_symbol(dim) || (dim >= 1 && dim <= LDNQ_WINDOW_LARGEST);
 }
@@ -53,7 +53,8 @@ static enum ldnq_status read_lists(struct ldnq_op_call *call, struct ldnq_shape 
         return ldnq_fail(err, LDNQ_MODEL, "its attributes are for %zu axes, its image has %d",
                          window->axes, image->rank);
     for (int i = 0; i < image->rank; i++)
-        if (!is_size(image->dim[i]) || (block->rank >= 0 && !is_size(block->dim[i])))
+        if (!is_valid_image_size(image->dim[i]) ||
+            (block->rank >= 0 && !is_valid_image_size(block->dim[i])))
             return ldnq_fail(err, LDNQ_MODEL, "axis %d of its image or block is not possible", i);
     return LDNQ_OK;
 }

@@ -88,7 +88,7 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
 }
 
 /* Product of the dimensions from `first` on; 0 while one of them is unknown. */
-static int64_t count_from(const struct ldnq_shape *shape, int first)
+static int64_t multiply_dims_from(const struct ldnq_shape *shape, int first)
 {
     size_t count = 0;
     ldnq_shape_count_range(shape, first, shape->rank, &count);
@@ -114,14 +114,14 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     for (int i = 2; i < x->rank; i++)
         LDNQ_TRY(ldnq_window_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
                                     &y->dim[i], NULL, err));
-    int64_t inputs = count_from(w, 1), positions = count_from(y, 2);
+    int64_t inputs = multiply_dims_from(w, 1), positions = multiply_dims_from(y, 2);
     return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
 }
 
 /* A convolution along H of an image of width 1 is one along W of an image of height 1: no
  * element moves, the taps keep their order, and vectors hold neighbouring positions. 1-D
  * convolutions exported from TensorFlow have this form. */
-static void turn_to_width(struct ldnq_conv_geometry *g)
+static void move_height_to_width(struct ldnq_conv_geometry *g)
 {
     if (g->width != 1 || g->kernel_w != 1 || g->out_w != 1 || g->pad_left != 0)
         return;
@@ -168,7 +168,7 @@ static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
         *(is_width ? &g.pad_left : &g.pad_top) = (size_t)begin;
         *(is_width ? &g.out_w : &g.out_h) = (size_t)out;
     }
-    turn_to_width(&g);
+    move_height_to_width(&g);
     return g;
 }
 

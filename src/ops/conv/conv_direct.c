@@ -193,8 +193,8 @@ struct direct_tile {
 };
 
 /* Stores run `which` of the tile, counted row by row, as run `run` of a block. */
-static void list_run(const struct direct_tile *direct, size_t which, size_t run,
-                     struct direct_positions *at)
+static void list_run_positions(const struct direct_tile *direct, size_t which, size_t run,
+                               struct direct_positions *at)
 {
     const struct ldnq_output_tile *tile = direct->tile;
     const size_t lanes = direct->implementation->lanes, half = lanes / 2;
@@ -225,7 +225,7 @@ static size_t list_positions(struct direct_tile *direct, struct direct_positions
     for (; count < MAX_POSITIONS && direct->next < runs; count++) {
         for (size_t run = 0; run < direct->implementation->runs; run++, direct->next++) {
             /* The runs missing in the last block repeat the last run and store nothing. */
-            list_run(direct, ldnq_size_min(direct->next, runs - 1), run, &at[count]);
+            list_run_positions(direct, ldnq_size_min(direct->next, runs - 1), run, &at[count]);
             if (direct->next >= runs) {
                 at[count].count[run][0] = at[count].count[run][1] = 0;
                 at[count].is_whole[run] = false;

@@ -148,7 +148,7 @@ static const float *make_columns(const struct ldnq_conv_job *job,
 }
 
 /* One tile of one group of one image: y (M, count) = weight (M, K) columns (K, count). */
-static void run_product(void *argument, size_t chunk, size_t thread)
+static void multiply_tile_columns(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
@@ -189,7 +189,7 @@ static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
 }
 
 /* One matrix product per image: y (M, P) = weight (M, C) x (C, P). */
-static void run_pointwise(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
+static void multiply_pointwise_tile(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
 {
     struct ldnq_product product = {
         .m = job->outputs,
@@ -275,10 +275,10 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
         ldnq_pool_run(pool, ldnq_size_ceil_div(images, planes_per_chunk(job)), run_depthwise,
                       (void *)job);
     else if (is_pointwise(job) && job->groups == 1)
-        run_pointwise(job, pool);
+        multiply_pointwise_tile(job, pool);
     else if (is_direct(job))
         ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_parts(job, tiles), run_direct,
                       (void *)job);
     else
-        ldnq_pool_run(pool, images * tiles, run_product, (void *)job);
+        ldnq_pool_run(pool, images * tiles, multiply_tile_columns, (void *)job);
 }

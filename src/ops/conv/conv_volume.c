@@ -24,7 +24,8 @@ struct volume_pass {
 };
 
 /* Divides the work; with all_channels, one block has all channels of a group. */
-static struct volume_pass make_pass(const struct ldnq_conv_volume_job *job, bool all_channels)
+static struct volume_pass plan_volume_blocks(const struct ldnq_conv_volume_job *job,
+                                             bool all_channels)
 {
     const struct ldnq_volume *v = &job->volume;
     struct volume_pass pass = { .job = job,
@@ -54,7 +55,8 @@ static bool count_thread_scratch(const struct volume_pass *pass, size_t *floats)
 
 size_t ldnq_conv_volume_scratch(const struct ldnq_conv_volume_job *job, size_t threads)
 {
-    struct volume_pass whole = make_pass(job, true), block = make_pass(job, false);
+    struct volume_pass whole = plan_volume_blocks(job, true),
+                       block = plan_volume_blocks(job, false);
     size_t a, b, bytes;
     if (!count_thread_scratch(&whole, &a) || !count_thread_scratch(&block, &b) ||
         !ldnq_size_mul(ldnq_size_max(a, b), threads * sizeof(float), &bytes))
@@ -109,7 +111,7 @@ void ldnq_conv_volume_forward(const struct ldnq_conv_volume_job *job, const floa
                               const float *bias, const struct ldnq_clamp *clamp, float *maps,
                               struct ldnq_pool *pool)
 {
-    struct volume_pass pass = make_pass(job, true);
+    struct volume_pass pass = plan_volume_blocks(job, true);
     pass.image = image;
     pass.bias = bias;
     pass.clamp = clamp;
@@ -150,7 +152,7 @@ void ldnq_conv_volume_transposed(const struct ldnq_conv_volume_job *job, const f
                                  const float *bias, const struct ldnq_clamp *clamp, float *image,
                                  struct ldnq_pool *pool)
 {
-    struct volume_pass pass = make_pass(job, false);
+    struct volume_pass pass = plan_volume_blocks(job, false);
     pass.maps = maps;
     pass.bias = bias;
     pass.clamp = clamp;
@@ -189,7 +191,7 @@ static void run_weight_block(void *argument, size_t chunk, size_t thread)
 void ldnq_conv_volume_weight_grad(const struct ldnq_conv_volume_job *job, const float *image,
                                   const float *maps, float *weight, struct ldnq_pool *pool)
 {
-    struct volume_pass pass = make_pass(job, false);
+    struct volume_pass pass = plan_volume_blocks(job, false);
     pass.image = image;
     pass.maps = maps;
     pass.out = weight;

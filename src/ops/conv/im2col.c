@@ -36,8 +36,8 @@ static void copy_range(const struct ldnq_conv_geometry *g, const float *row, siz
 }
 
 /* One row of the columns: one tap of one channel, over positions first .. first+count-1. */
-static void copy_tap(const struct ldnq_conv_geometry *g, const float *plane, size_t offset_h,
-                     size_t offset_w, size_t first, size_t count, float *out)
+static void copy_tap_row(const struct ldnq_conv_geometry *g, const float *plane, size_t offset_h,
+                         size_t offset_w, size_t first, size_t count, float *out)
 {
     size_t end = first + count;
     while (first < end) {
@@ -59,5 +59,6 @@ void ldnq_im2col(const struct ldnq_conv_geometry *g, const float *image, size_t 
     for (size_t c = 0; c < g->channels; c++, image += g->height * g->width)
         for (size_t kh = 0; kh < g->kernel_h; kh++)
             for (size_t kw = 0; kw < g->kernel_w; kw++, columns += ld)
-                copy_tap(g, image, kh * g->dilation_h, kw * g->dilation_w, first, count, columns);
+                copy_tap_row(g, image, kh * g->dilation_h, kw * g->dilation_w, first, count,
+                             columns);
 }

@@ -157,8 +157,8 @@ static inline __attribute__((always_inline)) void fill_plane(const float *in, fl
 }
 
 LDNQ_MULTIVERSION
-LDNQ_KEEP_LOOPS static void fill_phase(const struct phase_rows *copy,
-                                       const struct tile_phase *phase)
+LDNQ_KEEP_LOOPS static void fill_phase_planes(const struct phase_rows *copy,
+                                              const struct tile_phase *phase)
 {
     for (size_t i = 0; i < copy->planes; i++) {
         const float *in = copy->in + i * copy->in_plane + phase->at;
@@ -173,7 +173,7 @@ LDNQ_KEEP_LOOPS static void fill_phase(const struct phase_rows *copy,
 }
 
 /* row += the phase's input elements, which is the transpose of the copy. */
-static void add_phase(const float *in, const struct tile_phase *phase, float *row)
+static void add_phase_to_row(const float *in, const struct tile_phase *phase, float *row)
 {
     float *out = row + phase->at;
     const float *from = in + phase->first;
@@ -215,7 +215,7 @@ void ldnq_padded_tile_fill_planes(const struct ldnq_conv_geometry *g,
     for (size_t i = 0; i < padded->phases; i++) {
         struct tile_phase phase = make_phase(g, tile->x * g->stride_w + i, padded->phase_width);
         copy.out = padded->data + above * row_floats + i * padded->phase_width;
-        fill_phase(&copy, &phase);
+        fill_phase_planes(&copy, &phase);
     }
 }
 
@@ -234,8 +234,8 @@ void ldnq_padded_tile_scatter_add(const struct ldnq_conv_geometry *g,
         struct tile_phase phase = make_phase(g, tile->x * g->stride_w + i, padded->phase_width);
         for (size_t row = 0; row < padded->rows; row++)
             if (y + row >= g->pad_top && y + row - g->pad_top < g->height)
-                add_phase(padded->data + row * row_floats + i * padded->phase_width, &phase,
-                          plane + (y + row - g->pad_top) * g->width);
+                add_phase_to_row(padded->data + row * row_floats + i * padded->phase_width, &phase,
+                                 plane + (y + row - g->pad_top) * g->width);
     }
 }
 

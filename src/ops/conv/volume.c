@@ -24,7 +24,7 @@ size_t ldnq_volume_positions(const struct ldnq_volume *v)
 }
 
 /* *at: the element of tap k of output o; false if it is padding. */
-static bool find_element(const struct ldnq_volume_axis *axis, size_t o, size_t k, size_t *at)
+static bool find_tap_input(const struct ldnq_volume_axis *axis, size_t o, size_t k, size_t *at)
 {
     size_t shifted = o * axis->stride + k * axis->dilation;
     *at = shifted - axis->pad;
@@ -36,7 +36,8 @@ struct position_run {
     size_t od, at, count;
 };
 
-static struct position_run next_run(const struct ldnq_volume *v, size_t first, size_t count)
+static struct position_run find_position_run(const struct ldnq_volume *v, size_t first,
+                                             size_t count)
 {
     size_t area = v->axis[H].out * v->axis[W].out;
     struct position_run run = { .od = first / area, .at = first % area };
@@ -73,11 +74,11 @@ void ldnq_volume_im2col(const struct ldnq_volume *v, const float *image, size_t 
     struct ldnq_conv_geometry plane = make_plane_geometry(v);
     size_t taps = plane.kernel_h * plane.kernel_w, size = plane.height * plane.width, id;
     while (count > 0) {
-        struct position_run run = next_run(v, first, count);
+        struct position_run run = find_position_run(v, first, count);
         float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld) {
-                if (find_element(&v->axis[D], run.od, kd, &id)) {
+                if (find_tap_input(&v->axis[D], run.od, kd, &id)) {
                     ldnq_im2col(&plane, image + (c * v->axis[D].in + id) * size, run.at, run.count,
                                 rows, ld);
                     continue;
@@ -118,7 +119,7 @@ static void add_row(const struct ldnq_volume *v, size_t kh, size_t kw, const flo
         size_t oh = first / w->out, x0 = first % w->out;
         size_t x1 = ldnq_size_min(w->out, x0 + (end - first));
         size_t from = ldnq_size_max(low, x0), to = ldnq_size_min(high, x1);
-        if (from < to && find_element(h, oh, kh, &ih))
+        if (from < to && find_tap_input(h, oh, kh, &ih))
             add_strided(plane + ih * w->in + (from * w->stride + offset - w->pad),
                         row + (from - x0), to - from, w->stride);
         row += x1 - x0;
@@ -126,8 +127,8 @@ static void add_row(const struct ldnq_volume *v, size_t kh, size_t kw, const flo
     }
 }
 
-static void add_plane(const struct ldnq_volume *v, const float *rows, size_t ld,
-                      const struct position_run *run, float *plane)
+static void add_plane_taps(const struct ldnq_volume *v, const float *rows, size_t ld,
+                           const struct position_run *run, float *plane)
 {
     for (size_t kh = 0; kh < v->axis[H].kernel; kh++)
         for (size_t kw = 0; kw < v->axis[W].kernel; kw++, rows += ld)
@@ -139,12 +140,12 @@ void ldnq_volume_col2im(const struct ldnq_volume *v, const float *columns, size_
 {
     size_t taps = v->axis[H].kernel * v->axis[W].kernel, size = v->axis[H].in * v->axis[W].in, id;
     while (count > 0) {
-        struct position_run run = next_run(v, first, count);
+        struct position_run run = find_position_run(v, first, count);
         const float *rows = columns;
         for (size_t c = 0; c < v->channels; c++)
             for (size_t kd = 0; kd < v->axis[D].kernel; kd++, rows += taps * ld)
-                if (find_element(&v->axis[D], run.od, kd, &id))
-                    add_plane(v, rows, ld, &run, image + (c * v->axis[D].in + id) * size);
+                if (find_tap_input(&v->axis[D], run.od, kd, &id))
+                    add_plane_taps(v, rows, ld, &run, image + (c * v->axis[D].in + id) * size);
         columns += run.count;
         first += run.count;
         count -= run.count;
@@ -164,8 +165,8 @@ static bool find_output(const struct ldnq_volume_axis *axis, size_t i, size_t k,
 }
 
 /* Image columns x0 .. x1-1 of one row, through tap kw, from a row of the map. */
-static void gather_row(const struct ldnq_volume_axis *w, size_t kw, const float *row, size_t x0,
-                       size_t x1, float *out)
+static void gather_tap_row(const struct ldnq_volume_axis *w, size_t kw, const float *row, size_t x0,
+                           size_t x1, float *out)
 {
     size_t o, x = x0;
     memset(out, 0, (x1 - x0) * sizeof *out);
@@ -186,7 +187,7 @@ static void gather_taps(const struct ldnq_volume *v, const float *map, const siz
             bool read = find_output(&v->axis[D], at[0], kd, &od) && find_output(h, at[1], kh, &oh);
             for (size_t kw = 0; kw < w->kernel; kw++, out += ld) {
                 if (read)
-                    gather_row(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);
+                    gather_tap_row(w, kw, map + (od * h->out + oh) * w->out, x0, x1, out);
                 else
                     memset(out, 0, (x1 - x0) * sizeof *out);
             }

@@ -44,7 +44,7 @@ struct cast_loop {
         }                                                                                          \
         break;
 
-static void load_real(enum ldnq_dtype dtype, const void *x, size_t count, double *out)
+static void load_floats_as_double(enum ldnq_dtype dtype, const void *x, size_t count, double *out)
 {
     switch (dtype) {
         LOAD(FLOAT, float, (double)v)
@@ -56,8 +56,8 @@ static void load_real(enum ldnq_dtype dtype, const void *x, size_t count, double
     }
 }
 
-/* uint64 keeps its bits as int64; store_whole has from_uint64 for them. */
-static void load_whole(enum ldnq_dtype dtype, const void *x, size_t count, int64_t *out)
+/* uint64 keeps its bits as int64; store_int64_as_integers has from_uint64 for them. */
+static void load_integers_as_int64(enum ldnq_dtype dtype, const void *x, size_t count, int64_t *out)
 {
     switch (dtype) {
         LOAD(INT8, int8_t, v)
@@ -87,15 +87,15 @@ static void load_whole(enum ldnq_dtype dtype, const void *x, size_t count, int64
         break;
 
 /* The low bits of v, sign-extended if is_signed. */
-static int64_t low_bits(int64_t v, unsigned bits, bool is_signed)
+static int64_t extract_low_bits(int64_t v, unsigned bits, bool is_signed)
 {
     uint64_t low = (uint64_t)v & (((uint64_t)1 << bits) - 1);
     return is_signed && (low >> (bits - 1)) ? (int64_t)low - ((int64_t)1 << bits) : (int64_t)low;
 }
 
 /* To float directly, as a detour by double would round twice. */
-static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in, size_t count,
-                        void *y)
+static void store_int64_as_integers(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in,
+                                    size_t count, void *y)
 {
     switch (dtype) {
         STORE(FLOAT, float, from_uint64 ? (float)(uint64_t)in[i] : (float)in[i])
@@ -105,16 +105,16 @@ static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *
         STORE(BFLOAT16, uint16_t,
               ldnq_bfloat_from_double(from_uint64 ? (double)(uint64_t)in[i] : (double)in[i]))
         STORE(BOOL, uint8_t, in[i] != 0)
-        STORE(INT8, int8_t, low_bits(in[i], 8, true))
-        STORE(INT4, int8_t, low_bits(in[i], 4, true))
-        STORE(INT2, int8_t, low_bits(in[i], 2, true))
-        STORE(UINT8, uint8_t, low_bits(in[i], 8, false))
-        STORE(UINT4, uint8_t, low_bits(in[i], 4, false))
-        STORE(UINT2, uint8_t, low_bits(in[i], 2, false))
-        STORE(INT16, int16_t, low_bits(in[i], 16, true))
-        STORE(UINT16, uint16_t, low_bits(in[i], 16, false))
-        STORE(INT32, int32_t, low_bits(in[i], 32, true))
-        STORE(UINT32, uint32_t, low_bits(in[i], 32, false))
+        STORE(INT8, int8_t, extract_low_bits(in[i], 8, true))
+        STORE(INT4, int8_t, extract_low_bits(in[i], 4, true))
+        STORE(INT2, int8_t, extract_low_bits(in[i], 2, true))
+        STORE(UINT8, uint8_t, extract_low_bits(in[i], 8, false))
+        STORE(UINT4, uint8_t, extract_low_bits(in[i], 4, false))
+        STORE(UINT2, uint8_t, extract_low_bits(in[i], 2, false))
+        STORE(INT16, int16_t, extract_low_bits(in[i], 16, true))
+        STORE(UINT16, uint16_t, extract_low_bits(in[i], 16, false))
+        STORE(INT32, int32_t, extract_low_bits(in[i], 32, true))
+        STORE(UINT32, uint32_t, extract_low_bits(in[i], 32, false))
         STORE(INT64, int64_t, in[i])
         STORE(UINT64, uint64_t, in[i])
     default:
@@ -123,19 +123,19 @@ static void store_whole(enum ldnq_dtype dtype, bool from_uint64, const int64_t *
 }
 
 /* Truncates, and clamps to the range of int64. NaN becomes 0. */
-static int64_t int64_of(double v)
+static int64_t double_to_int64(double v)
 {
     if (isnan(v))
         return 0;
     return v < -0x1p63 ? INT64_MIN : v < 0x1p63 ? (int64_t)v : INT64_MAX;
 }
 
-static uint64_t uint64_of(double v)
+static uint64_t double_to_uint64(double v)
 {
-    return !(v >= 0x1p63) ? (uint64_t)int64_of(v) : v < 0x1p64 ? (uint64_t)v : UINT64_MAX;
+    return !(v >= 0x1p63) ? (uint64_t)double_to_int64(v) : v < 0x1p64 ? (uint64_t)v : UINT64_MAX;
 }
 
-static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, void *y)
+static void store_double_as_floats(enum ldnq_dtype dtype, const double *in, size_t count, void *y)
 {
     switch (dtype) {
         STORE(FLOAT, float, in[i])
@@ -143,18 +143,18 @@ static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, vo
         STORE(FLOAT16, uint16_t, ldnq_half_from_double(in[i]))
         STORE(BFLOAT16, uint16_t, ldnq_bfloat_from_double(in[i]))
         STORE(BOOL, uint8_t, in[i] != 0.0)
-        STORE(INT8, int8_t, low_bits(int64_of(in[i]), 8, true))
-        STORE(INT4, int8_t, low_bits(int64_of(in[i]), 4, true))
-        STORE(INT2, int8_t, low_bits(int64_of(in[i]), 2, true))
-        STORE(UINT8, uint8_t, low_bits(int64_of(in[i]), 8, false))
-        STORE(UINT4, uint8_t, low_bits(int64_of(in[i]), 4, false))
-        STORE(UINT2, uint8_t, low_bits(int64_of(in[i]), 2, false))
-        STORE(INT16, int16_t, low_bits(int64_of(in[i]), 16, true))
-        STORE(UINT16, uint16_t, low_bits(int64_of(in[i]), 16, false))
-        STORE(INT32, int32_t, low_bits(int64_of(in[i]), 32, true))
-        STORE(UINT32, uint32_t, low_bits(int64_of(in[i]), 32, false))
-        STORE(INT64, int64_t, int64_of(in[i]))
-        STORE(UINT64, uint64_t, uint64_of(in[i]))
+        STORE(INT8, int8_t, extract_low_bits(double_to_int64(in[i]), 8, true))
+        STORE(INT4, int8_t, extract_low_bits(double_to_int64(in[i]), 4, true))
+        STORE(INT2, int8_t, extract_low_bits(double_to_int64(in[i]), 2, true))
+        STORE(UINT8, uint8_t, extract_low_bits(double_to_int64(in[i]), 8, false))
+        STORE(UINT4, uint8_t, extract_low_bits(double_to_int64(in[i]), 4, false))
+        STORE(UINT2, uint8_t, extract_low_bits(double_to_int64(in[i]), 2, false))
+        STORE(INT16, int16_t, extract_low_bits(double_to_int64(in[i]), 16, true))
+        STORE(UINT16, uint16_t, extract_low_bits(double_to_int64(in[i]), 16, false))
+        STORE(INT32, int32_t, extract_low_bits(double_to_int64(in[i]), 32, true))
+        STORE(UINT32, uint32_t, extract_low_bits(double_to_int64(in[i]), 32, false))
+        STORE(INT64, int64_t, double_to_int64(in[i]))
+        STORE(UINT64, uint64_t, double_to_uint64(in[i]))
     default:
         break;
     }
@@ -163,13 +163,13 @@ static void store_real(enum ldnq_dtype dtype, const double *in, size_t count, vo
 /* ---- the whole tensor -------------------------------------------------------------------- */
 
 /* Rare enough that the type is dispatched per element. */
-static void load_eighths(enum ldnq_dtype dtype, const uint8_t *x, size_t count, double *out)
+static void load_float8(enum ldnq_dtype dtype, const uint8_t *x, size_t count, double *out)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = ldnq_float8_to_double(dtype, x[i]);
 }
 
-static void store_eighths(const struct cast_loop *cast, const double *in, size_t count, uint8_t *y)
+static void store_float8(const struct cast_loop *cast, const double *in, size_t count, uint8_t *y)
 {
     for (size_t i = 0; i < count; i++)
         y[i] = ldnq_float8_from_double(cast->to, in[i], cast->saturate);
@@ -178,9 +178,9 @@ static void store_eighths(const struct cast_loop *cast, const double *in, size_t
 static void store_tile(const struct cast_loop *cast, const double *in, size_t count, char *y)
 {
     if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to))
-        store_eighths(cast, in, count, (uint8_t *)y);
+        store_float8(cast, in, count, (uint8_t *)y);
     else
-        store_real(cast->to, in, count, y);
+        store_double_as_floats(cast->to, in, count, y);
 }
 
 static void cast_tile(const struct cast_loop *cast, size_t first, size_t count)
@@ -193,19 +193,19 @@ static void cast_tile(const struct cast_loop *cast, size_t first, size_t count)
     } tile;
     if (REALS & LDNQ_DTYPE_BIT(cast->from)) {
         if (EIGHTHS & LDNQ_DTYPE_BIT(cast->from))
-            load_eighths(cast->from, (const uint8_t *)x, count, tile.real);
+            load_float8(cast->from, (const uint8_t *)x, count, tile.real);
         else
-            load_real(cast->from, x, count, tile.real);
+            load_floats_as_double(cast->from, x, count, tile.real);
         store_tile(cast, tile.real, count, y);
     } else if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to)) {
-        load_whole(cast->from, x, count, tile.whole);
+        load_integers_as_int64(cast->from, x, count, tile.whole);
         for (size_t i = 0; i < count; i++)
             tile.real[i] =
                 cast->from == LDNQ_UINT64 ? (double)(uint64_t)tile.whole[i] : (double)tile.whole[i];
         store_tile(cast, tile.real, count, y);
     } else {
-        load_whole(cast->from, x, count, tile.whole);
-        store_whole(cast->to, cast->from == LDNQ_UINT64, tile.whole, count, y);
+        load_integers_as_int64(cast->from, x, count, tile.whole);
+        store_int64_as_integers(cast->to, cast->from == LDNQ_UINT64, tile.whole, count, y);
     }
 }
 
@@ -233,7 +233,8 @@ static enum ldnq_status cast_forward(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status infer_to(struct ldnq_op_call *call, int64_t to, struct ldnq_error *err)
+static enum ldnq_status infer_cast_to_dtype(struct ldnq_op_call *call, int64_t to,
+                                            struct ldnq_error *err)
 {
     enum ldnq_dtype dtype = to >= 0 && to <= LDNQ_INT2 ? (enum ldnq_dtype)to : LDNQ_UNDEFINED;
     if (!((REALS | WHOLES) & LDNQ_DTYPE_BIT(dtype)) || dtype == LDNQ_FLOAT4E2M1)
@@ -246,12 +247,12 @@ static enum ldnq_status infer_to(struct ldnq_op_call *call, int64_t to, struct l
 
 static enum ldnq_status cast_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return infer_to(call, ldnq_attr_int(call->node, "to", LDNQ_UNDEFINED), err);
+    return infer_cast_to_dtype(call, ldnq_attr_int(call->node, "to", LDNQ_UNDEFINED), err);
 }
 
 static enum ldnq_status castlike_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return infer_to(call, call->in[1]->dtype, err);
+    return infer_cast_to_dtype(call, call->in[1]->dtype, err);
 }
 
 /* The gradients of input and output are float32, whatever their types. The derivative of a

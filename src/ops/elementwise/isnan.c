@@ -32,7 +32,7 @@ static void find_infinite(const void *ctx, size_t first, size_t last)
                      (uint8_t)((loop->x[i] == INFINITY) & positive);
 }
 
-static enum ldnq_status run_test(const struct ldnq_op_call *call, ldnq_range_fn *run)
+static enum ldnq_status test_elements(const struct ldnq_op_call *call, ldnq_range_fn *run)
 {
     struct isnan_loop loop = {
         .x = call->in[0]->data,
@@ -47,13 +47,13 @@ static enum ldnq_status run_test(const struct ldnq_op_call *call, ldnq_range_fn 
 static enum ldnq_status isnan_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    return run_test(call, find_nan);
+    return test_elements(call, find_nan);
 }
 
 static enum ldnq_status isinf_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    return run_test(call, find_infinite);
+    return test_elements(call, find_infinite);
 }
 
 const struct ldnq_op ldnq_op_isnan = {

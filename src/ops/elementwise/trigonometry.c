@@ -13,8 +13,8 @@ static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldn
     return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
-static enum ldnq_status run_function(const struct ldnq_op_call *call,
-                                     const struct trigonometry_loop *f, ldnq_range_fn *run)
+static enum ldnq_status run_trigonometry(const struct ldnq_op_call *call,
+                                         const struct trigonometry_loop *f, ldnq_range_fn *run)
 {
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run, f);
     return LDNQ_OK;
@@ -43,7 +43,7 @@ static enum ldnq_status run_function(const struct ldnq_op_call *call,
     {                                                                                              \
         struct trigonometry_loop f = { .x = call->in[0]->data, .y = call->out[0].data };           \
         (void)err;                                                                                 \
-        return run_function(call, &f, name##_range);                                               \
+        return run_trigonometry(call, &f, name##_range);                                           \
     }                                                                                              \
     static enum ldnq_status name##_backward(const struct ldnq_op_grad *grad,                       \
                                             struct ldnq_error *err)                                \
@@ -52,7 +52,7 @@ static enum ldnq_status run_function(const struct ldnq_op_call *call,
                                        .dy = grad->out[0]->data,                                   \
                                        .y = grad->in[0].data };                                    \
         (void)err;                                                                                 \
-        return run_function(grad->call, &f, name##_gradient);                                      \
+        return run_trigonometry(grad->call, &f, name##_gradient);                                  \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \

@@ -33,8 +33,8 @@ static enum ldnq_status depth_read_attrs(const struct ldnq_node *node, struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status divide(struct ldnq_op_call *call, int64_t size, int64_t by, int64_t *out,
-                               struct ldnq_error *err)
+static enum ldnq_status divide_dim_exactly(struct ldnq_op_call *call, int64_t size, int64_t by,
+                                           int64_t *out, struct ldnq_error *err)
 {
     if (ldnq_is_symbol(size))
         return ldnq_op_make_unknown_dim(call, out, err);
@@ -61,7 +61,7 @@ static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldn
     LDNQ_TRY(check_rank(call, err));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    LDNQ_TRY(divide(call, dim[1], blocks->size * blocks->size, &dim[1], err));
+    LDNQ_TRY(divide_dim_exactly(call, dim[1], blocks->size * blocks->size, &dim[1], err));
     LDNQ_TRY(ldnq_op_multiply_dims(call, dim[2], blocks->size, &dim[2], err));
     return ldnq_op_multiply_dims(call, dim[3], blocks->size, &dim[3], err);
 }
@@ -74,16 +74,16 @@ static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldn
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(ldnq_op_multiply_dims(call, dim[1], blocks->size * blocks->size, &dim[1], err));
-    LDNQ_TRY(divide(call, dim[2], blocks->size, &dim[2], err));
-    return divide(call, dim[3], blocks->size, &dim[3], err);
+    LDNQ_TRY(divide_dim_exactly(call, dim[2], blocks->size, &dim[2], err));
+    return divide_dim_exactly(call, dim[3], blocks->size, &dim[3], err);
 }
 
 /* Copies between the two layouts, as a region with the axes n, c, h, row in the block, w,
  * column in the block. deep and wide are the dimensions of both tensors, `size` the bytes
  * per element. */
-static enum ldnq_status move_blocks(const struct ldnq_op_call *call, const int64_t *deep,
-                                    const int64_t *wide, bool to_space, size_t size,
-                                    const void *src, void *dst)
+static enum ldnq_status copy_depth_and_space(const struct ldnq_op_call *call, const int64_t *deep,
+                                             const int64_t *wide, bool to_space, size_t size,
+                                             const void *src, void *dst)
 {
     const struct depth_attrs *blocks = call->attrs;
     ptrdiff_t b = (ptrdiff_t)blocks->size, c = (ptrdiff_t)wide[1], h = (ptrdiff_t)deep[2];
@@ -105,8 +105,9 @@ static enum ldnq_status depthtospace_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
     (void)err;
-    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, true,
-                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
+    return copy_depth_and_space(call, call->in[0]->shape.dim, call->out[0].shape.dim, true,
+                                ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
+                                call->out[0].data);
 }
 
 static enum ldnq_status depthtospace_backward(const struct ldnq_op_grad *grad,
@@ -116,16 +117,17 @@ static enum ldnq_status depthtospace_backward(const struct ldnq_op_grad *grad,
     (void)err;
     if (!grad->in[0].data)
         return LDNQ_OK;
-    return move_blocks(call, call->in[0]->shape.dim, call->out[0].shape.dim, false, sizeof(float),
-                       grad->out[0]->data, grad->in[0].data);
+    return copy_depth_and_space(call, call->in[0]->shape.dim, call->out[0].shape.dim, false,
+                                sizeof(float), grad->out[0]->data, grad->in[0].data);
 }
 
 static enum ldnq_status spacetodepth_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
     (void)err;
-    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, false,
-                       ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data, call->out[0].data);
+    return copy_depth_and_space(call, call->out[0].shape.dim, call->in[0]->shape.dim, false,
+                                ldnq_dtype_size(call->in[0]->dtype), call->in[0]->data,
+                                call->out[0].data);
 }
 
 static enum ldnq_status spacetodepth_backward(const struct ldnq_op_grad *grad,
@@ -135,8 +137,8 @@ static enum ldnq_status spacetodepth_backward(const struct ldnq_op_grad *grad,
     (void)err;
     if (!grad->in[0].data)
         return LDNQ_OK;
-    return move_blocks(call, call->out[0].shape.dim, call->in[0]->shape.dim, true, sizeof(float),
-                       grad->out[0]->data, grad->in[0].data);
+    return copy_depth_and_space(call, call->out[0].shape.dim, call->in[0]->shape.dim, true,
+                                sizeof(float), grad->out[0]->data, grad->in[0].data);
 }
 
 const struct ldnq_op ldnq_op_depthtospace = {

@@ -9,7 +9,7 @@ static enum ldnq_dtype output_dtype(const struct ldnq_op_call *call)
 }
 
 /* Writes the number 1 in a dtype and returns its bytes; 0 for dtypes that are not supported. */
-static size_t encode_one(enum ldnq_dtype dtype, void *one)
+static size_t write_number_one(enum ldnq_dtype dtype, void *one)
 {
     const float f = 1.0f;
     const double d = 1.0;
@@ -34,7 +34,7 @@ static enum ldnq_status eyelike_infer(struct ldnq_op_call *call, struct ldnq_err
     char one[sizeof(double)];
     LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
     call->out[0].dtype = output_dtype(call);
-    if (encode_one(output_dtype(call), one) == 0)
+    if (write_number_one(output_dtype(call), one) == 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "dtype=%s is not supported",
                          ldnq_dtype_name(output_dtype(call)));
     if (call->out[0].shape.rank >= 0 && call->out[0].shape.rank != 2)
@@ -48,7 +48,7 @@ static enum ldnq_status eyelike_forward(const struct ldnq_op_call *call, struct 
     const int64_t k = ldnq_attr_int(call->node, "k", 0);
     const int64_t rows = out->shape.dim[0], columns = out->shape.dim[1];
     char one[sizeof(double)], *data = out->data;
-    size_t size = encode_one(out->dtype, one);
+    size_t size = write_number_one(out->dtype, one);
     (void)err;
     memset(data, 0, ldnq_tensor_count(out) * size);
     for (int64_t row = 0; row < rows && k > -rows && k < columns; row++)

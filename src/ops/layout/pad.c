@@ -51,8 +51,9 @@ static enum ldnq_status pad_read_attrs(const struct ldnq_node *node, struct ldnq
 
 /* ---- shapes ------------------------------------------------------------------------ */
 
-static enum ldnq_status set_amounts(const int64_t *pads, size_t count, const int64_t *axes,
-                                    int rank, struct pad_amounts *amounts, struct ldnq_error *err)
+static enum ldnq_status set_pads_per_axis(const int64_t *pads, size_t count, const int64_t *axes,
+                                          int rank, struct pad_amounts *amounts,
+                                          struct ldnq_error *err)
 {
     *amounts = (struct pad_amounts){ 0 };
     for (size_t i = 0; i < count; i++) {
@@ -93,7 +94,7 @@ static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct pad_am
 
 /* Maps an output index minus the leading pad to an input index; -1 for the constant.
  * Reflection has the period 2 (size - 1). */
-static ptrdiff_t map_index(enum pad_mode mode, ptrdiff_t at, ptrdiff_t size)
+static ptrdiff_t map_output_to_input(enum pad_mode mode, ptrdiff_t at, ptrdiff_t size)
 {
     if (at >= 0 && at < size)
         return at;
@@ -185,8 +186,8 @@ static void fill_maps(struct pad_loop *pad, const struct ldnq_op_call *call,
         pad->out[i] = (size_t)out->dim[i];
         pad->map[i] = map;
         for (size_t k = 0; k < pad->out[i]; k++)
-            *map++ =
-                map_index(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i], (ptrdiff_t)in->dim[i]);
+            *map++ = map_output_to_input(mode, (ptrdiff_t)k - (ptrdiff_t)amounts->begin[i],
+                                         (ptrdiff_t)in->dim[i]);
     }
     int last = pad->rank - 1;
     int64_t begin = amounts->begin[last] > 0 ? amounts->begin[last] : 0;
@@ -262,7 +263,7 @@ static bool find_source_row(const struct unpad_loop *unpad, size_t row, ptrdiff_
     return inside;
 }
 
-static void unpad_parts(const void *ctx, size_t first, size_t last)
+static void sum_unpadded_parts(const void *ctx, size_t first, size_t last)
 {
     const struct unpad_loop *unpad = ctx;
     size_t columns = unpad->pad.out[unpad->pad.rank - 1];
@@ -322,7 +323,7 @@ static void unpad_gradient(const struct ldnq_op_grad *grad, const struct pad_amo
     unpad.rows = count / parts / unpad.pad.out[unpad.pad.rank - 1];
     unpad.in = all / parts;
     if (unpad.x && all > 0)
-        ldnq_op_run_rows(call, parts, count / parts, unpad_parts, &unpad);
+        ldnq_op_run_rows(call, parts, count / parts, sum_unpadded_parts, &unpad);
     if (constant)
         *constant = sum_constants(&unpad, parts);
 }
@@ -337,7 +338,7 @@ static enum ldnq_status read_amounts_attr(const struct ldnq_op_call *call,
     const int64_t *pads = ldnq_attr_ints(call->node, "pads", &count);
     if (count != 2 * (size_t)rank)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu pads for %d axes", count, rank);
-    return set_amounts(pads, (size_t)rank, NULL, rank, amounts, err);
+    return set_pads_per_axis(pads, (size_t)rank, NULL, rank, amounts, err);
 }
 
 static enum ldnq_status pad_2_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -401,7 +402,7 @@ static enum ldnq_status read_amounts_input(const struct ldnq_op_call *call,
         return LDNQ_OK;
     if (count != 2 * axis_count)
         return ldnq_fail(err, LDNQ_MODEL, "has %zu pads for %zu axes", count, axis_count);
-    return set_amounts(pads, axis_count, chosen ? axes : NULL, rank, amounts, err);
+    return set_pads_per_axis(pads, axis_count, chosen ? axes : NULL, rank, amounts, err);
 }
 
 static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *err)

@@ -14,7 +14,7 @@ struct size_product {
     int64_t symbol[LDNQ_MAX_RANK];
 };
 
-static bool multiply(struct size_product *product, int64_t dim)
+static bool multiply_size_product(struct size_product *product, int64_t dim)
 {
     if (!ldnq_is_symbol(dim))
         return ldnq_int64_mul(product->number, dim, &product->number);
@@ -37,9 +37,10 @@ static void cancel_symbols(struct size_product *a, struct size_product *b)
 }
 
 /* The size for -1: the elements of the input divided by the other sizes of the output. */
-static enum ldnq_status divide(struct ldnq_op_call *call, const struct size_product *all,
-                               const struct size_product *rest, int64_t *dim,
-                               struct ldnq_error *err)
+static enum ldnq_status infer_remaining_dim(struct ldnq_op_call *call,
+                                            const struct size_product *all,
+                                            const struct size_product *rest, int64_t *dim,
+                                            struct ldnq_error *err)
 {
     if (rest->symbols == 0 && all->symbols == 0) {
         if (rest->number == 0 || all->number % rest->number != 0)
@@ -80,7 +81,7 @@ static enum ldnq_status resolve_sizes(const struct ldnq_op_call *call, struct ld
         }
         if (*dim < 0 && !ldnq_is_symbol(*dim))
             return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " is not a size", *dim);
-        if (!multiply(rest, *dim))
+        if (!multiply_size_product(rest, *dim))
             return ldnq_fail(err, LDNQ_MODEL, "its shape is too large");
     }
     return LDNQ_OK;
@@ -100,12 +101,12 @@ static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_err
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(resolve_sizes(call, &shape, &rest, &inferred, err));
     for (int i = 0; i < from->rank; i++)
-        if (!multiply(&all, from->dim[i]))
+        if (!multiply_size_product(&all, from->dim[i]))
             return ldnq_fail(err, LDNQ_MODEL, "its input's shape is too large");
     bool known = all.symbols == 0 && rest.symbols == 0;
     cancel_symbols(&all, &rest);
     if (inferred >= 0)
-        LDNQ_TRY(divide(call, &all, &rest, &shape.dim[inferred], err));
+        LDNQ_TRY(infer_remaining_dim(call, &all, &rest, &shape.dim[inferred], err));
     else if (known && all.number != rest.number)
         return ldnq_fail(err, LDNQ_MODEL, "%" PRId64 " elements can't be reshaped to %" PRId64,
                          all.number, rest.number);

@@ -3,7 +3,7 @@
 #include "ops/op.h"
 
 /* Shape returns axes first .. last-1. The attributes start and end exist since opset 15. */
-static void shape_range(const struct ldnq_op_call *call, int *first, int *last)
+static void resolve_start_and_end(const struct ldnq_op_call *call, int *first, int *last)
 {
     int64_t rank = call->in[0]->shape.rank;
     int64_t start = ldnq_attr_int(call->node, "start", 0);
@@ -24,7 +24,7 @@ static enum ldnq_status shape_infer(struct ldnq_op_call *call, struct ldnq_error
     out->shape.rank = 1;
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_dim(call, &out->shape.dim[0], err);
-    shape_range(call, &first, &last);
+    resolve_start_and_end(call, &first, &last);
     out->shape.dim[0] = last - first;
     return LDNQ_OK;
 }
@@ -34,7 +34,7 @@ static enum ldnq_status shape_forward(const struct ldnq_op_call *call, struct ld
     int first, last;
     int64_t *out = call->out[0].data;
     (void)err;
-    shape_range(call, &first, &last);
+    resolve_start_and_end(call, &first, &last);
     for (int i = first; i < last; i++)
         out[i - first] = call->in[0]->shape.dim[i];
     return LDNQ_OK;

@@ -15,7 +15,7 @@ struct slice_lists {
     const int64_t *starts, *ends, *axes, *steps; /* axes, steps: NULL for the default */
 };
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high)
+static int64_t clamp_index(int64_t value, int64_t low, int64_t high)
 {
     return value < low ? low : value > high ? high : value;
 }
@@ -30,8 +30,8 @@ static int64_t count_elements(int64_t size, int64_t *start, int64_t end, int64_t
         *start = 0;
         return 0;
     }
-    *start = clamp(*start < 0 ? *start + size : *start, 0, high);
-    end = clamp(end < 0 ? end + size : end, step > 0 ? 0 : -1, high);
+    *start = clamp_index(*start < 0 ? *start + size : *start, 0, high);
+    end = clamp_index(end < 0 ? end + size : end, step > 0 ? 0 : -1, high);
     if (step > 0)
         return end > *start ? (end - *start - 1) / step + 1 : 0;
     if (step == INT64_MIN)

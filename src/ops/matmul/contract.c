@@ -10,7 +10,7 @@ struct label_order {
     uint8_t label[LDNQ_STRIDED_AXES];
 };
 
-static uint64_t label_set(const struct ldnq_labelled *t)
+static uint64_t collect_label_set(const struct ldnq_labelled *t)
 {
     uint64_t set = 0;
     for (int i = 0; i < t->rank; i++)
@@ -19,8 +19,8 @@ static uint64_t label_set(const struct ldnq_labelled *t)
 }
 
 /* Appends the labels of t that are in the set. */
-static void append_labels(struct ldnq_contraction *work, struct label_order *order,
-                          const struct ldnq_labelled *t, uint64_t set)
+static void append_labels_in_set(struct ldnq_contraction *work, struct label_order *order,
+                                 const struct ldnq_labelled *t, uint64_t set)
 {
     for (int i = 0; i < t->rank; i++) {
         if (!(set >> t->label[i] & 1))
@@ -69,8 +69,9 @@ static float *reserve_memory(struct ldnq_contraction *work, size_t floats)
 }
 
 /* A row-major tensor with these labels. */
-static struct ldnq_labelled make_row_major(const struct ldnq_contraction *work,
-                                           const struct label_order *order, const float *data)
+static struct ldnq_labelled make_row_major_tensor(const struct ldnq_contraction *work,
+                                                  const struct label_order *order,
+                                                  const float *data)
 {
     struct ldnq_labelled t = { .data = data, .rank = order->rank };
     ptrdiff_t stride = 1;
@@ -96,7 +97,7 @@ static void copy_labelled(const struct ldnq_contraction *work, const struct ldnq
 static bool is_row_major(const struct ldnq_contraction *work, const struct ldnq_labelled *t,
                          const struct label_order *order)
 {
-    struct ldnq_labelled expected = make_row_major(work, order, NULL);
+    struct ldnq_labelled expected = make_row_major_tensor(work, order, NULL);
     for (int i = 0; i < order->rank; i++)
         if (work->extent[order->label[i]] != 1 &&
             find_stride(t, order->label[i]) != expected.stride[i])
@@ -105,13 +106,13 @@ static bool is_row_major(const struct ldnq_contraction *work, const struct ldnq_
 }
 
 /* The data of t, row-major in this order of its labels: copied if it is not so already. */
-static const float *reorder(struct ldnq_contraction *work, const struct ldnq_labelled *t,
-                            const struct label_order *order)
+static const float *copy_to_row_major(struct ldnq_contraction *work, const struct ldnq_labelled *t,
+                                      const struct label_order *order)
 {
     if (work->too_large || is_row_major(work, t, order))
         return t->data;
     float *data = reserve_memory(work, count_elements(work, t, ~UINT64_C(0)));
-    struct ldnq_labelled to = make_row_major(work, order, data);
+    struct ldnq_labelled to = make_row_major_tensor(work, order, data);
     if (!work->dry)
         copy_labelled(work, t, &to, data);
     return data;
@@ -136,20 +137,20 @@ static void sum_rows(const void *ctx, size_t first, size_t last)
 static struct ldnq_labelled sum_labels(struct ldnq_contraction *work, const struct ldnq_labelled *t,
                                        uint64_t kept)
 {
-    uint64_t all = label_set(t);
+    uint64_t all = collect_label_set(t);
     if ((all & ~kept) == 0)
         return *t;
     struct label_order left = { 0 }, order = { 0 };
-    append_labels(work, &left, t, kept);
-    append_labels(work, &order, t, kept);
-    append_labels(work, &order, t, ~kept);
+    append_labels_in_set(work, &left, t, kept);
+    append_labels_in_set(work, &order, t, kept);
+    append_labels_in_set(work, &order, t, ~kept);
     size_t count = count_elements(work, t, kept);
-    struct label_sums rows = { .x = reorder(work, t, &order),
+    struct label_sums rows = { .x = copy_to_row_major(work, t, &order),
                                .size = count_elements(work, t, ~kept) };
     rows.y = reserve_memory(work, count);
     if (!work->dry)
         ldnq_op_run_rows(work->call, count, rows.size, sum_rows, &rows);
-    return make_row_major(work, &left, rows.y);
+    return make_row_major_tensor(work, &left, rows.y);
 }
 
 /* ---- two operands ---------------------------------------------------------------------------- */
@@ -169,16 +170,16 @@ static const float *find_matrices(struct ldnq_contraction *work, const struct ld
                                   uint64_t columns, enum ldnq_transpose *transpose)
 {
     struct label_order order = { 0 }, other = { 0 };
-    append_labels(work, &order, first, batch);
-    append_labels(work, &other, first, batch);
+    append_labels_in_set(work, &order, first, batch);
+    append_labels_in_set(work, &other, first, batch);
     /* Both operands have the summed labels in the same order, that of the first. */
-    append_labels(work, &order, rows & ~label_set(first) ? t : first, rows);
-    append_labels(work, &order, columns & ~label_set(first) ? t : first, columns);
-    append_labels(work, &other, columns & ~label_set(first) ? t : first, columns);
-    append_labels(work, &other, rows & ~label_set(first) ? t : first, rows);
+    append_labels_in_set(work, &order, rows & ~collect_label_set(first) ? t : first, rows);
+    append_labels_in_set(work, &order, columns & ~collect_label_set(first) ? t : first, columns);
+    append_labels_in_set(work, &other, columns & ~collect_label_set(first) ? t : first, columns);
+    append_labels_in_set(work, &other, rows & ~collect_label_set(first) ? t : first, rows);
     *transpose = LDNQ_AS_IS;
     if (work->too_large || is_row_major(work, t, &order) || !is_row_major(work, t, &other))
-        return reorder(work, t, &order);
+        return copy_to_row_major(work, t, &order);
     *transpose = LDNQ_TRANSPOSED;
     return t->data;
 }
@@ -202,14 +203,14 @@ static void multiply_elements(const void *ctx, size_t first, size_t last)
         p->c[i] = p->a[i] * p->b[i];
 }
 
-static void pair_offsets(const void *ctx, size_t batch, size_t offsets[2])
+static void find_batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
 {
     const struct operand_pair *p = ctx;
     offsets[0] = batch * p->m * p->k;
     offsets[1] = batch * p->k * p->n;
 }
 
-static void multiply(const struct ldnq_contraction *work, const struct operand_pair *p)
+static void multiply_operand_pair(const struct ldnq_contraction *work, const struct operand_pair *p)
 {
     struct ldnq_product product = {
         .m = p->m,
@@ -219,7 +220,7 @@ static void multiply(const struct ldnq_contraction *work, const struct operand_p
         .transpose_b = p->transpose_b,
         .alpha = 1.0f,
         .batches = p->batches,
-        .offsets = pair_offsets,
+        .offsets = find_batch_offsets,
         .ctx = p,
         .a = p->a,
         .b = p->b,
@@ -240,7 +241,7 @@ static struct ldnq_labelled contract_pair(struct ldnq_contraction *work,
                                           const struct ldnq_labelled *right, uint64_t kept,
                                           const struct ldnq_labelled *to, float *out)
 {
-    uint64_t in_a = label_set(left), in_b = label_set(right);
+    uint64_t in_a = collect_label_set(left), in_b = collect_label_set(right);
     struct ldnq_labelled a = sum_labels(work, left, kept | in_b);
     struct ldnq_labelled b = sum_labels(work, right, kept | in_a);
     uint64_t batch = in_a & in_b & kept, inner = in_a & in_b & ~kept;
@@ -252,32 +253,32 @@ static struct ldnq_labelled contract_pair(struct ldnq_contraction *work,
     if (pair.m > INT32_MAX || pair.n > INT32_MAX || pair.k > INT32_MAX)
         work->too_large = true;
     struct label_order order = { 0 };
-    append_labels(work, &order, &a, batch);
-    append_labels(work, &order, &a, rows);
-    append_labels(work, &order, &b, columns);
+    append_labels_in_set(work, &order, &a, batch);
+    append_labels_in_set(work, &order, &a, rows);
+    append_labels_in_set(work, &order, &b, columns);
     pair.a = find_matrices(work, &a, &a, batch, rows, inner, &pair.transpose_a);
     pair.b = find_matrices(work, &b, &a, batch, inner, columns, &pair.transpose_b);
     size_t size = 0;
     if (!ldnq_size_mul(pair.batches, pair.m, &size) || !ldnq_size_mul(size, pair.n, &size))
         work->too_large = true;
     if (work->too_large)
-        return make_row_major(work, &(struct label_order){ 0 }, NULL);
+        return make_row_major_tensor(work, &(struct label_order){ 0 }, NULL);
     bool direct = to && to->rank == order.rank && is_row_major(work, to, &order);
     pair.c = direct ? out : reserve_memory(work, size);
     if (!work->dry && size > 0)
-        multiply(work, &pair);
-    return make_row_major(work, &order, pair.c);
+        multiply_operand_pair(work, &pair);
+    return make_row_major_tensor(work, &order, pair.c);
 }
 
 void ldnq_contract(struct ldnq_contraction *work, const struct ldnq_labelled *operands,
                    size_t count, const struct ldnq_labelled *to, float *out)
 {
-    uint64_t result = label_set(to);
+    uint64_t result = collect_label_set(to);
     struct ldnq_labelled sum = operands[0];
     for (size_t i = 1; i < count; i++) {
         uint64_t kept = result;
         for (size_t k = i + 1; k < count; k++)
-            kept |= label_set(&operands[k]);
+            kept |= collect_label_set(&operands[k]);
         sum = contract_pair(work, &sum, &operands[i], kept, i + 1 == count ? to : NULL, out);
     }
     sum = sum_labels(work, &sum, result);

@@ -140,7 +140,8 @@ static enum ldnq_status einsum_read_attrs(const struct ldnq_node *node, struct l
 
 /* The label of every axis of a tensor of this rank. Axes of the ellipsis are numbered from
  * the last one, so that they broadcast as in numpy. */
-static void label_axes(const struct einsum_term *term, int rank, uint8_t label[LDNQ_MAX_RANK])
+static void assign_axis_labels(const struct einsum_term *term, int rank,
+                               uint8_t label[LDNQ_MAX_RANK])
 {
     int extra = rank - term->count;
     for (int i = 0; i < rank; i++) {
@@ -168,7 +169,7 @@ static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t
     if (extra < 0 || (extra > 0 && term->ellipsis == NO_ELLIPSIS))
         return ldnq_fail(err, LDNQ_MODEL, "its input %zu has %d axes where its equation has %d", i,
                          shape->rank, term->count);
-    label_axes(term, shape->rank, label);
+    assign_axis_labels(term, shape->rank, label);
     for (int k = 0; k < shape->rank; k++) {
         int64_t dim = shape->dim[k], before = own[label[k]];
         bool again = seen >> label[k] & 1;
@@ -226,7 +227,7 @@ static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_erro
     if (rank > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
-    label_axes(&a->out, rank, label);
+    assign_axis_labels(&a->out, rank, label);
     out->rank = rank;
     for (int i = 0; i < rank; i++)
         out->dim[i] = size[label[i]];
@@ -236,7 +237,7 @@ static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_erro
 /* ---- forward and backward ----------------------------------------------------------------------
  */
 
-static void add_axis(struct ldnq_labelled *t, uint8_t label, ptrdiff_t stride)
+static void add_labelled_axis(struct ldnq_labelled *t, uint8_t label, ptrdiff_t stride)
 {
     for (int i = 0; i < t->rank; i++)
         if (t->label[i] == label) {
@@ -257,10 +258,10 @@ static struct ldnq_labelled label_tensor(const struct ldnq_contraction *work,
     ptrdiff_t strides[LDNQ_MAX_RANK];
     uint8_t label[LDNQ_MAX_RANK];
     ldnq_row_major_strides(&tensor->shape, strides);
-    label_axes(term, tensor->shape.rank, label);
+    assign_axis_labels(term, tensor->shape.rank, label);
     for (int i = 0; i < tensor->shape.rank; i++)
         if (tensor->shape.dim[i] != 1 || work->extent[label[i]] == 1)
-            add_axis(&t, label[i], strides[i]);
+            add_labelled_axis(&t, label[i], strides[i]);
     return t;
 }
 

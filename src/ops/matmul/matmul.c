@@ -10,7 +10,7 @@
 #include "ops/shared/product.h"
 
 /* Adds an axis of size 1 to an input with one axis. */
-static struct ldnq_shape as_matrix(const struct ldnq_shape *shape, bool is_left)
+static struct ldnq_shape reshape_to_matrix(const struct ldnq_shape *shape, bool is_left)
 {
     struct ldnq_shape matrix = *shape;
     if (shape->rank == 1) {
@@ -25,7 +25,7 @@ static enum ldnq_status infer_shape(struct ldnq_op_call *call, const struct ldnq
                                     const struct ldnq_shape *b, struct ldnq_shape *y,
                                     struct ldnq_error *err)
 {
-    struct ldnq_shape lead_a = as_matrix(a, true), lead_b = as_matrix(b, false);
+    struct ldnq_shape lead_a = reshape_to_matrix(a, true), lead_b = reshape_to_matrix(b, false);
     int64_t m = lead_a.dim[lead_a.rank - 2], n = lead_b.dim[lead_b.rank - 1];
     LDNQ_TRY(
         ldnq_product_check(m, n, lead_a.dim[lead_a.rank - 1], lead_b.dim[lead_b.rank - 2], err));
@@ -75,8 +75,8 @@ static void batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
 
 static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct ldnq_shape a = as_matrix(&call->in[0]->shape, true);
-    struct ldnq_shape b = as_matrix(&call->in[1]->shape, false);
+    struct ldnq_shape a = reshape_to_matrix(&call->in[0]->shape, true);
+    struct ldnq_shape b = reshape_to_matrix(&call->in[1]->shape, false);
     struct ldnq_product product = {
         .m = (size_t)a.dim[a.rank - 2],
         .n = (size_t)b.dim[b.rank - 1],
@@ -122,8 +122,8 @@ enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b
 
 struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right)
 {
-    struct ldnq_shape a = as_matrix(&call->in[left]->shape, true);
-    struct ldnq_shape b = as_matrix(&call->in[right]->shape, false), lead = { 0 };
+    struct ldnq_shape a = reshape_to_matrix(&call->in[left]->shape, true);
+    struct ldnq_shape b = reshape_to_matrix(&call->in[right]->shape, false), lead = { 0 };
     struct ldnq_matmul result = { .m = (size_t)a.dim[a.rank - 2],
                                   .n = (size_t)b.dim[b.rank - 1],
                                   .k = (size_t)a.dim[a.rank - 1],
@@ -164,8 +164,8 @@ struct matmul_factors {
 
 static struct matmul_factors describe_factors(const struct ldnq_op_call *call)
 {
-    struct matmul_factors f = { .a = as_matrix(&call->in[0]->shape, true),
-                                .b = as_matrix(&call->in[1]->shape, false),
+    struct matmul_factors f = { .a = reshape_to_matrix(&call->in[0]->shape, true),
+                                .b = reshape_to_matrix(&call->in[1]->shape, false),
                                 .batches = 1 };
     struct ldnq_op_call at_run_time = *call;
     f.m = (size_t)f.a.dim[f.a.rank - 2];
@@ -188,7 +188,7 @@ static bool is_one_product(const struct matmul_factors *f)
 }
 
 /* Whether the gradient of input i has to be summed over batches. */
-static bool is_summed(const struct matmul_factors *f, size_t i)
+static bool needs_batch_sum(const struct matmul_factors *f, size_t i)
 {
     return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
 }
@@ -208,7 +208,7 @@ static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
     size_t most = 0, bytes;
     for (size_t i = 0; i < 2; i++) {
         struct ldnq_tensor whole = unsummed_gradient(&f, i, NULL);
-        if (!grad->in[i].data || !is_summed(&f, i))
+        if (!grad->in[i].data || !needs_batch_sum(&f, i))
             continue;
         if (!ldnq_tensor_bytes(&whole, &bytes))
             return SIZE_MAX;
@@ -224,7 +224,7 @@ static void factor_backward(const struct ldnq_op_grad *grad, struct matmul_facto
     struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
                               .shape = i == 0 ? f->a : f->b,
                               .data = grad->in[i].data };
-    struct ldnq_tensor whole = is_summed(f, i) ? unsummed_gradient(f, i, call->scratch) : to;
+    struct ldnq_tensor whole = needs_batch_sum(f, i) ? unsummed_gradient(f, i, call->scratch) : to;
     struct ldnq_product p = { .alpha = 1.0f,
                               .batches = f->batches,
                               .c = whole.data,
@@ -250,7 +250,7 @@ static void factor_backward(const struct ldnq_op_grad *grad, struct matmul_facto
                                   f->axes.strides_b);
     }
     ldnq_product_run(&p, call->pool);
-    if (is_summed(f, i))
+    if (needs_batch_sum(f, i))
         ldnq_op_sum_broadcast_grad(call, &whole, &to);
 }
 

@@ -12,7 +12,8 @@ struct hardmax_rows {
     struct ldnq_axis_split at;
 };
 
-static enum ldnq_status infer_with(struct ldnq_op_call *call, int64_t axis, struct ldnq_error *err)
+static enum ldnq_status infer_with_axis(struct ldnq_op_call *call, int64_t axis,
+                                        struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank, found;
     LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -21,12 +22,12 @@ static enum ldnq_status infer_with(struct ldnq_op_call *call, int64_t axis, stru
 
 static enum ldnq_status hardmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return infer_with(call, ldnq_attr_int(call->node, "axis", 1), err);
+    return infer_with_axis(call, ldnq_attr_int(call->node, "axis", 1), err);
 }
 
 static enum ldnq_status hardmax_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return infer_with(call, ldnq_attr_int(call->node, "axis", -1), err);
+    return infer_with_axis(call, ldnq_attr_int(call->node, "axis", -1), err);
 }
 
 static void mark_rows(const void *ctx, size_t first, size_t last)

@@ -101,7 +101,7 @@ struct lrn_grad {
     float *dx;
 };
 
-static void add_first_term(const void *ctx, size_t first, size_t last)
+static void write_direct_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct lrn_grad *grad = ctx;
     const struct lrn *lrn = &grad->lrn;
@@ -113,7 +113,7 @@ static void add_first_term(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void add_second_term(const void *ctx, size_t first, size_t last)
+static void add_neighbour_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct lrn_grad *grad = ctx;
     const struct lrn *lrn = &grad->lrn;
@@ -149,8 +149,8 @@ static enum ldnq_status lrn_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     if (!lrn.dx)
         return LDNQ_OK;
-    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, add_first_term, &lrn);
-    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, add_second_term, &lrn);
+    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, write_direct_gradient, &lrn);
+    ldnq_op_run_rows(call, planes, lrn.lrn.plane * 8, add_neighbour_gradient, &lrn);
     return LDNQ_OK;
 }
 

@@ -47,7 +47,7 @@ static float find_max(const float *x, size_t count)
 }
 
 LDNQ_MULTIVERSION
-static void exponentials(const float *x, float *y, size_t count, float max)
+static void write_exponentials(const float *x, float *y, size_t count, float max)
 {
     LDNQ_IVDEP
     for (size_t i = 0; i < count; i++)
@@ -55,7 +55,7 @@ static void exponentials(const float *x, float *y, size_t count, float max)
 }
 
 LDNQ_MULTIVERSION
-static void multiply(float *y, size_t count, float factor)
+static void scale_row(float *y, size_t count, float factor)
 {
     for (size_t i = 0; i < count; i++)
         y[i] *= factor;
@@ -65,8 +65,8 @@ static void multiply(float *y, size_t count, float factor)
 void ldnq_softmax_row(const float *x, float *y, size_t count)
 {
     float max = find_max(x, count);
-    exponentials(x, y, count, max);
-    multiply(y, count, (float)(1.0 / ldnq_sum_floats(y, count)));
+    write_exponentials(x, y, count, max);
+    scale_row(y, count, (float)(1.0 / ldnq_sum_floats(y, count)));
 }
 
 /* y may be x, so the exponentials are stored in `tile`. */
@@ -76,7 +76,7 @@ static void logsoftmax_row(const float *x, float *y, size_t count)
     double sum = 0.0;
     for (size_t i = 0; i < count; i += TILE) {
         size_t piece = ldnq_size_min(TILE, count - i);
-        exponentials(x + i, tile, piece, max);
+        write_exponentials(x + i, tile, piece, max);
         sum += ldnq_sum_floats(tile, piece);
     }
     const float shift = (float)log(sum);

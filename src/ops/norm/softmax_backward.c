@@ -78,8 +78,8 @@ static void backward_interleaved(const void *ctx, size_t first, size_t last)
 /* ---- records ------------------------------------------------------------------------- */
 
 /* x as (outer, size, inner), as in softmax.c. */
-static enum ldnq_status find_split(const struct ldnq_op_call *call, struct ldnq_axis_split *at,
-                                   struct ldnq_error *err)
+static enum ldnq_status find_softmax_axis_split(const struct ldnq_op_call *call,
+                                                struct ldnq_axis_split *at, struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     bool flat = call->node->op->until < 13;
@@ -103,7 +103,7 @@ static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm
                               .dy = grad->out[0]->data,
                               .dx = grad->in[0].data,
                               .logarithm = logarithm };
-    LDNQ_TRY(find_split(call, &s.at, err));
+    LDNQ_TRY(find_softmax_axis_split(call, &s.at, err));
     if (!s.dx)
         return LDNQ_OK;
     if (s.at.inner == 1)

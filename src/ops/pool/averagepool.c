@@ -29,7 +29,7 @@ LDNQ_POOLING_ROW(sum_row, 0.0f, ADD, ADD_ONE)
 /* Divides the outputs at one end of a row, whose windows may have fewer counted taps along
  * W; `rows` is the number of counted taps along D and H. Stops at the first full window,
  * and returns how many outputs it has divided. */
-static size_t divide_ends(const struct ldnq_pooling *p, size_t rows, float *y, bool backwards)
+static size_t divide_row_end(const struct ldnq_pooling *p, size_t rows, float *y, bool backwards)
 {
     const struct ldnq_pooling_axis *w = &p->axis[2];
     size_t done = 0;
@@ -43,7 +43,7 @@ static size_t divide_ends(const struct ldnq_pooling *p, size_t rows, float *y, b
 }
 
 LDNQ_MULTIVERSION
-static void divide(float *y, size_t count, float by)
+static void divide_row_by(float *y, size_t count, float by)
 {
     for (size_t i = 0; i < count; i++)
         y[i] /= by;
@@ -55,11 +55,11 @@ static void divide_row(const struct ldnq_pooling *p, struct ldnq_pooling_row at,
     const struct ldnq_pooling_axis *w = &p->axis[2];
     size_t rows = count_taps(&p->axis[0], at.od, p->include_pad) *
                   count_taps(&p->axis[1], at.oh, p->include_pad);
-    size_t first = divide_ends(p, rows, y, false);
-    size_t last = first < w->out ? w->out - divide_ends(p, rows, y, true) : first;
+    size_t first = divide_row_end(p, rows, y, false);
+    size_t last = first < w->out ? w->out - divide_row_end(p, rows, y, true) : first;
     const float count = rows ? (float)(rows * w->kernel) : 1.0f;
     if (last > first)
-        divide(y + first, last - first, count);
+        divide_row_by(y + first, last - first, count);
 }
 
 static void average_rows(const void *ctx, size_t first, size_t last)
@@ -116,7 +116,7 @@ static void add_row(const struct ldnq_pooling *p, const float *share, float *dx)
     }
 }
 
-static void add_planes(const void *ctx, size_t first, size_t last)
+static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct averagepool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
@@ -157,7 +157,7 @@ static enum ldnq_status averagepool_backward(const struct ldnq_op_grad *grad,
     if (!average.dx)
         return LDNQ_OK;
     ldnq_op_run_rows(call, planes * ldnq_pooling_rows(p), p->axis[2].out, divide_dy_rows, &average);
-    ldnq_pooling_run_planes(call, p, add_planes, &average);
+    ldnq_pooling_run_planes(call, p, add_pooled_gradient, &average);
     return LDNQ_OK;
 }
 

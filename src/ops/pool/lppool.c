@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-static enum ldnq_status check_p(const struct ldnq_node *node, struct ldnq_error *err)
+static enum ldnq_status check_norm_order(const struct ldnq_node *node, struct ldnq_error *err)
 {
     int64_t p = ldnq_attr_int(node, "p", 2);
     if (p >= 1 && p <= INT32_MAX)
@@ -19,13 +19,13 @@ static enum ldnq_status check_p(const struct ldnq_node *node, struct ldnq_error 
 }
 
 /* |x|^p, without a call of pow for the common p = 1 and 2. */
-static double power(float x, int64_t p)
+static double raise_magnitude_to_p(float x, int64_t p)
 {
     double v = fabs((double)x);
     return p == 2 ? v * v : p == 1 ? v : pow(v, (double)p);
 }
 
-static float root(double sum, int64_t p)
+static float take_pth_root(double sum, int64_t p)
 {
     return (float)(p == 2 ? sqrt(sum) : p == 1 ? sum : pow(sum, 1.0 / (double)p));
 }
@@ -35,7 +35,7 @@ static float root(double sum, int64_t p)
 static enum ldnq_status lppool_read(const struct ldnq_node *node, struct ldnq_arena *arena,
                                     const void **attrs, struct ldnq_error *err)
 {
-    LDNQ_TRY(check_p(node, err));
+    LDNQ_TRY(check_norm_order(node, err));
     return ldnq_pooling_read(node, arena, attrs, err);
 }
 
@@ -51,7 +51,7 @@ static double sum_row_powers(const struct ldnq_pooling *pooling, const float *x,
     size_t at;
     for (size_t k = 0; k < pooling->axis[2].kernel; k++)
         if (ldnq_pooling_tap(&pooling->axis[2], i, k, &at))
-            sum += power(x[at], pooling->p);
+            sum += raise_magnitude_to_p(x[at], pooling->p);
     return sum;
 }
 
@@ -79,7 +79,7 @@ static void norm_rows(const void *ctx, size_t first, size_t last)
         struct ldnq_pooling_row at = ldnq_pooling_find_row(pooling, row);
         float *y = (float *)pooling->y + row * width;
         for (size_t i = 0; i < width; i++)
-            y[i] = root(sum_window_powers(pooling, at, i), pooling->p);
+            y[i] = take_pth_root(sum_window_powers(pooling, at, i), pooling->p);
     }
 }
 
@@ -112,7 +112,7 @@ static void add_row(const struct ldnq_pooling *p, const float *x, const float *y
                 dx[at] += norm_backward(x[at], y[i], dy[i], p->p);
 }
 
-static void add_planes(const void *ctx, size_t first, size_t last)
+static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct lppool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
@@ -146,7 +146,7 @@ static enum ldnq_status lppool_backward(const struct ldnq_op_grad *grad, struct 
     struct ldnq_pooling *p = &lp.pooling;
     LDNQ_TRY(ldnq_pooling_make(call, p, err));
     p->x = call->in[0]->data;
-    ldnq_pooling_run_planes(call, p, add_planes, &lp);
+    ldnq_pooling_run_planes(call, p, add_pooled_gradient, &lp);
     return LDNQ_OK;
 }
 
@@ -180,7 +180,7 @@ static enum ldnq_status globallppool_read(const struct ldnq_node *node, struct l
 {
     (void)arena;
     (void)attrs;
-    return check_p(node, err);
+    return check_norm_order(node, err);
 }
 
 static void norm_planes(const void *ctx, size_t first, size_t last)
@@ -190,8 +190,8 @@ static void norm_planes(const void *ctx, size_t first, size_t last)
         const float *x = planes->x + i * planes->size;
         double sum = 0.0;
         for (size_t k = 0; k < planes->size; k++)
-            sum += power(x[k], planes->p);
-        planes->out[i] = root(sum, planes->p);
+            sum += raise_magnitude_to_p(x[k], planes->p);
+        planes->out[i] = take_pth_root(sum, planes->p);
     }
 }
 

@@ -90,8 +90,8 @@ static bool convert_index(const struct ldnq_shape *from, const ptrdiff_t *stride
 }
 
 /* The shape that the indices count over, and the strides of the output. */
-static enum ldnq_status find_layout(const struct ldnq_op_call *call, struct ldnq_shape *from,
-                                    ptrdiff_t strides[LDNQ_MAX_RANK], struct ldnq_error *err)
+static enum ldnq_status find_index_layout(const struct ldnq_op_call *call, struct ldnq_shape *from,
+                                          ptrdiff_t strides[LDNQ_MAX_RANK], struct ldnq_error *err)
 {
     struct ldnq_op_call at_run_time = *call;
     ldnq_row_major_strides(&call->out[0].shape, strides);
@@ -106,7 +106,7 @@ static enum ldnq_status maxunpool_forward(const struct ldnq_op_call *call, struc
     struct ldnq_shape from;
     ptrdiff_t strides[LDNQ_MAX_RANK];
     size_t index;
-    LDNQ_TRY(find_layout(call, &from, strides, err));
+    LDNQ_TRY(find_index_layout(call, &from, strides, err));
     memset(out->data, 0, ldnq_tensor_count(out) * sizeof(float));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++) {
         if (!convert_index(&from, strides, &out->shape, indices[i], &index))
@@ -128,7 +128,7 @@ static enum ldnq_status maxunpool_backward(const struct ldnq_op_grad *grad, stru
     struct ldnq_shape from;
     ptrdiff_t strides[LDNQ_MAX_RANK];
     size_t index;
-    LDNQ_TRY(find_layout(call, &from, strides, err));
+    LDNQ_TRY(find_index_layout(call, &from, strides, err));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
         dx[i] = convert_index(&from, strides, &call->out[0].shape, indices[i], &index) ? dy[index]
                                                                                        : 0.0f;

@@ -33,8 +33,8 @@ enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
     return LDNQ_OK;
 }
 
-static ptrdiff_t find_limit(const struct ldnq_window *window, size_t i,
-                            const struct ldnq_pooling_axis *axis)
+static ptrdiff_t find_padded_end(const struct ldnq_window *window, size_t i,
+                                 const struct ldnq_pooling_axis *axis)
 {
     ptrdiff_t in = (ptrdiff_t)axis->in;
     if (window->auto_pad == LDNQ_PAD_NOTSET)
@@ -60,7 +60,7 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
         .dilation = (ptrdiff_t)window->dilation[i],
         .begin = (ptrdiff_t)begin,
     };
-    axis->limit = find_limit(window, i, axis);
+    axis->limit = find_padded_end(window, i, axis);
     return LDNQ_OK;
 }
 
@@ -76,7 +76,7 @@ enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-static void find_inner(struct ldnq_pooling *pooling)
+static void find_unclipped_columns(struct ldnq_pooling *pooling)
 {
     pooling->inner_last = pooling->axis[2].out;
     for (size_t k = 0; k < pooling->axis[2].kernel; k++) {
@@ -102,7 +102,7 @@ enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_
         LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
     for (size_t k = 0; k < LDNQ_POOLING_RANGES && k < pooling->axis[2].kernel; k++)
         pooling->range[k] = ldnq_pooling_find_range(&pooling->axis[2], k);
-    find_inner(pooling);
+    find_unclipped_columns(pooling);
     return LDNQ_OK;
 }
 

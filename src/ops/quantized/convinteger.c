@@ -241,7 +241,7 @@ static void run_tile(void *ctx, size_t chunk, size_t thread)
 }
 
 /* *bytes += a * b * size, rounded up to 64. False on overflow. */
-static bool add_bytes(size_t *bytes, size_t a, size_t b, size_t size)
+static bool add_rounded_bytes(size_t *bytes, size_t a, size_t b, size_t size)
 {
     size_t more;
     return ldnq_size_mul(a, b, &more) && ldnq_size_mul(more, size, &more) && more < SIZE_MAX - 64 &&
@@ -254,17 +254,17 @@ static bool count_scratch(const struct ldnq_op_call *call, const struct convinte
                           const struct integer_conv *c, size_t ends[4])
 {
     size_t bytes = 0, threads = ldnq_pool_threads(call->pool);
-    if (!add_bytes(&bytes, ldnq_tensor_count(call->in[at->x]), 1, sizeof(int16_t)))
+    if (!add_rounded_bytes(&bytes, ldnq_tensor_count(call->in[at->x]), 1, sizeof(int16_t)))
         return false;
     ends[0] = bytes;
-    if (!add_bytes(&bytes, ldnq_tensor_count(call->in[at->w]), 1, sizeof(int16_t)))
+    if (!add_rounded_bytes(&bytes, ldnq_tensor_count(call->in[at->w]), 1, sizeof(int16_t)))
         return false;
     ends[1] = bytes;
-    if (!add_bytes(&bytes, threads * TILE, c->cols, sizeof(int16_t)))
+    if (!add_rounded_bytes(&bytes, threads * TILE, c->cols, sizeof(int16_t)))
         return false;
     ends[2] = bytes;
     bool sums = call->out[0].dtype != LDNQ_INT32;
-    if (sums && !add_bytes(&bytes, threads * TILE, c->outputs, sizeof(int32_t)))
+    if (sums && !add_rounded_bytes(&bytes, threads * TILE, c->outputs, sizeof(int32_t)))
         return false;
     ends[3] = bytes;
     return true;

@@ -81,7 +81,7 @@ struct integer_product {
     int32_t *sums;
 };
 
-static void product_rows(void *ctx, size_t chunk, size_t thread)
+static void multiply_code_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct integer_product *p = ctx;
     size_t blocks = ldnq_size_ceil_div(p->shape.m, ROWS), batch = chunk / blocks, offsets[2];
@@ -125,7 +125,7 @@ static void run_product(const struct ldnq_op_call *call, const struct matmulinte
     subtract_zero(call, at->a, at->a_zero, true, a);
     subtract_zero(call, at->b, at->b_zero, false, b);
     ldnq_pool_run(call->pool, product.shape.batches * ldnq_size_ceil_div(product.shape.m, ROWS),
-                  product_rows, &product);
+                  multiply_code_rows, &product);
 }
 
 /* ---- MatMulInteger ------------------------------------------------------------------------ */

@@ -54,7 +54,7 @@ struct quantize_pair {
 
 /* Codes and zero points are integers of at most 17 bits: their sums in float are exact. */
 LDNQ_MULTIVERSION
-static void run_pair(const void *ctx, size_t first, size_t last)
+static void quantize_and_dequantize(const void *ctx, size_t first, size_t last)
 {
     const struct quantize_pair *pair = ctx;
     const float *x = pair->x;
@@ -79,5 +79,5 @@ void ldnq_quantize_pair_run(const struct ldnq_op_call *call, float low, float hi
         .shift = zero - read_zero(constant_scalar(reader, 2)),
         .dequantize_scale = *(const float *)constant_scalar(reader, 1)->data,
     };
-    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), run_pair, &pair);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), quantize_and_dequantize, &pair);
 }

@@ -94,7 +94,8 @@ DEQUANTIZE(dequantize_int32, int32_t, int64_t)
 /* ---- runs -------------------------------------------------------------------------- */
 
 /* Run i: its first element in x, its length, and its first scale. */
-static void find_run(const struct scale_runs *s, size_t i, size_t *at, size_t *count, size_t *scale)
+static void find_scale_run(const struct scale_runs *s, size_t i, size_t *at, size_t *count,
+                           size_t *scale)
 {
     if (s->inner > 1) {
         size_t index = i % s->size, outer = i / s->size;
@@ -114,26 +115,26 @@ static void find_run(const struct scale_runs *s, size_t i, size_t *at, size_t *c
 }
 
 /* Runs first .. last-1. */
-static void process_runs(const void *ctx, size_t first, size_t last)
+static void convert_scale_runs(const void *ctx, size_t first, size_t last)
 {
     const struct scale_runs *s = ctx;
     for (size_t i = first; i < last; i++) {
         size_t at, count, scale;
-        find_run(s, i, &at, &count, &scale);
+        find_scale_run(s, i, &at, &count, &scale);
         s->run(s, s->x + at * s->x_size, s->y + at * s->y_size, s->scale + scale,
                s->zero ? s->zero + scale * s->zero_size : NULL, count);
     }
 }
 
 /* Elements first .. last-1, with one scale per tensor. */
-static void process_range(const void *ctx, size_t first, size_t last)
+static void convert_with_one_scale(const void *ctx, size_t first, size_t last)
 {
     const struct scale_runs *s = ctx;
     s->run(s, s->x + first * s->x_size, s->y + first * s->y_size, s->scale, s->zero, last - first);
 }
 
 /* The data of a forward call. */
-static void set_data(const struct ldnq_op_call *call, struct scale_runs *s)
+static void set_data_pointers(const struct ldnq_op_call *call, struct scale_runs *s)
 {
     const struct ldnq_tensor *x = call->in[0], *zero = ldnq_op_input(call, 2);
     s->x = x->data;
@@ -146,7 +147,7 @@ static void set_data(const struct ldnq_op_call *call, struct scale_runs *s)
 }
 
 /* Divides x into runs and processes them. */
-static enum ldnq_status process_all(const struct ldnq_op_call *call, struct scale_runs *s)
+static enum ldnq_status convert_tensor(const struct ldnq_op_call *call, struct scale_runs *s)
 {
     const struct ldnq_tensor *x = call->in[0], *scale = call->in[1];
     size_t count = ldnq_tensor_count(x);
@@ -154,7 +155,7 @@ static enum ldnq_status process_all(const struct ldnq_op_call *call, struct scal
     if (count == 0)
         return LDNQ_OK;
     if (ldnq_tensor_count(scale) == 1) {
-        ldnq_op_run_ranges(call, count, process_range, s);
+        ldnq_op_run_ranges(call, count, convert_with_one_scale, s);
         return LDNQ_OK;
     }
     LDNQ_TRY(
@@ -167,7 +168,7 @@ static enum ldnq_status process_all(const struct ldnq_op_call *call, struct scal
     s->blocks = s->block ? ldnq_size_ceil_div(s->size, s->block) : 0;
     s->scale_step = (s->inner > 1) == (s->block > 0);
     size_t runs = s->outer * (s->inner > 1 ? s->size : s->block ? s->blocks : 1);
-    ldnq_op_run_rows(call, runs, count / runs, process_runs, s);
+    ldnq_op_run_rows(call, runs, count / runs, convert_scale_runs, s);
     return LDNQ_OK;
 }
 
@@ -315,7 +316,7 @@ static void multiply_by_scale(const struct scale_runs *s, const char *x_, char *
 
 /* ---- QuantizeLinear ------------------------------------------------------------------------ */
 
-static enum ldnq_dtype code_type(const struct ldnq_op_call *call)
+static enum ldnq_dtype find_code_dtype(const struct ldnq_op_call *call)
 {
     const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
     int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
@@ -325,7 +326,7 @@ static enum ldnq_dtype code_type(const struct ldnq_op_call *call)
 static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
-    enum ldnq_dtype dtype = code_type(call);
+    enum ldnq_dtype dtype = find_code_dtype(call);
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, BITS(FLOAT) | BITS(INT32), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
     if (wanted < 0 || wanted > LDNQ_INT2 || !(SMALL_TYPES & LDNQ_DTYPE_BIT(dtype)))
@@ -340,7 +341,7 @@ static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_er
     return LDNQ_OK;
 }
 
-static struct scale_runs make_range(enum ldnq_dtype dtype)
+static struct scale_runs make_code_range(enum ldnq_dtype dtype)
 {
     bool is_signed = ldnq_dtype_is_signed(dtype);
     int range = 1 << ldnq_dtype_bits(dtype);
@@ -350,23 +351,23 @@ static struct scale_runs make_range(enum ldnq_dtype dtype)
 
 static enum ldnq_status quantize_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    enum ldnq_dtype dtype = code_type(call);
+    enum ldnq_dtype dtype = find_code_dtype(call);
     bool is_signed = ldnq_dtype_is_signed(dtype), wide = ldnq_dtype_size(dtype) == 2;
     bool from_int = call->in[0]->dtype == LDNQ_INT32;
-    struct scale_runs runs = make_range(dtype);
+    struct scale_runs runs = make_code_range(dtype);
     (void)err;
     if (call->fused_reader) {
         ldnq_quantize_pair_run(call, runs.low, runs.high);
         return LDNQ_OK;
     }
-    set_data(call, &runs);
+    set_data_pointers(call, &runs);
     if (is_signed)
         runs.run = from_int ? (wide ? requantize_int16 : requantize_int8)
                             : (wide ? quantize_int16 : quantize_int8);
     else
         runs.run = from_int ? (wide ? requantize_uint16 : requantize_uint8)
                             : (wide ? quantize_uint16 : quantize_uint8);
-    return process_all(call, &runs);
+    return convert_tensor(call, &runs);
 }
 
 /* The straight-through estimator with a learned scale (Esser et al., "Learned Step Size
@@ -410,7 +411,7 @@ static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struc
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_tensor *zero = ldnq_op_input(call, 2);
-    struct quantize_grad quantize = { .runs = make_range(call->out[0].dtype),
+    struct quantize_grad quantize = { .runs = make_code_range(call->out[0].dtype),
                                       .dcode = grad->out[0]->data };
     struct scale_runs *s = &quantize.runs;
     float *terms = call->scratch, *zeros = terms + ldnq_tensor_count(call->in[0]);
@@ -419,18 +420,18 @@ static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struc
                          ldnq_dtype_name(call->in[0]->dtype));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
         zeros[i] = zero ? (float)read_code(zero, i) : 0.0f;
-    set_data(call, s);
+    set_data_pointers(call, s);
     s->run = estimate_gradient;
     s->y_size = s->zero_size = sizeof(float);
     s->zero = (const char *)zeros;
     s->y = grad->in[0].data;
     if (s->y)
-        LDNQ_TRY(process_all(call, s));
+        LDNQ_TRY(convert_tensor(call, s));
     if (!grad->in[1].data)
         return LDNQ_OK;
     s->y = call->scratch;
     quantize.by_scale = true;
-    LDNQ_TRY(process_all(call, s));
+    LDNQ_TRY(convert_tensor(call, s));
     return sum_terms(grad, terms, err);
 }
 
@@ -489,9 +490,9 @@ static enum ldnq_status dequantize_forward(const struct ldnq_op_call *call, stru
 {
     struct scale_runs runs = { 0 };
     (void)err;
-    set_data(call, &runs);
+    set_data_pointers(call, &runs);
     set_dequantize(call->in[0]->dtype, &runs);
-    return process_all(call, &runs);
+    return convert_tensor(call, &runs);
 }
 
 /* dcode = dy * scale and dscale = sum of dy (code - zero); for the latter the codes are
@@ -507,20 +508,20 @@ static enum ldnq_status dequantize_backward(const struct ldnq_op_grad *grad, str
                                    .y_size = sizeof(float),
                                    .scale = call->in[1]->data,
                                    .run = multiply_by_scale };
-        LDNQ_TRY(process_all(call, &runs));
+        LDNQ_TRY(convert_tensor(call, &runs));
     }
     if (!grad->in[1].data)
         return LDNQ_OK;
     struct scale_runs runs = { 0 };
     float *terms = call->scratch, *ones = terms + ldnq_tensor_count(call->in[0]);
-    set_data(call, &runs);
+    set_data_pointers(call, &runs);
     set_dequantize(call->in[0]->dtype, &runs);
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
         ones[i] = 1.0f;
     runs.scale = ones;
     runs.y = call->scratch;
     runs.y_size = sizeof(float);
-    LDNQ_TRY(process_all(call, &runs));
+    LDNQ_TRY(convert_tensor(call, &runs));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[0]); i++)
         terms[i] *= dy[i];
     return sum_terms(grad, terms, err);

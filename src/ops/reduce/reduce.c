@@ -45,7 +45,8 @@ struct reduce_tile {
 
 /* ---- accumulating elements ---------------------------------------------------------- */
 
-static void load_whole(enum ldnq_dtype dtype, const char *x_, size_t count, int64_t *out)
+static void load_integers_as_int64(enum ldnq_dtype dtype, const char *x_, size_t count,
+                                   int64_t *out)
 {
     const void *x = x_;
     for (size_t i = 0; i < count; i++) {
@@ -66,7 +67,8 @@ static void load_whole(enum ldnq_dtype dtype, const char *x_, size_t count, int6
     }
 }
 
-static void store_whole(enum ldnq_dtype dtype, const int64_t *in, size_t count, char *y_)
+static void store_int64_as_integers(enum ldnq_dtype dtype, const int64_t *in, size_t count,
+                                    char *y_)
 {
     void *y = y_;
     for (size_t i = 0; i < count; i++) {
@@ -107,8 +109,8 @@ static void add_square_columns(double *acc, const float *x, size_t count)
     break
 
 /* step 1: element i goes to accumulator i. step 0: all elements go to the first. */
-static void add_others(enum reduction kind, struct reduce_tile *tile, const float *x, size_t count,
-                       size_t step)
+static void reduce_floats(enum reduction kind, struct reduce_tile *tile, const float *x,
+                          size_t count, size_t step)
 {
     double *acc = tile->real;
     const double *shift = tile->shift;
@@ -129,8 +131,8 @@ static void add_others(enum reduction kind, struct reduce_tile *tile, const floa
     }
 }
 
-static void add_real(enum reduction kind, struct reduce_tile *tile, const float *x, size_t count,
-                     size_t step)
+static void accumulate_floats(enum reduction kind, struct reduce_tile *tile, const float *x,
+                              size_t count, size_t step)
 {
     const bool sums = kind == SUM || kind == MEAN || kind == LOG_SUM;
     if (sums && step == 0)
@@ -140,12 +142,12 @@ static void add_real(enum reduction kind, struct reduce_tile *tile, const float 
     else if (step == 1 && (kind == L2 || kind == SUM_SQUARE))
         add_square_columns(tile->real, x, count);
     else
-        add_others(kind, tile, x, count, step);
+        reduce_floats(kind, tile, x, count, step);
 }
 
 /* In unsigned arithmetic, which wraps around. */
-static void add_whole(enum reduction kind, struct reduce_tile *tile, const int64_t *x, size_t count,
-                      size_t step)
+static void accumulate_integers(enum reduction kind, struct reduce_tile *tile, const int64_t *x,
+                                size_t count, size_t step)
 {
     int64_t *acc = tile->whole;
     switch (kind) {
@@ -167,24 +169,25 @@ static void add_whole(enum reduction kind, struct reduce_tile *tile, const int64
 }
 
 /* Adds consecutive elements of x; integers are converted to int64 tile by tile. */
-static void add_run(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile,
-                    const char *x, size_t count, size_t step)
+static void accumulate_run(const struct reduce_loop *r, enum reduction kind,
+                           struct reduce_tile *tile, const char *x, size_t count, size_t step)
 {
     int64_t whole[TILE];
     if (r->dtype == LDNQ_FLOAT) {
-        add_real(kind, tile, (const float *)(const void *)x, count, step);
+        accumulate_floats(kind, tile, (const float *)(const void *)x, count, step);
         return;
     }
     for (size_t done = 0; done < count; done += TILE) {
         size_t part = ldnq_size_min(TILE, count - done);
-        load_whole(r->dtype, x + done * r->size, part, whole);
-        add_whole(kind, tile, whole, part, step);
+        load_integers_as_int64(r->dtype, x + done * r->size, part, whole);
+        accumulate_integers(kind, tile, whole, part, step);
     }
 }
 
 /* ---- one tile of outputs -------------------------------------------------------------- */
 
-static void init_tile(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile)
+static void init_accumulators(const struct reduce_loop *r, enum reduction kind,
+                              struct reduce_tile *tile)
 {
     double real = kind == MAX ? -INFINITY : kind == MIN ? INFINITY : kind == PROD ? 1.0 : 0.0;
     int64_t low = r->dtype == LDNQ_INT64   ? INT64_MIN
@@ -203,12 +206,12 @@ static void init_tile(const struct reduce_loop *r, enum reduction kind, struct r
 }
 
 /* Adds all elements of the outputs in the tile. x is the first element of the first output. */
-static void accumulate(const struct reduce_loop *r, enum reduction kind, struct reduce_tile *tile,
-                       const char *x)
+static void accumulate_tile(const struct reduce_loop *r, enum reduction kind,
+                            struct reduce_tile *tile, const char *x)
 {
     size_t steps = r->count / r->run;
     int axes = r->reduced - (r->run > 1);
-    init_tile(r, kind, tile);
+    init_accumulators(r, kind, tile);
     for (size_t step = 0; step < steps; step++) {
         size_t rest = step, at = 0;
         for (int i = axes - 1; i >= 0; i--) {
@@ -216,9 +219,9 @@ static void accumulate(const struct reduce_loop *r, enum reduction kind, struct 
             rest /= r->reduced_extent[i];
         }
         if (r->run > 1)
-            add_run(r, kind, tile, x + at * r->size, r->run, 0);
+            accumulate_run(r, kind, tile, x + at * r->size, r->run, 0);
         else
-            add_run(r, kind, tile, x + at * r->size, tile->count, 1);
+            accumulate_run(r, kind, tile, x + at * r->size, tile->count, 1);
     }
 }
 
@@ -249,13 +252,14 @@ static void store_whole_tile(const struct reduce_loop *r, struct reduce_tile *ti
         else if (r->kind == LOG_SUM)
             *v = (int64_t)log((double)*v);
     }
-    store_whole(r->dtype, tile->whole, tile->count, y);
+    store_int64_as_integers(r->dtype, tile->whole, tile->count, y);
 }
 
 /* The maximum, which is subtracted before exponentials are taken; 0 if it is infinite. */
-static void find_shift(const struct reduce_loop *r, struct reduce_tile *tile, const char *x)
+static void find_exponent_shift(const struct reduce_loop *r, struct reduce_tile *tile,
+                                const char *x)
 {
-    accumulate(r, MAX, tile, x);
+    accumulate_tile(r, MAX, tile, x);
     for (size_t i = 0; i < tile->count; i++)
         tile->shift[i] = isfinite(tile->real[i]) ? tile->real[i] : 0.0;
 }
@@ -274,8 +278,8 @@ static void reduce_range(const void *ctx, size_t first, size_t last)
         const char *x = r->x + at * r->size;
         tile.count = ldnq_size_min(TILE, ldnq_size_min(left, last - first));
         if (r->kind == LOG_SUM_EXP)
-            find_shift(r, &tile, x);
-        accumulate(r, r->kind, &tile, x);
+            find_exponent_shift(r, &tile, x);
+        accumulate_tile(r, r->kind, &tile, x);
         if (r->dtype == LDNQ_FLOAT)
             store_real_tile(r, &tile, (float *)(void *)r->y + first);
         else

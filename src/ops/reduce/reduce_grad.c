@@ -27,7 +27,7 @@ size_t ldnq_reduce_backward_scratch(const struct ldnq_op_grad *grad)
 }
 
 /* Whether the gradient is requested and not empty. */
-static bool is_needed(const struct ldnq_op_grad *grad)
+static bool is_gradient_requested(const struct ldnq_op_grad *grad)
 {
     return grad->in[0].data && ldnq_tensor_count(&grad->in[0]) > 0;
 }
@@ -57,28 +57,28 @@ static enum ldnq_status init_tensors(const struct ldnq_op_grad *grad, struct red
 /* Declares s and initializes it, or returns if there is nothing to compute. */
 #define INIT_TENSORS(s)                                                                            \
     struct reduce_grad s;                                                                          \
-    if (!is_needed(grad))                                                                          \
+    if (!is_gradient_requested(grad))                                                              \
         return LDNQ_OK;                                                                            \
     LDNQ_TRY(init_tensors(grad, &s, err))
 
 /* dx = run(a), with a broadcast to x; the same for two and three tensors. */
-static void broadcast_1(const struct reduce_grad *s, ldnq_elementwise_fn *run,
-                        const struct ldnq_tensor *a)
+static void run_with_1_broadcast(const struct reduce_grad *s, ldnq_elementwise_fn *run,
+                                 const struct ldnq_tensor *a)
 {
     const struct ldnq_tensor *in[] = { a };
     ldnq_elementwise_run(s->call, run, &s->out, in, 1);
 }
 
-static void broadcast_2(const struct reduce_grad *s, ldnq_elementwise_fn *run,
-                        const struct ldnq_tensor *a, const struct ldnq_tensor *b)
+static void run_with_2_broadcast(const struct reduce_grad *s, ldnq_elementwise_fn *run,
+                                 const struct ldnq_tensor *a, const struct ldnq_tensor *b)
 {
     const struct ldnq_tensor *in[] = { a, b };
     ldnq_elementwise_run(s->call, run, &s->out, in, 2);
 }
 
-static void broadcast_3(const struct reduce_grad *s, ldnq_elementwise_fn *run,
-                        const struct ldnq_tensor *a, const struct ldnq_tensor *b,
-                        const struct ldnq_tensor *c)
+static void run_with_3_broadcast(const struct reduce_grad *s, ldnq_elementwise_fn *run,
+                                 const struct ldnq_tensor *a, const struct ldnq_tensor *b,
+                                 const struct ldnq_tensor *c)
 {
     const struct ldnq_tensor *in[] = { a, b, c };
     ldnq_elementwise_run(s->call, run, &s->out, in, 3);
@@ -99,7 +99,7 @@ static void copy_gradient(void *out_, const void *const *in, const size_t *step,
 enum ldnq_status ldnq_reducesum_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_1(&s, copy_gradient, &s.g);
+    run_with_1_broadcast(&s, copy_gradient, &s.g);
     return LDNQ_OK;
 }
 
@@ -109,7 +109,7 @@ enum ldnq_status ldnq_reducemean_backward(const struct ldnq_op_grad *grad, struc
     float *scaled = s.scratch[0].data, each = (float)(ldnq_tensor_count(s.x) / s.count);
     for (size_t i = 0; i < s.count; i++)
         scaled[i] = ((const float *)s.g.data)[i] / each;
-    broadcast_1(&s, copy_gradient, &s.scratch[0]);
+    run_with_1_broadcast(&s, copy_gradient, &s.scratch[0]);
     return LDNQ_OK;
 }
 
@@ -120,7 +120,7 @@ enum ldnq_status ldnq_reducelogsum_backward(const struct ldnq_op_grad *grad, str
     float *scaled = s.scratch[0].data;
     for (size_t i = 0; i < s.count; i++)
         scaled[i] = ((const float *)s.g.data)[i] * expf(-((const float *)s.y.data)[i]);
-    broadcast_1(&s, copy_gradient, &s.scratch[0]);
+    run_with_1_broadcast(&s, copy_gradient, &s.scratch[0]);
     return LDNQ_OK;
 }
 
@@ -135,7 +135,7 @@ LDNQ_BINARY_LOOP(times_loop, float, float, x != 0.0f ? x * y : 0.0f)
 enum ldnq_status ldnq_reducel1_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_2(&s, l1_loop, &s.g, s.x);
+    run_with_2_broadcast(&s, l1_loop, &s.g, s.x);
     return LDNQ_OK;
 }
 
@@ -143,14 +143,14 @@ enum ldnq_status ldnq_reducesumsquare_backward(const struct ldnq_op_grad *grad,
                                                struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_2(&s, square_loop, &s.g, s.x);
+    run_with_2_broadcast(&s, square_loop, &s.g, s.x);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_reducel2_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_3(&s, l2_loop, &s.g, s.x, &s.y);
+    run_with_3_broadcast(&s, l2_loop, &s.g, s.x, &s.y);
     return LDNQ_OK;
 }
 
@@ -162,7 +162,7 @@ static void distribute_gradient(const struct reduce_grad *s)
     ldnq_op_sum_broadcast_grad(s->call, &s->out, &s->scratch[0]);
     for (size_t i = 0; i < s->count; i++)
         shares[i] = ((const float *)s->g.data)[i] / shares[i];
-    broadcast_2(s, times_loop, &s->out, &s->scratch[0]);
+    run_with_2_broadcast(s, times_loop, &s->out, &s->scratch[0]);
 }
 
 /* For large y, the rounding error of y makes the weights e^(x-y) inexact; normalizing them to
@@ -171,7 +171,7 @@ enum ldnq_status ldnq_reducelogsumexp_backward(const struct ldnq_op_grad *grad,
                                                struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_2(&s, exp_loop, s.x, &s.y);
+    run_with_2_broadcast(&s, exp_loop, s.x, &s.y);
     distribute_gradient(&s);
     return LDNQ_OK;
 }
@@ -186,7 +186,7 @@ enum ldnq_status ldnq_reduceextreme_backward(const struct ldnq_op_grad *grad,
                                              struct ldnq_error *err)
 {
     INIT_TENSORS(s);
-    broadcast_2(&s, equal_loop, s.x, &s.y);
+    run_with_2_broadcast(&s, equal_loop, s.x, &s.y);
     distribute_gradient(&s);
     return LDNQ_OK;
 }
@@ -204,15 +204,15 @@ enum ldnq_status ldnq_reduceprod_backward(const struct ldnq_op_grad *grad, struc
 {
     INIT_TENSORS(s);
     float *product = s.scratch[0].data, *zeros = s.scratch[1].data;
-    broadcast_2(&s, is_zero_loop, s.x, s.x);
+    run_with_2_broadcast(&s, is_zero_loop, s.x, s.x);
     ldnq_op_sum_broadcast_grad(s.call, &s.out, &s.scratch[1]);
-    broadcast_2(&s, no_zero_loop, s.x, s.x);
+    run_with_2_broadcast(&s, no_zero_loop, s.x, s.x);
     ldnq_reduce_product(s.call, s.set, &s.out, &s.scratch[0]);
     for (size_t i = 0; i < s.count; i++) {
         float scaled = ((const float *)s.g.data)[i] * product[i];
         product[i] = zeros[i] == 0.0f ? scaled : 0.0f;
         zeros[i] = zeros[i] == 1.0f ? scaled : 0.0f;
     }
-    broadcast_3(&s, product_loop, &s.scratch[0], s.x, &s.scratch[1]);
+    run_with_3_broadcast(&s, product_loop, &s.scratch[0], s.x, &s.scratch[1]);
     return LDNQ_OK;
 }

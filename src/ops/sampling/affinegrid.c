@@ -44,7 +44,8 @@ static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-static struct affine_grid make_grid(const struct ldnq_op_call *call, const float *theta, float *out)
+static struct affine_grid make_affine_grid(const struct ldnq_op_call *call, const float *theta,
+                                           float *out)
 {
     const struct ldnq_shape *shape = &call->out[0].shape;
     struct affine_grid grid = { .axes = (size_t)shape->rank - 2,
@@ -61,8 +62,8 @@ static struct affine_grid make_grid(const struct ldnq_op_call *call, const float
 }
 
 /* A position's location before the transformation, followed by a 1 for theta's last column. */
-static void find_location(const struct affine_grid *grid, size_t position,
-                          double location[MAX_AXES + 1])
+static void find_grid_location(const struct affine_grid *grid, size_t position,
+                               double location[MAX_AXES + 1])
 {
     for (size_t i = grid->axes; i-- > 0;) {
         double size = (double)grid->size[i], at = (double)(position % grid->size[i]);
@@ -82,7 +83,7 @@ static void transform_locations(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         const float *theta = grid->theta + row / grid->positions * axes * (axes + 1);
         double location[MAX_AXES + 1];
-        find_location(grid, row % grid->positions, location);
+        find_grid_location(grid, row % grid->positions, location);
         for (size_t i = 0; i < axes; i++) {
             double sum = 0;
             for (size_t k = 0; k <= axes; k++)
@@ -94,7 +95,7 @@ static void transform_locations(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct affine_grid grid = make_grid(call, call->in[0]->data, call->out[0].data);
+    struct affine_grid grid = make_affine_grid(call, call->in[0]->data, call->out[0].data);
     (void)err;
     if (grid.positions > 0)
         ldnq_op_run_rows(call, (size_t)call->out[0].shape.dim[0] * grid.positions, 16,
@@ -104,7 +105,7 @@ static enum ldnq_status affinegrid_forward(const struct ldnq_op_call *call, stru
 
 static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    const struct affine_grid grid = make_grid(grad->call, NULL, NULL);
+    const struct affine_grid grid = make_affine_grid(grad->call, NULL, NULL);
     const float *dy = grad->out[0]->data;
     float *dtheta = grad->in[0].data;
     const size_t entries = grid.axes * (grid.axes + 1);
@@ -112,7 +113,7 @@ static enum ldnq_status affinegrid_backward(const struct ldnq_op_grad *grad, str
     for (size_t n = 0; dtheta && n < (size_t)grad->in[0].shape.dim[0]; n++) {
         double sum[MAX_AXES * (MAX_AXES + 1)] = { 0 }, location[MAX_AXES + 1];
         for (size_t p = 0; p < grid.positions; p++, dy += grid.axes) {
-            find_location(&grid, p, location);
+            find_grid_location(&grid, p, location);
             for (size_t e = 0; e < entries; e++)
                 sum[e] += (double)dy[e / (grid.axes + 1)] * location[e % (grid.axes + 1)];
         }

@@ -126,7 +126,7 @@ struct sample_taps {
 
 /* Reflects a coordinate at low and high until it is between them. *is_flipped: after an odd
  * number of reflections. */
-static float reflect(float at, float low, float high, bool *is_flipped)
+static float reflect_coordinate(float at, float low, float high, bool *is_flipped)
 {
     double range = (double)high - (double)low;
     double distance = fabs((double)at - (double)low), rest;
@@ -150,7 +150,7 @@ static float pad_coordinate(const struct gridsample_attrs *attrs, int64_t size, 
     if (attrs->padding == ZEROS || (at >= low && at <= last - low))
         return at;
     if (attrs->padding == REFLECTION) {
-        at = reflect(at, low, last - low, &is_flipped);
+        at = reflect_coordinate(at, low, last - low, &is_flipped);
         *slope = is_flipped ? -1.0f : 1.0f;
         return at;
     }
@@ -159,7 +159,7 @@ static float pad_coordinate(const struct gridsample_attrs *attrs, int64_t size, 
 }
 
 /* Applies padding_mode to the index of a neighbour; -1 for a zero outside of the image. */
-static int64_t pad_index(const struct gridsample_attrs *attrs, int64_t size, int64_t at)
+static int64_t map_padded_index(const struct gridsample_attrs *attrs, int64_t size, int64_t at)
 {
     float slope;
     if (at >= 0 && at < size)
@@ -174,13 +174,13 @@ static int64_t pad_index(const struct gridsample_attrs *attrs, int64_t size, int
 
 /* Keys' cubic convolution kernel with a = -0.75, for x <= 1 and for 1 <= x <= 2, with its
  * derivative *slope. Source: Keys, "Cubic convolution interpolation", 1981. */
-static float cubic_near(float x, float *slope)
+static float evaluate_cubic_to_1(float x, float *slope)
 {
     *slope = (3.75f * x - 4.5f) * x;
     return (1.25f * x - 2.25f) * x * x + 1.0f;
 }
 
-static float cubic_far(float x, float *slope)
+static float evaluate_cubic_1_to_2(float x, float *slope)
 {
     *slope = (-2.25f * x + 7.5f) * x - 6.0f;
     return ((-0.75f * x + 3.75f) * x - 6.0f) * x + 3.0f;
@@ -198,10 +198,10 @@ static void find_weights(enum gridsample_mode mode, float t, struct sample_taps 
     } else {
         float *w = taps->weight, *s = taps->slope;
         taps->count = 4;
-        w[0] = cubic_far(t + 1.0f, &s[0]);
-        w[1] = cubic_near(t, &s[1]);
-        w[2] = cubic_near(1.0f - t, &s[2]);
-        w[3] = cubic_far(2.0f - t, &s[3]);
+        w[0] = evaluate_cubic_1_to_2(t + 1.0f, &s[0]);
+        w[1] = evaluate_cubic_to_1(t, &s[1]);
+        w[2] = evaluate_cubic_to_1(1.0f - t, &s[2]);
+        w[3] = evaluate_cubic_1_to_2(2.0f - t, &s[3]);
         s[2] = -s[2];
         s[3] = -s[3];
     }
@@ -225,7 +225,7 @@ static void find_axis_taps(const struct gridsample_attrs *attrs, int64_t size, f
     int64_t first = (int64_t)base - (attrs->mode == CUBIC);
     find_weights(attrs->mode, at - base, taps);
     for (size_t k = 0; k < taps->count; k++) {
-        taps->index[k] = pad_index(attrs, size, first + (int64_t)k);
+        taps->index[k] = map_padded_index(attrs, size, first + (int64_t)k);
         taps->slope[k] *= slope * step;
     }
 }

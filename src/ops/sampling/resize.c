@@ -136,7 +136,7 @@ static void resize_rows(const void *ctx, size_t first, size_t last)
 
 /* Elements of the tensor before axis i is resized: axes are resized from the first to the
  * last, so axes before i have their output size, the others their input size. */
-static size_t count_before(const struct ldnq_resize_axes *axes, int i)
+static size_t count_floats_before_axis(const struct ldnq_resize_axes *axes, int i)
 {
     size_t count = 1;
     for (int k = 0; k < axes->rank; k++) {
@@ -147,8 +147,9 @@ static size_t count_before(const struct ldnq_resize_axes *axes, int i)
     return count;
 }
 
-static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes,
-                       float *buffers[2], size_t *index, float *weight)
+static void resize_axis_by_axis(const struct ldnq_op_call *call,
+                                const struct ldnq_resize_axes *axes, float *buffers[2],
+                                size_t *index, float *weight)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     const float *x = call->in[0]->data;
@@ -175,7 +176,7 @@ static void run_passes(const struct ldnq_op_call *call, const struct ldnq_resize
         for (size_t o = 0; o < axis->out; o++)
             weight[o] = 1.0f; /* ldnq_resize_fill_taps writes none for nearest */
         ldnq_resize_fill_taps(&resize->how, axis, index, weight);
-        size_t rows = count_before(axes, i + 1) / pass.inner;
+        size_t rows = count_floats_before_axis(axes, i + 1) / pass.inner;
         ldnq_op_run_rows(call, rows, pass.inner * pass.taps, resize_rows, &pass);
         x = pass.y;
         turn = 1 - turn;
@@ -202,7 +203,7 @@ static bool count_scratch(const struct ldnq_resize_attrs *resize,
             counts->table += entries;
         else
             counts->table = ldnq_size_max(counts->table, entries);
-        counts->buffer = ldnq_size_max(counts->buffer, count_before(axes, i));
+        counts->buffer = ldnq_size_max(counts->buffer, count_floats_before_axis(axes, i));
     }
     return true;
 }
@@ -253,7 +254,7 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
     size_t *index = call->scratch;
     float *weight = (float *)(void *)(index + counts.table);
     float *buffers[] = { weight + counts.table, weight + counts.table + counts.buffer };
-    run_passes(call, &axes, buffers, index, weight);
+    resize_axis_by_axis(call, &axes, buffers, index, weight);
     return LDNQ_OK;
 }
 
@@ -261,7 +262,7 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
 
 /* The axes are processed from the last to the first; each output's gradient is added to its
  * inputs with their weights. Here x is dy and y is dx. */
-static void add_outer(const void *ctx, size_t first, size_t last)
+static void add_axis_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct resize_pass *p = ctx; /* x (outer, out, inner), y (outer, in, inner) */
     for (size_t outer = first; outer < last; outer++) {
@@ -280,9 +281,9 @@ static void add_outer(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void run_backward_passes(const struct ldnq_op_grad *grad,
-                                const struct ldnq_resize_axes *axes, float *buffers[2],
-                                size_t *index, float *weight)
+static void backward_axis_by_axis(const struct ldnq_op_grad *grad,
+                                  const struct ldnq_resize_axes *axes, float *buffers[2],
+                                  size_t *index, float *weight)
 {
     const struct ldnq_resize_attrs *resize = grad->call->attrs;
     const float *dy = grad->out[0]->data;
@@ -308,8 +309,9 @@ static void run_backward_passes(const struct ldnq_op_grad *grad,
         for (size_t o = 0; o < axis->out; o++)
             weight[o] = 1.0f; /* ldnq_resize_fill_taps writes none for nearest */
         ldnq_resize_fill_taps(&resize->how, axis, index, weight);
-        size_t outer = count_before(axes, i + 1) / axis->out / pass.inner;
-        ldnq_op_run_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_outer, &pass);
+        size_t outer = count_floats_before_axis(axes, i + 1) / axis->out / pass.inner;
+        ldnq_op_run_rows(grad->call, outer, pass.inner * axis->out * pass.taps, add_axis_gradient,
+                         &pass);
         dy = pass.y;
         turn = 1 - turn;
     }
@@ -339,7 +341,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
     size_t *index = call->scratch;
     float *weight = (float *)(void *)(index + counts.table);
     float *buffers[] = { weight + counts.table, weight + counts.table + counts.buffer };
-    run_backward_passes(grad, &axes, buffers, index, weight);
+    backward_axis_by_axis(grad, &axes, buffers, index, weight);
     return LDNQ_OK;
 }
 

@@ -79,7 +79,7 @@ static float round_nearest(enum ldnq_resize_nearest mode, float x)
 }
 
 /* The linear (triangle) or cubic (Keys) filter. */
-static float filter(const struct ldnq_resize *resize, float distance)
+static float evaluate_filter(const struct ldnq_resize *resize, float distance)
 {
     float x = fabsf(distance), a = resize->cubic_a;
     if (resize->mode == LDNQ_LINEAR)
@@ -90,7 +90,7 @@ static float filter(const struct ldnq_resize *resize, float distance)
 }
 
 /* NaN becomes 0. */
-static size_t clamp(float at, size_t size)
+static size_t clamp_to_index(float at, size_t size)
 {
     return !(at > 0.0f) ? 0 : at >= (float)(size - 1) ? size - 1 : (size_t)at;
 }
@@ -104,9 +104,10 @@ static void fill_output(const struct ldnq_resize *resize, const struct ldnq_resi
     for (size_t k = 0; k < taps; k++) {
         float offset = first + (float)k, at = base + offset;
         bool outside = at < 0.0f || at > (float)(axis->in - 1);
-        weight[k] =
-            outside && resize->exclude_outside ? 0.0f : filter(resize, s * (offset - ratio));
-        index[k] = clamp(at, axis->in);
+        weight[k] = outside && resize->exclude_outside
+                        ? 0.0f
+                        : evaluate_filter(resize, s * (offset - ratio));
+        index[k] = clamp_to_index(at, axis->in);
         sum += weight[k];
     }
     bool scaled = resize->antialias || resize->exclude_outside;
@@ -131,7 +132,7 @@ void ldnq_resize_fill_taps(const struct ldnq_resize *resize, const struct ldnq_r
         if (outside)
             mark_outside(taps, index + o * taps);
         else if (resize->mode == LDNQ_NEAREST)
-            index[o] = clamp(round_nearest(resize->nearest, x), axis->in);
+            index[o] = clamp_to_index(round_nearest(resize->nearest, x), axis->in);
         else
             fill_output(resize, axis, x, taps, index + o * taps, weight + o * taps);
     }

@@ -110,9 +110,9 @@ static enum ldnq_status apply_scales(const struct ldnq_op_call *call, const floa
 
 /* keep_aspect_ratio_policy: all axes get the smallest (not_larger) or largest (not_smaller)
  * of their scales. */
-static enum ldnq_status apply_policy(enum ldnq_resize_policy policy, const int *chosen,
-                                     size_t count, struct ldnq_resize_axes *axes,
-                                     struct ldnq_error *err)
+static enum ldnq_status apply_aspect_ratio_policy(enum ldnq_resize_policy policy, const int *chosen,
+                                                  size_t count, struct ldnq_resize_axes *axes,
+                                                  struct ldnq_error *err)
 {
     float scale = policy == LDNQ_NOT_LARGER ? INFINITY : 0.0f;
     for (size_t i = 0; i < count && policy != LDNQ_STRETCH; i++) {
@@ -145,7 +145,7 @@ static enum ldnq_status apply_sizes(const struct ldnq_op_call *call, const int64
         axis->out = (size_t)sizes[i];
         axis->scale = axis->in ? (float)axis->out / (float)axis->in : 1.0f;
     }
-    return apply_policy(resize->policy, chosen, count, axes, err);
+    return apply_aspect_ratio_policy(resize->policy, chosen, count, axes, err);
 }
 
 /* Reads the scales from an input. */
@@ -226,7 +226,7 @@ enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
 }
 
 /* Whether the attribute `axes` permits an axis to change its size. */
-static bool may_change(const struct ldnq_node *node, int rank, int axis)
+static bool may_change_axis_size(const struct ldnq_node *node, int rank, int axis)
 {
     size_t count;
     const int64_t *axes = ldnq_attr_ints(node, "axes", &count);
@@ -265,7 +265,7 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
     for (int i = 0; i < in->rank; i++) {
-        if (!known && !may_change(call->node, in->rank, i))
+        if (!known && !may_change_axis_size(call->node, in->rank, i))
             continue;
         bool open = !known || (ldnq_is_symbol(in->dim[i]) && axes.axis[i].scale != 1.0f);
         if (open)

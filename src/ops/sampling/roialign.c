@@ -113,7 +113,7 @@ static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_er
 
 /* ---- points ------------------------------------------------------------------------------- */
 
-static struct roi_region find_region(const struct roialign *a, size_t r)
+static struct roi_region find_roi_region(const struct roialign *a, size_t r)
 {
     const struct roialign_attrs *attrs = a->attrs;
     const float shift = attrs->shifted ? 0.5f : 0.0f, *roi = a->rois + 4 * r;
@@ -172,8 +172,8 @@ struct roi_point {
 };
 
 /* Point i of a bin; false if it is outside of the image. */
-static bool find_point(const struct roialign *a, const struct roi_region *region, size_t bin,
-                       size_t i, struct roi_point *point)
+static bool find_sample_point(const struct roialign *a, const struct roi_region *region, size_t bin,
+                              size_t i, struct roi_point *point)
 {
     size_t width = (size_t)a->attrs->width, top, bottom, left, right;
     float down, over;
@@ -202,7 +202,7 @@ static float pool_bin(const struct roialign *a, const struct roi_region *region,
     float sum = 0.0f, max = 0.0f;
     for (size_t i = 0; i < points; i++) {
         struct roi_point p = { { 0 }, { 0 } };
-        find_point(a, region, bin, i, &p); /* all weights are 0 if it is outside */
+        find_sample_point(a, region, bin, i, &p); /* all weights are 0 if it is outside */
         for (size_t k = 0; k < 4; k++) {
             const float v = p.weight[k] * plane[p.at[k]];
             sum += v;
@@ -219,7 +219,7 @@ static void pool_rows(const void *ctx, size_t first, size_t last)
     const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
     for (size_t row = first; row < last; row++) {
         size_t r = row / a->channels, image = 0;
-        const struct roi_region region = find_region(a, r);
+        const struct roi_region region = find_roi_region(a, r);
         ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
         const float *plane =
             a->x + (image * a->channels + row % a->channels) * a->height * a->width;
@@ -260,16 +260,16 @@ static enum ldnq_status roialign_forward(const struct ldnq_op_call *call, struct
 /* ---- backward ------------------------------------------------------------------------------- */
 
 /* dx (H, W) of one channel += the gradient of one region. */
-static void add_region(const struct roialign *a, size_t r, size_t channel, float *dx)
+static void add_region_gradient(const struct roialign *a, size_t r, size_t channel, float *dx)
 {
     const size_t bins = (size_t)(a->attrs->height * a->attrs->width);
-    const struct roi_region region = find_region(a, r);
+    const struct roi_region region = find_roi_region(a, r);
     const size_t points = region.points_h * region.points_w;
     const float *dy = a->dy + (r * a->channels + channel) * bins;
     struct roi_point p;
     for (size_t i = 0; i < bins * points; i++) {
         const float share = dy[i / points] / (float)points;
-        for (size_t k = 0; find_point(a, &region, i / points, i % points, &p) && k < 4; k++)
+        for (size_t k = 0; find_sample_point(a, &region, i / points, i % points, &p) && k < 4; k++)
             dx[p.at[k]] += p.weight[k] * share;
     }
 }
@@ -285,7 +285,7 @@ static void backward_planes(const void *ctx, size_t first, size_t last)
         for (size_t r = 0; r < a->regions; r++) {
             ldnq_resolve_index(a->batches, r, (int64_t)a->images, &image, NULL);
             if (image == plane / a->channels)
-                add_region(a, r, plane % a->channels, dx);
+                add_region_gradient(a, r, plane % a->channels, dx);
         }
     }
 }

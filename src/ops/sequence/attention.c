@@ -62,7 +62,7 @@ static enum ldnq_status find_head_shape(struct ldnq_op_call *call, size_t input,
 }
 
 /* Whether two dimensions can be equal; if *a is a symbol, it becomes b. */
-static bool unify(int64_t *a, int64_t b)
+static bool unify_dims(int64_t *a, int64_t b)
 {
     if (ldnq_is_symbol(*a))
         *a = b;
@@ -93,10 +93,10 @@ static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_
         return ldnq_fail(err, a->rank < 0 || b->rank < 0 ? LDNQ_UNSUPPORTED : LDNQ_MODEL,
                          "past_key and past_value need four axes");
     *past = a->dim[2];
-    if (!unify(past, b->dim[2]))
+    if (!unify_dims(past, b->dim[2]))
         return fail_misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
     for (int i = 0; i < 4; i++)
-        if (i != 2 && !(unify(&k->dim[i], a->dim[i]) && unify(&v->dim[i], b->dim[i])))
+        if (i != 2 && !(unify_dims(&k->dim[i], a->dim[i]) && unify_dims(&v->dim[i], b->dim[i])))
             return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
     return LDNQ_OK;
 }
@@ -112,7 +112,7 @@ static enum ldnq_status check_mask(const struct ldnq_op_call *call, const struct
     LDNQ_TRY(ldnq_op_require_dtype(call, LDNQ_ATTENTION_LENGTHS, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (lengths && lengths->shape.rank >= 0) {
         int64_t batch = scores->dim[0];
-        if (lengths->shape.rank != 1 || !unify(&batch, lengths->shape.dim[0]))
+        if (lengths->shape.rank != 1 || !unify_dims(&batch, lengths->shape.dim[0]))
             return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
     }
     if (!mask || mask->shape.rank < 0)
@@ -136,10 +136,10 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
                                     struct ldnq_shape *k, struct ldnq_shape *v,
                                     struct ldnq_error *err)
 {
-    if (!unify(&q->dim[0], k->dim[0]) || !unify(&q->dim[3], k->dim[3]))
+    if (!unify_dims(&q->dim[0], k->dim[0]) || !unify_dims(&q->dim[3], k->dim[3]))
         return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
-    if (!unify(&k->dim[1], v->dim[1]) || !unify(&k->dim[2], v->dim[2]) ||
-        !unify(&q->dim[0], v->dim[0]))
+    if (!unify_dims(&k->dim[1], v->dim[1]) || !unify_dims(&k->dim[2], v->dim[2]) ||
+        !unify_dims(&q->dim[0], v->dim[0]))
         return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
     if (ldnq_is_symbol(q->dim[1]) || ldnq_is_symbol(k->dim[1]))
         return LDNQ_OK;
@@ -328,7 +328,7 @@ void ldnq_attention_apply_softcap(const struct ldnq_attention *a, size_t count, 
 
 /* Masks one row of scores; keys from `end` on are masked entirely. `at` is the row's index
  * in the mask. */
-static void mask_row(const struct ldnq_attention *a, size_t at, size_t end, float *scores)
+static void mask_score_row(const struct ldnq_attention *a, size_t at, size_t end, float *scores)
 {
     const uint8_t *flags = a->mask_is_bool && a->mask ? (const uint8_t *)a->mask + at : NULL;
     const float *bias = !a->mask_is_bool && a->mask ? (const float *)a->mask + at : NULL;
@@ -350,8 +350,9 @@ void ldnq_attention_apply_mask(const struct ldnq_attention *a, size_t batch, siz
         size_t row = first + i, end = seen;
         if (a->causal)
             end = ldnq_size_min(end, a->past + row + 1);
-        mask_row(a, batch * a->mask_stride[0] + head * a->mask_stride[1] + row * a->mask_stride[2],
-                 end, scores + i * a->total);
+        mask_score_row(
+            a, batch * a->mask_stride[0] + head * a->mask_stride[1] + row * a->mask_stride[2], end,
+            scores + i * a->total);
     }
 }
 

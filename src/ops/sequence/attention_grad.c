@@ -60,9 +60,10 @@ static struct attention_workspace make_workspace(const struct attention_backward
 
 /* The inverse of ldnq_attention_concat: rows (total, size) to dpast and dnow; NULL: not
  * requested. */
-static void split_rows(const struct ldnq_attention *a, const float *rows,
-                       const struct ldnq_heads *past, float *dpast, const struct ldnq_heads *now,
-                       float *dnow, size_t batch, size_t head, size_t size)
+static void split_past_and_new_rows(const struct ldnq_attention *a, const float *rows,
+                                    const struct ldnq_heads *past, float *dpast,
+                                    const struct ldnq_heads *now, float *dnow, size_t batch,
+                                    size_t head, size_t size)
 {
     for (size_t i = 0; i < a->total; i++) {
         const struct ldnq_heads *to = i < a->past ? past : now;
@@ -75,7 +76,7 @@ static void split_rows(const struct ldnq_attention *a, const float *rows,
 }
 
 /* rows = the gradient of present_key or present_value, or zeros. */
-static void init_rows(const float *from, size_t kv_index, size_t count, float *rows)
+static void init_gradient_rows(const float *from, size_t kv_index, size_t count, float *rows)
 {
     if (from)
         memcpy(rows, from + kv_index * count, count * sizeof *rows);
@@ -173,7 +174,7 @@ static void run_block(const struct attention_backward *b, const struct attention
                    a->q.row_stride);
 }
 
-static void run_head(void *ctx, size_t kv_index, size_t thread)
+static void backward_kv_head(void *ctx, size_t kv_index, size_t thread)
 {
     const struct attention_backward *b = ctx;
     const struct ldnq_attention *a = &b->a;
@@ -182,14 +183,15 @@ static void run_head(void *ctx, size_t kv_index, size_t thread)
     size_t group = a->q_heads / a->kv_heads;
     ldnq_attention_concat(a, &a->past_k, &a->k, batch, kv_head, a->head, w.k);
     ldnq_attention_concat(a, &a->past_v, &a->v, batch, kv_head, a->v_head, w.v);
-    init_rows(b->dkeys, kv_index, a->total * a->head, w.dk);
-    init_rows(b->dvalues, kv_index, a->total * a->v_head, w.dv);
+    init_gradient_rows(b->dkeys, kv_index, a->total * a->head, w.dk);
+    init_gradient_rows(b->dvalues, kv_index, a->total * a->v_head, w.dv);
     for (size_t at = kv_head * group; at < (kv_head + 1) * group; at++)
         for (size_t first = 0; first < a->q_len; first += LDNQ_ATTENTION_ROWS)
             run_block(b, &w, batch, at, first,
                       ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first));
-    split_rows(a, w.dk, &a->past_k, b->dpast_k, &a->k, b->dk, batch, kv_head, a->head);
-    split_rows(a, w.dv, &a->past_v, b->dpast_v, &a->v, b->dv, batch, kv_head, a->v_head);
+    split_past_and_new_rows(a, w.dk, &a->past_k, b->dpast_k, &a->k, b->dk, batch, kv_head, a->head);
+    split_past_and_new_rows(a, w.dv, &a->past_v, b->dpast_v, &a->v, b->dv, batch, kv_head,
+                            a->v_head);
 }
 
 /* ---- all ------------------------------------------------------------------------------------ */
@@ -231,9 +233,9 @@ enum ldnq_status ldnq_attention_backward(const struct ldnq_op_grad *grad, struct
         /* Heads may share the mask: one thread sums its gradient, in the order of the heads. */
         memset(b.dmask, 0, ldnq_tensor_count(call->in[LDNQ_ATTENTION_MASK]) * sizeof *b.dmask);
         for (size_t i = 0; i < heads; i++)
-            run_head(&b, i, 0);
+            backward_kv_head(&b, i, 0);
     } else {
-        ldnq_pool_run(call->pool, heads, run_head, &b);
+        ldnq_pool_run(call->pool, heads, backward_kv_head, &b);
     }
     return LDNQ_OK;
 }

@@ -85,8 +85,8 @@ enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
 
 /* Checks the shape of input i, if there is one, against *want[]; dimensions in *want[] that
  * are symbols become those of the input. */
-static enum ldnq_status unify_shape(const struct ldnq_op_call *call, size_t i, int rank,
-                                    int64_t *const *want, struct ldnq_error *err)
+static enum ldnq_status unify_shape_with_sizes(const struct ldnq_op_call *call, size_t i, int rank,
+                                               int64_t *const *want, struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(call, i);
     char text[LDNQ_SHAPE_TEXT];
@@ -109,8 +109,8 @@ struct recurrent_sizes {
     int64_t steps, batch, inputs, hidden, directions, width, biases, peepholes;
 };
 
-static enum ldnq_status find_hidden(struct ldnq_op_call *call, struct recurrent_sizes *s,
-                                    struct ldnq_error *err)
+static enum ldnq_status find_hidden_size(struct ldnq_op_call *call, struct recurrent_sizes *s,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
     const struct ldnq_shape *r = &call->in[LDNQ_RECURRENT_R]->shape;
@@ -142,14 +142,14 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct rec
     int64_t *state[] = { swap ? &s->batch : &s->directions, swap ? &s->directions : &s->batch,
                          &s->hidden };
     int64_t *p[] = { &s->directions, &s->peepholes };
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_X, 3, x, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_W, 3, w, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_R, 3, r, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_B, 2, b, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_LENGTHS, 1, lengths, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_H, 3, state, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_C, 3, state, err));
-    LDNQ_TRY(unify_shape(call, LDNQ_RECURRENT_P, 2, p, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_X, 3, x, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_W, 3, w, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_R, 3, r, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_B, 2, b, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_LENGTHS, 1, lengths, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_H, 3, state, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_C, 3, state, err));
+    LDNQ_TRY(unify_shape_with_sizes(call, LDNQ_RECURRENT_P, 2, p, err));
     if (s->inputs > INT32_MAX)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "an input size of more than 2^31-1 is not "
@@ -177,7 +177,7 @@ enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_err
             LDNQ_TRY(ldnq_op_make_unknown_dim(call, fresh[i], err));
     if (call->in[LDNQ_RECURRENT_R]->shape.rank != 3 && !attrs->hidden)
         return ldnq_fail(err, LDNQ_MODEL, "has neither hidden_size nor a weight of known shape");
-    LDNQ_TRY(find_hidden(call, &s, err));
+    LDNQ_TRY(find_hidden_size(call, &s, err));
     LDNQ_TRY(check_inputs(call, &s, err));
     const struct ldnq_shape shapes[] = {
         { 4,
@@ -284,15 +284,16 @@ const float *ldnq_recurrent_x(const struct ldnq_recurrent *r)
 /* The index of a state. Slot t is the state before step t, slot t+1 the one after it; for
  * the reverse direction it is the other way round. Without retained states all slots are
  * the same memory. */
-static size_t find_state(const struct ldnq_recurrent *r, size_t direction, size_t slot, size_t row)
+static size_t find_state_index(const struct ldnq_recurrent *r, size_t direction, size_t slot,
+                               size_t row)
 {
     size_t slots = r->retains_states ? r->steps + 1 : 1;
     return ((direction * slots + (r->retains_states ? slot : 0)) * r->batch + row) * r->hidden;
 }
 
 /* One direction of an input with `size` floats per direction; NULL if it is omitted. */
-static const float *find_direction(const struct ldnq_recurrent *r, size_t input, size_t direction,
-                                   size_t size)
+static const float *find_direction_data(const struct ldnq_recurrent *r, size_t input,
+                                        size_t direction, size_t size)
 {
     const struct ldnq_tensor *tensor = ldnq_op_input(r->call, input);
     return tensor ? (const float *)tensor->data + direction * size : NULL;
@@ -304,16 +305,16 @@ struct ldnq_recurrent_step ldnq_recurrent_make_step(const struct ldnq_recurrent 
 {
     size_t row = (direction * r->steps + t) * r->batch + first, inner = r->kind->find_inner_bias(r);
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
-    size_t from = find_state(r, direction, t + (reverse ? 1 : 0), first);
-    size_t to = find_state(r, direction, t + (reverse ? 0 : 1), first);
-    const float *bias = find_direction(r, LDNQ_RECURRENT_B, direction, 2 * r->width);
+    size_t from = find_state_index(r, direction, t + (reverse ? 1 : 0), first);
+    size_t to = find_state_index(r, direction, t + (reverse ? 0 : 1), first);
+    const float *bias = find_direction_data(r, LDNQ_RECURRENT_B, direction, 2 * r->width);
     return (struct ldnq_recurrent_step){
         .direction = direction,
         .rows = rows,
         .step = t,
-        .r = find_direction(r, LDNQ_RECURRENT_R, direction, r->width * r->hidden),
+        .r = find_direction_data(r, LDNQ_RECURRENT_R, direction, r->width * r->hidden),
         .r_bias = bias && inner < r->kind->gates ? bias + r->width + inner * r->hidden : NULL,
-        .peepholes = find_direction(r, LDNQ_RECURRENT_P, direction, 3 * r->hidden),
+        .peepholes = find_direction_data(r, LDNQ_RECURRENT_P, direction, 3 * r->hidden),
         .z = r->z + row * r->width,
         .h_prev = r->h + from,
         .h = r->h + to,
@@ -344,7 +345,7 @@ static void fill_bias_rows(const void *ctx, size_t first, size_t last)
     const struct ldnq_recurrent *r = ctx;
     size_t rows = r->steps * r->batch, inner = r->kind->find_inner_bias(r);
     for (size_t row = first; row < last; row++) {
-        const float *b = find_direction(r, LDNQ_RECURRENT_B, row / rows, 2 * r->width);
+        const float *b = find_direction_data(r, LDNQ_RECURRENT_B, row / rows, 2 * r->width);
         float *z = r->z + row * r->width;
         for (size_t i = 0; i < r->width; i++) {
             bool both = i / r->hidden != inner;
@@ -361,7 +362,7 @@ static void direction_offsets(const void *ctx, size_t direction, size_t offsets[
 }
 
 /* z of all steps and directions. */
-static void compute_z(const struct ldnq_recurrent *r)
+static void compute_input_products(const struct ldnq_recurrent *r)
 {
     size_t rows = r->steps * r->batch;
     if (r->x)
@@ -418,8 +419,8 @@ void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq
         memcpy(s->c + at, s->c_prev + at, r->hidden * sizeof *s->c);
 }
 
-static void write_y(const struct recurrent_run *run, const struct ldnq_recurrent_step *s,
-                    size_t first)
+static void write_output_rows(const struct recurrent_run *run, const struct ldnq_recurrent_step *s,
+                              size_t first)
 {
     const struct ldnq_recurrent *r = run->r;
     for (size_t i = 0; i < s->rows && run->y; i++) {
@@ -441,7 +442,7 @@ static void run_rows(void *ctx, size_t chunk, size_t thread)
     size_t rows = ldnq_size_min(LDNQ_RECURRENT_ROWS, r->batch - first);
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
     uint8_t active[LDNQ_RECURRENT_ROWS];
-    size_t start = find_state(r, direction, reverse ? r->steps : 0, first);
+    size_t start = find_state_index(r, direction, reverse ? r->steps : 0, first);
     init_states(r, LDNQ_RECURRENT_H, direction, first, rows, r->h + start);
     init_states(r, LDNQ_RECURRENT_C, direction, first, rows, r->c ? r->c + start : NULL);
     for (size_t i = 0; i < r->steps; i++) {
@@ -451,7 +452,7 @@ static void run_rows(void *ctx, size_t chunk, size_t thread)
         ldnq_recurrent_find_active(r, t, first, rows, active);
         step.active = active;
         r->kind->forward(r, &step);
-        write_y(run, &step, first);
+        write_output_rows(run, &step, first);
     }
 }
 
@@ -470,7 +471,7 @@ enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct l
 {
     struct recurrent_run run = { r, y };
     LDNQ_TRY(check_lengths(r, err));
-    compute_z(r);
+    compute_input_products(r);
     ldnq_pool_run(r->call->pool,
                   r->attrs->directions * ldnq_size_ceil_div(r->batch, LDNQ_RECURRENT_ROWS),
                   run_rows, &run);
@@ -492,7 +493,7 @@ static void write_states(const struct ldnq_recurrent *r, size_t output, const fl
     float *out = r->call->out[output].data;
     for (size_t d = 0; d < r->attrs->directions; d++)
         for (size_t b = 0; b < r->batch; b++)
-            memcpy(out + ldnq_recurrent_state_index(r, d, b), states + find_state(r, d, 0, b),
+            memcpy(out + ldnq_recurrent_state_index(r, d, b), states + find_state_index(r, d, 0, b),
                    r->hidden * sizeof *out);
 }
 

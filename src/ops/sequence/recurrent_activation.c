@@ -24,7 +24,7 @@ static const struct {
     { "softplus", { .type = LDNQ_ACT_SOFTPLUS } },
 };
 
-static bool same_name(const char *name, const char *lower)
+static bool equals_ignoring_case(const char *name, const char *lower)
 {
     while (*name && tolower((unsigned char)*name) == *lower) {
         name++;
@@ -36,7 +36,7 @@ static bool same_name(const char *name, const char *lower)
 bool ldnq_activation_find(const char *name, struct ldnq_activation *out)
 {
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (same_name(name, known[i].name)) {
+        if (equals_ignoring_case(name, known[i].name)) {
             *out = known[i].defaults;
             return true;
         }

@@ -19,7 +19,7 @@ struct recurrent_product {
     float beta;
 };
 
-static void run_outer(void *ctx, size_t chunk, size_t thread)
+static void multiply_outer_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct recurrent_product *o = ctx;
     size_t first = chunk * OUTER_ROWS, count = ldnq_size_min(OUTER_ROWS, o->m - first);
@@ -34,7 +34,7 @@ void ldnq_recurrent_outer(const struct ldnq_recurrent *r, size_t m, size_t n, si
     struct recurrent_product outer = {
         .m = m, .n = n, .rows = rows, .lda = lda, .a = a, .b = b, .c = c
     };
-    ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(m, OUTER_ROWS), run_outer, &outer);
+    ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(m, OUTER_ROWS), multiply_outer_rows, &outer);
 }
 
 void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz,
@@ -56,8 +56,8 @@ struct recurrent_backward {
     const float *dy, *dh, *dc; /* of outputs 0, 1, 2; NULL: zero */
 };
 
-static void init_row(const struct ldnq_recurrent *r, const float *from, size_t direction,
-                     size_t row, float *to)
+static void init_state_gradient(const struct ldnq_recurrent *r, const float *from, size_t direction,
+                                size_t row, float *to)
 {
     if (from)
         memcpy(to, from + ldnq_recurrent_state_index(r, direction, row), r->hidden * sizeof *to);
@@ -65,8 +65,8 @@ static void init_row(const struct ldnq_recurrent *r, const float *from, size_t d
         memset(to, 0, r->hidden * sizeof *to);
 }
 
-static void add_dy(const struct recurrent_backward *b, const struct ldnq_recurrent_step *s,
-                   size_t first)
+static void add_output_gradient(const struct recurrent_backward *b,
+                                const struct ldnq_recurrent_step *s, size_t first)
 {
     const struct ldnq_recurrent *r = b->r;
     for (size_t i = 0; i < s->rows && b->dy; i++) {
@@ -88,8 +88,8 @@ static void run_steps_backward(void *ctx, size_t chunk, size_t thread)
     bool reverse = ldnq_recurrent_is_reverse(r, direction);
     uint8_t active[LDNQ_RECURRENT_ROWS];
     for (size_t i = 0; i < rows; i++) {
-        init_row(r, b->dh, direction, first + i, r->dh + at + i * r->hidden);
-        init_row(r, b->dc, direction, first + i, r->dc + at + i * r->hidden);
+        init_state_gradient(r, b->dh, direction, first + i, r->dh + at + i * r->hidden);
+        init_state_gradient(r, b->dc, direction, first + i, r->dc + at + i * r->hidden);
     }
     for (size_t i = 0; i < r->steps; i++) {
         size_t t = reverse ? i : r->steps - 1 - i;
@@ -99,7 +99,7 @@ static void run_steps_backward(void *ctx, size_t chunk, size_t thread)
         s.active = active;
         s.dh = r->dh + at;
         s.dc = r->dc + at;
-        add_dy(b, &s, first);
+        add_output_gradient(b, &s, first);
         r->kind->backward(r, &s);
     }
 }

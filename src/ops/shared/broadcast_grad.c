@@ -26,7 +26,7 @@ struct broadcast_sum {
     size_t width, run;
 };
 
-static void add_axis(struct axis_list *axes, size_t extent, size_t stride)
+static void append_or_merge_grad_axis(struct axis_list *axes, size_t extent, size_t stride)
 {
     int last = axes->rank - 1;
     if (last >= 0 && axes->stride[last] == stride * extent) {
@@ -49,8 +49,8 @@ static size_t remove_innermost(struct axis_list *axes)
     return extent;
 }
 
-static void divide_axes(struct broadcast_sum *sum, const struct ldnq_shape *from,
-                        const struct ldnq_shape *to)
+static void split_kept_and_summed_axes(struct broadcast_sum *sum, const struct ldnq_shape *from,
+                                       const struct ldnq_shape *to)
 {
     size_t strides[LDNQ_MAX_RANK],
         stride = ldnq_tensor_count(&(struct ldnq_tensor){ .dtype = LDNQ_FLOAT, .shape = *from });
@@ -60,7 +60,7 @@ static void divide_axes(struct broadcast_sum *sum, const struct ldnq_shape *from
         size_t extent = (size_t)from->dim[i];
         stride /= extent;
         if (extent != 1)
-            add_axis(strides[i] ? &sum->kept : &sum->summed, extent, stride);
+            append_or_merge_grad_axis(strides[i] ? &sum->kept : &sum->summed, extent, stride);
     }
     sum->width = sum->run = 1;
     if (sum->kept.rank > 0 && sum->kept.stride[sum->kept.rank - 1] == 1)
@@ -82,7 +82,7 @@ static size_t compute_offset(const struct axis_list *axes, size_t index)
 
 /* Advances the coordinates in `index` by one, and returns the offset `at` advanced with
  * them. */
-static size_t next_offset(const struct axis_list *axes, size_t *index, size_t at)
+static size_t advance_offset(const struct axis_list *axes, size_t *index, size_t at)
 {
     for (int i = axes->rank - 1; i >= 0; i--) {
         at += axes->stride[i];
@@ -101,7 +101,7 @@ static void sum_block(const struct broadcast_sum *sum, const float *from, float 
     for (size_t i = 0; i < sum->summed.count; i++) {
         for (size_t k = 0; k < width; k++)
             total[k] += (double)from[at + k];
-        at = next_offset(&sum->summed, index, at);
+        at = advance_offset(&sum->summed, index, at);
     }
     for (size_t k = 0; k < width; k++)
         to[k] = (float)total[k];
@@ -118,7 +118,7 @@ static void sum_columns(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void sum_runs(const void *ctx, size_t first, size_t last)
+static void sum_contiguous_runs(const void *ctx, size_t first, size_t last)
 {
     const struct broadcast_sum *sum = ctx;
     for (size_t i = first; i < last; i++) {
@@ -127,7 +127,7 @@ static void sum_runs(const void *ctx, size_t first, size_t last)
         double total = 0;
         for (size_t k = 0; k < sum->summed.count; k++) {
             total += ldnq_sum_floats(from + at, sum->run);
-            at = next_offset(&sum->summed, index, at);
+            at = advance_offset(&sum->summed, index, at);
         }
         sum->to[i] = (float)total;
     }
@@ -145,9 +145,9 @@ void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ld
             memcpy(to->data, from->data, count * sizeof(float));
         return;
     }
-    divide_axes(&sum, &from->shape, &to->shape);
+    split_kept_and_summed_axes(&sum, &from->shape, &to->shape);
     if (sum.run > 1 || sum.width == 1) {
-        ldnq_op_run_rows(call, count, have / count, sum_runs, &sum);
+        ldnq_op_run_rows(call, count, have / count, sum_contiguous_runs, &sum);
         return;
     }
     size_t blocks = ldnq_size_ceil_div(sum.width, BLOCK);

@@ -29,8 +29,8 @@ static bool continues_axis(const struct elementwise_iterator *it, size_t at, con
 
 /* Appends the next axis of the output, or merges it into the last one. strides: one per
  * input. */
-static void append_axis(struct elementwise_iterator *it, size_t extent,
-                        const size_t strides[LDNQ_ELEMENTWISE_INPUTS])
+static void append_or_merge_axis(struct elementwise_iterator *it, size_t extent,
+                                 const size_t strides[LDNQ_ELEMENTWISE_INPUTS])
 {
     size_t at = it->rank;
     if (extent == 1)
@@ -91,7 +91,7 @@ void ldnq_elementwise_run(const struct ldnq_op_call *call, ldnq_elementwise_fn *
         size_t of_axis[LDNQ_ELEMENTWISE_INPUTS] = { 0 };
         for (size_t k = 0; k < inputs; k++)
             of_axis[k] = strides[k][i];
-        append_axis(&it, (size_t)out->shape.dim[i], of_axis);
+        append_or_merge_axis(&it, (size_t)out->shape.dim[i], of_axis);
     }
     if (it.rank == 0) {
         it.rank = 1;

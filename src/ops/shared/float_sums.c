@@ -6,7 +6,7 @@
  * from the code alone. */
 #define LANES 8
 
-static double add_lanes(const double *lane)
+static double sum_lanes(const double *lane)
 {
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
            ((lane[1] + lane[5]) + (lane[3] + lane[7]));
@@ -22,7 +22,7 @@ double ldnq_sum_floats(const float *x, size_t count)
             lane[k] += (double)x[i + k];
     for (size_t k = 0; i < count; i++, k++)
         lane[k] += (double)x[i];
-    return add_lanes(lane);
+    return sum_lanes(lane);
 }
 
 LDNQ_MULTIVERSION
@@ -40,7 +40,7 @@ double ldnq_sum_squared_deviations(const float *x, size_t count, double centre)
         double difference = (double)x[i] - centre;
         lane[k] += difference * difference;
     }
-    return add_lanes(lane);
+    return sum_lanes(lane);
 }
 
 double ldnq_sum_weighted_deviations(const float *a, const float *x, size_t count, double centre)
@@ -52,5 +52,5 @@ double ldnq_sum_weighted_deviations(const float *a, const float *x, size_t count
             lane[k] += (double)a[i + k] * ((double)x[i + k] - centre);
     for (size_t k = 0; i < count; i++, k++)
         lane[k] += (double)a[i] * ((double)x[i] - centre);
-    return add_lanes(lane);
+    return sum_lanes(lane);
 }

@@ -54,7 +54,7 @@ struct product_blocks {
     size_t down, across;  /* number of blocks */
 };
 
-static struct product_blocks choose_blocks(const struct ldnq_product *p)
+static struct product_blocks choose_block_sizes(const struct ldnq_product *p)
 {
     struct product_blocks blocks;
     size_t most = p->n < FEW_COLUMNS ? ROWS_FEW_COLUMNS : p->m > 4 * MANY_ROWS ? MANY_ROWS : ROWS;
@@ -91,7 +91,7 @@ static void run_block(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct ldnq_product *p = argument;
-    const struct product_blocks blocks = choose_blocks(p);
+    const struct product_blocks blocks = choose_block_sizes(p);
     size_t batch = chunk / (blocks.across * blocks.down);
     size_t block = chunk % (blocks.across * blocks.down), offsets[2] = { 0, 0 };
     size_t row = block / blocks.across * blocks.rows;
@@ -129,6 +129,6 @@ void ldnq_product_run(const struct ldnq_product *p, struct ldnq_pool *pool)
 {
     if (p->m == 0 || p->n == 0)
         return;
-    struct product_blocks blocks = choose_blocks(p);
+    struct product_blocks blocks = choose_block_sizes(p);
     ldnq_pool_run(pool, p->batches * blocks.across * blocks.down, run_block, (void *)p);
 }

@@ -89,8 +89,8 @@ static int64_t same_pad_begin(const struct ldnq_window *window, size_t axis, int
     return window->auto_pad == LDNQ_PAD_SAME_LOWER ? (total + 1) / 2 : total / 2;
 }
 
-static int64_t output_size(const struct ldnq_window *window, size_t axis, int64_t size,
-                           int64_t extent, int64_t begin, int64_t end)
+static int64_t compute_output_size(const struct ldnq_window *window, size_t axis, int64_t size,
+                                   int64_t extent, int64_t begin, int64_t end)
 {
     int64_t stride = window->stride[axis], span = size + begin + end - extent;
     if (span < 0)
@@ -119,9 +119,9 @@ enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq
         begin = same_pad_begin(window, axis, size, extent, *out);
     } else if (window->auto_pad == LDNQ_PAD_VALID) {
         begin = 0;
-        *out = output_size(window, axis, size, extent, 0, 0);
+        *out = compute_output_size(window, axis, size, extent, 0, 0);
     } else {
-        *out = output_size(window, axis, size, extent, begin, window->pad_end[axis]);
+        *out = compute_output_size(window, axis, size, extent, begin, window->pad_end[axis]);
     }
     if (*out < 0)
         return ldnq_fail(err, LDNQ_MODEL,

@@ -89,14 +89,14 @@ static void transpose_tile(const struct strided_matrix *m, size_t row, size_t co
     }
 }
 
-static void transpose_32(const struct strided_matrix *m, const void *src, void *dst)
+static void transpose_32_bit_elements(const struct strided_matrix *m, const void *src, void *dst)
 {
     for (size_t row = 0; row < m->rows; row += TILE)
         for (size_t column = 0; column < m->columns; column += TILE)
             transpose_tile(m, row, column, src, dst);
 }
 
-static copy_matrix_fn *find_copy(size_t size)
+static copy_matrix_fn *find_matrix_copy(size_t size)
 {
     return size == 1 ? copy_8 : size == 2 ? copy_16 : size == 4 ? copy_32 : copy_64;
 }
@@ -147,7 +147,7 @@ static void merge_axes(const struct ldnq_strided *region, struct ldnq_strided *m
 
 /* Moves the axis that is contiguous in the source next to the last one, which is contiguous
  * in the target, so that a transposition works on the matrix of these two. */
-static void pair_axes(struct ldnq_strided *region)
+static void pair_contiguous_axes(struct ldnq_strided *region)
 {
     int last = region->rank - 1;
     for (int i = 0; i < last - 1 && region->from[last] != 1; i++) {
@@ -196,8 +196,8 @@ static void copy_range(const void *ctx, size_t first, size_t last)
         if (matrix.from_column == 1 && matrix.to_column == 1)
             copy_rows(&matrix, copy->size, copy->src + from * size, copy->dst + to * size);
         else
-            (transposes ? transpose_32 : copy->copy)(&matrix, copy->src + from * size,
-                                                     copy->dst + to * size);
+            (transposes ? transpose_32_bit_elements : copy->copy)(&matrix, copy->src + from * size,
+                                                                  copy->dst + to * size);
         first += matrix.rows;
     }
 }
@@ -215,13 +215,15 @@ void ldnq_strided_copy(const struct ldnq_op_call *call, const struct ldnq_stride
         size = 8;
         ldnq_strided_add_axis(&whole, 2, 1, 1);
     }
-    struct strided_copy job = { .size = size, .src = src, .dst = dst, .copy = find_copy(size) };
+    struct strided_copy job = {
+        .size = size, .src = src, .dst = dst, .copy = find_matrix_copy(size)
+    };
     size_t rows = 1;
     merge_axes(&whole, &job.region);
     for (int i = 0; i < job.region.rank; i++)
         if (job.region.extent[i] == 0)
             return;
-    pair_axes(&job.region);
+    pair_contiguous_axes(&job.region);
     for (int i = 0; i < job.region.rank - 1; i++)
         rows *= job.region.extent[i];
     /* Chunks have at least the rows of a tile. */
