@@ -67,5 +67,5 @@ enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_
     ldnq_model_destroy(diff.a.model);
     ldnq_model_destroy(diff.b.model);
     ldnq_job_finish(&diff.job);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }

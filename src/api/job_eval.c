@@ -95,7 +95,7 @@ static enum ldnq_status run_batch(struct evaluation *eval, struct ldnq_tensor *c
 static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_error *err)
 {
     const size_t samples = eval->score->samples;
-    const size_t batch = ldnq_samples_batch(eval->samples, eval->loaded.graph, BATCH);
+    const size_t batch = ldnq_samples_choose_batch_size(eval->samples, eval->loaded.graph, BATCH);
     for (size_t first = 0; first < samples; first += batch) {
         struct ldnq_sample_batch read;
         const size_t count = ldnq_size_min(batch, samples - first);
@@ -225,5 +225,5 @@ enum ldnq_status ldnq_eval(const struct ldnq_onnx *const *models, size_t count,
     for (size_t i = 0; i < count; i++)
         ldnq_free(scores[i].predicted);
     ldnq_free(scores);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }

@@ -178,5 +178,5 @@ enum ldnq_status ldnq_inspect(const struct ldnq_onnx *onnx, const struct ldnq_op
     }
     ldnq_model_destroy(found.loaded.model);
     ldnq_job_finish(&found.job);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }

@@ -18,8 +18,8 @@ struct lint_job {
     const char *refused; /* what inference could not pass; NULL when it reached every node */
 };
 
-static enum ldnq_status check_model(struct lint_job *lint, const struct ldnq_onnx *onnx,
-                                    struct ldnq_error *err)
+static enum ldnq_status lint_model(struct lint_job *lint, const struct ldnq_onnx *onnx,
+                                   struct ldnq_error *err)
 {
     struct ldnq_job *job = &lint->job;
     const char *name = ldnq_option_is_set(job->options, OPTION_TARGET)
@@ -49,7 +49,7 @@ static size_t count_findings(const struct ldnq_lint *lint, enum ldnq_severity se
     return count;
 }
 
-static bool add_counts(cJSON *root, const struct ldnq_lint *lint)
+static bool add_severity_counts(cJSON *root, const struct ldnq_lint *lint)
 {
     cJSON *item = cJSON_AddObjectToObject(root, "counts");
     for (int i = LDNQ_NOTE; item && i <= LDNQ_BROKEN; i++)
@@ -91,7 +91,7 @@ static bool fill_json(cJSON *root, const struct lint_job *lint)
            ldnq_json_add_text(root, "unchecked", lint->refused) &&
            ldnq_json_add_number(root, "integer_nodes", (double)found->integer_nodes) &&
            ldnq_json_add_number(root, "float_nodes", (double)found->float_nodes) &&
-           add_counts(root, found) && add_findings(root, found);
+           add_severity_counts(root, found) && add_findings(root, found);
 }
 
 /* ---- the job ----------------------------------------------------------------------------------
@@ -106,12 +106,12 @@ enum ldnq_status ldnq_lint(const struct ldnq_onnx *onnx, const struct ldnq_optio
     if (status == LDNQ_OK)
         status = ldnq_result_create(&result, err);
     if (status == LDNQ_OK)
-        status = check_model(&lint, onnx, err);
+        status = lint_model(&lint, onnx, err);
     if (status == LDNQ_OK) {
         cJSON *root = cJSON_CreateObject();
         status = ldnq_result_print(result, root, root && fill_json(root, &lint), err);
     }
     ldnq_model_destroy(lint.loaded.model);
     ldnq_job_finish(&lint.job);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }

@@ -67,7 +67,7 @@ static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldn
         .sink = &quantize->job.sink,
     };
     LDNQ_TRY(ldnq_diff_create(&options, quantize->job.arena, &diff, err));
-    ldnq_quantize_events_show(&quantize->events, diff);
+    ldnq_quantize_events_fill_diff(&quantize->events, diff);
     return ldnq_page_render(diff, result, err);
 }
 
@@ -219,7 +219,7 @@ static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_
     ldnq_samples_destroy(quantize.samples);
     ldnq_model_destroy(quantize.loaded.model);
     ldnq_job_finish(&quantize.job);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }
 
 enum ldnq_status ldnq_quantize(const struct ldnq_onnx *onnx, const struct ldnq_dataset *samples,

@@ -22,8 +22,8 @@ struct run_job {
 
 /* ---- inputs ------------------------------------------------------------------------------- */
 
-static enum ldnq_status refuse_input(const struct ldnq_graph *graph, const char *name,
-                                     struct ldnq_error *err)
+static enum ldnq_status fail_unknown_input(const struct ldnq_graph *graph, const char *name,
+                                           struct ldnq_error *err)
 {
     char list[1024];
     struct ldnq_text text;
@@ -60,7 +60,7 @@ static enum ldnq_status find_input(const struct ldnq_graph *graph, const char *t
                          graph->input_count);
     memcpy(name, text, (size_t)(equals - text));
     name[equals - text] = '\0';
-    return refuse_input(graph, name, err);
+    return fail_unknown_input(graph, name, err);
 }
 
 /* Keeps the array as the graph's input with this index. */
@@ -81,7 +81,7 @@ static enum ldnq_status bind_input(struct run_job *run, size_t index, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_files(struct run_job *run, struct ldnq_error *err)
+static enum ldnq_status read_input_files(struct run_job *run, struct ldnq_error *err)
 {
     size_t count;
     const char *const *texts = ldnq_option_list(run->job.options, OPTION_INPUT, &count);
@@ -99,8 +99,8 @@ static enum ldnq_status read_files(struct run_job *run, struct ldnq_error *err)
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_arrays(struct run_job *run, const struct ldnq_ndarray *arrays,
-                                    size_t count, struct ldnq_error *err)
+static enum ldnq_status bind_input_arrays(struct run_job *run, const struct ldnq_ndarray *arrays,
+                                          size_t count, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
     struct ldnq_tensor *tensors = ldnq_arena_alloc(run->job.arena, count, sizeof *tensors, err);
@@ -113,7 +113,7 @@ static enum ldnq_status read_arrays(struct run_job *run, const struct ldnq_ndarr
         while (name && index < graph->input_count && strcmp(graph->inputs[index]->name, name) != 0)
             index++;
         if (index == graph->input_count || (!name && graph->input_count != 1))
-            return refuse_input(graph, name ? name : "", err);
+            return fail_unknown_input(graph, name ? name : "", err);
         LDNQ_TRY(bind_input(run, index, &tensors[i], graph->inputs[index]->name, err));
     }
     return LDNQ_OK;
@@ -162,8 +162,8 @@ static enum ldnq_status name_output_files(struct run_job *run, struct ldnq_error
 
 /* The outputs must not overwrite the model or an input. Each output is checked on its own: they
  * can be more than a list holds. */
-static enum ldnq_status check_files(const struct run_job *run, const struct ldnq_onnx *onnx,
-                                    struct ldnq_error *err)
+static enum ldnq_status check_output_paths(const struct run_job *run, const struct ldnq_onnx *onnx,
+                                           struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = run->loaded.graph;
     size_t count, index;
@@ -252,11 +252,11 @@ static enum ldnq_status run_model(struct run_job *run, const struct ldnq_onnx *o
     run->inputs = ldnq_arena_alloc(run->job.arena, graph->input_count, sizeof *run->inputs, err);
     if (!run->inputs)
         return LDNQ_NOMEM;
-    LDNQ_TRY(read_arrays(run, arrays, count, err));
-    LDNQ_TRY(read_files(run, err));
+    LDNQ_TRY(bind_input_arrays(run, arrays, count, err));
+    LDNQ_TRY(read_input_files(run, err));
     LDNQ_TRY(check_inputs(run, err));
     LDNQ_TRY(name_output_files(run, err));
-    LDNQ_TRY(check_files(run, onnx, err));
+    LDNQ_TRY(check_output_paths(run, onnx, err));
     LDNQ_TRY(ldnq_exec_create(graph, run->job.pool, &run->exec, err));
     LDNQ_TRY(ldnq_exec_run(run->exec, run->inputs, err));
     LDNQ_TRY(write_files(run, err));
@@ -279,5 +279,5 @@ enum ldnq_status ldnq_run(const struct ldnq_onnx *onnx, const struct ldnq_ndarra
     ldnq_exec_destroy(run.exec);
     ldnq_model_destroy(run.loaded.model);
     ldnq_job_finish(&run.job);
-    return ldnq_result_hand_over(result, status, out);
+    return ldnq_result_return_or_destroy(result, status, out);
 }

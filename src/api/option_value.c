@@ -130,8 +130,8 @@ size_t ldnq_choice_find(const char *choices, const char *word, size_t length)
 #define MOST_CHOICES ((size_t)31)
 
 /* Says which words there are, and which one was meant. */
-static enum ldnq_status refuse_word(const struct ldnq_option *option, const char *word,
-                                    struct ldnq_error *err)
+static enum ldnq_status fail_unknown_choice(const struct ldnq_option *option, const char *word,
+                                            struct ldnq_error *err)
 {
     char copy[256], list[256] = "", hint[64] = "";
     const char *names[MOST_CHOICES + 1] = { NULL };
@@ -160,8 +160,8 @@ static enum ldnq_status refuse_word(const struct ldnq_option *option, const char
                      hint, list);
 }
 
-static enum ldnq_status check_choices(const struct ldnq_option *option, const char *text,
-                                      struct ldnq_error *err)
+static enum ldnq_status check_choice_words(const struct ldnq_option *option, const char *text,
+                                           struct ldnq_error *err)
 {
     for (;;) {
         const size_t length =
@@ -171,7 +171,7 @@ static enum ldnq_status check_choices(const struct ldnq_option *option, const ch
             struct ldnq_text cut;
             ldnq_text_init(&cut, word, sizeof word);
             ldnq_text_item(&cut, "", "%.*s", (int)(length < 100 ? length : 100), text);
-            return refuse_word(option, word, err);
+            return fail_unknown_choice(option, word, err);
         }
         if (!text[length])
             return LDNQ_OK;
@@ -187,7 +187,7 @@ static bool is_in_range(const struct ldnq_option *option, double value)
     return value >= option->least && value <= option->most;
 }
 
-static bool is_value(const struct ldnq_option *option, const char *text)
+static bool is_valid_value(const struct ldnq_option *option, const char *text)
 {
     char name[256];
     float floats[4];
@@ -217,7 +217,7 @@ static bool is_value(const struct ldnq_option *option, const char *text)
         return ldnq_parse_budget(text, &unit, &number);
     case LDNQ_OPTION_CHOICE:
     case LDNQ_OPTION_CHOICES:
-        break; /* check_choices */
+        break; /* check_choice_words */
     }
     return false;
 }
@@ -265,8 +265,8 @@ enum ldnq_status ldnq_option_check(const struct ldnq_option *option, const char 
                                    struct ldnq_error *err)
 {
     if (option->type == LDNQ_OPTION_CHOICE || option->type == LDNQ_OPTION_CHOICES)
-        return check_choices(option, value, err);
-    if (is_value(option, value))
+        return check_choice_words(option, value, err);
+    if (is_valid_value(option, value))
         return LDNQ_OK;
     char range[160];
     struct ldnq_text text;

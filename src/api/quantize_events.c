@@ -12,7 +12,7 @@
 
 /* ---- curves ------------------------------------------------------------------------------- */
 
-static void start_curve(struct ldnq_quantize_events *events, const char *node)
+static void append_layer_curve(struct ldnq_quantize_events *events, const char *node)
 {
     if (ldnq_list_reserve(NULL, &events->curves, events->curve_count, &events->curve_capacity,
                           sizeof *events->curves, NULL) != LDNQ_OK) {
@@ -23,7 +23,7 @@ static void start_curve(struct ldnq_quantize_events *events, const char *node)
 }
 
 /* Rows before the first layer are those of a budget's measurements, and are not kept. */
-static void append_row(struct ldnq_quantize_events *events, const struct ldnq_trace_row *row)
+static void append_curve_row(struct ldnq_quantize_events *events, const struct ldnq_trace_row *row)
 {
     struct ldnq_curve *curve =
         events->curve_count ? &events->curves[events->curve_count - 1] : NULL;
@@ -44,7 +44,8 @@ static void append_row(struct ldnq_quantize_events *events, const struct ldnq_tr
     };
 }
 
-void ldnq_quantize_events_show(const struct ldnq_quantize_events *events, struct ldnq_diff *diff)
+void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,
+                                    struct ldnq_diff *diff)
 {
     for (size_t i = 0; i < events->curve_count; i++)
         for (size_t k = 0; k < diff->layer_count; k++)
@@ -92,7 +93,7 @@ static void report_start(void *ctx, const struct ldnq_layer *layer)
 {
     struct ldnq_quantize_events *events = ctx;
     if (events->keeps_curves)
-        start_curve(events, layer->node->label);
+        append_layer_curve(events, layer->node->label);
     if (!events->has_events)
         return;
     cJSON *item = cJSON_CreateObject();
@@ -110,7 +111,7 @@ static void report_iteration(void *ctx, const struct ldnq_trace_row *row)
 {
     struct ldnq_quantize_events *events = ctx;
     if (events->keeps_curves)
-        append_row(events, row);
+        append_curve_row(events, row);
     if (!events->has_events)
         return;
     cJSON *item = cJSON_CreateObject();
@@ -125,7 +126,7 @@ static void report_iteration(void *ctx, const struct ldnq_trace_row *row)
     cJSON_Delete(item);
 }
 
-static void write_line(struct ldnq_quantize_events *events, const cJSON *item)
+static void write_log_line(struct ldnq_quantize_events *events, const cJSON *item)
 {
     char *text = item ? ldnq_json_print(item, LDNQ_JSON_LINE) : NULL;
     const size_t length = text ? strlen(text) : 0;
@@ -148,7 +149,7 @@ static void report_layer(void *ctx, const struct ldnq_quantized_layer *quantized
                         ldnq_json_add_number(item, "varying", (double)diagnostics->varying) &&
                         ldnq_json_add_number(item, "rank", (double)diagnostics->rank);
     if (events->log)
-        write_line(events, filled ? item : NULL);
+        write_log_line(events, filled ? item : NULL);
     if (events->has_events && filled)
         ldnq_job_event(events->job, item);
     cJSON_Delete(item);
@@ -163,7 +164,7 @@ void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *
     cJSON_DeleteItemFromObject(item, "layers");
     const bool filled = item && ldnq_json_add_text(item, "event", "run");
     if (events->log)
-        write_line(events, filled ? item : NULL);
+        write_log_line(events, filled ? item : NULL);
     if (filled)
         ldnq_job_event(events->job, item);
     cJSON_Delete(item);

@@ -48,7 +48,8 @@ void ldnq_quantize_events_finish(struct ldnq_quantize_events *events, enum ldnq_
 void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *run);
 
 /* Lets the diff's layers point to their curves, which have to outlive it. */
-void ldnq_quantize_events_show(const struct ldnq_quantize_events *events, struct ldnq_diff *diff);
+void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,
+                                    struct ldnq_diff *diff);
 
 /* Adds the figures of a layer to the object; false when memory is out. */
 bool ldnq_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,

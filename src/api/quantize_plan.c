@@ -37,8 +37,8 @@ double ldnq_mean_bits(const struct ldnq_quantization *result)
 
 /* ---- the budget ------------------------------------------------------------------------- */
 
-static enum ldnq_status list_codebooks(struct ldnq_job_plan *plan, const char *text,
-                                       struct ldnq_error *err)
+static enum ldnq_status parse_codebook_list(struct ldnq_job_plan *plan, const char *text,
+                                            struct ldnq_error *err)
 {
     struct ldnq_budget *budget = &plan->budget;
     for (;;) {
@@ -69,7 +69,7 @@ static enum ldnq_status parse_budget(struct ldnq_job_plan *plan, const struct ld
     plan->budget.unit = units[unit];
     plan->budget.codebooks = plan->codebooks;
     plan->budget.bits = plan->bits;
-    return list_codebooks(plan, weights ? weights : DEFAULT_CODEBOOKS, err);
+    return parse_codebook_list(plan, weights ? weights : DEFAULT_CODEBOOKS, err);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -190,7 +190,8 @@ static bool add_entry(cJSON *list, const struct ldnq_job_plan *plan, size_t i)
     return errors != NULL;
 }
 
-static bool fill_plan(cJSON *root, const struct ldnq_job_plan *plan, const struct ldnq_job *job)
+static bool fill_plan_json(cJSON *root, const struct ldnq_job_plan *plan,
+                           const struct ldnq_job *job)
 {
     if (!ldnq_json_add_text(root, "budget", ldnq_option_text(job->options, OPTION_BUDGET)) ||
         !ldnq_json_add_number(root, "error", plan->made->error))
@@ -207,7 +208,7 @@ bool ldnq_job_plan_json(cJSON *root, const struct ldnq_job_plan *plan, const str
     if (!plan->made)
         return cJSON_AddNullToObject(root, "plan") != NULL;
     cJSON *item = cJSON_AddObjectToObject(root, "plan");
-    return item && fill_plan(item, plan, job);
+    return item && fill_plan_json(item, plan, job);
 }
 
 enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const struct ldnq_job *job,
@@ -218,7 +219,7 @@ enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const str
         return LDNQ_OK;
     cJSON *root = cJSON_CreateObject();
     char *text =
-        root && fill_plan(root, plan, job) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
+        root && fill_plan_json(root, plan, job) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;
     cJSON_Delete(root);
     if (!text)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");

@@ -47,8 +47,9 @@ static enum ldnq_status choose_codebook(const struct ldnq_options *options,
 }
 
 /* Blocks have the sizes that runtimes take: powers of two. */
-static enum ldnq_status choose_block(const struct ldnq_options *options,
-                                     struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+static enum ldnq_status choose_block_size(const struct ldnq_options *options,
+                                          struct ldnq_quantize_options *quantize,
+                                          struct ldnq_error *err)
 {
     const size_t size = ldnq_option_count(options, OPTION_BLOCK_SIZE);
     if (quantize->granularity != LDNQ_PER_BLOCK)
@@ -79,7 +80,8 @@ static const struct ldnq_target *const unwritten_targets[] = { &ldnq_target_qnn,
                                                                &ldnq_target_tflite,
                                                                &ldnq_target_pow2, NULL };
 
-static enum ldnq_status check_target(const struct ldnq_target *target, struct ldnq_error *err)
+static enum ldnq_status check_target_is_writable(const struct ldnq_target *target,
+                                                 struct ldnq_error *err)
 {
     for (size_t i = 0; unwritten_targets[i]; i++)
         if (target == unwritten_targets[i])
@@ -98,7 +100,7 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
     const size_t choice = ldnq_option_choice(options, OPTION_ACTIVATIONS);
     const enum ldnq_dtype dtype =
         choice == ACTIVATIONS_AUTO ? target->activation : activation_types[choice];
-    LDNQ_TRY(check_target(target, err));
+    LDNQ_TRY(check_target_is_writable(target, err));
     quantize->activations.rule = (enum ldnq_range_rule)ldnq_option_choice(options, OPTION_RANGES);
     if (choice > ACTIVATIONS_NONE && target->pairs == LDNQ_PAIRS_NONE)
         return ldnq_fail(err, LDNQ_USAGE,
@@ -127,8 +129,8 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
     return LDNQ_OK;
 }
 
-static void choose_copies(const struct ldnq_options *options,
-                          struct ldnq_quantize_options *quantize)
+static void choose_augmented_copies(const struct ldnq_options *options,
+                                    struct ldnq_quantize_options *quantize)
 {
     quantize->copies = ldnq_option_is_set(options, OPTION_AUGMENT)
                            ? ldnq_option_count(options, OPTION_AUGMENT)
@@ -158,9 +160,9 @@ enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
     LDNQ_TRY(choose_codebook(options, quantize, err));
     quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER));
     quantize->granularity = (enum ldnq_granularity)ldnq_option_choice(options, OPTION_GRANULARITY);
-    LDNQ_TRY(choose_block(options, quantize, err));
+    LDNQ_TRY(choose_block_size(options, quantize, err));
     LDNQ_TRY(choose_compensation(options, quantize, err));
-    choose_copies(options, quantize);
+    choose_augmented_copies(options, quantize);
     ldnq_solver_defaults(&quantize->solver_options);
     if (ldnq_option_is_set(options, OPTION_RHO))
         quantize->solver_options.rho_factor = ldnq_option_number(options, OPTION_RHO);

@@ -31,8 +31,8 @@ enum ldnq_status ldnq_result_print(struct ldnq_result *result, cJSON *root, bool
     return result->json ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
 }
 
-enum ldnq_status ldnq_result_hand_over(struct ldnq_result *result, enum ldnq_status status,
-                                       struct ldnq_result **out)
+enum ldnq_status ldnq_result_return_or_destroy(struct ldnq_result *result, enum ldnq_status status,
+                                               struct ldnq_result **out)
 {
     const bool is_wanted = status == LDNQ_OK && out;
     if (out)

@@ -29,7 +29,7 @@ enum ldnq_status ldnq_result_print(struct ldnq_result *result, cJSON *root, bool
 
 /* The end of a job: hands the result over, or destroys it after an error and where the caller
  * wants none. Returns the status. */
-enum ldnq_status ldnq_result_hand_over(struct ldnq_result *result, enum ldnq_status status,
-                                       struct ldnq_result **out);
+enum ldnq_status ldnq_result_return_or_destroy(struct ldnq_result *result, enum ldnq_status status,
+                                               struct ldnq_result **out);
 
 #endif

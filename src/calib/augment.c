@@ -39,7 +39,7 @@ struct augment_job {
 };
 
 /* -size/8 .. size/8 */
-static ptrdiff_t draw_shift(struct ldnq_rng *rng, size_t size)
+static ptrdiff_t draw_random_shift(struct ldnq_rng *rng, size_t size)
 {
     const size_t most = size / SHIFT_PART;
     return (ptrdiff_t)ldnq_rng_below(rng, 2 * most + 1) - (ptrdiff_t)most;
@@ -57,7 +57,8 @@ static void augment_picture(void *ctx, size_t picture, size_t thread)
     struct ldnq_rng rng = { job->seed };
     rng.state = ldnq_rng_next(&rng) + job->first + picture;
     const bool mirror = ldnq_rng_below(&rng, 2) == 1;
-    const ptrdiff_t down = draw_shift(&rng, job->height), right = draw_shift(&rng, job->width);
+    const ptrdiff_t down = draw_random_shift(&rng, job->height),
+                    right = draw_random_shift(&rng, job->width);
     const size_t line = job->width * job->depth, plane = job->height * line;
     for (size_t p = 0; p < job->planes; p++)
         for (size_t y = 0; y < job->height; y++) {

@@ -1,7 +1,7 @@
 #include "calib/source.h"
 
-size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
-                          size_t want)
+size_t ldnq_samples_choose_batch_size(const struct ldnq_samples *samples,
+                                      const struct ldnq_graph *graph, size_t want)
 {
     if (!ldnq_samples_can_stack(samples))
         return 1;

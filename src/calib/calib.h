@@ -118,8 +118,8 @@ bool ldnq_samples_can_stack(const struct ldnq_samples *samples);
 
 /* How many samples one run of the graph may take: `want`, or 1 where an input
  * declares its batch to be 1 or has none. */
-size_t ldnq_samples_batch(const struct ldnq_samples *samples, const struct ldnq_graph *graph,
-                          size_t want);
+size_t ldnq_samples_choose_batch_size(const struct ldnq_samples *samples,
+                                      const struct ldnq_graph *graph, size_t want);
 
 /* Samples first .. first+count-1 as one batch: inputs[i] belongs to graph->inputs[i],
  * has its dtype, dimension 0 is the batch; the data are in the arena. Samples are

@@ -5,12 +5,12 @@
 #include "base/file.h"
 #include "base/size.h"
 
-bool ldnq_png_is(const unsigned char *bytes, size_t size)
+bool ldnq_is_png_data(const unsigned char *bytes, size_t size)
 {
     return size >= 8 && memcmp(bytes, "\x89PNG\r\n\x1a\n", 8) == 0;
 }
 
-bool ldnq_jpeg_is(const unsigned char *bytes, size_t size)
+bool ldnq_is_jpeg_data(const unsigned char *bytes, size_t size)
 {
     return size >= 3 && memcmp(bytes, "\xff\xd8\xff", 3) == 0;
 }
@@ -30,9 +30,9 @@ enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
 static enum ldnq_status decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
                                struct ldnq_picture *out, struct ldnq_error *err)
 {
-    if (ldnq_png_is(file->bytes, file->size))
+    if (ldnq_is_png_data(file->bytes, file->size))
         return ldnq_png_decode(file, arena, out, err);
-    if (ldnq_jpeg_is(file->bytes, file->size))
+    if (ldnq_is_jpeg_data(file->bytes, file->size))
         return ldnq_jpeg_decode(file, arena, out, err);
     return ldnq_fail(err, LDNQ_DATA, "%s: %s", file->path,
                      file->size ? "is neither PNG nor JPEG" : "is empty");

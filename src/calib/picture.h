@@ -30,8 +30,8 @@ struct ldnq_picture_file {
 };
 
 #define LDNQ_PICTURE_MAGIC_SIZE 8
-bool ldnq_png_is(const unsigned char *bytes, size_t size);
-bool ldnq_jpeg_is(const unsigned char *bytes, size_t size);
+bool ldnq_is_png_data(const unsigned char *bytes, size_t size);
+bool ldnq_is_jpeg_data(const unsigned char *bytes, size_t size);
 
 /* Decode to grey or RGB, whichever is stored; alpha is dropped, 16 bits are scaled to 8. */
 enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,

@@ -26,8 +26,8 @@ static double triangle_filter(double x)
 }
 
 /* `raw` holds kernel->width doubles. */
-static void fill_weights(struct resize_kernel *kernel, size_t i, size_t in, double scale,
-                         double *raw)
+static void compute_pixel_weights(struct resize_kernel *kernel, size_t i, size_t in, double scale,
+                                  double *raw)
 {
     double stretch = scale < 1 ? 1 : scale;
     double center = ((double)i + 0.5) * scale, sum = 0;
@@ -45,8 +45,8 @@ static void fill_weights(struct resize_kernel *kernel, size_t i, size_t in, doub
     }
 }
 
-static enum ldnq_status make_kernel(size_t in, size_t out, struct ldnq_arena *arena,
-                                    struct resize_kernel *kernel, struct ldnq_error *err)
+static enum ldnq_status create_resize_kernel(size_t in, size_t out, struct ldnq_arena *arena,
+                                             struct resize_kernel *kernel, struct ldnq_error *err)
 {
     double scale = (double)in / (double)out;
     kernel->width = (size_t)ceil(scale < 1 ? 1 : scale) * 2 + 1;
@@ -59,7 +59,7 @@ static enum ldnq_status make_kernel(size_t in, size_t out, struct ldnq_arena *ar
     if (!raw || !kernel->spans || !kernel->weights)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < out; i++)
-        fill_weights(kernel, i, in, scale, raw);
+        compute_pixel_weights(kernel, i, in, scale, raw);
     return LDNQ_OK;
 }
 
@@ -109,7 +109,7 @@ enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
     if (to->width != from->width) {
         between.width = to->width;
         LDNQ_TRY(ldnq_picture_create(path, arena, &between, err));
-        LDNQ_TRY(make_kernel(from->width, to->width, arena, &kernel, err));
+        LDNQ_TRY(create_resize_kernel(from->width, to->width, arena, &kernel, err));
         resize_rows(&kernel, from, &between);
     }
     if (to->height == from->height) {
@@ -117,7 +117,7 @@ enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
         return LDNQ_OK;
     }
     LDNQ_TRY(ldnq_picture_create(path, arena, to, err));
-    LDNQ_TRY(make_kernel(from->height, to->height, arena, &kernel, err));
+    LDNQ_TRY(create_resize_kernel(from->height, to->height, arena, &kernel, err));
     resize_columns(&kernel, &between, to);
     return LDNQ_OK;
 }

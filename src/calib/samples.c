@@ -20,7 +20,7 @@ static const struct ldnq_source *const sources[] = {
 
 /* ---- which source ------------------------------------------------------------- */
 
-static void scan_files(const struct ldnq_folder *folder, struct ldnq_probe *probe)
+static void detect_file_kinds(const struct ldnq_folder *folder, struct ldnq_probe *probe)
 {
     for (size_t i = 0; i < folder->count; i++) {
         const struct ldnq_entry *entry = &folder->entries[i];
@@ -32,16 +32,16 @@ static void scan_files(const struct ldnq_folder *folder, struct ldnq_probe *prob
     }
 }
 
-static enum ldnq_status count_files_in_folder(struct ldnq_probe *probe, struct ldnq_arena *arena,
+static enum ldnq_status detect_folder_content(struct ldnq_probe *probe, struct ldnq_arena *arena,
                                               struct ldnq_error *err)
 {
     struct ldnq_folder top, inner;
     LDNQ_TRY(ldnq_folder_list(probe->path, arena, &top, err));
-    scan_files(&top, probe);
+    detect_file_kinds(&top, probe);
     for (size_t i = 0; i < top.count && !probe->holds_pictures; i++)
         if (top.entries[i].is_folder) {
             LDNQ_TRY(ldnq_folder_list(top.entries[i].path, arena, &inner, err));
-            scan_files(&inner, probe);
+            detect_file_kinds(&inner, probe);
         }
     return LDNQ_OK;
 }
@@ -55,7 +55,7 @@ static enum ldnq_status probe_path(const char *path, struct ldnq_arena *arena,
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
     probe->is_folder = S_ISDIR(info.st_mode);
     if (probe->is_folder)
-        return count_files_in_folder(probe, arena, err);
+        return detect_folder_content(probe, arena, err);
     if (!S_ISREG(info.st_mode))
         return ldnq_fail(err, LDNQ_IO, "%s: is neither a regular file nor a folder", path);
     return ldnq_file_read_prefix(path, probe->magic, sizeof probe->magic, &probe->magic_size, err);

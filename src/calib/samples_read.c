@@ -11,7 +11,7 @@
 
 /* ---- one sample ------------------------------------------------------------------ */
 
-bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape *row)
+bool ldnq_input_accepts_shape(const struct ldnq_input *input, const struct ldnq_shape *row)
 {
     int skip = input->batched ? 1 : 0;
     if (input->shape.rank == LDNQ_RANK_UNKNOWN)
@@ -45,7 +45,7 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
                 ldnq_shape_count_range(array, 0, axes, rows);
     if (fits)
         drop_leading_axes(array, axes, row);
-    if (fits && ldnq_input_accepts(input, row))
+    if (fits && ldnq_input_accepts_shape(input, row))
         return LDNQ_OK;
     char text[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s where input '%s' is %s", name,
@@ -69,7 +69,7 @@ static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, c
     const struct ldnq_source *source = samples->source;
     char text[LDNQ_SHAPE_TEXT], other[LDNQ_SHAPE_TEXT];
     ldnq_shape_print(row, NULL, text, sizeof text);
-    if (!ldnq_input_accepts(input, row))
+    if (!ldnq_input_accepts_shape(input, row))
         return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s where input '%s' is %s%s", name, text,
                          source->stage, input->name, input->shape_text, source->advice);
     if (is_first)
@@ -153,7 +153,7 @@ static enum ldnq_status read_sample_into_batch(const struct sample_batch *batch,
     return LDNQ_OK;
 }
 
-static void read_chunk(void *ctx, size_t slot, size_t thread)
+static void read_sample_in_pool(void *ctx, size_t slot, size_t thread)
 {
     struct sample_batch *batch = ctx;
     struct ldnq_error err;
@@ -205,7 +205,7 @@ enum ldnq_status ldnq_samples_read(struct ldnq_samples *samples, size_t first, s
         .samples = samples, .first = first, .inputs = inputs, .err = err
     };
     pthread_mutex_init(&batch.lock, NULL);
-    ldnq_pool_run(pool, count, read_chunk, &batch);
+    ldnq_pool_run(pool, count, read_sample_in_pool, &batch);
     pthread_mutex_destroy(&batch.lock);
     return batch.status;
 }

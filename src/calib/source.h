@@ -100,7 +100,7 @@ enum ldnq_status ldnq_input_match_array(const struct ldnq_input *input, const ch
                                         struct ldnq_shape *row, struct ldnq_error *err);
 
 /* Whether the input accepts a sample of this shape, without the batch axis. */
-bool ldnq_input_accepts(const struct ldnq_input *input, const struct ldnq_shape *row);
+bool ldnq_input_accepts_shape(const struct ldnq_input *input, const struct ldnq_shape *row);
 
 /* Whether a sample of this shape takes bytes. If none does, nothing in the file bounds how many
  * samples its shape announces. */

@@ -31,8 +31,9 @@ static enum ldnq_status create_array_source(struct ldnq_samples *samples, struct
 }
 
 /* Counts the samples; every input's array must hold the same number. */
-static enum ldnq_status count_items(struct ldnq_samples *samples, const struct array_source *arrays,
-                                    struct ldnq_error *err)
+static enum ldnq_status count_array_samples(struct ldnq_samples *samples,
+                                            const struct array_source *arrays,
+                                            struct ldnq_error *err)
 {
     bool has_elements = false;
     for (size_t i = 0; i < samples->input_count; i++) {
@@ -75,7 +76,7 @@ static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error
     LDNQ_TRY(ldnq_array_open(samples->path, samples->arena, arrays->npz.arrays, err));
     arrays->npz.count = 1;
     arrays->data[0] = arrays->npz.arrays;
-    return count_items(samples, arrays, err);
+    return count_array_samples(samples, arrays, err);
 }
 
 /* ---- which array is what ----------------------------------------------------------- */
@@ -94,8 +95,9 @@ static size_t find_input(const struct ldnq_samples *samples, const char *key)
 }
 
 /* Finds each input's array; *labels is the array of classes, or NULL. */
-static enum ldnq_status assign_inputs(struct ldnq_samples *samples, struct array_source *arrays,
-                                      struct ldnq_array **labels, struct ldnq_error *err)
+static enum ldnq_status assign_arrays_to_inputs(struct ldnq_samples *samples,
+                                                struct array_source *arrays,
+                                                struct ldnq_array **labels, struct ldnq_error *err)
 {
     struct ldnq_array *stray = NULL;
     size_t strays = 0;
@@ -168,13 +170,13 @@ static bool npz_detect(const struct ldnq_probe *probe)
 }
 
 /* Finds out which array belongs to which input. */
-static enum ldnq_status open_named(struct ldnq_samples *samples, struct array_source *arrays,
-                                   struct ldnq_error *err)
+static enum ldnq_status open_named_arrays(struct ldnq_samples *samples, struct array_source *arrays,
+                                          struct ldnq_error *err)
 {
     struct ldnq_array *labels;
-    LDNQ_TRY(assign_inputs(samples, arrays, &labels, err));
+    LDNQ_TRY(assign_arrays_to_inputs(samples, arrays, &labels, err));
     LDNQ_TRY(refuse_missing(samples, arrays, err));
-    LDNQ_TRY(count_items(samples, arrays, err));
+    LDNQ_TRY(count_array_samples(samples, arrays, err));
     return labels && samples->options.need_labels ? read_labels(samples, arrays, labels, err)
                                                   : LDNQ_OK;
 }
@@ -184,7 +186,7 @@ static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error
     struct array_source *arrays;
     LDNQ_TRY(create_array_source(samples, &arrays, err));
     LDNQ_TRY(ldnq_npz_open(samples->path, samples->arena, &arrays->npz, err));
-    return open_named(samples, arrays, err);
+    return open_named_arrays(samples, arrays, err);
 }
 
 static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_error *err)
@@ -212,7 +214,7 @@ static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_er
             .fd = -1,
         };
     }
-    return open_named(samples, arrays, err);
+    return open_named_arrays(samples, arrays, err);
 }
 
 /* ---- the sources ------------------------------------------------------------------- */

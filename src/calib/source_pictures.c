@@ -26,7 +26,7 @@ struct picture_source {
 
 static bool is_readable(const unsigned char *magic, size_t size)
 {
-    return ldnq_png_is(magic, size) || ldnq_jpeg_is(magic, size);
+    return ldnq_is_png_data(magic, size) || ldnq_is_jpeg_data(magic, size);
 }
 
 /* Includes kinds that can't be decoded, so that they are refused and not skipped. */
@@ -102,8 +102,8 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const struct ld
 }
 
 /* A class folder without pictures keeps its number. */
-static enum ldnq_status add_tree(struct ldnq_samples *samples, const char **labels_path,
-                                 struct ldnq_error *err)
+static enum ldnq_status add_class_folders(struct ldnq_samples *samples, const char **labels_path,
+                                          struct ldnq_error *err)
 {
     struct ldnq_folder top, inner;
     int64_t class = 0;
@@ -221,14 +221,14 @@ static enum ldnq_status pictures_open(struct ldnq_samples *samples, struct ldnq_
     LDNQ_TRY(choose_channels(samples, &pictures->channels, err));
     LDNQ_TRY(ldnq_preprocess_check(&samples->options.preprocess, pictures->channels, err));
     if (is_folder(samples->path))
-        LDNQ_TRY(add_tree(samples, &labels_path, err));
+        LDNQ_TRY(add_class_folders(samples, &labels_path, err));
     else
         LDNQ_TRY(append_picture(samples, samples->path, samples->path, -1, err));
     samples->item_count = pictures->count;
     return set_labels(samples, labels_path, err);
 }
 
-static const struct picture_item *item_at(const struct ldnq_samples *samples, size_t item)
+static const struct picture_item *picture_at(const struct ldnq_samples *samples, size_t item)
 {
     return &((const struct picture_source *)samples->state)->list[item];
 }
@@ -236,33 +236,33 @@ static const struct picture_item *item_at(const struct ldnq_samples *samples, si
 static const char *pictures_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
     (void)err;
-    return item_at(samples, item)->path;
+    return picture_at(samples, item)->path;
 }
 
 static const char *pictures_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     (void)input;
-    return item_at(samples, item)->path;
+    return picture_at(samples, item)->path;
 }
 
 static enum ldnq_sample_storage pictures_examine(const struct ldnq_samples *samples, size_t item,
                                                  size_t input, struct stat *info)
 {
     (void)input;
-    return stat(item_at(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
-                                                         : LDNQ_SAMPLE_VANISHED;
+    return stat(picture_at(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
+                                                            : LDNQ_SAMPLE_VANISHED;
 }
 
 static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
 {
-    return item_at(samples, item)->label;
+    return picture_at(samples, item)->label;
 }
 
 static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                       struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                       struct ldnq_error *err)
 {
-    const char *path = item_at(samples, item)->path;
+    const char *path = picture_at(samples, item)->path;
     size_t channels = ((const struct picture_source *)samples->state)->channels;
     struct ldnq_picture picture;
     struct ldnq_tensor *tensor;
@@ -278,7 +278,7 @@ static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t
                                       struct ldnq_arena *arena, XXH3_state_t *state,
                                       struct ldnq_error *err)
 {
-    return ldnq_hash_file(item_at(samples, item)->path, arena, state, err);
+    return ldnq_hash_file(picture_at(samples, item)->path, arena, state, err);
 }
 
 const struct ldnq_source ldnq_source_pictures = {

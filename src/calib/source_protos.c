@@ -58,8 +58,9 @@ static enum ldnq_status read_tensor(const char *path, struct ldnq_arena *arena,
 }
 
 /* Stores a decoded file of several samples, in memory as long as there is room. */
-static enum ldnq_status store_rows(struct ldnq_samples *samples, const struct ldnq_tensor *tensor,
-                                   struct proto_rows *rows, struct ldnq_error *err)
+static enum ldnq_status store_decoded_samples(struct ldnq_samples *samples,
+                                              const struct ldnq_tensor *tensor,
+                                              struct proto_rows *rows, struct ldnq_error *err)
 {
     struct proto_source *protos = samples->state;
     struct ldnq_array *array = &rows->array;
@@ -89,9 +90,9 @@ static enum ldnq_status store_rows(struct ldnq_samples *samples, const struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status store_set(struct ldnq_samples *samples, struct proto_set *set,
-                                  struct ldnq_tensor *const *tensors,
-                                  const struct ldnq_shape *shapes, struct ldnq_error *err)
+static enum ldnq_status store_decoded_set(struct ldnq_samples *samples, struct proto_set *set,
+                                          struct ldnq_tensor *const *tensors,
+                                          const struct ldnq_shape *shapes, struct ldnq_error *err)
 {
     set->held = ldnq_arena_alloc(samples->arena, samples->input_count, sizeof *set->held, err);
     if (!set->held)
@@ -105,14 +106,14 @@ static enum ldnq_status store_set(struct ldnq_samples *samples, struct proto_set
     for (size_t i = 0; i < samples->input_count; i++) {
         set->held[i].row = shapes[i];
         set->held[i].array = (struct ldnq_array){ .name = set->paths[i], .fd = -1 };
-        LDNQ_TRY(store_rows(samples, tensors[i], &set->held[i], err));
+        LDNQ_TRY(store_decoded_samples(samples, tensors[i], &set->held[i], err));
     }
     return LDNQ_OK;
 }
 
 /* Decodes a set of files, counts their samples, and stores them when there are several. */
-static enum ldnq_status read_set(struct ldnq_samples *samples, struct proto_set *set,
-                                 struct ldnq_arena *scratch, struct ldnq_error *err)
+static enum ldnq_status decode_file_set(struct ldnq_samples *samples, struct proto_set *set,
+                                        struct ldnq_arena *scratch, struct ldnq_error *err)
 {
     struct ldnq_tensor **tensors =
         ldnq_arena_alloc(scratch, samples->input_count, sizeof *tensors, err);
@@ -131,19 +132,19 @@ static enum ldnq_status read_set(struct ldnq_samples *samples, struct proto_set 
             return ldnq_fail(err, LDNQ_DATA, "%s: holds %zu samples where %s holds %zu",
                              set->paths[i], rows, set->paths[0], set->rows);
     }
-    return set->rows > 1 ? store_set(samples, set, tensors, shapes, err) : LDNQ_OK;
+    return set->rows > 1 ? store_decoded_set(samples, set, tensors, shapes, err) : LDNQ_OK;
 }
 
 /* ---- the list ----------------------------------------------------------------------- */
 
-static enum ldnq_status append_set(struct ldnq_samples *samples, const char *name,
-                                   const char **paths, struct ldnq_error *err)
+static enum ldnq_status append_file_set(struct ldnq_samples *samples, const char *name,
+                                        const char **paths, struct ldnq_error *err)
 {
     struct proto_source *protos = samples->state;
     struct proto_set set = { .paths = paths, .name = name, .first = samples->item_count };
     struct ldnq_arena *scratch;
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    enum ldnq_status status = read_set(samples, &set, scratch, err);
+    enum ldnq_status status = decode_file_set(samples, &set, scratch, err);
     ldnq_arena_destroy(scratch);
     LDNQ_TRY(status);
     if (set.rows == 0)
@@ -155,14 +156,14 @@ static enum ldnq_status append_set(struct ldnq_samples *samples, const char *nam
     return LDNQ_OK;
 }
 
-static enum ldnq_status add_file(struct ldnq_samples *samples, const char *path,
-                                 struct ldnq_error *err)
+static enum ldnq_status add_single_file(struct ldnq_samples *samples, const char *path,
+                                        struct ldnq_error *err)
 {
     const char **paths = ldnq_arena_alloc(samples->arena, 1, sizeof *paths, err);
     if (!paths)
         return LDNQ_NOMEM;
     paths[0] = path;
-    return append_set(samples, path, paths, err);
+    return append_file_set(samples, path, paths, err);
 }
 
 /* The number in "input_12.pb"; false for any other name. */
@@ -184,7 +185,7 @@ static enum ldnq_status add_single_files(struct ldnq_samples *samples,
         const struct ldnq_entry *entry = &folder->entries[i];
         if (!entry->is_folder && ldnq_name_ends(entry->name, ".pb") &&
             strncmp(entry->name, "output_", 7) != 0)
-            LDNQ_TRY(add_file(samples, entry->path, err));
+            LDNQ_TRY(add_single_file(samples, entry->path, err));
     }
     return LDNQ_OK;
 }
@@ -210,7 +211,7 @@ static enum ldnq_status add_input_files(struct ldnq_samples *samples, const char
         if (!paths[i])
             return ldnq_fail(err, LDNQ_DATA, "%s: has no input_%zu.pb for input '%s'", path, i,
                              samples->inputs[i].name);
-    return found ? append_set(samples, path, paths, err) : LDNQ_OK;
+    return found ? append_file_set(samples, path, paths, err) : LDNQ_OK;
 }
 
 static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *path, bool go_down,
@@ -240,7 +241,7 @@ static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_er
     if (!ldnq_name_ends(samples->path, ".pb"))
         LDNQ_TRY(add_folder(samples, samples->path, true, err));
     else if (samples->input_count == 1)
-        LDNQ_TRY(add_file(samples, samples->path, err));
+        LDNQ_TRY(add_single_file(samples, samples->path, err));
     else
         return ldnq_fail(err, LDNQ_DATA,
                          "%s: is one tensor, but the model has %zu inputs; give a folder with "
@@ -255,8 +256,8 @@ static void protos_close(struct ldnq_samples *samples)
 }
 
 /* Finds the set that an item is in; *row is its index there. */
-static const struct proto_set *find_set(const struct ldnq_samples *samples, size_t item,
-                                        size_t *row)
+static const struct proto_set *find_set_of_item(const struct ldnq_samples *samples, size_t item,
+                                                size_t *row)
 {
     const struct proto_source *protos = samples->state;
     size_t low = 0, high = protos->count;
@@ -274,16 +275,17 @@ static const struct proto_set *find_set(const struct ldnq_samples *samples, size
 static const char *protos_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
     size_t row;
-    const struct proto_set *set = find_set(samples, item, &row);
+    const struct proto_set *set = find_set_of_item(samples, item, &row);
     if (set->rows == 1)
         return set->name;
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", set->name, row);
 }
 
 /* Reads a file of one sample, again for each use: many such files need not fit in memory. */
-static enum ldnq_status read_single(const struct ldnq_input *input, const char *path,
-                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_single_sample_file(const struct ldnq_input *input, const char *path,
+                                                struct ldnq_arena *arena,
+                                                const struct ldnq_tensor **out,
+                                                struct ldnq_error *err)
 {
     struct ldnq_tensor *tensor;
     size_t rows;
@@ -298,14 +300,14 @@ static enum ldnq_status read_single(const struct ldnq_input *input, const char *
 static const char *protos_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     size_t row;
-    return find_set(samples, item, &row)->paths[input];
+    return find_set_of_item(samples, item, &row)->paths[input];
 }
 
 static enum ldnq_sample_storage protos_examine(const struct ldnq_samples *samples, size_t item,
                                                size_t input, struct stat *info)
 {
     size_t row;
-    const struct proto_set *set = find_set(samples, item, &row);
+    const struct proto_set *set = find_set_of_item(samples, item, &row);
     if (set->held)
         return LDNQ_SAMPLE_HELD;
     return stat(set->paths[input], info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_VANISHED;
@@ -316,9 +318,9 @@ static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_error *err)
 {
     size_t row, count = 0;
-    const struct proto_set *set = find_set(samples, item, &row);
+    const struct proto_set *set = find_set_of_item(samples, item, &row);
     if (!set->held)
-        return read_single(&samples->inputs[input], set->paths[input], arena, out, err);
+        return read_single_sample_file(&samples->inputs[input], set->paths[input], arena, out, err);
     const struct proto_rows *held = &set->held[input];
     struct ldnq_tensor *tensor;
     ldnq_shape_count(&held->row, &count); /* part of a checked size */
@@ -332,7 +334,7 @@ static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t i
                                     struct ldnq_error *err)
 {
     size_t row;
-    const struct proto_set *set = find_set(samples, item, &row);
+    const struct proto_set *set = find_set_of_item(samples, item, &row);
     uint64_t index = row;
     ldnq_hash_bytes(state, &index, sizeof index);
     for (size_t i = 0; i < samples->input_count; i++) {

@@ -13,7 +13,7 @@ static void print_inputs_or_outputs(const char *title, const cJSON *values)
     cJSON_ArrayForEach(value, values)
     {
         char shape[512], name[CLI_PLAIN_SIZE];
-        printf("%s %s %s %s\n", title, cli_plain(cli_json_text(value, "name"), name),
+        printf("%s %s %s %s\n", title, cli_copy_printable(cli_json_text(value, "name"), name),
                cli_json_text(value, "dtype"),
                cli_json_shape(cli_json_item(value, "shape"), shape, sizeof shape));
     }
@@ -58,12 +58,12 @@ static void print_layer(const cJSON *layer, const cJSON *totals, int width)
     printf(" %12s %6s  %-11s  %s%s%s\n", macs_text,
            format_percentage(macs, cli_json_number(totals, "all_macs"), part),
            cli_json_flag(layer, "quantizable") ? "yes" : "no",
-           cli_plain(cli_json_text(layer, "node"), label), reason ? ": " : "",
+           cli_copy_printable(cli_json_text(layer, "node"), label), reason ? ": " : "",
            reason ? reason : "");
 }
 
 /* For a file that has quantized tensors. */
-static void print_codes(const cJSON *tensors)
+static void print_quantized_tensor_summary(const cJSON *tensors)
 {
     const cJSON *tensor;
     size_t constants = 0, activations = 0, bytes = 0;
@@ -89,8 +89,9 @@ static void print_table(const cJSON *root)
     const char *refused = cli_json_text(root, "reason");
     char file[CLI_PLAIN_SIZE], producer[CLI_PLAIN_SIZE];
     printf("%s: IR %zu, opset %zu, producer '%s', %zu bytes\n",
-           cli_plain(cli_json_text(root, "file"), file), cli_json_count(root, "ir_version"),
-           cli_json_count(root, "opset"), cli_plain(cli_json_text(root, "producer"), producer),
+           cli_copy_printable(cli_json_text(root, "file"), file),
+           cli_json_count(root, "ir_version"), cli_json_count(root, "opset"),
+           cli_copy_printable(cli_json_text(root, "producer"), producer),
            cli_json_count(root, "bytes"));
     print_inputs_or_outputs("input ", cli_json_item(root, "inputs"));
     print_inputs_or_outputs("output", cli_json_item(root, "outputs"));
@@ -104,7 +105,7 @@ static void print_table(const cJSON *root)
         printf("%.0f MACs per sample\n", macs);
     else
         printf("MACs not known (sizes are open; see --dim)\n");
-    print_codes(cli_json_item(root, "tensors"));
+    print_quantized_tensor_summary(cli_json_item(root, "tensors"));
     if (refused)
         printf("it can't be executed, and so not quantized: %s\n", refused);
 }

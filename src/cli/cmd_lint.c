@@ -34,7 +34,8 @@ static void print_nodes(const cJSON *first)
         if (!is_same_rule(first, finding))
             continue;
         if (count++ < NAMED)
-            printf("%s%s", count > 1 ? ", " : "", node ? cli_plain(node, label) : "the model");
+            printf("%s%s", count > 1 ? ", " : "",
+                   node ? cli_copy_printable(node, label) : "the model");
     }
     if (count > NAMED)
         printf(" and %zu more", count - NAMED);
@@ -58,7 +59,7 @@ static void print_findings(const cJSON *findings)
             continue;
         printf("%-6s  %-17s  ", cli_json_text(finding, "severity"), cli_json_text(finding, "rule"));
         print_nodes(finding);
-        printf(": %s; %s\n", cli_plain(cli_json_text(finding, "message"), message),
+        printf(": %s; %s\n", cli_copy_printable(cli_json_text(finding, "message"), message),
                cli_json_text(finding, "advice"));
     }
 }

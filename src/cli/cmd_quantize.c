@@ -22,7 +22,8 @@ static void print_layers_left_float(const cJSON *kept)
         if (printed++ == MOST_KEPT_PRINTED)
             break;
         printf("not quantized: %s '%s': %s\n", cli_json_text(layer, "op"),
-               cli_plain(cli_json_text(layer, "node"), node), cli_json_text(layer, "reason"));
+               cli_copy_printable(cli_json_text(layer, "node"), node),
+               cli_json_text(layer, "reason"));
     }
     if (count > MOST_KEPT_PRINTED)
         printf("not quantized: %d more; --json lists them\n", count - MOST_KEPT_PRINTED);
@@ -103,7 +104,7 @@ static void print_summary(const cJSON *root)
                cli_json_text(activations, "type"), cli_json_text(activations, "target"), floats,
                floats == 1 ? "" : "s");
     printf("largest relative error of a layer's output: %.4f at '%s'\n",
-           cli_json_number(worst, "error"), cli_plain(cli_json_text(worst, "node"), node));
+           cli_json_number(worst, "error"), cli_copy_printable(cli_json_text(worst, "node"), node));
     if (!isnan(output_error))
         printf("relative error of the network's output: %.3g\n", output_error);
     if (cJSON_IsObject(distillation))

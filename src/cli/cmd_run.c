@@ -14,7 +14,8 @@ static void print_outputs(const cJSON *root)
     {
         char shape[512], name[CLI_PLAIN_SIZE];
         printf("%s: %s %s %s\n", cli_json_text(output, "file"),
-               cli_plain(cli_json_text(output, "name"), name), cli_json_text(output, "dtype"),
+               cli_copy_printable(cli_json_text(output, "name"), name),
+               cli_json_text(output, "dtype"),
                cli_json_shape(cli_json_item(output, "shape"), shape, sizeof shape));
     }
 }
@@ -35,7 +36,7 @@ static enum ldnq_status print_result(const struct cli_line *line, const struct l
 }
 
 /* The library says which input is missing; where it comes from is the program's affair. */
-static void add_advice(struct ldnq_error *err)
+static void add_missing_input_hint(struct ldnq_error *err)
 {
     static const char end[] = " is missing";
     const size_t length = strlen(err->message);
@@ -53,7 +54,7 @@ static enum ldnq_status run_run(const struct cli_line *line, struct ldnq_error *
     if (status == LDNQ_OK)
         status = ldnq_run(handles.models[0], NULL, 0, line->options, &handles.result, err);
     if (status == LDNQ_USAGE)
-        add_advice(err);
+        add_missing_input_hint(err);
     if (status == LDNQ_OK)
         status = print_result(line, handles.result, err);
     cli_handles_finish(&handles);

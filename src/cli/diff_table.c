@@ -58,10 +58,10 @@ static double compute_sort_key(const cJSON *layer, const char *sort, bool has_sa
 /* ---- cells -------------------------------------------------------------------------------- */
 
 /* The end of a long name says more than its beginning. */
-static void print_label(const char *label, int width)
+static void print_truncated_label(const char *label, int width)
 {
     char plain[CLI_PLAIN_SIZE];
-    const size_t length = strlen(cli_plain(label, plain)), room = (size_t)width;
+    const size_t length = strlen(cli_copy_printable(label, plain)), room = (size_t)width;
     if (length > room)
         printf("..%s ", plain + length - room + 2);
     else
@@ -105,7 +105,7 @@ static void print_layer(const cJSON *diff, const struct layer_rank *rank, bool h
     const cJSON *layer = rank->layer, *codes = find_weight_codes(diff, layer);
     const cJSON *accumulation = cli_json_item(layer, "accumulated");
     printf("%3zu ", rank->index + 1);
-    print_label(cli_json_text(layer, "node"), LABEL);
+    print_truncated_label(cli_json_text(layer, "node"), LABEL);
     printf("%-9.9s ", cli_json_text(layer, "op"));
     if (!cli_json_text(layer, "other")) {
         printf("has no partner\n");
@@ -174,7 +174,7 @@ static void print_file(const char *letter, const cJSON *file)
 {
     char path[CLI_PLAIN_SIZE];
     printf("%s  %s\n   %zu bytes, opset %zu, %zu nodes", letter,
-           cli_plain(cli_json_text(file, "path"), path), cli_json_count(file, "bytes"),
+           cli_copy_printable(cli_json_text(file, "path"), path), cli_json_count(file, "bytes"),
            cli_json_count(file, "opset"), cli_json_count(file, "nodes"));
     if (cli_json_count(file, "plumbing"))
         printf(", %zu of them quantization's", cli_json_count(file, "plumbing"));
@@ -212,7 +212,7 @@ static void print_output(const cJSON *output)
     const double own = read_sqnr(output, "error");
     const double agreement = cli_json_number(output, "agreement");
     const double bound = cli_json_number(output, "bound");
-    printf("output '%s': ", cli_plain(cli_json_text(output, "name"), name));
+    printf("output '%s': ", cli_copy_printable(cli_json_text(output, "name"), name));
     if (!cli_json_text(output, "other") || isnan(own)) {
         printf("can't be compared\n");
         return;
@@ -266,12 +266,12 @@ static bool is_repeated_note(const cJSON *notes, const cJSON *note)
     return false;
 }
 
-static void print_note(const cJSON *note, size_t times)
+static void print_change_note(const cJSON *note, size_t times)
 {
     char op[CLI_PLAIN_SIZE], node[CLI_PLAIN_SIZE], text[CLI_PLAIN_SIZE];
-    cli_plain(cli_json_text(note, "node"), node);
-    cli_plain(cli_json_text(note, "text"), text);
-    printf("  %s", cli_plain(cli_json_text(note, "op"), op));
+    cli_copy_printable(cli_json_text(note, "node"), node);
+    cli_copy_printable(cli_json_text(note, "text"), text);
+    printf("  %s", cli_copy_printable(cli_json_text(note, "op"), op));
     if (*node)
         printf(" '%s'", node);
     printf("%s%s", *text ? ": " : "", text);
@@ -294,7 +294,7 @@ static void print_notes(const char *title, const cJSON *notes)
             continue;
         cJSON_ArrayForEach(other, notes) times += have_same_note_text(note, other);
         if (lines++ < MOST_NOTES)
-            print_note(note, times);
+            print_change_note(note, times);
         else
             left += times;
     }

@@ -13,7 +13,7 @@ static void print_start(const cJSON *event)
 {
     char node[CLI_PLAIN_SIZE];
     fprintf(stderr, "\n%s '%s': %zu x %zu x %zu\n", cli_json_text(event, "op"),
-            cli_plain(cli_json_text(event, "node"), node), cli_json_count(event, "groups"),
+            cli_copy_printable(cli_json_text(event, "node"), node), cli_json_count(event, "groups"),
             cli_json_count(event, "outputs"), cli_json_count(event, "inputs"));
 }
 
@@ -54,7 +54,8 @@ void cli_print_event(const char *json, bool is_quiet)
         return;
     }
     if (strcmp(kind, "warning") == 0)
-        fprintf(stderr, "ldnq: warning: %s\n", cli_plain(cli_json_text(event, "text"), text));
+        fprintf(stderr, "ldnq: warning: %s\n",
+                cli_copy_printable(cli_json_text(event, "text"), text));
     else if (!is_quiet && strcmp(kind, "layer_start") == 0)
         print_start(event);
     else if (!is_quiet && strcmp(kind, "iteration") == 0)

@@ -13,7 +13,7 @@ enum ldnq_status cli_fail(struct ldnq_error *err, enum ldnq_status status, const
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    cli_flatten(err->message);
+    cli_replace_control_chars(err->message);
     err->status = status;
     return status;
 }

@@ -15,7 +15,7 @@
 #define LAST_COLUMN 79
 
 /* The longest part of the text that fits on a line, cut at a space. */
-static int line_length(const char *text)
+static int find_line_break(const char *text)
 {
     const int length = (int)strlen(text), most = LAST_COLUMN - HELP_COLUMN;
     if (length <= most)
@@ -40,7 +40,7 @@ static void print_option(const struct ldnq_option *option)
         used = 0;
     }
     for (const char *text = help; *text; used = 0) {
-        const int length = line_length(text);
+        const int length = find_line_break(text);
         printf("%*s%.*s\n", HELP_COLUMN - used, "", length, text);
         text += length + (text[length] == ' ');
     }
@@ -52,7 +52,7 @@ void cli_print_help(const struct cli_command *command)
     printf("usage: ldnq %s %s\n\n%s\n\nexamples:\n%s\n\noptions:\n", command->name,
            command->arguments, command->details, command->examples);
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++)
-        if (cli_command_takes(command, option))
+        if (cli_command_has_option(command, option))
             print_option(option);
 }
 
@@ -124,7 +124,7 @@ static bool add_command(cJSON *list, const struct cli_command *command)
         return false;
     cJSON *options = cJSON_AddArrayToObject(item, "options");
     for (size_t i = 0; options && (option = ldnq_options_describe(i)) != NULL; i++)
-        if (cli_command_takes(command, option) && !add_option(options, option))
+        if (cli_command_has_option(command, option) && !add_option(options, option))
             return false;
     return options != NULL;
 }

@@ -7,7 +7,7 @@
 
 #include "cli/failure.h"
 
-bool cli_command_takes(const struct cli_command *command, const struct ldnq_option *option)
+bool cli_command_has_option(const struct cli_command *command, const struct ldnq_option *option)
 {
     return (option->jobs & command->job) && option->scope != LDNQ_OPTION_LIBRARY;
 }
@@ -24,7 +24,7 @@ static const struct ldnq_option *find_option(const struct cli_command *command, 
     *value = equals ? equals + 1 : NULL;
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++) {
         const char *own = is_long ? option->name : option->letter;
-        if (own && cli_command_takes(command, option) && strlen(own) == length &&
+        if (own && cli_command_has_option(command, option) && strlen(own) == length &&
             strncmp(own, name, length) == 0)
             return option;
     }
@@ -38,7 +38,7 @@ static enum ldnq_status refuse_word(const struct cli_command *command, const cha
     const bool is_long = word[1] == '-';
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 1 + is_long, "="), word + 1 + is_long);
     const struct ldnq_option *nearest = ldnq_options_nearest(name, command->job);
-    if (is_long && nearest && cli_command_takes(command, nearest))
+    if (is_long && nearest && cli_command_has_option(command, nearest))
         snprintf(hint, sizeof hint, "did you mean --%s? ", nearest->name);
     return cli_fail(err, LDNQ_USAGE, "%s: unknown option '%s'; %s'ldnq %s --help' lists them",
                     command->name, word, hint, command->name);

@@ -12,7 +12,7 @@ enum ldnq_status cli_line_parse(struct cli_line *line, const struct cli_command 
 void cli_line_finish(struct cli_line *line);
 
 /* Whether a command has this option. */
-bool cli_command_takes(const struct cli_command *command, const struct ldnq_option *option);
+bool cli_command_has_option(const struct cli_command *command, const struct ldnq_option *option);
 
 bool cli_line_has_flag(const struct cli_line *line, const char *name);
 /* The value, or its default; NULL where there is none. */

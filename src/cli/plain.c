@@ -18,7 +18,7 @@ static size_t control_size(const unsigned char *at)
     return is_mark || is_isolate ? 3 : 0;
 }
 
-void cli_flatten(char *text)
+void cli_replace_control_chars(char *text)
 {
     char *end = text;
     for (const char *at = text; *at;) {
@@ -29,9 +29,9 @@ void cli_flatten(char *text)
     *end = '\0';
 }
 
-const char *cli_plain(const char *text, char buffer[CLI_PLAIN_SIZE])
+const char *cli_copy_printable(const char *text, char buffer[CLI_PLAIN_SIZE])
 {
     snprintf(buffer, CLI_PLAIN_SIZE, "%s", text ? text : "");
-    cli_flatten(buffer);
+    cli_replace_control_chars(buffer);
     return buffer;
 }

@@ -5,9 +5,9 @@
 #define CLI_PLAIN_SIZE 512
 
 /* Replaces control characters by '?'. */
-void cli_flatten(char *text);
+void cli_replace_control_chars(char *text);
 
 /* A copy of the text, cut to fit and flattened; returns `buffer`. NULL is "". */
-const char *cli_plain(const char *text, char buffer[CLI_PLAIN_SIZE]);
+const char *cli_copy_printable(const char *text, char buffer[CLI_PLAIN_SIZE]);
 
 #endif

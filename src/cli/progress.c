@@ -43,7 +43,7 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
     bar[BAR_CELLS] = '\0';
     char line[CLI_PLAIN_SIZE + 128], detail[CLI_PLAIN_SIZE];
     int length = snprintf(line, sizeof line, "%s [%s] %3zu %%  %s left  %s", at->stage, bar,
-                          at->done * 100 / at->total, left, cli_plain(at->detail, detail));
+                          at->done * 100 / at->total, left, cli_copy_printable(at->detail, detail));
     size_t most = progress->width > 1 ? progress->width - 1 : 79;
     if (length > 0 && (size_t)length > most && most < sizeof line)
         line[most] = '\0';
@@ -73,7 +73,7 @@ static int show_progress(void *ctx, const struct ldnq_progress *at)
         progress->bar_is_up = true;
     } else {
         fprintf(stderr, "%s: %zu %%, %s left%s%s\n", at->stage, at->done * 100 / at->total, left,
-                at->detail ? ", at " : "", cli_plain(at->detail, detail));
+                at->detail ? ", at " : "", cli_copy_printable(at->detail, detail));
     }
     return 0;
 }

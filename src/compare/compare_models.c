@@ -28,8 +28,8 @@ struct comparison {
 
 /* ---- the files ----------------------------------------------------------------------- */
 
-static enum ldnq_status init_file(struct compared_file *file, struct ldnq_graph *graph,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status init_compared_file(struct compared_file *file, struct ldnq_graph *graph,
+                                           struct ldnq_arena *arena, struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->input_count && !file->batch; i++)
         if (graph->inputs[i]->shape.rank > 0 && ldnq_is_symbol(graph->inputs[i]->shape.dim[0]))
@@ -51,7 +51,7 @@ static const struct ldnq_quantized_tensor *find_codes(const struct compared_file
 }
 
 /* Layers that share a weight store it once: the first one of them counts. */
-static bool is_first_with_weight(const struct ldnq_compute_view *view, size_t n)
+static bool is_first_layer_with_weight(const struct ldnq_compute_view *view, size_t n)
 {
     const struct ldnq_layer *layer = view->nodes[n].layer;
     for (size_t i = 0; i < n; i++)
@@ -74,7 +74,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
     };
     for (size_t n = 0; n < file->view.count; n++) {
         const struct ldnq_layer *layer = file->view.nodes[n].layer;
-        if (!layer || !layer->weight || !is_first_with_weight(&file->view, n))
+        if (!layer || !layer->weight || !is_first_layer_with_weight(&file->view, n))
             continue;
         out->weights += ldnq_tensor_count(layer->weight);
         out->weight_bytes +=
@@ -175,8 +175,8 @@ enum ldnq_status ldnq_diff_create(const struct ldnq_diff_options *options, struc
         return LDNQ_NOMEM;
 
     /* ---- each file by itself ---- */
-    LDNQ_TRY(init_file(&c.a, options->graph_a, arena, err));
-    LDNQ_TRY(init_file(&c.b, options->graph_b, arena, err));
+    LDNQ_TRY(init_compared_file(&c.a, options->graph_a, arena, err));
+    LDNQ_TRY(init_compared_file(&c.b, options->graph_b, arena, err));
     describe_file(&c.a, options->model_a, &diff->a);
     describe_file(&c.b, options->model_b, &diff->b);
     diff->tensors = c.b.tensors;

@@ -34,7 +34,7 @@ static const struct ldnq_node *find_folded_dequantize(const struct ldnq_value *c
     return node;
 }
 
-struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value)
+struct ldnq_compute_source ldnq_compute_view_trace_source(const struct ldnq_value *value)
 {
     struct ldnq_compute_source source = { .value = value, .producer = LDNQ_NO_NODE };
     while (source.value && !source.value->constant && source.value->producer &&
@@ -97,7 +97,7 @@ static enum ldnq_status append_node(struct ldnq_compute_view *view, struct ldnq_
     if (!item->inputs || !item->outputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < node->input_count; i++)
-        item->inputs[i] = ldnq_compute_view_trace(node->inputs[i]);
+        item->inputs[i] = ldnq_compute_view_trace_source(node->inputs[i]);
     for (size_t i = 0; i < node->output_count; i++)
         item->outputs[i] = node->outputs[i];
     return LDNQ_OK;
@@ -126,7 +126,7 @@ static enum ldnq_status connect_producers(struct ldnq_compute_view *view, struct
         }
     for (size_t i = 0; i < graph->output_count; i++) {
         struct ldnq_compute_source *source = &view->outputs[i];
-        *source = ldnq_compute_view_trace(graph->outputs[i]);
+        *source = ldnq_compute_view_trace_source(graph->outputs[i]);
         if (source->value && !source->value->constant)
             source->producer = producers[source->value->index];
     }

@@ -52,7 +52,7 @@ enum ldnq_status ldnq_compute_view_init(struct ldnq_compute_view *view, struct l
                                         struct ldnq_error *err);
 
 /* The value upstream of the Q/DQ nodes that `value` comes from; `producer` is not set. */
-struct ldnq_compute_source ldnq_compute_view_trace(const struct ldnq_value *value);
+struct ldnq_compute_source ldnq_compute_view_trace_source(const struct ldnq_value *value);
 
 /* The node's index in the view; LDNQ_NO_NODE where the view does not have it. */
 size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct ldnq_node *node);

@@ -215,9 +215,9 @@ static bool is_clipped_by_codes(const struct ldnq_node_pairs *pairs, size_t n)
     return false;
 }
 
-static enum ldnq_status append_removed(struct change_list *list,
-                                       const struct ldnq_node_pairs *pairs, size_t n,
-                                       size_t folded_into, struct ldnq_error *err)
+static enum ldnq_status append_removed_node(struct change_list *list,
+                                            const struct ldnq_node_pairs *pairs, size_t n,
+                                            size_t folded_into, struct ldnq_error *err)
 {
     const struct ldnq_compute_node *item = &pairs->a->nodes[n];
     const char *text = "";
@@ -241,7 +241,7 @@ enum ldnq_status ldnq_graph_changes_list(const struct ldnq_node_pairs *pairs,
         const struct ldnq_compute_node *item = &pairs->a->nodes[n];
         const size_t match = pairs->match_of_a[n];
         if (match == LDNQ_NO_NODE)
-            LDNQ_TRY(append_removed(&removed, pairs, n, folded_into[n], err));
+            LDNQ_TRY(append_removed_node(&removed, pairs, n, folded_into[n], err));
         else
             LDNQ_TRY(compare_nodes(&changed, item, &pairs->b->nodes[match], err));
     }

@@ -9,15 +9,15 @@ static enum ldnq_status find_inputs(struct ldnq_isolated_run *run, const struct 
     if (!run->inputs)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < a->input_count && i < b->input_count; i++) {
-        const struct ldnq_value *x = ldnq_compute_view_trace(a->inputs[i]).value;
-        const struct ldnq_value *y = ldnq_compute_view_trace(b->inputs[i]).value;
+        const struct ldnq_value *x = ldnq_compute_view_trace_source(a->inputs[i]).value;
+        const struct ldnq_value *y = ldnq_compute_view_trace_source(b->inputs[i]).value;
         if (x && y && !x->constant && !y->constant)
             run->inputs[run->input_count++] = (struct ldnq_isolated_input){ x, y };
     }
     return LDNQ_OK;
 }
 
-static bool is_bound(const struct ldnq_isolated_run *run, const struct ldnq_value *value)
+static bool is_bound_input(const struct ldnq_isolated_run *run, const struct ldnq_value *value)
 {
     for (size_t i = 0; i < run->input_count; i++)
         if (run->inputs[i].b == value)
@@ -25,11 +25,12 @@ static bool is_bound(const struct ldnq_isolated_run *run, const struct ldnq_valu
     return false;
 }
 
-static bool computes_needed(const struct ldnq_isolated_run *run, const struct ldnq_node *node,
-                            const bool *needed)
+static bool computes_needed_value(const struct ldnq_isolated_run *run, const struct ldnq_node *node,
+                                  const bool *needed)
 {
     for (size_t o = 0; o < node->output_count; o++)
-        if (node->outputs[o] && needed[node->outputs[o]->index] && !is_bound(run, node->outputs[o]))
+        if (node->outputs[o] && needed[node->outputs[o]->index] &&
+            !is_bound_input(run, node->outputs[o]))
             return true;
     return false;
 }
@@ -45,7 +46,7 @@ static enum ldnq_status find_nodes(struct ldnq_isolated_run *run, const struct l
     needed[run->match->output_b->index] = true;
     for (size_t n = graph->node_count; n-- > 0;) {
         const struct ldnq_node *node = graph->nodes[n];
-        if (!computes_needed(run, node, needed))
+        if (!computes_needed_value(run, node, needed))
             continue;
         count++;
         for (size_t i = 0; i < node->input_count; i++)
@@ -56,11 +57,11 @@ static enum ldnq_status find_nodes(struct ldnq_isolated_run *run, const struct l
     if (!run->nodes)
         return LDNQ_NOMEM;
     for (size_t n = 0; n < graph->node_count; n++)
-        if (computes_needed(run, graph->nodes[n], needed))
+        if (computes_needed_value(run, graph->nodes[n], needed))
             run->nodes[run->node_count++] = n;
     run->is_possible = true;
     for (size_t i = 0; i < graph->input_count; i++)
-        if (needed[graph->inputs[i]->index] && !is_bound(run, graph->inputs[i]))
+        if (needed[graph->inputs[i]->index] && !is_bound_input(run, graph->inputs[i]))
             run->is_possible = false;
     return LDNQ_OK;
 }

@@ -22,8 +22,8 @@ static bool has_unpaired_node_of_type(const struct ldnq_compute_view *view, cons
     return false;
 }
 
-static enum ldnq_status merge_unpaired(const struct ldnq_compute_view *view, const size_t *match_of,
-                                       struct ldnq_error *err)
+static enum ldnq_status fold_unpaired_nodes(const struct ldnq_compute_view *view,
+                                            const size_t *match_of, struct ldnq_error *err)
 {
     if (has_unpaired_node_of_type(view, match_of, "BatchNormalization"))
         LDNQ_TRY(ldnq_pass_batchnorm(view->graph, err));
@@ -43,11 +43,11 @@ static bool is_merged_into_layer(const struct ldnq_node *layer, const struct ldn
 /* The output of `other` to compare with `layer`, its match. A pass merges every
  * BatchNormalization it can: `layer` may have taken one in whose match is still a node of its
  * own downstream of `other`. The output to compare is then that node's. */
-static const struct ldnq_value *output_to_compare(const struct ldnq_compute_view *view,
-                                                  const struct ldnq_node *layer,
-                                                  const struct ldnq_compute_view *other_view,
-                                                  const size_t *match_of,
-                                                  const struct ldnq_node *other)
+static const struct ldnq_value *find_output_to_compare(const struct ldnq_compute_view *view,
+                                                       const struct ldnq_node *layer,
+                                                       const struct ldnq_compute_view *other_view,
+                                                       const size_t *match_of,
+                                                       const struct ldnq_node *other)
 {
     const struct ldnq_value *output = other->outputs[0];
     for (size_t i = 0; i < layer->merged_count; i++) {
@@ -95,10 +95,10 @@ static size_t find_bias_add(const struct ldnq_node_pairs *pairs,
 }
 
 /* Records the nodes of A that B has folded into the layer, and lists their labels. */
-static enum ldnq_status record_folded(struct ldnq_matched_layers *layers,
-                                      struct ldnq_matched_layer *match,
-                                      const struct ldnq_node_pairs *pairs, struct ldnq_arena *arena,
-                                      struct ldnq_error *err)
+static enum ldnq_status record_folded_nodes(struct ldnq_matched_layers *layers,
+                                            struct ldnq_matched_layer *match,
+                                            const struct ldnq_node_pairs *pairs,
+                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_node *node = pairs->a->nodes[match->a].node;
     char list[512] = "";
@@ -158,14 +158,16 @@ static enum ldnq_status append_layer(struct ldnq_matched_layers *layers, size_t 
         return LDNQ_OK;
     const struct ldnq_compute_node *b = &pairs->b->nodes[match->b];
     match->layer_b = find_layer(&merged[1], b->node);
-    match->output_a = output_to_compare(pairs->b, b->node, pairs->a, pairs->match_of_b, a->node);
-    match->output_b = output_to_compare(pairs->a, a->node, pairs->b, pairs->match_of_a, b->node);
+    match->output_a =
+        find_output_to_compare(pairs->b, b->node, pairs->a, pairs->match_of_b, a->node);
+    match->output_b =
+        find_output_to_compare(pairs->a, a->node, pairs->b, pairs->match_of_a, b->node);
     /* Only one of both has merged the BatchNormalization: compare the weights before that. */
     if (match->output_a != a->node->outputs[0] || match->output_b != b->node->outputs[0]) {
         match->layer_a = a->layer;
         match->layer_b = b->layer;
     }
-    return record_folded(layers, match, pairs, arena, err);
+    return record_folded_nodes(layers, match, pairs, arena, err);
 }
 
 enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *layers,
@@ -179,8 +181,8 @@ enum ldnq_status ldnq_matched_layers_find(struct ldnq_matched_layers *layers,
     layers->folded_into = ldnq_arena_alloc(arena, a->count, sizeof *layers->folded_into, err);
     if (!layers->items || !layers->folded_into)
         return LDNQ_NOMEM;
-    LDNQ_TRY(merge_unpaired(a, pairs->match_of_a, err));
-    LDNQ_TRY(merge_unpaired(b, pairs->match_of_b, err));
+    LDNQ_TRY(fold_unpaired_nodes(a, pairs->match_of_a, err));
+    LDNQ_TRY(fold_unpaired_nodes(b, pairs->match_of_b, err));
     LDNQ_TRY(ldnq_layers_list(a->graph, arena, &merged[0].items, &merged[0].count, err));
     LDNQ_TRY(ldnq_layers_list(b->graph, arena, &merged[1].items, &merged[1].count, err));
     for (size_t n = 0; n < a->count; n++)

@@ -104,7 +104,7 @@ static enum ldnq_status list_layers(struct measurement *m, struct ldnq_error *er
     return LDNQ_OK;
 }
 
-static bool reads_directly(const struct ldnq_node *node, const struct ldnq_value *value)
+static bool has_input_value(const struct ldnq_node *node, const struct ldnq_value *value)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i] == value)
@@ -127,7 +127,7 @@ static void retain_values(struct measurement *m)
         ldnq_exec_retain(m->isolated, layer->match->output_b, true);
         for (size_t k = 0; k < run->input_count; k++)
             if (reached_a > layer->index_a ||
-                !reads_directly(m->graph_a->nodes[layer->index_a], run->inputs[k].a))
+                !has_input_value(m->graph_a->nodes[layer->index_a], run->inputs[k].a))
                 ldnq_exec_retain(m->a, run->inputs[k].a, true);
         reached_a = ldnq_size_max(reached_a, layer->output_a + 1);
         reached_b = ldnq_size_max(reached_b, layer->output_b + 1);
@@ -137,8 +137,8 @@ static void retain_values(struct measurement *m)
 /* ---- one batch ----------------------------------------------------------------------- */
 
 /* Runs the nodes before `end` that have not run yet. */
-static enum ldnq_status run_until(struct ldnq_exec *exec, size_t *progress, size_t end,
-                                  struct ldnq_error *err)
+static enum ldnq_status run_nodes_before(struct ldnq_exec *exec, size_t *progress, size_t end,
+                                         struct ldnq_error *err)
 {
     if (end <= *progress)
         return LDNQ_OK;
@@ -151,10 +151,10 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
                                       struct ldnq_error *err)
 {
     const struct ldnq_tensor *isolated;
-    LDNQ_TRY(run_until(m->a, &m->progress_a, layer->index_a, err));
+    LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->index_a, err));
     LDNQ_TRY(ldnq_isolated_run_execute(&layer->isolated_run, m->a, m->isolated, &isolated, err));
-    LDNQ_TRY(run_until(m->a, &m->progress_a, layer->output_a + 1, err));
-    LDNQ_TRY(run_until(m->b, &m->progress_b, layer->output_b + 1, err));
+    LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->output_a + 1, err));
+    LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, layer->output_b + 1, err));
     const struct ldnq_tensor *t = ldnq_exec_value(m->a, layer->match->output_a);
     const struct ldnq_tensor *y = ldnq_exec_value(m->b, layer->match->output_b);
     LDNQ_TRY(ldnq_distance_add(&layer->accumulated, y, t, m->options->pool, err));
@@ -173,8 +173,8 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
     for (size_t i = 0; i < m->count; i++)
         LDNQ_TRY(measure_layer(m, &m->layers[i], err));
 
-    LDNQ_TRY(run_until(m->a, &m->progress_a, m->graph_a->node_count, err));
-    LDNQ_TRY(run_until(m->b, &m->progress_b, m->graph_b->node_count, err));
+    LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, m->graph_a->node_count, err));
+    LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, m->graph_b->node_count, err));
     for (size_t o = 0; o < m->graph_a->output_count; o++) {
         const size_t match = m->output_of_a[o];
         const struct ldnq_tensor *t = ldnq_exec_value(m->a, m->graph_a->outputs[o]);
@@ -245,7 +245,7 @@ static const char *find_bound_obstacle(const struct measurement *m)
     return NULL;
 }
 
-static enum ldnq_status bound_outputs(struct measurement *m, struct ldnq_error *err)
+static enum ldnq_status compute_output_bounds(struct measurement *m, struct ldnq_error *err)
 {
     struct ldnq_diff *diff = m->diff;
     const struct ldnq_graph *graph = m->graph_b;
@@ -305,7 +305,7 @@ static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_
         };
     }
     diff->bound_reason = find_bound_obstacle(m);
-    return diff->bound_reason ? LDNQ_OK : bound_outputs(m, err);
+    return diff->bound_reason ? LDNQ_OK : compute_output_bounds(m, err);
 }
 
 static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error *err)
@@ -321,8 +321,9 @@ static enum ldnq_status measure_samples(struct measurement *m, struct ldnq_error
     size_t samples = ldnq_samples_count(options->samples);
     if (options->max_samples)
         samples = ldnq_size_min(samples, options->max_samples);
-    const size_t batch = ldnq_size_min(ldnq_samples_batch(options->samples, m->graph_a, BATCH),
-                                       ldnq_samples_batch(options->samples, m->graph_b, BATCH));
+    const size_t batch =
+        ldnq_size_min(ldnq_samples_choose_batch_size(options->samples, m->graph_a, BATCH),
+                      ldnq_samples_choose_batch_size(options->samples, m->graph_b, BATCH));
     const double start = ldnq_now();
     for (size_t first = 0; first < samples; first += batch) {
         const size_t count = ldnq_size_min(batch, samples - first);

@@ -61,7 +61,7 @@ struct layer_candidate {
 
 /* Content counts for more than both names: where an exporter numbers nodes, the names are off
  * by one after a node that one file lacks. */
-static double score_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
+static double score_node_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
     const double similarity = ldnq_weight_similarity(a->layer, b->layer);
     const double names = have_same_node_name(a, b) + have_same_output_name(a, b);
@@ -102,7 +102,7 @@ static size_t list_candidates(const struct ldnq_node_pairs *pairs, struct layer_
             rank_b++;
             if (!are_compatible_nodes(&pairs->a->nodes[a], &pairs->b->nodes[b]))
                 continue;
-            const double score = score_pair(&pairs->a->nodes[a], &pairs->b->nodes[b]);
+            const double score = score_node_pair(&pairs->a->nodes[a], &pairs->b->nodes[b]);
             if (score > 0)
                 list[count++] = (struct layer_candidate){ score, a, b, distance };
         }
@@ -131,9 +131,9 @@ static enum ldnq_status pair_layers(struct ldnq_node_pairs *pairs, struct ldnq_e
 
 /* Unpaired consumers of `producer` that can match `like` and read it as input `slot`. *found
  * is the last of them. */
-static size_t count_matches(const struct ldnq_compute_view *view, const size_t *match_of,
-                            size_t producer, const struct ldnq_compute_node *like, size_t slot,
-                            size_t *found)
+static size_t count_matching_consumers(const struct ldnq_compute_view *view, const size_t *match_of,
+                                       size_t producer, const struct ldnq_compute_node *like,
+                                       size_t slot, size_t *found)
 {
     size_t count = 0;
     for (size_t i = 0; i < view->nodes[producer].consumer_count; i++) {
@@ -168,9 +168,9 @@ static bool pair_consumers(struct ldnq_node_pairs *pairs, size_t a, size_t b)
         const size_t slot = find_input_from_producer(item, a);
         size_t match, back;
         if (pairs->match_of_a[consumer] != LDNQ_NO_NODE ||
-            count_matches(pairs->b, pairs->match_of_b, b, item, slot, &match) != 1 ||
-            count_matches(pairs->a, pairs->match_of_a, a, &pairs->b->nodes[match], slot, &back) !=
-                1)
+            count_matching_consumers(pairs->b, pairs->match_of_b, b, item, slot, &match) != 1 ||
+            count_matching_consumers(pairs->a, pairs->match_of_a, a, &pairs->b->nodes[match], slot,
+                                     &back) != 1)
             continue;
         pair_nodes(pairs, consumer, match);
         changed = true;
@@ -236,7 +236,7 @@ static bool pair_consumers_of_inputs(struct ldnq_node_pairs *pairs)
 
 /* Sweeps downstream in order of execution and then upstream, until a round finds nothing. One
  * sweep follows a whole chain. */
-static void pair_along_edges(struct ldnq_node_pairs *pairs)
+static void pair_neighbours_of_pairs(struct ldnq_node_pairs *pairs)
 {
     bool changed = true;
     while (changed) {
@@ -380,11 +380,11 @@ enum ldnq_status ldnq_node_pairs_find(struct ldnq_node_pairs *pairs,
         pairs->match_of_b[i] = LDNQ_NO_NODE;
 
     LDNQ_TRY(pair_layers(pairs, err));
-    pair_along_edges(pairs);
+    pair_neighbours_of_pairs(pairs);
     LDNQ_TRY(pair_by_name(pairs, false, err));
     LDNQ_TRY(pair_by_name(pairs, true, err));
-    pair_along_edges(pairs);
+    pair_neighbours_of_pairs(pairs);
     while (pair_first_in_order(pairs))
-        pair_along_edges(pairs);
+        pair_neighbours_of_pairs(pairs);
     return LDNQ_OK;
 }

@@ -28,7 +28,7 @@ static int64_t load_code_as_int64(const struct ldnq_tensor *tensor, size_t i)
     }
 }
 
-static void find_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *high)
+static void find_code_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *high)
 {
     const size_t count = ldnq_tensor_count(codes);
     *low = *high = count ? load_code_as_int64(codes, 0) : 0;
@@ -122,7 +122,7 @@ static void read_scales(struct ldnq_quantized_tensor *tensor, const struct ldnq_
         }
     }
     if (zero && zero->constant && ldnq_dtype_is_integer(zero->constant->dtype))
-        find_range(zero->constant, &tensor->zero_min, &tensor->zero_max);
+        find_code_range(zero->constant, &tensor->zero_min, &tensor->zero_max);
     tensor->bytes += scale ? count_stored_bytes(scale) : 0;
     tensor->bytes += zero ? count_stored_bytes(zero) : 0;
 }
@@ -136,7 +136,8 @@ static void read_axis(struct ldnq_quantized_tensor *tensor, const struct ldnq_no
         tensor->axis = (int)(axis < 0 ? axis + tensor->shape.rank : axis);
 }
 
-static const char *find_reader(const struct ldnq_compute_view *view, const struct ldnq_value *codes)
+static const char *find_reader_label(const struct ldnq_compute_view *view,
+                                     const struct ldnq_value *codes)
 {
     for (size_t n = 0; n < view->count; n++)
         for (size_t i = 0; i < view->nodes[n].input_count; i++) {
@@ -164,7 +165,7 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
     const struct ldnq_value *codes = node->inputs[0];
     *tensor = (struct ldnq_quantized_tensor){
         .name = codes->name,
-        .reader = find_reader(view, codes),
+        .reader = find_reader_label(view, codes),
         .type = ldnq_dtype_name(codes->dtype),
         .shape = ldnq_diff_shape_from(&codes->shape),
         .is_constant = codes->constant != NULL,
@@ -178,7 +179,7 @@ static enum ldnq_status describe_tensor(const struct ldnq_compute_view *view,
     tensor->shape = ldnq_diff_shape_from(&codes->constant->shape);
     tensor->count = ldnq_tensor_count(codes->constant);
     tensor->bytes += count_stored_bytes(codes);
-    find_range(codes->constant, &tensor->code_min, &tensor->code_max);
+    find_code_range(codes->constant, &tensor->code_min, &tensor->code_max);
     return count_codes(tensor, codes->constant, arena, err);
 }
 

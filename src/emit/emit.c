@@ -59,9 +59,9 @@ static struct ldnq_shape compute_stored_shape(const struct ldnq_quantized_layer 
     return shape;
 }
 
-static enum ldnq_status add_codes(struct emitter *emitter,
-                                  const struct ldnq_quantized_layer *quantized, const char **name,
-                                  struct ldnq_error *err)
+static enum ldnq_status add_weight_codes(struct emitter *emitter,
+                                         const struct ldnq_quantized_layer *quantized,
+                                         const char **name, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
@@ -140,12 +140,11 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
 }
 
 /* Inserts a node before the layer; *output becomes the name of its value. */
-static enum ldnq_status insert_node(struct emitter *emitter,
-                                    const struct ldnq_quantized_layer *quantized,
-                                    const char *op_type, const char *const *inputs,
-                                    size_t input_count, const char *suffix,
-                                    const struct ldnq_edit_int_attr *attrs, size_t attr_count,
-                                    const char **output, struct ldnq_error *err)
+static enum ldnq_status
+insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_layer *quantized,
+                         const char *op_type, const char *const *inputs, size_t input_count,
+                         const char *suffix, const struct ldnq_edit_int_attr *attrs,
+                         size_t attr_count, const char **output, struct ldnq_error *err)
 {
     const char *node, *base = quantized->layer.weight_name;
     const char *node_suffix = ldnq_arena_printf(emitter->arena, err, "_%s", op_type);
@@ -162,7 +161,7 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
     const char *inputs[3], *output;
-    LDNQ_TRY(add_codes(emitter, quantized, &inputs[0], err));
+    LDNQ_TRY(add_weight_codes(emitter, quantized, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, quantized, &inputs[1], err));
     if (quantized->runs_on_codes)
         LDNQ_TRY(add_zero_points(emitter, quantized, &inputs[2], err));
@@ -174,13 +173,14 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
     size_t count = emitter->network->granularity == LDNQ_PER_TENSOR ? 0 : 1;
     if (has_blocks)
         count = 2;
-    LDNQ_TRY(insert_node(emitter, quantized, "DequantizeLinear", inputs,
-                         quantized->runs_on_codes ? 3 : 2, "_dequantized", attrs, count, &output,
-                         err));
+    LDNQ_TRY(insert_node_before_layer(emitter, quantized, "DequantizeLinear", inputs,
+                                      quantized->runs_on_codes ? 3 : 2, "_dequantized", attrs,
+                                      count, &output, err));
     /* Without perm the axes are reversed. */
     if (is_transposed(quantized))
-        LDNQ_TRY(insert_node(emitter, quantized, "Transpose", (const char *const[]){ output }, 1,
-                             "_transposed", NULL, 0, &output, err));
+        LDNQ_TRY(insert_node_before_layer(emitter, quantized, "Transpose",
+                                          (const char *const[]){ output }, 1, "_transposed", NULL,
+                                          0, &output, err));
     emitter->dequantized[i] = output;
     return LDNQ_OK;
 }
@@ -237,8 +237,8 @@ static enum ldnq_status write_bias(struct emitter *emitter,
 
 /* Removes the nodes that were folded into the layer, which then computes the output of the last
  * one. */
-static enum ldnq_status remove_merged(struct emitter *emitter, const struct ldnq_node *node,
-                                      struct ldnq_error *err)
+static enum ldnq_status remove_folded_nodes(struct emitter *emitter, const struct ldnq_node *node,
+                                            struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->merged_count; i++)
         ldnq_edit_remove_node(emitter->model, node->merged[i]->origin);
@@ -277,12 +277,13 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
     LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, quantized->layer.weight_input,
                                  emitter->dequantized[i], err));
     LDNQ_TRY(write_bias(emitter, quantized, err));
-    LDNQ_TRY(remove_merged(emitter, node, err));
+    LDNQ_TRY(remove_folded_nodes(emitter, node, err));
     return write_layer_metadata(emitter, quantized, err);
 }
 
-static enum ldnq_status emit_norm(struct emitter *emitter, const struct ldnq_changed_norm *norm,
-                                  struct ldnq_error *err)
+static enum ldnq_status emit_tuned_norm(struct emitter *emitter,
+                                        const struct ldnq_changed_norm *norm,
+                                        struct ldnq_error *err)
 {
     const char *name;
     LDNQ_TRY(make_unique_name(emitter, norm->name, "_tuned", &name, err));
@@ -300,7 +301,7 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
     for (size_t i = 0; i < count; i++)
         LDNQ_TRY(emit_layer(emitter, i, err));
     for (size_t i = 0; i < emitter->network->norm_count; i++)
-        LDNQ_TRY(emit_norm(emitter, &emitter->network->norms[i], err));
+        LDNQ_TRY(emit_tuned_norm(emitter, &emitter->network->norms[i], err));
     if (emitter->network->placement)
         LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));

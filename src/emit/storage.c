@@ -20,7 +20,7 @@ static const struct storage_type {
 #define AXIS_OPSET 13
 #define BLOCK_OPSET 21
 
-static const struct storage_type *find_narrowest(unsigned bits, int opset)
+static const struct storage_type *find_narrowest_type(unsigned bits, int opset)
 {
     for (size_t i = 0; i < TYPE_COUNT; i++)
         if (types[i].bits >= bits && types[i].opset <= opset)
@@ -29,18 +29,19 @@ static const struct storage_type *find_narrowest(unsigned bits, int opset)
 }
 
 /* The type of a storage that is not auto, or the narrowest one. */
-static const struct storage_type *find_type(enum ldnq_storage storage, unsigned bits, int opset)
+static const struct storage_type *find_storage_type(enum ldnq_storage storage, unsigned bits,
+                                                    int opset)
 {
     for (size_t i = 0; i < TYPE_COUNT; i++)
         if (types[i].storage == storage)
             return &types[i];
-    return find_narrowest(bits, opset);
+    return find_narrowest_type(bits, opset);
 }
 
 enum ldnq_dtype ldnq_emit_dtype(const struct ldnq_emit_choice *choice,
                                 const struct ldnq_codebook *codebook)
 {
-    return find_type(choice->storage, codebook->bits, choice->opset)->dtype;
+    return find_storage_type(choice->storage, codebook->bits, choice->opset)->dtype;
 }
 
 enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_codebook *widest,
@@ -60,14 +61,14 @@ enum ldnq_status ldnq_emit_prepare(struct ldnq_model *model, const struct ldnq_c
         opset = AXIS_OPSET;
     if (granularity == LDNQ_PER_BLOCK && opset < BLOCK_OPSET)
         opset = BLOCK_OPSET;
-    const struct storage_type *type = find_type(options->storage, widest->bits, opset);
+    const struct storage_type *type = find_storage_type(options->storage, widest->bits, opset);
     if (type->bits < widest->bits)
         return ldnq_fail(err, LDNQ_USAGE,
                          "codes of '%s' do not fit %s; storage auto chooses a type that fits",
                          widest->name, ldnq_dtype_name(type->dtype));
     if (opset < type->opset)
         opset = type->opset;
-    const struct storage_type *least = find_narrowest(widest->bits, types[0].opset);
+    const struct storage_type *least = find_narrowest_type(widest->bits, types[0].opset);
     *choice = (struct ldnq_emit_choice){ .storage = options->storage,
                                          .dtype = type->dtype,
                                          .opset = opset,

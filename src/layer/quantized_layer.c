@@ -70,8 +70,8 @@ static enum ldnq_status quantize_bias(struct ldnq_quantized_layer *quantized,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
-                                      struct ldnq_arena *arena, struct ldnq_error *err)
+enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantized,
+                                            struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     if (!quantized->weight)

@@ -87,8 +87,8 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
 
 /* Makes the layer's node compute with codes times scales, and with the bias. The first call
  * allocates the weight in `arena`. Errors: NOMEM. */
-enum ldnq_status ldnq_quantized_apply(struct ldnq_quantized_layer *quantized,
-                                      struct ldnq_arena *arena, struct ldnq_error *err);
+enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantized,
+                                            struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* The codebook of all layers; NULL where they differ, or there is no layer. */
 const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantized_network *network);

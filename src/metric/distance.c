@@ -35,7 +35,7 @@ struct distance_chunks {
     struct ldnq_distance *sums; /* one per chunk */
 };
 
-static void sum_chunk(void *ctx, size_t chunk, size_t thread)
+static void sum_chunk_distance(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct distance_chunks *chunks = ctx;
@@ -52,7 +52,7 @@ static void sum_chunk(void *ctx, size_t chunk, size_t thread)
     chunks->sums[chunk] = s;
 }
 
-static bool is_comparable(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
+static bool are_comparable_tensors(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
 {
     return y && t && y->dtype == LDNQ_FLOAT && t->dtype == LDNQ_FLOAT &&
            ldnq_shape_equal(&y->shape, &t->shape);
@@ -62,7 +62,7 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
                                    const struct ldnq_tensor *t, struct ldnq_pool *pool,
                                    struct ldnq_error *err)
 {
-    sums->failed |= !is_comparable(y, t);
+    sums->failed |= !are_comparable_tensors(y, t);
     if (sums->failed)
         return LDNQ_OK;
     const size_t count = ldnq_tensor_count(t), chunk_count = ldnq_size_ceil_div(count, CHUNK);
@@ -70,7 +70,7 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
     chunks.sums = ldnq_calloc(chunk_count ? chunk_count : 1, sizeof *chunks.sums);
     if (!chunks.sums)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
-    ldnq_pool_run(pool, chunk_count, sum_chunk, &chunks);
+    ldnq_pool_run(pool, chunk_count, sum_chunk_distance, &chunks);
     for (size_t i = 0; i < chunk_count; i++) {
         sums->tt += chunks.sums[i].tt;
         sums->yy += chunks.sums[i].yy;
@@ -85,19 +85,19 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
 
 /* ---- results ------------------------------------------------------------------------------ */
 
-static bool is_measured(const struct ldnq_distance *sums)
+static bool has_valid_sums(const struct ldnq_distance *sums)
 {
     return !sums->failed && sums->count > 0;
 }
 
 double ldnq_distance_sqnr(const struct ldnq_distance *sums)
 {
-    return is_measured(sums) ? ldnq_sqnr(sums->tt, sums->ee) : NAN;
+    return has_valid_sums(sums) ? ldnq_sqnr(sums->tt, sums->ee) : NAN;
 }
 
 double ldnq_distance_cosine(const struct ldnq_distance *sums)
 {
-    if (!is_measured(sums))
+    if (!has_valid_sums(sums))
         return NAN;
     if (sums->ee == 0)
         return 1;

@@ -190,7 +190,7 @@ static const struct lipschitz_rule {
     { "Size", lipschitz_zero, false },
 };
 
-static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)
+static const struct lipschitz_rule *find_lipschitz_rule(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (strcmp(rules[i].op, node->op_type) == 0 && node->domain[0] == '\0')
@@ -203,7 +203,7 @@ static const struct lipschitz_rule *find_rule(const struct ldnq_node *node)
 static double compute_output_error(const struct bound_propagation *bounds, size_t node_index)
 {
     const struct ldnq_node *node = bounds->graph->nodes[node_index];
-    const struct lipschitz_rule *rule = find_rule(node);
+    const struct lipschitz_rule *rule = find_lipschitz_rule(node);
     double sum = 0, squares = 0;
     for (size_t i = 0; i < node->input_count; i++) {
         const double error = find_input_error(bounds, node->inputs[i]);

@@ -51,7 +51,7 @@ enum ldnq_status ldnq_visit_first_samples(const struct ldnq_graph *graph,
                                           struct ldnq_error *err)
 {
     const size_t all = ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
-    const size_t max_batch = ldnq_samples_batch(samples, graph, BATCH);
+    const size_t max_batch = ldnq_samples_choose_batch_size(samples, graph, BATCH);
     for (size_t first = 0; first < all; first += max_batch) {
         const size_t count = ldnq_size_min(max_batch, all - first);
         struct ldnq_sample_batch batch;

@@ -81,8 +81,8 @@ static enum ldnq_status read_tensor(const Onnx__AttributeProto *proto, struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_value(const Onnx__AttributeProto *proto, struct ldnq_arena *arena,
-                                   struct ldnq_attr *attr, struct ldnq_error *err)
+static enum ldnq_status read_attr_value(const Onnx__AttributeProto *proto, struct ldnq_arena *arena,
+                                        struct ldnq_attr *attr, struct ldnq_error *err)
 {
     switch (ldnq_attr_type(proto)) {
     case TYPE(FLOAT):
@@ -128,7 +128,7 @@ enum ldnq_status ldnq_attrs_read(const struct ldnq_attr_source *sources, size_t 
         attrs[i].kind = LDNQ_ATTR_OTHER;
         if (proto->ref_attr_name && *proto->ref_attr_name)
             continue;
-        enum ldnq_status status = read_value(proto, arena, &attrs[i], err);
+        enum ldnq_status status = read_attr_value(proto, arena, &attrs[i], err);
         if (status != LDNQ_OK)
             return ldnq_fail_within(err, status, "attribute '%s'", attrs[i].name);
     }

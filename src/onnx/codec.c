@@ -71,7 +71,7 @@ static enum ldnq_status require_size(const struct ldnq_tensor *tensor, const cha
 
 /* ---- elements that are not used as they lie ------------------------------------------ */
 
-static uint8_t load_byte(const void *bytes, size_t stride, size_t i)
+static uint8_t load_strided_byte(const void *bytes, size_t stride, size_t i)
 {
     return ((const uint8_t *)bytes)[i * stride];
 }
@@ -87,7 +87,7 @@ static void unpack_bits(const void *entries, size_t stride, enum ldnq_dtype dtyp
                        ? (uint8_t)(1u << (bits - 1))
                        : 0;
     for (size_t i = 0; i < count; i++) {
-        uint8_t byte = load_byte(entries, stride, i / per_byte);
+        uint8_t byte = load_strided_byte(entries, stride, i / per_byte);
         uint8_t code = (uint8_t)(byte >> (i % per_byte * bits)) & mask;
         out[i] = (uint8_t)((code ^ sign) - sign);
     }
@@ -97,7 +97,7 @@ static void unpack_bits(const void *entries, size_t stride, enum ldnq_dtype dtyp
 static void unpack_bools(const void *entries, size_t stride, size_t count, uint8_t *out)
 {
     for (size_t i = 0; i < count; i++)
-        out[i] = load_byte(entries, stride, i) != 0;
+        out[i] = load_strided_byte(entries, stride, i) != 0;
 }
 
 /* Copies the low bytes of wider entries: values out of range wrap, as in ONNX Runtime. */

@@ -10,7 +10,7 @@
 static int find_opset_version(const struct ldnq_import *import, const char *domain)
 {
     if (ldnq_is_onnx_domain(domain))
-        return ldnq_opset_in(import->opsets, import->opset_count);
+        return ldnq_find_onnx_opset(import->opsets, import->opset_count);
     for (size_t i = 0; i < import->opset_count; i++) {
         int64_t version = import->opsets[i]->version;
         if (strcmp(ldnq_or_empty(import->opsets[i]->domain), domain) == 0)
@@ -105,16 +105,16 @@ static enum ldnq_status import_outputs(struct ldnq_import *import, struct ldnq_n
     return LDNQ_OK;
 }
 
-static bool holds_strings(const struct ldnq_node *node)
+static bool has_string_attr(const struct ldnq_node *node)
 {
     const struct ldnq_attr *value = node->attr_count == 1 ? &node->attrs[0] : NULL;
     return value && (value->kind == LDNQ_ATTR_STRING || value->kind == LDNQ_ATTR_STRINGS ||
                      (value->kind == LDNQ_ATTR_TENSOR && value->t->dtype == LDNQ_STRING));
 }
 
-static enum ldnq_status make_constant(struct ldnq_import *import, struct ldnq_node *node,
-                                      const struct ldnq_attr_source *attrs, bool *is_constant,
-                                      struct ldnq_error *err)
+static enum ldnq_status import_constant_node(struct ldnq_import *import, struct ldnq_node *node,
+                                             const struct ldnq_attr_source *attrs,
+                                             bool *is_constant, struct ldnq_error *err)
 {
     const struct ldnq_tensor *tensor;
     *is_constant = false;
@@ -127,7 +127,7 @@ static enum ldnq_status make_constant(struct ldnq_import *import, struct ldnq_no
         return ldnq_import_fail(import, node, status, err, "%s", inner.message);
     }
     if (!tensor) {
-        node->outputs[0]->dtype = holds_strings(node) ? LDNQ_STRING : LDNQ_UNDEFINED;
+        node->outputs[0]->dtype = has_string_attr(node) ? LDNQ_STRING : LDNQ_UNDEFINED;
         return LDNQ_OK;
     }
     *is_constant = true;
@@ -172,7 +172,7 @@ static enum ldnq_status import_node(struct ldnq_import *import, const Onnx__Node
         return ldnq_import_inline_call(import, function, node, proto, attrs, node->attr_count, err);
     LDNQ_TRY(read_attrs(import, node, attrs, err));
     LDNQ_TRY(import_outputs(import, node, proto, err));
-    LDNQ_TRY(make_constant(import, node, attrs, &is_constant, err));
+    LDNQ_TRY(import_constant_node(import, node, attrs, &is_constant, err));
     return is_constant ? LDNQ_OK
                        : ldnq_import_add_use(import, node, proto, attrs, node->attr_count, err);
 }

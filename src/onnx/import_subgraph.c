@@ -18,9 +18,9 @@ static bool has_known_bodies(const struct ldnq_node *node)
     return false;
 }
 
-static enum ldnq_status import_body(struct ldnq_import *import, struct ldnq_node *node,
-                                    const struct ldnq_attr_source *source, struct ldnq_graph **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status import_subgraph_body(struct ldnq_import *import, struct ldnq_node *node,
+                                             const struct ldnq_attr_source *source,
+                                             struct ldnq_graph **out, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = import->graph->arena;
     struct ldnq_import body = {
@@ -87,7 +87,7 @@ enum ldnq_status ldnq_import_subgraphs(struct ldnq_import *import,
             return ldnq_import_fail(import, node, LDNQ_UNSUPPORTED, err,
                                     "its %s is handed in by the caller of a function",
                                     source->name);
-        LDNQ_TRY(import_body(import, node, source, &attr->g, err));
+        LDNQ_TRY(import_subgraph_body(import, node, source, &attr->g, err));
         attr->kind = LDNQ_ATTR_GRAPH;
     }
     return append_captures(import, node, err);

@@ -19,8 +19,9 @@ static enum ldnq_status add_initializer(struct ldnq_import *import, const char *
     return LDNQ_OK;
 }
 
-static enum ldnq_status import_dense(struct ldnq_import *import, const Onnx__TensorProto *proto,
-                                     struct ldnq_error *err)
+static enum ldnq_status import_dense_initializer(struct ldnq_import *import,
+                                                 const Onnx__TensorProto *proto,
+                                                 struct ldnq_error *err)
 {
     struct ldnq_tensor *tensor;
     enum ldnq_status status = ldnq_codec_decode(proto, import->graph->arena, &tensor, err);
@@ -29,8 +30,9 @@ static enum ldnq_status import_dense(struct ldnq_import *import, const Onnx__Ten
     return add_initializer(import, ldnq_or_empty(proto->name), tensor, err);
 }
 
-static enum ldnq_status import_sparse(struct ldnq_import *import,
-                                      const Onnx__SparseTensorProto *proto, struct ldnq_error *err)
+static enum ldnq_status import_sparse_initializer(struct ldnq_import *import,
+                                                  const Onnx__SparseTensorProto *proto,
+                                                  struct ldnq_error *err)
 {
     struct ldnq_tensor *tensor;
     enum ldnq_status status = ldnq_codec_decode_sparse(proto, import->graph->arena, &tensor, err);
@@ -43,9 +45,9 @@ enum ldnq_status ldnq_import_initializers(struct ldnq_import *import, struct ldn
 {
     const Onnx__GraphProto *proto = import->proto;
     for (size_t i = 0; i < proto->n_initializer; i++)
-        LDNQ_TRY(import_dense(import, proto->initializer[i], err));
+        LDNQ_TRY(import_dense_initializer(import, proto->initializer[i], err));
     for (size_t i = 0; i < proto->n_sparse_initializer; i++)
-        LDNQ_TRY(import_sparse(import, proto->sparse_initializer[i], err));
+        LDNQ_TRY(import_sparse_initializer(import, proto->sparse_initializer[i], err));
     return LDNQ_OK;
 }
 

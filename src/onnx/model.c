@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
-int ldnq_opset_in(Onnx__OperatorSetIdProto *const *imports, size_t count)
+int ldnq_find_onnx_opset(Onnx__OperatorSetIdProto *const *imports, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         int64_t version = imports[i]->version;
@@ -45,7 +45,7 @@ const char *ldnq_model_producer(const struct ldnq_model *model)
 
 int ldnq_model_opset(const struct ldnq_model *model)
 {
-    return ldnq_opset_in(model->proto->opset_import, model->proto->n_opset_import);
+    return ldnq_find_onnx_opset(model->proto->opset_import, model->proto->n_opset_import);
 }
 
 /* ---- IR version --------------------------------------------------------------------- */

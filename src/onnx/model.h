@@ -56,6 +56,6 @@ enum ldnq_status ldnq_model_raise_ir(struct ldnq_model *model, int64_t version,
                                      struct ldnq_error *err);
 
 /* The version of ai.onnx in a list of opset imports; 0 when it is missing. */
-int ldnq_opset_in(Onnx__OperatorSetIdProto *const *imports, size_t count);
+int ldnq_find_onnx_opset(Onnx__OperatorSetIdProto *const *imports, size_t count);
 
 #endif

@@ -70,8 +70,8 @@ static enum ldnq_status check_node(struct ldnq_raise *raise, Onnx__NodeProto *no
     return LDNQ_OK;
 }
 
-static enum ldnq_status convert_steps(struct ldnq_raise *raise, Onnx__NodeProto *node, int from,
-                                      struct ldnq_error *err)
+static enum ldnq_status apply_conversion_steps(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                               int from, struct ldnq_error *err)
 {
     for (int opset = from + 1; opset <= raise->target; opset++) {
         const struct ldnq_opset_op *op = ldnq_opset_find(node->op_type);
@@ -88,7 +88,7 @@ static enum ldnq_status convert_node(struct ldnq_raise *raise, Onnx__NodeProto *
     (void)index;
     raise->after.count = 0;
     if (ldnq_is_onnx_domain(node->domain))
-        LDNQ_TRY(convert_steps(raise, node, from, err));
+        LDNQ_TRY(apply_conversion_steps(raise, node, from, err));
     LDNQ_TRY(ldnq_raise_add_before(raise, node, err));
     for (size_t i = 0; i < raise->after.count; i++)
         LDNQ_TRY(ldnq_raise_add_before(raise, raise->after.nodes[i], err));
@@ -145,7 +145,7 @@ static enum ldnq_status visit_function(const struct ldnq_raise *outer,
 {
     struct ldnq_scope scope;
     struct ldnq_raise raise = *outer;
-    int from = ldnq_opset_in(function->opset_import, function->n_opset_import);
+    int from = ldnq_find_onnx_opset(function->opset_import, function->n_opset_import);
     if (!from || from >= raise.target)
         return LDNQ_OK;
     if (from < LDNQ_OPSET_FIRST) {
@@ -212,8 +212,8 @@ static enum ldnq_status survey_attr(void *ctx, void *message, struct ldnq_error 
     return LDNQ_OK;
 }
 
-static enum ldnq_status record_read(struct ldnq_names *reads, const char *name, void *reader,
-                                    struct ldnq_error *err)
+static enum ldnq_status record_name_reader(struct ldnq_names *reads, const char *name, void *reader,
+                                           struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     if (!name)
@@ -227,7 +227,7 @@ static enum ldnq_status record_node_reads(void *ctx, void *message, struct ldnq_
 {
     Onnx__NodeProto *node = message;
     for (size_t i = 0; i < node->n_input; i++)
-        LDNQ_TRY(record_read(ctx, node->input[i], node, err));
+        LDNQ_TRY(record_name_reader(ctx, node->input[i], node, err));
     return LDNQ_OK;
 }
 
@@ -235,7 +235,7 @@ static enum ldnq_status record_graph_outputs(void *ctx, void *message, struct ld
 {
     const Onnx__GraphProto *graph = message;
     for (size_t i = 0; i < graph->n_output; i++)
-        LDNQ_TRY(record_read(ctx, graph->output[i]->name, NULL, err));
+        LDNQ_TRY(record_name_reader(ctx, graph->output[i]->name, NULL, err));
     return LDNQ_OK;
 }
 
@@ -243,7 +243,7 @@ static enum ldnq_status record_function_outputs(void *ctx, void *message, struct
 {
     const Onnx__FunctionProto *function = message;
     for (size_t i = 0; i < function->n_output; i++)
-        LDNQ_TRY(record_read(ctx, function->output[i], NULL, err));
+        LDNQ_TRY(record_name_reader(ctx, function->output[i], NULL, err));
     return LDNQ_OK;
 }
 

@@ -5,8 +5,8 @@
 #include "onnx/codec.h"
 #include "onnx/opset_convert.h"
 
-static enum ldnq_status set_input(struct ldnq_raise *raise, Onnx__NodeProto *node, size_t input,
-                                  const char *name, struct ldnq_error *err)
+static enum ldnq_status set_node_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                       size_t input, const char *name, struct ldnq_error *err)
 {
     return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name, err);
 }
@@ -14,7 +14,7 @@ static enum ldnq_status set_input(struct ldnq_raise *raise, Onnx__NodeProto *nod
 /* ---- Softmax, LogSoftmax, Hardmax ------------------------------------------------------- */
 
 /* Some exporters declare only the shape after a final Identity. */
-static int rank_after_identity(const struct ldnq_raise *raise, const char *name)
+static int find_rank_after_identity(const struct ldnq_raise *raise, const char *name)
 {
     const struct ldnq_name *entry = ldnq_names_find(&raise->reads, name);
     const Onnx__NodeProto *reader = entry ? entry->pointer : NULL;
@@ -24,12 +24,12 @@ static int rank_after_identity(const struct ldnq_raise *raise, const char *name)
     return ldnq_scope_rank(raise->scope, reader->output[0]);
 }
 
-static int rank_of(const struct ldnq_raise *raise, const Onnx__NodeProto *node)
+static int find_node_rank(const struct ldnq_raise *raise, const Onnx__NodeProto *node)
 {
     int rank = ldnq_scope_rank(raise->scope, node->input[0]);
     if (rank < 0)
         rank = ldnq_scope_rank(raise->scope, node->output[0]);
-    return rank < 0 ? rank_after_identity(raise, node->output[0]) : rank;
+    return rank < 0 ? find_rank_after_identity(raise, node->output[0]) : rank;
 }
 
 /* Works for any rank: Flatten, Softmax over the rows, Reshape back. */
@@ -42,7 +42,7 @@ static enum ldnq_status rewrite_as_matrix(struct ldnq_raise *raise, Onnx__NodePr
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Shape", "shape", input, NULL, &shape, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Flatten", "matrix", input, NULL, &flat, err));
     LDNQ_TRY(ldnq_build_int_attr(arena, flat, "axis", axis, err));
-    LDNQ_TRY(set_input(raise, node, 0, flat->output[0], err));
+    LDNQ_TRY(set_node_input(raise, node, 0, flat->output[0], err));
     LDNQ_TRY(ldnq_build_int_attr(arena, node, "axis", -1, err));
     LDNQ_TRY(ldnq_raise_make_name(raise, node, "rows", &result, err));
     LDNQ_TRY(ldnq_raise_make_name(raise, node, "back", &name, err));
@@ -61,7 +61,7 @@ CONVERT(softmax_13)
     int64_t axis = ldnq_raise_read_int(node, "axis", 1);
     if (!ldnq_raise_has_input(node, 0) || !ldnq_raise_has_output(node, 0))
         return LDNQ_OK;
-    int rank = rank_of(raise, node);
+    int rank = find_node_rank(raise, node);
     if (axis == -1 || (rank > 0 && axis == rank - 1))
         return ldnq_build_int_attr(raise->model->arena, node, "axis", axis, err);
     return rewrite_as_matrix(raise, node, axis, err);
@@ -88,11 +88,11 @@ static enum ldnq_status make_resize_11(struct ldnq_raise *raise, Onnx__NodeProto
     struct ldnq_arena *arena = raise->model->arena;
     if (!ldnq_raise_has_input(node, 1))
         return LDNQ_OK;
-    LDNQ_TRY(set_input(raise, node, 2, node->input[1], err));
+    LDNQ_TRY(set_node_input(raise, node, 2, node->input[1], err));
     if (raise->target < 13) /* the region is optional from there on */
         LDNQ_TRY(ldnq_raise_input_floats(raise, node, 1, "roi", NULL, 0, err));
     else
-        LDNQ_TRY(set_input(raise, node, 1, "", err));
+        LDNQ_TRY(set_node_input(raise, node, 1, "", err));
     LDNQ_TRY(
         ldnq_build_string_attr(arena, node, "coordinate_transformation_mode", "asymmetric", err));
     return ldnq_build_string_attr(arena, node, "nearest_mode", nearest_mode, err);
@@ -111,8 +111,8 @@ struct resize_directions {
     bool known, up, down;
 };
 
-static struct resize_directions read_directions(const struct ldnq_raise *raise,
-                                                const Onnx__NodeProto *node)
+static struct resize_directions read_resize_directions(const struct ldnq_raise *raise,
+                                                       const Onnx__NodeProto *node)
 {
     struct resize_directions directions = { .known = false };
     struct ldnq_tensor *scales;
@@ -140,7 +140,7 @@ CHECK(resize_11)
 {
     if (!is_nearest(node) || strcmp(node->op_type, "Upsample") == 0)
         return LDNQ_OK;
-    struct resize_directions directions = read_directions(raise, node);
+    struct resize_directions directions = read_resize_directions(raise, node);
     if (!directions.known)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "its scales are not constant, so that its rounding can't be told");
@@ -154,7 +154,7 @@ CONVERT(resize_11)
 {
     if (ldnq_attr_find(node, "coordinate_transformation_mode"))
         return LDNQ_OK;
-    struct resize_directions directions = read_directions(raise, node);
+    struct resize_directions directions = read_resize_directions(raise, node);
     return make_resize_11(raise, node, directions.down ? "ceil" : "floor", err);
 }
 
@@ -171,7 +171,7 @@ CHECK(resize_13)
  * be left out. */
 CONVERT(resize_13)
 {
-    return ldnq_raise_has_input(node, 3) ? set_input(raise, node, 2, "", err) : LDNQ_OK;
+    return ldnq_raise_has_input(node, 3) ? set_node_input(raise, node, 2, "", err) : LDNQ_OK;
 }
 
 /* ---- GroupNormalization ------------------------------------------------------------------ */
@@ -193,12 +193,12 @@ static enum ldnq_status repeat_per_channel(struct ldnq_raise *raise, Onnx__NodeP
     LDNQ_TRY(ldnq_raise_constant(raise, node, "flat", &flat, &name, err));
     LDNQ_TRY(
         ldnq_raise_insert(raise, node, "Reshape", "channels", last->output[0], name, &last, err));
-    return set_input(raise, node, input, last->output[0], err);
+    return set_node_input(raise, node, input, last->output[0], err);
 }
 
 /* Inserts nodes that compute [1, C/G] at run time, as the channels need not be declared. */
-static enum ldnq_status insert_group_sizes(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                           const char **sizes, struct ldnq_error *err)
+static enum ldnq_status insert_group_shape_nodes(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                                 const char **sizes, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = raise->model->arena;
     const int64_t one = 1, groups = ldnq_raise_read_int(node, "num_groups", 1);
@@ -227,7 +227,7 @@ CONVERT(group_normalization_21)
     if (!ldnq_raise_has_input(node, 0) || !ldnq_raise_has_input(node, 1) ||
         !ldnq_raise_has_input(node, 2))
         return LDNQ_OK;
-    LDNQ_TRY(insert_group_sizes(raise, node, &sizes, err));
+    LDNQ_TRY(insert_group_shape_nodes(raise, node, &sizes, err));
     LDNQ_TRY(repeat_per_channel(raise, node, 1, sizes, err));
     return repeat_per_channel(raise, node, 2, sizes, err);
 }

@@ -32,8 +32,8 @@ static enum ldnq_status add_value_infos(struct ldnq_scope *scope,
     return LDNQ_OK;
 }
 
-static enum ldnq_status insert_name(struct ldnq_names *names, const char *name, void *pointer,
-                                    struct ldnq_error *err)
+static enum ldnq_status insert_name_with_pointer(struct ldnq_names *names, const char *name,
+                                                 void *pointer, struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     if (!name || !*name)
@@ -48,7 +48,8 @@ static enum ldnq_status add_producers(struct ldnq_scope *scope, Onnx__NodeProto 
 {
     for (size_t i = 0; i < count; i++)
         for (size_t o = 0; o < nodes[i]->n_output; o++)
-            LDNQ_TRY(insert_name(&scope->producers, nodes[i]->output[o], nodes[i], err));
+            LDNQ_TRY(
+                insert_name_with_pointer(&scope->producers, nodes[i]->output[o], nodes[i], err));
     return LDNQ_OK;
 }
 
@@ -73,7 +74,7 @@ enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ld
     for (size_t i = 0; i < graph->n_initializer; i++) {
         Onnx__TensorProto *tensor = graph->initializer[i];
         LDNQ_TRY(add_type(scope, tensor->name, tensor->data_type, true, tensor->n_dims, err));
-        LDNQ_TRY(insert_name(&scope->initializers, tensor->name, tensor, err));
+        LDNQ_TRY(insert_name_with_pointer(&scope->initializers, tensor->name, tensor, err));
     }
     return LDNQ_OK;
 }
@@ -89,7 +90,7 @@ enum ldnq_status ldnq_scope_init_function(struct ldnq_scope *scope,
 
 /* ---- looking up --------------------------------------------------------------------- */
 
-static const struct ldnq_name *find_value(const struct ldnq_scope *scope, const char *name)
+static const struct ldnq_name *find_value_entry(const struct ldnq_scope *scope, const char *name)
 {
     for (; scope; scope = scope->outer) {
         const struct ldnq_name *entry = ldnq_names_find(&scope->values, name);
@@ -111,7 +112,7 @@ static const Onnx__NodeProto *find_producer(const struct ldnq_scope *scope, cons
 
 enum ldnq_dtype ldnq_scope_type(const struct ldnq_scope *scope, const char *name)
 {
-    const struct ldnq_name *entry = find_value(scope, name);
+    const struct ldnq_name *entry = find_value_entry(scope, name);
     return entry && entry->count <= LDNQ_INT2 ? (enum ldnq_dtype)entry->count : LDNQ_UNDEFINED;
 }
 
@@ -150,6 +151,6 @@ static int rank_from_producer(const struct ldnq_scope *scope, const char *name)
 
 int ldnq_scope_rank(const struct ldnq_scope *scope, const char *name)
 {
-    const struct ldnq_name *entry = find_value(scope, name);
+    const struct ldnq_name *entry = find_value_entry(scope, name);
     return entry && entry->flags ? (int)entry->flags - 1 : rank_from_producer(scope, name);
 }

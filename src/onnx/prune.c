@@ -40,7 +40,7 @@ static bool was_unread_before_edit(const struct pruner *pruner, const char *name
     return entry && entry->flags & LDNQ_NAME_DEAD;
 }
 
-static enum ldnq_status remove_read(void *ctx, const char *name, struct ldnq_error *err)
+static enum ldnq_status decrement_read_count(void *ctx, const char *name, struct ldnq_error *err)
 {
     struct pruner *pruner = ctx;
     struct ldnq_name *entry = ldnq_names_find(&pruner->reads, name);
@@ -86,7 +86,7 @@ static bool is_removable_node(const struct pruner *pruner, const Onnx__NodeProto
 static enum ldnq_status drop_node(struct pruner *pruner, size_t at, struct ldnq_error *err)
 {
     const Onnx__NodeProto *node = pruner->model->proto->graph->node[at];
-    LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, remove_read, pruner, err));
+    LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, decrement_read_count, pruner, err));
     ldnq_edit_remove_node(pruner->model, node);
     pruner->changed = true;
     return LDNQ_OK;
@@ -139,13 +139,15 @@ static void drop_annotations(struct pruner *pruner)
         }
         for (size_t k = 0; k < annotation->n_quant_parameter_tensor_names; k++)
             if (annotation->quant_parameter_tensor_names[k]->value)
-                remove_read(pruner, annotation->quant_parameter_tensor_names[k]->value, NULL);
+                decrement_read_count(pruner, annotation->quant_parameter_tensor_names[k]->value,
+                                     NULL);
         pruner->changed = true;
     }
     graph->n_quantization_annotation = kept;
 }
 
-static size_t drop_infos(const struct pruner *pruner, Onnx__ValueInfoProto **infos, size_t count)
+static size_t drop_removed_value_infos(const struct pruner *pruner, Onnx__ValueInfoProto **infos,
+                                       size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
@@ -154,7 +156,7 @@ static size_t drop_infos(const struct pruner *pruner, Onnx__ValueInfoProto **inf
     return kept;
 }
 
-static enum ldnq_status prune(struct pruner *pruner, struct ldnq_error *err)
+static enum ldnq_status remove_unread_parts(struct pruner *pruner, struct ldnq_error *err)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     LDNQ_TRY(ldnq_uses_count(pruner->model, &pruner->reads, err));
@@ -165,8 +167,8 @@ static enum ldnq_status prune(struct pruner *pruner, struct ldnq_error *err)
         drop_initializers(pruner);
         drop_annotations(pruner);
     } while (pruner->changed);
-    graph->n_value_info = drop_infos(pruner, graph->value_info, graph->n_value_info);
-    graph->n_input = drop_infos(pruner, graph->input, graph->n_input);
+    graph->n_value_info = drop_removed_value_infos(pruner, graph->value_info, graph->n_value_info);
+    graph->n_input = drop_removed_value_infos(pruner, graph->input, graph->n_input);
     return LDNQ_OK;
 }
 
@@ -176,7 +178,7 @@ enum ldnq_status ldnq_edit_prune(struct ldnq_model *model, struct ldnq_error *er
     struct pruner pruner = { .model = model };
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
     ldnq_names_init(&pruner.reads, scratch);
-    enum ldnq_status status = prune(&pruner, err);
+    enum ldnq_status status = remove_unread_parts(&pruner, err);
     ldnq_arena_destroy(scratch);
     return status;
 }

@@ -106,8 +106,8 @@ static bool is_location_key(const Onnx__StringStringEntryProto *entry)
 }
 
 /* Other keys, such as a checksum, remain valid. */
-static enum ldnq_status set_location(struct model_saver *saver, Onnx__TensorProto *tensor,
-                                     size_t offset, struct ldnq_error *err)
+static enum ldnq_status set_external_location(struct model_saver *saver, Onnx__TensorProto *tensor,
+                                              size_t offset, struct ldnq_error *err)
 {
     size_t old = tensor->n_external_data, count = 0;
     Onnx__StringStringEntryProto **list =
@@ -132,7 +132,8 @@ static enum ldnq_status set_location(struct model_saver *saver, Onnx__TensorProt
     return LDNQ_OK;
 }
 
-static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status store_tensor_inline_or_external(void *ctx, void *message,
+                                                        struct ldnq_error *err)
 {
     struct model_saver *saver = ctx;
     Onnx__TensorProto *tensor = message;
@@ -145,14 +146,14 @@ static enum ldnq_status move_tensor(void *ctx, void *message, struct ldnq_error 
         return LDNQ_OK;
     }
     LDNQ_TRY(append_data(saver, tensor, &offset, err));
-    return set_location(saver, tensor, offset, err);
+    return set_external_location(saver, tensor, offset, err);
 }
 
 static enum ldnq_status move_tensors(const struct ldnq_model *model, struct model_saver *saver,
                                      struct ldnq_error *err)
 {
-    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, move_tensor, saver,
-                      err);
+    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor,
+                      store_tensor_inline_or_external, saver, err);
 }
 
 /* ---- the model -------------------------------------------------------------------------- */
@@ -242,8 +243,8 @@ static enum ldnq_status write_files(const struct ldnq_model *model,
     return status;
 }
 
-static enum ldnq_status copy_paths(const struct ldnq_model *model, const char *path,
-                                   struct ldnq_model_writer *writer, struct ldnq_error *err)
+static enum ldnq_status copy_file_paths(const struct ldnq_model *model, const char *path,
+                                        struct ldnq_model_writer *writer, struct ldnq_error *err)
 {
     const char *file;
     while (ldnq_model_data_file(model, writer->read_count))
@@ -323,7 +324,7 @@ enum ldnq_status ldnq_model_writer_create(const struct ldnq_model *model, const 
         return LDNQ_NOMEM;
     }
     *writer = (struct ldnq_model_writer){ .arena = arena };
-    enum ldnq_status status = copy_paths(model, path, writer, err);
+    enum ldnq_status status = copy_file_paths(model, path, writer, err);
     if (status == LDNQ_OK)
         status = write_files(model, writer, err);
     if (status == LDNQ_OK)

@@ -68,7 +68,7 @@ enum ldnq_status ldnq_uses_visit_node(const Onnx__NodeProto *node, struct ldnq_a
     return ldnq_visit_node_captures(node, scratch, visit, ctx, err);
 }
 
-static enum ldnq_status count_read(void *ctx, const char *name, struct ldnq_error *err)
+static enum ldnq_status count_name_read(void *ctx, const char *name, struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     if (!name)
@@ -83,9 +83,9 @@ static enum ldnq_status count_pairs(struct ldnq_names *reads, size_t count,
                                     struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        LDNQ_TRY(count_read(reads, pairs[i]->value, err));
+        LDNQ_TRY(count_name_read(reads, pairs[i]->value, err));
         if (keys_too)
-            LDNQ_TRY(count_read(reads, pairs[i]->key, err));
+            LDNQ_TRY(count_name_read(reads, pairs[i]->key, err));
     }
     return LDNQ_OK;
 }
@@ -95,9 +95,10 @@ static enum ldnq_status count_training(const Onnx__TrainingInfoProto *info,
 {
     struct ldnq_arena *scratch = reads->arena;
     if (info->initialization)
-        LDNQ_TRY(ldnq_visit_graph_captures(info->initialization, scratch, count_read, reads, err));
+        LDNQ_TRY(
+            ldnq_visit_graph_captures(info->initialization, scratch, count_name_read, reads, err));
     if (info->algorithm)
-        LDNQ_TRY(ldnq_visit_graph_captures(info->algorithm, scratch, count_read, reads, err));
+        LDNQ_TRY(ldnq_visit_graph_captures(info->algorithm, scratch, count_name_read, reads, err));
     LDNQ_TRY(count_pairs(reads, info->n_initialization_binding, info->initialization_binding, true,
                          err));
     return count_pairs(reads, info->n_update_binding, info->update_binding, true, err);
@@ -108,9 +109,9 @@ enum ldnq_status ldnq_uses_count(const struct ldnq_model *model, struct ldnq_nam
 {
     const Onnx__GraphProto *graph = model->proto->graph;
     for (size_t i = 0; i < graph->n_node; i++)
-        LDNQ_TRY(ldnq_uses_visit_node(graph->node[i], reads->arena, count_read, reads, err));
+        LDNQ_TRY(ldnq_uses_visit_node(graph->node[i], reads->arena, count_name_read, reads, err));
     for (size_t i = 0; i < graph->n_output; i++)
-        LDNQ_TRY(count_read(reads, graph->output[i]->name, err));
+        LDNQ_TRY(count_name_read(reads, graph->output[i]->name, err));
     for (size_t i = 0; i < graph->n_quantization_annotation; i++) {
         const Onnx__TensorAnnotation *annotation = graph->quantization_annotation[i];
         LDNQ_TRY(count_pairs(reads, annotation->n_quant_parameter_tensor_names,
@@ -123,7 +124,8 @@ enum ldnq_status ldnq_uses_count(const struct ldnq_model *model, struct ldnq_nam
 
 /* ---- dead when loaded ---------------------------------------------------------------- */
 
-static void mark_dead(struct ldnq_model *model, const struct ldnq_names *reads, const char *name)
+static void mark_if_unread(struct ldnq_model *model, const struct ldnq_names *reads,
+                           const char *name)
 {
     struct ldnq_name *entry = name ? ldnq_names_find(&model->names, name) : NULL;
     if (entry && !ldnq_names_find(reads, name))
@@ -138,13 +140,13 @@ static enum ldnq_status mark_all_dead(struct ldnq_model *model, struct ldnq_aren
     ldnq_names_init(&reads, scratch);
     LDNQ_TRY(ldnq_uses_count(model, &reads, err));
     for (size_t i = 0; i < graph->n_initializer; i++)
-        mark_dead(model, &reads, graph->initializer[i]->name);
+        mark_if_unread(model, &reads, graph->initializer[i]->name);
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
         if (graph->sparse_initializer[i]->values)
-            mark_dead(model, &reads, graph->sparse_initializer[i]->values->name);
+            mark_if_unread(model, &reads, graph->sparse_initializer[i]->values->name);
     for (size_t i = 0; i < graph->n_node; i++)
         for (size_t o = 0; o < graph->node[i]->n_output; o++)
-            mark_dead(model, &reads, graph->node[i]->output[o]);
+            mark_if_unread(model, &reads, graph->node[i]->output[o]);
     return LDNQ_OK;
 }
 

@@ -63,7 +63,8 @@ struct captures {
     void *ctx;
 };
 
-static enum ldnq_status define_name(struct scope *scope, const char *name, struct ldnq_error *err)
+static enum ldnq_status define_name_in_scope(struct scope *scope, const char *name,
+                                             struct ldnq_error *err)
 {
     struct ldnq_name *ignored;
     return name && *name ? ldnq_names_insert(&scope->names, name, &ignored, err) : LDNQ_OK;
@@ -73,20 +74,21 @@ static enum ldnq_status define_graph(struct scope *scope, const Onnx__GraphProto
                                      struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->n_input; i++)
-        LDNQ_TRY(define_name(scope, graph->input[i]->name, err));
+        LDNQ_TRY(define_name_in_scope(scope, graph->input[i]->name, err));
     for (size_t i = 0; i < graph->n_initializer; i++)
-        LDNQ_TRY(define_name(scope, graph->initializer[i]->name, err));
+        LDNQ_TRY(define_name_in_scope(scope, graph->initializer[i]->name, err));
     for (size_t i = 0; i < graph->n_sparse_initializer; i++)
         if (graph->sparse_initializer[i]->values)
-            LDNQ_TRY(define_name(scope, graph->sparse_initializer[i]->values->name, err));
+            LDNQ_TRY(define_name_in_scope(scope, graph->sparse_initializer[i]->values->name, err));
     for (size_t i = 0; i < graph->n_node; i++)
         for (size_t o = 0; o < graph->node[i]->n_output; o++)
-            LDNQ_TRY(define_name(scope, graph->node[i]->output[o], err));
+            LDNQ_TRY(define_name_in_scope(scope, graph->node[i]->output[o], err));
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_name(const struct captures *captures, const struct scope *scope,
-                                  const char *name, struct ldnq_error *err)
+static enum ldnq_status report_captured_name(const struct captures *captures,
+                                             const struct scope *scope, const char *name,
+                                             struct ldnq_error *err)
 {
     if (!name || !*name)
         return LDNQ_OK;
@@ -121,11 +123,11 @@ static enum ldnq_status read_graph(const struct captures *captures, const struct
     for (size_t i = 0; i < graph->n_node; i++) {
         const Onnx__NodeProto *node = graph->node[i];
         for (size_t k = 0; k < node->n_input; k++)
-            LDNQ_TRY(read_name(captures, &scope, node->input[k], err));
+            LDNQ_TRY(report_captured_name(captures, &scope, node->input[k], err));
         LDNQ_TRY(read_subgraphs(captures, &scope, node, err));
     }
     for (size_t i = 0; i < graph->n_output; i++)
-        LDNQ_TRY(read_name(captures, &scope, graph->output[i]->name, err));
+        LDNQ_TRY(report_captured_name(captures, &scope, graph->output[i]->name, err));
     return LDNQ_OK;
 }
 

@@ -137,9 +137,9 @@ static enum ldnq_status transfer_file_bytes(int fd, bool write, char *data, size
     return LDNQ_OK;
 }
 
-static enum ldnq_status spill_batch(struct ldnq_activation_store *store,
-                                    struct stored_generation *generation,
-                                    struct stored_batch *batch, struct ldnq_error *err)
+static enum ldnq_status write_batch_to_file(struct ldnq_activation_store *store,
+                                            struct stored_generation *generation,
+                                            struct stored_batch *batch, struct ldnq_error *err)
 {
     LDNQ_TRY(open_file(generation, err));
     LDNQ_TRY(transfer_file_bytes(generation->fd, true, batch->tensors[0].data, batch->bytes,
@@ -179,7 +179,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
         if (bytes)
             memcpy(batch->tensors[i].data, tensors[i]->data, bytes);
     }
-    return store->in_memory > store->max_bytes ? spill_batch(store, generation, batch, err)
+    return store->in_memory > store->max_bytes ? write_batch_to_file(store, generation, batch, err)
                                                : LDNQ_OK;
 }
 

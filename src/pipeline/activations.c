@@ -62,7 +62,7 @@ enum ldnq_status ldnq_quantizer_set_ranges(struct ldnq_quantizer *run, struct ld
                                                  .batch = BATCH,
                                                  .pool = run->options->pool,
                                                  .sink = run->options->sink };
-    LDNQ_TRY(ldnq_placement_bypass(placement, run->graph, run->reference, err));
+    LDNQ_TRY(ldnq_placement_bypass_pairs(placement, run->graph, run->reference, err));
     LDNQ_TRY(ldnq_ranges_find(placement, run->graph, run->reference, run->samples, &options, err));
     for (size_t i = 0; i < network->count; i++) {
         const struct ldnq_placed_activation *input =

@@ -11,7 +11,7 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
     size_t block = ldnq_holdout_block(ldnq_samples_count(samples));
-    size_t batch = ldnq_samples_batch(samples, graph, block);
+    size_t batch = ldnq_samples_choose_batch_size(samples, graph, block);
     *runner = (struct ldnq_calib_runner){
         .graph = graph,
         .samples = samples,
@@ -44,9 +44,9 @@ size_t ldnq_calib_runner_first_sample(const struct ldnq_calib_runner *runner, si
 }
 
 /* The first copy is the samples as they are. */
-static enum ldnq_status augment_copy(const struct ldnq_calib_runner *runner, size_t batch,
-                                     struct ldnq_tensor *input, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+static enum ldnq_status augment_input_of_copy(const struct ldnq_calib_runner *runner, size_t batch,
+                                              struct ldnq_tensor *input, struct ldnq_arena *arena,
+                                              struct ldnq_error *err)
 {
     if (batch < runner->batch_count / runner->copies || !ldnq_augment_fits(input))
         return LDNQ_OK;
@@ -69,7 +69,7 @@ static enum ldnq_status bind_samples(struct ldnq_calib_runner *runner, size_t ba
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_samples_read(runner->samples, first, count, runner->pool, arena, inputs, err));
     for (size_t i = 0; i < runner->graph->input_count; i++) {
-        LDNQ_TRY(augment_copy(runner, batch, inputs[i], arena, err));
+        LDNQ_TRY(augment_input_of_copy(runner, batch, inputs[i], arena, err));
         ldnq_exec_bind(runner->exec, runner->graph->inputs[i], inputs[i]);
     }
     return LDNQ_OK;
@@ -106,8 +106,8 @@ static enum ldnq_status run_batch(struct ldnq_calib_runner *runner, size_t batch
     return ldnq_exec_run_range(runner->exec, runner->node_index, node_index, err);
 }
 
-static enum ldnq_status store_batch(struct ldnq_calib_runner *runner, size_t batch,
-                                    size_t node_index, struct ldnq_error *err)
+static enum ldnq_status store_batch_and_reset(struct ldnq_calib_runner *runner, size_t batch,
+                                              size_t node_index, struct ldnq_error *err)
 {
     /* Before the first node nothing is stored: the samples are read again. */
     if (node_index > 0)
@@ -126,11 +126,11 @@ static enum ldnq_status advance_batch(struct ldnq_calib_runner *runner, size_t b
         LDNQ_TRY(run_batch(runner->reference, batch, node_index, arena, err));
     LDNQ_TRY(visit(ctx, runner->exec, batch, err));
     if (runner->reference)
-        LDNQ_TRY(store_batch(runner->reference, batch, node_index, err));
-    return store_batch(runner, batch, node_index, err);
+        LDNQ_TRY(store_batch_and_reset(runner->reference, batch, node_index, err));
+    return store_batch_and_reset(runner, batch, node_index, err);
 }
 
-static void finish_advance(struct ldnq_calib_runner *runner, size_t node_index)
+static void switch_to_next_generation(struct ldnq_calib_runner *runner, size_t node_index)
 {
     ldnq_activation_store_advance(runner->store);
     const struct ldnq_value **spare = runner->live;
@@ -157,6 +157,6 @@ enum ldnq_status ldnq_calib_runner_advance(struct ldnq_calib_runner *runner, siz
         LDNQ_TRY(status);
     }
     for (size_t i = 0; i < 2 && both[i]; i++)
-        finish_advance(both[i], node_index);
+        switch_to_next_generation(both[i], node_index);
     return LDNQ_OK;
 }

@@ -179,7 +179,7 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
 }
 
 /* The part of the steps or of the time that is over, whichever is larger: 0 .. 1. */
-static double measure_progress(const struct fine_tuning *tuning)
+static double compute_training_progress(const struct fine_tuning *tuning)
 {
     const double steps = (double)tuning->step / (double)tuning->steps;
     const double time =
@@ -188,16 +188,16 @@ static double measure_progress(const struct fine_tuning *tuning)
 }
 
 /* What the first step's rates are multiplied by: half a cosine from 1 to 0. */
-static double compute_rate_factor(const struct fine_tuning *tuning)
+static double compute_learning_rate_factor(const struct fine_tuning *tuning)
 {
-    return 0.5 * (1 + cos(acos(-1.0) * measure_progress(tuning)));
+    return 0.5 * (1 + cos(acos(-1.0) * compute_training_progress(tuning)));
 }
 
-static void step_layer(void *ctx, size_t i, size_t thread)
+static void update_layer_parameters(void *ctx, size_t i, size_t thread)
 {
     (void)thread;
     struct fine_tuning *tuning = ctx;
-    const double rate = compute_rate_factor(tuning);
+    const double rate = compute_learning_rate_factor(tuning);
     if (i < tuning->count)
         ldnq_fine_tune_quantized_step(&tuning->layers[i], tuning->step + 1, rate * SCALE_RATE,
                                       rate * BIAS_RATE, rate * CODE_RATE);
@@ -220,15 +220,16 @@ static enum ldnq_status run_training_step(struct fine_tuning *tuning, struct ldn
         LDNQ_TRY(status);
         done += count;
     }
-    ldnq_pool_run(tuning->quantizer->options->pool, tuning->count + tuning->float_count, step_layer,
-                  tuning);
+    ldnq_pool_run(tuning->quantizer->options->pool, tuning->count + tuning->float_count,
+                  update_layer_parameters, tuning);
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_step(&tuning->norms[i], tuning->step + 1,
-                                 compute_rate_factor(tuning) * SCALE_RATE);
+                                 compute_learning_rate_factor(tuning) * SCALE_RATE);
     return LDNQ_OK;
 }
 
-static enum ldnq_status save_if_better(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status save_if_held_out_improves(struct fine_tuning *tuning,
+                                                  struct ldnq_error *err)
 {
     struct ldnq_fine_tune_result *result = tuning->result;
     double error;
@@ -258,7 +259,7 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
         result->steps = ++tuning->step;
         late = ldnq_now() >= tuning->end;
         if (tuning->step % interval == 0 || tuning->step == tuning->steps || late)
-            LDNQ_TRY(save_if_better(tuning, err));
+            LDNQ_TRY(save_if_held_out_improves(tuning, err));
         if (tuning->float_count == 0) /* a cascade is part of fitting the layers */
             LDNQ_TRY(ldnq_sink_progress(tuning->quantizer->options->sink, "distill", NULL,
                                         tuning->step, tuning->steps, err));
@@ -287,7 +288,7 @@ static enum ldnq_status init_layers(struct fine_tuning *tuning, struct ldnq_erro
     return LDNQ_OK;
 }
 
-static enum ldnq_status list_requested(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status list_trained_values(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     const struct ldnq_quantization *result = tuning->quantizer->result;
     struct ldnq_arena *arena = tuning->arena;
@@ -391,7 +392,7 @@ static enum ldnq_status fine_tune_in_arena(struct fine_tuning *tuning, uint64_t 
     LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->samples, quantizer->samples, quantizer->graph,
                                          tuning->batch, quantizer->options->fine_tune.augment, seed,
                                          quantizer->options->pool, tuning->arena, err));
-    LDNQ_TRY(list_requested(tuning, err));
+    LDNQ_TRY(list_trained_values(tuning, err));
     enum ldnq_status status = run_fine_tuning(tuning, err);
     ldnq_grad_destroy(tuning->grad);
     ldnq_exec_destroy(tuning->quantized);

@@ -216,5 +216,5 @@ enum ldnq_status ldnq_fine_tune_quantized_apply_best(struct ldnq_fine_tune_quant
            layer->owner->scale_count * sizeof(float));
     if (layer->bias.count)
         memcpy(layer->result->bias->data, layer->bias_best->data, layer->rows * sizeof(float));
-    return ldnq_quantized_apply(layer->result, arena, err);
+    return ldnq_quantized_layer_apply(layer->result, arena, err);
 }

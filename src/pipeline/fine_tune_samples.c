@@ -19,7 +19,7 @@ enum ldnq_status ldnq_fine_tune_samples_init(struct ldnq_fine_tune_samples *set,
         .pool = pool,
         .augment = augment,
         .seed = seed,
-        .max_batch = ldnq_samples_batch(samples, graph, batch),
+        .max_batch = ldnq_samples_choose_batch_size(samples, graph, batch),
         .rng = { .state = seed },
     };
     set->training = ldnq_arena_alloc(arena, count, sizeof *set->training, err);

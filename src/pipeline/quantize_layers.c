@@ -288,11 +288,11 @@ static enum ldnq_status store_solution(const struct layer_fitting *fitting,
 }
 
 /* Compares with the float weight and bias, whatever the target was. */
-static enum ldnq_status measure_change(const struct layer_fitting *fitting,
-                                       const struct ldnq_quantized_layer *quantized,
-                                       const struct ldnq_layer_solution *solution,
-                                       struct ldnq_layer_diagnostics *diagnostics,
-                                       struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status compute_weight_error(const struct layer_fitting *fitting,
+                                             const struct ldnq_quantized_layer *quantized,
+                                             const struct ldnq_layer_solution *solution,
+                                             struct ldnq_layer_diagnostics *diagnostics,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     const struct ldnq_layer *layer = &quantized->layer;
@@ -389,8 +389,8 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
 
     /* ---- 4: write back: later layers see this one quantized ---- */
     LDNQ_TRY(store_solution(fitting, quantized, &solution, err));
-    LDNQ_TRY(measure_change(fitting, quantized, &solution, diagnostics, arena, err));
-    LDNQ_TRY(ldnq_quantized_apply(quantized, quantizer->arena, err));
+    LDNQ_TRY(compute_weight_error(fitting, quantized, &solution, diagnostics, arena, err));
+    LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
     diagnostics->seconds = ldnq_now() - start;
     const size_t steps = fitting->runner.batch_count + 1;
     return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
@@ -399,7 +399,7 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
 
 /* ---- all layers -------------------------------------------------------------------------- */
 
-static void warn_late_layers(const struct ldnq_quantizer *quantizer)
+static void warn_layers_solved_by_gptq(const struct ldnq_quantizer *quantizer)
 {
     const size_t count = quantizer->result->network.count;
     size_t late = 0;
@@ -480,7 +480,7 @@ static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_er
             options->layer_done(options->layer_ctx, &result->network.layers[fitting->index],
                                 &result->diagnostics[fitting->index]);
     }
-    warn_late_layers(quantizer);
+    warn_layers_solved_by_gptq(quantizer);
     warn_few_samples(quantizer);
     return LDNQ_OK;
 }

@@ -161,7 +161,8 @@ static enum ldnq_status observe_samples(struct range_search *search, struct ldnq
                                         struct ldnq_error *err)
 {
     const size_t all = ldnq_samples_count(samples);
-    const size_t most = ldnq_samples_batch(samples, search->reference, search->options->batch);
+    const size_t most =
+        ldnq_samples_choose_batch_size(samples, search->reference, search->options->batch);
     for (size_t first = 0; first < all; first += most) {
         const size_t count = ldnq_size_min(most, all - first);
         struct ldnq_sample_batch batch;
@@ -196,7 +197,7 @@ static void choose_group_range(struct range_search *search, size_t group)
             low = (double)activation->low;
             high = (double)activation->high;
         } else {
-            ldnq_observer_join(all, search->observed[a].observer);
+            ldnq_observer_merge(all, search->observed[a].observer);
             low = fmin(low, (double)activation->low);
             high = fmax(high, (double)activation->high);
         }

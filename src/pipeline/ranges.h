@@ -18,7 +18,7 @@ struct ldnq_ranges_options {
 };
 
 /* Sets the scales of a placement that was inserted into `graph`. `reference` is a clone of
- * it whose pairs are bypassed (ldnq_placement_bypass). An activation that no sample reached
+ * it whose pairs are bypassed (ldnq_placement_bypass_pairs). An activation that no sample reached
  * (in a branch that is never taken) has the scale of its bounds, or 1.
  * Errors: those of the samples and of the executor; DATA (an activation that is not finite:
  * node and sample are named), NOMEM. */

@@ -145,7 +145,7 @@ static void log_range(struct axis_subdivision in, int stride, double low, double
         ++*last;
 }
 
-static void label_log(struct ldnq_axis_tick *tick)
+static void format_log_label(struct ldnq_axis_tick *tick)
 {
     const int exponent = (int)floor(log10(tick->value * (1 + 1e-9)));
     if (exponent >= -3 && exponent < 6)
@@ -174,7 +174,7 @@ void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t 
     for (int i = first; i <= last; i++) {
         struct ldnq_axis_tick *tick = &axis->ticks[axis->tick_count++];
         tick->value = compute_log_tick(in, stride, i);
-        label_log(tick);
+        format_log_label(tick);
     }
     axis->low = axis->ticks[0].value;
     axis->high = axis->ticks[axis->tick_count - 1].value;

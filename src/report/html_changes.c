@@ -28,8 +28,8 @@ static void write_changes(struct ldnq_buffer *out, const struct ldnq_diff_change
     ldnq_buffer_append_text(out, "</ul>\n");
 }
 
-static void write_list(struct ldnq_buffer *out, const char *title,
-                       const struct ldnq_diff_change *changes, size_t count)
+static void write_titled_change_list(struct ldnq_buffer *out, const char *title,
+                                     const struct ldnq_diff_change *changes, size_t count)
 {
     if (count == 0)
         return;
@@ -54,8 +54,8 @@ void ldnq_html_write_changes(struct ldnq_buffer *out, const struct ldnq_diff *di
              "<p class=\"lead\">Nodes that only one file has, or that differ between both. "
              "QuantizeLinear, DequantizeLinear and nodes that only copy values are "
              "left out.</p>\n");
-    write_list(out, "Changed", diff->changed, diff->changed_count);
-    write_list(out, "Removed", diff->removed, diff->removed_count);
-    write_list(out, "Added", diff->added, diff->added_count);
+    write_titled_change_list(out, "Changed", diff->changed, diff->changed_count);
+    write_titled_change_list(out, "Removed", diff->removed, diff->removed_count);
+    write_titled_change_list(out, "Added", diff->added, diff->added_count);
     ldnq_buffer_append_text(out, "</section>\n");
 }

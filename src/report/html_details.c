@@ -53,7 +53,8 @@ static void write_range(struct ldnq_buffer *out, const char *term, enum ldnq_htm
     close_fact_html(out);
 }
 
-static void write_tensor(struct ldnq_buffer *out, const struct ldnq_quantized_tensor *tensor)
+static void write_quantized_tensor_facts(struct ldnq_buffer *out,
+                                         const struct ldnq_quantized_tensor *tensor)
 {
     char text[64];
     write_name(out, "Codes", tensor->name);
@@ -87,7 +88,7 @@ static void write_shape(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     close_fact_html(out);
 }
 
-static void write_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
+static void write_layer_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     ldnq_buffer_append_text(out, "<dl class=\"facts\">\n");
     if (layer->match && strcmp(layer->match, layer->node) != 0)
@@ -106,12 +107,12 @@ static void write_facts(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     write_number(out, "Accumulated SQNR", LDNQ_HTML_SQNR, layer->accumulated.sqnr, " dB");
     write_number(out, "Accumulated cosine", LDNQ_HTML_COSINE, layer->accumulated.cosine, "");
     if (layer->weight)
-        write_tensor(out, layer->weight);
+        write_quantized_tensor_facts(out, layer->weight);
     ldnq_buffer_append_text(out, "</dl>\n");
     if (!layer->input)
         return;
     ldnq_buffer_append_text(out, "<h4>Its input is quantized</h4><dl class=\"facts\">\n");
-    write_tensor(out, layer->input);
+    write_quantized_tensor_facts(out, layer->input);
     ldnq_buffer_append_text(out, "</dl>\n");
 }
 
@@ -134,7 +135,7 @@ static void write_weight_histogram(struct ldnq_buffer *out, const struct ldnq_di
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_scatter(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
+static void write_weight_scatter(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_scatter(layer, &plot))
@@ -207,10 +208,10 @@ static void write_layer(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
 {
     ldnq_buffer_append_format(out, "<details class=\"layer\" id=\"layer-%zu\">", number);
     write_summary(out, layer, number);
-    write_facts(out, layer);
+    write_layer_facts(out, layer);
     ldnq_buffer_append_text(out, "<div class=\"figures\">\n");
     write_weight_histogram(out, layer);
-    write_scatter(out, layer);
+    write_weight_scatter(out, layer);
     write_codes(out, layer);
     write_convergence(out, layer);
     ldnq_buffer_append_text(out, "</div></details>\n");

@@ -70,7 +70,7 @@ static void write_pairing_tile(struct ldnq_buffer *out, const struct ldnq_diff *
     close_tile_html(out);
 }
 
-static void write_bound(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+static void write_bound_tile(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
     if (isnan(output->bound) || isnan(output->relative))
         return;
@@ -104,7 +104,7 @@ static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *
                                   diff->samples == 1 ? "sample" : "samples");
         close_tile_html(out);
     }
-    write_bound(out, output);
+    write_bound_tile(out, output);
 }
 
 /* ---- tables -------------------------------------------------------------------------- */
@@ -146,35 +146,35 @@ static void write_files(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
 }
 
-static void write_cell(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value)
+static void write_number_cell(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value)
 {
     ldnq_buffer_append_text(out, "<td class=\"n\">");
     ldnq_html_write_number(out, kind, value);
     ldnq_buffer_append_text(out, "</td>");
 }
 
-static void write_output(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
+static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_output *output)
 {
     ldnq_buffer_append_text(out, "<tr><th scope=\"row\">");
     ldnq_html_write_name(out, output->name);
     ldnq_buffer_append_text(out, "</th>");
-    write_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
-    write_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
-    write_cell(out, LDNQ_HTML_GENERAL, output->relative);
-    write_cell(out, LDNQ_HTML_GENERAL, output->bound);
-    write_cell(out, LDNQ_HTML_GENERAL, output->max_error);
+    write_number_cell(out, LDNQ_HTML_SQNR, output->error.sqnr);
+    write_number_cell(out, LDNQ_HTML_COSINE, output->error.cosine);
+    write_number_cell(out, LDNQ_HTML_GENERAL, output->relative);
+    write_number_cell(out, LDNQ_HTML_GENERAL, output->bound);
+    write_number_cell(out, LDNQ_HTML_GENERAL, output->max_error);
     ldnq_buffer_append_text(out, "<td class=\"n\">");
     if (isnan(output->agreement))
         ldnq_html_write_number(out, LDNQ_HTML_GENERAL, NAN);
     else
         ldnq_buffer_append_format(out, "%.2f %%", 100 * output->agreement);
     ldnq_buffer_append_text(out, "</td>");
-    write_cell(out, LDNQ_HTML_GENERAL, output->kl);
+    write_number_cell(out, LDNQ_HTML_GENERAL, output->kl);
     ldnq_buffer_append_text(out, "</tr>\n");
 }
 
 /* Explains the terms of the table. */
-static void write_terms(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     ldnq_buffer_append_format(out, "<p class=\"note\">Measured on %zu %s in %.1f seconds. ",
                               diff->samples, diff->samples == 1 ? "sample" : "samples",
@@ -208,9 +208,9 @@ static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
              "<th class=\"n\">Largest error</th><th class=\"n\">Top-1 agreement</th>"
              "<th class=\"n\">KL, nats</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < diff->output_count; i++)
-        write_output(out, &diff->outputs[i]);
+        write_output_row(out, &diff->outputs[i]);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
-    write_terms(out, diff);
+    write_term_explanations(out, diff);
 }
 
 /* ---- the worst layers ---------------------------------------------------------------- */

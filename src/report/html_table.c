@@ -4,7 +4,8 @@
 
 #define MOST_COLUMNS 32
 
-static bool is_empty(const struct ldnq_html_table *table, const struct ldnq_html_column *column)
+static bool is_empty_column(const struct ldnq_html_table *table,
+                            const struct ldnq_html_column *column)
 {
     char space[LDNQ_HTML_CELL];
     for (size_t i = 0; i < table->row_count; i++) {
@@ -41,8 +42,8 @@ static void write_number(struct ldnq_buffer *out, const struct ldnq_html_column 
     ldnq_buffer_append_text(out, "</td>");
 }
 
-static void write_text(struct ldnq_buffer *out, const struct ldnq_html_column *column,
-                       const struct ldnq_html_table *table, size_t row)
+static void write_text_cell(struct ldnq_buffer *out, const struct ldnq_html_column *column,
+                            const struct ldnq_html_table *table, size_t row)
 {
     char space[LDNQ_HTML_CELL];
     const char *text = column->text(table->rows, row, space);
@@ -71,7 +72,7 @@ static void write_row(struct ldnq_buffer *out, const struct ldnq_html_table *tab
         if (column->number)
             write_number(out, column, table, row);
         else
-            write_text(out, column, table, row);
+            write_text_cell(out, column, table, row);
     }
     ldnq_buffer_append_text(out, "</tr>\n");
 }
@@ -85,7 +86,7 @@ void ldnq_html_write_table(struct ldnq_buffer *out, const struct ldnq_html_table
         "<table class=\"sortable\" id=\"%s\"><thead><tr>",
         table->caption, table->id);
     for (size_t i = 0; i < table->column_count; i++) {
-        is_left_out[i] = is_empty(table, &table->columns[i]);
+        is_left_out[i] = is_empty_column(table, &table->columns[i]);
         if (!is_left_out[i])
             write_header(out, &table->columns[i], table->in_order && i == 0);
     }

@@ -11,7 +11,7 @@
 #define THIN_SPACE "\xe2\x80\xaf" /* lines don't break at it */
 
 /* Replaces what HTML may not contain and what a reader could not see. */
-static uint32_t make_visible(uint32_t code)
+static uint32_t replace_invisible_character(uint32_t code)
 {
     if (code < 0x20)
         return 0x2400 + code;
@@ -21,7 +21,7 @@ static uint32_t make_visible(uint32_t code)
     return is_noncharacter || !ldnq_utf8_is_visible(code) ? LDNQ_UTF8_REPLACEMENT : code;
 }
 
-static const char *entity_of(uint32_t code)
+static const char *find_html_entity(uint32_t code)
 {
     switch (code) {
     case '<':
@@ -45,11 +45,12 @@ void ldnq_html_write_text(struct ldnq_buffer *out, const char *text)
         return;
     for (uint32_t code = ldnq_utf8_decode(&text); code; code = ldnq_utf8_decode(&text)) {
         char bytes[4];
-        const char *entity = entity_of(code);
+        const char *entity = find_html_entity(code);
         if (entity)
             ldnq_buffer_append_text(out, entity);
         else
-            ldnq_buffer_append(out, bytes, ldnq_utf8_encode(make_visible(code), bytes));
+            ldnq_buffer_append(out, bytes,
+                               ldnq_utf8_encode(replace_invisible_character(code), bytes));
     }
 }
 
@@ -71,7 +72,7 @@ void ldnq_html_write_label(struct ldnq_buffer *out, const char *text)
 /* ---- numbers ------------------------------------------------------------------------- */
 
 /* Digits of printf, with a true minus sign and exponents without leading zeros. */
-static void write_digits(struct ldnq_buffer *out, const char *digits)
+static void write_digits_typographically(struct ldnq_buffer *out, const char *digits)
 {
     for (const char *at = digits; *at; at++) {
         if (*at == '-')
@@ -99,7 +100,7 @@ static void write_count(struct ldnq_buffer *out, double value)
 }
 
 /* Three digits and a prefix: "12.3 M". */
-static void write_prefixed(struct ldnq_buffer *out, double value, const char *unit)
+static void write_with_unit_prefix(struct ldnq_buffer *out, double value, const char *unit)
 {
     static const char *const prefixes[] = { "", "k", "M", "G", "T", "P" };
     size_t prefix = 0;
@@ -109,7 +110,7 @@ static void write_prefixed(struct ldnq_buffer *out, double value, const char *un
     char digits[32];
     const int decimals = prefix == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
     snprintf(digits, sizeof digits, "%.*f", decimals, value);
-    write_digits(out, digits);
+    write_digits_typographically(out, digits);
     if (prefix > 0 || *unit)
         ldnq_buffer_append_format(out, THIN_SPACE "%s%s", prefixes[prefix], unit);
 }
@@ -122,7 +123,7 @@ static void write_rounded(struct ldnq_buffer *out, int decimals, double value)
         snprintf(digits, sizeof digits, "%.*f", decimals, value);
     else
         snprintf(digits, sizeof digits, "%.*g", -decimals, value);
-    write_digits(out, digits);
+    write_digits_typographically(out, digits);
 }
 
 void ldnq_html_write_number(struct ldnq_buffer *out, enum ldnq_html_kind kind, double value)
@@ -142,9 +143,9 @@ void ldnq_html_write_number(struct ldnq_buffer *out, enum ldnq_html_kind kind, d
     else if (kind == LDNQ_HTML_COUNT)
         write_count(out, value);
     else if (kind == LDNQ_HTML_LARGE)
-        write_prefixed(out, value, "");
+        write_with_unit_prefix(out, value, "");
     else if (kind == LDNQ_HTML_BYTES)
-        write_prefixed(out, value, "B");
+        write_with_unit_prefix(out, value, "B");
     else
         write_rounded(out, decimals[kind], value);
 }

@@ -13,7 +13,8 @@ static double objective_or_nan(const struct ldnq_diff_iteration *row)
     return row->objective > 0 ? row->objective : NAN;
 }
 
-static void include_trace(struct convergence_range *ends, const struct ldnq_diff_layer *layer)
+static void include_trace_in_range(struct convergence_range *ends,
+                                   const struct ldnq_diff_layer *layer)
 {
     for (size_t i = 0; i < layer->trace_count; i++) {
         ldnq_range_include(&ends->iterations, layer->trace[i].iteration);
@@ -21,7 +22,7 @@ static void include_trace(struct convergence_range *ends, const struct ldnq_diff
     }
 }
 
-static bool set_axes(struct ldnq_plot *plot, const struct convergence_range *ends)
+static bool init_convergence_axes(struct ldnq_plot *plot, const struct convergence_range *ends)
 {
     if (ldnq_range_is_empty(&ends->objectives))
         return false;
@@ -30,8 +31,8 @@ static bool set_axes(struct ldnq_plot *plot, const struct convergence_range *end
     return true;
 }
 
-static void add_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
-                      const struct ldnq_diff_layer *layer, double width)
+static void draw_layer_curve(const struct ldnq_plot *plot, struct ldnq_canvas *canvas,
+                             const struct ldnq_diff_layer *layer, double width)
 {
     double x0 = NAN, y0 = NAN;
     for (size_t i = 0; i < layer->trace_count; i++) {
@@ -52,7 +53,7 @@ static void draw_all_convergence(const struct ldnq_plot *plot, struct ldnq_canva
     colour.alpha = plot->diff->layer_count > 30 ? 0x66 : 0xcc;
     ldnq_plot_draw_grid(plot, canvas);
     for (size_t i = 0; i < plot->diff->layer_count; i++) {
-        add_curve(plot, canvas, &plot->diff->layers[i], 2.5);
+        draw_layer_curve(plot, canvas, &plot->diff->layers[i], 2.5);
         ldnq_canvas_paint(canvas, colour);
     }
 }
@@ -60,7 +61,7 @@ static void draw_all_convergence(const struct ldnq_plot *plot, struct ldnq_canva
 static void draw_layer_convergence(const struct ldnq_plot *plot, struct ldnq_canvas *canvas)
 {
     ldnq_plot_draw_grid(plot, canvas);
-    add_curve(plot, canvas, plot->layer, LDNQ_PLOT_LINE);
+    draw_layer_curve(plot, canvas, plot->layer, LDNQ_PLOT_LINE);
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_ISOLATED);
 }
 
@@ -68,15 +69,15 @@ bool ldnq_plot_init_convergence(const struct ldnq_diff *diff, struct ldnq_plot *
 {
     struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
     for (size_t i = 0; i < diff->layer_count; i++)
-        include_trace(&ends, &diff->layers[i]);
+        include_trace_in_range(&ends, &diff->layers[i]);
     *plot = (struct ldnq_plot){ .draw = draw_all_convergence, .diff = diff };
-    return set_axes(plot, &ends);
+    return init_convergence_axes(plot, &ends);
 }
 
 bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     struct convergence_range ends = { LDNQ_RANGE_EMPTY, LDNQ_RANGE_EMPTY };
-    include_trace(&ends, layer);
+    include_trace_in_range(&ends, layer);
     *plot = (struct ldnq_plot){ .draw = draw_layer_convergence, .layer = layer };
-    return set_axes(plot, &ends);
+    return init_convergence_axes(plot, &ends);
 }

@@ -42,7 +42,7 @@ static uint16_t *find_colour_slot(struct png_encoder *encoder, uint32_t colour)
     return &encoder->slots[at];
 }
 
-static bool add_colour(struct png_encoder *encoder, uint32_t colour)
+static bool add_palette_colour(struct png_encoder *encoder, uint32_t colour)
 {
     uint16_t *slot = find_colour_slot(encoder, colour);
     if (*slot)
@@ -54,7 +54,7 @@ static bool add_colour(struct png_encoder *encoder, uint32_t colour)
     return true;
 }
 
-static void sort_colours(struct png_encoder *encoder)
+static void sort_palette_colours(struct png_encoder *encoder)
 {
     for (size_t i = 1; i < encoder->colour_count; i++) {
         const uint32_t colour = encoder->colours[i];
@@ -75,11 +75,11 @@ static bool collect_colours(struct png_encoder *encoder)
     uint32_t last = 0;
     for (size_t i = 0; i < count; i++) {
         const uint32_t colour = read_pixel_colour(encoder->pixels + 4 * i);
-        if ((i == 0 || colour != last) && !add_colour(encoder, colour))
+        if ((i == 0 || colour != last) && !add_palette_colour(encoder, colour))
             return false;
         last = colour;
     }
-    sort_colours(encoder);
+    sort_palette_colours(encoder);
     return true;
 }
 
@@ -141,7 +141,7 @@ static void ignore_flush(png_structp png)
     (void)png;
 }
 
-static void set_palette(struct png_encoder *encoder)
+static void write_palette(struct png_encoder *encoder)
 {
     png_color colours[MOST_COLOURS];
     png_byte alphas[MOST_COLOURS];
@@ -170,7 +170,7 @@ static void write_header(struct png_encoder *encoder)
                  has_palette ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_RGB_ALPHA,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (has_palette)
-        set_palette(encoder);
+        write_palette(encoder);
     png_set_compression_level(encoder->png, 9);
     png_set_filter(encoder->png, PNG_FILTER_TYPE_BASE,
                    has_palette ? PNG_FILTER_NONE : PNG_ALL_FILTERS);

@@ -152,9 +152,9 @@ static enum ldnq_status turn_into_identity(struct ldnq_graph *clone, struct ldnq
     return ldnq_ops_bind_node(clone, node, err);
 }
 
-enum ldnq_status ldnq_placement_bypass(const struct ldnq_placement *placement,
-                                       const struct ldnq_graph *graph, struct ldnq_graph *clone,
-                                       struct ldnq_error *err)
+enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placement,
+                                             const struct ldnq_graph *graph,
+                                             struct ldnq_graph *clone, struct ldnq_error *err)
 {
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];

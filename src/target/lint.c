@@ -184,7 +184,7 @@ static bool is_shared_int8(const struct linter *linter, const struct ldnq_node *
 }
 
 /* Q/DQ nodes of an activation. One finding per pair: that of its QuantizeLinear. */
-static void check_pair(struct linter *linter, const struct ldnq_node *node)
+static void check_activation_pair(struct linter *linter, const struct ldnq_node *node)
 {
     float scale;
     double zero;
@@ -307,7 +307,7 @@ static bool check_output(struct linter *linter, const struct ldnq_node *node,
     }
     const struct ldnq_node *reader = linter->reader[after->outputs[0]->index];
     if (is_dequantize(reader) && is_shared_int8(linter, reader))
-        return false; /* check_pair reports it */
+        return false; /* check_activation_pair reports it */
     if (!clamp || strcmp(clamp->op_type, "Relu") != 0 || !read_zero_point(after, &zero))
         return true;
     const enum ldnq_dtype dtype = after->outputs[0]->dtype;
@@ -411,8 +411,8 @@ static bool check_weights_only(struct linter *linter, const struct ldnq_node *no
 }
 
 /* The checks of an operator that computes. Returns whether it runs on integers. */
-static bool check_operands(struct linter *linter, const struct ldnq_node *node,
-                           const struct ldnq_operator_rule *rule)
+static bool check_node_runs_on_integers(struct linter *linter, const struct ldnq_node *node,
+                                        const struct ldnq_operator_rule *rule)
 {
     const struct ldnq_target *target = linter->target;
     const struct node_activations found = list_activations(linter, node, rule);
@@ -442,7 +442,7 @@ static bool check_operands(struct linter *linter, const struct ldnq_node *node,
                     found.missing);
         return false;
     }
-    bool fits = found.other_type == 0; /* check_pair has reported it */
+    bool fits = found.other_type == 0; /* check_activation_pair has reported it */
     if (source)
         fits = check_weight(linter, node, source) && check_bias(linter, node, source) && fits;
     /* ONNX Runtime's rule of fusion for Gemm reads it. */
@@ -461,7 +461,7 @@ static void check_computing_node(struct linter *linter, const struct ldnq_node *
 {
     if (is_absorbed_clamp(linter, node) || list_activations(linter, node, rule).count == 0)
         return;
-    if (check_operands(linter, node, rule))
+    if (check_node_runs_on_integers(linter, node, rule))
         linter->lint->integer_nodes++;
     else
         linter->lint->float_nodes++;
@@ -525,7 +525,7 @@ static bool is_integer_kernel(const struct ldnq_node *node)
 static void check_node(struct linter *linter, const struct ldnq_node *node)
 {
     if (is_quantize(node) || is_dequantize(node)) {
-        check_pair(linter, node);
+        check_activation_pair(linter, node);
         return;
     }
     if (is_integer_kernel(node) && linter->target->bias == LDNQ_BIAS_INT32 &&

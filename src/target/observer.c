@@ -113,7 +113,7 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
         }
 }
 
-void ldnq_observer_join(struct ldnq_observer *observer, const struct ldnq_observer *other)
+void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other)
 {
     if (other->least <= other->most) {
         observer->least = fmin(observer->least, other->least);

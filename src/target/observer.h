@@ -38,7 +38,7 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
 
 /* Adds what `other` saw: for activations that share a scale. Both have the same importance or
  * none. */
-void ldnq_observer_join(struct ldnq_observer *observer, const struct ldnq_observer *other);
+void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other);
 
 /* What was seen; both 0 where nothing was. */
 void ldnq_observer_extremes(const struct ldnq_observer *observer, double *low, double *high);

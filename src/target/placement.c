@@ -85,7 +85,7 @@ static const char *refuse_layer(const struct placement_workspace *work,
 }
 
 /* A layer of weights, or a product of two activations. */
-static void decide_layers(struct placement_workspace *work)
+static void choose_layers_on_integers(struct placement_workspace *work)
 {
     for (size_t n = 0; n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
@@ -100,7 +100,7 @@ static void decide_layers(struct placement_workspace *work)
     }
 }
 
-static bool reads_integers(const struct placement_workspace *work, size_t n)
+static bool reads_integer_result(const struct placement_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     for (size_t i = 0; i < node->input_count; i++)
@@ -124,7 +124,7 @@ static bool mark_node_for_integers(struct placement_workspace *work, size_t n)
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
     if (!rule || rule->weight || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
-        !has_variable_float_input(rule, node) || !reads_integers(work, n) ||
+        !has_variable_float_input(rule, node) || !reads_integer_result(work, n) ||
         is_fixed_range_output(rule, node))
         return false;
     work->placement->runs[n] =
@@ -197,9 +197,9 @@ static bool absorb_clamps(struct placement_workspace *work)
     return changed;
 }
 
-static void decide_nodes(struct placement_workspace *work)
+static void choose_nodes_on_integers(struct placement_workspace *work)
 {
-    decide_layers(work);
+    choose_layers_on_integers(work);
     for (bool changed = true; changed;) {
         changed = absorb_clamps(work);
         for (size_t n = 0; n < work->graph->node_count; n++)
@@ -226,7 +226,7 @@ static bool is_fused_operand(const struct placement_workspace *work, size_t n, s
     return false;
 }
 
-static void place_on_inputs(struct placement_workspace *work, size_t n)
+static void add_pairs_on_inputs(struct placement_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     for (size_t i = 0; i < node->input_count; i++) {
@@ -239,7 +239,7 @@ static void place_on_inputs(struct placement_workspace *work, size_t n)
 
 /* A value that a quantized operator writes: not where the kernel may write float and nothing
  * reads codes, nor where a clamp follows whose output has the pair. */
-static void place_on_outputs(struct placement_workspace *work, size_t n)
+static void add_pairs_on_outputs(struct placement_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
@@ -265,16 +265,16 @@ static void place_on_outputs(struct placement_workspace *work, size_t n)
     }
 }
 
-static void place_pairs(struct placement_workspace *work)
+static void choose_pair_positions(struct placement_workspace *work)
 {
     const bool both = work->options->target->pairs == LDNQ_PAIRS_AT_BOTH;
     for (size_t n = 0; n < work->graph->node_count; n++) {
         const enum ldnq_node_run run = work->placement->runs[n];
         if (run != LDNQ_NODE_INTEGER && run != LDNQ_NODE_MOVES)
             continue;
-        place_on_inputs(work, n);
+        add_pairs_on_inputs(work, n);
         if (both)
-            place_on_outputs(work, n);
+            add_pairs_on_outputs(work, n);
     }
     /* An operator in float reads what the pair leaves where the value itself is never
      * written; so does every reader, as a value that is read twice costs a pass. */
@@ -300,15 +300,15 @@ static size_t find_scale_group(struct placement_workspace *work, size_t value)
     return value;
 }
 
-static void join_groups(struct placement_workspace *work, const struct ldnq_value *a,
-                        const struct ldnq_value *b)
+static void unite_scale_groups(struct placement_workspace *work, const struct ldnq_value *a,
+                               const struct ldnq_value *b)
 {
     const size_t first = find_scale_group(work, a->index),
                  second = find_scale_group(work, b->index);
     work->facts[second > first ? second : first].group = second > first ? first : second;
 }
 
-static void join_scales(struct placement_workspace *work)
+static void unite_scales_around_nodes(struct placement_workspace *work)
 {
     for (size_t n = 0; n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
@@ -319,10 +319,10 @@ static void join_scales(struct placement_workspace *work)
             continue;
         for (size_t o = 0; o < node->output_count; o++)
             if (node->outputs[o] && node->outputs[o]->dtype == LDNQ_FLOAT)
-                join_groups(work, node->inputs[0], node->outputs[o]);
+                unite_scale_groups(work, node->inputs[0], node->outputs[o]);
         for (size_t i = 1; unifies && i < node->input_count; i++)
             if (is_activation(rule, node, i))
-                join_groups(work, node->inputs[0], node->inputs[i]);
+                unite_scale_groups(work, node->inputs[0], node->inputs[i]);
     }
 }
 
@@ -451,9 +451,9 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
     work.placement->target = options->target;
     work.placement->dtype = options->activation;
     LDNQ_TRY(allocate_placement_arrays(&work, arena, err));
-    decide_nodes(&work);
-    place_pairs(&work);
-    join_scales(&work);
+    choose_nodes_on_integers(&work);
+    choose_pair_positions(&work);
+    unite_scales_around_nodes(&work);
     LDNQ_TRY(list_activations(&work, arena, err));
     LDNQ_TRY(list_float_nodes(&work, arena, err));
     *out = work.placement;

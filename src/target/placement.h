@@ -93,9 +93,9 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
 /* Takes the pairs out of a clone of the graph that they were inserted into: it has the same
  * nodes and values, but its pairs pass the float value on, and constants are not rounded. The
  * float network beside the quantized one, node by node. Errors: NOMEM. */
-enum ldnq_status ldnq_placement_bypass(const struct ldnq_placement *placement,
-                                       const struct ldnq_graph *graph, struct ldnq_graph *clone,
-                                       struct ldnq_error *err);
+enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placement,
+                                             const struct ldnq_graph *graph,
+                                             struct ldnq_graph *clone, struct ldnq_error *err);
 
 /* ---- scales --------------------------------------------------------------------------- */
 

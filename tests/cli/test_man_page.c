@@ -21,7 +21,7 @@ const struct cli_command *const cli_commands[] = { &cli_command_odd, NULL };
 const struct cli_general_option cli_general_options[] = { { "--help", ".help" }, { NULL, NULL } };
 const struct cli_exit_code cli_exit_codes[] = { { LDNQ_OK, ".done" }, { LDNQ_OK, NULL } };
 
-bool cli_command_takes(const struct cli_command *command, const struct ldnq_option *option)
+bool cli_command_has_option(const struct cli_command *command, const struct ldnq_option *option)
 {
     return (option->jobs & command->job) != 0;
 }

@@ -40,7 +40,7 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool u
                 (int8_t)ldnq_codebook_nearest(book, (double)weight[at] / (double)f->scales[row]);
         }
     }
-    assert_ok(ldnq_quantized_apply(&f->result, f->graph->arena, &err));
+    assert_ok(ldnq_quantized_layer_apply(&f->result, f->graph->arena, &err));
     assert_ok(ldnq_fine_tune_quantized_init(&f->layer, &f->result, f->deviation, &f->layer,
                                             one_scale, update_codes, f->graph->arena, &err));
 }

@@ -114,7 +114,7 @@ static void order_and_batches_should_not_matter(void **state)
     ldnq_observer_add(back, first);
     ldnq_observer_add(joined, second);
     ldnq_observer_add(part, first);
-    ldnq_observer_join(joined, part);
+    ldnq_observer_merge(joined, part);
     for (int rule = LDNQ_RANGE_AUTO; rule <= LDNQ_RANGE_ENTROPY; rule++) {
         double ranges[3][2] = { { -INFINITY, INFINITY },
                                 { -INFINITY, INFINITY },

@@ -145,7 +145,7 @@ static void write_options(const struct cli_command *command)
     printf(".SH OPTIONS\nDefaults are in brackets. The value of a long option may also follow an\n"
            "equals sign: \\-\\-\\fINAME\\fR=\\fIVALUE\\fR.\n");
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++)
-        if (cli_command_takes(command, option))
+        if (cli_command_has_option(command, option))
             write_option(option);
 }
 

@@ -16,7 +16,7 @@ static void write_choices(const char *choices)
 static bool is_for_program(const struct ldnq_option *option)
 {
     for (size_t i = 0; cli_commands[i]; i++)
-        if (cli_command_takes(cli_commands[i], option))
+        if (cli_command_has_option(cli_commands[i], option))
             return true;
     return false;
 }
@@ -36,7 +36,7 @@ static void write_bash_options(const struct cli_command *command)
     const char *space = "";
     printf("    %s) words='", command->name);
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++) {
-        if (!cli_command_takes(command, option))
+        if (!cli_command_has_option(command, option))
             continue;
         printf("%s--%s%s%s", space, option->name, option->letter ? " -" : "",
                option->letter ? option->letter : "");
@@ -178,7 +178,7 @@ static void write_zsh_command(const struct cli_command *command)
     const struct ldnq_option *option;
     printf("    %s)\n        _arguments", command->name);
     for (size_t i = 0; (option = ldnq_options_describe(i)) != NULL; i++) {
-        if (!cli_command_takes(command, option))
+        if (!cli_command_has_option(command, option))
             continue;
         if (option->letter)
             write_zsh_option(option, true);
