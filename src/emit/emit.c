@@ -26,9 +26,11 @@ static enum ldnq_status make_unique_name(struct emitter *emitter, const char *ba
  * A weight that its node reads as (K, M) is stored as (M, K), with a Transpose after its
  * DequantizeLinear. ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or
  * Gemm reads as (K, M) by its MatMulNBits. That rounds activations to 8 bits and, with int2
- * and K = 200, has errors as large as the result. With the Transpose, ONNX Runtime computes
- * what the file says. A layer whose input has codes keeps its layout: integer kernels compute
- * it exactly. */
+ * and K = 200, has errors as large as the result. With the Transpose it computes what the file
+ * says where the scales are those of blocks. With one scale per tensor or per row, 1.32 folds
+ * the Transpose of some models into the weight and takes MatMulNBits all the same (differences
+ * up to 0.7 % of the largest output); the session option session.disable_quant_qdq prevents it.
+ * A layer whose input has codes keeps its layout: integer kernels compute it exactly. */
 
 static bool is_transposed(const struct ldnq_quantized_layer *quantized)
 {

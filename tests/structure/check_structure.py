@@ -39,9 +39,6 @@ CALIB_ONNX_FILES = {"src/calib/source_protos.c"}
 # Of compare's headers, those that report may include.
 COMPARE_DATA = {"compare/comparison.h"}
 
-# Tags that two files still define; the list may only become shorter.
-TAGS_TO_RENAME = set("blocks cursor decoder job ranges reduction scatter".split())
-
 MOST_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 NOT_IN_LIBRARY = re.compile(
@@ -192,7 +189,7 @@ def struct_tags_should_be_unique(tree):
     for name in tree.sources():
         for tag in re.findall(r"\b(?:struct|union|enum)\s+(\w+)\s*\{", tree.code[name]):
             other = seen.setdefault(tag, name)
-            if other != name and tag not in TAGS_TO_RENAME:
+            if other != name:
                 yield f"{name} defines the tag {tag}, as {other} does"
 
 

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-enum reduction { NONE, ADD, MUL, MAX, MIN };
+enum scatter_reduction { NONE, ADD, MUL, MAX, MIN };
 static const char *const names[] = { "none", "add", "mul", "max", "min" };
 
 struct scatter_attrs {
-    enum reduction reduction;
+    enum scatter_reduction reduction;
 };
 
 enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
@@ -19,14 +19,14 @@ enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ld
     *attrs = a;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {
-            a->reduction = (enum reduction)i;
+            a->reduction = (enum scatter_reduction)i;
             return LDNQ_OK;
         }
     }
     return ldnq_fail(err, LDNQ_MODEL, "reduction=%s is not none, add, mul, max or min", name);
 }
 
-static enum reduction read_reduction(const struct ldnq_op_call *call)
+static enum scatter_reduction read_reduction(const struct ldnq_op_call *call)
 {
     return ((const struct scatter_attrs *)call->attrs)->reduction;
 }
@@ -51,7 +51,7 @@ void ldnq_scatter_copy_data(const struct ldnq_op_call *call)
 
 /* y = y op x. U is the type of sums and products, unsigned so that integers wrap around. */
 #define COMBINE(name, T, U)                                                                        \
-    static void name(enum reduction reduction, T *y, const T *x, size_t count)                     \
+    static void name(enum scatter_reduction reduction, T *y, const T *x, size_t count)             \
     {                                                                                              \
         for (size_t i = 0; i < count; i++) {                                                       \
             const T a = y[i], b = x[i];                                                            \
@@ -68,7 +68,7 @@ COMBINE(combine_int64, int64_t, uint64_t)
 
 void ldnq_scatter_update(const struct ldnq_op_call *call, size_t to, size_t from, size_t count)
 {
-    enum reduction reduction = read_reduction(call);
+    enum scatter_reduction reduction = read_reduction(call);
     size_t size = ldnq_dtype_size(call->out[0].dtype);
     char *y = (char *)call->out[0].data + to * size;
     const char *x = (const char *)call->in[2]->data + from * size;
@@ -85,7 +85,7 @@ void ldnq_scatter_update(const struct ldnq_op_call *call, size_t to, size_t from
 enum ldnq_status ldnq_scatter_grad_copy(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_tensor *dy = grad->out[0];
-    enum reduction reduction = read_reduction(grad->call);
+    enum scatter_reduction reduction = read_reduction(grad->call);
     if (reduction > ADD)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through reduction=%s are not supported",
                          names[reduction]);
