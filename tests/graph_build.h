@@ -41,7 +41,7 @@ static inline void build_free(struct ldnq_graph *graph)
 static inline int64_t build_symbol(struct ldnq_graph *graph, const char *name)
 {
     int64_t symbol;
-    assert_ok(ldnq_graph_symbol(graph, name, &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, name, &symbol, &err));
     return symbol;
 }
 
@@ -163,7 +163,7 @@ static inline struct ldnq_tensor *build_run(struct ldnq_graph *graph, struct ldn
     struct ldnq_tensor *copy;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    const struct ldnq_tensor *out = ldnq_exec_value(exec, graph->outputs[0]);
+    const struct ldnq_tensor *out = ldnq_exec_find_value(exec, graph->outputs[0]);
     assert_ok(ldnq_tensor_create(graph->arena, out->dtype, &out->shape, &copy, &err));
     size_t bytes = 0;
     ldnq_tensor_bytes(out, &bytes);

@@ -65,7 +65,7 @@ static enum ldnq_status score_batch(struct evaluation *eval, size_t first, size_
 {
     struct model_score *score = eval->score;
     const struct ldnq_value *value = eval->loaded.graph->outputs[0];
-    const struct ldnq_tensor *output = ldnq_exec_value(eval->exec, value);
+    const struct ldnq_tensor *output = ldnq_exec_find_value(eval->exec, value);
     size_t classes = 0;
     LDNQ_TRY(check_output(eval, output, count, &classes, err));
     for (size_t i = 0; i < count; i++) {

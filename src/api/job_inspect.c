@@ -73,8 +73,8 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
                                         &found->refused, err);
     }
     LDNQ_TRY(status);
-    LDNQ_TRY(ldnq_pass_batchnorm(found->loaded.graph, err));
-    LDNQ_TRY(ldnq_pass_dead(found->loaded.graph, err));
+    LDNQ_TRY(ldnq_pass_merge_batchnorms(found->loaded.graph, err));
+    LDNQ_TRY(ldnq_pass_remove_dead_nodes(found->loaded.graph, err));
     return list_layers(found, err);
 }
 

@@ -29,7 +29,7 @@ static enum ldnq_status fail_unknown_input(const struct ldnq_graph *graph, const
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < graph->input_count; i++)
-        ldnq_text_item(&text, ", ", "'%s'", graph->inputs[i]->name);
+        ldnq_text_append_item(&text, ", ", "'%s'", graph->inputs[i]->name);
     return ldnq_fail(err, LDNQ_USAGE, "%s: has no input '%s'; its inputs are %s", graph->file, name,
                      list);
 }
@@ -146,7 +146,7 @@ static enum ldnq_status name_output_files(struct run_job *run, struct ldnq_error
         char *name = ldnq_arena_strdup(arena, graph->outputs[i]->name, err);
         if (!name)
             return LDNQ_NOMEM;
-        ldnq_text_flatten(name);
+        ldnq_text_replace_invisible(name);
         for (char *at = name; *at; at++)
             if (*at == '?' || *at == '/' || *at == '\\' || (at == name && *at == '.'))
                 *at = '_';
@@ -192,7 +192,8 @@ static enum ldnq_status write_files(struct run_job *run, struct ldnq_error *err)
         return ldnq_fail(err, LDNQ_IO, "%s: the folder can't be created: %s", folder,
                          strerror(errno));
     for (size_t i = 0; i < graph->output_count; i++)
-        LDNQ_TRY(ldnq_npy_write(run->paths[i], ldnq_exec_value(run->exec, graph->outputs[i]), err));
+        LDNQ_TRY(
+            ldnq_npy_write(run->paths[i], ldnq_exec_find_value(run->exec, graph->outputs[i]), err));
     return LDNQ_OK;
 }
 
@@ -211,7 +212,7 @@ static enum ldnq_status copy_outputs_to_result(const struct run_job *run,
         const char *name = ldnq_arena_strdup(result->arena, graph->outputs[i]->name, err);
         if (!name)
             return LDNQ_NOMEM;
-        LDNQ_TRY(ldnq_tensor_copy(result->arena, ldnq_exec_value(run->exec, graph->outputs[i]),
+        LDNQ_TRY(ldnq_tensor_copy(result->arena, ldnq_exec_find_value(run->exec, graph->outputs[i]),
                                   &copy, err));
         result->arrays[result->array_count++] = (struct ldnq_ndarray){
             .name = name,
@@ -229,7 +230,7 @@ static bool fill_json(cJSON *root, const struct run_job *run)
     const struct ldnq_graph *graph = run->loaded.graph;
     cJSON *list = cJSON_AddArrayToObject(root, "outputs");
     for (size_t i = 0; list && i < graph->output_count; i++) {
-        const struct ldnq_tensor *tensor = ldnq_exec_value(run->exec, graph->outputs[i]);
+        const struct ldnq_tensor *tensor = ldnq_exec_find_value(run->exec, graph->outputs[i]);
         cJSON *item = ldnq_json_append_object(list);
         if (!item || !ldnq_json_add_text(item, "name", graph->outputs[i]->name) ||
             !ldnq_json_add_text(item, "file", run->paths ? run->paths[i] : NULL) ||

@@ -138,7 +138,7 @@ static enum ldnq_status fail_unknown_choice(const struct ldnq_option *option, co
     size_t count = 0;
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
-    ldnq_text_item(&text, "", "%s", option->choices);
+    ldnq_text_append_item(&text, "", "%s", option->choices);
     memcpy(copy, list, sizeof copy);
     ldnq_text_init(&text, list, sizeof list);
     char *rest = copy;
@@ -150,12 +150,12 @@ static enum ldnq_status fail_unknown_choice(const struct ldnq_option *option, co
         rest = bar ? bar + 1 : NULL;
     }
     for (size_t i = 0; i < count; i++)
-        ldnq_text_item(&text, ", ", "%s", names[i]);
+        ldnq_text_append_item(&text, ", ", "%s", names[i]);
     const char *nearest = ldnq_nearest_name(word, names);
     struct ldnq_text meant;
     ldnq_text_init(&meant, hint, sizeof hint);
     if (nearest)
-        ldnq_text_item(&meant, "", "did you mean %s? ", nearest);
+        ldnq_text_append_item(&meant, "", "did you mean %s? ", nearest);
     return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; %sthere are %s", option->name, word,
                      hint, list);
 }
@@ -170,7 +170,7 @@ static enum ldnq_status check_choice_words(const struct ldnq_option *option, con
         if (ldnq_choice_find(option->choices, text, length) == SIZE_MAX) {
             struct ldnq_text cut;
             ldnq_text_init(&cut, word, sizeof word);
-            ldnq_text_item(&cut, "", "%.*s", (int)(length < 100 ? length : 100), text);
+            ldnq_text_append_item(&cut, "", "%.*s", (int)(length < 100 ? length : 100), text);
             return fail_unknown_choice(option, word, err);
         }
         if (!text[length])
@@ -227,29 +227,31 @@ static void describe_values(const struct ldnq_option *option, struct ldnq_text *
 {
     switch (option->type) {
     case LDNQ_OPTION_COUNT:
-        ldnq_text_item(text, "", ", a whole number");
+        ldnq_text_append_item(text, "", ", a whole number");
         if (option->least > 0)
-            ldnq_text_item(text, "", " from %.0f on", option->least);
+            ldnq_text_append_item(text, "", " from %.0f on", option->least);
         if (option->most < 1e18)
-            ldnq_text_item(text, "", " up to %.0f", option->most);
+            ldnq_text_append_item(text, "", " up to %.0f", option->most);
         break;
     case LDNQ_OPTION_BYTES:
-        ldnq_text_item(text, "", ", a number above 0 that K, M or G may follow");
+        ldnq_text_append_item(text, "", ", a number above 0 that K, M or G may follow");
         break;
     case LDNQ_OPTION_NUMBER:
         if (!option->choices)
-            ldnq_text_item(text, "", option->least > 0 ? ", a number above 0" : ", a number");
+            ldnq_text_append_item(text, "",
+                                  option->least > 0 ? ", a number above 0" : ", a number");
         break;
     case LDNQ_OPTION_RATIO:
-        ldnq_text_item(text, "", ", a number or a fraction (1/255) that is not 0");
+        ldnq_text_append_item(text, "", ", a number or a fraction (1/255) that is not 0");
         break;
     case LDNQ_OPTION_CHANNELS:
-        ldnq_text_item(text, "", ", up to 4 numbers with commas between them");
+        ldnq_text_append_item(text, "", ", up to 4 numbers with commas between them");
         break;
     case LDNQ_OPTION_BUDGET:
-        ldnq_text_item(text, "",
-                       ", mean bits per weight (3bits), a ratio to the float weights (8x) or bytes "
-                       "(200K)");
+        ldnq_text_append_item(
+            text, "",
+            ", mean bits per weight (3bits), a ratio to the float weights (8x) or bytes "
+            "(200K)");
         break;
     case LDNQ_OPTION_FLAG:
     case LDNQ_OPTION_TEXT:

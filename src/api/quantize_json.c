@@ -36,7 +36,7 @@ static void append_option_list_text(struct ldnq_text *text, const struct ldnq_op
     size_t count;
     const char *const *values = ldnq_option_list(options, index, &count);
     for (size_t i = 0; i < count; i++)
-        ldnq_text_item(text, " ", "%s=%s", ldnq_option_table[index].name, values[i]);
+        ldnq_text_append_item(text, " ", "%s=%s", ldnq_option_table[index].name, values[i]);
 }
 
 /* Adds "name=N" where N is not 0. */
@@ -45,7 +45,7 @@ static void describe_count(struct ldnq_text *text, const struct ldnq_options *op
 {
     const size_t value = ldnq_option_count(options, index);
     if (value)
-        ldnq_text_item(text, " ", "%s=%zu", ldnq_option_table[index].name, value);
+        ldnq_text_append_item(text, " ", "%s=%zu", ldnq_option_table[index].name, value);
 }
 
 /* Adds the text as it was set. */
@@ -53,8 +53,8 @@ static void describe_text(struct ldnq_text *text, const struct ldnq_options *opt
                           enum ldnq_option_index index)
 {
     if (ldnq_option_is_set(options, index))
-        ldnq_text_item(text, " ", "%s=%s", ldnq_option_table[index].name,
-                       ldnq_option_text(options, index));
+        ldnq_text_append_item(text, " ", "%s=%s", ldnq_option_table[index].name,
+                              ldnq_option_text(options, index));
 }
 
 /* Options that decide the result, and no others: not the threads, not the paths. */
@@ -66,29 +66,30 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     struct ldnq_text text;
     float scale = 0;
     ldnq_text_init(&text, data, size);
-    ldnq_text_item(&text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
-                   common_codebook_name(summary->result),
-                   ldnq_granularity_name(quantize->granularity), quantize->solver->name,
-                   quantize->solver_options.rho_factor, ldnq_option_text(options, OPTION_RHO_FROM),
-                   ldnq_option_text(options, OPTION_STORAGE));
+    ldnq_text_append_item(
+        &text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
+        common_codebook_name(summary->result), ldnq_granularity_name(quantize->granularity),
+        quantize->solver->name, quantize->solver_options.rho_factor,
+        ldnq_option_text(options, OPTION_RHO_FROM), ldnq_option_text(options, OPTION_STORAGE));
     if (quantize->block)
-        ldnq_text_item(&text, " ", "block-size=%zu", quantize->block);
+        ldnq_text_append_item(&text, " ", "block-size=%zu", quantize->block);
     describe_count(&text, options, OPTION_CASCADE);
     if (tune->held_out)
-        ldnq_text_item(&text, " ", "distill=%zu refine=%s", tune->steps,
-                       quantize->fine_tune.update_codes ? "on" : "off");
-    ldnq_text_item(&text, " ", "augment=%zu seed=%" PRIu64, quantize->copies, quantize->seed);
+        ldnq_text_append_item(&text, " ", "distill=%zu refine=%s", tune->steps,
+                              quantize->fine_tune.update_codes ? "on" : "off");
+    ldnq_text_append_item(&text, " ", "augment=%zu seed=%" PRIu64, quantize->copies,
+                          quantize->seed);
     if (quantize->lambda == LDNQ_LAMBDA_AUTO)
-        ldnq_text_item(&text, " ", "lambda=auto");
+        ldnq_text_append_item(&text, " ", "lambda=auto");
     else
-        ldnq_text_item(&text, " ", "lambda=%g", quantize->lambda);
+        ldnq_text_append_item(&text, " ", "lambda=%g", quantize->lambda);
     describe_count(&text, options, OPTION_OPSET);
     if (quantize->activations.target)
-        ldnq_text_item(
+        ldnq_text_append_item(
             &text, " ", "target=%s activations=%s ranges=%s", quantize->activations.target->name,
             ldnq_dtype_name(quantize->activations.dtype), ldnq_option_text(options, OPTION_RANGES));
     ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &scale);
-    ldnq_text_item(&text, " ", "scale=%.9g", (double)scale);
+    ldnq_text_append_item(&text, " ", "scale=%.9g", (double)scale);
     describe_text(&text, options, OPTION_MEAN);
     describe_text(&text, options, OPTION_STD);
     describe_count(&text, options, OPTION_RESIZE);
@@ -97,7 +98,7 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     append_option_list_text(&text, options, OPTION_DIM);
     append_option_list_text(&text, options, OPTION_SKIP);
     append_option_list_text(&text, options, OPTION_ONLY);
-    ldnq_text_end(&text);
+    ldnq_text_append_omitted_count(&text);
 }
 
 enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,

@@ -29,7 +29,7 @@ enum ldnq_status ldnq_settings_codebook(const char *where, const char *name,
         return LDNQ_OK;
     ldnq_text_init(&text, list, sizeof list);
     for (const struct ldnq_codebook *const *book = ldnq_codebooks(); *book; book++)
-        ldnq_text_item(&text, ", ", "%s", (*book)->name);
+        ldnq_text_append_item(&text, ", ", "%s", (*book)->name);
     return ldnq_fail(err, LDNQ_USAGE, "%s '%s' is not known; there are %s", where, name, list);
 }
 
@@ -115,7 +115,7 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
         ldnq_text_init(&text, list, sizeof list);
         for (size_t i = ACTIVATIONS_NONE + 1; i < sizeof activation_types / sizeof(dtype); i++)
             if (target->activation_types >> activation_types[i] & 1)
-                ldnq_text_item(&text, ", ", "%s", ldnq_dtype_name(activation_types[i]));
+                ldnq_text_append_item(&text, ", ", "%s", ldnq_dtype_name(activation_types[i]));
         return ldnq_fail(err, LDNQ_USAGE, "target '%s' has no activations of type %s; it has %s",
                          target->name, ldnq_dtype_name(dtype), list);
     }

@@ -43,7 +43,7 @@ void ldnq_arena_destroy(struct ldnq_arena *arena)
     ldnq_free(arena);
 }
 
-static struct arena_block *add_block(struct ldnq_arena *arena, size_t size)
+static struct arena_block *append_arena_block(struct ldnq_arena *arena, size_t size)
 {
     struct arena_block *block = ldnq_malloc_aligned(sizeof *block + size);
     if (!block)
@@ -57,7 +57,7 @@ static struct arena_block *add_block(struct ldnq_arena *arena, size_t size)
  * space stays in use. */
 static void *alloc_large(struct ldnq_arena *arena, size_t size)
 {
-    struct arena_block *block = add_block(arena, size);
+    struct arena_block *block = append_arena_block(arena, size);
     if (!block)
         return NULL;
     block->used = size;
@@ -74,7 +74,7 @@ static void *alloc_small(struct ldnq_arena *arena, size_t size)
 {
     struct arena_block *block = arena->blocks;
     if (!block || block->size - block->used < size) {
-        block = add_block(arena, arena->next_size);
+        block = append_arena_block(arena, arena->next_size);
         if (!block)
             return NULL;
         block->next = arena->blocks;

@@ -31,19 +31,19 @@ const char *ldnq_cpu_describe(char *data, size_t size)
     ldnq_text_init(&text, data, size);
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    ldnq_text_item(&text, " ", "x86-64");
+    ldnq_text_append_item(&text, " ", "x86-64");
     if (__builtin_cpu_supports("avx"))
-        ldnq_text_item(&text, " ", "avx");
+        ldnq_text_append_item(&text, " ", "avx");
     if (__builtin_cpu_supports("avx2"))
-        ldnq_text_item(&text, " ", "avx2");
+        ldnq_text_append_item(&text, " ", "avx2");
     if (__builtin_cpu_supports("fma"))
-        ldnq_text_item(&text, " ", "fma");
+        ldnq_text_append_item(&text, " ", "fma");
     if (__builtin_cpu_supports("avx512f"))
-        ldnq_text_item(&text, " ", "avx512f");
+        ldnq_text_append_item(&text, " ", "avx512f");
 #elif defined(__aarch64__)
-    ldnq_text_item(&text, " ", "aarch64 neon");
+    ldnq_text_append_item(&text, " ", "aarch64 neon");
 #else
-    ldnq_text_item(&text, " ", "unknown");
+    ldnq_text_append_item(&text, " ", "unknown");
 #endif
     return data;
 }

@@ -16,7 +16,7 @@ enum ldnq_status ldnq_fail(struct ldnq_error *err, enum ldnq_status status, cons
     va_start(args, format);
     vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
-    ldnq_text_flatten(err->message);
+    ldnq_text_replace_invisible(err->message);
     err->status = status;
     return status;
 }
@@ -39,7 +39,7 @@ enum ldnq_status ldnq_fail_within(struct ldnq_error *err, enum ldnq_status statu
     err->message[shift + keep] = '\0';
     memcpy(err->message, context, shift - 2);
     memcpy(err->message + shift - 2, ": ", 2);
-    ldnq_text_flatten(err->message); /* the end may have cut a character */
+    ldnq_text_replace_invisible(err->message); /* the end may have cut a character */
     err->status = status;
     return status;
 }
@@ -48,7 +48,7 @@ const char *ldnq_message_strip(const char *message, const char *context)
 {
     char prefix[LDNQ_ERROR_SIZE];
     snprintf(prefix, sizeof prefix, "%s", context);
-    ldnq_text_flatten(prefix); /* as it was when the message was written */
+    ldnq_text_replace_invisible(prefix); /* as it was when the message was written */
     const size_t length = strlen(prefix);
     const bool has_prefix =
         strncmp(message, prefix, length) == 0 && strncmp(message + length, ": ", 2) == 0;

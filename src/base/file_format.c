@@ -50,16 +50,16 @@ static const struct format text_formats[] = {
     AT(0, "<error", XML),
 };
 
-static bool contains(const char *bytes, size_t size, const char *text)
+static bool contains_text(const char *bytes, size_t size, const char *text)
 {
     return size > 0 && bytes && memmem(bytes, size, text, strlen(text)) != NULL;
 }
 
 static const char *describe_zip(const char *bytes, size_t size)
 {
-    if (contains(bytes, size, "data.pkl") || contains(bytes, size, "/byteorder"))
+    if (contains_text(bytes, size, "data.pkl") || contains_text(bytes, size, "/byteorder"))
         return "is a PyTorch file (a zip of pickles): export the model to ONNX";
-    if (contains(bytes, size, ".npy"))
+    if (contains_text(bytes, size, ".npy"))
         return "is a NumPy archive (.npz)";
     return "is a zip archive (as PyTorch writes, too): unpack it, or export the model to ONNX";
 }
@@ -80,7 +80,8 @@ const char *ldnq_describe_text_format(const void *text, size_t size)
             return format->description;
     }
     /* Pages may begin with a comment or a script. */
-    if (size && *bytes == '<' && (contains(bytes, size, "<html") || contains(bytes, size, "<HTML")))
+    if (size && *bytes == '<' &&
+        (contains_text(bytes, size, "<html") || contains_text(bytes, size, "<HTML")))
         return WEB_PAGE;
     return NULL;
 }

@@ -21,7 +21,7 @@ static const char *split_path(const char *path, char folder[PATH_MAX])
 }
 
 /* Replaces a path that is a link by what the link names; false when it is no link. */
-static bool follow_link(char path[PATH_MAX])
+static bool replace_link_by_target(char path[PATH_MAX])
 {
     char target[PATH_MAX], folder[PATH_MAX], joined[2 * PATH_MAX];
     const ssize_t length = readlink(path, target, sizeof target - 1);
@@ -45,7 +45,7 @@ void ldnq_file_identify(const char *path, struct ldnq_file_id *id)
         if (strlen(path) >= sizeof target)
             return;
         strcpy(target, path);
-        for (int links = 0; links < MOST_LINKS && follow_link(target); links++)
+        for (int links = 0; links < MOST_LINKS && replace_link_by_target(target); links++)
             ;
         const char *name = split_path(target, folder);
         if (strlen(name) >= sizeof id->name || stat(*folder ? folder : ".", &info) != 0)

@@ -96,19 +96,19 @@ static void *run_worker(void *argument)
     }
 }
 
-static bool is_done(struct ldnq_pool *pool)
+static bool has_finished_all_chunks(struct ldnq_pool *pool)
 {
     return atomic_load(&pool->done) == pool->chunks;
 }
 
 static void wait_for_workers(struct ldnq_pool *pool)
 {
-    for (int i = 0; i < SPIN_COUNT && pool->spins && !is_done(pool); i++)
+    for (int i = 0; i < SPIN_COUNT && pool->spins && !has_finished_all_chunks(pool); i++)
         relax_processor();
-    if (is_done(pool))
+    if (has_finished_all_chunks(pool))
         return;
     pthread_mutex_lock(&pool->lock);
-    while (!is_done(pool))
+    while (!has_finished_all_chunks(pool))
         pthread_cond_wait(&pool->finish, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
 }

@@ -28,6 +28,6 @@ void ldnq_sink_warn(const struct ldnq_sink *sink, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    ldnq_text_flatten(message);
+    ldnq_text_replace_invisible(message);
     sink->warn(sink->ctx, message);
 }

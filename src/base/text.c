@@ -15,7 +15,7 @@ void ldnq_text_init(struct ldnq_text *text, char *data, size_t size)
         data[0] = '\0';
 }
 
-void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *format, ...)
+void ldnq_text_append_item(struct ldnq_text *text, const char *separator, const char *format, ...)
 {
     char item[1024];
     va_list args;
@@ -32,13 +32,13 @@ void ldnq_text_item(struct ldnq_text *text, const char *separator, const char *f
         (size_t)snprintf(text->data + text->used, text->size - text->used, "%s%s", between, item);
 }
 
-void ldnq_text_end(struct ldnq_text *text)
+void ldnq_text_append_omitted_count(struct ldnq_text *text)
 {
     if (text->left_out)
         snprintf(text->data + text->used, text->size - text->used, " and %zu more", text->left_out);
 }
 
-void ldnq_text_flatten(char *text)
+void ldnq_text_replace_invisible(char *text)
 {
     char *end = text; /* never ahead of what is read: '?' is the shortest sequence */
     const char *at = text, *start = text;

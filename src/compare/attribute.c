@@ -10,13 +10,13 @@ static void print_list(const struct ldnq_attr *attr, struct ldnq_text *text)
 {
     for (size_t i = 0; i < attr->count; i++) {
         if (attr->kind == LDNQ_ATTR_INTS)
-            ldnq_text_item(text, ",", "%" PRId64, attr->ints[i]);
+            ldnq_text_append_item(text, ",", "%" PRId64, attr->ints[i]);
         else if (attr->kind == LDNQ_ATTR_FLOATS)
-            ldnq_text_item(text, ",", "%.6g", (double)attr->floats[i]);
+            ldnq_text_append_item(text, ",", "%.6g", (double)attr->floats[i]);
         else
-            ldnq_text_item(text, ",", "%s", attr->strings[i]);
+            ldnq_text_append_item(text, ",", "%s", attr->strings[i]);
     }
-    ldnq_text_end(text);
+    ldnq_text_append_omitted_count(text);
 }
 
 char *ldnq_attribute_print(const struct ldnq_attr *attr, char out[LDNQ_ATTRIBUTE_TEXT])
@@ -48,7 +48,7 @@ char *ldnq_attribute_print(const struct ldnq_attr *attr, char out[LDNQ_ATTRIBUTE
         snprintf(out, LDNQ_ATTRIBUTE_TEXT, "(another kind)");
         break;
     }
-    ldnq_text_flatten(out);
+    ldnq_text_replace_invisible(out);
     return out;
 }
 

@@ -88,13 +88,13 @@ enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *run,
     if (!run->is_possible)
         return LDNQ_OK;
     for (size_t i = 0; i < run->input_count; i++) {
-        const struct ldnq_tensor *tensor = ldnq_exec_value(a, run->inputs[i].a);
+        const struct ldnq_tensor *tensor = ldnq_exec_find_value(a, run->inputs[i].a);
         if (!tensor || tensor->dtype != run->inputs[i].b->dtype)
             return LDNQ_OK;
         ldnq_exec_bind(isolated, run->inputs[i].b, tensor);
     }
     for (size_t i = 0; i < run->node_count; i++)
         LDNQ_TRY(ldnq_exec_run_range(isolated, run->nodes[i], run->nodes[i] + 1, err));
-    *output = ldnq_exec_value(isolated, run->match->output_b);
+    *output = ldnq_exec_find_value(isolated, run->match->output_b);
     return LDNQ_OK;
 }

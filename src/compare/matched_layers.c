@@ -26,10 +26,10 @@ static enum ldnq_status fold_unpaired_nodes(const struct ldnq_compute_view *view
                                             const size_t *match_of, struct ldnq_error *err)
 {
     if (has_unpaired_node_of_type(view, match_of, "BatchNormalization"))
-        LDNQ_TRY(ldnq_pass_batchnorm(view->graph, err));
+        LDNQ_TRY(ldnq_pass_merge_batchnorms(view->graph, err));
     if (has_unpaired_node_of_type(view, match_of, "Pad"))
-        LDNQ_TRY(ldnq_pass_pad(view->graph, err));
-    return ldnq_pass_dead(view->graph, err);
+        LDNQ_TRY(ldnq_pass_merge_pads(view->graph, err));
+    return ldnq_pass_remove_dead_nodes(view->graph, err);
 }
 
 static bool is_merged_into_layer(const struct ldnq_node *layer, const struct ldnq_node *node)
@@ -109,15 +109,15 @@ static enum ldnq_status record_folded_nodes(struct ldnq_matched_layers *layers,
         if (norm == LDNQ_NO_NODE || pairs->match_of_a[norm] != LDNQ_NO_NODE)
             continue;
         layers->folded_into[norm] = match->a;
-        ldnq_text_item(&text, ", ", "%s", node->merged[i]->label);
+        ldnq_text_append_item(&text, ", ", "%s", node->merged[i]->label);
     }
     const size_t add = find_bias_add(pairs, match);
     if (add != LDNQ_NO_NODE) {
         layers->folded_into[add] = match->a;
         match->output_a = pairs->a->nodes[add].outputs[0];
-        ldnq_text_item(&text, ", ", "%s", pairs->a->nodes[add].node->label);
+        ldnq_text_append_item(&text, ", ", "%s", pairs->a->nodes[add].node->label);
     }
-    ldnq_text_end(&text);
+    ldnq_text_append_omitted_count(&text);
     if (!text.items)
         return LDNQ_OK;
     match->folded = ldnq_arena_strdup(arena, list, err);

@@ -155,8 +155,8 @@ static enum ldnq_status measure_layer(struct measurement *m, struct measured_lay
     LDNQ_TRY(ldnq_isolated_run_execute(&layer->isolated_run, m->a, m->isolated, &isolated, err));
     LDNQ_TRY(run_nodes_before(m->a, &m->progress_a, layer->output_a + 1, err));
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, layer->output_b + 1, err));
-    const struct ldnq_tensor *t = ldnq_exec_value(m->a, layer->match->output_a);
-    const struct ldnq_tensor *y = ldnq_exec_value(m->b, layer->match->output_b);
+    const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, layer->match->output_a);
+    const struct ldnq_tensor *y = ldnq_exec_find_value(m->b, layer->match->output_b);
     LDNQ_TRY(ldnq_distance_add(&layer->accumulated, y, t, m->options->pool, err));
     return ldnq_distance_add(&layer->isolated, isolated, t, m->options->pool, err);
 }
@@ -177,9 +177,9 @@ static enum ldnq_status measure_batch(struct measurement *m, struct ldnq_tensor 
     LDNQ_TRY(run_nodes_before(m->b, &m->progress_b, m->graph_b->node_count, err));
     for (size_t o = 0; o < m->graph_a->output_count; o++) {
         const size_t match = m->output_of_a[o];
-        const struct ldnq_tensor *t = ldnq_exec_value(m->a, m->graph_a->outputs[o]);
+        const struct ldnq_tensor *t = ldnq_exec_find_value(m->a, m->graph_a->outputs[o]);
         const struct ldnq_tensor *y =
-            match == LDNQ_NO_NODE ? NULL : ldnq_exec_value(m->b, m->graph_b->outputs[match]);
+            match == LDNQ_NO_NODE ? NULL : ldnq_exec_find_value(m->b, m->graph_b->outputs[match]);
         LDNQ_TRY(ldnq_output_sums_add(&m->sums[o], y, t, samples, m->options->pool, err));
     }
     return LDNQ_OK;

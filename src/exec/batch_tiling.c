@@ -100,7 +100,7 @@ static size_t batch_size(const struct ldnq_exec *exec, size_t node_index)
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i] && !node->inputs[i]->constant) {
-            const struct ldnq_tensor *tensor = ldnq_exec_value(exec, node->inputs[i]);
+            const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, node->inputs[i]);
             return tensor && tensor->shape.rank > 0 ? (size_t)tensor->shape.dim[0] : 0;
         }
     return 0;
@@ -154,8 +154,8 @@ static enum ldnq_status append_tile(struct ldnq_exec *exec, const struct batch_t
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_tile(struct ldnq_exec *exec, const struct batch_tile *tile,
-                                 struct ldnq_error *err)
+static enum ldnq_status run_batch_tile(struct ldnq_exec *exec, const struct batch_tile *tile,
+                                       struct ldnq_error *err)
 {
     /* Inputs: the slots of values from before the range become views of the tile. */
     for (size_t i = 0; i < exec->graph->value_count; i++) {
@@ -207,7 +207,7 @@ enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, str
     /* ---- run tile by tile ---- */
     for (; tile.start < tile.batch && status == LDNQ_OK; tile.start += tile.count) {
         tile.count = ldnq_size_min(samples, tile.batch - tile.start);
-        status = run_tile(exec, &tile, err);
+        status = run_batch_tile(exec, &tile, err);
     }
 
     /* ---- replace the tiles by full batches ----

@@ -10,7 +10,7 @@ static struct ldnq_exec_buffer *unlink_buffer(struct ldnq_exec_buffer **link)
     return buffer;
 }
 
-static void free_first(struct ldnq_buffer_pool *pool)
+static void free_first_unused_buffer(struct ldnq_buffer_pool *pool)
 {
     struct ldnq_exec_buffer *buffer = unlink_buffer(&pool->free);
     pool->held -= buffer->size;
@@ -20,19 +20,19 @@ static void free_first(struct ldnq_buffer_pool *pool)
 
 /* A free buffer of exactly this size. When there is none, frees buffers until a new one
  * stays below the ceiling, and returns NULL. */
-static struct ldnq_exec_buffer *find_exact(struct ldnq_buffer_pool *pool, size_t size)
+static struct ldnq_exec_buffer *find_free_buffer_of_size(struct ldnq_buffer_pool *pool, size_t size)
 {
     for (struct ldnq_exec_buffer **link = &pool->free; *link; link = &(*link)->next)
         if ((*link)->size == size)
             return unlink_buffer(link);
     while (pool->free && (pool->held > pool->ceiling || size > pool->ceiling - pool->held))
-        free_first(pool);
+        free_first_unused_buffer(pool);
     return NULL;
 }
 
 /* The smallest free buffer that is large enough, else the largest: growing that one adds
  * the fewest bytes. NULL when nothing is free. */
-static struct ldnq_exec_buffer *find_best(struct ldnq_buffer_pool *pool, size_t size)
+static struct ldnq_exec_buffer *find_best_free_buffer(struct ldnq_buffer_pool *pool, size_t size)
 {
     struct ldnq_exec_buffer **best = NULL;
     for (struct ldnq_exec_buffer **link = &pool->free; *link; link = &(*link)->next) {
@@ -72,8 +72,8 @@ static enum ldnq_status reallocate(struct ldnq_buffer_pool *pool, struct ldnq_ex
 enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t size,
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err)
 {
-    struct ldnq_exec_buffer *buffer =
-        pool->ceiling > 0 ? find_exact(pool, size) : find_best(pool, size);
+    struct ldnq_exec_buffer *buffer = pool->ceiling > 0 ? find_free_buffer_of_size(pool, size)
+                                                        : find_best_free_buffer(pool, size);
     *out = NULL;
     if (!buffer)
         buffer = ldnq_calloc(1, sizeof *buffer);
@@ -103,6 +103,6 @@ void ldnq_buffer_pool_release(struct ldnq_buffer_pool *pool, struct ldnq_exec_bu
 void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool)
 {
     while (pool->free)
-        free_first(pool);
+        free_first_unused_buffer(pool);
     *pool = (struct ldnq_buffer_pool){ 0 };
 }

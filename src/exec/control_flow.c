@@ -135,7 +135,7 @@ static enum ldnq_status bind_captures(struct ldnq_exec *exec, struct ldnq_exec *
     ldnq_exec_reset(body);
     for (size_t i = 0; i < body->graph->capture_count; i++) {
         const struct ldnq_capture *capture = &body->graph->captures[i];
-        const struct ldnq_tensor *tensor = ldnq_exec_value(exec, capture->outer);
+        const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, capture->outer);
         if (!tensor)
             return ldnq_fail(err, LDNQ_MODEL, "'%s', which its body reads, has no data yet",
                              capture->outer->name);
@@ -158,7 +158,7 @@ static enum ldnq_status run_body(struct ldnq_exec *body, struct ldnq_error *err)
 static enum ldnq_status find_output(const struct ldnq_exec *body, size_t i,
                                     const struct ldnq_tensor **tensor, struct ldnq_error *err)
 {
-    *tensor = ldnq_exec_value(body, body->graph->outputs[i]);
+    *tensor = ldnq_exec_find_value(body, body->graph->outputs[i]);
     if (*tensor && (*tensor)->dtype != LDNQ_STRING)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_MODEL, "its body does not compute '%s'",
@@ -190,8 +190,8 @@ static enum ldnq_status run_if(struct ldnq_exec *exec, size_t node_index, struct
 /* ---- stacked outputs ------------------------------------------------------------------- */
 
 /* Sets up stacked output i for slices like `slice`. */
-static enum ldnq_status start_stacking(const struct loop_run *run, size_t i,
-                                       const struct ldnq_tensor *slice, struct ldnq_error *err)
+static enum ldnq_status init_stacked_output(const struct loop_run *run, size_t i,
+                                            const struct ldnq_tensor *slice, struct ldnq_error *err)
 {
     struct stacked_output *out = &run->stacked[i];
     int64_t axis = ldnq_control_option(run->control->out_axes, i);
@@ -209,7 +209,7 @@ static enum ldnq_status start_stacking(const struct loop_run *run, size_t i,
     return LDNQ_OK;
 }
 
-static struct ldnq_shape stacked_shape(const struct stacked_output *out, size_t length)
+static struct ldnq_shape make_stacked_shape(const struct stacked_output *out, size_t length)
 {
     struct ldnq_shape shape = { .rank = out->slice.rank + 1 };
     for (int d = 0, from = 0; d < shape.rank; d++)
@@ -226,7 +226,7 @@ static enum ldnq_status grow_stacked(const struct loop_run *run, struct stacked_
         return LDNQ_OK;
     struct loop_tensor larger = { 0 };
     size_t capacity = run->trip_count ? run->trip_count : ldnq_size_max(4, 2 * out->capacity);
-    struct ldnq_shape shape = stacked_shape(out, capacity);
+    struct ldnq_shape shape = make_stacked_shape(out, capacity);
     LDNQ_TRY(allocate_tensor(run->exec, out->dtype, &shape, &larger, err));
     if (out->length > 0)
         memcpy(larger.tensor.data, out->whole.tensor.data, out->length * out->inner);
@@ -242,7 +242,7 @@ static enum ldnq_status append_slice(const struct loop_run *run, size_t i,
     struct stacked_output *out = &run->stacked[i];
     char shape[LDNQ_SHAPE_TEXT], earlier[LDNQ_SHAPE_TEXT];
     if (out->length == 0)
-        LDNQ_TRY(start_stacking(run, i, slice, err));
+        LDNQ_TRY(init_stacked_output(run, i, slice, err));
     if (slice->dtype != out->dtype || !ldnq_shape_equal(&slice->shape, &out->slice))
         return ldnq_fail(err, LDNQ_MODEL,
                          "its output %zu is %s %s in iteration %zu and %s %s before",
@@ -274,14 +274,14 @@ static enum ldnq_status allocate_empty(const struct loop_run *run, size_t i, str
     for (int d = 0; d < slice.shape.rank; d++)
         if (ldnq_is_symbol(slice.shape.dim[d]))
             slice.shape.dim[d] = 0;
-    LDNQ_TRY(start_stacking(run, i, &slice, err));
-    struct ldnq_shape shape = stacked_shape(&run->stacked[i], 0);
+    LDNQ_TRY(init_stacked_output(run, i, &slice, err));
+    struct ldnq_shape shape = make_stacked_shape(&run->stacked[i], 0);
     return allocate_tensor(run->exec, slice.dtype, &shape, &run->stacked[i].whole, err);
 }
 
 /* ---- carried values ------------------------------------------------------------------- */
 
-static const struct ldnq_tensor *carried_value(const struct loop_run *run, size_t i)
+static const struct ldnq_tensor *find_carried_value(const struct loop_run *run, size_t i)
 {
     return run->carried[i].buffer ? &run->carried[i].tensor
                                   : run->exec->in[run->control->first + i];
@@ -292,7 +292,7 @@ static void bind_carried(const struct loop_run *run)
     const struct ldnq_control *control = run->control;
     for (size_t i = 0; i < control->carried; i++)
         ldnq_exec_bind(run->body, run->graph->inputs[control->body_first + i],
-                       carried_value(run, i));
+                       find_carried_value(run, i));
 }
 
 /* After an iteration: appends the slices of stacked outputs and copies carried values. */
@@ -329,7 +329,7 @@ static enum ldnq_status store_outputs(struct loop_run *run, struct ldnq_error *e
     const struct ldnq_control *control = run->control;
     for (size_t i = 0; i < control->carried; i++) {
         if (!run->carried[i].buffer)
-            LDNQ_TRY(copy_tensor(run->exec, carried_value(run, i), &run->carried[i], err));
+            LDNQ_TRY(copy_tensor(run->exec, find_carried_value(run, i), &run->carried[i], err));
         store_output(run->exec, run->node->outputs[i], &run->carried[i]);
     }
     for (size_t i = 0; i < control->stacked; i++) {
@@ -338,7 +338,7 @@ static enum ldnq_status store_outputs(struct loop_run *run, struct ldnq_error *e
             continue;
         if (out->length == 0)
             LDNQ_TRY(allocate_empty(run, i, err));
-        out->whole.tensor.shape = stacked_shape(out, out->length);
+        out->whole.tensor.shape = make_stacked_shape(out, out->length);
         store_output(run->exec, run->node->outputs[control->carried + i], &out->whole);
     }
     return LDNQ_OK;
@@ -361,7 +361,7 @@ static enum ldnq_status count_iteration(struct loop_run *run, struct ldnq_error 
 /* ---- Loop ------------------------------------------------------------------------------ */
 
 /* Whether the body's condition is always true, so that the trip count alone ends the loop. */
-static bool never_stops(const struct ldnq_graph *body)
+static bool has_constant_true_condition(const struct ldnq_graph *body)
 {
     const struct ldnq_tensor *condition = body->outputs[0]->constant;
     if (body->outputs[0] == body->inputs[1]) /* which is bound to true */
@@ -370,7 +370,7 @@ static bool never_stops(const struct ldnq_graph *body)
            ldnq_tensor_count(condition) == 1 && *(const uint8_t *)condition->data;
 }
 
-static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
+static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *err)
 {
     struct ldnq_exec *exec = run->exec;
     size_t own_inputs = run->node->input_count - run->node->capture_count;
@@ -381,7 +381,7 @@ static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
         LDNQ_TRY(read_scalar(exec->in[0], LDNQ_INT64, "trip count", &trip_count, err));
     if (own_inputs > 1 && exec->in[1])
         LDNQ_TRY(read_scalar(exec->in[1], LDNQ_BOOL, "condition", &condition, err));
-    if (condition && trip_count > MOST_ITERATIONS && never_stops(run->graph))
+    if (condition && trip_count > MOST_ITERATIONS && has_constant_true_condition(run->graph))
         return fail_too_many_iterations(err);
     for (int64_t i = 0; i < trip_count && condition; i++) {
         const struct ldnq_tensor iteration = { LDNQ_INT64, scalar, &i };
@@ -402,8 +402,8 @@ static enum ldnq_status run_loop(struct loop_run *run, struct ldnq_error *err)
 /* ---- Scan ------------------------------------------------------------------------------ */
 
 /* The axis along which scanned input i is cut. */
-static enum ldnq_status scan_axis(const struct loop_run *run, size_t i, int *axis,
-                                  struct ldnq_error *err)
+static enum ldnq_status resolve_scan_axis(const struct loop_run *run, size_t i, int *axis,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_tensor *whole = run->exec->in[run->control->carried + i];
     return ldnq_op_resolve_axis(ldnq_control_option(run->control->in_axes, i), whole->shape.rank,
@@ -418,7 +418,7 @@ static enum ldnq_status bind_slice(struct loop_run *run, size_t i, size_t at,
     struct loop_tensor *slice = &run->slices[i];
     struct ldnq_shape shape = { .rank = whole->shape.rank - 1 };
     int axis = 0;
-    LDNQ_TRY(scan_axis(run, i, &axis, err));
+    LDNQ_TRY(resolve_scan_axis(run, i, &axis, err));
     for (int d = 0, to = 0; d < whole->shape.rank; d++)
         if (d != axis)
             shape.dim[to++] = whole->shape.dim[d];
@@ -440,7 +440,7 @@ static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
     for (size_t i = 0; i < run->control->scanned; i++) {
         const struct ldnq_shape *shape = &run->exec->in[run->control->carried + i]->shape;
         int axis = 0;
-        LDNQ_TRY(scan_axis(run, i, &axis, err));
+        LDNQ_TRY(resolve_scan_axis(run, i, &axis, err));
         if (i > 0 && run->trip_count != (size_t)shape->dim[axis])
             return ldnq_fail(err, LDNQ_MODEL,
                              "scans %zu slices of one input and %" PRId64 " of another",
@@ -497,7 +497,8 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
     if (!run.carried || !run.stacked || !run.slices)
         status = ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     else
-        status = control->kind == LDNQ_CONTROL_LOOP ? run_loop(&run, err) : run_scan(&run, err);
+        status =
+            control->kind == LDNQ_CONTROL_LOOP ? run_loop_node(&run, err) : run_scan(&run, err);
     exec->iterations += run.iterations;
     finish_run(&run);
     return status;

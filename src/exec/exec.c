@@ -6,7 +6,7 @@
 /* ---- create and destroy ------------------------------------------------------------------------
  */
 
-static enum ldnq_status init(struct ldnq_exec *exec, struct ldnq_error *err)
+static enum ldnq_status init_executor(struct ldnq_exec *exec, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = exec->graph;
     size_t inputs = 1, outputs = 1; /* the most of any node */
@@ -39,7 +39,7 @@ enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_po
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     exec->graph = graph;
     exec->pool = pool;
-    enum ldnq_status status = init(exec, err);
+    enum ldnq_status status = init_executor(exec, err);
     if (status != LDNQ_OK) {
         ldnq_exec_destroy(exec);
         return status;
@@ -86,8 +86,8 @@ void ldnq_exec_bind(struct ldnq_exec *exec, const struct ldnq_value *value,
     exec->slots[value->index] = (struct ldnq_exec_slot){ .tensor = *tensor, .is_live = true };
 }
 
-const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
-                                          const struct ldnq_value *value)
+const struct ldnq_tensor *ldnq_exec_find_value(const struct ldnq_exec *exec,
+                                               const struct ldnq_value *value)
 {
     if (value->constant)
         return value->constant;
@@ -205,11 +205,11 @@ enum ldnq_status ldnq_exec_reserve_scratch(struct ldnq_exec *exec, size_t bytes,
     return LDNQ_OK;
 }
 
-static enum ldnq_status gather_inputs(struct ldnq_exec *exec, const struct ldnq_node *node,
-                                      struct ldnq_error *err)
+static enum ldnq_status collect_node_inputs(struct ldnq_exec *exec, const struct ldnq_node *node,
+                                            struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->input_count; i++) {
-        exec->in[i] = node->inputs[i] ? ldnq_exec_value(exec, node->inputs[i]) : NULL;
+        exec->in[i] = node->inputs[i] ? ldnq_exec_find_value(exec, node->inputs[i]) : NULL;
         if (node->inputs[i] && !exec->in[i])
             return ldnq_fail(err, LDNQ_MODEL, "its input '%s' has no data yet",
                              node->inputs[i]->name);
@@ -233,7 +233,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     const size_t reader = exec->plan.fused[node_index];
-    LDNQ_TRY(gather_inputs(exec, node, err));
+    LDNQ_TRY(collect_node_inputs(exec, node, err));
     if ((node->op->flags & LDNQ_OP_CONTROL_FLOW) && !exec->is_dry_run)
         return ldnq_control_flow_run(exec, node_index, err);
     struct ldnq_op_call call = {
@@ -302,8 +302,8 @@ enum ldnq_status ldnq_exec_run_range(struct ldnq_exec *exec, size_t first, size_
 
 /* Whether a tensor of shape `have` fits a graph input of shape `want`. The first input
  * with a symbol determines the symbol's size. */
-static bool shape_fits(const struct ldnq_shape *want, const struct ldnq_shape *have,
-                       int64_t *symbol_sizes)
+static bool shape_fits_graph_input(const struct ldnq_shape *want, const struct ldnq_shape *have,
+                                   int64_t *symbol_sizes)
 {
     if (want->rank == LDNQ_RANK_UNKNOWN)
         return true;
@@ -326,7 +326,8 @@ enum ldnq_status ldnq_exec_check_input(const struct ldnq_graph *graph,
                                        struct ldnq_error *err)
 {
     char want[LDNQ_SHAPE_TEXT], have[LDNQ_SHAPE_TEXT];
-    if (tensor->dtype == value->dtype && shape_fits(&value->shape, &tensor->shape, symbol_sizes))
+    if (tensor->dtype == value->dtype &&
+        shape_fits_graph_input(&value->shape, &tensor->shape, symbol_sizes))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA, "%s: input '%s' is %s %s where the data are %s %s",
                      graph->file, value->name, ldnq_dtype_name(value->dtype),

@@ -23,15 +23,15 @@ enum ldnq_status ldnq_exec_create(const struct ldnq_graph *graph, struct ldnq_po
 void ldnq_exec_destroy(struct ldnq_exec *exec);
 
 /* Runs the whole graph. inputs[i] is the tensor of graph->inputs[i] and is only read.
- * Results: ldnq_exec_value of graph->outputs, valid until the next run or reset.
+ * Results: ldnq_exec_find_value of graph->outputs, valid until the next run or reset.
  * Errors: DATA (an input whose type or shape differs from the graph's: both are named),
  * MODEL, NOMEM. */
 enum ldnq_status ldnq_exec_run(struct ldnq_exec *exec, struct ldnq_tensor *const *inputs,
                                struct ldnq_error *err);
 
 /* NULL unless the value is live now. Constants are always live. */
-const struct ldnq_tensor *ldnq_exec_value(const struct ldnq_exec *exec,
-                                          const struct ldnq_value *value);
+const struct ldnq_tensor *ldnq_exec_find_value(const struct ldnq_exec *exec,
+                                               const struct ldnq_value *value);
 
 /* ---- a range of nodes at a time --------------------------------------------------- */
 

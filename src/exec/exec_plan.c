@@ -1,7 +1,7 @@
 #include "exec/exec_plan.h"
 
-static enum ldnq_status allocate(struct ldnq_exec_plan *plan, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+static enum ldnq_status allocate_plan_arrays(struct ldnq_exec_plan *plan, struct ldnq_arena *arena,
+                                             struct ldnq_error *err)
 {
     size_t nodes = plan->graph->node_count, values = plan->graph->value_count;
     plan->definition = ldnq_arena_alloc(arena, values, sizeof *plan->definition, err);
@@ -73,7 +73,7 @@ enum ldnq_status ldnq_exec_plan_init(struct ldnq_exec_plan *plan, const struct l
                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
     *plan = (struct ldnq_exec_plan){ .graph = graph };
-    LDNQ_TRY(allocate(plan, arena, err));
+    LDNQ_TRY(allocate_plan_arrays(plan, arena, err));
     size_t *reader_count = ldnq_arena_alloc(arena, graph->value_count, sizeof *reader_count, err);
     size_t *readers = ldnq_arena_alloc(arena, graph->value_count, sizeof *readers, err);
     if (!reader_count || !readers)

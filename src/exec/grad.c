@@ -40,7 +40,7 @@ static enum ldnq_status copy_options(struct ldnq_grad *grad,
     return copy_list(grad, &own->requested, own->requested_count, err);
 }
 
-static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
+static enum ldnq_status allocate_gradient_slots(struct ldnq_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = grad->graph;
     size_t inputs = 1, outputs = 1, targets = grad->options.target_count;
@@ -67,8 +67,9 @@ static enum ldnq_status allocate(struct ldnq_grad *grad, struct ldnq_error *err)
                : LDNQ_NOMEM;
 }
 
-static enum ldnq_status init(struct ldnq_grad *grad, struct ldnq_pool *pool,
-                             const struct ldnq_grad_options *options, struct ldnq_error *err)
+static enum ldnq_status init_gradient_run(struct ldnq_grad *grad, struct ldnq_pool *pool,
+                                          const struct ldnq_grad_options *options,
+                                          struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_arena_create(&grad->arena, err));
     LDNQ_TRY(ldnq_exec_create(grad->graph, pool, &grad->exec, err));
@@ -77,7 +78,7 @@ static enum ldnq_status init(struct ldnq_grad *grad, struct ldnq_pool *pool,
     LDNQ_TRY(ldnq_grad_plan_init(&grad->plan, grad->exec, &grad->options, &grad->reach, grad->arena,
                                  err));
     grad->exec->buffers.ceiling = options->max_bytes;
-    return allocate(grad, err);
+    return allocate_gradient_slots(grad, err);
 }
 
 enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_pool *pool,
@@ -89,7 +90,7 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
     if (!grad)
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     grad->graph = graph;
-    enum ldnq_status status = init(grad, pool, options, err);
+    enum ldnq_status status = init_gradient_run(grad, pool, options, err);
     if (status != LDNQ_OK) {
         ldnq_grad_destroy(grad);
         return status;
@@ -168,7 +169,7 @@ static enum ldnq_status compute_loss(struct ldnq_grad *grad, struct loss_call *l
     const struct ldnq_grad_options *options = &grad->options;
     for (size_t i = 0; i < options->target_count; i++) {
         const struct ldnq_value *target = options->targets[i];
-        grad->values[i] = ldnq_exec_value(grad->exec, target);
+        grad->values[i] = ldnq_exec_find_value(grad->exec, target);
         if (!grad->values[i])
             return ldnq_fail(err, LDNQ_USAGE, "%s: the target '%s' was neither fed nor computed",
                              grad->graph->file, target->name);
@@ -270,8 +271,10 @@ static bool has_segments_for_feeds(const struct ldnq_grad *grad)
 }
 
 /* A dry run of all passes with the current segments: the most bytes that they hold. */
-static enum ldnq_status dry_run(struct ldnq_grad *grad, const struct ldnq_grad_feed *feeds,
-                                size_t feed_count, size_t *peak, struct ldnq_error *err)
+static enum ldnq_status measure_peak_by_dry_run(struct ldnq_grad *grad,
+                                                const struct ldnq_grad_feed *feeds,
+                                                size_t feed_count, size_t *peak,
+                                                struct ldnq_error *err)
 {
     struct ldnq_buffer_pool *buffers = &grad->exec->buffers, real = *buffers;
     /* A ceiling of 1 is always exceeded: free buffers are released at once, so that the
@@ -308,7 +311,7 @@ static enum ldnq_status choose_segments(struct ldnq_grad *grad, const struct ldn
     for (size_t k = 1; k <= MAX_SEGMENTS && least > grad->options.max_bytes; k++) {
         size_t peak;
         ldnq_grad_plan_split(&grad->plan, k);
-        LDNQ_TRY(dry_run(grad, feeds, feed_count, &peak, err));
+        LDNQ_TRY(measure_peak_by_dry_run(grad, feeds, feed_count, &peak, err));
         best = peak < least ? k : best;
         least = ldnq_size_min(least, peak);
     }

@@ -100,7 +100,8 @@ static bool needs_gradient(const struct ldnq_grad *grad, const struct ldnq_node 
     const struct ldnq_value *value = node->inputs[i];
     return value && grad->reach.has_gradient[value->index] &&
            ldnq_grad_is_differentiable(node, i) &&
-           (ldnq_grad_saved_tensor(grad, value)->dtype == LDNQ_FLOAT || ldnq_grad_is_codes(value));
+           (ldnq_grad_saved_tensor(grad, value)->dtype == LDNQ_FLOAT ||
+            ldnq_grad_is_quantized_codes(value));
 }
 
 /* The gradient of a view's input is the memory of its output's gradient, reshaped. */

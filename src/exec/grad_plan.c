@@ -114,7 +114,7 @@ static void mark_needed_value(struct ldnq_grad_plan *plan, const struct ldnq_val
 /* Writes the executor's plan for a pass over the nodes first .. last-1: runs the nodes
  * that compute needed values which are not available, and marks the inputs of these nodes
  * as needed in turn. Goes backwards, so the first reader found is the last use. */
-static void plan_pass(struct ldnq_grad_plan *plan, size_t first, size_t last)
+static void plan_pass_over_nodes(struct ldnq_grad_plan *plan, size_t first, size_t last)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     struct ldnq_exec_plan *run = &plan->exec->plan;
@@ -136,7 +136,7 @@ static void plan_pass(struct ldnq_grad_plan *plan, size_t first, size_t last)
 }
 
 /* Needed: the saved tensors of segment m. Available: what is fed. */
-static void mark_segment(struct ldnq_grad_plan *plan, size_t m)
+static void mark_values_of_segment(struct ldnq_grad_plan *plan, size_t m)
 {
     size_t bytes = plan->exec->graph->value_count * sizeof(bool);
     memset(plan->needed, 0, bytes);
@@ -148,13 +148,13 @@ static void mark_segment(struct ldnq_grad_plan *plan, size_t m)
 void ldnq_grad_plan_prepare_forward(struct ldnq_grad_plan *plan, bool only_targets)
 {
     const struct ldnq_grad_reach *reach = plan->reach;
-    mark_segment(plan, plan->segment_count - 1);
+    mark_values_of_segment(plan, plan->segment_count - 1);
     for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
         bool is_saved = plan->needed[i] || plan->checkpoint_until[i] != LDNQ_NO_NODE;
         plan->retained[i] = reach->target[i] || (!only_targets && is_saved);
         plan->needed[i] |= plan->retained[i] || reach->requested[i];
     }
-    plan_pass(plan, plan->options->first, plan->options->last);
+    plan_pass_over_nodes(plan, plan->options->first, plan->options->last);
 }
 
 /* Plans the recomputation of segment m, except for nodes that would compute something
@@ -168,12 +168,12 @@ static void plan_recompute(struct ldnq_grad_plan *plan, size_t m)
             if (node->outputs[i])
                 plan->available[node->outputs[i]->index] = true;
     }
-    plan_pass(plan, plan->start[m], plan->start[m + 1]);
+    plan_pass_over_nodes(plan, plan->start[m], plan->start[m + 1]);
 }
 
 void ldnq_grad_plan_prepare_recompute(struct ldnq_grad_plan *plan, size_t m)
 {
-    mark_segment(plan, m);
+    mark_values_of_segment(plan, m);
     for (size_t i = 0; i < plan->exec->graph->value_count; i++) {
         size_t until = plan->checkpoint_until[i];
         plan->retained[i] = plan->needed[i] || (until != LDNQ_NO_NODE && until < m);
@@ -275,7 +275,7 @@ static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     size_t *until = plan->checkpoint_until;
-    mark_segment(plan, m);
+    mark_values_of_segment(plan, m);
     for (size_t i = 0; i < graph->value_count; i++)
         plan->available[i] |= until[i] != LDNQ_NO_NODE;
     if (m + 1 < plan->segment_count)

@@ -4,7 +4,7 @@
 
 /* ---- what an operator declares ---------------------------------------------------------- */
 
-static bool has_bit(unsigned mask, size_t i)
+static bool has_bit_for_index(unsigned mask, size_t i)
 {
     return i < 32 ? mask >> i & 1u : mask == LDNQ_ALL_INPUTS;
 }
@@ -12,20 +12,20 @@ static bool has_bit(unsigned mask, size_t i)
 bool ldnq_grad_is_differentiable(const struct ldnq_node *node, size_t i)
 {
     unsigned mask = node->op->flags & LDNQ_OP_VIEW ? 1 : node->op->differentiable;
-    return has_bit(mask, i);
+    return has_bit_for_index(mask, i);
 }
 
 bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i)
 {
-    return has_bit(node->op->saved_inputs, i);
+    return has_bit_for_index(node->op->saved_inputs, i);
 }
 
 bool ldnq_grad_saves_output(const struct ldnq_node *node, size_t i)
 {
-    return has_bit(node->op->saved_outputs, i);
+    return has_bit_for_index(node->op->saved_outputs, i);
 }
 
-bool ldnq_grad_is_codes(const struct ldnq_value *value)
+bool ldnq_grad_is_quantized_codes(const struct ldnq_value *value)
 {
     const struct ldnq_node *node = value->producer;
     while (node && node->op && (node->op->flags & LDNQ_OP_VIEW) && node->outputs[0] == value &&
@@ -47,7 +47,7 @@ static bool is_other_float_type(const struct ldnq_value *value)
 static bool can_have_gradient(const struct ldnq_value *value)
 {
     return value->dtype == LDNQ_FLOAT || value->dtype == LDNQ_UNDEFINED ||
-           ldnq_grad_is_codes(value);
+           ldnq_grad_is_quantized_codes(value);
 }
 
 /* ---- dependencies ------------------------------------------------------------------------ */
@@ -71,8 +71,8 @@ static void mark_dependents(struct ldnq_grad_reach *reach, const struct ldnq_gra
 
 /* Backward: of these, keeps the nodes on which a target depends, and marks the values on
  * the paths. */
-static void mark_paths(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
-                       const struct ldnq_grad_options *options, const bool *dependent)
+static void mark_paths_to_targets(struct ldnq_grad_reach *reach, const struct ldnq_graph *graph,
+                                  const struct ldnq_grad_options *options, const bool *dependent)
 {
     for (size_t p = options->last; p-- > options->first;) {
         const struct ldnq_node *node = graph->nodes[p];
@@ -100,8 +100,8 @@ static enum ldnq_status check_targets(const struct ldnq_graph *graph,
 }
 
 /* Marks all values on which a target depends, also through inputs without a gradient. */
-static void mark_influences(bool *influences, const struct ldnq_graph *graph,
-                            const struct ldnq_grad_options *options)
+static void mark_values_behind_targets(bool *influences, const struct ldnq_graph *graph,
+                                       const struct ldnq_grad_options *options)
 {
     for (size_t i = 0; i < options->target_count; i++)
         influences[options->targets[i]->index] = true;
@@ -126,7 +126,7 @@ static const char *find_obstacle(const struct ldnq_node *node, bool active, cons
         bool here = node->inputs[i] && dependent[node->inputs[i]->index] &&
                     ldnq_grad_is_differentiable(node, i);
         is_differentiable |= here;
-        from_codes |= here && ldnq_grad_is_codes(node->inputs[i]);
+        from_codes |= here && ldnq_grad_is_quantized_codes(node->inputs[i]);
     }
     for (size_t i = 0; is_differentiable && i < node->output_count; i++) {
         const struct ldnq_value *out = node->outputs[i];
@@ -151,10 +151,10 @@ static enum ldnq_status check_nodes(const struct ldnq_grad_reach *reach,
         const struct ldnq_node *node = graph->nodes[p];
         const char *why = find_obstacle(node, reach->active[p], dependent, influences);
         if (why)
-            ldnq_text_item(&text, "; ", "node '%s' (%s, opset %d): %s", node->label, node->op_type,
-                           node->opset, why);
+            ldnq_text_append_item(&text, "; ", "node '%s' (%s, opset %d): %s", node->label,
+                                  node->op_type, node->opset, why);
     }
-    ldnq_text_end(&text);
+    ldnq_text_append_omitted_count(&text);
     return text.items
                ? ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: gradients can't pass %s", graph->file, list)
                : LDNQ_OK;
@@ -178,11 +178,11 @@ enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struc
         reach->requested[options->requested[i]->index] = dependent[options->requested[i]->index] =
             true;
     mark_dependents(reach, graph, options, dependent);
-    mark_influences(influences, graph, options);
+    mark_values_behind_targets(influences, graph, options);
     for (size_t i = 0; i < options->target_count; i++)
         reach->target[options->targets[i]->index] =
             reach->has_gradient[options->targets[i]->index] = true;
-    mark_paths(reach, graph, options, dependent);
+    mark_paths_to_targets(reach, graph, options, dependent);
     LDNQ_TRY(check_nodes(reach, graph, options, dependent, influences, err));
     return check_targets(graph, options, dependent, err);
 }

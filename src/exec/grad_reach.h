@@ -24,7 +24,7 @@ bool ldnq_grad_saves_input(const struct ldnq_node *node, size_t i);
 bool ldnq_grad_saves_output(const struct ldnq_node *node, size_t i);
 
 /* Whether the value holds the integer codes of a QuantizeLinear, possibly reshaped. */
-bool ldnq_grad_is_codes(const struct ldnq_value *value);
+bool ldnq_grad_is_quantized_codes(const struct ldnq_value *value);
 
 /* Considers the nodes options->first .. last-1. The lists live in the arena.
  * Errors: UNSUPPORTED (all nodes that gradients would have to pass and can't, with the

@@ -37,7 +37,7 @@ static const struct dtype_facts facts[] = {
     [LDNQ_INT2] = { "int2", 1, 2, true, true },
 };
 
-static const struct dtype_facts *find_facts(enum ldnq_dtype dtype)
+static const struct dtype_facts *find_dtype_facts(enum ldnq_dtype dtype)
 {
     bool known = (size_t)dtype < sizeof facts / sizeof *facts && (int)dtype >= 0;
     return &facts[known ? dtype : LDNQ_UNDEFINED];
@@ -45,25 +45,25 @@ static const struct dtype_facts *find_facts(enum ldnq_dtype dtype)
 
 const char *ldnq_dtype_name(enum ldnq_dtype dtype)
 {
-    return find_facts(dtype)->name;
+    return find_dtype_facts(dtype)->name;
 }
 
 size_t ldnq_dtype_size(enum ldnq_dtype dtype)
 {
-    return find_facts(dtype)->size;
+    return find_dtype_facts(dtype)->size;
 }
 
 unsigned ldnq_dtype_bits(enum ldnq_dtype dtype)
 {
-    return find_facts(dtype)->bits;
+    return find_dtype_facts(dtype)->bits;
 }
 
 bool ldnq_dtype_is_signed(enum ldnq_dtype dtype)
 {
-    return find_facts(dtype)->is_signed;
+    return find_dtype_facts(dtype)->is_signed;
 }
 
 bool ldnq_dtype_is_integer(enum ldnq_dtype dtype)
 {
-    return find_facts(dtype)->is_integer;
+    return find_dtype_facts(dtype)->is_integer;
 }

@@ -49,8 +49,8 @@ enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *n
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_graph_find_or_add_symbol(struct ldnq_graph *graph, const char *name,
+                                               int64_t *symbol, struct ldnq_error *err)
 {
     while (graph->outer)
         graph = graph->outer;
@@ -103,9 +103,9 @@ struct ldnq_node *ldnq_graph_find_node(const struct ldnq_graph *graph, const cha
     return matches == 1 ? by_name : NULL;
 }
 
-enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
-                                    struct ldnq_value *outer, struct ldnq_value **inner,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_graph_add_capture(struct ldnq_graph *graph, const char *name,
+                                        struct ldnq_value *outer, struct ldnq_value **inner,
+                                        struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_list_reserve(graph->arena, &graph->captures, graph->capture_count,
                                &graph->capture_capacity, sizeof *graph->captures, err));

@@ -142,9 +142,9 @@ enum ldnq_status ldnq_graph_add_constant(struct ldnq_graph *graph, const char *n
                                          struct ldnq_error *err);
 /* Adds a value to the subgraph `graph` that represents `outer` there, with everything
  * known about it. Errors: NOMEM. */
-enum ldnq_status ldnq_graph_capture(struct ldnq_graph *graph, const char *name,
-                                    struct ldnq_value *outer, struct ldnq_value **inner,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_graph_add_capture(struct ldnq_graph *graph, const char *name,
+                                        struct ldnq_value *outer, struct ldnq_value **inner,
+                                        struct ldnq_error *err);
 /* Moves a value of another graph into this one, under a new index. Errors: NOMEM. */
 enum ldnq_status ldnq_graph_adopt_value(struct ldnq_graph *graph, struct ldnq_value *value,
                                         struct ldnq_error *err);
@@ -153,8 +153,8 @@ void ldnq_value_copy_facts(struct ldnq_value *value, const struct ldnq_value *fr
 
 /* Returns the symbol called `name`, created at its first use; NULL always creates a new
  * symbol. Errors: NOMEM. */
-enum ldnq_status ldnq_graph_symbol(struct ldnq_graph *graph, const char *name, int64_t *symbol,
-                                   struct ldnq_error *err);
+enum ldnq_status ldnq_graph_find_or_add_symbol(struct ldnq_graph *graph, const char *name,
+                                               int64_t *symbol, struct ldnq_error *err);
 /* NULL for a symbol without a name. */
 const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbol);
 

@@ -18,7 +18,7 @@ void dpstrf_(const char *uplo, const int *n, double *a, const int *lda, int *piv
 void dtrtri_(const char *uplo, const char *diagonal, const int *n, double *a, const int *lda,
              int *info, size_t uplo_length, size_t diagonal_length);
 
-static enum ldnq_status check_order(size_t n, struct ldnq_error *err)
+static enum ldnq_status check_matrix_order(size_t n, struct ldnq_error *err)
 {
     if (n <= INT_MAX)
         return LDNQ_OK;
@@ -39,7 +39,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
 {
     *rank = 0;
     assert(ldnq_blas_is_acquired());
-    LDNQ_TRY(check_order(n, err));
+    LDNQ_TRY(check_matrix_order(n, err));
     if (n == 0)
         return LDNQ_OK;
     int order = (int)n, found = 0, info = 0;
@@ -59,7 +59,7 @@ enum ldnq_status ldnq_cholesky_rank(size_t n, double *a, double tolerance, size_
 enum ldnq_status ldnq_cholesky_factor(size_t n, double *a, struct ldnq_error *err)
 {
     assert(ldnq_blas_is_acquired());
-    LDNQ_TRY(check_order(n, err));
+    LDNQ_TRY(check_matrix_order(n, err));
     if (n == 0)
         return LDNQ_OK;
     int order = (int)n, info = 0;

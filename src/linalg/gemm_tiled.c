@@ -119,8 +119,8 @@ static void pack_panel(const float *b, size_t row, size_t step, size_t k, size_t
     }
 }
 
-static void pack_whole(const float *b, size_t row, size_t k, size_t panels, size_t width,
-                       float *out)
+static void pack_whole_panels(const float *b, size_t row, size_t k, size_t panels, size_t width,
+                              float *out)
 {
     if (width == 32)
         pack_rows(b, row, k, panels, 32, out);
@@ -153,7 +153,7 @@ static void pack_block(struct gemm_block *block)
      * not whole can't be read from B. */
     block->in_place = g->m <= block->implementation->rows ? whole * width : 0;
     if (block->in_place == 0)
-        pack_whole(b, g->b_row, block->depth, whole, width, block->panels);
+        pack_whole_panels(b, g->b_row, block->depth, whole, width, block->panels);
     for (size_t at = whole * width; at < block->columns; at += width)
         pack_panel(b + at * g->b_step, g->b_row, g->b_step, block->depth,
                    ldnq_size_min(width, block->columns - at), width,
@@ -193,8 +193,8 @@ static struct gemm_tile make_gemm_tile(struct gemm_block *block, size_t row, siz
 }
 
 /* Computes a panel that is narrower than a tile in a buffer, and copies its columns. */
-static void run_narrow(const struct gemm_implementation *implementation,
-                       const struct gemm_tile *tile, size_t rows)
+static void multiply_narrow_tile(const struct gemm_implementation *implementation,
+                                 const struct gemm_tile *tile, size_t rows)
 {
     float c[MOST_ROWS * MOST_WIDTH] = { 0 };
     struct gemm_tile whole = *tile;
@@ -210,7 +210,7 @@ static void run_narrow(const struct gemm_implementation *implementation,
 }
 
 /* Runs all rows, in tiles of nearly equal height; C is written row after row. */
-static void run_block(struct gemm_block *block)
+static void multiply_block_by_tiles(struct gemm_block *block)
 {
     size_t m = block->gemm->m, tiles = ldnq_size_ceil_div(m, block->implementation->rows);
     for (size_t i = 0; i < tiles; i++) {
@@ -220,7 +220,7 @@ static void run_block(struct gemm_block *block)
             if (tile.columns == block->implementation->width)
                 block->implementation->run(&tile, last - first);
             else
-                run_narrow(block->implementation, &tile, last - first);
+                multiply_narrow_tile(block->implementation, &tile, last - first);
         }
     }
 }
@@ -240,7 +240,7 @@ static void multiply_by_blocks(const struct gemm_implementation *implementation,
             block.column = column;
             block.columns = ldnq_size_min(most, g->n - column);
             pack_block(&block);
-            run_block(&block);
+            multiply_block_by_tiles(&block);
         }
     }
 }

@@ -7,14 +7,14 @@
  * are computed. */
 #define TILE ((size_t)96)
 
-static size_t tiles_per_side(size_t k)
+static size_t count_tiles_per_side(size_t k)
 {
     return ldnq_size_ceil_div(k, TILE);
 }
 
 static size_t tile_count(size_t k)
 {
-    size_t side = tiles_per_side(k);
+    size_t side = count_tiles_per_side(k);
     return side * (side + 1) / 2;
 }
 
@@ -48,7 +48,7 @@ static void add_tile(const struct gram_job *job, size_t row, size_t column, floa
             job->h[(row + i) * job->k + column + j] += product[i * width + j];
 }
 
-static void add_sums(const struct gram_job *job, size_t row)
+static void add_column_sums(const struct gram_job *job, size_t row)
 {
     size_t last = ldnq_size_min(row + TILE, job->k);
     for (size_t i = row; i < last; i++) {
@@ -59,15 +59,15 @@ static void add_sums(const struct gram_job *job, size_t row)
     }
 }
 
-static void run_tile(void *argument, size_t chunk, size_t thread)
+static void add_tile_and_sums(void *argument, size_t chunk, size_t thread)
 {
     const struct gram_job *job = argument;
-    size_t side = tiles_per_side(job->k), row = 0, left = chunk;
+    size_t side = count_tiles_per_side(job->k), row = 0, left = chunk;
     while (left >= side - row)
         left -= side - row++;
     add_tile(job, row * TILE, (row + left) * TILE, job->scratch + thread * tile_floats(job->k));
     if (left == 0)
-        add_sums(job, row * TILE);
+        add_column_sums(job, row * TILE);
 }
 
 void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,
@@ -76,7 +76,7 @@ void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, doub
     struct gram_job job = {
         .k = k, .ld = ld, .count = count, .columns = columns, .h = h, .sum = sum, .scratch = scratch
     };
-    ldnq_pool_run(pool, tile_count(k), run_tile, &job);
+    ldnq_pool_run(pool, tile_count(k), add_tile_and_sums, &job);
 }
 
 void ldnq_gram_finish(size_t k, double count, double *h, double *sum)

@@ -22,9 +22,9 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
 {
     for (size_t o = 0; o < quantized->graph->output_count; o++) {
         const struct ldnq_value *output = quantized->graph->outputs[o];
-        const struct ldnq_tensor *y = ldnq_exec_value(quantized->exec, output);
+        const struct ldnq_tensor *y = ldnq_exec_find_value(quantized->exec, output);
         const struct ldnq_tensor *t =
-            ldnq_exec_value(reference->exec, reference->graph->outputs[o]);
+            ldnq_exec_find_value(reference->exec, reference->graph->outputs[o]);
         LDNQ_TRY(ldnq_output_check_shape(output->name, y, t, err));
         if (y->dtype != LDNQ_FLOAT)
             continue;

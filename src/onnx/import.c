@@ -93,7 +93,7 @@ enum ldnq_status ldnq_import_resolve_name(struct ldnq_import *import, const char
         return LDNQ_OK;
     if (outer) {
         LDNQ_TRY(make_unique_name(import, name, &full, err));
-        LDNQ_TRY(ldnq_graph_capture(import->graph, full, outer, value, err));
+        LDNQ_TRY(ldnq_graph_add_capture(import->graph, full, outer, value, err));
     }
     return bind_name(import, name, *value, err);
 }

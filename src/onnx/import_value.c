@@ -67,7 +67,7 @@ static enum ldnq_status read_dim(struct ldnq_import *import,
     if (proto->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM &&
         proto->dim_param && *proto->dim_param && strcmp(proto->dim_param, "?") != 0)
         name = proto->dim_param;
-    return ldnq_graph_symbol(import->graph, name, dim, err);
+    return ldnq_graph_find_or_add_symbol(import->graph, name, dim, err);
 }
 
 static enum ldnq_status read_shape(struct ldnq_import *import, const Onnx__TensorShapeProto *proto,

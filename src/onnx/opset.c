@@ -23,9 +23,11 @@ static void append_refusal(struct ldnq_raise *raise, const Onnx__NodeProto *node
 {
     const char *type = ldnq_or_empty(node->op_type);
     if (node->name && *node->name)
-        ldnq_text_item(raise->refusals, "; ", "node '%s' (%s): %s", node->name, type, reason);
+        ldnq_text_append_item(raise->refusals, "; ", "node '%s' (%s): %s", node->name, type,
+                              reason);
     else
-        ldnq_text_item(raise->refusals, "; ", "node '%s#%zu' (%s): %s", type, index, type, reason);
+        ldnq_text_append_item(raise->refusals, "; ", "node '%s#%zu' (%s): %s", type, index, type,
+                              reason);
 }
 
 static bool has_attr_references(const Onnx__NodeProto *node)
@@ -149,8 +151,8 @@ static enum ldnq_status visit_function(const struct ldnq_raise *outer,
     if (!from || from >= raise.target)
         return LDNQ_OK;
     if (from < LDNQ_OPSET_FIRST) {
-        ldnq_text_item(raise.refusals, "; ", "function '%s' is written in opset %d",
-                       ldnq_or_empty(function->name), from);
+        ldnq_text_append_item(raise.refusals, "; ", "function '%s' is written in opset %d",
+                              ldnq_or_empty(function->name), from);
         return LDNQ_OK;
     }
     LDNQ_TRY(ldnq_scope_init_function(&scope, function, raise.scratch, err));
@@ -294,7 +296,7 @@ static enum ldnq_status raise_model(struct ldnq_raise *raise, struct ldnq_error 
     raise->refusals = &refusals;
     LDNQ_TRY(survey_model(raise, err));
     LDNQ_TRY(visit_model(raise, check_node, err));
-    ldnq_text_end(&refusals);
+    ldnq_text_append_omitted_count(&refusals);
     if (refusals.items)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: can't be raised from opset %d to %d: %s",
                          model->path, from, raise->target, list);

@@ -153,7 +153,7 @@ enum ldnq_status ldnq_control_merge(struct ldnq_graph *graph, const struct ldnq_
         merged.shape = a->shape;
     for (int i = 0; i < merged.shape.rank; i++)
         if (a->shape.dim[i] != b->shape.dim[i])
-            LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &merged.shape.dim[i], err));
+            LDNQ_TRY(ldnq_graph_find_or_add_symbol(graph, NULL, &merged.shape.dim[i], err));
     *out = merged;
     return LDNQ_OK;
 }

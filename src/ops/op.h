@@ -261,8 +261,8 @@ enum ldnq_status ldnq_op_read_dims(struct ldnq_op_call *call, size_t input, stru
 
 /* infer of operators that map input 0 element by element: output 0 has its shape and its
  * dtype, which must be in the mask. */
-enum ldnq_status ldnq_op_infer_same(struct ldnq_op_call *call, unsigned mask,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_op_infer_like_first_input(struct ldnq_op_call *call, unsigned mask,
+                                                struct ldnq_error *err);
 
 /* A dimension that can't be computed from the inputs: a new symbol during shape inference,
  * the error MODEL at run time, when everything must be known. */

@@ -45,8 +45,8 @@ enum ldnq_status ldnq_op_require_dtype(const struct ldnq_op_call *call, size_t i
                      ldnq_dtype_name(tensor->dtype));
 }
 
-enum ldnq_status ldnq_op_infer_same(struct ldnq_op_call *call, unsigned mask,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_op_infer_like_first_input(struct ldnq_op_call *call, unsigned mask,
+                                                struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, mask, err));
     call->out[0].dtype = call->in[0]->dtype;
@@ -70,7 +70,7 @@ enum ldnq_status ldnq_op_make_unknown_dim(struct ldnq_op_call *call, int64_t *di
 {
     if (!call->graph)
         return ldnq_fail(err, LDNQ_MODEL, "a size can't be computed from its inputs");
-    return ldnq_graph_symbol(call->graph, NULL, dim, err);
+    return ldnq_graph_find_or_add_symbol(call->graph, NULL, dim, err);
 }
 
 enum ldnq_status ldnq_op_make_unknown_shape(struct ldnq_op_call *call, size_t output,
@@ -195,13 +195,13 @@ struct ldnq_axis_split ldnq_op_split_at_axis(const struct ldnq_shape *shape, int
 
 /* ---- broadcasting ----------------------------------------------------------------- */
 
-static int64_t dim_from_end(const struct ldnq_shape *shape, int from_end)
+static int64_t read_dim_from_end(const struct ldnq_shape *shape, int from_end)
 {
     return from_end < shape->rank ? shape->dim[shape->rank - 1 - from_end] : 1;
 }
 
-static enum ldnq_status broadcast_dim(struct ldnq_op_call *call, int64_t a, int64_t b, int64_t *out,
-                                      struct ldnq_error *err)
+static enum ldnq_status infer_broadcast_dim(struct ldnq_op_call *call, int64_t a, int64_t b,
+                                            int64_t *out, struct ldnq_error *err)
 {
     if (a == b || b == 1) {
         *out = a;
@@ -230,8 +230,8 @@ enum ldnq_status ldnq_op_broadcast(struct ldnq_op_call *call, const struct ldnq_
     }
     struct ldnq_shape result = { .rank = a->rank > b->rank ? a->rank : b->rank };
     for (int i = 0; i < result.rank; i++)
-        LDNQ_TRY(broadcast_dim(call, dim_from_end(a, i), dim_from_end(b, i),
-                               &result.dim[result.rank - 1 - i], err));
+        LDNQ_TRY(infer_broadcast_dim(call, read_dim_from_end(a, i), read_dim_from_end(b, i),
+                                     &result.dim[result.rank - 1 - i], err));
     *out = result;
     return LDNQ_OK;
 }
@@ -241,7 +241,7 @@ void ldnq_op_broadcast_strides(const struct ldnq_shape *shape, const struct ldnq
 {
     size_t stride = 1;
     for (int i = 0; i < out->rank; i++) {
-        int64_t dim = dim_from_end(shape, i);
+        int64_t dim = read_dim_from_end(shape, i);
         strides[out->rank - 1 - i] = dim == 1 ? 0 : stride;
         stride *= (size_t)dim;
     }
@@ -258,7 +258,7 @@ struct range_loop {
     size_t count, chunk_size;
 };
 
-static void run_chunk(void *argument, size_t chunk, size_t thread)
+static void run_range_chunk(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct range_loop *loop = argument;
@@ -266,20 +266,20 @@ static void run_chunk(void *argument, size_t chunk, size_t thread)
     loop->run(loop->ctx, first, ldnq_size_min(first + loop->chunk_size, loop->count));
 }
 
-static void run_loop(const struct ldnq_op_call *call, struct range_loop *loop)
+static void run_ranges_on_pool(const struct ldnq_op_call *call, struct range_loop *loop)
 {
     size_t chunks = ldnq_size_ceil_div(loop->count, loop->chunk_size);
     if (chunks == 1)
         loop->run(loop->ctx, 0, loop->count);
     else
-        ldnq_pool_run(call->pool, chunks, run_chunk, loop);
+        ldnq_pool_run(call->pool, chunks, run_range_chunk, loop);
 }
 
 void ldnq_op_run_ranges(const struct ldnq_op_call *call, size_t count, ldnq_range_fn *run,
                         const void *ctx)
 {
     struct range_loop loop = { .run = run, .ctx = ctx, .count = count, .chunk_size = CHUNK };
-    run_loop(call, &loop);
+    run_ranges_on_pool(call, &loop);
 }
 
 void ldnq_op_run_rows(const struct ldnq_op_call *call, size_t rows, size_t cost, ldnq_range_fn *run,
@@ -287,7 +287,7 @@ void ldnq_op_run_rows(const struct ldnq_op_call *call, size_t rows, size_t cost,
 {
     size_t chunk_size = ldnq_size_max(1, CHUNK / ldnq_size_max(1, cost));
     struct range_loop loop = { .run = run, .ctx = ctx, .count = rows, .chunk_size = chunk_size };
-    run_loop(call, &loop);
+    run_ranges_on_pool(call, &loop);
 }
 
 /* ---- checked calls of a record ------------------------------------------------------- */

@@ -125,7 +125,8 @@ static enum ldnq_status bind_graph(struct binding *binding, struct ldnq_graph *g
         if (status == LDNQ_NOMEM)
             return ldnq_fail(err, status, "%s", reason.message);
         /* The message around the list names the file once. */
-        ldnq_text_item(&binding->text, "; ", "%s", ldnq_graph_strip_file(graph, reason.message));
+        ldnq_text_append_item(&binding->text, "; ", "%s",
+                              ldnq_graph_strip_file(graph, reason.message));
         if (binding->worst != LDNQ_MODEL)
             binding->worst = status;
     }
@@ -140,6 +141,6 @@ enum ldnq_status ldnq_ops_bind(struct ldnq_graph *graph, struct ldnq_error *err)
     LDNQ_TRY(bind_graph(&binding, graph, err));
     if (binding.worst == LDNQ_OK)
         return LDNQ_OK;
-    ldnq_text_end(&binding.text);
+    ldnq_text_append_omitted_count(&binding.text);
     return ldnq_fail(err, binding.worst, "%s: %s", graph->file, list);
 }

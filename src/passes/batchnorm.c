@@ -58,7 +58,7 @@ static bool has_constant_norm_inputs(const struct ldnq_node *norm, size_t channe
     return true;
 }
 
-static bool can_merge(struct batchnorm_merge *merge)
+static bool can_merge_norm_into_layer(struct batchnorm_merge *merge)
 {
     struct ldnq_node *layer = merge->layer;
     /* A node of the file can't be merged with a node from inside a function. */
@@ -186,7 +186,7 @@ static enum ldnq_status apply_merge(struct batchnorm_merge *merge, struct ldnq_e
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_pass_merge_batchnorms(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     size_t kept = 0;
     const size_t *readers = count_readers(graph, err);
@@ -201,7 +201,7 @@ enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error
         struct batchnorm_merge merge = {
             .graph = graph, .readers = readers, .norm = node, .layer = node->inputs[X]->producer
         };
-        if (!can_merge(&merge))
+        if (!can_merge_norm_into_layer(&merge))
             continue;
         LDNQ_TRY(merge_tensors(&merge, err));
         /* A negative variance, or a Gemm's beta that is too small to divide the bias by. */

@@ -98,7 +98,7 @@ static enum ldnq_status assign_symbols(struct ldnq_graph *graph, struct ldnq_val
     if (!partial)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < count; i++)
-        LDNQ_TRY(ldnq_graph_symbol(graph, NULL, &partial[i], err));
+        LDNQ_TRY(ldnq_graph_find_or_add_symbol(graph, NULL, &partial[i], err));
     value->partial = partial;
     return LDNQ_OK;
 }
@@ -242,7 +242,7 @@ static bool inputs_have_types(const struct ldnq_node *node)
     return true;
 }
 
-static enum ldnq_status infer_and_compute(struct node_folding *f, struct ldnq_error *err)
+static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct ldnq_error *err)
 {
     struct ldnq_node *node = f->node;
     bool has_bodies = node->op->flags & LDNQ_OP_CONTROL_FLOW;
@@ -313,7 +313,8 @@ static void record_problem(struct ldnq_folding *folding, const struct ldnq_graph
         return;
     ldnq_node_fail(graph, node, status, &problem, "%s", reason);
     /* The message of the whole list names the file. */
-    ldnq_text_item(&folding->problems, "; ", "%s", ldnq_graph_strip_file(graph, problem.message));
+    ldnq_text_append_item(&folding->problems, "; ", "%s",
+                          ldnq_graph_strip_file(graph, problem.message));
     if (folding->worst != LDNQ_MODEL)
         folding->worst = status;
 }
@@ -329,7 +330,7 @@ static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_grap
     if (!node->op || !inputs_have_types(node))
         return append_node(graph, remaining, node, err);
     struct ldnq_graph *taken = node->op->flags & LDNQ_OP_CONTROL_FLOW && !folding->is_dry_run
-                                   ? ldnq_subgraph_taken(node)
+                                   ? ldnq_subgraph_find_taken_branch(node)
                                    : NULL;
     if (taken) {
         struct ldnq_node **nodes;
@@ -339,7 +340,7 @@ static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_grap
     }
     struct node_folding f = { .graph = graph, .node = node, .folding = folding };
     struct ldnq_error reason;
-    enum ldnq_status status = infer_and_compute(&f, &reason);
+    enum ldnq_status status = infer_and_compute_outputs(&f, &reason);
     if (status == LDNQ_NOMEM)
         return ldnq_fail(err, status, "%s", reason.message);
     if (status != LDNQ_OK)
@@ -366,7 +367,8 @@ enum ldnq_status ldnq_fold_graph(struct ldnq_folding *folding, struct ldnq_graph
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struct ldnq_error *err)
+enum ldnq_status ldnq_fold_within_budget(struct ldnq_graph *graph, size_t budget,
+                                         struct ldnq_error *err)
 {
     char list[LDNQ_ERROR_SIZE];
     struct ldnq_folding folding = { .budget = budget, .worst = LDNQ_OK };
@@ -374,11 +376,11 @@ enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struc
     LDNQ_TRY(ldnq_fold_graph(&folding, graph, err));
     if (folding.worst == LDNQ_OK)
         return LDNQ_OK;
-    ldnq_text_end(&folding.problems);
+    ldnq_text_append_omitted_count(&folding.problems);
     return ldnq_fail(err, folding.worst, "%s: %s", graph->file, list);
 }
 
-enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_pass_fold_constants(struct ldnq_graph *graph, struct ldnq_error *err)
 {
-    return ldnq_fold_within(graph, MAX_TOTAL, err);
+    return ldnq_fold_within_budget(graph, MAX_TOTAL, err);
 }

@@ -10,9 +10,10 @@
 
 #include "base/text.h"
 
-/* ldnq_pass_fold with another budget: the bytes that all results and their scratch may
+/* ldnq_pass_fold_constants with another budget: the bytes that all results and their scratch may
  * take together. Nodes beyond it are left to run time. */
-enum ldnq_status ldnq_fold_within(struct ldnq_graph *graph, size_t budget, struct ldnq_error *err);
+enum ldnq_status ldnq_fold_within_budget(struct ldnq_graph *graph, size_t budget,
+                                         struct ldnq_error *err);
 
 /* State of one folding pass. */
 struct ldnq_folding {

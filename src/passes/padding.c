@@ -110,7 +110,7 @@ static enum ldnq_status merge_pad(const struct ldnq_graph *graph, struct ldnq_no
     return ldnq_ops_bind_node(graph, conv, err);
 }
 
-enum ldnq_status ldnq_pass_pad(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_pass_merge_pads(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         struct ldnq_node *node = graph->nodes[i];

@@ -43,11 +43,11 @@ static enum ldnq_status fail_unknown_dim(const struct ldnq_graph *graph, const c
         int axis;
         const struct ldnq_value *value = find_symbol(graph, LDNQ_SYMBOL_BASE + (int64_t)i, &axis);
         if (value && graph->symbols[i])
-            ldnq_text_item(&text, ", ", "'%s'", graph->symbols[i]);
+            ldnq_text_append_item(&text, ", ", "'%s'", graph->symbols[i]);
         else if (value)
-            ldnq_text_item(&text, ", ", "'%s:%d'", value->name, axis);
+            ldnq_text_append_item(&text, ", ", "'%s:%d'", value->name, axis);
     }
-    ldnq_text_end(&text);
+    ldnq_text_append_omitted_count(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no open dimension of an input is named '%s'; %s%s",
                      graph->file, name, *list ? "there are " : "there is none", list);
 }
@@ -99,7 +99,7 @@ static void mark_inputs(const struct ldnq_node *node, bool *needed)
         needed[node->captures[i]->index] = true;
 }
 
-enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err)
+enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     bool *needed = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *needed, err);
     bool *alive = ldnq_arena_alloc(graph->arena, graph->node_count, sizeof *alive, err);
@@ -148,8 +148,8 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
     enum ldnq_status bound = ldnq_ops_bind(graph, &first);
     if (bound == LDNQ_NOMEM)
         return ldnq_fail(err, bound, "%s", first.message);
-    LDNQ_TRY(ldnq_pass_dead(graph, err));
-    enum ldnq_status folded = ldnq_pass_fold(graph, &second);
+    LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
+    enum ldnq_status folded = ldnq_pass_fold_constants(graph, &second);
     if (bound == LDNQ_OK && folded == LDNQ_OK)
         return LDNQ_OK;
     return fail_with_both_problems(graph, bound, &first, folded, &second, err);
@@ -158,8 +158,8 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
 enum ldnq_status ldnq_passes_run(struct ldnq_graph *graph, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_pass_bind_and_fold(graph, err));
-    LDNQ_TRY(ldnq_pass_batchnorm(graph, err));
-    LDNQ_TRY(ldnq_pass_pad(graph, err));
-    LDNQ_TRY(ldnq_pass_dead(graph, err));
+    LDNQ_TRY(ldnq_pass_merge_batchnorms(graph, err));
+    LDNQ_TRY(ldnq_pass_merge_pads(graph, err));
+    LDNQ_TRY(ldnq_pass_remove_dead_nodes(graph, err));
     return ldnq_graph_verify(graph, err);
 }

@@ -22,7 +22,7 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
  * replaced by the branch that it takes.
  * Errors, with all nodes that can't be executed and why: UNSUPPORTED, MODEL (inputs that
  * don't fit a node); NOMEM. */
-enum ldnq_status ldnq_pass_fold(struct ldnq_graph *graph, struct ldnq_error *err);
+enum ldnq_status ldnq_pass_fold_constants(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Binds operators, removes dead nodes, and folds. Errors: UNSUPPORTED or MODEL, with all
  * nodes that can't be executed and why; NOMEM. After UNSUPPORTED or MODEL the graph stays
@@ -34,14 +34,14 @@ enum ldnq_status ldnq_pass_bind_and_fold(struct ldnq_graph *graph, struct ldnq_e
  *   y = s conv(x) + (shift - s mean),  s = scale / sqrt(var + epsilon)
  * A BatchNormalization stays when the merged numbers would not be finite. node->merged
  * lists the merged nodes. Errors: NOMEM. */
-enum ldnq_status ldnq_pass_batchnorm(struct ldnq_graph *graph, struct ldnq_error *err);
+enum ldnq_status ldnq_pass_merge_batchnorms(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Merges a zero Pad into the convolution after it. The Pad stays for its other readers;
  * the nodes of the file are not changed. Errors: NOMEM. */
-enum ldnq_status ldnq_pass_pad(struct ldnq_graph *graph, struct ldnq_error *err);
+enum ldnq_status ldnq_pass_merge_pads(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Removes nodes on which no graph output depends. Errors: NOMEM. */
-enum ldnq_status ldnq_pass_dead(struct ldnq_graph *graph, struct ldnq_error *err);
+enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ldnq_error *err);
 
 /* Binds operators and runs all passes in order.
  * Errors: UNSUPPORTED or MODEL, with all nodes that can't be executed; NOMEM. */

@@ -6,8 +6,8 @@
 
 /* ---- one body ------------------------------------------------------------------------- */
 
-static enum ldnq_status fold_body(struct ldnq_folding *folding, struct ldnq_graph *body,
-                                  struct ldnq_error *err)
+static enum ldnq_status fold_body_graph(struct ldnq_folding *folding, struct ldnq_graph *body,
+                                        struct ldnq_error *err)
 {
     for (size_t i = 0; i < body->capture_count; i++)
         ldnq_value_copy_facts(body->captures[i].inner, body->captures[i].outer);
@@ -131,9 +131,9 @@ static void set_body_inputs(const struct loop_folding *loop)
 }
 
 /* Replaces each dimension that one iteration changed by a new symbol. */
-static enum ldnq_status widen_carried(const struct loop_folding *loop, size_t i,
-                                      const struct ldnq_value *out, bool *changed,
-                                      struct ldnq_error *err)
+static enum ldnq_status make_changed_dims_symbolic(const struct loop_folding *loop, size_t i,
+                                                   const struct ldnq_value *out, bool *changed,
+                                                   struct ldnq_error *err)
 {
     struct carried_value *carried = &loop->carried[i];
     struct ldnq_shape *shape = &carried->facts.shape;
@@ -147,7 +147,7 @@ static enum ldnq_status widen_carried(const struct loop_folding *loop, size_t i,
     for (int d = 0; d < shape->rank; d++) {
         if (carried->varying >> d & 1u || out->shape.dim[d] == shape->dim[d])
             continue;
-        LDNQ_TRY(ldnq_graph_symbol(loop->body, NULL, &shape->dim[d], err));
+        LDNQ_TRY(ldnq_graph_find_or_add_symbol(loop->body, NULL, &shape->dim[d], err));
         carried->varying |= 1u << d;
         *changed = true;
     }
@@ -155,8 +155,8 @@ static enum ldnq_status widen_carried(const struct loop_folding *loop, size_t i,
 }
 
 /* Folds one iteration, widens the carried values, and restores the body. */
-static enum ldnq_status dry_run(const struct loop_folding *loop, bool *changed,
-                                struct ldnq_error *err)
+static enum ldnq_status fold_one_iteration(const struct loop_folding *loop, bool *changed,
+                                           struct ldnq_error *err)
 {
     struct ldnq_folding *folding = loop->folding;
     struct graph_snapshot *snapshots = NULL;
@@ -165,11 +165,11 @@ static enum ldnq_status dry_run(const struct loop_folding *loop, bool *changed,
     set_body_inputs(loop);
     LDNQ_TRY(save_graph_snapshot(loop->body, &snapshots, err));
     folding->is_dry_run = true;
-    enum ldnq_status status = fold_body(folding, loop->body, err);
+    enum ldnq_status status = fold_body_graph(folding, loop->body, err);
     folding->is_dry_run = before;
     for (size_t i = 0; status == LDNQ_OK && i < loop->control->carried; i++)
-        status =
-            widen_carried(loop, i, loop->body->outputs[loop->control->body_out + i], changed, err);
+        status = make_changed_dims_symbolic(
+            loop, i, loop->body->outputs[loop->control->body_out + i], changed, err);
     restore_snapshots(snapshots);
     return status;
 }
@@ -196,14 +196,14 @@ static enum ldnq_status fold_loop(struct ldnq_folding *folding, const struct ldn
     bool changed = control->carried > 0;
     enum ldnq_status status = LDNQ_OK;
     for (size_t i = 0; status == LDNQ_OK && changed && i < dry_runs; i++)
-        status = dry_run(&loop, &changed, err);
+        status = fold_one_iteration(&loop, &changed, err);
     for (size_t i = 0; changed && i < control->carried; i++)
         loop.carried[i].facts.shape.rank = LDNQ_RANK_UNKNOWN;
 
     /* ---- the body, with these ---- */
     if (status == LDNQ_OK) {
         set_body_inputs(&loop);
-        status = fold_body(folding, loop.body, err);
+        status = fold_body_graph(folding, loop.body, err);
     }
     folding->loop_depth--;
     return status;
@@ -215,13 +215,13 @@ enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct 
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind != LDNQ_CONTROL_IF)
         return fold_loop(folding, node, err);
-    LDNQ_TRY(fold_body(folding, control->bodies[0], err));
-    return fold_body(folding, control->bodies[1], err);
+    LDNQ_TRY(fold_body_graph(folding, control->bodies[0], err));
+    return fold_body_graph(folding, control->bodies[1], err);
 }
 
 /* ---- inlining a branch --------------------------------------------------------------- */
 
-struct ldnq_graph *ldnq_subgraph_taken(const struct ldnq_node *node)
+struct ldnq_graph *ldnq_subgraph_find_taken_branch(const struct ldnq_node *node)
 {
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind != LDNQ_CONTROL_IF)
@@ -242,8 +242,8 @@ struct branch_inlining {
 
 /* Copies `from` to output i of the node by an Identity: for a value that already has a
  * place in the graph, as another output, a capture or a constant. */
-static enum ldnq_status add_identity(struct branch_inlining *inlining, size_t i,
-                                     struct ldnq_value *from, struct ldnq_error *err)
+static enum ldnq_status append_identity_to_output(struct branch_inlining *inlining, size_t i,
+                                                  struct ldnq_value *from, struct ldnq_error *err)
 {
     struct ldnq_node *node = ldnq_arena_alloc(inlining->graph->arena, 1, sizeof *node, err);
     struct ldnq_value **ends = ldnq_arena_alloc(inlining->graph->arena, 2, sizeof *ends, err);
@@ -329,7 +329,7 @@ static enum ldnq_status move_branch_nodes(struct branch_inlining *inlining, stru
     for (size_t i = 0; i < body->output_count; i++) {
         struct ldnq_value *value = inlining->map[body->outputs[i]->index];
         if (inlining->node->outputs[i] && inlining->node->outputs[i] != value)
-            LDNQ_TRY(add_identity(inlining, i, value, err));
+            LDNQ_TRY(append_identity_to_output(inlining, i, value, err));
     }
     for (size_t i = 0; i < body->value_count; i++) {
         struct ldnq_value *value = body->values[i];
@@ -371,7 +371,8 @@ static void mark_reads(const struct ldnq_graph *body, bool *read)
 
 /* Removes the body's captures that no node reads or that are constant inside, and marks the
  * outer values of the others as needed. */
-static enum ldnq_status trim_body(struct ldnq_graph *body, bool *needed, struct ldnq_error *err)
+static enum ldnq_status remove_unread_captures(struct ldnq_graph *body, bool *needed,
+                                               struct ldnq_error *err)
 {
     bool *read = ldnq_arena_alloc(body->arena, body->value_count, sizeof *read, err);
     size_t kept = 0;
@@ -399,8 +400,8 @@ enum ldnq_status ldnq_subgraphs_trim(struct ldnq_graph *graph, struct ldnq_node 
     for (size_t i = 0; i < node->attr_count; i++) {
         if (node->attrs[i].kind != LDNQ_ATTR_GRAPH)
             continue;
-        LDNQ_TRY(ldnq_pass_dead(node->attrs[i].g, err));
-        LDNQ_TRY(trim_body(node->attrs[i].g, needed, err));
+        LDNQ_TRY(ldnq_pass_remove_dead_nodes(node->attrs[i].g, err));
+        LDNQ_TRY(remove_unread_captures(node->attrs[i].g, needed, err));
     }
     for (size_t i = 0; i < node->capture_count; i++) {
         if (!needed[node->captures[i]->index])

@@ -14,7 +14,7 @@ enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct 
                                      struct ldnq_error *err);
 
 /* The branch that an If takes when its condition is constant; NULL otherwise. */
-struct ldnq_graph *ldnq_subgraph_taken(const struct ldnq_node *node);
+struct ldnq_graph *ldnq_subgraph_find_taken_branch(const struct ldnq_node *node);
 
 /* Moves the nodes and values of a branch into the graph, where they compute the outputs of
  * `node`. Returns these nodes in order; the caller puts them in the place of `node`. */

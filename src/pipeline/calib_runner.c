@@ -90,7 +90,7 @@ static enum ldnq_status store_live_values(struct ldnq_calib_runner *runner, size
                                           size_t count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++)
-        runner->tensors[i] = ldnq_exec_value(runner->exec, runner->next_live[i]);
+        runner->tensors[i] = ldnq_exec_find_value(runner->exec, runner->next_live[i]);
     return ldnq_activation_store_save(runner->store, batch, runner->tensors, count, err);
 }
 

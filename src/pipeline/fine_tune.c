@@ -63,7 +63,7 @@ struct fine_tuning {
 static const struct ldnq_tensor *find_reference_output(const struct fine_tuning *tuning,
                                                        size_t output)
 {
-    return ldnq_exec_value(tuning->reference, tuning->quantizer->reference->outputs[output]);
+    return ldnq_exec_find_value(tuning->reference, tuning->quantizer->reference->outputs[output]);
 }
 
 static bool is_float_output(const struct fine_tuning *tuning, size_t i)

@@ -72,7 +72,7 @@ static enum ldnq_status infer_layer_call(struct layer_fitting *fitting,
     const size_t which = runner == &fitting->reference;
     for (size_t i = 0; i < node->input_count; i++)
         fitting->in[which][i] =
-            node->inputs[i] ? ldnq_exec_value(runner->exec, node->inputs[i]) : NULL;
+            node->inputs[i] ? ldnq_exec_find_value(runner->exec, node->inputs[i]) : NULL;
     *call = (struct ldnq_op_call){
         .node = node,
         .attrs = node->op_attrs,

@@ -136,7 +136,7 @@ static enum ldnq_status create_activation_observers(struct range_search *search,
 static void observe_activation(struct range_search *search, const struct ldnq_value *value)
 {
     const size_t a = value ? search->activation_of[value->index] : 0;
-    const struct ldnq_tensor *tensor = a ? ldnq_exec_value(search->exec, value) : NULL;
+    const struct ldnq_tensor *tensor = a ? ldnq_exec_find_value(search->exec, value) : NULL;
     if (tensor && tensor->dtype == LDNQ_FLOAT)
         ldnq_observer_add(search->observed[a - 1].observer, tensor);
 }

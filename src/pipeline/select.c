@@ -63,8 +63,8 @@ static enum ldnq_status fail_without_layer(const struct ldnq_graph *graph,
     struct ldnq_text text;
     ldnq_text_init(&text, list, sizeof list);
     for (size_t i = 0; i < count; i++)
-        ldnq_text_item(&text, "; ", "'%s': %s", layers[i].node->label, layers[i].refusal);
-    ldnq_text_end(&text);
+        ldnq_text_append_item(&text, "; ", "'%s': %s", layers[i].node->label, layers[i].refusal);
+    ldnq_text_append_omitted_count(&text);
     return ldnq_fail(err, LDNQ_USAGE, "%s: no layer to quantize%s%s", graph->file,
                      count ? ": " : ": no Conv, Gemm or MatMul has a constant weight", list);
 }

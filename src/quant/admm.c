@@ -85,7 +85,7 @@ struct admm {
 
 /* Large layers go through the same range of rho in fewer and larger steps, because each
  * rho costs a factorization. */
-static struct penalty_schedule schedule_for(size_t k)
+static struct penalty_schedule choose_penalty_schedule(size_t k)
 {
     if (k < LARGE)
         return (struct penalty_schedule){ ITERATIONS, ITERATIONS_PER_RHO, JUDGE_EVERY, RHO_GROWTH };
@@ -368,7 +368,7 @@ static void report_iteration(const struct admm *admm, int iteration)
     admm->options->trace(admm->options->trace_ctx, &out);
 }
 
-static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
+static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error *err)
 {
     bool is_active = admm->row_count > 0 && admm->k > 0;
     admm->rho = RHO_FIRST;
@@ -400,7 +400,7 @@ static enum ldnq_status iterate(struct admm *admm, struct ldnq_error *err)
 /* ---- start and end --------------------------------------------------------------------- */
 
 /* Computes C W, w'Cw, and q'Cw and q'Cq of the start. */
-static void start_piece(void *ctx, size_t chunk, size_t thread)
+static void load_piece_and_error_terms(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
@@ -426,7 +426,7 @@ static void load_start(struct admm *admm)
     memset(admm->dual, 0, admm->row_count * admm->k * sizeof *admm->dual);
     for (size_t r = 0; r < admm->row_count; r++)
         admm->rows[r] = (struct admm_row){ .scale = admm->solution->scales[r] };
-    ldnq_pool_run(admm->pool, admm->pieces, start_piece, admm);
+    ldnq_pool_run(admm->pool, admm->pieces, load_piece_and_error_terms, admm);
     for (size_t r = 0; r < admm->row_count; r++) {
         struct admm_row *row = &admm->rows[r];
         const double a = (double)row->scale;
@@ -438,7 +438,7 @@ static void load_start(struct admm *admm)
     store_best(admm);
 }
 
-static double mean_penalty(const struct admm *admm)
+static double compute_mean_penalty(const struct admm *admm)
 {
     const size_t n = admm->problem->groups * admm->k;
     double sum = 0;
@@ -447,7 +447,8 @@ static double mean_penalty(const struct admm *admm)
     return n > 0 ? admm->rho * sum / (double)n : 0;
 }
 
-static bool allocate(struct admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
+static bool allocate_admm_arrays(struct admm *admm, struct ldnq_arena *arena,
+                                 struct ldnq_error *err)
 {
     const size_t g = admm->problem->groups, k = admm->k, all = admm->row_count * k;
     /* No product of sizes overflows: the caller holds arrays that large. */
@@ -471,18 +472,18 @@ enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct l
         .row_count = problem->groups * problem->rows,
         .pieces = ldnq_piece_count(problem),
         .is_per_channel = problem->granularity == LDNQ_PER_CHANNEL,
-        .schedule = schedule_for(problem->cols),
+        .schedule = choose_penalty_schedule(problem->cols),
     };
     struct ldnq_layer_problem reduced;
     LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, task->arena, err));
     admm.centred = reduced.gram;
-    if (!allocate(&admm, task->arena, err))
+    if (!allocate_admm_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;
     load_start(&admm);
-    LDNQ_TRY(iterate(&admm, err));
+    LDNQ_TRY(run_admm_iterations(&admm, err));
     for (size_t r = 0; r < admm.row_count; r++)
         if (admm.rows[r].iterations > task->solution->iterations)
             task->solution->iterations = admm.rows[r].iterations;
-    task->solution->rho = mean_penalty(&admm);
+    task->solution->rho = compute_mean_penalty(&admm);
     return LDNQ_OK;
 }

@@ -153,7 +153,7 @@ static void load_weights(struct paper_admm *admm, const struct active_piece *act
 }
 
 /* Computes H~ W~ from the W~ in x: W H + b m' for the weight, W m + b for the bias. */
-static void load_targets(struct paper_admm *admm, const struct active_piece *active)
+static void compute_piece_targets(struct paper_admm *admm, const struct active_piece *active)
 {
     const size_t k = admm->k, wide = admm->wide, group = active->piece.group;
     const double *x = find_x_row(admm, active, 0);
@@ -180,7 +180,7 @@ static void load_piece(void *ctx, size_t chunk, size_t thread)
     for (size_t r = 0; r < active.count; r++)
         active.rows[r] = active.piece.first + r;
     load_weights(admm, &active);
-    load_targets(admm, &active);
+    compute_piece_targets(admm, &active);
 }
 
 /* ---- the steps of an iteration, on a piece's active rows ---------------------- */
@@ -409,7 +409,7 @@ static enum ldnq_status factor_all(struct paper_admm *admm, struct ldnq_error *e
     return LDNQ_OK;
 }
 
-static void iterate(struct paper_admm *admm)
+static void fit_by_granularity(struct paper_admm *admm)
 {
     if (admm->options->max_iterations <= 0 || admm->row_count == 0)
         return;
@@ -430,7 +430,8 @@ static int find_most_iterations(const struct paper_admm *admm)
 
 /* ---- setup ---------------------------------------------------------------------- */
 
-static bool allocate(struct paper_admm *admm, struct ldnq_arena *arena, struct ldnq_error *err)
+static bool allocate_paper_arrays(struct paper_admm *admm, struct ldnq_arena *arena,
+                                  struct ldnq_error *err)
 {
     const size_t rows = admm->row_count, k = admm->k, wide = admm->wide;
     /* No product of sizes overflows: the caller holds arrays that large. */
@@ -478,13 +479,13 @@ enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
         .row_count = problem->groups * problem->rows,
         .piece_count = ldnq_piece_count(problem),
     };
-    if (!allocate(&admm, task->arena, err))
+    if (!allocate_paper_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;
     init_spans(&admm);
     LDNQ_TRY(factor_all(&admm, err));
     load_start(&admm);
     init_progress(&admm);
-    iterate(&admm);
+    fit_by_granularity(&admm);
     task->solution->iterations = find_most_iterations(&admm);
     return LDNQ_OK;
 }

@@ -353,7 +353,7 @@ static void apply_scale_factors(const struct beam_search *s, float *scales)
     const size_t count = ldnq_row_scales(problem);
     for (size_t row = 0; row < problem->groups * problem->rows; row++)
         for (size_t i = row * count; i < (row + 1) * count; i++)
-            scales[i] = ldnq_scale_or((double)scales[i] * s->chosen[row], scales[i]);
+            scales[i] = ldnq_scale_or_default((double)scales[i] * s->chosen[row], scales[i]);
 }
 
 /* One scale for all rows: the factor with the least sum of costs applies to all. */

@@ -139,8 +139,8 @@ static enum ldnq_status try_beams(struct search_state *best, const struct search
     return LDNQ_OK;
 }
 
-static enum ldnq_status allocate(struct search_state *best, struct ldnq_arena *arena,
-                                 struct ldnq_error *err)
+static enum ldnq_status allocate_search_arrays(struct search_state *best, struct ldnq_arena *arena,
+                                               struct ldnq_error *err)
 {
     const size_t rows = best->problem->groups * best->problem->rows;
     best->errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
@@ -165,7 +165,7 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
         .problem = &reduced, .options = task->options, .pool = task->pool, .solution = solution
     };
     LDNQ_TRY(ldnq_problem_reduce(task->problem, &reduced, task->arena, err));
-    LDNQ_TRY(allocate(&best, task->arena, err));
+    LDNQ_TRY(allocate_search_arrays(&best, task->arena, err));
     ldnq_total_error(&reduced, task->pool, &start, best.errors);
     LDNQ_TRY(ldnq_descent_target(&reduced, task->pool, best.target, err));
     if (plan->solver)

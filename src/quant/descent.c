@@ -56,8 +56,8 @@ static struct step_limits find_thread_limits(const struct descent *d, size_t thr
 }
 
 /* A step past the midpoint to a neighbouring code changes the code. */
-static void set_limits(const struct descent *d, const struct step_limits *limits, size_t col,
-                       int8_t code)
+static void set_step_limits(const struct descent *d, const struct step_limits *limits, size_t col,
+                            int8_t code)
 {
     const size_t at = (size_t)(code - INT8_MIN);
     limits->above[col] = d->above[at];
@@ -73,7 +73,7 @@ static void set_row_limits(const struct descent *d, size_t row, const struct ste
         const double curvature = gram[i * d->k + i];
         const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, i)];
         limits->unit[i] = curvature > 0 ? -1 / (scale * curvature) : 0;
-        set_limits(d, limits, i, codes[i]);
+        set_step_limits(d, limits, i, codes[i]);
     }
 }
 
@@ -109,11 +109,11 @@ static void change_code(const struct descent *d, size_t row, size_t col, double 
         return;
     add_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
     *code = (int8_t)next;
-    set_limits(d, limits, col, *code);
+    set_step_limits(d, limits, col, *code);
     d->rows[row].changed = true;
 }
 
-static void sweep_row(const struct descent *d, size_t row, const struct step_limits *limits)
+static void sweep_row_columns(const struct descent *d, size_t row, const struct step_limits *limits)
 {
     const double *slope = d->slope + row * d->k;
     d->rows[row].changed = false;
@@ -131,11 +131,12 @@ static void sweep_row(const struct descent *d, size_t row, const struct step_lim
     }
 }
 
-static void sweep_piece(const struct descent *d, const struct ldnq_piece *piece, size_t thread)
+static void sweep_rows_of_piece(const struct descent *d, const struct ldnq_piece *piece,
+                                size_t thread)
 {
     const struct step_limits limits = find_thread_limits(d, thread);
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
-        sweep_row(d, row, &limits);
+        sweep_row_columns(d, row, &limits);
 }
 
 /* ---- scales -------------------------------------------------------------------------- */
@@ -216,7 +217,7 @@ static void load_difference(const struct descent *d, size_t row)
 }
 
 /* Recomputes the slope of a piece. */
-static void load_slope(const struct descent *d, const struct ldnq_piece *piece)
+static void recompute_slope(const struct descent *d, const struct ldnq_piece *piece)
 {
     for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
         load_difference(d, row);
@@ -258,7 +259,7 @@ static bool step_block_scales(const struct descent *d, const struct ldnq_piece *
         for (size_t s = row * block_count; s < (row + 1) * block_count; s++) {
             const double scale = (double)d->scales[s], change = length * d->changes[s];
             is_large = is_large || fabs(change) > SMALL_CHANGE * scale;
-            d->scales[s] = ldnq_scale_or(scale + change, d->scales[s]);
+            d->scales[s] = ldnq_scale_or_default(scale + change, d->scales[s]);
         }
     }
     return is_large;
@@ -266,12 +267,12 @@ static bool step_block_scales(const struct descent *d, const struct ldnq_piece *
 
 /* ---- sweeps and scales alternately ------------------------------------------------------ */
 
-static void start_piece(void *ctx, size_t chunk, size_t thread)
+static void compute_piece_slope(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    load_slope(d, &piece);
+    recompute_slope(d, &piece);
 }
 
 /* A row with one scale is independent: it converges before the next row starts. */
@@ -281,7 +282,7 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
     for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         sum_row(d, row);
         set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
-        sweep_row(d, row, limits);
+        sweep_row_columns(d, row, limits);
     }
 }
 
@@ -290,7 +291,7 @@ static void descend_blocks(const struct descent *d, const struct ldnq_piece *pie
     bool goes_on = true;
     for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         goes_on = step_block_scales(d, piece);
-        sweep_piece(d, piece, thread);
+        sweep_rows_of_piece(d, piece, thread);
         for (size_t row = piece->offset; row < piece->offset + piece->rows; row++)
             goes_on = goes_on || d->rows[row].changed;
     }
@@ -325,7 +326,7 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
         set_scale(d, row, ldnq_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
-    sweep_piece(d, &piece, thread);
+    sweep_rows_of_piece(d, &piece, thread);
 }
 
 /* One scale for all rows; its sums are gathered in rows[0]. */
@@ -363,7 +364,7 @@ static void measure_piece(void *ctx, size_t chunk, size_t thread)
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     if (d->problem->block_index && d->k > 0)
-        load_slope(d, &piece);
+        recompute_slope(d, &piece);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
         d->errors[row] = row_error(d, row);
 }
@@ -394,7 +395,7 @@ static enum ldnq_status allocate_and_descend(struct descent *d, struct ldnq_aren
     if (d->problem->block_index)
         LDNQ_TRY(allocate_blocks(d, arena, err));
     if (elements > 0)
-        ldnq_pool_run(d->pool, d->pieces, start_piece, d);
+        ldnq_pool_run(d->pool, d->pieces, compute_piece_slope, d);
     if (elements > 0 && d->is_per_row)
         ldnq_pool_run(d->pool, d->pieces, descend_piece, d);
     else if (elements > 0)

@@ -118,7 +118,8 @@ static void store_better_rows(struct gptq *gptq)
 
 /* ---- setup ------------------------------------------------------------------------- */
 
-static bool allocate(struct gptq *gptq, struct ldnq_arena *arena, struct ldnq_error *err)
+static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
+                                 struct ldnq_error *err)
 {
     const size_t rows = gptq->row_count, k = gptq->k;
     /* No product of sizes overflows: the caller holds arrays that large. */
@@ -139,7 +140,7 @@ enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct l
         .row_count = problem->groups * problem->rows,
         .piece_count = ldnq_piece_count(problem),
     };
-    if (!allocate(&gptq, task->arena, err))
+    if (!allocate_gptq_arrays(&gptq, task->arena, err))
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_inverse_init(problem, task->pool, &gptq.inverse, task->arena, err));
     ldnq_pool_run(task->pool, gptq.piece_count, round_piece, &gptq);

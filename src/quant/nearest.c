@@ -60,7 +60,7 @@ static void project_row_blocks(const struct nearest *nearest, size_t row)
         codes[nearest->blocks.order[i]] = gathered[i];
 }
 
-static void start_piece(void *ctx, size_t chunk, size_t thread)
+static void project_piece_rows(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct nearest *nearest = ctx;
@@ -98,7 +98,7 @@ static enum ldnq_status allocate_and_project(struct nearest *nearest, struct ldn
         if (!nearest->codes)
             return LDNQ_NOMEM;
     }
-    ldnq_pool_run(pool, pieces, start_piece, nearest);
+    ldnq_pool_run(pool, pieces, project_piece_rows, nearest);
     if (problem->granularity == LDNQ_PER_TENSOR) {
         const float scale = ldnq_project(problem->codebook, pool, nearest->spans, pieces, 0);
         for (size_t row = 0; row < rows; row++)

@@ -58,7 +58,7 @@ static void round_row_to_codebook(const struct ldnq_codebook *codebook, const do
 }
 
 /* Four independent sums, so that additions overlap. */
-static double dot_codes(const double *v, const int8_t *codes, size_t n)
+static double dot_values_with_codes(const double *v, const int8_t *codes, size_t n)
 {
     double sum[4] = { 0 };
     size_t i = 0;
@@ -70,7 +70,7 @@ static double dot_codes(const double *v, const int8_t *codes, size_t n)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-static int64_t square_codes(const int8_t *codes, size_t n)
+static int64_t sum_squared_codes(const int8_t *codes, size_t n)
 {
     int64_t sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -88,8 +88,8 @@ void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *
         const double *v = span->v + row * span->v_stride;
         int8_t *codes = span->codes + row * span->length;
         (uniform ? round_row : round_row_to_codebook)(codebook, v, span->length, inverse, codes);
-        vq += dot_codes(v, codes, span->length);
-        qq += square_codes(codes, span->length);
+        vq += dot_values_with_codes(v, codes, span->length);
+        qq += sum_squared_codes(codes, span->length);
     }
     span->vq = span->weight * vq;
     span->qq = span->weight * (double)qq;

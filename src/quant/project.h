@@ -41,7 +41,7 @@ static inline bool ldnq_is_scale(double value)
     return value >= (double)FLT_MIN && value <= (double)FLT_MAX;
 }
 
-static inline float ldnq_scale_or(double value, float otherwise)
+static inline float ldnq_scale_or_default(double value, float otherwise)
 {
     return ldnq_is_scale(value) ? (float)value : otherwise;
 }
@@ -49,7 +49,7 @@ static inline float ldnq_scale_or(double value, float otherwise)
 /* The best scale a = vq / qq for given codes; `otherwise` where that is no scale. */
 static inline float ldnq_best_scale(double vq, double qq, float otherwise)
 {
-    return ldnq_scale_or(qq > 0 ? vq / qq : 0, otherwise);
+    return ldnq_scale_or_default(qq > 0 ? vq / qq : 0, otherwise);
 }
 
 /* One pass: fills in the codes nearest to v / scale, and their vq and qq. */

@@ -150,7 +150,8 @@ MAYBE_UNUSED static void add_input(struct ldnq_graph *graph, const char *name,
     assert_ok(ldnq_graph_add_value(graph, name, &value, &err));
     for (int i = 0; i < shape.rank; i++)
         if (shape.dim[i] < 0)
-            assert_ok(ldnq_graph_symbol(graph, names[-shape.dim[i] - 1], &shape.dim[i], &err));
+            assert_ok(ldnq_graph_find_or_add_symbol(graph, names[-shape.dim[i] - 1], &shape.dim[i],
+                                                    &err));
     value->dtype = dtype;
     value->shape = shape;
     value->is_input = true;

@@ -54,11 +54,12 @@ static enum ldnq_status make_graph(struct job *job, char **sizes, struct ldnq_er
     LDNQ_TRY(ldnq_graph_add_value(job->graph, "input", &input, err));
     input->dtype = LDNQ_FLOAT;
     input->shape.rank = 4;
-    LDNQ_TRY(ldnq_graph_symbol(job->graph, "N", &input->shape.dim[0], err));
+    LDNQ_TRY(ldnq_graph_find_or_add_symbol(job->graph, "N", &input->shape.dim[0], err));
     for (int i = 0; i < 3; i++) {
         input->shape.dim[1 + i] = strtol(sizes[i], NULL, 10);
         if (input->shape.dim[1 + i] == 0)
-            LDNQ_TRY(ldnq_graph_symbol(job->graph, NULL, &input->shape.dim[1 + i], err));
+            LDNQ_TRY(
+                ldnq_graph_find_or_add_symbol(job->graph, NULL, &input->shape.dim[1 + i], err));
     }
     job->graph->inputs = ldnq_arena_alloc(job->arena, 1, sizeof input, err);
     if (!job->graph->inputs)

@@ -37,7 +37,7 @@ static enum ldnq_status bench(char **argv, struct ldnq_arena *arena, struct ldnq
     LDNQ_TRY(ldnq_pool_create(strtoul(argv[4], NULL, 10), &pool, err));
     LDNQ_TRY(ldnq_exec_create(graph, pool, &exec, err));
     LDNQ_TRY(ldnq_exec_run(exec, &input, err));
-    LDNQ_TRY(ldnq_npy_write(argv[3], ldnq_exec_value(exec, graph->outputs[0]), err));
+    LDNQ_TRY(ldnq_npy_write(argv[3], ldnq_exec_find_value(exec, graph->outputs[0]), err));
     printf("ready\n");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {

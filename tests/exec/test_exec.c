@@ -83,7 +83,7 @@ static void exec_should_give_the_same_with_and_without_fused_clamps(void **state
     struct ldnq_exec *exec;
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    const float *seen = ldnq_exec_value(exec, graph->outputs[1])->data;
+    const float *seen = ldnq_exec_find_value(exec, graph->outputs[1])->data;
     bool has_negative = false;
     for (int i = 0; i < 3 * 4 * 36; i++)
         has_negative = has_negative || seen[i] < 0;
@@ -105,10 +105,10 @@ static void exec_should_show_what_a_clamp_would_hide(void **state)
     ldnq_exec_retain(exec, c1, true);
     ldnq_exec_retain(exec, c2, false);
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), fused);
-    assert_non_null(ldnq_exec_value(exec, c1));
-    assert_null(ldnq_exec_value(exec, c2)); /* its last reader has run */
-    const float *seen = ldnq_exec_value(exec, c1)->data;
+    assert_same_bits(ldnq_exec_find_value(exec, graph->outputs[0]), fused);
+    assert_non_null(ldnq_exec_find_value(exec, c1));
+    assert_null(ldnq_exec_find_value(exec, c2)); /* its last reader has run */
+    const float *seen = ldnq_exec_find_value(exec, c1)->data;
     bool has_negative = false;
     for (int i = 0; i < 3 * 4 * 36; i++)
         has_negative = has_negative || seen[i] < 0;
@@ -122,7 +122,7 @@ static void copy_frontier(struct ldnq_graph *graph, const struct ldnq_exec *exec
                           struct ldnq_tensor *copies)
 {
     for (size_t i = 0; i < count; i++) {
-        const struct ldnq_tensor *tensor = ldnq_exec_value(exec, values[i]);
+        const struct ldnq_tensor *tensor = ldnq_exec_find_value(exec, values[i]);
         size_t bytes = 0;
         assert_non_null(tensor);
         assert_true(ldnq_tensor_bytes(tensor, &bytes));
@@ -152,7 +152,7 @@ static void exec_should_continue_from_any_frontier(void **state)
         for (size_t i = 0; i < count; i++)
             ldnq_exec_bind(exec, values[i], &copies[i]);
         assert_ok(ldnq_exec_run_range(exec, place, graph->node_count, &err));
-        assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), whole);
+        assert_same_bits(ldnq_exec_find_value(exec, graph->outputs[0]), whole);
         ldnq_exec_destroy(exec);
     }
     build_free(graph);
@@ -186,7 +186,7 @@ static void exec_should_serve_any_batch_in_turn(void **state)
     for (int64_t batch = 1; batch < 6; batch += 2) {
         struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(batch, 2, 6, 6), 7);
         assert_ok(ldnq_exec_run(exec, &input, &err));
-        const struct ldnq_tensor *out = ldnq_exec_value(exec, graph->outputs[0]);
+        const struct ldnq_tensor *out = ldnq_exec_find_value(exec, graph->outputs[0]);
         assert_true(ldnq_shape_equal(&out->shape, &SHAPE(batch, 5)));
     }
     ldnq_exec_destroy(exec);
@@ -236,7 +236,7 @@ static void exec_should_give_the_same_bits_on_any_number_of_threads(void **state
         assert_ok(ldnq_pool_create(threads, &pool, &err));
         assert_ok(ldnq_exec_create(graph, pool, &exec, &err));
         assert_ok(ldnq_exec_run(exec, &input, &err));
-        assert_same_bits(ldnq_exec_value(exec, graph->outputs[0]), serial);
+        assert_same_bits(ldnq_exec_find_value(exec, graph->outputs[0]), serial);
         ldnq_exec_destroy(exec);
         ldnq_pool_destroy(pool);
     }
@@ -323,8 +323,8 @@ static void exec_should_give_samples_the_same_bits_in_any_batch(void **state)
             struct ldnq_tensor *inputs[] = { &few };
             assert_ok(ldnq_exec_run(one, inputs, &err));
             for (size_t i = 0; i < graph->output_count; i++)
-                assert_samples(ldnq_exec_value(one, graph->outputs[i]),
-                               ldnq_exec_value(whole, graph->outputs[i]), first);
+                assert_samples(ldnq_exec_find_value(one, graph->outputs[i]),
+                               ldnq_exec_find_value(whole, graph->outputs[i]), first);
         }
         ldnq_exec_destroy(whole);
         ldnq_pool_destroy(pool);
@@ -418,7 +418,7 @@ static void exec_should_give_back_the_memory_of_left_out_outputs(void **state)
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(1000), 3);
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    assert_same_bits(ldnq_exec_value(exec, at), input);
+    assert_same_bits(ldnq_exec_find_value(exec, at), input);
     assert_true(ldnq_exec_peak_bytes(exec) <= 6 * 4000);
     ldnq_exec_destroy(exec);
     build_free(graph);

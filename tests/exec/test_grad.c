@@ -90,7 +90,7 @@ static void gradients_of_a_range_of_nodes_should_be_those_of_the_whole(void **st
     assert_ok(ldnq_exec_create(graph, NULL, &exec, &err));
     ldnq_exec_bind(exec, graph->inputs[0], input);
     assert_ok(ldnq_exec_run_range(exec, 0, 12, &err));
-    job.feeds[0] = (struct ldnq_grad_feed){ half, ldnq_exec_value(exec, half) };
+    job.feeds[0] = (struct ldnq_grad_feed){ half, ldnq_exec_find_value(exec, half) };
     for (size_t ceiling = 0; ceiling < 2; ceiling++) {
         job.options.first = 12;
         job.options.max_bytes = ceiling;

@@ -86,8 +86,8 @@ static struct ldnq_tensor *run_pair(struct ldnq_graph *graph, const struct ldnq_
     assert_true(is_fused(exec, y) == !codes);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     if (codes)
-        assert_int_equal(ldnq_exec_value(exec, codes)->dtype, codes->dtype);
-    struct ldnq_tensor *out = copy_of(graph, ldnq_exec_value(exec, graph->outputs[0]));
+        assert_int_equal(ldnq_exec_find_value(exec, codes)->dtype, codes->dtype);
+    struct ldnq_tensor *out = copy_of(graph, ldnq_exec_find_value(exec, graph->outputs[0]));
     ldnq_exec_destroy(exec);
     return out;
 }
@@ -218,7 +218,7 @@ static void fused_pair_should_not_overwrite_what_is_read_again(void **state)
     ldnq_exec_retain(exec, negative, true);
     assert_ok(ldnq_exec_run(exec, &input, &err));
     assert_true(is_fused(exec, pair.y));
-    const float *seen = ldnq_exec_value(exec, negative)->data;
+    const float *seen = ldnq_exec_find_value(exec, negative)->data;
     for (int i = 0; i < 1000; i++)
         assert_true(seen[i] == -((float *)input->data)[i]);
     ldnq_exec_destroy(exec);
@@ -239,7 +239,7 @@ static void fused_pair_should_follow_changes_of_its_constants(void **state)
     *(float *)pair.scale->constant->data = 0.02f;
     *(uint8_t *)pair.zero->constant->data = 100;
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    assert_same_bits(ldnq_exec_value(exec, pair.y),
+    assert_same_bits(ldnq_exec_find_value(exec, pair.y),
                      run_pair(graph, pair.y, pair.codes, input, NULL));
     ldnq_exec_destroy(exec);
     build_free(graph);
@@ -345,7 +345,7 @@ static void tiling_should_include_pairs(void **state)
     assert_int_equal(exec->tilings[0].last, graph->node_count);
     assert_ok(ldnq_exec_bind_inputs(exec, &input, &err));
     assert_ok(ldnq_exec_run_range(exec, 0, graph->node_count, &err)); /* without tiling */
-    assert_same_bits(ldnq_exec_value(exec, out), fused);
+    assert_same_bits(ldnq_exec_find_value(exec, out), fused);
     ldnq_exec_destroy(exec);
     build_free(graph);
 }
@@ -398,7 +398,7 @@ static void gradients_should_not_depend_on_the_fusion(void **state)
     ldnq_exec_retain(exec, pair.codes, true);
     ldnq_exec_retain(exec, pair.y, true);
     assert_ok(ldnq_exec_run(exec, &input, &err));
-    const float *dequantized = ldnq_exec_value(exec, pair.y)->data;
+    const float *dequantized = ldnq_exec_find_value(exec, pair.y)->data;
     for (int i = 0; i < 100; i++)
         assert_true(((float *)y->data)[i] == (float)(i + 1) / 1000.0f * dequantized[i]);
     ldnq_exec_destroy(exec);

@@ -90,7 +90,7 @@ static void a_clone_should_have_values_and_nodes_of_its_own(void **state)
     twin->inputs[1]->constant = &second;
     assert_ptr_equal(weight->constant, &first);
     int64_t symbol;
-    assert_ok(ldnq_graph_symbol(graph, "N", &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &symbol, &err));
     assert_int_equal(clone->symbol_count, 0);
     size_t values = graph->value_count;
     make_value(clone, "more");
@@ -117,7 +117,7 @@ static void a_failing_allocator_should_give_nomem(void **state)
     for (int i = 0; i < 1000 && values == LDNQ_OK; i++)
         values = ldnq_graph_add_value(graph, "", &value, &err);
     for (int i = 0; i < 1000 && symbols == LDNQ_OK; i++)
-        symbols = ldnq_graph_symbol(graph, NULL, &symbol, &err);
+        symbols = ldnq_graph_find_or_add_symbol(graph, NULL, &symbol, &err);
     ldnq_alloc_fail_after(-1);
     assert_int_equal(values, LDNQ_NOMEM);
     assert_int_equal(symbols, LDNQ_NOMEM);
@@ -131,7 +131,7 @@ static void symbol_name_should_accept_any_number(void **state)
     (void)state;
     struct ldnq_graph *graph = make_graph(0);
     int64_t symbol;
-    assert_ok(ldnq_graph_symbol(graph, "N", &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &symbol, &err));
     assert_string_equal(ldnq_graph_symbol_name(graph, symbol), "N");
     assert_null(ldnq_graph_symbol_name(graph, symbol + 1));
     assert_null(ldnq_graph_symbol_name(graph, (int64_t)1 << 62));

@@ -97,10 +97,10 @@ static void only_numbers_of_their_range_should_be_symbols(void **state)
 static void the_same_name_should_give_the_same_symbol(void **state)
 {
     int64_t n, again, none, other;
-    assert_ok(ldnq_graph_symbol(*state, "N", &n, &err));
-    assert_ok(ldnq_graph_symbol(*state, NULL, &none, &err));
-    assert_ok(ldnq_graph_symbol(*state, "N", &again, &err));
-    assert_ok(ldnq_graph_symbol(*state, NULL, &other, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, "N", &n, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, NULL, &none, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, "N", &again, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, NULL, &other, &err));
     assert_true(n == again && none != n && other != none);
     assert_true(ldnq_is_symbol(n) && ldnq_is_symbol(none) && ldnq_is_symbol(other));
     assert_string_equal(ldnq_graph_symbol_name(*state, n), "N");
@@ -116,9 +116,9 @@ static void symbols_should_keep_their_names_when_there_are_many(void **state)
     char name[16];
     for (int i = 0; i < 300; i++) {
         snprintf(name, sizeof name, "s%d", i);
-        assert_ok(ldnq_graph_symbol(*state, name, &symbol, &err));
+        assert_ok(ldnq_graph_find_or_add_symbol(*state, name, &symbol, &err));
     }
-    assert_ok(ldnq_graph_symbol(*state, "s17", &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, "s17", &symbol, &err));
     assert_true(symbol == LDNQ_SYMBOL_BASE + 17);
     assert_string_equal(ldnq_graph_symbol_name(*state, LDNQ_SYMBOL_BASE + 299), "s299");
 }
@@ -129,8 +129,8 @@ static void print_should_name_symbols_of_the_graph(void **state)
 {
     char text[LDNQ_SHAPE_TEXT];
     int64_t n, none;
-    assert_ok(ldnq_graph_symbol(*state, "N", &n, &err));
-    assert_ok(ldnq_graph_symbol(*state, NULL, &none, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, "N", &n, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, NULL, &none, &err));
     struct ldnq_shape shape = SHAPE(4, n, 3, none, -2);
     assert_string_equal(ldnq_shape_print(&shape, *state, text, sizeof text), "(N,3,?,-2)");
     assert_string_equal(ldnq_shape_print(&shape, NULL, text, sizeof text), "(?,3,?,-2)");
@@ -145,7 +145,7 @@ static void print_should_cut_at_the_buffers_size(void **state)
     static char name[3000];
     memset(name, 'b', sizeof name - 1);
     int64_t symbol;
-    assert_ok(ldnq_graph_symbol(*state, name, &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(*state, name, &symbol, &err));
     const struct ldnq_shape shapes[] = {
         SHAPE(3, 1, 32, 7), SHAPE(8, INT64_MIN, INT64_MIN, INT64_MAX, 4, 5, 6, 7, INT64_MIN),
         SHAPE(2, symbol, 4), SHAPE(LDNQ_RANK_UNKNOWN, 0)

@@ -128,7 +128,7 @@ static enum ldnq_status run_set(struct test_case *test, int set, struct ldnq_err
         LDNQ_TRY(read_tensor(test, set, "input", i, &inputs[i], err));
     LDNQ_TRY(ldnq_exec_run(test->exec, inputs, err));
     for (size_t i = 0; i < graph->output_count; i++) {
-        const struct ldnq_tensor *got = ldnq_exec_value(test->exec, graph->outputs[i]);
+        const struct ldnq_tensor *got = ldnq_exec_find_value(test->exec, graph->outputs[i]);
         struct ldnq_tensor *expected;
         if (!got)
             return ldnq_fail(err, LDNQ_DATA, "'%s' was not computed", graph->outputs[i]->name);
@@ -152,7 +152,7 @@ static void list_missing(const struct ldnq_graph *graph, struct ldnq_text *missi
         const struct ldnq_node *node = graph->nodes[i];
         if (!ldnq_ops_has_type(node->domain, node->op_type) &&
             !strstr(missing->data, node->op_type))
-            ldnq_text_item(missing, " ", "%s", node->op_type);
+            ldnq_text_append_item(missing, " ", "%s", node->op_type);
     }
 }
 

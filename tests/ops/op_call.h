@@ -66,7 +66,7 @@ static inline void op_call_ints(struct op_call *op, int64_t count, const int64_t
 static inline int64_t op_call_symbol(struct op_call *op, const char *name)
 {
     int64_t symbol;
-    assert_ok(ldnq_graph_symbol(op->graph, name, &symbol, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(op->graph, name, &symbol, &err));
     return symbol;
 }
 

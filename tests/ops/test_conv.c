@@ -436,8 +436,8 @@ static void symbols_should_pass_through_where_they_can(void **state)
     int64_t n, w;
     use_init(&use, "Conv", 13);
     assert_ok(ldnq_graph_create(use.arena, "g", "m.onnx", &graph, &err));
-    assert_ok(ldnq_graph_symbol(graph, "N", &n, &err));
-    assert_ok(ldnq_graph_symbol(graph, "W", &w, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &n, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "W", &w, &err));
     use_input(&use, 0, SHAPE(4, 1, 3, 5, 5), &rng);
     use_input(&use, 1, SHAPE(4, 2, 3, 3, 3), &rng);
     use.tensors[0].shape = SHAPE(4, n, 3, 5, w);

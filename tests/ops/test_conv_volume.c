@@ -279,8 +279,8 @@ static void convtranspose_should_pass_symbols_through_where_it_can(void **state)
     int64_t n, w;
     use_init(&use, "ConvTranspose", 13);
     assert_ok(ldnq_graph_create(use.arena, "g", "m.onnx", &graph, &err));
-    assert_ok(ldnq_graph_symbol(graph, "N", &n, &err));
-    assert_ok(ldnq_graph_symbol(graph, "W", &w, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &n, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "W", &w, &err));
     use_input(&use, 0, (struct ldnq_shape)SHAPE(4, 1, 3, 5, 5), &rng);
     use_input(&use, 1, (struct ldnq_shape)SHAPE(4, 3, 2, 3, 3), &rng);
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(4, n, 3, 5, w);
@@ -305,8 +305,8 @@ static void einsum_should_unify_symbols_with_sizes(void **state)
     use.node.input_count = 2;
     use_string(&use, "equation", "...ij,jk->...ki");
     assert_ok(ldnq_graph_create(use.arena, "g", "m.onnx", &graph, &err));
-    assert_ok(ldnq_graph_symbol(graph, "N", &n, &err));
-    assert_ok(ldnq_graph_symbol(graph, "K", &k, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &n, &err));
+    assert_ok(ldnq_graph_find_or_add_symbol(graph, "K", &k, &err));
     use_input(&use, 0, (struct ldnq_shape)SHAPE(3, 2, 3, 4), &rng);
     use_input(&use, 1, (struct ldnq_shape)SHAPE(2, 4, 5), &rng);
     assert_ok(use_infer(&use));

@@ -161,7 +161,7 @@ static void fold_should_pass_over_nodes_that_it_does_not_know(void **state)
     struct ldnq_value *after = NODE(graph, "Relu", "relu", foreign);
     build_output(graph, after);
     assert_fails(ldnq_ops_bind(graph, &err), LDNQ_UNSUPPORTED, "'foreign'");
-    assert_ok(ldnq_pass_fold(graph, &err));
+    assert_ok(ldnq_pass_fold_constants(graph, &err));
     assert_int_equal(after->dtype, LDNQ_UNDEFINED);
     assert_int_equal(graph->node_count, 2);
     build_free(graph);
@@ -176,7 +176,7 @@ static void fold_should_leave_to_run_time_what_goes_beyond_the_budget(void **sta
         build_output(graph, sums[i] = NODE(graph, "Add", "add", a, a));
     build_output(graph, NODE(graph, "Identity", "view", a)); /* takes nothing */
     assert_ok(ldnq_ops_bind(graph, &err));
-    assert_ok(ldnq_fold_within(graph, 2 * 64 * sizeof(float), &err));
+    assert_ok(ldnq_fold_within_budget(graph, 2 * 64 * sizeof(float), &err));
     assert_true(sums[0]->constant && sums[1]->constant && !sums[2]->constant);
     assert_int_equal(graph->node_count, 1);
     assert_ptr_equal(sums[2]->producer, graph->nodes[0]);

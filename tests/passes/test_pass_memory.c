@@ -30,7 +30,7 @@ static struct ldnq_value *capture(struct ldnq_value *of, struct ldnq_graph *body
 {
     struct ldnq_value *inner;
     struct ldnq_node *node = of->producer;
-    assert_ok(ldnq_graph_capture(body, outer->name, outer, &inner, &err));
+    assert_ok(ldnq_graph_add_capture(body, outer->name, outer, &inner, &err));
     if (!node->captures)
         node->captures = ldnq_arena_alloc(body->arena, 8, sizeof *node->captures, &err);
     for (size_t i = 0; i < node->capture_count; i++)

@@ -161,7 +161,7 @@ static void dead_should_take_out_what_nothing_reads(void **state)
     out->producer->captures = &captured;
     out->producer->capture_count = 1;
     build_output(graph, out);
-    assert_ok(ldnq_pass_dead(graph, &err));
+    assert_ok(ldnq_pass_remove_dead_nodes(graph, &err));
     assert_int_equal(graph->node_count, 3);
     assert_null(ldnq_graph_find_node(graph, "unused"));
     assert_non_null(ldnq_graph_find_node(graph, "captured"));
@@ -261,8 +261,8 @@ static void batchnorm_should_stay_where_the_bias_does_not_fit(void **state)
     n.graph->nodes[n.graph->node_count++] = n.out->producer;
     build_output(n.graph, n.out);
     assert_fails(ldnq_ops_bind(n.graph, &err), LDNQ_UNSUPPORTED, "'foreign'");
-    assert_ok(ldnq_pass_fold(n.graph, &err));
-    assert_ok(ldnq_pass_batchnorm(n.graph, &err));
+    assert_ok(ldnq_pass_fold_constants(n.graph, &err));
+    assert_ok(ldnq_pass_merge_batchnorms(n.graph, &err));
     assert_int_equal(n.graph->node_count, 3);
     build_free(n.graph);
 }
@@ -279,9 +279,9 @@ static void batchnorm_should_remember_where_the_weight_came_from(void **state)
     n.graph->nodes[n.graph->node_count++] = n.out->producer;
     build_output(n.graph, n.out);
     assert_ok(ldnq_ops_bind(n.graph, &err));
-    assert_ok(ldnq_pass_fold(n.graph, &err));
+    assert_ok(ldnq_pass_fold_constants(n.graph, &err));
     twice->from_codes = true;
-    assert_ok(ldnq_pass_batchnorm(n.graph, &err));
+    assert_ok(ldnq_pass_merge_batchnorms(n.graph, &err));
     assert_int_equal(n.graph->node_count, 1);
     assert_ptr_not_equal(conv->inputs[1], twice);
     assert_ptr_equal(conv->inputs[1]->folded_from, twice->folded_from);

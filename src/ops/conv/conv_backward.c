@@ -84,7 +84,7 @@ static size_t count_flipped_scratch(const struct ldnq_conv_grad *grad, size_t th
     return counted ? bytes : SIZE_MAX;
 }
 
-static void run_flipped(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+static void run_convolution_with_flipped(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
     struct ldnq_conv_job job = make_flipped_job(grad);
     flip_kernels(grad, grad->scratch);
@@ -168,7 +168,7 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
         return;
     }
     if (grad->dx && is_flipped(grad))
-        run_flipped(grad, pool);
+        run_convolution_with_flipped(grad, pool);
     else if (grad->dx)
         (is_depthwise(grad) ? ldnq_conv_depthwise_dx : ldnq_conv_product_dx)(grad, pool);
     if (grad->dw)

@@ -160,9 +160,9 @@ static void sum_tile(const struct ldnq_conv_geometry *g, const struct ldnq_padde
 }
 
 /* sums (M, taps) += the weight gradients of one group from one image. */
-static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
-                      const struct ldnq_conv_tiling *tiling, float *padded_data, float *dy,
-                      double *sums)
+static void add_image_weight_gradient(const struct ldnq_conv_grad *grad, size_t image_group,
+                                      const struct ldnq_conv_tiling *tiling, float *padded_data,
+                                      float *dy, double *sums)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     size_t outputs = grad->job.outputs, taps = g->kernel_h * g->kernel_w;
@@ -180,7 +180,7 @@ static void add_image(const struct ldnq_conv_grad *grad, size_t image_group,
 }
 
 /* dw (M, taps) of one group, over all images. */
-static void run_dw(void *argument, size_t group, size_t thread)
+static void compute_group_dw(void *argument, size_t group, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
@@ -196,7 +196,8 @@ static void run_dw(void *argument, size_t group, size_t thread)
     for (size_t i = 0; i < count; i++)
         sums[i] = 0;
     for (size_t image = 0; image < grad->job.images; image++)
-        add_image(grad, image * grad->job.groups + group, &tiling, scratch, dy, sums);
+        add_image_weight_gradient(grad, image * grad->job.groups + group, &tiling, scratch, dy,
+                                  sums);
     for (size_t i = 0; i < count; i++)
         grad->dw[group * count + i] = (float)sums[i];
 }
@@ -208,13 +209,13 @@ size_t ldnq_conv_depthwise_dw_scratch(const struct ldnq_conv_grad *grad, size_t 
 
 void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
-    ldnq_pool_run(pool, grad->job.groups, run_dw, (void *)grad);
+    ldnq_pool_run(pool, grad->job.groups, compute_group_dw, (void *)grad);
 }
 
 /* ---- dx -------------------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void add_scaled(const float *restrict dy, float w, float *restrict out, size_t count)
+static void add_scaled_row(const float *restrict dy, float w, float *restrict out, size_t count)
 {
     for (size_t x = 0; x < count; x++)
         out[x] += w * dy[x];
@@ -228,15 +229,15 @@ static void add_tile(const struct ldnq_conv_geometry *g, const struct ldnq_outpu
         const float *dy_row = dy + (tile->y + row) * g->out_w + tile->x;
         for (size_t kh = 0; kh < g->kernel_h; kh++)
             for (size_t kw = 0; kw < g->kernel_w; kw++)
-                add_scaled(dy_row, w[kh * g->kernel_w + kw],
-                           padded->data +
-                               (ldnq_padded_tile_row(padded, row, kh, kw) - padded->data),
-                           tile->columns);
+                add_scaled_row(dy_row, w[kh * g->kernel_w + kw],
+                               padded->data +
+                                   (ldnq_padded_tile_row(padded, row, kh, kw) - padded->data),
+                               tile->columns);
     }
 }
 
 /* dx of one group of one image. */
-static void run_dx(void *argument, size_t chunk, size_t thread)
+static void compute_image_dx(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_grad *grad = argument;
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
@@ -267,5 +268,5 @@ size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t 
 
 void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
-    ldnq_pool_run(pool, grad->job.images * grad->job.groups, run_dx, (void *)grad);
+    ldnq_pool_run(pool, grad->job.images * grad->job.groups, compute_image_dx, (void *)grad);
 }

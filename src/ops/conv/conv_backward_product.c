@@ -109,7 +109,7 @@ static void add_columns(const struct ldnq_conv_geometry *g, const struct ldnq_ou
 }
 
 /* One block of channels of one group of one image: columns = weight' dy, then col2im. */
-static void run_dx(void *argument, size_t chunk, size_t thread)
+static void compute_block_dx(void *argument, size_t chunk, size_t thread)
 {
     const struct grad_product *p = argument;
     const struct ldnq_conv_job *job = &p->grad->job;
@@ -143,7 +143,7 @@ void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *p
 {
     struct grad_product p;
     make_product(grad, &p);
-    ldnq_pool_run(pool, grad->job.images * grad->job.groups * p.blocks, run_dx, &p);
+    ldnq_pool_run(pool, grad->job.images * grad->job.groups * p.blocks, compute_block_dx, &p);
 }
 
 /* ---- dw ------------------------------------------------------------- */
@@ -170,7 +170,7 @@ static const float *make_columns(const struct grad_product *p, const struct ldnq
 }
 
 /* One slice of one block of channels of one group: dw += dy columns'. */
-static void run_dw(void *argument, size_t chunk, size_t thread)
+static void compute_slice_dw(void *argument, size_t chunk, size_t thread)
 {
     const struct grad_weights *weights = argument;
     const struct grad_product *p = &weights->p;
@@ -195,7 +195,7 @@ static void run_dw(void *argument, size_t chunk, size_t thread)
 }
 
 /* dw = the sum over the slices, in their order. */
-static void sum_slices(void *argument, size_t chunk, size_t thread)
+static void sum_dw_slices(void *argument, size_t chunk, size_t thread)
 {
     const struct grad_weights *weights = argument;
     size_t first = chunk * SUM_PIECE;
@@ -231,7 +231,7 @@ void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *p
     weights.count = count_weights(p);
     weights.partial =
         p->slices == 1 ? grad->dw : (float *)grad->scratch + ldnq_pool_threads(pool) * p->floats;
-    ldnq_pool_run(pool, p->slices * grad->job.groups * p->blocks, run_dw, &weights);
+    ldnq_pool_run(pool, p->slices * grad->job.groups * p->blocks, compute_slice_dw, &weights);
     if (p->slices > 1)
-        ldnq_pool_run(pool, ldnq_size_ceil_div(weights.count, SUM_PIECE), sum_slices, &weights);
+        ldnq_pool_run(pool, ldnq_size_ceil_div(weights.count, SUM_PIECE), sum_dw_slices, &weights);
 }

@@ -95,9 +95,9 @@ list_implementations(struct depthwise_implementation implementations[MAX_IMPLEME
 
 /* ---- one tile ---------------------------------------------------------------------------- */
 
-static void run_rows(const struct depthwise_implementation *implementation,
-                     const struct depthwise_plane *d, const float *in, float *y, size_t rows,
-                     size_t room)
+static void compute_plane_rows(const struct depthwise_implementation *implementation,
+                               const struct depthwise_plane *d, const float *in, float *y,
+                               size_t rows, size_t room)
 {
     size_t rest = d->columns % implementation->lanes, whole = d->columns - rest;
     if (rest > implementation->longest_rest)
@@ -109,15 +109,15 @@ static void run_rows(const struct depthwise_implementation *implementation,
 }
 
 /* All rows of the tile, in blocks of nearly equal size. */
-static void run_plane(const struct depthwise_implementation *implementation,
-                      const struct depthwise_plane *d, const float *in, float *y, size_t rows,
-                      size_t room)
+static void compute_plane_by_row_blocks(const struct depthwise_implementation *implementation,
+                                        const struct depthwise_plane *d, const float *in, float *y,
+                                        size_t rows, size_t room)
 {
     size_t blocks = ldnq_size_ceil_div(rows, ROWS);
     for (size_t i = 0; i < blocks; i++) {
         size_t first = i * rows / blocks, last = (i + 1) * rows / blocks;
-        run_rows(implementation, d, in + first * d->in_row, y + first * d->out_row, last - first,
-                 room - first * d->out_row);
+        compute_plane_rows(implementation, d, in + first * d->in_row, y + first * d->out_row,
+                           last - first, room - first * d->out_row);
     }
 }
 
@@ -170,8 +170,9 @@ void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv
         size_t out = first * job->outputs + i, channel = out % (job->groups * job->outputs);
         d.weight = job->weight + channel * d.taps;
         d.bias = job->bias ? job->bias[channel] : 0.0f;
-        run_plane(&implementations[implementation], &d, padded->data + i / job->outputs * pitch,
-                  job->y + out * plane + at, tile->rows, plane - tile->y * g->out_w);
+        compute_plane_by_row_blocks(
+            &implementations[implementation], &d, padded->data + i / job->outputs * pitch,
+            job->y + out * plane + at, tile->rows, plane - tile->y * g->out_w);
     }
 }
 

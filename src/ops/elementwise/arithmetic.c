@@ -65,8 +65,8 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .backward = name##_backward,                                                               \
     };
 
-static inline enum ldnq_status nothing_to_check(const struct ldnq_op_call *call,
-                                                struct ldnq_error *err)
+static inline enum ldnq_status accept_any_inputs(const struct ldnq_op_call *call,
+                                                 struct ldnq_error *err)
 {
     (void)call;
     (void)err;
@@ -135,9 +135,9 @@ static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldn
     return LDNQ_OK;
 }
 
-#define add_check nothing_to_check
-#define sub_check nothing_to_check
-#define mul_check nothing_to_check
+#define add_check accept_any_inputs
+#define sub_check accept_any_inputs
+#define mul_check accept_any_inputs
 
 ARITHMETIC(add, "Add", 0)
 ARITHMETIC(sub, "Sub", 0)

@@ -53,7 +53,7 @@ BITWISE(bitwisexor, "BitwiseXor", x ^ y)
 
 static enum ldnq_status bitwisenot_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, INTEGERS, err);
+    return ldnq_op_infer_like_first_input(call, INTEGERS, err);
 }
 
 static enum ldnq_status bitwisenot_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

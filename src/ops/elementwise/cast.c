@@ -240,7 +240,7 @@ static enum ldnq_status infer_cast_to_dtype(struct ldnq_op_call *call, int64_t t
     if (!((REALS | WHOLES) & LDNQ_DTYPE_BIT(dtype)) || dtype == LDNQ_FLOAT4E2M1)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "a cast to %s is not supported",
                          ldnq_dtype_name(dtype));
-    LDNQ_TRY(ldnq_op_infer_same(call, REALS | WHOLES, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, REALS | WHOLES, err));
     call->out[0].dtype = dtype;
     return LDNQ_OK;
 }

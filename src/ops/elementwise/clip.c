@@ -49,7 +49,7 @@ CLIP(clip_uint8, uint8_t, u8)
 
 static enum ldnq_status clip_6_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 static enum ldnq_status clip_6_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -106,7 +106,7 @@ static enum ldnq_status clip_infer(struct ldnq_op_call *call, struct ldnq_error 
             return ldnq_fail(err, LDNQ_MODEL, "its bound has type %s where its input has %s",
                              ldnq_dtype_name(bound->dtype), ldnq_dtype_name(call->in[0]->dtype));
     }
-    return ldnq_op_infer_same(call, CLIP_TYPES, err);
+    return ldnq_op_infer_like_first_input(call, CLIP_TYPES, err);
 }
 
 #define BOUND(tensor, T, otherwise) ((tensor) ? *(const T *)(tensor)->data : (otherwise))

@@ -7,7 +7,7 @@
 /* The mask is bool since opset 10. Before, it had the input's type. */
 static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     if (call->out_count > 1) {
         call->out[1].dtype = LDNQ_BOOL;
         call->out[1].shape = call->out[0].shape;
@@ -17,11 +17,11 @@ static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_
 
 static enum ldnq_status dropout_7_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, ~0u, err);
+    return ldnq_op_infer_like_first_input(call, ~0u, err);
 }
 
 /* Whether no element is dropped, so that training mode changes nothing. */
-static bool is_zero_ratio(const struct ldnq_tensor *ratio)
+static bool is_ratio_zero(const struct ldnq_tensor *ratio)
 {
     return ratio && ratio->data && ratio->dtype == LDNQ_FLOAT &&
            *(const float *)ratio->data == 0.0f;
@@ -34,7 +34,7 @@ static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_err
     LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     LDNQ_TRY(ldnq_op_require_one_element(call, 2, err));
     if (training && training->data && *(const uint8_t *)training->data &&
-        !is_zero_ratio(ldnq_op_input(call, 1)))
+        !is_ratio_zero(ldnq_op_input(call, 1)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "training_mode is not supported, except with a constant ratio of 0");
     return dropout_10_infer(call, err);

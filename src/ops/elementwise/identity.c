@@ -3,7 +3,7 @@
 
 static enum ldnq_status identity_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, ~0u, err);
+    return ldnq_op_infer_like_first_input(call, ~0u, err);
 }
 
 const struct ldnq_op ldnq_op_identity = {

@@ -11,7 +11,7 @@ struct isnan_loop {
 
 static enum ldnq_status isnan_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_BOOL;
     return LDNQ_OK;
 }

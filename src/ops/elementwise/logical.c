@@ -32,7 +32,7 @@ LOGICAL(xor, "Xor", !x != !y)
 
 static enum ldnq_status not_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_BOOL), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_BOOL), err);
 }
 
 static enum ldnq_status not_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

@@ -5,7 +5,7 @@
 
 /* By repeated squaring. Overflow wraps around. A negative exponent truncates the result,
  * which is 0 for all bases but 1 and -1. */
-static int64_t integer_power(int64_t base, int64_t exponent)
+static int64_t raise_to_integer_power(int64_t base, int64_t exponent)
 {
     uint64_t result = 1, square = (uint64_t)base;
     if (exponent < 0)
@@ -19,7 +19,7 @@ static int64_t integer_power(int64_t base, int64_t exponent)
 }
 
 /* A real power of an integer, truncated; INT64_MIN if it is out of range. */
-static int64_t truncated_power(int64_t base, float exponent)
+static int64_t raise_and_truncate(int64_t base, float exponent)
 {
     double power = pow((double)base, (double)exponent);
     return power < 0x1p63 && power >= -0x1p63 ? (int64_t)power : INT64_MIN;
@@ -44,12 +44,12 @@ POWER(float_int32, float, int32_t, powf(x, (float)y))
 POWER(float_int64, float, int64_t, powf(x, (float)y))
 POWER(float_uint32, float, uint32_t, powf(x, (float)y))
 POWER(float_uint64, float, uint64_t, powf(x, (float)y))
-POWER(int32_int32, int32_t, int32_t, integer_power(x, y))
-POWER(int32_int64, int32_t, int64_t, integer_power(x, y))
-POWER(int32_float, int32_t, float, truncated_power(x, y))
-POWER(int64_int32, int64_t, int32_t, integer_power(x, y))
-POWER(int64_int64, int64_t, int64_t, integer_power(x, y))
-POWER(int64_float, int64_t, float, truncated_power(x, y))
+POWER(int32_int32, int32_t, int32_t, raise_to_integer_power(x, y))
+POWER(int32_int64, int32_t, int64_t, raise_to_integer_power(x, y))
+POWER(int32_float, int32_t, float, raise_and_truncate(x, y))
+POWER(int64_int32, int64_t, int32_t, raise_to_integer_power(x, y))
+POWER(int64_int64, int64_t, int64_t, raise_to_integer_power(x, y))
+POWER(int64_float, int64_t, float, raise_and_truncate(x, y))
 /* The exponent 2, which is most frequent in exported models. */
 LDNQ_BINARY_LOOP(square_float, float, float, ((void)y, x *x))
 

@@ -7,7 +7,7 @@ static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *slope = &call->in[1]->shape;
     struct ldnq_shape both;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_broadcast(call, x, slope, &both, err));
     if (ldnq_shape_is_known(x) && ldnq_shape_is_known(slope) && !ldnq_shape_equal(x, &both))

@@ -15,7 +15,7 @@ struct relu_loop {
 
 static enum ldnq_status relu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, RELU_TYPES, err);
+    return ldnq_op_infer_like_first_input(call, RELU_TYPES, err);
 }
 
 #define RELU(name, T)                                                                              \

@@ -9,7 +9,7 @@ struct shrink_loop {
 
 static enum ldnq_status shrink_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 static void shrink_range(const void *ctx, size_t first, size_t last)

@@ -10,7 +10,7 @@ struct trigonometry_loop {
 
 static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 static enum ldnq_status run_trigonometry(const struct ldnq_op_call *call,

@@ -32,7 +32,7 @@ struct unary_loop {
 #define RECORD(name, Type, SINCE, TYPES, ...)                                                      \
     static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
     {                                                                                              \
-        return ldnq_op_infer_same(call, TYPES, err);                                               \
+        return ldnq_op_infer_like_first_input(call, TYPES, err);                                   \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \

@@ -34,7 +34,7 @@ static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
     unsigned mask = 0;
     for (size_t i = 0; i < count; i++)
         mask |= LDNQ_DTYPE_BIT(kernels[i].dtype);
-    LDNQ_TRY(ldnq_op_infer_same(call, mask, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, mask, err));
     for (size_t i = 1; i < call->in_count; i++) {
         if (call->in[i]->dtype != call->in[0]->dtype)
             return ldnq_fail(err, LDNQ_MODEL, "its inputs have the types %s and %s",

@@ -38,7 +38,7 @@ enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error
     if (call->in[0]->dtype != call->in[2]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its data and updates have the types %s and %s",
                          ldnq_dtype_name(call->in[0]->dtype), ldnq_dtype_name(call->in[2]->dtype));
-    return ldnq_op_infer_same(call, read_reduction(call) == NONE ? ~0u : numbers, err);
+    return ldnq_op_infer_like_first_input(call, read_reduction(call) == NONE ? ~0u : numbers, err);
 }
 
 void ldnq_scatter_copy_data(const struct ldnq_op_call *call)

@@ -69,7 +69,7 @@ static enum ldnq_status infer_outputs(struct ldnq_op_call *call, int64_t k, bool
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     int axis;
-    LDNQ_TRY(ldnq_op_infer_same(call, TOPK_TYPES, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, TOPK_TYPES, err));
     if (in->rank >= 0) {
         LDNQ_TRY(read_axis(call, &axis, err));
         if (!known)

@@ -31,7 +31,7 @@ static enum ldnq_status centercroppad_infer(struct ldnq_op_call *call, struct ld
     struct ldnq_shape sizes, *out = &call->out[0].shape;
     int axes[LDNQ_MAX_RANK];
     size_t given;
-    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     LDNQ_TRY(ldnq_op_read_dims(call, 1, &sizes, err));
     if (out->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);

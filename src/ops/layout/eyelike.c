@@ -32,7 +32,7 @@ static size_t write_number_one(enum ldnq_dtype dtype, void *one)
 static enum ldnq_status eyelike_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     char one[sizeof(double)];
-    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     call->out[0].dtype = output_dtype(call);
     if (write_number_one(output_dtype(call), one) == 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "dtype=%s is not supported",

@@ -171,8 +171,8 @@ static void pad_rows(const void *ctx, size_t first, size_t last)
 }
 
 /* Computes the maps in scratch. A scalar is treated as one row of one element. */
-static void fill_maps(struct pad_loop *pad, const struct ldnq_op_call *call,
-                      const struct pad_amounts *amounts)
+static void fill_index_maps(struct pad_loop *pad, const struct ldnq_op_call *call,
+                            const struct pad_amounts *amounts)
 {
     const struct ldnq_shape *in = &call->in[0]->shape, *out = &call->out[0].shape;
     enum pad_mode mode = *(const enum pad_mode *)call->attrs;
@@ -209,7 +209,7 @@ static enum ldnq_status pad_tensor(const struct ldnq_op_call *call,
                             .size = ldnq_dtype_size(out->dtype) };
     if (count == 0)
         return LDNQ_OK;
-    fill_maps(&pad, call, amounts);
+    fill_index_maps(&pad, call, amounts);
     size_t columns = pad.out[pad.rank - 1];
     ldnq_op_run_rows(call, count / columns, columns, pad_rows, &pad);
     return LDNQ_OK;
@@ -315,7 +315,7 @@ static void unpad_gradient(const struct ldnq_op_grad *grad, const struct pad_amo
             memset(unpad.x, 0, all * sizeof(float));
         return;
     }
-    fill_maps(&unpad.pad, call, amounts);
+    fill_index_maps(&unpad.pad, call, amounts);
     size_t parts = 1;
     while (unpad.first < unpad.pad.rank - 1 && !amounts->begin[unpad.first] &&
            !amounts->end[unpad.first])

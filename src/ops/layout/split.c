@@ -13,8 +13,8 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
 }
 
 /* The size of part i. sizes NULL: equal parts. */
-static enum ldnq_status compute_part(struct ldnq_op_call *call, const int64_t *sizes, size_t i,
-                                     int64_t whole, int64_t *part, struct ldnq_error *err)
+static enum ldnq_status compute_part_size(struct ldnq_op_call *call, const int64_t *sizes, size_t i,
+                                          int64_t whole, int64_t *part, struct ldnq_error *err)
 {
     int64_t parts = (int64_t)call->out_count, each;
     if (sizes) {
@@ -33,8 +33,8 @@ static enum ldnq_status compute_part(struct ldnq_op_call *call, const int64_t *s
     return LDNQ_OK;
 }
 
-static enum ldnq_status set_parts(struct ldnq_op_call *call, const int64_t *sizes, size_t count,
-                                  struct ldnq_error *err)
+static enum ldnq_status set_part_shapes(struct ldnq_op_call *call, const int64_t *sizes,
+                                        size_t count, struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0];
     int axis;
@@ -46,7 +46,7 @@ static enum ldnq_status set_parts(struct ldnq_op_call *call, const int64_t *size
         int64_t *dim = &call->out[i].shape.dim[axis];
         call->out[i].dtype = in->dtype;
         call->out[i].shape = in->shape;
-        LDNQ_TRY(compute_part(call, sizes, i, in->shape.dim[axis], dim, err));
+        LDNQ_TRY(compute_part_size(call, sizes, i, in->shape.dim[axis], dim, err));
         if (sizes && *dim > INT64_MAX - total)
             return ldnq_fail(err, LDNQ_MODEL, "its sizes are too large");
         total += sizes ? *dim : 0;
@@ -80,7 +80,7 @@ static enum ldnq_status split_2_infer(struct ldnq_op_call *call, struct ldnq_err
     const int64_t *sizes = ldnq_attr_ints(call->node, "split", &count);
     if (call->in[0]->shape.rank < 0)
         return make_unknown_parts(call, err);
-    return set_parts(call, sizes, count, err);
+    return set_part_shapes(call, sizes, count, err);
 }
 
 #define MOST_PARTS 256
@@ -98,7 +98,7 @@ static enum ldnq_status split_infer(struct ldnq_op_call *call, struct ldnq_error
     if (!given && parts != (int64_t)call->out_count)
         return ldnq_fail(err, LDNQ_MODEL, "num_outputs=%" PRId64 " differs from its %zu outputs",
                          parts, call->out_count);
-    return set_parts(call, given ? sizes : NULL, count, err);
+    return set_part_shapes(call, given ? sizes : NULL, count, err);
 }
 
 static enum ldnq_status split_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

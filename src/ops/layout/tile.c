@@ -59,8 +59,8 @@ static size_t tile_backward_scratch(const struct ldnq_op_grad *grad)
 }
 
 /* Sums over the repeats of axis i, after which its size is `size`. */
-static void sum_repeats(const struct ldnq_op_call *call, struct ldnq_shape *shape, int i,
-                        int64_t size, const float *from, float *to)
+static void sum_axis_repeats(const struct ldnq_op_call *call, struct ldnq_shape *shape, int i,
+                             int64_t size, const float *from, float *to)
 {
     struct ldnq_axis_split at = ldnq_op_split_at_axis(shape, i);
     const struct ldnq_shape all = {
@@ -91,7 +91,7 @@ static enum ldnq_status tile_backward(const struct ldnq_op_grad *grad, struct ld
     for (int i = 0, turn = 0; i < in->rank; i++) {
         if (shape.dim[i] == in->dim[i])
             continue;
-        sum_repeats(call, &shape, i, in->dim[i], from, part[turn]);
+        sum_axis_repeats(call, &shape, i, in->dim[i], from, part[turn]);
         from = part[turn];
         turn = !turn;
     }

@@ -12,7 +12,7 @@ static enum ldnq_status trilu_infer(struct ldnq_op_call *call, struct ldnq_error
     LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     if (rank == 0 || rank == 1)
         return ldnq_fail(err, LDNQ_MODEL, "its input is not a matrix");
-    return ldnq_op_infer_same(call, ~0u, err);
+    return ldnq_op_infer_like_first_input(call, ~0u, err);
 }
 
 /* One row. `diagonal` is its column on diagonal k: the first column of the upper triangle,

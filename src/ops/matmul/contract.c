@@ -126,7 +126,7 @@ struct label_sums {
     size_t size;
 };
 
-static void sum_rows(const void *ctx, size_t first, size_t last)
+static void sum_each_row(const void *ctx, size_t first, size_t last)
 {
     const struct label_sums *rows = ctx;
     for (size_t i = first; i < last; i++)
@@ -149,7 +149,7 @@ static struct ldnq_labelled sum_labels(struct ldnq_contraction *work, const stru
                                .size = count_elements(work, t, ~kept) };
     rows.y = reserve_memory(work, count);
     if (!work->dry)
-        ldnq_op_run_rows(work->call, count, rows.size, sum_rows, &rows);
+        ldnq_op_run_rows(work->call, count, rows.size, sum_each_row, &rows);
     return make_row_major_tensor(work, &left, rows.y);
 }
 

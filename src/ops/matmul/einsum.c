@@ -29,7 +29,7 @@ struct einsum_attrs {
 /* ---- the equation ------------------------------------------------------------------------ */
 
 /* -1 if it is not a letter. */
-static int letter_label(char c)
+static int find_label_of_letter(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -42,7 +42,7 @@ static enum ldnq_status read_term(const char **text, struct einsum_term *term,
 {
     *term = (struct einsum_term){ .ellipsis = NO_ELLIPSIS };
     for (; **text && **text != ',' && strncmp(*text, "->", 2) != 0; ++*text) {
-        int label = letter_label(**text);
+        int label = find_label_of_letter(**text);
         if (**text == ' ')
             continue;
         if (strncmp(*text, "...", 3) == 0 && term->ellipsis == NO_ELLIPSIS) {
@@ -156,8 +156,9 @@ static void assign_axis_labels(const struct einsum_term *term, int rank,
 
 /* Broadcasts the sizes of operand i into the size of each label, and raises *ellipsis to the
  * number of axes of its ellipsis. Errors: MODEL. */
-static enum ldnq_status add_operand(struct ldnq_op_call *call, size_t i, int64_t size[LDNQ_LABELS],
-                                    int *ellipsis, struct ldnq_error *err)
+static enum ldnq_status add_operand_sizes(struct ldnq_op_call *call, size_t i,
+                                          int64_t size[LDNQ_LABELS], int *ellipsis,
+                                          struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
     const struct ldnq_shape *shape = &call->in[i]->shape;
@@ -206,7 +207,7 @@ static enum ldnq_status compute_sizes(struct ldnq_op_call *call, int64_t size[LD
     for (int i = 0; i < LDNQ_LABELS; i++)
         size[i] = 1;
     for (size_t i = 0; i < call->in_count; i++)
-        LDNQ_TRY(add_operand(call, i, size, ellipsis, err));
+        LDNQ_TRY(add_operand_sizes(call, i, size, ellipsis, err));
     return LDNQ_OK;
 }
 

@@ -52,7 +52,7 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
 }
 
 /* Y = C, broadcast; the product is added to it. */
-static void broadcast_c(const struct ldnq_op_call *call)
+static void copy_broadcast_c(const struct ldnq_op_call *call)
 {
     size_t strides[LDNQ_MAX_RANK];
     const struct ldnq_shape *shape = &call->out[0].shape;
@@ -103,7 +103,7 @@ static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldn
     (void)err;
     struct ldnq_product product = describe_product(call);
     if (product.beta != 0.0f)
-        broadcast_c(call);
+        copy_broadcast_c(call);
     ldnq_product_run(&product, call->pool);
     return LDNQ_OK;
 }

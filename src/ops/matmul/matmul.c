@@ -61,7 +61,7 @@ struct leading_axes {
     size_t matrix_a, matrix_b; /* elements of one matrix */
 };
 
-static void batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
+static void find_broadcast_batch_offsets(const void *ctx, size_t batch, size_t offsets[2])
 {
     const struct leading_axes *axes = ctx;
     offsets[0] = offsets[1] = 0;
@@ -102,7 +102,7 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
         ldnq_shape_count(&axes.lead, &product.batches);
         ldnq_op_broadcast_strides(&a, &axes.lead, axes.strides_a);
         ldnq_op_broadcast_strides(&b, &axes.lead, axes.strides_b);
-        product.offsets = batch_offsets;
+        product.offsets = find_broadcast_batch_offsets;
         product.ctx = &axes;
     }
     ldnq_product_run(&product, call->pool);
@@ -149,7 +149,7 @@ void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t 
         axes.strides_a[i] = matmul->strides[0][i];
         axes.strides_b[i] = matmul->strides[1][i];
     }
-    batch_offsets(&axes, batch, offsets);
+    find_broadcast_batch_offsets(&axes, batch, offsets);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -228,7 +228,7 @@ static void factor_backward(const struct ldnq_op_grad *grad, struct matmul_facto
     struct ldnq_product p = { .alpha = 1.0f,
                               .batches = f->batches,
                               .c = whole.data,
-                              .offsets = batch_offsets,
+                              .offsets = find_broadcast_batch_offsets,
                               .ctx = &f->axes };
     size_t rows = is_one_product(f) ? f->m * f->batches : f->m;
     p.m = i == 0 ? rows : f->k;

@@ -62,7 +62,7 @@ static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, stru
         call->out[i].dtype = LDNQ_FLOAT;
         call->out[i].shape = call->in[2 + i]->shape;
     }
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 /* scale and shift, (C) each. */

@@ -14,7 +14,7 @@ struct batchnorm_moments {
     double mean, variance;
 };
 
-static struct batchnorm_extents find_extents(const struct ldnq_op_call *call)
+static struct batchnorm_extents find_batchnorm_extents(const struct ldnq_op_call *call)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     struct batchnorm_extents e = {
@@ -77,7 +77,7 @@ static void forward_channels(const void *ctx, size_t first, size_t last)
 void ldnq_batchnorm_train_forward(const struct ldnq_op_call *call)
 {
     struct batchnorm_training t = {
-        .e = find_extents(call),
+        .e = find_batchnorm_extents(call),
         .x = call->in[0]->data,
         .scale = call->in[1]->data,
         .shift = call->in[2]->data,
@@ -150,7 +150,7 @@ void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_op_call *call = grad->call;
     struct batchnorm_backward b = {
-        .e = find_extents(call),
+        .e = find_batchnorm_extents(call),
         .x = call->in[0]->data,
         .gamma = call->in[1]->data,
         .dy = ldnq_op_output_grad(grad, 0),

@@ -27,7 +27,7 @@ static enum ldnq_status infer_groups(struct ldnq_op_call *call, int64_t groups, 
                                      struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank >= 0 && x->rank < 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least", x->rank);
     if (x->rank < 0 || ldnq_is_symbol(x->dim[1]))
@@ -66,7 +66,8 @@ static void forward_groups(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t count, bool by_group)
+static enum ldnq_status forward_in_groups(const struct ldnq_op_call *call, int64_t count,
+                                          bool by_group)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     struct groupnorm groups = { .x = call->in[0]->data,
@@ -96,7 +97,7 @@ static enum ldnq_status instancenormalization_forward(const struct ldnq_op_call 
                                                       struct ldnq_error *err)
 {
     (void)err;
-    return forward_with(call, 0, false);
+    return forward_in_groups(call, 0, false);
 }
 
 static enum ldnq_status groups_read(const struct ldnq_node *node, struct ldnq_arena *arena,
@@ -119,7 +120,7 @@ static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call 
                                                       struct ldnq_error *err)
 {
     (void)err;
-    return forward_with(call, ldnq_attr_int(call->node, "num_groups", 0), true);
+    return forward_in_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true);
 }
 
 static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -131,7 +132,7 @@ static enum ldnq_status groupnormalization_forward(const struct ldnq_op_call *ca
                                                    struct ldnq_error *err)
 {
     (void)err;
-    return forward_with(call, ldnq_attr_int(call->node, "num_groups", 0), false);
+    return forward_in_groups(call, ldnq_attr_int(call->node, "num_groups", 0), false);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -233,7 +234,7 @@ static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
                : SIZE_MAX;
 }
 
-static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_group)
+static enum ldnq_status backward_in_groups(const struct ldnq_op_grad *grad, bool by_group)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
@@ -270,13 +271,13 @@ static enum ldnq_status backward_with(const struct ldnq_op_grad *grad, bool by_g
 static enum ldnq_status by_channel_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     (void)err;
-    return backward_with(grad, false);
+    return backward_in_groups(grad, false);
 }
 
 static enum ldnq_status by_group_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     (void)err;
-    return backward_with(grad, true);
+    return backward_in_groups(grad, true);
 }
 
 #define BACKWARD(name)                                                                             \

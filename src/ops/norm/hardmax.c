@@ -16,7 +16,7 @@ static enum ldnq_status infer_with_axis(struct ldnq_op_call *call, int64_t axis,
                                         struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank, found;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     return rank < 0 ? LDNQ_OK : ldnq_op_resolve_axis(axis, rank, &found, err);
 }
 
@@ -45,8 +45,8 @@ static void mark_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t axis, bool flatten,
-                                     struct ldnq_error *err)
+static enum ldnq_status forward_along_axis(const struct ldnq_op_call *call, int64_t axis,
+                                           bool flatten, struct ldnq_error *err)
 {
     int found;
     LDNQ_TRY(ldnq_op_resolve_axis(axis, call->in[0]->shape.rank, &found, err));
@@ -63,12 +63,12 @@ static enum ldnq_status forward_with(const struct ldnq_op_call *call, int64_t ax
 
 static enum ldnq_status hardmax_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_with(call, ldnq_attr_int(call->node, "axis", 1), true, err);
+    return forward_along_axis(call, ldnq_attr_int(call->node, "axis", 1), true, err);
 }
 
 static enum ldnq_status hardmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_with(call, ldnq_attr_int(call->node, "axis", -1), false, err);
+    return forward_along_axis(call, ldnq_attr_int(call->node, "axis", -1), false, err);
 }
 
 const struct ldnq_op ldnq_op_hardmax_1 = {

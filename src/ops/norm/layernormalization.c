@@ -58,7 +58,7 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t inpu
 static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     for (size_t i = 1; i < call->out_count; i++)
         call->out[i] = call->out[0];
     if (call->in[0]->shape.rank < 0)

@@ -35,7 +35,7 @@ static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
 static enum ldnq_status lpnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     return call->in[0]->shape.rank < 0 ? LDNQ_OK : find_axis(call, &axis, err);
 }
 

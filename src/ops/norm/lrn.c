@@ -32,7 +32,7 @@ static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *
     int rank = call->in[0]->shape.rank;
     if (rank >= 0 && rank < 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least", rank);
-    return ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 /* y = the sum of x^2 over the window, for planes first .. last-1 of all N*C. */

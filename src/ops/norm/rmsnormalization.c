@@ -35,7 +35,7 @@ static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct
     const struct ldnq_shape *x = &call->in[0]->shape, *scale = &call->in[1]->shape;
     char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
     int axis;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0)
         return LDNQ_OK;
@@ -68,7 +68,7 @@ static struct rmsnorm_rows make_rows(const struct ldnq_op_call *call, float *y, 
 }
 
 /* r of one row. */
-static double find_inverse_rms(const struct rmsnorm_rows *r, const float *x)
+static double compute_inverse_rms(const struct rmsnorm_rows *r, const float *x)
 {
     return 1.0 / sqrt(ldnq_sum_squared_deviations(x, r->cols, 0.0) / (double)r->cols + r->epsilon);
 }
@@ -79,7 +79,7 @@ static void normalize_rows(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         const float *x = r->x + row * r->cols;
         float *y = r->y + row * r->cols;
-        const float inverse = (float)find_inverse_rms(r, x);
+        const float inverse = (float)compute_inverse_rms(r, x);
         LDNQ_IVDEP
         for (size_t i = 0; i < r->cols; i++)
             y[i] = x[i] * inverse;
@@ -106,7 +106,7 @@ static void backward_rows(const void *ctx, size_t first, size_t last)
     for (size_t row = first; row < last; row++) {
         const float *x = r->x + row * r->cols;
         float *g = r->y + row * r->cols;
-        double inverse = find_inverse_rms(r, x), sum = 0.0;
+        double inverse = compute_inverse_rms(r, x), sum = 0.0;
         for (size_t i = 0; i < r->cols; i++)
             sum += (double)g[i] * (double)x[i];
         const float scale = (float)inverse;
@@ -131,7 +131,7 @@ static void backward_scale(const struct ldnq_op_grad *grad, const struct rmsnorm
     ldnq_op_broadcast_strides(&grad->in[1].shape, shape, strides);
     for (size_t i = 0, column = 0; i < count; i++) {
         if (column == 0)
-            inverse = find_inverse_rms(r, r->x + i);
+            inverse = compute_inverse_rms(r, r->x + i);
         sums[at] += (double)dy[i] * (double)r->x[i] * inverse;
         column = column + 1 == r->cols ? 0 : column + 1;
         for (int axis = shape->rank - 1; axis >= 0; axis--) {

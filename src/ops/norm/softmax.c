@@ -188,7 +188,7 @@ static enum ldnq_status find_axis_1(const struct ldnq_op_call *call, int *axis,
 static enum ldnq_status softmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     return call->in[0]->shape.rank < 0 ? LDNQ_OK : find_axis_1(call, &axis, err);
 }
 
@@ -220,7 +220,7 @@ static enum ldnq_status logsoftmax_1_forward(const struct ldnq_op_call *call,
 static enum ldnq_status softmax_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis, rank = call->in[0]->shape.rank;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     /* A scalar is a row of one element. */
     if (rank <= 0)
         return LDNQ_OK;

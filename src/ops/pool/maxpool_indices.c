@@ -3,7 +3,7 @@
 #include "ops/pool/pooling.h"
 
 /* Turns a row-major index into a plane (D, H, W) into a column-major one. */
-static size_t to_column_major(const struct ldnq_pooling *p, size_t at)
+static size_t convert_index_to_column_major(const struct ldnq_pooling *p, size_t at)
 {
     size_t w = at % p->axis[2].in, rest = at / p->axis[2].in;
     size_t h = rest % p->axis[1].in, d = rest / p->axis[1].in;
@@ -43,7 +43,7 @@ static size_t to_column_major(const struct ldnq_pooling *p, size_t at)
             int64_t *out = (int64_t *)p->y + row * width;                                          \
             for (size_t i = 0; i < width; i++) {                                                   \
                 size_t best = name##_at(p, at, i);                                                 \
-                best = p->column_major ? to_column_major(p, best) : best;                          \
+                best = p->column_major ? convert_index_to_column_major(p, best) : best;            \
                 out[i] = (int64_t)(at.plane * plane + best);                                       \
             }                                                                                      \
         }                                                                                          \

@@ -55,7 +55,7 @@ static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_e
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *indices = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (x->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);

@@ -21,7 +21,7 @@ enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
     const struct ldnq_window *window = call->attrs;
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, types, err));
     if (in->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     if ((size_t)in->rank != window->axes + 2)
@@ -45,8 +45,8 @@ static ptrdiff_t find_padded_end(const struct ldnq_window *window, size_t i,
     return reach > in ? reach : in;
 }
 
-static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
-                                 struct ldnq_pooling_axis *axis, struct ldnq_error *err)
+static enum ldnq_status set_pooling_axis(const struct ldnq_op_call *call, size_t i,
+                                         struct ldnq_pooling_axis *axis, struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
     struct ldnq_op_call sized = *call;
@@ -67,7 +67,7 @@ static enum ldnq_status set_axis(const struct ldnq_op_call *call, size_t i,
 enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (out->rank >= 0 && out->rank < 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where two are the least",
                          out->rank);
@@ -99,7 +99,7 @@ enum ldnq_status ldnq_pooling_make(const struct ldnq_op_call *call, struct ldnq_
     for (size_t i = 0; i < missing; i++)
         pooling->axis[i] = (struct ldnq_pooling_axis){ 1, 1, 1, 1, 1, 0, 1 };
     for (size_t i = 0; i < window->axes; i++)
-        LDNQ_TRY(set_axis(call, i, &pooling->axis[missing + i], err));
+        LDNQ_TRY(set_pooling_axis(call, i, &pooling->axis[missing + i], err));
     for (size_t k = 0; k < LDNQ_POOLING_RANGES && k < pooling->axis[2].kernel; k++)
         pooling->range[k] = ldnq_pooling_find_range(&pooling->axis[2], k);
     find_unclipped_columns(pooling);

@@ -220,7 +220,7 @@ static void requantize_tile(const struct integer_conv *c, size_t image, size_t g
     }
 }
 
-static void run_tile(void *ctx, size_t chunk, size_t thread)
+static void convolve_integer_tile(void *ctx, size_t chunk, size_t thread)
 {
     const struct integer_conv *c = ctx;
     size_t tiles = ldnq_size_ceil_div(c->positions, TILE), first = chunk % tiles * TILE;
@@ -296,7 +296,7 @@ static void run_conv(const struct ldnq_op_call *call, const struct convinteger_i
     c->columns = (void *)(scratch + ends[1]);
     c->sums = c->y ? (int32_t *)(void *)(scratch + ends[2]) : call->out[0].data;
     ldnq_pool_run(call->pool, c->images * c->groups * ldnq_size_ceil_div(c->positions, TILE),
-                  run_tile, c);
+                  convolve_integer_tile, c);
 }
 
 /* ---- ConvInteger ----------------------------------------------------------------------------- */

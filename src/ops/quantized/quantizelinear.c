@@ -174,8 +174,9 @@ static enum ldnq_status convert_tensor(const struct ldnq_op_call *call, struct s
 
 /* ---- shapes ------------------------------------------------------------------------------ */
 
-static enum ldnq_status fail_misfit(const struct ldnq_op_call *call,
-                                    const struct ldnq_tensor *scale, struct ldnq_error *err)
+static enum ldnq_status fail_scale_shape_misfit(const struct ldnq_op_call *call,
+                                                const struct ldnq_tensor *scale,
+                                                struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_MODEL, "its scale of shape %s does not fit its input of shape %s",
@@ -198,15 +199,15 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, struct ldnq
     if (block == 0)
         return scale->shape.rank == 1 && ldnq_op_dims_may_match(scale->shape.dim[0], x->dim[axis])
                    ? LDNQ_OK
-                   : fail_misfit(call, scale, err);
+                   : fail_scale_shape_misfit(call, scale, err);
     if (block < 0 || scale->shape.rank != x->rank)
-        return fail_misfit(call, scale, err);
+        return fail_scale_shape_misfit(call, scale, err);
     for (int i = 0; i < x->rank; i++) {
         int64_t size = x->dim[i];
         if (i == axis && !ldnq_is_symbol(size))
             size = size / block + (size % block != 0);
         if (!ldnq_op_dims_may_match(scale->shape.dim[i], size))
-            return fail_misfit(call, scale, err);
+            return fail_scale_shape_misfit(call, scale, err);
     }
     return LDNQ_OK;
 }

@@ -38,7 +38,7 @@ CUMSUM(cumsum_int64, int64_t, uint64_t)
 static enum ldnq_status cumsum_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
-    return ldnq_op_infer_same(call, CUMSUM_TYPES, err);
+    return ldnq_op_infer_like_first_input(call, CUMSUM_TYPES, err);
 }
 
 /* y = the cumulative sums of x, both in the shape of input 0; with `back`, in the reverse

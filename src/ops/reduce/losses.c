@@ -61,7 +61,7 @@ static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error 
     const struct loss_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *target = &call->in[1]->shape;
     const struct ldnq_tensor *weight = ldnq_op_input(call, 2);
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64),
                                    err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));

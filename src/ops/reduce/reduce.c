@@ -95,7 +95,7 @@ static void add_columns(double *acc, const float *x, size_t count)
 }
 
 LDNQ_MULTIVERSION
-static void add_square_columns(double *acc, const float *x, size_t count)
+static void add_squares_of_columns(double *acc, const float *x, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         acc[i] += (double)x[i] * (double)x[i];
@@ -140,7 +140,7 @@ static void accumulate_floats(enum reduction kind, struct reduce_tile *tile, con
     else if (sums)
         add_columns(tile->real, x, count);
     else if (step == 1 && (kind == L2 || kind == SUM_SQUARE))
-        add_square_columns(tile->real, x, count);
+        add_squares_of_columns(tile->real, x, count);
     else
         reduce_floats(kind, tile, x, count, step);
 }
@@ -379,7 +379,7 @@ static enum ldnq_status infer_by_attr(struct ldnq_op_call *call, unsigned types,
                                       struct ldnq_error *err)
 {
     unsigned set;
-    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, types, err));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_axes_attr(call, &set, err));
@@ -420,7 +420,7 @@ static enum ldnq_status infer_by_input(struct ldnq_op_call *call, unsigned types
     struct ldnq_shape *out = &call->out[0].shape;
     unsigned set;
     bool known;
-    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, types, err));
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_axes_input(call, &set, &known, err));

@@ -78,7 +78,7 @@ static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *grid = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     if (x->rank < 0 || grid->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
@@ -269,7 +269,7 @@ static void multiply_taps(const struct grid_sampler *s, const struct sample_taps
 }
 
 /* The weighted sum of the points in one plane of x. */
-static float sum_points(const struct sample_points *points, const float *plane)
+static float sum_weighted_points(const struct sample_points *points, const float *plane)
 {
     float sum = 0.0f;
     for (size_t p = 0; p < points->count; p++)
@@ -289,7 +289,7 @@ static void sample_rows(const void *ctx, size_t first, size_t last)
         multiply_taps(s, taps, MAX_AXES, &points);
         for (size_t c = 0; c < s->channels; c++)
             s->y[(plane + c) * s->positions + position] =
-                sum_points(&points, s->x + (plane + c) * s->plane);
+                sum_weighted_points(&points, s->x + (plane + c) * s->plane);
     }
 }
 
@@ -338,7 +338,7 @@ static void backward_grid(const void *ctx, size_t first, size_t last)
             multiply_taps(s, taps, i, &points);
             for (size_t c = 0; c < s->channels; c++)
                 sum += (double)s->dy[(plane + c) * s->positions + position] *
-                       (double)sum_points(&points, s->x + (plane + c) * s->plane);
+                       (double)sum_weighted_points(&points, s->x + (plane + c) * s->plane);
             s->dgrid[row * s->axes + s->axes - 1 - i] = (float)sum;
         }
     }

@@ -260,7 +260,7 @@ enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error 
     struct ldnq_resize_axes axes;
     bool known;
     unsigned types = ldnq_resize_only_copies(call->attrs) ? ~0u : LDNQ_DTYPE_BIT(LDNQ_FLOAT);
-    LDNQ_TRY(ldnq_op_infer_same(call, types, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, types, err));
     if (in->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));

@@ -69,8 +69,8 @@ static bool unify_dims(int64_t *a, int64_t b)
     return ldnq_is_symbol(b) || *a == b;
 }
 
-static enum ldnq_status fail_misfit(const struct ldnq_op_call *call, size_t a, size_t b,
-                                    struct ldnq_error *err)
+static enum ldnq_status fail_input_shapes_misfit(const struct ldnq_op_call *call, size_t a,
+                                                 size_t b, struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_MODEL, "inputs %zu and %zu of shapes %s and %s don't go together", a,
@@ -94,10 +94,10 @@ static enum ldnq_status check_past(const struct ldnq_op_call *call, struct ldnq_
                          "past_key and past_value need four axes");
     *past = a->dim[2];
     if (!unify_dims(past, b->dim[2]))
-        return fail_misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
+        return fail_input_shapes_misfit(call, LDNQ_ATTENTION_PAST_K, LDNQ_ATTENTION_PAST_V, err);
     for (int i = 0; i < 4; i++)
         if (i != 2 && !(unify_dims(&k->dim[i], a->dim[i]) && unify_dims(&v->dim[i], b->dim[i])))
-            return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
+            return fail_input_shapes_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_PAST_K, err);
     return LDNQ_OK;
 }
 
@@ -113,7 +113,7 @@ static enum ldnq_status check_mask(const struct ldnq_op_call *call, const struct
     if (lengths && lengths->shape.rank >= 0) {
         int64_t batch = scores->dim[0];
         if (lengths->shape.rank != 1 || !unify_dims(&batch, lengths->shape.dim[0]))
-            return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
+            return fail_input_shapes_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_LENGTHS, err);
     }
     if (!mask || mask->shape.rank < 0)
         return LDNQ_OK;
@@ -137,10 +137,10 @@ static enum ldnq_status check_heads(const struct ldnq_op_call *call, struct ldnq
                                     struct ldnq_error *err)
 {
     if (!unify_dims(&q->dim[0], k->dim[0]) || !unify_dims(&q->dim[3], k->dim[3]))
-        return fail_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
+        return fail_input_shapes_misfit(call, LDNQ_ATTENTION_Q, LDNQ_ATTENTION_K, err);
     if (!unify_dims(&k->dim[1], v->dim[1]) || !unify_dims(&k->dim[2], v->dim[2]) ||
         !unify_dims(&q->dim[0], v->dim[0]))
-        return fail_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
+        return fail_input_shapes_misfit(call, LDNQ_ATTENTION_K, LDNQ_ATTENTION_V, err);
     if (ldnq_is_symbol(q->dim[1]) || ldnq_is_symbol(k->dim[1]))
         return LDNQ_OK;
     if (k->dim[1] < 1 || q->dim[1] % k->dim[1] != 0)
@@ -390,7 +390,7 @@ static void store_scores(const struct attention_forward *f, enum ldnq_attention_
 }
 
 /* One block of query rows of one head; chunks are counted over (batch, q_heads, blocks). */
-static void run_rows(void *ctx, size_t chunk, size_t thread)
+static void compute_attention_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct attention_forward *f = ctx;
     const struct ldnq_attention *a = &f->a;
@@ -476,7 +476,7 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
                          concat_heads, &f);
     }
     size_t blocks = ldnq_size_ceil_div(f.a.q_len, LDNQ_ATTENTION_ROWS);
-    ldnq_pool_run(call->pool, f.a.batch * f.a.q_heads * blocks, run_rows, &f);
+    ldnq_pool_run(call->pool, f.a.batch * f.a.q_heads * blocks, compute_attention_rows, &f);
     return LDNQ_OK;
 }
 

@@ -133,8 +133,9 @@ static void softcap_backward(const struct ldnq_attention *a, const float *capped
     }
 }
 
-static void run_block(const struct attention_backward *b, const struct attention_workspace *w,
-                      size_t batch, size_t at, size_t first, size_t rows)
+static void backward_query_rows(const struct attention_backward *b,
+                                const struct attention_workspace *w, size_t batch, size_t at,
+                                size_t first, size_t rows)
 {
     const struct ldnq_attention *a = &b->a;
     size_t head = batch * a->q_heads + at, count = rows * a->total;
@@ -187,8 +188,8 @@ static void backward_kv_head(void *ctx, size_t kv_index, size_t thread)
     init_gradient_rows(b->dvalues, kv_index, a->total * a->v_head, w.dv);
     for (size_t at = kv_head * group; at < (kv_head + 1) * group; at++)
         for (size_t first = 0; first < a->q_len; first += LDNQ_ATTENTION_ROWS)
-            run_block(b, &w, batch, at, first,
-                      ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first));
+            backward_query_rows(b, &w, batch, at, first,
+                                ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first));
     split_past_and_new_rows(a, w.dk, &a->past_k, b->dpast_k, &a->k, b->dk, batch, kv_head, a->head);
     split_past_and_new_rows(a, w.dv, &a->past_v, b->dpast_v, &a->v, b->dv, batch, kv_head,
                             a->v_head);

@@ -87,9 +87,9 @@ static void gates_backward(const struct ldnq_recurrent *r, const struct ldnq_rec
     ldnq_activation_run(f, clip, z, update, hidden);
     ldnq_activation_run(f, clip, z + hidden, reset, hidden);
     ldnq_activation_run(g, clip, z + 2 * hidden, now, hidden);
-    ldnq_activation_slope(f, clip, z, update, z, hidden);
-    ldnq_activation_slope(f, clip, z + hidden, reset, z + hidden, hidden);
-    ldnq_activation_slope(g, clip, z + 2 * hidden, now, z + 2 * hidden, hidden);
+    ldnq_activation_compute_slope(f, clip, z, update, z, hidden);
+    ldnq_activation_compute_slope(f, clip, z + hidden, reset, z + hidden, hidden);
+    ldnq_activation_compute_slope(g, clip, z + 2 * hidden, now, z + 2 * hidden, hidden);
     for (size_t k = 0; k < hidden; k++) {
         z[k] *= dh[k] * (prev[k] - now[k]);
         z[2 * hidden + k] *= dh[k] * (1.0f - update[k]);
@@ -150,10 +150,10 @@ static void gru_weights_grad(const struct ldnq_recurrent *r, const float *dz, co
 {
     size_t hidden = r->hidden, rows = r->steps * r->batch;
     bool before = r->attrs->linear_before_reset;
-    ldnq_recurrent_outer(r, 2 * hidden, hidden, rows, dz, r->width, h_prev, dr);
-    ldnq_recurrent_outer(r, hidden, hidden, rows, before ? extra : dz + 2 * hidden,
-                         before ? hidden : r->width, before ? h_prev : extra,
-                         dr + 2 * hidden * hidden);
+    ldnq_recurrent_multiply_outer(r, 2 * hidden, hidden, rows, dz, r->width, h_prev, dr);
+    ldnq_recurrent_multiply_outer(r, hidden, hidden, rows, before ? extra : dz + 2 * hidden,
+                                  before ? hidden : r->width, before ? h_prev : extra,
+                                  dr + 2 * hidden * hidden);
 }
 
 static size_t gru_find_inner_bias(const struct ldnq_recurrent *r)

@@ -97,11 +97,13 @@ static void row_backward(const struct ldnq_recurrent *r, const struct ldnq_recur
     const float *input = g->out, *output = input + n, *forget = output + n, *cell = forget + n;
     const float *p = s->peepholes;
     compute_gates(r, s, i, c_prev, c, g);
-    ldnq_activation_slope(find_activation(r, s, 2), INFINITY, c, g->activated_cell, slope, n);
-    ldnq_activation_slope(f, clip, g->in, input, dz, n);
-    ldnq_activation_slope(f, clip, g->in + n, output, dz + n, n);
-    ldnq_activation_slope(f, clip, g->in + 2 * n, forget, dz + 2 * n, n);
-    ldnq_activation_slope(find_activation(r, s, 1), clip, g->in + 3 * n, cell, dz + 3 * n, n);
+    ldnq_activation_compute_slope(find_activation(r, s, 2), INFINITY, c, g->activated_cell, slope,
+                                  n);
+    ldnq_activation_compute_slope(f, clip, g->in, input, dz, n);
+    ldnq_activation_compute_slope(f, clip, g->in + n, output, dz + n, n);
+    ldnq_activation_compute_slope(f, clip, g->in + 2 * n, forget, dz + 2 * n, n);
+    ldnq_activation_compute_slope(find_activation(r, s, 1), clip, g->in + 3 * n, cell, dz + 3 * n,
+                                  n);
     for (size_t k = 0; k < n; k++) {
         dz[n + k] *= dh[k] * g->activated_cell[k];
         float d = dc[k] + dh[k] * output[k] * slope[k] + (p ? dz[n + k] * p[n + k] : 0.0f);
@@ -137,7 +139,7 @@ static const struct ldnq_recurrent_kind lstm_kind = {
     .has_cell = true,
     .forward = lstm_step,
     .backward = lstm_step_backward,
-    .find_inner_bias = ldnq_recurrent_no_inner_bias,
+    .find_inner_bias = ldnq_recurrent_find_no_inner_bias,
     .weights = ldnq_recurrent_weights_grad,
 };
 

@@ -276,7 +276,7 @@ size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t directi
            r->hidden;
 }
 
-const float *ldnq_recurrent_x(const struct ldnq_recurrent *r)
+const float *ldnq_recurrent_find_time_major_x(const struct ldnq_recurrent *r)
 {
     return r->x ? r->x : r->call->in[LDNQ_RECURRENT_X]->data;
 }
@@ -378,7 +378,7 @@ static void compute_input_products(const struct ldnq_recurrent *r)
         .batches = r->attrs->directions,
         .offsets = direction_offsets,
         .ctx = r,
-        .a = ldnq_recurrent_x(r),
+        .a = ldnq_recurrent_find_time_major_x(r),
         .b = r->call->in[LDNQ_RECURRENT_W]->data,
         .c = r->z,
     };
@@ -433,7 +433,7 @@ static void write_output_rows(const struct recurrent_run *run, const struct ldnq
 }
 
 /* All steps of one direction and one block of samples. */
-static void run_rows(void *ctx, size_t chunk, size_t thread)
+static void run_steps_of_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct recurrent_run *run = ctx;
     const struct ldnq_recurrent *r = run->r;
@@ -474,7 +474,7 @@ enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct l
     compute_input_products(r);
     ldnq_pool_run(r->call->pool,
                   r->attrs->directions * ldnq_size_ceil_div(r->batch, LDNQ_RECURRENT_ROWS),
-                  run_rows, &run);
+                  run_steps_of_rows, &run);
     return LDNQ_OK;
 }
 

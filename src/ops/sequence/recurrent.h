@@ -133,6 +133,6 @@ void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq
 size_t ldnq_recurrent_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b);
 size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b);
 /* x as (steps, batch, inputs). */
-const float *ldnq_recurrent_x(const struct ldnq_recurrent *r);
+const float *ldnq_recurrent_find_time_major_x(const struct ldnq_recurrent *r);
 
 #endif

@@ -81,8 +81,8 @@ void ldnq_activation_run(const struct ldnq_activation *f, float clip, const floa
         }                                                                                          \
         break;
 
-void ldnq_activation_slope(const struct ldnq_activation *f, float clip, const float *x,
-                           const float *y, float *slope, size_t count)
+void ldnq_activation_compute_slope(const struct ldnq_activation *f, float clip, const float *x,
+                                   const float *y, float *slope, size_t count)
 {
     const float alpha = f->alpha, beta = f->beta;
     switch (f->type) {

@@ -35,7 +35,7 @@ bool ldnq_activation_find(const char *name, struct ldnq_activation *out);
 void ldnq_activation_run(const struct ldnq_activation *f, float clip, const float *x, float *y,
                          size_t count);
 /* slope = f'(x), given y = f(x); 0 where x is clamped. slope may be x. */
-void ldnq_activation_slope(const struct ldnq_activation *f, float clip, const float *x,
-                           const float *y, float *slope, size_t count);
+void ldnq_activation_compute_slope(const struct ldnq_activation *f, float clip, const float *x,
+                                   const float *y, float *slope, size_t count);
 
 #endif

@@ -28,8 +28,8 @@ static void multiply_outer_rows(void *ctx, size_t chunk, size_t thread)
                o->n, 0.0f, o->c + first * o->n, o->n);
 }
 
-void ldnq_recurrent_outer(const struct ldnq_recurrent *r, size_t m, size_t n, size_t rows,
-                          const float *a, size_t lda, const float *b, float *c)
+void ldnq_recurrent_multiply_outer(const struct ldnq_recurrent *r, size_t m, size_t n, size_t rows,
+                                   const float *a, size_t lda, const float *b, float *c)
 {
     struct recurrent_product outer = {
         .m = m, .n = n, .rows = rows, .lda = lda, .a = a, .b = b, .c = c
@@ -41,10 +41,11 @@ void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz
                                  const float *h_prev, const float *extra, float *dr)
 {
     (void)extra;
-    ldnq_recurrent_outer(r, r->width, r->hidden, r->steps * r->batch, dz, r->width, h_prev, dr);
+    ldnq_recurrent_multiply_outer(r, r->width, r->hidden, r->steps * r->batch, dz, r->width, h_prev,
+                                  dr);
 }
 
-size_t ldnq_recurrent_no_inner_bias(const struct ldnq_recurrent *r)
+size_t ldnq_recurrent_find_no_inner_bias(const struct ldnq_recurrent *r)
 {
     return r->kind->gates;
 }
@@ -107,7 +108,7 @@ static void run_steps_backward(void *ctx, size_t chunk, size_t thread)
 /* ---- gradients from all steps ------------------------------------------------------- */
 
 /* out (columns) = the sum of the rows of a, which are lda floats apart, in their order. */
-static void sum_rows(const float *a, size_t lda, size_t rows, size_t columns, float *out)
+static void sum_rows_to_one(const float *a, size_t lda, size_t rows, size_t columns, float *out)
 {
     for (size_t k = 0; k < columns; k++) {
         double sum = 0.0;
@@ -120,11 +121,11 @@ static void sum_rows(const float *a, size_t lda, size_t rows, size_t columns, fl
 static void bias_backward(const struct ldnq_recurrent *r, size_t direction, float *db)
 {
     size_t rows = r->steps * r->batch, inner = r->kind->find_inner_bias(r);
-    sum_rows(r->z + direction * rows * r->width, r->width, rows, r->width, db);
+    sum_rows_to_one(r->z + direction * rows * r->width, r->width, rows, r->width, db);
     memcpy(db + r->width, db, r->width * sizeof *db);
     if (inner < r->kind->gates)
-        sum_rows(r->extra + direction * rows * r->hidden, r->hidden, rows, r->hidden,
-                 db + r->width + inner * r->hidden);
+        sum_rows_to_one(r->extra + direction * rows * r->hidden, r->hidden, rows, r->hidden,
+                        db + r->width + inner * r->hidden);
 }
 
 /* The peepholes of i and f multiply c_prev, that of o multiplies c. */
@@ -145,7 +146,7 @@ static void peepholes_backward(const struct ldnq_recurrent *r, size_t direction,
         }
 }
 
-static void run_dx(void *ctx, size_t chunk, size_t thread)
+static void multiply_dx_rows(void *ctx, size_t chunk, size_t thread)
 {
     const struct recurrent_product *o = ctx;
     size_t first = chunk * OUTER_ROWS, count = ldnq_size_min(OUTER_ROWS, o->m - first);
@@ -168,7 +169,8 @@ static void x_backward(const struct ldnq_recurrent *r, float *dx)
                                              .b = w + d * r->width * r->inputs,
                                              .c = r->dx ? r->dx : dx,
                                              .beta = d ? 1.0f : 0.0f };
-        ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(rows, OUTER_ROWS), run_dx, &product);
+        ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(rows, OUTER_ROWS), multiply_dx_rows,
+                      &product);
     }
     if (!r->dx)
         return;
@@ -197,14 +199,14 @@ static void weights_backward(const struct ldnq_recurrent *r, const struct ldnq_o
 {
     size_t rows = r->steps * r->batch;
     const float *dz = r->z + d * rows * r->width, *extra = r->extra + d * rows * r->hidden;
-    const float *x = ldnq_recurrent_x(r);
+    const float *x = ldnq_recurrent_find_time_major_x(r);
     float *dw = ldnq_op_input_grad(grad, LDNQ_RECURRENT_W),
           *dr = ldnq_op_input_grad(grad, LDNQ_RECURRENT_R);
     float *db = ldnq_op_input_grad(grad, LDNQ_RECURRENT_B),
           *dp = ldnq_op_input_grad(grad, LDNQ_RECURRENT_P);
     if (dw)
-        ldnq_recurrent_outer(r, r->width, r->inputs, rows, dz, r->width, x,
-                             dw + d * r->width * r->inputs);
+        ldnq_recurrent_multiply_outer(r, r->width, r->inputs, rows, dz, r->width, x,
+                                      dw + d * r->width * r->inputs);
     if (dr && r->steps > 0)
         r->kind->weights(r, dz, ldnq_recurrent_make_step(r, d, 0, 0, r->batch, 0).h_prev, extra,
                          dr + d * r->width * r->hidden);

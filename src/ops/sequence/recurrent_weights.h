@@ -5,13 +5,13 @@
 #include "ops/sequence/recurrent.h"
 
 /* c (m, n) = a' b with a (rows, m), rows lda floats apart, and b (rows, n). */
-void ldnq_recurrent_outer(const struct ldnq_recurrent *r, size_t m, size_t n, size_t rows,
-                          const float *a, size_t lda, const float *b, float *c);
+void ldnq_recurrent_multiply_outer(const struct ldnq_recurrent *r, size_t m, size_t n, size_t rows,
+                                   const float *a, size_t lda, const float *b, float *c);
 
 /* `weights` and `find_inner_bias` of LSTM and RNN, whose gates all add h_prev r' and the
  * recurrent bias to z. */
 void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz,
                                  const float *h_prev, const float *extra, float *dr);
-size_t ldnq_recurrent_no_inner_bias(const struct ldnq_recurrent *r);
+size_t ldnq_recurrent_find_no_inner_bias(const struct ldnq_recurrent *r);
 
 #endif

@@ -19,7 +19,7 @@ static enum ldnq_status reversesequence_infer(struct ldnq_op_call *call, struct 
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *lengths = &call->in[1]->shape;
     int64_t batch = ldnq_attr_int(call->node, "batch_axis", 1);
-    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (batch < 0 || batch > 1 || ldnq_attr_int(call->node, "time_axis", 0) != 1 - batch)
         return ldnq_fail(err, LDNQ_MODEL, "batch_axis=%" PRId64 " and time_axis are not 0 and 1",
@@ -49,8 +49,8 @@ static struct reverse_sequences make_sequences(const struct ldnq_op_call *call)
 }
 
 /* y = the reversed x. The operation is its own transpose: dx = the reversed dy. */
-static enum ldnq_status reverse_steps(const struct reverse_sequences *s, const char *x, char *y,
-                                      struct ldnq_error *err)
+static enum ldnq_status reverse_sequence_steps(const struct reverse_sequences *s, const char *x,
+                                               char *y, struct ldnq_error *err)
 {
     for (size_t b = 0; b < s->batch; b++) {
         if (s->lengths[b] < 0 || (uint64_t)s->lengths[b] > s->steps)
@@ -74,7 +74,7 @@ static enum ldnq_status reversesequence_forward(const struct ldnq_op_call *call,
 {
     struct reverse_sequences s = make_sequences(call);
     s.bytes *= ldnq_dtype_size(call->in[0]->dtype);
-    return reverse_steps(&s, call->in[0]->data, call->out[0].data, err);
+    return reverse_sequence_steps(&s, call->in[0]->data, call->out[0].data, err);
 }
 
 static enum ldnq_status reversesequence_backward(const struct ldnq_op_grad *grad,
@@ -82,7 +82,7 @@ static enum ldnq_status reversesequence_backward(const struct ldnq_op_grad *grad
 {
     struct reverse_sequences s = make_sequences(grad->call);
     s.bytes *= sizeof(float);
-    return reverse_steps(&s, grad->out[0]->data, grad->in[0].data, err);
+    return reverse_sequence_steps(&s, grad->out[0]->data, grad->in[0].data, err);
 }
 
 const struct ldnq_op ldnq_op_reversesequence = {

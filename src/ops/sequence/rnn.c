@@ -32,7 +32,7 @@ static void rnn_step_backward(const struct ldnq_recurrent *r, const struct ldnq_
             memset(z, 0, r->width * sizeof *z);
             continue;
         }
-        ldnq_activation_slope(f, r->attrs->clip, z, s->h + i * r->hidden, z, r->hidden);
+        ldnq_activation_compute_slope(f, r->attrs->clip, z, s->h + i * r->hidden, z, r->hidden);
         for (size_t k = 0; k < r->hidden; k++)
             z[k] *= dh[k];
         memset(dh, 0, r->hidden * sizeof *dh);
@@ -49,7 +49,7 @@ static const struct ldnq_recurrent_kind rnn_kind = {
     .defaults = rnn_activations,
     .forward = rnn_step,
     .backward = rnn_step_backward,
-    .find_inner_bias = ldnq_recurrent_no_inner_bias,
+    .find_inner_bias = ldnq_recurrent_find_no_inner_bias,
     .weights = ldnq_recurrent_weights_grad,
 };
 

@@ -23,8 +23,8 @@ struct rotary_embedding {
     bool interleaved, inverse;
 };
 
-static enum ldnq_status fail_misfit(const struct ldnq_op_call *call, size_t input,
-                                    struct ldnq_error *err)
+static enum ldnq_status fail_input_shape_misfit(const struct ldnq_op_call *call, size_t input,
+                                                struct ldnq_error *err)
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     return ldnq_fail(err, LDNQ_MODEL, "input %zu of shape %s does not fit its input of shape %s",
@@ -58,7 +58,7 @@ static enum ldnq_status check_caches(const struct ldnq_op_call *call, int64_t ha
     if (ids && ids->shape.rank >= 0 &&
         (ids->shape.rank != 2 || !ldnq_op_dims_may_match(ids->shape.dim[0], batch) ||
          !ldnq_op_dims_may_match(ids->shape.dim[1], length)))
-        return fail_misfit(call, 3, err);
+        return fail_input_shape_misfit(call, 3, err);
     for (size_t i = 1; i <= 2; i++) {
         const struct ldnq_shape *cache = &call->in[i]->shape;
         if (cache->rank < 0)
@@ -67,11 +67,11 @@ static enum ldnq_status check_caches(const struct ldnq_op_call *call, int64_t ha
                     ldnq_op_dims_may_match(cache->dim[cache->rank - 1], half);
         if (!fits || (!ids && !(ldnq_op_dims_may_match(cache->dim[0], batch) &&
                                 ldnq_op_dims_may_match(cache->dim[1], length))))
-            return fail_misfit(call, i, err);
+            return fail_input_shape_misfit(call, i, err);
     }
     if (ids && call->in[1]->shape.rank == 2 && call->in[2]->shape.rank == 2 &&
         !ldnq_op_dims_may_match(call->in[1]->shape.dim[0], call->in[2]->shape.dim[0]))
-        return fail_misfit(call, 2, err);
+        return fail_input_shape_misfit(call, 2, err);
     return LDNQ_OK;
 }
 
@@ -79,7 +79,7 @@ static enum ldnq_status rotary_infer(struct ldnq_op_call *call, struct ldnq_erro
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int64_t head, rotated = ldnq_attr_int(call->node, "rotary_embedding_dim", 0);
-    LDNQ_TRY(ldnq_op_infer_same(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 3, LDNQ_DTYPE_BIT(LDNQ_INT64), err));

@@ -64,7 +64,7 @@ static enum ldnq_status tensorscatter_read(const struct ldnq_node *node, struct 
 
 static enum ldnq_status tensorscatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_op_infer_same(call, ~0u, err));
+    LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (call->in[1]->dtype != call->in[0]->dtype)
         return ldnq_fail(err, LDNQ_MODEL, "its cache and update have the types %s and %s",

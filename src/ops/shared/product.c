@@ -87,7 +87,7 @@ static void run_few_rows(const struct ldnq_product *p, const struct ldnq_gemm *g
     }
 }
 
-static void run_block(void *argument, size_t chunk, size_t thread)
+static void multiply_product_block(void *argument, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct ldnq_product *p = argument;
@@ -130,5 +130,6 @@ void ldnq_product_run(const struct ldnq_product *p, struct ldnq_pool *pool)
     if (p->m == 0 || p->n == 0)
         return;
     struct product_blocks blocks = choose_block_sizes(p);
-    ldnq_pool_run(pool, p->batches * blocks.across * blocks.down, run_block, (void *)p);
+    ldnq_pool_run(pool, p->batches * blocks.across * blocks.down, multiply_product_block,
+                  (void *)p);
 }
