@@ -11,7 +11,7 @@ import pytest
 import support
 
 MANUAL = support.BUILD / "src" / "cli" / "manual"
-COMMANDS = ["quantize", "diff", "eval", "run", "inspect"]
+COMMANDS = ["quantize", "diff", "eval", "run", "inspect", "lint"]
 PAGES = ["ldnq", *(f"ldnq-{command}" for command in COMMANDS)]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
 
