@@ -6,17 +6,8 @@
  * with the scale input scale * weight scale. Both operands of an Add and all of a Concat have one
  * scale.
  */
-#include "target/target.h"
-
 #include "ops/op.h"
-
-#define COMPUTES(type, inputs)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
-#define UNIFIES(type, inputs)                                                                      \
-    { .op_type = type, .class = LDNQ_UNIFIES_SCALES, .data_inputs = inputs }
-#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
-#define LAYER(type, inputs)                                                                        \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
+#include "target/operator_rules.h"
 
 static const struct ldnq_operator_rule rules[] = {
     LAYER("Conv", 1),

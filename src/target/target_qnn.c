@@ -7,17 +7,8 @@
  * least 1e-4 wide. With 16 bits Sigmoid and Softmax have scale 1/65536 and zero point 0,
  * Tanh 1/32768 and 32768.
  */
-#include "target/target.h"
-
 #include "ops/op.h"
-
-#define COMPUTES(type, inputs)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
-#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
-#define LAYER(type, inputs)                                                                        \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
-#define RANGED(type, from, to)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .low = from, .high = to }
+#include "target/operator_rules.h"
 
 static const struct ldnq_operator_rule rules[] = {
     LAYER("Conv", 1),

@@ -6,19 +6,8 @@
  * Sigmoid and Softmax have scale 1/256 and zero point -128, Tanh 1/128 and 0. Concat, pools
  * and copies have one scale for inputs and outputs.
  */
-#include "target/target.h"
-
 #include "ops/op.h"
-
-#define COMPUTES(type, inputs)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
-#define UNIFIES(type, inputs)                                                                      \
-    { .op_type = type, .class = LDNQ_UNIFIES_SCALES, .data_inputs = inputs }
-#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
-#define LAYER(type, inputs)                                                                        \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
-#define RANGED(type, from, to)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .low = from, .high = to }
+#include "target/operator_rules.h"
 
 static const struct ldnq_operator_rule rules[] = {
     LAYER("Conv", 1),

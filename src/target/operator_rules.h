@@ -1,0 +1,22 @@
+/* operator_rules.h: short forms of the rules in a target's table.
+ *
+ * `inputs` is the bit mask of struct ldnq_operator_rule's data_inputs.
+ */
+#ifndef LDNQ_TARGET_OPERATOR_RULES_H
+#define LDNQ_TARGET_OPERATOR_RULES_H
+
+#include "target/target.h"
+
+/* A weight in input 1, where it is constant. */
+#define LAYER(type, inputs)                                                                        \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs, .weight = true }
+#define COMPUTES(type, inputs)                                                                     \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
+#define UNIFIES(type, inputs)                                                                      \
+    { .op_type = type, .class = LDNQ_UNIFIES_SCALES, .data_inputs = inputs }
+#define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
+/* The output's range does not depend on the data. */
+#define RANGED(type, from, to)                                                                     \
+    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .low = from, .high = to }
+
+#endif
