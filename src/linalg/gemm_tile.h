@@ -1,14 +1,14 @@
-/* gemm_tile.h: the innermost loop of gemm_tiled.c, for one instruction set. Included
- * once for each, with these defined:
+/* gemm_tile.h: the innermost loop of gemm_tiled.c for one instruction set. gemm_tiled.c
+ * includes it once per instruction set, with these macros defined:
  *
- * TILE(name)   name with a suffix
- * TILE_CLAMP   the clamp of TILE(lanes), which base/lanes.h makes
- * TILE_LANES   floats of a vector; a tile is two of them wide
- * TILE_ROWS    rows of a tile: 6 or 8
- * TILE_TARGET  attributes
+ * TILE(name)   name with a suffix for the instruction set
+ * TILE_CLAMP   the clamp for TILE(lanes), made by base/lanes.h
+ * TILE_LANES   floats per vector; a tile is two vectors wide
+ * TILE_ROWS    rows per tile: 6 or 8
+ * TILE_TARGET  function attributes
  *
- * Each element of C is one chain of sums over k, whatever the tile. Its bits depend only on
- * whether the processor fuses a product with a sum.
+ * Numbers  an element of C is one chain of sums over k, whatever the tile. Its bits depend
+ *          only on whether the processor fuses a product and a sum.
  */
 
 /* Scales the sums of one vector, adds beta C and the biases, clamps, and stores. */
