@@ -80,15 +80,6 @@ static enum ldnq_status read_model(struct inspection *found, const struct ldnq_o
 
 /* ---- JSON ----------------------------------------------------------------------------------- */
 
-/* Whether an earlier layer reads the same weight, which counts once. */
-static bool is_shared(const struct inspection *found, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (found->layers[k].weight == found->layers[i].weight)
-            return true;
-    return false;
-}
-
 /* Sums over the layers; NaN where one of the terms is not known. */
 static bool add_totals(cJSON *root, const struct inspection *found)
 {
@@ -97,13 +88,13 @@ static bool add_totals(cJSON *root, const struct inspection *found)
         const struct ldnq_layer *layer = &found->layers[i];
         uint64_t own = 0;
         const double known = ldnq_layer_macs(layer, &own) ? (double)own : NAN;
-        const bool is_first = layer->weight && !is_shared(found, i);
+        const bool owns_weight = ldnq_layer_owns_weight(found->layers, found->count, i);
         all_macs += known;
-        bytes += is_first ? (double)ldnq_weight_stored_bytes(layer, found->codes[i]) : 0;
+        bytes += owns_weight ? (double)ldnq_weight_stored_bytes(layer, found->codes[i]) : 0;
         if (layer->refusal)
             continue;
         quantizable++;
-        weights += is_first ? (double)ldnq_tensor_count(layer->weight) : 0;
+        weights += owns_weight ? (double)ldnq_tensor_count(layer->weight) : 0;
         macs += known;
     }
     cJSON *item = cJSON_AddObjectToObject(root, "totals");

@@ -50,16 +50,6 @@ static const struct ldnq_quantized_tensor *find_codes(const struct compared_file
                : NULL;
 }
 
-/* Layers that share a weight store it once: the first one of them counts. */
-static bool is_first_layer_with_weight(const struct ldnq_compute_view *view, size_t n)
-{
-    const struct ldnq_layer *layer = view->nodes[n].layer;
-    for (size_t i = 0; i < n; i++)
-        if (view->nodes[i].layer && view->nodes[i].layer->weight == layer->weight)
-            return false;
-    return true;
-}
-
 static void describe_file(const struct compared_file *file, const struct ldnq_model *model,
                           struct ldnq_diff_file *out)
 {
@@ -72,13 +62,14 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
         .nodes = file->view.file_node_count,
         .qdq_nodes = file->view.qdq_node_count,
     };
-    for (size_t n = 0; n < file->view.count; n++) {
-        const struct ldnq_layer *layer = file->view.nodes[n].layer;
-        if (!layer || !layer->weight || !is_first_layer_with_weight(&file->view, n))
+    for (size_t i = 0; i < file->view.layer_count; i++) {
+        const struct ldnq_layer *layer = &file->view.layers[i];
+        if (!ldnq_layer_owns_weight(file->view.layers, file->view.layer_count, i))
             continue;
+        const size_t n = ldnq_compute_view_find(&file->view, layer->node);
         out->weights += ldnq_tensor_count(layer->weight);
-        out->weight_bytes +=
-            ldnq_weight_stored_bytes(layer, find_codes(file, n, layer->weight_input));
+        out->weight_bytes += ldnq_weight_stored_bytes(
+            layer, n == LDNQ_NO_NODE ? NULL : find_codes(file, n, layer->weight_input));
     }
 }
 

@@ -188,13 +188,11 @@ size_t ldnq_compute_view_find(const struct ldnq_compute_view *view, const struct
 static enum ldnq_status find_layers(struct ldnq_compute_view *view, struct ldnq_arena *arena,
                                     struct ldnq_error *err)
 {
-    struct ldnq_layer *layers;
-    size_t count;
-    LDNQ_TRY(ldnq_layers_list(view->graph, arena, &layers, &count, err));
-    for (size_t i = 0; i < count; i++) {
-        const size_t n = ldnq_compute_view_find(view, layers[i].node);
+    LDNQ_TRY(ldnq_layers_list(view->graph, arena, &view->layers, &view->layer_count, err));
+    for (size_t i = 0; i < view->layer_count; i++) {
+        const size_t n = ldnq_compute_view_find(view, view->layers[i].node);
         if (n != LDNQ_NO_NODE)
-            view->nodes[n].layer = &layers[i];
+            view->nodes[n].layer = &view->layers[i];
     }
     return LDNQ_OK;
 }

@@ -40,6 +40,8 @@ struct ldnq_compute_view {
     size_t count;
     struct ldnq_compute_node *nodes;     /* in order of execution */
     struct ldnq_compute_source *outputs; /* of the graph */
+    struct ldnq_layer *layers; /* in order; also those of bodies, which the view has no nodes for */
+    size_t layer_count;
     /* All nodes of the file: constant ones and Q/DQ nodes too. */
     size_t file_node_count, qdq_node_count;
     struct ldnq_node **file_nodes;

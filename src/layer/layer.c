@@ -136,6 +136,17 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
     return *layers ? list_layers(graph, NULL, arena, *layers, count, err) : LDNQ_NOMEM;
 }
 
+bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_t i)
+{
+    const struct ldnq_layer *owner = NULL;
+    for (size_t k = 0; k < count; k++) {
+        const struct ldnq_layer *reader = &layers[k];
+        if (reader->weight == layers[i].weight && (!owner || (owner->refusal && !reader->refusal)))
+            owner = reader;
+    }
+    return layers[i].weight && owner == &layers[i];
+}
+
 bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
 {
     /* Each output element is a sum over the K columns of its group. A transposed convolution

@@ -33,6 +33,11 @@ enum ldnq_status ldnq_layers_list(const struct ldnq_graph *graph, struct ldnq_ar
                                   struct ldnq_layer **layers, size_t *count,
                                   struct ldnq_error *err);
 
+/* Whether layer i of the list owns its weight: layers that share a weight store it once, and
+ * the owner is the one that a sum over all layers counts it for. This is the first of them that
+ * can be quantized, or else the first. False for a layer whose weight is not constant. */
+bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_t i);
+
 /* Multiplications with the weight in one run of the graph; false when the layer's shapes
  * are not known. */
 bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);

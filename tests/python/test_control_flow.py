@@ -279,6 +279,28 @@ def test_quantize_should_leave_layers_in_bodies_alone_and_say_so(tmp_path):
     assert len(support.quantized_weights(tmp_path / "q.onnx")) == 2
 
 
+def test_a_weight_that_bodies_share_should_count_once_with_the_layer_that_can_be_quantized(
+        tmp_path):
+    branch = graph([node("MatMul", ["a", "w"], ["r"])], [], [ROWS])
+    nodes = [node("Relu", ["x"], ["a"]),
+             node("If", ["c"], ["b"], then_branch=branch, else_branch=branch, name="choose"),
+             node("MatMul", ["b", "w"], ["d"]), node("MatMul", ["d", "w"], ["y"])]
+    source = save(build(nodes, {"x": (FLOAT, ["N", 8]), "c": (BOOL, [])},
+                        {"y": (FLOAT, ["N", 8])}, {"w": weights(8, 8)}), tmp_path / "m.onnx")
+    totals = support.answer("inspect", source)["totals"]
+    assert (totals["quantizable"], totals["weights"], totals["bytes"]) == (2, 64, 256)
+    file = support.answer("diff", source, source)["a"]
+    assert (file["weights"], file["weight_bytes"]) == (64, 256)
+
+
+def test_weights_of_bodies_should_count_in_both_reports(tmp_path):
+    source = save(network(), tmp_path / "m.onnx")
+    file = support.answer("diff", source, source)["a"]
+    elements = 8 * 8 + 8 * 8 + 8 * 4
+    assert (file["weights"], file["weight_bytes"]) == (elements, 4 * elements)
+    assert support.answer("inspect", source)["totals"]["bytes"] == 4 * elements
+
+
 # ---- what can't be
 
 
