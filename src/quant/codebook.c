@@ -37,6 +37,20 @@ static const struct ldnq_codebook table[] = {
 
 #define TABLE_COUNT (sizeof table / sizeof *table)
 
+#define SYMMETRIC(name_, bits_, summary_)                                                          \
+    { .name = #name_,                                                                              \
+      .summary = summary_,                                                                         \
+      .count = sizeof name_ / sizeof *name_ - 1,                                                   \
+      .codes = name_ + 1,                                                                          \
+      .bits = bits_ }
+
+static const struct ldnq_codebook symmetric[] = {
+    SYMMETRIC(int2, 2, "-1 to 1"),
+    SYMMETRIC(int3, 4, "-3 to 3"),
+    SYMMETRIC(int4, 4, "-7 to 7"),
+    SYMMETRIC(int8, 8, "-127 to 127"),
+};
+
 const struct ldnq_codebook *ldnq_codebook_find(const char *name)
 {
     for (size_t i = 0; i < TABLE_COUNT; i++)
@@ -52,6 +66,14 @@ const struct ldnq_codebook *const *ldnq_codebooks(void)
         &table[5], &table[6], &table[7], &table[8],
     };
     return all;
+}
+
+const struct ldnq_codebook *ldnq_codebook_symmetric(const struct ldnq_codebook *codebook)
+{
+    for (size_t i = 0; i < sizeof symmetric / sizeof *symmetric; i++)
+        if (strcmp(symmetric[i].name, codebook->name) == 0)
+            return &symmetric[i];
+    return codebook;
 }
 
 /* Bisects for the first code that is not below value. It or the code before it is the

@@ -280,8 +280,10 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
 {
     d->rows[row].changed = true;
     for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
-        sum_row(d, row);
-        set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+        if (!d->problem->power_of_two) {
+            sum_row(d, row);
+            set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+        }
         sweep_row_columns(d, row, limits);
     }
 }
@@ -324,7 +326,8 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
 {
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
-    for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
+    for (size_t row = piece.offset; !d->problem->power_of_two && row < piece.offset + piece.rows;
+         row++)
         set_scale(d, row, ldnq_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
     sweep_rows_of_piece(d, &piece, thread);
 }

@@ -39,6 +39,9 @@ struct ldnq_codebook {
 const struct ldnq_codebook *ldnq_codebook_find(const char *name);
 /* Returns all codebooks, ended by NULL. */
 const struct ldnq_codebook *const *ldnq_codebooks(void);
+/* Returns the codebook without codes whose negative it lacks: -127 to 127 for int8. Its name is
+ * the same. */
+const struct ldnq_codebook *ldnq_codebook_symmetric(const struct ldnq_codebook *codebook);
 /* Returns the code nearest to value; on a tie the one nearer to 0. */
 int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value);
 
@@ -59,6 +62,7 @@ struct ldnq_layer_problem {
     const float *bias;  /* (G, M) */
     const struct ldnq_codebook *codebook;
     enum ldnq_granularity granularity;
+    bool power_of_two; /* scales are powers of two; not with blocks */
     /* The block of each column; every block 0 .. S-1 has at least one column. NULL, and S is
      * 1, unless granularity is LDNQ_PER_BLOCK. */
     const uint32_t *block_index; /* (K) */

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "quant/power_of_two.h"
 #include "quant/problem.h"
 
 static const struct ldnq_solver rtn = {
@@ -107,6 +108,8 @@ static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
         return ldnq_fail(err, LDNQ_USAGE,
                          "the solver '%s' has one scale per channel, not one per block",
                          solver->name);
+    if (problem->block_index && problem->power_of_two)
+        return ldnq_fail(err, LDNQ_USAGE, "scales of blocks can't be powers of two");
     return LDNQ_OK;
 }
 
@@ -150,6 +153,20 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
     return ldnq_report_errors(task->zero, before, after, solution, err);
 }
 
+/* First without the restriction; each scale is then rounded, and the codes found again. */
+static enum ldnq_status solve_with_powers_of_two(const struct ldnq_solver *solver,
+                                                 struct ldnq_solver_task *task,
+                                                 struct ldnq_error *err)
+{
+    const struct ldnq_layer_problem *problem = task->problem;
+    struct ldnq_layer_problem unrestricted = *problem;
+    unrestricted.power_of_two = false;
+    task->problem = &unrestricted;
+    LDNQ_TRY(solve_and_measure(solver, task, err));
+    task->problem = problem;
+    return ldnq_round_scales_to_powers_of_two(task, solver->improve != NULL, err);
+}
+
 enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
                             const struct ldnq_layer_problem *problem,
                             const struct ldnq_solver_options *options, struct ldnq_pool *pool,
@@ -160,7 +177,9 @@ enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,
     };
     LDNQ_TRY(check_solver_supports(solver, problem, err));
     LDNQ_TRY(ldnq_arena_create(&task.arena, err));
-    const enum ldnq_status status = solve_and_measure(solver, &task, err);
+    const enum ldnq_status status = problem->power_of_two
+                                        ? solve_with_powers_of_two(solver, &task, err)
+                                        : solve_and_measure(solver, &task, err);
     ldnq_arena_destroy(task.arena);
     return status;
 }

@@ -340,6 +340,68 @@ static void every_solver_should_be_found_by_its_name(void **state)
     assert_null(ldnq_solver_find("nothing"));
 }
 
+static bool is_power_of_two(float scale)
+{
+    int exponent;
+    return frexpf(scale, &exponent) == 0.5f;
+}
+
+static void check_powers_of_two(const char *solver, enum ldnq_granularity granularity)
+{
+    if (granularity == LDNQ_PER_BLOCK)
+        return;
+    const size_t shapes[][3] = { { 1, 5, 12 }, { 3, 4, 6 }, { 1, 3, 1 }, { 0, 2, 3 }, { 1, 0, 4 } };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int bias = 0; bias < 2; bias++) {
+            struct layer layer =
+                layer_make(shapes[i][0], shapes[i][1], shapes[i][2], "int8", granularity, i);
+            if (!bias)
+                layer_without_bias(&layer);
+            layer.problem.power_of_two = true;
+            assert_ok(layer_solve(&layer, solver, NULL, &err));
+            check_solution(&layer);
+            for (size_t row = 0; row < shapes[i][0] * shapes[i][1]; row++)
+                assert_true(is_power_of_two(layer.solution.scales[row]));
+            layer_free(&layer);
+        }
+}
+
+static void scales_should_be_powers_of_two_where_the_problem_asks_for_it(void **state)
+{
+    (void)state;
+    each_solver(check_powers_of_two);
+}
+
+/* The scale of the largest weight, 1.01, is next to 2^-7: below it 1.01 is clipped, above it all
+ * others lose a bit. */
+static void power_of_two_should_be_the_neighbour_of_the_least_error(void **state)
+{
+    (void)state;
+    struct layer layer = layer_make(1, 1, 40, "int8", LDNQ_PER_CHANNEL, 3);
+    layer_without_bias(&layer);
+    for (size_t i = 0; i < 40; i++) {
+        layer.weight[i] = i == 0 ? 1.01f : 0.9f * sinf((float)i);
+        for (size_t j = 0; j < 40; j++)
+            layer.gram[i * 40 + j] = i == j;
+    }
+    layer.problem.power_of_two = true;
+    assert_ok(layer_solve(&layer, "cd", NULL, &err));
+    assert_true(layer.solution.scales[0] == 1.0f / 128);
+    layer.weight[0] = 1.6f;
+    assert_ok(layer_solve(&layer, "cd", NULL, &err));
+    assert_true(layer.solution.scales[0] == 1.0f / 64);
+    layer_free(&layer);
+}
+
+static void powers_of_two_should_refuse_blocks(void **state)
+{
+    (void)state;
+    struct layer layer = layer_make(1, 4, 12, "int8", LDNQ_PER_BLOCK, 3);
+    layer.problem.power_of_two = true;
+    assert_fails(layer_solve(&layer, "cd", NULL, &err), LDNQ_USAGE, "powers of two");
+    layer_free(&layer);
+}
+
 static void rtn_should_take_the_scale_from_the_largest_weight(void **state)
 {
     (void)state;
@@ -374,6 +436,9 @@ int main(void)
         cmocka_unit_test(every_failing_allocation_should_be_reported),
         cmocka_unit_test(layer_error_should_equal_the_plain_loops),
         cmocka_unit_test(every_solver_should_be_found_by_its_name),
+        cmocka_unit_test(scales_should_be_powers_of_two_where_the_problem_asks_for_it),
+        cmocka_unit_test(power_of_two_should_be_the_neighbour_of_the_least_error),
+        cmocka_unit_test(powers_of_two_should_refuse_blocks),
         cmocka_unit_test(rtn_should_take_the_scale_from_the_largest_weight),
     };
 #if defined(__SANITIZE_THREAD__) /* the rest runs in one thread, and would take minutes */

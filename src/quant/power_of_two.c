@@ -1,0 +1,174 @@
+#include "quant/power_of_two.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "quant/descent.h"
+#include "quant/problem.h"
+#include "quant/project.h"
+
+struct rounding {
+    const struct ldnq_solver_task *task;
+    struct ldnq_layer_problem reduced;
+    bool uses_data;
+    const float *free_scales; /* (G, M) found without the restriction */
+    double *target;           /* (G, M, K) W H, with uses_data */
+    struct ldnq_layer_solution trial;
+    double *errors, *trial_errors; /* (G, M) */
+};
+
+/* The power of two below `scale`, or above it; `scale` itself where it is one. */
+static float find_neighbor(float scale, bool above)
+{
+    const double exponent = log2((double)scale), below = exp2(floor(exponent));
+    return ldnq_scale_or_default(above ? exp2(ceil(exponent)) : below, (float)below);
+}
+
+/* ---- codes at fixed scales ---------------------------------------------------------------- */
+
+static void find_nearest_codes(struct rounding *rounding)
+{
+    const struct ldnq_layer_problem *problem = &rounding->reduced;
+    const size_t k = problem->cols;
+    for (size_t row = 0; row < problem->groups * problem->rows; row++)
+        for (size_t i = row * k; i < (row + 1) * k; i++)
+            rounding->trial.codes[i] = (int8_t)ldnq_codebook_nearest(
+                problem->codebook,
+                (double)problem->weight[i] / (double)rounding->trial.scales[row]);
+}
+
+static void measure_distance_to_weight(struct rounding *rounding)
+{
+    const struct ldnq_layer_problem *problem = &rounding->reduced;
+    const size_t k = problem->cols;
+    for (size_t row = 0; row < problem->groups * problem->rows; row++) {
+        double sum = 0;
+        for (size_t i = row * k; i < (row + 1) * k; i++) {
+            const double d =
+                (double)rounding->trial.scales[row] * (double)rounding->trial.codes[i] -
+                (double)problem->weight[i];
+            sum += d * d;
+        }
+        rounding->trial_errors[row] = sum;
+    }
+}
+
+static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_error *err)
+{
+    const struct ldnq_solver_task *task = rounding->task;
+    find_nearest_codes(rounding);
+    if (!rounding->uses_data) {
+        measure_distance_to_weight(rounding);
+        return LDNQ_OK;
+    }
+    const struct ldnq_solver_task gptq = { .problem = &rounding->reduced,
+                                           .options = task->options,
+                                           .pool = task->pool,
+                                           .arena = task->arena,
+                                           .zero = task->zero,
+                                           .solution = &rounding->trial };
+    LDNQ_TRY(ldnq_gptq_improve(&gptq, err));
+    return ldnq_descend(&rounding->reduced, rounding->target, task->pool, rounding->trial.codes,
+                        rounding->trial.scales, rounding->trial_errors, err);
+}
+
+/* ---- the better neighbor ------------------------------------------------------------------ */
+
+static void store_rows(struct rounding *rounding, size_t first, size_t count)
+{
+    struct ldnq_layer_solution *solution = rounding->task->solution;
+    const size_t k = rounding->reduced.cols;
+    memcpy(solution->codes + first * k, rounding->trial.codes + first * k, count * k);
+    memcpy(solution->scales + first, rounding->trial.scales + first, count * sizeof(float));
+    memcpy(rounding->errors + first, rounding->trial_errors + first, count * sizeof(double));
+}
+
+static void store_better(struct rounding *rounding)
+{
+    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
+    double before = 0, after = 0;
+    for (size_t row = 0; row < rows; row++) {
+        before += rounding->errors[row];
+        after += rounding->trial_errors[row];
+        if (rounding->reduced.granularity != LDNQ_PER_TENSOR &&
+            rounding->trial_errors[row] < rounding->errors[row])
+            store_rows(rounding, row, 1);
+    }
+    if (rounding->reduced.granularity == LDNQ_PER_TENSOR && after < before)
+        store_rows(rounding, 0, rows);
+}
+
+static enum ldnq_status try_neighbor(struct rounding *rounding, bool above, struct ldnq_error *err)
+{
+    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
+    for (size_t row = 0; row < rows; row++)
+        rounding->trial.scales[row] = find_neighbor(rounding->free_scales[row], above);
+    LDNQ_TRY(find_trial_codes(rounding, err));
+    if (above)
+        store_rows(rounding, 0, rows);
+    else
+        store_better(rounding);
+    return LDNQ_OK;
+}
+
+static enum ldnq_status allocate_rounding(struct rounding *rounding, struct ldnq_error *err)
+{
+    struct ldnq_arena *arena = rounding->task->arena;
+    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
+    const size_t elements = rows * rounding->reduced.cols;
+    float *free_scales = ldnq_arena_alloc(arena, rows, sizeof *free_scales, err);
+    rounding->target = ldnq_arena_alloc(arena, elements, sizeof(double), err);
+    rounding->trial.codes = ldnq_arena_alloc(arena, elements, 1, err);
+    rounding->trial.scales = ldnq_arena_alloc(arena, rows, sizeof(float), err);
+    rounding->errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
+    rounding->trial_errors = ldnq_arena_alloc(arena, rows, sizeof(double), err);
+    if (!free_scales || !rounding->target || !rounding->trial.codes || !rounding->trial.scales ||
+        !rounding->errors || !rounding->trial_errors)
+        return LDNQ_NOMEM;
+    memcpy(free_scales, rounding->task->solution->scales, rows * sizeof *free_scales);
+    rounding->free_scales = free_scales;
+    return LDNQ_OK;
+}
+
+/* The objective, with the best bias where the solver fits it. */
+static double measure_solution(const struct rounding *rounding)
+{
+    const struct ldnq_layer_problem *problem = rounding->task->problem;
+    struct ldnq_layer_solution *solution = rounding->task->solution;
+    if (rounding->uses_data && problem->mean)
+        ldnq_layer_best_bias(problem, solution);
+    const struct ldnq_choice choice = { solution->codes, solution->scales,
+                                        problem->mean ? solution->bias : NULL };
+    return ldnq_total_error(problem, rounding->task->pool, &choice, rounding->trial_errors);
+}
+
+enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
+                                                    bool uses_data, struct ldnq_error *err)
+{
+    struct rounding rounding = { .task = task, .uses_data = uses_data };
+    const struct ldnq_choice zero = { 0 };
+    LDNQ_TRY(ldnq_problem_reduce(task->problem, &rounding.reduced, task->arena, err));
+    if (rounding.reduced.groups * rounding.reduced.rows == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(allocate_rounding(&rounding, err));
+    if (uses_data)
+        LDNQ_TRY(ldnq_descent_target(&rounding.reduced, task->pool, rounding.target, err));
+    const double none = ldnq_total_error(task->problem, task->pool, &zero, rounding.errors);
+
+    /* ---- the larger neighbor clips nothing: it is the start */
+    LDNQ_TRY(try_neighbor(&rounding, true, err));
+    const double before = measure_solution(&rounding);
+
+    /* ---- the smaller one */
+    LDNQ_TRY(try_neighbor(&rounding, false, err));
+    double after = measure_solution(&rounding);
+    if (!uses_data)
+        return ldnq_report_errors(none, after, after, task->solution, err);
+
+    /* ---- never worse: rounding the biases to float32 can cost more than the codes gained */
+    if (!(after <= before)) {
+        LDNQ_TRY(try_neighbor(&rounding, true, err));
+        after = measure_solution(&rounding);
+    }
+    return ldnq_report_errors(none, before, after, task->solution, err);
+}

@@ -1,0 +1,22 @@
+/* power_of_two.h: scales that are powers of two, for kernels that shift.
+ *
+ * Solves  the quadratic of quant.h with scales a = 2^n. A scale that was found without this
+ *         restriction is replaced by the power of two below and the one above it; the codes are
+ *         found again for each, with the scale fixed; the better one is kept, per row or for the
+ *         whole layer where rows share a scale
+ * Shapes  as in quant.h, without blocks
+ * Errors  NUMERIC (as in gptq.c), NOMEM
+ * Threads pieces of rows run in the pool; the result does not depend on their number
+ */
+#ifndef LDNQ_QUANT_POWER_OF_TWO_H
+#define LDNQ_QUANT_POWER_OF_TWO_H
+
+#include "quant/solver.h"
+
+/* Rounds the scales of the task's solution, and finds its codes again: those nearest to the
+ * weight, or with `uses_data` those of least objective. Sets the errors, and with `uses_data`
+ * the best bias. */
+enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
+                                                    bool uses_data, struct ldnq_error *err);
+
+#endif
