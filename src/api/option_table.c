@@ -98,8 +98,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                             "the runtime that the file is for: ort (ONNX Runtime on a CPU), "
                             "openvino or tensorrt, which then compute on integers from end to "
                             "end, as activations are quantized too; or weights, for any "
-                            "runtime, with float activations. lint also has qnn, tflite and pow2 "
-                            "(kernels that shift), and its default is ort",
+                            "runtime, with float activations. qnn (Qualcomm), tflite (LiteRT) and "
+                            "pow2 (kernels that shift: ESP-DL, Vitis AI) have codes on every "
+                            "tensor. lint's default is ort",
                         .since = "0.2.0" },
     [OPTION_ACTIVATIONS] = { .name = "activations",
                              .type = LDNQ_OPTION_CHOICE,

@@ -75,20 +75,23 @@ enum { ACTIVATIONS_AUTO, ACTIVATIONS_NONE };
 /* QuantizeLinear has types of 16 bits since this opset. */
 #define OPSET_FOR_16_BITS 21
 
-/* Targets whose rules lint checks, and for which no file is written yet. */
-static const struct ldnq_target *const unwritten_targets[] = { &ldnq_target_qnn,
-                                                               &ldnq_target_tflite,
-                                                               &ldnq_target_pow2, NULL };
-
-static enum ldnq_status check_target_is_writable(const struct ldnq_target *target,
-                                                 struct ldnq_error *err)
+/* A target that computes nothing in float refuses a file whose weights have other scales. */
+static enum ldnq_status check_granularity(const struct ldnq_options *options,
+                                          const struct ldnq_target *target,
+                                          struct ldnq_quantize_options *quantize,
+                                          struct ldnq_error *err)
 {
-    for (size_t i = 0; unwritten_targets[i]; i++)
-        if (target == unwritten_targets[i])
-            return ldnq_fail(err, LDNQ_USAGE,
-                             "target '%s' is known to lint alone, files for it are not written "
-                             "yet; use ort, openvino, tensorrt or weights",
-                             target->name);
+    if (target->every_tensor && quantize->granularity == LDNQ_PER_BLOCK)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "target '%s' has no scales per block; set granularity to %s", target->name,
+                         target->per_channel ? "channel" : "tensor");
+    if (target->per_channel)
+        return LDNQ_OK;
+    if (ldnq_option_is_set(options, OPTION_GRANULARITY) && quantize->granularity != LDNQ_PER_TENSOR)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "target '%s' has one scale per weight; set granularity to tensor",
+                         target->name);
+    quantize->granularity = LDNQ_PER_TENSOR;
     return LDNQ_OK;
 }
 
@@ -100,12 +103,11 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
     const size_t choice = ldnq_option_choice(options, OPTION_ACTIVATIONS);
     const enum ldnq_dtype dtype =
         choice == ACTIVATIONS_AUTO ? target->activation : activation_types[choice];
-    LDNQ_TRY(check_target_is_writable(target, err));
     quantize->activations.rule = (enum ldnq_range_rule)ldnq_option_choice(options, OPTION_RANGES);
     if (choice > ACTIVATIONS_NONE && target->pairs == LDNQ_PAIRS_NONE)
         return ldnq_fail(err, LDNQ_USAGE,
                          "activations '%s' need a target, as runtimes differ in what they compute "
-                         "on integers; set target to ort, openvino or tensorrt",
+                         "on integers; set target to ort, openvino, tensorrt, qnn, tflite or pow2",
                          ldnq_dtype_name(dtype));
     if (dtype == LDNQ_UNDEFINED)
         return LDNQ_OK;
@@ -119,6 +121,7 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
         return ldnq_fail(err, LDNQ_USAGE, "target '%s' has no activations of type %s; it has %s",
                          target->name, ldnq_dtype_name(dtype), list);
     }
+    LDNQ_TRY(check_granularity(options, target, quantize, err));
     quantize->activations.target = target;
     quantize->activations.dtype = dtype;
     /* Integer kernels read codes of 8 bits. */

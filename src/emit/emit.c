@@ -113,7 +113,7 @@ static enum ldnq_status add_scales(struct emitter *emitter,
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT, .data = quantized->scales };
     if (quantized->block_index)
         LDNQ_TRY(store_block_scales(emitter, quantized, &scales, err));
-    else if (emitter->network->granularity != LDNQ_PER_TENSOR)
+    else if (quantized->granularity != LDNQ_PER_TENSOR)
         scales.shape =
             (struct ldnq_shape){ .rank = 1,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
@@ -132,7 +132,7 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
         struct ldnq_tensor like;
         LDNQ_TRY(store_block_scales(emitter, quantized, &like, err));
         zeros.shape = like.shape;
-    } else if (emitter->network->granularity != LDNQ_PER_TENSOR)
+    } else if (quantized->granularity != LDNQ_PER_TENSOR)
         zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)scales } };
     zeros.data = ldnq_arena_alloc(emitter->arena, scales, sizeof(int8_t), err);
     if (!zeros.data)
@@ -172,7 +172,7 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
         { "axis", has_blocks ? 1 - geometry.channel_axis : geometry.channel_axis },
         { "block_size", (int64_t)quantized->block_size },
     };
-    size_t count = emitter->network->granularity == LDNQ_PER_TENSOR ? 0 : 1;
+    size_t count = quantized->granularity == LDNQ_PER_TENSOR ? 0 : 1;
     if (has_blocks)
         count = 2;
     LDNQ_TRY(insert_node_before_layer(emitter, quantized, "DequantizeLinear", inputs,
@@ -197,7 +197,7 @@ static enum ldnq_status add_bias_codes(struct emitter *emitter,
     const char *base = quantized->layer.bias_name, *inputs[3], *node;
     const size_t rows = ldnq_layer_rows(&quantized->layer);
     const struct ldnq_edit_int_attr axis = { "axis", quantized->bias->shape.rank - 1 };
-    const bool per_tensor = emitter->network->granularity == LDNQ_PER_TENSOR;
+    const bool per_tensor = quantized->granularity == LDNQ_PER_TENSOR;
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT }, zeros = { .dtype = LDNQ_INT32 };
     float *data = ldnq_arena_alloc(emitter->arena, rows, sizeof *data, err);
     zeros.data = ldnq_arena_alloc(emitter->arena, rows, sizeof(int32_t), err);

@@ -87,6 +87,26 @@ static const void *find_node_that_writes(const struct pair_emitter *emitter,
     return last && ldnq_edit_has_node(emitter->model, last) ? last : node->origin;
 }
 
+/* The second pairs of a value, which read what its first pair leaves in `input`. */
+static enum ldnq_status emit_second_pairs(struct pair_emitter *emitter, const void *writer,
+                                          const struct ldnq_placed_activation *first,
+                                          const char *input, struct ldnq_error *err)
+{
+    const struct ldnq_placed_activation *end =
+        emitter->placement->activations + emitter->placement->count;
+    for (const struct ldnq_placed_activation *again = first + 1;
+         again < end && again->value == first->value; again++) {
+        const char *codes, *output, *base = again->value->name;
+        LDNQ_TRY(add_scale(emitter, again, err));
+        LDNQ_TRY(make_tensor_name(emitter, base, "_requantized", &codes, err));
+        LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized_again", &output, err));
+        emitter->dequantized[again->dequantized->index] = output;
+        LDNQ_TRY(append_node(emitter, writer, "DequantizeLinear", again, base, codes, output, err));
+        LDNQ_TRY(append_node(emitter, writer, "QuantizeLinear", again, base, input, codes, err));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status emit_pair(struct pair_emitter *emitter,
                                   const struct ldnq_placed_activation *activation,
                                   struct ldnq_error *err)
@@ -104,6 +124,7 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
     LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &codes, err));
     emitter->dequantized[activation->dequantized->index] = output;
     /* Each goes right after the writer: the last one comes first. */
+    LDNQ_TRY(emit_second_pairs(emitter, writer, activation, output, err));
     LDNQ_TRY(
         append_node(emitter, writer, "DequantizeLinear", activation, base, codes, output, err));
     return append_node(emitter, writer, "QuantizeLinear", activation, base, input, codes, err);
@@ -151,6 +172,8 @@ static enum ldnq_status emit_all_pairs(struct pair_emitter *emitter, struct ldnq
         return LDNQ_NOMEM;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
+        if (activation->reader)
+            continue; /* with the first pair of its value */
         LDNQ_TRY(add_scale(emitter, activation, err));
         LDNQ_TRY(activation->is_constant ? emit_constant(emitter, activation, err)
                                          : emit_pair(emitter, activation, err));

@@ -16,8 +16,10 @@ struct ldnq_quantized_layer {
      * scales this layer has too; NULL for most. */
     const struct ldnq_quantized_layer *shared;
     const struct ldnq_codebook *codebook;
-    int8_t *codes; /* (G, M, K) */
-    float *scales; /* (G, M, S); all equal per tensor */
+    enum ldnq_granularity granularity; /* per block only where block_index is set */
+    bool power_of_two;                 /* scales are, and stay, powers of two */
+    int8_t *codes;                     /* (G, M, K) */
+    float *scales;                     /* (G, M, S); all equal per tensor */
     /* The block of each column, 0 .. S-1; NULL where a row has one scale. */
     const uint32_t *block_index; /* (K) */
     size_t block_count;          /* S where block_index is set */
@@ -47,7 +49,6 @@ struct ldnq_placement; /* target/placement.h */
 
 /* All that quantization changes of a network: what a file has to hold. */
 struct ldnq_quantized_network {
-    enum ldnq_granularity granularity;
     size_t count;
     struct ldnq_quantized_layer *layers; /* in the order of their nodes */
     size_t norm_count;

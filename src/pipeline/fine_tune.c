@@ -272,9 +272,9 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
 static enum ldnq_status init_layers(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_quantizer *quantizer = tuning->quantizer;
-    const bool one_scale = quantizer->options->granularity == LDNQ_PER_TENSOR;
     for (size_t i = 0; i < tuning->count; i++) {
         struct ldnq_quantized_layer *result = &quantizer->result->network.layers[i];
+        const bool one_scale = result->granularity == LDNQ_PER_TENSOR;
         const size_t owner =
             result->shared ? (size_t)(result->shared - quantizer->result->network.layers) : i;
         LDNQ_TRY(ldnq_fine_tune_quantized_init(

@@ -45,6 +45,24 @@ static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i
                        : LDNQ_OK;
 }
 
+/* The codebook and the scales that the target takes for this layer. */
+static void choose_form_of_weight(const struct ldnq_quantize_options *options,
+                                  const struct ldnq_layer *layer,
+                                  struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_target *target = options->activations.target;
+    quantized->layer = *layer;
+    quantized->codebook = ldnq_select_codebook(layer->node, options);
+    quantized->granularity = options->granularity;
+    if (!target)
+        return;
+    quantized->power_of_two = target->power_of_two;
+    if (target->narrow_weights)
+        quantized->codebook = ldnq_codebook_symmetric(quantized->codebook);
+    if (ldnq_target_is_per_tensor(target, layer->node->op_type))
+        quantized->granularity = LDNQ_PER_TENSOR;
+}
+
 static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
 {
     struct ldnq_selection selection;
@@ -57,11 +75,9 @@ static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_er
         ldnq_arena_alloc(quantizer->arena, count, sizeof *quantizer->file_weight, err);
     if (!result || !quantizer->file_weight)
         return LDNQ_NOMEM;
-    *result =
-        (struct ldnq_quantization){ .network = { .granularity = quantizer->options->granularity,
-                                                 .count = count },
-                                    .kept = selection.kept,
-                                    .kept_count = selection.kept_count };
+    *result = (struct ldnq_quantization){ .network = { .count = count },
+                                          .kept = selection.kept,
+                                          .kept_count = selection.kept_count };
     result->network.layers =
         ldnq_arena_alloc(quantizer->arena, count, sizeof *result->network.layers, err);
     result->diagnostics =
@@ -70,9 +86,7 @@ static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_er
         return LDNQ_NOMEM;
     quantizer->result = result;
     for (size_t i = 0; i < count; i++) {
-        result->network.layers[i].layer = layers[i];
-        result->network.layers[i].codebook =
-            ldnq_select_codebook(layers[i].node, quantizer->options);
+        choose_form_of_weight(quantizer->options, &layers[i], &result->network.layers[i]);
         LDNQ_TRY(prepare_layer(quantizer, i, err));
     }
     return LDNQ_OK;

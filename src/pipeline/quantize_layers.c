@@ -162,7 +162,7 @@ static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *
                                                     const float *weight, const float *bias)
 {
     const struct ldnq_layer *layer = &quantized->layer;
-    enum ldnq_granularity granularity = fitting->quantizer->options->granularity;
+    enum ldnq_granularity granularity = quantized->granularity;
     if (granularity == LDNQ_PER_BLOCK && !quantized->block_index)
         granularity = LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
@@ -175,6 +175,7 @@ static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,
         .granularity = granularity,
+        .power_of_two = quantized->power_of_two,
         .block_index = quantized->block_index,
         .block_count = quantized->block_count,
     };
@@ -191,7 +192,8 @@ find_layer_with_same_weight(const struct layer_fitting *fitting)
     for (size_t i = 0; i < fitting->index; i++) {
         const struct ldnq_layer_geometry *other = &layers[i].layer.geometry;
         if (quantizer->file_weight[i] == quantizer->file_weight[fitting->index] &&
-            !layers[i].shared && other->layout == own->layout && other->groups == own->groups &&
+            !layers[i].shared && layers[i].granularity == layers[fitting->index].granularity &&
+            other->layout == own->layout && other->groups == own->groups &&
             other->rows == own->rows && other->channel_axis == own->channel_axis)
             return &layers[i];
     }

@@ -222,6 +222,7 @@ static enum ldnq_status search_ranges(struct range_search *search, struct ldnq_s
     LDNQ_TRY(observe_samples(search, samples, err));
     for (size_t group = 0; group < search->placement->group_count; group++)
         choose_group_range(search, group);
+    ldnq_placement_unify_near_scales(search->placement);
     return LDNQ_OK;
 }
 

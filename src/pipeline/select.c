@@ -89,6 +89,7 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
                                     struct ldnq_error *err)
 {
+    const struct ldnq_target *target = options->activations.target;
     struct ldnq_layer *all;
     size_t count;
     LDNQ_TRY(refuse_training(graph, err));
@@ -107,6 +108,9 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             !options->only_count || matches_any_pattern(node, options->only, options->only_count);
         if (!wanted || matches_any_pattern(node, options->skip, options->skip_count))
             all[i].refusal = "left out by skip or only";
+        else if (!all[i].refusal && target &&
+                 ldnq_target_is_too_small(target, node, &all[i].weight->shape))
+            all[i].refusal = "the target computes a layer this small faster in float";
         if (!all[i].refusal)
             selection->layers[selection->count++] = all[i];
         else if (all[i].weight)

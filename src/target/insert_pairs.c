@@ -87,7 +87,10 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
     if (activation->is_constant)
         return add_constant(insertion, LDNQ_FLOAT, &activation->value->shape,
                             &activation->dequantized, err);
-    LDNQ_TRY(append_node(insertion, "QuantizeLinear", activation->value, activation,
+    struct ldnq_value *input = activation->reader
+                                   ? insertion->by_value[activation->value->index]->dequantized
+                                   : activation->value;
+    LDNQ_TRY(append_node(insertion, "QuantizeLinear", input, activation,
                          insertion->placement->dtype, &codes, err));
     activation->quantize = codes->producer;
     LDNQ_TRY(append_node(insertion, "DequantizeLinear", codes, activation, LDNQ_FLOAT,
@@ -96,12 +99,26 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
                                              : LDNQ_OK;
 }
 
+/* The pair that the node reads the value from; NULL: none. */
+static struct ldnq_placed_activation *find_pair_for(const struct insertion *insertion,
+                                                    const struct ldnq_node *node,
+                                                    const struct ldnq_value *value)
+{
+    struct ldnq_placed_activation *first = insertion->by_value[value->index];
+    const struct ldnq_placed_activation *end =
+        insertion->placement->activations + insertion->placement->count;
+    for (struct ldnq_placed_activation *at = first; at && at < end && at->value == value; at++)
+        if (at->reader == node)
+            return at;
+    return first;
+}
+
 static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node, unsigned reads)
 {
     for (size_t i = 0; i < node->input_count; i++) {
         struct ldnq_value *value = node->inputs[i];
         struct ldnq_placed_activation *activation =
-            value ? insertion->by_value[value->index] : NULL;
+            value ? find_pair_for(insertion, node, value) : NULL;
         if (activation && (reads >> (i < 31 ? i : 31) & 1))
             node->inputs[i] = activation->dequantized;
     }
@@ -134,7 +151,8 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
              next++) {
             struct ldnq_placed_activation *activation = &placement->activations[next];
             LDNQ_TRY(insert_pair(&insertion, activation, err));
-            insertion.by_value[activation->value->index] = activation;
+            if (!activation->reader)
+                insertion.by_value[activation->value->index] = activation;
         }
     }
     placement->graph = graph;

@@ -222,8 +222,7 @@ static bool check_weight(struct linter *linter, const struct ldnq_node *node,
     const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
     size_t count;
     const float *scales = read_scales(source, &count);
-    const bool per_tensor =
-        !target->per_channel || (target->matmul_per_tensor && strcmp(node->op_type, "MatMul") == 0);
+    const bool per_tensor = ldnq_target_is_per_tensor(target, node->op_type);
     int exponent;
     linter->has_channels = linter->has_channels || count > 1;
     if (count > 1 && per_tensor)
@@ -537,7 +536,7 @@ static void check_node(struct linter *linter, const struct ldnq_node *node)
             "write the model with Q/DQ pairs around float operators",
             "it is an integer operator, and target %s reads Q/DQ pairs", linter->target->name);
     const struct ldnq_operator_rule *rule = ldnq_target_rule(linter->target, node);
-    if (!rule)
+    if (!rule || rule->class == LDNQ_TAKES_NO_PAIR)
         return;
     if (rule->class == LDNQ_PASSES_SCALE) {
         if (linter->target->pairs == LDNQ_PAIRS_AT_BOTH)

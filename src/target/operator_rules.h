@@ -14,9 +14,20 @@
     { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = inputs }
 #define UNIFIES(type, inputs)                                                                      \
     { .op_type = type, .class = LDNQ_UNIFIES_SCALES, .data_inputs = inputs }
+#define UNIFIES_INPUTS(type, inputs)                                                               \
+    { .op_type = type, .class = LDNQ_UNIFIES_INPUTS, .data_inputs = inputs }
+#define UNIFIES_NEAR(type, inputs)                                                                 \
+    { .op_type = type, .class = LDNQ_UNIFIES_NEAR_SCALES, .data_inputs = inputs }
+#define NO_PAIR(type) { .op_type = type, .class = LDNQ_TAKES_NO_PAIR, .data_inputs = 1 }
 #define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
-/* The output's range does not depend on the data. */
-#define RANGED(type, from, to)                                                                     \
-    { .op_type = type, .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .low = from, .high = to }
+/* The output's range does not depend on the data; with codes of `types` the kernel needs
+ * exactly this range (0: with all). */
+#define RANGED(type, from, to, types)                                                              \
+    { .op_type = type,                                                                             \
+      .class = LDNQ_RUNS_QUANTIZED,                                                                \
+      .data_inputs = 1,                                                                            \
+      .low = from,                                                                                 \
+      .high = to,                                                                                  \
+      .fixed_types = types }
 
 #endif

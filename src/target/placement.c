@@ -20,12 +20,20 @@ struct value_facts {
     bool fixed;
 };
 
+/* Input `input` of node `node` needs the scale of `like`, and the value has a fixed one. */
+struct requantization {
+    const struct ldnq_value *value, *like;
+    size_t node;
+};
+
 struct placement_workspace {
     const struct ldnq_graph *graph;
     const struct ldnq_placement_options *options;
     struct ldnq_placement *placement;
     const struct ldnq_operator_rule **rules; /* by node; NULL: no rule */
     struct value_facts *facts;               /* by value */
+    struct requantization *requantizations;
+    size_t requantization_count;
     const char **reasons; /* by node: why it computes in float; NULL: no reason is needed */
 };
 
@@ -111,7 +119,7 @@ static bool reads_integer_result(const struct placement_workspace *work, size_t 
 }
 
 /* A fixed range gains nothing where only the caller reads the result: a last Softmax stays
- * float. */
+ * float, unless the target computes nothing in float. */
 static bool is_fixed_range_output(const struct ldnq_operator_rule *rule,
                                   const struct ldnq_node *node)
 {
@@ -124,8 +132,10 @@ static bool mark_node_for_integers(struct placement_workspace *work, size_t n)
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
     if (!rule || rule->weight || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
-        !has_variable_float_input(rule, node) || !reads_integer_result(work, n) ||
-        is_fixed_range_output(rule, node))
+        !has_variable_float_input(rule, node))
+        return false;
+    if (!work->options->target->every_tensor &&
+        (!reads_integer_result(work, n) || is_fixed_range_output(rule, node)))
         return false;
     work->placement->runs[n] =
         rule->class == LDNQ_PASSES_SCALE ? LDNQ_NODE_MOVES : LDNQ_NODE_INTEGER;
@@ -163,13 +173,17 @@ static bool read_clamp_bounds(const struct ldnq_node *node, float *low, float *h
            read_clamp_bound(node, 2, "max", INFINITY, high) && *low <= 0.0f && *high > 0.0f;
 }
 
-/* The one node that reads the value, if it is a clamp that can join the value's producer;
- * else NO_NODE. */
-static size_t find_absorbable_clamp(const struct placement_workspace *work,
-                                    const struct ldnq_value *value, float *low, float *high)
+/* The one node that reads node n's output, if it is a clamp that can join node n; else NO_NODE.
+ * With a pair on the output, a clamp's range would break the rule of one scale. */
+static size_t find_absorbable_clamp(const struct placement_workspace *work, size_t n, float *low,
+                                    float *high)
 {
+    const struct ldnq_target *target = work->options->target;
+    const struct ldnq_value *value = work->graph->nodes[n]->outputs[0];
     const struct value_facts *facts = &work->facts[value->index];
-    if (!work->options->target->absorbs_clamps || value->is_output || facts->readers != 1)
+    const bool keeps_scale =
+        target->pairs == LDNQ_PAIRS_AT_BOTH && work->rules[n]->class == LDNQ_UNIFIES_SCALES;
+    if (!target->absorbs_clamps || keeps_scale || value->is_output || facts->readers != 1)
         return NO_NODE;
     const struct ldnq_node *reader = work->graph->nodes[facts->reader];
     return reader->inputs[0] == value && read_clamp_bounds(reader, low, high) ? facts->reader
@@ -183,8 +197,7 @@ static bool absorb_clamps(struct placement_workspace *work)
         float low, high;
         if (work->placement->runs[n] != LDNQ_NODE_INTEGER)
             continue;
-        const size_t clamp =
-            find_absorbable_clamp(work, work->graph->nodes[n]->outputs[0], &low, &high);
+        const size_t clamp = find_absorbable_clamp(work, n, &low, &high);
         if (clamp == NO_NODE || work->placement->runs[clamp] == LDNQ_NODE_ABSORBED)
             continue;
         struct value_facts *out = &work->facts[work->graph->nodes[clamp]->outputs[0]->index];
@@ -249,18 +262,18 @@ static void add_pairs_on_outputs(struct placement_workspace *work, size_t n)
         if (!value || value->dtype != LDNQ_FLOAT)
             continue;
         const size_t clamp = work->placement->runs[n] == LDNQ_NODE_INTEGER
-                                 ? find_absorbable_clamp(work, value, &low, &high)
+                                 ? find_absorbable_clamp(work, n, &low, &high)
                                  : NO_NODE;
         if (clamp != NO_NODE)
             value = work->graph->nodes[clamp]->outputs[0];
         struct value_facts *facts = &work->facts[value->index];
-        if (!rule->float_output || clamp != NO_NODE ||
-            work->options->target->quantizes_graph_outputs)
+        if (!rule->float_output || clamp != NO_NODE || work->options->target->every_tensor)
             facts->has_pair = facts->replaces_graph_output = true;
         if (rule->low < rule->high) {
             facts->low = rule->low;
             facts->high = rule->high;
-            facts->fixed = true;
+            facts->fixed = !rule->fixed_types ||
+                           (rule->fixed_types & LDNQ_DTYPE_BIT(work->options->activation));
         }
     }
 }
@@ -308,26 +321,88 @@ static void unite_scale_groups(struct placement_workspace *work, const struct ld
     work->facts[second > first ? second : first].group = second > first ? first : second;
 }
 
-static void unite_scales_around_nodes(struct placement_workspace *work)
+/* A node that only moves elements. */
+static void unite_scales_past_node(struct placement_workspace *work, const struct ldnq_node *node)
 {
-    for (size_t n = 0; n < work->graph->node_count; n++) {
-        const struct ldnq_node *node = work->graph->nodes[n];
-        const struct ldnq_operator_rule *rule = work->rules[n];
-        const bool unifies =
-            work->placement->runs[n] == LDNQ_NODE_INTEGER && rule->class == LDNQ_UNIFIES_SCALES;
-        if (work->placement->runs[n] != LDNQ_NODE_MOVES && !unifies)
+    for (size_t o = 0; o < node->output_count; o++)
+        if (node->outputs[o] && node->outputs[o]->dtype == LDNQ_FLOAT)
+            unite_scale_groups(work, node->inputs[0], node->outputs[o]);
+}
+
+/* The value of a fixed range in the group of `value`; NULL: there is none. */
+static const struct ldnq_value *find_fixed_range(struct placement_workspace *work,
+                                                 const struct ldnq_value *value)
+{
+    const size_t group = find_scale_group(work, value->index);
+    for (size_t v = 0; v < work->graph->value_count; v++)
+        if (work->facts[v].fixed && find_scale_group(work, v) == group)
+            return work->graph->values[v];
+    return NULL;
+}
+
+static bool have_same_fixed_range(struct placement_workspace *work, const struct ldnq_value *a,
+                                  const struct ldnq_value *b)
+{
+    const struct ldnq_value *first = find_fixed_range(work, a), *second = find_fixed_range(work, b);
+    return first && second && work->facts[first->index].low == work->facts[second->index].low &&
+           work->facts[first->index].high == work->facts[second->index].high;
+}
+
+static bool all_inputs_have_one_fixed_range(struct placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    for (size_t i = 0; i < node->input_count; i++)
+        if (is_activation(work->rules[n], node, i) &&
+            !have_same_fixed_range(work, node->inputs[0], node->inputs[i]))
+            return false;
+    return true;
+}
+
+/* A node whose inputs have one scale, which is also the output's where its class says so. Inputs
+ * of fixed ranges get a second pair, unless all have the same range. */
+static void unite_scales_around_node(struct placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    const bool is_fixed = all_inputs_have_one_fixed_range(work, n);
+    const struct ldnq_value *like =
+        work->rules[n]->class == LDNQ_UNIFIES_SCALES ? node->outputs[0] : NULL;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_value *value = node->inputs[i];
+        if (!is_activation(work->rules[n], node, i) || (!is_fixed && find_fixed_range(work, value)))
             continue;
-        for (size_t o = 0; o < node->output_count; o++)
-            if (node->outputs[o] && node->outputs[o]->dtype == LDNQ_FLOAT)
-                unite_scale_groups(work, node->inputs[0], node->outputs[o]);
-        for (size_t i = 1; unifies && i < node->input_count; i++)
-            if (is_activation(rule, node, i))
-                unite_scale_groups(work, node->inputs[0], node->inputs[i]);
+        if (like)
+            unite_scale_groups(work, like, value);
+        like = like ? like : value;
     }
+    for (size_t i = 0; like && !is_fixed && i < node->input_count; i++)
+        if (is_activation(work->rules[n], node, i) && find_fixed_range(work, node->inputs[i]))
+            work->requantizations[work->requantization_count++] =
+                (struct requantization){ node->inputs[i], like, n };
+}
+
+static void unite_scales(struct placement_workspace *work)
+{
+    const size_t nodes = work->graph->node_count;
+    for (size_t n = 0; n < nodes; n++)
+        if (work->placement->runs[n] == LDNQ_NODE_MOVES)
+            unite_scales_past_node(work, work->graph->nodes[n]);
+    for (size_t n = 0; n < nodes; n++)
+        if (work->placement->runs[n] == LDNQ_NODE_INTEGER &&
+            (work->rules[n]->class == LDNQ_UNIFIES_SCALES ||
+             work->rules[n]->class == LDNQ_UNIFIES_INPUTS))
+            unite_scales_around_node(work, n);
 }
 
 /* ---- the result --------------------------------------------------------------------------------
  */
+
+static size_t count_inputs(const struct ldnq_graph *graph)
+{
+    size_t count = 0;
+    for (size_t n = 0; n < graph->node_count; n++)
+        count += graph->nodes[n]->input_count;
+    return count;
+}
 
 static enum ldnq_status allocate_placement_arrays(struct placement_workspace *work,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
@@ -340,8 +415,10 @@ static enum ldnq_status allocate_placement_arrays(struct placement_workspace *wo
     placement->runs = ldnq_arena_alloc(arena, nodes, sizeof *placement->runs, err);
     placement->reads_codes = ldnq_arena_alloc(arena, nodes, sizeof *placement->reads_codes, err);
     work->reasons = ldnq_arena_alloc(arena, nodes, sizeof *work->reasons, err);
+    work->requantizations =
+        ldnq_arena_alloc(arena, count_inputs(graph), sizeof *work->requantizations, err);
     if (!work->rules || !work->facts || !placement->runs || !placement->reads_codes ||
-        !work->reasons)
+        !work->reasons || !work->requantizations)
         return LDNQ_NOMEM;
     for (size_t v = 0; v < graph->value_count; v++)
         work->facts[v] = (struct value_facts){
@@ -351,7 +428,7 @@ static enum ldnq_status allocate_placement_arrays(struct placement_workspace *wo
         const struct ldnq_node *node = graph->nodes[n];
         const struct ldnq_operator_rule *rule = ldnq_target_rule(work->options->target, node);
         /* A node that the file has elsewhere (in a function) can't be changed there. */
-        rule = node->within ? NULL : rule;
+        rule = node->within || (rule && rule->class == LDNQ_TAKES_NO_PAIR) ? NULL : rule;
         if (rule && rule->activations &&
             !(rule->activations & LDNQ_DTYPE_BIT(work->options->activation))) {
             work->reasons[n] = "the target has no kernel of it for this activation type";
@@ -385,6 +462,17 @@ static void add_activation(struct placement_workspace *work, struct ldnq_value *
                                          .fixed = facts->fixed,
                                          .replaces_graph_output =
                                              facts->replaces_graph_output && value->is_output };
+    for (size_t r = 0; r < work->requantization_count; r++) {
+        const struct requantization *again = &work->requantizations[r];
+        if (again->value == value)
+            placement->activations[placement->count++] = (struct ldnq_placed_activation){
+                .value = value,
+                .group = find_scale_group(work, again->like->index),
+                .low = -INFINITY,
+                .high = INFINITY,
+                .reader = work->graph->nodes[again->node],
+            };
+    }
 }
 
 /* Groups are numbered in the order of their first activation. */
@@ -411,7 +499,8 @@ static enum ldnq_status list_activations(struct placement_workspace *work, struc
     const struct ldnq_graph *graph = work->graph;
     struct ldnq_placement *placement = work->placement;
     placement->activations =
-        ldnq_arena_alloc(arena, graph->value_count, sizeof *placement->activations, err);
+        ldnq_arena_alloc(arena, graph->value_count + work->requantization_count,
+                         sizeof *placement->activations, err);
     if (!placement->activations)
         return LDNQ_NOMEM;
     for (size_t v = 0; v < graph->value_count; v++)
@@ -453,7 +542,7 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
     LDNQ_TRY(allocate_placement_arrays(&work, arena, err));
     choose_nodes_on_integers(&work);
     choose_pair_positions(&work);
-    unite_scales_around_nodes(&work);
+    unite_scales(&work);
     LDNQ_TRY(list_activations(&work, arena, err));
     LDNQ_TRY(list_float_nodes(&work, arena, err));
     *out = work.placement;

@@ -8,10 +8,12 @@
  *   1. Layers whose weight is quantized run on integers.
  *   2. Operators without weights follow: those that compute (Add, Concat) where an input
  *      comes from a quantized operator, those that only move elements (Reshape, MaxPool)
- *      where their input has codes. Repeated until nothing changes.
+ *      where their input has codes. Repeated until nothing changes. With `every_tensor` all
+ *      operators of the table follow.
  *   3. A Relu or Clip after a quantized operator, as its only reader, joins it.
  *   4. Pairs are placed on the inputs, or inputs and outputs, of these operators.
- *   5. Values that must have one scale are joined into groups.
+ *   5. Values that must have one scale are joined into groups. A value of a fixed range joins no
+ *      group of another range: a second pair gives its codes the scale of the group.
  */
 #ifndef LDNQ_TARGET_PLACEMENT_H
 #define LDNQ_TARGET_PLACEMENT_H
@@ -35,6 +37,10 @@ struct ldnq_placed_activation {
      * -INFINITY and INFINITY where there is none. */
     float low, high;
     bool fixed; /* low and high are the range, whatever the data are */
+    /* A second pair, after the first of the same value, that this node alone reads: its codes
+     * have the scale of the node's other inputs, where the first pair's range is fixed. NULL for
+     * most. */
+    const struct ldnq_node *reader;
     /* The value is a graph output and its operator writes codes: the output of the inserted
      * DequantizeLinear takes its place, and its name, among the graph's outputs. */
     bool replaces_graph_output;
@@ -96,6 +102,11 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
 enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placement,
                                              const struct ldnq_graph *graph,
                                              struct ldnq_graph *clone, struct ldnq_error *err);
+
+/* After all scales are set: gives inputs and output of each LDNQ_UNIFIES_NEAR_SCALES operator
+ * one scale where the largest is at most LDNQ_NEAR_SCALES times the least. */
+#define LDNQ_NEAR_SCALES 1.1f
+void ldnq_placement_unify_near_scales(struct ldnq_placement *placement);
 
 /* ---- scales --------------------------------------------------------------------------- */
 

@@ -54,6 +54,87 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
     return result;
 }
 
+/* ---- scales that differ little ----------------------------------------------------------------
+ */
+
+/* Of the pair whose DequantizeLinear writes the value, or whose QuantizeLinear reads it. */
+static const struct ldnq_placed_activation *find_pair_of(const struct ldnq_placement *placement,
+                                                         const struct ldnq_value *value)
+{
+    for (size_t a = 0; a < placement->count; a++)
+        if (placement->activations[a].dequantized == value ||
+            placement->activations[a].value == value)
+            return &placement->activations[a];
+    return NULL;
+}
+
+static float scale_of(const struct ldnq_placed_activation *activation)
+{
+    return *(const float *)activation->scale->constant->data;
+}
+
+/* The scale for all reals that the codes of these activations reach. */
+static struct ldnq_scale join_scales(const struct ldnq_placement *placement,
+                                     const struct ldnq_placed_activation *const *pairs,
+                                     size_t count)
+{
+    double least, most, low = 0, high = 0;
+    code_range(placement->dtype, &least, &most);
+    for (size_t i = 0; i < count; i++) {
+        const int32_t zero = ldnq_activation_zero_point(pairs[i]);
+        low = fmin(low, (least - zero) * (double)scale_of(pairs[i]));
+        high = fmax(high, (most - zero) * (double)scale_of(pairs[i]));
+    }
+    return ldnq_target_scale(placement->target, placement->dtype, low, high, false);
+}
+
+static bool has_fixed_range(const struct ldnq_placement *placement, size_t group)
+{
+    for (size_t a = 0; a < placement->count; a++)
+        if (placement->activations[a].group == group && placement->activations[a].fixed)
+            return true;
+    return false;
+}
+
+static void unify_near_scales_of(struct ldnq_placement *placement,
+                                 const struct ldnq_placed_activation *const *pairs, size_t count)
+{
+    float least = INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        if (!pairs[i] || has_fixed_range(placement, pairs[i]->group))
+            return;
+        least = fminf(least, scale_of(pairs[i]));
+    }
+    const struct ldnq_scale joined = join_scales(placement, pairs, count);
+    if (!(joined.scale <= LDNQ_NEAR_SCALES * least))
+        return;
+    for (size_t i = 0; i < count; i++)
+        for (size_t a = 0; a < placement->count; a++)
+            if (placement->activations[a].group == pairs[i]->group)
+                ldnq_activation_set_scale(&placement->activations[a], joined);
+}
+
+/* More inputs than this are left as they are. */
+#define MOST_INPUTS 64
+
+void ldnq_placement_unify_near_scales(struct ldnq_placement *placement)
+{
+    for (size_t n = 0; n < placement->graph->node_count; n++) {
+        const struct ldnq_placed_activation *pairs[MOST_INPUTS + 1];
+        const struct ldnq_node *node = placement->graph->nodes[n];
+        const struct ldnq_operator_rule *rule = ldnq_target_rule(placement->target, node);
+        if (!rule || rule->class != LDNQ_UNIFIES_NEAR_SCALES || node->input_count > MOST_INPUTS)
+            continue;
+        for (size_t i = 0; i < node->input_count; i++)
+            pairs[i] = find_pair_of(placement, node->inputs[i]);
+        pairs[node->input_count] = find_pair_of(placement, node->outputs[0]);
+        unify_near_scales_of(placement, pairs, node->input_count + 1);
+    }
+}
+
+/* ---- codes of constants -----------------------------------------------------------------------
+ */
+
 static void store_tensor_code(struct ldnq_tensor *tensor, size_t i, int32_t code)
 {
     switch (tensor->dtype) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "ops/op.h"
+
 const struct ldnq_target *const *ldnq_targets(void)
 {
     static const struct ldnq_target *const targets[] = {
@@ -28,4 +30,29 @@ const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *targ
         if (strcmp(rule->op_type, node->op_type) == 0)
             return node->opset >= rule->since ? rule : NULL;
     return NULL;
+}
+
+bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_type)
+{
+    return !target->per_channel || (target->matmul_per_tensor && strcmp(op_type, "MatMul") == 0);
+}
+
+bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
+                              const struct ldnq_shape *weight)
+{
+    const int64_t least = target->least_channels;
+    if (weight->rank < 2)
+        return false;
+    if (weight->rank == 2)
+        return weight->dim[0] < least || weight->dim[1] < least;
+    for (int axis = 0; axis < 2; axis++) {
+        /* Axis 0 of a Conv, and axis 1 of a ConvTranspose, count over all groups. */
+        const int64_t channels =
+            axis == (strcmp(node->op_type, "ConvTranspose") == 0 ? 0 : 1)
+                ? weight->dim[axis] * (axis == 1 ? ldnq_attr_int(node, "group", 1) : 1)
+                : weight->dim[axis];
+        if (channels < least && channels % target->channel_multiple != 0)
+            return true;
+    }
+    return false;
 }

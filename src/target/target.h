@@ -1,8 +1,9 @@
 /* target.h: what a runtime expects of a QDQ file, as data.
  *
  * A target is one record in one file (target_NAME.c) and one line in the table of
- * target.c. The placement engine (placement.h) reads the record; no target has code of
- * its own. The rules and their sources are listed per target in the file of its record.
+ * target.c. The placement engine (placement.h), the choice of scales and the lint read the
+ * record; no target has code of its own. The rules and their sources are listed per target in
+ * the file of its record.
  *
  * QDQ form: an operator runs on integers where each of its data inputs is read from a
  * DequantizeLinear and, if the runtime asks for it, its output is read by a
@@ -25,6 +26,14 @@ enum ldnq_operator_class {
     LDNQ_PASSES_SCALE,
     /* As LDNQ_RUNS_QUANTIZED, and all data inputs and the output have one scale. */
     LDNQ_UNIFIES_SCALES,
+    /* As LDNQ_RUNS_QUANTIZED, and all data inputs have one scale, the output its own. */
+    LDNQ_UNIFIES_INPUTS,
+    /* As LDNQ_RUNS_QUANTIZED; scales of inputs and output that differ little become one, which
+     * saves the runtime a pass over the codes. */
+    LDNQ_UNIFIES_NEAR_SCALES,
+    /* The runtime moves codes through it on its own, or fuses it into its producer: a pair on
+     * its input would hinder that. The placement treats it as float. */
+    LDNQ_TAKES_NO_PAIR,
 };
 
 /* A rule of one operator type of ai.onnx. */
@@ -39,6 +48,9 @@ struct ldnq_operator_rule {
     /* The output's range where it does not depend on the data (Softmax: 0 to 1); both 0
      * where it does. */
     float low, high;
+    /* LDNQ_DTYPE_BIT of the types for which the kernel needs exactly this range; 0: all. For
+     * others it only bounds the range. */
+    unsigned fixed_types;
 };
 
 /* Where Q/DQ pairs are placed around the operators that run on integers. */
@@ -65,20 +77,28 @@ struct ldnq_target {
     const char *summary; /* one line of help */
     int opset_min;       /* of ai.onnx, for 8-bit scales per channel */
     enum ldnq_pair_place pairs;
-    enum ldnq_dtype activation;  /* the default; LDNQ_UNDEFINED: activations stay float */
-    unsigned activation_types;   /* LDNQ_DTYPE_BIT of all that it takes */
-    bool symmetric;              /* zero point in the middle of the type's codes */
-    bool symmetric_16;           /* the same for 16-bit types alone */
-    bool power_of_two;           /* scales are powers of two */
-    bool quantizes_graph_inputs; /* a graph input that a quantized operator reads gets a pair */
-    bool quantizes_graph_outputs;
+    enum ldnq_dtype activation; /* the default; LDNQ_UNDEFINED: activations stay float */
+    unsigned activation_types;  /* LDNQ_DTYPE_BIT of all that it takes */
+    bool symmetric;             /* zero point in the middle of the type's codes */
+    bool symmetric_16;          /* the same for 16-bit types alone */
+    bool power_of_two;          /* scales of activations and weights are powers of two */
+    /* Every tensor around an operator of the table has codes: also where no producer has, and
+     * the graph's outputs. */
+    bool every_tensor;
+    bool static_shapes; /* it compiles for fixed shapes */
     enum ldnq_bias_form bias;
     enum ldnq_residual_form residual;
     bool per_channel;       /* scales per output channel for weights */
     bool matmul_per_tensor; /* but of MatMul one scale */
-    bool narrow_weights;    /* int8 weights use -127 to 127 */
+    bool narrow_weights;    /* codes of weights are symmetric: -127 to 127 */
+    bool symmetric_weights; /* zero points of signed weights are 0 */
+    bool unsigned_weights;  /* uint8 weights run too, with any zero point */
     unsigned weight_bits;   /* bit b: weights of b bits can run on integers */
     float least_range;      /* real range below which a scale is too small; 0: no limit */
+    /* A convolution with fewer input or output channels runs faster in float, unless their
+     * number is a multiple of `channel_multiple`; so does a product with fewer rows or columns
+     * in its weight. 0: no limit. */
+    int64_t least_channels, channel_multiple;
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
@@ -98,6 +118,12 @@ const struct ldnq_target *const *ldnq_targets(void);
 /* The rule for a node of ai.onnx; NULL: it runs in float. */
 const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *target,
                                                   const struct ldnq_node *node);
+/* Whether the weight of such a node has one scale, whatever its channels are. */
+bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_type);
+/* Whether the layer, whose weight has this shape, is so small that the target runs it faster
+ * in float. */
+bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
+                              const struct ldnq_shape *weight);
 
 extern const struct ldnq_target ldnq_target_weights, ldnq_target_ort, ldnq_target_openvino,
     ldnq_target_tensorrt, ldnq_target_qnn, ldnq_target_tflite, ldnq_target_pow2;

@@ -4,22 +4,34 @@
  * Model-Optimizer's modelopt/onnx/quantization. int8 with zero point 0 for activations and
  * weights; pairs only on the inputs of layers and pools; in a residual Add the operand that
  * the convolution writes has none, so that the Add is fused into it; operators that only
- * copy have none; the bias stays float without Q/DQ. Convolutions with fewer than 16 input
- * or output channels are not worth a pair there; `ldnq` places it all the same, as the
- * builder decides.
+ * copy, and activation functions, have none; the bias stays float without Q/DQ. A convolution
+ * with fewer than 16 input or output channels (other than 8), and a product with fewer than 16
+ * rows or columns, stay float.
  */
-#include "target/target.h"
-
 #include "ops/op.h"
+#include "target/operator_rules.h"
 
 static const struct ldnq_operator_rule rules[] = {
-    { .op_type = "Conv", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "ConvTranspose", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "Gemm", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "MatMul", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3, .weight = true },
-    { .op_type = "AveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
-    { .op_type = "GlobalAveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
-    { .op_type = "Add", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3 },
+    LAYER("Conv", 1),
+    LAYER("ConvTranspose", 1),
+    LAYER("Gemm", 1),
+    LAYER("MatMul", 3),
+    COMPUTES("AveragePool", 1),
+    COMPUTES("GlobalAveragePool", 1),
+    COMPUTES("Add", 3),
+    { .op_type = "Concat", .class = LDNQ_TAKES_NO_PAIR, .data_inputs = ~0u },
+    NO_PAIR("Gather"),
+    NO_PAIR("Reshape"),
+    NO_PAIR("Flatten"),
+    NO_PAIR("Squeeze"),
+    NO_PAIR("Unsqueeze"),
+    NO_PAIR("Slice"),
+    NO_PAIR("Split"),
+    NO_PAIR("Transpose"),
+    NO_PAIR("Relu"),
+    NO_PAIR("Clip"),
+    NO_PAIR("Sigmoid"),
+    NO_PAIR("Softmax"),
     { .op_type = NULL },
 };
 
@@ -31,12 +43,13 @@ const struct ldnq_target ldnq_target_tensorrt = {
     .activation = LDNQ_INT8,
     .activation_types = LDNQ_DTYPE_BIT(LDNQ_INT8),
     .symmetric = true,
-    .quantizes_graph_inputs = true,
     .bias = LDNQ_BIAS_FLOAT,
     .residual = LDNQ_RESIDUAL_SHORTCUT,
     .absorbs_clamps = true,
     .per_channel = true,
-    .narrow_weights = true,
+    .symmetric_weights = true,
+    .least_channels = 16,
+    .channel_multiple = 8,
     .weight_bits = 1u << 8,
     .rules = rules,
 };

@@ -105,7 +105,7 @@ static struct ldnq_quantized_network *round_layer(struct written *w, const char 
     struct ldnq_layer *layer = &layers[at];
     size_t rows = ldnq_layer_rows(layer);
     struct ldnq_quantized_network *q = ldnq_arena_alloc(w->arena, 1, sizeof *q, &err);
-    *q = (struct ldnq_quantized_network){ .granularity = LDNQ_PER_CHANNEL, .count = 1 };
+    *q = (struct ldnq_quantized_network){ .count = 1 };
     q->layers = ldnq_arena_alloc(w->arena, 1, sizeof *q->layers, &err);
     int8_t *codes = ldnq_arena_alloc(w->arena, rows * layer->geometry.cols, 1, &err);
     float *scales = ldnq_arena_alloc(w->arena, rows, sizeof *scales, &err);
@@ -116,6 +116,7 @@ static struct ldnq_quantized_network *round_layer(struct written *w, const char 
     q->layers[0] = (struct ldnq_quantized_layer){ .layer = *layer,
                                                   .codes = codes,
                                                   .scales = scales,
+                                                  .granularity = LDNQ_PER_CHANNEL,
                                                   .codebook = ldnq_codebook_find("int8"),
                                                   .error = 0.25 };
     return q;

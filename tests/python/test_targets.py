@@ -39,8 +39,8 @@ def perceptron():
     nodes = [node("MatMul", "x w0", "a"), node("Add", "a b0", "b"), node("Relu", "b", "c"),
              node("Gemm", "c w1 b1", "d", transB=1), node("Transpose", "d", "e", perm=[1, 0]),
              node("MatMul", "e d", "f"), node("MatMul", "d f", "y")]
-    values = {"w0": weights(12, 16), "b0": weights(16), "w1": weights(6, 16), "b1": weights(6)}
-    return chain(nodes, (12,), (6,), values), (12,)
+    values = {"w0": weights(18, 20), "b0": weights(20), "w1": weights(16, 20), "b1": weights(16)}
+    return chain(nodes, (18,), (16,), values), (18,)
 
 
 def prepare(build, folder, count=64):
@@ -95,7 +95,7 @@ def test_ort_should_run_exported_networks_on_integers(source, tmp_path):
     assert scores[1]["top1"] >= scores[0]["top1"] - 0.5
 
 
-@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
 @pytest.mark.parametrize("build", [residual, perceptron])
 def test_outputs_should_be_those_of_onnx_runtime(build, target, tmp_path):
     """Whatever the runtime fuses: equal up to a step of the last quantizer, which is far below
@@ -180,8 +180,11 @@ def test_ranges_should_be_chosen_by_the_rule(rule, tmp_path):
     (["--activations", "uint8"], "target"),
     (["--target", "tensorrt", "--activations", "uint8"], "int8"),
     (["--target", "ort", "--activations", "uint16"], "uint8"),
+    (["--target", "qnn", "--activations", "int8"], "uint16"),
+    (["--target", "pow2", "--granularity", "channel"], "granularity to tensor"),
+    (["--target", "tflite", "--granularity", "block"], "granularity to channel"),
 ])
-def test_types_that_a_target_lacks_should_be_refused_before_the_work(options, words, tmp_path):
+def test_what_a_target_lacks_should_be_refused_before_the_work(options, words, tmp_path):
     source, calib, _ = prepare(residual, tmp_path)
     out = tmp_path / "q.onnx"
     done = support.ldnq("quantize", source, "-o", out, "--calib", calib, *options)

@@ -1,0 +1,190 @@
+"""Small networks for the tests of --target, and what a written file says of its scales.
+
+Each function gives (model, shape of a sample). Layers have 16 channels or more, so that no target
+leaves them in float for their size.
+"""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from small_models import chain, conv, node
+from support import weights
+
+SAME = [1] * 4
+
+
+def residual_block():
+    """A bottleneck whose shortcut comes from a Relu, then pools and a Gemm."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), node("Relu", "a", "b"),
+             conv("b w1 b1", "c", pads=SAME), node("Clip", "c low high", "d"),
+             conv("d w2 b2", "e", pads=SAME), node("Add", "b e", "f"), node("Relu", "f", "g"),
+             node("MaxPool", "g", "h", kernel_shape=[2, 2], strides=[2, 2]),
+             node("GlobalAveragePool", "h", "i"), node("Flatten", "i", "j"),
+             node("Gemm", "j w3 b3", "y", transB=1)]
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": weights(24, 16, 3, 3, spread=0.2), "b1": weights(24),
+              "w2": weights(16, 24, 3, 3, spread=0.1), "b2": weights(16),
+              "w3": weights(20, 16), "b3": weights(20),
+              "low": np.float32(0), "high": np.float32(6)}
+    return chain(nodes, (16, 8, 8), (20,), values), (16, 8, 8)
+
+
+def two_branches(loud=4.0):
+    """A Concat of two convolutions, one `loud` times louder than the other."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), conv("x w1 b1", "b"),
+             node("Concat", "a b", "c", axis=1), conv("c w2", "y", pads=SAME)]
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": loud * weights(16, 16, 1, 1), "b1": weights(16),
+              "w2": weights(16, 32, 3, 3, spread=0.1)}
+    return chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
+
+
+def two_equal_branches():
+    return two_branches(1.0)
+
+
+def depthwise_separable():
+    nodes = [conv("x w0 b0", "a"), node("Clip", "a low high", "b"),
+             conv("b w1 b1", "c", group=16, pads=SAME), node("Relu", "c", "d"),
+             conv("d w2 b2", "y")]
+    values = {"w0": weights(16, 16, 1, 1), "b0": weights(16), "w1": weights(16, 1, 3, 3),
+              "b1": weights(16), "w2": weights(24, 16, 1, 1), "b2": weights(24),
+              "low": np.float32(0), "high": np.float32(6)}
+    return chain(nodes, (16, 8, 8), (24, 8, 8), values), (16, 8, 8)
+
+
+def resized():
+    """Resize, Pad, AveragePool and Slice between convolutions."""
+    resize = onnx.helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",
+                                   coordinate_transformation_mode="asymmetric",
+                                   nearest_mode="floor")
+    nodes = [conv("x w0 b0", "a", pads=SAME), node("Relu", "a", "b"), resize,
+             node("Pad", "c pads", "d"),
+             node("AveragePool", "d", "e", kernel_shape=[3, 3], strides=[1, 1]),
+             node("Slice", "e from to axes", "f"), conv("f w1 b1", "y")]
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": weights(16, 16, 1, 1), "b1": weights(16),
+              "factors": np.array([1, 1, 2, 2], np.float32),
+              "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "from": np.array([1]),
+              "to": np.array([15]), "axes": np.array([2])}
+    return chain(nodes, (16, 8, 8), (16, 14, 16), values), (16, 8, 8)
+
+
+def attention():
+    """Two products of activations around a Softmax, with Reshape, Split and Transpose."""
+    split = onnx.helper.make_node("Split", ["b"], ["q", "k", "v"], axis=2)
+    nodes = [node("MatMul", "x w0", "a"), node("Add", "a b0", "b"), split,
+             node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
+             node("Mul", "s factor", "u"), node("Softmax", "u", "p", axis=2),
+             node("MatMul", "p v", "o"), node("MatMul", "o w1", "z"), node("Add", "z x", "r"),
+             node("Reshape", "r shape", "y")]
+    values = {"w0": weights(32, 96), "b0": weights(96), "w1": weights(32, 32),
+              "factor": np.float32(0.2), "shape": np.array([0, 16 * 32])}
+    return chain(nodes, (16, 32), (512,), values), (16, 32)
+
+
+def activations():
+    """Sigmoid, Tanh, HardSwish-like gates and a Softmax, as outputs and between layers."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), node("Sigmoid", "a", "g"), node("Mul", "a g", "b"),
+             conv("b w1 b1", "c", pads=SAME), node("Tanh", "c", "d"),
+             conv("d w2 b2", "e"), node("GlobalAveragePool", "e", "f"),
+             node("Flatten", "f", "h"), node("Softmax", "h", "y", axis=1)]
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": weights(16, 16, 3, 3, spread=0.1), "b1": weights(16),
+              "w2": weights(16, 16, 1, 1), "b2": weights(16)}
+    return chain(nodes, (16, 8, 8), (16,), values), (16, 8, 8)
+
+
+def detector():
+    """Boxes beside scores: a Concat whose inputs have other ranges, one of them fixed."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), node("Relu", "a", "b"), conv("b w1 b1", "boxes"),
+             conv("b w2 b2", "c"), node("Sigmoid", "c", "scores"),
+             node("Concat", "boxes scores", "d", axis=1), node("Reshape", "d shape", "e"),
+             node("Transpose", "e", "y", perm=[0, 2, 1])]
+    values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
+              "w1": 20 * weights(16, 16, 1, 1), "b1": 50 * weights(16),
+              "w2": weights(16, 16, 1, 1), "b2": weights(16), "shape": np.array([0, 32, 64])}
+    return chain(nodes, (16, 8, 8), (64, 32), values), (16, 8, 8)
+
+
+ALL = [residual_block, two_branches, two_equal_branches, depthwise_separable, resized, attention,
+       activations, detector]
+
+
+class Written:
+    """A QDQ file: its nodes by what they write and read, its pairs and its weights."""
+
+    def __init__(self, path):
+        self.path = path
+        self.proto = onnx.load(path)
+        self.nodes = list(self.proto.graph.node)
+        self.values = {i.name: numpy_helper.to_array(i) for i in self.proto.graph.initializer}
+        self.outputs = [output.name for output in self.proto.graph.output]
+
+    def save(self):
+        onnx.save(self.proto, self.path)
+
+    def all(self, *op_types):
+        return [n for n in self.nodes if n.op_type in op_types]
+
+    def first(self, op_type):
+        return self.all(op_type)[0]
+
+    def producer(self, name):
+        return next((n for n in self.nodes if name in n.output), None)
+
+    def readers(self, name):
+        return [n for n in self.nodes if name in n.input]
+
+    def set(self, name, array):
+        """Replaces an initializer."""
+        array = np.asarray(array)
+        old = next(i for i in self.proto.graph.initializer if i.name == name)
+        old.CopyFrom(numpy_helper.from_array(array.reshape(self.values[name].shape), name))
+        self.values[name] = array
+
+    def set_own(self, target, position, array):
+        """Gives input `position` of a node an initializer of its own."""
+        name = f"{target.input[position]}_own_{len(self.values)}"
+        array = np.asarray(array)
+        self.proto.graph.initializer.append(numpy_helper.from_array(array, name))
+        self.values[name] = array
+        target.input[position] = name
+
+    def pair_before(self, target, position=0):
+        """The DequantizeLinear that writes an input; None where it is float."""
+        made_by = self.producer(target.input[position])
+        return made_by if made_by is not None and made_by.op_type == "DequantizeLinear" else None
+
+    def pair_after(self, target, output=0):
+        """The DequantizeLinear after an output, past a Relu or Clip; None where there is none."""
+        for reader in self.readers(target.output[output]):
+            if reader.op_type in ("Relu", "Clip"):
+                return self.pair_after(reader)
+            if reader.op_type == "QuantizeLinear":
+                return self.readers(reader.output[0])[0]
+        return None
+
+    def scale(self, pair):
+        """(scale, zero point) of a Q or DQ node."""
+        return self.values[pair.input[1]], self.values[pair.input[2]]
+
+    def same_scale(self, *pairs):
+        return len({tuple(map(float, self.scale(pair))) for pair in pairs}) == 1
+
+    def pairs(self):
+        """The QuantizeLinear nodes, one for each activation that is computed."""
+        return self.all("QuantizeLinear")
+
+    def weight_of(self, layer):
+        """(codes, scales, DequantizeLinear) of a constant weight; None where it is float."""
+        pair = self.producer(layer.input[1])
+        while pair is not None and pair.op_type == "Transpose":
+            pair = self.producer(pair.input[0])
+        if pair is None or pair.op_type != "DequantizeLinear" or pair.input[0] not in self.values:
+            return None
+        return self.values[pair.input[0]], self.values[pair.input[1]], pair
+
+    def layers(self):
+        return [n for n in self.all("Conv", "ConvTranspose", "Gemm", "MatMul") if self.weight_of(n)]
