@@ -1,0 +1,190 @@
+/* integer_nodes.c: which nodes of a graph compute on codes for a target. */
+#include "target/placement_workspace.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/op.h"
+
+static bool is_data_input(unsigned mask, size_t input)
+{
+    return mask >> (input < 31 ? input : 31) & 1;
+}
+
+/* Written by a node that the file has in a function or a branch: no pair can follow it. */
+static bool is_written_in_subgraph(const struct ldnq_value *value)
+{
+    return value->producer && value->producer->within;
+}
+
+/* The inputs of a node that its rule calls activations: a constant weight is none. */
+bool ldnq_placement_reads_activation(const struct ldnq_operator_rule *rule,
+                                     const struct ldnq_node *node, size_t input)
+{
+    const struct ldnq_value *value = node->inputs[input];
+    if (!value || !is_data_input(rule->data_inputs, input) || value->dtype != LDNQ_FLOAT ||
+        is_written_in_subgraph(value))
+        return false;
+    return !(rule->weight && value->constant);
+}
+
+static bool has_variable_float_input(const struct ldnq_operator_rule *rule,
+                                     const struct ldnq_node *node)
+{
+    bool any = false;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_value *value = node->inputs[i];
+        if (!value || !is_data_input(rule->data_inputs, i))
+            continue;
+        /* Indices, conditions: Where's first input is not in its mask. */
+        if (value->dtype != LDNQ_FLOAT)
+            return false;
+        any = any || !value->constant;
+    }
+    return any;
+}
+
+/* ---- 1. and 2.: which nodes compute on codes ------------------------------------------ */
+
+static const char *refuse_layer(const struct ldnq_placement_workspace *work,
+                                const struct ldnq_operator_rule *rule, const struct ldnq_node *node)
+{
+    const struct ldnq_value *weight = node->input_count > 1 ? node->inputs[1] : NULL;
+    if (node->inputs[0] && node->inputs[0]->constant)
+        return "its first input is constant";
+    if (node->inputs[0] && is_written_in_subgraph(node->inputs[0]))
+        return "its input is computed in a function or a branch";
+    if (weight && !weight->constant)
+        return is_data_input(rule->data_inputs, 1) ? NULL : "its weight is computed at run time";
+    return work->options->has_codes(work->options->ctx, node)
+               ? NULL
+               : "its weight has no codes that the target's integer kernels take";
+}
+
+/* A layer of weights, or a product of two activations. */
+static void choose_layers_on_integers(struct ldnq_placement_workspace *work)
+{
+    for (size_t n = 0; n < work->graph->node_count; n++) {
+        const struct ldnq_node *node = work->graph->nodes[n];
+        const struct ldnq_operator_rule *rule = work->rules[n];
+        if (!rule || !rule->weight || !has_variable_float_input(rule, node))
+            continue;
+        work->reasons[n] = refuse_layer(work, rule, node);
+        if (work->reasons[n])
+            continue;
+        work->placement->runs[n] = LDNQ_NODE_INTEGER;
+        work->facts[node->outputs[0]->index].from_integers = true;
+    }
+}
+
+static bool reads_integer_result(const struct ldnq_placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    for (size_t i = 0; i < node->input_count; i++)
+        if (ldnq_placement_reads_activation(work->rules[n], node, i) &&
+            work->facts[node->inputs[i]->index].from_integers)
+            return true;
+    return false;
+}
+
+/* A fixed range gains nothing where only the caller reads the result: a last Softmax stays
+ * float, unless the target computes nothing in float. */
+static bool is_fixed_range_output(const struct ldnq_operator_rule *rule,
+                                  const struct ldnq_node *node)
+{
+    return rule->low < rule->high && node->outputs[0]->is_output;
+}
+
+/* True when the node became one that computes on codes or moves them. */
+static bool mark_node_for_integers(struct ldnq_placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    const struct ldnq_operator_rule *rule = work->rules[n];
+    if (!rule || rule->weight || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
+        !has_variable_float_input(rule, node))
+        return false;
+    if (!work->options->target->every_tensor &&
+        (!reads_integer_result(work, n) || is_fixed_range_output(rule, node)))
+        return false;
+    work->placement->runs[n] =
+        rule->class == LDNQ_PASSES_SCALE ? LDNQ_NODE_MOVES : LDNQ_NODE_INTEGER;
+    for (size_t o = 0; o < node->output_count; o++)
+        if (node->outputs[o])
+            work->facts[node->outputs[o]->index].from_integers = true;
+    return true;
+}
+
+/* ---- 3.: Relu and Clip that the range of the codes stands for ---------------------------- */
+
+static bool read_clamp_bound(const struct ldnq_node *node, size_t input, const char *attr,
+                             float otherwise, float *bound)
+{
+    const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
+    *bound = ldnq_attr_float(node, attr, otherwise);
+    if (!value)
+        return true;
+    if (!value->constant || value->constant->dtype != LDNQ_FLOAT ||
+        ldnq_tensor_count(value->constant) != 1)
+        return false;
+    *bound = *(const float *)value->constant->data;
+    return true;
+}
+
+/* The bounds of a Relu or Clip; false for other nodes, and where they are not constant. */
+static bool read_clamp_bounds(const struct ldnq_node *node, float *low, float *high)
+{
+    *low = 0.0f;
+    *high = INFINITY;
+    if (*node->domain == '\0' && strcmp(node->op_type, "Relu") == 0)
+        return true;
+    return *node->domain == '\0' && strcmp(node->op_type, "Clip") == 0 &&
+           read_clamp_bound(node, 1, "min", -INFINITY, low) &&
+           read_clamp_bound(node, 2, "max", INFINITY, high) && *low <= 0.0f && *high > 0.0f;
+}
+
+/* The one node that reads node n's output, if it is a clamp that can join node n; else
+ * LDNQ_NO_NODE. With a pair on the output, a clamp's range would break the rule of one scale. */
+size_t ldnq_placement_find_clamp(const struct ldnq_placement_workspace *work, size_t n, float *low,
+                                 float *high)
+{
+    const struct ldnq_target *target = work->options->target;
+    const struct ldnq_value *value = work->graph->nodes[n]->outputs[0];
+    const struct ldnq_value_facts *facts = &work->facts[value->index];
+    const bool keeps_scale =
+        target->pairs == LDNQ_PAIRS_AT_BOTH && work->rules[n]->class == LDNQ_UNIFIES_SCALES;
+    if (!target->absorbs_clamps || keeps_scale || value->is_output || facts->readers != 1)
+        return LDNQ_NO_NODE;
+    const struct ldnq_node *reader = work->graph->nodes[facts->reader];
+    return reader->inputs[0] == value && read_clamp_bounds(reader, low, high) ? facts->reader
+                                                                              : LDNQ_NO_NODE;
+}
+
+static bool absorb_clamps(struct ldnq_placement_workspace *work)
+{
+    bool changed = false;
+    for (size_t n = 0; n < work->graph->node_count; n++) {
+        float low, high;
+        if (work->placement->runs[n] != LDNQ_NODE_INTEGER)
+            continue;
+        const size_t clamp = ldnq_placement_find_clamp(work, n, &low, &high);
+        if (clamp == LDNQ_NO_NODE || work->placement->runs[clamp] == LDNQ_NODE_ABSORBED)
+            continue;
+        struct ldnq_value_facts *out = &work->facts[work->graph->nodes[clamp]->outputs[0]->index];
+        work->placement->runs[clamp] = LDNQ_NODE_ABSORBED;
+        out->from_integers = true;
+        out->low = low;
+        out->high = high;
+        changed = true;
+    }
+    return changed;
+}
+
+void ldnq_placement_choose_nodes(struct ldnq_placement_workspace *work)
+{
+    choose_layers_on_integers(work);
+    for (bool changed = true; changed;) {
+        changed = absorb_clamps(work);
+        for (size_t n = 0; n < work->graph->node_count; n++)
+            changed = mark_node_for_integers(work, n) || changed;
+    }
+}
