@@ -12,8 +12,9 @@ struct pair_emitter {
     struct ldnq_arena *arena;
     /* By group: the names of the initializers that its activations share. */
     const char **scales, **zero_points;
-    /* By value index: the name of the DequantizeLinear's output; NULL: no pair. */
-    const char **dequantized;
+    /* By value index of the graph with pairs: the name in the file of codes, of their zero point
+     * and of the DequantizeLinear's output; NULL: the value has no pair. */
+    const char **names;
 };
 
 static enum ldnq_status make_tensor_name(struct pair_emitter *emitter, const char *base,
@@ -68,7 +69,7 @@ static enum ldnq_status emit_constant(struct pair_emitter *emitter,
     LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &name, err));
     LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, name, codes, err));
     LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
-    emitter->dequantized[activation->dequantized->index] = output;
+    emitter->names[activation->dequantized->index] = output;
     return append_node(emitter, NULL, "DequantizeLinear", activation, base, name, output, err);
 }
 
@@ -100,11 +101,27 @@ static enum ldnq_status emit_second_pairs(struct pair_emitter *emitter, const vo
         LDNQ_TRY(add_scale(emitter, again, err));
         LDNQ_TRY(make_tensor_name(emitter, base, "_requantized", &codes, err));
         LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized_again", &output, err));
-        emitter->dequantized[again->dequantized->index] = output;
+        emitter->names[again->dequantized->index] = output;
         LDNQ_TRY(append_node(emitter, writer, "DequantizeLinear", again, base, codes, output, err));
         LDNQ_TRY(append_node(emitter, writer, "QuantizeLinear", again, base, input, codes, err));
     }
     return LDNQ_OK;
+}
+
+/* Also nodes that are in the file alone, as they were folded in the graph: the float value must
+ * have no reader but the QuantizeLinear, or the runtime computes it. */
+static enum ldnq_status redirect_readers_in_file(struct pair_emitter *emitter,
+                                                 const struct ldnq_placed_activation *activation,
+                                                 const char *codes, const char *output,
+                                                 struct ldnq_error *err)
+{
+    static const char *const of_shape[] = { "Shape", "Size" };
+    const char *name = activation->value->name;
+    if (!activation->is_only_codes)
+        return LDNQ_OK;
+    for (size_t i = 0; i < sizeof of_shape / sizeof *of_shape; i++)
+        LDNQ_TRY(ldnq_edit_redirect_readers(emitter->model, name, codes, of_shape[i], err));
+    return ldnq_edit_redirect_readers(emitter->model, name, output, NULL, err);
 }
 
 static enum ldnq_status emit_pair(struct pair_emitter *emitter,
@@ -114,20 +131,30 @@ static enum ldnq_status emit_pair(struct pair_emitter *emitter,
     size_t index;
     const char *codes, *output, *input = activation->value->name, *base = input;
     const void *writer = find_node_that_writes(emitter, activation->value, &index);
-    if (activation->replaces_graph_output) {
-        /* Readers of the output's name read what the pair leaves, without being changed. */
+    if (activation->replaces_graph_output)
         output = base = activation->dequantized->name;
-        LDNQ_TRY(make_tensor_name(emitter, base, "_float", &input, err));
-        LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
-    } else
+    else
         LDNQ_TRY(make_tensor_name(emitter, base, "_dequantized", &output, err));
     LDNQ_TRY(make_tensor_name(emitter, base, "_quantized", &codes, err));
-    emitter->dequantized[activation->dequantized->index] = output;
+    emitter->names[activation->dequantized->index] = output;
+    emitter->names[activation->codes->index] = codes;
+    emitter->names[activation->zero_point->index] = emitter->zero_points[activation->group];
+    if (!activation->replaces_graph_output)
+        LDNQ_TRY(redirect_readers_in_file(emitter, activation, codes, output, err));
+    else if (activation->quantize) {
+        /* Readers of the output's name read what the pair leaves, without being changed. */
+        LDNQ_TRY(make_tensor_name(emitter, base, "_float", &input, err));
+        LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, input, err));
+    }
+    if (!activation->quantize)
+        LDNQ_TRY(ldnq_edit_set_output(emitter->model, writer, index, codes, err));
     /* Each goes right after the writer: the last one comes first. */
     LDNQ_TRY(emit_second_pairs(emitter, writer, activation, output, err));
     LDNQ_TRY(
         append_node(emitter, writer, "DequantizeLinear", activation, base, codes, output, err));
-    return append_node(emitter, writer, "QuantizeLinear", activation, base, input, codes, err);
+    return activation->quantize
+               ? append_node(emitter, writer, "QuantizeLinear", activation, base, input, codes, err)
+               : LDNQ_OK;
 }
 
 static enum ldnq_status write_pads(struct pair_emitter *emitter, const struct ldnq_node *node,
@@ -146,8 +173,7 @@ static enum ldnq_status redirect_readers(struct pair_emitter *emitter, struct ld
         const struct ldnq_node *node = emitter->graph->nodes[n];
         bool reads = false;
         for (size_t i = 0; node->origin && i < node->input_count; i++) {
-            const char *name =
-                node->inputs[i] ? emitter->dequantized[node->inputs[i]->index] : NULL;
+            const char *name = node->inputs[i] ? emitter->names[node->inputs[i]->index] : NULL;
             if (!name)
                 continue;
             LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, i, name, err));
@@ -166,9 +192,9 @@ static enum ldnq_status emit_all_pairs(struct pair_emitter *emitter, struct ldnq
         ldnq_arena_alloc(emitter->arena, placement->group_count, sizeof *emitter->scales, err);
     emitter->zero_points =
         ldnq_arena_alloc(emitter->arena, placement->group_count, sizeof *emitter->zero_points, err);
-    emitter->dequantized = ldnq_arena_alloc(emitter->arena, emitter->graph->value_count,
-                                            sizeof *emitter->dequantized, err);
-    if (!emitter->scales || !emitter->zero_points || !emitter->dequantized)
+    emitter->names =
+        ldnq_arena_alloc(emitter->arena, emitter->graph->value_count, sizeof *emitter->names, err);
+    if (!emitter->scales || !emitter->zero_points || !emitter->names)
         return LDNQ_NOMEM;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];

@@ -138,6 +138,23 @@ enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origi
     return ldnq_build_set_name(model->arena, &node->input, &node->n_input, index, name, err);
 }
 
+enum ldnq_status ldnq_edit_redirect_readers(struct ldnq_model *model, const char *from,
+                                            const char *to, const char *op_type,
+                                            struct ldnq_error *err)
+{
+    const Onnx__GraphProto *graph = model->proto->graph;
+    for (size_t n = 0; n < graph->n_node; n++) {
+        Onnx__NodeProto *node = graph->node[n];
+        if (op_type && strcmp(node->op_type, op_type) != 0)
+            continue;
+        for (size_t i = 0; i < node->n_input; i++)
+            if (strcmp(node->input[i], from) == 0)
+                LDNQ_TRY(
+                    ldnq_build_set_name(model->arena, &node->input, &node->n_input, i, to, err));
+    }
+    return LDNQ_OK;
+}
+
 static void mark_name_as_removed(struct ldnq_model *model, const char *name)
 {
     struct ldnq_name *entry = ldnq_names_find(&model->names, name);

@@ -49,6 +49,11 @@ enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origi
                                      const char *name, struct ldnq_error *err);
 enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *origin, size_t index,
                                       const char *name, struct ldnq_error *err);
+/* Lets each node that reads `from`, of type `op_type` or of any where that is NULL, read `to`
+ * instead. */
+enum ldnq_status ldnq_edit_redirect_readers(struct ldnq_model *model, const char *from,
+                                            const char *to, const char *op_type,
+                                            struct ldnq_error *err);
 bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin);
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin);
 

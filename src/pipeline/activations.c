@@ -42,10 +42,13 @@ enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct 
     return ldnq_placement_insert(run->placement, run->graph, err);
 }
 
-/* The activation whose codes the layer reads; NULL where it reads floats. */
+/* The activation whose codes the layer reads; NULL where it computes in float. */
 static const struct ldnq_placed_activation *
 find_input_activation(const struct ldnq_placement *placement, const struct ldnq_layer *layer)
 {
+    for (size_t i = 0; i < placement->float_count; i++)
+        if (placement->float_nodes[i].node == layer->node)
+            return NULL;
     for (size_t a = 0; a < placement->count; a++)
         if (placement->activations[a].dequantized == layer->node->inputs[0])
             return &placement->activations[a];

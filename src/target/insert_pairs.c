@@ -1,7 +1,12 @@
 /* insert_pairs.c: the Q/DQ nodes of a placement, as nodes of the graph. */
 #include "target/placement.h"
 
+#include <string.h>
+
 #include "ops/op.h"
+
+/* The inputs of Pad. */
+enum { PAD_DATA, PAD_PADS, PAD_VALUE };
 
 struct insertion {
     struct ldnq_graph *graph;
@@ -79,7 +84,6 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
                                     struct ldnq_error *err)
 {
     const struct ldnq_shape scalar = { .rank = 0 };
-    struct ldnq_value *codes;
     LDNQ_TRY(add_constant(insertion, LDNQ_FLOAT, &scalar, &activation->scale, err));
     LDNQ_TRY(add_constant(insertion, insertion->placement->dtype, &scalar, &activation->zero_point,
                           err));
@@ -90,10 +94,13 @@ static enum ldnq_status insert_pair(struct insertion *insertion,
     struct ldnq_value *input = activation->reader
                                    ? insertion->by_value[activation->value->index]->dequantized
                                    : activation->value;
-    LDNQ_TRY(append_node(insertion, "QuantizeLinear", input, activation,
-                         insertion->placement->dtype, &codes, err));
-    activation->quantize = codes->producer;
-    LDNQ_TRY(append_node(insertion, "DequantizeLinear", codes, activation, LDNQ_FLOAT,
+    if (input->dtype == LDNQ_FLOAT) {
+        LDNQ_TRY(append_node(insertion, "QuantizeLinear", input, activation,
+                             insertion->placement->dtype, &activation->codes, err));
+        activation->quantize = activation->codes->producer;
+    } else /* the operator before it moves codes */
+        activation->codes = input;
+    LDNQ_TRY(append_node(insertion, "DequantizeLinear", activation->codes, activation, LDNQ_FLOAT,
                          &activation->dequantized, err));
     return activation->replaces_graph_output ? replace_graph_output(insertion, activation, err)
                                              : LDNQ_OK;
@@ -113,6 +120,12 @@ static struct ldnq_placed_activation *find_pair_for(const struct insertion *inse
     return first;
 }
 
+/* The shape of the codes is that of the value. */
+static bool reads_shape(const struct ldnq_node *node)
+{
+    return strcmp(node->op_type, "Shape") == 0 || strcmp(node->op_type, "Size") == 0;
+}
+
 static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node, unsigned reads)
 {
     for (size_t i = 0; i < node->input_count; i++) {
@@ -120,8 +133,44 @@ static void redirect_inputs(struct insertion *insertion, struct ldnq_node *node,
         struct ldnq_placed_activation *activation =
             value ? find_pair_for(insertion, node, value) : NULL;
         if (activation && (reads >> (i < 31 ? i : 31) & 1))
-            node->inputs[i] = activation->dequantized;
+            node->inputs[i] = reads_shape(node) ? activation->codes : activation->dequantized;
     }
+}
+
+/* Sets the value that a Pad fills with. */
+static enum ldnq_status set_pad_value(struct ldnq_graph *graph, struct ldnq_node *node,
+                                      struct ldnq_value *fill, struct ldnq_error *err)
+{
+    struct ldnq_value **inputs = ldnq_arena_alloc(
+        graph->arena, node->input_count > PAD_VALUE ? node->input_count : PAD_VALUE + 1,
+        sizeof *inputs, err);
+    if (!inputs)
+        return LDNQ_NOMEM;
+    memcpy(inputs, node->inputs, node->input_count * sizeof *inputs);
+    inputs[PAD_VALUE] = fill;
+    node->inputs = inputs;
+    if (node->input_count <= PAD_VALUE)
+        node->input_count = PAD_VALUE + 1;
+    return LDNQ_OK;
+}
+
+/* Makes an operator that moves elements read and write codes. A Pad fills with the code of 0. */
+static enum ldnq_status move_codes(struct insertion *insertion, struct ldnq_node *node,
+                                   struct ldnq_error *err)
+{
+    struct ldnq_placed_activation *activation = insertion->by_value[node->inputs[0]->index];
+    node->inputs[0] = activation->codes;
+    node->outputs[0]->dtype = insertion->placement->dtype;
+    return strcmp(node->op_type, "Pad") == 0
+               ? set_pad_value(insertion->graph, node, activation->zero_point, err)
+               : LDNQ_OK;
+}
+
+static bool moves_codes(const struct ldnq_placement *placement, const struct ldnq_node *node,
+                        size_t index)
+{
+    const struct ldnq_operator_rule *rule = ldnq_target_rule(placement->target, node);
+    return placement->runs[index] == LDNQ_NODE_MOVES && rule->on_codes;
 }
 
 enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct ldnq_graph *graph,
@@ -145,7 +194,10 @@ enum ldnq_status ldnq_placement_insert(struct ldnq_placement *placement, struct 
     }
     for (size_t n = 0; n < graph->node_count; n++) {
         struct ldnq_node *node = graph->nodes[n];
-        redirect_inputs(&insertion, node, placement->reads_codes[n]);
+        if (moves_codes(placement, node, n))
+            LDNQ_TRY(move_codes(&insertion, node, err));
+        else
+            redirect_inputs(&insertion, node, placement->reads_codes[n]);
         insertion.nodes[insertion.count++] = node;
         for (; next < placement->count && placement->activations[next].value->producer == node;
              next++) {
@@ -170,23 +222,40 @@ static enum ldnq_status turn_into_identity(struct ldnq_graph *clone, struct ldnq
     return ldnq_ops_bind_node(clone, node, err);
 }
 
+/* Makes an operator that moves codes move floats again. */
+static enum ldnq_status move_floats(struct ldnq_graph *clone, struct ldnq_node *node,
+                                    struct ldnq_error *err)
+{
+    const struct ldnq_shape scalar = { .rank = 0 };
+    struct ldnq_tensor *zero;
+    struct ldnq_value *fill;
+    node->outputs[0]->dtype = LDNQ_FLOAT;
+    if (strcmp(node->op_type, "Pad") != 0)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_tensor_create(clone->arena, LDNQ_FLOAT, &scalar, &zero, err));
+    LDNQ_TRY(ldnq_graph_add_constant(clone, "", zero, &fill, err));
+    return set_pad_value(clone, node, fill, err);
+}
+
 enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placement,
                                              const struct ldnq_graph *graph,
                                              struct ldnq_graph *clone, struct ldnq_error *err)
 {
+    size_t n = 0;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
-        if (activation->is_constant)
+        if (activation->is_constant) {
             clone->values[activation->dequantized->index]->constant = activation->value->constant;
-    }
-    for (size_t n = 0, a = 0; n < graph->node_count; n++) {
-        while (a < placement->count && placement->activations[a].is_constant)
-            a++;
-        if (a == placement->count || graph->nodes[n] != placement->activations[a].quantize)
             continue;
-        LDNQ_TRY(turn_into_identity(clone, clone->nodes[n], err));
+        }
+        /* Activations are in the order of the nodes that write their codes. */
+        while (graph->nodes[n] != activation->codes->producer)
+            n++;
+        if (activation->quantize)
+            LDNQ_TRY(turn_into_identity(clone, clone->nodes[n], err));
+        else
+            LDNQ_TRY(move_floats(clone, clone->nodes[n], err));
         LDNQ_TRY(turn_into_identity(clone, clone->nodes[n + 1], err));
-        a++;
     }
     return LDNQ_OK;
 }

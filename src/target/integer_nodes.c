@@ -77,22 +77,18 @@ static void choose_layers_on_integers(struct ldnq_placement_workspace *work)
     }
 }
 
-static bool reads_integer_result(const struct ldnq_placement_workspace *work, size_t n)
+static bool reads_integer_results(const struct ldnq_placement_workspace *work, size_t n)
 {
     const struct ldnq_node *node = work->graph->nodes[n];
-    for (size_t i = 0; i < node->input_count; i++)
-        if (ldnq_placement_reads_activation(work->rules[n], node, i) &&
-            work->facts[node->inputs[i]->index].from_integers)
-            return true;
-    return false;
-}
-
-/* A fixed range gains nothing where only the caller reads the result: a last Softmax stays
- * float, unless the target computes nothing in float. */
-static bool is_fixed_range_output(const struct ldnq_operator_rule *rule,
-                                  const struct ldnq_node *node)
-{
-    return rule->low < rule->high && node->outputs[0]->is_output;
+    size_t from_integers = 0, from_float = 0;
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (!ldnq_placement_reads_activation(work->rules[n], node, i) || node->inputs[i]->constant)
+            continue;
+        const bool has_codes = work->facts[node->inputs[i]->index].from_integers;
+        from_integers += has_codes;
+        from_float += !has_codes;
+    }
+    return from_integers > 0 && (from_float == 0 || !work->rules[n]->needs_all_codes);
 }
 
 /* True when the node became one that computes on codes or moves them. */
@@ -100,11 +96,13 @@ static bool mark_node_for_integers(struct ldnq_placement_workspace *work, size_t
 {
     const struct ldnq_node *node = work->graph->nodes[n];
     const struct ldnq_operator_rule *rule = work->rules[n];
-    if (!rule || rule->weight || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
+    if (!rule || rule->weight || work->reasons[n] || work->placement->runs[n] != LDNQ_NODE_FLOAT ||
         !has_variable_float_input(rule, node))
         return false;
-    if (!work->options->target->every_tensor &&
-        (!reads_integer_result(work, n) || is_fixed_range_output(rule, node)))
+    if (!work->options->target->every_tensor && !reads_integer_results(work, n))
+        return false;
+    work->reasons[n] = ldnq_target_refuse_operator(rule, node);
+    if (work->reasons[n])
         return false;
     work->placement->runs[n] =
         rule->class == LDNQ_PASSES_SCALE ? LDNQ_NODE_MOVES : LDNQ_NODE_INTEGER;
@@ -179,6 +177,122 @@ static bool absorb_clamps(struct ldnq_placement_workspace *work)
     return changed;
 }
 
+/* ---- 4.: nodes whose codes nobody reads ----------------------------------------------- */
+
+static bool has_input_codes(const struct ldnq_placement_workspace *work, size_t n, size_t input)
+{
+    switch (work->placement->runs[n]) {
+    case LDNQ_NODE_INTEGER:
+    case LDNQ_NODE_MOVES:
+        return ldnq_placement_reads_activation(work->rules[n], work->graph->nodes[n], input);
+    case LDNQ_NODE_ABSORBED:
+        return input == 0 && work->facts[work->graph->nodes[n]->outputs[0]->index].codes_are_read;
+    default:
+        return false;
+    }
+}
+
+/* Whether the value has codes whoever reads it: a layer that can't write floats computed it, or
+ * a pool, which leaves fewer values to dequantize. */
+static bool has_codes_in_any_case(const struct ldnq_placement_workspace *work,
+                                  const struct ldnq_value *value)
+{
+    const size_t n = value ? work->facts[value->index].writer : LDNQ_NO_NODE;
+    if (n == LDNQ_NO_NODE)
+        return false;
+    const struct ldnq_operator_rule *rule = work->rules[n];
+    switch (work->placement->runs[n]) {
+    case LDNQ_NODE_INTEGER:
+        return (rule->weight && !rule->float_output) || rule->shrinks;
+    case LDNQ_NODE_MOVES:
+    case LDNQ_NODE_ABSORBED:
+        return has_codes_in_any_case(work, work->graph->nodes[n]->inputs[0]);
+    default:
+        return false;
+    }
+}
+
+/* Whether it pays that the node computes on codes. */
+static bool is_worth_codes(const struct ldnq_placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    const struct ldnq_operator_rule *rule = work->rules[n];
+    for (size_t o = 0; o < node->output_count; o++)
+        if (node->outputs[o] && work->facts[node->outputs[o]->index].codes_are_read)
+            return true;
+    if (work->placement->runs[n] == LDNQ_NODE_MOVES && !rule->shrinks)
+        return has_codes_in_any_case(work, node->inputs[0]);
+    return rule->weight || rule->shrinks;
+}
+
+/* The clamp after a node that computes on codes computes in float where the node can write
+ * floats and nobody reads the codes after the clamp. */
+static void release_clamp(struct ldnq_placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    const size_t clamp = work->facts[node->outputs[0]->index].reader;
+    if (work->facts[node->outputs[0]->index].readers != 1 ||
+        work->placement->runs[clamp] != LDNQ_NODE_ABSORBED)
+        return;
+    struct ldnq_value_facts *out = &work->facts[work->graph->nodes[clamp]->outputs[0]->index];
+    if (work->placement->runs[n] == LDNQ_NODE_INTEGER &&
+        (out->codes_are_read || !work->rules[n]->float_output))
+        return;
+    work->placement->runs[clamp] = LDNQ_NODE_FLOAT;
+    out->low = -INFINITY;
+    out->high = INFINITY;
+}
+
+static void drop_nodes_without_readers_of_codes(struct ldnq_placement_workspace *work)
+{
+    for (size_t n = work->graph->node_count; n-- > 0;) {
+        const struct ldnq_node *node = work->graph->nodes[n];
+        const enum ldnq_node_run run = work->placement->runs[n];
+        if ((run == LDNQ_NODE_INTEGER || run == LDNQ_NODE_MOVES) && !is_worth_codes(work, n)) {
+            work->placement->runs[n] = LDNQ_NODE_FLOAT;
+            work->reasons[n] = "no integer kernel reads its result";
+        }
+        if (run == LDNQ_NODE_INTEGER)
+            release_clamp(work, n);
+        for (size_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] && has_input_codes(work, n, i))
+                work->facts[node->inputs[i]->index].codes_are_read = true;
+    }
+}
+
+/* ---- why nodes compute in float ---------------------------------------------------------- */
+
+static bool computes_on_floats(const struct ldnq_node *node)
+{
+    bool reads = false, writes = false;
+    for (size_t i = 0; i < node->input_count; i++)
+        reads = reads || (node->inputs[i] && node->inputs[i]->dtype == LDNQ_FLOAT &&
+                          !node->inputs[i]->constant);
+    for (size_t o = 0; o < node->output_count; o++)
+        writes = writes || (node->outputs[o] && node->outputs[o]->dtype == LDNQ_FLOAT &&
+                            !node->outputs[o]->constant);
+    return reads && writes && strcmp(node->op_type, "Identity") != 0 &&
+           strcmp(node->op_type, "Dropout") != 0;
+}
+
+static void explain_float_nodes(struct ldnq_placement_workspace *work)
+{
+    for (size_t n = 0; n < work->graph->node_count; n++) {
+        const struct ldnq_node *node = work->graph->nodes[n];
+        if (work->placement->runs[n] != LDNQ_NODE_FLOAT || work->reasons[n] ||
+            !computes_on_floats(node))
+            continue;
+        if (node->within)
+            work->reasons[n] = "the file has it in a function or a branch";
+        else if (!work->rules[n])
+            work->reasons[n] = "the target has no integer kernel of it";
+        else
+            work->reasons[n] = work->rules[n]->needs_all_codes
+                                   ? "not all of its inputs come from integer kernels"
+                                   : "none of its inputs comes from an integer kernel";
+    }
+}
+
 void ldnq_placement_choose_nodes(struct ldnq_placement_workspace *work)
 {
     choose_layers_on_integers(work);
@@ -187,4 +301,7 @@ void ldnq_placement_choose_nodes(struct ldnq_placement_workspace *work)
         for (size_t n = 0; n < work->graph->node_count; n++)
             changed = mark_node_for_integers(work, n) || changed;
     }
+    if (work->options->target->drops_unread_codes)
+        drop_nodes_without_readers_of_codes(work);
+    explain_float_nodes(work);
 }

@@ -288,6 +288,12 @@ static bool check_bias(struct linter *linter, const struct ldnq_node *node,
     return true;
 }
 
+static enum ldnq_severity find_severity_in_float(const struct linter *linter,
+                                                 const struct ldnq_operator_rule *rule)
+{
+    return rule->weight || !linter->target->drops_unread_codes ? LDNQ_SLOWER : LDNQ_NOTE;
+}
+
 /* Returns whether the output lets the target compute on integers. */
 static bool check_output(struct linter *linter, const struct ldnq_node *node,
                          const struct ldnq_operator_rule *rule)
@@ -298,7 +304,7 @@ static bool check_output(struct linter *linter, const struct ldnq_node *node,
         return true;
     const struct ldnq_node *after = find_only_quantize_reader(linter, node->outputs[0], &clamp);
     if (!after) {
-        add_finding(linter, node, "output-pair", LDNQ_SLOWER,
+        add_finding(linter, node, "output-pair", find_severity_in_float(linter, rule),
                     "add a QuantizeLinear and a DequantizeLinear after it",
                     "its output is not read by a QuantizeLinear alone, so that it computes in "
                     "float");
@@ -435,7 +441,8 @@ static bool check_node_runs_on_integers(struct linter *linter, const struct ldnq
     }
     if (found.quantized < found.count && !is_fused_residual(linter, node, found.missing)) {
         const bool is_fused_float = target->pairs == LDNQ_PAIRS_AT_INPUTS && !rule->weight;
-        add_finding(linter, node, "input-pair", is_fused_float ? LDNQ_NOTE : LDNQ_SLOWER,
+        add_finding(linter, node, "input-pair",
+                    is_fused_float ? LDNQ_NOTE : find_severity_in_float(linter, rule),
                     "add a QuantizeLinear and a DequantizeLinear before it",
                     "input %zu has no Q/DQ pair while others have, so that it computes in float",
                     found.missing);
@@ -475,20 +482,26 @@ static bool have_same_scale(const struct ldnq_node *a, const struct ldnq_node *b
            (first == second && zero_a == zero_b);
 }
 
-static void check_scale_passing_node(struct linter *linter, const struct ldnq_node *node)
+static void check_scale_passing_node(struct linter *linter, const struct ldnq_node *node,
+                                     const struct ldnq_operator_rule *rule)
 {
     const struct ldnq_node *before =
         node->inputs[0] && !node->inputs[0]->constant ? find_dequantize(node->inputs[0]) : NULL;
     const struct ldnq_node *clamp;
+    linter->lint->integer_nodes += rule->on_codes && node->inputs[0]->dtype != LDNQ_FLOAT;
     if (!before)
         return;
     const struct ldnq_node *after = find_only_quantize_reader(linter, node->outputs[0], &clamp);
-    if (after && !clamp && have_same_scale(before, after)) {
+    if (after && !clamp && have_same_scale(before, after) && !rule->on_codes) {
         linter->lint->integer_nodes++;
         return;
     }
     linter->lint->float_nodes++;
-    if (after && !clamp)
+    if (after && !clamp && rule->on_codes)
+        add_finding(linter, node, "move-codes", LDNQ_SLOWER,
+                    "place it between the QuantizeLinear and the DequantizeLinear before it",
+                    "it is not fused with pairs around it, so that it moves floats");
+    else if (after && !clamp)
         add_finding(linter, node, "same-scale", LDNQ_SLOWER,
                     "set scale and zero point of its output to those of its input",
                     "scales before and after it differ, so that it moves floats between "
@@ -536,11 +549,11 @@ static void check_node(struct linter *linter, const struct ldnq_node *node)
             "write the model with Q/DQ pairs around float operators",
             "it is an integer operator, and target %s reads Q/DQ pairs", linter->target->name);
     const struct ldnq_operator_rule *rule = ldnq_target_rule(linter->target, node);
-    if (!rule || rule->class == LDNQ_TAKES_NO_PAIR)
+    if (!rule || rule->class == LDNQ_TAKES_NO_PAIR || ldnq_target_refuse_operator(rule, node))
         return;
     if (rule->class == LDNQ_PASSES_SCALE) {
         if (linter->target->pairs == LDNQ_PAIRS_AT_BOTH)
-            check_scale_passing_node(linter, node);
+            check_scale_passing_node(linter, node, rule);
         return;
     }
     check_computing_node(linter, node, rule);

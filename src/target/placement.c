@@ -6,7 +6,7 @@
 #include "ops/op.h"
 #include "target/placement_workspace.h"
 
-/* ---- 4.: which values have a pair ----------------------------------------------------------- */
+/* ---- 5.: which values have a pair ----------------------------------------------------------- */
 
 /* TensorRT fuses a residual Add into the layer that writes one of its operands, where that
  * operand has no pair. */
@@ -51,10 +51,12 @@ static void add_pairs_on_outputs(struct ldnq_placement_workspace *work, size_t n
         const size_t clamp = work->placement->runs[n] == LDNQ_NODE_INTEGER
                                  ? ldnq_placement_find_clamp(work, n, &low, &high)
                                  : LDNQ_NO_NODE;
-        if (clamp != LDNQ_NO_NODE)
+        const bool is_absorbed =
+            clamp != LDNQ_NO_NODE && work->placement->runs[clamp] == LDNQ_NODE_ABSORBED;
+        if (is_absorbed)
             value = work->graph->nodes[clamp]->outputs[0];
         struct ldnq_value_facts *facts = &work->facts[value->index];
-        if (!rule->float_output || clamp != LDNQ_NO_NODE || work->options->target->every_tensor)
+        if (!rule->float_output || is_absorbed || work->options->target->every_tensor)
             facts->has_pair = facts->replaces_graph_output = true;
         if (rule->low < rule->high) {
             facts->low = rule->low;
@@ -63,6 +65,18 @@ static void add_pairs_on_outputs(struct ldnq_placement_workspace *work, size_t n
                            (rule->fixed_types & LDNQ_DTYPE_BIT(work->options->activation));
         }
     }
+}
+
+/* Whether the float value never exists, so that all readers read what the pair leaves. */
+static bool is_written_by_integers(const struct ldnq_placement_workspace *work,
+                                   const struct ldnq_value *value)
+{
+    if (work->options->target->pairs != LDNQ_PAIRS_AT_BOTH || value->constant)
+        return false;
+    if (!work->options->target->falls_back)
+        return true;
+    const size_t writer = work->facts[value->index].writer;
+    return writer != LDNQ_NO_NODE && work->placement->runs[writer] != LDNQ_NODE_FLOAT;
 }
 
 static void choose_pair_positions(struct ldnq_placement_workspace *work)
@@ -76,20 +90,20 @@ static void choose_pair_positions(struct ldnq_placement_workspace *work)
         if (both)
             add_pairs_on_outputs(work, n);
     }
-    /* An operator in float reads what the pair leaves where the value itself is never
-     * written; so does every reader, as a value that is read twice costs a pass. */
+    /* An operator in float reads what the pair leaves of a value that an integer kernel writes:
+     * the value itself never exists. */
     for (size_t n = 0; both && n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
         /* Bodies read values of the graph by their names. */
         const size_t inputs = node->within ? 0 : node->input_count - node->capture_count;
         for (size_t i = 0; i < inputs; i++)
             if (node->inputs[i] && work->facts[node->inputs[i]->index].has_pair &&
-                !node->inputs[i]->constant)
+                is_written_by_integers(work, node->inputs[i]))
                 work->placement->reads_codes[n] |= 1u << (i < 31 ? i : 31);
     }
 }
 
-/* ---- 5.: values of one scale --------------------------------------------------------------- */
+/* ---- 6.: values of one scale --------------------------------------------------------------- */
 
 static size_t find_scale_group(struct ldnq_placement_workspace *work, size_t value)
 {
@@ -250,6 +264,7 @@ static void add_activation(struct ldnq_placement_workspace *work, struct ldnq_va
                                          .low = facts->low,
                                          .high = facts->high,
                                          .fixed = facts->fixed,
+                                         .is_only_codes = is_written_by_integers(work, value),
                                          .replaces_graph_output =
                                              facts->replaces_graph_output && value->is_output };
     for (size_t r = 0; r < work->requantization_count; r++) {

@@ -11,8 +11,10 @@
  *      where their input has codes. Repeated until nothing changes. With `every_tensor` all
  *      operators of the table follow.
  *   3. A Relu or Clip after a quantized operator, as its only reader, joins it.
- *   4. Pairs are placed on the inputs, or inputs and outputs, of these operators.
- *   5. Values that must have one scale are joined into groups. A value of a fixed range joins no
+ *   4. Operators without weights whose codes nobody reads return to float, where the target
+ *      says so: the end of a detector or a segmentation network.
+ *   5. Pairs are placed on the inputs, or inputs and outputs, of these operators.
+ *   6. Values that must have one scale are joined into groups. A value of a fixed range joins no
  *      group of another range: a second pair gives its codes the scale of the group.
  */
 #ifndef LDNQ_TARGET_PLACEMENT_H
@@ -41,13 +43,17 @@ struct ldnq_placed_activation {
      * have the scale of the node's other inputs, where the first pair's range is fixed. NULL for
      * most. */
     const struct ldnq_node *reader;
+    /* An integer kernel writes it: the float value never exists, and everything reads codes or
+     * what the DequantizeLinear makes of them. */
+    bool is_only_codes;
     /* The value is a graph output and its operator writes codes: the output of the inserted
      * DequantizeLinear takes its place, and its name, among the graph's outputs. */
     bool replaces_graph_output;
     /* Set by ldnq_placement_insert. Of a constant there is no QuantizeLinear: `dequantized`
      * is a constant of its own, the rounded one. */
-    struct ldnq_node *quantize;
+    struct ldnq_node *quantize;            /* NULL: the node that writes the value writes codes */
     struct ldnq_value *scale, *zero_point; /* constants */
+    struct ldnq_value *codes;              /* NULL for a constant */
     struct ldnq_value *dequantized;
 };
 
@@ -66,7 +72,7 @@ struct ldnq_placement {
     enum ldnq_node_run *runs;
     /* Bit i: the node reads the codes of input i. Inputs from 32 on follow bit 31. */
     unsigned *reads_codes;
-    /* Nodes that compute in float although the target's table lists their operator. */
+    /* All nodes that compute in float. */
     size_t float_count;
     struct ldnq_float_node *float_nodes;
 };
@@ -88,7 +94,8 @@ enum ldnq_status ldnq_placement_make(const struct ldnq_graph *graph,
                                      struct ldnq_error *err);
 
 /* Inserts a QuantizeLinear and a DequantizeLinear per activation into the graph, which the
- * operators that read codes (with LDNQ_PAIRS_AT_BOTH: all readers) then read from. A graph
+ * operators that read codes (with LDNQ_PAIRS_AT_BOTH: all readers) then read from. A Shape
+ * reads the codes themselves, and so does an operator whose rule says on_codes. A graph
  * output with a pair is what its DequantizeLinear writes, under its name. Scales are 1 and
  * zero points 0 until ldnq_activation_set_scale. New nodes are bound and have no origin;
  * the indices of nodes change.

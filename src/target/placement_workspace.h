@@ -8,10 +8,11 @@
 
 /* What is known of a value while the placement is made. */
 struct ldnq_value_facts {
-    size_t readers;     /* inputs of nodes that read it */
-    size_t reader;      /* the last node that reads it */
-    size_t writer;      /* the node that writes it; LDNQ_NO_NODE for inputs and constants */
-    bool from_integers; /* a node that computes on codes, or moves them, writes it */
+    size_t readers;      /* inputs of nodes that read it */
+    size_t reader;       /* the last node that reads it */
+    size_t writer;       /* the node that writes it; LDNQ_NO_NODE for inputs and constants */
+    bool from_integers;  /* a node that computes on codes, or moves them, writes it */
+    bool codes_are_read; /* a node that computes on codes reads them; set by step 4 */
     bool has_pair;
     bool replaces_graph_output;
     size_t group; /* union-find parent, by value index */
@@ -45,7 +46,7 @@ bool ldnq_placement_reads_activation(const struct ldnq_operator_rule *rule,
 size_t ldnq_placement_find_clamp(const struct ldnq_placement_workspace *work, size_t n, float *low,
                                  float *high);
 
-/* Steps 1 to 3: sets placement->runs and the reasons. */
+/* Steps 1 to 4: sets placement->runs and the reasons. */
 void ldnq_placement_choose_nodes(struct ldnq_placement_workspace *work);
 
 #endif

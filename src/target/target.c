@@ -56,3 +56,27 @@ bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldn
     }
     return false;
 }
+
+/* Whether a Pad fills with zeros, or with other elements. */
+static bool pads_with_zero(const struct ldnq_node *node)
+{
+    const struct ldnq_value *fill = node->input_count > 2 ? node->inputs[2] : NULL;
+    return !fill || strcmp(ldnq_attr_string(node, "mode", "constant"), "constant") != 0 ||
+           (fill->constant && ldnq_tensor_count(fill->constant) == 1 &&
+            *(const float *)fill->constant->data == 0.0f);
+}
+
+const char *ldnq_target_refuse_operator(const struct ldnq_operator_rule *rule,
+                                        const struct ldnq_node *node)
+{
+    const int rank = node->inputs[0] ? node->inputs[0]->shape.rank : 0;
+    const int64_t axis = ldnq_attr_int(node, "axis", -1);
+    if (rule->slow_on_last_axis && (axis == -1 || axis == rank - 1))
+        return "the float kernel is faster along the last axis";
+    if (strcmp(node->op_type, "Pad") == 0 && !pads_with_zero(node))
+        return "it does not pad with zeros";
+    if (strcmp(node->op_type, "Resize") == 0 && rule->nearest_only &&
+        strcmp(ldnq_attr_string(node, "mode", "nearest"), "nearest") != 0)
+        return "the target has no integer kernel that interpolates";
+    return NULL;
+}

@@ -43,6 +43,16 @@ struct ldnq_operator_rule {
     unsigned data_inputs; /* bit i: input i is an activation (or a weight that is none) */
     bool weight;          /* input 1 is a weight where it is constant: Conv, Gemm, MatMul */
     bool float_output;    /* the runtime's kernel may also write float32 (Gemm, MatMul) */
+    /* Of LDNQ_PASSES_SCALE: it stands between the QuantizeLinear and the DequantizeLinear, as the
+     * runtime has a kernel for codes but does not fuse it with pairs around it. */
+    bool on_codes;
+    /* Of operators without a weight: all inputs must come from integer kernels, or it computes
+     * in float. Elsewhere one is enough, and the others are quantized for it. */
+    bool needs_all_codes;
+    bool shrinks; /* its result is smaller than its input (pools) */
+    /* Its float kernel is faster where its axis is the last one (Softmax). */
+    bool slow_on_last_axis;
+    bool nearest_only;    /* of Resize: no other mode has an integer kernel */
     int since;            /* of the ai.onnx opset; 0: any */
     unsigned activations; /* LDNQ_DTYPE_BIT of the types that its kernel takes; 0: all */
     /* The output's range where it does not depend on the data (Softmax: 0 to 1); both 0
@@ -102,6 +112,9 @@ struct ldnq_target {
     /* Relu and Clip after a quantized operator disappear into its output's range, with no
      * pair between them. */
     bool absorbs_clamps;
+    /* An operator without a weight computes on codes only where something reads them: its own
+     * kernel alone does not pay for a Q and a DQ, and float is more exact. */
+    bool drops_unread_codes;
     /* The runtime executes any file: what has no integer kernel computes in float. */
     bool falls_back;
     /* Bit b: a MatMul or Gemm of float activations and a weight of b bits runs in one kernel. */
@@ -124,6 +137,10 @@ bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_
  * in float. */
 bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
                               const struct ldnq_shape *weight);
+
+/* Why a node without a weight computes in float although it has a rule; NULL: it does not. */
+const char *ldnq_target_refuse_operator(const struct ldnq_operator_rule *rule,
+                                        const struct ldnq_node *node);
 
 extern const struct ldnq_target ldnq_target_weights, ldnq_target_ort, ldnq_target_openvino,
     ldnq_target_tensorrt, ldnq_target_qnn, ldnq_target_tflite, ldnq_target_pow2;

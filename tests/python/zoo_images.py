@@ -200,3 +200,103 @@ class Detector(nn.Module):
 species("fcn", Fcn, 6, image=floats(3, 32, 32))
 species("aspp", Aspp, 8, image=floats(3, 32, 32))
 species("detector", Detector, 5, image=floats(3, 32, 32))
+
+
+# ---- a detector of one stage
+
+
+def conv_silu(inputs, outputs, kernel=1, stride=1):
+    return conv_bn(inputs, outputs, kernel, stride, nn.SiLU)
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = nn.Sequential(conv_silu(channels, channels, 3),
+                                    conv_silu(channels, channels, 3))
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+class C2f(nn.Module):
+    """Half of the channels through bottlenecks, each of whose outputs is concatenated."""
+
+    def __init__(self, inputs, outputs, count=1):
+        super().__init__()
+        half = outputs // 2
+        self.first, self.last = conv_silu(inputs, outputs), conv_silu((2 + count) * half, outputs)
+        self.blocks = nn.ModuleList([Bottleneck(half) for _ in range(count)])
+
+    def forward(self, x):
+        parts = list(self.first(x).chunk(2, 1))
+        for block in self.blocks:
+            parts.append(block(parts[-1]))
+        return self.last(torch.cat(parts, 1))
+
+
+class Sppf(nn.Module):
+    """Three maximum pools in a row, all of them concatenated."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.first = conv_silu(channels, channels // 2)
+        self.last = conv_silu(2 * channels, channels)
+
+    def forward(self, x):
+        maps = [self.first(x)]
+        for _ in range(3):
+            maps.append(F.max_pool2d(maps[-1], 5, 1, 2))
+        return self.last(torch.cat(maps, 1))
+
+
+class Yolo(nn.Module):
+    """Boxes from distributions over 8 distances, in pixels, and classes, in one tensor."""
+
+    def __init__(self, width=16, classes=5, bins=8, size=32):
+        super().__init__()
+        self.bins, self.classes = bins, classes
+        self.stem = nn.Sequential(conv_silu(3, width // 2, 3, 2), conv_silu(width // 2, width, 3, 2),
+                                  C2f(width, width), conv_silu(width, 2 * width, 3, 2))
+        self.near = C2f(2 * width, 2 * width)
+        self.down = nn.Sequential(conv_silu(2 * width, 4 * width, 3, 2), C2f(4 * width, 4 * width),
+                                  Sppf(4 * width))
+        self.join = C2f(6 * width, 2 * width)
+        channels = (2 * width, 4 * width)
+        self.boxes = nn.ModuleList([nn.Sequential(conv_silu(c, width, 3),
+                                                  nn.Conv2d(width, 4 * bins, 1)) for c in channels])
+        self.scores = nn.ModuleList([nn.Sequential(conv_silu(c, width, 3),
+                                                   nn.Conv2d(width, classes, 1)) for c in channels])
+        places, strides = [], []
+        for stride in (8, 16):
+            steps = torch.arange(size // stride) + 0.5
+            rows, columns = torch.meshgrid(steps, steps, indexing="ij")
+            places.append(torch.stack([columns, rows]).reshape(2, -1))
+            strides.append(torch.full((1, places[-1].shape[1]), float(stride)))
+        self.register_buffer("places", torch.cat(places, 1)[None])
+        self.register_buffer("strides", torch.cat(strides, 1))
+        self.register_buffer("distances", torch.arange(bins).float().reshape(1, bins, 1, 1))
+
+    def forward(self, image):
+        near = self.near(self.stem(image))
+        far = self.down(near)
+        near = self.join(torch.cat([F.interpolate(far, scale_factor=2.0), near], 1))
+        found = [torch.cat([box(each), score(each)], 1).flatten(2)
+                 for box, score, each in zip(self.boxes, self.scores, (near, far))]
+        boxes, scores = torch.cat(found, 2).split([4 * self.bins, self.classes], 1)
+        n, _, count = boxes.shape
+        shares = boxes.view(n, 4, self.bins, count).transpose(1, 2).softmax(1)
+        sides = F.conv2d(shares, self.distances).view(n, 4, count)
+        low, high = sides.chunk(2, 1)
+        low, high = self.places - low, self.places + high
+        boxes = torch.cat([(low + high) / 2, high - low], 1) * self.strides
+        return torch.cat([boxes, scores.sigmoid()], 1)
+
+
+def contrasts(*shape):
+    """Noise of another strength in each sample: its boxes would be alike otherwise."""
+    return lambda rng, batch: (floats(*shape)(rng, batch) *
+                               rng.uniform(0, 4, (batch, 1, 1, 1))).astype("float32")
+
+
+species("yolo", Yolo, 31, image=contrasts(3, 32, 32))

@@ -190,6 +190,101 @@ static void graph_output_should_keep_its_name(void **state)
     build_free(graph);
 }
 
+/* x -> Conv -> Sigmoid -> Mul by a constant -> out; the end of a detector. */
+static void end_of_a_network_should_stay_float_where_nothing_reads_its_codes(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *conv =
+        NODE(graph, "Conv", "conv", x, build_weight(graph, "w", SHAPE(4, 3, 1, 1), 1));
+    struct ldnq_value *sigmoid = NODE(graph, "Sigmoid", "sigmoid", conv);
+    struct ldnq_value *scaled =
+        NODE(graph, "Mul", "scaled", sigmoid, build_weight(graph, "stride", SHAPE(1), 2));
+    build_output(graph, scaled);
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_non_null(activation_of(placement, conv));
+    assert_true(activation_of(placement, conv)->is_only_codes);
+    assert_null(activation_of(placement, sigmoid));
+    assert_null(activation_of(placement, scaled));
+    assert_int_equal(placement->float_count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_non_null(placement->float_nodes[i].reason);
+    /* QNN wants a pair on every tensor. */
+    assert_non_null(activation_of(place(graph, "qnn", NULL), sigmoid));
+    build_free(graph);
+}
+
+/* A pool leaves fewer values to dequantize. */
+static void pool_at_the_end_should_read_codes(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *conv =
+        NODE(graph, "Conv", "conv", x, build_weight(graph, "w", SHAPE(4, 3, 1, 1), 1));
+    struct ldnq_value *add = NODE(graph, "Add", "add", conv, conv);
+    struct ldnq_value *pool = NODE(graph, "GlobalAveragePool", "pool", add);
+    build_output(graph, pool);
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_int_equal(placement->float_count, 0);
+    assert_non_null(activation_of(placement, pool));
+    build_free(graph);
+}
+
+static void float_value_should_be_read_as_it_is_by_nodes_in_float(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *erf = NODE(graph, "Erf", "erf", x);
+    struct ldnq_value *conv =
+        NODE(graph, "Conv", "conv", erf, build_weight(graph, "w", SHAPE(3, 3, 1, 1), 1));
+    build_output(graph, NODE(graph, "Sub", "sub", conv, erf));
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_false(activation_of(placement, erf)->is_only_codes);
+    assert_ok(ldnq_placement_insert(placement, graph, &err));
+    const struct ldnq_node *sub = graph->nodes[graph->node_count - 1];
+    assert_ptr_equal(sub->inputs[1], erf);
+    assert_string_equal(sub->inputs[0]->producer->op_type, "DequantizeLinear");
+    build_free(graph);
+}
+
+static void pad_should_move_codes_and_fill_with_the_code_of_zero(void **state)
+{
+    (void)state;
+    static const int64_t pads[] = { 0, 1, 1, 1, 0, 1, 1, 1 };
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 3, 4, 4));
+    struct ldnq_value *conv =
+        NODE(graph, "Conv", "conv", x, build_weight(graph, "w", SHAPE(3, 3, 1, 1), 1));
+    struct ldnq_value *padded = NODE(graph, "Pad", "pad", conv, build_ints(graph, "pads", 8, pads));
+    build_output(graph, NODE(graph, "GlobalMaxPool", "pool", padded));
+    struct ldnq_placement *placement = place(graph, "ort", NULL);
+    assert_int_equal(activation_of(placement, padded)->group,
+                     activation_of(placement, conv)->group);
+    struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(1, 3, 4, 4), 7);
+    struct ldnq_tensor *before = build_run(graph, input);
+    assert_ok(ldnq_placement_insert(placement, graph, &err));
+    assert_null(activation_of(placement, padded)->quantize);
+    assert_int_equal(padded->dtype, LDNQ_UINT8);
+    for (size_t i = 0; i < placement->count; i++)
+        ldnq_activation_set_scale(
+            &placement->activations[i],
+            ldnq_target_scale(placement->target, LDNQ_UINT8, -4.0, 4.0, false));
+    struct ldnq_tensor *after = build_run(graph, input);
+    const float *from = before->data, *to = after->data;
+    for (size_t i = 0; i < ldnq_tensor_count(before); i++)
+        assert_true(fabs((double)(from[i] - to[i])) < 0.1);
+    /* Without pairs it computes in float again. */
+    struct ldnq_graph *clone;
+    assert_ok(ldnq_graph_clone(graph, graph->arena, &clone, &err));
+    assert_ok(ldnq_placement_bypass_pairs(placement, graph, clone, &err));
+    struct ldnq_tensor *exact = build_run(clone, input);
+    assert_memory_equal(exact->data, before->data, ldnq_tensor_count(before) * sizeof(float));
+    build_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +296,10 @@ int main(void)
         cmocka_unit_test(gemm_should_write_a_float_output),
         cmocka_unit_test(inserted_pairs_should_only_round),
         cmocka_unit_test(graph_output_should_keep_its_name),
+        cmocka_unit_test(end_of_a_network_should_stay_float_where_nothing_reads_its_codes),
+        cmocka_unit_test(pool_at_the_end_should_read_codes),
+        cmocka_unit_test(float_value_should_be_read_as_it_is_by_nodes_in_float),
+        cmocka_unit_test(pad_should_move_codes_and_fill_with_the_code_of_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
