@@ -45,8 +45,9 @@ static struct ldnq_exec_buffer *find_best_free_buffer(struct ldnq_buffer_pool *p
 }
 
 /* Replaces the memory; the contents are lost. */
-static enum ldnq_status reallocate(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer,
-                                   size_t size, struct ldnq_error *err)
+static enum ldnq_status reallocate_buffer(struct ldnq_buffer_pool *pool,
+                                          struct ldnq_exec_buffer *buffer, size_t size,
+                                          struct ldnq_error *err)
 {
     ldnq_free(buffer->data);
     pool->held -= buffer->size;
@@ -82,9 +83,9 @@ enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t 
     buffer->users = 1;
     bool is_new = !buffer->data && !pool->counts_only;
     if (is_new || buffer->size < size) {
-        enum ldnq_status status = reallocate(pool, buffer, size, err);
+        enum ldnq_status status = reallocate_buffer(pool, buffer, size, err);
         if (status != LDNQ_OK) {
-            ldnq_buffer_pool_release(pool, buffer);
+            ldnq_buffer_pool_remove_user(pool, buffer);
             return status;
         }
     }
@@ -92,7 +93,7 @@ enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t 
     return LDNQ_OK;
 }
 
-void ldnq_buffer_pool_release(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer)
+void ldnq_buffer_pool_remove_user(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer)
 {
     if (!buffer || --buffer->users > 0)
         return;

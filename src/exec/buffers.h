@@ -35,7 +35,7 @@ struct ldnq_buffer_pool {
 enum ldnq_status ldnq_buffer_pool_acquire(struct ldnq_buffer_pool *pool, size_t size,
                                           struct ldnq_exec_buffer **out, struct ldnq_error *err);
 /* Removes one user; a buffer without users is free. Accepts NULL. */
-void ldnq_buffer_pool_release(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer);
+void ldnq_buffer_pool_remove_user(struct ldnq_buffer_pool *pool, struct ldnq_exec_buffer *buffer);
 /* Frees all memory; every buffer must have been released. */
 void ldnq_buffer_pool_finish(struct ldnq_buffer_pool *pool);
 

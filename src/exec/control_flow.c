@@ -74,7 +74,7 @@ void ldnq_control_flow_finish(struct ldnq_exec *exec)
 
 static void release_tensor(struct ldnq_exec *exec, struct loop_tensor *tensor)
 {
-    ldnq_buffer_pool_release(&exec->buffers, tensor->buffer);
+    ldnq_buffer_pool_remove_user(&exec->buffers, tensor->buffer);
     *tensor = (struct loop_tensor){ 0 };
 }
 

@@ -66,7 +66,7 @@ void ldnq_exec_destroy(struct ldnq_exec *exec)
 void ldnq_exec_free_value(struct ldnq_exec *exec, size_t value_index)
 {
     struct ldnq_exec_slot *slot = &exec->slots[value_index];
-    ldnq_buffer_pool_release(&exec->buffers, slot->buffer);
+    ldnq_buffer_pool_remove_user(&exec->buffers, slot->buffer);
     slot->tensor.data = NULL;
     slot->buffer = NULL;
     slot->is_live = false;
@@ -255,7 +255,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
         LDNQ_TRY(allocate_output(exec, node_index, &call, i, err));
     if ((node->op->flags & LDNQ_OP_VIEW) || exec->is_dry_run)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_exec_reserve_scratch(exec, ldnq_ops_scratch(&call), err));
+    LDNQ_TRY(ldnq_exec_reserve_scratch(exec, ldnq_ops_scratch_bytes(&call), err));
     call.scratch = exec->scratch;
     return ldnq_ops_forward(&call, err);
 }
@@ -263,7 +263,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
 static void release_omitted_outputs(struct ldnq_exec *exec, size_t node_index)
 {
     for (size_t i = 0; i < exec->graph->nodes[node_index]->output_count; i++) {
-        ldnq_buffer_pool_release(&exec->buffers, exec->omitted[i]);
+        ldnq_buffer_pool_remove_user(&exec->buffers, exec->omitted[i]);
         exec->omitted[i] = NULL;
     }
 }

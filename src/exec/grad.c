@@ -102,9 +102,9 @@ enum ldnq_status ldnq_grad_create(const struct ldnq_graph *graph, struct ldnq_po
 static void reset_gradients(struct ldnq_grad *grad)
 {
     for (size_t i = 0; grad->slots && i < grad->graph->value_count; i++)
-        ldnq_grad_release(grad, &grad->slots[i]);
+        ldnq_grad_free_gradient(grad, &grad->slots[i]);
     for (size_t i = 0; grad->seeds && i < grad->options.target_count; i++)
-        ldnq_grad_release(grad, &grad->seeds[i]);
+        ldnq_grad_free_gradient(grad, &grad->seeds[i]);
 }
 
 void ldnq_grad_destroy(struct ldnq_grad *grad)
@@ -201,7 +201,8 @@ static void free_dead_values(struct ldnq_grad *grad, size_t m, size_t node_index
 }
 
 /* Runs the backward of the nodes of segment m, and frees saved tensors after their use. */
-static enum ldnq_status backward_segment(struct ldnq_grad *grad, size_t m, struct ldnq_error *err)
+static enum ldnq_status run_segment_backward(struct ldnq_grad *grad, size_t m,
+                                             struct ldnq_error *err)
 {
     for (size_t n = grad->plan.start[m + 1]; n-- > grad->plan.start[m];) {
         const struct ldnq_node *node = grad->graph->nodes[n];
@@ -247,11 +248,11 @@ static enum ldnq_status run_forward_and_backward(struct ldnq_grad *grad, struct 
     free_dead_values(grad, last, grad->options.last);
 
     /* ---- backward, recomputing each segment but the last from its checkpoints ---- */
-    LDNQ_TRY(backward_segment(grad, last, err));
+    LDNQ_TRY(run_segment_backward(grad, last, err));
     for (size_t m = last; m-- > 0;) {
         ldnq_grad_plan_prepare_recompute(plan, m);
         LDNQ_TRY(ldnq_exec_run_range(grad->exec, plan->start[m], plan->start[m + 1], err));
-        LDNQ_TRY(backward_segment(grad, m, err));
+        LDNQ_TRY(run_segment_backward(grad, m, err));
     }
     return zero_unreached_gradients(grad, err);
 }
@@ -343,7 +344,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
     return status;
 }
 
-const struct ldnq_tensor *ldnq_grad_of(const struct ldnq_grad *grad, size_t i)
+const struct ldnq_tensor *ldnq_grad_find_gradient(const struct ldnq_grad *grad, size_t i)
 {
     return &grad->slots[grad->options.requested[i]->index].tensor;
 }

@@ -71,7 +71,7 @@ enum ldnq_status ldnq_grad_run(struct ldnq_grad *grad, const struct ldnq_grad_fe
                                struct ldnq_error *err);
 
 /* The gradient of requested[i] in the last run. */
-const struct ldnq_tensor *ldnq_grad_of(const struct ldnq_grad *grad, size_t i);
+const struct ldnq_tensor *ldnq_grad_find_gradient(const struct ldnq_grad *grad, size_t i);
 /* The most bytes that values and gradients have taken at any time so far. */
 size_t ldnq_grad_peak_bytes(const struct ldnq_grad *grad);
 

@@ -4,9 +4,9 @@
 
 /* ---- gradients of values --------------------------------------------------------------- */
 
-void ldnq_grad_release(struct ldnq_grad *grad, struct ldnq_grad_slot *slot)
+void ldnq_grad_free_gradient(struct ldnq_grad *grad, struct ldnq_grad_slot *slot)
 {
-    ldnq_buffer_pool_release(&grad->exec->buffers, slot->buffer);
+    ldnq_buffer_pool_remove_user(&grad->exec->buffers, slot->buffer);
     *slot = (struct ldnq_grad_slot){ 0 };
 }
 
@@ -65,7 +65,7 @@ static enum ldnq_status make_gradient_unshared(struct ldnq_grad *grad, struct ld
     LDNQ_TRY(allocate_gradient(grad, &slot->tensor.shape, &own.tensor, &own.buffer, err));
     if (!grad->exec->is_dry_run)
         memcpy(own.tensor.data, slot->tensor.data, ldnq_tensor_count(&own.tensor) * sizeof(float));
-    ldnq_grad_release(grad, slot);
+    ldnq_grad_free_gradient(grad, slot);
     *slot = own;
     return LDNQ_OK;
 }
@@ -82,7 +82,7 @@ enum ldnq_status ldnq_grad_accumulate(struct ldnq_grad *grad, const struct ldnq_
     enum ldnq_status status = make_gradient_unshared(grad, slot, err);
     if (status == LDNQ_OK)
         add_gradient(grad, &slot->tensor, term);
-    ldnq_buffer_pool_release(&grad->exec->buffers, buffer);
+    ldnq_buffer_pool_remove_user(&grad->exec->buffers, buffer);
     return status;
 }
 
@@ -143,14 +143,15 @@ static enum ldnq_status call_backward(struct ldnq_grad *grad, const struct ldnq_
                                        err));
     if (exec->is_dry_run)
         return LDNQ_OK;
-    size_t bytes = node->op->backward_scratch ? node->op->backward_scratch(&op_grad) : 0;
+    size_t bytes =
+        node->op->backward_scratch_bytes ? node->op->backward_scratch_bytes(&op_grad) : 0;
     LDNQ_TRY(ldnq_exec_reserve_scratch(exec, bytes, err));
     call.scratch = exec->scratch;
     return node->op->backward(&op_grad, err);
 }
 
-static enum ldnq_status backward_operator(struct ldnq_grad *grad, const struct ldnq_node *node,
-                                          struct ldnq_error *err)
+static enum ldnq_status run_operator_backward(struct ldnq_grad *grad, const struct ldnq_node *node,
+                                              struct ldnq_error *err)
 {
     bool has_gradient = false;
     for (size_t i = 0; i < node->output_count; i++) {
@@ -171,7 +172,7 @@ static enum ldnq_status backward_operator(struct ldnq_grad *grad, const struct l
             status =
                 ldnq_grad_accumulate(grad, node->inputs[i], &grad->in[i], grad->in_buffer[i], err);
         else
-            ldnq_buffer_pool_release(&grad->exec->buffers, grad->in_buffer[i]);
+            ldnq_buffer_pool_remove_user(&grad->exec->buffers, grad->in_buffer[i]);
     }
     return status;
 }
@@ -183,11 +184,11 @@ enum ldnq_status ldnq_grad_backward_node(struct ldnq_grad *grad, size_t node_ind
     struct ldnq_error reason;
     enum ldnq_status status = node->op->flags & LDNQ_OP_VIEW
                                   ? pass_gradient_through_view(grad, node, &reason)
-                                  : backward_operator(grad, node, &reason);
+                                  : run_operator_backward(grad, node, &reason);
     if (status != LDNQ_OK)
         return ldnq_node_fail(grad->graph, node, status, err, "its gradient: %s", reason.message);
     for (size_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && !grad->reach.requested[node->outputs[i]->index])
-            ldnq_grad_release(grad, &grad->slots[node->outputs[i]->index]);
+            ldnq_grad_free_gradient(grad, &grad->slots[node->outputs[i]->index]);
     return LDNQ_OK;
 }

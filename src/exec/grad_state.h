@@ -38,7 +38,7 @@ struct ldnq_grad {
 const struct ldnq_tensor *ldnq_grad_saved_tensor(const struct ldnq_grad *grad,
                                                  const struct ldnq_value *value);
 
-void ldnq_grad_release(struct ldnq_grad *grad, struct ldnq_grad_slot *slot);
+void ldnq_grad_free_gradient(struct ldnq_grad *grad, struct ldnq_grad_slot *slot);
 /* Allocates a gradient of zeros. Errors: NOMEM. */
 enum ldnq_status ldnq_grad_allocate_zero(struct ldnq_grad *grad, const struct ldnq_shape *shape,
                                          struct ldnq_grad_slot *slot, struct ldnq_error *err);

@@ -60,7 +60,7 @@ static enum ldnq_status describe_layer(struct ldnq_layer *layer, struct ldnq_are
     struct ldnq_layer_geometry geometry;
     struct ldnq_error reason;
     enum ldnq_status status =
-        op->describe(node, layer->weight, bias ? bias->constant : NULL, &geometry, &reason);
+        op->describe_weight(node, layer->weight, bias ? bias->constant : NULL, &geometry, &reason);
     if (status == LDNQ_UNSUPPORTED)
         return layer->refusal ? LDNQ_OK : refuse_layer(layer, arena, reason.message, err);
     if (status != LDNQ_OK)

@@ -24,7 +24,7 @@ static size_t tile_floats(size_t k)
     return edge * edge;
 }
 
-size_t ldnq_gram_scratch(size_t k, size_t threads)
+size_t ldnq_gram_scratch_floats(size_t k, size_t threads)
 {
     return threads * tile_floats(k);
 }

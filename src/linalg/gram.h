@@ -17,7 +17,7 @@
 #define LDNQ_GRAM_SLAB ((size_t)1024)
 
 /* Floats of scratch memory that ldnq_gram_add needs. */
-size_t ldnq_gram_scratch(size_t k, size_t threads);
+size_t ldnq_gram_scratch_floats(size_t k, size_t threads);
 
 /* Adds y y' of all columns to the upper triangle of h, and y to sum. */
 void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, double *h, double *sum,

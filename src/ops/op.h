@@ -23,7 +23,8 @@
  *             untrusted: ranks, dtypes, sizes, and axes. float16 and bfloat16 need no code
  *             (ops/widen.h).
  *
- * scratch     returns the bytes of workspace that forward needs for this call.
+ * scratch_bytes
+ *             returns how many bytes of workspace forward needs for this call.
  *
  * forward     computes out[i].data, which the executor allocated. It allocates nothing, and
  *             runs on the pool by ldnq_op_run_ranges() or ldnq_op_run_rows(), which cut the
@@ -108,7 +109,7 @@ struct ldnq_op_call {
     struct ldnq_tensor *out;
     struct ldnq_graph *graph;       /* shape inference: owner of new symbols; else NULL */
     struct ldnq_pool *pool;         /* for forward and backward */
-    void *scratch;                  /* as many bytes as scratch() returned, 64-byte aligned */
+    void *scratch;                  /* as many bytes as scratch_bytes() returned, 64-byte aligned */
     const struct ldnq_clamp *clamp; /* only with LDNQ_OP_FUSES_CLAMP; NULL for none */
     /* For infer and forward: the node that runs inside this one, which can_fuse accepted;
      * out[0] is that node's output. NULL for none, and for operators without can_fuse. */
@@ -122,7 +123,7 @@ struct ldnq_op_call {
 struct ldnq_op_grad {
     /* The same node as in the forward pass, with all shapes. Only constants and the
      * tensors that the record lists in saved_inputs and saved_outputs have data. scratch
-     * has the size that backward_scratch returned. */
+     * has the size that backward_scratch_bytes returned. */
     const struct ldnq_op_call *call;
     /* Per output: d loss / d output; NULL if the loss does not depend on the output. */
     const struct ldnq_tensor *const *out;
@@ -150,7 +151,7 @@ struct ldnq_op {
     /* Errors: MODEL (shapes that don't match), UNSUPPORTED (dtype). */
     enum ldnq_status (*infer)(struct ldnq_op_call *call, struct ldnq_error *err);
     /* Called after infer. NULL: no workspace. SIZE_MAX if the size overflows. */
-    size_t (*scratch)(const struct ldnq_op_call *call);
+    size_t (*scratch_bytes)(const struct ldnq_op_call *call);
     /* Errors: MODEL (an index in the data out of range), NUMERIC. */
     enum ldnq_status (*forward)(const struct ldnq_op_call *call, struct ldnq_error *err);
     /* The inputs that gradients pass to. 0 if small changes of the inputs never change the
@@ -159,7 +160,7 @@ struct ldnq_op {
     /* The inputs and outputs whose data backward reads. The executor keeps these tensors
      * from the forward to the backward pass, and no others. */
     unsigned saved_inputs, saved_outputs;
-    size_t (*backward_scratch)(const struct ldnq_op_grad *grad);
+    size_t (*backward_scratch_bytes)(const struct ldnq_op_grad *grad);
     /* NULL: views need none; for other operators with `differentiable` inputs it means that
      * a gradient through the node is refused. Errors: UNSUPPORTED, NUMERIC. */
     enum ldnq_status (*backward)(const struct ldnq_op_grad *grad, struct ldnq_error *err);
@@ -200,8 +201,8 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
 /* Clears the outputs, calls the record's infer, and checks the shapes that it returns.
  * The caller adds the node to the message. */
 enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err);
-/* The record's scratch and forward, after ldnq_ops_infer; not for views. */
-size_t ldnq_ops_scratch(const struct ldnq_op_call *call);
+/* The record's scratch_bytes and forward, after ldnq_ops_infer; not for views. */
+size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* ---- helpers for operators: attributes and inputs ------------------------------- */

@@ -60,26 +60,29 @@ struct ldnq_op_layer {
     int weight_input, bias_input; /* -1: the operator has no bias */
     /* Computes the geometry. bias is NULL if the node has none.
      * Errors: UNSUPPORTED, with the reason why this weight can't be quantized. */
-    enum ldnq_status (*describe)(const struct ldnq_node *node, const struct ldnq_tensor *weight,
-                                 const struct ldnq_tensor *bias,
-                                 struct ldnq_layer_geometry *geometry, struct ldnq_error *err);
+    enum ldnq_status (*describe_weight)(const struct ldnq_node *node,
+                                        const struct ldnq_tensor *weight,
+                                        const struct ldnq_tensor *bias,
+                                        struct ldnq_layer_geometry *geometry,
+                                        struct ldnq_error *err);
     /* P, the number of columns of Y, for this call (after infer). */
-    size_t (*positions)(const struct ldnq_op_call *call);
+    size_t (*count_positions)(const struct ldnq_op_call *call);
     /* Writes columns first .. first+count-1 of a group's Y to `columns`, a (K, count) matrix
      * with row stride ld. Factors of the product (Gemm's alpha) are included. */
-    void (*columns)(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
-                    float *columns, size_t ld);
+    void (*fill_columns)(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
+                         float *columns, size_t ld);
 };
 
 /* Writes columns at .. at+count-1 of one group of one image; image_group is
  * image * G + group. */
-typedef void ldnq_image_columns_fn(const struct ldnq_op_call *call, size_t image_group, size_t at,
-                                   size_t count, float *columns, size_t ld);
-/* Implements `columns` for layers whose images have `plane` columns each: columns of
+typedef void ldnq_fill_image_columns_fn(const struct ldnq_op_call *call, size_t image_group,
+                                        size_t at, size_t count, float *columns, size_t ld);
+/* Implements `fill_columns` for layers whose images have `plane` columns each: columns of
  * several images are read image by image. */
-static inline void ldnq_layer_columns(const struct ldnq_op_call *call, size_t groups, size_t group,
-                                      size_t plane, size_t first, size_t count, float *columns,
-                                      size_t ld, ldnq_image_columns_fn *of_image)
+static inline void ldnq_fill_columns_by_image(const struct ldnq_op_call *call, size_t groups,
+                                              size_t group, size_t plane, size_t first,
+                                              size_t count, float *columns, size_t ld,
+                                              ldnq_fill_image_columns_fn *of_image)
 {
     while (count > 0) {
         size_t image = first / plane, at = first % plane;

@@ -330,11 +330,11 @@ enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *er
     return LDNQ_OK;
 }
 
-size_t ldnq_ops_scratch(const struct ldnq_op_call *call)
+size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call)
 {
     if (call->widened)
-        return ldnq_widen_scratch(call);
-    return call->node->op->scratch ? call->node->op->scratch(call) : 0;
+        return ldnq_widen_scratch_bytes(call);
+    return call->node->op->scratch_bytes ? call->node->op->scratch_bytes(call) : 0;
 }
 
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

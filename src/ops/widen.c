@@ -103,12 +103,12 @@ static size_t lay_out_scratch(const struct ldnq_op_call *call, char *scratch,
     return end;
 }
 
-size_t ldnq_widen_scratch(const struct ldnq_op_call *call)
+size_t ldnq_widen_scratch_bytes(const struct ldnq_op_call *call)
 {
     struct widened_call w;
     const struct ldnq_op *op = call->node->op;
-    size_t end = lay_out_scratch(call, NULL, &w), own = op->scratch ? op->scratch(&w.call) : 0,
-           bytes;
+    size_t end = lay_out_scratch(call, NULL, &w),
+           own = op->scratch_bytes ? op->scratch_bytes(&w.call) : 0, bytes;
     return end != SIZE_MAX && ldnq_size_add(end, own, &bytes) ? bytes : SIZE_MAX;
 }
 

@@ -74,7 +74,8 @@ static bool can_merge_norm_into_layer(struct batchnorm_merge *merge)
     merge->bias = has_bias ? find_float_constant(layer, bias_input) : NULL;
     if (has_bias && !merge->bias)
         return false;
-    if (facts->describe(layer, merge->weight, merge->bias, &merge->geometry, NULL) != LDNQ_OK ||
+    if (facts->describe_weight(layer, merge->weight, merge->bias, &merge->geometry, NULL) !=
+            LDNQ_OK ||
         merge->geometry.bias_factor == 0.0f)
         return false;
     merge->channels = merge->geometry.groups * merge->geometry.rows;

@@ -164,7 +164,7 @@ static bool result_is_small_enough(const struct node_folding *f, enum knowledge 
 static bool reserve_budget(struct node_folding *f)
 {
     const struct ldnq_op *op = f->node->op;
-    size_t needed = ldnq_ops_scratch(&f->call), bytes;
+    size_t needed = ldnq_ops_scratch_bytes(&f->call), bytes;
     if (op->flags & LDNQ_OP_VIEW)
         return true;
     for (size_t i = 0; i < f->node->output_count; i++)
@@ -191,7 +191,7 @@ static enum ldnq_status compute_outputs(struct node_folding *f, struct ldnq_erro
         if (!f->out[i].data)
             return LDNQ_NOMEM;
     }
-    size_t scratch = ldnq_ops_scratch(call);
+    size_t scratch = ldnq_ops_scratch_bytes(call);
     if (scratch)
         call->scratch = ldnq_arena_alloc(f->graph->arena, scratch, 1, err);
     if (scratch && !call->scratch)

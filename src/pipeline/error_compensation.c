@@ -41,10 +41,10 @@ struct slab_task {
 static void fill_columns_and_difference(const struct slab_task *slab, size_t at, size_t count)
 {
     float *columns = slab->columns + at, *difference = slab->difference + at;
-    slab->quantized->node->op->layer->columns(slab->quantized, slab->group, slab->first + at, count,
-                                              columns, LDNQ_GRAM_SLAB);
-    slab->exact->node->op->layer->columns(slab->exact, slab->group, slab->first + at, count,
-                                          difference, LDNQ_GRAM_SLAB);
+    slab->quantized->node->op->layer->fill_columns(slab->quantized, slab->group, slab->first + at,
+                                                   count, columns, LDNQ_GRAM_SLAB);
+    slab->exact->node->op->layer->fill_columns(slab->exact, slab->group, slab->first + at, count,
+                                               difference, LDNQ_GRAM_SLAB);
     for (size_t k = 0; k < slab->compensation->geometry.cols; k++)
         for (size_t i = 0; i < count; i++)
             difference[k * LDNQ_GRAM_SLAB + i] -= columns[k * LDNQ_GRAM_SLAB + i];
@@ -105,7 +105,7 @@ static void add_group_products(void *ctx, size_t group, size_t thread)
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
                            const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
 {
-    const size_t positions = quantized->node->op->layer->positions(quantized);
+    const size_t positions = quantized->node->op->layer->count_positions(quantized);
     struct slab_task slab = { .compensation = compensation,
                               .quantized = quantized,
                               .exact = exact,

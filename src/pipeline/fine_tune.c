@@ -162,10 +162,12 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     LDNQ_TRY(ldnq_grad_run(tuning->grad, tuning->feeds, graph->input_count, add_distillation_loss,
                            tuning, &value, err));
     for (size_t i = 0; i < tuning->count + tuning->float_count; i++) {
-        const struct ldnq_tensor *weight = ldnq_grad_of(tuning->grad, tuning->weight_index[i]);
-        const struct ldnq_tensor *bias = tuning->bias_index[i] == SIZE_MAX
-                                             ? NULL
-                                             : ldnq_grad_of(tuning->grad, tuning->bias_index[i]);
+        const struct ldnq_tensor *weight =
+            ldnq_grad_find_gradient(tuning->grad, tuning->weight_index[i]);
+        const struct ldnq_tensor *bias =
+            tuning->bias_index[i] == SIZE_MAX
+                ? NULL
+                : ldnq_grad_find_gradient(tuning->grad, tuning->bias_index[i]);
         if (i < tuning->count)
             ldnq_fine_tune_quantized_add_gradient(&tuning->layers[i], weight, bias);
         else
@@ -173,8 +175,8 @@ static enum ldnq_status add_gradients(struct fine_tuning *tuning, size_t count,
     }
     for (size_t i = 0; i < tuning->norm_count; i++)
         ldnq_fine_tune_norm_add_gradient(
-            &tuning->norms[i],
-            ldnq_grad_of(tuning->grad, tuning->requested_count - tuning->norm_count + i));
+            &tuning->norms[i], ldnq_grad_find_gradient(tuning->grad, tuning->requested_count -
+                                                                         tuning->norm_count + i));
     return LDNQ_OK;
 }
 

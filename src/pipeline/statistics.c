@@ -21,8 +21,8 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
     statistics->mean = ldnq_arena_alloc(arena, groups * cols, sizeof *statistics->mean, err);
     statistics->columns =
         ldnq_arena_alloc(arena, slabs * cols, LDNQ_GRAM_SLAB * sizeof *statistics->columns, err);
-    statistics->scratch =
-        ldnq_arena_alloc(arena, ldnq_gram_scratch(cols, threads), sizeof *statistics->scratch, err);
+    statistics->scratch = ldnq_arena_alloc(arena, ldnq_gram_scratch_floats(cols, threads),
+                                           sizeof *statistics->scratch, err);
     bool has_all =
         statistics->gram && statistics->mean && statistics->columns && statistics->scratch;
     return has_all ? LDNQ_OK : LDNQ_NOMEM;
@@ -42,8 +42,8 @@ static void fill_columns_task(void *argument, size_t chunk, size_t thread)
     (void)thread;
     const struct statistics_task *task = argument;
     size_t first = chunk * PART, count = ldnq_size_min(PART, task->count - first);
-    task->call->node->op->layer->columns(task->call, 0, task->first + first, count,
-                                         task->statistics->columns + first, LDNQ_GRAM_SLAB);
+    task->call->node->op->layer->fill_columns(task->call, 0, task->first + first, count,
+                                              task->statistics->columns + first, LDNQ_GRAM_SLAB);
 }
 
 static void add_single_group_gram(struct statistics_task *task)
@@ -65,11 +65,11 @@ static void add_group_gram(void *argument, size_t group, size_t thread)
     const struct ldnq_statistics *s = task->statistics;
     size_t k = s->geometry.cols;
     float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
-    float *scratch = s->scratch + thread * ldnq_gram_scratch(k, 1);
+    float *scratch = s->scratch + thread * ldnq_gram_scratch_floats(k, 1);
     for (size_t first = 0; first < task->positions; first += LDNQ_GRAM_SLAB) {
         size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - first);
-        task->call->node->op->layer->columns(task->call, group, first, count, columns,
-                                             LDNQ_GRAM_SLAB);
+        task->call->node->op->layer->fill_columns(task->call, group, first, count, columns,
+                                                  LDNQ_GRAM_SLAB);
         ldnq_gram_add(k, columns, LDNQ_GRAM_SLAB, count, s->gram + group * k * k,
                       s->mean + group * k, scratch, NULL);
     }
@@ -79,7 +79,7 @@ void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_o
 {
     struct statistics_task task = { .statistics = statistics,
                                     .call = call,
-                                    .positions = call->node->op->layer->positions(call) };
+                                    .positions = call->node->op->layer->count_positions(call) };
     if (statistics->geometry.groups == 1)
         add_single_group_gram(&task);
     else

@@ -135,7 +135,7 @@ static enum ldnq_status write_gradients(struct grad_case *test, struct ldnq_erro
         char *path = ldnq_arena_printf(test->arena, err, "%s/gradient_%zu.npy", test->dir, i);
         if (!path)
             return LDNQ_NOMEM;
-        LDNQ_TRY(ldnq_npy_write(path, ldnq_grad_of(test->grad, i), err));
+        LDNQ_TRY(ldnq_npy_write(path, ldnq_grad_find_gradient(test->grad, i), err));
     }
     return LDNQ_OK;
 }

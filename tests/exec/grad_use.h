@@ -86,7 +86,7 @@ static inline struct ldnq_tensor **run(struct job *job, size_t *peak)
         ldnq_arena_alloc(arena, job->options.requested_count, sizeof *copies, &err);
     assert_ok(try_run(job));
     for (size_t i = 0; i < job->options.requested_count; i++) {
-        const struct ldnq_tensor *gradient = ldnq_grad_of(job->grad, i);
+        const struct ldnq_tensor *gradient = ldnq_grad_find_gradient(job->grad, i);
         assert_int_equal(gradient->dtype, LDNQ_FLOAT);
         assert_ok(ldnq_tensor_create(arena, LDNQ_FLOAT, &gradient->shape, &copies[i], &err));
         memcpy(copies[i]->data, gradient->data, ldnq_tensor_count(gradient) * sizeof(float));

@@ -485,7 +485,7 @@ static void exec_should_say_what_can_not_be_counted(void **state)
 {
     (void)state;
     struct ldnq_op op = *ldnq_ops_find("", "Relu", 13);
-    op.scratch = no_size;
+    op.scratch_bytes = no_size;
     assert_refused(&op, "its scratch memory can't be counted");
     op.infer = no_shape;
     assert_refused(&op, "the shape of its output 0 can't be computed");
@@ -501,7 +501,7 @@ static void buffers_beyond_the_memory_should_be_refused(void **state)
     assert_ok(ldnq_buffer_pool_acquire(&pool, most, &first, &err));
     assert_fails(ldnq_buffer_pool_acquire(&pool, most, &second, &err), LDNQ_NOMEM,
                  "out of memory: ");
-    ldnq_buffer_pool_release(&pool, first);
+    ldnq_buffer_pool_remove_user(&pool, first);
     ldnq_buffer_pool_finish(&pool);
 }
 

@@ -103,7 +103,7 @@ static void gradients_should_follow_the_batch(void **state)
         for (int again = 0; again < 2; again++) {
             assert_ok(run_again(&job));
             for (size_t i = 0; i < count; i++)
-                assert_same_bits(ldnq_grad_of(job.grad, i), fresh[i]);
+                assert_same_bits(ldnq_grad_find_gradient(job.grad, i), fresh[i]);
         }
     }
     finish(&job);

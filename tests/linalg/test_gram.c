@@ -36,7 +36,7 @@ static struct gram gram_of(size_t k, const float *columns, size_t positions, siz
     struct ldnq_pool *pool = NULL;
     struct gram gram = { calloc(k * k + 1, sizeof(double)), calloc(k + 1, sizeof(double)) };
     assert_ok(ldnq_pool_create(threads, &pool, &err));
-    float *scratch = malloc((ldnq_gram_scratch(k, threads) + 1) * sizeof *scratch);
+    float *scratch = malloc((ldnq_gram_scratch_floats(k, threads) + 1) * sizeof *scratch);
     for (size_t first = 0; first < positions; first += LDNQ_GRAM_SLAB) {
         size_t count = positions - first < LDNQ_GRAM_SLAB ? positions - first : LDNQ_GRAM_SLAB;
         ldnq_gram_add(k, columns + first, positions + 3, count, gram.h, gram.sum, scratch, pool);

@@ -96,8 +96,9 @@ static inline enum ldnq_status op_call_run(struct op_call *op)
                                     &err));
         op->outputs[i].data = tensor->data;
     }
-    if (op->node.op->scratch)
-        op->call.scratch = ldnq_arena_alloc(op->arena, op->node.op->scratch(&op->call), 1, &err);
+    if (op->node.op->scratch_bytes)
+        op->call.scratch =
+            ldnq_arena_alloc(op->arena, op->node.op->scratch_bytes(&op->call), 1, &err);
     return op->node.op->forward(&op->call, &err);
 }
 

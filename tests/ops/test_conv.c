@@ -122,7 +122,7 @@ static float *run_case(struct conv_case conv, uint64_t seed, size_t *count, size
     conv_case_use(&conv, &use, &rng);
     assert_ok(use_infer(&use));
     use_forward(&use, NULL, NULL);
-    *bytes = use.node.op->scratch(&use.call);
+    *bytes = use.node.op->scratch_bytes(&use.call);
     *count = output_count(&conv);
     float *y = malloc(*count * sizeof *y + 1);
     memcpy(y, use.out.data, *count * sizeof *y);

@@ -83,7 +83,7 @@ static void run_backward(struct use *use, const struct ldnq_tensor *dy, unsigned
             grads->value[i][k] = NAN;
     }
     assert_ok(ldnq_pool_create(threads, &use->call.pool, &err));
-    size_t bytes = use->node.op->backward_scratch(&grad);
+    size_t bytes = use->node.op->backward_scratch_bytes(&grad);
     assert_true(bytes != SIZE_MAX);
     if (bytes)
         assert_int_equal(posix_memalign(&scratch, 64, bytes), 0);

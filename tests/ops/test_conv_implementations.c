@@ -174,7 +174,7 @@ static void check_direct(struct ldnq_conv_geometry g, size_t outputs, struct ldn
     struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
     const size_t implementations = ldnq_conv_direct_implementations(),
                  most = ldnq_conv_direct_rows(&p.job);
-    p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch(&p.job) * sizeof *p.scratch);
+    p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch_floats(&p.job) * sizeof *p.scratch);
     fill_expected(&p);
     for (size_t implementation = 0; implementation < implementations; implementation++) {
         guard(&p);
@@ -298,7 +298,7 @@ static void fill_with_signaling_nans(float *scratch, size_t bytes)
 static void check_lanes(struct ldnq_conv_geometry g, size_t groups, struct ldnq_rng *rng)
 {
     struct conv_memory p = make(g, groups, 1 + ldnq_rng_below(rng, 3), rng);
-    size_t bytes = ldnq_conv_scratch(&p.job, 1);
+    size_t bytes = ldnq_conv_scratch_bytes(&p.job, 1);
     p.scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     p.job.scratch = p.scratch;
     fill_with_signaling_nans(p.scratch, bytes);

@@ -140,8 +140,9 @@ static void check_layer(const struct volume_case *v, struct use *use, const doub
     size_t positions;
     if (v->transposed && v->groups > 1) {
         const struct ldnq_tensor *bias = v->has_bias ? use->in[2] : NULL;
-        assert_fails(use->node.op->layer->describe(&use->node, use->in[1], bias, &geometry, &err),
-                     LDNQ_UNSUPPORTED, "groups share");
+        assert_fails(
+            use->node.op->layer->describe_weight(&use->node, use->in[1], bias, &geometry, &err),
+            LDNQ_UNSUPPORTED, "groups share");
         return;
     }
     double *product = use_layer_product(use, &geometry, &positions);

@@ -134,7 +134,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_input(&use, 0, (struct ldnq_shape){ 3, { 2, 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 3, { 2, 4, 5 } }, &rng);
     assert_ok(use_infer(&use));
-    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &geometry, &err),
+    assert_fails(use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "3 axes");
     use_finish(&use);
     use_init(&use, "Gemm", 13);
@@ -142,7 +142,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_input(&use, 0, (struct ldnq_shape){ 2, { 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 2, { 4, 5 } }, &rng);
     assert_ok(use_infer(&use));
-    assert_fails(use.node.op->layer->describe(&use.node, use.in[1], NULL, &geometry, &err),
+    assert_fails(use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "alpha is 0");
     use_finish(&use);
 }

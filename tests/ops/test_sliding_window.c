@@ -136,7 +136,7 @@ static struct ldnq_attr ints(const char *name, size_t count, const int64_t *valu
 static enum ldnq_status read_one(struct ldnq_attr attr, struct ldnq_window *window)
 {
     struct ldnq_node node = { .attr_count = 1, .attrs = &attr };
-    return ldnq_window_read(&node, window, &err);
+    return ldnq_window_read_attrs(&node, window, &err);
 }
 
 static void attributes_should_be_read(void **state)
@@ -154,7 +154,7 @@ static void attributes_should_be_read(void **state)
     };
     struct ldnq_node node = { .attr_count = 6, .attrs = attrs };
     struct ldnq_window window;
-    assert_ok(ldnq_window_read(&node, &window, &err));
+    assert_ok(ldnq_window_read_attrs(&node, &window, &err));
     assert_int_equal(window.axes, 2);
     assert_true(window.kernel[0] == 3 && window.kernel[1] == 5);
     assert_true(window.stride[0] == 2 && window.stride[1] == 1);
@@ -171,7 +171,7 @@ static void defaults_should_hold_without_attributes(void **state)
     static const int64_t pads[] = { 1, 2 };
     struct ldnq_node node = { 0 };
     struct ldnq_window window;
-    assert_ok(ldnq_window_read(&node, &window, &err));
+    assert_ok(ldnq_window_read_attrs(&node, &window, &err));
     assert_int_equal(window.axes, 0);
     for (size_t i = 0; i < LDNQ_WINDOW_AXES; i++)
         assert_true(window.kernel[i] == 0 && window.stride[i] == 1 && window.dilation[i] == 1 &&
@@ -202,7 +202,7 @@ static void impossible_attributes_should_be_refused_by_name(void **state)
         LDNQ_MODEL, "auto_pad=SAME is not");
     const struct ldnq_attr two[] = { ints("kernel_shape", 2, many), ints("strides", 3, many) };
     struct ldnq_node node = { .attr_count = 2, .attrs = two };
-    assert_fails(ldnq_window_read(&node, &window, &err), LDNQ_MODEL, "strides has 3 numbers");
+    assert_fails(ldnq_window_read_attrs(&node, &window, &err), LDNQ_MODEL, "strides has 3 numbers");
 }
 
 int main(void)

@@ -122,7 +122,7 @@ static inline void use_forward(struct use *use, struct ldnq_pool *pool,
         data[i] = NAN;
     use->call.pool = pool;
     use->call.clamp = clamp;
-    size_t bytes = use->node.op->scratch ? use->node.op->scratch(&use->call) : 0;
+    size_t bytes = use->node.op->scratch_bytes ? use->node.op->scratch_bytes(&use->call) : 0;
     assert_true(bytes != SIZE_MAX);
     if (bytes)
         assert_int_equal(posix_memalign(&scratch, 64, bytes), 0);
@@ -176,15 +176,17 @@ static inline double *use_layer_product(struct use *use, struct ldnq_layer_geome
     const struct ldnq_tensor *bias =
         layer->bias_input >= 0 ? ldnq_op_input(&use->call, (size_t)layer->bias_input) : NULL;
     const float *weight = use->in[layer->weight_input]->data;
-    assert_ok(layer->describe(&use->node, use->in[layer->weight_input], bias, geometry, &err));
-    size_t k = geometry->cols, m = geometry->rows, p = *positions = layer->positions(&use->call);
+    assert_ok(
+        layer->describe_weight(&use->node, use->in[layer->weight_input], bias, geometry, &err));
+    size_t k = geometry->cols, m = geometry->rows,
+           p = *positions = layer->count_positions(&use->call);
     double *product = calloc(geometry->groups * m * p + 1, sizeof *product);
     float *columns = malloc(k * (p + 1) * sizeof *columns + 1);
     for (size_t g = 0; g < geometry->groups; g++) {
         /* In two parts, so that a part starts in the middle. */
         size_t half = p / 3;
-        layer->columns(&use->call, g, 0, half, columns, p + 1);
-        layer->columns(&use->call, g, half, p - half, columns + half, p + 1);
+        layer->fill_columns(&use->call, g, 0, half, columns, p + 1);
+        layer->fill_columns(&use->call, g, half, p - half, columns + half, p + 1);
         for (size_t row = 0; row < m; row++) {
             double *out = product + (g * m + row) * p;
             for (size_t at = 0; at < p; at++) {

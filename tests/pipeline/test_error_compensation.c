@@ -88,7 +88,7 @@ static void *room(const struct pair *pair, size_t count, size_t size)
 static struct plain plain_make(const struct pair *pair, size_t group)
 {
     const struct ldnq_op_layer *layer = pair->node->op->layer;
-    const size_t n = layer->positions(&pair->quantized), k = pair->geometry.cols,
+    const size_t n = layer->count_positions(&pair->quantized), k = pair->geometry.cols,
                  m = pair->geometry.rows;
     struct plain p = { n,
                        k,
@@ -99,8 +99,8 @@ static struct plain plain_make(const struct pair *pair, size_t group)
                        room(pair, k * k, 8),
                        room(pair, m * k, 8),
                        room(pair, m, 8) };
-    layer->columns(&pair->quantized, group, 0, n, p.near, n);
-    layer->columns(&pair->exact, group, 0, n, p.exact, n);
+    layer->fill_columns(&pair->quantized, group, 0, n, p.near, n);
+    layer->fill_columns(&pair->exact, group, 0, n, p.exact, n);
     for (size_t i = 0; i < k * n; i++)
         p.mean[i / n] += (double)p.near[i] / (double)n;
     for (size_t i = 0; i < k; i++)

@@ -47,11 +47,11 @@ static void infer(struct layer_call *c)
 static void assert_matches_plain_loops(struct layer_call *c, const struct ldnq_statistics *s)
 {
     const struct ldnq_op_layer *layer = c->node->op->layer;
-    size_t count = layer->positions(&c->call), k = s->geometry.cols;
+    size_t count = layer->count_positions(&c->call), k = s->geometry.cols;
     float *columns = ldnq_arena_alloc(c->graph->arena, k * count, sizeof *columns, &err);
     assert_int_equal(s->positions, count);
     for (size_t g = 0; g < s->geometry.groups; g++) {
-        layer->columns(&c->call, g, 0, count, columns, count);
+        layer->fill_columns(&c->call, g, 0, count, columns, count);
         for (size_t i = 0; i < k; i++) {
             double mean = 0;
             for (size_t p = 0; p < count; p++)

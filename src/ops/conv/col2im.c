@@ -21,14 +21,14 @@ struct col2im_planes {
     float *to;
 };
 
-static enum ldnq_status col2im_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+static enum ldnq_status col2im_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                          const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_window *window = ldnq_arena_alloc(arena, 1, sizeof *window, err);
     if (!window)
         return LDNQ_NOMEM;
     *attrs = window;
-    return ldnq_window_read(node, window, err);
+    return ldnq_window_read_attrs(node, window, err);
 }
 
 static bool is_valid_image_size(int64_t dim)
@@ -198,7 +198,7 @@ const struct ldnq_op ldnq_op_col2im = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = col2im_read,
+    .read_attrs = col2im_read_attrs,
     .infer = col2im_infer,
     .forward = col2im_forward,
     .differentiable = 1,

@@ -23,13 +23,13 @@ struct conv_attrs {
     int64_t groups;
 };
 
-static enum ldnq_status conv_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status conv_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     struct conv_attrs *conv = ldnq_arena_alloc(arena, 1, sizeof *conv, err);
     if (!conv)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_window_read(node, &conv->window, err));
+    LDNQ_TRY(ldnq_window_read_attrs(node, &conv->window, err));
     conv->groups = ldnq_attr_int(node, "group", 1);
     if (conv->groups < 1)
         return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", conv->groups);
@@ -207,10 +207,10 @@ static struct ldnq_conv_volume_job make_volume_job(const struct ldnq_op_call *ca
     return job;
 }
 
-static size_t volume_scratch(const struct ldnq_op_call *call)
+static size_t volume_scratch_bytes(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_volume_job(call);
-    return ldnq_conv_volume_scratch(&job, ldnq_pool_threads(call->pool));
+    return ldnq_conv_volume_scratch_bytes(&job, ldnq_pool_threads(call->pool));
 }
 
 static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
@@ -257,12 +257,12 @@ static struct ldnq_conv_job make_job(const struct ldnq_op_call *call)
     return job;
 }
 
-static size_t conv_scratch(const struct ldnq_op_call *call)
+static size_t conv_scratch_bytes(const struct ldnq_op_call *call)
 {
     if (is_volume(call))
-        return volume_scratch(call);
+        return volume_scratch_bytes(call);
     struct ldnq_conv_job job = make_job(call);
-    return ldnq_conv_scratch(&job, ldnq_pool_threads(call->pool));
+    return ldnq_conv_scratch_bytes(&job, ldnq_pool_threads(call->pool));
 }
 
 static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -289,12 +289,12 @@ static struct ldnq_conv_grad make_grad(const struct ldnq_op_grad *grad)
     };
 }
 
-static size_t conv_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t conv_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     if (is_volume(grad->call))
-        return volume_scratch(grad->call);
+        return volume_scratch_bytes(grad->call);
     struct ldnq_conv_grad conv = make_grad(grad);
-    return ldnq_conv_grad_scratch(&conv, ldnq_pool_threads(grad->call->pool));
+    return ldnq_conv_grad_scratch_bytes(&conv, ldnq_pool_threads(grad->call->pool));
 }
 
 static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
@@ -309,10 +309,11 @@ static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ld
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
-static enum ldnq_status conv_describe(const struct ldnq_node *node,
-                                      const struct ldnq_tensor *weight,
-                                      const struct ldnq_tensor *bias,
-                                      struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
+static enum ldnq_status conv_describe_weight(const struct ldnq_node *node,
+                                             const struct ldnq_tensor *weight,
+                                             const struct ldnq_tensor *bias,
+                                             struct ldnq_layer_geometry *geometry,
+                                             struct ldnq_error *err)
 {
     const struct conv_attrs *conv = node->op_attrs;
     size_t channels, cols, kernel, biases;
@@ -346,7 +347,7 @@ static size_t count_positions(const struct ldnq_op_call *call)
     return g.out_h * g.out_w;
 }
 
-static size_t conv_positions(const struct ldnq_op_call *call)
+static size_t conv_count_positions(const struct ldnq_op_call *call)
 {
     return (size_t)call->in[0]->shape.dim[0] * count_positions(call);
 }
@@ -366,20 +367,20 @@ static void fill_image_columns(const struct ldnq_op_call *call, size_t image_gro
     ldnq_im2col(&g, x + image_group * g.channels * g.height * g.width, at, count, columns, ld);
 }
 
-static void conv_columns(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
-                         float *columns, size_t ld)
+static void conv_fill_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                              size_t count, float *columns, size_t ld)
 {
     const struct conv_attrs *conv = call->attrs;
-    ldnq_layer_columns(call, (size_t)conv->groups, group, count_positions(call), first, count,
-                       columns, ld, fill_image_columns);
+    ldnq_fill_columns_by_image(call, (size_t)conv->groups, group, count_positions(call), first,
+                               count, columns, ld, fill_image_columns);
 }
 
 static const struct ldnq_op_layer conv_layer = {
     .weight_input = 1,
     .bias_input = 2,
-    .describe = conv_describe,
-    .positions = conv_positions,
-    .columns = conv_columns,
+    .describe_weight = conv_describe_weight,
+    .count_positions = conv_count_positions,
+    .fill_columns = conv_fill_columns,
 };
 
 const struct ldnq_op ldnq_op_conv = {
@@ -390,13 +391,13 @@ const struct ldnq_op ldnq_op_conv = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = conv_read,
+    .read_attrs = conv_read_attrs,
     .infer = conv_infer,
-    .scratch = conv_scratch,
+    .scratch_bytes = conv_scratch_bytes,
     .forward = conv_forward,
     .differentiable = 7,
     .saved_inputs = 3,
-    .backward_scratch = conv_backward_scratch,
+    .backward_scratch_bytes = conv_backward_scratch_bytes,
     .backward = conv_backward,
     .layer = &conv_layer,
 };

@@ -75,16 +75,17 @@ static void flip_kernels(const struct ldnq_conv_grad *grad, float *out)
     }
 }
 
-static size_t count_flipped_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+static size_t count_flipped_scratch_bytes(const struct ldnq_conv_grad *grad, size_t threads)
 {
     struct ldnq_conv_job job = make_flipped_job(grad);
     size_t bytes;
     bool counted = ldnq_size_add(count_flipped_floats(grad) * sizeof(float),
-                                 ldnq_conv_scratch(&job, threads), &bytes);
+                                 ldnq_conv_scratch_bytes(&job, threads), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
 
-static void run_convolution_with_flipped(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+static void run_convolution_with_flipped_kernels(const struct ldnq_conv_grad *grad,
+                                                 struct ldnq_pool *pool)
 {
     struct ldnq_conv_job job = make_flipped_job(grad);
     flip_kernels(grad, grad->scratch);
@@ -131,19 +132,19 @@ static size_t count_bytes(size_t floats)
     return ldnq_size_mul(floats, sizeof(float), &bytes) ? bytes : SIZE_MAX;
 }
 
-size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+size_t ldnq_conv_grad_scratch_bytes(const struct ldnq_conv_grad *grad, size_t threads)
 {
     size_t dx = 0, dw = 0;
     if (is_empty(grad))
         return 0;
     if (grad->dx && is_flipped(grad))
-        dx = count_flipped_scratch(grad, threads);
+        dx = count_flipped_scratch_bytes(grad, threads);
     else if (grad->dx)
-        dx = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch(grad, threads)
-                                            : ldnq_conv_product_dx_scratch(grad, threads));
+        dx = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dx_scratch_floats(grad, threads)
+                                            : ldnq_conv_product_dx_scratch_floats(grad, threads));
     if (grad->dw)
-        dw = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dw_scratch(grad, threads)
-                                            : ldnq_conv_product_dw_scratch(grad, threads));
+        dw = count_bytes(is_depthwise(grad) ? ldnq_conv_depthwise_dw_scratch_floats(grad, threads)
+                                            : ldnq_conv_product_dw_scratch_floats(grad, threads));
     return ldnq_size_max(dx, dw);
 }
 
@@ -168,7 +169,7 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
         return;
     }
     if (grad->dx && is_flipped(grad))
-        run_convolution_with_flipped(grad, pool);
+        run_convolution_with_flipped_kernels(grad, pool);
     else if (grad->dx)
         (is_depthwise(grad) ? ldnq_conv_depthwise_dx : ldnq_conv_product_dx)(grad, pool);
     if (grad->dw)

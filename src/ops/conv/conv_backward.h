@@ -3,7 +3,7 @@
  * Shapes   as in conv_kernels.h; dy (N, G*M, OH, OW) is the gradient of y; dx, dw and db
  *          are the gradients of x, weight and bias, in their shapes
  * Numbers  sums over images and positions run in an order that depends on the sizes alone
- * Owns     nothing; `scratch` has ldnq_conv_grad_scratch bytes, 64-byte aligned
+ * Owns     nothing; `scratch` has ldnq_conv_grad_scratch_bytes bytes, 64-byte aligned
  * Threads  several pool calls, one after the other
  *
  * dx  with stride 1: a convolution of dy with the flipped kernels (conv_kernels.h);
@@ -25,7 +25,7 @@ struct ldnq_conv_grad {
 };
 
 /* Bytes of scratch for a pool of `threads`; SIZE_MAX on overflow. */
-size_t ldnq_conv_grad_scratch(const struct ldnq_conv_grad *grad, size_t threads);
+size_t ldnq_conv_grad_scratch_bytes(const struct ldnq_conv_grad *grad, size_t threads);
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
 /* The gradient of the bias alone, over any number of axes: db (channels) = the sum of
  * dy (images, channels, plane) over images and plane. */
@@ -35,10 +35,10 @@ void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t
 /* ---- implementations ------------------------------------------------------------------ */
 
 /* Scratch in floats, multiples of 16; SIZE_MAX on overflow. */
-size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads);
-size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads);
-size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads);
-size_t ldnq_conv_depthwise_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads);
+size_t ldnq_conv_product_dx_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
+size_t ldnq_conv_product_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
+size_t ldnq_conv_depthwise_dx_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
+size_t ldnq_conv_depthwise_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
 
 /* dy must not be empty. */
 void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);

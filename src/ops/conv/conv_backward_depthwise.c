@@ -41,7 +41,8 @@ struct depthwise_scratch {
     size_t padded, dy, sums;
 };
 
-static bool size_scratch(const struct ldnq_conv_grad *grad, struct depthwise_scratch *sizes)
+static bool count_floats_of_thread_parts(const struct ldnq_conv_grad *grad,
+                                         struct depthwise_scratch *sizes)
 {
     const struct ldnq_conv_geometry *g = &grad->job.geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(g);
@@ -62,11 +63,11 @@ static bool count_thread_floats(const struct depthwise_scratch *sizes, size_t *f
            ldnq_size_add(*floats, sizes->sums, floats);
 }
 
-static size_t count_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+static size_t count_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads)
 {
     struct depthwise_scratch sizes;
     size_t floats, all;
-    return size_scratch(grad, &sizes) && count_thread_floats(&sizes, &floats) &&
+    return count_floats_of_thread_parts(grad, &sizes) && count_thread_floats(&sizes, &floats) &&
                    ldnq_size_mul(floats, threads, &all)
                ? all
                : SIZE_MAX;
@@ -187,7 +188,7 @@ static void compute_group_dw(void *argument, size_t group, size_t thread)
     struct ldnq_conv_tiling tiling = plan_tiles(g);
     struct depthwise_scratch sizes;
     size_t floats = 0, count = grad->job.outputs * g->kernel_h * g->kernel_w;
-    size_scratch(grad, &sizes);
+    count_floats_of_thread_parts(grad, &sizes);
     count_thread_floats(&sizes, &floats);
     float *scratch = (float *)grad->scratch + thread * floats, *dy = scratch + sizes.padded;
     double *sums = (double *)(void *)(dy + sizes.dy);
@@ -202,9 +203,9 @@ static void compute_group_dw(void *argument, size_t group, size_t thread)
         grad->dw[group * count + i] = (float)sums[i];
 }
 
-size_t ldnq_conv_depthwise_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+size_t ldnq_conv_depthwise_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    return count_scratch(grad, threads);
+    return count_scratch_floats(grad, threads);
 }
 
 void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
@@ -245,7 +246,7 @@ static void compute_image_dx(void *argument, size_t chunk, size_t thread)
     struct depthwise_scratch sizes;
     size_t floats = 0, outputs = grad->job.outputs, group = chunk % grad->job.groups;
     size_t size = g->height * g->width;
-    size_scratch(grad, &sizes);
+    count_floats_of_thread_parts(grad, &sizes);
     count_thread_floats(&sizes, &floats);
     float *scratch = (float *)grad->scratch + thread * floats, *dx = grad->dx + chunk * size;
     memset(dx, 0, size * sizeof *dx);
@@ -261,9 +262,9 @@ static void compute_image_dx(void *argument, size_t chunk, size_t thread)
     }
 }
 
-size_t ldnq_conv_depthwise_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+size_t ldnq_conv_depthwise_dx_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads)
 {
-    return count_scratch(grad, threads);
+    return count_scratch_floats(grad, threads);
 }
 
 void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)

@@ -38,7 +38,7 @@ static size_t round_up(size_t floats)
 }
 
 /* Scratch per thread: im2col columns, then a padded tile. False on overflow. */
-static bool count_scratch(struct grad_product *p)
+static bool count_thread_scratch_floats(struct grad_product *p)
 {
     const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
     struct ldnq_output_tile tile = { .rows = p->tiling.rows, .columns = p->tiling.columns };
@@ -72,7 +72,7 @@ static bool make_product(const struct ldnq_conv_grad *grad, struct grad_product 
     size_t weights = job->groups * job->outputs * p->cols;
     p->slices = ldnq_size_min(MAX_SLICES, SLICE_FLOATS / weights);
     p->slices = ldnq_size_max(1, ldnq_size_min(p->slices, p->pieces));
-    return count_scratch(p);
+    return count_thread_scratch_floats(p);
 }
 
 static struct ldnq_padded_tile thread_padded_tile(const struct grad_product *p,
@@ -132,7 +132,7 @@ static void compute_block_dx(void *argument, size_t chunk, size_t thread)
     }
 }
 
-size_t ldnq_conv_product_dx_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+size_t ldnq_conv_product_dx_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads)
 {
     struct grad_product p;
     size_t floats;
@@ -155,8 +155,9 @@ struct grad_weights {
 };
 
 /* im2col of one tile of `channels` planes: columns (channels*taps, count). */
-static const float *make_columns(const struct grad_product *p, const struct ldnq_output_tile *tile,
-                                 const float *x, size_t channels, size_t thread)
+static const float *fill_tile_columns(const struct grad_product *p,
+                                      const struct ldnq_output_tile *tile, const float *x,
+                                      size_t channels, size_t thread)
 {
     const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
     size_t count = tile->rows * tile->columns;
@@ -188,7 +189,8 @@ static void compute_slice_dw(void *argument, size_t chunk, size_t thread)
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         const float *x = job->x + (image_group * g->channels + first) * g->height * g->width;
         const float *dy = p->grad->dy + image_group * job->outputs * p->plane + at;
-        const float *columns = p->pointwise ? x + at : make_columns(p, &tile, x, channels, thread);
+        const float *columns =
+            p->pointwise ? x + at : fill_tile_columns(p, &tile, x, channels, thread);
         ldnq_sgemm(LDNQ_AS_IS, LDNQ_TRANSPOSED, job->outputs, channels * p->taps, count, 1.0f, dy,
                    p->plane, columns, p->pointwise ? p->plane : count, beta, dw, p->cols);
     }
@@ -213,7 +215,7 @@ static size_t count_weights(const struct grad_product *p)
     return p->grad->job.groups * p->grad->job.outputs * p->cols;
 }
 
-size_t ldnq_conv_product_dw_scratch(const struct ldnq_conv_grad *grad, size_t threads)
+size_t ldnq_conv_product_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads)
 {
     struct grad_product p;
     size_t floats, all;

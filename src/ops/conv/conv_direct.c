@@ -17,7 +17,7 @@
 
 /* ---- sizes -------------------------------------------------------------------------- */
 
-static size_t count_taps(const struct ldnq_conv_job *job)
+static size_t count_cols(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     return g->channels * g->kernel_h * g->kernel_w;
@@ -39,10 +39,10 @@ static size_t count_channel_floats(const struct ldnq_conv_job *job, size_t rows)
     return ldnq_size_add(ldnq_padded_tile_floats(&padded), MAX_LANES, &floats) ? floats : SIZE_MAX;
 }
 
-bool ldnq_conv_is_direct(const struct ldnq_conv_job *job)
+bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job)
 {
     size_t floats; /* of the padded tiles for one output row */
-    return job->geometry.out_w <= MAX_ROW_FLOATS && count_taps(job) <= MAX_TAPS &&
+    return job->geometry.out_w <= MAX_ROW_FLOATS && count_cols(job) <= MAX_TAPS &&
            ldnq_size_mul(job->geometry.channels, count_channel_floats(job, 1), &floats) &&
            floats <= MAX_PADDED_FLOATS;
 }
@@ -55,7 +55,7 @@ size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
     size_t most = ldnq_size_max(MIN_ROWS, ldnq_size_ceil_div(g->out_h, 4));
     struct ldnq_output_tile tile = make_tile(job, 1);
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, NULL);
-    /* ldnq_conv_is_direct has checked that one output row fits. */
+    /* ldnq_conv_direct_fits has checked that one output row fits. */
     size_t floats = MAX_PADDED_FLOATS / ldnq_size_max(1, g->channels) - MAX_LANES;
     size_t fitting_rows = floats / (padded.phases * padded.phase_width);
     size_t rows = (fitting_rows - padded.rows) / g->stride_h + 1;
@@ -68,12 +68,12 @@ size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles)
     return is_alone && job->outputs >= 2 * MIN_CHANNELS ? 2 : 1;
 }
 
-size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job)
+size_t ldnq_conv_direct_scratch_floats(const struct ldnq_conv_job *job)
 {
     /* The taps' offsets, int32_t each, follow the padded tiles. */
     size_t padded_tiles =
         job->geometry.channels * count_channel_floats(job, ldnq_conv_direct_rows(job));
-    return (padded_tiles + count_taps(job) + 15) & ~(size_t)15;
+    return (padded_tiles + count_cols(job) + 15) & ~(size_t)15;
 }
 
 /* ---- the sums ------------------------------------------------------------------------- */
@@ -257,7 +257,7 @@ void ldnq_conv_direct_tile_with(size_t index, const struct ldnq_conv_job *job, s
                                 float *scratch)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t pitch = count_channel_floats(job, ldnq_conv_direct_rows(job)), taps = count_taps(job);
+    size_t pitch = count_channel_floats(job, ldnq_conv_direct_rows(job)), taps = count_cols(job);
     size_t group = image_group % job->groups, plane = g->out_h * g->out_w;
     int32_t *offsets = (int32_t *)(scratch + g->channels * pitch);
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, tile, scratch);

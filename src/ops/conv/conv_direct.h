@@ -8,7 +8,7 @@
  * at most 8 columns share a run, one in each half of the vector.
  *
  * Shapes  as in conv_kernels.h
- * Owns    nothing; `scratch` has ldnq_conv_direct_scratch floats per thread
+ * Owns    nothing; `scratch` has ldnq_conv_direct_scratch_floats floats per thread
  * Threads safe on distinct tiles or distinct output channels
  */
 #ifndef LDNQ_OPS_CONV_DIRECT_H
@@ -19,11 +19,11 @@
 
 /* Whether a tile's padded tiles are small enough for this to be the fastest
  * implementation. */
-bool ldnq_conv_is_direct(const struct ldnq_conv_job *job);
+bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job);
 /* Output rows per tile; a tile has whole rows. */
 size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job);
 /* Floats of scratch per thread, a multiple of 16. */
-size_t ldnq_conv_direct_scratch(const struct ldnq_conv_job *job);
+size_t ldnq_conv_direct_scratch_floats(const struct ldnq_conv_job *job);
 /* Into how many parts the output channels are divided, each a chunk for the pool: 1
  * unless a single tile would otherwise leave the other threads idle. */
 size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles);

@@ -42,9 +42,9 @@ static bool is_pointwise(const struct ldnq_conv_job *job)
            g->out_h == g->height && g->out_w == g->width;
 }
 
-static bool is_direct(const struct ldnq_conv_job *job)
+static bool uses_direct_convolution(const struct ldnq_conv_job *job)
 {
-    return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_is_direct(job);
+    return !is_depthwise(job) && !is_pointwise(job) && ldnq_conv_direct_fits(job);
 }
 
 /* ---- tiles ------------------------------------------------------------------------- */
@@ -63,7 +63,7 @@ static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
     struct ldnq_conv_tiling tiling = { .columns = ldnq_size_min(g->out_w, LDNQ_CONV_MAX_COLUMNS) };
     if (is_depthwise(job))
         tiling.rows = choose_depthwise_rows(g, tiling.columns);
-    else if (is_direct(job))
+    else if (uses_direct_convolution(job))
         tiling.rows = ldnq_conv_direct_rows(job);
     else if (tiling.columns < g->out_w)
         tiling.rows = 1; /* a product writes its tile as one run */
@@ -78,7 +78,7 @@ static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
 /* ---- scratch -------------------------------------------------------------------------- */
 
 /* Planes per chunk, so that a chunk is worth waking a thread for. */
-static size_t planes_per_chunk(const struct ldnq_conv_job *job)
+static size_t choose_planes_per_chunk(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t products = count_positions(job) * g->kernel_h * g->kernel_w * job->outputs;
@@ -86,20 +86,20 @@ static size_t planes_per_chunk(const struct ldnq_conv_job *job)
 }
 
 /* Planes whose padded tiles are filled together: as many as fit in the L1 cache. */
-static size_t planes_per_fill(const struct ldnq_conv_job *job,
-                              const struct ldnq_conv_tiling *tiling)
+static size_t choose_planes_per_fill(const struct ldnq_conv_job *job,
+                                     const struct ldnq_conv_tiling *tiling)
 {
     struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
     size_t most = PADDED_FLOATS / ldnq_size_max(1, ldnq_padded_tile_floats(&padded));
-    return ldnq_size_max(1, ldnq_size_min(most, planes_per_chunk(job)));
+    return ldnq_size_max(1, ldnq_size_min(most, choose_planes_per_chunk(job)));
 }
 
 /* Floats of scratch per thread: first the im2col columns of a tile, then, at *padded_at,
  * the padded tile of one plane. Depthwise has padded tiles only. False on overflow. */
-static bool count_thread_scratch(const struct ldnq_conv_job *job,
-                                 const struct ldnq_conv_tiling *tiling, size_t *padded_at,
-                                 size_t *floats)
+static bool count_thread_scratch_floats(const struct ldnq_conv_job *job,
+                                        const struct ldnq_conv_tiling *tiling, size_t *padded_at,
+                                        size_t *floats)
 {
     struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
@@ -107,7 +107,7 @@ static bool count_thread_scratch(const struct ldnq_conv_job *job,
     if (!ldnq_size_mul(cols, tiling->rows * tiling->columns, padded_at) ||
         !ldnq_size_add(*padded_at, 15, padded_at) ||
         !ldnq_size_mul(ldnq_padded_tile_floats(&padded),
-                       is_depthwise(job) ? planes_per_fill(job, tiling) : 1, &padded_tiles))
+                       is_depthwise(job) ? choose_planes_per_fill(job, tiling) : 1, &padded_tiles))
         return false;
     *padded_at &= ~(size_t)15;
     if (!ldnq_size_add(*padded_at, padded_tiles, floats) ||
@@ -123,7 +123,7 @@ static float *find_thread_scratch(const struct ldnq_conv_job *job,
                                   float **padded)
 {
     size_t padded_at = 0, floats = 0;
-    count_thread_scratch(job, tiling, &padded_at, &floats);
+    count_thread_scratch_floats(job, tiling, &padded_at, &floats);
     float *scratch = (float *)job->scratch + thread * floats;
     *padded = scratch + padded_at;
     return scratch;
@@ -132,9 +132,10 @@ static float *find_thread_scratch(const struct ldnq_conv_job *job,
 /* ---- products ------------------------------------------------------------------------ */
 
 /* im2col of one tile: columns (K, count). */
-static const float *make_columns(const struct ldnq_conv_job *job,
-                                 const struct ldnq_conv_tiling *tiling,
-                                 const struct ldnq_output_tile *tile, const float *x, size_t thread)
+static const float *fill_tile_columns(const struct ldnq_conv_job *job,
+                                      const struct ldnq_conv_tiling *tiling,
+                                      const struct ldnq_output_tile *tile, const float *x,
+                                      size_t thread)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t count = tile->rows * tile->columns, taps = g->kernel_h * g->kernel_w;
@@ -160,7 +161,8 @@ static void multiply_tile_columns(void *argument, size_t chunk, size_t thread)
     const float *x = job->x + image_group * g->channels * g->height * g->width;
     float *y = job->y + image_group * job->outputs * plane + first;
     bool pointwise = is_pointwise(job);
-    const float *columns = pointwise ? x + first : make_columns(job, &tiling, &tile, x, thread);
+    const float *columns =
+        pointwise ? x + first : fill_tile_columns(job, &tiling, &tile, x, thread);
     struct ldnq_gemm gemm = {
         .m = job->outputs,
         .n = count,
@@ -182,7 +184,7 @@ static void multiply_tile_columns(void *argument, size_t chunk, size_t thread)
     ldnq_gemm(&gemm);
 }
 
-static void image_offsets(const void *ctx, size_t image, size_t offsets[2])
+static void find_image_offsets(const void *ctx, size_t image, size_t offsets[2])
 {
     const struct ldnq_conv_job *job = ctx;
     offsets[1] = image * job->geometry.channels * count_positions(job);
@@ -197,7 +199,7 @@ static void multiply_pointwise_tile(const struct ldnq_conv_job *job, struct ldnq
         .k = job->geometry.channels,
         .alpha = 1.0f,
         .batches = job->images,
-        .offsets = image_offsets,
+        .offsets = find_image_offsets,
         .ctx = job,
         .a = job->weight,
         .b = job->x,
@@ -217,7 +219,7 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
     struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, index % tiles);
     ldnq_conv_direct_tile(job, index / tiles, &tile, part * job->outputs / parts,
                           (part + 1) * job->outputs / parts,
-                          (float *)job->scratch + thread * ldnq_conv_direct_scratch(job));
+                          (float *)job->scratch + thread * ldnq_conv_direct_scratch_floats(job));
 }
 
 /* ---- depthwise ------------------------------------------------------------------------ */
@@ -228,8 +230,8 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
     const struct ldnq_conv_job *job = argument;
     const struct ldnq_conv_geometry *g = &job->geometry;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t planes = planes_per_chunk(job), tiles = tiling.down * tiling.across;
-    const size_t step = planes_per_fill(job, &tiling);
+    size_t planes = choose_planes_per_chunk(job), tiles = tiling.down * tiling.across;
+    const size_t step = choose_planes_per_fill(job, &tiling);
     size_t last = ldnq_size_min((chunk + 1) * planes, job->images * job->groups);
     float *data;
     find_thread_scratch(job, &tiling, thread, &data);
@@ -250,16 +252,16 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
 
 /* ---- dispatch -------------------------------------------------------------------------------- */
 
-size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads)
+size_t ldnq_conv_scratch_bytes(const struct ldnq_conv_job *job, size_t threads)
 {
     size_t bytes, padded_at, floats;
     /* A convolution that is both depthwise and pointwise runs as depthwise. */
     if (count_positions(job) == 0 || (is_pointwise(job) && !is_depthwise(job)))
         return 0;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    if (is_direct(job)) /* ldnq_conv_is_direct bounds the size: no overflow */
-        return threads * ldnq_conv_direct_scratch(job) * sizeof(float);
-    bool counted = count_thread_scratch(job, &tiling, &padded_at, &floats) &&
+    if (uses_direct_convolution(job)) /* ldnq_conv_direct_fits bounds the size: no overflow */
+        return threads * ldnq_conv_direct_scratch_floats(job) * sizeof(float);
+    bool counted = count_thread_scratch_floats(job, &tiling, &padded_at, &floats) &&
                    ldnq_size_mul(floats, threads * sizeof(float), &bytes);
     return counted ? bytes : SIZE_MAX;
 }
@@ -272,11 +274,11 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     struct ldnq_conv_tiling tiling = plan_tiles(job);
     size_t tiles = tiling.down * tiling.across;
     if (is_depthwise(job))
-        ldnq_pool_run(pool, ldnq_size_ceil_div(images, planes_per_chunk(job)), run_depthwise,
+        ldnq_pool_run(pool, ldnq_size_ceil_div(images, choose_planes_per_chunk(job)), run_depthwise,
                       (void *)job);
     else if (is_pointwise(job) && job->groups == 1)
         multiply_pointwise_tile(job, pool);
-    else if (is_direct(job))
+    else if (uses_direct_convolution(job))
         ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_parts(job, tiles), run_direct,
                       (void *)job);
     else

@@ -3,7 +3,7 @@
  * Computes y = clamp(x * weight + bias), where * is the convolution of ONNX's Conv
  * Shapes   x (N, G*C, H, W), weight (G*M, C, KH, KW), bias (G*M) or NULL,
  *          y (N, G*M, OH, OW); C and M are per group
- * Owns     nothing; `scratch` has ldnq_conv_scratch bytes, 64-byte aligned
+ * Owns     nothing; `scratch` has ldnq_conv_scratch_bytes bytes, 64-byte aligned
  * Threads  one pool call; the tiles depend on the sizes alone, and so do the results
  *
  * One of four implementations runs, by the sizes:
@@ -28,7 +28,7 @@ struct ldnq_conv_job {
 };
 
 /* Bytes of scratch for a pool of `threads`; SIZE_MAX on overflow. */
-size_t ldnq_conv_scratch(const struct ldnq_conv_job *job, size_t threads);
+size_t ldnq_conv_scratch_bytes(const struct ldnq_conv_job *job, size_t threads);
 void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool);
 
 #endif

@@ -44,7 +44,7 @@ static struct volume_pass plan_volume_blocks(const struct ldnq_conv_volume_job *
 }
 
 /* Floats of scratch per thread: the columns of one block for one tile. */
-static bool count_thread_scratch(const struct volume_pass *pass, size_t *floats)
+static bool count_thread_scratch_floats(const struct volume_pass *pass, size_t *floats)
 {
     if (!ldnq_size_mul(pass->block, pass->taps, floats) ||
         !ldnq_size_mul(*floats, pass->tile, floats) || !ldnq_size_add(*floats, 15, floats))
@@ -53,12 +53,12 @@ static bool count_thread_scratch(const struct volume_pass *pass, size_t *floats)
     return true;
 }
 
-size_t ldnq_conv_volume_scratch(const struct ldnq_conv_volume_job *job, size_t threads)
+size_t ldnq_conv_volume_scratch_bytes(const struct ldnq_conv_volume_job *job, size_t threads)
 {
     struct volume_pass whole = plan_volume_blocks(job, true),
                        block = plan_volume_blocks(job, false);
     size_t a, b, bytes;
-    if (!count_thread_scratch(&whole, &a) || !count_thread_scratch(&block, &b) ||
+    if (!count_thread_scratch_floats(&whole, &a) || !count_thread_scratch_floats(&block, &b) ||
         !ldnq_size_mul(ldnq_size_max(a, b), threads * sizeof(float), &bytes))
         return SIZE_MAX;
     return bytes;
@@ -67,7 +67,7 @@ size_t ldnq_conv_volume_scratch(const struct ldnq_conv_volume_job *job, size_t t
 static float *find_thread_scratch(const struct volume_pass *pass, size_t thread)
 {
     size_t floats = 0;
-    count_thread_scratch(pass, &floats);
+    count_thread_scratch_floats(pass, &floats);
     return (float *)pass->job->scratch + thread * floats;
 }
 

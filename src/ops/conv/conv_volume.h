@@ -6,7 +6,7 @@
  * Shapes  image (N, G*C, D, H, W), weight (G*M, C, KD, KH, KW), maps (N, G*M, OD, OH, OW);
  *         C and M are per group. Conv maps the image to the maps, ConvTranspose the maps
  *         to the image.
- * Owns    nothing; `scratch` has ldnq_conv_volume_scratch bytes, 64-byte aligned
+ * Owns    nothing; `scratch` has ldnq_conv_volume_scratch_bytes bytes, 64-byte aligned
  * Threads one pool call each; chunks depend on the sizes alone, and so do the results
  */
 #ifndef LDNQ_OPS_CONV_VOLUME_H
@@ -23,7 +23,7 @@ struct ldnq_conv_volume_job {
 };
 
 /* Bytes of scratch for any of the three; SIZE_MAX on overflow. */
-size_t ldnq_conv_volume_scratch(const struct ldnq_conv_volume_job *job, size_t threads);
+size_t ldnq_conv_volume_scratch_bytes(const struct ldnq_conv_volume_job *job, size_t threads);
 
 /* maps = clamp(weight im2col(image) + bias), bias (G*M); bias and clamp may be NULL. */
 void ldnq_conv_volume_forward(const struct ldnq_conv_volume_job *job, const float *image,

@@ -39,15 +39,16 @@ static enum ldnq_status read_sizes(const struct ldnq_node *node, const char *nam
     return LDNQ_OK;
 }
 
-static enum ldnq_status convtranspose_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                           const void **attrs, struct ldnq_error *err)
+static enum ldnq_status convtranspose_read_attrs(const struct ldnq_node *node,
+                                                 struct ldnq_arena *arena, const void **attrs,
+                                                 struct ldnq_error *err)
 {
     struct convtranspose_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
     size_t extras;
     if (!a)
         return LDNQ_NOMEM;
     *a = (struct convtranspose_attrs){ .shape_count = 0 };
-    LDNQ_TRY(ldnq_window_read(node, &a->window, err));
+    LDNQ_TRY(ldnq_window_read_attrs(node, &a->window, err));
     LDNQ_TRY(read_sizes(node, "output_padding", 0, a->extra, &extras, err));
     LDNQ_TRY(read_sizes(node, "output_shape", 1, a->shape, &a->shape_count, err));
     a->groups = ldnq_attr_int(node, "group", 1);
@@ -217,10 +218,10 @@ static struct ldnq_conv_volume_job make_job(const struct ldnq_op_call *call)
 
 /* ---- forward and backward -------------------------------------------------------------- */
 
-static size_t convtranspose_scratch(const struct ldnq_op_call *call)
+static size_t convtranspose_scratch_bytes(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_job(call);
-    return ldnq_conv_volume_scratch(&job, ldnq_pool_threads(call->pool));
+    return ldnq_conv_volume_scratch_bytes(&job, ldnq_pool_threads(call->pool));
 }
 
 static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
@@ -234,9 +235,9 @@ static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-static size_t convtranspose_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t convtranspose_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
-    return convtranspose_scratch(grad->call);
+    return convtranspose_scratch_bytes(grad->call);
 }
 
 static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
@@ -258,11 +259,11 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
-static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
-                                               const struct ldnq_tensor *weight,
-                                               const struct ldnq_tensor *bias,
-                                               struct ldnq_layer_geometry *geometry,
-                                               struct ldnq_error *err)
+static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *node,
+                                                      const struct ldnq_tensor *weight,
+                                                      const struct ldnq_tensor *bias,
+                                                      struct ldnq_layer_geometry *geometry,
+                                                      struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = node->op_attrs;
     size_t channels, outputs, kernel, biases;
@@ -290,7 +291,7 @@ static enum ldnq_status convtranspose_describe(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static size_t convtranspose_positions(const struct ldnq_op_call *call)
+static size_t convtranspose_count_positions(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_job(call);
     return job.images * ldnq_volume_plane(&job.volume);
@@ -307,20 +308,20 @@ static void fill_image_columns(const struct ldnq_op_call *call, size_t image_gro
                                   columns, ld);
 }
 
-static void convtranspose_columns(const struct ldnq_op_call *call, size_t group, size_t first,
-                                  size_t count, float *columns, size_t ld)
+static void convtranspose_fill_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                                       size_t count, float *columns, size_t ld)
 {
     struct ldnq_conv_volume_job job = make_job(call);
-    ldnq_layer_columns(call, job.groups, group, ldnq_volume_plane(&job.volume), first, count,
-                       columns, ld, fill_image_columns);
+    ldnq_fill_columns_by_image(call, job.groups, group, ldnq_volume_plane(&job.volume), first,
+                               count, columns, ld, fill_image_columns);
 }
 
 static const struct ldnq_op_layer convtranspose_layer = {
     .weight_input = 1,
     .bias_input = 2,
-    .describe = convtranspose_describe,
-    .positions = convtranspose_positions,
-    .columns = convtranspose_columns,
+    .describe_weight = convtranspose_describe_weight,
+    .count_positions = convtranspose_count_positions,
+    .fill_columns = convtranspose_fill_columns,
 };
 
 const struct ldnq_op ldnq_op_convtranspose = {
@@ -331,13 +332,13 @@ const struct ldnq_op ldnq_op_convtranspose = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = convtranspose_read,
+    .read_attrs = convtranspose_read_attrs,
     .infer = convtranspose_infer,
-    .scratch = convtranspose_scratch,
+    .scratch_bytes = convtranspose_scratch_bytes,
     .forward = convtranspose_forward,
     .differentiable = 7,
     .saved_inputs = 3,
-    .backward_scratch = convtranspose_backward_scratch,
+    .backward_scratch_bytes = convtranspose_backward_scratch_bytes,
     .backward = convtranspose_backward,
     .layer = &convtranspose_layer,
 };

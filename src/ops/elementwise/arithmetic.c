@@ -61,7 +61,7 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .forward = name##_forward,                                                                 \
         .differentiable = 3,                                                                       \
         .saved_inputs = (SAVED),                                                                   \
-        .backward_scratch = ldnq_elementwise_grad_scratch,                                         \
+        .backward_scratch_bytes = ldnq_elementwise_grad_scratch_bytes,                             \
         .backward = name##_backward,                                                               \
     };
 

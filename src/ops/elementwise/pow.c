@@ -160,6 +160,6 @@ const struct ldnq_op ldnq_op_pow = {
     .forward = pow_forward,
     .differentiable = 3,
     .saved_inputs = 3,
-    .backward_scratch = ldnq_elementwise_grad_scratch,
+    .backward_scratch_bytes = ldnq_elementwise_grad_scratch_bytes,
     .backward = pow_backward,
 };

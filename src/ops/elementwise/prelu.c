@@ -47,6 +47,6 @@ const struct ldnq_op ldnq_op_prelu = {
     .forward = prelu_forward,
     .differentiable = 3,
     .saved_inputs = 3,
-    .backward_scratch = ldnq_elementwise_grad_scratch,
+    .backward_scratch_bytes = ldnq_elementwise_grad_scratch_bytes,
     .backward = prelu_backward,
 };

@@ -141,10 +141,10 @@ LDNQ_BINARY_LOOP(divide_gradient, float, float, y / x)
 LDNQ_TERNARY_LOOP(share_gradient, x == y ? g : 0.0f)
 
 /* The scratch of ldnq_elementwise_grad, followed by one share of the gradient per element. */
-static size_t extreme_scratch(const struct ldnq_op_grad *grad)
+static size_t extreme_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
-    size_t bytes, both, first = ldnq_elementwise_grad_scratch(grad);
+    size_t bytes, both, first = ldnq_elementwise_grad_scratch_bytes(grad);
     return ldnq_tensor_bytes(&whole, &bytes) && ldnq_size_add(first, bytes, &both) ? both
                                                                                    : SIZE_MAX;
 }
@@ -155,8 +155,8 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
     const struct ldnq_tensor *out = &call->out[0];
     struct ldnq_tensor shares = { .dtype = LDNQ_FLOAT,
                                   .shape = out->shape,
-                                  .data =
-                                      (char *)call->scratch + ldnq_elementwise_grad_scratch(grad) };
+                                  .data = (char *)call->scratch +
+                                          ldnq_elementwise_grad_scratch_bytes(grad) };
     const struct ldnq_tensor *both[] = { &shares, grad->out[0] };
     size_t count = ldnq_tensor_count(out);
     (void)err;
@@ -175,8 +175,8 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
 }
 
 #define EXTREME                                                                                    \
-    .saved_inputs = LDNQ_ALL_INPUTS, .saved_outputs = 1, .backward_scratch = extreme_scratch,      \
-    .backward = extreme_backward
+    .saved_inputs = LDNQ_ALL_INPUTS, .saved_outputs = 1,                                           \
+    .backward_scratch_bytes = extreme_backward_scratch_bytes, .backward = extreme_backward
 
 VARIADIC(max, "Max", max_kernels, sizeof max_kernels / sizeof *max_kernels, EXTREME)
 VARIADIC(mean, "Mean", sum_kernels, 1, .backward = mean_backward)

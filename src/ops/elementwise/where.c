@@ -81,6 +81,6 @@ const struct ldnq_op ldnq_op_where = {
     .forward = where_forward,
     .differentiable = 6,
     .saved_inputs = 1,
-    .backward_scratch = ldnq_elementwise_grad_scratch,
+    .backward_scratch_bytes = ldnq_elementwise_grad_scratch_bytes,
     .backward = where_backward,
 };

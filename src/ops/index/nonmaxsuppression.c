@@ -148,7 +148,7 @@ static enum ldnq_status nonmaxsuppression_infer(struct ldnq_op_call *call, struc
     return LDNQ_OK;
 }
 
-static size_t nonmaxsuppression_scratch(const struct ldnq_op_call *call)
+static size_t nonmaxsuppression_scratch_bytes(const struct ldnq_op_call *call)
 {
     return (size_t)call->in[0]->shape.dim[1] + 1;
 }
@@ -171,6 +171,6 @@ const struct ldnq_op ldnq_op_nonmaxsuppression = {
     .inputs_max = 5,
     .outputs_max = 1,
     .infer = nonmaxsuppression_infer,
-    .scratch = nonmaxsuppression_scratch,
+    .scratch_bytes = nonmaxsuppression_scratch_bytes,
     .forward = nonmaxsuppression_forward,
 };

@@ -101,7 +101,7 @@ static enum ldnq_status topk_infer(struct ldnq_op_call *call, struct ldnq_error 
 }
 
 /* The indices, if they are no output: sorting needs them. */
-static size_t topk_scratch(const struct ldnq_op_call *call)
+static size_t topk_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t count = ldnq_tensor_count(&call->out[0]);
     return count > SIZE_MAX / sizeof(int64_t) ? SIZE_MAX : count * sizeof(int64_t);
@@ -136,7 +136,7 @@ static enum ldnq_status topk_forward(const struct ldnq_op_call *call, struct ldn
 /* ---- gradient ------------------------------------------------------------------- */
 
 /* Indices, and values to sort by. */
-static size_t topk_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t topk_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t count = ldnq_tensor_count(&grad->call->out[0]);
     return count > SIZE_MAX / 16 ? SIZE_MAX : count * 2 * sizeof(int64_t);
@@ -176,11 +176,11 @@ const struct ldnq_op ldnq_op_topk_1 = {
     .inputs_max = 1,
     .outputs_max = 2,
     .infer = topk_1_infer,
-    .scratch = topk_scratch,
+    .scratch_bytes = topk_scratch_bytes,
     .forward = topk_forward,
     .differentiable = 1,
     .saved_inputs = 1,
-    .backward_scratch = topk_backward_scratch,
+    .backward_scratch_bytes = topk_backward_scratch_bytes,
     .backward = topk_backward,
 };
 
@@ -192,10 +192,10 @@ const struct ldnq_op ldnq_op_topk = {
     .inputs_max = 2,
     .outputs_max = 2,
     .infer = topk_infer,
-    .scratch = topk_scratch,
+    .scratch_bytes = topk_scratch_bytes,
     .forward = topk_forward,
     .differentiable = 1,
     .saved_inputs = 1,
-    .backward_scratch = topk_backward_scratch,
+    .backward_scratch_bytes = topk_backward_scratch_bytes,
     .backward = topk_backward,
 };

@@ -107,7 +107,7 @@ static ptrdiff_t map_output_to_input(enum pad_mode mode, ptrdiff_t at, ptrdiff_t
     return phase < size ? phase : period - phase;
 }
 
-static size_t pad_scratch(const struct ldnq_op_call *call)
+static size_t pad_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t total = 1, bytes;
     for (int i = 0; i < call->out[0].shape.rank; i++)
@@ -296,9 +296,9 @@ static float sum_constants(const struct unpad_loop *unpad, size_t parts)
     return (float)sum;
 }
 
-static size_t pad_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t pad_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
-    return pad_scratch(grad->call);
+    return pad_scratch_bytes(grad->call);
 }
 
 static void unpad_gradient(const struct ldnq_op_grad *grad, const struct pad_amounts *amounts)
@@ -377,10 +377,10 @@ const struct ldnq_op ldnq_op_pad_2 = {
     .outputs_max = 1,
     .read_attrs = pad_read_attrs,
     .infer = pad_2_infer,
-    .scratch = pad_scratch,
+    .scratch_bytes = pad_scratch_bytes,
     .forward = pad_2_forward,
     .differentiable = 1,
-    .backward_scratch = pad_backward_scratch,
+    .backward_scratch_bytes = pad_backward_scratch_bytes,
     .backward = pad_2_backward,
 };
 
@@ -458,10 +458,10 @@ const struct ldnq_op ldnq_op_pad = {
     .outputs_max = 1,
     .read_attrs = pad_read_attrs,
     .infer = pad_infer,
-    .scratch = pad_scratch,
+    .scratch_bytes = pad_scratch_bytes,
     .forward = pad_forward,
     .differentiable = 5,
     .saved_inputs = 0xa,
-    .backward_scratch = pad_backward_scratch,
+    .backward_scratch_bytes = pad_backward_scratch_bytes,
     .backward = pad_backward,
 };

@@ -49,7 +49,7 @@ static enum ldnq_status tile_forward(const struct ldnq_op_call *call, struct ldn
 
 /* Sums over the repeats, one axis at a time. The sums alternate between the two halves of
  * scratch. */
-static size_t tile_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t tile_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     const struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     size_t bytes;
@@ -110,6 +110,6 @@ const struct ldnq_op ldnq_op_tile = {
     .infer = tile_infer,
     .forward = tile_forward,
     .differentiable = 1,
-    .backward_scratch = tile_backward_scratch,
+    .backward_scratch_bytes = tile_backward_scratch_bytes,
     .backward = tile_backward,
 };

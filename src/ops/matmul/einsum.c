@@ -296,7 +296,7 @@ static void contract_operands(struct ldnq_contraction *work, ptrdiff_t skip,
     ldnq_contract(work, operands, a->operands, to, out);
 }
 
-static size_t einsum_scratch(const struct ldnq_op_call *call)
+static size_t einsum_scratch_bytes(const struct ldnq_op_call *call)
 {
     const struct einsum_attrs *a = call->attrs;
     struct ldnq_contraction work = init_contraction(call, true);
@@ -317,7 +317,7 @@ static enum ldnq_status einsum_forward(const struct ldnq_op_call *call, struct l
 }
 
 /* The gradients of the operands are computed one after the other, in the same memory. */
-static size_t einsum_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t einsum_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     const struct einsum_attrs *a = grad->call->attrs;
     size_t most = 0, bytes;
@@ -358,11 +358,11 @@ const struct ldnq_op ldnq_op_einsum = {
     .outputs_max = 1,
     .read_attrs = einsum_read_attrs,
     .infer = einsum_infer,
-    .scratch = einsum_scratch,
+    .scratch_bytes = einsum_scratch_bytes,
     .forward = einsum_forward,
     .differentiable = LDNQ_ALL_INPUTS,
     .saved_inputs = LDNQ_ALL_INPUTS,
-    .backward_scratch = einsum_backward_scratch,
+    .backward_scratch_bytes = einsum_backward_scratch_bytes,
     .backward = einsum_backward,
     .why_not_quantized = "weights of Einsum are not quantized",
 };

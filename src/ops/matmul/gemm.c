@@ -117,7 +117,7 @@ static enum ldnq_transpose flip_transpose(enum ldnq_transpose transpose)
 
 /* d op(A) = alpha dY op(B)^T and d op(B) = alpha op(A)^T dY. If an input is transposed, its
  * gradient is the transpose of that product, which swaps the factors. */
-static void a_backward(const struct ldnq_op_grad *grad)
+static void compute_a_gradient(const struct ldnq_op_grad *grad)
 {
     struct ldnq_product y = describe_product(grad->call);
     bool transposed = y.transpose_a == LDNQ_TRANSPOSED;
@@ -134,7 +134,7 @@ static void a_backward(const struct ldnq_op_grad *grad)
     ldnq_product_run(&da, grad->call->pool);
 }
 
-static void b_backward(const struct ldnq_op_grad *grad)
+static void compute_b_gradient(const struct ldnq_op_grad *grad)
 {
     struct ldnq_product y = describe_product(grad->call);
     bool transposed = y.transpose_b == LDNQ_TRANSPOSED;
@@ -151,7 +151,7 @@ static void b_backward(const struct ldnq_op_grad *grad)
     ldnq_product_run(&db, grad->call->pool);
 }
 
-static void c_backward(const struct ldnq_op_grad *grad)
+static void compute_c_gradient(const struct ldnq_op_grad *grad)
 {
     const struct gemm_attrs *gemm = grad->call->attrs;
     float *dc = grad->in[2].data;
@@ -165,11 +165,11 @@ static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ld
 {
     (void)err;
     if (grad->in[0].data)
-        a_backward(grad);
+        compute_a_gradient(grad);
     if (grad->in[1].data)
-        b_backward(grad);
+        compute_b_gradient(grad);
     if (ldnq_op_input(grad->call, 2) && grad->in[2].data)
-        c_backward(grad);
+        compute_c_gradient(grad);
     return LDNQ_OK;
 }
 
@@ -183,10 +183,11 @@ static bool is_channel_bias(const struct ldnq_tensor *bias, size_t outputs)
            (bias->shape.rank == 0 || (size_t)bias->shape.dim[bias->shape.rank - 1] == outputs);
 }
 
-static enum ldnq_status gemm_describe(const struct ldnq_node *node,
-                                      const struct ldnq_tensor *weight,
-                                      const struct ldnq_tensor *bias,
-                                      struct ldnq_layer_geometry *geometry, struct ldnq_error *err)
+static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
+                                             const struct ldnq_tensor *weight,
+                                             const struct ldnq_tensor *bias,
+                                             struct ldnq_layer_geometry *geometry,
+                                             struct ldnq_error *err)
 {
     const struct gemm_attrs *gemm = node->op_attrs;
     if (weight->shape.rank != 2)
@@ -207,25 +208,25 @@ static enum ldnq_status gemm_describe(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static size_t gemm_positions(const struct ldnq_op_call *call)
+static size_t gemm_count_positions(const struct ldnq_op_call *call)
 {
     return (size_t)call->out[0].shape.dim[0];
 }
 
-static void gemm_columns(const struct ldnq_op_call *call, size_t group, size_t first, size_t count,
-                         float *columns, size_t ld)
+static void gemm_fill_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                              size_t count, float *columns, size_t ld)
 {
     (void)group;
     struct ldnq_product product = describe_product(call);
-    ldnq_product_columns(&product, first, count, columns, ld);
+    ldnq_product_fill_columns(&product, first, count, columns, ld);
 }
 
 static const struct ldnq_op_layer gemm_layer = {
     .weight_input = 1,
     .bias_input = 2,
-    .describe = gemm_describe,
-    .positions = gemm_positions,
-    .columns = gemm_columns,
+    .describe_weight = gemm_describe_weight,
+    .count_positions = gemm_count_positions,
+    .fill_columns = gemm_fill_columns,
 };
 
 const struct ldnq_op ldnq_op_gemm = {

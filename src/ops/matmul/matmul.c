@@ -202,7 +202,7 @@ static struct ldnq_tensor unsummed_gradient(const struct matmul_factors *f, size
     return whole;
 }
 
-static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t matmul_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct matmul_factors f = describe_factors(grad->call);
     size_t most = 0, bytes;
@@ -218,7 +218,8 @@ static size_t matmul_backward_scratch(const struct ldnq_op_grad *grad)
 }
 
 /* dA = dY B' and dB = A' dY. */
-static void factor_backward(const struct ldnq_op_grad *grad, struct matmul_factors *f, size_t i)
+static void compute_factor_gradient(const struct ldnq_op_grad *grad, struct matmul_factors *f,
+                                    size_t i)
 {
     const struct ldnq_op_call *call = grad->call;
     struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
@@ -260,17 +261,17 @@ static enum ldnq_status matmul_backward(const struct ldnq_op_grad *grad, struct 
     (void)err;
     for (size_t i = 0; i < 2; i++)
         if (grad->in[i].data)
-            factor_backward(grad, &f, i);
+            compute_factor_gradient(grad, &f, i);
     return LDNQ_OK;
 }
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
-static enum ldnq_status matmul_describe(const struct ldnq_node *node,
-                                        const struct ldnq_tensor *weight,
-                                        const struct ldnq_tensor *bias,
-                                        struct ldnq_layer_geometry *geometry,
-                                        struct ldnq_error *err)
+static enum ldnq_status matmul_describe_weight(const struct ldnq_node *node,
+                                               const struct ldnq_tensor *weight,
+                                               const struct ldnq_tensor *bias,
+                                               struct ldnq_layer_geometry *geometry,
+                                               struct ldnq_error *err)
 {
     (void)node;
     (void)bias;
@@ -286,30 +287,30 @@ static enum ldnq_status matmul_describe(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static size_t matmul_positions(const struct ldnq_op_call *call)
+static size_t matmul_count_positions(const struct ldnq_op_call *call)
 {
     size_t rows = 0;
     const struct ldnq_shape *a = &call->in[0]->shape;
     return ldnq_shape_count_range(a, 0, a->rank - 1, &rows) ? rows : 0;
 }
 
-static void matmul_columns(const struct ldnq_op_call *call, size_t group, size_t first,
-                           size_t count, float *columns, size_t ld)
+static void matmul_fill_columns(const struct ldnq_op_call *call, size_t group, size_t first,
+                                size_t count, float *columns, size_t ld)
 {
     (void)group;
     const struct ldnq_shape *a = &call->in[0]->shape;
     struct ldnq_product product = { .k = (size_t)a->dim[a->rank - 1],
                                     .alpha = 1.0f,
                                     .a = call->in[0]->data };
-    ldnq_product_columns(&product, first, count, columns, ld);
+    ldnq_product_fill_columns(&product, first, count, columns, ld);
 }
 
 static const struct ldnq_op_layer matmul_layer = {
     .weight_input = 1,
     .bias_input = -1,
-    .describe = matmul_describe,
-    .positions = matmul_positions,
-    .columns = matmul_columns,
+    .describe_weight = matmul_describe_weight,
+    .count_positions = matmul_count_positions,
+    .fill_columns = matmul_fill_columns,
 };
 
 const struct ldnq_op ldnq_op_matmul = {
@@ -323,7 +324,7 @@ const struct ldnq_op ldnq_op_matmul = {
     .forward = matmul_forward,
     .differentiable = 3,
     .saved_inputs = 3,
-    .backward_scratch = matmul_backward_scratch,
+    .backward_scratch_bytes = matmul_backward_scratch_bytes,
     .backward = matmul_backward,
     .layer = &matmul_layer,
 };

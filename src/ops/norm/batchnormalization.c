@@ -20,9 +20,9 @@ struct batchnorm_planes {
     size_t channels, size;
 };
 
-static enum ldnq_status batchnormalization_7_read(const struct ldnq_node *node,
-                                                  struct ldnq_arena *arena, const void **attrs,
-                                                  struct ldnq_error *err)
+static enum ldnq_status batchnormalization_7_read_attrs(const struct ldnq_node *node,
+                                                        struct ldnq_arena *arena,
+                                                        const void **attrs, struct ldnq_error *err)
 {
     (void)arena;
     (void)attrs;
@@ -31,9 +31,9 @@ static enum ldnq_status batchnormalization_7_read(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static enum ldnq_status batchnormalization_read(const struct ldnq_node *node,
-                                                struct ldnq_arena *arena, const void **attrs,
-                                                struct ldnq_error *err)
+static enum ldnq_status batchnormalization_read_attrs(const struct ldnq_node *node,
+                                                      struct ldnq_arena *arena, const void **attrs,
+                                                      struct ldnq_error *err)
 {
     (void)arena;
     (void)attrs;
@@ -66,7 +66,7 @@ static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, stru
 }
 
 /* scale and shift, (C) each. */
-static size_t batchnormalization_scratch(const struct ldnq_op_call *call)
+static size_t batchnormalization_scratch_bytes(const struct ldnq_op_call *call)
 {
     return 2 * sizeof(float) * ldnq_tensor_count(call->in[1]);
 }
@@ -141,7 +141,7 @@ static void scale_channel_gradient(const struct batchnorm_channels *c, size_t ch
 /* With v = 1 / sqrt(var + epsilon) and sums over one channel of all images:
  *   dx = gamma v dy           dbeta = sum dy      dgamma = v sum dy (x - mean)
  *   dmean = -gamma v sum dy   dvar = -gamma v^3 / 2 sum dy (x - mean) */
-static void backward_channels(const void *ctx, size_t first, size_t last)
+static void compute_channel_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct batchnorm_channels *c = ctx;
     bool needs_x = c->dgamma || c->dvariance, needs_sum = c->dbeta || c->dmean;
@@ -196,7 +196,7 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
     };
     for (int i = 2; i < x->rank; i++)
         c.size *= (size_t)x->dim[i];
-    ldnq_op_run_rows(call, c.channels, c.images * c.size, backward_channels, &c);
+    ldnq_op_run_rows(call, c.channels, c.images * c.size, compute_channel_gradients, &c);
     return LDNQ_OK;
 }
 
@@ -214,13 +214,13 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         .outputs_max = OUTPUTS,                                                                    \
         .read_attrs = READ,                                                                        \
         .infer = batchnormalization_infer,                                                         \
-        .scratch = batchnormalization_scratch,                                                     \
+        .scratch_bytes = batchnormalization_scratch_bytes,                                         \
         .forward = batchnormalization_forward,                                                     \
         .differentiable = 31,                                                                      \
         .saved_inputs = 27,                                                                        \
         .backward = batchnormalization_backward,                                                   \
     };
 
-BATCHNORMALIZATION(batchnormalization_7, 7, 8, 1, batchnormalization_7_read)
+BATCHNORMALIZATION(batchnormalization_7, 7, 8, 1, batchnormalization_7_read_attrs)
 BATCHNORMALIZATION(batchnormalization_9, 9, 13, 1, NULL)
-BATCHNORMALIZATION(batchnormalization, 14, LDNQ_OPSET_LATEST, 3, batchnormalization_read)
+BATCHNORMALIZATION(batchnormalization, 14, LDNQ_OPSET_LATEST, 3, batchnormalization_read_attrs)

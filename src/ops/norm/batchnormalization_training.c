@@ -52,7 +52,7 @@ struct batchnorm_training {
     float *y, *running_mean, *running_variance; /* the last two may be NULL */
 };
 
-static void forward_channels(const void *ctx, size_t first, size_t last)
+static void normalize_channels(const void *ctx, size_t first, size_t last)
 {
     const struct batchnorm_training *t = ctx;
     const double keep = t->e.momentum;
@@ -87,7 +87,7 @@ void ldnq_batchnorm_train_forward(const struct ldnq_op_call *call)
         .running_mean = call->out_count > 1 ? call->out[1].data : NULL,
         .running_variance = call->out_count > 2 ? call->out[2].data : NULL,
     };
-    ldnq_op_run_rows(call, t.e.channels, t.e.images * t.e.size, forward_channels, &t);
+    ldnq_op_run_rows(call, t.e.channels, t.e.images * t.e.size, normalize_channels, &t);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -116,7 +116,7 @@ static void write_channel_dx(const struct batchnorm_backward *b, size_t channel,
  * the `count` elements of the channel:
  *   dx = gamma v (dy - E[dy] - z E[dy z])
  *        + k drunning_mean / count + 2 k drunning_var (x - mean) / count */
-static void backward_channels(const void *ctx, size_t first, size_t last)
+static void compute_channel_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct batchnorm_backward *b = ctx;
     const double count = (double)(b->e.images * b->e.size), keep = b->e.momentum;
@@ -162,5 +162,5 @@ void ldnq_batchnorm_train_backward(const struct ldnq_op_grad *grad)
         .dmean = grad->in[3].data,
         .dvariance = grad->in[4].data,
     };
-    ldnq_op_run_rows(call, b.e.channels, b.e.images * b.e.size, backward_channels, &b);
+    ldnq_op_run_rows(call, b.e.channels, b.e.images * b.e.size, compute_channel_gradients, &b);
 }

@@ -48,7 +48,7 @@ static enum ldnq_status infer_groups(struct ldnq_op_call *call, int64_t groups, 
 }
 
 /* Groups first .. last-1 of all N*G. */
-static void forward_groups(const void *ctx, size_t first, size_t last)
+static void normalize_group_range(const void *ctx, size_t first, size_t last)
 {
     const struct groupnorm *g = ctx;
     size_t channels = g->channels / g->groups;
@@ -66,8 +66,8 @@ static void forward_groups(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status forward_in_groups(const struct ldnq_op_call *call, int64_t count,
-                                          bool by_group)
+static enum ldnq_status normalize_groups(const struct ldnq_op_call *call, int64_t count,
+                                         bool by_group)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     struct groupnorm groups = { .x = call->in[0]->data,
@@ -83,7 +83,8 @@ static enum ldnq_status forward_in_groups(const struct ldnq_op_call *call, int64
         groups.plane *= (size_t)x->dim[i];
     if (ldnq_tensor_count(call->in[0]) > 0)
         ldnq_op_run_rows(call, (size_t)x->dim[0] * groups.groups,
-                         groups.channels / groups.groups * groups.plane, forward_groups, &groups);
+                         groups.channels / groups.groups * groups.plane, normalize_group_range,
+                         &groups);
     return LDNQ_OK;
 }
 
@@ -97,11 +98,12 @@ static enum ldnq_status instancenormalization_forward(const struct ldnq_op_call 
                                                       struct ldnq_error *err)
 {
     (void)err;
-    return forward_in_groups(call, 0, false);
+    return normalize_groups(call, 0, false);
 }
 
-static enum ldnq_status groups_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+static enum ldnq_status groupnormalization_read_attrs(const struct ldnq_node *node,
+                                                      struct ldnq_arena *arena, const void **attrs,
+                                                      struct ldnq_error *err)
 {
     (void)arena;
     (void)attrs;
@@ -120,7 +122,7 @@ static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call 
                                                       struct ldnq_error *err)
 {
     (void)err;
-    return forward_in_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true);
+    return normalize_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true);
 }
 
 static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -132,7 +134,7 @@ static enum ldnq_status groupnormalization_forward(const struct ldnq_op_call *ca
                                                    struct ldnq_error *err)
 {
     (void)err;
-    return forward_in_groups(call, ldnq_attr_int(call->node, "num_groups", 0), false);
+    return normalize_groups(call, ldnq_attr_int(call->node, "num_groups", 0), false);
 }
 
 /* ---- backward ----------------------------------------------------------------------- */
@@ -162,7 +164,7 @@ static void measure_groups(const void *ctx, size_t first, size_t last)
 
 /* dx = v (g - mean(g) - z mean(g z)) with g = dy scale, v = 1 / sqrt(variance + epsilon),
  * z = (x - mean) v and means over the group. */
-static void backward_groups(const void *ctx, size_t first, size_t last)
+static void compute_dx_of_groups(const void *ctx, size_t first, size_t last)
 {
     const struct groupnorm_grad *g = ctx;
     size_t channels = g->channels / g->groups;
@@ -190,7 +192,8 @@ static void backward_groups(const void *ctx, size_t first, size_t last)
 }
 
 /* Adds one channel's dscale and dbias, summed over all images. */
-static void add_channel(const struct groupnorm_grad *g, size_t channel, double *scale, double *bias)
+static void add_channel_scale_and_bias_gradients(const struct groupnorm_grad *g, size_t channel,
+                                                 double *scale, double *bias)
 {
     size_t group = channel / (g->channels / g->groups);
     for (size_t image = 0; image < g->images; image++) {
@@ -202,14 +205,14 @@ static void add_channel(const struct groupnorm_grad *g, size_t channel, double *
     }
 }
 
-static void backward_scales(const void *ctx, size_t first, size_t last)
+static void compute_scale_and_bias_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct groupnorm_grad *g = ctx;
     size_t channels = g->by_group ? g->channels / g->groups : 1;
     for (size_t i = first; i < last; i++) {
         double scale = 0, bias = 0;
         for (size_t c = 0; c < channels; c++)
-            add_channel(g, i * channels + c, &scale, &bias);
+            add_channel_scale_and_bias_gradients(g, i * channels + c, &scale, &bias);
         if (g->dscale)
             g->dscale[i] = (float)scale;
         if (g->dbias)
@@ -224,7 +227,7 @@ static size_t count_groups(const struct ldnq_op_call *call)
     return groups > 0 ? (size_t)groups : (size_t)call->in[0]->shape.dim[1];
 }
 
-static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t groupnormalization_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t groups, bytes;
     return ldnq_size_mul((size_t)grad->call->in[0]->shape.dim[0], count_groups(grad->call),
@@ -234,7 +237,7 @@ static size_t groups_backward_scratch(const struct ldnq_op_grad *grad)
                : SIZE_MAX;
 }
 
-static enum ldnq_status backward_in_groups(const struct ldnq_op_grad *grad, bool by_group)
+static enum ldnq_status compute_gradients(const struct ldnq_op_grad *grad, bool by_group)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *x = &call->in[0]->shape;
@@ -261,28 +264,30 @@ static enum ldnq_status backward_in_groups(const struct ldnq_op_grad *grad, bool
     size_t size = g.channels / g.groups * g.plane;
     ldnq_op_run_rows(call, g.images * g.groups, size, measure_groups, &g);
     if (g.dx && size > 0)
-        ldnq_op_run_rows(call, g.images * g.groups, size, backward_groups, &g);
+        ldnq_op_run_rows(call, g.images * g.groups, size, compute_dx_of_groups, &g);
     if (g.dscale || g.dbias)
-        ldnq_op_run_rows(call, scales, g.images * g.channels / scales * g.plane, backward_scales,
-                         &g);
+        ldnq_op_run_rows(call, scales, g.images * g.channels / scales * g.plane,
+                         compute_scale_and_bias_gradients, &g);
     return LDNQ_OK;
 }
 
-static enum ldnq_status by_channel_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+static enum ldnq_status groupnormalization_backward(const struct ldnq_op_grad *grad,
+                                                    struct ldnq_error *err)
 {
     (void)err;
-    return backward_in_groups(grad, false);
+    return compute_gradients(grad, false);
 }
 
-static enum ldnq_status by_group_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+static enum ldnq_status groupnormalization_18_backward(const struct ldnq_op_grad *grad,
+                                                       struct ldnq_error *err)
 {
     (void)err;
-    return backward_in_groups(grad, true);
+    return compute_gradients(grad, true);
 }
 
 #define BACKWARD(name)                                                                             \
-    .differentiable = 7, .saved_inputs = 3, .backward_scratch = groups_backward_scratch,           \
-    .backward = name
+    .differentiable = 7, .saved_inputs = 3,                                                        \
+    .backward_scratch_bytes = groupnormalization_backward_scratch_bytes, .backward = name
 
 const struct ldnq_op ldnq_op_instancenormalization = {
     .type = "InstanceNormalization",
@@ -293,7 +298,7 @@ const struct ldnq_op ldnq_op_instancenormalization = {
     .outputs_max = 1,
     .infer = instancenormalization_infer,
     .forward = instancenormalization_forward,
-    BACKWARD(by_channel_backward),
+    BACKWARD(groupnormalization_backward),
 };
 
 const struct ldnq_op ldnq_op_groupnormalization_18 = {
@@ -303,10 +308,10 @@ const struct ldnq_op ldnq_op_groupnormalization_18 = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = groups_read,
+    .read_attrs = groupnormalization_read_attrs,
     .infer = groupnormalization_18_infer,
     .forward = groupnormalization_18_forward,
-    BACKWARD(by_group_backward),
+    BACKWARD(groupnormalization_18_backward),
 };
 
 const struct ldnq_op ldnq_op_groupnormalization = {
@@ -316,8 +321,8 @@ const struct ldnq_op ldnq_op_groupnormalization = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = groups_read,
+    .read_attrs = groupnormalization_read_attrs,
     .infer = groupnormalization_infer,
     .forward = groupnormalization_forward,
-    BACKWARD(by_channel_backward),
+    BACKWARD(groupnormalization_backward),
 };

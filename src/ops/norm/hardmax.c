@@ -30,7 +30,7 @@ static enum ldnq_status hardmax_infer(struct ldnq_op_call *call, struct ldnq_err
     return infer_with_axis(call, ldnq_attr_int(call->node, "axis", -1), err);
 }
 
-static void mark_rows(const void *ctx, size_t first, size_t last)
+static void mark_row_maxima(const void *ctx, size_t first, size_t last)
 {
     const struct hardmax_rows *rows = ctx;
     size_t size = rows->at.size, inner = rows->at.inner;
@@ -45,8 +45,8 @@ static void mark_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status forward_along_axis(const struct ldnq_op_call *call, int64_t axis,
-                                           bool flatten, struct ldnq_error *err)
+static enum ldnq_status mark_maxima_along_axis(const struct ldnq_op_call *call, int64_t axis,
+                                               bool flatten, struct ldnq_error *err)
 {
     int found;
     LDNQ_TRY(ldnq_op_resolve_axis(axis, call->in[0]->shape.rank, &found, err));
@@ -57,18 +57,18 @@ static enum ldnq_status forward_along_axis(const struct ldnq_op_call *call, int6
         rows.at.size *= rows.at.inner;
         rows.at.inner = 1;
     }
-    ldnq_op_run_rows(call, rows.at.outer * rows.at.inner, rows.at.size, mark_rows, &rows);
+    ldnq_op_run_rows(call, rows.at.outer * rows.at.inner, rows.at.size, mark_row_maxima, &rows);
     return LDNQ_OK;
 }
 
 static enum ldnq_status hardmax_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_along_axis(call, ldnq_attr_int(call->node, "axis", 1), true, err);
+    return mark_maxima_along_axis(call, ldnq_attr_int(call->node, "axis", 1), true, err);
 }
 
 static enum ldnq_status hardmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_along_axis(call, ldnq_attr_int(call->node, "axis", -1), false, err);
+    return mark_maxima_along_axis(call, ldnq_attr_int(call->node, "axis", -1), false, err);
 }
 
 const struct ldnq_op ldnq_op_hardmax_1 = {

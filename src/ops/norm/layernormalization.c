@@ -88,7 +88,7 @@ static void normalize_row(const struct layernorm_rows *l, const float *x, float 
         y[i] += bias[i];
 }
 
-static void forward_rows(const void *ctx, size_t first, size_t last)
+static void normalize_rows(const void *ctx, size_t first, size_t last)
 {
     const struct layernorm_rows *l = ctx;
     for (size_t row = first; row < last; row++) {
@@ -118,7 +118,7 @@ static enum ldnq_status layernormalization_forward(const struct ldnq_op_call *ca
                                         .epsilon =
                                             (double)ldnq_attr_float(call->node, "epsilon", 1e-5f) };
     LDNQ_TRY(count_rows_and_cols(call, &rows, &layernorm.cols, err));
-    ldnq_op_run_rows(call, rows, layernorm.cols, forward_rows, &layernorm);
+    ldnq_op_run_rows(call, rows, layernorm.cols, normalize_rows, &layernorm);
     return LDNQ_OK;
 }
 
@@ -145,7 +145,7 @@ static void measure_rows(const void *ctx, size_t first, size_t last)
 /* dx = v (g - mean(g) - z mean(g z)) with g = dy scale, v = inverse_std, z = (x - mean) v and
  * means over the n columns of the row. The gradients of outputs 1 and 2 add dmean / n and
  * -dinverse_std v^2 z / n. */
-static void backward_rows(const void *ctx, size_t first, size_t last)
+static void compute_row_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct layernorm_grad *l = ctx;
     const double n = (double)l->cols;
@@ -168,7 +168,7 @@ static void backward_rows(const void *ctx, size_t first, size_t last)
 }
 
 /* dscale = sum of dy z and dbias = sum of dy over the rows, for blocks of columns. */
-static void backward_cols(const void *ctx, size_t first, size_t last)
+static void compute_scale_and_bias_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct layernorm_grad *l = ctx;
     for (size_t block = first; block < last; block++) {
@@ -189,7 +189,7 @@ static void backward_cols(const void *ctx, size_t first, size_t last)
     }
 }
 
-static size_t layernormalization_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t layernormalization_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t rows, cols, bytes;
     return count_rows_and_cols(grad->call, &rows, &cols, NULL) == LDNQ_OK &&
@@ -217,10 +217,10 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
     LDNQ_TRY(count_rows_and_cols(call, &l.rows, &l.cols, err));
     ldnq_op_run_rows(call, l.rows, l.cols, measure_rows, &l);
     if (l.dx)
-        ldnq_op_run_rows(call, l.rows, l.cols, backward_rows, &l);
+        ldnq_op_run_rows(call, l.rows, l.cols, compute_row_gradients, &l);
     if (l.dscale || l.dbias)
         ldnq_op_run_rows(call, ldnq_size_ceil_div(l.cols, BLOCK_COLS), l.rows * BLOCK_COLS,
-                         backward_cols, &l);
+                         compute_scale_and_bias_gradients, &l);
     return LDNQ_OK;
 }
 
@@ -236,6 +236,6 @@ const struct ldnq_op ldnq_op_layernormalization = {
     .forward = layernormalization_forward,
     .differentiable = 7,
     .saved_inputs = 3,
-    .backward_scratch = layernormalization_backward_scratch,
+    .backward_scratch_bytes = layernormalization_backward_scratch_bytes,
     .backward = layernormalization_backward,
 };

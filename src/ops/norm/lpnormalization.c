@@ -15,8 +15,9 @@ struct lpnorm_rows {
     bool squares; /* p = 2, otherwise p = 1 */
 };
 
-static enum ldnq_status lpnormalization_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                             const void **attrs, struct ldnq_error *err)
+static enum ldnq_status lpnormalization_read_attrs(const struct ldnq_node *node,
+                                                   struct ldnq_arena *arena, const void **attrs,
+                                                   struct ldnq_error *err)
 {
     int64_t p = ldnq_attr_int(node, "p", 2);
     (void)arena;
@@ -81,7 +82,7 @@ struct lpnorm_grad {
 
 /* With n the norm of the row, u its gradient (x / n for p = 2, sign(x) for p = 1) and s the
  * sum of dy x over the row: dx = dy / n - u s / n^2. Rows of zeros have dx = dy. */
-static void backward_rows(const void *ctx, size_t first, size_t last)
+static void compute_row_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct lpnorm_grad *grad = ctx;
     const struct lpnorm_rows *rows = &grad->rows;
@@ -118,7 +119,7 @@ static enum ldnq_status lpnormalization_backward(const struct ldnq_op_grad *grad
     };
     if (grad_rows.dx)
         ldnq_op_run_rows(call, grad_rows.rows.at.outer * grad_rows.rows.at.inner,
-                         grad_rows.rows.at.size, backward_rows, &grad_rows);
+                         grad_rows.rows.at.size, compute_row_gradients, &grad_rows);
     return LDNQ_OK;
 }
 
@@ -130,7 +131,7 @@ const struct ldnq_op ldnq_op_lpnormalization = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = lpnormalization_read,
+    .read_attrs = lpnormalization_read_attrs,
     .infer = lpnormalization_infer,
     .forward = lpnormalization_forward,
     .differentiable = 1,

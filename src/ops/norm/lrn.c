@@ -19,8 +19,8 @@ struct lrn {
     float scale, beta, bias; /* scale: alpha / size */
 };
 
-static enum ldnq_status lrn_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                 const void **attrs, struct ldnq_error *err)
+static enum ldnq_status lrn_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                       const void **attrs, struct ldnq_error *err)
 {
     (void)arena;
     (void)attrs;
@@ -53,7 +53,7 @@ static void sum_squares(const struct lrn *lrn, size_t first, size_t last)
     }
 }
 
-static void forward_planes(const void *ctx, size_t first, size_t last)
+static void normalize_planes(const void *ctx, size_t first, size_t last)
 {
     const struct lrn *lrn = ctx;
     sum_squares(lrn, first, last);
@@ -84,7 +84,7 @@ static enum ldnq_status lrn_forward(const struct ldnq_op_call *call, struct ldnq
     const struct ldnq_shape *shape = &call->in[0]->shape;
     struct lrn lrn = make_lrn(call, call->out[0].data);
     (void)err;
-    ldnq_op_run_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, forward_planes,
+    ldnq_op_run_rows(call, (size_t)shape->dim[0] * lrn.channels, lrn.plane * 8, normalize_planes,
                      &lrn);
     return LDNQ_OK;
 }
@@ -132,7 +132,7 @@ static void add_neighbour_gradient(const void *ctx, size_t first, size_t last)
     }
 }
 
-static size_t lrn_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t lrn_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t bytes;
     return ldnq_tensor_bytes(grad->call->in[0], &bytes) ? bytes : SIZE_MAX;
@@ -161,11 +161,11 @@ const struct ldnq_op ldnq_op_lrn = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = lrn_read,
+    .read_attrs = lrn_read_attrs,
     .infer = lrn_infer,
     .forward = lrn_forward,
     .differentiable = 1,
     .saved_inputs = 1,
-    .backward_scratch = lrn_backward_scratch,
+    .backward_scratch_bytes = lrn_backward_scratch_bytes,
     .backward = lrn_backward,
 };

@@ -100,7 +100,7 @@ static enum ldnq_status rmsnormalization_forward(const struct ldnq_op_call *call
 
 /* ---- backward ------------------------------------------------------------------------- */
 
-static void backward_rows(const void *ctx, size_t first, size_t last)
+static void compute_row_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct rmsnorm_rows *r = ctx;
     for (size_t row = first; row < last; row++) {
@@ -118,7 +118,7 @@ static void backward_rows(const void *ctx, size_t first, size_t last)
 
 /* dscale = sum of dy x r over the axes along which scale is broadcast, in the order of the
  * elements, in double. */
-static void backward_scale(const struct ldnq_op_grad *grad, const struct rmsnorm_rows *r)
+static void compute_scale_gradient(const struct ldnq_op_grad *grad, const struct rmsnorm_rows *r)
 {
     const struct ldnq_shape *shape = &grad->call->in[0]->shape;
     const float *dy = grad->out[0]->data;
@@ -146,7 +146,7 @@ static void backward_scale(const struct ldnq_op_grad *grad, const struct rmsnorm
         dscale[i] = (float)sums[i];
 }
 
-static size_t rmsnormalization_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t rmsnormalization_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t bytes;
     return ldnq_size_mul(ldnq_tensor_count(&grad->in[1]), sizeof(double), &bytes) ? bytes
@@ -166,11 +166,11 @@ static enum ldnq_status rmsnormalization_backward(const struct ldnq_op_grad *gra
     if (!grad->out[0])
         return LDNQ_OK;
     if (grad->in[1].data)
-        backward_scale(grad, &rows);
+        compute_scale_gradient(grad, &rows);
     if (grad->in[0].data) {
         const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
         ldnq_elementwise_run(call, scale_span, &grad->in[0], in, 2);
-        ldnq_op_run_rows(call, count, rows.cols, backward_rows, &rows);
+        ldnq_op_run_rows(call, count, rows.cols, compute_row_gradients, &rows);
     }
     return LDNQ_OK;
 }
@@ -186,6 +186,6 @@ const struct ldnq_op ldnq_op_rmsnormalization = {
     .forward = rmsnormalization_forward,
     .differentiable = 3,
     .saved_inputs = 3,
-    .backward_scratch = rmsnormalization_backward_scratch,
+    .backward_scratch_bytes = rmsnormalization_backward_scratch_bytes,
     .backward = rmsnormalization_backward,
 };

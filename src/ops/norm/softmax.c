@@ -85,7 +85,7 @@ static void logsoftmax_row(const float *x, float *y, size_t count)
         y[i] = x[i] - max - shift;
 }
 
-static void forward_contiguous(const void *ctx, size_t first, size_t last)
+static void compute_contiguous_rows(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
@@ -143,7 +143,7 @@ static void write_logsoftmax(const float *x, float *y, size_t size, size_t step,
 }
 
 /* Blocks of TILE interleaved rows, counted over (outer, block). */
-static void forward_interleaved(const void *ctx, size_t first, size_t last)
+static void compute_interleaved_rows(const void *ctx, size_t first, size_t last)
 {
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size, inner = softmax->at.inner;
@@ -160,17 +160,18 @@ static void forward_interleaved(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status softmax_forward_at(const struct ldnq_op_call *call,
-                                           struct ldnq_axis_split at, bool logarithm)
+static enum ldnq_status compute_softmax_along_axis(const struct ldnq_op_call *call,
+                                                   struct ldnq_axis_split at, bool logarithm)
 {
     struct softmax softmax = {
         .x = call->in[0]->data, .y = call->out[0].data, .at = at, .logarithm = logarithm
     };
     if (at.inner == 1)
-        ldnq_op_run_rows(call, at.outer, at.size, forward_contiguous, &softmax);
+        ldnq_op_run_rows(call, at.outer, at.size, compute_contiguous_rows, &softmax);
     else
         ldnq_op_run_rows(call, at.outer * ldnq_size_ceil_div(at.inner, TILE),
-                         at.size * ldnq_size_min(at.inner, TILE), forward_interleaved, &softmax);
+                         at.size * ldnq_size_min(at.inner, TILE), compute_interleaved_rows,
+                         &softmax);
     return LDNQ_OK;
 }
 
@@ -192,8 +193,8 @@ static enum ldnq_status softmax_1_infer(struct ldnq_op_call *call, struct ldnq_e
     return call->in[0]->shape.rank < 0 ? LDNQ_OK : find_axis_1(call, &axis, err);
 }
 
-static enum ldnq_status forward_opset_1(const struct ldnq_op_call *call, bool logarithm,
-                                        struct ldnq_error *err)
+static enum ldnq_status compute_as_opset_1(const struct ldnq_op_call *call, bool logarithm,
+                                           struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     struct ldnq_axis_split at = { 1, 1, 1 };
@@ -201,18 +202,18 @@ static enum ldnq_status forward_opset_1(const struct ldnq_op_call *call, bool lo
     LDNQ_TRY(find_axis_1(call, &axis, err));
     for (int i = 0; i < shape->rank; i++)
         *(i < axis ? &at.outer : &at.size) *= (size_t)shape->dim[i];
-    return softmax_forward_at(call, at, logarithm);
+    return compute_softmax_along_axis(call, at, logarithm);
 }
 
 static enum ldnq_status softmax_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_opset_1(call, false, err);
+    return compute_as_opset_1(call, false, err);
 }
 
 static enum ldnq_status logsoftmax_1_forward(const struct ldnq_op_call *call,
                                              struct ldnq_error *err)
 {
-    return forward_opset_1(call, true, err);
+    return compute_as_opset_1(call, true, err);
 }
 
 /* ---- since opset 13 ------------------------------------------------------------------------- */
@@ -227,25 +228,25 @@ static enum ldnq_status softmax_infer(struct ldnq_op_call *call, struct ldnq_err
     return ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), rank, &axis, err);
 }
 
-static enum ldnq_status forward_opset_13(const struct ldnq_op_call *call, bool logarithm,
-                                         struct ldnq_error *err)
+static enum ldnq_status compute_as_opset_13(const struct ldnq_op_call *call, bool logarithm,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_shape *shape = &call->in[0]->shape;
     int axis = 0;
     if (shape->rank > 0)
         LDNQ_TRY(
             ldnq_op_resolve_axis(ldnq_attr_int(call->node, "axis", -1), shape->rank, &axis, err));
-    return softmax_forward_at(call, ldnq_op_split_at_axis(shape, axis), logarithm);
+    return compute_softmax_along_axis(call, ldnq_op_split_at_axis(shape, axis), logarithm);
 }
 
 static enum ldnq_status softmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_opset_13(call, false, err);
+    return compute_as_opset_13(call, false, err);
 }
 
 static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return forward_opset_13(call, true, err);
+    return compute_as_opset_13(call, true, err);
 }
 
 #define SOFTMAX(name, Type, SINCE, UNTIL, INFER, BACKWARD)                                         \

@@ -18,13 +18,14 @@ struct softmax_grad {
 /* ---- contiguous rows --------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void backward_log_row(const float *y, const float *dy, float *dx, size_t count, float sum)
+static void compute_logsoftmax_row_gradient(const float *y, const float *dy, float *dx,
+                                            size_t count, float sum)
 {
     for (size_t i = 0; i < count; i++)
         dx[i] = dy[i] - ldnq_expf(y[i]) * sum;
 }
 
-static void backward_contiguous(const void *ctx, size_t first, size_t last)
+static void compute_contiguous_row_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct softmax_grad *s = ctx;
     size_t size = s->at.size;
@@ -32,7 +33,7 @@ static void backward_contiguous(const void *ctx, size_t first, size_t last)
         const float *y = s->y + row * size, *dy = s->dy + row * size;
         float *dx = s->dx + row * size;
         if (s->logarithm) {
-            backward_log_row(y, dy, dx, size, (float)ldnq_sum_floats(dy, size));
+            compute_logsoftmax_row_gradient(y, dy, dx, size, (float)ldnq_sum_floats(dy, size));
             continue;
         }
         const float sum = (float)ldnq_sum_weighted_deviations(dy, y, size, 0.0);
@@ -44,7 +45,7 @@ static void backward_contiguous(const void *ctx, size_t first, size_t last)
 /* ---- interleaved rows ------------------------------------------------------------- */
 
 LDNQ_MULTIVERSION
-static void backward_block(const struct softmax_grad *s, size_t at, size_t rows)
+static void compute_block_gradient(const struct softmax_grad *s, size_t at, size_t rows)
 {
     const float *y = s->y + at, *dy = s->dy + at;
     float *dx = s->dx + at;
@@ -64,14 +65,14 @@ static void backward_block(const struct softmax_grad *s, size_t at, size_t rows)
 }
 
 /* Blocks of TILE interleaved rows, counted over (outer, block). */
-static void backward_interleaved(const void *ctx, size_t first, size_t last)
+static void compute_interleaved_row_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct softmax_grad *s = ctx;
     size_t blocks = ldnq_size_ceil_div(s->at.inner, TILE);
     for (size_t i = first; i < last; i++) {
         size_t row = i % blocks * TILE;
-        backward_block(s, i / blocks * s->at.size * s->at.inner + row,
-                       ldnq_size_min(TILE, s->at.inner - row));
+        compute_block_gradient(s, i / blocks * s->at.size * s->at.inner + row,
+                               ldnq_size_min(TILE, s->at.inner - row));
     }
 }
 
@@ -95,8 +96,8 @@ static enum ldnq_status find_softmax_axis_split(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm,
-                                 struct ldnq_error *err)
+static enum ldnq_status compute_gradient(const struct ldnq_op_grad *grad, bool logarithm,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     struct softmax_grad s = { .y = call->out[0].data,
@@ -107,19 +108,20 @@ static enum ldnq_status backward(const struct ldnq_op_grad *grad, bool logarithm
     if (!s.dx)
         return LDNQ_OK;
     if (s.at.inner == 1)
-        ldnq_op_run_rows(call, s.at.outer, s.at.size, backward_contiguous, &s);
+        ldnq_op_run_rows(call, s.at.outer, s.at.size, compute_contiguous_row_gradients, &s);
     else
         ldnq_op_run_rows(call, s.at.outer * ldnq_size_ceil_div(s.at.inner, TILE),
-                         s.at.size * ldnq_size_min(s.at.inner, TILE), backward_interleaved, &s);
+                         s.at.size * ldnq_size_min(s.at.inner, TILE),
+                         compute_interleaved_row_gradients, &s);
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_softmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    return backward(grad, false, err);
+    return compute_gradient(grad, false, err);
 }
 
 enum ldnq_status ldnq_logsoftmax_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    return backward(grad, true, err);
+    return compute_gradient(grad, true, err);
 }

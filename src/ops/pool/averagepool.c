@@ -137,7 +137,7 @@ static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
     }
 }
 
-static size_t averagepool_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t averagepool_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t bytes;
     return ldnq_tensor_bytes(&grad->call->out[0], &bytes) ? bytes : SIZE_MAX;
@@ -169,10 +169,10 @@ const struct ldnq_op ldnq_op_averagepool = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = ldnq_pooling_read,
+    .read_attrs = ldnq_pooling_read_attrs,
     .infer = averagepool_infer,
     .forward = averagepool_forward,
     .differentiable = 1,
-    .backward_scratch = averagepool_backward_scratch,
+    .backward_scratch_bytes = averagepool_backward_scratch_bytes,
     .backward = averagepool_backward,
 };

@@ -32,11 +32,11 @@ static float take_pth_root(double sum, int64_t p)
 
 /* ---- LpPool -------------------------------------------------------------------------- */
 
-static enum ldnq_status lppool_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+static enum ldnq_status lppool_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                          const void **attrs, struct ldnq_error *err)
 {
     LDNQ_TRY(check_norm_order(node, err));
-    return ldnq_pooling_read(node, arena, attrs, err);
+    return ldnq_pooling_read_attrs(node, arena, attrs, err);
 }
 
 static enum ldnq_status lppool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -71,7 +71,7 @@ static double sum_window_powers(const struct ldnq_pooling *pooling, struct ldnq_
     return sum;
 }
 
-static void norm_rows(const void *ctx, size_t first, size_t last)
+static void compute_row_norms(const void *ctx, size_t first, size_t last)
 {
     const struct ldnq_pooling *pooling = ctx;
     size_t width = pooling->axis[2].out;
@@ -85,11 +85,11 @@ static void norm_rows(const void *ctx, size_t first, size_t last)
 
 static enum ldnq_status lppool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_run_rows(call, norm_rows, err);
+    return ldnq_pooling_run_rows(call, compute_row_norms, err);
 }
 
 /* dx = dy (|x| / y)^(p-1) sign(x), the gradient of a p-norm y; 0 where y = 0. */
-static float norm_backward(float x, float y, float dy, int64_t p)
+static float compute_norm_gradient(float x, float y, float dy, int64_t p)
 {
     double part = y > 0.0f ? pow(fabs((double)(x / y)), (double)(p - 1)) : 0.0;
     return x == 0.0f ? 0.0f : (float)((double)dy * copysign(part, (double)x));
@@ -109,7 +109,7 @@ static void add_row(const struct ldnq_pooling *p, const float *x, const float *y
     for (size_t i = 0; i < p->axis[2].out; i++)
         for (size_t k = 0; k < p->axis[2].kernel; k++)
             if (ldnq_pooling_tap(&p->axis[2], i, k, &at))
-                dx[at] += norm_backward(x[at], y[i], dy[i], p->p);
+                dx[at] += compute_norm_gradient(x[at], y[i], dy[i], p->p);
 }
 
 static void add_pooled_gradient(const void *ctx, size_t first, size_t last)
@@ -157,7 +157,7 @@ const struct ldnq_op ldnq_op_lppool = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = lppool_read,
+    .read_attrs = lppool_read_attrs,
     .infer = lppool_infer,
     .forward = lppool_forward,
     .differentiable = 1,
@@ -175,15 +175,16 @@ struct globallppool_planes {
     int64_t p;
 };
 
-static enum ldnq_status globallppool_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                          const void **attrs, struct ldnq_error *err)
+static enum ldnq_status globallppool_read_attrs(const struct ldnq_node *node,
+                                                struct ldnq_arena *arena, const void **attrs,
+                                                struct ldnq_error *err)
 {
     (void)arena;
     (void)attrs;
     return check_norm_order(node, err);
 }
 
-static void norm_planes(const void *ctx, size_t first, size_t last)
+static void compute_plane_norms(const void *ctx, size_t first, size_t last)
 {
     const struct globallppool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
@@ -195,14 +196,14 @@ static void norm_planes(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void planes_backward(const void *ctx, size_t first, size_t last)
+static void compute_plane_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct globallppool_planes *planes = ctx;
     for (size_t i = first; i < last; i++) {
         const float *x = planes->x + i * planes->size;
         float *dx = planes->out + i * planes->size, y = planes->y[i], dy = planes->dy[i];
         for (size_t k = 0; k < planes->size; k++)
-            dx[k] = norm_backward(x[k], y, dy, planes->p);
+            dx[k] = compute_norm_gradient(x[k], y, dy, planes->p);
     }
 }
 
@@ -223,7 +224,8 @@ static enum ldnq_status globallppool_forward(const struct ldnq_op_call *call,
     struct globallppool_planes planes = make_planes(call);
     (void)err;
     planes.out = call->out[0].data;
-    ldnq_op_run_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, norm_planes, &planes);
+    ldnq_op_run_rows(call, ldnq_tensor_count(&call->out[0]), planes.size, compute_plane_norms,
+                     &planes);
     return LDNQ_OK;
 }
 
@@ -235,8 +237,8 @@ static enum ldnq_status globallppool_backward(const struct ldnq_op_grad *grad,
     planes.y = grad->call->out[0].data;
     planes.dy = grad->out[0]->data;
     planes.out = grad->in[0].data;
-    ldnq_op_run_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size, planes_backward,
-                     &planes);
+    ldnq_op_run_rows(grad->call, ldnq_tensor_count(grad->out[0]), planes.size,
+                     compute_plane_gradients, &planes);
     return LDNQ_OK;
 }
 
@@ -247,7 +249,7 @@ const struct ldnq_op ldnq_op_globallppool = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .read_attrs = globallppool_read,
+    .read_attrs = globallppool_read_attrs,
     .infer = ldnq_pooling_infer_global,
     .forward = globallppool_forward,
     .differentiable = 1,

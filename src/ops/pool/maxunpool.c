@@ -12,13 +12,13 @@
 #include "ops/shared/strided.h"
 #include "ops/shared/sliding_window.h"
 
-static enum ldnq_status maxunpool_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                       const void **attrs, struct ldnq_error *err)
+static enum ldnq_status maxunpool_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                             const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_window *window = ldnq_arena_alloc(arena, 1, sizeof *window, err);
     if (!window)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_window_read(node, window, err));
+    LDNQ_TRY(ldnq_window_read_attrs(node, window, err));
     *attrs = window;
     for (size_t i = 0; i < window->axes; i++)
         if (window->kernel[i] == 0)
@@ -142,7 +142,7 @@ const struct ldnq_op ldnq_op_maxunpool = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = maxunpool_read,
+    .read_attrs = maxunpool_read_attrs,
     .infer = maxunpool_infer,
     .forward = maxunpool_forward,
     .differentiable = 1,

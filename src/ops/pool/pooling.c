@@ -2,8 +2,8 @@
 
 #include "base/size.h"
 
-enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                   const void **attrs, struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                         const void **attrs, struct ldnq_error *err)
 {
     size_t count;
     struct ldnq_window *window = ldnq_arena_alloc(arena, 1, sizeof *window, err);
@@ -12,7 +12,7 @@ enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_are
     *attrs = window;
     if (!ldnq_attr_ints(node, "kernel_shape", &count) || count == 0)
         return ldnq_fail(err, LDNQ_MODEL, "has no kernel_shape");
-    return ldnq_window_read(node, window, err);
+    return ldnq_window_read_attrs(node, window, err);
 }
 
 enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,

@@ -40,8 +40,8 @@ struct ldnq_pooling {
 };
 
 /* Reads the attributes; kernel_shape is required. */
-enum ldnq_status ldnq_pooling_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                   const void **attrs, struct ldnq_error *err);
+enum ldnq_status ldnq_pooling_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                         const void **attrs, struct ldnq_error *err);
 /* Infers output 0; `types` is the mask of input 0's permitted dtypes. */
 enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
                                     struct ldnq_error *err);

@@ -32,13 +32,14 @@ struct convinteger_attrs {
     int64_t groups;
 };
 
-static enum ldnq_status convinteger_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                         const void **out, struct ldnq_error *err)
+static enum ldnq_status convinteger_read_attrs(const struct ldnq_node *node,
+                                               struct ldnq_arena *arena, const void **out,
+                                               struct ldnq_error *err)
 {
     struct convinteger_attrs *attrs = ldnq_arena_alloc(arena, 1, sizeof *attrs, err);
     if (!attrs)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_window_read(node, &attrs->window, err));
+    LDNQ_TRY(ldnq_window_read_attrs(node, &attrs->window, err));
     attrs->groups = ldnq_attr_int(node, "group", 1);
     if (attrs->groups < 1)
         return ldnq_fail(err, LDNQ_MODEL, "group=%" PRId64 " is not possible", attrs->groups);
@@ -250,8 +251,9 @@ static bool add_rounded_bytes(size_t *bytes, size_t a, size_t b, size_t size)
 
 /* Scratch holds x and w without zero points, the columns and the sums, in this order;
  * ends[i] is where array i ends, in bytes. */
-static bool count_scratch(const struct ldnq_op_call *call, const struct convinteger_inputs *at,
-                          const struct integer_conv *c, size_t ends[4])
+static bool find_ends_of_scratch_arrays(const struct ldnq_op_call *call,
+                                        const struct convinteger_inputs *at,
+                                        const struct integer_conv *c, size_t ends[4])
 {
     size_t bytes = 0, threads = ldnq_pool_threads(call->pool);
     if (!add_rounded_bytes(&bytes, ldnq_tensor_count(call->in[at->x]), 1, sizeof(int16_t)))
@@ -270,21 +272,22 @@ static bool count_scratch(const struct ldnq_op_call *call, const struct convinte
     return true;
 }
 
-static size_t find_scratch(const struct ldnq_op_call *call, const struct convinteger_inputs *at)
+static size_t count_scratch_bytes(const struct ldnq_op_call *call,
+                                  const struct convinteger_inputs *at)
 {
     struct integer_conv c = make_conv(call, at);
     size_t ends[4];
-    return count_scratch(call, at, &c, ends) ? ends[3] : SIZE_MAX;
+    return find_ends_of_scratch_arrays(call, at, &c, ends) ? ends[3] : SIZE_MAX;
 }
 
-static void run_conv(const struct ldnq_op_call *call, const struct convinteger_inputs *at,
-                     struct integer_conv *c)
+static void convolve_integers(const struct ldnq_op_call *call, const struct convinteger_inputs *at,
+                              struct integer_conv *c)
 {
     char *scratch = call->scratch;
     const struct ldnq_tensor *w_zero = ldnq_op_input(call, at->w_zero);
     struct ldnq_shape one = { 0 }, by_output = { .rank = call->in[at->w]->shape.rank };
     size_t ends[4];
-    count_scratch(call, at, c, ends);
+    find_ends_of_scratch_arrays(call, at, c, ends);
     for (int i = 0; i < by_output.rank; i++)
         by_output.dim[i] = i == 0 ? call->in[at->w]->shape.dim[0] : 1;
     bool single = !w_zero || ldnq_tensor_count(w_zero) == 1;
@@ -307,16 +310,16 @@ static enum ldnq_status convinteger_infer(struct ldnq_op_call *call, struct ldnq
     return infer_conv(call, &convinteger_inputs, err);
 }
 
-static size_t convinteger_scratch(const struct ldnq_op_call *call)
+static size_t convinteger_scratch_bytes(const struct ldnq_op_call *call)
 {
-    return find_scratch(call, &convinteger_inputs);
+    return count_scratch_bytes(call, &convinteger_inputs);
 }
 
 static enum ldnq_status convinteger_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct integer_conv conv = make_conv(call, &convinteger_inputs);
     (void)err;
-    run_conv(call, &convinteger_inputs, &conv);
+    convolve_integers(call, &convinteger_inputs, &conv);
     return LDNQ_OK;
 }
 
@@ -327,9 +330,9 @@ const struct ldnq_op ldnq_op_convinteger = {
     .inputs_min = 2,
     .inputs_max = 4,
     .outputs_max = 1,
-    .read_attrs = convinteger_read,
+    .read_attrs = convinteger_read_attrs,
     .infer = convinteger_infer,
-    .scratch = convinteger_scratch,
+    .scratch_bytes = convinteger_scratch_bytes,
     .forward = convinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };
@@ -352,9 +355,9 @@ static enum ldnq_status qlinearconv_infer(struct ldnq_op_call *call, struct ldnq
     return infer_conv(call, &qlinearconv_inputs, err);
 }
 
-static size_t qlinearconv_scratch(const struct ldnq_op_call *call)
+static size_t qlinearconv_scratch_bytes(const struct ldnq_op_call *call)
 {
-    return find_scratch(call, &qlinearconv_inputs);
+    return count_scratch_bytes(call, &qlinearconv_inputs);
 }
 
 static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -370,7 +373,7 @@ static enum ldnq_status qlinearconv_forward(const struct ldnq_op_call *call, str
     conv.y_scale = *(const float *)call->in[Y_SCALE]->data;
     conv.w_scale = call->in[W_SCALE]->data;
     conv.w_step = ldnq_tensor_count(call->in[W_SCALE]) > 1;
-    run_conv(call, &qlinearconv_inputs, &conv);
+    convolve_integers(call, &qlinearconv_inputs, &conv);
     return LDNQ_OK;
 }
 
@@ -381,9 +384,9 @@ const struct ldnq_op ldnq_op_qlinearconv = {
     .inputs_min = 8,
     .inputs_max = 9,
     .outputs_max = 1,
-    .read_attrs = convinteger_read,
+    .read_attrs = convinteger_read_attrs,
     .infer = qlinearconv_infer,
-    .scratch = qlinearconv_scratch,
+    .scratch_bytes = qlinearconv_scratch_bytes,
     .forward = qlinearconv_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };

@@ -136,7 +136,7 @@ static enum ldnq_status matmulinteger_infer(struct ldnq_op_call *call, struct ld
     return check_matrices(call, &matmulinteger_inputs, err);
 }
 
-static size_t matmulinteger_scratch(const struct ldnq_op_call *call)
+static size_t matmulinteger_scratch_bytes(const struct ldnq_op_call *call)
 {
     return count_code_bytes(call, 0) + count_code_bytes(call, 1);
 }
@@ -157,7 +157,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .inputs_max = 4,
     .outputs_max = 1,
     .infer = matmulinteger_infer,
-    .scratch = matmulinteger_scratch,
+    .scratch_bytes = matmulinteger_scratch_bytes,
     .forward = matmulinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };
@@ -181,7 +181,7 @@ static enum ldnq_status qlinearmatmul_infer(struct ldnq_op_call *call, struct ld
     return check_matrices(call, at, err);
 }
 
-static size_t qlinearmatmul_scratch(const struct ldnq_op_call *call)
+static size_t qlinearmatmul_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t sums = ldnq_tensor_count(&call->out[0]), bytes;
     struct ldnq_matmul shape =
@@ -267,7 +267,7 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .inputs_max = 8,
     .outputs_max = 1,
     .infer = qlinearmatmul_infer,
-    .scratch = qlinearmatmul_scratch,
+    .scratch_bytes = qlinearmatmul_scratch_bytes,
     .forward = qlinearmatmul_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
 };

@@ -238,7 +238,7 @@ static bool has_one_scale(const struct ldnq_node *node)
 /* ---- gradients --------------------------------------------------------------------------- */
 
 /* Floats: one per element, the terms of dscale, and one per scale: the zero points or ones. */
-static size_t backward_scratch(const struct ldnq_op_grad *grad)
+static size_t backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor terms = { .dtype = LDNQ_FLOAT, .shape = grad->call->in[0]->shape };
     size_t a, b, bytes;
@@ -448,7 +448,7 @@ const struct ldnq_op ldnq_op_quantizelinear = {
     .forward = quantize_forward,
     .differentiable = 3,
     .saved_inputs = 7,
-    .backward_scratch = backward_scratch,
+    .backward_scratch_bytes = backward_scratch_bytes,
     .backward = quantize_backward,
     .can_fuse = ldnq_quantize_pair_applies,
     .is_per_sample = has_one_scale,
@@ -540,7 +540,7 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .forward = dequantize_forward,
     .differentiable = 3,
     .saved_inputs = 7,
-    .backward_scratch = backward_scratch,
+    .backward_scratch_bytes = backward_scratch_bytes,
     .backward = dequantize_backward,
     .is_per_sample = has_one_scale,
 };

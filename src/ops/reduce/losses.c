@@ -174,7 +174,7 @@ static void log_softmax(const void *ctx, size_t first, size_t last)
 }
 
 /* log_prob, if it is no output. */
-static size_t sce_scratch(const struct ldnq_op_call *call)
+static size_t sce_scratch_bytes(const struct ldnq_op_call *call)
 {
     size_t bytes;
     if (call->out_count > 1)
@@ -217,7 +217,7 @@ const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
     .outputs_max = 2,
     .read_attrs = loss_read_attrs,
     .infer = loss_infer,
-    .scratch = sce_scratch,
+    .scratch_bytes = sce_scratch_bytes,
     .forward = sce_forward,
     .differentiable = 1,
 };

@@ -387,8 +387,8 @@ static enum ldnq_status infer_by_attr(struct ldnq_op_call *call, unsigned types,
     return LDNQ_OK;
 }
 
-static enum ldnq_status forward_by_attr(const struct ldnq_op_call *call, enum reduction kind,
-                                        struct ldnq_error *err)
+static enum ldnq_status reduce_by_attr(const struct ldnq_op_call *call, enum reduction kind,
+                                       struct ldnq_error *err)
 {
     unsigned set;
     LDNQ_TRY(read_axes_attr(call, &set, err));
@@ -435,8 +435,8 @@ static enum ldnq_status infer_by_input(struct ldnq_op_call *call, unsigned types
     return LDNQ_OK;
 }
 
-static enum ldnq_status forward_by_input(const struct ldnq_op_call *call, enum reduction kind,
-                                         struct ldnq_error *err)
+static enum ldnq_status reduce_by_input(const struct ldnq_op_call *call, enum reduction kind,
+                                        struct ldnq_error *err)
 {
     unsigned set;
     bool known;
@@ -466,7 +466,7 @@ enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
     {                                                                                              \
-        return forward_by_##AXES(call, KIND, err);                                                 \
+        return reduce_by_##AXES(call, KIND, err);                                                  \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \
@@ -484,7 +484,8 @@ enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned
  * the axes, is always read. */
 #define GRADIENT(name, IN, OUT)                                                                    \
     .differentiable = 1, .saved_inputs = 2 | (IN), .saved_outputs = (OUT),                         \
-    .backward_scratch = ldnq_reduce_backward_scratch, .backward = ldnq_##name##_backward
+    .backward_scratch_bytes = ldnq_reduce_backward_scratch_bytes,                                  \
+    .backward = ldnq_##name##_backward
 
 /* The axes became an input with opset CHANGE. */
 #define REDUCE(name, Type, KIND, TYPES, CHANGE, ...)                                               \

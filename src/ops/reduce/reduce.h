@@ -17,7 +17,7 @@ typedef enum ldnq_status ldnq_backward_fn(const struct ldnq_op_grad *grad, struc
 ldnq_backward_fn ldnq_reducel1_backward, ldnq_reducel2_backward, ldnq_reducelogsum_backward,
     ldnq_reducelogsumexp_backward, ldnq_reduceextreme_backward, ldnq_reducemean_backward,
     ldnq_reduceprod_backward, ldnq_reducesum_backward, ldnq_reducesumsquare_backward;
-/* backward_scratch of all of them: two floats per element of the output. */
-size_t ldnq_reduce_backward_scratch(const struct ldnq_op_grad *grad);
+/* backward_scratch_bytes of all of them: two floats per element of the output. */
+size_t ldnq_reduce_backward_scratch_bytes(const struct ldnq_op_grad *grad);
 
 #endif

@@ -20,7 +20,7 @@ struct reduce_grad {
     size_t count;           /* elements of y */
 };
 
-size_t ldnq_reduce_backward_scratch(const struct ldnq_op_grad *grad)
+size_t ldnq_reduce_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     size_t count = ldnq_tensor_count(&grad->call->out[0]);
     return count > SIZE_MAX / (2 * sizeof(float)) ? SIZE_MAX : 2 * count * sizeof(float);

@@ -52,8 +52,9 @@ static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s=%s is not supported", attr, name);
 }
 
-static enum ldnq_status gridsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                        const void **attrs, struct ldnq_error *err)
+static enum ldnq_status gridsample_read_attrs(const struct ldnq_node *node,
+                                              struct ldnq_arena *arena, const void **attrs,
+                                              struct ldnq_error *err)
 {
     static const char *const modes[] = { "linear", "nearest", "cubic", "bilinear", "bicubic" };
     static const char *const paddings[] = { "zeros", "border", "reflection" };
@@ -306,7 +307,7 @@ static enum ldnq_status gridsample_forward(const struct ldnq_op_call *call, stru
 /* ---- backward ------------------------------------------------------------------------------- */
 
 /* dx, for planes first .. last-1 of all N*C. */
-static void backward_planes(const void *ctx, size_t first, size_t last)
+static void compute_plane_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct grid_sampler *s = ctx;
     struct sample_taps taps[MAX_AXES];
@@ -325,7 +326,7 @@ static void backward_planes(const void *ctx, size_t first, size_t last)
 }
 
 /* dgrid, for rows first .. last-1 of the grid. */
-static void backward_grid(const void *ctx, size_t first, size_t last)
+static void compute_grid_gradient(const void *ctx, size_t first, size_t last)
 {
     const struct grid_sampler *s = ctx;
     struct sample_taps taps[MAX_AXES];
@@ -353,10 +354,10 @@ static enum ldnq_status gridsample_backward(const struct ldnq_op_grad *grad, str
     s.dx = grad->in[0].data;
     s.dgrid = grad->in[1].data;
     if (s.dx && s.images * s.channels > 0)
-        ldnq_op_run_rows(call, s.images * s.channels, s.plane + 8 * s.positions, backward_planes,
-                         &s);
+        ldnq_op_run_rows(call, s.images * s.channels, s.plane + 8 * s.positions,
+                         compute_plane_gradients, &s);
     if (s.dgrid && s.images * s.positions > 0)
-        ldnq_op_run_rows(call, s.images * s.positions, 16 * s.channels, backward_grid, &s);
+        ldnq_op_run_rows(call, s.images * s.positions, 16 * s.channels, compute_grid_gradient, &s);
     return LDNQ_OK;
 }
 
@@ -367,7 +368,7 @@ const struct ldnq_op ldnq_op_gridsample = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .read_attrs = gridsample_read,
+    .read_attrs = gridsample_read_attrs,
     .infer = gridsample_infer,
     .forward = gridsample_forward,
     .differentiable = 3,

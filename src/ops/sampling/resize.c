@@ -52,7 +52,8 @@ static void copy_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void run_nearest(const struct ldnq_op_call *call, const struct ldnq_resize_axes *axes)
+static void resize_by_copying_nearest(const struct ldnq_op_call *call,
+                                      const struct ldnq_resize_axes *axes)
 {
     const struct ldnq_resize_attrs *resize = call->attrs;
     const struct ldnq_tensor *in = call->in[0];
@@ -190,8 +191,9 @@ struct resize_scratch_sizes {
     size_t buffer; /* elements of the largest intermediate tensor */
 };
 
-static bool count_scratch(const struct ldnq_resize_attrs *resize,
-                          const struct ldnq_resize_axes *axes, struct resize_scratch_sizes *counts)
+static bool count_scratch_elements(const struct ldnq_resize_attrs *resize,
+                                   const struct ldnq_resize_axes *axes,
+                                   struct resize_scratch_sizes *counts)
 {
     *counts = (struct resize_scratch_sizes){ 0 };
     for (int i = 0; i < axes->rank; i++) {
@@ -216,7 +218,7 @@ static size_t count_scratch_bytes(const struct ldnq_op_call *call, bool with_buf
     bool known;
     size_t tables, buffers, total;
     if (ldnq_resize_find_axes(call, &axes, &known, NULL) != LDNQ_OK ||
-        !count_scratch(call->attrs, &axes, &counts) ||
+        !count_scratch_elements(call->attrs, &axes, &counts) ||
         !ldnq_size_mul(counts.table, sizeof(size_t) + sizeof(float), &tables))
         return SIZE_MAX;
     if (!with_buffers)
@@ -227,7 +229,7 @@ static size_t count_scratch_bytes(const struct ldnq_op_call *call, bool with_buf
                : SIZE_MAX;
 }
 
-static size_t resize_scratch(const struct ldnq_op_call *call)
+static size_t resize_scratch_bytes(const struct ldnq_op_call *call)
 {
     return count_scratch_bytes(call, !ldnq_resize_only_copies(call->attrs));
 }
@@ -239,7 +241,7 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
     struct resize_scratch_sizes counts;
     bool known;
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
-    if (!known || !count_scratch(resize, &axes, &counts))
+    if (!known || !count_scratch_elements(resize, &axes, &counts))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     if (ldnq_tensor_count(&call->out[0]) == 0)
         return LDNQ_OK;
@@ -248,7 +250,7 @@ static enum ldnq_status resize_forward(const struct ldnq_op_call *call, struct l
         return LDNQ_OK;
     }
     if (ldnq_resize_only_copies(resize)) {
-        run_nearest(call, &axes);
+        resize_by_copying_nearest(call, &axes);
         return LDNQ_OK;
     }
     size_t *index = call->scratch;
@@ -281,9 +283,9 @@ static void add_axis_gradient(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void backward_axis_by_axis(const struct ldnq_op_grad *grad,
-                                  const struct ldnq_resize_axes *axes, float *buffers[2],
-                                  size_t *index, float *weight)
+static void compute_gradient_axis_by_axis(const struct ldnq_op_grad *grad,
+                                          const struct ldnq_resize_axes *axes, float *buffers[2],
+                                          size_t *index, float *weight)
 {
     const struct ldnq_resize_attrs *resize = grad->call->attrs;
     const float *dy = grad->out[0]->data;
@@ -317,7 +319,7 @@ static void backward_axis_by_axis(const struct ldnq_op_grad *grad,
     }
 }
 
-static size_t resize_backward_scratch(const struct ldnq_op_grad *grad)
+static size_t resize_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     return count_scratch_bytes(grad->call, true);
 }
@@ -329,7 +331,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
     struct resize_scratch_sizes counts;
     bool known;
     LDNQ_TRY(ldnq_resize_find_axes(call, &axes, &known, err));
-    if (!known || !count_scratch(call->attrs, &axes, &counts))
+    if (!known || !count_scratch_elements(call->attrs, &axes, &counts))
         return ldnq_fail(err, LDNQ_MODEL, "its sizes are not known");
     size_t count = ldnq_tensor_count(&grad->in[0]);
     if (!grad->in[0].data || count == 0)
@@ -341,7 +343,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
     size_t *index = call->scratch;
     float *weight = (float *)(void *)(index + counts.table);
     float *buffers[] = { weight + counts.table, weight + counts.table + counts.buffer };
-    backward_axis_by_axis(grad, &axes, buffers, index, weight);
+    compute_gradient_axis_by_axis(grad, &axes, buffers, index, weight);
     return LDNQ_OK;
 }
 
@@ -356,15 +358,15 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .outputs_max = 1,                                                                          \
         .read_attrs = READ,                                                                        \
         .infer = ldnq_resize_infer,                                                                \
-        .scratch = resize_scratch,                                                                 \
+        .scratch_bytes = resize_scratch_bytes,                                                     \
         .forward = resize_forward,                                                                 \
         .differentiable = 1,                                                                       \
         .saved_inputs = (READS),                                                                   \
-        .backward_scratch = resize_backward_scratch,                                               \
+        .backward_scratch_bytes = resize_backward_scratch_bytes,                                   \
         .backward = resize_backward,                                                               \
     };
 
-RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, ldnq_upsample_read, 0)
-RESIZE(upsample, "Upsample", 9, 9, 2, 2, ldnq_upsample_read, 2)
-RESIZE(resize_10, "Resize", 10, 10, 2, 2, ldnq_upsample_read, 2)
-RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read, 2 | 4 | 8)
+RESIZE(upsample_7, "Upsample", 7, 8, 1, 1, ldnq_upsample_read_attrs, 0)
+RESIZE(upsample, "Upsample", 9, 9, 2, 2, ldnq_upsample_read_attrs, 2)
+RESIZE(resize_10, "Resize", 10, 10, 2, 2, ldnq_upsample_read_attrs, 2)
+RESIZE(resize, "Resize", 11, LDNQ_OPSET_LATEST, 1, 4, ldnq_resize_read_attrs, 2 | 4 | 8)

@@ -26,8 +26,8 @@ static const char *const nearests[] = { "round_prefer_floor", "round_prefer_ceil
 static const char *const policies[] = { "stretch", "not_larger", "not_smaller" };
 
 /* Upsample and Resize of opset 10: asymmetric coordinates, rounded down. */
-enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err)
+enum ldnq_status ldnq_upsample_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                          const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
     int mode;
@@ -44,8 +44,8 @@ enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_ar
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_resize_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+enum ldnq_status ldnq_resize_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
     struct ldnq_resize_attrs *resize = ldnq_arena_alloc(arena, 1, sizeof *resize, err);
     int mode, coordinate, nearest, policy;

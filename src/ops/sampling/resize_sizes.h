@@ -33,10 +33,10 @@ static inline bool ldnq_resize_only_copies(const struct ldnq_resize_attrs *resiz
 }
 
 /* `read` and `infer` of the records. */
-enum ldnq_status ldnq_upsample_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                    const void **attrs, struct ldnq_error *err);
-enum ldnq_status ldnq_resize_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err);
+enum ldnq_status ldnq_upsample_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                          const void **attrs, struct ldnq_error *err);
+enum ldnq_status ldnq_resize_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* The input and output size of every axis. An axis that the node does not mention keeps its

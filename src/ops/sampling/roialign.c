@@ -38,9 +38,9 @@ struct roi_region {
     size_t points_h, points_w;
 };
 
-static enum ldnq_status roialign_read_as(const struct ldnq_node *node, bool shifted,
-                                         struct ldnq_arena *arena, const void **attrs,
-                                         struct ldnq_error *err)
+static enum ldnq_status roialign_read_attrs_as(const struct ldnq_node *node, bool shifted,
+                                               struct ldnq_arena *arena, const void **attrs,
+                                               struct ldnq_error *err)
 {
     const char *mode = ldnq_attr_string(node, "mode", "avg");
     struct roialign_attrs *a = ldnq_arena_alloc(arena, 1, sizeof *a, err);
@@ -63,21 +63,22 @@ static enum ldnq_status roialign_read_as(const struct ldnq_node *node, bool shif
     return LDNQ_OK;
 }
 
-static enum ldnq_status roialign_10_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                         const void **attrs, struct ldnq_error *err)
+static enum ldnq_status roialign_10_read_attrs(const struct ldnq_node *node,
+                                               struct ldnq_arena *arena, const void **attrs,
+                                               struct ldnq_error *err)
 {
-    return roialign_read_as(node, false, arena, attrs, err);
+    return roialign_read_attrs_as(node, false, arena, attrs, err);
 }
 
-static enum ldnq_status roialign_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                      const void **attrs, struct ldnq_error *err)
+static enum ldnq_status roialign_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                            const void **attrs, struct ldnq_error *err)
 {
     const char *mode = ldnq_attr_string(node, "coordinate_transformation_mode", "half_pixel");
     bool shifted = strcmp(mode, "half_pixel") == 0;
     if (!shifted && strcmp(mode, "output_half_pixel") != 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "coordinate_transformation_mode=%s is not supported", mode);
-    return roialign_read_as(node, shifted, arena, attrs, err);
+    return roialign_read_attrs_as(node, shifted, arena, attrs, err);
 }
 
 static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -275,7 +276,7 @@ static void add_region_gradient(const struct roialign *a, size_t r, size_t chann
 }
 
 /* dx of planes first .. last-1 of all N*C, from all regions of their images. */
-static void backward_planes(const void *ctx, size_t first, size_t last)
+static void compute_plane_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct roialign *a = ctx;
     for (size_t plane = first; plane < last; plane++) {
@@ -299,8 +300,8 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients through mode=max are not supported");
     LDNQ_TRY(check_regions(&a, err));
     if (a.dx && ldnq_tensor_count(&grad->in[0]) > 0)
-        ldnq_op_run_rows(grad->call, a.images * a.channels, a.height * a.width, backward_planes,
-                         &a);
+        ldnq_op_run_rows(grad->call, a.images * a.channels, a.height * a.width,
+                         compute_plane_gradients, &a);
     return LDNQ_OK;
 }
 
@@ -321,5 +322,5 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
         .backward = roialign_backward,                                                             \
     };
 
-ROIALIGN(roialign_10, 10, 15, roialign_10_read)
-ROIALIGN(roialign, 16, LDNQ_OPSET_LATEST, roialign_read)
+ROIALIGN(roialign_10, 10, 15, roialign_10_read_attrs)
+ROIALIGN(roialign, 16, LDNQ_OPSET_LATEST, roialign_read_attrs)

@@ -13,8 +13,8 @@
 
 /* ---- attributes ---------------------------------------------------------------------- */
 
-static enum ldnq_status attention_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                       const void **attrs, struct ldnq_error *err)
+static enum ldnq_status attention_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                             const void **attrs, struct ldnq_error *err)
 {
     int64_t mode = ldnq_attr_int(node, "qk_matmul_output_mode", 0);
     int64_t precision = ldnq_attr_int(node, "softmax_precision", LDNQ_FLOAT);
@@ -433,8 +433,8 @@ static size_t round_up(size_t floats)
 
 /* Floats of scratch: for the scores, and for concatenated keys and values that are not
  * outputs. False on overflow. */
-static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_attention *a,
-                          size_t *scores, size_t *keys, size_t *values)
+static bool count_scratch_floats(const struct ldnq_op_call *call, const struct ldnq_attention *a,
+                                 size_t *scores, size_t *keys, size_t *values)
 {
     size_t rows;
     if (!ldnq_size_mul(ldnq_pool_threads(call->pool), LDNQ_ATTENTION_ROWS, &rows) ||
@@ -451,11 +451,11 @@ static bool count_scratch(const struct ldnq_op_call *call, const struct ldnq_att
            *keys <= SIZE_MAX / 64 && *values <= SIZE_MAX / 64;
 }
 
-static size_t attention_scratch(const struct ldnq_op_call *call)
+static size_t attention_scratch_bytes(const struct ldnq_op_call *call)
 {
     struct ldnq_attention a = ldnq_attention_make(call);
     size_t scores, keys, values;
-    if (!count_scratch(call, &a, &scores, &keys, &values))
+    if (!count_scratch_floats(call, &a, &scores, &keys, &values))
         return SIZE_MAX;
     return (scores + round_up(keys) + values) * sizeof(float);
 }
@@ -468,7 +468,7 @@ static enum ldnq_status attention_forward(const struct ldnq_op_call *call, struc
                                    .scores = call->scratch };
     size_t scores, keys, values;
     (void)err;
-    count_scratch(call, &f.a, &scores, &keys, &values);
+    count_scratch_floats(call, &f.a, &scores, &keys, &values);
     if (needs_concat(call)) {
         f.present_k = call->out_count > 1 ? call->out[1].data : f.scores + scores;
         f.present_v = call->out_count > 2 ? call->out[2].data : f.scores + scores + round_up(keys);
@@ -487,12 +487,12 @@ const struct ldnq_op ldnq_op_attention = {
     .inputs_min = 3,
     .inputs_max = 7,
     .outputs_max = 4,
-    .read_attrs = attention_read,
+    .read_attrs = attention_read_attrs,
     .infer = attention_infer,
-    .scratch = attention_scratch,
+    .scratch_bytes = attention_scratch_bytes,
     .forward = attention_forward,
     .differentiable = 0x3f,
     .saved_inputs = 0x7f,
-    .backward_scratch = ldnq_attention_backward_scratch,
+    .backward_scratch_bytes = ldnq_attention_backward_scratch_bytes,
     .backward = ldnq_attention_backward,
 };

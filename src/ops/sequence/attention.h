@@ -78,8 +78,8 @@ void ldnq_attention_concat(const struct ldnq_attention *a, const struct ldnq_hea
                            const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
                            float *to);
 
-/* `backward_scratch` and `backward` of the record. */
-size_t ldnq_attention_backward_scratch(const struct ldnq_op_grad *grad);
+/* `backward_scratch_bytes` and `backward` of the record. */
+size_t ldnq_attention_backward_scratch_bytes(const struct ldnq_op_grad *grad);
 enum ldnq_status ldnq_attention_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 
 #endif

@@ -99,7 +99,7 @@ static void add_scores_grad(const struct attention_backward *b, enum ldnq_attent
 }
 
 /* ds = p (ds - rowsum(p ds)); masked scores have p = 0 and so ds = 0. */
-static void softmax_backward(const float *p, float *ds, size_t rows, size_t total)
+static void apply_softmax_gradient(const float *p, float *ds, size_t rows, size_t total)
 {
     for (size_t i = 0; i < rows; i++, p += total, ds += total) {
         double sum = 0.0;
@@ -124,8 +124,8 @@ static void add_mask_grad(const struct attention_backward *b, size_t batch, size
 }
 
 /* ds *= softcap'(s1) = 1 - (s2 / c)^2. */
-static void softcap_backward(const struct ldnq_attention *a, const float *capped, float *ds,
-                             size_t count)
+static void apply_softcap_gradient(const struct ldnq_attention *a, const float *capped, float *ds,
+                                   size_t count)
 {
     for (size_t i = 0; i < count && a->softcap > 0.0f; i++) {
         float t = capped[i] / a->softcap;
@@ -133,9 +133,9 @@ static void softcap_backward(const struct ldnq_attention *a, const float *capped
     }
 }
 
-static void backward_query_rows(const struct attention_backward *b,
-                                const struct attention_workspace *w, size_t batch, size_t at,
-                                size_t first, size_t rows)
+static void compute_query_row_gradients(const struct attention_backward *b,
+                                        const struct attention_workspace *w, size_t batch,
+                                        size_t at, size_t first, size_t rows)
 {
     const struct ldnq_attention *a = &b->a;
     size_t head = batch * a->q_heads + at, count = rows * a->total;
@@ -157,11 +157,11 @@ static void backward_query_rows(const struct attention_backward *b,
                    b->dy.row_stride, w->v, a->v_head, 0.0f, w->ds, a->total);
     }
     add_scores_grad(b, LDNQ_SCORES_SOFTMAX, head, first, rows, w->ds);
-    softmax_backward(w->p, w->ds, rows, a->total);
+    apply_softmax_gradient(w->p, w->ds, rows, a->total);
     add_scores_grad(b, LDNQ_SCORES_MASKED, head, first, rows, w->ds);
     add_mask_grad(b, batch, at, first, rows, w->ds);
     add_scores_grad(b, LDNQ_SCORES_CAPPED, head, first, rows, w->ds);
-    softcap_backward(a, w->capped, w->ds, count);
+    apply_softcap_gradient(a, w->capped, w->ds, count);
     add_scores_grad(b, LDNQ_SCORES_PLAIN, head, first, rows, w->ds);
     const float *q =
         a->q.data + batch * a->q.batch_stride + at * a->q.head_stride + first * a->q.row_stride;
@@ -175,7 +175,7 @@ static void backward_query_rows(const struct attention_backward *b,
                    a->q.row_stride);
 }
 
-static void backward_kv_head(void *ctx, size_t kv_index, size_t thread)
+static void compute_kv_head_gradients(void *ctx, size_t kv_index, size_t thread)
 {
     const struct attention_backward *b = ctx;
     const struct ldnq_attention *a = &b->a;
@@ -188,8 +188,8 @@ static void backward_kv_head(void *ctx, size_t kv_index, size_t thread)
     init_gradient_rows(b->dvalues, kv_index, a->total * a->v_head, w.dv);
     for (size_t at = kv_head * group; at < (kv_head + 1) * group; at++)
         for (size_t first = 0; first < a->q_len; first += LDNQ_ATTENTION_ROWS)
-            backward_query_rows(b, &w, batch, at, first,
-                                ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first));
+            compute_query_row_gradients(b, &w, batch, at, first,
+                                        ldnq_size_min(LDNQ_ATTENTION_ROWS, a->q_len - first));
     split_past_and_new_rows(a, w.dk, &a->past_k, b->dpast_k, &a->k, b->dk, batch, kv_head, a->head);
     split_past_and_new_rows(a, w.dv, &a->past_v, b->dpast_v, &a->v, b->dv, batch, kv_head,
                             a->v_head);
@@ -197,7 +197,7 @@ static void backward_kv_head(void *ctx, size_t kv_index, size_t thread)
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-size_t ldnq_attention_backward_scratch(const struct ldnq_op_grad *grad)
+size_t ldnq_attention_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_attention a = ldnq_attention_make(grad->call);
     size_t floats = count_thread_floats(&a), bytes;
@@ -234,9 +234,9 @@ enum ldnq_status ldnq_attention_backward(const struct ldnq_op_grad *grad, struct
         /* Heads may share the mask: one thread sums its gradient, in the order of the heads. */
         memset(b.dmask, 0, ldnq_tensor_count(call->in[LDNQ_ATTENTION_MASK]) * sizeof *b.dmask);
         for (size_t i = 0; i < heads; i++)
-            backward_kv_head(&b, i, 0);
+            compute_kv_head_gradients(&b, i, 0);
     } else {
-        ldnq_pool_run(call->pool, heads, backward_kv_head, &b);
+        ldnq_pool_run(call->pool, heads, compute_kv_head_gradients, &b);
     }
     return LDNQ_OK;
 }

@@ -75,8 +75,8 @@ static void gru_step(const struct ldnq_recurrent *r, const struct ldnq_recurrent
 
 /* One row: stores dz of the update and hidden gates, and f'(zr) for the reset gate; dh becomes
  * the gradient of h_prev without the part through r; reset (hidden) becomes r. */
-static void gates_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                           size_t i, float *reset)
+static void compute_gate_gradients(const struct ldnq_recurrent *r,
+                                   const struct ldnq_recurrent_step *s, size_t i, float *reset)
 {
     size_t hidden = r->hidden;
     const float clip = r->attrs->clip;
@@ -99,8 +99,9 @@ static void gates_backward(const struct ldnq_recurrent *r, const struct ldnq_rec
 
 /* One row: dz of the reset gate, `extra`, and the part of dh through r. part (hidden):
  * h_prev rh' + bh with linear_before_reset, otherwise temporary memory. */
-static void reset_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                           size_t i, float *part, const float *reset)
+static void compute_reset_gate_gradient(const struct ldnq_recurrent *r,
+                                        const struct ldnq_recurrent_step *s, size_t i, float *part,
+                                        const float *reset)
 {
     size_t hidden = r->hidden;
     float *z = s->z + i * r->width, *extra = s->extra + i * hidden;
@@ -135,8 +136,8 @@ static void gru_step_backward(const struct ldnq_recurrent *r, const struct ldnq_
             memset(s->extra + i * hidden, 0, hidden * sizeof *s->extra);
             continue;
         }
-        gates_backward(r, s, i, gates);
-        reset_backward(r, s, i, part + i * hidden, gates);
+        compute_gate_gradients(r, s, i, gates);
+        compute_reset_gate_gradient(r, s, i, part + i * hidden, gates);
     }
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, s->rows, hidden, 2 * hidden, 1.0f, s->z, r->width, s->r,
                hidden, 1.0f, s->dh, hidden);
@@ -173,10 +174,10 @@ static const struct ldnq_recurrent_kind gru_kind = {
     .weights = gru_weights_grad,
 };
 
-static enum ldnq_status gru_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                 const void **attrs, struct ldnq_error *err)
+static enum ldnq_status gru_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                       const void **attrs, struct ldnq_error *err)
 {
-    return ldnq_recurrent_read(&gru_kind, node, arena, attrs, err);
+    return ldnq_recurrent_read_attrs(&gru_kind, node, arena, attrs, err);
 }
 
 const struct ldnq_op ldnq_op_gru = {
@@ -186,13 +187,13 @@ const struct ldnq_op ldnq_op_gru = {
     .inputs_min = 3,
     .inputs_max = 6,
     .outputs_max = 2,
-    .read_attrs = gru_read,
+    .read_attrs = gru_read_attrs,
     .infer = ldnq_recurrent_infer,
-    .scratch = ldnq_recurrent_scratch,
+    .scratch_bytes = ldnq_recurrent_scratch_bytes,
     .forward = ldnq_recurrent_forward,
     .differentiable = 0x2f,
     .saved_inputs = 0x3f,
-    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,
     .backward = ldnq_recurrent_backward,
     .why_not_quantized = LDNQ_RECURRENT_KEEPS,
 };

@@ -86,8 +86,9 @@ static void lstm_step(const struct ldnq_recurrent *r, const struct ldnq_recurren
 }
 
 /* dz, dh and dc of one row. The temporary memory after the gates holds c and H'(c). */
-static void row_backward(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
-                         size_t i, const struct lstm_gates *g)
+static void compute_row_gradients(const struct ldnq_recurrent *r,
+                                  const struct ldnq_recurrent_step *s, size_t i,
+                                  const struct lstm_gates *g)
 {
     size_t n = r->hidden;
     const float clip = r->attrs->clip, *c_prev = s->c_prev + i * n;
@@ -122,7 +123,7 @@ static void lstm_step_backward(const struct ldnq_recurrent *r, const struct ldnq
     struct lstm_gates g = assign_gates(r, s);
     for (size_t i = 0; i < s->rows; i++) {
         if (s->active[i])
-            row_backward(r, s, i, &g);
+            compute_row_gradients(r, s, i, &g);
         else
             memset(s->z + i * r->width, 0, r->width * sizeof *s->z);
     }
@@ -143,10 +144,10 @@ static const struct ldnq_recurrent_kind lstm_kind = {
     .weights = ldnq_recurrent_weights_grad,
 };
 
-static enum ldnq_status lstm_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                  const void **attrs, struct ldnq_error *err)
+static enum ldnq_status lstm_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                        const void **attrs, struct ldnq_error *err)
 {
-    return ldnq_recurrent_read(&lstm_kind, node, arena, attrs, err);
+    return ldnq_recurrent_read_attrs(&lstm_kind, node, arena, attrs, err);
 }
 
 const struct ldnq_op ldnq_op_lstm = {
@@ -156,13 +157,13 @@ const struct ldnq_op ldnq_op_lstm = {
     .inputs_min = 3,
     .inputs_max = 8,
     .outputs_max = 3,
-    .read_attrs = lstm_read,
+    .read_attrs = lstm_read_attrs,
     .infer = ldnq_recurrent_infer,
-    .scratch = ldnq_recurrent_scratch,
+    .scratch_bytes = ldnq_recurrent_scratch_bytes,
     .forward = ldnq_recurrent_forward,
     .differentiable = 0xef,
     .saved_inputs = 0xff,
-    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,
     .backward = ldnq_recurrent_backward,
     .why_not_quantized = LDNQ_RECURRENT_KEEPS,
 };

@@ -53,9 +53,9 @@ static enum ldnq_status read_activations(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
-                                     const struct ldnq_node *node, struct ldnq_arena *arena,
-                                     const void **out, struct ldnq_error *err)
+enum ldnq_status ldnq_recurrent_read_attrs(const struct ldnq_recurrent_kind *kind,
+                                           const struct ldnq_node *node, struct ldnq_arena *arena,
+                                           const void **out, struct ldnq_error *err)
 {
     struct ldnq_recurrent_attrs *attrs = ldnq_arena_alloc(arena, 1, sizeof *attrs, err);
     if (!attrs)
@@ -480,7 +480,7 @@ enum ldnq_status ldnq_recurrent_run(struct ldnq_recurrent *r, float *y, struct l
 
 /* ---- forward ------------------------------------------------------------------------- */
 
-size_t ldnq_recurrent_scratch(const struct ldnq_op_call *call)
+size_t ldnq_recurrent_scratch_bytes(const struct ldnq_op_call *call)
 {
     struct ldnq_recurrent r = ldnq_recurrent_make(call);
     return ldnq_recurrent_assign_scratch(&r, false, NULL);

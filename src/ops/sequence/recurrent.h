@@ -100,13 +100,13 @@ struct ldnq_recurrent {
 
 /* ---- for the records ------------------------------------------------------------------ */
 
-enum ldnq_status ldnq_recurrent_read(const struct ldnq_recurrent_kind *kind,
-                                     const struct ldnq_node *node, struct ldnq_arena *arena,
-                                     const void **attrs, struct ldnq_error *err);
+enum ldnq_status ldnq_recurrent_read_attrs(const struct ldnq_recurrent_kind *kind,
+                                           const struct ldnq_node *node, struct ldnq_arena *arena,
+                                           const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_error *err);
-size_t ldnq_recurrent_scratch(const struct ldnq_op_call *call);
+size_t ldnq_recurrent_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
-size_t ldnq_recurrent_backward_scratch(const struct ldnq_op_grad *grad);
+size_t ldnq_recurrent_backward_scratch_bytes(const struct ldnq_op_grad *grad);
 enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 
 /* ---- for both passes -------------------------------------------------------------------- */

@@ -118,7 +118,7 @@ static void sum_rows_to_one(const float *a, size_t lda, size_t rows, size_t colu
     }
 }
 
-static void bias_backward(const struct ldnq_recurrent *r, size_t direction, float *db)
+static void compute_bias_gradient(const struct ldnq_recurrent *r, size_t direction, float *db)
 {
     size_t rows = r->steps * r->batch, inner = r->kind->find_inner_bias(r);
     sum_rows_to_one(r->z + direction * rows * r->width, r->width, rows, r->width, db);
@@ -129,7 +129,7 @@ static void bias_backward(const struct ldnq_recurrent *r, size_t direction, floa
 }
 
 /* The peepholes of i and f multiply c_prev, that of o multiplies c. */
-static void peepholes_backward(const struct ldnq_recurrent *r, size_t direction, float *dp)
+static void compute_peephole_gradients(const struct ldnq_recurrent *r, size_t direction, float *dp)
 {
     size_t n = r->hidden;
     for (size_t gate = 0; gate < 3; gate++)
@@ -156,7 +156,7 @@ static void multiply_dx_rows(void *ctx, size_t chunk, size_t thread)
 }
 
 /* dx (steps*batch, inputs) = sum of dz w over the directions. */
-static void x_backward(const struct ldnq_recurrent *r, float *dx)
+static void compute_x_gradient(const struct ldnq_recurrent *r, float *dx)
 {
     size_t rows = r->steps * r->batch;
     const float *w = r->call->in[LDNQ_RECURRENT_W]->data;
@@ -194,8 +194,8 @@ static void copy_states(const struct ldnq_recurrent *r, const float *from, float
 
 /* ---- all ------------------------------------------------------------------------------------ */
 
-static void weights_backward(const struct ldnq_recurrent *r, const struct ldnq_op_grad *grad,
-                             size_t d)
+static void compute_parameter_gradients(const struct ldnq_recurrent *r,
+                                        const struct ldnq_op_grad *grad, size_t d)
 {
     size_t rows = r->steps * r->batch;
     const float *dz = r->z + d * rows * r->width, *extra = r->extra + d * rows * r->hidden;
@@ -213,12 +213,12 @@ static void weights_backward(const struct ldnq_recurrent *r, const struct ldnq_o
     else if (dr)
         memset(dr + d * r->width * r->hidden, 0, r->width * r->hidden * sizeof *dr);
     if (db)
-        bias_backward(r, d, db + d * 2 * r->width);
+        compute_bias_gradient(r, d, db + d * 2 * r->width);
     if (dp)
-        peepholes_backward(r, d, dp + d * 3 * r->hidden);
+        compute_peephole_gradients(r, d, dp + d * 3 * r->hidden);
 }
 
-size_t ldnq_recurrent_backward_scratch(const struct ldnq_op_grad *grad)
+size_t ldnq_recurrent_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_recurrent r = ldnq_recurrent_make(grad->call);
     return ldnq_recurrent_assign_scratch(&r, true, NULL);
@@ -235,9 +235,9 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
                   r.attrs->directions * ldnq_size_ceil_div(r.batch, LDNQ_RECURRENT_ROWS),
                   run_steps_backward, &b);
     for (size_t d = 0; d < r.attrs->directions; d++)
-        weights_backward(&r, grad, d);
+        compute_parameter_gradients(&r, grad, d);
     if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_X))
-        x_backward(&r, ldnq_op_input_grad(grad, LDNQ_RECURRENT_X));
+        compute_x_gradient(&r, ldnq_op_input_grad(grad, LDNQ_RECURRENT_X));
     if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_H))
         copy_states(&r, r.dh, ldnq_op_input_grad(grad, LDNQ_RECURRENT_H));
     if (ldnq_op_input_grad(grad, LDNQ_RECURRENT_C))

@@ -53,10 +53,10 @@ static const struct ldnq_recurrent_kind rnn_kind = {
     .weights = ldnq_recurrent_weights_grad,
 };
 
-static enum ldnq_status rnn_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                 const void **attrs, struct ldnq_error *err)
+static enum ldnq_status rnn_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
+                                       const void **attrs, struct ldnq_error *err)
 {
-    return ldnq_recurrent_read(&rnn_kind, node, arena, attrs, err);
+    return ldnq_recurrent_read_attrs(&rnn_kind, node, arena, attrs, err);
 }
 
 const struct ldnq_op ldnq_op_rnn = {
@@ -66,13 +66,13 @@ const struct ldnq_op ldnq_op_rnn = {
     .inputs_min = 3,
     .inputs_max = 6,
     .outputs_max = 2,
-    .read_attrs = rnn_read,
+    .read_attrs = rnn_read_attrs,
     .infer = ldnq_recurrent_infer,
-    .scratch = ldnq_recurrent_scratch,
+    .scratch_bytes = ldnq_recurrent_scratch_bytes,
     .forward = ldnq_recurrent_forward,
     .differentiable = 0x2f,
     .saved_inputs = 0x3f,
-    .backward_scratch = ldnq_recurrent_backward_scratch,
+    .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,
     .backward = ldnq_recurrent_backward,
     .why_not_quantized = LDNQ_RECURRENT_KEEPS,
 };

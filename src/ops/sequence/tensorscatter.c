@@ -51,8 +51,9 @@ static enum ldnq_status check_shapes(const struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status tensorscatter_read(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                           const void **attrs, struct ldnq_error *err)
+static enum ldnq_status tensorscatter_read_attrs(const struct ldnq_node *node,
+                                                 struct ldnq_arena *arena, const void **attrs,
+                                                 struct ldnq_error *err)
 {
     const char *mode = ldnq_attr_string(node, "mode", "linear");
     (void)arena;
@@ -151,7 +152,7 @@ const struct ldnq_op ldnq_op_tensorscatter = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .read_attrs = tensorscatter_read,
+    .read_attrs = tensorscatter_read_attrs,
     .infer = tensorscatter_infer,
     .forward = tensorscatter_forward,
     .differentiable = 3,

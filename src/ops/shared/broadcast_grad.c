@@ -162,7 +162,7 @@ static bool is_broadcast(const struct ldnq_op_grad *grad, size_t i)
     return ldnq_tensor_count(&grad->in[i]) != ldnq_tensor_count(&grad->call->out[0]);
 }
 
-size_t ldnq_elementwise_grad_scratch(const struct ldnq_op_grad *grad)
+size_t ldnq_elementwise_grad_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     size_t bytes;

@@ -37,8 +37,8 @@ enum ldnq_status ldnq_product_check(int64_t m, int64_t n, int64_t k_a, int64_t k
     return LDNQ_OK;
 }
 
-void ldnq_product_columns(const struct ldnq_product *product, size_t first, size_t count,
-                          float *columns, size_t ld)
+void ldnq_product_fill_columns(const struct ldnq_product *product, size_t first, size_t count,
+                               float *columns, size_t ld)
 {
     bool transposed = product->transpose_a == LDNQ_TRANSPOSED;
     size_t row = transposed ? 1 : product->k, step = transposed ? product->m : 1;

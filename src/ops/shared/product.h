@@ -36,8 +36,8 @@ enum ldnq_status ldnq_product_check(int64_t m, int64_t n, int64_t k_a, int64_t k
 
 /* Copies rows first .. first+count-1 of alpha A to columns: element k of row p goes to
  * columns[k * ld + p]. Of the struct, only a, m, k, transpose_a and alpha are read. */
-void ldnq_product_columns(const struct ldnq_product *product, size_t first, size_t count,
-                          float *columns, size_t ld);
+void ldnq_product_fill_columns(const struct ldnq_product *product, size_t first, size_t count,
+                               float *columns, size_t ld);
 
 void ldnq_product_run(const struct ldnq_product *product, struct ldnq_pool *pool);
 

@@ -61,8 +61,8 @@ static size_t count_axes(const struct ldnq_node *node)
     return ldnq_attr_ints(node, "pads", &count) ? count / 2 : 0;
 }
 
-enum ldnq_status ldnq_window_read(const struct ldnq_node *node, struct ldnq_window *window,
-                                  struct ldnq_error *err)
+enum ldnq_status ldnq_window_read_attrs(const struct ldnq_node *node, struct ldnq_window *window,
+                                        struct ldnq_error *err)
 {
     bool given;
     *window = (struct ldnq_window){ .axes = count_axes(node),

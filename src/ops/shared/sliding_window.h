@@ -29,8 +29,8 @@ struct ldnq_window {
 /* Reads kernel_shape, strides, dilations, pads, auto_pad and ceil_mode.
  * Errors: MODEL (lists of different lengths, numbers out of range), UNSUPPORTED (more than
  * LDNQ_WINDOW_AXES axes). */
-enum ldnq_status ldnq_window_read(const struct ldnq_node *node, struct ldnq_window *window,
-                                  struct ldnq_error *err);
+enum ldnq_status ldnq_window_read_attrs(const struct ldnq_node *node, struct ldnq_window *window,
+                                        struct ldnq_error *err);
 
 /* Computes the output size and the leading pad along one axis, for an input of `size`
  * elements (may be a symbol) and a kernel of `kernel` elements. pad_begin may be NULL.
