@@ -67,7 +67,8 @@ static bool add_finding(cJSON *list, const struct ldnq_finding *finding)
            ldnq_json_add_text(item, "node", finding->node ? finding->node->label : NULL) &&
            ldnq_json_add_text(item, "op", finding->node ? finding->node->op_type : NULL) &&
            ldnq_json_add_text(item, "message", finding->message) &&
-           ldnq_json_add_text(item, "advice", finding->advice);
+           ldnq_json_add_text(item, "advice", finding->advice) &&
+           ldnq_json_add_text(item, "cost", finding->cost);
 }
 
 /* The most severe first; within a severity in the order of the nodes. */

@@ -59,8 +59,9 @@ static void print_findings(const cJSON *findings)
             continue;
         printf("%-6s  %-17s  ", cli_json_text(finding, "severity"), cli_json_text(finding, "rule"));
         print_nodes(finding);
-        printf(": %s; %s\n", cli_copy_printable(cli_json_text(finding, "message"), message),
-               cli_json_text(finding, "advice"));
+        printf(": %s; %s (cost: %s)\n",
+               cli_copy_printable(cli_json_text(finding, "message"), message),
+               cli_json_text(finding, "advice"), cli_json_text(finding, "cost"));
     }
 }
 
@@ -130,7 +131,7 @@ const struct cli_command cli_cmd_lint = {
     .details =
         "Checks a QDQ file, whichever tool wrote it, against the rules of a target runtime, ort\n"
         "if none is named. One line per rule: severity, rule, nodes, what the file has; what to\n"
-        "change. Severities:\n"
+        "change, and what it costs to leave it. Severities:\n"
         "  broken  the target refuses the node, or computes something else\n"
         "  slower  it costs more there than in the float model\n"
         "  note    it computes in float, as in the float model\n"

@@ -128,8 +128,7 @@ static bool read_clamp_bound(const struct ldnq_node *node, size_t input, const c
     return true;
 }
 
-/* The bounds of a Relu or Clip; false for other nodes, and where they are not constant. */
-static bool read_clamp_bounds(const struct ldnq_node *node, float *low, float *high)
+bool ldnq_placement_read_clamp(const struct ldnq_node *node, float *low, float *high)
 {
     *low = 0.0f;
     *high = INFINITY;
@@ -153,8 +152,9 @@ size_t ldnq_placement_find_clamp(const struct ldnq_placement_workspace *work, si
     if (!target->absorbs_clamps || keeps_scale || value->is_output || facts->readers != 1)
         return LDNQ_NO_NODE;
     const struct ldnq_node *reader = work->graph->nodes[facts->reader];
-    return reader->inputs[0] == value && read_clamp_bounds(reader, low, high) ? facts->reader
-                                                                              : LDNQ_NO_NODE;
+    return reader->inputs[0] == value && ldnq_placement_read_clamp(reader, low, high)
+               ? facts->reader
+               : LDNQ_NO_NODE;
 }
 
 static bool absorb_clamps(struct ldnq_placement_workspace *work)

@@ -20,6 +20,7 @@ struct ldnq_finding {
     enum ldnq_severity severity;
     const char *message; /* what is so, with the values */
     const char *advice;  /* what to change */
+    const char *cost;    /* of leaving it */
 };
 
 struct ldnq_lint {

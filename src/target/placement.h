@@ -110,6 +110,10 @@ enum ldnq_status ldnq_placement_bypass_pairs(const struct ldnq_placement *placem
                                              const struct ldnq_graph *graph,
                                              struct ldnq_graph *clone, struct ldnq_error *err);
 
+/* The bounds of a Relu or Clip that can join a layer; false for other nodes, and where they are not
+ * constant or exclude 0. */
+bool ldnq_placement_read_clamp(const struct ldnq_node *node, float *low, float *high);
+
 /* After all scales are set: gives inputs and output of each LDNQ_UNIFIES_NEAR_SCALES operator
  * one scale where the largest is at most LDNQ_NEAR_SCALES times the least. */
 #define LDNQ_NEAR_SCALES 1.1f

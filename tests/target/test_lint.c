@@ -69,8 +69,8 @@ static struct ldnq_value *build_layer_weight(struct ldnq_graph *graph, const str
 {
     static const int64_t swap[] = { 1, 0 };
     const bool is_conv = strcmp(c->op, "Conv") == 0;
-    const struct ldnq_shape shape = is_conv ? SHAPE(4, 4, 1, 1) : SHAPE(4, 4);
-    const struct ldnq_shape scales = c->per_channel ? SHAPE(4) : scalar;
+    const struct ldnq_shape shape = is_conv ? SHAPE(16, 16, 1, 1) : SHAPE(16, 16);
+    const struct ldnq_shape scales = c->per_channel ? SHAPE(16) : scalar;
     const int64_t axis = is_conv || c->transposed ? 0 : 1;
     const enum ldnq_dtype dtype = c->weight ? c->weight : LDNQ_INT8;
     if (c->float_weight)
@@ -98,18 +98,18 @@ static struct ldnq_graph *build_case(const struct layer_case *c)
     const float in = c->input_scale ? c->input_scale : 0.5f;
     const float out = c->output_scale ? c->output_scale : 0.5f;
     const float ratio = c->bias_scale ? c->bias_scale : 1;
-    struct ldnq_value *x = build_input(graph, "x", is_conv ? SHAPE(1, 4, 5, 5) : SHAPE(3, 4));
+    struct ldnq_value *x = build_input(graph, "x", is_conv ? SHAPE(1, 16, 5, 5) : SHAPE(3, 16));
     if (!c->float_input)
         x = build_pair(graph, "x", x, dtype, in, 0);
     struct ldnq_value *weight = build_layer_weight(graph, c), *y;
     if (strcmp(c->op, "MatMul") == 0) {
         y = NODE(graph, c->op, "layer", x, weight);
     } else {
-        const struct ldnq_shape scales = c->per_channel ? SHAPE(4) : scalar;
-        struct ldnq_value *bias = build_weight(graph, "b", SHAPE(4), 2);
+        const struct ldnq_shape scales = c->per_channel ? SHAPE(16) : scalar;
+        struct ldnq_value *bias = build_weight(graph, "b", SHAPE(16), 2);
         if (!c->float_bias) {
             bias = NODE(graph, "DequantizeLinear", "bdq",
-                        build_codes(graph, "bc", LDNQ_INT32, SHAPE(4), 3),
+                        build_codes(graph, "bc", LDNQ_INT32, SHAPE(16), 3),
                         build_scales(graph, "bs", scales, in * 0.5f * ratio),
                         build_codes(graph, "bz", LDNQ_INT32, scales, 0));
             if (c->per_channel)
@@ -155,7 +155,7 @@ static void assert_breaks(struct layer_case c, const char *target, const char *r
     if (!finding)
         fail_msg("%s: no finding '%s'", target, rule);
     assert_int_equal(finding->severity, severity);
-    assert_true(*finding->message && *finding->advice);
+    assert_true(*finding->message && *finding->advice && *finding->cost);
     for (size_t i = 0; i < lint->count; i++)
         if (lint->findings[i].severity > LDNQ_NOTE)
             assert_string_equal(lint->findings[i].rule, rule);
@@ -406,7 +406,7 @@ static void residual_of_tensorrt_should_have_no_pair_after_the_layer(void **stat
 {
     (void)state;
     struct ldnq_graph *graph = build_graph();
-    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 4, 5, 5));
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(1, 16, 5, 5));
     x = build_pair(graph, "x", x, LDNQ_INT8, 0.5f, 0);
     struct ldnq_value *layer = NODE(graph, "Conv", "layer", x, build_layer_weight(graph, &kept));
     build_output(graph, NODE(graph, "Add", "add", x, layer));

@@ -1,0 +1,180 @@
+/* lint_graph.c: what the Q and DQ nodes around a node say. */
+#include "target/lint_check.h"
+
+#include <string.h>
+
+#include "ops/op.h"
+
+bool ldnq_lint_is_quantize(const struct ldnq_node *node)
+{
+    return node && strcmp(node->op_type, "QuantizeLinear") == 0;
+}
+
+bool ldnq_lint_is_dequantize(const struct ldnq_node *node)
+{
+    return node && strcmp(node->op_type, "DequantizeLinear") == 0;
+}
+
+/* ---- along the edges ------------------------------------------------------------------------ */
+
+const struct ldnq_node *ldnq_lint_find_dequantize(const struct ldnq_value *value)
+{
+    const struct ldnq_node *node = value->constant ? value->folded_from : value->producer;
+    return ldnq_lint_is_dequantize(node) ? node : NULL;
+}
+
+/* Operators between the DequantizeLinear of a weight and its layer that runtimes apply to the
+ * codes. */
+static bool is_weight_layout_operator(const struct ldnq_node *node)
+{
+    static const char *const types[] = { "Transpose", "Reshape", "Squeeze",
+                                         "Unsqueeze", "Flatten", "Identity" };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(node->op_type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+const struct ldnq_node *ldnq_lint_find_weight(const struct ldnq_linter *linter,
+                                              const struct ldnq_node *node)
+{
+    const struct ldnq_value *weight =
+        linter->rule->weight && node->input_count > 1 ? node->inputs[1] : NULL;
+    const struct ldnq_node *source = weight && weight->constant ? weight->folded_from : NULL;
+    while (source && is_weight_layout_operator(source))
+        source = source->inputs[0] ? source->inputs[0]->folded_from : NULL;
+    return ldnq_lint_is_dequantize(source) ? source : NULL;
+}
+
+const struct ldnq_node *ldnq_lint_find_quantize(const struct ldnq_linter *linter,
+                                                const struct ldnq_value *value,
+                                                const struct ldnq_node **clamp)
+{
+    *clamp = NULL;
+    if (linter->readers[value->index] != 1 || value->is_output)
+        return NULL;
+    const struct ldnq_node *reader = linter->reader[value->index];
+    if (strcmp(reader->op_type, "Relu") == 0 || strcmp(reader->op_type, "Clip") == 0) {
+        const struct ldnq_value *out = reader->outputs[0];
+        *clamp = reader;
+        if (linter->readers[out->index] != 1 || out->is_output)
+            return NULL;
+        reader = linter->reader[out->index];
+    }
+    return ldnq_lint_is_quantize(reader) ? reader : NULL;
+}
+
+const struct ldnq_node *ldnq_lint_find_layer_before_pair(const struct ldnq_linter *linter,
+                                                         const struct ldnq_value *value)
+{
+    const struct ldnq_node *dequantize = value->producer;
+    if (!ldnq_lint_is_dequantize(dequantize) || !dequantize->inputs[0]->producer ||
+        !ldnq_lint_is_quantize(dequantize->inputs[0]->producer))
+        return NULL;
+    const struct ldnq_value *exact = dequantize->inputs[0]->producer->inputs[0];
+    const struct ldnq_operator_rule *rule =
+        exact->producer ? ldnq_target_rule(linter->target, exact->producer) : NULL;
+    return rule && rule->weight && linter->readers[exact->index] == 1 ? exact->producer : NULL;
+}
+
+/* ---- scales and zero points -------------------------------------------------------------------
+ */
+
+const struct ldnq_tensor *ldnq_lint_find_scale(const struct ldnq_node *pair)
+{
+    return pair->input_count > 1 && pair->inputs[1] ? pair->inputs[1]->constant : NULL;
+}
+
+const float *ldnq_lint_read_scales(const struct ldnq_node *pair, size_t *count)
+{
+    const struct ldnq_tensor *tensor = ldnq_lint_find_scale(pair);
+    *count = tensor ? ldnq_tensor_count(tensor) : 0;
+    return *count && tensor->dtype == LDNQ_FLOAT ? tensor->data : NULL;
+}
+
+bool ldnq_lint_read_scale(const struct ldnq_node *pair, float *scale)
+{
+    size_t count;
+    const float *scales = ldnq_lint_read_scales(pair, &count);
+    if (!scales || count != 1)
+        return false;
+    *scale = *scales;
+    return true;
+}
+
+bool ldnq_lint_read_zero_point(const struct ldnq_node *pair, double *zero)
+{
+    const struct ldnq_value *value = pair->input_count > 2 ? pair->inputs[2] : NULL;
+    const struct ldnq_tensor *tensor = value ? value->constant : NULL;
+    *zero = 0;
+    if (!tensor || ldnq_tensor_count(tensor) != 1)
+        return !value;
+    switch (tensor->dtype) {
+    case LDNQ_UINT8:
+        *zero = *(const uint8_t *)tensor->data;
+        return true;
+    case LDNQ_INT8:
+        *zero = *(const int8_t *)tensor->data;
+        return true;
+    case LDNQ_UINT16:
+        *zero = *(const uint16_t *)tensor->data;
+        return true;
+    case LDNQ_INT16:
+        *zero = *(const int16_t *)tensor->data;
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum ldnq_dtype ldnq_lint_code_type(const struct ldnq_node *pair)
+{
+    return ldnq_lint_is_quantize(pair) ? pair->outputs[0]->dtype : pair->inputs[0]->dtype;
+}
+
+bool ldnq_lint_have_same_scale(const struct ldnq_node *a, const struct ldnq_node *b)
+{
+    float first, second;
+    double zero_a, zero_b;
+    return !ldnq_lint_read_scale(a, &first) || !ldnq_lint_read_scale(b, &second) ||
+           !ldnq_lint_read_zero_point(a, &zero_a) || !ldnq_lint_read_zero_point(b, &zero_b) ||
+           (first == second && zero_a == zero_b);
+}
+
+/* ---- the activations of a node ----------------------------------------------------------------
+ */
+
+bool ldnq_lint_is_shared_int8(const struct ldnq_linter *linter, const struct ldnq_node *dequantize)
+{
+    const struct ldnq_value *codes = dequantize->inputs[0];
+    return linter->target->rewrites_int8 && codes->dtype == LDNQ_INT8 && !codes->constant &&
+           (linter->readers[codes->index] > 1 ||
+            linter->readers[dequantize->outputs[0]->index] > 1);
+}
+
+bool ldnq_lint_is_activation(const struct ldnq_linter *linter, const struct ldnq_node *node,
+                             size_t input)
+{
+    const struct ldnq_value *value = node->inputs[input];
+    return value && value->dtype == LDNQ_FLOAT &&
+           (linter->rule->data_inputs >> (input < 31 ? input : 31) & 1) &&
+           !(linter->rule->weight && value->constant);
+}
+
+struct ldnq_lint_activations ldnq_lint_list_activations(const struct ldnq_linter *linter,
+                                                        const struct ldnq_node *node)
+{
+    struct ldnq_lint_activations found = { .count = 0 };
+    const unsigned types = linter->target->activation_types;
+    for (size_t i = 0; i < node->input_count; i++) {
+        if (!ldnq_lint_is_activation(linter, node, i))
+            continue;
+        const struct ldnq_node *pair = ldnq_lint_find_dequantize(node->inputs[i]);
+        found.count++;
+        found.quantized += pair != NULL;
+        found.missing = pair ? found.missing : i;
+        found.other_type += pair && (!(types & LDNQ_DTYPE_BIT(pair->inputs[0]->dtype)) ||
+                                     ldnq_lint_is_shared_int8(linter, pair));
+    }
+    return found;
+}
