@@ -19,7 +19,7 @@ static int report_progress(void *ctx, const struct ldnq_progress *progress)
     return options->progress(options->progress_ctx, progress);
 }
 
-void ldnq_job_event(const struct ldnq_job *job, const cJSON *event)
+void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event)
 {
     if (!job->options || !job->options->event)
         return;
@@ -34,7 +34,7 @@ static void report_warning(void *ctx, const char *message)
     cJSON *event = cJSON_CreateObject();
     if (event && ldnq_json_add_text(event, "event", "warning") &&
         ldnq_json_add_text(event, "text", message))
-        ldnq_job_event(ctx, event);
+        ldnq_job_report_event(ctx, event);
     cJSON_Delete(event);
 }
 
@@ -126,9 +126,10 @@ static enum ldnq_status check_preprocess(const struct ldnq_options *options,
                      name);
 }
 
-enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
-                                  const struct ldnq_graph *graph, bool need_labels,
-                                  struct ldnq_samples **samples, struct ldnq_error *err)
+enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
+                                       const struct ldnq_dataset *dataset,
+                                       const struct ldnq_graph *graph, bool need_labels,
+                                       struct ldnq_samples **samples, struct ldnq_error *err)
 {
     struct ldnq_samples_options options = {
         .max_samples = ldnq_option_count(job->options, OPTION_MAX_SAMPLES),

@@ -40,15 +40,16 @@ enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_mod
 
 /* Samples for the graph, preprocessed as the options say. The caller destroys them, also after
  * an error. Errors: those of ldnq_samples_open; USAGE (preprocessing of arrays). */
-enum ldnq_status ldnq_job_samples(const struct ldnq_job *job, const struct ldnq_dataset *dataset,
-                                  const struct ldnq_graph *graph, bool need_labels,
-                                  struct ldnq_samples **samples, struct ldnq_error *err);
+enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
+                                       const struct ldnq_dataset *dataset,
+                                       const struct ldnq_graph *graph, bool need_labels,
+                                       struct ldnq_samples **samples, struct ldnq_error *err);
 
 /* Whether a file can be created at `path`, checked before long work. Errors: IO. */
 enum ldnq_status ldnq_job_check_output(const char *path, struct ldnq_error *err);
 
 /* Calls the options' event callback with the object as one line. Nothing where there is no
  * callback, or memory is out. */
-void ldnq_job_event(const struct ldnq_job *job, const cJSON *event);
+void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event);
 
 #endif

@@ -87,7 +87,7 @@ static bool add_totals(cJSON *root, const struct inspection *found)
     for (size_t i = 0; i < found->count; i++) {
         const struct ldnq_layer *layer = &found->layers[i];
         uint64_t own = 0;
-        const double known = ldnq_layer_macs(layer, &own) ? (double)own : NAN;
+        const double known = ldnq_layer_count_macs(layer, &own) ? (double)own : NAN;
         const bool owns_weight = ldnq_layer_owns_weight(found->layers, found->count, i);
         all_macs += known;
         bytes += owns_weight ? (double)ldnq_weight_stored_bytes(layer, found->codes[i]) : 0;
@@ -111,7 +111,7 @@ static bool add_layer(cJSON *list, const struct inspection *found, size_t i)
     const struct ldnq_shape none = { .rank = 0 };
     cJSON *item = ldnq_json_append_object(list);
     uint64_t macs = 0;
-    const bool has_macs = ldnq_layer_macs(layer, &macs);
+    const bool has_macs = ldnq_layer_count_macs(layer, &macs);
     const double parameters = layer->weight ? (double)ldnq_tensor_count(layer->weight) : 0;
     const double bytes = layer->weight ? (double)ldnq_weight_stored_bytes(layer, codes) : 0;
     const char *type = layer->weight ? ldnq_dtype_name(layer->weight->dtype) : NULL;

@@ -113,13 +113,13 @@ static enum ldnq_status write_model(struct quantize_job *quantize, struct ldnq_r
     return LDNQ_OK;
 }
 
-static enum ldnq_status print_result(struct quantize_job *quantize, struct ldnq_result *result,
-                                     struct ldnq_error *err)
+static enum ldnq_status make_json_result(struct quantize_job *quantize, struct ldnq_result *result,
+                                         struct ldnq_error *err)
 {
     struct ldnq_quantize_summary *summary = &quantize->summary;
     cJSON *root = cJSON_CreateObject();
     summary->seconds = ldnq_now() - quantize->start;
-    const bool filled = root && ldnq_quantize_json(root, summary);
+    const bool filled = root && ldnq_quantize_add_json(root, summary);
     if (filled)
         ldnq_quantize_events_run(&quantize->events, root);
     return ldnq_result_print(result, root, filled, err);
@@ -153,7 +153,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
 
     /* ---- samples ---- */
-    LDNQ_TRY(ldnq_job_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
+    LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
     LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
     LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
@@ -173,7 +173,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
     LDNQ_TRY(ldnq_emit(loaded->model, &quantize->quantization->network, &quantize->choice, err));
-    LDNQ_TRY(ldnq_quantize_metadata(summary, loaded->model, model_hash, data_hash, err));
+    LDNQ_TRY(ldnq_quantize_write_metadata(summary, loaded->model, model_hash, data_hash, err));
 
     /* ---- all files, at the end: the model is seen only after a job that succeeded ---- */
     if (ldnq_page_is_wanted(job->options, report))
@@ -181,7 +181,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(write_model(quantize, result, err));
     LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
     LDNQ_TRY(ldnq_page_write(job->options, report, result, err));
-    LDNQ_TRY(print_result(quantize, result, err));
+    LDNQ_TRY(make_json_result(quantize, result, err));
     LDNQ_TRY(ldnq_quantize_events_close_log(&quantize->events, err));
     return quantize->writer ? ldnq_model_writer_commit(quantize->writer, err) : LDNQ_OK;
 }
@@ -196,7 +196,7 @@ static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_
     LDNQ_TRY(list_outputs(&quantize.files, options, output, err));
     enum ldnq_status status = ldnq_job_init(&quantize.job, options, err);
     if (status == LDNQ_OK)
-        status = ldnq_quantize_settings(options, &quantize.options, &quantize.emit, err);
+        status = ldnq_quantize_read_settings(options, &quantize.options, &quantize.emit, err);
     if (status == LDNQ_OK)
         status = ldnq_result_create(&result, err);
     if (status == LDNQ_OK)

@@ -9,10 +9,11 @@
 #include "base/error.h"
 #include "ldnq.h"
 
-/* A whole number; with K, M or G after it, if not 0, for bytes. */
+/* A whole number. */
 bool ldnq_parse_count(const char *text, size_t *out);
+/* A whole number, or one above 0 with K, M or G after it. */
 bool ldnq_parse_bytes(const char *text, size_t *out);
-/* Finite. */
+/* A finite number. */
 bool ldnq_parse_number(const char *text, double *out);
 /* "0.5" or "1/255", not 0. */
 bool ldnq_parse_ratio(const char *text, float *out);

@@ -57,8 +57,8 @@ void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,
 
 /* ---- events ------------------------------------------------------------------------------- */
 
-bool ldnq_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
-                     const struct ldnq_layer_diagnostics *diagnostics)
+bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer *quantized,
+                                 const struct ldnq_layer_diagnostics *diagnostics)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const struct ldnq_solver *solver = diagnostics->solver;
@@ -103,7 +103,7 @@ static void report_start(void *ctx, const struct ldnq_layer *layer)
         ldnq_json_add_number(item, "groups", (double)layer->geometry.groups) &&
         ldnq_json_add_number(item, "outputs", (double)layer->geometry.rows) &&
         ldnq_json_add_number(item, "inputs", (double)layer->geometry.cols))
-        ldnq_job_event(events->job, item);
+        ldnq_job_report_event(events->job, item);
     cJSON_Delete(item);
 }
 
@@ -122,7 +122,7 @@ static void report_iteration(void *ctx, const struct ldnq_trace_row *row)
         ldnq_json_add_number(item, "rho", row->rho) &&
         ldnq_json_add_number(item, "changed", (double)row->changed) &&
         ldnq_json_add_number(item, "active", (double)row->active))
-        ldnq_job_event(events->job, item);
+        ldnq_job_report_event(events->job, item);
     cJSON_Delete(item);
 }
 
@@ -145,13 +145,13 @@ static void report_layer(void *ctx, const struct ldnq_quantized_layer *quantized
         return;
     cJSON *item = cJSON_CreateObject();
     const bool filled = item && ldnq_json_add_text(item, "event", "layer") &&
-                        ldnq_layer_json(item, quantized, diagnostics) &&
+                        ldnq_json_add_layer_figures(item, quantized, diagnostics) &&
                         ldnq_json_add_number(item, "varying", (double)diagnostics->varying) &&
                         ldnq_json_add_number(item, "rank", (double)diagnostics->rank);
     if (events->log)
         write_log_line(events, filled ? item : NULL);
     if (events->has_events && filled)
-        ldnq_job_event(events->job, item);
+        ldnq_job_report_event(events->job, item);
     cJSON_Delete(item);
 }
 
@@ -166,7 +166,7 @@ void ldnq_quantize_events_run(struct ldnq_quantize_events *events, const cJSON *
     if (events->log)
         write_log_line(events, filled ? item : NULL);
     if (filled)
-        ldnq_job_event(events->job, item);
+        ldnq_job_report_event(events->job, item);
     cJSON_Delete(item);
 }
 

@@ -52,7 +52,7 @@ void ldnq_quantize_events_fill_diff(const struct ldnq_quantize_events *events,
                                     struct ldnq_diff *diff);
 
 /* Adds the figures of a layer to the object; false when memory is out. */
-bool ldnq_layer_json(cJSON *item, const struct ldnq_quantized_layer *quantized,
-                     const struct ldnq_layer_diagnostics *diagnostics);
+bool ldnq_json_add_layer_figures(cJSON *item, const struct ldnq_quantized_layer *quantized,
+                                 const struct ldnq_layer_diagnostics *diagnostics);
 
 #endif

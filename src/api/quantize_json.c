@@ -12,13 +12,13 @@
 
 /* ---- names -------------------------------------------------------------------------------- */
 
-static const char *common_codebook_name(const struct ldnq_quantization *result)
+static const char *find_common_codebook_name(const struct ldnq_quantization *result)
 {
-    const struct ldnq_codebook *codebook = ldnq_common_codebook(&result->network);
+    const struct ldnq_codebook *codebook = ldnq_find_common_codebook(&result->network);
     return codebook ? codebook->name : "mixed";
 }
 
-static const char *storage_name(const struct ldnq_quantize_summary *summary)
+static const char *find_storage_name(const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_quantized_network *network = &summary->result->network;
     const enum ldnq_dtype first = ldnq_emit_dtype(summary->choice, network->layers[0].codebook);
@@ -40,17 +40,17 @@ static void append_option_list_text(struct ldnq_text *text, const struct ldnq_op
 }
 
 /* Adds "name=N" where N is not 0. */
-static void describe_count(struct ldnq_text *text, const struct ldnq_options *options,
-                           enum ldnq_option_index index)
+static void append_option_count(struct ldnq_text *text, const struct ldnq_options *options,
+                                enum ldnq_option_index index)
 {
     const size_t value = ldnq_option_count(options, index);
     if (value)
         ldnq_text_append_item(text, " ", "%s=%zu", ldnq_option_table[index].name, value);
 }
 
-/* Adds the text as it was set. */
-static void describe_text(struct ldnq_text *text, const struct ldnq_options *options,
-                          enum ldnq_option_index index)
+/* Adds "name=text" if the option is set. */
+static void append_option_text(struct ldnq_text *text, const struct ldnq_options *options,
+                               enum ldnq_option_index index)
 {
     if (ldnq_option_is_set(options, index))
         ldnq_text_append_item(text, " ", "%s=%s", ldnq_option_table[index].name,
@@ -68,12 +68,12 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     ldnq_text_init(&text, data, size);
     ldnq_text_append_item(
         &text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
-        common_codebook_name(summary->result), ldnq_granularity_name(quantize->granularity),
+        find_common_codebook_name(summary->result), ldnq_granularity_name(quantize->granularity),
         quantize->solver->name, quantize->solver_options.rho_factor,
         ldnq_option_text(options, OPTION_RHO_FROM), ldnq_option_text(options, OPTION_STORAGE));
     if (quantize->block)
         ldnq_text_append_item(&text, " ", "block-size=%zu", quantize->block);
-    describe_count(&text, options, OPTION_CASCADE);
+    append_option_count(&text, options, OPTION_CASCADE);
     if (tune->held_out)
         ldnq_text_append_item(&text, " ", "distill=%zu refine=%s", tune->steps,
                               quantize->fine_tune.update_codes ? "on" : "off");
@@ -83,27 +83,27 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
         ldnq_text_append_item(&text, " ", "lambda=auto");
     else
         ldnq_text_append_item(&text, " ", "lambda=%g", quantize->lambda);
-    describe_count(&text, options, OPTION_OPSET);
+    append_option_count(&text, options, OPTION_OPSET);
     if (quantize->activations.target)
         ldnq_text_append_item(
             &text, " ", "target=%s activations=%s ranges=%s", quantize->activations.target->name,
             ldnq_dtype_name(quantize->activations.dtype), ldnq_option_text(options, OPTION_RANGES));
     ldnq_parse_ratio(ldnq_option_text(options, OPTION_SCALE), &scale);
     ldnq_text_append_item(&text, " ", "scale=%.9g", (double)scale);
-    describe_text(&text, options, OPTION_MEAN);
-    describe_text(&text, options, OPTION_STD);
-    describe_count(&text, options, OPTION_RESIZE);
-    describe_count(&text, options, OPTION_CROP);
-    describe_count(&text, options, OPTION_MAX_SAMPLES);
+    append_option_text(&text, options, OPTION_MEAN);
+    append_option_text(&text, options, OPTION_STD);
+    append_option_count(&text, options, OPTION_RESIZE);
+    append_option_count(&text, options, OPTION_CROP);
+    append_option_count(&text, options, OPTION_MAX_SAMPLES);
     append_option_list_text(&text, options, OPTION_DIM);
     append_option_list_text(&text, options, OPTION_SKIP);
     append_option_list_text(&text, options, OPTION_ONLY);
     ldnq_text_append_omitted_count(&text);
 }
 
-enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
-                                        struct ldnq_model *model, uint64_t model_hash,
-                                        uint64_t data_hash, struct ldnq_error *err)
+enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary *summary,
+                                              struct ldnq_model *model, uint64_t model_hash,
+                                              uint64_t data_hash, struct ldnq_error *err)
 {
     char text[4096];
     LDNQ_TRY(ldnq_model_set_metadata(model, "ldnq.version", LDNQ_VERSION, err));
@@ -122,7 +122,8 @@ static bool add_layers(cJSON *root, const struct ldnq_quantization *result)
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < result->network.count; i++) {
         cJSON *item = ldnq_json_append_object(list);
-        if (!item || !ldnq_layer_json(item, &result->network.layers[i], &result->diagnostics[i]))
+        if (!item ||
+            !ldnq_json_add_layer_figures(item, &result->network.layers[i], &result->diagnostics[i]))
             return false;
     }
     return list != NULL;
@@ -218,18 +219,18 @@ static size_t count_weights(const struct ldnq_quantization *result)
     return weights;
 }
 
-bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary)
+bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_quantization *result = summary->result;
     const char *granularity = ldnq_granularity_name(summary->quantize->granularity);
     return ldnq_json_add_text(root, "model", summary->model_name) &&
            ldnq_json_add_text(root, "output", summary->output) &&
-           ldnq_json_add_text(root, "weights", common_codebook_name(result)) &&
+           ldnq_json_add_text(root, "weights", find_common_codebook_name(result)) &&
            ldnq_json_add_number(root, "weight_count", (double)count_weights(result)) &&
            ldnq_json_add_number(root, "bits", ldnq_mean_bits(result)) &&
            ldnq_json_add_text(root, "granularity", granularity) &&
            ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
-           ldnq_json_add_text(root, "storage", storage_name(summary)) &&
+           ldnq_json_add_text(root, "storage", find_storage_name(summary)) &&
            cJSON_AddBoolToObject(root, "storage_is_auto", summary->storage == LDNQ_STORAGE_AUTO) &&
            add_narrowest_storage(root, summary->choice) && add_activations(root, summary) &&
            ldnq_json_add_number(root, "opset", summary->choice->opset) &&
@@ -242,6 +243,6 @@ bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary
            ldnq_json_add_number(root, "output_bound", result->output_bound) &&
            add_layers(root, result) && add_distillation(root, &result->fine_tune) &&
            add_layers_left_float(root, result) &&
-           ldnq_job_plan_json(root, summary->plan, summary->job) &&
+           ldnq_job_plan_add_json(root, summary->plan, summary->job) &&
            add_metadata(root, summary->model);
 }

@@ -24,11 +24,11 @@ struct ldnq_quantize_summary {
 };
 
 /* Sets "ldnq.version", "ldnq.options", "ldnq.model" and "ldnq.data". Errors: NOMEM. */
-enum ldnq_status ldnq_quantize_metadata(const struct ldnq_quantize_summary *summary,
-                                        struct ldnq_model *model, uint64_t model_hash,
-                                        uint64_t data_hash, struct ldnq_error *err);
+enum ldnq_status ldnq_quantize_write_metadata(const struct ldnq_quantize_summary *summary,
+                                              struct ldnq_model *model, uint64_t model_hash,
+                                              uint64_t data_hash, struct ldnq_error *err);
 
 /* As src/api/quantize.schema.json says; false when memory is out. */
-bool ldnq_quantize_json(cJSON *root, const struct ldnq_quantize_summary *summary);
+bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *summary);
 
 #endif

@@ -48,7 +48,8 @@ static enum ldnq_status parse_codebook_list(struct ldnq_job_plan *plan, const ch
             return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is too long", text);
         memcpy(name, text, length);
         name[length] = '\0';
-        LDNQ_TRY(ldnq_settings_codebook("weights", name, &plan->codebooks[budget->count++], err));
+        LDNQ_TRY(
+            ldnq_settings_find_codebook("weights", name, &plan->codebooks[budget->count++], err));
         if (!text[length])
             return LDNQ_OK;
         text += length + 1;
@@ -87,7 +88,7 @@ static enum ldnq_status read_plan_entry(const struct ldnq_job *job, const char *
     entry->node = ldnq_arena_strdup(job->arena, node, err);
     if (!where || !entry->node)
         return LDNQ_NOMEM;
-    return ldnq_settings_codebook(where, weights, &entry->codebook, err);
+    return ldnq_settings_find_codebook(where, weights, &entry->codebook, err);
 }
 
 static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char *path,
@@ -203,7 +204,8 @@ static bool fill_plan_json(cJSON *root, const struct ldnq_job_plan *plan,
     return list != NULL;
 }
 
-bool ldnq_job_plan_json(cJSON *root, const struct ldnq_job_plan *plan, const struct ldnq_job *job)
+bool ldnq_job_plan_add_json(cJSON *root, const struct ldnq_job_plan *plan,
+                            const struct ldnq_job *job)
 {
     if (!plan->made)
         return cJSON_AddNullToObject(root, "plan") != NULL;

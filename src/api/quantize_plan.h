@@ -39,7 +39,8 @@ enum ldnq_status ldnq_job_plan_write(const struct ldnq_job_plan *plan, const str
                                      struct ldnq_error *err);
 
 /* Adds the plan that a budget made as "plan", or null; false when memory is out. */
-bool ldnq_job_plan_json(cJSON *root, const struct ldnq_job_plan *plan, const struct ldnq_job *job);
+bool ldnq_job_plan_add_json(cJSON *root, const struct ldnq_job_plan *plan,
+                            const struct ldnq_job *job);
 
 /* Mean bits of a code per weight. */
 double ldnq_mean_bits(const struct ldnq_quantization *result);

@@ -19,8 +19,9 @@ const char *ldnq_granularity_name(enum ldnq_granularity granularity)
     return names[granularity];
 }
 
-enum ldnq_status ldnq_settings_codebook(const char *where, const char *name,
-                                        const struct ldnq_codebook **out, struct ldnq_error *err)
+enum ldnq_status ldnq_settings_find_codebook(const char *where, const char *name,
+                                             const struct ldnq_codebook **out,
+                                             struct ldnq_error *err)
 {
     char list[256];
     struct ldnq_text text;
@@ -43,7 +44,7 @@ static enum ldnq_status choose_codebook(const struct ldnq_options *options,
         weights = DEFAULT_CODEBOOK;
     if (strchr(weights, ','))
         return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is a list, which needs a budget", weights);
-    return ldnq_settings_codebook("weights", weights, &quantize->codebook, err);
+    return ldnq_settings_find_codebook("weights", weights, &quantize->codebook, err);
 }
 
 /* Blocks have the sizes that runtimes take: powers of two. */
@@ -156,9 +157,9 @@ static enum ldnq_status choose_compensation(const struct ldnq_options *options,
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
-                                        struct ldnq_quantize_options *quantize,
-                                        struct ldnq_emit_options *emit, struct ldnq_error *err)
+enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
+                                             struct ldnq_quantize_options *quantize,
+                                             struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     LDNQ_TRY(choose_codebook(options, quantize, err));
     quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER));

@@ -8,13 +8,15 @@
 
 /* Fills in what the options decide, presets too; pool, sink and callbacks are left alone.
  * Lists point into the options. Errors: USAGE (options that contradict each other). */
-enum ldnq_status ldnq_quantize_settings(const struct ldnq_options *options,
-                                        struct ldnq_quantize_options *quantize,
-                                        struct ldnq_emit_options *emit, struct ldnq_error *err);
+enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
+                                             struct ldnq_quantize_options *quantize,
+                                             struct ldnq_emit_options *emit,
+                                             struct ldnq_error *err);
 
 /* The codebook of that name. `where` begins the message. Errors: USAGE, with all names. */
-enum ldnq_status ldnq_settings_codebook(const char *where, const char *name,
-                                        const struct ldnq_codebook **out, struct ldnq_error *err);
+enum ldnq_status ldnq_settings_find_codebook(const char *where, const char *name,
+                                             const struct ldnq_codebook **out,
+                                             struct ldnq_error *err);
 
 /* Names that the option "granularity" has, by enum ldnq_granularity. */
 const char *ldnq_granularity_name(enum ldnq_granularity granularity);

@@ -54,9 +54,9 @@ struct ldnq_samples {
 
 /* Where the data of a sample are when it is read. */
 enum ldnq_sample_storage {
-    LDNQ_SAMPLE_HELD,       /* in memory, or in a file of the set's own */
-    LDNQ_SAMPLE_READ_AGAIN, /* in a file of the user's */
-    LDNQ_SAMPLE_VANISHED,   /* in such a file, which can't be examined any more */
+    LDNQ_SAMPLE_HELD,       /* in memory, or in a temporary file of the set */
+    LDNQ_SAMPLE_READ_AGAIN, /* in the user's file, which is read for each use */
+    LDNQ_SAMPLE_VANISHED,   /* in a file of the user that is gone or can't be examined */
 };
 
 struct ldnq_source {

@@ -79,7 +79,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
  * other sizes are open. */
 static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 {
-    /* The value whose size ldnq_layer_macs takes the positions from. */
+    /* The value whose size ldnq_layer_count_macs takes the positions from. */
     struct ldnq_value *sized = layer->geometry.layout == LDNQ_WEIGHT_IN_OUT_KERNEL
                                    ? layer->node->inputs[0]
                                    : layer->node->outputs[0];
@@ -93,7 +93,7 @@ static double count_macs(const struct ldnq_layer *layer, int64_t batch)
             single.shape.dim[d] = 1;
     node.inputs = node.outputs = values;
     copy.node = &node;
-    return ldnq_layer_macs(&copy, &macs) ? (double)macs : NAN;
+    return ldnq_layer_count_macs(&copy, &macs) ? (double)macs : NAN;
 }
 
 static enum ldnq_status describe_match(struct comparison *c, const struct ldnq_matched_layer *match,

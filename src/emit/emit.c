@@ -127,7 +127,8 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
                                         const char **name, struct ldnq_error *err)
 {
     struct ldnq_tensor zeros = { .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook) };
-    const size_t scales = ldnq_layer_rows(&quantized->layer) * ldnq_quantized_row_scales(quantized);
+    const size_t scales =
+        ldnq_layer_rows(&quantized->layer) * ldnq_quantized_scales_per_row(quantized);
     if (quantized->block_index) {
         struct ldnq_tensor like;
         LDNQ_TRY(store_block_scales(emitter, quantized, &like, err));

@@ -147,7 +147,7 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
     return layers[i].weight && owner == &layers[i];
 }
 
-bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs)
+bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)
 {
     /* Each output element is a sum over the K columns of its group. A transposed convolution
      * multiplies each input element with the kernel of all M rows. */

@@ -40,7 +40,7 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
 
 /* Multiplications with the weight in one run of the graph; false when the layer's shapes
  * are not known. */
-bool ldnq_layer_macs(const struct ldnq_layer *layer, uint64_t *macs);
+bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs);
 
 /* Rows of all groups together: G M. */
 static inline size_t ldnq_layer_rows(const struct ldnq_layer *layer)

@@ -30,7 +30,8 @@ void ldnq_quantized_scale_range(const struct ldnq_quantized_layer *quantized, fl
                                 float *high)
 {
     const float *scales = quantized->scales;
-    const size_t count = ldnq_layer_rows(&quantized->layer) * ldnq_quantized_row_scales(quantized);
+    const size_t count =
+        ldnq_layer_rows(&quantized->layer) * ldnq_quantized_scales_per_row(quantized);
     *low = *high = scales[0];
     for (size_t i = 1; i < count; i++) {
         *low = scales[i] < *low ? scales[i] : *low;
@@ -88,7 +89,7 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
     return LDNQ_OK;
 }
 
-const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantized_network *network)
+const struct ldnq_codebook *ldnq_find_common_codebook(const struct ldnq_quantized_network *network)
 {
     for (size_t i = 1; i < network->count; i++)
         if (network->layers[i].codebook != network->layers[0].codebook)

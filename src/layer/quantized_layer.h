@@ -58,7 +58,7 @@ struct ldnq_quantized_network {
 };
 
 /* S: the scales per row. */
-static inline size_t ldnq_quantized_row_scales(const struct ldnq_quantized_layer *quantized)
+static inline size_t ldnq_quantized_scales_per_row(const struct ldnq_quantized_layer *quantized)
 {
     return quantized->block_index ? quantized->block_count : 1;
 }
@@ -92,6 +92,6 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
                                             struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* The codebook of all layers; NULL where they differ, or there is no layer. */
-const struct ldnq_codebook *ldnq_common_codebook(const struct ldnq_quantized_network *network);
+const struct ldnq_codebook *ldnq_find_common_codebook(const struct ldnq_quantized_network *network);
 
 #endif

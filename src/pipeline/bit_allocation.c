@@ -127,7 +127,7 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         }
         p->row[i] = plan->count;
         const size_t rows = ldnq_layer_rows(&at->layer);
-        p->scales[plan->count] = (double)(rows * ldnq_quantized_row_scales(at));
+        p->scales[plan->count] = (double)(rows * ldnq_quantized_scales_per_row(at));
         p->weights[plan->count] = (double)(rows * at->layer.geometry.cols);
         if (p->options->granularity == LDNQ_PER_TENSOR)
             p->scales[plan->count] = 1;

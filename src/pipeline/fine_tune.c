@@ -388,7 +388,7 @@ static enum ldnq_status fine_tune_in_arena(struct fine_tuning *tuning, uint64_t 
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     tuning->batch = choose_batch(quantizer);
     tuning->start = ldnq_now();
-    tuning->end = tuning->start + ldnq_quantizer_time_left(quantizer);
+    tuning->end = tuning->start + ldnq_quantizer_seconds_left(quantizer);
     if (tuning->end <= tuning->start)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_fine_tune_samples_init(&tuning->samples, quantizer->samples, quantizer->graph,

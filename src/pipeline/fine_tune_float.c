@@ -4,10 +4,11 @@
 #include <string.h>
 
 /* Allocates the current, the best and the final version of one of the layer's tensors. */
-static enum ldnq_status init_tensor(const struct ldnq_tensor **tensor, struct ldnq_tensor **now,
-                                    struct ldnq_tensor **best, struct ldnq_tensor **after,
-                                    bool reuse_after, struct ldnq_arena *arena,
-                                    struct ldnq_arena *lasting, struct ldnq_error *err)
+static enum ldnq_status
+allocate_versions_of_tensor(const struct ldnq_tensor **tensor, struct ldnq_tensor **now,
+                            struct ldnq_tensor **best, struct ldnq_tensor **after, bool reuse_after,
+                            struct ldnq_arena *arena, struct ldnq_arena *lasting,
+                            struct ldnq_error *err)
 {
     if (!reuse_after) {
         LDNQ_TRY(ldnq_tensor_copy(lasting, *tensor, after, err));
@@ -45,16 +46,16 @@ enum ldnq_status ldnq_fine_tune_float_init(struct ldnq_fine_tune_float *tuned,
     *tuned = (struct ldnq_fine_tune_float){ .layer = layer,
                                             .rows = rows,
                                             .elements = rows * layer->geometry.cols };
-    LDNQ_TRY(init_tensor(&layer->weight, &tuned->weight_now, &tuned->weight_best,
-                         &tuned->weight_after, reuse_after, arena, lasting, err));
+    LDNQ_TRY(allocate_versions_of_tensor(&layer->weight, &tuned->weight_now, &tuned->weight_best,
+                                         &tuned->weight_after, reuse_after, arena, lasting, err));
     tuned->first_weight = layer->weight->data;
     layer->node->inputs[layer->weight_input]->constant = tuned->weight_now;
     LDNQ_TRY(compute_row_norms(tuned, arena, err));
     LDNQ_TRY(ldnq_adam_init(&tuned->weight, tuned->elements, arena, err));
     if (!layer->bias)
         return LDNQ_OK;
-    LDNQ_TRY(init_tensor(&layer->bias, &tuned->bias_now, &tuned->bias_best, &tuned->bias_after,
-                         reuse_after, arena, lasting, err));
+    LDNQ_TRY(allocate_versions_of_tensor(&layer->bias, &tuned->bias_now, &tuned->bias_best,
+                                         &tuned->bias_after, reuse_after, arena, lasting, err));
     tuned->first_bias = layer->bias->data;
     layer->node->inputs[layer->bias_input]->constant = tuned->bias_now;
     return ldnq_adam_init(&tuned->bias, rows, arena, err);

@@ -120,7 +120,7 @@ enum ldnq_status ldnq_fine_tune_quantized_init(struct ldnq_fine_tune_quantized *
         .rows = rows,
         .elements = rows * result->layer.geometry.cols,
         .one_scale = one_scale,
-        .scale_count = rows * ldnq_quantized_row_scales(result),
+        .scale_count = rows * ldnq_quantized_scales_per_row(result),
         .deviation = deviation,
     };
     if (owner == layer)

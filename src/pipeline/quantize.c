@@ -1,4 +1,4 @@
-/* quantize.c: prepare a run of the quantizer and call its stages. */
+/* quantize.c: init_quantized_layers a run of the quantizer and call its stages. */
 #include <math.h>
 
 #include "base/clock.h"
@@ -12,8 +12,9 @@
 
 /* Gives the node a constant of its own: other nodes that read the same initializer must not
  * see the codes. */
-static enum ldnq_status separate_constant(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
-                                          size_t input, struct ldnq_error *err)
+static enum ldnq_status copy_constant_for_node(struct ldnq_quantizer *quantizer,
+                                               struct ldnq_node *node, size_t input,
+                                               struct ldnq_error *err)
 {
     return ldnq_graph_add_constant(quantizer->graph, "", node->inputs[input]->constant,
                                    &node->inputs[input], err);
@@ -40,15 +41,15 @@ static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i
     LDNQ_TRY(check_finite(quantizer, layer, layer->weight, "weight", err));
     LDNQ_TRY(check_finite(quantizer, layer, layer->bias, "bias", err));
     quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
-    LDNQ_TRY(separate_constant(quantizer, layer->node, layer->weight_input, err));
-    return layer->bias ? separate_constant(quantizer, layer->node, layer->bias_input, err)
+    LDNQ_TRY(copy_constant_for_node(quantizer, layer->node, layer->weight_input, err));
+    return layer->bias ? copy_constant_for_node(quantizer, layer->node, layer->bias_input, err)
                        : LDNQ_OK;
 }
 
 /* The codebook and the scales that the target takes for this layer. */
-static void choose_form_of_weight(const struct ldnq_quantize_options *options,
-                                  const struct ldnq_layer *layer,
-                                  struct ldnq_quantized_layer *quantized)
+static void choose_codebook_and_granularity(const struct ldnq_quantize_options *options,
+                                            const struct ldnq_layer *layer,
+                                            struct ldnq_quantized_layer *quantized)
 {
     const struct ldnq_target *target = options->activations.target;
     quantized->layer = *layer;
@@ -63,7 +64,8 @@ static void choose_form_of_weight(const struct ldnq_quantize_options *options,
         quantized->granularity = LDNQ_PER_TENSOR;
 }
 
-static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_error *err)
+static enum ldnq_status init_quantized_layers(struct ldnq_quantizer *quantizer,
+                                              struct ldnq_error *err)
 {
     struct ldnq_selection selection;
     LDNQ_TRY(ldnq_select_layers(quantizer->graph, quantizer->options, quantizer->arena, &selection,
@@ -86,13 +88,13 @@ static enum ldnq_status prepare(struct ldnq_quantizer *quantizer, struct ldnq_er
         return LDNQ_NOMEM;
     quantizer->result = result;
     for (size_t i = 0; i < count; i++) {
-        choose_form_of_weight(quantizer->options, &layers[i], &result->network.layers[i]);
+        choose_codebook_and_granularity(quantizer->options, &layers[i], &result->network.layers[i]);
         LDNQ_TRY(prepare_layer(quantizer, i, err));
     }
     return LDNQ_OK;
 }
 
-double ldnq_quantizer_time_left(const struct ldnq_quantizer *quantizer)
+double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer)
 {
     const double limit = quantizer->options->max_seconds;
     return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
@@ -145,7 +147,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
     };
     LDNQ_TRY(ldnq_quantizer_insert_pairs(&quantizer, err));
-    LDNQ_TRY(prepare(&quantizer, err));
+    LDNQ_TRY(init_quantized_layers(&quantizer, err));
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
     LDNQ_TRY(ldnq_quantizer_set_ranges(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));

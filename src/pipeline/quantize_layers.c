@@ -211,14 +211,14 @@ static void copy_shared_solution(const struct layer_fitting *fitting,
     memcpy(solution->codes, shared->codes,
            ldnq_layer_elements(&shared->layer) * sizeof *solution->codes);
     memcpy(solution->scales, shared->scales,
-           rows * ldnq_quantized_row_scales(shared) * sizeof *solution->scales);
+           rows * ldnq_quantized_scales_per_row(shared) * sizeof *solution->scales);
     if (problem->bias)
         memcpy(solution->bias, problem->bias, rows * sizeof *solution->bias);
-    solution->error = solution->error_start = ldnq_layer_error(problem, solution);
+    solution->error = solution->error_start = ldnq_compute_layer_error(problem, solution);
     if (!problem->bias || !fitting->quantizer->options->solver->fits_bias)
         return;
-    ldnq_layer_best_bias(problem, solution);
-    solution->error = ldnq_layer_error(problem, solution);
+    ldnq_compute_best_bias(problem, solution);
+    solution->error = ldnq_compute_layer_error(problem, solution);
 }
 
 /* After half of the time limit, GPTQ replaces slower solvers. */
@@ -226,7 +226,8 @@ static const struct ldnq_solver *choose_solver(const struct layer_fitting *fitti
                                                struct ldnq_layer_diagnostics *diagnostics)
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
-    diagnostics->late = ldnq_quantizer_time_left(fitting->quantizer) < 0.5 * options->max_seconds;
+    diagnostics->late =
+        ldnq_quantizer_seconds_left(fitting->quantizer) < 0.5 * options->max_seconds;
     diagnostics->solver = diagnostics->late ? ldnq_solver_find("gptq") : options->solver;
     return diagnostics->solver;
 }
@@ -241,7 +242,7 @@ static enum ldnq_status compute_problem_rank(const struct layer_fitting *fitting
     diagnostics->varying = diagnostics->rank = problem->cols;
     if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->cols)
         return LDNQ_OK;
-    return ldnq_problem_rank(problem, &diagnostics->varying, &diagnostics->rank, err);
+    return ldnq_problem_compute_rank(problem, &diagnostics->varying, &diagnostics->rank, err);
 }
 
 /* The objective of G = 0 is the variance of the layer's output, row by row. */
@@ -255,7 +256,7 @@ static enum ldnq_status compute_output_deviation(const struct layer_fitting *fit
     float *deviation = ldnq_arena_alloc(fitting->quantizer->arena, rows, sizeof *deviation, err);
     if (!errors || !deviation)
         return LDNQ_NOMEM;
-    ldnq_total_error(problem, fitting->quantizer->options->pool, &zero, errors);
+    ldnq_compute_total_error(problem, fitting->quantizer->options->pool, &zero, errors);
     for (size_t row = 0; row < rows; row++)
         deviation[row] = (float)sqrt(errors[row]);
     diagnostics->deviation = deviation;
@@ -272,7 +273,7 @@ static enum ldnq_status store_solution(const struct layer_fitting *fitting,
     const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_arena *arena = fitting->quantizer->arena;
     const size_t rows = ldnq_layer_rows(layer), elements = ldnq_layer_elements(layer);
-    const size_t scales = rows * ldnq_quantized_row_scales(quantized);
+    const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
     quantized->codes = ldnq_arena_alloc(arena, elements, sizeof *quantized->codes, err);
     quantized->scales = ldnq_arena_alloc(arena, scales, sizeof *quantized->scales, err);
     if (!quantized->codes || !quantized->scales)
@@ -310,7 +311,7 @@ static enum ldnq_status compute_weight_error(const struct layer_fitting *fitting
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         layer->bias ? solution->bias : NULL };
     const double per_position =
-        ldnq_total_error(&problem, quantizer->options->pool, &choice, errors);
+        ldnq_compute_total_error(&problem, quantizer->options->pool, &choice, errors);
     const double samples =
         (double)(ldnq_samples_count(quantizer->samples) * augmented_copy_count(quantizer->options));
     diagnostics->change = sqrt(per_position * (double)diagnostics->positions / samples);
@@ -361,7 +362,7 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
     if (options->granularity == LDNQ_PER_BLOCK)
         LDNQ_TRY(ldnq_quantized_set_blocks(quantized, options->block, quantizer->arena, err));
-    const size_t scales = rows * ldnq_quantized_row_scales(quantized);
+    const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
     struct ldnq_layer_solution solution = {
         .codes = ldnq_arena_alloc(arena, elements, sizeof *solution.codes, err),
         .scales = ldnq_arena_alloc(arena, scales, sizeof *solution.scales, err),

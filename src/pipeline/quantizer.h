@@ -25,7 +25,7 @@ struct ldnq_quantizer {
 };
 
 /* Seconds until the time limit; infinite without one. */
-double ldnq_quantizer_time_left(const struct ldnq_quantizer *quantizer);
+double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer);
 
 /* Fits the codes of all layers, in the order of the graph. */
 enum ldnq_status ldnq_quantizer_fit_layers(struct ldnq_quantizer *quantizer,

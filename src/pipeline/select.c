@@ -7,7 +7,7 @@
 #include "ops/norm/batchnormalization_training.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
-static bool matches_pattern(const struct ldnq_node *node, const char *pattern)
+static bool matches_name_pattern(const struct ldnq_node *node, const char *pattern)
 {
     return strcmp(node->label, pattern) == 0 || strcmp(node->name, pattern) == 0 ||
            fnmatch(pattern, node->label, 0) == 0;
@@ -17,7 +17,7 @@ static bool matches_any_pattern(const struct ldnq_node *node, const char *const 
                                 size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (matches_pattern(node, patterns[i]))
+        if (matches_name_pattern(node, patterns[i]))
             return true;
     return false;
 }
@@ -27,7 +27,7 @@ static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char
                                       struct ldnq_error *err)
 {
     for (size_t i = 0; i < all->count; i++)
-        if (matches_pattern(all->layers[i].node, pattern))
+        if (matches_name_pattern(all->layers[i].node, pattern))
             return LDNQ_OK;
     return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; inspect lists them",
                      graph->file, option, pattern);
@@ -50,7 +50,7 @@ const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
-        if (matches_pattern(node, options->plan[i].node))
+        if (matches_name_pattern(node, options->plan[i].node))
             return options->plan[i].codebook;
     return options->codebook;
 }

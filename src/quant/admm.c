@@ -124,7 +124,7 @@ static void factor_penalized_gram(void *ctx, size_t group, size_t thread)
 
 /* The first factorization: D is raised until it succeeds. It then succeeds for every larger
  * rho too. */
-static void factor_first_group(void *ctx, size_t group, size_t thread)
+static void factor_group_with_first_penalty(void *ctx, size_t group, size_t thread)
 {
     struct admm *admm = ctx;
     admm->indefinite[group] = true;
@@ -135,9 +135,9 @@ static void factor_first_group(void *ctx, size_t group, size_t thread)
     }
 }
 
-static enum ldnq_status factor_first(struct admm *admm, struct ldnq_error *err)
+static enum ldnq_status factor_with_first_penalty(struct admm *admm, struct ldnq_error *err)
 {
-    ldnq_pool_run(admm->pool, admm->problem->groups, factor_first_group, admm);
+    ldnq_pool_run(admm->pool, admm->problem->groups, factor_group_with_first_penalty, admm);
     for (size_t g = 0; g < admm->problem->groups; g++)
         if (admm->indefinite[g])
             return ldnq_fail(err, LDNQ_NUMERIC,
@@ -222,7 +222,7 @@ static void update_x_piece(void *ctx, size_t chunk, size_t thread)
             struct admm_row *row = &admm->rows[rows[r]];
             project_row(admm, admm->x + (piece.offset + r) * admm->k,
                         admm->diagonal + piece.group * admm->k, rows[r]);
-            row->scale = ldnq_best_scale(row->vq, row->dq, row->scale);
+            row->scale = ldnq_compute_best_scale(row->vq, row->dq, row->scale);
         }
 }
 
@@ -298,7 +298,7 @@ static void store_if_best(struct admm *admm, size_t first, size_t count)
         qw += admm->rows[r].qw;
         qq += admm->rows[r].qq;
     }
-    const float scale = qw > 0 ? ldnq_best_scale(qw, qq, 0) : 0;
+    const float scale = qw > 0 ? ldnq_compute_best_scale(qw, qq, 0) : 0;
     const double a = (double)scale, error = ww - 2 * a * qw + a * a * qq;
     if (!(scale > 0) || !(error < admm->rows[first].best))
         return;
@@ -346,7 +346,7 @@ static void project_tensor(struct admm *admm)
         vq += admm->rows[r].vq;
         dq += admm->rows[r].dq;
     }
-    const float scale = ldnq_best_scale(vq, dq, admm->rows[0].scale);
+    const float scale = ldnq_compute_best_scale(vq, dq, admm->rows[0].scale);
     for (size_t r = 0; r < admm->row_count; r++)
         admm->rows[r].scale = scale;
 }
@@ -372,7 +372,7 @@ static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error
 {
     bool is_active = admm->row_count > 0 && admm->k > 0;
     admm->rho = RHO_FIRST;
-    LDNQ_TRY(factor_first(admm, err));
+    LDNQ_TRY(factor_with_first_penalty(admm, err));
     for (int i = 0; is_active && i < admm->schedule.iterations; i++) {
         /* ---- a larger penalty */
         admm->ratio = 1;
@@ -419,7 +419,7 @@ static void load_piece_and_error_terms(void *ctx, size_t chunk, size_t thread)
 }
 
 /* Makes the start the first iterate, which is the best so far, with its best scale. */
-static void load_start(struct admm *admm)
+static void load_starting_codes(struct admm *admm)
 {
     double sum = 0;
     memcpy(admm->codes, admm->solution->codes, admm->row_count * admm->k);
@@ -459,7 +459,7 @@ static bool allocate_admm_arrays(struct admm *admm, struct ldnq_arena *arena,
 #undef NEW
 }
 
-enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_admm(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct admm admm = {
@@ -479,7 +479,7 @@ enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct l
     admm.centred = reduced.gram;
     if (!allocate_admm_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;
-    load_start(&admm);
+    load_starting_codes(&admm);
     LDNQ_TRY(run_admm_iterations(&admm, err));
     for (size_t r = 0; r < admm.row_count; r++)
         if (admm.rows[r].iterations > task->solution->iterations)

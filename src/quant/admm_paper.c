@@ -71,7 +71,7 @@ struct active_piece {
     size_t *rows, count; /* counted in the group */
 };
 
-static struct active_piece active_piece_at(const struct paper_admm *admm, size_t index)
+static struct active_piece find_active_piece(const struct paper_admm *admm, size_t index)
 {
     struct active_piece active = { .piece = ldnq_piece_at(admm->problem, index) };
     active.rows = admm->active_rows + active.piece.offset;
@@ -80,8 +80,8 @@ static struct active_piece active_piece_at(const struct paper_admm *admm, size_t
 }
 
 /* The index of the r-th active row among all G M rows. */
-static size_t row_index_of(const struct paper_admm *admm, const struct active_piece *active,
-                           size_t r)
+static size_t find_tensor_row(const struct paper_admm *admm, const struct active_piece *active,
+                              size_t r)
 {
     return active->piece.group * admm->m + active->rows[r];
 }
@@ -142,7 +142,7 @@ static void factor_augmented_gram(void *ctx, size_t group, size_t thread)
 static void load_weights(struct paper_admm *admm, const struct active_piece *active)
 {
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         const float *weight = admm->problem->weight + row * admm->k;
         double *x = find_x_row(admm, active, r);
         for (size_t i = 0; i < admm->k; i++)
@@ -176,7 +176,7 @@ static void load_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
-    struct active_piece active = active_piece_at(admm, chunk);
+    struct active_piece active = find_active_piece(admm, chunk);
     for (size_t r = 0; r < active.count; r++)
         active.rows[r] = active.piece.first + r;
     load_weights(admm, &active);
@@ -190,7 +190,7 @@ static void update_x(struct paper_admm *admm, const struct active_piece *active)
     const size_t k = admm->k, wide = admm->wide, group = active->piece.group;
     const double rho = admm->rho[group];
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         const double *target = admm->target + row * wide, *dual = admm->dual + row * k;
         const int8_t *codes = admm->codes + row * k;
         const double scale = (double)admm->scales[row];
@@ -209,7 +209,7 @@ static void add_dual(struct paper_admm *admm, const struct active_piece *active)
 {
     const size_t k = admm->k;
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         const double *dual = admm->dual + row * k;
         double *x = find_x_row(admm, active, r);
         for (size_t i = 0; i < k; i++)
@@ -223,7 +223,7 @@ static void add_dual(struct paper_admm *admm, const struct active_piece *active)
 static void project_rows(struct paper_admm *admm, const struct active_piece *active)
 {
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         struct ldnq_span span = {
             .v = find_x_row(admm, active, r),
             .v_stride = admm->wide,
@@ -252,7 +252,7 @@ static void update_dual(struct paper_admm *admm, const struct active_piece *acti
 {
     const size_t k = admm->k;
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         const double *v = find_x_row(admm, active, r), scale = (double)admm->scales[row];
         const int8_t *codes = admm->codes + row * k;
         double *dual = admm->dual + row * k;
@@ -264,8 +264,8 @@ static void update_dual(struct paper_admm *admm, const struct active_piece *acti
 static void measure_rows(struct paper_admm *admm, const struct active_piece *active)
 {
     const struct ldnq_choice iterate = { admm->codes, admm->scales, NULL };
-    ldnq_row_errors(admm->problem, active->piece.group, active->rows, active->count, &iterate,
-                    admm->errors + active->piece.offset);
+    ldnq_compute_row_errors(admm->problem, active->piece.group, active->rows, active->count,
+                            &iterate, admm->errors + active->piece.offset);
 }
 
 /* ---- which iterate is kept, and when to stop --------------------------------- */
@@ -297,7 +297,7 @@ static void store_best_rows(struct paper_admm *admm, struct active_piece *active
     const double *errors = admm->errors + active->piece.offset;
     size_t count = 0;
     for (size_t r = 0; r < active->count; r++) {
-        const size_t row = row_index_of(admm, active, r);
+        const size_t row = find_tensor_row(admm, active, r);
         if (update_progress(&admm->progress[row], errors[r], admm->options))
             store_rows(admm, row, 1);
         if (!admm->progress[row].stopped)
@@ -322,7 +322,7 @@ static void fit_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
-    struct active_piece active = active_piece_at(admm, chunk);
+    struct active_piece active = find_active_piece(admm, chunk);
     while (active.count > 0) {
         update_x(admm, &active);
         add_dual(admm, &active);
@@ -337,7 +337,7 @@ static void update_x_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
-    struct active_piece active = active_piece_at(admm, chunk);
+    struct active_piece active = find_active_piece(admm, chunk);
     update_x(admm, &active);
     add_dual(admm, &active);
 }
@@ -346,7 +346,7 @@ static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
-    struct active_piece active = active_piece_at(admm, chunk);
+    struct active_piece active = find_active_piece(admm, chunk);
     update_dual(admm, &active);
     measure_rows(admm, &active);
 }
@@ -364,7 +364,7 @@ static void fit_tensor(struct paper_admm *admm)
 /* ---- start and end -------------------------------------------------------------- */
 
 /* Q = the start, with the bias as it is. */
-static void load_start(struct paper_admm *admm)
+static void load_starting_codes(struct paper_admm *admm)
 {
     ldnq_pool_run(admm->pool, admm->piece_count, load_piece, admm);
     if (admm->row_count == 0)
@@ -376,7 +376,7 @@ static void load_start(struct paper_admm *admm)
 static void init_progress(struct paper_admm *admm)
 {
     const struct ldnq_choice choice = { admm->codes, admm->scales, NULL };
-    const double sum = ldnq_total_error(admm->problem, admm->pool, &choice, admm->errors);
+    const double sum = ldnq_compute_total_error(admm->problem, admm->pool, &choice, admm->errors);
     const bool is_per_channel = admm->problem->granularity == LDNQ_PER_CHANNEL;
     for (size_t i = 0; i < (is_per_channel ? admm->row_count : 1); i++) {
         struct admm_progress *progress = &admm->progress[i];
@@ -384,9 +384,9 @@ static void init_progress(struct paper_admm *admm)
     }
 }
 
-/* Weights each group's pieces by its rho in the shared scale; groups whose inputs are all
- * zero do not count. */
-static void set_span_weights(struct paper_admm *admm)
+/* The weight of each piece in the fit of a shared scale is its group's rho, 0 for groups whose
+ * inputs are all zero. */
+static void weigh_pieces_by_penalty(struct paper_admm *admm)
 {
     for (size_t i = 0; i < admm->piece_count; i++) {
         const size_t group = ldnq_piece_at(admm->problem, i).group;
@@ -394,7 +394,7 @@ static void set_span_weights(struct paper_admm *admm)
     }
 }
 
-static enum ldnq_status factor_all(struct paper_admm *admm, struct ldnq_error *err)
+static enum ldnq_status factor_augmented_grams(struct paper_admm *admm, struct ldnq_error *err)
 {
     double sum = 0;
     ldnq_pool_run(admm->pool, admm->groups, factor_augmented_gram, admm);
@@ -413,7 +413,7 @@ static void fit_by_granularity(struct paper_admm *admm)
 {
     if (admm->options->max_iterations <= 0 || admm->row_count == 0)
         return;
-    set_span_weights(admm);
+    weigh_pieces_by_penalty(admm);
     if (admm->problem->granularity == LDNQ_PER_CHANNEL)
         ldnq_pool_run(admm->pool, admm->piece_count, fit_piece, admm);
     else
@@ -459,8 +459,8 @@ static void init_spans(struct paper_admm *admm)
     }
 }
 
-enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
-                                         struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_paper_admm(const struct ldnq_solver_task *task,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     const struct ldnq_solver_options *options = task->options;
@@ -482,8 +482,8 @@ enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
     if (!allocate_paper_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;
     init_spans(&admm);
-    LDNQ_TRY(factor_all(&admm, err));
-    load_start(&admm);
+    LDNQ_TRY(factor_augmented_grams(&admm, err));
+    load_starting_codes(&admm);
     init_progress(&admm);
     fit_by_granularity(&admm);
     task->solution->iterations = find_most_iterations(&admm);

@@ -225,7 +225,7 @@ static void load_weight_row(const struct beam_search *s, const struct beam_chunk
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
     const struct ldnq_column *columns = s->beam->inverse.columns + chunk->group * s->k;
-    const size_t row = chunk->row + r, scales = ldnq_row_scales(problem);
+    const size_t row = chunk->row + r, scales = ldnq_scales_per_row(problem);
     double size = 0;
     for (size_t i = row * scales; i < (row + 1) * scales; i++)
         size = fmax(size, (double)s->scales[i]);
@@ -350,7 +350,7 @@ static void search_chunk(void *ctx, size_t index, size_t thread)
 static void apply_scale_factors(const struct beam_search *s, float *scales)
 {
     const struct ldnq_layer_problem *problem = s->beam->problem;
-    const size_t count = ldnq_row_scales(problem);
+    const size_t count = ldnq_scales_per_row(problem);
     for (size_t row = 0; row < problem->groups * problem->rows; row++)
         for (size_t i = row * count; i < (row + 1) * count; i++)
             scales[i] = ldnq_scale_or_default((double)scales[i] * s->chosen[row], scales[i]);

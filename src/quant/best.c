@@ -52,7 +52,7 @@ static void store_rows(struct search_state *best, size_t first, size_t count)
 {
     const size_t k = best->problem->cols;
     memcpy(best->solution->codes + first * k, best->trial.codes + first * k, count * k);
-    const size_t scales = ldnq_row_scales(best->problem);
+    const size_t scales = ldnq_scales_per_row(best->problem);
     memcpy(best->solution->scales + first * scales, best->trial.scales + first * scales,
            count * scales * sizeof(float));
     memcpy(best->errors + first, best->trial_errors + first, count * sizeof(double));
@@ -101,8 +101,8 @@ static enum ldnq_status solve_trial(struct search_state *best, const struct ldnq
 
 static enum ldnq_status descend_from_trial(struct search_state *best, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_descend(best->problem, best->target, best->pool, best->trial.codes,
-                          best->trial.scales, best->trial_errors, err));
+    LDNQ_TRY(ldnq_run_coordinate_descent(best->problem, best->target, best->pool, best->trial.codes,
+                                         best->trial.scales, best->trial_errors, err));
     store_better(best);
     return LDNQ_OK;
 }
@@ -124,7 +124,7 @@ static enum ldnq_status try_beam(struct search_state *best, const struct ldnq_be
     const size_t rows = best->problem->groups * best->problem->rows;
     if (rows > 0)
         memcpy(best->trial.scales, best->solution->scales,
-               rows * ldnq_row_scales(best->problem) * sizeof(float));
+               rows * ldnq_scales_per_row(best->problem) * sizeof(float));
     LDNQ_TRY(ldnq_beam_find(beam, round, best->trial.codes, best->trial.scales, err));
     return descend_from_trial(best, err);
 }
@@ -148,7 +148,7 @@ static enum ldnq_status allocate_search_arrays(struct search_state *best, struct
     best->target = ldnq_arena_alloc(arena, rows * best->problem->cols, sizeof(double), err);
     best->trial.codes = ldnq_arena_alloc(arena, rows * best->problem->cols, 1, err);
     best->trial.scales =
-        ldnq_arena_alloc(arena, rows * ldnq_row_scales(best->problem), sizeof(float), err);
+        ldnq_arena_alloc(arena, rows * ldnq_scales_per_row(best->problem), sizeof(float), err);
     return best->errors && best->trial_errors && best->target && best->trial.codes &&
                    best->trial.scales
                ? LDNQ_OK
@@ -166,8 +166,8 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
     };
     LDNQ_TRY(ldnq_problem_reduce(task->problem, &reduced, task->arena, err));
     LDNQ_TRY(allocate_search_arrays(&best, task->arena, err));
-    ldnq_total_error(&reduced, task->pool, &start, best.errors);
-    LDNQ_TRY(ldnq_descent_target(&reduced, task->pool, best.target, err));
+    ldnq_compute_total_error(&reduced, task->pool, &start, best.errors);
+    LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, best.target, err));
     if (plan->solver)
         LDNQ_TRY(try_solver(&best, ldnq_solver_find(plan->solver), err));
     if (plan->round_count > 0)
@@ -187,7 +187,8 @@ static int choose_scale_step_count(const struct ldnq_layer_problem *problem)
 }
 
 /* ADMM finds the scales that the beam searches start from. */
-enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *task,
+                                               struct ldnq_error *err)
 {
     static const double wide[] = { 0.96, 1, 1.04 }, narrow[] = { 0.98, 1.02 };
     static const struct ldnq_beam_search rounds[] = { { 16, wide, COUNT(wide) },
@@ -197,7 +198,8 @@ enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct l
     return improve_by_plan(task, &plan, err);
 }
 
-enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
+                                         struct ldnq_error *err)
 {
     const struct search_plan plan = { "gptq", NULL, 0, choose_scale_step_count(task->problem) };
     return improve_by_plan(task, &plan, err);
@@ -206,7 +208,7 @@ enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldn
 /* The scale nearest to the weight is too small where codes are few and columns correlated:
  * by a factor of 1.3 in ResNet-20 with up to 2 bits, of 1.1 with 3. The first beam search
  * finds the factor; the descent after it fits the scales that the second one starts from. */
-enum ldnq_status ldnq_beam_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_beam(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     static const double wide[] = { 1, 1.1, 1.3 }, same[] = { 1 };
     static const double near[] = { 1, 1.05 }, around[] = { 0.98, 1.02 };

@@ -226,7 +226,7 @@ static void recompute_slope(const struct descent *d, const struct ldnq_piece *pi
                d->slope + piece->offset * d->k, d->k);
 }
 
-static double row_error(const struct descent *d, size_t row)
+static double compute_row_error(const struct descent *d, size_t row)
 {
     double error = 0;
     load_difference(d, row);
@@ -282,7 +282,8 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
     for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         if (!d->problem->power_of_two) {
             sum_row(d, row);
-            set_scale(d, row, ldnq_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+            set_scale(d, row,
+                      ldnq_compute_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
         }
         sweep_row_columns(d, row, limits);
     }
@@ -328,7 +329,7 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; !d->problem->power_of_two && row < piece.offset + piece.rows;
          row++)
-        set_scale(d, row, ldnq_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
+        set_scale(d, row, ldnq_compute_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
     sweep_rows_of_piece(d, &piece, thread);
 }
 
@@ -369,7 +370,7 @@ static void measure_piece(void *ctx, size_t chunk, size_t thread)
     if (d->problem->block_index && d->k > 0)
         recompute_slope(d, &piece);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-        d->errors[row] = row_error(d, row);
+        d->errors[row] = compute_row_error(d, row);
 }
 
 static void init_limits(struct descent *d)
@@ -407,9 +408,10 @@ static enum ldnq_status allocate_and_descend(struct descent *d, struct ldnq_aren
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
-                              struct ldnq_pool *pool, int8_t *codes, float *scales, double *errors,
-                              struct ldnq_error *err)
+enum ldnq_status ldnq_run_coordinate_descent(const struct ldnq_layer_problem *problem,
+                                             const double *target, struct ldnq_pool *pool,
+                                             int8_t *codes, float *scales, double *errors,
+                                             struct ldnq_error *err)
 {
     struct descent descent = {
         .problem = problem,
@@ -450,8 +452,9 @@ static void compute_piece_target(void *ctx, size_t chunk, size_t thread)
                    t->problem->gram + piece.group * k * k, k, 0, t->target + at, k);
 }
 
-enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_pool *pool, double *target, struct ldnq_error *err)
+enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *problem,
+                                             struct ldnq_pool *pool, double *target,
+                                             struct ldnq_error *err)
 {
     struct descent_target targets = { problem, NULL, target };
     struct ldnq_arena *arena;

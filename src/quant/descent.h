@@ -20,13 +20,14 @@
 #define LDNQ_DESCENT_SWEEPS 60
 
 /* Writes W H to target (G, M, K), which any number of descents can use. */
-enum ldnq_status ldnq_descent_target(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_pool *pool, double *target,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_compute_descent_target(const struct ldnq_layer_problem *problem,
+                                             struct ldnq_pool *pool, double *target,
+                                             struct ldnq_error *err);
 
 /* Improves codes and scales, and writes each row's objective to errors (G, M). */
-enum ldnq_status ldnq_descend(const struct ldnq_layer_problem *problem, const double *target,
-                              struct ldnq_pool *pool, int8_t *codes, float *scales, double *errors,
-                              struct ldnq_error *err);
+enum ldnq_status ldnq_run_coordinate_descent(const struct ldnq_layer_problem *problem,
+                                             const double *target, struct ldnq_pool *pool,
+                                             int8_t *codes, float *scales, double *errors,
+                                             struct ldnq_error *err);
 
 #endif

@@ -149,7 +149,7 @@ static void search_scales(const struct exact *exact, size_t row)
         if (!ldnq_is_scale(scale) || !search_row(exact, row, scale, exact->errors[row], &search))
             continue;
         const struct row_sums sums = sum_row(exact, row, search.best_codes);
-        const float fitted = ldnq_best_scale(sums.qw, sums.qq, (float)scale);
+        const float fitted = ldnq_compute_best_scale(sums.qw, sums.qq, (float)scale);
         const double error = compute_row_error(&sums, (double)fitted);
         if (!(error < exact->errors[row]))
             continue;
@@ -198,7 +198,7 @@ static void search_tensor(struct exact *exact, struct ldnq_pool *pool)
             qw += exact->qw[row];
             qq += exact->qq[row];
         }
-        const float scale = ldnq_best_scale(qw, qq, exact->scales[0]);
+        const float scale = ldnq_compute_best_scale(qw, qq, exact->scales[0]);
         for (size_t row = 0; row < rows; row++) {
             const struct row_sums sums = { exact->errors[row], exact->qw[row], exact->qq[row] };
             const double error = compute_row_error(&sums, (double)scale);

@@ -109,8 +109,8 @@ static void store_better_rows(struct gptq *gptq)
     struct ldnq_layer_solution *solution = gptq->solution;
     const struct ldnq_choice nearest = { solution->codes, solution->scales, NULL };
     const struct ldnq_choice rounded = { gptq->codes, solution->scales, NULL };
-    ldnq_total_error(gptq->problem, gptq->pool, &nearest, gptq->before);
-    ldnq_total_error(gptq->problem, gptq->pool, &rounded, gptq->after);
+    ldnq_compute_total_error(gptq->problem, gptq->pool, &nearest, gptq->before);
+    ldnq_compute_total_error(gptq->problem, gptq->pool, &rounded, gptq->after);
     for (size_t row = 0; row < gptq->row_count; row++)
         if (gptq->after[row] < gptq->before[row])
             memcpy(solution->codes + row * k, gptq->codes + row * k, k);
@@ -129,7 +129,7 @@ static bool allocate_gptq_arrays(struct gptq *gptq, struct ldnq_arena *arena,
 #undef NEW
 }
 
-enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct ldnq_error *err)
+enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err)
 {
     const struct ldnq_layer_problem *problem = task->problem;
     struct gptq gptq = {

@@ -109,9 +109,10 @@ static enum ldnq_status allocate_and_project(struct nearest *nearest, struct ldn
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
-                                    struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_start_from_projection(const struct ldnq_layer_problem *problem,
+                                            struct ldnq_pool *pool,
+                                            struct ldnq_layer_solution *solution,
+                                            struct ldnq_error *err)
 {
     struct nearest nearest = { .problem = problem, .solution = solution };
     struct ldnq_arena *arena;

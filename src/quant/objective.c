@@ -18,7 +18,7 @@ struct objective_rows {
     size_t group, count;
 };
 
-static size_t row_index(const struct objective_rows *rows, size_t r)
+static size_t find_tensor_row(const struct objective_rows *rows, size_t r)
 {
     return rows->group * rows->problem->rows + (rows->rows ? rows->rows[r] : r);
 }
@@ -28,7 +28,7 @@ static void load_difference(const struct objective_rows *rows, size_t first, siz
 {
     const size_t k = rows->problem->cols;
     for (size_t r = 0; r < rows->count; r++) {
-        const size_t row = row_index(rows, r), at = row * k + first;
+        const size_t row = find_tensor_row(rows, r), at = row * k + first;
         const float *weight = rows->problem->weight + at;
         double *d = tile + r * TILE;
         if (!rows->choice->codes) {
@@ -78,7 +78,7 @@ static void add_quadratic(const struct objective_rows *rows, double *errors)
 /* d.m of row r */
 static double dot_mean_with_difference(const struct objective_rows *rows, size_t r)
 {
-    const size_t k = rows->problem->cols, row = row_index(rows, r);
+    const size_t k = rows->problem->cols, row = find_tensor_row(rows, r);
     const double *mean = rows->problem->mean + rows->group * k;
     const float *weight = rows->problem->weight + row * k;
     const int8_t *codes = rows->choice->codes;
@@ -91,17 +91,18 @@ static double dot_mean_with_difference(const struct objective_rows *rows, size_t
     return sum;
 }
 
-static double bias_change(const struct objective_rows *rows, size_t r, double mean)
+static double compute_bias_change(const struct objective_rows *rows, size_t r, double mean)
 {
     if (!rows->choice->bias)
         return -mean;
-    const size_t row = row_index(rows, r);
+    const size_t row = find_tensor_row(rows, r);
     return (double)rows->choice->bias[row] - (double)rows->problem->bias[row];
 }
 
 /* Rounding can make a sum negative that should be 0. */
-void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *row_list,
-                     size_t count, const struct ldnq_choice *choice, double *errors)
+void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t group,
+                             const size_t *row_list, size_t count, const struct ldnq_choice *choice,
+                             double *errors)
 {
     const struct objective_rows rows = { problem, choice, row_list, group, count };
     for (size_t r = 0; r < count; r++)
@@ -110,21 +111,21 @@ void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, con
     for (size_t r = 0; r < count; r++) {
         if (problem->mean) {
             const double mean = dot_mean_with_difference(&rows, r);
-            const double change = bias_change(&rows, r, mean);
+            const double change = compute_bias_change(&rows, r, mean);
             errors[r] += change * (2 * mean + change);
         }
         errors[r] = errors[r] < 0 ? 0 : errors[r];
     }
 }
 
-static void piece_errors(const struct ldnq_layer_problem *problem, size_t index,
-                         const struct ldnq_choice *choice, double *errors)
+static void sum_piece_errors(const struct ldnq_layer_problem *problem, size_t index,
+                             const struct ldnq_choice *choice, double *errors)
 {
     const struct ldnq_piece piece = ldnq_piece_at(problem, index);
     size_t rows[LDNQ_PIECE_ROWS];
     for (size_t r = 0; r < piece.rows; r++)
         rows[r] = piece.first + r;
-    ldnq_row_errors(problem, piece.group, rows, piece.rows, choice, errors);
+    ldnq_compute_row_errors(problem, piece.group, rows, piece.rows, choice, errors);
 }
 
 struct total_objective {
@@ -138,11 +139,11 @@ static void sum_chunk_errors(void *ctx, size_t chunk, size_t thread)
     (void)thread;
     const struct total_objective *total = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(total->problem, chunk);
-    piece_errors(total->problem, chunk, total->choice, total->errors + piece.offset);
+    sum_piece_errors(total->problem, chunk, total->choice, total->errors + piece.offset);
 }
 
-double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                        const struct ldnq_choice *choice, double *errors)
+double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                const struct ldnq_choice *choice, double *errors)
 {
     struct total_objective total = { problem, choice, errors };
     ldnq_pool_run(pool, ldnq_piece_count(problem), sum_chunk_errors, &total);
@@ -152,13 +153,13 @@ double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_po
     return sum;
 }
 
-double ldnq_total_error_serial(const struct ldnq_layer_problem *problem,
-                               const struct ldnq_choice *choice)
+double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,
+                                         const struct ldnq_choice *choice)
 {
     double errors[LDNQ_PIECE_ROWS], sum = 0;
     for (size_t i = 0; i < ldnq_piece_count(problem); i++) {
         const size_t rows = ldnq_piece_at(problem, i).rows;
-        piece_errors(problem, i, choice, errors);
+        sum_piece_errors(problem, i, choice, errors);
         for (size_t r = 0; r < rows; r++)
             sum += errors[r];
     }
@@ -181,25 +182,25 @@ enum ldnq_status ldnq_report_errors(double zero, double before, double after,
     return LDNQ_OK;
 }
 
-double ldnq_layer_error(const struct ldnq_layer_problem *problem,
-                        const struct ldnq_layer_solution *solution)
+double ldnq_compute_layer_error(const struct ldnq_layer_problem *problem,
+                                const struct ldnq_layer_solution *solution)
 {
     const struct ldnq_choice zero = { 0 };
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
-    return compute_relative_error(ldnq_total_error_serial(problem, &choice),
-                                  ldnq_total_error_serial(problem, &zero));
+    return compute_relative_error(ldnq_compute_total_error_serially(problem, &choice),
+                                  ldnq_compute_total_error_serially(problem, &zero));
 }
 
 /* The closed form of problem.h: bias = b - d.m. */
-void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
-                          struct ldnq_layer_solution *solution)
+void ldnq_compute_best_bias(const struct ldnq_layer_problem *problem,
+                            struct ldnq_layer_solution *solution)
 {
     const struct ldnq_choice choice = { solution->codes, solution->scales, NULL };
     for (size_t g = 0; g < problem->groups; g++) {
         const struct objective_rows rows = { problem, &choice, NULL, g, problem->rows };
         for (size_t r = 0; r < problem->rows; r++) {
-            const size_t row = row_index(&rows, r);
+            const size_t row = find_tensor_row(&rows, r);
             solution->bias[row] =
                 (float)((double)problem->bias[row] - dot_mean_with_difference(&rows, r));
         }

@@ -67,9 +67,10 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
                                            .arena = task->arena,
                                            .zero = task->zero,
                                            .solution = &rounding->trial };
-    LDNQ_TRY(ldnq_gptq_improve(&gptq, err));
-    return ldnq_descend(&rounding->reduced, rounding->target, task->pool, rounding->trial.codes,
-                        rounding->trial.scales, rounding->trial_errors, err);
+    LDNQ_TRY(ldnq_improve_by_gptq(&gptq, err));
+    return ldnq_run_coordinate_descent(&rounding->reduced, rounding->target, task->pool,
+                                       rounding->trial.codes, rounding->trial.scales,
+                                       rounding->trial_errors, err);
 }
 
 /* ---- the better neighbor ------------------------------------------------------------------ */
@@ -136,10 +137,10 @@ static double measure_solution(const struct rounding *rounding)
     const struct ldnq_layer_problem *problem = rounding->task->problem;
     struct ldnq_layer_solution *solution = rounding->task->solution;
     if (rounding->uses_data && problem->mean)
-        ldnq_layer_best_bias(problem, solution);
+        ldnq_compute_best_bias(problem, solution);
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
-    return ldnq_total_error(problem, rounding->task->pool, &choice, rounding->trial_errors);
+    return ldnq_compute_total_error(problem, rounding->task->pool, &choice, rounding->trial_errors);
 }
 
 enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
@@ -152,8 +153,8 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
         return LDNQ_OK;
     LDNQ_TRY(allocate_rounding(&rounding, err));
     if (uses_data)
-        LDNQ_TRY(ldnq_descent_target(&rounding.reduced, task->pool, rounding.target, err));
-    const double none = ldnq_total_error(task->problem, task->pool, &zero, rounding.errors);
+        LDNQ_TRY(ldnq_compute_descent_target(&rounding.reduced, task->pool, rounding.target, err));
+    const double none = ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
 
     /* ---- the larger neighbor clips nothing: it is the start */
     LDNQ_TRY(try_neighbor(&rounding, true, err));

@@ -118,8 +118,8 @@ static size_t write_correlation_matrix(const double *gram, size_t k, double *out
     return n;
 }
 
-enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, size_t *varying,
-                                   size_t *rank, struct ldnq_error *err)
+enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *problem,
+                                           size_t *varying, size_t *rank, struct ldnq_error *err)
 {
     const size_t k = problem->cols;
     struct ldnq_layer_problem reduced;

@@ -30,7 +30,7 @@ struct ldnq_piece {
 };
 
 /* S. */
-static inline size_t ldnq_row_scales(const struct ldnq_layer_problem *problem)
+static inline size_t ldnq_scales_per_row(const struct ldnq_layer_problem *problem)
 {
     return problem->block_index ? problem->block_count : 1;
 }
@@ -63,8 +63,8 @@ enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
 
 /* Counts the columns that vary, and the numerical rank of their correlation matrix; both of
  * the group where they are smallest. Errors: NUMERIC (size), NOMEM. */
-enum ldnq_status ldnq_problem_rank(const struct ldnq_layer_problem *problem, size_t *varying,
-                                   size_t *rank, struct ldnq_error *err);
+enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *problem,
+                                           size_t *varying, size_t *rank, struct ldnq_error *err);
 
 /* A candidate solution. */
 struct ldnq_choice {
@@ -75,17 +75,18 @@ struct ldnq_choice {
 
 /* Writes the objective of some rows of a group to errors (count): rows[i] counts in the
  * group; NULL means 0, 1, 2 ... count is at most LDNQ_PIECE_ROWS. */
-void ldnq_row_errors(const struct ldnq_layer_problem *problem, size_t group, const size_t *rows,
-                     size_t count, const struct ldnq_choice *choice, double *errors);
+void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t group,
+                             const size_t *rows, size_t count, const struct ldnq_choice *choice,
+                             double *errors);
 
 /* Returns the sum over all rows, in their order; writes each row's objective to errors
  * (G, M). */
-double ldnq_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                        const struct ldnq_choice *choice, double *errors);
+double ldnq_compute_total_error(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
+                                const struct ldnq_choice *choice, double *errors);
 
 /* Returns the same sum, to the bit, in the calling thread. */
-double ldnq_total_error_serial(const struct ldnq_layer_problem *problem,
-                               const struct ldnq_choice *choice);
+double ldnq_compute_total_error_serially(const struct ldnq_layer_problem *problem,
+                                         const struct ldnq_choice *choice);
 
 /* Sets error_start and error of the solution from the objectives of start and solution,
  * relative to `zero`, that of Q = 0. Errors: NUMERIC when one of the three is not finite. */

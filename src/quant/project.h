@@ -47,7 +47,7 @@ static inline float ldnq_scale_or_default(double value, float otherwise)
 }
 
 /* The best scale a = vq / qq for given codes; `otherwise` where that is no scale. */
-static inline float ldnq_best_scale(double vq, double qq, float otherwise)
+static inline float ldnq_compute_best_scale(double vq, double qq, float otherwise)
 {
     return ldnq_scale_or_default(qq > 0 ? vq / qq : 0, otherwise);
 }

@@ -132,12 +132,12 @@ const struct ldnq_solver *const *ldnq_solvers(void);
 
 /* Returns the objective of codes, scales and bias, relative to that of Q = 0 with its best
  * bias. 0 when both are 0, infinite when only the latter is. */
-double ldnq_layer_error(const struct ldnq_layer_problem *problem,
-                        const struct ldnq_layer_solution *solution);
+double ldnq_compute_layer_error(const struct ldnq_layer_problem *problem,
+                                const struct ldnq_layer_solution *solution);
 
 /* Sets the bias to the exact minimum for the solution's codes and scales,
  * b + (W - Q) E[y]. The layer must have a bias. */
-void ldnq_layer_best_bias(const struct ldnq_layer_problem *problem,
-                          struct ldnq_layer_solution *solution);
+void ldnq_compute_best_bias(const struct ldnq_layer_problem *problem,
+                            struct ldnq_layer_solution *solution);
 
 #endif

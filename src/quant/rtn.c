@@ -32,13 +32,15 @@ static void find_largest(const struct ldnq_layer_problem *problem, float *larges
         }
 }
 
-enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                                struct ldnq_layer_solution *solution, struct ldnq_error *err)
+enum ldnq_status ldnq_start_from_largest_weight(const struct ldnq_layer_problem *problem,
+                                                struct ldnq_pool *pool,
+                                                struct ldnq_layer_solution *solution,
+                                                struct ldnq_error *err)
 {
     (void)pool;
     (void)err;
     const size_t rows = problem->groups * problem->rows, k = problem->cols;
-    const size_t count = rows * ldnq_row_scales(problem);
+    const size_t count = rows * ldnq_scales_per_row(problem);
     float all = 0;
     find_largest(problem, solution->scales, count);
     for (size_t i = 0; i < count; i++)

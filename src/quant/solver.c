@@ -9,14 +9,14 @@ static const struct ldnq_solver rtn = {
     .name = "rtn",
     .summary = "round to nearest, the scale from the largest weight; no data used",
     .blocks = true,
-    .start = ldnq_rtn_start,
+    .start = ldnq_start_from_largest_weight,
 };
 
 static const struct ldnq_solver mse = {
     .name = "mse",
     .summary = "codes and scales nearest to the weight in least squares; no data used",
     .blocks = true,
-    .start = ldnq_nearest_start,
+    .start = ldnq_start_from_projection,
 };
 
 static const struct ldnq_solver gptq = {
@@ -24,8 +24,8 @@ static const struct ldnq_solver gptq = {
     .summary = "column by column; those not yet rounded compensate for each rounding",
     .fits_bias = true,
     .blocks = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_gptq_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_gptq,
 };
 
 static const struct ldnq_solver cd = {
@@ -33,8 +33,8 @@ static const struct ldnq_solver cd = {
     .summary = "gptq, then coordinate descent on codes and scales",
     .fits_bias = true,
     .blocks = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_cd_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_descent,
 };
 
 static const struct ldnq_solver beam = {
@@ -42,24 +42,24 @@ static const struct ldnq_solver beam = {
     .summary = "gptq with up to 16 branches in place of one, at several scales, then cd's descent",
     .fits_bias = true,
     .blocks = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_beam_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_beam,
 };
 
 static const struct ldnq_solver admm_paper = {
     .name = "admm-paper",
     .summary = "the paper's ADMM on the layer's quadratic, codes and scale alternately",
     .fits_bias = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_admm_paper_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_paper_admm,
 };
 
 static const struct ldnq_solver admm = {
     .name = "admm",
     .summary = "preconditioned ADMM with a growing penalty, the best iterate per channel",
     .fits_bias = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_admm_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_admm,
 };
 
 static const struct ldnq_solver best = {
@@ -67,8 +67,8 @@ static const struct ldnq_solver best = {
     .summary = "admm, then beam from its scales; the best per channel",
     .fits_bias = true,
     .blocks = true,
-    .start = ldnq_nearest_start,
-    .improve = ldnq_best_improve,
+    .start = ldnq_start_from_projection,
+    .improve = ldnq_improve_by_admm_and_beam,
 };
 
 static const struct ldnq_solver *const table[] = {
@@ -127,11 +127,11 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
         return LDNQ_NOMEM;
 
     /* ---- start */
-    task->zero = ldnq_total_error(problem, task->pool, &zero, errors);
+    task->zero = ldnq_compute_total_error(problem, task->pool, &zero, errors);
     LDNQ_TRY(solver->start(problem, task->pool, solution, err));
     solution->iterations = 0;
     solution->rho = 0;
-    const double before = ldnq_total_error(problem, task->pool, &choice, errors);
+    const double before = ldnq_compute_total_error(problem, task->pool, &choice, errors);
     LDNQ_TRY(ldnq_report_errors(task->zero, before, before, solution, err));
     if (!solver->improve)
         return LDNQ_OK;
@@ -141,11 +141,11 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
 
     /* ---- best bias */
     if (problem->mean)
-        ldnq_layer_best_bias(problem, solution);
+        ldnq_compute_best_bias(problem, solution);
 
     /* ---- never worse: where the start is (next to) perfect, rounding scales and biases to
      * float32 can cost more than the codes gained */
-    double after = ldnq_total_error(problem, task->pool, &choice, errors);
+    double after = ldnq_compute_total_error(problem, task->pool, &choice, errors);
     if (!(after <= before)) {
         LDNQ_TRY(solver->start(problem, task->pool, solution, err));
         after = before;

@@ -25,20 +25,25 @@ struct ldnq_solver_task {
 };
 
 /* Starts: fill in codes, scales and bias. Errors: NOMEM. */
-enum ldnq_status ldnq_rtn_start(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,
-                                struct ldnq_layer_solution *solution, struct ldnq_error *err);
-enum ldnq_status ldnq_nearest_start(const struct ldnq_layer_problem *problem,
-                                    struct ldnq_pool *pool, struct ldnq_layer_solution *solution,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_start_from_largest_weight(const struct ldnq_layer_problem *problem,
+                                                struct ldnq_pool *pool,
+                                                struct ldnq_layer_solution *solution,
+                                                struct ldnq_error *err);
+enum ldnq_status ldnq_start_from_projection(const struct ldnq_layer_problem *problem,
+                                            struct ldnq_pool *pool,
+                                            struct ldnq_layer_solution *solution,
+                                            struct ldnq_error *err);
 
 /* Improvements. Errors: NUMERIC (a factorization that fails), NOMEM, USAGE (an option out
  * of range). */
-enum ldnq_status ldnq_gptq_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_cd_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_beam_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_admm_paper_improve(const struct ldnq_solver_task *task,
+enum ldnq_status ldnq_improve_by_gptq(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_descent(const struct ldnq_solver_task *task,
                                          struct ldnq_error *err);
-enum ldnq_status ldnq_admm_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
-enum ldnq_status ldnq_best_improve(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_beam(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_paper_admm(const struct ldnq_solver_task *task,
+                                            struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_admm(const struct ldnq_solver_task *task, struct ldnq_error *err);
+enum ldnq_status ldnq_improve_by_admm_and_beam(const struct ldnq_solver_task *task,
+                                               struct ldnq_error *err);
 
 #endif

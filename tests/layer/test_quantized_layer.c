@@ -89,7 +89,7 @@ static void blocks_should_have_a_scale_per_element_of_the_kernel(void **state)
     init_quantized(&memory, kind, 2);
     const struct ldnq_quantized_layer *quantized = &memory.quantized;
     assert_int_equal(quantized->block_size, 2);
-    assert_int_equal(ldnq_quantized_row_scales(quantized), 2 * 6);
+    assert_int_equal(ldnq_quantized_scales_per_row(quantized), 2 * 6);
     for (size_t row = 0; row < kind->rows; row++)
         for (size_t col = 0; col < kind->cols; col++)
             assert_int_equal(ldnq_quantized_scale_index(quantized, row, col),
@@ -125,7 +125,7 @@ static void layers_with_one_block_per_row_should_keep_one_scale_per_row(void **s
         init_quantized(&memory, matmul, block_size);
         const bool has_blocks = block_size < 5;
         assert_int_equal(memory.quantized.block_index != NULL, has_blocks);
-        assert_int_equal(ldnq_quantized_row_scales(&memory.quantized), has_blocks ? 2 : 1);
+        assert_int_equal(ldnq_quantized_scales_per_row(&memory.quantized), has_blocks ? 2 : 1);
         build_free(memory.graph);
     }
 }
@@ -209,11 +209,11 @@ static void a_common_codebook_should_be_that_of_all_layers(void **state)
                                *int8 = ldnq_codebook_find("int8");
     struct ldnq_quantized_layer layers[] = { { .codebook = int4 }, { .codebook = int4 } };
     struct ldnq_quantized_network network = { .layers = layers, .count = 2 };
-    assert_ptr_equal(ldnq_common_codebook(&network), int4);
+    assert_ptr_equal(ldnq_find_common_codebook(&network), int4);
     layers[1].codebook = int8;
-    assert_null(ldnq_common_codebook(&network));
+    assert_null(ldnq_find_common_codebook(&network));
     network.count = 0;
-    assert_null(ldnq_common_codebook(&network));
+    assert_null(ldnq_find_common_codebook(&network));
 }
 
 static void failed_allocations_should_leave_the_node_as_it_was(void **state)

@@ -223,7 +223,7 @@ static void start_should_be_the_projection_with_the_bias_as_it_is(void **state)
     assert_true(layer.solution.error_start == start);
     assert_true(layer.solution.error >= error);
     memcpy(layer.solution.bias, layer.bias, 4 * sizeof(float));
-    assert_true(ldnq_layer_error(&layer.problem, &layer.solution) == start);
+    assert_true(ldnq_compute_layer_error(&layer.problem, &layer.solution) == start);
     layer_free(&layer);
 }
 

@@ -18,7 +18,7 @@ static struct layer make(size_t g, size_t m, size_t k, const char *codebook,
 {
     struct layer layer = layer_make(g, m, k, codebook, granularity, seed);
     layer_without_bias(&layer);
-    assert_ok(ldnq_nearest_start(&layer.problem, NULL, &layer.solution, &err));
+    assert_ok(ldnq_start_from_projection(&layer.problem, NULL, &layer.solution, &err));
     return layer;
 }
 

@@ -47,7 +47,7 @@ static void error_and_bias_should_be_those_of_the_codes(void **state)
         const struct ldnq_layer_solution *s = &layer.solution;
         const double plain = layer_objective(&layer, s->codes, s->scales, s->bias);
         assert_true(error <= s->error_start);
-        assert_true(fabs(ldnq_layer_error(&layer.problem, s) - error) <= 1e-12 * error);
+        assert_true(fabs(ldnq_compute_layer_error(&layer.problem, s) - error) <= 1e-12 * error);
         float shifted[15];
         for (int way = -1; way <= 1 && i > 0; way += 2) {
             for (size_t row = 0; row < 15; row++)

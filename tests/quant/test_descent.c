@@ -22,7 +22,7 @@ static struct layer make(size_t g, size_t m, size_t k, const char *codebook,
 {
     struct layer layer = layer_make(g, m, k, codebook, granularity, seed);
     layer_without_bias(&layer);
-    assert_ok(ldnq_nearest_start(&layer.problem, NULL, &layer.solution, &err));
+    assert_ok(ldnq_start_from_projection(&layer.problem, NULL, &layer.solution, &err));
     return layer;
 }
 
@@ -56,9 +56,9 @@ static double *descend(struct layer *layer, struct ldnq_pool *pool)
     double *errors = layer_alloc(layer->problem.groups * layer->problem.rows, sizeof *errors);
     double *target = layer_alloc(layer->problem.groups * layer->problem.rows * layer->problem.cols,
                                  sizeof *target);
-    assert_ok(ldnq_descent_target(&layer->problem, pool, target, &err));
-    assert_ok(ldnq_descend(&layer->problem, target, pool, layer->solution.codes,
-                           layer->solution.scales, errors, &err));
+    assert_ok(ldnq_compute_descent_target(&layer->problem, pool, target, &err));
+    assert_ok(ldnq_run_coordinate_descent(&layer->problem, target, pool, layer->solution.codes,
+                                          layer->solution.scales, errors, &err));
     free(target);
     return errors;
 }

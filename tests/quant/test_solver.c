@@ -33,7 +33,7 @@ static void check_solution(const struct layer *layer)
     for (size_t i = 0; i < p->groups * p->rows; i++)
         assert_true(!s->bias || isfinite(s->bias[i]));
     assert_true(s->error <= s->error_start);
-    assert_true(ldnq_layer_error(p, s) == s->error);
+    assert_true(ldnq_compute_layer_error(p, s) == s->error);
 }
 
 static void each_solver(void (*check)(const char *solver, enum ldnq_granularity granularity))
@@ -321,7 +321,8 @@ static void layer_error_should_equal_the_plain_loops(void **state)
                                          layer.solution.bias);
         const double e0 =
             layer_objective(&zero, zero.solution.codes, zero.solution.scales, zero.solution.bias);
-        assert_within(ldnq_layer_error(&layer.problem, &layer.solution), e / e0, 1e-5 * e / e0);
+        assert_within(ldnq_compute_layer_error(&layer.problem, &layer.solution), e / e0,
+                      1e-5 * e / e0);
         layer_free(&layer);
         layer_free(&zero);
     }
