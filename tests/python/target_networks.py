@@ -1,12 +1,14 @@
-"""Small networks for the tests of --target, and what a written file says of its scales.
+"""Small networks for the tests of --target, and how a written file is read and broken.
 
 Each function gives (model, shape of a sample). Layers have 16 channels or more, so that no target
 leaves them in float for their size.
 """
 
+import copy
+
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from small_models import chain, conv, node
 from support import weights
@@ -41,7 +43,13 @@ def two_branches(loud=4.0):
 
 
 def two_equal_branches():
-    return two_branches(1.0)
+    """A Concat of convolutions whose ranges differ by some percent."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), conv("x w1 b1", "b", pads=SAME),
+             node("Concat", "a b", "c", axis=1), conv("c w2", "y", pads=SAME)]
+    kernel = weights(16, 16, 3, 3, spread=0.1)
+    values = {"w0": kernel, "b0": weights(16), "w1": 1.03 * kernel, "b1": weights(16),
+              "w2": weights(16, 32, 3, 3, spread=0.1)}
+    return chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
 
 
 def depthwise_separable():
@@ -56,7 +64,7 @@ def depthwise_separable():
 
 def resized():
     """Resize, Pad, AveragePool and Slice between convolutions."""
-    resize = onnx.helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",
+    resize = helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",
                                    coordinate_transformation_mode="asymmetric",
                                    nearest_mode="floor")
     nodes = [conv("x w0 b0", "a", pads=SAME), node("Relu", "a", "b"), resize,
@@ -73,7 +81,7 @@ def resized():
 
 def attention():
     """Two products of activations around a Softmax, with Reshape, Split and Transpose."""
-    split = onnx.helper.make_node("Split", ["b"], ["q", "k", "v"], axis=2)
+    split = helper.make_node("Split", ["b"], ["q", "k", "v"], axis=2)
     nodes = [node("MatMul", "x w0", "a"), node("Add", "a b0", "b"), split,
              node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
              node("Mul", "s factor", "u"), node("Softmax", "u", "p", axis=2),
@@ -108,49 +116,69 @@ def detector():
     return chain(nodes, (16, 8, 8), (64, 32), values), (16, 8, 8)
 
 
+def small_layers():
+    """A convolution of 3 channels, one of 12, one of 8 and one of 16."""
+    nodes = [conv("x w0 b0", "a", pads=SAME, name="three"), node("Relu", "a", "b"),
+             conv("b w1 b1", "c", name="to_twelve"), conv("c w2 b2", "d", name="from_twelve"),
+             conv("d w3 b3", "y", name="sixteen")]
+    values = {"w0": weights(8, 3, 3, 3), "b0": weights(8), "w1": weights(12, 8, 1, 1),
+              "b1": weights(12), "w2": weights(16, 12, 1, 1), "b2": weights(16),
+              "w3": weights(8, 16, 1, 1), "b3": weights(8)}
+    return chain(nodes, (3, 8, 8), (8, 8, 8), values), (3, 8, 8)
+
+
+def silent():
+    """A convolution whose output hardly differs from 0."""
+    nodes = [conv("x w0 b0", "a", pads=SAME), conv("a w1 b1", "y")]
+    values = {"w0": 1e-8 * weights(16, 16, 3, 3), "b0": np.zeros(16, np.float32),
+              "w1": weights(16, 16, 1, 1), "b1": weights(16)}
+    return chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
+
+
 ALL = [residual_block, two_branches, two_equal_branches, depthwise_separable, resized, attention,
        activations, detector]
 
 
 class Written:
-    """A QDQ file: its nodes by what they write and read, its pairs and its weights."""
+    """A QDQ file: its nodes by what they write and read, its pairs and its weights; with ways to
+    break its rules."""
 
     def __init__(self, path):
         self.path = path
         self.proto = onnx.load(path)
-        self.nodes = list(self.proto.graph.node)
-        self.values = {i.name: numpy_helper.to_array(i) for i in self.proto.graph.initializer}
-        self.outputs = [output.name for output in self.proto.graph.output]
+        self.graph = self.proto.graph
+        self.values = {i.name: numpy_helper.to_array(i) for i in self.graph.initializer}
+        self.outputs = [output.name for output in self.graph.output]
+
+    def clone(self, path):
+        """To be changed and saved elsewhere."""
+        other = copy.copy(self)
+        other.path, other.values = path, dict(self.values)
+        other.proto = copy.deepcopy(self.proto)
+        other.graph = other.proto.graph
+        return other
 
     def save(self):
         onnx.save(self.proto, self.path)
+        return self.path
+
+    # ---- reading
+
+    @property
+    def opset(self):
+        return next(o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx"))
 
     def all(self, *op_types):
-        return [n for n in self.nodes if n.op_type in op_types]
+        return [n for n in self.graph.node if n.op_type in op_types]
 
     def first(self, op_type):
         return self.all(op_type)[0]
 
     def producer(self, name):
-        return next((n for n in self.nodes if name in n.output), None)
+        return next((n for n in self.graph.node if name in n.output), None)
 
     def readers(self, name):
-        return [n for n in self.nodes if name in n.input]
-
-    def set(self, name, array):
-        """Replaces an initializer."""
-        array = np.asarray(array)
-        old = next(i for i in self.proto.graph.initializer if i.name == name)
-        old.CopyFrom(numpy_helper.from_array(array.reshape(self.values[name].shape), name))
-        self.values[name] = array
-
-    def set_own(self, target, position, array):
-        """Gives input `position` of a node an initializer of its own."""
-        name = f"{target.input[position]}_own_{len(self.values)}"
-        array = np.asarray(array)
-        self.proto.graph.initializer.append(numpy_helper.from_array(array, name))
-        self.values[name] = array
-        target.input[position] = name
+        return [n for n in self.graph.node if name in n.input]
 
     def pair_before(self, target, position=0):
         """The DequantizeLinear that writes an input; None where it is float."""
@@ -158,33 +186,95 @@ class Written:
         return made_by if made_by is not None and made_by.op_type == "DequantizeLinear" else None
 
     def pair_after(self, target, output=0):
-        """The DequantizeLinear after an output, past a Relu or Clip; None where there is none."""
+        """The QuantizeLinear after an output, past a Relu or Clip; None where there is none."""
         for reader in self.readers(target.output[output]):
             if reader.op_type in ("Relu", "Clip"):
                 return self.pair_after(reader)
             if reader.op_type == "QuantizeLinear":
-                return self.readers(reader.output[0])[0]
+                return reader
         return None
 
     def scale(self, pair):
         """(scale, zero point) of a Q or DQ node."""
-        return self.values[pair.input[1]], self.values[pair.input[2]]
+        return float(self.values[pair.input[1]]), int(self.values[pair.input[2]])
 
-    def same_scale(self, *pairs):
-        return len({tuple(map(float, self.scale(pair))) for pair in pairs}) == 1
+    def have_same_scale(self, *pairs):
+        return len({self.scale(pair) for pair in pairs}) == 1
 
     def pairs(self):
         """The QuantizeLinear nodes, one for each activation that is computed."""
         return self.all("QuantizeLinear")
 
-    def weight_of(self, layer):
-        """(codes, scales, DequantizeLinear) of a constant weight; None where it is float."""
+    def weight(self, layer):
+        """The DequantizeLinear of a constant weight; None where it is float, or no weight."""
         pair = self.producer(layer.input[1])
         while pair is not None and pair.op_type == "Transpose":
             pair = self.producer(pair.input[0])
         if pair is None or pair.op_type != "DequantizeLinear" or pair.input[0] not in self.values:
             return None
-        return self.values[pair.input[0]], self.values[pair.input[1]], pair
+        return pair
 
-    def layers(self):
-        return [n for n in self.all("Conv", "ConvTranspose", "Gemm", "MatMul") if self.weight_of(n)]
+    def layers(self, *op_types):
+        return [n for n in self.all(*(op_types or ("Conv", "ConvTranspose", "Gemm", "MatMul")))
+                if self.weight(n) is not None]
+
+    # ---- changing
+
+    def own(self, array, name="changed"):
+        """The name of a new initializer."""
+        name = f"{name}_{len(self.values)}"
+        self.values[name] = np.asarray(array)
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def set_pair(self, pair, scale=None, zero=None):
+        """Gives both nodes of a pair another scale or zero point of their own."""
+        both = [pair]
+        if pair.op_type == "QuantizeLinear":
+            both += self.readers(pair.output[0])
+        elif self.producer(pair.input[0]) is not None:
+            both.append(self.producer(pair.input[0]))
+        for each in both:
+            if scale is not None:
+                each.input[1] = self.own(np.asarray(scale, np.float32))
+            if zero is not None:
+                each.input[2] = self.own(zero)
+
+    def add_pair(self, reader, position, scale, zero):
+        """Between an input of a node and what writes it."""
+        value = reader.input[position]
+        inputs = [self.own(np.float32(scale)), self.own(zero)]
+        codes, out = f"{value}_codes_{position}", f"{value}_out_{position}"
+        at = list(self.graph.node).index(reader)
+        self.graph.node.insert(at, node_of("DequantizeLinear", [codes, *inputs], out))
+        self.graph.node.insert(at, node_of("QuantizeLinear", [value, *inputs], codes))
+        next(n for n in self.graph.node if n == reader).input[position] = out
+
+    def drop_pair(self, pair):
+        """Of a QuantizeLinear: its readers read the float value."""
+        exact, dequantize = pair.input[0], self.readers(pair.output[0])[0]
+        self.graph.node.remove(pair)
+        self.graph.node.remove(dequantize)
+        for reader in self.readers(dequantize.output[0]):
+            for i, name in enumerate(reader.input):
+                if name == dequantize.output[0]:
+                    reader.input[i] = exact
+        if dequantize.output[0] in self.outputs:
+            self.producer(exact).output[0] = dequantize.output[0]
+
+    def float_bias(self, layer):
+        pair = self.producer(layer.input[2])
+        layer.input[2] = self.own(self.values[pair.input[0]].astype(np.float32) *
+                                  self.values[pair.input[1]])
+
+    def integer_bias(self, layer, scale=0.001):
+        bias = self.values[layer.input[2]]
+        inputs = [self.own(np.round(bias / scale).astype(np.int32)), self.own(np.float32(scale)),
+                  self.own(np.int32(0))]
+        at = list(self.graph.node).index(layer)
+        layer.input[2] = f"{layer.input[2]}_dequantized"
+        self.graph.node.insert(at, node_of("DequantizeLinear", inputs, layer.input[2]))
+
+
+def node_of(op_type, inputs, output):
+    return helper.make_node(op_type, inputs, [output])
