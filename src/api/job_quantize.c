@@ -8,6 +8,7 @@
 #include "api/quantize_json.h"
 #include "api/quantize_settings.h"
 #include "compare/compare.h"
+#include "emit/rewrite_operators.h"
 #include "passes/passes.h"
 
 /* More samples would draw the same page. */
@@ -125,6 +126,24 @@ static enum ldnq_status make_json_result(struct quantize_job *quantize, struct l
     return ldnq_result_print(result, root, filled, err);
 }
 
+/* Operators of the model become those that the target has kernels for, before all else. */
+static enum ldnq_status import_model(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    struct ldnq_job_model *loaded = &quantize->loaded;
+    const struct ldnq_activation_options *activations = &quantize->options.activations;
+    bool changed;
+    LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
+    LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
+    if (!activations->target || activations->dtype == LDNQ_UNDEFINED)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_emit_rewrite_operators(loaded->model, loaded->graph, activations->target,
+                                         &changed, err));
+    if (!changed)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_job_import(&quantize->job, loaded, err));
+    return ldnq_passes_run(loaded->graph, err);
+}
+
 /* ---- the job ----------------------------------------------------------------------------------
  */
 
@@ -149,8 +168,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &widest, err));
     LDNQ_TRY(ldnq_emit_prepare(loaded->model, widest, options->granularity, &quantize->emit,
                                &quantize->choice, err));
-    LDNQ_TRY(ldnq_job_import(job, loaded, err));
-    LDNQ_TRY(ldnq_passes_run(loaded->graph, err));
+    LDNQ_TRY(import_model(quantize, err));
 
     /* ---- samples ---- */
     LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, false, &quantize->samples, err));

@@ -122,6 +122,28 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
                                  inputs, input_count, output, attrs, attr_count, err);
 }
 
+enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,
+                                        const char *op_type, const char *const *inputs,
+                                        size_t input_count, const struct ldnq_edit_int_attr *attrs,
+                                        size_t attr_count, struct ldnq_error *err)
+{
+    Onnx__NodeProto *node;
+    LDNQ_TRY(require_node(model, origin, &node, err));
+    node->op_type = ldnq_arena_strdup(model->arena, op_type, err);
+    if (!node->op_type)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < input_count; i++)
+        if (inputs[i])
+            LDNQ_TRY(
+                ldnq_build_set_name(model->arena, &node->input, &node->n_input, i, inputs[i], err));
+    if (node->n_input > input_count)
+        node->n_input = input_count;
+    node->n_attribute = 0;
+    for (size_t i = 0; i < attr_count; i++)
+        LDNQ_TRY(ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
                                     const int64_t *values, size_t count, struct ldnq_error *err)
 {

@@ -40,6 +40,13 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
                                        const char *output, const struct ldnq_edit_int_attr *attrs,
                                        size_t attr_count, struct ldnq_error *err);
 
+/* Makes the node one of type `op_type` of ai.onnx with these inputs and attributes; it keeps its
+ * name, its outputs and each input that is NULL here. */
+enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *origin,
+                                        const char *op_type, const char *const *inputs,
+                                        size_t input_count, const struct ldnq_edit_int_attr *attrs,
+                                        size_t attr_count, struct ldnq_error *err);
+
 /* Sets a list of integers as an attribute, which is added where it is missing. */
 enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,
                                     const int64_t *values, size_t count, struct ldnq_error *err);

@@ -177,6 +177,12 @@ static bool absorb_clamps(struct ldnq_placement_workspace *work)
     return changed;
 }
 
+/* Float costs such an operator nothing worth a reason. */
+static bool only_moves_elements(const struct ldnq_operator_rule *rule)
+{
+    return rule && rule->class == LDNQ_PASSES_SCALE && !rule->shrinks;
+}
+
 /* ---- 4.: nodes whose codes nobody reads ----------------------------------------------- */
 
 static bool has_input_codes(const struct ldnq_placement_workspace *work, size_t n, size_t input)
@@ -250,7 +256,8 @@ static void drop_nodes_without_readers_of_codes(struct ldnq_placement_workspace 
         const enum ldnq_node_run run = work->placement->runs[n];
         if ((run == LDNQ_NODE_INTEGER || run == LDNQ_NODE_MOVES) && !is_worth_codes(work, n)) {
             work->placement->runs[n] = LDNQ_NODE_FLOAT;
-            work->reasons[n] = "no integer kernel reads its result";
+            if (!only_moves_elements(work->rules[n]))
+                work->reasons[n] = "no integer kernel reads its result";
         }
         if (run == LDNQ_NODE_INTEGER)
             release_clamp(work, n);
@@ -280,7 +287,7 @@ static void explain_float_nodes(struct ldnq_placement_workspace *work)
     for (size_t n = 0; n < work->graph->node_count; n++) {
         const struct ldnq_node *node = work->graph->nodes[n];
         if (work->placement->runs[n] != LDNQ_NODE_FLOAT || work->reasons[n] ||
-            !computes_on_floats(node))
+            only_moves_elements(work->rules[n]) || !computes_on_floats(node))
             continue;
         if (node->within)
             work->reasons[n] = "the file has it in a function or a branch";

@@ -72,7 +72,7 @@ struct ldnq_placement {
     enum ldnq_node_run *runs;
     /* Bit i: the node reads the codes of input i. Inputs from 32 on follow bit 31. */
     unsigned *reads_codes;
-    /* All nodes that compute in float. */
+    /* All nodes that compute in float, but for those that only move elements. */
     size_t float_count;
     struct ldnq_float_node *float_nodes;
 };

@@ -82,6 +82,15 @@ enum ldnq_residual_form {
     LDNQ_RESIDUAL_SHORTCUT, /* only the one that is not a layer's output (TensorRT) */
 };
 
+/* Operators that are replaced by equal ones which the runtime has integer kernels for
+ * (emit/rewrite_operators.h). */
+enum ldnq_rewrite {
+    LDNQ_REWRITES_BIAS = 1,           /* an Add after a layer becomes its bias */
+    LDNQ_REWRITES_MEAN = 2,           /* ReduceMean becomes GlobalAveragePool */
+    LDNQ_REWRITES_CONV_TRANSPOSE = 4, /* ConvTranspose becomes Conv and DepthToSpace */
+    LDNQ_REWRITES_NORM = 8,           /* BatchNormalization becomes a depthwise Conv */
+};
+
 struct ldnq_target {
     const char *name;
     const char *summary; /* one line of help */
@@ -121,6 +130,7 @@ struct ldnq_target {
     unsigned product_bits;
     /* int8 activations are rewritten to uint8 where one node reads them. */
     bool rewrites_int8;
+    unsigned rewrites;                      /* enum ldnq_rewrite */
     const struct ldnq_operator_rule *rules; /* ended by a NULL op_type */
 };
 

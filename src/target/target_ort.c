@@ -126,5 +126,7 @@ const struct ldnq_target ldnq_target_ort = {
     .falls_back = true,
     .product_bits = 1u << 2 | 1u << 4 | 1u << 8,
     .rewrites_int8 = true,
+    .rewrites =
+        LDNQ_REWRITES_BIAS | LDNQ_REWRITES_MEAN | LDNQ_REWRITES_CONV_TRANSPOSE | LDNQ_REWRITES_NORM,
     .rules = rules,
 };
