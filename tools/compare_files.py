@@ -27,19 +27,22 @@ DIGITS = ROOT / "testdata" / "digits"
 KINDS = {
     "int8": ["--weights", "int8", "--solver", "best"],
     "int4": ["--weights", "int4", "--solver", "best", "--storage", "int4"],
-    "ternary": ["--weights", "ternary", "--solver", "best"],
+    "ternary": ["--weights", "ternary", "--solver", "best", "--storage", "int8"],
     "int3 blocks": ["--weights", "int3", "--solver", "best", "--granularity", "block",
-                    "--block-size", "16"],
-    "pot5 tensor": ["--weights", "pot5", "--solver", "best", "--granularity", "tensor"],
-    "budget": ["--budget", "3bits", "--weights", "int2,int3,int4,int8", "--solver", "best"],
+                    "--block-size", "16", "--storage", "int4"],
+    "pot5 tensor": ["--weights", "pot5", "--solver", "best", "--granularity", "tensor",
+                    "--storage", "int8"],
+    "budget": ["--budget", "3bits", "--weights", "int2,int3,int4,int8", "--solver", "best",
+               "--storage", "int8"],
     "admm-paper": ["--weights", "ternary", "--solver", "admm-paper", "--effort", "fast",
-                   "--lambda", "0"],
-    "gptq": ["--weights", "int4", "--solver", "gptq"],
-    "beam": ["--weights", "int2", "--solver", "beam"],
+                   "--lambda", "0", "--storage", "int8"],
+    "gptq": ["--weights", "int4", "--solver", "gptq", "--storage", "int8"],
+    "beam": ["--weights", "int2", "--solver", "beam", "--storage", "int2"],
 }
 FINE_TUNING = {
-    "distill": ["--weights", "ternary", "--solver", "best", "--distill", "20", "--refine"],
-    "cascade": ["--weights", "ternary", "--solver", "best", "--cascade", "5"],
+    "distill": ["--weights", "ternary", "--solver", "best", "--storage", "int8", "--distill", "20",
+                "--refine"],
+    "cascade": ["--weights", "ternary", "--solver", "best", "--storage", "int8", "--cascade", "5"],
 }
 RTN = {"rtn": ["--weights", "int8", "--solver", "rtn"]}
 
