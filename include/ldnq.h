@@ -93,7 +93,7 @@ enum ldnq_option_type {
     LDNQ_OPTION_PATH,     /* of a file or a folder */
     LDNQ_OPTION_CHOICE,   /* one of `choices` */
     LDNQ_OPTION_CHOICES,  /* one or more of `choices`, with commas between them */
-    LDNQ_OPTION_COUNT,    /* a whole number */
+    LDNQ_OPTION_COUNT,    /* a whole number, or one of `choices` */
     LDNQ_OPTION_BYTES,    /* a positive whole number; K, M or G may follow */
     LDNQ_OPTION_NUMBER,   /* a finite number, or one of `choices` */
     LDNQ_OPTION_RATIO,    /* a number or a fraction of two, "1/255"; not 0 */

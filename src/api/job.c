@@ -31,10 +31,16 @@ void ldnq_job_report_event(const struct ldnq_job *job, const cJSON *event)
 
 static void report_warning(void *ctx, const char *message)
 {
+    struct ldnq_job *job = ctx;
+    cJSON *text = cJSON_CreateString(message);
+    if (!job->warnings)
+        job->warnings = cJSON_CreateArray();
+    if (!text || !job->warnings || !cJSON_AddItemToArray(job->warnings, text))
+        cJSON_Delete(text);
     cJSON *event = cJSON_CreateObject();
     if (event && ldnq_json_add_text(event, "event", "warning") &&
         ldnq_json_add_text(event, "text", message))
-        ldnq_job_report_event(ctx, event);
+        ldnq_job_report_event(job, event);
     cJSON_Delete(event);
 }
 
@@ -58,6 +64,7 @@ enum ldnq_status ldnq_job_init(struct ldnq_job *job, const struct ldnq_options *
 
 void ldnq_job_finish(struct ldnq_job *job)
 {
+    cJSON_Delete(job->warnings);
     ldnq_pool_destroy(job->pool);
     ldnq_arena_destroy(job->arena);
     if (job->has_blas)

@@ -7,6 +7,7 @@
 #include "api/quantize_events.h"
 #include "api/quantize_json.h"
 #include "api/quantize_settings.h"
+#include "api/target_check.h"
 #include "compare/compare.h"
 #include "emit/rewrite_operators.h"
 #include "passes/passes.h"
@@ -48,6 +49,25 @@ static enum ldnq_status list_outputs(struct ldnq_output_files *files,
     return plan && !writes_plan
                ? ldnq_output_files_check_path(files, "the plan that is read", plan, err)
                : LDNQ_OK;
+}
+
+/* Chooses the types of the codes, and raises the model's opset for them. */
+static enum ldnq_status prepare_storage(struct quantize_job *quantize, struct ldnq_error *err)
+{
+    LDNQ_TRY(ldnq_emit_prepare(quantize->loaded.model, &quantize->emit, &quantize->choice, err));
+    quantize->options.least_code_bits = ldnq_emit_least_bits(&quantize->choice);
+    return LDNQ_OK;
+}
+
+static void warn_of_wider_types(const struct quantize_job *quantize)
+{
+    const struct ldnq_emit_choice *choice = &quantize->choice;
+    if (choice->obstacle.status != LDNQ_OK)
+        ldnq_sink_warn(
+            &quantize->job.sink,
+            "codes are stored in wider types, at opset %d: the opset of narrower ones is "
+            "out of reach: %s",
+            choice->opset, choice->obstacle.message);
 }
 
 /* ---- the page ------------------------------------------------------------------------------- */
@@ -156,7 +176,6 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     struct ldnq_quantize_options *options = &quantize->options;
     struct ldnq_quantize_summary *summary = &quantize->summary;
     const char *report = ldnq_option_text(job->options, OPTION_REPORT);
-    const struct ldnq_codebook *widest;
     uint64_t data_hash;
 
     /* ---- the model, at the opset that the codes need; its graph comes after ---- */
@@ -165,10 +184,16 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     summary->model = loaded->model;
     summary->bytes_before = ldnq_model_bytes(loaded->model);
     const uint64_t model_hash = ldnq_model_hash(loaded->model);
-    LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &widest, err));
-    LDNQ_TRY(ldnq_emit_prepare(loaded->model, widest, options->granularity, &quantize->emit,
-                               &quantize->choice, err));
+    LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &quantize->emit, err));
+    LDNQ_TRY(prepare_storage(quantize, err));
     LDNQ_TRY(import_model(quantize, err));
+    warn_of_wider_types(quantize);
+    const struct ldnq_target_check check = { .graph = loaded->graph,
+                                             .target = quantize->emit.target,
+                                             .options = options,
+                                             .sink = &job->sink };
+    if (!ldnq_option_is_set(job->options, OPTION_BUDGET))
+        LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
 
     /* ---- samples ---- */
     LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
@@ -183,6 +208,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     /* ---- the codebook of each layer, within the budget ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->samples,
                                 &quantize->choice, options, err));
+    if (quantize->plan.made)
+        LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
     if (quantize->plan.made && options->max_seconds > 0) /* layers then get what is left */
         options->max_seconds = fmax(1e-3, options->max_seconds - (ldnq_now() - quantize->start));
 

@@ -125,11 +125,13 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
     [OPTION_GRANULARITY] = { .name = "granularity",
                              .type = LDNQ_OPTION_CHOICE,
                              .jobs = QUANTIZE,
-                             .value = "tensor|channel|block",
-                             .choices = "tensor|channel|block",
-                             .default_value = "channel",
+                             .value = "auto|tensor|channel|block",
+                             .choices = "auto|tensor|channel|block",
+                             .default_value = "auto",
                              .help = "one scale per weight tensor, per output channel, or per "
-                                     "block of input channels (opset 21)",
+                                     "block of input channels (opset 21); auto is channel, but "
+                                     "with target ort blocks of 32 for MatMul and Gemm below 8 "
+                                     "bits that have more than 32 input channels",
                              .since = "0.1.0" },
     [OPTION_BLOCK_SIZE] = { .name = "block-size",
                             COUNT_FROM(16),
@@ -251,15 +253,20 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .choices = "auto|int8|int4|int2",
                          .default_value = "auto",
                          .help = "type of the codes in the file; auto is the narrowest that they "
-                                 "fit and that the opset has (int4 from 21, int2 from 25)",
+                                 "fit, for which the opset is raised (int4 needs 21, int2 25), or "
+                                 "int8 for integer kernels: of targets without narrower ones, and "
+                                 "where the option activations names a type",
                          .since = "0.1.0" },
     [OPTION_OPSET] = { .name = "opset",
                        .type = LDNQ_OPTION_COUNT,
                        .least = 0,
                        .most = 1000,
                        .jobs = QUANTIZE,
-                       .value = "N",
-                       .help = "raise the model's opset to N",
+                       .value = "N|keep",
+                       .choices = "keep",
+                       .help = "raise the model's opset to N, or keep it; codes are then stored in "
+                               "the narrowest type that this opset has. Otherwise the opset is "
+                               "raised as far as the type of the codes needs",
                        .since = "0.1.0" },
     [OPTION_MEAN] = { .name = "mean",
                       .type = LDNQ_OPTION_CHANNELS,

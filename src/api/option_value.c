@@ -201,7 +201,8 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
     case LDNQ_OPTION_PATH:
         return *text != '\0';
     case LDNQ_OPTION_COUNT:
-        return ldnq_parse_count(text, &count) && is_in_range(option, (double)count);
+        return ldnq_choice_find(option->choices, text, strlen(text)) != SIZE_MAX ||
+               (ldnq_parse_count(text, &count) && is_in_range(option, (double)count));
     case LDNQ_OPTION_BYTES:
         return ldnq_parse_bytes(text, &count);
     case LDNQ_OPTION_NUMBER:

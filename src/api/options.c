@@ -133,6 +133,13 @@ size_t ldnq_option_count(const struct ldnq_options *options, enum ldnq_option_in
     return ldnq_parse_count(text, &value) ? value : 0;
 }
 
+bool ldnq_option_is_word(const struct ldnq_options *options, enum ldnq_option_index index,
+                         const char *word)
+{
+    const char *text = ldnq_option_text(options, index);
+    return text && strcmp(text, word) == 0;
+}
+
 double ldnq_option_number(const struct ldnq_options *options, enum ldnq_option_index index)
 {
     const char *text = ldnq_option_text(options, index);

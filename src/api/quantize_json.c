@@ -1,6 +1,7 @@
 #include "api/quantize_json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "api/json_graph.h"
@@ -68,7 +69,8 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     ldnq_text_init(&text, data, size);
     ldnq_text_append_item(
         &text, " ", "weights=%s granularity=%s solver=%s rho=%g rho-from=%s storage=%s",
-        find_common_codebook_name(summary->result), ldnq_granularity_name(quantize->granularity),
+        find_common_codebook_name(summary->result),
+        quantize->product_block ? "auto" : ldnq_granularity_name(quantize->granularity),
         quantize->solver->name, quantize->solver_options.rho_factor,
         ldnq_option_text(options, OPTION_RHO_FROM), ldnq_option_text(options, OPTION_STORAGE));
     if (quantize->block)
@@ -84,6 +86,11 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     else
         ldnq_text_append_item(&text, " ", "lambda=%g", quantize->lambda);
     append_option_count(&text, options, OPTION_OPSET);
+    if (ldnq_option_is_word(options, OPTION_OPSET, "keep"))
+        ldnq_text_append_item(&text, " ", "opset=keep");
+    if (!quantize->activations.target && summary->choice->target->pairs != LDNQ_PAIRS_NONE)
+        ldnq_text_append_item(&text, " ", "target=%s activations=none",
+                              summary->choice->target->name);
     if (quantize->activations.target)
         ldnq_text_append_item(
             &text, " ", "target=%s activations=%s ranges=%s", quantize->activations.target->name,
@@ -165,13 +172,52 @@ static bool add_metadata(cJSON *root, const struct ldnq_model *model)
     return item != NULL;
 }
 
-/* The narrowest type that all codes fit, and the opset that has it. */
-static bool add_narrowest_storage(cJSON *root, const struct ldnq_emit_choice *choice)
+/* The narrowest type of each layer's codes: of all layers, or mixed; the first opset that has all
+ * of them; and what they would save. */
+static bool add_narrowest_storage(cJSON *root, const struct ldnq_quantize_summary *summary)
 {
+    const struct ldnq_quantized_network *network = &summary->result->network;
+    const char *name = NULL;
+    double bits = 0;
+    int opset = 0;
+    for (size_t i = 0; i < network->count; i++) {
+        const struct ldnq_quantized_layer *layer = &network->layers[i];
+        int own;
+        const enum ldnq_dtype narrowest =
+            ldnq_emit_narrowest_dtype(summary->choice, layer->codebook, &own);
+        const unsigned stored = ldnq_dtype_bits(ldnq_emit_dtype(summary->choice, layer->codebook));
+        opset = own > opset ? own : opset;
+        name = !name || name == ldnq_dtype_name(narrowest) ? ldnq_dtype_name(narrowest) : "mixed";
+        if (!layer->shared)
+            bits += (double)ldnq_layer_elements(&layer->layer) *
+                    ((double)stored - ldnq_dtype_bits(narrowest));
+    }
     cJSON *item = cJSON_AddObjectToObject(root, "narrowest");
-    return item && ldnq_json_add_text(item, "storage", ldnq_dtype_name(choice->narrowest)) &&
-           ldnq_json_add_number(item, "opset", choice->narrowest_opset) &&
-           cJSON_AddBoolToObject(item, "is_used", choice->narrowest == choice->dtype);
+    return item && ldnq_json_add_text(item, "storage", name) &&
+           ldnq_json_add_number(item, "opset", opset) &&
+           cJSON_AddBoolToObject(item, "is_used", bits == 0) &&
+           ldnq_json_add_number(item, "bytes_saved", floor(bits / 8));
+}
+
+/* What the scales of the layers belong to, as far as it is the same for all. */
+static const char *granularity_name(const struct ldnq_quantize_summary *summary)
+{
+    const struct ldnq_quantized_network *network = &summary->result->network;
+    size_t with_blocks = 0;
+    for (size_t i = 0; i < network->count; i++)
+        with_blocks += network->layers[i].block_index != NULL;
+    if (summary->quantize->granularity != LDNQ_PER_CHANNEL || with_blocks == 0)
+        return ldnq_granularity_name(summary->quantize->granularity);
+    return with_blocks == network->count ? ldnq_granularity_name(LDNQ_PER_BLOCK) : "mixed";
+}
+
+static bool add_warnings(cJSON *root, const struct ldnq_job *job)
+{
+    cJSON *list = job->warnings ? cJSON_Duplicate(job->warnings, true) : cJSON_CreateArray();
+    if (list && cJSON_AddItemToObject(root, "warnings", list))
+        return true;
+    cJSON_Delete(list);
+    return false;
 }
 
 static bool add_activation_pair(cJSON *list, const struct ldnq_placed_activation *activation)
@@ -222,17 +268,16 @@ static size_t count_weights(const struct ldnq_quantization *result)
 bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *summary)
 {
     const struct ldnq_quantization *result = summary->result;
-    const char *granularity = ldnq_granularity_name(summary->quantize->granularity);
     return ldnq_json_add_text(root, "model", summary->model_name) &&
            ldnq_json_add_text(root, "output", summary->output) &&
            ldnq_json_add_text(root, "weights", find_common_codebook_name(result)) &&
            ldnq_json_add_number(root, "weight_count", (double)count_weights(result)) &&
            ldnq_json_add_number(root, "bits", ldnq_mean_bits(result)) &&
-           ldnq_json_add_text(root, "granularity", granularity) &&
+           ldnq_json_add_text(root, "granularity", granularity_name(summary)) &&
            ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
            ldnq_json_add_text(root, "storage", find_storage_name(summary)) &&
            cJSON_AddBoolToObject(root, "storage_is_auto", summary->storage == LDNQ_STORAGE_AUTO) &&
-           add_narrowest_storage(root, summary->choice) && add_activations(root, summary) &&
+           add_narrowest_storage(root, summary) && add_activations(root, summary) &&
            ldnq_json_add_number(root, "opset", summary->choice->opset) &&
            ldnq_json_add_number(root, "opset_latest", LDNQ_OPSET_LATEST) &&
            ldnq_json_add_number(root, "samples", (double)summary->samples) &&
@@ -242,7 +287,7 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "output_error", result->output_error) &&
            ldnq_json_add_number(root, "output_bound", result->output_bound) &&
            add_layers(root, result) && add_distillation(root, &result->fine_tune) &&
-           add_layers_left_float(root, result) &&
+           add_layers_left_float(root, result) && add_warnings(root, summary->job) &&
            ldnq_job_plan_add_json(root, summary->plan, summary->job) &&
            add_metadata(root, summary->model);
 }

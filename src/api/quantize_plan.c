@@ -127,22 +127,29 @@ static enum ldnq_status read_file(const struct ldnq_job *job, const char *path,
     return status;
 }
 
+static void add_codebook(const struct ldnq_codebook *codebook, struct ldnq_emit_options *emit)
+{
+    if (!emit->widest || codebook->bits > emit->widest->bits)
+        emit->widest = codebook;
+    if (!emit->narrowest || codebook->bits < emit->narrowest->bits)
+        emit->narrowest = codebook;
+}
+
 enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldnq_job *job,
                                     struct ldnq_quantize_options *quantize,
-                                    const struct ldnq_codebook **widest, struct ldnq_error *err)
+                                    struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     const char *path = ldnq_option_text(job->options, OPTION_PLAN);
     if (ldnq_option_is_set(job->options, OPTION_BUDGET))
         LDNQ_TRY(parse_budget(plan, job->options, err));
     else if (path)
         LDNQ_TRY(read_file(job, path, quantize, err));
-    *widest = quantize->codebook;
+    if (plan->budget.count == 0)
+        add_codebook(quantize->codebook, emit);
     for (size_t i = 0; i < quantize->plan_count; i++)
-        if (quantize->plan[i].codebook->bits > (*widest)->bits)
-            *widest = quantize->plan[i].codebook;
+        add_codebook(quantize->plan[i].codebook, emit);
     for (size_t i = 0; i < plan->budget.count; i++)
-        if (plan->codebooks[i]->bits > (*widest)->bits)
-            *widest = plan->codebooks[i];
+        add_codebook(plan->codebooks[i], emit);
     return LDNQ_OK;
 }
 
@@ -163,10 +170,15 @@ enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldn
     struct ldnq_error reason;
     const enum ldnq_status status =
         ldnq_allocate_bits(graph, samples, quantize, budget, job->arena, &plan->made, &reason);
-    const bool is_narrow = budget->unit == LDNQ_BUDGET_BITS || choice->opset == LDNQ_OPSET_LATEST;
-    if (status == LDNQ_USAGE && !is_narrow)
+    int narrow = 0;
+    for (size_t i = 0; i < budget->count; i++) {
+        int opset;
+        ldnq_emit_narrowest_dtype(choice, plan->codebooks[i], &opset);
+        narrow = opset > narrow ? opset : narrow;
+    }
+    if (status == LDNQ_USAGE && budget->unit != LDNQ_BUDGET_BITS && choice->opset < narrow)
         return ldnq_fail(err, status, "%s; opset %d has narrower types for codes", reason.message,
-                         LDNQ_OPSET_LATEST);
+                         narrow);
     if (status != LDNQ_OK)
         return ldnq_fail(err, status, "%s", reason.message);
     quantize->plan = plan->made->entries;

@@ -22,11 +22,11 @@ struct ldnq_job_plan {
 };
 
 /* Before the model is prepared: parses the budget with its codebooks, or reads the plan's file
- * into `quantize`. *widest is the codebook with the most bits of all that may be used.
+ * into `quantize`. Sets the widest and the narrowest codebook in `emit`.
  * Errors: USAGE, IO, DATA (a file that is no plan: where), NOMEM. */
 enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldnq_job *job,
                                     struct ldnq_quantize_options *quantize,
-                                    const struct ldnq_codebook **widest, struct ldnq_error *err);
+                                    struct ldnq_emit_options *emit, struct ldnq_error *err);
 
 /* With a budget: makes the plan and sets it in `quantize`. Errors: those of ldnq_allocate_bits. */
 enum ldnq_status ldnq_job_plan_make(struct ldnq_job_plan *plan, const struct ldnq_job *job,

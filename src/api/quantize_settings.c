@@ -9,6 +9,9 @@
 #define DEFAULT_CODEBOOK "ternary"
 #define DEFAULT_BLOCK ((size_t)32)
 
+/* The choices of the option "granularity": the enum's, after auto. */
+enum { GRANULARITY_AUTO, GRANULARITY_FIRST };
+
 /* By the choices of the option "effort": how often a picture is read. */
 static const size_t effort_copies[] = { 1, 2, 8 };
 
@@ -47,6 +50,13 @@ static enum ldnq_status choose_codebook(const struct ldnq_options *options,
     return ldnq_settings_find_codebook("weights", weights, &quantize->codebook, err);
 }
 
+static enum ldnq_granularity read_granularity(const struct ldnq_options *options)
+{
+    const size_t choice = ldnq_option_choice(options, OPTION_GRANULARITY);
+    return choice == GRANULARITY_AUTO ? LDNQ_PER_CHANNEL
+                                      : (enum ldnq_granularity)(choice - GRANULARITY_FIRST);
+}
+
 /* Blocks have the sizes that runtimes take: powers of two. */
 static enum ldnq_status choose_block_size(const struct ldnq_options *options,
                                           struct ldnq_quantize_options *quantize,
@@ -76,26 +86,6 @@ enum { ACTIVATIONS_AUTO, ACTIVATIONS_NONE };
 /* QuantizeLinear has types of 16 bits since this opset. */
 #define OPSET_FOR_16_BITS 21
 
-/* A target that computes nothing in float refuses a file whose weights have other scales. */
-static enum ldnq_status check_granularity(const struct ldnq_options *options,
-                                          const struct ldnq_target *target,
-                                          struct ldnq_quantize_options *quantize,
-                                          struct ldnq_error *err)
-{
-    if (target->every_tensor && quantize->granularity == LDNQ_PER_BLOCK)
-        return ldnq_fail(err, LDNQ_USAGE,
-                         "target '%s' has no scales per block; set granularity to %s", target->name,
-                         target->per_channel ? "channel" : "tensor");
-    if (target->per_channel)
-        return LDNQ_OK;
-    if (ldnq_option_is_set(options, OPTION_GRANULARITY) && quantize->granularity != LDNQ_PER_TENSOR)
-        return ldnq_fail(err, LDNQ_USAGE,
-                         "target '%s' has one scale per weight; set granularity to tensor",
-                         target->name);
-    quantize->granularity = LDNQ_PER_TENSOR;
-    return LDNQ_OK;
-}
-
 static enum ldnq_status choose_activations(const struct ldnq_options *options,
                                            struct ldnq_quantize_options *quantize,
                                            struct ldnq_emit_options *emit, struct ldnq_error *err)
@@ -122,14 +112,87 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
         return ldnq_fail(err, LDNQ_USAGE, "target '%s' has no activations of type %s; it has %s",
                          target->name, ldnq_dtype_name(dtype), list);
     }
-    LDNQ_TRY(check_granularity(options, target, quantize, err));
     quantize->activations.target = target;
     quantize->activations.dtype = dtype;
-    /* Integer kernels read codes of 8 bits. */
-    if (emit->storage == LDNQ_STORAGE_AUTO)
-        emit->storage = LDNQ_STORAGE_INT8;
-    const int least = ldnq_dtype_size(dtype) == 2 ? OPSET_FOR_16_BITS : target->opset_min;
-    emit->opset = emit->opset > least ? emit->opset : least;
+    emit->least_opset = ldnq_dtype_size(dtype) == 2 ? OPSET_FOR_16_BITS : target->opset_min;
+    return LDNQ_OK;
+}
+
+/* ---- what the target's kernels take of weights ------------------------------------------------
+ */
+
+static void list_storages(unsigned code_bits, char *list, size_t size)
+{
+    struct ldnq_text text;
+    ldnq_text_init(&text, list, size);
+    for (unsigned bits = 2; bits <= 8; bits *= 2)
+        if (code_bits >> bits & 1)
+            ldnq_text_append_item(&text, " or ", "int%u", bits);
+}
+
+/* An activation type that is named asks for integer kernels; else products of float activations
+ * may also be computed from codes. */
+static enum ldnq_status choose_code_types(const struct ldnq_options *options,
+                                          const struct ldnq_target *target,
+                                          struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    /* In the order of enum ldnq_storage. */
+    static const unsigned storage_bits[] = { 8, 8, 4, 2 };
+    char list[64];
+    const bool asks_for_integers =
+        ldnq_option_choice(options, OPTION_ACTIVATIONS) > ACTIVATIONS_NONE;
+    const unsigned bits = storage_bits[emit->storage];
+    emit->target = target;
+    emit->code_bits = target->weight_bits | (asks_for_integers ? 0 : target->product_bits);
+    if (emit->code_bits >> bits & 1)
+        return LDNQ_OK;
+    list_storages(emit->code_bits, list, sizeof list);
+    return ldnq_fail(err, LDNQ_USAGE,
+                     "storage int%u: target '%s' has no kernels for weights of %u bits%s; it takes "
+                     "%s",
+                     bits, target->name, bits,
+                     asks_for_integers ? " and quantized activations" : "", list);
+}
+
+static enum ldnq_status check_granularity(const struct ldnq_options *options,
+                                          const struct ldnq_target *target,
+                                          const struct ldnq_quantize_options *quantize,
+                                          struct ldnq_error *err)
+{
+    const bool asks_for_integers =
+        ldnq_option_choice(options, OPTION_ACTIVATIONS) > ACTIVATIONS_NONE;
+    const bool takes_blocks = target->pairs == LDNQ_PAIRS_NONE || target->product_bits != 0;
+    const char *coarser = target->per_channel ? "channel" : "tensor";
+    if (quantize->granularity == LDNQ_PER_BLOCK && !takes_blocks)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "target '%s' has no scales per block; set granularity to %s", target->name,
+                         coarser);
+    if (quantize->granularity == LDNQ_PER_BLOCK && asks_for_integers)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "the integer kernels of target '%s' have no scales per block; set "
+                         "granularity to %s, or activations to auto",
+                         target->name, coarser);
+    if (quantize->granularity != LDNQ_PER_TENSOR && !target->per_channel)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "target '%s' has one scale per weight; set granularity to tensor",
+                         target->name);
+    return LDNQ_OK;
+}
+
+/* Fills in what the target decides where the options leave it open. */
+static enum ldnq_status apply_target(const struct ldnq_options *options,
+                                     struct ldnq_quantize_options *quantize,
+                                     struct ldnq_emit_options *emit, struct ldnq_error *err)
+{
+    const struct ldnq_target *target = ldnq_target_find(ldnq_option_text(options, OPTION_TARGET));
+    const bool is_auto = ldnq_option_choice(options, OPTION_GRANULARITY) == GRANULARITY_AUTO;
+    if (is_auto && !target->per_channel)
+        quantize->granularity = LDNQ_PER_TENSOR;
+    LDNQ_TRY(check_granularity(options, target, quantize, err));
+    LDNQ_TRY(choose_code_types(options, target, emit, err));
+    if (is_auto && quantize->solver->blocks && quantize->granularity == LDNQ_PER_CHANNEL)
+        quantize->product_block = target->product_block;
+    emit->granularity = quantize->granularity;
     return LDNQ_OK;
 }
 
@@ -163,7 +226,7 @@ enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
 {
     LDNQ_TRY(choose_codebook(options, quantize, err));
     quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER));
-    quantize->granularity = (enum ldnq_granularity)ldnq_option_choice(options, OPTION_GRANULARITY);
+    quantize->granularity = read_granularity(options);
     LDNQ_TRY(choose_block_size(options, quantize, err));
     LDNQ_TRY(choose_compensation(options, quantize, err));
     choose_augmented_copies(options, quantize);
@@ -180,5 +243,7 @@ enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
     quantize->only = ldnq_option_list(options, OPTION_ONLY, &quantize->only_count);
     emit->storage = (enum ldnq_storage)ldnq_option_choice(options, OPTION_STORAGE);
     emit->opset = (int)ldnq_option_count(options, OPTION_OPSET);
-    return choose_activations(options, quantize, emit, err);
+    emit->keeps_opset = ldnq_option_is_word(options, OPTION_OPSET, "keep");
+    LDNQ_TRY(choose_activations(options, quantize, emit, err));
+    return apply_target(options, quantize, emit, err);
 }

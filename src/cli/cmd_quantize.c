@@ -59,10 +59,24 @@ static void print_codebooks(const cJSON *root)
         name += length + (name[length] == '|');
     }
     printf("; %.2f bits per weight\n", cli_json_number(root, "bits"));
-    if (cli_json_flag(root, "storage_is_auto") &&
-        cli_json_count(root, "opset") < cli_json_count(root, "opset_latest"))
-        printf("hint: --opset %zu stores each layer's codes in the narrowest type\n",
-               cli_json_count(root, "opset_latest"));
+}
+
+/* What wider types than the codes need cost. */
+static void print_storage_hint(const cJSON *root)
+{
+    const cJSON *narrowest = cli_json_item(root, "narrowest");
+    const char *storage = cli_json_text(narrowest, "storage");
+    const size_t opset = cli_json_count(narrowest, "opset");
+    const size_t bytes = cli_json_count(narrowest, "bytes_saved");
+    if (bytes == 0)
+        return;
+    if (cli_json_count(root, "opset") < opset)
+        printf("hint: at opset %zu the codes take %zu bytes more than in %s, which needs opset "
+               "%zu\n",
+               cli_json_count(root, "opset"), bytes,
+               strcmp(storage, "mixed") == 0 ? "their narrowest types" : storage, opset);
+    else
+        printf("hint: --storage auto takes %zu bytes less\n", bytes);
 }
 
 static const cJSON *find_worst_layer(const cJSON *layers)
@@ -80,7 +94,6 @@ static void print_summary(const cJSON *root)
 {
     const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
     const cJSON *distillation = cli_json_item(root, "distillation");
-    const cJSON *narrowest = cli_json_item(root, "narrowest");
     const cJSON *activations = cli_json_item(root, "activations");
     const int floats = cJSON_GetArraySize(cli_json_item(activations, "float_nodes"));
     const int count = cJSON_GetArraySize(layers);
@@ -93,7 +106,10 @@ static void print_summary(const cJSON *root)
     printf("%s: %d layer%s, %zu weights, %s in %s, one scale per %s\n",
            cli_json_text(root, "output"), count, count == 1 ? "" : "s",
            cli_json_count(root, "weight_count"), cli_json_text(root, "weights"),
-           cli_json_text(root, "storage"), cli_json_text(root, "granularity"));
+           cli_json_text(root, "storage"),
+           strcmp(cli_json_text(root, "granularity"), "mixed") == 0
+               ? "channel or block"
+               : cli_json_text(root, "granularity"));
     printf("%.0f -> %.0f bytes (%.2f times %s), opset %zu, %zu sample%s, %.1f s\n", before, after,
            after > before ? after / before : before / after, after > before ? "larger" : "smaller",
            cli_json_count(root, "opset"), samples, samples == 1 ? "" : "s",
@@ -115,10 +131,7 @@ static void print_summary(const cJSON *root)
     if (is_mixed)
         print_codebooks(root);
     print_layers_left_float(cli_json_item(root, "not_quantized"));
-    if (!is_mixed && !cli_json_flag(narrowest, "is_used"))
-        printf("hint: these codes fit %s: --storage %s stores them so (opset %zu)\n",
-               cli_json_text(narrowest, "storage"), cli_json_text(narrowest, "storage"),
-               cli_json_count(narrowest, "opset"));
+    print_storage_hint(root);
 }
 
 static enum ldnq_status print_result(const struct cli_line *line, const struct ldnq_result *result,

@@ -4,6 +4,9 @@
 
 #include "emit/emit_pairs.h"
 #include "onnx/edit.h"
+#include "target/fused_product.h"
+
+#define FLOAT_BITS ((size_t)32)
 
 struct emitter {
     struct ldnq_model *model;
@@ -23,38 +26,116 @@ static enum ldnq_status make_unique_name(struct emitter *emitter, const char *ba
 
 /* ---- the weight -------------------------------------------------------------------
  *
- * A weight that its node reads as (K, M) is stored as (M, K), with a Transpose after its
- * DequantizeLinear. ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or
- * Gemm reads as (K, M) by its MatMulNBits. That rounds activations to 8 bits and, with int2
- * and K = 200, has errors as large as the result. With the Transpose it computes what the file
- * says where the scales are those of blocks. With one scale per tensor or per row, 1.32 folds
- * the Transpose of some models into the weight and takes MatMulNBits all the same (differences
- * up to 0.7 % of the largest output); the session option session.disable_quant_qdq prevents it.
+ * ONNX Runtime (seen in 1.32) replaces a DequantizeLinear that a MatMul or Gemm reads as (K, M)
+ * by its MatMulNBits, with any granularity and any type of 2, 4 or 8 bits. That kernel reads the
+ * codes, so that it is fast; by default (accuracy level 4) it rounds activations to 8 bits, per
+ * block, which differs by up to 1 % of the largest output. With int2 and M % 4 != 0 its codes are
+ * packed wrongly, whatever K is, and the result is useless.
+ *
+ * A target that wants this kernel gets (K, M), and each layer its own tensors: two nodes that read
+ * one initializer are not replaced. A weight that so many layers share that the copies would be
+ * larger than the float weight is stored once, and dequantized. All others get what the file says:
+ * the weight is stored as (M, K), with a Transpose after its DequantizeLinear. One more exception
+ * is needed: from opset 21 on, 1.32 moves a Transpose through a DequantizeLinear of int8 with a
+ * single scale, and takes MatMulNBits after all. There the scale is written once per channel, or,
+ * with a single channel, a Reshape replaces the Transpose.
+ *
  * A layer whose input has codes keeps its layout: integer kernels compute it exactly. */
 
-static bool is_transposed(const struct ldnq_quantized_layer *quantized)
+enum stored_form {
+    STORED_AS_IS,
+    STORED_TRANSPOSED, /* (M, K), followed by a Transpose */
+    STORED_AS_PRODUCT, /* (K, M), which the target's kernel of codes and floats reads */
+};
+
+static unsigned stored_bits(const struct emitter *emitter,
+                            const struct ldnq_quantized_layer *quantized)
 {
-    return quantized->layer.geometry.layout == LDNQ_WEIGHT_IN_OUT && !quantized->runs_on_codes;
+    return ldnq_dtype_bits(ldnq_emit_dtype(emitter->choice, quantized->codebook));
+}
+
+/* The kernel of codes and floats needs a tensor of its own in each layer. */
+static bool is_smaller_in_copies(const struct emitter *emitter,
+                                 const struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_quantized_layer *first = quantized->shared ? quantized->shared : quantized;
+    size_t copies = 0;
+    for (size_t i = 0; i < emitter->network->count; i++)
+        copies +=
+            &emitter->network->layers[i] == first || emitter->network->layers[i].shared == first;
+    return copies * stored_bits(emitter, quantized) < FLOAT_BITS;
+}
+
+static enum stored_form choose_stored_form(const struct emitter *emitter,
+                                           const struct ldnq_quantized_layer *quantized)
+{
+    const struct ldnq_layer *layer = &quantized->layer;
+    if (quantized->runs_on_codes)
+        return STORED_AS_IS;
+    if (emitter->choice->target &&
+        ldnq_target_has_product(emitter->choice->target, layer->node, &layer->geometry,
+                                stored_bits(emitter, quantized)) &&
+        is_smaller_in_copies(emitter, quantized))
+        return STORED_AS_PRODUCT;
+    return layer->geometry.layout == LDNQ_WEIGHT_IN_OUT ? STORED_TRANSPOSED : STORED_AS_IS;
+}
+
+/* Whether the axes of the stored weight are not those of the float weight. */
+static bool swaps_axes(const struct emitter *emitter, const struct ldnq_quantized_layer *quantized)
+{
+    const bool is_in_out = quantized->layer.geometry.layout == LDNQ_WEIGHT_IN_OUT;
+    const enum stored_form form = choose_stored_form(emitter, quantized);
+    return form == STORED_TRANSPOSED || (form == STORED_AS_PRODUCT && !is_in_out);
+}
+
+/* Whether what the layer reads has not the axes of the float weight: a Gemm with transB whose
+ * weight is stored as (K, M). */
+static bool reads_swapped_axes(const struct emitter *emitter,
+                               const struct ldnq_quantized_layer *quantized)
+{
+    return choose_stored_form(emitter, quantized) == STORED_AS_PRODUCT &&
+           swaps_axes(emitter, quantized);
+}
+
+/* A weight with a single scale through which ONNX Runtime would move the Transpose. */
+static bool has_movable_transpose(const struct emitter *emitter,
+                                  const struct ldnq_quantized_layer *quantized)
+{
+    const bool is_single = !quantized->block_index && (quantized->granularity == LDNQ_PER_TENSOR ||
+                                                       ldnq_layer_rows(&quantized->layer) == 1);
+    return is_single && stored_bits(emitter, quantized) == 8 && emitter->choice->opset >= 21 &&
+           strcmp(quantized->layer.node->op_type, "MatMul") == 0 &&
+           choose_stored_form(emitter, quantized) == STORED_TRANSPOSED;
+}
+
+/* One scale for the whole weight, as a scalar. */
+static bool has_scalar_scale(const struct emitter *emitter,
+                             const struct ldnq_quantized_layer *quantized)
+{
+    return quantized->granularity == LDNQ_PER_TENSOR && !quantized->block_index &&
+           !(has_movable_transpose(emitter, quantized) && ldnq_layer_rows(&quantized->layer) > 1);
 }
 
 /* The geometry of the codes in the file. */
 static struct ldnq_layer_geometry
-compute_stored_geometry(const struct ldnq_quantized_layer *quantized)
+compute_stored_geometry(const struct emitter *emitter, const struct ldnq_quantized_layer *quantized)
 {
     struct ldnq_layer_geometry geometry = quantized->layer.geometry;
-    if (is_transposed(quantized)) {
-        geometry.layout = LDNQ_WEIGHT_OUT_IN;
-        geometry.channel_axis = 0;
+    if (swaps_axes(emitter, quantized)) {
+        const bool is_in_out = geometry.layout == LDNQ_WEIGHT_IN_OUT;
+        geometry.layout = is_in_out ? LDNQ_WEIGHT_OUT_IN : LDNQ_WEIGHT_IN_OUT;
+        geometry.channel_axis = is_in_out ? 0 : 1;
     }
     return geometry;
 }
 
 /* The shape of a weight with the stored geometry, before blocks. */
-static struct ldnq_shape compute_stored_shape(const struct ldnq_quantized_layer *quantized)
+static struct ldnq_shape compute_stored_shape(const struct emitter *emitter,
+                                              const struct ldnq_quantized_layer *quantized)
 {
     const struct ldnq_layer *layer = &quantized->layer;
     struct ldnq_shape shape = layer->weight->shape;
-    if (is_transposed(quantized)) {
+    if (swaps_axes(emitter, quantized)) {
         shape.dim[0] = layer->weight->shape.dim[1];
         shape.dim[1] = layer->weight->shape.dim[0];
     }
@@ -66,7 +147,7 @@ static enum ldnq_status add_weight_codes(struct emitter *emitter,
                                          const char **name, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
-    const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
+    const struct ldnq_layer_geometry geometry = compute_stored_geometry(emitter, quantized);
     const size_t rows = ldnq_layer_rows(layer), cols = geometry.cols;
     int8_t *data = ldnq_arena_alloc(emitter->arena, rows * cols, sizeof *data, err);
     if (!data)
@@ -76,7 +157,7 @@ static enum ldnq_status add_weight_codes(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, col)] = quantized->codes[row * cols + col];
     const struct ldnq_tensor codes = {
         .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook),
-        .shape = compute_stored_shape(quantized),
+        .shape = compute_stored_shape(emitter, quantized),
         .data = data,
     };
     LDNQ_TRY(make_unique_name(emitter, layer->weight_name, "_quantized", name, err));
@@ -91,7 +172,7 @@ static enum ldnq_status store_block_scales(struct emitter *emitter,
 {
     const struct ldnq_layer *layer = &quantized->layer;
     const size_t rows = ldnq_layer_rows(layer), blocks = quantized->block_count;
-    struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
+    struct ldnq_layer_geometry geometry = compute_stored_geometry(emitter, quantized);
     geometry.cols = blocks;
     float *data = ldnq_arena_alloc(emitter->arena, rows * blocks, sizeof *data, err);
     if (!data)
@@ -101,7 +182,7 @@ static enum ldnq_status store_block_scales(struct emitter *emitter,
             data[ldnq_weight_offset(&geometry, row, block)] =
                 quantized->scales[row * blocks + block];
     scales->data = data;
-    scales->shape = compute_stored_shape(quantized);
+    scales->shape = compute_stored_shape(emitter, quantized);
     scales->shape.dim[1 - geometry.channel_axis] = (int64_t)(blocks / geometry.kernel);
     return LDNQ_OK;
 }
@@ -113,7 +194,7 @@ static enum ldnq_status add_scales(struct emitter *emitter,
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT, .data = quantized->scales };
     if (quantized->block_index)
         LDNQ_TRY(store_block_scales(emitter, quantized, &scales, err));
-    else if (quantized->granularity != LDNQ_PER_TENSOR)
+    else if (!has_scalar_scale(emitter, quantized))
         scales.shape =
             (struct ldnq_shape){ .rank = 1,
                                  .dim = { (int64_t)ldnq_layer_rows(&quantized->layer) } };
@@ -133,7 +214,7 @@ static enum ldnq_status add_zero_points(struct emitter *emitter,
         struct ldnq_tensor like;
         LDNQ_TRY(store_block_scales(emitter, quantized, &like, err));
         zeros.shape = like.shape;
-    } else if (quantized->granularity != LDNQ_PER_TENSOR)
+    } else if (!has_scalar_scale(emitter, quantized))
         zeros.shape = (struct ldnq_shape){ .rank = 1, .dim = { (int64_t)scales } };
     zeros.data = ldnq_arena_alloc(emitter->arena, scales, sizeof(int8_t), err);
     if (!zeros.data)
@@ -159,10 +240,30 @@ insert_node_before_layer(struct emitter *emitter, const struct ldnq_quantized_la
                                  inputs, input_count, *output, attrs, attr_count, err);
 }
 
+/* Brings a weight stored as (M, K) back to (K, M). */
+static enum ldnq_status add_transpose(struct emitter *emitter,
+                                      const struct ldnq_quantized_layer *quantized,
+                                      const char **output, struct ldnq_error *err)
+{
+    const char *inputs[2] = { *output };
+    int64_t dims[] = { (int64_t)quantized->layer.geometry.cols, 1 };
+    const struct ldnq_tensor shape = { .dtype = LDNQ_INT64,
+                                       .shape = { .rank = 1, .dim = { 2 } },
+                                       .data = dims };
+    /* Without perm the axes are reversed. */
+    if (!has_movable_transpose(emitter, quantized) || quantized->layer.geometry.rows > 1)
+        return insert_node_before_layer(emitter, quantized, "Transpose", inputs, 1, "_transposed",
+                                        NULL, 0, output, err);
+    LDNQ_TRY(make_unique_name(emitter, quantized->layer.weight_name, "_shape", &inputs[1], err));
+    LDNQ_TRY(ldnq_edit_add_initializer(emitter->model, inputs[1], &shape, err));
+    return insert_node_before_layer(emitter, quantized, "Reshape", inputs, 2, "_transposed", NULL,
+                                    0, output, err);
+}
+
 static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
-    const struct ldnq_layer_geometry geometry = compute_stored_geometry(quantized);
+    const struct ldnq_layer_geometry geometry = compute_stored_geometry(emitter, quantized);
     const char *inputs[3], *output;
     LDNQ_TRY(add_weight_codes(emitter, quantized, &inputs[0], err));
     LDNQ_TRY(add_scales(emitter, quantized, &inputs[1], err));
@@ -173,18 +274,27 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
         { "axis", has_blocks ? 1 - geometry.channel_axis : geometry.channel_axis },
         { "block_size", (int64_t)quantized->block_size },
     };
-    size_t count = quantized->granularity == LDNQ_PER_TENSOR ? 0 : 1;
+    size_t count = has_scalar_scale(emitter, quantized) ? 0 : 1;
     if (has_blocks)
         count = 2;
     LDNQ_TRY(insert_node_before_layer(emitter, quantized, "DequantizeLinear", inputs,
                                       quantized->runs_on_codes ? 3 : 2, "_dequantized", attrs,
                                       count, &output, err));
-    /* Without perm the axes are reversed. */
-    if (is_transposed(quantized))
-        LDNQ_TRY(insert_node_before_layer(emitter, quantized, "Transpose",
-                                          (const char *const[]){ output }, 1, "_transposed", NULL,
-                                          0, &output, err));
+    if (choose_stored_form(emitter, quantized) == STORED_TRANSPOSED)
+        LDNQ_TRY(add_transpose(emitter, quantized, &output, err));
     emitter->dequantized[i] = output;
+    return LDNQ_OK;
+}
+
+/* Layers that share codes read one DequantizeLinear. */
+static enum ldnq_status add_weight(struct emitter *emitter, size_t i, struct ldnq_error *err)
+{
+    const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
+    const struct ldnq_quantized_layer *shared = quantized->shared;
+    if (!shared || choose_stored_form(emitter, quantized) == STORED_AS_PRODUCT ||
+        choose_stored_form(emitter, shared) == STORED_AS_PRODUCT)
+        return add_dequantize(emitter, i, err);
+    emitter->dequantized[i] = emitter->dequantized[shared - emitter->network->layers];
     return LDNQ_OK;
 }
 
@@ -272,13 +382,11 @@ static enum ldnq_status emit_layer(struct emitter *emitter, size_t i, struct ldn
 {
     const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
     const struct ldnq_node *node = quantized->layer.node;
-    if (quantized->shared)
-        emitter->dequantized[i] =
-            emitter->dequantized[quantized->shared - emitter->network->layers];
-    else
-        LDNQ_TRY(add_dequantize(emitter, i, err));
+    LDNQ_TRY(add_weight(emitter, i, err));
     LDNQ_TRY(ldnq_edit_set_input(emitter->model, node->origin, quantized->layer.weight_input,
                                  emitter->dequantized[i], err));
+    if (reads_swapped_axes(emitter, quantized))
+        LDNQ_TRY(ldnq_edit_set_int(emitter->model, node->origin, "transB", 0, err));
     LDNQ_TRY(write_bias(emitter, quantized, err));
     LDNQ_TRY(remove_folded_nodes(emitter, node, err));
     return write_layer_metadata(emitter, quantized, err);

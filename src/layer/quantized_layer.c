@@ -6,13 +6,20 @@
 
 /* ---- scales ----------------------------------------------------------------------------- */
 
+bool ldnq_layer_has_blocks(const struct ldnq_layer *layer, size_t block_size)
+{
+    const size_t kernel = layer->geometry.kernel;
+    const size_t channels = kernel ? layer->geometry.cols / kernel : 0;
+    return channels > block_size || (channels == block_size && kernel > 1);
+}
+
 enum ldnq_status ldnq_quantized_set_blocks(struct ldnq_quantized_layer *quantized,
                                            size_t block_size, struct ldnq_arena *arena,
                                            struct ldnq_error *err)
 {
     const size_t cols = quantized->layer.geometry.cols, kernel = quantized->layer.geometry.kernel;
     const size_t channels = kernel ? cols / kernel : 0;
-    if (channels < block_size || (channels == block_size && kernel == 1))
+    if (!ldnq_layer_has_blocks(&quantized->layer, block_size))
         return LDNQ_OK;
     uint32_t *block_index = ldnq_arena_alloc(arena, cols, sizeof *block_index, err);
     if (!block_index)

@@ -16,7 +16,7 @@ struct ldnq_quantized_layer {
      * scales this layer has too; NULL for most. */
     const struct ldnq_quantized_layer *shared;
     const struct ldnq_codebook *codebook;
-    enum ldnq_granularity granularity; /* per block only where block_index is set */
+    enum ldnq_granularity granularity; /* per channel also means per block if block_index is set */
     bool power_of_two;                 /* scales are, and stay, powers of two */
     int8_t *codes;                     /* (G, M, K) */
     float *scales;                     /* (G, M, S); all equal per tensor */
@@ -70,6 +70,9 @@ static inline size_t ldnq_quantized_scale_index(const struct ldnq_quantized_laye
     return quantized->block_index ? row * quantized->block_count + quantized->block_index[col]
                                   : row;
 }
+
+/* Whether blocks of that many input channels cut a row into more than one. */
+bool ldnq_layer_has_blocks(const struct ldnq_layer *layer, size_t block_size);
 
 /* Cuts the columns into blocks of block_size input channels, apart for each element of the
  * kernel. A layer that would get one block per row keeps one scale per row. Errors: NOMEM. */

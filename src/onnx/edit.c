@@ -152,6 +152,14 @@ enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin
     return ldnq_build_ints_attr(model->arena, node, name, values, count, err);
 }
 
+enum ldnq_status ldnq_edit_set_int(struct ldnq_model *model, const void *origin, const char *name,
+                                   int64_t value, struct ldnq_error *err)
+{
+    Onnx__NodeProto *node;
+    LDNQ_TRY(require_node(model, origin, &node, err));
+    return ldnq_build_int_attr(model->arena, node, name, value, err);
+}
+
 enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origin, size_t index,
                                      const char *name, struct ldnq_error *err)
 {

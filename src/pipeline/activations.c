@@ -1,43 +1,48 @@
 #include "pipeline/activations.h"
 
-#include <string.h>
-
-#include "ops/op.h"
 #include "pipeline/ranges.h"
 #include "pipeline/select.h"
 
 /* Samples per batch while ranges are found. */
 #define BATCH ((size_t)8)
 
-/* alpha, beta and transA of a Gemm that integer kernels have: 1, 1 and 0. */
-static bool has_default_gemm_attributes(const struct ldnq_node *node)
+/* The layers whose codes the integer kernels take. */
+struct integer_layers {
+    const struct ldnq_quantize_options *options;
+    struct ldnq_selection selection;
+};
+
+static bool is_integer_layer(void *ctx, const struct ldnq_node *node)
 {
-    return strcmp(node->op_type, "Gemm") != 0 ||
-           (ldnq_attr_float(node, "alpha", 1.0f) == 1.0f &&
-            ldnq_attr_float(node, "beta", 1.0f) == 1.0f && ldnq_attr_int(node, "transA", 0) == 0);
+    const struct integer_layers *layers = ctx;
+    for (size_t i = 0; i < layers->selection.count; i++)
+        if (layers->selection.layers[i].node == node)
+            return ldnq_select_fits_integers(&layers->selection.layers[i], layers->options);
+    return false;
 }
 
-static bool is_selected(void *ctx, const struct ldnq_node *node)
+static bool has_integer_layer(struct integer_layers *layers)
 {
-    const struct ldnq_selection *selection = ctx;
-    for (size_t i = 0; i < selection->count; i++)
-        if (selection->layers[i].node == node)
-            return has_default_gemm_attributes(node);
+    for (size_t i = 0; i < layers->selection.count; i++)
+        if (is_integer_layer(layers, layers->selection.layers[i].node))
+            return true;
     return false;
 }
 
 enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct ldnq_error *err)
 {
     const struct ldnq_activation_options *activations = &run->options->activations;
-    struct ldnq_selection selection;
+    struct integer_layers layers = { .options = run->options };
     if (!activations->target || activations->target->pairs == LDNQ_PAIRS_NONE ||
         activations->dtype == LDNQ_UNDEFINED)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &selection, err));
+    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &layers.selection, err));
+    if (!has_integer_layer(&layers))
+        return LDNQ_OK;
     const struct ldnq_placement_options options = { .target = activations->target,
                                                     .activation = activations->dtype,
-                                                    .has_codes = is_selected,
-                                                    .ctx = &selection };
+                                                    .has_codes = is_integer_layer,
+                                                    .ctx = &layers };
     LDNQ_TRY(ldnq_placement_make(run->graph, &options, run->arena, &run->placement, err));
     return ldnq_placement_insert(run->placement, run->graph, err);
 }

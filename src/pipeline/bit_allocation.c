@@ -27,7 +27,7 @@ struct bit_allocator {
     struct ldnq_bit_allocation *plan;
     size_t *row;     /* by layer: its row in the allocation; shared codes have one row */
     double *weights; /* by row: elements of the weight */
-    double *scales;  /* by row: number of scales */
+    double *scales;  /* (rows, choices) number of scales */
 };
 
 /* ---- progress ------------------------------------------------------------------------ */
@@ -116,7 +116,8 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
                                     sizeof *plan->errors, err);
     p->row = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->row, err);
     p->weights = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->weights, err);
-    p->scales = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->scales, err);
+    p->scales = ldnq_arena_alloc(p->arena, result->network.count * p->budget->count,
+                                 sizeof *p->scales, err);
     if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++) {
@@ -127,14 +128,21 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
         }
         p->row[i] = plan->count;
         const size_t rows = ldnq_layer_rows(&at->layer);
-        p->scales[plan->count] = (double)(rows * ldnq_quantized_scales_per_row(at));
         p->weights[plan->count] = (double)(rows * at->layer.geometry.cols);
-        if (p->options->granularity == LDNQ_PER_TENSOR)
-            p->scales[plan->count] = 1;
         plan->weights += p->weights[plan->count];
         plan->entries[plan->count++].node = p->graph->nodes[at->layer.node_index]->label;
     }
     return LDNQ_OK;
+}
+
+static void count_scales(struct bit_allocator *p, const struct ldnq_quantization *result)
+{
+    for (size_t i = 0; i < result->network.count; i++) {
+        const struct ldnq_quantized_layer *at = &result->network.layers[i];
+        const size_t scales = ldnq_layer_rows(&at->layer) * ldnq_quantized_scales_per_row(at);
+        p->scales[p->row[i] * p->budget->count + p->choice] =
+            p->options->granularity == LDNQ_PER_TENSOR ? 1 : (double)scales;
+    }
 }
 
 static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
@@ -145,6 +153,8 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
         .codebook = p->budget->codebooks[p->choice],
         .granularity = p->options->granularity,
         .block = p->options->block,
+        .product_block = p->options->product_block,
+        .least_code_bits = p->options->least_code_bits,
         .solver = ldnq_solver_find(SOLVER),
         .solver_options = p->options->solver_options,
         .seed = p->options->seed,
@@ -160,6 +170,7 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
     struct ldnq_quantization *result;
     LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_allocation_rows(p, result, err));
+    count_scales(p, result);
     struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
     trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
     if (!trial.sums)
@@ -197,7 +208,8 @@ static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_er
 static double compute_cost(const struct bit_allocator *p, size_t row, size_t choice)
 {
     const double codes = p->weights[row] * p->budget->bits[choice];
-    return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * p->scales[row]) / 8;
+    const double scales = p->scales[row * p->budget->count + choice];
+    return p->budget->unit == LDNQ_BUDGET_BITS ? codes : (codes + 32 * scales) / 8;
 }
 
 static double compute_budget(const struct bit_allocator *p)

@@ -62,6 +62,10 @@ struct ldnq_quantize_options {
      * kernel, as ONNX's block_size counts them. A layer with fewer input channels gets one
      * scale per output channel. At least 1. */
     size_t block;
+    /* With LDNQ_PER_CHANNEL: the same for MatMul and Gemm alone, if their codes are stored in less
+     * than 8 bits. 0: they have one scale per output channel too. */
+    size_t product_block;
+    unsigned least_code_bits; /* of the narrowest type that the file has for codes; 0: any */
     const struct ldnq_solver *solver;
     struct ldnq_solver_options solver_options;
     /* Error compensation: the part of the error of its input that a layer corrects. With 0
@@ -182,10 +186,10 @@ struct ldnq_bit_allocation {
 };
 
 /* Chooses a codebook for each layer so that the sum of the errors is least within the
- * budget. Reads skip, only, granularity, block, solver_options, seed, max_bytes, pool and
- * sink of the options. The graph stays as it is.
- * Errors: USAGE (a budget below the possible minimum, which the message names),
- * UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize_graph. */
+ * budget. Reads skip, only, granularity, block, product_block, least_code_bits, solver_options,
+ * seed, max_bytes, pool and sink of the options. The graph stays as it is. Errors: USAGE (a budget
+ * below the possible minimum, which the message names), UNSUPPORTED (outputs that can't be
+ * compared), and those of ldnq_quantize_graph. */
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_quantize_options *options,
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,

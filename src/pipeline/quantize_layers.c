@@ -21,6 +21,7 @@
 #include "base/size.h"
 #include "pipeline/holdout.h"
 #include "pipeline/layer_moments.h"
+#include "pipeline/select.h"
 #include "quant/problem.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)256 << 20)
@@ -163,8 +164,8 @@ static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *
 {
     const struct ldnq_layer *layer = &quantized->layer;
     enum ldnq_granularity granularity = quantized->granularity;
-    if (granularity == LDNQ_PER_BLOCK && !quantized->block_index)
-        granularity = LDNQ_PER_CHANNEL;
+    if (granularity != LDNQ_PER_TENSOR)
+        granularity = quantized->block_index ? LDNQ_PER_BLOCK : LDNQ_PER_CHANNEL;
     return (struct ldnq_layer_problem){
         .groups = layer->geometry.groups,
         .rows = layer->geometry.rows,
@@ -360,8 +361,11 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     LDNQ_TRY(check_statistics(fitting, layer, err));
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
-    if (options->granularity == LDNQ_PER_BLOCK)
-        LDNQ_TRY(ldnq_quantized_set_blocks(quantized, options->block, quantizer->arena, err));
+    quantized->shared = find_layer_with_same_weight(fitting);
+    const size_t block =
+        ldnq_select_block(quantized->shared ? &quantized->shared->layer : layer, options);
+    if (block)
+        LDNQ_TRY(ldnq_quantized_set_blocks(quantized, block, quantizer->arena, err));
     const size_t scales = rows * ldnq_quantized_scales_per_row(quantized);
     struct ldnq_layer_solution solution = {
         .codes = ldnq_arena_alloc(arena, elements, sizeof *solution.codes, err),
@@ -375,7 +379,6 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     LDNQ_TRY(compute_output_deviation(fitting, rows, diagnostics, &problem, arena, err));
     enum ldnq_status status = compute_problem_rank(fitting, diagnostics, &problem, &reason);
     const double solver_start = ldnq_now();
-    quantized->shared = find_layer_with_same_weight(fitting);
     if (status == LDNQ_OK && quantized->shared) {
         quantized->codebook = quantized->shared->codebook;
         copy_shared_solution(fitting, quantized->shared, &problem, &solution);

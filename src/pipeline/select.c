@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ops/norm/batchnormalization_training.h"
+#include "ops/op.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
 static bool matches_name_pattern(const struct ldnq_node *node, const char *pattern)
@@ -53,6 +54,46 @@ const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
         if (matches_name_pattern(node, options->plan[i].node))
             return options->plan[i].codebook;
     return options->codebook;
+}
+
+unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
+                                 const struct ldnq_quantize_options *options)
+{
+    const unsigned bits = ldnq_select_codebook(node, options)->bits;
+    return bits > options->least_code_bits ? bits : options->least_code_bits;
+}
+
+static bool is_product(const struct ldnq_node *node)
+{
+    return strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
+}
+
+size_t ldnq_select_block(const struct ldnq_layer *layer,
+                         const struct ldnq_quantize_options *options)
+{
+    size_t block = 0;
+    if (options->granularity == LDNQ_PER_BLOCK)
+        block = options->block;
+    else if (options->granularity == LDNQ_PER_CHANNEL && is_product(layer->node) &&
+             ldnq_select_stored_bits(layer->node, options) < 8)
+        block = options->product_block;
+    return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
+}
+
+/* alpha, beta and transA of a Gemm that integer kernels have: 1, 1 and 0. */
+static bool has_default_gemm_attributes(const struct ldnq_node *node)
+{
+    return strcmp(node->op_type, "Gemm") != 0 ||
+           (ldnq_attr_float(node, "alpha", 1.0f) == 1.0f &&
+            ldnq_attr_float(node, "beta", 1.0f) == 1.0f && ldnq_attr_int(node, "transA", 0) == 0);
+}
+
+bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
+                               const struct ldnq_quantize_options *options)
+{
+    const unsigned bits = ldnq_select_stored_bits(layer->node, options);
+    return has_default_gemm_attributes(layer->node) && ldnq_select_block(layer, options) == 0 &&
+           options->activations.target->weight_bits >> bits & 1;
 }
 
 static enum ldnq_status fail_without_layer(const struct ldnq_graph *graph,

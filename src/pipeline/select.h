@@ -22,4 +22,16 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options);
 
+/* Bits per code of this layer in the file. */
+unsigned ldnq_select_stored_bits(const struct ldnq_node *node,
+                                 const struct ldnq_quantize_options *options);
+
+/* Input channels of this layer that share a scale; 0: all of them. */
+size_t ldnq_select_block(const struct ldnq_layer *layer,
+                         const struct ldnq_quantize_options *options);
+
+/* Whether integer kernels of the options' target take the codes of this layer. */
+bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
+                               const struct ldnq_quantize_options *options);
+
 #endif

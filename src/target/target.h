@@ -128,6 +128,14 @@ struct ldnq_target {
     bool falls_back;
     /* Bit b: a MatMul or Gemm of float activations and a weight of b bits runs in one kernel. */
     unsigned product_bits;
+    /* The rows M of 2-bit weights that this kernel computes right are a multiple of this. */
+    size_t product_rows_of_2_bits;
+    size_t product_block_of_2_bits; /* the largest block that it takes with 2 bits; 0: any */
+    /* Input channels per scale that its weights below 8 bits have unless asked otherwise; 0: one
+     * scale per output channel. */
+    size_t product_block;
+    /* What makes the runtime dequantize weights once, not on every run; NULL: nothing. */
+    const char *dequantize_once;
     /* int8 activations are rewritten to uint8 where one node reads them. */
     bool rewrites_int8;
     unsigned rewrites;                      /* enum ldnq_rewrite */

@@ -182,14 +182,20 @@ static void typed_values_should_be_those_of_the_texts(void **state)
     struct ldnq_options *options = create();
     assert_true(isnan(ldnq_option_number(options, OPTION_LAMBDA)));
     assert_int_equal(ldnq_option_count(options, OPTION_MAX_MEM), 0);
-    assert_int_equal(ldnq_option_choice(NULL, OPTION_GRANULARITY), LDNQ_PER_CHANNEL);
+    assert_int_equal(ldnq_option_choice(NULL, OPTION_GRANULARITY), 0);
+    assert_false(ldnq_option_is_word(NULL, OPTION_OPSET, "keep"));
     assert_ok(ldnq_options_set(options, "max-mem", "3M", &err));
     assert_ok(ldnq_options_set(options, "refine", "true", &err));
     assert_ok(ldnq_options_set(options, "granularity", "block", &err));
+    assert_ok(ldnq_options_set(options, "opset", "keep", &err));
+    assert_fails(ldnq_options_set(options, "opset", "kept", &err), LDNQ_USAGE,
+                 "opset takes N|keep");
     assert_int_equal(ldnq_option_count(options, OPTION_MAX_MEM), 3 << 20);
     assert_true(ldnq_option_flag(options, OPTION_REFINE));
     assert_false(ldnq_option_flag(options, OPTION_JSON));
-    assert_int_equal(ldnq_option_choice(options, OPTION_GRANULARITY), LDNQ_PER_BLOCK);
+    assert_int_equal(ldnq_option_choice(options, OPTION_GRANULARITY), 1 + LDNQ_PER_BLOCK);
+    assert_int_equal(ldnq_option_count(options, OPTION_OPSET), 0);
+    assert_true(ldnq_option_is_word(options, OPTION_OPSET, "keep"));
     ldnq_options_destroy(options);
 }
 

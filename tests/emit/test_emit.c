@@ -29,11 +29,26 @@ struct expectation {
     int result;
 };
 
-static void prepare_should_choose_the_narrowest_type_that_the_opset_has(void **state)
+static struct ldnq_emit_options make_options(const char *codebook, enum ldnq_storage storage,
+                                             int opset)
+{
+    return (struct ldnq_emit_options){ .widest = ldnq_codebook_find(codebook),
+                                       .narrowest = ldnq_codebook_find(codebook),
+                                       .granularity = LDNQ_PER_CHANNEL,
+                                       .target = &ldnq_target_weights,
+                                       .code_bits = ldnq_target_weights.weight_bits,
+                                       .storage = storage,
+                                       .opset = opset };
+}
+
+static void prepare_should_choose_the_narrowest_type(void **state)
 {
     (void)state;
     static const struct expectation table[] = {
-        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 0, LDNQ_INT8, 13 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 0, LDNQ_INT2, 25 },
+        { "digits-ts.onnx", "int3", LDNQ_STORAGE_AUTO, 0, LDNQ_INT4, 21 },
+        { "digits-ts.onnx", "pot9", LDNQ_STORAGE_AUTO, 0, LDNQ_INT8, 13 },
+        { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 13, LDNQ_INT8, 13 },
         { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 20, LDNQ_INT8, 20 },
         { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 21, LDNQ_INT4, 21 },
         { "digits-ts.onnx", "ternary", LDNQ_STORAGE_AUTO, 25, LDNQ_INT2, 25 },
@@ -42,45 +57,101 @@ static void prepare_should_choose_the_narrowest_type_that_the_opset_has(void **s
         { "digits-ts.onnx", "ternary", LDNQ_STORAGE_INT8, 0, LDNQ_INT8, 13 },
         { "digits-ts.onnx", "int3", LDNQ_STORAGE_INT4, 0, LDNQ_INT4, 21 },
         { "digits-dynamo.onnx", "int2", LDNQ_STORAGE_INT2, 0, LDNQ_INT2, 25 },
-        { "digits-dynamo.onnx", "int4", LDNQ_STORAGE_AUTO, 0, LDNQ_INT8, 20 },
+        { "digits-dynamo.onnx", "int4", LDNQ_STORAGE_AUTO, 0, LDNQ_INT4, 21 },
         { "digits-dynamo.onnx", "int4", LDNQ_STORAGE_INT4, 13, LDNQ_INT4, 21 },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct ldnq_model *model = load(table[i].model);
-        struct ldnq_emit_options options = { table[i].storage, table[i].opset };
+        const struct ldnq_emit_options options =
+            make_options(table[i].codebook, table[i].storage, table[i].opset);
         struct ldnq_emit_choice choice;
-        assert_ok(ldnq_emit_prepare(model, ldnq_codebook_find(table[i].codebook), LDNQ_PER_CHANNEL,
-                                    &options, &choice, &err));
+        assert_ok(ldnq_emit_prepare(model, &options, &choice, &err));
         assert_int_equal(choice.dtype, table[i].dtype);
         assert_int_equal(choice.opset, table[i].result);
         assert_int_equal(ldnq_model_opset(model), table[i].result);
+        assert_int_equal(choice.obstacle.status, LDNQ_OK);
         ldnq_model_destroy(model);
     }
+}
+
+static void prepare_should_raise_the_opset_for_the_narrowest_codebook(void **state)
+{
+    (void)state;
+    struct ldnq_model *model = load("digits-ts.onnx");
+    struct ldnq_emit_options options = make_options("int8", LDNQ_STORAGE_AUTO, 0);
+    struct ldnq_emit_choice choice;
+    options.narrowest = ldnq_codebook_find("ternary");
+    assert_ok(ldnq_emit_prepare(model, &options, &choice, &err));
+    assert_int_equal(choice.opset, 25);
+    assert_int_equal(ldnq_emit_dtype(&choice, options.widest), LDNQ_INT8);
+    assert_int_equal(ldnq_emit_dtype(&choice, options.narrowest), LDNQ_INT2);
+    assert_int_equal(ldnq_emit_least_bits(&choice), 2);
+    ldnq_model_destroy(model);
+}
+
+static void prepare_should_choose_only_types_that_the_target_has(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned code_bits;
+        enum ldnq_dtype dtype;
+        int opset;
+    } table[] = { { 1u << 8, LDNQ_INT8, 13 }, { 1u << 8 | 1u << 4, LDNQ_INT4, 21 } };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct ldnq_model *model = load("digits-ts.onnx");
+        struct ldnq_emit_options options = make_options("ternary", LDNQ_STORAGE_AUTO, 0);
+        struct ldnq_emit_choice choice;
+        int opset;
+        options.code_bits = table[i].code_bits;
+        assert_ok(ldnq_emit_prepare(model, &options, &choice, &err));
+        assert_int_equal(choice.dtype, table[i].dtype);
+        assert_int_equal(choice.opset, table[i].opset);
+        assert_int_equal(ldnq_emit_narrowest_dtype(&choice, options.widest, &opset),
+                         table[i].dtype);
+        ldnq_model_destroy(model);
+    }
+}
+
+static void prepare_should_keep_the_opset_or_say_why_not(void **state)
+{
+    (void)state;
+    struct ldnq_model *model = load("digits-ts.onnx");
+    struct ldnq_emit_options options = make_options("int4", LDNQ_STORAGE_AUTO, 0);
+    struct ldnq_emit_choice choice;
+    int opset;
+    options.keeps_opset = true;
+    assert_ok(ldnq_emit_prepare(model, &options, &choice, &err));
+    assert_int_equal(choice.dtype, LDNQ_INT8);
+    assert_int_equal(choice.opset, 13);
+    assert_int_equal(ldnq_emit_narrowest_dtype(&choice, options.widest, &opset), LDNQ_INT4);
+    assert_int_equal(opset, 21);
+
+    options.granularity = LDNQ_PER_BLOCK;
+    assert_fails(ldnq_emit_prepare(model, &options, &choice, &err), LDNQ_USAGE,
+                 "a scale per block needs opset 21, and the model's opset 13 is to be kept; "
+                 "choose granularity channel");
+    options.granularity = LDNQ_PER_CHANNEL;
+    options.storage = LDNQ_STORAGE_INT4;
+    assert_fails(ldnq_emit_prepare(model, &options, &choice, &err), LDNQ_USAGE,
+                 "codes in int4 need opset 21, and the model's opset 13 is to be kept");
+    options.storage = LDNQ_STORAGE_AUTO;
+    options.target = &ldnq_target_ort;
+    options.least_opset = 21;
+    assert_fails(ldnq_emit_prepare(model, &options, &choice, &err), LDNQ_USAGE,
+                 "target 'ort' needs opset 21, and the model's opset 13 is to be kept");
+    assert_int_equal(ldnq_model_opset(model), 13);
+    ldnq_model_destroy(model);
 }
 
 static void prepare_should_refuse_codes_that_do_not_fit(void **state)
 {
     (void)state;
     struct ldnq_model *model = load("digits-ts.onnx");
-    struct ldnq_emit_options options = { LDNQ_STORAGE_INT4, 0 };
+    const struct ldnq_emit_options options = make_options("pot9", LDNQ_STORAGE_INT4, 0);
     struct ldnq_emit_choice choice;
-    assert_fails(ldnq_emit_prepare(model, ldnq_codebook_find("pot9"), LDNQ_PER_TENSOR, &options,
-                                   &choice, &err),
-                 LDNQ_USAGE, "codes of 'pot9' do not fit int4");
+    assert_fails(ldnq_emit_prepare(model, &options, &choice, &err), LDNQ_USAGE,
+                 "codes of 'pot9' do not fit int4");
     assert_int_equal(ldnq_model_opset(model), 13);
-    ldnq_model_destroy(model);
-}
-
-static void prepare_should_name_the_narrowest_type_as_a_hint(void **state)
-{
-    (void)state;
-    struct ldnq_model *model = load("digits-ts.onnx");
-    struct ldnq_emit_options options = { LDNQ_STORAGE_AUTO, 0 };
-    struct ldnq_emit_choice choice;
-    assert_ok(ldnq_emit_prepare(model, ldnq_codebook_find("int4"), LDNQ_PER_CHANNEL, &options,
-                                &choice, &err));
-    assert_int_equal(choice.narrowest, LDNQ_INT4);
-    assert_int_equal(choice.narrowest_opset, 21);
     ldnq_model_destroy(model);
 }
 
@@ -199,9 +270,11 @@ static void emit_should_come_back_from_any_failed_allocation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prepare_should_choose_the_narrowest_type_that_the_opset_has),
+        cmocka_unit_test(prepare_should_choose_the_narrowest_type),
+        cmocka_unit_test(prepare_should_raise_the_opset_for_the_narrowest_codebook),
+        cmocka_unit_test(prepare_should_choose_only_types_that_the_target_has),
+        cmocka_unit_test(prepare_should_keep_the_opset_or_say_why_not),
         cmocka_unit_test(prepare_should_refuse_codes_that_do_not_fit),
-        cmocka_unit_test(prepare_should_name_the_narrowest_type_as_a_hint),
         cmocka_unit_test(emit_should_take_no_name_twice),
         cmocka_unit_test(emit_should_write_what_the_layer_then_computes_with),
         cmocka_unit_test(emit_should_come_back_from_any_failed_allocation),

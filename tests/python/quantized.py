@@ -38,8 +38,8 @@ def expected_storage(opset, codebook, granularity, storage):
     if storage != "auto":
         bits = int(storage[3:])
         return bits, max(opset, OPSET_OF_BITS[bits])
-    fits = [b for b in (2, 4, 8) if b >= bits_needed(codebook) and OPSET_OF_BITS[b] <= opset]
-    return fits[0], opset
+    bits = bits_needed(codebook)
+    return bits, max(opset, OPSET_OF_BITS[bits])
 
 
 def opset_of(proto):

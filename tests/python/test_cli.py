@@ -337,11 +337,13 @@ def test_json_of_quantize(tmp_path):
                                         "bytes_before", "bytes_after", "seconds", "output_error",
                                         "output_bound")}
     top |= {"storage_is_auto": "bool", "plan": "NoneType",
-            "narrowest": {"storage": "str", "opset": "number", "is_used": "bool"},
+            "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
+                          "bytes_saved": "number"},
             "activations": "NoneType",
             "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "model", "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
-                                   "distillation": "NoneType", "not_quantized": []}
+                                   "distillation": "NoneType", "not_quantized": [],
+                                   "warnings": []}
     assert result["metadata"] == {name: text for name, text
                                   in support.metadata(tmp_path / "q.onnx").items()
                                   if name in result["metadata"]}
@@ -435,7 +437,9 @@ def test_tables_should_go_to_stdout_and_stay_alone(tmp_path):
         (["inspect", MODEL], r"opset 13.*7 of 7 layers can be quantized: 25096 weights"),
         (["run", MODEL, "--input", tmp_path / "in.npy", "--output", tmp_path],
          r"logits\.npy: logits float32 \(1,10\)"),
-        (quantize(tmp_path / "q.onnx"), r"7 layers, 25096 weights, ternary.*smaller.*hint:"),
+        (quantize(tmp_path / "q.onnx", "--opset", "keep"),
+         r"7 layers, 25096 weights, ternary.*smaller.*hint: at opset 13 the codes take 18822 bytes "
+         r"more than in int2, which needs opset 25"),
     ]:
         done = support.succeed(*arguments)
         assert done.stderr == "" and re.search(pattern, done.stdout, re.S), done.stdout

@@ -515,7 +515,8 @@ def test_a_gate_on_what_can_not_be_measured_should_not_pass(tmp_path):
 def test_inspect_should_tell_codes_and_sizes_of_a_quantized_file(tmp_path):
     out = tmp_path / "q.onnx"
     support.succeed("quantize", DIGITS / "digits-ts.onnx", "-o", out, "--calib", DIGITS / "calib",
-                    "--solver", "rtn", "--effort", "fast", "--lambda", 0, "--weights", "int3")
+                    "--solver", "rtn", "--effort", "fast", "--lambda", 0, "--weights", "int3",
+                    "--storage", "int8")
     plain, seen = (support.answer("inspect", path) for path in (DIGITS / "digits-ts.onnx", out))
     assert plain["tensors"] == [] and all(layer["tensor"] is None for layer in plain["layers"])
     assert all(layer["bytes"] == 4 * layer["parameters"] for layer in plain["layers"])

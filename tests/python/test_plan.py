@@ -109,8 +109,9 @@ def test_budget_should_choose_among_the_codebooks_of_the_line(tmp_path):
 
 @pytest.mark.parametrize("options, status, words", [
     (["--budget", "1bits"], support.USAGE, "1 bits is too small: the least is 2"),
-    (["--budget", "8x"], support.USAGE, "the most is 3.8"),
-    (["--budget", "8x"], support.USAGE, "opset 25 has narrower types"),
+    (["--budget", "8x", "--opset", "keep"], support.USAGE, "the most is 3.8"),
+    (["--budget", "8x", "--opset", "keep"], support.USAGE, "opset 25 has narrower types"),
+    (["--budget", "30x"], support.USAGE, "the most is 13.86"),
     (["--budget", "1K", "--opset", 25], support.USAGE, "take at least"),
     (["--budget", "3.5 bits"], support.USAGE, "--budget takes SIZE, mean bits per weight (3bits)"),
     (["--budget", "0x"], support.USAGE, "--budget takes"),

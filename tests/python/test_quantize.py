@@ -365,10 +365,12 @@ def test_batchnorm_should_stay_behind_a_layer_that_is_skipped(tmp_path):
 
 def test_opset_of_an_old_model_should_be_raised_only_as_needed(tmp_path):
     source, calib, feeds, _ = prepare(small.initializers_among_the_inputs, tmp_path)
-    for granularity, storage, opset in (("tensor", "auto", 10), ("channel", "auto", 13),
-                                        ("tensor", "int4", 21), ("tensor", "int2", 25)):
-        out = tmp_path / f"{opset}.onnx"
-        quantize(source, out, calib, "--granularity", granularity, "--storage", storage)
+    for granularity, storage, opset in (("tensor", "int8", 10), ("channel", "int8", 13),
+                                        ("tensor", "int4", 21), ("tensor", "int2", 25),
+                                        ("tensor", "auto", 25)):
+        out = tmp_path / f"{storage}-{granularity}.onnx"
+        quantize(source, out, calib, "--weights", "ternary", "--granularity", granularity,
+                 "--storage", storage)
         support.check(out)
         support.assert_same_outputs(out, feeds, tmp_path)
         assert opset_of(onnx.load(out)) == opset
