@@ -9,10 +9,10 @@
 
 struct rounding {
     const struct ldnq_solver_task *task;
-    struct ldnq_layer_problem reduced;
-    bool uses_data;
-    const float *free_scales; /* (G, M) found without the restriction */
-    double *target;           /* (G, M, K) W H, with uses_data */
+    const struct ldnq_solver *solver;
+    struct ldnq_layer_problem problem; /* without a bias where the solver improves codes */
+    const float *free_scales;          /* (G, M) found without the restriction */
+    double *target;                    /* (G, M, K) W H, where the solver improves codes */
     struct ldnq_layer_solution trial;
     double *errors, *trial_errors; /* (G, M) */
 };
@@ -28,7 +28,7 @@ static float find_neighbor(float scale, bool above)
 
 static void find_nearest_codes(struct rounding *rounding)
 {
-    const struct ldnq_layer_problem *problem = &rounding->reduced;
+    const struct ldnq_layer_problem *problem = &rounding->problem;
     const size_t k = problem->cols;
     for (size_t row = 0; row < problem->groups * problem->rows; row++)
         for (size_t i = row * k; i < (row + 1) * k; i++)
@@ -39,7 +39,7 @@ static void find_nearest_codes(struct rounding *rounding)
 
 static void measure_distance_to_weight(struct rounding *rounding)
 {
-    const struct ldnq_layer_problem *problem = &rounding->reduced;
+    const struct ldnq_layer_problem *problem = &rounding->problem;
     const size_t k = problem->cols;
     for (size_t row = 0; row < problem->groups * problem->rows; row++) {
         double sum = 0;
@@ -57,18 +57,18 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
 {
     const struct ldnq_solver_task *task = rounding->task;
     find_nearest_codes(rounding);
-    if (!rounding->uses_data) {
+    if (!rounding->solver->improve) {
         measure_distance_to_weight(rounding);
         return LDNQ_OK;
     }
-    const struct ldnq_solver_task gptq = { .problem = &rounding->reduced,
+    const struct ldnq_solver_task gptq = { .problem = &rounding->problem,
                                            .options = task->options,
                                            .pool = task->pool,
                                            .arena = task->arena,
                                            .zero = task->zero,
                                            .solution = &rounding->trial };
     LDNQ_TRY(ldnq_improve_by_gptq(&gptq, err));
-    return ldnq_run_coordinate_descent(&rounding->reduced, rounding->target, task->pool,
+    return ldnq_run_coordinate_descent(&rounding->problem, rounding->target, task->pool,
                                        rounding->trial.codes, rounding->trial.scales,
                                        rounding->trial_errors, err);
 }
@@ -78,7 +78,7 @@ static enum ldnq_status find_trial_codes(struct rounding *rounding, struct ldnq_
 static void store_rows(struct rounding *rounding, size_t first, size_t count)
 {
     struct ldnq_layer_solution *solution = rounding->task->solution;
-    const size_t k = rounding->reduced.cols;
+    const size_t k = rounding->problem.cols;
     memcpy(solution->codes + first * k, rounding->trial.codes + first * k, count * k);
     memcpy(solution->scales + first, rounding->trial.scales + first, count * sizeof(float));
     memcpy(rounding->errors + first, rounding->trial_errors + first, count * sizeof(double));
@@ -86,22 +86,22 @@ static void store_rows(struct rounding *rounding, size_t first, size_t count)
 
 static void store_better(struct rounding *rounding)
 {
-    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
+    const size_t rows = rounding->problem.groups * rounding->problem.rows;
     double before = 0, after = 0;
     for (size_t row = 0; row < rows; row++) {
         before += rounding->errors[row];
         after += rounding->trial_errors[row];
-        if (rounding->reduced.granularity != LDNQ_PER_TENSOR &&
+        if (rounding->problem.granularity != LDNQ_PER_TENSOR &&
             rounding->trial_errors[row] < rounding->errors[row])
             store_rows(rounding, row, 1);
     }
-    if (rounding->reduced.granularity == LDNQ_PER_TENSOR && after < before)
+    if (rounding->problem.granularity == LDNQ_PER_TENSOR && after < before)
         store_rows(rounding, 0, rows);
 }
 
 static enum ldnq_status try_neighbor(struct rounding *rounding, bool above, struct ldnq_error *err)
 {
-    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
+    const size_t rows = rounding->problem.groups * rounding->problem.rows;
     for (size_t row = 0; row < rows; row++)
         rounding->trial.scales[row] = find_neighbor(rounding->free_scales[row], above);
     LDNQ_TRY(find_trial_codes(rounding, err));
@@ -115,8 +115,8 @@ static enum ldnq_status try_neighbor(struct rounding *rounding, bool above, stru
 static enum ldnq_status allocate_rounding(struct rounding *rounding, struct ldnq_error *err)
 {
     struct ldnq_arena *arena = rounding->task->arena;
-    const size_t rows = rounding->reduced.groups * rounding->reduced.rows;
-    const size_t elements = rows * rounding->reduced.cols;
+    const size_t rows = rounding->problem.groups * rounding->problem.rows;
+    const size_t elements = rows * rounding->problem.cols;
     float *free_scales = ldnq_arena_alloc(arena, rows, sizeof *free_scales, err);
     rounding->target = ldnq_arena_alloc(arena, elements, sizeof(double), err);
     rounding->trial.codes = ldnq_arena_alloc(arena, elements, 1, err);
@@ -136,7 +136,7 @@ static double measure_solution(const struct rounding *rounding)
 {
     const struct ldnq_layer_problem *problem = rounding->task->problem;
     struct ldnq_layer_solution *solution = rounding->task->solution;
-    if (rounding->uses_data && problem->mean)
+    if (rounding->solver->fits_bias && problem->mean)
         ldnq_compute_best_bias(problem, solution);
     const struct ldnq_choice choice = { solution->codes, solution->scales,
                                         problem->mean ? solution->bias : NULL };
@@ -144,16 +144,18 @@ static double measure_solution(const struct rounding *rounding)
 }
 
 enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
-                                                    bool uses_data, struct ldnq_error *err)
+                                                    const struct ldnq_solver *solver,
+                                                    struct ldnq_error *err)
 {
-    struct rounding rounding = { .task = task, .uses_data = uses_data };
+    struct rounding rounding = { .task = task, .solver = solver, .problem = *task->problem };
     const struct ldnq_choice zero = { 0 };
-    LDNQ_TRY(ldnq_problem_reduce(task->problem, &rounding.reduced, task->arena, err));
-    if (rounding.reduced.groups * rounding.reduced.rows == 0)
+    if (solver->improve)
+        LDNQ_TRY(ldnq_problem_reduce(task->problem, &rounding.problem, task->arena, err));
+    if (rounding.problem.groups * rounding.problem.rows == 0)
         return LDNQ_OK;
     LDNQ_TRY(allocate_rounding(&rounding, err));
-    if (uses_data)
-        LDNQ_TRY(ldnq_compute_descent_target(&rounding.reduced, task->pool, rounding.target, err));
+    if (solver->improve)
+        LDNQ_TRY(ldnq_compute_descent_target(&rounding.problem, task->pool, rounding.target, err));
     const double none = ldnq_compute_total_error(task->problem, task->pool, &zero, rounding.errors);
 
     /* ---- the larger neighbor clips nothing: it is the start */
@@ -163,7 +165,7 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
     /* ---- the smaller one */
     LDNQ_TRY(try_neighbor(&rounding, false, err));
     double after = measure_solution(&rounding);
-    if (!uses_data)
+    if (!solver->improve)
         return ldnq_report_errors(none, after, after, task->solution, err);
 
     /* ---- never worse: rounding the biases to float32 can cost more than the codes gained */

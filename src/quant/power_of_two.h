@@ -14,9 +14,10 @@
 #include "quant/solver.h"
 
 /* Rounds the scales of the task's solution, and finds its codes again: those nearest to the
- * weight, or with `uses_data` those of least objective. Sets the errors, and with `uses_data`
- * the best bias. */
+ * weight, or those of least objective where the solver improves on them. Sets the errors, and
+ * the best bias where the solver fits it. */
 enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_task *task,
-                                                    bool uses_data, struct ldnq_error *err);
+                                                    const struct ldnq_solver *solver,
+                                                    struct ldnq_error *err);
 
 #endif

@@ -164,7 +164,7 @@ static enum ldnq_status solve_with_powers_of_two(const struct ldnq_solver *solve
     task->problem = &unrestricted;
     LDNQ_TRY(solve_and_measure(solver, task, err));
     task->problem = problem;
-    return ldnq_round_scales_to_powers_of_two(task, solver->improve != NULL, err);
+    return ldnq_round_scales_to_powers_of_two(task, solver, err);
 }
 
 enum ldnq_status ldnq_solve(const struct ldnq_solver *solver,

@@ -519,6 +519,19 @@ def test_exported_networks_should_keep_all_rules(source, target, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["openvino", "tensorrt", "qnn", "tflite", "pow2"])
+def test_resnet_20_should_keep_all_rules(target, real_data, tmp_path):
+    folder = real_data("resnet20-cifar10")
+    out = tmp_path / "q.onnx"
+    support.answer("quantize", folder / "resnet20-ts.onnx", "-o", out, "--calib",
+                   folder / "calib", *support.preprocessing(*support.CIFAR), *QUICK, "--target",
+                   target)
+    result = lint(out, target)
+    assert not above_note(result)
+    # Its first convolution reads 3 channels, and its last layer has 10 rows.
+    assert result["float_nodes"] == (2 if target == "tensorrt" else 0)
+
+
+@pytest.mark.parametrize("target", ["openvino", "tensorrt", "qnn", "tflite", "pow2"])
 @pytest.mark.parametrize("build", networks.ALL, ids=lambda build: build.__name__)
 def test_outputs_should_be_those_of_onnx_runtime(build, target, files, tmp_path):
     """Up to one step of the last quantizer: a value halfway between two codes may fall to either
