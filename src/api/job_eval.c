@@ -78,7 +78,7 @@ static enum ldnq_status score_batch(struct evaluation *eval, size_t first, size_
         const size_t rank = count_classes_above(row, classes, (size_t)label);
         score->top1 += rank == 0;
         score->top5 += rank < TOP;
-        score->predicted[first + i] = ldnq_best_class(row, classes);
+        score->predicted[first + i] = ldnq_find_best_class(row, classes);
     }
     return LDNQ_OK;
 }

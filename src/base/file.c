@@ -137,8 +137,8 @@ enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void
 
 /* Opens the path itself: a device or a pipe (/dev/null, /dev/stdout) must not be
  * replaced by a file. */
-static enum ldnq_status open_in_place(struct ldnq_file_writer *writer, const struct stat *info,
-                                      struct ldnq_error *err)
+static enum ldnq_status open_device_or_pipe(struct ldnq_file_writer *writer,
+                                            const struct stat *info, struct ldnq_error *err)
 {
     ldnq_free(writer->temporary);
     writer->temporary = NULL;
@@ -203,12 +203,12 @@ enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const ch
     memcpy(writer->temporary + length, suffix, sizeof suffix);
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return open_in_place(writer, &info, err);
+        return open_device_or_pipe(writer, &info, err);
     return open_temporary(writer, err);
 }
 
-enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const void *bytes,
-                                      size_t size, struct ldnq_error *err)
+enum ldnq_status ldnq_file_writer_write(struct ldnq_file_writer *writer, const void *bytes,
+                                        size_t size, struct ldnq_error *err)
 {
     if (size && fwrite(bytes, 1, size, writer->stream) != size)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be written: %s", writer->path, strerror(errno));
@@ -274,7 +274,7 @@ enum ldnq_status ldnq_file_write(const char *path, const void *bytes, size_t siz
     struct ldnq_file_writer writer = { 0 };
     enum ldnq_status status = ldnq_file_writer_init(&writer, path, err);
     if (status == LDNQ_OK)
-        status = ldnq_file_writer_put(&writer, bytes, size, err);
+        status = ldnq_file_writer_write(&writer, bytes, size, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_commit(&writer, err);
     ldnq_file_writer_finish(&writer);

@@ -41,8 +41,8 @@ struct ldnq_file_writer {
 /* Creates the temporary file in the folder of `path`. Errors: IO, NOMEM. */
 enum ldnq_status ldnq_file_writer_init(struct ldnq_file_writer *writer, const char *path,
                                        struct ldnq_error *err);
-enum ldnq_status ldnq_file_writer_put(struct ldnq_file_writer *writer, const void *bytes,
-                                      size_t size, struct ldnq_error *err);
+enum ldnq_status ldnq_file_writer_write(struct ldnq_file_writer *writer, const void *bytes,
+                                        size_t size, struct ldnq_error *err);
 /* Changes the path that commit renames to; in the same folder. Errors: NOMEM. */
 enum ldnq_status ldnq_file_writer_set_path(struct ldnq_file_writer *writer, const char *path,
                                            struct ldnq_error *err);

@@ -1,7 +1,7 @@
 #include "base/utf8.h"
 
 /* Number of continuation bytes after a lead byte; -1 for a byte that leads nothing. */
-static int continuation_count(unsigned char lead)
+static int count_continuation_bytes(unsigned char lead)
 {
     if (lead < 0x80)
         return 0;
@@ -33,7 +33,7 @@ static uint32_t read_code_point(const char **at, bool *valid)
     *valid = true;
     if (!bytes[0])
         return 0;
-    const int count = continuation_count(bytes[0]);
+    const int count = count_continuation_bytes(bytes[0]);
     const uint32_t code = count > 0 ? read_sequence(bytes, count) : count == 0 ? bytes[0] : 0;
     *valid = code != 0;
     *at += code ? count + 1 : 1;

@@ -75,8 +75,8 @@ static void augment_picture(void *ctx, size_t picture, size_t thread)
         }
 }
 
-void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, uint64_t first,
-                  struct ldnq_pool *pool)
+void ldnq_augment_batch(const struct ldnq_tensor *batch, float *out, uint64_t seed, uint64_t first,
+                        struct ldnq_pool *pool)
 {
     const int64_t *dim = batch->shape.dim;
     const bool planar = has_channels_first_layout(&batch->shape);

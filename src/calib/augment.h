@@ -20,7 +20,7 @@ bool ldnq_augment_fits(const struct ldnq_tensor *batch);
 
 /* `out` has the batch's size. The change of picture i of the batch depends only on
  * `seed` and first + i. */
-void ldnq_augment(const struct ldnq_tensor *batch, float *out, uint64_t seed, uint64_t first,
-                  struct ldnq_pool *pool);
+void ldnq_augment_batch(const struct ldnq_tensor *batch, float *out, uint64_t seed, uint64_t first,
+                        struct ldnq_pool *pool);
 
 #endif

@@ -83,9 +83,9 @@ enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tens
     struct ldnq_file_writer writer = { 0 };
     enum ldnq_status status = ldnq_file_writer_init(&writer, path, err);
     if (status == LDNQ_OK)
-        status = ldnq_file_writer_put(&writer, header, size, err);
+        status = ldnq_file_writer_write(&writer, header, size, err);
     if (status == LDNQ_OK)
-        status = ldnq_file_writer_put(&writer, tensor->data, bytes, err);
+        status = ldnq_file_writer_write(&writer, tensor->data, bytes, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_commit(&writer, err);
     ldnq_file_writer_finish(&writer);

@@ -27,8 +27,9 @@ enum ldnq_status ldnq_picture_create(const char *path, struct ldnq_arena *arena,
     return picture->pixels ? LDNQ_OK : ldnq_fail_within(err, LDNQ_NOMEM, "%s", path);
 }
 
-static enum ldnq_status decode(const struct ldnq_picture_file *file, struct ldnq_arena *arena,
-                               struct ldnq_picture *out, struct ldnq_error *err)
+static enum ldnq_status decode_by_format(const struct ldnq_picture_file *file,
+                                         struct ldnq_arena *arena, struct ldnq_picture *out,
+                                         struct ldnq_error *err)
 {
     if (ldnq_is_png_data(file->bytes, file->size))
         return ldnq_png_decode(file, arena, out, err);
@@ -73,6 +74,6 @@ enum ldnq_status ldnq_picture_read(const char *path, size_t channels, struct ldn
     struct ldnq_picture_file file = { .path = path };
     LDNQ_TRY(ldnq_file_read(path, arena, &bytes, &file.size, err));
     file.bytes = bytes;
-    LDNQ_TRY(decode(&file, arena, out, err));
+    LDNQ_TRY(decode_by_format(&file, arena, out, err));
     return convert_channels(path, channels, arena, out, err);
 }

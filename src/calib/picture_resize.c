@@ -99,9 +99,9 @@ static void resize_columns(const struct resize_kernel *kernel, const struct ldnq
                              kernel->weights + y * kernel->width, kernel->spans[y].count);
 }
 
-enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
-                             struct ldnq_arena *arena, struct ldnq_picture *to,
-                             struct ldnq_error *err)
+enum ldnq_status ldnq_picture_resize(const char *path, const struct ldnq_picture *from,
+                                     struct ldnq_arena *arena, struct ldnq_picture *to,
+                                     struct ldnq_error *err)
 {
     struct resize_kernel kernel;
     struct ldnq_picture between = *from;

@@ -33,7 +33,7 @@ static void ignore_warning(png_structp png, png_const_charp warning)
     (void)warning;
 }
 
-static png_voidp allocate(png_structp png, png_alloc_size_t size)
+static png_voidp allocate_for_libpng(png_structp png, png_alloc_size_t size)
 {
     struct png_decoder *decoder = png_get_mem_ptr(png);
     void *memory = ldnq_malloc(size);
@@ -41,13 +41,13 @@ static png_voidp allocate(png_structp png, png_alloc_size_t size)
     return memory;
 }
 
-static void release(png_structp png, png_voidp memory)
+static void free_for_libpng(png_structp png, png_voidp memory)
 {
     (void)png;
     ldnq_free(memory);
 }
 
-static void read_bytes(png_structp png, png_bytep to, size_t size)
+static void read_bytes_for_libpng(png_structp png, png_bytep to, size_t size)
 {
     struct png_decoder *decoder = png_get_io_ptr(png);
     if (size > decoder->file->size - decoder->at)
@@ -122,13 +122,14 @@ enum ldnq_status ldnq_png_decode(const struct ldnq_picture_file *file, struct ld
                                  struct ldnq_picture *out, struct ldnq_error *err)
 {
     struct png_decoder decoder = { .file = file, .arena = arena, .out = out, .err = err };
-    decoder.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, jump_to_decode_guarded,
-                                           ignore_warning, &decoder, allocate, release);
+    decoder.png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &decoder, jump_to_decode_guarded,
+                                 ignore_warning, &decoder, allocate_for_libpng, free_for_libpng);
     if (decoder.png)
         decoder.info = png_create_info_struct(decoder.png);
     enum ldnq_status status;
     if (decoder.info) {
-        png_set_read_fn(decoder.png, &decoder, read_bytes);
+        png_set_read_fn(decoder.png, &decoder, read_bytes_for_libpng);
         status = decode_guarded(&decoder);
     } else {
         status = ldnq_fail(err, LDNQ_NOMEM, "%s: out of memory", file->path);

@@ -45,7 +45,7 @@ static enum ldnq_status resize_shorter_side(size_t side, const char *path,
         .width = upright ? side : product / shorter,
         .height = upright ? product / shorter : side,
     };
-    LDNQ_TRY(ldnq_resize(path, picture, arena, &to, err));
+    LDNQ_TRY(ldnq_picture_resize(path, picture, arena, &to, err));
     *picture = to;
     return LDNQ_OK;
 }

@@ -27,8 +27,8 @@ enum ldnq_status ldnq_preprocess_run(const struct ldnq_preprocess *preprocess, c
 
 /* Resizes the picture to to->width x to->height, both above 0; allocates to->pixels.
  * Errors: DATA (too many pixels), NOMEM. */
-enum ldnq_status ldnq_resize(const char *path, const struct ldnq_picture *from,
-                             struct ldnq_arena *arena, struct ldnq_picture *to,
-                             struct ldnq_error *err);
+enum ldnq_status ldnq_picture_resize(const char *path, const struct ldnq_picture *from,
+                                     struct ldnq_arena *arena, struct ldnq_picture *to,
+                                     struct ldnq_error *err);
 
 #endif

@@ -228,7 +228,7 @@ static enum ldnq_status pictures_open(struct ldnq_samples *samples, struct ldnq_
     return set_labels(samples, labels_path, err);
 }
 
-static const struct picture_item *picture_at(const struct ldnq_samples *samples, size_t item)
+static const struct picture_item *find_picture(const struct ldnq_samples *samples, size_t item)
 {
     return &((const struct picture_source *)samples->state)->list[item];
 }
@@ -236,33 +236,33 @@ static const struct picture_item *picture_at(const struct ldnq_samples *samples,
 static const char *pictures_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
     (void)err;
-    return picture_at(samples, item)->path;
+    return find_picture(samples, item)->path;
 }
 
 static const char *pictures_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     (void)input;
-    return picture_at(samples, item)->path;
+    return find_picture(samples, item)->path;
 }
 
 static enum ldnq_sample_storage pictures_examine(const struct ldnq_samples *samples, size_t item,
                                                  size_t input, struct stat *info)
 {
     (void)input;
-    return stat(picture_at(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
-                                                            : LDNQ_SAMPLE_VANISHED;
+    return stat(find_picture(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
+                                                              : LDNQ_SAMPLE_VANISHED;
 }
 
 static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
 {
-    return picture_at(samples, item)->label;
+    return find_picture(samples, item)->label;
 }
 
 static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t item, size_t input,
                                       struct ldnq_arena *arena, const struct ldnq_tensor **out,
                                       struct ldnq_error *err)
 {
-    const char *path = picture_at(samples, item)->path;
+    const char *path = find_picture(samples, item)->path;
     size_t channels = ((const struct picture_source *)samples->state)->channels;
     struct ldnq_picture picture;
     struct ldnq_tensor *tensor;
@@ -278,7 +278,7 @@ static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t
                                       struct ldnq_arena *arena, XXH3_state_t *state,
                                       struct ldnq_error *err)
 {
-    return ldnq_hash_file(picture_at(samples, item)->path, arena, state, err);
+    return ldnq_hash_file(find_picture(samples, item)->path, arena, state, err);
 }
 
 const struct ldnq_source ldnq_source_pictures = {

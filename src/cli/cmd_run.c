@@ -45,7 +45,7 @@ static void add_missing_input_hint(struct ldnq_error *err)
                  "; give it with --input NAME=FILE.npy");
 }
 
-static enum ldnq_status run_run(const struct cli_line *line, struct ldnq_error *err)
+static enum ldnq_status run_command(const struct cli_line *line, struct ldnq_error *err)
 {
     struct cli_handles handles;
     if (!cli_line_text(line, "output"))
@@ -72,5 +72,5 @@ const struct cli_command cli_cmd_run = {
                 "  ldnq run net.onnx --input ids=ids.npy --input mask=mask.npy --output out/",
     .models_min = 1,
     .models_max = 1,
-    .run = run_run,
+    .run = run_command,
 };

@@ -110,7 +110,7 @@ static enum ldnq_status describe_match(struct comparison *c, const struct ldnq_m
     }
     if (out->weights)
         out->bits = 8.0 * (double)out->bytes_b / (double)out->weights;
-    if (ldnq_weights_comparable(match->layer_a, match->layer_b))
+    if (ldnq_weights_are_comparable(match->layer_a, match->layer_b))
         LDNQ_TRY(ldnq_weight_distribution_create(match->layer_a, match->layer_b, c->arena,
                                                  &out->distribution, &out->weight_sqnr, err));
     return LDNQ_OK;

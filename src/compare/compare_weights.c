@@ -16,7 +16,7 @@ static bool is_float_matrix(const struct ldnq_layer *layer)
            ldnq_layer_rows(layer) > 0 && layer->geometry.cols > 0;
 }
 
-bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b)
+bool ldnq_weights_are_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b)
 {
     return is_float_matrix(a) && is_float_matrix(b) && ldnq_layer_rows(a) == ldnq_layer_rows(b) &&
            a->geometry.cols == b->geometry.cols;
@@ -43,9 +43,9 @@ static double compute_row_similarity(const struct ldnq_layer *a, const struct ld
     return xx > 0 && yy > 0 ? fabs(xy) / sqrt(xx * yy) : 0;
 }
 
-double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b)
+double ldnq_compare_weights(const struct ldnq_layer *a, const struct ldnq_layer *b)
 {
-    if (!ldnq_weights_comparable(a, b))
+    if (!ldnq_weights_are_comparable(a, b))
         return NAN;
     const size_t rows = ldnq_layer_rows(a), step = (rows + MOST_SAMPLED - 1) / MOST_SAMPLED;
     double sum = 0;
@@ -110,7 +110,8 @@ enum ldnq_status ldnq_weight_distribution_create(const struct ldnq_layer *a,
     if (allocated) {
         ldnq_layer_read_weight(a, x);
         ldnq_layer_read_weight(b, y);
-        *sqnr = ldnq_sqnr(ldnq_squared_error(x, NULL, count), ldnq_squared_error(y, x, count));
+        *sqnr = ldnq_compute_sqnr(ldnq_compute_squared_error(x, NULL, count),
+                                  ldnq_compute_squared_error(y, x, count));
         fill_distribution(distribution, x, y, count, points);
     }
     ldnq_free(x);

@@ -9,12 +9,12 @@
 #include "layer/layer.h"
 
 /* Whether both layers have float weights of one size. */
-bool ldnq_weights_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b);
+bool ldnq_weights_are_comparable(const struct ldnq_layer *a, const struct ldnq_layer *b);
 
 /* 0 to 1: the mean over rows of |cosine| between a's and b's row, which scales, signs and a
  * folded BatchNormalization don't change. Up to 64 x 64 elements are sampled. NaN when the
  * weights can't be compared. */
-double ldnq_weight_similarity(const struct ldnq_layer *a, const struct ldnq_layer *b);
+double ldnq_compare_weights(const struct ldnq_layer *a, const struct ldnq_layer *b);
 
 /* SQNR of b's weight with a's as the reference, and the distribution of both. The weights must
  * be comparable. Errors: NOMEM. */

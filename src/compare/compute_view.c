@@ -59,7 +59,7 @@ static const char *const kinds[][2] = {
     { "QLinearMul", "Mul" },     { "QLinearConcat", "Concat" }, { "Upsample", "Resize" },
 };
 
-static const char *operator_kind(const struct ldnq_node *node)
+static const char *find_operator_kind(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (is_type(node, kinds[i][0]))
@@ -89,7 +89,7 @@ static enum ldnq_status append_node(struct ldnq_compute_view *view, struct ldnq_
 {
     struct ldnq_compute_node *item = &view->nodes[view->count++];
     *item = (struct ldnq_compute_node){ .node = node,
-                                        .kind = operator_kind(node),
+                                        .kind = find_operator_kind(node),
                                         .input_count = node->input_count,
                                         .output_count = node->output_count };
     item->inputs = ldnq_arena_alloc(arena, node->input_count, sizeof *item->inputs, err);

@@ -31,7 +31,7 @@ static enum ldnq_status append_change(struct change_list *list, const char *node
 static bool lacks_attribute(const struct ldnq_node *node, const struct ldnq_attr *attr,
                             const struct ldnq_node *other)
 {
-    return !ldnq_node_attr(other, attr->name) && node->op == other->op &&
+    return !ldnq_node_find_attr(other, attr->name) && node->op == other->op &&
            !ldnq_attribute_is_default(node, attr);
 }
 
@@ -40,7 +40,7 @@ static enum ldnq_status compare_attributes(struct change_list *list, const struc
 {
     char x[LDNQ_ATTRIBUTE_TEXT], y[LDNQ_ATTRIBUTE_TEXT];
     for (size_t i = 0; i < a->attr_count; i++) {
-        const struct ldnq_attr *attr = &a->attrs[i], *other = ldnq_node_attr(b, attr->name);
+        const struct ldnq_attr *attr = &a->attrs[i], *other = ldnq_node_find_attr(b, attr->name);
         if (other ? ldnq_attribute_equal(attr, other) : !lacks_attribute(a, attr, b))
             continue;
         LDNQ_TRY(

@@ -292,7 +292,7 @@ static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_
         return LDNQ_NOMEM;
     for (size_t o = 0; o < diff->output_count; o++) {
         const size_t match = m->output_of_a[o];
-        const struct ldnq_output_metrics metrics = ldnq_output_metrics_from(&m->sums[o]);
+        const struct ldnq_output_metrics metrics = ldnq_output_metrics_compute(&m->sums[o]);
         diff->outputs[o] = (struct ldnq_diff_output){
             .name = m->graph_a->outputs[o]->name,
             .match = match == LDNQ_NO_NODE ? NULL : m->graph_b->outputs[match]->name,

@@ -38,7 +38,7 @@ static bool are_compatible_nodes(const struct ldnq_compute_node *a,
     if (!a->layer || !b->layer || !a->layer->weight || !b->layer->weight)
         return true;
     return ldnq_shape_equal(&a->layer->weight->shape, &b->layer->weight->shape) ||
-           !isnan(ldnq_weight_similarity(a->layer, b->layer));
+           !isnan(ldnq_compare_weights(a->layer, b->layer));
 }
 
 static void pair_nodes(struct ldnq_node_pairs *pairs, size_t a, size_t b)
@@ -63,7 +63,7 @@ struct layer_candidate {
  * by one after a node that one file lacks. */
 static double score_node_pair(const struct ldnq_compute_node *a, const struct ldnq_compute_node *b)
 {
-    const double similarity = ldnq_weight_similarity(a->layer, b->layer);
+    const double similarity = ldnq_compare_weights(a->layer, b->layer);
     const double names = have_same_node_name(a, b) + have_same_output_name(a, b);
     return (similarity >= SAME_CONTENT ? 4 * similarity : 0) + names;
 }
@@ -264,7 +264,7 @@ static int compare_names(const void *left, const void *right)
     return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
-static const char *node_name_or_output(const struct ldnq_compute_node *item, bool by_output)
+static const char *find_name_or_output_name(const struct ldnq_compute_node *item, bool by_output)
 {
     if (!by_output)
         return item->node->name;
@@ -275,7 +275,7 @@ static void sort_by_name(const struct ldnq_compute_view *view, bool by_output,
                          struct named_node *list)
 {
     for (size_t n = 0; n < view->count; n++)
-        list[n] = (struct named_node){ node_name_or_output(&view->nodes[n], by_output), n };
+        list[n] = (struct named_node){ find_name_or_output_name(&view->nodes[n], by_output), n };
     qsort(list, view->count, sizeof *list, compare_names);
 }
 
@@ -354,8 +354,8 @@ enum ldnq_pairing ldnq_node_pairs_reason(const struct ldnq_node_pairs *pairs, si
         return LDNQ_PAIR_NAME;
     if (have_same_output_name(x, y))
         return LDNQ_PAIR_OUTPUT;
-    return ldnq_weight_similarity(x->layer, y->layer) >= SAME_CONTENT ? LDNQ_PAIR_CONTENT
-                                                                      : LDNQ_PAIR_NEIGHBOURHOOD;
+    return ldnq_compare_weights(x->layer, y->layer) >= SAME_CONTENT ? LDNQ_PAIR_CONTENT
+                                                                    : LDNQ_PAIR_NEIGHBOURHOOD;
 }
 
 const char *ldnq_pairing_name(enum ldnq_pairing pairing)

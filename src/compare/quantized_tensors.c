@@ -77,7 +77,7 @@ static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
 
 /* ---- bytes --------------------------------------------------------------------------- */
 
-static size_t packed_bytes(const struct ldnq_tensor *tensor)
+static size_t count_packed_bytes(const struct ldnq_tensor *tensor)
 {
     return (ldnq_tensor_count(tensor) * ldnq_dtype_bits(tensor->dtype) + 7) / 8;
 }
@@ -89,7 +89,7 @@ static size_t count_stored_bytes(const struct ldnq_value *value)
     while (!value->is_initializer && value->folded_from && value->folded_from->input_count &&
            value->folded_from->inputs[0])
         value = value->folded_from->inputs[0];
-    return value->constant ? packed_bytes(value->constant) : 0;
+    return value->constant ? count_packed_bytes(value->constant) : 0;
 }
 
 size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
@@ -97,7 +97,7 @@ size_t ldnq_weight_stored_bytes(const struct ldnq_layer *layer,
 {
     if (codes && codes->is_constant)
         return codes->bytes;
-    return layer->weight ? packed_bytes(layer->weight) : 0;
+    return layer->weight ? count_packed_bytes(layer->weight) : 0;
 }
 
 /* ---- one tensor ---------------------------------------------------------------------- */

@@ -304,7 +304,7 @@ static int64_t find_window(const struct ldnq_node *node, const struct ldnq_tenso
     const int64_t *strides = ldnq_attr_ints(node, "strides", &count);
     const bool is_plain = ldnq_attr_int(node, "group", 1) == 1 && has_ints(node, "pads", 0) &&
                           has_ints(node, "output_padding", 0) && has_ints(node, "dilations", 1) &&
-                          !ldnq_node_attr(node, "output_shape") &&
+                          !ldnq_node_find_attr(node, "output_shape") &&
                           strcmp(ldnq_attr_string(node, "auto_pad", "NOTSET"), "NOTSET") == 0;
     return is_plain && side > 1 && weight->shape.dim[3] == side && strides && count == 2 &&
                    strides[0] == side && strides[1] == side

@@ -28,7 +28,7 @@ static bool has_batch_axis(const struct ldnq_value *value, int rank, int64_t sym
  * any, and is replaced by the node's. All inputs except constants must have the output's
  * rank and batch dimension. A constant can't have samples of its own: then the batch
  * dimension would be a number, not a symbol. */
-static bool can_tile(const struct ldnq_node *node, int64_t *symbol, size_t *sample_bytes)
+static bool can_join_tiling(const struct ldnq_node *node, int64_t *symbol, size_t *sample_bytes)
 {
     size_t batched_inputs = 0;
     if (!node->op || !(node->op->flags & LDNQ_OP_PER_SAMPLE) || node->output_count != 1)
@@ -66,7 +66,7 @@ enum ldnq_status ldnq_batch_tiling_init(struct ldnq_exec *exec, struct ldnq_erro
             size_t bytes = sample_bytes;
             if (skipped[last] && last > first)
                 continue;
-            if (skipped[last] || !can_tile(graph->nodes[last], &symbol, &bytes))
+            if (skipped[last] || !can_join_tiling(graph->nodes[last], &symbol, &bytes))
                 break;
             sample_bytes = bytes;
             nodes++;
@@ -95,7 +95,7 @@ static size_t count_tile_samples(const struct ldnq_exec *exec,
 }
 
 /* Samples in the batch that the node is about to read; 0 when its input has no data. */
-static size_t batch_size(const struct ldnq_exec *exec, size_t node_index)
+static size_t find_batch_size(const struct ldnq_exec *exec, size_t node_index)
 {
     const struct ldnq_node *node = exec->graph->nodes[node_index];
     for (size_t i = 0; i < node->input_count; i++)
@@ -109,7 +109,7 @@ static size_t batch_size(const struct ldnq_exec *exec, size_t node_index)
 bool ldnq_batch_tiling_applies(const struct ldnq_exec *exec, size_t first)
 {
     const struct ldnq_batch_tiling *tiling = &exec->tilings[first];
-    return tiling->last > 0 && batch_size(exec, first) > count_tile_samples(exec, tiling);
+    return tiling->last > 0 && find_batch_size(exec, first) > count_tile_samples(exec, tiling);
 }
 
 /* Whether one of the tile's nodes computes the value. */
@@ -120,7 +120,7 @@ static bool is_computed_in_tile(const struct ldnq_exec *exec, const struct batch
     return definition != LDNQ_NO_NODE && definition >= tile->first && definition < tile->last;
 }
 
-static size_t bytes_per_sample(const struct ldnq_tensor *tensor)
+static size_t count_bytes_per_sample(const struct ldnq_tensor *tensor)
 {
     size_t bytes = 0;
     ldnq_tensor_bytes(tensor, &bytes);
@@ -135,7 +135,7 @@ static enum ldnq_status append_tile(struct ldnq_exec *exec, const struct batch_t
     struct ldnq_exec_slot *full = &exec->full[value];
     const struct ldnq_tensor *part = &exec->slots[value].tensor;
     const char *name = exec->graph->values[value]->name;
-    size_t bytes, sample = bytes_per_sample(part);
+    size_t bytes, sample = count_bytes_per_sample(part);
     if (part->shape.rank < 1 || part->shape.dim[0] != (int64_t)tile->count)
         return ldnq_fail(err, LDNQ_MODEL,
                          "value '%s' does not have the batch size of its node's inputs", name);
@@ -164,7 +164,7 @@ static enum ldnq_status run_batch_tile(struct ldnq_exec *exec, const struct batc
         struct ldnq_exec_slot *slot = &exec->slots[i];
         *slot = exec->full[i];
         slot->tensor.data =
-            (char *)slot->tensor.data + tile->start * bytes_per_sample(&slot->tensor);
+            (char *)slot->tensor.data + tile->start * count_bytes_per_sample(&slot->tensor);
         slot->tensor.shape.dim[0] = (int64_t)tile->count;
         if (slot->buffer)
             slot->buffer->users++;
@@ -191,7 +191,7 @@ enum ldnq_status ldnq_batch_tiling_run(struct ldnq_exec *exec, size_t first, str
     const size_t samples = count_tile_samples(exec, &exec->tilings[first]);
     struct batch_tile tile = { .first = first,
                                .last = exec->tilings[first].last,
-                               .batch = batch_size(exec, first) };
+                               .batch = find_batch_size(exec, first) };
     enum ldnq_status status = LDNQ_OK;
 
     /* ---- save the full batches of values from before the range ----

@@ -145,7 +145,7 @@ static enum ldnq_status bind_captures(struct ldnq_exec *exec, struct ldnq_exec *
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_body(struct ldnq_exec *body, struct ldnq_error *err)
+static enum ldnq_status run_body_once(struct ldnq_exec *body, struct ldnq_error *err)
 {
     struct ldnq_error inner;
     enum ldnq_status status = ldnq_exec_run_range(body, 0, body->graph->node_count, &inner);
@@ -172,7 +172,7 @@ static enum ldnq_status run_if(struct ldnq_exec *exec, size_t node_index, struct
     LDNQ_TRY(read_scalar(exec->in[0], LDNQ_BOOL, "condition", &condition, err));
     struct ldnq_exec *body = exec->bodies[node_index][condition ? 0 : 1];
     LDNQ_TRY(bind_captures(exec, body, err));
-    LDNQ_TRY(run_body(body, err));
+    LDNQ_TRY(run_body_once(body, err));
     for (size_t i = 0; i < node->output_count; i++) {
         const struct ldnq_tensor *tensor;
         struct loop_tensor copy = { 0 };
@@ -219,8 +219,8 @@ static struct ldnq_shape make_stacked_shape(const struct stacked_output *out, si
 
 /* Makes room for one more slice. A Scan allocates all slices at once; a Loop doubles, and
  * its axis is 0, so the slices so far are one run of memory. */
-static enum ldnq_status grow_stacked(const struct loop_run *run, struct stacked_output *out,
-                                     struct ldnq_error *err)
+static enum ldnq_status grow_stacked_output(const struct loop_run *run, struct stacked_output *out,
+                                            struct ldnq_error *err)
 {
     if (out->length < out->capacity)
         return LDNQ_OK;
@@ -250,7 +250,7 @@ static enum ldnq_status append_slice(const struct loop_run *run, size_t i,
                          ldnq_shape_print(&slice->shape, NULL, shape, sizeof shape), out->length,
                          ldnq_dtype_name(out->dtype),
                          ldnq_shape_print(&out->slice, NULL, earlier, sizeof earlier));
-    LDNQ_TRY(grow_stacked(run, out, err));
+    LDNQ_TRY(grow_stacked_output(run, out, err));
     size_t at = out->reversed ? out->capacity - 1 - out->length : out->length;
     for (size_t outer = 0; out->inner > 0 && outer < out->outer; outer++)
         memcpy((char *)out->whole.tensor.data + (outer * out->capacity + at) * out->inner,
@@ -390,7 +390,7 @@ static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *e
         ldnq_exec_bind(run->body, run->graph->inputs[0], &iteration);
         ldnq_exec_bind(run->body, run->graph->inputs[1], &holds);
         bind_carried(run);
-        LDNQ_TRY(run_body(run->body, err));
+        LDNQ_TRY(run_body_once(run->body, err));
         LDNQ_TRY(find_output(run->body, 0, &next, err));
         LDNQ_TRY(read_scalar(next, LDNQ_BOOL, "body's condition", &condition, err));
         LDNQ_TRY(save_outputs(run, err));
@@ -452,7 +452,7 @@ static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
         bind_carried(run);
         for (size_t i = 0; i < run->control->scanned; i++)
             LDNQ_TRY(bind_slice(run, i, at, err));
-        LDNQ_TRY(run_body(run->body, err));
+        LDNQ_TRY(run_body_once(run->body, err));
         LDNQ_TRY(save_outputs(run, err));
         LDNQ_TRY(count_iteration(run, err));
     }

@@ -100,8 +100,8 @@ static enum ldnq_status check_targets(const struct ldnq_graph *graph,
 }
 
 /* Marks all values on which a target depends, also through inputs without a gradient. */
-static void mark_values_behind_targets(bool *influences, const struct ldnq_graph *graph,
-                                       const struct ldnq_grad_options *options)
+static void mark_values_downstream_of_targets(bool *influences, const struct ldnq_graph *graph,
+                                              const struct ldnq_grad_options *options)
 {
     for (size_t i = 0; i < options->target_count; i++)
         influences[options->targets[i]->index] = true;
@@ -178,7 +178,7 @@ enum ldnq_status ldnq_grad_reach_init(struct ldnq_grad_reach *reach, const struc
         reach->requested[options->requested[i]->index] = dependent[options->requested[i]->index] =
             true;
     mark_dependents(reach, graph, options, dependent);
-    mark_values_behind_targets(influences, graph, options);
+    mark_values_downstream_of_targets(influences, graph, options);
     for (size_t i = 0; i < options->target_count; i++)
         reach->target[options->targets[i]->index] =
             reach->has_gradient[options->targets[i]->index] = true;

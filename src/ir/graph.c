@@ -136,7 +136,7 @@ void ldnq_value_copy_facts(struct ldnq_value *value, const struct ldnq_value *fr
     value->is_no_tensor = from->is_no_tensor;
 }
 
-const struct ldnq_attr *ldnq_node_attr(const struct ldnq_node *node, const char *name)
+const struct ldnq_attr *ldnq_node_find_attr(const struct ldnq_node *node, const char *name)
 {
     for (size_t i = 0; i < node->attr_count; i++)
         if (strcmp(node->attrs[i].name, name) == 0)

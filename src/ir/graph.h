@@ -161,7 +161,7 @@ const char *ldnq_graph_symbol_name(const struct ldnq_graph *graph, int64_t symbo
 struct ldnq_value *ldnq_graph_find_value(const struct ldnq_graph *graph, const char *name);
 /* By label, or by name where the name is unique. */
 struct ldnq_node *ldnq_graph_find_node(const struct ldnq_graph *graph, const char *label);
-const struct ldnq_attr *ldnq_node_attr(const struct ldnq_node *node, const char *name);
+const struct ldnq_attr *ldnq_node_find_attr(const struct ldnq_node *node, const char *name);
 
 /* Sorts the nodes topologically, keeping the file's order where possible, and sets
  * their labels. Errors: MODEL (a cycle, named by one of its nodes), NOMEM. */

@@ -82,7 +82,7 @@ static size_t list_implementations(struct gemm_implementation list[MAX_IMPLEMENT
     return count;
 }
 
-size_t ldnq_gemm_implementations(void)
+size_t ldnq_gemm_count_implementations(void)
 {
     struct gemm_implementation list[MAX_IMPLEMENTATIONS];
     return list_implementations(list);

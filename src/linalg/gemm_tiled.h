@@ -33,7 +33,7 @@ void ldnq_gemm(const struct ldnq_gemm *gemm);
 
 /* The number of implementations that run on this processor, best first; ldnq_gemm uses
  * implementation 0. */
-size_t ldnq_gemm_implementations(void);
+size_t ldnq_gemm_count_implementations(void);
 void ldnq_gemm_with(size_t implementation, const struct ldnq_gemm *gemm);
 
 #endif

@@ -12,13 +12,13 @@ static size_t count_tiles_per_side(size_t k)
     return ldnq_size_ceil_div(k, TILE);
 }
 
-static size_t tile_count(size_t k)
+static size_t count_tiles(size_t k)
 {
     size_t side = count_tiles_per_side(k);
     return side * (side + 1) / 2;
 }
 
-static size_t tile_floats(size_t k)
+static size_t count_tile_floats(size_t k)
 {
     size_t edge = ldnq_size_min(k, TILE);
     return edge * edge;
@@ -26,7 +26,7 @@ static size_t tile_floats(size_t k)
 
 size_t ldnq_gram_scratch_floats(size_t k, size_t threads)
 {
-    return threads * tile_floats(k);
+    return threads * count_tile_floats(k);
 }
 
 struct gram_job {
@@ -65,7 +65,8 @@ static void add_tile_and_sums(void *argument, size_t chunk, size_t thread)
     size_t side = count_tiles_per_side(job->k), row = 0, left = chunk;
     while (left >= side - row)
         left -= side - row++;
-    add_tile(job, row * TILE, (row + left) * TILE, job->scratch + thread * tile_floats(job->k));
+    add_tile(job, row * TILE, (row + left) * TILE,
+             job->scratch + thread * count_tile_floats(job->k));
     if (left == 0)
         add_column_sums(job, row * TILE);
 }
@@ -76,7 +77,7 @@ void ldnq_gram_add(size_t k, const float *columns, size_t ld, size_t count, doub
     struct gram_job job = {
         .k = k, .ld = ld, .count = count, .columns = columns, .h = h, .sum = sum, .scratch = scratch
     };
-    ldnq_pool_run(pool, tile_count(k), add_tile_and_sums, &job);
+    ldnq_pool_run(pool, count_tiles(k), add_tile_and_sums, &job);
 }
 
 void ldnq_gram_finish(size_t k, double count, double *h, double *sum)

@@ -10,7 +10,7 @@
  * not depend on the number of threads. */
 #define CHUNK ((size_t)1 << 15)
 
-double ldnq_squared_error(const float *y, const float *t, size_t count)
+double ldnq_compute_squared_error(const float *y, const float *t, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++) {
@@ -20,7 +20,7 @@ double ldnq_squared_error(const float *y, const float *t, size_t count)
     return sum;
 }
 
-double ldnq_sqnr(double power, double error)
+double ldnq_compute_sqnr(double power, double error)
 {
     if (isnan(power) || isnan(error))
         return NAN;
@@ -41,9 +41,9 @@ static void sum_chunk_distance(void *ctx, size_t chunk, size_t thread)
     const struct distance_chunks *chunks = ctx;
     const size_t first = chunk * CHUNK, count = ldnq_size_min(CHUNK, chunks->count - first);
     const float *y = chunks->y + first, *t = chunks->t + first;
-    struct ldnq_distance s = { .tt = ldnq_squared_error(t, NULL, count),
-                               .yy = ldnq_squared_error(y, NULL, count),
-                               .ee = ldnq_squared_error(y, t, count) };
+    struct ldnq_distance s = { .tt = ldnq_compute_squared_error(t, NULL, count),
+                               .yy = ldnq_compute_squared_error(y, NULL, count),
+                               .ee = ldnq_compute_squared_error(y, t, count) };
     for (size_t i = 0; i < count; i++) {
         const double error = fabs((double)y[i] - (double)t[i]);
         s.ty += (double)t[i] * (double)y[i];
@@ -92,7 +92,7 @@ static bool has_valid_sums(const struct ldnq_distance *sums)
 
 double ldnq_distance_sqnr(const struct ldnq_distance *sums)
 {
-    return has_valid_sums(sums) ? ldnq_sqnr(sums->tt, sums->ee) : NAN;
+    return has_valid_sums(sums) ? ldnq_compute_sqnr(sums->tt, sums->ee) : NAN;
 }
 
 double ldnq_distance_cosine(const struct ldnq_distance *sums)

@@ -15,11 +15,11 @@
 #include "ir/ir.h"
 
 /* The sum of (y - t)^2 over `count` elements, in their order; t NULL is 0. */
-double ldnq_squared_error(const float *y, const float *t, size_t count);
+double ldnq_compute_squared_error(const float *y, const float *t, size_t count);
 
 /* 10 log10 (power / error): infinite without error, also where both are 0; NaN where
  * either is NaN. */
-double ldnq_sqnr(double power, double error);
+double ldnq_compute_sqnr(double power, double error);
 
 /* Start from zeros. */
 struct ldnq_distance {

@@ -29,8 +29,8 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
         if (y->dtype != LDNQ_FLOAT)
             continue;
         const size_t count = ldnq_tensor_count(y);
-        errors[o] += ldnq_squared_error(y->data, t->data, count);
-        powers[o] += ldnq_squared_error(t->data, NULL, count);
+        errors[o] += ldnq_compute_squared_error(y->data, t->data, count);
+        powers[o] += ldnq_compute_squared_error(t->data, NULL, count);
     }
     return LDNQ_OK;
 }

@@ -17,7 +17,7 @@ static size_t count_classes(const struct ldnq_tensor *t, size_t samples)
     return count / samples >= 2 ? count / samples : 0;
 }
 
-size_t ldnq_best_class(const float *row, size_t classes)
+size_t ldnq_find_best_class(const float *row, size_t classes)
 {
     size_t best = 0;
     for (size_t i = 1; i < classes; i++)
@@ -26,7 +26,7 @@ size_t ldnq_best_class(const float *row, size_t classes)
     return best;
 }
 
-static bool is_distribution(const float *row, size_t classes)
+static bool is_probability_distribution(const float *row, size_t classes)
 {
     double sum = 0;
     for (size_t i = 0; i < classes; i++) {
@@ -38,9 +38,9 @@ static bool is_distribution(const float *row, size_t classes)
 }
 
 /* log softmax of a row is the row minus this. */
-static double log_sum_exp(const float *row, size_t classes)
+static double compute_log_sum_exp(const float *row, size_t classes)
 {
-    const double most = (double)row[ldnq_best_class(row, classes)];
+    const double most = (double)row[ldnq_find_best_class(row, classes)];
     double sum = 0;
     for (size_t i = 0; i < classes; i++)
         sum += exp((double)row[i] - most);
@@ -48,16 +48,16 @@ static double log_sum_exp(const float *row, size_t classes)
 }
 
 /* t and y are rows of one sample. */
-static double kl_divergence(const float *t, const float *y, size_t classes)
+static double compute_kl_divergence(const float *t, const float *y, size_t classes)
 {
     double sum = 0;
-    if (is_distribution(t, classes) && is_distribution(y, classes)) {
+    if (is_probability_distribution(t, classes) && is_probability_distribution(y, classes)) {
         for (size_t i = 0; i < classes; i++)
             if (t[i] > 0)
                 sum += (double)t[i] * log((double)t[i] / fmax((double)y[i], MIN_PROBABILITY));
         return sum;
     }
-    const double p = log_sum_exp(t, classes), q = log_sum_exp(y, classes);
+    const double p = compute_log_sum_exp(t, classes), q = compute_log_sum_exp(y, classes);
     for (size_t i = 0; i < classes; i++)
         sum += exp((double)t[i] - p) * (((double)t[i] - p) - ((double)y[i] - q));
     return sum;
@@ -72,14 +72,14 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
     for (size_t i = 0; classes && i < samples; i++) {
         const float *p = (const float *)t->data + i * classes;
         const float *q = (const float *)y->data + i * classes;
-        sums->agreed += ldnq_best_class(p, classes) == ldnq_best_class(q, classes);
-        sums->kl += kl_divergence(p, q, classes);
+        sums->agreed += ldnq_find_best_class(p, classes) == ldnq_find_best_class(q, classes);
+        sums->kl += compute_kl_divergence(p, q, classes);
         sums->rows++;
     }
     return LDNQ_OK;
 }
 
-struct ldnq_output_metrics ldnq_output_metrics_from(const struct ldnq_output_sums *sums)
+struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_sums *sums)
 {
     const struct ldnq_distance *distance = &sums->distance;
     struct ldnq_output_metrics metrics = { NAN, NAN, NAN, NAN, NAN, NAN };

@@ -31,9 +31,9 @@ enum ldnq_status ldnq_output_sums_add(struct ldnq_output_sums *sums, const struc
                                       const struct ldnq_tensor *t, size_t samples,
                                       struct ldnq_pool *pool, struct ldnq_error *err);
 
-struct ldnq_output_metrics ldnq_output_metrics_from(const struct ldnq_output_sums *sums);
+struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_sums *sums);
 
 /* The index of the largest score; the first of equal ones. */
-size_t ldnq_best_class(const float *row, size_t classes);
+size_t ldnq_find_best_class(const float *row, size_t classes);
 
 #endif

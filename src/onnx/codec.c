@@ -41,7 +41,7 @@ static enum ldnq_status read_header(const Onnx__TensorProto *proto, struct ldnq_
     return LDNQ_OK;
 }
 
-static size_t packed_bytes(enum ldnq_dtype dtype, size_t count)
+static size_t count_packed_bytes(enum ldnq_dtype dtype, size_t count)
 {
     return ldnq_size_ceil_div(count * ldnq_dtype_bits(dtype), 8);
 }
@@ -54,12 +54,12 @@ enum ldnq_status ldnq_codec_packed_size(const Onnx__TensorProto *proto, size_t *
     LDNQ_TRY(read_header(proto, &tensor, &count, err));
     if (tensor.dtype == LDNQ_STRING)
         return ldnq_fail(err, LDNQ_MODEL, "strings can't be stored as plain bytes");
-    *bytes = packed_bytes(tensor.dtype, count);
+    *bytes = count_packed_bytes(tensor.dtype, count);
     return LDNQ_OK;
 }
 
-static enum ldnq_status require_size(const struct ldnq_tensor *tensor, const char *unit,
-                                     size_t have, size_t want, struct ldnq_error *err)
+static enum ldnq_status check_data_size(const struct ldnq_tensor *tensor, const char *unit,
+                                        size_t have, size_t want, struct ldnq_error *err)
 {
     char text[LDNQ_SHAPE_TEXT];
     if (have == want)
@@ -167,16 +167,16 @@ static enum ldnq_status decode_typed(const Onnx__TensorProto *proto, struct ldnq
 {
     struct typed_list list = find_typed_list(proto);
     unsigned bits = ldnq_dtype_bits(tensor->dtype);
-    size_t want = bits < 8 ? packed_bytes(tensor->dtype, count) : count * list.per_element;
-    LDNQ_TRY(require_size(tensor, "numbers", list.count, want, err));
+    size_t want = bits < 8 ? count_packed_bytes(tensor->dtype, count) : count * list.per_element;
+    LDNQ_TRY(check_data_size(tensor, "numbers", list.count, want, err));
     return store_tensor_elements(tensor, count, list.entries, list.stride, arena, err);
 }
 
 static enum ldnq_status decode_raw(const Onnx__TensorProto *proto, struct ldnq_tensor *tensor,
                                    size_t count, struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    size_t want = packed_bytes(tensor->dtype, count);
-    LDNQ_TRY(require_size(tensor, "bytes", proto->raw_data.len, want, err));
+    size_t want = count_packed_bytes(tensor->dtype, count);
+    LDNQ_TRY(check_data_size(tensor, "bytes", proto->raw_data.len, want, err));
     size_t stride = ldnq_dtype_bits(tensor->dtype) < 8 ? 1 : ldnq_dtype_size(tensor->dtype);
     return store_tensor_elements(tensor, count, proto->raw_data.data, stride, arena, err);
 }
@@ -187,7 +187,7 @@ static enum ldnq_status decode_elements(const Onnx__TensorProto *proto, struct l
     size_t count;
     LDNQ_TRY(read_header(proto, tensor, &count, err));
     if (tensor->dtype == LDNQ_STRING)
-        return require_size(tensor, "strings", proto->n_string_data, count, err);
+        return check_data_size(tensor, "strings", proto->n_string_data, count, err);
     if (proto->raw_data.len || ldnq_is_external(proto))
         return decode_raw(proto, tensor, count, arena, err);
     return decode_typed(proto, tensor, count, arena, err);
@@ -219,7 +219,7 @@ static enum ldnq_status encode_data(const struct ldnq_tensor *tensor, Onnx__Tens
                                     struct ldnq_arena *arena, struct ldnq_error *err)
 {
     size_t count = ldnq_tensor_count(tensor);
-    size_t bytes = packed_bytes(tensor->dtype, count);
+    size_t bytes = count_packed_bytes(tensor->dtype, count);
     proto->has_raw_data = 1;
     proto->raw_data.len = bytes;
     proto->raw_data.data = ldnq_arena_alloc(arena, bytes, 1, err);

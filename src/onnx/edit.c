@@ -49,8 +49,8 @@ static size_t find_node(const struct ldnq_model *model, const void *origin)
     return at;
 }
 
-static enum ldnq_status require_node(const struct ldnq_model *model, const void *origin,
-                                     Onnx__NodeProto **node, struct ldnq_error *err)
+static enum ldnq_status find_node_or_fail(const struct ldnq_model *model, const void *origin,
+                                          Onnx__NodeProto **node, struct ldnq_error *err)
 {
     size_t at = find_node(model, origin);
     if (at == model->proto->graph->n_node)
@@ -104,7 +104,7 @@ enum ldnq_status ldnq_edit_insert_node(struct ldnq_model *model, const void *bef
                                        size_t attr_count, struct ldnq_error *err)
 {
     Onnx__NodeProto *ignored;
-    LDNQ_TRY(require_node(model, before, &ignored, err));
+    LDNQ_TRY(find_node_or_fail(model, before, &ignored, err));
     return build_and_insert_node(model, find_node(model, before), op_type, name, inputs,
                                  input_count, output, attrs, attr_count, err);
 }
@@ -117,7 +117,7 @@ enum ldnq_status ldnq_edit_append_node(struct ldnq_model *model, const void *aft
 {
     Onnx__NodeProto *ignored;
     if (after)
-        LDNQ_TRY(require_node(model, after, &ignored, err));
+        LDNQ_TRY(find_node_or_fail(model, after, &ignored, err));
     return build_and_insert_node(model, after ? find_node(model, after) + 1 : 0, op_type, name,
                                  inputs, input_count, output, attrs, attr_count, err);
 }
@@ -128,7 +128,7 @@ enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *or
                                         size_t attr_count, struct ldnq_error *err)
 {
     Onnx__NodeProto *node;
-    LDNQ_TRY(require_node(model, origin, &node, err));
+    LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     node->op_type = ldnq_arena_strdup(model->arena, op_type, err);
     if (!node->op_type)
         return LDNQ_NOMEM;
@@ -148,7 +148,7 @@ enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin
                                     const int64_t *values, size_t count, struct ldnq_error *err)
 {
     Onnx__NodeProto *node;
-    LDNQ_TRY(require_node(model, origin, &node, err));
+    LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     return ldnq_build_ints_attr(model->arena, node, name, values, count, err);
 }
 
@@ -156,7 +156,7 @@ enum ldnq_status ldnq_edit_set_int(struct ldnq_model *model, const void *origin,
                                    int64_t value, struct ldnq_error *err)
 {
     Onnx__NodeProto *node;
-    LDNQ_TRY(require_node(model, origin, &node, err));
+    LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     return ldnq_build_int_attr(model->arena, node, name, value, err);
 }
 
@@ -164,7 +164,7 @@ enum ldnq_status ldnq_edit_set_input(struct ldnq_model *model, const void *origi
                                      const char *name, struct ldnq_error *err)
 {
     Onnx__NodeProto *node;
-    LDNQ_TRY(require_node(model, origin, &node, err));
+    LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     return ldnq_build_set_name(model->arena, &node->input, &node->n_input, index, name, err);
 }
 
@@ -196,7 +196,7 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
                                       const char *name, struct ldnq_error *err)
 {
     Onnx__NodeProto *node;
-    LDNQ_TRY(require_node(model, origin, &node, err));
+    LDNQ_TRY(find_node_or_fail(model, origin, &node, err));
     if (index < node->n_output)
         mark_name_as_removed(model, node->output[index]);
     LDNQ_TRY(ldnq_build_set_name(model->arena, &node->output, &node->n_output, index, name, err));

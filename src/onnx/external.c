@@ -204,7 +204,7 @@ static enum ldnq_status load_tensor(struct loader *loader, Onnx__TensorProto *te
     return set_tensor_bytes(tensor, &place, file, err);
 }
 
-static enum ldnq_status load_if_external(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status load_external_data_of(void *ctx, void *message, struct ldnq_error *err)
 {
     Onnx__TensorProto *tensor = message;
     if (!ldnq_is_external(tensor))
@@ -236,6 +236,6 @@ enum ldnq_status ldnq_external_load(struct ldnq_model *model, const char *folder
     ldnq_names_init(&loader.places, model->arena);
     if (folder)
         LDNQ_TRY(resolve_folders(&loader, err));
-    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, load_if_external,
+    return ldnq_visit(&model->proto->base, &onnx__tensor_proto__descriptor, load_external_data_of,
                       &loader, err);
 }

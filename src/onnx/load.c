@@ -53,8 +53,8 @@ static enum ldnq_status parse_model_proto(struct ldnq_model *model, const void *
 }
 
 /* Random bytes are often valid protobuf of unknown fields. */
-static enum ldnq_status require_parts(const struct ldnq_model *model, const void *bytes,
-                                      size_t size, struct ldnq_error *err)
+static enum ldnq_status check_required_parts(const struct ldnq_model *model, const void *bytes,
+                                             size_t size, struct ldnq_error *err)
 {
     const Onnx__ModelProto *proto = model->proto;
     const char *missing = !proto->graph            ? "it has no graph"
@@ -75,7 +75,7 @@ static enum ldnq_status parse_and_load_data(struct ldnq_model *model, const void
                          "weights belong into external data",
                          model->path);
     LDNQ_TRY(parse_model_proto(model, bytes, size, err));
-    LDNQ_TRY(require_parts(model, bytes, size, err));
+    LDNQ_TRY(check_required_parts(model, bytes, size, err));
     model->bytes = size;
     model->hash = XXH3_64bits(bytes, size);
     enum ldnq_status status = ldnq_external_load(model, folder, err);
@@ -123,7 +123,8 @@ enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const ch
     return finish_load(status, out);
 }
 
-static const char *parent_folder(const char *path, struct ldnq_arena *arena, struct ldnq_error *err)
+static const char *find_parent_folder(const char *path, struct ldnq_arena *arena,
+                                      struct ldnq_error *err)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -140,7 +141,7 @@ static enum ldnq_status fill_from_file(struct ldnq_model *model, struct ldnq_are
     void *bytes;
     size_t size;
     LDNQ_TRY(ldnq_file_read(model->path, scratch, &bytes, &size, err));
-    const char *folder = parent_folder(model->path, model->arena, err);
+    const char *folder = find_parent_folder(model->path, model->arena, err);
     return folder ? parse_and_load_data(model, bytes, size, folder, err) : LDNQ_NOMEM;
 }
 

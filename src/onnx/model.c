@@ -53,8 +53,9 @@ int ldnq_model_opset(const struct ldnq_model *model)
 /* The first IR version whose initializers need not be graph inputs. */
 #define IR_PLAIN_INITIALIZERS 4
 
-static enum ldnq_status drop_initializer_inputs(Onnx__GraphProto *graph, struct ldnq_arena *scratch,
-                                                struct ldnq_error *err)
+static enum ldnq_status remove_inputs_of_initializers(Onnx__GraphProto *graph,
+                                                      struct ldnq_arena *scratch,
+                                                      struct ldnq_error *err)
 {
     struct ldnq_names names;
     struct ldnq_name *entry;
@@ -84,7 +85,7 @@ enum ldnq_status ldnq_model_raise_ir(struct ldnq_model *model, int64_t version,
         return LDNQ_OK;
     if (model->proto->ir_version < IR_PLAIN_INITIALIZERS && version >= IR_PLAIN_INITIALIZERS) {
         LDNQ_TRY(ldnq_arena_create(&scratch, err));
-        status = drop_initializer_inputs(model->proto->graph, scratch, err);
+        status = remove_inputs_of_initializers(model->proto->graph, scratch, err);
         ldnq_arena_destroy(scratch);
     }
     if (status == LDNQ_OK)

@@ -187,7 +187,8 @@ static bool is_other_float(int64_t type)
     return type == LDNQ_FLOAT16 || type == LDNQ_BFLOAT16 || type == LDNQ_DOUBLE;
 }
 
-static enum ldnq_status survey_type(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status clear_flag_at_other_float_type(void *ctx, void *message,
+                                                       struct ldnq_error *err)
 {
     const Onnx__TypeProto__Tensor *type = message;
     (void)err;
@@ -195,7 +196,8 @@ static enum ldnq_status survey_type(void *ctx, void *message, struct ldnq_error 
     return LDNQ_OK;
 }
 
-static enum ldnq_status survey_tensor(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status clear_flag_at_other_float_tensor(void *ctx, void *message,
+                                                         struct ldnq_error *err)
 {
     const Onnx__TensorProto *tensor = message;
     (void)err;
@@ -204,7 +206,8 @@ static enum ldnq_status survey_tensor(void *ctx, void *message, struct ldnq_erro
 }
 
 /* Cast and the random generators name their output type in an integer attribute. */
-static enum ldnq_status survey_attr(void *ctx, void *message, struct ldnq_error *err)
+static enum ldnq_status clear_flag_at_other_float_attr(void *ctx, void *message,
+                                                       struct ldnq_error *err)
 {
     const Onnx__AttributeProto *attr = message;
     const char *name = ldnq_or_empty(attr->name);
@@ -249,15 +252,18 @@ static enum ldnq_status record_function_outputs(void *ctx, void *message, struct
     return LDNQ_OK;
 }
 
-static enum ldnq_status survey_model(struct ldnq_raise *raise, struct ldnq_error *err)
+static enum ldnq_status collect_model_facts(struct ldnq_raise *raise, struct ldnq_error *err)
 {
     ProtobufCMessage *root = &raise->model->proto->base;
     bool *all_float = &raise->all_float;
     raise->all_float = true;
     ldnq_names_init(&raise->reads, raise->scratch);
-    LDNQ_TRY(ldnq_visit(root, &onnx__type_proto__tensor__descriptor, survey_type, all_float, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, survey_tensor, all_float, err));
-    LDNQ_TRY(ldnq_visit(root, &onnx__attribute_proto__descriptor, survey_attr, all_float, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__type_proto__tensor__descriptor, clear_flag_at_other_float_type,
+                        all_float, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__tensor_proto__descriptor, clear_flag_at_other_float_tensor,
+                        all_float, err));
+    LDNQ_TRY(ldnq_visit(root, &onnx__attribute_proto__descriptor, clear_flag_at_other_float_attr,
+                        all_float, err));
     LDNQ_TRY(
         ldnq_visit(root, &onnx__node_proto__descriptor, record_node_reads, &raise->reads, err));
     LDNQ_TRY(
@@ -294,7 +300,7 @@ static enum ldnq_status raise_model(struct ldnq_raise *raise, struct ldnq_error 
     struct ldnq_text refusals;
     ldnq_text_init(&refusals, list, sizeof list);
     raise->refusals = &refusals;
-    LDNQ_TRY(survey_model(raise, err));
+    LDNQ_TRY(collect_model_facts(raise, err));
     LDNQ_TRY(visit_model(raise, check_node, err));
     ldnq_text_append_omitted_count(&refusals);
     if (refusals.items)

@@ -103,9 +103,9 @@ enum ldnq_status ldnq_raise_insert(struct ldnq_raise *raise, const Onnx__NodePro
                                    const char *b, Onnx__NodeProto **out, struct ldnq_error *err);
 
 /* Adds a constant that the node can read: an initializer; in a function, a Constant. */
-enum ldnq_status ldnq_raise_constant(struct ldnq_raise *raise, const Onnx__NodeProto *node,
-                                     const char *suffix, const struct ldnq_tensor *tensor,
-                                     const char **name, struct ldnq_error *err);
+enum ldnq_status ldnq_raise_add_constant(struct ldnq_raise *raise, const Onnx__NodeProto *node,
+                                         const char *suffix, const struct ldnq_tensor *tensor,
+                                         const char **name, struct ldnq_error *err);
 
 /* Add a constant and make it the node's input number `input`. A list has rank 1. */
 enum ldnq_status ldnq_raise_input_ints(struct ldnq_raise *raise, Onnx__NodeProto *node,
@@ -125,8 +125,9 @@ enum ldnq_status ldnq_raise_check_input_like(const struct ldnq_raise *raise,
                                              const Onnx__NodeProto *node, struct ldnq_error *err);
 
 /* Turns a list attribute into an input; does nothing when the node lacks the attribute. */
-enum ldnq_status ldnq_raise_attr_to_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                          const char *attr, size_t input, struct ldnq_error *err);
+enum ldnq_status ldnq_raise_move_attr_to_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                               const char *attr, size_t input,
+                                               struct ldnq_error *err);
 
 int64_t ldnq_raise_read_int(const Onnx__NodeProto *node, const char *attr, int64_t otherwise);
 bool ldnq_raise_attr_is(const Onnx__NodeProto *node, const char *attr, const char *value);

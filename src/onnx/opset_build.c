@@ -86,9 +86,9 @@ static enum ldnq_status add_inner_initializer(struct ldnq_raise *raise, const ch
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_raise_constant(struct ldnq_raise *raise, const Onnx__NodeProto *node,
-                                     const char *suffix, const struct ldnq_tensor *tensor,
-                                     const char **name, struct ldnq_error *err)
+enum ldnq_status ldnq_raise_add_constant(struct ldnq_raise *raise, const Onnx__NodeProto *node,
+                                         const char *suffix, const struct ldnq_tensor *tensor,
+                                         const char **name, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_raise_make_name(raise, node, suffix, name, err));
     if (!raise->graph)
@@ -107,7 +107,7 @@ static enum ldnq_status set_constant_input(struct ldnq_raise *raise, Onnx__NodeP
                                         .shape = { .rank = rank, .dim = { (int64_t)count } },
                                         .data = (void *)(uintptr_t)values };
     const char *name;
-    LDNQ_TRY(ldnq_raise_constant(raise, node, suffix, &tensor, &name, err));
+    LDNQ_TRY(ldnq_raise_add_constant(raise, node, suffix, &tensor, &name, err));
     return ldnq_build_set_name(raise->model->arena, &node->input, &node->n_input, input, name, err);
 }
 
@@ -133,7 +133,7 @@ enum ldnq_status ldnq_raise_input_floats(struct ldnq_raise *raise, Onnx__NodePro
 
 /* ---- a scalar of another value's type -------------------------------------------------- */
 
-static enum ldnq_dtype type_of_input(const struct ldnq_raise *raise, const Onnx__NodeProto *node)
+static enum ldnq_dtype find_input_type(const struct ldnq_raise *raise, const Onnx__NodeProto *node)
 {
     enum ldnq_dtype type = LDNQ_UNDEFINED;
     if (ldnq_raise_has_input(node, 0))
@@ -146,7 +146,7 @@ static enum ldnq_dtype type_of_input(const struct ldnq_raise *raise, const Onnx_
 enum ldnq_status ldnq_raise_check_input_like(const struct ldnq_raise *raise,
                                              const Onnx__NodeProto *node, struct ldnq_error *err)
 {
-    if (raise->target >= CAST_LIKE_OPSET || type_of_input(raise, node) != LDNQ_UNDEFINED)
+    if (raise->target >= CAST_LIKE_OPSET || find_input_type(raise, node) != LDNQ_UNDEFINED)
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "the element type of its input is not declared");
 }
@@ -155,7 +155,7 @@ enum ldnq_status ldnq_raise_input_like(struct ldnq_raise *raise, Onnx__NodeProto
                                        size_t input, const char *suffix, float value,
                                        struct ldnq_error *err)
 {
-    enum ldnq_dtype type = type_of_input(raise, node);
+    enum ldnq_dtype type = find_input_type(raise, node);
     Onnx__NodeProto *cast;
     LDNQ_TRY(set_constant_input(raise, node, input, suffix, LDNQ_FLOAT, 0, &value, 1, err));
     if (type == LDNQ_FLOAT)
@@ -171,8 +171,9 @@ enum ldnq_status ldnq_raise_input_like(struct ldnq_raise *raise, Onnx__NodeProto
 
 /* ---- attributes ------------------------------------------------------------------------ */
 
-enum ldnq_status ldnq_raise_attr_to_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
-                                          const char *name, size_t input, struct ldnq_error *err)
+enum ldnq_status ldnq_raise_move_attr_to_input(struct ldnq_raise *raise, Onnx__NodeProto *node,
+                                               const char *name, size_t input,
+                                               struct ldnq_error *err)
 {
     const Onnx__AttributeProto *attr = ldnq_attr_find(node, name);
     if (!attr)

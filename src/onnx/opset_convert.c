@@ -14,7 +14,7 @@ static enum ldnq_status set_op_type(struct ldnq_raise *raise, Onnx__NodeProto *n
 /* Reduce*, Squeeze and Unsqueeze. */
 CONVERT(axes_to_input)
 {
-    return ldnq_raise_attr_to_input(raise, node, "axes", 1, err);
+    return ldnq_raise_move_attr_to_input(raise, node, "axes", 1, err);
 }
 
 /* ---- BatchNormalization ------------------------------------------------------------- */
@@ -121,7 +121,7 @@ CHECK(pad_11)
 CONVERT(pad_11)
 {
     float value = read_constant_pad_value(node);
-    LDNQ_TRY(ldnq_raise_attr_to_input(raise, node, "pads", 1, err));
+    LDNQ_TRY(ldnq_raise_move_attr_to_input(raise, node, "pads", 1, err));
     ldnq_build_remove_attr(node, "value");
     if (value == 0)
         return LDNQ_OK;
@@ -134,10 +134,10 @@ CONVERT(slice_10)
 {
     const Onnx__AttributeProto *starts = ldnq_attr_find(node, "starts");
     size_t count = starts ? starts->n_ints : 0;
-    LDNQ_TRY(ldnq_raise_attr_to_input(raise, node, "starts", 1, err));
-    LDNQ_TRY(ldnq_raise_attr_to_input(raise, node, "ends", 2, err));
+    LDNQ_TRY(ldnq_raise_move_attr_to_input(raise, node, "starts", 1, err));
+    LDNQ_TRY(ldnq_raise_move_attr_to_input(raise, node, "ends", 2, err));
     if (ldnq_attr_find(node, "axes"))
-        return ldnq_raise_attr_to_input(raise, node, "axes", 3, err);
+        return ldnq_raise_move_attr_to_input(raise, node, "axes", 3, err);
     int64_t *axes = ldnq_arena_alloc(raise->scratch, count, sizeof *axes, err);
     if (!axes)
         return LDNQ_NOMEM;
@@ -148,7 +148,7 @@ CONVERT(slice_10)
 
 CONVERT(split_13)
 {
-    return ldnq_raise_attr_to_input(raise, node, "split", 1, err);
+    return ldnq_raise_move_attr_to_input(raise, node, "split", 1, err);
 }
 
 CONVERT(split_18)

@@ -186,11 +186,11 @@ static enum ldnq_status repeat_per_channel(struct ldnq_raise *raise, Onnx__NodeP
     const struct ldnq_tensor flat = { LDNQ_INT64, list, (void *)(uintptr_t)&any };
     const char *name;
     Onnx__NodeProto *last;
-    LDNQ_TRY(ldnq_raise_constant(raise, node, "axes", &axes, &name, err));
+    LDNQ_TRY(ldnq_raise_add_constant(raise, node, "axes", &axes, &name, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Unsqueeze", "column", node->input[input], name, &last,
                                err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Expand", "rows", last->output[0], sizes, &last, err));
-    LDNQ_TRY(ldnq_raise_constant(raise, node, "flat", &flat, &name, err));
+    LDNQ_TRY(ldnq_raise_add_constant(raise, node, "flat", &flat, &name, err));
     LDNQ_TRY(
         ldnq_raise_insert(raise, node, "Reshape", "channels", last->output[0], name, &last, err));
     return set_node_input(raise, node, input, last->output[0], err);
@@ -211,9 +211,9 @@ static enum ldnq_status insert_group_shape_nodes(struct ldnq_raise *raise, Onnx_
         ldnq_raise_insert(raise, node, "Shape", "shape", node->input[0], NULL, &channels, err));
     LDNQ_TRY(ldnq_build_int_attr(arena, channels, "start", 1, err));
     LDNQ_TRY(ldnq_build_int_attr(arena, channels, "end", 2, err));
-    LDNQ_TRY(ldnq_raise_constant(raise, node, "groups", &divisor, &name, err));
+    LDNQ_TRY(ldnq_raise_add_constant(raise, node, "groups", &divisor, &name, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Div", "each", channels->output[0], name, &each, err));
-    LDNQ_TRY(ldnq_raise_constant(raise, node, "one", &first, &name, err));
+    LDNQ_TRY(ldnq_raise_add_constant(raise, node, "one", &first, &name, err));
     LDNQ_TRY(ldnq_raise_insert(raise, node, "Concat", "sizes", name, each->output[0], &both, err));
     LDNQ_TRY(ldnq_build_int_attr(arena, both, "axis", 0, err));
     *sizes = both->output[0];

@@ -134,7 +134,7 @@ const Onnx__TensorProto *ldnq_scope_constant(const struct ldnq_scope *scope, con
 }
 
 /* The rank of a value without a declared shape, where its operator determines it. */
-static int rank_from_producer(const struct ldnq_scope *scope, const char *name)
+static int find_rank_from_producer(const struct ldnq_scope *scope, const char *name)
 {
     const Onnx__NodeProto *producer = find_producer(scope, name);
     if (!producer || !ldnq_is_onnx_domain(producer->domain) || !producer->op_type)
@@ -152,5 +152,5 @@ static int rank_from_producer(const struct ldnq_scope *scope, const char *name)
 int ldnq_scope_rank(const struct ldnq_scope *scope, const char *name)
 {
     const struct ldnq_name *entry = find_value_entry(scope, name);
-    return entry && entry->flags ? (int)entry->flags - 1 : rank_from_producer(scope, name);
+    return entry && entry->flags ? (int)entry->flags - 1 : find_rank_from_producer(scope, name);
 }

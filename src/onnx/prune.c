@@ -83,7 +83,7 @@ static bool is_removable_node(const struct pruner *pruner, const Onnx__NodeProto
     return was_used;
 }
 
-static enum ldnq_status drop_node(struct pruner *pruner, size_t at, struct ldnq_error *err)
+static enum ldnq_status remove_node(struct pruner *pruner, size_t at, struct ldnq_error *err)
 {
     const Onnx__NodeProto *node = pruner->model->proto->graph->node[at];
     LDNQ_TRY(ldnq_uses_visit_node(node, pruner->reads.arena, decrement_read_count, pruner, err));
@@ -93,12 +93,12 @@ static enum ldnq_status drop_node(struct pruner *pruner, size_t at, struct ldnq_
 }
 
 /* Backwards, so that a chain of nodes in topological order is removed in one pass. */
-static enum ldnq_status drop_nodes(struct pruner *pruner, struct ldnq_error *err)
+static enum ldnq_status remove_nodes(struct pruner *pruner, struct ldnq_error *err)
 {
     const Onnx__GraphProto *graph = pruner->model->proto->graph;
     for (size_t i = graph->n_node; i-- > 0;)
         if (is_removable_node(pruner, graph->node[i]))
-            LDNQ_TRY(drop_node(pruner, i, err));
+            LDNQ_TRY(remove_node(pruner, i, err));
     return LDNQ_OK;
 }
 
@@ -111,7 +111,7 @@ static bool remove_if_unread(struct pruner *pruner, const char *name)
     return true;
 }
 
-static void drop_initializers(struct pruner *pruner)
+static void remove_initializers(struct pruner *pruner)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     size_t kept = 0;
@@ -127,7 +127,7 @@ static void drop_initializers(struct pruner *pruner)
 }
 
 /* Removes the annotations of removed tensors, which then no longer read a scale. */
-static void drop_annotations(struct pruner *pruner)
+static void remove_annotations(struct pruner *pruner)
 {
     Onnx__GraphProto *graph = pruner->model->proto->graph;
     size_t kept = 0;
@@ -146,8 +146,8 @@ static void drop_annotations(struct pruner *pruner)
     graph->n_quantization_annotation = kept;
 }
 
-static size_t drop_removed_value_infos(const struct pruner *pruner, Onnx__ValueInfoProto **infos,
-                                       size_t count)
+static size_t remove_value_infos(const struct pruner *pruner, Onnx__ValueInfoProto **infos,
+                                 size_t count)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
@@ -163,12 +163,12 @@ static enum ldnq_status remove_unread_parts(struct pruner *pruner, struct ldnq_e
     clear_removed_flags_of_values(pruner);
     do {
         pruner->changed = false;
-        LDNQ_TRY(drop_nodes(pruner, err));
-        drop_initializers(pruner);
-        drop_annotations(pruner);
+        LDNQ_TRY(remove_nodes(pruner, err));
+        remove_initializers(pruner);
+        remove_annotations(pruner);
     } while (pruner->changed);
-    graph->n_value_info = drop_removed_value_infos(pruner, graph->value_info, graph->n_value_info);
-    graph->n_input = drop_removed_value_infos(pruner, graph->input, graph->n_input);
+    graph->n_value_info = remove_value_infos(pruner, graph->value_info, graph->n_value_info);
+    graph->n_input = remove_value_infos(pruner, graph->input, graph->n_input);
     return LDNQ_OK;
 }
 

@@ -71,7 +71,7 @@ static enum ldnq_status write_external_bytes(struct model_saver *saver, const vo
                                              size_t size, struct ldnq_error *err)
 {
     XXH3_64bits_update(&saver->hash, bytes, size);
-    return ldnq_file_writer_put(saver->data, bytes, size, err);
+    return ldnq_file_writer_write(saver->data, bytes, size, err);
 }
 
 static enum ldnq_status append_data(struct model_saver *saver, const Onnx__TensorProto *tensor,
@@ -211,7 +211,7 @@ static enum ldnq_status write_file(const struct ldnq_model *model, struct ldnq_m
     LDNQ_TRY(pack_model(model, writer->path, &bytes, &size, err));
     enum ldnq_status status = ldnq_file_writer_init(&writer->file, writer->path, err);
     if (status == LDNQ_OK)
-        status = ldnq_file_writer_put(&writer->file, bytes, size, err);
+        status = ldnq_file_writer_write(&writer->file, bytes, size, err);
     if (status == LDNQ_OK)
         status = ldnq_file_writer_close(&writer->file, err);
     writer->size = writer->file.temporary ? size : 0;
@@ -298,7 +298,7 @@ static const char *find_old_data(const struct ldnq_model_writer *writer)
 }
 
 /* The loaded model may be a copy that refers to the same file. */
-static bool is_read(const struct ldnq_model_writer *writer, const char *path)
+static bool is_data_of_loaded_model(const struct ldnq_model_writer *writer, const char *path)
 {
     struct ldnq_file_id id, other;
     ldnq_file_identify(path, &id);
@@ -351,7 +351,8 @@ enum ldnq_status ldnq_model_writer_commit(struct ldnq_model_writer *writer, stru
     const enum ldnq_status status = ldnq_file_writer_commit(&writer->file, err);
     if (status != LDNQ_OK && is_new)
         unlink(data);
-    if (status == LDNQ_OK && old && (!data || strcmp(old, data) != 0) && !is_read(writer, old))
+    if (status == LDNQ_OK && old && (!data || strcmp(old, data) != 0) &&
+        !is_data_of_loaded_model(writer, old))
         unlink(old);
     return status;
 }

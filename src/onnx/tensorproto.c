@@ -3,8 +3,9 @@
 #include "onnx/codec.h"
 #include "onnx/wire.h"
 
-static enum ldnq_status decode(const Onnx__TensorProto *proto, struct ldnq_arena *arena,
-                               struct ldnq_tensor **out, struct ldnq_error *err)
+static enum ldnq_status decode_embedded_data(const Onnx__TensorProto *proto,
+                                             struct ldnq_arena *arena, struct ldnq_tensor **out,
+                                             struct ldnq_error *err)
 {
     if (ldnq_is_external(proto))
         return ldnq_fail(err, LDNQ_MODEL, "the tensor's data are in another file");
@@ -22,5 +23,5 @@ enum ldnq_status ldnq_tensorproto_decode(const void *bytes, size_t size, struct 
         return status == LDNQ_MODEL ? ldnq_fail_within(err, status, "not a TensorProto") : status;
     const Onnx__TensorProto *proto = (const Onnx__TensorProto *)message;
     *name = ldnq_or_empty(proto->name);
-    return decode(proto, arena, out, err);
+    return decode_embedded_data(proto, arena, out, err);
 }

@@ -10,35 +10,35 @@ struct message_visit {
     void *ctx;
 };
 
-static enum ldnq_status walk_message(const struct message_visit *walk, ProtobufCMessage *message,
-                                     struct ldnq_error *err);
+static enum ldnq_status visit_message(const struct message_visit *walk, ProtobufCMessage *message,
+                                      struct ldnq_error *err);
 
-static enum ldnq_status walk_field(const struct message_visit *walk, ProtobufCMessage *message,
-                                   const ProtobufCFieldDescriptor *field, struct ldnq_error *err)
+static enum ldnq_status visit_field(const struct message_visit *walk, ProtobufCMessage *message,
+                                    const ProtobufCFieldDescriptor *field, struct ldnq_error *err)
 {
     void *member = (char *)message + field->offset;
     void *quantifier = (char *)message + field->quantifier_offset;
     if (field->label == PROTOBUF_C_LABEL_REPEATED) {
         ProtobufCMessage **list = *(ProtobufCMessage ***)member;
         for (size_t i = 0, count = *(size_t *)quantifier; i < count; i++)
-            LDNQ_TRY(walk_message(walk, list[i], err));
+            LDNQ_TRY(visit_message(walk, list[i], err));
         return LDNQ_OK;
     }
     if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF && *(uint32_t *)quantifier != field->id)
         return LDNQ_OK;
     ProtobufCMessage *one = *(ProtobufCMessage **)member;
-    return one ? walk_message(walk, one, err) : LDNQ_OK;
+    return one ? visit_message(walk, one, err) : LDNQ_OK;
 }
 
-static enum ldnq_status walk_message(const struct message_visit *walk, ProtobufCMessage *message,
-                                     struct ldnq_error *err)
+static enum ldnq_status visit_message(const struct message_visit *walk, ProtobufCMessage *message,
+                                      struct ldnq_error *err)
 {
     if (message->descriptor == walk->kind)
         LDNQ_TRY(walk->visit(walk->ctx, message, err));
     for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
         if (field->type == PROTOBUF_C_TYPE_MESSAGE)
-            LDNQ_TRY(walk_field(walk, message, field, err));
+            LDNQ_TRY(visit_field(walk, message, field, err));
     }
     return LDNQ_OK;
 }
@@ -47,7 +47,7 @@ enum ldnq_status ldnq_visit(ProtobufCMessage *root, const ProtobufCMessageDescri
                             ldnq_visit_fn *visit, void *ctx, struct ldnq_error *err)
 {
     const struct message_visit walk = { kind, visit, ctx };
-    return walk_message(&walk, root, err);
+    return visit_message(&walk, root, err);
 }
 
 /* ---- what subgraphs read from outside --------------------------------------------- */
@@ -98,24 +98,29 @@ static enum ldnq_status report_captured_name(const struct captures *captures,
     return captures->visit(captures->ctx, name, err);
 }
 
-static enum ldnq_status read_graph(const struct captures *captures, const struct scope *outer,
-                                   const Onnx__GraphProto *graph, struct ldnq_error *err);
+static enum ldnq_status report_reads_of_graph(const struct captures *captures,
+                                              const struct scope *outer,
+                                              const Onnx__GraphProto *graph,
+                                              struct ldnq_error *err);
 
-static enum ldnq_status read_subgraphs(const struct captures *captures, const struct scope *scope,
-                                       const Onnx__NodeProto *node, struct ldnq_error *err)
+static enum ldnq_status report_reads_of_subgraphs(const struct captures *captures,
+                                                  const struct scope *scope,
+                                                  const Onnx__NodeProto *node,
+                                                  struct ldnq_error *err)
 {
     for (size_t i = 0; i < node->n_attribute; i++) {
         const Onnx__AttributeProto *attr = node->attribute[i];
         if (attr->g)
-            LDNQ_TRY(read_graph(captures, scope, attr->g, err));
+            LDNQ_TRY(report_reads_of_graph(captures, scope, attr->g, err));
         for (size_t g = 0; g < attr->n_graphs; g++)
-            LDNQ_TRY(read_graph(captures, scope, attr->graphs[g], err));
+            LDNQ_TRY(report_reads_of_graph(captures, scope, attr->graphs[g], err));
     }
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_graph(const struct captures *captures, const struct scope *outer,
-                                   const Onnx__GraphProto *graph, struct ldnq_error *err)
+static enum ldnq_status report_reads_of_graph(const struct captures *captures,
+                                              const struct scope *outer,
+                                              const Onnx__GraphProto *graph, struct ldnq_error *err)
 {
     struct scope scope = { .outer = outer };
     ldnq_names_init(&scope.names, captures->scratch);
@@ -124,7 +129,7 @@ static enum ldnq_status read_graph(const struct captures *captures, const struct
         const Onnx__NodeProto *node = graph->node[i];
         for (size_t k = 0; k < node->n_input; k++)
             LDNQ_TRY(report_captured_name(captures, &scope, node->input[k], err));
-        LDNQ_TRY(read_subgraphs(captures, &scope, node, err));
+        LDNQ_TRY(report_reads_of_subgraphs(captures, &scope, node, err));
     }
     for (size_t i = 0; i < graph->n_output; i++)
         LDNQ_TRY(report_captured_name(captures, &scope, graph->output[i]->name, err));
@@ -135,7 +140,7 @@ enum ldnq_status ldnq_visit_node_captures(const Onnx__NodeProto *node, struct ld
                                           ldnq_capture_fn *visit, void *ctx, struct ldnq_error *err)
 {
     const struct captures captures = { scratch, visit, ctx };
-    return read_subgraphs(&captures, NULL, node, err);
+    return report_reads_of_subgraphs(&captures, NULL, node, err);
 }
 
 enum ldnq_status ldnq_visit_graph_captures(const Onnx__GraphProto *graph,
@@ -143,5 +148,5 @@ enum ldnq_status ldnq_visit_graph_captures(const Onnx__GraphProto *graph,
                                            void *ctx, struct ldnq_error *err)
 {
     const struct captures captures = { scratch, visit, ctx };
-    return read_graph(&captures, NULL, graph, err);
+    return report_reads_of_graph(&captures, NULL, graph, err);
 }

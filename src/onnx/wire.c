@@ -16,7 +16,7 @@ static enum ldnq_status fail_damaged(const struct wire_cursor *cursor, struct ld
                      reason);
 }
 
-static size_t bytes_left(const struct wire_cursor *cursor)
+static size_t count_bytes_left(const struct wire_cursor *cursor)
 {
     return (size_t)(cursor->end - cursor->at);
 }
@@ -39,7 +39,7 @@ static enum ldnq_status read_varint(struct wire_cursor *cursor, uint64_t *value,
 static enum ldnq_status skip_bytes(struct wire_cursor *cursor, uint64_t size,
                                    struct ldnq_error *err)
 {
-    if (size > bytes_left(cursor))
+    if (size > count_bytes_left(cursor))
         return fail_damaged(cursor, err, "a field is longer than what is left of its message");
     cursor->at += size;
     return LDNQ_OK;

@@ -27,7 +27,7 @@ static enum ldnq_status check_tensors(struct ldnq_value *const *values, size_t c
 static enum ldnq_status append_body_graph(const struct ldnq_node *node, const char *name,
                                           struct ldnq_control *control, struct ldnq_error *err)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    const struct ldnq_attr *attr = ldnq_node_find_attr(node, name);
     if (!attr || attr->kind != LDNQ_ATTR_GRAPH)
         return ldnq_fail(err, LDNQ_MODEL, "lacks its %s", name);
     LDNQ_TRY(check_tensors(attr->g->inputs, attr->g->input_count, err));
@@ -217,7 +217,7 @@ static enum ldnq_status infer_stacked(struct ldnq_op_call *call, const struct ld
     return LDNQ_OK;
 }
 
-static bool is_true(const struct ldnq_tensor *tensor)
+static bool is_constant_true(const struct ldnq_tensor *tensor)
 {
     return tensor->data && tensor->dtype == LDNQ_BOOL && ldnq_tensor_count(tensor) == 1 &&
            *(const uint8_t *)tensor->data;
@@ -232,8 +232,8 @@ static bool find_trip_count(const struct ldnq_op_call *call, const struct ldnq_c
     const struct ldnq_tensor *condition = call->in_count > 1 ? call->in[1] : NULL;
     const struct ldnq_tensor *body_condition = control->bodies[0]->outputs[0]->constant;
     if (!trip_count || !trip_count->data || trip_count->dtype != LDNQ_INT64 ||
-        ldnq_tensor_count(trip_count) != 1 || (condition && !is_true(condition)) ||
-        !body_condition || !is_true(body_condition))
+        ldnq_tensor_count(trip_count) != 1 || (condition && !is_constant_true(condition)) ||
+        !body_condition || !is_constant_true(body_condition))
         return false;
     *length = *(const int64_t *)trip_count->data < 0 ? 0 : *(const int64_t *)trip_count->data;
     return !ldnq_is_symbol(*length);

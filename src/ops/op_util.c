@@ -10,25 +10,25 @@
 
 int64_t ldnq_attr_int(const struct ldnq_node *node, const char *name, int64_t otherwise)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    const struct ldnq_attr *attr = ldnq_node_find_attr(node, name);
     return attr && attr->kind == LDNQ_ATTR_INT ? attr->i : otherwise;
 }
 
 float ldnq_attr_float(const struct ldnq_node *node, const char *name, float otherwise)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    const struct ldnq_attr *attr = ldnq_node_find_attr(node, name);
     return attr && attr->kind == LDNQ_ATTR_FLOAT ? attr->f : otherwise;
 }
 
 const char *ldnq_attr_string(const struct ldnq_node *node, const char *name, const char *otherwise)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    const struct ldnq_attr *attr = ldnq_node_find_attr(node, name);
     return attr && attr->kind == LDNQ_ATTR_STRING ? attr->s : otherwise;
 }
 
 const int64_t *ldnq_attr_ints(const struct ldnq_node *node, const char *name, size_t *count)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(node, name);
+    const struct ldnq_attr *attr = ldnq_node_find_attr(node, name);
     *count = attr && attr->kind == LDNQ_ATTR_INTS ? attr->count : 0;
     return attr && attr->kind == LDNQ_ATTR_INTS ? attr->ints : NULL;
 }

@@ -161,7 +161,7 @@ static bool result_is_small_enough(const struct node_folding *f, enum knowledge 
 }
 
 /* Subtracts the node's outputs and scratch from the budget; false when they exceed it. */
-static bool reserve_budget(struct node_folding *f)
+static bool subtract_from_budget(struct node_folding *f)
 {
     const struct ldnq_op *op = f->node->op;
     size_t needed = ldnq_ops_scratch_bytes(&f->call), bytes;
@@ -259,7 +259,7 @@ static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct
     }
     enum knowledge knowledge = find_result_knowledge(node);
     if (has_bodies || knowledge == UNKNOWN || !result_is_small_enough(f, knowledge) ||
-        !reserve_budget(f))
+        !subtract_from_budget(f))
         return LDNQ_OK;
     enum ldnq_status status = compute_outputs(f, err);
     /* What can't be computed with symbols (the Size of a symbolic shape) is left to run time. */

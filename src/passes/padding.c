@@ -15,7 +15,7 @@ enum { X, PADS, VALUE, AXES };
 /* More than any network needs, and no sum of two overflows. */
 #define MAX_PADDING ((int64_t)1 << 20)
 
-static const struct ldnq_tensor *constant_input(const struct ldnq_node *node, size_t input)
+static const struct ldnq_tensor *find_constant_input(const struct ldnq_node *node, size_t input)
 {
     const struct ldnq_value *value = input < node->input_count ? node->inputs[input] : NULL;
     return value ? value->constant : NULL;
@@ -33,7 +33,7 @@ static bool fills_with_zeros(const struct ldnq_node *pad)
         return false;
     if (!has_input(pad, VALUE))
         return true;
-    const struct ldnq_tensor *value = constant_input(pad, VALUE);
+    const struct ldnq_tensor *value = find_constant_input(pad, VALUE);
     return value && value->dtype == LDNQ_FLOAT && ldnq_tensor_count(value) == 1 &&
            *(const float *)value->data == 0.0f;
 }
@@ -41,7 +41,7 @@ static bool fills_with_zeros(const struct ldnq_node *pad)
 /* The pads of all axes: all begins, then all ends. NULL unless they are constant. */
 static const int64_t *find_pads(const struct ldnq_node *pad, size_t *count)
 {
-    const struct ldnq_tensor *tensor = constant_input(pad, PADS);
+    const struct ldnq_tensor *tensor = find_constant_input(pad, PADS);
     if (!tensor)
         return ldnq_attr_ints(pad, "pads", count);
     *count = ldnq_tensor_count(tensor);

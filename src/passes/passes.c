@@ -82,7 +82,7 @@ enum ldnq_status ldnq_pass_bind_dim(struct ldnq_graph *graph, const char *name, 
     return LDNQ_OK;
 }
 
-static bool is_alive(const struct ldnq_node *node, const bool *needed)
+static bool is_needed(const struct ldnq_node *node, const bool *needed)
 {
     for (size_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && needed[node->outputs[i]->index])
@@ -90,7 +90,7 @@ static bool is_alive(const struct ldnq_node *node, const bool *needed)
     return false;
 }
 
-static void mark_inputs(const struct ldnq_node *node, bool *needed)
+static void mark_inputs_as_needed(const struct ldnq_node *node, bool *needed)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (node->inputs[i])
@@ -108,11 +108,11 @@ enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ld
     for (size_t i = 0; i < graph->output_count; i++)
         needed[graph->outputs[i]->index] = true;
     for (size_t i = graph->node_count; i-- > 0;) {
-        alive[i] = is_alive(graph->nodes[i], needed);
+        alive[i] = is_needed(graph->nodes[i], needed);
         if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL_FLOW))
             LDNQ_TRY(ldnq_subgraphs_trim(graph, graph->nodes[i], err));
         if (alive[i])
-            mark_inputs(graph->nodes[i], needed);
+            mark_inputs_as_needed(graph->nodes[i], needed);
     }
     size_t kept = 0;
     for (size_t i = 0; i < graph->node_count; i++) {

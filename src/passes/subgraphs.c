@@ -359,7 +359,7 @@ enum ldnq_status ldnq_subgraph_inline(struct ldnq_graph *graph, struct ldnq_node
 
 /* ---- trimming captures ------------------------------------------------------------- */
 
-static void mark_reads(const struct ldnq_graph *body, bool *read)
+static void mark_values_read(const struct ldnq_graph *body, bool *read)
 {
     for (size_t i = 0; i < body->node_count; i++)
         for (size_t k = 0; k < body->nodes[i]->input_count; k++)
@@ -378,7 +378,7 @@ static enum ldnq_status remove_unread_captures(struct ldnq_graph *body, bool *ne
     size_t kept = 0;
     if (!read)
         return LDNQ_NOMEM;
-    mark_reads(body, read);
+    mark_values_read(body, read);
     for (size_t i = 0; i < body->capture_count; i++) {
         struct ldnq_capture capture = body->captures[i];
         if (!read[capture.inner->index] || capture.inner->constant)

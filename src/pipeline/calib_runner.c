@@ -52,7 +52,8 @@ static enum ldnq_status augment_input_of_copy(const struct ldnq_calib_runner *ru
         return LDNQ_OK;
     struct ldnq_tensor *changed;
     LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &input->shape, &changed, err));
-    ldnq_augment(input, changed->data, runner->seed, batch * runner->batch_size, runner->pool);
+    ldnq_augment_batch(input, changed->data, runner->seed, batch * runner->batch_size,
+                       runner->pool);
     input->data = changed->data;
     return LDNQ_OK;
 }

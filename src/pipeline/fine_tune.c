@@ -90,7 +90,7 @@ static enum ldnq_status add_distillation_loss(void *ctx, const struct ldnq_tenso
         float *g = gradients[o].data;
         for (size_t i = 0; i < n; i++)
             g[i] = (float)(2 * unit * ((double)y[i] - (double)t[i]));
-        *sum += unit * ldnq_squared_error(y, t, n);
+        *sum += unit * ldnq_compute_squared_error(y, t, n);
     }
     return LDNQ_OK;
 }

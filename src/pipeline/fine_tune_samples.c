@@ -95,7 +95,7 @@ static enum ldnq_status augment_input(struct ldnq_fine_tune_samples *set, struct
         return LDNQ_OK;
     struct ldnq_tensor *changed;
     LDNQ_TRY(ldnq_tensor_create(arena, LDNQ_FLOAT, &input->shape, &changed, err));
-    ldnq_augment(input, changed->data, set->seed, set->drawn, set->pool);
+    ldnq_augment_batch(input, changed->data, set->seed, set->drawn, set->pool);
     input->data = changed->data;
     return LDNQ_OK;
 }

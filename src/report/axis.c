@@ -39,13 +39,13 @@ static void ensure_finite_range(double *low, double *high)
     *high += half;
 }
 
-static double first_tick_index(struct axis_step step, double low, bool outwards)
+static double find_first_tick_index(struct axis_step step, double low, bool outwards)
 {
     const double index = low / multiply_step(step, 1);
     return outwards ? floor(index + 1e-9) : ceil(index - 1e-9);
 }
 
-static double last_tick_index(struct axis_step step, double high, bool outwards)
+static double find_last_tick_index(struct axis_step step, double high, bool outwards)
 {
     const double index = high / multiply_step(step, 1);
     return outwards ? ceil(index - 1e-9) : floor(index + 1e-9);
@@ -55,7 +55,8 @@ static double last_tick_index(struct axis_step step, double high, bool outwards)
 static struct axis_step choose_step(double low, double high, bool outwards, size_t most)
 {
     struct axis_step step = { 1, (int)floor(log10((high - low) / (double)most)) - 1 };
-    while (last_tick_index(step, high, outwards) - first_tick_index(step, low, outwards) + 1 >
+    while (find_last_tick_index(step, high, outwards) - find_first_tick_index(step, low, outwards) +
+               1 >
            (double)most)
         step = next_larger_step(step);
     return step;
@@ -80,8 +81,8 @@ static void set_linear(struct ldnq_axis *axis, double low, double high, bool out
     if (most < 2 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
     const struct axis_step step = choose_step(low, high, outwards, most);
-    const double first = first_tick_index(step, low, outwards);
-    const double last = last_tick_index(step, high, outwards);
+    const double first = find_first_tick_index(step, low, outwards);
+    const double last = find_last_tick_index(step, high, outwards);
     *axis = (struct ldnq_axis){ .low = low, .high = high };
     if (outwards) {
         axis->low = multiply_step(step, first);
@@ -134,8 +135,8 @@ static double compute_log_tick(struct axis_subdivision in, int stride, int index
 }
 
 /* The last tick that is <= low, and the first that is >= high. */
-static void log_range(struct axis_subdivision in, int stride, double low, double high, int *first,
-                      int *last)
+static void compute_log_range(struct axis_subdivision in, int stride, double low, double high,
+                              int *first, int *last)
 {
     *first = ((int)floor(log10(low) / stride) - 1) * in.count;
     while (compute_log_tick(in, stride, *first + 1) <= low * (1 + 1e-9))
@@ -165,8 +166,8 @@ void ldnq_axis_init_log(struct ldnq_axis *axis, double low, double high, size_t 
         most = LDNQ_AXIS_TICKS;
     struct axis_subdivision in = fine;
     int stride = 1, first, last;
-    log_range(in, stride, low, high, &first, &last);
-    for (; last - first + 1 > (int)most; log_range(in, stride, low, high, &first, &last)) {
+    compute_log_range(in, stride, low, high, &first, &last);
+    for (; last - first + 1 > (int)most; compute_log_range(in, stride, low, high, &first, &last)) {
         stride += in.count == 1;
         in = decades;
     }

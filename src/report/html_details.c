@@ -121,7 +121,7 @@ static void write_layer_facts(struct ldnq_buffer *out, const struct ldnq_diff_la
 static void write_weight_histogram(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_distribution(layer, &plot))
+    if (!ldnq_plot_init_weight_histograms(layer, &plot))
         return;
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_PANEL,
@@ -138,7 +138,7 @@ static void write_weight_histogram(struct ldnq_buffer *out, const struct ldnq_di
 static void write_weight_scatter(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_scatter(layer, &plot))
+    if (!ldnq_plot_init_weight_scatter(layer, &plot))
         return;
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_PANEL,
@@ -154,7 +154,7 @@ static void write_weight_scatter(struct ldnq_buffer *out, const struct ldnq_diff
 static void write_codes(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_codes(layer, &plot))
+    if (!ldnq_plot_init_code_counts(layer, &plot))
         return;
     const struct ldnq_html_figure figure = {
         .width = LDNQ_HTML_PANEL,

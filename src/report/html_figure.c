@@ -11,8 +11,8 @@
 
 /* ---- the picture --------------------------------------------------------------------- */
 
-static enum ldnq_status draw(const struct ldnq_plot *plot, size_t width, size_t height,
-                             struct ldnq_arena *arena, struct ldnq_buffer *png)
+static enum ldnq_status draw_as_png(const struct ldnq_plot *plot, size_t width, size_t height,
+                                    struct ldnq_arena *arena, struct ldnq_buffer *png)
 {
     struct ldnq_canvas *canvas;
     LDNQ_TRY(ldnq_canvas_create(arena, width, height, &canvas, NULL));
@@ -30,7 +30,7 @@ static void write_data(struct ldnq_buffer *out, const struct ldnq_plot *plot, si
         return;
     enum ldnq_status status = ldnq_arena_create(&arena, NULL);
     if (status == LDNQ_OK)
-        status = draw(plot, width, height, arena, &png);
+        status = draw_as_png(plot, width, height, arena, &png);
     ldnq_arena_destroy(arena);
     out->failed |= status != LDNQ_OK;
     ldnq_buffer_append_text(out, "data:image/png;base64,");
@@ -86,7 +86,7 @@ static void write_ticks(struct ldnq_buffer *out, const struct ldnq_axis *axis, c
     }
 }
 
-static size_t longest_label(const struct ldnq_axis *axis)
+static size_t count_longest_label(const struct ldnq_axis *axis)
 {
     size_t longest = 0;
     for (size_t i = 0; i < axis->tick_count; i++) {
@@ -122,7 +122,7 @@ void ldnq_html_write_figure(struct ldnq_buffer *out, const struct ldnq_html_figu
     write_caption(out, figure);
     ldnq_buffer_append_format(
         out, "<div class=\"chart\" style=\"--y:%zuch\"><div class=\"y-title\">%s</div>",
-        longest_label(&plot->y), figure->y_title);
+        count_longest_label(&plot->y), figure->y_title);
     ldnq_buffer_append_text(out, "<div class=\"y-ticks\" aria-hidden=\"true\">");
     write_ticks(out, &plot->y, "bottom");
     ldnq_buffer_append_text(out, "</div><div class=\"area\">");

@@ -24,7 +24,7 @@ static size_t count_exact_layers(const struct ldnq_diff *diff)
 static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_error(diff, &plot))
+    if (!ldnq_plot_init_sqnr_by_layer(diff, &plot))
         return;
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++) {
@@ -58,7 +58,7 @@ static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 static void write_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_sizes(diff, &plot))
+    if (!ldnq_plot_init_weight_bytes(diff, &plot))
         return;
     char alt[256];
     snprintf(alt, sizeof alt,
@@ -80,7 +80,7 @@ static void write_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 static void write_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
-    if (!ldnq_plot_init_bits(diff, &plot))
+    if (!ldnq_plot_init_bits_per_weight(diff, &plot))
         return;
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++)

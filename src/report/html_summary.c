@@ -216,7 +216,7 @@ static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 /* ---- the worst layers ---------------------------------------------------------------- */
 
 /* The SQNR that layers are ranked by. */
-static double sqnr_for_ranking(const struct ldnq_diff *diff, size_t index)
+static double compute_sqnr_for_ranking(const struct ldnq_diff *diff, size_t index)
 {
     const struct ldnq_diff_layer *layer = &diff->layers[index];
     return diff->samples ? layer->isolated.sqnr : layer->weight_sqnr;
@@ -227,15 +227,15 @@ static size_t find_next_worst_layer(const struct ldnq_diff *diff, size_t last)
 {
     size_t best = diff->layer_count;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        const double value = sqnr_for_ranking(diff, i);
+        const double value = compute_sqnr_for_ranking(diff, i);
         if (!isfinite(value))
             continue;
         if (last < diff->layer_count) {
-            const double before = sqnr_for_ranking(diff, last);
+            const double before = compute_sqnr_for_ranking(diff, last);
             if (value < before || (value == before && i <= last))
                 continue;
         }
-        if (best == diff->layer_count || value < sqnr_for_ranking(diff, best))
+        if (best == diff->layer_count || value < compute_sqnr_for_ranking(diff, best))
             best = i;
     }
     return best;
@@ -259,7 +259,7 @@ static void write_worst(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         ldnq_buffer_append_text(out, "</a> <span class=\"op\">");
         ldnq_html_write_text(out, layer->op);
         ldnq_buffer_append_text(out, "</span> <span class=\"figure\">");
-        ldnq_html_write_number(out, LDNQ_HTML_SQNR, sqnr_for_ranking(diff, at));
+        ldnq_html_write_number(out, LDNQ_HTML_SQNR, compute_sqnr_for_ranking(diff, at));
         ldnq_buffer_append_text(out, " dB</span></li>\n");
     }
     ldnq_buffer_append_text(out, "</ol>\n");

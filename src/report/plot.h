@@ -20,26 +20,28 @@ struct ldnq_plot {
 };
 
 /* (a) Isolated and accumulated SQNR by layer. Layers without error are left out. */
-bool ldnq_plot_init_error(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+bool ldnq_plot_init_sqnr_by_layer(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 /* (b) Histograms of the float and the dequantized weight, counts on a log scale. */
-bool ldnq_plot_init_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+bool ldnq_plot_init_weight_histograms(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (c) Dequantized over float weight, one dot per element. */
-bool ldnq_plot_init_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+bool ldnq_plot_init_weight_scatter(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (d) Bytes of each layer's weight in both files, and bits per weight. */
-bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot);
-bool ldnq_plot_init_bits(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+bool ldnq_plot_init_weight_bytes(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+bool ldnq_plot_init_bits_per_weight(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 /* (e) The solver's objective over its iterations, for all layers or one. */
 bool ldnq_plot_init_convergence(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (f) How often each code of the layer's weight occurs. */
-bool ldnq_plot_init_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
+bool ldnq_plot_init_code_counts(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 
 /* ---- for plot_*.c ---- */
 
 #define LDNQ_PLOT_LINE 3.5 /* width; pictures are shown at half their size */
 
-double ldnq_plot_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value);
-double ldnq_plot_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas, double value);
+double ldnq_plot_find_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                        double value);
+double ldnq_plot_find_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                        double value);
 /* Draws lines at the ticks and at the lower end of y. */
 void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
 /* Adds a bar from the bottom to `value` to the mask, centred at x; x and width are values of the

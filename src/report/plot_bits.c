@@ -12,7 +12,7 @@ static void draw_bits_plot(const struct ldnq_plot *plot, struct ldnq_canvas *can
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_init_bits(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_bits_per_weight(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++)

@@ -11,7 +11,7 @@ static void draw_codes_plot(const struct ldnq_plot *plot, struct ldnq_canvas *ca
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_init_codes(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_init_code_counts(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     const struct ldnq_quantized_tensor *weight = layer->weight;
     uint64_t most = 0;

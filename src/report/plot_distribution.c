@@ -30,7 +30,7 @@ static void draw_distribution_plot(const struct ldnq_plot *plot, struct ldnq_can
     draw_bins(plot, canvas, plot->layer->distribution->b, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_init_distribution(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
+bool ldnq_plot_init_weight_histograms(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot)
 {
     const struct ldnq_weight_distribution *spread = layer->distribution;
     if (!spread || !(spread->high > spread->low))

@@ -6,7 +6,7 @@
 #define TICKS_X 6
 #define TICKS_Y 6
 
-static double sqnr_of(const struct ldnq_diff_layer *layer, bool isolated)
+static double find_sqnr(const struct ldnq_diff_layer *layer, bool isolated)
 {
     return isolated ? layer->isolated.sqnr : layer->accumulated.sqnr;
 }
@@ -19,8 +19,8 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
     const double radius = fmin(fmax(pitch / 5, LDNQ_PLOT_LINE / 2), 6);
     double x0 = NAN, y0 = NAN;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        const double x = ldnq_plot_x(plot, canvas, (double)(i + 1));
-        const double y = ldnq_plot_y(plot, canvas, sqnr_of(&diff->layers[i], isolated));
+        const double x = ldnq_plot_find_x(plot, canvas, (double)(i + 1));
+        const double y = ldnq_plot_find_y(plot, canvas, find_sqnr(&diff->layers[i], isolated));
         ldnq_canvas_add_line(canvas, x0, y0, x, y, LDNQ_PLOT_LINE);
         ldnq_canvas_add_dot(canvas, x, y, radius);
         x0 = x;
@@ -36,7 +36,7 @@ static void draw_error_plot(const struct ldnq_plot *plot, struct ldnq_canvas *ca
     draw_series(plot, canvas, false, LDNQ_COLOUR_ACCUMULATED);
 }
 
-bool ldnq_plot_init_error(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_sqnr_by_layer(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
     struct ldnq_range range = LDNQ_RANGE_EMPTY;
     for (size_t i = 0; i < diff->layer_count; i++) {

@@ -22,7 +22,7 @@ static void draw_sizes_plot(const struct ldnq_plot *plot, struct ldnq_canvas *ca
     draw_size_bars(plot, canvas, true, 0.5, LDNQ_COLOUR_QUANTIZED);
 }
 
-bool ldnq_plot_init_sizes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
+bool ldnq_plot_init_weight_bytes(const struct ldnq_diff *diff, struct ldnq_plot *plot)
 {
     size_t most = 0;
     for (size_t i = 0; i < diff->layer_count; i++) {

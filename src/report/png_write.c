@@ -112,7 +112,7 @@ static void ignore_warning(png_structp png, png_const_charp warning)
     (void)warning;
 }
 
-static png_voidp allocate(png_structp png, png_alloc_size_t size)
+static png_voidp allocate_for_libpng(png_structp png, png_alloc_size_t size)
 {
     struct png_encoder *encoder = png_get_mem_ptr(png);
     void *memory = ldnq_malloc(size);
@@ -120,7 +120,7 @@ static png_voidp allocate(png_structp png, png_alloc_size_t size)
     return memory;
 }
 
-static void release(png_structp png, png_voidp memory)
+static void free_for_libpng(png_structp png, png_voidp memory)
 {
     (void)png;
     ldnq_free(memory);
@@ -195,12 +195,13 @@ static enum ldnq_status write_compressed_rows(struct png_encoder *encoder, struc
     return LDNQ_OK;
 }
 
-static enum ldnq_status create(struct png_encoder *encoder, struct ldnq_error *err)
+static enum ldnq_status create_png_structs(struct png_encoder *encoder, struct ldnq_error *err)
 {
     if (collect_colours(encoder) && !store_palette_indices(encoder))
         return ldnq_fail(err, LDNQ_NOMEM, "out of memory for a picture");
-    encoder->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, jump_to_write_rows,
-                                             ignore_warning, encoder, allocate, release);
+    encoder->png =
+        png_create_write_struct_2(PNG_LIBPNG_VER_STRING, encoder, jump_to_write_rows,
+                                  ignore_warning, encoder, allocate_for_libpng, free_for_libpng);
     if (encoder->png)
         encoder->info = png_create_info_struct(encoder->png);
     if (!encoder->info)
@@ -215,7 +216,7 @@ enum ldnq_status ldnq_png_encode(const uint8_t *pixels, size_t width, size_t hei
     if (width == 0 || height == 0 || width > PNG_USER_WIDTH_MAX || height > PNG_USER_HEIGHT_MAX)
         return ldnq_fail(err, LDNQ_USAGE, "a PNG can't have %zu x %zu pixels", width, height);
     struct png_encoder encoder = { .pixels = pixels, .width = width, .height = height, .out = out };
-    enum ldnq_status status = create(&encoder, err);
+    enum ldnq_status status = create_png_structs(&encoder, err);
     if (status == LDNQ_OK)
         status = write_compressed_rows(&encoder, err);
     png_destroy_write_struct(&encoder.png, &encoder.info);

@@ -140,8 +140,8 @@ static void a_file_should_take_its_name_only_when_it_is_whole(void **state)
     struct ldnq_file_writer writer;
     put(fixture->path, "old");
     assert_ok(ldnq_file_writer_init(&writer, fixture->path, &err));
-    assert_ok(ldnq_file_writer_put(&writer, "new ", 4, &err));
-    assert_ok(ldnq_file_writer_put(&writer, "content", 7, &err));
+    assert_ok(ldnq_file_writer_write(&writer, "new ", 4, &err));
+    assert_ok(ldnq_file_writer_write(&writer, "content", 7, &err));
     fflush(writer.stream);
     assert_content(fixture, fixture->path, "old");
     assert_ok(ldnq_file_writer_commit(&writer, &err));
@@ -156,7 +156,7 @@ static void a_writer_that_is_given_up_should_leave_nothing(void **state)
     struct ldnq_file_writer writer;
     put(fixture->path, "old");
     assert_ok(ldnq_file_writer_init(&writer, fixture->path, &err));
-    assert_ok(ldnq_file_writer_put(&writer, "new", 3, &err));
+    assert_ok(ldnq_file_writer_write(&writer, "new", 3, &err));
     assert_int_equal(count_files(fixture, false), 2);
     ldnq_file_writer_finish(&writer);
     assert_int_equal(count_files(fixture, false), 1);
@@ -182,7 +182,7 @@ static void a_failing_commit_should_leave_the_old_content(void **state)
     struct ldnq_file_writer writer;
     put(fixture->path, "old");
     assert_ok(ldnq_file_writer_init(&writer, fixture->path, &err));
-    assert_ok(ldnq_file_writer_put(&writer, "new", 3, &err));
+    assert_ok(ldnq_file_writer_write(&writer, "new", 3, &err));
     int full = open("/dev/full", O_WRONLY);
     assert_true(full >= 0);
     dup2(full, fileno(writer.stream));

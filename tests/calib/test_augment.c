@@ -69,7 +69,7 @@ static void pictures_should_be_mirrored_and_shifted_as_a_whole(void **state)
         bool seen[50] = { false };
         int mirrored = 0, kinds = 0;
         assert_true(ldnq_augment_fits(batch));
-        ldnq_augment(batch, out, 3, 0, NULL);
+        ldnq_augment_batch(batch, out, 3, 0, NULL);
         for (size_t n = 0; n < COUNT; n++) {
             int change = change_of(out + n * 3 * PIXELS, planar ? 1 : 3, planar ? PIXELS : 1);
             mirrored += change % 2;
@@ -93,13 +93,13 @@ static void a_picture_should_depend_on_seed_and_number_alone(void **state)
     struct ldnq_tensor *batch = make(arena, true);
     const size_t bytes = COUNT * 3 * PIXELS * sizeof(float), one = 3 * PIXELS;
     float *all = malloc(bytes), *other = malloc(bytes);
-    ldnq_augment(batch, all, 3, 100, NULL);
-    ldnq_augment(batch, other, 3, 100, pool);
+    ldnq_augment_batch(batch, all, 3, 100, NULL);
+    ldnq_augment_batch(batch, other, 3, 100, pool);
     assert_memory_equal(all, other, bytes);
-    ldnq_augment(batch, other, 4, 100, NULL);
+    ldnq_augment_batch(batch, other, 4, 100, NULL);
     assert_memory_not_equal(all, other, bytes);
     batch->shape.dim[0] = 1;
-    ldnq_augment(batch, other, 3, 107, NULL);
+    ldnq_augment_batch(batch, other, 3, 107, NULL);
     assert_memory_equal(all + 7 * one, other, one * sizeof(float));
     free(all);
     free(other);

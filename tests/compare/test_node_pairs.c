@@ -242,10 +242,10 @@ static void similarity_should_not_depend_on_scales_and_signs_of_rows(void **stat
     pair_up(&both, &(struct change){ .prefix = "other_", .folds = true });
     const struct ldnq_layer *c1 = both.view_a.nodes[0].layer;
     const struct ldnq_layer *c2 = both.view_a.nodes[3].layer, *c3 = both.view_a.nodes[4].layer;
-    assert_true(fabs(ldnq_weight_similarity(c1, match_of(&both, "c1")->layer) - 1) < 1e-6);
-    assert_true(fabs(ldnq_weight_similarity(c2, c2) - 1) < 1e-12);
-    assert_true(ldnq_weight_similarity(c2, c3) < 0.4);
-    assert_true(isnan(ldnq_weight_similarity(c1, c2))); /* of another size */
+    assert_true(fabs(ldnq_compare_weights(c1, match_of(&both, "c1")->layer) - 1) < 1e-6);
+    assert_true(fabs(ldnq_compare_weights(c2, c2) - 1) < 1e-12);
+    assert_true(ldnq_compare_weights(c2, c3) < 0.4);
+    assert_true(isnan(ldnq_compare_weights(c1, c2))); /* of another size */
     free_both(&both);
 }
 

@@ -50,8 +50,8 @@ static void attributes_should_be_found_by_name(void **state)
     (void)state;
     const struct ldnq_attr attrs[] = { { .name = "axis", .i = 1 }, { .name = "axes", .i = 2 } };
     struct ldnq_node node = { .attr_count = 2, .attrs = attrs };
-    assert_ptr_equal(ldnq_node_attr(&node, "axes"), &attrs[1]);
-    assert_null(ldnq_node_attr(&node, "ax"));
+    assert_ptr_equal(ldnq_node_find_attr(&node, "axes"), &attrs[1]);
+    assert_null(ldnq_node_find_attr(&node, "ax"));
 }
 
 static void a_nodes_failure_should_name_file_node_and_operator(void **state)

@@ -104,7 +104,7 @@ static void check(const struct parts *p)
 {
     const struct ldnq_gemm *g = &p->gemm;
     double tolerance = 2e-6 + 3e-7 * (double)g->k;
-    for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+    for (size_t implementation = 0; implementation < ldnq_gemm_count_implementations();
          implementation++) {
         fill_c(p);
         ldnq_gemm_with(implementation, g);
@@ -170,7 +170,7 @@ static void cutting_a_product_should_change_no_bit(void **state)
                               ldnq_rng_below(&rng, 900), &rng);
         size_t row = 1 + ldnq_rng_below(&rng, p.gemm.m - 1);
         size_t column = 1 + ldnq_rng_below(&rng, p.gemm.n - 1);
-        for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+        for (size_t implementation = 0; implementation < ldnq_gemm_count_implementations();
              implementation++) {
             float *whole = malloc((p.c_count + 1) * sizeof *whole);
             fill_c(&p);
@@ -199,7 +199,7 @@ static void cutting_a_product_should_change_no_bit(void **state)
 static void clamps_should_leave_nan_and_hold_infinity(void **state)
 {
     (void)state;
-    for (size_t implementation = 0; implementation < ldnq_gemm_implementations();
+    for (size_t implementation = 0; implementation < ldnq_gemm_count_implementations();
          implementation++) {
         float one = 1, b[40], c[40];
         for (size_t i = 0; i < 40; i++)

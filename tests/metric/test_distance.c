@@ -72,7 +72,7 @@ static struct ldnq_output_metrics metrics_of(float *t, float *y, int64_t rows, i
     const struct ldnq_tensor a = tensor(t, rows, columns), b = tensor(y, rows, columns);
     struct ldnq_output_sums sums = { 0 };
     assert_ok(ldnq_output_sums_add(&sums, &b, &a, (size_t)rows, NULL, &err));
-    return ldnq_output_metrics_from(&sums);
+    return ldnq_output_metrics_compute(&sums);
 }
 
 static void metrics_should_compare_classes(void **state)
@@ -109,12 +109,12 @@ static void metrics_should_compare_classes_only_in_rows_of_scores(void **state)
     struct ldnq_tensor boxes = { LDNQ_FLOAT, { .rank = 3, .dim = { 1, 3, 1 } }, t };
     struct ldnq_output_sums sums = { 0 };
     assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
-    assert_true(ldnq_output_metrics_from(&sums).agreement ==
+    assert_true(ldnq_output_metrics_compute(&sums).agreement ==
                 1); /* (N, C, 1) is one score a class */
     boxes.shape = (struct ldnq_shape){ .rank = 3, .dim = { 1, 1, 3 } };
     sums = (struct ldnq_output_sums){ 0 };
     assert_ok(ldnq_output_sums_add(&sums, &boxes, &boxes, 1, NULL, &err));
-    assert_true(isnan(ldnq_output_metrics_from(&sums).agreement));
+    assert_true(isnan(ldnq_output_metrics_compute(&sums).agreement));
 }
 
 int main(void)

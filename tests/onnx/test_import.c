@@ -131,12 +131,12 @@ static void import_should_read_attributes(void **state)
     blob->s.len = 2;
     assert_ok(import());
     const struct ldnq_node *fc = graph->nodes[0];
-    assert_int_equal(ldnq_node_attr(fc, "group")->i, 3);
-    assert_int_equal(ldnq_node_attr(fc, "pads")->ints[1], 2);
-    assert_int_equal(ldnq_node_attr(fc, "pads")->count, 2);
-    assert_string_equal(ldnq_node_attr(fc, "auto_pad")->s, "VALID");
-    assert_int_equal(ldnq_node_attr(fc, "blob")->kind, LDNQ_ATTR_OTHER);
-    assert_null(ldnq_node_attr(fc, "none"));
+    assert_int_equal(ldnq_node_find_attr(fc, "group")->i, 3);
+    assert_int_equal(ldnq_node_find_attr(fc, "pads")->ints[1], 2);
+    assert_int_equal(ldnq_node_find_attr(fc, "pads")->count, 2);
+    assert_string_equal(ldnq_node_find_attr(fc, "auto_pad")->s, "VALID");
+    assert_int_equal(ldnq_node_find_attr(fc, "blob")->kind, LDNQ_ATTR_OTHER);
+    assert_null(ldnq_node_find_attr(fc, "none"));
 }
 
 static void import_should_find_what_subgraphs_capture(void **state)

@@ -163,17 +163,17 @@ static void run_direct(size_t implementation, struct conv_memory *p, size_t rows
         for (size_t y = 0; y < job->geometry.out_h; y += rows) {
             struct ldnq_output_tile tile = { .y = y, .columns = job->geometry.out_w };
             tile.rows = ldnq_size_min(rows, job->geometry.out_h - y);
-            ldnq_conv_direct_tile_with(implementation, job, i, &tile, 0, split, p->scratch);
-            ldnq_conv_direct_tile_with(implementation, job, i, &tile, split, job->outputs,
-                                       p->scratch);
+            ldnq_conv_direct_compute_tile_with(implementation, job, i, &tile, 0, split, p->scratch);
+            ldnq_conv_direct_compute_tile_with(implementation, job, i, &tile, split, job->outputs,
+                                               p->scratch);
         }
 }
 
 static void check_direct(struct ldnq_conv_geometry g, size_t outputs, struct ldnq_rng *rng)
 {
     struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 2), outputs, rng);
-    const size_t implementations = ldnq_conv_direct_implementations(),
-                 most = ldnq_conv_direct_rows(&p.job);
+    const size_t implementations = ldnq_conv_direct_count_implementations(),
+                 most = ldnq_conv_direct_choose_rows(&p.job);
     p.scratch = aligned_alloc(64, ldnq_conv_direct_scratch_floats(&p.job) * sizeof *p.scratch);
     fill_expected(&p);
     for (size_t implementation = 0; implementation < implementations; implementation++) {
@@ -236,7 +236,8 @@ static void run_depthwise(size_t implementation, struct conv_memory *p, size_t r
             size_t some = ldnq_size_min(planes, count - first);
             ldnq_padded_tile_fill_planes(g, &tile, p->x + first * g->height * g->width, &padded,
                                          some, pitch);
-            ldnq_conv_depthwise_tile_with(implementation, job, &tile, &padded, pitch, first, some);
+            ldnq_conv_depthwise_compute_tile_with(implementation, job, &tile, &padded, pitch, first,
+                                                  some);
         }
     }
 }
@@ -244,7 +245,7 @@ static void run_depthwise(size_t implementation, struct conv_memory *p, size_t r
 static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
 {
     struct conv_memory p = make(g, 1 + ldnq_rng_below(rng, 4), 1 + ldnq_rng_below(rng, 3), rng);
-    const size_t implementations = ldnq_conv_depthwise_implementations(),
+    const size_t implementations = ldnq_conv_depthwise_count_implementations(),
                  planes = 1 + ldnq_rng_below(rng, 4);
     struct ldnq_output_tile whole = { .rows = g.out_h, .columns = g.out_w };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&g, &whole, NULL);

@@ -93,7 +93,7 @@ static void valid_range_should_be_where_the_tap_falls_inside(void **state)
         size_t size = ldnq_rng_below(&rng, 8), out = ldnq_rng_below(&rng, 12);
         size_t stride = 1 + ldnq_rng_below(&rng, 4), offset = ldnq_rng_below(&rng, 12);
         size_t pad = ldnq_rng_below(&rng, 12), first, last;
-        ldnq_conv_valid_range(size, out, stride, offset, pad, &first, &last);
+        ldnq_conv_find_valid_range(size, out, stride, offset, pad, &first, &last);
         assert_true(first <= last && last <= out);
         for (size_t x = 0; x < out; x++) {
             long at = (long)(x * stride + offset) - (long)pad;

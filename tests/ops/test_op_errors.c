@@ -232,7 +232,7 @@ static void products_beyond_the_integers_of_blas_should_be_refused(void **state)
 static void resize_should_have_one_tap_where_there_are_no_outputs(void **state)
 {
     (void)state;
-    const struct ldnq_resize linear = { .mode = LDNQ_LINEAR, .antialias = true };
+    const struct ldnq_picture_resize linear = { .mode = LDNQ_LINEAR, .antialias = true };
     const float scales[] = { 0.0f, 1e-30f };
     for (size_t i = 0; i < 2; i++) {
         const struct ldnq_resize_axis axis = { .in = 4, .out = 0, .scale = scales[i], .end = 1.0f };

@@ -31,7 +31,7 @@ static int tear_down(void **state)
 /* The pixel under the point at these values of the axes is of the colour. */
 static bool is_at(const struct ldnq_plot *plot, double x, double y, struct ldnq_colour colour)
 {
-    const double px = ldnq_plot_x(plot, canvas, x), py = ldnq_plot_y(plot, canvas, y);
+    const double px = ldnq_plot_find_x(plot, canvas, x), py = ldnq_plot_find_y(plot, canvas, y);
     assert_true(px >= 0 && px < (double)WIDTH && py >= 0 && py < (double)HEIGHT);
     const uint8_t *pixel = canvas->pixels + 4 * ((size_t)py * WIDTH + (size_t)px);
     const uint8_t *want = (const uint8_t *)&colour;
@@ -64,7 +64,7 @@ static void error_should_be_drawn_at_its_values(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_error(&diff, &plot));
+    assert_true(ldnq_plot_init_sqnr_by_layer(&diff, &plot));
     assert_true(plot.y.low <= 10 && plot.y.high >= 30);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, 1, 29.9, LDNQ_COLOUR_ISOLATED));
@@ -83,14 +83,15 @@ static void error_should_not_be_drawn_without_samples(void **state)
     struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
     diff.samples = 0;
-    assert_false(ldnq_plot_init_error(&diff, &plot));
+    assert_false(ldnq_plot_init_sqnr_by_layer(&diff, &plot));
     diff.samples = 5;
     for (size_t i = 0; i < LAYERS; i++)
         layers[i].isolated.sqnr = layers[i].accumulated.sqnr = INFINITY;
-    assert_false(ldnq_plot_init_error(&diff, &plot));
+    assert_false(ldnq_plot_init_sqnr_by_layer(&diff, &plot));
     diff.layer_count = 0;
-    assert_false(ldnq_plot_init_error(&diff, &plot) || ldnq_plot_init_sizes(&diff, &plot) ||
-                 ldnq_plot_init_bits(&diff, &plot) || ldnq_plot_init_convergence(&diff, &plot));
+    assert_false(
+        ldnq_plot_init_sqnr_by_layer(&diff, &plot) || ldnq_plot_init_weight_bytes(&diff, &plot) ||
+        ldnq_plot_init_bits_per_weight(&diff, &plot) || ldnq_plot_init_convergence(&diff, &plot));
 }
 
 static void bars_should_be_as_high_as_their_values(void **state)
@@ -99,7 +100,7 @@ static void bars_should_be_as_high_as_their_values(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_sizes(&diff, &plot));
+    assert_true(ldnq_plot_init_weight_bytes(&diff, &plot));
     assert_string_equal(plot.y.ticks[1].label, "5 kB");
     plot.draw(&plot, canvas);
     struct ldnq_colour background = LDNQ_COLOUR_FLOAT;
@@ -116,7 +117,7 @@ static void bits_should_leave_out_layers_without_weights(void **state)
     struct ldnq_diff_layer layers[LAYERS];
     const struct ldnq_diff diff = make_diff(layers);
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_bits(&diff, &plot));
+    assert_true(ldnq_plot_init_bits_per_weight(&diff, &plot));
     plot.draw(&plot, canvas);
     assert_true(plot.y.low == 0 && plot.y.high == 4);
     assert_true(is_at(&plot, 1, 3.8, LDNQ_COLOUR_QUANTIZED));
@@ -132,7 +133,7 @@ static void spread_should_show_one_weight_and_many(void **state)
     spread.b[40] = 100;
     const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_distribution(&layer, &plot));
+    assert_true(ldnq_plot_init_weight_histograms(&layer, &plot));
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1 + 1.0 / 64, 0.9, LDNQ_COLOUR_FLOAT));
     assert_false(is_at(&plot, -1 + 1.0 / 64, 1.2, LDNQ_COLOUR_FLOAT));
@@ -141,8 +142,8 @@ static void spread_should_show_one_weight_and_many(void **state)
     assert_false(is_at(&plot, 0.25 + 1.0 / 64, 120, LDNQ_COLOUR_QUANTIZED));
     memset(&spread.a, 0, sizeof spread.a);
     memset(&spread.b, 0, sizeof spread.b);
-    assert_false(ldnq_plot_init_distribution(&layer, &plot));
-    assert_false(ldnq_plot_init_distribution(&(struct ldnq_diff_layer){ 0 }, &plot));
+    assert_false(ldnq_plot_init_weight_histograms(&layer, &plot));
+    assert_false(ldnq_plot_init_weight_histograms(&(struct ldnq_diff_layer){ 0 }, &plot));
 }
 
 static void scatter_should_have_equal_axes(void **state)
@@ -152,14 +153,14 @@ static void scatter_should_have_equal_axes(void **state)
     struct ldnq_weight_distribution spread = { .point_count = 3, .points = points };
     const struct ldnq_diff_layer layer = { .distribution = &spread };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_scatter(&layer, &plot));
+    assert_true(ldnq_plot_init_weight_scatter(&layer, &plot));
     assert_true(plot.x.low == plot.y.low && plot.x.high == plot.y.high && plot.x.low < -1);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1, -0.5, LDNQ_COLOUR_QUANTIZED));
     assert_true(is_at(&plot, 0.5, 1, LDNQ_COLOUR_QUANTIZED));
     assert_false(is_at(&plot, 0.5, -0.5, LDNQ_COLOUR_QUANTIZED));
     spread.point_count = 0;
-    assert_false(ldnq_plot_init_scatter(&layer, &plot));
+    assert_false(ldnq_plot_init_weight_scatter(&layer, &plot));
 }
 
 static void convergence_should_be_drawn_at_its_values(void **state)
@@ -190,7 +191,7 @@ static void codes_should_have_ticks_at_codes(void **state)
     };
     const struct ldnq_diff_layer layer = { .weight = &tensor };
     struct ldnq_plot plot;
-    assert_true(ldnq_plot_init_codes(&layer, &plot));
+    assert_true(ldnq_plot_init_code_counts(&layer, &plot));
     assert_int_equal(plot.x.tick_count, 3);
     plot.draw(&plot, canvas);
     assert_true(is_at(&plot, -1, 9, LDNQ_COLOUR_QUANTIZED));

@@ -230,10 +230,10 @@ static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
     if (grad->in[0].data)
         ldnq_conv_volume_transposed(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
-        ldnq_conv_volume_weight_grad(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
+        ldnq_conv_volume_compute_dw(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
-        ldnq_conv_bias_grad(dy, job.images, job.groups * job.outputs,
-                            ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
+        ldnq_conv_compute_db(dy, job.images, job.groups * job.outputs,
+                             ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -277,7 +277,7 @@ static enum ldnq_status conv_forward(const struct ldnq_op_call *call, struct ldn
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-static struct ldnq_conv_grad make_grad(const struct ldnq_op_grad *grad)
+static struct ldnq_conv_grad make_conv_grad(const struct ldnq_op_grad *grad)
 {
     return (struct ldnq_conv_grad){
         .job = make_job(grad->call),
@@ -293,7 +293,7 @@ static size_t conv_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     if (is_volume(grad->call))
         return volume_scratch_bytes(grad->call);
-    struct ldnq_conv_grad conv = make_grad(grad);
+    struct ldnq_conv_grad conv = make_conv_grad(grad);
     return ldnq_conv_grad_scratch_bytes(&conv, ldnq_pool_threads(grad->call->pool));
 }
 
@@ -302,7 +302,7 @@ static enum ldnq_status conv_backward(const struct ldnq_op_grad *grad, struct ld
     (void)err;
     if (is_volume(grad->call))
         return volume_backward(grad);
-    struct ldnq_conv_grad conv = make_grad(grad);
+    struct ldnq_conv_grad conv = make_conv_grad(grad);
     ldnq_conv_grad_run(&conv, grad->call->pool);
     return LDNQ_OK;
 }

@@ -100,7 +100,7 @@ struct bias_planes {
     size_t images, channels, plane;
 };
 
-static void sum_channel(void *argument, size_t channel, size_t thread)
+static void sum_dy_of_channel(void *argument, size_t channel, size_t thread)
 {
     const struct bias_planes *p = argument;
     double sum = 0;
@@ -110,11 +110,11 @@ static void sum_channel(void *argument, size_t channel, size_t thread)
     p->sums[channel] = (float)sum;
 }
 
-void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
-                         struct ldnq_pool *pool)
+void ldnq_conv_compute_db(const float *dy, size_t images, size_t channels, size_t plane, float *db,
+                          struct ldnq_pool *pool)
 {
     struct bias_planes bias = { dy, db, images, channels, plane };
-    ldnq_pool_run(pool, channels, sum_channel, &bias);
+    ldnq_pool_run(pool, channels, sum_dy_of_channel, &bias);
 }
 
 /* ---- all gradients --------------------------------------------------------------------------- */
@@ -162,8 +162,8 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
 {
     const struct ldnq_conv_job *job = &grad->job;
     if (grad->db)
-        ldnq_conv_bias_grad(grad->dy, job->images, job->groups * job->outputs,
-                            job->geometry.out_h * job->geometry.out_w, grad->db, pool);
+        ldnq_conv_compute_db(grad->dy, job->images, job->groups * job->outputs,
+                             job->geometry.out_h * job->geometry.out_w, grad->db, pool);
     if (is_empty(grad)) {
         clear_gradients(grad);
         return;
@@ -171,7 +171,9 @@ void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *poo
     if (grad->dx && is_flipped(grad))
         run_convolution_with_flipped_kernels(grad, pool);
     else if (grad->dx)
-        (is_depthwise(grad) ? ldnq_conv_depthwise_dx : ldnq_conv_product_dx)(grad, pool);
+        (is_depthwise(grad) ? ldnq_conv_depthwise_compute_dx : ldnq_conv_product_compute_dx)(grad,
+                                                                                             pool);
     if (grad->dw)
-        (is_depthwise(grad) ? ldnq_conv_depthwise_dw : ldnq_conv_product_dw)(grad, pool);
+        (is_depthwise(grad) ? ldnq_conv_depthwise_compute_dw : ldnq_conv_product_compute_dw)(grad,
+                                                                                             pool);
 }

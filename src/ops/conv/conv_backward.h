@@ -29,8 +29,8 @@ size_t ldnq_conv_grad_scratch_bytes(const struct ldnq_conv_grad *grad, size_t th
 void ldnq_conv_grad_run(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
 /* The gradient of the bias alone, over any number of axes: db (channels) = the sum of
  * dy (images, channels, plane) over images and plane. */
-void ldnq_conv_bias_grad(const float *dy, size_t images, size_t channels, size_t plane, float *db,
-                         struct ldnq_pool *pool);
+void ldnq_conv_compute_db(const float *dy, size_t images, size_t channels, size_t plane, float *db,
+                          struct ldnq_pool *pool);
 
 /* ---- implementations ------------------------------------------------------------------ */
 
@@ -41,9 +41,9 @@ size_t ldnq_conv_depthwise_dx_scratch_floats(const struct ldnq_conv_grad *grad, 
 size_t ldnq_conv_depthwise_dw_scratch_floats(const struct ldnq_conv_grad *grad, size_t threads);
 
 /* dy must not be empty. */
-void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
-void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
-void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
-void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
+void ldnq_conv_product_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
+void ldnq_conv_product_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
+void ldnq_conv_depthwise_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
+void ldnq_conv_depthwise_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool);
 
 #endif

@@ -208,7 +208,7 @@ size_t ldnq_conv_depthwise_dw_scratch_floats(const struct ldnq_conv_grad *grad, 
     return count_scratch_floats(grad, threads);
 }
 
-void ldnq_conv_depthwise_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+void ldnq_conv_depthwise_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
     ldnq_pool_run(pool, grad->job.groups, compute_group_dw, (void *)grad);
 }
@@ -267,7 +267,7 @@ size_t ldnq_conv_depthwise_dx_scratch_floats(const struct ldnq_conv_grad *grad, 
     return count_scratch_floats(grad, threads);
 }
 
-void ldnq_conv_depthwise_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+void ldnq_conv_depthwise_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
     ldnq_pool_run(pool, grad->job.images * grad->job.groups, compute_image_dx, (void *)grad);
 }

@@ -139,7 +139,7 @@ size_t ldnq_conv_product_dx_scratch_floats(const struct ldnq_conv_grad *grad, si
     return make_product(grad, &p) && ldnq_size_mul(p.floats, threads, &floats) ? floats : SIZE_MAX;
 }
 
-void ldnq_conv_product_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+void ldnq_conv_product_compute_dx(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
     struct grad_product p;
     make_product(grad, &p);
@@ -225,7 +225,7 @@ size_t ldnq_conv_product_dw_scratch_floats(const struct ldnq_conv_grad *grad, si
     return ldnq_size_add(floats, round_up(partial), &all) ? all : SIZE_MAX;
 }
 
-void ldnq_conv_product_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
+void ldnq_conv_product_compute_dw(const struct ldnq_conv_grad *grad, struct ldnq_pool *pool)
 {
     struct grad_weights weights;
     struct grad_product *p = &weights.p;

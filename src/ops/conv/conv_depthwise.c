@@ -137,16 +137,16 @@ static void fill_offsets(const struct ldnq_conv_geometry *g, const struct ldnq_p
             *offsets++ = (int32_t)(ldnq_padded_tile_row(padded, 0, kh, kw) - padded->data);
 }
 
-size_t ldnq_conv_depthwise_implementations(void)
+size_t ldnq_conv_depthwise_count_implementations(void)
 {
     struct depthwise_implementation implementations[MAX_IMPLEMENTATIONS];
     return list_implementations(implementations);
 }
 
-void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv_job *job,
-                                   const struct ldnq_output_tile *tile,
-                                   const struct ldnq_padded_tile *padded, size_t pitch,
-                                   size_t first, size_t count)
+void ldnq_conv_depthwise_compute_tile_with(size_t implementation, const struct ldnq_conv_job *job,
+                                           const struct ldnq_output_tile *tile,
+                                           const struct ldnq_padded_tile *padded, size_t pitch,
+                                           size_t first, size_t count)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     const size_t plane = g->out_h * g->out_w, at = tile->y * g->out_w + tile->x;
@@ -176,9 +176,10 @@ void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv
     }
 }
 
-void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_output_tile *tile,
-                              const struct ldnq_padded_tile *padded, size_t pitch, size_t first,
-                              size_t count)
+void ldnq_conv_depthwise_compute_tile(const struct ldnq_conv_job *job,
+                                      const struct ldnq_output_tile *tile,
+                                      const struct ldnq_padded_tile *padded, size_t pitch,
+                                      size_t first, size_t count)
 {
-    ldnq_conv_depthwise_tile_with(0, job, tile, padded, pitch, first, count);
+    ldnq_conv_depthwise_compute_tile_with(0, job, tile, padded, pitch, first, count);
 }

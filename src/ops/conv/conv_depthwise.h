@@ -20,19 +20,20 @@
  * image * groups + group. The padded tile of plane first+i starts at padded->data + i*pitch.
  * The tiles of a plane must be computed in their order: the last vector of a row may
  * store beyond the row's end, and the next tile overwrites that. */
-void ldnq_conv_depthwise_tile(const struct ldnq_conv_job *job, const struct ldnq_output_tile *tile,
-                              const struct ldnq_padded_tile *padded, size_t pitch, size_t first,
-                              size_t count);
+void ldnq_conv_depthwise_compute_tile(const struct ldnq_conv_job *job,
+                                      const struct ldnq_output_tile *tile,
+                                      const struct ldnq_padded_tile *padded, size_t pitch,
+                                      size_t first, size_t count);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
-/* How many implementations the processor has, the fastest first; ldnq_conv_depthwise_tile
+/* How many implementations the processor has, the fastest first; ldnq_conv_depthwise_compute_tile
  * runs implementation 0. All but the last fuse a product and a sum, and give the same
  * bits. */
-size_t ldnq_conv_depthwise_implementations(void);
-void ldnq_conv_depthwise_tile_with(size_t implementation, const struct ldnq_conv_job *job,
-                                   const struct ldnq_output_tile *tile,
-                                   const struct ldnq_padded_tile *padded, size_t pitch,
-                                   size_t first, size_t count);
+size_t ldnq_conv_depthwise_count_implementations(void);
+void ldnq_conv_depthwise_compute_tile_with(size_t implementation, const struct ldnq_conv_job *job,
+                                           const struct ldnq_output_tile *tile,
+                                           const struct ldnq_padded_tile *padded, size_t pitch,
+                                           size_t first, size_t count);
 
 #endif

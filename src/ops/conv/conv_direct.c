@@ -49,7 +49,7 @@ bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job)
 
 /* A quarter of the output rows, so that threads share an image, but at least MIN_ROWS,
  * since neighbouring tiles both copy the input rows that they share. */
-size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
+size_t ldnq_conv_direct_choose_rows(const struct ldnq_conv_job *job)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
     size_t most = ldnq_size_max(MIN_ROWS, ldnq_size_ceil_div(g->out_h, 4));
@@ -62,7 +62,7 @@ size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job)
     return ldnq_size_min(rows, ldnq_size_min(most, g->out_h));
 }
 
-size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles)
+size_t ldnq_conv_direct_choose_parts(const struct ldnq_conv_job *job, size_t tiles)
 {
     bool is_alone = job->images * job->groups * tiles == 1;
     return is_alone && job->outputs >= 2 * MIN_CHANNELS ? 2 : 1;
@@ -72,7 +72,7 @@ size_t ldnq_conv_direct_scratch_floats(const struct ldnq_conv_job *job)
 {
     /* The taps' offsets, int32_t each, follow the padded tiles. */
     size_t padded_tiles =
-        job->geometry.channels * count_channel_floats(job, ldnq_conv_direct_rows(job));
+        job->geometry.channels * count_channel_floats(job, ldnq_conv_direct_choose_rows(job));
     return (padded_tiles + count_cols(job) + 15) & ~(size_t)15;
 }
 
@@ -157,7 +157,7 @@ list_implementations(struct direct_implementation implementations[MAX_IMPLEMENTA
     return count;
 }
 
-size_t ldnq_conv_direct_implementations(void)
+size_t ldnq_conv_direct_count_implementations(void)
 {
     struct direct_implementation implementations[MAX_IMPLEMENTATIONS];
     return list_implementations(implementations);
@@ -252,12 +252,13 @@ static void sum_channels(const struct direct_tile *direct, const struct direct_s
     }
 }
 
-void ldnq_conv_direct_tile_with(size_t index, const struct ldnq_conv_job *job, size_t image_group,
-                                const struct ldnq_output_tile *tile, size_t first, size_t last,
-                                float *scratch)
+void ldnq_conv_direct_compute_tile_with(size_t index, const struct ldnq_conv_job *job,
+                                        size_t image_group, const struct ldnq_output_tile *tile,
+                                        size_t first, size_t last, float *scratch)
 {
     const struct ldnq_conv_geometry *g = &job->geometry;
-    size_t pitch = count_channel_floats(job, ldnq_conv_direct_rows(job)), taps = count_cols(job);
+    size_t pitch = count_channel_floats(job, ldnq_conv_direct_choose_rows(job)),
+           taps = count_cols(job);
     size_t group = image_group % job->groups, plane = g->out_h * g->out_w;
     int32_t *offsets = (int32_t *)(scratch + g->channels * pitch);
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, tile, scratch);
@@ -294,9 +295,9 @@ void ldnq_conv_direct_tile_with(size_t index, const struct ldnq_conv_job *job, s
         sum_channels(&direct, &shared, first, last, at, count);
 }
 
-void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_output_tile *tile, size_t first, size_t last,
-                           float *scratch)
+void ldnq_conv_direct_compute_tile(const struct ldnq_conv_job *job, size_t image_group,
+                                   const struct ldnq_output_tile *tile, size_t first, size_t last,
+                                   float *scratch)
 {
-    ldnq_conv_direct_tile_with(0, job, image_group, tile, first, last, scratch);
+    ldnq_conv_direct_compute_tile_with(0, job, image_group, tile, first, last, scratch);
 }

@@ -21,26 +21,26 @@
  * implementation. */
 bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job);
 /* Output rows per tile; a tile has whole rows. */
-size_t ldnq_conv_direct_rows(const struct ldnq_conv_job *job);
+size_t ldnq_conv_direct_choose_rows(const struct ldnq_conv_job *job);
 /* Floats of scratch per thread, a multiple of 16. */
 size_t ldnq_conv_direct_scratch_floats(const struct ldnq_conv_job *job);
 /* Into how many parts the output channels are divided, each a chunk for the pool: 1
  * unless a single tile would otherwise leave the other threads idle. */
-size_t ldnq_conv_direct_parts(const struct ldnq_conv_job *job, size_t tiles);
+size_t ldnq_conv_direct_choose_parts(const struct ldnq_conv_job *job, size_t tiles);
 /* Computes output channels first .. last-1 of one tile of one group of one image, with
  * image_group = image * groups + group. */
-void ldnq_conv_direct_tile(const struct ldnq_conv_job *job, size_t image_group,
-                           const struct ldnq_output_tile *tile, size_t first, size_t last,
-                           float *scratch);
+void ldnq_conv_direct_compute_tile(const struct ldnq_conv_job *job, size_t image_group,
+                                   const struct ldnq_output_tile *tile, size_t first, size_t last,
+                                   float *scratch);
 
 /* ---- for tests ------------------------------------------------------------------- */
 
-/* How many implementations the processor has, the fastest first; ldnq_conv_direct_tile
+/* How many implementations the processor has, the fastest first; ldnq_conv_direct_compute_tile
  * runs implementation 0. All but the last fuse a product and a sum, and give the same
  * bits. */
-size_t ldnq_conv_direct_implementations(void);
-void ldnq_conv_direct_tile_with(size_t implementation, const struct ldnq_conv_job *job,
-                                size_t image_group, const struct ldnq_output_tile *tile,
-                                size_t first, size_t last, float *scratch);
+size_t ldnq_conv_direct_count_implementations(void);
+void ldnq_conv_direct_compute_tile_with(size_t implementation, const struct ldnq_conv_job *job,
+                                        size_t image_group, const struct ldnq_output_tile *tile,
+                                        size_t first, size_t last, float *scratch);
 
 #endif

@@ -64,7 +64,7 @@ static struct ldnq_conv_tiling plan_tiles(const struct ldnq_conv_job *job)
     if (is_depthwise(job))
         tiling.rows = choose_depthwise_rows(g, tiling.columns);
     else if (uses_direct_convolution(job))
-        tiling.rows = ldnq_conv_direct_rows(job);
+        tiling.rows = ldnq_conv_direct_choose_rows(job);
     else if (tiling.columns < g->out_w)
         tiling.rows = 1; /* a product writes its tile as one run */
     else
@@ -214,12 +214,12 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t tiles = tiling.down * tiling.across, parts = ldnq_conv_direct_parts(job, tiles);
+    size_t tiles = tiling.down * tiling.across, parts = ldnq_conv_direct_choose_parts(job, tiles);
     size_t part = chunk % parts, index = chunk / parts;
     struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, index % tiles);
-    ldnq_conv_direct_tile(job, index / tiles, &tile, part * job->outputs / parts,
-                          (part + 1) * job->outputs / parts,
-                          (float *)job->scratch + thread * ldnq_conv_direct_scratch_floats(job));
+    ldnq_conv_direct_compute_tile(
+        job, index / tiles, &tile, part * job->outputs / parts, (part + 1) * job->outputs / parts,
+        (float *)job->scratch + thread * ldnq_conv_direct_scratch_floats(job));
 }
 
 /* ---- depthwise ------------------------------------------------------------------------ */
@@ -245,7 +245,7 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
                                          count, pitch);
             /* Unused lanes read beyond the last padded tile: no stale denormals there. */
             memset(data + count * pitch, 0, LDNQ_DEPTHWISE_SLACK * sizeof *data);
-            ldnq_conv_depthwise_tile(job, &tile, &padded, pitch, first, count);
+            ldnq_conv_depthwise_compute_tile(job, &tile, &padded, pitch, first, count);
         }
     }
 }
@@ -279,7 +279,7 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     else if (is_pointwise(job) && job->groups == 1)
         multiply_pointwise_tile(job, pool);
     else if (uses_direct_convolution(job))
-        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_parts(job, tiles), run_direct,
+        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_choose_parts(job, tiles), run_direct,
                       (void *)job);
     else
         ldnq_pool_run(pool, images * tiles, multiply_tile_columns, (void *)job);

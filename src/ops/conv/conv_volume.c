@@ -188,8 +188,8 @@ static void run_weight_block(void *argument, size_t chunk, size_t thread)
     }
 }
 
-void ldnq_conv_volume_weight_grad(const struct ldnq_conv_volume_job *job, const float *image,
-                                  const float *maps, float *weight, struct ldnq_pool *pool)
+void ldnq_conv_volume_compute_dw(const struct ldnq_conv_volume_job *job, const float *image,
+                                 const float *maps, float *weight, struct ldnq_pool *pool)
 {
     struct volume_pass pass = plan_volume_blocks(job, false);
     pass.image = image;

@@ -34,7 +34,7 @@ void ldnq_conv_volume_transposed(const struct ldnq_conv_volume_job *job, const f
                                  const float *bias, const struct ldnq_clamp *clamp, float *image,
                                  struct ldnq_pool *pool);
 /* dweight = sum over images of maps im2col(image)', where `maps` or `image` is a gradient. */
-void ldnq_conv_volume_weight_grad(const struct ldnq_conv_volume_job *job, const float *image,
-                                  const float *maps, float *weight, struct ldnq_pool *pool);
+void ldnq_conv_volume_compute_dw(const struct ldnq_conv_volume_job *job, const float *image,
+                                 const float *maps, float *weight, struct ldnq_pool *pool);
 
 #endif

@@ -250,10 +250,10 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
     if (grad->in[0].data)
         ldnq_conv_volume_forward(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
-        ldnq_conv_volume_weight_grad(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
+        ldnq_conv_volume_compute_dw(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
-        ldnq_conv_bias_grad(dy, job.images, job.groups * job.volume.channels,
-                            ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
+        ldnq_conv_compute_db(dy, job.images, job.groups * job.volume.channels,
+                             ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 

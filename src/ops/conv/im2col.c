@@ -4,8 +4,8 @@
 
 #include "base/size.h"
 
-void ldnq_conv_valid_range(size_t size, size_t out, size_t stride, size_t offset, size_t pad,
-                           size_t *first, size_t *last)
+void ldnq_conv_find_valid_range(size_t size, size_t out, size_t stride, size_t offset, size_t pad,
+                                size_t *first, size_t *last)
 {
     /* 0 <= x * stride + offset - pad < size */
     *first = offset >= pad ? 0 : ldnq_size_ceil_div(pad - offset, stride);
@@ -19,7 +19,8 @@ static void copy_range(const struct ldnq_conv_geometry *g, const float *row, siz
                        size_t x0, size_t x1, float *out)
 {
     size_t first, last;
-    ldnq_conv_valid_range(g->width, g->out_w, g->stride_w, offset_w, g->pad_left, &first, &last);
+    ldnq_conv_find_valid_range(g->width, g->out_w, g->stride_w, offset_w, g->pad_left, &first,
+                               &last);
     first = ldnq_size_min(ldnq_size_max(first, x0), x1);
     last = ldnq_size_max(ldnq_size_min(last, x1), first);
     memset(out, 0, (first - x0) * sizeof *out);

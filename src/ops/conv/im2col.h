@@ -27,8 +27,8 @@ struct ldnq_conv_geometry {
 
 /* The range first .. last-1 of output columns x, among `out`, for which input column
  * x*stride + offset - pad exists in a row of `size`; `offset` is kw*dilation. */
-void ldnq_conv_valid_range(size_t size, size_t out, size_t stride, size_t offset, size_t pad,
-                           size_t *first, size_t *last);
+void ldnq_conv_find_valid_range(size_t size, size_t out, size_t stride, size_t offset, size_t pad,
+                                size_t *first, size_t *last);
 
 /* Writes the columns of positions first .. first+count-1; row k starts at columns + k*ld. */
 void ldnq_im2col(const struct ldnq_conv_geometry *geometry, const float *image, size_t first,

@@ -114,7 +114,7 @@ static void add_row(const struct ldnq_volume *v, size_t kh, size_t kw, const flo
 {
     const struct ldnq_volume_axis *h = &v->axis[H], *w = &v->axis[W];
     size_t end = first + count, offset = kw * w->dilation, low, high, ih;
-    ldnq_conv_valid_range(w->in, w->out, w->stride, offset, w->pad, &low, &high);
+    ldnq_conv_find_valid_range(w->in, w->out, w->stride, offset, w->pad, &low, &high);
     while (first < end) {
         size_t oh = first / w->out, x0 = first % w->out;
         size_t x1 = ldnq_size_min(w->out, x0 + (end - first));

@@ -6,7 +6,7 @@
 
 static bool has_axis(const struct ldnq_op_call *call)
 {
-    return ldnq_node_attr(call->node, "axis") != NULL;
+    return ldnq_node_find_attr(call->node, "axis") != NULL;
 }
 
 /* The input as (outer, size, inner); without an axis (1, elements, 1). */

@@ -64,7 +64,7 @@ static void apply_update(const void *ctx, size_t to, size_t from)
     ldnq_scatter_update(ctx, to, from, 1);
 }
 
-static void apply_grad(const void *ctx, size_t to, size_t from)
+static void apply_update_gradient(const void *ctx, size_t to, size_t from)
 {
     ldnq_scatter_grad_update(ctx, to, from, 1);
 }
@@ -80,7 +80,7 @@ static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad
                                                  struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_scatter_grad_copy(grad, err));
-    return visit_updates(grad->call, apply_grad, grad, err);
+    return visit_updates(grad->call, apply_update_gradient, grad, err);
 }
 
 #define SCATTER(name, Type, SINCE, UNTIL)                                                          \

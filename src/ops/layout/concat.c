@@ -9,7 +9,7 @@
 static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                   struct ldnq_error *err)
 {
-    const struct ldnq_attr *attr = ldnq_node_attr(call->node, "axis");
+    const struct ldnq_attr *attr = ldnq_node_find_attr(call->node, "axis");
     if (!attr || attr->kind != LDNQ_ATTR_INT)
         return ldnq_fail(err, LDNQ_MODEL, "has no axis");
     return ldnq_op_resolve_axis(attr->i, call->in[0]->shape.rank, axis, err);

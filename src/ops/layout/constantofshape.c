@@ -7,7 +7,7 @@ static enum ldnq_status constantofshape_read_attrs(const struct ldnq_node *node,
                                                    struct ldnq_arena *arena, const void **attrs,
                                                    struct ldnq_error *err)
 {
-    const struct ldnq_attr *value = ldnq_node_attr(node, "value");
+    const struct ldnq_attr *value = ldnq_node_find_attr(node, "value");
     (void)arena;
     *attrs = NULL;
     if (!value)

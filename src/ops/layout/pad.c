@@ -301,7 +301,7 @@ static size_t pad_backward_scratch_bytes(const struct ldnq_op_grad *grad)
     return pad_scratch_bytes(grad->call);
 }
 
-static void unpad_gradient(const struct ldnq_op_grad *grad, const struct pad_amounts *amounts)
+static void compute_gradient(const struct ldnq_op_grad *grad, const struct pad_amounts *amounts)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *in = &call->in[0]->shape;
@@ -364,7 +364,7 @@ static enum ldnq_status pad_2_backward(const struct ldnq_op_grad *grad, struct l
 {
     struct pad_amounts amounts;
     LDNQ_TRY(read_amounts_attr(grad->call, &amounts, err));
-    unpad_gradient(grad, &amounts);
+    compute_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 
@@ -445,7 +445,7 @@ static enum ldnq_status pad_backward(const struct ldnq_op_grad *grad, struct ldn
     LDNQ_TRY(read_amounts_input(grad->call, &amounts, &known, err));
     if (!known)
         return ldnq_fail(err, LDNQ_MODEL, "its pads are not known");
-    unpad_gradient(grad, &amounts);
+    compute_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 

@@ -134,8 +134,8 @@ static void sum_each_row(const void *ctx, size_t first, size_t last)
 }
 
 /* Sums t over all labels that are not in `kept`. */
-static struct ldnq_labelled sum_labels(struct ldnq_contraction *work, const struct ldnq_labelled *t,
-                                       uint64_t kept)
+static struct ldnq_labelled sum_over_labels(struct ldnq_contraction *work,
+                                            const struct ldnq_labelled *t, uint64_t kept)
 {
     uint64_t all = collect_label_set(t);
     if ((all & ~kept) == 0)
@@ -242,8 +242,8 @@ static struct ldnq_labelled contract_pair(struct ldnq_contraction *work,
                                           const struct ldnq_labelled *to, float *out)
 {
     uint64_t in_a = collect_label_set(left), in_b = collect_label_set(right);
-    struct ldnq_labelled a = sum_labels(work, left, kept | in_b);
-    struct ldnq_labelled b = sum_labels(work, right, kept | in_a);
+    struct ldnq_labelled a = sum_over_labels(work, left, kept | in_b);
+    struct ldnq_labelled b = sum_over_labels(work, right, kept | in_a);
     uint64_t batch = in_a & in_b & kept, inner = in_a & in_b & ~kept;
     uint64_t rows = in_a & ~in_b & kept, columns = in_b & ~in_a & kept;
     struct operand_pair pair = { .batches = count_elements(work, &a, batch),
@@ -281,7 +281,7 @@ void ldnq_contract(struct ldnq_contraction *work, const struct ldnq_labelled *op
             kept |= collect_label_set(&operands[k]);
         sum = contract_pair(work, &sum, &operands[i], kept, i + 1 == count ? to : NULL, out);
     }
-    sum = sum_labels(work, &sum, result);
+    sum = sum_over_labels(work, &sum, result);
     if (!work->dry && !work->too_large && sum.data != out)
         copy_labelled(work, &sum, to, out);
 }

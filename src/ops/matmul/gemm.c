@@ -110,7 +110,7 @@ static enum ldnq_status gemm_forward(const struct ldnq_op_call *call, struct ldn
 
 /* ---- backward ----------------------------------------------------------------------- */
 
-static enum ldnq_transpose flip_transpose(enum ldnq_transpose transpose)
+static enum ldnq_transpose find_opposite_transpose(enum ldnq_transpose transpose)
 {
     return transpose == LDNQ_AS_IS ? LDNQ_TRANSPOSED : LDNQ_AS_IS;
 }
@@ -130,7 +130,7 @@ static void compute_a_gradient(const struct ldnq_op_grad *grad)
     da.a = transposed ? y.b : grad->out[0]->data;
     da.b = transposed ? grad->out[0]->data : y.b;
     da.transpose_a = transposed ? y.transpose_b : LDNQ_AS_IS;
-    da.transpose_b = transposed ? LDNQ_TRANSPOSED : flip_transpose(y.transpose_b);
+    da.transpose_b = transposed ? LDNQ_TRANSPOSED : find_opposite_transpose(y.transpose_b);
     ldnq_product_run(&da, grad->call->pool);
 }
 
@@ -146,7 +146,7 @@ static void compute_b_gradient(const struct ldnq_op_grad *grad)
                                .c = grad->in[1].data };
     db.a = transposed ? grad->out[0]->data : y.a;
     db.b = transposed ? y.a : grad->out[0]->data;
-    db.transpose_a = transposed ? LDNQ_TRANSPOSED : flip_transpose(y.transpose_a);
+    db.transpose_a = transposed ? LDNQ_TRANSPOSED : find_opposite_transpose(y.transpose_a);
     db.transpose_b = transposed ? y.transpose_a : LDNQ_AS_IS;
     ldnq_product_run(&db, grad->call->pool);
 }

@@ -109,8 +109,8 @@ static enum ldnq_status matmul_forward(const struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b,
-                                   struct ldnq_error *err)
+enum ldnq_status ldnq_matmul_infer_shape(struct ldnq_op_call *call, size_t a, size_t b,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_shape *left = &call->in[a]->shape, *right = &call->in[b]->shape;
     if (left->rank < 0 || right->rank < 0)
@@ -140,7 +140,7 @@ struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t 
     return result;
 }
 
-void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2])
+void ldnq_matmul_find_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2])
 {
     struct leading_axes axes = { .lead = matmul->lead,
                                  .matrix_a = matmul->m * matmul->k,
@@ -194,7 +194,8 @@ static bool needs_batch_sum(const struct matmul_factors *f, size_t i)
 }
 
 /* The gradient of input i before it is summed over the batches that share it. */
-static struct ldnq_tensor unsummed_gradient(const struct matmul_factors *f, size_t i, float *data)
+static struct ldnq_tensor find_unsummed_gradient(const struct matmul_factors *f, size_t i,
+                                                 float *data)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = f->axes.lead, .data = data };
     whole.shape.dim[whole.shape.rank++] = (int64_t)(i == 0 ? f->m : f->k);
@@ -207,7 +208,7 @@ static size_t matmul_backward_scratch_bytes(const struct ldnq_op_grad *grad)
     struct matmul_factors f = describe_factors(grad->call);
     size_t most = 0, bytes;
     for (size_t i = 0; i < 2; i++) {
-        struct ldnq_tensor whole = unsummed_gradient(&f, i, NULL);
+        struct ldnq_tensor whole = find_unsummed_gradient(&f, i, NULL);
         if (!grad->in[i].data || !needs_batch_sum(&f, i))
             continue;
         if (!ldnq_tensor_bytes(&whole, &bytes))
@@ -225,7 +226,8 @@ static void compute_factor_gradient(const struct ldnq_op_grad *grad, struct matm
     struct ldnq_tensor to = { .dtype = LDNQ_FLOAT,
                               .shape = i == 0 ? f->a : f->b,
                               .data = grad->in[i].data };
-    struct ldnq_tensor whole = needs_batch_sum(f, i) ? unsummed_gradient(f, i, call->scratch) : to;
+    struct ldnq_tensor whole =
+        needs_batch_sum(f, i) ? find_unsummed_gradient(f, i, call->scratch) : to;
     struct ldnq_product p = { .alpha = 1.0f,
                               .batches = f->batches,
                               .c = whole.data,

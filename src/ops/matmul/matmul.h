@@ -14,11 +14,11 @@ struct ldnq_matmul {
 };
 
 /* Sets the shape of output 0 from the shapes of inputs a and b. */
-enum ldnq_status ldnq_matmul_shape(struct ldnq_op_call *call, size_t a, size_t b,
-                                   struct ldnq_error *err);
+enum ldnq_status ldnq_matmul_infer_shape(struct ldnq_op_call *call, size_t a, size_t b,
+                                         struct ldnq_error *err);
 /* For shapes that infer has accepted. */
 struct ldnq_matmul ldnq_matmul_describe(const struct ldnq_op_call *call, size_t left, size_t right);
 /* Writes where the matrices of a batch start in a and b, in elements. */
-void ldnq_matmul_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2]);
+void ldnq_matmul_find_offsets(const struct ldnq_matmul *matmul, size_t batch, size_t offsets[2]);
 
 #endif

@@ -127,7 +127,8 @@ struct batchnorm_channels {
 };
 
 /* dx of one channel = dy * factor. */
-static void scale_channel_gradient(const struct batchnorm_channels *c, size_t channel, float factor)
+static void write_scaled_channel_gradient(const struct batchnorm_channels *c, size_t channel,
+                                          float factor)
 {
     for (size_t image = 0; image < c->images; image++) {
         size_t at = (image * c->channels + channel) * c->size;
@@ -156,7 +157,7 @@ static void compute_channel_gradients(const void *ctx, size_t first, size_t last
                 product += ldnq_sum_weighted_deviations(c->dy + at, c->x + at, c->size, mean);
         }
         if (c->dx)
-            scale_channel_gradient(c, channel, (float)(gamma * v));
+            write_scaled_channel_gradient(c, channel, (float)(gamma * v));
         if (c->dgamma)
             c->dgamma[channel] = (float)(product * v);
         if (c->dbeta)

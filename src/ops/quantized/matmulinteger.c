@@ -70,7 +70,7 @@ static enum ldnq_status check_matrices(struct ldnq_op_call *call,
     LDNQ_TRY(ldnq_codes_require(call, at->b, at->b_zero, err));
     LDNQ_TRY(check_parameter(call, at->a_zero, at->a, true, err));
     LDNQ_TRY(check_parameter(call, at->b_zero, at->b, false, err));
-    return ldnq_matmul_shape(call, at->a, at->b, err);
+    return ldnq_matmul_infer_shape(call, at->a, at->b, err);
 }
 
 /* ---- the product ------------------------------------------------------------------------ */
@@ -87,7 +87,7 @@ static void multiply_code_rows(void *ctx, size_t chunk, size_t thread)
     size_t blocks = ldnq_size_ceil_div(p->shape.m, ROWS), batch = chunk / blocks, offsets[2];
     size_t first = chunk % blocks * ROWS, rows = ldnq_size_min(ROWS, p->shape.m - first);
     (void)thread;
-    ldnq_matmul_offsets(&p->shape, batch, offsets);
+    ldnq_matmul_find_offsets(&p->shape, batch, offsets);
     ldnq_codes_multiply(rows, p->shape.n, p->shape.k, p->a + offsets[0] + first * p->shape.k,
                         p->b + offsets[1], p->shape.n,
                         p->sums + (batch * p->shape.m + first) * p->shape.n, p->shape.n);

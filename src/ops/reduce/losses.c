@@ -28,7 +28,7 @@ static enum ldnq_status loss_read_attrs(const struct ldnq_node *node, struct ldn
     if (!a)
         return LDNQ_NOMEM;
     *attrs = a;
-    a->ignores = ldnq_node_attr(node, "ignore_index") != NULL;
+    a->ignores = ldnq_node_find_attr(node, "ignore_index") != NULL;
     a->ignored = ldnq_attr_int(node, "ignore_index", 0);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {

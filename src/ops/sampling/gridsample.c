@@ -187,8 +187,8 @@ static float evaluate_cubic_1_to_2(float x, float *slope)
     return ((-0.75f * x + 3.75f) * x - 6.0f) * x + 3.0f;
 }
 
-/* The weights of the neighbours of a coordinate, `t` after the first of them (cubic: the
- * second). */
+/* The weights of the neighbours of a coordinate that is `t` after the first neighbour (cubic:
+ * after the second). */
 static void find_weights(enum gridsample_mode mode, float t, struct sample_taps *taps)
 {
     if (mode == NEAREST) {

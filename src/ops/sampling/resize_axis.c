@@ -4,21 +4,22 @@
 
 /* The factor by which distances are scaled before the filter: below 1 only where antialias
  * widens the filter for a smaller output. */
-static float find_filter_scale(const struct ldnq_resize *resize,
+static float find_filter_scale(const struct ldnq_picture_resize *resize,
                                const struct ldnq_resize_axis *axis)
 {
     return resize->antialias && axis->scale < 1.0f ? axis->scale : 1.0f;
 }
 
 /* The first tap's index relative to floor(coordinate). */
-static ptrdiff_t find_first_tap(const struct ldnq_resize *resize,
+static ptrdiff_t find_first_tap(const struct ldnq_picture_resize *resize,
                                 const struct ldnq_resize_axis *axis)
 {
     float radius = resize->mode == LDNQ_CUBIC ? 2.0f : 1.0f;
     return (ptrdiff_t)floorf(-radius / find_filter_scale(resize, axis)) + 1;
 }
 
-size_t ldnq_resize_count_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis)
+size_t ldnq_resize_count_taps(const struct ldnq_picture_resize *resize,
+                              const struct ldnq_resize_axis *axis)
 {
     /* Only an axis without outputs can have a scale so small that the taps can't be counted. */
     if (resize->mode == LDNQ_NEAREST || axis->out == 0)
@@ -41,8 +42,8 @@ static float find_crop_coordinate(const struct ldnq_resize_axis *axis, float x)
 }
 
 /* The input coordinate of output o. */
-static float find_coordinate(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                             size_t o)
+static float find_coordinate(const struct ldnq_picture_resize *resize,
+                             const struct ldnq_resize_axis *axis, size_t o)
 {
     float x = (float)o, in = (float)axis->in, out = (float)axis->out;
     switch (resize->coordinate) {
@@ -79,7 +80,7 @@ static float round_nearest(enum ldnq_resize_nearest mode, float x)
 }
 
 /* The linear (triangle) or cubic (Keys) filter. */
-static float evaluate_filter(const struct ldnq_resize *resize, float distance)
+static float evaluate_filter(const struct ldnq_picture_resize *resize, float distance)
 {
     float x = fabsf(distance), a = resize->cubic_a;
     if (resize->mode == LDNQ_LINEAR)
@@ -96,8 +97,9 @@ static size_t clamp_to_index(float at, size_t size)
 }
 
 /* The taps of one output, index (taps) and weight (taps), around coordinate x. */
-static void fill_output(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                        float x, size_t taps, size_t *index, float *weight)
+static void fill_output(const struct ldnq_picture_resize *resize,
+                        const struct ldnq_resize_axis *axis, float x, size_t taps, size_t *index,
+                        float *weight)
 {
     float base = floorf(x), ratio = x - base, s = find_filter_scale(resize, axis), sum = 0.0f;
     float first = (float)find_first_tap(resize, axis);
@@ -121,8 +123,8 @@ static void mark_outside(size_t taps, size_t *index)
         index[k] = LDNQ_RESIZE_OUTSIDE;
 }
 
-void ldnq_resize_fill_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                           size_t *index, float *weight)
+void ldnq_resize_fill_taps(const struct ldnq_picture_resize *resize,
+                           const struct ldnq_resize_axis *axis, size_t *index, float *weight)
 {
     size_t taps = ldnq_resize_count_taps(resize, axis);
     for (size_t o = 0; o < axis->out; o++) {

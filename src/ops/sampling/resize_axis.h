@@ -33,7 +33,7 @@ enum ldnq_resize_nearest {
     LDNQ_CEIL,
 };
 
-struct ldnq_resize {
+struct ldnq_picture_resize {
     enum ldnq_resize_mode mode;
     enum ldnq_resize_coordinate coordinate;
     enum ldnq_resize_nearest nearest;
@@ -52,12 +52,12 @@ struct ldnq_resize_axis {
 #define LDNQ_RESIZE_OUTSIDE SIZE_MAX
 
 /* Input elements per output: 1, 2, 4, or more with antialias. */
-size_t ldnq_resize_count_taps(const struct ldnq_resize *resize,
+size_t ldnq_resize_count_taps(const struct ldnq_picture_resize *resize,
                               const struct ldnq_resize_axis *axis);
 /* Whether every output is the input of the same index. */
 bool ldnq_resize_is_copy(const struct ldnq_resize_axis *axis);
 /* Fills index (out, taps) and weight (out, taps); nearest writes no weights. */
-void ldnq_resize_fill_taps(const struct ldnq_resize *resize, const struct ldnq_resize_axis *axis,
-                           size_t *index, float *weight);
+void ldnq_resize_fill_taps(const struct ldnq_picture_resize *resize,
+                           const struct ldnq_resize_axis *axis, size_t *index, float *weight);
 
 #endif

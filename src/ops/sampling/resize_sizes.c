@@ -35,7 +35,7 @@ enum ldnq_status ldnq_upsample_read_attrs(const struct ldnq_node *node, struct l
         return LDNQ_NOMEM;
     *attrs = resize;
     LDNQ_TRY(read_name(node, "mode", "nearest", modes, 4, &mode, err));
-    resize->how = (struct ldnq_resize){
+    resize->how = (struct ldnq_picture_resize){
         .mode = mode == 3 ? LDNQ_LINEAR : (enum ldnq_resize_mode)mode,
         .coordinate = LDNQ_ASYMMETRIC,
         .nearest = LDNQ_FLOOR,
@@ -59,7 +59,7 @@ enum ldnq_status ldnq_resize_read_attrs(const struct ldnq_node *node, struct ldn
     LDNQ_TRY(read_name(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
     resize->policy = (enum ldnq_resize_policy)policy;
     resize->outside = ldnq_attr_float(node, "extrapolation_value", 0.0f);
-    resize->how = (struct ldnq_resize){
+    resize->how = (struct ldnq_picture_resize){
         .mode = (enum ldnq_resize_mode)mode,
         .coordinate = (enum ldnq_resize_coordinate)coordinate,
         .nearest = (enum ldnq_resize_nearest)nearest,
@@ -208,7 +208,7 @@ enum ldnq_status ldnq_resize_find_axes(const struct ldnq_op_call *call,
                                        struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
-    const struct ldnq_attr *scales = ldnq_node_attr(call->node, "scales");
+    const struct ldnq_attr *scales = ldnq_node_find_attr(call->node, "scales");
     axes->rank = in->rank;
     *known = true;
     for (int i = 0; i < in->rank; i++) {

@@ -11,7 +11,7 @@
 enum ldnq_resize_policy { LDNQ_STRETCH, LDNQ_NOT_LARGER, LDNQ_NOT_SMALLER };
 
 struct ldnq_resize_attrs {
-    struct ldnq_resize how; /* modes, the same for all axes */
+    struct ldnq_picture_resize how; /* modes, the same for all axes */
     enum ldnq_resize_policy policy;
     float outside; /* extrapolation_value */
 };

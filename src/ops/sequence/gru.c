@@ -146,8 +146,8 @@ static void gru_step_backward(const struct ldnq_recurrent *r, const struct ldnq_
                    s->r + 2 * hidden * hidden, hidden, 1.0f, s->dh, hidden);
 }
 
-static void gru_weights_grad(const struct ldnq_recurrent *r, const float *dz, const float *h_prev,
-                             const float *extra, float *dr)
+static void gru_add_weight_gradients(const struct ldnq_recurrent *r, const float *dz,
+                                     const float *h_prev, const float *extra, float *dr)
 {
     size_t hidden = r->hidden, rows = r->steps * r->batch;
     bool before = r->attrs->linear_before_reset;
@@ -171,7 +171,7 @@ static const struct ldnq_recurrent_kind gru_kind = {
     .forward = gru_step,
     .backward = gru_step_backward,
     .find_inner_bias = gru_find_inner_bias,
-    .weights = gru_weights_grad,
+    .weights = gru_add_weight_gradients,
 };
 
 static enum ldnq_status gru_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,

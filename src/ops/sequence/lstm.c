@@ -141,7 +141,7 @@ static const struct ldnq_recurrent_kind lstm_kind = {
     .forward = lstm_step,
     .backward = lstm_step_backward,
     .find_inner_bias = ldnq_recurrent_find_no_inner_bias,
-    .weights = ldnq_recurrent_weights_grad,
+    .weights = ldnq_recurrent_add_weight_gradients,
 };
 
 static enum ldnq_status lstm_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,

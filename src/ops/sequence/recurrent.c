@@ -34,9 +34,9 @@ static void read_next(const struct ldnq_attr *list, bool is_parameter, size_t *u
 static enum ldnq_status read_activations(const struct ldnq_node *node,
                                          struct ldnq_recurrent_attrs *attrs, struct ldnq_error *err)
 {
-    const struct ldnq_attr *names = ldnq_node_attr(node, "activations");
-    const struct ldnq_attr *alphas = ldnq_node_attr(node, "activation_alpha");
-    const struct ldnq_attr *betas = ldnq_node_attr(node, "activation_beta");
+    const struct ldnq_attr *names = ldnq_node_find_attr(node, "activations");
+    const struct ldnq_attr *alphas = ldnq_node_find_attr(node, "activation_alpha");
+    const struct ldnq_attr *betas = ldnq_node_find_attr(node, "activation_beta");
     size_t each = attrs->kind->functions, count = each * attrs->directions, alpha = 0, beta = 0;
     if (names && names->count != count && names->count != 0)
         return ldnq_fail(err, LDNQ_MODEL, "names %zu activations where %zu are needed",
@@ -262,14 +262,15 @@ void ldnq_recurrent_find_active(const struct ldnq_recurrent *r, size_t t, size_t
         active[i] = !r->lengths || (int64_t)t < r->lengths[first + i];
 }
 
-size_t ldnq_recurrent_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b)
+size_t ldnq_recurrent_find_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction,
+                                   size_t b)
 {
     size_t directions = r->attrs->directions;
     return r->attrs->batch_first ? ((b * r->steps + t) * directions + direction) * r->hidden
                                  : ((t * directions + direction) * r->batch + b) * r->hidden;
 }
 
-size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b)
+size_t ldnq_recurrent_find_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b)
 {
     return (r->attrs->batch_first ? b * r->attrs->directions + direction
                                   : direction * r->batch + b) *
@@ -354,7 +355,7 @@ static void fill_bias_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static void direction_offsets(const void *ctx, size_t direction, size_t offsets[2])
+static void find_direction_offsets(const void *ctx, size_t direction, size_t offsets[2])
 {
     const struct ldnq_recurrent *r = ctx;
     offsets[0] = 0;
@@ -376,7 +377,7 @@ static void compute_input_products(const struct ldnq_recurrent *r)
         .alpha = 1.0f,
         .beta = 1.0f,
         .batches = r->attrs->directions,
-        .offsets = direction_offsets,
+        .offsets = find_direction_offsets,
         .ctx = r,
         .a = ldnq_recurrent_find_time_major_x(r),
         .b = r->call->in[LDNQ_RECURRENT_W]->data,
@@ -402,7 +403,7 @@ static void init_states(const struct ldnq_recurrent *r, size_t input, size_t dir
         if (initial)
             memcpy(to,
                    (const float *)initial->data +
-                       ldnq_recurrent_state_index(r, direction, first + i),
+                       ldnq_recurrent_find_state_index(r, direction, first + i),
                    r->hidden * sizeof *to);
         else
             memset(to, 0, r->hidden * sizeof *to);
@@ -424,7 +425,7 @@ static void write_output_rows(const struct recurrent_run *run, const struct ldnq
 {
     const struct ldnq_recurrent *r = run->r;
     for (size_t i = 0; i < s->rows && run->y; i++) {
-        float *y = run->y + ldnq_recurrent_y_index(r, s->step, s->direction, first + i);
+        float *y = run->y + ldnq_recurrent_find_y_index(r, s->step, s->direction, first + i);
         if (s->active[i])
             memcpy(y, s->h + i * r->hidden, r->hidden * sizeof *y);
         else
@@ -493,8 +494,8 @@ static void write_states(const struct ldnq_recurrent *r, size_t output, const fl
     float *out = r->call->out[output].data;
     for (size_t d = 0; d < r->attrs->directions; d++)
         for (size_t b = 0; b < r->batch; b++)
-            memcpy(out + ldnq_recurrent_state_index(r, d, b), states + find_state_index(r, d, 0, b),
-                   r->hidden * sizeof *out);
+            memcpy(out + ldnq_recurrent_find_state_index(r, d, b),
+                   states + find_state_index(r, d, 0, b), r->hidden * sizeof *out);
 }
 
 enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

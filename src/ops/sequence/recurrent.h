@@ -130,8 +130,9 @@ void ldnq_recurrent_find_active(const struct ldnq_recurrent *r, size_t t, size_t
 void ldnq_recurrent_copy_state(const struct ldnq_recurrent *r, const struct ldnq_recurrent_step *s,
                                size_t row);
 /* The index of y[t][direction][b][0], and of state[direction][b][0]. */
-size_t ldnq_recurrent_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction, size_t b);
-size_t ldnq_recurrent_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b);
+size_t ldnq_recurrent_find_y_index(const struct ldnq_recurrent *r, size_t t, size_t direction,
+                                   size_t b);
+size_t ldnq_recurrent_find_state_index(const struct ldnq_recurrent *r, size_t direction, size_t b);
 /* x as (steps, batch, inputs). */
 const float *ldnq_recurrent_find_time_major_x(const struct ldnq_recurrent *r);
 

@@ -37,8 +37,8 @@ void ldnq_recurrent_multiply_outer(const struct ldnq_recurrent *r, size_t m, siz
     ldnq_pool_run(r->call->pool, ldnq_size_ceil_div(m, OUTER_ROWS), multiply_outer_rows, &outer);
 }
 
-void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz,
-                                 const float *h_prev, const float *extra, float *dr)
+void ldnq_recurrent_add_weight_gradients(const struct ldnq_recurrent *r, const float *dz,
+                                         const float *h_prev, const float *extra, float *dr)
 {
     (void)extra;
     ldnq_recurrent_multiply_outer(r, r->width, r->hidden, r->steps * r->batch, dz, r->width, h_prev,
@@ -61,7 +61,8 @@ static void init_state_gradient(const struct ldnq_recurrent *r, const float *fro
                                 size_t row, float *to)
 {
     if (from)
-        memcpy(to, from + ldnq_recurrent_state_index(r, direction, row), r->hidden * sizeof *to);
+        memcpy(to, from + ldnq_recurrent_find_state_index(r, direction, row),
+               r->hidden * sizeof *to);
     else
         memset(to, 0, r->hidden * sizeof *to);
 }
@@ -71,7 +72,7 @@ static void add_output_gradient(const struct recurrent_backward *b,
 {
     const struct ldnq_recurrent *r = b->r;
     for (size_t i = 0; i < s->rows && b->dy; i++) {
-        const float *dy = b->dy + ldnq_recurrent_y_index(r, s->step, s->direction, first + i);
+        const float *dy = b->dy + ldnq_recurrent_find_y_index(r, s->step, s->direction, first + i);
         for (size_t k = 0; k < r->hidden && s->active[i]; k++)
             s->dh[i * r->hidden + k] += dy[k];
     }
@@ -188,8 +189,8 @@ static void copy_states(const struct ldnq_recurrent *r, const float *from, float
 {
     for (size_t d = 0; d < r->attrs->directions; d++)
         for (size_t b = 0; b < r->batch; b++)
-            memcpy(to + ldnq_recurrent_state_index(r, d, b), from + (d * r->batch + b) * r->hidden,
-                   r->hidden * sizeof *to);
+            memcpy(to + ldnq_recurrent_find_state_index(r, d, b),
+                   from + (d * r->batch + b) * r->hidden, r->hidden * sizeof *to);
 }
 
 /* ---- all ------------------------------------------------------------------------------------ */

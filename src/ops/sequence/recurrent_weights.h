@@ -10,8 +10,8 @@ void ldnq_recurrent_multiply_outer(const struct ldnq_recurrent *r, size_t m, siz
 
 /* `weights` and `find_inner_bias` of LSTM and RNN, whose gates all add h_prev r' and the
  * recurrent bias to z. */
-void ldnq_recurrent_weights_grad(const struct ldnq_recurrent *r, const float *dz,
-                                 const float *h_prev, const float *extra, float *dr);
+void ldnq_recurrent_add_weight_gradients(const struct ldnq_recurrent *r, const float *dz,
+                                         const float *h_prev, const float *extra, float *dr);
 size_t ldnq_recurrent_find_no_inner_bias(const struct ldnq_recurrent *r);
 
 #endif

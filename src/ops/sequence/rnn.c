@@ -50,7 +50,7 @@ static const struct ldnq_recurrent_kind rnn_kind = {
     .forward = rnn_step,
     .backward = rnn_step_backward,
     .find_inner_bias = ldnq_recurrent_find_no_inner_bias,
-    .weights = ldnq_recurrent_weights_grad,
+    .weights = ldnq_recurrent_add_weight_gradients,
 };
 
 static enum ldnq_status rnn_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
