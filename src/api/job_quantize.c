@@ -1,5 +1,6 @@
 /* job_quantize.c: from a float model and samples to a QDQ model. */
 #include <math.h>
+#include <string.h>
 
 #include "api/output_files.h"
 #include "base/clock.h"
@@ -72,6 +73,22 @@ static void warn_of_wider_types(const struct quantize_job *quantize)
 
 /* ---- the page ------------------------------------------------------------------------------- */
 
+/* Adds the parts of the layers to the diff, which then points to `estimate`. */
+static void fill_diff_estimate(const struct ldnq_quantization *result, struct ldnq_diff *diff,
+                               struct ldnq_diff_estimate *estimate)
+{
+    if (isnan(result->output_estimate.error))
+        return;
+    *estimate = (struct ldnq_diff_estimate){ .error = result->output_estimate.error,
+                                             .deviation = result->output_estimate.deviation,
+                                             .measured = result->output_error };
+    diff->estimate = estimate;
+    for (size_t i = 0; i < result->network.count; i++)
+        for (size_t k = 0; k < diff->layer_count; k++)
+            if (strcmp(result->network.layers[i].layer.node->label, diff->layers[k].node) == 0)
+                diff->layers[k].output_estimate = result->output_estimate.layers[i];
+}
+
 static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldnq_job_model *a,
                                        struct ldnq_job_model *b, struct ldnq_result *result,
                                        struct ldnq_error *err)
@@ -89,6 +106,8 @@ static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldn
     };
     LDNQ_TRY(ldnq_diff_create(&options, quantize->job.arena, &diff, err));
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
+    struct ldnq_diff_estimate estimate;
+    fill_diff_estimate(quantize->quantization, diff, &estimate);
     return ldnq_page_render(diff, result, err);
 }
 

@@ -220,6 +220,22 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .default_value = "0",
                         .help = "let distill change the codes as well",
                         .since = "0.1.0" },
+    [OPTION_ESTIMATE] = { .name = "estimate",
+                          .type = LDNQ_OPTION_NUMBER,
+                          .jobs = QUANTIZE,
+                          .value = "auto|N",
+                          .choices = "auto",
+                          .least = 0,
+                          .most = 1e6,
+                          .default_value = "auto",
+                          .help =
+                              "backward passes for the estimate of the output's error, which "
+                              "has a part for each layer, and by which a budget ranks "
+                              "codebooks; auto is at least 64 with a budget or a report, and in "
+                              "networks where they are quick. With 0 a budget runs the network "
+                              "with each "
+                              "codebook of each layer",
+                          .since = "0.2.0" },
     [OPTION_TIME_LIMIT] = { .name = "time-limit",
                             .type = LDNQ_OPTION_NUMBER,
                             .jobs = QUANTIZE,

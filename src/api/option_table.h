@@ -28,6 +28,7 @@ enum ldnq_option_index {
     OPTION_CASCADE,
     OPTION_DISTILL,
     OPTION_REFINE,
+    OPTION_ESTIMATE,
     OPTION_TIME_LIMIT,
     OPTION_SKIP,
     OPTION_ONLY,

@@ -130,10 +130,22 @@ static bool add_layers(cJSON *root, const struct ldnq_quantization *result)
     for (size_t i = 0; list && i < result->network.count; i++) {
         cJSON *item = ldnq_json_append_object(list);
         if (!item ||
-            !ldnq_json_add_layer_figures(item, &result->network.layers[i], &result->diagnostics[i]))
+            !ldnq_json_add_layer_figures(item, &result->network.layers[i],
+                                         &result->diagnostics[i]) ||
+            !ldnq_json_add_number(item, "output_estimate", result->output_estimate.layers[i]))
             return false;
     }
     return list != NULL;
+}
+
+static bool add_estimate(cJSON *root, const struct ldnq_output_estimate *estimate)
+{
+    cJSON *item = cJSON_AddObjectToObject(root, "output_estimate");
+    return item && ldnq_json_add_number(item, "error", estimate->error) &&
+           ldnq_json_add_number(item, "deviation", estimate->deviation) &&
+           ldnq_json_add_number(item, "activations", estimate->activations) &&
+           ldnq_json_add_number(item, "draws", (double)estimate->draws) &&
+           ldnq_json_add_number(item, "seconds", estimate->seconds);
 }
 
 /* null when no sample was held out, as nothing was fine-tuned then. */
@@ -286,8 +298,9 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_number(root, "seconds", summary->seconds) &&
            ldnq_json_add_number(root, "output_error", result->output_error) &&
            ldnq_json_add_number(root, "output_bound", result->output_bound) &&
-           add_layers(root, result) && add_distillation(root, &result->fine_tune) &&
-           add_layers_left_float(root, result) && add_warnings(root, summary->job) &&
+           add_estimate(root, &result->output_estimate) && add_layers(root, result) &&
+           add_distillation(root, &result->fine_tune) && add_layers_left_float(root, result) &&
+           add_warnings(root, summary->job) &&
            ldnq_job_plan_add_json(root, summary->plan, summary->job) &&
            add_metadata(root, summary->model);
 }

@@ -207,7 +207,8 @@ static bool fill_plan_json(cJSON *root, const struct ldnq_job_plan *plan,
                            const struct ldnq_job *job)
 {
     if (!ldnq_json_add_text(root, "budget", ldnq_option_text(job->options, OPTION_BUDGET)) ||
-        !ldnq_json_add_number(root, "error", plan->made->error))
+        !ldnq_json_add_number(root, "error", plan->made->error) ||
+        !cJSON_AddBoolToObject(root, "errors_are_estimated", plan->made->estimated))
         return false;
     cJSON *list = cJSON_AddArrayToObject(root, "layers");
     for (size_t i = 0; list && i < plan->made->count; i++)

@@ -220,6 +220,18 @@ static enum ldnq_status choose_compensation(const struct ldnq_options *options,
     return LDNQ_OK;
 }
 
+/* A report is about what each layer does. */
+static void choose_estimate(const struct ldnq_options *options,
+                            struct ldnq_quantize_options *quantize)
+{
+    const double draws = ldnq_option_number(options, OPTION_ESTIMATE);
+    const bool needs_layers =
+        ldnq_option_is_set(options, OPTION_REPORT) || ldnq_option_flag(options, OPTION_PAGE);
+    quantize->estimate_draws = !isnan(draws)  ? (size_t)draws
+                               : needs_layers ? LDNQ_ESTIMATE_DRAWS
+                                              : LDNQ_ESTIMATE_AUTO;
+}
+
 enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
                                              struct ldnq_quantize_options *quantize,
                                              struct ldnq_emit_options *emit, struct ldnq_error *err)
@@ -230,6 +242,7 @@ enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
     LDNQ_TRY(choose_block_size(options, quantize, err));
     LDNQ_TRY(choose_compensation(options, quantize, err));
     choose_augmented_copies(options, quantize);
+    choose_estimate(options, quantize);
     ldnq_solver_defaults(&quantize->solver_options);
     if (ldnq_option_is_set(options, OPTION_RHO))
         quantize->solver_options.rho_factor = ldnq_option_number(options, OPTION_RHO);

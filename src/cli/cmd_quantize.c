@@ -100,6 +100,7 @@ static void print_summary(const cJSON *root)
     const double before = cli_json_number(root, "bytes_before");
     const double after = cli_json_number(root, "bytes_after");
     const double output_error = cli_json_number(root, "output_error");
+    const double estimate = cli_json_number(cli_json_item(root, "output_estimate"), "error");
     const size_t samples = cli_json_count(root, "samples");
     const bool is_mixed = strcmp(cli_json_text(root, "weights"), "mixed") == 0;
     char node[CLI_PLAIN_SIZE];
@@ -123,6 +124,9 @@ static void print_summary(const cJSON *root)
            cli_json_number(worst, "error"), cli_copy_printable(cli_json_text(worst, "node"), node));
     if (!isnan(output_error))
         printf("relative error of the network's output: %.3g\n", output_error);
+    if (!isnan(estimate))
+        printf("estimated error of the output: %.3g +- %.2g, from the changes of the layers\n",
+               estimate, cli_json_number(cli_json_item(root, "output_estimate"), "deviation"));
     if (cJSON_IsObject(distillation))
         printf("error of the output on %zu held-out samples: %.4f, after %zu steps %.4f\n",
                cli_json_count(distillation, "held_out"),

@@ -129,6 +129,7 @@ static enum ldnq_status describe_layer(struct comparison *c, const struct ldnq_m
         .macs = count_macs(a->layer, c->a.batch),
         .isolated = unknown,
         .accumulated = unknown,
+        .output_estimate = NAN,
     };
     if (a->layer->weight) {
         out->shape = ldnq_diff_shape_from(&a->layer->weight->shape);

@@ -121,6 +121,9 @@ struct ldnq_diff_layer {
     /* How the solver converged; NULL unless the caller of the solver recorded it. */
     const struct ldnq_diff_iteration *trace;
     size_t trace_count;
+    /* Where the diff has an estimate: this layer's part, the relative error of the outputs with
+     * the change of this layer alone; NaN where there is none. */
+    double output_estimate;
 };
 
 /* A node that only one file has, or that differs between both. */
@@ -143,6 +146,13 @@ struct ldnq_diff_output {
                          rows, or the rows themselves where those are distributions */
 };
 
+/* What the quantizer predicted from the changes of all layers. */
+struct ldnq_diff_estimate {
+    double error;     /* relative, the mean over the outputs */
+    double deviation; /* standard deviation of it */
+    double measured;  /* the same error as it was measured */
+};
+
 struct ldnq_diff {
     struct ldnq_diff_file a, b;
     struct ldnq_diff_layer *layers; /* in A's order of execution */
@@ -156,7 +166,8 @@ struct ldnq_diff {
     double seconds; /* that running the samples took */
     struct ldnq_diff_output *outputs;
     size_t output_count;
-    const char *bound_reason; /* why there is no bound; NULL when there is one */
+    const char *bound_reason;                  /* why there is no bound; NULL when there is one */
+    const struct ldnq_diff_estimate *estimate; /* NULL unless the quantizer made one */
 };
 
 #endif

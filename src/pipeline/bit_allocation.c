@@ -1,15 +1,18 @@
 /* bit_allocation.c: choose a codebook for each layer, within a budget.
  *
- * The effect of a codebook on a layer is measured at the network's outputs: only this layer
- * is quantized (by coordinate descent, without error compensation), all others are float,
- * and samples run through the network. The allocation assumes that these errors add up; the
- * knapsack chooses the codebooks with the least sum.
+ * The effect of a codebook on a layer is its effect at the network's outputs when only this
+ * layer is quantized (by coordinate descent, without error compensation) and all others are
+ * float. It is estimated by backward passes (codebook_projection.h), or measured by running the
+ * network with each codebook of each layer, which networks without gradients need. The
+ * allocation assumes that these errors add up; the knapsack chooses the codebooks with the least
+ * sum.
  */
 #include "exec/exec.h"
 #include "pipeline/pipeline.h"
 
 #include <math.h>
 
+#include "pipeline/codebook_projection.h"
 #include "pipeline/knapsack.h"
 #include "metric/output_error.h"
 
@@ -20,7 +23,7 @@ struct bit_allocator {
     struct ldnq_samples *samples;
     const struct ldnq_quantize_options *options;
     const struct ldnq_budget *budget;
-    struct ldnq_arena *arena;
+    struct ldnq_arena *arena, *scratch;
     struct ldnq_executed_graph reference;
     struct ldnq_sink sink; /* of the quantizations: their progress is a part of this one */
     size_t choice;         /* the codebook that is being measured */
@@ -28,6 +31,7 @@ struct bit_allocator {
     size_t *row;     /* by layer: its row in the allocation; shared codes have one row */
     double *weights; /* by row: elements of the weight */
     double *scales;  /* (rows, choices) number of scales */
+    struct ldnq_codebook_projection *projection; /* NULL: errors are measured by running */
 };
 
 /* ---- progress ------------------------------------------------------------------------ */
@@ -145,6 +149,70 @@ static void count_scales(struct bit_allocator *p, const struct ldnq_quantization
     }
 }
 
+/* Runs the network with the codes of one layer after the other. */
+static enum ldnq_status run_codebook(struct bit_allocator *p, struct ldnq_graph *quantized,
+                                     const struct ldnq_quantization *result,
+                                     struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const size_t outputs = quantized->output_count;
+    struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
+    trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
+    if (!trial.sums)
+        return LDNQ_NOMEM;
+    LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
+    const enum ldnq_status status =
+        ldnq_visit_first_samples(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
+    ldnq_exec_destroy(trial.quantized.exec);
+    for (size_t row = 0; row < p->plan->count; row++) {
+        const double *errors = trial.sums + row * outputs * 2;
+        p->plan->errors[row * p->budget->count + p->choice] =
+            ldnq_output_error_mean(errors, errors + outputs, outputs);
+    }
+    return status;
+}
+
+/* Leaves p->projection NULL where no gradient reaches the layers, or none is wanted. */
+static enum ldnq_status prepare_projection(struct bit_allocator *p,
+                                           const struct ldnq_graph *quantized,
+                                           const struct ldnq_quantized_network *network,
+                                           struct ldnq_error *err)
+{
+    struct ldnq_quantize_options options = *p->options;
+    struct ldnq_codebook_projection *projection;
+    struct ldnq_error reason;
+    if (options.estimate_draws == 0)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_codebook_projection_create(network->count, p->budget->count, p->scratch,
+                                             &projection, err));
+    options.estimate_draws = 0;
+    const enum ldnq_status status =
+        ldnq_codebook_projection_run(projection, quantized, network, p->row, p->plan->count,
+                                     p->samples, &options, p->plan->errors, &reason);
+    if (status == LDNQ_OK)
+        p->projection = projection;
+    p->plan->estimated = status == LDNQ_OK;
+    return status == LDNQ_OK || status == LDNQ_UNSUPPORTED
+               ? LDNQ_OK
+               : ldnq_fail(err, status, "%s", reason.message);
+}
+
+/* Stores the codes; with those of the last codebook all errors are estimated. */
+static enum ldnq_status project_codebook(struct bit_allocator *p, struct ldnq_graph *quantized,
+                                         const struct ldnq_quantization *result,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_quantized_network *network = &result->network;
+    LDNQ_TRY(ldnq_codebook_projection_store(p->projection, p->choice, network, err));
+    LDNQ_TRY(report_progress(p, NULL, 0.5, err));
+    if (p->choice + 1 < p->budget->count)
+        return LDNQ_OK;
+    struct ldnq_quantize_options options = *p->options;
+    if (options.estimate_draws == LDNQ_ESTIMATE_AUTO)
+        options.estimate_draws = LDNQ_ESTIMATE_DRAWS;
+    return ldnq_codebook_projection_run(p->projection, quantized, network, p->row, p->plan->count,
+                                        p->samples, &options, p->plan->errors, err);
+}
+
 static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
                                                   struct ldnq_graph *quantized,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
@@ -166,30 +234,19 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
         .pool = p->options->pool,
         .sink = &p->sink,
     };
-    const size_t outputs = quantized->output_count;
     struct ldnq_quantization *result;
     LDNQ_TRY(ldnq_quantize_graph(quantized, p->samples, &options, arena, &result, err));
     LDNQ_TRY(list_allocation_rows(p, result, err));
     count_scales(p, result);
-    struct codebook_trial trial = { .planner = p, .result = result, .quantized.graph = quantized };
-    trial.sums = ldnq_arena_alloc(arena, p->plan->count * outputs, 2 * sizeof *trial.sums, err);
-    if (!trial.sums)
-        return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++)
         swap_layer_constants(&result->network.layers[i], false);
-    LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
-    const enum ldnq_status status =
-        ldnq_visit_first_samples(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
-    ldnq_exec_destroy(trial.quantized.exec);
-    for (size_t row = 0; row < p->plan->count; row++) {
-        const double *errors = trial.sums + row * outputs * 2;
-        p->plan->errors[row * p->budget->count + p->choice] =
-            ldnq_output_error_mean(errors, errors + outputs, outputs);
-    }
-    return status;
+    if (p->choice == 0)
+        LDNQ_TRY(prepare_projection(p, quantized, &result->network, err));
+    return p->projection ? project_codebook(p, quantized, result, err)
+                         : run_codebook(p, quantized, result, arena, err);
 }
 
-/* The codes of one codebook are in memory at a time. */
+/* The clone with the codes of one codebook is in memory at a time. */
 static enum ldnq_status measure_codebook(struct bit_allocator *p, struct ldnq_error *err)
 {
     struct ldnq_arena *arena;
@@ -312,8 +369,10 @@ enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_
     if (!p.plan)
         return LDNQ_NOMEM;
     p.plan->choices = budget->count;
+    LDNQ_TRY(ldnq_arena_create(&p.scratch, err));
     const enum ldnq_status status = allocate_layers(&p, err);
     ldnq_exec_destroy(p.reference.exec);
+    ldnq_arena_destroy(p.scratch);
     *out = p.plan;
     return status;
 }

@@ -31,6 +31,12 @@ struct ldnq_fine_tune_options {
 /* For `lambda`: each layer's value is chosen on the held-out samples. */
 #define LDNQ_LAMBDA_AUTO (-1.0)
 
+/* For `estimate_draws`: as many as take less than about a second, up to 256; none where those
+ * are fewer than a good estimate needs. */
+#define LDNQ_ESTIMATE_AUTO SIZE_MAX
+/* Draws of a good estimate: its standard deviation is a fifth of it. */
+#define LDNQ_ESTIMATE_DRAWS ((size_t)64)
+
 /* The codebook of the layers that `node` matches (a label or a name, or a shell pattern).
  * The first entry that matches a layer counts. */
 struct ldnq_plan_entry {
@@ -76,6 +82,9 @@ struct ldnq_quantize_options {
      * picture. 0 is 1. */
     size_t copies;
     uint64_t seed; /* of all random choices */
+    /* Backward passes for the estimate of the outputs' error, of one sample each; 0: none. Or
+     * LDNQ_ESTIMATE_AUTO. */
+    size_t estimate_draws;
     /* Layers to leave out, and to quantize; by label, name or shell pattern. Without `only`,
      * all layers are quantized. */
     const char *const *skip, *const *only;
@@ -132,6 +141,17 @@ struct ldnq_fine_tune_result {
     double error_start, error;
 };
 
+/* The error of the outputs as output_estimate.h predicts it, in the unit of output_error. All NaN
+ * without draws, and where no gradient reaches the layers from a float output. */
+struct ldnq_output_estimate {
+    double error;
+    double deviation;   /* the standard deviation that the draws leave in `error` */
+    double *layers;     /* by layer of the network: with the change of this layer alone */
+    double activations; /* with the rounding of all activations alone */
+    size_t draws;       /* backward passes, of one sample each */
+    double seconds;
+};
+
 struct ldnq_quantization {
     struct ldnq_quantized_network network;
     struct ldnq_layer_diagnostics *diagnostics; /* by layer of the network */
@@ -143,6 +163,7 @@ struct ldnq_quantization {
     /* An upper bound of output_error by the paper's theorem, from the change of each layer.
      * NaN where an operator has no Lipschitz constant, and after fine-tuning. */
     double output_bound;
+    struct ldnq_output_estimate output_estimate;
     /* Layers with a constant weight that were not quantized; each has its refusal. */
     const struct ldnq_layer *kept;
     size_t kept_count;
@@ -178,8 +199,10 @@ struct ldnq_bit_allocation {
     struct ldnq_plan_entry *entries; /* by label, in the order of the layers */
     size_t count, choices;
     /* (count, choices) |y - t|^2 / |t|^2 of the network's outputs with this layer quantized by
-     * this codebook and all others float, the mean over the float outputs. */
+     * this codebook and all others float, the mean over the float outputs: estimated from
+     * backward passes, or measured by running the network. */
     double *errors;
+    bool estimated;
     double weights; /* elements of all weights, shared ones once */
     double cost;    /* bits or bytes, by the budget's unit */
     double error;   /* sum of the errors of the chosen codebooks */
@@ -187,9 +210,9 @@ struct ldnq_bit_allocation {
 
 /* Chooses a codebook for each layer so that the sum of the errors is least within the
  * budget. Reads skip, only, granularity, block, product_block, least_code_bits, solver_options,
- * seed, max_bytes, pool and sink of the options. The graph stays as it is. Errors: USAGE (a budget
- * below the possible minimum, which the message names), UNSUPPORTED (outputs that can't be
- * compared), and those of ldnq_quantize_graph. */
+ * seed, estimate_draws (0: errors are measured), max_bytes, pool and sink of the options. The graph
+ * stays as it is. Errors: USAGE (a budget below the possible minimum, which the message names),
+ * UNSUPPORTED (outputs that can't be compared), and those of ldnq_quantize_graph. */
 enum ldnq_status ldnq_allocate_bits(const struct ldnq_graph *graph, struct ldnq_samples *samples,
                                     const struct ldnq_quantize_options *options,
                                     const struct ldnq_budget *budget, struct ldnq_arena *arena,

@@ -2,9 +2,11 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/size.h"
 #include "metric/error_bound.h"
 #include "metric/output_error.h"
 #include "pipeline/activations.h"
+#include "pipeline/output_estimate.h"
 #include "pipeline/quantizer.h"
 #include "pipeline/select.h"
 
@@ -119,8 +121,8 @@ static enum ldnq_status measure_bound(const struct ldnq_quantizer *quantizer, co
     return LDNQ_OK;
 }
 
-/* Measures the error of the outputs and its bound. After fine-tuning there is no bound, as each
- * layer's `change` was measured before. */
+/* Measures the error of the outputs, its estimate and its bound. After fine-tuning there is no
+ * bound, as each layer's `change` was measured before. */
 static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
                                        struct ldnq_error *err)
 {
@@ -132,6 +134,18 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference, quantizer->samples,
                                        options->pool, &result->output_error, powers, err));
+    const struct ldnq_estimate_inputs inputs = {
+        .graph = quantizer->graph,
+        .reference = quantizer->reference,
+        .network = &result->network,
+        .powers = powers,
+        .samples = quantizer->samples,
+        .options = options,
+        .draws = ldnq_estimate_choose_draws(options, result,
+                                            ldnq_samples_count(quantizer->samples) *
+                                                ldnq_size_max(1, options->copies)),
+    };
+    LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
     result->output_bound = NAN;
     if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;

@@ -99,6 +99,33 @@ static void write_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
+static void write_estimate(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_init_estimate(diff, &plot))
+        return;
+    struct ldnq_range range = LDNQ_RANGE_EMPTY;
+    for (size_t i = 0; i < diff->layer_count; i++)
+        ldnq_range_include(&range, diff->layers[i].output_estimate);
+    char alt[256];
+    snprintf(alt, sizeof alt,
+             "Bar chart of the part of each layer in the estimated error of the output: from %.2g "
+             "to %.2g.",
+             range.low, range.high);
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_WHOLE,
+        .title = "Part of each layer in the error of the output",
+        .note = "The relative error of the output that the change of this layer alone causes, as "
+                "the backward pass predicts it. Layers that compensate the error of earlier ones "
+                "have large parts that cancel in the sum.",
+        .x_title = LAYER_TITLE,
+        .y_title = "relative error of the output",
+        .alt = alt,
+        .by_layer = true,
+    };
+    ldnq_html_write_figure(out, &figure, &plot);
+}
+
 static void write_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
@@ -134,6 +161,7 @@ void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *di
     write_error(out, diff);
     write_sizes(out, diff);
     write_bits(out, diff);
+    write_estimate(out, diff);
     write_convergence(out, diff);
     ldnq_buffer_append_text(out, "</div></section>\n");
 }

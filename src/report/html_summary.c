@@ -82,6 +82,18 @@ static void write_bound_tile(struct ldnq_buffer *out, const struct ldnq_diff_out
     close_tile_html(out);
 }
 
+static void write_estimate_tile(struct ldnq_buffer *out, const struct ldnq_diff_estimate *estimate)
+{
+    if (!estimate || isnan(estimate->error))
+        return;
+    open_tile_html(out, "Estimated error");
+    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, estimate->error);
+    close_large_number(out);
+    ldnq_buffer_append_text(out, "measured: ");
+    ldnq_html_write_number(out, LDNQ_HTML_GENERAL, estimate->measured);
+    close_tile_html(out);
+}
+
 /* For the first output; the table has all. */
 static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
@@ -105,6 +117,7 @@ static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *
         close_tile_html(out);
     }
     write_bound_tile(out, output);
+    write_estimate_tile(out, diff->estimate);
 }
 
 /* ---- tables -------------------------------------------------------------------------- */
@@ -173,6 +186,17 @@ static void write_output_row(struct ldnq_buffer *out, const struct ldnq_diff_out
     ldnq_buffer_append_text(out, "</tr>\n");
 }
 
+static void write_estimate_explanation(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    if (diff->estimate)
+        ldnq_buffer_append_text(
+            out, "<p class=\"note\"><dfn>The estimate</dfn> is the same sum over the layers as the "
+                 "bound, with coefficients that the backward pass measures instead of products of "
+                 "norms: the relative error that the changes of all layers should cause. It and "
+                 "the measured error beside it are of up to 32 samples, as means over the "
+                 "outputs.</p>\n");
+}
+
 /* Explains the terms of the table. */
 static void write_term_explanations(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
@@ -211,6 +235,7 @@ static void write_outputs(struct ldnq_buffer *out, const struct ldnq_diff *diff)
         write_output_row(out, &diff->outputs[i]);
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
     write_term_explanations(out, diff);
+    write_estimate_explanation(out, diff);
 }
 
 /* ---- the worst layers ---------------------------------------------------------------- */

@@ -65,6 +65,54 @@ static void errors_should_be_those_of_the_output_with_one_layer_quantized(void *
     build_free(graph);
 }
 
+/* Small changes, at which the network is nearly linear. */
+static void estimated_errors_should_be_near_those_of_running_the_network(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_prepared();
+    struct ldnq_samples *samples = open_samples(graph);
+    const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    struct ldnq_bit_allocation *run, *estimated;
+    assert_ok(ldnq_allocate_bits(graph, samples, &options, &budget, graph->arena, &run, &err));
+    options.estimate_draws = 512;
+    assert_ok(
+        ldnq_allocate_bits(graph, samples, &options, &budget, graph->arena, &estimated, &err));
+    assert_true(estimated->estimated && !run->estimated);
+    assert_int_equal(estimated->count, run->count);
+    for (size_t i = 0; i < run->count; i++)
+        for (size_t c = 1; c < 3; c++) {
+            const double ratio = estimated->errors[i * 3 + c] / run->errors[i * 3 + c];
+            assert_true(ratio > 0.7 && ratio < 1.4);
+        }
+    ldnq_samples_destroy(samples);
+    build_free(graph);
+}
+
+/* The class of a network is a float here, but no gradient passes it. */
+static void network_without_gradients_should_be_run(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_value *x = build_input(graph, "x", SHAPE(build_symbol(graph, "N"), 4, 6, 6));
+    struct ldnq_value *a =
+        NODE(graph, "Conv", "a", x, build_weight(graph, "w", SHAPE(4, 4, 1, 1), 1));
+    struct ldnq_value *out = NODE(graph, "Cast", "cast", NODE(graph, "ArgMax", "top", a));
+    build_attr(out, "to", LDNQ_FLOAT);
+    build_output(graph, out);
+    assert_ok(ldnq_passes_run(graph, &err));
+    struct ldnq_samples *samples = open_samples(graph);
+    const struct ldnq_budget budget = budget_of(LDNQ_BUDGET_BITS, 4);
+    struct ldnq_quantize_options options = options_of("ternary", "rtn");
+    struct ldnq_bit_allocation *plan;
+    options.estimate_draws = 8;
+    assert_ok(ldnq_allocate_bits(graph, samples, &options, &budget, graph->arena, &plan, &err));
+    assert_false(plan->estimated);
+    assert_true(plan->errors[0] > 0);
+    ldnq_samples_destroy(samples);
+    build_free(graph);
+}
+
 static double cost_of(const struct ldnq_bit_allocation *plan,
                       const struct ldnq_quantization *result, bool bytes)
 {
@@ -214,6 +262,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_should_be_those_of_the_output_with_one_layer_quantized),
+        cmocka_unit_test(estimated_errors_should_be_near_those_of_running_the_network),
+        cmocka_unit_test(network_without_gradients_should_be_run),
         cmocka_unit_test(cost_should_stay_within_the_budget_in_each_unit),
         cmocka_unit_test(making_should_leave_the_graph_alone),
         cmocka_unit_test(too_small_a_budget_should_be_refused_with_the_least),

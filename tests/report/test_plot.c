@@ -124,6 +124,25 @@ static void bits_should_leave_out_layers_without_weights(void **state)
     assert_false(is_at(&plot, 4, 1, LDNQ_COLOUR_QUANTIZED));
 }
 
+static void estimate_should_be_drawn_where_there_is_one(void **state)
+{
+    (void)state;
+    struct ldnq_diff_layer layers[LAYERS];
+    struct ldnq_diff diff = make_diff(layers);
+    const struct ldnq_diff_estimate estimate = { .error = 0.1, .measured = 0.1 };
+    struct ldnq_plot plot;
+    for (size_t i = 0; i < LAYERS; i++)
+        layers[i].output_estimate = i == 2 ? NAN : 0.02 * (double)(i + 1);
+    assert_false(ldnq_plot_init_estimate(&diff, &plot));
+    diff.estimate = &estimate;
+    assert_true(ldnq_plot_init_estimate(&diff, &plot));
+    plot.draw(&plot, canvas);
+    assert_true(is_at(&plot, 1, 0.01, LDNQ_COLOUR_ACCUMULATED));
+    assert_false(is_at(&plot, 1, 0.03, LDNQ_COLOUR_ACCUMULATED));
+    assert_false(is_at(&plot, 3, 0.01, LDNQ_COLOUR_ACCUMULATED));
+    assert_true(is_at(&plot, 4, 0.07, LDNQ_COLOUR_ACCUMULATED));
+}
+
 static void spread_should_show_one_weight_and_many(void **state)
 {
     (void)state;
@@ -208,6 +227,7 @@ int main(void)
         TEST(error_should_not_be_drawn_without_samples),
         TEST(bars_should_be_as_high_as_their_values),
         TEST(bits_should_leave_out_layers_without_weights),
+        TEST(estimate_should_be_drawn_where_there_is_one),
         TEST(spread_should_show_one_weight_and_many),
         TEST(scatter_should_have_equal_axes),
         TEST(convergence_should_be_drawn_at_its_values),

@@ -1,0 +1,194 @@
+#include "metric/output_projection.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/size.h"
+#include "exec/grad.h"
+
+#define MAX_SAMPLES ((size_t)32)
+
+struct output_projector {
+    const struct ldnq_graph *graph;
+    const struct ldnq_projection_options *options;
+    struct ldnq_arena *arena;
+    struct ldnq_grad *grad;
+    /* The outputs that are projected, then the computed values, whose tensors are copied. */
+    const struct ldnq_value **targets;
+    size_t target_count;
+    double *units;          /* by projected output: the size of the elements of u */
+    size_t *computed;       /* by target after the outputs: the index of the value */
+    size_t projected_count; /* projected outputs */
+    struct ldnq_rng rng;
+    struct ldnq_arena *draw; /* of the copies */
+    struct ldnq_projection projection;
+};
+
+/* ---- which outputs ------------------------------------------------------------------------ */
+
+/* Marks all values that depend on those of the options. */
+static bool *mark_dependents(const struct output_projector *projector, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = projector->graph;
+    bool *depends = ldnq_arena_alloc(projector->arena, graph->value_count, sizeof *depends, err);
+    if (!depends)
+        return NULL;
+    for (size_t i = 0; i < projector->options->value_count; i++)
+        depends[projector->options->values[i]->index] = true;
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const struct ldnq_node *node = graph->nodes[n];
+        bool any = false;
+        for (size_t i = 0; i < node->input_count; i++)
+            any |= node->inputs[i] && depends[node->inputs[i]->index];
+        for (size_t i = 0; any && i < node->output_count; i++)
+            if (node->outputs[i])
+                depends[node->outputs[i]->index] = true;
+    }
+    return depends;
+}
+
+static enum ldnq_status list_targets(struct output_projector *projector, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = projector->graph;
+    const struct ldnq_projection_options *options = projector->options;
+    const size_t most = graph->output_count + options->value_count;
+    projector->targets = ldnq_arena_alloc(projector->arena, most, sizeof *projector->targets, err);
+    projector->units =
+        ldnq_arena_alloc(projector->arena, graph->output_count, sizeof *projector->units, err);
+    projector->computed =
+        ldnq_arena_alloc(projector->arena, options->value_count, sizeof *projector->computed, err);
+    const bool *depends = mark_dependents(projector, err);
+    if (!projector->targets || !projector->units || !projector->computed || !depends)
+        return LDNQ_NOMEM;
+    for (size_t o = 0; o < graph->output_count; o++) {
+        const struct ldnq_value *output = graph->outputs[o];
+        if (!(options->powers[o] > 0) || output->dtype != LDNQ_FLOAT || !depends[output->index])
+            continue;
+        projector->units[projector->projected_count++] =
+            1 / sqrt((double)graph->output_count * options->powers[o]);
+        projector->targets[projector->target_count++] = output;
+    }
+    for (size_t i = 0; i < options->value_count; i++) {
+        if (options->values[i]->constant)
+            continue;
+        projector->computed[projector->target_count - projector->projected_count] = i;
+        projector->targets[projector->target_count++] = options->values[i];
+    }
+    return projector->projected_count > 0
+               ? LDNQ_OK
+               : ldnq_fail(err, LDNQ_UNSUPPORTED,
+                           "%s: no float output depends on the quantized layers", graph->file);
+}
+
+/* ---- a draw --------------------------------------------------------------------------------- */
+
+/* The loss u'y: its gradients by the outputs are u. */
+static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *const *values,
+                                        struct ldnq_tensor *gradients, double *sum,
+                                        struct ldnq_error *err)
+{
+    struct output_projector *projector = ctx;
+    *sum = 0;
+    for (size_t o = 0; o < projector->projected_count; o++) {
+        const float *y = values[o]->data, unit = (float)projector->units[o];
+        float *u = gradients[o].data;
+        for (size_t i = 0, count = ldnq_tensor_count(values[o]); i < count; i++) {
+            u[i] = ldnq_rng_next(&projector->rng) >> 63 ? unit : -unit;
+            *sum += (double)u[i] * (double)y[i];
+        }
+    }
+    for (size_t t = projector->projected_count; t < projector->target_count; t++) {
+        struct ldnq_tensor *copy;
+        LDNQ_TRY(
+            ldnq_tensor_create(projector->draw, values[t]->dtype, &values[t]->shape, &copy, err));
+        memcpy(copy->data, values[t]->data, ldnq_tensor_count(copy) * ldnq_dtype_size(copy->dtype));
+        projector->projection.tensors[projector->computed[t - projector->projected_count]] = copy;
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status run_draw(struct output_projector *projector,
+                                 struct ldnq_tensor *const *inputs, ldnq_projection_visit_fn *visit,
+                                 void *ctx, struct ldnq_error *err)
+{
+    const struct ldnq_graph *graph = projector->graph;
+    const struct ldnq_projection_options *options = projector->options;
+    struct ldnq_grad_feed *feeds =
+        ldnq_arena_alloc(projector->draw, graph->input_count, sizeof *feeds, err);
+    double value;
+    if (!feeds)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < graph->input_count; i++)
+        feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
+    LDNQ_TRY(ldnq_grad_run(projector->grad, feeds, graph->input_count, project_targets, projector,
+                           &value, err));
+    for (size_t i = 0; i < options->value_count; i++) {
+        projector->projection.gradients[i] = ldnq_grad_find_gradient(projector->grad, i);
+        if (options->values[i]->constant)
+            projector->projection.tensors[i] = options->values[i]->constant;
+    }
+    return visit(ctx, &projector->projection, err);
+}
+
+static enum ldnq_status run_draws(struct output_projector *projector, struct ldnq_samples *samples,
+                                  ldnq_projection_visit_fn *visit, void *ctx,
+                                  struct ldnq_error *err)
+{
+    const size_t count = ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
+    for (size_t d = 0; d < projector->options->draws; d++) {
+        struct ldnq_sample_batch batch;
+        LDNQ_TRY(
+            ldnq_sample_batch_read(samples, d % count, 1, projector->options->pool, &batch, err));
+        projector->draw = batch.arena;
+        const enum ldnq_status status = run_draw(projector, batch.inputs, visit, ctx, err);
+        ldnq_arena_destroy(batch.arena);
+        LDNQ_TRY(status);
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status project_in_arena(struct output_projector *projector,
+                                         struct ldnq_samples *samples,
+                                         ldnq_projection_visit_fn *visit, void *ctx,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_projection_options *options = projector->options;
+    LDNQ_TRY(list_targets(projector, err));
+    projector->projection.gradients = ldnq_arena_alloc(
+        projector->arena, options->value_count, sizeof *projector->projection.gradients, err);
+    projector->projection.tensors = ldnq_arena_alloc(projector->arena, options->value_count,
+                                                     sizeof *projector->projection.tensors, err);
+    if (!projector->projection.gradients || !projector->projection.tensors)
+        return LDNQ_NOMEM;
+    const struct ldnq_grad_options grad = {
+        .targets = projector->targets,
+        .target_count = projector->target_count,
+        .requested = options->values,
+        .requested_count = options->value_count,
+        .max_bytes = options->max_bytes,
+    };
+    struct ldnq_error reason;
+    const enum ldnq_status status =
+        ldnq_grad_create(projector->graph, options->pool, &grad, &projector->grad, &reason);
+    /* USAGE: the output depends on the values through integers alone. */
+    if (status != LDNQ_OK)
+        return ldnq_fail(err, status == LDNQ_USAGE ? LDNQ_UNSUPPORTED : status, "%s",
+                         reason.message);
+    return run_draws(projector, samples, visit, ctx, err);
+}
+
+enum ldnq_status ldnq_project_outputs(const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                      const struct ldnq_projection_options *options,
+                                      ldnq_projection_visit_fn *visit, void *ctx,
+                                      struct ldnq_error *err)
+{
+    struct output_projector projector = { .graph = graph,
+                                          .options = options,
+                                          .rng = { options->seed } };
+    LDNQ_TRY(ldnq_arena_create(&projector.arena, err));
+    const enum ldnq_status status = project_in_arena(&projector, samples, visit, ctx, err);
+    ldnq_grad_destroy(projector.grad);
+    ldnq_arena_destroy(projector.arena);
+    return status;
+}
