@@ -271,8 +271,8 @@ static enum ldnq_status add_dequantize(struct emitter *emitter, size_t i, struct
         LDNQ_TRY(add_zero_points(emitter, quantized, &inputs[2], err));
     const bool has_blocks = quantized->block_index != NULL;
     const struct ldnq_edit_int_attr attrs[] = {
-        { "axis", has_blocks ? 1 - geometry.channel_axis : geometry.channel_axis },
-        { "block_size", (int64_t)quantized->block_size },
+        { .name = "axis", .value = has_blocks ? 1 - geometry.channel_axis : geometry.channel_axis },
+        { .name = "block_size", .value = (int64_t)quantized->block_size },
     };
     size_t count = has_scalar_scale(emitter, quantized) ? 0 : 1;
     if (has_blocks)
@@ -307,7 +307,8 @@ static enum ldnq_status add_bias_codes(struct emitter *emitter,
 {
     const char *base = quantized->layer.bias_name, *inputs[3], *node;
     const size_t rows = ldnq_layer_rows(&quantized->layer);
-    const struct ldnq_edit_int_attr axis = { "axis", quantized->bias->shape.rank - 1 };
+    const struct ldnq_edit_int_attr axis = { .name = "axis",
+                                             .value = quantized->bias->shape.rank - 1 };
     const bool per_tensor = quantized->granularity == LDNQ_PER_TENSOR;
     struct ldnq_tensor scales = { .dtype = LDNQ_FLOAT }, zeros = { .dtype = LDNQ_INT32 };
     float *data = ldnq_arena_alloc(emitter->arena, rows, sizeof *data, err);

@@ -4,8 +4,8 @@
  *   Conv, Add of a constant per channel     a Conv with a bias
  *   MatMul, Add of a constant vector        a Gemm, between two Reshapes for more than two axes
  *   ReduceMean over all spatial axes        GlobalAveragePool, and Flatten without keepdims
- *   ConvTranspose whose windows do not      a 1x1 Conv and a DepthToSpace
- *   overlap
+ *   ConvTranspose whose windows do not      a 1x1 Conv, Reshape and Transpose
+ *   overlap, in a plane of known size
  *   BatchNormalization without a layer      a depthwise 1x1 Conv
  *   before it
  *

@@ -79,6 +79,18 @@ static enum ldnq_status reserve_name(struct ldnq_model *model, const char *name,
     return *name ? ldnq_names_insert(&model->names, name, &entry, err) : LDNQ_OK;
 }
 
+static enum ldnq_status build_attrs(struct ldnq_model *model, Onnx__NodeProto *node,
+                                    const struct ldnq_edit_int_attr *attrs, size_t count,
+                                    struct ldnq_error *err)
+{
+    for (size_t i = 0; i < count; i++)
+        LDNQ_TRY(attrs[i].values
+                     ? ldnq_build_ints_attr(model->arena, node, attrs[i].name, attrs[i].values,
+                                            attrs[i].count, err)
+                     : ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
+    return LDNQ_OK;
+}
+
 static enum ldnq_status build_and_insert_node(struct ldnq_model *model, size_t at,
                                               const char *op_type, const char *name,
                                               const char *const *inputs, size_t input_count,
@@ -90,8 +102,7 @@ static enum ldnq_status build_and_insert_node(struct ldnq_model *model, size_t a
         ldnq_build_node(model->arena, op_type, name, inputs, input_count, &output, 1, err);
     if (!node)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < attr_count; i++)
-        LDNQ_TRY(ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
+    LDNQ_TRY(build_attrs(model, node, attrs, attr_count, err));
     LDNQ_TRY(reserve_name(model, node->name, err));
     LDNQ_TRY(reserve_name(model, node->output[0], err));
     return insert_node_at(model, at, node, err);
@@ -139,9 +150,7 @@ enum ldnq_status ldnq_edit_replace_node(struct ldnq_model *model, const void *or
     if (node->n_input > input_count)
         node->n_input = input_count;
     node->n_attribute = 0;
-    for (size_t i = 0; i < attr_count; i++)
-        LDNQ_TRY(ldnq_build_int_attr(model->arena, node, attrs[i].name, attrs[i].value, err));
-    return LDNQ_OK;
+    return build_attrs(model, node, attrs, attr_count, err);
 }
 
 enum ldnq_status ldnq_edit_set_ints(struct ldnq_model *model, const void *origin, const char *name,

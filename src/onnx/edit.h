@@ -24,6 +24,8 @@ enum ldnq_status ldnq_edit_add_initializer(struct ldnq_model *model, const char 
 struct ldnq_edit_int_attr {
     const char *name;
     int64_t value;
+    const int64_t *values; /* a list, in place of the value; NULL: none */
+    size_t count;
 };
 
 /* Inserts a node of ai.onnx directly before the node whose origin is `before`. */

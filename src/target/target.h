@@ -87,7 +87,7 @@ enum ldnq_residual_form {
 enum ldnq_rewrite {
     LDNQ_REWRITES_BIAS = 1,           /* an Add after a layer becomes its bias */
     LDNQ_REWRITES_MEAN = 2,           /* ReduceMean becomes GlobalAveragePool */
-    LDNQ_REWRITES_CONV_TRANSPOSE = 4, /* ConvTranspose becomes Conv and DepthToSpace */
+    LDNQ_REWRITES_CONV_TRANSPOSE = 4, /* ConvTranspose becomes Conv and moves */
     LDNQ_REWRITES_NORM = 8,           /* BatchNormalization becomes a depthwise Conv */
 };
 

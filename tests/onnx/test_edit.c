@@ -86,7 +86,7 @@ static void insert_node_should_go_in_front(void **state)
     make = make_small(13);
     const Onnx__GraphProto *graph = load();
     const void *bias = graph->node[1];
-    const struct ldnq_edit_int_attr attr = { "axis", 1 };
+    const struct ldnq_edit_int_attr attr = { .name = "axis", .value = 1 };
     const char *inputs[] = { "q", "scale", "" };
     for (int i = 0; i < 100; i++)
         assert_ok(ldnq_edit_insert_node(model, bias, "DequantizeLinear", "dq", inputs, 3, "b_dq",
@@ -224,7 +224,7 @@ static enum ldnq_status edit_everything(void)
     const struct ldnq_shape shape = { .rank = 1, .dim = { 20000 } };
     const struct ldnq_tensor scale = { .dtype = LDNQ_FLOAT, .shape = shape, .data = values };
     const char *name, *inputs[] = { "w", "scale" };
-    const struct ldnq_edit_int_attr axis = { "axis", 0 };
+    const struct ldnq_edit_int_attr axis = { .name = "axis", .value = 0 };
     const Onnx__NodeProto *node = model->proto->graph->node[0];
     LDNQ_TRY(ldnq_edit_unique_name(model, "w", &name, &err));
     LDNQ_TRY(ldnq_edit_add_initializer(model, "scale", &scale, &err));

@@ -28,6 +28,7 @@ NORM = {"scale": weights(6), "shift": weights(6, seed=2), "mean": weights(6, see
         "var": positive(6)}
 CONV = {"w": weights(6, 3, 3, 3)}
 PIXELS = (3, 8, 8)
+WINDOWS = {"Transpose": 3, "Reshape": 2}  # from channels to the plane
 
 
 def conv_and_added_channels():
@@ -99,7 +100,7 @@ def mean_over_channels():
 def transposed_windows():
     nodes = [node("ConvTranspose", "x w b", "y", kernel_shape=[2, 2], strides=[2, 2])]
     return (chain(nodes, PIXELS, (5, 16, 16), {"w": weights(3, 5, 2, 2), "b": weights(5)}),
-            {"Conv": 1, "DepthToSpace": 1})
+            {"Conv": 1, **WINDOWS})
 
 
 def transposed_windows_with_norm_and_relu():
@@ -107,12 +108,18 @@ def transposed_windows_with_norm_and_relu():
              node("Relu", "b", "c"), conv("c v", "y")]
     return (chain(nodes, PIXELS, (2, 24, 24), {"w": weights(3, 6, 3, 3), "v": weights(2, 6, 1, 1),
                                                **NORM}),
-            {"Conv": 2, "Relu": 1, "DepthToSpace": 1})
+            {"Conv": 2, "Relu": 1, **WINDOWS})
 
 
 def transposed_windows_that_overlap():
     nodes = [node("ConvTranspose", "x w", "y", strides=[2, 2], kernel_shape=[3, 3])]
     return chain(nodes, PIXELS, (5, 17, 17), {"w": weights(3, 5, 3, 3)}), {"ConvTranspose": 1}
+
+
+def transposed_windows_of_any_plane():
+    nodes = [node("ConvTranspose", "x w", "y", strides=[2, 2])]
+    return (chain(nodes, (3, "H", "W"), (5, "H2", "W2"), {"w": weights(3, 5, 2, 2)}),
+            {"ConvTranspose": 1})
 
 
 def transposed_windows_with_pads():
@@ -140,7 +147,7 @@ CASES = [conv_and_added_channels, conv_with_a_bias_and_added_channels, conv_and_
          product_of_two_unknown_axes, product_and_a_larger_sum, mean_that_keeps_axes,
          mean_without_axes, mean_over_channels, transposed_windows,
          transposed_windows_with_norm_and_relu, transposed_windows_that_overlap,
-         transposed_windows_with_pads, transposed_windows_in_groups, norm_after_a_sum,
+         transposed_windows_of_any_plane, transposed_windows_with_pads, transposed_windows_in_groups, norm_after_a_sum,
          norm_of_features]
 
 
