@@ -185,7 +185,8 @@ static void check_moving_node(struct ldnq_linter *linter, const struct ldnq_node
         return;
     if (linter->rule->on_codes && value->dtype != LDNQ_FLOAT)
         count_node(linter, true);
-    else if (ldnq_lint_find_dequantize(value))
+    else if (ldnq_lint_find_dequantize(value) ||
+             (linter->target->every_tensor && value->dtype == LDNQ_FLOAT))
         count_node(linter, run_checks(linter, LDNQ_LINT_MOVING, node));
 }
 

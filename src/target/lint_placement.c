@@ -191,12 +191,13 @@ bool ldnq_check_move_codes(struct ldnq_linter *linter, const struct ldnq_node *n
 bool ldnq_check_move_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *clamp;
+    const bool has_input = ldnq_lint_find_dequantize(node->inputs[0]) != NULL;
     if (node->inputs[0]->dtype != LDNQ_FLOAT ||
-        (ldnq_lint_find_quantize(linter, node->outputs[0], &clamp) && !clamp))
+        (has_input && ldnq_lint_find_quantize(linter, node->outputs[0], &clamp) && !clamp))
         return true;
     ldnq_lint_report(linter, node, linter->target->every_tensor ? LDNQ_SLOWER : LDNQ_NOTE,
-                     "add a pair of the same scale after it",
-                     "it moves floats: its output has no pair of its own");
+                     "add pairs of one scale before and after it",
+                     "it moves floats: its %s has no pair", has_input ? "output" : "input");
     return false;
 }
 

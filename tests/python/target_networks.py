@@ -63,20 +63,20 @@ def depthwise_separable():
 
 
 def resized():
-    """Resize, Pad, AveragePool and Slice between convolutions."""
+    """Resize, Pad, MaxPool, AveragePool and Slice between convolutions."""
     resize = helper.make_node("Resize", ["b", "", "factors"], ["c"], mode="nearest",
                                    coordinate_transformation_mode="asymmetric",
                                    nearest_mode="floor")
-    nodes = [conv("x w0 b0", "a", pads=SAME), node("Relu", "a", "b"), resize,
-             node("Pad", "c pads", "d"),
-             node("AveragePool", "d", "e", kernel_shape=[3, 3], strides=[1, 1]),
+    nodes = [conv("x w0 b0", "b", pads=SAME), resize, node("Pad", "c pads", "d"),
+             node("MaxPool", "d", "m", kernel_shape=[3, 3], strides=[1, 1]),
+             node("AveragePool", "m", "e", kernel_shape=[3, 3], strides=[1, 1]),
              node("Slice", "e from to axes", "f"), conv("f w1 b1", "y")]
     values = {"w0": weights(16, 16, 3, 3, spread=0.1), "b0": weights(16),
               "w1": weights(16, 16, 1, 1), "b1": weights(16),
               "factors": np.array([1, 1, 2, 2], np.float32),
               "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "from": np.array([1]),
-              "to": np.array([15]), "axes": np.array([2])}
-    return chain(nodes, (16, 8, 8), (16, 14, 16), values), (16, 8, 8)
+              "to": np.array([13]), "axes": np.array([2])}
+    return chain(nodes, (16, 8, 8), (16, 12, 14), values), (16, 8, 8)
 
 
 def attention():
@@ -135,8 +135,16 @@ def silent():
     return chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
 
 
+def scaled_input():
+    """Operators before the first layer, and a Softmax of its output."""
+    nodes = [node("Mul", "x factor", "a"), node("Transpose", "a", "b", perm=[0, 2, 1]),
+             node("MatMul", "b w0", "c"), node("Softmax", "c", "y", axis=2)]
+    values = {"factor": np.float32(0.5), "w0": weights(24, 32)}
+    return chain(nodes, (24, 16), (16, 32), values), (24, 16)
+
+
 ALL = [residual_block, two_branches, two_equal_branches, depthwise_separable, resized, attention,
-       activations, detector]
+       activations, detector, scaled_input]
 
 
 class Written:
