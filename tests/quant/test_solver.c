@@ -267,9 +267,11 @@ static void an_objective_beyond_a_double_should_be_refused(void **state)
     each_solver(check_huge);
 }
 
-static void check_allocations(const char *solver, enum ldnq_granularity granularity)
+static void check_allocations_with(const char *solver, enum ldnq_granularity granularity,
+                                   bool power_of_two)
 {
     struct layer layer = layer_make(3, 40, 6, "ternary", granularity, 13);
+    layer.problem.power_of_two = power_of_two;
     for (long n = 0;; n++) {
         ldnq_alloc_fail_after(n);
         const enum ldnq_status status = layer_solve(&layer, solver, NULL, &err);
@@ -280,6 +282,13 @@ static void check_allocations(const char *solver, enum ldnq_granularity granular
         assert_true(n < 1000);
     }
     layer_free(&layer);
+}
+
+static void check_allocations(const char *solver, enum ldnq_granularity granularity)
+{
+    check_allocations_with(solver, granularity, false);
+    if (granularity != LDNQ_PER_BLOCK)
+        check_allocations_with(solver, granularity, true);
 }
 
 /* That nothing leaks then is AddressSanitizer's to say. */
