@@ -136,6 +136,93 @@ static void openvino_should_give_all_inputs_of_a_concat_one_scale(void **state)
     build_free(graph);
 }
 
+/* Two convolutions, the second with a Sigmoid, whose range LiteRT fixes, and their Concat. */
+struct detector {
+    struct ldnq_graph *graph;
+    struct ldnq_value *boxes, *scores, *both;
+};
+
+static struct detector build_detector(void)
+{
+    struct detector d = { .graph = build_graph() };
+    struct ldnq_value *x = build_input(d.graph, "x", SHAPE(1, 3, 4, 4));
+    d.boxes = NODE(d.graph, "Conv", "boxes", x, build_weight(d.graph, "w1", SHAPE(4, 3, 1, 1), 1));
+    struct ldnq_value *exact =
+        NODE(d.graph, "Conv", "exact", x, build_weight(d.graph, "w2", SHAPE(4, 3, 1, 1), 2));
+    d.scores = NODE(d.graph, "Sigmoid", "scores", exact);
+    d.both = NODE(d.graph, "Concat", "both", d.boxes, d.scores);
+    build_attr(d.both, "axis", 1);
+    build_output(d.graph, d.both);
+    return d;
+}
+
+static void value_of_a_fixed_range_should_get_a_second_pair_beside_others(void **state)
+{
+    (void)state;
+    struct detector d = build_detector();
+    struct ldnq_placement *placement = place(d.graph, "tflite", NULL);
+    const struct ldnq_placed_activation *first = activation_of(placement, d.scores);
+    const struct ldnq_node *concat = d.both->producer;
+    assert_true(first->fixed && !first->reader);
+    assert_ptr_equal(first[1].value, d.scores);
+    assert_ptr_equal(first[1].reader, concat);
+    assert_int_equal(first[1].group, activation_of(placement, d.boxes)->group);
+    assert_int_equal(first[1].group, activation_of(placement, d.both)->group);
+    assert_int_not_equal(first[1].group, first->group);
+    assert_ok(ldnq_placement_insert(placement, d.graph, &err));
+    assert_ptr_equal(concat->inputs[1], first[1].dequantized);
+    assert_ptr_equal(first[1].quantize->inputs[0], first->dequantized);
+    build_free(d.graph);
+}
+
+static void other_targets_should_need_no_second_pair(void **state)
+{
+    (void)state;
+    static const char *const targets[] = { "ort", "openvino", "tensorrt", "qnn", "pow2" };
+    for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
+        struct detector d = build_detector();
+        struct ldnq_placement *placement = place(d.graph, targets[t], NULL);
+        for (size_t i = 0; i < placement->count; i++)
+            assert_null(placement->activations[i].reader);
+        build_free(d.graph);
+    }
+}
+
+static void set_scale_of(struct ldnq_placement *placement, const struct ldnq_value *value,
+                         double high)
+{
+    const size_t group = activation_of(placement, value)->group;
+    const struct ldnq_scale scale =
+        ldnq_target_scale(placement->target, LDNQ_UINT8, 0.0, high, false);
+    for (size_t i = 0; i < placement->count; i++)
+        if (placement->activations[i].group == group)
+            ldnq_activation_set_scale(&placement->activations[i], scale);
+}
+
+static float scale_at(const struct ldnq_placement *placement, const struct ldnq_value *value)
+{
+    return *(const float *)activation_of(placement, value)->scale->constant->data;
+}
+
+/* The largest range of all is that of every one; 12 % are too far. */
+static void scales_that_differ_little_should_become_one_where_the_target_gains(void **state)
+{
+    (void)state;
+    for (int near = 0; near < 2; near++) {
+        struct detector d = build_detector();
+        struct ldnq_placement *placement = place(d.graph, "qnn", NULL);
+        assert_ok(ldnq_placement_insert(placement, d.graph, &err));
+        const struct ldnq_value *both = placement->activations[placement->count - 1].value;
+        set_scale_of(placement, d.boxes, 1.0);
+        set_scale_of(placement, d.scores, near ? 1.08 : 1.12);
+        set_scale_of(placement, both, 1.04);
+        ldnq_placement_unify_near_scales(placement);
+        assert_true((scale_at(placement, d.boxes) == scale_at(placement, d.scores)) == near);
+        assert_true((scale_at(placement, d.boxes) == scale_at(placement, both)) == near);
+        build_free(d.graph);
+    }
+}
+
 static void gemm_should_write_a_float_output(void **state)
 {
     (void)state;
@@ -293,6 +380,9 @@ int main(void)
         cmocka_unit_test(layer_without_codes_should_stay_float_with_a_reason),
         cmocka_unit_test(weights_target_should_place_nothing),
         cmocka_unit_test(openvino_should_give_all_inputs_of_a_concat_one_scale),
+        cmocka_unit_test(value_of_a_fixed_range_should_get_a_second_pair_beside_others),
+        cmocka_unit_test(other_targets_should_need_no_second_pair),
+        cmocka_unit_test(scales_that_differ_little_should_become_one_where_the_target_gains),
         cmocka_unit_test(gemm_should_write_a_float_output),
         cmocka_unit_test(inserted_pairs_should_only_round),
         cmocka_unit_test(graph_output_should_keep_its_name),
