@@ -4,6 +4,7 @@
 
 #include "api/output_files.h"
 #include "base/clock.h"
+#include "api/layer_rules.h"
 #include "api/page.h"
 #include "api/quantize_events.h"
 #include "api/quantize_json.h"
@@ -206,6 +207,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
     LDNQ_TRY(ldnq_job_plan_read(&quantize->plan, job, options, &quantize->emit, err));
     LDNQ_TRY(prepare_storage(quantize, err));
     LDNQ_TRY(import_model(quantize, err));
+    LDNQ_TRY(ldnq_layer_rules_check(job->options, loaded->graph, job->arena, err));
     warn_of_wider_types(quantize);
     const struct ldnq_target_check check = { .graph = loaded->graph,
                                              .target = quantize->emit.target,

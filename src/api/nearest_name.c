@@ -4,27 +4,30 @@
 
 #include "base/size.h"
 
-/* Longer names are not those of an option. */
-#define LONGEST ((size_t)32)
+/* Of options and of layers; longer names are not searched. */
+#define LONGEST ((size_t)255)
 
-/* Optimal string alignment. Both have at most LONGEST letters. */
-static size_t edit_distance(const char *a, size_t rows, const char *b, size_t cols)
+/* Optimal string alignment. Both have at most LONGEST letters. Row i of the table is in
+ * rows[i % 3]. */
+static size_t edit_distance(const char *a, size_t length, const char *b, size_t cols)
 {
-    size_t table[LONGEST + 1][LONGEST + 1];
-    for (size_t i = 0; i <= rows; i++)
-        table[i][0] = i;
+    size_t rows[3][LONGEST + 1];
     for (size_t j = 0; j <= cols; j++)
-        table[0][j] = j;
-    for (size_t i = 1; i <= rows; i++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= length; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i - 1) % 3], *second = rows[(i + 1) % 3];
+        row[0] = i;
         for (size_t j = 1; j <= cols; j++) {
-            size_t least = table[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            least = ldnq_size_min(least, table[i - 1][j] + 1);
-            least = ldnq_size_min(least, table[i][j - 1] + 1);
+            size_t least = above[j - 1] + (a[i - 1] != b[j - 1]);
+            least = ldnq_size_min(least, above[j] + 1);
+            least = ldnq_size_min(least, row[j - 1] + 1);
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                least = ldnq_size_min(least, table[i - 2][j - 2] + 1);
-            table[i][j] = least;
+                least = ldnq_size_min(least, second[j - 2] + 1);
+            row[j] = least;
         }
-    return table[rows][cols];
+    }
+    return rows[length % 3][cols];
 }
 
 const char *ldnq_nearest_name(const char *name, const char *const *names)

@@ -246,6 +246,15 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                     "a quicker solver, but a budget is measured in full. The "
                                     "result then depends on the machine [none]",
                             .since = "0.1.0" },
+    [OPTION_LAYER] = { .name = "layer",
+                       .type = LDNQ_OPTION_TEXT,
+                       .jobs = QUANTIZE,
+                       .repeats = 1,
+                       .value = "PATTERN=CODEBOOK",
+                       .help = "the codebook of the layers with this name or shell pattern, or "
+                               "float to leave them as they are; any number of times, and the "
+                               "first that matches a layer counts",
+                       .since = "0.2.0" },
     [OPTION_SKIP] = { .name = "skip",
                       .type = LDNQ_OPTION_TEXT,
                       .jobs = QUANTIZE,

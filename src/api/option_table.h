@@ -30,6 +30,7 @@ enum ldnq_option_index {
     OPTION_REFINE,
     OPTION_ESTIMATE,
     OPTION_TIME_LIMIT,
+    OPTION_LAYER,
     OPTION_SKIP,
     OPTION_ONLY,
     OPTION_STORAGE,

@@ -105,6 +105,7 @@ static void describe_options(const struct ldnq_quantize_summary *summary, char *
     append_option_list_text(&text, options, OPTION_DIM);
     append_option_list_text(&text, options, OPTION_SKIP);
     append_option_list_text(&text, options, OPTION_ONLY);
+    append_option_list_text(&text, options, OPTION_LAYER);
     ldnq_text_append_omitted_count(&text);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/json_graph.h"
+#include "api/layer_rules.h"
 #include "api/option_value.h"
 #include "api/quantize_settings.h"
 #include "base/alloc.h"
@@ -88,7 +89,7 @@ static enum ldnq_status read_plan_entry(const struct ldnq_job *job, const char *
     entry->node = ldnq_arena_strdup(job->arena, node, err);
     if (!where || !entry->node)
         return LDNQ_NOMEM;
-    return ldnq_settings_find_codebook(where, weights, &entry->codebook, err);
+    return ldnq_layer_rule_find_codebook(where, weights, &entry->codebook, err);
 }
 
 static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char *path,
@@ -140,14 +141,21 @@ enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldn
                                     struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     const char *path = ldnq_option_text(job->options, OPTION_PLAN);
+    if (ldnq_option_is_set(job->options, OPTION_BUDGET) &&
+        ldnq_option_is_set(job->options, OPTION_LAYER))
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "a budget chooses the codebook of each layer; use skip and only with it, "
+                         "not layer");
     if (ldnq_option_is_set(job->options, OPTION_BUDGET))
         LDNQ_TRY(parse_budget(plan, job->options, err));
     else if (path)
         LDNQ_TRY(read_file(job, path, quantize, err));
     if (plan->budget.count == 0)
         add_codebook(quantize->codebook, emit);
+    LDNQ_TRY(ldnq_layer_rules_read(job->options, job->arena, quantize, err));
     for (size_t i = 0; i < quantize->plan_count; i++)
-        add_codebook(quantize->plan[i].codebook, emit);
+        if (quantize->plan[i].codebook)
+            add_codebook(quantize->plan[i].codebook, emit);
     for (size_t i = 0; i < plan->budget.count; i++)
         add_codebook(plan->codebooks[i], emit);
     return LDNQ_OK;

@@ -41,7 +41,7 @@ struct ldnq_fine_tune_options {
  * The first entry that matches a layer counts. */
 struct ldnq_plan_entry {
     const char *node;
-    const struct ldnq_codebook *codebook;
+    const struct ldnq_codebook *codebook; /* NULL: the layer stays float */
 };
 
 struct ldnq_layer_diagnostics;

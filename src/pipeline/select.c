@@ -8,7 +8,7 @@
 #include "ops/op.h"
 
 /* Compares as a name first: names may contain characters of patterns. */
-static bool matches_name_pattern(const struct ldnq_node *node, const char *pattern)
+bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern)
 {
     return strcmp(node->label, pattern) == 0 || strcmp(node->name, pattern) == 0 ||
            fnmatch(pattern, node->label, 0) == 0;
@@ -18,7 +18,7 @@ static bool matches_any_pattern(const struct ldnq_node *node, const char *const 
                                 size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (matches_name_pattern(node, patterns[i]))
+        if (ldnq_select_matches(node, patterns[i]))
             return true;
     return false;
 }
@@ -28,7 +28,7 @@ static enum ldnq_status check_pattern(const struct ldnq_graph *graph, const char
                                       struct ldnq_error *err)
 {
     for (size_t i = 0; i < all->count; i++)
-        if (matches_name_pattern(all->layers[i].node, pattern))
+        if (ldnq_select_matches(all->layers[i].node, pattern))
             return LDNQ_OK;
     return ldnq_fail(err, LDNQ_USAGE, "%s: %s '%s' matches no layer; inspect lists them",
                      graph->file, option, pattern);
@@ -51,7 +51,7 @@ const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options)
 {
     for (size_t i = 0; i < options->plan_count; i++)
-        if (matches_name_pattern(node, options->plan[i].node))
+        if (ldnq_select_matches(node, options->plan[i].node))
             return options->plan[i].codebook;
     return options->codebook;
 }
@@ -149,6 +149,8 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             !options->only_count || matches_any_pattern(node, options->only, options->only_count);
         if (!wanted || matches_any_pattern(node, options->skip, options->skip_count))
             all[i].refusal = "left out by skip or only";
+        if (!all[i].refusal && !ldnq_select_codebook(node, options))
+            all[i].refusal = "left float by its codebook";
         else if (!all[i].refusal && target &&
                  ldnq_target_is_too_small(target, node, &all[i].weight->shape))
             all[i].refusal = "the target computes a layer this small faster in float";

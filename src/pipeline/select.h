@@ -18,6 +18,9 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
                                     struct ldnq_error *err);
 
+/* Whether the node has this label or name, or the label matches the shell pattern. */
+bool ldnq_select_matches(const struct ldnq_node *node, const char *pattern);
+
 /* The codebook of the first plan entry that matches the node, or else options->codebook. */
 const struct ldnq_codebook *ldnq_select_codebook(const struct ldnq_node *node,
                                                  const struct ldnq_quantize_options *options);
