@@ -140,6 +140,14 @@ static inline void build_attr(struct ldnq_value *of, const char *name, int64_t v
         (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_INT, .i = value };
 }
 
+static inline void build_attr_float(struct ldnq_value *of, const char *name, float value)
+{
+    struct ldnq_node *node = of->producer;
+    struct ldnq_attr *attrs = (struct ldnq_attr *)(uintptr_t)node->attrs;
+    attrs[node->attr_count++] =
+        (struct ldnq_attr){ .name = name, .kind = LDNQ_ATTR_FLOAT, .f = value };
+}
+
 /* `values` must outlive the graph. */
 static inline void build_attr_ints(struct ldnq_value *of, const char *name, size_t count,
                                    const int64_t *values)

@@ -235,6 +235,7 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         options->max_seconds = fmax(1e-3, options->max_seconds - (ldnq_now() - quantize->start));
 
     /* ---- codes and scales, layer by layer, and into the model ---- */
+    ldnq_settings_choose_solver(job->options, options);
     LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->samples, options, job->arena,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;

@@ -26,7 +26,7 @@
 /* Choices are those of ldnq_codebooks() and ldnq_solvers(), which a test compares. */
 #define CODEBOOKS "ternary|pot5|pot7|pot9|pot11|int2|int3|int4|int8"
 #define TARGETS "weights|ort|openvino|tensorrt|qnn|tflite|pow2"
-#define SOLVERS "best|admm|beam|cd|gptq|admm-paper|mse|rtn"
+#define SOLVERS "auto|best|admm|beam|cd|gptq|admm-paper|nearest|mse|rtn"
 
 const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
     [OPTION_OUTPUT] = { .name = "output",
@@ -69,7 +69,7 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .value = "CODEBOOK",
                          .choices = CODEBOOKS,
                          .help = "the codebook: ternary, pot5, pot7, pot9, pot11, int2, int3, int4 "
-                                 "or int8 [ternary]; with a budget, the codebooks to choose from, "
+                                 "or int8 [int8]; with a budget, the codebooks to choose from, "
                                  "such as int2,int4 [int2,int3,int4,int8]",
                          .since = "0.1.0" },
     [OPTION_BUDGET] = { .name = "budget",
@@ -93,14 +93,14 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .jobs = QUANTIZE | LINT,
                         .value = "RUNTIME",
                         .choices = TARGETS,
-                        .default_value = "weights",
+                        .default_value = "ort",
                         .help =
                             "the runtime that the file is for: ort (ONNX Runtime on a CPU), "
                             "openvino or tensorrt, which then compute on integers from end to "
                             "end, as activations are quantized too; or weights, for any "
                             "runtime, with float activations. qnn (Qualcomm), tflite (LiteRT) and "
                             "pow2 (kernels that shift: ESP-DL, Vitis AI) have codes on every "
-                            "tensor. lint's default is ort",
+                            "tensor",
                         .since = "0.2.0" },
     [OPTION_ACTIVATIONS] = { .name = "activations",
                              .type = LDNQ_OPTION_CHOICE,
@@ -145,11 +145,12 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .jobs = QUANTIZE,
                         .value = "NAME",
                         .choices = SOLVERS,
-                        .default_value = "best",
+                        .default_value = "auto",
                         .help = "best (admm, then beam), admm (a penalty that grows), beam (gptq "
                                 "with several branches, then coordinate descent: quick), cd (gptq, "
-                                "then descent), gptq, admm-paper (L-DNQ), mse or rtn (rounding, as "
-                                "baselines)",
+                                "then descent), gptq, admm-paper (L-DNQ), nearest (rounding, then "
+                                "the best bias: one pass over the samples), mse or rtn (rounding, "
+                                "as baselines); auto is nearest for weights of 8 bits, else best",
                         .since = "0.1.0" },
     [OPTION_RHO] = { .name = "rho",
                      .type = LDNQ_OPTION_NUMBER,
@@ -185,7 +186,9 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                         .value = "fast|balanced|high",
                         .choices = "fast|balanced|high",
                         .default_value = "balanced",
-                        .help = "sets augment to 1, 2 or 8 unless it is set",
+                        .help = "sets augment to 1, 2 or 8 unless it is set. With the solver "
+                                "nearest, fast is one pass over the samples, balanced also fits "
+                                "the layers to the first samples, high to all",
                         .since = "0.1.0" },
     [OPTION_AUGMENT] = { .name = "augment",
                          COUNT_FROM(1),

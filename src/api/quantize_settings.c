@@ -6,7 +6,7 @@
 #include "api/option_value.h"
 #include "base/text.h"
 
-#define DEFAULT_CODEBOOK "ternary"
+#define DEFAULT_CODEBOOK "int8"
 #define DEFAULT_BLOCK ((size_t)32)
 
 /* The choices of the option "granularity": the enum's, after auto. */
@@ -14,6 +14,11 @@ enum { GRANULARITY_AUTO, GRANULARITY_FIRST };
 
 /* By the choices of the option "effort": how often a picture is read. */
 static const size_t effort_copies[] = { 1, 2, 8 };
+enum { EFFORT_FAST, EFFORT_BALANCED, EFFORT_HIGH };
+
+/* By effort below high, for the solver `nearest`: 16 pictures of a network of 400 million
+ * multiplications each. */
+#define FITTED_MACS 6.4e9
 
 /* In the order of the choices, which are those of the enums. */
 const char *ldnq_granularity_name(enum ldnq_granularity granularity)
@@ -70,7 +75,7 @@ static enum ldnq_status choose_block_size(const struct ldnq_options *options,
     if ((quantize->block & (quantize->block - 1)) != 0)
         return ldnq_fail(err, LDNQ_USAGE,
                          "block-size %zu is no power of two; use 16, 32, 64, 128 or more", size);
-    if (!quantize->solver->blocks)
+    if (quantize->solver && !quantize->solver->blocks)
         return ldnq_fail(err, LDNQ_USAGE,
                          "solver '%s' has one scale per channel, not per block; use best, beam, "
                          "cd, gptq, mse or rtn",
@@ -190,7 +195,8 @@ static enum ldnq_status apply_target(const struct ldnq_options *options,
         quantize->granularity = LDNQ_PER_TENSOR;
     LDNQ_TRY(check_granularity(options, target, quantize, err));
     LDNQ_TRY(choose_code_types(options, target, emit, err));
-    if (is_auto && quantize->solver->blocks && quantize->granularity == LDNQ_PER_CHANNEL)
+    if (is_auto && (!quantize->solver || quantize->solver->blocks) &&
+        quantize->granularity == LDNQ_PER_CHANNEL)
         quantize->product_block = target->product_block;
     emit->granularity = quantize->granularity;
     return LDNQ_OK;
@@ -232,12 +238,41 @@ static void choose_estimate(const struct ldnq_options *options,
                                               : LDNQ_ESTIMATE_AUTO;
 }
 
+/* Codes of 8 bits lose so little that rounding with the best bias is enough: errors of single
+ * weights average out. */
+#define CODES_THAT_NEED_NO_SOLVER ((size_t)128)
+
+/* What rounding gains from more samples is little; the passes over them take the time. */
+static void limit_fitting(const struct ldnq_options *options,
+                          struct ldnq_quantize_options *quantize)
+{
+    const size_t effort = ldnq_option_choice(options, OPTION_EFFORT);
+    if (effort < EFFORT_HIGH && !ldnq_option_is_set(options, OPTION_AUGMENT))
+        quantize->copies = 1;
+    if (effort == EFFORT_FAST && isnan(ldnq_option_number(options, OPTION_LAMBDA)))
+        quantize->lambda = 0;
+    if (effort < EFFORT_HIGH)
+        quantize->fit = (struct ldnq_fit_limits){ .macs = FITTED_MACS, .positions_per_column = 2 };
+}
+
+void ldnq_settings_choose_solver(const struct ldnq_options *options,
+                                 struct ldnq_quantize_options *quantize)
+{
+    bool is_fine = quantize->codebook->count >= CODES_THAT_NEED_NO_SOLVER;
+    for (size_t i = 0; i < quantize->plan_count; i++)
+        is_fine = is_fine && quantize->plan[i].codebook->count >= CODES_THAT_NEED_NO_SOLVER;
+    if (!quantize->solver)
+        quantize->solver = ldnq_solver_find(is_fine ? "nearest" : "best");
+    if (strcmp(quantize->solver->name, "nearest") == 0)
+        limit_fitting(options, quantize);
+}
+
 enum ldnq_status ldnq_quantize_read_settings(const struct ldnq_options *options,
                                              struct ldnq_quantize_options *quantize,
                                              struct ldnq_emit_options *emit, struct ldnq_error *err)
 {
     LDNQ_TRY(choose_codebook(options, quantize, err));
-    quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER));
+    quantize->solver = ldnq_solver_find(ldnq_option_text(options, OPTION_SOLVER)); /* auto: NULL */
     quantize->granularity = read_granularity(options);
     LDNQ_TRY(choose_block_size(options, quantize, err));
     LDNQ_TRY(choose_compensation(options, quantize, err));

@@ -147,21 +147,37 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
     return layers[i].weight && owner == &layers[i];
 }
 
-bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)
+/* Each output element is a sum over the K columns of its group. A transposed convolution
+ * multiplies each input element with the kernel of all M rows. Returns the multiplications
+ * per element of the value whose shape counts them. */
+static size_t macs_per_element(const struct ldnq_layer *layer, const struct ldnq_value **value)
 {
-    /* Each output element is a sum over the K columns of its group. A transposed convolution
-     * multiplies each input element with the kernel of all M rows. */
     const struct ldnq_layer_geometry *geometry = &layer->geometry;
     const bool is_transposed = geometry->layout == LDNQ_WEIGHT_IN_OUT_KERNEL;
-    const struct ldnq_value *side =
-        is_transposed ? layer->node->inputs[0] : layer->node->outputs[0];
-    const size_t each = is_transposed ? geometry->rows * geometry->kernel : geometry->cols;
+    *value = is_transposed ? layer->node->inputs[0] : layer->node->outputs[0];
+    return is_transposed ? geometry->rows * geometry->kernel : geometry->cols;
+}
+
+bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs)
+{
+    const struct ldnq_value *value;
+    const size_t each = macs_per_element(layer, &value);
     size_t elements, count;
-    if (!layer->weight || geometry->groups == 0 || geometry->rows == 0 ||
-        !ldnq_shape_count(&side->shape, &count) || !ldnq_size_mul(count, each, &elements))
+    if (!layer->weight || layer->geometry.groups == 0 || layer->geometry.rows == 0 ||
+        !ldnq_shape_count(&value->shape, &count) || !ldnq_size_mul(count, each, &elements))
         return false;
     *macs = elements;
     return true;
+}
+
+double ldnq_layer_macs_per_sample(const struct ldnq_layer *layer)
+{
+    const struct ldnq_value *value;
+    double macs = (double)macs_per_element(layer, &value);
+    for (int axis = 0; axis < value->shape.rank; axis++)
+        if (value->shape.dim[axis] > 0)
+            macs *= (double)value->shape.dim[axis];
+    return macs;
 }
 
 void ldnq_layer_read_weight(const struct ldnq_layer *layer, float *weight)

@@ -42,6 +42,9 @@ bool ldnq_layer_owns_weight(const struct ldnq_layer *layers, size_t count, size_
  * are not known. */
 bool ldnq_layer_count_macs(const struct ldnq_layer *layer, uint64_t *macs);
 
+/* The same for one sample: dimensions that are not known, such as the batch, count as 1. */
+double ldnq_layer_macs_per_sample(const struct ldnq_layer *layer);
+
 /* Rows of all groups together: G M. */
 static inline size_t ldnq_layer_rows(const struct ldnq_layer *layer)
 {

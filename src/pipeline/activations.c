@@ -1,10 +1,8 @@
 #include "pipeline/activations.h"
 
+#include "pipeline/float_pass.h"
 #include "pipeline/ranges.h"
 #include "pipeline/select.h"
-
-/* Samples per batch while ranges are found. */
-#define BATCH ((size_t)8)
 
 /* The layers whose codes the integer kernels take. */
 struct integer_layers {
@@ -60,18 +58,55 @@ find_input_activation(const struct ldnq_placement *placement, const struct ldnq_
     return NULL;
 }
 
-enum ldnq_status ldnq_quantizer_set_ranges(struct ldnq_quantizer *run, struct ldnq_error *err)
+/* ---- one pass of the float network --------------------------------------------------------- */
+
+struct observation {
+    struct ldnq_ranges *ranges;     /* NULL: no activation has a pair */
+    struct ldnq_input_means *means; /* NULL: not needed */
+};
+
+static enum ldnq_status observe_value(void *ctx, const struct ldnq_value *value,
+                                      const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
-    struct ldnq_placement *placement = run->placement;
+    const struct observation *observation = ctx;
+    if (observation->ranges)
+        LDNQ_TRY(ldnq_ranges_add(observation->ranges, value, tensor, err));
+    return observation->means ? ldnq_input_means_add(observation->means, value, tensor, err)
+                              : LDNQ_OK;
+}
+
+static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_arena *arena,
+                                        struct ldnq_error *err)
+{
+    struct observation observation = { .means = run->means };
+    bool *visited = ldnq_arena_alloc(arena, run->reference->value_count, sizeof *visited, err);
+    if (!visited)
+        return LDNQ_NOMEM;
+    if (run->placement) {
+        LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, run->reference,
+                                    run->options->activations.rule, arena, &observation.ranges,
+                                    err));
+        ldnq_ranges_mark(observation.ranges, visited);
+    }
+    if (run->means)
+        ldnq_input_means_mark(run->means, visited);
+    const struct ldnq_float_pass pass = { .graph = run->reference,
+                                          .samples = run->samples,
+                                          .visited = visited,
+                                          .visit = observe_value,
+                                          .ctx = &observation,
+                                          .pool = run->options->pool,
+                                          .sink = run->options->sink };
+    LDNQ_TRY(ldnq_float_pass_run(&pass, err));
+    if (run->placement)
+        ldnq_ranges_choose(observation.ranges);
+    return LDNQ_OK;
+}
+
+static void set_input_scales(struct ldnq_quantizer *run)
+{
     struct ldnq_quantized_network *network = &run->result->network;
-    if (!placement)
-        return LDNQ_OK;
-    const struct ldnq_ranges_options options = { .rule = run->options->activations.rule,
-                                                 .batch = BATCH,
-                                                 .pool = run->options->pool,
-                                                 .sink = run->options->sink };
-    LDNQ_TRY(ldnq_placement_bypass_pairs(placement, run->graph, run->reference, err));
-    LDNQ_TRY(ldnq_ranges_find(placement, run->graph, run->reference, run->samples, &options, err));
+    const struct ldnq_placement *placement = run->placement;
     for (size_t i = 0; i < network->count; i++) {
         const struct ldnq_placed_activation *input =
             find_input_activation(placement, &network->layers[i].layer);
@@ -80,5 +115,32 @@ enum ldnq_status ldnq_quantizer_set_ranges(struct ldnq_quantizer *run, struct ld
             network->layers[i].input_scale = *(const float *)input->scale->constant->data;
     }
     network->placement = placement;
+}
+
+/* Whether the float network's means are all that the layers are fitted to. Error compensation,
+ * cascade and fine-tuning go through the layers one by one. */
+static bool needs_only_means(const struct ldnq_quantize_options *options)
+{
+    return !options->solver->needs_gram && options->lambda == 0 && options->cascade == 0 &&
+           options->fine_tune.steps == 0;
+}
+
+enum ldnq_status ldnq_quantizer_observe(struct ldnq_quantizer *run, struct ldnq_error *err)
+{
+    const struct ldnq_quantize_options *options = run->options;
+    struct ldnq_arena *arena;
+    if (run->placement)
+        LDNQ_TRY(ldnq_placement_bypass_pairs(run->placement, run->graph, run->reference, err));
+    if (needs_only_means(options))
+        LDNQ_TRY(ldnq_input_means_create(&run->result->network, run->reference, options->pool,
+                                         run->arena, &run->means, err));
+    if (!run->placement && !run->means)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_arena_create(&arena, err));
+    const enum ldnq_status status = observe_samples(run, arena, err);
+    ldnq_arena_destroy(arena);
+    LDNQ_TRY(status);
+    if (run->placement)
+        set_input_scales(run);
     return LDNQ_OK;
 }

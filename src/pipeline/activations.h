@@ -14,8 +14,9 @@
  * nothing happens. Errors: those of ldnq_select_layers, NOMEM. */
 enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
 
-/* After the float network was cloned: takes the pairs out of it, finds all ranges, and tells
- * the layers the scale of their inputs. Errors: those of ldnq_ranges_find. */
-enum ldnq_status ldnq_quantizer_set_ranges(struct ldnq_quantizer *run, struct ldnq_error *err);
+/* After the float network was cloned: takes the pairs out of it, runs it once over the samples
+ * where ranges or means are needed, sets the scales of all activations, and stores in each
+ * layer the scale of its input. Errors: those of ldnq_float_pass_run. */
+enum ldnq_status ldnq_quantizer_observe(struct ldnq_quantizer *run, struct ldnq_error *err);
 
 #endif

@@ -6,20 +6,22 @@
 
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         const struct ldnq_graph *graph,
-                                        struct ldnq_samples *samples, size_t copies, uint64_t seed,
-                                        size_t max_bytes, struct ldnq_pool *pool,
+                                        struct ldnq_samples *samples,
+                                        const struct ldnq_calib_runner_options *options,
                                         struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    size_t block = ldnq_holdout_block(ldnq_samples_count(samples));
-    size_t batch = ldnq_samples_choose_batch_size(samples, graph, block);
+    const size_t all = ldnq_samples_count(samples);
+    const size_t count = options->samples ? ldnq_size_min(options->samples, all) : all;
+    const size_t batch = ldnq_samples_choose_batch_size(samples, graph, ldnq_holdout_block(count));
     *runner = (struct ldnq_calib_runner){
         .graph = graph,
         .samples = samples,
-        .pool = pool,
+        .pool = options->pool,
         .batch_size = batch,
-        .batch_count = copies * ldnq_size_ceil_div(ldnq_samples_count(samples), batch),
-        .copies = copies,
-        .seed = seed,
+        .batch_count = options->copies * ldnq_size_ceil_div(count, batch),
+        .sample_count = count,
+        .copies = options->copies,
+        .seed = options->seed,
     };
     size_t values = graph->value_count;
     runner->live = ldnq_arena_alloc(arena, values, sizeof *runner->live, err);
@@ -27,8 +29,9 @@ enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
     runner->tensors = ldnq_arena_alloc(arena, values, sizeof *runner->tensors, err);
     if (!runner->live || !runner->next_live || !runner->tensors)
         return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(graph, pool, &runner->exec, err));
-    return ldnq_activation_store_create(runner->batch_count, max_bytes, &runner->store, err);
+    LDNQ_TRY(ldnq_exec_create(graph, options->pool, &runner->exec, err));
+    return ldnq_activation_store_create(runner->batch_count, options->max_bytes, &runner->store,
+                                        err);
 }
 
 void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner)
@@ -63,7 +66,7 @@ static enum ldnq_status bind_samples(struct ldnq_calib_runner *runner, size_t ba
                                      struct ldnq_arena *arena, struct ldnq_error *err)
 {
     size_t first = ldnq_calib_runner_first_sample(runner, batch);
-    size_t count = ldnq_size_min(runner->batch_size, ldnq_samples_count(runner->samples) - first);
+    size_t count = ldnq_size_min(runner->batch_size, runner->sample_count - first);
     struct ldnq_tensor **inputs =
         ldnq_arena_alloc(arena, runner->graph->input_count, sizeof *inputs, err);
     if (!inputs)

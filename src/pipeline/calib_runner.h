@@ -25,19 +25,28 @@ struct ldnq_calib_runner {
     size_t node_index; /* the nodes before this one have run */
     size_t batch_size;
     size_t batch_count; /* over all copies of the samples */
-    size_t copies;      /* of each sample: the first as it is, others mirrored and shifted */
-    uint64_t seed;      /* of the mirroring and shifting */
+    size_t sample_count;
+    size_t copies; /* of each sample: the first as it is, others mirrored and shifted */
+    uint64_t seed; /* of the mirroring and shifting */
     const struct ldnq_value **live;      /* live before node_index; the store has their tensors */
     const struct ldnq_value **next_live; /* live before the node that the runner advances to */
     size_t next_live_count;
     const struct ldnq_tensor **tensors; /* scratch, by live value */
 };
 
+struct ldnq_calib_runner_options {
+    size_t samples; /* the first of the set; 0: all */
+    size_t copies;  /* at least 1 */
+    uint64_t seed;
+    size_t max_bytes; /* of live values in memory */
+    struct ldnq_pool *pool;
+};
+
 /* Errors: NOMEM. finish accepts a zeroed runner. */
 enum ldnq_status ldnq_calib_runner_init(struct ldnq_calib_runner *runner,
                                         const struct ldnq_graph *graph,
-                                        struct ldnq_samples *samples, size_t copies, uint64_t seed,
-                                        size_t max_bytes, struct ldnq_pool *pool,
+                                        struct ldnq_samples *samples,
+                                        const struct ldnq_calib_runner_options *options,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 void ldnq_calib_runner_finish(struct ldnq_calib_runner *runner);
 

@@ -33,6 +33,7 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
 struct slab_task {
     const struct ldnq_compensation *compensation;
     const struct ldnq_op_call *quantized, *exact;
+    const struct ldnq_position_sampling *sampling;
     size_t group, first, count; /* the slab */
     float *columns, *difference;
 };
@@ -41,10 +42,10 @@ struct slab_task {
 static void fill_columns_and_difference(const struct slab_task *slab, size_t at, size_t count)
 {
     float *columns = slab->columns + at, *difference = slab->difference + at;
-    slab->quantized->node->op->layer->fill_columns(slab->quantized, slab->group, slab->first + at,
-                                                   count, columns, LDNQ_GRAM_SLAB);
-    slab->exact->node->op->layer->fill_columns(slab->exact, slab->group, slab->first + at, count,
-                                               difference, LDNQ_GRAM_SLAB);
+    ldnq_read_sampled_columns(slab->quantized, slab->group, slab->sampling, slab->first + at, count,
+                              columns, LDNQ_GRAM_SLAB);
+    ldnq_read_sampled_columns(slab->exact, slab->group, slab->sampling, slab->first + at, count,
+                              difference, LDNQ_GRAM_SLAB);
     for (size_t k = 0; k < slab->compensation->geometry.cols; k++)
         for (size_t i = 0; i < count; i++)
             difference[k * LDNQ_GRAM_SLAB + i] -= columns[k * LDNQ_GRAM_SLAB + i];
@@ -103,18 +104,19 @@ static void add_group_products(void *ctx, size_t group, size_t thread)
 }
 
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
-                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
+                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact,
+                           const struct ldnq_position_sampling *sampling)
 {
-    const size_t positions = quantized->node->op->layer->count_positions(quantized);
     struct slab_task slab = { .compensation = compensation,
                               .quantized = quantized,
                               .exact = exact,
+                              .sampling = sampling,
                               .columns = compensation->columns,
                               .difference = compensation->difference };
     if (compensation->geometry.cols == 0)
         return;
-    for (; slab.first < positions; slab.first += LDNQ_GRAM_SLAB) {
-        slab.count = ldnq_size_min(LDNQ_GRAM_SLAB, positions - slab.first);
+    for (; slab.first < sampling->count; slab.first += LDNQ_GRAM_SLAB) {
+        slab.count = ldnq_size_min(LDNQ_GRAM_SLAB, sampling->count - slab.first);
         if (compensation->geometry.groups > 1) {
             ldnq_pool_run(compensation->pool, compensation->geometry.groups, add_group_products,
                           &slab);

@@ -36,9 +36,11 @@ enum ldnq_status ldnq_compensation_init(struct ldnq_compensation *compensation,
                                         const float *weight, struct ldnq_pool *pool,
                                         struct ldnq_arena *arena, struct ldnq_error *err);
 
-/* Adds one call of the layer (after infer), in both networks for the same samples. */
+/* Adds one call of the layer (after infer), in both networks for the same samples, at the
+ * positions of `sampling`. */
 void ldnq_compensation_add(struct ldnq_compensation *compensation,
-                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
+                           const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact,
+                           const struct ldnq_position_sampling *sampling);
 
 /* Adds the sums of another one. */
 void ldnq_compensation_merge(struct ldnq_compensation *compensation,

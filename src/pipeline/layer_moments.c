@@ -31,14 +31,19 @@ void ldnq_layer_moments_release(struct ldnq_layer_moments *moments)
     moments->held_out_arena = NULL;
 }
 
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out,
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, size_t positions,
                             const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact)
 {
     const bool apart = hold_out && moments->held_out_arena;
-    ldnq_statistics_add(apart ? &moments->held_out_statistics : &moments->statistics, quantized);
+    const size_t all = quantized->node->op->layer->count_positions(quantized);
+    const struct ldnq_position_sampling sampling =
+        ldnq_sample_positions(all, positions, moments->call_count++);
+    moments->all_positions += all;
+    ldnq_statistics_add(apart ? &moments->held_out_statistics : &moments->statistics, quantized,
+                        &sampling);
     if (exact)
         ldnq_compensation_add(apart ? &moments->held_out_compensation : &moments->compensation,
-                              quantized, exact);
+                              quantized, exact, &sampling);
 }
 
 void ldnq_layer_moments_merge(struct ldnq_layer_moments *moments)

@@ -19,6 +19,8 @@ struct ldnq_layer_moments {
     struct ldnq_statistics statistics, held_out_statistics;
     struct ldnq_compensation compensation, held_out_compensation;
     struct ldnq_arena *held_out_arena; /* of the held-out part; NULL without compensation */
+    size_t call_count;                 /* calls that were added */
+    size_t all_positions;              /* of those calls, also those that were left out */
 };
 
 /* Without `compensates` there are only statistics, and nothing is held out. The arena holds
@@ -31,9 +33,9 @@ enum ldnq_status ldnq_layer_moments_init(struct ldnq_layer_moments *moments,
 /* Frees the held-out part. Accepts zeroed moments. */
 void ldnq_layer_moments_release(struct ldnq_layer_moments *moments);
 
-/* Adds one call of the layer in the quantized network; `exact` is the same call in the float
- * network, or NULL without compensation. */
-void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out,
+/* Adds one call of the layer in the quantized network, at most `positions` of its positions
+ * (0: all); `exact` is the same call in the float network, or NULL without compensation. */
+void ldnq_layer_moments_add(struct ldnq_layer_moments *moments, bool hold_out, size_t positions,
                             const struct ldnq_op_call *quantized, const struct ldnq_op_call *exact);
 
 /* Adds the held-out sums to the others, and frees them. */

@@ -233,14 +233,14 @@ static void clear_estimate(struct ldnq_output_estimate *estimate, size_t layers)
 }
 
 size_t ldnq_estimate_choose_draws(const struct ldnq_quantize_options *options,
-                                  const struct ldnq_quantization *result, size_t samples)
+                                  const struct ldnq_quantization *result)
 {
     double macs = 0;
     if (options->estimate_draws != LDNQ_ESTIMATE_AUTO)
         return options->estimate_draws;
     for (size_t i = 0; i < result->network.count; i++)
         macs += (double)ldnq_layer_elements(&result->network.layers[i].layer) *
-                (double)result->diagnostics[i].positions / (double)samples;
+                result->diagnostics[i].positions_per_sample;
     const double quick = fmin(QUICK_MACS / fmax(macs, 1), MOST_DRAWS);
     return quick >= (double)LDNQ_ESTIMATE_DRAWS ? (size_t)quick : 0;
 }

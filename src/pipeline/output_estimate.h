@@ -28,10 +28,9 @@ struct ldnq_estimate_inputs {
     size_t draws;
 };
 
-/* The draws that the options ask for, after the layers were fitted. `samples` counts those of the
- * fitting, copies too. */
+/* The draws that the options ask for, after the layers were fitted. */
 size_t ldnq_estimate_choose_draws(const struct ldnq_quantize_options *options,
-                                  const struct ldnq_quantization *result, size_t samples);
+                                  const struct ldnq_quantization *result);
 
 /* Fills the estimate; its layers are in the arena. Errors: NOMEM, those of the samples and of
  * the executor. */

@@ -53,7 +53,19 @@ struct ldnq_activation_options {
     enum ldnq_range_rule rule;
 };
 
+/* Limits of what the layers are fitted to, so that fitting takes no longer than running the
+ * network a few times; zeros: all samples, all positions. */
+struct ldnq_fit_limits {
+    /* Multiplications of the float network over the samples that are used: the first of the
+     * set, at least 16. */
+    double macs;
+    /* Positions of a layer's input per column of its weight, evenly spread; at least 512 in
+     * all. */
+    size_t positions_per_column;
+};
+
 struct ldnq_quantize_options {
+    struct ldnq_fit_limits fit;
     struct ldnq_activation_options activations;
     struct ldnq_fine_tune_options fine_tune;
     /* Fine-tuning steps after each layer but the last. They change scales and biases of the
@@ -126,7 +138,8 @@ struct ldnq_layer_diagnostics {
      * this layer, as in ldnq_fine_tune_result; NaN without. */
     double cascade_start, cascade_error;
     bool late;        /* solved by GPTQ because of the time limit */
-    size_t positions; /* columns of the layer's input in all samples */
+    size_t positions; /* columns of the layer's input that it was fitted to, in all samples */
+    double positions_per_sample; /* all that there are */
     /* Of the group with the fewest: inputs that vary, and the rank of their correlations.
      * Measured with layer_done, or where there are no more positions than cols; else K. */
     size_t varying, rank;

@@ -141,9 +141,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         .powers = powers,
         .samples = quantizer->samples,
         .options = options,
-        .draws = ldnq_estimate_choose_draws(options, result,
-                                            ldnq_samples_count(quantizer->samples) *
-                                                ldnq_size_max(1, options->copies)),
+        .draws = ldnq_estimate_choose_draws(options, result),
     };
     LDNQ_TRY(ldnq_estimate_output_error(&inputs, quantizer->arena, &result->output_estimate, err));
     result->output_bound = NAN;
@@ -163,7 +161,7 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     LDNQ_TRY(ldnq_quantizer_insert_pairs(&quantizer, err));
     LDNQ_TRY(init_quantized_layers(&quantizer, err));
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
-    LDNQ_TRY(ldnq_quantizer_set_ranges(&quantizer, err));
+    LDNQ_TRY(ldnq_quantizer_observe(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     if (options->fine_tune.steps > 0)
         LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));

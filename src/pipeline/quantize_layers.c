@@ -9,6 +9,10 @@
  *   3  min over codes q and scales a of  tr((G - W*) H (G - W*)'),  G = a q
  *   4  the layer computes with G, and with the bias that is best for it
  *
+ * Solvers that round to nearest need no more than the mean and the power of y: then one pass
+ * of the float network has seen all layers before (input_means.h), step 2 is left out, and H
+ * is a diagonal.
+ *
  * Source  the layer-wise optimization of Chen, Wang, Pan, AAAI 2019; step 2 is ours, and
  *         with lambda = 0 it leaves the paper's W
  */
@@ -25,6 +29,9 @@
 #include "quant/problem.h"
 
 #define DEFAULT_MAX_BYTES ((size_t)256 << 20)
+/* Positions that layers with few columns are fitted to, where options->fit limits them. */
+#define FEWEST_POSITIONS ((size_t)512)
+#define FEWEST_SAMPLES 16.0
 
 struct layer_fitting {
     struct ldnq_quantizer *quantizer;
@@ -34,13 +41,9 @@ struct layer_fitting {
     /* Arguments of one call of any layer: [0] in the runner, [1] in the reference. */
     const struct ldnq_tensor **in[2];
     struct ldnq_tensor *out[2];
-    struct ldnq_layer_moments moments; /* of the current layer */
+    struct ldnq_layer_moments moments;  /* of the current layer */
+    struct ldnq_column_moments columns; /* in their place, where the quantizer has means */
 };
-
-static size_t augmented_copy_count(const struct ldnq_quantize_options *options)
-{
-    return ldnq_size_max(1, options->copies);
-}
 
 /* ---- step 1: statistics ----------------------------------------------------------------- */
 
@@ -95,6 +98,16 @@ static enum ldnq_status infer_layer_call(struct layer_fitting *fitting,
         ldnq_samples_name(runner->samples, ldnq_calib_runner_first_sample(runner, batch)));
 }
 
+/* The most positions of one batch that the statistics read; 0: all. */
+static size_t count_positions_per_batch(const struct layer_fitting *fitting)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const size_t per_column = quantizer->options->fit.positions_per_column;
+    const size_t cols = quantizer->result->network.layers[fitting->index].layer.geometry.cols;
+    return ldnq_size_ceil_div(per_column ? ldnq_size_max(per_column * cols, FEWEST_POSITIONS) : 0,
+                              fitting->runner.batch_count);
+}
+
 static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *exec, size_t batch,
                                              struct ldnq_error *err)
 {
@@ -106,26 +119,47 @@ static enum ldnq_status add_batch_statistics(void *ctx, const struct ldnq_exec *
     LDNQ_TRY(infer_layer_call(fitting, runner, batch, &quantized, err));
     if (runner->reference)
         LDNQ_TRY(infer_layer_call(fitting, &fitting->reference, batch, &exact, err));
-    const bool held_out = ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch),
-                                           ldnq_samples_count(runner->samples));
-    ldnq_layer_moments_add(&fitting->moments, held_out, &quantized,
-                           runner->reference ? &exact : NULL);
+    const bool held_out =
+        ldnq_is_held_out(ldnq_calib_runner_first_sample(runner, batch), runner->sample_count);
+    ldnq_layer_moments_add(&fitting->moments, held_out, count_positions_per_batch(fitting),
+                           &quantized, runner->reference ? &exact : NULL);
     const size_t steps = runner->batch_count + 1;
     return ldnq_sink_progress(fitting->quantizer->options->sink, "quantize",
                               network->layers[fitting->index].layer.node->label,
                               fitting->index * steps + batch + 1, network->count * steps, err);
 }
 
+static const double *column_means(const struct layer_fitting *fitting)
+{
+    return fitting->quantizer->means ? fitting->columns.mean : fitting->moments.statistics.mean;
+}
+
+/* The model's own shapes were checked before: what does not fit comes from the samples. */
+static enum ldnq_status compute_column_moments(struct layer_fitting *fitting,
+                                               const struct ldnq_layer *layer,
+                                               struct ldnq_arena *arena, struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    struct ldnq_error reason;
+    const enum ldnq_status status = ldnq_input_means_columns(quantizer->means, fitting->index,
+                                                             arena, &fitting->columns, &reason);
+    if (status == LDNQ_OK)
+        return LDNQ_OK;
+    return ldnq_node_fail(quantizer->graph, layer->node, status == LDNQ_MODEL ? LDNQ_DATA : status,
+                          err, "%s (samples from %s on)", reason.message,
+                          ldnq_samples_name(quantizer->samples, 0));
+}
+
 static enum ldnq_status check_statistics(const struct layer_fitting *fitting,
-                                         const struct ldnq_layer *layer, struct ldnq_error *err)
+                                         const struct ldnq_layer *layer, size_t positions,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = fitting->quantizer->graph;
-    const struct ldnq_statistics *s = &fitting->moments.statistics;
-    if (s->positions == 0)
+    if (positions == 0)
         return ldnq_node_fail(graph, layer->node, LDNQ_DATA, err,
                               "the calibration samples give it no input");
-    for (size_t i = 0; i < s->geometry.groups * s->geometry.cols; i++)
-        if (!isfinite(s->mean[i]))
+    for (size_t i = 0; i < layer->geometry.groups * layer->geometry.cols; i++)
+        if (!isfinite(column_means(fitting)[i]))
             return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
                                   "its input is not finite on the calibration samples");
     return LDNQ_OK;
@@ -156,6 +190,26 @@ static enum ldnq_status compensate_error(struct layer_fitting *fitting,
                                    strength.damping, weight, bias, err);
 }
 
+/* Steps 1 and 2 on the samples. */
+static enum ldnq_status collect_statistics(struct layer_fitting *fitting,
+                                           struct ldnq_layer_diagnostics *diagnostics,
+                                           float *weight, float *bias, struct ldnq_arena *arena,
+                                           struct ldnq_error *err)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    const struct ldnq_layer *layer = &quantizer->result->network.layers[fitting->index].layer;
+    const bool compensates = fitting->runner.reference != NULL;
+    LDNQ_TRY(ldnq_layer_moments_init(&fitting->moments, &layer->geometry, weight, compensates,
+                                     quantizer->options->pool, arena, err));
+    LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
+                                       fitting, err));
+    if (compensates)
+        LDNQ_TRY(compensate_error(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
+    ldnq_layer_moments_release(&fitting->moments);
+    ldnq_statistics_finish(&fitting->moments.statistics);
+    return LDNQ_OK;
+}
+
 /* ---- step 3: codes and scales ------------------------------------------------------------ */
 
 static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *fitting,
@@ -171,8 +225,9 @@ static struct ldnq_layer_problem make_layer_problem(const struct layer_fitting *
         .rows = layer->geometry.rows,
         .cols = layer->geometry.cols,
         .weight = weight,
-        .gram = fitting->moments.statistics.gram,
-        .mean = layer->bias ? fitting->moments.statistics.mean : NULL,
+        .gram = fitting->quantizer->means ? NULL : fitting->moments.statistics.gram,
+        .diagonal = fitting->columns.diagonal,
+        .mean = layer->bias ? column_means(fitting) : NULL,
         .bias = layer->bias ? bias : NULL,
         .codebook = quantized->codebook,
         .granularity = granularity,
@@ -228,6 +283,7 @@ static const struct ldnq_solver *choose_solver(const struct layer_fitting *fitti
 {
     const struct ldnq_quantize_options *options = fitting->quantizer->options;
     diagnostics->late =
+        !fitting->quantizer->means &&
         ldnq_quantizer_seconds_left(fitting->quantizer) < 0.5 * options->max_seconds;
     diagnostics->solver = diagnostics->late ? ldnq_solver_find("gptq") : options->solver;
     return diagnostics->solver;
@@ -241,6 +297,8 @@ static enum ldnq_status compute_problem_rank(const struct layer_fitting *fitting
                                              struct ldnq_error *err)
 {
     diagnostics->varying = diagnostics->rank = problem->cols;
+    if (!fitting->quantizer->options->solver->needs_gram)
+        return LDNQ_OK;
     if (!fitting->quantizer->options->layer_done && diagnostics->positions > problem->cols)
         return LDNQ_OK;
     return ldnq_problem_compute_rank(problem, &diagnostics->varying, &diagnostics->rank, err);
@@ -291,6 +349,15 @@ static enum ldnq_status store_solution(const struct layer_fitting *fitting,
     return LDNQ_OK;
 }
 
+static double count_positions_per_sample(const struct layer_fitting *fitting)
+{
+    const struct ldnq_quantizer *quantizer = fitting->quantizer;
+    if (quantizer->means)
+        return (double)fitting->columns.positions / (double)ldnq_samples_count(quantizer->samples);
+    return (double)fitting->moments.all_positions /
+           (double)(fitting->runner.sample_count * fitting->runner.copies);
+}
+
 /* Compares with the float weight and bias, whatever the target was. */
 static enum ldnq_status compute_weight_error(const struct layer_fitting *fitting,
                                              const struct ldnq_quantized_layer *quantized,
@@ -313,9 +380,8 @@ static enum ldnq_status compute_weight_error(const struct layer_fitting *fitting
                                         layer->bias ? solution->bias : NULL };
     const double per_position =
         ldnq_compute_total_error(&problem, quantizer->options->pool, &choice, errors);
-    const double samples =
-        (double)(ldnq_samples_count(quantizer->samples) * augmented_copy_count(quantizer->options));
-    diagnostics->change = sqrt(per_position * (double)diagnostics->positions / samples);
+    diagnostics->positions_per_sample = count_positions_per_sample(fitting);
+    diagnostics->change = sqrt(per_position * diagnostics->positions_per_sample);
     return LDNQ_OK;
 }
 
@@ -347,18 +413,16 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     ldnq_layer_read_weight(layer, weight);
     ldnq_layer_read_bias(layer, bias);
 
-    /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ---- */
-    LDNQ_TRY(ldnq_layer_moments_init(&fitting->moments, &layer->geometry, weight,
-                                     fitting->runner.reference != NULL, options->pool, arena, err));
-    LDNQ_TRY(ldnq_calib_runner_advance(&fitting->runner, layer->node_index, add_batch_statistics,
-                                       fitting, err));
-
-    /* ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
-    if (fitting->runner.reference)
-        LDNQ_TRY(compensate_error(fitting, diagnostics, weight, layer->bias ? bias : NULL, err));
-    ldnq_layer_moments_release(&fitting->moments);
-    ldnq_statistics_finish(&fitting->moments.statistics);
-    LDNQ_TRY(check_statistics(fitting, layer, err));
+    /* ---- 1: H = E[y^ y^'] and E[y^], with the layers before this one quantized ----
+     * ---- 2: W* = W + lambda E[W (y - y^) y^'] C^-1, and its bias ---- */
+    if (quantizer->means) {
+        LDNQ_TRY(compute_column_moments(fitting, layer, arena, err));
+        diagnostics->positions = fitting->columns.positions;
+    } else {
+        LDNQ_TRY(collect_statistics(fitting, diagnostics, weight, bias, arena, err));
+        diagnostics->positions = fitting->moments.statistics.positions;
+    }
+    LDNQ_TRY(check_statistics(fitting, layer, diagnostics->positions, err));
 
     /* ---- 3: min over codes q, scales a of  tr((G - W*) H (G - W*)'),  G = a q ---- */
     quantized->shared = find_layer_with_same_weight(fitting);
@@ -375,7 +439,6 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     if (!solution.codes || !solution.scales || !solution.bias)
         return LDNQ_NOMEM;
     const struct ldnq_layer_problem problem = make_layer_problem(fitting, quantized, weight, bias);
-    diagnostics->positions = fitting->moments.statistics.positions;
     LDNQ_TRY(compute_output_deviation(fitting, rows, diagnostics, &problem, arena, err));
     enum ldnq_status status = compute_problem_rank(fitting, diagnostics, &problem, &reason);
     const double solver_start = ldnq_now();
@@ -398,7 +461,7 @@ static enum ldnq_status fit_layer(struct layer_fitting *fitting, struct ldnq_are
     LDNQ_TRY(compute_weight_error(fitting, quantized, &solution, diagnostics, arena, err));
     LDNQ_TRY(ldnq_quantized_layer_apply(quantized, quantizer->arena, err));
     diagnostics->seconds = ldnq_now() - start;
-    const size_t steps = fitting->runner.batch_count + 1;
+    const size_t steps = quantizer->means ? 1 : fitting->runner.batch_count + 1;
     return ldnq_sink_progress(options->sink, "quantize", layer->node->label,
                               (fitting->index + 1) * steps, network->count * steps, err);
 }
@@ -443,13 +506,40 @@ static void warn_few_samples(const struct ldnq_quantizer *quantizer)
                        worst->rank, worst->varying);
 }
 
+/* Multiplications of all layers for one sample; dimensions that the graph does not know, such
+ * as the batch, count as 1. */
+static double count_macs_per_sample(const struct ldnq_quantized_network *network)
+{
+    double macs = 0;
+    for (size_t i = 0; i < network->count; i++)
+        macs += ldnq_layer_macs_per_sample(&network->layers[i].layer);
+    return macs;
+}
+
+/* The samples that layers are fitted to; 0: all. */
+static size_t count_fitted_samples(const struct ldnq_quantizer *quantizer)
+{
+    const struct ldnq_fit_limits *fit = &quantizer->options->fit;
+    const double macs = count_macs_per_sample(&quantizer->result->network);
+    if (!(fit->macs > 0) || !(macs > 0))
+        return 0;
+    return (size_t)fmin(fmax(ceil(fit->macs / macs), FEWEST_SAMPLES), 1e9);
+}
+
 static enum ldnq_status init_runner(const struct ldnq_quantizer *quantizer,
                                     const struct ldnq_graph *graph, size_t max_bytes,
                                     struct ldnq_calib_runner *runner, struct ldnq_error *err)
 {
     const struct ldnq_quantize_options *options = quantizer->options;
-    return ldnq_calib_runner_init(runner, graph, quantizer->samples, augmented_copy_count(options),
-                                  options->seed, max_bytes, options->pool, quantizer->arena, err);
+    const struct ldnq_calib_runner_options runner_options = {
+        .samples = count_fitted_samples(quantizer),
+        .copies = ldnq_size_max(1, options->copies),
+        .seed = options->seed,
+        .max_bytes = max_bytes,
+        .pool = options->pool,
+    };
+    return ldnq_calib_runner_init(runner, graph, quantizer->samples, &runner_options,
+                                  quantizer->arena, err);
 }
 
 static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_error *err)
@@ -460,9 +550,10 @@ static enum ldnq_status fit_layers(struct layer_fitting *fitting, struct ldnq_er
     const size_t max_bytes = options->max_bytes ? options->max_bytes : DEFAULT_MAX_BYTES;
     const bool compensates = options->lambda != 0 && options->cascade == 0;
     LDNQ_TRY(allocate_layer_call(fitting, err));
-    LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes / (compensates ? 2 : 1),
-                         &fitting->runner, err));
-    if (compensates) {
+    if (!quantizer->means)
+        LDNQ_TRY(init_runner(quantizer, quantizer->graph, max_bytes / (compensates ? 2 : 1),
+                             &fitting->runner, err));
+    if (!quantizer->means && compensates) {
         LDNQ_TRY(
             init_runner(quantizer, quantizer->reference, max_bytes / 2, &fitting->reference, err));
         fitting->runner.reference = &fitting->reference;

@@ -3,24 +3,15 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/size.h"
-#include "exec/exec.h"
 #include "ops/op.h"
 
-/* An activation of the graph as the reference network computes it. */
-struct observed_value {
-    const struct ldnq_value *value; /* of the reference graph */
-    struct ldnq_observer *observer;
-};
-
-struct range_search {
+struct ldnq_ranges {
     struct ldnq_placement *placement;
     const struct ldnq_graph *graph, *reference;
-    const struct ldnq_ranges_options *options;
+    enum ldnq_range_rule rule;
     struct ldnq_arena *arena;
-    struct ldnq_exec *exec;
-    struct observed_value *observed; /* by activation; no value for constants */
-    size_t *activation_of;           /* by value index, plus 1; 0: none */
+    struct ldnq_observer **observers; /* by activation */
+    size_t *activation_of;            /* by value index of the reference, plus 1; 0: none */
 };
 
 /* ---- how much an error in a channel counts ---------------------------------------------- */
@@ -64,15 +55,15 @@ static bool channels_are_last(const struct ldnq_node *node)
 
 /* The importance of the value's channels: what its layers' weights make of an error there.
  * NULL where something else reads it too. */
-static enum ldnq_status find_importance(const struct range_search *search,
+static enum ldnq_status find_importance(const struct ldnq_ranges *ranges,
                                         const struct ldnq_value *read, float **importance,
                                         size_t *channels, size_t *axis, struct ldnq_error *err)
 {
     *importance = NULL;
     const int rank = read->shape.rank;
     bool any = false, last = false;
-    for (size_t n = 0; n < search->graph->node_count; n++) {
-        const struct ldnq_node *node = search->graph->nodes[n];
+    for (size_t n = 0; n < ranges->graph->node_count; n++) {
+        const struct ldnq_node *node = ranges->graph->nodes[n];
         for (size_t i = 0; i < node->input_count; i++) {
             if (node->inputs[i] != read)
                 continue;
@@ -85,7 +76,7 @@ static enum ldnq_status find_importance(const struct range_search *search,
             if (!any) {
                 *axis = (size_t)at;
                 *channels = (size_t)read->shape.dim[at];
-                *importance = ldnq_arena_alloc(search->arena, *channels, sizeof **importance, err);
+                *importance = ldnq_arena_alloc(ranges->arena, *channels, sizeof **importance, err);
                 if (!*importance)
                     return LDNQ_NOMEM;
             }
@@ -101,88 +92,87 @@ static enum ldnq_status find_importance(const struct range_search *search,
 
 /* ---- observing ------------------------------------------------------------------------------ */
 
-static enum ldnq_status create_activation_observers(struct range_search *search,
+static enum ldnq_status create_activation_observers(struct ldnq_ranges *ranges,
                                                     struct ldnq_error *err)
 {
-    const struct ldnq_placement *placement = search->placement;
-    search->observed =
-        ldnq_arena_alloc(search->arena, placement->count, sizeof *search->observed, err);
-    search->activation_of = ldnq_arena_alloc(search->arena, search->reference->value_count,
-                                             sizeof *search->activation_of, err);
-    if (!search->observed || !search->activation_of)
-        return LDNQ_NOMEM;
-    LDNQ_TRY(ldnq_exec_create(search->reference, search->options->pool, &search->exec, err));
+    const struct ldnq_placement *placement = ranges->placement;
     for (size_t a = 0; a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
         float *importance = NULL;
         size_t channels = 0, axis = 0;
-        if (search->options->rule == LDNQ_RANGE_AUTO)
-            LDNQ_TRY(find_importance(search, activation->dequantized, &importance, &channels, &axis,
+        if (ranges->rule == LDNQ_RANGE_AUTO)
+            LDNQ_TRY(find_importance(ranges, activation->dequantized, &importance, &channels, &axis,
                                      err));
-        LDNQ_TRY(ldnq_observer_create(search->arena, importance, channels, axis,
-                                      &search->observed[a].observer, err));
-        if (activation->is_constant) {
-            ldnq_observer_add(search->observed[a].observer, activation->value->constant);
-            continue;
-        }
-        search->observed[a].value = search->reference->values[activation->value->index];
-        search->activation_of[activation->value->index] = a + 1;
-        if (!activation->value->is_input)
-            ldnq_exec_retain(search->exec, search->observed[a].value, false);
+        LDNQ_TRY(ldnq_observer_create(ranges->arena, importance, channels, axis,
+                                      &ranges->observers[a], err));
+        if (activation->is_constant)
+            ldnq_observer_add(ranges->observers[a], activation->value->constant);
+        else
+            ranges->activation_of[activation->value->index] = a + 1;
     }
     return LDNQ_OK;
 }
 
-static void observe_activation(struct range_search *search, const struct ldnq_value *value)
+enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
+                                    const struct ldnq_graph *graph,
+                                    const struct ldnq_graph *reference, enum ldnq_range_rule rule,
+                                    struct ldnq_arena *arena, struct ldnq_ranges **out,
+                                    struct ldnq_error *err)
 {
-    const size_t a = value ? search->activation_of[value->index] : 0;
-    const struct ldnq_tensor *tensor = a ? ldnq_exec_find_value(search->exec, value) : NULL;
-    if (tensor && tensor->dtype == LDNQ_FLOAT)
-        ldnq_observer_add(search->observed[a - 1].observer, tensor);
+    struct ldnq_ranges *ranges = ldnq_arena_alloc(arena, 1, sizeof *ranges, err);
+    if (!ranges)
+        return LDNQ_NOMEM;
+    *ranges = (struct ldnq_ranges){
+        .placement = placement, .graph = graph, .reference = reference, .rule = rule, .arena = arena
+    };
+    ranges->observers = ldnq_arena_alloc(arena, placement->count, sizeof *ranges->observers, err);
+    ranges->activation_of =
+        ldnq_arena_alloc(arena, reference->value_count, sizeof *ranges->activation_of, err);
+    if (!ranges->observers || !ranges->activation_of)
+        return LDNQ_NOMEM;
+    *out = ranges;
+    return create_activation_observers(ranges, err);
 }
 
-static enum ldnq_status observe_batch(struct range_search *search,
-                                      struct ldnq_tensor *const *inputs, struct ldnq_error *err)
+void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited)
 {
-    const struct ldnq_graph *graph = search->reference;
-    LDNQ_TRY(ldnq_exec_bind_inputs(search->exec, inputs, err));
-    for (size_t i = 0; i < graph->input_count; i++)
-        observe_activation(search, graph->inputs[i]);
-    for (size_t n = 0; n < graph->node_count; n++) {
-        LDNQ_TRY(ldnq_exec_run_range(search->exec, n, n + 1, err));
-        for (size_t o = 0; o < graph->nodes[n]->output_count; o++)
-            observe_activation(search, graph->nodes[n]->outputs[o]);
-    }
-    ldnq_exec_reset(search->exec);
-    return LDNQ_OK;
+    for (size_t i = 0; i < ranges->reference->value_count; i++)
+        visited[i] |= ranges->activation_of[i] > 0;
 }
 
-static enum ldnq_status observe_samples(struct range_search *search, struct ldnq_samples *samples,
-                                        struct ldnq_error *err)
+static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
+                                          const struct ldnq_placed_activation *activation,
+                                          struct ldnq_error *err)
 {
-    const size_t all = ldnq_samples_count(samples);
-    const size_t most =
-        ldnq_samples_choose_batch_size(samples, search->reference, search->options->batch);
-    for (size_t first = 0; first < all; first += most) {
-        const size_t count = ldnq_size_min(most, all - first);
-        struct ldnq_sample_batch batch;
-        LDNQ_TRY(ldnq_sample_batch_read(samples, first, count, search->options->pool, &batch, err));
-        const enum ldnq_status status = observe_batch(search, batch.inputs, err);
-        ldnq_arena_destroy(batch.arena);
-        LDNQ_TRY(status);
-        LDNQ_TRY(
-            ldnq_sink_progress(search->options->sink, "ranges", NULL, first + count, all, err));
+    for (size_t n = 0; n < ranges->graph->node_count; n++) {
+        const struct ldnq_node *node = ranges->graph->nodes[n];
+        for (size_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] == activation->dequantized)
+                return ldnq_node_fail(ranges->graph, node, LDNQ_NUMERIC, err,
+                                      "its input is not finite on the calibration samples");
     }
-    return LDNQ_OK;
+    return ldnq_fail(err, LDNQ_NUMERIC, "an output is not finite on the calibration samples");
+}
+
+enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
+                                 const struct ldnq_tensor *tensor, struct ldnq_error *err)
+{
+    const size_t a = ranges->activation_of[value->index];
+    if (a == 0)
+        return LDNQ_OK;
+    ldnq_observer_add(ranges->observers[a - 1], tensor);
+    return ldnq_observer_all_finite(ranges->observers[a - 1])
+               ? LDNQ_OK
+               : refuse_not_finite(ranges, &ranges->placement->activations[a - 1], err);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
 /* One range per group: the observers of its activations are joined, and the tightest bounds
  * of all that are not fixed hold; a fixed range wins. */
-static void choose_group_range(struct range_search *search, size_t group)
+static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
 {
-    struct ldnq_placement *placement = search->placement;
+    struct ldnq_placement *placement = ranges->placement;
     const struct ldnq_placed_activation *fixed = NULL;
     struct ldnq_observer *all = NULL;
     double low = -INFINITY, high = INFINITY;
@@ -193,11 +183,11 @@ static void choose_group_range(struct range_search *search, size_t group)
         if (activation->fixed && !fixed)
             fixed = activation;
         if (!all) {
-            all = search->observed[a].observer;
+            all = ranges->observers[a];
             low = (double)activation->low;
             high = (double)activation->high;
         } else {
-            ldnq_observer_merge(all, search->observed[a].observer);
+            ldnq_observer_merge(all, ranges->observers[a]);
             low = fmin(low, (double)activation->low);
             high = fmax(high, (double)activation->high);
         }
@@ -206,8 +196,7 @@ static void choose_group_range(struct range_search *search, size_t group)
         low = (double)fixed->low;
         high = (double)fixed->high;
     } else if (all)
-        ldnq_observer_range(all, search->options->rule, placement->target, placement->dtype, &low,
-                            &high);
+        ldnq_observer_range(all, ranges->rule, placement->target, placement->dtype, &low, &high);
     const struct ldnq_scale scale =
         ldnq_target_scale(placement->target, placement->dtype, low, high, fixed != NULL);
     for (size_t a = 0; a < placement->count; a++)
@@ -215,27 +204,9 @@ static void choose_group_range(struct range_search *search, size_t group)
             ldnq_activation_set_scale(&placement->activations[a], scale);
 }
 
-static enum ldnq_status search_ranges(struct range_search *search, struct ldnq_samples *samples,
-                                      struct ldnq_error *err)
+void ldnq_ranges_choose(struct ldnq_ranges *ranges)
 {
-    LDNQ_TRY(create_activation_observers(search, err));
-    LDNQ_TRY(observe_samples(search, samples, err));
-    for (size_t group = 0; group < search->placement->group_count; group++)
-        choose_group_range(search, group);
-    ldnq_placement_unify_near_scales(search->placement);
-    return LDNQ_OK;
-}
-
-enum ldnq_status ldnq_ranges_find(struct ldnq_placement *placement, const struct ldnq_graph *graph,
-                                  const struct ldnq_graph *reference, struct ldnq_samples *samples,
-                                  const struct ldnq_ranges_options *options, struct ldnq_error *err)
-{
-    struct range_search search = {
-        .placement = placement, .graph = graph, .reference = reference, .options = options
-    };
-    LDNQ_TRY(ldnq_arena_create(&search.arena, err));
-    const enum ldnq_status status = search_ranges(&search, samples, err);
-    ldnq_exec_destroy(search.exec);
-    ldnq_arena_destroy(search.arena);
-    return status;
+    for (size_t group = 0; group < ranges->placement->group_count; group++)
+        choose_group_range(ranges, group);
+    ldnq_placement_unify_near_scales(ranges->placement);
 }

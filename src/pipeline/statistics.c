@@ -31,7 +31,7 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
 struct statistics_task {
     const struct ldnq_statistics *statistics;
     const struct ldnq_op_call *call;
-    size_t positions;
+    const struct ldnq_position_sampling *sampling;
     size_t first, count; /* the slab */
 };
 
@@ -42,15 +42,15 @@ static void fill_columns_task(void *argument, size_t chunk, size_t thread)
     (void)thread;
     const struct statistics_task *task = argument;
     size_t first = chunk * PART, count = ldnq_size_min(PART, task->count - first);
-    task->call->node->op->layer->fill_columns(task->call, 0, task->first + first, count,
-                                              task->statistics->columns + first, LDNQ_GRAM_SLAB);
+    ldnq_read_sampled_columns(task->call, 0, task->sampling, task->first + first, count,
+                              task->statistics->columns + first, LDNQ_GRAM_SLAB);
 }
 
 static void add_single_group_gram(struct statistics_task *task)
 {
     const struct ldnq_statistics *s = task->statistics;
-    for (task->first = 0; task->first < task->positions; task->first += LDNQ_GRAM_SLAB) {
-        task->count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - task->first);
+    for (task->first = 0; task->first < task->sampling->count; task->first += LDNQ_GRAM_SLAB) {
+        task->count = ldnq_size_min(LDNQ_GRAM_SLAB, task->sampling->count - task->first);
         ldnq_pool_run(s->pool, ldnq_size_ceil_div(task->count, PART), fill_columns_task, task);
         ldnq_gram_add(s->geometry.cols, s->columns, LDNQ_GRAM_SLAB, task->count, s->gram, s->mean,
                       s->scratch, s->pool);
@@ -66,25 +66,24 @@ static void add_group_gram(void *argument, size_t group, size_t thread)
     size_t k = s->geometry.cols;
     float *columns = s->columns + thread * k * LDNQ_GRAM_SLAB;
     float *scratch = s->scratch + thread * ldnq_gram_scratch_floats(k, 1);
-    for (size_t first = 0; first < task->positions; first += LDNQ_GRAM_SLAB) {
-        size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, task->positions - first);
-        task->call->node->op->layer->fill_columns(task->call, group, first, count, columns,
-                                                  LDNQ_GRAM_SLAB);
+    for (size_t first = 0; first < task->sampling->count; first += LDNQ_GRAM_SLAB) {
+        size_t count = ldnq_size_min(LDNQ_GRAM_SLAB, task->sampling->count - first);
+        ldnq_read_sampled_columns(task->call, group, task->sampling, first, count, columns,
+                                  LDNQ_GRAM_SLAB);
         ldnq_gram_add(k, columns, LDNQ_GRAM_SLAB, count, s->gram + group * k * k,
                       s->mean + group * k, scratch, NULL);
     }
 }
 
-void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call)
+void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,
+                         const struct ldnq_position_sampling *sampling)
 {
-    struct statistics_task task = { .statistics = statistics,
-                                    .call = call,
-                                    .positions = call->node->op->layer->count_positions(call) };
+    struct statistics_task task = { .statistics = statistics, .call = call, .sampling = sampling };
     if (statistics->geometry.groups == 1)
         add_single_group_gram(&task);
     else
         ldnq_pool_run(statistics->pool, statistics->geometry.groups, add_group_gram, &task);
-    statistics->positions += task.positions;
+    statistics->positions += sampling->count;
 }
 
 void ldnq_statistics_merge(struct ldnq_statistics *s, const struct ldnq_statistics *other)

@@ -9,6 +9,7 @@
 #define LDNQ_PIPELINE_STATISTICS_H
 
 #include "ops/op_layer.h"
+#include "pipeline/position_sampling.h"
 
 struct ldnq_statistics {
     struct ldnq_layer_geometry geometry;
@@ -23,8 +24,9 @@ enum ldnq_status ldnq_statistics_init(struct ldnq_statistics *statistics,
                                       const struct ldnq_layer_geometry *geometry,
                                       struct ldnq_pool *pool, struct ldnq_arena *arena,
                                       struct ldnq_error *err);
-/* Adds the columns of one call (after infer) of a layer. */
-void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call);
+/* Adds the columns of one call (after infer) of a layer, at the positions of `sampling`. */
+void ldnq_statistics_add(struct ldnq_statistics *statistics, const struct ldnq_op_call *call,
+                         const struct ldnq_position_sampling *sampling);
 /* Adds the sums of another one of the same layer. */
 void ldnq_statistics_merge(struct ldnq_statistics *statistics, const struct ldnq_statistics *other);
 /* Divides sums into means. Before, they are sums and only the upper triangle of the gram is

@@ -75,6 +75,21 @@ static void add_quadratic(const struct objective_rows *rows, double *errors)
     }
 }
 
+/* Adds d D d' of each row, D the problem's diagonal. */
+static void add_weighted_squares(const struct objective_rows *rows, double *errors)
+{
+    const size_t k = rows->problem->cols;
+    const double *diagonal = rows->problem->diagonal + rows->group * k;
+    double tile[LDNQ_PIECE_ROWS * TILE];
+    for (size_t first = 0; first < k; first += TILE) {
+        const size_t n = ldnq_size_min(TILE, k - first);
+        load_difference(rows, first, n, tile);
+        for (size_t r = 0; r < rows->count; r++)
+            for (size_t i = 0; i < n; i++)
+                errors[r] += tile[r * TILE + i] * tile[r * TILE + i] * diagonal[first + i];
+    }
+}
+
 /* d.m of row r */
 static double dot_mean_with_difference(const struct objective_rows *rows, size_t r)
 {
@@ -107,12 +122,16 @@ void ldnq_compute_row_errors(const struct ldnq_layer_problem *problem, size_t gr
     const struct objective_rows rows = { problem, choice, row_list, group, count };
     for (size_t r = 0; r < count; r++)
         errors[r] = 0;
-    add_quadratic(&rows, errors);
+    if (problem->gram)
+        add_quadratic(&rows, errors);
+    else
+        add_weighted_squares(&rows, errors);
     for (size_t r = 0; r < count; r++) {
         if (problem->mean) {
             const double mean = dot_mean_with_difference(&rows, r);
             const double change = compute_bias_change(&rows, r, mean);
-            errors[r] += change * (2 * mean + change);
+            errors[r] +=
+                problem->gram ? change * (2 * mean + change) : (mean + change) * (mean + change);
         }
         errors[r] = errors[r] < 0 ? 0 : errors[r];
     }

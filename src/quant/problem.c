@@ -58,7 +58,10 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
                              "column %zu is in block %" PRIu32 "; the blocks are 0 to %zu", i,
                              problem->block_index[i], problem->block_count - 1);
     LDNQ_TRY(check_floats("weight", problem->weight, g, m, k, err));
-    LDNQ_TRY(check_doubles("gram matrix of the layer's input", problem->gram, g, k * k, err));
+    if (problem->gram)
+        LDNQ_TRY(check_doubles("gram matrix of the layer's input", problem->gram, g, k * k, err));
+    else
+        LDNQ_TRY(check_doubles("power of the layer's input", problem->diagonal, g, k, err));
     if (!problem->mean)
         return LDNQ_OK;
     LDNQ_TRY(check_doubles("mean of the layer's input", problem->mean, g, k, err));

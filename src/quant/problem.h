@@ -8,7 +8,8 @@
  *                    [ m'  1 ]
  *
  *         Its exact minimum over c is at c = -(d.m), where d (H - m m') d' is left: the
- *         quadratic with the covariance ("centred") in place of H
+ *         quadratic with the covariance ("centred") in place of H. Without a gram matrix the
+ *         covariance is the problem's diagonal
  * Shapes  as in quant.h; "row" counts over groups and rows, 0 .. G M - 1, unless stated
  * Errors  as stated per function
  * Threads safe on distinct results

@@ -57,6 +57,9 @@ struct ldnq_layer_problem {
     size_t groups, rows, cols; /* G, M, K */
     const float *weight;       /* (G, M, K) */
     const double *gram;        /* (G, K, K) H = E[y y'] of the layer's input y, symmetric PSD */
+    /* In place of gram, for solvers that need no more than the diagonal: the inputs are taken
+     * as uncorrelated. (G, K) the variance of y, or E[y^2] for a layer without a bias. */
+    const double *diagonal;
     /* For a layer with a bias, which is fitted too; both NULL without. */
     const double *mean; /* (G, K) E[y] */
     const float *bias;  /* (G, M) */
@@ -110,6 +113,7 @@ struct ldnq_solver {
     const char *name;    /* as in --solver */
     const char *summary; /* for --help */
     bool fits_bias;      /* computes the best bias; else the bias stays the problem's */
+    bool needs_gram;     /* false: a problem with `diagonal` will do */
     bool blocks;         /* supports LDNQ_PER_BLOCK */
     /* Called by ldnq_solve alone (solver.h); improve may be NULL. */
     enum ldnq_status (*start)(const struct ldnq_layer_problem *problem, struct ldnq_pool *pool,

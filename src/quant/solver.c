@@ -19,10 +19,20 @@ static const struct ldnq_solver mse = {
     .start = ldnq_start_from_projection,
 };
 
+static const struct ldnq_solver nearest = {
+    .name = "nearest",
+    .summary =
+        "mse's codes and scales; the bias keeps the output's mean. One pass over the samples",
+    .fits_bias = true,
+    .blocks = true,
+    .start = ldnq_start_from_projection,
+};
+
 static const struct ldnq_solver gptq = {
     .name = "gptq",
     .summary = "column by column; those not yet rounded compensate for each rounding",
     .fits_bias = true,
+    .needs_gram = true,
     .blocks = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_gptq,
@@ -32,6 +42,7 @@ static const struct ldnq_solver cd = {
     .name = "cd",
     .summary = "gptq, then coordinate descent on codes and scales",
     .fits_bias = true,
+    .needs_gram = true,
     .blocks = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_descent,
@@ -41,6 +52,7 @@ static const struct ldnq_solver beam = {
     .name = "beam",
     .summary = "gptq with up to 16 branches in place of one, at several scales, then cd's descent",
     .fits_bias = true,
+    .needs_gram = true,
     .blocks = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_beam,
@@ -50,6 +62,7 @@ static const struct ldnq_solver admm_paper = {
     .name = "admm-paper",
     .summary = "the paper's ADMM on the layer's quadratic, codes and scale alternately",
     .fits_bias = true,
+    .needs_gram = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_paper_admm,
 };
@@ -58,6 +71,7 @@ static const struct ldnq_solver admm = {
     .name = "admm",
     .summary = "preconditioned ADMM with a growing penalty, the best iterate per channel",
     .fits_bias = true,
+    .needs_gram = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_admm,
 };
@@ -66,13 +80,14 @@ static const struct ldnq_solver best = {
     .name = "best",
     .summary = "admm, then beam from its scales; the best per channel",
     .fits_bias = true,
+    .needs_gram = true,
     .blocks = true,
     .start = ldnq_start_from_projection,
     .improve = ldnq_improve_by_admm_and_beam,
 };
 
 static const struct ldnq_solver *const table[] = {
-    &rtn, &mse, &gptq, &cd, &beam, &admm_paper, &admm, &best, NULL,
+    &rtn, &mse, &nearest, &gptq, &cd, &beam, &admm_paper, &admm, &best, NULL,
 };
 
 const struct ldnq_solver *const *ldnq_solvers(void)
@@ -110,6 +125,10 @@ static enum ldnq_status check_solver_supports(const struct ldnq_solver *solver,
                          solver->name);
     if (problem->block_index && problem->power_of_two)
         return ldnq_fail(err, LDNQ_USAGE, "scales of blocks can't be powers of two");
+    if (!problem->gram && solver->needs_gram)
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "the solver '%s' needs the gram matrix of the layer's input",
+                         solver->name);
     return LDNQ_OK;
 }
 
@@ -133,11 +152,12 @@ static enum ldnq_status solve_and_measure(const struct ldnq_solver *solver,
     solution->rho = 0;
     const double before = ldnq_compute_total_error(problem, task->pool, &choice, errors);
     LDNQ_TRY(ldnq_report_errors(task->zero, before, before, solution, err));
-    if (!solver->improve)
+    if (!solver->improve && !solver->fits_bias)
         return LDNQ_OK;
 
     /* ---- improve */
-    LDNQ_TRY(solver->improve(task, err));
+    if (solver->improve)
+        LDNQ_TRY(solver->improve(task, err));
 
     /* ---- best bias */
     if (problem->mean)

@@ -13,6 +13,7 @@ struct ldnq_observer {
     double least, most; /* of all finite values; least > most: none was seen */
     int exponent;       /* a bin is 2^exponent wide; bin b starts at (b - SIDE) * width */
     bool any;           /* a value that is not zero was counted */
+    bool not_finite;    /* a NaN or an infinity was among the values */
     uint64_t zeros;     /* values that are zero exactly: they have a code, without error */
     uint64_t bins[BINS];
     size_t channels, axis;
@@ -73,10 +74,13 @@ static void widen_range_to_include(struct ldnq_observer *observer, double size)
 static void find_extremes(struct ldnq_observer *observer, const float *x, size_t count)
 {
     float least = INFINITY, most = -INFINITY;
+    unsigned not_finite = 0;
     for (size_t i = 0; i < count; i++) {
+        not_finite |= x[i] - x[i] != 0.0f;
         least = x[i] < least ? x[i] : least;
         most = x[i] > most ? x[i] : most;
     }
+    observer->not_finite |= not_finite > 0;
     /* An infinity has no code: it saturates. */
     observer->least = fmin(observer->least, fmax((double)least, -3.4e38));
     observer->most = fmax(observer->most, fmin((double)most, 3.4e38));
@@ -111,6 +115,11 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
             else if (at >= -SIDE && at < SIDE)
                 observer->bins[(size_t)(at + SIDE)] += weight;
         }
+}
+
+bool ldnq_observer_all_finite(const struct ldnq_observer *observer)
+{
+    return !observer->not_finite;
 }
 
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other)

@@ -36,6 +36,9 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
 #define LDNQ_OBSERVER_MOST 8192
 void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor);
 
+/* Whether no NaN and no infinity was among the elements. */
+bool ldnq_observer_all_finite(const struct ldnq_observer *observer);
+
 /* Adds what `other` saw: for activations that share a scale. Both have the same importance or
  * none. */
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other);

@@ -66,6 +66,7 @@ static inline struct ldnq_options *make_options(const char *weights, const char 
 {
     struct ldnq_options *options;
     assert_ok(ldnq_options_create(&options, &err));
+    assert_ok(ldnq_options_set(options, "target", "weights", &err));
     assert_ok(ldnq_options_set(options, "weights", weights, &err));
     assert_ok(ldnq_options_set(options, "solver", solver, &err));
     assert_ok(ldnq_options_set(options, "threads", "2", &err));

@@ -123,8 +123,8 @@ static void set_should_name_the_nearest_choice_and_all_of_them(void **state)
     (void)state;
     struct ldnq_options *options = create();
     assert_fails(ldnq_options_set(options, "solver", "bean", &err), LDNQ_USAGE,
-                 "solver 'bean' is not known; did you mean beam? there are best, admm, beam, cd, "
-                 "gptq, admm-paper, mse, rtn");
+                 "solver 'bean' is not known; did you mean beam? there are auto, best, admm, "
+                 "beam, cd, gptq, admm-paper, nearest, mse, rtn");
     assert_fails(ldnq_options_set(options, "threads", "two", &err), LDNQ_USAGE,
                  "threads takes N, a whole number up to 1024, not 'two'");
     ldnq_options_destroy(options);
@@ -134,8 +134,8 @@ static void get_should_return_what_was_set_or_the_default(void **state)
 {
     (void)state;
     struct ldnq_options *options = create();
-    assert_string_equal(ldnq_options_get(options, "solver", 0), "best");
-    assert_string_equal(ldnq_options_get(NULL, "solver", 0), "best");
+    assert_string_equal(ldnq_options_get(options, "solver", 0), "auto");
+    assert_string_equal(ldnq_options_get(NULL, "solver", 0), "auto");
     assert_null(ldnq_options_get(options, "solver", 1));
     assert_null(ldnq_options_get(options, "weights", 0));
     assert_null(ldnq_options_get(options, "nonsense", 0));
@@ -144,7 +144,7 @@ static void get_should_return_what_was_set_or_the_default(void **state)
     assert_string_equal(ldnq_options_get(options, "solver", 0), "gptq");
     assert_null(ldnq_options_get(options, "solver", 1));
     assert_ok(ldnq_options_set(options, "solver", NULL, &err));
-    assert_string_equal(ldnq_options_get(options, "solver", 0), "best");
+    assert_string_equal(ldnq_options_get(options, "solver", 0), "auto");
     ldnq_options_destroy(options);
 }
 
@@ -222,7 +222,7 @@ static void choices_should_be_what_there_is(void **state)
         assert_int_not_equal(ldnq_choice_find(solvers, name, strlen(name)), SIZE_MAX);
     }
     assert_int_equal(count_choices(codebooks), codebook_count);
-    assert_int_equal(count_choices(solvers), solver_count);
+    assert_int_equal(count_choices(solvers), solver_count + 1); /* auto */
 }
 
 static void every_option_should_be_complete_and_its_default_valid(void **state)

@@ -106,7 +106,7 @@ static void what_does_not_help_should_not_be_kept(void **state)
 {
     (void)state;
     struct ldnq_quantization *result, *before;
-    struct ldnq_quantize_options options = options_of("int8", "rtn");
+    struct ldnq_quantize_options options = options_of("int8", "gptq");
     struct ldnq_graph *graph = quantized(&options, &before);
     options.fine_tune = (struct ldnq_fine_tune_options){ .steps = 1, .update_codes = true };
     struct ldnq_graph *again = quantized(&options, &result);

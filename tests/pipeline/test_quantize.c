@@ -242,7 +242,7 @@ static void layers_should_be_solved_by_gptq_once_half_of_the_time_is_over(void *
 {
     (void)state;
     struct ldnq_quantization *result;
-    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    struct ldnq_quantize_options options = options_of("int4", "cd");
     options.max_seconds = 24;
     ticks = 0;
     ldnq_clock_replace(ticking_clock);
@@ -252,7 +252,7 @@ static void layers_should_be_solved_by_gptq_once_half_of_the_time_is_over(void *
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_layer_diagnostics *layer = &result->diagnostics[i];
         assert_true(layer->late || !is_late);
-        assert_string_equal(layer->solver->name, layer->late ? "gptq" : "rtn");
+        assert_string_equal(layer->solver->name, layer->late ? "gptq" : "cd");
         is_late = layer->late;
     }
     assert_false(result->diagnostics[0].late);
@@ -266,7 +266,7 @@ static void the_samples_themselves_should_not_be_stored(void **state)
     (void)state;
     static const char *const front[] = { "grouped" };
     struct ldnq_quantization *result;
-    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    struct ldnq_quantize_options options = options_of("int4", "cd");
     options.only = front;
     options.only_count = 1;
     options.max_bytes = 1;
@@ -281,7 +281,7 @@ static void a_full_disk_should_be_reported_with_its_folder(void **state)
 {
     (void)state;
     struct ldnq_quantization *result;
-    struct ldnq_quantize_options options = options_of("int4", "rtn");
+    struct ldnq_quantize_options options = options_of("int4", "cd");
     struct rlimit limit, small;
     struct ldnq_graph *graph = build_prepared();
     options.max_bytes = 1;

@@ -67,6 +67,13 @@ static void assert_matches_plain_loops(struct layer_call *c, const struct ldnq_s
     }
 }
 
+static void add_all_positions(struct ldnq_statistics *s, const struct ldnq_op_call *call)
+{
+    const struct ldnq_position_sampling all =
+        ldnq_sample_positions(call->node->op->layer->count_positions(call), 0, 0);
+    ldnq_statistics_add(s, call, &all);
+}
+
 static void statistics_should_be_the_mean_products_of_the_columns(void **state)
 {
     (void)state;
@@ -81,7 +88,7 @@ static void statistics_should_be_the_mean_products_of_the_columns(void **state)
                                  &(struct ldnq_layer_geometry){ .groups = (size_t)groups,
                                                                 .cols = (size_t)(36 / groups) },
                                  NULL, c.graph->arena, &err));
-        ldnq_statistics_add(&s, &c.call);
+        add_all_positions(&s, &c.call);
         ldnq_statistics_finish(&s);
         assert_matches_plain_loops(&c, &s);
         build_free(c.graph);
@@ -103,7 +110,7 @@ static void statistics_should_not_depend_on_threads(void **state)
             assert_ok(ldnq_statistics_init(
                 &s, &(struct ldnq_layer_geometry){ .groups = (size_t)groups, .cols = k }, pool,
                 c.graph->arena, &err));
-            ldnq_statistics_add(&s, &c.call);
+            add_all_positions(&s, &c.call);
             ldnq_statistics_finish(&s);
             if (threads == 1)
                 memcpy(first, s.gram, bytes);

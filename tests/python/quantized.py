@@ -47,7 +47,8 @@ def opset_of(proto):
 
 
 def quantize(source, out, calib, *options):
-    return support.answer("quantize", source, "-o", out, "--calib", calib, *options)
+    setting = support.WEIGHTS_ALONE if "--budget" in options else support.TERNARY
+    return support.answer("quantize", source, *setting, "-o", out, "--calib", calib, *options)
 
 
 def assert_valid(source, out, feeds, folder, codebook="ternary", granularity="channel",

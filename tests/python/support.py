@@ -19,6 +19,10 @@ SHARED = ROOT.parent / "shared" / "data"
 IMAGENET = (0.498,) * 3, (0.502,) * 3
 CIFAR = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# For tests of the weights alone; with ternary codes it is the setting of the paper.
+WEIGHTS_ALONE = ("--target", "weights", "--solver", "best")
+TERNARY = (*WEIGHTS_ALONE, "--weights", "ternary")
+
 OK, USAGE, IO, MODEL, UNSUPPORTED, DATA, NUMERIC, NOMEM = 0, 2, 3, 4, 5, 6, 7, 8
 
 RELATIVE = 1e-4
@@ -38,6 +42,15 @@ def succeed(*arguments, **more):
     done = ldnq(*arguments, **more)
     assert done.returncode == OK, done.stderr
     return done
+
+
+def peak_megabytes(*arguments):
+    """Of a child, by a program between that has only this child."""
+    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)")
+    done = subprocess.run(["python3", "-c", code, LDNQ, *map(str, arguments)],
+                          capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
 
 
 def answer(*arguments):

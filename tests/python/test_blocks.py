@@ -43,7 +43,8 @@ def prepare(build, folder, count=40):
 
 
 def quantize(source, samples, out, *options):
-    return support.answer("quantize", source, "-o", out, "--calib", samples, "--granularity", "block",
+    return support.answer("quantize", source, *support.TERNARY,
+                          "-o", out, "--calib", samples, "--granularity", "block",
                           *options)
 
 
@@ -78,7 +79,8 @@ def test_smaller_blocks_should_fit_better(tmp_path, build):
     for layer, (a, b) in enumerate(zip(small, large)):
         assert a < b or (build is convolutions and layer in (0, 3) and a <= 1.2 * b)
     # Blocks that nothing fills are one scale a channel.
-    channel = support.answer("quantize", source, "-o", out, "--calib", samples, *BASELINE)
+    channel = support.answer("quantize", source, *support.TERNARY,
+                             "-o", out, "--calib", samples, *BASELINE)
     assert large == [layer["error"] for layer in channel["layers"]]
 
 
@@ -111,7 +113,8 @@ def test_a_budget_should_count_the_scales_of_blocks(tmp_path):
     source, samples, _ = prepare(products, tmp_path)
     codes = 70 * 64 + 64 * 40 + 40 * 5
     for size, scales in ((16, 64 * 5 + 40 * 4 + 5 * 3), (64, 64 * 2 + 40 + 5)):
-        done = support.ldnq("quantize", source, "-o", tmp_path / "out.onnx", "--calib", samples,
+        done = support.ldnq("quantize", source, *support.TERNARY,
+                            "-o", tmp_path / "out.onnx", "--calib", samples,
                             "--granularity", "block", "--block-size", size, "--weights",
                             "int2,int4", "--opset", 25, "--budget", "1K")
         assert done.returncode == support.USAGE
@@ -129,6 +132,7 @@ def test_a_budget_should_count_the_scales_of_blocks(tmp_path):
 def test_what_can_not_be_should_be_refused(tmp_path, options, words):
     source, samples, _ = prepare(products, tmp_path)
     out = tmp_path / "out.onnx"
-    done = support.ldnq("quantize", source, "-o", out, "--calib", samples, *options)
+    done = support.ldnq("quantize", source, *support.TERNARY,
+                        "-o", out, "--calib", samples, *options)
     assert done.returncode == support.USAGE and words in done.stderr
     assert not out.exists()

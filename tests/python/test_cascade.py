@@ -73,7 +73,7 @@ def test_too_few_samples_should_be_said_once_and_change_nothing(tmp_path):
     samples = np.random.default_rng(3).normal(size=(6, 4, 6, 6)).astype(np.float32)
     np.save(tmp_path / "x.npy", samples)
     source = save(small.weight_shared_by_two_convs()[0], tmp_path / "net.onnx")
-    line = ["quantize", source, "--calib", tmp_path / "x.npy", *PLAIN]
+    line = ["quantize", source, *support.TERNARY, "--calib", tmp_path / "x.npy", *PLAIN]
     done = support.succeed(*line, "-o", tmp_path / "a.onnx", "--cascade", 5)
     assert done.stderr.count("no cascade: it takes at least 10 samples") == 1
     support.succeed(*line, "-o", tmp_path / "b.onnx")
@@ -88,14 +88,16 @@ def test_network_without_a_gradient_should_be_said_once(tmp_path):
     values = {"w": support.weights(6, 5), "v": support.weights(5, 5)}
     source = save(small.chain(nodes, (6,), (1,), values), tmp_path / "m.onnx")
     calib = support.save_samples(tmp_path / "x.npy", 6)
-    done = support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib,
+    done = support.succeed("quantize", source, *support.TERNARY,
+                           "-o", tmp_path / "q.onnx", "--calib", calib,
                            "--cascade", 5)
     assert done.stderr.count("no cascade: ") == 1
     support.check(tmp_path / "q.onnx")
 
 
 def test_lambda_should_be_refused_beside_it(tmp_path):
-    done = support.ldnq("quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib", CALIB,
+    done = support.ldnq("quantize", MODEL, *support.TERNARY,
+                        "-o", tmp_path / "q.onnx", "--calib", CALIB,
                         "--cascade", 5, "--lambda", 0.5)
     assert done.returncode == support.USAGE and "--lambda can't" in done.stderr
     assert "leave it out" in done.stderr

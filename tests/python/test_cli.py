@@ -24,7 +24,7 @@ COMMANDS = ["quantize", "diff", "eval", "run", "inspect", "lint"]
 
 
 def quantize(out, *options):
-    return ["quantize", MODEL, "-o", out, "--calib", CALIB, *options]
+    return ["quantize", MODEL, *support.TERNARY, "-o", out, "--calib", CALIB, *options]
 
 
 def assert_usage_error(done, *words):
@@ -293,7 +293,7 @@ def test_options_should_be_taken_in_every_usual_form(tmp_path):
     forms = [["-o", tmp_path / "a.onnx", "--weights", "int4"],
              [f"--output={tmp_path / 'b.onnx'}", "--weights=int4"]]
     for form in forms:
-        support.succeed("quantize", *form, f"--calib={CALIB}", "--", MODEL)
+        support.succeed("quantize", *form, *support.TERNARY, f"--calib={CALIB}", "--", MODEL)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
@@ -501,7 +501,8 @@ def long_work(tmp_path, samples=60):
     proto.graph.initializer[0].CopyFrom(support.tensor("w", values))
     calib = support.save_samples(tmp_path / "calib.npy", *shape, count=samples)
     support.save(proto, tmp_path / "m.onnx")
-    return ["quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib", calib]
+    return ["quantize", tmp_path / "m.onnx", *support.TERNARY,
+            "-o", tmp_path / "q.onnx", "--calib", calib]
 
 
 def on_terminal(arguments):

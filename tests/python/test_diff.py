@@ -40,7 +40,8 @@ def network(name):
 def our_quantized(source, shape, folder, *options):
     calib = support.save_samples(folder / "calib.npy", *shape, count=2)
     out = folder / "ours.onnx"
-    support.succeed("quantize", source, "-o", out, "--calib", calib, "--solver", "rtn",
+    support.succeed("quantize", source, *support.TERNARY,
+                    "-o", out, "--calib", calib, "--solver", "rtn",
                     "--effort", "fast", "--lambda", 0, *options)
     return out
 
@@ -291,7 +292,8 @@ def test_codes_should_be_counted_as_they_stand_in_the_file(tmp_path):
     source = DIGITS / "digits-ts.onnx"
     calib = ["--calib", DIGITS / "calib", "--solver", "rtn", "--effort", "fast", "--lambda", 0]
     out = tmp_path / "q.onnx"
-    support.succeed("quantize", source, "-o", out, *calib, "--weights", "int3", "--storage", "int4")
+    support.succeed("quantize", source, *support.TERNARY,
+                    "-o", out, *calib, "--weights", "int3", "--storage", "int4")
     found = diff(source, out)
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(out).graph.initializer}
     assert len(found["tensors"]) == len(found["layers"]) == 7
@@ -340,7 +342,8 @@ def test_errors_of_layers_should_be_those_that_onnx_runtime_gives(tmp_path):
 
 def test_outputs_should_be_compared_as_numpy_does(tmp_path):
     source, out = DIGITS / "digits-ts.onnx", tmp_path / "q.onnx"
-    support.succeed("quantize", source, "-o", out, "--calib", DIGITS / "calib", "--solver", "rtn",
+    support.succeed("quantize", source, *support.TERNARY,
+                    "-o", out, "--calib", DIGITS / "calib", "--solver", "rtn",
                     "--effort", "fast", "--lambda", 0)
     data = support.save_samples(tmp_path / "x.npy", 1, 8, 8, count=50)
     [output] = diff(source, out, "--data", data)["outputs"]
@@ -514,9 +517,9 @@ def test_a_gate_on_what_can_not_be_measured_should_not_pass(tmp_path):
 
 def test_inspect_should_tell_codes_and_sizes_of_a_quantized_file(tmp_path):
     out = tmp_path / "q.onnx"
-    support.succeed("quantize", DIGITS / "digits-ts.onnx", "-o", out, "--calib", DIGITS / "calib",
-                    "--solver", "rtn", "--effort", "fast", "--lambda", 0, "--weights", "int3",
-                    "--storage", "int8")
+    support.succeed("quantize", DIGITS / "digits-ts.onnx", *support.TERNARY,
+                    "-o", out, "--calib", DIGITS / "calib",
+                    "--solver", "rtn", "--effort", "fast", "--lambda", 0, "--weights", "int3")
     plain, seen = (support.answer("inspect", path) for path in (DIGITS / "digits-ts.onnx", out))
     assert plain["tensors"] == [] and all(layer["tensor"] is None for layer in plain["layers"])
     assert all(layer["bytes"] == 4 * layer["parameters"] for layer in plain["layers"])
@@ -535,7 +538,8 @@ def test_inspect_should_tell_codes_and_sizes_of_a_quantized_file(tmp_path):
 
 def test_quantize_should_write_the_page_of_its_run(tmp_path):
     page, out = tmp_path / "report.html", tmp_path / "q.onnx"
-    common = ["quantize", DIGITS / "digits-ts.onnx", "--calib", DIGITS / "calib", "--weights", "int3"]
+    common = ["quantize", DIGITS / "digits-ts.onnx", *support.TERNARY,
+              "--calib", DIGITS / "calib", "--weights", "int3"]
     support.succeed(*common, "-o", out, "--report", page)
     text = page.read_text(encoding="utf-8")
     for layer in diff(DIGITS / "digits-ts.onnx", out)["layers"]:

@@ -99,7 +99,8 @@ def test_network_without_a_gradient_should_be_kept_as_placed(tmp_path):
              small.node("Cast", "i", "y", to=1)]
     save(small.chain(nodes, (6,), (1,), {"w": support.weights(6, 5)}), tmp_path / "m.onnx")
     calib = support.save_samples(tmp_path / "x.npy", 6)
-    done = support.succeed("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+    done = support.succeed("quantize", tmp_path / "m.onnx", *support.TERNARY,
+                           "-o", tmp_path / "q.onnx", "--calib",
                            calib, "--distill", 5)
     assert "not fine-tuned" in done.stderr
     support.check(tmp_path / "q.onnx")
@@ -158,7 +159,8 @@ def test_time_limit_should_end_the_learning_with_what_is_best_by_then(tmp_path):
 
 
 def test_layers_that_are_late_should_be_solved_all_the_same(tmp_path):
-    done = support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib", CALIB,
+    done = support.succeed("quantize", MODEL, *support.TERNARY,
+                           "-o", tmp_path / "q.onnx", "--calib", CALIB,
                            "--time-limit", 1e-6)
     assert "solved by gptq" in done.stderr
     support.check(tmp_path / "q.onnx")

@@ -14,7 +14,8 @@ from support import DIGITS, save
 
 MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
-LINE = ["quantize", MODEL, "--calib", CALIB, "--max-samples", 20, "--effort", "fast", "-o"]
+LINE = ["quantize", MODEL, *support.TERNARY,
+        "--calib", CALIB, "--max-samples", 20, "--effort", "fast", "-o"]
 FAST = ["--max-samples", 20, "--effort", "fast"]
 
 
@@ -48,7 +49,8 @@ def test_log_should_hold_the_layers_of_a_run_that_failed(tmp_path):
     ones = np.ones((4, 4), np.float32)
     save(small.chain(nodes, (4,), (4,), {"w1": ones, "w2": ones}), tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", np.full((8, 4), -1, np.float32))  # whose logarithm is NaN
-    done = support.ldnq("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+    done = support.ldnq("quantize", tmp_path / "m.onnx", *support.TERNARY,
+                        "-o", tmp_path / "q.onnx", "--calib",
                         tmp_path / "x.npy", "--log", tmp_path / "log.jsonl")
     assert done.returncode == support.NUMERIC and "'two'" in done.stderr
     assert [line["node"] for line in lines_of(tmp_path / "log.jsonl")] == ["one"]
@@ -101,7 +103,8 @@ def test_too_few_samples_should_be_a_warning_with_the_rank(count, few, tmp_path)
     x = rng.standard_normal((count, 40)).astype(np.float32)
     x[:, 7] = 3  # never varies, whatever their number
     np.save(tmp_path / "calib.npy", x)
-    done = support.succeed("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx",
+    done = support.succeed("quantize", tmp_path / "m.onnx", *support.TERNARY,
+                           "-o", tmp_path / "q.onnx",
                            "--calib", tmp_path / "calib.npy", "--log", tmp_path / "log.jsonl")
     layer = lines_of(tmp_path / "log.jsonl")[0]
     # The mean takes one direction.
@@ -120,6 +123,7 @@ def test_output_error_should_be_that_of_the_written_file(tmp_path):
                        for path in (MODEL, tmp_path / "q.onnx"))
     assert said["output_error"] == pytest.approx(((got - want) ** 2).sum() / (want**2).sum(),
                                                  rel=1e-3)
-    done = support.succeed("quantize", MODEL, "-o", tmp_path / "q.onnx", "--calib",
+    done = support.succeed("quantize", MODEL, *support.TERNARY,
+                           "-o", tmp_path / "q.onnx", "--calib",
                            tmp_path / "x.npy", "--effort", "fast")
     assert f"error of the network's output: {said['output_error']:.3g}" in done.stdout

@@ -13,7 +13,7 @@ MODEL = DIGITS / "digits-ts.onnx"
 CALIB = DIGITS / "calib"
 WIDTHS = {TensorProto.INT2: 2, TensorProto.INT4: 4, TensorProto.INT8: 8}
 FAST = ["--max-samples", 40, "--effort", "fast"]
-LINE = ["quantize", MODEL, "--calib", CALIB, *FAST, "-o"]
+LINE = ["quantize", MODEL, *support.WEIGHTS_ALONE, "--calib", CALIB, *FAST, "-o"]
 
 
 def codes_of(said):

@@ -1,11 +1,7 @@
 """`ldnq quantize`: what it writes is valid, runs in ONNX Runtime, and is what it promises."""
 
 import random
-import re
 import shutil
-import subprocess
-import time
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -54,7 +50,8 @@ def test_every_codebook_should_give_a_valid_file(source, granularity, codebook, 
 @pytest.mark.parametrize("codebook, storage", [
     (c, s) for c in CODES for s in ("int2", "int4") if int(s[3:]) < bits_needed(c)])
 def test_storage_that_codes_do_not_fit_should_be_refused(codebook, storage, tmp_path):
-    done = support.ldnq("quantize", DIGIT_FILES[0], "-o", tmp_path / "q.onnx", "--calib",
+    done = support.ldnq("quantize", DIGIT_FILES[0], *support.TERNARY,
+                        "-o", tmp_path / "q.onnx", "--calib",
                         DIGITS / "calib", "--weights", codebook, "--storage", storage)
     assert done.returncode == USAGE and codebook in done.stderr and storage in done.stderr
     assert not list(tmp_path.iterdir())
@@ -143,19 +140,6 @@ def test_fewer_bits_should_lose_more(tmp_path):
     assert errors == sorted(errors) and errors[0] < 1e-4
 
 
-def peak_megabytes(*arguments):
-    """Of memory, while the program runs; /proc keeps the highest."""
-    peak = 0
-    with subprocess.Popen([support.LDNQ, *map(str, arguments)]) as child:
-        while child.poll() is None:
-            status = Path(f"/proc/{child.pid}/status").read_text(encoding="utf-8")
-            found = re.search(r"VmHWM:\s+(\d+) kB", status)
-            peak = max(peak, int(found[1]) / 1024 if found else 0)
-            time.sleep(0.02)
-    assert child.returncode == support.OK
-    return peak
-
-
 def test_resnet20_ternary_should_reach_what_the_paper_has_it_reach(real_data, tmp_path):
     data = real_data("resnet20-cifar10")
     options = support.preprocessing(*CIFAR)
@@ -164,7 +148,8 @@ def test_resnet20_ternary_should_reach_what_the_paper_has_it_reach(real_data, tm
     more = [[*BASELINE, "--solver", "rtn", "--granularity", "tensor"],
             [*paper, "--granularity", "tensor"], paper]
     for out, each in zip(models, more):
-        assert peak_megabytes("quantize", data / "resnet20-ts.onnx", "-o", out, "--quiet",
+        assert support.peak_megabytes("quantize", data / "resnet20-ts.onnx", *support.TERNARY,
+                                      "-o", out, "--quiet",
                               "--calib", data / "calib", *options, *each) < 600
     assert all(len(support.quantized_weights(out)) == 20 for out in models)
     rtn, tensor, channel = top1(models, data / "eval", "--max-samples", 800, *options)
@@ -253,7 +238,8 @@ def test_hashes_should_follow_contents_and_not_names(tmp_path):
 
 def test_quantizing_twice_should_say_that_nothing_is_left(tmp_path):
     quantize(DIGIT_FILES[0], tmp_path / "q.onnx", DIGITS / "calib")
-    done = support.ldnq("quantize", tmp_path / "q.onnx", "-o", tmp_path / "r.onnx", "--calib",
+    done = support.ldnq("quantize", tmp_path / "q.onnx", *support.TERNARY,
+                        "-o", tmp_path / "r.onnx", "--calib",
                         DIGITS / "calib")
     assert done.returncode == USAGE and done.stderr.count("\n") == 1
     assert "quantized already" in done.stderr and not (tmp_path / "r.onnx").exists()
@@ -262,7 +248,8 @@ def test_quantizing_twice_should_say_that_nothing_is_left(tmp_path):
 def test_the_input_file_should_not_be_the_output_file(tmp_path):
     """Whoever names it twice by mistake keeps the float model."""
     shutil.copy(DIGIT_FILES[0], tmp_path / "m.onnx")
-    done = support.ldnq("quantize", tmp_path / "m.onnx", "-o", tmp_path / "m.onnx", "--calib",
+    done = support.ldnq("quantize", tmp_path / "m.onnx", *support.TERNARY,
+                        "-o", tmp_path / "m.onnx", "--calib",
                         DIGITS / "calib")
     assert done.returncode == support.USAGE and done.stderr.count("\n") == 1
     assert (tmp_path / "m.onnx").read_bytes() == DIGIT_FILES[0].read_bytes()

@@ -79,7 +79,8 @@ def test_weights_that_stay_should_be_named_with_the_reason(tmp_path):
     assert list(reasons) == ["embedding", "recurrent"]
     assert "looked up" in reasons["embedding"] and "recurrent" in reasons["recurrent"]
     assert {n: seen["reason"] for n, seen in inspect(source).items() if n != "head"} == reasons
-    printed = support.succeed("quantize", source, "-o", arguments[1], "--calib", arguments[2])
+    printed = support.succeed("quantize", source, *support.TERNARY,
+                              "-o", arguments[1], "--calib", arguments[2])
     for name, reason in reasons.items():
         assert f"'{name}': {reason}" in printed.stdout
     said = quantize(DIGIT_FILES[0], arguments[1], DIGITS / "calib", "--skip", "*/stem/*")
@@ -149,7 +150,8 @@ def test_fields_of_a_newer_onnx_should_survive(tmp_path):
 
 def test_a_subgraph_that_reads_the_weight_should_survive_or_be_refused_by_name(tmp_path):
     source, calib, feeds, _ = prepare(small.if_with_outer_weight, tmp_path)
-    done = support.ldnq("quantize", source, "-o", tmp_path / "q.onnx", "--calib", calib)
+    done = support.ldnq("quantize", source, *support.TERNARY,
+                        "-o", tmp_path / "q.onnx", "--calib", calib)
     if done.returncode == 0:
         assert_valid(source, tmp_path / "q.onnx", feeds, tmp_path)
         before, after = onnx.load(source).graph, onnx.load(tmp_path / "q.onnx").graph
@@ -163,7 +165,8 @@ def test_a_subgraph_that_reads_the_weight_should_survive_or_be_refused_by_name(t
 def refused_by_name(proto, shape, words, tmp_path):
     save(proto, tmp_path / "m.onnx")
     calib = support.save_samples(tmp_path / "calib.npy", *shape)
-    done = support.ldnq("quantize", tmp_path / "m.onnx", "-o", tmp_path / "q.onnx", "--calib",
+    done = support.ldnq("quantize", tmp_path / "m.onnx", *support.TERNARY,
+                        "-o", tmp_path / "q.onnx", "--calib",
                         calib)
     assert done.returncode == UNSUPPORTED and all(word in done.stderr for word in words)
     assert done.stderr.count("\n") == 1 and not (tmp_path / "q.onnx").exists()

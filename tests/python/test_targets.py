@@ -177,7 +177,7 @@ def test_ranges_should_be_chosen_by_the_rule(rule, tmp_path):
 
 
 @pytest.mark.parametrize("options, words", [
-    (["--activations", "uint8"], "target"),
+    (["--target", "weights", "--activations", "uint8"], "target"),
     (["--target", "tensorrt", "--activations", "uint8"], "int8"),
     (["--target", "ort", "--activations", "uint16"], "uint8"),
     (["--target", "qnn", "--activations", "int8"], "uint16"),

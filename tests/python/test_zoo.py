@@ -115,7 +115,8 @@ def test_export_should_run_as_in_onnx_runtime_and_so_should_its_int4(variant, ex
     np.savez(tmp_path / "calib.npz", **kind.feeds(6, seed=1))
     out = tmp_path / "q.onnx"
     with Timed("quantize"):
-        said = support.answer("quantize", exported, "-o", out, "--calib", tmp_path / "calib.npz",
+        said = support.answer("quantize", exported, *support.TERNARY,
+                              "-o", out, "--calib", tmp_path / "calib.npz",
                               "--weights", "int4")
     assert len(said["layers"]) == UNROLLED.get(variant, kind.layers)
     with Timed("check and run the quantized"):

@@ -104,6 +104,34 @@ static void one_thread_and_four_should_give_identical_bytes(void **state)
     each_solver(check_threads);
 }
 
+/* With uncorrelated inputs the Gram matrix is a diagonal (and the product of means). */
+static void a_diagonal_should_give_what_its_gram_matrix_gives(void **state)
+{
+    (void)state;
+    struct layer dense = layer_make(2, 5, 9, "int8", LDNQ_PER_CHANNEL, 5);
+    struct layer diagonal = layer_make(2, 5, 9, "int8", LDNQ_PER_CHANNEL, 5);
+    double variance[18];
+    for (size_t i = 0; i < 18; i++)
+        variance[i] = 0.5 + (double)(i % 4);
+    for (size_t g = 0; g < 2; g++)
+        for (size_t i = 0; i < 9; i++)
+            for (size_t j = 0; j < 9; j++)
+                dense.gram[(g * 9 + i) * 9 + j] = (i == j ? variance[g * 9 + i] : 0) +
+                                                  dense.mean[g * 9 + i] * dense.mean[g * 9 + j];
+    diagonal.problem.gram = NULL;
+    diagonal.problem.diagonal = variance;
+    assert_ok(layer_solve(&dense, "nearest", NULL, &err));
+    assert_ok(layer_solve(&diagonal, "nearest", NULL, &err));
+    assert_memory_equal(dense.solution.codes, diagonal.solution.codes, 2 * 5 * 9);
+    assert_memory_equal(dense.solution.bias, diagonal.solution.bias, 10 * sizeof(float));
+    assert_true(fabs(dense.solution.error / diagonal.solution.error - 1) < 1e-6);
+    assert_true(diagonal.solution.error > 0);
+    assert_true(diagonal.solution.error < diagonal.solution.error_start);
+    assert_fails(layer_solve(&diagonal, "gptq", NULL, &err), LDNQ_USAGE, "needs the gram matrix");
+    layer_free(&dense);
+    layer_free(&diagonal);
+}
+
 static void check_zero_weights(const char *solver, enum ldnq_granularity granularity)
 {
     struct layer layer = layer_make(2, 3, 7, "int4", granularity, 6);
@@ -436,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solution_should_be_codes_of_the_codebook_and_never_worse_than_the_start),
         cmocka_unit_test(one_thread_and_four_should_give_identical_bytes),
+        cmocka_unit_test(a_diagonal_should_give_what_its_gram_matrix_gives),
         cmocka_unit_test(zero_weights_should_have_zero_codes_scale_one_and_no_error),
         cmocka_unit_test(a_zero_channel_should_have_zero_codes_and_scale_one),
         cmocka_unit_test(int8_should_be_near_lossless),
