@@ -80,19 +80,12 @@ size_t ldnq_select_block(const struct ldnq_layer *layer,
     return block && ldnq_layer_has_blocks(layer, block) ? block : 0;
 }
 
-/* alpha, beta and transA of a Gemm that integer kernels have: 1, 1 and 0. */
-static bool has_default_gemm_attributes(const struct ldnq_node *node)
-{
-    return strcmp(node->op_type, "Gemm") != 0 ||
-           (ldnq_attr_float(node, "alpha", 1.0f) == 1.0f &&
-            ldnq_attr_float(node, "beta", 1.0f) == 1.0f && ldnq_attr_int(node, "transA", 0) == 0);
-}
-
 bool ldnq_select_fits_integers(const struct ldnq_layer *layer,
                                const struct ldnq_quantize_options *options)
 {
     const unsigned bits = ldnq_select_stored_bits(layer->node, options);
-    return has_default_gemm_attributes(layer->node) && ldnq_select_block(layer, options) == 0 &&
+    return ldnq_target_has_default_attributes(layer->node) &&
+           ldnq_select_block(layer, options) == 0 &&
            options->activations.target->weight_bits >> bits & 1;
 }
 
@@ -154,6 +147,9 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
         else if (!all[i].refusal && target &&
                  ldnq_target_is_too_small(target, node, &all[i].weight->shape))
             all[i].refusal = "the target computes a layer this small faster in float";
+        else if (!all[i].refusal && target && !target->falls_back &&
+                 !ldnq_target_has_default_attributes(node))
+            all[i].refusal = "the target has no integer kernel with its alpha, beta or transA";
         if (!all[i].refusal)
             selection->layers[selection->count++] = all[i];
         else if (all[i].weight)

@@ -71,7 +71,7 @@ const struct ldnq_node *ldnq_lint_find_quantize(const struct ldnq_linter *linter
                                                 const struct ldnq_value *value,
                                                 const struct ldnq_node **clamp);
 
-/* The layer whose output alone is quantized and dequantized into the value; NULL: none. */
+/* The layer on codes whose output alone is quantized and dequantized into the value; NULL: none. */
 const struct ldnq_node *ldnq_lint_find_layer_before_pair(const struct ldnq_linter *linter,
                                                          const struct ldnq_value *value);
 

@@ -74,7 +74,10 @@ const struct ldnq_node *ldnq_lint_find_layer_before_pair(const struct ldnq_linte
     const struct ldnq_value *exact = dequantize->inputs[0]->producer->inputs[0];
     const struct ldnq_operator_rule *rule =
         exact->producer ? ldnq_target_rule(linter->target, exact->producer) : NULL;
-    return rule && rule->weight && linter->readers[exact->index] == 1 ? exact->producer : NULL;
+    if (!rule || !rule->weight || linter->readers[exact->index] != 1)
+        return NULL;
+    const struct ldnq_value *input = exact->producer->inputs[0];
+    return input && ldnq_lint_find_dequantize(input) ? exact->producer : NULL;
 }
 
 /* ---- scales and zero points -------------------------------------------------------------------

@@ -69,7 +69,10 @@ bool ldnq_check_no_pairs(struct ldnq_linter *linter, const struct ldnq_node *nod
 {
     if (ldnq_lint_list_activations(linter, node).quantized > 0)
         return true;
-    if (!is_too_small(linter, node))
+    if (!ldnq_target_has_default_attributes(node))
+        ldnq_lint_report(linter, node, LDNQ_NOTE, "fold them into its weight and its bias",
+                         "integer kernels have no alpha, beta and transA: it computes in float");
+    else if (!is_too_small(linter, node))
         ldnq_lint_report(linter, node, linter->target->every_tensor ? LDNQ_SLOWER : LDNQ_NOTE,
                          "quantize its inputs",
                          "nothing that it reads has codes: it computes in float");

@@ -37,6 +37,13 @@ bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_
     return !target->per_channel || (target->matmul_per_tensor && strcmp(op_type, "MatMul") == 0);
 }
 
+bool ldnq_target_has_default_attributes(const struct ldnq_node *node)
+{
+    return strcmp(node->op_type, "Gemm") != 0 ||
+           (ldnq_attr_float(node, "alpha", 1.0f) == 1.0f &&
+            ldnq_attr_float(node, "beta", 1.0f) == 1.0f && ldnq_attr_int(node, "transA", 0) == 0);
+}
+
 bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,
                               const struct ldnq_shape *weight)
 {

@@ -151,6 +151,8 @@ const struct ldnq_operator_rule *ldnq_target_rule(const struct ldnq_target *targ
                                                   const struct ldnq_node *node);
 /* Whether the weight of such a node has one scale, whatever its channels are. */
 bool ldnq_target_is_per_tensor(const struct ldnq_target *target, const char *op_type);
+/* Whether integer kernels have the node's attributes: of a Gemm, alpha and beta 1 and transA 0. */
+bool ldnq_target_has_default_attributes(const struct ldnq_node *node);
 /* Whether the layer, whose weight has this shape, is so small that the target runs it faster
  * in float. */
 bool ldnq_target_is_too_small(const struct ldnq_target *target, const struct ldnq_node *node,

@@ -8,6 +8,7 @@ import pytest
 
 import support
 import target_networks as networks
+from small_models import node as make_node
 from target_networks import Written
 from quantized import DIGIT_FILES
 from support import DIGITS
@@ -554,6 +555,20 @@ def test_outputs_should_be_those_of_onnx_runtime(build, target, files, tmp_path)
     size = np.abs(ours).max()
     assert np.abs(theirs - ours).max() <= max(1.001 * step, 0.02 * size)
     assert np.abs(theirs - ours).mean() <= 0.002 * size
+
+
+def test_gemm_with_factors_should_stay_float(tmp_path):
+    def build():
+        nodes = [make_node("Gemm", "x w0", "a", alpha=0.5), make_node("Relu", "a", "b"),
+                 make_node("Gemm", "b w1", "y")]
+        values = {"w0": support.weights(32, 24), "w1": support.weights(24, 16)}
+        return networks.chain(nodes, (32,), (16,), values), (32,)
+
+    for target in ("tensorrt", "qnn", "tflite", "pow2"):
+        (tmp_path / target).mkdir()
+        w = write(build, target, tmp_path / target)
+        assert [w.weight(n) is None for n in w.all("Gemm")] == [True, False]
+        assert not above_note(lint(w.path, target))
 
 
 def test_far_scales_of_a_concat_should_stay_apart(files):
