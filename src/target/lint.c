@@ -22,6 +22,7 @@ static const struct ldnq_lint_check checks[] = {
     { "shared-int8", LDNQ_LINT_PAIRS, false, ldnq_check_shared_int8, FLOAT_KERNEL },
     { "symmetric", LDNQ_LINT_PAIRS, false, ldnq_check_symmetric, REFUSED },
     { "power-of-two", LDNQ_LINT_PAIRS, false, ldnq_check_power_of_two, REFUSED },
+    { "double-pair", LDNQ_LINT_PAIRS, false, ldnq_check_double_pair, "a pass over the codes" },
     { "least-range", LDNQ_LINT_PAIRS, false, ldnq_check_least_range, REFUSED },
 
     { "weights-only", LDNQ_LINT_COMPUTING, true, ldnq_check_weights_only,
@@ -40,7 +41,7 @@ static const struct ldnq_lint_check checks[] = {
     { "weight-type", LDNQ_LINT_COMPUTING, false, ldnq_check_weight_type, REFUSED },
     { "weight-symmetric", LDNQ_LINT_COMPUTING, false, ldnq_check_weight_symmetric, REFUSED },
     { "weight-narrow", LDNQ_LINT_COMPUTING, false, ldnq_check_weight_narrow,
-      "kernels that assume -127 to 127 may saturate" },
+      "kernels that assume a symmetric range may saturate" },
     { "weight-bits", LDNQ_LINT_COMPUTING, false, ldnq_check_weight_bits,
       "a float kernel, and a pass over the weight on every run" },
     { "bias-float", LDNQ_LINT_COMPUTING, false, ldnq_check_bias_float, REFUSED },

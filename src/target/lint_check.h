@@ -130,6 +130,7 @@ LDNQ_LINT_RULE(bias_float);
 LDNQ_LINT_RULE(bias_int32);
 LDNQ_LINT_RULE(bias_scale);
 
+LDNQ_LINT_RULE(double_pair);
 LDNQ_LINT_RULE(weights_only);
 LDNQ_LINT_RULE(no_pairs);
 LDNQ_LINT_RULE(weight_float);

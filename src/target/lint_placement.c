@@ -18,6 +18,23 @@ static const struct ldnq_value *find_constant_weight(const struct ldnq_linter *l
     return weight && weight->constant ? weight : NULL;
 }
 
+/* ---- pairs of pairs
+ * ------------------------------------------------------------------------------ */
+
+bool ldnq_check_double_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *before = node->inputs[0]->producer;
+    if (!ldnq_lint_is_quantize(node) || !ldnq_lint_is_dequantize(before))
+        return true;
+    if (ldnq_lint_have_same_scale(before, node))
+        ldnq_lint_report(linter, node, LDNQ_SLOWER, "remove it and the DequantizeLinear after it",
+                         "it quantizes what a DequantizeLinear of the same scale has written");
+    else
+        ldnq_lint_report(linter, node, LDNQ_NOTE, "give both pairs one scale",
+                         "it quantizes codes again, to another scale");
+    return true;
+}
+
 /* ---- the inputs of an operator that computes
  * ------------------------------------------------------ */
 

@@ -32,12 +32,18 @@ bool ldnq_check_weight_type(struct ldnq_linter *linter, const struct ldnq_node *
     return true;
 }
 
+/* Codes that lie in a byte each. */
+static bool is_small_signed(enum ldnq_dtype dtype)
+{
+    return ldnq_dtype_is_signed(dtype) && ldnq_dtype_size(dtype) == 1;
+}
+
 bool ldnq_check_weight_symmetric(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *source = ldnq_lint_find_weight(linter, node);
     const struct ldnq_value *value = source && source->input_count > 2 ? source->inputs[2] : NULL;
     const struct ldnq_tensor *zeros = value ? value->constant : NULL;
-    if (!linter->target->symmetric_weights || !zeros || zeros->dtype != LDNQ_INT8)
+    if (!linter->target->symmetric_weights || !zeros || !is_small_signed(zeros->dtype))
         return true;
     const int8_t *zero = zeros->data;
     for (size_t i = 0, count = ldnq_tensor_count(zeros); i < count; i++)
@@ -55,14 +61,15 @@ bool ldnq_check_weight_narrow(struct ldnq_linter *linter, const struct ldnq_node
 {
     const struct ldnq_node *source = ldnq_lint_find_weight(linter, node);
     const struct ldnq_tensor *codes = source ? source->inputs[0]->constant : NULL;
-    if (!linter->target->narrow_weights || !codes || codes->dtype != LDNQ_INT8)
+    if (!linter->target->narrow_weights || !codes || !is_small_signed(codes->dtype))
         return true;
-    if (!memchr(codes->data, INT8_MIN & 0xff, ldnq_tensor_count(codes)))
+    const int least = -(1 << (ldnq_dtype_bits(codes->dtype) - 1));
+    if (!memchr(codes->data, least & 0xff, ldnq_tensor_count(codes)))
         return true;
     ldnq_lint_report(linter, node, linter->target->falls_back ? LDNQ_NOTE : LDNQ_BROKEN,
-                     "quantize the weight to codes from -127 to 127",
-                     "its weight has the code -128, and target %s uses -127 to 127",
-                     linter->target->name);
+                     "quantize the weight to a symmetric range of codes",
+                     "its weight has the code %d, and target %s uses %d to %d", least,
+                     linter->target->name, least + 1, -least - 1);
     return true;
 }
 

@@ -3,8 +3,10 @@
  * Sources: espressif/esp-ppq, quantizer/EspdlQuantizer.py; the XINT8 rules of Vitis AI. int8
  * with zero point 0 and scales that are powers of two, for activations and weights, one per
  * tensor; every tensor has a Q/DQ pair, except between a layer and its Relu; the bias is int32
- * with the scale input scale * weight scale. Both operands of an Add and all of a Concat have one
- * scale.
+ * with the scale input scale * weight scale. Both operands of an Add have one scale; those of a
+ * Concat have that of its output.
+ * Vitis AI's tools change the network too (HardSigmoid for Sigmoid, corrected averages, bounds
+ * of shifts), and ESP-DL's write its own format: both read this file as their input.
  */
 #include "ops/op.h"
 #include "target/operator_rules.h"

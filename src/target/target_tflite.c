@@ -4,7 +4,8 @@
  * common_utils. Every tensor is int8 asymmetric, or int16 with zero point 0; weights int8
  * symmetric from -127 to 127 per channel; bias int32 at input scale times weight scale.
  * Sigmoid and Softmax have scale 1/256 and zero point -128, Tanh 1/128 and 0. Concat, pools
- * and copies have one scale for inputs and outputs.
+ * and copies have one scale for inputs and outputs. Kernels for int16 activations have biases
+ * of 64 bits, which DequantizeLinear does not take: they are int32 here.
  */
 #include "ops/op.h"
 #include "target/operator_rules.h"

@@ -375,7 +375,23 @@ def rules_of_every_tensor(target, zero):
     ]
 
 
+def repeat_a_pair(w):
+    pair = w.pair_after(w.first("Conv"))
+    dequantize = w.readers(pair.output[0])[0]
+    reader = w.readers(dequantize.output[0])[0]
+    position = list(reader.input).index(dequantize.output[0])
+    w.add_pair(reader, position, w.scale(pair)[0], w.values[pair.input[2]])
+
+
+def no_pair_reads_a_pair(w):
+    for pair in w.pairs():
+        made_by = w.producer(pair.input[0])
+        assert made_by is None or made_by.op_type != "DequantizeLinear"
+
+
 RULES = [
+    Rule("no pair follows a pair", "ort", RESIDUAL, no_pair_reads_a_pair, repeat_a_pair,
+         "double-pair"),
     # ---- tensorrt
     Rule("activations are int8 with zero point 0", "tensorrt", RESIDUAL,
          activations_are(np.int8, 0), set_zero(np.int8(3)), "symmetric"),
@@ -569,6 +585,15 @@ def test_gemm_with_factors_should_stay_float(tmp_path):
         w = write(build, target, tmp_path / target)
         assert [w.weight(n) is None for n in w.all("Gemm")] == [True, False]
         assert not above_note(lint(w.path, target))
+
+
+@pytest.mark.parametrize("target, least", [("qnn", -8), ("tflite", -7)])
+def test_weights_of_four_bits_should_keep_all_rules(target, least, tmp_path):
+    w = write(RESIDUAL, target, tmp_path, "--weights", "int4", "--storage", "int4")
+    for layer in w.layers():
+        codes = w.values[w.weight(layer).input[0]].astype(int)
+        assert w.opset >= 21 and codes.min() >= least and codes.max() <= 7
+    assert not above_note(lint(w.path, target))
 
 
 def test_far_scales_of_a_concat_should_stay_apart(files):
