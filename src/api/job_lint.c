@@ -7,9 +7,6 @@
 #include "passes/passes.h"
 #include "target/lint.h"
 
-/* Where the option "target" is not set: the default of quantize has no rules to check. */
-#define DEFAULT_TARGET "ort"
-
 struct lint_job {
     struct ldnq_job job;
     struct ldnq_job_model loaded;
@@ -22,11 +19,8 @@ static enum ldnq_status lint_model(struct lint_job *lint, const struct ldnq_onnx
                                    struct ldnq_error *err)
 {
     struct ldnq_job *job = &lint->job;
-    const char *name = ldnq_option_is_set(job->options, OPTION_TARGET)
-                           ? ldnq_option_text(job->options, OPTION_TARGET)
-                           : DEFAULT_TARGET;
     struct ldnq_lint *found;
-    lint->target = ldnq_target_find(name);
+    lint->target = ldnq_target_find(ldnq_option_text(job->options, OPTION_TARGET));
     LDNQ_TRY(ldnq_job_load(job, onnx, &lint->loaded, err));
     const enum ldnq_status status = ldnq_pass_bind_and_fold(lint->loaded.graph, err);
     if (status != LDNQ_UNSUPPORTED)

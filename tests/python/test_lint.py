@@ -246,5 +246,12 @@ def test_lines_should_fold_nodes_and_end_with_the_sum(tmp_path):
         support.succeed("lint", path).stdout
 
 
+def test_default_should_be_that_of_quantize(tmp_path):
+    assert lint(by_us(tmp_path))["target"] == "ort"
+    for command in ("lint", "quantize"):
+        entry = support.succeed(command, "--help").stdout.split("  --target RUNTIME ")[1]
+        assert entry.split("\n  -")[0].rstrip().endswith("[ort]")
+
+
 def test_help_should_have_examples():
     assert "ldnq lint net-int8.onnx" in support.succeed("lint", "--help").stdout.split("examples:")[1]

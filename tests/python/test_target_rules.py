@@ -602,7 +602,8 @@ def test_far_scales_of_a_concat_should_stay_apart(files):
     assert not w.have_same_scale(w.pair_before(concat, 0), w.pair_before(concat, 1))
 
 
-@pytest.mark.parametrize("solver", ["rtn", "mse", "gptq", "cd", "beam", "admm", "best"])
+@pytest.mark.parametrize("solver", ["auto", "rtn", "mse", "nearest", "gptq", "cd", "beam", "admm",
+                                    "best"])
 def test_powers_of_two_should_come_from_every_solver(solver, tmp_path):
     w = write(RESIDUAL, "pow2", tmp_path, "--solver", solver)
     scales_of_weights_are_powers_of_two(w)
