@@ -184,7 +184,7 @@ static inline struct ldnq_tensor *build_run(struct ldnq_graph *graph, struct ldn
 static inline void assert_close(const struct ldnq_tensor *got, const struct ldnq_tensor *want,
                                 double tolerance)
 {
-    assert_true(ldnq_shape_equal(&got->shape, &want->shape));
+    assert_true(ldnq_shapes_are_equal(&got->shape, &want->shape));
     const float *a = got->data, *b = want->data;
     double largest = 0;
     for (size_t i = 0; i < ldnq_tensor_count(got); i++)
@@ -198,7 +198,7 @@ static inline void assert_close(const struct ldnq_tensor *got, const struct ldnq
 static inline void assert_same_bits(const struct ldnq_tensor *a, const struct ldnq_tensor *b)
 {
     size_t bytes = 0;
-    assert_true(ldnq_shape_equal(&a->shape, &b->shape) && ldnq_tensor_bytes(a, &bytes));
+    assert_true(ldnq_shapes_are_equal(&a->shape, &b->shape) && ldnq_tensor_bytes(a, &bytes));
     assert_memory_equal(a->data, b->data, bytes);
 }
 

@@ -45,7 +45,7 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
         LDNQ_TRY(ldnq_page_render(found, result, err));
         LDNQ_TRY(ldnq_page_write(job->options, page, result, err));
     }
-    return ldnq_diff_json(found, &result->json, err);
+    return ldnq_diff_print_json(found, &result->json, err);
 }
 
 enum ldnq_status ldnq_diff(const struct ldnq_onnx *reference, const struct ldnq_onnx *quantized,

@@ -9,7 +9,7 @@
 
 /* Optimal string alignment. Both have at most LONGEST letters. Row i of the table is in
  * rows[i % 3]. */
-static size_t edit_distance(const char *a, size_t length, const char *b, size_t cols)
+static size_t compute_edit_distance(const char *a, size_t length, const char *b, size_t cols)
 {
     size_t rows[3][LONGEST + 1];
     for (size_t j = 0; j <= cols; j++)
@@ -41,7 +41,7 @@ const char *ldnq_nearest_name(const char *name, const char *const *names)
         const size_t other = strlen(*names);
         if (other > LONGEST)
             continue;
-        const size_t distance = edit_distance(name, length, *names, other);
+        const size_t distance = compute_edit_distance(name, length, *names, other);
         if (distance < least && distance < length) {
             least = distance;
             nearest = *names;

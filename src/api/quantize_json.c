@@ -287,7 +287,7 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            ldnq_json_add_text(root, "output", summary->output) &&
            ldnq_json_add_text(root, "weights", find_common_codebook_name(result)) &&
            ldnq_json_add_number(root, "weight_count", (double)count_weights(result)) &&
-           ldnq_json_add_number(root, "bits", ldnq_mean_bits(result)) &&
+           ldnq_json_add_number(root, "bits", ldnq_compute_mean_bits(result)) &&
            ldnq_json_add_text(root, "granularity", granularity_name(summary)) &&
            ldnq_json_add_text(root, "solver", summary->quantize->solver->name) &&
            ldnq_json_add_text(root, "storage", find_storage_name(summary)) &&

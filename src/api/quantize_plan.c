@@ -22,7 +22,7 @@ static unsigned count_code_bits(const struct ldnq_codebook *codebook)
     return bits;
 }
 
-double ldnq_mean_bits(const struct ldnq_quantization *result)
+double ldnq_compute_mean_bits(const struct ldnq_quantization *result)
 {
     double bits = 0, weights = 0;
     for (size_t i = 0; i < result->network.count; i++) {

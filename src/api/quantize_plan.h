@@ -43,6 +43,6 @@ bool ldnq_job_plan_add_json(cJSON *root, const struct ldnq_job_plan *plan,
                             const struct ldnq_job *job);
 
 /* Mean bits of a code per weight. */
-double ldnq_mean_bits(const struct ldnq_quantization *result);
+double ldnq_compute_mean_bits(const struct ldnq_quantization *result);
 
 #endif

@@ -49,7 +49,7 @@ struct ldnq_samples;
 
 struct ldnq_samples_options {
     struct ldnq_preprocess preprocess; /* for pictures only */
-    size_t max_samples;                /* 0: all; else so many drawn by `seed`, in file order */
+    size_t max_samples; /* 0: all; else this many, drawn by `seed`, in the order of the files */
     uint64_t seed;
     bool shuffle;     /* in an order drawn by `seed`; else in file order */
     bool need_labels; /* a set without labels is an error; labels are read only then */

@@ -18,7 +18,7 @@ enum ldnq_status ldnq_npy_read(const char *path, struct ldnq_arena *arena, struc
     return status;
 }
 
-static const char *npy_type_string(enum ldnq_dtype dtype)
+static const char *find_npy_type_string(enum ldnq_dtype dtype)
 {
     switch (dtype) {
     case LDNQ_FLOAT16:
@@ -73,7 +73,7 @@ static size_t format_npy_header(const struct ldnq_tensor *tensor, const char *de
 enum ldnq_status ldnq_npy_write(const char *path, const struct ldnq_tensor *tensor,
                                 struct ldnq_error *err)
 {
-    const char *descr = npy_type_string(tensor->dtype);
+    const char *descr = find_npy_type_string(tensor->dtype);
     if (!descr)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "%s: a .npy file can't hold %s", path,
                          ldnq_dtype_name(tensor->dtype));

@@ -74,7 +74,7 @@ static enum ldnq_status check_sample_shape(const struct ldnq_samples *samples, c
                          source->stage, input->name, input->shape_text, source->advice);
     if (is_first)
         input->row = *row;
-    if (ldnq_shape_equal(row, &input->row))
+    if (ldnq_shapes_are_equal(row, &input->row))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_DATA, "%s: is %s%s for input '%s' where %s is %s%s", name, text,
                      source->stage, input->name, samples->names[0],

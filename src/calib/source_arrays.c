@@ -54,14 +54,14 @@ static enum ldnq_status count_array_samples(struct ldnq_samples *samples,
     return LDNQ_OK;
 }
 
-static bool npy_detect(const struct ldnq_probe *probe)
+static bool detect_npy(const struct ldnq_probe *probe)
 {
     bool magic = probe->magic_size >= LDNQ_NPY_MAGIC_SIZE &&
                  memcmp(probe->magic, LDNQ_NPY_MAGIC, LDNQ_NPY_MAGIC_SIZE) == 0;
     return !probe->is_folder && (magic || ldnq_name_ends(probe->path, ".npy"));
 }
 
-static enum ldnq_status npy_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_npy(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct array_source *arrays;
     if (samples->input_count != 1)
@@ -162,7 +162,7 @@ static enum ldnq_status read_labels(struct ldnq_samples *samples, struct array_s
     return LDNQ_OK;
 }
 
-static bool npz_detect(const struct ldnq_probe *probe)
+static bool detect_npz(const struct ldnq_probe *probe)
 {
     bool magic = probe->magic_size >= 4 && (memcmp(probe->magic, "PK\x03\x04", 4) == 0 ||
                                             memcmp(probe->magic, "PK\x05\x06", 4) == 0);
@@ -181,7 +181,7 @@ static enum ldnq_status open_named_arrays(struct ldnq_samples *samples, struct a
                                                   : LDNQ_OK;
 }
 
-static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_npz(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct array_source *arrays;
     LDNQ_TRY(create_array_source(samples, &arrays, err));
@@ -189,7 +189,7 @@ static enum ldnq_status npz_open(struct ldnq_samples *samples, struct ldnq_error
     return open_named_arrays(samples, arrays, err);
 }
 
-static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_memory_arrays(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     struct array_source *arrays;
@@ -219,17 +219,18 @@ static enum ldnq_status memory_open(struct ldnq_samples *samples, struct ldnq_er
 
 /* ---- the sources ------------------------------------------------------------------- */
 
-static void arrays_close(struct ldnq_samples *samples)
+static void close_arrays(struct ldnq_samples *samples)
 {
     ldnq_npz_close(&((struct array_source *)samples->state)->npz);
 }
 
-static const char *arrays_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+static const char *name_array_sample(struct ldnq_samples *samples, size_t item,
+                                     struct ldnq_error *err)
 {
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
-static const char *arrays_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_array_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     (void)item;
     (void)input;
@@ -237,7 +238,7 @@ static const char *arrays_path(const struct ldnq_samples *samples, size_t item, 
 }
 
 /* The file stays open: it can change, but not vanish. */
-static enum ldnq_sample_storage npy_examine(const struct ldnq_samples *samples, size_t item,
+static enum ldnq_sample_storage examine_npy(const struct ldnq_samples *samples, size_t item,
                                             size_t input, struct stat *info)
 {
     const struct ldnq_array *array = ((const struct array_source *)samples->state)->data[input];
@@ -245,14 +246,14 @@ static enum ldnq_sample_storage npy_examine(const struct ldnq_samples *samples, 
     return !array->data && fstat(array->fd, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_HELD;
 }
 
-static int64_t arrays_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_array_label(const struct ldnq_samples *samples, size_t item)
 {
     return ((const struct array_source *)samples->state)->labels[item];
 }
 
-static enum ldnq_status arrays_read(const struct ldnq_samples *samples, size_t item, size_t input,
-                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_array_sample(const struct ldnq_samples *samples, size_t item,
+                                          size_t input, struct ldnq_arena *arena,
+                                          const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     const struct array_source *arrays = samples->state;
     const struct ldnq_shape *row = &arrays->rows[input];
@@ -264,13 +265,13 @@ static enum ldnq_status arrays_read(const struct ldnq_samples *samples, size_t i
     return LDNQ_OK;
 }
 
-static enum ldnq_status arrays_hash(const struct ldnq_samples *samples, size_t item,
-                                    struct ldnq_arena *arena, XXH3_state_t *state,
-                                    struct ldnq_error *err)
+static enum ldnq_status hash_array_sample(const struct ldnq_samples *samples, size_t item,
+                                          struct ldnq_arena *arena, XXH3_state_t *state,
+                                          struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_tensor *tensor;
-        LDNQ_TRY(arrays_read(samples, item, i, arena, &tensor, err));
+        LDNQ_TRY(read_array_sample(samples, item, i, arena, &tensor, err));
         ldnq_hash_tensor(state, tensor);
     }
     return LDNQ_OK;
@@ -279,38 +280,38 @@ static enum ldnq_status arrays_hash(const struct ldnq_samples *samples, size_t i
 const struct ldnq_source ldnq_source_npy = {
     .stage = "",
     .advice = "",
-    .detect = npy_detect,
-    .open = npy_open,
-    .close = arrays_close,
-    .name = arrays_name,
-    .label = arrays_label,
-    .path = arrays_path,
-    .examine = npy_examine,
-    .read = arrays_read,
-    .hash = arrays_hash,
+    .detect = detect_npy,
+    .open = open_npy,
+    .close = close_arrays,
+    .name = name_array_sample,
+    .label = find_array_label,
+    .path = find_array_path,
+    .examine = examine_npy,
+    .read = read_array_sample,
+    .hash = hash_array_sample,
 };
 
 const struct ldnq_source ldnq_source_npz = {
     .stage = "",
     .advice = "",
-    .detect = npz_detect,
-    .open = npz_open,
-    .close = arrays_close,
-    .name = arrays_name,
-    .label = arrays_label,
-    .path = arrays_path,
-    .read = arrays_read,
-    .hash = arrays_hash,
+    .detect = detect_npz,
+    .open = open_npz,
+    .close = close_arrays,
+    .name = name_array_sample,
+    .label = find_array_label,
+    .path = find_array_path,
+    .read = read_array_sample,
+    .hash = hash_array_sample,
 };
 
 const struct ldnq_source ldnq_source_memory = {
     .stage = "",
     .advice = "",
-    .open = memory_open,
-    .close = arrays_close,
-    .name = arrays_name,
-    .label = arrays_label,
-    .path = arrays_path,
-    .read = arrays_read,
-    .hash = arrays_hash,
+    .open = open_memory_arrays,
+    .close = close_arrays,
+    .name = name_array_sample,
+    .label = find_array_label,
+    .path = find_array_path,
+    .read = read_array_sample,
+    .hash = hash_array_sample,
 };

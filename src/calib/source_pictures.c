@@ -52,7 +52,7 @@ bool ldnq_is_picture(const char *name, const char *path)
            is_readable(magic, size);
 }
 
-static bool pictures_detect(const struct ldnq_probe *probe)
+static bool detect_pictures(const struct ldnq_probe *probe)
 {
     return probe->is_folder
                ? probe->holds_pictures
@@ -211,7 +211,7 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-static enum ldnq_status pictures_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_pictures(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const char *labels_path = NULL;
     struct picture_source *pictures = ldnq_arena_alloc(samples->arena, 1, sizeof *pictures, err);
@@ -233,34 +233,34 @@ static const struct picture_item *find_picture(const struct ldnq_samples *sample
     return &((const struct picture_source *)samples->state)->list[item];
 }
 
-static const char *pictures_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+static const char *name_picture(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
 {
     (void)err;
     return find_picture(samples, item)->path;
 }
 
-static const char *pictures_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_picture_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     (void)input;
     return find_picture(samples, item)->path;
 }
 
-static enum ldnq_sample_storage pictures_examine(const struct ldnq_samples *samples, size_t item,
-                                                 size_t input, struct stat *info)
+static enum ldnq_sample_storage examine_picture(const struct ldnq_samples *samples, size_t item,
+                                                size_t input, struct stat *info)
 {
     (void)input;
     return stat(find_picture(samples, item)->path, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN
                                                               : LDNQ_SAMPLE_VANISHED;
 }
 
-static int64_t pictures_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_picture_label(const struct ldnq_samples *samples, size_t item)
 {
     return find_picture(samples, item)->label;
 }
 
-static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t item, size_t input,
-                                      struct ldnq_arena *arena, const struct ldnq_tensor **out,
-                                      struct ldnq_error *err)
+static enum ldnq_status read_picture(const struct ldnq_samples *samples, size_t item, size_t input,
+                                     struct ldnq_arena *arena, const struct ldnq_tensor **out,
+                                     struct ldnq_error *err)
 {
     const char *path = find_picture(samples, item)->path;
     size_t channels = ((const struct picture_source *)samples->state)->channels;
@@ -274,9 +274,9 @@ static enum ldnq_status pictures_read(const struct ldnq_samples *samples, size_t
     return LDNQ_OK;
 }
 
-static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t item,
-                                      struct ldnq_arena *arena, XXH3_state_t *state,
-                                      struct ldnq_error *err)
+static enum ldnq_status hash_picture(const struct ldnq_samples *samples, size_t item,
+                                     struct ldnq_arena *arena, XXH3_state_t *state,
+                                     struct ldnq_error *err)
 {
     return ldnq_hash_file(find_picture(samples, item)->path, arena, state, err);
 }
@@ -284,12 +284,12 @@ static enum ldnq_status pictures_hash(const struct ldnq_samples *samples, size_t
 const struct ldnq_source ldnq_source_pictures = {
     .stage = " after preprocessing",
     .advice = "; use the options resize and crop",
-    .detect = pictures_detect,
-    .open = pictures_open,
-    .name = pictures_name,
-    .label = pictures_label,
-    .path = pictures_path,
-    .examine = pictures_examine,
-    .read = pictures_read,
-    .hash = pictures_hash,
+    .detect = detect_pictures,
+    .open = open_pictures,
+    .name = name_picture,
+    .label = find_picture_label,
+    .path = find_picture_path,
+    .examine = examine_picture,
+    .read = read_picture,
+    .hash = hash_picture,
 };

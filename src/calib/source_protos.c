@@ -35,7 +35,7 @@ struct proto_source {
     size_t written;              /* bytes of that file */
 };
 
-static bool protos_detect(const struct ldnq_probe *probe)
+static bool detect_protos(const struct ldnq_probe *probe)
 {
     return probe->is_folder ? probe->holds_protos : ldnq_name_ends(probe->path, ".pb");
 }
@@ -231,7 +231,7 @@ static enum ldnq_status add_folder(struct ldnq_samples *samples, const char *pat
 
 /* ---- the source ----------------------------------------------------------------------- */
 
-static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_protos(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     struct proto_source *protos = ldnq_arena_alloc(samples->arena, 1, sizeof *protos, err);
     samples->state = protos;
@@ -250,7 +250,7 @@ static enum ldnq_status protos_open(struct ldnq_samples *samples, struct ldnq_er
     return LDNQ_OK;
 }
 
-static void protos_close(struct ldnq_samples *samples)
+static void close_protos(struct ldnq_samples *samples)
 {
     ldnq_array_close(&((struct proto_source *)samples->state)->temporary);
 }
@@ -272,7 +272,8 @@ static const struct proto_set *find_set_of_item(const struct ldnq_samples *sampl
     return &protos->list[low];
 }
 
-static const char *protos_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+static const char *name_proto_sample(struct ldnq_samples *samples, size_t item,
+                                     struct ldnq_error *err)
 {
     size_t row;
     const struct proto_set *set = find_set_of_item(samples, item, &row);
@@ -297,14 +298,14 @@ static enum ldnq_status read_single_sample_file(const struct ldnq_input *input, 
     return LDNQ_OK;
 }
 
-static const char *protos_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_proto_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     size_t row;
     return find_set_of_item(samples, item, &row)->paths[input];
 }
 
-static enum ldnq_sample_storage protos_examine(const struct ldnq_samples *samples, size_t item,
-                                               size_t input, struct stat *info)
+static enum ldnq_sample_storage examine_proto_sample(const struct ldnq_samples *samples,
+                                                     size_t item, size_t input, struct stat *info)
 {
     size_t row;
     const struct proto_set *set = find_set_of_item(samples, item, &row);
@@ -313,9 +314,9 @@ static enum ldnq_sample_storage protos_examine(const struct ldnq_samples *sample
     return stat(set->paths[input], info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_VANISHED;
 }
 
-static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t item, size_t input,
-                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_proto_sample(const struct ldnq_samples *samples, size_t item,
+                                          size_t input, struct ldnq_arena *arena,
+                                          const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     size_t row, count = 0;
     const struct proto_set *set = find_set_of_item(samples, item, &row);
@@ -329,9 +330,9 @@ static enum ldnq_status protos_read(const struct ldnq_samples *samples, size_t i
     return LDNQ_OK;
 }
 
-static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t item,
-                                    struct ldnq_arena *arena, XXH3_state_t *state,
-                                    struct ldnq_error *err)
+static enum ldnq_status hash_proto_sample(const struct ldnq_samples *samples, size_t item,
+                                          struct ldnq_arena *arena, XXH3_state_t *state,
+                                          struct ldnq_error *err)
 {
     size_t row;
     const struct proto_set *set = find_set_of_item(samples, item, &row);
@@ -343,7 +344,7 @@ static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t i
             continue;
         }
         const struct ldnq_tensor *tensor;
-        LDNQ_TRY(protos_read(samples, item, i, arena, &tensor, err));
+        LDNQ_TRY(read_proto_sample(samples, item, i, arena, &tensor, err));
         ldnq_hash_tensor(state, tensor);
     }
     return LDNQ_OK;
@@ -352,12 +353,12 @@ static enum ldnq_status protos_hash(const struct ldnq_samples *samples, size_t i
 const struct ldnq_source ldnq_source_protos = {
     .stage = "",
     .advice = "",
-    .detect = protos_detect,
-    .open = protos_open,
-    .close = protos_close,
-    .name = protos_name,
-    .path = protos_path,
-    .examine = protos_examine,
-    .read = protos_read,
-    .hash = protos_hash,
+    .detect = detect_protos,
+    .open = open_protos,
+    .close = close_protos,
+    .name = name_proto_sample,
+    .path = find_proto_path,
+    .examine = examine_proto_sample,
+    .read = read_proto_sample,
+    .hash = hash_proto_sample,
 };

@@ -22,7 +22,7 @@ static enum ldnq_status find_array(const struct ldnq_samples *samples, size_t in
     return ldnq_fail(err, LDNQ_DATA, "%s: has no array for input '%s'", samples->path, name);
 }
 
-static enum ldnq_status reader_open(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status open_reader(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     struct reader_inputs *inputs = ldnq_arena_alloc(samples->arena, 1, sizeof *inputs, err);
@@ -46,12 +46,13 @@ static enum ldnq_status reader_open(struct ldnq_samples *samples, struct ldnq_er
     return LDNQ_OK;
 }
 
-static const char *reader_name(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+static const char *name_reader_sample(struct ldnq_samples *samples, size_t item,
+                                      struct ldnq_error *err)
 {
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
-static const char *reader_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_reader_path(const struct ldnq_samples *samples, size_t item, size_t input)
 {
     (void)samples;
     (void)item;
@@ -59,14 +60,14 @@ static const char *reader_path(const struct ldnq_samples *samples, size_t item, 
     return NULL;
 }
 
-static int64_t reader_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_reader_label(const struct ldnq_samples *samples, size_t item)
 {
     return samples->memory->labels[item];
 }
 
-static enum ldnq_status reader_read(const struct ldnq_samples *samples, size_t item, size_t input,
-                                    struct ldnq_arena *arena, const struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status read_reader_sample(const struct ldnq_samples *samples, size_t item,
+                                           size_t input, struct ldnq_arena *arena,
+                                           const struct ldnq_tensor **out, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     const size_t index = ((const struct reader_inputs *)samples->state)->index[input];
@@ -85,13 +86,13 @@ static enum ldnq_status reader_read(const struct ldnq_samples *samples, size_t i
     return LDNQ_OK;
 }
 
-static enum ldnq_status reader_hash(const struct ldnq_samples *samples, size_t item,
-                                    struct ldnq_arena *arena, XXH3_state_t *state,
-                                    struct ldnq_error *err)
+static enum ldnq_status hash_reader_sample(const struct ldnq_samples *samples, size_t item,
+                                           struct ldnq_arena *arena, XXH3_state_t *state,
+                                           struct ldnq_error *err)
 {
     for (size_t i = 0; i < samples->input_count; i++) {
         const struct ldnq_tensor *tensor;
-        LDNQ_TRY(reader_read(samples, item, i, arena, &tensor, err));
+        LDNQ_TRY(read_reader_sample(samples, item, i, arena, &tensor, err));
         ldnq_hash_tensor(state, tensor);
     }
     return LDNQ_OK;
@@ -100,10 +101,10 @@ static enum ldnq_status reader_hash(const struct ldnq_samples *samples, size_t i
 const struct ldnq_source ldnq_source_reader = {
     .stage = "",
     .advice = "",
-    .open = reader_open,
-    .name = reader_name,
-    .label = reader_label,
-    .path = reader_path,
-    .read = reader_read,
-    .hash = reader_hash,
+    .open = open_reader,
+    .name = name_reader_sample,
+    .label = find_reader_label,
+    .path = find_reader_path,
+    .read = read_reader_sample,
+    .hash = hash_reader_sample,
 };

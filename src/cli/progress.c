@@ -15,7 +15,7 @@
 #define REDRAW_SECONDS 0.1
 #define LINE_SECONDS 10.0
 
-static double monotonic_seconds(void)
+static double read_monotonic_seconds(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -54,7 +54,7 @@ static void draw_bar(const struct cli_progress *progress, const struct ldnq_prog
 static int show_progress(void *ctx, const struct ldnq_progress *at)
 {
     struct cli_progress *progress = ctx;
-    const double time = monotonic_seconds();
+    const double time = read_monotonic_seconds();
     if (progress->is_quiet)
         return 0;
     if (strncmp(progress->stage, at->stage, sizeof progress->stage - 1) != 0) {

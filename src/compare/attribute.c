@@ -127,8 +127,8 @@ bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_a
 static bool tensors_equal(const struct ldnq_tensor *a, const struct ldnq_tensor *b)
 {
     size_t bytes;
-    return a->dtype == b->dtype && ldnq_shape_equal(&a->shape, &b->shape) && a->data && b->data &&
-           ldnq_tensor_bytes(a, &bytes) && memcmp(a->data, b->data, bytes) == 0;
+    return a->dtype == b->dtype && ldnq_shapes_are_equal(&a->shape, &b->shape) && a->data &&
+           b->data && ldnq_tensor_bytes(a, &bytes) && memcmp(a->data, b->data, bytes) == 0;
 }
 
 static bool lists_equal(const struct ldnq_attr *a, const struct ldnq_attr *b)

@@ -75,8 +75,8 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
 
 /* ---- layers -------------------------------------------------------------------------- */
 
-/* Of one sample: `batch` is the symbol of the batch dimension, which counts as 1. NaN where
- * other sizes are open. */
+/* Counts the multiplications of one sample: `batch`, the symbol of the batch dimension, is 1.
+ * NaN where other sizes are open. */
 static double count_macs(const struct ldnq_layer *layer, int64_t batch)
 {
     /* The value whose size ldnq_layer_count_macs takes the positions from. */

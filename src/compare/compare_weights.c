@@ -32,8 +32,8 @@ static double compute_row_similarity(const struct ldnq_layer *a, const struct ld
     const size_t step = (a->geometry.cols + MOST_SAMPLED - 1) / MOST_SAMPLED;
     double xx = 0, yy = 0, xy = 0;
     for (size_t k = 0; k < a->geometry.cols; k += step) {
-        const double u = (double)x[ldnq_weight_offset(&a->geometry, row, k)];
-        const double v = (double)y[ldnq_weight_offset(&b->geometry, row, k)];
+        const double u = (double)x[ldnq_find_weight_offset(&a->geometry, row, k)];
+        const double v = (double)y[ldnq_find_weight_offset(&b->geometry, row, k)];
         xx += u * u;
         yy += v * v;
         xy += u * v;

@@ -69,7 +69,7 @@ static enum ldnq_status compare_constants(const struct ldnq_tensor *a, const str
 {
     char x[LDNQ_SHAPE_TEXT], y[LDNQ_SHAPE_TEXT];
     size_t bytes;
-    const bool same_type = a->dtype == b->dtype && ldnq_shape_equal(&a->shape, &b->shape);
+    const bool same_type = a->dtype == b->dtype && ldnq_shapes_are_equal(&a->shape, &b->shape);
     if (same_type && (!a->data || !b->data || !ldnq_tensor_bytes(a, &bytes) ||
                       memcmp(a->data, b->data, bytes) == 0))
         return LDNQ_OK;
@@ -87,7 +87,7 @@ static enum ldnq_status compare_constants(const struct ldnq_tensor *a, const str
         struct ldnq_distance distance = { 0 };
         LDNQ_TRY(ldnq_distance_add(&distance, b, a, NULL, err));
         *what = ldnq_arena_printf(arena, err, "%zu values, SQNR %.1f dB", ldnq_tensor_count(a),
-                                  ldnq_distance_sqnr(&distance));
+                                  ldnq_distance_compute_sqnr(&distance));
     }
     return *what ? LDNQ_OK : LDNQ_NOMEM;
 }

@@ -274,7 +274,8 @@ static enum ldnq_status compute_output_bounds(struct measurement *m, struct ldnq
 
 static struct ldnq_diff_error summarize_distance(const struct ldnq_distance *sums)
 {
-    return (struct ldnq_diff_error){ ldnq_distance_sqnr(sums), ldnq_distance_cosine(sums) };
+    return (struct ldnq_diff_error){ ldnq_distance_compute_sqnr(sums),
+                                     ldnq_distance_compute_cosine(sums) };
 }
 
 static enum ldnq_status store_errors_in_diff(struct measurement *m, struct ldnq_error *err)

@@ -37,7 +37,7 @@ static bool are_compatible_nodes(const struct ldnq_compute_node *a,
         return false;
     if (!a->layer || !b->layer || !a->layer->weight || !b->layer->weight)
         return true;
-    return ldnq_shape_equal(&a->layer->weight->shape, &b->layer->weight->shape) ||
+    return ldnq_shapes_are_equal(&a->layer->weight->shape, &b->layer->weight->shape) ||
            !isnan(ldnq_compare_weights(a->layer, b->layer));
 }
 

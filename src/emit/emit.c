@@ -154,7 +154,7 @@ static enum ldnq_status add_weight_codes(struct emitter *emitter,
         return LDNQ_NOMEM;
     for (size_t row = 0; row < rows; row++)
         for (size_t col = 0; col < cols; col++)
-            data[ldnq_weight_offset(&geometry, row, col)] = quantized->codes[row * cols + col];
+            data[ldnq_find_weight_offset(&geometry, row, col)] = quantized->codes[row * cols + col];
     const struct ldnq_tensor codes = {
         .dtype = ldnq_emit_dtype(emitter->choice, quantized->codebook),
         .shape = compute_stored_shape(emitter, quantized),
@@ -179,7 +179,7 @@ static enum ldnq_status store_block_scales(struct emitter *emitter,
         return LDNQ_NOMEM;
     for (size_t row = 0; row < rows; row++)
         for (size_t block = 0; block < blocks; block++)
-            data[ldnq_weight_offset(&geometry, row, block)] =
+            data[ldnq_find_weight_offset(&geometry, row, block)] =
                 quantized->scales[row * blocks + block];
     scales->data = data;
     scales->shape = compute_stored_shape(emitter, quantized);

@@ -243,7 +243,7 @@ static enum ldnq_status append_slice(const struct loop_run *run, size_t i,
     char shape[LDNQ_SHAPE_TEXT], earlier[LDNQ_SHAPE_TEXT];
     if (out->length == 0)
         LDNQ_TRY(init_stacked_output(run, i, slice, err));
-    if (slice->dtype != out->dtype || !ldnq_shape_equal(&slice->shape, &out->slice))
+    if (slice->dtype != out->dtype || !ldnq_shapes_are_equal(&slice->shape, &out->slice))
         return ldnq_fail(err, LDNQ_MODEL,
                          "its output %zu is %s %s in iteration %zu and %s %s before",
                          run->control->carried + i, ldnq_dtype_name(slice->dtype),

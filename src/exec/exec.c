@@ -154,7 +154,7 @@ static bool can_run_in_place(const struct ldnq_exec *exec, size_t node_index,
         return false;
     const struct ldnq_exec_buffer *buffer = exec->slots[node->inputs[0]->index].buffer;
     return buffer && buffer->users == 1 && call->in[0]->dtype == call->out[0].dtype &&
-           ldnq_shape_equal(&call->in[0]->shape, &call->out[0].shape);
+           ldnq_shapes_are_equal(&call->in[0]->shape, &call->out[0].shape);
 }
 
 /* Assigns memory to output i. Operators write all of their outputs: an omitted one gets

@@ -265,7 +265,7 @@ static bool has_segments_for_feeds(const struct ldnq_grad *grad)
     for (size_t i = 0; i < grad->graph->value_count; i++) {
         const struct ldnq_shape *shape = &grad->exec->slots[i].tensor.shape;
         if (grad->plan.is_fed[i] != grad->planned_fed[i] ||
-            (grad->plan.is_fed[i] && !ldnq_shape_equal(shape, &grad->planned_shape[i])))
+            (grad->plan.is_fed[i] && !ldnq_shapes_are_equal(shape, &grad->planned_shape[i])))
             return false;
     }
     return grad->has_segments;
@@ -300,10 +300,10 @@ static enum ldnq_status choose_segments(struct ldnq_grad *grad, const struct ldn
 
     /* ---- sizes of all values, by a forward pass that saves nothing: they may depend on
      * data, not only on shapes ---- */
-    ldnq_grad_plan_split(&grad->plan, 1);
+    ldnq_grad_plan_split_into_segments(&grad->plan, 1);
     ldnq_grad_plan_prepare_forward(&grad->plan, true);
     LDNQ_TRY(ldnq_exec_run_range(grad->exec, grad->options.first, grad->options.last, err));
-    ldnq_grad_plan_measure(&grad->plan);
+    ldnq_grad_plan_measure_bytes(&grad->plan);
     bind_feeds(grad, feeds, feed_count);
 
     /* ---- the fewest segments that stay below the ceiling; if none do, those that need
@@ -311,12 +311,12 @@ static enum ldnq_status choose_segments(struct ldnq_grad *grad, const struct ldn
     size_t best = 1, least = SIZE_MAX;
     for (size_t k = 1; k <= MAX_SEGMENTS && least > grad->options.max_bytes; k++) {
         size_t peak;
-        ldnq_grad_plan_split(&grad->plan, k);
+        ldnq_grad_plan_split_into_segments(&grad->plan, k);
         LDNQ_TRY(measure_peak_by_dry_run(grad, feeds, feed_count, &peak, err));
         best = peak < least ? k : best;
         least = ldnq_size_min(least, peak);
     }
-    ldnq_grad_plan_split(&grad->plan, best);
+    ldnq_grad_plan_split_into_segments(&grad->plan, best);
     /* When the ceiling can't be met, a lower one would only release buffers in vain. */
     grad->exec->buffers.ceiling = ldnq_size_max(grad->options.max_bytes, least);
 

@@ -207,7 +207,7 @@ static bool is_view_of_other_value(const struct ldnq_value *value)
            value->producer->outputs[0] == value;
 }
 
-void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
+void ldnq_grad_plan_measure_bytes(struct ldnq_grad_plan *plan)
 {
     const struct ldnq_graph *graph = plan->exec->graph;
     const struct ldnq_exec_plan *run = &plan->exec->plan;
@@ -246,7 +246,7 @@ void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan)
     }
 }
 
-static size_t absolute_difference(size_t a, size_t b)
+static size_t compute_absolute_difference(size_t a, size_t b)
 {
     return a > b ? a - b : b - a;
 }
@@ -260,8 +260,8 @@ static size_t find_segment_end(const struct ldnq_grad_plan *plan, size_t start, 
     const size_t *crossing = plan->crossing_bytes;
     size_t best = start + 1;
     for (size_t n = start + 2; n < plan->options->last; n++) {
-        size_t d = absolute_difference(plan->saved_bytes[n], ideal);
-        size_t d_best = absolute_difference(plan->saved_bytes[best], ideal);
+        size_t d = compute_absolute_difference(plan->saved_bytes[n], ideal);
+        size_t d_best = compute_absolute_difference(plan->saved_bytes[best], ideal);
         bool near = d <= slack, best_near = d_best <= slack;
         if (near != best_near ? near : near ? crossing[n] < crossing[best] : d < d_best)
             best = n;
@@ -291,7 +291,7 @@ static void add_checkpoints(struct ldnq_grad_plan *plan, size_t m)
     }
 }
 
-void ldnq_grad_plan_split(struct ldnq_grad_plan *plan, size_t segments)
+void ldnq_grad_plan_split_into_segments(struct ldnq_grad_plan *plan, size_t segments)
 {
     size_t last = plan->options->last, share = plan->saved_bytes[last] / segments, count = 1;
     plan->start[0] = plan->options->first;

@@ -49,11 +49,11 @@ enum ldnq_status ldnq_grad_plan_init(struct ldnq_grad_plan *plan, struct ldnq_ex
                                      struct ldnq_error *err);
 
 /* Computes saved_bytes and crossing_bytes from the shapes of the last forward pass. */
-void ldnq_grad_plan_measure(struct ldnq_grad_plan *plan);
+void ldnq_grad_plan_measure_bytes(struct ldnq_grad_plan *plan);
 /* Splits the nodes into `segments` segments of about equal saved bytes, each starting
  * where few bytes cross; into fewer when there are fewer nodes. Needs measured sizes,
  * except for one segment. */
-void ldnq_grad_plan_split(struct ldnq_grad_plan *plan, size_t segments);
+void ldnq_grad_plan_split_into_segments(struct ldnq_grad_plan *plan, size_t segments);
 
 /* Prepares the forward pass; with only_targets it saves nothing but the targets. */
 void ldnq_grad_plan_prepare_forward(struct ldnq_grad_plan *plan, bool only_targets);

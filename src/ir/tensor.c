@@ -25,7 +25,7 @@ bool ldnq_shape_count(const struct ldnq_shape *shape, size_t *count)
     return ldnq_shape_count_range(shape, 0, shape->rank, count);
 }
 
-bool ldnq_shape_equal(const struct ldnq_shape *a, const struct ldnq_shape *b)
+bool ldnq_shapes_are_equal(const struct ldnq_shape *a, const struct ldnq_shape *b)
 {
     if (a->rank != b->rank)
         return false;

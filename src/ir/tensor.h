@@ -50,7 +50,7 @@ struct ldnq_tensor {
 bool ldnq_shape_count(const struct ldnq_shape *shape, size_t *count);
 /* The same for the dimensions first .. last-1 alone. */
 bool ldnq_shape_count_range(const struct ldnq_shape *shape, int first, int last, size_t *count);
-bool ldnq_shape_equal(const struct ldnq_shape *a, const struct ldnq_shape *b);
+bool ldnq_shapes_are_equal(const struct ldnq_shape *a, const struct ldnq_shape *b);
 /* Whether rank and all dimensions are known. */
 bool ldnq_shape_is_known(const struct ldnq_shape *shape);
 /* Size of the data; false as for ldnq_shape_count. */

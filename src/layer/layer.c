@@ -186,7 +186,7 @@ void ldnq_layer_read_weight(const struct ldnq_layer *layer, float *weight)
     const size_t cols = layer->geometry.cols;
     for (size_t row = 0; row < ldnq_layer_rows(layer); row++)
         for (size_t col = 0; col < cols; col++)
-            weight[row * cols + col] = data[ldnq_weight_offset(&layer->geometry, row, col)];
+            weight[row * cols + col] = data[ldnq_find_weight_offset(&layer->geometry, row, col)];
 }
 
 void ldnq_layer_read_bias(const struct ldnq_layer *layer, float *bias)

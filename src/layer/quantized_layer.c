@@ -54,7 +54,7 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
     const struct ldnq_layer_geometry *geometry = &quantized->layer.geometry;
     for (size_t row = 0; row < ldnq_layer_rows(&quantized->layer); row++)
         for (size_t col = 0; col < geometry->cols; col++)
-            weight[ldnq_weight_offset(geometry, row, col)] =
+            weight[ldnq_find_weight_offset(geometry, row, col)] =
                 scales[ldnq_quantized_scale_index(quantized, row, col)] *
                 (float)codes[row * geometry->cols + col];
 }

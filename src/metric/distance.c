@@ -55,7 +55,7 @@ static void sum_chunk_distance(void *ctx, size_t chunk, size_t thread)
 static bool are_comparable_tensors(const struct ldnq_tensor *y, const struct ldnq_tensor *t)
 {
     return y && t && y->dtype == LDNQ_FLOAT && t->dtype == LDNQ_FLOAT &&
-           ldnq_shape_equal(&y->shape, &t->shape);
+           ldnq_shapes_are_equal(&y->shape, &t->shape);
 }
 
 enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq_tensor *y,
@@ -90,12 +90,12 @@ static bool has_valid_sums(const struct ldnq_distance *sums)
     return !sums->failed && sums->count > 0;
 }
 
-double ldnq_distance_sqnr(const struct ldnq_distance *sums)
+double ldnq_distance_compute_sqnr(const struct ldnq_distance *sums)
 {
     return has_valid_sums(sums) ? ldnq_compute_sqnr(sums->tt, sums->ee) : NAN;
 }
 
-double ldnq_distance_cosine(const struct ldnq_distance *sums)
+double ldnq_distance_compute_cosine(const struct ldnq_distance *sums)
 {
     if (!has_valid_sums(sums))
         return NAN;

@@ -36,9 +36,9 @@ enum ldnq_status ldnq_distance_add(struct ldnq_distance *sums, const struct ldnq
                                    struct ldnq_error *err);
 
 /* NaN where the sums failed or nothing was measured. */
-double ldnq_distance_sqnr(const struct ldnq_distance *sums);
+double ldnq_distance_compute_sqnr(const struct ldnq_distance *sums);
 /* The cosine of the angle between y and t as vectors over all batches: 1 where y is t,
  * also where both are 0; NaN as for the SQNR. */
-double ldnq_distance_cosine(const struct ldnq_distance *sums);
+double ldnq_distance_compute_cosine(const struct ldnq_distance *sums);
 
 #endif

@@ -80,7 +80,7 @@ static double lipschitz_one_unless_broadcast(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (!node->inputs[i]->constant &&
-            !ldnq_shape_equal(&node->inputs[i]->shape, &node->outputs[0]->shape))
+            !ldnq_shapes_are_equal(&node->inputs[i]->shape, &node->outputs[0]->shape))
             return NAN;
     return 1;
 }

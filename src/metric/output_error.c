@@ -11,7 +11,7 @@
 enum ldnq_status ldnq_output_check_shape(const char *name, const struct ldnq_tensor *y,
                                          const struct ldnq_tensor *t, struct ldnq_error *err)
 {
-    if (ldnq_shape_equal(&y->shape, &t->shape))
+    if (ldnq_shapes_are_equal(&y->shape, &t->shape))
         return LDNQ_OK;
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "the shape of output '%s' depends on weights", name);
 }
@@ -35,7 +35,7 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
     return LDNQ_OK;
 }
 
-double ldnq_output_error_mean(const double *errors, const double *powers, size_t outputs)
+double ldnq_output_error_compute_mean(const double *errors, const double *powers, size_t outputs)
 {
     double sum = 0;
     for (size_t o = 0; o < outputs; o++)
@@ -102,7 +102,7 @@ static enum ldnq_status measure_outputs(struct output_measurement *m, struct ldn
     for (size_t o = 0; o < outputs; o++)
         power += m->powers[o];
     if (power > 0)
-        *error = ldnq_output_error_mean(m->errors, m->powers, outputs);
+        *error = ldnq_output_error_compute_mean(m->errors, m->powers, outputs);
     const double count = (double)ldnq_size_min(ldnq_samples_count(samples), MAX_SAMPLES);
     for (size_t o = 0; o < outputs; o++)
         m->powers[o] /= count;

@@ -26,7 +26,7 @@ enum ldnq_status ldnq_output_error_add(const struct ldnq_executed_graph *quantiz
                                        double *powers, struct ldnq_error *err);
 
 /* The mean over the outputs of errors / powers; an output whose power is 0 counts as 0. */
-double ldnq_output_error_mean(const double *errors, const double *powers, size_t outputs);
+double ldnq_output_error_compute_mean(const double *errors, const double *powers, size_t outputs);
 
 /* `done` is the part of the samples that this batch completes, 0 .. 1. The inputs are freed
  * afterwards. */

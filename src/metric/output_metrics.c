@@ -85,8 +85,8 @@ struct ldnq_output_metrics ldnq_output_metrics_compute(const struct ldnq_output_
     struct ldnq_output_metrics metrics = { NAN, NAN, NAN, NAN, NAN, NAN };
     if (distance->failed || distance->count == 0)
         return metrics;
-    metrics.sqnr = ldnq_distance_sqnr(distance);
-    metrics.cosine = ldnq_distance_cosine(distance);
+    metrics.sqnr = ldnq_distance_compute_sqnr(distance);
+    metrics.cosine = ldnq_distance_compute_cosine(distance);
     metrics.max_error = distance->max_error;
     metrics.relative = distance->ee == 0 ? 0 : distance->ee / distance->tt;
     if (sums->rows) {

@@ -309,7 +309,7 @@ void ldnq_op_broadcast_strides(const struct ldnq_shape *shape, const struct ldnq
 /* The gradient of an input that was broadcast: sums `from` (float32, the shape of the
  * output) over the broadcast axes into `to` (the shape of the input), in a fixed order and
  * in double. A copy if nothing was broadcast. Element-wise operators call
- * ldnq_elementwise_grad instead. */
+ * ldnq_elementwise_compute_grad instead. */
 void ldnq_op_sum_broadcast_grad(const struct ldnq_op_call *call, const struct ldnq_tensor *from,
                                 const struct ldnq_tensor *to);
 

@@ -41,8 +41,8 @@ struct ldnq_layer_geometry {
 };
 
 /* The index of element (row, col) in the weight tensor; row counts over all groups. */
-static inline size_t ldnq_weight_offset(const struct ldnq_layer_geometry *geometry, size_t row,
-                                        size_t col)
+static inline size_t ldnq_find_weight_offset(const struct ldnq_layer_geometry *geometry, size_t row,
+                                             size_t col)
 {
     const size_t kernel = geometry->kernel;
     switch (geometry->layout) {

@@ -78,7 +78,7 @@ static void free_stored_batch(struct ldnq_activation_store *store, struct stored
     *batch = (struct stored_batch){ 0 };
 }
 
-static size_t padded_bytes(const struct ldnq_tensor *tensor)
+static size_t count_padded_bytes(const struct ldnq_tensor *tensor)
 {
     size_t bytes = 0;
     ldnq_tensor_bytes(tensor, &bytes);
@@ -98,7 +98,7 @@ static enum ldnq_status allocate_data(struct ldnq_activation_store *store,
     store->in_memory += batch->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         batch->tensors[i].data = data;
-        data += padded_bytes(&batch->tensors[i]);
+        data += count_padded_bytes(&batch->tensors[i]);
     }
     return LDNQ_OK;
 }
@@ -168,7 +168,7 @@ enum ldnq_status ldnq_activation_store_save(struct ldnq_activation_store *store,
     for (size_t i = 0; i < count; i++) {
         batch->tensors[i] =
             (struct ldnq_tensor){ .dtype = tensors[i]->dtype, .shape = tensors[i]->shape };
-        if (!ldnq_size_add(batch->bytes, padded_bytes(tensors[i]), &batch->bytes))
+        if (!ldnq_size_add(batch->bytes, count_padded_bytes(tensors[i]), &batch->bytes))
             return ldnq_fail(err, LDNQ_NOMEM, "the activations of a batch are too large");
     }
     batch->count = count;

@@ -166,7 +166,7 @@ static enum ldnq_status run_codebook(struct bit_allocator *p, struct ldnq_graph 
     for (size_t row = 0; row < p->plan->count; row++) {
         const double *errors = trial.sums + row * outputs * 2;
         p->plan->errors[row * p->budget->count + p->choice] =
-            ldnq_output_error_mean(errors, errors + outputs, outputs);
+            ldnq_output_error_compute_mean(errors, errors + outputs, outputs);
     }
     return status;
 }

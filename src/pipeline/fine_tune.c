@@ -140,7 +140,7 @@ static enum ldnq_status measure_held_out(struct fine_tuning *tuning, double *err
         ldnq_exec_reset(tuning->quantized);
         ldnq_arena_destroy(batch);
     }
-    *error = status == LDNQ_OK ? ldnq_output_error_mean(errors, powers, outputs) : 0;
+    *error = status == LDNQ_OK ? ldnq_output_error_compute_mean(errors, powers, outputs) : 0;
     for (size_t o = 0; status == LDNQ_OK && o < outputs; o++)
         tuning->power[o] = tuning->power[o] > 0 ? powers[o] / tuning->power[o] : 0;
     ldnq_arena_destroy(arena);

@@ -29,7 +29,8 @@ static enum ldnq_status compute_row_norms(struct ldnq_fine_tune_float *tuned,
         double sum = 0;
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
             const double w =
-                (double)tuned->first_weight[ldnq_weight_offset(&tuned->layer->geometry, row, k)];
+                (double)
+                    tuned->first_weight[ldnq_find_weight_offset(&tuned->layer->geometry, row, k)];
             sum += w * w;
         }
         tuned->norms[row] = (float)sqrt(sum);
@@ -74,7 +75,7 @@ void ldnq_fine_tune_float_add_gradient(struct ldnq_fine_tune_float *tuned,
     const float *g = weight->data, *b = bias ? bias->data : NULL;
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
-            const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
+            const size_t at = ldnq_find_weight_offset(&tuned->layer->geometry, row, k);
             tuned->weight.gradient[at] += g[at] * compute_weight_step_unit(tuned, row);
         }
     for (size_t row = 0; b && row < tuned->rows; row++)
@@ -87,7 +88,7 @@ void ldnq_fine_tune_float_step(struct ldnq_fine_tune_float *tuned, size_t step, 
     ldnq_adam_step(&tuned->weight, step, rate);
     for (size_t row = 0; row < tuned->rows; row++)
         for (size_t k = 0; k < tuned->layer->geometry.cols; k++) {
-            const size_t at = ldnq_weight_offset(&tuned->layer->geometry, row, k);
+            const size_t at = ldnq_find_weight_offset(&tuned->layer->geometry, row, k);
             w[at] = tuned->first_weight[at] +
                     tuned->weight.value[at] * compute_weight_step_unit(tuned, row);
         }

@@ -50,7 +50,7 @@ static void init_latent_weights(struct ldnq_fine_tune_quantized *layer)
                 layer->codebook, find_code_index(layer->codebook, layer->codes[at]), &low, &high);
             const double margin = MARGIN * (high - low);
             const double exact =
-                (double)weight[ldnq_weight_offset(&of->geometry, row, k)] /
+                (double)weight[ldnq_find_weight_offset(&of->geometry, row, k)] /
                 (double)layer->scales[ldnq_quantized_scale_index(layer->result, row, k)];
             layer->latent.value[at] =
                 clamp((layer->codes[at] + exact) / 2, low + margin, high - margin);
@@ -65,7 +65,7 @@ static void round_latents(struct ldnq_fine_tune_quantized *layer)
     for (size_t i = 0; i < layer->elements; i++) {
         float *u = &layer->latent.value[i];
         *u = clamp((double)*u, low, high);
-        layer->codes[i] = (int8_t)ldnq_codebook_nearest(layer->codebook, (double)*u);
+        layer->codes[i] = (int8_t)ldnq_codebook_find_nearest(layer->codebook, (double)*u);
     }
 }
 
@@ -143,7 +143,7 @@ static void add_weight(const struct ldnq_layer *from, struct ldnq_fine_tune_quan
         for (size_t k = 0; k < from->geometry.cols; k++) {
             const size_t at = row * from->geometry.cols + k;
             const size_t scale = ldnq_quantized_scale_index(to->result, row, k);
-            const float gradient = g[ldnq_weight_offset(&from->geometry, row, k)];
+            const float gradient = g[ldnq_find_weight_offset(&from->geometry, row, k)];
             to->sums[scale] += (double)gradient * to->codes[at];
             if (to->latent.count)
                 to->latent.gradient[at] += gradient * to->scales[scale];

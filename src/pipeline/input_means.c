@@ -83,7 +83,7 @@ static struct shape_sums *find_or_add_shape(struct ldnq_input_means *means,
                                             const struct ldnq_shape *shape, struct ldnq_error *err)
 {
     for (struct shape_sums *s = value->shapes; s; s = s->next)
-        if (ldnq_shape_equal(&s->shape, shape))
+        if (ldnq_shapes_are_equal(&s->shape, shape))
             return s;
     size_t count;
     struct shape_sums *added = ldnq_arena_alloc(means->arena, 1, sizeof *added, err);

@@ -146,9 +146,10 @@ static enum ldnq_status choose_compensation_strength(struct ldnq_layer_moments *
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, bool centred,
-                                           struct ldnq_compensation_strength *strength,
-                                           struct ldnq_error *err)
+enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,
+                                                    bool centred,
+                                                    struct ldnq_compensation_strength *strength,
+                                                    struct ldnq_error *err)
 {
     struct ldnq_statistics *held_out = &moments->held_out_statistics;
     const size_t k = moments->statistics.geometry.cols;

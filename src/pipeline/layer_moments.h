@@ -55,8 +55,9 @@ struct ldnq_compensation_strength {
 /* Chooses the damping and the lambda that reduce the held-out error most; called before
  * merge(). `centred`: the layer has a bias, which takes the mean. lambda is 0 when either
  * part is empty. Errors: NOMEM. */
-enum ldnq_status ldnq_layer_moments_choose(struct ldnq_layer_moments *moments, bool centred,
-                                           struct ldnq_compensation_strength *strength,
-                                           struct ldnq_error *err);
+enum ldnq_status ldnq_layer_moments_choose_strength(struct ldnq_layer_moments *moments,
+                                                    bool centred,
+                                                    struct ldnq_compensation_strength *strength,
+                                                    struct ldnq_error *err);
 
 #endif

@@ -61,7 +61,7 @@ static void choose_codebook_and_granularity(const struct ldnq_quantize_options *
         return;
     quantized->power_of_two = target->power_of_two;
     if (target->narrow_weights)
-        quantized->codebook = ldnq_codebook_symmetric(quantized->codebook);
+        quantized->codebook = ldnq_codebook_find_symmetric(quantized->codebook);
     if (ldnq_target_is_per_tensor(target, layer->node->op_type))
         quantized->granularity = LDNQ_PER_TENSOR;
 }

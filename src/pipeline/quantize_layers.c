@@ -177,7 +177,7 @@ static enum ldnq_status compensate_error(struct layer_fitting *fitting,
     struct ldnq_compensation_strength strength = { options->lambda, LDNQ_COMPENSATION_DAMPING,
                                                    NAN };
     if (options->lambda == LDNQ_LAMBDA_AUTO)
-        LDNQ_TRY(ldnq_layer_moments_choose(moments, bias != NULL, &strength, err));
+        LDNQ_TRY(ldnq_layer_moments_choose_strength(moments, bias != NULL, &strength, err));
     diagnostics->lambda = strength.lambda;
     diagnostics->damping = strength.damping;
     diagnostics->remaining_error = strength.remaining_error;

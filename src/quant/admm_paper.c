@@ -65,7 +65,7 @@ struct paper_admm {
     struct admm_progress *progress; /* (G, M), or one per tensor */
 };
 
-/* A piece of rows, and those of them that have not stopped. */
+/* A piece of rows, with a list of the rows that have not stopped. */
 struct active_piece {
     struct ldnq_piece piece;
     size_t *rows, count; /* counted in the group */

@@ -68,7 +68,7 @@ const struct ldnq_codebook *const *ldnq_codebooks(void)
     return all;
 }
 
-const struct ldnq_codebook *ldnq_codebook_symmetric(const struct ldnq_codebook *codebook)
+const struct ldnq_codebook *ldnq_codebook_find_symmetric(const struct ldnq_codebook *codebook)
 {
     for (size_t i = 0; i < sizeof symmetric / sizeof *symmetric; i++)
         if (strcmp(symmetric[i].name, codebook->name) == 0)
@@ -78,7 +78,7 @@ const struct ldnq_codebook *ldnq_codebook_symmetric(const struct ldnq_codebook *
 
 /* Bisects for the first code that is not below value. It or the code before it is the
  * nearest. */
-int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value)
+int16_t ldnq_codebook_find_nearest(const struct ldnq_codebook *codebook, double value)
 {
     const int16_t *codes = codebook->codes;
     size_t low = 0, high = codebook->count - 1;

@@ -103,7 +103,7 @@ static void change_code(const struct descent *d, size_t row, size_t col, double 
 {
     int8_t *code = d->codes + row * d->k + col;
     const double *gram = d->problem->gram + row / d->problem->rows * d->k * d->k;
-    const int16_t next = ldnq_codebook_nearest(d->problem->codebook, *code + step);
+    const int16_t next = ldnq_codebook_find_nearest(d->problem->codebook, *code + step);
     const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, col)];
     if (next == *code)
         return;

@@ -32,7 +32,7 @@ static void find_nearest_codes(struct rounding *rounding)
     const size_t k = problem->cols;
     for (size_t row = 0; row < problem->groups * problem->rows; row++)
         for (size_t i = row * k; i < (row + 1) * k; i++)
-            rounding->trial.codes[i] = (int8_t)ldnq_codebook_nearest(
+            rounding->trial.codes[i] = (int8_t)ldnq_codebook_find_nearest(
                 problem->codebook,
                 (double)problem->weight[i] / (double)rounding->trial.scales[row]);
 }

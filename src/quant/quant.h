@@ -41,9 +41,9 @@ const struct ldnq_codebook *ldnq_codebook_find(const char *name);
 const struct ldnq_codebook *const *ldnq_codebooks(void);
 /* Returns the codebook without codes whose negative it lacks: -127 to 127 for int8. Its name is
  * the same. */
-const struct ldnq_codebook *ldnq_codebook_symmetric(const struct ldnq_codebook *codebook);
+const struct ldnq_codebook *ldnq_codebook_find_symmetric(const struct ldnq_codebook *codebook);
 /* Returns the code nearest to value; on a tie the one nearer to 0. */
-int16_t ldnq_codebook_nearest(const struct ldnq_codebook *codebook, double value);
+int16_t ldnq_codebook_find_nearest(const struct ldnq_codebook *codebook, double value);
 
 enum ldnq_granularity {
     LDNQ_PER_TENSOR,  /* one scale for the whole weight */

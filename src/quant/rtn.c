@@ -51,7 +51,7 @@ enum ldnq_status ldnq_start_from_largest_weight(const struct ldnq_layer_problem 
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < k; i++) {
             const double scale = (double)solution->scales[ldnq_scale_index(problem, row, i)];
-            solution->codes[row * k + i] = (int8_t)ldnq_codebook_nearest(
+            solution->codes[row * k + i] = (int8_t)ldnq_codebook_find_nearest(
                 problem->codebook, (double)problem->weight[row * k + i] / scale);
         }
     if (problem->mean)

@@ -71,8 +71,8 @@ void ldnq_html_write_page(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_buffer_append_text(out, "</script>\n</body>\n</html>\n");
 }
 
-enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
-                                struct ldnq_error *err)
+enum ldnq_status ldnq_diff_write_html(const struct ldnq_diff *diff, const char *path,
+                                      struct ldnq_error *err)
 {
     struct ldnq_buffer page = { 0 };
     ldnq_html_write_page(&page, diff);

@@ -266,7 +266,8 @@ static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }
 
-enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err)
+enum ldnq_status ldnq_diff_print_json(const struct ldnq_diff *diff, char **text,
+                                      struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
     *text = root && add_diff(root, diff) ? ldnq_json_print(root, LDNQ_JSON_INDENTED) : NULL;

@@ -4,7 +4,7 @@
 #include "report/html_page.h"
 #include "report/html_table.h"
 
-static const struct ldnq_diff_layer *layer_at_row(const void *rows, size_t index)
+static const struct ldnq_diff_layer *find_layer_of_row(const void *rows, size_t index)
 {
     return (const struct ldnq_diff_layer *)rows + index;
 }
@@ -13,14 +13,14 @@ static const struct ldnq_diff_layer *layer_at_row(const void *rows, size_t index
 #define NUMBER(name, expression)                                                                   \
     static double name(const void *rows, size_t index)                                             \
     {                                                                                              \
-        const struct ldnq_diff_layer *layer = layer_at_row(rows, index);                           \
+        const struct ldnq_diff_layer *layer = find_layer_of_row(rows, index);                      \
         (void)layer;                                                                               \
         return expression;                                                                         \
     }
 #define TEXT(name, expression)                                                                     \
     static const char *name(const void *rows, size_t index, char *space)                           \
     {                                                                                              \
-        const struct ldnq_diff_layer *layer = layer_at_row(rows, index);                           \
+        const struct ldnq_diff_layer *layer = find_layer_of_row(rows, index);                      \
         (void)space;                                                                               \
         return expression;                                                                         \
     }

@@ -5,7 +5,7 @@
 #include "report/html_page.h"
 #include "report/html_table.h"
 
-static const struct ldnq_quantized_tensor *tensor_at_row(const void *rows, size_t index)
+static const struct ldnq_quantized_tensor *find_tensor_of_row(const void *rows, size_t index)
 {
     return (const struct ldnq_quantized_tensor *)rows + index;
 }
@@ -13,13 +13,13 @@ static const struct ldnq_quantized_tensor *tensor_at_row(const void *rows, size_
 #define NUMBER(name, expression)                                                                   \
     static double name(const void *rows, size_t index)                                             \
     {                                                                                              \
-        const struct ldnq_quantized_tensor *tensor = tensor_at_row(rows, index);                   \
+        const struct ldnq_quantized_tensor *tensor = find_tensor_of_row(rows, index);              \
         return expression;                                                                         \
     }
 #define TEXT(name, expression)                                                                     \
     static const char *name(const void *rows, size_t index, char *space)                           \
     {                                                                                              \
-        const struct ldnq_quantized_tensor *tensor = tensor_at_row(rows, index);                   \
+        const struct ldnq_quantized_tensor *tensor = find_tensor_of_row(rows, index);              \
         (void)space;                                                                               \
         return expression;                                                                         \
     }

@@ -12,12 +12,13 @@
 
 /* The comparison as JSON, as diff.schema.json describes it. The caller frees the text with
  * ldnq_report_free. Errors: NOMEM. */
-enum ldnq_status ldnq_diff_json(const struct ldnq_diff *diff, char **text, struct ldnq_error *err);
+enum ldnq_status ldnq_diff_print_json(const struct ldnq_diff *diff, char **text,
+                                      struct ldnq_error *err);
 
 /* The comparison as one HTML page that loads nothing else: summary, charts, layers. It is
  * written to a temporary file and renamed. Errors: IO, NOMEM. */
-enum ldnq_status ldnq_diff_html(const struct ldnq_diff *diff, const char *path,
-                                struct ldnq_error *err);
+enum ldnq_status ldnq_diff_write_html(const struct ldnq_diff *diff, const char *path,
+                                      struct ldnq_error *err);
 
 /* Adds the array "tensors" of the schema to the object; false when memory is out. */
 bool ldnq_diff_json_add_tensors(cJSON *root, const struct ldnq_quantized_tensor *tensors,

@@ -35,7 +35,7 @@ static void npy_should_give_back_every_type_that_was_written(void **state)
             ((unsigned char *)written->data)[i] = types[t] == LDNQ_BOOL ? i % 2 : (i * 7) & 0xff;
         assert_ok(ldnq_npy_read(put_npy(fixture, "x.npy", written), fixture->arena, &read, &err));
         assert_int_equal(read->dtype, types[t]);
-        assert_true(ldnq_shape_equal(&read->shape, &shape));
+        assert_true(ldnq_shapes_are_equal(&read->shape, &shape));
         assert_memory_equal(read->data, written->data, bytes);
     }
 }
@@ -54,7 +54,7 @@ static void npy_should_give_back_every_rank_and_empty_arrays(void **state)
         struct ldnq_tensor *written = counting(fixture, shapes[i]), *read;
         const char *path = put_npy(fixture, "x.npy", written);
         assert_ok(ldnq_npy_read(path, fixture->arena, &read, &err));
-        assert_true(ldnq_shape_equal(&read->shape, &shapes[i]));
+        assert_true(ldnq_shapes_are_equal(&read->shape, &shapes[i]));
         assert_memory_equal(read->data, written->data, ldnq_tensor_count(written) * 4);
     }
 }

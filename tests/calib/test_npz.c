@@ -20,7 +20,7 @@ static void expect_floats(struct fixture *fixture, const struct ldnq_array *arra
                           const struct ldnq_tensor *wanted)
 {
     struct ldnq_tensor *got;
-    assert_true(ldnq_shape_equal(&array->shape, &wanted->shape));
+    assert_true(ldnq_shapes_are_equal(&array->shape, &wanted->shape));
     assert_ok(ldnq_array_slice(array, 0, &array->shape, fixture->arena, &got, &err));
     assert_memory_equal(got->data, wanted->data, ldnq_tensor_count(wanted) * 4);
 }

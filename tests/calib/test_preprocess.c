@@ -47,7 +47,7 @@ static void channels_should_come_first(void **state)
     struct ldnq_picture picture = ramp(*state, 3, 2, 3);
     struct ldnq_tensor *out = run(*state, &preprocess, &picture);
     struct ldnq_shape shape = shape_of(3, 3, 2, 3);
-    assert_true(ldnq_shape_equal(&out->shape, &shape));
+    assert_true(ldnq_shapes_are_equal(&out->shape, &shape));
     for (int i = 0; i < 18; i++)
         assert_true(((float *)out->data)[i] == (float)(40 * (i / 3 % 2) + 10 * (i % 3) + i / 6));
 }

@@ -7,7 +7,7 @@
 
 static void expect_shape(const struct ldnq_tensor *tensor, struct ldnq_shape shape)
 {
-    if (!ldnq_shape_equal(&tensor->shape, &shape)) {
+    if (!ldnq_shapes_are_equal(&tensor->shape, &shape)) {
         char got[LDNQ_SHAPE_TEXT], wanted[LDNQ_SHAPE_TEXT];
         fail_msg("%s instead of %s", ldnq_shape_print(&tensor->shape, NULL, got, sizeof got),
                  ldnq_shape_print(&shape, NULL, wanted, sizeof wanted));

@@ -129,7 +129,7 @@ static void single_picture_should_be_one_sample(void **state)
     assert_ok(read_all(path, one_input(fixture, shape_of(4, 1, 3, 2, 3)), &options, fixture->arena,
                        &input));
     struct ldnq_shape shape = shape_of(4, 1, 3, 2, 3);
-    assert_true(ldnq_shape_equal(&input->shape, &shape));
+    assert_true(ldnq_shapes_are_equal(&input->shape, &shape));
     assert_true(((float *)input->data)[17] == 9.0f);
 }
 

@@ -105,7 +105,7 @@ static enum ldnq_status weigh(void *ctx, const struct ldnq_tensor *const *values
     for (size_t k = 0; k < test->options.target_count; k++) {
         const float *seed = test->seeds[k]->data, *value = values[k]->data;
         size_t count = ldnq_tensor_count(values[k]);
-        if (!ldnq_shape_equal(&test->seeds[k]->shape, &values[k]->shape))
+        if (!ldnq_shapes_are_equal(&test->seeds[k]->shape, &values[k]->shape))
             return ldnq_fail(err, LDNQ_DATA, "seed %zu has another shape than its output", k);
         for (size_t i = 0; i < count; i++)
             *loss += (double)seed[i] * (double)value[i];

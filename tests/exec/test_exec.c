@@ -187,7 +187,7 @@ static void exec_should_serve_any_batch_in_turn(void **state)
         struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(batch, 2, 6, 6), 7);
         assert_ok(ldnq_exec_run(exec, &input, &err));
         const struct ldnq_tensor *out = ldnq_exec_find_value(exec, graph->outputs[0]);
-        assert_true(ldnq_shape_equal(&out->shape, &SHAPE(batch, 5)));
+        assert_true(ldnq_shapes_are_equal(&out->shape, &SHAPE(batch, 5)));
     }
     ldnq_exec_destroy(exec);
     build_free(graph);
@@ -382,7 +382,7 @@ static void exec_should_run_nodes_whose_first_output_is_left_out(void **state)
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_tensor *input = build_tensor(graph->arena, SHAPE(3, 4), 7);
     struct ldnq_tensor *out = build_run(graph, input);
-    assert_true(ldnq_shape_equal(&out->shape, &SHAPE(3, 2)));
+    assert_true(ldnq_shapes_are_equal(&out->shape, &SHAPE(3, 2)));
     for (int i = 0; i < 6; i++)
         assert_true(((float *)out->data)[i] == ((float *)input->data)[i / 2 * 4 + 2 + i % 2]);
     build_free(graph);
@@ -398,7 +398,7 @@ static void exec_should_count_left_out_outputs_of_split(void **state)
     build_output(graph, half);
     assert_ok(ldnq_passes_run(graph, &err));
     struct ldnq_tensor *out = build_run(graph, build_tensor(graph->arena, SHAPE(4, 2), 7));
-    assert_true(ldnq_shape_equal(&out->shape, &SHAPE(2, 2)));
+    assert_true(ldnq_shapes_are_equal(&out->shape, &SHAPE(2, 2)));
     build_free(graph);
 }
 

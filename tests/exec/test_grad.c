@@ -69,7 +69,7 @@ static void gradients_should_be_zero_where_a_requested_value_changes_nothing(voi
     struct job job = job_of(graph, build_tensor(graph->arena, SHAPE(8), 3));
     job.options = (struct ldnq_grad_options){ WANT(x, idle), TARGET(graph->outputs[0]) };
     struct ldnq_tensor **got = run(&job, &peak);
-    assert_true(ldnq_shape_equal(&got[1]->shape, &SHAPE(8)));
+    assert_true(ldnq_shapes_are_equal(&got[1]->shape, &SHAPE(8)));
     for (size_t i = 0; i < 8; i++)
         assert_true(at(got[1], i) == 0.0f && at(got[0], i) != 0.0f);
     build_free(graph);

@@ -41,7 +41,7 @@ static void a_constant_should_have_its_tensors_type_and_shape(void **state)
     assert_ok(ldnq_graph_add_constant(graph, "c", &tensor, &value, &err));
     assert_ptr_equal(value->constant, &tensor);
     assert_int_equal(value->dtype, LDNQ_INT64);
-    assert_true(ldnq_shape_equal(&value->shape, &tensor.shape));
+    assert_true(ldnq_shapes_are_equal(&value->shape, &tensor.shape));
     free_graph(graph);
 }
 

@@ -21,11 +21,11 @@ static void distance_should_report_sqnr_and_cosine(void **state)
     const struct ldnq_tensor a = tensor(t, 2, 2), b = tensor(y, 2, 2);
     struct ldnq_distance sums = { 0 };
     assert_ok(ldnq_distance_add(&sums, &b, &a, NULL, &err));
-    assert_true(fabs(ldnq_distance_sqnr(&sums) - 10 * log10(25)) < 1e-12);
-    assert_true(fabs(ldnq_distance_cosine(&sums) - 25 / sqrt(25 * 26)) < 1e-12);
+    assert_true(fabs(ldnq_distance_compute_sqnr(&sums) - 10 * log10(25)) < 1e-12);
+    assert_true(fabs(ldnq_distance_compute_cosine(&sums) - 25 / sqrt(25 * 26)) < 1e-12);
     assert_true(sums.max_error == 1);
     assert_ok(ldnq_distance_add(&sums, &a, &a, NULL, &err)); /* a second batch */
-    assert_true(fabs(ldnq_distance_sqnr(&sums) - 10 * log10(50)) < 1e-12);
+    assert_true(fabs(ldnq_distance_compute_sqnr(&sums) - 10 * log10(50)) < 1e-12);
 }
 
 static void
@@ -36,13 +36,14 @@ distance_should_be_exact_for_the_same_and_unknown_for_what_can_not_be_compared(v
     const struct ldnq_tensor a = tensor(t, 1, 2), other = tensor(t, 2, 1);
     struct ldnq_distance same = { 0 }, failed = { 0 }, none = { 0 };
     assert_ok(ldnq_distance_add(&same, &a, &a, NULL, &err));
-    assert_true(isinf(ldnq_distance_sqnr(&same)) && ldnq_distance_cosine(&same) == 1);
+    assert_true(isinf(ldnq_distance_compute_sqnr(&same)) &&
+                ldnq_distance_compute_cosine(&same) == 1);
     assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&failed, &other, &a, NULL, &err));
     assert_ok(ldnq_distance_add(&failed, &a, &a, NULL, &err));
-    assert_true(isnan(ldnq_distance_sqnr(&failed))); /* for good */
+    assert_true(isnan(ldnq_distance_compute_sqnr(&failed))); /* for good */
     assert_ok(ldnq_distance_add(&none, NULL, &a, NULL, &err));
-    assert_true(isnan(ldnq_distance_cosine(&none)));
+    assert_true(isnan(ldnq_distance_compute_cosine(&none)));
 }
 
 static void distance_should_not_depend_on_threads(void **state)

@@ -27,9 +27,9 @@ static void outputs_should_be_averaged(void **state)
 {
     (void)state;
     const double errors[] = { 3, 0, 5 }, powers[] = { 6, 2, 0 };
-    assert_true(ldnq_output_error_mean(errors, powers, 2) == 0.25);
-    assert_true(ldnq_output_error_mean(errors, powers, 3) == 0.5 / 3);
-    assert_true(ldnq_output_error_mean(errors, powers, 0) == 0);
+    assert_true(ldnq_output_error_compute_mean(errors, powers, 2) == 0.25);
+    assert_true(ldnq_output_error_compute_mean(errors, powers, 3) == 0.5 / 3);
+    assert_true(ldnq_output_error_compute_mean(errors, powers, 0) == 0);
 }
 
 static void without_a_float_output_there_should_be_no_error(void **state)

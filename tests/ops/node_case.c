@@ -98,7 +98,7 @@ static enum ldnq_status compare(const struct ldnq_tensor *got, const struct ldnq
     if (got->dtype != expected->dtype)
         return ldnq_fail(err, LDNQ_DATA, "'%s' is %s, expected %s", name,
                          ldnq_dtype_name(got->dtype), ldnq_dtype_name(expected->dtype));
-    if (!ldnq_shape_equal(&got->shape, &expected->shape))
+    if (!ldnq_shapes_are_equal(&got->shape, &expected->shape))
         return ldnq_fail(err, LDNQ_DATA, "'%s' is %s, expected %s", name,
                          ldnq_shape_print(&got->shape, NULL, a, sizeof a),
                          ldnq_shape_print(&expected->shape, NULL, b, sizeof b));

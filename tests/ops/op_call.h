@@ -111,7 +111,7 @@ static inline enum ldnq_status op_call_run(struct op_call *op)
 static inline void assert_shape(const struct ldnq_shape *got, struct ldnq_shape expected)
 {
     char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
-    if (!ldnq_shape_equal(got, &expected))
+    if (!ldnq_shapes_are_equal(got, &expected))
         fail_msg("the shape is %s, expected %s", ldnq_shape_print(got, NULL, a, sizeof a),
                  ldnq_shape_print(&expected, NULL, b, sizeof b));
 }

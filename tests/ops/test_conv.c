@@ -24,7 +24,7 @@ static void check_shape(const struct conv_case *conv, const struct use *use)
     for (size_t i = 2 - conv->axes; i < 2; i++)
         wanted.dim[conv->axes + i] = conv->out[i];
     assert_int_equal(use->out.dtype, LDNQ_FLOAT);
-    assert_true(ldnq_shape_equal(&use->out.shape, &wanted));
+    assert_true(ldnq_shapes_are_equal(&use->out.shape, &wanted));
 }
 
 /* W times the columns, plus the bias, is the convolution with its positions

@@ -231,7 +231,7 @@ static void run_depthwise(size_t implementation, struct conv_memory *p, size_t r
         struct ldnq_output_tile tile = { .y = y, .columns = g->out_w };
         tile.rows = ldnq_size_min(rows, g->out_h - y);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, p->scratch);
-        size_t pitch = ldnq_padded_tile_floats(&padded);
+        size_t pitch = ldnq_padded_tile_count_floats(&padded);
         for (size_t first = 0; first < count; first += planes) {
             size_t some = ldnq_size_min(planes, count - first);
             ldnq_padded_tile_fill_planes(g, &tile, p->x + first * g->height * g->width, &padded,
@@ -249,7 +249,7 @@ static void check_depthwise(struct ldnq_conv_geometry g, struct ldnq_rng *rng)
                  planes = 1 + ldnq_rng_below(rng, 4);
     struct ldnq_output_tile whole = { .rows = g.out_h, .columns = g.out_w };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&g, &whole, NULL);
-    size_t floats = planes * ldnq_padded_tile_floats(&padded) + LDNQ_DEPTHWISE_SLACK;
+    size_t floats = planes * ldnq_padded_tile_count_floats(&padded) + LDNQ_DEPTHWISE_SLACK;
     p.scratch = malloc(floats * sizeof *p.scratch);
     p.is_depthwise = true;
     fill_expected(&p);

@@ -80,7 +80,7 @@ static void output_sizes_should_be_onnxs(void **state)
         struct ldnq_op_call call = { 0 };
         int64_t out = -7, pad = -7;
         enum ldnq_status status =
-            ldnq_window_output(&call, &window, 1, row->size, row->kernel, &out, &pad, &err);
+            ldnq_window_infer_output(&call, &window, 1, row->size, row->kernel, &out, &pad, &err);
         if (row->out < 0) {
             assert_int_equal(status, LDNQ_MODEL);
             assert_non_null(strstr(err.message, "does not fit"));
@@ -102,11 +102,11 @@ static void a_size_that_is_not_known_should_give_a_symbol_ahead_of_data_only(voi
     struct ldnq_op_call call = { .graph = graph };
     int64_t symbol, out;
     assert_ok(ldnq_graph_find_or_add_symbol(graph, "N", &symbol, &err));
-    assert_ok(ldnq_window_output(&call, &window, 0, symbol, 3, &out, NULL, &err));
+    assert_ok(ldnq_window_infer_output(&call, &window, 0, symbol, 3, &out, NULL, &err));
     assert_true(ldnq_is_symbol(out) && out != symbol);
     call.graph = NULL;
-    assert_fails(ldnq_window_output(&call, &window, 0, symbol, 3, &out, NULL, &err), LDNQ_MODEL,
-                 "can't be computed");
+    assert_fails(ldnq_window_infer_output(&call, &window, 0, symbol, 3, &out, NULL, &err),
+                 LDNQ_MODEL, "can't be computed");
     ldnq_arena_destroy(arena);
 }
 
@@ -119,9 +119,9 @@ static void impossible_sizes_should_be_refused(void **state)
     int64_t out;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         assert_fails(
-            ldnq_window_output(&call, &window, 0, sizes[i][0], sizes[i][1], &out, NULL, &err),
+            ldnq_window_infer_output(&call, &window, 0, sizes[i][0], sizes[i][1], &out, NULL, &err),
             LDNQ_MODEL, "not possible");
-    assert_fails(ldnq_window_output(&call, &window, 0, 1 << 30, 1 << 30, &out, NULL, &err),
+    assert_fails(ldnq_window_infer_output(&call, &window, 0, 1 << 30, 1 << 30, &out, NULL, &err),
                  LDNQ_MODEL, "does not fit");
 }
 

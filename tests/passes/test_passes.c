@@ -178,8 +178,8 @@ static void bind_should_give_open_dimensions_their_size(void **state)
     struct ldnq_value *y = build_input(graph, "y", SHAPE(n));
     assert_ok(ldnq_pass_bind_dim(graph, "N", 4, &err));
     assert_ok(ldnq_pass_bind_dim(graph, "x:2", 9, &err));
-    assert_true(ldnq_shape_equal(&x->shape, &SHAPE(4, 3, 9, 7)));
-    assert_true(ldnq_shape_equal(&y->shape, &SHAPE(4)));
+    assert_true(ldnq_shapes_are_equal(&x->shape, &SHAPE(4, 3, 9, 7)));
+    assert_true(ldnq_shapes_are_equal(&y->shape, &SHAPE(4)));
     build_free(graph);
 }
 

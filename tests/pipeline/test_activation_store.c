@@ -56,7 +56,7 @@ static void assert_loads(struct ldnq_activation_store *store, size_t number,
     for (size_t i = 0; i < count; i++) {
         size_t bytes = 0;
         assert_int_equal(tensors[i].dtype, batch->tensors[i].dtype);
-        assert_true(ldnq_shape_equal(&tensors[i].shape, &batch->tensors[i].shape));
+        assert_true(ldnq_shapes_are_equal(&tensors[i].shape, &batch->tensors[i].shape));
         assert_int_equal((uintptr_t)tensors[i].data % 64, 0);
         ldnq_tensor_bytes(&tensors[i], &bytes);
         assert_memory_equal(tensors[i].data, batch->tensors[i].data, bytes);

@@ -181,7 +181,7 @@ static struct ldnq_compensation_strength strength_of(float held_apart, struct ld
     moments_make(&m, &fit, pool);
     ldnq_layer_moments_add(&m, false, 0, &fit.quantized, &fit.exact);
     ldnq_layer_moments_add(&m, true, 0, &held.quantized, &held.exact);
-    assert_ok(ldnq_layer_moments_choose(&m, true, &strength, &err));
+    assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
     ldnq_layer_moments_merge(&m);
     build_free(fit.graph);
     build_free(held.graph);
@@ -228,7 +228,7 @@ static void without_held_out_samples_nothing_should_be_compensated(void **state)
     pair_make(&pair, 1, SAMPLES, 0.3f, 11);
     moments_make(&m, &pair, NULL);
     ldnq_layer_moments_add(&m, false, 0, &pair.quantized, &pair.exact);
-    assert_ok(ldnq_layer_moments_choose(&m, true, &strength, &err));
+    assert_ok(ldnq_layer_moments_choose_strength(&m, true, &strength, &err));
     assert_true(strength.lambda == 0 && isnan(strength.remaining_error));
     ldnq_layer_moments_release(&m);
     build_free(pair.graph);

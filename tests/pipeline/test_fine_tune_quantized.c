@@ -35,9 +35,9 @@ static void make(struct fixture *f, const char *codebook, bool one_scale, bool u
         f->scales[row] = one_scale ? 0.3f : 0.2f + 0.1f * (float)row;
         f->deviation[row] = 0.5f + (float)row;
         for (size_t k = 0; k < INPUTS; k++) {
-            const size_t at = ldnq_weight_offset(&f->result.layer.geometry, row, k);
-            f->codes[row * INPUTS + k] =
-                (int8_t)ldnq_codebook_nearest(book, (double)weight[at] / (double)f->scales[row]);
+            const size_t at = ldnq_find_weight_offset(&f->result.layer.geometry, row, k);
+            f->codes[row * INPUTS + k] = (int8_t)ldnq_codebook_find_nearest(
+                book, (double)weight[at] / (double)f->scales[row]);
         }
     }
     assert_ok(ldnq_quantized_layer_apply(&f->result, f->graph->arena, &err));
@@ -139,7 +139,7 @@ static void the_gradient_should_pass_the_rounding(void **state)
     add_gradients(&f);
     for (size_t row = 0; row < OUTPUTS; row++)
         for (size_t k = 0; k < INPUTS; k++) {
-            size_t at = ldnq_weight_offset(&f.result.layer.geometry, row, k);
+            size_t at = ldnq_find_weight_offset(&f.result.layer.geometry, row, k);
             float want = (float)(at + 1) * weight_now(&f)[at] * f.scales[row];
             assert_true(f.layer.latent.gradient[row * INPUTS + k] == want);
         }

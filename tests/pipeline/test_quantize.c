@@ -24,7 +24,7 @@ static void quantize_should_leave_every_layer_with_its_codes(void **state)
         for (size_t row = 0; row < rows; row++)
             for (size_t k = 0; k < layer->layer.geometry.cols; k++) {
                 const int8_t code = layer->codes[row * layer->layer.geometry.cols + k];
-                const size_t at = ldnq_weight_offset(&layer->layer.geometry, row, k);
+                const size_t at = ldnq_find_weight_offset(&layer->layer.geometry, row, k);
                 assert_in_range(code + 8, 0, 15);
                 assert_true(now[at] == layer->scales[row] * (float)code);
             }

@@ -112,7 +112,7 @@ static void gptq_row(const struct layer *layer, size_t row, int8_t *codes)
     for (size_t i = k; i-- > 0;) {
         const size_t input = inverse.columns[i].col;
         const double scale = (double)layer->solution.scales[layer_scale(layer, row, input)];
-        codes[input] = (int8_t)ldnq_codebook_nearest(layer->problem.codebook, work[i] / scale);
+        codes[input] = (int8_t)ldnq_codebook_find_nearest(layer->problem.codebook, work[i] / scale);
         const double step = (work[i] - scale * codes[input]) / inverse.factor[i * k + i];
         for (size_t j = 0; j < i; j++)
             work[j] -= step * inverse.factor[i * k + j];

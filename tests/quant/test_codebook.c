@@ -79,7 +79,7 @@ static void check_nearest(const struct ldnq_codebook *codebook, double value)
         .v = &value, .v_stride = 1, .rows = 1, .length = 1, .codes = &code, .weight = 1
     };
     const int16_t expected = naive_nearest(codebook, value);
-    assert_int_equal(ldnq_codebook_nearest(codebook, value), expected);
+    assert_int_equal(ldnq_codebook_find_nearest(codebook, value), expected);
     ldnq_project_codes(codebook, &span, 1);
     assert_int_equal(code, expected);
 }

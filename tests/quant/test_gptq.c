@@ -88,7 +88,7 @@ static void round_input(const struct layer *layer, size_t group, size_t p, const
     const size_t k = problem->cols;
     for (size_t m = 0; m < problem->rows; m++) {
         const double scale = (double)layer->solution.scales[group * problem->rows + m];
-        const int16_t code = ldnq_codebook_nearest(problem->codebook, w[m * k + p] / scale);
+        const int16_t code = ldnq_codebook_find_nearest(problem->codebook, w[m * k + p] / scale);
         const double step = (w[m * k + p] - scale * code) / inverse[p * k + p];
         for (size_t j = 0; j < k; j++)
             w[m * k + j] -= step * inverse[p * k + j];
@@ -395,10 +395,11 @@ static void constant_inputs_should_get_their_nearest_codes(void **state)
         solve(&layer);
         for (size_t row = 0; row < 20; row++)
             for (size_t i = 3; i <= 8; i += 5)
-                assert_int_equal(layer.solution.codes[row * 30 + i],
-                                 ldnq_codebook_nearest(layer.problem.codebook,
-                                                       (double)layer.weight[row * 30 + i] /
-                                                           (double)layer.solution.scales[row]));
+                assert_int_equal(
+                    layer.solution.codes[row * 30 + i],
+                    ldnq_codebook_find_nearest(layer.problem.codebook,
+                                               (double)layer.weight[row * 30 + i] /
+                                                   (double)layer.solution.scales[row]));
         assert_true(layer.solution.error < 0.8 * layer.solution.error_start);
         layer_free(&layer);
     }

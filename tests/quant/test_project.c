@@ -29,7 +29,7 @@ static double grid_distance(const struct ldnq_codebook *codebook, const double *
         int8_t codes[N];
         double vq = 0, qq = 0;
         for (size_t i = 0; i < n; i++) {
-            codes[i] = (int8_t)ldnq_codebook_nearest(codebook, v[i] / scale);
+            codes[i] = (int8_t)ldnq_codebook_find_nearest(codebook, v[i] / scale);
             vq += v[i] * codes[i];
             qq += codes[i] * codes[i];
         }

@@ -25,8 +25,8 @@ static enum ldnq_status write_both(const struct ldnq_diff *diff, const char *fol
 {
     char path[1024], *text;
     snprintf(path, sizeof path, "%s/page.html", folder);
-    LDNQ_TRY(ldnq_diff_html(diff, path, err));
-    LDNQ_TRY(ldnq_diff_json(diff, &text, err));
+    LDNQ_TRY(ldnq_diff_write_html(diff, path, err));
+    LDNQ_TRY(ldnq_diff_print_json(diff, &text, err));
     snprintf(path, sizeof path, "%s/diff.json", folder);
     const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
     ldnq_report_free(text);

@@ -126,7 +126,7 @@ static void page_should_come_back_from_any_failed_allocation(void **state)
     assert_true(all > 50);
     for (long allowed = 0; allowed < all; allowed++) {
         ldnq_alloc_fail_after(allowed);
-        const enum ldnq_status status = ldnq_diff_html(diff, "/dev/null", &err);
+        const enum ldnq_status status = ldnq_diff_write_html(diff, "/dev/null", &err);
         ldnq_alloc_fail_after(-1);
         /* The page itself needs `all` but for the NUL; the file some more. */
         if (status == LDNQ_OK)
@@ -142,14 +142,14 @@ static void page_should_be_written_or_not_at_all(void **state)
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/page.html", folder);
     struct ldnq_diff *diff = sample_diff(arena, &(struct sample_options){ 1, true, true, true });
-    assert_ok(ldnq_diff_html(diff, path, &err));
+    assert_ok(ldnq_diff_write_html(diff, path, &err));
     assert_int_equal(unlink(path), 0);
     ldnq_alloc_fail_after(40);
-    assert_fails(ldnq_diff_html(diff, path, &err), LDNQ_NOMEM, "out of memory");
+    assert_fails(ldnq_diff_write_html(diff, path, &err), LDNQ_NOMEM, "out of memory");
     ldnq_alloc_fail_after(-1);
     assert_int_equal(access(path, F_OK), -1);
     assert_int_equal(rmdir(folder), 0);
-    assert_fails(ldnq_diff_html(diff, path, &err), LDNQ_IO, path);
+    assert_fails(ldnq_diff_write_html(diff, path, &err), LDNQ_IO, path);
 }
 
 static void shapes_should_print_open_sizes_and_unknown_ranks(void **state)

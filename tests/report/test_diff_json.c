@@ -28,7 +28,7 @@ static int tear_down(void **state)
 static cJSON *read_back(const struct ldnq_diff *diff)
 {
     char *text;
-    assert_ok(ldnq_diff_json(diff, &text, &err));
+    assert_ok(ldnq_diff_print_json(diff, &text, &err));
     assert_true(ldnq_utf8_is_valid(text));
     cJSON *root = cJSON_Parse(text);
     assert_non_null(root);
@@ -106,7 +106,7 @@ static void json_should_come_back_from_any_failed_allocation(void **state)
     for (; status == LDNQ_NOMEM && allowed < 100000; allowed++) {
         char *text;
         ldnq_alloc_fail_after(allowed);
-        status = ldnq_diff_json(diff, &text, &err);
+        status = ldnq_diff_print_json(diff, &text, &err);
         ldnq_alloc_fail_after(-1);
         ldnq_report_free(text);
     }

@@ -32,7 +32,7 @@ static void write_character(char c, bool is_first_on_line)
 
 /* The bytes of a name that begins the text: of an option, "--fail-", or, in the line of the
  * usage, of an argument, "OUTPUT_NAME". 0 for other text. */
-static size_t name_length(const char *text, bool is_usage)
+static size_t measure_name_length(const char *text, bool is_usage)
 {
     size_t length = 0;
     if (text[0] == '-' && (text[1] == '-' || islower((unsigned char)text[1])))
@@ -56,7 +56,8 @@ static void write_marked(const char *text, bool is_usage)
             text += 2;
             continue;
         }
-        const size_t name = isalnum((unsigned char)before) ? 0 : name_length(text, is_usage);
+        const size_t name =
+            isalnum((unsigned char)before) ? 0 : measure_name_length(text, is_usage);
         const size_t length = name ? name : 1;
         if (name > 0)
             fputs(*text == '-' ? "\\fB" : "\\fI", stdout);
@@ -71,7 +72,7 @@ static void write_marked(const char *text, bool is_usage)
 }
 
 /* The first command line of the examples, with the lines that continue it. */
-static size_t example_length(const char *examples)
+static size_t measure_example_length(const char *examples)
 {
     size_t i = 0;
     while (examples[i] && !(examples[i] == '\n' && examples[i - 1] != '\\'))
@@ -210,7 +211,7 @@ void man_page_write_overview(void)
     printf(".SH EXAMPLES\n");
     for (size_t i = 0; cli_commands[i]; i++) {
         printf("%s", i ? ".PP\n" : "");
-        write_example(cli_commands[i]->examples, example_length(cli_commands[i]->examples));
+        write_example(cli_commands[i]->examples, measure_example_length(cli_commands[i]->examples));
     }
     write_see_also(NULL);
 }
@@ -229,7 +230,7 @@ void man_page_write_command(const struct cli_command *command)
     write_exit_codes();
     printf(".SH EXAMPLES\n");
     for (const char *text = command->examples; *text;) {
-        const size_t length = example_length(text);
+        const size_t length = measure_example_length(text);
         printf("%s", text > command->examples ? ".PP\n" : "");
         write_example(text, length);
         text += length + (text[length] == '\n');

@@ -130,7 +130,7 @@ static void write_zsh_text(const char *text, size_t length, const char *special)
 }
 
 /* The first sentence of the help, which has to fit on a line beside the option. */
-static size_t help_length(const char *help)
+static size_t measure_help_length(const char *help)
 {
     size_t i = 0;
     int depth = 0; /* of parentheses */
@@ -155,7 +155,7 @@ static void write_zsh_option(const struct ldnq_option *option, bool is_letter)
         printf("(-%s --%s)", option->letter, option->name);
     printf("%s%s%s[", is_letter ? "-" : "--", is_letter ? option->letter : option->name,
            option->value && !is_letter ? "=" : "");
-    write_zsh_text(option->help, help_length(option->help), "\\[]");
+    write_zsh_text(option->help, measure_help_length(option->help), "\\[]");
     printf("]");
     if (option->value) {
         printf(":");

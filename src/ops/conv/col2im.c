@@ -83,8 +83,8 @@ static enum ldnq_status check_positions(struct ldnq_op_call *call, const struct 
     const int64_t given = call->in[0]->shape.dim[2];
     int64_t positions = 1, out;
     for (int i = 0; i < image->rank; i++) {
-        LDNQ_TRY(ldnq_window_output(call, call->attrs, (size_t)i, image->dim[i], block->dim[i],
-                                    &out, NULL, err));
+        LDNQ_TRY(ldnq_window_infer_output(call, call->attrs, (size_t)i, image->dim[i],
+                                          block->dim[i], &out, NULL, err));
         LDNQ_TRY(ldnq_op_multiply_dims(call, positions, out, &positions, err));
     }
     if (ldnq_is_symbol(given) || ldnq_is_symbol(positions) || given == positions)
@@ -125,8 +125,8 @@ static enum ldnq_status make_volume(const struct ldnq_op_call *call, struct ldnq
         volume->axis[i] = (struct ldnq_volume_axis){ 1, 1, 1, 1, 1, 0 };
     for (int i = 0; i < image.rank; i++) {
         int64_t out, pad;
-        LDNQ_TRY(ldnq_window_output(&at_run_time, window, (size_t)i, image.dim[i], block.dim[i],
-                                    &out, &pad, err));
+        LDNQ_TRY(ldnq_window_infer_output(&at_run_time, window, (size_t)i, image.dim[i],
+                                          block.dim[i], &out, &pad, err));
         volume->axis[LDNQ_VOLUME_AXES - image.rank + i] = (struct ldnq_volume_axis){
             .in = (size_t)image.dim[i],
             .out = (size_t)out,
@@ -143,9 +143,9 @@ static struct col2im_planes make_planes(const struct ldnq_volume *volume, const 
                                         float *to)
 {
     return (struct col2im_planes){ .volume = volume,
-                                   .taps = ldnq_volume_taps(volume),
-                                   .positions = ldnq_volume_positions(volume),
-                                   .plane = ldnq_volume_plane(volume),
+                                   .taps = ldnq_volume_count_taps(volume),
+                                   .positions = ldnq_volume_count_positions(volume),
+                                   .plane = ldnq_volume_count_plane(volume),
                                    .from = from,
                                    .to = to };
 }

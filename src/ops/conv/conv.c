@@ -112,8 +112,8 @@ static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error 
     *y = *x;
     y->dim[1] = w->dim[0];
     for (int i = 2; i < x->rank; i++)
-        LDNQ_TRY(ldnq_window_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
-                                    &y->dim[i], NULL, err));
+        LDNQ_TRY(ldnq_window_infer_output(call, &conv->window, (size_t)i - 2, x->dim[i], w->dim[i],
+                                          &y->dim[i], NULL, err));
     int64_t inputs = multiply_dims_from(w, 1), positions = multiply_dims_from(y, 2);
     return ldnq_product_check(w->dim[0], positions, inputs, inputs, err);
 }
@@ -156,8 +156,8 @@ static struct ldnq_conv_geometry make_geometry(const struct ldnq_op_call *call)
     int64_t out, begin;
     for (int i = 2; i < x->rank; i++) {
         size_t axis = (size_t)i - 2;
-        if (ldnq_window_output(&at_run_time, &conv->window, axis, x->dim[i], w->dim[i], &out,
-                               &begin, NULL) != LDNQ_OK)
+        if (ldnq_window_infer_output(&at_run_time, &conv->window, axis, x->dim[i], w->dim[i], &out,
+                                     &begin, NULL) != LDNQ_OK)
             out = begin = 0;
         /* The last axis is W, an axis before it H. */
         bool is_width = i == x->rank - 1;
@@ -192,8 +192,8 @@ static struct ldnq_conv_volume_job make_volume_job(const struct ldnq_op_call *ca
     job.volume.channels = (size_t)w->dim[1];
     for (size_t i = 0; i < LDNQ_VOLUME_AXES; i++) {
         int64_t out, begin;
-        if (ldnq_window_output(&at_run_time, &conv->window, i, x->dim[i + 2], w->dim[i + 2], &out,
-                               &begin, NULL) != LDNQ_OK)
+        if (ldnq_window_infer_output(&at_run_time, &conv->window, i, x->dim[i + 2], w->dim[i + 2],
+                                     &out, &begin, NULL) != LDNQ_OK)
             out = begin = 0;
         job.volume.axis[i] = (struct ldnq_volume_axis){
             .in = (size_t)x->dim[i + 2],
@@ -217,8 +217,8 @@ static enum ldnq_status volume_forward(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_volume_job(call);
     const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
-    ldnq_conv_volume_forward(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
-                             call->out[0].data, call->pool);
+    ldnq_conv_volume_run(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                         call->out[0].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -228,12 +228,13 @@ static enum ldnq_status volume_backward(const struct ldnq_op_grad *grad)
     struct ldnq_conv_volume_job job = make_volume_job(call);
     const float *dy = grad->out[0]->data;
     if (grad->in[0].data)
-        ldnq_conv_volume_transposed(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+        ldnq_conv_volume_run_transposed(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
         ldnq_conv_volume_compute_dw(&job, call->in[0]->data, dy, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
         ldnq_conv_compute_db(dy, job.images, job.groups * job.outputs,
-                             ldnq_volume_positions(&job.volume), grad->in[2].data, call->pool);
+                             ldnq_volume_count_positions(&job.volume), grad->in[2].data,
+                             call->pool);
     return LDNQ_OK;
 }
 
@@ -341,7 +342,7 @@ static size_t count_positions(const struct ldnq_op_call *call)
 {
     if (is_volume(call)) {
         struct ldnq_conv_volume_job job = make_volume_job(call);
-        return ldnq_volume_positions(&job.volume);
+        return ldnq_volume_count_positions(&job.volume);
     }
     struct ldnq_conv_geometry g = make_geometry(call);
     return g.out_h * g.out_w;
@@ -359,7 +360,7 @@ static void fill_image_columns(const struct ldnq_op_call *call, size_t image_gro
     const float *x = call->in[0]->data;
     if (is_volume(call)) {
         struct ldnq_conv_volume_job job = make_volume_job(call);
-        size_t size = job.volume.channels * ldnq_volume_plane(&job.volume);
+        size_t size = job.volume.channels * ldnq_volume_count_plane(&job.volume);
         ldnq_volume_im2col(&job.volume, x + image_group * size, at, count, columns, ld);
         return;
     }

@@ -49,7 +49,7 @@ static bool count_floats_of_thread_parts(const struct ldnq_conv_grad *grad,
     struct ldnq_output_tile tile = { .rows = tiling.rows, .columns = tiling.columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, NULL);
     size_t sums = grad->job.outputs * g->kernel_h * g->kernel_w * sizeof(double) / sizeof(float);
-    return ldnq_size_add(ldnq_padded_tile_floats(&padded), padded.phase_width + STEP,
+    return ldnq_size_add(ldnq_padded_tile_count_floats(&padded), padded.phase_width + STEP,
                          &sizes->padded) &&
            ldnq_size_mul(tile.rows, padded.phase_width + STEP, &sizes->dy) &&
            (sizes->padded = round_up(sizes->padded)) != SIZE_MAX &&
@@ -169,7 +169,7 @@ static void add_image_weight_gradient(const struct ldnq_conv_grad *grad, size_t 
     size_t outputs = grad->job.outputs, taps = g->kernel_h * g->kernel_w;
     const float *x = grad->job.x + image_group * g->height * g->width;
     for (size_t i = 0; i < tiling->down * tiling->across; i++) {
-        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, tiling, i);
+        struct ldnq_output_tile tile = ldnq_conv_find_tile(g, tiling, i);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, padded_data);
         ldnq_padded_tile_fill(g, &tile, x, &padded);
         for (size_t m = 0; m < outputs; m++) {
@@ -251,9 +251,9 @@ static void compute_image_dx(void *argument, size_t chunk, size_t thread)
     float *scratch = (float *)grad->scratch + thread * floats, *dx = grad->dx + chunk * size;
     memset(dx, 0, size * sizeof *dx);
     for (size_t i = 0; i < tiling.down * tiling.across; i++) {
-        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &tiling, i);
+        struct ldnq_output_tile tile = ldnq_conv_find_tile(g, &tiling, i);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, scratch);
-        memset(scratch, 0, ldnq_padded_tile_floats(&padded) * sizeof *scratch);
+        memset(scratch, 0, ldnq_padded_tile_count_floats(&padded) * sizeof *scratch);
         for (size_t m = 0; m < outputs; m++)
             add_tile(g, &tile, &padded,
                      grad->job.weight + (group * outputs + m) * g->kernel_h * g->kernel_w,

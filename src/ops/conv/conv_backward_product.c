@@ -49,7 +49,8 @@ static bool count_thread_scratch_floats(struct grad_product *p)
     if (!ldnq_size_mul(p->block * p->taps, p->tiling.rows * p->tiling.columns, &p->columns_floats))
         return false;
     p->columns_floats = round_up(p->columns_floats);
-    return ldnq_size_add(p->columns_floats, round_up(ldnq_padded_tile_floats(&padded)), &p->floats);
+    return ldnq_size_add(p->columns_floats, round_up(ldnq_padded_tile_count_floats(&padded)),
+                         &p->floats);
 }
 
 static bool make_product(const struct ldnq_conv_grad *grad, struct grad_product *p)
@@ -75,9 +76,9 @@ static bool make_product(const struct ldnq_conv_grad *grad, struct grad_product 
     return count_thread_scratch_floats(p);
 }
 
-static struct ldnq_padded_tile thread_padded_tile(const struct grad_product *p,
-                                                  const struct ldnq_output_tile *tile,
-                                                  size_t thread, float **columns)
+static struct ldnq_padded_tile find_thread_padded_tile(const struct grad_product *p,
+                                                       const struct ldnq_output_tile *tile,
+                                                       size_t thread, float **columns)
 {
     *columns = (float *)p->grad->scratch + thread * p->floats;
     return ldnq_padded_tile_make(&p->grad->job.geometry, tile, *columns + p->columns_floats);
@@ -99,7 +100,7 @@ static void add_columns(const struct ldnq_conv_geometry *g, const struct ldnq_ou
                         const struct ldnq_padded_tile *padded, const float *columns, float *plane)
 {
     size_t row_step = ldnq_padded_tile_row_step(padded), count = tile->rows * tile->columns;
-    memset(padded->data, 0, ldnq_padded_tile_floats(padded) * sizeof *padded->data);
+    memset(padded->data, 0, ldnq_padded_tile_count_floats(padded) * sizeof *padded->data);
     for (size_t kh = 0; kh < g->kernel_h; kh++)
         for (size_t kw = 0; kw < g->kernel_w; kw++, columns += count)
             add_rows(columns,
@@ -121,10 +122,10 @@ static void compute_block_dx(void *argument, size_t chunk, size_t thread)
     float *dx = p->grad->dx + (image_group * g->channels + first) * size;
     memset(dx, 0, channels * size * sizeof *dx);
     for (size_t i = 0; i < p->tiles; i++) {
-        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &p->tiling, i);
+        struct ldnq_output_tile tile = ldnq_conv_find_tile(g, &p->tiling, i);
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         float *columns;
-        struct ldnq_padded_tile padded = thread_padded_tile(p, &tile, thread, &columns);
+        struct ldnq_padded_tile padded = find_thread_padded_tile(p, &tile, thread, &columns);
         ldnq_sgemm(LDNQ_TRANSPOSED, LDNQ_AS_IS, channels * p->taps, count, job->outputs, 1.0f,
                    w + first * p->taps, p->cols, dy + at, p->plane, 0.0f, columns, count);
         for (size_t c = 0; c < channels; c++)
@@ -162,7 +163,7 @@ static const float *fill_tile_columns(const struct grad_product *p,
     const struct ldnq_conv_geometry *g = &p->grad->job.geometry;
     size_t count = tile->rows * tile->columns;
     float *columns;
-    struct ldnq_padded_tile padded = thread_padded_tile(p, tile, thread, &columns);
+    struct ldnq_padded_tile padded = find_thread_padded_tile(p, tile, thread, &columns);
     for (size_t c = 0; c < channels; c++) {
         ldnq_padded_tile_fill(g, tile, x + c * g->height * g->width, &padded);
         ldnq_padded_tile_im2col(g, tile, &padded, columns + c * p->taps * count, count);
@@ -184,7 +185,7 @@ static void compute_slice_dw(void *argument, size_t chunk, size_t thread)
                 first * p->taps;
     float beta = 0.0f;
     for (size_t piece = p->pieces * slice / p->slices; piece < last; piece++, beta = 1.0f) {
-        struct ldnq_output_tile tile = ldnq_conv_tile_at(g, &p->tiling, piece % p->tiles);
+        struct ldnq_output_tile tile = ldnq_conv_find_tile(g, &p->tiling, piece % p->tiles);
         size_t image_group = piece / p->tiles * job->groups + group;
         size_t at = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
         const float *x = job->x + (image_group * g->channels + first) * g->height * g->width;

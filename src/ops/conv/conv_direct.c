@@ -36,7 +36,8 @@ static size_t count_channel_floats(const struct ldnq_conv_job *job, size_t rows)
     struct ldnq_output_tile tile = make_tile(job, rows);
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
     size_t floats;
-    return ldnq_size_add(ldnq_padded_tile_floats(&padded), MAX_LANES, &floats) ? floats : SIZE_MAX;
+    return ldnq_size_add(ldnq_padded_tile_count_floats(&padded), MAX_LANES, &floats) ? floats
+                                                                                     : SIZE_MAX;
 }
 
 bool ldnq_conv_direct_fits(const struct ldnq_conv_job *job)
@@ -288,7 +289,7 @@ void ldnq_conv_direct_compute_tile_with(size_t index, const struct ldnq_conv_job
     /* Unused lanes read beyond a padded tile. Stale memory there may hold denormals, such as
      * small integers, and a product of one takes about a hundred cycles. */
     for (size_t c = 0; c < g->channels; c++)
-        memset(scratch + c * pitch + ldnq_padded_tile_floats(&padded), 0,
+        memset(scratch + c * pitch + ldnq_padded_tile_count_floats(&padded), 0,
                MAX_LANES * sizeof *scratch);
     fill_offsets(job, &padded, pitch, offsets);
     for (size_t count; (count = list_positions(&direct, at)) > 0;)

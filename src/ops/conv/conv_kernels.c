@@ -91,7 +91,7 @@ static size_t choose_planes_per_fill(const struct ldnq_conv_job *job,
 {
     struct ldnq_output_tile tile = { .rows = tiling->rows, .columns = tiling->columns };
     struct ldnq_padded_tile padded = ldnq_padded_tile_make(&job->geometry, &tile, NULL);
-    size_t most = PADDED_FLOATS / ldnq_size_max(1, ldnq_padded_tile_floats(&padded));
+    size_t most = PADDED_FLOATS / ldnq_size_max(1, ldnq_padded_tile_count_floats(&padded));
     return ldnq_size_max(1, ldnq_size_min(most, choose_planes_per_chunk(job)));
 }
 
@@ -106,7 +106,7 @@ static bool count_thread_scratch_floats(const struct ldnq_conv_job *job,
     size_t cols = is_depthwise(job) ? 0 : count_cols(job), padded_tiles;
     if (!ldnq_size_mul(cols, tiling->rows * tiling->columns, padded_at) ||
         !ldnq_size_add(*padded_at, 15, padded_at) ||
-        !ldnq_size_mul(ldnq_padded_tile_floats(&padded),
+        !ldnq_size_mul(ldnq_padded_tile_count_floats(&padded),
                        is_depthwise(job) ? choose_planes_per_fill(job, tiling) : 1, &padded_tiles))
         return false;
     *padded_at &= ~(size_t)15;
@@ -156,7 +156,7 @@ static void multiply_tile_columns(void *argument, size_t chunk, size_t thread)
     struct ldnq_conv_tiling tiling = plan_tiles(job);
     size_t tiles = tiling.down * tiling.across, k = count_cols(job), plane = count_positions(job);
     size_t image_group = chunk / tiles, group = image_group % job->groups;
-    struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, chunk % tiles);
+    struct ldnq_output_tile tile = ldnq_conv_find_tile(&job->geometry, &tiling, chunk % tiles);
     size_t first = tile.y * g->out_w + tile.x, count = tile.rows * tile.columns;
     const float *x = job->x + image_group * g->channels * g->height * g->width;
     float *y = job->y + image_group * job->outputs * plane + first;
@@ -216,7 +216,7 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
     struct ldnq_conv_tiling tiling = plan_tiles(job);
     size_t tiles = tiling.down * tiling.across, parts = ldnq_conv_direct_choose_parts(job, tiles);
     size_t part = chunk % parts, index = chunk / parts;
-    struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, index % tiles);
+    struct ldnq_output_tile tile = ldnq_conv_find_tile(&job->geometry, &tiling, index % tiles);
     ldnq_conv_direct_compute_tile(
         job, index / tiles, &tile, part * job->outputs / parts, (part + 1) * job->outputs / parts,
         (float *)job->scratch + thread * ldnq_conv_direct_scratch_floats(job));
@@ -236,9 +236,9 @@ static void run_depthwise(void *argument, size_t chunk, size_t thread)
     float *data;
     find_thread_scratch(job, &tiling, thread, &data);
     for (size_t i = 0; i < tiles; i++) {
-        struct ldnq_output_tile tile = ldnq_conv_tile_at(&job->geometry, &tiling, i);
+        struct ldnq_output_tile tile = ldnq_conv_find_tile(&job->geometry, &tiling, i);
         struct ldnq_padded_tile padded = ldnq_padded_tile_make(g, &tile, data);
-        size_t pitch = ldnq_padded_tile_floats(&padded);
+        size_t pitch = ldnq_padded_tile_count_floats(&padded);
         for (size_t first = chunk * planes; first < last; first += step) {
             size_t count = ldnq_size_min(step, last - first);
             ldnq_padded_tile_fill_planes(g, &tile, job->x + first * g->height * g->width, &padded,

@@ -29,9 +29,9 @@ static struct volume_pass plan_volume_blocks(const struct ldnq_conv_volume_job *
 {
     const struct ldnq_volume *v = &job->volume;
     struct volume_pass pass = { .job = job,
-                                .plane = ldnq_volume_plane(v),
-                                .positions = ldnq_volume_positions(v),
-                                .taps = ldnq_volume_taps(v) };
+                                .plane = ldnq_volume_count_plane(v),
+                                .positions = ldnq_volume_count_positions(v),
+                                .taps = ldnq_volume_count_taps(v) };
     pass.cols = v->channels * pass.taps;
     pass.block = ldnq_size_max(1, BLOCK_ROWS / ldnq_size_max(1, pass.taps));
     pass.block = all_channels ? v->channels : ldnq_size_min(pass.block, v->channels);
@@ -107,9 +107,9 @@ static void run_forward_tile(void *argument, size_t chunk, size_t thread)
                            p->clamp);
 }
 
-void ldnq_conv_volume_forward(const struct ldnq_conv_volume_job *job, const float *image,
-                              const float *bias, const struct ldnq_clamp *clamp, float *maps,
-                              struct ldnq_pool *pool)
+void ldnq_conv_volume_run(const struct ldnq_conv_volume_job *job, const float *image,
+                          const float *bias, const struct ldnq_clamp *clamp, float *maps,
+                          struct ldnq_pool *pool)
 {
     struct volume_pass pass = plan_volume_blocks(job, true);
     pass.image = image;
@@ -148,9 +148,9 @@ static void run_transposed_block(void *argument, size_t chunk, size_t thread)
                            p->bias ? p->bias[group * all + channel + c] : 0.0f, p->clamp);
 }
 
-void ldnq_conv_volume_transposed(const struct ldnq_conv_volume_job *job, const float *maps,
-                                 const float *bias, const struct ldnq_clamp *clamp, float *image,
-                                 struct ldnq_pool *pool)
+void ldnq_conv_volume_run_transposed(const struct ldnq_conv_volume_job *job, const float *maps,
+                                     const float *bias, const struct ldnq_clamp *clamp,
+                                     float *image, struct ldnq_pool *pool)
 {
     struct volume_pass pass = plan_volume_blocks(job, false);
     pass.maps = maps;

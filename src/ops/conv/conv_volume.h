@@ -26,13 +26,13 @@ struct ldnq_conv_volume_job {
 size_t ldnq_conv_volume_scratch_bytes(const struct ldnq_conv_volume_job *job, size_t threads);
 
 /* maps = clamp(weight im2col(image) + bias), bias (G*M); bias and clamp may be NULL. */
-void ldnq_conv_volume_forward(const struct ldnq_conv_volume_job *job, const float *image,
-                              const float *bias, const struct ldnq_clamp *clamp, float *maps,
-                              struct ldnq_pool *pool);
+void ldnq_conv_volume_run(const struct ldnq_conv_volume_job *job, const float *image,
+                          const float *bias, const struct ldnq_clamp *clamp, float *maps,
+                          struct ldnq_pool *pool);
 /* image = clamp(col2im(weight' maps) + bias), bias (G*C); bias and clamp may be NULL. */
-void ldnq_conv_volume_transposed(const struct ldnq_conv_volume_job *job, const float *maps,
-                                 const float *bias, const struct ldnq_clamp *clamp, float *image,
-                                 struct ldnq_pool *pool);
+void ldnq_conv_volume_run_transposed(const struct ldnq_conv_volume_job *job, const float *maps,
+                                     const float *bias, const struct ldnq_clamp *clamp,
+                                     float *image, struct ldnq_pool *pool);
 /* dweight = sum over images of maps im2col(image)', where `maps` or `image` is a gradient. */
 void ldnq_conv_volume_compute_dw(const struct ldnq_conv_volume_job *job, const float *image,
                                  const float *maps, float *weight, struct ldnq_pool *pool);

@@ -230,8 +230,8 @@ static enum ldnq_status convtranspose_forward(const struct ldnq_op_call *call,
     struct ldnq_conv_volume_job job = make_job(call);
     const struct ldnq_tensor *bias = ldnq_op_input(call, 2);
     (void)err;
-    ldnq_conv_volume_transposed(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
-                                call->out[0].data, call->pool);
+    ldnq_conv_volume_run_transposed(&job, call->in[0]->data, bias ? bias->data : NULL, call->clamp,
+                                    call->out[0].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -248,12 +248,12 @@ static enum ldnq_status convtranspose_backward(const struct ldnq_op_grad *grad,
     const float *dy = grad->out[0]->data;
     (void)err;
     if (grad->in[0].data)
-        ldnq_conv_volume_forward(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
+        ldnq_conv_volume_run(&job, dy, NULL, NULL, grad->in[0].data, call->pool);
     if (grad->in[1].data)
         ldnq_conv_volume_compute_dw(&job, dy, call->in[0]->data, grad->in[1].data, call->pool);
     if (call->in_count > 2 && grad->in[2].data)
         ldnq_conv_compute_db(dy, job.images, job.groups * job.volume.channels,
-                             ldnq_volume_plane(&job.volume), grad->in[2].data, call->pool);
+                             ldnq_volume_count_plane(&job.volume), grad->in[2].data, call->pool);
     return LDNQ_OK;
 }
 
@@ -294,7 +294,7 @@ static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *no
 static size_t convtranspose_count_positions(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_job(call);
-    return job.images * ldnq_volume_plane(&job.volume);
+    return job.images * ldnq_volume_count_plane(&job.volume);
 }
 
 /* im2col of one group of one image: columns (K, count). */
@@ -303,7 +303,7 @@ static void fill_image_columns(const struct ldnq_op_call *call, size_t image_gro
 {
     struct ldnq_conv_volume_job job = make_job(call);
     const float *x = call->in[0]->data;
-    size_t size = job.outputs * ldnq_volume_positions(&job.volume);
+    size_t size = job.outputs * ldnq_volume_count_positions(&job.volume);
     ldnq_volume_im2col_transposed(&job.volume, x + image_group * size, job.outputs, at, count,
                                   columns, ld);
 }
@@ -312,7 +312,7 @@ static void convtranspose_fill_columns(const struct ldnq_op_call *call, size_t g
                                        size_t count, float *columns, size_t ld)
 {
     struct ldnq_conv_volume_job job = make_job(call);
-    ldnq_fill_columns_by_image(call, job.groups, group, ldnq_volume_plane(&job.volume), first,
+    ldnq_fill_columns_by_image(call, job.groups, group, ldnq_volume_count_plane(&job.volume), first,
                                count, columns, ld, fill_image_columns);
 }
 

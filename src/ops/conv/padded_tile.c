@@ -20,8 +20,8 @@ struct ldnq_conv_tiling ldnq_conv_plan_tiles(const struct ldnq_conv_geometry *g,
     return tiling;
 }
 
-struct ldnq_output_tile ldnq_conv_tile_at(const struct ldnq_conv_geometry *g,
-                                          const struct ldnq_conv_tiling *tiling, size_t index)
+struct ldnq_output_tile ldnq_conv_find_tile(const struct ldnq_conv_geometry *g,
+                                            const struct ldnq_conv_tiling *tiling, size_t index)
 {
     struct ldnq_output_tile tile = { .y = index / tiling->across * tiling->rows,
                                      .x = index % tiling->across * tiling->columns };
@@ -48,7 +48,7 @@ struct ldnq_padded_tile ldnq_padded_tile_make(const struct ldnq_conv_geometry *g
     };
 }
 
-size_t ldnq_padded_tile_floats(const struct ldnq_padded_tile *padded)
+size_t ldnq_padded_tile_count_floats(const struct ldnq_padded_tile *padded)
 {
     size_t rows, floats;
     bool counted = ldnq_size_mul(padded->rows, padded->phases, &rows) &&

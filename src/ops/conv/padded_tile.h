@@ -35,8 +35,8 @@ struct ldnq_conv_tiling {
 struct ldnq_conv_tiling ldnq_conv_plan_tiles(const struct ldnq_conv_geometry *geometry,
                                              size_t positions);
 /* Tile `index` of a plane, counted row by row. */
-struct ldnq_output_tile ldnq_conv_tile_at(const struct ldnq_conv_geometry *geometry,
-                                          const struct ldnq_conv_tiling *tiling, size_t index);
+struct ldnq_output_tile ldnq_conv_find_tile(const struct ldnq_conv_geometry *geometry,
+                                            const struct ldnq_conv_tiling *tiling, size_t index);
 
 struct ldnq_padded_tile {
     size_t rows;                /* input rows, padding included */
@@ -45,12 +45,12 @@ struct ldnq_padded_tile {
     float *data;
 };
 
-/* Computes the sizes for a tile. `data` has room for ldnq_padded_tile_floats; NULL to
+/* Computes the sizes for a tile. `data` has room for ldnq_padded_tile_count_floats; NULL to
  * compute the sizes only. */
 struct ldnq_padded_tile ldnq_padded_tile_make(const struct ldnq_conv_geometry *geometry,
                                               const struct ldnq_output_tile *tile, float *data);
 /* Floats of one padded tile; SIZE_MAX on overflow. */
-size_t ldnq_padded_tile_floats(const struct ldnq_padded_tile *padded);
+size_t ldnq_padded_tile_count_floats(const struct ldnq_padded_tile *padded);
 /* Fills the padded tile from one plane (H, W). */
 void ldnq_padded_tile_fill(const struct ldnq_conv_geometry *geometry,
                            const struct ldnq_output_tile *tile, const float *plane,

@@ -8,17 +8,17 @@
 
 enum { D, H, W };
 
-size_t ldnq_volume_plane(const struct ldnq_volume *v)
+size_t ldnq_volume_count_plane(const struct ldnq_volume *v)
 {
     return v->axis[D].in * v->axis[H].in * v->axis[W].in;
 }
 
-size_t ldnq_volume_taps(const struct ldnq_volume *v)
+size_t ldnq_volume_count_taps(const struct ldnq_volume *v)
 {
     return v->axis[D].kernel * v->axis[H].kernel * v->axis[W].kernel;
 }
 
-size_t ldnq_volume_positions(const struct ldnq_volume *v)
+size_t ldnq_volume_count_positions(const struct ldnq_volume *v)
 {
     return v->axis[D].out * v->axis[H].out * v->axis[W].out;
 }
@@ -197,7 +197,8 @@ static void gather_taps(const struct ldnq_volume *v, const float *map, const siz
 void ldnq_volume_im2col_transposed(const struct ldnq_volume *v, const float *maps, size_t rows,
                                    size_t first, size_t count, float *columns, size_t ld)
 {
-    size_t positions = ldnq_volume_positions(v), taps = ldnq_volume_taps(v), end = first + count;
+    size_t positions = ldnq_volume_count_positions(v), taps = ldnq_volume_count_taps(v),
+           end = first + count;
     while (first < end) {
         size_t row = first / v->axis[W].in, x0 = first % v->axis[W].in;
         size_t x1 = ldnq_size_min(v->axis[W].in, x0 + (end - first));

@@ -28,9 +28,9 @@ struct ldnq_volume {
 };
 
 /* Elements of one channel D*H*W, taps of one channel KD*KH*KW, positions OD*OH*OW. */
-size_t ldnq_volume_plane(const struct ldnq_volume *volume);
-size_t ldnq_volume_taps(const struct ldnq_volume *volume);
-size_t ldnq_volume_positions(const struct ldnq_volume *volume);
+size_t ldnq_volume_count_plane(const struct ldnq_volume *volume);
+size_t ldnq_volume_count_taps(const struct ldnq_volume *volume);
+size_t ldnq_volume_count_positions(const struct ldnq_volume *volume);
 
 /* im2col for positions first .. first+count-1; row k starts at columns + k*ld. */
 void ldnq_volume_im2col(const struct ldnq_volume *volume, const float *image, size_t first,

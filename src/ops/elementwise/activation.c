@@ -77,7 +77,7 @@ static enum ldnq_status activation_infer(struct ldnq_op_call *call, struct ldnq_
 
 /* d/dv of v s(alpha v) at z = alpha v, with s the logistic function. Beyond the bounds the
  * derivative is 0 or 1 to the last bit; there infinity times 0 would make it NaN. */
-static inline float swish_derivative(float z)
+static inline float compute_swish_derivative(float z)
 {
     z = z > 104.0f ? 104.0f : z < -104.0f ? -104.0f : z;
     float s = 1.0f / (1.0f + ldnq_expf(-z)), rest = 1.0f / (1.0f + ldnq_expf(z));
@@ -97,7 +97,7 @@ ACTIVATION(selu, "Selu", 6, 1.67326319217681884765625f, "gamma", 1.0507010221481
            beta * (v > 0.0f ? v : alpha * expm1f(v)), inputs,
            v > 0.0f ? g * beta : g * (beta * alpha * ldnq_expf(v)))
 ACTIVATION(swish, "Swish", 24, 1.0f, "beta", 0.0f, v / (1.0f + ldnq_expf(-alpha * v)), inputs,
-           g * swish_derivative(alpha * v))
+           g * compute_swish_derivative(alpha * v))
 ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha ? v : 0.0f, inputs,
            v > alpha ? g : 0.0f)
 
@@ -108,7 +108,7 @@ ACTIVATION(thresholdedrelu, "ThresholdedRelu", 10, 1.0f, "beta", 0.0f, v > alpha
 #define SQRT_2_OVER_PI 0.79788456080286535588f
 
 LDNQ_MULTIVERSION
-static void gelu_exact(const void *ctx, size_t first, size_t last)
+static void compute_exact_gelu(const void *ctx, size_t first, size_t last)
 {
     const struct activation_loop *gelu = ctx;
     const float *x = gelu->x;
@@ -122,7 +122,7 @@ static void gelu_exact(const void *ctx, size_t first, size_t last)
 
 /* (1 + tanh(u)) / 2 = 1 / (1 + e^-2u) */
 LDNQ_MULTIVERSION
-static void gelu_tanh(const void *ctx, size_t first, size_t last)
+static void compute_tanh_gelu(const void *ctx, size_t first, size_t last)
 {
     const struct activation_loop *gelu = ctx;
     const float *x = gelu->x;
@@ -150,7 +150,8 @@ static enum ldnq_status gelu_forward(const struct ldnq_op_call *call, struct ldn
     struct activation_loop gelu = { .x = call->in[0]->data, .y = call->out[0].data };
     bool exact = strcmp(ldnq_attr_string(call->node, "approximate", "none"), "none") == 0;
     (void)err;
-    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), exact ? gelu_exact : gelu_tanh, &gelu);
+    ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]),
+                       exact ? compute_exact_gelu : compute_tanh_gelu, &gelu);
     return LDNQ_OK;
 }
 
@@ -160,7 +161,7 @@ LDNQ_UNARY_GRAD(gelu_exact_gradient,
 
 /* (1 + tanh u) / 2 = s(2 u), with s the logistic function. Beyond the bounds the derivative
  * is 0 or 1 to the last bit. */
-static inline float gelu_tanh_derivative(float v)
+static inline float compute_tanh_gelu_derivative(float v)
 {
     v = v > 20.0f ? 20.0f : v < -20.0f ? -20.0f : v;
     float z = 2.0f * SQRT_2_OVER_PI * (v + 0.044715f * v * v * v);
@@ -169,7 +170,7 @@ static inline float gelu_tanh_derivative(float v)
     return s + v * s * rest * steep;
 }
 
-LDNQ_UNARY_GRAD(gelu_tanh_gradient, g * gelu_tanh_derivative(v))
+LDNQ_UNARY_GRAD(gelu_tanh_gradient, g * compute_tanh_gelu_derivative(v))
 
 static enum ldnq_status gelu_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {

@@ -106,7 +106,7 @@ static enum ldnq_status sub_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     if (grad->in[0].data)
         ldnq_op_sum_broadcast_grad(grad->call, grad->out[0], &grad->in[0]);
-    ldnq_elementwise_grad(grad, 1, negate_gradient, grad->out, 1);
+    ldnq_elementwise_compute_grad(grad, 1, negate_gradient, grad->out, 1);
     return LDNQ_OK;
 }
 
@@ -115,7 +115,7 @@ static enum ldnq_status mul_backward(const struct ldnq_op_grad *grad, struct ldn
     (void)err;
     for (size_t i = 0; i < 2; i++) {
         const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[1 - i] };
-        ldnq_elementwise_grad(grad, i, multiply_gradient, in, 2);
+        ldnq_elementwise_compute_grad(grad, i, multiply_gradient, in, 2);
     }
     return LDNQ_OK;
 }
@@ -130,8 +130,8 @@ static enum ldnq_status div_backward(const struct ldnq_op_grad *grad, struct ldn
     const struct ldnq_tensor *in[] = { grad->out[0], call->in[1] };
     const struct ldnq_tensor *all[] = { grad->out[0], call->in[0], call->in[1] };
     (void)err;
-    ldnq_elementwise_grad(grad, 0, dividend_gradient, in, 2);
-    ldnq_elementwise_grad(grad, 1, divisor_gradient, all, 3);
+    ldnq_elementwise_compute_grad(grad, 0, dividend_gradient, in, 2);
+    ldnq_elementwise_compute_grad(grad, 1, divisor_gradient, all, 3);
     return LDNQ_OK;
 }
 

@@ -138,13 +138,13 @@ static enum ldnq_status pow_backward(const struct ldnq_op_grad *grad, struct ldn
                          ldnq_dtype_name(base->dtype));
     if (exponent->dtype == LDNQ_FLOAT && ldnq_tensor_count(exponent) == 1 &&
         *(const float *)exponent->data == 2.0f)
-        ldnq_elementwise_grad(grad, 0, base_square, in, 2);
+        ldnq_elementwise_compute_grad(grad, 0, base_square, in, 2);
     else
-        ldnq_elementwise_grad(
+        ldnq_elementwise_compute_grad(
             grad, 0, ldnq_elementwise_find(base_kernels, COUNT(base_kernels), exponent->dtype), in,
             3);
     if (exponent->dtype == LDNQ_FLOAT)
-        ldnq_elementwise_grad(grad, 1, exponent_float, in, 3);
+        ldnq_elementwise_compute_grad(grad, 1, exponent_float, in, 3);
     return LDNQ_OK;
 }
 

@@ -10,7 +10,7 @@ static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     LDNQ_TRY(ldnq_op_broadcast(call, x, slope, &both, err));
-    if (ldnq_shape_is_known(x) && ldnq_shape_is_known(slope) && !ldnq_shape_equal(x, &both))
+    if (ldnq_shape_is_known(x) && ldnq_shape_is_known(slope) && !ldnq_shapes_are_equal(x, &both))
         return ldnq_fail(err, LDNQ_MODEL, "its slope does not broadcast to its input");
     return LDNQ_OK;
 }
@@ -30,8 +30,8 @@ static enum ldnq_status prelu_backward(const struct ldnq_op_grad *grad, struct l
 {
     const struct ldnq_tensor *in[] = { grad->out[0], grad->call->in[0], grad->call->in[1] };
     (void)err;
-    ldnq_elementwise_grad(grad, 0, input_gradient, in, 3);
-    ldnq_elementwise_grad(grad, 1, slope_gradient, in, 2);
+    ldnq_elementwise_compute_grad(grad, 0, input_gradient, in, 3);
+    ldnq_elementwise_compute_grad(grad, 1, slope_gradient, in, 2);
     return LDNQ_OK;
 }
 

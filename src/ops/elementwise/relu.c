@@ -55,7 +55,7 @@ static enum ldnq_status relu_backward(const struct ldnq_op_grad *grad, struct ld
 {
     const struct ldnq_tensor *in[] = { &grad->call->out[0], grad->out[0] };
     (void)err;
-    ldnq_elementwise_grad(grad, 0, relu_gradient, in, 2);
+    ldnq_elementwise_compute_grad(grad, 0, relu_gradient, in, 2);
     return LDNQ_OK;
 }
 

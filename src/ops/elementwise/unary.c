@@ -136,12 +136,12 @@ BACKWARD(log, inputs, g / v)
 /* Beyond these bounds the derivative is 0 or 1 to the last bit; there infinity times 0 would
  * make it NaN. */
 #define MISH_BOUND(v) ((v) > 30.0f ? 30.0f : (v) < -104.0f ? -104.0f : (v))
-static inline float mish_derivative(float v)
+static inline float compute_mish_derivative(float v)
 {
     float t = tanhf(SOFTPLUS(v));
     return t + v * (1.0f - t * t) * LOGISTIC(v);
 }
-BACKWARD(mish, inputs, g * mish_derivative(MISH_BOUND(v)))
+BACKWARD(mish, inputs, g * compute_mish_derivative(MISH_BOUND(v)))
 BACKWARD(reciprocal, outputs, -g * v * v)
 BACKWARD(sigmoid, outputs, g * v * (1.0f - v))
 BACKWARD(softplus, inputs, g * LOGISTIC(v))

@@ -140,8 +140,9 @@ LDNQ_TERNARY_LOOP(count_equal, g + (x == y ? 1.0f : 0.0f))
 LDNQ_BINARY_LOOP(divide_gradient, float, float, y / x)
 LDNQ_TERNARY_LOOP(share_gradient, x == y ? g : 0.0f)
 
-/* The scratch of ldnq_elementwise_grad, followed by one share of the gradient per element. */
-static size_t extreme_backward_scratch_bytes(const struct ldnq_op_grad *grad)
+/* The scratch of ldnq_elementwise_compute_grad, followed by one share of the gradient per element.
+ */
+static size_t min_max_backward_scratch_bytes(const struct ldnq_op_grad *grad)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     size_t bytes, both, first = ldnq_elementwise_grad_scratch_bytes(grad);
@@ -149,7 +150,7 @@ static size_t extreme_backward_scratch_bytes(const struct ldnq_op_grad *grad)
                                                                                    : SIZE_MAX;
 }
 
-static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
+static enum ldnq_status min_max_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_tensor *out = &call->out[0];
@@ -169,14 +170,14 @@ static enum ldnq_status extreme_backward(const struct ldnq_op_grad *grad, struct
     ldnq_elementwise_run(call, divide_gradient, &shares, both, 2);
     for (size_t i = 0; i < call->in_count; i++) {
         const struct ldnq_tensor *in[] = { &shares, call->in[i], out };
-        ldnq_elementwise_grad(grad, i, share_gradient, in, 3);
+        ldnq_elementwise_compute_grad(grad, i, share_gradient, in, 3);
     }
     return LDNQ_OK;
 }
 
 #define EXTREME                                                                                    \
     .saved_inputs = LDNQ_ALL_INPUTS, .saved_outputs = 1,                                           \
-    .backward_scratch_bytes = extreme_backward_scratch_bytes, .backward = extreme_backward
+    .backward_scratch_bytes = min_max_backward_scratch_bytes, .backward = min_max_backward
 
 VARIADIC(max, "Max", max_kernels, sizeof max_kernels / sizeof *max_kernels, EXTREME)
 VARIADIC(mean, "Mean", sum_kernels, 1, .backward = mean_backward)

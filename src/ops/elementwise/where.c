@@ -65,8 +65,8 @@ static enum ldnq_status where_backward(const struct ldnq_op_grad *grad, struct l
 {
     const struct ldnq_tensor *in[] = { grad->call->in[0], grad->out[0] };
     (void)err;
-    ldnq_elementwise_grad(grad, 1, where_true, in, 2);
-    ldnq_elementwise_grad(grad, 2, where_false, in, 2);
+    ldnq_elementwise_compute_grad(grad, 1, where_true, in, 2);
+    ldnq_elementwise_compute_grad(grad, 2, where_false, in, 2);
     return LDNQ_OK;
 }
 

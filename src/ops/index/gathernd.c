@@ -94,9 +94,9 @@ static enum ldnq_status find_slice(const struct indexed_slices *s, size_t i, siz
 
 /* ---- GatherND --------------------------------------------------------------------------- */
 
-static int64_t batch_dims(const struct ldnq_op_call *call)
+static int64_t read_batch_dims(const struct ldnq_op_call *call)
 {
-    return ldnq_attr_int(call->node, "batch_dims", 0);
+    return ldnq_attr_int(call->node, "read_batch_dims", 0);
 }
 
 static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
@@ -105,10 +105,10 @@ static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_er
     struct ldnq_shape *out = &call->out[0].shape;
     bool known;
     call->out[0].dtype = call->in[0]->dtype;
-    LDNQ_TRY(check_tuples(call, batch_dims(call), &known, err));
+    LDNQ_TRY(check_tuples(call, read_batch_dims(call), &known, err));
     if (!known)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    int first = (int)batch_dims(call) + (int)indices->dim[indices->rank - 1];
+    int first = (int)read_batch_dims(call) + (int)indices->dim[indices->rank - 1];
     if (indices->rank - 1 + data->rank - first > LDNQ_MAX_RANK)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "more than %d axes are not supported",
                          LDNQ_MAX_RANK);
@@ -122,7 +122,7 @@ static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_er
 
 static enum ldnq_status gathernd_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    struct indexed_slices s = describe_slices(call, batch_dims(call));
+    struct indexed_slices s = describe_slices(call, read_batch_dims(call));
     size_t element = ldnq_dtype_size(call->in[0]->dtype), bytes = s.size * element, at;
     const char *data = call->in[0]->data;
     char *out = call->out[0].data;
@@ -135,7 +135,7 @@ static enum ldnq_status gathernd_forward(const struct ldnq_op_call *call, struct
 
 static enum ldnq_status gathernd_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
-    struct indexed_slices s = describe_slices(grad->call, batch_dims(grad->call));
+    struct indexed_slices s = describe_slices(grad->call, read_batch_dims(grad->call));
     const float *dy = grad->out[0]->data;
     float *dx = grad->in[0].data;
     size_t at;

@@ -29,7 +29,7 @@ static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct 
             indices->dim[i] > data->dim[i])
             return ldnq_fail(err, LDNQ_MODEL, "its indices are larger than its data in axis %d", i);
     if (ldnq_shape_is_known(indices) && ldnq_shape_is_known(updates) &&
-        !ldnq_shape_equal(indices, updates))
+        !ldnq_shapes_are_equal(indices, updates))
         return ldnq_fail(err, LDNQ_MODEL, "its indices and updates differ in shape");
     return LDNQ_OK;
 }

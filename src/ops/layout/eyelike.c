@@ -3,7 +3,7 @@
 
 #include "ops/op.h"
 
-static enum ldnq_dtype output_dtype(const struct ldnq_op_call *call)
+static enum ldnq_dtype find_output_dtype(const struct ldnq_op_call *call)
 {
     return (enum ldnq_dtype)ldnq_attr_int(call->node, "dtype", call->in[0]->dtype);
 }
@@ -33,10 +33,10 @@ static enum ldnq_status eyelike_infer(struct ldnq_op_call *call, struct ldnq_err
 {
     char one[sizeof(double)];
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
-    call->out[0].dtype = output_dtype(call);
-    if (write_number_one(output_dtype(call), one) == 0)
+    call->out[0].dtype = find_output_dtype(call);
+    if (write_number_one(find_output_dtype(call), one) == 0)
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "dtype=%s is not supported",
-                         ldnq_dtype_name(output_dtype(call)));
+                         ldnq_dtype_name(find_output_dtype(call)));
     if (call->out[0].shape.rank >= 0 && call->out[0].shape.rank != 2)
         return ldnq_fail(err, LDNQ_MODEL, "its input is not a matrix");
     return LDNQ_OK;

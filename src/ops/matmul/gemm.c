@@ -46,7 +46,7 @@ static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error 
     if (call->in_count < 3 || !call->in[2] || call->in[2]->shape.rank < 0)
         return LDNQ_OK;
     LDNQ_TRY(ldnq_op_broadcast(call, y, &call->in[2]->shape, &with_c, err));
-    if (ldnq_shape_is_known(&with_c) && !ldnq_shape_equal(&with_c, y))
+    if (ldnq_shape_is_known(&with_c) && !ldnq_shapes_are_equal(&with_c, y))
         return ldnq_fail(err, LDNQ_MODEL, "its input C is larger than its product");
     return LDNQ_OK;
 }

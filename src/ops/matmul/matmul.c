@@ -190,7 +190,8 @@ static bool is_one_product(const struct matmul_factors *f)
 /* Whether the gradient of input i has to be summed over batches. */
 static bool needs_batch_sum(const struct matmul_factors *f, size_t i)
 {
-    return !is_one_product(f) && !ldnq_shape_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
+    return !is_one_product(f) &&
+           !ldnq_shapes_are_equal(i == 0 ? &f->lead_a : &f->lead_b, &f->axes.lead);
 }
 
 /* The gradient of input i before it is summed over the batches that share it. */

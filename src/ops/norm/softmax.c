@@ -62,7 +62,7 @@ static void scale_row(float *y, size_t count, float factor)
 }
 
 /* The maximum is subtracted first, so that no exponential overflows. */
-void ldnq_softmax_row(const float *x, float *y, size_t count)
+void ldnq_compute_softmax_row(const float *x, float *y, size_t count)
 {
     float max = find_max(x, count);
     write_exponentials(x, y, count, max);
@@ -70,7 +70,7 @@ void ldnq_softmax_row(const float *x, float *y, size_t count)
 }
 
 /* y may be x, so the exponentials are stored in `tile`. */
-static void logsoftmax_row(const float *x, float *y, size_t count)
+static void compute_logsoftmax_row(const float *x, float *y, size_t count)
 {
     float max = find_max(x, count), tile[TILE];
     double sum = 0.0;
@@ -90,8 +90,8 @@ static void compute_contiguous_rows(const void *ctx, size_t first, size_t last)
     const struct softmax *softmax = ctx;
     size_t size = softmax->at.size;
     for (size_t row = first; row < last; row++)
-        (softmax->logarithm ? logsoftmax_row : ldnq_softmax_row)(softmax->x + row * size,
-                                                                 softmax->y + row * size, size);
+        (softmax->logarithm ? compute_logsoftmax_row : ldnq_compute_softmax_row)(
+            softmax->x + row * size, softmax->y + row * size, size);
 }
 
 /* ---- interleaved rows ------------------------------------------------------------- */

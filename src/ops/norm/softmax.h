@@ -5,6 +5,6 @@
 #include <stddef.h>
 
 /* y = softmax(x), both (count); y may be x. */
-void ldnq_softmax_row(const float *x, float *y, size_t count);
+void ldnq_compute_softmax_row(const float *x, float *y, size_t count);
 
 #endif

@@ -125,7 +125,7 @@ static bool find_max(const struct ldnq_pooling *p, const float *x, struct ldnq_p
 }
 
 /* dx (D, H, W) of each plane: the sum of dy over the outputs with their maximum there. */
-static void maxpool_planes(const void *ctx, size_t first, size_t last)
+static void compute_plane_gradients(const void *ctx, size_t first, size_t last)
 {
     const struct maxpool_grad *grad = ctx;
     const struct ldnq_pooling *p = &grad->pooling;
@@ -157,7 +157,7 @@ static enum ldnq_status maxpool_backward(const struct ldnq_op_grad *grad, struct
                          ldnq_dtype_name(call->in[0]->dtype));
     LDNQ_TRY(ldnq_pooling_make(call, p, err));
     if (maxpool.dx)
-        ldnq_pooling_run_planes(call, p, maxpool_planes, &maxpool);
+        ldnq_pooling_run_planes(call, p, compute_plane_gradients, &maxpool);
     return LDNQ_OK;
 }
 

@@ -59,7 +59,8 @@ static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_e
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
     if (x->rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
-    if (ldnq_shape_is_known(x) && ldnq_shape_is_known(indices) && !ldnq_shape_equal(x, indices))
+    if (ldnq_shape_is_known(x) && ldnq_shape_is_known(indices) &&
+        !ldnq_shapes_are_equal(x, indices))
         return ldnq_fail(err, LDNQ_MODEL, "its indices are not in the shape of its input");
     LDNQ_TRY(infer_pooled_shape(call, out, err));
     if (!ldnq_op_input(call, 2))

@@ -28,8 +28,8 @@ enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
         return ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where its window needs %zu",
                          in->rank, window->axes + 2);
     for (size_t i = 0; i < window->axes; i++)
-        LDNQ_TRY(ldnq_window_output(call, window, i, in->dim[i + 2], window->kernel[i],
-                                    &out->dim[i + 2], NULL, err));
+        LDNQ_TRY(ldnq_window_infer_output(call, window, i, in->dim[i + 2], window->kernel[i],
+                                          &out->dim[i + 2], NULL, err));
     return LDNQ_OK;
 }
 
@@ -51,7 +51,7 @@ static enum ldnq_status set_pooling_axis(const struct ldnq_op_call *call, size_t
     const struct ldnq_window *window = call->attrs;
     struct ldnq_op_call sized = *call;
     int64_t in = call->in[0]->shape.dim[i + 2], out, begin;
-    LDNQ_TRY(ldnq_window_output(&sized, window, i, in, window->kernel[i], &out, &begin, err));
+    LDNQ_TRY(ldnq_window_infer_output(&sized, window, i, in, window->kernel[i], &out, &begin, err));
     *axis = (struct ldnq_pooling_axis){
         .in = (size_t)in,
         .out = (size_t)out,

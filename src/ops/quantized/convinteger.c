@@ -108,8 +108,8 @@ static enum ldnq_status infer_conv(struct ldnq_op_call *call, const struct convi
     *y = *x;
     y->dim[1] = w->dim[0];
     for (int i = 2; i < x->rank; i++)
-        LDNQ_TRY(ldnq_window_output(call, &attrs->window, (size_t)i - 2, x->dim[i], w->dim[i],
-                                    &y->dim[i], NULL, err));
+        LDNQ_TRY(ldnq_window_infer_output(call, &attrs->window, (size_t)i - 2, x->dim[i], w->dim[i],
+                                          &y->dim[i], NULL, err));
     return LDNQ_OK;
 }
 
@@ -150,8 +150,9 @@ static struct integer_conv make_conv(const struct ldnq_op_call *call,
         int64_t out = 1, begin = 0;
         bool is_there = i >= front;
         size_t axis = is_there ? i - front : 0;
-        if (is_there && ldnq_window_output(&at_run_time, &attrs->window, axis, x->dim[2 + axis],
-                                           w->dim[2 + axis], &out, &begin, NULL) != LDNQ_OK)
+        if (is_there &&
+            ldnq_window_infer_output(&at_run_time, &attrs->window, axis, x->dim[2 + axis],
+                                     w->dim[2 + axis], &out, &begin, NULL) != LDNQ_OK)
             out = begin = 0;
         c.in[i] = is_there ? (size_t)x->dim[2 + axis] : 1;
         c.kernel[i] = is_there ? (size_t)w->dim[2 + axis] : 1;

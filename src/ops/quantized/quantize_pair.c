@@ -3,7 +3,7 @@
 #include "base/simd.h"
 
 /* Input i of the node, if it is a constant with one element; else NULL. */
-static const struct ldnq_tensor *constant_scalar(const struct ldnq_node *node, size_t i)
+static const struct ldnq_tensor *find_constant_scalar(const struct ldnq_node *node, size_t i)
 {
     const struct ldnq_value *value = i < node->input_count ? node->inputs[i] : NULL;
     const struct ldnq_tensor *tensor = value ? value->constant : NULL;
@@ -20,14 +20,16 @@ static bool zeros_agree(const struct ldnq_node *node, const struct ldnq_node *re
 {
     if (!has_input(node, 2) && !has_input(reader, 2))
         return true;
-    const struct ldnq_tensor *a = constant_scalar(node, 2), *b = constant_scalar(reader, 2);
+    const struct ldnq_tensor *a = find_constant_scalar(node, 2),
+                             *b = find_constant_scalar(reader, 2);
     return a && b && a->dtype == b->dtype;
 }
 
 /* What the DequantizeLinear's own inference would refuse is not fused, so that it does. */
 bool ldnq_quantize_pair_applies(const struct ldnq_node *node, const struct ldnq_node *reader)
 {
-    const struct ldnq_tensor *a = constant_scalar(node, 1), *b = constant_scalar(reader, 1);
+    const struct ldnq_tensor *a = find_constant_scalar(node, 1),
+                             *b = find_constant_scalar(reader, 1);
     return reader->op == &ldnq_op_dequantizelinear && node->inputs[0]->dtype == LDNQ_FLOAT && a &&
            b && a->dtype == LDNQ_FLOAT && b->dtype == LDNQ_FLOAT && zeros_agree(node, reader) &&
            ldnq_attr_int(reader, "block_size", 0) == 0 &&
@@ -76,8 +78,8 @@ void ldnq_quantize_pair_run(const struct ldnq_op_call *call, float low, float hi
         .scale = *(const float *)call->in[1]->data,
         .low = low - zero,
         .high = high - zero,
-        .shift = zero - read_zero(constant_scalar(reader, 2)),
-        .dequantize_scale = *(const float *)constant_scalar(reader, 1)->data,
+        .shift = zero - read_zero(find_constant_scalar(reader, 2)),
+        .dequantize_scale = *(const float *)find_constant_scalar(reader, 1)->data,
     };
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), quantize_and_dequantize, &pair);
 }

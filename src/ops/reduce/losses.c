@@ -123,8 +123,8 @@ static enum ldnq_status read_class(const struct loss_inputs *loss, size_t i, siz
     return LDNQ_OK;
 }
 
-static enum ldnq_status negative_log_likelihood(const struct loss_inputs *loss, float *out,
-                                                struct ldnq_error *err)
+static enum ldnq_status compute_negative_log_likelihood(const struct loss_inputs *loss, float *out,
+                                                        struct ldnq_error *err)
 {
     double sum = 0.0, weights = 0.0, weight;
     size_t class;
@@ -145,7 +145,7 @@ static enum ldnq_status negative_log_likelihood(const struct loss_inputs *loss, 
 static enum ldnq_status nll_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct loss_inputs loss = read_inputs(call);
-    return negative_log_likelihood(&loss, call->out[0].data, err);
+    return compute_negative_log_likelihood(&loss, call->out[0].data, err);
 }
 
 struct log_softmax_loop {
@@ -155,7 +155,7 @@ struct log_softmax_loop {
 };
 
 /* x - log(sum(exp(x))) along the classes. */
-static void log_softmax(const void *ctx, size_t first, size_t last)
+static void compute_log_softmax(const void *ctx, size_t first, size_t last)
 {
     const struct log_softmax_loop *l = ctx;
     for (size_t i = first; i < last; i++) {
@@ -190,9 +190,9 @@ static enum ldnq_status sce_forward(const struct ldnq_op_call *call, struct ldnq
                                        .inner = loss.inner,
                                        .y = call->out_count > 1 ? call->out[1].data
                                                                 : call->scratch };
-    ldnq_op_run_rows(call, loss.count, loss.classes, log_softmax, &logits);
+    ldnq_op_run_rows(call, loss.count, loss.classes, compute_log_softmax, &logits);
     loss.x = logits.y;
-    return negative_log_likelihood(&loss, call->out[0].data, err);
+    return compute_negative_log_likelihood(&loss, call->out[0].data, err);
 }
 
 const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {

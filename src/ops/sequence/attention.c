@@ -294,9 +294,9 @@ struct ldnq_attention ldnq_attention_make(const struct ldnq_op_call *call)
     return a;
 }
 
-void ldnq_attention_concat(const struct ldnq_attention *a, const struct ldnq_heads *past,
-                           const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
-                           float *to)
+void ldnq_attention_concat_rows(const struct ldnq_attention *a, const struct ldnq_heads *past,
+                                const struct ldnq_heads *now, size_t batch, size_t head,
+                                size_t size, float *to)
 {
     for (size_t i = 0; i < a->total; i++) {
         const struct ldnq_heads *from = i < a->past ? past : now;
@@ -372,10 +372,10 @@ static void concat_heads(const void *ctx, size_t first, size_t last)
     const struct ldnq_attention *a = &f->a;
     for (size_t i = first; i < last; i++) {
         size_t batch = i / a->kv_heads, head = i % a->kv_heads;
-        ldnq_attention_concat(a, &a->past_k, &a->k, batch, head, a->head,
-                              f->present_k + i * a->total * a->head);
-        ldnq_attention_concat(a, &a->past_v, &a->v, batch, head, a->v_head,
-                              f->present_v + i * a->total * a->v_head);
+        ldnq_attention_concat_rows(a, &a->past_k, &a->k, batch, head, a->head,
+                                   f->present_k + i * a->total * a->head);
+        ldnq_attention_concat_rows(a, &a->past_v, &a->v, batch, head, a->v_head,
+                                   f->present_v + i * a->total * a->v_head);
     }
 }
 
@@ -413,7 +413,7 @@ static void compute_attention_rows(void *ctx, size_t chunk, size_t thread)
     ldnq_attention_apply_mask(a, batch, at, first, rows, scores);
     store_scores(f, LDNQ_SCORES_MASKED, head, first, rows, scores);
     for (size_t i = 0; i < rows; i++)
-        ldnq_softmax_row(scores + i * a->total, scores + i * a->total, a->total);
+        ldnq_compute_softmax_row(scores + i * a->total, scores + i * a->total, a->total);
     store_scores(f, LDNQ_SCORES_SOFTMAX, head, first, rows, scores);
     float *y = f->y + batch * a->y.batch_stride + at * a->y.head_stride + first * a->y.row_stride;
     ldnq_sgemm(LDNQ_AS_IS, LDNQ_AS_IS, rows, a->v_head, a->total, 1.0f, scores, a->total, v,

@@ -74,9 +74,9 @@ void ldnq_attention_apply_mask(const struct ldnq_attention *a, size_t batch, siz
                                size_t first, size_t rows, float *scores);
 
 /* Copies one head's past rows and, after them, its new rows to `to` (total, size). */
-void ldnq_attention_concat(const struct ldnq_attention *a, const struct ldnq_heads *past,
-                           const struct ldnq_heads *now, size_t batch, size_t head, size_t size,
-                           float *to);
+void ldnq_attention_concat_rows(const struct ldnq_attention *a, const struct ldnq_heads *past,
+                                const struct ldnq_heads *now, size_t batch, size_t head,
+                                size_t size, float *to);
 
 /* `backward_scratch_bytes` and `backward` of the record. */
 size_t ldnq_attention_backward_scratch_bytes(const struct ldnq_op_grad *grad);

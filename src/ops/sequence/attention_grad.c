@@ -18,8 +18,8 @@
 
 struct attention_backward {
     struct ldnq_attention a;
-    struct ldnq_heads dy;                            /* of output 0; data NULL: zero */
-    const float *dkeys, *dvalues, *dscores;          /* of outputs 1, 2, 3; NULL: zero */
+    struct ldnq_heads dy;                   /* the gradient of output 0; zero where data is NULL */
+    const float *dkeys, *dvalues, *dscores; /* of outputs 1, 2, 3; NULL: zero */
     float *dq, *dk, *dv, *dmask, *dpast_k, *dpast_v; /* NULL: not requested */
     float *scratch;
     size_t thread_floats;
@@ -58,7 +58,7 @@ static struct attention_workspace make_workspace(const struct attention_backward
 
 /* ---- rows of keys and values ------------------------------------------------------------ */
 
-/* The inverse of ldnq_attention_concat: rows (total, size) to dpast and dnow; NULL: not
+/* The inverse of ldnq_attention_concat_rows: rows (total, size) to dpast and dnow; NULL: not
  * requested. */
 static void split_past_and_new_rows(const struct ldnq_attention *a, const float *rows,
                                     const struct ldnq_heads *past, float *dpast,
@@ -145,7 +145,7 @@ static void compute_query_row_gradients(const struct attention_backward *b,
         memcpy(w->capped, w->p, count * sizeof *w->p);
     ldnq_attention_apply_mask(a, batch, at, first, rows, w->p);
     for (size_t i = 0; i < rows; i++)
-        ldnq_softmax_row(w->p + i * a->total, w->p + i * a->total, a->total);
+        ldnq_compute_softmax_row(w->p + i * a->total, w->p + i * a->total, a->total);
     if (count > 0)
         memset(w->ds, 0, count * sizeof *w->ds);
     if (b->dy.data) {
@@ -182,8 +182,8 @@ static void compute_kv_head_gradients(void *ctx, size_t kv_index, size_t thread)
     struct attention_workspace w = make_workspace(b, thread);
     size_t batch = kv_index / a->kv_heads, kv_head = kv_index % a->kv_heads;
     size_t group = a->q_heads / a->kv_heads;
-    ldnq_attention_concat(a, &a->past_k, &a->k, batch, kv_head, a->head, w.k);
-    ldnq_attention_concat(a, &a->past_v, &a->v, batch, kv_head, a->v_head, w.v);
+    ldnq_attention_concat_rows(a, &a->past_k, &a->k, batch, kv_head, a->head, w.k);
+    ldnq_attention_concat_rows(a, &a->past_v, &a->v, batch, kv_head, a->v_head, w.v);
     init_gradient_rows(b->dkeys, kv_index, a->total * a->head, w.dk);
     init_gradient_rows(b->dvalues, kv_index, a->total * a->v_head, w.dv);
     for (size_t at = kv_head * group; at < (kv_head + 1) * group; at++)

@@ -172,8 +172,9 @@ size_t ldnq_elementwise_grad_scratch_bytes(const struct ldnq_op_grad *grad)
     return 0;
 }
 
-void ldnq_elementwise_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_elementwise_fn *run,
-                           const struct ldnq_tensor *const *in, size_t inputs)
+void ldnq_elementwise_compute_grad(const struct ldnq_op_grad *grad, size_t i,
+                                   ldnq_elementwise_fn *run, const struct ldnq_tensor *const *in,
+                                   size_t inputs)
 {
     struct ldnq_tensor whole = { .dtype = LDNQ_FLOAT, .shape = grad->call->out[0].shape };
     if (!grad->in[i].data)

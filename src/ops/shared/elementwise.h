@@ -31,8 +31,9 @@ void ldnq_elementwise_run(const struct ldnq_op_call *call, ldnq_elementwise_fn *
  * output 0 from the tensors in `in`, which broadcast to that shape; it is then summed over
  * the axes along which input i was broadcast. An operator that calls this has
  * ldnq_elementwise_grad_scratch_bytes as its backward_scratch_bytes. */
-void ldnq_elementwise_grad(const struct ldnq_op_grad *grad, size_t i, ldnq_elementwise_fn *run,
-                           const struct ldnq_tensor *const *in, size_t inputs);
+void ldnq_elementwise_compute_grad(const struct ldnq_op_grad *grad, size_t i,
+                                   ldnq_elementwise_fn *run, const struct ldnq_tensor *const *in,
+                                   size_t inputs);
 size_t ldnq_elementwise_grad_scratch_bytes(const struct ldnq_op_grad *grad);
 
 /* Defines the loop `name` of a binary operator: inputs x and y of type T, the result EXPR of

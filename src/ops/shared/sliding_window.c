@@ -102,9 +102,10 @@ static int64_t compute_output_size(const struct ldnq_window *window, size_t axis
     return out;
 }
 
-enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq_window *window,
-                                    size_t axis, int64_t size, int64_t kernel, int64_t *out,
-                                    int64_t *pad_begin, struct ldnq_error *err)
+enum ldnq_status ldnq_window_infer_output(struct ldnq_op_call *call,
+                                          const struct ldnq_window *window, size_t axis,
+                                          int64_t size, int64_t kernel, int64_t *out,
+                                          int64_t *pad_begin, struct ldnq_error *err)
 {
     if (ldnq_is_symbol(size) || ldnq_is_symbol(kernel))
         return ldnq_op_make_unknown_dim(call, out, err);

@@ -35,8 +35,9 @@ enum ldnq_status ldnq_window_read_attrs(const struct ldnq_node *node, struct ldn
 /* Computes the output size and the leading pad along one axis, for an input of `size`
  * elements (may be a symbol) and a kernel of `kernel` elements. pad_begin may be NULL.
  * Errors: MODEL (the window does not fit). */
-enum ldnq_status ldnq_window_output(struct ldnq_op_call *call, const struct ldnq_window *window,
-                                    size_t axis, int64_t size, int64_t kernel, int64_t *out,
-                                    int64_t *pad_begin, struct ldnq_error *err);
+enum ldnq_status ldnq_window_infer_output(struct ldnq_op_call *call,
+                                          const struct ldnq_window *window, size_t axis,
+                                          int64_t size, int64_t kernel, int64_t *out,
+                                          int64_t *pad_begin, struct ldnq_error *err);
 
 #endif
