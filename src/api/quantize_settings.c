@@ -85,11 +85,12 @@ static enum ldnq_status choose_block_size(const struct ldnq_options *options,
 
 /* In the order of the choices of the option "activations". */
 static const enum ldnq_dtype activation_types[] = { LDNQ_UNDEFINED, LDNQ_UNDEFINED, LDNQ_UINT8,
-                                                    LDNQ_INT8,      LDNQ_UINT16,    LDNQ_INT16 };
+                                                    LDNQ_INT8,      LDNQ_UINT16,    LDNQ_INT16,
+                                                    LDNQ_UINT4,     LDNQ_INT4 };
 enum { ACTIVATIONS_AUTO, ACTIVATIONS_NONE };
 
-/* QuantizeLinear has types of 16 bits since this opset. */
-#define OPSET_FOR_16_BITS 21
+/* QuantizeLinear has types of 16 and of 4 bits since this opset. */
+#define OPSET_FOR_OTHER_BITS 21
 
 static enum ldnq_status choose_activations(const struct ldnq_options *options,
                                            struct ldnq_quantize_options *quantize,
@@ -119,7 +120,7 @@ static enum ldnq_status choose_activations(const struct ldnq_options *options,
     }
     quantize->activations.target = target;
     quantize->activations.dtype = dtype;
-    emit->least_opset = ldnq_dtype_size(dtype) == 2 ? OPSET_FOR_16_BITS : target->opset_min;
+    emit->least_opset = ldnq_dtype_bits(dtype) != 8 ? OPSET_FOR_OTHER_BITS : target->opset_min;
     return LDNQ_OK;
 }
 

@@ -183,9 +183,9 @@ static double compute_range_error(const struct moments_below *below,
                                   double low, double high)
 {
     const struct ldnq_scale scale = ldnq_target_scale(target, dtype, low, high, false);
-    const double levels = ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype))) - 1;
+    const double levels = ldexp(1.0, (int)ldnq_dtype_bits(dtype)) - 1;
     const double least_code =
-        ldnq_dtype_is_signed(dtype) ? -ldexp(1.0, (int)(8 * ldnq_dtype_size(dtype)) - 1) : 0;
+        ldnq_dtype_is_signed(dtype) ? -ldexp(1.0, (int)ldnq_dtype_bits(dtype) - 1) : 0;
     const double from = (least_code - scale.zero_point) * (double)scale.scale;
     const double to = from + levels * (double)scale.scale;
     const size_t first = find_observer_bin(below->width, from),

@@ -5,7 +5,7 @@
 
 static void code_range(enum ldnq_dtype dtype, double *least, double *most)
 {
-    const int bits = (int)(8 * ldnq_dtype_size(dtype));
+    const int bits = (int)ldnq_dtype_bits(dtype);
     const bool is_signed = ldnq_dtype_is_signed(dtype);
     *least = is_signed ? -ldexp(1.0, bits - 1) : 0.0;
     *most = *least + ldexp(1.0, bits) - 1.0;
@@ -135,36 +135,21 @@ void ldnq_placement_unify_near_scales(struct ldnq_placement *placement)
 /* ---- codes of constants -----------------------------------------------------------------------
  */
 
+/* Codes of less than 8 bits have a byte each. */
 static void store_tensor_code(struct ldnq_tensor *tensor, size_t i, int32_t code)
 {
-    switch (tensor->dtype) {
-    case LDNQ_UINT8:
+    if (ldnq_dtype_size(tensor->dtype) == 1)
         ((uint8_t *)tensor->data)[i] = (uint8_t)code;
-        break;
-    case LDNQ_INT8:
-        ((int8_t *)tensor->data)[i] = (int8_t)code;
-        break;
-    case LDNQ_UINT16:
+    else
         ((uint16_t *)tensor->data)[i] = (uint16_t)code;
-        break;
-    default:
-        ((int16_t *)tensor->data)[i] = (int16_t)code;
-        break;
-    }
 }
 
 static int32_t load_tensor_code(const struct ldnq_tensor *tensor, size_t i)
 {
-    switch (tensor->dtype) {
-    case LDNQ_UINT8:
-        return ((const uint8_t *)tensor->data)[i];
-    case LDNQ_INT8:
-        return ((const int8_t *)tensor->data)[i];
-    case LDNQ_UINT16:
-        return ((const uint16_t *)tensor->data)[i];
-    default:
-        return ((const int16_t *)tensor->data)[i];
-    }
+    const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
+    if (ldnq_dtype_size(tensor->dtype) == 1)
+        return is_signed ? ((const int8_t *)tensor->data)[i] : ((const uint8_t *)tensor->data)[i];
+    return is_signed ? ((const int16_t *)tensor->data)[i] : ((const uint16_t *)tensor->data)[i];
 }
 
 /* As QuantizeLinear: ties to even, saturated. */

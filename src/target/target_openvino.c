@@ -11,6 +11,8 @@
 
 #define BYTES (LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_INT8))
 #define HALVES (LDNQ_DTYPE_BIT(LDNQ_UINT16) | LDNQ_DTYPE_BIT(LDNQ_INT16))
+/* For its NPU, and to see what 4 bits cost: the CPU computes on their values in float. */
+#define NIBBLES (LDNQ_DTYPE_BIT(LDNQ_UINT4) | LDNQ_DTYPE_BIT(LDNQ_INT4))
 
 static const struct ldnq_operator_rule rules[] = {
     { .op_type = "Conv", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
@@ -31,7 +33,7 @@ const struct ldnq_target ldnq_target_openvino = {
     .opset_min = 13,
     .pairs = LDNQ_PAIRS_AT_INPUTS,
     .activation = LDNQ_UINT8,
-    .activation_types = BYTES | HALVES,
+    .activation_types = BYTES | HALVES | NIBBLES,
     .bias = LDNQ_BIAS_FLOAT,
     .residual = LDNQ_RESIDUAL_BOTH,
     .absorbs_clamps = true,

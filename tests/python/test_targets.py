@@ -192,16 +192,17 @@ def test_what_a_target_lacks_should_be_refused_before_the_work(options, words, t
     assert done.stderr.count("\n") == 1 and not out.exists()
 
 
-def test_sixteen_bits_should_be_more_exact_than_eight(tmp_path):
+def test_more_bits_should_be_more_exact(tmp_path):
     source, calib, x = prepare(residual, tmp_path)
     exact = support.run(source, {"x": x}, tmp_path / "float")["y"]
     errors = {}
-    for dtype in ("uint8", "uint16"):
+    for dtype in ("uint4", "uint8", "uint16"):
         out = tmp_path / f"{dtype}.onnx"
         quantize(source, calib, out, "--target", "openvino", "--activations", dtype)
         support.check(out)
-        errors[dtype] = np.square(support.run(out, {"x": x}, tmp_path / dtype)["y"] - exact).mean()
-    assert errors["uint16"] < errors["uint8"]
+        theirs = support.assert_same_outputs(out, {"x": x}, tmp_path / dtype)["y"]
+        errors[dtype] = np.square(theirs - exact).mean()
+    assert errors["uint16"] < errors["uint8"] < errors["uint4"]
 
 
 def test_none_should_leave_activations_float(tmp_path):
