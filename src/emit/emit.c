@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "emit/emit_pairs.h"
+#include "emit/separate_products.h"
 #include "onnx/edit.h"
 #include "target/fused_product.h"
 
@@ -416,6 +417,11 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
         LDNQ_TRY(emit_tuned_norm(emitter, &emitter->network->norms[i], err));
     if (emitter->network->placement)
         LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
+    for (size_t i = 0; i < count; i++)
+        if (choose_stored_form(emitter, &emitter->network->layers[i]) == STORED_AS_PRODUCT &&
+            emitter->choice->target->separates_products)
+            LDNQ_TRY(ldnq_emit_separate_product(
+                emitter->model, emitter->network->layers[i].layer.node->origin, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }

@@ -67,6 +67,16 @@ enum ldnq_status ldnq_edit_set_output(struct ldnq_model *model, const void *orig
 enum ldnq_status ldnq_edit_redirect_readers(struct ldnq_model *model, const char *from,
                                             const char *to, const char *op_type,
                                             struct ldnq_error *err);
+/* The name of an output, or NULL. */
+const char *ldnq_edit_find_output(const struct ldnq_model *model, const void *origin, size_t index);
+/* Whether the node is this operator of ai.onnx. */
+bool ldnq_edit_is_operator(const struct ldnq_model *model, const void *origin, const char *op_type);
+/* The node of the main graph that reads the value, if its input is the only reader; NULL if there
+ * is none or another one, a subgraph and the graph's outputs included. Errors: NOMEM. */
+enum ldnq_status ldnq_edit_find_only_reader(const struct ldnq_model *model, const char *value,
+                                            const void **reader, struct ldnq_error *err);
+/* Whether a node of the main graph of this type reads the value. */
+bool ldnq_edit_is_read_by(const struct ldnq_model *model, const char *value, const char *op_type);
 bool ldnq_edit_has_node(const struct ldnq_model *model, const void *origin);
 void ldnq_edit_remove_node(struct ldnq_model *model, const void *origin);
 

@@ -14,8 +14,9 @@
  *   time.
  * - A weight (K, M) of 2, 4 or 8 bits in a MatMul or plain Gemm of float activations becomes
  *   MatMulNBits: with a scale per tensor, per channel, or per block of 2^k >= 16 along K, of
- *   which the last may be shorter. A QuantizeLinear that reads the output prevents it. 2-bit
- *   weights are wrong where M % 4 != 0, and stay float with blocks above 256.
+ *   which the last may be shorter. It is not replaced if a QuantizeLinear reads the output, or
+ *   a Relu or Clip does that one other node reads, or if another node reads the codes or
+ *   scales. 2-bit weights are wrong where M % 4 != 0, and stay float with blocks above 256.
  * - Weights of other layers below 8 bits are dequantized on every run: EfficientNet-Lite0 with
  *   int4 takes 2.9 times as long as float. With session.disable_quant_qdq = 1 they are
  *   dequantized when the model is loaded, and it takes as long as float.
@@ -135,6 +136,7 @@ const struct ldnq_target ldnq_target_ort = {
     .product_rows_of_2_bits = 4,
     .product_block_of_2_bits = 256,
     .product_block = 32,
+    .separates_products = true,
     .dequantize_once = "the session option session.disable_quant_qdq = 1",
     .rewrites_int8 = true,
     .rewrites =

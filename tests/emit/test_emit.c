@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "emit/emit.h"
+#include "ops/op.h"
 #include "passes/passes.h"
 
 static struct ldnq_error err;
@@ -245,10 +246,38 @@ static void emit_should_write_what_the_layer_then_computes_with(void **state)
     ldnq_model_destroy(w.model);
 }
 
-static void emit_should_come_back_from_any_failed_allocation(void **state)
+/* The Gemm of the model has transB: the target reads its weight with the axes swapped. */
+static void emit_should_swap_the_axes_for_a_target_with_such_a_kernel(void **state)
 {
     (void)state;
-    const struct ldnq_emit_choice choice = { .dtype = LDNQ_INT8, .opset = 13 };
+    struct written w = { .model = load("digits-ts.onnx") };
+    const struct ldnq_emit_choice choice = { .target = &ldnq_target_ort,
+                                             .dtype = LDNQ_INT8,
+                                             .opset = 13 };
+    assert_ok(ldnq_arena_create(&w.arena, &err));
+    assert_ok(ldnq_model_import(w.model, w.arena, &w.graph, &err));
+    assert_ok(ldnq_passes_run(w.graph, &err));
+    struct ldnq_quantized_network *q = round_layer(&w, "/classifier/Gemm");
+    assert_ok(ldnq_emit(w.model, q, &choice, &err));
+
+    struct ldnq_graph *again;
+    assert_ok(ldnq_model_import(w.model, w.arena, &again, &err));
+    assert_ok(ldnq_passes_run(again, &err));
+    const struct ldnq_node *gemm = ldnq_graph_find_node(again, "/classifier/Gemm");
+    const struct ldnq_tensor *weight = gemm->inputs[1]->constant;
+    const size_t rows = q->layers[0].layer.geometry.rows, cols = q->layers[0].layer.geometry.cols;
+    assert_int_equal(ldnq_attr_int(gemm, "transB", 1), 0);
+    assert_int_equal(weight->shape.dim[0], cols);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t col = 0; col < cols; col++)
+            assert_true(((float *)weight->data)[col * rows + row] ==
+                        q->layers[0].scales[row] * (float)q->layers[0].codes[row * cols + col]);
+    ldnq_arena_destroy(w.arena);
+    ldnq_model_destroy(w.model);
+}
+
+static void fail_each_allocation(const struct ldnq_emit_choice *choice)
+{
     enum ldnq_status status = LDNQ_NOMEM;
     long allowed = 0;
     for (; status == LDNQ_NOMEM && allowed < 10000; allowed++) {
@@ -258,13 +287,24 @@ static void emit_should_come_back_from_any_failed_allocation(void **state)
         assert_ok(ldnq_passes_run(w.graph, &err));
         struct ldnq_quantized_network *network = round_layer(&w, "/classifier/Gemm");
         ldnq_alloc_fail_after(allowed);
-        status = ldnq_emit(w.model, network, &choice, &err);
+        status = ldnq_emit(w.model, network, choice, &err);
         ldnq_alloc_fail_after(-1);
         ldnq_arena_destroy(w.arena);
         ldnq_model_destroy(w.model);
     }
     assert_int_equal(status, LDNQ_OK);
     assert_true(allowed > 2);
+}
+
+static void emit_should_come_back_from_any_failed_allocation(void **state)
+{
+    (void)state;
+    const struct ldnq_emit_choice choices[] = {
+        { .dtype = LDNQ_INT8, .opset = 13 },
+        { .target = &ldnq_target_ort, .dtype = LDNQ_INT8, .opset = 13 },
+    };
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        fail_each_allocation(&choices[i]);
 }
 
 int main(void)
@@ -277,6 +317,7 @@ int main(void)
         cmocka_unit_test(prepare_should_refuse_codes_that_do_not_fit),
         cmocka_unit_test(emit_should_take_no_name_twice),
         cmocka_unit_test(emit_should_write_what_the_layer_then_computes_with),
+        cmocka_unit_test(emit_should_swap_the_axes_for_a_target_with_such_a_kernel),
         cmocka_unit_test(emit_should_come_back_from_any_failed_allocation),
     };
     return cmocka_run_group_tests_name("emit", tests, NULL, NULL);

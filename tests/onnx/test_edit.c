@@ -120,6 +120,45 @@ static void set_input_should_grow_the_list(void **state)
     ldnq_model_free_bytes(bytes);
 }
 
+static void only_reader_should_count_outputs_and_subgraphs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        int reader; /* -1: none, or more than one */
+    } table[] = { { "t", 1 }, { "u", -1 }, { "y", -1 }, { "v", -1 }, { "nowhere", -1 } };
+    make = make_small(13);
+    Onnx__NodeProto *branch = make_node(&make, "If", "", "y", NULL, "z");
+    make_node_in(&make, make_graph_attr(&make, branch, "then_branch")->g, "Relu", "", "u", NULL,
+                 NULL, "inner");
+    make_node(&make, "Neg", "", "x", NULL, "v");
+    make_output(&make, "v");
+    const Onnx__GraphProto *graph = load();
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const void *reader;
+        assert_ok(ldnq_edit_find_only_reader(model, table[i].value, &reader, &err));
+        assert_ptr_equal(reader, table[i].reader < 0 ? NULL : graph->node[table[i].reader]);
+    }
+    assert_true(ldnq_edit_is_read_by(model, "u", "Relu"));
+    assert_false(ldnq_edit_is_read_by(model, "u", "Add"));
+    assert_true(ldnq_edit_is_operator(model, graph->node[0], "MatMul"));
+    assert_false(ldnq_edit_is_operator(model, graph->node[0], "Gemm"));
+    assert_false(ldnq_edit_is_operator(model, &make, "Gemm"));
+    assert_string_equal(ldnq_edit_find_output(model, graph->node[0], 0), "t");
+    assert_null(ldnq_edit_find_output(model, graph->node[0], 1));
+}
+
+static void set_int_should_replace_an_attribute(void **state)
+{
+    (void)state;
+    make = make_small(13);
+    const Onnx__GraphProto *graph = load();
+    for (int64_t value = 1; value >= 0; value--)
+        assert_ok(ldnq_edit_set_int(model, graph->node[0], "transB", value, &err));
+    assert_int_equal(graph->node[0]->n_attribute, 1);
+    assert_int_equal(graph->node[0]->attribute[0]->i, 0);
+}
+
 static void prune_should_drop_what_became_unread(void **state)
 {
     (void)state;
@@ -263,6 +302,8 @@ int main(void)
         TEST(add_initializer_should_pack_and_raise_ir_3),
         TEST(insert_node_should_go_in_front),
         TEST(set_input_should_grow_the_list),
+        TEST(only_reader_should_count_outputs_and_subgraphs),
+        TEST(set_int_should_replace_an_attribute),
         TEST(prune_should_drop_what_became_unread),
         TEST(prune_should_keep_what_was_dead_before),
         TEST(prune_should_see_what_subgraphs_read),

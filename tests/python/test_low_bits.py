@@ -136,6 +136,59 @@ def test_products_should_run_in_one_kernel_where_it_is_right(form, granularity, 
         support.assert_close(rounded, support.run(out, feeds, tmp_path / "run"), 0.02)
 
 
+def perceptron(clamp, bias):
+    """Three products with a clamp, or nothing, after each but the last."""
+    nodes, values = [], {"low": np.float32(0), "high": np.float32(2)}
+    for i, (inputs, outputs) in enumerate(((40, 64), (64, 48), (48, 8))):
+        values[f"w{i}"] = weights(inputs, outputs, seed=i)
+        nodes.append(node("MatMul", f"x{i} w{i}", f"m{i}", name=f"n{i}"))
+        if bias:
+            values[f"b{i}"] = weights(outputs, seed=i + 9)
+            nodes.append(node("Add", f"m{i} b{i}", f"a{i}"))
+        made = nodes[-1].output[0]
+        if i < 2 and not clamp:
+            nodes[-1].output[0] = f"x{i + 1}"
+        elif i < 2:
+            bounds = " low high" if clamp == "Clip" else ""
+            nodes.append(node(clamp, made + bounds, f"x{i + 1}"))
+    nodes[0].input[0], nodes[-1].output[0] = "x", "y"
+    return chain(nodes, (40,), (8,), {k: v for k, v in values.items() if clamp == "Clip" or
+                                      k not in ("low", "high")})
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("clamp", ["Relu", "Clip"])
+def test_a_clamp_after_a_product_should_not_keep_it_from_the_kernel(clamp, bias, tmp_path):
+    source = support.save(perceptron(clamp, bias), tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", 40, count=100)
+    out = tmp_path / "q.onnx"
+    quantize(source, calib, out, "--target", "ort", "--weights", "int4")
+    support.check(out)
+    operators = assert_same(out, {"x": np.load(calib)[:4]}, tmp_path, FLOAT_LEVEL)
+    assert operators["MatMulNBits"] == 3
+    assert not {"MatMul", "Gemm", "FusedGemm"} & set(operators)
+
+
+def test_a_pair_after_a_product_should_not_keep_it_from_the_kernel(tmp_path):
+    """Of a plan that mixes both kinds of kernels."""
+    source = support.save(perceptron(None, True), tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", 40, count=100)
+    (tmp_path / "plan.json").write_text(
+        '{"layers": [{"node": "n0", "weights": "int4"}, {"node": "n1", "weights": "int8"},'
+        ' {"node": "n2", "weights": "int4"}]}')
+    out = tmp_path / "q.onnx"
+    said = quantize(source, calib, out, "--target", "ort", "--weights", "int8", "--plan",
+                    tmp_path / "plan.json")
+    assert said["activations"]["pairs"] and said["storage"] == "mixed"
+    support.check(out)
+    feeds = {"x": np.load(calib)[:4]}
+    made, operators = ort(out, feeds, tmp_path, FLOAT_LEVEL)
+    assert operators["MatMulNBits"] == 2
+    assert not {"MatMul", "Gemm", "FusedGemm"} & set(operators), operators
+    support.assert_close(made, support.run(out, feeds, tmp_path / "run"), 0.02)
+    support.assert_same_outputs(out, feeds, tmp_path)
+
+
 @pytest.mark.parametrize("block, k", [(16, 40), (32, 100), (64, 200), (128, 300), (256, 600)])
 @pytest.mark.parametrize("storage", ["int8", "int4", "int2"])
 def test_blocks_of_each_size_should_run_in_one_kernel(storage, block, k, tmp_path):
