@@ -90,12 +90,70 @@ static const cJSON *find_worst_layer(const cJSON *layers)
     return worst;
 }
 
+static bool has_text(const cJSON *object, const char *key, const char *text)
+{
+    return strcmp(cli_json_text(object, key), text) == 0;
+}
+
+/* Whether an earlier node of the list has the same reason and, where `op` is set, that type. */
+static bool is_listed_before(const cJSON *nodes, const cJSON *node, bool op)
+{
+    const cJSON *other;
+    cJSON_ArrayForEach(other, nodes)
+    {
+        if (other == node)
+            return false;
+        if (has_text(other, "reason", cli_json_text(node, "reason")) &&
+            (!op || has_text(other, "op", cli_json_text(node, "op"))))
+            return true;
+    }
+    return false;
+}
+
+/* "Add (3), Softmax", the types of the nodes with the reason of `like`. */
+static void print_types_in_float(const cJSON *nodes, const cJSON *like)
+{
+    const char *reason = cli_json_text(like, "reason"), *comma = "  in float: ";
+    const cJSON *node, *other;
+    cJSON_ArrayForEach(node, nodes)
+    {
+        size_t count = 0;
+        if (!has_text(node, "reason", reason) || is_listed_before(nodes, node, true))
+            continue;
+        cJSON_ArrayForEach(other, nodes)
+        {
+            count += has_text(other, "reason", reason) &&
+                     has_text(other, "op", cli_json_text(node, "op"));
+        }
+        char op[CLI_PLAIN_SIZE];
+        printf("%s%s", comma, cli_copy_printable(cli_json_text(node, "op"), op));
+        if (count > 1)
+            printf(" (%zu)", count);
+        comma = ", ";
+    }
+    printf(": %s\n", reason);
+}
+
+static void print_activations(const cJSON *activations)
+{
+    const cJSON *nodes = cli_json_item(activations, "float_nodes"), *node;
+    const int floats = cJSON_GetArraySize(nodes);
+    printf("activations: %d as %s for target %s, %d node%s in float\n",
+           cJSON_GetArraySize(cli_json_item(activations, "pairs")),
+           cli_json_text(activations, "type"), cli_json_text(activations, "target"), floats,
+           floats == 1 ? "" : "s");
+    cJSON_ArrayForEach(node, nodes)
+    {
+        if (!is_listed_before(nodes, node, false))
+            print_types_in_float(nodes, node);
+    }
+}
+
 static void print_summary(const cJSON *root)
 {
     const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
     const cJSON *distillation = cli_json_item(root, "distillation");
     const cJSON *activations = cli_json_item(root, "activations");
-    const int floats = cJSON_GetArraySize(cli_json_item(activations, "float_nodes"));
     const int count = cJSON_GetArraySize(layers);
     const double before = cli_json_number(root, "bytes_before");
     const double after = cli_json_number(root, "bytes_after");
@@ -116,10 +174,7 @@ static void print_summary(const cJSON *root)
            cli_json_count(root, "opset"), samples, samples == 1 ? "" : "s",
            cli_json_number(root, "seconds"));
     if (cJSON_IsObject(activations))
-        printf("activations: %d as %s for target %s, %d node%s in float\n",
-               cJSON_GetArraySize(cli_json_item(activations, "pairs")),
-               cli_json_text(activations, "type"), cli_json_text(activations, "target"), floats,
-               floats == 1 ? "" : "s");
+        print_activations(activations);
     printf("largest relative error of a layer's output: %.4f at '%s'\n",
            cli_json_number(worst, "error"), cli_copy_printable(cli_json_text(worst, "node"), node));
     if (!isnan(output_error))

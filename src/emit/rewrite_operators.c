@@ -219,6 +219,31 @@ static enum ldnq_status insert_transpose(struct operator_rewriter *rewriter,
     return insert_move(rewriter, of, after, "Transpose", &input, 1, output, &attr, err);
 }
 
+/* The layer writes *value in place of what `written` wrote, and its elements will be moved to
+ * where that was. A clamp that alone reads it stays right after the layer, which it joins later.
+ * *last is the node to move elements after, and *value what it writes. */
+static enum ldnq_status move_clamp_to_layer(struct operator_rewriter *rewriter,
+                                            const struct ldnq_node *layer,
+                                            const struct ldnq_node *written,
+                                            const struct ldnq_node **last, const char **value,
+                                            const char **output, struct ldnq_error *err)
+{
+    const struct ldnq_node *clamp = find_only_reader(rewriter, written);
+    const char *clamped;
+    *last = layer;
+    *output = written->outputs[0]->name;
+    if ((!is_node(clamp, "Relu") && !is_node(clamp, "Clip")) ||
+        clamp->inputs[0] != written->outputs[0])
+        return LDNQ_OK;
+    LDNQ_TRY(make_value_name(rewriter, clamp, "_moved", &clamped, err));
+    LDNQ_TRY(ldnq_edit_set_input(rewriter->model, clamp->origin, 0, *value, err));
+    LDNQ_TRY(ldnq_edit_set_output(rewriter->model, clamp->origin, 0, clamped, err));
+    *last = clamp;
+    *value = clamped;
+    *output = clamp->outputs[0]->name;
+    return LDNQ_OK;
+}
+
 static enum ldnq_status rewrite_product_bias(struct operator_rewriter *rewriter,
                                              const struct ldnq_node *product,
                                              struct ldnq_error *err)
@@ -227,7 +252,8 @@ static enum ldnq_status rewrite_product_bias(struct operator_rewriter *rewriter,
     const struct ldnq_tensor *weight = find_constant(product, 1);
     const struct ldnq_shape *x = &product->inputs[0]->shape;
     int64_t rows[2] = { -1, 0 }, dims[LDNQ_MAX_RANK];
-    const char *inputs[3] = { NULL, NULL, NULL }, *output;
+    const char *inputs[3] = { NULL, NULL, NULL }, *moved, *output;
+    const struct ldnq_node *last;
     if (!is_node(add, "Add") || add->merged_count || !is_in_main_graph(product->inputs[0]) ||
         !weight || weight->shape.rank != 2 || x->rank < 2 || add->outputs[0]->shape.rank != x->rank)
         return LDNQ_OK;
@@ -243,16 +269,16 @@ static enum ldnq_status rewrite_product_bias(struct operator_rewriter *rewriter,
         return replace_reader(rewriter, product, add, err);
     }
     LDNQ_TRY(make_value_name(rewriter, product, "_rows", &inputs[0], err));
-    LDNQ_TRY(make_value_name(rewriter, product, "_product", &output, err));
+    LDNQ_TRY(make_value_name(rewriter, product, "_product", &moved, err));
     LDNQ_TRY(
         insert_reshape(rewriter, product, NULL, product->inputs[0]->name, inputs[0], rows, 2, err));
     LDNQ_TRY(
         ldnq_edit_replace_node(rewriter->model, product->origin, "Gemm", inputs, 3, NULL, 0, err));
     ldnq_edit_remove_node(rewriter->model, add->origin);
-    LDNQ_TRY(ldnq_edit_set_output(rewriter->model, product->origin, 0, output, err));
+    LDNQ_TRY(ldnq_edit_set_output(rewriter->model, product->origin, 0, moved, err));
+    LDNQ_TRY(move_clamp_to_layer(rewriter, product, add, &last, &moved, &output, err));
     rewriter->changed = true;
-    return insert_reshape(rewriter, product, product->origin, output, add->outputs[0]->name, dims,
-                          x->rank, err);
+    return insert_reshape(rewriter, product, last->origin, moved, output, dims, x->rank, err);
 }
 
 /* ---- means ---------------------------------------------------------------------------------- */
@@ -392,21 +418,18 @@ static bool has_known_plane(const struct ldnq_shape *x)
            x->dim[2] > 0 && x->dim[3] > 0;
 }
 
-/* A clamp after the ConvTranspose joins the Conv: its elements are moved after it. */
 static enum ldnq_status rewrite_transposed_conv(struct operator_rewriter *rewriter,
                                                 const struct ldnq_node *node,
                                                 struct ldnq_error *err)
 {
     const struct ldnq_tensor *weight = find_constant(node, 1), *bias = find_constant(node, 2);
     const bool has_bias = node->input_count > 2 && node->inputs[2];
-    const char *inputs[3] = { NULL, NULL, NULL }, *moved, *clamped;
+    const char *inputs[3] = { NULL, NULL, NULL }, *moved, *output;
+    const struct ldnq_node *last;
     if (!weight || (has_bias && !bias) || node->inputs[0]->constant ||
         !has_known_plane(&node->inputs[0]->shape) || !find_window(node, weight))
         return LDNQ_OK;
     const int64_t side = find_window(node, weight);
-    const struct ldnq_node *clamp = find_only_reader(rewriter, node), *last = node;
-    if ((is_node(clamp, "Relu") || is_node(clamp, "Clip")) && clamp->inputs[0] == node->outputs[0])
-        last = clamp;
     LDNQ_TRY(add_window_weights(rewriter, node, weight, bias, &inputs[1], err));
     LDNQ_TRY(make_value_name(rewriter, node, "_windows", &moved, err));
     LDNQ_TRY(
@@ -414,14 +437,9 @@ static enum ldnq_status rewrite_transposed_conv(struct operator_rewriter *rewrit
     for (size_t i = 0; i < node->merged_count; i++)
         ldnq_edit_remove_node(rewriter->model, node->merged[i]->origin);
     LDNQ_TRY(ldnq_edit_set_output(rewriter->model, node->origin, 0, moved, err));
-    if (last == clamp) {
-        LDNQ_TRY(make_value_name(rewriter, clamp, "_windows", &clamped, err));
-        LDNQ_TRY(ldnq_edit_set_input(rewriter->model, clamp->origin, 0, moved, err));
-        LDNQ_TRY(ldnq_edit_set_output(rewriter->model, clamp->origin, 0, clamped, err));
-        moved = clamped;
-    }
+    LDNQ_TRY(move_clamp_to_layer(rewriter, node, node, &last, &moved, &output, err));
     rewriter->changed = true;
-    return insert_windows(rewriter, node, last->origin, moved, last->outputs[0]->name, side, err);
+    return insert_windows(rewriter, node, last->origin, moved, output, side, err);
 }
 
 /* ---- normalizations -----------------------------------------------------------------------------

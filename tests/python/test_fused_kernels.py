@@ -83,6 +83,20 @@ def test_float_kernels_should_be_those_that_the_summary_explains(variant, writte
     assert optimized.conversions_between_integers() == []
 
 
+def test_summary_should_name_the_types_in_float_by_reason(tmp_path):
+    source = tmp_path / "net.onnx"
+    assert zoo_export.export("encoder-torch", "ts17", str(source))[0] == ""
+    np.savez(tmp_path / "calib.npz", **SPECIES["encoder-torch"].feeds(4))
+    said = support.succeed("quantize", source, "-o", tmp_path / "q.onnx", "--calib",
+                           tmp_path / "calib.npz", "--target", "ort", "--weights", "int8",
+                           "--solver", "rtn").stdout
+    lines = [line for line in said.splitlines() if line.startswith("  in float: ")]
+    assert ("  in float: LayerNormalization (4), ReduceMean: the target has no integer kernel of "
+            "it") in lines
+    assert "  in float: Softmax (2): the float kernel is faster along the last axis" in lines
+    assert len(lines) == len({line.split(": ")[2] for line in lines})
+
+
 @pytest.mark.parametrize("variant", FLOAT_KERNELS, ids="-".join)
 def test_onnx_runtime_should_compute_what_the_file_says(variant, written, tmp_path):
     source, out, _ = written(variant)
