@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Measures files that ldnq writes for ONNX Runtime (--target ort) beside those of ONNX
-Runtime's own quantize_static (MinMax, per channel, uint8 activations, int8 weights), in one run.
+Runtime's own quantize_static (MinMax, per channel, uint8 activations, int8 weights) and, where an
+environment has it, of NNCF's quantize, in one run.
 
 For each network: seconds and peak memory of the quantization; kernels that ONNX Runtime still
 runs in float; on evaluation images the top-1, the agreement with the float network, the KL
-divergence (nats per image) and the SQNR (dB) of the outputs; milliseconds per image in ONNX
-Runtime at batch 1, medians over turns that the files take one after the other.
+divergence (nats per image) and the SQNR (dB) of the outputs; milliseconds per sample in ONNX
+Runtime at batch 1, medians over turns that the files take one after the other. A network for which
+one of the tools fails has a dash. Networks and samples: tools/bench_networks.py.
 
-The networks and images are not part of the repository: LDNQ_DATA (or ../shared/data)."""
+--bars runs the accuracy goals instead: several seeds, narrower weights."""
 
 import argparse
 import collections
-import csv
 import os
 import pathlib
 import statistics
@@ -25,58 +26,24 @@ import onnx
 import onnxruntime
 from onnxruntime import quantization
 from onnxruntime.quantization import shape_inference
-from PIL import Image
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-DATA = pathlib.Path(os.environ.get("LDNQ_DATA", ROOT.parent / "shared" / "data"))
-PROGRAM = pathlib.Path(os.environ.get("LDNQ_BUILD", ROOT / "build")) / "src/cli/ldnq"
+from bench_networks import ROOT, all_networks
+
+PROGRAM = pathlib.Path(os.environ.get("LDNQ_BUILD", ROOT / "build")).resolve() / "src/cli/ldnq"
+PEERS = pathlib.Path(__file__).resolve().parent / "bench_peers.py"
 BATCH = 50
-KERNELS = {"Conv", "FusedConv", "Gemm", "MatMul", "FusedMatMul", "Add", "MaxPool", "AveragePool"}
+KERNELS = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul", "FusedMatMul", "MaxPool",
+           "AveragePool", "GlobalAveragePool"}
+NONE = float("nan")
 
 
-class Network:
-    def __init__(self, name, folder, model, mean, std):
-        self.name, self.folder, self.model = name, DATA / folder, DATA / folder / model
-        self.mean, self.std = numpy.float32(mean), numpy.float32(std)
-
-    def files(self, split):
-        return sorted(p for p in (self.folder / split).rglob("*")
-                      if p.suffix in (".png", ".jpg", ".JPEG", ".jpeg"))
-
-    def images(self, split):
-        pixels = [numpy.asarray(Image.open(f).convert("RGB"), numpy.float32)
-                  for f in self.files(split)]
-        scaled = (numpy.stack(pixels) / 255 - self.mean) / self.std
-        return scaled.transpose(0, 3, 1, 2).astype(numpy.float32)
-
-    def labels(self):
-        """By labels.csv, else by the folders in alphabetical order."""
-        table = self.folder / "eval" / "labels.csv"
-        files = self.files("eval")
-        if table.exists():
-            with table.open() as rows:
-                known = {row[0]: int(row[1]) for row in csv.reader(rows) if row[1].isdigit()}
-            return numpy.array([known[f.name] for f in files])
-        classes = sorted({f.parent.name for f in files})
-        return numpy.array([classes.index(f.parent.name) for f in files])
-
-
-NETWORKS = [
-    Network("ResNet-20", "resnet20-cifar10", "resnet20-ts.onnx", (.485, .456, .406),
-            (.229, .224, .225)),
-    Network("EfficientNet-Lite0", "efficientnet-lite0", "efficientnet-lite0-ts.onnx", (.498,) * 3,
-            (.502,) * 3),
-]
-
-
-class Images(quantization.CalibrationDataReader):
-    def __init__(self, name, images):
-        self.name, self.rest = name, iter(range(len(images)))
-        self.data = images
+class Samples(quantization.CalibrationDataReader):
+    def __init__(self, arrays):
+        self.arrays, self.rest = arrays, iter(range(len(next(iter(arrays.values())))))
 
     def get_next(self):
         i = next(self.rest, None)
-        return None if i is None else {self.name: self.data[i:i + 1]}
+        return None if i is None else {k: a[i:i + 1] for k, a in self.arrays.items()}
 
 
 def session(path, threads=2, optimized=None):
@@ -88,38 +55,59 @@ def session(path, threads=2, optimized=None):
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+# ---- the tools: each writes `out` and returns seconds and peak MB ----------------------------
+
+
 def quantize_static(network, out, folder):
-    """Seconds, and nothing for memory: it runs in this process."""
-    prepared = folder / "prepared.onnx"
-    images = network.images("calib")
+    """Nothing for memory: it runs in this process. Where its preparation can't infer the shapes,
+    it does without."""
+    prepared, samples = folder / "prepared.onnx", network.samples("calib")
     start = time.monotonic()
-    shape_inference.quant_pre_process(str(network.model), str(prepared))
-    name = onnx.load(prepared).graph.input[0].name
+    try:
+        shape_inference.quant_pre_process(str(network.model), str(prepared))
+    except Exception:
+        shape_inference.quant_pre_process(str(network.model), str(prepared),
+                                          skip_symbolic_shape=True)
     quantization.quantize_static(
-        str(prepared), str(out), Images(name, images), per_channel=True,
+        str(prepared), str(out), Samples(samples), per_channel=True,
         activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8)
-    return time.monotonic() - start, float("nan")
+    session(out)
+    return time.monotonic() - start, NONE
 
 
-def ours(network, out, options):
-    """(seconds, peak MB)"""
-    triple = [",".join(f"{v:g}" for v in part.tolist()) for part in (network.mean, network.std)]
-    command = [PROGRAM, "quantize", network.model, "-o", out, "--calib", network.folder / "calib",
-               "--target", "ort", "--mean", triple[0], "--std", triple[1], "-q", *options]
+def child(command):
     start = time.monotonic()
-    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as child:
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit code {child.returncode}")
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as process:
+        said = process.stderr.read().decode(errors="replace")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(said.strip().splitlines()[-1] if said.strip() else process.returncode)
     return time.monotonic() - start, usage.ru_maxrss / 1024
 
 
-def outputs(path, images):
+def ours(network, out, folder, options):
+    return child([PROGRAM, "quantize", network.model, "-o", out, "-q", *network.options(folder),
+                  *options])
+
+
+def nncf(python, network, out, folder):
+    numpy.savez(folder / "nncf.npz", **network.samples("calib"))
+    return child([python, PEERS, "nncf", network.model, folder / "nncf.npz", out])
+
+
+# ---- what a file is worth ------------------------------------------------------------------------
+
+
+def outputs(path, samples):
+    """The first output, in float64."""
     runner = session(path)
-    name = runner.get_inputs()[0].name
-    return numpy.concatenate([runner.run(None, {name: images[i:i + BATCH]})[0]
-                              for i in range(0, len(images), BATCH)]).astype(numpy.float64)
+    count = len(next(iter(samples.values())))
+    batch = BATCH if not isinstance(runner.get_inputs()[0].shape[0], int) else 1
+    found = [runner.run(None, {k: a[i:i + batch] for k, a in samples.items()})[0]
+             for i in range(0, count, batch)]
+    return numpy.concatenate(found).astype(numpy.float64)
 
 
 def log_softmax(logits):
@@ -133,23 +121,40 @@ def divergence(float_logits, logits):
 
 
 def sqnr(exact, found):
-    return 10 * numpy.log10(numpy.square(exact).sum() / numpy.square(exact - found).sum())
+    error = numpy.square(exact - found).sum()
+    return 10 * numpy.log10(numpy.square(exact).sum() / error) if error else float("inf")
+
+
+def quality(exact, found, labels):
+    """top-1, agreement and divergence (of logits alone), SQNR."""
+    if labels is None:
+        return NONE, NONE, NONE, sqnr(exact, found)
+    best = found.argmax(axis=1)
+    return (100 * (best == labels).mean(), 100 * (best == exact.argmax(axis=1)).mean(),
+            divergence(exact, found), sqnr(exact, found))
 
 
 def float_kernels(path, folder):
+    """How many nodes that could be integer kernels are none: those that write float32 from it."""
     optimized = folder / "optimized.onnx"
     session(path, optimized=optimized)
-    counts = collections.Counter(n.op_type for n in onnx.load(optimized).graph.node)
+    graph = onnx.load(optimized).graph
+    codes = {n.output[0] for n in graph.node
+             if n.op_type == "QuantizeLinear" or n.op_type.startswith("QLinear")}
+    for node in graph.node:
+        if node.input and node.input[0] in codes and node.op_type != "DequantizeLinear":
+            codes.update(node.output)
+    counts = collections.Counter(n.op_type for n in graph.node if n.output[0] not in codes)
     return sum(counts[kernel] for kernel in KERNELS)
 
 
-def milliseconds(paths, image, threads, turns, runs=3):
+def milliseconds(paths, samples, threads, turns, runs=3):
     """Medians of the files, which take turns."""
     runners = [session(path, threads) for path in paths]
+    feed = {k: a[:1] for k, a in samples.items()}
     times = [[] for _ in paths]
     for _ in range(turns):
         for runner, found in zip(runners, times):
-            feed = {runner.get_inputs()[0].name: image}
             runner.run(None, feed)
             start = time.perf_counter()
             for _ in range(runs):
@@ -158,30 +163,103 @@ def milliseconds(paths, image, threads, turns, runs=3):
     return [statistics.median(found) for found in times]
 
 
-def measure(network, made, spent_on_ours, options, turns):
-    images, labels = network.images("eval"), network.labels()
-    exact = outputs(network.model, images)
+# ---- the table -----------------------------------------------------------------------------------
+
+
+def number(value, format_):
+    text = format(value, format_)
+    return "-".rjust(len(text)) if value != value else text
+
+
+def quantize_by_all(network, folder, made, spent, arguments):
+    """{kind: (path, seconds, MB)} of the tools that can."""
+    files = {"float": (network.model, NONE, NONE)}
+    makers = {"quantize_static": lambda out: quantize_static(network, out, folder)}
+    if arguments.nncf:
+        makers["nncf"] = lambda out: nncf(arguments.nncf, network, out, folder)
+    for kind, make in makers.items():
+        out = folder / f"{kind}.onnx"
+        try:
+            files[kind] = (out, *make(out))
+        except Exception as why:  # whatever a peer throws is its answer
+            print(f"{network.name}: {kind} fails: {str(why).splitlines()[0][:150]}",
+                  file=sys.stderr)
+    files["ldnq"] = (made, *spent)
+    return files
+
+
+def openvino_line(network, folder, made, samples, arguments):
+    """How far OpenVINO is from ONNX Runtime on our file, in dB."""
+    out, data = folder / "openvino.npy", folder / "eval.npz"
+    few = {k: a[:8] for k, a in samples.items()}
+    numpy.savez(data, **few)
+    try:
+        child([arguments.nncf, PEERS, "openvino", made, data, out])
+    except RuntimeError as why:
+        return f"OpenVINO fails: {why}"
+    return f"OpenVINO against ONNX Runtime: {sqnr(outputs(made, few), numpy.load(out)):.1f} dB"
+
+
+def measure(network, made, spent, arguments):
+    samples, labels = network.samples("eval"), network.labels()
+    exact = outputs(network.model, samples)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        files = {"float": network.model, "quantize_static": folder / "static.onnx", "ldnq": made}
-        spent = {"float": (float("nan"),) * 2,
-                 "quantize_static": quantize_static(network, files["quantize_static"], folder),
-                 "ldnq": spent_on_ours}
-        one, two = (milliseconds(files.values(), images[:1], threads, turns)
-                    for threads in (1, 2))
-        print(f"\n{network.name}, {len(network.files('calib'))} calibration and {len(images)} "
-              f"evaluation images, ldnq {' '.join(options)}")
+        files = quantize_by_all(network, folder, made, spent, arguments)
+        one, two = (milliseconds([f[0] for f in files.values()], samples, threads,
+                                 arguments.turns) for threads in (1, 2))
+        print(f"\n{network.name}, {len(exact)} samples, ldnq {' '.join(arguments.options)}")
         print(f"{'file':16} {'seconds':>8} {'MB':>5} {'float':>5} {'top-1':>6} {'agree':>6} "
               f"{'KL':>7} {'SQNR':>5} {'ms, 1':>6} {'ms, 2':>6}")
-        for i, (kind, path) in enumerate(files.items()):
-            found = outputs(path, images)
-            best = found.argmax(axis=1)
-            print(f"{kind:16} {spent[kind][0]:8.1f} {spent[kind][1]:5.0f} "
-                  f"{float_kernels(path, folder):5} {100 * (best == labels).mean():6.2f} "
-                  f"{100 * (best == exact.argmax(axis=1)).mean():6.2f} "
-                  f"{divergence(exact, found):7.4f} "
-                  f"{sqnr(exact, found) if kind != 'float' else float('inf'):5.1f} "
+        for i, (kind, (path, seconds, memory)) in enumerate(files.items()):
+            top, agree, kl, ratio = quality(exact, outputs(path, samples), labels)
+            print(f"{kind:16} {number(seconds, '8.1f')} {number(memory, '5.0f')} "
+                  f"{float_kernels(path, folder):5} {number(top, '6.2f')} "
+                  f"{number(agree, '6.2f')} {number(kl, '7.4f')} {ratio:5.1f} "
                   f"{one[i]:6.2f} {two[i]:6.2f}", flush=True)
+        if arguments.nncf:
+            print(openvino_line(network, folder, made, samples, arguments), flush=True)
+
+
+# ---- the goals of accuracy --------------------------------------------------------------------------
+
+W8A8, W4A8 = ["--weights", "int8"], ["--weights", "int4", "--activations", "uint8"]
+W4A4 = ["--target", "openvino", "--weights", "int4", "--activations", "uint4"]
+TERNARY = ["--weights", "ternary", "--activations", "uint8"]
+# network, what is quantized, options, seeds, samples of each, largest drop of top-1
+BARS = [
+    ("ResNet-20", "W8A8", W8A8, 5, 500, 0.1),
+    ("ResNet-20", "W4A8", W4A8, 5, 500, 0.3),
+    ("ResNet-20", "W4A4", W4A4, 5, 500, 1.5),
+    ("ResNet-20", "ternary, A8", TERNARY, 5, 500, 2.0),
+    ("EfficientNet-Lite0", "W8A8", W8A8, 1, 100, 0.5),
+    ("EfficientNet-Lite0", "W4A8", W4A8, 1, 100, 2.0),
+]
+
+
+def measure_bars(chosen, arguments):
+    """A seed draws the samples' augmentation, and what the solver draws."""
+    print(f"{'network':20} {'codes':12} {'seeds':>5} {'top-1':>6} {'drop':>5} {'bar':>4} {'KL':>7} "
+          f"{'seconds':>7}")
+    for network in chosen:
+        samples, labels = network.samples("eval"), network.labels()
+        exact = outputs(network.model, samples)
+        before = quality(exact, exact, labels)[0]
+        for name, codes, options, seeds, count, bar in BARS:
+            if name != network.name:
+                continue
+            found, start = [], time.monotonic()
+            for seed in range(seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    out = pathlib.Path(folder) / "q.onnx"
+                    ours(network, out, None, ["--target", "ort", *options, "--seed", seed,
+                                              "--max-samples", count, *arguments.options])
+                    found.append(quality(exact, outputs(out, samples), labels))
+            top, kl = (statistics.mean(f[i] for f in found) for i in (0, 2))
+            spread = max(f[0] for f in found) - min(f[0] for f in found)
+            print(f"{name:20} {codes:12} {seeds:5} {top:6.2f} {before - top:5.2f} {bar:4.1f} "
+                  f"{kl:7.4f} {(time.monotonic() - start) / seeds:7.1f}  "
+                  f"{'ok' if before - top <= bar else 'MISSED'}, spread {spread:.2f}", flush=True)
 
 
 def main():
@@ -189,16 +267,24 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="networks with this word in their name")
     parser.add_argument("--turns", type=int, default=25)
-    parser.add_argument("options", nargs="*", help="options of ldnq quantize, after --",
-                        default=["--weights", "int8", "--solver", "gptq", "--effort", "fast"])
+    parser.add_argument("--bars", action="store_true", help="the goals of accuracy")
+    parser.add_argument("--nncf", metavar="PYTHON", default=os.environ.get("LDNQ_NNCF"),
+                        help="a Python that has nncf and openvino [$LDNQ_NNCF]")
+    parser.add_argument("options", nargs="*", help="options of ldnq quantize, after --")
     arguments = parser.parse_args()
-    chosen = [n for n in NETWORKS if arguments.only.lower() in n.name.lower()]
+    chosen = [n for n in all_networks() if arguments.only.lower() in n.name.lower()]
+    if arguments.bars:
+        measure_bars([n for n in chosen if n.name in {bar[0] for bar in BARS}], arguments)
+        return
+    arguments.options = arguments.options or ["--target", "ort", "--weights", "int8"]
     with tempfile.TemporaryDirectory() as name:
-        made = [pathlib.Path(name) / f"{i}.onnx" for i in range(len(chosen))]
-        # First of all: a child's peak memory counts what this process had when it started it.
-        spent = [ours(network, out, arguments.options) for network, out in zip(chosen, made)]
-        for network, out, took in zip(chosen, made, spent):
-            measure(network, out, took, arguments.options, arguments.turns)
+        folder = pathlib.Path(name)
+        os.chdir(folder)  # the tools leave files where they run
+        for network in chosen:
+            network.prepare(folder)
+            made = folder / "made.onnx"
+            spent = ours(network, made, folder, arguments.options)
+            measure(network, made, spent, arguments)
 
 
 if __name__ == "__main__":
