@@ -1,5 +1,6 @@
 #include "layer/quantized_layer.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "base/size.h"
@@ -59,6 +60,72 @@ void ldnq_quantized_write_weight(const struct ldnq_quantized_layer *quantized, c
                 (float)codes[row * geometry->cols + col];
 }
 
+/* ---- the bias --------------------------------------------------------------------------- */
+
+/* Codes of a bias stay below this: the kernel adds products to them in 32 bits. */
+#define MOST_BIAS_CODE 1073741824.0 /* 2^30 */
+/* The code of the bias of a row without weights, whose scale is free. */
+#define FREE_BIAS_CODE 16777216.0 /* 2^24 */
+
+static bool has_integer_bias(const struct ldnq_quantized_layer *quantized)
+{
+    return quantized->bias && quantized->input_scale > 0 && !quantized->block_index &&
+           ldnq_tensor_count(quantized->bias) == ldnq_layer_rows(&quantized->layer);
+}
+
+static bool has_codes(const struct ldnq_quantized_layer *quantized, size_t row)
+{
+    const size_t cols = quantized->layer.geometry.cols;
+    for (size_t i = row * cols; i < (row + 1) * cols; i++)
+        if (quantized->codes[i] != 0)
+            return true;
+    return false;
+}
+
+/* The scale of the row's weights with which its bias has this code. */
+static float find_scale_for_bias(const struct ldnq_quantized_layer *quantized, size_t row,
+                                 double code)
+{
+    const float *bias = quantized->bias->data;
+    const double scale = fabs((double)bias[row]) / ((double)quantized->input_scale * code);
+    const double least = fmax(quantized->power_of_two ? exp2(ceil(log2(scale))) : scale, FLT_MIN);
+    return least <= (double)FLT_MAX ? (float)least : FLT_MAX;
+}
+
+/* Codes at a larger scale, for the same weights up to its step. */
+static void widen_scale(struct ldnq_quantized_layer *quantized, size_t row, float scale)
+{
+    const size_t cols = quantized->layer.geometry.cols;
+    const double ratio = (double)quantized->scales[row] / (double)scale;
+    for (size_t i = row * cols; i < (row + 1) * cols; i++)
+        quantized->codes[i] =
+            (int8_t)ldnq_codebook_find_nearest(quantized->codebook, quantized->codes[i] * ratio);
+    quantized->scales[row] = scale;
+}
+
+/* The bias of a channel that training has switched off is far above what its tiny weights add:
+ * its code would not fit. The scale of such weights grows until it does; they lose less than the
+ * step of the bias. A row without weights gets a scale that suits its bias. */
+static void fit_scales_to_bias(struct ldnq_quantized_layer *quantized)
+{
+    const size_t rows = ldnq_layer_rows(&quantized->layer);
+    const bool has_one_scale = quantized->granularity == LDNQ_PER_TENSOR;
+    const float *bias = quantized->bias->data;
+    float largest = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const float least = find_scale_for_bias(quantized, row, MOST_BIAS_CODE);
+        largest = fmaxf(largest, least);
+        if (has_one_scale || bias[row] == 0.0f)
+            continue;
+        if (!has_codes(quantized, row))
+            quantized->scales[row] = find_scale_for_bias(quantized, row, FREE_BIAS_CODE);
+        else if (least > quantized->scales[row])
+            widen_scale(quantized, row, least);
+    }
+    for (size_t row = 0; has_one_scale && row < rows && largest > quantized->scales[row]; row++)
+        widen_scale(quantized, row, largest);
+}
+
 /* The bias as codes with the scale of the products that the kernel sums. An accumulator of 32
  * bits bounds it. */
 static enum ldnq_status quantize_bias(struct ldnq_quantized_layer *quantized,
@@ -82,14 +149,16 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantized->layer;
+    /* Of a shared weight the layer that owns it decides. */
+    if (has_integer_bias(quantized) && !quantized->shared)
+        fit_scales_to_bias(quantized);
     if (!quantized->weight)
         LDNQ_TRY(
             ldnq_tensor_create(arena, LDNQ_FLOAT, &layer->weight->shape, &quantized->weight, err));
     ldnq_quantized_write_weight(quantized, quantized->codes, quantized->scales,
                                 quantized->weight->data);
     layer->node->inputs[layer->weight_input]->constant = quantized->weight;
-    if (quantized->bias && quantized->input_scale > 0 && !quantized->block_index &&
-        ldnq_tensor_count(quantized->bias) == ldnq_layer_rows(layer))
+    if (has_integer_bias(quantized))
         LDNQ_TRY(quantize_bias(quantized, arena, err));
     if (quantized->bias)
         layer->node->inputs[layer->bias_input]->constant = quantized->bias;

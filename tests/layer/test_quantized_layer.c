@@ -2,6 +2,9 @@
 #include "layer/layer_kinds.h"
 #include "with_blas.h"
 
+#include <math.h>
+#include <stdlib.h>
+
 #include "base/alloc.h"
 #include "layer/quantized_layer.h"
 
@@ -146,7 +149,8 @@ static void the_range_of_scales_should_cover_all_blocks(void **state)
 
 /* ---- the bias --------------------------------------------------------------------------- */
 
-/* A fitted bias of 4 rows: two halves to round, and one beyond 32 bits each way. */
+/* A fitted bias of 4 rows: two halves to round, one beyond 32 bits at the scale of its row, and one
+ * of a row without weights. */
 static void fit_bias(struct quantized_memory *memory)
 {
     const float input_scale = 0.5f;
@@ -155,17 +159,21 @@ static void fit_bias(struct quantized_memory *memory)
     float *bias = quantized->bias->data;
     for (size_t row = 0; row < 4; row++)
         memory->scales[row] = 0.25f;
+    for (size_t i = 3 * 18; i < 4 * 18; i++)
+        memory->codes[i] = 0;
     quantized->input_scale = input_scale;
+    quantized->granularity = LDNQ_PER_CHANNEL;
+    quantized->codebook = ldnq_codebook_find("int8");
     bias[0] = 0.125f * 2.5f;
     bias[1] = 0.125f * -3.5f;
-    bias[2] = 1e30f;
-    bias[3] = -1e30f;
+    bias[2] = -3e10f;
+    bias[3] = 1.7f;
 }
 
 static void a_bias_for_integer_kernels_should_be_codes_of_the_products_scale(void **state)
 {
     (void)state;
-    static const int32_t expected[] = { 2, -4, INT32_MAX, INT32_MIN };
+    static const int32_t expected[] = { 2, -4 };
     struct quantized_memory memory;
     init_quantized(&memory, &layer_kinds[0], 0);
     fit_bias(&memory);
@@ -174,12 +182,56 @@ static void a_bias_for_integer_kernels_should_be_codes_of_the_products_scale(voi
     const struct ldnq_tensor *codes = quantized->bias_codes;
     assert_non_null(codes);
     assert_int_equal(codes->dtype, LDNQ_INT32);
-    for (size_t row = 0; row < 4; row++) {
+    for (size_t row = 0; row < 2; row++) {
         assert_int_equal(((const int32_t *)codes->data)[row], expected[row]);
         assert_true(((const float *)quantized->bias->data)[row] == (float)expected[row] * 0.125f);
+        assert_true(quantized->scales[row] == 0.25f);
     }
     assert_ptr_equal(memory.graph->nodes[0]->inputs[2]->constant, quantized->bias);
     build_free(memory.graph);
+}
+
+/* Twice: what was widened fits. */
+static void scales_should_grow_until_their_bias_fits_32_bits(void **state)
+{
+    (void)state;
+    struct quantized_memory memory;
+    init_quantized(&memory, &layer_kinds[0], 0);
+    fit_bias(&memory);
+    struct ldnq_quantized_layer *quantized = &memory.quantized;
+    const int8_t code = memory.codes[2 * 18];
+    for (int i = 0; i < 2; i++)
+        assert_ok(ldnq_quantized_layer_apply(quantized, memory.graph->arena, &err));
+    const int32_t *codes = quantized->bias_codes->data;
+    const float *bias = quantized->bias->data;
+    assert_within(bias[2], -3e10f, 1e4f);
+    assert_true(abs(codes[2]) <= 1 << 30 && abs(codes[2]) > 1 << 29);
+    assert_true(quantized->scales[2] > 50.0f);
+    assert_within((float)memory.codes[2 * 18] * quantized->scales[2], (float)code * 0.25f,
+                  quantized->scales[2] / 2);
+    /* The step of a row without weights is far below its bias. */
+    assert_within(bias[3], 1.7f, 1e-6f);
+    build_free(memory.graph);
+}
+
+static void one_scale_should_grow_for_all_rows(void **state)
+{
+    (void)state;
+    for (int power_of_two = 0; power_of_two < 2; power_of_two++) {
+        struct quantized_memory memory;
+        init_quantized(&memory, &layer_kinds[0], 0);
+        fit_bias(&memory);
+        struct ldnq_quantized_layer *quantized = &memory.quantized;
+        quantized->granularity = LDNQ_PER_TENSOR;
+        quantized->power_of_two = power_of_two;
+        assert_ok(ldnq_quantized_layer_apply(quantized, memory.graph->arena, &err));
+        for (size_t row = 1; row < 4; row++)
+            assert_true(quantized->scales[row] == quantized->scales[0]);
+        int exponent;
+        assert_true(!power_of_two || frexpf(quantized->scales[0], &exponent) == 0.5f);
+        assert_within(((const float *)quantized->bias->data)[2], -3e10f, 1e4f);
+        build_free(memory.graph);
+    }
 }
 
 static void a_bias_should_stay_float_with_blocks_or_without_a_scale_of_the_input(void **state)
@@ -243,6 +295,8 @@ int main(void)
         cmocka_unit_test(layers_with_one_block_per_row_should_keep_one_scale_per_row),
         cmocka_unit_test(the_range_of_scales_should_cover_all_blocks),
         cmocka_unit_test(a_bias_for_integer_kernels_should_be_codes_of_the_products_scale),
+        cmocka_unit_test(scales_should_grow_until_their_bias_fits_32_bits),
+        cmocka_unit_test(one_scale_should_grow_for_all_rows),
         cmocka_unit_test(a_bias_should_stay_float_with_blocks_or_without_a_scale_of_the_input),
         cmocka_unit_test(a_common_codebook_should_be_that_of_all_layers),
         cmocka_unit_test(failed_allocations_should_leave_the_node_as_it_was),

@@ -127,6 +127,17 @@ def small_layers():
     return chain(nodes, (3, 8, 8), (8, 8, 8), values), (3, 8, 8)
 
 
+def switched_off_channels():
+    """A convolution with a channel of tiny weights, and one of none, whose biases count."""
+    kernel, bias = weights(16, 16, 3, 3, spread=0.1), weights(16)
+    kernel[3] *= 1e-9
+    kernel[5] = 0
+    bias[[3, 5]] = 5, -3
+    nodes = [conv("x w0 b0", "a", pads=SAME), conv("a w1 b1", "y")]
+    values = {"w0": kernel, "b0": bias, "w1": weights(16, 16, 1, 1), "b1": weights(16)}
+    return chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
+
+
 def silent():
     """A convolution whose output hardly differs from 0."""
     nodes = [conv("x w0 b0", "a", pads=SAME), conv("a w1 b1", "y")]
@@ -144,7 +155,7 @@ def scaled_input():
 
 
 ALL = [residual_block, two_branches, two_equal_branches, depthwise_separable, resized, attention,
-       activations, detector, scaled_input]
+       activations, detector, scaled_input, switched_off_channels]
 
 
 class Written:

@@ -596,6 +596,17 @@ def test_weights_of_four_bits_should_keep_all_rules(target, least, tmp_path):
     assert not above_note(lint(w.path, target))
 
 
+@pytest.mark.parametrize("optimized", [False, True])
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
+def test_bias_of_a_switched_off_channel_should_fit_32_bits(target, optimized, files, tmp_path):
+    """Its weights have a scale at which the code of the bias is beyond 2^31."""
+    w = files(networks.switched_off_channels, target)
+    x = np.load(w.path.parent / "calib.npy")[:8]
+    exact = support.run(w.path.parent / "net.onnx", {"x": x}, tmp_path / "exact")["y"]
+    error = support.ort_run(w.path, {"x": x}, optimized)["y"] - exact
+    assert np.square(error).mean() < 1e-3 * np.square(exact).mean()
+
+
 def test_far_scales_of_a_concat_should_stay_apart(files):
     w = files(BRANCHES, "qnn")
     concat = w.first("Concat")
