@@ -218,7 +218,7 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
         return ldnq_parse_budget(text, &unit, &number);
     case LDNQ_OPTION_CHOICE:
     case LDNQ_OPTION_CHOICES:
-        break; /* check_choice_words */
+        break; /* check_choice_words has checked these */
     }
     return false;
 }

@@ -12,30 +12,9 @@ static bool is_float(enum ldnq_dtype dtype)
            dtype == LDNQ_BFLOAT16;
 }
 
-/* Types that load_as_int64 reads. */
 static bool is_integer(enum ldnq_dtype dtype)
 {
     return dtype == LDNQ_BOOL || ldnq_dtype_is_integer(dtype);
-}
-
-static int64_t load_as_int64(const struct ldnq_tensor *tensor, size_t i)
-{
-    switch (tensor->dtype) {
-    case LDNQ_INT16:
-        return ((const int16_t *)tensor->data)[i];
-    case LDNQ_UINT16:
-        return ((const uint16_t *)tensor->data)[i];
-    case LDNQ_INT32:
-        return ((const int32_t *)tensor->data)[i];
-    case LDNQ_UINT32:
-        return ((const uint32_t *)tensor->data)[i];
-    case LDNQ_INT64:
-    case LDNQ_UINT64: /* the caller has checked the upper half of UINT64 */
-        return ((const int64_t *)tensor->data)[i];
-    default:
-        return ldnq_dtype_is_signed(tensor->dtype) ? ((const int8_t *)tensor->data)[i]
-                                                   : ((const uint8_t *)tensor->data)[i];
-    }
 }
 
 static double load_as_double(const struct ldnq_tensor *tensor, size_t i)
@@ -52,7 +31,7 @@ static double load_as_double(const struct ldnq_tensor *tensor, size_t i)
     case LDNQ_UINT64:
         return (double)((const uint64_t *)tensor->data)[i];
     default:
-        return (double)load_as_int64(tensor, i);
+        return (double)ldnq_tensor_load_integer(tensor, i);
     }
 }
 
@@ -97,7 +76,7 @@ static enum ldnq_status convert_to_integer(const struct ldnq_tensor *from, struc
                                            size_t count, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        int64_t value = load_as_int64(from, i);
+        int64_t value = ldnq_tensor_load_integer(from, i);
         if (from->dtype == LDNQ_UINT64 && value < 0)
             return ldnq_fail(err, LDNQ_DATA, "the value %" PRIu64 " does not fit %s",
                              (uint64_t)value, ldnq_dtype_name(to->dtype));

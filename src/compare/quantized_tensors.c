@@ -12,28 +12,12 @@
 
 /* ---- codes --------------------------------------------------------------------------- */
 
-static int64_t load_code_as_int64(const struct ldnq_tensor *tensor, size_t i)
-{
-    const void *data = tensor->data;
-    const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
-    switch (ldnq_dtype_size(tensor->dtype)) {
-    case 1:
-        return is_signed ? ((const int8_t *)data)[i] : (int64_t)((const uint8_t *)data)[i];
-    case 2:
-        return is_signed ? ((const int16_t *)data)[i] : (int64_t)((const uint16_t *)data)[i];
-    case 4:
-        return is_signed ? ((const int32_t *)data)[i] : (int64_t)((const uint32_t *)data)[i];
-    default:
-        return ((const int64_t *)data)[i];
-    }
-}
-
 static void find_code_range(const struct ldnq_tensor *codes, int64_t *low, int64_t *high)
 {
     const size_t count = ldnq_tensor_count(codes);
-    *low = *high = count ? load_code_as_int64(codes, 0) : 0;
+    *low = *high = count ? ldnq_tensor_load_integer(codes, 0) : 0;
     for (size_t i = 1; i < count; i++) {
-        const int64_t code = load_code_as_int64(codes, i);
+        const int64_t code = ldnq_tensor_load_integer(codes, i);
         *low = code < *low ? code : *low;
         *high = code > *high ? code : *high;
     }
@@ -65,7 +49,7 @@ static enum ldnq_status count_codes(struct ldnq_quantized_tensor *tensor,
     if (!histogram)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < tensor->count; i++)
-        histogram[load_code_as_int64(codes, i) - tensor->code_min]++;
+        histogram[ldnq_tensor_load_integer(codes, i) - tensor->code_min]++;
     summarize_codes(tensor, histogram, bins);
     if (bits > 8)
         return LDNQ_OK;

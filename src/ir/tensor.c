@@ -65,6 +65,22 @@ static size_t append_text(char *out, size_t size, size_t used, const char *text)
     return used + length;
 }
 
+int64_t ldnq_tensor_load_integer(const struct ldnq_tensor *tensor, size_t i)
+{
+    const void *data = tensor->data;
+    const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
+    switch (ldnq_dtype_size(tensor->dtype)) {
+    case 1:
+        return is_signed ? ((const int8_t *)data)[i] : (int64_t)((const uint8_t *)data)[i];
+    case 2:
+        return is_signed ? ((const int16_t *)data)[i] : (int64_t)((const uint16_t *)data)[i];
+    case 4:
+        return is_signed ? ((const int32_t *)data)[i] : (int64_t)((const uint32_t *)data)[i];
+    default:
+        return ((const int64_t *)data)[i];
+    }
+}
+
 char *ldnq_shape_print(const struct ldnq_shape *shape, const struct ldnq_graph *graph, char *out,
                        size_t size)
 {

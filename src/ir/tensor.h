@@ -58,6 +58,10 @@ bool ldnq_tensor_bytes(const struct ldnq_tensor *tensor, size_t *bytes);
 /* Number of elements of an allocated tensor; 0 when it can't be counted. */
 size_t ldnq_tensor_count(const struct ldnq_tensor *tensor);
 
+/* Element i of a tensor of integers or bools. Types of less than 8 bits have a byte per
+ * element; uint64 keeps its bits. */
+int64_t ldnq_tensor_load_integer(const struct ldnq_tensor *tensor, size_t i);
+
 /* Writes "(N,3,32,32)" into `text`, truncated to `size`; returns text. Symbols print as
  * their names in `graph`, or as '?' when graph is NULL or the symbol has no name. */
 #define LDNQ_SHAPE_TEXT 160

@@ -34,7 +34,7 @@ CONVERT(split_13);
 CONVERT(split_18);
 CONVERT(top_k_10);
 
-/* opset_rewrite.c: nodes that need others around them */
+/* opset_rewrite.c: conversions that add nodes around the converted one */
 CONVERT(group_normalization_21);
 CHECK(resize_11);
 CONVERT(resize_11);

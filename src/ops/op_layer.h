@@ -56,6 +56,15 @@ static inline size_t ldnq_find_weight_offset(const struct ldnq_layer_geometry *g
     return row * geometry->cols + col;
 }
 
+/* Whether the bias has an element of its own for each output channel. */
+static inline bool ldnq_is_channel_bias(const struct ldnq_tensor *bias, size_t channels)
+{
+    const int rank = bias->shape.rank;
+    size_t count;
+    return ldnq_shape_count(&bias->shape, &count) && count == channels &&
+           (rank == 0 || (size_t)bias->shape.dim[rank - 1] == channels);
+}
+
 struct ldnq_op_layer {
     int weight_input, bias_input; /* -1: the operator has no bias */
     /* Computes the geometry. bias is NULL if the node has none.

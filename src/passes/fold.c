@@ -81,7 +81,7 @@ static enum ldnq_status prepare_op_call(struct node_folding *f, struct ldnq_erro
     return LDNQ_OK;
 }
 
-/* Elements of an unknown list that get symbols. */
+/* The longest unknown list whose elements get a symbol each. */
 #define MAX_NAMED 8
 
 /* Gives each element of an unknown list a new symbol. A size computed from the batch (its

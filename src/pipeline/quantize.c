@@ -1,4 +1,4 @@
-/* quantize.c: init_quantized_layers a run of the quantizer and call its stages. */
+/* quantize.c: prepares a run of the quantizer and calls its stages. */
 #include <math.h>
 
 #include "base/clock.h"

@@ -94,7 +94,7 @@ static void write_estimate_tile(struct ldnq_buffer *out, const struct ldnq_diff_
     close_tile_html(out);
 }
 
-/* For the first output; the table has all. */
+/* Tiles for the first output; the table lists all outputs. */
 static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     if (diff->samples == 0 || diff->output_count == 0)

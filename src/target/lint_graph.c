@@ -112,22 +112,11 @@ bool ldnq_lint_read_zero_point(const struct ldnq_node *pair, double *zero)
     *zero = 0;
     if (!tensor || ldnq_tensor_count(tensor) != 1)
         return !value;
-    switch (tensor->dtype) {
-    case LDNQ_UINT8:
-        *zero = *(const uint8_t *)tensor->data;
-        return true;
-    case LDNQ_INT8:
-        *zero = *(const int8_t *)tensor->data;
-        return true;
-    case LDNQ_UINT16:
-        *zero = *(const uint16_t *)tensor->data;
-        return true;
-    case LDNQ_INT16:
-        *zero = *(const int16_t *)tensor->data;
-        return true;
-    default:
+    if (!ldnq_dtype_is_integer(tensor->dtype) || ldnq_dtype_bits(tensor->dtype) < 8 ||
+        ldnq_dtype_bits(tensor->dtype) > 16)
         return false;
-    }
+    *zero = (double)ldnq_tensor_load_integer(tensor, 0);
+    return true;
 }
 
 enum ldnq_dtype ldnq_lint_code_type(const struct ldnq_node *pair)

@@ -144,14 +144,6 @@ static void store_tensor_code(struct ldnq_tensor *tensor, size_t i, int32_t code
         ((uint16_t *)tensor->data)[i] = (uint16_t)code;
 }
 
-static int32_t load_tensor_code(const struct ldnq_tensor *tensor, size_t i)
-{
-    const bool is_signed = ldnq_dtype_is_signed(tensor->dtype);
-    if (ldnq_dtype_size(tensor->dtype) == 1)
-        return is_signed ? ((const int8_t *)tensor->data)[i] : ((const uint8_t *)tensor->data)[i];
-    return is_signed ? ((const int16_t *)tensor->data)[i] : ((const uint16_t *)tensor->data)[i];
-}
-
 /* As QuantizeLinear: ties to even, saturated. */
 static int32_t quantize_to_code(float x, float scale, int32_t zero_point, enum ldnq_dtype dtype)
 {
@@ -184,8 +176,9 @@ enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *acti
     const float *x = activation->value->constant->data;
     LDNQ_TRY(ldnq_tensor_create(arena, zero->dtype, &activation->value->constant->shape, out, err));
     for (size_t i = 0, count = ldnq_tensor_count(*out); i < count; i++)
-        store_tensor_code(*out, i,
-                          quantize_to_code(x[i], scale, load_tensor_code(zero, 0), zero->dtype));
+        store_tensor_code(
+            *out, i,
+            quantize_to_code(x[i], scale, (int32_t)ldnq_tensor_load_integer(zero, 0), zero->dtype));
     return LDNQ_OK;
 }
 
@@ -200,8 +193,8 @@ void ldnq_activation_round(const struct ldnq_placed_activation *activation, cons
     const float scale = *(const float *)activation->scale->constant->data;
     double least, most;
     code_range(zero->dtype, &least, &most);
-    const float low = (float)(least - load_tensor_code(zero, 0));
-    const float high = (float)(most - load_tensor_code(zero, 0));
+    const float low = (float)(least - (int32_t)ldnq_tensor_load_integer(zero, 0));
+    const float high = (float)(most - (int32_t)ldnq_tensor_load_integer(zero, 0));
     for (size_t i = 0; i < count; i++) {
         float code = x[i] / scale;
         code = code < low ? low : code;
@@ -218,5 +211,5 @@ const char *ldnq_activation_name(const struct ldnq_placed_activation *activation
 
 int32_t ldnq_activation_zero_point(const struct ldnq_placed_activation *activation)
 {
-    return load_tensor_code(activation->zero_point->constant, 0);
+    return (int32_t)ldnq_tensor_load_integer(activation->zero_point->constant, 0);
 }

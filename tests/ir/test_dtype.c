@@ -70,11 +70,36 @@ static void a_number_outside_the_list_should_be_undefined(void **state)
     }
 }
 
+#define CHECK_INTEGER(DTYPE, T, value)                                                             \
+    do {                                                                                           \
+        T data[2] = { 0, (T)(value) };                                                             \
+        const struct ldnq_tensor tensor = { DTYPE, { 1, { 2 } }, data };                           \
+        assert_int_equal(ldnq_tensor_load_integer(&tensor, 0), 0);                                 \
+        assert_true(ldnq_tensor_load_integer(&tensor, 1) == (int64_t)(T)(value));                  \
+    } while (0)
+
+static void integers_of_all_types_should_load_with_their_sign(void **state)
+{
+    (void)state;
+    CHECK_INTEGER(LDNQ_INT4, int8_t, -8);
+    CHECK_INTEGER(LDNQ_UINT4, uint8_t, 15);
+    CHECK_INTEGER(LDNQ_BOOL, uint8_t, 1);
+    CHECK_INTEGER(LDNQ_INT8, int8_t, -128);
+    CHECK_INTEGER(LDNQ_UINT8, uint8_t, 255);
+    CHECK_INTEGER(LDNQ_INT16, int16_t, -32768);
+    CHECK_INTEGER(LDNQ_UINT16, uint16_t, 65535);
+    CHECK_INTEGER(LDNQ_INT32, int32_t, INT32_MIN);
+    CHECK_INTEGER(LDNQ_UINT32, uint32_t, UINT32_MAX);
+    CHECK_INTEGER(LDNQ_INT64, int64_t, INT64_MIN);
+    CHECK_INTEGER(LDNQ_UINT64, uint64_t, UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_should_be_onnxs),
         cmocka_unit_test(a_number_outside_the_list_should_be_undefined),
+        cmocka_unit_test(integers_of_all_types_should_load_with_their_sign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Gradients of Conv against the loops of its text run backwards, in double. */
-#include "conv_reference.h"
+#include "large_conv_cases.h"
 #include "with_blas.h"
 
 struct gradients {
@@ -163,96 +163,9 @@ static void gradients_should_equal_the_reference_for_any_geometry(void **state)
 static void large_layers_should_equal_the_reference(void **state)
 {
     (void)state;
-    static const struct conv_case cases[] = {
-        { .axes = 2,
-          .n = 2,
-          .groups = 1,
-          .c = 8,
-          .m = 5,
-          .size = { 41, 43 },
-          .kernel = { 3, 3 },
-          .stride = { 1, 1 },
-          .dilation = { 1, 1 },
-          .begin = { 1, 1 },
-          .end = { 1, 1 },
-          .has_bias = true },
-        { .axes = 2,
-          .n = 3,
-          .groups = 2,
-          .c = 70,
-          .m = 3,
-          .size = { 13, 9 },
-          .kernel = { 3, 3 },
-          .stride = { 2, 2 },
-          .dilation = { 1, 1 },
-          .begin = { 1, 1 },
-          .end = { 0, 1 } },
-        { .axes = 2,
-          .n = 2,
-          .groups = 1,
-          .c = 400,
-          .m = 3,
-          .size = { 5, 4 },
-          .kernel = { 1, 1 },
-          .stride = { 1, 1 },
-          .dilation = { 1, 1 } },
-        { .axes = 1,
-          .n = 1,
-          .groups = 1,
-          .c = 4,
-          .m = 2,
-          .size = { 1, 9000 },
-          .kernel = { 1, 1 },
-          .stride = { 1, 1 },
-          .dilation = { 1, 1 } },
-        { .axes = 2,
-          .n = 1,
-          .groups = 1,
-          .c = 2,
-          .m = 2,
-          .size = { 3, 2500 },
-          .kernel = { 2, 5 },
-          .stride = { 1, 2 },
-          .dilation = { 1, 3 },
-          .begin = { 0, 7 },
-          .end = { 1, 2 } },
-        { .axes = 2,
-          .n = 2,
-          .groups = 3,
-          .c = 1,
-          .m = 2,
-          .size = { 90, 110 },
-          .kernel = { 3, 3 },
-          .stride = { 1, 1 },
-          .dilation = { 1, 1 },
-          .begin = { 1, 1 },
-          .end = { 1, 1 } },
-        { .axes = 2,
-          .n = 1,
-          .groups = 2,
-          .c = 1,
-          .m = 1,
-          .size = { 60, 2100 },
-          .kernel = { 5, 5 },
-          .stride = { 2, 2 },
-          .dilation = { 2, 1 },
-          .begin = { 4, 2 },
-          .end = { 4, 2 } },
-        { .axes = 2,
-          .n = 2,
-          .groups = 1,
-          .c = 600,
-          .m = 200,
-          .size = { 3, 3 },
-          .kernel = { 3, 3 },
-          .stride = { 1, 1 },
-          .dilation = { 1, 1 },
-          .begin = { 1, 1 },
-          .end = { 1, 1 } },
-    };
     struct ldnq_rng rng = { 42 };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_case(cases[i], &rng);
+    for (size_t i = 0; i < LARGE_CONV_CASES; i++)
+        check_case(large_conv_cases[i], &rng);
 }
 
 static void sizes_of_zero_should_give_zeros(void **state)

@@ -317,7 +317,7 @@ static enum ldnq_status conv_describe_weight(const struct ldnq_node *node,
                                              struct ldnq_error *err)
 {
     const struct conv_attrs *conv = node->op_attrs;
-    size_t channels, cols, kernel, biases;
+    size_t channels, cols, kernel;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
         !ldnq_shape_count_range(&weight->shape, 1, weight->shape.rank, &cols) ||
@@ -332,8 +332,7 @@ static enum ldnq_status conv_describe_weight(const struct ldnq_node *node,
                                               .layout = LDNQ_WEIGHT_OUT_IN,
                                               .channel_axis = 0 };
     /* infer checks the bias only after the input's type is known. */
-    bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == channels);
-    geometry->bias_factor = fits ? 1.0f : 0.0f;
+    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, channels) ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 

@@ -266,7 +266,7 @@ static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *no
                                                       struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = node->op_attrs;
-    size_t channels, outputs, kernel, biases;
+    size_t channels, outputs, kernel;
     if (weight->shape.rank < 3 || weight->shape.rank > LDNQ_WINDOW_AXES + 2 ||
         !ldnq_shape_count_range(&weight->shape, 0, 1, &channels) ||
         !ldnq_shape_count_range(&weight->shape, 1, 2, &outputs) ||
@@ -286,8 +286,7 @@ static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *no
                                               .kernel = kernel,
                                               .layout = LDNQ_WEIGHT_IN_OUT_KERNEL,
                                               .channel_axis = 1 };
-    bool fits = !bias || (ldnq_shape_count(&bias->shape, &biases) && biases == outputs);
-    geometry->bias_factor = fits ? 1.0f : 0.0f;
+    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, outputs) ? 1.0f : 0.0f;
     return LDNQ_OK;
 }
 

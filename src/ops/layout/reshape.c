@@ -1,6 +1,6 @@
 /* reshape.c: Reshape. A size of 0 means the input's size of the same axis (without
  * allowzero), -1 the size that makes the number of elements equal. It is computed by
- * dividing two products of sizes; symbols that are in both cancel_symbols. */
+ * dividing two products of sizes; symbols that are in both cancel. */
 #include "ops/op.h"
 
 #include <inttypes.h>

@@ -83,66 +83,24 @@ static enum ldnq_status infer_from_input(struct ldnq_op_call *call, with_axes_fn
     return infer(call, axes, count, given, err);
 }
 
-static enum ldnq_status squeeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    return infer_from_attribute(call, infer_squeezed, err);
-}
+/* The record ldnq_op_NAME, whose axes are read by infer_from_SOURCE and used by INFER. */
+#define AXES_RECORD(NAME, TYPE, SINCE, UNTIL, LEAST_INPUTS, MOST_INPUTS, SOURCE, INFER)            \
+    static enum ldnq_status NAME##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    {                                                                                              \
+        return infer_from_##SOURCE(call, INFER, err);                                              \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##NAME = {                                                        \
+        .type = TYPE,                                                                              \
+        .since = SINCE,                                                                            \
+        .until = UNTIL,                                                                            \
+        .flags = LDNQ_OP_VIEW,                                                                     \
+        .inputs_min = LEAST_INPUTS,                                                                \
+        .inputs_max = MOST_INPUTS,                                                                 \
+        .outputs_max = 1,                                                                          \
+        .infer = NAME##_infer,                                                                     \
+    };
 
-static enum ldnq_status squeeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    return infer_from_input(call, infer_squeezed, err);
-}
-
-static enum ldnq_status unsqueeze_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    return infer_from_attribute(call, infer_unsqueezed, err);
-}
-
-static enum ldnq_status unsqueeze_infer(struct ldnq_op_call *call, struct ldnq_error *err)
-{
-    return infer_from_input(call, infer_unsqueezed, err);
-}
-
-const struct ldnq_op ldnq_op_squeeze_1 = {
-    .type = "Squeeze",
-    .since = 1,
-    .until = 12,
-    .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1,
-    .inputs_max = 1,
-    .outputs_max = 1,
-    .infer = squeeze_1_infer,
-};
-
-const struct ldnq_op ldnq_op_squeeze = {
-    .type = "Squeeze",
-    .since = 13,
-    .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1,
-    .inputs_max = 2,
-    .outputs_max = 1,
-    .infer = squeeze_infer,
-};
-
-const struct ldnq_op ldnq_op_unsqueeze_1 = {
-    .type = "Unsqueeze",
-    .since = 1,
-    .until = 12,
-    .flags = LDNQ_OP_VIEW,
-    .inputs_min = 1,
-    .inputs_max = 1,
-    .outputs_max = 1,
-    .infer = unsqueeze_1_infer,
-};
-
-const struct ldnq_op ldnq_op_unsqueeze = {
-    .type = "Unsqueeze",
-    .since = 13,
-    .until = LDNQ_OPSET_LATEST,
-    .flags = LDNQ_OP_VIEW,
-    .inputs_min = 2,
-    .inputs_max = 2,
-    .outputs_max = 1,
-    .infer = unsqueeze_infer,
-};
+AXES_RECORD(squeeze_1, "Squeeze", 1, 12, 1, 1, attribute, infer_squeezed)
+AXES_RECORD(squeeze, "Squeeze", 13, LDNQ_OPSET_LATEST, 1, 2, input, infer_squeezed)
+AXES_RECORD(unsqueeze_1, "Unsqueeze", 1, 12, 1, 1, attribute, infer_unsqueezed)
+AXES_RECORD(unsqueeze, "Unsqueeze", 13, LDNQ_OPSET_LATEST, 2, 2, input, infer_unsqueezed)

@@ -175,14 +175,6 @@ static enum ldnq_status gemm_backward(const struct ldnq_op_grad *grad, struct ld
 
 /* ---- as a layer ----------------------------------------------------------------------- */
 
-/* Whether the bias has one element per output, for all rows. */
-static bool is_channel_bias(const struct ldnq_tensor *bias, size_t outputs)
-{
-    size_t count;
-    return ldnq_shape_count(&bias->shape, &count) && count == outputs &&
-           (bias->shape.rank == 0 || (size_t)bias->shape.dim[bias->shape.rank - 1] == outputs);
-}
-
 static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
                                              const struct ldnq_tensor *weight,
                                              const struct ldnq_tensor *bias,
@@ -204,7 +196,7 @@ static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
                                               .layout = gemm->transpose_b ? LDNQ_WEIGHT_OUT_IN
                                                                           : LDNQ_WEIGHT_IN_OUT,
                                               .channel_axis = channel };
-    geometry->bias_factor = !bias || is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
+    geometry->bias_factor = !bias || ldnq_is_channel_bias(bias, outputs) ? gemm->beta : 0.0f;
     return LDNQ_OK;
 }
 

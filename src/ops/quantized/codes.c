@@ -61,9 +61,7 @@ void ldnq_codes_requantize(const int32_t *sums, const float *scale, size_t step,
 
 int32_t ldnq_codes_read_zero(const struct ldnq_tensor *zero)
 {
-    if (!zero)
-        return 0;
-    return zero->dtype == LDNQ_INT8 ? *(const int8_t *)zero->data : *(const uint8_t *)zero->data;
+    return zero ? (int32_t)ldnq_tensor_load_integer(zero, 0) : 0;
 }
 
 enum ldnq_status ldnq_codes_require(const struct ldnq_op_call *call, size_t codes, size_t zero,

@@ -1,6 +1,7 @@
 #include "ops/quantized/quantize_pair.h"
 
 #include "base/simd.h"
+#include "ops/quantized/codes.h"
 
 /* Input i of the node, if it is a constant with one element; else NULL. */
 static const struct ldnq_tensor *find_constant_scalar(const struct ldnq_node *node, size_t i)
@@ -36,17 +37,6 @@ bool ldnq_quantize_pair_applies(const struct ldnq_node *node, const struct ldnq_
            ldnq_attr_int(reader, "output_dtype", LDNQ_FLOAT) <= LDNQ_FLOAT;
 }
 
-static float read_zero(const struct ldnq_tensor *zero)
-{
-    if (!zero)
-        return 0.0f;
-    if (ldnq_dtype_size(zero->dtype) == 2)
-        return ldnq_dtype_is_signed(zero->dtype) ? (float)*(const int16_t *)zero->data
-                                                 : (float)*(const uint16_t *)zero->data;
-    return ldnq_dtype_is_signed(zero->dtype) ? (float)*(const int8_t *)zero->data
-                                             : (float)*(const uint8_t *)zero->data;
-}
-
 struct quantize_pair {
     const float *x;
     float *y;
@@ -71,14 +61,14 @@ static void quantize_and_dequantize(const void *ctx, size_t first, size_t last)
 void ldnq_quantize_pair_run(const struct ldnq_op_call *call, float low, float high)
 {
     const struct ldnq_node *reader = call->fused_reader;
-    const float zero = read_zero(ldnq_op_input(call, 2));
+    const float zero = (float)ldnq_codes_read_zero(ldnq_op_input(call, 2));
     const struct quantize_pair pair = {
         .x = call->in[0]->data,
         .y = call->out[0].data,
         .scale = *(const float *)call->in[1]->data,
         .low = low - zero,
         .high = high - zero,
-        .shift = zero - read_zero(find_constant_scalar(reader, 2)),
+        .shift = zero - (float)ldnq_codes_read_zero(find_constant_scalar(reader, 2)),
         .dequantize_scale = *(const float *)find_constant_scalar(reader, 1)->data,
     };
     ldnq_op_run_ranges(call, ldnq_tensor_count(call->in[0]), quantize_and_dequantize, &pair);

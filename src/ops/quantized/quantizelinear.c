@@ -400,14 +400,6 @@ static void estimate_gradient(const struct scale_runs *s, const char *x_, char *
     }
 }
 
-static int32_t read_code(const struct ldnq_tensor *codes, size_t i)
-{
-    bool is_signed = ldnq_dtype_is_signed(codes->dtype);
-    if (ldnq_dtype_size(codes->dtype) == 2)
-        return is_signed ? ((const int16_t *)codes->data)[i] : ((const uint16_t *)codes->data)[i];
-    return is_signed ? ((const int8_t *)codes->data)[i] : ((const uint8_t *)codes->data)[i];
-}
-
 static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     const struct ldnq_op_call *call = grad->call;
@@ -420,7 +412,7 @@ static enum ldnq_status quantize_backward(const struct ldnq_op_grad *grad, struc
         return ldnq_fail(err, LDNQ_UNSUPPORTED, "gradients of %s are not supported",
                          ldnq_dtype_name(call->in[0]->dtype));
     for (size_t i = 0; i < ldnq_tensor_count(call->in[1]); i++)
-        zeros[i] = zero ? (float)read_code(zero, i) : 0.0f;
+        zeros[i] = zero ? (float)ldnq_tensor_load_integer(zero, i) : 0.0f;
     set_data_pointers(call, s);
     s->run = estimate_gradient;
     s->y_size = s->zero_size = sizeof(float);

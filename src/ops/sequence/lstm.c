@@ -144,26 +144,4 @@ static const struct ldnq_recurrent_kind lstm_kind = {
     .weights = ldnq_recurrent_add_weight_gradients,
 };
 
-static enum ldnq_status lstm_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                        const void **attrs, struct ldnq_error *err)
-{
-    return ldnq_recurrent_read_attrs(&lstm_kind, node, arena, attrs, err);
-}
-
-const struct ldnq_op ldnq_op_lstm = {
-    .type = "LSTM",
-    .since = 7,
-    .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3,
-    .inputs_max = 8,
-    .outputs_max = 3,
-    .read_attrs = lstm_read_attrs,
-    .infer = ldnq_recurrent_infer,
-    .scratch_bytes = ldnq_recurrent_scratch_bytes,
-    .forward = ldnq_recurrent_forward,
-    .differentiable = 0xef,
-    .saved_inputs = 0xff,
-    .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,
-    .backward = ldnq_recurrent_backward,
-    .why_not_quantized = LDNQ_RECURRENT_KEEPS,
-};
+LDNQ_RECURRENT_RECORD(lstm, "LSTM", 8, 3, 0xef, 0xff)

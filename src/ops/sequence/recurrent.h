@@ -109,6 +109,32 @@ enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct 
 size_t ldnq_recurrent_backward_scratch_bytes(const struct ldnq_op_grad *grad);
 enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err);
 
+/* The record ldnq_op_NAME of the kind NAME_kind. */
+#define LDNQ_RECURRENT_RECORD(NAME, TYPE, INPUTS, OUTPUTS, DIFFERENTIABLE, SAVED)                  \
+    static enum ldnq_status NAME##_read_attrs(const struct ldnq_node *node,                        \
+                                              struct ldnq_arena *arena, const void **attrs,        \
+                                              struct ldnq_error *err)                              \
+    {                                                                                              \
+        return ldnq_recurrent_read_attrs(&NAME##_kind, node, arena, attrs, err);                   \
+    }                                                                                              \
+    const struct ldnq_op ldnq_op_##NAME = {                                                        \
+        .type = TYPE,                                                                              \
+        .since = 7,                                                                                \
+        .until = LDNQ_OPSET_LATEST,                                                                \
+        .inputs_min = 3,                                                                           \
+        .inputs_max = INPUTS,                                                                      \
+        .outputs_max = OUTPUTS,                                                                    \
+        .read_attrs = NAME##_read_attrs,                                                           \
+        .infer = ldnq_recurrent_infer,                                                             \
+        .scratch_bytes = ldnq_recurrent_scratch_bytes,                                             \
+        .forward = ldnq_recurrent_forward,                                                         \
+        .differentiable = DIFFERENTIABLE,                                                          \
+        .saved_inputs = SAVED,                                                                     \
+        .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,                           \
+        .backward = ldnq_recurrent_backward,                                                       \
+        .why_not_quantized = LDNQ_RECURRENT_KEEPS,                                                 \
+    };
+
 /* ---- for both passes -------------------------------------------------------------------- */
 
 /* The shapes must be known and have passed infer. */

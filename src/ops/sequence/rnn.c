@@ -53,26 +53,4 @@ static const struct ldnq_recurrent_kind rnn_kind = {
     .weights = ldnq_recurrent_add_weight_gradients,
 };
 
-static enum ldnq_status rnn_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
-                                       const void **attrs, struct ldnq_error *err)
-{
-    return ldnq_recurrent_read_attrs(&rnn_kind, node, arena, attrs, err);
-}
-
-const struct ldnq_op ldnq_op_rnn = {
-    .type = "RNN",
-    .since = 7,
-    .until = LDNQ_OPSET_LATEST,
-    .inputs_min = 3,
-    .inputs_max = 6,
-    .outputs_max = 2,
-    .read_attrs = rnn_read_attrs,
-    .infer = ldnq_recurrent_infer,
-    .scratch_bytes = ldnq_recurrent_scratch_bytes,
-    .forward = ldnq_recurrent_forward,
-    .differentiable = 0x2f,
-    .saved_inputs = 0x3f,
-    .backward_scratch_bytes = ldnq_recurrent_backward_scratch_bytes,
-    .backward = ldnq_recurrent_backward,
-    .why_not_quantized = LDNQ_RECURRENT_KEEPS,
-};
+LDNQ_RECURRENT_RECORD(rnn, "RNN", 6, 2, 0x2f, 0x3f)
