@@ -96,7 +96,7 @@ static enum ldnq_status find_slice(const struct indexed_slices *s, size_t i, siz
 
 static int64_t read_batch_dims(const struct ldnq_op_call *call)
 {
-    return ldnq_attr_int(call->node, "read_batch_dims", 0);
+    return ldnq_attr_int(call->node, "batch_dims", 0);
 }
 
 static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
