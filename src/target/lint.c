@@ -49,6 +49,8 @@ static const struct ldnq_lint_check checks[] = {
       "the bias is quantized when the model is loaded, or its layer computes in float" },
     { "bias-scale", LDNQ_LINT_COMPUTING, false, ldnq_check_bias_scale,
       "a float kernel, or another result" },
+    { "bias-saturated", LDNQ_LINT_COMPUTING, false, ldnq_check_bias_saturated,
+      "another result in this channel" },
     { "weight-zero-point", LDNQ_LINT_COMPUTING, false, ldnq_check_weight_zero_point, FLOAT_KERNEL },
     { "residual-pair", LDNQ_LINT_COMPUTING, false, ldnq_check_residual_pair,
       "a pass over both operands" },

@@ -129,6 +129,7 @@ LDNQ_LINT_RULE(weight_zero_point);
 LDNQ_LINT_RULE(bias_float);
 LDNQ_LINT_RULE(bias_int32);
 LDNQ_LINT_RULE(bias_scale);
+LDNQ_LINT_RULE(bias_saturated);
 
 LDNQ_LINT_RULE(double_pair);
 LDNQ_LINT_RULE(weights_only);

@@ -158,6 +158,24 @@ bool ldnq_check_bias_int32(struct ldnq_linter *linter, const struct ldnq_node *n
     return target->falls_back;
 }
 
+bool ldnq_check_bias_saturated(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_value *bias = find_bias(linter, node);
+    const struct ldnq_node *source = bias ? ldnq_lint_find_dequantize(bias) : NULL;
+    const struct ldnq_tensor *codes = source ? source->inputs[0]->constant : NULL;
+    if (!codes || codes->dtype != LDNQ_INT32)
+        return true;
+    const int32_t *code = codes->data;
+    for (size_t i = 0, count = ldnq_tensor_count(codes); i < count; i++)
+        if (code[i] == INT32_MAX || code[i] == INT32_MIN) {
+            ldnq_lint_report(linter, node, LDNQ_BROKEN,
+                             "use a larger scale for the weights of this channel",
+                             "the code of its bias is cut at 32 bits in channel %zu", i);
+            break;
+        }
+    return true;
+}
+
 bool ldnq_check_bias_scale(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_value *bias = find_bias(linter, node);

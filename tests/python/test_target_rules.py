@@ -389,7 +389,22 @@ def no_pair_reads_a_pair(w):
         assert made_by is None or made_by.op_type != "DequantizeLinear"
 
 
+def biases_fit_32_bits(w):
+    for layer in w.layers("Conv", "Gemm"):
+        codes = w.values[w.producer(layer.input[2]).input[0]].astype(np.int64)
+        assert (np.abs(codes) <= 2**30).all()
+
+
+def cut_a_bias(w):
+    bias = w.producer(w.first("Conv").input[2])
+    codes = w.values[bias.input[0]].copy()
+    codes[3] = np.iinfo(np.int32).max
+    bias.input[0] = w.own(codes)
+
+
 RULES = [
+    Rule("biases fit 32 bits", "ort", networks.switched_off_channels, biases_fit_32_bits,
+         cut_a_bias, "bias-saturated"),
     Rule("no pair follows a pair", "ort", RESIDUAL, no_pair_reads_a_pair, repeat_a_pair,
          "double-pair"),
     # ---- tensorrt
