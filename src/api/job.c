@@ -135,14 +135,16 @@ static enum ldnq_status check_preprocess(const struct ldnq_options *options,
 
 enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
                                        const struct ldnq_dataset *dataset,
-                                       const struct ldnq_graph *graph, bool need_labels,
+                                       const struct ldnq_graph *graph,
+                                       const struct ldnq_job_samples *wanted,
                                        struct ldnq_samples **samples, struct ldnq_error *err)
 {
     struct ldnq_samples_options options = {
-        .max_samples = ldnq_option_count(job->options, OPTION_MAX_SAMPLES),
+        .max_samples = wanted->all ? 0 : ldnq_option_count(job->options, OPTION_MAX_SAMPLES),
         .seed = ldnq_option_count(job->options, OPTION_SEED),
-        .shuffle = !need_labels, /* a part is held out, and files are sorted by class */
-        .need_labels = need_labels,
+        .shuffle = wanted->shuffle,
+        .part = wanted->part,
+        .need_labels = wanted->need_labels,
     };
     read_preprocess(job->options, &options.preprocess);
     LDNQ_TRY(ldnq_dataset_open(dataset, graph, &options, samples, err));

@@ -39,11 +39,20 @@ enum ldnq_status ldnq_job_load(const struct ldnq_job *job, const struct ldnq_onn
 enum ldnq_status ldnq_job_import(const struct ldnq_job *job, struct ldnq_job_model *loaded,
                                  struct ldnq_error *err);
 
+/* Which samples, beyond what the options say. */
+struct ldnq_job_samples {
+    bool need_labels;
+    bool shuffle; /* where a part is held out: files are sorted by class */
+    bool all;     /* whatever the option max-samples says */
+    enum ldnq_samples_part part;
+};
+
 /* Samples for the graph, preprocessed as the options say. The caller destroys them, also after
  * an error. Errors: those of ldnq_samples_open; USAGE (preprocessing of arrays). */
 enum ldnq_status ldnq_job_open_samples(const struct ldnq_job *job,
                                        const struct ldnq_dataset *dataset,
-                                       const struct ldnq_graph *graph, bool need_labels,
+                                       const struct ldnq_graph *graph,
+                                       const struct ldnq_job_samples *wanted,
                                        struct ldnq_samples **samples, struct ldnq_error *err);
 
 /* Whether a file can be created at `path`, checked before long work. Errors: IO. */

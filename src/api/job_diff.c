@@ -27,7 +27,9 @@ static enum ldnq_status compare_models(struct diff_job *diff, const struct ldnq_
     LDNQ_TRY(ldnq_output_files_check_model(&diff->files, a, diff->a.model, err));
     LDNQ_TRY(ldnq_output_files_check_model(&diff->files, b, diff->b.model, err));
     if (samples) {
-        LDNQ_TRY(ldnq_job_open_samples(job, samples, diff->a.graph, false, &diff->samples, err));
+        LDNQ_TRY(ldnq_job_open_samples(job, samples, diff->a.graph,
+                                       &(struct ldnq_job_samples){ .shuffle = true },
+                                       &diff->samples, err));
         LDNQ_TRY(ldnq_output_files_check_samples(&diff->files, diff->samples, err));
     }
     const struct ldnq_diff_options options = {

@@ -7,6 +7,7 @@
 #include "api/layer_rules.h"
 #include "api/page.h"
 #include "api/quantize_events.h"
+#include "api/quantize_goal.h"
 #include "api/quantize_json.h"
 #include "api/quantize_settings.h"
 #include "api/target_check.h"
@@ -27,6 +28,7 @@ struct quantize_job {
     struct ldnq_samples *samples;
     struct ldnq_quantize_events events;
     struct ldnq_job_plan plan;
+    struct ldnq_job_goal goal;
     struct ldnq_quantize_options options;
     struct ldnq_emit_options emit;
     struct ldnq_emit_choice choice;
@@ -43,7 +45,8 @@ static enum ldnq_status list_outputs(struct ldnq_output_files *files,
                                      struct ldnq_error *err)
 {
     const char *plan = ldnq_option_text(options, OPTION_PLAN);
-    const bool writes_plan = ldnq_option_is_set(options, OPTION_BUDGET);
+    const bool writes_plan =
+        ldnq_option_is_set(options, OPTION_BUDGET) || ldnq_job_goal_is_set(options);
     LDNQ_TRY(ldnq_output_files_add(files, "report", ldnq_option_text(options, OPTION_REPORT), err));
     LDNQ_TRY(ldnq_output_files_add(files, "log", ldnq_option_text(options, OPTION_LOG), err));
     LDNQ_TRY(ldnq_output_files_add(files, "plan", writes_plan ? plan : NULL, err));
@@ -59,6 +62,16 @@ static enum ldnq_status prepare_storage(struct quantize_job *quantize, struct ld
     LDNQ_TRY(ldnq_emit_prepare(quantize->loaded.model, &quantize->emit, &quantize->choice, err));
     quantize->options.least_code_bits = ldnq_emit_least_bits(&quantize->choice);
     return LDNQ_OK;
+}
+
+/* A goal, and the plan of one, choose by all codebooks that the search had: each file that it
+ * tries is then fitted as the result will be. */
+static void choose_solver(struct quantize_job *quantize)
+{
+    const struct ldnq_job_plan *plan = &quantize->plan;
+    const bool is_goal = quantize->goal.samples || plan->is_complete;
+    ldnq_settings_choose_solver(quantize->job.options, plan->codebooks,
+                                is_goal ? plan->choice_count : 0, &quantize->options);
 }
 
 static void warn_of_wider_types(const struct quantize_job *quantize)
@@ -109,6 +122,7 @@ static enum ldnq_status compare_models(struct quantize_job *quantize, struct ldn
     ldnq_quantize_events_fill_diff(&quantize->events, diff);
     struct ldnq_diff_estimate estimate;
     fill_diff_estimate(quantize->quantization, diff, &estimate);
+    LDNQ_TRY(ldnq_job_goal_fill_diff(&quantize->goal, &quantize->job, diff, err));
     return ldnq_page_render(diff, result, err);
 }
 
@@ -213,11 +227,20 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
                                              .target = quantize->emit.target,
                                              .options = options,
                                              .sink = &job->sink };
-    if (!ldnq_option_is_set(job->options, OPTION_BUDGET))
+    const bool is_made = quantize->plan.budget.count > 0 || ldnq_job_goal_is_set(job->options);
+    if (!is_made)
         LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
 
     /* ---- samples ---- */
-    LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, false, &quantize->samples, err));
+    const struct ldnq_job_samples wanted = {
+        .shuffle = true,
+        .part = ldnq_job_goal_holds_out(&quantize->plan, job->options) ? LDNQ_SAMPLES_FITTED
+                                                                       : LDNQ_SAMPLES_ALL,
+    };
+    LDNQ_TRY(ldnq_job_goal_open(&quantize->goal, job, dataset, loaded->graph, err));
+    LDNQ_TRY(ldnq_job_open_samples(job, dataset, loaded->graph, &wanted, &quantize->samples, err));
+    if (quantize->goal.samples)
+        LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->goal.samples, err));
     LDNQ_TRY(ldnq_output_files_check_samples(&quantize->files, quantize->samples, err));
     LDNQ_TRY(ldnq_samples_hash(quantize->samples, &data_hash, err));
     LDNQ_TRY(ldnq_quantize_events_open_log(&quantize->events, err));
@@ -226,16 +249,20 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         !ldnq_samples_are_pictures(quantize->samples))
         options->copies = 1;
 
-    /* ---- the codebook of each layer, within the budget ---- */
+    /* ---- the codebook of each layer, within the budget or for the goal ---- */
     LDNQ_TRY(ldnq_job_plan_make(&quantize->plan, job, loaded->graph, quantize->samples,
                                 &quantize->choice, options, err));
-    if (quantize->plan.made)
+    if (quantize->goal.samples)
+        choose_solver(quantize);
+    LDNQ_TRY(ldnq_job_goal_reach(&quantize->goal, job, loaded->graph, quantize->samples,
+                                 &quantize->plan, &quantize->choice, options, err));
+    if (is_made)
         LDNQ_TRY(ldnq_target_check_layers(&check, job->arena, err));
-    if (quantize->plan.made && options->max_seconds > 0) /* layers then get what is left */
+    if (is_made && options->max_seconds > 0) /* layers then get what is left */
         options->max_seconds = fmax(1e-3, options->max_seconds - (ldnq_now() - quantize->start));
 
     /* ---- codes and scales, layer by layer, and into the model ---- */
-    ldnq_settings_choose_solver(job->options, options);
+    choose_solver(quantize);
     LDNQ_TRY(ldnq_quantize_graph(loaded->graph, quantize->samples, options, job->arena,
                                  &quantize->quantization, err));
     summary->result = quantize->quantization;
@@ -247,6 +274,8 @@ static enum ldnq_status quantize_model(struct quantize_job *quantize,
         LDNQ_TRY(render_page(quantize, result, err));
     LDNQ_TRY(write_model(quantize, result, err));
     LDNQ_TRY(ldnq_job_plan_write(&quantize->plan, job, err));
+    LDNQ_TRY(ldnq_job_goal_write_plan(&quantize->goal, job, &quantize->plan, quantize->quantization,
+                                      err));
     LDNQ_TRY(ldnq_page_write(job->options, report, result, err));
     LDNQ_TRY(make_json_result(quantize, result, err));
     LDNQ_TRY(ldnq_quantize_events_close_log(&quantize->events, err));
@@ -278,12 +307,14 @@ static enum ldnq_status run_job(const struct ldnq_onnx *onnx, const struct ldnq_
         .choice = &quantize.choice,
         .storage = quantize.emit.storage,
         .plan = &quantize.plan,
+        .goal = &quantize.goal,
     };
     if (status == LDNQ_OK)
         status = quantize_model(&quantize, samples, result, err);
     ldnq_quantize_events_finish(&quantize.events, status);
     ldnq_model_writer_destroy(quantize.writer);
     ldnq_samples_destroy(quantize.samples);
+    ldnq_job_goal_finish(&quantize.goal);
     ldnq_model_destroy(quantize.loaded.model);
     ldnq_job_finish(&quantize.job);
     return ldnq_result_return_or_destroy(result, status, out);

@@ -69,7 +69,8 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                          .value = "CODEBOOK",
                          .choices = CODEBOOKS,
                          .help = "the codebook: ternary, pot5, pot7, pot9, pot11, int2, int3, int4 "
-                                 "or int8 [int8]; with a budget, the codebooks to choose from, "
+                                 "or int8 [int8]; with a budget or a goal, the codebooks to choose "
+                                 "from, "
                                  "such as int2,int4 [int2,int3,int4,int8]",
                          .since = "0.1.0" },
     [OPTION_BUDGET] = { .name = "budget",
@@ -80,13 +81,49 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                                 "least: mean bits per weight (3bits), a ratio to the float weights "
                                 "(8x), or bytes of codes and scales in the file (200K)",
                         .since = "0.1.0" },
+    [OPTION_MAX_DROP] = { .name = "max-drop",
+                          .type = LDNQ_OPTION_NUMBER,
+                          .jobs = QUANTIZE,
+                          .value = "POINTS",
+                          .least = 0,
+                          .most = 100,
+                          .help = "write the smallest and fastest file whose top-1 accuracy is at "
+                                  "most this many percentage points below the float model's; the "
+                                  "samples need labels. Goals are measured on samples that are not "
+                                  "fitted, a fifth of calib or goal-data; if none is reached, "
+                                  "nothing is written and the exit code is 9",
+                          .since = "0.2.0" },
+    [OPTION_MIN_AGREEMENT] = { .name = "min-agreement",
+                               .type = LDNQ_OPTION_NUMBER,
+                               .jobs = QUANTIZE,
+                               .value = "PERCENT",
+                               .least = 0,
+                               .most = 100,
+                               .help = "the same for the share of samples whose largest score has "
+                                       "the same index in both models",
+                               .since = "0.2.0" },
+    [OPTION_MIN_SQNR] = { .name = "min-sqnr",
+                          .type = LDNQ_OPTION_NUMBER,
+                          .jobs = QUANTIZE,
+                          .value = "DB",
+                          ANY_NUMBER,
+                          .help = "the same for the SQNR of the worst output",
+                          .since = "0.2.0" },
+    [OPTION_GOAL_DATA] = { .name = "goal-data",
+                           .type = LDNQ_OPTION_PATH,
+                           .jobs = QUANTIZE,
+                           .value = "PATH",
+                           .help = "samples to measure a goal on, in the forms of calib; for "
+                                   "max-drop with labels, as eval reads them. Without it a fifth "
+                                   "of calib is not fitted",
+                           .since = "0.2.0" },
     [OPTION_PLAN] = { .name = "plan",
                       .type = LDNQ_OPTION_PATH,
                       .jobs = QUANTIZE,
                       .value = "FILE.json",
                       .help = "the codebook of each layer, by the layer's name; layers that the "
                               "file does not name get that of the option weights. Written if there "
-                              "is a budget, otherwise read",
+                              "is a budget or a goal, otherwise read",
                       .since = "0.1.0" },
     [OPTION_TARGET] = { .name = "target",
                         .type = LDNQ_OPTION_CHOICE,

@@ -3,6 +3,7 @@
 #define LDNQ_API_QUANTIZE_JSON_H
 
 #include "api/job.h"
+#include "api/quantize_goal.h"
 #include "api/quantize_plan.h"
 #include "emit/emit.h"
 #include "pipeline/pipeline.h"
@@ -18,6 +19,7 @@ struct ldnq_quantize_summary {
     enum ldnq_storage storage; /* as the options have it */
     const struct ldnq_quantization *result;
     const struct ldnq_job_plan *plan;
+    const struct ldnq_job_goal *goal;
     size_t samples;
     size_t bytes_before, bytes_after; /* of the files; after: 0 for a pipe or a device */
     double seconds;

@@ -1,9 +1,11 @@
 #include "api/quantize_plan.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/json_graph.h"
 #include "api/layer_rules.h"
+#include "api/quantize_goal.h"
 #include "api/option_value.h"
 #include "api/quantize_settings.h"
 #include "base/alloc.h"
@@ -38,23 +40,55 @@ double ldnq_compute_mean_bits(const struct ldnq_quantization *result)
 
 /* ---- the budget ------------------------------------------------------------------------- */
 
+static enum ldnq_status add_choice(struct ldnq_job_plan *plan, const char *where, const char *name,
+                                   struct ldnq_error *err)
+{
+    if (plan->choice_count == LDNQ_PLAN_CODEBOOKS)
+        return ldnq_fail(err, LDNQ_USAGE, "%s '%s': the list is too long", where, name);
+    return ldnq_settings_find_codebook(where, name, &plan->codebooks[plan->choice_count++], err);
+}
+
 static enum ldnq_status parse_codebook_list(struct ldnq_job_plan *plan, const char *text,
                                             struct ldnq_error *err)
 {
-    struct ldnq_budget *budget = &plan->budget;
     for (;;) {
         char name[32];
         const size_t length = strcspn(text, ",");
-        if (length >= sizeof name || budget->count == LDNQ_PLAN_CODEBOOKS)
+        if (length >= sizeof name)
             return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is too long", text);
         memcpy(name, text, length);
         name[length] = '\0';
-        LDNQ_TRY(
-            ldnq_settings_find_codebook("weights", name, &plan->codebooks[budget->count++], err));
+        LDNQ_TRY(add_choice(plan, "weights", name, err));
         if (!text[length])
             return LDNQ_OK;
         text += length + 1;
     }
+}
+
+static int compare_widths(const void *a, const void *b)
+{
+    const struct ldnq_codebook *x = *(const struct ldnq_codebook *const *)a;
+    const struct ldnq_codebook *y = *(const struct ldnq_codebook *const *)b;
+    return x->bits != y->bits ? (x->bits > y->bits) - (x->bits < y->bits)
+                              : (x->count > y->count) - (x->count < y->count);
+}
+
+/* Layers go up from narrow codebooks to wide ones. Where a target computes on integers, the
+ * kernels that are fast read 8 bits. */
+static enum ldnq_status parse_goal(struct ldnq_job_plan *plan, const struct ldnq_options *options,
+                                   const struct ldnq_quantize_options *quantize,
+                                   struct ldnq_error *err)
+{
+    const char *weights = ldnq_option_text(options, OPTION_WEIGHTS);
+    const char *all = quantize->activations.target ? "int8" : DEFAULT_CODEBOOKS;
+    if (ldnq_option_is_set(options, OPTION_BUDGET))
+        return ldnq_fail(err, LDNQ_USAGE,
+                         "a budget and a goal exclude each other: leave one of them out");
+    LDNQ_TRY(parse_codebook_list(plan, ldnq_option_is_set(options, OPTION_WEIGHTS) ? weights : all,
+                                 err));
+    qsort(plan->codebooks, plan->choice_count, sizeof(const struct ldnq_codebook *),
+          compare_widths);
+    return LDNQ_OK;
 }
 
 static enum ldnq_status parse_budget(struct ldnq_job_plan *plan, const struct ldnq_options *options,
@@ -71,7 +105,9 @@ static enum ldnq_status parse_budget(struct ldnq_job_plan *plan, const struct ld
     plan->budget.unit = units[unit];
     plan->budget.codebooks = plan->codebooks;
     plan->budget.bits = plan->bits;
-    return parse_codebook_list(plan, weights ? weights : DEFAULT_CODEBOOKS, err);
+    LDNQ_TRY(parse_codebook_list(plan, weights ? weights : DEFAULT_CODEBOOKS, err));
+    plan->budget.count = plan->choice_count;
+    return LDNQ_OK;
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -116,14 +152,34 @@ static enum ldnq_status read_plan_entries(const struct ldnq_job *job, const char
     return LDNQ_OK;
 }
 
-static enum ldnq_status read_file(const struct ldnq_job *job, const char *path,
-                                  struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+/* What the plan of a goal says besides its layers. */
+static enum ldnq_status read_plan_choices(struct ldnq_job_plan *plan, const char *path,
+                                          const cJSON *root, struct ldnq_error *err)
+{
+    const cJSON *names = cJSON_GetObjectItemCaseSensitive(root, "weights"), *item;
+    plan->holds_out = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "held_out"));
+    plan->is_complete = cJSON_IsArray(names);
+    cJSON_ArrayForEach(item, names)
+    {
+        const char *name = cJSON_GetStringValue(item);
+        if (!name)
+            return ldnq_fail(err, LDNQ_DATA, "%s: \"weights\" is no list of codebooks", path);
+        LDNQ_TRY(add_choice(plan, path, name, err));
+    }
+    return LDNQ_OK;
+}
+
+static enum ldnq_status read_file(struct ldnq_job_plan *plan, const struct ldnq_job *job,
+                                  const char *path, struct ldnq_quantize_options *quantize,
+                                  struct ldnq_error *err)
 {
     void *bytes;
     size_t size;
     LDNQ_TRY(ldnq_file_read(path, job->arena, &bytes, &size, err));
     cJSON *root = cJSON_ParseWithLength(bytes, size);
-    const enum ldnq_status status = read_plan_entries(job, path, root, quantize, err);
+    enum ldnq_status status = read_plan_entries(job, path, root, quantize, err);
+    if (status == LDNQ_OK)
+        status = read_plan_choices(plan, path, root, err);
     cJSON_Delete(root);
     return status;
 }
@@ -146,17 +202,21 @@ enum ldnq_status ldnq_job_plan_read(struct ldnq_job_plan *plan, const struct ldn
         return ldnq_fail(err, LDNQ_USAGE,
                          "a budget chooses the codebook of each layer; use skip and only with it, "
                          "not layer");
-    if (ldnq_option_is_set(job->options, OPTION_BUDGET))
+    const bool is_goal = ldnq_job_goal_is_set(job->options);
+    if (is_goal)
+        LDNQ_TRY(parse_goal(plan, job->options, quantize, err));
+    else if (ldnq_option_is_set(job->options, OPTION_BUDGET))
         LDNQ_TRY(parse_budget(plan, job->options, err));
     else if (path)
-        LDNQ_TRY(read_file(job, path, quantize, err));
-    if (plan->budget.count == 0)
+        LDNQ_TRY(read_file(plan, job, path, quantize, err));
+    /* A budget, a goal, and the plan of one choose for every layer. */
+    if (plan->budget.count == 0 && !is_goal && !plan->is_complete)
         add_codebook(quantize->codebook, emit);
     LDNQ_TRY(ldnq_layer_rules_read(job->options, job->arena, quantize, err));
     for (size_t i = 0; i < quantize->plan_count; i++)
         if (quantize->plan[i].codebook)
             add_codebook(quantize->plan[i].codebook, emit);
-    for (size_t i = 0; i < plan->budget.count; i++)
+    for (size_t i = 0; i < plan->choice_count; i++)
         add_codebook(plan->codebooks[i], emit);
     return LDNQ_OK;
 }

@@ -18,6 +18,11 @@ struct ldnq_job_plan {
     struct ldnq_budget budget; /* count 0: there is none */
     const struct ldnq_codebook *codebooks[LDNQ_PLAN_CODEBOOKS];
     unsigned bits[LDNQ_PLAN_CODEBOOKS];
+    /* Of the codebooks: that a budget or a goal chooses from, or that the plan lists which was
+     * read. */
+    size_t choice_count;
+    bool is_complete;                 /* the plan that was read names all layers */
+    bool holds_out;                   /* and was made with a part of the samples alone */
     struct ldnq_bit_allocation *made; /* NULL without a budget */
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/option_value.h"
+#include "api/quantize_goal.h"
 #include "base/text.h"
 
 #define DEFAULT_CODEBOOK "int8"
@@ -47,11 +48,12 @@ static enum ldnq_status choose_codebook(const struct ldnq_options *options,
                                         struct ldnq_error *err)
 {
     const char *weights = ldnq_option_text(options, OPTION_WEIGHTS);
-    /* With a budget they are a list, and the plan chooses for every layer. */
-    if (!weights || ldnq_option_is_set(options, OPTION_BUDGET))
+    /* With a budget or a goal they are a list, and the plan chooses for every layer. */
+    if (!weights || ldnq_option_is_set(options, OPTION_BUDGET) || ldnq_job_goal_is_set(options))
         weights = DEFAULT_CODEBOOK;
     if (strchr(weights, ','))
-        return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is a list, which needs a budget", weights);
+        return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is a list, which needs a budget or a goal",
+                         weights);
     return ldnq_settings_find_codebook("weights", weights, &quantize->codebook, err);
 }
 
@@ -256,12 +258,20 @@ static void limit_fitting(const struct ldnq_options *options,
         quantize->fit = (struct ldnq_fit_limits){ .macs = FITTED_MACS, .positions_per_column = 2 };
 }
 
+static bool needs_no_solver(const struct ldnq_codebook *codebook)
+{
+    return !codebook || codebook->count >= CODES_THAT_NEED_NO_SOLVER; /* NULL: float */
+}
+
 void ldnq_settings_choose_solver(const struct ldnq_options *options,
+                                 const struct ldnq_codebook *const *choices, size_t choice_count,
                                  struct ldnq_quantize_options *quantize)
 {
-    bool is_fine = quantize->codebook->count >= CODES_THAT_NEED_NO_SOLVER;
+    bool is_fine = choice_count > 0 || needs_no_solver(quantize->codebook);
+    for (size_t i = 0; i < choice_count; i++)
+        is_fine = is_fine && needs_no_solver(choices[i]);
     for (size_t i = 0; i < quantize->plan_count; i++)
-        is_fine = is_fine && quantize->plan[i].codebook->count >= CODES_THAT_NEED_NO_SOLVER;
+        is_fine = is_fine && needs_no_solver(quantize->plan[i].codebook);
     if (!quantize->solver)
         quantize->solver = ldnq_solver_find(is_fine ? "nearest" : "best");
     if (strcmp(quantize->solver->name, "nearest") == 0)

@@ -47,11 +47,17 @@ void ldnq_preprocess_defaults(struct ldnq_preprocess *preprocess);
 
 struct ldnq_samples;
 
+/* Which of the drawn samples a set has: the last of every five is held out. Their order should
+ * be random. */
+enum ldnq_samples_part { LDNQ_SAMPLES_ALL, LDNQ_SAMPLES_FITTED, LDNQ_SAMPLES_HELD_OUT };
+#define LDNQ_SAMPLES_HOLD_OUT_OF ((size_t)5)
+
 struct ldnq_samples_options {
     struct ldnq_preprocess preprocess; /* for pictures only */
     size_t max_samples; /* 0: all; else this many, drawn by `seed`, in the order of the files */
     uint64_t seed;
-    bool shuffle;     /* in an order drawn by `seed`; else in file order */
+    bool shuffle; /* in an order drawn by `seed`; else in file order */
+    enum ldnq_samples_part part;
     bool need_labels; /* a set without labels is an error; labels are read only then */
 };
 

@@ -124,6 +124,24 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* After the samples were drawn. */
+static enum ldnq_status select_part(struct ldnq_samples *samples, struct ldnq_error *err)
+{
+    const bool held_out = samples->options.part == LDNQ_SAMPLES_HELD_OUT;
+    size_t count = 0;
+    if (samples->options.part == LDNQ_SAMPLES_ALL)
+        return LDNQ_OK;
+    if (samples->count < LDNQ_SAMPLES_HOLD_OUT_OF)
+        return ldnq_fail(err, LDNQ_DATA,
+                         "%s: holding out samples to measure on takes at least %zu, these are %zu",
+                         samples->path, LDNQ_SAMPLES_HOLD_OUT_OF, samples->count);
+    for (size_t i = 0; i < samples->count; i++)
+        if ((i % LDNQ_SAMPLES_HOLD_OUT_OF == LDNQ_SAMPLES_HOLD_OUT_OF - 1) == held_out)
+            samples->items[count++] = samples->items[i];
+    samples->count = count;
+    return LDNQ_OK;
+}
+
 /* The first `count` of a shuffled deck (Fisher and Yates), or back in file order. */
 static enum ldnq_status draw_samples(struct ldnq_samples *samples, struct ldnq_error *err)
 {
@@ -200,6 +218,7 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *p
     LDNQ_TRY(copy_inputs(samples, graph, err));
     LDNQ_TRY(open_source(samples, err));
     LDNQ_TRY(draw_samples(samples, err));
+    LDNQ_TRY(select_part(samples, err));
     LDNQ_TRY(name_samples(samples, err));
     return ldnq_samples_fix_shapes(samples, err);
 }

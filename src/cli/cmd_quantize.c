@@ -149,6 +149,29 @@ static void print_activations(const cJSON *activations)
     }
 }
 
+static void print_goal_part(const cJSON *step, const char *name, const char *what, const char *unit,
+                            double goal)
+{
+    if (!isnan(goal))
+        printf("goal: %s of %.4g%s, where %.4g was asked for\n", what, cli_json_number(step, name),
+               unit, goal);
+}
+
+static void print_goal(const cJSON *goal)
+{
+    const cJSON *steps = cli_json_item(goal, "steps");
+    const cJSON *step = cJSON_GetArrayItem(steps, (int)cli_json_count(goal, "chosen"));
+    const int tried = cJSON_GetArraySize(steps);
+    if (!cJSON_IsObject(goal))
+        return;
+    print_goal_part(step, "drop", "a drop", " points", cli_json_number(goal, "max_drop"));
+    print_goal_part(step, "agreement", "an agreement", " %",
+                    cli_json_number(goal, "min_agreement"));
+    print_goal_part(step, "sqnr", "an SQNR", " dB", cli_json_number(goal, "min_sqnr"));
+    printf("measured on %zu samples that were not fitted; the smallest of %d file%s tried\n",
+           cli_json_count(goal, "samples"), tried, tried == 1 ? "" : "s");
+}
+
 static void print_summary(const cJSON *root)
 {
     const cJSON *layers = cli_json_item(root, "layers"), *worst = find_worst_layer(layers);
@@ -187,6 +210,7 @@ static void print_summary(const cJSON *root)
                cli_json_count(distillation, "held_out"),
                cli_json_number(distillation, "error_start"), cli_json_count(distillation, "steps"),
                cli_json_number(distillation, "error"));
+    print_goal(cli_json_item(root, "goal"));
     if (is_mixed)
         print_codebooks(root);
     print_layers_left_float(cli_json_item(root, "not_quantized"));
@@ -244,7 +268,9 @@ const struct cli_command cli_cmd_quantize = {
                "'ldnq eval' measure what the quantized model has lost.",
     .examples = "  ldnq quantize net.onnx -o net-int4.onnx --calib images/ --weights int4 \\\n"
                 "       --mean .485,.456,.406 --std .229,.224,.225\n"
-                "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'",
+                "  ldnq quantize net.onnx -o net-t.onnx --calib images/ --skip '/head/*'\n"
+                "  ldnq quantize net.onnx -o net-q.onnx --calib images/ --target ort \\\n"
+                "       --min-agreement 99 --goal-data more-images/ --plan net.json",
     .models_min = 1,
     .models_max = 1,
     .run = run_quantize,

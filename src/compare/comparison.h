@@ -153,6 +153,22 @@ struct ldnq_diff_estimate {
     double measured;  /* the same error as it was measured */
 };
 
+/* A file that the quantizer tried on the way to an accuracy goal. */
+struct ldnq_diff_goal_step {
+    double bytes;    /* of the weights */
+    double value;    /* in the unit of the goal */
+    double estimate; /* of the relative error of the outputs */
+    size_t float_layers;
+    bool meets;
+};
+
+struct ldnq_diff_goal {
+    const char *measure; /* "SQNR in dB" */
+    double limit;
+    struct ldnq_diff_goal_step *steps; /* in the order in which they were tried */
+    size_t step_count, chosen, samples;
+};
+
 struct ldnq_diff {
     struct ldnq_diff_file a, b;
     struct ldnq_diff_layer *layers; /* in A's order of execution */
@@ -168,6 +184,7 @@ struct ldnq_diff {
     size_t output_count;
     const char *bound_reason;                  /* why there is no bound; NULL when there is one */
     const struct ldnq_diff_estimate *estimate; /* NULL unless the quantizer made one */
+    const struct ldnq_diff_goal *goal;         /* NULL unless the quantizer had one */
 };
 
 #endif

@@ -17,6 +17,7 @@
 #include "metric/output_error.h"
 
 #define SOLVER "cd"
+#define QUICK_SOLVER "nearest"
 
 struct bit_allocator {
     const struct ldnq_graph *graph;
@@ -122,10 +123,17 @@ static enum ldnq_status list_allocation_rows(struct bit_allocator *p,
     p->weights = ldnq_arena_alloc(p->arena, result->network.count, sizeof *p->weights, err);
     p->scales = ldnq_arena_alloc(p->arena, result->network.count * p->budget->count,
                                  sizeof *p->scales, err);
-    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales)
+    plan->layer_labels =
+        ldnq_arena_alloc(p->arena, result->network.count, sizeof *plan->layer_labels, err);
+    if (!plan->entries || !plan->errors || !p->row || !p->weights || !p->scales ||
+        !plan->layer_labels)
         return LDNQ_NOMEM;
+    plan->layer_count = result->network.count;
+    plan->layer_entries = p->row;
+    plan->elements = p->weights;
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
+        plan->layer_labels[i] = p->graph->nodes[at->layer.node_index]->label;
         if (at->shared) {
             p->row[i] = p->row[at->shared - result->network.layers];
             continue;
@@ -217,13 +225,16 @@ static enum ldnq_status measure_codebook_on_clone(struct bit_allocator *p,
                                                   struct ldnq_graph *quantized,
                                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
+    /* The quick solver ranks by itself: SOLVER would take longer than the whole run. */
+    const bool is_quick = p->options->solver == ldnq_solver_find(QUICK_SOLVER);
     const struct ldnq_quantize_options options = {
         .codebook = p->budget->codebooks[p->choice],
         .granularity = p->options->granularity,
         .block = p->options->block,
         .product_block = p->options->product_block,
         .least_code_bits = p->options->least_code_bits,
-        .solver = ldnq_solver_find(SOLVER),
+        .solver = is_quick ? p->options->solver : ldnq_solver_find(SOLVER),
+        .fit = is_quick ? p->options->fit : (struct ldnq_fit_limits){ 0 },
         .solver_options = p->options->solver_options,
         .seed = p->options->seed,
         .skip = p->options->skip,
@@ -313,6 +324,7 @@ static enum ldnq_status choose_codebooks(struct bit_allocator *p, struct ldnq_er
     const size_t count = p->budget->count;
     struct ldnq_bit_allocation *plan = p->plan;
     double *cost = ldnq_arena_alloc(p->arena, plan->count * count, sizeof *cost, err);
+    plan->costs = cost;
     size_t *chosen = ldnq_arena_alloc(p->arena, plan->count, sizeof *chosen, err);
     bool fits;
     if (!cost || !chosen)

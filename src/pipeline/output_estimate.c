@@ -176,6 +176,17 @@ static double project_change(const struct output_estimator *estimator,
         estimator->inputs->reference->values[index]->constant->data, count);
 }
 
+/* The layers that read the rounded value. */
+static void add_input_term(const struct output_estimator *estimator, size_t value, double square)
+{
+    const struct ldnq_quantized_network *network = estimator->inputs->network;
+    for (size_t i = 0; i < network->count; i++) {
+        const struct ldnq_value *read = network->layers[i].layer.node->inputs[0];
+        if (read && read->index == estimator->values[value]->index)
+            estimator->estimate->inputs[i] += square;
+    }
+}
+
 static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *projection,
                                  struct ldnq_error *err)
 {
@@ -190,9 +201,11 @@ static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *projec
     for (size_t i = 0; i < estimator->count; i++) {
         const double term = project_change(estimator, projection, i);
         all += term;
-        if (estimator->owner[i] == OF_ACTIVATIONS)
+        if (estimator->owner[i] == OF_ACTIVATIONS) {
             activations += term;
-        else if (estimator->owner[i] != OF_NORMS)
+            add_input_term(estimator, i, term * term / draws);
+        }
+        if (estimator->owner[i] < layers)
             estimator->terms[estimator->owner[i]] += term;
     }
     estimate->error += all * all / draws;
@@ -229,7 +242,7 @@ static void clear_estimate(struct ldnq_output_estimate *estimate, size_t layers)
     estimate->draws = 0;
     estimate->error = estimate->deviation = estimate->activations = NAN;
     for (size_t i = 0; i < layers; i++)
-        estimate->layers[i] = NAN;
+        estimate->layers[i] = estimate->inputs[i] = NAN;
 }
 
 size_t ldnq_estimate_choose_draws(const struct ldnq_quantize_options *options,
@@ -256,7 +269,8 @@ enum ldnq_status ldnq_estimate_output_error(const struct ldnq_estimate_inputs *i
     struct ldnq_error reason;
     *estimate = (struct ldnq_output_estimate){ .draws = inputs->draws };
     estimate->layers = ldnq_arena_alloc(arena, layers, sizeof *estimate->layers, err);
-    if (!estimate->layers)
+    estimate->inputs = ldnq_arena_alloc(arena, layers, sizeof *estimate->inputs, err);
+    if (!estimate->layers || !estimate->inputs)
         return LDNQ_NOMEM;
     if (inputs->draws == 0) {
         clear_estimate(estimate, layers);

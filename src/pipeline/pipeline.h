@@ -160,6 +160,7 @@ struct ldnq_output_estimate {
     double error;
     double deviation;   /* the standard deviation that the draws leave in `error` */
     double *layers;     /* by layer of the network: with the change of this layer alone */
+    double *inputs;     /* by layer: with the rounding of its input alone */
     double activations; /* with the rounding of all activations alone */
     size_t draws;       /* backward passes, of one sample each */
     double seconds;
@@ -215,10 +216,16 @@ struct ldnq_bit_allocation {
      * this codebook and all others float, the mean over the float outputs: estimated from
      * backward passes, or measured by running the network. */
     double *errors;
+    double *costs; /* (count, choices) bits or bytes, by the budget's unit */
     bool estimated;
-    double weights; /* elements of all weights, shared ones once */
-    double cost;    /* bits or bytes, by the budget's unit */
-    double error;   /* sum of the errors of the chosen codebooks */
+    /* All layers, with their entry: layers that share codes have one. */
+    size_t layer_count;
+    const char **layer_labels;
+    size_t *layer_entries;
+    double *elements; /* by entry: of the weight */
+    double weights;   /* elements of all weights, shared ones once */
+    double cost;      /* bits or bytes, by the budget's unit */
+    double error;     /* sum of the errors of the chosen codebooks */
 };
 
 /* Chooses a codebook for each layer so that the sum of the errors is least within the

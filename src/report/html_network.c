@@ -126,6 +126,34 @@ static void write_estimate(struct ldnq_buffer *out, const struct ldnq_diff *diff
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
+static void write_goal(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+{
+    struct ldnq_plot plot;
+    if (!ldnq_plot_init_goal(diff, &plot))
+        return;
+    const struct ldnq_diff_goal *goal = diff->goal;
+    const struct ldnq_diff_goal_step *chosen = &goal->steps[goal->chosen];
+    char alt[256], note[512];
+    snprintf(alt, sizeof alt,
+             "Scatter chart of %zu files that were tried: %s over the size of their weights; the "
+             "goal is %.4g, the chosen file has %.4g.",
+             goal->step_count, goal->measure, goal->limit, chosen->value);
+    snprintf(note, sizeof note,
+             "A dot for each choice of codebooks that was quantized and measured, on %zu samples "
+             "that were not fitted. The line is the goal, the large dot the smallest file that "
+             "reaches it: %.4g, with %zu layers float.",
+             goal->samples, chosen->value, chosen->float_layers);
+    const struct ldnq_html_figure figure = {
+        .width = LDNQ_HTML_WHOLE,
+        .title = "The way to the goal",
+        .note = note,
+        .x_title = "weights, as stored",
+        .y_title = goal->measure,
+        .alt = alt,
+    };
+    ldnq_html_write_figure(out, &figure, &plot);
+}
+
 static void write_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
@@ -162,6 +190,7 @@ void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *di
     write_sizes(out, diff);
     write_bits(out, diff);
     write_estimate(out, diff);
+    write_goal(out, diff);
     write_convergence(out, diff);
     ldnq_buffer_append_text(out, "</div></section>\n");
 }

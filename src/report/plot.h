@@ -35,6 +35,8 @@ bool ldnq_plot_init_layer_convergence(const struct ldnq_diff_layer *layer, struc
 bool ldnq_plot_init_code_counts(const struct ldnq_diff_layer *layer, struct ldnq_plot *plot);
 /* (g) The part of each layer in the estimated error of the outputs. */
 bool ldnq_plot_init_estimate(const struct ldnq_diff *diff, struct ldnq_plot *plot);
+/* (h) The files that were tried for an accuracy goal: accuracy over size. */
+bool ldnq_plot_init_goal(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 
 /* ---- for plot_*.c ---- */
 

@@ -181,6 +181,37 @@ static void npy_should_be_read_slice_by_slice(void **state)
     ldnq_pool_destroy(pool);
 }
 
+/* The same draw is cut in two: nothing is in both, nothing is left out. */
+static void fitted_and_held_out_samples_should_be_all_of_them(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ldnq_samples_options options = plain_options();
+    const char *path = put_npy(fixture, "x.npy", counting(fixture, shape_of(2, 43, 1)));
+    struct ldnq_graph *graph = one_input(fixture, shape_of(2, -1, 1));
+    struct ldnq_tensor *fitted, *held_out, *all;
+    bool seen[43] = { false };
+    options.shuffle = true;
+    options.max_samples = 42;
+    options.seed = 3;
+    assert_ok(read_all(path, graph, &options, fixture->arena, &all));
+    options.part = LDNQ_SAMPLES_FITTED;
+    assert_ok(read_all(path, graph, &options, fixture->arena, &fitted));
+    options.part = LDNQ_SAMPLES_HELD_OUT;
+    assert_ok(read_all(path, graph, &options, fixture->arena, &held_out));
+    assert_int_equal(held_out->shape.dim[0], 8);
+    assert_int_equal(fitted->shape.dim[0], 34);
+    const float *parts[] = { fitted->data, held_out->data };
+    for (size_t p = 0; p < 2; p++)
+        for (size_t i = 0; i < (p ? 8u : 34u); i++) {
+            assert_false(seen[(size_t)parts[p][i]]);
+            seen[(size_t)parts[p][i]] = true;
+        }
+    for (size_t i = 0; i < 42; i++)
+        assert_true(seen[(size_t)((const float *)all->data)[i]]);
+    options.max_samples = 4;
+    assert_int_equal(read_all(path, graph, &options, fixture->arena, &all), LDNQ_DATA);
+}
+
 static uint64_t hash_of(struct fixture *fixture, const char *path, size_t max_samples)
 {
     struct ldnq_samples_options options = plain_options();
@@ -406,6 +437,7 @@ int main(void)
         TEST(file_of_no_known_kind_should_be_refused),
         TEST(array_that_shrinks_while_in_use_should_be_an_error),
         TEST(arrays_should_survive_lack_of_memory),
+        TEST(fitted_and_held_out_samples_should_be_all_of_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,6 +219,29 @@ static void codes_should_have_ticks_at_codes(void **state)
     assert_false(is_at(&plot, 0, 1, LDNQ_COLOUR_QUANTIZED));
 }
 
+static void goal_should_show_what_was_tried_and_the_limit(void **state)
+{
+    (void)state;
+    struct ldnq_diff_goal_step steps[] = { { .bytes = 1000, .value = 10 },
+                                           { .bytes = 4000, .value = 40, .meets = true },
+                                           { .bytes = 2000, .value = 25, .meets = true },
+                                           { .bytes = 8000, .value = INFINITY, .meets = true } };
+    const struct ldnq_diff_goal goal = {
+        .measure = "SQNR in dB", .limit = 20, .steps = steps, .step_count = 4, .chosen = 2
+    };
+    struct ldnq_diff diff = { .samples = 5 };
+    struct ldnq_plot plot;
+    assert_false(ldnq_plot_init_goal(&diff, &plot));
+    diff.goal = &goal;
+    assert_true(ldnq_plot_init_goal(&diff, &plot));
+    plot.draw(&plot, canvas);
+    assert_true(is_at(&plot, 1000, 10.5, LDNQ_COLOUR_ISOLATED));
+    assert_true(is_at(&plot, 4000, 39.5, LDNQ_COLOUR_ISOLATED));
+    assert_true(is_at(&plot, 2000, 25, LDNQ_COLOUR_QUANTIZED));
+    assert_true(is_at(&plot, 5000, 20, LDNQ_COLOUR_FLOAT));
+    assert_false(is_at(&plot, 5000, 30, LDNQ_COLOUR_ISOLATED));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +255,7 @@ int main(void)
         TEST(scatter_should_have_equal_axes),
         TEST(convergence_should_be_drawn_at_its_values),
         TEST(codes_should_have_ticks_at_codes),
+        TEST(goal_should_show_what_was_tried_and_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,238 @@
+#include "api/quantize_goal.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "api/json_graph.h"
+#include "api/layer_rules.h"
+#include "base/alloc.h"
+#include "base/file.h"
+#include "base/json_add.h"
+
+bool ldnq_job_goal_is_set(const struct ldnq_options *options)
+{
+    return ldnq_option_is_set(options, OPTION_MAX_DROP) ||
+           ldnq_option_is_set(options, OPTION_MIN_AGREEMENT) ||
+           ldnq_option_is_set(options, OPTION_MIN_SQNR);
+}
+
+bool ldnq_job_goal_holds_out(const struct ldnq_job_plan *plan, const struct ldnq_options *options)
+{
+    return plan->holds_out ||
+           (ldnq_job_goal_is_set(options) && !ldnq_option_is_set(options, OPTION_GOAL_DATA));
+}
+
+/* ---- samples -------------------------------------------------------------------------------- */
+
+static double read_part(const struct ldnq_options *options, enum ldnq_option_index index)
+{
+    return ldnq_option_is_set(options, index) ? ldnq_option_number(options, index) : NAN;
+}
+
+static enum ldnq_status open_goal_data(struct ldnq_job_goal *goal, const struct ldnq_job *job,
+                                       const struct ldnq_graph *graph,
+                                       const struct ldnq_job_samples *wanted,
+                                       struct ldnq_error *err)
+{
+    struct ldnq_dataset *dataset;
+    LDNQ_TRY(
+        ldnq_dataset_from_path(ldnq_option_text(job->options, OPTION_GOAL_DATA), &dataset, err));
+    const enum ldnq_status status =
+        ldnq_job_open_samples(job, dataset, graph, wanted, &goal->samples, err);
+    ldnq_dataset_destroy(dataset);
+    return status;
+}
+
+enum ldnq_status ldnq_job_goal_open(struct ldnq_job_goal *goal, const struct ldnq_job *job,
+                                    const struct ldnq_dataset *dataset,
+                                    const struct ldnq_graph *graph, struct ldnq_error *err)
+{
+    const struct ldnq_options *options = job->options;
+    if (!ldnq_job_goal_is_set(options))
+        return ldnq_option_is_set(options, OPTION_GOAL_DATA)
+                   ? ldnq_fail(err, LDNQ_USAGE,
+                               "goal-data goes with max-drop, min-agreement or min-sqnr")
+                   : LDNQ_OK;
+    goal->goal = (struct ldnq_accuracy_goal){
+        .max_drop = read_part(options, OPTION_MAX_DROP),
+        .min_agreement = read_part(options, OPTION_MIN_AGREEMENT),
+        .min_sqnr = read_part(options, OPTION_MIN_SQNR),
+    };
+    goal->holds_out = !ldnq_option_is_set(options, OPTION_GOAL_DATA);
+    const struct ldnq_job_samples wanted = {
+        .need_labels = ldnq_option_is_set(options, OPTION_MAX_DROP),
+        .shuffle = goal->holds_out,
+        .all = !goal->holds_out,
+        .part = goal->holds_out ? LDNQ_SAMPLES_HELD_OUT : LDNQ_SAMPLES_ALL,
+    };
+    return goal->holds_out
+               ? ldnq_job_open_samples(job, dataset, graph, &wanted, &goal->samples, err)
+               : open_goal_data(goal, job, graph, &wanted, err);
+}
+
+void ldnq_job_goal_finish(struct ldnq_job_goal *goal)
+{
+    ldnq_samples_destroy(goal->samples);
+}
+
+/* ---- the search ----------------------------------------------------------------------------- */
+
+enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ldnq_job *job,
+                                     const struct ldnq_graph *graph, struct ldnq_samples *samples,
+                                     struct ldnq_job_plan *plan,
+                                     const struct ldnq_emit_choice *choice,
+                                     struct ldnq_quantize_options *quantize, struct ldnq_error *err)
+{
+    if (!goal->samples)
+        return LDNQ_OK;
+    for (size_t i = 0; i < plan->choice_count; i++)
+        plan->bits[i] = ldnq_dtype_bits(ldnq_emit_dtype(choice, plan->codebooks[i]));
+    const struct ldnq_goal_options options = {
+        .goal = goal->goal,
+        .samples = goal->samples,
+        .codebooks = plan->codebooks,
+        .bits = plan->bits,
+        .codebook_count = plan->choice_count,
+    };
+    LDNQ_TRY(ldnq_reach_goal(graph, samples, quantize, &options, job->arena, &goal->reached, err));
+    quantize->plan = goal->reached->entries;
+    quantize->plan_count = goal->reached->entry_count;
+    return LDNQ_OK;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static bool add_accuracy(cJSON *item, const struct ldnq_accuracy *accuracy)
+{
+    return ldnq_json_add_number(item, "sqnr", accuracy->sqnr) &&
+           ldnq_json_add_number(item, "agreement", accuracy->agreement) &&
+           ldnq_json_add_number(item, "top1", accuracy->top1) &&
+           ldnq_json_add_number(item, "reference_top1", accuracy->reference_top1) &&
+           ldnq_json_add_number(item, "drop", accuracy->drop);
+}
+
+static bool add_step(cJSON *list, const struct ldnq_goal_step *step)
+{
+    cJSON *item = ldnq_json_append_object(list);
+    return item && ldnq_json_add_number(item, "moves", (double)step->moves) &&
+           ldnq_json_add_text(item, "node", step->node) &&
+           ldnq_json_add_number(item, "bytes", step->bytes) &&
+           ldnq_json_add_number(item, "estimate", step->estimate) &&
+           ldnq_json_add_number(item, "float_layers", (double)step->float_layers) &&
+           cJSON_AddBoolToObject(item, "meets", step->meets) && add_accuracy(item, &step->accuracy);
+}
+
+static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
+{
+    const struct ldnq_goal_result *reached = goal->reached;
+    if (!ldnq_json_add_number(item, "max_drop", goal->goal.max_drop) ||
+        !ldnq_json_add_number(item, "min_agreement", goal->goal.min_agreement) ||
+        !ldnq_json_add_number(item, "min_sqnr", goal->goal.min_sqnr) ||
+        !ldnq_json_add_number(item, "samples", (double)ldnq_samples_count(goal->samples)) ||
+        !cJSON_AddBoolToObject(item, "held_out", goal->holds_out) ||
+        !ldnq_json_add_number(item, "chosen", (double)reached->chosen))
+        return false;
+    cJSON *list = cJSON_AddArrayToObject(item, "steps");
+    for (size_t i = 0; list && i < reached->step_count; i++)
+        if (!add_step(list, &reached->steps[i]))
+            return false;
+    return list != NULL;
+}
+
+bool ldnq_job_goal_add_json(cJSON *root, const struct ldnq_job_goal *goal)
+{
+    if (!goal->reached)
+        return cJSON_AddNullToObject(root, "goal") != NULL;
+    cJSON *item = cJSON_AddObjectToObject(root, "goal");
+    return item && fill_goal_json(item, goal);
+}
+
+/* ---- the plan ------------------------------------------------------------------------------- */
+
+static bool add_plan_layer(cJSON *list, const struct ldnq_layer *layer, const char *weights)
+{
+    cJSON *item = ldnq_json_append_object(list);
+    return item && ldnq_json_add_text(item, "node", layer->node->label) &&
+           ldnq_json_add_text(item, "weights", weights);
+}
+
+/* "weights" lists the codebooks to choose from, and "held_out" says that a part of the samples was
+ * not fitted: both decide what a run with this plan writes. */
+static bool fill_plan_json(cJSON *root, const struct ldnq_job_goal *goal,
+                           const struct ldnq_job_plan *plan, const struct ldnq_quantization *result)
+{
+    cJSON *item = cJSON_AddObjectToObject(root, "goal");
+    cJSON *names = cJSON_AddArrayToObject(root, "weights");
+    if (!item || !fill_goal_json(item, goal) || !names ||
+        !cJSON_AddBoolToObject(root, "held_out", goal->holds_out))
+        return false;
+    for (size_t i = 0; i < plan->choice_count; i++)
+        if (!cJSON_AddItemToArray(names, cJSON_CreateString(plan->codebooks[i]->name)))
+            return false;
+    cJSON *list = cJSON_AddArrayToObject(root, "layers");
+    for (size_t i = 0; list && i < result->network.count; i++)
+        if (!add_plan_layer(list, &result->network.layers[i].layer,
+                            result->network.layers[i].codebook->name))
+            return false;
+    for (size_t i = 0; list && i < goal->reached->entry_count; i++)
+        if (!goal->reached->entries[i].codebook) {
+            cJSON *entry = ldnq_json_append_object(list);
+            if (!entry || !ldnq_json_add_text(entry, "node", goal->reached->entries[i].node) ||
+                !ldnq_json_add_text(entry, "weights", LDNQ_FLOAT_LAYER))
+                return false;
+        }
+    return list != NULL;
+}
+
+enum ldnq_status ldnq_job_goal_write_plan(const struct ldnq_job_goal *goal,
+                                          const struct ldnq_job *job,
+                                          const struct ldnq_job_plan *plan,
+                                          const struct ldnq_quantization *result,
+                                          struct ldnq_error *err)
+{
+    const char *path = ldnq_option_text(job->options, OPTION_PLAN);
+    if (!goal->reached || !path)
+        return LDNQ_OK;
+    cJSON *root = cJSON_CreateObject();
+    char *text = root && fill_plan_json(root, goal, plan, result)
+                     ? ldnq_json_print(root, LDNQ_JSON_INDENTED)
+                     : NULL;
+    cJSON_Delete(root);
+    if (!text)
+        return ldnq_fail(err, LDNQ_NOMEM, "out of memory");
+    const enum ldnq_status status = ldnq_file_write(path, text, strlen(text), err);
+    ldnq_free(text);
+    return status;
+}
+
+/* ---- the page ------------------------------------------------------------------------------- */
+
+enum ldnq_status ldnq_job_goal_fill_diff(const struct ldnq_job_goal *goal,
+                                         const struct ldnq_job *job, struct ldnq_diff *diff,
+                                         struct ldnq_error *err)
+{
+    const struct ldnq_goal_result *reached = goal->reached;
+    if (!reached)
+        return LDNQ_OK;
+    struct ldnq_diff_goal *shown = ldnq_arena_alloc(job->arena, 1, sizeof *shown, err);
+    struct ldnq_diff_goal_step *steps =
+        ldnq_arena_alloc(job->arena, reached->step_count, sizeof *steps, err);
+    if (!shown || !steps)
+        return LDNQ_NOMEM;
+    for (size_t i = 0; i < reached->step_count; i++) {
+        const struct ldnq_accuracy_part part =
+            ldnq_accuracy_find_part(&reached->steps[i].accuracy, &goal->goal);
+        steps[i] = (struct ldnq_diff_goal_step){ .bytes = reached->steps[i].bytes,
+                                                 .value = part.value,
+                                                 .estimate = reached->steps[i].estimate,
+                                                 .float_layers = reached->steps[i].float_layers,
+                                                 .meets = reached->steps[i].meets };
+        *shown = (struct ldnq_diff_goal){ .measure = part.name, .limit = part.limit };
+    }
+    shown->steps = steps;
+    shown->step_count = reached->step_count;
+    shown->chosen = reached->chosen;
+    shown->samples = ldnq_samples_count(goal->samples);
+    diff->goal = shown;
+    return LDNQ_OK;
+}
