@@ -1,5 +1,5 @@
 /* The strided copy against plain loops, and float16 there and back. */
-#include "op_call.h"
+#include "ops/op_call.h"
 
 #include <math.h>
 #include <stdlib.h>

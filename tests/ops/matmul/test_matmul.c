@@ -1,6 +1,6 @@
 /* Gemm and MatMul as they run and as layers, against a plain triple loop; Conv's
  * layer is in test_conv.c. */
-#include "use.h"
+#include "ops/use.h"
 #include "with_blas.h"
 
 struct matrix {

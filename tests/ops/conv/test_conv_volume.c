@@ -1,6 +1,6 @@
 /* Conv over three axes and ConvTranspose over one to three, as they run and as layers,
  * against loops over every tap; and what Einsum makes of symbols and bad equations. */
-#include "use.h"
+#include "ops/use.h"
 #include "with_blas.h"
 
 /* D, H, W; the image is Conv's input and ConvTranspose's output. */

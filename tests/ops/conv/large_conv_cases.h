@@ -1,7 +1,7 @@
 /* large_conv_cases.h: convolutions with several tiles, blocks of channels and slices, for the
  * tests of both directions. */
-#ifndef TESTS_OPS_LARGE_CONV_CASES_H
-#define TESTS_OPS_LARGE_CONV_CASES_H
+#ifndef TESTS_OPS_CONV_LARGE_CONV_CASES_H
+#define TESTS_OPS_CONV_LARGE_CONV_CASES_H
 
 #include "conv_reference.h"
 

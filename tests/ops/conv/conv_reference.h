@@ -1,9 +1,9 @@
 /* conv_reference.h: the convolution of ONNX's text, with one loop per index, as the
  * reference for the fast ones; and cases to make nodes and random inputs from. */
-#ifndef TESTS_OPS_CONV_REFERENCE_H
-#define TESTS_OPS_CONV_REFERENCE_H
+#ifndef TESTS_OPS_CONV_CONV_REFERENCE_H
+#define TESTS_OPS_CONV_CONV_REFERENCE_H
 
-#include "use.h"
+#include "ops/use.h"
 
 /* Axis 0 is H and axis 1 W; with one axis, H is 1 everywhere and is not mentioned
  * in the node. C and M are per group. */
