@@ -19,6 +19,14 @@ static int find_opset_version(const struct ldnq_import *import, const char *doma
     return 0;
 }
 
+/* Before opset 21, ONNX Runtime's tools write 16-bit and 4-bit codes with operators of its own
+ * domain that mean what those of ONNX do. */
+static bool is_contributed_pair(const char *op_type, const char *domain)
+{
+    return strcmp(ldnq_or_empty(domain), "com.microsoft") == 0 &&
+           (strcmp(op_type, "QuantizeLinear") == 0 || strcmp(op_type, "DequantizeLinear") == 0);
+}
+
 enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op_type,
                                       const char *domain, size_t inputs, size_t outputs,
                                       struct ldnq_node **out, struct ldnq_error *err)
@@ -30,7 +38,8 @@ enum ldnq_status ldnq_import_new_node(struct ldnq_import *import, const char *op
         return LDNQ_NOMEM;
     node->name = "";
     node->op_type = op_type;
-    node->domain = ldnq_is_onnx_domain(domain) ? "" : domain;
+    const bool is_standard = ldnq_is_onnx_domain(domain) || is_contributed_pair(op_type, domain);
+    node->domain = is_standard ? "" : domain;
     node->opset = find_opset_version(import, node->domain);
     node->within = import->within;
     node->input_count = inputs;

@@ -101,7 +101,8 @@ bool ldnq_check_least_range(struct ldnq_linter *linter, const struct ldnq_node *
 {
     const double least = (double)linter->target->least_range;
     float scale;
-    if (!(least > 0) || !ldnq_lint_read_scale(node, &scale))
+    if (!(least > 0) || !ldnq_lint_read_scale(node, &scale) ||
+        ldnq_lint_code_type(node) == LDNQ_UNDEFINED)
         return true;
     const double range = (double)scale * count_steps(ldnq_lint_code_type(node));
     if (!(range >= least * (1 - 1e-5)))
@@ -131,7 +132,9 @@ bool ldnq_check_fixed_range(struct ldnq_linter *linter, const struct ldnq_node *
         ldnq_target_scale(linter->target, dtype, (double)rule->low, (double)rule->high, true);
     if (fabsf(scale - fixed.scale) <= 1e-6f * fixed.scale && zero == fixed.zero_point)
         return true;
-    ldnq_lint_report(linter, node, LDNQ_BROKEN, "set the output's scale and zero point to these",
+    /* onnxruntime-qnn puts its own range in place of another; a converter to LiteRT does not. */
+    ldnq_lint_report(linter, node, rule->fixed_types ? LDNQ_NOTE : LDNQ_BROKEN,
+                     "set the output's scale and zero point to these",
                      "its output has scale %g and zero point %g, and target %s needs %g and %d",
                      (double)scale, zero, linter->target->name, (double)fixed.scale,
                      (int)fixed.zero_point);

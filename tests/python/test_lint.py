@@ -8,9 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (CalibrationDataReader, QuantFormat, QuantType,
-                                      quantize_static)
+                                      quantize as onnx_quantize, quantize_static)
+from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 import support
+import target_networks as networks
 from small_models import chain, conv, node
 from support import weights
 from target_networks import residual_block
@@ -108,6 +110,31 @@ def test_files_of_onnx_runtime_should_be_what_it_runs(per_channel, weight, activ
     # int8 codes with several readers stop the convolutions, the Add and the Concat.
     assert "shared-int8" in rules(result) if activation == QuantType.QInt8 else not floats - {"MaxPool"}
     assert result["float_nodes"] == (5 if activation == QuantType.QInt8 else 0), result["findings"]
+
+
+@pytest.mark.parametrize("activation, weight, per_channel", [
+    (QuantType.QUInt8, QuantType.QUInt8, False), (QuantType.QUInt8, QuantType.QInt8, True),
+    (QuantType.QUInt16, QuantType.QUInt8, False),
+])
+@pytest.mark.parametrize("build", networks.ALL, ids=lambda build: build.__name__)
+def test_files_of_onnx_runtime_for_qnn_should_keep_its_rules(build, activation, weight,
+                                                             per_channel, tmp_path):
+    """16 bits come in operators of com.microsoft, which are executed too. near-scale is a rule of
+    ours alone."""
+    source, _, x = prepare(build, tmp_path, 16)
+    out = tmp_path / "qnn.onnx"
+    symmetric = {"weight_symmetric": True} if per_channel else {}
+    logging.disable(logging.WARNING)
+    config = get_qnn_qdq_config(str(source), Samples(x), activation_type=activation,
+                                weight_type=weight, per_channel=per_channel, **symmetric)
+    onnx_quantize(str(source), str(out), config)
+    logging.disable(logging.NOTSET)
+    result = lint(out, "--target", "qnn")
+    assert rules(result, "slower", "broken") <= {"near-scale"}, result["findings"]
+    assert result["unchecked"] is None and result["float_nodes"] == 0
+    ours = support.run(out, {"x": x}, tmp_path / "run")["y"]
+    theirs = support.ort_run(out, {"x": x}, optimized=False)["y"]
+    assert np.abs(ours - theirs).max() <= 0.01 * np.abs(theirs).max()
 
 
 def test_files_of_integer_operators_should_be_for_onnx_runtime_alone(tmp_path):
