@@ -27,37 +27,6 @@ static bool has_integer_layer(struct integer_layers *layers)
     return false;
 }
 
-enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct ldnq_error *err)
-{
-    const struct ldnq_activation_options *activations = &run->options->activations;
-    struct integer_layers layers = { .options = run->options };
-    if (!activations->target || activations->target->pairs == LDNQ_PAIRS_NONE ||
-        activations->dtype == LDNQ_UNDEFINED)
-        return LDNQ_OK;
-    LDNQ_TRY(ldnq_select_layers(run->graph, run->options, run->arena, &layers.selection, err));
-    if (!has_integer_layer(&layers))
-        return LDNQ_OK;
-    const struct ldnq_placement_options options = { .target = activations->target,
-                                                    .activation = activations->dtype,
-                                                    .has_codes = is_integer_layer,
-                                                    .ctx = &layers };
-    LDNQ_TRY(ldnq_placement_make(run->graph, &options, run->arena, &run->placement, err));
-    return ldnq_placement_insert(run->placement, run->graph, err);
-}
-
-/* The activation whose codes the layer reads; NULL where it computes in float. */
-static const struct ldnq_placed_activation *
-find_input_activation(const struct ldnq_placement *placement, const struct ldnq_layer *layer)
-{
-    for (size_t i = 0; i < placement->float_count; i++)
-        if (placement->float_nodes[i].node == layer->node)
-            return NULL;
-    for (size_t a = 0; a < placement->count; a++)
-        if (placement->activations[a].dequantized == layer->node->inputs[0])
-            return &placement->activations[a];
-    return NULL;
-}
-
 /* ---- one pass of the float network --------------------------------------------------------- */
 
 struct observation {
@@ -75,32 +44,135 @@ static enum ldnq_status observe_value(void *ctx, const struct ldnq_value *value,
                               : LDNQ_OK;
 }
 
-static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_arena *arena,
-                                        struct ldnq_error *err)
+static enum ldnq_status observe_samples(struct ldnq_quantizer *run, struct ldnq_ranges *ranges,
+                                        struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    struct observation observation = { .means = run->means };
-    bool *visited = ldnq_arena_alloc(arena, run->reference->value_count, sizeof *visited, err);
+    struct observation observation = { .ranges = ranges, .means = run->means };
+    bool *visited = ldnq_arena_alloc(arena, run->graph->value_count, sizeof *visited, err);
     if (!visited)
         return LDNQ_NOMEM;
-    if (run->placement) {
-        LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, run->reference,
-                                    run->options->activations.rule, arena, &observation.ranges,
-                                    err));
-        ldnq_ranges_mark(observation.ranges, visited);
-    }
+    if (ranges)
+        ldnq_ranges_mark(ranges, visited);
     if (run->means)
         ldnq_input_means_mark(run->means, visited);
-    const struct ldnq_float_pass pass = { .graph = run->reference,
+    const struct ldnq_float_pass pass = { .graph = run->graph,
                                           .samples = run->samples,
                                           .visited = visited,
                                           .visit = observe_value,
                                           .ctx = &observation,
                                           .pool = run->options->pool,
                                           .sink = run->options->sink };
-    LDNQ_TRY(ldnq_float_pass_run(&pass, err));
-    if (run->placement)
-        ldnq_ranges_choose(observation.ranges);
+    return ldnq_float_pass_run(&pass, err);
+}
+
+/* Whether the float network's means are all that the layers are fitted to. Error compensation,
+ * cascade and fine-tuning go through the layers one by one. */
+static bool needs_only_means(const struct ldnq_quantize_options *options)
+{
+    return !options->solver->needs_gram && options->lambda == 0 && options->cascade == 0 &&
+           options->fine_tune.steps == 0;
+}
+
+/* ---- placing ------------------------------------------------------------------------------- */
+
+struct placing {
+    struct ldnq_quantizer *run;
+    struct integer_layers layers;
+    const char **excluded; /* by value index; what one scale ruins */
+    struct ldnq_arena *arena;
+};
+
+static bool wants_pairs(struct placing *placing)
+{
+    const struct ldnq_activation_options *activations = &placing->run->options->activations;
+    return activations->target && activations->target->pairs != LDNQ_PAIRS_NONE &&
+           activations->dtype != LDNQ_UNDEFINED && has_integer_layer(&placing->layers);
+}
+
+static enum ldnq_status place_and_observe(struct placing *placing, struct ldnq_ranges **ranges,
+                                          struct ldnq_error *err)
+{
+    struct ldnq_quantizer *run = placing->run;
+    const struct ldnq_activation_options *activations = &run->options->activations;
+    const struct ldnq_selection *selection = &placing->layers.selection;
+    *ranges = NULL;
+    if (wants_pairs(placing)) {
+        const struct ldnq_placement_options options = { .target = activations->target,
+                                                        .activation = activations->dtype,
+                                                        .has_codes = is_integer_layer,
+                                                        .ctx = &placing->layers,
+                                                        .excluded = placing->excluded };
+        LDNQ_TRY(ldnq_placement_make(run->graph, &options, run->arena, &run->placement, err));
+        LDNQ_TRY(ldnq_ranges_create(run->placement, run->graph, activations->rule, placing->arena,
+                                    ranges, err));
+    }
+    if (needs_only_means(run->options))
+        LDNQ_TRY(ldnq_input_means_create(selection->layers, selection->count, run->graph,
+                                         run->options->pool, run->arena, &run->means, err));
+    if (!*ranges && !run->means)
+        return LDNQ_OK;
+    LDNQ_TRY(observe_samples(run, *ranges, placing->arena, err));
+    if (*ranges)
+        ldnq_ranges_choose(*ranges);
     return LDNQ_OK;
+}
+
+static void warn_ruined(const struct placing *placing)
+{
+    const struct ldnq_graph *graph = placing->run->graph;
+    for (size_t v = 0; v < graph->value_count; v++)
+        if (placing->excluded[v])
+            ldnq_sink_warn(placing->run->options->sink, "%s: it stays float", placing->excluded[v]);
+}
+
+/* Observes once more where a value turns out to be ruined: without its pair others have pairs. */
+static enum ldnq_status place_pairs(struct placing *placing, struct ldnq_error *err)
+{
+    struct ldnq_quantizer *run = placing->run;
+    struct ldnq_ranges *ranges;
+    size_t ruined = 0;
+    placing->excluded =
+        ldnq_arena_alloc(placing->arena, run->graph->value_count, sizeof *placing->excluded, err);
+    if (!placing->excluded)
+        return LDNQ_NOMEM;
+    do {
+        LDNQ_TRY(place_and_observe(placing, &ranges, err));
+        ruined = 0;
+        if (ranges && !run->placement->target->every_tensor)
+            LDNQ_TRY(ldnq_ranges_find_ruined(ranges, placing->excluded, &ruined, err));
+    } while (ruined > 0);
+    warn_ruined(placing);
+    if (!ranges)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_placement_insert(run->placement, run->graph, err));
+    ldnq_ranges_apply(ranges);
+    return LDNQ_OK;
+}
+
+enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct ldnq_error *err)
+{
+    struct placing placing = { .run = run, .layers = { .options = run->options } };
+    LDNQ_TRY(
+        ldnq_select_layers(run->graph, run->options, run->arena, &placing.layers.selection, err));
+    LDNQ_TRY(ldnq_arena_create(&placing.arena, err));
+    const enum ldnq_status status = place_pairs(&placing, err);
+    ldnq_arena_destroy(placing.arena);
+    return status;
+}
+
+/* ---- the layers that read codes ------------------------------------------------------------ */
+
+/* The activation whose codes the layer reads; NULL where it computes in float. */
+static const struct ldnq_placed_activation *
+find_input_activation(const struct ldnq_placement *placement, const struct ldnq_layer *layer)
+{
+    for (size_t i = 0; i < placement->float_count; i++)
+        if (placement->float_nodes[i].node == layer->node)
+            return NULL;
+    for (size_t a = 0; a < placement->count; a++)
+        if (placement->activations[a].dequantized == layer->node->inputs[0])
+            return &placement->activations[a];
+    return NULL;
 }
 
 static void set_input_scales(struct ldnq_quantizer *run)
@@ -117,30 +189,10 @@ static void set_input_scales(struct ldnq_quantizer *run)
     network->placement = placement;
 }
 
-/* Whether the float network's means are all that the layers are fitted to. Error compensation,
- * cascade and fine-tuning go through the layers one by one. */
-static bool needs_only_means(const struct ldnq_quantize_options *options)
+enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err)
 {
-    return !options->solver->needs_gram && options->lambda == 0 && options->cascade == 0 &&
-           options->fine_tune.steps == 0;
-}
-
-enum ldnq_status ldnq_quantizer_observe(struct ldnq_quantizer *run, struct ldnq_error *err)
-{
-    const struct ldnq_quantize_options *options = run->options;
-    struct ldnq_arena *arena;
-    if (run->placement)
-        LDNQ_TRY(ldnq_placement_bypass_pairs(run->placement, run->graph, run->reference, err));
-    if (needs_only_means(options))
-        LDNQ_TRY(ldnq_input_means_create(&run->result->network, run->reference, options->pool,
-                                         run->arena, &run->means, err));
-    if (!run->placement && !run->means)
+    if (!run->placement)
         return LDNQ_OK;
-    LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = observe_samples(run, arena, err);
-    ldnq_arena_destroy(arena);
-    LDNQ_TRY(status);
-    if (run->placement)
-        set_input_scales(run);
-    return LDNQ_OK;
+    set_input_scales(run);
+    return ldnq_placement_bypass_pairs(run->placement, run->graph, run->reference, err);
 }

@@ -9,14 +9,16 @@
 
 #include "pipeline/quantizer.h"
 
-/* Inserts the pairs that the options' target asks for into run->graph. Before the layers are
- * listed, as the indices of nodes change. Without a target, or with one for weights alone,
- * nothing happens. Errors: those of ldnq_select_layers, NOMEM. */
-enum ldnq_status ldnq_quantizer_insert_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
+/* Before the layers are listed, as the indices of nodes change: decides which activations the
+ * options' target has codes of, runs the float network once over the samples to find their scales
+ * (and the means of the layers' inputs, where no more is needed), and inserts the pairs into
+ * run->graph. A value that one scale ruins stays float, with a warning, and the network is run
+ * once more. Without a target, or with one for weights alone, there are no pairs.
+ * Errors: those of ldnq_select_layers and ldnq_float_pass_run; NUMERIC, NOMEM. */
+enum ldnq_status ldnq_quantizer_place_pairs(struct ldnq_quantizer *run, struct ldnq_error *err);
 
-/* After the float network was cloned: takes the pairs out of it, runs it once over the samples
- * where ranges or means are needed, sets the scales of all activations, and stores in each
- * layer the scale of its input. Errors: those of ldnq_float_pass_run. */
-enum ldnq_status ldnq_quantizer_observe(struct ldnq_quantizer *run, struct ldnq_error *err);
+/* After the float network was cloned: takes the pairs out of the clone, and stores in each layer
+ * whether it reads codes, and their scale. Errors: NOMEM. */
+enum ldnq_status ldnq_quantizer_connect_layers(struct ldnq_quantizer *run, struct ldnq_error *err);
 
 #endif

@@ -25,22 +25,21 @@ struct value_sums {
 };
 
 struct ldnq_input_means {
-    const struct ldnq_quantized_network *network;
-    const struct ldnq_graph *graph;
     struct ldnq_pool *pool;
     struct ldnq_arena *arena;
     struct value_sums *sums; /* (sum_count) */
     size_t sum_count;
     size_t *sums_of_value; /* by value index, plus 1; 0: none */
+    size_t *sums_of_layer;
 };
 
-static const struct ldnq_value *find_layer_input(const struct ldnq_input_means *means, size_t layer)
+static const struct ldnq_value *find_layer_input(const struct ldnq_graph *graph,
+                                                 const struct ldnq_layer *layer)
 {
-    const struct ldnq_layer *l = &means->network->layers[layer].layer;
-    return means->graph->nodes[l->node_index]->inputs[l->weight_input == 0 ? 1 : 0];
+    return graph->nodes[layer->node_index]->inputs[layer->weight_input == 0 ? 1 : 0];
 }
 
-enum ldnq_status ldnq_input_means_create(const struct ldnq_quantized_network *network,
+enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t count,
                                          const struct ldnq_graph *graph, struct ldnq_pool *pool,
                                          struct ldnq_arena *arena, struct ldnq_input_means **out,
                                          struct ldnq_error *err)
@@ -48,22 +47,22 @@ enum ldnq_status ldnq_input_means_create(const struct ldnq_quantized_network *ne
     struct ldnq_input_means *means = ldnq_arena_alloc(arena, 1, sizeof *means, err);
     if (!means)
         return LDNQ_NOMEM;
-    *means = (struct ldnq_input_means){
-        .network = network, .graph = graph, .pool = pool, .arena = arena
-    };
-    means->sums = ldnq_arena_alloc(arena, network->count, sizeof *means->sums, err);
+    *means = (struct ldnq_input_means){ .pool = pool, .arena = arena };
+    means->sums = ldnq_arena_alloc(arena, count, sizeof *means->sums, err);
     means->sums_of_value =
         ldnq_arena_alloc(arena, graph->value_count, sizeof *means->sums_of_value, err);
-    if (!means->sums || !means->sums_of_value)
+    means->sums_of_layer = ldnq_arena_alloc(arena, count, sizeof *means->sums_of_layer, err);
+    if (!means->sums || !means->sums_of_value || !means->sums_of_layer)
         return LDNQ_NOMEM;
-    for (size_t i = 0; i < network->count; i++) {
-        const struct ldnq_value *value = find_layer_input(means, i);
-        if (means->sums_of_value[value->index])
+    for (size_t i = 0; i < count; i++) {
+        const struct ldnq_value *value = find_layer_input(graph, &layers[i]);
+        const size_t known = means->sums_of_value[value->index];
+        means->sums_of_layer[i] = known ? known - 1 : means->sum_count;
+        if (known)
             continue;
-        const struct ldnq_node *node = graph->nodes[network->layers[i].layer.node_index];
+        const bool is_whole = ldnq_attr_int(graph->nodes[layers[i].node_index], "transA", 0) != 0;
         means->sums[means->sum_count++] =
-            (struct value_sums){ .value = value,
-                                 .is_whole = ldnq_attr_int(node, "transA", 0) != 0 };
+            (struct value_sums){ .value = value, .is_whole = is_whole };
         means->sums_of_value[value->index] = means->sum_count;
     }
     *out = means;
@@ -194,17 +193,16 @@ static void add_group_columns(void *argument, size_t group, size_t thread)
 }
 
 /* Adds the sums over all samples of one shape: of the columns, and of their squares. */
-static enum ldnq_status add_shape(const struct ldnq_input_means *means,
-                                  const struct ldnq_layer *layer, const struct shape_sums *shape,
+static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct ldnq_node *node,
+                                  const struct shape_sums *shape, struct ldnq_pool *pool,
                                   struct ldnq_column_moments *out, struct ldnq_arena *arena,
                                   struct ldnq_error *err)
 {
-    const struct ldnq_node *node = means->graph->nodes[layer->node_index];
     const size_t in_count = 1 + ldnq_size_max(layer->weight_input, 1);
     const struct ldnq_tensor **in = ldnq_arena_alloc(arena, in_count, sizeof *in, err);
     struct ldnq_tensor *sample[2], output = { 0 }, *outputs = &output;
     struct column_sums sums = { .cols = layer->geometry.cols, .weight = (double)shape->samples };
-    const size_t threads = ldnq_pool_threads(means->pool);
+    const size_t threads = ldnq_pool_threads(pool);
     sums.columns = ldnq_arena_alloc(arena, threads * sums.cols, SLAB * sizeof(float), err);
     if (!in || !sums.columns)
         return LDNQ_NOMEM;
@@ -218,37 +216,38 @@ static enum ldnq_status add_shape(const struct ldnq_input_means *means,
                                            .out_count = 1,
                                            .in = in,
                                            .out = outputs,
-                                           .pool = means->pool };
+                                           .pool = pool };
         LDNQ_TRY(ldnq_ops_infer(&sums.call, err));
         sums.positions = node->op->layer->count_positions(&sums.call);
         sums.squared = i == 1;
         sums.out = i == 0 ? out->mean : out->diagonal;
-        ldnq_pool_run(means->pool, layer->geometry.groups, add_group_columns, &sums);
+        ldnq_pool_run(pool, layer->geometry.groups, add_group_columns, &sums);
     }
     out->positions += sums.positions * shape->samples;
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_input_means_columns(const struct ldnq_input_means *means, size_t layer,
-                                          struct ldnq_arena *arena, struct ldnq_column_moments *out,
-                                          struct ldnq_error *err)
+enum ldnq_status ldnq_input_means_columns(const struct ldnq_input_means *means, size_t index,
+                                          const struct ldnq_layer *layer,
+                                          const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                          struct ldnq_column_moments *out, struct ldnq_error *err)
 {
-    const struct ldnq_layer *l = &means->network->layers[layer].layer;
-    const size_t count = l->geometry.groups * l->geometry.cols;
-    const size_t at = means->sums_of_value[find_layer_input(means, layer)->index] - 1;
+    const struct ldnq_node *node = graph->nodes[layer->node_index];
+    const size_t count = layer->geometry.groups * layer->geometry.cols;
     out->positions = 0;
     out->mean = ldnq_arena_alloc(arena, count, sizeof *out->mean, err);
     out->diagonal = ldnq_arena_alloc(arena, count, sizeof *out->diagonal, err);
     if (!out->mean || !out->diagonal)
         return LDNQ_NOMEM;
-    for (const struct shape_sums *s = means->sums[at].shapes; s; s = s->next)
-        LDNQ_TRY(add_shape(means, l, s, out, arena, err));
+    for (const struct shape_sums *s = means->sums[means->sums_of_layer[index]].shapes; s;
+         s = s->next)
+        LDNQ_TRY(add_shape(layer, node, s, means->pool, out, arena, err));
     if (out->positions == 0)
         return LDNQ_OK;
     for (size_t i = 0; i < count; i++) {
         out->mean[i] /= (double)out->positions;
         out->diagonal[i] /= (double)out->positions;
-        if (l->bias)
+        if (layer->bias)
             out->diagonal[i] = fmax(0, out->diagonal[i] - out->mean[i] * out->mean[i]);
     }
     return LDNQ_OK;

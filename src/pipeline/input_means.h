@@ -16,14 +16,13 @@
 
 struct ldnq_input_means;
 
-/* Means of the network's layers; `graph` is the float network, with the same node indices.
- * Lives in the arena. Errors: NOMEM. */
-enum ldnq_status ldnq_input_means_create(const struct ldnq_quantized_network *network,
+/* Means for the inputs of layers of the graph. Lives in the arena. Errors: NOMEM. */
+enum ldnq_status ldnq_input_means_create(const struct ldnq_layer *layers, size_t count,
                                          const struct ldnq_graph *graph, struct ldnq_pool *pool,
                                          struct ldnq_arena *arena, struct ldnq_input_means **out,
                                          struct ldnq_error *err);
 
-/* Marks, by value index of the float graph, the values whose tensors are to be added. */
+/* Marks, by value index, the values whose tensors are to be added. */
 void ldnq_input_means_mark(const struct ldnq_input_means *means, bool *visited);
 
 /* Adds the samples of a batch; other values than the marked ones are left out. Errors: NOMEM. */
@@ -37,10 +36,12 @@ struct ldnq_column_moments {
     size_t positions; /* columns over all samples; 0: no sample reached the layer */
 };
 
-/* Computes the moments of one layer's columns, in the arena. Errors: NOMEM, and MODEL where
- * the samples' shapes do not fit the layer. */
-enum ldnq_status ldnq_input_means_columns(const struct ldnq_input_means *means, size_t layer,
-                                          struct ldnq_arena *arena, struct ldnq_column_moments *out,
-                                          struct ldnq_error *err);
+/* Computes the moments of the columns of layer `index` of those that the means were created for, in
+ * the arena. `layer` is the same one in `graph`, where nodes may have other indices. Errors: NOMEM,
+ * and MODEL where the samples' shapes do not fit the layer. */
+enum ldnq_status ldnq_input_means_columns(const struct ldnq_input_means *means, size_t index,
+                                          const struct ldnq_layer *layer,
+                                          const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                          struct ldnq_column_moments *out, struct ldnq_error *err);
 
 #endif

@@ -158,10 +158,10 @@ enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_sampl
     struct ldnq_quantizer quantizer = {
         .graph = graph, .samples = samples, .options = options, .arena = arena, .start = ldnq_now()
     };
-    LDNQ_TRY(ldnq_quantizer_insert_pairs(&quantizer, err));
+    LDNQ_TRY(ldnq_quantizer_place_pairs(&quantizer, err));
     LDNQ_TRY(init_quantized_layers(&quantizer, err));
     LDNQ_TRY(ldnq_graph_clone(graph, arena, &quantizer.reference, err));
-    LDNQ_TRY(ldnq_quantizer_observe(&quantizer, err));
+    LDNQ_TRY(ldnq_quantizer_connect_layers(&quantizer, err));
     LDNQ_TRY(ldnq_quantizer_fit_layers(&quantizer, err));
     if (options->fine_tune.steps > 0)
         LDNQ_TRY(ldnq_quantizer_fine_tune(&quantizer, err));

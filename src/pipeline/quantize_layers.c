@@ -141,8 +141,9 @@ static enum ldnq_status compute_column_moments(struct layer_fitting *fitting,
 {
     const struct ldnq_quantizer *quantizer = fitting->quantizer;
     struct ldnq_error reason;
-    const enum ldnq_status status = ldnq_input_means_columns(quantizer->means, fitting->index,
-                                                             arena, &fitting->columns, &reason);
+    const enum ldnq_status status =
+        ldnq_input_means_columns(quantizer->means, fitting->index, layer, quantizer->reference,
+                                 arena, &fitting->columns, &reason);
     if (status == LDNQ_OK)
         return LDNQ_OK;
     return ldnq_node_fail(quantizer->graph, layer->node, status == LDNQ_MODEL ? LDNQ_DATA : status,

@@ -7,11 +7,13 @@
 
 struct ldnq_ranges {
     struct ldnq_placement *placement;
-    const struct ldnq_graph *graph, *reference;
+    const struct ldnq_graph *graph; /* without the pairs, while values are added */
     enum ldnq_range_rule rule;
     struct ldnq_arena *arena;
     struct ldnq_observer **observers; /* by activation */
-    size_t *activation_of;            /* by value index of the reference, plus 1; 0: none */
+    struct ldnq_scale *scales;        /* by activation */
+    /* By value index, plus 1: the first activation of the value; 0: none. Others follow it. */
+    size_t *activation_of;
 };
 
 /* ---- how much an error in a channel counts ---------------------------------------------- */
@@ -53,19 +55,33 @@ static bool channels_are_last(const struct ldnq_node *node)
     return strcmp(node->op_type, "Conv") != 0;
 }
 
+/* Whether the node reads the activation's codes as its input i. */
+static bool reads_codes_of(const struct ldnq_ranges *ranges,
+                           const struct ldnq_placed_activation *activation, size_t n, size_t i)
+{
+    const struct ldnq_placement *placement = ranges->placement;
+    const struct ldnq_node *node = ranges->graph->nodes[n];
+    return node->inputs[i] == activation->value &&
+           (!activation->reader || activation->reader == node) &&
+           (placement->target->pairs == LDNQ_PAIRS_AT_BOTH ||
+            placement->reads_codes[n] >> (i < 31 ? i : 31) & 1);
+}
+
 /* The importance of the value's channels: what its layers' weights make of an error there.
  * NULL where something else reads it too. */
 static enum ldnq_status find_importance(const struct ldnq_ranges *ranges,
-                                        const struct ldnq_value *read, float **importance,
-                                        size_t *channels, size_t *axis, struct ldnq_error *err)
+                                        const struct ldnq_placed_activation *activation,
+                                        float **importance, size_t *channels, size_t *axis,
+                                        struct ldnq_error *err)
 {
+    const struct ldnq_value *read = activation->value;
     *importance = NULL;
     const int rank = read->shape.rank;
     bool any = false, last = false;
     for (size_t n = 0; n < ranges->graph->node_count; n++) {
         const struct ldnq_node *node = ranges->graph->nodes[n];
         for (size_t i = 0; i < node->input_count; i++) {
-            if (node->inputs[i] != read)
+            if (!reads_codes_of(ranges, activation, n, i))
                 continue;
             if (i != 0 || rank < 2 || (any && last != channels_are_last(node)))
                 return LDNQ_OK;
@@ -101,21 +117,19 @@ static enum ldnq_status create_activation_observers(struct ldnq_ranges *ranges,
         float *importance = NULL;
         size_t channels = 0, axis = 0;
         if (ranges->rule == LDNQ_RANGE_AUTO)
-            LDNQ_TRY(find_importance(ranges, activation->dequantized, &importance, &channels, &axis,
-                                     err));
+            LDNQ_TRY(find_importance(ranges, activation, &importance, &channels, &axis, err));
         LDNQ_TRY(ldnq_observer_create(ranges->arena, importance, channels, axis,
                                       &ranges->observers[a], err));
         if (activation->is_constant)
             ldnq_observer_add(ranges->observers[a], activation->value->constant);
-        else
+        else if (ranges->activation_of[activation->value->index] == 0)
             ranges->activation_of[activation->value->index] = a + 1;
     }
     return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
-                                    const struct ldnq_graph *graph,
-                                    const struct ldnq_graph *reference, enum ldnq_range_rule rule,
+                                    const struct ldnq_graph *graph, enum ldnq_range_rule rule,
                                     struct ldnq_arena *arena, struct ldnq_ranges **out,
                                     struct ldnq_error *err)
 {
@@ -123,12 +137,13 @@ enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
     if (!ranges)
         return LDNQ_NOMEM;
     *ranges = (struct ldnq_ranges){
-        .placement = placement, .graph = graph, .reference = reference, .rule = rule, .arena = arena
+        .placement = placement, .graph = graph, .rule = rule, .arena = arena
     };
     ranges->observers = ldnq_arena_alloc(arena, placement->count, sizeof *ranges->observers, err);
+    ranges->scales = ldnq_arena_alloc(arena, placement->count, sizeof *ranges->scales, err);
     ranges->activation_of =
-        ldnq_arena_alloc(arena, reference->value_count, sizeof *ranges->activation_of, err);
-    if (!ranges->observers || !ranges->activation_of)
+        ldnq_arena_alloc(arena, graph->value_count, sizeof *ranges->activation_of, err);
+    if (!ranges->observers || !ranges->scales || !ranges->activation_of)
         return LDNQ_NOMEM;
     *out = ranges;
     return create_activation_observers(ranges, err);
@@ -136,7 +151,7 @@ enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
 
 void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited)
 {
-    for (size_t i = 0; i < ranges->reference->value_count; i++)
+    for (size_t i = 0; i < ranges->graph->value_count; i++)
         visited[i] |= ranges->activation_of[i] > 0;
 }
 
@@ -147,7 +162,7 @@ static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
     for (size_t n = 0; n < ranges->graph->node_count; n++) {
         const struct ldnq_node *node = ranges->graph->nodes[n];
         for (size_t i = 0; i < node->input_count; i++)
-            if (node->inputs[i] == activation->dequantized)
+            if (reads_codes_of(ranges, activation, n, i))
                 return ldnq_node_fail(ranges->graph, node, LDNQ_NUMERIC, err,
                                       "its input is not finite on the calibration samples");
     }
@@ -157,13 +172,16 @@ static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
                                  const struct ldnq_tensor *tensor, struct ldnq_error *err)
 {
-    const size_t a = ranges->activation_of[value->index];
-    if (a == 0)
+    const struct ldnq_placement *placement = ranges->placement;
+    const size_t first = ranges->activation_of[value->index];
+    if (first == 0)
         return LDNQ_OK;
-    ldnq_observer_add(ranges->observers[a - 1], tensor);
-    return ldnq_observer_all_finite(ranges->observers[a - 1])
+    for (size_t a = first - 1; a < placement->count && placement->activations[a].value == value;
+         a++)
+        ldnq_observer_add(ranges->observers[a], tensor);
+    return ldnq_observer_all_finite(ranges->observers[first - 1])
                ? LDNQ_OK
-               : refuse_not_finite(ranges, &ranges->placement->activations[a - 1], err);
+               : refuse_not_finite(ranges, &placement->activations[first - 1], err);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------- */
@@ -201,12 +219,70 @@ static void choose_group_range(struct ldnq_ranges *ranges, size_t group)
         ldnq_target_scale(placement->target, placement->dtype, low, high, fixed != NULL);
     for (size_t a = 0; a < placement->count; a++)
         if (placement->activations[a].group == group)
-            ldnq_activation_set_scale(&placement->activations[a], scale);
+            ranges->scales[a] = scale;
 }
 
 void ldnq_ranges_choose(struct ldnq_ranges *ranges)
 {
     for (size_t group = 0; group < ranges->placement->group_count; group++)
         choose_group_range(ranges, group);
+}
+
+/* ---- activations that one scale ruins ------------------------------------------------------- */
+
+/* The relative error that the consumers may see, times 4^bits: 28 dB more than that of values
+ * spread evenly over the codes. With 8 bits it is 1 %. */
+#define MOST_RELATIVE_ERROR 655.0
+/* The part of the slices that may be lost, where the consumers do not say what counts. */
+#define MOST_LOST_SLICES 0.5
+
+/* Why one scale ruins the activation, in the arena; NULL: it does not, or memory is out. */
+static const char *find_ruin(const struct ldnq_ranges *ranges, size_t a, struct ldnq_arena *arena,
+                             struct ldnq_error *err)
+{
+    const struct ldnq_observer *observer = ranges->observers[a];
+    const enum ldnq_dtype dtype = ranges->placement->dtype;
+    const struct ldnq_scale scale = ranges->scales[a];
+    const char *name = ranges->placement->activations[a].value->name;
+    if (!ldnq_observer_has_importance(observer)) {
+        const double lost = ldnq_observer_lost_slices(observer, (double)scale.scale);
+        return lost <= MOST_LOST_SLICES
+                   ? NULL
+                   : ldnq_arena_printf(
+                         arena, err,
+                         "one scale for '%s' (%.3g) is larger than all that varies in "
+                         "%.0f %% of its channels",
+                         name, (double)scale.scale, 100 * lost);
+    }
+    const double error = ldnq_observer_relative_error(observer, dtype, scale);
+    return error <= ldexp(MOST_RELATIVE_ERROR, -2 * (int)ldnq_dtype_bits(dtype))
+               ? NULL
+               : ldnq_arena_printf(
+                     arena, err,
+                     "one scale for '%s' (%.3g) costs the layers that read it %.2g of "
+                     "their input's power, as its channels differ too much",
+                     name, (double)scale.scale, error);
+}
+
+enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const char **excluded,
+                                         size_t *added, struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = ranges->placement;
+    *added = 0;
+    for (size_t a = 0; a < placement->count; a++) {
+        const struct ldnq_placed_activation *activation = &placement->activations[a];
+        const char **reason = &excluded[activation->value->index];
+        if (*reason || activation->is_constant || activation->fixed)
+            continue;
+        *reason = find_ruin(ranges, a, ranges->graph->arena, err);
+        *added += *reason != NULL;
+    }
+    return LDNQ_OK;
+}
+
+void ldnq_ranges_apply(const struct ldnq_ranges *ranges)
+{
+    for (size_t a = 0; a < ranges->placement->count; a++)
+        ldnq_activation_set_scale(&ranges->placement->activations[a], ranges->scales[a]);
     ldnq_placement_unify_near_scales(ranges->placement);
 }

@@ -10,15 +10,13 @@
 
 struct ldnq_ranges;
 
-/* Observers for a placement that was inserted into `graph`. `reference` is a clone of it whose
- * pairs are bypassed (ldnq_placement_bypass_pairs). Lives in the arena. Errors: NOMEM. */
+/* Observers for a placement that is not inserted yet. Lives in the arena. Errors: NOMEM. */
 enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
-                                    const struct ldnq_graph *graph,
-                                    const struct ldnq_graph *reference, enum ldnq_range_rule rule,
+                                    const struct ldnq_graph *graph, enum ldnq_range_rule rule,
                                     struct ldnq_arena *arena, struct ldnq_ranges **out,
                                     struct ldnq_error *err);
 
-/* Marks, by value index of the reference, the values that are to be added. */
+/* Marks, by value index of the graph, the values that are to be added. */
 void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited);
 
 /* Observes a tensor of float32; values that were not marked are left out. Errors: NUMERIC (NaN or
@@ -26,8 +24,17 @@ void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited);
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
                                  const struct ldnq_tensor *tensor, struct ldnq_error *err);
 
-/* Sets the placement's scales. An activation that no sample reached (in a branch that is
- * never taken) has the scale of its bounds, or 1. */
+/* Chooses the scales. An activation that no sample reached (in a branch that is never taken)
+ * has the scale of its bounds, or 1. */
 void ldnq_ranges_choose(struct ldnq_ranges *ranges);
+
+/* Stores in `excluded`, by value index, why one scale ruins a value, where it does: in the arena of
+ * the graph. Entries that are set stay. Returns the number of those that were added. Errors: NOMEM
+ */
+enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const char **excluded,
+                                         size_t *added, struct ldnq_error *err);
+
+/* Sets the scales of the placement's activations, after it was inserted. */
+void ldnq_ranges_apply(const struct ldnq_ranges *ranges);
 
 #endif

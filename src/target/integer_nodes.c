@@ -44,6 +44,25 @@ static bool has_variable_float_input(const struct ldnq_operator_rule *rule,
     return any;
 }
 
+/* Why a value that the node would read or write as codes gets none; NULL: they all may. */
+static const char *find_excluded_value(const struct ldnq_placement_workspace *work, size_t n)
+{
+    const struct ldnq_node *node = work->graph->nodes[n];
+    const char *const *excluded = work->options->excluded;
+    float low, high;
+    if (!excluded)
+        return NULL;
+    for (size_t i = 0; i < node->input_count; i++)
+        if (ldnq_placement_reads_activation(work->rules[n], node, i) &&
+            excluded[node->inputs[i]->index])
+            return excluded[node->inputs[i]->index];
+    if (work->rules[n]->float_output)
+        return NULL;
+    const size_t clamp = ldnq_placement_find_clamp(work, n, &low, &high);
+    const struct ldnq_node *last = clamp == LDNQ_NO_NODE ? node : work->graph->nodes[clamp];
+    return last->outputs[0] ? excluded[last->outputs[0]->index] : NULL;
+}
+
 /* ---- 1. and 2.: which nodes compute on codes ------------------------------------------ */
 
 static const char *refuse_layer(const struct ldnq_placement_workspace *work,
@@ -70,6 +89,8 @@ static void choose_layers_on_integers(struct ldnq_placement_workspace *work)
         if (!rule || !rule->weight || !has_variable_float_input(rule, node))
             continue;
         work->reasons[n] = refuse_layer(work, rule, node);
+        if (!work->reasons[n])
+            work->reasons[n] = find_excluded_value(work, n);
         if (work->reasons[n])
             continue;
         work->placement->runs[n] = LDNQ_NODE_INTEGER;
@@ -102,6 +123,8 @@ static bool mark_node_for_integers(struct ldnq_placement_workspace *work, size_t
     if (!work->options->target->every_tensor && !reads_integer_results(work, n))
         return false;
     work->reasons[n] = ldnq_target_refuse_operator(rule, node);
+    if (!work->reasons[n])
+        work->reasons[n] = find_excluded_value(work, n);
     if (work->reasons[n])
         return false;
     work->placement->runs[n] =

@@ -7,7 +7,23 @@
 #define SIDE 2048
 #define BINS (2 * SIDE)
 /* Importance as an integer: exact sums, whatever their order. */
-#define IMPORTANCE_ONE 1024
+#define IMPORTANCE_ONE ((uint64_t)1 << 20)
+#define IMPORTANCE_MOST 4e9
+
+/* Slices of more entries than this are not watched. */
+#define MOST_SLICES ((int64_t)4096)
+
+/* What is known of the values of one entry of an axis. */
+struct slice {
+    float least, most;
+    bool seen;
+};
+
+struct sliced_axis {
+    size_t count; /* of slices; 0: none yet, or their number differs from sample to sample */
+    bool is_void; /* not watched */
+    struct slice *slices;
+};
 
 struct ldnq_observer {
     double least, most; /* of all finite values; least > most: none was seen */
@@ -17,7 +33,9 @@ struct ldnq_observer {
     uint64_t zeros;     /* values that are zero exactly: they have a code, without error */
     uint64_t bins[BINS];
     size_t channels, axis;
-    uint32_t *importance; /* by channel; NULL: IMPORTANCE_ONE for all */
+    uint32_t *importance;       /* by channel; NULL: IMPORTANCE_ONE for all */
+    struct sliced_axis axes[2]; /* axis 1, and the last one */
+    struct ldnq_arena *arena;
 };
 
 enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *importance,
@@ -30,6 +48,7 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
     observer->least = INFINITY;
     observer->most = -INFINITY;
     observer->axis = axis;
+    observer->arena = arena;
     *out = observer;
     if (!importance)
         return LDNQ_OK;
@@ -42,9 +61,10 @@ enum ldnq_status ldnq_observer_create(struct ldnq_arena *arena, const float *imp
     if (!observer->importance)
         return LDNQ_NOMEM;
     observer->channels = channels;
-    const double unit = IMPORTANCE_ONE * (double)channels / sum;
+    const double unit = (double)IMPORTANCE_ONE * (double)channels / sum;
     for (size_t c = 0; c < channels; c++)
-        observer->importance[c] = (uint32_t)fmin(nearbyint((double)importance[c] * unit), 1e6);
+        observer->importance[c] =
+            (uint32_t)fmin(ceil((double)importance[c] * unit), IMPORTANCE_MOST);
     return LDNQ_OK;
 }
 
@@ -86,6 +106,45 @@ static void find_extremes(struct ldnq_observer *observer, const float *x, size_t
     observer->most = fmax(observer->most, fmin((double)most, 3.4e38));
 }
 
+/* Makes the slices of the axis at the first tensor; false where they are not watched. */
+static bool prepare_sliced_axis(struct ldnq_observer *observer, struct sliced_axis *axis,
+                                int64_t size)
+{
+    struct ldnq_error ignored;
+    axis->is_void = axis->is_void || size < 2 || size > MOST_SLICES ||
+                    (axis->count > 0 && axis->count != (size_t)size);
+    if (axis->is_void)
+        return false;
+    if (axis->count > 0)
+        return true;
+    axis->slices = ldnq_arena_alloc(observer->arena, (size_t)size, sizeof *axis->slices, &ignored);
+    axis->is_void = !axis->slices;
+    axis->count = axis->slices ? (size_t)size : 0;
+    return axis->slices != NULL;
+}
+
+static void add_to_slices(struct ldnq_observer *observer, const struct ldnq_tensor *tensor,
+                          size_t step)
+{
+    const int rank = tensor->shape.rank, axis_of[2] = { 1, rank - 1 };
+    const float *x = tensor->data;
+    const size_t count = ldnq_tensor_count(tensor);
+    for (int a = 0; a < (rank > 2 ? 2 : 1); a++) {
+        struct sliced_axis *axis = &observer->axes[a];
+        size_t inner = 1;
+        if (rank < 2 || !prepare_sliced_axis(observer, axis, tensor->shape.dim[axis_of[a]]))
+            continue;
+        for (int d = axis_of[a] + 1; d < rank; d++)
+            inner *= (size_t)tensor->shape.dim[d];
+        for (size_t i = 0; i < count; i += step) {
+            struct slice *slice = &axis->slices[i / inner % axis->count];
+            slice->least = slice->seen ? fminf(slice->least, x[i]) : x[i];
+            slice->most = slice->seen ? fmaxf(slice->most, x[i]) : x[i];
+            slice->seen = true;
+        }
+    }
+}
+
 void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor *tensor)
 {
     const float *x = tensor->data;
@@ -102,6 +161,7 @@ void ldnq_observer_add(struct ldnq_observer *observer, const struct ldnq_tensor 
         inner *= (size_t)tensor->shape.dim[axis];
     /* An odd step visits all channels, whatever their size is. */
     const size_t step = (count / samples / LDNQ_OBSERVER_MOST) | 1;
+    add_to_slices(observer, tensor, step);
     const float scale = ldexpf(1.0f, -observer->exponent);
     const size_t per_sample = count / samples;
     for (size_t n = 0; n < samples; n++)
@@ -176,13 +236,11 @@ static size_t find_observer_bin(double width, double x)
     return (size_t)fmin(fmax(floor(x / width) + SIDE, 0), BINS);
 }
 
-/* The expected squared error of codes that cover low to high: rounding within, clipping
+/* The expected squared error of codes with this scale: rounding within their range, clipping
  * outside. */
-static double compute_range_error(const struct moments_below *below,
-                                  const struct ldnq_target *target, enum ldnq_dtype dtype,
-                                  double low, double high)
+static double compute_scale_error(const struct moments_below *below, enum ldnq_dtype dtype,
+                                  struct ldnq_scale scale)
 {
-    const struct ldnq_scale scale = ldnq_target_scale(target, dtype, low, high, false);
     const double levels = ldexp(1.0, (int)ldnq_dtype_bits(dtype)) - 1;
     const double least_code =
         ldnq_dtype_is_signed(dtype) ? -ldexp(1.0, (int)ldnq_dtype_bits(dtype) - 1) : 0;
@@ -198,6 +256,13 @@ static double compute_range_error(const struct moments_below *below,
     const double over = below->second[BINS] - below->second[last] -
                         2 * to * (below->first[BINS] - below->first[last]) + to * to * n;
     return rounding + fmax(under, 0) + fmax(over, 0);
+}
+
+static double compute_range_error(const struct moments_below *below,
+                                  const struct ldnq_target *target, enum ldnq_dtype dtype,
+                                  double low, double high)
+{
+    return compute_scale_error(below, dtype, ldnq_target_scale(target, dtype, low, high, false));
 }
 
 /* One end after the other, among ends that shrink by 2 % a step. */
@@ -223,6 +288,39 @@ static void least_error_range(const struct ldnq_observer *observer,
             }
             *(end == 0 ? high : low) = chosen;
         }
+}
+
+/* ---- what a scale loses ------------------------------------------------------------------- */
+
+bool ldnq_observer_has_importance(const struct ldnq_observer *observer)
+{
+    return observer->importance != NULL;
+}
+
+double ldnq_observer_relative_error(const struct ldnq_observer *observer, enum ldnq_dtype dtype,
+                                    struct ldnq_scale scale)
+{
+    struct moments_below below;
+    compute_cumulative_moments(observer, &below);
+    const double power = below.second[BINS];
+    return power > 0 ? compute_scale_error(&below, dtype, scale) / power : 0;
+}
+
+static double compute_lost_slices(const struct sliced_axis *axis, double step)
+{
+    size_t lost = 0, all = 0;
+    for (size_t s = 0; s < axis->count; s++) {
+        const double range = (double)axis->slices[s].most - (double)axis->slices[s].least;
+        all += range > 0;
+        lost += range > 0 && range < step;
+    }
+    return all > 0 ? (double)lost / (double)all : 0;
+}
+
+double ldnq_observer_lost_slices(const struct ldnq_observer *observer, double step)
+{
+    return fmax(compute_lost_slices(&observer->axes[0], step),
+                compute_lost_slices(&observer->axes[1], step));
 }
 
 #define PERCENTILE 1e-4

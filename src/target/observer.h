@@ -43,6 +43,17 @@ bool ldnq_observer_all_finite(const struct ldnq_observer *observer);
  * none. */
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other);
 
+bool ldnq_observer_has_importance(const struct ldnq_observer *observer);
+
+/* The expected squared error of codes with this scale, rounding and clipping, relative to the power
+ * of the values; a channel counts by its importance. 0 where nothing was seen. */
+double ldnq_observer_relative_error(const struct ldnq_observer *observer, enum ldnq_dtype dtype,
+                                    struct ldnq_scale scale);
+
+/* The part of the slices (entries of axis 1, or of the last axis, where it is larger) that vary,
+ * but within one step of the codes: from 0 to 1. */
+double ldnq_observer_lost_slices(const struct ldnq_observer *observer, double step);
+
 /* What was seen; both 0 where nothing was. */
 void ldnq_observer_extremes(const struct ldnq_observer *observer, double *low, double *high);
 

@@ -84,6 +84,9 @@ struct ldnq_placement_options {
      * integer kernels take. */
     bool (*has_codes)(void *ctx, const struct ldnq_node *node);
     void *ctx;
+    /* By value index: why the value gets no pair, so that what reads or writes it computes in
+     * float; NULL: it may have one. The whole array is NULL where none is excluded. */
+    const char *const *excluded;
 };
 
 /* Decides; the graph stays as it is. The placement lives in the arena.

@@ -66,13 +66,15 @@ static void assert_same_moments(struct network *n, const struct ldnq_tensor *sam
     struct ldnq_input_means *means;
     struct ldnq_column_moments moments;
     compute_statistics(n, samples, &s);
-    assert_ok(ldnq_input_means_create(&n->network, n->graph, NULL, n->graph->arena, &means, &err));
+    assert_ok(ldnq_input_means_create(&n->network.layers[0].layer, 1, n->graph, NULL,
+                                      n->graph->arena, &means, &err));
     for (size_t first = 0; first < count; first += cut) {
         const size_t part = first + cut < count ? cut : count - first;
         const struct ldnq_tensor batch = part_of(samples, first, part);
         assert_ok(ldnq_input_means_add(means, n->x, &batch, &err));
     }
-    assert_ok(ldnq_input_means_columns(means, 0, n->graph->arena, &moments, &err));
+    assert_ok(ldnq_input_means_columns(means, 0, &n->network.layers[0].layer, n->graph,
+                                       n->graph->arena, &moments, &err));
     assert_int_equal(moments.positions, s.positions);
     const size_t k = s.geometry.cols;
     for (size_t g = 0; g < s.geometry.groups; g++)
@@ -130,9 +132,11 @@ static void a_bias_should_leave_the_variance(void **state)
     struct ldnq_tensor *samples = build_tensor(graph->arena, SHAPE(2, 3), 5);
     const float values[] = { 1, 0, -3, 3, 0, 5 };
     memcpy(samples->data, values, sizeof values);
-    assert_ok(ldnq_input_means_create(&n.network, graph, NULL, graph->arena, &means, &err));
+    assert_ok(ldnq_input_means_create(&n.network.layers[0].layer, 1, graph, NULL, graph->arena,
+                                      &means, &err));
     assert_ok(ldnq_input_means_add(means, x, samples, &err));
-    assert_ok(ldnq_input_means_columns(means, 0, graph->arena, &moments, &err));
+    assert_ok(ldnq_input_means_columns(means, 0, &n.network.layers[0].layer, graph, graph->arena,
+                                       &moments, &err));
     const double mean[] = { 4, 0, 2 }, variance[] = { 4, 0, 64 };
     for (size_t i = 0; i < 3; i++) {
         assert_true(fabs(moments.mean[i] - mean[i]) < 1e-5);
@@ -151,10 +155,12 @@ static void a_layer_without_samples_should_have_no_positions(void **state)
     struct ldnq_input_means *means;
     struct ldnq_column_moments moments;
     bool visited[8] = { false };
-    assert_ok(ldnq_input_means_create(&n.network, graph, NULL, graph->arena, &means, &err));
+    assert_ok(ldnq_input_means_create(&n.network.layers[0].layer, 1, graph, NULL, graph->arena,
+                                      &means, &err));
     ldnq_input_means_mark(means, visited);
     assert_true(visited[x->index]);
-    assert_ok(ldnq_input_means_columns(means, 0, graph->arena, &moments, &err));
+    assert_ok(ldnq_input_means_columns(means, 0, &n.network.layers[0].layer, graph, graph->arena,
+                                       &moments, &err));
     assert_int_equal(moments.positions, 0);
     build_free(graph);
 }

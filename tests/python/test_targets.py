@@ -1,6 +1,7 @@
 """--target: files that a runtime computes on integers, against ONNX Runtime's optimized graph
 and its outputs, and the rules of the other targets against the written graph."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -211,3 +212,51 @@ def test_none_should_leave_activations_float(tmp_path):
     result = quantize(source, calib, out, "--target", "ort", "--activations", "none")
     assert result["activations"] is None
     assert not [n for n in onnx.load(out).graph.node if n.op_type == "QuantizeLinear"]
+
+
+def loud_channel(loudness):
+    """A channel that is louder than the others, and read by weights that are as much smaller."""
+    w0, w1 = weights(8, 3, 3, 3).copy(), weights(8, 8, 3, 3, spread=0.2).copy()
+    w0[2] *= loudness
+    w1[:, 2] /= loudness
+    nodes = [conv("x w0", "a", pads=[1] * 4), node("Relu", "a", "loud"),
+             conv("loud w1", "c", pads=[1] * 4), node("Relu", "c", "d"),
+             conv("d w2", "e", pads=[1] * 4), node("GlobalAveragePool", "e", "f"),
+             node("Flatten", "f", "y")]
+    values = {"w0": w0, "w1": w1, "w2": weights(8, 8, 3, 3, spread=0.2)}
+    return chain(nodes, (3, 8, 8), (8,), values), (3, 8, 8)
+
+
+def boxes_and_scores(loudness):
+    """Coordinates in pixels and probabilities in one tensor."""
+    nodes = [conv("x w0", "a", pads=[1] * 4), node("Relu", "a", "b"),
+             conv("b w1", "box", pads=[1] * 4), conv("b w2", "score", pads=[1] * 4),
+             node("Concat", "box score", "loud", axis=1),
+             node("MaxPool", "loud", "pooled", kernel_shape=[2, 2], strides=[2, 2]),
+             conv("pooled w3", "e"), node("GlobalAveragePool", "e", "f"), node("Flatten", "f", "y")]
+    values = {"w0": weights(8, 3, 3, 3), "w1": weights(2, 8, 3, 3) * np.float32(loudness),
+              "w2": weights(12, 8, 3, 3), "w3": weights(6, 14, 1, 1)}
+    return chain(nodes, (3, 8, 8), (6,), values), (3, 8, 8)
+
+
+@pytest.mark.parametrize("build", [loud_channel, boxes_and_scores])
+def test_a_value_that_one_scale_ruins_should_stay_float(build, tmp_path):
+    source, calib, _ = prepare(lambda: build(1000), tmp_path)
+    out = tmp_path / "q.onnx"
+    done = support.succeed("quantize", source, "-o", out, "--calib", calib, *QUICK, "--target",
+                           "ort", "--json")
+    activations = json.loads(done.stdout)["activations"]
+    assert "one scale for 'loud'" in done.stderr and "stays float" in done.stderr
+    assert "loud" not in {pair["name"] for pair in activations["pairs"]}
+    assert any("one scale for 'loud'" in node["reason"] for node in activations["float_nodes"])
+    assert activations["pairs"]
+    support.check(out)
+
+
+@pytest.mark.parametrize("build", [loud_channel, boxes_and_scores])
+def test_a_value_that_one_scale_suits_should_have_codes(build, tmp_path):
+    source, calib, _ = prepare(lambda: build(3), tmp_path)
+    out = tmp_path / "q.onnx"
+    activations = quantize(source, calib, out, "--target", "ort")["activations"]
+    assert "loud" in {pair["name"] for pair in activations["pairs"]}
+    assert activations["float_nodes"] == []

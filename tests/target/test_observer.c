@@ -169,6 +169,40 @@ static void percentile_and_entropy_should_leave_outliers_outside(void **state)
     }
 }
 
+static void relative_error_should_be_that_of_rounding(void **state)
+{
+    (void)state;
+    const struct ldnq_tensor *tensor = bell(200, 5, false);
+    struct ldnq_observer *observer = observer_of(NULL, 0);
+    double power = 0;
+    for (size_t i = 0; i < ldnq_tensor_count(tensor); i++)
+        power += pow((double)((const float *)tensor->data)[i], 2);
+    ldnq_observer_add(observer, tensor);
+    for (double high = 1; high <= 8; high *= 2) { /* from clipping to rounding */
+        const struct ldnq_scale scale =
+            ldnq_target_scale(ldnq_target_find("ort"), LDNQ_UINT8, -high, high, false);
+        const double want =
+            true_error(tensor, -high, high) / (power / (double)ldnq_tensor_count(tensor));
+        assert_true(fabs(ldnq_observer_relative_error(observer, LDNQ_UINT8, scale) / want - 1) <
+                    0.03);
+    }
+}
+
+/* Channel 2 is a thousand times as large as the other three. */
+static void slices_below_a_step_should_be_lost(void **state)
+{
+    (void)state;
+    struct ldnq_tensor *tensor = bell(20, 6, false);
+    struct ldnq_observer *observer = observer_of(NULL, 0);
+    float *x = tensor->data;
+    for (size_t i = 0; i < ldnq_tensor_count(tensor); i++)
+        x[i] *= i / 50 % 4 == 2 ? 1000 : 1;
+    ldnq_observer_add(observer, tensor);
+    assert_true(ldnq_observer_lost_slices(observer, 0.1) == 0);
+    assert_true(fabs(ldnq_observer_lost_slices(observer, 30) - 0.75) < 1e-9);
+    assert_true(ldnq_observer_lost_slices(observer, 1e5) == 1);
+}
+
 static void nothing_seen_should_be_no_range(void **state)
 {
     (void)state;
@@ -192,6 +226,8 @@ int main(void)
         cmocka_unit_test(auto_should_follow_the_channels_that_count),
         cmocka_unit_test(bounds_of_a_clamp_should_hold),
         cmocka_unit_test(percentile_and_entropy_should_leave_outliers_outside),
+        cmocka_unit_test(relative_error_should_be_that_of_rounding),
+        cmocka_unit_test(slices_below_a_step_should_be_lost),
         cmocka_unit_test(nothing_seen_should_be_no_range),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
