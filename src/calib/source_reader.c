@@ -8,8 +8,8 @@ struct reader_inputs {
     size_t *index;
 };
 
-static enum ldnq_status find_array(const struct ldnq_samples *samples, size_t input, size_t *index,
-                                   struct ldnq_error *err)
+static enum ldnq_status find_reader_array(const struct ldnq_samples *samples, size_t input,
+                                          size_t *index, struct ldnq_error *err)
 {
     const struct ldnq_samples_memory *memory = samples->memory;
     const char *name = samples->inputs[input].name;
@@ -35,7 +35,7 @@ static enum ldnq_status open_reader(struct ldnq_samples *samples, struct ldnq_er
     samples->state = inputs;
     samples->item_count = memory->sample_count;
     for (size_t i = 0; i < samples->input_count; i++)
-        LDNQ_TRY(find_array(samples, i, &inputs->index[i], err));
+        LDNQ_TRY(find_reader_array(samples, i, &inputs->index[i], err));
     if (memory->array_count != samples->input_count)
         return ldnq_fail(err, LDNQ_DATA, "%s: %zu inputs are described, the model has %zu",
                          samples->path, memory->array_count, samples->input_count);

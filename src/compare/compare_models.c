@@ -40,8 +40,8 @@ static enum ldnq_status init_compared_file(struct compared_file *file, struct ld
 }
 
 /* The codes that input number `input` of node n is dequantized from; NULL for a float input. */
-static const struct ldnq_quantized_tensor *find_codes(const struct compared_file *file, size_t n,
-                                                      size_t input)
+static const struct ldnq_quantized_tensor *find_weight_codes(const struct compared_file *file,
+                                                             size_t n, size_t input)
 {
     const struct ldnq_compute_node *item = &file->view.nodes[n];
     return input < item->input_count
@@ -69,7 +69,7 @@ static void describe_file(const struct compared_file *file, const struct ldnq_mo
         const size_t n = ldnq_compute_view_find(&file->view, layer->node);
         out->weights += ldnq_tensor_count(layer->weight);
         out->weight_bytes += ldnq_weight_stored_bytes(
-            layer, n == LDNQ_NO_NODE ? NULL : find_codes(file, n, layer->weight_input));
+            layer, n == LDNQ_NO_NODE ? NULL : find_weight_codes(file, n, layer->weight_input));
     }
 }
 
@@ -104,8 +104,8 @@ static enum ldnq_status describe_match(struct comparison *c, const struct ldnq_m
     out->folded = match->folded;
     if (match->layer_b) {
         const size_t weight_input = match->layer_b->weight_input;
-        out->weight = find_codes(&c->b, match->b, weight_input);
-        out->input = find_codes(&c->b, match->b, weight_input == 0 ? 1 : 0);
+        out->weight = find_weight_codes(&c->b, match->b, weight_input);
+        out->input = find_weight_codes(&c->b, match->b, weight_input == 0 ? 1 : 0);
         out->bytes_b = ldnq_weight_stored_bytes(match->layer_b, out->weight);
     }
     if (out->weights)
@@ -134,8 +134,8 @@ static enum ldnq_status describe_layer(struct comparison *c, const struct ldnq_m
     if (a->layer->weight) {
         out->shape = ldnq_diff_shape_from(&a->layer->weight->shape);
         out->weights = ldnq_tensor_count(a->layer->weight);
-        out->bytes_a =
-            ldnq_weight_stored_bytes(a->layer, find_codes(&c->a, match->a, a->layer->weight_input));
+        out->bytes_a = ldnq_weight_stored_bytes(
+            a->layer, find_weight_codes(&c->a, match->a, a->layer->weight_input));
     }
     return match->b == LDNQ_NO_NODE ? LDNQ_OK : describe_match(c, match, out, err);
 }

@@ -23,7 +23,7 @@ static void find_code_range(const struct ldnq_tensor *codes, int64_t *low, int64
     }
 }
 
-/* Sets what the histogram of all bins says about the codes. */
+/* Sets the figures of the tensor that follow from the histogram of its codes. */
 static void summarize_codes(struct ldnq_quantized_tensor *tensor, const uint64_t *histogram,
                             size_t bins)
 {

@@ -461,7 +461,7 @@ static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
 
 /* ---- dispatch -------------------------------------------------------------------------- */
 
-static void finish_run(struct loop_run *run)
+static void free_run_tensors(struct loop_run *run)
 {
     const struct ldnq_control *control = run->control;
     ldnq_exec_reset(run->body);
@@ -500,6 +500,6 @@ enum ldnq_status ldnq_control_flow_run(struct ldnq_exec *exec, size_t node_index
         status =
             control->kind == LDNQ_CONTROL_LOOP ? run_loop_node(&run, err) : run_scan(&run, err);
     exec->iterations += run.iterations;
-    finish_run(&run);
+    free_run_tensors(&run);
     return status;
 }

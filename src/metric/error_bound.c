@@ -69,14 +69,14 @@ static double compute_weight_lipschitz(const struct ldnq_node *node)
            sqrt(count_windows(node, weight->shape.dim + 2, (size_t)weight->shape.rank - 2));
 }
 
-static double lipschitz_one(const struct ldnq_node *node)
+static double get_lipschitz_one(const struct ldnq_node *node)
 {
     (void)node;
     return 1;
 }
 
 /* Broadcasting would repeat the error of an input along an axis. */
-static double lipschitz_one_unless_broadcast(const struct ldnq_node *node)
+static double get_lipschitz_one_unless_broadcast(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->input_count; i++)
         if (!node->inputs[i]->constant &&
@@ -85,7 +85,7 @@ static double lipschitz_one_unless_broadcast(const struct ldnq_node *node)
     return 1;
 }
 
-static double lipschitz_zero(const struct ldnq_node *node)
+static double get_lipschitz_zero(const struct ldnq_node *node)
 {
     (void)node;
     return 0;
@@ -122,7 +122,7 @@ static double compute_factor_lipschitz(const struct ldnq_node *node)
         for (size_t k = 0; k < ldnq_tensor_count(c); k++)
             largest = fmax(largest, fabs(divides ? 1 / (double)data[k] : (double)data[k]));
     }
-    return largest * lipschitz_one_unless_broadcast(node);
+    return largest * get_lipschitz_one_unless_broadcast(node);
 }
 
 static double compute_batchnorm_lipschitz(const struct ldnq_node *node)
@@ -151,43 +151,43 @@ static const struct lipschitz_rule {
     { "ConvTranspose", compute_weight_lipschitz, false },
     { "Gemm", compute_weight_lipschitz, false },
     { "MatMul", compute_weight_lipschitz, false },
-    { "Add", lipschitz_one_unless_broadcast, false },
-    { "Sub", lipschitz_one_unless_broadcast, false },
-    { "Sum", lipschitz_one_unless_broadcast, false },
-    { "Concat", lipschitz_one, true },
+    { "Add", get_lipschitz_one_unless_broadcast, false },
+    { "Sub", get_lipschitz_one_unless_broadcast, false },
+    { "Sum", get_lipschitz_one_unless_broadcast, false },
+    { "Concat", get_lipschitz_one, true },
     { "Mul", compute_factor_lipschitz, false },
     { "Div", compute_factor_lipschitz, false },
     { "BatchNormalization", compute_batchnorm_lipschitz, false },
-    { "Relu", lipschitz_one, false },
+    { "Relu", get_lipschitz_one, false },
     { "LeakyRelu", compute_leaky_lipschitz, false },
-    { "Clip", lipschitz_one, false },
-    { "Sigmoid", lipschitz_one, false },
-    { "HardSigmoid", lipschitz_one, false },
-    { "Tanh", lipschitz_one, false },
-    { "Softplus", lipschitz_one, false },
-    { "Softmax", lipschitz_one, false },
-    { "Abs", lipschitz_one, false },
-    { "Neg", lipschitz_one, false },
+    { "Clip", get_lipschitz_one, false },
+    { "Sigmoid", get_lipschitz_one, false },
+    { "HardSigmoid", get_lipschitz_one, false },
+    { "Tanh", get_lipschitz_one, false },
+    { "Softplus", get_lipschitz_one, false },
+    { "Softmax", get_lipschitz_one, false },
+    { "Abs", get_lipschitz_one, false },
+    { "Neg", get_lipschitz_one, false },
     { "MaxPool", compute_pool_lipschitz, false },
     { "AveragePool", compute_pool_lipschitz, false },
-    { "GlobalAveragePool", lipschitz_one, false },
-    { "GlobalMaxPool", lipschitz_one, false },
-    { "ReduceMean", lipschitz_one, false },
-    { "ReduceMax", lipschitz_one, false },
-    { "Identity", lipschitz_one, false },
-    { "Dropout", lipschitz_one, false },
-    { "Flatten", lipschitz_one, false },
-    { "Reshape", lipschitz_one, false },
-    { "Transpose", lipschitz_one, false },
-    { "Squeeze", lipschitz_one, false },
-    { "Unsqueeze", lipschitz_one, false },
-    { "Slice", lipschitz_one, false },
-    { "Split", lipschitz_one, false },
-    { "DepthToSpace", lipschitz_one, false },
-    { "SpaceToDepth", lipschitz_one, false },
+    { "GlobalAveragePool", get_lipschitz_one, false },
+    { "GlobalMaxPool", get_lipschitz_one, false },
+    { "ReduceMean", get_lipschitz_one, false },
+    { "ReduceMax", get_lipschitz_one, false },
+    { "Identity", get_lipschitz_one, false },
+    { "Dropout", get_lipschitz_one, false },
+    { "Flatten", get_lipschitz_one, false },
+    { "Reshape", get_lipschitz_one, false },
+    { "Transpose", get_lipschitz_one, false },
+    { "Squeeze", get_lipschitz_one, false },
+    { "Unsqueeze", get_lipschitz_one, false },
+    { "Slice", get_lipschitz_one, false },
+    { "Split", get_lipschitz_one, false },
+    { "DepthToSpace", get_lipschitz_one, false },
+    { "SpaceToDepth", get_lipschitz_one, false },
     { "Pad", compute_pad_lipschitz, false },
-    { "Shape", lipschitz_zero, false },
-    { "Size", lipschitz_zero, false },
+    { "Shape", get_lipschitz_zero, false },
+    { "Size", get_lipschitz_zero, false },
 };
 
 static const struct lipschitz_rule *find_lipschitz_rule(const struct ldnq_node *node)

@@ -120,8 +120,8 @@ static double find_least_cost(const struct knapsack *k, size_t row)
     return least;
 }
 
-static enum ldnq_status solve_in_arena(struct knapsack *k, size_t *chosen, bool *fits,
-                                       struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status solve_knapsack_in_arena(struct knapsack *k, size_t *chosen, bool *fits,
+                                                struct ldnq_arena *arena, struct ldnq_error *err)
 {
     struct partial_sum nothing = { 0 };
     k->rest = ldnq_arena_alloc(arena, k->rows + 1, sizeof *k->rest, err);
@@ -157,7 +157,7 @@ enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error,
     };
     struct ldnq_arena *arena;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    const enum ldnq_status status = solve_in_arena(&k, chosen, fits, arena, err);
+    const enum ldnq_status status = solve_knapsack_in_arena(&k, chosen, fits, arena, err);
     ldnq_arena_destroy(arena);
     return status;
 }

@@ -14,7 +14,7 @@
 
 /* ---- one pass over a span ------------------------------------------------- */
 
-static bool is_uniform(const struct ldnq_codebook *codebook)
+static bool has_uniform_steps(const struct ldnq_codebook *codebook)
 {
     int width = codebook->codes[codebook->count - 1] - codebook->codes[0];
     return width == (int)codebook->count - 1;
@@ -81,7 +81,7 @@ static int64_t sum_squared_codes(const int8_t *codes, size_t n)
 void ldnq_project_codes(const struct ldnq_codebook *codebook, struct ldnq_span *span, float scale)
 {
     const double inverse = 1 / (double)scale;
-    const bool uniform = is_uniform(codebook);
+    const bool uniform = has_uniform_steps(codebook);
     double vq = 0;
     int64_t qq = 0;
     for (size_t row = 0; row < span->rows; row++) {

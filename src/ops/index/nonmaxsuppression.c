@@ -33,8 +33,8 @@ static struct corner_box read_box(const struct suppression *s, size_t image, siz
                                 b[0] < b[2] ? b[2] : b[0], b[1] < b[3] ? b[3] : b[1] };
 }
 
-static bool is_overlap(const struct suppression *s, const struct corner_box *a,
-                       const struct corner_box *b)
+static bool overlaps_above_threshold(const struct suppression *s, const struct corner_box *a,
+                                     const struct corner_box *b)
 {
     float top = a->top > b->top ? a->top : b->top, left = a->left > b->left ? a->left : b->left;
     float bottom = a->bottom < b->bottom ? a->bottom : b->bottom;
@@ -67,7 +67,7 @@ static size_t select_class(const struct suppression *s, size_t image, size_t cla
         left[best] = false;
         for (size_t i = 0; i < s->count; i++) {
             const struct corner_box other = read_box(s, image, i);
-            left[i] = left[i] && !is_overlap(s, &chosen, &other);
+            left[i] = left[i] && !overlaps_above_threshold(s, &chosen, &other);
         }
         const int64_t row[] = { (int64_t)image, (int64_t) class, (int64_t)best };
         if (out)

@@ -64,8 +64,8 @@ int32_t ldnq_codes_read_zero(const struct ldnq_tensor *zero)
     return zero ? (int32_t)ldnq_tensor_load_integer(zero, 0) : 0;
 }
 
-enum ldnq_status ldnq_codes_require(const struct ldnq_op_call *call, size_t codes, size_t zero,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_codes_check_types(const struct ldnq_op_call *call, size_t codes, size_t zero,
+                                        struct ldnq_error *err)
 {
     const struct ldnq_tensor *a = ldnq_op_input(call, codes), *b = ldnq_op_input(call, zero);
     LDNQ_TRY(ldnq_op_require_dtype(call, codes, LDNQ_CODES, err));

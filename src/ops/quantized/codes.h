@@ -31,7 +31,7 @@ int32_t ldnq_codes_read_zero(const struct ldnq_tensor *zero);
 
 /* Fails unless input `codes` has 8-bit codes and input `zero`, if there is one, has the same
  * dtype. */
-enum ldnq_status ldnq_codes_require(const struct ldnq_op_call *call, size_t codes, size_t zero,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_codes_check_types(const struct ldnq_op_call *call, size_t codes, size_t zero,
+                                        struct ldnq_error *err);
 
 #endif

@@ -96,8 +96,8 @@ static enum ldnq_status infer_conv(struct ldnq_op_call *call, const struct convi
                                    struct ldnq_error *err)
 {
     const struct convinteger_attrs *attrs = call->attrs;
-    LDNQ_TRY(ldnq_codes_require(call, at->x, at->x_zero, err));
-    LDNQ_TRY(ldnq_codes_require(call, at->w, at->w_zero, err));
+    LDNQ_TRY(ldnq_codes_check_types(call, at->x, at->x_zero, err));
+    LDNQ_TRY(ldnq_codes_check_types(call, at->w, at->w_zero, err));
     LDNQ_TRY(ldnq_op_require_one_element(call, at->x_zero, err));
     const struct ldnq_shape *x = &call->in[at->x]->shape, *w = &call->in[at->w]->shape;
     if (x->rank < 0 || w->rank < 0)

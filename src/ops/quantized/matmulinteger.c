@@ -66,8 +66,8 @@ static enum ldnq_status check_matrices(struct ldnq_op_call *call,
                                        const struct matmulinteger_inputs *at,
                                        struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_codes_require(call, at->a, at->a_zero, err));
-    LDNQ_TRY(ldnq_codes_require(call, at->b, at->b_zero, err));
+    LDNQ_TRY(ldnq_codes_check_types(call, at->a, at->a_zero, err));
+    LDNQ_TRY(ldnq_codes_check_types(call, at->b, at->b_zero, err));
     LDNQ_TRY(check_parameter(call, at->a_zero, at->a, true, err));
     LDNQ_TRY(check_parameter(call, at->b_zero, at->b, false, err));
     return ldnq_matmul_infer_shape(call, at->a, at->b, err);

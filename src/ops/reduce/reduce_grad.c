@@ -198,8 +198,8 @@ LDNQ_BINARY_LOOP(no_zero_loop, float, float, ((void)y, x == 0.0f ? 1.0f : x))
 /* g is the gradient times the product for elements that are not zero, y for those that are. */
 LDNQ_TERNARY_LOOP(product_loop, x == 0.0f ? y : g / x)
 
-/* dx = g times the product of all other elements, which is 0 if any of these is 0. So the
- * product without zeros counts in two cases: no element is 0, or only this one is. */
+/* dx = g times the product of all other elements, which is 0 if any of these is 0. It is not 0
+ * in two cases: no element is 0, or only this one is. */
 enum ldnq_status ldnq_reduceprod_backward(const struct ldnq_op_grad *grad, struct ldnq_error *err)
 {
     INIT_TENSORS(s);

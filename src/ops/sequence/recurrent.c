@@ -362,7 +362,7 @@ static void find_direction_offsets(const void *ctx, size_t direction, size_t off
     offsets[1] = direction * r->width * r->inputs;
 }
 
-/* z of all steps and directions. */
+/* Computes z, the products with the input, for all steps and directions. */
 static void compute_input_products(const struct ldnq_recurrent *r)
 {
     size_t rows = r->steps * r->batch;
