@@ -404,6 +404,23 @@ static enum ldnq_status emit_tuned_norm(struct emitter *emitter,
     return ldnq_edit_set_input(emitter->model, norm->node->origin, norm->input, name, err);
 }
 
+static enum ldnq_status separate_products(struct emitter *emitter, struct ldnq_error *err)
+{
+    if (!emitter->choice->target || !emitter->choice->target->separates_products)
+        return LDNQ_OK;
+    for (size_t i = 0; i < emitter->network->count; i++) {
+        const struct ldnq_quantized_layer *quantized = &emitter->network->layers[i];
+        const struct ldnq_node *node = quantized->layer.node;
+        const bool is_product =
+            strcmp(node->op_type, "MatMul") == 0 || strcmp(node->op_type, "Gemm") == 0;
+        if (is_product && (quantized->runs_on_codes ||
+                           choose_stored_form(emitter, quantized) == STORED_AS_PRODUCT))
+            LDNQ_TRY(ldnq_emit_separate_product(emitter->model, node->origin,
+                                                quantized->runs_on_codes, err));
+    }
+    return LDNQ_OK;
+}
+
 static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error *err)
 {
     size_t count = emitter->network->count;
@@ -417,11 +434,7 @@ static enum ldnq_status emit_network(struct emitter *emitter, struct ldnq_error 
         LDNQ_TRY(emit_tuned_norm(emitter, &emitter->network->norms[i], err));
     if (emitter->network->placement)
         LDNQ_TRY(ldnq_emit_pairs(emitter->model, emitter->network->placement, err));
-    for (size_t i = 0; i < count; i++)
-        if (choose_stored_form(emitter, &emitter->network->layers[i]) == STORED_AS_PRODUCT &&
-            emitter->choice->target->separates_products)
-            LDNQ_TRY(ldnq_emit_separate_product(
-                emitter->model, emitter->network->layers[i].layer.node->origin, err));
+    LDNQ_TRY(separate_products(emitter, err));
     LDNQ_TRY(ldnq_edit_rename_duplicates(emitter->model, err));
     return ldnq_edit_prune(emitter->model, err);
 }

@@ -5,7 +5,7 @@
 
 /* A Relu or Clip with one reader: with more, or as an output, the runtime leaves it alone. */
 static enum ldnq_status is_read_by_clamp(const struct ldnq_model *model, const char *value,
-                                         bool *found, struct ldnq_error *err)
+                                         bool reads_codes, bool *found, struct ldnq_error *err)
 {
     const void *clamp, *next;
     *found = false;
@@ -14,7 +14,7 @@ static enum ldnq_status is_read_by_clamp(const struct ldnq_model *model, const c
                     ldnq_edit_is_operator(model, clamp, "Clip")))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_edit_find_only_reader(model, ldnq_edit_find_output(model, clamp, 0), &next, err));
-    *found = next != NULL;
+    *found = next && !(reads_codes && ldnq_edit_is_operator(model, next, "QuantizeLinear"));
     return LDNQ_OK;
 }
 
@@ -35,7 +35,7 @@ static enum ldnq_status insert_copy(struct ldnq_model *model, const void *writer
 }
 
 enum ldnq_status ldnq_emit_separate_product(struct ldnq_model *model, const void *origin,
-                                            struct ldnq_error *err)
+                                            bool reads_codes, struct ldnq_error *err)
 {
     const void *writer = origin, *reader;
     const char *value = ldnq_edit_find_output(model, origin, 0);
@@ -49,8 +49,8 @@ enum ldnq_status ldnq_emit_separate_product(struct ldnq_model *model, const void
         writer = reader;
         value = ldnq_edit_find_output(model, writer, 0);
     }
-    LDNQ_TRY(is_read_by_clamp(model, value, &found, err));
-    if (!found && !ldnq_edit_is_read_by(model, value, "QuantizeLinear"))
+    LDNQ_TRY(is_read_by_clamp(model, value, reads_codes, &found, err));
+    if (!found && (reads_codes || !ldnq_edit_is_read_by(model, value, "QuantizeLinear")))
         return LDNQ_OK;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
     const enum ldnq_status status = insert_copy(model, writer, value, arena, err);

@@ -134,7 +134,8 @@ struct ldnq_target {
     /* Input channels per scale that its weights below 8 bits have unless asked otherwise; 0: one
      * scale per output channel. */
     size_t product_block;
-    /* A Relu, Clip or QuantizeLinear directly after a product keeps it from this kernel. */
+    /* A Relu, Clip or QuantizeLinear directly after a product that writes floats keeps it from
+     * its kernel. */
     bool separates_products;
     /* What makes the runtime dequantize weights once, not on every run; NULL: nothing. */
     const char *dequantize_once;

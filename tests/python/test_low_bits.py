@@ -169,9 +169,10 @@ def test_a_clamp_after_a_product_should_not_keep_it_from_the_kernel(clamp, bias,
     assert not {"MatMul", "Gemm", "FusedGemm"} & set(operators)
 
 
-def test_a_pair_after_a_product_should_not_keep_it_from_the_kernel(tmp_path):
-    """Of a plan that mixes both kinds of kernels."""
-    source = support.save(perceptron(None, True), tmp_path / "m.onnx")
+@pytest.mark.parametrize("clamp", [None, "Relu", "Clip"])
+def test_a_pair_after_a_product_should_not_keep_it_from_the_kernel(clamp, tmp_path):
+    """Of a plan that mixes both kinds of kernels; the integer one is in the middle."""
+    source = support.save(perceptron(clamp, True), tmp_path / "m.onnx")
     calib = support.save_samples(tmp_path / "c.npy", 40, count=100)
     (tmp_path / "plan.json").write_text(
         '{"layers": [{"node": "n0", "weights": "int4"}, {"node": "n1", "weights": "int8"},'
