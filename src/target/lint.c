@@ -203,7 +203,8 @@ static void check_node(struct ldnq_linter *linter, const struct ldnq_node *node)
     linter->rule = ldnq_target_rule(linter->target, node);
     if (linter->rule && ldnq_target_refuse_operator(linter->rule, node))
         linter->rule = NULL;
-    if (!linter->rule || linter->rule->class == LDNQ_TAKES_NO_PAIR)
+    if (!linter->rule || linter->rule->class == LDNQ_TAKES_NO_PAIR ||
+        linter->rule->class == LDNQ_RUNS_FLOAT)
         run_checks(linter, LDNQ_LINT_FLOAT, node);
     else if (linter->rule->class == LDNQ_PASSES_SCALE)
         check_moving_node(linter, node);

@@ -153,6 +153,30 @@ bool ldnq_lint_is_activation(const struct ldnq_linter *linter, const struct ldnq
            !(linter->rule->weight && value->constant);
 }
 
+/* Copies in a row that are followed at most. */
+#define MOST_COPIES 16
+
+/* The DequantizeLinear whose codes the value has, past operators that carry them; NULL: it has
+ * none. */
+static const struct ldnq_node *find_carried_codes(const struct ldnq_linter *linter,
+                                                  const struct ldnq_value *value, int depth)
+{
+    const struct ldnq_node *found = ldnq_lint_find_dequantize(value), *node = value->producer;
+    const struct ldnq_operator_rule *rule = node ? ldnq_target_rule(linter->target, node) : NULL;
+    if (found || !rule || !rule->carries_codes || depth == MOST_COPIES)
+        return found;
+    for (size_t i = 0; i < node->input_count; i++) {
+        const struct ldnq_value *input = node->inputs[i];
+        if (!input || !(rule->data_inputs >> (i < 31 ? i : 31) & 1))
+            continue;
+        const struct ldnq_node *before = find_carried_codes(linter, input, depth + 1);
+        if (!before || (found && !ldnq_lint_have_same_scale(found, before)))
+            return NULL;
+        found = before;
+    }
+    return found;
+}
+
 struct ldnq_lint_activations ldnq_lint_list_activations(const struct ldnq_linter *linter,
                                                         const struct ldnq_node *node)
 {
@@ -161,7 +185,7 @@ struct ldnq_lint_activations ldnq_lint_list_activations(const struct ldnq_linter
     for (size_t i = 0; i < node->input_count; i++) {
         if (!ldnq_lint_is_activation(linter, node, i))
             continue;
-        const struct ldnq_node *pair = ldnq_lint_find_dequantize(node->inputs[i]);
+        const struct ldnq_node *pair = find_carried_codes(linter, node->inputs[i], 0);
         found.count++;
         found.quantized += pair != NULL;
         found.missing = pair ? found.missing : i;

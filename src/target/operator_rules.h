@@ -19,6 +19,10 @@
 #define UNIFIES_NEAR(type, inputs)                                                                 \
     { .op_type = type, .class = LDNQ_UNIFIES_NEAR_SCALES, .data_inputs = inputs }
 #define NO_PAIR(type) { .op_type = type, .class = LDNQ_TAKES_NO_PAIR, .data_inputs = 1 }
+/* Copies, through which the runtime moves codes: with a pair before them or without. */
+#define CARRIES(type, inputs) { .op_type = type, .data_inputs = inputs, .carries_codes = true }
+#define CARRIES_NO_PAIR(type, inputs)                                                              \
+    { .op_type = type, .class = LDNQ_TAKES_NO_PAIR, .data_inputs = inputs, .carries_codes = true }
 #define MOVES(type) { .op_type = type, .class = LDNQ_PASSES_SCALE, .data_inputs = 1 }
 /* The output's range does not depend on the data; with codes of `types` the kernel needs
  * exactly this range (0: with all). */

@@ -232,7 +232,9 @@ static enum ldnq_status allocate_placement_arrays(struct ldnq_placement_workspac
         const struct ldnq_node *node = graph->nodes[n];
         const struct ldnq_operator_rule *rule = ldnq_target_rule(work->options->target, node);
         /* A node that the file has elsewhere (in a function) can't be changed there. */
-        rule = node->within || (rule && rule->class == LDNQ_TAKES_NO_PAIR) ? NULL : rule;
+        if (node->within ||
+            (rule && (rule->class == LDNQ_TAKES_NO_PAIR || rule->class == LDNQ_RUNS_FLOAT)))
+            rule = NULL;
         if (rule && rule->activations &&
             !(rule->activations & LDNQ_DTYPE_BIT(work->options->activation))) {
             work->reasons[n] = "the target has no kernel of it for this activation type";

@@ -14,8 +14,8 @@
 
 #include "ir/ir.h"
 
-/* What an operator does with quantized activations. An operator without a rule runs in
- * float32: its inputs are dequantized before it. */
+/* What an operator does with quantized activations. An operator without a rule, or of the first
+ * class, runs in float32: its inputs are dequantized before it. */
 enum ldnq_operator_class {
     LDNQ_RUNS_FLOAT = 0,
     /* Computes on integers (Conv, MatMul, Add): its data inputs are quantized, and its
@@ -31,8 +31,8 @@ enum ldnq_operator_class {
     /* As LDNQ_RUNS_QUANTIZED; scales of inputs and output that differ little become one, which
      * saves the runtime a pass over the codes. */
     LDNQ_UNIFIES_NEAR_SCALES,
-    /* The runtime moves codes through it on its own, or fuses it into its producer: a pair on
-     * its input would hinder that. The placement treats it as float. */
+    /* The runtime fuses it into its producer, or moves a pair past it: one on its input would
+     * hinder that. The placement treats it as float. */
     LDNQ_TAKES_NO_PAIR,
 };
 
@@ -42,7 +42,10 @@ struct ldnq_operator_rule {
     enum ldnq_operator_class class;
     unsigned data_inputs; /* bit i: input i is an activation (or a weight that is none) */
     bool weight;          /* input 1 is a weight where it is constant: Conv, Gemm, MatMul */
-    bool float_output;    /* the runtime's kernel may also write float32 (Gemm, MatMul) */
+    /* The runtime moves codes through it: a layer after it reads those of the pairs before it. Our
+     * files have the pair at the layer. */
+    bool carries_codes;
+    bool float_output; /* the runtime's kernel may also write float32 (Gemm, MatMul) */
     /* Of LDNQ_PASSES_SCALE: it stands between the QuantizeLinear and the DequantizeLinear, as the
      * runtime has a kernel for codes but does not fuse it with pairs around it. */
     bool on_codes;

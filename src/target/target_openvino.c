@@ -5,9 +5,8 @@
  * weights are symmetric from -127 to 127 per channel; the bias stays float. All inputs of a
  * Concat have one scale.
  */
-#include "target/target.h"
-
 #include "ops/op.h"
+#include "target/operator_rules.h"
 
 #define BYTES (LDNQ_DTYPE_BIT(LDNQ_UINT8) | LDNQ_DTYPE_BIT(LDNQ_INT8))
 #define HALVES (LDNQ_DTYPE_BIT(LDNQ_UINT16) | LDNQ_DTYPE_BIT(LDNQ_INT16))
@@ -15,15 +14,38 @@
 #define NIBBLES (LDNQ_DTYPE_BIT(LDNQ_UINT4) | LDNQ_DTYPE_BIT(LDNQ_INT4))
 
 static const struct ldnq_operator_rule rules[] = {
-    { .op_type = "Conv", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "ConvTranspose", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "Gemm", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1, .weight = true },
-    { .op_type = "MatMul", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3, .weight = true },
-    { .op_type = "AveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
-    { .op_type = "GlobalAveragePool", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 1 },
-    { .op_type = "Add", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3 },
-    { .op_type = "Mul", .class = LDNQ_RUNS_QUANTIZED, .data_inputs = 3 },
-    { .op_type = "Concat", .class = LDNQ_UNIFIES_SCALES, .data_inputs = ~0u },
+    LAYER("Conv", 1),
+    LAYER("ConvTranspose", 1),
+    LAYER("Gemm", 1),
+    LAYER("MatMul", 3),
+    { .op_type = "AveragePool",
+      .class = LDNQ_RUNS_QUANTIZED,
+      .data_inputs = 1,
+      .carries_codes = true },
+    COMPUTES("GlobalAveragePool", 1),
+    COMPUTES("Add", 3),
+    COMPUTES("Mul", 3),
+    { .op_type = "Concat",
+      .class = LDNQ_UNIFIES_SCALES,
+      .data_inputs = ~0u,
+      .carries_codes = true },
+    CARRIES("MaxPool", 1),
+    CARRIES("ReduceMax", 1),
+    CARRIES("Reshape", 1),
+    CARRIES("Flatten", 1),
+    CARRIES("Transpose", 1),
+    CARRIES("Squeeze", 1),
+    CARRIES("Unsqueeze", 1),
+    CARRIES("Expand", 1),
+    CARRIES("Tile", 1),
+    CARRIES("Split", 1),
+    CARRIES("Slice", 1),
+    CARRIES("Pad", 1),
+    CARRIES("Gather", 1),
+    CARRIES("GatherElements", 1),
+    CARRIES("DepthToSpace", 1),
+    CARRIES("SpaceToDepth", 1),
+    CARRIES("Resize", 1),
     { .op_type = NULL },
 };
 

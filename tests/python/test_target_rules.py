@@ -588,6 +588,23 @@ def test_outputs_should_be_those_of_onnx_runtime(build, target, files, tmp_path)
     assert np.abs(theirs - ours).mean() <= 0.002 * size
 
 
+@pytest.mark.parametrize("target, found", [("openvino", set()), ("tensorrt", {"copy-pair"}),
+                                           ("ort", {"output-pair", "weights-only"})])
+def test_pair_before_a_copy_should_count_where_the_runtime_carries_codes(target, found, files,
+                                                                         tmp_path):
+    """As NNCF writes files for OpenVINO."""
+    w = files(RESIDUAL, target).clone(tmp_path / "moved.onnx")
+    before = lint(files(RESIDUAL, target).path, target)
+    pair = w.producer(w.pair_before(w.first("Gemm")).input[0])
+    scale, zero = w.scale(pair)[0], w.values[pair.input[2]]
+    w.drop_pair(pair)
+    if w.pair_before(w.first("Flatten")) is None:
+        w.add_pair(w.first("Flatten"), 0, scale, zero)
+    after = lint(w.save(), target)
+    assert {f["rule"] for f in above_note(after)} <= found
+    assert (after["integer_nodes"] == before["integer_nodes"]) == (target != "ort")
+
+
 def test_gemm_with_factors_should_stay_float(tmp_path):
     def build():
         nodes = [make_node("Gemm", "x w0", "a", alpha=0.5), make_node("Relu", "a", "b"),
