@@ -22,26 +22,10 @@ static enum ldnq_status copy_constant_for_node(struct ldnq_quantizer *quantizer,
                                    &node->inputs[input], err);
 }
 
-static enum ldnq_status check_finite(const struct ldnq_quantizer *quantizer,
-                                     const struct ldnq_layer *layer,
-                                     const struct ldnq_tensor *tensor, const char *what,
-                                     struct ldnq_error *err)
-{
-    const float *data = tensor ? tensor->data : NULL;
-    for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
-        if (!isfinite(data[i]))
-            return ldnq_node_fail(quantizer->graph, layer->node, LDNQ_NUMERIC, err,
-                                  "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
-                                  what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
-    return LDNQ_OK;
-}
-
 static enum ldnq_status prepare_layer(struct ldnq_quantizer *quantizer, size_t i,
                                       struct ldnq_error *err)
 {
     const struct ldnq_layer *layer = &quantizer->result->network.layers[i].layer;
-    LDNQ_TRY(check_finite(quantizer, layer, layer->weight, "weight", err));
-    LDNQ_TRY(check_finite(quantizer, layer, layer->bias, "bias", err));
     quantizer->file_weight[i] = layer->node->inputs[layer->weight_input];
     LDNQ_TRY(copy_constant_for_node(quantizer, layer->node, layer->weight_input, err));
     return layer->bias ? copy_constant_for_node(quantizer, layer->node, layer->bias_input, err)

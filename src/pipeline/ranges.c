@@ -166,7 +166,8 @@ static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
                 return ldnq_node_fail(ranges->graph, node, LDNQ_NUMERIC, err,
                                       "its input is not finite on the calibration samples");
     }
-    return ldnq_fail(err, LDNQ_NUMERIC, "an output is not finite on the calibration samples");
+    return ldnq_node_fail(ranges->graph, activation->value->producer, LDNQ_NUMERIC, err,
+                          "its output is not finite on the calibration samples");
 }
 
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,

@@ -1,6 +1,7 @@
 #include "pipeline/select.h"
 
 #include <fnmatch.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -118,6 +119,19 @@ static enum ldnq_status refuse_training(const struct ldnq_graph *graph, struct l
     return LDNQ_OK;
 }
 
+static enum ldnq_status check_finite(const struct ldnq_graph *graph, const struct ldnq_layer *layer,
+                                     const struct ldnq_tensor *tensor, const char *what,
+                                     struct ldnq_error *err)
+{
+    const float *data = tensor ? tensor->data : NULL;
+    for (size_t i = 0, count = tensor ? ldnq_tensor_count(tensor) : 0; i < count; i++)
+        if (!isfinite(data[i]))
+            return ldnq_node_fail(graph, layer->node, LDNQ_NUMERIC, err,
+                                  "element %zu of its %s is %s; skip '%s' to leave it as it is", i,
+                                  what, isnan(data[i]) ? "NaN" : "infinity", layer->node->label);
+    return LDNQ_OK;
+}
+
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,
@@ -154,6 +168,11 @@ enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
             selection->layers[selection->count++] = all[i];
         else if (all[i].weight)
             selection->kept[selection->kept_count++] = all[i];
+    }
+    for (size_t i = 0; i < selection->count; i++) {
+        const struct ldnq_layer *layer = &selection->layers[i];
+        LDNQ_TRY(check_finite(graph, layer, layer->weight, "weight", err));
+        LDNQ_TRY(check_finite(graph, layer, layer->bias, "bias", err));
     }
     return selection->count ? LDNQ_OK : fail_without_layer(graph, all, count, err);
 }

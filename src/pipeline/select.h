@@ -12,7 +12,8 @@ struct ldnq_selection {
 };
 
 /* Errors: USAGE (a pattern that matches no layer; no layer left, with the reasons),
- * UNSUPPORTED (a normalization in training mode), NOMEM. */
+ * UNSUPPORTED (a normalization in training mode), NUMERIC (a weight or bias that is not finite),
+ * NOMEM. */
 enum ldnq_status ldnq_select_layers(const struct ldnq_graph *graph,
                                     const struct ldnq_quantize_options *options,
                                     struct ldnq_arena *arena, struct ldnq_selection *selection,

@@ -328,7 +328,8 @@ def test_json_of_quantize(tmp_path):
     result = support.answer(*quantize(tmp_path / "q.onnx"))
     layer = dict.fromkeys(["groups", "outputs", "inputs", "positions", "scale_min", "scale_max",
                            "lambda", "damping", "rho", "iterations", "error_start", "error",
-                           "block_size", "change", "seconds", "solver_seconds"], "number")
+                           "block_size", "change", "seconds", "solver_seconds", "output_estimate"],
+                          "number")
     layer |= {"solver": "str", "weights": "str", "held_out_left": "NoneType",
               "cascade_error_start": "NoneType", "cascade_error": "NoneType"}
     top = {name: "str" for name in ("model", "output", "weights", "granularity", "solver",
@@ -339,7 +340,9 @@ def test_json_of_quantize(tmp_path):
     top |= {"storage_is_auto": "bool", "plan": "NoneType",
             "narrowest": {"storage": "str", "opset": "number", "is_used": "bool",
                           "bytes_saved": "number"},
-            "activations": "NoneType",
+            "activations": "NoneType", "goal": "NoneType",
+            "output_estimate": dict.fromkeys(["error", "deviation", "activations", "draws",
+                                              "seconds"], "number"),
             "metadata": {f"ldnq.{name}": "str" for name in ("version", "options", "model", "data")}}
     assert keys(result) == top | {"layers": [{"node": "str", "op": "str"} | layer],
                                    "distillation": "NoneType", "not_quantized": [],

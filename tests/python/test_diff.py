@@ -529,7 +529,7 @@ def test_inspect_should_tell_codes_and_sizes_of_a_quantized_file(tmp_path):
         assert (layer["tensor"], layer["bytes"]) == (pair["weight_tensor"], pair["bytes_b"])
         assert layer["reason"] == "its weight is quantized already"
     table = support.succeed("inspect", out).stdout
-    assert len(re.findall(r"^\w+ +\S+ +int8 ", table, re.M)) == 7
+    assert len(re.findall(r"^\w+ +\S+ +int4 ", table, re.M)) == 7
     assert "in codes: 7 weights and biases" in table and "0 activations" in table
 
 
