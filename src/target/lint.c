@@ -25,6 +25,7 @@ static const struct ldnq_lint_check checks[] = {
     { "double-pair", LDNQ_LINT_PAIRS, false, ldnq_check_double_pair, "a pass over the codes" },
     { "least-range", LDNQ_LINT_PAIRS, false, ldnq_check_least_range, REFUSED },
 
+    { "product-rows", LDNQ_LINT_COMPUTING, true, ldnq_check_product_rows, "wrong results" },
     { "weights-only", LDNQ_LINT_COMPUTING, true, ldnq_check_weights_only,
       "a pass over the weight on every run" },
     { "no-pairs", LDNQ_LINT_COMPUTING, true, ldnq_check_no_pairs, "a float kernel" },

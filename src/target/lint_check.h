@@ -2,7 +2,8 @@
  *
  * A rule is a row of the table in lint.c and a function here, which reports what breaks it:
  * lint_scales.c has the rules of scales and zero points, lint_weights.c those of weights and
- * biases, lint_placement.c those of which tensors have a Q/DQ pair, and of the whole model.
+ * biases, lint_products.c those of weights beside float activations, lint_placement.c those of
+ * which tensors have a Q/DQ pair, and of the whole model.
  */
 #ifndef LDNQ_TARGET_LINT_CHECK_H
 #define LDNQ_TARGET_LINT_CHECK_H
@@ -132,6 +133,7 @@ LDNQ_LINT_RULE(bias_scale);
 LDNQ_LINT_RULE(bias_saturated);
 
 LDNQ_LINT_RULE(double_pair);
+LDNQ_LINT_RULE(product_rows);
 LDNQ_LINT_RULE(weights_only);
 LDNQ_LINT_RULE(no_pairs);
 LDNQ_LINT_RULE(weight_float);

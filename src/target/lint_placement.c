@@ -38,44 +38,6 @@ bool ldnq_check_double_pair(struct ldnq_linter *linter, const struct ldnq_node *
 /* ---- the inputs of an operator that computes
  * ------------------------------------------------------ */
 
-/* Whether one kernel of the target (ONNX Runtime's MatMulNBits) reads the codes of the weight
- * beside float activations. Seen with 1.32: it needs the weight as (K, M). A Transpose is moved
- * to the codes, but not past blocks, nor where MatMul and Add have become a Gemm. */
-static bool fits_block_weight_kernel(const struct ldnq_linter *linter, const struct ldnq_node *node,
-                                     const struct ldnq_node *source)
-{
-    const unsigned bits = ldnq_dtype_bits(source->inputs[0]->dtype);
-    const struct ldnq_tensor *scales = ldnq_lint_find_scale(source);
-    const struct ldnq_value *out = node->outputs[0];
-    const bool is_direct = node->inputs[1]->folded_from == source;
-    if (!(linter->target->product_bits >> bits & 1))
-        return false;
-    if (strcmp(node->op_type, "Gemm") == 0)
-        return is_direct && ldnq_attr_int(node, "transB", 0) == 0;
-    const bool has_bias = linter->readers[out->index] == 1 && !out->is_output &&
-                          strcmp(linter->reader[out->index]->op_type, "Add") == 0;
-    const bool is_blocked = scales && scales->shape.rank > 1;
-    return strcmp(node->op_type, "MatMul") == 0 && (is_direct || (!is_blocked && !has_bias));
-}
-
-bool ldnq_check_weights_only(struct ldnq_linter *linter, const struct ldnq_node *node)
-{
-    const struct ldnq_node *source = ldnq_lint_find_weight(linter, node);
-    if (!source || ldnq_lint_list_activations(linter, node).quantized > 0)
-        return true;
-    if (fits_block_weight_kernel(linter, node, source)) {
-        ldnq_lint_report(linter, node, LDNQ_NOTE, "compare its accuracy there",
-                         "its weight alone has codes: one kernel reads them and rounds the input "
-                         "to 8 bits");
-        return true;
-    }
-    ldnq_lint_report(linter, node, LDNQ_SLOWER,
-                     "quantize the activations too, or turn Q/DQ fusion off where the model runs",
-                     "its weight has codes and its input has none: the weight is dequantized on "
-                     "every run");
-    return false;
-}
-
 static bool is_too_small(const struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_value *weight = find_constant_weight(linter, node);

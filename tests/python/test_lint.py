@@ -247,6 +247,59 @@ def test_weights_alone_should_run_in_one_kernel_where_onnx_runtime_has_it(tmp_pa
     assert ops["DequantizeLinear"] == 2 and "MatMulNBits" not in ops
 
 
+def product(folder, dtype, rows, opset, *after, shared=False, transposed=False):
+    """A MatMul of codes with one scale, and the operators after it."""
+    shape = (rows, 64) if transposed else (64, rows)
+    codes = np.resize(np.arange(-2, 2, dtype=np.int8), shape)
+    packed = codes if dtype == TensorProto.INT8 else helper.make_tensor(
+        "w", dtype, shape, codes.astype(np.int32).ravel())
+    nodes = [node("DequantizeLinear", "w s", "v")]
+    if transposed:
+        nodes.append(node("Transpose", "v", "t", perm=[1, 0]))
+    nodes.append(node("MatMul", "x t" if transposed else "x v", "a0"))
+    for i, kind in enumerate(after):
+        nodes.append(node(kind, f"a{i}", f"a{i + 1}"))
+    values = {"w": packed, "s": np.float32(0.1)}
+    if shared:
+        nodes += [node("DequantizeLinear", "w s", "again"), node("MatMul", "x again", "b"),
+                  node("Add", f"a{len(after)} b", "a9")]
+    nodes[-1].output[0] = "y"
+    return support.save(chain(nodes, (64,), (rows,), values, opset=opset, ir_version=13),
+                        folder / "m.onnx")
+
+
+@pytest.mark.parametrize("options, severity", [
+    ((TensorProto.INT8, 8, 21), "note"), ((TensorProto.INT4, 6, 21), "note"),
+    ((TensorProto.INT2, 8, 25), "note"), ((TensorProto.INT8, 8, 21, "Sigmoid", "Neg"), "note"),
+    ((TensorProto.INT8, 8, 21, "Relu"), "note"),  # as the output of the graph
+    ((TensorProto.INT8, 8, 21, "Relu", "Neg"), "slower"),
+    ((TensorProto.INT2, 6, 25), "broken")])
+def test_a_product_should_be_judged_as_onnx_runtime_runs_it(options, severity, tmp_path):
+    path = product(tmp_path, *options)
+    assert {f["severity"] for f in lint(path)["findings"] if f["op"] == "MatMul"} == {severity}
+    assert ("MatMulNBits" in optimized_ops(path, tmp_path)) == (severity != "slower")
+    feeds = support.random_feeds(path)
+    ours, theirs = support.run(path, feeds, tmp_path / "run")["y"], support.ort_run(path, feeds)["y"]
+    assert (np.abs(ours - theirs).max() > 0.1 * np.abs(ours).max()) == (severity == "broken")
+
+
+@pytest.mark.parametrize("dtype, opset, severity", [
+    (TensorProto.INT8, 21, "note"), (TensorProto.INT8, 17, "slower"),
+    (TensorProto.INT4, 21, "slower")])
+def test_a_transposed_product_should_be_judged_as_onnx_runtime_runs_it(dtype, opset, severity,
+                                                                       tmp_path):
+    path = product(tmp_path, dtype, 8, opset, transposed=True)
+    assert {f["severity"] for f in lint(path)["findings"] if f["op"] == "MatMul"} == {severity}
+    assert ("MatMulNBits" in optimized_ops(path, tmp_path)) == (severity == "note")
+
+
+def test_products_that_share_codes_should_be_slower(tmp_path):
+    path = product(tmp_path, TensorProto.INT4, 8, 21, shared=True)
+    (first, second) = (f for f in lint(path)["findings"] if f["op"] == "MatMul")
+    assert first["severity"] == second["severity"] == "slower" and "same codes" in first["message"]
+    assert "MatMulNBits" not in optimized_ops(path, tmp_path)
+
+
 # ---- the command
 
 
