@@ -224,8 +224,8 @@ def measure(network, made, spent, arguments):
 # ---- the goals of accuracy --------------------------------------------------------------------------
 
 W8A8, W4A8 = ["--weights", "int8"], ["--weights", "int4", "--activations", "uint8"]
-W4A4 = ["--target", "openvino", "--weights", "int4", "--activations", "uint4"]
-TERNARY = ["--weights", "ternary", "--activations", "uint8"]
+W4A4 = ["--target", "openvino", "--weights", "int4", "--activations", "uint4", "--distill", "300"]
+TERNARY = ["--weights", "ternary", "--activations", "uint8", "--distill", "300"]
 # network, what is quantized, options, seeds, samples of each, largest drop of top-1
 BARS = [
     ("ResNet-20", "W8A8", W8A8, 5, 500, 0.1),
@@ -245,9 +245,10 @@ def measure_bars(chosen, arguments):
         samples, labels = network.samples("eval"), network.labels()
         exact = outputs(network.model, samples)
         before = quality(exact, exact, labels)[0]
-        for name, codes, options, seeds, count, bar in BARS:
-            if name != network.name:
+        for name, codes, options, most, count, bar in BARS:
+            if name != network.name or arguments.codes not in codes:
                 continue
+            seeds = min(arguments.seeds, most)
             found, start = [], time.monotonic()
             for seed in range(seeds):
                 with tempfile.TemporaryDirectory() as folder:
@@ -268,6 +269,8 @@ def main():
     parser.add_argument("--only", default="", help="networks with this word in their name")
     parser.add_argument("--turns", type=int, default=25)
     parser.add_argument("--bars", action="store_true", help="the goals of accuracy")
+    parser.add_argument("--codes", default="", help="only goals of these codes, as W4A8")
+    parser.add_argument("--seeds", type=int, default=5, help="at most this many seeds")
     parser.add_argument("--nncf", metavar="PYTHON", default=os.environ.get("LDNQ_NNCF"),
                         help="a Python that has nncf and openvino [$LDNQ_NNCF]")
     parser.add_argument("options", nargs="*", help="options of ldnq quantize, after --")
