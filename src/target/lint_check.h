@@ -66,8 +66,8 @@ const struct ldnq_node *ldnq_lint_find_dequantize(const struct ldnq_value *value
 const struct ldnq_node *ldnq_lint_find_weight(const struct ldnq_linter *linter,
                                               const struct ldnq_node *node);
 
-/* The QuantizeLinear that alone reads the value, and past a clamp that does; NULL: there is
- * none. `clamp` is that clamp, or NULL. */
+/* The QuantizeLinear that alone reads the value (NULL: an output that is left out), and past a
+ * clamp that does; NULL: there is none. `clamp` is that clamp, or NULL. */
 const struct ldnq_node *ldnq_lint_find_quantize(const struct ldnq_linter *linter,
                                                 const struct ldnq_value *value,
                                                 const struct ldnq_node **clamp);

@@ -51,7 +51,7 @@ const struct ldnq_node *ldnq_lint_find_quantize(const struct ldnq_linter *linter
                                                 const struct ldnq_node **clamp)
 {
     *clamp = NULL;
-    if (linter->readers[value->index] != 1 || value->is_output)
+    if (!value || linter->readers[value->index] != 1 || value->is_output)
         return NULL;
     const struct ldnq_node *reader = linter->reader[value->index];
     if (strcmp(reader->op_type, "Relu") == 0 || strcmp(reader->op_type, "Clip") == 0) {

@@ -170,12 +170,24 @@ bool ldnq_check_move_codes(struct ldnq_linter *linter, const struct ldnq_node *n
     return false;
 }
 
-bool ldnq_check_move_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
+/* After each output that is read. */
+static bool has_pairs_after(const struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *clamp;
+    for (size_t o = 0; o < node->output_count; o++) {
+        const struct ldnq_value *value = node->outputs[o];
+        if (!value || (linter->readers[value->index] == 0 && !value->is_output))
+            continue;
+        if (!ldnq_lint_find_quantize(linter, value, &clamp) || clamp)
+            return false;
+    }
+    return true;
+}
+
+bool ldnq_check_move_pair(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
     const bool has_input = ldnq_lint_find_dequantize(node->inputs[0]) != NULL;
-    if (node->inputs[0]->dtype != LDNQ_FLOAT ||
-        (has_input && ldnq_lint_find_quantize(linter, node->outputs[0], &clamp) && !clamp))
+    if (node->inputs[0]->dtype != LDNQ_FLOAT || (has_input && has_pairs_after(linter, node)))
         return true;
     ldnq_lint_report(linter, node, linter->target->every_tensor ? LDNQ_SLOWER : LDNQ_NOTE,
                      "add pairs of one scale before and after it",

@@ -168,14 +168,17 @@ bool ldnq_check_relu_range(struct ldnq_linter *linter, const struct ldnq_node *n
 bool ldnq_check_same_scale(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *before = ldnq_lint_find_dequantize(node->inputs[0]), *clamp;
-    const struct ldnq_node *after = ldnq_lint_find_quantize(linter, node->outputs[0], &clamp);
-    if (linter->rule->on_codes || !after || clamp || ldnq_lint_have_same_scale(before, after))
-        return true;
-    ldnq_lint_report(linter, node, ldnq_lint_severity(linter),
-                     "set scale and zero point of its output to those of its input",
-                     "scales before and after it differ, so that it moves floats between "
-                     "conversions");
-    return false;
+    for (size_t o = 0; !linter->rule->on_codes && o < node->output_count; o++) {
+        const struct ldnq_node *after = ldnq_lint_find_quantize(linter, node->outputs[o], &clamp);
+        if (!after || clamp || ldnq_lint_have_same_scale(before, after))
+            continue;
+        ldnq_lint_report(linter, node, ldnq_lint_severity(linter),
+                         "set scale and zero point of its output to those of its input",
+                         "scales before and after it differ, so that it moves floats between "
+                         "conversions");
+        return false;
+    }
+    return true;
 }
 
 bool ldnq_check_one_scale(struct ldnq_linter *linter, const struct ldnq_node *node)

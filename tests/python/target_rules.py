@@ -183,9 +183,9 @@ def moves_keep_the_scale(w):
             assert w.have_same_scale(w.pair_before(n), w.pair_after(n, o)), n.op_type
 
 
-def scale_after(op_type, factor):
+def scale_after(op_type, factor, output=0):
     def breaks(w):
-        pair = w.pair_after(w.first(op_type))
+        pair = w.pair_after(w.first(op_type), output)
         w.set_pair(pair, scale=np.float32(factor * w.scale(pair)[0]))
     return breaks
 
@@ -321,6 +321,8 @@ def rules_of_every_tensor(target, zero):
              scale_after("Resize", 2), "same-scale"),
         Rule("Split, Transpose and Reshape keep the scale", target, ATTENTION,
              moves_keep_the_scale, scale_after("Transpose", 2), "same-scale"),
+        Rule("all outputs of Split keep the scale", target, ATTENTION, moves_keep_the_scale,
+             scale_after("Split", 2, output=2), "same-scale"),
         Rule("no pair between a layer and its Relu", target, RESIDUAL,
              no_pair_between_a_layer_and_its_clamp, add_a_pair_before("Relu", 0, zero),
              "clamp-pair"),

@@ -300,6 +300,17 @@ def test_products_that_share_codes_should_be_slower(tmp_path):
     assert "MatMulNBits" not in optimized_ops(path, tmp_path)
 
 
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
+def test_outputs_that_are_left_out_should_be_no_fault(target, tmp_path):
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
+             helper.make_node("Split", ["d"], ["", "a"], axis=1),
+             node("QuantizeLinear", "a s z", "b"), node("DequantizeLinear", "b s z", "y")]
+    values = {"s": np.float32(0.25), "z": np.int8(0)}
+    path = support.save(chain(nodes, (8,), (4,), values), tmp_path / "m.onnx")
+    types = {"activation-type"} if target == "qnn" else set()
+    assert rules(lint(path, "--target", target), "slower", "broken") <= types | {"copy-pair"}
+
+
 # ---- the command
 
 
