@@ -169,10 +169,12 @@ size_t ldnq_placement_find_clamp(const struct ldnq_placement_workspace *work, si
 {
     const struct ldnq_target *target = work->options->target;
     const struct ldnq_value *value = work->graph->nodes[n]->outputs[0];
-    const struct ldnq_value_facts *facts = &work->facts[value->index];
     const bool keeps_scale =
         target->pairs == LDNQ_PAIRS_AT_BOTH && work->rules[n]->class == LDNQ_UNIFIES_SCALES;
-    if (!target->absorbs_clamps || keeps_scale || value->is_output || facts->readers != 1)
+    if (!value || !target->absorbs_clamps || keeps_scale || value->is_output)
+        return LDNQ_NO_NODE;
+    const struct ldnq_value_facts *facts = &work->facts[value->index];
+    if (facts->readers != 1)
         return LDNQ_NO_NODE;
     const struct ldnq_node *reader = work->graph->nodes[facts->reader];
     return reader->inputs[0] == value && ldnq_placement_read_clamp(reader, low, high)
@@ -258,9 +260,11 @@ static bool is_worth_codes(const struct ldnq_placement_workspace *work, size_t n
  * floats and nobody reads the codes after the clamp. */
 static void release_clamp(struct ldnq_placement_workspace *work, size_t n)
 {
-    const struct ldnq_node *node = work->graph->nodes[n];
-    const size_t clamp = work->facts[node->outputs[0]->index].reader;
-    if (work->facts[node->outputs[0]->index].readers != 1 ||
+    const struct ldnq_value *value = work->graph->nodes[n]->outputs[0];
+    if (!value) /* a Split whose first part nobody needs */
+        return;
+    const size_t clamp = work->facts[value->index].reader;
+    if (work->facts[value->index].readers != 1 ||
         work->placement->runs[clamp] != LDNQ_NODE_ABSORBED)
         return;
     struct ldnq_value_facts *out = &work->facts[work->graph->nodes[clamp]->outputs[0]->index];

@@ -144,6 +144,19 @@ def test_pair_before_a_copy_should_count_where_the_runtime_carries_codes(target,
     assert (after["integer_nodes"] == before["integer_nodes"]) == (target != "ort")
 
 
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
+def test_split_without_its_first_output_should_be_written(target, tmp_path):
+    def build():
+        split = networks.helper.make_node("Split", ["a"], ["", "b"], axis=1)
+        nodes = [networks.conv("x w0 b0", "a"), split, networks.conv("b w1", "y")]
+        values = {"w0": support.weights(32, 16, 1, 1), "b0": support.weights(32),
+                  "w1": support.weights(16, 16, 1, 1)}
+        return networks.chain(nodes, (16, 8, 8), (16, 8, 8), values), (16, 8, 8)
+
+    w = write(build, target, tmp_path)
+    assert w.layers() and not above_note(lint(w.path, target))
+
+
 def test_gemm_with_factors_should_stay_float(tmp_path):
     def build():
         nodes = [make_node("Gemm", "x w0", "a", alpha=0.5), make_node("Relu", "a", "b"),
