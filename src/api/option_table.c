@@ -269,12 +269,12 @@ const struct ldnq_option ldnq_option_table[OPTION_COUNT] = {
                           .most = 1e6,
                           .default_value = "auto",
                           .help =
-                              "backward passes for the estimate of the output's error, which "
-                              "has a part for each layer, and by which a budget ranks "
-                              "codebooks; auto is at least 64 with a budget or a report, and in "
-                              "networks where they are quick. With 0 a budget runs the network "
-                              "with each "
-                              "codebook of each layer",
+                              "random projections for the estimate of the output's error, each two "
+                              "backward passes of one sample; it has a part for each layer, "
+                              "and a budget ranks codebooks by it. auto is at least 64 with a "
+                              "budget, a goal or a report, and in networks where they are "
+                              "quick. With 0 a budget runs the network with each codebook of "
+                              "each layer",
                           .since = "0.2.0" },
     [OPTION_TIME_LIMIT] = { .name = "time-limit",
                             .type = LDNQ_OPTION_NUMBER,

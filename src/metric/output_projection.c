@@ -1,7 +1,6 @@
 #include "metric/output_projection.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/rng.h"
 #include "base/size.h"
@@ -14,14 +13,11 @@ struct output_projector {
     const struct ldnq_projection_options *options;
     struct ldnq_arena *arena;
     struct ldnq_grad *grad;
-    /* The outputs that are projected, then the computed values, whose tensors are copied. */
-    const struct ldnq_value **targets;
+    const struct ldnq_value **targets; /* the outputs that are projected */
     size_t target_count;
-    double *units;          /* by projected output: the size of the elements of u */
-    size_t *computed;       /* by target after the outputs: the index of the value */
-    size_t projected_count; /* projected outputs */
+    double *units; /* by projected output: the size of the elements of u */
     struct ldnq_rng rng;
-    struct ldnq_arena *draw; /* of the copies */
+    struct ldnq_arena *draw; /* of the sample */
     struct ldnq_projection projection;
 };
 
@@ -52,30 +48,22 @@ static enum ldnq_status list_targets(struct output_projector *projector, struct 
 {
     const struct ldnq_graph *graph = projector->graph;
     const struct ldnq_projection_options *options = projector->options;
-    const size_t most = graph->output_count + options->value_count;
-    projector->targets = ldnq_arena_alloc(projector->arena, most, sizeof *projector->targets, err);
+    projector->targets =
+        ldnq_arena_alloc(projector->arena, graph->output_count, sizeof *projector->targets, err);
     projector->units =
         ldnq_arena_alloc(projector->arena, graph->output_count, sizeof *projector->units, err);
-    projector->computed =
-        ldnq_arena_alloc(projector->arena, options->value_count, sizeof *projector->computed, err);
     const bool *depends = mark_dependents(projector, err);
-    if (!projector->targets || !projector->units || !projector->computed || !depends)
+    if (!projector->targets || !projector->units || !depends)
         return LDNQ_NOMEM;
     for (size_t o = 0; o < graph->output_count; o++) {
         const struct ldnq_value *output = graph->outputs[o];
         if (!(options->powers[o] > 0) || output->dtype != LDNQ_FLOAT || !depends[output->index])
             continue;
-        projector->units[projector->projected_count++] =
+        projector->units[projector->target_count] =
             1 / sqrt((double)graph->output_count * options->powers[o]);
         projector->targets[projector->target_count++] = output;
     }
-    for (size_t i = 0; i < options->value_count; i++) {
-        if (options->values[i]->constant)
-            continue;
-        projector->computed[projector->target_count - projector->projected_count] = i;
-        projector->targets[projector->target_count++] = options->values[i];
-    }
-    return projector->projected_count > 0
+    return projector->target_count > 0
                ? LDNQ_OK
                : ldnq_fail(err, LDNQ_UNSUPPORTED,
                            "%s: no float output depends on the quantized layers", graph->file);
@@ -89,21 +77,15 @@ static enum ldnq_status project_targets(void *ctx, const struct ldnq_tensor *con
                                         struct ldnq_error *err)
 {
     struct output_projector *projector = ctx;
+    (void)err;
     *sum = 0;
-    for (size_t o = 0; o < projector->projected_count; o++) {
+    for (size_t o = 0; o < projector->target_count; o++) {
         const float *y = values[o]->data, unit = (float)projector->units[o];
         float *u = gradients[o].data;
         for (size_t i = 0, count = ldnq_tensor_count(values[o]); i < count; i++) {
             u[i] = ldnq_rng_next(&projector->rng) >> 63 ? unit : -unit;
             *sum += (double)u[i] * (double)y[i];
         }
-    }
-    for (size_t t = projector->projected_count; t < projector->target_count; t++) {
-        struct ldnq_tensor *copy;
-        LDNQ_TRY(
-            ldnq_tensor_create(projector->draw, values[t]->dtype, &values[t]->shape, &copy, err));
-        memcpy(copy->data, values[t]->data, ldnq_tensor_count(copy) * ldnq_dtype_size(copy->dtype));
-        projector->projection.tensors[projector->computed[t - projector->projected_count]] = copy;
     }
     return LDNQ_OK;
 }
@@ -123,11 +105,9 @@ static enum ldnq_status run_draw(struct output_projector *projector,
         feeds[i] = (struct ldnq_grad_feed){ graph->inputs[i], inputs[i] };
     LDNQ_TRY(ldnq_grad_run(projector->grad, feeds, graph->input_count, project_targets, projector,
                            &value, err));
-    for (size_t i = 0; i < options->value_count; i++) {
+    for (size_t i = 0; i < options->value_count; i++)
         projector->projection.gradients[i] = ldnq_grad_find_gradient(projector->grad, i);
-        if (options->values[i]->constant)
-            projector->projection.tensors[i] = options->values[i]->constant;
-    }
+    projector->projection.inputs = inputs;
     return visit(ctx, &projector->projection, err);
 }
 
@@ -157,9 +137,7 @@ static enum ldnq_status project_in_arena(struct output_projector *projector,
     LDNQ_TRY(list_targets(projector, err));
     projector->projection.gradients = ldnq_arena_alloc(
         projector->arena, options->value_count, sizeof *projector->projection.gradients, err);
-    projector->projection.tensors = ldnq_arena_alloc(projector->arena, options->value_count,
-                                                     sizeof *projector->projection.tensors, err);
-    if (!projector->projection.gradients || !projector->projection.tensors)
+    if (!projector->projection.gradients)
         return LDNQ_NOMEM;
     const struct ldnq_grad_options grad = {
         .targets = projector->targets,

@@ -26,10 +26,10 @@ struct ldnq_projection_options {
     struct ldnq_pool *pool;
 };
 
-/* By value; valid during the visit. */
+/* Valid during the visit. */
 struct ldnq_projection {
-    const struct ldnq_tensor **gradients; /* u' J_v in the shape of v */
-    const struct ldnq_tensor **tensors;   /* v itself on this sample */
+    const struct ldnq_tensor **gradients; /* by value: u' J_v in the shape of v */
+    struct ldnq_tensor *const *inputs;    /* of the graph: the sample */
 };
 
 typedef enum ldnq_status ldnq_projection_visit_fn(void *ctx,

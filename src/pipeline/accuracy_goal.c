@@ -113,7 +113,8 @@ static enum ldnq_status measure_on_clone(struct goal_search *search, struct ldnq
     options.layer_done = NULL;
     options.solver_options.trace = NULL;
     options.max_seconds = 0;
-    options.estimate_draws = layers && options.activations.target ? LDNQ_ESTIMATE_DRAWS : 0;
+    options.skips_output_error = !layers || !options.activations.target;
+    options.estimate_draws = LDNQ_ESTIMATE_DRAWS;
     LDNQ_TRY(ldnq_quantize_graph(clone, search->samples, &options, arena, &result, err));
     if (layers)
         LDNQ_TRY(ldnq_goal_layers_read(layers, search->ladders, result, search->arena, err));
@@ -189,6 +190,21 @@ static double compute_distance(const struct ldnq_accuracy *accuracy,
     return sum;
 }
 
+#define TYPES_OF_16_BITS (LDNQ_DTYPE_BIT(LDNQ_UINT16) | LDNQ_DTYPE_BIT(LDNQ_INT16))
+
+/* What else may reach the goal. */
+static const char *find_advice(const struct goal_search *search)
+{
+    const struct ldnq_activation_options *activations = &search->options->activations;
+    if (!activations->target)
+        return search->options->plan_count ? "free the layers whose codebook is fixed"
+                                           : "use a solver that fits better";
+    if (activations->target->activation_types & TYPES_OF_16_BITS &&
+        ldnq_dtype_size(activations->dtype) == 1)
+        return "give the activations 16 bits";
+    return "leave the activations float";
+}
+
 static enum ldnq_status fail_without_state(const struct goal_search *search, struct ldnq_error *err)
 {
     const struct ldnq_goal_result *result = search->result;
@@ -202,11 +218,10 @@ static enum ldnq_status fail_without_state(const struct goal_search *search, str
     return ldnq_fail(err, LDNQ_GATE,
                      "%s: the goal was not reached%s, and nothing is written: the best of %zu "
                      "attempts has %s on %zu samples that were not fitted, with %zu of %zu layers "
-                     "float; lower the goal to that, fit more samples, or leave the activations "
-                     "float",
+                     "float; lower the goal to that, fit more samples, or %s",
                      search->graph->file, has_time(search) ? "" : " within the time limit",
                      result->step_count, text, best->accuracy.samples, best->float_layers,
-                     search->ladders->count);
+                     search->ladders->count, find_advice(search));
 }
 
 /* ---- the search ----------------------------------------------------------------------------- */
@@ -300,10 +315,12 @@ static enum ldnq_status run_search(struct goal_search *search, struct ldnq_error
     LDNQ_TRY(measure_state(search, 0, NULL, &layers, &meets, err));
 
     /* ---- 2: the path ---- */
+    const struct ldnq_target *target = search->options->activations.target;
     const struct ldnq_goal_costs costs = {
         .ladders = search->ladders,
         .layers = &layers,
-        .has_integer_kernels = search->options->activations.target != NULL,
+        .has_integer_kernels = target != NULL,
+        .has_float = !target || target->falls_back,
     };
     LDNQ_TRY(ldnq_goal_path_make(&costs, search->arena, &search->path, err));
     describe_last_step(search);

@@ -138,8 +138,7 @@ static void project_layer(void *ctx, size_t i, size_t thread)
     const struct ldnq_codebook_projection *projection = ctx;
     struct ldnq_layer layer = projection->network->layers[i].layer;
     const size_t count = ldnq_layer_elements(&layer);
-    const struct ldnq_tensor *weight = projection->draw->tensors[2 * i];
-    const float *w = weight->data, *g = projection->draw->gradients[2 * i]->data;
+    const float *w = layer.weight->data, *g = projection->draw->gradients[2 * i]->data;
     double weight_term = 0;
     for (size_t k = 0; k < count; k++)
         weight_term += (double)g[k] * (double)w[k];

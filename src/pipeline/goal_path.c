@@ -14,7 +14,7 @@ enum ldnq_status ldnq_goal_layers_read(struct ldnq_goal_layers *layers,
         return LDNQ_NOMEM;
     for (size_t i = 0; i < result->network.count; i++) {
         const struct ldnq_quantized_layer *at = &result->network.layers[i];
-        const double input = result->output_estimate.inputs[i];
+        const double *inputs = result->output_estimate.inputs;
         size_t l = 0;
         while (l < ladders->layer_count &&
                strcmp(ladders->layer_labels[l], at->layer.node->label) != 0)
@@ -24,7 +24,7 @@ enum ldnq_status ldnq_goal_layers_read(struct ldnq_goal_layers *layers,
         const size_t entry = ladders->layer_entries[l];
         layers->macs[entry] +=
             (double)ldnq_layer_elements(&at->layer) * result->diagnostics[i].positions_per_sample;
-        layers->input[entry] += isnan(input) ? 0 : input;
+        layers->input[entry] += inputs && !isnan(inputs[i]) ? inputs[i] : 0;
     }
     return LDNQ_OK;
 }
@@ -88,7 +88,8 @@ static bool find_next_move(const struct ldnq_goal_path *path, const size_t *rung
     for (size_t entry = 0; entry < ladders->count; entry++) {
         if (path->costs.layers->pinned[entry])
             continue;
-        for (size_t rung = rungs[entry] + 1; rung <= ladders->choices; rung++) {
+        for (size_t rung = rungs[entry] + 1; rung < ladders->choices + path->costs.has_float;
+             rung++) {
             const double gain = compute_gain(path, entry, rungs[entry], rung);
             if (gain > best) {
                 best = gain;
@@ -113,7 +114,7 @@ enum ldnq_status ldnq_goal_path_make(const struct ldnq_goal_costs *costs, struct
         path->moves[path->move_count++] = move;
         rungs[move.entry] = move.rung;
     }
-    if (!costs->layers->keeps_codes && path->move_count > 0)
+    if (costs->has_float && !costs->layers->keeps_codes && path->move_count > 0)
         path->move_count--;
     return LDNQ_OK;
 }

@@ -29,6 +29,7 @@ struct ldnq_goal_costs {
     const struct ldnq_bit_allocation *ladders; /* costs in bytes */
     const struct ldnq_goal_layers *layers;
     bool has_integer_kernels;
+    bool has_float; /* the runtime computes layers in float too */
 };
 
 struct ldnq_goal_move {
@@ -41,9 +42,8 @@ struct ldnq_goal_path {
     size_t move_count;
 };
 
-/* All layers end up float, but without keeps_codes for that of the last move: a file without codes
- * is no result.
- * Errors: NOMEM. */
+/* With has_float all layers end up float, but without keeps_codes for that of the last move: a file
+ * without codes is no result. Errors: NOMEM. */
 enum ldnq_status ldnq_goal_path_make(const struct ldnq_goal_costs *costs, struct ldnq_arena *arena,
                                      struct ldnq_goal_path *path, struct ldnq_error *err);
 

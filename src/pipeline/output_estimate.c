@@ -1,10 +1,9 @@
 #include "pipeline/output_estimate.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "base/size.h"
+#include "exec/exec.h"
 #include "metric/output_projection.h"
 #include "target/placement.h"
 
@@ -12,8 +11,10 @@
 #define QUICK_MACS 5e9
 #define MOST_DRAWS 256.0
 
-/* Elements of an activation that are rounded at a time. */
-#define ROUNDED ((size_t)1024)
+/* Where on the way to the quantized network the Jacobian is taken: the nodes of Gauss's rule, which
+ * have equal weights. */
+#define NODES 2
+static const double nodes[NODES] = { 0.21132486540518712, 0.78867513459481288 };
 
 /* To whom a changed value counts, besides the layers. */
 #define OF_ACTIVATIONS SIZE_MAX
@@ -23,34 +24,47 @@ struct output_estimator {
     const struct ldnq_estimate_inputs *inputs;
     struct ldnq_arena *arena; /* freed with the estimator */
     struct ldnq_output_estimate *estimate;
-    struct ldnq_graph *middle; /* the reference, with the mean of both weights in each layer */
+    struct ldnq_exec *exec;    /* of the quantized graph; NULL without rounded activations */
+    struct ldnq_graph *middle; /* the reference, with weights between its own and the quantized */
     size_t count;
     const struct ldnq_value **values; /* of that graph */
     size_t *owner;                    /* by value: a layer, OF_ACTIVATIONS or OF_NORMS */
     const struct ldnq_placed_activation **rounded; /* by value; NULL: a changed constant */
-    double *terms;                                 /* scratch, by layer */
-    double squares;                                /* the mean of (u'd)^4 */
+    double *terms;  /* (draws, values) u' J d, the mean over the nodes */
+    size_t draw;    /* of the current node */
+    double squares; /* the mean of (u'd)^4 */
 };
 
 /* ---- what has changed --------------------------------------------------------------------- */
 
-/* Appends a constant that the graphs have under one index, and sets the mean of both. */
+/* Appends a constant that the graphs have under one index. */
 static enum ldnq_status add_changed_value(struct output_estimator *estimator, size_t index,
                                           size_t owner, struct ldnq_error *err)
 {
     const struct ldnq_tensor *exact = estimator->inputs->reference->values[index]->constant;
-    const struct ldnq_tensor *changed = estimator->inputs->graph->values[index]->constant;
     struct ldnq_value *value = estimator->middle->values[index];
     struct ldnq_tensor *middle;
-    const float *y = exact->data, *q = changed->data;
     LDNQ_TRY(ldnq_tensor_create(estimator->arena, exact->dtype, &exact->shape, &middle, err));
     value->constant = middle;
-    float *mean = middle->data;
-    for (size_t i = 0, count = ldnq_tensor_count(exact); i < count; i++)
-        mean[i] = y[i] + (q[i] - y[i]) / 2;
     estimator->owner[estimator->count] = owner;
     estimator->values[estimator->count++] = value;
     return LDNQ_OK;
+}
+
+/* Sets all changed constants to those at `t` on the way to the quantized network. */
+static void set_constants(const struct output_estimator *estimator, double t)
+{
+    for (size_t v = 0; v < estimator->count; v++) {
+        const size_t index = estimator->values[v]->index;
+        if (estimator->rounded[v])
+            continue;
+        const struct ldnq_tensor *exact = estimator->inputs->reference->values[index]->constant;
+        const float *y = exact->data;
+        const float *q = estimator->inputs->graph->values[index]->constant->data;
+        float *between = (float *)(uintptr_t)estimator->values[v]->constant->data;
+        for (size_t i = 0, count = ldnq_tensor_count(exact); i < count; i++)
+            between[i] = y[i] + (q[i] - y[i]) * (float)t;
+    }
 }
 
 /* The input of a node. */
@@ -73,30 +87,6 @@ static size_t find_node_index(const struct ldnq_graph *graph, const struct ldnq_
     return n;
 }
 
-static bool is_of_group(const struct ldnq_placement *placement, const struct ldnq_value *value,
-                        size_t group)
-{
-    for (size_t a = 0; a < placement->count; a++)
-        if (placement->activations[a].dequantized == value)
-            return placement->activations[a].group == group;
-    return false;
-}
-
-/* Whether the value has codes of this scale already: rounding it again changes nothing. */
-static bool is_rounded_before(const struct ldnq_placement *placement,
-                              const struct ldnq_placed_activation *activation)
-{
-    const struct ldnq_node *node = activation->value->producer;
-    const struct ldnq_operator_rule *rule = node ? ldnq_target_rule(placement->target, node) : NULL;
-    if (!rule || (rule->class != LDNQ_PASSES_SCALE && strcmp(node->op_type, "Concat") != 0))
-        return false;
-    const size_t inputs = rule->class == LDNQ_PASSES_SCALE ? 1 : node->input_count;
-    for (size_t i = 0; i < inputs; i++)
-        if (!node->inputs[i] || !is_of_group(placement, node->inputs[i], activation->group))
-            return false;
-    return true;
-}
-
 static enum ldnq_status list_changes(struct output_estimator *estimator, struct ldnq_error *err)
 {
     const struct ldnq_quantized_network *network = estimator->inputs->network;
@@ -106,8 +96,8 @@ static enum ldnq_status list_changes(struct output_estimator *estimator, struct 
     estimator->values = ldnq_arena_alloc(estimator->arena, most, sizeof *estimator->values, err);
     estimator->owner = ldnq_arena_alloc(estimator->arena, most, sizeof *estimator->owner, err);
     estimator->rounded = ldnq_arena_alloc(estimator->arena, most, sizeof *estimator->rounded, err);
-    estimator->terms =
-        ldnq_arena_alloc(estimator->arena, network->count, sizeof *estimator->terms, err);
+    estimator->terms = ldnq_arena_alloc(estimator->arena, most * estimator->estimate->draws,
+                                        sizeof *estimator->terms, err);
     if (!estimator->values || !estimator->owner || !estimator->rounded || !estimator->terms)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < network->count; i++) {
@@ -125,8 +115,6 @@ static enum ldnq_status list_changes(struct output_estimator *estimator, struct 
     for (size_t a = 0; placement && a < placement->count; a++) {
         const struct ldnq_placed_activation *activation = &placement->activations[a];
         const size_t index = activation->dequantized->index;
-        if (!activation->is_constant && is_rounded_before(placement, activation))
-            continue;
         if (activation->is_constant) {
             LDNQ_TRY(add_changed_value(estimator, index, OF_ACTIVATIONS, err));
             continue;
@@ -134,6 +122,25 @@ static enum ldnq_status list_changes(struct output_estimator *estimator, struct 
         estimator->rounded[estimator->count] = activation;
         estimator->owner[estimator->count] = OF_ACTIVATIONS;
         estimator->values[estimator->count++] = estimator->middle->values[index];
+    }
+    return LDNQ_OK;
+}
+
+/* The executor has to know before its first run what will be read. */
+static enum ldnq_status create_executor(struct output_estimator *estimator, struct ldnq_error *err)
+{
+    const struct ldnq_placement *placement = estimator->inputs->network->placement;
+    if (!placement)
+        return LDNQ_OK;
+    LDNQ_TRY(ldnq_exec_create(estimator->inputs->graph, estimator->inputs->options->pool,
+                              &estimator->exec, err));
+    for (size_t a = 0; a < placement->count; a++) {
+        const struct ldnq_placed_activation *activation = &placement->activations[a];
+        if (activation->is_constant)
+            continue;
+        if (!activation->value->is_input)
+            ldnq_exec_retain(estimator->exec, activation->value, true);
+        ldnq_exec_retain(estimator->exec, activation->dequantized, true);
     }
     return LDNQ_OK;
 }
@@ -150,17 +157,18 @@ static double project_constant_change(const float *g, const float *changed, cons
     return sum;
 }
 
-static double project_rounding(const struct ldnq_placed_activation *activation, const float *g,
-                               const float *y, size_t count)
+/* What rounding changes in the quantized network: a layer that makes up for the rounding of its
+ * input does so for this one, and values that have codes already are not rounded again. */
+static double project_rounding(const struct output_estimator *estimator,
+                               const struct ldnq_placed_activation *activation,
+                               const struct ldnq_tensor *gradient)
 {
-    float rounded[ROUNDED];
-    double sum = 0;
-    for (size_t first = 0; first < count; first += ROUNDED) {
-        const size_t most = ldnq_size_min(ROUNDED, count - first);
-        ldnq_activation_round(activation, y + first, rounded, most);
-        sum += project_constant_change(g + first, rounded, y + first, most);
-    }
-    return sum;
+    const struct ldnq_tensor *y = ldnq_exec_find_value(estimator->exec, activation->value);
+    const struct ldnq_tensor *q = ldnq_exec_find_value(estimator->exec, activation->dequantized);
+    return y && q && y->dtype == LDNQ_FLOAT && ldnq_tensor_count(y) == ldnq_tensor_count(gradient)
+               ? project_constant_change(gradient->data, q->data, y->data,
+                                         ldnq_tensor_count(gradient))
+               : 0;
 }
 
 static double project_change(const struct output_estimator *estimator,
@@ -169,8 +177,7 @@ static double project_change(const struct output_estimator *estimator,
     const struct ldnq_tensor *gradient = projection->gradients[i];
     const size_t index = estimator->values[i]->index, count = ldnq_tensor_count(gradient);
     if (estimator->rounded[i])
-        return project_rounding(estimator->rounded[i], gradient->data, projection->tensors[i]->data,
-                                count);
+        return project_rounding(estimator, estimator->rounded[i], gradient);
     return project_constant_change(
         gradient->data, estimator->inputs->graph->values[index]->constant->data,
         estimator->inputs->reference->values[index]->constant->data, count);
@@ -190,30 +197,40 @@ static void add_input_term(const struct output_estimator *estimator, size_t valu
 static enum ldnq_status add_draw(void *ctx, const struct ldnq_projection *projection,
                                  struct ldnq_error *err)
 {
-    (void)err;
     struct output_estimator *estimator = ctx;
+    if (estimator->exec)
+        LDNQ_TRY(ldnq_exec_run(estimator->exec, projection->inputs, err));
+    double *terms = estimator->terms + estimator->draw++ * estimator->count;
+    for (size_t i = 0; i < estimator->count; i++)
+        terms[i] += project_change(estimator, projection, i) / NODES;
+    if (estimator->exec)
+        ldnq_exec_reset(estimator->exec);
+    return LDNQ_OK;
+}
+
+/* Adds the squares of one draw. */
+static void add_squares(struct output_estimator *estimator, const double *terms, double *by_layer)
+{
     struct ldnq_output_estimate *estimate = estimator->estimate;
     const double draws = (double)estimate->draws;
     const size_t layers = estimator->inputs->network->count;
     double activations = 0, all = 0;
     for (size_t i = 0; i < layers; i++)
-        estimator->terms[i] = 0;
+        by_layer[i] = 0;
     for (size_t i = 0; i < estimator->count; i++) {
-        const double term = project_change(estimator, projection, i);
-        all += term;
+        all += terms[i];
         if (estimator->owner[i] == OF_ACTIVATIONS) {
-            activations += term;
-            add_input_term(estimator, i, term * term / draws);
+            activations += terms[i];
+            add_input_term(estimator, i, terms[i] * terms[i] / draws);
         }
         if (estimator->owner[i] < layers)
-            estimator->terms[estimator->owner[i]] += term;
+            by_layer[estimator->owner[i]] += terms[i];
     }
     estimate->error += all * all / draws;
     estimator->squares += all * all * all * all / draws;
     estimate->activations += activations * activations / draws;
     for (size_t i = 0; i < layers; i++)
-        estimate->layers[i] += estimator->terms[i] * estimator->terms[i] / draws;
-    return LDNQ_OK;
+        estimate->layers[i] += by_layer[i] * by_layer[i] / draws;
 }
 
 /* ---- the estimate --------------------------------------------------------------------------- */
@@ -224,6 +241,7 @@ static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
     const struct ldnq_estimate_inputs *inputs = estimator->inputs;
     LDNQ_TRY(ldnq_graph_clone(inputs->reference, estimator->arena, &estimator->middle, err));
     LDNQ_TRY(list_changes(estimator, err));
+    LDNQ_TRY(create_executor(estimator, err));
     const struct ldnq_projection_options options = {
         .values = estimator->values,
         .value_count = estimator->count,
@@ -233,8 +251,19 @@ static enum ldnq_status estimate_in_arena(struct output_estimator *estimator,
         .max_bytes = inputs->options->max_bytes,
         .pool = inputs->options->pool,
     };
-    return ldnq_project_outputs(estimator->middle, inputs->samples, &options, add_draw, estimator,
-                                err);
+    for (size_t node = 0; node < NODES; node++) {
+        set_constants(estimator, nodes[node]);
+        estimator->draw = 0;
+        LDNQ_TRY(ldnq_project_outputs(estimator->middle, inputs->samples, &options, add_draw,
+                                      estimator, err));
+    }
+    double *by_layer =
+        ldnq_arena_alloc(estimator->arena, inputs->network->count, sizeof *by_layer, err);
+    if (!by_layer)
+        return LDNQ_NOMEM;
+    for (size_t d = 0; d < estimator->estimate->draws; d++)
+        add_squares(estimator, estimator->terms + d * estimator->count, by_layer);
+    return LDNQ_OK;
 }
 
 static void clear_estimate(struct ldnq_output_estimate *estimate, size_t layers)
@@ -254,7 +283,7 @@ size_t ldnq_estimate_choose_draws(const struct ldnq_quantize_options *options,
     for (size_t i = 0; i < result->network.count; i++)
         macs += (double)ldnq_layer_elements(&result->network.layers[i].layer) *
                 result->diagnostics[i].positions_per_sample;
-    const double quick = fmin(QUICK_MACS / fmax(macs, 1), MOST_DRAWS);
+    const double quick = fmin(QUICK_MACS / fmax(NODES * macs, 1), MOST_DRAWS);
     return quick >= (double)LDNQ_ESTIMATE_DRAWS ? (size_t)quick : 0;
 }
 
@@ -278,6 +307,7 @@ enum ldnq_status ldnq_estimate_output_error(const struct ldnq_estimate_inputs *i
     }
     LDNQ_TRY(ldnq_arena_create(&estimator.arena, err));
     const enum ldnq_status status = estimate_in_arena(&estimator, &reason);
+    ldnq_exec_destroy(estimator.exec);
     ldnq_arena_destroy(estimator.arena);
     estimate->seconds = ldnq_now() - start;
     estimate->deviation = sqrt(fmax(0, estimator.squares - estimate->error * estimate->error) /

@@ -94,7 +94,7 @@ struct ldnq_quantize_options {
      * picture. 0 is 1. */
     size_t copies;
     uint64_t seed; /* of all random choices */
-    /* Backward passes for the estimate of the outputs' error, of one sample each; 0: none. Or
+    /* Random projections for the estimate of the outputs' error, of one sample each; 0: none. Or
      * LDNQ_ESTIMATE_AUTO. */
     size_t estimate_draws;
     /* Layers to leave out, and to quantize; by label, name or shell pattern. Without `only`,
@@ -104,7 +104,8 @@ struct ldnq_quantize_options {
     /* Time limit of the run; 0: none. After half of it GPTQ replaces slower solvers;
      * fine-tuning stops at its end. */
     double max_seconds;
-    size_t max_bytes; /* memory for activations, the rest goes to a file; 0: 256 MiB */
+    bool skips_output_error; /* the error of the outputs is not measured, and not estimated */
+    size_t max_bytes;        /* memory for activations, the rest goes to a file; 0: 256 MiB */
     struct ldnq_pool *pool;
     const struct ldnq_sink *sink;
     /* Called before and after each layer is fitted; either may be NULL. */
@@ -162,7 +163,7 @@ struct ldnq_output_estimate {
     double *layers;     /* by layer of the network: with the change of this layer alone */
     double *inputs;     /* by layer: with the rounding of its input alone */
     double activations; /* with the rounding of all activations alone */
-    size_t draws;       /* backward passes, of one sample each */
+    size_t draws;       /* random projections, of one sample and two backward passes each */
     double seconds;
 };
 

@@ -116,6 +116,10 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
         ldnq_arena_alloc(quantizer->arena, quantizer->graph->output_count, sizeof *powers, err);
     if (!powers)
         return LDNQ_NOMEM;
+    if (options->skips_output_error) {
+        result->output_error = result->output_bound = NAN;
+        return LDNQ_OK;
+    }
     LDNQ_TRY(ldnq_output_error_measure(quantizer->graph, quantizer->reference, quantizer->samples,
                                        options->pool, &result->output_error, powers, err));
     const struct ldnq_estimate_inputs inputs = {

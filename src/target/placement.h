@@ -138,10 +138,6 @@ struct ldnq_scale ldnq_target_scale(const struct ldnq_target *target, enum ldnq_
 /* Sets scale and zero point of an inserted activation; a constant is rounded. */
 void ldnq_activation_set_scale(struct ldnq_placed_activation *activation, struct ldnq_scale scale);
 
-/* y: the reals that the codes of x stand for, as QuantizeLinear rounds. */
-void ldnq_activation_round(const struct ldnq_placed_activation *activation, const float *x,
-                           float *y, size_t count);
-
 /* The name of the value in the file. */
 const char *ldnq_activation_name(const struct ldnq_placed_activation *activation);
 

@@ -182,27 +182,6 @@ enum ldnq_status ldnq_activation_codes(const struct ldnq_placed_activation *acti
     return LDNQ_OK;
 }
 
-/* 1.5 * 2^23: added to a float below 2^22 it leaves no bits for a fraction, so that the sum is
- * rounded to a whole number, ties to even. A loop of nearbyint takes ten times as long. */
-#define ROUNDING 12582912.0f
-
-void ldnq_activation_round(const struct ldnq_placed_activation *activation, const float *x,
-                           float *y, size_t count)
-{
-    const struct ldnq_tensor *zero = activation->zero_point->constant;
-    const float scale = *(const float *)activation->scale->constant->data;
-    double least, most;
-    code_range(zero->dtype, &least, &most);
-    const float low = (float)(least - (int32_t)ldnq_tensor_load_integer(zero, 0));
-    const float high = (float)(most - (int32_t)ldnq_tensor_load_integer(zero, 0));
-    for (size_t i = 0; i < count; i++) {
-        float code = x[i] / scale;
-        code = code < low ? low : code;
-        code = code > high ? high : code;
-        y[i] = (code + ROUNDING - ROUNDING) * scale;
-    }
-}
-
 const char *ldnq_activation_name(const struct ldnq_placed_activation *activation)
 {
     return activation->replaces_graph_output ? activation->dequantized->name

@@ -18,6 +18,7 @@ static double elements[ENTRIES] = { 10, 10, 100 };
 static double macs[ENTRIES] = { 1, 1, 98 };
 static double inputs[ENTRIES];
 static bool pinned[ENTRIES];
+static bool has_float = true;
 
 static struct ldnq_goal_path make_path(struct ldnq_arena *arena,
                                        struct ldnq_bit_allocation *ladders,
@@ -31,7 +32,7 @@ static struct ldnq_goal_path make_path(struct ldnq_arena *arena,
                                              .elements = elements,
                                              .weights = 120 };
     *layers = (struct ldnq_goal_layers){ .pinned = pinned, .macs = macs, .input = inputs };
-    const struct ldnq_goal_costs all = { ladders, layers, has_integer_kernels };
+    const struct ldnq_goal_costs all = { ladders, layers, has_integer_kernels, has_float };
     assert_ok(ldnq_goal_path_make(&all, arena, &path, &err));
     return path;
 }
@@ -75,6 +76,21 @@ static void float_should_cost_time_where_there_are_integer_kernels(void **state)
     assert_true(path.moves[1].entry == 1 && path.moves[1].rung == 2);
     assert_true(path.moves[2].entry == 2 && path.moves[2].rung == 2);
     inputs[2] = 0;
+    build_free(graph);
+}
+
+static void layers_should_stay_below_float_where_the_runtime_has_none(void **state)
+{
+    (void)state;
+    struct ldnq_graph *graph = build_graph();
+    struct ldnq_bit_allocation ladders;
+    struct ldnq_goal_layers layers;
+    has_float = false;
+    const struct ldnq_goal_path path = make_path(graph->arena, &ladders, &layers, true);
+    has_float = true;
+    assert_int_equal(path.move_count, 3);
+    for (size_t i = 0; i < path.move_count; i++)
+        assert_int_equal(path.moves[i].rung, 1);
     build_free(graph);
 }
 
@@ -226,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(moves_should_be_in_order_of_their_gain),
         cmocka_unit_test(float_should_cost_time_where_there_are_integer_kernels),
+        cmocka_unit_test(layers_should_stay_below_float_where_the_runtime_has_none),
         cmocka_unit_test(pinned_entries_should_not_move),
         cmocka_unit_test(descent_should_begin_where_least_is_lost_per_cost),
         cmocka_unit_test(result_should_be_the_smallest_that_was_tried_and_meets_the_goal),
