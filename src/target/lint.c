@@ -26,6 +26,8 @@ static const struct ldnq_lint_check checks[] = {
     { "least-range", LDNQ_LINT_PAIRS, false, ldnq_check_least_range, REFUSED },
 
     { "product-rows", LDNQ_LINT_COMPUTING, true, ldnq_check_product_rows, "wrong results" },
+    { "rounded-input", LDNQ_LINT_COMPUTING, true, ldnq_check_rounded_input,
+      "up to 1 % of the largest output" },
     { "weights-only", LDNQ_LINT_COMPUTING, true, ldnq_check_weights_only,
       "a pass over the weight on every run" },
     { "no-pairs", LDNQ_LINT_COMPUTING, true, ldnq_check_no_pairs, "a float kernel" },

@@ -134,6 +134,7 @@ LDNQ_LINT_RULE(bias_saturated);
 
 LDNQ_LINT_RULE(double_pair);
 LDNQ_LINT_RULE(product_rows);
+LDNQ_LINT_RULE(rounded_input);
 LDNQ_LINT_RULE(weights_only);
 LDNQ_LINT_RULE(no_pairs);
 LDNQ_LINT_RULE(weight_float);

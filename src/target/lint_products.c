@@ -114,22 +114,27 @@ bool ldnq_check_product_rows(struct ldnq_linter *linter, const struct ldnq_node 
     return false;
 }
 
+bool ldnq_check_rounded_input(struct ldnq_linter *linter, const struct ldnq_node *node)
+{
+    const struct ldnq_node *source = ldnq_lint_find_weight(linter, node);
+    if (source && ldnq_lint_list_activations(linter, node).quantized == 0 &&
+        !find_obstacle(linter, node, source))
+        ldnq_lint_report(linter, node, LDNQ_NOTE, "compare its accuracy there",
+                         "its weight alone has codes: one kernel reads them and rounds the input "
+                         "to 8 bits");
+    return true;
+}
+
 bool ldnq_check_weights_only(struct ldnq_linter *linter, const struct ldnq_node *node)
 {
     const struct ldnq_node *source = ldnq_lint_find_weight(linter, node);
     if (!source || ldnq_lint_list_activations(linter, node).quantized > 0)
         return true;
     const char *obstacle = find_obstacle(linter, node, source);
-    if (!obstacle) {
-        ldnq_lint_report(linter, node, LDNQ_NOTE, "compare its accuracy there",
-                         "its weight alone has codes: one kernel reads them and rounds the input "
-                         "to 8 bits");
-        return true;
-    }
     ldnq_lint_report(linter, node, LDNQ_SLOWER,
                      "quantize the activations too, or turn Q/DQ fusion off where the model runs",
                      "its weight has codes and its input has none: the weight is dequantized on "
                      "every run%s",
-                     obstacle);
+                     obstacle ? obstacle : "");
     return false;
 }
