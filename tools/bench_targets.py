@@ -6,7 +6,8 @@ environment has it, of NNCF's quantize, in one run.
 For each network: seconds and peak memory of the quantization; kernels that ONNX Runtime still
 runs in float; on evaluation images the top-1, the agreement with the float network, the KL
 divergence (nats per image) and the SQNR (dB) of the outputs; milliseconds per sample in ONNX
-Runtime at batch 1, medians over turns that the files take one after the other. A network for which
+Runtime at batch 1, medians over turns that the files take one after the other (of one thread its
+processor time). A network for which
 one of the tools fails has a dash. Networks and samples: tools/bench_networks.py.
 
 --bars runs the accuracy goals instead: several seeds, narrower weights."""
@@ -149,17 +150,19 @@ def float_kernels(path, folder):
 
 
 def milliseconds(paths, samples, threads, turns, runs=3):
-    """Medians of the files, which take turns."""
+    """Medians of the files, which take turns: of one thread its processor time, which other work
+    on the machine changes little."""
+    clock = time.process_time if threads == 1 else time.perf_counter
     runners = [session(path, threads) for path in paths]
     feed = {k: a[:1] for k, a in samples.items()}
     times = [[] for _ in paths]
     for _ in range(turns):
         for runner, found in zip(runners, times):
             runner.run(None, feed)
-            start = time.perf_counter()
+            start = clock()
             for _ in range(runs):
                 runner.run(None, feed)
-            found.append((time.perf_counter() - start) / runs * 1e3)
+            found.append((clock() - start) / runs * 1e3)
     return [statistics.median(found) for found in times]
 
 
