@@ -73,7 +73,10 @@ static enum stored_form choose_stored_form(const struct emitter *emitter,
     const struct ldnq_layer *layer = &quantized->layer;
     if (quantized->runs_on_codes)
         return STORED_AS_IS;
-    if (emitter->choice->target &&
+    /* In a network of integer kernels, a layer of 8 bits stays float where codes ruin its input. */
+    const bool may_round_input =
+        stored_bits(emitter, quantized) < 8 || !emitter->network->placement;
+    if (emitter->choice->target && may_round_input &&
         ldnq_target_has_product(emitter->choice->target, layer->node, &layer->geometry,
                                 stored_bits(emitter, quantized)) &&
         is_smaller_in_copies(emitter, quantized))

@@ -298,6 +298,27 @@ def test_a_budget_should_count_the_scales_of_blocks(tmp_path):
     assert sum(q.codes.size * bits[q.dtype] / 8 + 4 * q.scales.size for q in kept) <= 4000
 
 
+def test_a_product_whose_input_codes_would_ruin_should_stay_exact(tmp_path):
+    """MatMulNBits would round that input to 8 bits as well."""
+    w0, w1 = weights(40, 64).copy(), weights(64, 48, seed=2).copy()
+    w0[:, 2] *= 10000
+    w1[2] /= 10000
+    nodes = [node("MatMul", "x w0", "a", name="first"), node("Sigmoid", "a", "s"),
+             node("Mul", "a s", "loud"), node("MatMul", "loud w1", "b", name="ruined"),
+             node("MatMul", "b w2", "y", name="last")]
+    source = support.save(chain(nodes, (40,), (8,), {"w0": w0, "w1": w1, "w2": weights(48, 8)}),
+                          tmp_path / "m.onnx")
+    calib = support.save_samples(tmp_path / "c.npy", 40, count=100)
+    out = tmp_path / "q.onnx"
+    said = quantize(source, calib, out, "--target", "ort", "--weights", "int8")
+    ruined = [each["node"] for each in said["activations"]["float_nodes"]]
+    assert "ruined" in ruined and said["activations"]["pairs"]
+    feeds = {"x": np.load(calib)[:4]}
+    made, operators = ort(out, feeds, tmp_path)
+    assert operators["MatMulNBits"] == 0
+    support.assert_same_outputs(out, feeds, tmp_path)
+
+
 # ---- the type of the codes
 
 
