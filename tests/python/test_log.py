@@ -1,6 +1,7 @@
 """What is told of a quantization layer by layer: --log, --verbose, and the warning of too few
 samples."""
 
+import copy
 import json
 import re
 
@@ -32,9 +33,12 @@ def logged(tmp_path_factory):
 
 
 def test_log_should_have_a_line_a_layer_and_one_for_the_run(logged):
-    said, lines = logged
+    said, lines = copy.deepcopy(logged)
     assert [line["event"] for line in lines] == ["layer"] * len(said["layers"]) + ["run"]
     for layer, line in zip(said["layers"], lines):
+        # The estimate needs all layers: it comes after the line of the last one.
+        estimate = layer.pop("output_estimate")
+        assert estimate > 0 and "output_estimate" not in line
         assert {key: line[key] for key in layer} == layer
         assert 0 < line["rank"] <= line["varying"] <= line["inputs"]
         assert line["solver"] == "best" and line["seconds"] > 0
