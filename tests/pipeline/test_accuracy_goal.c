@@ -173,6 +173,46 @@ static void result_should_be_the_smallest_that_was_tried_and_meets_the_goal(void
     }
 }
 
+static bool is_reached(struct ldnq_plan_entry *entries, size_t count, double sqnr)
+{
+    struct ldnq_quantize_options options = search_options();
+    struct ldnq_quantization *quantization;
+    struct ldnq_accuracy accuracy;
+    options.plan = entries;
+    options.plan_count = count;
+    struct ldnq_graph *reference = build_prepared(), *graph = quantized(&options, &quantization);
+    struct ldnq_samples *samples = open_samples(reference);
+    assert_ok(ldnq_accuracy_measure(graph, reference, samples, NULL, &accuracy, &err));
+    ldnq_samples_destroy(samples);
+    build_free(graph);
+    build_free(reference);
+    return accuracy.sqnr >= sqnr;
+}
+
+/* Every layer with int8 was tried with int2, by hand here. */
+static void no_layer_should_be_wider_than_the_goal_needs(void **state)
+{
+    (void)state;
+    size_t wide = 0;
+    for (double sqnr = 6; sqnr <= 30; sqnr += 4) {
+        struct ldnq_graph *graph = build_prepared();
+        const struct ldnq_quantize_options options = search_options();
+        struct ldnq_goal_result *result;
+        assert_ok(reach(graph, &options, sqnr, &result));
+        for (size_t i = 0; i < result->entry_count; i++) {
+            const struct ldnq_codebook *codebook = result->entries[i].codebook;
+            if (codebook != codebooks[1])
+                continue;
+            wide++;
+            result->entries[i].codebook = codebooks[0];
+            assert_false(is_reached(result->entries, result->entry_count, sqnr));
+            result->entries[i].codebook = codebook;
+        }
+        build_free(graph);
+    }
+    assert_true(wide > 4);
+}
+
 /* Quantizing by the entries gives the accuracy of the step. */
 static void entries_should_be_those_of_the_chosen_step(void **state)
 {
@@ -246,6 +286,7 @@ int main(void)
         cmocka_unit_test(pinned_entries_should_not_move),
         cmocka_unit_test(descent_should_begin_where_least_is_lost_per_cost),
         cmocka_unit_test(result_should_be_the_smallest_that_was_tried_and_meets_the_goal),
+        cmocka_unit_test(no_layer_should_be_wider_than_the_goal_needs),
         cmocka_unit_test(entries_should_be_those_of_the_chosen_step),
         cmocka_unit_test(easy_goal_should_need_one_quantization),
         cmocka_unit_test(goal_out_of_reach_should_fail_with_what_was_reached),
