@@ -138,7 +138,7 @@ static enum ldnq_status place_pairs(struct placing *placing, struct ldnq_error *
     do {
         LDNQ_TRY(place_and_observe(placing, &ranges, err));
         ruined = 0;
-        if (ranges && !run->placement->target->every_tensor)
+        if (ranges)
             LDNQ_TRY(ldnq_ranges_find_ruined(ranges, placing->excluded, &ruined, err));
     } while (ruined > 0);
     warn_ruined(placing);

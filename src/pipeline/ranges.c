@@ -155,19 +155,21 @@ void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited)
         visited[i] |= ranges->activation_of[i] > 0;
 }
 
+/* What a layer reads must be finite. Elsewhere an infinity may be meant, as in a mask: the value
+ * stays float. */
 static enum ldnq_status refuse_not_finite(const struct ldnq_ranges *ranges,
                                           const struct ldnq_placed_activation *activation,
                                           struct ldnq_error *err)
 {
     for (size_t n = 0; n < ranges->graph->node_count; n++) {
         const struct ldnq_node *node = ranges->graph->nodes[n];
-        for (size_t i = 0; i < node->input_count; i++)
+        const struct ldnq_operator_rule *rule = ldnq_target_rule(ranges->placement->target, node);
+        for (size_t i = 0; rule && rule->weight && i < node->input_count; i++)
             if (reads_codes_of(ranges, activation, n, i))
                 return ldnq_node_fail(ranges->graph, node, LDNQ_NUMERIC, err,
                                       "its input is not finite on the calibration samples");
     }
-    return ldnq_node_fail(ranges->graph, activation->value->producer, LDNQ_NUMERIC, err,
-                          "its output is not finite on the calibration samples");
+    return LDNQ_OK;
 }
 
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
@@ -245,6 +247,11 @@ static const char *find_ruin(const struct ldnq_ranges *ranges, size_t a, struct 
     const enum ldnq_dtype dtype = ranges->placement->dtype;
     const struct ldnq_scale scale = ranges->scales[a];
     const char *name = ranges->placement->activations[a].value->name;
+    if (ldnq_observer_has_mask(observer))
+        return ldnq_arena_printf(arena, err, "'%s' holds the values of a mask", name);
+    /* It would rather lose accuracy than compute in float. */
+    if (ranges->placement->target->every_tensor)
+        return NULL;
     if (!ldnq_observer_has_importance(observer)) {
         const double lost = ldnq_observer_lost_slices(observer, (double)scale.scale);
         return lost <= MOST_LOST_SLICES

@@ -20,7 +20,7 @@ enum ldnq_status ldnq_ranges_create(struct ldnq_placement *placement,
 void ldnq_ranges_mark(const struct ldnq_ranges *ranges, bool *visited);
 
 /* Observes a tensor of float32; values that were not marked are left out. Errors: NUMERIC (NaN or
- * infinity, which codes would hide; the node that reads it is named). */
+ * infinity that a layer reads, which codes would hide; the layer is named). */
 enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_value *value,
                                  const struct ldnq_tensor *tensor, struct ldnq_error *err);
 
@@ -29,7 +29,8 @@ enum ldnq_status ldnq_ranges_add(struct ldnq_ranges *ranges, const struct ldnq_v
 void ldnq_ranges_choose(struct ldnq_ranges *ranges);
 
 /* Stores in `excluded`, by value index, why one scale ruins a value, where it does: in the arena of
- * the graph. Entries that are set stay. Returns the number of those that were added. Errors: NOMEM
+ * the graph. Where every tensor of the target has codes, only masks are ruined. Entries that are
+ * set stay. Returns the number of those that were added. Errors: NOMEM
  */
 enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const char **excluded,
                                          size_t *added, struct ldnq_error *err);

@@ -182,6 +182,14 @@ bool ldnq_observer_all_finite(const struct ldnq_observer *observer)
     return !observer->not_finite;
 }
 
+/* Beyond what networks compute: the value of a mask, before a Softmax. */
+#define MASK_VALUE 1e8
+
+bool ldnq_observer_has_mask(const struct ldnq_observer *observer)
+{
+    return observer->not_finite || observer->least < -MASK_VALUE || observer->most > MASK_VALUE;
+}
+
 void ldnq_observer_merge(struct ldnq_observer *observer, const struct ldnq_observer *other)
 {
     if (other->least <= other->most) {

@@ -92,6 +92,18 @@ def attention():
     return chain(nodes, (16, 32), (512,), values), (16, 32)
 
 
+def masked_attention():
+    """Scores with a causal mask of the least float, as torch exports it."""
+    mask = np.triu(np.full((16, 16), np.finfo(np.float32).min, np.float32), 1)
+    nodes = [node("MatMul", "x w0", "q"), node("MatMul", "x w1", "k"), node("MatMul", "x w2", "v"),
+             node("Transpose", "k", "t", perm=[0, 2, 1]), node("MatMul", "q t", "s"),
+             node("Add", "s mask", "u"), node("Softmax", "u", "p", axis=2),
+             node("MatMul", "p v", "o"), node("MatMul", "o w3", "y")]
+    values = {"w0": weights(32, 32, spread=0.1), "w1": weights(32, 32, seed=2, spread=0.1),
+              "w2": weights(32, 32, seed=3), "w3": weights(32, 32, seed=4), "mask": mask}
+    return chain(nodes, (16, 32), (16, 32), values), (16, 32)
+
+
 def activations():
     """Sigmoid, Tanh, HardSwish-like gates and a Softmax, as outputs and between layers."""
     nodes = [conv("x w0 b0", "a", pads=SAME), node("Sigmoid", "a", "g"), node("Mul", "a g", "b"),

@@ -157,6 +157,25 @@ def test_split_without_its_first_output_should_be_written(target, tmp_path):
     assert w.layers() and not above_note(lint(w.path, target))
 
 
+@pytest.mark.parametrize("value", [np.finfo(np.float32).min, -np.inf, -1e9])
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt", "qnn", "tflite", "pow2"])
+def test_scores_with_a_mask_should_stay_float(target, value, tmp_path):
+    """At the scale of the mask all scores are equal."""
+    def build():
+        proto, shape = networks.masked_attention()
+        mask = next(i for i in proto.graph.initializer if i.name == "mask")
+        array = networks.numpy_helper.to_array(mask)
+        changed = np.where(array < 0, np.float32(value), np.float32(0))
+        mask.CopyFrom(networks.numpy_helper.from_array(changed, "mask"))
+        return proto, shape
+
+    w = write(build, target, tmp_path)
+    x = np.load(tmp_path / "calib.npy")[:8]
+    exact = support.run(tmp_path / "net.onnx", {"x": x}, tmp_path / "exact")["y"]
+    error = support.run(w.path, {"x": x}, tmp_path / "run")["y"] - exact
+    assert np.square(error).mean() < (0.02 if target == "pow2" else 0.01) * np.square(exact).mean()
+
+
 def test_gemm_with_factors_should_stay_float(tmp_path):
     def build():
         nodes = [make_node("Gemm", "x w0", "a", alpha=0.5), make_node("Relu", "a", "b"),
