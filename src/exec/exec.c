@@ -250,7 +250,7 @@ static enum ldnq_status run_node(struct ldnq_exec *exec, size_t node_index, stru
     if (exec->is_dry_run)
         restore_output_shapes(exec, node);
     else
-        LDNQ_TRY(ldnq_ops_infer(&call, err));
+        LDNQ_TRY(ldnq_ops_infer_shape(&call, err));
     for (size_t i = 0; i < call.out_count; i++)
         LDNQ_TRY(allocate_output(exec, node_index, &call, i, err));
     if ((node->op->flags & LDNQ_OP_VIEW) || exec->is_dry_run)

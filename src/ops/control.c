@@ -168,7 +168,7 @@ static enum ldnq_status require_graph(const struct ldnq_op_call *call, struct ld
     return call->graph ? LDNQ_OK : ldnq_fail(err, LDNQ_UNSUPPORTED, "only the executor can run it");
 }
 
-static enum ldnq_status if_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status if_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_control *control = call->attrs;
     LDNQ_TRY(require_graph(call, err));
@@ -239,7 +239,7 @@ static bool find_trip_count(const struct ldnq_op_call *call, const struct ldnq_c
     return !ldnq_is_symbol(*length);
 }
 
-static enum ldnq_status loop_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status loop_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_control *control = call->attrs;
     size_t own = call->in_count - call->node->capture_count;
@@ -256,7 +256,7 @@ static enum ldnq_status loop_infer(struct ldnq_op_call *call, struct ldnq_error 
     return LDNQ_OK;
 }
 
-static enum ldnq_status scan_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status scan_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_control *control = call->attrs;
     const struct ldnq_tensor *scanned = call->in[control->carried];
@@ -286,7 +286,7 @@ const struct ldnq_op ldnq_op_if = {
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
     .read_attrs = if_read_attrs,
-    .infer = if_infer,
+    .infer = if_infer_shape,
     .differentiable = LDNQ_ALL_INPUTS,
 };
 
@@ -299,7 +299,7 @@ const struct ldnq_op ldnq_op_loop = {
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
     .read_attrs = loop_read_attrs,
-    .infer = loop_infer,
+    .infer = loop_infer_shape,
     .differentiable = LDNQ_ALL_INPUTS,
 };
 
@@ -312,6 +312,6 @@ const struct ldnq_op ldnq_op_scan = {
     .inputs_max = MOST_INPUTS,
     .outputs_max = -1,
     .read_attrs = scan_read_attrs,
-    .infer = scan_infer,
+    .infer = scan_infer_shape,
     .differentiable = LDNQ_ALL_INPUTS,
 };

@@ -114,7 +114,7 @@ struct ldnq_op_call {
     /* For infer and forward: the node that runs inside this one, which can_fuse accepted;
      * out[0] is that node's output. NULL for none, and for operators without can_fuse. */
     const struct ldnq_node *fused_reader;
-    bool widened; /* set by ldnq_ops_infer: halves are computed in float32 (ops/widen.h) */
+    bool widened; /* set by ldnq_ops_infer_shape: halves are computed in float32 (ops/widen.h) */
 };
 
 /* One backward evaluation of a node, for one scalar loss. All gradients are float32 and
@@ -200,8 +200,8 @@ enum ldnq_status ldnq_ops_bind_node(const struct ldnq_graph *graph, struct ldnq_
 
 /* Clears the outputs, calls the record's infer, and checks the shapes that it returns.
  * The caller adds the node to the message. */
-enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err);
-/* The record's scratch_bytes and forward, after ldnq_ops_infer; not for views. */
+enum ldnq_status ldnq_ops_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
+/* The record's scratch_bytes and forward, after ldnq_ops_infer_shape; not for views. */
 size_t ldnq_ops_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_ops_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 

@@ -314,7 +314,7 @@ static enum ldnq_status check_output(const struct ldnq_op_call *call, size_t out
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_ops_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 0; i < call->out_count; i++)
         call->out[i] = (struct ldnq_tensor){ .shape.rank = LDNQ_RANK_UNKNOWN };
@@ -323,7 +323,7 @@ enum ldnq_status ldnq_ops_infer(struct ldnq_op_call *call, struct ldnq_error *er
     enum ldnq_status status = call->node->op->infer(call, err);
     /* err keeps the first message, which says what the operator supports. */
     if (status == LDNQ_UNSUPPORTED && ldnq_widen_applies(call))
-        status = ldnq_widen_infer(call, &wide) == LDNQ_OK ? LDNQ_OK : status;
+        status = ldnq_widen_infer_shape(call, &wide) == LDNQ_OK ? LDNQ_OK : status;
     LDNQ_TRY(status);
     for (size_t i = 0; i < call->out_count; i++)
         LDNQ_TRY(check_output(call, i, err));

@@ -51,7 +51,7 @@ static void widen_inputs(const struct ldnq_op_call *call, struct widened_call *w
     w->call.in = w->in_list;
 }
 
-enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_widen_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct widened_call w;
     enum ldnq_dtype half = find_output_dtype(call);

@@ -21,7 +21,7 @@
 /* Whether the call has halves among its inputs, and not too many inputs and outputs. */
 bool ldnq_widen_applies(const struct ldnq_op_call *call);
 /* Calls infer with float32 inputs and sets call->widened. Errors: those of infer. */
-enum ldnq_status ldnq_widen_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+enum ldnq_status ldnq_widen_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
 /* For calls with `widened` set: scratch includes the copies and the operator's own. */
 size_t ldnq_widen_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_widen_forward(const struct ldnq_op_call *call, struct ldnq_error *err);

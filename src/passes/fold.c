@@ -250,7 +250,7 @@ static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct
     if (has_bodies)
         LDNQ_TRY(ldnq_subgraphs_fold(f->folding, node, err));
     LDNQ_TRY(assign_unknown_inputs(f, err));
-    LDNQ_TRY(ldnq_ops_infer(&f->call, err));
+    LDNQ_TRY(ldnq_ops_infer_shape(&f->call, err));
     for (size_t i = 0; i < node->output_count; i++) {
         if (!node->outputs[i])
             continue;

@@ -217,7 +217,7 @@ static enum ldnq_status add_shape(const struct ldnq_layer *layer, const struct l
                                            .in = in,
                                            .out = outputs,
                                            .pool = pool };
-        LDNQ_TRY(ldnq_ops_infer(&sums.call, err));
+        LDNQ_TRY(ldnq_ops_infer_shape(&sums.call, err));
         sums.positions = node->op->layer->count_positions(&sums.call);
         sums.squared = i == 1;
         sums.out = i == 0 ? out->mean : out->diagonal;

@@ -87,7 +87,7 @@ static enum ldnq_status infer_layer_call(struct layer_fitting *fitting,
         .pool = quantizer->options->pool,
     };
     struct ldnq_error reason;
-    enum ldnq_status status = ldnq_ops_infer(call, &reason);
+    enum ldnq_status status = ldnq_ops_infer_shape(call, &reason);
     if (status == LDNQ_OK)
         return LDNQ_OK;
     /* The model's own shapes were checked before, so these come from the samples. */

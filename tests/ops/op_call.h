@@ -71,7 +71,7 @@ static inline int64_t op_call_symbol(struct op_call *op, const char *name)
 }
 
 /* As ahead of data. */
-static inline enum ldnq_status op_call_infer(struct op_call *op)
+static inline enum ldnq_status op_call_infer_shape(struct op_call *op)
 {
     op->call = (struct ldnq_op_call){ .node = &op->node,
                                       .in_count = op->node.input_count,
@@ -81,15 +81,15 @@ static inline enum ldnq_status op_call_infer(struct op_call *op)
                                       .graph = op->graph };
     if (op->node.op->read_attrs)
         LDNQ_TRY(op->node.op->read_attrs(&op->node, op->arena, &op->call.attrs, &err));
-    return ldnq_ops_infer(&op->call, &err);
+    return ldnq_ops_infer_shape(&op->call, &err);
 }
 
 /* As the executor does it: nothing may be unknown. */
 static inline enum ldnq_status op_call_run(struct op_call *op)
 {
-    LDNQ_TRY(op_call_infer(op));
+    LDNQ_TRY(op_call_infer_shape(op));
     op->call.graph = NULL;
-    LDNQ_TRY(ldnq_ops_infer(&op->call, &err));
+    LDNQ_TRY(ldnq_ops_infer_shape(&op->call, &err));
     for (size_t i = 0; i < op->node.output_count; i++) {
         struct ldnq_tensor *tensor;
         LDNQ_TRY(ldnq_tensor_create(op->arena, op->outputs[i].dtype, &op->outputs[i].shape, &tensor,

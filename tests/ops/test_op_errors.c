@@ -112,12 +112,12 @@ static void types_that_are_not_supported_should_be_named(void **state)
     struct op_call op;
     op_call_init(&op, "Relu", 13);
     op_call_input(&op, LDNQ_DOUBLE, SHAPE(2), NULL);
-    assert_fails(op_call_infer(&op), LDNQ_UNSUPPORTED, "float64");
+    assert_fails(op_call_infer_shape(&op), LDNQ_UNSUPPORTED, "float64");
     op_call_finish(&op);
     op_call_init(&op, "Add", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2), NULL);
     op_call_input(&op, LDNQ_INT64, SHAPE(2), NULL);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "float32 and int64");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "float32 and int64");
     op_call_finish(&op);
 }
 
@@ -129,12 +129,12 @@ static void shapes_that_do_not_fit_should_be_named(void **state)
     op_call_init(&op, "Add", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(4), NULL);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "3 and 4");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "3 and 4");
     op_call_finish(&op);
     op_call_init(&op, "Reshape", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
     op_call_ints(&op, 2, target);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "6 elements can't be reshaped to 8");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "6 elements can't be reshaped to 8");
     op_call_finish(&op);
 }
 
@@ -146,7 +146,7 @@ static void a_pad_that_cuts_too_much_should_be_an_error(void **state)
     op_call_init(&op, "Pad", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(3), zeros);
     op_call_ints(&op, 2, pads);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "negative size");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "negative size");
     op_call_finish(&op);
 }
 
@@ -159,7 +159,7 @@ static void a_range_that_does_not_end_should_be_an_error(void **state)
     op_call_input(&op, LDNQ_INT64, SCALAR, &start);
     op_call_input(&op, LDNQ_INT64, SCALAR, &limit);
     op_call_input(&op, LDNQ_INT64, SCALAR, &delta);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "does not end");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "does not end");
     op_call_finish(&op);
 }
 
@@ -171,7 +171,7 @@ static void sizes_that_overflow_should_be_an_error(void **state)
     op_call_init(&op, "Tile", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE((int64_t)1 << 30, 1), NULL);
     op_call_ints(&op, 2, repeats);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "too large");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "too large");
     op_call_finish(&op);
 }
 
@@ -183,11 +183,11 @@ static void conv_should_refuse_a_bias_that_does_not_fit_ahead_of_its_input(void 
     op_call_input(&op, LDNQ_FLOAT, UNKNOWN, NULL);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(8, 1, 1, 1), zeros);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(1), zeros);
-    assert_fails(op_call_infer(&op), LDNQ_MODEL, "one number per output channel");
+    assert_fails(op_call_infer_shape(&op), LDNQ_MODEL, "one number per output channel");
     op.inputs[2].shape = SHAPE(8);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     op.inputs[2].shape = SHAPE(op_call_symbol(&op, "M"));
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     op_call_finish(&op);
 }
 
@@ -204,7 +204,7 @@ static void sizes_that_look_like_symbols_should_be_refused_with_data(void **stat
         if (i < 3)
             op_call_input(&op, LDNQ_FLOAT, SHAPE(1, 1), zeros);
         op_call_ints(&op, 2, sizes);
-        assert_ok(op_call_infer(&op));
+        assert_ok(op_call_infer_shape(&op));
         assert_fails(op_call_run(&op), LDNQ_MODEL, "out of range");
         op_call_finish(&op);
     }
@@ -222,7 +222,7 @@ static void products_beyond_the_integers_of_blas_should_be_refused(void **state)
         op_call_init(&op, types[i], 13);
         op_call_input(&op, LDNQ_FLOAT, left[i], NULL);
         op_call_input(&op, LDNQ_FLOAT, right[i], NULL);
-        assert_fails(op_call_infer(&op), LDNQ_UNSUPPORTED,
+        assert_fails(op_call_infer_shape(&op), LDNQ_UNSUPPORTED,
                      "a product of more than 2^31-1 rows or columns is not supported");
         op_call_finish(&op);
     }

@@ -8,7 +8,7 @@ static void shape_should_pass_symbols_on(void **state)
     op_call_init(&op, "Shape", 15);
     int64_t n = op_call_symbol(&op, "N"), dims[3] = { 0 };
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 3, 8), NULL);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(3));
     op.outputs[0].data = dims;
     assert_ok(op.node.op->forward(&op.call, &err));
@@ -23,7 +23,7 @@ static void size_should_fail_where_a_dimension_is_a_symbol(void **state)
     int64_t size;
     op_call_init(&op, "Size", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(op_call_symbol(&op, "N"), 3), NULL);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     op.outputs[0].data = &size;
     assert_fails(op.node.op->forward(&op.call, &err), LDNQ_MODEL, "not known");
     op_call_finish(&op);
@@ -63,7 +63,7 @@ static void reshape_should_find_the_symbol_behind_minus_one(void **state)
     int64_t n = op_call_symbol(&op, "N");
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 1280, 1, 1), NULL);
     op_call_ints(&op, 2, target);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(n, 1280));
     op_call_finish(&op);
 }
@@ -77,7 +77,7 @@ static void reshape_should_cancel_a_symbol_that_both_shapes_have(void **state)
     const int64_t target[] = { n, 2, -1 };
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 3, 4), NULL);
     op_call_ints(&op, 3, target);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(n, 2, 6));
     op_call_finish(&op);
 }
@@ -89,7 +89,7 @@ static void reshape_should_keep_its_rank_where_sizes_are_unknown(void **state)
     op_call_init(&op, "Reshape", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
     op_call_ints(&op, 4, NULL);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_int_equal(op.outputs[0].shape.rank, 4);
     for (int i = 0; i < 4; i++)
         assert_true(ldnq_is_symbol(op.outputs[0].shape.dim[i]));
@@ -106,7 +106,7 @@ static void slice_should_leave_a_symbol_that_it_does_not_cut(void **state)
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 8), NULL);
     op_call_ints(&op, 2, starts);
     op_call_ints(&op, 2, ends);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(n, 2));
     op_call_finish(&op);
 }
@@ -121,7 +121,7 @@ static void slice_should_open_only_the_axes_that_unknown_bounds_cut(void **state
     op_call_ints(&op, 1, NULL);
     op_call_ints(&op, 1, NULL);
     op_call_ints(&op, 1, axes);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_int_equal(op.outputs[0].shape.dim[0], 4);
     assert_true(ldnq_is_symbol(op.outputs[0].shape.dim[1]));
     op_call_finish(&op);
@@ -136,7 +136,7 @@ static void pad_should_keep_the_symbol_of_an_axis_without_pads(void **state)
     int64_t n = op_call_symbol(&op, "N");
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 5), NULL);
     op_call_ints(&op, 4, pads);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(n, 8));
     op_call_finish(&op);
 }
@@ -151,7 +151,7 @@ static void an_unknown_rank_should_stay_unknown(void **state)
         struct op_call op;
         op_call_init(&op, types[i], 18);
         op_call_input(&op, LDNQ_FLOAT, UNKNOWN, NULL);
-        assert_ok(op_call_infer(&op));
+        assert_ok(op_call_infer_shape(&op));
         op_call_finish(&op);
     }
 }
@@ -163,7 +163,7 @@ static void constantofshape_should_take_symbols_as_sizes(void **state)
     op_call_init(&op, "ConstantOfShape", 13);
     int64_t content[] = { op_call_symbol(&op, "N"), 2 };
     op_call_ints(&op, 2, content);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(content[0], 2));
     op_call_finish(&op);
 }
@@ -177,7 +177,7 @@ static void resize_should_take_symbols_and_numbers_as_sizes(void **state)
     op_call_input(&op, LDNQ_FLOAT, SHAPE(n, 3, 8, op_call_symbol(&op, "W")), NULL);
     op.node.input_count += 2; /* neither region nor scales */
     op_call_ints(&op, 4, content);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     assert_shape(&op.outputs[0].shape, SHAPE(n, 3, 16, 20));
     op_call_finish(&op);
 }
@@ -189,9 +189,9 @@ static void an_unknown_size_at_run_time_should_be_an_error(void **state)
     op_call_init(&op, "Reshape", 13);
     op_call_input(&op, LDNQ_FLOAT, SHAPE(2, 3), NULL);
     op_call_ints(&op, 4, NULL);
-    assert_ok(op_call_infer(&op));
+    assert_ok(op_call_infer_shape(&op));
     op.call.graph = NULL;
-    assert_fails(ldnq_ops_infer(&op.call, &err), LDNQ_MODEL, "not known");
+    assert_fails(ldnq_ops_infer_shape(&op.call, &err), LDNQ_MODEL, "not known");
     op_call_finish(&op);
 }
 

@@ -96,7 +96,7 @@ static inline void use_input(struct use *use, size_t i, struct ldnq_shape shape,
 
 /* ---- running ------------------------------------------------------------------- */
 
-static inline enum ldnq_status use_infer(struct use *use)
+static inline enum ldnq_status use_infer_shape(struct use *use)
 {
     size_t in_count = use->call.in_count;
     if (use->node.op->read_attrs)
@@ -107,7 +107,7 @@ static inline enum ldnq_status use_infer(struct use *use)
                                        .out_count = 1,
                                        .in = use->in,
                                        .out = &use->out };
-    return ldnq_ops_infer(&use->call, &err);
+    return ldnq_ops_infer_shape(&use->call, &err);
 }
 
 /* What forward does not write stays NaN. */

@@ -31,7 +31,7 @@ static void infer(struct pair *pair, size_t which, struct ldnq_op_call *call)
         .in = pair->in[which],
         .out = &pair->out[which],
     };
-    assert_ok(ldnq_ops_infer(call, &err));
+    assert_ok(ldnq_ops_infer_shape(call, &err));
 }
 
 /* y = y^ + `difference` * noise, the noise in part made of y^ so that it can be compensated. */

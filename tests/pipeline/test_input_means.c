@@ -51,7 +51,7 @@ static void compute_statistics(const struct network *n, const struct ldnq_tensor
                                  .out_count = 1,
                                  .in = in,
                                  .out = &out };
-    assert_ok(ldnq_ops_infer(&call, &err));
+    assert_ok(ldnq_ops_infer_shape(&call, &err));
     const struct ldnq_position_sampling all =
         ldnq_sample_positions(layer->node->op->layer->count_positions(&call), 0, 0);
     assert_ok(ldnq_statistics_init(s, &layer->geometry, NULL, n->graph->arena, &err));
@@ -207,7 +207,7 @@ static void sampled_columns_should_be_the_columns_at_their_positions(void **stat
                                  .out_count = 1,
                                  .in = in,
                                  .out = &out };
-    assert_ok(ldnq_ops_infer(&call, &err));
+    assert_ok(ldnq_ops_infer_shape(&call, &err));
     const struct ldnq_position_sampling s = ldnq_sample_positions(4 * 49, 64, 1);
     static float all[18 * 196], some[18 * 64];
     call.node->op->layer->fill_columns(&call, 0, 0, 196, all, 196);

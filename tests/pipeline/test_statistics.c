@@ -40,7 +40,7 @@ static void infer(struct layer_call *c)
                                      .out_count = 1,
                                      .in = c->in,
                                      .out = &c->out };
-    assert_ok(ldnq_ops_infer(&c->call, &err));
+    assert_ok(ldnq_ops_infer_shape(&c->call, &err));
 }
 
 /* All columns of a group at once, and their mean products. */

@@ -94,7 +94,7 @@ static enum ldnq_status check_positions(struct ldnq_op_call *call, const struct 
                      positions);
 }
 
-static enum ldnq_status col2im_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status col2im_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape image, block, *out = &call->out[0].shape;
@@ -199,7 +199,7 @@ const struct ldnq_op ldnq_op_col2im = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = col2im_read_attrs,
-    .infer = col2im_infer,
+    .infer = col2im_infer_shape,
     .forward = col2im_forward,
     .differentiable = 1,
     .saved_inputs = 6,

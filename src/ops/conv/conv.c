@@ -95,7 +95,7 @@ static int64_t multiply_dims_from(const struct ldnq_shape *shape, int first)
     return count > INT64_MAX ? INT64_MAX : (int64_t)count;
 }
 
-static enum ldnq_status conv_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status conv_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct conv_attrs *conv = call->attrs;
     struct ldnq_shape *y = &call->out[0].shape;
@@ -392,7 +392,7 @@ const struct ldnq_op ldnq_op_conv = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = conv_read_attrs,
-    .infer = conv_infer,
+    .infer = conv_infer_shape,
     .scratch_bytes = conv_scratch_bytes,
     .forward = conv_forward,
     .differentiable = 7,

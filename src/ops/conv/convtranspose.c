@@ -157,7 +157,7 @@ static enum ldnq_status find_output(struct ldnq_op_call *call, size_t i, int64_t
     return LDNQ_OK;
 }
 
-static enum ldnq_status convtranspose_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status convtranspose_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = call->attrs;
     struct ldnq_shape *y = &call->out[0].shape;
@@ -332,7 +332,7 @@ const struct ldnq_op ldnq_op_convtranspose = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = convtranspose_read_attrs,
-    .infer = convtranspose_infer,
+    .infer = convtranspose_infer_shape,
     .scratch_bytes = convtranspose_scratch_bytes,
     .forward = convtranspose_forward,
     .differentiable = 7,

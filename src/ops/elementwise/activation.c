@@ -61,14 +61,14 @@ struct activation_loop {
         .inputs_min = 1,                                                                           \
         .inputs_max = 1,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = activation_infer,                                                                 \
+        .infer = activation_infer_shape,                                                           \
         .forward = name##_forward,                                                                 \
         .differentiable = 1,                                                                       \
         .saved_##FROM = 1,                                                                         \
         .backward = name##_backward,                                                               \
     };
 
-static enum ldnq_status activation_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status activation_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
@@ -188,7 +188,7 @@ const struct ldnq_op ldnq_op_gelu = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = gelu_read_attrs,
-    .infer = activation_infer,
+    .infer = activation_infer_shape,
     .forward = gelu_forward,
     .differentiable = 1,
     .saved_inputs = 1,

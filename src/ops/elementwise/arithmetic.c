@@ -38,9 +38,9 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         { LDNQ_INT64, name##_int64 },                                                              \
         LDNQ_INTEGER_KERNELS(name),                                                                \
     };                                                                                             \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
-        return ldnq_binary_infer(call, KERNELS(name##_kernels), LDNQ_UNDEFINED, err);              \
+        return ldnq_binary_infer_shape(call, KERNELS(name##_kernels), LDNQ_UNDEFINED, err);        \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
@@ -57,7 +57,7 @@ LDNQ_BINARY_LOOP(div_int64, int64_t, int64_t, y == -1 ? SUB64(0, x) : x / y)
         .inputs_min = 2,                                                                           \
         .inputs_max = 2,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
         .differentiable = 3,                                                                       \
         .saved_inputs = (SAVED),                                                                   \

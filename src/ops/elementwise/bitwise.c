@@ -18,9 +18,9 @@
         { LDNQ_INT16, name##_16 },  { LDNQ_UINT32, name##_32 }, { LDNQ_INT32, name##_32 },         \
         { LDNQ_UINT64, name##_64 }, { LDNQ_INT64, name##_64 },                                     \
     };                                                                                             \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
-        return ldnq_binary_infer(call, KERNELS(name), LDNQ_UNDEFINED, err);                        \
+        return ldnq_binary_infer_shape(call, KERNELS(name), LDNQ_UNDEFINED, err);                  \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
@@ -36,7 +36,7 @@
         .inputs_min = 2,                                                                           \
         .inputs_max = 2,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
     };
 
@@ -51,7 +51,7 @@ BITWISE(bitwisexor, "BitwiseXor", x ^ y)
      LDNQ_DTYPE_BIT(LDNQ_INT16) | LDNQ_DTYPE_BIT(LDNQ_UINT32) | LDNQ_DTYPE_BIT(LDNQ_INT32) |       \
      LDNQ_DTYPE_BIT(LDNQ_UINT64) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-static enum ldnq_status bitwisenot_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status bitwisenot_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, INTEGERS, err);
 }
@@ -75,7 +75,7 @@ const struct ldnq_op ldnq_op_bitwisenot = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = bitwisenot_infer,
+    .infer = bitwisenot_infer_shape,
     .forward = bitwisenot_forward,
 };
 
@@ -120,9 +120,9 @@ static bool shifts_left(const struct ldnq_op_call *call)
     return *ldnq_attr_string(call->node, "direction", "") == 'L';
 }
 
-static enum ldnq_status bitshift_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status bitshift_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_binary_infer(call, KERNELS(left), LDNQ_UNDEFINED, err);
+    return ldnq_binary_infer_shape(call, KERNELS(left), LDNQ_UNDEFINED, err);
 }
 
 static enum ldnq_status bitshift_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -143,6 +143,6 @@ const struct ldnq_op ldnq_op_bitshift = {
     .inputs_max = 2,
     .outputs_max = 1,
     .read_attrs = bitshift_read_attrs,
-    .infer = bitshift_infer,
+    .infer = bitshift_infer_shape,
     .forward = bitshift_forward,
 };

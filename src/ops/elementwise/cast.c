@@ -245,12 +245,12 @@ static enum ldnq_status infer_cast_to_dtype(struct ldnq_op_call *call, int64_t t
     return LDNQ_OK;
 }
 
-static enum ldnq_status cast_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status cast_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return infer_cast_to_dtype(call, ldnq_attr_int(call->node, "to", LDNQ_UNDEFINED), err);
 }
 
-static enum ldnq_status castlike_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status castlike_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return infer_cast_to_dtype(call, call->in[1]->dtype, err);
 }
@@ -278,7 +278,7 @@ const struct ldnq_op ldnq_op_cast = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = cast_infer,
+    .infer = cast_infer_shape,
     .forward = cast_forward,
     .differentiable = 1,
     .backward = cast_backward,
@@ -292,7 +292,7 @@ const struct ldnq_op ldnq_op_castlike = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = castlike_infer,
+    .infer = castlike_infer_shape,
     .forward = cast_forward,
     .differentiable = 1,
     .backward = cast_backward,

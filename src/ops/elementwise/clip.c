@@ -47,7 +47,7 @@ CLIP(clip_uint8, uint8_t, u8)
 
 /* ---- bounds as attributes -------------------------------------------------------- */
 
-static enum ldnq_status clip_6_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status clip_6_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
@@ -87,7 +87,7 @@ const struct ldnq_op ldnq_op_clip_6 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = clip_6_infer,
+    .infer = clip_6_infer_shape,
     .forward = clip_6_forward,
     .differentiable = 1,
     .saved_outputs = 1,
@@ -97,7 +97,7 @@ const struct ldnq_op ldnq_op_clip_6 = {
 
 /* ---- bounds as inputs ------------------------------------------------------------- */
 
-static enum ldnq_status clip_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status clip_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 1; i <= 2; i++) {
         const struct ldnq_tensor *bound = ldnq_op_input(call, i);
@@ -186,7 +186,7 @@ const struct ldnq_op ldnq_op_clip = {
     .inputs_min = 1,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = clip_infer,
+    .infer = clip_infer_shape,
     .forward = clip_forward,
     .differentiable = 1,
     .saved_inputs = 6,

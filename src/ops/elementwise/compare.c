@@ -12,9 +12,9 @@
         { LDNQ_FLOAT, name##_float }, { LDNQ_INT32, name##_int32 }, { LDNQ_INT64, name##_int64 },  \
         LDNQ_INTEGER_KERNELS(name),   { LDNQ_BOOL, name##_uint8 },                                 \
     };                                                                                             \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
-        return ldnq_binary_infer(call, KERNELS(name), LDNQ_BOOL, err);                             \
+        return ldnq_binary_infer_shape(call, KERNELS(name), LDNQ_BOOL, err);                       \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
@@ -30,7 +30,7 @@
         .inputs_min = 2,                                                                           \
         .inputs_max = 2,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
     };
 

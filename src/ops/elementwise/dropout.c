@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* The mask is bool since opset 10. Before, it had the input's type. */
-static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status dropout_10_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     if (call->out_count > 1) {
@@ -15,7 +15,7 @@ static enum ldnq_status dropout_10_infer(struct ldnq_op_call *call, struct ldnq_
     return LDNQ_OK;
 }
 
-static enum ldnq_status dropout_7_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status dropout_7_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, ~0u, err);
 }
@@ -27,7 +27,7 @@ static bool is_ratio_zero(const struct ldnq_tensor *ratio)
            *(const float *)ratio->data == 0.0f;
 }
 
-static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status dropout_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *training = ldnq_op_input(call, 2);
     LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_BOOL), err));
@@ -37,7 +37,7 @@ static enum ldnq_status dropout_infer(struct ldnq_op_call *call, struct ldnq_err
         !is_ratio_zero(ldnq_op_input(call, 1)))
         return ldnq_fail(err, LDNQ_UNSUPPORTED,
                          "training_mode is not supported, except with a constant ratio of 0");
-    return dropout_10_infer(call, err);
+    return dropout_10_infer_shape(call, err);
 }
 
 static enum ldnq_status dropout_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -70,7 +70,7 @@ const struct ldnq_op ldnq_op_dropout_7 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = dropout_7_infer,
+    .infer = dropout_7_infer_shape,
 };
 
 const struct ldnq_op ldnq_op_dropout_10 = {
@@ -81,7 +81,7 @@ const struct ldnq_op ldnq_op_dropout_10 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 2,
-    .infer = dropout_10_infer,
+    .infer = dropout_10_infer_shape,
     .forward = dropout_forward,
     .differentiable = 1,
     .backward = dropout_backward,
@@ -95,7 +95,7 @@ const struct ldnq_op ldnq_op_dropout = {
     .inputs_min = 1,
     .inputs_max = 3,
     .outputs_max = 2,
-    .infer = dropout_infer,
+    .infer = dropout_infer_shape,
     .forward = dropout_forward,
     .differentiable = 1,
     .backward = dropout_backward,

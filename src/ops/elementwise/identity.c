@@ -1,7 +1,7 @@
 /* identity.c: Identity. */
 #include "ops/op.h"
 
-static enum ldnq_status identity_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status identity_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, ~0u, err);
 }
@@ -14,5 +14,5 @@ const struct ldnq_op ldnq_op_identity = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = identity_infer,
+    .infer = identity_infer_shape,
 };

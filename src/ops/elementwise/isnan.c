@@ -9,7 +9,7 @@ struct isnan_loop {
     bool negative, positive; /* IsInf: which infinities are reported */
 };
 
-static enum ldnq_status isnan_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status isnan_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     call->out[0].dtype = LDNQ_BOOL;
@@ -63,7 +63,7 @@ const struct ldnq_op ldnq_op_isnan = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = isnan_infer,
+    .infer = isnan_infer_shape,
     .forward = isnan_forward,
 };
 
@@ -74,6 +74,6 @@ const struct ldnq_op ldnq_op_isinf = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = isnan_infer,
+    .infer = isnan_infer_shape,
     .forward = isinf_forward,
 };

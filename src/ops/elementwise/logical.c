@@ -4,9 +4,9 @@
 #define LOGICAL(name, Type, EXPR)                                                                  \
     LDNQ_BINARY_LOOP(name##_loop, uint8_t, uint8_t, EXPR)                                          \
     static const struct ldnq_elementwise_kernel name##_kernel = { LDNQ_BOOL, name##_loop };        \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
-        return ldnq_binary_infer(call, &name##_kernel, 1, LDNQ_BOOL, err);                         \
+        return ldnq_binary_infer_shape(call, &name##_kernel, 1, LDNQ_BOOL, err);                   \
     }                                                                                              \
     static enum ldnq_status name##_forward(const struct ldnq_op_call *call,                        \
                                            struct ldnq_error *err)                                 \
@@ -22,7 +22,7 @@
         .inputs_min = 2,                                                                           \
         .inputs_max = 2,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
     };
 
@@ -30,7 +30,7 @@ LOGICAL(and, "And", x &&y)
 LOGICAL(or, "Or", x || y)
 LOGICAL(xor, "Xor", !x != !y)
 
-static enum ldnq_status not_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status not_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_BOOL), err);
 }
@@ -54,6 +54,6 @@ const struct ldnq_op ldnq_op_not = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = not_infer,
+    .infer = not_infer_shape,
     .forward = not_forward,
 };

@@ -44,13 +44,13 @@ static bool is_fmod(const struct ldnq_op_call *call)
     return ldnq_attr_int(call->node, "fmod", 0) != 0;
 }
 
-static enum ldnq_status mod_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status mod_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     if (is_fmod(call))
-        return ldnq_binary_infer(call, KERNELS(fmod_kernels), LDNQ_UNDEFINED, err);
+        return ldnq_binary_infer_shape(call, KERNELS(fmod_kernels), LDNQ_UNDEFINED, err);
     if (call->in[0]->dtype == LDNQ_FLOAT || call->in[0]->dtype == LDNQ_DOUBLE)
         return ldnq_fail(err, LDNQ_MODEL, "floats need fmod=1");
-    return ldnq_binary_infer(call, KERNELS(mod_kernels), LDNQ_UNDEFINED, err);
+    return ldnq_binary_infer_shape(call, KERNELS(mod_kernels), LDNQ_UNDEFINED, err);
 }
 
 static enum ldnq_status mod_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -83,7 +83,7 @@ const struct ldnq_op ldnq_op_mod = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = mod_infer,
+    .infer = mod_infer_shape,
     .forward = mod_forward,
     .differentiable = 1,
     .backward = mod_backward,

@@ -73,7 +73,7 @@ static const struct ldnq_elementwise_kernel int64_kernels[] = {
 #define POW_TYPES                                                                                  \
     (LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-static enum ldnq_status pow_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status pow_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, POW_TYPES, err));
     unsigned whole = LDNQ_DTYPE_BIT(LDNQ_UINT32) | LDNQ_DTYPE_BIT(LDNQ_UINT64);
@@ -156,7 +156,7 @@ const struct ldnq_op ldnq_op_pow = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = pow_infer,
+    .infer = pow_infer_shape,
     .forward = pow_forward,
     .differentiable = 3,
     .saved_inputs = 3,

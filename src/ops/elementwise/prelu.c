@@ -3,7 +3,7 @@
 
 LDNQ_BINARY_LOOP(prelu_loop, float, float, x < 0.0f ? x * y : x)
 
-static enum ldnq_status prelu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status prelu_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *slope = &call->in[1]->shape;
     struct ldnq_shape both;
@@ -43,7 +43,7 @@ const struct ldnq_op ldnq_op_prelu = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = prelu_infer,
+    .infer = prelu_infer_shape,
     .forward = prelu_forward,
     .differentiable = 3,
     .saved_inputs = 3,

@@ -13,7 +13,7 @@ struct relu_loop {
     void *y;
 };
 
-static enum ldnq_status relu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status relu_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, RELU_TYPES, err);
 }
@@ -74,7 +74,7 @@ const struct ldnq_op ldnq_op_relu = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = relu_infer,
+    .infer = relu_infer_shape,
     .forward = relu_forward,
     .differentiable = 1,
     .saved_outputs = 1,

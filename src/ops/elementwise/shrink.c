@@ -7,7 +7,7 @@ struct shrink_loop {
     float lambd, bias;
 };
 
-static enum ldnq_status shrink_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status shrink_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
@@ -62,7 +62,7 @@ const struct ldnq_op ldnq_op_shrink = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = shrink_infer,
+    .infer = shrink_infer_shape,
     .forward = shrink_forward,
     .differentiable = 1,
     .saved_inputs = 1,

@@ -8,7 +8,7 @@ struct trigonometry_loop {
     float *y; /* dx in backward */
 };
 
-static enum ldnq_status trigonometry_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status trigonometry_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
@@ -62,7 +62,7 @@ static enum ldnq_status run_trigonometry(const struct ldnq_op_call *call,
         .inputs_min = 1,                                                                           \
         .inputs_max = 1,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = trigonometry_infer,                                                               \
+        .infer = trigonometry_infer_shape,                                                         \
         .forward = name##_forward,                                                                 \
         .differentiable = 1,                                                                       \
         .saved_inputs = 1,                                                                         \

@@ -30,7 +30,7 @@ struct unary_loop {
     }
 
 #define RECORD(name, Type, SINCE, TYPES, ...)                                                      \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
         return ldnq_op_infer_like_first_input(call, TYPES, err);                                   \
     }                                                                                              \
@@ -42,7 +42,7 @@ struct unary_loop {
         .inputs_min = 1,                                                                           \
         .inputs_max = 1,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
         __VA_ARGS__,                                                                               \
     };

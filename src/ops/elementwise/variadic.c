@@ -27,9 +27,9 @@ static const struct ldnq_elementwise_kernel min_kernels[] = {
 };
 static const struct ldnq_elementwise_kernel sum_kernels[] = { { LDNQ_FLOAT, sum_float } };
 
-static enum ldnq_status variadic_infer(struct ldnq_op_call *call,
-                                       const struct ldnq_elementwise_kernel *kernels, size_t count,
-                                       struct ldnq_error *err)
+static enum ldnq_status variadic_infer_shape(struct ldnq_op_call *call,
+                                             const struct ldnq_elementwise_kernel *kernels,
+                                             size_t count, struct ldnq_error *err)
 {
     unsigned mask = 0;
     for (size_t i = 0; i < count; i++)
@@ -61,9 +61,9 @@ static void variadic_run(const struct ldnq_op_call *call,
 }
 
 #define VARIADIC(name, Type, CASES, COUNT, ...)                                                    \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
-        return variadic_infer(call, CASES, COUNT, err);                                            \
+        return variadic_infer_shape(call, CASES, COUNT, err);                                      \
     }                                                                                              \
     const struct ldnq_op ldnq_op_##name = {                                                        \
         .type = Type,                                                                              \
@@ -72,7 +72,7 @@ static void variadic_run(const struct ldnq_op_call *call,
         .inputs_min = 1,                                                                           \
         .inputs_max = -1,                                                                          \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
         .differentiable = LDNQ_ALL_INPUTS,                                                         \
         __VA_ARGS__,                                                                               \

@@ -16,7 +16,7 @@ WHERE(where_16, uint16_t)
 WHERE(where_32, uint32_t)
 WHERE(where_64, uint64_t)
 
-static enum ldnq_status where_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status where_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[1], *y = call->in[2];
     struct ldnq_shape both;
@@ -77,7 +77,7 @@ const struct ldnq_op ldnq_op_where = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = where_infer,
+    .infer = where_infer_shape,
     .forward = where_forward,
     .differentiable = 6,
     .saved_inputs = 1,

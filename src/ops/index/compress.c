@@ -25,7 +25,7 @@ static enum ldnq_status split_input(const struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
-static enum ldnq_status compress_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status compress_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[0], *condition = call->in[1];
     struct ldnq_shape *out = &call->out[0].shape;
@@ -101,7 +101,7 @@ const struct ldnq_op ldnq_op_compress = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = compress_infer,
+    .infer = compress_infer_shape,
     .forward = compress_forward,
     .differentiable = 1,
     .saved_inputs = 2,

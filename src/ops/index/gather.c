@@ -20,7 +20,7 @@ struct gather_loop {
     char *to;
 };
 
-static enum ldnq_status gather_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status gather_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -166,7 +166,7 @@ const struct ldnq_op ldnq_op_gather = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = gather_infer,
+    .infer = gather_infer_shape,
     .forward = gather_forward,
     .differentiable = 1,
     .saved_inputs = 2,

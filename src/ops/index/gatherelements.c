@@ -6,7 +6,8 @@
 
 #define INDEX_TYPES (LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64))
 
-static enum ldnq_status gatherelements_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status gatherelements_infer_shape(struct ldnq_op_call *call,
+                                                   struct ldnq_error *err)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     int axis;
@@ -134,7 +135,7 @@ const struct ldnq_op ldnq_op_gatherelements = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = gatherelements_infer,
+    .infer = gatherelements_infer_shape,
     .forward = gatherelements_forward,
     .differentiable = 1,
     .saved_inputs = 2,

@@ -99,7 +99,7 @@ static int64_t read_batch_dims(const struct ldnq_op_call *call)
     return ldnq_attr_int(call->node, "batch_dims", 0);
 }
 
-static enum ldnq_status gathernd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status gathernd_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -156,7 +156,7 @@ const struct ldnq_op ldnq_op_gathernd = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = gathernd_infer,
+    .infer = gathernd_infer_shape,
     .forward = gathernd_forward,
     .differentiable = 1,
     .saved_inputs = 2,
@@ -165,12 +165,12 @@ const struct ldnq_op ldnq_op_gathernd = {
 
 /* ---- ScatterND ---------------------------------------------------------------------------- */
 
-static enum ldnq_status scatternd_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status scatternd_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     const struct ldnq_shape *updates = &call->in[2]->shape;
     bool known;
-    LDNQ_TRY(ldnq_scatter_infer(call, err));
+    LDNQ_TRY(ldnq_scatter_infer_shape(call, err));
     LDNQ_TRY(check_tuples(call, 0, &known, err));
     if (!known || updates->rank < 0)
         return LDNQ_OK;
@@ -223,7 +223,7 @@ const struct ldnq_op ldnq_op_scatternd = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = ldnq_scatter_read_attrs,
-    .infer = scatternd_infer,
+    .infer = scatternd_infer_shape,
     .forward = scatternd_forward,
     .differentiable = 5,
     .saved_inputs = 2,

@@ -131,7 +131,8 @@ static bool read_inputs(const struct ldnq_op_call *call, struct suppression *s)
     return true;
 }
 
-static enum ldnq_status nonmaxsuppression_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status nonmaxsuppression_infer_shape(struct ldnq_op_call *call,
+                                                      struct ldnq_error *err)
 {
     struct ldnq_tensor *out = &call->out[0];
     struct suppression s;
@@ -170,7 +171,7 @@ const struct ldnq_op ldnq_op_nonmaxsuppression = {
     .inputs_min = 2,
     .inputs_max = 5,
     .outputs_max = 1,
-    .infer = nonmaxsuppression_infer,
+    .infer = nonmaxsuppression_infer_shape,
     .scratch_bytes = nonmaxsuppression_scratch_bytes,
     .forward = nonmaxsuppression_forward,
 };

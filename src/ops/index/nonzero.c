@@ -20,7 +20,7 @@ static bool is_nonzero(const struct ldnq_tensor *x, size_t i)
     }
 }
 
-static enum ldnq_status nonzero_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status nonzero_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_tensor *x = call->in[0];
     struct ldnq_tensor *out = &call->out[0];
@@ -63,6 +63,6 @@ const struct ldnq_op ldnq_op_nonzero = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = nonzero_infer,
+    .infer = nonzero_infer_shape,
     .forward = nonzero_forward,
 };

@@ -30,7 +30,7 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                 axis, err);
 }
 
-static enum ldnq_status onehot_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status onehot_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -114,7 +114,7 @@ const struct ldnq_op ldnq_op_onehot = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = onehot_infer,
+    .infer = onehot_infer_shape,
     .forward = onehot_forward,
     .differentiable = 4,
     .saved_inputs = 1,

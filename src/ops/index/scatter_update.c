@@ -31,7 +31,7 @@ static enum scatter_reduction read_reduction(const struct ldnq_op_call *call)
     return ((const struct scatter_attrs *)call->attrs)->reduction;
 }
 
-enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_scatter_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const unsigned numbers =
         LDNQ_DTYPE_BIT(LDNQ_FLOAT) | LDNQ_DTYPE_BIT(LDNQ_INT32) | LDNQ_DTYPE_BIT(LDNQ_INT64);

@@ -9,7 +9,7 @@
 enum ldnq_status ldnq_scatter_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
                                          const void **attrs, struct ldnq_error *err);
 /* Checks dtypes, and sets dtype and shape of the output. Errors: MODEL, UNSUPPORTED. */
-enum ldnq_status ldnq_scatter_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+enum ldnq_status ldnq_scatter_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* Copies the data to the output. */
 void ldnq_scatter_copy_data(const struct ldnq_op_call *call);

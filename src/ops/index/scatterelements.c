@@ -11,12 +11,13 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                 err);
 }
 
-static enum ldnq_status scatterelements_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status scatterelements_infer_shape(struct ldnq_op_call *call,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *data = &call->in[0]->shape, *indices = &call->in[1]->shape;
     const struct ldnq_shape *updates = &call->in[2]->shape;
     int axis;
-    LDNQ_TRY(ldnq_scatter_infer(call, err));
+    LDNQ_TRY(ldnq_scatter_infer_shape(call, err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_INDEX_TYPES, err));
     if (data->rank < 0)
         return LDNQ_OK;
@@ -93,7 +94,7 @@ static enum ldnq_status scatterelements_backward(const struct ldnq_op_grad *grad
         .inputs_max = 3,                                                                           \
         .outputs_max = 1,                                                                          \
         .read_attrs = ldnq_scatter_read_attrs,                                                     \
-        .infer = scatterelements_infer,                                                            \
+        .infer = scatterelements_infer_shape,                                                      \
         .forward = scatterelements_forward,                                                        \
         .differentiable = 5,                                                                       \
         .saved_inputs = 2,                                                                         \

@@ -86,12 +86,12 @@ static enum ldnq_status infer_outputs(struct ldnq_op_call *call, int64_t k, bool
     return LDNQ_OK;
 }
 
-static enum ldnq_status topk_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status topk_1_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return infer_outputs(call, ldnq_attr_int(call->node, "k", 0), true, err);
 }
 
-static enum ldnq_status topk_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status topk_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int64_t k = 0;
     size_t count;
@@ -175,7 +175,7 @@ const struct ldnq_op ldnq_op_topk_1 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 2,
-    .infer = topk_1_infer,
+    .infer = topk_1_infer_shape,
     .scratch_bytes = topk_scratch_bytes,
     .forward = topk_forward,
     .differentiable = 1,
@@ -191,7 +191,7 @@ const struct ldnq_op ldnq_op_topk = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 2,
-    .infer = topk_infer,
+    .infer = topk_infer_shape,
     .scratch_bytes = topk_scratch_bytes,
     .forward = topk_forward,
     .differentiable = 1,

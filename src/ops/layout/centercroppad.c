@@ -26,7 +26,7 @@ static enum ldnq_status read_axes(const struct ldnq_op_call *call, int count, in
     return LDNQ_OK;
 }
 
-static enum ldnq_status centercroppad_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status centercroppad_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_shape sizes, *out = &call->out[0].shape;
     int axes[LDNQ_MAX_RANK];
@@ -98,7 +98,7 @@ const struct ldnq_op ldnq_op_centercroppad = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = centercroppad_infer,
+    .infer = centercroppad_infer_shape,
     .forward = centercroppad_forward,
     .differentiable = 1,
     .backward = centercroppad_backward,

@@ -39,7 +39,7 @@ static enum ldnq_status append_shape(const struct ldnq_shape *shape, int axis,
     return LDNQ_OK;
 }
 
-static enum ldnq_status concat_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status concat_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_tensor *out = &call->out[0];
     int axis;
@@ -109,7 +109,7 @@ const struct ldnq_op ldnq_op_concat = {
     .inputs_min = 1,
     .inputs_max = -1,
     .outputs_max = 1,
-    .infer = concat_infer,
+    .infer = concat_infer_shape,
     .forward = concat_forward,
     .differentiable = LDNQ_ALL_INPUTS,
     .backward = concat_backward,

@@ -18,7 +18,8 @@ static enum ldnq_status constantofshape_read_attrs(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static enum ldnq_status constantofshape_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status constantofshape_infer_shape(struct ldnq_op_call *call,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_tensor *value = call->attrs;
     call->out[0].dtype = value ? value->dtype : LDNQ_FLOAT;
@@ -49,6 +50,6 @@ const struct ldnq_op ldnq_op_constantofshape = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = constantofshape_read_attrs,
-    .infer = constantofshape_infer,
+    .infer = constantofshape_infer_shape,
     .forward = constantofshape_forward,
 };

@@ -12,7 +12,7 @@ struct window_coefficients {
     double a0, a1, a2;
 };
 
-static enum ldnq_status window_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status window_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_shape size;
     const int64_t dtype = ldnq_attr_int(call->node, "output_datatype", LDNQ_FLOAT);
@@ -57,7 +57,7 @@ static enum ldnq_status fill_window(const struct ldnq_op_call *call, struct wind
         .inputs_min = 1,                                                                           \
         .inputs_max = 1,                                                                           \
         .outputs_max = 1,                                                                          \
-        .infer = window_infer,                                                                     \
+        .infer = window_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
     };
 

@@ -54,7 +54,7 @@ static enum ldnq_status check_rank(struct ldnq_op_call *call, struct ldnq_error 
                : ldnq_fail(err, LDNQ_MODEL, "its input has %d axes where four are needed", rank);
 }
 
-static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status depthtospace_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct depth_attrs *blocks = call->attrs;
     int64_t *dim = call->out[0].shape.dim;
@@ -66,7 +66,7 @@ static enum ldnq_status depthtospace_infer(struct ldnq_op_call *call, struct ldn
     return ldnq_op_multiply_dims(call, dim[3], blocks->size, &dim[3], err);
 }
 
-static enum ldnq_status spacetodepth_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status spacetodepth_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct depth_attrs *blocks = call->attrs;
     int64_t *dim = call->out[0].shape.dim;
@@ -149,7 +149,7 @@ const struct ldnq_op ldnq_op_depthtospace = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = depth_read_attrs,
-    .infer = depthtospace_infer,
+    .infer = depthtospace_infer_shape,
     .forward = depthtospace_forward,
     .differentiable = 1,
     .backward = depthtospace_backward,
@@ -163,7 +163,7 @@ const struct ldnq_op ldnq_op_spacetodepth = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = depth_read_attrs,
-    .infer = spacetodepth_infer,
+    .infer = spacetodepth_infer_shape,
     .forward = spacetodepth_forward,
     .differentiable = 1,
     .backward = spacetodepth_backward,

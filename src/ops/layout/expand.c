@@ -1,7 +1,7 @@
 /* expand.c: Expand: broadcasts the input to a shape. */
 #include "ops/shared/strided.h"
 
-static enum ldnq_status expand_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status expand_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_shape shape;
     call->out[0].dtype = call->in[0]->dtype;
@@ -45,7 +45,7 @@ const struct ldnq_op ldnq_op_expand = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = expand_infer,
+    .infer = expand_infer_shape,
     .forward = expand_forward,
     .differentiable = 1,
     .backward = expand_backward,

@@ -29,7 +29,7 @@ static size_t write_number_one(enum ldnq_dtype dtype, void *one)
     return size;
 }
 
-static enum ldnq_status eyelike_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status eyelike_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     char one[sizeof(double)];
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
@@ -64,6 +64,6 @@ const struct ldnq_op ldnq_op_eyelike = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = eyelike_infer,
+    .infer = eyelike_infer_shape,
     .forward = eyelike_forward,
 };

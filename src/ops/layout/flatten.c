@@ -1,7 +1,7 @@
 /* flatten.c: Flatten: merges the axes before `axis` into one, and all others into a second. */
 #include "ops/op.h"
 
-static enum ldnq_status flatten_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status flatten_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape *to = &call->out[0].shape;
@@ -32,5 +32,5 @@ const struct ldnq_op ldnq_op_flatten = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = flatten_infer,
+    .infer = flatten_infer_shape,
 };

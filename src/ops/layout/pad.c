@@ -341,7 +341,7 @@ static enum ldnq_status read_amounts_attr(const struct ldnq_op_call *call,
     return set_pads_per_axis(pads, (size_t)rank, NULL, rank, amounts, err);
 }
 
-static enum ldnq_status pad_2_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status pad_2_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct pad_amounts amounts;
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -376,7 +376,7 @@ const struct ldnq_op ldnq_op_pad_2 = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = pad_read_attrs,
-    .infer = pad_2_infer,
+    .infer = pad_2_infer_shape,
     .scratch_bytes = pad_scratch_bytes,
     .forward = pad_2_forward,
     .differentiable = 1,
@@ -405,7 +405,7 @@ static enum ldnq_status read_amounts_input(const struct ldnq_op_call *call,
     return set_pads_per_axis(pads, axis_count, chosen ? axes : NULL, rank, amounts, err);
 }
 
-static enum ldnq_status pad_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status pad_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct pad_amounts amounts;
     bool known;
@@ -457,7 +457,7 @@ const struct ldnq_op ldnq_op_pad = {
     .inputs_max = 4,
     .outputs_max = 1,
     .read_attrs = pad_read_attrs,
-    .infer = pad_infer,
+    .infer = pad_infer_shape,
     .scratch_bytes = pad_scratch_bytes,
     .forward = pad_forward,
     .differentiable = 5,

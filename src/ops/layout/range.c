@@ -48,7 +48,7 @@ static enum ldnq_status count_integers(struct ldnq_op_call *call, int64_t *count
     return LDNQ_OK;
 }
 
-static enum ldnq_status range_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status range_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_tensor *out = &call->out[0];
     bool known = true;
@@ -98,6 +98,6 @@ const struct ldnq_op ldnq_op_range = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = range_infer,
+    .infer = range_infer_shape,
     .forward = range_forward,
 };

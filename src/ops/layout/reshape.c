@@ -87,7 +87,7 @@ static enum ldnq_status resolve_sizes(const struct ldnq_op_call *call, struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status reshape_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status reshape_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     struct ldnq_shape shape;
@@ -122,5 +122,5 @@ const struct ldnq_op ldnq_op_reshape = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = reshape_infer,
+    .infer = reshape_infer_shape,
 };

@@ -16,7 +16,7 @@ static void resolve_start_and_end(const struct ldnq_op_call *call, int *first, i
     *last = (int)end;
 }
 
-static enum ldnq_status shape_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status shape_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_tensor *out = &call->out[0];
     int first, last;
@@ -48,11 +48,11 @@ const struct ldnq_op ldnq_op_shape = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = shape_infer,
+    .infer = shape_infer_shape,
     .forward = shape_forward,
 };
 
-static enum ldnq_status size_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status size_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
     call->out[0].dtype = LDNQ_INT64;
@@ -77,6 +77,6 @@ const struct ldnq_op ldnq_op_size = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = size_infer,
+    .infer = size_infer_shape,
     .forward = size_forward,
 };

@@ -179,7 +179,7 @@ static enum ldnq_status read_ranges_attr(const struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-static enum ldnq_status slice_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status slice_1_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct slice_lists ranges;
     call->out[0].dtype = call->in[0]->dtype;
@@ -211,7 +211,7 @@ const struct ldnq_op ldnq_op_slice_1 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = slice_1_infer,
+    .infer = slice_1_infer_shape,
     .forward = slice_1_forward,
     .differentiable = 1,
     .backward = slice_1_backward,
@@ -266,7 +266,7 @@ static enum ldnq_status make_unknown_sizes(struct ldnq_op_call *call,
     return LDNQ_OK;
 }
 
-static enum ldnq_status slice_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status slice_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct slice_inputs inputs;
     call->out[0].dtype = call->in[0]->dtype;
@@ -300,7 +300,7 @@ const struct ldnq_op ldnq_op_slice = {
     .inputs_min = 3,
     .inputs_max = 5,
     .outputs_max = 1,
-    .infer = slice_infer,
+    .infer = slice_infer_shape,
     .forward = slice_forward,
     .differentiable = 1,
     .saved_inputs = 0x1e,

@@ -74,7 +74,7 @@ static enum ldnq_status make_unknown_parts(struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status split_2_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status split_2_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     size_t count;
     const int64_t *sizes = ldnq_attr_ints(call->node, "split", &count);
@@ -85,7 +85,7 @@ static enum ldnq_status split_2_infer(struct ldnq_op_call *call, struct ldnq_err
 
 #define MOST_PARTS 256
 
-static enum ldnq_status split_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status split_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int64_t sizes[MOST_PARTS];
     size_t count = 0;
@@ -154,7 +154,7 @@ const struct ldnq_op ldnq_op_split_2 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = -1,
-    .infer = split_2_infer,
+    .infer = split_2_infer_shape,
     .forward = split_forward,
     .differentiable = 1,
     .backward = split_backward,
@@ -168,7 +168,7 @@ const struct ldnq_op ldnq_op_split = {
     .inputs_min = 1,
     .inputs_max = 2,
     .outputs_max = -1,
-    .infer = split_infer,
+    .infer = split_infer_shape,
     .forward = split_forward,
     .differentiable = 1,
     .backward = split_backward,

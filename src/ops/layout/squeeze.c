@@ -85,7 +85,7 @@ static enum ldnq_status infer_from_input(struct ldnq_op_call *call, with_axes_fn
 
 /* The record ldnq_op_NAME, whose axes are read by infer_from_SOURCE and used by INFER. */
 #define AXES_RECORD(NAME, TYPE, SINCE, UNTIL, LEAST_INPUTS, MOST_INPUTS, SOURCE, INFER)            \
-    static enum ldnq_status NAME##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status NAME##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
         return infer_from_##SOURCE(call, INFER, err);                                              \
     }                                                                                              \
@@ -97,7 +97,7 @@ static enum ldnq_status infer_from_input(struct ldnq_op_call *call, with_axes_fn
         .inputs_min = LEAST_INPUTS,                                                                \
         .inputs_max = MOST_INPUTS,                                                                 \
         .outputs_max = 1,                                                                          \
-        .infer = NAME##_infer,                                                                     \
+        .infer = NAME##_infer_shape,                                                               \
     };
 
 AXES_RECORD(squeeze_1, "Squeeze", 1, 12, 1, 1, attribute, infer_squeezed)

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static enum ldnq_status tile_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status tile_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape, repeats;
@@ -107,7 +107,7 @@ const struct ldnq_op ldnq_op_tile = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = tile_infer,
+    .infer = tile_infer_shape,
     .forward = tile_forward,
     .differentiable = 1,
     .backward_scratch_bytes = tile_backward_scratch_bytes,

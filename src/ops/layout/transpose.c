@@ -21,7 +21,7 @@ static enum ldnq_status read_perm(const struct ldnq_op_call *call, int perm[LDNQ
     return LDNQ_OK;
 }
 
-static enum ldnq_status transpose_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status transpose_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *from = &call->in[0]->shape;
     int perm[LDNQ_MAX_RANK];
@@ -79,7 +79,7 @@ const struct ldnq_op ldnq_op_transpose = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = transpose_infer,
+    .infer = transpose_infer_shape,
     .forward = transpose_forward,
     .differentiable = 1,
     .backward = transpose_backward,

@@ -5,7 +5,7 @@
 
 #include "base/size.h"
 
-static enum ldnq_status trilu_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status trilu_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank;
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
@@ -65,7 +65,7 @@ const struct ldnq_op ldnq_op_trilu = {
     .inputs_min = 1,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = trilu_infer,
+    .infer = trilu_infer_shape,
     .forward = trilu_forward,
     .differentiable = 1,
     .saved_inputs = 2,

@@ -211,7 +211,7 @@ static enum ldnq_status compute_sizes(struct ldnq_op_call *call, int64_t size[LD
     return LDNQ_OK;
 }
 
-static enum ldnq_status einsum_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status einsum_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct einsum_attrs *a = call->attrs;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -357,7 +357,7 @@ const struct ldnq_op ldnq_op_einsum = {
     .inputs_max = MOST_OPERANDS,
     .outputs_max = 1,
     .read_attrs = einsum_read_attrs,
-    .infer = einsum_infer,
+    .infer = einsum_infer_shape,
     .scratch_bytes = einsum_scratch_bytes,
     .forward = einsum_forward,
     .differentiable = LDNQ_ALL_INPUTS,

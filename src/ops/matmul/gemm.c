@@ -25,7 +25,7 @@ static enum ldnq_status gemm_read_attrs(const struct ldnq_node *node, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status gemm_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status gemm_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct gemm_attrs *gemm = call->attrs;
     for (size_t i = 0; i < call->in_count; i++)
@@ -229,7 +229,7 @@ const struct ldnq_op ldnq_op_gemm = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = gemm_read_attrs,
-    .infer = gemm_infer,
+    .infer = gemm_infer_shape,
     .forward = gemm_forward,
     .differentiable = 7,
     .saved_inputs = 3,

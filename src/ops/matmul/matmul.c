@@ -42,7 +42,7 @@ static enum ldnq_status infer_shape(struct ldnq_op_call *call, const struct ldnq
     return LDNQ_OK;
 }
 
-static enum ldnq_status matmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status matmul_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     for (size_t i = 0; i < call->in_count; i++)
         LDNQ_TRY(ldnq_op_require_dtype(call, i, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -323,7 +323,7 @@ const struct ldnq_op ldnq_op_matmul = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = matmul_infer,
+    .infer = matmul_infer_shape,
     .forward = matmul_forward,
     .differentiable = 3,
     .saved_inputs = 3,

@@ -43,7 +43,8 @@ static enum ldnq_status batchnormalization_read_attrs(const struct ldnq_node *no
     return LDNQ_OK;
 }
 
-static enum ldnq_status batchnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status batchnormalization_infer_shape(struct ldnq_op_call *call,
+                                                       struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int64_t channels = x->rank < 2 ? 1 : x->dim[1];
@@ -214,7 +215,7 @@ static enum ldnq_status batchnormalization_backward(const struct ldnq_op_grad *g
         .inputs_max = 5,                                                                           \
         .outputs_max = OUTPUTS,                                                                    \
         .read_attrs = READ,                                                                        \
-        .infer = batchnormalization_infer,                                                         \
+        .infer = batchnormalization_infer_shape,                                                   \
         .scratch_bytes = batchnormalization_scratch_bytes,                                         \
         .forward = batchnormalization_forward,                                                     \
         .differentiable = 31,                                                                      \

@@ -88,8 +88,8 @@ static enum ldnq_status normalize_groups(const struct ldnq_op_call *call, int64_
     return LDNQ_OK;
 }
 
-static enum ldnq_status instancenormalization_infer(struct ldnq_op_call *call,
-                                                    struct ldnq_error *err)
+static enum ldnq_status instancenormalization_infer_shape(struct ldnq_op_call *call,
+                                                          struct ldnq_error *err)
 {
     return infer_groups(call, 0, false, err);
 }
@@ -112,8 +112,8 @@ static enum ldnq_status groupnormalization_read_attrs(const struct ldnq_node *no
                : LDNQ_OK;
 }
 
-static enum ldnq_status groupnormalization_18_infer(struct ldnq_op_call *call,
-                                                    struct ldnq_error *err)
+static enum ldnq_status groupnormalization_18_infer_shape(struct ldnq_op_call *call,
+                                                          struct ldnq_error *err)
 {
     return infer_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true, err);
 }
@@ -125,7 +125,8 @@ static enum ldnq_status groupnormalization_18_forward(const struct ldnq_op_call 
     return normalize_groups(call, ldnq_attr_int(call->node, "num_groups", 0), true);
 }
 
-static enum ldnq_status groupnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status groupnormalization_infer_shape(struct ldnq_op_call *call,
+                                                       struct ldnq_error *err)
 {
     return infer_groups(call, ldnq_attr_int(call->node, "num_groups", 0), false, err);
 }
@@ -296,7 +297,7 @@ const struct ldnq_op ldnq_op_instancenormalization = {
     .inputs_min = 3,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = instancenormalization_infer,
+    .infer = instancenormalization_infer_shape,
     .forward = instancenormalization_forward,
     BACKWARD(groupnormalization_backward),
 };
@@ -309,7 +310,7 @@ const struct ldnq_op ldnq_op_groupnormalization_18 = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = groupnormalization_read_attrs,
-    .infer = groupnormalization_18_infer,
+    .infer = groupnormalization_18_infer_shape,
     .forward = groupnormalization_18_forward,
     BACKWARD(groupnormalization_18_backward),
 };
@@ -322,7 +323,7 @@ const struct ldnq_op ldnq_op_groupnormalization = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = groupnormalization_read_attrs,
-    .infer = groupnormalization_infer,
+    .infer = groupnormalization_infer_shape,
     .forward = groupnormalization_forward,
     BACKWARD(groupnormalization_backward),
 };

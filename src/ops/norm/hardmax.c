@@ -20,12 +20,12 @@ static enum ldnq_status infer_with_axis(struct ldnq_op_call *call, int64_t axis,
     return rank < 0 ? LDNQ_OK : ldnq_op_resolve_axis(axis, rank, &found, err);
 }
 
-static enum ldnq_status hardmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status hardmax_1_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return infer_with_axis(call, ldnq_attr_int(call->node, "axis", 1), err);
 }
 
-static enum ldnq_status hardmax_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status hardmax_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     return infer_with_axis(call, ldnq_attr_int(call->node, "axis", -1), err);
 }
@@ -78,7 +78,7 @@ const struct ldnq_op ldnq_op_hardmax_1 = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = hardmax_1_infer,
+    .infer = hardmax_1_infer_shape,
     .forward = hardmax_1_forward,
 };
 
@@ -89,6 +89,6 @@ const struct ldnq_op ldnq_op_hardmax = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = hardmax_infer,
+    .infer = hardmax_infer_shape,
     .forward = hardmax_forward,
 };

@@ -55,7 +55,8 @@ static enum ldnq_status check_scale(const struct ldnq_op_call *call, size_t inpu
                      input, count, cols);
 }
 
-static enum ldnq_status layernormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status layernormalization_infer_shape(struct ldnq_op_call *call,
+                                                       struct ldnq_error *err)
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -232,7 +233,7 @@ const struct ldnq_op ldnq_op_layernormalization = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 3,
-    .infer = layernormalization_infer,
+    .infer = layernormalization_infer_shape,
     .forward = layernormalization_forward,
     .differentiable = 7,
     .saved_inputs = 3,

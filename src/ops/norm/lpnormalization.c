@@ -33,7 +33,8 @@ static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                 axis, err);
 }
 
-static enum ldnq_status lpnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status lpnormalization_infer_shape(struct ldnq_op_call *call,
+                                                    struct ldnq_error *err)
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -132,7 +133,7 @@ const struct ldnq_op ldnq_op_lpnormalization = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = lpnormalization_read_attrs,
-    .infer = lpnormalization_infer,
+    .infer = lpnormalization_infer_shape,
     .forward = lpnormalization_forward,
     .differentiable = 1,
     .saved_inputs = 1,

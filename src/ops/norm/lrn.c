@@ -27,7 +27,7 @@ static enum ldnq_status lrn_read_attrs(const struct ldnq_node *node, struct ldnq
     return ldnq_attr_int(node, "size", 0) < 1 ? ldnq_fail(err, LDNQ_MODEL, "has no size") : LDNQ_OK;
 }
 
-static enum ldnq_status lrn_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status lrn_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int rank = call->in[0]->shape.rank;
     if (rank >= 0 && rank < 2)
@@ -162,7 +162,7 @@ const struct ldnq_op ldnq_op_lrn = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = lrn_read_attrs,
-    .infer = lrn_infer,
+    .infer = lrn_infer_shape,
     .forward = lrn_forward,
     .differentiable = 1,
     .saved_inputs = 1,

@@ -30,7 +30,8 @@ static enum ldnq_status find_axis(const struct ldnq_op_call *call, int *axis,
                                 axis, err);
 }
 
-static enum ldnq_status rmsnormalization_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status rmsnormalization_infer_shape(struct ldnq_op_call *call,
+                                                     struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *scale = &call->in[1]->shape;
     char a[LDNQ_SHAPE_TEXT], b[LDNQ_SHAPE_TEXT];
@@ -182,7 +183,7 @@ const struct ldnq_op ldnq_op_rmsnormalization = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = rmsnormalization_infer,
+    .infer = rmsnormalization_infer_shape,
     .forward = rmsnormalization_forward,
     .differentiable = 3,
     .saved_inputs = 3,

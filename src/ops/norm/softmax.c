@@ -186,7 +186,7 @@ static enum ldnq_status find_axis_1(const struct ldnq_op_call *call, int *axis,
     return at == rank ? LDNQ_OK : ldnq_op_resolve_axis(at, rank, axis, err);
 }
 
-static enum ldnq_status softmax_1_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status softmax_1_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis;
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -218,7 +218,7 @@ static enum ldnq_status logsoftmax_1_forward(const struct ldnq_op_call *call,
 
 /* ---- since opset 13 ------------------------------------------------------------------------- */
 
-static enum ldnq_status softmax_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status softmax_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int axis, rank = call->in[0]->shape.rank;
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -265,7 +265,8 @@ static enum ldnq_status logsoftmax_forward(const struct ldnq_op_call *call, stru
         .backward = BACKWARD,                                                                      \
     };
 
-SOFTMAX(softmax_1, "Softmax", 1, 12, softmax_1_infer, ldnq_softmax_backward)
-SOFTMAX(logsoftmax_1, "LogSoftmax", 1, 12, softmax_1_infer, ldnq_logsoftmax_backward)
-SOFTMAX(softmax, "Softmax", 13, LDNQ_OPSET_LATEST, softmax_infer, ldnq_softmax_backward)
-SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer, ldnq_logsoftmax_backward)
+SOFTMAX(softmax_1, "Softmax", 1, 12, softmax_1_infer_shape, ldnq_softmax_backward)
+SOFTMAX(logsoftmax_1, "LogSoftmax", 1, 12, softmax_1_infer_shape, ldnq_logsoftmax_backward)
+SOFTMAX(softmax, "Softmax", 13, LDNQ_OPSET_LATEST, softmax_infer_shape, ldnq_softmax_backward)
+SOFTMAX(logsoftmax, "LogSoftmax", 13, LDNQ_OPSET_LATEST, softmax_infer_shape,
+        ldnq_logsoftmax_backward)

@@ -73,9 +73,9 @@ static void average_rows(const void *ctx, size_t first, size_t last)
     }
 }
 
-static enum ldnq_status averagepool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status averagepool_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_infer(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_pooling_infer_shape(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 static enum ldnq_status averagepool_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -170,7 +170,7 @@ const struct ldnq_op ldnq_op_averagepool = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = ldnq_pooling_read_attrs,
-    .infer = averagepool_infer,
+    .infer = averagepool_infer_shape,
     .forward = averagepool_forward,
     .differentiable = 1,
     .backward_scratch_bytes = averagepool_backward_scratch_bytes,

@@ -39,9 +39,9 @@ static enum ldnq_status lppool_read_attrs(const struct ldnq_node *node, struct l
     return ldnq_pooling_read_attrs(node, arena, attrs, err);
 }
 
-static enum ldnq_status lppool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status lppool_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    return ldnq_pooling_infer(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
+    return ldnq_pooling_infer_shape(call, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err);
 }
 
 /* Sum of |x|^p over output i's taps in one input row. */
@@ -158,7 +158,7 @@ const struct ldnq_op ldnq_op_lppool = {
     .inputs_max = 1,
     .outputs_max = 1,
     .read_attrs = lppool_read_attrs,
-    .infer = lppool_infer,
+    .infer = lppool_infer_shape,
     .forward = lppool_forward,
     .differentiable = 1,
     .saved_inputs = 1,

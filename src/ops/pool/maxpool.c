@@ -73,9 +73,9 @@ static void maxpool_float(const void *ctx, size_t first, size_t last)
 MAXPOOL(maxpool_int8, int8_t, INT8_MIN)
 MAXPOOL(maxpool_uint8, uint8_t, 0)
 
-static enum ldnq_status maxpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status maxpool_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
-    LDNQ_TRY(ldnq_pooling_infer(call, MAXPOOL_TYPES, err));
+    LDNQ_TRY(ldnq_pooling_infer_shape(call, MAXPOOL_TYPES, err));
     if (call->out_count > 1)
         call->out[1] = (struct ldnq_tensor){ LDNQ_INT64, call->out[0].shape, NULL };
     return LDNQ_OK;
@@ -170,7 +170,7 @@ const struct ldnq_op ldnq_op_maxpool = {
     .inputs_max = 1,
     .outputs_max = 2,
     .read_attrs = ldnq_pooling_read_attrs,
-    .infer = maxpool_infer,
+    .infer = maxpool_infer_shape,
     .forward = maxpool_forward,
     .differentiable = 1,
     .saved_inputs = 1,

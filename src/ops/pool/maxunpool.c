@@ -51,7 +51,7 @@ static enum ldnq_status infer_pooled_shape(struct ldnq_op_call *call, struct ldn
     return LDNQ_OK;
 }
 
-static enum ldnq_status maxunpool_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status maxunpool_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *indices = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -144,7 +144,7 @@ const struct ldnq_op ldnq_op_maxunpool = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = maxunpool_read_attrs,
-    .infer = maxunpool_infer,
+    .infer = maxunpool_infer_shape,
     .forward = maxunpool_forward,
     .differentiable = 1,
     .saved_inputs = 2,

@@ -15,8 +15,8 @@ enum ldnq_status ldnq_pooling_read_attrs(const struct ldnq_node *node, struct ld
     return ldnq_window_read_attrs(node, window, err);
 }
 
-enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
-                                    struct ldnq_error *err)
+enum ldnq_status ldnq_pooling_infer_shape(struct ldnq_op_call *call, unsigned types,
+                                          struct ldnq_error *err)
 {
     const struct ldnq_window *window = call->attrs;
     const struct ldnq_shape *in = &call->in[0]->shape;

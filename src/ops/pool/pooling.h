@@ -43,8 +43,8 @@ struct ldnq_pooling {
 enum ldnq_status ldnq_pooling_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
                                          const void **attrs, struct ldnq_error *err);
 /* Infers output 0; `types` is the mask of input 0's permitted dtypes. */
-enum ldnq_status ldnq_pooling_infer(struct ldnq_op_call *call, unsigned types,
-                                    struct ldnq_error *err);
+enum ldnq_status ldnq_pooling_infer_shape(struct ldnq_op_call *call, unsigned types,
+                                          struct ldnq_error *err);
 /* infer of the global poolings: every spatial axis becomes 1. */
 enum ldnq_status ldnq_pooling_infer_global(struct ldnq_op_call *call, struct ldnq_error *err);
 /* The geometry of a call; x and y are left NULL. */

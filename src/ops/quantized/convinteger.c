@@ -305,7 +305,7 @@ static void convolve_integers(const struct ldnq_op_call *call, const struct conv
 
 /* ---- ConvInteger ----------------------------------------------------------------------------- */
 
-static enum ldnq_status convinteger_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status convinteger_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     call->out[0].dtype = LDNQ_INT32;
     return infer_conv(call, &convinteger_inputs, err);
@@ -332,7 +332,7 @@ const struct ldnq_op ldnq_op_convinteger = {
     .inputs_max = 4,
     .outputs_max = 1,
     .read_attrs = convinteger_read_attrs,
-    .infer = convinteger_infer,
+    .infer = convinteger_infer_shape,
     .scratch_bytes = convinteger_scratch_bytes,
     .forward = convinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
@@ -340,7 +340,7 @@ const struct ldnq_op ldnq_op_convinteger = {
 
 /* ---- QLinearConv ----------------------------------------------------------------------------- */
 
-static enum ldnq_status qlinearconv_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status qlinearconv_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     static const size_t scales[] = { X_SCALE, W_SCALE, Y_SCALE };
     static const size_t single[] = { X_SCALE, Y_SCALE, Y_ZERO };
@@ -386,7 +386,7 @@ const struct ldnq_op ldnq_op_qlinearconv = {
     .inputs_max = 9,
     .outputs_max = 1,
     .read_attrs = convinteger_read_attrs,
-    .infer = qlinearconv_infer,
+    .infer = qlinearconv_infer_shape,
     .scratch_bytes = qlinearconv_scratch_bytes,
     .forward = qlinearconv_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */

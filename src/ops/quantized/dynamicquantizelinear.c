@@ -15,8 +15,8 @@ struct dynamic_quantize {
     float scale, zero;
 };
 
-static enum ldnq_status dynamicquantizelinear_infer(struct ldnq_op_call *call,
-                                                    struct ldnq_error *err)
+static enum ldnq_status dynamicquantizelinear_infer_shape(struct ldnq_op_call *call,
+                                                          struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
     const struct ldnq_tensor outputs[] = { { LDNQ_UINT8, call->in[0]->shape, NULL },
@@ -67,7 +67,7 @@ const struct ldnq_op ldnq_op_dynamicquantizelinear = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 3,
-    .infer = dynamicquantizelinear_infer,
+    .infer = dynamicquantizelinear_infer_shape,
     .forward = dynamicquantizelinear_forward,
     .differentiable = 1, /* so that a gradient is refused instead of being 0 */
 };

@@ -130,7 +130,7 @@ static void run_product(const struct ldnq_op_call *call, const struct matmulinte
 
 /* ---- MatMulInteger ------------------------------------------------------------------------ */
 
-static enum ldnq_status matmulinteger_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status matmulinteger_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     call->out[0].dtype = LDNQ_INT32;
     return check_matrices(call, &matmulinteger_inputs, err);
@@ -156,7 +156,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
     .inputs_min = 2,
     .inputs_max = 4,
     .outputs_max = 1,
-    .infer = matmulinteger_infer,
+    .infer = matmulinteger_infer_shape,
     .scratch_bytes = matmulinteger_scratch_bytes,
     .forward = matmulinteger_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */
@@ -166,7 +166,7 @@ const struct ldnq_op ldnq_op_matmulinteger = {
 
 enum { Y_SCALE = 6, Y_ZERO = 7 };
 
-static enum ldnq_status qlinearmatmul_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status qlinearmatmul_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct matmulinteger_inputs *at = &qlinearmatmul_inputs;
     LDNQ_TRY(ldnq_op_require_dtype(call, at->a_scale, LDNQ_DTYPE_BIT(LDNQ_FLOAT), err));
@@ -266,7 +266,7 @@ const struct ldnq_op ldnq_op_qlinearmatmul = {
     .inputs_min = 8,
     .inputs_max = 8,
     .outputs_max = 1,
-    .infer = qlinearmatmul_infer,
+    .infer = qlinearmatmul_infer_shape,
     .scratch_bytes = qlinearmatmul_scratch_bytes,
     .forward = qlinearmatmul_forward,
     .differentiable = LDNQ_ALL_INPUTS, /* so that a gradient is refused instead of being 0 */

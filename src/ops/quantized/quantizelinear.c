@@ -324,7 +324,7 @@ static enum ldnq_dtype find_code_dtype(const struct ldnq_op_call *call)
     return zero ? zero->dtype : wanted ? (enum ldnq_dtype)wanted : LDNQ_UINT8;
 }
 
-static enum ldnq_status quantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status quantize_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     int64_t wanted = ldnq_attr_int(call->node, "output_dtype", LDNQ_UNDEFINED);
     enum ldnq_dtype dtype = find_code_dtype(call);
@@ -436,7 +436,7 @@ const struct ldnq_op ldnq_op_quantizelinear = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = quantize_infer,
+    .infer = quantize_infer_shape,
     .forward = quantize_forward,
     .differentiable = 3,
     .saved_inputs = 7,
@@ -448,7 +448,7 @@ const struct ldnq_op ldnq_op_quantizelinear = {
 
 /* ---- DequantizeLinear ------------------------------------------------------------------------ */
 
-static enum ldnq_status dequantize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status dequantize_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_dtype(call, 0, SMALL_TYPES | BITS(INT32), err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 1, BITS(FLOAT), err));
@@ -528,7 +528,7 @@ const struct ldnq_op ldnq_op_dequantizelinear = {
     .inputs_min = 2,
     .inputs_max = 3,
     .outputs_max = 1,
-    .infer = dequantize_infer,
+    .infer = dequantize_infer_shape,
     .forward = dequantize_forward,
     .differentiable = 3,
     .saved_inputs = 7,

@@ -43,7 +43,7 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
                                 err);
 }
 
-static enum ldnq_status arg_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status arg_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -100,7 +100,7 @@ const struct ldnq_op ldnq_op_argmax = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = arg_infer,
+    .infer = arg_infer_shape,
     .forward = argmax_forward,
 };
 
@@ -111,6 +111,6 @@ const struct ldnq_op ldnq_op_argmin = {
     .inputs_min = 1,
     .inputs_max = 1,
     .outputs_max = 1,
-    .infer = arg_infer,
+    .infer = arg_infer_shape,
     .forward = argmin_forward,
 };

@@ -35,7 +35,7 @@ CUMSUM(cumsum_double, double, double)
 CUMSUM(cumsum_int32, int32_t, uint32_t)
 CUMSUM(cumsum_int64, int64_t, uint64_t)
 
-static enum ldnq_status cumsum_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status cumsum_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_require_one_element(call, 1, err));
     return ldnq_op_infer_like_first_input(call, CUMSUM_TYPES, err);
@@ -88,7 +88,7 @@ const struct ldnq_op ldnq_op_cumsum = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = cumsum_infer,
+    .infer = cumsum_infer_shape,
     .forward = cumsum_forward,
     .differentiable = 1,
     .saved_inputs = 2,

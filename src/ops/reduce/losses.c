@@ -56,7 +56,7 @@ static enum ldnq_status check_target(const struct ldnq_shape *x, const struct ld
                      "its target does not have the shape of its input without axis 1");
 }
 
-static enum ldnq_status loss_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status loss_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct loss_attrs *a = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *target = &call->in[1]->shape;
@@ -203,7 +203,7 @@ const struct ldnq_op ldnq_op_negativeloglikelihoodloss = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = loss_read_attrs,
-    .infer = loss_infer,
+    .infer = loss_infer_shape,
     .forward = nll_forward,
     .differentiable = 1,
 };
@@ -216,7 +216,7 @@ const struct ldnq_op ldnq_op_softmaxcrossentropyloss = {
     .inputs_max = 3,
     .outputs_max = 2,
     .read_attrs = loss_read_attrs,
-    .infer = loss_infer,
+    .infer = loss_infer_shape,
     .scratch_bytes = sce_scratch_bytes,
     .forward = sce_forward,
     .differentiable = 1,

@@ -459,7 +459,7 @@ enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned
 
 /* AXES: attr or input, which holds the axes. */
 #define REDUCE_RECORD(name, Type, KIND, TYPES, SINCE, UNTIL, AXES, INPUTS, ...)                    \
-    static enum ldnq_status name##_infer(struct ldnq_op_call *call, struct ldnq_error *err)        \
+    static enum ldnq_status name##_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)  \
     {                                                                                              \
         return infer_by_##AXES(call, TYPES, err);                                                  \
     }                                                                                              \
@@ -475,7 +475,7 @@ enum ldnq_status ldnq_reduce_read_axes(const struct ldnq_op_call *call, unsigned
         .inputs_min = 1,                                                                           \
         .inputs_max = INPUTS,                                                                      \
         .outputs_max = 1,                                                                          \
-        .infer = name##_infer,                                                                     \
+        .infer = name##_infer_shape,                                                               \
         .forward = name##_forward,                                                                 \
         __VA_ARGS__,                                                                               \
     };

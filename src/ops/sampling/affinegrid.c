@@ -20,7 +20,7 @@ struct affine_grid {
     float *out;
 };
 
-static enum ldnq_status affinegrid_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status affinegrid_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *theta = &call->in[0]->shape;
     struct ldnq_shape size, *out = &call->out[0].shape;
@@ -130,7 +130,7 @@ const struct ldnq_op ldnq_op_affinegrid = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = affinegrid_infer,
+    .infer = affinegrid_infer_shape,
     .forward = affinegrid_forward,
     .differentiable = 1,
     .backward = affinegrid_backward,

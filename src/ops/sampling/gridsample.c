@@ -75,7 +75,7 @@ static enum ldnq_status gridsample_read_attrs(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static enum ldnq_status gridsample_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status gridsample_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *grid = &call->in[1]->shape;
     struct ldnq_shape *out = &call->out[0].shape;
@@ -369,7 +369,7 @@ const struct ldnq_op ldnq_op_gridsample = {
     .inputs_max = 2,
     .outputs_max = 1,
     .read_attrs = gridsample_read_attrs,
-    .infer = gridsample_infer,
+    .infer = gridsample_infer_shape,
     .forward = gridsample_forward,
     .differentiable = 3,
     .saved_inputs = 3,

@@ -357,7 +357,7 @@ static enum ldnq_status resize_backward(const struct ldnq_op_grad *grad, struct 
         .inputs_max = MOST,                                                                        \
         .outputs_max = 1,                                                                          \
         .read_attrs = READ,                                                                        \
-        .infer = ldnq_resize_infer,                                                                \
+        .infer = ldnq_resize_infer_shape,                                                          \
         .scratch_bytes = resize_scratch_bytes,                                                     \
         .forward = resize_forward,                                                                 \
         .differentiable = 1,                                                                       \

@@ -253,7 +253,7 @@ static enum ldnq_status apply_symbolic_sizes(struct ldnq_op_call *call, struct l
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_resize_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     struct ldnq_shape *out = &call->out[0].shape;

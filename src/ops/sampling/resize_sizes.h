@@ -37,7 +37,7 @@ enum ldnq_status ldnq_upsample_read_attrs(const struct ldnq_node *node, struct l
                                           const void **attrs, struct ldnq_error *err);
 enum ldnq_status ldnq_resize_read_attrs(const struct ldnq_node *node, struct ldnq_arena *arena,
                                         const void **attrs, struct ldnq_error *err);
-enum ldnq_status ldnq_resize_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+enum ldnq_status ldnq_resize_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
 
 /* The input and output size of every axis. An axis that the node does not mention keeps its
  * size; a symbol counts as 1. *known: whether the data of scales or sizes are available. */

@@ -81,7 +81,7 @@ static enum ldnq_status roialign_read_attrs(const struct ldnq_node *node, struct
     return roialign_read_attrs_as(node, shifted, arena, attrs, err);
 }
 
-static enum ldnq_status roialign_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status roialign_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct roialign_attrs *attrs = call->attrs;
     const struct ldnq_shape *x = &call->in[0]->shape, *rois = &call->in[1]->shape;
@@ -315,7 +315,7 @@ static enum ldnq_status roialign_backward(const struct ldnq_op_grad *grad, struc
         .inputs_max = 3,                                                                           \
         .outputs_max = 1,                                                                          \
         .read_attrs = READ,                                                                        \
-        .infer = roialign_infer,                                                                   \
+        .infer = roialign_infer_shape,                                                             \
         .forward = roialign_forward,                                                               \
         .differentiable = 1,                                                                       \
         .saved_inputs = 6,                                                                         \

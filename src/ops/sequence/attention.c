@@ -184,7 +184,7 @@ static enum ldnq_status infer_outputs(struct ldnq_op_call *call, const struct ld
     return LDNQ_OK;
 }
 
-static enum ldnq_status attention_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status attention_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     struct ldnq_shape q, k, v;
     int64_t past;
@@ -488,7 +488,7 @@ const struct ldnq_op ldnq_op_attention = {
     .inputs_max = 7,
     .outputs_max = 4,
     .read_attrs = attention_read_attrs,
-    .infer = attention_infer,
+    .infer = attention_infer_shape,
     .scratch_bytes = attention_scratch_bytes,
     .forward = attention_forward,
     .differentiable = 0x3f,

@@ -157,7 +157,7 @@ static enum ldnq_status check_inputs(const struct ldnq_op_call *call, struct rec
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+enum ldnq_status ldnq_recurrent_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_recurrent_attrs *attrs = call->attrs;
     bool swap = attrs->batch_first;

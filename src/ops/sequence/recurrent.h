@@ -103,7 +103,7 @@ struct ldnq_recurrent {
 enum ldnq_status ldnq_recurrent_read_attrs(const struct ldnq_recurrent_kind *kind,
                                            const struct ldnq_node *node, struct ldnq_arena *arena,
                                            const void **attrs, struct ldnq_error *err);
-enum ldnq_status ldnq_recurrent_infer(struct ldnq_op_call *call, struct ldnq_error *err);
+enum ldnq_status ldnq_recurrent_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err);
 size_t ldnq_recurrent_scratch_bytes(const struct ldnq_op_call *call);
 enum ldnq_status ldnq_recurrent_forward(const struct ldnq_op_call *call, struct ldnq_error *err);
 size_t ldnq_recurrent_backward_scratch_bytes(const struct ldnq_op_grad *grad);
@@ -125,7 +125,7 @@ enum ldnq_status ldnq_recurrent_backward(const struct ldnq_op_grad *grad, struct
         .inputs_max = INPUTS,                                                                      \
         .outputs_max = OUTPUTS,                                                                    \
         .read_attrs = NAME##_read_attrs,                                                           \
-        .infer = ldnq_recurrent_infer,                                                             \
+        .infer = ldnq_recurrent_infer_shape,                                                       \
         .scratch_bytes = ldnq_recurrent_scratch_bytes,                                             \
         .forward = ldnq_recurrent_forward,                                                         \
         .differentiable = DIFFERENTIABLE,                                                          \

@@ -15,7 +15,8 @@ struct reverse_sequences {
     const int64_t *lengths;
 };
 
-static enum ldnq_status reversesequence_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status reversesequence_infer_shape(struct ldnq_op_call *call,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape, *lengths = &call->in[1]->shape;
     int64_t batch = ldnq_attr_int(call->node, "batch_axis", 1);
@@ -92,7 +93,7 @@ const struct ldnq_op ldnq_op_reversesequence = {
     .inputs_min = 2,
     .inputs_max = 2,
     .outputs_max = 1,
-    .infer = reversesequence_infer,
+    .infer = reversesequence_infer_shape,
     .forward = reversesequence_forward,
     .differentiable = 1,
     .saved_inputs = 2,

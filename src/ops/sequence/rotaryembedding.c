@@ -75,7 +75,7 @@ static enum ldnq_status check_caches(const struct ldnq_op_call *call, int64_t ha
     return LDNQ_OK;
 }
 
-static enum ldnq_status rotary_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status rotary_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     const struct ldnq_shape *x = &call->in[0]->shape;
     int64_t head, rotated = ldnq_attr_int(call->node, "rotary_embedding_dim", 0);
@@ -186,7 +186,7 @@ const struct ldnq_op ldnq_op_rotaryembedding = {
     .inputs_min = 3,
     .inputs_max = 4,
     .outputs_max = 1,
-    .infer = rotary_infer,
+    .infer = rotary_infer_shape,
     .forward = rotary_forward,
     .differentiable = 1,
     .saved_inputs = 0xe,

@@ -63,7 +63,7 @@ static enum ldnq_status tensorscatter_read_attrs(const struct ldnq_node *node,
     return ldnq_fail(err, LDNQ_UNSUPPORTED, "mode=%s is not supported", mode);
 }
 
-static enum ldnq_status tensorscatter_infer(struct ldnq_op_call *call, struct ldnq_error *err)
+static enum ldnq_status tensorscatter_infer_shape(struct ldnq_op_call *call, struct ldnq_error *err)
 {
     LDNQ_TRY(ldnq_op_infer_like_first_input(call, ~0u, err));
     LDNQ_TRY(ldnq_op_require_dtype(call, 2, LDNQ_DTYPE_BIT(LDNQ_INT64), err));
@@ -153,7 +153,7 @@ const struct ldnq_op ldnq_op_tensorscatter = {
     .inputs_max = 3,
     .outputs_max = 1,
     .read_attrs = tensorscatter_read_attrs,
-    .infer = tensorscatter_infer,
+    .infer = tensorscatter_infer_shape,
     .forward = tensorscatter_forward,
     .differentiable = 3,
     .saved_inputs = 4,

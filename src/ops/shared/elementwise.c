@@ -122,9 +122,10 @@ ldnq_elementwise_fn *ldnq_elementwise_find(const struct ldnq_elementwise_kernel 
     return NULL;
 }
 
-enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call,
-                                   const struct ldnq_elementwise_kernel *kernels, size_t count,
-                                   enum ldnq_dtype out_dtype, struct ldnq_error *err)
+enum ldnq_status ldnq_binary_infer_shape(struct ldnq_op_call *call,
+                                         const struct ldnq_elementwise_kernel *kernels,
+                                         size_t count, enum ldnq_dtype out_dtype,
+                                         struct ldnq_error *err)
 {
     const struct ldnq_tensor *a = call->in[0], *b = call->in[1];
     if (a->dtype != b->dtype)

@@ -122,9 +122,10 @@ struct ldnq_elementwise_kernel {
 
 /* infer of a binary operator that broadcasts. Both inputs must have the same dtype, one of
  * the kernels'. out_dtype LDNQ_UNDEFINED: the dtype of the inputs. */
-enum ldnq_status ldnq_binary_infer(struct ldnq_op_call *call,
-                                   const struct ldnq_elementwise_kernel *kernels, size_t count,
-                                   enum ldnq_dtype out_dtype, struct ldnq_error *err);
+enum ldnq_status ldnq_binary_infer_shape(struct ldnq_op_call *call,
+                                         const struct ldnq_elementwise_kernel *kernels,
+                                         size_t count, enum ldnq_dtype out_dtype,
+                                         struct ldnq_error *err);
 void ldnq_binary_run(const struct ldnq_op_call *call, const struct ldnq_elementwise_kernel *kernels,
                      size_t count);
 /* The loop for a dtype; NULL if there is none. */

@@ -54,7 +54,7 @@ static void check_case(struct conv_case conv, struct ldnq_rng *rng)
     struct use use;
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     check_shape(&conv, &use);
     double *y = conv_reference(&conv, &use);
     use_forward_on_threads(&use, NULL);
@@ -120,7 +120,7 @@ static float *run_case(struct conv_case conv, uint64_t seed, size_t *count, size
     struct use use;
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, &rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     use_forward(&use, NULL, NULL);
     *bytes = use.node.op->scratch_bytes(&use.call);
     *count = output_count(&conv);
@@ -205,7 +205,7 @@ static void defaults_should_hold_where_attributes_are_left_out(void **state)
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, &rng);
     use.node.attr_count = 0;
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     check_shape(&conv, &use);
     double *y = conv_reference(&conv, &use);
     use_forward_on_threads(&use, NULL);
@@ -232,7 +232,7 @@ static void a_nan_should_pass_through_a_clamp(void **state)
     assert_true(conv_case_finish(&conv));
     conv_case_use(&conv, &use, &rng);
     ((float *)use.tensors[0].data)[0] = NAN;
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     use_forward(&use, NULL, &clamp);
     assert_true(isnan(((float *)use.out.data)[0]));
     use_finish(&use);
@@ -280,7 +280,7 @@ static void infer_should_refuse_shapes_that_do_not_fit(void **state)
         use_input(&use, 0, cases[i].x, &rng);
         use_input(&use, 1, cases[i].w, &rng);
         use_input(&use, 2, cases[i].b, &rng);
-        assert_fails(use_infer(&use), cases[i].status, cases[i].text);
+        assert_fails(use_infer_shape(&use), cases[i].status, cases[i].text);
         use_finish(&use);
     }
 }
@@ -295,10 +295,10 @@ static void infer_should_refuse_other_kernels_and_types(void **state)
     use_input(&use, 0, SHAPE(4, 1, 3, 5, 5), &rng);
     use_input(&use, 1, SHAPE(4, 2, 3, 3, 3), &rng);
     use.tensors[1].dtype = LDNQ_INT8;
-    assert_fails(use_infer(&use), LDNQ_UNSUPPORTED, "input 1 of type int8");
+    assert_fails(use_infer_shape(&use), LDNQ_UNSUPPORTED, "input 1 of type int8");
     use.tensors[1].dtype = LDNQ_FLOAT;
     use_ints(&use, "kernel_shape", kernel, 2);
-    assert_fails(use_infer(&use), LDNQ_MODEL, "kernel_shape says 2");
+    assert_fails(use_infer_shape(&use), LDNQ_MODEL, "kernel_shape says 2");
     use_finish(&use);
 }
 
@@ -316,9 +316,9 @@ static void symbols_should_pass_through_where_they_can(void **state)
     use_input(&use, 0, SHAPE(4, 1, 3, 5, 5), &rng);
     use_input(&use, 1, SHAPE(4, 2, 3, 3, 3), &rng);
     use.tensors[0].shape = SHAPE(4, n, 3, 5, w);
-    assert_fails(use_infer(&use), LDNQ_MODEL, "can't be computed");
+    assert_fails(use_infer_shape(&use), LDNQ_MODEL, "can't be computed");
     use.call.graph = graph;
-    assert_ok(ldnq_ops_infer(&use.call, &err));
+    assert_ok(ldnq_ops_infer_shape(&use.call, &err));
     assert_int_equal(use.out.shape.rank, 4);
     assert_true(use.out.shape.dim[0] == n && use.out.shape.dim[1] == 2 &&
                 use.out.shape.dim[2] == 3);

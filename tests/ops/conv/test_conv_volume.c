@@ -163,7 +163,7 @@ static void check_case(const struct volume_case *v, struct ldnq_rng *rng)
     struct use use;
     size_t count, plane;
     use_case(v, &use, rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     double *y = reference(v, &use, &count, &plane);
     use_forward_on_threads(&use, NULL);
     assert_near(use.out.data, y, count, 2e-5);
@@ -266,7 +266,7 @@ static void convtranspose_should_refuse_shapes_that_do_not_fit(void **state)
         use_input(&use, 0, cases[i].x, &rng);
         use_input(&use, 1, cases[i].w, &rng);
         use_input(&use, 2, cases[i].b, &rng);
-        assert_fails(use_infer(&use), LDNQ_MODEL, cases[i].text);
+        assert_fails(use_infer_shape(&use), LDNQ_MODEL, cases[i].text);
         use_finish(&use);
     }
 }
@@ -285,9 +285,9 @@ static void convtranspose_should_pass_symbols_through_where_it_can(void **state)
     use_input(&use, 0, (struct ldnq_shape)SHAPE(4, 1, 3, 5, 5), &rng);
     use_input(&use, 1, (struct ldnq_shape)SHAPE(4, 3, 2, 3, 3), &rng);
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(4, n, 3, 5, w);
-    assert_fails(use_infer(&use), LDNQ_MODEL, "can't be computed");
+    assert_fails(use_infer_shape(&use), LDNQ_MODEL, "can't be computed");
     use.call.graph = graph;
-    assert_ok(ldnq_ops_infer(&use.call, &err));
+    assert_ok(ldnq_ops_infer_shape(&use.call, &err));
     assert_int_equal(use.out.shape.rank, 4);
     assert_true(use.out.shape.dim[0] == n && use.out.shape.dim[1] == 2 &&
                 use.out.shape.dim[2] == 7);
@@ -310,16 +310,16 @@ static void einsum_should_unify_symbols_with_sizes(void **state)
     assert_ok(ldnq_graph_find_or_add_symbol(graph, "K", &k, &err));
     use_input(&use, 0, (struct ldnq_shape)SHAPE(3, 2, 3, 4), &rng);
     use_input(&use, 1, (struct ldnq_shape)SHAPE(2, 4, 5), &rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     use.call.graph = graph;
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(3, n, 3, k);
-    assert_ok(ldnq_ops_infer(&use.call, &err));
+    assert_ok(ldnq_ops_infer_shape(&use.call, &err));
     assert_true(use.out.shape.rank == 3 && use.out.shape.dim[0] == n && use.out.shape.dim[1] == 5 &&
                 use.out.shape.dim[2] == 3);
     use.tensors[0].shape = (struct ldnq_shape)SHAPE(2, 3, 5);
-    assert_fails(ldnq_ops_infer(&use.call, &err), LDNQ_MODEL, "don't broadcast");
+    assert_fails(ldnq_ops_infer_shape(&use.call, &err), LDNQ_MODEL, "don't broadcast");
     use.tensors[1].shape = (struct ldnq_shape)SHAPE(3, 1, 4, 5);
-    assert_fails(ldnq_ops_infer(&use.call, &err), LDNQ_MODEL, "its equation has 2");
+    assert_fails(ldnq_ops_infer_shape(&use.call, &err), LDNQ_MODEL, "its equation has 2");
     use_finish(&use);
 }
 

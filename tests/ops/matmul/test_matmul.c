@@ -65,7 +65,7 @@ static void check_gemm(size_t p, size_t m, size_t k, int flags, int bias, struct
                   bias == 1 ? (struct ldnq_shape){ 1, { (int64_t)m } }
                             : (struct ldnq_shape){ 2, { 1, (int64_t)m } },
                   rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     double *y = calloc(p * m + 1, sizeof *y);
     for (size_t i = 0; bias && i < p * m; i++)
         y[i] = (double)beta * (double)((const float *)use.tensors[2].data)[i % m];
@@ -99,7 +99,7 @@ static void check_matmul(struct ldnq_shape a, size_t m, struct ldnq_rng *rng)
     use_init(&use, "MatMul", 13);
     use_input(&use, 0, a, rng);
     use_input(&use, 1, shape_of(k, m, false), rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     assert_int_equal(use.out.shape.rank, a.rank);
     double *y = calloc(p * m + 1, sizeof *y);
     plain_product(p, m, k, 1, (struct matrix){ use.in[0]->data, k, 1 }, matrix_of(use.in[1], false),
@@ -133,7 +133,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_init(&use, "MatMul", 13);
     use_input(&use, 0, (struct ldnq_shape){ 3, { 2, 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 3, { 2, 4, 5 } }, &rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     assert_fails(use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "3 axes");
     use_finish(&use);
@@ -141,7 +141,7 @@ static void weights_that_are_no_layer_should_be_refused_with_a_reason(void **sta
     use_float(&use, "alpha", 0);
     use_input(&use, 0, (struct ldnq_shape){ 2, { 3, 4 } }, &rng);
     use_input(&use, 1, (struct ldnq_shape){ 2, { 4, 5 } }, &rng);
-    assert_ok(use_infer(&use));
+    assert_ok(use_infer_shape(&use));
     assert_fails(use.node.op->layer->describe_weight(&use.node, use.in[1], NULL, &geometry, &err),
                  LDNQ_UNSUPPORTED, "alpha is 0");
     use_finish(&use);
