@@ -8,7 +8,7 @@
 static char blas[160], cpu[160];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void describe(void)
+static void describe_blas_and_cpu(void)
 {
     ldnq_blas_acquire();
     ldnq_blas_describe(blas, sizeof blas);
@@ -23,12 +23,12 @@ const char *ldnq_version(void)
 
 const char *ldnq_blas_info(void)
 {
-    pthread_once(&once, describe);
+    pthread_once(&once, describe_blas_and_cpu);
     return blas;
 }
 
 const char *ldnq_cpu_info(void)
 {
-    pthread_once(&once, describe);
+    pthread_once(&once, describe_blas_and_cpu);
     return cpu;
 }

@@ -83,8 +83,9 @@ static enum ldnq_status score_batch(struct evaluation *eval, size_t first, size_
     return LDNQ_OK;
 }
 
-static enum ldnq_status run_batch(struct evaluation *eval, struct ldnq_tensor *const *inputs,
-                                  size_t first, size_t count, struct ldnq_error *err)
+static enum ldnq_status run_and_score_batch(struct evaluation *eval,
+                                            struct ldnq_tensor *const *inputs, size_t first,
+                                            size_t count, struct ldnq_error *err)
 {
     const double start = ldnq_now();
     LDNQ_TRY(ldnq_exec_run(eval->exec, inputs, err));
@@ -100,7 +101,7 @@ static enum ldnq_status score_all_batches(struct evaluation *eval, struct ldnq_e
         struct ldnq_sample_batch read;
         const size_t count = ldnq_size_min(batch, samples - first);
         LDNQ_TRY(ldnq_sample_batch_read(eval->samples, first, count, eval->job.pool, &read, err));
-        const enum ldnq_status status = run_batch(eval, read.inputs, first, count, err);
+        const enum ldnq_status status = run_and_score_batch(eval, read.inputs, first, count, err);
         ldnq_exec_reset(eval->exec);
         ldnq_arena_destroy(read.arena);
         LDNQ_TRY(status);

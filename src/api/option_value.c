@@ -160,8 +160,8 @@ static enum ldnq_status fail_unknown_choice(const struct ldnq_option *option, co
                      hint, list);
 }
 
-static enum ldnq_status check_choice_words(const struct ldnq_option *option, const char *text,
-                                           struct ldnq_error *err)
+static enum ldnq_status check_words_are_choices(const struct ldnq_option *option, const char *text,
+                                                struct ldnq_error *err)
 {
     for (;;) {
         const size_t length =
@@ -218,7 +218,7 @@ static bool is_valid_value(const struct ldnq_option *option, const char *text)
         return ldnq_parse_budget(text, &unit, &number);
     case LDNQ_OPTION_CHOICE:
     case LDNQ_OPTION_CHOICES:
-        break; /* check_choice_words has checked these */
+        break; /* check_words_are_choices has checked these */
     }
     return false;
 }
@@ -268,7 +268,7 @@ enum ldnq_status ldnq_option_check(const struct ldnq_option *option, const char 
                                    struct ldnq_error *err)
 {
     if (option->type == LDNQ_OPTION_CHOICE || option->type == LDNQ_OPTION_CHOICES)
-        return check_choice_words(option, value, err);
+        return check_words_are_choices(option, value, err);
     if (is_valid_value(option, value))
         return LDNQ_OK;
     char range[160];

@@ -139,7 +139,7 @@ static bool fill_goal_json(cJSON *item, const struct ldnq_job_goal *goal)
     return list != NULL;
 }
 
-bool ldnq_job_goal_add_json(cJSON *root, const struct ldnq_job_goal *goal)
+bool ldnq_job_goal_add_result_to_json(cJSON *root, const struct ldnq_job_goal *goal)
 {
     if (!goal->reached)
         return cJSON_AddNullToObject(root, "goal") != NULL;

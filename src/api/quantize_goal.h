@@ -39,7 +39,7 @@ enum ldnq_status ldnq_job_goal_reach(struct ldnq_job_goal *goal, const struct ld
                                      struct ldnq_error *err);
 
 /* Adds "goal", or null; false when memory is out. */
-bool ldnq_job_goal_add_json(cJSON *root, const struct ldnq_job_goal *goal);
+bool ldnq_job_goal_add_result_to_json(cJSON *root, const struct ldnq_job_goal *goal);
 
 /* With a goal and a path: writes the plan. Errors: IO, NOMEM. */
 enum ldnq_status ldnq_job_goal_write_plan(const struct ldnq_job_goal *goal,

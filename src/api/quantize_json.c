@@ -305,5 +305,6 @@ bool ldnq_quantize_add_json(cJSON *root, const struct ldnq_quantize_summary *sum
            add_distillation(root, &result->fine_tune) && add_layers_left_float(root, result) &&
            add_warnings(root, summary->job) &&
            ldnq_job_plan_add_json(root, summary->plan, summary->job) &&
-           ldnq_job_goal_add_json(root, summary->goal) && add_metadata(root, summary->model);
+           ldnq_job_goal_add_result_to_json(root, summary->goal) &&
+           add_metadata(root, summary->model);
 }

@@ -40,8 +40,8 @@ double ldnq_compute_mean_bits(const struct ldnq_quantization *result)
 
 /* ---- the budget ------------------------------------------------------------------------- */
 
-static enum ldnq_status add_choice(struct ldnq_job_plan *plan, const char *where, const char *name,
-                                   struct ldnq_error *err)
+static enum ldnq_status append_codebook_choice(struct ldnq_job_plan *plan, const char *where,
+                                               const char *name, struct ldnq_error *err)
 {
     if (plan->choice_count == LDNQ_PLAN_CODEBOOKS)
         return ldnq_fail(err, LDNQ_USAGE, "%s '%s': the list is too long", where, name);
@@ -58,7 +58,7 @@ static enum ldnq_status parse_codebook_list(struct ldnq_job_plan *plan, const ch
             return ldnq_fail(err, LDNQ_USAGE, "weights '%s' is too long", text);
         memcpy(name, text, length);
         name[length] = '\0';
-        LDNQ_TRY(add_choice(plan, "weights", name, err));
+        LDNQ_TRY(append_codebook_choice(plan, "weights", name, err));
         if (!text[length])
             return LDNQ_OK;
         text += length + 1;
@@ -164,7 +164,7 @@ static enum ldnq_status read_plan_choices(struct ldnq_job_plan *plan, const char
         const char *name = cJSON_GetStringValue(item);
         if (!name)
             return ldnq_fail(err, LDNQ_DATA, "%s: \"weights\" is no list of codebooks", path);
-        LDNQ_TRY(add_choice(plan, path, name, err));
+        LDNQ_TRY(append_codebook_choice(plan, path, name, err));
     }
     return LDNQ_OK;
 }

@@ -55,7 +55,7 @@ static struct arena_block *append_arena_block(struct ldnq_arena *arena, size_t s
 
 /* A large object gets a block of its own, inserted after the newest block, whose free
  * space stays in use. */
-static void *alloc_large(struct ldnq_arena *arena, size_t size)
+static void *alloc_in_own_block(struct ldnq_arena *arena, size_t size)
 {
     struct arena_block *block = append_arena_block(arena, size);
     if (!block)
@@ -70,7 +70,7 @@ static void *alloc_large(struct ldnq_arena *arena, size_t size)
     return block + 1;
 }
 
-static void *alloc_small(struct ldnq_arena *arena, size_t size)
+static void *alloc_in_shared_block(struct ldnq_arena *arena, size_t size)
 {
     struct arena_block *block = arena->blocks;
     if (!block || block->size - block->used < size) {
@@ -97,8 +97,8 @@ void *ldnq_arena_alloc(struct ldnq_arena *arena, size_t count, size_t size, stru
     rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
     void *memory = NULL;
     if (ldnq_alloc_count_one())
-        memory =
-            rounded > FIRST_BLOCK / 4 ? alloc_large(arena, rounded) : alloc_small(arena, rounded);
+        memory = rounded > FIRST_BLOCK / 4 ? alloc_in_own_block(arena, rounded)
+                                           : alloc_in_shared_block(arena, rounded);
     if (!memory) {
         ldnq_fail(err, LDNQ_NOMEM, "out of memory: %zu bytes could not be had", bytes);
         return NULL;

@@ -112,8 +112,8 @@ enum ldnq_status ldnq_file_read_prefix(const char *path, void *bytes, size_t cap
     return status;
 }
 
-static enum ldnq_status read_whole(int fd, const char *path, struct ldnq_arena *arena, void **bytes,
-                                   size_t size, struct ldnq_error *err)
+static enum ldnq_status read_whole_stream(int fd, const char *path, struct ldnq_arena *arena,
+                                          void **bytes, size_t size, struct ldnq_error *err)
 {
     size_t got;
     *bytes = ldnq_arena_alloc(arena, size, 1, err);
@@ -130,7 +130,7 @@ enum ldnq_status ldnq_file_read(const char *path, struct ldnq_arena *arena, void
 {
     int fd;
     LDNQ_TRY(ldnq_file_open(path, &fd, size, err));
-    enum ldnq_status status = read_whole(fd, path, arena, bytes, *size, err);
+    enum ldnq_status status = read_whole_stream(fd, path, arena, bytes, *size, err);
     close(fd);
     return status;
 }

@@ -37,8 +37,8 @@ static enum ldnq_status append_entry(struct ldnq_folder *folder, const char *pat
     return LDNQ_OK;
 }
 
-static enum ldnq_status append_all(DIR *stream, const char *path, struct ldnq_arena *arena,
-                                   struct ldnq_folder *folder, struct ldnq_error *err)
+static enum ldnq_status append_all_entries(DIR *stream, const char *path, struct ldnq_arena *arena,
+                                           struct ldnq_folder *folder, struct ldnq_error *err)
 {
     for (;;) {
         errno = 0;
@@ -64,7 +64,7 @@ enum ldnq_status ldnq_folder_list(const char *path, struct ldnq_arena *arena,
     DIR *stream = opendir(path);
     if (!stream)
         return ldnq_fail(err, LDNQ_IO, "%s: can't be opened: %s", path, strerror(errno));
-    enum ldnq_status status = append_all(stream, path, arena, out, err);
+    enum ldnq_status status = append_all_entries(stream, path, arena, out, err);
     closedir(stream);
     if (status == LDNQ_OK && out->count)
         qsort(out->entries, out->count, sizeof *out->entries, compare_names);

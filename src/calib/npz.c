@@ -124,9 +124,9 @@ static enum ldnq_status open_member(zip_t *archive, const zip_stat_t *info,
     return status;
 }
 
-static enum ldnq_status name_member(const char *path, const zip_stat_t *info,
-                                    struct ldnq_arena *arena, struct ldnq_npz *npz,
-                                    struct ldnq_error *err)
+static enum ldnq_status store_member_name(const char *path, const zip_stat_t *info,
+                                          struct ldnq_arena *arena, struct ldnq_npz *npz,
+                                          struct ldnq_error *err)
 {
     char *key = ldnq_arena_strdup(arena, info->name, err);
     if (!key)
@@ -160,7 +160,7 @@ static enum ldnq_status read_archive(const char *path, zip_t *archive, struct ld
         if (zip_stat_index(archive, i, 0, &info) != 0 || !(info.valid & ZIP_STAT_NAME) ||
             !(info.valid & ZIP_STAT_SIZE))
             return ldnq_fail(err, LDNQ_DATA, "%s: is damaged: %s", path, zip_strerror(archive));
-        LDNQ_TRY(name_member(path, &info, arena, npz, err));
+        LDNQ_TRY(store_member_name(path, &info, arena, npz, err));
         LDNQ_TRY(open_member(archive, &info, &npz->arrays[npz->count - 1], arena, err));
     }
     return LDNQ_OK;

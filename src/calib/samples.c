@@ -118,7 +118,7 @@ static enum ldnq_status copy_inputs(struct ldnq_samples *samples, const struct l
     return LDNQ_OK;
 }
 
-static int compare_numbers(const void *a, const void *b)
+static int compare_sample_indices(const void *a, const void *b)
 {
     size_t x = *(const size_t *)a, y = *(const size_t *)b;
     return (x > y) - (x < y);
@@ -161,11 +161,11 @@ static enum ldnq_status draw_samples(struct ldnq_samples *samples, struct ldnq_e
         samples->items[other] = item;
     }
     if (!samples->options.shuffle)
-        qsort(samples->items, samples->count, sizeof *samples->items, compare_numbers);
+        qsort(samples->items, samples->count, sizeof *samples->items, compare_sample_indices);
     return LDNQ_OK;
 }
 
-static enum ldnq_status name_samples(struct ldnq_samples *samples, struct ldnq_error *err)
+static enum ldnq_status store_sample_names(struct ldnq_samples *samples, struct ldnq_error *err)
 {
     samples->names = ldnq_arena_alloc(samples->arena, samples->count, sizeof *samples->names, err);
     if (!samples->names)
@@ -219,7 +219,7 @@ static enum ldnq_status open_samples(struct ldnq_samples *samples, const char *p
     LDNQ_TRY(open_source(samples, err));
     LDNQ_TRY(draw_samples(samples, err));
     LDNQ_TRY(select_part(samples, err));
-    LDNQ_TRY(name_samples(samples, err));
+    LDNQ_TRY(store_sample_names(samples, err));
     return ldnq_samples_fix_shapes(samples, err);
 }
 

@@ -224,13 +224,14 @@ static void close_arrays(struct ldnq_samples *samples)
     ldnq_npz_close(&((struct array_source *)samples->state)->npz);
 }
 
-static const char *name_array_sample(struct ldnq_samples *samples, size_t item,
-                                     struct ldnq_error *err)
+static const char *make_array_sample_name(struct ldnq_samples *samples, size_t item,
+                                          struct ldnq_error *err)
 {
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
-static const char *find_array_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_array_sample_path(const struct ldnq_samples *samples, size_t item,
+                                          size_t input)
 {
     (void)item;
     (void)input;
@@ -246,7 +247,7 @@ static enum ldnq_sample_storage examine_npy(const struct ldnq_samples *samples, 
     return !array->data && fstat(array->fd, info) == 0 ? LDNQ_SAMPLE_READ_AGAIN : LDNQ_SAMPLE_HELD;
 }
 
-static int64_t find_array_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_array_sample_label(const struct ldnq_samples *samples, size_t item)
 {
     return ((const struct array_source *)samples->state)->labels[item];
 }
@@ -283,9 +284,9 @@ const struct ldnq_source ldnq_source_npy = {
     .detect = detect_npy,
     .open = open_npy,
     .close = close_arrays,
-    .name = name_array_sample,
-    .label = find_array_label,
-    .path = find_array_path,
+    .name = make_array_sample_name,
+    .label = find_array_sample_label,
+    .path = find_array_sample_path,
     .examine = examine_npy,
     .read = read_array_sample,
     .hash = hash_array_sample,
@@ -297,9 +298,9 @@ const struct ldnq_source ldnq_source_npz = {
     .detect = detect_npz,
     .open = open_npz,
     .close = close_arrays,
-    .name = name_array_sample,
-    .label = find_array_label,
-    .path = find_array_path,
+    .name = make_array_sample_name,
+    .label = find_array_sample_label,
+    .path = find_array_sample_path,
     .read = read_array_sample,
     .hash = hash_array_sample,
 };
@@ -309,9 +310,9 @@ const struct ldnq_source ldnq_source_memory = {
     .advice = "",
     .open = open_memory_arrays,
     .close = close_arrays,
-    .name = name_array_sample,
-    .label = find_array_label,
-    .path = find_array_path,
+    .name = make_array_sample_name,
+    .label = find_array_sample_label,
+    .path = find_array_sample_path,
     .read = read_array_sample,
     .hash = hash_array_sample,
 };

@@ -233,13 +233,15 @@ static const struct picture_item *find_picture(const struct ldnq_samples *sample
     return &((const struct picture_source *)samples->state)->list[item];
 }
 
-static const char *name_picture(struct ldnq_samples *samples, size_t item, struct ldnq_error *err)
+static const char *make_picture_sample_name(struct ldnq_samples *samples, size_t item,
+                                            struct ldnq_error *err)
 {
     (void)err;
     return find_picture(samples, item)->path;
 }
 
-static const char *find_picture_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_picture_sample_path(const struct ldnq_samples *samples, size_t item,
+                                            size_t input)
 {
     (void)input;
     return find_picture(samples, item)->path;
@@ -253,7 +255,7 @@ static enum ldnq_sample_storage examine_picture(const struct ldnq_samples *sampl
                                                               : LDNQ_SAMPLE_VANISHED;
 }
 
-static int64_t find_picture_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_picture_sample_label(const struct ldnq_samples *samples, size_t item)
 {
     return find_picture(samples, item)->label;
 }
@@ -286,9 +288,9 @@ const struct ldnq_source ldnq_source_pictures = {
     .advice = "; use the options resize and crop",
     .detect = detect_pictures,
     .open = open_pictures,
-    .name = name_picture,
-    .label = find_picture_label,
-    .path = find_picture_path,
+    .name = make_picture_sample_name,
+    .label = find_picture_sample_label,
+    .path = find_picture_sample_path,
     .examine = examine_picture,
     .read = read_picture,
     .hash = hash_picture,

@@ -272,8 +272,8 @@ static const struct proto_set *find_set_of_item(const struct ldnq_samples *sampl
     return &protos->list[low];
 }
 
-static const char *name_proto_sample(struct ldnq_samples *samples, size_t item,
-                                     struct ldnq_error *err)
+static const char *make_proto_sample_name(struct ldnq_samples *samples, size_t item,
+                                          struct ldnq_error *err)
 {
     size_t row;
     const struct proto_set *set = find_set_of_item(samples, item, &row);
@@ -298,7 +298,8 @@ static enum ldnq_status read_single_sample_file(const struct ldnq_input *input, 
     return LDNQ_OK;
 }
 
-static const char *find_proto_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_proto_sample_path(const struct ldnq_samples *samples, size_t item,
+                                          size_t input)
 {
     size_t row;
     return find_set_of_item(samples, item, &row)->paths[input];
@@ -356,8 +357,8 @@ const struct ldnq_source ldnq_source_protos = {
     .detect = detect_protos,
     .open = open_protos,
     .close = close_protos,
-    .name = name_proto_sample,
-    .path = find_proto_path,
+    .name = make_proto_sample_name,
+    .path = find_proto_sample_path,
     .examine = examine_proto_sample,
     .read = read_proto_sample,
     .hash = hash_proto_sample,

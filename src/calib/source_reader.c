@@ -46,13 +46,14 @@ static enum ldnq_status open_reader(struct ldnq_samples *samples, struct ldnq_er
     return LDNQ_OK;
 }
 
-static const char *name_reader_sample(struct ldnq_samples *samples, size_t item,
-                                      struct ldnq_error *err)
+static const char *make_reader_sample_name(struct ldnq_samples *samples, size_t item,
+                                           struct ldnq_error *err)
 {
     return ldnq_arena_printf(samples->arena, err, "%s[%zu]", samples->path, item);
 }
 
-static const char *find_reader_path(const struct ldnq_samples *samples, size_t item, size_t input)
+static const char *find_reader_sample_path(const struct ldnq_samples *samples, size_t item,
+                                           size_t input)
 {
     (void)samples;
     (void)item;
@@ -60,7 +61,7 @@ static const char *find_reader_path(const struct ldnq_samples *samples, size_t i
     return NULL;
 }
 
-static int64_t find_reader_label(const struct ldnq_samples *samples, size_t item)
+static int64_t find_reader_sample_label(const struct ldnq_samples *samples, size_t item)
 {
     return samples->memory->labels[item];
 }
@@ -102,9 +103,9 @@ const struct ldnq_source ldnq_source_reader = {
     .stage = "",
     .advice = "",
     .open = open_reader,
-    .name = name_reader_sample,
-    .label = find_reader_label,
-    .path = find_reader_path,
+    .name = make_reader_sample_name,
+    .label = find_reader_sample_label,
+    .path = find_reader_sample_path,
     .read = read_reader_sample,
     .hash = hash_reader_sample,
 };

@@ -58,13 +58,13 @@ void cli_print_help(const struct cli_command *command)
 
 /* ---- for programs -------------------------------------------------------------------------- */
 
-static bool add_text(cJSON *item, const char *name, const char *text)
+static bool add_json_text(cJSON *item, const char *name, const char *text)
 {
     return (text ? cJSON_AddStringToObject(item, name, text) : cJSON_AddNullToObject(item, name)) !=
            NULL;
 }
 
-static bool add_number_or_null(cJSON *item, const char *name, double value)
+static bool add_json_number_or_null(cJSON *item, const char *name, double value)
 {
     return (isfinite(value) ? cJSON_AddNumberToObject(item, name, value)
                             : cJSON_AddNullToObject(item, name)) != NULL;
@@ -101,26 +101,26 @@ static bool add_option(cJSON *list, const struct ldnq_option *option)
 {
     cJSON *item = cJSON_CreateObject();
     const bool has_range = option->type == LDNQ_OPTION_COUNT || option->type == LDNQ_OPTION_NUMBER;
-    return item && cJSON_AddItemToArray(list, item) && add_text(item, "name", option->name) &&
-           add_text(item, "letter", option->letter) &&
-           add_text(item, "type", option_type_name(option->type)) &&
+    return item && cJSON_AddItemToArray(list, item) && add_json_text(item, "name", option->name) &&
+           add_json_text(item, "letter", option->letter) &&
+           add_json_text(item, "type", option_type_name(option->type)) &&
            cJSON_AddBoolToObject(item, "repeats", option->repeats) &&
-           add_text(item, "value", option->value) && add_choices(item, option->choices) &&
-           add_number_or_null(item, "least", has_range ? option->least : NAN) &&
-           add_number_or_null(item, "most", has_range ? option->most : NAN) &&
-           add_text(item, "default", option->default_value) &&
-           add_text(item, "help", option->help) && add_text(item, "since", option->since);
+           add_json_text(item, "value", option->value) && add_choices(item, option->choices) &&
+           add_json_number_or_null(item, "least", has_range ? option->least : NAN) &&
+           add_json_number_or_null(item, "most", has_range ? option->most : NAN) &&
+           add_json_text(item, "default", option->default_value) &&
+           add_json_text(item, "help", option->help) && add_json_text(item, "since", option->since);
 }
 
 static bool add_command(cJSON *list, const struct cli_command *command)
 {
     const struct ldnq_option *option;
     cJSON *item = cJSON_CreateObject();
-    if (!item || !cJSON_AddItemToArray(list, item) || !add_text(item, "name", command->name) ||
-        !add_text(item, "arguments", command->arguments) ||
-        !add_text(item, "summary", command->summary) ||
-        !add_text(item, "details", command->details) ||
-        !add_text(item, "examples", command->examples))
+    if (!item || !cJSON_AddItemToArray(list, item) || !add_json_text(item, "name", command->name) ||
+        !add_json_text(item, "arguments", command->arguments) ||
+        !add_json_text(item, "summary", command->summary) ||
+        !add_json_text(item, "details", command->details) ||
+        !add_json_text(item, "examples", command->examples))
         return false;
     cJSON *options = cJSON_AddArrayToObject(item, "options");
     for (size_t i = 0; options && (option = ldnq_options_describe(i)) != NULL; i++)
@@ -132,7 +132,7 @@ static bool add_command(cJSON *list, const struct cli_command *command)
 enum ldnq_status cli_print_help_json(struct ldnq_error *err)
 {
     cJSON *root = cJSON_CreateObject();
-    bool filled = root && add_text(root, "version", ldnq_version());
+    bool filled = root && add_json_text(root, "version", ldnq_version());
     cJSON *list = filled ? cJSON_AddArrayToObject(root, "commands") : NULL;
     filled = list != NULL;
     for (size_t i = 0; filled && cli_commands[i]; i++)

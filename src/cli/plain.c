@@ -6,7 +6,7 @@
 /* Size in bytes of the character, if a terminal would obey it instead of showing it:
  * control characters (C1 too: U+009B starts an escape sequence), marks that turn the
  * direction of text, and line separators; else 0. Text is UTF-8. */
-static size_t control_size(const unsigned char *at)
+static size_t count_control_char_bytes(const unsigned char *at)
 {
     if (at[0] < 0x20 || at[0] == 0x7f)
         return 1;
@@ -22,7 +22,7 @@ void cli_replace_control_chars(char *text)
 {
     char *end = text;
     for (const char *at = text; *at;) {
-        const size_t size = control_size((const unsigned char *)at);
+        const size_t size = count_control_char_bytes((const unsigned char *)at);
         *end++ = size ? '?' : *at;
         at += size ? size : 1;
     }

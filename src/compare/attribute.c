@@ -96,7 +96,7 @@ static const struct {
     { "Pad", "mode", "constant" },
 };
 
-static bool all_equal(const struct ldnq_attr *attr, const char *value)
+static bool all_ints_equal_text(const struct ldnq_attr *attr, const char *value)
 {
     for (size_t i = 0; i < attr->count; i++) {
         char text[LDNQ_ATTRIBUTE_TEXT];
@@ -118,7 +118,7 @@ bool ldnq_attribute_is_default(const struct ldnq_node *node, const struct ldnq_a
             (defaults[i].op && strcmp(defaults[i].op, node->op_type) != 0))
             continue;
         return attr->kind == LDNQ_ATTR_INTS
-                   ? all_equal(attr, defaults[i].value)
+                   ? all_ints_equal_text(attr, defaults[i].value)
                    : strcmp(ldnq_attribute_print(attr, text), defaults[i].value) == 0;
     }
     return false;

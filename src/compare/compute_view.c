@@ -6,7 +6,7 @@
 
 /* ---- Q/DQ nodes ---------------------------------------------------------------------- */
 
-static bool is_type(const struct ldnq_node *node, const char *type)
+static bool is_node_of_type(const struct ldnq_node *node, const char *type)
 {
     return strcmp(node->op_type, type) == 0;
 }
@@ -15,13 +15,15 @@ static bool is_type(const struct ldnq_node *node, const char *type)
 static bool is_clip_of_codes(const struct ldnq_node *node)
 {
     const struct ldnq_value *x = node->input_count ? node->inputs[0] : NULL;
-    return is_type(node, "Clip") && x && x->producer && is_type(x->producer, "QuantizeLinear");
+    return is_node_of_type(node, "Clip") && x && x->producer &&
+           is_node_of_type(x->producer, "QuantizeLinear");
 }
 
 static bool is_qdq_node(const struct ldnq_node *node)
 {
-    return is_type(node, "QuantizeLinear") || is_type(node, "DequantizeLinear") ||
-           is_type(node, "Identity") || is_type(node, "Dropout") || is_clip_of_codes(node);
+    return is_node_of_type(node, "QuantizeLinear") || is_node_of_type(node, "DequantizeLinear") ||
+           is_node_of_type(node, "Identity") || is_node_of_type(node, "Dropout") ||
+           is_clip_of_codes(node);
 }
 
 /* Folding has replaced the nodes upstream of a constant. They are followed along their first
@@ -29,7 +31,7 @@ static bool is_qdq_node(const struct ldnq_node *node)
 static const struct ldnq_node *find_folded_dequantize(const struct ldnq_value *constant)
 {
     const struct ldnq_node *node = constant->from_codes ? constant->folded_from : NULL;
-    while (node && !is_type(node, "DequantizeLinear"))
+    while (node && !is_node_of_type(node, "DequantizeLinear"))
         node = node->input_count && node->inputs[0] ? node->inputs[0]->folded_from : NULL;
     return node;
 }
@@ -40,7 +42,7 @@ struct ldnq_compute_source ldnq_compute_view_trace_source(const struct ldnq_valu
     while (source.value && !source.value->constant && source.value->producer &&
            is_qdq_node(source.value->producer) && source.value->producer->inputs[0]) {
         const struct ldnq_node *node = source.value->producer;
-        if (!source.dequantize && is_type(node, "DequantizeLinear"))
+        if (!source.dequantize && is_node_of_type(node, "DequantizeLinear"))
             source.dequantize = node;
         source.value = node->inputs[0];
     }
@@ -62,7 +64,7 @@ static const char *const kinds[][2] = {
 static const char *find_operator_kind(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (is_type(node, kinds[i][0]))
+        if (is_node_of_type(node, kinds[i][0]))
             return kinds[i][1];
     return node->op_type;
 }

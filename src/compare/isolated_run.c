@@ -1,9 +1,10 @@
 #include "compare/isolated_run.h"
 
 /* The layers' inputs upstream of the Q/DQ nodes, after the merges. */
-static enum ldnq_status find_inputs(struct ldnq_isolated_run *run, const struct ldnq_node *a,
-                                    const struct ldnq_node *b, struct ldnq_arena *arena,
-                                    struct ldnq_error *err)
+static enum ldnq_status find_matching_layer_inputs(struct ldnq_isolated_run *run,
+                                                   const struct ldnq_node *a,
+                                                   const struct ldnq_node *b,
+                                                   struct ldnq_arena *arena, struct ldnq_error *err)
 {
     run->inputs = ldnq_arena_alloc(arena, a->input_count, sizeof *run->inputs, err);
     if (!run->inputs)
@@ -36,8 +37,9 @@ static bool computes_needed_value(const struct ldnq_isolated_run *run, const str
 }
 
 /* Goes upstream from the output to the bound inputs; `needed` is by value. */
-static enum ldnq_status find_nodes(struct ldnq_isolated_run *run, const struct ldnq_graph *graph,
-                                   struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status find_nodes_to_run(struct ldnq_isolated_run *run,
+                                          const struct ldnq_graph *graph, struct ldnq_arena *arena,
+                                          struct ldnq_error *err)
 {
     bool *needed = ldnq_arena_alloc(arena, graph->value_count, sizeof *needed, err);
     if (!needed)
@@ -74,8 +76,8 @@ enum ldnq_status ldnq_isolated_run_init(struct ldnq_isolated_run *run,
     const struct ldnq_node *a = pairs->a->nodes[match->a].node;
     const struct ldnq_node *b = pairs->b->nodes[match->b].node;
     *run = (struct ldnq_isolated_run){ .match = match };
-    LDNQ_TRY(find_inputs(run, a, b, arena, err));
-    return find_nodes(run, pairs->b->graph, arena, err);
+    LDNQ_TRY(find_matching_layer_inputs(run, a, b, arena, err));
+    return find_nodes_to_run(run, pairs->b->graph, arena, err);
 }
 
 enum ldnq_status ldnq_isolated_run_execute(const struct ldnq_isolated_run *run,

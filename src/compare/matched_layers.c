@@ -8,7 +8,7 @@
 
 /* ---- merging what the other graph has folded ----------------------------------------- */
 
-static bool is_type(const struct ldnq_compute_node *item, const char *type)
+static bool is_node_of_type(const struct ldnq_compute_node *item, const char *type)
 {
     return strcmp(item->node->op_type, type) == 0;
 }
@@ -17,7 +17,7 @@ static bool has_unpaired_node_of_type(const struct ldnq_compute_view *view, cons
                                       const char *type)
 {
     for (size_t n = 0; n < view->count; n++)
-        if (is_type(&view->nodes[n], type) && match_of[n] == LDNQ_NO_NODE)
+        if (is_node_of_type(&view->nodes[n], type) && match_of[n] == LDNQ_NO_NODE)
             return true;
     return false;
 }
@@ -66,7 +66,8 @@ static void record_folded_pad(struct ldnq_matched_layers *layers,
                               const struct ldnq_node_pairs *pairs, size_t n)
 {
     const struct ldnq_compute_node *pad = &pairs->a->nodes[n];
-    if (!is_type(pad, "Pad") || pairs->match_of_a[n] != LDNQ_NO_NODE || pad->consumer_count != 1)
+    if (!is_node_of_type(pad, "Pad") || pairs->match_of_a[n] != LDNQ_NO_NODE ||
+        pad->consumer_count != 1)
         return;
     const size_t consumer = pad->consumers[0];
     const struct ldnq_node *layer = pairs->a->nodes[consumer].node;
@@ -81,7 +82,7 @@ static size_t find_bias_add(const struct ldnq_node_pairs *pairs,
 {
     const struct ldnq_compute_node *a = &pairs->a->nodes[match->a];
     const struct ldnq_compute_node *b = &pairs->b->nodes[match->b];
-    if (!is_type(a, "MatMul") || !is_type(b, "Gemm") || a->consumer_count != 1 ||
+    if (!is_node_of_type(a, "MatMul") || !is_node_of_type(b, "Gemm") || a->consumer_count != 1 ||
         b->input_count < 3 || !b->inputs[2].value)
         return LDNQ_NO_NODE;
     const size_t consumer = a->consumers[0];
@@ -90,7 +91,7 @@ static size_t find_bias_add(const struct ldnq_node_pairs *pairs,
                               add->inputs[1].value &&
                               (add->inputs[0].value->constant || add->inputs[1].value->constant);
     const bool is_bias =
-        is_type(add, "Add") && has_constant && pairs->match_of_a[consumer] == LDNQ_NO_NODE;
+        is_node_of_type(add, "Add") && has_constant && pairs->match_of_a[consumer] == LDNQ_NO_NODE;
     return is_bias ? consumer : LDNQ_NO_NODE;
 }
 

@@ -155,8 +155,8 @@ static enum ldnq_status run_body_once(struct ldnq_exec *body, struct ldnq_error 
                      ldnq_graph_strip_file(body->graph, inner.message));
 }
 
-static enum ldnq_status find_output(const struct ldnq_exec *body, size_t i,
-                                    const struct ldnq_tensor **tensor, struct ldnq_error *err)
+static enum ldnq_status find_body_output(const struct ldnq_exec *body, size_t i,
+                                         const struct ldnq_tensor **tensor, struct ldnq_error *err)
 {
     *tensor = ldnq_exec_find_value(body, body->graph->outputs[i]);
     if (*tensor && (*tensor)->dtype != LDNQ_STRING)
@@ -178,7 +178,7 @@ static enum ldnq_status run_if(struct ldnq_exec *exec, size_t node_index, struct
         struct loop_tensor copy = { 0 };
         if (!node->outputs[i])
             continue;
-        LDNQ_TRY(find_output(body, i, &tensor, err));
+        LDNQ_TRY(find_body_output(body, i, &tensor, err));
         LDNQ_TRY(copy_tensor(exec, tensor, &copy, err));
         store_output(exec, node->outputs[i], &copy);
     }
@@ -296,12 +296,13 @@ static void bind_carried(const struct loop_run *run)
 }
 
 /* After an iteration: appends the slices of stacked outputs and copies carried values. */
-static enum ldnq_status save_outputs(struct loop_run *run, struct ldnq_error *err)
+static enum ldnq_status store_iteration_outputs(struct loop_run *run, struct ldnq_error *err)
 {
     const struct ldnq_control *control = run->control;
     const struct ldnq_tensor *tensor;
     for (size_t i = 0; i < control->stacked; i++) {
-        LDNQ_TRY(find_output(run->body, control->body_out + control->carried + i, &tensor, err));
+        LDNQ_TRY(
+            find_body_output(run->body, control->body_out + control->carried + i, &tensor, err));
         LDNQ_TRY(append_slice(run, i, tensor, err));
     }
     /* All are copied before any is replaced: an output of the body may be the bound
@@ -309,7 +310,7 @@ static enum ldnq_status save_outputs(struct loop_run *run, struct ldnq_error *er
     struct loop_tensor *next = ldnq_calloc(control->carried, sizeof *next);
     enum ldnq_status status = next ? LDNQ_OK : ldnq_fail(err, LDNQ_NOMEM, "out of memory");
     for (size_t i = 0; status == LDNQ_OK && i < control->carried; i++) {
-        status = find_output(run->body, control->body_out + i, &tensor, err);
+        status = find_body_output(run->body, control->body_out + i, &tensor, err);
         if (status == LDNQ_OK)
             status = copy_tensor(run->exec, tensor, &next[i], err);
     }
@@ -324,7 +325,7 @@ static enum ldnq_status save_outputs(struct loop_run *run, struct ldnq_error *er
 
 /* After the last iteration: stores the node's outputs. A carried value that no iteration
  * replaced is a copy of the node's input. */
-static enum ldnq_status store_outputs(struct loop_run *run, struct ldnq_error *err)
+static enum ldnq_status finish_loop_outputs(struct loop_run *run, struct ldnq_error *err)
 {
     const struct ldnq_control *control = run->control;
     for (size_t i = 0; i < control->carried; i++) {
@@ -391,12 +392,12 @@ static enum ldnq_status run_loop_node(struct loop_run *run, struct ldnq_error *e
         ldnq_exec_bind(run->body, run->graph->inputs[1], &holds);
         bind_carried(run);
         LDNQ_TRY(run_body_once(run->body, err));
-        LDNQ_TRY(find_output(run->body, 0, &next, err));
+        LDNQ_TRY(find_body_output(run->body, 0, &next, err));
         LDNQ_TRY(read_scalar(next, LDNQ_BOOL, "body's condition", &condition, err));
-        LDNQ_TRY(save_outputs(run, err));
+        LDNQ_TRY(store_iteration_outputs(run, err));
         LDNQ_TRY(count_iteration(run, err));
     }
-    return store_outputs(run, err);
+    return finish_loop_outputs(run, err);
 }
 
 /* ---- Scan ------------------------------------------------------------------------------ */
@@ -453,10 +454,10 @@ static enum ldnq_status run_scan(struct loop_run *run, struct ldnq_error *err)
         for (size_t i = 0; i < run->control->scanned; i++)
             LDNQ_TRY(bind_slice(run, i, at, err));
         LDNQ_TRY(run_body_once(run->body, err));
-        LDNQ_TRY(save_outputs(run, err));
+        LDNQ_TRY(store_iteration_outputs(run, err));
         LDNQ_TRY(count_iteration(run, err));
     }
-    return store_outputs(run, err);
+    return finish_loop_outputs(run, err);
 }
 
 /* ---- dispatch -------------------------------------------------------------------------- */

@@ -106,7 +106,7 @@ static void widen_scale(struct ldnq_quantized_layer *quantized, size_t row, floa
 /* The bias of a channel that training has switched off is far above what its tiny weights add:
  * its code would not fit. The scale of such weights grows until it does; they lose less than the
  * step of the bias. A row without weights gets a scale that suits its bias. */
-static void fit_scales_to_bias(struct ldnq_quantized_layer *quantized)
+static void enlarge_scales_until_bias_fits(struct ldnq_quantized_layer *quantized)
 {
     const size_t rows = ldnq_layer_rows(&quantized->layer);
     const bool has_one_scale = quantized->granularity == LDNQ_PER_TENSOR;
@@ -151,7 +151,7 @@ enum ldnq_status ldnq_quantized_layer_apply(struct ldnq_quantized_layer *quantiz
     const struct ldnq_layer *layer = &quantized->layer;
     /* Of a shared weight the layer that owns it decides. */
     if (has_integer_bias(quantized) && !quantized->shared)
-        fit_scales_to_bias(quantized);
+        enlarge_scales_until_bias_fits(quantized);
     if (!quantized->weight)
         LDNQ_TRY(
             ldnq_tensor_create(arena, LDNQ_FLOAT, &layer->weight->shape, &quantized->weight, err));

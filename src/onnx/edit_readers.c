@@ -47,7 +47,7 @@ struct read_count {
     size_t count;
 };
 
-static enum ldnq_status count_read(void *ctx, const char *name, struct ldnq_error *err)
+static enum ldnq_status count_read_of_value(void *ctx, const char *name, struct ldnq_error *err)
 {
     struct read_count *reads = ctx;
     (void)err;
@@ -74,7 +74,8 @@ static enum ldnq_status count_reads_of_node(const Onnx__NodeProto *node, struct 
         return LDNQ_OK;
     }
     LDNQ_TRY(ldnq_arena_create(&scratch, err));
-    const enum ldnq_status status = ldnq_uses_visit_node(node, scratch, count_read, reads, err);
+    const enum ldnq_status status =
+        ldnq_uses_visit_node(node, scratch, count_read_of_value, reads, err);
     ldnq_arena_destroy(scratch);
     return status;
 }

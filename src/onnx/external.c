@@ -32,8 +32,8 @@ struct external_location {
 
 /* ---- where the bytes are ---------------------------------------------------------- */
 
-static enum ldnq_status parse_number(const char *key, const char *text, uint64_t *value,
-                                     struct ldnq_error *err)
+static enum ldnq_status parse_external_data_number(const char *key, const char *text,
+                                                   uint64_t *value, struct ldnq_error *err)
 {
     char *end;
     errno = 0;
@@ -54,9 +54,9 @@ static enum ldnq_status read_location(const Onnx__TensorProto *tensor,
         if (strcmp(key, "location") == 0) {
             place->location = value;
         } else if (strcmp(key, "offset") == 0) {
-            LDNQ_TRY(parse_number(key, value, &place->offset, err));
+            LDNQ_TRY(parse_external_data_number(key, value, &place->offset, err));
         } else if (strcmp(key, "length") == 0) {
-            LDNQ_TRY(parse_number(key, value, &place->length, err));
+            LDNQ_TRY(parse_external_data_number(key, value, &place->length, err));
             place->has_length = true;
         }
     }

@@ -191,8 +191,8 @@ static enum ldnq_status init_body_import(struct ldnq_import *import, const struc
 
 /* Reserves the names of the function's inputs, so that no node of the body can produce
  * them; they are bound later. */
-static enum ldnq_status reserve_inputs(struct ldnq_import *body, struct ldnq_node *node,
-                                       struct ldnq_error *err)
+static enum ldnq_status reserve_function_input_names(struct ldnq_import *body,
+                                                     struct ldnq_node *node, struct ldnq_error *err)
 {
     const Onnx__FunctionProto *function = body->call->function;
     struct ldnq_name *entry;
@@ -225,7 +225,7 @@ enum ldnq_status ldnq_import_inline_call(struct ldnq_import *import,
                                        .attr_count = attr_count };
     ldnq_names_init(&call->outputs, scratch);
     LDNQ_TRY(init_body_import(import, node, call, body, err));
-    LDNQ_TRY(reserve_inputs(body, node, err));
+    LDNQ_TRY(reserve_function_input_names(body, node, err));
     LDNQ_TRY(ldnq_import_add_use(body, NULL, proto, NULL, 0, err));
     for (size_t i = 0; i < proto->n_output; i++)
         LDNQ_TRY(connect_call_output(body, call, node, i, err));

@@ -5,9 +5,10 @@
 #include "onnx/import.h"
 
 /* Wraps the data of value_float, value_ints and the like in a tensor, without a copy. */
-static enum ldnq_status wrap_values(struct ldnq_import *import, enum ldnq_dtype dtype, int rank,
-                                    size_t count, const void *data, const struct ldnq_tensor **out,
-                                    struct ldnq_error *err)
+static enum ldnq_status wrap_values_as_tensor(struct ldnq_import *import, enum ldnq_dtype dtype,
+                                              int rank, size_t count, const void *data,
+                                              const struct ldnq_tensor **out,
+                                              struct ldnq_error *err)
 {
     struct ldnq_tensor *tensor = ldnq_arena_alloc(import->graph->arena, 1, sizeof *tensor, err);
     if (!tensor)
@@ -51,13 +52,14 @@ enum ldnq_status ldnq_import_constant(struct ldnq_import *import, const struct l
         if (attr->kind == LDNQ_ATTR_TENSOR)
             *out = attr->t->dtype == LDNQ_STRING ? NULL : attr->t;
         else if (attr->kind == LDNQ_ATTR_FLOAT)
-            return wrap_values(import, LDNQ_FLOAT, 0, 1, &attr->f, out, err);
+            return wrap_values_as_tensor(import, LDNQ_FLOAT, 0, 1, &attr->f, out, err);
         else if (attr->kind == LDNQ_ATTR_INT)
-            return wrap_values(import, LDNQ_INT64, 0, 1, &attr->i, out, err);
+            return wrap_values_as_tensor(import, LDNQ_INT64, 0, 1, &attr->i, out, err);
         else if (attr->kind == LDNQ_ATTR_FLOATS)
-            return wrap_values(import, LDNQ_FLOAT, 1, attr->count, attr->floats, out, err);
+            return wrap_values_as_tensor(import, LDNQ_FLOAT, 1, attr->count, attr->floats, out,
+                                         err);
         else if (attr->kind == LDNQ_ATTR_INTS)
-            return wrap_values(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
+            return wrap_values_as_tensor(import, LDNQ_INT64, 1, attr->count, attr->ints, out, err);
         return LDNQ_OK;
     }
     return decode_sparse_value(import, node, attrs, out, err);

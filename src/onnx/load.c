@@ -105,7 +105,8 @@ void ldnq_model_destroy(struct ldnq_model *model)
 }
 
 /* Destroys a model that could not be loaded completely. */
-static enum ldnq_status finish_load(enum ldnq_status status, struct ldnq_model **model)
+static enum ldnq_status destroy_model_after_failure(enum ldnq_status status,
+                                                    struct ldnq_model **model)
 {
     if (status != LDNQ_OK) {
         ldnq_model_destroy(*model);
@@ -120,7 +121,7 @@ enum ldnq_status ldnq_model_load_memory(const void *bytes, size_t size, const ch
     enum ldnq_status status = create_empty_model(name, out, err);
     if (status == LDNQ_OK)
         status = parse_and_load_data(*out, bytes, size, NULL, err);
-    return finish_load(status, out);
+    return destroy_model_after_failure(status, out);
 }
 
 static const char *find_parent_folder(const char *path, struct ldnq_arena *arena,
@@ -135,8 +136,8 @@ static const char *find_parent_folder(const char *path, struct ldnq_arena *arena
 }
 
 /* The file's bytes live only until they are unpacked. */
-static enum ldnq_status fill_from_file(struct ldnq_model *model, struct ldnq_arena *scratch,
-                                       struct ldnq_error *err)
+static enum ldnq_status load_model_from_file(struct ldnq_model *model, struct ldnq_arena *scratch,
+                                             struct ldnq_error *err)
 {
     void *bytes;
     size_t size;
@@ -152,7 +153,7 @@ enum ldnq_status ldnq_model_load(const char *path, struct ldnq_model **out, stru
     if (status == LDNQ_OK)
         status = ldnq_arena_create(&scratch, err);
     if (status == LDNQ_OK)
-        status = fill_from_file(*out, scratch, err);
+        status = load_model_from_file(*out, scratch, err);
     ldnq_arena_destroy(scratch);
-    return finish_load(status, out);
+    return destroy_model_after_failure(status, out);
 }

@@ -95,7 +95,8 @@ enum ldnq_status ldnq_model_raise_ir(struct ldnq_model *model, int64_t version,
 
 /* ---- metadata ----------------------------------------------------------------------- */
 
-static Onnx__StringStringEntryProto *find_entry(const Onnx__ModelProto *proto, const char *key)
+static Onnx__StringStringEntryProto *find_metadata_entry(const Onnx__ModelProto *proto,
+                                                         const char *key)
 {
     for (size_t i = 0; i < proto->n_metadata_props; i++)
         if (strcmp(ldnq_or_empty(proto->metadata_props[i]->key), key) == 0)
@@ -105,12 +106,13 @@ static Onnx__StringStringEntryProto *find_entry(const Onnx__ModelProto *proto, c
 
 const char *ldnq_model_metadata(const struct ldnq_model *model, const char *key)
 {
-    const Onnx__StringStringEntryProto *entry = find_entry(model->proto, key);
+    const Onnx__StringStringEntryProto *entry = find_metadata_entry(model->proto, key);
     return entry ? ldnq_or_empty(entry->value) : NULL;
 }
 
-static enum ldnq_status add_entry(struct ldnq_model *model, const char *key,
-                                  Onnx__StringStringEntryProto **out, struct ldnq_error *err)
+static enum ldnq_status add_metadata_entry(struct ldnq_model *model, const char *key,
+                                           Onnx__StringStringEntryProto **out,
+                                           struct ldnq_error *err)
 {
     Onnx__ModelProto *proto = model->proto;
     size_t count = proto->n_metadata_props;
@@ -136,11 +138,11 @@ enum ldnq_status ldnq_model_set_metadata(struct ldnq_model *model, const char *k
                                          const char *value, struct ldnq_error *err)
 {
     char *copy = ldnq_arena_strdup(model->arena, value, err);
-    Onnx__StringStringEntryProto *entry = find_entry(model->proto, key);
+    Onnx__StringStringEntryProto *entry = find_metadata_entry(model->proto, key);
     if (!copy)
         return LDNQ_NOMEM;
     if (!entry)
-        LDNQ_TRY(add_entry(model, key, &entry, err));
+        LDNQ_TRY(add_metadata_entry(model, key, &entry, err));
     entry->value = copy;
     return LDNQ_OK;
 }

@@ -274,7 +274,7 @@ static enum ldnq_status collect_model_facts(struct ldnq_raise *raise, struct ldn
 
 /* ---- the model ------------------------------------------------------------------------------ */
 
-static void set_imports(Onnx__OperatorSetIdProto **imports, size_t count, int opset)
+static void set_opset_imports(Onnx__OperatorSetIdProto **imports, size_t count, int opset)
 {
     for (size_t i = 0; i < count; i++)
         if (ldnq_is_onnx_domain(imports[i]->domain) && imports[i]->version < opset) {
@@ -283,12 +283,14 @@ static void set_imports(Onnx__OperatorSetIdProto **imports, size_t count, int op
         }
 }
 
-static enum ldnq_status set_versions(struct ldnq_model *model, int opset, struct ldnq_error *err)
+static enum ldnq_status set_opset_and_ir_versions(struct ldnq_model *model, int opset,
+                                                  struct ldnq_error *err)
 {
     Onnx__ModelProto *proto = model->proto;
-    set_imports(proto->opset_import, proto->n_opset_import, opset);
+    set_opset_imports(proto->opset_import, proto->n_opset_import, opset);
     for (size_t i = 0; i < proto->n_functions; i++)
-        set_imports(proto->functions[i]->opset_import, proto->functions[i]->n_opset_import, opset);
+        set_opset_imports(proto->functions[i]->opset_import, proto->functions[i]->n_opset_import,
+                          opset);
     return ldnq_model_raise_ir(model, ir_versions[opset], err);
 }
 
@@ -308,7 +310,7 @@ static enum ldnq_status raise_model(struct ldnq_raise *raise, struct ldnq_error 
                          model->path, from, raise->target, list);
     LDNQ_TRY(visit_model(raise, convert_node, err));
     model->node_capacity = 0; /* the list may have been replaced */
-    return set_versions(model, raise->target, err);
+    return set_opset_and_ir_versions(model, raise->target, err);
 }
 
 enum ldnq_status ldnq_model_raise_opset(struct ldnq_model *model, int opset, struct ldnq_error *err)

@@ -5,8 +5,8 @@
 
 /* ---- collecting ------------------------------------------------------------------- */
 
-static enum ldnq_status add_type(struct ldnq_scope *scope, const char *name, int32_t type,
-                                 bool has_rank, size_t rank, struct ldnq_error *err)
+static enum ldnq_status record_value_type(struct ldnq_scope *scope, const char *name, int32_t type,
+                                          bool has_rank, size_t rank, struct ldnq_error *err)
 {
     struct ldnq_name *entry;
     if (!name || !*name)
@@ -26,8 +26,8 @@ static enum ldnq_status add_value_infos(struct ldnq_scope *scope,
         if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
             continue;
         const Onnx__TensorShapeProto *shape = type->tensor_type->shape;
-        LDNQ_TRY(add_type(scope, infos[i]->name, type->tensor_type->elem_type, shape != NULL,
-                          shape ? shape->n_dim : 0, err));
+        LDNQ_TRY(record_value_type(scope, infos[i]->name, type->tensor_type->elem_type,
+                                   shape != NULL, shape ? shape->n_dim : 0, err));
     }
     return LDNQ_OK;
 }
@@ -73,7 +73,8 @@ enum ldnq_status ldnq_scope_init_graph(struct ldnq_scope *scope, const struct ld
     LDNQ_TRY(add_producers(scope, graph->node, graph->n_node, err));
     for (size_t i = 0; i < graph->n_initializer; i++) {
         Onnx__TensorProto *tensor = graph->initializer[i];
-        LDNQ_TRY(add_type(scope, tensor->name, tensor->data_type, true, tensor->n_dims, err));
+        LDNQ_TRY(
+            record_value_type(scope, tensor->name, tensor->data_type, true, tensor->n_dims, err));
         LDNQ_TRY(insert_name_with_pointer(&scope->initializers, tensor->name, tensor, err));
     }
     return LDNQ_OK;

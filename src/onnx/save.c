@@ -264,7 +264,7 @@ static enum ldnq_status copy_file_paths(const struct ldnq_model *model, const ch
 /* ---- the data file of the model that is replaced ------------------------------------------ */
 
 /* Whether the text starts with the name of a data file of the model with this name. */
-static bool is_data_name(const char *text, const char *name, size_t length)
+static bool is_data_file_name(const char *text, const char *name, size_t length)
 {
     const char *hash = text + length + 1, *end = hash + HASH_DIGITS;
     if (memcmp(text, name, length) != 0 || text[length] != '.' ||
@@ -289,7 +289,7 @@ static const char *find_old_data(const struct ldnq_model_writer *writer)
         return NULL;
     if (ldnq_file_read(writer->path, scratch, &bytes, &count, NULL) == LDNQ_OK)
         for (const char *at = bytes, *end = at + count; !found && (size_t)(end - at) >= size; at++)
-            if (is_data_name(at, writer->name, length))
+            if (is_data_file_name(at, writer->name, length))
                 found = ldnq_arena_printf(writer->arena, NULL, "%.*s%.*s",
                                           (int)(writer->name - writer->path), writer->path,
                                           (int)size, at);

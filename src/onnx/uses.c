@@ -78,9 +78,9 @@ static enum ldnq_status count_name_read(void *ctx, const char *name, struct ldnq
     return LDNQ_OK;
 }
 
-static enum ldnq_status count_pairs(struct ldnq_names *reads, size_t count,
-                                    Onnx__StringStringEntryProto *const *pairs, bool keys_too,
-                                    struct ldnq_error *err)
+static enum ldnq_status count_names_in_pairs(struct ldnq_names *reads, size_t count,
+                                             Onnx__StringStringEntryProto *const *pairs,
+                                             bool keys_too, struct ldnq_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         LDNQ_TRY(count_name_read(reads, pairs[i]->value, err));
@@ -90,8 +90,9 @@ static enum ldnq_status count_pairs(struct ldnq_names *reads, size_t count,
     return LDNQ_OK;
 }
 
-static enum ldnq_status count_training(const Onnx__TrainingInfoProto *info,
-                                       struct ldnq_names *reads, struct ldnq_error *err)
+static enum ldnq_status count_names_in_training_info(const Onnx__TrainingInfoProto *info,
+                                                     struct ldnq_names *reads,
+                                                     struct ldnq_error *err)
 {
     struct ldnq_arena *scratch = reads->arena;
     if (info->initialization)
@@ -99,9 +100,9 @@ static enum ldnq_status count_training(const Onnx__TrainingInfoProto *info,
             ldnq_visit_graph_captures(info->initialization, scratch, count_name_read, reads, err));
     if (info->algorithm)
         LDNQ_TRY(ldnq_visit_graph_captures(info->algorithm, scratch, count_name_read, reads, err));
-    LDNQ_TRY(count_pairs(reads, info->n_initialization_binding, info->initialization_binding, true,
-                         err));
-    return count_pairs(reads, info->n_update_binding, info->update_binding, true, err);
+    LDNQ_TRY(count_names_in_pairs(reads, info->n_initialization_binding,
+                                  info->initialization_binding, true, err));
+    return count_names_in_pairs(reads, info->n_update_binding, info->update_binding, true, err);
 }
 
 enum ldnq_status ldnq_uses_count(const struct ldnq_model *model, struct ldnq_names *reads,
@@ -114,11 +115,11 @@ enum ldnq_status ldnq_uses_count(const struct ldnq_model *model, struct ldnq_nam
         LDNQ_TRY(count_name_read(reads, graph->output[i]->name, err));
     for (size_t i = 0; i < graph->n_quantization_annotation; i++) {
         const Onnx__TensorAnnotation *annotation = graph->quantization_annotation[i];
-        LDNQ_TRY(count_pairs(reads, annotation->n_quant_parameter_tensor_names,
-                             annotation->quant_parameter_tensor_names, false, err));
+        LDNQ_TRY(count_names_in_pairs(reads, annotation->n_quant_parameter_tensor_names,
+                                      annotation->quant_parameter_tensor_names, false, err));
     }
     for (size_t i = 0; i < model->proto->n_training_info; i++)
-        LDNQ_TRY(count_training(model->proto->training_info[i], reads, err));
+        LDNQ_TRY(count_names_in_training_info(model->proto->training_info[i], reads, err));
     return LDNQ_OK;
 }
 

@@ -248,7 +248,7 @@ static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct
     bool has_bodies = node->op->flags & LDNQ_OP_CONTROL_FLOW;
     LDNQ_TRY(prepare_op_call(f, err));
     if (has_bodies)
-        LDNQ_TRY(ldnq_subgraphs_fold(f->folding, node, err));
+        LDNQ_TRY(ldnq_subgraphs_fold_constants(f->folding, node, err));
     LDNQ_TRY(assign_unknown_inputs(f, err));
     LDNQ_TRY(ldnq_ops_infer_shape(&f->call, err));
     for (size_t i = 0; i < node->output_count; i++) {
@@ -270,7 +270,7 @@ static enum ldnq_status infer_and_compute_outputs(struct node_folding *f, struct
     return status;
 }
 
-static bool is_folded(const struct ldnq_node *node)
+static bool all_outputs_are_constant(const struct ldnq_node *node)
 {
     for (size_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] && !node->outputs[i]->constant)
@@ -345,7 +345,7 @@ static enum ldnq_status fold_node(struct ldnq_folding *folding, struct ldnq_grap
         return ldnq_fail(err, status, "%s", reason.message);
     if (status != LDNQ_OK)
         record_problem(folding, graph, node, status, reason.message);
-    return is_folded(node) ? LDNQ_OK : append_node(graph, remaining, node, err);
+    return all_outputs_are_constant(node) ? LDNQ_OK : append_node(graph, remaining, node, err);
 }
 
 static enum ldnq_status fold_nodes(struct ldnq_folding *folding, struct ldnq_graph *graph,

@@ -110,7 +110,7 @@ enum ldnq_status ldnq_pass_remove_dead_nodes(struct ldnq_graph *graph, struct ld
     for (size_t i = graph->node_count; i-- > 0;) {
         alive[i] = is_needed(graph->nodes[i], needed);
         if (alive[i] && graph->nodes[i]->op && (graph->nodes[i]->op->flags & LDNQ_OP_CONTROL_FLOW))
-            LDNQ_TRY(ldnq_subgraphs_trim(graph, graph->nodes[i], err));
+            LDNQ_TRY(ldnq_subgraphs_remove_unread(graph, graph->nodes[i], err));
         if (alive[i])
             mark_inputs_as_needed(graph->nodes[i], needed);
     }

@@ -94,7 +94,7 @@ static void set_value_type_and_shape(struct ldnq_value *value, const struct ldnq
 }
 
 /* Type and shape of a slice of a scanned input. */
-static struct ldnq_tensor describe_slice(const struct ldnq_value *whole, int64_t axis)
+static struct ldnq_tensor describe_scan_input_slice(const struct ldnq_value *whole, int64_t axis)
 {
     struct ldnq_tensor slice = { .dtype = whole->dtype, .shape.rank = LDNQ_RANK_UNKNOWN };
     int at = (int)(axis < 0 ? axis + whole->shape.rank : axis);
@@ -124,8 +124,8 @@ static void set_body_inputs(const struct loop_folding *loop)
     for (size_t i = 0; i < control->carried; i++)
         set_value_type_and_shape(inputs[control->body_first + i], &loop->carried[i].facts);
     for (size_t i = 0; i < control->scanned; i++) {
-        struct ldnq_tensor slice = describe_slice(loop->node->inputs[control->carried + i],
-                                                  ldnq_control_option(control->in_axes, i));
+        struct ldnq_tensor slice = describe_scan_input_slice(
+            loop->node->inputs[control->carried + i], ldnq_control_option(control->in_axes, i));
         set_value_type_and_shape(inputs[control->carried + i], &slice);
     }
 }
@@ -209,8 +209,8 @@ static enum ldnq_status fold_loop(struct ldnq_folding *folding, const struct ldn
     return status;
 }
 
-enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct ldnq_node *node,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_subgraphs_fold_constants(struct ldnq_folding *folding,
+                                               const struct ldnq_node *node, struct ldnq_error *err)
 {
     const struct ldnq_control *control = node->op_attrs;
     if (control->kind != LDNQ_CONTROL_IF)
@@ -390,8 +390,8 @@ static enum ldnq_status remove_unread_captures(struct ldnq_graph *body, bool *ne
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_subgraphs_trim(struct ldnq_graph *graph, struct ldnq_node *node,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_subgraphs_remove_unread(struct ldnq_graph *graph, struct ldnq_node *node,
+                                              struct ldnq_error *err)
 {
     bool *needed = ldnq_arena_alloc(graph->arena, graph->value_count, sizeof *needed, err);
     size_t own = node->input_count - node->capture_count, kept = 0;

@@ -10,8 +10,9 @@
 
 /* Folds the bodies of a node, starting from what is known about the node's inputs. A
  * carried value of a loop keeps only the sizes that no iteration changes. */
-enum ldnq_status ldnq_subgraphs_fold(struct ldnq_folding *folding, const struct ldnq_node *node,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_subgraphs_fold_constants(struct ldnq_folding *folding,
+                                               const struct ldnq_node *node,
+                                               struct ldnq_error *err);
 
 /* The branch that an If takes when its condition is constant; NULL otherwise. */
 struct ldnq_graph *ldnq_subgraph_find_taken_branch(const struct ldnq_node *node);
@@ -23,7 +24,7 @@ enum ldnq_status ldnq_subgraph_inline(struct ldnq_graph *graph, struct ldnq_node
                                       size_t *count, struct ldnq_error *err);
 
 /* Removes captures that the node's bodies no longer read, and dead nodes of the bodies. */
-enum ldnq_status ldnq_subgraphs_trim(struct ldnq_graph *graph, struct ldnq_node *node,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_subgraphs_remove_unread(struct ldnq_graph *graph, struct ldnq_node *node,
+                                              struct ldnq_error *err);
 
 #endif

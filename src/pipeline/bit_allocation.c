@@ -95,8 +95,8 @@ static enum ldnq_status measure_row_output_error(const struct codebook_trial *tr
     return status;
 }
 
-static enum ldnq_status run_batch(void *ctx, struct ldnq_tensor *const *inputs, double done,
-                                  struct ldnq_error *err)
+static enum ldnq_status measure_batch_output_errors(void *ctx, struct ldnq_tensor *const *inputs,
+                                                    double done, struct ldnq_error *err)
 {
     const struct codebook_trial *trial = ctx;
     const struct bit_allocator *p = trial->planner;
@@ -168,8 +168,8 @@ static enum ldnq_status run_codebook(struct bit_allocator *p, struct ldnq_graph 
     if (!trial.sums)
         return LDNQ_NOMEM;
     LDNQ_TRY(ldnq_exec_create(quantized, p->options->pool, &trial.quantized.exec, err));
-    const enum ldnq_status status =
-        ldnq_visit_first_samples(p->graph, p->samples, p->options->pool, run_batch, &trial, err);
+    const enum ldnq_status status = ldnq_visit_first_samples(
+        p->graph, p->samples, p->options->pool, measure_batch_output_errors, &trial, err);
     ldnq_exec_destroy(trial.quantized.exec);
     for (size_t row = 0; row < p->plan->count; row++) {
         const double *errors = trial.sums + row * outputs * 2;
@@ -333,8 +333,8 @@ static enum ldnq_status choose_codebooks(struct bit_allocator *p, struct ldnq_er
     for (size_t row = 0; row < plan->count; row++)
         for (size_t c = 0; c < count; c++)
             cost[row * count + c] = compute_cost(p, row, c);
-    LDNQ_TRY(ldnq_knapsack(plan->count, count, plan->errors, cost, compute_budget(p), chosen, &fits,
-                           err));
+    LDNQ_TRY(ldnq_knapsack_solve(plan->count, count, plan->errors, cost, compute_budget(p), chosen,
+                                 &fits, err));
     if (!fits)
         return fail_over_budget(p, cost, err);
     for (size_t row = 0; row < plan->count; row++) {

@@ -99,8 +99,9 @@ static enum ldnq_status store_live_values(struct ldnq_calib_runner *runner, size
 }
 
 /* Runs one batch up to the node. */
-static enum ldnq_status run_batch(struct ldnq_calib_runner *runner, size_t batch, size_t node_index,
-                                  struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status run_batch_up_to_node(struct ldnq_calib_runner *runner, size_t batch,
+                                             size_t node_index, struct ldnq_arena *arena,
+                                             struct ldnq_error *err)
 {
     ldnq_exec_reset(runner->exec);
     if (runner->node_index == 0)
@@ -125,9 +126,9 @@ static enum ldnq_status advance_batch(struct ldnq_calib_runner *runner, size_t b
                                       size_t node_index, ldnq_calib_runner_fn *visit, void *ctx,
                                       struct ldnq_arena *arena, struct ldnq_error *err)
 {
-    LDNQ_TRY(run_batch(runner, batch, node_index, arena, err));
+    LDNQ_TRY(run_batch_up_to_node(runner, batch, node_index, arena, err));
     if (runner->reference)
-        LDNQ_TRY(run_batch(runner->reference, batch, node_index, arena, err));
+        LDNQ_TRY(run_batch_up_to_node(runner->reference, batch, node_index, arena, err));
     LDNQ_TRY(visit(ctx, runner->exec, batch, err));
     if (runner->reference)
         LDNQ_TRY(store_batch_and_reset(runner->reference, batch, node_index, err));

@@ -271,7 +271,7 @@ static enum ldnq_status run_steps(struct fine_tuning *tuning, struct ldnq_error 
 
 /* ---- the start ---------------------------------------------------------------------------- */
 
-static enum ldnq_status init_layers(struct fine_tuning *tuning, struct ldnq_error *err)
+static enum ldnq_status init_layer_training(struct fine_tuning *tuning, struct ldnq_error *err)
 {
     struct ldnq_quantizer *quantizer = tuning->quantizer;
     for (size_t i = 0; i < tuning->count; i++) {
@@ -342,7 +342,7 @@ static enum ldnq_status create_executors(struct fine_tuning *tuning, struct ldnq
     LDNQ_TRY(ldnq_exec_create(quantizer->reference, pool, &tuning->reference, err));
     LDNQ_TRY(ldnq_exec_create(quantizer->graph, pool, &tuning->quantized, err));
     LDNQ_TRY(ldnq_grad_create(quantizer->graph, pool, &options, &tuning->grad, err));
-    return init_layers(tuning, err);
+    return init_layer_training(tuning, err);
 }
 
 static enum ldnq_status run_fine_tuning(struct fine_tuning *tuning, struct ldnq_error *err)

@@ -24,9 +24,11 @@ static const struct ldnq_tensor *find_constant(const struct ldnq_node *node, siz
     return tensor && tensor->dtype == LDNQ_FLOAT && ldnq_tensor_count(tensor) > 0 ? tensor : NULL;
 }
 
-static enum ldnq_status init_norm(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
-                                  size_t input, struct ldnq_arena *arena,
-                                  struct ldnq_fine_tune_norm *norm, struct ldnq_error *err)
+static enum ldnq_status init_norm_constant_training(struct ldnq_quantizer *quantizer,
+                                                    struct ldnq_node *node, size_t input,
+                                                    struct ldnq_arena *arena,
+                                                    struct ldnq_fine_tune_norm *norm,
+                                                    struct ldnq_error *err)
 {
     const struct ldnq_tensor *first = find_constant(node, input);
     const float *scale = find_constant(node, SCALE_INPUT)->data;
@@ -47,19 +49,21 @@ static enum ldnq_status init_norm(struct ldnq_quantizer *quantizer, struct ldnq_
 }
 
 /* The scale is first: the bias needs its float value. */
-static enum ldnq_status init_node(struct ldnq_quantizer *quantizer, struct ldnq_node *node,
-                                  struct ldnq_arena *arena, struct ldnq_fine_tune_norm *norms,
-                                  size_t *count, struct ldnq_error *err)
+static enum ldnq_status init_norm_node_training(struct ldnq_quantizer *quantizer,
+                                                struct ldnq_node *node, struct ldnq_arena *arena,
+                                                struct ldnq_fine_tune_norm *norms, size_t *count,
+                                                struct ldnq_error *err)
 {
     const struct ldnq_tensor *scale = find_constant(node, SCALE_INPUT);
     const struct ldnq_tensor *bias = find_constant(node, BIAS_INPUT);
     if (!is_norm(node) || !scale)
         return LDNQ_OK;
-    LDNQ_TRY(init_norm(quantizer, node, SCALE_INPUT, arena, &norms[(*count)++], err));
+    LDNQ_TRY(
+        init_norm_constant_training(quantizer, node, SCALE_INPUT, arena, &norms[(*count)++], err));
     if (!bias || strcmp(node->op_type, "RMSNormalization") == 0 ||
         ldnq_tensor_count(bias) != ldnq_tensor_count(scale))
         return LDNQ_OK;
-    return init_norm(quantizer, node, BIAS_INPUT, arena, &norms[(*count)++], err);
+    return init_norm_constant_training(quantizer, node, BIAS_INPUT, arena, &norms[(*count)++], err);
 }
 
 enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,
@@ -75,7 +79,8 @@ enum ldnq_status ldnq_fine_tune_norms_init(struct ldnq_quantizer *quantizer,
     if (!*norms)
         return LDNQ_NOMEM;
     for (size_t i = 0; i < quantizer->graph->node_count; i++)
-        LDNQ_TRY(init_node(quantizer, quantizer->graph->nodes[i], arena, *norms, count, err));
+        LDNQ_TRY(init_norm_node_training(quantizer, quantizer->graph->nodes[i], arena, *norms,
+                                         count, err));
     return LDNQ_OK;
 }
 

@@ -71,8 +71,9 @@ static void round_latents(struct ldnq_fine_tune_quantized *layer)
 
 /* ---- the start ------------------------------------------------------------------------ */
 
-static enum ldnq_status init_weight(struct ldnq_fine_tune_quantized *layer, bool update_codes,
-                                    struct ldnq_arena *arena, struct ldnq_error *err)
+static enum ldnq_status init_weight_training(struct ldnq_fine_tune_quantized *layer,
+                                             bool update_codes, struct ldnq_arena *arena,
+                                             struct ldnq_error *err)
 {
     const struct ldnq_quantized_layer *result = layer->result;
     layer->codes = ldnq_arena_alloc(arena, layer->elements, sizeof *layer->codes, err);
@@ -94,8 +95,8 @@ static enum ldnq_status init_weight(struct ldnq_fine_tune_quantized *layer, bool
     return LDNQ_OK;
 }
 
-static enum ldnq_status init_bias(struct ldnq_fine_tune_quantized *layer, struct ldnq_arena *arena,
-                                  struct ldnq_error *err)
+static enum ldnq_status init_bias_training(struct ldnq_fine_tune_quantized *layer,
+                                           struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_tensor *bias = layer->result->bias;
     LDNQ_TRY(ldnq_tensor_copy(arena, bias, &layer->bias_now, err));
@@ -124,11 +125,11 @@ enum ldnq_status ldnq_fine_tune_quantized_init(struct ldnq_fine_tune_quantized *
         .deviation = deviation,
     };
     if (owner == layer)
-        LDNQ_TRY(init_weight(layer, update_codes, arena, err));
+        LDNQ_TRY(init_weight_training(layer, update_codes, arena, err));
     else
         result->layer.node->inputs[result->layer.weight_input]->constant = owner->result->weight;
     if (result->bias)
-        LDNQ_TRY(init_bias(layer, arena, err));
+        LDNQ_TRY(init_bias_training(layer, arena, err));
     ldnq_fine_tune_quantized_save_best(layer);
     return LDNQ_OK;
 }

@@ -26,8 +26,10 @@ static bool visits_outputs(const struct ldnq_float_pass *pass, const struct ldnq
 }
 
 /* Nodes between two visited values run in one call. */
-static enum ldnq_status run_batch(const struct ldnq_float_pass *pass, struct ldnq_exec *exec,
-                                  struct ldnq_tensor *const *inputs, struct ldnq_error *err)
+static enum ldnq_status run_and_visit_batch(const struct ldnq_float_pass *pass,
+                                            struct ldnq_exec *exec,
+                                            struct ldnq_tensor *const *inputs,
+                                            struct ldnq_error *err)
 {
     const struct ldnq_graph *graph = pass->graph;
     size_t done = 0;
@@ -56,7 +58,7 @@ static enum ldnq_status run_all_batches(const struct ldnq_float_pass *pass, stru
         struct ldnq_sample_batch batch;
         LDNQ_TRY(ldnq_sample_batch_read(pass->samples, first, count, pass->pool, &batch, err));
         struct ldnq_error reason;
-        enum ldnq_status status = run_batch(pass, exec, batch.inputs, &reason);
+        enum ldnq_status status = run_and_visit_batch(pass, exec, batch.inputs, &reason);
         if (status != LDNQ_OK)
             ldnq_exec_reset(exec); /* its inputs are in the batch */
         ldnq_arena_destroy(batch.arena);

@@ -107,7 +107,7 @@ struct addition {
 /* Elements that one thread adds at a time. */
 #define PART ((size_t)16384)
 
-static void add_part(void *argument, size_t part, size_t thread)
+static void add_elements_to_sums(void *argument, size_t part, size_t thread)
 {
     (void)thread;
     const struct addition *addition = argument;
@@ -141,7 +141,8 @@ enum ldnq_status ldnq_input_means_add(struct ldnq_input_means *means,
     addition.sums = find_or_add_shape(means, sums, &shape, err);
     if (!addition.sums)
         return LDNQ_NOMEM;
-    ldnq_pool_run(means->pool, ldnq_size_ceil_div(addition.elements, PART), add_part, &addition);
+    ldnq_pool_run(means->pool, ldnq_size_ceil_div(addition.elements, PART), add_elements_to_sums,
+                  &addition);
     addition.sums->samples += samples;
     return LDNQ_OK;
 }

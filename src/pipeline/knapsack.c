@@ -149,8 +149,9 @@ static enum ldnq_status solve_knapsack_in_arena(struct knapsack *k, size_t *chos
     return LDNQ_OK;
 }
 
-enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error, const double *cost,
-                               double budget, size_t *chosen, bool *fits, struct ldnq_error *err)
+enum ldnq_status ldnq_knapsack_solve(size_t rows, size_t choices, const double *error,
+                                     const double *cost, double budget, size_t *chosen, bool *fits,
+                                     struct ldnq_error *err)
 {
     struct knapsack k = {
         .rows = rows, .choices = choices, .error = error, .cost = cost, .budget = budget

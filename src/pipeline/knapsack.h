@@ -13,7 +13,8 @@
  * evenly by cost, and the result is never worse than the best single choice for all rows.
  * *fits is false when even the cheapest choices exceed the budget.
  * Errors: NOMEM. */
-enum ldnq_status ldnq_knapsack(size_t rows, size_t choices, const double *error, const double *cost,
-                               double budget, size_t *chosen, bool *fits, struct ldnq_error *err);
+enum ldnq_status ldnq_knapsack_solve(size_t rows, size_t choices, const double *error,
+                                     const double *cost, double budget, size_t *chosen, bool *fits,
+                                     struct ldnq_error *err);
 
 #endif

@@ -86,8 +86,8 @@ double ldnq_quantizer_seconds_left(const struct ldnq_quantizer *quantizer)
     return limit > 0 ? limit - (ldnq_now() - quantizer->start) : INFINITY;
 }
 
-static enum ldnq_status measure_bound(const struct ldnq_quantizer *quantizer, const double *powers,
-                                      struct ldnq_error *err)
+static enum ldnq_status compute_output_error_bound(const struct ldnq_quantizer *quantizer,
+                                                   const double *powers, struct ldnq_error *err)
 {
     struct ldnq_quantization *result = quantizer->result;
     const size_t outputs = quantizer->reference->output_count;
@@ -135,7 +135,7 @@ static enum ldnq_status measure_output(const struct ldnq_quantizer *quantizer,
     result->output_bound = NAN;
     if (isnan(result->output_error) || options->fine_tune.steps > 0 || options->cascade > 0)
         return LDNQ_OK;
-    return measure_bound(quantizer, powers, err);
+    return compute_output_error_bound(quantizer, powers, err);
 }
 
 enum ldnq_status ldnq_quantize_graph(struct ldnq_graph *graph, struct ldnq_samples *samples,

@@ -240,8 +240,8 @@ void ldnq_ranges_choose(struct ldnq_ranges *ranges)
 #define MOST_LOST_SLICES 0.5
 
 /* Why one scale ruins the activation, in the arena; NULL: it does not, or memory is out. */
-static const char *find_ruin(const struct ldnq_ranges *ranges, size_t a, struct ldnq_arena *arena,
-                             struct ldnq_error *err)
+static const char *explain_ruined_activation(const struct ldnq_ranges *ranges, size_t a,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const struct ldnq_observer *observer = ranges->observers[a];
     const enum ldnq_dtype dtype = ranges->placement->dtype;
@@ -282,7 +282,7 @@ enum ldnq_status ldnq_ranges_find_ruined(const struct ldnq_ranges *ranges, const
         const char **reason = &excluded[activation->value->index];
         if (*reason || activation->is_constant || activation->fixed)
             continue;
-        *reason = find_ruin(ranges, a, ranges->graph->arena, err);
+        *reason = explain_ruined_activation(ranges, a, ranges->graph->arena, err);
         *added += *reason != NULL;
     }
     return LDNQ_OK;

@@ -209,7 +209,7 @@ static void project_row(struct admm *admm, const double *v, const double *d, siz
 }
 
 /* The X step, and per channel the Q step. */
-static void update_x_piece(void *ctx, size_t chunk, size_t thread)
+static void update_x_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
@@ -258,7 +258,7 @@ static void compute_error_terms(struct admm *admm, const struct ldnq_piece *piec
 }
 
 /* The U step and the row's state of convergence; then V's memory is free for judging. */
-static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
+static void update_dual_variables_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct admm *admm = ctx;
@@ -383,10 +383,10 @@ static enum ldnq_status run_admm_iterations(struct admm *admm, struct ldnq_error
         }
         /* ---- X, Q and U */
         admm->judging = (i + 1) % admm->schedule.judge_every == 0;
-        ldnq_pool_run(admm->pool, admm->pieces, update_x_piece, admm);
+        ldnq_pool_run(admm->pool, admm->pieces, update_x_of_piece, admm);
         for (int round = 0; !admm->is_per_channel && round < PROJECTION_ROUNDS; round++)
             project_tensor(admm);
-        ldnq_pool_run(admm->pool, admm->pieces, update_dual_piece, admm);
+        ldnq_pool_run(admm->pool, admm->pieces, update_dual_variables_of_piece, admm);
         /* ---- the best iterate so far, and the rows that have converged */
         if (admm->judging)
             store_best(admm);
@@ -475,7 +475,7 @@ enum ldnq_status ldnq_improve_by_admm(const struct ldnq_solver_task *task, struc
         .schedule = choose_penalty_schedule(problem->cols),
     };
     struct ldnq_layer_problem reduced;
-    LDNQ_TRY(ldnq_problem_reduce(problem, &reduced, task->arena, err));
+    LDNQ_TRY(ldnq_problem_eliminate_bias(problem, &reduced, task->arena, err));
     admm.centred = reduced.gram;
     if (!allocate_admm_arrays(&admm, task->arena, err))
         return LDNQ_NOMEM;

@@ -261,7 +261,7 @@ static void update_dual(struct paper_admm *admm, const struct active_piece *acti
     }
 }
 
-static void measure_rows(struct paper_admm *admm, const struct active_piece *active)
+static void compute_iterate_row_errors(struct paper_admm *admm, const struct active_piece *active)
 {
     const struct ldnq_choice iterate = { admm->codes, admm->scales, NULL };
     ldnq_compute_row_errors(admm->problem, active->piece.group, active->rows, active->count,
@@ -328,12 +328,12 @@ static void fit_piece(void *ctx, size_t chunk, size_t thread)
         add_dual(admm, &active);
         project_rows(admm, &active);
         update_dual(admm, &active);
-        measure_rows(admm, &active);
+        compute_iterate_row_errors(admm, &active);
         store_best_rows(admm, &active);
     }
 }
 
-static void update_x_piece(void *ctx, size_t chunk, size_t thread)
+static void update_x_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
@@ -342,21 +342,21 @@ static void update_x_piece(void *ctx, size_t chunk, size_t thread)
     add_dual(admm, &active);
 }
 
-static void update_dual_piece(void *ctx, size_t chunk, size_t thread)
+static void update_dual_variables_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     struct paper_admm *admm = ctx;
     struct active_piece active = find_active_piece(admm, chunk);
     update_dual(admm, &active);
-    measure_rows(admm, &active);
+    compute_iterate_row_errors(admm, &active);
 }
 
 static void fit_tensor(struct paper_admm *admm)
 {
     while (!admm->progress[0].stopped) {
-        ldnq_pool_run(admm->pool, admm->piece_count, update_x_piece, admm);
+        ldnq_pool_run(admm->pool, admm->piece_count, update_x_of_piece, admm);
         project_tensor(admm);
-        ldnq_pool_run(admm->pool, admm->piece_count, update_dual_piece, admm);
+        ldnq_pool_run(admm->pool, admm->piece_count, update_dual_variables_of_piece, admm);
         store_best_tensor(admm);
     }
 }

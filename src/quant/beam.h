@@ -5,10 +5,9 @@
  *         changes the targets of the columns not yet rounded by -e X_ij, as in gptq.c. Each
  *         of `width` branches is extended by its two nearest codes, and the cheapest
  *         `width` of all extensions are kept. With width 1 this is GPTQ
- * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_reduce): codes (G, M, K)
- *         are the result, scales (G, M, S) input and result
- * Units   computed in float32, with costs of 18 bits; the caller measures the result
- * Owns    nothing; what init allocates is in the arena
+ * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_eliminate_bias): codes (G, M,
+ * K) are the result, scales (G, M, S) input and result Units   computed in float32, with costs of
+ * 18 bits; the caller measures the result Owns    nothing; what init allocates is in the arena
  * Errors  NUMERIC as in inverse.h, NOMEM
  * Threads chunks of rows run in the pool; the result does not depend on the number of
  *         threads

@@ -164,7 +164,7 @@ static enum ldnq_status improve_by_plan(const struct ldnq_solver_task *task,
     struct search_state best = {
         .problem = &reduced, .options = task->options, .pool = task->pool, .solution = solution
     };
-    LDNQ_TRY(ldnq_problem_reduce(task->problem, &reduced, task->arena, err));
+    LDNQ_TRY(ldnq_problem_eliminate_bias(task->problem, &reduced, task->arena, err));
     LDNQ_TRY(allocate_search_arrays(&best, task->arena, err));
     ldnq_compute_total_error(&reduced, task->pool, &start, best.errors);
     LDNQ_TRY(ldnq_compute_descent_target(&reduced, task->pool, best.target, err));

@@ -78,8 +78,8 @@ static void set_row_limits(const struct descent *d, size_t row, const struct ste
 }
 
 LDNQ_MULTIVERSION
-static bool has_change(size_t n, const double *slope, const double *unit, const double *above,
-                       const double *below)
+static bool exceeds_any_step_limit(size_t n, const double *slope, const double *unit,
+                                   const double *above, const double *below)
 {
     int any = 0;
     for (size_t i = 0; i < n; i++) {
@@ -90,7 +90,7 @@ static bool has_change(size_t n, const double *slope, const double *unit, const 
 }
 
 LDNQ_MULTIVERSION
-static void add_row(size_t n, double change, const double *gram_row, double *slope)
+static void add_scaled_gram_row(size_t n, double change, const double *gram_row, double *slope)
 {
     for (size_t i = 0; i < n; i++)
         slope[i] += change * gram_row[i];
@@ -107,7 +107,7 @@ static void change_code(const struct descent *d, size_t row, size_t col, double 
     const double scale = (double)d->scales[ldnq_scale_index(d->problem, row, col)];
     if (next == *code)
         return;
-    add_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
+    add_scaled_gram_row(d->k, scale * (next - *code), gram + col * d->k, d->slope + row * d->k);
     *code = (int8_t)next;
     set_step_limits(d, limits, col, *code);
     d->rows[row].changed = true;
@@ -120,8 +120,8 @@ static void sweep_row_columns(const struct descent *d, size_t row, const struct 
     set_row_limits(d, row, limits);
     for (size_t first = 0; first < d->k; first += TILE) {
         const size_t count = ldnq_size_min(TILE, d->k - first);
-        if (!has_change(count, slope + first, limits->unit + first, limits->above + first,
-                        limits->below + first))
+        if (!exceeds_any_step_limit(count, slope + first, limits->unit + first,
+                                    limits->above + first, limits->below + first))
             continue;
         for (size_t i = first; i < first + count; i++) {
             const double step = slope[i] * limits->unit[i];
@@ -142,7 +142,7 @@ static void sweep_rows_of_piece(const struct descent *d, const struct ldnq_piece
 /* ---- scales -------------------------------------------------------------------------- */
 
 /* Computes q'Hw and q'Hq, from H q = (slope + target) / a. */
-static void sum_row(const struct descent *d, size_t at)
+static void compute_row_quadratic_terms(const struct descent *d, size_t at)
 {
     struct descent_row *row = &d->rows[at];
     const int8_t *q = d->codes + at * d->k;
@@ -157,7 +157,7 @@ static void sum_row(const struct descent *d, size_t at)
 }
 
 /* Changes a row's scale; the slope is linear in it. */
-static void set_scale(const struct descent *d, size_t at, float scale)
+static void change_row_scale(const struct descent *d, size_t at, float scale)
 {
     const double ratio = (double)scale / (double)d->scales[at];
     double *slope = d->slope + at * d->k;
@@ -281,9 +281,9 @@ static void descend_row(const struct descent *d, size_t row, const struct step_l
     d->rows[row].changed = true;
     for (int sweep = 0; d->rows[row].changed && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         if (!d->problem->power_of_two) {
-            sum_row(d, row);
-            set_scale(d, row,
-                      ldnq_compute_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
+            compute_row_quadratic_terms(d, row);
+            change_row_scale(
+                d, row, ldnq_compute_best_scale(d->rows[row].qw, d->rows[row].qq, d->scales[row]));
         }
         sweep_row_columns(d, row, limits);
     }
@@ -314,13 +314,13 @@ static void descend_piece(void *ctx, size_t chunk, size_t thread)
         descend_row(d, row, &limits);
 }
 
-static void sum_piece(void *ctx, size_t chunk, size_t thread)
+static void compute_quadratic_terms_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; row < piece.offset + piece.rows; row++)
-        sum_row(d, row);
+        compute_row_quadratic_terms(d, row);
 }
 
 static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
@@ -329,7 +329,8 @@ static void sweep_tensor_piece(void *ctx, size_t chunk, size_t thread)
     const struct ldnq_piece piece = ldnq_piece_at(d->problem, chunk);
     for (size_t row = piece.offset; !d->problem->power_of_two && row < piece.offset + piece.rows;
          row++)
-        set_scale(d, row, ldnq_compute_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
+        change_row_scale(d, row,
+                         ldnq_compute_best_scale(d->rows[0].qw, d->rows[0].qq, d->scales[row]));
     sweep_rows_of_piece(d, &piece, thread);
 }
 
@@ -339,7 +340,7 @@ static void descend_tensor(struct descent *d)
     bool goes_on = d->row_count > 0;
     for (int sweep = 0; goes_on && sweep < LDNQ_DESCENT_SWEEPS; sweep++) {
         goes_on = false;
-        ldnq_pool_run(d->pool, d->pieces, sum_piece, d);
+        ldnq_pool_run(d->pool, d->pieces, compute_quadratic_terms_of_piece, d);
         for (size_t row = 1; row < d->row_count; row++) {
             d->rows[0].qw += d->rows[row].qw;
             d->rows[0].qq += d->rows[row].qq;
@@ -362,7 +363,7 @@ static enum ldnq_status allocate_blocks(struct descent *d, struct ldnq_arena *ar
 
 /* With blocks the slope does not include the rounding of scales to float32: it is computed
  * again. */
-static void measure_piece(void *ctx, size_t chunk, size_t thread)
+static void compute_row_errors_of_piece(void *ctx, size_t chunk, size_t thread)
 {
     (void)thread;
     const struct descent *d = ctx;
@@ -404,7 +405,7 @@ static enum ldnq_status allocate_and_descend(struct descent *d, struct ldnq_aren
         ldnq_pool_run(d->pool, d->pieces, descend_piece, d);
     else if (elements > 0)
         descend_tensor(d);
-    ldnq_pool_run(d->pool, d->pieces, measure_piece, d);
+    ldnq_pool_run(d->pool, d->pieces, compute_row_errors_of_piece, d);
     return LDNQ_OK;
 }
 

@@ -5,7 +5,7 @@
  *         the best one while the others are fixed; then a = q'Hw / q'Hq, unless scales are
  *         powers of two, which stay as they are. The scales of blocks take a step of steepest
  *         descent instead, preconditioned by each block's own curvature
- * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_reduce): codes
+ * Shapes  as in quant.h, for a problem without a mean (ldnq_problem_eliminate_bias): codes
  *         (G, M, K) and scales (G, M, S) are input and result
  * Ends    when no code changes, or after LDNQ_DESCENT_SWEEPS sweeps; the objective never
  *         rises, except by the rounding of scales to float32

@@ -112,7 +112,8 @@ struct row_sums {
     double ww, qw, qq;
 };
 
-static struct row_sums sum_row(const struct exact *exact, size_t row, const int8_t *codes)
+static struct row_sums compute_row_quadratic_terms(const struct exact *exact, size_t row,
+                                                   const int8_t *codes)
 {
     const struct ldnq_layer_problem *problem = exact->problem;
     const size_t k = problem->cols;
@@ -148,7 +149,7 @@ static void search_scales(const struct exact *exact, size_t row)
         const double scale = around * pow(SCALE_STEP, i);
         if (!ldnq_is_scale(scale) || !search_row(exact, row, scale, exact->errors[row], &search))
             continue;
-        const struct row_sums sums = sum_row(exact, row, search.best_codes);
+        const struct row_sums sums = compute_row_quadratic_terms(exact, row, search.best_codes);
         const float fitted = ldnq_compute_best_scale(sums.qw, sums.qq, (float)scale);
         const double error = compute_row_error(&sums, (double)fitted);
         if (!(error < exact->errors[row]))
@@ -181,7 +182,8 @@ static void search_codes_piece(void *ctx, size_t chunk, size_t thread)
         if (!exact->indefinite[piece.group] &&
             search_row(exact, row, (double)exact->scales[row], exact->errors[row], &search))
             memcpy(exact->codes + row * k, search.best_codes, k);
-        const struct row_sums sums = sum_row(exact, row, exact->codes + row * k);
+        const struct row_sums sums =
+            compute_row_quadratic_terms(exact, row, exact->codes + row * k);
         exact->errors[row] = sums.ww;
         exact->qw[row] = sums.qw;
         exact->qq[row] = sums.qq;

@@ -150,7 +150,7 @@ enum ldnq_status ldnq_round_scales_to_powers_of_two(const struct ldnq_solver_tas
     struct rounding rounding = { .task = task, .solver = solver, .problem = *task->problem };
     const struct ldnq_choice zero = { 0 };
     if (solver->improve)
-        LDNQ_TRY(ldnq_problem_reduce(task->problem, &rounding.problem, task->arena, err));
+        LDNQ_TRY(ldnq_problem_eliminate_bias(task->problem, &rounding.problem, task->arena, err));
     if (rounding.problem.groups * rounding.problem.rows == 0)
         return LDNQ_OK;
     LDNQ_TRY(allocate_rounding(&rounding, err));

@@ -84,9 +84,9 @@ static void subtract_mean_of_group(const struct ldnq_layer_problem *problem, siz
     }
 }
 
-enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_layer_problem *reduced, struct ldnq_arena *arena,
-                                     struct ldnq_error *err)
+enum ldnq_status ldnq_problem_eliminate_bias(const struct ldnq_layer_problem *problem,
+                                             struct ldnq_layer_problem *reduced,
+                                             struct ldnq_arena *arena, struct ldnq_error *err)
 {
     const size_t size = problem->cols * problem->cols;
     *reduced = *problem;
@@ -129,7 +129,7 @@ enum ldnq_status ldnq_problem_compute_rank(const struct ldnq_layer_problem *prob
     struct ldnq_arena *arena;
     *varying = *rank = problem->groups ? k : 0;
     LDNQ_TRY(ldnq_arena_create(&arena, err));
-    enum ldnq_status status = ldnq_problem_reduce(problem, &reduced, arena, err);
+    enum ldnq_status status = ldnq_problem_eliminate_bias(problem, &reduced, arena, err);
     double *matrix = ldnq_arena_alloc(arena, k * k, sizeof *matrix, err);
     if (status == LDNQ_OK && !matrix)
         status = LDNQ_NOMEM;

@@ -54,9 +54,9 @@ enum ldnq_status ldnq_problem_check(const struct ldnq_layer_problem *problem,
 /* Eliminates the bias: `reduced` is the problem with the centred matrix H - m m' as its
  * gram and without a mean. A constant column becomes a row and a column of zeros. The matrix
  * is allocated in the arena; without a mean it is the problem's own. Errors: NOMEM. */
-enum ldnq_status ldnq_problem_reduce(const struct ldnq_layer_problem *problem,
-                                     struct ldnq_layer_problem *reduced, struct ldnq_arena *arena,
-                                     struct ldnq_error *err);
+enum ldnq_status ldnq_problem_eliminate_bias(const struct ldnq_layer_problem *problem,
+                                             struct ldnq_layer_problem *reduced,
+                                             struct ldnq_arena *arena, struct ldnq_error *err);
 
 /* A column whose variance is below this part of its power E[y^2] is constant: what is left
  * is rounding, because the statistics sum products in float. */

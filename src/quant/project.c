@@ -199,7 +199,7 @@ static bool alternate_codes_and_scale(struct projection *projection, float *scal
     return true;
 }
 
-static void clear_codes(struct projection *projection)
+static void set_codes_to_zero(struct projection *projection)
 {
     for (size_t i = 0; i < projection->count; i++) {
         struct ldnq_span *span = &projection->spans[i];
@@ -220,6 +220,6 @@ float ldnq_project(const struct ldnq_codebook *codebook, struct ldnq_pool *pool,
     scale = search_scale(&projection);
     if (scale > 0 && alternate_codes_and_scale(&projection, &scale))
         return scale;
-    clear_codes(&projection);
+    set_codes_to_zero(&projection);
     return 1;
 }

@@ -24,7 +24,7 @@ static struct axis_step next_larger_step(struct axis_step step)
 }
 
 /* Makes both ends finite and high > low. */
-static void ensure_finite_range(double *low, double *high)
+static void make_axis_ends_finite(double *low, double *high)
 {
     *low = isfinite(*low) ? fmax(*low, -1e300) : 0;
     *high = isfinite(*high) ? fmin(*high, 1e300) : 1;
@@ -75,9 +75,10 @@ static void format_decimal_label(struct ldnq_axis_tick *tick, struct axis_step s
     snprintf(tick->label, sizeof tick->label, "%.*g", digits, value);
 }
 
-static void set_linear(struct ldnq_axis *axis, double low, double high, bool outwards, size_t most)
+static void set_linear_axis(struct ldnq_axis *axis, double low, double high, bool outwards,
+                            size_t most)
 {
-    ensure_finite_range(&low, &high);
+    make_axis_ends_finite(&low, &high);
     if (most < 2 || most > LDNQ_AXIS_TICKS)
         most = LDNQ_AXIS_TICKS;
     const struct axis_step step = choose_step(low, high, outwards, most);
@@ -98,18 +99,18 @@ static void set_linear(struct ldnq_axis *axis, double low, double high, bool out
 
 void ldnq_axis_init_exact(struct ldnq_axis *axis, double low, double high, size_t most)
 {
-    set_linear(axis, low, high, false, most);
+    set_linear_axis(axis, low, high, false, most);
 }
 
 void ldnq_axis_init_rounded(struct ldnq_axis *axis, double low, double high, size_t most)
 {
-    set_linear(axis, low, high, true, most);
+    set_linear_axis(axis, low, high, true, most);
 }
 
 void ldnq_axis_init_integers(struct ldnq_axis *axis, double first, double last, size_t most)
 {
     size_t kept = 0;
-    set_linear(axis, first - 0.5, last + 0.5, false, most);
+    set_linear_axis(axis, first - 0.5, last + 0.5, false, most);
     for (size_t i = 0; i < axis->tick_count; i++) {
         struct ldnq_axis_tick *tick = &axis->ticks[i];
         if (tick->value != floor(tick->value))
@@ -220,7 +221,7 @@ void ldnq_axis_label_counts(struct ldnq_axis *axis)
     }
 }
 
-double ldnq_axis_position(const struct ldnq_axis *axis, double value)
+double ldnq_axis_convert_value_to_fraction(const struct ldnq_axis *axis, double value)
 {
     if (!axis->is_log)
         return (value - axis->low) / (axis->high - axis->low);

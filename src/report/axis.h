@@ -38,6 +38,6 @@ void ldnq_axis_label_bytes(struct ldnq_axis *axis);
 void ldnq_axis_label_counts(struct ldnq_axis *axis);
 
 /* 0 at low, 1 at high; NaN for a value <= 0 on a logarithmic axis. */
-double ldnq_axis_position(const struct ldnq_axis *axis, double value);
+double ldnq_axis_convert_value_to_fraction(const struct ldnq_axis *axis, double value);
 
 #endif

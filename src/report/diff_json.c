@@ -20,7 +20,7 @@ static bool add_count(cJSON *item, const char *name, size_t value)
 }
 
 /* null for a number that is not known. */
-static bool add_number_or_null(cJSON *item, const char *name, bool known, double value)
+static bool add_json_number_or_null(cJSON *item, const char *name, bool known, double value)
 {
     return ldnq_json_add_number(item, name, known ? value : NAN);
 }
@@ -96,26 +96,26 @@ static bool add_histogram(cJSON *item, const struct ldnq_quantized_tensor *tenso
 static bool add_scales(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->scale_count > 0;
-    return add_number_or_null(item, "axis", tensor->axis >= 0, tensor->axis) &&
-           add_number_or_null(item, "block_size", tensor->block_size > 0,
-                              (double)tensor->block_size) &&
+    return add_json_number_or_null(item, "axis", tensor->axis >= 0, tensor->axis) &&
+           add_json_number_or_null(item, "block_size", tensor->block_size > 0,
+                                   (double)tensor->block_size) &&
            add_count(item, "scale_count", tensor->scale_count) &&
-           add_number_or_null(item, "scale_min", known, tensor->scale_min) &&
-           add_number_or_null(item, "scale_max", known, tensor->scale_max) &&
-           add_number_or_null(item, "zero_min", known, (double)tensor->zero_min) &&
-           add_number_or_null(item, "zero_max", known, (double)tensor->zero_max);
+           add_json_number_or_null(item, "scale_min", known, tensor->scale_min) &&
+           add_json_number_or_null(item, "scale_max", known, tensor->scale_max) &&
+           add_json_number_or_null(item, "zero_min", known, (double)tensor->zero_min) &&
+           add_json_number_or_null(item, "zero_max", known, (double)tensor->zero_max);
 }
 
 static bool add_codes(cJSON *item, const struct ldnq_quantized_tensor *tensor)
 {
     const bool known = tensor->is_constant && tensor->count > 0;
-    return add_number_or_null(item, "count", tensor->is_constant, (double)tensor->count) &&
-           add_number_or_null(item, "code_min", known, (double)tensor->code_min) &&
-           add_number_or_null(item, "code_max", known, (double)tensor->code_max) &&
-           add_number_or_null(item, "codes_used", known && tensor->codes_used > 0,
-                              (double)tensor->codes_used) &&
-           add_number_or_null(item, "entropy", known, tensor->entropy) &&
-           add_number_or_null(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
+    return add_json_number_or_null(item, "count", tensor->is_constant, (double)tensor->count) &&
+           add_json_number_or_null(item, "code_min", known, (double)tensor->code_min) &&
+           add_json_number_or_null(item, "code_max", known, (double)tensor->code_max) &&
+           add_json_number_or_null(item, "codes_used", known && tensor->codes_used > 0,
+                                   (double)tensor->codes_used) &&
+           add_json_number_or_null(item, "entropy", known, tensor->entropy) &&
+           add_json_number_or_null(item, "bytes", tensor->is_constant, (double)tensor->bytes) &&
            add_histogram(item, tensor);
 }
 
@@ -262,7 +262,7 @@ static bool add_diff(cJSON *root, const struct ldnq_diff *diff)
            add_notes(root, "changed", diff->changed, diff->changed_count) &&
            ldnq_diff_json_add_tensors(root, diff->tensors, diff->tensor_count) &&
            add_count(root, "samples", diff->samples) &&
-           add_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
+           add_json_number_or_null(root, "seconds", diff->samples > 0, diff->seconds) &&
            add_outputs(root, diff) && ldnq_json_add_text(root, "bound_reason", diff->bound_reason);
 }
 

@@ -41,8 +41,8 @@ static void write_name(struct ldnq_buffer *out, const char *term, const char *na
     close_fact_html(out);
 }
 
-static void write_range(struct ldnq_buffer *out, const char *term, enum ldnq_html_kind kind,
-                        double low, double high)
+static void write_number_range(struct ldnq_buffer *out, const char *term, enum ldnq_html_kind kind,
+                               double low, double high)
 {
     open_fact_html(out, term);
     ldnq_html_write_number(out, kind, low);
@@ -65,14 +65,14 @@ static void write_quantized_tensor_facts(struct ldnq_buffer *out,
     if (tensor->scale_count) {
         snprintf(text, sizeof text, tensor->scale_count == 1 ? "Scale" : "%zu scales",
                  tensor->scale_count);
-        write_range(out, text, LDNQ_HTML_GENERAL, tensor->scale_min, tensor->scale_max);
-        write_range(out, "Zero point", LDNQ_HTML_COUNT, (double)tensor->zero_min,
-                    (double)tensor->zero_max);
+        write_number_range(out, text, LDNQ_HTML_GENERAL, tensor->scale_min, tensor->scale_max);
+        write_number_range(out, "Zero point", LDNQ_HTML_COUNT, (double)tensor->zero_min,
+                           (double)tensor->zero_max);
     }
     if (!tensor->is_constant || !tensor->count)
         return;
-    write_range(out, "Code range", LDNQ_HTML_COUNT, (double)tensor->code_min,
-                (double)tensor->code_max);
+    write_number_range(out, "Code range", LDNQ_HTML_COUNT, (double)tensor->code_min,
+                       (double)tensor->code_max);
     if (tensor->codes_used)
         write_number(out, "Distinct codes", LDNQ_HTML_COUNT, (double)tensor->codes_used, "");
     write_number(out, "Entropy", LDNQ_HTML_BITS, tensor->entropy, " bits per code");
@@ -151,7 +151,7 @@ static void write_weight_scatter(struct ldnq_buffer *out, const struct ldnq_diff
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_codes(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
+static void write_code_count_chart(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_code_counts(layer, &plot))
@@ -167,7 +167,7 @@ static void write_codes(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_convergence(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
+static void write_convergence_chart(struct ldnq_buffer *out, const struct ldnq_diff_layer *layer)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_layer_convergence(layer, &plot))
@@ -212,8 +212,8 @@ static void write_layer(struct ldnq_buffer *out, const struct ldnq_diff_layer *l
     ldnq_buffer_append_text(out, "<div class=\"figures\">\n");
     write_weight_histogram(out, layer);
     write_weight_scatter(out, layer);
-    write_codes(out, layer);
-    write_convergence(out, layer);
+    write_code_count_chart(out, layer);
+    write_convergence_chart(out, layer);
     ldnq_buffer_append_text(out, "</div></details>\n");
 }
 

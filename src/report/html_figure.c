@@ -79,8 +79,9 @@ static void write_label(struct ldnq_buffer *out, const char *label)
 static void write_ticks(struct ldnq_buffer *out, const struct ldnq_axis *axis, const char *side)
 {
     for (size_t i = 0; i < axis->tick_count; i++) {
-        ldnq_buffer_append_format(out, "<span style=\"%s:%.2f%%\">", side,
-                                  100 * ldnq_axis_position(axis, axis->ticks[i].value));
+        ldnq_buffer_append_format(
+            out, "<span style=\"%s:%.2f%%\">", side,
+            100 * ldnq_axis_convert_value_to_fraction(axis, axis->ticks[i].value));
         write_label(out, axis->ticks[i].label);
         ldnq_buffer_append_text(out, "</span>");
     }

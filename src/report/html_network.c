@@ -21,7 +21,7 @@ static size_t count_exact_layers(const struct ldnq_diff *diff)
     return count;
 }
 
-static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_error_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_sqnr_by_layer(diff, &plot))
@@ -55,7 +55,7 @@ static void write_error(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_size_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_weight_bytes(diff, &plot))
@@ -77,7 +77,7 @@ static void write_sizes(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_bits_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_bits_per_weight(diff, &plot))
@@ -99,7 +99,7 @@ static void write_bits(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_estimate(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_estimate_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_estimate(diff, &plot))
@@ -126,7 +126,7 @@ static void write_estimate(struct ldnq_buffer *out, const struct ldnq_diff *diff
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_goal(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_goal_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_goal(diff, &plot))
@@ -154,7 +154,7 @@ static void write_goal(struct ldnq_buffer *out, const struct ldnq_diff *diff)
     ldnq_html_write_figure(out, &figure, &plot);
 }
 
-static void write_convergence(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_convergence_chart(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     struct ldnq_plot plot;
     if (!ldnq_plot_init_convergence(diff, &plot))
@@ -186,11 +186,11 @@ void ldnq_html_write_network(struct ldnq_buffer *out, const struct ldnq_diff *di
         return;
     ldnq_buffer_append_text(out, "<section id=\"network\"><h2>Along the network</h2>\n"
                                  "<div class=\"figures\">\n");
-    write_error(out, diff);
-    write_sizes(out, diff);
-    write_bits(out, diff);
-    write_estimate(out, diff);
-    write_goal(out, diff);
-    write_convergence(out, diff);
+    write_error_chart(out, diff);
+    write_size_chart(out, diff);
+    write_bits_chart(out, diff);
+    write_estimate_chart(out, diff);
+    write_goal_chart(out, diff);
+    write_convergence_chart(out, diff);
     ldnq_buffer_append_text(out, "</div></section>\n");
 }

@@ -122,7 +122,8 @@ static void write_output_tiles(struct ldnq_buffer *out, const struct ldnq_diff *
 
 /* ---- tables -------------------------------------------------------------------------- */
 
-static void write_file(struct ldnq_buffer *out, const struct ldnq_diff_file *file, const char *role)
+static void write_file_row(struct ldnq_buffer *out, const struct ldnq_diff_file *file,
+                           const char *role)
 {
     ldnq_buffer_append_format(out, "<tr><th scope=\"row\"><span class=\"op\">%s</span> ", role);
     ldnq_html_write_name(out, file->path);
@@ -143,7 +144,7 @@ static void write_file(struct ldnq_buffer *out, const struct ldnq_diff_file *fil
     ldnq_buffer_append_text(out, "</td></tr>\n");
 }
 
-static void write_files(struct ldnq_buffer *out, const struct ldnq_diff *diff)
+static void write_file_table(struct ldnq_buffer *out, const struct ldnq_diff *diff)
 {
     ldnq_buffer_append_text(
         out, "<h3>The files</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
@@ -154,8 +155,8 @@ static void write_files(struct ldnq_buffer *out, const struct ldnq_diff *diff)
              "values\">Q/DQ "
              "nodes</th><th class=\"n\">Weights</th><th class=\"n\">Weight size</th>"
              "<th>Producer</th></tr></thead><tbody>\n");
-    write_file(out, &diff->a, "float");
-    write_file(out, &diff->b, "quantized");
+    write_file_row(out, &diff->a, "float");
+    write_file_row(out, &diff->b, "quantized");
     ldnq_buffer_append_text(out, "</tbody></table></div>\n");
 }
 
@@ -299,6 +300,6 @@ void ldnq_html_write_summary(struct ldnq_buffer *out, const struct ldnq_diff *di
     ldnq_buffer_append_text(out, "</dl>\n");
     write_outputs(out, diff);
     write_worst(out, diff);
-    write_files(out, diff);
+    write_file_table(out, diff);
     ldnq_buffer_append_text(out, "</section>\n");
 }

@@ -2,16 +2,16 @@
 
 #include <math.h>
 
-double ldnq_plot_find_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
-                        double value)
+double ldnq_plot_convert_value_to_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                                    double value)
 {
-    return ldnq_axis_position(&plot->x, value) * (double)canvas->width;
+    return ldnq_axis_convert_value_to_fraction(&plot->x, value) * (double)canvas->width;
 }
 
-double ldnq_plot_find_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
-                        double value)
+double ldnq_plot_convert_value_to_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                                    double value)
 {
-    return (1 - ldnq_axis_position(&plot->y, value)) * (double)canvas->height;
+    return (1 - ldnq_axis_convert_value_to_fraction(&plot->y, value)) * (double)canvas->height;
 }
 
 /* The upper or left edge of a grid line. It covers two whole pixels, which is one sharp pixel at
@@ -25,13 +25,13 @@ void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canva
 {
     const double width = (double)canvas->width, height = (double)canvas->height;
     for (size_t i = 0; i < plot->x.tick_count; i++) {
-        const double x =
-            align_grid_line(ldnq_plot_find_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
+        const double x = align_grid_line(
+            ldnq_plot_convert_value_to_x(plot, canvas, plot->x.ticks[i].value), canvas->width);
         ldnq_canvas_add_rectangle(canvas, x, 0, x + 2, height);
     }
     for (size_t i = 0; i < plot->y.tick_count; i++) {
-        const double y =
-            align_grid_line(ldnq_plot_find_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
+        const double y = align_grid_line(
+            ldnq_plot_convert_value_to_y(plot, canvas, plot->y.ticks[i].value), canvas->height);
         ldnq_canvas_add_rectangle(canvas, 0, y, width, y + 2);
     }
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_GRID);
@@ -42,11 +42,12 @@ void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canva
 void ldnq_plot_add_bar(const struct ldnq_plot *plot, struct ldnq_canvas *canvas, double x,
                        double width, double value)
 {
-    const double bottom = (double)canvas->height, y = ldnq_plot_find_y(plot, canvas, value);
+    const double bottom = (double)canvas->height,
+                 y = ldnq_plot_convert_value_to_y(plot, canvas, value);
     if (!isfinite(y) || y >= bottom)
         return;
-    double left = ldnq_plot_find_x(plot, canvas, x - width / 2);
-    double right = ldnq_plot_find_x(plot, canvas, x + width / 2);
+    double left = ldnq_plot_convert_value_to_x(plot, canvas, x - width / 2);
+    double right = ldnq_plot_convert_value_to_x(plot, canvas, x + width / 2);
     /* At least a pixel wide and two high: every bar has to be visible. */
     const double more = fmax(1 - (right - left), 0) / 2;
     left -= more;

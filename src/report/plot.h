@@ -42,10 +42,10 @@ bool ldnq_plot_init_goal(const struct ldnq_diff *diff, struct ldnq_plot *plot);
 
 #define LDNQ_PLOT_LINE 3.5 /* width; pictures are shown at half their size */
 
-double ldnq_plot_find_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
-                        double value);
-double ldnq_plot_find_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
-                        double value);
+double ldnq_plot_convert_value_to_x(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                                    double value);
+double ldnq_plot_convert_value_to_y(const struct ldnq_plot *plot, const struct ldnq_canvas *canvas,
+                                    double value);
 /* Draws lines at the ticks and at the lower end of y. */
 void ldnq_plot_draw_grid(const struct ldnq_plot *plot, struct ldnq_canvas *canvas);
 /* Adds a bar from the bottom to `value` to the mask, centred at x; x and width are values of the

@@ -36,8 +36,9 @@ static void draw_layer_curve(const struct ldnq_plot *plot, struct ldnq_canvas *c
 {
     double x0 = NAN, y0 = NAN;
     for (size_t i = 0; i < layer->trace_count; i++) {
-        const double x = ldnq_plot_find_x(plot, canvas, layer->trace[i].iteration);
-        const double y = ldnq_plot_find_y(plot, canvas, objective_or_nan(&layer->trace[i]));
+        const double x = ldnq_plot_convert_value_to_x(plot, canvas, layer->trace[i].iteration);
+        const double y =
+            ldnq_plot_convert_value_to_y(plot, canvas, objective_or_nan(&layer->trace[i]));
         ldnq_canvas_add_line(canvas, x0, y0, x, y, width);
         if (i + 1 == layer->trace_count)
             ldnq_canvas_add_dot(canvas, x, y, 1.4 * width);

@@ -19,8 +19,9 @@ static void draw_series(const struct ldnq_plot *plot, struct ldnq_canvas *canvas
     const double radius = fmin(fmax(pitch / 5, LDNQ_PLOT_LINE / 2), 6);
     double x0 = NAN, y0 = NAN;
     for (size_t i = 0; i < diff->layer_count; i++) {
-        const double x = ldnq_plot_find_x(plot, canvas, (double)(i + 1));
-        const double y = ldnq_plot_find_y(plot, canvas, find_sqnr(&diff->layers[i], isolated));
+        const double x = ldnq_plot_convert_value_to_x(plot, canvas, (double)(i + 1));
+        const double y =
+            ldnq_plot_convert_value_to_y(plot, canvas, find_sqnr(&diff->layers[i], isolated));
         ldnq_canvas_add_line(canvas, x0, y0, x, y, LDNQ_PLOT_LINE);
         ldnq_canvas_add_dot(canvas, x, y, radius);
         x0 = x;

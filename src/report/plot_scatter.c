@@ -17,8 +17,8 @@ static void draw_scatter_plot(const struct ldnq_plot *plot, struct ldnq_canvas *
     const size_t step = ldnq_size_ceil_div(spread->point_count, MOST_DOTS);
     for (size_t i = 0; i < spread->point_count; i += step) {
         /* On whole pixels all dots have the same shape, which halves the PNG. */
-        const double x = ldnq_plot_find_x(plot, canvas, (double)spread->points[i][0]);
-        const double y = ldnq_plot_find_y(plot, canvas, (double)spread->points[i][1]);
+        const double x = ldnq_plot_convert_value_to_x(plot, canvas, (double)spread->points[i][0]);
+        const double y = ldnq_plot_convert_value_to_y(plot, canvas, (double)spread->points[i][1]);
         ldnq_canvas_add_dot(canvas, rint(x), rint(y), 2);
     }
     ldnq_canvas_paint(canvas, LDNQ_COLOUR_QUANTIZED);

@@ -225,8 +225,8 @@ static bool has_input_codes(const struct ldnq_placement_workspace *work, size_t 
 
 /* Whether the value has codes whoever reads it: a layer that can't write floats computed it, or
  * a pool, which leaves fewer values to dequantize. */
-static bool has_codes_in_any_case(const struct ldnq_placement_workspace *work,
-                                  const struct ldnq_value *value)
+static bool has_codes_for_every_reader(const struct ldnq_placement_workspace *work,
+                                       const struct ldnq_value *value)
 {
     const size_t n = value ? work->facts[value->index].writer : LDNQ_NO_NODE;
     if (n == LDNQ_NO_NODE)
@@ -237,7 +237,7 @@ static bool has_codes_in_any_case(const struct ldnq_placement_workspace *work,
         return (rule->weight && !rule->float_output) || rule->shrinks;
     case LDNQ_NODE_MOVES:
     case LDNQ_NODE_ABSORBED:
-        return has_codes_in_any_case(work, work->graph->nodes[n]->inputs[0]);
+        return has_codes_for_every_reader(work, work->graph->nodes[n]->inputs[0]);
     default:
         return false;
     }
@@ -252,7 +252,7 @@ static bool is_worth_codes(const struct ldnq_placement_workspace *work, size_t n
         if (node->outputs[o] && work->facts[node->outputs[o]->index].codes_are_read)
             return true;
     if (work->placement->runs[n] == LDNQ_NODE_MOVES && !rule->shrinks)
-        return has_codes_in_any_case(work, node->inputs[0]);
+        return has_codes_for_every_reader(work, node->inputs[0]);
     return rule->weight || rule->shrinks;
 }
 

@@ -66,7 +66,8 @@ static void sum_should_be_the_least_of_all_combinations(void **state)
             const double budget = low + part * (high - low);
             size_t chosen[ROWS];
             bool fits;
-            assert_ok(ldnq_knapsack(ROWS, CHOICES, t.error, t.cost, budget, chosen, &fits, &err));
+            assert_ok(
+                ldnq_knapsack_solve(ROWS, CHOICES, t.error, t.cost, budget, chosen, &fits, &err));
             assert_true(fits && sum_of(t.cost, chosen) <= budget);
             assert_true(sum_of(t.error, chosen) <= (1 + 1e-12) * least(&t, budget));
         }
@@ -92,7 +93,7 @@ static void many_rows_should_come_near_the_convex_bound(void **state)
         high += cost[row * CHOICES + 3];
     }
     const double budget = low + 0.4 * (high - low);
-    assert_ok(ldnq_knapsack(MANY, CHOICES, error, cost, budget, chosen, &fits, &err));
+    assert_ok(ldnq_knapsack_solve(MANY, CHOICES, error, cost, budget, chosen, &fits, &err));
     /* max over prices p of sum min (error + p cost) - p budget is below every plan. */
     double bound = 0, spent = 0, sum = 0;
     for (double price = 1e-6; price < 10; price *= 1.02) {
@@ -122,8 +123,8 @@ static void a_budget_that_one_choice_fills_should_give_no_worse(void **state)
             const size_t same[ROWS] = { c, c, c, c, c, c };
             size_t chosen[ROWS];
             bool fits;
-            assert_ok(ldnq_knapsack(ROWS, CHOICES, t.error, t.cost, sum_of(t.cost, same), chosen,
-                                    &fits, &err));
+            assert_ok(ldnq_knapsack_solve(ROWS, CHOICES, t.error, t.cost, sum_of(t.cost, same),
+                                          chosen, &fits, &err));
             assert_true(fits);
             assert_true(sum_of(t.error, chosen) <= (1 + 1e-12) * sum_of(t.error, same));
         }
@@ -137,10 +138,10 @@ static void a_budget_below_the_least_should_not_fit(void **state)
     const size_t cheap[ROWS] = { 0 };
     size_t chosen[ROWS];
     bool fits = true;
-    assert_ok(ldnq_knapsack(ROWS, CHOICES, t.error, t.cost, sum_of(t.cost, cheap) - 1, chosen,
-                            &fits, &err));
+    assert_ok(ldnq_knapsack_solve(ROWS, CHOICES, t.error, t.cost, sum_of(t.cost, cheap) - 1, chosen,
+                                  &fits, &err));
     assert_false(fits);
-    assert_ok(ldnq_knapsack(0, CHOICES, NULL, NULL, 0, NULL, &fits, &err));
+    assert_ok(ldnq_knapsack_solve(0, CHOICES, NULL, NULL, 0, NULL, &fits, &err));
     assert_true(fits);
 }
 

@@ -64,8 +64,8 @@ static void log_ticks_should_be_powers_of_ten(void **state)
     assert_labels(&axis, "1 10 100 1k 10k 100k 1M 10M");
     ldnq_axis_init_log(&axis, 0.5, 0.5, 6);
     assert_labels(&axis, "0.5 1");
-    assert_true(fabs(ldnq_axis_position(&axis, sqrt(0.5)) - 0.5) < 1e-12);
-    assert_true(isnan(ldnq_axis_position(&axis, 0)));
+    assert_true(fabs(ldnq_axis_convert_value_to_fraction(&axis, sqrt(0.5)) - 0.5) < 1e-12);
+    assert_true(isnan(ldnq_axis_convert_value_to_fraction(&axis, 0)));
 }
 
 static void bytes_should_have_one_unit(void **state)

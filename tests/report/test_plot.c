@@ -31,7 +31,8 @@ static int tear_down(void **state)
 /* The pixel under the point at these values of the axes is of the colour. */
 static bool is_at(const struct ldnq_plot *plot, double x, double y, struct ldnq_colour colour)
 {
-    const double px = ldnq_plot_find_x(plot, canvas, x), py = ldnq_plot_find_y(plot, canvas, y);
+    const double px = ldnq_plot_convert_value_to_x(plot, canvas, x),
+                 py = ldnq_plot_convert_value_to_y(plot, canvas, y);
     assert_true(px >= 0 && px < (double)WIDTH && py >= 0 && py < (double)HEIGHT);
     const uint8_t *pixel = canvas->pixels + 4 * ((size_t)py * WIDTH + (size_t)px);
     const uint8_t *want = (const uint8_t *)&colour;

@@ -46,7 +46,7 @@ static size_t measure_name_length(const char *text, bool is_usage)
 
 /* Options in bold; in the line of the usage, arguments in italics. An empty line begins a
  * paragraph. */
-static void write_marked(const char *text, bool is_usage)
+static void write_text_with_bold_names(const char *text, bool is_usage)
 {
     char before = '\n';
     while (*text) {
@@ -102,9 +102,9 @@ static void write_title(const char *name, const char *summary)
     for (const char *c = name; *c; c++)
         write_character((char)toupper((unsigned char)*c), false);
     printf("\" 1 \"\" \"ldnq %s\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\n", ldnq_version());
-    write_marked(name, false);
+    write_text_with_bold_names(name, false);
     printf(" \\- ");
-    write_marked(summary, false);
+    write_text_with_bold_names(summary, false);
     printf("\n");
 }
 
@@ -128,13 +128,13 @@ static void write_option(const struct ldnq_option *option)
     printf("\\fR");
     if (option->value) {
         printf(" ");
-        write_marked(option->value, true);
+        write_text_with_bold_names(option->value, true);
     }
     printf("\n");
-    write_marked(option->help, false);
+    write_text_with_bold_names(option->help, false);
     if (option->value && option->default_value) {
         printf(" [");
-        write_marked(option->default_value, false);
+        write_text_with_bold_names(option->default_value, false);
         printf("]");
     }
     printf("\n");
@@ -155,7 +155,7 @@ static void write_exit_codes(void)
     printf(".SH EXIT STATUS\n");
     for (size_t i = 0; cli_exit_codes[i].meaning; i++) {
         printf(".TP\n\\fB%d\\fR\n", (int)cli_exit_codes[i].status);
-        write_marked(cli_exit_codes[i].meaning, false);
+        write_text_with_bold_names(cli_exit_codes[i].meaning, false);
         printf("\n");
     }
 }
@@ -186,7 +186,7 @@ void man_page_write_overview(void)
     printf(".SH SYNOPSIS\n\\fBldnq\\fR \\fICOMMAND\\fR ...\n");
     for (size_t i = 0; cli_general_options[i].name; i++) {
         printf(".br\n\\fBldnq\\fR ");
-        write_marked(cli_general_options[i].name, false);
+        write_text_with_bold_names(cli_general_options[i].name, false);
         printf("\n");
     }
     printf(".SH DESCRIPTION\n");
@@ -198,13 +198,13 @@ void man_page_write_overview(void)
     printf(".SH COMMANDS\n");
     for (size_t i = 0; cli_commands[i]; i++) {
         printf(".TP\n\\fBldnq\\-%s\\fR(1)\n", cli_commands[i]->name);
-        write_marked(cli_commands[i]->summary, false);
+        write_text_with_bold_names(cli_commands[i]->summary, false);
         printf("\n");
     }
     printf(".SH OPTIONS\n");
     for (size_t i = 0; cli_general_options[i].name; i++) {
         write_term(cli_general_options[i].name);
-        write_marked(cli_general_options[i].help, false);
+        write_text_with_bold_names(cli_general_options[i].help, false);
         printf("\n");
     }
     write_exit_codes();
@@ -222,9 +222,9 @@ void man_page_write_command(const struct cli_command *command)
     snprintf(name, sizeof name, "ldnq-%s", command->name);
     write_title(name, command->summary);
     printf(".SH SYNOPSIS\n\\fBldnq %s\\fR ", command->name);
-    write_marked(command->arguments, true);
+    write_text_with_bold_names(command->arguments, true);
     printf("\n.SH DESCRIPTION\n");
-    write_marked(command->details, false);
+    write_text_with_bold_names(command->details, false);
     printf("\n");
     write_options(command);
     write_exit_codes();

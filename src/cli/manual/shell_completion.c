@@ -140,7 +140,7 @@ static size_t measure_help_length(const char *help)
 }
 
 /* Whether files can be a value, or end it: "[NAME=]FILE.npy". */
-static bool takes_file(const struct ldnq_option *option)
+static bool option_takes_file(const struct ldnq_option *option)
 {
     return option->type == LDNQ_OPTION_PATH || strstr(option->value, "FILE");
 }
@@ -167,7 +167,7 @@ static void write_zsh_option(const struct ldnq_option *option, bool is_letter)
             write_choices(option->choices);
             printf("%s", is_list ? "" : ")");
         } else {
-            printf("%s", takes_file(option) ? "_files" : " ");
+            printf("%s", option_takes_file(option) ? "_files" : " ");
         }
     }
     printf("'");

@@ -347,7 +347,7 @@ static size_t count_positions(const struct ldnq_op_call *call)
     return g.out_h * g.out_w;
 }
 
-static size_t conv_count_positions(const struct ldnq_op_call *call)
+static size_t conv_count_output_positions(const struct ldnq_op_call *call)
 {
     return (size_t)call->in[0]->shape.dim[0] * count_positions(call);
 }
@@ -379,7 +379,7 @@ static const struct ldnq_op_layer conv_layer = {
     .weight_input = 1,
     .bias_input = 2,
     .describe_weight = conv_describe_weight,
-    .count_positions = conv_count_positions,
+    .count_positions = conv_count_output_positions,
     .fill_columns = conv_fill_columns,
 };
 

@@ -63,7 +63,7 @@ size_t ldnq_conv_direct_choose_rows(const struct ldnq_conv_job *job)
     return ldnq_size_min(rows, ldnq_size_min(most, g->out_h));
 }
 
-size_t ldnq_conv_direct_choose_parts(const struct ldnq_conv_job *job, size_t tiles)
+size_t ldnq_conv_direct_choose_channel_parts(const struct ldnq_conv_job *job, size_t tiles)
 {
     bool is_alone = job->images * job->groups * tiles == 1;
     return is_alone && job->outputs >= 2 * MIN_CHANNELS ? 2 : 1;

@@ -26,7 +26,7 @@ size_t ldnq_conv_direct_choose_rows(const struct ldnq_conv_job *job);
 size_t ldnq_conv_direct_scratch_floats(const struct ldnq_conv_job *job);
 /* Into how many parts the output channels are divided, each a chunk for the pool: 1
  * unless a single tile would otherwise leave the other threads idle. */
-size_t ldnq_conv_direct_choose_parts(const struct ldnq_conv_job *job, size_t tiles);
+size_t ldnq_conv_direct_choose_channel_parts(const struct ldnq_conv_job *job, size_t tiles);
 /* Computes output channels first .. last-1 of one tile of one group of one image, with
  * image_group = image * groups + group. */
 void ldnq_conv_direct_compute_tile(const struct ldnq_conv_job *job, size_t image_group,

@@ -214,7 +214,8 @@ static void run_direct(void *argument, size_t chunk, size_t thread)
 {
     const struct ldnq_conv_job *job = argument;
     struct ldnq_conv_tiling tiling = plan_tiles(job);
-    size_t tiles = tiling.down * tiling.across, parts = ldnq_conv_direct_choose_parts(job, tiles);
+    size_t tiles = tiling.down * tiling.across,
+           parts = ldnq_conv_direct_choose_channel_parts(job, tiles);
     size_t part = chunk % parts, index = chunk / parts;
     struct ldnq_output_tile tile = ldnq_conv_find_tile(&job->geometry, &tiling, index % tiles);
     ldnq_conv_direct_compute_tile(
@@ -279,8 +280,8 @@ void ldnq_conv_run(const struct ldnq_conv_job *job, struct ldnq_pool *pool)
     else if (is_pointwise(job) && job->groups == 1)
         multiply_pointwise_tile(job, pool);
     else if (uses_direct_convolution(job))
-        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_choose_parts(job, tiles), run_direct,
-                      (void *)job);
+        ldnq_pool_run(pool, images * tiles * ldnq_conv_direct_choose_channel_parts(job, tiles),
+                      run_direct, (void *)job);
     else
         ldnq_pool_run(pool, images * tiles, multiply_tile_columns, (void *)job);
 }

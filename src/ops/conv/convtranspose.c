@@ -121,9 +121,9 @@ static int64_t find_leading_crop(const struct ldnq_window *window, int64_t full,
 }
 
 /* Output size *out and leading crop *pad of one axis. */
-static enum ldnq_status find_output(struct ldnq_op_call *call, size_t i, int64_t size,
-                                    int64_t kernel, int64_t *out, int64_t *pad,
-                                    struct ldnq_error *err)
+static enum ldnq_status compute_output_size_and_pad(struct ldnq_op_call *call, size_t i,
+                                                    int64_t size, int64_t kernel, int64_t *out,
+                                                    int64_t *pad, struct ldnq_error *err)
 {
     const struct convtranspose_attrs *a = call->attrs;
     const struct ldnq_window *window = &a->window;
@@ -173,7 +173,8 @@ static enum ldnq_status convtranspose_infer_shape(struct ldnq_op_call *call, str
     *y = *x;
     LDNQ_TRY(ldnq_op_multiply_dims(call, w->dim[1], a->groups, &y->dim[1], err));
     for (int i = 2; i < x->rank; i++)
-        LDNQ_TRY(find_output(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i], &pad, err));
+        LDNQ_TRY(compute_output_size_and_pad(call, (size_t)i - 2, x->dim[i], w->dim[i], &y->dim[i],
+                                             &pad, err));
     if (!ldnq_shape_count_range(w, 1, w->rank, &taps) ||
         !ldnq_shape_count_range(x, 2, x->rank, &positions) ||
         !ldnq_shape_count_range(y, 2, y->rank, &outputs))
@@ -202,7 +203,8 @@ static struct ldnq_conv_volume_job make_job(const struct ldnq_op_call *call)
         struct ldnq_volume_axis *axis = &v->axis[LDNQ_VOLUME_AXES - x->rank + i];
         size_t k = (size_t)i - 2;
         int64_t out, pad;
-        if (find_output(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) != LDNQ_OK)
+        if (compute_output_size_and_pad(&at_run_time, k, x->dim[i], w->dim[i], &out, &pad, NULL) !=
+            LDNQ_OK)
             out = pad = 0;
         *axis = (struct ldnq_volume_axis){
             .in = (size_t)out,
@@ -290,7 +292,7 @@ static enum ldnq_status convtranspose_describe_weight(const struct ldnq_node *no
     return LDNQ_OK;
 }
 
-static size_t convtranspose_count_positions(const struct ldnq_op_call *call)
+static size_t convtranspose_count_output_positions(const struct ldnq_op_call *call)
 {
     struct ldnq_conv_volume_job job = make_job(call);
     return job.images * ldnq_volume_count_plane(&job.volume);
@@ -319,7 +321,7 @@ static const struct ldnq_op_layer convtranspose_layer = {
     .weight_input = 1,
     .bias_input = 2,
     .describe_weight = convtranspose_describe_weight,
-    .count_positions = convtranspose_count_positions,
+    .count_positions = convtranspose_count_output_positions,
     .fill_columns = convtranspose_fill_columns,
 };
 

@@ -44,7 +44,7 @@ struct cast_loop {
         }                                                                                          \
         break;
 
-static void load_floats_as_double(enum ldnq_dtype dtype, const void *x, size_t count, double *out)
+static void widen_floats_to_doubles(enum ldnq_dtype dtype, const void *x, size_t count, double *out)
 {
     switch (dtype) {
         LOAD(FLOAT, float, (double)v)
@@ -56,8 +56,9 @@ static void load_floats_as_double(enum ldnq_dtype dtype, const void *x, size_t c
     }
 }
 
-/* uint64 keeps its bits as int64; store_int64_as_integers has from_uint64 for them. */
-static void load_integers_as_int64(enum ldnq_dtype dtype, const void *x, size_t count, int64_t *out)
+/* uint64 keeps its bits as int64; convert_int64_to_dtype has from_uint64 for them. */
+static void widen_integers_to_int64(enum ldnq_dtype dtype, const void *x, size_t count,
+                                    int64_t *out)
 {
     switch (dtype) {
         LOAD(INT8, int8_t, v)
@@ -94,8 +95,8 @@ static int64_t extract_low_bits(int64_t v, unsigned bits, bool is_signed)
 }
 
 /* To float directly, as a detour by double would round twice. */
-static void store_int64_as_integers(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in,
-                                    size_t count, void *y)
+static void convert_int64_to_dtype(enum ldnq_dtype dtype, bool from_uint64, const int64_t *in,
+                                   size_t count, void *y)
 {
     switch (dtype) {
         STORE(FLOAT, float, from_uint64 ? (float)(uint64_t)in[i] : (float)in[i])
@@ -135,7 +136,7 @@ static uint64_t double_to_uint64(double v)
     return !(v >= 0x1p63) ? (uint64_t)double_to_int64(v) : v < 0x1p64 ? (uint64_t)v : UINT64_MAX;
 }
 
-static void store_double_as_floats(enum ldnq_dtype dtype, const double *in, size_t count, void *y)
+static void convert_doubles_to_dtype(enum ldnq_dtype dtype, const double *in, size_t count, void *y)
 {
     switch (dtype) {
         STORE(FLOAT, float, in[i])
@@ -180,7 +181,7 @@ static void store_tile(const struct cast_loop *cast, const double *in, size_t co
     if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to))
         store_float8(cast, in, count, (uint8_t *)y);
     else
-        store_double_as_floats(cast->to, in, count, y);
+        convert_doubles_to_dtype(cast->to, in, count, y);
 }
 
 static void cast_tile(const struct cast_loop *cast, size_t first, size_t count)
@@ -195,17 +196,17 @@ static void cast_tile(const struct cast_loop *cast, size_t first, size_t count)
         if (EIGHTHS & LDNQ_DTYPE_BIT(cast->from))
             load_float8(cast->from, (const uint8_t *)x, count, tile.real);
         else
-            load_floats_as_double(cast->from, x, count, tile.real);
+            widen_floats_to_doubles(cast->from, x, count, tile.real);
         store_tile(cast, tile.real, count, y);
     } else if (EIGHTHS & LDNQ_DTYPE_BIT(cast->to)) {
-        load_integers_as_int64(cast->from, x, count, tile.whole);
+        widen_integers_to_int64(cast->from, x, count, tile.whole);
         for (size_t i = 0; i < count; i++)
             tile.real[i] =
                 cast->from == LDNQ_UINT64 ? (double)(uint64_t)tile.whole[i] : (double)tile.whole[i];
         store_tile(cast, tile.real, count, y);
     } else {
-        load_integers_as_int64(cast->from, x, count, tile.whole);
-        store_int64_as_integers(cast->to, cast->from == LDNQ_UINT64, tile.whole, count, y);
+        widen_integers_to_int64(cast->from, x, count, tile.whole);
+        convert_int64_to_dtype(cast->to, cast->from == LDNQ_UINT64, tile.whole, count, y);
     }
 }
 

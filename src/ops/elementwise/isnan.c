@@ -16,14 +16,14 @@ static enum ldnq_status isnan_infer_shape(struct ldnq_op_call *call, struct ldnq
     return LDNQ_OK;
 }
 
-static void find_nan(const void *ctx, size_t first, size_t last)
+static void mark_nan_elements(const void *ctx, size_t first, size_t last)
 {
     const struct isnan_loop *loop = ctx;
     for (size_t i = first; i < last; i++)
         loop->y[i] = loop->x[i] != loop->x[i];
 }
 
-static void find_infinite(const void *ctx, size_t first, size_t last)
+static void mark_infinite_elements(const void *ctx, size_t first, size_t last)
 {
     const struct isnan_loop *loop = ctx;
     const uint8_t negative = loop->negative, positive = loop->positive;
@@ -47,13 +47,13 @@ static enum ldnq_status test_elements(const struct ldnq_op_call *call, ldnq_rang
 static enum ldnq_status isnan_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    return test_elements(call, find_nan);
+    return test_elements(call, mark_nan_elements);
 }
 
 static enum ldnq_status isinf_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    return test_elements(call, find_infinite);
+    return test_elements(call, mark_infinite_elements);
 }
 
 const struct ldnq_op ldnq_op_isnan = {

@@ -47,8 +47,8 @@ static enum ldnq_status variadic_infer_shape(struct ldnq_op_call *call,
 }
 
 /* Combines the first two inputs, then the result with each further input. */
-static void variadic_run(const struct ldnq_op_call *call,
-                         const struct ldnq_elementwise_kernel *kernels, size_t count)
+static void run_variadic_operator(const struct ldnq_op_call *call,
+                                  const struct ldnq_elementwise_kernel *kernels, size_t count)
 {
     struct ldnq_tensor *out = &call->out[0];
     ldnq_elementwise_fn *run = ldnq_elementwise_find(kernels, count, out->dtype);
@@ -81,21 +81,21 @@ static void variadic_run(const struct ldnq_op_call *call,
 static enum ldnq_status max_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, max_kernels, sizeof max_kernels / sizeof *max_kernels);
+    run_variadic_operator(call, max_kernels, sizeof max_kernels / sizeof *max_kernels);
     return LDNQ_OK;
 }
 
 static enum ldnq_status min_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, min_kernels, sizeof min_kernels / sizeof *min_kernels);
+    run_variadic_operator(call, min_kernels, sizeof min_kernels / sizeof *min_kernels);
     return LDNQ_OK;
 }
 
 static enum ldnq_status sum_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
 {
     (void)err;
-    variadic_run(call, sum_kernels, 1);
+    run_variadic_operator(call, sum_kernels, 1);
     return LDNQ_OK;
 }
 
@@ -104,7 +104,7 @@ static enum ldnq_status mean_forward(const struct ldnq_op_call *call, struct ldn
     float *out = call->out[0].data, inputs = (float)call->in_count;
     size_t count = ldnq_tensor_count(&call->out[0]);
     (void)err;
-    variadic_run(call, sum_kernels, 1);
+    run_variadic_operator(call, sum_kernels, 1);
     for (size_t i = 0; i < count; i++)
         out[i] /= inputs;
     return LDNQ_OK;

@@ -12,7 +12,7 @@
 
 /* Element i as an integer; NaN and numbers beyond 2^62 become INT64_MIN, which is out of
  * range for every axis. */
-static int64_t read_number(const struct ldnq_tensor *tensor, size_t i)
+static int64_t read_element_as_int64(const struct ldnq_tensor *tensor, size_t i)
 {
     if (tensor->dtype == LDNQ_INT64)
         return ((const int64_t *)tensor->data)[i];
@@ -53,7 +53,7 @@ static enum ldnq_status onehot_infer_shape(struct ldnq_op_call *call, struct ldn
         out->dim[i] = i < axis ? in->dim[i] : i > axis ? in->dim[i - 1] : 0;
     if (!call->in[1]->data)
         return ldnq_op_make_unknown_dim(call, &out->dim[axis], err);
-    out->dim[axis] = read_number(call->in[1], 0);
+    out->dim[axis] = read_element_as_int64(call->in[1], 0);
     return out->dim[axis] < 0 && !ldnq_is_symbol(out->dim[axis])
                ? ldnq_fail(err, LDNQ_MODEL, "its depth is negative")
                : LDNQ_OK;
@@ -71,7 +71,7 @@ static enum ldnq_status onehot_forward(const struct ldnq_op_call *call, struct l
     for (size_t i = 0; i < count; i++)
         memcpy(y + i * size, off, size);
     for (size_t i = 0; count > 0 && i < at.outer * at.inner; i++) {
-        int64_t depth = (int64_t)at.size, index = read_number(call->in[0], i);
+        int64_t depth = (int64_t)at.size, index = read_element_as_int64(call->in[0], i);
         if (index < -depth || index >= depth)
             continue;
         size_t at_depth = (size_t)(index < 0 ? index + depth : index);
@@ -96,7 +96,7 @@ static enum ldnq_status onehot_backward(const struct ldnq_op_grad *grad, struct 
     struct ldnq_axis_split at = ldnq_op_split_at_axis(&out->shape, axis);
     size_t count = ldnq_tensor_count(out);
     for (size_t i = 0; count > 0 && i < at.outer * at.inner; i++) {
-        int64_t depth = (int64_t)at.size, index = read_number(grad->call->in[0], i);
+        int64_t depth = (int64_t)at.size, index = read_element_as_int64(grad->call->in[0], i);
         if (index < -depth || index >= depth)
             continue;
         size_t at_depth = (size_t)(index < 0 ? index + depth : index);

@@ -17,8 +17,9 @@ static enum ldnq_status read_axis(const struct ldnq_op_call *call, int *axis,
 
 /* Appends one more shape to `out`: sizes along the axis are added, *unknown becomes true if
  * one of them is a symbol. All other sizes must be equal; a number replaces a symbol. */
-static enum ldnq_status append_shape(const struct ldnq_shape *shape, int axis,
-                                     struct ldnq_shape *out, bool *unknown, struct ldnq_error *err)
+static enum ldnq_status add_size_along_axis(const struct ldnq_shape *shape, int axis,
+                                            struct ldnq_shape *out, bool *unknown,
+                                            struct ldnq_error *err)
 {
     if (shape->rank != out->rank)
         return ldnq_fail(err, LDNQ_MODEL, "joins tensors of %d and of %d axes", out->rank,
@@ -55,7 +56,7 @@ static enum ldnq_status concat_infer_shape(struct ldnq_op_call *call, struct ldn
     LDNQ_TRY(read_axis(call, &axis, err));
     out->shape = call->in[0]->shape;
     for (size_t i = 1; i < call->in_count; i++)
-        LDNQ_TRY(append_shape(&call->in[i]->shape, axis, &out->shape, &unknown, err));
+        LDNQ_TRY(add_size_along_axis(&call->in[i]->shape, axis, &out->shape, &unknown, err));
     return unknown ? ldnq_op_make_unknown_dim(call, &out->shape.dim[axis], err) : LDNQ_OK;
 }
 

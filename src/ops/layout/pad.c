@@ -70,8 +70,8 @@ static enum ldnq_status set_pads_per_axis(const int64_t *pads, size_t count, con
     return LDNQ_OK;
 }
 
-static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct pad_amounts *amounts,
-                                  struct ldnq_error *err)
+static enum ldnq_status set_padded_shape(struct ldnq_op_call *call,
+                                         const struct pad_amounts *amounts, struct ldnq_error *err)
 {
     const struct ldnq_shape *in = &call->in[0]->shape;
     enum pad_mode mode = *(const enum pad_mode *)call->attrs;
@@ -227,8 +227,8 @@ struct unpad_loop {
     size_t rows, in; /* per part: rows of y, elements of x */
 };
 
-static void add_elements(const struct pad_loop *pad, const float *y, float *x, size_t first,
-                         size_t last)
+static void add_gradients_at_mapped_indices(const struct pad_loop *pad, const float *y, float *x,
+                                            size_t first, size_t last)
 {
     const ptrdiff_t *map = pad->map[pad->rank - 1];
     for (size_t i = first; i < last; i++)
@@ -236,16 +236,16 @@ static void add_elements(const struct pad_loop *pad, const float *y, float *x, s
             x[map[i]] += y[i];
 }
 
-static void add_row(const struct pad_loop *pad, const float *y, float *x)
+static void add_gradient_row(const struct pad_loop *pad, const float *y, float *x)
 {
     size_t first = pad->inner_first, last = pad->inner_last;
-    add_elements(pad, y, x, 0, first);
+    add_gradients_at_mapped_indices(pad, y, x, 0, first);
     if (last > first) {
         float *to = x + pad->map[pad->rank - 1][first];
         for (size_t i = first; i < last; i++)
             to[i - first] += y[i];
     }
-    add_elements(pad, y, x, last, pad->out[pad->rank - 1]);
+    add_gradients_at_mapped_indices(pad, y, x, last, pad->out[pad->rank - 1]);
 }
 
 /* The offset in x of a row of a part of y; false if the row is all constant. */
@@ -263,7 +263,7 @@ static bool find_source_row(const struct unpad_loop *unpad, size_t row, ptrdiff_
     return inside;
 }
 
-static void sum_unpadded_parts(const void *ctx, size_t first, size_t last)
+static void sum_gradients_of_unpadded_parts(const void *ctx, size_t first, size_t last)
 {
     const struct unpad_loop *unpad = ctx;
     size_t columns = unpad->pad.out[unpad->pad.rank - 1];
@@ -274,12 +274,12 @@ static void sum_unpadded_parts(const void *ctx, size_t first, size_t last)
         memset(x, 0, unpad->in * sizeof(float));
         for (size_t row = 0; row < unpad->rows; row++)
             if (find_source_row(unpad, row, &at))
-                add_row(&unpad->pad, y + row * columns, x + at);
+                add_gradient_row(&unpad->pad, y + row * columns, x + at);
     }
 }
 
 /* The gradient of the constant: the sum over its copies. */
-static float sum_constants(const struct unpad_loop *unpad, size_t parts)
+static float sum_gradients_of_padding(const struct unpad_loop *unpad, size_t parts)
 {
     const struct pad_loop *pad = &unpad->pad;
     size_t columns = pad->out[pad->rank - 1];
@@ -301,7 +301,8 @@ static size_t pad_backward_scratch_bytes(const struct ldnq_op_grad *grad)
     return pad_scratch_bytes(grad->call);
 }
 
-static void compute_gradient(const struct ldnq_op_grad *grad, const struct pad_amounts *amounts)
+static void compute_input_gradient(const struct ldnq_op_grad *grad,
+                                   const struct pad_amounts *amounts)
 {
     const struct ldnq_op_call *call = grad->call;
     const struct ldnq_shape *in = &call->in[0]->shape;
@@ -323,9 +324,9 @@ static void compute_gradient(const struct ldnq_op_grad *grad, const struct pad_a
     unpad.rows = count / parts / unpad.pad.out[unpad.pad.rank - 1];
     unpad.in = all / parts;
     if (unpad.x && all > 0)
-        ldnq_op_run_rows(call, parts, count / parts, sum_unpadded_parts, &unpad);
+        ldnq_op_run_rows(call, parts, count / parts, sum_gradients_of_unpadded_parts, &unpad);
     if (constant)
-        *constant = sum_constants(&unpad, parts);
+        *constant = sum_gradients_of_padding(&unpad, parts);
 }
 
 /* ---- amounts as an attribute --------------------------------------------------------- */
@@ -349,7 +350,7 @@ static enum ldnq_status pad_2_infer_shape(struct ldnq_op_call *call, struct ldnq
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_amounts_attr(call, &amounts, err));
-    return set_shape(call, &amounts, err);
+    return set_padded_shape(call, &amounts, err);
 }
 
 static enum ldnq_status pad_2_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -364,7 +365,7 @@ static enum ldnq_status pad_2_backward(const struct ldnq_op_grad *grad, struct l
 {
     struct pad_amounts amounts;
     LDNQ_TRY(read_amounts_attr(grad->call, &amounts, err));
-    compute_gradient(grad, &amounts);
+    compute_input_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 
@@ -420,7 +421,7 @@ static enum ldnq_status pad_infer_shape(struct ldnq_op_call *call, struct ldnq_e
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_amounts_input(call, &amounts, &known, err));
     if (known)
-        return set_shape(call, &amounts, err);
+        return set_padded_shape(call, &amounts, err);
     out->rank = call->in[0]->shape.rank;
     for (int i = 0; i < out->rank; i++)
         LDNQ_TRY(ldnq_op_make_unknown_dim(call, &out->dim[i], err));
@@ -445,7 +446,7 @@ static enum ldnq_status pad_backward(const struct ldnq_op_grad *grad, struct ldn
     LDNQ_TRY(read_amounts_input(grad->call, &amounts, &known, err));
     if (!known)
         return ldnq_fail(err, LDNQ_MODEL, "its pads are not known");
-    compute_gradient(grad, &amounts);
+    compute_input_gradient(grad, &amounts);
     return LDNQ_OK;
 }
 

@@ -91,8 +91,8 @@ static enum ldnq_status resolve_ranges(struct ldnq_op_call *infer, const struct 
     return LDNQ_OK;
 }
 
-static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct slice_lists *ranges,
-                                  struct ldnq_error *err)
+static enum ldnq_status set_sliced_shape(struct ldnq_op_call *call,
+                                         const struct slice_lists *ranges, struct ldnq_error *err)
 {
     struct slice_ranges slice;
     const struct ldnq_shape *shape = &call->in[0]->shape;
@@ -104,9 +104,10 @@ static enum ldnq_status set_shape(struct ldnq_op_call *call, const struct slice_
 }
 
 /* The slice as a region of the input, which starts at element *first. */
-static enum ldnq_status slice_region(const struct ldnq_op_call *call,
-                                     const struct slice_lists *ranges, struct ldnq_strided *region,
-                                     ptrdiff_t *first, struct ldnq_error *err)
+static enum ldnq_status describe_slice_as_strides(const struct ldnq_op_call *call,
+                                                  const struct slice_lists *ranges,
+                                                  struct ldnq_strided *region, ptrdiff_t *first,
+                                                  struct ldnq_error *err)
 {
     const struct ldnq_tensor *in = call->in[0], *out = &call->out[0];
     struct slice_ranges slice;
@@ -133,7 +134,7 @@ static enum ldnq_status copy_slice(const struct ldnq_op_call *call,
     ptrdiff_t first;
     if (ldnq_tensor_count(out) == 0)
         return LDNQ_OK;
-    LDNQ_TRY(slice_region(call, ranges, &region, &first, err));
+    LDNQ_TRY(describe_slice_as_strides(call, ranges, &region, &first, err));
     size_t size = ldnq_dtype_size(in->dtype);
     ldnq_strided_copy(call, &region, size, (const char *)in->data + first * (ptrdiff_t)size,
                       out->data);
@@ -154,7 +155,7 @@ static enum ldnq_status scatter_slice(const struct ldnq_op_grad *grad,
     memset(gradient, 0, all * sizeof(float));
     if (ldnq_tensor_count(&call->out[0]) == 0)
         return LDNQ_OK;
-    LDNQ_TRY(slice_region(call, ranges, &region, &first, err));
+    LDNQ_TRY(describe_slice_as_strides(call, ranges, &region, &first, err));
     for (int i = 0; i < region.rank; i++) {
         ptrdiff_t from = region.from[i];
         region.from[i] = region.to[i];
@@ -186,7 +187,7 @@ static enum ldnq_status slice_1_infer_shape(struct ldnq_op_call *call, struct ld
     if (call->in[0]->shape.rank < 0)
         return ldnq_op_make_unknown_shape(call, 0, err);
     LDNQ_TRY(read_ranges_attr(call, &ranges, err));
-    return set_shape(call, &ranges, err);
+    return set_sliced_shape(call, &ranges, err);
 }
 
 static enum ldnq_status slice_1_forward(const struct ldnq_op_call *call, struct ldnq_error *err)
@@ -275,7 +276,7 @@ static enum ldnq_status slice_infer_shape(struct ldnq_op_call *call, struct ldnq
     LDNQ_TRY(read_inputs(call, &inputs, err));
     if (!inputs.all_known)
         return make_unknown_sizes(call, &inputs, err);
-    return set_shape(call, &inputs.ranges, err);
+    return set_sliced_shape(call, &inputs.ranges, err);
 }
 
 static enum ldnq_status slice_forward(const struct ldnq_op_call *call, struct ldnq_error *err)

@@ -200,7 +200,7 @@ static enum ldnq_status gemm_describe_weight(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static size_t gemm_count_positions(const struct ldnq_op_call *call)
+static size_t gemm_count_input_rows(const struct ldnq_op_call *call)
 {
     return (size_t)call->out[0].shape.dim[0];
 }
@@ -217,7 +217,7 @@ static const struct ldnq_op_layer gemm_layer = {
     .weight_input = 1,
     .bias_input = 2,
     .describe_weight = gemm_describe_weight,
-    .count_positions = gemm_count_positions,
+    .count_positions = gemm_count_input_rows,
     .fill_columns = gemm_fill_columns,
 };
 

@@ -290,7 +290,7 @@ static enum ldnq_status matmul_describe_weight(const struct ldnq_node *node,
     return LDNQ_OK;
 }
 
-static size_t matmul_count_positions(const struct ldnq_op_call *call)
+static size_t matmul_count_input_rows(const struct ldnq_op_call *call)
 {
     size_t rows = 0;
     const struct ldnq_shape *a = &call->in[0]->shape;
@@ -312,7 +312,7 @@ static const struct ldnq_op_layer matmul_layer = {
     .weight_input = 1,
     .bias_input = -1,
     .describe_weight = matmul_describe_weight,
-    .count_positions = matmul_count_positions,
+    .count_positions = matmul_count_input_rows,
     .fill_columns = matmul_fill_columns,
 };
 

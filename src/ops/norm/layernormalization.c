@@ -136,7 +136,7 @@ struct layernorm_grad {
     double epsilon;
 };
 
-static void measure_rows(const void *ctx, size_t first, size_t last)
+static void compute_row_means_and_deviations(const void *ctx, size_t first, size_t last)
 {
     const struct layernorm_grad *l = ctx;
     for (size_t row = first; row < last; row++)
@@ -216,7 +216,7 @@ static enum ldnq_status layernormalization_backward(const struct ldnq_op_grad *g
         .epsilon = (double)ldnq_attr_float(call->node, "epsilon", 1e-5f),
     };
     LDNQ_TRY(count_rows_and_cols(call, &l.rows, &l.cols, err));
-    ldnq_op_run_rows(call, l.rows, l.cols, measure_rows, &l);
+    ldnq_op_run_rows(call, l.rows, l.cols, compute_row_means_and_deviations, &l);
     if (l.dx)
         ldnq_op_run_rows(call, l.rows, l.cols, compute_row_gradients, &l);
     if (l.dscale || l.dbias)

@@ -41,9 +41,9 @@ struct grid_sampler {
 
 /* ---- attributes and shapes ------------------------------------------------------------- */
 
-static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr,
-                                  const char *const *names, int count, int *out,
-                                  struct ldnq_error *err)
+static enum ldnq_status read_enum_attr(const struct ldnq_node *node, const char *attr,
+                                       const char *const *names, int count, int *out,
+                                       struct ldnq_error *err)
 {
     const char *name = ldnq_attr_string(node, attr, names[0]);
     for (*out = 0; *out < count; ++*out)
@@ -62,8 +62,8 @@ static enum ldnq_status gridsample_read_attrs(const struct ldnq_node *node,
     int mode, padding;
     if (!a)
         return LDNQ_NOMEM;
-    LDNQ_TRY(read_name(node, "mode", modes, 5, &mode, err));
-    LDNQ_TRY(read_name(node, "padding_mode", paddings, 3, &padding, err));
+    LDNQ_TRY(read_enum_attr(node, "mode", modes, 5, &mode, err));
+    LDNQ_TRY(read_enum_attr(node, "padding_mode", paddings, 3, &padding, err));
     *a = (struct gridsample_attrs){
         .mode = mode == BILINEAR  ? LINEAR
                 : mode == BICUBIC ? CUBIC

@@ -5,9 +5,9 @@
 
 /* ---- attributes -------------------------------------------------------------------- */
 
-static enum ldnq_status read_name(const struct ldnq_node *node, const char *attr,
-                                  const char *otherwise, const char *const *names, int count,
-                                  int *out, struct ldnq_error *err)
+static enum ldnq_status read_enum_attr(const struct ldnq_node *node, const char *attr,
+                                       const char *otherwise, const char *const *names, int count,
+                                       int *out, struct ldnq_error *err)
 {
     const char *name = ldnq_attr_string(node, attr, otherwise);
     for (*out = 0; *out < count; ++*out)
@@ -34,7 +34,7 @@ enum ldnq_status ldnq_upsample_read_attrs(const struct ldnq_node *node, struct l
     if (!resize)
         return LDNQ_NOMEM;
     *attrs = resize;
-    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 4, &mode, err));
+    LDNQ_TRY(read_enum_attr(node, "mode", "nearest", modes, 4, &mode, err));
     resize->how = (struct ldnq_picture_resize){
         .mode = mode == 3 ? LDNQ_LINEAR : (enum ldnq_resize_mode)mode,
         .coordinate = LDNQ_ASYMMETRIC,
@@ -52,11 +52,13 @@ enum ldnq_status ldnq_resize_read_attrs(const struct ldnq_node *node, struct ldn
     if (!resize)
         return LDNQ_NOMEM;
     *attrs = resize;
-    LDNQ_TRY(read_name(node, "mode", "nearest", modes, 3, &mode, err));
-    LDNQ_TRY(read_name(node, "coordinate_transformation_mode", "half_pixel", coordinates, 7,
-                       &coordinate, err));
-    LDNQ_TRY(read_name(node, "nearest_mode", "round_prefer_floor", nearests, 4, &nearest, err));
-    LDNQ_TRY(read_name(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
+    LDNQ_TRY(read_enum_attr(node, "mode", "nearest", modes, 3, &mode, err));
+    LDNQ_TRY(read_enum_attr(node, "coordinate_transformation_mode", "half_pixel", coordinates, 7,
+                            &coordinate, err));
+    LDNQ_TRY(
+        read_enum_attr(node, "nearest_mode", "round_prefer_floor", nearests, 4, &nearest, err));
+    LDNQ_TRY(
+        read_enum_attr(node, "keep_aspect_ratio_policy", "stretch", policies, 3, &policy, err));
     resize->policy = (enum ldnq_resize_policy)policy;
     resize->outside = ldnq_attr_float(node, "extrapolation_value", 0.0f);
     resize->how = (struct ldnq_picture_resize){

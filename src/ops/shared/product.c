@@ -69,7 +69,7 @@ static struct product_blocks choose_block_sizes(const struct ldnq_product *p)
 }
 
 /* By BLAS, which reads a transposed B without packing it. */
-static void run_few_rows(const struct ldnq_product *p, const struct ldnq_gemm *g)
+static void multiply_few_rows(const struct ldnq_product *p, const struct ldnq_gemm *g)
 {
     float low = g->is_clamped ? g->low : -INFINITY, high = g->is_clamped ? g->high : INFINITY;
     bool ta = p->transpose_a == LDNQ_TRANSPOSED;
@@ -120,7 +120,7 @@ static void multiply_product_block(void *argument, size_t chunk, size_t thread)
     gemm.a = p->a + offsets[0] + row * gemm.a_row;
     gemm.b = p->b + offsets[1] + column * gemm.b_step;
     if (tb && p->m < FEW_ROWS)
-        run_few_rows(p, &gemm);
+        multiply_few_rows(p, &gemm);
     else
         ldnq_gemm(&gemm);
 }
