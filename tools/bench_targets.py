@@ -16,6 +16,7 @@ import argparse
 import collections
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -77,7 +78,9 @@ def quantize_static(network, out, folder):
 
 
 def child(command):
-    start = time.monotonic()
+    """A child's peak memory counts what this process had when it started it: where that is more,
+    the child's is not known."""
+    start, own = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE) as process:
         said = process.stderr.read().decode(errors="replace")
@@ -85,7 +88,7 @@ def child(command):
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(said.strip().splitlines()[-1] if said.strip() else process.returncode)
-    return time.monotonic() - start, usage.ru_maxrss / 1024
+    return time.monotonic() - start, usage.ru_maxrss / 1024 if usage.ru_maxrss > own else NONE
 
 
 def ours(network, out, folder, options):
@@ -286,11 +289,13 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         os.chdir(folder)  # the tools leave files where they run
-        for network in chosen:
+        made = [folder / f"{i}.onnx" for i in range(len(chosen))]
+        spent = []  # ours first, while this process is small
+        for network, out in zip(chosen, made):
             network.prepare(folder)
-            made = folder / "made.onnx"
-            spent = ours(network, made, folder, arguments.options)
-            measure(network, made, spent, arguments)
+            spent.append(ours(network, out, folder, arguments.options))
+        for network, out, took in zip(chosen, made, spent):
+            measure(network, out, took, arguments)
 
 
 if __name__ == "__main__":
